@@ -1,0 +1,1 @@
+//! What should run where: job model, job files, state tables, scheduler, controllers.
