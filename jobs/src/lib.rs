@@ -1,1 +1,8 @@
-//! What should run where: job model, job files, state tables, scheduler, controllers.
+//! What should run where: the job model, job files, state tables, the scheduler and its controllers.
+//!
+//! Pure and deterministic: no clock, no randomness source, no input or output, no async.
+//!
+//! Start reading at [`model`], then [`state`].
+
+pub mod model;
+pub mod state;

@@ -1,0 +1,197 @@
+use super::{
+    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Spread, TaskGroup, UpdateStrategy,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a job is sorted by: its namespace, then its id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobKey {
+    /// The namespace, `default` unless the user chose one.
+    pub namespace: String,
+    /// The id, unique in the namespace.
+    pub id: String,
+}
+
+impl JobKey {
+    /// The key of the job `id` in `namespace`.
+    pub fn new(namespace: impl Into<String>, id: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            id: id.into(),
+        }
+    }
+}
+
+/// Which scheduler places the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobType {
+    /// Runs until stopped; failed allocations are replaced.
+    #[default]
+    Service,
+    /// Runs to completion.
+    Batch,
+    /// One allocation on every eligible node, until stopped.
+    System,
+    /// One allocation on every eligible node, to completion.
+    Sysbatch,
+}
+
+impl JobType {
+    /// The name in job files and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Batch => "batch",
+            Self::System => "system",
+            Self::Sysbatch => "sysbatch",
+        }
+    }
+}
+
+/// What the servers derive from a job's allocations and evaluations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobStatus {
+    /// Registered, nothing placed yet.
+    #[default]
+    Pending,
+    /// At least one allocation that is not terminal, or an active deployment.
+    Running,
+    /// Stopped, or everything finished.
+    Dead,
+}
+
+impl JobStatus {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// One version of a job, canonical: every default is filled in and every block is merged.
+///
+/// Writer: `RegisterJob` and the state machine (indexes, `version`, `status`, `stable`).
+/// Source: jobs API, "Read Job".
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Job {
+    /// Region, always the agent's own.
+    pub region: String,
+    /// Namespace.
+    pub namespace: String,
+    /// Id, unique in the namespace.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Name; the id unless given.
+    pub name: String,
+    /// Which scheduler places it.
+    #[serde(rename = "Type")]
+    pub job_type: JobType,
+    /// 1 to 100, higher goes first.
+    pub priority: i32,
+    /// Place all groups or none.
+    pub all_at_once: bool,
+    /// Patterns of datacenters, `*` matches any.
+    pub datacenters: Vec<String>,
+    /// Pool of nodes that may run it.
+    pub node_pool: String,
+    /// Hard requirements on the node.
+    pub constraints: Vec<Constraint>,
+    /// Soft preferences for nodes.
+    pub affinities: Vec<Affinity>,
+    /// Wanted distribution over an attribute.
+    pub spreads: Vec<Spread>,
+    /// The task groups in the order of the file, never empty.
+    pub task_groups: Vec<TaskGroup>,
+    /// The job-level block as given; the merged form stands on each group.
+    pub update: Option<UpdateStrategy>,
+    /// Free-form labels.
+    pub meta: BTreeMap<String, String>,
+    /// Parent of a dispatched or periodic child; empty otherwise.
+    #[serde(rename = "ParentID")]
+    pub parent_id: String,
+    /// True once a user stopped it.
+    pub stop: bool,
+    /// Derived from its allocations.
+    pub status: JobStatus,
+    /// Why the status is what it is.
+    pub status_description: String,
+    /// True once a deployment of this version succeeded.
+    pub stable: bool,
+    /// First version is 0.
+    pub version: u64,
+    /// When it was submitted, nanoseconds since the epoch.
+    pub submit_time: i64,
+    /// Index of the first registration.
+    pub create_index: Index,
+    /// Index of the last change of any kind.
+    pub modify_index: Index,
+    /// Index of the last change of the specification.
+    pub job_modify_index: Index,
+}
+
+impl Job {
+    /// What the job is sorted by.
+    pub fn key(&self) -> JobKey {
+        JobKey::new(self.namespace.clone(), self.id.clone())
+    }
+
+    /// The group of that name.
+    pub fn task_group(&self, name: &str) -> Option<&TaskGroup> {
+        self.task_groups.iter().find(|group| group.name == name)
+    }
+
+    /// True for jobs whose allocations run once to completion.
+    pub fn is_batch(&self) -> bool {
+        matches!(self.job_type, JobType::Batch | JobType::Sysbatch)
+    }
+
+    /// True when the namespace is the default one.
+    pub fn in_default_namespace(&self) -> bool {
+        self.namespace == DEFAULT_NAMESPACE
+    }
+
+    /// True when `other` asks for the same thing: all but status, indexes, version and submit time.
+    pub fn same_specification(&self, other: &Self) -> bool {
+        let strip = |job: &Self| Self {
+            status: JobStatus::default(),
+            status_description: String::new(),
+            stable: false,
+            version: 0,
+            submit_time: 0,
+            create_index: 0,
+            modify_index: 0,
+            job_modify_index: 0,
+            ..job.clone()
+        };
+        strip(self) == strip(other)
+    }
+
+    /// The sum of the counts of all groups.
+    pub fn total_count(&self) -> u64 {
+        self.task_groups
+            .iter()
+            .map(|group| u64::from(group.count))
+            .sum()
+    }
+
+    /// An empty summary with one row per group.
+    pub fn empty_summary(&self) -> JobSummary {
+        JobSummary {
+            job_id: self.id.clone(),
+            namespace: self.namespace.clone(),
+            summary: self
+                .task_groups
+                .iter()
+                .map(|g| (g.name.clone(), Default::default()))
+                .collect(),
+            ..JobSummary::default()
+        }
+    }
+}

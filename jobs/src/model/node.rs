@@ -1,0 +1,213 @@
+use super::{Index, NetworkResource, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeStatus {
+    /// Registered, not ready.
+    #[default]
+    Initializing,
+    /// Holds its stream.
+    Ready,
+    /// Its stream is gone for longer than its lease.
+    Down,
+}
+
+impl NodeStatus {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Ready => "ready",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Whether new allocations may be placed on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Eligibility {
+    /// They may.
+    #[default]
+    Eligible,
+    /// They may not.
+    Ineligible,
+}
+
+impl Eligibility {
+    /// The name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Eligible => "eligible",
+            Self::Ineligible => "ineligible",
+        }
+    }
+}
+
+/// A machine that runs allocations. Source: nodes API.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Node {
+    /// UUID, kept in the client's data directory.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Known to the client and the servers only; blank in every answer.
+    #[serde(rename = "SecretID")]
+    pub secret_id: String,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Name.
+    pub name: String,
+    /// Address of its HTTP API, host:port.
+    #[serde(rename = "HTTPAddr")]
+    pub http_addr: String,
+    /// Class, chosen by the operator.
+    pub node_class: String,
+    /// Pool.
+    pub node_pool: String,
+    /// Facts about the machine by name, such as `cpu.arch`.
+    pub attributes: BTreeMap<String, String>,
+    /// Operator's labels.
+    pub meta: BTreeMap<String, String>,
+    /// What it has.
+    pub node_resources: NodeResources,
+    /// What is kept back.
+    pub reserved_resources: ReservedResources,
+    /// Driver name to its state.
+    pub drivers: BTreeMap<String, DriverInfo>,
+    /// Where it is in its life. Writer: servers.
+    pub status: NodeStatus,
+    /// Why.
+    pub status_description: String,
+    /// Unix seconds.
+    pub status_updated_at: i64,
+    /// Whether it takes new allocations. Writer: operators.
+    pub scheduling_eligibility: Eligibility,
+    /// True while it is being emptied; this version cannot drain.
+    pub drain: bool,
+    /// Newest last, at most [`Node::EVENTS_MAX`].
+    pub events: Vec<NodeEvent>,
+    /// Hash over what constraints can see, so that equal nodes are judged once.
+    pub computed_class: String,
+    /// Index of its creation.
+    pub create_index: Index,
+    /// Index of its last change.
+    pub modify_index: Index,
+}
+
+impl Node {
+    /// How many events are kept.
+    pub const EVENTS_MAX: usize = 10;
+
+    /// True when new allocations may be placed on it.
+    pub fn is_ready(&self) -> bool {
+        self.status == NodeStatus::Ready
+            && self.scheduling_eligibility == Eligibility::Eligible
+            && !self.drain
+    }
+}
+
+/// What a node has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeResources {
+    /// CPU.
+    pub cpu: NodeCpu,
+    /// Memory.
+    pub memory: NodeMemory,
+    /// Disk.
+    pub disk: NodeDisk,
+    /// Networks; the first one's address is where ports are bound.
+    pub networks: Vec<NetworkResource>,
+    /// First dynamic port.
+    pub min_dynamic_port: u16,
+    /// Last dynamic port.
+    pub max_dynamic_port: u16,
+}
+
+/// CPU of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeCpu {
+    /// MHz of all cores together.
+    pub cpu_shares: i64,
+    /// Cores.
+    pub total_cpu_cores: u16,
+    /// Numbers of the cores that may be reserved.
+    pub reservable_cpu_cores: Vec<u16>,
+}
+
+/// Memory of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeMemory {
+    /// MB.
+    #[serde(rename = "MemoryMB")]
+    pub memory_mb: i64,
+}
+
+/// Disk of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeDisk {
+    /// MB.
+    #[serde(rename = "DiskMB")]
+    pub disk_mb: i64,
+}
+
+/// What a node keeps back from allocations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ReservedResources {
+    /// CPU.
+    pub cpu: super::AllocatedCpu,
+    /// Memory.
+    pub memory: NodeMemory,
+    /// Disk.
+    pub disk: NodeDisk,
+    /// Ports.
+    pub networks: ReservedNetworks,
+}
+
+/// Ports that a node keeps back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ReservedNetworks {
+    /// Such as `22,80,8500-8600`.
+    pub reserved_host_ports: String,
+}
+
+/// A driver of a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DriverInfo {
+    /// Facts by name.
+    pub attributes: BTreeMap<String, String>,
+    /// The machine has what it needs.
+    pub detected: bool,
+    /// It can start tasks.
+    pub healthy: bool,
+    /// Why.
+    pub health_description: String,
+    /// When that was found.
+    pub update_time: Timestamp,
+}
+
+/// Something that happened to a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeEvent {
+    /// What.
+    pub message: String,
+    /// Where from: `Cluster`, `Driver` …
+    pub subsystem: String,
+    /// Facts by key.
+    pub details: BTreeMap<String, String>,
+    /// When.
+    pub timestamp: Timestamp,
+    /// Index.
+    pub create_index: Index,
+}

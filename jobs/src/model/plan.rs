@@ -1,0 +1,103 @@
+use super::{Allocation, ClientStatus, Deployment, Evaluation, Index, Job};
+use crate::state::DeploymentUpdate;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What the scheduler wants to change, made from one snapshot and not yet verified.
+///
+/// Shape: everything an apply needs is in it; nothing is left to the executor's choice.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Evaluation it answers.
+    pub eval_id: String,
+    /// The job as the scheduler saw it; none when it was purged.
+    pub job: Option<Arc<Job>>,
+    /// Place all or nothing.
+    pub all_at_once: bool,
+    /// Node id to the allocations to place there or to update in place; `job` is set on each.
+    pub placements: BTreeMap<String, Vec<Allocation>>,
+    /// Allocations to stop or to mark lost.
+    pub stops: Vec<StoppedAlloc>,
+    /// Deployment to create or replace.
+    pub deployment: Option<Deployment>,
+    /// Status changes of other deployments.
+    pub deployment_updates: Vec<DeploymentUpdate>,
+    /// Index of the snapshot it was made from.
+    pub snapshot_index: Index,
+}
+
+impl Plan {
+    /// True when it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.placements.values().all(Vec::is_empty)
+            && self.stops.is_empty()
+            && self.deployment.is_none()
+            && self.deployment_updates.is_empty()
+    }
+}
+
+/// An allocation that a plan stops.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StoppedAlloc {
+    /// Which.
+    pub alloc_id: String,
+    /// Its node, whose room it gives back.
+    pub node_id: String,
+    /// Published reason.
+    pub description: String,
+    /// Set to `lost` or `unknown` when the node cannot tell any more.
+    pub client_status: Option<ClientStatus>,
+    /// Evaluation that will replace it later; empty for none.
+    pub followup_eval_id: String,
+}
+
+/// The part of a plan that still fits: what is committed to the log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlanResult {
+    /// Evaluation it answers.
+    pub eval_id: String,
+    /// Version of the job that the placements carry; the row holds no copy.
+    pub job_version: u64,
+    /// Placed or updated in place. `job` is not serialized: apply looks the version up.
+    pub placements: Vec<Allocation>,
+    /// Stopped.
+    pub stops: Vec<StoppedAlloc>,
+    /// Created or replaced.
+    pub deployment: Option<Deployment>,
+    /// Status changes of other deployments.
+    pub deployment_updates: Vec<DeploymentUpdate>,
+    /// The evaluation with its new status, blocked and follow-up evaluations.
+    pub evals: Vec<Evaluation>,
+    /// When only a part fit: the scheduler must look again at a snapshot of at least this index.
+    pub refresh_index: Index,
+}
+
+/// What a plan does per group, for previews and status.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PlanAnnotations {
+    /// Group to its counts.
+    #[serde(rename = "DesiredTGUpdates")]
+    pub desired_tg_updates: BTreeMap<String, DesiredUpdates>,
+}
+
+/// Counts of one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[expect(missing_docs, reason = "the names are those of the API and say it all")]
+pub struct DesiredUpdates {
+    pub ignore: u64,
+    pub place: u64,
+    pub migrate: u64,
+    pub stop: u64,
+    pub in_place_update: u64,
+    pub destructive_update: u64,
+    pub canary: u64,
+    pub preemptions: u64,
+    pub disconnect: u64,
+    pub reconnect: u64,
+    pub reschedule_now: u64,
+    pub reschedule_later: u64,
+}

@@ -1,0 +1,3 @@
+//! Messages between machines and how they travel: the only place where server and client meet.
+
+pub mod message;
