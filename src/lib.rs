@@ -1,3 +1,4 @@
 //! Trivet: one binary that schedules jobs, keeps the service catalog and carries the traffic.
 
+pub mod config;
 pub mod rpc;
