@@ -27,6 +27,14 @@ impl UpsertNode {
         self.validate(transaction)?;
         let Self { node, checks } = self;
         let name = node.name.clone();
+        if transaction
+            .tables
+            .nodes
+            .row(&name)
+            .is_some_and(|holder| holder.id != node.id)
+        {
+            RemoveNode { name: name.clone() }.apply(transaction);
+        }
         let old_name = transaction
             .tables
             .nodes
