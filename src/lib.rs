@@ -1,1 +1,3 @@
-//! warm
+//! Trivet: one binary that schedules jobs, keeps the service catalog and carries the traffic.
+
+pub mod rpc;
