@@ -4,5 +4,6 @@
 //!
 //! Start reading at [`model`], then [`state`].
 
+pub mod environment;
 pub mod model;
 pub mod state;
