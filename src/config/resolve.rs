@@ -84,16 +84,16 @@ fn check_roles(written: &Written, dev: bool, problems: &mut Vec<Problem>) {
 }
 
 fn bind_address(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> IpAddr {
-    let default = if dev {
+    let default = IpAddr::from(if dev {
         Ipv4Addr::LOCALHOST
     } else {
         Ipv4Addr::UNSPECIFIED
-    };
-    written.bind_addr.as_ref().map_or(default.into(), |text| {
+    });
+    written.bind_addr.as_ref().map_or(default, |text| {
         text.parse().unwrap_or_else(|_| {
             let message = format!("`bind_addr` is `{text}`, which is no IP address");
             problems.push(Problem::new(SOURCE, message));
-            default.into()
+            default
         })
     })
 }
