@@ -1,4 +1,6 @@
 //! Trivet: one binary that schedules jobs, keeps the service catalog and carries the traffic.
 
 pub mod config;
+pub mod echo;
 pub mod rpc;
+pub mod telemetry;
