@@ -10,10 +10,12 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use crate::config::{Rules, seconds};
 use crate::name::{Labels, Query, parse};
 use crate::pick::Stream;
-use crate::view::{Endpoint, Host, NodeEntry, Pool, ServiceMatch, View};
+use crate::view::{Endpoint, NodeEntry, Pool, ServiceMatch, View};
 
 /// Largest message without EDNS, in bytes (RFC 1035, 4.2.1).
 const PLAIN_UDP_BYTES: usize = 512;
+/// Largest message that fits a UDP packet over IPv6 and IPv4, whatever the client says it accepts.
+const UDP_BYTES_MAX: usize = 65_467;
 /// Largest message over TCP that leaves room for the header.
 const TCP_BYTES: usize = 65_535 - HEADER_BYTES;
 /// Most answers over TCP.
@@ -68,7 +70,9 @@ pub struct Room {
 impl Room {
     /// Room over UDP for a client that accepts `payload` bytes through EDNS, or does not speak EDNS.
     pub fn udp(payload: Option<u16>, rules: &Rules) -> Self {
-        let bytes_max = payload.map_or(0, usize::from).max(PLAIN_UDP_BYTES);
+        let bytes_max = payload
+            .map_or(0, usize::from)
+            .clamp(PLAIN_UDP_BYTES, UDP_BYTES_MAX);
         let answers_max = if bytes_max == PLAIN_UDP_BYTES {
             rules.udp_answers()
         } else {
@@ -357,7 +361,12 @@ impl<'a> Draft<'a> {
         if !self.push_answer(owner, ttl, RData::CNAME(CNAME(alias.clone()))) {
             return;
         }
-        if depth == ALIAS_DEPTH_MAX || self.question.record_type == RecordType::CNAME {
+        let is_loop = self
+            .answer
+            .answers
+            .iter()
+            .any(|record| record.name == *alias);
+        if is_loop || depth == ALIAS_DEPTH_MAX || self.question.record_type == RecordType::CNAME {
             return;
         }
         let labels = Labels::read(alias);
@@ -439,13 +448,13 @@ impl<'a> Draft<'a> {
 
     fn target_addresses(&self, endpoint: &Endpoint, ttl: u32) -> Vec<Record> {
         let record = |data| Record::from_rdata(endpoint.target.clone(), ttl, data);
-        match &endpoint.host {
-            Host::Alias(alias) => self
+        match endpoint.alias() {
+            Some(alias) => self
                 .alias_addresses(alias)
                 .into_iter()
                 .map(record)
                 .collect(),
-            Host::Node | Host::Ip(_) => first_addresses(endpoint.v4(), endpoint.v6())
+            None => first_addresses(endpoint.v4(), endpoint.v6())
                 .map(record)
                 .collect(),
         }

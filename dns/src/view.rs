@@ -298,7 +298,7 @@ impl Endpoint {
     }
 
     /// Host name, if that is all that is known.
-    fn alias(&self) -> Option<&Name> {
+    pub(crate) fn alias(&self) -> Option<&Name> {
         match &self.host {
             Host::Node => self.node.alias.as_ref(),
             Host::Alias(alias) => Some(alias),
@@ -324,16 +324,13 @@ fn host(instance: &Instance, node: &NodeEntry, names: &ZoneNames) -> Host {
 
 /// The SRV target of an instance at its node's address: the node's name, or its address spelled as a name.
 fn node_target(node: &NodeEntry, names: &ZoneNames) -> Option<Name> {
-    let ip = || {
-        node.v4
-            .first()
-            .map(|ip| IpAddr::V4(*ip))
-            .or(node.v6.first().map(|ip| IpAddr::V6(*ip)))
-    };
+    let v4 = node.v4.iter().map(|ip| IpAddr::V4(*ip));
+    let first = v4.chain(node.v6.iter().map(|ip| IpAddr::V6(*ip))).next();
+    let spelled = || first.and_then(|ip| names.address(ip));
     node.alias
         .clone()
         .or_else(|| node.fqdn.clone())
-        .or_else(|| ip().and_then(|ip| names.address(ip)))
+        .or_else(spelled)
 }
 
 /// The passing instances of one service.
