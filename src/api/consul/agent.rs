@@ -10,7 +10,7 @@ use axum::response::Response;
 use mesh::model::{CheckKey, Node, SERF_HEALTH, Status};
 use mesh::state::Snapshot;
 use mesh::wire::{
-    AgentCheck, AgentIdentity, AgentMember, AgentSelf, AgentService, Member, MemberStatus,
+    AgentIdentity, AgentMember, AgentSelf, AgentService, HealthCheck, Member, MemberStatus,
 };
 
 use super::query::Checked;
@@ -84,13 +84,13 @@ async fn checks(
     Checked(query): Checked,
 ) -> Result<Response, Error> {
     let snapshot = catalog.snapshot();
-    let checks: BTreeMap<String, AgentCheck> = snapshot
+    let checks: BTreeMap<String, HealthCheck> = snapshot
         .checks_of_node(&catalog.agent().node_name)
         .filter(|row| row.id != SERF_HEALTH)
         .map(|row| {
             (
                 row.id.clone(),
-                AgentCheck::new(row, snapshot.check_tags(row)),
+                HealthCheck::of(&snapshot, row).without_indexes(),
             )
         })
         .collect();
