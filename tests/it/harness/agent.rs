@@ -55,20 +55,33 @@ impl Agent {
 
     /// An agent with further lines of configuration.
     pub async fn start_with(mode: Mode, more: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("trivet-it-").tempdir().expect("a directory");
+        let dir = tempfile::Builder::new()
+            .prefix("trivet-it-")
+            .tempdir()
+            .expect("a directory");
         let first = 20_000 + NEXT_PORTS.fetch_add(1, Ordering::Relaxed) % 110 * PORTS_PER_AGENT;
         let ports = (first, first + PORTS_PER_AGENT - 1);
-        std::fs::write(dir.path().join("agent.hcl"), configuration(dir.path(), mode, ports, more))
-            .expect("a configuration");
+        std::fs::write(
+            dir.path().join("agent.hcl"),
+            configuration(dir.path(), mode, ports, more),
+        )
+        .expect("a configuration");
         let (child, listeners) = launch(dir.path(), mode).await;
-        Self { child, listeners, dir, mode, ports }
+        Self {
+            child,
+            listeners,
+            dir,
+            mode,
+            ports,
+        }
     }
 
     /// Where the named listener is: `http`, `catalog`, `dns`, `ingress`, `ingress_admin`.
     pub fn address(&self, listener: &str) -> SocketAddr {
-        *self.listeners.get(listener).unwrap_or_else(|| {
-            panic!("no listener {listener} among {:?}", self.listeners)
-        })
+        *self
+            .listeners
+            .get(listener)
+            .unwrap_or_else(|| panic!("no listener {listener} among {:?}", self.listeners))
     }
 
     /// URL of `path` on the named listener.
@@ -94,15 +107,25 @@ impl Agent {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .expect("a number")
     }
 
     /// Asks the agent to stop, as Ctrl-C does, and waits for it.
     pub async fn stop(&mut self) -> std::process::ExitStatus {
         kill(self.pid(), Signal::SIGINT).expect("the agent runs");
-        timeout(DEADLINE, self.child.wait()).await.expect("the agent stops in time").expect("a status")
+        timeout(DEADLINE, self.child.wait())
+            .await
+            .expect("the agent stops in time")
+            .expect("a status")
     }
 
     /// kill -9 of the agent alone.
@@ -185,7 +208,10 @@ async fn launch(dir: &Path, mode: Mode) -> (Child, BTreeMap<String, SocketAddr>)
         .open(dir.join("agent.log"))
         .expect("a log file");
     let mut command = Command::new(TRIVET);
-    command.arg("agent").arg("-config").arg(dir.join("agent.hcl"));
+    command
+        .arg("agent")
+        .arg("-config")
+        .arg(dir.join("agent.hcl"));
     if mode == Mode::Dev {
         command.arg("-dev");
     }
@@ -211,7 +237,9 @@ async fn launch(dir: &Path, mode: Mode) -> (Child, BTreeMap<String, SocketAddr>)
         }
         false
     };
-    let started = timeout(DEADLINE, reading).await.expect("the agent starts in time");
+    let started = timeout(DEADLINE, reading)
+        .await
+        .expect("the agent starts in time");
     let log = || std::fs::read_to_string(dir.join("agent.log")).unwrap_or_default();
     assert!(started, "the agent did not start: {}", log());
     // Keep the pipe open and empty.
@@ -246,5 +274,9 @@ pub async fn no_process_left(dir: &Path) {
         }
     };
     let waited = timeout(DEADLINE, gone).await;
-    assert!(waited.is_ok(), "processes are left: {:?}", processes_of(dir));
+    assert!(
+        waited.is_ok(),
+        "processes are left: {:?}",
+        processes_of(dir)
+    );
 }

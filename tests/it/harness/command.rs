@@ -37,12 +37,19 @@ pub async fn trivet(agent: &Agent, args: &[&str]) -> Output {
 /// Runs `trivet` with `args` in `dir`, with the address of an agent or without.
 pub async fn run(args: &[&str], address: Option<&str>, dir: &Path) -> Output {
     let mut command = Command::new(TRIVET);
-    command.args(args).current_dir(dir).stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command.env_remove("NOMAD_ADDR").env("NO_COLOR", "1");
     if let Some(address) = address {
         command.env("NOMAD_ADDR", address);
     }
-    let output = timeout(DEADLINE, command.output()).await.expect("it ends in time").expect("it starts");
+    let output = timeout(DEADLINE, command.output())
+        .await
+        .expect("it ends in time")
+        .expect("it starts");
     Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

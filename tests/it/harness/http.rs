@@ -10,9 +10,14 @@ use tokio::time::Instant;
 pub fn client() -> reqwest::Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        rustls::crypto::ring::default_provider().install_default().ok();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
     });
-    reqwest::Client::builder().timeout(DEADLINE).build().expect("a client")
+    reqwest::Client::builder()
+        .timeout(DEADLINE)
+        .build()
+        .expect("a client")
 }
 
 /// Status and body of one request.
@@ -21,7 +26,10 @@ pub async fn send(method: Method, url: &str, body: Option<&Value>) -> (StatusCod
     if let Some(body) = body {
         request = request.json(body);
     }
-    let response = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    let response = request
+        .send()
+        .await
+        .unwrap_or_else(|error| panic!("{url}: {error:?}"));
     let status = response.status();
     (status, response.text().await.expect("a body"))
 }
@@ -52,14 +60,24 @@ pub async fn wait_until<T>(
     loop {
         let separator = if url.contains('?') { '&' } else { '?' };
         let asked = format!("{url}{separator}index={index}&wait=5s");
-        let response = client.get(&asked).send().await.unwrap_or_else(|e| panic!("{asked}: {e:?}"));
-        let header = response.headers().get(index_header).and_then(|value| value.to_str().ok());
+        let response = client
+            .get(&asked)
+            .send()
+            .await
+            .unwrap_or_else(|e| panic!("{asked}: {e:?}"));
+        let header = response
+            .headers()
+            .get(index_header)
+            .and_then(|value| value.to_str().ok());
         index = header.and_then(|value| value.parse().ok()).unwrap_or(0);
         let text = response.text().await.expect("a body");
         let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if let Some(found) = wanted(&body) {
             return found;
         }
-        assert!(start.elapsed() < DEADLINE, "{url} never showed what was wanted; last: {text}");
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{url} never showed what was wanted; last: {text}"
+        );
     }
 }

@@ -34,7 +34,8 @@ impl Echo {
             id: id.into(),
             count,
             text: "one".into(),
-            update: "max_parallel = 1\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"30s\"".into(),
+            update: "max_parallel = 1\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"30s\""
+                .into(),
             args: Vec::new(),
             service: String::new(),
             task: "kill_timeout = \"5s\"".into(),
@@ -45,12 +46,26 @@ impl Echo {
 
     /// The job file.
     pub fn hcl(&self) -> String {
-        let Self { id, count, update, service, task, memory, .. } = self;
-        let mut args = format!("\"echo\", \"-listen\", \"127.0.0.1:${{NOMAD_PORT_http}}\", \"-text\", \"{}\"", self.text);
+        let Self {
+            id,
+            count,
+            update,
+            service,
+            task,
+            memory,
+            ..
+        } = self;
+        let mut args = format!(
+            "\"echo\", \"-listen\", \"127.0.0.1:${{NOMAD_PORT_http}}\", \"-text\", \"{}\"",
+            self.text
+        );
         for arg in &self.args {
             write!(args, ", \"{arg}\"").expect("a string takes text");
         }
-        let port = self.static_port.map(|port| format!("static = {port}")).unwrap_or_default();
+        let port = self
+            .static_port
+            .map(|port| format!("static = {port}"))
+            .unwrap_or_default();
         format!(
             r#"
 job "{id}" {{
@@ -100,7 +115,11 @@ job "{id}" {{
 
     /// Registers it by the API; answers with the evaluation's id.
     pub async fn register(&self, agent: &Agent) -> String {
-        let parsed = http::put(&agent.url("http", "/v1/jobs/parse"), &json!({"JobHCL": self.hcl()})).await;
+        let parsed = http::put(
+            &agent.url("http", "/v1/jobs/parse"),
+            &json!({"JobHCL": self.hcl()}),
+        )
+        .await;
         let answer = http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
         answer["EvalID"].as_str().expect("an evaluation").to_owned()
     }
@@ -115,7 +134,9 @@ job "{id}" {{
     pub async fn passing(&self, agent: &Agent, count: usize) {
         let path = format!("/v1/health/service/{}?passing", self.id);
         agent
-            .wait_catalog(&path, |entries| (entries.as_array()?.len() == count).then_some(()))
+            .wait_catalog(&path, |entries| {
+                (entries.as_array()?.len() == count).then_some(())
+            })
             .await;
     }
 
@@ -126,7 +147,10 @@ job "{id}" {{
             .wait(&path, |deployment| {
                 let newest = deployment["JobVersion"].as_u64()? >= version;
                 let ended = ["failed", "cancelled"].contains(&deployment["Status"].as_str()?);
-                assert!(!(newest && ended && status != deployment["Status"]), "{deployment}");
+                assert!(
+                    !(newest && ended && status != deployment["Status"]),
+                    "{deployment}"
+                );
                 (newest && deployment["Status"] == status).then(|| deployment.clone())
             })
             .await

@@ -61,7 +61,11 @@ impl Load {
             }
             while flying.join_next().await.is_some() {}
         });
-        Self { stop, requests, running }
+        Self {
+            stop,
+            requests,
+            running,
+        }
     }
 
     /// How many requests have ended so far.
@@ -74,7 +78,11 @@ impl Load {
         let target = self.ended() + count;
         super::eventually("the load goes on", || async {
             let ended = self.ended();
-            if ended >= target { Ok(()) } else { Err(format!("{ended} of {target} requests")) }
+            if ended >= target {
+                Ok(())
+            } else {
+                Err(format!("{ended} of {target} requests"))
+            }
         })
         .await;
     }
@@ -105,13 +113,20 @@ async fn one(
         Ok((status, text)) => Err(format!("{status}: {text}")),
         Err(error) => Err(format!("{error:?}")),
     };
-    let request = Request { sent, ended: Instant::now(), outcome };
+    let request = Request {
+        sent,
+        ended: Instant::now(),
+        outcome,
+    };
     done.lock().expect("no panic holds it").push(request);
 }
 
 /// The failures among `requests`.
 pub fn failures(requests: &[Request]) -> Vec<&Request> {
-    requests.iter().filter(|request| request.outcome.is_err()).collect()
+    requests
+        .iter()
+        .filter(|request| request.outcome.is_err())
+        .collect()
 }
 
 /// How often each body came, over `count` requests one after the other.
@@ -120,8 +135,14 @@ pub async fn spread(url: &str, count: usize) -> BTreeMap<String, usize> {
     let mut seen = BTreeMap::new();
     for _ in 0..count {
         let response = client.get(url).send().await.expect("an answer");
-        assert!(response.status().is_success(), "{url}: {}", response.status());
-        *seen.entry(response.text().await.expect("a body")).or_insert(0) += 1;
+        assert!(
+            response.status().is_success(),
+            "{url}: {}",
+            response.status()
+        );
+        *seen
+            .entry(response.text().await.expect("a body"))
+            .or_insert(0) += 1;
     }
     seen
 }

@@ -28,7 +28,10 @@ where
         match ask().await {
             Ok(answer) => return answer,
             Err(refusal) => {
-                assert!(start.elapsed() < DEADLINE, "{what} did not happen: {refusal}");
+                assert!(
+                    start.elapsed() < DEADLINE,
+                    "{what} did not happen: {refusal}"
+                );
             }
         }
         sleep(Duration::from_millis(5)).await;
