@@ -1,1 +1,7 @@
-//! warm
+//! Trivet: one binary that schedules jobs, keeps the service catalog and carries the traffic.
+
+pub mod config;
+pub mod echo;
+pub mod rpc;
+pub mod server;
+pub mod telemetry;

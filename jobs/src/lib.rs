@@ -5,6 +5,7 @@
 //! Start reading at [`model`], then [`state`], [`scheduler`] and [`control`].
 
 pub mod control;
+pub mod environment;
 pub mod ids;
 pub mod model;
 pub mod scheduler;

@@ -5,5 +5,7 @@
 //! a clock, draws a random number or performs I/O: time arrives as an argument, so equal command
 //! sequences give equal states on every machine. Start reading at [`state::State::apply`].
 
+pub mod health;
 pub mod model;
 pub mod state;
+pub mod wire;

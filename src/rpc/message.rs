@@ -89,7 +89,7 @@ pub enum ToClient {
         /// Index.
         index: Index,
         /// The catalog.
-        state: Box<mesh::state::State>,
+        state: Box<mesh::state::Snapshot>,
     },
     /// One log entry's changes of the catalog, in order.
     CatalogDelta {

@@ -63,15 +63,13 @@ impl<'a> Transaction<'a> {
         if stored.is_some_and(|row| **row == service) {
             return;
         }
-        let renamed_from = stored
-            .map(|row| row.name.clone())
-            .filter(|name| *name != service.name);
+        let old = stored.map(Arc::clone);
         service.modify_index = self.at.index;
-        let (node, name) = (service.node.clone(), service.name.clone());
+        let (key, name) = (service.key(), service.name.clone());
         self.tables.services.put(Arc::new(service));
-        self.touch_service(&node, &name);
-        if let Some(old_name) = renamed_from {
-            self.touch_service(&node, &old_name);
+        self.touch_service(&key.node, &name);
+        if let Some(old) = old {
+            self.touch_replaced_service(&key, &old);
         }
     }
 
@@ -152,6 +150,21 @@ impl<'a> Transaction<'a> {
             self.applied.services.insert(name.to_owned());
             self.tables.indexes.by_service.remove(name);
             self.tables.indexes.service_vanished = self.at.index;
+        }
+    }
+
+    /// An instance was replaced: its old name changed too, and with it what its checks show.
+    fn touch_replaced_service(&mut self, key: &ServiceKey, old: &Service) {
+        let Some(row) = self.tables.services.row(key) else {
+            return;
+        };
+        let (is_renamed, is_hidden) = (row.name != old.name, row.draining != old.draining);
+        let shows_in_checks = is_renamed || is_hidden || row.tags != old.tags;
+        if is_renamed {
+            self.touch_service(&old.node, &old.name);
+        }
+        if shows_in_checks && self.tables.checks.of_owner(key).next().is_some() {
+            self.touch_table(Table::Checks);
         }
     }
 

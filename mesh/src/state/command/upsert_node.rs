@@ -27,6 +27,14 @@ impl UpsertNode {
         self.validate(transaction)?;
         let Self { node, checks } = self;
         let name = node.name.clone();
+        if transaction
+            .tables
+            .nodes
+            .row(&name)
+            .is_some_and(|holder| holder.id != node.id)
+        {
+            RemoveNode { name: name.clone() }.apply(transaction);
+        }
         let old_name = transaction
             .tables
             .nodes
@@ -55,21 +63,24 @@ impl UpsertNode {
         require_meta(&node.meta)?;
         require_meta(&node.tagged_addresses)?;
         require_count(Noun::Check, self.checks.len(), CHECKS_PER_REGISTRATION_MAX)?;
+        let tables = &*transaction.tables;
+        let old_name = tables.nodes.name_of(&node.id).unwrap_or(&node.name);
         for check in &self.checks {
             require_name(Noun::CheckId, &check.id)?;
-            let key = CheckKey {
-                node: node.name.clone(),
-                id: check.id.clone(),
+            let is_of_service = |name: &str| {
+                let key = CheckKey {
+                    node: name.to_owned(),
+                    id: check.id.clone(),
+                };
+                tables
+                    .checks
+                    .row(&key)
+                    .is_some_and(|row| !row.service_id.is_empty())
             };
-            if transaction
-                .tables
-                .checks
-                .row(&key)
-                .is_some_and(|row| !row.service_id.is_empty())
-            {
+            if is_of_service(&node.name) || is_of_service(old_name) {
                 return Err(Rejected::CheckIdTaken {
-                    node: key.node,
-                    id: key.id,
+                    node: node.name.clone(),
+                    id: check.id.clone(),
                 });
             }
         }

@@ -1,0 +1,6 @@
+//! The catalog from outside: scenarios as text, and properties over random commands.
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scenarios;
