@@ -74,6 +74,8 @@ pub struct Changes {
     pub mesh: Vec<mesh::state::Applied>,
     /// The catalog commands that changed something, derived ones included: what agents replay.
     pub mesh_commands: Vec<mesh::state::Command>,
+    /// Node id to the ids of its allocations that were created, changed or removed.
+    pub of_node: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Everything that is replicated.
@@ -147,6 +149,10 @@ impl State {
         }
         for change in &applied.allocs {
             self.alloc_commands(change, &mut commands);
+            if let Some(alloc) = change.row() {
+                let of_node = changes.of_node.entry(alloc.node_id.clone()).or_default();
+                of_node.insert(alloc.id.clone());
+            }
         }
         changes.jobs.push(applied);
         self.apply_derived(at, commands, changes);
