@@ -20,6 +20,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -34,6 +35,10 @@ const PURGED: &str = "purged";
 
 /// Requests that may wait for the writer; appends wait beyond it.
 const QUEUE_MAX: usize = 1024;
+/// How often a file that another process holds is tried.
+const OPEN_ATTEMPTS_MAX: u32 = 100;
+/// Pause between two of these attempts.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// Memory that the log file's cache may use, bytes.
 const CACHE_BYTES: usize = 16 << 20;
 /// Recent entries that are kept decoded, for applying and replicating.
@@ -76,12 +81,24 @@ pub(super) struct LogStore {
 }
 
 impl LogStore {
-    /// Opens or creates the log.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(io::Error::other)?;
+    /// Opens or creates the log. Waits a moment for a process that is just ending to let go of it.
+    pub(super) async fn open(path: &Path) -> io::Result<Self> {
+        let mut left = OPEN_ATTEMPTS_MAX;
+        let database = loop {
+            left -= 1;
+            match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+                Ok(database) => break database,
+                Err(redb::DatabaseError::DatabaseAlreadyOpen) if left > 0 => {
+                    tokio::time::sleep(OPEN_PAUSE).await;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        };
+        Self::with_database(database)
+    }
+
+    /// The log in an open file.
+    pub(super) fn with_database(database: Database) -> io::Result<Self> {
         let database = Arc::new(database);
         let tail = read_tail(&database)?;
         let (writer, requests) = mpsc::channel(QUEUE_MAX);

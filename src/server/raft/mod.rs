@@ -115,7 +115,9 @@ impl Raft {
             source,
         };
         std::fs::create_dir_all(directory).map_err(files)?;
-        let log = LogStore::open(&directory.join("log.redb")).map_err(files)?;
+        let log = LogStore::open(&directory.join("log.redb"))
+            .await
+            .map_err(files)?;
         let file = SnapshotFile::new(directory.to_owned());
         let machine = Machine::load(file, Arc::clone(&published)).map_err(files)?;
         let config = openraft::Config {

@@ -3,7 +3,7 @@
 use jobs::{control::triggers, state::AllocUpdate};
 use mesh::{
     model::Status,
-    state::{CheckResult, UpdateChecks},
+    state::{CHECK_RESULTS_PER_COMMAND_MAX, CheckResult, UpdateChecks},
 };
 use std::collections::BTreeMap;
 
@@ -47,7 +47,9 @@ pub(super) fn merge(core: &Core, agent: &Agent, numbered: Vec<(u64, Report)>) ->
                 known.extend(by_alloc(updates));
                 continue;
             }
-            (Some((numbers, Group::Checks(known))), Report::Checks(checks)) => {
+            (Some((numbers, Group::Checks(known))), Report::Checks(checks))
+                if known.len() + checks.len() <= CHECK_RESULTS_PER_COMMAND_MAX =>
+            {
                 numbers.push(number);
                 known.extend(checks);
                 continue;
