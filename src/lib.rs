@@ -8,4 +8,5 @@ pub mod api;
 pub mod config;
 pub mod echo;
 pub mod rpc;
+pub mod server;
 pub mod telemetry;

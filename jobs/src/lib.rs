@@ -2,8 +2,12 @@
 //!
 //! Pure and deterministic: no clock, no randomness source, no input or output, no async.
 //!
-//! Start reading at [`model`], then [`state`].
+//! Start reading at [`model`], then [`state`], [`scheduler`] and [`control`].
 
+pub mod control;
 pub mod environment;
+pub mod ids;
 pub mod model;
+pub mod scheduler;
 pub mod state;
+pub mod verify;
