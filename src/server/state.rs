@@ -201,7 +201,9 @@ impl State {
         self.instances_of(alloc)
             .into_iter()
             // Services of the group need all of its tasks.
-            .filter(|instance| task.is_none() || instance.task.is_none() || instance.task.as_deref() == task)
+            .filter(|instance| {
+                task.is_none() || instance.task.is_none() || instance.task.as_deref() == task
+            })
             .filter_map(|instance| self.drain(instance.service.key()))
             .collect()
     }
@@ -236,7 +238,10 @@ impl State {
             .into_iter()
             .map(|instance| instance.service.key())
             .collect();
-        for instance in after.map(|alloc| self.instances_of(alloc)).unwrap_or_default() {
+        for instance in after
+            .map(|alloc| self.instances_of(alloc))
+            .unwrap_or_default()
+        {
             let Some(alloc) = after else { continue };
             let key = instance.service.key();
             match Standing::of(alloc, &instance) {

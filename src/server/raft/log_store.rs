@@ -122,10 +122,7 @@ impl LogStore {
     async fn submit(&self, make: impl FnOnce(Reply) -> Write) -> io::Result<()> {
         let (reply, done) = oneshot::channel();
         let closed = || io::Error::other("the log writer ended");
-        self.writer
-            .send(make(reply))
-            .await
-            .map_err(|_| closed())?;
+        self.writer.send(make(reply)).await.map_err(|_| closed())?;
         done.await.map_err(|_| closed())?
     }
 

@@ -181,8 +181,11 @@ impl RaftSnapshotBuilder<Types> for Builder {
         .map_err(io::Error::other)
         .flatten()
         .map_err(failed)?;
-        let (_, opened) = written
-            .ok_or_else(|| failed(io::Error::other("the snapshot vanished after it was written")))?;
+        let (_, opened) = written.ok_or_else(|| {
+            failed(io::Error::other(
+                "the snapshot vanished after it was written",
+            ))
+        })?;
         Ok(Snapshot {
             meta,
             snapshot: Box::new(File::from_std(opened)),

@@ -1,10 +1,6 @@
 //! Collects what waits while an entry is written, and writes it as the next entry.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -134,11 +130,7 @@ fn next_batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
     batch
 }
 
-async fn write(
-    raft: &openraft::Raft<Types>,
-    entry: Batch,
-    replies: Vec<oneshot::Sender<Answer>>,
-) {
+async fn write(raft: &openraft::Raft<Types>, entry: Batch, replies: Vec<oneshot::Sender<Answer>>) {
     match raft.client_write(entry).await {
         Ok(response) => {
             let index = response.log_id.index;
