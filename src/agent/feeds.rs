@@ -19,12 +19,15 @@ use std::{
     future::Future,
     sync::Arc,
 };
+use tokio::sync::watch;
 
 /// What an agent serves from its replica of the catalog.
 #[derive(Debug)]
 pub(super) struct Feeds {
     /// The replica and the way to confirm.
     pub session: Handle,
+    /// What the catalog API answers from.
+    pub catalog: watch::Sender<Arc<Snapshot>>,
     /// DNS, when this agent answers it.
     pub dns: Option<dns::Handle>,
     /// Ingress, when this agent carries traffic.
@@ -83,6 +86,7 @@ impl Feeds {
                     let now = Seen::of(&replica.catalog);
                     if seen != Some(now) {
                         self.swap(&replica, &mut draining);
+                        self.catalog.send_replace(Arc::new(replica.catalog.clone()));
                         seen = Some(now);
                     }
                     index = replica.index;
