@@ -30,6 +30,15 @@ async fn routes_decide_and_no_route_is_404() {
     assert_eq!((missing.status(), missing.body.len()), (404, 0));
     assert!(missing.header("server").is_empty(), "{}", missing.head);
     assert_eq!(client.get("/a").await.text(), "a");
+    // A body that nobody reads ends the connection, and the answer says so.
+    client
+        .send("POST /c HTTP/1.1\r\nHost: any\r\nContent-Length: 3\r\n\r\nabc")
+        .await;
+    let refused = client.receive().await.unwrap();
+    assert_eq!(
+        (refused.status(), refused.header("connection")),
+        (404, vec!["close"])
+    );
 }
 
 #[tokio::test]
