@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::definition::{
-    Add, Command, Definition, Delete, Destination, Fault, Options, Problem, Weigh, Weight,
-};
+use super::definition::{Add, Command, Definition, Delete, Destination, Options, Weigh, Weight};
 use super::matcher::{self, Hosts, PrefixIndex};
 use super::path::RequestPath;
 use super::picker::{Choice, Picker};
+use super::problem::{Fault, Problem};
 use super::upstream::Upstream;
 use super::weight::{self, Share};
 
