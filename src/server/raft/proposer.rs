@@ -26,7 +26,7 @@ const BATCH_MAX: usize = 512;
 /// Bytes of one entry, unless a single command is longer.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one command.
-pub(super) const COMMAND_BYTES_MAX: usize = 16 << 20;
+pub(super) const COMMAND_BYTES_MAX: usize = 64 << 20;
 /// Commands that may wait; further callers wait for room.
 const QUEUE_MAX: usize = 8192;
 /// How long a caller waits for room before it is told to come again.
