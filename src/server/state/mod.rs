@@ -4,6 +4,9 @@
 //! catalog commands that follow from it are derived and applied at the same index. So there is no
 //! moment at which one of them shows what the other does not.
 
+#[cfg(test)]
+mod tests;
+
 use jobs::{
     model::{Allocation, Index, Node, NodeStatus},
     state::{AllocChange, Applied, NodeChange},
