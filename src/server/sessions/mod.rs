@@ -103,12 +103,8 @@ async fn register_node(core: &Core, node: Node) -> Result<u64, Error> {
 fn node_command(core: &Core, mut node: Node) -> Command {
     node.status = NodeStatus::Ready;
     let snapshot = core.published.current();
-    let evals = jobs::control::triggers::for_node_upsert(
-        &snapshot.jobs,
-        &node,
-        now_ns(),
-        &mut ids(),
-    );
+    let evals =
+        jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now_ns(), &mut ids());
     let upsert = jobs::state::Command::UpsertNode(Box::new(node)).into();
     if evals.is_empty() {
         return upsert;

@@ -204,19 +204,22 @@ impl State {
         self.instances_of(alloc)
             .into_iter()
             // Services of the group need all of its tasks.
-            .filter(|instance| task.is_none() || instance.task.is_none() || instance.task.as_deref() == task)
+            .filter(|instance| {
+                task.is_none() || instance.task.is_none() || instance.task.as_deref() == task
+            })
             .filter_map(|instance| self.drain(instance.service.key()))
             .collect()
     }
 
     fn drain(&self, key: ServiceKey) -> Option<mesh::state::Command> {
         let row = self.mesh.current().service(&key)?;
-        (!row.draining).then(|| {
-            mesh::state::Command::DrainService(DrainService {
-                node: key.node,
-                id: key.id,
-            })
-        })
+        if row.draining {
+            return None;
+        }
+        Some(mesh::state::Command::DrainService(DrainService {
+            node: key.node,
+            id: key.id,
+        }))
     }
 
     fn deregister(&self, key: ServiceKey) -> Option<mesh::state::Command> {
@@ -239,7 +242,10 @@ impl State {
             .into_iter()
             .map(|instance| instance.service.key())
             .collect();
-        for instance in after.map(|alloc| self.instances_of(alloc)).unwrap_or_default() {
+        for instance in after
+            .map(|alloc| self.instances_of(alloc))
+            .unwrap_or_default()
+        {
             let Some(alloc) = after else { continue };
             let key = instance.service.key();
             match Standing::of(alloc, &instance) {

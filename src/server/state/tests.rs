@@ -112,7 +112,11 @@ impl World {
             .into_iter()
             .map(|instance| {
                 let origin = instance.service.origin.clone().unwrap();
-                (origin.alloc_id, instance.service.tags.clone(), instance.status)
+                (
+                    origin.alloc_id,
+                    instance.service.tags.clone(),
+                    instance.status,
+                )
             })
             .collect()
     }
@@ -222,7 +226,12 @@ fn a_stop_takes_the_instance_out_in_the_same_entry_and_its_end_removes_the_row()
     let stopped_at = world.state.jobs.alloc("a").unwrap().alloc_modify_index;
     assert_eq!(stopped_at, world.index);
     assert!(world.listed().is_empty());
-    assert!(world.rows().iter().all(|row| row.draining && row.modify_index == stopped_at));
+    assert!(
+        world
+            .rows()
+            .iter()
+            .all(|row| row.draining && row.modify_index == stopped_at)
+    );
     // It still runs while it is drained.
     world.runs("a");
     assert!(world.rows().iter().all(|row| row.draining));
@@ -318,7 +327,9 @@ fn a_node_that_the_catalog_refuses_is_in_no_table() {
     };
     let command = JobsCommand::UpsertNode(Box::new(namesake));
     let at = world.state.stamp();
-    let refused = world.state.apply(at, command.into(), &mut Changes::default());
+    let refused = world
+        .state
+        .apply(at, command.into(), &mut Changes::default());
     assert!(matches!(refused, Err(Rejected::Mesh(_))));
     assert!(world.state.jobs.node("node-2").is_none());
 }
