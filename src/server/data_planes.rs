@@ -85,8 +85,14 @@ impl Default for DataPlanes {
 
 impl DataPlanes {
     /// An agent with a data plane opened its stream. A data plane that the same node had before is over:
-    /// its process is.
-    pub(super) fn on_hello(&self, agent_id: &str, node_id: Option<&str>, lease: Duration) {
+    /// its process is. A new one starts from a catalog of at least index `current`.
+    pub(super) fn on_hello(
+        &self,
+        agent_id: &str,
+        node_id: Option<&str>,
+        current: Index,
+        lease: Duration,
+    ) {
         let mut planes = self.planes.lock();
         if node_id.is_some() {
             planes
@@ -100,7 +106,7 @@ impl DataPlanes {
             .and_modify(|plane| plane.lease_until = lease_until)
             .or_insert_with(|| Plane {
                 node_id: node_id.map(str::to_owned),
-                confirmed: 0,
+                confirmed: current,
                 lease_until,
             });
     }
@@ -170,8 +176,8 @@ mod tests {
 
     fn two_planes() -> DataPlanes {
         let planes = DataPlanes::default();
-        planes.on_hello("one", Some("node-1"), LEASE);
-        planes.on_hello("two", Some("node-2"), LEASE);
+        planes.on_hello("one", Some("node-1"), 2, LEASE);
+        planes.on_hello("two", Some("node-2"), 2, LEASE);
         planes
     }
 
@@ -180,7 +186,7 @@ mod tests {
         let planes = two_planes();
         let drained = planes.drained();
         planes.on_confirmed("one", 7, 9);
-        assert_eq!(*drained.borrow(), 0);
+        assert_eq!(*drained.borrow(), 2);
         planes.on_confirmed("two", 5, 9);
         assert_eq!(*drained.borrow(), 5);
         planes.on_confirmed("two", 100, 9);
@@ -194,7 +200,7 @@ mod tests {
         advance(LEASE / 2).await;
         planes.on_heard("one", LEASE);
         planes.on_tick(9);
-        assert_eq!(*planes.drained().borrow(), 0);
+        assert_eq!(*planes.drained().borrow(), 2);
         advance(LEASE / 2).await;
         planes.on_tick(9);
         assert_eq!(*planes.drained().borrow(), 7);
@@ -215,8 +221,9 @@ mod tests {
     async fn a_restarted_agent_replaces_its_predecessor() {
         let planes = two_planes();
         planes.on_confirmed("one", 9, 9);
-        planes.on_hello("three", Some("node-2"), LEASE);
-        planes.on_confirmed("three", 8, 9);
+        planes.on_hello("three", Some("node-2"), 8, LEASE);
+        planes.on_heard("three", LEASE);
+        planes.on_confirmed("one", 9, 9);
         assert_eq!(*planes.drained().borrow(), 8);
     }
 
