@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Most open connections per listener; further clients wait in the system's accept queue.
-const CONNECTIONS_MAX: usize = 1_024;
+const CONNECTIONS_MAX: usize = 256;
 /// How long a connection may be silent, and how long a client may take to read an answer.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, which is mostly a lack of file descriptors.
@@ -83,4 +83,39 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
     tokio::time::timeout(limit, work)
         .await
         .map_err(io::Error::from)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    async fn ask(stream: &mut TcpStream) -> io::Result<u8> {
+        stream.write_all(&[0, 1, 7]).await?;
+        let mut frame = [0; 3];
+        stream.read_exact(&mut frame).await?;
+        Ok(frame[2])
+    }
+
+    #[tokio::test]
+    async fn connections_past_the_limit_wait_for_a_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, Arc::new(|message, _| Some(message))));
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            assert_eq!(within(PATIENCE, ask(&mut stream)).await.unwrap(), 7);
+            connections.push(stream);
+        }
+        let mut late = TcpStream::connect(address).await.unwrap();
+        let early = within(Duration::from_millis(50), ask(&mut late)).await;
+        assert_eq!(early.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        connections.pop();
+        let mut frame = [0; 3];
+        within(PATIENCE, late.read_exact(&mut frame)).await.unwrap();
+        assert_eq!(frame, [0, 1, 7]);
+        server.abort();
+    }
 }
