@@ -42,10 +42,10 @@ pub(super) async fn run(
                     return;
                 }
                 ToServer::Heartbeat => {}
-                ToServer::Confirmed { index } => {
+                ToServer::Confirmed(confirmation) => {
                     let current = core.published.current().index;
                     core.data_planes
-                        .on_confirmed(&agent.agent_id, index, current);
+                        .on_confirmed(&agent.agent_id, confirmation, current);
                 }
                 ToServer::Report { number, report } => numbered.push((number, report)),
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     rpc::{
-        message::{Assignment, Hello, Report, ToClient, ToServer},
+        message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
         transport::{self, Link, Listener},
     },
     server::{Config, Handle, Registration, Server, Snapshot, watch::Topic},
@@ -374,7 +374,10 @@ async fn drained_is_said_when_every_data_plane_has_confirmed() {
             task: None,
         })
         .await;
-    let confirmed = ToServer::Confirmed { index };
+    let confirmed = ToServer::Confirmed(Confirmation {
+        index,
+        busy: Vec::new(),
+    });
     one.link.outgoing.send(confirmed.clone()).await.unwrap();
     // The answer to a later report says that the confirmation was read, and nothing was drained yet.
     one.next_number = 100;
@@ -387,8 +390,8 @@ async fn drained_is_said_when_every_data_plane_has_confirmed() {
         .await
         .unwrap();
     one.until(|message| match message {
-        ToClient::Drained { index: done } => {
-            assert!(done < index, "drained without the other");
+        ToClient::Drained(done) => {
+            assert!(done.index < index, "drained without the other");
             None
         }
         ToClient::Committed { number: 100, .. } => Some(()),
@@ -397,7 +400,7 @@ async fn drained_is_said_when_every_data_plane_has_confirmed() {
     .await;
     two.link.outgoing.send(confirmed).await.unwrap();
     one.until(|message| match message {
-        ToClient::Drained { index: done } => (done >= index).then_some(()),
+        ToClient::Drained(done) => (done.index >= index).then_some(()),
         _ => None,
     })
     .await;
