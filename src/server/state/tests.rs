@@ -432,3 +432,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_plan_that_its_node_or_job_overtook_is_left_out() {
+    let plan = |id: &str| {
+        let eval = jobs::model::Evaluation {
+            id: format!("eval-{id}"),
+            namespace: "default".into(),
+            job_id: "web".into(),
+            status: jobs::model::EvalStatus::Complete,
+            ..jobs::model::Evaluation::default()
+        };
+        vec![PlanResult {
+            placements: vec![alloc(id)],
+            evals: vec![eval],
+            ..PlanResult::default()
+        }]
+    };
+    let down = JobsCommand::UpdateNodeStatus {
+        node_id: "node-1".into(),
+        status: NodeStatus::Down,
+        evals: Vec::new(),
+    };
+    let mut other = job();
+    other.priority += 1;
+    let registered = JobsCommand::RegisterJob(Box::new(RegisterJob {
+        job: other,
+        ..RegisterJob::default()
+    }));
+    for overtaking in [down, registered] {
+        let mut world = World::new();
+        let seen = world.index;
+        world.apply(overtaking);
+        let results = plan("a");
+        world.apply(Command::Plans { seen, results });
+        assert!(world.state.jobs.alloc("a").is_none());
+        assert!(world.state.jobs.eval("eval-a").is_none());
+        // Made anew, it is taken.
+        let (seen, results) = (world.index, plan("b"));
+        world.apply(Command::Plans { seen, results });
+        assert!(world.state.jobs.alloc("b").is_some());
+    }
+}
