@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::propose::ids;
 use super::{
     Core, data_planes,
-    loops::{self, blocked, broker, deployments, gc, heartbeats},
+    loops::{self, deployments, evaluations, gc, heartbeats},
     workers,
 };
 
@@ -15,8 +15,11 @@ use super::{
 pub(super) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &CancellationToken) {
     let core = || Arc::clone(core);
     let stop = || stop.clone();
-    parts.spawn(loops::drive(broker::Queue(core()), core(), stop()));
-    parts.spawn(loops::drive(blocked::Waiting::default(), core(), stop()));
+    parts.spawn(loops::drive(
+        evaluations::Evaluations::new(core()),
+        core(),
+        stop(),
+    ));
     parts.spawn(loops::drive(
         deployments::Rollouts::new(ids()),
         core(),

@@ -173,7 +173,6 @@ mod tests {
     use super::{Topic, Watch};
     use crate::server::state::Changes;
     use jobs::state::{Applied, Table};
-    use tokio_util::future::FutureExt as _;
 
     fn change_of(table: Table) -> Changes {
         let applied = Applied {
@@ -195,7 +194,11 @@ mod tests {
         watch.wake(&change_of(Table::Jobs));
         of_jobs.changed().await;
         let second = std::time::Duration::from_secs(1);
-        assert!(of_nodes.changed().timeout(second).await.is_err());
+        assert!(
+            tokio::time::timeout(second, of_nodes.changed())
+                .await
+                .is_err()
+        );
     }
 
     #[test]

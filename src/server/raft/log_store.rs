@@ -115,8 +115,8 @@ impl LogStore {
     }
 
     /// Bytes appended since the process started.
-    pub(super) fn appended_bytes(&self) -> u64 {
-        self.appended.load(Ordering::Relaxed)
+    pub(super) fn appended_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.appended)
     }
 
     async fn submit(&self, make: impl FnOnce(Reply) -> Write) -> io::Result<()> {

@@ -116,9 +116,9 @@ impl Raft {
         let machine = Machine::load(file, Arc::clone(&published)).map_err(files)?;
         let config = openraft::Config {
             cluster_name: "trivet".into(),
-            heartbeat_interval: 50,
-            election_timeout_min: 150,
-            election_timeout_max: 300,
+            heartbeat_interval: 250,
+            election_timeout_min: 1000,
+            election_timeout_max: 2000,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_ENTRIES),
             max_in_snapshot_log_to_keep: KEPT_ENTRIES,
             // One voter has nobody to send heartbeats to, and elects itself below.
@@ -126,11 +126,12 @@ impl Raft {
             ..openraft::Config::default()
         };
         let config = config.validate().map_err(|error| library(&error))?;
-        let library = openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, log.clone(), machine)
+        let log_bytes = log.appended_bytes();
+        let library = openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, log, machine)
             .await
             .map_err(|error| library(&error))?;
         lead(&library, address).await?;
-        let queue = proposer::start(library.clone(), log, published);
+        let queue = proposer::start(library.clone(), log_bytes, published);
         Ok(Self { library, queue })
     }
 

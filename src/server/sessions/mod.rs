@@ -86,8 +86,12 @@ async fn greet(core: &Core, hello: Hello) -> Result<Agent, Error> {
         data_plane: hello.data_plane,
     };
     if agent.data_plane {
-        core.data_planes
-            .on_hello(&agent.agent_id, agent.node_id.as_deref(), core.config.lease);
+        core.data_planes.on_hello(
+            &agent.agent_id,
+            agent.node_id.as_deref(),
+            core.published.current().index,
+            core.config.lease,
+        );
     }
     Ok(agent)
 }
