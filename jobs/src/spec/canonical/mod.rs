@@ -46,12 +46,6 @@ impl Findings {
             self.error(format!("{title}: {}", list.trim_end()));
         }
     }
-
-    /// Takes over the findings of a part as they are.
-    fn absorb(&mut self, part: Self) {
-        self.errors.extend(part.errors);
-        self.warnings.extend(part.warnings);
-    }
 }
 
 /// What became of a posted job.
