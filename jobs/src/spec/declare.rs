@@ -68,7 +68,7 @@ pub(super) fn variables(
                     format!("Unset variable \"{name}\"; A used variable must be set or have a default value."),
                     format!("Set it with -var '{name}=…', in a variable file, or as {PREFIX}{name}."),
                 );
-                all.insert(name.clone(), Value::Null);
+                all.insert(name.clone(), declaration.declared_type.blank());
             }
         }
     }
@@ -215,7 +215,8 @@ fn given_values(
                     values.insert(name.clone(), value);
                 }
                 Err(message) => {
-                    decoder.report(None, message, format!("The value comes from {key}."))
+                    decoder.report(None, message, format!("The value comes from {key}."));
+                    values.insert(name.clone(), declaration.declared_type.blank());
                 }
             }
         }
@@ -229,7 +230,11 @@ fn given_values(
                 Ok(value) => {
                     values.insert(name.clone(), value);
                 }
-                Err(message) => decoder.report(None, message, ""),
+                Err(message) => {
+                    decoder.report(None, message, "");
+                    // Given, if badly: it does not count as unset too.
+                    values.insert(name.clone(), declaration.declared_type.blank());
+                }
             },
             None if given.tolerate_undeclared => {}
             None => decoder.report(

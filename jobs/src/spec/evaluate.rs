@@ -69,14 +69,15 @@ impl<'a> Evaluator<'a> {
 
     /// Takes the size of a value from the budget.
     pub(super) fn charge(&self, value: Value, span: Option<Range<usize>>) -> Evaluated {
-        match self.budget.get().checked_sub(value::size(&value)) {
+        let left = value::size(&value).and_then(|size| self.budget.get().checked_sub(size));
+        match left {
             Some(left) => {
                 self.budget.set(left);
                 Ok(value)
             }
             None => Err(Fault::new(
                 span,
-                "Expression too large; The expressions of this file build more data than a job may hold.",
+                "Expression too large; The expressions of this file build more, or deeper, data than a job may hold.",
             )),
         }
     }

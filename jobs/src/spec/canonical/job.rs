@@ -1,6 +1,6 @@
 use super::group::{self, group};
 use super::refuse::{Owner, refuse};
-use super::{Findings, Validation, list_errors, placement, policy, text};
+use super::{Findings, Validation, placement, policy, text};
 use crate::model::{self, JobType};
 use crate::spec::Defaults;
 use crate::wire;
@@ -72,7 +72,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
             findings.warning(format!(
                 "Group {:?} has warnings: {}",
                 group.name,
-                list_errors(&warnings).trim_end()
+                super::inner("warning", &warnings)
             ));
         }
         findings.nest(

@@ -80,7 +80,7 @@ fn check_operand(findings: &mut Findings, operand: &str, right: &str, (kind, nou
             } else {
                 regex::Regex::new(right)
                     .map(drop)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| last_line(&error.to_string()))
             };
             if let Err(error) = result {
                 findings.error(format!("Regular expression failed to compile: {error}"));
@@ -198,4 +198,10 @@ pub(super) fn spreads(
         });
     }
     all
+}
+
+/// The part of a pattern error that says what is wrong, without the drawing above it.
+fn last_line(error: &str) -> String {
+    let line = error.lines().next_back().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
 }

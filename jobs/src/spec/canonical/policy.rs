@@ -18,6 +18,7 @@ pub(super) fn restart(
     base: Option<&model::RestartPolicy>,
     job_type: JobType,
 ) -> model::RestartPolicy {
+    let group = base;
     let base = base.cloned().unwrap_or_else(|| {
         let (attempts, interval) = match job_type {
             JobType::Service | JobType::System => (2, 30 * MINUTE),
@@ -38,6 +39,10 @@ pub(super) fn restart(
         delay: given.delay.map_or(base.delay, |d| d.0),
         mode: given.mode.unwrap_or(base.mode),
     };
+    // What a task inherits has been checked on its group.
+    if group == Some(&policy) {
+        return policy;
+    }
     let (attempts, interval, delay, mode) =
         (policy.attempts, policy.interval, policy.delay, &policy.mode);
     findings.require(mode == "fail" || mode == "delay", || {

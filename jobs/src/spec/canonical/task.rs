@@ -149,6 +149,10 @@ fn resources(
             "IOPS has been deprecated as of Nomad 0.9.0. Please remove IOPS from resource block.",
         );
     }
+    if given.disk_mb.is_some_and(|disk| disk > 0) {
+        findings
+            .warning("disk has no effect on a task. Please use the group's ephemeral_disk block.");
+    }
     if !networks.is_empty() {
         findings.warning("task network resources have been deprecated as of Nomad 0.12.0. Please configure networking via group network block.");
     }
@@ -174,10 +178,6 @@ fn resources(
     });
     findings.require(memory >= 10, || {
         format!("minimum MemoryMB value is 10; got {memory}")
-    });
-    findings.require(given.disk_mb.unwrap_or(0) <= 0, || {
-        "Task can't ask for disk resources, they have to be specified at the task group level."
-            .into()
     });
     findings.require(matches!(most, 0 | -1) || most >= memory, || {
         format!("MemoryMaxMB value ({most}) should be larger than MemoryMB value ({memory})")
