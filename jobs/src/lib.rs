@@ -2,8 +2,10 @@
 //!
 //! Pure and deterministic: no clock, no randomness source, no input or output, no async.
 //!
-//! Start reading at [`model`], then [`state`].
+//! Start reading at [`model`], then [`spec`], then [`state`].
 
 pub mod environment;
 pub mod model;
+pub mod spec;
 pub mod state;
+pub mod wire;
