@@ -4,4 +4,5 @@ pub mod api;
 pub mod config;
 pub mod echo;
 pub mod rpc;
+pub mod server;
 pub mod telemetry;
