@@ -58,7 +58,6 @@ impl Proxy {
     ///
     /// # Errors
     /// If the configuration is not usable, or an address is in use or not ours.
-    // Kept asynchronous: listening needs the runtime to be entered.
     #[expect(
         clippy::unused_async,
         reason = "listening sockets belong to the runtime of the caller"

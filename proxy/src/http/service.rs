@@ -258,7 +258,7 @@ impl ProxyHttp for Service {
             upstream_request.set_uri(uri);
         }
         let ip = |address: &pingora_core::protocols::l4::socket::SocketAddr| {
-            address.as_inet().map(|inet| inet.ip())
+            address.as_inet().map(|inet| inet.ip().to_canonical())
         };
         let client: Option<IpAddr> = session.client_addr().and_then(ip);
         if let Some(client) = client {
