@@ -1,27 +1,23 @@
 //! Job files to jobs: HCL text to [`wire::Job`](crate::wire::Job), that to the canonical
 //! [`model::Job`](crate::model::Job), and the difference of two of them.
 
+mod declare;
+mod decode;
+mod evaluate;
+mod functions;
 mod input;
+mod parse;
 mod problem;
+mod schema;
+mod scope;
+mod types;
+mod value;
 
 pub use input::{Defaults, ReadFile, VariableFile, Variables};
+pub use parse::parse;
 pub use problem::Problem;
 
 use crate::{model, wire};
-
-/// Reads a job file.
-///
-/// # Errors
-/// Every problem of the file at once; a syntax error hides the ones behind it.
-pub fn parse(
-    text: &str,
-    file_name: &str,
-    variables: &Variables,
-    files: Option<&dyn ReadFile>,
-) -> Result<wire::Job, Vec<Problem>> {
-    let _ = (text, file_name, variables, files);
-    Err(Vec::new())
-}
 
 /// What became of a posted job.
 #[derive(Clone, Debug, Default, PartialEq)]
