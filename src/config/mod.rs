@@ -78,7 +78,7 @@ pub enum Strategy {
 }
 
 /// What this machine offers to jobs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Client {
     /// Class of the node.
     pub node_class: String,
@@ -88,6 +88,8 @@ pub struct Client {
     pub cpu_mhz: Option<i64>,
     /// MB to offer instead of what was found.
     pub memory_mib: Option<i64>,
+    /// First and last port that jobs may be given.
+    pub dynamic_ports: (u16, u16),
     /// Whether `raw_exec` may be used.
     pub raw_exec: bool,
 }

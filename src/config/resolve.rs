@@ -7,6 +7,8 @@ use std::{
 };
 
 const SOURCE: &str = "configuration";
+/// First and last port that jobs may be given, unless configured.
+const DYNAMIC_PORTS: (u16, u16) = (20_000, 32_000);
 
 pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let dev = written.dev.unwrap_or(false);
@@ -55,7 +57,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             admin,
             strategy,
         }),
-        client: client(&written, dev),
+        client: client(&written, dev, problems),
     }
 }
 
@@ -152,7 +154,8 @@ fn data_dir(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> PathBu
     }
 }
 
-fn client(written: &Written, dev: bool) -> Option<Client> {
+fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Client> {
+    let dynamic_ports = dynamic_ports(written, problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         node_class: written.node_class.clone().unwrap_or_default(),
         meta: written.meta.clone(),
@@ -162,8 +165,28 @@ fn client(written: &Written, dev: bool) -> Option<Client> {
         memory_mib: written
             .memory_total_mb
             .and_then(|mib| i64::try_from(mib).ok()),
+        dynamic_ports,
         raw_exec: written.raw_exec.unwrap_or(dev),
     })
+}
+
+fn dynamic_ports(written: &Written, problems: &mut Vec<Problem>) -> (u16, u16) {
+    let port = |asked: Option<u64>, default: u16| {
+        asked.map_or(Some(default), |port| {
+            u16::try_from(port).ok().filter(|&port| port > 0)
+        })
+    };
+    let first = port(written.min_dynamic_port, DYNAMIC_PORTS.0);
+    let last = port(written.max_dynamic_port, DYNAMIC_PORTS.1);
+    match (first, last) {
+        (Some(first), Some(last)) if first <= last => (first, last),
+        _ => {
+            let message =
+                "`client.min_dynamic_port` to `client.max_dynamic_port` must be a range of ports";
+            problems.push(Problem::new(SOURCE, message));
+            DYNAMIC_PORTS
+        }
+    }
 }
 
 fn host_name() -> String {

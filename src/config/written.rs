@@ -23,6 +23,8 @@ pub struct Written {
     pub meta: BTreeMap<String, String>,
     pub cpu_total_compute: Option<u64>,
     pub memory_total_mb: Option<u64>,
+    pub min_dynamic_port: Option<u64>,
+    pub max_dynamic_port: Option<u64>,
     pub raw_exec: Option<bool>,
     pub catalog_enabled: Option<bool>,
     pub dns_enabled: Option<bool>,
@@ -57,6 +59,16 @@ const TOP: [&str; 13] = [
     "dns",
 ];
 
+const CLIENT: [&str; 7] = [
+    "enabled",
+    "node_class",
+    "cpu_total_compute",
+    "memory_total_mb",
+    "min_dynamic_port",
+    "max_dynamic_port",
+    "meta",
+];
+
 impl Written {
     /// `self` with everything that `other` sets.
     #[must_use]
@@ -84,6 +96,8 @@ impl Written {
             meta,
             cpu_total_compute: other.cpu_total_compute.or(self.cpu_total_compute),
             memory_total_mb: other.memory_total_mb.or(self.memory_total_mb),
+            min_dynamic_port: other.min_dynamic_port.or(self.min_dynamic_port),
+            max_dynamic_port: other.max_dynamic_port.or(self.max_dynamic_port),
             raw_exec: other.raw_exec.or(self.raw_exec),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             dns_enabled: other.dns_enabled.or(self.dns_enabled),
@@ -185,6 +199,8 @@ impl Written {
                 "node_class" => self.node_class = reader.text(&inner),
                 "cpu_total_compute" => self.cpu_total_compute = reader.number(&inner),
                 "memory_total_mb" => self.memory_total_mb = reader.number(&inner),
+                "min_dynamic_port" => self.min_dynamic_port = reader.number(&inner),
+                "max_dynamic_port" => self.max_dynamic_port = reader.number(&inner),
                 "meta" => {
                     for label in reader.block(inner) {
                         if let Some(text) = reader.text(&label) {
@@ -192,17 +208,7 @@ impl Written {
                         }
                     }
                 }
-                _ => reader.unknown(
-                    &inner,
-                    "client",
-                    &[
-                        "enabled",
-                        "node_class",
-                        "cpu_total_compute",
-                        "memory_total_mb",
-                        "meta",
-                    ],
-                ),
+                _ => reader.unknown(&inner, "client", &CLIENT),
             }
         }
     }

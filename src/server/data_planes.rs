@@ -1,4 +1,4 @@
-//! Which data planes have confirmed which index, and what all of them have.
+//! Which data planes have confirmed which index, what all of them have, and what is busy at any.
 //!
 //! A data plane is an agent that answers DNS or carries traffic. It is waited for while its lease lasts:
 //! a moment without a stream is not its end. No index is waited for longer than [`CONFIRM_TIMEOUT`].
@@ -6,7 +6,7 @@
 use jobs::model::Index;
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -17,9 +17,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Core;
+use crate::rpc::message::Confirmation;
 
 /// How long an index is waited for.
 pub(super) const CONFIRM_TIMEOUT: Duration = Duration::from_secs(10);
+/// Busy instances that are kept per data plane; further ones count as idle.
+const BUSY_MAX: usize = 65_536;
 /// Pause between two looks at leases and timeouts.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -27,6 +30,7 @@ const TICK: Duration = Duration::from_millis(250);
 struct Plane {
     node_id: Option<String>,
     confirmed: Index,
+    busy: Vec<String>,
     lease_until: Instant,
 }
 
@@ -40,10 +44,19 @@ struct Planes {
 }
 
 impl Planes {
-    /// The index that every data plane with a live lease has confirmed; `current` when there is none.
-    fn drained(&self, current: Index) -> Index {
+    /// The index that every data plane with a live lease has confirmed (`current` when there is none),
+    /// and whatever is busy at any of them.
+    fn drained(&self, current: Index) -> Confirmation {
         let slowest = self.by_agent.values().map(|plane| plane.confirmed).min();
-        slowest.unwrap_or(current).max(self.timed_out)
+        let busy: BTreeSet<&String> = self
+            .by_agent
+            .values()
+            .flat_map(|plane| &plane.busy)
+            .collect();
+        Confirmation {
+            index: slowest.unwrap_or(current).max(self.timed_out),
+            busy: busy.into_iter().cloned().collect(),
+        }
     }
 
     fn on_tick(&mut self, now: Instant, current: Index) {
@@ -71,22 +84,28 @@ impl Planes {
 #[derive(Debug)]
 pub(super) struct DataPlanes {
     planes: Mutex<Planes>,
-    drained: watch::Sender<Index>,
+    drained: watch::Sender<Confirmation>,
 }
 
 impl Default for DataPlanes {
     fn default() -> Self {
         Self {
             planes: Mutex::default(),
-            drained: watch::channel(0).0,
+            drained: watch::channel(Confirmation::default()).0,
         }
     }
 }
 
 impl DataPlanes {
     /// An agent with a data plane opened its stream. A data plane that the same node had before is over:
-    /// its process is.
-    pub(super) fn on_hello(&self, agent_id: &str, node_id: Option<&str>, lease: Duration) {
+    /// its process is. A new one starts from a catalog of at least index `current`.
+    pub(super) fn on_hello(
+        &self,
+        agent_id: &str,
+        node_id: Option<&str>,
+        current: Index,
+        lease: Duration,
+    ) {
         let mut planes = self.planes.lock();
         if node_id.is_some() {
             planes
@@ -100,7 +119,8 @@ impl DataPlanes {
             .and_modify(|plane| plane.lease_until = lease_until)
             .or_insert_with(|| Plane {
                 node_id: node_id.map(str::to_owned),
-                confirmed: 0,
+                confirmed: current,
+                busy: Vec::new(),
                 lease_until,
             });
     }
@@ -112,13 +132,20 @@ impl DataPlanes {
         }
     }
 
-    /// An agent's DNS view and proxy table show everything up to `index`.
-    pub(super) fn on_confirmed(&self, agent_id: &str, index: Index, current: Index) {
+    /// An agent's DNS view and proxy table show everything up to an index.
+    pub(super) fn on_confirmed(
+        &self,
+        agent_id: &str,
+        mut confirmation: Confirmation,
+        current: Index,
+    ) {
         let drained = {
             let mut planes = self.planes.lock();
             if let Some(plane) = planes.by_agent.get_mut(agent_id) {
                 // What this server has not reached yet nobody can have confirmed.
-                plane.confirmed = plane.confirmed.max(index.min(current));
+                plane.confirmed = plane.confirmed.max(confirmation.index.min(current));
+                confirmation.busy.truncate(BUSY_MAX);
+                plane.busy = confirmation.busy;
             }
             planes.drained(current)
         };
@@ -134,16 +161,20 @@ impl DataPlanes {
         self.publish(drained);
     }
 
-    fn publish(&self, index: Index) {
+    fn publish(&self, next: Confirmation) {
         self.drained.send_if_modified(|drained| {
-            let newer = index > *drained;
-            *drained = index.max(*drained);
-            newer
+            let next = Confirmation {
+                index: next.index.max(drained.index),
+                ..next
+            };
+            let changed = next != *drained;
+            *drained = next;
+            changed
         });
     }
 
-    /// The index up to which every live data plane has confirmed; it only grows.
-    pub(super) fn drained(&self) -> watch::Receiver<Index> {
+    /// What every live data plane has confirmed; the index only grows.
+    pub(super) fn drained(&self) -> watch::Receiver<Confirmation> {
         self.drained.subscribe()
     }
 }
@@ -162,16 +193,23 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CONFIRM_TIMEOUT, DataPlanes};
+    use super::{CONFIRM_TIMEOUT, Confirmation, DataPlanes, Index};
     use std::time::Duration;
     use tokio::time::advance;
 
     const LEASE: Duration = Duration::from_secs(10);
 
+    fn idle(index: Index) -> Confirmation {
+        Confirmation {
+            index,
+            busy: Vec::new(),
+        }
+    }
+
     fn two_planes() -> DataPlanes {
         let planes = DataPlanes::default();
-        planes.on_hello("one", Some("node-1"), LEASE);
-        planes.on_hello("two", Some("node-2"), LEASE);
+        planes.on_hello("one", Some("node-1"), 2, LEASE);
+        planes.on_hello("two", Some("node-2"), 2, LEASE);
         planes
     }
 
@@ -179,25 +217,39 @@ mod tests {
     async fn the_slowest_living_data_plane_decides() {
         let planes = two_planes();
         let drained = planes.drained();
-        planes.on_confirmed("one", 7, 9);
-        assert_eq!(*drained.borrow(), 0);
-        planes.on_confirmed("two", 5, 9);
-        assert_eq!(*drained.borrow(), 5);
-        planes.on_confirmed("two", 100, 9);
-        assert_eq!(*drained.borrow(), 7);
+        planes.on_confirmed("one", idle(7), 9);
+        assert_eq!(drained.borrow().index, 2);
+        planes.on_confirmed("two", idle(5), 9);
+        assert_eq!(drained.borrow().index, 5);
+        planes.on_confirmed("two", idle(100), 9);
+        assert_eq!(drained.borrow().index, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_busy_at_one_is_busy() {
+        let planes = two_planes();
+        let busy = |index: Index, ids: &[&str]| Confirmation {
+            index,
+            busy: ids.iter().map(|id| (*id).to_owned()).collect(),
+        };
+        planes.on_confirmed("one", busy(7, &["b", "a"]), 9);
+        planes.on_confirmed("two", busy(8, &["b", "c"]), 9);
+        assert_eq!(*planes.drained().borrow(), busy(7, &["a", "b", "c"]));
+        planes.on_confirmed("one", idle(8), 9);
+        assert_eq!(*planes.drained().borrow(), busy(8, &["b", "c"]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_data_plane_is_waited_for_until_its_lease_ends() {
         let planes = two_planes();
-        planes.on_confirmed("one", 7, 9);
+        planes.on_confirmed("one", idle(7), 9);
         advance(LEASE / 2).await;
         planes.on_heard("one", LEASE);
         planes.on_tick(9);
-        assert_eq!(*planes.drained().borrow(), 0);
+        assert_eq!(planes.drained().borrow().index, 2);
         advance(LEASE / 2).await;
         planes.on_tick(9);
-        assert_eq!(*planes.drained().borrow(), 7);
+        assert_eq!(planes.drained().borrow().index, 7);
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,22 +260,23 @@ mod tests {
         advance(CONFIRM_TIMEOUT).await;
         planes.on_heard("two", CONFIRM_TIMEOUT);
         planes.on_tick(12);
-        assert_eq!(*planes.drained().borrow(), 9);
+        assert_eq!(planes.drained().borrow().index, 9);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_restarted_agent_replaces_its_predecessor() {
         let planes = two_planes();
-        planes.on_confirmed("one", 9, 9);
-        planes.on_hello("three", Some("node-2"), LEASE);
-        planes.on_confirmed("three", 8, 9);
-        assert_eq!(*planes.drained().borrow(), 8);
+        planes.on_confirmed("one", idle(9), 9);
+        planes.on_hello("three", Some("node-2"), 8, LEASE);
+        planes.on_heard("three", LEASE);
+        planes.on_confirmed("one", idle(9), 9);
+        assert_eq!(planes.drained().borrow().index, 8);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_data_planes_nothing_is_waited_for() {
         let planes = DataPlanes::default();
         planes.on_tick(4);
-        assert_eq!(*planes.drained().borrow(), 4);
+        assert_eq!(planes.drained().borrow().index, 4);
     }
 }

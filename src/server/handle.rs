@@ -3,8 +3,8 @@
 use jobs::{
     control::{operator, triggers},
     model::{
-        DesiredTransition, Eligibility, Index, Job, JobKey, JobType, ScalingEvent,
-        Submission, Trigger,
+        DesiredTransition, Eligibility, Index, Job, JobKey, JobType, ScalingEvent, Submission,
+        Trigger,
     },
     scheduler,
     state::{Command as JobsCommand, DeregisterJob, RegisterJob},
@@ -161,11 +161,7 @@ impl Handle {
         self.core.raft.propose(command.into()).await
     }
 
-    async fn write(
-        &self,
-        command: impl Into<Command>,
-        eval_id: String,
-    ) -> Result<Written, Error> {
+    async fn write(&self, command: impl Into<Command>, eval_id: String) -> Result<Written, Error> {
         let (index, outcome) = self.propose(command).await?;
         outcome?;
         Ok(Written { index, eval_id })
@@ -194,7 +190,11 @@ impl Handle {
     pub fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         let metrics = self.raft_metrics();
         let ready = self.core.broker.lock().ready_len();
-        let state = if metrics.is_leader { "Leader" } else { "Follower" };
+        let state = if metrics.is_leader {
+            "Leader"
+        } else {
+            "Follower"
+        };
         let nomad = [
             ("server", "true".to_owned()),
             ("leader", metrics.is_leader.to_string()),
@@ -210,7 +210,10 @@ impl Handle {
             ("commit_index", metrics.applied_index.to_string()),
             ("applied_index", metrics.applied_index.to_string()),
             ("last_snapshot_index", metrics.snapshot_index.to_string()),
-            ("num_peers", (self.voters().len().saturating_sub(1)).to_string()),
+            (
+                "num_peers",
+                (self.voters().len().saturating_sub(1)).to_string(),
+            ),
         ];
         let broker = [("total_ready", ready.to_string())];
         let section = |rows: &[(&str, String)]| {
@@ -337,10 +340,7 @@ impl Handle {
     pub async fn scale_job(&self, key: &JobKey, scaling: Scaling) -> Result<Written, Error> {
         let now = now_ns();
         let snapshot = self.snapshot();
-        let current = snapshot
-            .jobs
-            .job(key)
-            .ok_or(jobs::state::Rejected::NoJob)?;
+        let current = snapshot.jobs.job(key).ok_or(jobs::state::Rejected::NoJob)?;
         let mut job = (**current).clone();
         let only = job.task_groups.len() == 1 && scaling.group.is_empty();
         let system = matches!(job.job_type, JobType::System | JobType::Sysbatch);
@@ -354,7 +354,9 @@ impl Handle {
         let previous_count = i64::from(group.count);
         if let Some(count) = scaling.count {
             let count_max = if system { 1 } else { GROUP_COUNT_MAX };
-            let within = u32::try_from(count).ok().filter(|count| *count <= count_max);
+            let within = u32::try_from(count)
+                .ok()
+                .filter(|count| *count <= count_max);
             group.count = within.ok_or(Error::Count { count_max })?;
             let deployment = snapshot.jobs.latest_deployment(key);
             if deployment.is_some_and(|deployment| deployment.is_active()) {
@@ -458,11 +460,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`]; refused while a group has too few healthy canaries.
-    pub async fn promote_deployment(
-        &self,
-        id: &str,
-        groups: &[String],
-    ) -> Result<Written, Error> {
+    pub async fn promote_deployment(&self, id: &str, groups: &[String]) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::promote(&snapshot.jobs, now_ns(), id, groups, &mut ids())?;
         self.write_operator(command).await
@@ -622,4 +620,3 @@ fn eval_of(command: &JobsCommand) -> String {
     };
     eval.map(|eval| eval.id.clone()).unwrap_or_default()
 }
-

@@ -4,20 +4,27 @@
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::propose::ids;
 use super::{
     Core, data_planes,
-    loops::{self, blocked, broker, deployments, gc, heartbeats},
+    loops::{self, deployments, evaluations, gc, heartbeats},
     workers,
 };
-use super::propose::ids;
 
 /// Starts every loop; each ends when `stop` is canceled.
 pub(super) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &CancellationToken) {
     let core = || Arc::clone(core);
     let stop = || stop.clone();
-    parts.spawn(loops::drive(broker::Queue(core()), core(), stop()));
-    parts.spawn(loops::drive(blocked::Waiting::default(), core(), stop()));
-    parts.spawn(loops::drive(deployments::Rollouts::new(ids()), core(), stop()));
+    parts.spawn(loops::drive(
+        evaluations::Evaluations::new(core()),
+        core(),
+        stop(),
+    ));
+    parts.spawn(loops::drive(
+        deployments::Rollouts::new(ids()),
+        core(),
+        stop(),
+    ));
     parts.spawn(loops::drive(heartbeats::Leases(core()), core(), stop()));
     parts.spawn(loops::drive(gc::Collector(core()), core(), stop()));
     parts.spawn(workers::run(core(), stop()));

@@ -23,7 +23,7 @@ use jobs::{
 };
 use parking_lot::Mutex;
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::rpc::transport::Listener;
@@ -36,6 +36,8 @@ pub use published::Snapshot;
 pub use raft::{Metrics, StartError, Voter};
 pub use state::{Command, Outcome, Rejected};
 
+/// How long the parts may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const SECOND: Nanos = 1_000_000_000;
 
 /// How a server runs.
@@ -156,7 +158,9 @@ impl Server {
         }
         stop.cancel();
         parts.close();
-        parts.wait().await;
+        if timeout(STOP_TIMEOUT, parts.wait()).await.is_err() {
+            tracing::warn!("some parts of the server did not end in time");
+        }
         core.raft.shutdown().await;
     }
 }

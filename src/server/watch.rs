@@ -92,7 +92,12 @@ impl Watch {
             return;
         }
         for topic in touched(changes) {
-            for woken in readers.by_topic.get(&topic).into_iter().flat_map(BTreeMap::values) {
+            for woken in readers
+                .by_topic
+                .get(&topic)
+                .into_iter()
+                .flat_map(BTreeMap::values)
+            {
                 woken.notify_one();
             }
         }
@@ -125,7 +130,12 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
     let mut topics = BTreeSet::new();
     for applied in &changes.jobs {
         topics.extend(applied.tables.iter().copied().map(Topic::Jobs));
-        topics.extend(applied.jobs.iter().map(|change| Topic::Job(change.key.clone())));
+        topics.extend(
+            applied
+                .jobs
+                .iter()
+                .map(|change| Topic::Job(change.key.clone())),
+        );
         for eval in &applied.evals {
             topics.insert(Topic::Eval(eval.id.clone()));
             topics.insert(Topic::Job(eval.job_key()));
@@ -143,7 +153,12 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
             topics.insert(Topic::Deployment(deployment.id.clone()));
             topics.insert(Topic::Job(deployment.job_key()));
         }
-        topics.extend(applied.nodes.iter().map(|change| Topic::Node(change.after.id.clone())));
+        topics.extend(
+            applied
+                .nodes
+                .iter()
+                .map(|change| Topic::Node(change.after.id.clone())),
+        );
     }
     for applied in &changes.mesh {
         topics.extend(applied.tables.iter().copied().map(Topic::Mesh));
@@ -158,7 +173,6 @@ mod tests {
     use super::{Topic, Watch};
     use crate::server::state::Changes;
     use jobs::state::{Applied, Table};
-    use tokio_util::future::FutureExt as _;
 
     fn change_of(table: Table) -> Changes {
         let applied = Applied {
@@ -180,7 +194,11 @@ mod tests {
         watch.wake(&change_of(Table::Jobs));
         of_jobs.changed().await;
         let second = std::time::Duration::from_secs(1);
-        assert!(of_nodes.changed().timeout(second).await.is_err());
+        assert!(
+            tokio::time::timeout(second, of_nodes.changed())
+                .await
+                .is_err()
+        );
     }
 
     #[test]

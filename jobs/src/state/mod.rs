@@ -20,7 +20,7 @@ mod usage;
 pub use applied::{AllocChange, Applied, JobChange, NodeChange, Rejected, Stamp, Table};
 pub use command::{AllocUpdate, Command, DeploymentUpdate, DeregisterJob, RegisterJob};
 pub use saved::Saved;
-pub use usage::{NodeUsage, first_port};
+pub use usage::{NodeUsage, dynamic_ports, first_port};
 
 use crate::model::{
     Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, ScalingEvent,

@@ -146,6 +146,12 @@ impl State {
         let over = alloc.client_terminal();
         if before.is_none() {
             self.allocs_by_job.insert((Arc::clone(key), Arc::clone(id)));
+        }
+        if before.is_none_or(|b| b.eval_id != alloc.eval_id) {
+            if let Some(before) = before {
+                let stale = (before.eval_id.as_str().into(), Arc::clone(id));
+                self.allocs_by_eval.remove(&stale);
+            }
             let eval_id = self.shared_eval_id(&alloc.eval_id);
             self.allocs_by_eval.insert((eval_id, Arc::clone(id)));
         }
@@ -205,10 +211,10 @@ impl State {
             return;
         }
         let node_id = self.shared_node_id(&alloc.node_id);
-        let range = self.nodes.get(&*node_id).map(|node| {
-            let resources = &node.node_resources;
-            (resources.min_dynamic_port, resources.max_dynamic_port)
-        });
+        let range = self
+            .nodes
+            .get(&*node_id)
+            .map(|node| super::dynamic_ports(node));
         let usage = Arc::make_mut(self.usage.entry(node_id).or_default());
         if let Some(before) = took {
             usage.remove(&before.allocated_resources);
@@ -327,6 +333,7 @@ impl State {
         let before = self.nodes.get(node.id.as_str()).cloned();
         node.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
         node.modify_index = change.at.index;
+        node.computed_class = crate::scheduler::computed_class(&node);
         let id: Arc<str> = match self.usage.get_key_value(node.id.as_str()) {
             Some((shared, _)) => Arc::clone(shared),
             None => node.id.as_str().into(),

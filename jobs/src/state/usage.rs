@@ -53,11 +53,23 @@ impl NodeUsage {
     }
 }
 
+/// Lowest dynamic port of a node that names none.
+const DYNAMIC_PORT_MIN: u16 = 20_000;
+/// Highest dynamic port of a node that names none.
+const DYNAMIC_PORT_MAX: u16 = 32_000;
+
+/// The first and the last dynamic port of a node.
+pub fn dynamic_ports(node: &Node) -> (u16, u16) {
+    let or = |given: u16, default: u16| if given == 0 { default } else { given };
+    let low = or(node.node_resources.min_dynamic_port, DYNAMIC_PORT_MIN);
+    let high = or(node.node_resources.max_dynamic_port, DYNAMIC_PORT_MAX);
+    (low, high.max(low))
+}
+
 /// Where a node's first dynamic port is looked for: differs between nodes, so that several agents on one
 /// machine seldom choose the same.
 pub fn first_port(node: &Node) -> u16 {
-    let low = node.node_resources.min_dynamic_port;
-    let high = node.node_resources.max_dynamic_port.max(low);
+    let (low, high) = dynamic_ports(node);
     let hash = node
         .id
         .bytes()

@@ -1,9 +1,8 @@
 //! The one loop around every controller of `jobs::control`: it feeds applied entries and ticks, and
 //! carries actions out. It decides nothing.
 
-pub(super) mod blocked;
-pub(super) mod broker;
 pub(super) mod deployments;
+pub(super) mod evaluations;
 pub(super) mod gc;
 pub(super) mod heartbeats;
 

@@ -115,17 +115,14 @@ impl LogStore {
     }
 
     /// Bytes appended since the process started.
-    pub(super) fn appended_bytes(&self) -> u64 {
-        self.appended.load(Ordering::Relaxed)
+    pub(super) fn appended_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.appended)
     }
 
     async fn submit(&self, make: impl FnOnce(Reply) -> Write) -> io::Result<()> {
         let (reply, done) = oneshot::channel();
         let closed = || io::Error::other("the log writer ended");
-        self.writer
-            .send(make(reply))
-            .await
-            .map_err(|_| closed())?;
+        self.writer.send(make(reply)).await.map_err(|_| closed())?;
         done.await.map_err(|_| closed())?
     }
 

@@ -44,7 +44,11 @@ impl Machine {
         Ok(machine)
     }
 
-    fn apply_batch(&mut self, log_id: LogId<u64>, batch: &Batch) -> Result<Outcomes, Failure> {
+    fn apply_batch(
+        &mut self,
+        log_id: LogId<u64>,
+        batch: &Batch,
+    ) -> Result<Outcomes, rmp_serde::decode::Error> {
         let at = Stamp {
             index: log_id.index,
             now_ns: batch.now,
@@ -52,10 +56,7 @@ impl Machine {
         let mut changes = Changes::default();
         let mut outcomes = Vec::with_capacity(batch.proposals.len());
         for proposal in &batch.proposals {
-            let command = proposal
-                .take()
-                .map_err(|error| StorageIOError::apply(log_id, &error))?;
-            outcomes.push(self.state.apply(at, command, &mut changes));
+            outcomes.push(self.state.apply(at, proposal.take()?, &mut changes));
         }
         self.state.advance(at);
         self.published.commit(changes, at, &self.state);
@@ -86,7 +87,9 @@ impl RaftStateMachine<Types> for Machine {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership);
                     Outcomes::default()
                 }
-                EntryPayload::Normal(batch) => self.apply_batch(entry.log_id, &batch)?,
+                EntryPayload::Normal(batch) => self
+                    .apply_batch(entry.log_id, &batch)
+                    .map_err(|error| StorageIOError::apply(entry.log_id, &error))?,
             });
         }
         Ok(answers)
@@ -181,8 +184,11 @@ impl RaftSnapshotBuilder<Types> for Builder {
         .map_err(io::Error::other)
         .flatten()
         .map_err(failed)?;
-        let (_, opened) = written
-            .ok_or_else(|| failed(io::Error::other("the snapshot vanished after it was written")))?;
+        let (_, opened) = written.ok_or_else(|| {
+            failed(io::Error::other(
+                "the snapshot vanished after it was written",
+            ))
+        })?;
         Ok(Snapshot {
             meta,
             snapshot: Box::new(File::from_std(opened)),

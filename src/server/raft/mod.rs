@@ -13,13 +13,7 @@ mod tests;
 mod types;
 
 use openraft::{BasicNode, SnapshotPolicy, error::InitializeError, error::RaftError};
-use std::{
-    collections::BTreeMap,
-    io,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use super::{
     propose::ProposeError,
@@ -132,12 +126,12 @@ impl Raft {
             ..openraft::Config::default()
         };
         let config = config.validate().map_err(|error| library(&error))?;
-        let library =
-            openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, log.clone(), machine)
-                .await
-                .map_err(|error| library(&error))?;
+        let log_bytes = log.appended_bytes();
+        let library = openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, log, machine)
+            .await
+            .map_err(|error| library(&error))?;
         lead(&library, address).await?;
-        let queue = proposer::start(library.clone(), log, published);
+        let queue = proposer::start(library.clone(), log_bytes, published);
         Ok(Self { library, queue })
     }
 
@@ -213,7 +207,10 @@ async fn lead(raft: &openraft::Raft<Types>, address: &str) -> Result<(), StartEr
         Err(error) => return Err(library(&error)),
     }
     raft.wait(Some(LEAD_TIMEOUT))
-        .metrics(|metrics| metrics.current_leader == Some(NODE_ID), "leadership")
+        .metrics(
+            |metrics| metrics.current_leader == Some(NODE_ID),
+            "leadership",
+        )
         .await
         .map_err(|error| library(&error))?;
     raft.ensure_linearizable()

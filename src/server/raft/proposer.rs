@@ -1,8 +1,12 @@
 //! Collects what waits while an entry is written, and writes it as the next entry.
 
+use openraft::error::{ClientWriteError, Fatal, RaftError};
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -15,10 +19,7 @@ use super::super::{
     published::Published,
     state::{Command, Outcome},
 };
-use super::{
-    log_store::LogStore,
-    types::{Batch, Proposal, Types},
-};
+use super::types::{Batch, Proposal, Types};
 use jobs::model::Index;
 
 /// Commands of one entry.
@@ -26,7 +27,7 @@ const BATCH_MAX: usize = 512;
 /// Bytes of one entry, unless a single command is longer.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Bytes of one command.
-pub(super) const COMMAND_BYTES_MAX: usize = 16 << 20;
+pub(super) const COMMAND_BYTES_MAX: usize = 64 << 20;
 /// Commands that may wait; further callers wait for room.
 const QUEUE_MAX: usize = 8192;
 /// How long a caller waits for room before it is told to come again.
@@ -69,20 +70,20 @@ impl Queue {
     }
 }
 
-/// Starts the one loop that writes entries. It ends when every queue handle is gone.
+/// Starts the one loop that writes entries; `log_bytes` counts what was appended. It ends when every queue handle is gone.
 pub(super) fn start(
     raft: openraft::Raft<Types>,
-    log: LogStore,
+    log_bytes: Arc<AtomicU64>,
     published: Arc<Published>,
 ) -> Queue {
     let (sender, requests) = mpsc::channel(QUEUE_MAX);
-    tokio::spawn(run(raft, log, published, requests));
+    tokio::spawn(run(raft, log_bytes, published, requests));
     Queue(sender)
 }
 
 async fn run(
     raft: openraft::Raft<Types>,
-    log: LogStore,
+    log_bytes: Arc<AtomicU64>,
     published: Arc<Published>,
     mut requests: mpsc::Receiver<Request>,
 ) {
@@ -111,8 +112,9 @@ async fn run(
             proposals,
         };
         write(&raft, entry, replies).await;
-        if log.appended_bytes() - snapshot_at > SNAPSHOT_BYTES {
-            snapshot_at = log.appended_bytes();
+        let appended = log_bytes.load(Ordering::Relaxed);
+        if appended - snapshot_at > SNAPSHOT_BYTES {
+            snapshot_at = appended;
             if let Err(error) = raft.trigger().snapshot().await {
                 tracing::warn!(%error, "cannot start a snapshot");
             }
@@ -134,11 +136,7 @@ fn next_batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
     batch
 }
 
-async fn write(
-    raft: &openraft::Raft<Types>,
-    entry: Batch,
-    replies: Vec<oneshot::Sender<Answer>>,
-) {
+async fn write(raft: &openraft::Raft<Types>, entry: Batch, replies: Vec<oneshot::Sender<Answer>>) {
     match raft.client_write(entry).await {
         Ok(response) => {
             let index = response.log_id.index;
@@ -148,9 +146,12 @@ async fn write(
             }
         }
         Err(error) => {
-            let error = match error.forward_to_leader::<openraft::BasicNode>() {
-                Some(_) => ProposeError::NotLeader,
-                None => {
+            let error = match error {
+                RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => {
+                    ProposeError::NotLeader
+                }
+                RaftError::Fatal(Fatal::Stopped) => ProposeError::Stopped,
+                error => {
                     tracing::error!(%error, "cannot write to the log");
                     ProposeError::Storage
                 }

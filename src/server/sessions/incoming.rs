@@ -42,10 +42,10 @@ pub(super) async fn run(
                     return;
                 }
                 ToServer::Heartbeat => {}
-                ToServer::Confirmed { index } => {
+                ToServer::Confirmed(confirmation) => {
                     let current = core.published.current().index;
                     core.data_planes
-                        .on_confirmed(&agent.agent_id, index, current);
+                        .on_confirmed(&agent.agent_id, confirmation, current);
                 }
                 ToServer::Report { number, report } => numbered.push((number, report)),
             }
@@ -89,13 +89,22 @@ async fn on_reports(
         .map(|write| (write.numbers, write.command))
         .unzip();
     // They enter the log's queue in this order, and usually the same entry.
-    let proposed = commands
-        .into_iter()
-        .map(|command| core.raft.propose(command));
+    let proposed = commands.into_iter().map(async |command| match command {
+        Ok(command) => Ok(core.raft.propose(command).await),
+        Err(reason) => Err(reason),
+    });
     let results = futures_util::future::join_all(proposed).await;
     for (numbers, result) in numbers.into_iter().zip(results) {
         for number in numbers {
-            answers.send(answer(number, &result)).await?;
+            let answer = match &result {
+                Ok(result) => answer(number, result),
+                Err(reason) => ToClient::Refused {
+                    number,
+                    reason: (*reason).to_owned(),
+                    retry: false,
+                },
+            };
+            answers.send(answer).await?;
         }
     }
     Ok(())

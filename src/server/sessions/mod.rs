@@ -86,8 +86,12 @@ async fn greet(core: &Core, hello: Hello) -> Result<Agent, Error> {
         data_plane: hello.data_plane,
     };
     if agent.data_plane {
-        core.data_planes
-            .on_hello(&agent.agent_id, agent.node_id.as_deref(), core.config.lease);
+        core.data_planes.on_hello(
+            &agent.agent_id,
+            agent.node_id.as_deref(),
+            core.published.current().index,
+            core.config.lease,
+        );
     }
     Ok(agent)
 }
@@ -103,12 +107,8 @@ async fn register_node(core: &Core, node: Node) -> Result<u64, Error> {
 fn node_command(core: &Core, mut node: Node) -> Command {
     node.status = NodeStatus::Ready;
     let snapshot = core.published.current();
-    let evals = jobs::control::triggers::for_node_upsert(
-        &snapshot.jobs,
-        &node,
-        now_ns(),
-        &mut ids(),
-    );
+    let evals =
+        jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now_ns(), &mut ids());
     let upsert = jobs::state::Command::UpsertNode(Box::new(node)).into();
     if evals.is_empty() {
         return upsert;

@@ -70,11 +70,11 @@ impl Outgoing {
                 },
                 Some(answer) = answers.recv() => self.send(answer).await?,
                 changed = drained.changed() => {
-                    let index = *drained.borrow_and_update();
+                    let confirmation = drained.borrow_and_update().clone();
                     if changed.is_err() {
                         return Err(Gone);
                     }
-                    self.send(ToClient::Drained { index }).await?;
+                    self.send(ToClient::Drained(confirmation)).await?;
                 }
             }
         }

@@ -21,9 +21,12 @@ use crate::{
 pub(super) struct Write {
     /// Numbers of the reports.
     pub(super) numbers: Vec<u64>,
-    /// What to write.
-    pub(super) command: Command,
+    /// What to write, or why it is not written.
+    pub(super) command: Result<Command, &'static str>,
 }
+
+/// An agent spoke for another node.
+const FOREIGN: &str = "an agent speaks for its own node only";
 
 /// Reports of one kind that follow each other.
 enum Group {
@@ -80,16 +83,30 @@ fn by_alloc(updates: Vec<AllocUpdate>) -> impl Iterator<Item = (String, AllocUpd
         .map(|update| (update.alloc_id.clone(), update))
 }
 
-fn command(core: &Core, agent: &Agent, snapshot: &Snapshot, group: Group) -> Command {
+fn command(
+    core: &Core,
+    agent: &Agent,
+    snapshot: &Snapshot,
+    group: Group,
+) -> Result<Command, &'static str> {
+    let own = |node_id: &String| Some(node_id) == agent.node_id.as_ref();
     match group {
-        Group::Node(node) => node_command(core, *node),
-        Group::Allocs(updates) => allocs_command(agent, snapshot, updates),
-        Group::Checks(checks) => checks_command(agent, snapshot, checks),
-        Group::Withdraw { alloc_id, task } => Command::Withdraw { alloc_id, task },
+        Group::Node(node) if own(&node.id) => Ok(node_command(core, *node)),
+        Group::Withdraw { alloc_id, task }
+            if snapshot
+                .jobs
+                .alloc(&alloc_id)
+                .is_none_or(|alloc| own(&alloc.node_id)) =>
+        {
+            Ok(Command::Withdraw { alloc_id, task })
+        }
+        Group::Node(_) | Group::Withdraw { .. } => Err(FOREIGN),
+        Group::Allocs(updates) => Ok(allocs_command(agent, snapshot, updates)),
+        Group::Checks(checks) => Ok(checks_command(agent, snapshot, checks)),
     }
 }
 
-/// An agent speaks for the allocations of its own node only.
+/// Updates of allocations that are not of the agent's node, or not known any more, are left out.
 fn allocs_command(
     agent: &Agent,
     snapshot: &Snapshot,

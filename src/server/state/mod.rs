@@ -4,8 +4,11 @@
 //! catalog commands that follow from it are derived and applied at the same index. So there is no
 //! moment at which one of them shows what the other does not.
 
+#[cfg(test)]
+mod tests;
+
 use jobs::{
-    model::{Allocation, Index, Node, NodeStatus},
+    model::{Allocation, Index, Node, NodeStatus, PlanResult},
     state::{AllocChange, Applied, NodeChange},
 };
 use mesh::{
@@ -34,6 +37,14 @@ pub enum Command {
         alloc_id: String,
         /// Task; none for all of the allocation.
         task: Option<String>,
+    },
+    /// Verified plans, one per evaluation. One whose job, deployment or nodes changed after it was made
+    /// is left out: its evaluation stays as it was and is decided about anew.
+    Plans {
+        /// The state that they were made from.
+        seen: Index,
+        /// The plans.
+        results: Vec<PlanResult>,
     },
     /// Several that belong together; those after a rejected one are not carried out.
     Sequence(Vec<Self>),
@@ -125,6 +136,14 @@ impl State {
                 self.apply_derived(at, commands, changes);
                 Ok(())
             }
+            Command::Plans { seen, results } => {
+                let fresh = results
+                    .into_iter()
+                    .filter(|result| !self.is_overtaken(seen, result))
+                    .collect();
+                let command = jobs::state::Command::ApplyPlans(fresh);
+                self.apply_jobs(at, command, changes)
+            }
             Command::Sequence(commands) => commands
                 .into_iter()
                 .try_for_each(|command| self.apply(at, command, changes)),
@@ -157,6 +176,24 @@ impl State {
         changes.jobs.push(applied);
         self.apply_derived(at, commands, changes);
         Ok(())
+    }
+
+    /// True when something that the plan rests on changed after index `seen`. Reports of clients do not
+    /// count: they only free room, and bring evaluations of their own.
+    fn is_overtaken(&self, seen: Index, result: &PlanResult) -> bool {
+        let Some(eval) = result.evals.first() else {
+            return false;
+        };
+        let key = eval.job_key();
+        let job = self.jobs.job(&key);
+        let deployment = self.jobs.latest_deployment(&key);
+        let node_changed = |alloc: &Allocation| {
+            let node = self.jobs.node(&alloc.node_id);
+            node.is_none_or(|node| node.modify_index > seen)
+        };
+        job.is_some_and(|job| job.job_modify_index > seen)
+            || deployment.is_some_and(|deployment| deployment.modify_index > seen)
+            || result.placements.iter().any(node_changed)
     }
 
     fn apply_mesh(
@@ -201,19 +238,22 @@ impl State {
         self.instances_of(alloc)
             .into_iter()
             // Services of the group need all of its tasks.
-            .filter(|instance| task.is_none() || instance.task.is_none() || instance.task.as_deref() == task)
+            .filter(|instance| {
+                task.is_none() || instance.task.is_none() || instance.task.as_deref() == task
+            })
             .filter_map(|instance| self.drain(instance.service.key()))
             .collect()
     }
 
     fn drain(&self, key: ServiceKey) -> Option<mesh::state::Command> {
         let row = self.mesh.current().service(&key)?;
-        (!row.draining).then(|| {
-            mesh::state::Command::DrainService(DrainService {
-                node: key.node,
-                id: key.id,
-            })
-        })
+        if row.draining {
+            return None;
+        }
+        Some(mesh::state::Command::DrainService(DrainService {
+            node: key.node,
+            id: key.id,
+        }))
     }
 
     fn deregister(&self, key: ServiceKey) -> Option<mesh::state::Command> {
@@ -236,7 +276,10 @@ impl State {
             .into_iter()
             .map(|instance| instance.service.key())
             .collect();
-        for instance in after.map(|alloc| self.instances_of(alloc)).unwrap_or_default() {
+        for instance in after
+            .map(|alloc| self.instances_of(alloc))
+            .unwrap_or_default()
+        {
             let Some(alloc) = after else { continue };
             let key = instance.service.key();
             match Standing::of(alloc, &instance) {
