@@ -15,6 +15,9 @@ use std::ops::Range;
 /// What marks an environment variable as the value of an input variable.
 const PREFIX: &str = "NOMAD_VAR_";
 
+/// Locals of one file: each pass over them looks at all that are left.
+const MOST_LOCALS: usize = 1000;
+
 /// A declared input variable.
 struct Declaration<'b> {
     span: Option<Range<usize>>,
@@ -380,6 +383,15 @@ pub(super) fn locals(
             );
         }
     }
+    if pending.len() > MOST_LOCALS {
+        decoder.report(
+            None,
+            format!("Too many locals; A job file may have at most {MOST_LOCALS} locals."),
+            "",
+        );
+        return Map::new();
+    }
+    let outer = Scope::root([("var".to_owned(), Value::Object(variables.clone()))].into());
     let mut known = Map::new();
     loop {
         let ready: Vec<String> = pending
@@ -394,17 +406,11 @@ pub(super) fn locals(
         if ready.is_empty() {
             break;
         }
+        let scope = outer.inner([("local".to_owned(), Value::Object(known.clone()))]);
         for name in ready {
             let Some((expr, _)) = pending.remove(&name) else {
                 continue;
             };
-            let scope = Scope::root(
-                [
-                    ("var".to_owned(), Value::Object(variables.clone())),
-                    ("local".to_owned(), Value::Object(known.clone())),
-                ]
-                .into(),
-            );
             let value = decoder.evaluate(expr, &scope);
             known.insert(name, value);
         }

@@ -82,16 +82,9 @@ fn decode(decoder: &mut Decoder<'_, '_>, body: &Body, given: &Variables) -> Valu
     let mut labels = first.labels.iter().map(label);
     match labels.next() {
         Some((name, _)) => {
-            let id = job
-                .entry("ID")
-                .or_insert_with(|| name.clone().into())
-                .clone();
-            let named = if id.as_str() == Some(name.as_str()) {
-                id
-            } else {
-                name.into()
-            };
-            job.entry("Name").or_insert(named);
+            for key in ["ID", "Name"] {
+                job.entry(key).or_insert_with(|| name.as_str().into());
+            }
         }
         None => decoder.report(
             first.ident.span(),

@@ -164,7 +164,7 @@ pub(super) static JOB: Schema = Schema {
         one("reschedule", "Reschedule", &RESCHEDULE),
         one("migrate", "Migrate", &MIGRATE),
         META,
-        opaque("ui", "UI", Content::Known),
+        one("ui", "UI", &UI),
     ],
     refused: &[
         "periodic",
@@ -194,6 +194,20 @@ fn finish_job(job: &mut Map<String, Value>) {
     }
     job.insert("TaskGroups".into(), Value::Array(groups));
 }
+
+static UI: Schema = Schema {
+    attributes: &[text("description", "Description")],
+    blocks: &[many("link", "Links", &LINK)],
+    refused: &[],
+    finish: keep,
+};
+
+static LINK: Schema = Schema {
+    attributes: &[text("label", "Label"), text("url", "Url")],
+    blocks: &[],
+    refused: &[],
+    finish: keep,
+};
 
 static GROUP: Schema = Schema {
     attributes: &[
