@@ -29,7 +29,6 @@ pub struct Api {
 #[derive(Debug)]
 struct Shared {
     server: server::Handle,
-    client: Option<crate::client::Handle>,
     proxy: Option<proxy::Handle>,
     facts: Facts,
     /// Counts waits, to spread their ends.
@@ -54,17 +53,15 @@ pub struct Facts {
 }
 
 impl Api {
-    /// Answers from a server, and from a client and an ingress when this agent has them.
+    /// Answers from a server, and from an ingress when this agent has them.
     pub fn new(
         server: server::Handle,
-        client: Option<crate::client::Handle>,
-        proxy: Option<proxy::Handle>,
+            proxy: Option<proxy::Handle>,
         facts: Facts,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 server,
-                client,
                 proxy,
                 facts,
                 waits: AtomicU64::new(0),
@@ -74,10 +71,6 @@ impl Api {
 
     fn server(&self) -> &server::Handle {
         &self.shared.server
-    }
-
-    fn client(&self) -> Option<&crate::client::Handle> {
-        self.shared.client.as_ref()
     }
 
     fn proxy(&self) -> Option<&proxy::Handle> {

@@ -7,7 +7,7 @@ mod page;
 use axum::{
     Router,
     extract::{RawQuery, State},
-    http::{StatusCode, header},
+    http::{StatusCode, Uri, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -59,7 +59,7 @@ pub fn router(admin: Admin) -> Router {
 }
 
 /// Names of the other dialect's endpoints that are not here.
-async fn elsewhere(uri: axum::http::Uri) -> Response {
+async fn elsewhere(uri: Uri) -> Response {
     let path = uri.path();
     if path.starts_with("/api/") || path.starts_with("/manual") {
         return Error::absent(path).into_response();
