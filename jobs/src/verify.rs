@@ -12,10 +12,10 @@ use std::{collections::BTreeMap, sync::Arc};
 /// A node is taken or left as a whole. Stops always go through. A plan that asks for all at once is
 /// reduced to its stops when any node refuses.
 pub fn verify(snapshot: &State, plan: &Plan) -> PlanResult {
-    let mut stops: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
-    for stop in plan.stops.iter().filter(|s| !s.description.is_empty()) {
+    let mut lost: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
+    for stop in plan.stops.iter().filter(|s| s.client_status.is_some()) {
         if let Some(alloc) = snapshot.alloc(&stop.alloc_id) {
-            stops.entry(&stop.node_id).or_default().push(alloc);
+            lost.entry(&stop.node_id).or_default().push(alloc);
         }
     }
     let mut result = PlanResult {
@@ -27,8 +27,9 @@ pub fn verify(snapshot: &State, plan: &Plan) -> PlanResult {
         ..PlanResult::default()
     };
     for (node_id, placements) in &plan.placements {
-        let freed = stops.get(node_id.as_str()).map_or(&[][..], Vec::as_slice);
-        if node_takes(snapshot, node_id, placements, freed) {
+        let mut freed = lost.remove(node_id.as_str()).unwrap_or_default();
+        freed.extend(stopped_for(snapshot, plan, node_id, placements));
+        if node_takes(snapshot, node_id, placements, &freed) {
             result.placements.extend(placements.iter().cloned());
         } else {
             result.refresh_index = snapshot.index().max(1);
@@ -39,6 +40,25 @@ pub fn verify(snapshot: &State, plan: &Plan) -> PlanResult {
         result.deployment = None;
     }
     result
+}
+
+/// Allocations of the node that the plan stops for a successor right there: the client starts that one
+/// when they are over.
+fn stopped_for<'a>(
+    snapshot: &'a State,
+    plan: &Plan,
+    node_id: &str,
+    placements: &[Allocation],
+) -> Vec<&'a Arc<Allocation>> {
+    placements
+        .iter()
+        .filter(|alloc| !alloc.previous_allocation.is_empty())
+        .filter_map(|alloc| snapshot.alloc(&alloc.previous_allocation))
+        .filter(|old| old.node_id == node_id)
+        .filter(|old| {
+            (plan.stops.iter()).any(|s| s.alloc_id == old.id && s.client_status.is_none())
+        })
+        .collect()
 }
 
 fn node_takes(

@@ -177,15 +177,10 @@ impl<'a, 'c> Placer<'a, 'c> {
         } else {
             Fleet::new(snapshot, job)
         };
-        if wants > 0 {
-            for stop in &plan.stops {
-                if let Some(alloc) = snapshot.alloc(&stop.alloc_id) {
-                    let freed = stop.client_status.is_some();
-                    let ended = !stop.description.is_empty();
-                    if freed || ended {
-                        fleet.release(alloc);
-                    }
-                }
+        // Room comes back with the proof that an allocation is over; of those on lost nodes none will come.
+        for stop in plan.stops.iter().filter(|s| s.client_status.is_some()) {
+            if let Some(alloc) = snapshot.alloc(&stop.alloc_id) {
+                fleet.release(alloc);
             }
         }
         Self {
@@ -248,9 +243,39 @@ impl<'a, 'c> Placer<'a, 'c> {
             .filter(|_| group.ephemeral_disk.sticky)
             .and_then(|previous| self.fleet.position(&previous.node_id));
         let key = self.candidates(&placement.job, group);
-        match self.find(&key, group, &penalized, preferred) {
+        let refused = match self.find(&key, group, &penalized, preferred) {
+            Ok(found) => return self.commit(&placement, found),
+            Err(refused) => refused,
+        };
+        // What moves away makes room for its own successor.
+        let moving = placement
+            .previous
+            .clone()
+            .filter(|old| !old.client_terminal() && !(self.node_gone(&old.node_id)));
+        let Some(old) = moving else {
+            return self.fail(&key, &refused);
+        };
+        let Some(at) = self.fleet.release(&old) else {
+            return self.fail(&key, &refused);
+        };
+        self.refresh(at);
+        match self.find(&key, group, &penalized, Some(at)) {
             Ok(found) => self.commit(&placement, found),
-            Err(refused) => self.fail(&key, &refused),
+            Err(refused) => {
+                self.fleet.restore(at, &old);
+                self.refresh(at);
+                self.fail(&key, &refused);
+            }
+        }
+    }
+
+    fn node_gone(&self, id: &str) -> bool {
+        super::node_gone(self.snapshot, id)
+    }
+
+    fn refresh(&mut self, fleet_at: usize) {
+        for set in self.sets.values_mut() {
+            set.refresh(fleet_at, &self.fleet);
         }
     }
 

@@ -101,6 +101,20 @@ pub enum Rejected {
     /// The job has no such version.
     #[error("job version not found")]
     NoVersion,
+    /// Another version than the caller expected is current.
+    #[error("current job has version {found}; enforcing version {wanted}")]
+    PriorVersion {
+        /// What the caller expected.
+        wanted: u64,
+        /// What is current.
+        found: u64,
+    },
+    /// A revert to the version that is current.
+    #[error("can't revert to current version {version}")]
+    SameVersion {
+        /// The version.
+        version: u64,
+    },
     /// There is no such node.
     #[error("node not found")]
     NoNode,
