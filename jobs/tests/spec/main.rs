@@ -5,6 +5,10 @@
     clippy::panic,
     reason = "a step that fails is a test that fails"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read the files that they compare with"
+)]
 
 mod diff;
 mod files;
