@@ -22,6 +22,9 @@ type Order = (Reverse<i32>, Index, String);
 pub struct Blocked {
     waiting: BTreeMap<Order, Arc<Evaluation>>,
     by_job: BTreeMap<JobKey, Order>,
+    /// Node id to the index at which it last got room: an evaluation that was decided about before, but
+    /// written after, must not miss it.
+    freed: BTreeMap<String, Index>,
 }
 
 impl Blocked {
@@ -41,13 +44,6 @@ impl Blocked {
     /// Takes note of blocked evaluations, ended allocations and changed nodes.
     pub fn on_applied(&mut self, _now_ns: i64, state: &State, applied: &Applied) -> Vec<Action> {
         let mut nodes: BTreeSet<&str> = BTreeSet::new();
-        for eval in &applied.evals {
-            if eval.status == EvalStatus::Blocked {
-                self.keep(eval);
-            } else {
-                self.forget(eval);
-            }
-        }
         for change in &applied.allocs {
             let held = change.before.as_ref().is_some_and(|a| !a.client_terminal());
             let holds = change.after.as_ref().is_some_and(|a| !a.client_terminal());
@@ -58,10 +54,32 @@ impl Blocked {
         for change in applied.nodes.iter().filter(|c| c.after.is_ready()) {
             nodes.insert(&change.after.id);
         }
+        for node_id in &nodes {
+            self.freed.insert((*node_id).to_owned(), state.index());
+        }
+        let mut missed: BTreeSet<&str> = BTreeSet::new();
+        for eval in &applied.evals {
+            if eval.status == EvalStatus::Blocked {
+                self.keep(eval);
+                missed.extend(self.freed_since(eval.snapshot_index, state));
+            } else {
+                self.forget(eval);
+            }
+        }
+        nodes.extend(missed);
         if nodes.is_empty() {
             return Vec::new();
         }
         self.wake(state, &nodes)
+    }
+
+    /// Nodes that got room after the snapshot of that index, as far as they still exist.
+    fn freed_since<'s>(&self, index: Index, state: &'s State) -> impl Iterator<Item = &'s str> {
+        self.freed
+            .iter()
+            .filter(move |(_, at)| **at > index)
+            .filter_map(|(id, _)| state.node(id))
+            .map(|node| node.id.as_str())
     }
 
     /// Evaluations kept.
