@@ -95,7 +95,7 @@ fn numbers(dir: &std::path::Path, prefix: &str) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let number = name
+        let number: Option<u64> = name
             .to_str()
             .and_then(|name| name.strip_prefix(prefix))
             .and_then(|number| number.parse().ok());

@@ -1,0 +1,5 @@
+//! The life of allocations and tasks.
+
+mod events;
+mod health;
+mod restarts;
