@@ -5,6 +5,7 @@
 //! of its one long-lived stream, and [`instances`] is the one derivation of catalog instances from an
 //! allocation that both ends use.
 
+pub mod instances;
 pub mod message;
 pub mod session;
 pub mod transport;

@@ -5,7 +5,7 @@
 //! stream breaks is sent again on the next one.
 
 use crate::rpc::{
-    message::{Assignment, Hello, Report, ToClient, ToServer},
+    message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
     transport::{self, Link},
 };
 use jobs::model::Index;
@@ -70,8 +70,8 @@ struct Pending {
 pub struct Handle {
     reports: mpsc::Sender<Pending>,
     catalog: watch::Receiver<Arc<Replica>>,
-    drained: watch::Receiver<Index>,
-    confirmed: Arc<watch::Sender<Index>>,
+    drained: watch::Receiver<Confirmation>,
+    confirmed: Arc<watch::Sender<Confirmation>>,
     connected: watch::Receiver<bool>,
 }
 
@@ -97,14 +97,16 @@ impl Handle {
         committed.await.map_err(|_| Error::Closed)?
     }
 
-    /// Waits until every data plane with a live lease has confirmed `index`.
+    /// Waits until every data plane with a live lease shows `index` and has no request in flight to any of
+    /// `instances` (service ids).
     ///
     /// # Errors
     /// [`Error::Closed`] when the agent stops.
-    pub async fn drained(&self, index: Index) -> Result<(), Error> {
+    pub async fn drained(&self, index: Index, instances: &[String]) -> Result<(), Error> {
         let mut drained = self.drained.clone();
+        let idle = |done: &Confirmation| instances.iter().all(|id| !done.busy.contains(id));
         drained
-            .wait_for(|done| *done >= index)
+            .wait_for(|done| done.index >= index && idle(done))
             .await
             .map(drop)
             .map_err(|_| Error::Closed)
@@ -115,12 +117,16 @@ impl Handle {
         self.catalog.clone()
     }
 
-    /// Says that this agent's DNS view and proxy table show everything up to `index`.
-    pub fn confirm(&self, index: Index) {
+    /// Says how far this agent's DNS view and proxy table have come. The index only moves forward.
+    pub fn confirm(&self, confirmation: Confirmation) {
         self.confirmed.send_if_modified(|confirmed| {
-            let newer = index > *confirmed;
-            *confirmed = index.max(*confirmed);
-            newer
+            let next = Confirmation {
+                index: confirmation.index.max(confirmed.index),
+                ..confirmation
+            };
+            let changed = next != *confirmed;
+            *confirmed = next;
+            changed
         });
     }
 
@@ -139,8 +145,8 @@ pub struct Session {
     allocs: mpsc::Sender<AllocDelta>,
     catalog: watch::Sender<Arc<Replica>>,
     state: mesh::state::State,
-    drained: watch::Sender<Index>,
-    confirmed: watch::Receiver<Index>,
+    drained: watch::Sender<Confirmation>,
+    confirmed: watch::Receiver<Confirmation>,
     connected: watch::Sender<bool>,
     pending: BTreeMap<u64, Pending>,
     next_number: u64,
@@ -152,8 +158,8 @@ impl Session {
         let (report_sender, reports) = mpsc::channel(REPORTS_MAX);
         let (allocs, alloc_deltas) = mpsc::channel(ALLOC_DELTAS_MAX);
         let (catalog, catalog_reader) = watch::channel(Arc::new(Replica::default()));
-        let (drained, drained_reader) = watch::channel(0);
-        let (confirm, confirmed) = watch::channel(0);
+        let (drained, drained_reader) = watch::channel(Confirmation::default());
+        let (confirm, confirmed) = watch::channel(Confirmation::default());
         let (connected, connected_reader) = watch::channel(false);
         let handle = Handle {
             reports: report_sender,
@@ -241,9 +247,9 @@ impl Session {
                     outgoing.send(ToServer::Report { number, report }).await?;
                 }
                 Ok(()) = self.confirmed.changed() => {
-                    let index = *self.confirmed.borrow_and_update();
-                    if index > 0 {
-                        outgoing.send(ToServer::Confirmed { index }).await?;
+                    let confirmation = self.confirmed.borrow_and_update().clone();
+                    if confirmation.index > 0 {
+                        outgoing.send(ToServer::Confirmed(confirmation)).await?;
                     }
                 }
                 _ = heartbeat.tick() => outgoing.send(ToServer::Heartbeat).await?,
@@ -312,12 +318,8 @@ impl Session {
                 }
                 self.settle(number, Err(Error::Refused { reason }));
             }
-            ToClient::Drained { index } => {
-                self.drained.send_if_modified(|done| {
-                    let newer = index > *done;
-                    *done = index.max(*done);
-                    newer
-                });
+            ToClient::Drained(confirmation) => {
+                self.drained.send_replace(confirmation);
             }
         }
         true
@@ -394,8 +396,15 @@ mod tests {
         running.abort();
     }
 
+    fn confirmation(index: Index, busy: &[&str]) -> Confirmation {
+        Confirmation {
+            index,
+            busy: busy.iter().map(|&id| id.to_owned()).collect(),
+        }
+    }
+
     #[tokio::test]
-    async fn confirmations_and_drains_only_move_forward() {
+    async fn a_confirmed_index_only_moves_forward() {
         let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())
             .await
             .unwrap();
@@ -403,22 +412,46 @@ mod tests {
         let running = tokio::spawn(session.run(std::future::pending()));
         let mut link = listener.accept().await.unwrap();
         hello(&mut link).await;
-        handle.confirm(7);
-        handle.confirm(5);
+        handle.confirm(confirmation(7, &["a"]));
+        handle.confirm(confirmation(5, &[]));
         loop {
             match link.incoming.recv().await.unwrap() {
-                ToServer::Confirmed { index } => {
-                    assert_eq!(index, 7);
+                ToServer::Confirmed(confirmed) if confirmed.busy.is_empty() => {
+                    assert_eq!(confirmed.index, 7);
                     break;
                 }
-                other => assert!(matches!(other, ToServer::Heartbeat)),
+                other => assert!(matches!(
+                    other,
+                    ToServer::Heartbeat | ToServer::Confirmed(_)
+                )),
             }
         }
-        link.outgoing
-            .send(ToClient::Drained { index: 7 })
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn a_drain_waits_for_its_own_instances_only() {
+        let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())
             .await
             .unwrap();
-        handle.drained(6).await.unwrap();
+        let (session, handle, _allocs) = Session::new(listener.local_addr(), Hello::default());
+        let running = tokio::spawn(session.run(std::future::pending()));
+        let mut link = listener.accept().await.unwrap();
+        hello(&mut link).await;
+        link.outgoing
+            .send(ToClient::Drained(confirmation(7, &["hung"])))
+            .await
+            .unwrap();
+        handle.drained(6, &["idle".to_owned()]).await.unwrap();
+        let waiting = handle.clone();
+        let hung = tokio::spawn(async move { waiting.drained(6, &["hung".to_owned()]).await });
+        tokio::task::yield_now().await;
+        assert!(!hung.is_finished());
+        link.outgoing
+            .send(ToClient::Drained(confirmation(7, &[])))
+            .await
+            .unwrap();
+        hung.await.unwrap().unwrap();
         running.abort();
     }
 }

@@ -336,7 +336,7 @@ async fn pump<In: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::message::Hello;
+    use crate::rpc::message::{Confirmation, Hello};
 
     #[tokio::test]
     async fn both_directions_carry_messages_until_one_side_leaves() {
@@ -391,14 +391,21 @@ mod tests {
 
     #[test]
     fn a_frame_is_taken_only_when_it_is_whole() {
-        let bytes = encode(&ToServer::Confirmed { index: 42 }).unwrap();
+        let bytes = encode(&ToServer::Confirmed(Confirmation {
+            index: 42,
+            busy: Vec::new(),
+        }))
+        .unwrap();
         for cut in 0..bytes.len() {
             let mut buffer = BytesMut::from(&bytes[..cut]);
             assert!(decode::<ToServer>(&mut buffer).unwrap().is_none());
         }
         let mut buffer = BytesMut::from(&bytes[..]);
         let message = decode::<ToServer>(&mut buffer).unwrap();
-        assert!(matches!(message, Some(ToServer::Confirmed { index: 42 })));
+        assert!(matches!(
+            message,
+            Some(ToServer::Confirmed(Confirmation { index: 42, .. }))
+        ));
         assert!(buffer.is_empty());
     }
 

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::{Check, Service, Status};
+use crate::model::Service;
 
-use super::catalog::{Empty, TaggedAddress, WeightsEntry, tagged};
-use super::health::period;
+use super::catalog::{TaggedAddress, WeightsEntry, tagged};
 
 /// A service on the answering agent. Source: agent API, "List Services".
 ///
@@ -54,73 +53,6 @@ impl AgentService {
             weights: service.weights.into(),
             enable_tag_override: false,
             datacenter: datacenter.to_owned(),
-        }
-    }
-}
-
-/// A check on the answering agent. Source: agent API, "List Checks".
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct AgentCheck {
-    /// Node name.
-    pub node: String,
-    /// Check id.
-    #[serde(rename = "CheckID")]
-    pub check_id: String,
-    /// Name for people.
-    pub name: String,
-    /// Status.
-    pub status: Status,
-    /// Free text.
-    pub notes: String,
-    /// Text of the last result.
-    pub output: String,
-    /// Id of the instance; empty for a node-level check.
-    #[serde(rename = "ServiceID")]
-    pub service_id: String,
-    /// Name of the service; empty for a node-level check.
-    pub service_name: String,
-    /// Tags of the instance, never null.
-    pub service_tags: Vec<String>,
-    /// How the check is made.
-    #[serde(rename = "Type")]
-    pub kind: String,
-    /// Pause between runs; empty if none.
-    pub interval: String,
-    /// Longest run; empty if not set.
-    pub timeout: String,
-    /// Always 0: no port is exposed for checks.
-    pub exposed_port: u16,
-    /// Always empty: the definition is not shown.
-    pub definition: Empty,
-    /// Always 0: the agent's own list has no log index.
-    pub create_index: u64,
-    /// Always 0, as `create_index`.
-    pub modify_index: u64,
-}
-
-impl AgentCheck {
-    /// Converts a check, with the tags of its instance.
-    #[must_use]
-    pub fn new(check: &Check, tags: &[String]) -> Self {
-        let (interval, timeout) = period(check);
-        Self {
-            node: check.node.clone(),
-            check_id: check.id.clone(),
-            name: check.name.clone(),
-            status: check.status,
-            notes: check.notes.clone(),
-            output: check.output.clone(),
-            service_id: check.service_id.clone(),
-            service_name: check.service_name.clone(),
-            service_tags: tags.to_vec(),
-            kind: check.kind.clone(),
-            interval,
-            timeout,
-            exposed_port: 0,
-            definition: Empty {},
-            create_index: 0,
-            modify_index: 0,
         }
     }
 }

@@ -79,10 +79,20 @@ impl HealthCheck {
     pub fn of(snapshot: &Snapshot, check: &Check) -> Self {
         Self::new(check, snapshot.check_tags(check))
     }
+
+    /// Returns the check as the agent's own list shows it, which has no log index.
+    #[must_use]
+    pub fn without_indexes(self) -> Self {
+        Self {
+            create_index: 0,
+            modify_index: 0,
+            ..self
+        }
+    }
 }
 
 /// Writes a check's interval and timeout; empty when not set.
-pub(super) fn period(check: &Check) -> (String, String) {
+fn period(check: &Check) -> (String, String) {
     let text = |ns: u64| {
         if ns == 0 {
             String::new()

@@ -9,8 +9,8 @@ mod duration;
 mod health;
 
 pub use agent::{
-    AgentCheck, AgentConfig, AgentIdentity, AgentMember, AgentSelf, AgentService, Coordinate,
-    DebugConfig, Member, MemberStatus,
+    AgentConfig, AgentIdentity, AgentMember, AgentSelf, AgentService, Coordinate, DebugConfig,
+    Member, MemberStatus,
 };
 pub use catalog::{
     CatalogNode, CatalogNodeServices, CatalogService, CatalogServiceEntry, Empty, Proxy,
