@@ -84,7 +84,10 @@ impl<T> Waiting<T> {
         let taken = std::mem::replace(&mut self.changes, rest);
         let oldest_left = self.changes.values().map(|(number, _)| *number).min();
         let settled = oldest_left.map_or(self.last, |number| number - 1);
-        (settled, taken.into_values().map(|(_, change)| change).collect())
+        (
+            settled,
+            taken.into_values().map(|(_, change)| change).collect(),
+        )
     }
 }
 

@@ -211,16 +211,25 @@ pub fn spawn_task(task: &TaskProcess, stdout: Stdio, stderr: Stdio) -> io::Resul
         .stderr(stderr)
         .process_group(0);
     if !task.user.is_empty() {
-        let user = User::from_name(&task.user)?.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("user `{}` does not exist", task.user),
-            )
-        })?;
-        command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        let (uid, gid) = user_ids(&task.user)?;
+        command.uid(uid).gid(gid);
     }
     before_exec(&mut command);
     command.spawn()
+}
+
+/// Numbers of a user and its main group.
+///
+/// # Errors
+/// When there is no such user.
+pub fn user_ids(name: &str) -> io::Result<(u32, u32)> {
+    let user = User::from_name(name)?.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("user `{name}` does not exist"),
+        )
+    })?;
+    Ok((user.uid.as_raw(), user.gid.as_raw()))
 }
 
 #[expect(unsafe_code, reason = "code between fork and exec has no safe form")]

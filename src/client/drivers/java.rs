@@ -164,7 +164,10 @@ mod tests {
             "jar_path": "local/app.jar", "class_path": "lib/*", "jvm_options": ["-Xmx64m"], "args": ["a"]
         });
         let args = arguments(config.as_object().unwrap());
-        assert_eq!(args, ["-Xmx64m", "-cp", "lib/*", "-jar", "local/app.jar", "a"]);
+        assert_eq!(
+            args,
+            ["-Xmx64m", "-cp", "lib/*", "-jar", "local/app.jar", "a"]
+        );
         let config = serde_json::json!({"class": "Main", "args": [1]});
         assert_eq!(arguments(config.as_object().unwrap()), ["Main", "1"]);
     }

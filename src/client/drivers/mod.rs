@@ -21,7 +21,7 @@ use std::{
 };
 
 /// A kind of task.
-pub trait Driver: Debug + Send + Sync {
+pub(super) trait Driver: Debug + Send + Sync {
     /// The name in job files.
     fn name(&self) -> &'static str;
 
@@ -43,20 +43,20 @@ pub trait Driver: Debug + Send + Sync {
 
 /// What a driver knows of a task; paths are those of the host.
 #[derive(Debug)]
-pub struct TaskContext<'a> {
+pub(super) struct TaskContext<'a> {
     /// The task's own directory, in which it starts.
-    pub dir: &'a Path,
+    pub(super) dir: &'a Path,
     /// The task's environment.
-    pub env: &'a BTreeMap<String, String>,
+    pub(super) env: &'a BTreeMap<String, String>,
     /// The task's configuration with every `${…}` resolved, free of problems.
-    pub config: &'a Map<String, Value>,
+    pub(super) config: &'a Map<String, Value>,
     /// Operating system user; empty for the agent's own.
-    pub user: &'a str,
+    pub(super) user: &'a str,
 }
 
 /// Why a task cannot be started, now or later.
 #[derive(Debug, thiserror::Error)]
-pub enum Unrunnable {
+pub(super) enum Unrunnable {
     /// No such program.
     #[error("failed to launch command with executor: binary \"{command}\" could not be found")]
     NotFound {
@@ -72,7 +72,7 @@ pub enum Unrunnable {
 }
 
 /// The drivers that this machine may offer, ordered by name.
-pub fn all(config: &Config) -> BTreeMap<&'static str, Arc<dyn Driver>> {
+pub(super) fn all(config: &Config) -> BTreeMap<&'static str, Arc<dyn Driver>> {
     let lookup = Arc::new(command::Lookup::new(&config.executable));
     let mut drivers: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
     let java = java::Java::new(Arc::clone(&lookup));

@@ -7,9 +7,12 @@ const MHZ_UNKNOWN: i64 = 2000;
 
 /// Architecture, cores and compute in MHz.
 pub(super) fn add(node: &mut Node) {
-    let cores = available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
+    let cores =
+        available_parallelism().map_or(1, |cores| u16::try_from(cores.get()).unwrap_or(u16::MAX));
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let mhz = max_mhz().or_else(|| current_mhz(&info)).unwrap_or(MHZ_UNKNOWN);
+    let mhz = max_mhz()
+        .or_else(|| current_mhz(&info))
+        .unwrap_or(MHZ_UNKNOWN);
     let total = i64::from(cores) * mhz;
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -6,10 +6,13 @@
 mod cpu;
 mod host;
 mod memory;
+
 mod network;
 mod os;
 mod program;
 mod storage;
+
+pub(super) use memory::kib;
 
 use super::Config;
 use crate::sys::clock;

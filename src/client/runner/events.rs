@@ -105,7 +105,10 @@ pub(crate) fn go_duration(nanos: i64) -> String {
         return format!("{sign}{}µs", fraction(nanos / 1_000, nanos % 1_000, 3));
     }
     if nanos < 1_000_000_000 {
-        return format!("{sign}{}ms", fraction(nanos / 1_000_000, nanos % 1_000_000, 6));
+        return format!(
+            "{sign}{}ms",
+            fraction(nanos / 1_000_000, nanos % 1_000_000, 6)
+        );
     }
     let seconds = nanos / 1_000_000_000;
     let last = fraction(seconds % 60, nanos % 1_000_000_000, 9);

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 /// What an allocation's health depends on at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Facts<'a> {
+pub(super) struct Facts<'a> {
     /// States of every task that counts: main tasks and sidecars.
-    pub tasks: Vec<(&'a str, &'a TaskState)>,
+    pub(super) tasks: Vec<(&'a str, &'a TaskState)>,
     /// Prestart tasks that run to completion have done so.
-    pub is_prepared: bool,
+    pub(super) is_prepared: bool,
     /// How many checks the services have, readiness-only ones left out.
-    pub checks: usize,
+    pub(super) checks: usize,
     /// How many of them pass.
-    pub passing: usize,
+    pub(super) passing: usize,
 }
 
 /// The verdict about an allocation in a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Look again at that moment, or when a fact changes.
     Wait {
         /// Nanoseconds, by the clock of the caller.
@@ -36,7 +36,7 @@ pub enum Verdict {
 ///
 /// Source: `update` block, `health_check`, `min_healthy_time`, `healthy_deadline`.
 #[derive(Clone, Debug)]
-pub struct Health {
+pub(super) struct Health {
     uses_checks: bool,
     min_healthy_ns: i64,
     deadline: i64,
@@ -48,7 +48,7 @@ pub struct Health {
 
 impl Health {
     /// A judge that starts at `now_ns`; none when people decide by hand.
-    pub fn new(strategy: &UpdateStrategy, now_ns: i64) -> Option<Self> {
+    pub(super) fn new(strategy: &UpdateStrategy, now_ns: i64) -> Option<Self> {
         let uses_checks = match strategy.health_check.as_str() {
             "manual" => return None,
             "task_states" => false,
@@ -66,7 +66,7 @@ impl Health {
     }
 
     /// Judges the facts of `now_ns`.
-    pub fn judge(&mut self, now_ns: i64, facts: &Facts<'_>) -> Verdict {
+    pub(super) fn judge(&mut self, now_ns: i64, facts: &Facts<'_>) -> Verdict {
         for (_, state) in &facts.tasks {
             if state.failed {
                 return unhealthy("Unhealthy because of failed task");
@@ -118,7 +118,9 @@ impl Health {
     fn too_late(&self, running: bool, facts: &Facts<'_>) -> Verdict {
         let deadline = go_duration(self.deadline);
         if !running && !self.ever_running {
-            return unhealthy(format!("Task not running by healthy_deadline of {deadline}"));
+            return unhealthy(format!(
+                "Task not running by healthy_deadline of {deadline}"
+            ));
         }
         if !running || !self.uses_checks || facts.passing == facts.checks {
             let min = go_duration(self.min_healthy_ns);

@@ -6,7 +6,7 @@ const JITTER_SHARE: u64 = 4;
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It ended by itself with exit code 0.
     Success,
     /// It ended by itself with another exit code or by a signal.
@@ -23,7 +23,7 @@ pub enum Outcome {
 
 /// What to do with the task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// Start it again after the pause.
     Restart {
         /// Pause.
@@ -44,7 +44,7 @@ pub enum Decision {
 ///
 /// Source: restart policy, jobs API. Time is an argument in nanoseconds since any fixed moment.
 #[derive(Clone, Debug)]
-pub struct Restarts {
+pub(super) struct Restarts {
     policy: RestartPolicy,
     ends_on_success: bool,
     count: u32,
@@ -54,7 +54,7 @@ pub struct Restarts {
 
 impl Restarts {
     /// A tracker for a task; `ends_on_success` for tasks that are done when they exit with 0.
-    pub fn new(policy: RestartPolicy, ends_on_success: bool, seed: u64) -> Self {
+    pub(super) fn new(policy: RestartPolicy, ends_on_success: bool, seed: u64) -> Self {
         Self {
             policy,
             ends_on_success,
@@ -65,22 +65,17 @@ impl Restarts {
     }
 
     /// Restarts counted in the current interval and when that began, to be kept across agent restarts.
-    pub fn counted(&self) -> (u32, Option<i64>) {
+    pub(super) fn counted(&self) -> (u32, Option<i64>) {
         (self.count, self.window_start_ns)
     }
 
     /// Goes on where [`Restarts::counted`] left off.
-    pub fn resume(&mut self, counted: (u32, Option<i64>)) {
+    pub(super) fn resume(&mut self, counted: (u32, Option<i64>)) {
         (self.count, self.window_start_ns) = counted;
     }
 
-    /// A new policy for the same task; the count stays.
-    pub fn set_policy(&mut self, policy: RestartPolicy) {
-        self.policy = policy;
-    }
-
     /// Decides after `outcome` at `now_ns`.
-    pub fn decide(&mut self, now_ns: i64, outcome: Outcome) -> Decision {
+    pub(super) fn decide(&mut self, now_ns: i64, outcome: Outcome) -> Decision {
         match outcome {
             Outcome::Requested => {
                 return Decision::Restart {

@@ -127,7 +127,10 @@ impl Supervisor {
             self.wait()?;
             self.move_output();
             self.hear_agents();
-            if self.kill_at_ns.is_some_and(|at| clock::monotonic_ns() >= at) {
+            if self
+                .kill_at_ns
+                .is_some_and(|at| clock::monotonic_ns() >= at)
+            {
                 self.kill_at_ns = None;
                 processes::signal_group(self.task.pid, nix::libc::SIGKILL).ok();
             }
@@ -168,15 +171,17 @@ impl Supervisor {
     /// that writes without end cannot keep signals from being heard.
     fn move_output(&mut self) {
         let mut chunk = vec![0; CHUNK_BYTES];
-        self.outputs.retain_mut(|output| loop {
-            match output.pipe.read(&mut chunk) {
-                Ok(0) => return false,
-                // A full disk loses output; it must not stop the task.
-                Ok(bytes) => drop(output.log.write(chunk.get(..bytes).unwrap_or_default())),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        self.outputs.retain_mut(|output| {
+            loop {
+                match output.pipe.read(&mut chunk) {
+                    Ok(0) => return false,
+                    // A full disk loses output; it must not stop the task.
+                    Ok(bytes) => drop(output.log.write(chunk.get(..bytes).unwrap_or_default())),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+                }
+                return true;
             }
-            return true;
         });
     }
 

@@ -140,7 +140,10 @@ mod tests {
             .map(|(name, text)| (name.to_owned(), text.to_owned()));
         // `three\n` and `four\n` do not fit into one file of 10 bytes: 1 held `three\n`.
         assert_eq!(contents(dir.path()).len(), 2);
-        assert_eq!(contents(dir.path())[1].1.len() + contents(dir.path())[0].1.len(), 17);
+        assert_eq!(
+            contents(dir.path())[1].1.len() + contents(dir.path())[0].1.len(),
+            17
+        );
         assert_eq!(contents(dir.path()).last().unwrap().1, expected[1].1);
     }
 
