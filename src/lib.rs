@@ -1,1 +1,3 @@
 //! warm
+
+pub mod cli;
