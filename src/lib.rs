@@ -5,8 +5,10 @@
 //! those two meet; [`api`] is everything spoken over HTTP, and `cli` a user of nothing else.
 
 pub mod api;
+pub mod client;
 pub mod config;
 pub mod echo;
 pub mod rpc;
 pub mod server;
+pub mod sys;
 pub mod telemetry;
