@@ -116,9 +116,9 @@ impl Raft {
         let machine = Machine::load(file, Arc::clone(&published)).map_err(files)?;
         let config = openraft::Config {
             cluster_name: "trivet".into(),
-            heartbeat_interval: 50,
-            election_timeout_min: 150,
-            election_timeout_max: 300,
+            heartbeat_interval: 250,
+            election_timeout_min: 1000,
+            election_timeout_max: 2000,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_ENTRIES),
             max_in_snapshot_log_to_keep: KEPT_ENTRIES,
             // One voter has nobody to send heartbeats to, and elects itself below.

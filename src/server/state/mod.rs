@@ -184,6 +184,11 @@ impl State {
         let Some(eval) = result.evals.first() else {
             return false;
         };
+        // Somebody else ended it.
+        let row = self.jobs.eval(&eval.id);
+        if row.is_some_and(|row| row.status.is_terminal()) {
+            return true;
+        }
         let key = eval.job_key();
         let job = self.jobs.job(&key);
         let deployment = self.jobs.latest_deployment(&key);
