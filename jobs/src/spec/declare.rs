@@ -9,6 +9,7 @@ use hcl_edit::expr::{Expression, Traversal, TraversalOperator};
 use hcl_edit::structure::{Block, Body, Structure};
 use hcl_edit::visit::{Visit, visit_traversal};
 use serde_json::{Map, Value};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -68,7 +69,7 @@ pub(super) fn variables(
                     format!("Unset variable \"{name}\"; A used variable must be set or have a default value."),
                     format!("Set it with -var '{name}=…', in a variable file, or as {PREFIX}{name}."),
                 );
-                all.insert(name.clone(), Value::Null);
+                all.insert(name.clone(), declaration.declared_type.blank());
             }
         }
     }
@@ -86,14 +87,18 @@ fn add<'b>(
     declaration: Declaration<'b>,
     all: &mut BTreeMap<String, Declaration<'b>>,
 ) {
-    if all.contains_key(&name) {
-        decoder.report(
-            declaration.span,
-            format!("Duplicate variable; Duplicate {name} variable definition found."),
-            "",
-        );
-    } else {
-        all.insert(name, declaration);
+    match all.entry(name) {
+        Entry::Vacant(free) => {
+            free.insert(declaration);
+        }
+        Entry::Occupied(taken) => {
+            let name = taken.key();
+            decoder.report(
+                declaration.span,
+                format!("Duplicate variable; Duplicate {name} variable definition found."),
+                "",
+            );
+        }
     }
 }
 
@@ -215,7 +220,8 @@ fn given_values(
                     values.insert(name.clone(), value);
                 }
                 Err(message) => {
-                    decoder.report(None, message, format!("The value comes from {key}."))
+                    decoder.report(None, message, format!("The value comes from {key}."));
+                    values.insert(name.clone(), declaration.declared_type.blank());
                 }
             }
         }
@@ -229,7 +235,11 @@ fn given_values(
                 Ok(value) => {
                     values.insert(name.clone(), value);
                 }
-                Err(message) => decoder.report(None, message, ""),
+                Err(message) => {
+                    decoder.report(None, message, "");
+                    // Given, if badly: it does not count as unset too.
+                    values.insert(name.clone(), declaration.declared_type.blank());
+                }
             },
             None if given.tolerate_undeclared => {}
             None => decoder.report(

@@ -64,6 +64,23 @@ impl Type {
         matches!(self, Self::Text | Self::Number)
     }
 
+    /// A value that stands for a missing one once that has been reported, so that it is reported once.
+    pub(super) fn blank(&self) -> Value {
+        match self {
+            Self::Any | Self::Text => Value::String(String::new()),
+            Self::Number => Value::from(0),
+            Self::Flag => Value::Bool(false),
+            Self::List(_) | Self::Set(_) => Value::Array(Vec::new()),
+            Self::Map(_) => Value::Object(Map::new()),
+            Self::Object(types) => types
+                .iter()
+                .map(|(key, item)| (key.clone(), item.blank()))
+                .collect::<Map<_, _>>()
+                .into(),
+            Self::Tuple(types) => types.iter().map(Self::blank).collect(),
+        }
+    }
+
     /// The value as this type, or what is wrong with it.
     pub(super) fn convert(&self, value: Value) -> Result<Value, String> {
         if value.is_null() {

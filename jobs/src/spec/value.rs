@@ -78,19 +78,33 @@ pub(super) fn pairs(value: &Value) -> Option<Vec<(Value, Value)>> {
     }
 }
 
-/// A rough size in bytes, to bound what expressions may build.
-pub(super) fn size(value: &Value) -> usize {
+/// Lists and objects inside each other; more would not fit the stack of those that walk them.
+const DEEPEST: usize = 100;
+
+/// A rough size in bytes, to bound what expressions may build; none when it is nested too deep.
+pub(super) fn size(value: &Value) -> Option<usize> {
+    size_at(value, DEEPEST)
+}
+
+fn size_at(value: &Value, deeper: usize) -> Option<usize> {
+    let mut total: usize = 8;
     match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
-        Value::String(text) => 8 + text.len(),
-        Value::Array(items) => 8 + items.iter().map(size).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => total += text.len(),
+        Value::Array(items) => {
+            let deeper = deeper.checked_sub(1)?;
+            for item in items {
+                total += size_at(item, deeper)?;
+            }
+        }
         Value::Object(map) => {
-            8 + map
-                .iter()
-                .map(|(k, v)| 8 + k.len() + size(v))
-                .sum::<usize>()
+            let deeper = deeper.checked_sub(1)?;
+            for (key, item) in map {
+                total += 8 + key.len() + size_at(item, deeper)?;
+            }
         }
     }
+    Some(total)
 }
 
 /// What the type of a value is called in messages.

@@ -104,7 +104,7 @@ pub(super) fn group(
             findings.warning(format!(
                 "Task {:?} has warnings: {}",
                 task.name,
-                super::list_errors(&warnings).trim_end()
+                super::inner("warning", &warnings)
             ));
         }
         findings.nest(&format!("Task {} validation failed", task.name), part);

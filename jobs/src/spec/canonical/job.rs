@@ -1,6 +1,6 @@
 use super::group::{self, group};
 use super::refuse::{Owner, refuse};
-use super::{Findings, Validation, list_errors, placement, policy, text};
+use super::{Findings, Validation, placement, policy, text};
 use crate::model::{self, JobType};
 use crate::spec::Defaults;
 use crate::wire;
@@ -23,7 +23,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
             .filter(|text| !text.is_empty())
             .unwrap_or_else(|| default.to_owned())
     };
-    let priority = job.priority.filter(|priority| *priority != 0).unwrap_or(50);
+    let priority = job.priority.unwrap_or(50);
     let max = i64::from(defaults.max_priority);
     findings.require((1..=max).contains(&priority), || {
         format!("job priority must be between [1, {max}]")
@@ -72,7 +72,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
             findings.warning(format!(
                 "Group {:?} has warnings: {}",
                 group.name,
-                list_errors(&warnings).trim_end()
+                super::inner("warning", &warnings)
             ));
         }
         findings.nest(

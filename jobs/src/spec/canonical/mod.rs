@@ -42,8 +42,7 @@ impl Findings {
     fn nest(&mut self, title: &str, part: Self) {
         self.warnings.extend(part.warnings);
         if !part.errors.is_empty() {
-            let list = list_errors(&part.errors);
-            self.error(format!("{title}: {}", list.trim_end()));
+            self.error(format!("{title}: {}", inner("error", &part.errors)));
         }
     }
 }
@@ -74,6 +73,11 @@ pub fn list_warnings(warnings: &[String]) -> String {
         text.push_str(warning);
     }
     text
+}
+
+/// Entries as one text inside an entry of an outer list, one step further in.
+fn inner(noun: &str, entries: &[String]) -> String {
+    list(noun, entries).trim_end().replace('\n', "\n\t")
 }
 
 fn list(noun: &str, entries: &[String]) -> String {

@@ -149,6 +149,10 @@ fn resources(
             "IOPS has been deprecated as of Nomad 0.9.0. Please remove IOPS from resource block.",
         );
     }
+    if given.disk_mb.is_some_and(|disk| disk > 0) {
+        findings
+            .warning("disk has no effect on a task. Please use the group's ephemeral_disk block.");
+    }
     if !networks.is_empty() {
         findings.warning("task network resources have been deprecated as of Nomad 0.12.0. Please configure networking via group network block.");
     }
@@ -175,10 +179,6 @@ fn resources(
     findings.require(memory >= 10, || {
         format!("minimum MemoryMB value is 10; got {memory}")
     });
-    findings.require(given.disk_mb.unwrap_or(0) <= 0, || {
-        "Task can't ask for disk resources, they have to be specified at the task group level."
-            .into()
-    });
     findings.require(matches!(most, 0 | -1) || most >= memory, || {
         format!("MemoryMaxMB value ({most}) should be larger than MemoryMB value ({memory})")
     });
@@ -200,10 +200,10 @@ fn resources(
 fn logs(findings: &mut Findings, given: Option<wire::LogConfig>, disk_mb: i64) -> model::LogConfig {
     let given = given.unwrap_or_default();
     let base = model::LogConfig::default();
-    let files = given.max_files.unwrap_or(i64::from(base.max_files));
+    let files = given.max_files.unwrap_or_else(|| base.max_files.into());
     let size = given
         .max_file_size_mb
-        .unwrap_or(i64::from(base.max_file_size_mb));
+        .unwrap_or_else(|| base.max_file_size_mb.into());
     findings.require(files >= 1, || {
         format!("minimum number of files is 1; got {files}")
     });

@@ -7,7 +7,13 @@ const IN_PLACE: &str = "forces in-place update";
 const DESTRUCTIVE: &str = "forces create/destroy update";
 
 /// Blocks whose change does not touch the running program.
-const HARMLESS: &[&str] = &["Service", "Constraint", "Affinity", "Spread"];
+const HARMLESS: &[&str] = &[
+    "Service",
+    "Constraint",
+    "Affinity",
+    "Spread",
+    "RestartPolicy",
+];
 
 /// Adds what the scheduler would do to a difference: counts for each group, and what the change of
 /// a field or task forces.

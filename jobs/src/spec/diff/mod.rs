@@ -112,7 +112,7 @@ fn group(name: String, old: &Value, new: &Value, contextual: bool) -> TaskGroupD
         tasks
             .into_iter()
             .flatten()
-            .map(|task| (name_of(task), task.clone()))
+            .map(|task| (name_of(task), without_inherited(task.clone(), group)))
             .collect()
     };
     let tasks: Vec<TaskDiff> = pairs(tasks(old), tasks(new))
@@ -130,6 +130,16 @@ fn group(name: String, old: &Value, new: &Value, contextual: bool) -> TaskGroupD
         tasks,
         updates: BTreeMap::new(),
     }
+}
+
+/// A task without the restart policy that it has from its group, which shows the change.
+fn without_inherited(mut task: Value, group: &Value) -> Value {
+    if let Some(task) = task.as_object_mut()
+        && task.get("RestartPolicy") == group.get("RestartPolicy")
+    {
+        task.remove("RestartPolicy");
+    }
+    task
 }
 
 fn task(name: String, old: &Value, new: &Value, contextual: bool) -> TaskDiff {

@@ -23,6 +23,18 @@ const MAPS: &[&str] = &[
     "Header",
 ];
 
+/// Blocks that may be missing; they are no scalars then either.
+const BLOCKS: &[&str] = &[
+    "CheckRestart",
+    "Lifecycle",
+    "Migrate",
+    "ReschedulePolicy",
+    "RestartPolicy",
+    "UI",
+    "Update",
+    "Weights",
+];
+
 /// The scalars of a noun, its text maps flattened.
 pub(super) fn flat(noun: &Value, shape: &Shape<'_>) -> Flat {
     let mut out = Flat::new();
@@ -37,6 +49,7 @@ pub(super) fn flat(noun: &Value, shape: &Shape<'_>) -> Flat {
                 }
             }
             Value::Object(_) | Value::Array(_) => {}
+            Value::Null if BLOCKS.contains(&key.as_str()) => {}
             scalar => {
                 out.insert(key.clone(), text(scalar));
             }
