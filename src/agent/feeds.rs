@@ -74,6 +74,7 @@ impl Feeds {
         let mut catalog = self.session.catalog();
         let mut seen = None;
         let mut draining = Draining::default();
+        let mut problems = BTreeSet::new();
         let mut index = 0;
         tokio::pin!(shutdown);
         loop {
@@ -85,7 +86,7 @@ impl Feeds {
                     let replica = Arc::clone(&catalog.borrow_and_update());
                     let now = Seen::of(&replica.catalog);
                     if seen != Some(now) {
-                        self.swap(&replica, &mut draining);
+                        self.swap(&replica, &mut draining, &mut problems);
                         self.catalog.send_replace(Arc::new(replica.catalog.clone()));
                         seen = Some(now);
                     }
@@ -100,7 +101,12 @@ impl Feeds {
         }
     }
 
-    fn swap(&self, replica: &Replica, draining: &mut Draining) {
+    fn swap(
+        &self,
+        replica: &Replica,
+        draining: &mut Draining,
+        problems: &mut BTreeSet<String>,
+    ) {
         // As its users expect, the catalog's DNS answers with instances in warning too.
         let alive = |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
         let instances: Vec<Instance> = replica.catalog.all_instances().filter(alive).collect();
@@ -113,7 +119,12 @@ impl Feeds {
         if let Some(proxy) = &self.proxy {
             let old = proxy.table();
             let overrides = &replica.catalog.route_overrides().text;
-            let table = build_table(&instances, overrides, &self.datacenter, &old);
+            let (table, found) = build_table(&instances, overrides, &self.datacenter, &old);
+            // Each problem is told once, when it appears.
+            for problem in found.difference(problems) {
+                tracing::warn!(problem, "a route is left out");
+            }
+            *problems = found;
             let left = left_by(&old, &table);
             let drained = proxy.swap(table);
             if !left.is_empty() {
@@ -164,13 +175,13 @@ fn report(swap: u64, drained: &proxy::Drained) -> u64 {
     swap
 }
 
-/// The table of all usable instances, with the operator's text applied after.
+/// The table of all usable instances, with the operator's text applied after, and what was left out.
 fn build_table(
     instances: &[Instance],
     overrides: &str,
     datacenter: &str,
     old: &route::Table,
-) -> route::Table {
+) -> (route::Table, BTreeSet<String>) {
     let mut definitions = Vec::new();
     let mut problems = Vec::new();
     // Only passing instances get traffic.
@@ -191,10 +202,7 @@ fn build_table(
     problems.extend(wrong);
     let (table, wrong) = route::Table::build(definitions, Some(old));
     problems.extend(wrong);
-    for problem in problems {
-        tracing::warn!(%problem, "a route is left out");
-    }
-    table
+    (table, problems.iter().map(ToString::to_string).collect())
 }
 
 /// Ids of the instances that `new` no longer sends to.
