@@ -12,10 +12,7 @@ use jobs::wire::StreamFrame;
 use std::{convert::Infallible, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{
-    files::{file_path, on_disk},
-    of_alloc,
-};
+use super::{files::file_path, of_alloc};
 use crate::{
     api::{Api, error::Error, listener::Stopping, query::Query},
     client::{Frame, LogStream, Origin, Range},
