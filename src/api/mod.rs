@@ -14,10 +14,12 @@ pub mod nomad;
 mod overrides;
 mod page;
 mod query;
+#[cfg(test)]
+mod tests;
 
 pub use listener::{Stopping, serve};
 
-use crate::server;
+use crate::{client, server};
 use std::sync::{Arc, atomic::AtomicU64};
 
 /// What the jobs dialect answers from; cheap to clone.
@@ -29,6 +31,7 @@ pub struct Api {
 #[derive(Debug)]
 struct Shared {
     server: server::Handle,
+    client: Option<client::Handle>,
     proxy: Option<proxy::Handle>,
     facts: Facts,
     /// Counts waits, to spread their ends.
@@ -53,11 +56,17 @@ pub struct Facts {
 }
 
 impl Api {
-    /// Answers from a server, and from an ingress when this agent has them.
-    pub fn new(server: server::Handle, proxy: Option<proxy::Handle>, facts: Facts) -> Self {
+    /// Answers from a server, and from a client and an ingress when this agent has them.
+    pub fn new(
+        server: server::Handle,
+        client: Option<client::Handle>,
+        proxy: Option<proxy::Handle>,
+        facts: Facts,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 server,
+                client,
                 proxy,
                 facts,
                 waits: AtomicU64::new(0),
@@ -67,6 +76,10 @@ impl Api {
 
     fn server(&self) -> &server::Handle {
         &self.shared.server
+    }
+
+    fn client(&self) -> Option<&client::Handle> {
+        self.shared.client.as_ref()
     }
 
     fn proxy(&self) -> Option<&proxy::Handle> {

@@ -3,6 +3,8 @@
 //! Start at [`router`].
 
 mod page;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Router,
@@ -11,51 +13,26 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
+use proxy::route::Table;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use super::{body::Raw, error::Error, overrides};
+use super::{Api, body::Raw, error::Error, overrides};
 use crate::server::{self, state::Rejected};
 
-/// What the dialect answers from; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// The running ingress.
-    pub proxy: proxy::Handle,
-    /// Keeps the operator's text.
-    pub server: server::Handle,
-    /// What the ingress was told.
-    pub settings: Arc<Settings>,
-}
-
-/// What the ingress was told, as far as it is shown.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Version of the program.
-    pub version: String,
-    /// Where the ingress listens.
-    pub listen: Vec<SocketAddr>,
-    /// Where the admin API listens.
-    pub admin: SocketAddr,
-    /// The ingress.
-    pub proxy: proxy::Config,
-}
-
 /// Makes the router of the dialect, with absolute paths.
-pub fn router(admin: Admin) -> Router {
+pub fn router(api: Api) -> Router {
     Router::new()
         .route("/health", get(async || "OK\n"))
         .route("/api/routes", get(routes))
         .route("/api/version", get(version))
-        .route("/api/config", get(config))
         .route("/api/manual", get(manual).put(set_manual))
         .route("/routes", get(table_page))
         .route("/", get(table_page))
         .route("/favicon.ico", get(async || StatusCode::NOT_FOUND))
         .fallback(elsewhere)
         .method_not_allowed_fallback(async || Error::method())
-        .with_state(admin)
+        .with_state(api)
 }
 
 /// Names of the other dialect's endpoints that are not here.
@@ -82,9 +59,15 @@ fn encode<T: Serialize>(query: Option<&str>, value: &T) -> Result<Response, Erro
     Ok((content_type, body).into_response())
 }
 
-async fn routes(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+fn table(api: &Api) -> Result<Arc<Table>, Error> {
+    let proxy = api.proxy();
+    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
+    Ok(proxy.table())
+}
+
+async fn routes(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
     let query = query.as_deref();
-    let table = admin.proxy.table();
+    let table = table(&api)?;
     if has(query, "raw") {
         let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         return Ok((content_type, table.text()).into_response());
@@ -94,37 +77,8 @@ async fn routes(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result
     encode(query, &Some(rows).filter(|rows| !rows.is_empty()))
 }
 
-async fn version(State(admin): State<Admin>) -> String {
-    admin.settings.version.clone()
-}
-
-async fn config(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
-    let settings = &admin.settings;
-    let proxy = &settings.proxy;
-    let strategy = match proxy.strategy {
-        proxy::Strategy::RoundRobin => "rr",
-        proxy::Strategy::Random => "rnd",
-    };
-    let seconds = |duration: std::time::Duration| duration.as_secs_f64();
-    let shown = json!({
-        "Listen": settings.listen,
-        "UI": { "Addr": settings.admin, "Access": "rw" },
-        "Proxy": {
-            "Strategy": strategy,
-            "NoRouteStatus": proxy.no_route_status,
-            "ConnectTimeoutSeconds": seconds(proxy.connect_timeout),
-            "ResponseTimeoutSeconds": proxy.response_timeout.map(seconds),
-            "UpstreamIdleTimeoutSeconds": seconds(proxy.upstream_idle_timeout),
-            "UpstreamIdleMax": proxy.upstream_idle_max,
-            "Retries": proxy.retries,
-            "ClientTimeoutSeconds": seconds(proxy.client_timeout),
-            "ClientIdleTimeoutSeconds": seconds(proxy.client_idle_timeout),
-            "ConnectionsMax": proxy.connections_max,
-            "RequestBodyMax": proxy.request_body_max,
-            "DrainTimeoutSeconds": seconds(proxy.drain_timeout),
-        },
-    });
-    encode(query.as_deref(), &shown)
+async fn version(State(api): State<Api>) -> String {
+    api.facts().version.clone()
 }
 
 /// The operator's text with its version, which is text itself.
@@ -135,24 +89,24 @@ struct Manual {
     version: String,
 }
 
-async fn manual(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
-    let (value, version) = admin.server.route_overrides();
+async fn manual(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    let (value, version) = api.server().route_overrides();
     let version = version.to_string();
     encode(query.as_deref(), &Manual { value, version })
 }
 
-async fn set_manual(State(admin): State<Admin>, body: Raw) -> Result<(), Error> {
+async fn set_manual(State(api): State<Api>, body: Raw) -> Result<(), Error> {
     let manual: Manual = body.json()?;
     let expected = manual
         .version
         .parse()
         .map_err(|_| Error::bad_request("version must be a number in quotes"))?;
     overrides::check(&manual.value).map_err(|refused| Error::bad_request(refused.to_string()))?;
-    match admin
-        .server
+    let written = api
+        .server()
         .set_route_overrides(manual.value, Some(expected))
-        .await
-    {
+        .await;
+    match written {
         Ok(_) => Ok(()),
         Err(server::Error::Rejected(Rejected::Mesh(mesh::state::Rejected::IndexMismatch {
             ..
@@ -161,6 +115,6 @@ async fn set_manual(State(admin): State<Admin>, body: Raw) -> Result<(), Error> 
     }
 }
 
-async fn table_page(State(admin): State<Admin>) -> Html<String> {
-    Html(page::render(&admin.proxy.table().rows()))
+async fn table_page(State(api): State<Api>) -> Result<Html<String>, Error> {
+    Ok(Html(page::render(&table(&api)?.rows())))
 }

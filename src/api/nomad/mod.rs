@@ -4,6 +4,7 @@
 
 mod agent;
 mod allocations;
+mod client;
 mod deployments;
 mod evaluations;
 mod jobs;
@@ -14,6 +15,8 @@ mod registration;
 mod routes;
 mod scaling;
 mod search;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 use axum::{
@@ -36,6 +39,7 @@ pub fn router(api: Api) -> Router {
         .merge(job_routes())
         .merge(row_routes())
         .merge(agent_routes())
+        .merge(client::router())
         .route("/v1/trivet/routes", get(routes::list))
         .route(
             "/v1/trivet/route/weight",
