@@ -2,10 +2,13 @@
 
 use super::{AllocChange, Applied, JobChange, NodeChange, Stamp, State, Table, tally};
 use crate::model::{
-    AllocDeploymentStatus, Allocation, Deployment, Evaluation, GroupSummary, Job, JobKey, Node,
-    Timestamp,
+    AllocDeploymentStatus, Allocation, Deployment, Evaluation, GroupSummary, Job, JobKey,
+    JobStatus, Node, Timestamp,
 };
 use std::{collections::BTreeSet, sync::Arc};
+
+/// A finished job with more allocations than this keeps an earlier copy of itself for them.
+const SHARED_ROWS_MAX: u64 = 8;
 
 /// What one command has changed so far.
 pub(super) struct Change {
@@ -362,9 +365,31 @@ impl State {
             let mut job = (**job).clone();
             job.status = status;
             job.modify_index = change.at.index;
+            let over = status == JobStatus::Dead;
             self.replace_newest_version(change, job);
+            if over {
+                self.share_row(&key);
+            }
         }
         change.touched_jobs.clear();
+    }
+
+    /// Lets the few allocations of a finished job share its row, so that the earlier copy goes. They differ in
+    /// nothing that an allocation's reader looks at: status and index of the job.
+    fn share_row(&mut self, key: &Arc<JobKey>) {
+        let few = (self.tallies.get(key)).is_some_and(|tally| tally.allocs <= SHARED_ROWS_MAX);
+        let Some(job) = self.jobs.get(key).filter(|_| few).cloned() else {
+            return;
+        };
+        let ids: Vec<String> = self.allocs_of_job(key).map(|a| a.id.clone()).collect();
+        for id in ids {
+            if let Some(row) = self.allocs.get_mut(id.as_str())
+                && row.job.version == job.version
+                && row.job.create_index == job.create_index
+            {
+                Arc::make_mut(row).job = Arc::clone(&job);
+            }
+        }
     }
 
     fn forget_tally_if_unused(&mut self, key: &JobKey) {

@@ -383,7 +383,7 @@ impl Group<'_, '_> {
             .iter()
             .chain(&split.in_place)
             .chain(&split.solo)
-            .filter(|alloc| !(alloc.client_terminal() && !failed.contains(&alloc.id)))
+            .filter(|alloc| !alloc.client_terminal() || failed.contains(&alloc.id))
             .map(|alloc| {
                 let duplicate = !seen.insert(alloc.name.as_str());
                 let number = alloc.name_index().unwrap_or(u32::MAX);
