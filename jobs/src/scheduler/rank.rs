@@ -337,11 +337,7 @@ impl Candidates {
         NodeScore {
             node_id: entry.node.id.clone(),
             scores,
-            norm_score: if norm_score.is_finite() {
-                norm_score
-            } else {
-                0.0
-            },
+            norm_score: shown(norm_score),
         }
     }
 
