@@ -59,7 +59,11 @@ impl State {
 
     pub(super) fn put_eval(&mut self, change: &mut Change, mut eval: Evaluation) {
         let before = self.evals.get(eval.id.as_str()).cloned();
-        if before.as_ref().is_some_and(|b| b.status.is_terminal()) {
+        // What is over stays so; an id belongs to the job that came first.
+        let settled = before.as_ref().is_some_and(|b| {
+            b.status.is_terminal() || b.job_id != eval.job_id || b.namespace != eval.namespace
+        });
+        if settled {
             return;
         }
         eval.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
@@ -119,8 +123,15 @@ impl State {
             Some((id, row)) => (Arc::clone(id), Some(Arc::clone(row))),
             None => (alloc.id.as_str().into(), None),
         };
-        let key = self.job_key(&alloc.namespace, &alloc.job_id);
         let before_ref = before.as_deref();
+        // An id belongs to the job and node that came first.
+        let foreign = before_ref.is_some_and(|b| {
+            b.job_id != alloc.job_id || b.namespace != alloc.namespace || b.node_id != alloc.node_id
+        });
+        if foreign {
+            return;
+        }
+        let key = self.job_key(&alloc.namespace, &alloc.job_id);
         self.index_alloc(&id, &key, before_ref, &alloc);
         self.count_usage(before_ref, &alloc);
         self.count_summary(change, &key, before_ref, &alloc);
@@ -313,6 +324,10 @@ impl State {
     pub(super) fn put_deployment(&mut self, change: &mut Change, mut deployment: Deployment) {
         let key = self.job_key(&deployment.namespace, &deployment.job_id);
         let before = self.deployments.get(deployment.id.as_str()).cloned();
+        let foreign = before.as_ref().is_some_and(|b| b.job_key() != *key);
+        if foreign {
+            return;
+        }
         deployment.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
         deployment.create_time = before.as_ref().map_or(change.at.now_ns, |b| b.create_time);
         deployment.modify_index = change.at.index;
