@@ -25,6 +25,10 @@ use std::sync::Arc;
 
 /// What a controller wants done.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few exist at a time, and each is taken apart at once"
+)]
 pub enum Action {
     /// Append to the log.
     Propose(Command),

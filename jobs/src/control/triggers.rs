@@ -89,9 +89,10 @@ fn for_node_as(
         let key = alloc.job_key();
         if state.job(&key).is_some() {
             keys.insert(key);
-        } else if !purged.contains_key(&key) {
-            let eval = for_job(&alloc.job, Trigger::NodeUpdate, now_ns, ids);
-            purged.insert(key, eval);
+        } else {
+            purged
+                .entry(key)
+                .or_insert_with(|| for_job(&alloc.job, Trigger::NodeUpdate, now_ns, ids));
         }
     }
     if let Some(node) = node {

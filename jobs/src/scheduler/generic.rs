@@ -94,6 +94,9 @@ pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> 
 pub(super) struct Report {
     pub(super) failed: BTreeMap<String, AllocMetric>,
     pub(super) queued: BTreeMap<String, u32>,
+    /// Groups whose replacements wait for allocations that are stopping, and what their nodes lack until
+    /// then. No failure: nobody is told.
+    pub(super) postponed: BTreeMap<String, AllocMetric>,
 }
 
 impl Report {
@@ -125,6 +128,8 @@ struct Placer<'a, 'c> {
     rolling: BTreeSet<String>,
     plan: Plan,
     report: Report,
+    /// Some allocation of the job is stopping and gives its room back soon.
+    stopping: bool,
     /// Placements still to be made with their own scores.
     own_metrics: usize,
     shared_metrics: BTreeMap<String, Arc<AllocMetric>>,
@@ -156,8 +161,12 @@ impl<'a, 'c> Placer<'a, 'c> {
             .collect();
         let stopped: BTreeSet<&str> = plan.stops.iter().map(|s| s.alloc_id.as_str()).collect();
         let mut on_node: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+        let mut stopping = false;
         for alloc in snapshot.allocs_of_job(&job.key()) {
-            if alloc.is_terminal() || stopped.contains(alloc.id.as_str()) {
+            let ends = alloc.server_terminal() || stopped.contains(alloc.id.as_str());
+            stopping |=
+                ends && !alloc.client_terminal() && !super::node_gone(snapshot, &alloc.node_id);
+            if ends || alloc.client_terminal() {
                 continue;
             }
             let of_group = on_node.entry(alloc.task_group.clone()).or_default();
@@ -192,6 +201,7 @@ impl<'a, 'c> Placer<'a, 'c> {
             on_node,
             deployment_id: wanted.deployment_id.clone(),
             rolling,
+            stopping,
             plan,
             report,
             own_metrics: if wants <= OWN_METRICS_MAX { wants } else { 0 },
@@ -295,9 +305,12 @@ impl<'a, 'c> Placer<'a, 'c> {
         };
         let key = self.candidates(job, group);
         let nobody = BTreeSet::new();
-        if side_by_side && let Ok(found) = self.find(&key, group, &nobody, None) {
-            self.commit(&placement, found);
-            return;
+        if side_by_side {
+            match self.find(&key, group, &nobody, None) {
+                Ok(found) => return self.commit(&placement, found),
+                Err(refused) if self.stopping => return self.postpone(&key, &refused),
+                Err(_) => {}
+            }
         }
         placement.previous = Some(Arc::clone(&old));
         let freed = self.fleet.release(&old);
@@ -321,6 +334,14 @@ impl<'a, 'c> Placer<'a, 'c> {
             ..StoppedAlloc::default()
         });
         self.commit(&placement, found);
+    }
+
+    /// Room is about to come back: better to wait for it than to stop the old one first.
+    fn postpone(&mut self, key: &CandidatesKey, refused: &BTreeMap<usize, String>) {
+        if let Some(set) = self.sets.get(key) {
+            let metric = set.failure(&self.fleet, refused);
+            self.report.postponed.entry(key.0.clone()).or_insert(metric);
+        }
     }
 
     fn recount(&mut self, fleet_at: Option<usize>, group: &str, placed: bool) {

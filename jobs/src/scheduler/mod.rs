@@ -172,7 +172,11 @@ fn conclude(
     annotations: PlanAnnotations,
     cx: &mut Context,
 ) -> Outcome {
-    let Report { failed, queued } = report;
+    let Report {
+        failed,
+        queued,
+        postponed,
+    } = report;
     let mut done = eval.clone();
     done.status = EvalStatus::Complete;
     done.status_description.clear();
@@ -183,13 +187,16 @@ fn conclude(
         done.deployment_id.clone_from(&deployment.id);
     }
     let mut blocked = None;
-    if !done.failed_tg_allocs.is_empty() {
+    let mut waits_for = postponed;
+    waits_for.extend(done.failed_tg_allocs.clone());
+    if !waits_for.is_empty() {
         if eval.status == EvalStatus::Blocked {
             // It goes on waiting.
             done.status = EvalStatus::Blocked;
             done.status_description.clone_from(&eval.status_description);
+            done.failed_tg_allocs = waits_for;
         } else {
-            let waiting = blocked_eval(eval, &done, cx);
+            let waiting = blocked_eval(eval, waits_for, cx);
             done.blocked_eval.clone_from(&waiting.id);
             blocked = Some(waiting);
         }
@@ -205,7 +212,11 @@ fn conclude(
     }
 }
 
-fn blocked_eval(eval: &Evaluation, done: &Evaluation, cx: &mut Context) -> Evaluation {
+fn blocked_eval(
+    eval: &Evaluation,
+    waits_for: BTreeMap<String, AllocMetric>,
+    cx: &mut Context,
+) -> Evaluation {
     Evaluation {
         id: cx.ids.next_id(IdKind::Evaluation),
         namespace: eval.namespace.clone(),
@@ -217,7 +228,7 @@ fn blocked_eval(eval: &Evaluation, done: &Evaluation, cx: &mut Context) -> Evalu
         status: EvalStatus::Blocked,
         status_description: "created to place remaining allocations".into(),
         previous_eval: eval.id.clone(),
-        failed_tg_allocs: done.failed_tg_allocs.clone(),
+        failed_tg_allocs: waits_for,
         ..Evaluation::default()
     }
 }

@@ -331,20 +331,28 @@ impl Candidates {
         if boost != 0.0 {
             scores.insert("allocation-spread".into(), boost);
         }
+        for score in scores.values_mut() {
+            *score = shown(*score);
+        }
         NodeScore {
             node_id: entry.node.id.clone(),
             scores,
-            norm_score: if norm_score.is_finite() {
-                norm_score
-            } else {
-                0.0
-            },
+            norm_score: shown(norm_score),
         }
     }
 
     /// What is common to all placements of the group.
     pub(super) fn metric(&self) -> &AllocMetric {
         &self.metric
+    }
+}
+
+/// A score with six decimals, so that it reads back from text as it was.
+fn shown(score: f64) -> f64 {
+    if score.is_finite() {
+        (score * 1e6).round() / 1e6
+    } else {
+        0.0
     }
 }
 

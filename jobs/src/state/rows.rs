@@ -2,10 +2,13 @@
 
 use super::{AllocChange, Applied, JobChange, NodeChange, Stamp, State, Table, tally};
 use crate::model::{
-    AllocDeploymentStatus, Allocation, Deployment, Evaluation, GroupSummary, Job, JobKey, Node,
-    Timestamp,
+    AllocDeploymentStatus, Allocation, Deployment, Evaluation, GroupSummary, Job, JobKey,
+    JobStatus, Node, Timestamp,
 };
 use std::{collections::BTreeSet, sync::Arc};
+
+/// A finished job with more allocations than this keeps an earlier copy of itself for them.
+const SHARED_ROWS_MAX: u64 = 8;
 
 /// What one command has changed so far.
 pub(super) struct Change {
@@ -56,7 +59,11 @@ impl State {
 
     pub(super) fn put_eval(&mut self, change: &mut Change, mut eval: Evaluation) {
         let before = self.evals.get(eval.id.as_str()).cloned();
-        if before.as_ref().is_some_and(|b| b.status.is_terminal()) {
+        // What is over stays so; an id belongs to the job that came first.
+        let settled = before.as_ref().is_some_and(|b| {
+            b.status.is_terminal() || b.job_id != eval.job_id || b.namespace != eval.namespace
+        });
+        if settled {
             return;
         }
         eval.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
@@ -116,8 +123,15 @@ impl State {
             Some((id, row)) => (Arc::clone(id), Some(Arc::clone(row))),
             None => (alloc.id.as_str().into(), None),
         };
-        let key = self.job_key(&alloc.namespace, &alloc.job_id);
         let before_ref = before.as_deref();
+        // An id belongs to the job and node that came first.
+        let foreign = before_ref.is_some_and(|b| {
+            b.job_id != alloc.job_id || b.namespace != alloc.namespace || b.node_id != alloc.node_id
+        });
+        if foreign {
+            return;
+        }
+        let key = self.job_key(&alloc.namespace, &alloc.job_id);
         self.index_alloc(&id, &key, before_ref, &alloc);
         self.count_usage(before_ref, &alloc);
         self.count_summary(change, &key, before_ref, &alloc);
@@ -310,6 +324,10 @@ impl State {
     pub(super) fn put_deployment(&mut self, change: &mut Change, mut deployment: Deployment) {
         let key = self.job_key(&deployment.namespace, &deployment.job_id);
         let before = self.deployments.get(deployment.id.as_str()).cloned();
+        let foreign = before.as_ref().is_some_and(|b| b.job_key() != *key);
+        if foreign {
+            return;
+        }
         deployment.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
         deployment.create_time = before.as_ref().map_or(change.at.now_ns, |b| b.create_time);
         deployment.modify_index = change.at.index;
@@ -362,9 +380,31 @@ impl State {
             let mut job = (**job).clone();
             job.status = status;
             job.modify_index = change.at.index;
+            let over = status == JobStatus::Dead;
             self.replace_newest_version(change, job);
+            if over {
+                self.share_row(&key);
+            }
         }
         change.touched_jobs.clear();
+    }
+
+    /// Lets the few allocations of a finished job share its row, so that the earlier copy goes. They differ in
+    /// nothing that an allocation's reader looks at: status and index of the job.
+    fn share_row(&mut self, key: &Arc<JobKey>) {
+        let few = (self.tallies.get(key)).is_some_and(|tally| tally.allocs <= SHARED_ROWS_MAX);
+        let Some(job) = self.jobs.get(key).filter(|_| few).cloned() else {
+            return;
+        };
+        let ids: Vec<String> = self.allocs_of_job(key).map(|a| a.id.clone()).collect();
+        for id in ids {
+            if let Some(row) = self.allocs.get_mut(id.as_str())
+                && row.job.version == job.version
+                && row.job.create_index == job.create_index
+            {
+                Arc::make_mut(row).job = Arc::clone(&job);
+            }
+        }
     }
 
     fn forget_tally_if_unused(&mut self, key: &JobKey) {

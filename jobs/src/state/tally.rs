@@ -19,10 +19,8 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn job_status(&self, job: &Job) -> JobStatus {
-        let endless = matches!(job.job_type, JobType::System);
-        if endless && !job.stop {
-            JobStatus::Running
-        } else if self.live_allocs > 0 || (self.active_deployments > 0 && !job.stop) {
+        let endless = job.job_type == JobType::System || self.active_deployments > 0;
+        if self.live_allocs > 0 || (endless && !job.stop) {
             JobStatus::Running
         } else if job.stop {
             JobStatus::Dead

@@ -4,8 +4,10 @@
 //! A script is made of blocks: lines beginning with `> ` are commands, the lines below are what they print.
 //! Lines beginning with `#` are notes. Set `REWRITE_SCRIPTS` to write what is printed into the scripts.
 
+#[cfg(test)]
 #[path = "properties.rs"]
 mod properties;
+#[cfg(test)]
 #[path = "world.rs"]
 mod world;
 

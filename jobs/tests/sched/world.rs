@@ -46,12 +46,12 @@ impl World {
             state: State::default(),
             now: 1_000 * SECOND,
             index: 0,
-            seed,
+            seed: seed << 16 | 3 << 40,
             ids: Ids::from_seed(seed),
             broker: Broker::default(),
             blocked: Blocked::default(),
-            deployments: Deployments::new(Ids::from_seed(seed + 1)),
-            heartbeats: Heartbeats::new(30 * SECOND, Ids::from_seed(seed + 2)),
+            deployments: Deployments::new(Ids::from_seed(seed | 1 << 40)),
+            heartbeats: Heartbeats::new(30 * SECOND, Ids::from_seed(seed | 2 << 40)),
             gc: Gc::new(GcLimits::default()),
             jobs: BTreeMap::new(),
             order: Vec::new(),
@@ -315,7 +315,7 @@ impl World {
                 self.settle();
             }
             "beat" => {
-                for node in words {
+                for &node in words {
                     let actions = self.heartbeats.on_beat(self.now, node, &self.state);
                     self.act(actions);
                 }
@@ -332,7 +332,11 @@ impl World {
             }
             "tick" => {
                 let seconds: i64 = words[0].trim_end_matches('s').parse().expect("seconds");
-                self.advance(seconds * SECOND);
+                let end = self.now + seconds * SECOND;
+                while self.now < end {
+                    self.beat(&words[1..]);
+                    self.advance((end - self.now).min(10 * SECOND));
+                }
             }
             "gc" => {
                 let actions = self.gc.force(self.now, &self.state);
@@ -357,6 +361,20 @@ impl World {
         Ok(String::new())
     }
 
+    /// Renews the leases of all nodes that are up but those named.
+    fn beat(&mut self, silent: &[&str]) {
+        let up: Vec<String> = self
+            .state
+            .nodes("")
+            .filter(|node| node.status == NodeStatus::Ready)
+            .map(|node| node.id.clone())
+            .collect();
+        for id in up.iter().filter(|id| !silent.contains(&id.as_str())) {
+            let actions = self.heartbeats.on_beat(self.now, id, &self.state);
+            self.act(actions);
+        }
+    }
+
     fn deployment_of(&self, job: &str) -> Result<String, Rejected> {
         let key = JobKey::new("default", job);
         let deployment = self.state.latest_deployment(&key);
@@ -378,9 +396,11 @@ impl World {
                     "stopping" => alloc.server_terminal(),
                     "wanted" => !alloc.server_terminal(),
                     "undecided" => alloc.healthy().is_none() && !alloc.server_terminal(),
-                    word if word.starts_with('v') => word[1..] == alloc.job_version.to_string(),
                     word if word.starts_with('[') => alloc.name.ends_with(word),
-                    word => alloc.node_id == word,
+                    word => match word.strip_prefix('v') {
+                        Some(version) => version == alloc.job_version.to_string(),
+                        None => alloc.node_id == word,
+                    },
                 })
             })
             .cloned()

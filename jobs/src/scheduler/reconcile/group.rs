@@ -92,8 +92,9 @@ impl Group<'_, '_> {
             let alloc = Arc::clone(alloc);
             let gone = (self.input.node_gone)(&alloc.node_id);
             if batch && alloc.ran_successfully() && alloc.client_terminal() {
-                // A finished run counts for its version, whatever became of its node.
-                if self.is_current(&alloc) {
+                // A finished run counts for its version, whatever became of its node, unless it was
+                // replaced before it ended.
+                if self.is_current(&alloc) && alloc.next_allocation.is_empty() {
                     sorted.keep.push(alloc);
                 }
             } else if alloc.server_terminal() {
@@ -383,7 +384,7 @@ impl Group<'_, '_> {
             .iter()
             .chain(&split.in_place)
             .chain(&split.solo)
-            .filter(|alloc| !(alloc.client_terminal() && !failed.contains(&alloc.id)))
+            .filter(|alloc| !alloc.client_terminal() || failed.contains(&alloc.id))
             .map(|alloc| {
                 let duplicate = !seen.insert(alloc.name.as_str());
                 let number = alloc.name_index().unwrap_or(u32::MAX);

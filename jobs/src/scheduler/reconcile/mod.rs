@@ -215,7 +215,7 @@ impl Rollout<'_> {
     fn id(&self) -> &str {
         self.created
             .as_ref()
-            .or(self.current.filter(|d| d.is_active()))
+            .or_else(|| self.current.filter(|d| d.is_active()))
             .map_or("", |deployment| &deployment.id)
     }
 
