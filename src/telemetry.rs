@@ -5,7 +5,7 @@ use tracing_subscriber::{
 };
 
 /// What the libraries below us may say by default.
-const QUIET: &str = "hickory_server=warn,openraft=warn,pingora_core=error,pingora_proxy=error,hyper=warn,h2=warn,reqwest=warn";
+const QUIET: &str = "hickory_server=warn,openraft=warn,pingora_core=warn,pingora_proxy=off,hyper=warn,h2=warn,reqwest=warn";
 
 /// Starts writing logs: `level` is a level or directives of the log filter.
 ///

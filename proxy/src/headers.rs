@@ -1,7 +1,6 @@
 //! What targets are told about the client.
 
-use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ::http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 
@@ -24,48 +23,65 @@ const PROTECTED: [HeaderName; 8] = [
     X_REAL_IP,
 ];
 
-/// The two ends of the client's connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    pub(crate) client: IpAddr,
-    pub(crate) own: Option<IpAddr>,
+/// The client's connection, as targets are told about it; the values are made once for all its requests.
+#[derive(Debug)]
+pub(crate) struct Hop {
+    /// The client's address.
+    client: HeaderValue,
+    /// The element of RFC 7239 for this hop.
+    element: HeaderValue,
+    /// The port that the client connected to.
+    port: HeaderValue,
 }
 
-/// The forwarding headers to set on a request that came in with `headers` over a connection without TLS. `strip` is
-/// the prefix that the route cuts off. Headers that the client sent are believed.
+impl Hop {
+    /// A connection from one address to another, without TLS.
+    pub(crate) fn new(client: IpAddr, own: SocketAddr) -> Hop {
+        let (client, by) = (client.to_canonical(), own.ip().to_canonical());
+        let element = format!("for={};proto=http;by={}", Node(client), Node(by));
+        Hop {
+            client: visible(&client.to_string()),
+            element: visible(&element),
+            port: HeaderValue::from(own.port()),
+        }
+    }
+}
+
+/// A value that is made of addresses and fixed text.
+fn visible(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("addresses are made of visible characters")
+}
+
+/// The forwarding headers to set on a request that came in with `headers`. `strip` is the prefix that the route cuts
+/// off. Headers that the client sent are believed.
 pub(crate) fn forwarding(
     headers: &HeaderMap,
-    ends: Ends,
-    strip: Option<&HeaderValue>,
+    hop: &Hop,
+    strip: Option<HeaderValue>,
     mut set: impl FnMut(HeaderName, HeaderValue),
 ) {
-    let mut text = String::with_capacity(64);
-    let client = render(&mut text, format_args!("{}", ends.client));
-    if let Some(client) = &client {
-        if !headers.contains_key(X_REAL_IP) {
-            set(X_REAL_IP, client.clone());
-        }
-        set(X_FORWARDED_FOR, appended(headers, &X_FORWARDED_FOR, client));
+    if !headers.contains_key(X_REAL_IP) {
+        set(X_REAL_IP, hop.client.clone());
     }
-    let forwarded = headers.get(FORWARDED);
+    set(
+        X_FORWARDED_FOR,
+        appended(headers, &X_FORWARDED_FOR, &hop.client),
+    );
     if !headers.contains_key(X_FORWARDED_PROTO) {
-        let told = forwarded
-            .and_then(forwarded_proto)
-            .and_then(|proto| HeaderValue::from_str(proto).ok());
+        let told = headers.get(FORWARDED).and_then(forwarded_proto);
         set(
             X_FORWARDED_PROTO,
-            told.unwrap_or(HeaderValue::from_static("http")),
+            HeaderValue::from_static(told.unwrap_or("http")),
         );
     }
     let host = headers.get(HOST).filter(|host| !host.is_empty());
     if !headers.contains_key(X_FORWARDED_PORT) {
-        let port = host
-            .and_then(port)
-            .and_then(|port| HeaderValue::from_str(port).ok());
-        set(
-            X_FORWARDED_PORT,
-            port.unwrap_or(HeaderValue::from_static("80")),
-        );
+        let value = match host.and_then(port) {
+            None => HeaderValue::from_static("80"),
+            Some(port) if port.as_bytes() == hop.port.as_bytes() => hop.port.clone(),
+            Some(port) => HeaderValue::from_str(port).unwrap_or(HeaderValue::from_static("80")),
+        };
+        set(X_FORWARDED_PORT, value);
     }
     if let Some(host) = host
         && !headers.contains_key(X_FORWARDED_HOST)
@@ -73,48 +89,21 @@ pub(crate) fn forwarding(
         set(X_FORWARDED_HOST, host.clone());
     }
     if let Some(strip) = strip {
-        set(X_FORWARDED_PREFIX, strip.clone());
+        set(X_FORWARDED_PREFIX, strip);
     }
-    if let Some(element) = forwarded_element(&mut text, ends) {
-        set(FORWARDED, appended(headers, &FORWARDED, &element));
-    }
-}
-
-/// The element of RFC 7239 for this hop.
-fn forwarded_element(text: &mut String, ends: Ends) -> Option<HeaderValue> {
-    let node = |address: IpAddr| match address {
-        IpAddr::V4(address) => Node::V4(address),
-        IpAddr::V6(address) => Node::V6(address),
-    };
-    match ends.own {
-        Some(own) => render(
-            text,
-            format_args!("for={};proto=http;by={}", node(ends.client), node(own)),
-        ),
-        None => render(text, format_args!("for={};proto=http", node(ends.client))),
-    }
+    set(FORWARDED, appended(headers, &FORWARDED, &hop.element));
 }
 
 /// An address in the form of RFC 7239 §6.
-enum Node {
-    V4(std::net::Ipv4Addr),
-    V6(std::net::Ipv6Addr),
-}
+struct Node(IpAddr);
 
 impl std::fmt::Display for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Node::V4(address) => write!(f, "{address}"),
-            Node::V6(address) => write!(f, "\"[{address}]\""),
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}"),
+            IpAddr::V6(address) => write!(f, "\"[{address}]\""),
         }
     }
-}
-
-fn render(text: &mut String, arguments: std::fmt::Arguments<'_>) -> Option<HeaderValue> {
-    text.clear();
-    text.write_fmt(arguments)
-        .expect("writing to a string does not fail");
-    HeaderValue::from_str(text).ok()
 }
 
 /// All values of a header with one more at the end, in one line.
@@ -136,15 +125,18 @@ fn appended(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> Heade
     HeaderValue::from_bytes(&joined).unwrap_or_else(|_| last.clone())
 }
 
-/// The `proto` parameter of the first element.
-fn forwarded_proto(value: &HeaderValue) -> Option<&str> {
+/// The `proto` parameter of the first element, if it is one that HTTP is carried by.
+fn forwarded_proto(value: &HeaderValue) -> Option<&'static str> {
     let first = value.to_str().ok()?.split(',').next()?;
     let mut pairs = first
         .split(';')
         .filter_map(|pair| pair.trim().split_once('='));
     let (_, proto) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("proto"))?;
-    let proto = proto.trim_matches('"');
-    matches!(proto, "http" | "https").then_some(proto)
+    match proto.trim_matches('"') {
+        "http" => Some("http"),
+        "https" => Some("https"),
+        _ => None,
+    }
 }
 
 /// The port in a Host header; a bare IPv6 address has none.
@@ -182,11 +174,8 @@ mod tests {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let mut out = BTreeMap::new();
-        let ends = Ends {
-            client: client.parse().unwrap(),
-            own: Some("10.0.0.1".parse().unwrap()),
-        };
-        forwarding(&headers, ends, None, |name, value| {
+        let hop = Hop::new(client.parse().unwrap(), "10.0.0.1:9999".parse().unwrap());
+        forwarding(&headers, &hop, None, |name, value| {
             out.insert(name.to_string(), value.to_str().unwrap().to_owned());
         });
         out

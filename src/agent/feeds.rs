@@ -48,8 +48,13 @@ struct Seen {
 impl Seen {
     fn of(catalog: &Snapshot) -> Self {
         let of = |table| catalog.table_index(table);
-        let rows = of(Table::Nodes).max(of(Table::Services)).max(of(Table::Checks));
-        Self { catalog: rows, overrides: of(Table::RouteOverrides) }
+        let rows = of(Table::Nodes)
+            .max(of(Table::Services))
+            .max(of(Table::Checks));
+        Self {
+            catalog: rows,
+            overrides: of(Table::RouteOverrides),
+        }
     }
 }
 
@@ -74,6 +79,7 @@ impl Feeds {
         let mut catalog = self.session.catalog();
         let mut seen = None;
         let mut draining = Draining::default();
+        let mut problems = BTreeSet::new();
         let mut index = 0;
         tokio::pin!(shutdown);
         loop {
@@ -85,7 +91,7 @@ impl Feeds {
                     let replica = Arc::clone(&catalog.borrow_and_update());
                     let now = Seen::of(&replica.catalog);
                     if seen != Some(now) {
-                        self.swap(&replica, &mut draining);
+                        self.swap(&replica, &mut draining, &mut problems);
                         self.catalog.send_replace(Arc::new(replica.catalog.clone()));
                         seen = Some(now);
                     }
@@ -96,13 +102,17 @@ impl Feeds {
                 }
                 () = &mut shutdown => return,
             }
-            self.session.confirm(Confirmation { index, busy: draining.busy() });
+            self.session.confirm(Confirmation {
+                index,
+                busy: draining.busy(),
+            });
         }
     }
 
-    fn swap(&self, replica: &Replica, draining: &mut Draining) {
+    fn swap(&self, replica: &Replica, draining: &mut Draining, problems: &mut BTreeSet<String>) {
         // As its users expect, the catalog's DNS answers with instances in warning too.
-        let alive = |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
+        let alive =
+            |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
         let instances: Vec<Instance> = replica.catalog.all_instances().filter(alive).collect();
         if let Some(dns) = &self.dns {
             match dns::View::new(&self.facts(&replica.catalog, &instances)) {
@@ -113,14 +123,21 @@ impl Feeds {
         if let Some(proxy) = &self.proxy {
             let old = proxy.table();
             let overrides = &replica.catalog.route_overrides().text;
-            let table = build_table(&instances, overrides, &self.datacenter, &old);
+            let (table, found) = build_table(&instances, overrides, &self.datacenter, &old);
+            // Each problem is told once, when it appears.
+            for problem in found.difference(problems) {
+                tracing::warn!(problem, "a route is left out");
+            }
+            *problems = found;
             let left = left_by(&old, &table);
             let drained = proxy.swap(table);
             if !left.is_empty() {
                 let swap = draining.next_swap;
                 draining.next_swap += 1;
                 draining.left.insert(swap, left);
-                draining.swaps.push(drained.map(move |drained| report(swap, &drained)).boxed());
+                draining
+                    .swaps
+                    .push(drained.map(move |drained| report(swap, &drained)).boxed());
             }
         }
     }
@@ -129,7 +146,11 @@ impl Feeds {
         let nodes = catalog.nodes().map(|node| dns::Node {
             name: node.name.clone(),
             addresses: vec![node.address.clone()],
-            meta: node.meta.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            meta: node
+                .meta
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
         });
         let instances = instances.iter().map(|instance| dns::Instance {
             service: instance.service.name.clone(),
@@ -164,17 +185,20 @@ fn report(swap: u64, drained: &proxy::Drained) -> u64 {
     swap
 }
 
-/// The table of all usable instances, with the operator's text applied after.
+/// The table of all usable instances, with the operator's text applied after, and what was left out.
 fn build_table(
     instances: &[Instance],
     overrides: &str,
     datacenter: &str,
     old: &route::Table,
-) -> route::Table {
+) -> (route::Table, BTreeSet<String>) {
     let mut definitions = Vec::new();
     let mut problems = Vec::new();
     // Only passing instances get traffic.
-    for instance in instances.iter().filter(|instance| instance.status == Status::Passing) {
+    for instance in instances
+        .iter()
+        .filter(|instance| instance.status == Status::Passing)
+    {
         let (found, wrong) = route::tags::definitions(&route::Instance {
             id: &instance.service.id,
             service: &instance.service.name,
@@ -191,10 +215,7 @@ fn build_table(
     problems.extend(wrong);
     let (table, wrong) = route::Table::build(definitions, Some(old));
     problems.extend(wrong);
-    for problem in problems {
-        tracing::warn!(%problem, "a route is left out");
-    }
-    table
+    (table, problems.iter().map(ToString::to_string).collect())
 }
 
 /// Ids of the instances that `new` no longer sends to.

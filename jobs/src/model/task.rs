@@ -126,4 +126,18 @@ pub struct Template {
     pub perms: String,
     /// Load the result into the environment.
     pub envvars: bool,
+    /// Longest random pause before the change action, nanoseconds.
+    pub splay: Nanos,
+    /// Opens an action in the text.
+    pub left_delim: String,
+    /// Closes an action in the text.
+    pub right_delim: String,
+    /// Render once, then stop watching.
+    pub once: bool,
+    /// A missing key of a map is an error.
+    pub err_missing_key: bool,
+    /// Owner of the file; −1 is the agent's user.
+    pub uid: i64,
+    /// Group of the file; −1 is the agent's group.
+    pub gid: i64,
 }

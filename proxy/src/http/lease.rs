@@ -65,3 +65,86 @@ impl Drop for Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::{Lease, Refused};
+    use crate::config::Config;
+    use crate::http::Handle;
+    use crate::route::{Choice, RequestPath, Table, parse};
+
+    const SWAPS: usize = 2_000;
+
+    fn table(target: usize, previous: &Table) -> Table {
+        let (definitions, problems) =
+            parse::parse(&format!("route add web / http://127.0.0.1:{}/", target + 1));
+        assert!(problems.is_empty());
+        Table::build(definitions, Some(previous)).0
+    }
+
+    fn take(handle: &Handle) -> Result<Lease, Refused> {
+        Lease::take(handle, "", &RequestPath::new("/"), |route| {
+            route.pick(Choice::RoundRobin)
+        })
+    }
+
+    /// Two targets take turns. Whenever a swap says that the one that left has drained, it counts as stopped until it
+    /// is put back. No request may ever hold a target that counts as stopped.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_request_holds_a_target_that_has_drained() {
+        let handle = Handle::new(&Config::default());
+        drop(handle.swap(table(0, &handle.table())));
+        let stopped: Arc<[AtomicBool; 2]> =
+            Arc::new([AtomicBool::new(false), AtomicBool::new(true)]);
+        let done = Arc::new(AtomicBool::new(false));
+        let taken = Arc::new(AtomicU64::new(0));
+        let requests: Vec<_> = (0..3)
+            .map(|_| {
+                let (handle, stopped, done, taken) =
+                    (handle.clone(), stopped.clone(), done.clone(), taken.clone());
+                tokio::spawn(async move {
+                    while !done.load(Ordering::Acquire) {
+                        if let Ok(lease) = take(&handle) {
+                            let target = usize::from(lease.target().address().port()) - 1;
+                            assert!(
+                                !stopped[target].load(Ordering::Acquire),
+                                "a request holds a stopped target"
+                            );
+                            tokio::task::yield_now().await;
+                            assert!(
+                                !stopped[target].load(Ordering::Acquire),
+                                "a target stopped under a request"
+                            );
+                            taken.fetch_add(1, Ordering::Relaxed);
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for swap in 1..=SWAPS {
+            let (arriving, leaving) = (swap % 2, (swap + 1) % 2);
+            stopped[arriving].store(false, Ordering::Release);
+            let drained = handle.swap(table(arriving, &handle.table())).await;
+            assert!(drained.is_complete());
+            stopped[leaving].store(true, Ordering::Release);
+        }
+        done.store(true, Ordering::Release);
+        for request in requests {
+            request.await.unwrap();
+        }
+        assert!(taken.load(Ordering::Relaxed) > 0);
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        let handle = Handle::new(&Config::default());
+        assert_eq!(take(&handle).unwrap_err(), Refused::NoRoute);
+        drop(handle.swap(table(0, &handle.table())));
+        let refused = Lease::take(&handle, "", &RequestPath::new("/"), |_| None).unwrap_err();
+        assert_eq!(refused, Refused::NoTarget);
+    }
+}

@@ -26,6 +26,9 @@ use crate::listen;
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A file that holds no certificate.
+const NO_CERTIFICATES: &str = "/dev/null";
+
 /// Why the proxy cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,7 +61,6 @@ impl Proxy {
     ///
     /// # Errors
     /// If the configuration is not usable, or an address is in use or not ours.
-    // Kept asynchronous: listening needs the runtime to be entered.
     #[expect(
         clippy::unused_async,
         reason = "listening sockets belong to the runtime of the caller"
@@ -113,11 +115,16 @@ impl Proxy {
             handle,
             listeners,
         } = self;
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let conf = Arc::new(ServerConf {
-            threads: tokio::runtime::Handle::current().metrics().num_workers(),
-            upstream_keepalive_pool_size: config.upstream_idle_max,
+            threads,
+            // The library means it for each thread.
+            upstream_keepalive_pool_size: config.upstream_idle_max.div_ceil(threads.max(1)),
             // The library counts all attempts.
             max_retries: config.retries.saturating_add(1),
+            // Targets are reached without TLS. With none named, the library would read all certificates of the
+            // system, and end the process if one of them cannot be used.
+            ca_file: Some(NO_CERTIFICATES.to_owned()),
             ..ServerConf::default()
         });
         let limits = Limits {

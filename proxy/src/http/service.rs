@@ -1,9 +1,8 @@
 //! What happens to one request, in the hooks of the proxy library.
 
-use std::net::IpAddr;
-
 use ::http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
-use ::http::{StatusCode, Uri};
+use ::http::request::Parts as ReqParts;
+use ::http::{HeaderMap, StatusCode, Uri};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
@@ -14,8 +13,9 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::handle::Handle;
 use super::lease::{Lease, Refused};
+use super::socket;
 use crate::config::Config;
-use crate::headers::{self, Ends};
+use crate::headers::{self, Hop};
 use crate::route::{RequestPath, Route, Target};
 
 /// The decisions of the proxy; the library carries them out.
@@ -138,6 +138,43 @@ fn forwarded_uri(header: &RequestHeader, target: &Target) -> Option<String> {
     Some(uri)
 }
 
+/// Room for all forwarding headers.
+const FORWARDING_HEADERS: usize = 8;
+
+/// Sets the forwarding headers of a request to an upstream, which came in with `headers`.
+///
+/// The library keeps the case of each header name as it came, at the price of two allocations and a second map entry
+/// for each header that is set. Names go out in lower case instead where that is possible, as they have no case.
+fn tell(
+    request: &mut RequestHeader,
+    headers: &HeaderMap,
+    hop: &Hop,
+    strip: Option<HeaderValue>,
+) -> Result<()> {
+    let target = request
+        .uri
+        .path_and_query()
+        .map(|target| target.as_str().as_bytes());
+    if target != Some(request.raw_path()) {
+        // The target would not survive: it is kept apart from the URI.
+        let mut failed = Ok(());
+        headers::forwarding(headers, hop, strip, |name, value| {
+            if failed.is_ok() {
+                failed = request.insert_header(name, value);
+            }
+        });
+        return failed;
+    }
+    let (placeholder, ()) = ::http::Request::new(()).into_parts();
+    let mut parts = ReqParts::from(std::mem::replace(request, placeholder.into()));
+    parts.headers.reserve(FORWARDING_HEADERS);
+    headers::forwarding(headers, hop, strip, |name, value| {
+        parts.headers.insert(name, value);
+    });
+    *request = parts.into();
+    Ok(())
+}
+
 fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -257,34 +294,10 @@ impl ProxyHttp for Service {
             })?;
             upstream_request.set_uri(uri);
         }
-        let ip = |address: &pingora_core::protocols::l4::socket::SocketAddr| {
-            address.as_inet().map(|inet| inet.ip())
-        };
-        let client: Option<IpAddr> = session.client_addr().and_then(ip);
-        if let Some(client) = client {
-            let ends = Ends {
-                client,
-                own: session.server_addr().and_then(ip),
-            };
-            let strip = target
-                .options()
-                .strip
-                .as_deref()
-                .and_then(|strip| HeaderValue::from_str(strip).ok());
-            let mut failed = None;
-            headers::forwarding(
-                &session.req_header().headers,
-                ends,
-                strip.as_ref(),
-                |name, value| {
-                    if let Err(error) = upstream_request.insert_header(name, value) {
-                        failed = Some(error);
-                    }
-                },
-            );
-            if let Some(error) = failed {
-                return Err(error);
-            }
+        if let Some(hop) = session.digest().and_then(socket::hop) {
+            let strip = target.options().strip.as_deref();
+            let strip = strip.and_then(|strip| HeaderValue::from_str(strip).ok());
+            tell(upstream_request, &session.req_header().headers, hop, strip)?;
         }
         if let Some(host) = target.host_header() {
             upstream_request.insert_header(HOST, host)?;

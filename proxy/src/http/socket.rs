@@ -7,14 +7,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use ::http::StatusCode;
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::headers::Hop;
 
 /// Room for the head and a small body of an answer, so that both leave in one system call. Larger writes go through.
 const WRITE_BUFFER_BYTES: usize = 1460;
@@ -24,19 +28,35 @@ const WRITE_BUFFER_BYTES: usize = 1460;
 pub(super) struct Socket {
     stream: BufWriter<TcpStream>,
     digest: Arc<SocketDigest>,
+    /// Carries the [`Hop`], in the place that the library passes on from the connection to its requests.
+    hop: Arc<ProxyDigest>,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
+        let hop = Hop::new(peer.ip(), stream.local_addr()?);
+        let unused =
+            ResponseHeader::build_no_case(StatusCode::OK, Some(0)).map_err(io::Error::other)?;
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // It is fresh, so this cannot be refused; the system would be asked again otherwise.
         let _ = digest.peer_addr.set(Some(peer.into()));
         Ok(Socket {
             stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
             digest: Arc::new(digest),
+            hop: Arc::new(ProxyDigest::new(Box::new(unused), Some(Box::new(hop)))),
         })
     }
+}
+
+/// What the socket of a request says about its client.
+pub(super) fn hop(digest: &Digest) -> Option<&Hop> {
+    digest
+        .proxy_digest
+        .as_ref()?
+        .user_data
+        .as_ref()?
+        .downcast_ref()
 }
 
 impl AsyncRead for Socket {
@@ -107,7 +127,7 @@ impl GetTimingDigest for Socket {
 
 impl GetProxyDigest for Socket {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        Some(self.hop.clone())
     }
 }
 

@@ -233,3 +233,59 @@ fn sort_text(key: &str) -> String {
 pub(super) fn without_default_port(host: &str) -> &str {
     host.strip_suffix(":80").unwrap_or(host)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn the_prefix_index_finds_what_a_scan_finds(keys in prop::collection::btree_set("[ab]{0,5}", 0..20), text in "[ab]{0,7}") {
+            let index = PrefixIndex::new(keys.iter().map(|key| key.as_bytes().into()));
+            let found: Vec<usize> = index.matches(text.as_bytes()).collect();
+            let mut expected: Vec<usize> =
+                keys.iter().enumerate().filter(|(_, key)| text.starts_with(key.as_str())).map(|(at, _)| at).collect();
+            expected.reverse();
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn hosts_are_offered_as_a_scan_in_order_would(
+            keys in prop::collection::btree_set("[ab.*?]{0,5}|\\{a,b\\}[ab.]{0,3}", 0..30),
+            host in "[ab.]{0,6}",
+        ) {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let hosts = Hosts::new(keys.iter().copied());
+            let mut offered = Vec::new();
+            let taken: Option<()> = hosts.find(&host, |number| {
+                offered.push(keys[number as usize]);
+                None
+            });
+            prop_assert!(taken.is_none());
+            offered.dedup();
+            let matches = |key: &str| glob::is_pattern(key) && glob::compile(key).unwrap().iter().any(|g| g.matches(host.as_bytes()));
+            let mut patterns: Vec<&str> = keys.iter().copied().filter(|key| matches(key)).collect();
+            patterns.sort_by_key(|key| std::cmp::Reverse(sort_text(key)));
+            let exact = keys.iter().copied().filter(|key| *key == host && !key.is_empty());
+            let any = keys.iter().copied().filter(|key| key.is_empty());
+            let expected: Vec<&str> = exact.chain(patterns).chain(any).collect();
+            prop_assert_eq!(offered, expected);
+        }
+    }
+
+    #[test]
+    fn long_hosts_match_only_what_needs_no_end() {
+        let hosts = Hosts::new(["*.io", ""]);
+        let long = "a".repeat(HOST_BYTES_MAX) + ".io";
+        let mut offered = Vec::new();
+        let _: Option<()> = hosts.find(&long, |number| {
+            offered.push(number);
+            None
+        });
+        assert_eq!(offered, [1]);
+    }
+}

@@ -10,6 +10,7 @@ mod matcher;
 pub mod parse;
 mod path;
 mod picker;
+mod problem;
 mod table;
 pub mod tags;
 mod upstream;
@@ -17,11 +18,11 @@ mod view;
 mod weight;
 
 pub use definition::{
-    Add, Command, Definition, Delete, Destination, Fault, Options, Origin, Problem, Source, Weigh,
-    Weight,
+    Add, Command, Definition, Delete, Destination, Options, Source, Weigh, Weight,
 };
 pub use path::RequestPath;
 pub use picker::Choice;
+pub use problem::{Fault, Origin, Problem};
 pub use table::{Route, Table, Target};
 pub use tags::Instance;
 pub use upstream::{Entered, Upstream};

@@ -1,9 +1,9 @@
 //! The route language: text to definitions.
 
 use super::definition::{
-    Add, Command, Definition, Delete, Destination, Fault, Options, Origin, Problem, Source, Weigh,
-    Weight,
+    Add, Command, Definition, Delete, Destination, Options, Source, Weigh, Weight,
 };
+use super::problem::{Fault, Origin, Problem};
 
 /// Reads route-language text. A line that cannot be used is reported with its number; all other lines are returned.
 pub fn parse(text: &str) -> (Vec<Definition>, Vec<Problem>) {

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::definition::{
-    Add, Command, Definition, Delete, Destination, Fault, Options, Problem, Weigh, Weight,
-};
+use super::definition::{Add, Command, Definition, Delete, Destination, Options, Weigh, Weight};
 use super::matcher::{self, Hosts, PrefixIndex};
 use super::path::RequestPath;
 use super::picker::{Choice, Picker};
+use super::problem::{Fault, Problem};
 use super::upstream::Upstream;
 use super::weight::{self, Share};
 
@@ -22,7 +21,7 @@ pub struct Table {
     upstreams: BTreeMap<UpstreamKey, Arc<Upstream>>,
     /// Upstreams of earlier tables that still had requests in flight when this one was built: if one of them comes
     /// back, its count goes on.
-    retired: Vec<Arc<Upstream>>,
+    retired: BTreeMap<UpstreamKey, Arc<Upstream>>,
 }
 
 type UpstreamKey = (String, SocketAddr);
@@ -390,13 +389,11 @@ impl Builder<'_> {
             return known.clone();
         }
         let earlier = previous.and_then(|table| {
-            let retired = || {
-                table
-                    .retired
-                    .iter()
-                    .find(|old| old.instance() == key.0 && old.address() == key.1)
-            };
-            table.upstreams.get(&key).or_else(retired).cloned()
+            table
+                .upstreams
+                .get(&key)
+                .or_else(|| table.retired.get(&key))
+                .cloned()
         });
         let upstream = earlier.unwrap_or_else(|| Arc::new(Upstream::new(&key.0, address)));
         self.upstreams.insert(key, upstream.clone());
@@ -405,22 +402,16 @@ impl Builder<'_> {
 
     /// The upstreams of the table before that this one does not have. Those of its own targets are kept even if they
     /// are idle now, since that table is still in force; older ones only as long as they are not.
-    fn retired(&self) -> Vec<Arc<Upstream>> {
+    fn retired(&self) -> BTreeMap<UpstreamKey, Arc<Upstream>> {
         let Some(previous) = self.previous else {
-            return Vec::new();
+            return BTreeMap::new();
         };
-        let gone = |old: &&Arc<Upstream>| {
-            !self
-                .upstreams
-                .contains_key(&(old.instance().to_owned(), old.address()))
-        };
-        let busy = previous.retired.iter().filter(|old| old.in_flight() > 0);
-        previous
-            .upstreams
-            .values()
-            .chain(busy)
-            .filter(gone)
-            .cloned()
-            .collect()
+        let busy = previous
+            .retired
+            .iter()
+            .filter(|(_, old)| old.in_flight() > 0);
+        let candidates = busy.chain(&previous.upstreams);
+        let gone = candidates.filter(|(key, _)| !self.upstreams.contains_key(key));
+        gone.map(|(key, old)| (key.clone(), old.clone())).collect()
     }
 }

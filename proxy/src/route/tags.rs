@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::definition::{
-    Add, Command, Definition, Destination, Fault, Options, Origin, Problem, Source, Weight,
-};
+use super::definition::{Add, Command, Definition, Destination, Options, Source, Weight};
+use super::problem::{Fault, Origin, Problem};
 
 /// Begins every tag that defines a route.
 pub const PREFIX: &str = "urlprefix-";

@@ -1,0 +1,22 @@
+//! Job files to jobs: HCL text to [`wire::Job`](crate::wire::Job), that to the canonical
+//! [`model::Job`](crate::model::Job), and the difference of two of them.
+
+mod canonical;
+mod declare;
+mod decode;
+mod diff;
+mod evaluate;
+mod functions;
+mod input;
+mod parse;
+mod problem;
+mod schema;
+mod scope;
+mod types;
+mod value;
+
+pub use canonical::{Validation, canonicalize_and_validate, list_errors, list_warnings};
+pub use diff::{annotate, diff};
+pub use input::{Defaults, ReadFile, VariableFile, Variables};
+pub use parse::parse;
+pub use problem::Problem;

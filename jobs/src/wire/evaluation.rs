@@ -1,0 +1,74 @@
+use crate::model::{EvalStatus, Index, JobType, Trigger};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One evaluation as `GET /v1/evaluation/:id` answers it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Evaluation {
+    /// The row.
+    #[serde(flatten)]
+    pub row: Arc<crate::model::Evaluation>,
+    /// Only when the caller said `related=true`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub related_evals: Vec<EvaluationStub>,
+}
+
+/// The scalar fields of an evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of the evaluation, explained there"
+)]
+pub struct EvaluationStub {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub namespace: String,
+    pub priority: i32,
+    #[serde(rename = "Type")]
+    pub job_type: JobType,
+    pub triggered_by: Trigger,
+    #[serde(rename = "JobID")]
+    pub job_id: String,
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    #[serde(rename = "DeploymentID")]
+    pub deployment_id: String,
+    pub status: EvalStatus,
+    pub status_description: String,
+    pub wait_until: crate::model::Timestamp,
+    pub next_eval: String,
+    pub previous_eval: String,
+    pub blocked_eval: String,
+    pub create_index: Index,
+    pub modify_index: Index,
+    pub create_time: i64,
+    pub modify_time: i64,
+}
+
+impl EvaluationStub {
+    /// The scalar fields of a row.
+    pub fn new(row: &crate::model::Evaluation) -> Self {
+        Self {
+            id: row.id.clone(),
+            namespace: row.namespace.clone(),
+            priority: row.priority,
+            job_type: row.job_type,
+            triggered_by: row.triggered_by,
+            job_id: row.job_id.clone(),
+            node_id: row.node_id.clone(),
+            deployment_id: row.deployment_id.clone(),
+            status: row.status,
+            status_description: row.status_description.clone(),
+            wait_until: row.wait_until,
+            next_eval: row.next_eval.clone(),
+            previous_eval: row.previous_eval.clone(),
+            blocked_eval: row.blocked_eval.clone(),
+            create_index: row.create_index,
+            modify_index: row.modify_index,
+            create_time: row.create_time,
+            modify_time: row.modify_time,
+        }
+    }
+}

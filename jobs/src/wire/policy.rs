@@ -1,0 +1,128 @@
+use super::Duration;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// How the client restarts a task that exited.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RestartPolicy {
+    /// Restarts allowed within `interval`.
+    pub attempts: Option<i64>,
+    /// Nanoseconds.
+    pub interval: Option<Duration>,
+    /// Pause before a restart, nanoseconds.
+    pub delay: Option<Duration>,
+    /// `fail` (give up) or `delay` (wait for the next interval).
+    pub mode: Option<String>,
+    /// Keys that are not modelled; validation refuses those that ask for something.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// How the servers replace a failed allocation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ReschedulePolicy {
+    /// Replacements allowed within `interval`, unless `unlimited`.
+    pub attempts: Option<i64>,
+    /// Nanoseconds.
+    pub interval: Option<Duration>,
+    /// First pause, nanoseconds.
+    pub delay: Option<Duration>,
+    /// `constant`, `exponential` or `fibonacci`.
+    pub delay_function: Option<String>,
+    /// Longest pause, nanoseconds.
+    pub max_delay: Option<Duration>,
+    /// No limit on attempts.
+    pub unlimited: Option<bool>,
+}
+
+/// How a new version replaces the old one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct UpdateStrategy {
+    /// Kept for old clients, nanoseconds.
+    pub stagger: Option<Duration>,
+    /// Replacements in flight; 0 switches deployments off.
+    pub max_parallel: Option<i64>,
+    /// `checks`, `task_states` or `manual`.
+    pub health_check: Option<String>,
+    /// How long it must stay healthy to count, nanoseconds.
+    pub min_healthy_time: Option<Duration>,
+    /// Not healthy by then is unhealthy, nanoseconds.
+    pub healthy_deadline: Option<Duration>,
+    /// Some allocation must turn healthy within it; 0 fails on the first failure. Nanoseconds.
+    pub progress_deadline: Option<Duration>,
+    /// On failure, go back to the last stable version.
+    pub auto_revert: Option<bool>,
+    /// Promote when every canary is healthy.
+    pub auto_promote: Option<bool>,
+    /// Instances of the new version placed before anything old stops.
+    pub canary: Option<i64>,
+}
+
+/// How allocations leave a draining node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MigrateStrategy {
+    /// Migrations in flight.
+    pub max_parallel: Option<i64>,
+    /// `checks` or `task_states`.
+    pub health_check: Option<String>,
+    /// Nanoseconds.
+    pub min_healthy_time: Option<Duration>,
+    /// Nanoseconds.
+    pub healthy_deadline: Option<Duration>,
+}
+
+/// A hard requirement on a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Constraint {
+    /// Left side, usually `${attr.…}`.
+    #[serde(rename = "LTarget")]
+    pub l_target: Option<String>,
+    /// Right side.
+    #[serde(rename = "RTarget")]
+    pub r_target: Option<String>,
+    /// `=`, `!=`, `regexp`, `version`, `distinct_hosts` …
+    pub operand: Option<String>,
+}
+
+/// A soft preference for nodes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Affinity {
+    /// Left side, usually `${attr.…}`.
+    #[serde(rename = "LTarget")]
+    pub l_target: Option<String>,
+    /// Right side.
+    #[serde(rename = "RTarget")]
+    pub r_target: Option<String>,
+    /// As of a constraint.
+    pub operand: Option<String>,
+    /// −100 to 100, not 0.
+    pub weight: Option<i64>,
+}
+
+/// A wanted distribution over the values of an attribute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Spread {
+    /// The attribute, `${…}`.
+    pub attribute: Option<String>,
+    /// 1 to 100.
+    pub weight: Option<i64>,
+    /// Wanted shares; empty is even.
+    pub spread_target: Option<Vec<SpreadTarget>>,
+}
+
+/// The wanted share of one value.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SpreadTarget {
+    /// Attribute value.
+    pub value: Option<String>,
+    /// 0 to 100.
+    pub percent: Option<i64>,
+}

@@ -1,0 +1,83 @@
+use axum::body::Body;
+use proxy::route::{Table, parse};
+use serde_json::json;
+
+use crate::api::tests::{Answer, Fixture, ask};
+
+async fn get(fixture: &Fixture, uri: &str) -> Answer {
+    ask(&fixture.admin, "GET", uri, Body::empty()).await
+}
+
+fn put_table(fixture: &Fixture, text: &str) {
+    let (definitions, problems) = parse::parse(text);
+    assert_eq!(problems, []);
+    let (table, _) = Table::build(definitions, Some(&fixture.proxy.table()));
+    drop(fixture.proxy.swap(table));
+}
+
+#[tokio::test]
+async fn the_table_is_shown_in_every_form() {
+    let fixture = Fixture::start().await;
+    assert_eq!(get(&fixture, "/api/routes").await.body, "null");
+    put_table(
+        &fixture,
+        "route add todo /todo http://10.0.0.1:80/ tags \"a,b\"\n",
+    );
+    let rows = get(&fixture, "/api/routes").await.json();
+    assert_eq!(rows[0]["service"], "todo");
+    assert_eq!(rows[0]["tags"], json!(["a", "b"]));
+    assert_eq!(rows[0]["weight"], 1.0);
+    let raw = get(&fixture, "/api/routes?raw").await.body;
+    assert!(
+        raw.starts_with("route add todo /todo http://10.0.0.1:80/"),
+        "{raw}"
+    );
+    let answer = get(&fixture, "/nowhere").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (303, "/routes")
+    );
+    assert_eq!(get(&fixture, "/health").await.body, "OK\n");
+    assert_eq!(get(&fixture, "/api/version").await.body, "0.1.0");
+    assert_eq!(get(&fixture, "/api/config").await.refusal().0, 501);
+}
+
+#[tokio::test]
+async fn the_page_escapes_what_services_say() {
+    let fixture = Fixture::start().await;
+    put_table(
+        &fixture,
+        "route add <script>alert(1)</script> /x\"y http://10.0.0.1:80/ tags \"<b>&'\"\n",
+    );
+    let page = get(&fixture, "/").await.body;
+    assert!(
+        page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"),
+        "{page}"
+    );
+    assert!(page.contains("&lt;b&gt;&amp;&#39;"), "{page}");
+    assert!(
+        !page.contains("<script>") && !page.contains("<b>"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn overrides_are_replaced_by_version() {
+    let fixture = Fixture::start().await;
+    let first = get(&fixture, "/api/manual").await.json();
+    assert_eq!(first, json!({ "value": "", "version": "0" }));
+    let put = |value: &str, version: &str| {
+        let body = json!({ "value": value, "version": version }).to_string();
+        ask(&fixture.admin, "PUT", "/api/manual", body)
+    };
+    let answer = put("route del todo\n", "0").await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, ""));
+    let stale = put("route del other\n", "0").await;
+    assert_eq!(stale.refusal(), (409, "version mismatch"));
+    let bad = put("nonsense\n", "0").await;
+    assert_eq!(bad.refusal().0, 400);
+    assert!(bad.body.starts_with("line 1: "), "{}", bad.body);
+    assert_eq!(put("", "x").await.refusal().0, 400);
+    let now = get(&fixture, "/api/manual").await.json();
+    assert_eq!(now["value"], "route del todo\n");
+}

@@ -1,0 +1,115 @@
+//! Files of an allocation.
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+use jobs::{model::Timestamp, wire::AllocFileInfo};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio_util::io::ReaderStream;
+
+use super::of_alloc;
+use crate::{
+    api::{Api, error::Error, query::Query},
+    client::{self, FileInfo, Handle},
+};
+
+/// Runs something that waits for the disk.
+pub(super) async fn on_disk<T: Send + 'static>(
+    client: &Handle,
+    work: impl FnOnce(&Handle) -> Result<T, client::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let client = client.clone();
+    let done = tokio::task::spawn_blocking(move || work(&client)).await;
+    done.map_err(|_| Error::internal("reading the disk failed"))?
+        .map_err(Error::from)
+}
+
+/// The path of a file that a query must name.
+pub(super) fn file_path(query: &Query) -> Result<String, Error> {
+    let path = query.get("path").map(str::to_owned);
+    path.ok_or_else(|| Error::bad_request("must provide a file name"))
+}
+
+fn info(file: FileInfo) -> AllocFileInfo {
+    AllocFileInfo {
+        name: file.name,
+        is_dir: file.is_dir,
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        file_mode: file.mode,
+        mod_time: timestamp(file.modified),
+        content_type: String::new(),
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// `GET /v1/client/fs/ls/:alloc`
+pub(super) async fn list(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let client = of_alloc(&api, &id)?;
+    let path = query.get("path").unwrap_or("/").to_owned();
+    let files = on_disk(client, move |client| client.list(&id, &path)).await?;
+    query.json(&files.into_iter().map(info).collect::<Vec<_>>())
+}
+
+/// `GET /v1/client/fs/stat/:alloc`
+pub(super) async fn stat(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let client = of_alloc(&api, &id)?;
+    let path = file_path(&query)?;
+    let file = on_disk(client, move |client| client.stat(&id, &path)).await?;
+    query.json(&info(file))
+}
+
+/// `GET /v1/client/fs/cat/:alloc`
+pub(super) async fn cat(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    content(&api, id, &query, 0, None).await
+}
+
+/// `GET /v1/client/fs/readat/:alloc`
+pub(super) async fn read_at(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let complaint = "offset must be a number";
+    let offset = query.number("offset", complaint)?.unwrap_or(0);
+    let complaint = "limit must be given and a number";
+    let limit = query.number("limit", complaint)?;
+    let limit = limit.ok_or_else(|| Error::bad_request(complaint))?;
+    content(&api, id, &query, offset, Some(limit)).await
+}
+
+async fn content(
+    api: &Api,
+    id: String,
+    query: &Query,
+    offset: u64,
+    limit: Option<u64>,
+) -> Result<Response, Error> {
+    let client = of_alloc(api, &id)?;
+    let path = file_path(query)?;
+    let reader = on_disk(client, move |client| client.read(&id, &path, offset, limit)).await?;
+    // The file is whatever a task wrote: a browser must not take it for a page of ours.
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, Body::from_stream(ReaderStream::new(reader))).into_response())
+}

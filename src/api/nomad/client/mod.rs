@@ -1,0 +1,87 @@
+//! What only the machine that runs an allocation knows: its files, logs, usage and checks.
+//!
+//! Answered for allocations of this agent's own node; streams between machines are not built yet.
+
+mod actions;
+mod files;
+mod streams;
+mod usage;
+
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{get, put},
+};
+
+use crate::{
+    api::{Api, error::Error, query::Query},
+    client::{self, Handle},
+};
+
+/// The endpoints of this agent's own node.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/client/fs/ls/{id}", get(files::list))
+        .route("/v1/client/fs/stat/{id}", get(files::stat))
+        .route("/v1/client/fs/cat/{id}", get(files::cat))
+        .route("/v1/client/fs/readat/{id}", get(files::read_at))
+        .route("/v1/client/fs/stream/{id}", get(streams::stream))
+        .route("/v1/client/fs/logs/{id}", get(streams::logs))
+        .route("/v1/client/allocation/{id}/stats", get(usage::alloc))
+        .route("/v1/client/allocation/{id}/checks", get(usage::checks))
+        .route("/v1/allocation/{id}/checks", get(usage::checks))
+        .route(
+            "/v1/client/allocation/{id}/restart",
+            put(actions::restart).post(actions::restart),
+        )
+        .route(
+            "/v1/client/allocation/{id}/signal",
+            put(actions::signal).post(actions::signal),
+        )
+        .route("/v1/client/stats", get(usage::host))
+}
+
+/// The client that has an allocation.
+fn of_alloc<'a>(api: &'a Api, id: &str) -> Result<&'a Handle, Error> {
+    let snapshot = api.server().snapshot();
+    let alloc = snapshot.jobs.alloc(id).ok_or_else(|| unknown(id))?;
+    match api.client() {
+        Some(client) if client.node().id == alloc.node_id => Ok(client),
+        _ => Err(Error::not_found("No path to node")),
+    }
+}
+
+/// The client of the node that the query names, or this agent's own.
+fn of_node<'a>(api: &'a Api, query: &Query) -> Result<&'a Handle, Error> {
+    match (api.client(), query.get("node_id")) {
+        (Some(client), None) => Ok(client),
+        (Some(client), Some(id)) if client.node().id == id => Ok(client),
+        (None, None) => Err(Error::bad_request("No local Node and node_id not provided")),
+        (_, Some(id)) if api.server().snapshot().jobs.node(id).is_none() => {
+            Err(Error::not_found(format!("Unknown node {id:?}")))
+        }
+        (_, Some(_)) => Err(Error::not_found("No path to node")),
+    }
+}
+
+fn unknown(alloc: &str) -> Error {
+    Error::not_found(format!("Unknown allocation {alloc:?}"))
+}
+
+impl From<client::Error> for Error {
+    fn from(error: client::Error) -> Self {
+        use client::Error as E;
+        let status = match &error {
+            E::UnknownAlloc { alloc } => return unknown(alloc),
+            E::NotStarted { .. } | E::NoFile { .. } => StatusCode::NOT_FOUND,
+            E::SecretPath { .. } => StatusCode::FORBIDDEN,
+            E::UnknownTask { .. }
+            | E::UnknownSignal { .. }
+            | E::NoSignals { .. }
+            | E::Escapes { .. }
+            | E::WrongKind { .. } => StatusCode::BAD_REQUEST,
+            E::NotRunning | E::Stopping | E::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+}

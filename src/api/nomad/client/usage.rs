@@ -1,0 +1,162 @@
+//! What an allocation and its machine use, and how checks stand.
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use jobs::wire;
+use mesh::model::Status;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+use super::{of_alloc, of_node};
+use crate::{
+    api::{Api, error::Error, query::Query},
+    client::{self, CheckStatus},
+};
+
+/// `GET /v1/client/allocation/:id/stats`
+pub(super) async fn alloc(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let client = of_alloc(&api, &id)?;
+    let usage = client.alloc_usage(&id, query.get("task")).await?;
+    let timestamp = usage.timestamp;
+    let task = |task: client::TaskUsage| wire::TaskResourceUsage {
+        resource_usage: resources(task.total),
+        timestamp,
+        pids: task
+            .processes
+            .into_iter()
+            .map(|(pid, usage)| (pid.to_string(), resources(usage)))
+            .collect(),
+    };
+    query.json(&wire::AllocResourceUsage {
+        resource_usage: resources(usage.total),
+        tasks: usage
+            .tasks
+            .into_iter()
+            .map(|(name, usage)| (name, task(usage)))
+            .collect(),
+        timestamp,
+    })
+}
+
+fn resources(usage: client::ResourceUsage) -> wire::ResourceUsage {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    wire::ResourceUsage {
+        memory_stats: wire::MemoryStats {
+            rss: usage.memory.rss,
+            measured: words(&["RSS"]),
+            ..wire::MemoryStats::default()
+        },
+        cpu_stats: wire::CpuStats {
+            system_mode: usage.cpu.system_mode,
+            user_mode: usage.cpu.user_mode,
+            percent: usage.cpu.percent,
+            total_ticks: usage.cpu.total_ticks,
+            measured: words(&["System Mode", "User Mode", "Percent"]),
+            ..wire::CpuStats::default()
+        },
+        device_stats: Vec::new(),
+    }
+}
+
+/// `GET /v1/client/stats`
+pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let client = of_node(&api, &query)?;
+    let stats = client.host_stats().await?;
+    let core = |core: client::CpuTimes| wire::HostCpu {
+        cpu: core.cpu,
+        user: core.user,
+        system: core.system,
+        idle: core.idle,
+    };
+    let disk = wire::HostDisk {
+        device: String::new(),
+        mountpoint: stats.alloc_dir.mountpoint,
+        size: stats.alloc_dir.size,
+        used: stats.alloc_dir.used,
+        available: stats.alloc_dir.available,
+        used_percent: stats.alloc_dir.used_percent,
+        inodes_used_percent: stats.alloc_dir.inodes_used_percent,
+    };
+    query.json(&wire::HostStats {
+        memory: wire::HostMemory {
+            total: stats.memory.total,
+            available: stats.memory.available,
+            used: stats.memory.used,
+            free: stats.memory.free,
+        },
+        cpu: stats.cpu.into_iter().map(core).collect(),
+        disk_stats: vec![disk.clone()],
+        alloc_dir_stats: disk,
+        device_stats: Vec::new(),
+        uptime: stats.uptime_s,
+        cpu_ticks_consumed: stats.cpu_ticks,
+        timestamp: crate::server::propose::now_ns(),
+    })
+}
+
+/// A check as the jobs dialect shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AllocCheckStatus {
+    #[serde(rename = "ID")]
+    id: String,
+    check: String,
+    group: String,
+    mode: &'static str,
+    output: String,
+    service: String,
+    task: String,
+    status: &'static str,
+    status_code: u16,
+    timestamp: i64,
+}
+
+impl From<CheckStatus> for AllocCheckStatus {
+    fn from(check: CheckStatus) -> Self {
+        let status = match check.status {
+            _ if !check.has_result => "pending",
+            Status::Passing => "success",
+            Status::Warning if check.on_update == "ignore_warnings" => "success",
+            Status::Warning | Status::Critical => "failure",
+        };
+        // A check that does not count for a deployment says whether to send traffic.
+        let mode = if check.on_update == "ignore" {
+            "readiness"
+        } else {
+            "healthiness"
+        };
+        Self {
+            id: check.id,
+            check: check.name,
+            group: check.group,
+            mode,
+            output: check.output,
+            service: check.service,
+            task: check.task,
+            status,
+            status_code: 0,
+            timestamp: check.timestamp,
+        }
+    }
+}
+
+/// `GET /v1/client/allocation/:id/checks`
+pub(super) async fn checks(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let client = of_alloc(&api, &id)?;
+    let checks: BTreeMap<String, AllocCheckStatus> = client
+        .checks(&id)?
+        .into_iter()
+        .map(|(id, check)| (id, check.into()))
+        .collect();
+    query.json(&checks)
+}

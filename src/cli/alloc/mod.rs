@@ -1,0 +1,66 @@
+//! `alloc …`: one file per command.
+
+pub(super) mod fs;
+mod lifecycle;
+pub(super) mod logs;
+pub(super) mod status;
+
+use super::context::Context;
+use anyhow::bail;
+use jobs::wire::Allocation;
+
+/// Look at and act on allocations.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// List and print files of an allocation
+    Fs(fs::Arguments),
+    /// Print the logs of a task
+    Logs(logs::Arguments),
+    /// Restart tasks in place
+    Restart(lifecycle::RestartArguments),
+    /// Send a signal to tasks
+    Signal(lifecycle::SignalArguments),
+    /// Show one allocation
+    Status(status::Arguments),
+    /// Stop an allocation and place another
+    Stop(lifecycle::StopArguments),
+}
+
+pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Fs(arguments) => Box::pin(fs::run(cx, &arguments)).await,
+        Command::Logs(arguments) => Box::pin(logs::run(cx, &arguments)).await,
+        Command::Restart(arguments) => Box::pin(lifecycle::restart(cx, &arguments)).await,
+        Command::Signal(arguments) => Box::pin(lifecycle::signal(cx, &arguments)).await,
+        Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
+        Command::Stop(arguments) => Box::pin(lifecycle::stop(cx, &arguments)).await,
+    }
+}
+
+/// The task that is meant: the one named, or the only one.
+fn task<'a>(alloc: &'a Allocation, named: Option<&str>) -> anyhow::Result<&'a str> {
+    let group = alloc.job.task_group(&alloc.row.task_group);
+    let names: Vec<&str> = match group {
+        Some(group) => group.tasks.iter().map(|task| task.name.as_str()).collect(),
+        None => alloc.row.task_states.keys().map(String::as_str).collect(),
+    };
+    match (named, names.as_slice()) {
+        (Some(named), _) => names
+            .iter()
+            .find(|name| **name == named)
+            .copied()
+            .ok_or_else(|| {
+                anyhow::anyhow!(
+                    "Could not find task named: {named}, found: {}",
+                    names.join(", ")
+                )
+            }),
+        (None, [only]) => Ok(only),
+        (None, []) => bail!("Allocation {:?} has no tasks", alloc.row.id),
+        (None, _) => bail!(
+            "Allocation {:?} is running the following tasks:\n  * {}\n\nPlease specify the task.",
+            alloc.row.id.get(..8).unwrap_or(&alloc.row.id),
+            names.join("\n  * ")
+        ),
+    }
+}

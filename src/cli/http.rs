@@ -1,0 +1,449 @@
+//! The HTTP caller: addresses, queries, bounded bodies, and errors that say what was asked of whom.
+
+use anyhow::Context as _;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use reqwest::Method;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Longest body that is read into memory, bytes.
+const BODY_BYTES_MAX: usize = 256 << 20;
+/// Longest error text that is shown, bytes.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Response header with the index of the answer.
+const INDEX_HEADER: &str = "x-nomad-index";
+/// Request header with the token.
+const TOKEN_HEADER: &str = "x-nomad-token";
+
+/// Why a request gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The agent refused.
+    #[error("Unexpected response code: {status} ({})", body.trim())]
+    Status {
+        /// Status code.
+        status: u16,
+        /// The agent's text.
+        body: String,
+    },
+    /// Nothing answers at the address.
+    #[error(
+        "cannot reach the agent at {address}: {reason}; is it running? -address or NOMAD_ADDR name another one"
+    )]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// Innermost cause.
+        reason: String,
+    },
+    /// The connection broke.
+    #[error("connection to {address} failed: {reason}")]
+    Broken {
+        /// Where.
+        address: String,
+        /// Innermost cause.
+        reason: String,
+    },
+    /// The body is longer than [`BODY_BYTES_MAX`].
+    #[error("the answer is longer than {BODY_BYTES_MAX} bytes")]
+    TooLong,
+    /// The body is not what was expected.
+    #[error("cannot read the answer to {path}: {reason}")]
+    Unreadable {
+        /// What was asked.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// True when the agent said that the thing does not exist.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. })
+    }
+
+    /// True when no agent was reached.
+    pub(super) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+/// Query parameters.
+pub(super) type Query<'a> = &'a [(&'a str, &'a str)];
+
+/// An answer with its index.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    /// The object.
+    pub(super) body: T,
+    /// `X-Nomad-Index`; 0 when the endpoint has none.
+    pub(super) index: u64,
+}
+
+/// A caller of the jobs API.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    address: String,
+    region: Option<String>,
+    namespace: Option<String>,
+    token: Option<String>,
+}
+
+/// Where and as whom to call.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Target {
+    /// Such as `http://127.0.0.1:4646`.
+    pub(super) address: String,
+    /// Added to each query when given.
+    pub(super) region: Option<String>,
+    /// Added to each query when given.
+    pub(super) namespace: Option<String>,
+    /// Sent with each request when given.
+    pub(super) token: Option<String>,
+}
+
+impl Http {
+    /// A caller; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address is no http URL.
+    pub(super) fn new(target: Target) -> anyhow::Result<Self> {
+        let address = if target.address.contains("://") {
+            target.address.clone()
+        } else {
+            format!("http://{}", target.address)
+        };
+        let url = url::Url::parse(&address)
+            .with_context(|| format!("`{}` is no address", target.address))?;
+        anyhow::ensure!(
+            url.scheme() == "http",
+            "`{}`: only http addresses are supported by this version",
+            target.address
+        );
+        // Plain HTTP only, so no certificates are loaded; the library still wants a provider.
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tls_certs_only([])
+            .build()
+            .context("cannot set up the HTTP caller")?;
+        Ok(Self {
+            client,
+            address: address.trim_end_matches('/').to_owned(),
+            region: target.region,
+            namespace: target.namespace,
+            token: target.token,
+        })
+    }
+
+    /// The same caller for another namespace.
+    pub(super) fn in_namespace(&self, namespace: &str) -> Self {
+        Self {
+            namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// The same caller for another region.
+    pub(super) fn in_region(&self, region: &str) -> Self {
+        Self {
+            region: (!region.is_empty()).then(|| region.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// When there is no answer, it is a refusal, or it is not the object expected.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<T, Error> {
+        let body = self.get_value(path, query).await?;
+        decode(path, body)
+    }
+
+    /// Reads an object as it is, for `-json` and `-t`.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn get_value(&self, path: &str, query: Query<'_>) -> Result<Value, Error> {
+        let response = self.send(Method::GET, path, query, None).await?;
+        self.value(path, response).await
+    }
+
+    /// Reads an object once it is newer than `index`; 0 reads at once.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn get_after<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        index: u64,
+        wait: Option<Duration>,
+    ) -> Result<Answer<T>, Error> {
+        let index_text = index.to_string();
+        let wait_text = wait.map(|wait| format!("{}ms", wait.as_millis()));
+        let mut all: Vec<(&str, &str)> = query.to_vec();
+        if index > 0 {
+            all.push(("index", &index_text));
+        }
+        if let Some(wait) = &wait_text {
+            all.push(("wait", wait));
+        }
+        let response = self.send(Method::GET, path, &all, None).await?;
+        let index = response
+            .headers()
+            .get(INDEX_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0);
+        let body = self.value(path, response).await?;
+        Ok(Answer {
+            body: decode(path, body)?,
+            index,
+        })
+    }
+
+    /// Writes an object and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn put<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: &B,
+    ) -> Result<T, Error> {
+        decode(path, self.put_value(path, query, body).await?)
+    }
+
+    /// Writes an object and reads the answer as it is; null when there is none.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn put_value<B: Serialize + Sync>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: &B,
+    ) -> Result<Value, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let response = self.send(Method::PUT, path, query, Some(body)).await?;
+        self.value(path, response).await
+    }
+
+    /// Deletes an object and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<T, Error> {
+        let response = self.send(Method::DELETE, path, query, None).await?;
+        decode(path, self.value(path, response).await?)
+    }
+
+    /// Reads a body piece by piece, for logs and files.
+    ///
+    /// # Errors
+    /// As [`Http::get`]; a connection that breaks later is an error of the stream.
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<impl Stream<Item = Result<Bytes, Error>> + Send + Unpin + use<>, Error> {
+        let response = self.send(Method::GET, path, query, None).await?;
+        let address = self.address.clone();
+        Ok(Box::pin(response.bytes_stream().map(move |piece| {
+            piece.map_err(|error| Error::Broken {
+                address: address.clone(),
+                reason: innermost(&error),
+            })
+        })))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        body: Option<Vec<u8>>,
+    ) -> Result<reqwest::Response, Error> {
+        let mut request = self.client.request(method, self.url(path, query));
+        if let Some(token) = &self.token {
+            request = request.header(TOKEN_HEADER, token);
+        }
+        if let Some(body) = body {
+            request = request
+                .header(http::header::CONTENT_TYPE, "application/json")
+                .body(body);
+        }
+        let response = request.send().await.map_err(|error| {
+            let (address, reason) = (self.address.clone(), innermost(&error));
+            if error.is_connect() {
+                Error::Unreachable { address, reason }
+            } else {
+                Error::Broken { address, reason }
+            }
+        })?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = self.bytes(response, ERROR_BYTES_MAX).await;
+        let body = body.unwrap_or_else(|_| Bytes::from_static(b"error text too long"));
+        Err(Error::Status {
+            status: status.as_u16(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
+    }
+
+    fn url(&self, path: &str, query: Query<'_>) -> String {
+        let mut pairs = url::form_urlencoded::Serializer::new(String::new());
+        pairs.extend_pairs(query);
+        let named = |name: &str| query.iter().any(|(key, _)| *key == name);
+        for (key, value) in [("region", &self.region), ("namespace", &self.namespace)] {
+            if let Some(value) = value.as_deref().filter(|_| !named(key)) {
+                pairs.append_pair(key, value);
+            }
+        }
+        let query = pairs.finish();
+        if query.is_empty() {
+            format!("{}{path}", self.address)
+        } else {
+            format!("{}{path}?{query}", self.address)
+        }
+    }
+
+    async fn value(&self, path: &str, response: reqwest::Response) -> Result<Value, Error> {
+        let body = self.bytes(response, BODY_BYTES_MAX).await?;
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|error| Error::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    async fn bytes(&self, response: reqwest::Response, most: usize) -> Result<Bytes, Error> {
+        let mut all = BytesMut::new();
+        let mut stream = response.bytes_stream();
+        while let Some(piece) = stream.next().await {
+            let piece = piece.map_err(|error| Error::Broken {
+                address: self.address.clone(),
+                reason: innermost(&error),
+            })?;
+            if all.len() + piece.len() > most {
+                return Err(Error::TooLong);
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.freeze())
+    }
+}
+
+/// One part of a path, with everything escaped that would change its meaning.
+pub(super) fn segment(text: &str) -> String {
+    // Unreserved characters stay readable in logs of the agent.
+    const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
+    percent_encoding::utf8_percent_encode(text, ESCAPED).to_string()
+}
+
+/// An object out of an answer. Nulls are dropped first: where the API may say null for an empty list or
+/// map, our types have the empty value as default.
+pub(super) fn decode<T: DeserializeOwned>(path: &str, mut value: Value) -> Result<T, Error> {
+    drop_nulls(&mut value);
+    serde_json::from_value(value).map_err(|error| Error::Unreadable {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, item| !item.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http() -> Http {
+        Http::new(Target {
+            address: "127.0.0.1:4646/".into(),
+            namespace: Some("team a".into()),
+            ..Target::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn queries_are_escaped_and_carry_the_namespace_once() {
+        let http = http();
+        assert_eq!(
+            http.url("/v1/jobs", &[("prefix", "a&b")]),
+            "http://127.0.0.1:4646/v1/jobs?prefix=a%26b&namespace=team+a"
+        );
+        assert_eq!(
+            http.url("/v1/jobs", &[("namespace", "x")]),
+            "http://127.0.0.1:4646/v1/jobs?namespace=x"
+        );
+        let plain = http.in_namespace("");
+        assert_eq!(plain.url("/v1/jobs", &[]), "http://127.0.0.1:4646/v1/jobs");
+        assert_eq!(segment("a/b c"), "a%2Fb%20c");
+    }
+
+    #[test]
+    fn addresses_that_cannot_work_are_refused() {
+        for address in ["https://x:1", "unix:///run/x", "http://"] {
+            let target = Target {
+                address: address.into(),
+                ..Target::default()
+            };
+            assert!(Http::new(target).is_err(), "{address}");
+        }
+    }
+
+    #[test]
+    fn null_lists_decode_as_empty() {
+        let value =
+            serde_json::json!({"ID": "n1", "Events": null, "Drivers": {"x": {"Attributes": null}}});
+        let node: jobs::wire::Node = decode("/v1/node/n1", value).unwrap();
+        assert_eq!(node.row.id, "n1");
+        assert!(node.row.events.is_empty());
+    }
+}

@@ -1,0 +1,138 @@
+//! `job history`.
+
+use super::super::context::Context;
+use super::super::http::{decode, segment};
+use super::super::structured::{self, Structured};
+use super::super::view::View;
+use super::super::{columns, lookup};
+use super::diff;
+use anyhow::{Context as _, bail};
+use jobs::model::Job;
+use jobs::wire::{JobDiff, JobVersionsResponse};
+use serde_json::Value;
+
+/// Arguments of `job history`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Arguments {
+    /// Job id or its beginning
+    job: String,
+    /// Show the difference to the version before
+    #[arg(short = 'p')]
+    diffs: bool,
+    /// Show each version as JSON
+    #[arg(long)]
+    full: bool,
+    /// Show this version only
+    #[arg(long, value_name = "VERSION")]
+    version: Option<u64>,
+    #[command(flatten)]
+    structured: Structured,
+}
+
+pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
+    let job = lookup::job(cx, &arguments.job).await?;
+    let path = format!("/v1/job/{}/versions", segment(&job.id));
+    let diffs = if arguments.diffs { "true" } else { "false" };
+    let value = cx
+        .http
+        .in_namespace(&job.namespace)
+        .get_value(&path, &[("diffs", diffs)])
+        .await
+        .context("Error retrieving job versions")?;
+    if arguments.structured.is_wanted() {
+        return print_structured(cx, arguments, &value);
+    }
+    let full: Vec<Value> = value
+        .get("Versions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let found: JobVersionsResponse = decode(&path, value)?;
+    let diffs = found.diffs.unwrap_or_default();
+    let view = cx.view(false);
+    let mut blocks = Vec::new();
+    for (at, version) in found.versions.iter().enumerate() {
+        if arguments
+            .version
+            .is_some_and(|wanted| wanted != version.version)
+        {
+            continue;
+        }
+        let json = full.get(at).filter(|_| arguments.full);
+        blocks.push(block(version, diffs.get(at), json, &view));
+    }
+    if blocks.is_empty() {
+        match arguments.version {
+            Some(version) => bail!("Job {:?} has no version {version}", job.id),
+            None => bail!("No job versions found"),
+        }
+    }
+    cx.print(&blocks.join("\n\n"))?;
+    Ok(0)
+}
+
+fn print_structured(cx: &mut Context, arguments: &Arguments, value: &Value) -> anyhow::Result<u8> {
+    let versions = value.get("Versions").cloned().unwrap_or_default();
+    let object = match arguments.version {
+        None => versions,
+        Some(wanted) => versions
+            .as_array()
+            .and_then(|all| {
+                all.iter()
+                    .find(|one| one.get("Version").and_then(Value::as_u64) == Some(wanted))
+            })
+            .cloned()
+            .with_context(|| format!("no version {wanted}"))?,
+    };
+    if let Some(text) = arguments.structured.text(&object)? {
+        cx.print(&text)?;
+    }
+    Ok(0)
+}
+
+fn block(job: &Job, difference: Option<&JobDiff>, full: Option<&Value>, view: &View) -> String {
+    let mut pairs = vec![
+        ("Version", job.version.to_string()),
+        ("Stable", job.stable.to_string()),
+        ("Submit Date", view.time(job.submit_time)),
+    ];
+    if let Some(difference) = difference {
+        let text = diff::render(difference, view);
+        pairs.push(("Diff", format!("\n{}", text.trim())));
+    }
+    if let Some(full) = full {
+        pairs.push(("Full", format!("JSON Job:\n{}", structured::json(full))));
+    }
+    columns::key_values(&pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::view::test_view;
+    use super::*;
+    use jobs::wire::DiffType;
+
+    #[test]
+    fn a_version_may_carry_its_difference() {
+        let view = test_view();
+        let job = Job {
+            version: 1,
+            stable: true,
+            submit_time: view.now,
+            ..Job::default()
+        };
+        let difference = JobDiff {
+            diff_type: DiffType::Edited,
+            id: "web".into(),
+            ..JobDiff::default()
+        };
+        assert_eq!(
+            block(&job, Some(&difference), None, &view),
+            "Version     = 1
+Stable      = true
+Submit Date = 2026-03-02T10:05:00Z
+Diff        =\u{20}
++/- Job: \"web\""
+        );
+    }
+}

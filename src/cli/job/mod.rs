@@ -1,0 +1,89 @@
+//! `job …`: one file per command.
+
+mod diff;
+mod history;
+pub(super) mod init;
+pub(super) mod inspect;
+pub(super) mod plan;
+mod promote;
+mod revert;
+pub(super) mod run;
+mod scale;
+mod source;
+pub(super) mod status;
+pub(super) mod stop;
+pub(super) mod validate;
+
+use super::context::Context;
+use super::http::Http;
+use super::monitor;
+
+/// Run, plan, look at and stop jobs.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// List a job's allocations
+    Allocs(status::AllocsArguments),
+    /// List a job's deployments
+    Deployments(status::DeploymentsArguments),
+    /// Evaluate a job again
+    Eval(revert::EvalArguments),
+    /// List the versions of a job
+    History(history::Arguments),
+    /// Write an example job file
+    Init(init::Arguments),
+    /// Print a job as the API has it
+    Inspect(inspect::Arguments),
+    /// Show what running a job file would do
+    Plan(plan::Arguments),
+    /// Make the canaries of a job normal and go on
+    Promote(promote::Arguments),
+    /// Go back to an earlier version of a job
+    Revert(revert::Arguments),
+    /// Register a job file and follow it until it is placed and healthy
+    Run(run::Arguments),
+    /// Change the count of a group
+    Scale(scale::Arguments),
+    /// List jobs, or show one
+    Status(status::Arguments),
+    /// Stop jobs
+    Stop(stop::Arguments),
+    /// Check a job file
+    Validate(validate::Arguments),
+}
+
+pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Allocs(arguments) => status::allocs(cx, &arguments).await,
+        Command::Deployments(arguments) => status::deployments(cx, &arguments).await,
+        Command::Eval(arguments) => Box::pin(revert::evaluate(cx, &arguments)).await,
+        Command::History(arguments) => history::run(cx, &arguments).await,
+        Command::Init(arguments) => init::run(cx, &arguments),
+        Command::Inspect(arguments) => inspect::run(cx, &arguments).await,
+        Command::Plan(arguments) => Box::pin(plan::run(cx, &arguments)).await,
+        Command::Promote(arguments) => Box::pin(promote::run(cx, &arguments)).await,
+        Command::Revert(arguments) => Box::pin(revert::run(cx, &arguments)).await,
+        Command::Run(arguments) => Box::pin(run::run(cx, &arguments)).await,
+        Command::Scale(arguments) => Box::pin(scale::run(cx, &arguments)).await,
+        Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
+        Command::Stop(arguments) => Box::pin(stop::run(cx, &arguments)).await,
+        Command::Validate(arguments) => Box::pin(validate::run(cx, &arguments)).await,
+    }
+}
+
+/// Prints the evaluation's id, or follows it.
+async fn follow(
+    cx: &mut Context,
+    http: &Http,
+    eval_id: &str,
+    detach: bool,
+    verbose: bool,
+) -> anyhow::Result<u8> {
+    if eval_id.is_empty() {
+        return Ok(monitor::DONE);
+    }
+    if detach {
+        cx.print(&format!("Evaluation ID: {eval_id}"))?;
+        return Ok(monitor::DONE);
+    }
+    Box::pin(monitor::evaluation(cx, http, eval_id, verbose)).await
+}

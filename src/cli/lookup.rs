@@ -1,0 +1,235 @@
+//! From what a user types to the object meant: ids by prefix, ambiguities as tables.
+
+use super::context::Context;
+use super::http::{Error, segment};
+use super::view::View;
+use super::{alloc, deployment, eval, job, node};
+use anyhow::{Context as _, anyhow, bail};
+use jobs::model::{Deployment, Evaluation};
+use jobs::wire::{Allocation, AllocationListStub, JobListStub, NodeListStub};
+use serde_json::Value;
+
+/// Length of a whole id.
+const ID_LENGTH: usize = 36;
+/// How many jobs are asked for when looking for one.
+const JOBS_PER_PAGE: &str = "20";
+
+/// A prefix of an id as the API takes it: hyphens stay, an odd digit at the end goes.
+fn id_prefix(text: &str) -> anyhow::Result<String> {
+    if text.chars().count() == 1 {
+        bail!("Identifier must contain at least two characters.");
+    }
+    let digits = text.chars().filter(|c| *c != '-').count();
+    let mut prefix = text.to_owned();
+    if digits % 2 == 1 {
+        prefix.pop();
+    }
+    Ok(prefix)
+}
+
+/// The job whose id is or begins with `id`.
+///
+/// # Errors
+/// When none or several match, or the agent does not answer.
+pub(super) async fn job(cx: &Context, id: &str) -> anyhow::Result<JobListStub> {
+    let query = [("prefix", id), ("per_page", JOBS_PER_PAGE)];
+    let jobs: Vec<JobListStub> = match cx.http.get("/v1/jobs", &query).await {
+        Ok(jobs) => jobs,
+        // Without the right to list, the id must be the whole one.
+        Err(Error::Status { status: 403, .. }) => {
+            return Ok(JobListStub {
+                id: id.to_owned(),
+                namespace: cx.namespace.clone().unwrap_or_default(),
+                ..JobListStub::default()
+            });
+        }
+        Err(error) => return Err(error).context("Error querying job prefix"),
+    };
+    let exact = jobs.iter().filter(|job| job.id == id).count();
+    match jobs.as_slice() {
+        [] => bail!("No job(s) with prefix or ID {id:?} found"),
+        [only] => Ok(only.clone()),
+        [first, ..] if first.id == id && exact == 1 => Ok(first.clone()),
+        _ => bail!(
+            "Prefix matched multiple jobs\n\n{}",
+            job::status::list(&jobs, true, &cx.view(false))
+        ),
+    }
+}
+
+/// Allocations whose id begins with `id`.
+///
+/// # Errors
+/// When none match, or the agent does not answer.
+pub(super) async fn allocations(cx: &Context, id: &str) -> anyhow::Result<Vec<AllocationListStub>> {
+    let prefix = id_prefix(id)?;
+    let found: Vec<AllocationListStub> = cx
+        .http
+        .get("/v1/allocations", &[("prefix", &prefix)])
+        .await
+        .context("Error querying allocation")?;
+    if found.is_empty() {
+        bail!("No allocation(s) with prefix or id {id:?} found");
+    }
+    Ok(found)
+}
+
+/// The allocation whose id begins with `id`, as the API's object.
+///
+/// # Errors
+/// When none or several match, or the agent does not answer.
+pub(super) async fn allocation(cx: &Context, id: &str, view: &View) -> anyhow::Result<Allocation> {
+    let found = allocations(cx, id).await?;
+    let [one] = found.as_slice() else {
+        bail!(
+            "Prefix matched multiple allocations\n\n{}",
+            alloc::status::stubs(&found, view)
+        );
+    };
+    let value = allocation_value(cx, one).await?;
+    Ok(super::http::decode("/v1/allocation", value)?)
+}
+
+/// The API's object of a list entry.
+///
+/// # Errors
+/// When the agent does not answer.
+pub(super) async fn allocation_value(
+    cx: &Context,
+    stub: &AllocationListStub,
+) -> anyhow::Result<Value> {
+    cx.http
+        .in_namespace(&stub.namespace)
+        .get_value(&format!("/v1/allocation/{}", segment(&stub.id)), &[])
+        .await
+        .context("Error querying allocation")
+}
+
+/// The newest allocation of a job that runs, or else the newest one.
+///
+/// # Errors
+/// When the job has none, or the agent does not answer.
+pub(super) async fn allocation_of_job(
+    cx: &Context,
+    job: &str,
+    group: Option<&str>,
+) -> anyhow::Result<Allocation> {
+    let job = self::job(cx, job).await?;
+    let http = cx.http.in_namespace(&job.namespace);
+    let mut allocs: Vec<AllocationListStub> = http
+        .get(&format!("/v1/job/{}/allocations", segment(&job.id)), &[])
+        .await
+        .context("Error fetching allocations")?;
+    allocs.retain(|alloc| group.is_none_or(|group| alloc.task_group == group));
+    let newest = allocs
+        .iter()
+        .max_by_key(|alloc| {
+            let running = alloc.client_status == jobs::model::ClientStatus::Running;
+            (running, alloc.create_index)
+        })
+        .ok_or_else(|| anyhow!("No running allocations found for job {}", job.id))?;
+    let value = allocation_value(cx, newest).await?;
+    Ok(super::http::decode("/v1/allocation", value)?)
+}
+
+/// The node whose id begins with `id`.
+///
+/// # Errors
+/// When none or several match, or the agent does not answer.
+pub(super) async fn node(cx: &Context, id: &str) -> anyhow::Result<NodeListStub> {
+    let prefix = id_prefix(id)?;
+    let found: Vec<NodeListStub> = cx
+        .http
+        .get("/v1/nodes", &[("prefix", &prefix)])
+        .await
+        .context("Error querying node info")?;
+    match found.as_slice() {
+        [] => bail!("No node(s) with prefix {id:?} found"),
+        [only] => Ok(only.clone()),
+        _ => bail!(
+            "Prefix matched multiple nodes\n\n{}",
+            node::list(&found, node::Columns::default(), &cx.view(false))
+        ),
+    }
+}
+
+/// The evaluation whose id begins with `id`.
+///
+/// # Errors
+/// When none or several match, or the agent does not answer.
+pub(super) async fn evaluation(cx: &Context, id: &str) -> anyhow::Result<Evaluation> {
+    let prefix = id_prefix(id)?;
+    let mut found: Vec<Evaluation> = cx
+        .http
+        .get("/v1/evaluations", &[("prefix", &prefix)])
+        .await
+        .context("Error querying evaluation")?;
+    match found.len() {
+        0 => bail!("No evaluation(s) with prefix or id {id:?} found"),
+        1 => Ok(found.remove(0)),
+        _ => bail!(
+            "Prefix matched multiple evaluations\n\n{}",
+            eval::list(&found, &cx.view(false))
+        ),
+    }
+}
+
+/// The deployment whose id is or begins with `id`, as the API's object.
+///
+/// # Errors
+/// When none or several match, or the agent does not answer.
+pub(super) async fn deployment_value(cx: &Context, id: &str) -> anyhow::Result<Value> {
+    let retrieving = "Error retrieving deployment";
+    if id.chars().count() == ID_LENGTH {
+        let path = format!("/v1/deployment/{}", segment(id));
+        return cx.http.get_value(&path, &[]).await.context(retrieving);
+    }
+    let prefix = id_prefix(&id.replace('-', "")).context(retrieving)?;
+    let found = cx
+        .http
+        .get_value("/v1/deployments", &[("prefix", &prefix)])
+        .await
+        .context(retrieving)?;
+    let Value::Array(mut found) = found else {
+        bail!("{retrieving}: the agent sent no list");
+    };
+    match found.len() {
+        0 => bail!("{retrieving}: Deployment ID {id:?} matched no deployments"),
+        1 => Ok(found.remove(0)),
+        _ => {
+            let found: Vec<Deployment> =
+                super::http::decode("/v1/deployments", Value::Array(found))?;
+            bail!(
+                "Prefix matched multiple deployments\n\n{}",
+                deployment::list(&found, &cx.view(false))
+            )
+        }
+    }
+}
+
+/// The deployment whose id is or begins with `id`.
+///
+/// # Errors
+/// As [`deployment_value`].
+pub(super) async fn deployment(cx: &Context, id: &str) -> anyhow::Result<Deployment> {
+    let value = deployment_value(cx, id).await?;
+    Ok(super::http::decode("/v1/deployment", value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_have_an_even_number_of_digits() {
+        for (typed, sent) in [
+            ("7ab3", "7ab3"),
+            ("7ab3c", "7ab3"),
+            ("7ab3c2ff-1", "7ab3c2ff-"),
+            ("7ab3c2ff-12", "7ab3c2ff-12"),
+        ] {
+            assert_eq!(id_prefix(typed).unwrap(), sent);
+        }
+        assert!(id_prefix("7").is_err());
+    }
+}

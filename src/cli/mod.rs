@@ -1,0 +1,296 @@
+//! The command line: reads arguments, asks the HTTP API, prints what comes back.
+//!
+//! It speaks only HTTP to an agent and knows no other part of the program, so it also tests the API.
+//! [`parse`] turns arguments into an [`Invocation`]; [`run`] carries out those that are requests to an
+//! agent. The long-running commands ([`Command::Agent`] and its neighbors) only have their arguments
+//! read here; `main` starts them.
+//!
+//! Each command is fetching plus a pure rendering function; the renderings are what the tests look at.
+
+mod agent_info;
+mod alloc;
+mod arguments;
+mod columns;
+mod context;
+mod deployment;
+mod eval;
+mod http;
+mod job;
+mod lookup;
+mod monitor;
+mod node;
+mod operator;
+mod placement;
+mod process;
+mod reach;
+mod route;
+mod server;
+mod status;
+mod structured;
+mod template;
+#[cfg(test)]
+mod tests;
+mod version;
+mod view;
+
+pub use context::Output;
+pub use process::{AgentArguments, DevArguments, EchoArguments, SuperviseArguments};
+pub use reach::{Places, reach};
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use context::Context;
+use std::ffi::OsString;
+
+/// Where an agent listens unless told otherwise.
+pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4646";
+/// Exit code of a plan that could not be made.
+const PLAN_FAILED: u8 = 255;
+
+/// A command line, read and checked.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The name the program was called by, for texts that repeat it.
+    pub program: String,
+    /// Options that every command has.
+    pub global: Global,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Why there is nothing to do: a mistake in the arguments, or a question for help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What to print.
+    pub text: String,
+    /// True for help, which belongs on standard output.
+    pub is_help: bool,
+    /// Exit code.
+    pub code: u8,
+}
+
+/// Schedules jobs, keeps the service catalog and carries the traffic.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trivet",
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+struct Line {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command has.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Global {
+    /// Address of the agent's HTTP API
+    #[arg(
+        long,
+        global = true,
+        env = "NOMAD_ADDR",
+        value_name = "ADDR",
+        hide_env_values = true
+    )]
+    pub address: Option<String>,
+    /// Region of the servers
+    #[arg(long, global = true, env = "NOMAD_REGION", hide_env_values = true)]
+    pub region: Option<String>,
+    /// Namespace of jobs; `*` for all where a command lists
+    #[arg(long, global = true, env = "NOMAD_NAMESPACE", hide_env_values = true)]
+    pub namespace: Option<String>,
+    /// Secret id of an ACL token
+    #[arg(long, global = true, env = "NOMAD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Print without colors
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Print with colors even when the output is no terminal
+    #[arg(long, global = true)]
+    pub force_color: bool,
+}
+
+/// What to do.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run an agent
+    Agent(AgentArguments),
+    /// Run a development agent with some jobs until interrupted
+    Dev(DevArguments),
+    /// Run a small HTTP server to try things with
+    Echo(EchoArguments),
+    /// Watch over one task's process (started by the agent itself)
+    #[command(hide = true)]
+    Supervise(SuperviseArguments),
+    /// Ask an agent, or do something small here.
+    #[command(flatten)]
+    Request(Request),
+}
+
+/// A command that asks an agent, or does something small on this machine.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Request {
+    /// Show the state of an agent
+    #[command(name = "agent-info")]
+    AgentInfo(agent_info::Arguments),
+    /// Look at and act on allocations
+    #[command(subcommand)]
+    Alloc(alloc::Command),
+    /// Look at and act on deployments
+    #[command(subcommand)]
+    Deployment(deployment::Command),
+    /// Look at evaluations
+    #[command(subcommand)]
+    Eval(eval::Command),
+    /// Run, plan, look at and stop jobs
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Look at and act on nodes
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Look after the servers
+    #[command(subcommand)]
+    Operator(operator::Command),
+    /// Look at routes and set their shares
+    #[command(subcommand)]
+    Route(route::Command),
+    /// Look at servers
+    #[command(subcommand)]
+    Server(server::Command),
+    /// Show the state of whatever has this id
+    Status(status::Arguments),
+    /// Print the version
+    Version(version::Arguments),
+    /// As `job run`
+    #[command(hide = true)]
+    Run(job::run::Arguments),
+    /// As `job plan`
+    #[command(hide = true)]
+    Plan(job::plan::Arguments),
+    /// As `job stop`
+    #[command(hide = true)]
+    Stop(job::stop::Arguments),
+    /// As `job validate`
+    #[command(hide = true)]
+    Validate(job::validate::Arguments),
+    /// As `job init`
+    #[command(hide = true)]
+    Init(job::init::Arguments),
+    /// As `job inspect`
+    #[command(hide = true)]
+    Inspect(job::inspect::Arguments),
+    /// As `alloc logs`
+    #[command(hide = true)]
+    Logs(alloc::logs::Arguments),
+    /// As `alloc fs`
+    #[command(hide = true)]
+    Fs(alloc::fs::Arguments),
+}
+
+/// Reads a command line; the first argument is the name the program was called by.
+///
+/// # Errors
+/// When help was asked for, or the arguments are wrong.
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Refusal> {
+    let mut argv = argv.into_iter();
+    let called = argv.next().unwrap_or_default();
+    let program = std::path::Path::new(&called)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("trivet")
+        .to_owned();
+    let mut args: Vec<OsString> = argv.collect();
+    if args
+        .first()
+        .is_some_and(|arg| arg == "-v" || arg == "-version" || arg == "--version")
+    {
+        args = vec!["version".into()];
+    }
+    let command = Line::command().bin_name(program.clone());
+    let names = arguments::subcommands(&command, &args);
+    let rewritten = arguments::rewrite(&command, args);
+    let whole = std::iter::once(OsString::from(&program)).chain(rewritten);
+    let line = command
+        .try_get_matches_from(whole)
+        .and_then(|matches| Line::from_arg_matches(&matches));
+    match line {
+        Ok(line) => Ok(Invocation {
+            program,
+            global: line.global,
+            command: line.command,
+        }),
+        Err(error) => Err(refusal(&error, &names)),
+    }
+}
+
+fn refusal(error: &clap::Error, names: &[String]) -> Refusal {
+    let is_help = !error.use_stderr();
+    let is_plan = names.last().is_some_and(|name| name == "plan");
+    let code = match (is_help, is_plan) {
+        (true, _) => 0,
+        (false, true) => PLAN_FAILED,
+        (false, false) => 1,
+    };
+    Refusal {
+        text: error.render().to_string(),
+        is_help,
+        code,
+    }
+}
+
+/// Carries out a request and returns the exit code. What is printed goes to the process's output.
+pub async fn run(program: String, global: Global, request: Request) -> u8 {
+    run_to(program, global, request, Output::process()).await
+}
+
+/// As [`run`], printing elsewhere.
+pub async fn run_to(program: String, global: Global, request: Request, output: Output) -> u8 {
+    let is_plan = matches!(
+        request,
+        Request::Plan(_) | Request::Job(job::Command::Plan(_))
+    );
+    let mut output = output;
+    let failed = if is_plan { PLAN_FAILED } else { 1 };
+    let mut cx = match Context::new(program, &global, output.share()) {
+        Ok(cx) => cx,
+        Err(error) => {
+            output.complain(&format!("{error:#}"));
+            return failed;
+        }
+    };
+    match carry_out(&mut cx, request).await {
+        Ok(code) => code,
+        Err(error) => {
+            if !context::is_broken_pipe(&error) {
+                cx.complain(&format!("{error:#}"));
+            }
+            failed
+        }
+    }
+}
+
+async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
+    match request {
+        Request::AgentInfo(arguments) => agent_info::run(cx, &arguments).await,
+        Request::Alloc(command) => alloc::run(cx, command).await,
+        Request::Deployment(command) => deployment::run(cx, command).await,
+        Request::Eval(command) => eval::run(cx, command).await,
+        Request::Job(command) => Box::pin(job::run(cx, command)).await,
+        Request::Node(command) => node::run(cx, command).await,
+        Request::Operator(command) => operator::run(cx, command).await,
+        Request::Route(command) => route::run(cx, command).await,
+        Request::Server(command) => server::run(cx, command).await,
+        Request::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
+        Request::Version(_) => version::run(cx),
+        Request::Run(arguments) => Box::pin(job::run::run(cx, &arguments)).await,
+        Request::Plan(arguments) => Box::pin(job::plan::run(cx, &arguments)).await,
+        Request::Stop(arguments) => Box::pin(job::stop::run(cx, &arguments)).await,
+        Request::Validate(arguments) => Box::pin(job::validate::run(cx, &arguments)).await,
+        Request::Init(arguments) => job::init::run(cx, &arguments),
+        Request::Inspect(arguments) => job::inspect::run(cx, &arguments).await,
+        Request::Logs(arguments) => Box::pin(alloc::logs::run(cx, &arguments)).await,
+        Request::Fs(arguments) => Box::pin(alloc::fs::run(cx, &arguments)).await,
+    }
+}

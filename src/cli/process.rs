@@ -1,0 +1,115 @@
+//! Arguments of the commands that run until they are stopped. `main` starts them; only their arguments
+//! are read here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Arguments of `agent`. What is not given comes from the configuration files, then from the defaults.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct AgentArguments {
+    /// Server and client in one process, on loopback, with a temporary data directory
+    #[arg(long)]
+    pub dev: bool,
+    /// Configuration file or directory of such files; may be repeated, later ones win
+    #[arg(long, value_name = "PATH")]
+    pub config: Vec<PathBuf>,
+    /// Be a server
+    #[arg(long)]
+    pub server: bool,
+    /// Be a client
+    #[arg(long)]
+    pub client: bool,
+    /// Servers to wait for before the first election
+    #[arg(long, value_name = "N")]
+    pub bootstrap_expect: Option<u32>,
+    /// Directory of the agent's data
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address that every listener binds to unless it has its own
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Option<String>,
+    /// TRACE, DEBUG, INFO, WARN or ERROR
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Name of this machine
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Datacenter of this machine
+    #[arg(long, value_name = "NAME")]
+    pub dc: Option<String>,
+}
+
+/// Arguments of `dev`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DevArguments {
+    /// Job files to run
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Value of an input variable of the job files
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub var: Vec<String>,
+    /// File with values of input variables
+    #[arg(long, value_name = "FILE")]
+    pub var_file: Vec<PathBuf>,
+    /// Configuration file or directory of such files for the agent; may be repeated, later ones win
+    #[arg(long, value_name = "PATH")]
+    pub config: Vec<PathBuf>,
+    /// TRACE, DEBUG, INFO, WARN or ERROR
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// Arguments of `echo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EchoArguments {
+    /// Address to listen on; a port alone listens everywhere
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5678")]
+    pub listen: String,
+    /// Body of every answer
+    #[arg(long, default_value = "hello")]
+    pub text: String,
+    /// Header of every answer; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub header: Vec<(String, String)>,
+    /// Pause before every answer, such as 50ms
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub delay: Duration,
+    /// Share of requests answered with 500, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    pub error_rate: f64,
+    /// How long requests in flight may finish after the stop signal; 0s ends at once
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    pub drain: Duration,
+}
+
+/// Arguments of `supervise`, passed on as they are.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct SuperviseArguments {
+    /// What the agent says
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "must be NAME=VALUE".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
+/// A duration that is not negative, in Go's form.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = jobs::wire::Duration::parse(text).map_err(|error| error.to_string())?;
+    u64::try_from(parsed.0)
+        .map(Duration::from_nanos)
+        .map_err(|_| "must not be negative".to_owned())
+}

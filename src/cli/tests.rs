@@ -1,0 +1,478 @@
+//! Whole commands against a server of fixed answers.
+
+use super::{Global, Output, Refusal, Request, parse, run_to};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::Arc;
+
+/// Answers by `METHOD path`, each with a status.
+type Answers = BTreeMap<String, (u16, String)>;
+
+/// A server of fixed answers on a port chosen by the system.
+struct Fake {
+    address: String,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Fake {
+    async fn start(answers: &[(&str, u16, Value)]) -> Self {
+        let answers: Answers = answers
+            .iter()
+            .map(|(key, status, body)| {
+                let text = match body {
+                    Value::String(text) if *status != 200 => text.clone(),
+                    other => other.to_string(),
+                };
+                ((*key).to_owned(), (*status, text))
+            })
+            .collect();
+        let asked: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let log = Arc::clone(&asked);
+        let handler = move |method: Method, uri: Uri, body: String| {
+            let key = format!("{method} {}", uri.path());
+            let full = format!("{method} {uri}");
+            let body = serde_json::from_str(&body).unwrap_or(Value::Null);
+            log.lock().push((full, body));
+            let answer = answers.get(&key).cloned();
+            async move {
+                let mut headers = HeaderMap::new();
+                headers.insert("x-nomad-index", "7".parse().unwrap());
+                match answer {
+                    Some((status, text)) => (StatusCode::from_u16(status).unwrap(), headers, text),
+                    None => (
+                        StatusCode::NOT_FOUND,
+                        headers,
+                        format!("no answer for {key}"),
+                    ),
+                }
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new().fallback(handler);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, asked }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.asked
+            .lock()
+            .iter()
+            .map(|(line, _)| line.clone())
+            .collect()
+    }
+
+    fn body(&self, start: &str) -> Value {
+        let asked = self.asked.lock();
+        let found = asked.iter().find(|(line, _)| line.starts_with(start));
+        found.map(|(_, body)| body.clone()).unwrap_or_default()
+    }
+}
+
+/// What a command printed and its exit code.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    code: u8,
+    out: String,
+    err: String,
+}
+
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace().map(OsString::from).collect()
+}
+
+async fn call(address: &str, line: &str) -> Outcome {
+    let invocation = parse(words(&format!("trivet {line}"))).unwrap();
+    let super::Command::Request(request) = invocation.command else {
+        panic!("`{line}` is no request");
+    };
+    call_request(address, request, invocation.global).await
+}
+
+async fn call_request(address: &str, request: Request, global: Global) -> Outcome {
+    let (out, err): (Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>) = Default::default();
+    let output = Output::to(out.clone(), err.clone(), false);
+    let global = Global {
+        address: Some(address.to_owned()),
+        ..global
+    };
+    let code = run_to("trivet".into(), global, request, output).await;
+    let text = |buffer: &Mutex<Vec<u8>>| String::from_utf8(buffer.lock().clone()).unwrap();
+    Outcome {
+        code,
+        out: text(&out),
+        err: text(&err),
+    }
+}
+
+fn refused(line: &str) -> Refusal {
+    parse(words(&format!("trivet {line}"))).unwrap_err()
+}
+
+/// A job file in JSON, in a directory that lives as long as the test.
+fn job_file() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("web.json");
+    let job = json!({"Job": {"ID": "web", "Name": "web", "Type": "service",
+        "TaskGroups": [{"Name": "app", "Tasks": [{"Name": "t", "Driver": "raw_exec"}]}]}});
+    std::fs::write(&path, job.to_string()).unwrap();
+    let path = path.display().to_string();
+    (dir, path)
+}
+
+#[test]
+fn wrong_arguments_end_with_one_and_plans_with_255() {
+    assert_eq!(refused("job run").code, 1);
+    assert_eq!(refused("job run -nonsense x").code, 1);
+    assert_eq!(refused("job plan").code, 255);
+    assert_eq!(refused("plan").code, 255);
+    let help = refused("job run -help");
+    assert!(help.is_help && help.code == 0);
+    assert!(help.text.contains("--check-index"), "{}", help.text);
+}
+
+#[test]
+fn the_name_of_the_program_is_its_own() {
+    let invocation = parse(words("/usr/bin/nomad status")).unwrap();
+    assert_eq!(invocation.program, "nomad");
+}
+
+#[test]
+fn long_running_commands_only_have_their_arguments_read() {
+    let line = "trivet agent -dev -config a.hcl -config b -data-dir /d -log-level DEBUG";
+    let super::Command::Agent(arguments) = parse(words(line)).unwrap().command else {
+        panic!("no agent");
+    };
+    assert!(arguments.dev);
+    assert_eq!(arguments.config.len(), 2);
+    let line = "trivet echo -listen :80 -delay 50ms -error-rate 0.5 -header A=b -drain 2s";
+    let super::Command::Echo(arguments) = parse(words(line)).unwrap().command else {
+        panic!("no echo");
+    };
+    assert_eq!(arguments.delay.as_millis(), 50);
+    assert_eq!(arguments.header, [("A".to_owned(), "b".to_owned())]);
+    let line = "trivet supervise -x --y z";
+    let super::Command::Supervise(arguments) = parse(words(line)).unwrap().command else {
+        panic!("no supervisor");
+    };
+    assert_eq!(arguments.args, words("-x --y z"));
+}
+
+#[tokio::test]
+async fn run_detached_registers_and_returns() {
+    let fake = Fake::start(&[(
+        "PUT /v1/jobs",
+        200,
+        json!({"EvalID": "3f2a91c0-1", "JobModifyIndex": 7, "Warnings": "careful"}),
+    )])
+    .await;
+    let (_dir, path) = job_file();
+    let line = format!("job run -detach -check-index 41 -json {path}");
+    let outcome = call(&fake.address, &line).await;
+    assert_eq!(
+        outcome,
+        Outcome {
+            code: 0,
+            out:
+                "Job Warnings:\ncareful\n\nJob registration successful\nEvaluation ID: 3f2a91c0-1\n"
+                    .into(),
+            err: String::new(),
+        }
+    );
+    let body = fake.body("PUT /v1/jobs");
+    assert_eq!(body["EnforceIndex"], true);
+    assert_eq!(body["JobModifyIndex"], 41);
+    assert_eq!(body["Job"]["ID"], "web");
+    assert_eq!(body["Submission"]["Format"], "json");
+}
+
+#[tokio::test]
+async fn run_follows_the_evaluation_and_the_deployment() {
+    let deployment = json!({"ID": "9d0be1aa-1", "JobID": "web", "Status": "successful",
+        "StatusDescription": "Deployment completed successfully"});
+    let eval = json!({"ID": "3f2a91c0-1", "JobID": "web", "Status": "complete",
+        "DeploymentID": "9d0be1aa-1", "CreateIndex": 5});
+    let allocs = json!([{"ID": "51c8e77d-1", "NodeID": "7ab3c2ff-1", "TaskGroup": "app",
+        "DesiredStatus": "run", "CreateIndex": 6}]);
+    let fake = Fake::start(&[
+        ("PUT /v1/jobs", 200, json!({"EvalID": "3f2a91c0-1"})),
+        ("GET /v1/evaluation/3f2a91c0-1", 200, eval),
+        ("GET /v1/evaluation/3f2a91c0-1/allocations", 200, allocs),
+        ("GET /v1/deployment/9d0be1aa-1", 200, deployment),
+    ])
+    .await;
+    let (_dir, path) = job_file();
+    let outcome = call(&fake.address, &format!("job run -json {path}")).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    for expected in [
+        "Monitoring evaluation \"3f2a91c0\"",
+        "Evaluation triggered by job \"web\"",
+        "Evaluation within deployment: \"9d0be1aa\"",
+        "Allocation \"51c8e77d\" created: node \"7ab3c2ff\", group \"app\"",
+        "Evaluation status changed: \"pending\" -> \"complete\"",
+        "Evaluation \"3f2a91c0\" finished with status \"complete\"",
+        "Monitoring deployment \"9d0be1aa\"",
+        "Description = Deployment completed successfully",
+    ] {
+        assert!(
+            outcome.out.contains(expected),
+            "{expected}\n{}",
+            outcome.out
+        );
+    }
+}
+
+#[tokio::test]
+async fn placement_failures_end_with_two() {
+    let eval = json!({"ID": "3f2a91c0-1", "JobID": "web", "Status": "complete",
+        "FailedTGAllocs": {"app": {"NodesEvaluated": 1, "NodesExhausted": 1}}});
+    let fake = Fake::start(&[
+        ("PUT /v1/jobs", 200, json!({"EvalID": "3f2a91c0-1"})),
+        ("GET /v1/evaluation/3f2a91c0-1", 200, eval),
+        ("GET /v1/evaluation/3f2a91c0-1/allocations", 200, json!([])),
+    ])
+    .await;
+    let (_dir, path) = job_file();
+    let outcome = call(&fake.address, &format!("run -json {path}")).await;
+    assert_eq!(outcome.code, 2, "{outcome:?}");
+    assert!(
+        outcome.out.contains("failed to place all allocations"),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_deployment_that_fails_ends_with_one() {
+    let eval = json!({"ID": "3f2a91c0-1", "JobID": "web", "Status": "complete",
+        "DeploymentID": "9d0be1aa-1"});
+    let failed = json!({"ID": "9d0be1aa-1", "JobID": "web", "Status": "failed"});
+    let fake = Fake::start(&[
+        ("PUT /v1/jobs", 200, json!({"EvalID": "3f2a91c0-1"})),
+        ("GET /v1/evaluation/3f2a91c0-1", 200, eval),
+        ("GET /v1/evaluation/3f2a91c0-1/allocations", 200, json!([])),
+        ("GET /v1/deployment/9d0be1aa-1", 200, failed),
+    ])
+    .await;
+    let (_dir, path) = job_file();
+    let outcome = call(&fake.address, &format!("job run -json {path}")).await;
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_changed_job_is_not_updated_against_its_index() {
+    let fake = Fake::start(&[(
+        "PUT /v1/jobs",
+        500,
+        json!("Enforcing job modify index 41: job exists with conflicting job modify index: 50"),
+    )])
+    .await;
+    let (_dir, path) = job_file();
+    let line = format!("job run -check-index 41 -json {path}");
+    let outcome = call(&fake.address, &line).await;
+    assert_eq!(outcome.code, 1);
+    assert_eq!(
+        outcome.err,
+        "job exists with conflicting job modify index: 50\nJob not updated\n"
+    );
+}
+
+#[tokio::test]
+async fn plan_tells_by_its_code() {
+    let (_dir, path) = job_file();
+    for (kind, code) in [("Place", 1), ("Ignore", 0)] {
+        let annotations = json!({"DesiredTGUpdates": {"app": {kind: 1}}});
+        let answer = json!({"JobModifyIndex": 41, "Annotations": annotations,
+            "Diff": {"Type": "Edited", "ID": "web"}});
+        let fake = Fake::start(&[("PUT /v1/job/web/plan", 200, answer)]).await;
+        let outcome = call(&fake.address, &format!("job plan -json {path}")).await;
+        assert_eq!(outcome.code, code, "{outcome:?}");
+        assert!(outcome.out.starts_with(
+            "+/- Job: \"web\"\n\nScheduler dry-run:\n- All tasks successfully allocated.\n\nJob Modify Index: 41\n"
+        ), "{}", outcome.out);
+        assert!(
+            outcome
+                .out
+                .contains(&format!("\ntrivet job run -check-index 41 {path}\n")),
+            "{}",
+            outcome.out
+        );
+        assert_eq!(fake.body("PUT /v1/job/web/plan")["Diff"], true);
+    }
+    let fake = Fake::start(&[("PUT /v1/job/web/plan", 500, json!("no"))]).await;
+    let outcome = call(&fake.address, &format!("plan -json {path}")).await;
+    assert_eq!(outcome.code, 255);
+    assert_eq!(
+        outcome.err,
+        "Error during plan: Unexpected response code: 500 (no)\n"
+    );
+    let outcome = call(&fake.address, "plan -json /nonexistent").await;
+    assert_eq!(outcome.code, 255);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_there_is_named() {
+    // A port that was just free and is closed again.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let outcome = call(&address, "job status").await;
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.err.contains(&format!(
+            "Error querying jobs: cannot reach the agent at {address}"
+        )),
+        "{}",
+        outcome.err
+    );
+    assert!(outcome.err.contains("refused"), "{}", outcome.err);
+}
+
+#[tokio::test]
+async fn lookups_say_what_is_missing_or_ambiguous() {
+    let two = json!([{"ID": "web-1", "Type": "service"}, {"ID": "web-2", "Type": "service"}]);
+    let fake = Fake::start(&[
+        ("GET /v1/jobs", 200, two),
+        ("GET /v1/allocations", 200, json!([])),
+        ("GET /v1/deployments", 200, json!([])),
+    ])
+    .await;
+    for (line, text) in [
+        ("job status web", "Prefix matched multiple jobs"),
+        (
+            "alloc status 7ab3",
+            "No allocation(s) with prefix or id \"7ab3\" found",
+        ),
+        (
+            "alloc status 7",
+            "Identifier must contain at least two characters.",
+        ),
+        (
+            "deployment status 7ab3",
+            "Deployment ID \"7ab3\" matched no deployments",
+        ),
+    ] {
+        let outcome = call(&fake.address, line).await;
+        assert_eq!(outcome.code, 1, "{line}");
+        assert!(outcome.err.contains(text), "{line}: {}", outcome.err);
+    }
+}
+
+#[tokio::test]
+async fn structured_output_is_the_object_itself() {
+    let job = json!({"ID": "web", "Namespace": "default", "Type": "service", "Periodic": null});
+    let fake = Fake::start(&[
+        ("GET /v1/jobs", 200, json!([job])),
+        ("GET /v1/job/web", 200, job.clone()),
+    ])
+    .await;
+    let outcome = call(&fake.address, "job status -json web").await;
+    assert_eq!(serde_json::from_str::<Value>(&outcome.out).unwrap(), job);
+    assert!(
+        outcome.out.contains("\n    \"ID\": \"web\""),
+        "{}",
+        outcome.out
+    );
+    let outcome = call(&fake.address, "job status -t {{.ID}}/{{.Type}} web").await;
+    assert_eq!(outcome.out, "web/service\n");
+    let outcome = call(&fake.address, "job inspect web").await;
+    assert!(
+        outcome.out.starts_with("{\n    \"Job\": {"),
+        "{}",
+        outcome.out
+    );
+}
+
+#[tokio::test]
+async fn stop_deregisters_in_the_namespace_of_the_job() {
+    let fake = Fake::start(&[
+        (
+            "GET /v1/jobs",
+            200,
+            json!([{"ID": "web", "Namespace": "team", "Type": "service"}]),
+        ),
+        ("DELETE /v1/job/web", 200, json!({"EvalID": "e1"})),
+    ])
+    .await;
+    let outcome = call(&fake.address, "job stop -detach -purge web").await;
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, "e1\n"));
+    let requests = fake.requests();
+    let deleted = requests.iter().find(|line| line.starts_with("DELETE"));
+    assert_eq!(
+        deleted.unwrap(),
+        "DELETE /v1/job/web?purge=true&global=false&namespace=team"
+    );
+}
+
+#[tokio::test]
+async fn scale_finds_the_only_group() {
+    let fake = Fake::start(&[
+        (
+            "GET /v1/jobs",
+            200,
+            json!([{"ID": "web", "Type": "service"}]),
+        ),
+        (
+            "GET /v1/job/web/scale",
+            200,
+            json!({"JobID": "web", "TaskGroups": {"app": {}}}),
+        ),
+        ("PUT /v1/job/web/scale", 200, json!({"EvalID": "e1"})),
+    ])
+    .await;
+    let outcome = call(&fake.address, "job scale -detach web 5").await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(outcome.out, "Job scale successful\nEvaluation ID: e1\n");
+    let body = fake.body("PUT /v1/job/web/scale");
+    assert_eq!(body["Count"], 5);
+    assert_eq!(body["Target"], json!({"Job": "web", "Group": "app"}));
+}
+
+#[tokio::test]
+async fn logs_are_copied_as_they_are() {
+    let alloc = json!({"ID": "51c8e77d-1", "Namespace": "default", "TaskGroup": "app",
+        "TaskStates": {"server": {"State": "running"}}});
+    let fake = Fake::start(&[
+        ("GET /v1/allocations", 200, json!([alloc])),
+        ("GET /v1/allocation/51c8e77d-1", 200, alloc.clone()),
+        ("GET /v1/client/fs/logs/51c8e77d-1", 200, json!("line 1")),
+    ])
+    .await;
+    let outcome = call(&fake.address, "alloc logs -stderr 51c8").await;
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, "\"line 1\""));
+    let requests = fake.requests();
+    let asked = requests.iter().find(|line| line.contains("/fs/logs/"));
+    assert!(
+        asked
+            .unwrap()
+            .contains("task=server&type=stderr&follow=false&plain=true"),
+        "{asked:?}"
+    );
+    let outcome = call(&fake.address, "alloc logs 51c8 nosuch").await;
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome
+            .err
+            .contains("Could not find task named: nosuch, found: server")
+    );
+}
+
+#[tokio::test]
+async fn init_never_overwrites() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.nomad.hcl").display().to_string();
+    let first = call("http://127.0.0.1:1", &format!("job init {path}")).await;
+    assert_eq!(first.out, format!("Example job file written to {path}\n"));
+    let second = call("http://127.0.0.1:1", &format!("job init -short {path}")).await;
+    assert_eq!(second.code, 1);
+    assert_eq!(second.err, format!("Job '{path}' already exists\n"));
+}
+
+#[tokio::test]
+async fn version_needs_no_agent() {
+    let outcome = call("http://127.0.0.1:1", "-version").await;
+    assert_eq!(outcome.code, 0);
+    assert!(outcome.out.starts_with("Trivet v"));
+}
