@@ -5,17 +5,14 @@ use super::{
     listeners::{Bound, Listeners, Taken},
 };
 use crate::{
-    api::{
-        self,
-        fabio::{Admin, Settings},
-    },
+    api,
     client::{self, Client},
     config::Config,
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
 };
 use mesh::wire::AgentIdentity;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -123,13 +120,9 @@ impl Agent {
         let client =
             prepared.map(|client| tokio::spawn(client.run(handle, allocs, stop_client.clone())));
 
-        let admin = proxy.clone().map(|proxy| Admin {
-            proxy,
-            server: server_handle.clone(),
-            settings: Arc::new(settings(&bound.ingress_config, &listeners)),
-        });
         let api = api::Api::new(
             server_handle,
+            client_handle,
             proxy,
             facts(&config, &listeners, node_id.clone()),
         );
@@ -140,9 +133,9 @@ impl Agent {
                 stop_edge.clone().cancelled_owned(),
             ));
         };
-        serve(bound.http, api::nomad::router(api));
-        if let (Some(listener), Some(admin)) = (bound.ingress_admin, admin) {
-            serve(listener, api::fabio::router(admin));
+        serve(bound.http, api::nomad::router(api.clone()));
+        if let Some(listener) = bound.ingress_admin {
+            serve(listener, api::fabio::router(api));
         }
         if let Some(listener) = bound.catalog {
             let catalog = catalog_of(&config, &listeners, node_id, catalog_reader);
@@ -245,16 +238,6 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         memory_mib: client.memory_mib,
         dev: config.dev,
     })
-}
-
-fn settings(ingress: &proxy::Config, listeners: &Listeners) -> Settings {
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    Settings {
-        version: env!("CARGO_PKG_VERSION").into(),
-        listen: listeners.ingress.into_iter().collect(),
-        admin: listeners.ingress_admin.unwrap_or(nowhere),
-        proxy: ingress.clone(),
-    }
 }
 
 fn facts(config: &Config, listeners: &Listeners, node_id: String) -> api::Facts {

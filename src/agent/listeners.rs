@@ -2,7 +2,7 @@
 //! clear error and not half an agent.
 
 use crate::{
-    config::{Config, Strategy},
+    config::{Config, Ingress, Strategy},
     rpc::transport,
 };
 use std::net::SocketAddr;
@@ -66,7 +66,6 @@ pub(super) struct Bound {
     pub catalog: Option<TcpListener>,
     pub dns: Option<dns::Dns>,
     pub ingress: Option<proxy::Proxy>,
-    pub ingress_config: proxy::Config,
     pub ingress_admin: Option<TcpListener>,
 }
 
@@ -84,10 +83,9 @@ impl Bound {
             Some(dns) => Some(open_dns(dns.address).await?),
             None => None,
         };
-        let ingress_config = ingress_config(config);
         let (ingress, ingress_admin) = match &config.ingress {
             Some(ingress) => {
-                let proxy = open_ingress(ingress.address, ingress_config.clone()).await?;
+                let proxy = open_ingress(ingress).await?;
                 let admin = tcp(ingress.admin, "the ingress admin API", "ingress_admin").await?;
                 (Some(proxy), Some(admin))
             }
@@ -110,7 +108,6 @@ impl Bound {
             catalog: catalog.map(|listener| listener.0),
             dns,
             ingress,
-            ingress_config,
             ingress_admin: ingress_admin.map(|listener| listener.0),
         })
     }
@@ -140,21 +137,16 @@ async fn open_dns(address: SocketAddr) -> Result<dns::Dns, Taken> {
     bound.map_err(|error| taken(address, "DNS", "dns", &root_cause(&error)))
 }
 
-fn ingress_config(config: &Config) -> proxy::Config {
-    let Some(ingress) = &config.ingress else {
-        return proxy::Config::default();
-    };
-    proxy::Config {
-        listen: vec![ingress.address],
+async fn open_ingress(ingress: &Ingress) -> Result<proxy::Proxy, Taken> {
+    let address = ingress.address;
+    let config = proxy::Config {
+        listen: vec![address],
         strategy: match ingress.strategy {
             Strategy::RoundRobin => proxy::Strategy::RoundRobin,
             Strategy::Random => proxy::Strategy::Random,
         },
         ..proxy::Config::default()
-    }
-}
-
-async fn open_ingress(address: SocketAddr, config: proxy::Config) -> Result<proxy::Proxy, Taken> {
+    };
     let bound = proxy::Proxy::bind(config).await;
     bound.map_err(|error| taken(address, "ingress", "ingress", &root_cause(&error)))
 }
