@@ -22,8 +22,8 @@ type Order = (Reverse<i32>, Index, String);
 pub struct Blocked {
     waiting: BTreeMap<Order, Arc<Evaluation>>,
     by_job: BTreeMap<JobKey, Order>,
-    /// Node id to the index at which it last got room. An evaluation decided about before that index
-    /// and written after it must not miss it.
+    /// Node id to the index at which it last got room: an evaluation that was decided about before, but
+    /// written after, must not miss it.
     freed: BTreeMap<String, Index>,
     /// Nodes with room for more than were woken at once; looked at again with the next entry.
     unfinished: BTreeSet<String>,
@@ -39,46 +39,51 @@ impl Blocked {
                 self.keep(eval);
             }
         }
-        let nodes = state.nodes("").map(|node| node.id.clone()).collect();
-        self.wake(state, nodes)
+        let nodes: BTreeSet<&str> = state.nodes("").map(|node| node.id.as_str()).collect();
+        self.wake(state, &nodes)
     }
 
     /// Takes note of blocked evaluations, ended allocations and changed nodes.
     pub fn on_applied(&mut self, _now_ns: i64, state: &State, applied: &Applied) -> Vec<Action> {
-        let mut nodes = std::mem::take(&mut self.unfinished);
-        for eval in &applied.evals {
-            if eval.status == EvalStatus::Blocked {
-                self.keep(eval);
-                let missed = self
-                    .freed
-                    .iter()
-                    .filter(|(_, index)| **index > eval.snapshot_index);
-                nodes.extend(missed.map(|(id, _)| id.clone()));
-            } else {
-                self.forget(eval);
-            }
-        }
+        let unfinished = std::mem::take(&mut self.unfinished);
+        let mut nodes: BTreeSet<&str> = BTreeSet::new();
         for change in &applied.allocs {
             let held = change.before.as_ref().is_some_and(|a| !a.client_terminal());
             let holds = change.after.as_ref().is_some_and(|a| !a.client_terminal());
             if let Some(row) = change.row().filter(|_| held && !holds) {
-                self.freed.insert(row.node_id.clone(), state.index());
-                nodes.insert(row.node_id.clone());
+                nodes.insert(&row.node_id);
             }
         }
-        for change in &applied.nodes {
-            let id = &change.after.id;
-            if change.after.is_ready() {
-                self.freed.insert(id.clone(), state.index());
-                nodes.insert(id.clone());
+        for change in applied.nodes.iter().filter(|c| c.after.is_ready()) {
+            nodes.insert(&change.after.id);
+        }
+        for node_id in &nodes {
+            self.freed.insert((*node_id).to_owned(), state.index());
+        }
+        let mut missed: BTreeSet<&str> = BTreeSet::new();
+        for eval in &applied.evals {
+            if eval.status == EvalStatus::Blocked {
+                self.keep(eval);
+                missed.extend(self.freed_since(eval.snapshot_index, state));
             } else {
-                self.freed.remove(id);
+                self.forget(eval);
             }
         }
-        if nodes.is_empty() || self.waiting.is_empty() {
+        nodes.extend(missed);
+        nodes.extend(unfinished.iter().map(String::as_str));
+        if nodes.is_empty() {
             return Vec::new();
         }
-        self.wake(state, nodes)
+        self.wake(state, &nodes)
+    }
+
+    /// Nodes that got room after the snapshot of that index, as far as they still exist.
+    fn freed_since<'s>(&self, index: Index, state: &'s State) -> impl Iterator<Item = &'s str> {
+        self.freed
+            .iter()
+            .filter(move |(_, at)| **at > index)
+            .filter_map(|(id, _)| state.node(id))
+            .map(|node| node.id.as_str())
     }
 
     /// Evaluations kept.
@@ -111,7 +116,7 @@ impl Blocked {
         }
     }
 
-    fn wake(&mut self, state: &State, ids: BTreeSet<String>) -> Vec<Action> {
+    fn wake(&mut self, state: &State, ids: &BTreeSet<&str>) -> Vec<Action> {
         let nodes: Vec<&Node> = ids
             .iter()
             .filter_map(|id| state.node(id))
@@ -125,7 +130,7 @@ impl Blocked {
             .take(WOKEN_MAX)
             .collect();
         if woken.len() == WOKEN_MAX {
-            self.unfinished = ids;
+            self.unfinished = ids.iter().map(|id| (*id).to_owned()).collect();
         }
         let mut actions = Vec::with_capacity(woken.len());
         for order in woken {

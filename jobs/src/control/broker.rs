@@ -72,7 +72,9 @@ impl Broker {
             ..Self::default()
         };
         for eval in state.evals("") {
-            self.on_eval(now_ns, eval);
+            if eval.status == EvalStatus::Pending {
+                self.on_eval(now_ns, eval);
+            }
         }
     }
 

@@ -40,7 +40,7 @@ const OPEN_ATTEMPTS_MAX: u32 = 100;
 /// Pause between two of these attempts.
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// Memory that the log file's cache may use, bytes.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 /// Recent entries that are kept decoded, for applying and replicating.
 const RECENT_MAX: usize = 64;
 
