@@ -232,7 +232,12 @@ impl Running {
             self.destroy(id);
         } else {
             self.dying.insert(id.to_owned());
-            known.messages.try_send(Message::Stop).ok();
+            if let Err(mpsc::error::TrySendError::Full(stop)) = known.messages.try_send(Message::Stop)
+            {
+                // This one message must not be lost; at most one such task waits per allocation.
+                let messages = known.messages.clone();
+                tokio::spawn(async move { messages.send(stop).await });
+            }
         }
     }
 
