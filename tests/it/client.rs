@@ -130,10 +130,12 @@ impl Machine {
 
     /// Waits until what was heard satisfies `test`.
     async fn until(&mut self, what: &str, test: impl Fn(&Heard) -> bool) -> Heard {
-        match timeout(PATIENCE, self.heard.wait_for(|heard| test(heard))).await {
-            Ok(heard) => heard.unwrap().clone(),
-            Err(_) => panic!("{what} did not come: {:#?}", self.heard.borrow()),
+        let found = timeout(PATIENCE, self.heard.wait_for(|heard| test(heard))).await;
+        if let Ok(heard) = found {
+            return heard.unwrap().clone();
         }
+        drop(found);
+        panic!("{what} did not come: {:#?}", self.heard.borrow());
     }
 
     async fn until_status(&mut self, status: ClientStatus) -> AllocUpdate {
