@@ -127,6 +127,7 @@ impl Client {
             allocs: self.allocs,
             runners: JoinSet::new(),
             dying: BTreeSet::new(),
+            removals: JoinSet::new(),
         };
         for alloc in saved {
             running.begin(alloc.assignment, alloc.record);
@@ -156,6 +157,8 @@ struct Running {
     runners: JoinSet<String>,
     /// Forgotten by the servers: their directories go when their tasks have ended.
     dying: BTreeSet<String>,
+    /// Directories that are being removed.
+    removals: JoinSet<()>,
 }
 
 impl Running {
@@ -232,7 +235,8 @@ impl Running {
             self.destroy(id);
         } else {
             self.dying.insert(id.to_owned());
-            if let Err(mpsc::error::TrySendError::Full(stop)) = known.messages.try_send(Message::Stop)
+            if let Err(mpsc::error::TrySendError::Full(stop)) =
+                known.messages.try_send(Message::Stop)
             {
                 // This one message must not be lost; at most one such task waits per allocation.
                 let messages = known.messages.clone();
@@ -257,7 +261,7 @@ impl Running {
     }
 
     /// Removes the directories of the oldest terminal allocations past the limit.
-    fn collect(&self) {
+    fn collect(&mut self) {
         let mut over: Vec<(i64, String)> = self
             .allocs
             .read()
@@ -272,13 +276,14 @@ impl Running {
         }
     }
 
-    fn destroy(&self, id: &str) {
+    fn destroy(&mut self, id: &str) {
         let Some(known) = self.allocs.write().remove(id) else {
             return;
         };
         self.machine.store.forget(id);
         let dir = known.shared.dir.clone();
-        tokio::task::spawn_blocking(move || {
+        while self.removals.try_join_next().is_some() {}
+        self.removals.spawn_blocking(move || {
             if let Err(error) = dir.destroy() {
                 tracing::warn!(path = %dir.root().display(), %error, "a directory cannot be removed");
             }
@@ -294,6 +299,7 @@ impl Running {
         while let Some(ended) = self.runners.join_next().await {
             self.on_end(ended);
         }
+        while self.removals.join_next().await.is_some() {}
     }
 }
 

@@ -63,6 +63,12 @@ impl Machine {
         let (hears, heard) = watch::channel(Heard::default());
         let server = tokio::spawn(async move {
             let mut link = listener.accept().await.unwrap();
+            assert!(matches!(
+                link.incoming.recv().await,
+                Some(ToServer::Hello(_))
+            ));
+            let welcome = ToClient::Welcome { lease_ms: 60_000 };
+            link.outgoing.send(welcome).await.unwrap();
             let mut index = 100;
             loop {
                 tokio::select! {
@@ -72,9 +78,6 @@ impl Machine {
                     },
                     message = link.incoming.recv() => match message {
                         None => return,
-                        Some(ToServer::Hello(_)) => {
-                            link.outgoing.send(ToClient::Welcome { lease_ms: 60_000 }).await.unwrap();
-                        }
                         Some(ToServer::Report { number, report }) => {
                             index += 1;
                             hears.send_modify(|heard| heard.take(report));

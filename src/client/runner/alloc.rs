@@ -252,9 +252,11 @@ impl AllocRunner {
             if AssertUnwindSafe(runner.run()).catch_unwind().await.is_err() {
                 shared.update_task(&name, |record| {
                     let text = "the runner of the task broke";
-                    record
-                        .state
-                        .push_event(events::failure("Driver Failure", text, "driver_error"));
+                    record.state.push_event(events::failure(
+                        "Driver Failure",
+                        text,
+                        "driver_error",
+                    ));
                     record.state.state = TaskPhase::Dead;
                     record.state.failed = true;
                 });
