@@ -306,7 +306,8 @@ impl Running {
 /// Asks every driver what it finds and tells the servers.
 async fn fingerprint_drivers(machine: Arc<Machine>) {
     let mut asked = JoinSet::new();
-    for driver in machine.drivers.values().cloned() {
+    for driver in machine.drivers.values() {
+        let driver = Arc::clone(driver);
         asked.spawn(async move { (driver.name(), driver.fingerprint().await) });
     }
     while let Some(answer) = asked.join_next().await {
