@@ -134,6 +134,7 @@ impl Client {
             allocs: self.allocs,
             runners: JoinSet::new(),
             dying: BTreeSet::new(),
+            removals: JoinSet::new(),
         };
         for alloc in saved {
             running.begin(alloc.assignment, alloc.record);
@@ -163,6 +164,8 @@ struct Running {
     runners: JoinSet<String>,
     /// Forgotten by the servers: their directories go when their tasks have ended.
     dying: BTreeSet<String>,
+    /// Directories that are being removed.
+    removals: JoinSet<()>,
 }
 
 impl Running {
@@ -239,7 +242,13 @@ impl Running {
             self.destroy(id);
         } else {
             self.dying.insert(id.to_owned());
-            known.messages.try_send(Message::Stop).ok();
+            if let Err(mpsc::error::TrySendError::Full(stop)) =
+                known.messages.try_send(Message::Stop)
+            {
+                // This one message must not be lost; at most one such task waits per allocation.
+                let messages = known.messages.clone();
+                tokio::spawn(async move { messages.send(stop).await });
+            }
         }
     }
 
@@ -259,7 +268,7 @@ impl Running {
     }
 
     /// Removes the directories of the oldest terminal allocations past the limit.
-    fn collect(&self) {
+    fn collect(&mut self) {
         let mut over: Vec<(i64, String)> = self
             .allocs
             .read()
@@ -274,13 +283,14 @@ impl Running {
         }
     }
 
-    fn destroy(&self, id: &str) {
+    fn destroy(&mut self, id: &str) {
         let Some(known) = self.allocs.write().remove(id) else {
             return;
         };
         self.machine.store.forget(id);
         let dir = known.shared.dir.clone();
-        tokio::task::spawn_blocking(move || {
+        while self.removals.try_join_next().is_some() {}
+        self.removals.spawn_blocking(move || {
             if let Err(error) = dir.destroy() {
                 tracing::warn!(path = %dir.root().display(), %error, "a directory cannot be removed");
             }
@@ -296,13 +306,15 @@ impl Running {
         while let Some(ended) = self.runners.join_next().await {
             self.on_end(ended);
         }
+        while self.removals.join_next().await.is_some() {}
     }
 }
 
 /// Asks every driver what it finds and tells the servers.
 async fn fingerprint_drivers(machine: Arc<Machine>) {
     let mut asked = JoinSet::new();
-    for driver in machine.drivers.values().cloned() {
+    for driver in machine.drivers.values() {
+        let driver = Arc::clone(driver);
         asked.spawn(async move { (driver.name(), driver.fingerprint().await) });
     }
     while let Some(answer) = asked.join_next().await {

@@ -109,7 +109,7 @@ impl Directory {
         let mut reached = PathBuf::new();
         for component in relative(path).components() {
             reached.push(component);
-            let parent = reached.parent().unwrap_or(Path::new(""));
+            let parent = reached.parent().unwrap_or_else(|| Path::new(""));
             let parent = self.open_file(parent)?;
             let Some(name) = reached.file_name() else {
                 return Err(leaves(path));

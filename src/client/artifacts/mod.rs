@@ -258,7 +258,7 @@ fn place(file: File, request: &Request, root: &Path, mode: &str) -> Result<(), R
         unpack::unpack(kind, file, &name, &dest)?;
         return Ok(());
     }
-    let parent = request.dest.parent().unwrap_or(Path::new(""));
+    let parent = request.dest.parent().unwrap_or_else(|| Path::new(""));
     let parent = root.create_directory(parent)?;
     let aside = tempfile::tempdir_in(parent.reach())?;
     let unpacked = unpack::unpack(kind, file, &name, &Directory::open(aside.path())?)?;
@@ -274,7 +274,7 @@ fn place(file: File, request: &Request, root: &Path, mode: &str) -> Result<(), R
 
 fn write_file(root: &Directory, path: &Path, mut file: File, mode: u32) -> Result<(), Reason> {
     io::Seek::rewind(&mut file)?;
-    let dir = root.create_directory(path.parent().unwrap_or(Path::new("")))?;
+    let dir = root.create_directory(path.parent().unwrap_or_else(|| Path::new("")))?;
     let name = path.file_name().ok_or_else(|| Reason::Escapes {
         dest: path.display().to_string(),
     })?;

@@ -148,7 +148,7 @@ impl Target<'_> {
         let path = Self::path(name)?;
         let dir = self
             .dest
-            .create_directory(path.parent().unwrap_or(Path::new("")))?;
+            .create_directory(path.parent().unwrap_or_else(|| Path::new("")))?;
         let Some(file_name) = path.file_name() else {
             return Err(Reason::Entry {
                 name: name.display().to_string(),
@@ -183,7 +183,7 @@ impl Target<'_> {
     fn link(&mut self, name: &Path, to: &Path) -> Result<(), Reason> {
         self.count()?;
         let path = Self::path(name)?;
-        let parent = path.parent().unwrap_or(Path::new(""));
+        let parent = path.parent().unwrap_or_else(|| Path::new(""));
         if to.is_absolute() || !stays_below(&parent.join(to)) {
             return Err(Reason::Link {
                 name: name.display().to_string(),

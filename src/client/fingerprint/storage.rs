@@ -8,9 +8,9 @@ pub(super) fn add(node: &mut Node, alloc_dir: &Path) {
     let Ok(found) = statvfs(alloc_dir) else {
         return;
     };
-    let block = u64::from(found.fragment_size());
-    let total = block * u64::from(found.blocks());
-    let free = block * u64::from(found.blocks_available());
+    let block = found.fragment_size();
+    let total = block * found.blocks();
+    let free = block * found.blocks_available();
     set(
         node,
         "unique.storage.volume",

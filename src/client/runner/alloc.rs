@@ -12,13 +12,14 @@ use crate::{
     },
     sys::{clock, processes},
 };
+use futures_util::FutureExt;
 use jobs::{
     environment::TaskEnvironment,
     model::{Allocation, ClientStatus, Task, TaskEvent, TaskPhase, TaskState, Timestamp},
     state::AllocUpdate,
 };
 use mesh::model::Status;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -245,8 +246,21 @@ impl AllocRunner {
         let runner = TaskRunner::new(Arc::clone(&self.shared), task, commands);
         self.running.insert(task.name.clone(), sender);
         let shared = Arc::clone(&self.shared);
+        let name = task.name.clone();
         self.tasks.spawn(async move {
-            runner.run().await;
+            // A bug in the runner of one task must not leave its allocation waiting for ever.
+            if AssertUnwindSafe(runner.run()).catch_unwind().await.is_err() {
+                shared.update_task(&name, |record| {
+                    let text = "the runner of the task broke";
+                    record.state.push_event(events::failure(
+                        "Driver Failure",
+                        text,
+                        "driver_error",
+                    ));
+                    record.state.state = TaskPhase::Dead;
+                    record.state.failed = true;
+                });
+            }
             shared.changed.notify_one();
         });
     }

@@ -172,7 +172,7 @@ mod tests {
             }
             let mut numbered: Vec<(u64, String)> = contents(dir.path())
                 .into_iter()
-                .map(|(name, text)| (name["web.stdout.".len()..].parse().unwrap(), text))
+                .map(|(name, text)| (name.rsplit_once('.').unwrap().1.parse().unwrap(), text))
                 .collect();
             numbered.sort();
             proptest::prop_assert!(numbered.iter().all(|(_, text)| text.len() as u64 <= limit));

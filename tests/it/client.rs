@@ -1,0 +1,661 @@
+//! The client part against a server that only listens: real supervisors, real processes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+use jobs::model::{
+    AllocatedPort, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy,
+    ServiceCheck, ServiceSpec, Task, TaskGroup, TaskPhase, Template,
+};
+use jobs::state::AllocUpdate;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use trivet::{
+    client::{Client, Config, Error, Handle, LogStream, Origin, Range},
+    rpc::{
+        message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
+        session::Session,
+        transport::Listener,
+    },
+};
+
+/// Longest time for anything that is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the server has heard.
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    allocs: BTreeMap<String, AllocUpdate>,
+    checks: Vec<(String, String)>,
+    withdrawn: Vec<Option<String>>,
+}
+
+/// A client with a server that says yes to everything.
+struct Machine {
+    orders: mpsc::Sender<ToClient>,
+    heard: watch::Receiver<Heard>,
+    handle: Handle,
+    shutdown: CancellationToken,
+    client: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Machine {
+    async fn start(dir: &Path, dev: bool) -> Self {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let address = listener.local_addr();
+        let (orders, mut to_send) = mpsc::channel::<ToClient>(16);
+        let (hears, heard) = watch::channel(Heard::default());
+        let server = tokio::spawn(async move {
+            let mut link = listener.accept().await.unwrap();
+            assert!(matches!(
+                link.incoming.recv().await,
+                Some(ToServer::Hello(_))
+            ));
+            let welcome = ToClient::Welcome { lease_ms: 60_000 };
+            link.outgoing.send(welcome).await.unwrap();
+            let mut index = 100;
+            loop {
+                tokio::select! {
+                    order = to_send.recv() => match order {
+                        Some(order) => link.outgoing.send(order).await.unwrap(),
+                        None => return,
+                    },
+                    message = link.incoming.recv() => match message {
+                        None => return,
+                        Some(ToServer::Report { number, report }) => {
+                            index += 1;
+                            hears.send_modify(|heard| heard.take(report));
+                            let answers = [
+                                ToClient::Committed { number, index },
+                                ToClient::Drained(Confirmation { index, ..Confirmation::default() }),
+                            ];
+                            for answer in answers {
+                                link.outgoing.send(answer).await.unwrap();
+                            }
+                        }
+                        Some(_) => {}
+                    },
+                }
+            }
+        });
+        let client = Client::new(config(dir, dev)).unwrap();
+        let hello = Hello {
+            node: Some((*client.node()).clone()),
+            ..Hello::default()
+        };
+        let (session, session_handle, deltas) = Session::new(address, hello);
+        let session = tokio::spawn(session.run(std::future::pending()));
+        let shutdown = CancellationToken::new();
+        let handle = client.handle();
+        let client = tokio::spawn(client.run(session_handle, deltas, shutdown.clone()));
+        Self {
+            orders,
+            heard,
+            handle,
+            shutdown,
+            client,
+            others: vec![server, session],
+        }
+    }
+
+    async fn assign(&self, alloc: Allocation) {
+        let job = Arc::clone(&alloc.job);
+        let order = ToClient::Allocs {
+            index: alloc.modify_index,
+            complete: false,
+            assignments: vec![Assignment { alloc, job }],
+            removed: Vec::new(),
+        };
+        self.orders.send(order).await.unwrap();
+    }
+
+    async fn stop(&self, mut alloc: Allocation) {
+        alloc.desired_status = DesiredStatus::Stop;
+        alloc.modify_index += 1;
+        self.assign(alloc).await;
+    }
+
+    /// Waits until what was heard satisfies `test`.
+    async fn until(&mut self, what: &str, test: impl Fn(&Heard) -> bool) -> Heard {
+        let found = timeout(PATIENCE, self.heard.wait_for(|heard| test(heard))).await;
+        if let Ok(heard) = found {
+            return heard.unwrap().clone();
+        }
+        drop(found);
+        panic!("{what} did not come: {:#?}", self.heard.borrow());
+    }
+
+    async fn until_status(&mut self, status: ClientStatus) -> AllocUpdate {
+        let heard = self
+            .until(status.as_str(), |heard| {
+                heard
+                    .allocs
+                    .get("a1")
+                    .is_some_and(|alloc| alloc.client_status == status)
+            })
+            .await;
+        heard.allocs["a1"].clone()
+    }
+
+    /// Ends the client as the end of its agent does.
+    async fn shut_down(self) {
+        self.shutdown.cancel();
+        timeout(PATIENCE, self.client).await.unwrap().unwrap();
+        for other in self.others {
+            other.abort();
+        }
+    }
+}
+
+impl Heard {
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Allocs(updates) => {
+                for update in updates {
+                    self.allocs.insert(update.alloc_id.clone(), update);
+                }
+            }
+            Report::Checks(checks) => {
+                let news = checks.into_iter().map(|check| (check.status, check.output));
+                self.checks.extend(news);
+            }
+            Report::Withdraw { task, .. } => self.withdrawn.push(task),
+            Report::Node(_) => {}
+        }
+    }
+}
+
+fn config(dir: &Path, dev: bool) -> Config {
+    Config {
+        data_dir: dir.join("client"),
+        alloc_dir: dir.join("alloc"),
+        name: "one".into(),
+        region: "global".into(),
+        datacenter: "dc1".into(),
+        node_class: String::new(),
+        node_pool: "default".into(),
+        meta: BTreeMap::new(),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        http_addr: "127.0.0.1:4646".into(),
+        version: "0.1.0".into(),
+        raw_exec: true,
+        executable: env!("CARGO_BIN_EXE_trivet").into(),
+        dynamic_ports: (20_000, 32_000),
+        dev,
+    }
+}
+
+fn shell(script: &str) -> Task {
+    let config = serde_json::json!({"command": "/bin/sh", "args": ["-c", script]});
+    Task {
+        name: "main".into(),
+        driver: "raw_exec".into(),
+        config: config.as_object().unwrap().clone(),
+        kill_timeout: 5_000_000_000,
+        ..Task::default()
+    }
+}
+
+fn alloc(job_type: JobType, attempts: u32, task: Task) -> Allocation {
+    let group = TaskGroup {
+        name: "g".into(),
+        tasks: vec![task],
+        restart_policy: RestartPolicy {
+            attempts,
+            interval: 3_600_000_000_000,
+            delay: 0,
+            mode: "fail".into(),
+        },
+        ..TaskGroup::default()
+    };
+    let job = Job {
+        id: "j".into(),
+        name: "j".into(),
+        job_type,
+        task_groups: vec![group],
+        ..Job::default()
+    };
+    Allocation {
+        id: "a1".into(),
+        name: "j.g[0]".into(),
+        job_id: "j".into(),
+        task_group: "g".into(),
+        job: Arc::new(job),
+        modify_index: 5,
+        ..Allocation::default()
+    }
+}
+
+fn edit(alloc: &mut Allocation, change: impl FnOnce(&mut TaskGroup)) {
+    let job = Arc::make_mut(&mut alloc.job);
+    change(&mut job.task_groups[0]);
+}
+
+fn event_types(update: &AllocUpdate) -> Vec<&str> {
+    let events = &update.task_states["main"].events;
+    events
+        .iter()
+        .map(|event| event.event_type.as_str())
+        .collect()
+}
+
+fn is_alive(pid: i32) -> bool {
+    trivet::sys::processes::Identity::of(pid).is_some_and(|process| process.is_alive())
+}
+
+async fn logs(machine: &Machine, stream: LogStream) -> String {
+    let mut frames = machine
+        .handle
+        .logs("a1", "main", stream, Range::default())
+        .unwrap();
+    let mut text = String::new();
+    while let Some(frame) = frames.recv().await {
+        text.push_str(&String::from_utf8(frame.data).unwrap());
+    }
+    text
+}
+
+/// Follows a task's output until its first line is complete.
+async fn first_line(machine: &Machine) -> String {
+    let range = Range {
+        origin: Origin::Start,
+        offset: 0,
+        follow: true,
+    };
+    let mut frames = machine
+        .handle
+        .logs("a1", "main", LogStream::Stdout, range)
+        .unwrap();
+    let mut text = String::new();
+    while !text.contains('\n') {
+        let frame = timeout(PATIENCE, frames.recv()).await.unwrap().unwrap();
+        text.push_str(&String::from_utf8(frame.data).unwrap());
+    }
+    text.lines().next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_batch_task_completes_with_its_events_and_logs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    let script = "echo out $NOMAD_TASK_NAME ${NOMAD_ALLOC_INDEX}; echo err >&2";
+    let script = script.replace("${", "$${");
+    machine
+        .assign(alloc(JobType::Batch, 0, shell(&script)))
+        .await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    let expected = ["Received", "Task Setup", "Started", "Terminated"];
+    assert_eq!(event_types(&update), expected);
+    assert_eq!(
+        update.task_states["main"].events[3].display_message,
+        "Exit Code: 0"
+    );
+    assert_eq!(logs(&machine, LogStream::Stdout).await, "out main 0\n");
+    assert_eq!(logs(&machine, LogStream::Stderr).await, "err\n");
+    machine.shut_down().await;
+    assert!(
+        !dir.path().join("alloc/a1").exists(),
+        "dev mode leaves nothing"
+    );
+}
+
+#[tokio::test]
+async fn failures_are_restarted_as_the_policy_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    machine
+        .assign(alloc(JobType::Service, 2, shell("exit 3")))
+        .await;
+    let update = machine.until_status(ClientStatus::Failed).await;
+    let state = &update.task_states["main"];
+    assert_eq!((state.restarts, state.failed), (2, true));
+    let last = state.events.last().unwrap();
+    assert_eq!(
+        last.display_message,
+        "Exceeded allowed attempts 2 in interval 1h0m0s and mode is \"fail\""
+    );
+    assert_eq!(state.events[state.events.len() - 2].exit_code, 3);
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_run_says_why() {
+    let missing = {
+        let mut task = shell("");
+        task.config = serde_json::json!({"command": "no-such-program"})
+            .as_object()
+            .unwrap()
+            .clone();
+        task
+    };
+    let unknown = {
+        let mut task = shell("echo ${nope}");
+        task.config.insert("image".into(), "x".into());
+        task
+    };
+    let template = Task {
+        templates: vec![Template::default()],
+        ..shell("true")
+    };
+    let artifact = Task {
+        artifacts: vec![Artifact {
+            getter_source: "/no/such/file".into(),
+            ..Artifact::default()
+        }],
+        ..shell("true")
+    };
+    for (task, event_type, text) in [
+        (
+            missing,
+            "Driver Failure",
+            "binary \"no-such-program\" could not be found",
+        ),
+        (
+            unknown,
+            "Failed Validation",
+            "unknown variable `${nope}`; invalid label",
+        ),
+        (template, "Failed Validation", "does not support"),
+        (
+            artifact,
+            "Failed Artifact Download",
+            "failed to download artifact \"/no/such/file\"",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut machine = Machine::start(dir.path(), true).await;
+        machine.assign(alloc(JobType::Service, 0, task)).await;
+        let update = machine.until_status(ClientStatus::Failed).await;
+        let events = &update.task_states["main"].events;
+        let found = events
+            .iter()
+            .find(|event| event.event_type == event_type)
+            .expect(event_type);
+        assert!(
+            found.display_message.contains(text),
+            "{}",
+            found.display_message
+        );
+        machine.shut_down().await;
+    }
+}
+
+#[tokio::test]
+async fn stopping_sends_the_signal_and_leaves_no_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    let script =
+        "trap 'echo bye; exit 7' TERM; setsid sleep 1000 & echo $!; while :; do sleep 0.05; done";
+    let alloc = alloc(
+        JobType::Service,
+        0,
+        Task {
+            kill_signal: "SIGTERM".into(),
+            ..shell(script)
+        },
+    );
+    machine.assign(alloc.clone()).await;
+    machine.until_status(ClientStatus::Running).await;
+    let left_behind: i32 = first_line(&machine).await.parse().unwrap();
+    assert!(is_alive(left_behind));
+    machine.stop(alloc).await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    let types = event_types(&update);
+    assert_eq!(
+        types[types.len() - 3..],
+        ["Killing", "Terminated", "Killed"]
+    );
+    assert_eq!(
+        update.task_states["main"].events[types.len() - 2].exit_code,
+        7
+    );
+    assert!(logs(&machine, LogStream::Stdout).await.ends_with("bye\n"));
+    assert!(!is_alive(left_behind), "also what left the process group");
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_task_that_ignores_its_signal_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    let alloc = alloc(
+        JobType::Service,
+        0,
+        Task {
+            kill_timeout: 100_000_000,
+            ..shell("trap '' INT; echo ready; while :; do sleep 0.05; done")
+        },
+    );
+    machine.assign(alloc.clone()).await;
+    machine.until_status(ClientStatus::Running).await;
+    first_line(&machine).await;
+    machine.stop(alloc).await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    let events = &update.task_states["main"].events;
+    assert!(events.iter().any(|event| event.signal == 9), "{events:#?}");
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn tasks_outlive_the_agent_and_are_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), false).await;
+    let alloc = alloc(
+        JobType::Service,
+        0,
+        shell("echo $$; while :; do sleep 0.05; done"),
+    );
+    machine.assign(alloc.clone()).await;
+    machine.until_status(ClientStatus::Running).await;
+    let pid: i32 = first_line(&machine).await.parse().unwrap();
+    machine.shut_down().await;
+    assert!(is_alive(pid));
+
+    let mut machine = Machine::start(dir.path(), false).await;
+    let update = machine.until_status(ClientStatus::Running).await;
+    assert_eq!(event_types(&update), ["Received", "Task Setup", "Started"]);
+    assert_eq!(update.task_states["main"].restarts, 0);
+    assert!(is_alive(pid), "the same process still runs");
+    machine.handle.signal("a1", None, "SIGKILL").await.unwrap();
+    let update = machine.until_status(ClientStatus::Failed).await;
+    assert!(event_types(&update).contains(&"Signaling"));
+    assert_eq!(
+        update.task_states["main"].events.last().unwrap().event_type,
+        "Not Restarting"
+    );
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_watched_is_noticed_with_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    let mut machine = Machine::start(dir.path(), false).await;
+    let script = format!(
+        "echo $$; until [ -e {} ]; do sleep 0.05; done; exit 9",
+        go.display()
+    );
+    machine
+        .assign(alloc(JobType::Batch, 0, shell(&script)))
+        .await;
+    machine.until_status(ClientStatus::Running).await;
+    let pid: i32 = first_line(&machine).await.parse().unwrap();
+    machine.shut_down().await;
+    std::fs::write(&go, "").unwrap();
+    let process = trivet::sys::processes::Identity::of(pid);
+    timeout(PATIENCE, async {
+        while process.is_some_and(|process| process.is_alive()) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+
+    let mut machine = Machine::start(dir.path(), false).await;
+    let update = machine.until_status(ClientStatus::Failed).await;
+    let events = &update.task_states["main"].events;
+    assert!(
+        events.iter().any(|event| event.exit_code == 9),
+        "{events:#?}"
+    );
+    machine.shut_down().await;
+}
+
+/// An HTTP server that answers with the status of the watch.
+async fn toggled_server() -> (u16, watch::Sender<&'static str>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (status, answers) = watch::channel("200 OK");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            // A request this small comes in one piece.
+            let Ok(1..) = stream.read(&mut request).await else {
+                continue;
+            };
+            let head = format!(
+                "HTTP/1.1 {}\r\nContent-Length: 2\r\n\r\nhi",
+                *answers.borrow()
+            );
+            stream.write_all(head.as_bytes()).await.ok();
+        }
+    });
+    (port, status)
+}
+
+#[tokio::test]
+async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, status) = toggled_server().await;
+    let mut machine = Machine::start(dir.path(), true).await;
+    let mut alloc = alloc(JobType::Service, 1, shell("while :; do sleep 0.05; done"));
+    edit(&mut alloc, |group| {
+        group.services = vec![ServiceSpec {
+            name: "web".into(),
+            port_label: "http".into(),
+            checks: vec![ServiceCheck {
+                name: "alive".into(),
+                check_type: "http".into(),
+                path: "/health".into(),
+                interval: 1_000_000_000,
+                timeout: 1_000_000_000,
+                ..ServiceCheck::default()
+            }],
+            ..ServiceSpec::default()
+        }];
+    });
+    alloc.allocated_resources.shared.ports = vec![AllocatedPort {
+        label: "http".into(),
+        value: port,
+        host_ip: "127.0.0.1".into(),
+        ..AllocatedPort::default()
+    }];
+    machine.assign(alloc.clone()).await;
+    let last = |heard: &Heard| heard.checks.last().map(|(status, _)| status.clone());
+    let heard = machine
+        .until("passing", |heard| last(heard).as_deref() == Some("passing"))
+        .await;
+    let url = format!("HTTP GET http://127.0.0.1:{port}/health: 200 OK Output: hi");
+    assert_eq!(heard.checks.last().unwrap().1, url);
+    status.send_replace("503 Service Unavailable");
+    machine
+        .until("critical", |heard| {
+            last(heard).as_deref() == Some("critical")
+        })
+        .await;
+    status.send_replace("200 OK");
+    machine
+        .until("passing again", |heard| {
+            last(heard).as_deref() == Some("passing")
+        })
+        .await;
+    let checks = machine.handle.checks("a1").unwrap();
+    assert_eq!(checks.len(), 1);
+
+    machine.handle.restart("a1", Some("main")).await.unwrap();
+    let heard = machine
+        .until("the restart", |heard| {
+            let state = &heard.allocs["a1"].task_states["main"];
+            state.restarts == 1 && state.state == TaskPhase::Running
+        })
+        .await;
+    assert_eq!(
+        heard.withdrawn,
+        [None],
+        "the instances left before the stop"
+    );
+    let types = event_types(&heard.allocs["a1"]);
+    assert_eq!(
+        types[3..],
+        ["Restart Signaled", "Terminated", "Restarting", "Started"]
+    );
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    let script = "echo text > local/file; ln -s /etc/passwd local/out; ln -s ../secrets local/inside; \
+                  echo s > secrets/s";
+    machine
+        .assign(alloc(JobType::Batch, 0, shell(script)))
+        .await;
+    machine.until_status(ClientStatus::Complete).await;
+    let handle = &machine.handle;
+    let names: Vec<String> = handle
+        .list("a1", "/main/local")
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    assert_eq!(names, ["file", "inside", "out"]);
+    let mut text = String::new();
+    let mut file = handle.read("a1", "main/local/file", 1, Some(3)).unwrap();
+    file.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "ext");
+    assert_eq!(handle.stat("a1", "/").unwrap().mode, "drwxr-xr-x");
+    for path in ["main/local/out", "../a1", "main/../../x"] {
+        assert!(
+            matches!(handle.stat("a1", path), Err(Error::Escapes { .. })),
+            "{path}"
+        );
+    }
+    for path in ["main/secrets/s", "main/local/inside/s", "main/secrets"] {
+        assert!(
+            matches!(handle.stat("a1", path), Err(Error::SecretPath { .. })),
+            "{path}"
+        );
+    }
+    assert!(matches!(
+        handle.stat("a1", "nothing"),
+        Err(Error::NoFile { .. })
+    ));
+    assert!(matches!(
+        handle.stat("a2", "/"),
+        Err(Error::UnknownAlloc { .. })
+    ));
+    machine.shut_down().await;
+}
