@@ -1,3 +1,13 @@
-//! warm
+//! Trivet: one binary that schedules jobs, keeps the service catalog and carries the traffic.
+//!
+//! Read the modules in this order: [`config`] says what one agent runs, `agent` starts it; `server`
+//! is the replicated control plane, `client` what one machine does, and [`rpc`] the only way in which
+//! those two meet; [`api`] is everything spoken over HTTP, and [`cli`] a user of nothing else.
 
+pub mod api;
 pub mod cli;
+pub mod config;
+pub mod echo;
+pub mod rpc;
+pub mod server;
+pub mod telemetry;

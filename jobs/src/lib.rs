@@ -2,9 +2,14 @@
 //!
 //! Pure and deterministic: no clock, no randomness source, no input or output, no async.
 //!
-//! Start reading at [`model`], then [`spec`], then [`state`].
+//! Start reading at [`model`], then [`spec`], then [`state`], [`scheduler`] and [`control`].
 
+pub mod control;
+pub mod environment;
+pub mod ids;
 pub mod model;
+pub mod scheduler;
 pub mod spec;
 pub mod state;
+pub mod verify;
 pub mod wire;

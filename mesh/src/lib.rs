@@ -1,1 +1,11 @@
-//! What is running, is it well, who may talk to whom: catalog, health, splitting.
+//! What is running, is it well, who may talk to whom: the service catalog and its health.
+//!
+//! [`model`] holds the nouns, [`state`] the replicated tables and the queries over them, [`health`]
+//! the check state machine, and [`wire`] the JSON shapes of the catalog HTTP API. Nothing here reads
+//! a clock, draws a random number or performs I/O: time arrives as an argument, so equal command
+//! sequences give equal states on every machine. Start reading at [`state::State::apply`].
+
+pub mod health;
+pub mod model;
+pub mod state;
+pub mod wire;

@@ -1,1 +1,14 @@
 //! Routes and traffic.
+//!
+//! [`route`] turns definitions into a table and requests into targets, and does nothing else. [`Proxy`] carries the
+//! requests: it listens, looks the target up in the table that is in force, and forwards. The table is replaced as a
+//! whole through a [`Handle`], which also tells when no request is left on a target that is gone.
+
+mod config;
+mod headers;
+mod http;
+mod listen;
+pub mod route;
+
+pub use config::{Config, Strategy};
+pub use http::{Drained, Error, Handle, Pending, Proxy};

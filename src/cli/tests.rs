@@ -93,7 +93,8 @@ async fn call(address: &str, line: &str) -> Outcome {
 }
 
 async fn call_request(address: &str, request: Request, global: Global) -> Outcome {
-    let (out, err): (Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>) = Default::default();
+    let out: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let err: Arc<Mutex<Vec<u8>>> = Arc::default();
     let output = Output::to(out.clone(), err.clone(), false);
     let global = Global {
         address: Some(address.to_owned()),

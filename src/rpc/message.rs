@@ -23,12 +23,8 @@ pub enum ToServer {
         /// What.
         report: Report,
     },
-    /// This agent's DNS view and proxy table show everything up to `index`, and no request is in flight
-    /// to an instance that left at or before it.
-    Confirmed {
-        /// Routing-table index.
-        index: Index,
-    },
+    /// This agent's DNS view and proxy table show everything up to `index`.
+    Confirmed(Confirmation),
 }
 
 /// Who speaks.
@@ -89,7 +85,7 @@ pub enum ToClient {
         /// Index.
         index: Index,
         /// The catalog.
-        state: Box<mesh::state::State>,
+        state: Box<mesh::state::Snapshot>,
     },
     /// One log entry's changes of the catalog, in order.
     CatalogDelta {
@@ -125,11 +121,19 @@ pub enum ToClient {
         /// Sending it again can help.
         retry: bool,
     },
-    /// Every data plane with a live lease has confirmed `index`.
-    Drained {
-        /// Routing-table index.
-        index: Index,
-    },
+    /// What every data plane with a live lease has confirmed: the lowest index, and whatever is busy at
+    /// any of them.
+    Drained(Confirmation),
+}
+
+/// How far a data plane has followed the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Confirmation {
+    /// Routing-table index: no new request goes to an instance that left at or before it.
+    pub index: Index,
+    /// Service ids of instances that left and still have requests in flight, sorted.
+    pub busy: Vec<String>,
 }
 
 /// An allocation with the version of the job that it runs.

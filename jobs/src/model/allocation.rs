@@ -202,6 +202,16 @@ impl Allocation {
             .and_then(|status| status.healthy)
     }
 
+    /// When its last task ended, or its last change while none did; nanoseconds since the epoch.
+    pub fn failed_at(&self) -> i64 {
+        self.task_states
+            .values()
+            .map(|state| state.finished_at.0)
+            .max()
+            .filter(|finished| *finished > 0)
+            .unwrap_or(self.modify_time)
+    }
+
     /// True when every task ended well (batch).
     pub fn ran_successfully(&self) -> bool {
         !self.task_states.is_empty() && self.task_states.values().all(TaskState::is_successful)

@@ -113,6 +113,9 @@ pub struct Job {
     pub update: Option<UpdateStrategy>,
     /// Free-form labels.
     pub meta: BTreeMap<String, String>,
+    /// What a user interface shows beside the job.
+    #[serde(rename = "UI")]
+    pub ui: Option<JobUi>,
     /// Parent of a dispatched or periodic child; empty otherwise.
     #[serde(rename = "ParentID")]
     pub parent_id: String,
@@ -134,6 +137,26 @@ pub struct Job {
     pub modify_index: Index,
     /// Index of the last change of the specification.
     pub job_modify_index: Index,
+}
+
+/// What a user interface shows beside a job; it has no effect on scheduling.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JobUi {
+    /// Text with Markdown, at most 1000 characters.
+    pub description: String,
+    /// Links.
+    pub links: Vec<JobLink>,
+}
+
+/// A link of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JobLink {
+    /// What is shown.
+    pub label: String,
+    /// Where it leads.
+    pub url: String,
 }
 
 impl Job {

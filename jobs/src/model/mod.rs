@@ -34,7 +34,7 @@ pub use allocation::{
 pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
-pub use job::{Job, JobKey, JobStatus, JobType};
+pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
 pub use metric::{AllocMetric, NodeScore};
 pub use network::{NetworkResource, Port};
 pub use node::{

@@ -1,7 +1,7 @@
 use super::{
     Affinity, Constraint, MigrateStrategy, ReschedulePolicy, Spread, TaskGroup, UpdateStrategy,
 };
-use crate::model::Index;
+use crate::model::{Index, JobUi};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -65,6 +65,9 @@ pub struct Job {
     pub modify_index: Option<Index>,
     /// Index of the last change of the specification.
     pub job_modify_index: Option<Index>,
+    /// What a user interface shows beside the job.
+    #[serde(rename = "UI")]
+    pub ui: Option<JobUi>,
     /// Defaults of the groups.
     pub reschedule: Option<ReschedulePolicy>,
     /// Defaults of the groups.

@@ -1,0 +1,38 @@
+//! Driver programs that measure the whole binary and print tables.
+//!
+//! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start]` runs the named ones, or all. The
+//! peer runs in the same run where Debian has it; what a driver needs and does not find, it says and
+//! skips. All traffic stays on loopback, and every load is bounded in time.
+
+mod dns_load;
+#[path = "../../tests/it/harness/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "the benchmarks use a part of what the tests share"
+)]
+mod harness;
+mod ingress;
+mod jobs_load;
+mod process;
+mod start;
+
+use std::future::Future;
+
+#[tokio::main]
+async fn main() {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    run("ingress", &wanted, ingress::run()).await;
+    run("dns", &wanted, dns_load::run()).await;
+    run("jobs", &wanted, jobs_load::run()).await;
+    run("start", &wanted, start::run()).await;
+}
+
+async fn run(name: &str, wanted: &[String], driver: impl Future<Output = ()>) {
+    if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+        println!("\n## {name}\n");
+        driver.await;
+    }
+}

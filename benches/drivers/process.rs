@@ -1,0 +1,52 @@
+//! What a process used, read from procfs.
+
+use nix::unistd::{Pid, SysconfVar, sysconf};
+use std::{path::PathBuf, time::Duration};
+
+/// Time on a CPU, user and system, of a process and its threads so far.
+pub fn cpu_time(pid: Pid) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The program's name in brackets may hold spaces: count from behind it.
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+    let per_second = u64::try_from(per_second).unwrap_or(100);
+    Duration::from_millis((ticks(11) + ticks(12)) * 1000 / per_second)
+}
+
+/// Direct children of a process.
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    list.unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok().map(Pid::from_raw))
+        .collect()
+}
+
+/// Where a program is, in `PATH` or where Debian keeps daemons.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/sbin", "/usr/local/sbin"])
+        .map(|dir| PathBuf::from(dir).join(program))
+        .find(|file| file.is_file())
+}
+
+/// The programs, or a line that says which are missing and how to get them.
+pub fn need<const N: usize>(programs: [(&str, &str); N]) -> Option<[PathBuf; N]> {
+    let found = programs.map(|(program, package)| (find(program), program, package));
+    for (path, program, package) in &found {
+        if path.is_none() {
+            println!("SKIPPED: needs `{program}` (Debian package {package})");
+        }
+    }
+    let found: Vec<PathBuf> = found.into_iter().filter_map(|(path, ..)| path).collect();
+    found.try_into().ok()
+}

@@ -1,0 +1,275 @@
+//! Small batch jobs from submission to their end on simulated agents: a durable log, real streams, no
+//! processes. Prints a table.
+//!
+//! `cargo bench --bench small_jobs -- [JOBS] [SUBMITTERS] [AGENTS]`
+
+#![expect(
+    clippy::print_stdout,
+    reason = "a driver program prints its measurements"
+)]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a measurement that goes wrong ends the program"
+)]
+
+use jobs::{
+    model::{
+        ClientStatus, DriverInfo, Job, JobKey, JobStatus, JobType, NetworkResource, Node, NodeCpu,
+        NodeDisk, NodeMemory, NodeResources, Resources, Task, TaskGroup, TaskPhase, TaskState,
+    },
+    state::{AllocUpdate, Table},
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+use trivet::{
+    rpc::{
+        message::{Assignment, Hello, Report, ToClient, ToServer},
+        transport::{self, Listener},
+    },
+    server::{Config, Handle, Registration, Server, watch::Topic},
+};
+
+#[tokio::main]
+async fn main() {
+    let numbers: Vec<usize> = std::env::args()
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
+    let number = |at: usize, otherwise: usize| numbers.get(at).copied().unwrap_or(otherwise);
+    measure(number(0, 1000), number(1, 16), number(2, 2)).await;
+}
+
+async fn measure(jobs: usize, submitters: usize, agents: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap();
+    let address = listener.local_addr();
+    let config = Config {
+        data_dir: directory.path().to_owned(),
+        name: "bench".into(),
+        datacenter: "dc1".into(),
+        region: "global".into(),
+        rpc_address: address.to_string(),
+        lease: Config::LEASE,
+        gc: Config::gc_limits(),
+    };
+    let started = Instant::now();
+    let server = Server::start(config, listener).await.unwrap();
+    let start_took = started.elapsed();
+    let handle = server.handle();
+    tokio::spawn(server.run(std::future::pending()));
+    for number in 0..agents {
+        tokio::spawn(agent(address, number));
+    }
+    until(&handle, Table::Nodes, |handle| {
+        handle.snapshot().jobs.nodes("").count() == agents
+    })
+    .await;
+
+    let memory_before = resident_kib();
+    let index_before = handle.snapshot().index;
+    let started = Instant::now();
+    submit(&handle, jobs, submitters).await;
+    let accepted = started.elapsed();
+    until(&handle, Table::Allocs, |handle| {
+        handle.snapshot().jobs.allocs("").count() >= jobs
+    })
+    .await;
+    let placed = started.elapsed();
+    until(&handle, Table::Jobs, |handle| {
+        let snapshot = handle.snapshot();
+        let all = snapshot.jobs.jobs(None, "");
+        all.filter(|job| job.status == JobStatus::Dead).count() >= jobs
+    })
+    .await;
+    let finished = started.elapsed();
+
+    let rate = |took: Duration| jobs as f64 / took.as_secs_f64();
+    println!("{jobs} jobs, {submitters} submitters, {agents} simulated agents, durable log");
+    println!(
+        "start to leading       {:>10.1} ms",
+        start_took.as_secs_f64() * 1e3
+    );
+    println!("accepted               {:>10.0} jobs/s", rate(accepted));
+    println!("placed                 {:>10.0} jobs/s", rate(placed));
+    println!("finished               {:>10.0} jobs/s", rate(finished));
+    println!(
+        "log entries            {:>10.2} per job",
+        (handle.snapshot().index - index_before) as f64 / jobs as f64
+    );
+    println!(
+        "memory                 {:>10.1} KiB per finished job",
+        (resident_kib() - memory_before) / jobs as f64
+    );
+}
+
+async fn submit(handle: &Handle, jobs: usize, submitters: usize) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..submitters {
+        let (handle, next) = (handle.clone(), Arc::clone(&next));
+        running.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= jobs {
+                    return;
+                }
+                let registration = Registration {
+                    job: job(number),
+                    ..Registration::default()
+                };
+                handle.register_job(registration).await.unwrap();
+            }
+        });
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap();
+    }
+}
+
+async fn until(handle: &Handle, table: Table, done: impl Fn(&Handle) -> bool) {
+    loop {
+        let subscription = handle.subscribe([Topic::Jobs(table)]).unwrap();
+        if done(handle) {
+            return;
+        }
+        subscription.changed().await;
+        // Counting is not what is measured.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Runs everything at once and without error.
+async fn agent(server: SocketAddr, number: usize) {
+    let mut link = transport::connect(server).await.unwrap();
+    let hello = Hello {
+        agent_id: number.to_string(),
+        node: Some(node(number)),
+        ..Hello::default()
+    };
+    link.outgoing
+        .send(ToServer::Hello(Box::new(hello)))
+        .await
+        .unwrap();
+    let mut report_number = 0;
+    while let Some(message) = link.incoming.recv().await {
+        let ToClient::Allocs { assignments, .. } = message else {
+            continue;
+        };
+        for (status, phase) in [
+            (ClientStatus::Running, TaskPhase::Running),
+            (ClientStatus::Complete, TaskPhase::Dead),
+        ] {
+            let updates: Vec<_> = assignments
+                .iter()
+                .filter(|assignment| !assignment.alloc.client_terminal())
+                .map(|assignment| update(assignment, status, phase))
+                .collect();
+            report_number += 1;
+            let report = ToServer::Report {
+                number: report_number,
+                report: Report::Allocs(updates),
+            };
+            link.outgoing.send(report).await.unwrap();
+        }
+    }
+}
+
+fn update(assignment: &Assignment, status: ClientStatus, phase: TaskPhase) -> AllocUpdate {
+    let state = TaskState {
+        state: phase,
+        ..TaskState::default()
+    };
+    AllocUpdate {
+        alloc_id: assignment.alloc.id.clone(),
+        client_status: status,
+        task_states: BTreeMap::from([("main".to_owned(), state)]),
+        ..AllocUpdate::default()
+    }
+}
+
+fn node(number: usize) -> Node {
+    Node {
+        id: format!("00000000-0000-4000-8000-{number:012}"),
+        name: format!("node-{number}"),
+        datacenter: "dc1".into(),
+        node_pool: "default".into(),
+        node_resources: NodeResources {
+            cpu: NodeCpu {
+                cpu_shares: 1_000_000,
+                total_cpu_cores: 64,
+                ..NodeCpu::default()
+            },
+            memory: NodeMemory {
+                memory_mb: 1_000_000,
+            },
+            disk: NodeDisk {
+                disk_mb: 10_000_000,
+            },
+            networks: vec![NetworkResource {
+                ip: "127.0.0.1".into(),
+                ..NetworkResource::default()
+            }],
+            min_dynamic_port: 20_000,
+            max_dynamic_port: 32_000,
+        },
+        drivers: BTreeMap::from([(
+            "raw_exec".into(),
+            DriverInfo {
+                detected: true,
+                healthy: true,
+                ..DriverInfo::default()
+            },
+        )]),
+        ..Node::default()
+    }
+}
+
+fn job(number: usize) -> Job {
+    let id = format!("small-{number:06}");
+    let task = Task {
+        name: "main".into(),
+        driver: "raw_exec".into(),
+        resources: Resources {
+            cpu: 20,
+            memory_mb: 10,
+            ..Resources::default()
+        },
+        ..Task::default()
+    };
+    let mut group = TaskGroup {
+        name: "work".into(),
+        count: 1,
+        tasks: vec![task],
+        ..TaskGroup::default()
+    };
+    group.ephemeral_disk.size_mb = 10;
+    let key = JobKey::new("default", id);
+    Job {
+        region: "global".into(),
+        namespace: key.namespace,
+        id: key.id.clone(),
+        name: key.id,
+        job_type: JobType::Batch,
+        priority: 50,
+        datacenters: vec!["*".into()],
+        node_pool: "default".into(),
+        task_groups: vec![group],
+        ..Job::default()
+    }
+}
+
+fn resident_kib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let figure = line.and_then(|line| line.split_whitespace().nth(1));
+    figure.and_then(|figure| figure.parse().ok()).unwrap_or(0.0)
+}

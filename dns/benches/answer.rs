@@ -1,0 +1,109 @@
+//! Cost of one answer, without sockets, from a catalog of 1,000 services and one service with 2,000 instances.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use dns::answer::{Context, Question, Room, answer};
+use dns::{Facts, Instance, Node, Rules, View};
+use hickory_proto::rr::{Name, RecordType};
+
+const SERVICES: usize = 1_000;
+const INSTANCES_OF_A_SERVICE: usize = 3;
+const INSTANCES_OF_THE_BIG_SERVICE: usize = 2_000;
+
+fn facts() -> Facts {
+    let nodes = (0..INSTANCES_OF_THE_BIG_SERVICE).map(|at| Node {
+        name: format!("node-{at}"),
+        addresses: vec![format!("10.0.{}.{}", at / 256, at % 256)],
+        meta: Vec::new(),
+    });
+    let instance = |service: String, at: usize| Instance {
+        service,
+        node: format!("node-{at}"),
+        address: String::new(),
+        port: 8_080,
+        tags: vec!["v1".to_owned()],
+        weight: 1,
+        passing: true,
+    };
+    let small = (0..SERVICES * INSTANCES_OF_A_SERVICE).map(|at| {
+        instance(
+            format!("service-{}", at / INSTANCES_OF_A_SERVICE),
+            at % INSTANCES_OF_THE_BIG_SERVICE,
+        )
+    });
+    let big = (0..INSTANCES_OF_THE_BIG_SERVICE).map(|at| instance("big".to_owned(), at));
+    Facts {
+        domain: "consul.".to_owned(),
+        datacenter: "dc1".to_owned(),
+        nodes: nodes.collect(),
+        instances: small.chain(big).collect(),
+        servers: vec!["node-0".to_owned()],
+    }
+}
+
+fn answers(criterion: &mut Criterion) {
+    let facts = facts();
+    let view = View::new(&facts).expect("the facts are valid");
+    let rules = Rules::default();
+    let plain = Room::udp(None, &rules);
+    let edns = Room::udp(Some(1_232), &rules);
+    let cases = [
+        (
+            "a_of_3",
+            "service-500.service.consul.",
+            RecordType::A,
+            plain,
+        ),
+        (
+            "srv_of_3",
+            "service-500.service.consul.",
+            RecordType::SRV,
+            plain,
+        ),
+        (
+            "tag_srv_of_3",
+            "v1.service-500.service.consul.",
+            RecordType::SRV,
+            plain,
+        ),
+        ("a_of_2000", "big.service.consul.", RecordType::A, plain),
+        ("srv_of_2000", "big.service.consul.", RecordType::SRV, plain),
+        ("a_of_2000_edns", "big.service.consul.", RecordType::A, edns),
+        (
+            "srv_of_2000_edns",
+            "big.service.consul.",
+            RecordType::SRV,
+            edns,
+        ),
+        ("node", "node-7.node.consul.", RecordType::A, plain),
+        ("nxdomain", "none.service.consul.", RecordType::A, plain),
+    ];
+    for (case, name, record_type, room) in cases {
+        let name = Name::from_ascii(name).expect("the name is valid");
+        let mut seed = 0;
+        criterion.bench_function(case, |bencher| {
+            bencher.iter(|| {
+                seed += 1;
+                let cx = Context {
+                    rules: &rules,
+                    room,
+                    seed,
+                    now: 1,
+                };
+                answer(
+                    &view,
+                    Question {
+                        name: &name,
+                        record_type,
+                    },
+                    &cx,
+                )
+            });
+        });
+    }
+    criterion.bench_function("build_view_of_5000_instances", |bencher| {
+        bencher.iter(|| View::new(&facts))
+    });
+}
+
+criterion_group!(benches, answers);
+criterion_main!(benches);

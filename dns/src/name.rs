@@ -1,0 +1,330 @@
+//! Question name → what it asks for.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::rr::Name;
+
+/// Longest name in text form, without the final dot (RFC 1035 allows 255 bytes on the wire).
+const TEXT_MAX: usize = 255;
+/// Most labels a name can have.
+const LABELS_MAX: usize = 128;
+
+/// What a question name asks for. Names inside are lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query<'a> {
+    /// `NODE.node[.DC].DOMAIN`; the node name may contain dots.
+    Node {
+        /// Node name.
+        name: &'a [u8],
+    },
+    /// `[TAG.]NAME.service[.DC].DOMAIN` or `_NAME._TAG.service[.DC].DOMAIN`.
+    Service {
+        /// Service name, one label.
+        name: &'a [u8],
+        /// Tag the instances must carry; may contain dots.
+        tag: Option<&'a [u8]>,
+    },
+    /// `HEX.addr[.DC].DOMAIN`: the address is the name.
+    Address(IpAddr),
+    /// A name below `in-addr.arpa` or `ip6.arpa` that spells a whole address.
+    Reverse(IpAddr),
+    /// Inside the zone, but no form that is answered here.
+    NoSuchName,
+    /// Outside the zone.
+    Foreign,
+}
+
+/// The zone that names are read against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    domain: Box<[u8]>,
+    labels: usize,
+    datacenter: Box<[u8]>,
+}
+
+impl Zone {
+    /// A zone of `domain` (with or without the final dot) in `datacenter`, in any case.
+    pub fn new(domain: &str, datacenter: &str) -> Self {
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        Self {
+            labels: domain.split('.').count(),
+            domain: domain.into_bytes().into(),
+            datacenter: datacenter.to_ascii_lowercase().into_bytes().into(),
+        }
+    }
+}
+
+/// A question name in lower case, as text and as labels, without allocation.
+pub struct Labels {
+    text: [u8; TEXT_MAX],
+    starts: [u8; LABELS_MAX],
+    len: usize,
+    count: usize,
+}
+
+impl std::fmt::Debug for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.range(0, self.count).escape_ascii())
+    }
+}
+
+impl Labels {
+    /// Copies a name. Labels that do not fit are left out; the wire format cannot produce such a name.
+    pub fn read(name: &Name) -> Self {
+        let mut labels = Self {
+            text: [0; TEXT_MAX],
+            starts: [0; LABELS_MAX],
+            len: 0,
+            count: 0,
+        };
+        for label in name.iter() {
+            let start = if labels.count == 0 { 0 } else { labels.len + 1 };
+            let end = start + label.len();
+            let Ok(start_byte) = u8::try_from(start) else {
+                break;
+            };
+            if end > TEXT_MAX || labels.count == LABELS_MAX {
+                break;
+            }
+            if start > 0 {
+                labels.text[start - 1] = b'.';
+            }
+            labels.text[start..end].copy_from_slice(label);
+            labels.text[start..end].make_ascii_lowercase();
+            labels.starts[labels.count] = start_byte;
+            labels.count += 1;
+            labels.len = end;
+        }
+        labels
+    }
+
+    /// Text of the labels `from..to`, joined by dots; empty if there are none.
+    fn range(&self, from: usize, to: usize) -> &[u8] {
+        if from >= to {
+            return &[];
+        }
+        let start = usize::from(self.starts[from]);
+        let end = if to == self.count {
+            self.len
+        } else {
+            usize::from(self.starts[to]) - 1
+        };
+        &self.text[start..end]
+    }
+
+    fn label(&self, at: usize) -> &[u8] {
+        self.range(at, at + 1)
+    }
+}
+
+/// Reads a question name against a zone.
+///
+/// Source: the DNS interface of the reference product. Differs: only the zone's own datacenter exists; prepared
+/// queries, mesh names and named ports are not answered.
+pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
+    let Some(below) = labels.count.checked_sub(zone.labels) else {
+        return reverse(labels);
+    };
+    if labels.range(below, labels.count) != &*zone.domain {
+        return reverse(labels);
+    }
+    // The kind is searched from the right, so that a service or a node may be called like a kind.
+    for at in (0..below).rev() {
+        let kind = labels.label(at);
+        let here = is_here(labels, zone, at + 1, below);
+        match kind {
+            b"service" if here => return service(labels, at),
+            b"node" if here && at > 0 => {
+                return Query::Node {
+                    name: labels.range(0, at),
+                };
+            }
+            b"addr" => return address(labels, at),
+            b"service" | b"node" | b"query" | b"connect" | b"ingress" | b"virtual" => break,
+            _ => {}
+        }
+    }
+    Query::NoSuchName
+}
+
+/// Whether the labels `from..to`, right of the kind, name this datacenter: nothing, `DC` or `DC.dc`.
+fn is_here(labels: &Labels, zone: &Zone, from: usize, to: usize) -> bool {
+    match to - from {
+        0 => true,
+        1 => labels.label(from) == &*zone.datacenter,
+        2 => labels.label(from) == &*zone.datacenter && labels.label(from + 1) == b"dc",
+        _ => false,
+    }
+}
+
+/// The service form, `at` being the place of the label `service`.
+fn service(labels: &Labels, at: usize) -> Query<'_> {
+    if at == 0 {
+        return Query::NoSuchName;
+    }
+    if at == 2
+        && let (Some(name), Some(tag)) = (
+            labels.label(0).strip_prefix(b"_"),
+            labels.label(1).strip_prefix(b"_"),
+        )
+    {
+        return Query::Service {
+            name,
+            tag: (tag != b"tcp").then_some(tag),
+        };
+    }
+    let tag = labels.range(0, at - 1);
+    Query::Service {
+        name: labels.label(at - 1),
+        tag: (!tag.is_empty()).then_some(tag),
+    }
+}
+
+/// The address form, `at` being the place of the label `addr`.
+fn address(labels: &Labels, at: usize) -> Query<'_> {
+    if at != 1 {
+        return Query::NoSuchName;
+    }
+    let Some(hex) = str::from_utf8(labels.label(0))
+        .ok()
+        .filter(|hex| is_hex(hex))
+    else {
+        return Query::NoSuchName;
+    };
+    let ip = match hex.len() {
+        8 => u32::from_str_radix(hex, 16)
+            .ok()
+            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        32 => u128::from_str_radix(hex, 16)
+            .ok()
+            .map(|bits| Ipv6Addr::from_bits(bits).into()),
+        _ => None,
+    };
+    ip.map_or(Query::NoSuchName, Query::Address)
+}
+
+/// The number parsers also take a sign, which is no hexadecimal digit.
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The reverse forms; anything else is outside the zone.
+fn reverse(labels: &Labels) -> Query<'_> {
+    let Some(digits) = labels.count.checked_sub(2) else {
+        return Query::Foreign;
+    };
+    let ip = match (labels.range(digits, labels.count), digits) {
+        (b"in-addr.arpa", 4) => reverse_v4(labels).map(IpAddr::V4),
+        (b"ip6.arpa", 32) => reverse_v6(labels).map(IpAddr::V6),
+        _ => None,
+    };
+    ip.map_or(Query::Foreign, Query::Reverse)
+}
+
+fn reverse_v4(labels: &Labels) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    for (at, octet) in octets.iter_mut().rev().enumerate() {
+        let text = str::from_utf8(labels.label(at)).ok()?;
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        *octet = text.parse().ok()?;
+    }
+    Some(octets.into())
+}
+
+fn reverse_v6(labels: &Labels) -> Option<Ipv6Addr> {
+    let mut bits = 0_u128;
+    for at in (0..32).rev() {
+        let [digit] = labels.label(at) else {
+            return None;
+        };
+        bits = (bits << 4) | u128::from(char::from(*digit).to_digit(16)?);
+    }
+    Some(Ipv6Addr::from_bits(bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, expected: Query<'_>) {
+        let name = Name::from_labels(name.split('.').map(str::as_bytes)).unwrap();
+        let labels = Labels::read(&name);
+        assert_eq!(
+            parse(&labels, &Zone::new("Consul.", "DC1")),
+            expected,
+            "{name}"
+        );
+    }
+
+    fn service<'a>(name: &'a str, tag: Option<&'a str>) -> Query<'a> {
+        Query::Service {
+            name: name.as_bytes(),
+            tag: tag.map(str::as_bytes),
+        }
+    }
+
+    #[test]
+    fn service_names_and_tags() {
+        check("web.service.consul", service("web", None));
+        check("WEB.Service.DC1.Consul", service("web", None));
+        check("web.service.dc1.dc.consul", service("web", None));
+        check("a.b.web.service.consul", service("web", Some("a.b")));
+        check("_web._tcp.service.consul", service("web", None));
+        check("_web._udp.service.consul", service("web", Some("udp")));
+        check(
+            "_my_web._v1.service.dc1.consul",
+            service("my_web", Some("v1")),
+        );
+        check("_web.service.consul", service("_web", None));
+        check("service.service.consul", service("service", None));
+    }
+
+    #[test]
+    fn other_forms_inside_the_zone() {
+        check("a.b.node.consul", Query::Node { name: b"a.b" });
+        check(
+            "c0000215.addr.dc9.consul",
+            Query::Address("192.0.2.21".parse().unwrap()),
+        );
+        check(
+            "20010db8000000000000000000000006.addr.consul",
+            Query::Address("2001:db8::6".parse().unwrap()),
+        );
+        for name in [
+            "consul",
+            "service.consul",
+            "node.consul",
+            "addr.consul",
+            "foo.consul",
+            "zz.addr.consul",
+            "+0000215.addr.consul",
+            "a.c0000215.addr.consul",
+            "web.service.dc9.consul",
+            "web.service.dc1.x.consul",
+            "web.connect.consul",
+            "q.query.consul",
+            "web.virtual.consul",
+        ] {
+            check(name, Query::NoSuchName);
+        }
+    }
+
+    #[test]
+    fn names_outside_the_zone() {
+        check(
+            "11.2.0.192.in-addr.arpa",
+            Query::Reverse("192.0.2.11".parse().unwrap()),
+        );
+        for name in [
+            "example.org",
+            "notconsul",
+            "2.0.192.in-addr.arpa",
+            "+1.2.0.192.in-addr.arpa",
+            "x.ip6.arpa",
+        ] {
+            check(name, Query::Foreign);
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The UDP and TCP front: sockets, headers, EDNS. Nothing else names the DNS server library.
+//!
+//! The library drives UDP. TCP connections are accepted by [`crate::tcp`], because the library has no bound on their
+//! number; both go through [`Front::respond`].
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::Record;
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncoder};
+use hickory_server::net::runtime::Time;
+use hickory_server::net::xfer::Protocol;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo, Server};
+use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinSet;
+
+use crate::answer::{Answer, Context, Question, Room, answer};
+use crate::config::{Config, Rules};
+use crate::error::Error;
+use crate::tcp;
+use crate::view::View;
+
+/// Most UDP sockets per address; the system spreads clients over them.
+const UDP_SOCKETS_MAX: usize = 16;
+/// Room for bursts in front of one UDP socket, in bytes; the system may grant less.
+const UDP_BUFFER_BYTES: usize = 1 << 20;
+/// How many ports are tried when the system chooses one that must be free for both transports.
+const PORT_TRIES_MAX: usize = 32;
+
+/// The question section of replies that repeat no question.
+static NO_QUESTIONS: LazyLock<Queries> = LazyLock::new(|| {
+    Queries::read(&mut BinDecoder::new(&[]), 0).expect("reading no questions needs no bytes")
+});
+
+/// The DNS part: bound sockets that start to answer with [`Dns::run`].
+#[derive(Debug)]
+pub struct Dns {
+    sockets: Vec<UdpSocket>,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    front: Arc<Front>,
+}
+
+/// Gives the running part the view it answers from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    front: Arc<Front>,
+}
+
+impl Handle {
+    /// Replaces the view; questions in flight finish with the one they started with.
+    ///
+    /// Before the first view every question is answered SERVFAIL, because "no such name" would be a guess.
+    pub fn set_view(&self, view: View) {
+        self.front.view.store(Some(Arc::new(view)));
+    }
+}
+
+impl Dns {
+    /// Binds every listen address for UDP and TCP.
+    ///
+    /// # Errors
+    /// [`Error::AddressInUse`] and [`Error::Bind`] name the address; [`Error::NoAddress`] if there is none.
+    // Registering a socket needs the runtime, which only an async function proves to be there.
+    #[expect(
+        clippy::unused_async,
+        reason = "sockets can be registered only inside the runtime"
+    )]
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        let mut dns = Self {
+            sockets: Vec::new(),
+            listeners: Vec::new(),
+            addresses: Vec::new(),
+            front: Arc::new(Front::new(config.rules)),
+        };
+        for address in &config.listen {
+            let bound = Bound::new(*address)?;
+            dns.addresses.push(bound.address);
+            dns.sockets.extend(bound.sockets);
+            dns.listeners.push(bound.listener);
+        }
+        if dns.addresses.is_empty() {
+            return Err(Error::NoAddress);
+        }
+        Ok(dns)
+    }
+
+    /// The first address that is listened on, with its real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// All addresses that are listened on, in configured order, with their real ports.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// A handle to set the view with.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            front: Arc::clone(&self.front),
+        }
+    }
+
+    /// Answers until `shutdown` completes.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if a listener ends on its own.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let mut server = Server::new(Udp {
+            front: Arc::clone(&self.front),
+        });
+        for socket in self.sockets {
+            server.register_socket(socket);
+        }
+        let mut connections = JoinSet::new();
+        for listener in self.listeners {
+            let front = Arc::clone(&self.front);
+            let reply: tcp::Reply = Arc::new(move |message, peer| front.reply(message, peer));
+            connections.spawn(tcp::serve(listener, reply));
+        }
+        tokio::select! {
+            () = shutdown => {}
+            ended = server.block_until_done() => {
+                let reason = ended.err().map_or_else(|| "no socket left".to_owned(), |error| error.to_string());
+                return Err(Error::Stopped { reason });
+            }
+            Some(ended) = connections.join_next() => {
+                let reason = ended.err().map_or_else(|| "TCP".to_owned(), |error| error.to_string());
+                return Err(Error::Stopped { reason });
+            }
+        }
+        connections.shutdown().await;
+        server
+            .shutdown_gracefully()
+            .await
+            .map_err(|error| Error::Stopped {
+                reason: error.to_string(),
+            })
+    }
+}
+
+/// The sockets of one listen address.
+struct Bound {
+    address: SocketAddr,
+    listener: TcpListener,
+    sockets: Vec<UdpSocket>,
+}
+
+impl Bound {
+    /// Binds TCP first: unlike the UDP sockets, which share their port, it notices another owner.
+    fn new(wanted: SocketAddr) -> Result<Self, Error> {
+        let mut tries = if wanted.port() == 0 {
+            PORT_TRIES_MAX
+        } else {
+            1
+        };
+        loop {
+            tries -= 1;
+            let listener = bind_tcp(wanted).map_err(|source| bind_error(wanted, "tcp", source))?;
+            let address = listener
+                .local_addr()
+                .map_err(|source| bind_error(wanted, "tcp", source))?;
+            match bind_udp(address) {
+                Ok(sockets) => {
+                    return Ok(Self {
+                        address,
+                        listener,
+                        sockets,
+                    });
+                }
+                Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(source) => return Err(bind_error(address, "udp", source)),
+            }
+        }
+    }
+}
+
+fn bind_error(address: SocketAddr, transport: &'static str, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => Error::AddressInUse {
+            address,
+            transport,
+            source,
+        },
+        _ => Error::Bind {
+            address,
+            transport,
+            source,
+        },
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 1_024;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// One socket per core on a shared port. An exclusive socket comes and goes first, since a shared port would hide
+/// another process of the same user that also shares it.
+fn bind_udp(address: SocketAddr) -> io::Result<Vec<UdpSocket>> {
+    drop(udp_socket(address, Port::Exclusive)?);
+    let count = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(UDP_SOCKETS_MAX);
+    (0..count)
+        .map(|_| UdpSocket::from_std(udp_socket(address, Port::Shared)?.into()))
+        .collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    Exclusive,
+    Shared,
+}
+
+fn udp_socket(address: SocketAddr, port: Port) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    socket.set_reuse_port(port == Port::Shared)?;
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(UDP_BUFFER_BYTES)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// What both transports share.
+struct Front {
+    view: ArcSwapOption<View>,
+    rules: Rules,
+    seed: AtomicU64,
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reply before it is encoded.
+struct Response {
+    metadata: Metadata,
+    answer: Option<Answer>,
+    edns: Option<Edns>,
+    repeats_question: bool,
+}
+
+impl Response {
+    fn error(request: &Metadata, code: ResponseCode) -> Self {
+        let mut metadata = Metadata::response_from_request(request);
+        metadata.response_code = code;
+        Self {
+            metadata,
+            answer: None,
+            edns: None,
+            repeats_question: false,
+        }
+    }
+}
+
+impl Front {
+    fn new(rules: Rules) -> Self {
+        let start = unix_nanos();
+        Self {
+            view: ArcSwapOption::empty(),
+            rules,
+            seed: AtomicU64::new(start),
+        }
+    }
+
+    fn respond(&self, request: &Request) -> Response {
+        if request.metadata.op_code != OpCode::Query {
+            return Response::error(&request.metadata, ResponseCode::NotImp);
+        }
+        let [query] = request.queries.queries() else {
+            return Response::error(&request.metadata, ResponseCode::FormErr);
+        };
+        let mut response = Response::error(&request.metadata, ResponseCode::ServFail);
+        response.repeats_question = true;
+        response.edns = request.edns.as_ref().map(echo);
+        if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
+            response.metadata.response_code = ResponseCode::BADVERS;
+            return response;
+        }
+        let view = self.view.load();
+        let Some(view) = view.as_deref() else {
+            return response;
+        };
+        let room = match request.protocol() {
+            Protocol::Udp => Room::udp(request.edns.as_ref().map(Edns::max_payload), &self.rules),
+            _ => Room::tcp(),
+        };
+        let cx = Context {
+            rules: &self.rules,
+            room,
+            seed: self.seed.fetch_add(1, Ordering::Relaxed),
+            now: unix_seconds(),
+        };
+        let original = query.original();
+        let question = Question {
+            name: original.name(),
+            record_type: original.query_type(),
+        };
+        let answer = answer(view, question, &cx);
+        response.metadata.response_code = answer.code;
+        response.metadata.authoritative = answer.authoritative;
+        response.metadata.truncation =
+            answer.shortened && self.rules.enable_truncate && request.protocol() == Protocol::Udp;
+        if answer.code == ResponseCode::Refused {
+            response.edns = None;
+        }
+        response.answer = Some(answer);
+        response
+    }
+
+    /// The reply to a message that came over TCP, encoded.
+    fn reply(&self, message: Vec<u8>, peer: SocketAddr) -> Option<Vec<u8>> {
+        let header = Header::read(&mut BinDecoder::new(&message)).ok()?;
+        if header.metadata.message_type == MessageType::Response {
+            return None;
+        }
+        let Ok(request) = Request::from_bytes(message, peer, Protocol::Tcp) else {
+            let response = Response::error(&header.metadata, ResponseCode::FormErr);
+            return encode(&response, &NO_QUESTIONS);
+        };
+        let response = self.respond(&request);
+        encode(
+            &response,
+            if response.repeats_question {
+                &request.queries
+            } else {
+                &NO_QUESTIONS
+            },
+        )
+    }
+}
+
+/// Encodes a reply for TCP.
+fn encode(response: &Response, queries: &Queries) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = BinEncoder::new(&mut bytes);
+    encoder.set_max_size(u16::MAX);
+    let (answers, authorities, additionals) = sections(response);
+    let message = MessageResponseBuilder::new(queries, response.edns.as_ref()).build(
+        response.metadata,
+        answers,
+        authorities,
+        [],
+        additionals,
+    );
+    match message.destructive_emit(&mut encoder) {
+        Ok(_) => Some(bytes),
+        Err(error) => {
+            tracing::warn!(%error, "dns cannot encode an answer");
+            None
+        }
+    }
+}
+
+fn sections(response: &Response) -> (&[Record], &[Record], &[Record]) {
+    response.answer.as_ref().map_or((&[], &[], &[]), |answer| {
+        (&answer.answers, &answer.authorities, &answer.additionals)
+    })
+}
+
+/// The OPT record of a reply: the client's size, version 0, no flags, and its subnet with scope 0, which says that the
+/// answer does not depend on it.
+fn echo(request: &Edns) -> Edns {
+    let mut edns = Edns::new();
+    edns.set_max_payload(request.max_payload());
+    if let Some(EdnsOption::Subnet(subnet)) = request.option(EdnsCode::Subnet) {
+        let subnet = ClientSubnet::new(subnet.addr(), subnet.source_prefix(), 0);
+        edns.options_mut().insert(EdnsOption::Subnet(subnet));
+    }
+    edns
+}
+
+fn unix_seconds() -> u32 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    // Serial numbers wrap around (RFC 1982).
+    (since.as_secs() & u64::from(u32::MAX)) as u32
+}
+
+fn unix_nanos() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    since
+        .as_secs()
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(u64::from(since.subsec_nanos()))
+}
+
+/// The library's view of the front.
+struct Udp {
+    front: Arc<Front>,
+}
+
+#[async_trait]
+impl RequestHandler for Udp {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut responder: R,
+    ) -> ResponseInfo {
+        let response = self.front.respond(request);
+        let queries = if response.repeats_question {
+            &request.queries
+        } else {
+            &NO_QUESTIONS
+        };
+        let (answers, authorities, additionals) = sections(&response);
+        let message = MessageResponseBuilder::new(queries, response.edns.as_ref()).build(
+            response.metadata,
+            answers,
+            authorities,
+            [],
+            additionals,
+        );
+        match responder.send_response(message).await {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::debug!(%error, "dns cannot send an answer");
+                Header {
+                    metadata: response.metadata,
+                    counts: HeaderCounts::default(),
+                }
+                .into()
+            }
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! The facts an answer is drawn from, indexed for lookup.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use hickory_proto::rr::Name;
+use hickory_proto::rr::rdata::TXT;
+
+use crate::error::Error;
+use crate::name::Zone;
+
+/// Most names that one address has in reverse lookups; more instances than this may share an address.
+const REVERSE_NAMES_MAX: usize = 16;
+/// Longest character string inside a TXT record, in bytes (RFC 1035, 3.3.14).
+const TXT_STRING_BYTES_MAX: usize = 255;
+
+/// Plain facts that a [`View`] is built from.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Zone that is served, such as `consul.`; the final dot may be left out.
+    pub domain: String,
+    /// Datacenter that the names are in, one label.
+    pub datacenter: String,
+    /// All nodes; of two with the same name (in any case) the first counts.
+    pub nodes: Vec<Node>,
+    /// All service instances, in any order.
+    pub instances: Vec<Instance>,
+    /// Names of the nodes that are listed as name servers of the zone.
+    pub servers: Vec<String>,
+}
+
+/// A catalog node.
+#[derive(Clone, Debug, Default)]
+pub struct Node {
+    /// Node name; may contain dots.
+    pub name: String,
+    /// IP addresses, the preferred one of each family first, or one host name.
+    pub addresses: Vec<String>,
+    /// Metadata, answered as TXT records.
+    pub meta: Vec<(String, String)>,
+}
+
+/// One instance of a service.
+#[derive(Clone, Debug, Default)]
+pub struct Instance {
+    /// Service name; one that contains a dot cannot be asked for.
+    pub service: String,
+    /// Name of the node that it runs on; an instance without a known node is left out.
+    pub node: String,
+    /// IP address or host name; empty means the node's address.
+    pub address: String,
+    /// Port, 0 when it has none.
+    pub port: u16,
+    /// Tags, matched in any case.
+    pub tags: Vec<String>,
+    /// SRV weight that goes with its current check status.
+    pub weight: u16,
+    /// Whether its checks let it be answered. An instance that does not pass is not even stored.
+    pub passing: bool,
+}
+
+/// The facts an answer is drawn from: immutable, built whole, shared by all questions.
+///
+/// Invariants:
+/// 1. Only passing instances are stored, so no answer can name another one.
+/// 2. A pool is never empty: a service or tag without passing instances has no entry.
+#[derive(Debug)]
+pub struct View {
+    zone: Zone,
+    names: ZoneNames,
+    nodes: HashMap<Box<[u8]>, Arc<NodeEntry>>,
+    services: HashMap<Box<[u8]>, Service>,
+    reverse: HashMap<IpAddr, Vec<Name>>,
+    servers: Vec<Arc<NodeEntry>>,
+}
+
+impl View {
+    /// Indexes the facts; cost grows with the number of nodes, instances and tags.
+    ///
+    /// # Errors
+    /// [`Error::InvalidDomain`] and [`Error::InvalidDatacenter`] when these cannot be part of a DNS name. Nodes and
+    /// services whose names cannot be asked for are no error.
+    pub fn new(facts: &Facts) -> Result<Self, Error> {
+        let names = ZoneNames::new(facts)?;
+        let mut reverse = HashMap::new();
+        let nodes = index_nodes(&facts.nodes, &names, &mut reverse);
+        let services = index_services(&facts.instances, &nodes, &names, &mut reverse);
+        let servers = facts
+            .servers
+            .iter()
+            .filter_map(|name| nodes.get(&*lower(name)).cloned())
+            .collect();
+        let zone = Zone::new(&facts.domain, &facts.datacenter);
+        Ok(Self {
+            zone,
+            names,
+            nodes,
+            services,
+            reverse,
+            servers,
+        })
+    }
+
+    /// The zone that question names are read against.
+    pub(crate) fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    pub(crate) fn names(&self) -> &ZoneNames {
+        &self.names
+    }
+
+    /// The node of that lower-case name.
+    pub(crate) fn node(&self, name: &[u8]) -> Option<&NodeEntry> {
+        self.nodes.get(name).map(Arc::as_ref)
+    }
+
+    /// The passing instances of that lower-case service name, with that lower-case tag if one is given.
+    pub(crate) fn service(&self, name: &[u8], tag: Option<&[u8]>) -> Option<ServiceMatch<'_>> {
+        let service = self.services.get(name)?;
+        let pool = match tag {
+            Some(tag) => service.by_tag.get(tag)?,
+            None => &service.all,
+        };
+        Some(ServiceMatch {
+            pool,
+            endpoints: &service.endpoints,
+        })
+    }
+
+    /// Names of an address: of the node that has it, else of the services on it. Empty when it is unknown.
+    pub(crate) fn reverse(&self, ip: IpAddr) -> &[Name] {
+        self.reverse.get(&ip).map_or(&[], Vec::as_slice)
+    }
+
+    /// The nodes listed as name servers, in the order of the facts.
+    pub(crate) fn servers(&self) -> &[Arc<NodeEntry>] {
+        &self.servers
+    }
+}
+
+/// Names that are the same for all records of the zone.
+#[derive(Debug)]
+pub(crate) struct ZoneNames {
+    pub(crate) apex: Name,
+    pub(crate) primary_server: Name,
+    pub(crate) mailbox: Name,
+    node_suffix: Name,
+    service_suffix: Name,
+    service_suffix_short: Name,
+    addr_suffix: Name,
+}
+
+impl ZoneNames {
+    fn new(facts: &Facts) -> Result<Self, Error> {
+        let invalid_domain = || Error::InvalidDomain {
+            domain: facts.domain.clone(),
+        };
+        let apex = host_name(&facts.domain).ok_or_else(invalid_domain)?;
+        let within = |label: &str| prepend(&apex, label).ok_or_else(invalid_domain);
+        let datacenter = (!facts.datacenter.contains('.'))
+            .then(|| prepend(&apex, &facts.datacenter))
+            .flatten()
+            .ok_or_else(|| Error::InvalidDatacenter {
+                datacenter: facts.datacenter.clone(),
+            })?;
+        let suffix = |label: &str| prepend(&datacenter, label).ok_or_else(invalid_domain);
+        Ok(Self {
+            primary_server: within("ns")?,
+            mailbox: within("hostmaster")?,
+            node_suffix: suffix("node")?,
+            service_suffix: suffix("service")?,
+            service_suffix_short: within("service")?,
+            addr_suffix: suffix("addr")?,
+            apex,
+        })
+    }
+
+    /// The name that spells an address, `HEX.addr.DC.DOMAIN`; absent if the zone leaves no room for it.
+    fn address(&self, ip: IpAddr) -> Option<Name> {
+        let hex = match ip {
+            IpAddr::V4(ip) => format!("{:08x}", ip.to_bits()),
+            IpAddr::V6(ip) => format!("{:032x}", ip.to_bits()),
+        };
+        prepend(&self.addr_suffix, &hex)
+    }
+
+    /// Whether a host name is the service's own name, which would answer a question with itself.
+    fn is_service(&self, alias: &Name, service: &str) -> bool {
+        [&self.service_suffix, &self.service_suffix_short]
+            .into_iter()
+            .any(|suffix| prepend(suffix, service).is_some_and(|name| name == *alias))
+    }
+}
+
+/// A node, ready to be answered.
+#[derive(Debug)]
+pub(crate) struct NodeEntry {
+    /// `NODE.node.DC.DOMAIN`; absent when the node's name cannot be a DNS name.
+    pub(crate) fqdn: Option<Name>,
+    pub(crate) v4: Vec<Ipv4Addr>,
+    pub(crate) v6: Vec<Ipv6Addr>,
+    /// Host name, when the node has no IP address.
+    pub(crate) alias: Option<Name>,
+    pub(crate) meta: Vec<TXT>,
+}
+
+impl NodeEntry {
+    fn new(node: &Node, names: &ZoneNames) -> Self {
+        let mut entry = Self {
+            fqdn: prepend(&names.node_suffix, &node.name),
+            v4: Vec::new(),
+            v6: Vec::new(),
+            alias: None,
+            meta: node
+                .meta
+                .iter()
+                .map(|(key, value)| meta_text(key, value))
+                .collect(),
+        };
+        for address in &node.addresses {
+            match address.parse() {
+                Ok(IpAddr::V4(ip)) => entry.v4.push(ip),
+                Ok(IpAddr::V6(ip)) => entry.v6.push(ip),
+                Err(_) => entry.alias = entry.alias.or_else(|| host_name(address)),
+            }
+        }
+        if !(entry.v4.is_empty() && entry.v6.is_empty()) {
+            entry.alias = None;
+        }
+        entry
+    }
+
+    fn has(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) => self.v4.contains(&ip),
+            IpAddr::V6(ip) => self.v6.contains(&ip),
+        }
+    }
+}
+
+/// Where an instance is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Host {
+    /// At its node's address.
+    Node,
+    /// At an address of its own.
+    Ip(IpAddr),
+    /// At a host name.
+    Alias(Name),
+}
+
+/// A passing instance, ready to be answered.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) node: Arc<NodeEntry>,
+    pub(crate) host: Host,
+    /// Target of its SRV record.
+    pub(crate) target: Name,
+    pub(crate) port: u16,
+    pub(crate) weight: u16,
+}
+
+impl Endpoint {
+    fn new(instance: &Instance, node: &Arc<NodeEntry>, names: &ZoneNames) -> Option<Self> {
+        let host = host(instance, node, names);
+        let target = match &host {
+            Host::Node => node_target(node, names),
+            Host::Ip(ip) => names.address(*ip),
+            Host::Alias(alias) => Some(alias.clone()),
+        };
+        Some(Self {
+            node: Arc::clone(node),
+            target: target?,
+            host,
+            port: instance.port,
+            weight: instance.weight,
+        })
+    }
+
+    /// First IPv4 address, if it is known.
+    pub(crate) fn v4(&self) -> Option<Ipv4Addr> {
+        match &self.host {
+            Host::Node => self.node.v4.first().copied(),
+            Host::Ip(IpAddr::V4(ip)) => Some(*ip),
+            Host::Ip(IpAddr::V6(_)) | Host::Alias(_) => None,
+        }
+    }
+
+    /// First IPv6 address, if it is known.
+    pub(crate) fn v6(&self) -> Option<Ipv6Addr> {
+        match &self.host {
+            Host::Node => self.node.v6.first().copied(),
+            Host::Ip(IpAddr::V6(ip)) => Some(*ip),
+            Host::Ip(IpAddr::V4(_)) | Host::Alias(_) => None,
+        }
+    }
+
+    /// Host name, if that is all that is known.
+    pub(crate) fn alias(&self) -> Option<&Name> {
+        match &self.host {
+            Host::Node => self.node.alias.as_ref(),
+            Host::Alias(alias) => Some(alias),
+            Host::Ip(_) => None,
+        }
+    }
+}
+
+fn host(instance: &Instance, node: &NodeEntry, names: &ZoneNames) -> Host {
+    if instance.address.is_empty() {
+        return Host::Node;
+    }
+    match instance.address.parse() {
+        Ok(ip) if node.has(ip) => Host::Node,
+        Ok(ip) => Host::Ip(ip),
+        Err(_) => match host_name(&instance.address) {
+            Some(alias) if node.alias.as_ref() == Some(&alias) => Host::Node,
+            Some(alias) if !names.is_service(&alias, &instance.service) => Host::Alias(alias),
+            _ => Host::Node,
+        },
+    }
+}
+
+/// The SRV target of an instance at its node's address: the node's name, or its address spelled as a name.
+fn node_target(node: &NodeEntry, names: &ZoneNames) -> Option<Name> {
+    let v4 = node.v4.iter().map(|ip| IpAddr::V4(*ip));
+    let first = v4.chain(node.v6.iter().map(|ip| IpAddr::V6(*ip))).next();
+    let spelled = || first.and_then(|ip| names.address(ip));
+    node.alias
+        .clone()
+        .or_else(|| node.fqdn.clone())
+        .or_else(spelled)
+}
+
+/// The passing instances of one service.
+#[derive(Debug)]
+struct Service {
+    endpoints: Vec<Endpoint>,
+    all: Pool,
+    by_tag: HashMap<Box<[u8]>, Pool>,
+}
+
+/// What a service question draws from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServiceMatch<'a> {
+    pub(crate) pool: &'a Pool,
+    endpoints: &'a [Endpoint],
+}
+
+impl<'a> ServiceMatch<'a> {
+    /// The endpoint at a position of [`Pool::endpoints`].
+    pub(crate) fn endpoint(&self, at: usize) -> &'a Endpoint {
+        &self.endpoints[self.pool.endpoints[at]]
+    }
+}
+
+/// Instances of a service, or of one tag of it, as lists without duplicates, so that an answer only has to pick.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) v4: Vec<Ipv4Addr>,
+    pub(crate) v6: Vec<Ipv6Addr>,
+    pub(crate) aliases: Vec<Name>,
+    /// Ordinals in the service's endpoints, one per node, host and port.
+    pub(crate) endpoints: Vec<usize>,
+}
+
+impl Pool {
+    fn new(endpoints: &[Endpoint], ordinals: impl Iterator<Item = usize> + Clone) -> Self {
+        let members = || ordinals.clone().map(|ordinal| &endpoints[ordinal]);
+        let mut seen = HashSet::new();
+        let distinct = ordinals.clone().filter(|ordinal| {
+            let endpoint = &endpoints[*ordinal];
+            seen.insert((Arc::as_ptr(&endpoint.node), &endpoint.host, endpoint.port))
+        });
+        Self {
+            endpoints: distinct.collect(),
+            v4: deduplicated(members().filter_map(Endpoint::v4)),
+            v6: deduplicated(members().filter_map(Endpoint::v6)),
+            aliases: deduplicated(members().filter_map(|endpoint| endpoint.alias().cloned())),
+        }
+    }
+}
+
+fn deduplicated<T: Clone + Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    items.filter(|item| seen.insert(item.clone())).collect()
+}
+
+fn index_nodes(
+    nodes: &[Node],
+    names: &ZoneNames,
+    reverse: &mut HashMap<IpAddr, Vec<Name>>,
+) -> HashMap<Box<[u8]>, Arc<NodeEntry>> {
+    let mut index: HashMap<Box<[u8]>, Arc<NodeEntry>> = HashMap::with_capacity(nodes.len());
+    for node in nodes {
+        index.entry(lower(&node.name)).or_insert_with(|| {
+            let entry = NodeEntry::new(node, names);
+            let ips = entry.v4.iter().map(|ip| IpAddr::V4(*ip));
+            for ip in ips.chain(entry.v6.iter().map(|ip| IpAddr::V6(*ip))) {
+                if let Some(name) = &entry.fqdn {
+                    reverse.entry(ip).or_insert_with(|| vec![name.clone()]);
+                }
+            }
+            Arc::new(entry)
+        });
+    }
+    index
+}
+
+fn index_services(
+    instances: &[Instance],
+    nodes: &HashMap<Box<[u8]>, Arc<NodeEntry>>,
+    names: &ZoneNames,
+    reverse: &mut HashMap<IpAddr, Vec<Name>>,
+) -> HashMap<Box<[u8]>, Service> {
+    let mut groups: HashMap<Box<[u8]>, Group<'_>> = HashMap::new();
+    let mut service_addresses = Vec::new();
+    for instance in instances.iter().filter(|instance| instance.passing) {
+        let endpoint = nodes
+            .get(&*lower(&instance.node))
+            .and_then(|node| Endpoint::new(instance, node, names));
+        let Some(endpoint) = endpoint else { continue };
+        if let Host::Ip(ip) = endpoint.host
+            && !reverse.contains_key(&ip)
+        {
+            service_addresses.push((ip, instance.service.as_str()));
+        }
+        let group = groups.entry(lower(&instance.service)).or_default();
+        group.endpoints.push(endpoint);
+        group.tags.push(&instance.tags);
+    }
+    for (ip, service) in service_addresses {
+        let known = reverse.entry(ip).or_default();
+        if known.len() < REVERSE_NAMES_MAX
+            && let Some(name) = prepend(&names.service_suffix, service)
+            && !known.contains(&name)
+        {
+            known.push(name);
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(name, group)| (name, group.index()))
+        .collect()
+}
+
+/// The instances of one service while they are collected; both lists run in parallel.
+#[derive(Default)]
+struct Group<'a> {
+    endpoints: Vec<Endpoint>,
+    tags: Vec<&'a [String]>,
+}
+
+impl Group<'_> {
+    fn index(self) -> Service {
+        let mut tagged: HashMap<Box<[u8]>, Vec<usize>> = HashMap::new();
+        for (ordinal, tags) in self.tags.iter().enumerate() {
+            for tag in *tags {
+                tagged.entry(lower(tag)).or_default().push(ordinal);
+            }
+        }
+        let by_tag = tagged
+            .into_iter()
+            .map(|(tag, ordinals)| (tag, Pool::new(&self.endpoints, ordinals.into_iter())))
+            .collect();
+        let all = Pool::new(&self.endpoints, 0..self.endpoints.len());
+        Service {
+            all,
+            by_tag,
+            endpoints: self.endpoints,
+        }
+    }
+}
+
+fn lower(text: &str) -> Box<[u8]> {
+    text.to_ascii_lowercase().into_bytes().into()
+}
+
+/// A host name with or without the final dot; absent when it cannot be a DNS name.
+fn host_name(text: &str) -> Option<Name> {
+    prepend(&Name::root(), text.strip_suffix('.').unwrap_or(text))
+}
+
+/// `text` (one or more labels) in front of `suffix`; absent when the result cannot be a DNS name.
+fn prepend(suffix: &Name, text: &str) -> Option<Name> {
+    let mut name = suffix.clone();
+    for label in text.rsplit('.') {
+        if label.is_empty() {
+            return None;
+        }
+        name = name.prepend_label(label.as_bytes()).ok()?;
+    }
+    Some(name)
+}
+
+/// The TXT record of one metadata pair; keys that start with `rfc1035-` carry a bare value.
+fn meta_text(key: &str, value: &str) -> TXT {
+    let text = if key.starts_with("rfc1035-") {
+        value.to_owned()
+    } else {
+        format!("{key}={value}")
+    };
+    let strings: Vec<&[u8]> = match text.as_bytes() {
+        [] => vec![&[]],
+        bytes => bytes.chunks(TXT_STRING_BYTES_MAX).collect(),
+    };
+    TXT::from_bytes(strings)
+}

@@ -1,0 +1,341 @@
+//! A server on real sockets, asked over UDP and TCP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dns::{Config, Dns, Error, Handle, Rules, View};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::oneshot;
+
+use crate::catalog::Scenario;
+
+/// Longer than any answer takes; a test that runs into it has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running server.
+struct Running {
+    address: SocketAddr,
+    handle: Handle,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    async fn start(rules: Rules) -> Self {
+        let dns = Dns::bind(Config {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            rules,
+        })
+        .await
+        .unwrap();
+        let (address, handle) = (dns.local_addr(), dns.handle());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ended = tokio::spawn(dns.run(async {
+            stopped.await.ok();
+        }));
+        Self {
+            address,
+            handle,
+            stop,
+            ended,
+        }
+    }
+
+    /// A server with `instances` instances of `many`.
+    async fn with_many(instances: usize, rules: Rules) -> Self {
+        let running = Self::start(rules).await;
+        running
+            .handle
+            .set_view(View::new(&many(instances).facts).unwrap());
+        running
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, self.ended)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+
+    async fn udp_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(bytes, self.address).await.unwrap();
+        let mut buffer = vec![0; 65_536];
+        let received = tokio::time::timeout(PATIENCE, socket.recv(&mut buffer)).await;
+        buffer.truncate(received.unwrap().unwrap());
+        buffer
+    }
+
+    async fn udp(&self, message: &Message) -> Message {
+        Message::from_vec(&self.udp_bytes(&message.to_vec().unwrap()).await).unwrap()
+    }
+
+    async fn tcp(&self, message: &Message) -> Message {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        Message::from_vec(&tcp_exchange(&mut stream, &message.to_vec().unwrap()).await).unwrap()
+    }
+}
+
+async fn tcp_exchange(stream: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = u16::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend_from_slice(bytes);
+    stream.write_all(&frame).await.unwrap();
+    let read = async {
+        let mut reply = vec![0; usize::from(stream.read_u16().await.unwrap())];
+        stream.read_exact(&mut reply).await.unwrap();
+        reply
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap()
+}
+
+fn many(instances: usize) -> Scenario {
+    let mut scenario = Scenario::new();
+    for at in 0..instances {
+        let (high, low) = (at / 256, at % 256);
+        scenario.read(&format!("node m{at} 10.0.{high}.{low}"));
+        scenario.read(&format!("instance many m{at} :{}", 9_000 + at % 1_000));
+    }
+    scenario
+}
+
+fn question(name: &str, record_type: RecordType) -> Message {
+    let mut message = Message::new(4_711, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));
+    message
+}
+
+fn with_edns(mut message: Message, payload: u16) -> Message {
+    let mut edns = Edns::new();
+    edns.set_max_payload(payload);
+    message.edns = Some(edns);
+    message
+}
+
+#[tokio::test]
+async fn udp_and_tcp_answer_on_one_port() {
+    let server = Running::with_many(10, Rules::default()).await;
+    let asked = question("Many.Service.Consul.", RecordType::A);
+    let udp = server.udp(&asked).await;
+    assert_eq!(udp.answers.len(), 3);
+    assert!(udp.metadata.authoritative && udp.metadata.recursion_desired);
+    assert!(!udp.metadata.recursion_available && !udp.metadata.truncation);
+    assert_eq!(
+        udp.queries[0].name().to_string(),
+        "Many.Service.Consul.",
+        "case is kept"
+    );
+    assert_eq!(server.tcp(&asked).await.answers.len(), 10);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn shortened_answer_sends_the_client_to_tcp_if_enabled() {
+    let rules = Rules {
+        enable_truncate: true,
+        ..Rules::default()
+    };
+    let server = Running::with_many(300, rules).await;
+    let asked = question("many.service.consul.", RecordType::SRV);
+    let plain = server.udp(&asked).await;
+    assert!(plain.metadata.truncation);
+    assert_eq!((plain.answers.len(), plain.additionals.len()), (3, 3));
+    let bytes = server
+        .udp_bytes(&with_edns(asked.clone(), 1_232).to_vec().unwrap())
+        .await;
+    assert!(
+        bytes.len() <= 1_232 && bytes.len() > 900,
+        "{} bytes",
+        bytes.len()
+    );
+    let larger = Message::from_vec(&bytes).unwrap();
+    assert!(larger.metadata.truncation);
+    assert_eq!(larger.answers.len(), larger.additionals.len());
+    let all = server.tcp(&asked).await;
+    assert!(!all.metadata.truncation);
+    assert_eq!((all.answers.len(), all.additionals.len()), (300, 300));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn edns_is_echoed_and_never_invented() {
+    let server = Running::with_many(10, Rules::default()).await;
+    let asked = question("many.service.consul.", RecordType::SRV);
+    assert!(server.udp(&asked).await.edns.is_none());
+    for payload in [1_232, 4_096] {
+        let reply = server.udp(&with_edns(asked.clone(), payload)).await;
+        assert_eq!((reply.answers.len(), reply.additionals.len()), (10, 10));
+        assert_eq!(reply.edns.unwrap().max_payload(), payload);
+    }
+    let reply = server.udp(&with_edns(asked.clone(), 512)).await;
+    assert_eq!((reply.answers.len(), reply.additionals.len()), (3, 3));
+
+    let mut subnet = with_edns(asked.clone(), 1_232);
+    let network = ClientSubnet::new("203.0.113.0".parse().unwrap(), 24, 0);
+    subnet
+        .edns
+        .as_mut()
+        .unwrap()
+        .options_mut()
+        .insert(EdnsOption::Subnet(network));
+    let reply = server.udp(&subnet).await;
+    let echoed = reply.edns.as_ref().unwrap().option(EdnsCode::Subnet);
+    assert_eq!(echoed, Some(&EdnsOption::Subnet(network)));
+
+    let mut newer = with_edns(asked, 1_232);
+    newer.edns.as_mut().unwrap().set_version(1);
+    let reply = server.udp(&newer).await;
+    assert_eq!(u16::from(reply.edns.unwrap().rcode_high()), 1, "BADVERS");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn largest_answers_fit_a_message() {
+    let server = Running::with_many(3_000, Rules::default()).await;
+    for record_type in [RecordType::A, RecordType::SRV, RecordType::ANY] {
+        let asked = question("many.service.consul.", record_type);
+        let reply = server.tcp(&asked).await;
+        assert!(
+            !reply.metadata.truncation,
+            "the sections were fitted before they were encoded"
+        );
+        assert!(
+            reply.answers.len() > 500,
+            "{record_type}: {}",
+            reply.answers.len()
+        );
+        let reply = server
+            .udp_bytes(&with_edns(asked, 65_535).to_vec().unwrap())
+            .await;
+        assert!(Message::from_vec(&reply).unwrap().answers.len() > 500);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn questions_before_the_first_view_fail_softly() {
+    let server = Running::start(Rules::default()).await;
+    let asked = question("many.service.consul.", RecordType::A);
+    assert_eq!(
+        server.udp(&asked).await.metadata.response_code,
+        ResponseCode::ServFail
+    );
+    server.handle.set_view(View::new(&many(1).facts).unwrap());
+    assert_eq!(server.udp(&asked).await.answers.len(), 1);
+    server.handle.set_view(View::new(&many(0).facts).unwrap());
+    assert_eq!(
+        server.udp(&asked).await.metadata.response_code,
+        ResponseCode::NXDomain
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn names_outside_the_zone_are_refused() {
+    let server = Running::with_many(1, Rules::default()).await;
+    let reply = server
+        .udp(&with_edns(question("example.org.", RecordType::A), 1_232))
+        .await;
+    assert_eq!(reply.metadata.response_code, ResponseCode::Refused);
+    assert!(!reply.metadata.authoritative && reply.edns.is_none() && reply.authorities.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn malformed_messages_get_a_bare_header() {
+    let server = Running::with_many(1, Rules::default()).await;
+    let mut twice = question("many.service.consul.", RecordType::A);
+    twice.add_query(twice.queries[0].clone());
+    let mut none = question("many.service.consul.", RecordType::A);
+    none.queries.clear();
+    let mut notify = question("many.service.consul.", RecordType::A);
+    notify.metadata.op_code = OpCode::Notify;
+    let mut cut = question("many.service.consul.", RecordType::A)
+        .to_vec()
+        .unwrap();
+    cut.truncate(20);
+    let cases = [
+        (twice.to_vec().unwrap(), ResponseCode::FormErr),
+        (none.to_vec().unwrap(), ResponseCode::FormErr),
+        (notify.to_vec().unwrap(), ResponseCode::NotImp),
+        (cut, ResponseCode::FormErr),
+    ];
+    for (bytes, expected) in cases {
+        let udp = server.udp_bytes(&bytes).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let tcp = tcp_exchange(&mut stream, &bytes).await;
+        for reply in [udp, tcp] {
+            assert_eq!(reply.len(), 12);
+            assert_eq!(
+                Message::from_vec(&reply).unwrap().metadata.response_code,
+                expected
+            );
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_connection_carries_many_questions_and_garbage_ends_only_its_own() {
+    let server = Running::with_many(2, Rules::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let asked = question("many.service.consul.", RecordType::A)
+        .to_vec()
+        .unwrap();
+    for _ in 0..3 {
+        let reply = Message::from_vec(&tcp_exchange(&mut stream, &asked).await).unwrap();
+        assert_eq!(reply.answers.len(), 2);
+    }
+    let mut garbage = TcpStream::connect(server.address).await.unwrap();
+    garbage.write_all(&[0, 3, 1, 2, 3]).await.unwrap();
+    let mut rest = Vec::new();
+    tokio::time::timeout(PATIENCE, garbage.read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(rest.is_empty(), "less than a header is not answered");
+    assert!(!tcp_exchange(&mut stream, &asked).await.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn port_in_use_names_the_address() {
+    let server = Running::start(Rules::default()).await;
+    let again = Config {
+        listen: vec![server.address],
+        rules: Rules::default(),
+    };
+    let error = Dns::bind(again).await.unwrap_err();
+    assert!(matches!(error, Error::AddressInUse { .. }));
+    assert!(
+        error.to_string().contains(&server.address.to_string()),
+        "{error}"
+    );
+    let address = server.address;
+    server.stop().await;
+
+    let squatter = UdpSocket::bind(address).await.unwrap();
+    let error = Dns::bind(Config {
+        listen: vec![address],
+        rules: Rules::default(),
+    })
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::AddressInUse {
+                transport: "udp",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    drop(squatter);
+}

@@ -1,0 +1,375 @@
+use super::Action;
+use crate::{
+    model::{EvalStatus, Evaluation, JobKey},
+    state::{Applied, Command, State},
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How often an evaluation is handed out before it is given up.
+pub const DELIVERIES_MAX: u32 = 3;
+/// A delivery that is not answered within this is taken back, nanoseconds.
+pub const ANSWER_TIMEOUT_NS: i64 = 60_000_000_000;
+/// Pause before the second delivery, nanoseconds.
+pub const FIRST_RETRY_NS: i64 = 1_000_000_000;
+/// Step of the pause before later deliveries, nanoseconds.
+pub const RETRY_STEP_NS: i64 = 20_000_000_000;
+/// Most evaluations canceled by one log entry.
+pub const CANCELED_MAX: usize = 728;
+
+/// Why an evaluation that waited behind another is not worked on any more.
+const SUPERSEDED: &str = "canceled after more recent eval was processed";
+
+/// An evaluation handed out, to be answered with its token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// The evaluation.
+    pub eval: Arc<Evaluation>,
+    /// Proves that the answer is about this delivery.
+    pub token: u64,
+}
+
+/// Order of work: priority, then age, then id.
+type ReadyKey = (Reverse<i32>, u64, String);
+
+/// An evaluation that is being worked on.
+#[derive(Debug)]
+struct Outstanding {
+    eval: Arc<Evaluation>,
+    token: u64,
+    expires_ns: i64,
+}
+
+/// What is known of one job's evaluations.
+#[derive(Debug, Default)]
+struct JobQueue {
+    /// The one that stands in `ready` or is being worked on.
+    active: Option<String>,
+    /// The others.
+    waiting: BTreeMap<String, Arc<Evaluation>>,
+}
+
+/// Hands evaluations to workers: one at a time per job, higher priority first.
+///
+/// Invariants:
+/// 1. Of one job at most one evaluation is ready or being worked on.
+/// 2. Every pending evaluation known is ready, waiting, delayed or being worked on.
+#[derive(Debug, Default)]
+pub struct Broker {
+    ready: BTreeMap<ReadyKey, Arc<Evaluation>>,
+    jobs: BTreeMap<JobKey, JobQueue>,
+    delayed: BTreeMap<(i64, String), Arc<Evaluation>>,
+    outstanding: BTreeMap<String, Outstanding>,
+    /// Deliveries so far, of those that were tried at least once.
+    tries: BTreeMap<String, u32>,
+    next_token: u64,
+}
+
+impl Broker {
+    /// Takes up every pending evaluation of the state; forgets everything else.
+    pub fn restore(&mut self, now_ns: i64, state: &State) {
+        *self = Self {
+            next_token: self.next_token,
+            ..Self::default()
+        };
+        for eval in state.evals("") {
+            self.on_eval(now_ns, eval);
+        }
+    }
+
+    /// Takes note of written evaluations: pending ones are queued, others leave the queue.
+    pub fn on_applied(&mut self, now_ns: i64, applied: &Applied) {
+        for eval in &applied.evals {
+            if eval.status == EvalStatus::Pending {
+                self.on_eval(now_ns, eval);
+            } else {
+                self.forget(eval);
+            }
+        }
+    }
+
+    /// Queues one evaluation, unless it is over or queued already.
+    pub fn on_eval(&mut self, now_ns: i64, eval: &Arc<Evaluation>) {
+        let known = self.outstanding.contains_key(&eval.id)
+            || self.jobs.get(&eval.job_key()).is_some_and(|queue| {
+                queue.active.as_ref() == Some(&eval.id) || queue.waiting.contains_key(&eval.id)
+            });
+        if eval.status.is_terminal() || known {
+            return;
+        }
+        if eval.wait_until.0 > now_ns {
+            self.delayed
+                .insert((eval.wait_until.0, eval.id.clone()), Arc::clone(eval));
+            return;
+        }
+        let queue = self.jobs.entry(eval.job_key()).or_default();
+        if queue.active.is_some() {
+            queue.waiting.insert(eval.id.clone(), Arc::clone(eval));
+        } else {
+            queue.active = Some(eval.id.clone());
+            self.ready.insert(ready_key(eval), Arc::clone(eval));
+        }
+    }
+
+    /// At most `count_max` evaluations of different jobs that may be worked on now.
+    pub fn dequeue(&mut self, now_ns: i64, count_max: usize) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        while deliveries.len() < count_max {
+            let Some((_, eval)) = self.ready.pop_first() else {
+                break;
+            };
+            self.next_token += 1;
+            let token = self.next_token;
+            *self.tries.entry(eval.id.clone()).or_default() += 1;
+            self.outstanding.insert(
+                eval.id.clone(),
+                Outstanding {
+                    eval: Arc::clone(&eval),
+                    token,
+                    expires_ns: now_ns.saturating_add(ANSWER_TIMEOUT_NS),
+                },
+            );
+            deliveries.push(Delivery { eval, token });
+        }
+        deliveries
+    }
+
+    /// The result of a delivery is in the log. Evaluations of the job that waited behind it are superseded
+    /// by the newest of them.
+    pub fn ack(&mut self, now_ns: i64, eval_id: &str, token: u64) -> Vec<Action> {
+        let Some(done) = self.take_outstanding(eval_id, token) else {
+            return Vec::new();
+        };
+        self.tries.remove(eval_id);
+        let key = done.job_key();
+        let Some(mut queue) = self.jobs.remove(&key) else {
+            return Vec::new();
+        };
+        let newest = queue
+            .waiting
+            .values()
+            .max_by_key(|eval| (eval.priority, eval.modify_index, Reverse(&eval.id)))
+            .cloned();
+        let Some(newest) = newest else {
+            return Vec::new();
+        };
+        queue.waiting.remove(&newest.id);
+        self.on_eval(now_ns, &newest);
+        let superseded: Vec<Evaluation> = queue.waiting.values().map(|e| canceled(e)).collect();
+        superseded
+            .chunks(CANCELED_MAX)
+            .map(|evals| Action::Propose(Command::UpsertEvals(evals.to_vec())))
+            .collect()
+    }
+
+    /// A delivery came to nothing: it is tried again later, at most [`DELIVERIES_MAX`] times, then fails.
+    pub fn nack(&mut self, now_ns: i64, eval_id: &str, token: u64) -> Vec<Action> {
+        let Some(eval) = self.take_outstanding(eval_id, token) else {
+            return Vec::new();
+        };
+        let tries = self.tries.get(eval_id).copied().unwrap_or(0);
+        self.release_job(now_ns, &eval);
+        if tries >= DELIVERIES_MAX {
+            self.tries.remove(eval_id);
+            let failed = Evaluation {
+                status: EvalStatus::Failed,
+                status_description: format!("evaluation reached delivery limit ({DELIVERIES_MAX})"),
+                ..(*eval).clone()
+            };
+            return vec![Action::Propose(Command::UpsertEvals(vec![failed]))];
+        }
+        let pause = if tries <= 1 {
+            FIRST_RETRY_NS
+        } else {
+            i64::from(tries - 1).saturating_mul(RETRY_STEP_NS)
+        };
+        let due = now_ns.saturating_add(pause);
+        self.delayed.insert((due, eval.id.clone()), eval);
+        Vec::new()
+    }
+
+    /// Queues what was delayed until now and takes back deliveries that were not answered in time.
+    pub fn on_tick(&mut self, now_ns: i64) -> Vec<Action> {
+        while let Some(entry) = self.delayed.first_entry()
+            && entry.key().0 <= now_ns
+        {
+            let mut eval = entry.remove();
+            if eval.wait_until.0 > now_ns {
+                Arc::make_mut(&mut eval).wait_until.0 = now_ns;
+            }
+            self.on_eval(now_ns, &eval);
+        }
+        let expired: Vec<(String, u64)> = self
+            .outstanding
+            .iter()
+            .filter(|(_, delivery)| delivery.expires_ns <= now_ns)
+            .map(|(id, delivery)| (id.clone(), delivery.token))
+            .collect();
+        expired
+            .into_iter()
+            .flat_map(|(id, token)| self.nack(now_ns, &id, token))
+            .collect()
+    }
+
+    /// When something is due.
+    pub fn next_tick(&self) -> Option<i64> {
+        let delayed = self.delayed.keys().next().map(|(due, _)| *due);
+        let expiry = self.outstanding.values().map(|d| d.expires_ns).min();
+        delayed.into_iter().chain(expiry).min()
+    }
+
+    /// Evaluations that may be worked on now.
+    pub fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
+    fn take_outstanding(&mut self, eval_id: &str, token: u64) -> Option<Arc<Evaluation>> {
+        if self.outstanding.get(eval_id)?.token != token {
+            return None;
+        }
+        self.outstanding.remove(eval_id).map(|d| d.eval)
+    }
+
+    /// Lets the next evaluation of the job go first.
+    fn release_job(&mut self, now_ns: i64, eval: &Evaluation) {
+        let Some(queue) = self.jobs.remove(&eval.job_key()) else {
+            return;
+        };
+        for waiting in queue.waiting.values() {
+            self.on_eval(now_ns, waiting);
+        }
+    }
+
+    /// An evaluation was ended by someone else, or went to wait for capacity.
+    fn forget(&mut self, eval: &Evaluation) {
+        if self.outstanding.contains_key(&eval.id) {
+            // The worker's answer settles it.
+            return;
+        }
+        if eval.wait_until.0 > 0 {
+            self.delayed.remove(&(eval.wait_until.0, eval.id.clone()));
+        }
+        let key = eval.job_key();
+        let Some(queue) = self.jobs.get_mut(&key) else {
+            return;
+        };
+        queue.waiting.remove(&eval.id);
+        if queue.active.as_ref() != Some(&eval.id) {
+            return;
+        }
+        self.ready.retain(|_, ready| ready.id != eval.id);
+        queue.active = None;
+        let waiting = std::mem::take(&mut queue.waiting);
+        self.jobs.remove(&key);
+        for next in waiting.values() {
+            self.on_eval(i64::MAX, next);
+        }
+    }
+}
+
+fn ready_key(eval: &Evaluation) -> ReadyKey {
+    (Reverse(eval.priority), eval.create_index, eval.id.clone())
+}
+
+fn canceled(eval: &Evaluation) -> Evaluation {
+    Evaluation {
+        status: EvalStatus::Canceled,
+        status_description: SUPERSEDED.into(),
+        ..eval.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ANSWER_TIMEOUT_NS, Broker, DELIVERIES_MAX};
+    use crate::{
+        control::Action,
+        model::{EvalStatus, Evaluation, Timestamp},
+        state::Command,
+    };
+    use std::sync::Arc;
+
+    fn eval(id: &str, job: &str, priority: i32, index: u64) -> Arc<Evaluation> {
+        Arc::new(Evaluation {
+            id: id.into(),
+            job_id: job.into(),
+            priority,
+            create_index: index,
+            modify_index: index,
+            ..Evaluation::default()
+        })
+    }
+
+    fn take(broker: &mut Broker, now: i64) -> Vec<(String, u64)> {
+        let deliveries = broker.dequeue(now, 10);
+        deliveries
+            .into_iter()
+            .map(|d| (d.eval.id.clone(), d.token))
+            .collect()
+    }
+
+    #[test]
+    fn one_per_job_and_higher_priority_first() {
+        let mut broker = Broker::default();
+        for e in [
+            eval("a", "low", 10, 1),
+            eval("b", "high", 90, 2),
+            eval("c", "low", 10, 3),
+            eval("d", "low", 10, 4),
+        ] {
+            broker.on_eval(0, &e);
+            broker.on_eval(0, &e);
+        }
+        let first = take(&mut broker, 0);
+        assert_eq!(
+            first.iter().map(|d| d.0.as_str()).collect::<Vec<_>>(),
+            ["b", "a"]
+        );
+        assert!(take(&mut broker, 0).is_empty());
+        assert!(broker.ack(0, "a", first[1].1 + 100).is_empty());
+        let actions = broker.ack(0, "a", first[1].1);
+        let [Action::Propose(Command::UpsertEvals(evals))] = &actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(evals[0].id, "c");
+        assert_eq!(evals[0].status, EvalStatus::Canceled);
+        assert_eq!(take(&mut broker, 0)[0].0, "d");
+    }
+
+    #[test]
+    fn deliveries_are_limited_and_expire() {
+        let mut broker = Broker::default();
+        broker.on_eval(0, &eval("a", "job", 50, 1));
+        let mut now = 0;
+        for _ in 1..DELIVERIES_MAX {
+            assert_eq!(take(&mut broker, now).len(), 1);
+            now += ANSWER_TIMEOUT_NS;
+            assert_eq!(broker.next_tick(), Some(now));
+            assert!(broker.on_tick(now).is_empty());
+            now = broker.next_tick().expect("a retry is due");
+            broker.on_tick(now);
+        }
+        let last = take(&mut broker, now);
+        let actions = broker.nack(now, "a", last[0].1);
+        let [Action::Propose(Command::UpsertEvals(evals))] = &actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(evals[0].status, EvalStatus::Failed);
+        assert_eq!(broker.next_tick(), None);
+    }
+
+    #[test]
+    fn delayed_evaluations_wait() {
+        let mut broker = Broker::default();
+        let mut delayed = eval("a", "job", 50, 1);
+        Arc::make_mut(&mut delayed).wait_until = Timestamp(100);
+        broker.on_eval(0, &delayed);
+        assert!(take(&mut broker, 0).is_empty());
+        assert_eq!(broker.next_tick(), Some(100));
+        broker.on_tick(100);
+        assert_eq!(take(&mut broker, 100).len(), 1);
+    }
+}

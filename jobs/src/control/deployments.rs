@@ -1,0 +1,244 @@
+use super::{Action, operator, triggers};
+use crate::{
+    ids::Ids,
+    model::{
+        Allocation, Deployment, DeploymentState, DeploymentStatus, DesiredTransition, Trigger,
+    },
+    scheduler::reschedule_allowed,
+    state::{Applied, Command, State},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Carries deployments to their end: goes on when allocations turn healthy, promotes, fails, reverts.
+///
+/// Invariant: every active deployment has a deadline here, an evaluation on its way, or waits for a user.
+#[derive(Debug)]
+pub struct Deployments {
+    ids: Ids,
+    /// Deployment id to its next deadline.
+    deadlines: BTreeMap<String, i64>,
+}
+
+impl Deployments {
+    /// Knows no deployment yet; ids of new evaluations come from `ids`.
+    pub fn new(ids: Ids) -> Self {
+        Self {
+            ids,
+            deadlines: BTreeMap::new(),
+        }
+    }
+
+    /// Takes up every active deployment of the state; forgets everything else. Each is looked at again,
+    /// because a reaction of the former leader may be missing.
+    pub fn restore(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+        self.deadlines.clear();
+        let active: Vec<String> = state
+            .deployments("")
+            .filter(|deployment| deployment.is_active())
+            .map(|deployment| deployment.id.clone())
+            .collect();
+        active
+            .iter()
+            .flat_map(|id| self.look(now_ns, state, id, true))
+            .collect()
+    }
+
+    /// Looks at the deployments that an entry touched.
+    pub fn on_applied(&mut self, now_ns: i64, state: &State, applied: &Applied) -> Vec<Action> {
+        let mut health: BTreeSet<&str> = BTreeSet::new();
+        let mut touched: BTreeSet<&str> = BTreeSet::new();
+        for change in &applied.allocs {
+            let Some(after) = change
+                .after
+                .as_ref()
+                .filter(|a| !a.deployment_id.is_empty())
+            else {
+                continue;
+            };
+            let before = change.before.as_ref();
+            let before_health = before.and_then(|b| b.healthy());
+            let ended = after.client_terminal() && before.is_some_and(|b| !b.client_terminal());
+            if after.healthy() != before_health && after.healthy().is_some() || ended {
+                health.insert(&after.deployment_id);
+            }
+        }
+        for deployment in &applied.deployments {
+            touched.insert(&deployment.id);
+        }
+        touched.retain(|id| !health.contains(id));
+        for id in touched {
+            self.watch(state, id);
+        }
+        health
+            .into_iter()
+            .flat_map(|id| self.look(now_ns, state, id, true))
+            .collect()
+    }
+
+    /// Looks at the deployments whose deadline passed.
+    pub fn on_tick(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+        let due: Vec<String> = self
+            .deadlines
+            .iter()
+            .filter(|(_, deadline)| **deadline <= now_ns)
+            .map(|(id, _)| id.clone())
+            .collect();
+        due.iter()
+            .flat_map(|id| self.look(now_ns, state, id, false))
+            .collect()
+    }
+
+    /// The next deadline.
+    pub fn next_tick(&self) -> Option<i64> {
+        self.deadlines.values().min().copied()
+    }
+
+    /// Notes when the deployment must be looked at next.
+    fn watch(&mut self, state: &State, id: &str) {
+        let next = state
+            .deployment(id)
+            .filter(|d| d.status == DeploymentStatus::Running)
+            .and_then(|d| next_deadline(d));
+        match next {
+            Some(deadline) => {
+                self.deadlines.insert(id.to_owned(), deadline);
+            }
+            None => {
+                self.deadlines.remove(id);
+            }
+        }
+    }
+
+    /// Decides what follows from the health of a deployment's allocations. `moved` when some changed.
+    fn look(&mut self, now_ns: i64, state: &State, id: &str, moved: bool) -> Vec<Action> {
+        self.watch(state, id);
+        let Some(deployment) = state.deployment(id).filter(|d| d.is_active()) else {
+            return Vec::new();
+        };
+        let allocs: Vec<&Arc<Allocation>> = state.allocs_of_deployment(id).collect();
+        if let Some(reason) = failure(deployment, &allocs, now_ns) {
+            // Its end is written once; until then the deadline is no reason to look again.
+            self.deadlines.remove(id);
+            let command = operator::end_failed(state, now_ns, deployment, reason, &mut self.ids);
+            return vec![Action::Propose(command)];
+        }
+        if deployment.status == DeploymentStatus::Paused {
+            return Vec::new();
+        }
+        let waits_for_promotion = deployment.requires_promotion();
+        if waits_for_promotion
+            && deployment.has_auto_promote()
+            && state.check_promotable(deployment, &[]).is_ok()
+        {
+            let promoted = operator::promote(state, now_ns, id, &[], &mut self.ids);
+            return promoted.ok().map(Action::Propose).into_iter().collect();
+        }
+        if !moved {
+            return Vec::new();
+        }
+        let transitions = to_reschedule(deployment, &allocs);
+        let Some(mut eval) = triggers::for_key(
+            state,
+            &deployment.job_key(),
+            Trigger::DeploymentWatcher,
+            now_ns,
+            &mut self.ids,
+        ) else {
+            return Vec::new();
+        };
+        id.clone_into(&mut eval.deployment_id);
+        let command = if transitions.is_empty() {
+            Command::UpsertEvals(vec![eval])
+        } else {
+            Command::TransitionAllocs {
+                transitions,
+                evals: vec![eval],
+            }
+        };
+        vec![Action::Propose(command)]
+    }
+}
+
+fn next_deadline(deployment: &Deployment) -> Option<i64> {
+    deployment
+        .task_groups
+        .values()
+        .filter(|group| is_behind(group))
+        .map(|group| group.require_progress_by.0)
+        .filter(|deadline| *deadline > 0)
+        .min()
+}
+
+/// True while the group must still make progress by itself: not when it is done, and not while it only
+/// waits for a user to promote it.
+fn is_behind(group: &DeploymentState) -> bool {
+    let canarying = group.desired_canaries > 0 && !group.promoted;
+    let wanted = if canarying {
+        group.desired_canaries
+    } else {
+        group.desired_total
+    };
+    group.healthy_allocs < wanted
+}
+
+/// Why the deployment is to be given up; none while it is not.
+fn failure(
+    deployment: &Deployment,
+    allocs: &[&Arc<Allocation>],
+    now_ns: i64,
+) -> Option<&'static str> {
+    let unhealthy = |group: &str| {
+        allocs
+            .iter()
+            .filter(|a| a.task_group == group && a.healthy() == Some(false))
+            .filter(|a| a.next_allocation.is_empty())
+            .any(|a| !can_try_again(a, deployment))
+    };
+    if deployment.task_groups.keys().any(|group| unhealthy(group)) {
+        return Some("Failed due to unhealthy allocations");
+    }
+    let late = |group: &DeploymentState| {
+        let by = group.require_progress_by.0;
+        by > 0 && by <= now_ns && is_behind(group)
+    };
+    let running = deployment.status == DeploymentStatus::Running;
+    (running && deployment.task_groups.values().any(late))
+        .then_some("Failed due to progress deadline")
+}
+
+/// True when an unhealthy allocation may be replaced within the deployment: its group has a deadline to
+/// do so, and its policy permits one more.
+fn can_try_again(alloc: &Allocation, deployment: &Deployment) -> bool {
+    let has_deadline = deployment
+        .task_groups
+        .get(&alloc.task_group)
+        .is_some_and(|group| group.progress_deadline > 0);
+    let policy = alloc.group().and_then(|g| g.reschedule_policy.as_ref());
+    has_deadline
+        && policy.is_some_and(|policy| {
+            let tracker = alloc.reschedule_tracker.as_ref();
+            reschedule_allowed(policy, tracker, alloc.failed_at())
+        })
+}
+
+/// Failed allocations of the deployment that may be replaced although it is under way.
+fn to_reschedule(
+    deployment: &Deployment,
+    allocs: &[&Arc<Allocation>],
+) -> BTreeMap<String, DesiredTransition> {
+    let wish = DesiredTransition {
+        reschedule: Some(true),
+        ..DesiredTransition::default()
+    };
+    allocs
+        .iter()
+        .filter(|a| a.healthy() == Some(false) || a.client_terminal())
+        .filter(|a| !a.server_terminal() && a.next_allocation.is_empty())
+        .filter(|a| a.desired_transition.reschedule != Some(true))
+        .filter(|a| can_try_again(a, deployment))
+        .map(|a| (a.id.clone(), wish.clone()))
+        .collect()
+}

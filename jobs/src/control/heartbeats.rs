@@ -1,0 +1,112 @@
+use super::{Action, triggers};
+use crate::{
+    ids::Ids,
+    model::NodeStatus,
+    state::{Applied, Command, State},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Leases of nodes: one that is not renewed in time takes its node down.
+#[derive(Debug)]
+pub struct Heartbeats {
+    lease_ns: i64,
+    ids: Ids,
+    /// Node id to the end of its lease.
+    leases: BTreeMap<String, i64>,
+    by_end: BTreeSet<(i64, String)>,
+}
+
+impl Heartbeats {
+    /// Leases last `lease_ns`; ids of new evaluations come from `ids`.
+    pub fn new(lease_ns: i64, ids: Ids) -> Self {
+        Self {
+            lease_ns,
+            ids,
+            leases: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+        }
+    }
+
+    /// Gives every node that is not down a first lease of `failover_lease_ns`.
+    pub fn restore(&mut self, now_ns: i64, failover_lease_ns: i64, state: &State) {
+        self.leases.clear();
+        self.by_end.clear();
+        for node in state.nodes("") {
+            if node.status != NodeStatus::Down {
+                self.set(&node.id, now_ns.saturating_add(failover_lease_ns));
+            }
+        }
+    }
+
+    /// Starts leases of nodes that became known or ready.
+    pub fn on_applied(&mut self, now_ns: i64, applied: &Applied) {
+        for change in &applied.nodes {
+            let node = &change.after;
+            if node.status == NodeStatus::Down {
+                self.end(&node.id);
+            } else if !self.leases.contains_key(&node.id) {
+                self.set(&node.id, now_ns.saturating_add(self.lease_ns));
+            }
+        }
+    }
+
+    /// Renews a lease. A node that was down becomes ready again by the action. Unknown nodes are ignored:
+    /// they must register first.
+    pub fn on_beat(&mut self, now_ns: i64, node_id: &str, state: &State) -> Vec<Action> {
+        let Some(node) = state.node(node_id) else {
+            return Vec::new();
+        };
+        self.set(node_id, now_ns.saturating_add(self.lease_ns));
+        if node.status == NodeStatus::Ready {
+            return Vec::new();
+        }
+        let mut ready = (**node).clone();
+        ready.status = NodeStatus::Ready;
+        let evals = triggers::for_node_upsert(state, &ready, now_ns, &mut self.ids);
+        vec![Action::Propose(Command::UpdateNodeStatus {
+            node_id: node_id.to_owned(),
+            status: NodeStatus::Ready,
+            evals,
+        })]
+    }
+
+    /// Takes nodes down whose lease ran out.
+    pub fn on_tick(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while self.by_end.first().is_some_and(|(end, _)| *end <= now_ns)
+            && let Some((_, node_id)) = self.by_end.pop_first()
+        {
+            self.leases.remove(&node_id);
+            let up = state
+                .node(&node_id)
+                .is_some_and(|node| node.status != NodeStatus::Down);
+            if up {
+                let evals = triggers::for_node(state, &node_id, now_ns, &mut self.ids);
+                actions.push(Action::Propose(Command::UpdateNodeStatus {
+                    node_id,
+                    status: NodeStatus::Down,
+                    evals,
+                }));
+            }
+        }
+        actions
+    }
+
+    /// The next end of a lease.
+    pub fn next_tick(&self) -> Option<i64> {
+        self.by_end.first().map(|(end, _)| *end)
+    }
+
+    fn set(&mut self, node_id: &str, end: i64) {
+        if let Some(before) = self.leases.insert(node_id.to_owned(), end) {
+            self.by_end.remove(&(before, node_id.to_owned()));
+        }
+        self.by_end.insert((end, node_id.to_owned()));
+    }
+
+    fn end(&mut self, node_id: &str) {
+        if let Some(end) = self.leases.remove(node_id) {
+            self.by_end.remove(&(end, node_id.to_owned()));
+        }
+    }
+}

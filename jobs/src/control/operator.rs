@@ -1,0 +1,275 @@
+//! Commands that users give by hand, checked against the state.
+
+use super::triggers;
+use crate::{
+    ids::Ids,
+    model::{Deployment, DeploymentStatus, DesiredTransition, Evaluation, Job, JobKey, Trigger},
+    scheduler::texts,
+    state::{Command, DeploymentUpdate, RegisterJob, Rejected, State},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+fn active<'a>(state: &'a State, id: &str) -> Result<&'a Arc<Deployment>, Rejected> {
+    let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
+    if deployment.is_active() {
+        return Ok(deployment);
+    }
+    Err(Rejected::DeploymentOver {
+        id: id.into(),
+        status: deployment.status.as_str().into(),
+    })
+}
+
+/// The evaluation that goes on with a deployment; of the job as the deployment has it when it was purged.
+fn watcher_eval(
+    state: &State,
+    deployment: &Deployment,
+    now_ns: i64,
+    ids: &mut Ids,
+) -> Option<Evaluation> {
+    let key = deployment.job_key();
+    let mut eval = triggers::for_key(state, &key, Trigger::DeploymentWatcher, now_ns, ids)?;
+    eval.deployment_id.clone_from(&deployment.id);
+    Some(eval)
+}
+
+/// Makes canaries normal; `groups` empty is all.
+///
+/// # Errors
+/// [`Rejected`] when the deployment is over or a group has too few healthy canaries.
+pub fn promote(
+    state: &State,
+    now_ns: i64,
+    id: &str,
+    groups: &[String],
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    let deployment = active(state, id)?;
+    state.check_promotable(deployment, groups)?;
+    let eval = watcher_eval(state, deployment, now_ns, ids).ok_or(Rejected::NoJob)?;
+    Ok(Command::PromoteDeployment {
+        deployment_id: id.into(),
+        groups: groups.to_vec(),
+        eval,
+    })
+}
+
+/// Gives a deployment up, and goes back to the last stable version when its groups say so.
+///
+/// # Errors
+/// [`Rejected`] when the deployment is over.
+pub fn fail(state: &State, now_ns: i64, id: &str, ids: &mut Ids) -> Result<Command, Rejected> {
+    let deployment = active(state, id)?;
+    Ok(end_failed(
+        state,
+        now_ns,
+        deployment,
+        "Deployment marked as failed",
+        ids,
+    ))
+}
+
+/// The end of a deployment that failed, with what follows from it.
+pub(super) fn end_failed(
+    state: &State,
+    now_ns: i64,
+    deployment: &Deployment,
+    reason: &str,
+    ids: &mut Ids,
+) -> Command {
+    let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
+    Command::UpdateDeployment {
+        update: DeploymentUpdate {
+            deployment_id: deployment.id.clone(),
+            status: DeploymentStatus::Failed,
+            description,
+        },
+        eval: watcher_eval(state, deployment, now_ns, ids),
+        revert,
+    }
+}
+
+/// The description of a failure, and the version to go back to.
+fn failure_with_revert(
+    state: &State,
+    deployment: &Deployment,
+    reason: &str,
+    now_ns: i64,
+) -> (String, Option<Box<Job>>) {
+    if !deployment.task_groups.values().any(|g| g.auto_revert) {
+        return (reason.into(), None);
+    }
+    let key = deployment.job_key();
+    let stable = state
+        .versions(&key)
+        .iter()
+        .find(|job| job.stable && job.version < deployment.job_version);
+    let (Some(stable), Some(current)) = (stable, state.job(&key)) else {
+        return (
+            format!("{reason} - no stable job version to auto revert to"),
+            None,
+        );
+    };
+    let version = stable.version;
+    if stable.same_specification(current) {
+        return (
+            format!(
+                "{reason} - not rolling back to stable job version {version} as current job has same specification"
+            ),
+            None,
+        );
+    }
+    let mut job = (**stable).clone();
+    job.stable = false;
+    job.submit_time = now_ns;
+    (
+        format!("{reason} - rolling back to job version {version}"),
+        Some(Box::new(job)),
+    )
+}
+
+/// Holds a deployment or lets it go on.
+///
+/// # Errors
+/// [`Rejected`] when the deployment is over.
+pub fn pause(
+    state: &State,
+    now_ns: i64,
+    id: &str,
+    pause: bool,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    let deployment = active(state, id)?;
+    let (status, description) = if pause {
+        (DeploymentStatus::Paused, "Deployment is paused")
+    } else {
+        (DeploymentStatus::Running, running_text(deployment))
+    };
+    let eval = if pause {
+        None
+    } else {
+        watcher_eval(state, deployment, now_ns, ids)
+    };
+    Ok(Command::UpdateDeployment {
+        update: DeploymentUpdate {
+            deployment_id: id.into(),
+            status,
+            description: description.into(),
+        },
+        eval,
+        revert: None,
+    })
+}
+
+fn running_text(deployment: &Deployment) -> &'static str {
+    if !deployment.requires_promotion() {
+        texts::RUNNING
+    } else if deployment.has_auto_promote() {
+        texts::AUTO_PROMOTION
+    } else {
+        texts::NEEDS_PROMOTION
+    }
+}
+
+/// Sets the health of allocations by hand.
+///
+/// # Errors
+/// [`Rejected`] when the deployment is over or an allocation is not part of it.
+pub fn set_health(
+    state: &State,
+    now_ns: i64,
+    id: &str,
+    healthy: Vec<String>,
+    unhealthy: Vec<String>,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    let deployment = active(state, id)?;
+    for alloc_id in healthy.iter().chain(&unhealthy) {
+        let alloc = state.alloc(alloc_id).ok_or(Rejected::NoAlloc)?;
+        if alloc.deployment_id != id {
+            return Err(Rejected::NoAlloc);
+        }
+    }
+    let (update, revert) = if unhealthy.is_empty() {
+        (None, None)
+    } else {
+        let reason = "Failed due to unhealthy allocations";
+        let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
+        let update = DeploymentUpdate {
+            deployment_id: id.into(),
+            status: DeploymentStatus::Failed,
+            description,
+        };
+        (Some(update), revert)
+    };
+    Ok(Command::SetAllocHealth {
+        deployment_id: id.into(),
+        healthy,
+        unhealthy,
+        update,
+        eval: watcher_eval(state, deployment, now_ns, ids),
+        revert,
+    })
+}
+
+/// Registers an older version as the next one. `enforce_prior` is the version that must be current.
+///
+/// # Errors
+/// [`Rejected`] when the job or the version is missing, or another one is current.
+pub fn revert(
+    state: &State,
+    now_ns: i64,
+    key: &JobKey,
+    version: u64,
+    enforce_prior: Option<u64>,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    let current = state.job(key).ok_or(Rejected::NoJob)?;
+    if let Some(prior) = enforce_prior.filter(|prior| *prior != current.version) {
+        return Err(Rejected::PriorVersion {
+            wanted: prior,
+            found: current.version,
+        });
+    }
+    if current.version == version {
+        return Err(Rejected::SameVersion { version });
+    }
+    let older = state.version(key, version).ok_or(Rejected::NoVersion)?;
+    let mut job = (**older).clone();
+    job.stable = false;
+    job.submit_time = now_ns;
+    let eval = triggers::for_job(&job, Trigger::JobRegister, now_ns, ids);
+    Ok(Command::RegisterJob(Box::new(RegisterJob {
+        job,
+        submission: state.submission(key, version).map(|s| (**s).clone()),
+        eval: Some(eval),
+        enforce_index: Some(current.job_modify_index),
+        scaling: BTreeMap::new(),
+    })))
+}
+
+/// Stops an allocation and has another placed.
+///
+/// # Errors
+/// [`Rejected::NoAlloc`].
+pub fn stop_alloc(
+    state: &State,
+    now_ns: i64,
+    alloc_id: &str,
+    no_shutdown_delay: bool,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    let alloc = state.alloc(alloc_id).ok_or(Rejected::NoAlloc)?;
+    let wish = DesiredTransition {
+        migrate: Some(true),
+        no_shutdown_delay: no_shutdown_delay.then_some(true),
+        ..DesiredTransition::default()
+    };
+    let key = alloc.job_key();
+    let eval = triggers::for_key(state, &key, Trigger::AllocStop, now_ns, ids)
+        .unwrap_or_else(|| triggers::for_job(&alloc.job, Trigger::AllocStop, now_ns, ids));
+    Ok(Command::TransitionAllocs {
+        transitions: BTreeMap::from([(alloc_id.to_owned(), wish)]),
+        evals: vec![eval],
+    })
+}

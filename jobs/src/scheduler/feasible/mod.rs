@@ -1,0 +1,191 @@
+//! Which nodes may run a group at all, room aside.
+
+mod class;
+mod constraint;
+mod version;
+
+pub(crate) use class::computed_class;
+
+use crate::model::{Constraint, Job, Node, TaskGroup};
+use constraint::Operators;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The requirements of one group, judged once per class of nodes where that is enough.
+pub(super) struct Feasibility<'a> {
+    constraints: Vec<&'a Constraint>,
+    drivers: BTreeSet<&'a str>,
+    /// Some constraint looks at something that differs between nodes of one class.
+    unique: bool,
+    by_class: BTreeMap<&'a str, Option<String>>,
+    operators: Operators,
+}
+
+impl<'a> Feasibility<'a> {
+    pub(super) fn new(job: &'a Job, group: &'a TaskGroup) -> Self {
+        let constraints: Vec<&Constraint> = job
+            .constraints
+            .iter()
+            .chain(&group.constraints)
+            .chain(group.tasks.iter().flat_map(|task| &task.constraints))
+            .filter(|c| !is_distinct(c))
+            .collect();
+        let unique = constraints
+            .iter()
+            .any(|c| is_unique(&c.l_target) || is_unique(&c.r_target));
+        Self {
+            constraints,
+            drivers: group.tasks.iter().map(|t| t.driver.as_str()).collect(),
+            unique,
+            by_class: BTreeMap::new(),
+            operators: Operators::default(),
+        }
+    }
+
+    /// Why the node may not run the group; none when it may.
+    pub(super) fn objection(&mut self, node: &'a Node) -> Option<String> {
+        if self.unique || node.computed_class.is_empty() {
+            return self.judge(node);
+        }
+        if let Some(known) = self.by_class.get(node.computed_class.as_str()) {
+            return known.clone();
+        }
+        let verdict = self.judge(node);
+        self.by_class.insert(&node.computed_class, verdict.clone());
+        verdict
+    }
+
+    fn judge(&mut self, node: &Node) -> Option<String> {
+        let runs = |driver: &&str| {
+            node.drivers
+                .get(*driver)
+                .is_some_and(|info| info.detected && info.healthy)
+        };
+        if !self.drivers.iter().all(runs) {
+            return Some("missing drivers".into());
+        }
+        let Self {
+            constraints,
+            operators,
+            ..
+        } = self;
+        let failed = constraints.iter().find(|c| !operators.holds(c, node));
+        failed.map(|c| describe(c))
+    }
+}
+
+/// True when the constraint is about the other allocations rather than about the node.
+pub(super) fn is_distinct(constraint: &Constraint) -> bool {
+    matches!(
+        constraint.operand.as_str(),
+        "distinct_hosts" | "distinct_property"
+    )
+}
+
+fn is_unique(target: &str) -> bool {
+    target.contains("unique.")
+}
+
+/// A constraint as it is shown.
+fn describe(constraint: &Constraint) -> String {
+    let Constraint {
+        l_target,
+        r_target,
+        operand,
+    } = constraint;
+    format!("{l_target} {operand} {r_target}").trim().to_owned()
+}
+
+/// True when the node matches the target with that operand, as an affinity has it.
+pub(super) fn matches(l_target: &str, r_target: &str, operand: &str, node: &Node) -> bool {
+    let constraint = Constraint {
+        l_target: l_target.into(),
+        r_target: r_target.into(),
+        operand: operand.into(),
+    };
+    Operators::default().holds(&constraint, node)
+}
+
+/// What a target such as `${attr.kernel.name}` is on a node; a text without `${` is itself.
+pub(super) fn resolve<'n>(target: &'n str, node: &'n Node) -> Option<&'n str> {
+    let Some(name) = target.strip_prefix("${").and_then(|t| t.strip_suffix('}')) else {
+        return Some(target);
+    };
+    match name {
+        "node.unique.id" => Some(&node.id),
+        "node.unique.name" => Some(&node.name),
+        "node.datacenter" => Some(&node.datacenter),
+        "node.class" => Some(&node.node_class),
+        "node.pool" => Some(&node.node_pool),
+        _ => {
+            let attribute = name
+                .strip_prefix("attr.")
+                .map(|key| node.attributes.get(key));
+            let meta = || name.strip_prefix("meta.").map(|key| node.meta.get(key));
+            attribute.or_else(meta)?.map(String::as_str)
+        }
+    }
+}
+
+/// True when the node stands in one of the job's datacenters and in its pool.
+pub(super) fn in_reach(job: &Job, node: &Node) -> bool {
+    in_pool(job, node) && (job.datacenters.iter()).any(|glob| glob_matches(glob, &node.datacenter))
+}
+
+/// True when the node is in the job's pool.
+pub(super) fn in_pool(job: &Job, node: &Node) -> bool {
+    let wanted = if job.node_pool.is_empty() {
+        "default"
+    } else {
+        &job.node_pool
+    };
+    let pool = if node.node_pool.is_empty() {
+        "default"
+    } else {
+        &node.node_pool
+    };
+    wanted == "all" || wanted == pool
+}
+
+/// Whether `text` matches `glob`, in which `*` stands for anything.
+fn glob_matches(glob: &str, text: &str) -> bool {
+    let mut parts = glob.split('*');
+    let first = parts.next().unwrap_or("");
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.split_once(part) {
+            Some((_, after)) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob_matches;
+
+    #[test]
+    fn globs_match_any_text_at_stars() {
+        for (glob, text, expected) in [
+            ("*", "dc1", true),
+            ("dc1", "dc1", true),
+            ("dc1", "dc12", false),
+            ("dc*", "dc12", true),
+            ("*1", "dc1", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(glob_matches(glob, text), expected, "{glob} {text}");
+        }
+    }
+}

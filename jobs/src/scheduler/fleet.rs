@@ -1,0 +1,112 @@
+//! The nodes that a job may use, with what is taken on them as the plan grows.
+
+use super::feasible;
+use crate::{
+    model::{AllocatedResources, Allocation, Job, Node},
+    state::{NodeUsage, State},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// One node.
+pub(super) struct FleetNode<'a> {
+    pub(super) node: &'a Arc<Node>,
+    /// With what the plan adds and gives back.
+    pub(super) usage: Arc<NodeUsage>,
+}
+
+/// The ready nodes in the job's datacenters and pool.
+pub(super) struct Fleet<'a> {
+    pub(super) nodes: Vec<FleetNode<'a>>,
+    by_id: BTreeMap<&'a str, usize>,
+    /// Ready nodes by datacenter.
+    pub(super) available: BTreeMap<String, u32>,
+    /// Nodes of the pool, ready or not.
+    pub(super) in_pool: u32,
+}
+
+impl<'a> Fleet<'a> {
+    /// No nodes, for plans that place nothing.
+    pub(super) fn empty() -> Self {
+        Self {
+            nodes: Vec::new(),
+            by_id: BTreeMap::new(),
+            available: BTreeMap::new(),
+            in_pool: 0,
+        }
+    }
+
+    pub(super) fn new(snapshot: &'a State, job: &Job) -> Self {
+        let mut fleet = Self {
+            nodes: Vec::new(),
+            by_id: BTreeMap::new(),
+            available: BTreeMap::new(),
+            in_pool: 0,
+        };
+        for node in snapshot.nodes("") {
+            if !feasible::in_pool(job, node) {
+                continue;
+            }
+            fleet.in_pool += 1;
+            if !node.is_ready() || !feasible::in_reach(job, node) {
+                continue;
+            }
+            match fleet.available.get_mut(&node.datacenter) {
+                Some(count) => *count += 1,
+                None => {
+                    fleet.available.insert(node.datacenter.clone(), 1);
+                }
+            }
+            let usage = snapshot.node_usage(&node.id).cloned().unwrap_or_default();
+            fleet.nodes.push(FleetNode { node, usage });
+        }
+        fleet.by_id = fleet
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(at, entry)| (entry.node.id.as_str(), at))
+            .collect();
+        fleet
+    }
+
+    pub(super) fn position(&self, node_id: &str) -> Option<usize> {
+        self.by_id.get(node_id).copied()
+    }
+
+    /// Counts what the plan places. Returns where.
+    pub(super) fn add(&mut self, at: usize, given: &AllocatedResources) {
+        if let Some(entry) = self.nodes.get_mut(at) {
+            let usage = Arc::make_mut(&mut entry.usage);
+            usage.add(given);
+            let (low, high) = crate::state::dynamic_ports(entry.node);
+            if let Some((_, port)) = given
+                .ports()
+                .filter(|(_, port)| (low..=high).contains(port))
+                .last()
+            {
+                usage.port_cursor = if port == high { low } else { port + 1 };
+            }
+        }
+    }
+
+    /// Gives back what an allocation takes that the plan stops. Returns where.
+    pub(super) fn release(&mut self, alloc: &Allocation) -> Option<usize> {
+        let at = self.release_position(alloc)?;
+        let entry = self.nodes.get_mut(at)?;
+        Arc::make_mut(&mut entry.usage).remove(&alloc.allocated_resources);
+        Some(at)
+    }
+
+    /// Takes a release back.
+    pub(super) fn restore(&mut self, at: usize, alloc: &Allocation) {
+        if let Some(entry) = self.nodes.get_mut(at) {
+            Arc::make_mut(&mut entry.usage).add(&alloc.allocated_resources);
+        }
+    }
+
+    fn release_position(&self, alloc: &Allocation) -> Option<usize> {
+        if alloc.client_terminal() {
+            return None;
+        }
+        self.position(&alloc.node_id)
+    }
+}

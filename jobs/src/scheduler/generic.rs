@@ -1,0 +1,540 @@
+//! Service and batch jobs: finds places for what the comparison wants.
+
+use super::{
+    Context, Outcome, capacity,
+    fleet::Fleet,
+    ports,
+    rank::Candidates,
+    reconcile::{self, Input, Placement, Replacement, Wanted, texts},
+};
+use crate::{
+    ids::IdKind,
+    model::{
+        AllocDeploymentStatus, AllocMetric, AllocatedResources, Allocation, Evaluation, Job, Plan,
+        PlanAnnotations, RescheduleEvent, RescheduleTracker, StoppedAlloc, TaskGroup,
+    },
+    state::State,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Up to this many placements of an evaluation keep their own scores; more share one metric.
+const OWN_METRICS_MAX: usize = 16;
+/// How many earlier replacements are remembered where there is no limit on attempts.
+const TRACKED_EVENTS_MAX: usize = 5;
+
+pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> Outcome {
+    let key = eval.job_key();
+    let job = snapshot.job(&key);
+    let node_gone = |id: &str| super::node_gone(snapshot, id);
+    let in_place = |alloc: &Allocation, group: &TaskGroup| {
+        job.is_some_and(|job| super::stays_feasible(snapshot, job, group, alloc))
+    };
+    let input = Input {
+        job,
+        eval,
+        allocs: snapshot.allocs_of_job(&key).collect(),
+        deployment: snapshot.latest_deployment(&key),
+        node_gone: &node_gone,
+        in_place: &in_place,
+        now_ns: cx.now_ns,
+    };
+    let mut wanted = reconcile::reconcile(&input, &mut cx.ids);
+    let annotations = PlanAnnotations {
+        desired_tg_updates: std::mem::take(&mut wanted.counts),
+    };
+    let followups = std::mem::take(&mut wanted.followups);
+    let plan = Plan {
+        eval_id: eval.id.clone(),
+        job: job.cloned(),
+        all_at_once: job.is_some_and(|job| job.all_at_once),
+        deployment: wanted.deployment.take(),
+        deployment_updates: std::mem::take(&mut wanted.deployment_updates),
+        stops: std::mem::take(&mut wanted.stop),
+        snapshot_index: snapshot.index(),
+        ..Plan::default()
+    };
+    let Some(job) = job.filter(|job| !job.stop) else {
+        return super::conclude(
+            snapshot,
+            eval,
+            plan,
+            Report::default(),
+            followups,
+            annotations,
+            cx,
+        );
+    };
+    let mut placer = Placer::new(snapshot, eval, job, &wanted, plan, cx);
+    placer.update_in_place(std::mem::take(&mut wanted.in_place), job);
+    for placement in std::mem::take(&mut wanted.place) {
+        placer.place(placement);
+    }
+    for replacement in std::mem::take(&mut wanted.replace) {
+        placer.replace(replacement, job);
+    }
+    let Placer {
+        mut plan,
+        mut report,
+        ..
+    } = placer;
+    if plan.all_at_once && !report.failed.is_empty() {
+        for placed in plan.placements.values().flatten() {
+            *report.queued.entry(placed.task_group.clone()).or_default() += 1;
+        }
+        plan.placements.clear();
+    }
+    super::conclude(snapshot, eval, plan, report, followups, annotations, cx)
+}
+
+/// What could not be placed.
+#[derive(Default)]
+pub(super) struct Report {
+    pub(super) failed: BTreeMap<String, AllocMetric>,
+    pub(super) queued: BTreeMap<String, u32>,
+}
+
+impl Report {
+    /// The first failure of a group is told in full, the others are counted.
+    pub(super) fn fail(&mut self, group: &str, metric: impl FnOnce() -> AllocMetric) {
+        *self.queued.entry(group.to_owned()).or_default() += 1;
+        match self.failed.get_mut(group) {
+            Some(first) => first.coalesced_failures += 1,
+            None => {
+                self.failed.insert(group.to_owned(), metric());
+            }
+        }
+    }
+}
+
+/// Which candidates: the group in one version of the job.
+type CandidatesKey = (String, u64);
+
+struct Placer<'a, 'c> {
+    snapshot: &'a State,
+    eval: &'a Evaluation,
+    cx: &'c mut Context,
+    fleet: Fleet<'a>,
+    sets: BTreeMap<CandidatesKey, Candidates>,
+    /// Group to node to the live allocations there that the plan keeps.
+    on_node: BTreeMap<String, BTreeMap<String, u32>>,
+    deployment_id: String,
+    /// Groups that the deployment covers.
+    rolling: BTreeSet<String>,
+    plan: Plan,
+    report: Report,
+    /// Placements still to be made with their own scores.
+    own_metrics: usize,
+    shared_metrics: BTreeMap<String, Arc<AllocMetric>>,
+}
+
+/// A place that was found.
+struct Found {
+    fleet_at: usize,
+    given: AllocatedResources,
+    metric: Arc<AllocMetric>,
+}
+
+impl<'a, 'c> Placer<'a, 'c> {
+    fn new(
+        snapshot: &'a State,
+        eval: &'a Evaluation,
+        job: &Job,
+        wanted: &Wanted,
+        plan: Plan,
+        cx: &'c mut Context,
+    ) -> Self {
+        let deployment = plan
+            .deployment
+            .as_ref()
+            .or_else(|| snapshot.deployment(&wanted.deployment_id).map(|d| &**d));
+        let rolling = deployment
+            .iter()
+            .flat_map(|d| d.task_groups.keys().cloned())
+            .collect();
+        let stopped: BTreeSet<&str> = plan.stops.iter().map(|s| s.alloc_id.as_str()).collect();
+        let mut on_node: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+        for alloc in snapshot.allocs_of_job(&job.key()) {
+            if alloc.is_terminal() || stopped.contains(alloc.id.as_str()) {
+                continue;
+            }
+            let of_group = on_node.entry(alloc.task_group.clone()).or_default();
+            *of_group.entry(alloc.node_id.clone()).or_default() += 1;
+        }
+        let report = Report {
+            queued: job
+                .task_groups
+                .iter()
+                .map(|g| (g.name.clone(), 0))
+                .collect(),
+            ..Report::default()
+        };
+        let wants = wanted.place.len() + wanted.replace.len();
+        let mut fleet = if wants == 0 {
+            Fleet::empty()
+        } else {
+            Fleet::new(snapshot, job)
+        };
+        // Room comes back with the proof that an allocation is over; of those on lost nodes none will come.
+        for stop in plan.stops.iter().filter(|s| s.client_status.is_some()) {
+            if let Some(alloc) = snapshot.alloc(&stop.alloc_id) {
+                fleet.release(alloc);
+            }
+        }
+        Self {
+            snapshot,
+            eval,
+            cx,
+            fleet,
+            sets: BTreeMap::new(),
+            on_node,
+            deployment_id: wanted.deployment_id.clone(),
+            rolling,
+            plan,
+            report,
+            own_metrics: if wants <= OWN_METRICS_MAX { wants } else { 0 },
+            shared_metrics: BTreeMap::new(),
+        }
+    }
+
+    /// Rewrites allocations with the current version, where they are.
+    fn update_in_place(&mut self, allocs: Vec<Arc<Allocation>>, job: &Arc<Job>) {
+        for row in allocs {
+            let mut alloc = (*row).clone();
+            alloc.job = Arc::clone(job);
+            alloc.job_version = job.version;
+            alloc.eval_id.clone_from(&self.eval.id);
+            if self.rolling.contains(&alloc.task_group) {
+                alloc.deployment_id.clone_from(&self.deployment_id);
+                alloc.deployment_status = None;
+            } else {
+                alloc.deployment_id.clear();
+                alloc.deployment_status = None;
+            }
+            self.put(alloc);
+        }
+    }
+
+    fn put(&mut self, alloc: Allocation) {
+        match self.plan.placements.get_mut(&alloc.node_id) {
+            Some(of_node) => of_node.push(alloc),
+            None => {
+                self.plan
+                    .placements
+                    .insert(alloc.node_id.clone(), vec![alloc]);
+            }
+        }
+    }
+
+    fn place(&mut self, placement: Placement) {
+        let Some(group) = placement.job.task_group(&placement.group) else {
+            return;
+        };
+        if self.report.failed.contains_key(&placement.group) {
+            self.report.fail(&placement.group, AllocMetric::default);
+            return;
+        }
+        let penalized = self.penalized(&placement);
+        let preferred = placement
+            .previous
+            .as_ref()
+            .filter(|_| group.ephemeral_disk.sticky)
+            .and_then(|previous| self.fleet.position(&previous.node_id));
+        let key = self.candidates(&placement.job, group);
+        let refused = match self.find(&key, group, &penalized, preferred) {
+            Ok(found) => return self.commit(&placement, found),
+            Err(refused) => refused,
+        };
+        // What moves away makes room for its own successor.
+        let moving = placement
+            .previous
+            .clone()
+            .filter(|old| !old.client_terminal() && !(self.node_gone(&old.node_id)));
+        let Some(old) = moving else {
+            return self.fail(&key, &refused);
+        };
+        let Some(at) = self.fleet.release(&old) else {
+            return self.fail(&key, &refused);
+        };
+        self.refresh(at);
+        match self.find(&key, group, &penalized, Some(at)) {
+            Ok(found) => self.commit(&placement, found),
+            Err(refused) => {
+                self.fleet.restore(at, &old);
+                self.refresh(at);
+                self.fail(&key, &refused);
+            }
+        }
+    }
+
+    fn node_gone(&self, id: &str) -> bool {
+        super::node_gone(self.snapshot, id)
+    }
+
+    fn refresh(&mut self, fleet_at: usize) {
+        for set in self.sets.values_mut() {
+            set.refresh(fleet_at, &self.fleet);
+        }
+    }
+
+    /// Replaces an old allocation: beside it where there is room, in its place otherwise.
+    fn replace(&mut self, replacement: Replacement, job: &Arc<Job>) {
+        let Replacement { old, side_by_side } = replacement;
+        let Some(group) = job.task_group(&old.task_group) else {
+            return;
+        };
+        let mut placement = Placement {
+            name: old.name.clone(),
+            group: old.task_group.clone(),
+            job: Arc::clone(job),
+            previous: None,
+            canary: false,
+            reschedule: false,
+        };
+        let key = self.candidates(job, group);
+        let nobody = BTreeSet::new();
+        if side_by_side && let Ok(found) = self.find(&key, group, &nobody, None) {
+            self.commit(&placement, found);
+            return;
+        }
+        placement.previous = Some(Arc::clone(&old));
+        let freed = self.fleet.release(&old);
+        self.recount(freed, &old.task_group, false);
+        let found = match self.find(&key, group, &nobody, freed) {
+            Ok(found) => found,
+            Err(refused) => {
+                // The old one stays: better than nothing.
+                if let Some(at) = freed {
+                    self.fleet.restore(at, &old);
+                }
+                self.recount(freed, &old.task_group, true);
+                self.fail(&key, &refused);
+                return;
+            }
+        };
+        self.plan.stops.push(StoppedAlloc {
+            alloc_id: old.id.clone(),
+            node_id: old.node_id.clone(),
+            description: texts::UPDATING.into(),
+            ..StoppedAlloc::default()
+        });
+        self.commit(&placement, found);
+    }
+
+    fn recount(&mut self, fleet_at: Option<usize>, group: &str, placed: bool) {
+        if let Some(at) = fleet_at {
+            for ((of_group, _), set) in &mut self.sets {
+                set.count(at, &self.fleet, placed, of_group == group);
+            }
+        }
+    }
+
+    fn fail(&mut self, key: &CandidatesKey, refused: &BTreeMap<usize, String>) {
+        let (sets, fleet) = (&self.sets, &self.fleet);
+        self.report.fail(&key.0, || {
+            sets.get(key)
+                .map(|set| set.failure(fleet, refused))
+                .unwrap_or_default()
+        });
+    }
+
+    fn candidates(&mut self, job: &Job, group: &TaskGroup) -> CandidatesKey {
+        let key = (group.name.clone(), job.version);
+        if !self.sets.contains_key(&key) {
+            let mut on_node: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+            for (of_group, nodes) in &self.on_node {
+                for (node, count) in nodes {
+                    let counts = on_node.entry(node.clone()).or_default();
+                    counts.1 += count;
+                    if *of_group == group.name {
+                        counts.0 += count;
+                    }
+                }
+            }
+            let set = Candidates::new(&self.fleet, job, group, &on_node, &mut self.cx.ids);
+            self.sets.insert(key.clone(), set);
+        }
+        key
+    }
+
+    /// Nodes on which predecessors failed.
+    fn penalized(&self, placement: &Placement) -> BTreeSet<usize> {
+        let Some(previous) = placement.previous.as_ref().filter(|_| placement.reschedule) else {
+            return BTreeSet::new();
+        };
+        let earlier = previous
+            .reschedule_tracker
+            .iter()
+            .flat_map(|tracker| &tracker.events)
+            .map(|event| event.prev_node_id.as_str());
+        earlier
+            .chain([previous.node_id.as_str()])
+            .filter_map(|id| self.fleet.position(id))
+            .collect()
+    }
+
+    /// The best node with room and ports; the dimension that each tried node lacks otherwise.
+    fn find(
+        &mut self,
+        key: &CandidatesKey,
+        group: &TaskGroup,
+        penalized: &BTreeSet<usize>,
+        preferred: Option<usize>,
+    ) -> Result<Found, BTreeMap<usize, String>> {
+        let mut refused = BTreeMap::new();
+        let mut tried = BTreeSet::new();
+        let Some(set) = self.sets.get(key) else {
+            return Err(refused);
+        };
+        let mut next = preferred
+            .filter(|at| set.is_open(*at))
+            .or_else(|| set.best(penalized, &tried));
+        while let Some(fleet_at) = next {
+            let entry = &self.fleet.nodes[fleet_at];
+            match give(group, entry.node, &entry.usage) {
+                Ok(given) => {
+                    let metric = self.metric_for(key, fleet_at, penalized);
+                    return Ok(Found {
+                        fleet_at,
+                        given,
+                        metric,
+                    });
+                }
+                Err(dimension) => {
+                    refused.insert(fleet_at, dimension);
+                    tried.insert(fleet_at);
+                }
+            }
+            next = set.best(penalized, &tried);
+        }
+        Err(refused)
+    }
+
+    fn metric_for(
+        &mut self,
+        key: &CandidatesKey,
+        fleet_at: usize,
+        penalized: &BTreeSet<usize>,
+    ) -> Arc<AllocMetric> {
+        let Some(set) = self.sets.get(key) else {
+            return Arc::default();
+        };
+        if self.own_metrics > 0 {
+            self.own_metrics -= 1;
+            return Arc::new(set.success(&self.fleet, fleet_at, penalized));
+        }
+        let shared = self
+            .shared_metrics
+            .entry(key.0.clone())
+            .or_insert_with(|| Arc::new(set.metric().clone()));
+        Arc::clone(shared)
+    }
+
+    fn commit(&mut self, placement: &Placement, found: Found) {
+        let Found {
+            fleet_at,
+            given,
+            metric,
+        } = found;
+        self.fleet.add(fleet_at, &given);
+        self.recount(Some(fleet_at), &placement.group, true);
+        let node = self.fleet.nodes[fleet_at].node;
+        let mut alloc = Allocation {
+            id: self.cx.ids.next_id(IdKind::Allocation),
+            namespace: placement.job.namespace.clone(),
+            eval_id: self.eval.id.clone(),
+            name: placement.name.clone(),
+            node_id: node.id.clone(),
+            node_name: node.name.clone(),
+            job_id: placement.job.id.clone(),
+            task_group: placement.group.clone(),
+            job: Arc::clone(&placement.job),
+            job_version: placement.job.version,
+            allocated_resources: given,
+            metrics: metric,
+            ..Allocation::default()
+        };
+        // A stand-in of an older version is no part of the deployment.
+        let current = self
+            .plan
+            .job
+            .as_ref()
+            .is_some_and(|job| job.version == placement.job.version);
+        if current && self.rolling.contains(&placement.group) {
+            alloc.deployment_id.clone_from(&self.deployment_id);
+            if placement.canary {
+                alloc.deployment_status = Some(AllocDeploymentStatus {
+                    canary: true,
+                    ..AllocDeploymentStatus::default()
+                });
+            }
+        }
+        if let Some(previous) = &placement.previous {
+            self.succeed(&mut alloc, previous, placement.reschedule);
+        }
+        self.put(alloc);
+    }
+
+    /// Makes `alloc` the successor of `previous`, with its history.
+    fn succeed(&mut self, alloc: &mut Allocation, previous: &Allocation, reschedule: bool) {
+        alloc.previous_allocation.clone_from(&previous.id);
+        alloc
+            .reschedule_tracker
+            .clone_from(&previous.reschedule_tracker);
+        if !reschedule {
+            return;
+        }
+        alloc.reschedule_tracker = Some(next_tracker(previous, self.cx.now_ns));
+        self.plan.stops.push(StoppedAlloc {
+            alloc_id: previous.id.clone(),
+            node_id: previous.node_id.clone(),
+            description: texts::RESCHEDULED.into(),
+            ..StoppedAlloc::default()
+        });
+    }
+}
+
+/// What the group gets on the node, ports included.
+///
+/// # Errors
+/// The dimension that is exhausted.
+pub(super) fn give(
+    group: &TaskGroup,
+    node: &crate::model::Node,
+    used: &crate::state::NodeUsage,
+) -> Result<AllocatedResources, String> {
+    let mut given = capacity::allocate(group, node);
+    if ports::wants_ports(group) || !group.networks.is_empty() {
+        ports::assign(group, node, used, &mut given)?;
+    }
+    Ok(given)
+}
+
+fn next_tracker(previous: &Allocation, now_ns: i64) -> RescheduleTracker {
+    let mut events = previous
+        .reschedule_tracker
+        .as_ref()
+        .map(|tracker| tracker.events.clone())
+        .unwrap_or_default();
+    let policy = previous.group().and_then(|g| g.reschedule_policy.as_ref());
+    let mut delay = 0;
+    if let Some(policy) = policy {
+        delay = reconcile::next_delay(policy, previous, previous.failed_at());
+        if policy.unlimited {
+            let surplus = events.len().saturating_sub(TRACKED_EVENTS_MAX - 1);
+            events.drain(..surplus);
+        } else {
+            let since = previous.failed_at().saturating_sub(policy.interval);
+            events.retain(|event| event.reschedule_time > since);
+        }
+    }
+    events.push(RescheduleEvent {
+        reschedule_time: now_ns,
+        prev_alloc_id: previous.id.clone(),
+        prev_node_id: previous.node_id.clone(),
+        delay,
+    });
+    RescheduleTracker { events }
+}

@@ -1,0 +1,283 @@
+//! Decides what should run where: a snapshot and an evaluation in, a plan out.
+//!
+//! [`schedule`] looks at one evaluation in two steps: `reconcile` compares the job with its allocations and
+//! knows nothing of room; the rest finds places, by `feasible` (may it run there), `capacity` and `ports`
+//! (is there room) and `rank` (which is best).
+
+pub(crate) mod capacity;
+mod feasible;
+mod fleet;
+mod generic;
+mod ports;
+mod rank;
+mod reconcile;
+mod system;
+
+pub(crate) use feasible::computed_class;
+pub(crate) use reconcile::{allowed as reschedule_allowed, texts};
+
+use crate::{
+    ids::{IdKind, Ids},
+    model::{
+        AllocMetric, Allocation, EvalStatus, Evaluation, Job, JobType, Node, NodeStatus, Plan,
+        PlanAnnotations, PlanResult, TaskGroup, Trigger,
+    },
+    state::{Command, RegisterJob, Stamp, State},
+    verify::verify,
+};
+use generic::Report;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What a decision may draw on besides the snapshot.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Now, nanoseconds since the Unix epoch.
+    pub now_ns: i64,
+    /// Where ids and tie breaks come from.
+    pub ids: Ids,
+}
+
+impl Context {
+    /// A context for decisions at `now_ns`, fully determined by `seed`.
+    pub fn new(now_ns: i64, seed: u64) -> Self {
+        Self {
+            now_ns,
+            ids: Ids::from_seed(seed),
+        }
+    }
+}
+
+/// What the scheduler decided about one evaluation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// What to change.
+    pub plan: Plan,
+    /// The evaluation with its new status, failed groups and queued counts.
+    pub eval: Evaluation,
+    /// Waits for capacity for what could not be placed.
+    pub blocked: Option<Evaluation>,
+    /// Blocked evaluations of the job that this one makes superfluous, as canceled.
+    pub canceled: Vec<Evaluation>,
+    /// Look again later.
+    pub followups: Vec<Evaluation>,
+    /// What the plan does per group.
+    pub annotations: PlanAnnotations,
+}
+
+impl Outcome {
+    /// The plan, verified against `snapshot`, with every evaluation that goes into the log with it.
+    pub fn into_result(self, snapshot: &State) -> PlanResult {
+        let mut result = verify(snapshot, &self.plan);
+        result.evals.push(self.eval);
+        result.evals.extend(self.blocked);
+        result.evals.extend(self.canceled);
+        result.evals.extend(self.followups);
+        result
+    }
+}
+
+/// What a registration would do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Preview {
+    /// What would change per group.
+    pub annotations: PlanAnnotations,
+    /// Group to the reason why it could not be placed.
+    pub failed_tg_allocs: BTreeMap<String, AllocMetric>,
+    /// Evaluations that it would create.
+    pub created_evals: Vec<Evaluation>,
+    /// `job_modify_index` to pass back with the registration; 0 when the job is new.
+    pub job_modify_index: u64,
+}
+
+/// Decides about one evaluation.
+pub fn schedule(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> Outcome {
+    match eval.job_type {
+        JobType::Service | JobType::Batch => generic::process(snapshot, eval, cx),
+        JobType::System | JobType::Sysbatch => system::process(snapshot, eval, cx),
+    }
+}
+
+/// Decides about several evaluations, each seeing what the ones before it decided. The results go into
+/// one [`Command::ApplyPlans`], as long as nothing else was applied since `snapshot`; otherwise decide anew.
+pub fn schedule_batch(
+    snapshot: &State,
+    evals: &[Arc<Evaluation>],
+    cx: &mut Context,
+) -> Vec<PlanResult> {
+    let mut working = snapshot.clone();
+    let at = Stamp {
+        index: snapshot.index().saturating_add(1),
+        now_ns: cx.now_ns,
+    };
+    let mut results = Vec::with_capacity(evals.len());
+    for (done, eval) in evals.iter().enumerate() {
+        let mut result = schedule(&working, eval, cx).into_result(&working);
+        for eval in &mut result.evals {
+            eval.snapshot_index = snapshot.index();
+        }
+        if done + 1 < evals.len() {
+            // Committing a plan cannot be refused; what does not apply any more is left out.
+            let _ = working.apply(at, Command::ApplyPlans(vec![result.clone()]));
+        }
+        results.push(result);
+    }
+    results
+}
+
+/// What registering `job` now would do; nothing is changed.
+pub fn preview(snapshot: &State, job: Job, cx: &mut Context) -> Preview {
+    let key = job.key();
+    let job_modify_index = snapshot.job(&key).map_or(0, |job| job.job_modify_index);
+    let eval = Evaluation {
+        id: cx.ids.next_id(IdKind::Evaluation),
+        namespace: job.namespace.clone(),
+        priority: job.priority,
+        job_type: job.job_type,
+        triggered_by: Trigger::JobRegister,
+        job_id: job.id.clone(),
+        status: EvalStatus::Pending,
+        ..Evaluation::default()
+    };
+    let mut working = snapshot.clone();
+    let at = Stamp {
+        index: snapshot.index().saturating_add(1),
+        now_ns: cx.now_ns,
+    };
+    let registration = RegisterJob {
+        job,
+        ..RegisterJob::default()
+    };
+    // A registration without an enforced index is never refused.
+    let _ = working.apply(at, Command::RegisterJob(Box::new(registration)));
+    let outcome = schedule(&working, &eval, cx);
+    Preview {
+        annotations: outcome.annotations,
+        failed_tg_allocs: outcome.eval.failed_tg_allocs,
+        created_evals: outcome
+            .followups
+            .into_iter()
+            .chain(outcome.blocked)
+            .collect(),
+        job_modify_index,
+    }
+}
+
+/// Gives the evaluation its end and makes the one that waits for capacity.
+fn conclude(
+    snapshot: &State,
+    eval: &Evaluation,
+    plan: Plan,
+    report: Report,
+    followups: Vec<Evaluation>,
+    annotations: PlanAnnotations,
+    cx: &mut Context,
+) -> Outcome {
+    let Report { failed, queued } = report;
+    let mut done = eval.clone();
+    done.status = EvalStatus::Complete;
+    done.status_description.clear();
+    done.blocked_eval.clear();
+    done.queued_allocations = queued;
+    done.failed_tg_allocs = failed;
+    if let Some(deployment) = &plan.deployment {
+        done.deployment_id.clone_from(&deployment.id);
+    }
+    let mut blocked = None;
+    if !done.failed_tg_allocs.is_empty() {
+        if eval.status == EvalStatus::Blocked {
+            // It goes on waiting.
+            done.status = EvalStatus::Blocked;
+            done.status_description.clone_from(&eval.status_description);
+        } else {
+            let waiting = blocked_eval(eval, &done, cx);
+            done.blocked_eval.clone_from(&waiting.id);
+            blocked = Some(waiting);
+        }
+    }
+    let canceled = superfluous(snapshot, eval);
+    Outcome {
+        plan,
+        eval: done,
+        blocked,
+        canceled,
+        followups,
+        annotations,
+    }
+}
+
+fn blocked_eval(eval: &Evaluation, done: &Evaluation, cx: &mut Context) -> Evaluation {
+    Evaluation {
+        id: cx.ids.next_id(IdKind::Evaluation),
+        namespace: eval.namespace.clone(),
+        priority: eval.priority,
+        job_type: eval.job_type,
+        triggered_by: Trigger::QueuedAllocs,
+        job_id: eval.job_id.clone(),
+        job_modify_index: eval.job_modify_index,
+        status: EvalStatus::Blocked,
+        status_description: "created to place remaining allocations".into(),
+        previous_eval: eval.id.clone(),
+        failed_tg_allocs: done.failed_tg_allocs.clone(),
+        ..Evaluation::default()
+    }
+}
+
+/// Other blocked evaluations of the job, canceled: this one saw the same and more.
+fn superfluous(snapshot: &State, eval: &Evaluation) -> Vec<Evaluation> {
+    snapshot
+        .evals_of_job(&eval.job_key())
+        .filter(|other| other.status == EvalStatus::Blocked && other.id != eval.id)
+        .map(|other| Evaluation {
+            status: EvalStatus::Canceled,
+            status_description: format!(
+                "existing blocked evaluation exists for job \"{}\"",
+                other.job_id
+            ),
+            ..(**other).clone()
+        })
+        .collect()
+}
+
+/// True when the node is down or unknown, so that nothing is heard of its allocations.
+fn node_gone(snapshot: &State, id: &str) -> bool {
+    snapshot
+        .node(id)
+        .is_none_or(|node| node.status == NodeStatus::Down)
+}
+
+/// True when the allocation's node still suits that form of its group.
+fn stays_feasible(snapshot: &State, job: &Job, group: &TaskGroup, alloc: &Allocation) -> bool {
+    snapshot.node(&alloc.node_id).is_some_and(|node| {
+        feasible::in_reach(job, node)
+            && feasible::Feasibility::new(job, group)
+                .objection(node)
+                .is_none()
+    })
+}
+
+/// True when the node could take one allocation of the group now; used to decide whom to wake.
+pub(crate) fn could_take(snapshot: &State, job: &Job, group: &TaskGroup, node: &Node) -> bool {
+    if !node.is_ready() || !feasible::in_reach(job, node) {
+        return false;
+    }
+    let unused = Arc::default();
+    let usage = snapshot.node_usage(&node.id).unwrap_or(&unused);
+    let ask = capacity::Ask::of_group(group).on(node);
+    capacity::Capacity::of(node)
+        .exhausted(usage, &ask)
+        .is_none()
+        && feasible::Feasibility::new(job, group)
+            .objection(node)
+            .is_none()
+        && (!ports::wants_static(group) || generic::give(group, node, usage).is_ok())
+}
+
+/// True when the job could ever run on the node, room aside.
+pub(crate) fn suits(job: &Job, node: &Node) -> bool {
+    feasible::in_reach(job, node)
+        && job.task_groups.iter().any(|group| {
+            feasible::Feasibility::new(job, group)
+                .objection(node)
+                .is_none()
+        })
+}

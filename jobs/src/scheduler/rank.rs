@@ -1,0 +1,664 @@
+//! Which of the nodes with room is the best.
+
+use super::{
+    capacity::{Ask, Capacity},
+    feasible::{self, Feasibility},
+    fleet::Fleet,
+};
+use crate::{
+    ids::Ids,
+    model::{Affinity, AllocMetric, Constraint, Job, Node, NodeScore, Spread, TaskGroup},
+    state::NodeUsage,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many nodes a metric shows with their scores.
+const SCORES_SHOWN_MAX: usize = 5;
+/// Score of a node without room.
+const NO_ROOM: f64 = f64::NEG_INFINITY;
+
+/// The nodes that may run one group, with scores that are kept up to date as the plan grows.
+///
+/// Scores are columns: choosing is one pass over numbers. Ties go to the first in a shuffled order.
+pub(super) struct Candidates {
+    /// Position in the fleet.
+    fleet_at: Vec<usize>,
+    /// Fleet position to position here.
+    by_fleet: BTreeMap<usize, usize>,
+    ask: Ask,
+    /// Sum of the parts that depend on the node alone.
+    sum: Vec<f64>,
+    /// How many parts that sum has.
+    parts: Vec<f64>,
+    /// Allocations of the group on the node.
+    own: Vec<u32>,
+    /// Allocations of the whole job on the node.
+    job_own: Vec<u32>,
+    affinity: Vec<Option<f64>>,
+    /// Which combination of spread values the node has.
+    combo: Vec<usize>,
+    spreads: Spreads,
+    count: f64,
+    distinct: Distinct,
+    metric: AllocMetric,
+}
+
+/// `distinct_hosts` and `distinct_property` of a group.
+#[derive(Default)]
+struct Distinct {
+    hosts_of_job: bool,
+    hosts_of_group: bool,
+    properties: Vec<Property>,
+}
+
+struct Property {
+    target: String,
+    at_most: u32,
+    /// Value by candidate; none is infeasible.
+    values: Vec<Option<String>>,
+    used: BTreeMap<String, u32>,
+}
+
+impl Candidates {
+    /// `on_node` has, for each node with live allocations of the job, those of the group and all.
+    pub(super) fn new(
+        fleet: &Fleet<'_>,
+        job: &Job,
+        group: &TaskGroup,
+        on_node: &BTreeMap<String, (u32, u32)>,
+        ids: &mut Ids,
+    ) -> Self {
+        let mut feasibility = Feasibility::new(job, group);
+        let mut metric = AllocMetric {
+            nodes_in_pool: fleet.in_pool,
+            node_pool: job.node_pool.clone(),
+            nodes_available: fleet.available.clone(),
+            ..AllocMetric::default()
+        };
+        let mut fleet_at = Vec::with_capacity(fleet.nodes.len());
+        for (at, entry) in fleet.nodes.iter().enumerate() {
+            metric.nodes_evaluated += 1;
+            match feasibility.objection(entry.node) {
+                None => fleet_at.push(at),
+                Some(reason) => filter(&mut metric, entry.node, &reason),
+            }
+        }
+        shuffle(&mut fleet_at, ids);
+        let nodes: Vec<&Node> = fleet_at.iter().map(|at| &**fleet.nodes[*at].node).collect();
+        let own_of = |node: &Node| on_node.get(&node.id).copied().unwrap_or_default();
+        let own: Vec<u32> = nodes.iter().map(|node| own_of(node).0).collect();
+        let job_own: Vec<u32> = nodes.iter().map(|node| own_of(node).1).collect();
+        let affinities: Vec<&Affinity> = job
+            .affinities
+            .iter()
+            .chain(&group.affinities)
+            .chain(group.tasks.iter().flat_map(|task| &task.affinities))
+            .collect();
+        let mut by_class = BTreeMap::new();
+        let affinity = nodes
+            .iter()
+            .map(|node| affinity_score(&affinities, node, &mut by_class))
+            .collect();
+        let (spreads, combo) = Spreads::new(job, group, &nodes, &own);
+        let distinct = Distinct::new(job, group, &nodes, &own, &job_own);
+        let by_fleet = fleet_at
+            .iter()
+            .enumerate()
+            .map(|(i, at)| (*at, i))
+            .collect();
+        let mut candidates = Self {
+            sum: vec![NO_ROOM; nodes.len()],
+            parts: vec![1.0; nodes.len()],
+            own,
+            job_own,
+            affinity,
+            combo,
+            spreads,
+            count: f64::from(group.count.max(1)),
+            distinct,
+            metric,
+            ask: Ask::of_group(group),
+            by_fleet,
+            fleet_at,
+        };
+        for at in 0..candidates.fleet_at.len() {
+            candidates.rate(at, fleet);
+        }
+        candidates
+    }
+
+    /// Computes the score of one candidate anew.
+    fn rate(&mut self, at: usize, fleet: &Fleet<'_>) {
+        let entry = &fleet.nodes[self.fleet_at[at]];
+        let ask = self.ask.on(entry.node);
+        let capacity = Capacity::of(entry.node);
+        if capacity.exhausted(&entry.usage, &ask).is_some() {
+            self.sum[at] = NO_ROOM;
+            return;
+        }
+        let mut sum = fit_score(&capacity, &entry.usage, &ask);
+        let mut parts = 1.0;
+        if self.own[at] > 0 {
+            sum += self.anti_affinity(at);
+            parts += 1.0;
+        }
+        if let Some(affinity) = self.affinity[at] {
+            sum += affinity;
+            parts += 1.0;
+        }
+        self.sum[at] = sum;
+        self.parts[at] = parts;
+    }
+
+    fn anti_affinity(&self, at: usize) -> f64 {
+        -(f64::from(self.own[at]) + 1.0) / self.count
+    }
+
+    fn score(&self, at: usize) -> f64 {
+        let boost = self.spreads.boost(self.combo[at]);
+        if boost == 0.0 {
+            self.sum[at] / self.parts[at]
+        } else {
+            (self.sum[at] + boost) / (self.parts[at] + 1.0)
+        }
+    }
+
+    /// The fleet positions from the best down, as far as the caller looks. `penalized` nodes ran a failed
+    /// predecessor; `except` were tried in vain.
+    pub(super) fn best(
+        &self,
+        penalized: &BTreeSet<usize>,
+        except: &BTreeSet<usize>,
+    ) -> Option<usize> {
+        let mut best: Option<(f64, usize)> = None;
+        let plain = penalized.is_empty() && except.is_empty() && self.distinct.is_empty();
+        for at in 0..self.fleet_at.len() {
+            let mut score = self.score(at);
+            if best.is_some_and(|(top, _)| score <= top) || score == NO_ROOM {
+                continue;
+            }
+            if !plain {
+                let fleet_at = self.fleet_at[at];
+                if except.contains(&fleet_at) || self.distinct_refusal(at).is_some() {
+                    continue;
+                }
+                if penalized.contains(&fleet_at) {
+                    score = self.penalized_score(at);
+                    if best.is_some_and(|(top, _)| score <= top) {
+                        continue;
+                    }
+                }
+            }
+            best = Some((score, self.fleet_at[at]));
+        }
+        best.map(|(_, fleet_at)| fleet_at)
+    }
+
+    fn penalized_score(&self, at: usize) -> f64 {
+        let boost = self.spreads.boost(self.combo[at]);
+        let parts = self.parts[at] + 1.0 + if boost == 0.0 { 0.0 } else { 1.0 };
+        (self.sum[at] + boost - 1.0) / parts
+    }
+
+    fn distinct_refusal(&self, at: usize) -> Option<String> {
+        self.distinct.refusal(at, self.own[at], self.job_own[at])
+    }
+
+    /// True when that node may run the group and has room, ports aside.
+    pub(super) fn is_open(&self, fleet_at: usize) -> bool {
+        self.by_fleet
+            .get(&fleet_at)
+            .is_some_and(|at| self.sum[*at] != NO_ROOM && self.distinct_refusal(*at).is_none())
+    }
+
+    /// Counts a placement of the job on a node, or one taken back; `same_group` when it is of this group.
+    pub(super) fn count(
+        &mut self,
+        fleet_at: usize,
+        fleet: &Fleet<'_>,
+        placed: bool,
+        same_group: bool,
+    ) {
+        let Some(&at) = self.by_fleet.get(&fleet_at) else {
+            return;
+        };
+        let step = |n: u32| if placed { n + 1 } else { n.saturating_sub(1) };
+        self.job_own[at] = step(self.job_own[at]);
+        if same_group {
+            self.own[at] = step(self.own[at]);
+            self.spreads.count(self.combo[at], placed);
+            self.distinct.count(at, placed);
+        }
+        self.rate(at, fleet);
+    }
+
+    /// Looks at a node again after its usage changed.
+    pub(super) fn refresh(&mut self, fleet_at: usize, fleet: &Fleet<'_>) {
+        if let Some(&at) = self.by_fleet.get(&fleet_at) {
+            self.rate(at, fleet);
+        }
+    }
+
+    /// Why nothing could be placed: what each node lacks. `refused` are nodes that failed on ports.
+    pub(super) fn failure(
+        &self,
+        fleet: &Fleet<'_>,
+        refused: &BTreeMap<usize, String>,
+    ) -> AllocMetric {
+        let mut metric = self.metric.clone();
+        for (at, fleet_at) in self.fleet_at.iter().enumerate() {
+            let entry = &fleet.nodes[*fleet_at];
+            if let Some(reason) = self.distinct_refusal(at) {
+                filter(&mut metric, entry.node, &reason);
+                continue;
+            }
+            let ask = self.ask.on(entry.node);
+            let dimension = match Capacity::of(entry.node).exhausted(&entry.usage, &ask) {
+                Some(dimension) => dimension.to_owned(),
+                None => match refused.get(fleet_at) {
+                    Some(dimension) => dimension.clone(),
+                    None => continue,
+                },
+            };
+            metric.nodes_exhausted += 1;
+            if !entry.node.node_class.is_empty() {
+                *metric
+                    .class_exhausted
+                    .entry(entry.node.node_class.clone())
+                    .or_default() += 1;
+            }
+            *metric.dimension_exhausted.entry(dimension).or_default() += 1;
+        }
+        metric
+    }
+
+    /// How a placement on `chosen` was decided: the best nodes with their scores.
+    pub(super) fn success(
+        &self,
+        fleet: &Fleet<'_>,
+        chosen: usize,
+        penalized: &BTreeSet<usize>,
+    ) -> AllocMetric {
+        let mut top: Vec<(f64, usize)> = Vec::with_capacity(SCORES_SHOWN_MAX + 1);
+        for at in 0..self.fleet_at.len() {
+            let score = if penalized.contains(&self.fleet_at[at]) {
+                self.penalized_score(at)
+            } else {
+                self.score(at)
+            };
+            let shown = self.fleet_at[at] == chosen;
+            if score == NO_ROOM && !shown {
+                continue;
+            }
+            let place = if shown {
+                0
+            } else {
+                top.partition_point(|(other, i)| self.fleet_at[*i] == chosen || *other >= score)
+            };
+            top.insert(place, (score, at));
+            top.truncate(SCORES_SHOWN_MAX);
+        }
+        let mut metric = self.metric.clone();
+        metric.score_meta_data = top
+            .into_iter()
+            .map(|(score, at)| self.explain(fleet, at, score, penalized))
+            .collect();
+        metric
+    }
+
+    fn explain(
+        &self,
+        fleet: &Fleet<'_>,
+        at: usize,
+        norm_score: f64,
+        penalized: &BTreeSet<usize>,
+    ) -> NodeScore {
+        let entry = &fleet.nodes[self.fleet_at[at]];
+        let ask = self.ask.on(entry.node);
+        let mut scores = BTreeMap::new();
+        let fit = fit_score(&Capacity::of(entry.node), &entry.usage, &ask);
+        scores.insert("binpack".to_owned(), fit);
+        if self.own[at] > 0 {
+            scores.insert("job-anti-affinity".into(), self.anti_affinity(at));
+        }
+        if penalized.contains(&self.fleet_at[at]) {
+            scores.insert("node-reschedule-penalty".into(), -1.0);
+        }
+        if let Some(affinity) = self.affinity[at] {
+            scores.insert("node-affinity".into(), affinity);
+        }
+        let boost = self.spreads.boost(self.combo[at]);
+        if boost != 0.0 {
+            scores.insert("allocation-spread".into(), boost);
+        }
+        NodeScore {
+            node_id: entry.node.id.clone(),
+            scores,
+            norm_score: if norm_score.is_finite() {
+                norm_score
+            } else {
+                0.0
+            },
+        }
+    }
+
+    /// What is common to all placements of the group.
+    pub(super) fn metric(&self) -> &AllocMetric {
+        &self.metric
+    }
+}
+
+fn filter(metric: &mut AllocMetric, node: &Node, reason: &str) {
+    metric.nodes_filtered += 1;
+    if !node.node_class.is_empty() {
+        *metric
+            .class_filtered
+            .entry(node.node_class.clone())
+            .or_default() += 1;
+    }
+    *metric
+        .constraint_filtered
+        .entry(reason.to_owned())
+        .or_default() += 1;
+}
+
+fn shuffle(list: &mut [usize], ids: &mut Ids) {
+    for at in (1..list.len()).rev() {
+        let other = (ids.next_choice() % (at as u64 + 1)) as usize;
+        list.swap(at, other);
+    }
+}
+
+/// How full the node would be: 0 when empty, 1 when full.
+fn fit_score(capacity: &Capacity, used: &NodeUsage, ask: &Ask) -> f64 {
+    let free = |used: i64, ask: i64, total: i64| {
+        if total <= 0 {
+            0.0
+        } else {
+            1.0 - (used + ask) as f64 / total as f64
+        }
+    };
+    let cpu = free(used.cpu, ask.cpu, capacity.cpu);
+    let memory = free(used.memory_mb, ask.memory_mb, capacity.memory_mb);
+    let raw = 20.0 - (10_f64.powf(cpu) + 10_f64.powf(memory));
+    raw.clamp(0.0, 18.0) / 18.0
+}
+
+fn affinity_score<'n>(
+    affinities: &[&Affinity],
+    node: &'n Node,
+    by_class: &mut BTreeMap<&'n str, f64>,
+) -> Option<f64> {
+    if affinities.is_empty() {
+        return None;
+    }
+    let unique = |a: &&Affinity| a.l_target.contains("unique.") || a.r_target.contains("unique.");
+    let shared = !node.computed_class.is_empty() && !affinities.iter().any(unique);
+    if shared && let Some(known) = by_class.get(node.computed_class.as_str()) {
+        return Some(*known);
+    }
+    let weights: f64 = affinities.iter().map(|a| f64::from(a.weight).abs()).sum();
+    let matched: f64 = affinities
+        .iter()
+        .filter(|a| feasible::matches(&a.l_target, &a.r_target, &a.operand, node))
+        .map(|a| f64::from(a.weight))
+        .sum();
+    let score = if weights > 0.0 {
+        matched / weights
+    } else {
+        0.0
+    };
+    if shared {
+        by_class.insert(&node.computed_class, score);
+    }
+    Some(score)
+}
+
+/// The spreads of a group: how much each combination of values is wanted next.
+#[derive(Default)]
+struct Spreads {
+    rules: Vec<SpreadRule>,
+    /// Combination to the value of each rule.
+    combos: Vec<Vec<usize>>,
+    /// Combination to its boost.
+    boosts: Vec<f64>,
+}
+
+struct SpreadRule {
+    /// Wanted number by value; empty is even.
+    desired: BTreeMap<String, f64>,
+    /// Wanted number of every value that has no target; none when the targets make 100 %.
+    rest: Option<f64>,
+    share: f64,
+    /// Value names; position 0 is a missing attribute.
+    values: Vec<Option<String>>,
+    used: Vec<u32>,
+}
+
+impl Spreads {
+    fn new(job: &Job, group: &TaskGroup, nodes: &[&Node], own: &[u32]) -> (Self, Vec<usize>) {
+        let spreads: Vec<&Spread> = group.spreads.iter().chain(&job.spreads).collect();
+        let weights: f64 = spreads.iter().map(|s| f64::from(s.weight)).sum();
+        let mut rules: Vec<SpreadRule> = spreads
+            .iter()
+            .map(|s| SpreadRule::new(s, group.count, weights))
+            .collect();
+        let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
+        let mut value_ids: Vec<BTreeMap<&str, usize>> = vec![BTreeMap::new(); rules.len()];
+        let mut combo_of = Vec::with_capacity(nodes.len());
+        let mut combos = Vec::new();
+        for (node, own) in nodes.iter().zip(own) {
+            let mut combo = Vec::with_capacity(rules.len());
+            for (at, rule) in rules.iter_mut().enumerate() {
+                let id = match feasible::resolve(&spreads[at].attribute, node) {
+                    None => 0,
+                    Some(value) => *value_ids[at].entry(value).or_insert_with(|| {
+                        rule.values.push(Some(value.to_owned()));
+                        rule.used.push(0);
+                        rule.values.len() - 1
+                    }),
+                };
+                rule.used[id] += own;
+                combo.push(id);
+            }
+            let next = combos.len();
+            let id = *known.entry(combo.clone()).or_insert(next);
+            if id == next {
+                combos.push(combo);
+            }
+            combo_of.push(id);
+        }
+        let mut all = Self {
+            boosts: vec![0.0; combos.len()],
+            rules,
+            combos,
+        };
+        all.update();
+        (all, combo_of)
+    }
+
+    fn boost(&self, combo: usize) -> f64 {
+        self.boosts.get(combo).copied().unwrap_or(0.0)
+    }
+
+    fn count(&mut self, combo: usize, placed: bool) {
+        if self.rules.is_empty() {
+            return;
+        }
+        let Some(values) = self.combos.get(combo) else {
+            return;
+        };
+        for (rule, value) in self.rules.iter_mut().zip(values) {
+            let used = &mut rule.used[*value];
+            *used = if placed {
+                *used + 1
+            } else {
+                used.saturating_sub(1)
+            };
+        }
+        self.update();
+    }
+
+    fn update(&mut self) {
+        let of_rules: Vec<Vec<f64>> = self.rules.iter().map(SpreadRule::boosts).collect();
+        for (boost, combo) in self.boosts.iter_mut().zip(&self.combos) {
+            *boost = of_rules.iter().zip(combo).map(|(b, value)| b[*value]).sum();
+        }
+    }
+}
+
+impl SpreadRule {
+    fn new(spread: &Spread, count: u32, weights: f64) -> Self {
+        let count = f64::from(count);
+        let wanted = |percent: u8| f64::from(percent) / 100.0 * count;
+        let desired: BTreeMap<String, f64> = spread
+            .spread_target
+            .iter()
+            .map(|target| (target.value.clone(), wanted(target.percent)))
+            .collect();
+        let named: u32 = spread
+            .spread_target
+            .iter()
+            .map(|t| u32::from(t.percent))
+            .sum();
+        let rest =
+            (!desired.is_empty() && named < 100).then(|| f64::from(100 - named) / 100.0 * count);
+        let weight = f64::from(spread.weight);
+        Self {
+            desired,
+            rest,
+            share: if weights > 0.0 { weight / weights } else { 0.0 },
+            values: vec![None],
+            used: vec![0],
+        }
+    }
+
+    /// The boost of each value.
+    fn boosts(&self) -> Vec<f64> {
+        if self.desired.is_empty() {
+            self.even_boosts()
+        } else {
+            self.target_boosts()
+        }
+    }
+
+    fn target_boosts(&self) -> Vec<f64> {
+        let boost = |value: &Option<String>, used: u32| {
+            let Some(value) = value else {
+                return -1.0;
+            };
+            match self.desired.get(value).copied().or(self.rest) {
+                Some(desired) if desired > 0.0 => {
+                    (desired - (f64::from(used) + 1.0)) / desired * self.share
+                }
+                _ => -1.0,
+            }
+        };
+        let pairs = self.values.iter().zip(&self.used);
+        pairs.map(|(value, used)| boost(value, *used)).collect()
+    }
+
+    /// Counts include values that no allocation uses yet, so that they come first.
+    fn even_boosts(&self) -> Vec<f64> {
+        let used = self.used.get(1..).unwrap_or(&[]);
+        let min = used.iter().copied().min().unwrap_or(0);
+        let max = used.iter().copied().max().unwrap_or(0);
+        let boost = |current: u32| {
+            let (current, min, max) = (f64::from(current), f64::from(min), f64::from(max));
+            if max == 0.0 {
+                0.0
+            } else if current != min {
+                if min == 0.0 {
+                    -1.0
+                } else {
+                    (min - current) / min
+                }
+            } else if min == max {
+                -1.0
+            } else if min == 0.0 {
+                1.0
+            } else {
+                (max - min) / min
+            }
+        };
+        let mut boosts = vec![-1.0];
+        boosts.extend(used.iter().map(|current| boost(*current)));
+        boosts
+    }
+}
+
+impl Distinct {
+    fn new(job: &Job, group: &TaskGroup, nodes: &[&Node], own: &[u32], job_own: &[u32]) -> Self {
+        let mut distinct = Self::default();
+        let of_job = job.constraints.iter().map(|c| (c, true));
+        let of_group = group.constraints.iter().map(|c| (c, false));
+        for (constraint, of_job) in of_job
+            .chain(of_group)
+            .filter(|(c, _)| feasible::is_distinct(c))
+        {
+            if constraint.operand == "distinct_property" {
+                let counts = if of_job { job_own } else { own };
+                distinct
+                    .properties
+                    .push(Property::new(constraint, nodes, counts));
+            } else if constraint.r_target != "false" {
+                distinct.hosts_of_job |= of_job;
+                distinct.hosts_of_group |= !of_job;
+            }
+        }
+        distinct
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.hosts_of_job && !self.hosts_of_group && self.properties.is_empty()
+    }
+
+    fn refusal(&self, at: usize, own: u32, job_own: u32) -> Option<String> {
+        if (self.hosts_of_job && job_own > 0) || (self.hosts_of_group && own > 0) {
+            return Some("distinct_hosts".into());
+        }
+        self.properties.iter().find_map(|p| p.refusal(at))
+    }
+
+    fn count(&mut self, at: usize, placed: bool) {
+        for property in &mut self.properties {
+            if let Some(Some(value)) = property.values.get(at) {
+                let used = property.used.entry(value.clone()).or_default();
+                *used = if placed {
+                    *used + 1
+                } else {
+                    used.saturating_sub(1)
+                };
+            }
+        }
+    }
+}
+
+impl Property {
+    fn new(constraint: &Constraint, nodes: &[&Node], counts: &[u32]) -> Self {
+        let value = |node: &&Node| feasible::resolve(&constraint.l_target, node).map(str::to_owned);
+        let values: Vec<Option<String>> = nodes.iter().map(value).collect();
+        let mut used: BTreeMap<String, u32> = BTreeMap::new();
+        for (value, count) in values.iter().zip(counts) {
+            if let Some(value) = value {
+                *used.entry(value.clone()).or_default() += count;
+            }
+        }
+        Self {
+            target: constraint.l_target.clone(),
+            at_most: constraint.r_target.parse().unwrap_or(1),
+            values,
+            used,
+        }
+    }
+
+    fn refusal(&self, at: usize) -> Option<String> {
+        let target = self.target.trim_start_matches("${").trim_end_matches('}');
+        let Some(value) = self.values.get(at).and_then(Option::as_ref) else {
+            return Some(format!("distinct_property: missing property \"{target}\""));
+        };
+        let used = self.used.get(value).copied().unwrap_or(0);
+        (used >= self.at_most)
+            .then(|| format!("distinct_property: {target}={value} used by {used} allocs"))
+    }
+}

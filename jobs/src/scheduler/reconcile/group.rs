@@ -1,0 +1,716 @@
+//! One group of a service or batch job.
+
+use super::{
+    Input, Placement, Replacement, Rollout, Wanted, delayed_eval,
+    names::{self, Names},
+    reschedule::{self, Verdict},
+    texts,
+};
+use crate::{
+    ids::Ids,
+    model::{
+        Allocation, ClientStatus, DeploymentState, DesiredUpdates, Job, JobType, StoppedAlloc,
+        TaskGroup, UpdateStrategy,
+    },
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Delayed replacements that are due within this of each other share an evaluation, nanoseconds.
+const FOLLOWUP_WINDOW_NS: i64 = 5_000_000_000;
+
+/// The allocations of a group, sorted by what is to become of them.
+#[derive(Default)]
+struct Sorted {
+    /// They stay, or are updated.
+    keep: Vec<Arc<Allocation>>,
+    /// Of those, failed and waiting for their replacement, or left for good.
+    failed: BTreeSet<String>,
+    lost: Vec<Arc<Allocation>>,
+    migrate: Vec<Arc<Allocation>>,
+    reschedule: Vec<Arc<Allocation>>,
+    /// Canaries of a deployment that is over.
+    stale_canaries: Vec<Arc<Allocation>>,
+}
+
+/// One group while it is looked at.
+struct Group<'a, 'b> {
+    input: &'b Input<'a>,
+    job: &'b Arc<Job>,
+    group: &'b TaskGroup,
+    names: Names,
+    counts: DesiredUpdates,
+}
+
+pub(super) fn reconcile_group(
+    input: &Input<'_>,
+    job: &Arc<Job>,
+    group: &TaskGroup,
+    allocs: &[&Arc<Allocation>],
+    rollout: &mut Rollout<'_>,
+    wanted: &mut Wanted,
+    ids: &mut Ids,
+) {
+    let mut work = Group {
+        input,
+        job,
+        group,
+        names: Names::default(),
+        counts: DesiredUpdates::default(),
+    };
+    let sorted = work.sort(allocs, rollout, wanted, ids);
+    work.decide(sorted, allocs, rollout, wanted, ids);
+    wanted.counts.insert(group.name.clone(), work.counts);
+}
+
+impl Group<'_, '_> {
+    /// The update block, when it makes deployments.
+    fn strategy(&self) -> Option<&UpdateStrategy> {
+        self.group
+            .update
+            .as_ref()
+            .filter(|update| update.max_parallel > 0 && self.job.job_type == JobType::Service)
+    }
+
+    fn is_current(&self, alloc: &Allocation) -> bool {
+        alloc.job_version == self.job.version && alloc.job.create_index == self.job.create_index
+    }
+
+    fn sort(
+        &mut self,
+        allocs: &[&Arc<Allocation>],
+        rollout: &Rollout<'_>,
+        wanted: &mut Wanted,
+        ids: &mut Ids,
+    ) -> Sorted {
+        let batch = self.job.job_type == JobType::Batch;
+        let mut sorted = Sorted::default();
+        let mut later: Vec<(i64, Arc<Allocation>)> = Vec::new();
+        for alloc in allocs {
+            let alloc = Arc::clone(alloc);
+            let gone = (self.input.node_gone)(&alloc.node_id);
+            if batch && alloc.ran_successfully() && alloc.client_terminal() {
+                // A finished run counts for its version, whatever became of its node.
+                if self.is_current(&alloc) {
+                    sorted.keep.push(alloc);
+                }
+            } else if alloc.server_terminal() {
+                if gone && !alloc.client_terminal() {
+                    wanted.lose(&alloc);
+                }
+            } else if alloc.client_terminal() {
+                self.sort_terminal(alloc, batch, rollout, &mut sorted, &mut later);
+            } else if gone {
+                sorted.lost.push(alloc);
+            } else if alloc.is_canary() && (alloc.deployment_id != rollout.id()) {
+                sorted.stale_canaries.push(alloc);
+            } else if alloc.desired_transition.migrate == Some(true) {
+                sorted.migrate.push(alloc);
+            } else {
+                sorted.keep.push(alloc);
+            }
+        }
+        self.postpone(later, wanted, ids);
+        sorted
+    }
+
+    fn sort_terminal(
+        &mut self,
+        alloc: Arc<Allocation>,
+        batch: bool,
+        rollout: &Rollout<'_>,
+        sorted: &mut Sorted,
+        later: &mut Vec<(i64, Arc<Allocation>)>,
+    ) {
+        let replaced = !alloc.next_allocation.is_empty();
+        let stale = batch && !self.is_current(&alloc);
+        let finished = alloc.client_status != ClientStatus::Failed;
+        if replaced || stale || finished {
+            return;
+        }
+        if alloc.is_canary() && alloc.deployment_id != rollout.id() {
+            sorted.stale_canaries.push(alloc);
+            return;
+        }
+        match reschedule::judge(self.input, &alloc, rollout.id()) {
+            Verdict::Now => {
+                self.counts.reschedule_now += 1;
+                sorted.reschedule.push(alloc);
+                return;
+            }
+            Verdict::Later(due) => {
+                self.counts.reschedule_later += 1;
+                if alloc.followup_eval_id.is_empty() {
+                    later.push((due, Arc::clone(&alloc)));
+                }
+            }
+            Verdict::Leave => {}
+        }
+        sorted.failed.insert(alloc.id.clone());
+        sorted.keep.push(alloc);
+    }
+
+    /// Makes the evaluations that will replace failed allocations later.
+    fn postpone(&self, mut later: Vec<(i64, Arc<Allocation>)>, wanted: &mut Wanted, ids: &mut Ids) {
+        later.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
+        let mut window: Option<(i64, String)> = None;
+        for (due, alloc) in later {
+            let id = match &window {
+                Some((start, id)) if due - start < FOLLOWUP_WINDOW_NS => id.clone(),
+                _ => {
+                    let eval = delayed_eval(self.input.eval, due, ids);
+                    let id = eval.id.clone();
+                    wanted.followups.push(eval);
+                    window = Some((due, id.clone()));
+                    id
+                }
+            };
+            wanted.stop.push(StoppedAlloc {
+                alloc_id: alloc.id.clone(),
+                node_id: alloc.node_id.clone(),
+                followup_eval_id: id,
+                ..StoppedAlloc::default()
+            });
+        }
+    }
+
+    fn decide(
+        &mut self,
+        sorted: Sorted,
+        allocs: &[&Arc<Allocation>],
+        rollout: &mut Rollout<'_>,
+        wanted: &mut Wanted,
+        ids: &mut Ids,
+    ) {
+        for alloc in &sorted.stale_canaries {
+            self.counts.stop += 1;
+            wanted.stop(alloc, texts::NOT_NEEDED);
+        }
+        let count = self.group.count as usize;
+        let (canaries, keep): (Vec<_>, Vec<_>) =
+            sorted.keep.into_iter().partition(|a| a.is_canary());
+        let mut split = self.split_by_change(keep, &sorted.failed);
+        let replaced: BTreeSet<String> = (sorted.lost.iter())
+            .chain(&sorted.reschedule)
+            .chain(&sorted.migrate)
+            .filter(|alloc| self.is_current(alloc))
+            .map(|alloc| alloc.name.clone())
+            .collect();
+        self.end_pairs(&mut split, replaced, rollout, wanted);
+        let mut returning = sorted.migrate;
+        let mut lost = sorted.lost;
+        let mut rescheduled = sorted.reschedule;
+        self.drop_surplus(
+            count,
+            &sorted.failed,
+            &mut split,
+            &mut returning,
+            &mut lost,
+            &mut rescheduled,
+            wanted,
+        );
+        for alloc in canaries
+            .iter()
+            .chain(split.all())
+            .chain(&returning)
+            .chain(&lost)
+            .chain(&rescheduled)
+        {
+            self.names.take(alloc);
+        }
+        let destructive = split.solo.len() + split.paired.len();
+        let state = self.rollout_state(rollout, &canaries, destructive);
+        let canarying = state.desired_canaries > 0 && !state.promoted;
+        let ready = !rollout.paused() && !rollout.failed() && !canarying;
+        let limit = self.limit(rollout, &split, &canaries, destructive, ready, count);
+        let placed_before = wanted.place.len();
+        self.add_canaries(rollout, &state, &canaries, &split, wanted);
+        self.replace_lost(
+            ready,
+            &split,
+            &lost,
+            &rescheduled,
+            &canaries,
+            rollout,
+            wanted,
+        );
+        self.migrate(&returning, ready, &split, wanted);
+        let normal = split.current.len()
+            + split.in_place.len()
+            + split.solo.len()
+            + returning.len()
+            + lost
+                .iter()
+                .chain(&rescheduled)
+                .filter(|a| !a.is_canary())
+                .count();
+        if ready {
+            self.add_missing(count.saturating_sub(normal), wanted);
+        }
+        let placed = wanted.place.len() - placed_before;
+        let started = self.start_replacements(&mut split, limit.saturating_sub(placed), wanted);
+        let in_place = split.in_place.len();
+        self.counts.in_place_update += in_place as u64;
+        self.counts.ignore +=
+            (split.current.len() + canaries.len() + split.solo.len() + split.paired.len()) as u64;
+        wanted.in_place.append(&mut split.in_place);
+        self.update_rollout(rollout, state, allocs, destructive + in_place, ids);
+        let busy = placed + started + in_place + split.solo.len() + split.paired.len() > 0;
+        rollout.complete &= !busy;
+    }
+
+    fn split_by_change(&self, keep: Vec<Arc<Allocation>>, failed: &BTreeSet<String>) -> Split {
+        let mut split = Split::default();
+        for alloc in keep {
+            let over = alloc.client_terminal();
+            if self.is_current(&alloc) || (over && !failed.contains(&alloc.id)) {
+                split.current.push(alloc);
+                continue;
+            }
+            let same = alloc
+                .group()
+                .is_some_and(|before| !super::is_destructive(before, self.group));
+            if same && !over && (self.input.in_place)(&alloc, self.group) {
+                split.in_place.push(alloc);
+            } else {
+                split.solo.push(alloc);
+            }
+        }
+        split.sort();
+        split
+    }
+
+    /// Old allocations whose replacement has the same name: stopped once it is healthy; while the
+    /// deployment is failed, the replacement goes instead.
+    ///
+    /// `replaced` names those whose replacement is itself being replaced.
+    fn end_pairs(
+        &mut self,
+        split: &mut Split,
+        replaced: BTreeSet<String>,
+        rollout: &Rollout<'_>,
+        wanted: &mut Wanted,
+    ) {
+        // Name to whether its new allocation can serve alone.
+        let mut serves: BTreeMap<String, bool> =
+            replaced.into_iter().map(|name| (name, false)).collect();
+        let rolling = !rollout.id().is_empty() || rollout.failed();
+        for alloc in &split.current {
+            let decided = !rolling || alloc.healthy() == Some(true);
+            *serves.entry(alloc.name.clone()).or_default() |= decided;
+        }
+        for alloc in &split.in_place {
+            serves.insert(alloc.name.clone(), true);
+        }
+        let olds = std::mem::take(&mut split.solo);
+        let mut given_up: BTreeSet<String> = BTreeSet::new();
+        for old in olds {
+            match serves.get(&old.name) {
+                None => split.solo.push(old),
+                Some(true) => {
+                    self.counts.stop += 1;
+                    wanted.stop(&old, texts::UPDATING);
+                }
+                Some(false) if rollout.failed() && !old.client_terminal() => {
+                    given_up.insert(old.name.clone());
+                    split.solo.push(old);
+                }
+                Some(false) => split.paired.push(old),
+            }
+        }
+        if given_up.is_empty() {
+            return;
+        }
+        let news = std::mem::take(&mut split.current);
+        for new in news {
+            if given_up.contains(&new.name) && new.healthy() != Some(true) {
+                self.counts.stop += 1;
+                wanted.stop(&new, texts::NOT_NEEDED);
+            } else {
+                split.current.push(new);
+            }
+        }
+    }
+
+    /// Stops what the group has too much of: lost ones are not replaced first, then duplicate names,
+    /// failed ones, highest numbers.
+    #[expect(clippy::too_many_arguments, reason = "each list is shortened in place")]
+    fn drop_surplus(
+        &mut self,
+        count: usize,
+        failed: &BTreeSet<String>,
+        split: &mut Split,
+        migrate: &mut Vec<Arc<Allocation>>,
+        lost: &mut Vec<Arc<Allocation>>,
+        rescheduled: &mut Vec<Arc<Allocation>>,
+        wanted: &mut Wanted,
+    ) {
+        let kept = split.current.len() + split.in_place.len() + split.solo.len();
+        let normal = |list: &[Arc<Allocation>]| list.iter().filter(|a| !a.is_canary()).count();
+        let replaced = normal(lost) + normal(rescheduled) + migrate.len();
+        let mut surplus = (kept + replaced).saturating_sub(count);
+        for (list, is_lost) in [(lost, true), (rescheduled, false)] {
+            list.sort_by_key(|a| a.name_index());
+            while surplus > 0
+                && let Some(at) = list.iter().rposition(|a| !a.is_canary())
+            {
+                let alloc = list.remove(at);
+                surplus -= 1;
+                self.counts.stop += 1;
+                if is_lost {
+                    wanted.lose(&alloc);
+                } else {
+                    wanted.stop(&alloc, texts::NOT_NEEDED);
+                }
+            }
+        }
+        migrate.sort_by_key(|a| a.name_index());
+        while surplus > 0
+            && let Some(alloc) = migrate.pop()
+        {
+            surplus -= 1;
+            self.counts.stop += 1;
+            wanted.stop(&alloc, texts::NOT_NEEDED);
+        }
+        if surplus == 0 {
+            return;
+        }
+        let mut seen = BTreeSet::new();
+        let mut candidates: Vec<(bool, bool, u32, String)> = split
+            .current
+            .iter()
+            .chain(&split.in_place)
+            .chain(&split.solo)
+            .filter(|alloc| !(alloc.client_terminal() && !failed.contains(&alloc.id)))
+            .map(|alloc| {
+                let duplicate = !seen.insert(alloc.name.as_str());
+                let number = alloc.name_index().unwrap_or(u32::MAX);
+                (
+                    duplicate,
+                    failed.contains(&alloc.id),
+                    number,
+                    alloc.id.clone(),
+                )
+            })
+            .collect();
+        candidates.sort_unstable_by(|a, b| b.cmp(a));
+        let chosen: BTreeSet<String> = candidates
+            .into_iter()
+            .take(surplus)
+            .map(|(_, _, _, id)| id)
+            .collect();
+        self.stop_chosen(&chosen, split, wanted);
+    }
+
+    fn stop_chosen(&mut self, chosen: &BTreeSet<String>, split: &mut Split, wanted: &mut Wanted) {
+        let mut names = BTreeSet::new();
+        for list in [&mut split.current, &mut split.in_place, &mut split.solo] {
+            list.retain(|alloc| {
+                let stop = chosen.contains(&alloc.id);
+                if stop {
+                    names.insert(alloc.name.clone());
+                    self.counts.stop += 1;
+                    wanted.stop(alloc, texts::NOT_NEEDED);
+                }
+                !stop
+            });
+        }
+        split.paired.retain(|old| {
+            let stop = names.contains(&old.name);
+            if stop {
+                self.counts.stop += 1;
+                wanted.stop(old, texts::NOT_NEEDED);
+            }
+            !stop
+        });
+    }
+
+    /// The group's progress as the deployment has it, or as a new deployment would start.
+    fn rollout_state(
+        &self,
+        rollout: &Rollout<'_>,
+        canaries: &[Arc<Allocation>],
+        destructive: usize,
+    ) -> DeploymentState {
+        let Some(strategy) = self.strategy() else {
+            return DeploymentState::default();
+        };
+        if let Some(state) = rollout.state(&self.group.name) {
+            return state.clone();
+        }
+        let needs_canaries = destructive > 0 && (canaries.len() as u32) < strategy.canary;
+        DeploymentState {
+            auto_revert: strategy.auto_revert,
+            auto_promote: strategy.auto_promote,
+            desired_total: self.group.count,
+            desired_canaries: if needs_canaries { strategy.canary } else { 0 },
+            progress_deadline: strategy.progress_deadline,
+            ..DeploymentState::default()
+        }
+    }
+
+    /// How many placements and replacements may be started now.
+    fn limit(
+        &self,
+        rollout: &Rollout<'_>,
+        split: &Split,
+        canaries: &[Arc<Allocation>],
+        destructive: usize,
+        ready: bool,
+        count: usize,
+    ) -> usize {
+        let Some(strategy) = self.strategy() else {
+            return count.max(destructive);
+        };
+        if destructive == 0 {
+            return count;
+        }
+        if !ready {
+            return 0;
+        }
+        let deployment_id = rollout.id();
+        let mut limit = strategy.max_parallel as usize;
+        for alloc in split.current.iter().chain(canaries) {
+            if deployment_id.is_empty() || alloc.deployment_id != deployment_id {
+                continue;
+            }
+            match alloc.healthy() {
+                Some(true) => {}
+                Some(false) => return 0,
+                None => limit = limit.saturating_sub(1),
+            }
+        }
+        limit
+    }
+
+    fn add_canaries(
+        &mut self,
+        rollout: &Rollout<'_>,
+        state: &DeploymentState,
+        canaries: &[Arc<Allocation>],
+        split: &Split,
+        wanted: &mut Wanted,
+    ) {
+        let wants = state.desired_canaries as usize;
+        if wants == 0 || state.promoted || rollout.paused() || rollout.failed() {
+            return;
+        }
+        let taken: BTreeSet<Option<u32>> = canaries.iter().map(|c| c.name_index()).collect();
+        let mut free = split
+            .solo
+            .iter()
+            .map(|old| old.name_index())
+            .filter(|index| !taken.contains(index));
+        for _ in canaries.len()..wants {
+            let index = match free.next().flatten() {
+                Some(index) => index,
+                None => self.names.next_index(),
+            };
+            self.counts.canary += 1;
+            wanted.place.push(Placement {
+                name: names::name(&self.job.id, &self.group.name, index),
+                group: self.group.name.clone(),
+                job: Arc::clone(self.job),
+                previous: None,
+                canary: true,
+                reschedule: false,
+            });
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is replaced and what decides how"
+    )]
+    fn replace_lost(
+        &mut self,
+        ready: bool,
+        split: &Split,
+        lost: &[Arc<Allocation>],
+        rescheduled: &[Arc<Allocation>],
+        canaries: &[Arc<Allocation>],
+        rollout: &Rollout<'_>,
+        wanted: &mut Wanted,
+    ) {
+        let with_cause = lost
+            .iter()
+            .map(|alloc| (alloc, false))
+            .chain(rescheduled.iter().map(|alloc| (alloc, true)));
+        let mut canaries_placed = wanted
+            .place
+            .iter()
+            .filter(|p| p.canary && p.group == self.group.name)
+            .count();
+        for (alloc, reschedule) in with_cause {
+            // A failed one is stopped when its successor has a place, so that its history is not lost.
+            if !reschedule {
+                wanted.lose(alloc);
+                self.counts.stop += 1;
+            }
+            let canary = alloc.is_canary() && alloc.deployment_id == rollout.id();
+            if canary && canaries_placed > 0 {
+                // A fresh canary takes its place already.
+                canaries_placed -= 1;
+                self.adopt_canary(alloc, reschedule, wanted);
+                continue;
+            }
+            if canary && canaries.is_empty() && !ready && rollout.failed() {
+                continue;
+            }
+            let job = if ready || canary {
+                Arc::clone(self.job)
+            } else {
+                self.serving_version(alloc, split)
+            };
+            if job.task_group(&self.group.name).is_none() {
+                continue;
+            }
+            self.counts.place += 1;
+            wanted.place.push(Placement {
+                name: alloc.name.clone(),
+                group: self.group.name.clone(),
+                job,
+                previous: Some(Arc::clone(alloc)),
+                canary,
+                reschedule,
+            });
+        }
+    }
+
+    /// Lets the canary that is placed anyway be the successor of a lost one.
+    fn adopt_canary(&self, alloc: &Arc<Allocation>, reschedule: bool, wanted: &mut Wanted) {
+        let fresh = wanted
+            .place
+            .iter_mut()
+            .find(|p| p.canary && p.group == self.group.name && p.previous.is_none());
+        if let Some(fresh) = fresh {
+            fresh.name.clone_from(&alloc.name);
+            fresh.previous = Some(Arc::clone(alloc));
+            fresh.reschedule = reschedule;
+        }
+    }
+
+    /// The version that serves while canaries wait: never the canaries' own.
+    fn serving_version(&self, alloc: &Allocation, split: &Split) -> Arc<Job> {
+        if !self.is_current(alloc) && alloc.job.create_index == self.job.create_index {
+            return Arc::clone(&alloc.job);
+        }
+        split
+            .solo
+            .first()
+            .map_or_else(|| Arc::clone(self.job), |old| Arc::clone(&old.job))
+    }
+
+    fn migrate(
+        &mut self,
+        returning: &[Arc<Allocation>],
+        ready: bool,
+        split: &Split,
+        wanted: &mut Wanted,
+    ) {
+        for alloc in returning {
+            self.counts.migrate += 1;
+            wanted.stop(alloc, texts::MIGRATING);
+            let job = if ready || alloc.is_canary() {
+                Arc::clone(self.job)
+            } else {
+                self.serving_version(alloc, split)
+            };
+            wanted.place.push(Placement {
+                name: alloc.name.clone(),
+                group: self.group.name.clone(),
+                job,
+                previous: Some(Arc::clone(alloc)),
+                canary: alloc.is_canary(),
+                reschedule: false,
+            });
+        }
+    }
+
+    fn add_missing(&mut self, missing: usize, wanted: &mut Wanted) {
+        for _ in 0..missing {
+            let index = self.names.next_index();
+            self.counts.place += 1;
+            wanted.place.push(Placement {
+                name: names::name(&self.job.id, &self.group.name, index),
+                group: self.group.name.clone(),
+                job: Arc::clone(self.job),
+                previous: None,
+                canary: false,
+                reschedule: false,
+            });
+        }
+    }
+
+    /// Starts replacing old allocations, failed ones first.
+    fn start_replacements(
+        &mut self,
+        split: &mut Split,
+        limit: usize,
+        wanted: &mut Wanted,
+    ) -> usize {
+        let side_by_side = self.strategy().is_some();
+        split
+            .solo
+            .sort_by_key(|old| (!old.client_terminal(), old.name_index(), old.id.clone()));
+        let started = limit.min(split.solo.len());
+        for old in split.solo.drain(..started) {
+            self.counts.destructive_update += 1;
+            wanted.replace.push(Replacement {
+                side_by_side: side_by_side && !old.client_terminal(),
+                old,
+            });
+        }
+        started
+    }
+
+    /// Starts a deployment when this version changes something.
+    fn update_rollout(
+        &self,
+        rollout: &mut Rollout<'_>,
+        state: DeploymentState,
+        allocs: &[&Arc<Allocation>],
+        changed: usize,
+        ids: &mut Ids,
+    ) {
+        if self.strategy().is_none() || self.group.count == 0 || rollout.current.is_some() {
+            return;
+        }
+        let ran_before = allocs.iter().any(|alloc| self.is_current(alloc));
+        if ran_before && changed == 0 {
+            return;
+        }
+        rollout.start(self.input, self.job, &self.group.name, state, ids);
+    }
+}
+
+/// What stays, sorted by how the current version differs.
+#[derive(Default)]
+struct Split {
+    /// Of the current version.
+    current: Vec<Arc<Allocation>>,
+    /// Of an older version that differs in nothing that needs a new process.
+    in_place: Vec<Arc<Allocation>>,
+    /// To be replaced, not begun.
+    solo: Vec<Arc<Allocation>>,
+    /// To be stopped when the replacement beside them is healthy.
+    paired: Vec<Arc<Allocation>>,
+}
+
+impl Split {
+    fn all(&self) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.current
+            .iter()
+            .chain(&self.in_place)
+            .chain(&self.solo)
+            .chain(&self.paired)
+    }
+
+    fn sort(&mut self) {
+        for list in [&mut self.current, &mut self.in_place, &mut self.solo] {
+            list.sort_by(|a, b| (a.name_index(), &a.id).cmp(&(b.name_index(), &b.id)));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+use super::Input;
+use crate::model::{Allocation, ClientStatus, ReschedulePolicy, RescheduleTracker};
+
+/// Due within this is due now, nanoseconds.
+const DUE_SLACK_NS: i64 = 1_000_000_000;
+
+/// What to do about a failed allocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Replace it now.
+    Now,
+    /// Replace it at that instant.
+    Later(i64),
+    /// Leave it: its policy is exhausted, or its deployment decides.
+    Leave,
+}
+
+pub(super) fn judge(input: &Input<'_>, alloc: &Allocation, deployment_id: &str) -> Verdict {
+    let transition = &alloc.desired_transition;
+    if transition.force_reschedule == Some(true) {
+        return Verdict::Now;
+    }
+    let deployment_decides = !deployment_id.is_empty()
+        && alloc.deployment_id == deployment_id
+        && transition.reschedule != Some(true);
+    if deployment_decides || alloc.client_status != ClientStatus::Failed {
+        return Verdict::Leave;
+    }
+    let Some(policy) = alloc.group().and_then(|g| g.reschedule_policy.as_ref()) else {
+        return Verdict::Leave;
+    };
+    let failed_at = alloc.failed_at();
+    if !allowed(policy, alloc.reschedule_tracker.as_ref(), failed_at) {
+        return Verdict::Leave;
+    }
+    if alloc.followup_eval_id == input.eval.id && !input.eval.id.is_empty() {
+        return Verdict::Now;
+    }
+    let due = failed_at.saturating_add(next_delay(policy, alloc, failed_at));
+    if due <= input.now_ns.saturating_add(DUE_SLACK_NS) {
+        Verdict::Now
+    } else {
+        Verdict::Later(due)
+    }
+}
+
+/// Whether the policy permits one more replacement.
+pub(crate) fn allowed(
+    policy: &ReschedulePolicy,
+    tracker: Option<&RescheduleTracker>,
+    failed_at: i64,
+) -> bool {
+    if policy.unlimited {
+        return true;
+    }
+    let since = failed_at.saturating_sub(policy.interval);
+    let used = tracker.map_or(0, |tracker| {
+        tracker
+            .events
+            .iter()
+            .filter(|event| event.reschedule_time > since)
+            .count()
+    });
+    used < policy.attempts as usize
+}
+
+/// The pause before the next replacement, nanoseconds.
+pub(crate) fn next_delay(policy: &ReschedulePolicy, alloc: &Allocation, failed_at: i64) -> i64 {
+    let events = alloc
+        .reschedule_tracker
+        .as_ref()
+        .map_or(&[][..], |tracker| &tracker.events);
+    let last = events.last().map(|event| event.delay);
+    let before_last = events.iter().rev().nth(1).map(|event| event.delay);
+    let delay = match (policy.delay_function.as_str(), last, before_last) {
+        ("exponential", Some(last), _) => last.saturating_mul(2),
+        ("fibonacci", Some(last), Some(before)) => last.saturating_add(before),
+        _ => policy.delay,
+    };
+    if policy.max_delay <= 0 || policy.delay_function == "constant" {
+        return delay.max(0);
+    }
+    let ran_ns = failed_at.saturating_sub(alloc.create_time);
+    if delay >= policy.max_delay && ran_ns > policy.max_delay {
+        return policy.delay.max(0);
+    }
+    delay.min(policy.max_delay).max(0)
+}

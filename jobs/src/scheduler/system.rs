@@ -1,0 +1,341 @@
+//! System and sysbatch jobs: one allocation of each group on every node that suits.
+
+use super::{
+    Context, Outcome, capacity,
+    feasible::Feasibility,
+    fleet::Fleet,
+    generic::{Report, give},
+    reconcile::{delayed_eval, is_destructive, texts},
+};
+use crate::{
+    ids::IdKind,
+    model::{
+        AllocMetric, Allocation, ClientStatus, DesiredUpdates, Evaluation, Job, JobType, Plan,
+        PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
+    },
+    state::State,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> Outcome {
+    let key = eval.job_key();
+    let job = snapshot.job(&key);
+    let plan = Plan {
+        eval_id: eval.id.clone(),
+        job: job.cloned(),
+        snapshot_index: snapshot.index(),
+        ..Plan::default()
+    };
+    let mut work = Work {
+        snapshot,
+        eval,
+        plan,
+        report: Report::default(),
+        counts: BTreeMap::new(),
+        shared: Arc::default(),
+        more: false,
+    };
+    let mut by_group: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
+    for alloc in snapshot.allocs_of_job(&key) {
+        by_group.entry(&alloc.task_group).or_default().push(alloc);
+    }
+    let mut followups = Vec::new();
+    if let Some(job) = job.filter(|job| !job.stop) {
+        let mut fleet = Fleet::new(snapshot, job);
+        for group in &job.task_groups {
+            let allocs = by_group.remove(group.name.as_str()).unwrap_or_default();
+            work.group(job, group, &allocs, &mut fleet, cx);
+        }
+        if work.more {
+            followups.push(rolling_eval(eval, job, cx));
+        }
+    }
+    for (name, allocs) in by_group {
+        work.stop_all(name, &allocs);
+    }
+    let annotations = PlanAnnotations {
+        desired_tg_updates: work.counts,
+    };
+    super::conclude(
+        snapshot,
+        eval,
+        work.plan,
+        work.report,
+        followups,
+        annotations,
+        cx,
+    )
+}
+
+/// Goes on with an update after the pause that the job asks for.
+fn rolling_eval(eval: &Evaluation, job: &Job, cx: &mut Context) -> Evaluation {
+    let stagger = job.update.as_ref().map_or(0, |update| update.stagger);
+    let due = cx.now_ns.saturating_add(stagger.max(0));
+    Evaluation {
+        triggered_by: Trigger::RollingUpdate,
+        status_description: String::new(),
+        ..delayed_eval(eval, due, &mut cx.ids)
+    }
+}
+
+struct Work<'a> {
+    snapshot: &'a State,
+    eval: &'a Evaluation,
+    plan: Plan,
+    report: Report,
+    counts: BTreeMap<String, DesiredUpdates>,
+    shared: Arc<AllocMetric>,
+    /// Old allocations are left for a later evaluation.
+    more: bool,
+}
+
+impl<'a> Work<'a> {
+    fn group(
+        &mut self,
+        job: &Arc<Job>,
+        group: &TaskGroup,
+        allocs: &[&'a Arc<Allocation>],
+        fleet: &mut Fleet<'a>,
+        cx: &mut Context,
+    ) {
+        let mut counts = DesiredUpdates::default();
+        self.report.queued.insert(group.name.clone(), 0);
+        if group.count == 0 {
+            self.stop_all(&group.name, allocs);
+            return;
+        }
+        let mut feasibility = Feasibility::new(job, group);
+        let mut by_node: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
+        for alloc in allocs {
+            by_node.entry(&alloc.node_id).or_default().push(alloc);
+        }
+        self.shared = Arc::new(AllocMetric {
+            nodes_evaluated: 1,
+            nodes_in_pool: fleet.in_pool,
+            node_pool: job.node_pool.clone(),
+            nodes_available: fleet.available.clone(),
+            ..AllocMetric::default()
+        });
+        let mut budget = job
+            .update
+            .as_ref()
+            .map(|update| update.max_parallel as usize)
+            .filter(|parallel| *parallel > 0)
+            .unwrap_or(usize::MAX);
+        for at in 0..fleet.nodes.len() {
+            let node = fleet.nodes[at].node;
+            let there = by_node.remove(node.id.as_str()).unwrap_or_default();
+            let suits = feasibility.objection(node).is_none();
+            let live = self.settle(job, group, &there, suits, &mut counts);
+            match live {
+                Some(Standing::Keep) => counts.ignore += 1,
+                Some(Standing::InPlace(alloc)) => {
+                    counts.in_place_update += 1;
+                    self.update_in_place(alloc, job);
+                }
+                Some(Standing::Old(_)) if budget == 0 => {
+                    self.more = true;
+                    counts.ignore += 1;
+                }
+                Some(Standing::Old(old)) => {
+                    budget -= 1;
+                    counts.destructive_update += 1;
+                    self.put_new(job, group, at, Some(old), fleet, cx);
+                }
+                None if suits => {
+                    counts.place += 1;
+                    self.put_new(job, group, at, None, fleet, cx);
+                }
+                None => {}
+            }
+        }
+        for (node_id, there) in by_node {
+            self.leave(node_id, job, &there, &mut counts);
+        }
+        self.counts.insert(group.name.clone(), counts);
+    }
+
+    /// Looks at the allocations of a node that takes new ones; returns the one that stands for the group.
+    fn settle<'b>(
+        &mut self,
+        job: &Arc<Job>,
+        group: &TaskGroup,
+        there: &[&'b Arc<Allocation>],
+        suits: bool,
+        counts: &mut DesiredUpdates,
+    ) -> Option<Standing<'b>> {
+        let mut standing = None;
+        for alloc in there {
+            let current =
+                alloc.job_version == job.version && alloc.job.create_index == job.create_index;
+            if alloc.client_terminal() {
+                // A finished sysbatch run counts for its version, well or badly ended.
+                if job.job_type == JobType::Sysbatch && current && !alloc.server_terminal() {
+                    standing = Some(Standing::Keep);
+                }
+                continue;
+            }
+            if alloc.server_terminal() {
+                continue;
+            }
+            if standing.is_some() || !suits {
+                counts.stop += 1;
+                self.stop(alloc, texts::NOT_NEEDED, None);
+                continue;
+            }
+            let same = alloc
+                .group()
+                .is_some_and(|before| !is_destructive(before, group));
+            let moved = alloc.desired_transition.migrate == Some(true);
+            standing = Some(if current && !moved {
+                Standing::Keep
+            } else if same && !moved {
+                Standing::InPlace(alloc)
+            } else {
+                Standing::Old(alloc)
+            });
+        }
+        standing
+    }
+
+    /// Looks at the allocations of a node that takes no new ones.
+    fn leave(
+        &mut self,
+        node_id: &str,
+        job: &Job,
+        there: &[&Arc<Allocation>],
+        counts: &mut DesiredUpdates,
+    ) {
+        let gone = super::node_gone(self.snapshot, node_id);
+        let in_reach = self
+            .snapshot
+            .node(node_id)
+            .is_some_and(|node| super::feasible::in_reach(job, node));
+        for alloc in there {
+            if alloc.client_terminal() {
+                continue;
+            }
+            if gone {
+                counts.stop += u64::from(!alloc.server_terminal());
+                self.stop(alloc, texts::LOST, Some(ClientStatus::Lost));
+            } else if alloc.server_terminal() {
+                continue;
+            } else if !in_reach || alloc.desired_transition.migrate == Some(true) {
+                counts.stop += 1;
+                self.stop(alloc, texts::TAINTED, None);
+            } else {
+                counts.ignore += 1;
+            }
+        }
+    }
+
+    fn stop_all(&mut self, group: &str, allocs: &[&Arc<Allocation>]) {
+        let mut stopped = 0;
+        for alloc in allocs {
+            if alloc.client_terminal() {
+                continue;
+            }
+            if super::node_gone(self.snapshot, &alloc.node_id) {
+                self.stop(alloc, texts::LOST, Some(ClientStatus::Lost));
+            } else if alloc.server_terminal() {
+                continue;
+            } else {
+                self.stop(alloc, texts::NOT_NEEDED, None);
+            }
+            stopped += 1;
+        }
+        self.counts.entry(group.to_owned()).or_default().stop += stopped;
+    }
+
+    fn stop(&mut self, alloc: &Allocation, description: &str, status: Option<ClientStatus>) {
+        self.plan.stops.push(StoppedAlloc {
+            alloc_id: alloc.id.clone(),
+            node_id: alloc.node_id.clone(),
+            description: description.into(),
+            client_status: status,
+            ..StoppedAlloc::default()
+        });
+    }
+
+    fn update_in_place(&mut self, alloc: &Arc<Allocation>, job: &Arc<Job>) {
+        let mut alloc = (**alloc).clone();
+        alloc.job = Arc::clone(job);
+        alloc.job_version = job.version;
+        alloc.eval_id.clone_from(&self.eval.id);
+        let of_node = self.plan.placements.entry(alloc.node_id.clone());
+        of_node.or_default().push(alloc);
+    }
+
+    /// Places the group on the node, in the room of `old` when there is one.
+    fn put_new(
+        &mut self,
+        job: &Arc<Job>,
+        group: &TaskGroup,
+        at: usize,
+        old: Option<&Arc<Allocation>>,
+        fleet: &mut Fleet<'_>,
+        cx: &mut Context,
+    ) {
+        if let Some(old) = old {
+            fleet.release(old);
+        }
+        let entry = &fleet.nodes[at];
+        let node = entry.node;
+        let ask = capacity::Ask::of_group(group).on(node);
+        let given = match capacity::Capacity::of(node).exhausted(&entry.usage, &ask) {
+            Some(dimension) => Err(dimension.to_owned()),
+            None => give(group, node, &entry.usage),
+        };
+        let given = match given {
+            Ok(given) => given,
+            Err(dimension) => {
+                if let Some(old) = old {
+                    fleet.restore(at, old);
+                }
+                let shared = &self.shared;
+                self.report
+                    .fail(&group.name, || exhausted(shared, node, dimension));
+                return;
+            }
+        };
+        fleet.add(at, &given);
+        if let Some(old) = old {
+            self.stop(old, texts::UPDATING, None);
+        }
+        let alloc = Allocation {
+            id: cx.ids.next_id(IdKind::Allocation),
+            namespace: job.namespace.clone(),
+            eval_id: self.eval.id.clone(),
+            name: format!("{}.{}[0]", job.id, group.name),
+            node_id: node.id.clone(),
+            node_name: node.name.clone(),
+            job_id: job.id.clone(),
+            task_group: group.name.clone(),
+            job: Arc::clone(job),
+            job_version: job.version,
+            allocated_resources: given,
+            metrics: Arc::clone(&self.shared),
+            previous_allocation: old.map(|old| old.id.clone()).unwrap_or_default(),
+            ..Allocation::default()
+        };
+        let of_node = self.plan.placements.entry(alloc.node_id.clone());
+        of_node.or_default().push(alloc);
+    }
+}
+
+/// The allocation that stands for a group on a node.
+enum Standing<'a> {
+    Keep,
+    InPlace(&'a Arc<Allocation>),
+    Old(&'a Arc<Allocation>),
+}
+
+fn exhausted(shared: &AllocMetric, node: &crate::model::Node, dimension: String) -> AllocMetric {
+    let mut metric = shared.clone();
+    metric.nodes_exhausted = 1;
+    if !node.node_class.is_empty() {
+        metric.class_exhausted.insert(node.node_class.clone(), 1);
+    }
+    metric.dimension_exhausted.insert(dimension, 1);
+    metric
+}

@@ -1,0 +1,122 @@
+//! A job as written to the canonical job: defaults filled in, blocks merged, rules checked.
+//!
+//! One function for each noun does all three, so that a default and the rule about it stand together.
+
+mod check;
+mod group;
+mod job;
+mod network;
+mod placement;
+mod policy;
+mod refuse;
+mod service;
+mod task;
+
+pub use job::canonicalize_and_validate;
+
+use crate::model::{self, JobType};
+
+/// What is wrong and what is doubtful about one noun.
+#[derive(Debug, Default)]
+struct Findings {
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    fn error(&mut self, text: impl Into<String>) {
+        self.errors.push(text.into());
+    }
+
+    fn warning(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+
+    fn require(&mut self, holds: bool, text: impl FnOnce() -> String) {
+        if !holds {
+            self.errors.push(text());
+        }
+    }
+
+    /// Takes over the findings of a part, its errors as one entry below `title`.
+    fn nest(&mut self, title: &str, part: Self) {
+        self.warnings.extend(part.warnings);
+        if !part.errors.is_empty() {
+            self.error(format!("{title}: {}", inner("error", &part.errors)));
+        }
+    }
+}
+
+/// What became of a posted job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Validation {
+    /// The canonical job; none when there is an error.
+    pub job: Option<model::Job>,
+    /// What forbids the job. Entries may span lines.
+    pub errors: Vec<String>,
+    /// What is doubtful about it. Entries may span lines.
+    pub warnings: Vec<String>,
+}
+
+/// Errors as one text: `2 errors occurred:` and a line for each.
+pub fn list_errors(errors: &[String]) -> String {
+    list("error", errors)
+}
+
+/// Warnings as one text: `2 warnings:` and a line for each.
+pub fn list_warnings(warnings: &[String]) -> String {
+    let count = warnings.len();
+    let noun = if count == 1 { "warning" } else { "warnings" };
+    let mut text = format!("{count} {noun}:\n");
+    for warning in warnings {
+        text.push_str("\n* ");
+        text.push_str(warning);
+    }
+    text
+}
+
+/// Entries as one text inside an entry of an outer list, one step further in.
+fn inner(noun: &str, entries: &[String]) -> String {
+    list(noun, entries).trim_end().replace('\n', "\n\t")
+}
+
+fn list(noun: &str, entries: &[String]) -> String {
+    let count = entries.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let mut text = format!("{count} {noun}{plural} occurred:");
+    for entry in entries {
+        text.push_str("\n\t* ");
+        text.push_str(entry);
+    }
+    text.push_str("\n\n");
+    text
+}
+
+/// A count as the model holds it; negative ones have been refused by a rule before.
+fn unsigned(value: i64) -> u32 {
+    u32::try_from(value.max(0)).unwrap_or(u32::MAX)
+}
+
+/// A count that may be missing; negative ones are an error that names it.
+fn count(findings: &mut Findings, name: &str, value: Option<i64>, default: u32) -> u32 {
+    let Some(value) = value else {
+        return default;
+    };
+    findings.require(value >= 0, || {
+        format!("{name} must not be negative: {value}")
+    });
+    findings.require(value <= i64::from(u32::MAX), || {
+        format!("{name} is too large: {value}")
+    });
+    unsigned(value)
+}
+
+/// Text that reads as nothing when it is missing.
+fn text(value: Option<String>) -> String {
+    value.unwrap_or_default()
+}
+
+/// True for job types that know no rescheduling.
+fn is_system(job_type: JobType) -> bool {
+    matches!(job_type, JobType::System | JobType::Sysbatch)
+}

@@ -1,0 +1,398 @@
+use super::network::Ports;
+use super::refuse::{Owner, is_set, refuse};
+use super::service::{Place, service, task_services};
+use super::{Findings, count, placement, policy, text};
+use crate::model::{self, JobType, Nanos};
+use crate::wire::{self, Duration};
+use std::collections::{BTreeMap, BTreeSet};
+
+const SECOND: Nanos = 1_000_000_000;
+
+/// What a task takes from its group.
+pub(super) struct Group<'a> {
+    pub(super) job: &'a str,
+    pub(super) job_type: JobType,
+    pub(super) name: &'a str,
+    /// Labels of the job and the group.
+    pub(super) meta: &'a BTreeMap<String, String>,
+    pub(super) restart: &'a model::RestartPolicy,
+    pub(super) update: Option<&'a model::UpdateStrategy>,
+    pub(super) disk_mb: i64,
+    pub(super) ports: &'a Ports,
+}
+
+/// A task with its defaults; its networks come from the group, which knows all ports.
+pub(super) fn task(
+    findings: &mut Findings,
+    given: wire::Task,
+    networks: Vec<model::NetworkResource>,
+    group: &Group<'_>,
+) -> model::Task {
+    refuse(findings, Owner::Task, &given.rest);
+    for key in ["Identity", "Identities"] {
+        if given.rest.get(key).is_some_and(|value| is_set(key, value)) {
+            findings.warning("identity has no effect: workload identity tokens are not supported yet by this version");
+        }
+    }
+    let name = text(given.name);
+    let mut meta = group.meta.clone();
+    meta.extend(given.meta.unwrap_or_default());
+    let place = Place {
+        job: group.job,
+        group: group.name,
+        task: Some(&name),
+    };
+    let mut services = Vec::new();
+    for (index, given) in given.services.into_iter().flatten().enumerate() {
+        services.push(service(findings, given, &place, index));
+    }
+    task_services(findings, &name, &services, group.ports);
+    let task = model::Task {
+        driver: text(given.driver),
+        user: text(given.user),
+        config: given.config.unwrap_or_default(),
+        env: given.env.unwrap_or_default(),
+        meta,
+        leader: given.leader.unwrap_or(false),
+        lifecycle: given.lifecycle.map(|given| model::Lifecycle {
+            hook: text(given.hook),
+            sidecar: given.sidecar.unwrap_or(false),
+        }),
+        resources: resources(findings, given.resources, networks),
+        restart_policy: Some(policy::restart(
+            findings,
+            given.restart_policy,
+            Some(group.restart),
+            group.job_type,
+        )),
+        constraints: placement::constraints(findings, given.constraints),
+        affinities: placement::affinities(findings, given.affinities, group.job_type),
+        services,
+        artifacts: artifacts(findings, given.artifacts),
+        templates: templates(findings, given.templates),
+        kill_timeout: given.kill_timeout.map_or(5 * SECOND, |d| d.0),
+        kill_signal: text(given.kill_signal),
+        shutdown_delay: given.shutdown_delay.unwrap_or_default().0,
+        log_config: logs(findings, given.log_config, group.disk_mb),
+        name,
+    };
+    validate(findings, &task, group);
+    task
+}
+
+fn validate(findings: &mut Findings, task: &model::Task, group: &Group<'_>) {
+    let name = task.name.as_str();
+    findings.require(!name.is_empty(), || "Missing task name".into());
+    findings.require(name != "alloc", || "Task cannot be named \"alloc\"".into());
+    findings.require(!name.contains(['/', '\\']), || {
+        "Task name cannot include slashes".into()
+    });
+    findings.require(!name.contains('\0'), || {
+        "Task name cannot include null characters".into()
+    });
+    // A directory of these names is not below the allocation's.
+    findings.require(name != "." && name != "..", || {
+        format!("Task cannot be named {name:?}")
+    });
+    findings.require(!task.driver.is_empty(), || "Missing task driver".into());
+    if task.kill_timeout < 0 {
+        findings.error("KillTimeout must be a positive value");
+    } else if let (JobType::Service, Some(update)) = (group.job_type, group.update) {
+        let deadline = update.progress_deadline;
+        findings.require(deadline <= 0 || task.kill_timeout <= deadline, || {
+            format!(
+                "KillTimout ({}) longer than the group's ProgressDeadline ({})",
+                Duration(task.kill_timeout),
+                Duration(deadline)
+            )
+        });
+    }
+    findings.require(task.shutdown_delay >= 0, || {
+        "ShutdownDelay must be a positive value".into()
+    });
+    for (index, constraint) in task.constraints.iter().enumerate() {
+        let operand = constraint.operand.as_str();
+        findings.require(
+            !matches!(operand, "distinct_hosts" | "distinct_property"),
+            || {
+                format!(
+                    "Constraint {} has disallowed Operand at task level: {operand}",
+                    index + 1
+                )
+            },
+        );
+    }
+    if let Some(lifecycle) = &task.lifecycle {
+        match lifecycle.hook.as_str() {
+            "prestart" | "poststart" | "poststop" => {}
+            "" => findings.error("Lifecycle validation failed: no lifecycle hook provided"),
+            other => findings.error(format!(
+                "Lifecycle validation failed: invalid hook: {other}"
+            )),
+        }
+    }
+}
+
+fn resources(
+    findings: &mut Findings,
+    given: Option<wire::Resources>,
+    networks: Vec<model::NetworkResource>,
+) -> model::Resources {
+    let given = given.unwrap_or_default();
+    refuse(findings, Owner::Resources, &given.rest);
+    if given
+        .rest
+        .get("IOPS")
+        .is_some_and(|value| is_set("IOPS", value))
+    {
+        findings.warning(
+            "IOPS has been deprecated as of Nomad 0.9.0. Please remove IOPS from resource block.",
+        );
+    }
+    if given.disk_mb.is_some_and(|disk| disk > 0) {
+        findings
+            .warning("disk has no effect on a task. Please use the group's ephemeral_disk block.");
+    }
+    if !networks.is_empty() {
+        findings.warning("task network resources have been deprecated as of Nomad 0.12.0. Please configure networking via group network block.");
+    }
+    let cores = given.cores.unwrap_or(0);
+    let base = model::Resources::default();
+    let resources = model::Resources {
+        cpu: given.cpu.unwrap_or(if cores > 0 { 0 } else { base.cpu }),
+        cores,
+        memory_mb: given.memory_mb.unwrap_or(base.memory_mb),
+        memory_max_mb: given.memory_max_mb.unwrap_or(0),
+        disk_mb: 0,
+        networks,
+    };
+    let (cpu, memory, most) = (resources.cpu, resources.memory_mb, resources.memory_max_mb);
+    findings.require(cores <= 0 || cpu <= 0, || {
+        "Task can only ask for 'cpu' or 'cores' resource, not both.".into()
+    });
+    findings.require(cores >= 0, || {
+        format!("cores value ({cores}) cannot be negative")
+    });
+    findings.require(cpu >= 1 || cores > 0, || {
+        format!("minimum CPU value is 1; got {cpu}")
+    });
+    findings.require(memory >= 10, || {
+        format!("minimum MemoryMB value is 10; got {memory}")
+    });
+    findings.require(matches!(most, 0 | -1) || most >= memory, || {
+        format!("MemoryMaxMB value ({most}) should be larger than MemoryMB value ({memory})")
+    });
+    // Sums over many tasks and allocations must stay in range.
+    const MOST: i64 = i64::MAX / 1_000_000_000;
+    for (key, value) in [
+        ("CPU", cpu),
+        ("Cores", cores),
+        ("MemoryMB", memory),
+        ("MemoryMaxMB", most),
+    ] {
+        findings.require(value <= MOST, || {
+            format!("{key} value ({value}) is too large")
+        });
+    }
+    resources
+}
+
+fn logs(findings: &mut Findings, given: Option<wire::LogConfig>, disk_mb: i64) -> model::LogConfig {
+    let given = given.unwrap_or_default();
+    let base = model::LogConfig::default();
+    let files = given.max_files.unwrap_or(i64::from(base.max_files));
+    let size = given
+        .max_file_size_mb
+        .unwrap_or(i64::from(base.max_file_size_mb));
+    findings.require(files >= 1, || {
+        format!("minimum number of files is 1; got {files}")
+    });
+    findings.require(size >= 1, || {
+        format!("minimum file size is 1MB; got {size}")
+    });
+    let usage = files.saturating_mul(size);
+    findings.require(disk_mb > usage, || {
+        format!("log storage ({usage} MB) must be less than requested disk capacity ({disk_mb} MB)")
+    });
+    model::LogConfig {
+        max_files: count(findings, "max_files", Some(files), 0),
+        max_file_size_mb: count(findings, "max_file_size", Some(size), 0),
+        disabled: given.disabled.unwrap_or(false),
+    }
+}
+
+fn artifacts(findings: &mut Findings, given: Option<Vec<wire::Artifact>>) -> Vec<model::Artifact> {
+    let mut all = Vec::new();
+    for (index, given) in given.into_iter().flatten().enumerate() {
+        let mut part = Findings::default();
+        let source = text(given.getter_source);
+        part.require(!source.is_empty(), || "source must be specified".into());
+        let mode = given
+            .getter_mode
+            .filter(|mode| !mode.is_empty())
+            .unwrap_or_else(|| "any".into());
+        part.require(["any", "file", "dir"].contains(&mode.as_str()), || {
+            format!("invalid artifact mode {mode:?}; must be one of: any, file, dir")
+        });
+        let destination = given
+            .relative_dest
+            .filter(|dest| !dest.is_empty())
+            .unwrap_or_else(|| {
+                let base = source.rsplit('/').next().unwrap_or_default();
+                if mode == "file" {
+                    format!("local/{base}")
+                } else {
+                    "local/".into()
+                }
+            });
+        part.require(!escapes(&destination), || {
+            "destination escapes allocation directory".into()
+        });
+        let options = given.getter_options.unwrap_or_default();
+        if let Some(checksum) = options.get("checksum") {
+            check_checksum(&mut part, checksum);
+        }
+        findings.nest(&format!("Artifact {} validation failed", index + 1), part);
+        all.push(model::Artifact {
+            getter_source: source,
+            getter_options: options,
+            getter_headers: given.getter_headers.unwrap_or_default(),
+            getter_mode: mode,
+            getter_insecure: given.getter_insecure.unwrap_or(false),
+            relative_dest: destination,
+            chown: given.chown.unwrap_or(false),
+        });
+    }
+    all
+}
+
+fn check_checksum(findings: &mut Findings, checksum: &str) {
+    if checksum.trim().is_empty() {
+        findings.error("checksum value cannot be empty");
+        return;
+    }
+    // What only the node knows cannot be checked here.
+    if checksum.contains("${") {
+        return;
+    }
+    let Some((kind, digits)) = checksum.split_once(':') else {
+        findings.error(format!(
+            "checksum must be given as \"type:value\"; got {checksum:?}"
+        ));
+        return;
+    };
+    let length = match kind {
+        "md5" => 32,
+        "sha1" => 40,
+        "sha256" => 64,
+        "sha512" => 128,
+        other => {
+            findings.error(format!("unsupported checksum type: {other}"));
+            return;
+        }
+    };
+    let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    findings.require(hex && digits.len() == length, || {
+        format!("invalid {kind} checksum: {digits}")
+    });
+}
+
+/// True when a path relative to the task's directory leaves the allocation's directory.
+fn escapes(path: &str) -> bool {
+    // The task's directory is one below the allocation's.
+    let mut depth: i64 = 1;
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+        if depth < 0 {
+            return true;
+        }
+    }
+    false
+}
+
+fn templates(findings: &mut Findings, given: Option<Vec<wire::Template>>) -> Vec<model::Template> {
+    let mut all = Vec::new();
+    let mut destinations: BTreeSet<String> = BTreeSet::new();
+    for (index, given) in given.into_iter().flatten().enumerate() {
+        let mut part = Findings::default();
+        refuse(&mut part, Owner::Template, &given.rest);
+        if given
+            .rest
+            .get("VaultGrace")
+            .is_some_and(|value| is_set("VaultGrace", value))
+        {
+            findings
+                .warning("vault_grace has no effect. Please remove it from the template block.");
+        }
+        let or = |given: Option<String>, default: &str| {
+            given
+                .filter(|text| !text.is_empty())
+                .unwrap_or_else(|| default.to_owned())
+        };
+        let template = model::Template {
+            source_path: text(given.source_path),
+            dest_path: text(given.dest_path),
+            embedded_tmpl: text(given.embedded_tmpl),
+            change_mode: or(given.change_mode, "restart"),
+            change_signal: text(given.change_signal).to_uppercase(),
+            perms: or(given.perms, "0644"),
+            envvars: given.envvars.unwrap_or(false),
+            splay: given.splay.map_or(5 * SECOND, |d| d.0),
+            left_delim: or(given.left_delim, "{{"),
+            right_delim: or(given.right_delim, "}}"),
+            once: given.once.unwrap_or(false),
+            err_missing_key: given.err_missing_key.unwrap_or(false),
+            uid: given.uid.unwrap_or(-1),
+            gid: given.gid.unwrap_or(-1),
+        };
+        check_template(&mut part, &template);
+        part.require(destinations.insert(template.dest_path.clone()), || {
+            format!(
+                "destination {:?} is that of another template too",
+                template.dest_path
+            )
+        });
+        findings.nest(&format!("Template {} validation failed", index + 1), part);
+        all.push(template);
+    }
+    all
+}
+
+fn check_template(findings: &mut Findings, template: &model::Template) {
+    findings.require(
+        !template.source_path.is_empty() || !template.embedded_tmpl.is_empty(),
+        || "Must specify a source path or have an embedded template".into(),
+    );
+    findings.require(!template.dest_path.is_empty(), || {
+        "Must specify a destination for the template".into()
+    });
+    findings.require(!escapes(&template.dest_path), || {
+        "destination escapes allocation directory".into()
+    });
+    match template.change_mode.as_str() {
+        "noop" | "restart" => {}
+        "signal" => {
+            findings.require(!template.change_signal.is_empty(), || {
+                "Must specify signal value when change mode is signal".into()
+            });
+            findings.require(!template.envvars, || {
+                "cannot use signals with env var templates".into()
+            });
+        }
+        "script" => findings.error("change mode \"script\" is not supported yet by this version"),
+        _ => findings.error(
+            "Invalid change mode. Must be one of the following: noop, signal, script, restart",
+        ),
+    }
+    findings.require(template.splay >= 0, || {
+        "Must specify positive splay value".into()
+    });
+    let octal = u32::from_str_radix(&template.perms, 8).is_ok_and(|bits| bits < 1 << 12);
+    findings.require(octal, || {
+        format!("Failed to parse {:?} as octal", template.perms)
+    });
+}

@@ -1,0 +1,217 @@
+use super::declare;
+use super::decode::{Decoder, label};
+use super::evaluate::Evaluator;
+use super::problem::{Problem, Source};
+use super::schema;
+use super::scope::Scope;
+use super::{ReadFile, Variables};
+use crate::wire;
+use hcl_edit::Span;
+use hcl_edit::structure::{Block, Body, Structure};
+use serde_json::Value;
+
+/// Bytes of the longest job file.
+const LONGEST: usize = 4 << 20;
+
+/// Reads a job file: HCL, or the JSON of the API when it begins with `{`.
+///
+/// `files` serves the functions that read files; without it they are errors.
+///
+/// # Errors
+/// Every problem of the file at once; a syntax error hides the ones behind it.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    variables: &Variables,
+    files: Option<&dyn ReadFile>,
+) -> Result<wire::Job, Vec<Problem>> {
+    let source = Source::new(file_name, text);
+    if text.len() > LONGEST {
+        return Err(vec![source.problem(
+            None,
+            format!("File too large; A job file may have at most {LONGEST} bytes."),
+        )]);
+    }
+    if text.trim_start_matches(' ').starts_with('{') {
+        return parse_json(&source).map_err(|problem| vec![problem]);
+    }
+    let body = hcl_edit::parser::parse_body(text)
+        .map_err(|error| vec![syntax_problem(&source, &error)])?;
+    let evaluator = Evaluator::new(&source, files);
+    let mut decoder = Decoder {
+        evaluator: &evaluator,
+        problems: Vec::new(),
+    };
+    let job = decode(&mut decoder, &body, variables);
+    let mut problems = decoder.problems;
+    if problems.is_empty() {
+        match serde_json::from_value(job) {
+            Ok(job) => return Ok(job),
+            Err(error) => problems.push(source.problem(None, format!("Invalid job; {error}"))),
+        }
+    }
+    problems.sort_by_key(|problem| (problem.file != source.file, problem.line, problem.column));
+    Err(problems)
+}
+
+/// The job of a file as JSON of the API; null when there is none.
+fn decode(decoder: &mut Decoder<'_, '_>, body: &Body, given: &Variables) -> Value {
+    top_level(decoder, body);
+    let variables = declare::variables(decoder, body, given);
+    let locals = declare::locals(decoder, body, &variables);
+    let scope = Scope::root(
+        [
+            ("var".to_owned(), Value::Object(variables)),
+            ("local".to_owned(), Value::Object(locals)),
+        ]
+        .into(),
+    );
+    let blocks: Vec<&Block> = body.get_blocks("job").collect();
+    let Some((first, more)) = blocks.split_first() else {
+        decoder.report(None, "Missing job block; A job block is required", "");
+        return Value::Null;
+    };
+    for block in more {
+        decoder.report(
+            block.ident.span(),
+            "Duplicate job block; Only one job block is allowed.",
+            "",
+        );
+    }
+    let mut job = decoder.body(&first.body, first.ident.span(), &schema::JOB, &scope);
+    let mut labels = first.labels.iter().map(label);
+    match labels.next() {
+        Some((name, _)) => {
+            for key in ["ID", "Name"] {
+                job.entry(key).or_insert_with(|| name.as_str().into());
+            }
+        }
+        None => decoder.report(
+            first.ident.span(),
+            "Missing name for job; All job blocks must have 1 labels (name).",
+            "",
+        ),
+    }
+    if let Some((_, span)) = labels.next() {
+        decoder.report(
+            span,
+            "Extraneous label for job; Only 1 labels (name) are expected for job blocks.",
+            "",
+        );
+    }
+    Value::Object(job)
+}
+
+fn top_level(decoder: &mut Decoder<'_, '_>, body: &Body) {
+    for structure in body.iter() {
+        match structure {
+            Structure::Attribute(attribute) => decoder.report(
+                attribute.key.span(),
+                format!(
+                    "Unsupported argument; An argument named \"{}\" is not expected here.",
+                    attribute.key.as_str()
+                ),
+                "",
+            ),
+            Structure::Block(block) => {
+                let known = ["job", "variable", "variables", "locals"];
+                let name = block.ident.as_str();
+                if !known.contains(&name) {
+                    let hint = super::problem::nearest(name, known)
+                        .map(|known| format!("Did you mean \"{known}\"?"));
+                    decoder.report(
+                        block.ident.span(),
+                        format!("Unsupported block type; Blocks of type \"{name}\" are not expected here."),
+                        hint.unwrap_or_default(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A syntax error of the HCL parser.
+pub(super) fn syntax_problem(source: &Source<'_>, error: &hcl_edit::parser::Error) -> Problem {
+    let location = error.location();
+    let rest = source.text.get(location.offset()..).unwrap_or_default();
+    let hint = if rest.trim().is_empty() {
+        "The file ends here: is a closing brace or quote missing?"
+    } else {
+        hint(error.line(), location.column())
+    };
+    Problem {
+        file: source.file.clone(),
+        line: location.line(),
+        column: location.column(),
+        end_line: location.line(),
+        end_column: location.column() + 1,
+        message: format!("Invalid syntax; {}.", error.message()),
+        hint: hint.to_owned(),
+    }
+}
+
+/// What a frequent slip was probably meant to be.
+fn hint(line: &str, column: usize) -> &'static str {
+    let before: String = line.chars().take(column.saturating_sub(1)).collect();
+    let rest: String = line.chars().skip(column.saturating_sub(1)).collect();
+    let open = |marker: &str| {
+        before
+            .rfind(marker)
+            .is_some_and(|at| !before.split_at(at).1.contains('}'))
+    };
+    match rest.chars().next() {
+        _ if open("${") => "To keep \"${\" as it is, for a shell or the client, write \"$${\".",
+        _ if open("%{") => "To keep \"%{\" as it is, write \"%%{\".",
+        Some(';') => "Use newlines to separate arguments and blocks.",
+        Some(':') => "To set an argument, use the equals sign \"=\".",
+        Some('"') if before.trim().is_empty() => "Argument names must not be quoted.",
+        Some('"') if rest.contains("${") => {
+            "Template sequences are not allowed in labels: use the arguments \"id\" and \"name\", or a dynamic block."
+        }
+        _ => "",
+    }
+}
+
+/// A syntax error of the JSON parser.
+pub(super) fn json_problem(source: &Source<'_>, error: &serde_json::Error) -> Problem {
+    let message = error.to_string();
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message.as_str(), |(text, _)| text);
+    Problem {
+        file: source.file.clone(),
+        line: error.line(),
+        column: error.column(),
+        end_line: error.line(),
+        end_column: error.column() + 1,
+        message: format!("Invalid JSON; {message}"),
+        hint: String::new(),
+    }
+}
+
+/// `{"Job": {…}}` or a bare job object.
+fn parse_json(source: &Source<'_>) -> Result<wire::Job, Problem> {
+    let value: Value =
+        serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))?;
+    if value.get("job").is_some() {
+        return Err(source.problem(
+            None,
+            "Not supported yet; the JSON form of HCL is not supported yet by this version. Use HCL, or the JSON of the jobs API.",
+        ));
+    }
+    let wrapped = value.get("Job").is_some();
+    // From the text, not from the value: only then do errors know their line.
+    if wrapped {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Wrapped {
+            job: Option<wire::Job>,
+        }
+        let wrapped: Wrapped =
+            serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))?;
+        return wrapped
+            .job
+            .ok_or_else(|| source.problem(None, "Job must be specified"));
+    }
+    serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))
+}

@@ -1,0 +1,39 @@
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The names that an expression sees: its own, then those around it.
+#[derive(Debug, Default)]
+pub(super) struct Scope<'p> {
+    parent: Option<&'p Scope<'p>>,
+    names: BTreeMap<String, Value>,
+}
+
+impl<'p> Scope<'p> {
+    /// The outermost scope.
+    pub(super) fn root(names: BTreeMap<String, Value>) -> Self {
+        Self {
+            parent: None,
+            names,
+        }
+    }
+
+    /// A scope inside this one with more names.
+    pub(super) fn inner(&'p self, names: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self {
+            parent: Some(self),
+            names: names.into_iter().collect(),
+        }
+    }
+
+    /// The value of a name.
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        let mut scope = Some(self);
+        while let Some(current) = scope {
+            if let Some(value) = current.names.get(name) {
+                return Some(value);
+            }
+            scope = current.parent;
+        }
+        None
+    }
+}

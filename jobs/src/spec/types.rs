@@ -1,0 +1,173 @@
+use super::value;
+use hcl_edit::expr::{Expression, ObjectKey};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The declared type of an input variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Any,
+    Text,
+    Number,
+    Flag,
+    List(Box<Type>),
+    Set(Box<Type>),
+    Map(Box<Type>),
+    Object(BTreeMap<String, Type>),
+    Tuple(Vec<Type>),
+}
+
+impl Type {
+    /// Reads a type as it is written: `string`, `list(number)`, `object({ a = bool })`.
+    pub(super) fn parse(expr: &Expression) -> Result<Self, ()> {
+        match expr {
+            Expression::Variable(name) => match name.as_str() {
+                "any" => Ok(Self::Any),
+                "string" => Ok(Self::Text),
+                "number" => Ok(Self::Number),
+                "bool" => Ok(Self::Flag),
+                // The bare names of collections hold anything.
+                "list" => Ok(Self::List(Box::new(Self::Any))),
+                "set" => Ok(Self::Set(Box::new(Self::Any))),
+                "map" => Ok(Self::Map(Box::new(Self::Any))),
+                _ => Err(()),
+            },
+            Expression::FuncCall(call) => {
+                let [arg] = call.args.iter().collect::<Vec<_>>()[..] else {
+                    return Err(());
+                };
+                match (call.name.name.as_str(), arg) {
+                    ("list", item) => Ok(Self::List(Box::new(Self::parse(item)?))),
+                    ("set", item) => Ok(Self::Set(Box::new(Self::parse(item)?))),
+                    ("map", item) => Ok(Self::Map(Box::new(Self::parse(item)?))),
+                    ("object", Expression::Object(object)) => object
+                        .iter()
+                        .map(|(key, item)| {
+                            Ok((key_name(key).ok_or(())?, Self::parse(item.expr())?))
+                        })
+                        .collect::<Result<_, _>>()
+                        .map(Self::Object),
+                    ("tuple", Expression::Array(items)) => items
+                        .iter()
+                        .map(Self::parse)
+                        .collect::<Result<_, _>>()
+                        .map(Self::Tuple),
+                    _ => Err(()),
+                }
+            }
+            _ => Err(()),
+        }
+    }
+
+    /// True when text from a flag or the environment is taken as it is, without quotes.
+    pub(super) fn is_raw_text(&self) -> bool {
+        matches!(self, Self::Text | Self::Number)
+    }
+
+    /// A value that stands for a missing one once that has been reported, so that it is reported once.
+    pub(super) fn blank(&self) -> Value {
+        match self {
+            Self::Any | Self::Text => Value::String(String::new()),
+            Self::Number => Value::from(0),
+            Self::Flag => Value::Bool(false),
+            Self::List(_) | Self::Set(_) => Value::Array(Vec::new()),
+            Self::Map(_) => Value::Object(Map::new()),
+            Self::Object(types) => types
+                .iter()
+                .map(|(key, item)| (key.clone(), item.blank()))
+                .collect::<Map<_, _>>()
+                .into(),
+            Self::Tuple(types) => types.iter().map(Self::blank).collect(),
+        }
+    }
+
+    /// The value as this type, or what is wrong with it.
+    pub(super) fn convert(&self, value: Value) -> Result<Value, String> {
+        if value.is_null() {
+            return Ok(value);
+        }
+        match self {
+            Self::Any => Ok(value),
+            Self::Text => value::text(&value)
+                .map(Value::String)
+                .ok_or_else(|| "string required".into()),
+            Self::Number => match value {
+                Value::Number(_) => Ok(value),
+                other => value::number(&other)
+                    .and_then(value::from_f64)
+                    .ok_or_else(|| "a number is required".into()),
+            },
+            Self::Flag => value::flag(&value)
+                .map(Value::Bool)
+                .ok_or_else(|| "bool required".into()),
+            Self::List(item) => Ok(Value::Array(convert_all(items(value)?, item)?)),
+            Self::Set(item) => {
+                let mut seen: Vec<Value> = Vec::new();
+                for value in convert_all(items(value)?, item)? {
+                    if !seen.contains(&value) {
+                        seen.push(value);
+                    }
+                }
+                seen.sort_by_key(|value| value::text(value).unwrap_or_default());
+                Ok(Value::Array(seen))
+            }
+            Self::Map(item) => match value {
+                Value::Object(map) => map
+                    .into_iter()
+                    .map(|(key, value)| Ok((key, item.convert(value)?)))
+                    .collect::<Result<Map<_, _>, String>>()
+                    .map(Value::Object),
+                _ => Err("map required".into()),
+            },
+            Self::Object(types) => {
+                let Value::Object(mut map) = value else {
+                    return Err("object required".into());
+                };
+                types
+                    .iter()
+                    .map(|(key, item)| match map.remove(key) {
+                        Some(value) => Ok((key.clone(), item.convert(value)?)),
+                        None => Err(format!("attribute \"{key}\" is required")),
+                    })
+                    .collect::<Result<Map<_, _>, String>>()
+                    .map(Value::Object)
+            }
+            Self::Tuple(types) => {
+                let values = items(value)?;
+                if values.len() != types.len() {
+                    return Err(format!("tuple of {} elements required", types.len()));
+                }
+                values
+                    .into_iter()
+                    .zip(types)
+                    .map(|(value, item)| item.convert(value))
+                    .collect::<Result<_, _>>()
+                    .map(Value::Array)
+            }
+        }
+    }
+}
+
+fn items(value: Value) -> Result<Vec<Value>, String> {
+    match value {
+        Value::Array(items) => Ok(items),
+        _ => Err("list required".into()),
+    }
+}
+
+fn convert_all(values: Vec<Value>, item: &Type) -> Result<Vec<Value>, String> {
+    values
+        .into_iter()
+        .map(|value| item.convert(value))
+        .collect()
+}
+
+/// The name that an object key stands for when nothing is computed.
+fn key_name(key: &ObjectKey) -> Option<String> {
+    match key {
+        ObjectKey::Ident(name) => Some(name.as_str().to_owned()),
+        ObjectKey::Expression(Expression::Variable(name)) => Some(name.as_str().to_owned()),
+        ObjectKey::Expression(Expression::String(name)) => Some(name.value().clone()),
+        ObjectKey::Expression(_) => None,
+    }
+}

@@ -1,0 +1,141 @@
+use crate::model::{Allocation, Deployment, Evaluation, Index, Job, JobKey, Node};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// When a command takes effect. Identical on every server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Place of the entry in the log.
+    pub index: Index,
+    /// Proposer's time, nanoseconds since the Unix epoch.
+    pub now_ns: i64,
+}
+
+/// A table, as far as watchers tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// Jobs, their versions and submissions.
+    Jobs,
+    /// Counts per job.
+    Summaries,
+    /// Evaluations.
+    Evals,
+    /// Allocations.
+    Allocs,
+    /// Deployments.
+    Deployments,
+    /// Nodes.
+    Nodes,
+    /// Scaling events.
+    ScalingEvents,
+}
+
+/// What a command changed; everything is empty when it changed nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// Tables with at least one changed row.
+    pub tables: BTreeSet<Table>,
+    /// Jobs created, changed (including their derived status) or removed.
+    pub jobs: Vec<JobChange>,
+    /// Evaluations written, in order; a removed one is not listed.
+    pub evals: Vec<Arc<Evaluation>>,
+    /// Allocations created, changed or removed. One allocation may be listed more than once.
+    pub allocs: Vec<AllocChange>,
+    /// Deployments written.
+    pub deployments: Vec<Arc<Deployment>>,
+    /// Nodes created or changed.
+    pub nodes: Vec<NodeChange>,
+}
+
+/// A job before and after.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobChange {
+    /// Which.
+    pub key: JobKey,
+    /// None when it is new.
+    pub before: Option<Arc<Job>>,
+    /// None when it was removed.
+    pub after: Option<Arc<Job>>,
+}
+
+/// An allocation before and after.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AllocChange {
+    /// None when it is new.
+    pub before: Option<Arc<Allocation>>,
+    /// None when it was removed.
+    pub after: Option<Arc<Allocation>>,
+}
+
+impl AllocChange {
+    /// The newest known form of the row.
+    pub fn row(&self) -> Option<&Arc<Allocation>> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
+}
+
+/// A node before and after.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeChange {
+    /// None when it is new.
+    pub before: Option<Arc<Node>>,
+    /// The row now.
+    pub after: Arc<Node>,
+}
+
+/// Why a command was not carried out; nothing was changed. An outcome, equal on every server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejected {
+    /// The job changed since the caller looked.
+    #[error("Enforcing job modify index {wanted}: {found}")]
+    Enforce {
+        /// What the caller expected.
+        wanted: Index,
+        /// What is there.
+        found: String,
+    },
+    /// There is no such job.
+    #[error("job not found")]
+    NoJob,
+    /// The job has no such version.
+    #[error("job version not found")]
+    NoVersion,
+    /// Another version than the caller expected is current.
+    #[error("current job has version {found}; enforcing version {wanted}")]
+    PriorVersion {
+        /// What the caller expected.
+        wanted: u64,
+        /// What is current.
+        found: u64,
+    },
+    /// A revert to the version that is current.
+    #[error("can't revert to current version {version}")]
+    SameVersion {
+        /// The version.
+        version: u64,
+    },
+    /// There is no such node.
+    #[error("node not found")]
+    NoNode,
+    /// The node id is registered with another secret.
+    #[error("node secret ID does not match")]
+    Secret,
+    /// There is no such allocation.
+    #[error("alloc not found")]
+    NoAlloc,
+    /// There is no such deployment.
+    #[error("deployment not found")]
+    NoDeployment,
+    /// The deployment is over.
+    #[error("deployment {id} has terminal status {status:?}")]
+    DeploymentOver {
+        /// Which.
+        id: String,
+        /// Its status, as in the API.
+        status: String,
+    },
+    /// The canaries of a group cannot be promoted yet.
+    #[error("{0}")]
+    NotPromotable(String),
+}

@@ -1,0 +1,5 @@
+job "a" {
+  group "g" {
+    count = 1; x = 2
+  }
+}

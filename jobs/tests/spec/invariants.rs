@@ -1,0 +1,116 @@
+use jobs::spec::{Defaults, Variables, canonicalize_and_validate, parse};
+use jobs::wire;
+use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
+use proptest::test_runner::Config;
+use serde_json::{Value, json};
+
+/// Pieces of job files, joined at random: closer to the grammar than random letters.
+fn text() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "job \"a\" {",
+        "}",
+        "{",
+        "group \"g\" {",
+        "task \"t\" {",
+        "driver = \"raw_exec\"",
+        "\n",
+        " = ",
+        "config {",
+        "args = [\"${NOMAD_PORT_http}\"]",
+        "count = 1 + 2",
+        "${",
+        "%{ for x in [1] }",
+        "%{ endfor }",
+        "<<EOF\n",
+        "\nEOF\n",
+        "locals {",
+        "variable \"v\" {",
+        "default = [1, 2]",
+        "dynamic \"port\" {",
+        "for_each = var.v",
+        "content {",
+        "join(\",\", [1])",
+        "format(\"%5d\", 3)",
+        "local.a",
+        "a = local.a",
+        "interval = \"5s\"",
+        "(",
+        ")",
+        "\"",
+        "é",
+        "[for k, v in {a = 1} : v]",
+        "network {",
+        "port \"http\" {}",
+        "service {",
+        "check {",
+        "substr(\"abc\", -1, 9)",
+        "range(1, 5)",
+        "-1",
+        "!true",
+    ]);
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+fn name() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "a",
+            "b",
+            "http",
+            "",
+            "x y",
+            "${NOMAD_X}",
+            "raw_exec",
+            "host",
+            "bridge",
+            "../..",
+            "batch",
+            "system"
+        ])
+        .prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        proptest::strategy::Just(Value::Null),
+    ]
+}
+
+fn job() -> impl Strategy<Value = Value> {
+    (prop::collection::vec(name(), 12), prop::collection::vec(-5_i64..200, 12)).prop_map(|(names, numbers)| {
+        json!({
+            "ID": names[0], "Type": names[1], "Priority": numbers[0], "Update": { "Canary": numbers[1], "MaxParallel": numbers[2] },
+            "TaskGroups": [{
+                "Name": names[2], "Count": numbers[3],
+                "RestartPolicy": { "Attempts": numbers[4], "Interval": 60_000_000_000_i64, "Mode": names[3] },
+                "ReschedulePolicy": { "Attempts": numbers[5], "Unlimited": names[4] },
+                "Networks": [{ "Mode": names[5], "DynamicPorts": [{ "Label": names[6], "To": numbers[6] }] }],
+                "Tasks": [{
+                    "Name": names[7], "Driver": names[8], "Resources": { "CPU": numbers[7], "Cores": numbers[8] },
+                    "Services": [{ "PortLabel": names[9], "Checks": [{ "Type": "tcp", "Interval": numbers[9] * 100_000_000, "Timeout": "2s" }] }],
+                    "Artifacts": [{ "GetterSource": names[10], "RelativeDest": names[11] }],
+                }],
+            }],
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 128, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn random_text_never_panics(text in text(), noise in any::<String>()) {
+        for text in [text, noise] {
+            if let Ok(job) = parse(&text, "random.nomad", &Variables::default(), None) {
+                canonicalize_and_validate(job, &Defaults::default());
+            }
+        }
+    }
+
+    #[test]
+    fn canonicalizing_is_idempotent(value in job()) {
+        let Ok(job) = serde_json::from_value::<wire::Job>(value) else { return Ok(()) };
+        let Some(first) = canonicalize_and_validate(job, &Defaults::default()).job else { return Ok(()) };
+        let json = serde_json::to_value(&first).unwrap();
+        let second = canonicalize_and_validate(serde_json::from_value(json).unwrap(), &Defaults::default());
+        assert_eq!(second.job, Some(first));
+    }
+}

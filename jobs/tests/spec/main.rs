@@ -1,0 +1,59 @@
+//! Job files to jobs: examples, published files, golden results, and invariants.
+
+mod diff;
+mod files;
+mod golden;
+mod invariants;
+
+use jobs::model;
+use jobs::spec::{Defaults, Variables, canonicalize_and_validate, parse};
+use std::path::{Path, PathBuf};
+
+/// The files below a folder of the package, by name.
+fn files(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut all: Vec<PathBuf> = std::fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    all.sort();
+    assert!(!all.is_empty(), "no files in {}", root.display());
+    all.into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (path, text)
+        })
+        .collect()
+}
+
+/// The canonical job of a text that must be fine.
+fn job(text: &str, name: &str) -> model::Job {
+    let parsed = match parse(text, name, &Variables::default(), None) {
+        Ok(parsed) => parsed,
+        Err(problems) => panic!("{name}: {}", lines(&problems)),
+    };
+    let validation = canonicalize_and_validate(parsed, &Defaults::default());
+    match validation.job {
+        Some(job) => job,
+        None => panic!("{name}: {:#?}", validation.errors),
+    }
+}
+
+fn lines<T: ToString>(items: &[T]) -> String {
+    items.iter().map(|item| item.to_string() + "\n").collect()
+}
+
+/// Compares with the file beside, or writes it when `UPDATE_GOLDEN` is set.
+fn golden(path: &Path, actual: &str) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, actual).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(
+        expected,
+        actual,
+        "{} differs; UPDATE_GOLDEN=1 rewrites it",
+        path.display()
+    );
+}

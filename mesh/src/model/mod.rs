@@ -1,0 +1,17 @@
+//! The nouns of the catalog. Rows are plain data; the rules that change them are in
+//! [`crate::state`].
+
+mod check;
+mod node;
+mod overrides;
+mod service;
+
+pub use check::{
+    Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
+};
+pub use node::Node;
+pub use overrides::RouteOverrides;
+pub use service::{Origin, Service, ServiceAddress, ServiceKey, Weights};
+
+/// A position in the replicated log; 0 means "never written".
+pub type Index = u64;

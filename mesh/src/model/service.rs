@@ -1,0 +1,120 @@
+//! One instance of a service.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Index;
+
+/// One instance of a service on a node.
+///
+/// Invariants:
+/// 1. `id` is unique on `node`.
+/// 2. A draining instance stays draining until it is deregistered.
+/// 3. Identity is `node` and `id`: a change of tags, version or canary state is a change of the same
+///    instance and keeps its checks' statuses.
+///
+/// Writer: the leader, on behalf of the allocation's node. The indexes and `draining` are written by
+/// [`crate::state::State::apply`] only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// Unique on the node.
+    pub id: String,
+    /// Name of the node that hosts the instance.
+    pub node: String,
+    /// Service name, shared by all instances.
+    pub name: String,
+    /// IP address or host name; empty means the node's address.
+    pub address: String,
+    /// Port; 0 means none.
+    pub port: u16,
+    /// Tags in the order and spelling of the registration; never sorted, rewritten or deduplicated.
+    pub tags: Vec<String>,
+    /// Free key-value pairs, ordered by key; may be empty.
+    pub meta: BTreeMap<String, String>,
+    /// Addresses by network tag; may be empty.
+    pub tagged_addresses: BTreeMap<String, ServiceAddress>,
+    /// DNS and routing weight by health.
+    pub weights: Weights,
+    /// What runs behind the instance; absent for instances not started by a job.
+    pub origin: Option<Origin>,
+    /// Whether the instance is leaving: out of catalog, health, DNS and routes, row still counted.
+    pub draining: bool,
+    /// Log index at which the row was first written.
+    pub create_index: Index,
+    /// Log index of the last effective change of the row.
+    pub modify_index: Index,
+}
+
+impl Service {
+    /// Returns the key of the row.
+    #[must_use]
+    pub fn key(&self) -> ServiceKey {
+        ServiceKey {
+            node: self.node.clone(),
+            id: self.id.clone(),
+        }
+    }
+}
+
+/// Key of a service instance; orders by node name, then by id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServiceKey {
+    /// Node name.
+    pub node: String,
+    /// Instance id.
+    pub id: String,
+}
+
+/// An address and port of an instance under one network tag.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServiceAddress {
+    /// IP address or host name.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Relative share of an instance by its health; no unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Weights {
+    /// Weight while passing, at least 1.
+    pub passing: u16,
+    /// Weight while warning; 0 removes a warning instance from DNS.
+    pub warning: u16,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self {
+            passing: 1,
+            warning: 1,
+        }
+    }
+}
+
+/// The allocation behind an instance.
+///
+/// Shape: `task` is set for a service of a task and absent for one of the task group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Origin {
+    /// Id of the allocation.
+    pub alloc_id: String,
+    /// Namespace of the job.
+    pub namespace: String,
+    /// Id of the job.
+    pub job_id: String,
+    /// Version of the job that the allocation runs.
+    pub job_version: u64,
+    /// Name of the task group.
+    pub task_group: String,
+    /// Name of the task that owns the service.
+    pub task: Option<String>,
+    /// Whether the allocation is a canary that is not promoted yet.
+    pub canary: bool,
+}

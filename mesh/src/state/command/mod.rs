@@ -1,0 +1,98 @@
+//! The commands of the catalog, one file each.
+
+mod deregister_service;
+mod drain_service;
+mod register_service;
+mod remove_node;
+mod set_route_overrides;
+mod update_checks;
+mod upsert_node;
+
+use serde::{Deserialize, Serialize};
+
+use super::transaction::Transaction;
+use super::{Applied, META_PAIRS_MAX, NAME_BYTES_MAX, Noun, Rejected, Snapshot, Stamp};
+
+pub use deregister_service::DeregisterService;
+pub use drain_service::DrainService;
+pub use register_service::RegisterService;
+pub use remove_node::RemoveNode;
+pub use set_route_overrides::SetRouteOverrides;
+pub use update_checks::{CheckResult, UpdateChecks};
+pub use upsert_node::UpsertNode;
+
+/// One change of the catalog, as it is stored in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Registers a node or changes its facts.
+    UpsertNode(UpsertNode),
+    /// Removes a node with its services and checks.
+    RemoveNode(RemoveNode),
+    /// Registers a service instance with its checks, or changes it.
+    RegisterService(Box<RegisterService>),
+    /// Removes a service instance with its checks.
+    DeregisterService(DeregisterService),
+    /// Takes a service instance out of every view, keeping its row.
+    DrainService(DrainService),
+    /// Stores results of checks.
+    UpdateChecks(UpdateChecks),
+    /// Replaces the operator's route text.
+    SetRouteOverrides(SetRouteOverrides),
+}
+
+impl Command {
+    /// Carries out the command on `tables`, entirely or not at all.
+    pub(super) fn apply(self, tables: &mut Snapshot, at: Stamp) -> Result<Applied, Rejected> {
+        let mut transaction = Transaction::new(tables, at);
+        match self {
+            Self::UpsertNode(command) => command.apply(&mut transaction)?,
+            Self::RemoveNode(command) => command.apply(&mut transaction),
+            Self::RegisterService(command) => command.apply(&mut transaction)?,
+            Self::DeregisterService(command) => command.apply(&mut transaction),
+            Self::DrainService(command) => command.apply(&mut transaction),
+            Self::UpdateChecks(command) => command.apply(&mut transaction)?,
+            Self::SetRouteOverrides(command) => command.apply(&mut transaction)?,
+        }
+        Ok(transaction.finish())
+    }
+}
+
+/// Refuses an empty or overlong name or id.
+fn require_name(noun: Noun, name: &str) -> Result<(), Rejected> {
+    if name.is_empty() {
+        return Err(Rejected::Empty { noun });
+    }
+    require_length(noun, name.len(), NAME_BYTES_MAX)
+}
+
+fn require_length(noun: Noun, bytes: usize, bytes_max: usize) -> Result<(), Rejected> {
+    if bytes > bytes_max {
+        return Err(Rejected::TooLong {
+            noun,
+            bytes,
+            bytes_max,
+        });
+    }
+    Ok(())
+}
+
+fn require_count(noun: Noun, count: usize, count_max: usize) -> Result<(), Rejected> {
+    if count > count_max {
+        return Err(Rejected::TooMany {
+            noun,
+            count,
+            count_max,
+        });
+    }
+    Ok(())
+}
+
+fn require_meta(meta: &std::collections::BTreeMap<String, String>) -> Result<(), Rejected> {
+    require_count(Noun::Meta, meta.len(), META_PAIRS_MAX)?;
+    for (key, value) in meta {
+        require_length(Noun::Meta, key.len(), NAME_BYTES_MAX)?;
+        require_length(Noun::Meta, value.len(), NAME_BYTES_MAX)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! What watchers wait on: the log index of the last change, by table, by service and by node.
+//!
+//! Rows exist only for services and nodes that exist, so the size is bounded by the tables. What is
+//! gone shares one index each, the last time that any service or node vanished; it is never below the
+//! index that the vanished row had, so a waiting reader wakes up and no index goes backwards.
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Index;
+
+use super::Table;
+
+/// Indexes of one service name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceIndex {
+    /// Last change of an instance or of a node that hosts one.
+    pub(super) instances: Index,
+    /// As `instances`, or of a check of an instance or of its node.
+    pub(super) health: Index,
+}
+
+/// All indexes of the catalog; 0 means never written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Indexes {
+    pub(super) last: Index,
+    pub(super) nodes: Index,
+    pub(super) services: Index,
+    pub(super) checks: Index,
+    pub(super) route_overrides: Index,
+    pub(super) service_vanished: Index,
+    pub(super) node_vanished: Index,
+    pub(super) by_service: OrdMap<String, ServiceIndex>,
+    pub(super) by_node: OrdMap<String, Index>,
+}
+
+impl Indexes {
+    pub(super) fn table(&self, table: Table) -> Index {
+        match table {
+            Table::Nodes => self.nodes,
+            Table::Services => self.services,
+            Table::Checks => self.checks,
+            Table::RouteOverrides => self.route_overrides,
+        }
+    }
+
+    pub(super) fn set_table(&mut self, table: Table, index: Index) {
+        match table {
+            Table::Nodes => self.nodes = index,
+            Table::Services => self.services = index,
+            Table::Checks => self.checks = index,
+            Table::RouteOverrides => self.route_overrides = index,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The replicated catalog: tables in persistent maps, changed only by commands from the log.
+//!
+//! [`State::apply`] carries out one [`Command`]; [`State::snapshot`] is a cheap clone that shares
+//! structure. Watchers compare the indexes of a [`Snapshot`]: per table, per service and per node.
+
+mod checks;
+mod command;
+mod indexes;
+mod nodes;
+mod query;
+mod services;
+mod snapshot;
+mod transaction;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CheckKey, Index};
+
+pub use command::{
+    CheckResult, Command, DeregisterService, DrainService, RegisterService, RemoveNode,
+    SetRouteOverrides, UpdateChecks, UpsertNode,
+};
+pub use query::Instance;
+pub use snapshot::Snapshot;
+
+/// Largest number of checks of one service instance, or of node-level checks in one registration.
+pub const CHECKS_PER_REGISTRATION_MAX: usize = 64;
+/// Largest number of tags of one service instance.
+pub const TAGS_PER_SERVICE_MAX: usize = 256;
+/// Largest number of metadata pairs of a node or a service instance.
+pub const META_PAIRS_MAX: usize = 256;
+/// Largest number of results in one [`UpdateChecks`].
+pub const CHECK_RESULTS_PER_COMMAND_MAX: usize = 10_000;
+/// Longest route override text, bytes.
+pub const ROUTE_OVERRIDES_BYTES_MAX: usize = 512 * 1024;
+/// Longest node name, service name, service id, check id or tag, bytes.
+pub const NAME_BYTES_MAX: usize = 2048;
+
+/// When a command takes effect. Identical on every server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Place of the entry in the log.
+    pub index: Index,
+    /// Proposer's time, nanoseconds since the Unix epoch.
+    pub now_ns: i64,
+}
+
+/// A table of the catalog, as far as watchers tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// [`crate::model::Node`] rows.
+    Nodes,
+    /// [`crate::model::Service`] rows.
+    Services,
+    /// [`crate::model::Check`] rows.
+    Checks,
+    /// The one [`crate::model::RouteOverrides`] row.
+    RouteOverrides,
+}
+
+/// What a command changed; everything is empty when it changed nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Tables with at least one changed row.
+    pub tables: BTreeSet<Table>,
+    /// Names of services whose instances, checks or host nodes changed.
+    pub services: BTreeSet<String>,
+    /// Names of nodes whose row, services or checks changed.
+    pub nodes: BTreeSet<String>,
+    /// Reported results for checks that do not exist (any more); they were ignored.
+    pub unknown_checks: Vec<CheckKey>,
+}
+
+impl Applied {
+    /// Whether the command left every row as it was.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.tables.is_empty()
+    }
+}
+
+/// The noun that a [`Rejected`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noun {
+    /// Id of a node.
+    NodeId,
+    /// Name of a node.
+    NodeName,
+    /// Id of a service instance.
+    ServiceId,
+    /// Name of a service.
+    ServiceName,
+    /// Id of a check.
+    CheckId,
+    /// A tag of a service instance, or its tags.
+    Tag,
+    /// Metadata of a node or service instance.
+    Meta,
+    /// Checks in one registration.
+    Check,
+    /// Results in one [`UpdateChecks`].
+    CheckResult,
+    /// Bytes of the route overrides.
+    RouteOverrides,
+}
+
+impl std::fmt::Display for Noun {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::NodeId => "node id",
+            Self::NodeName => "node name",
+            Self::ServiceId => "service id",
+            Self::ServiceName => "service name",
+            Self::CheckId => "check id",
+            Self::Tag => "tag",
+            Self::Meta => "metadata",
+            Self::Check => "check",
+            Self::CheckResult => "check result",
+            Self::RouteOverrides => "route overrides",
+        })
+    }
+}
+
+/// Why a command was not carried out; nothing was changed. An outcome, equal on every server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejected {
+    /// A name or id is empty.
+    #[error("{noun} is empty")]
+    Empty {
+        /// What is empty.
+        noun: Noun,
+    },
+    /// A name or text is too long.
+    #[error("{noun} has {bytes} bytes, at most {bytes_max} are allowed")]
+    TooLong {
+        /// What is too long.
+        noun: Noun,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// There are too many of something in one command.
+    #[error("{count} of {noun} in one command, at most {count_max} are allowed")]
+    TooMany {
+        /// What there are too many of.
+        noun: Noun,
+        /// How many there are.
+        count: usize,
+        /// The limit.
+        count_max: usize,
+    },
+    /// Two checks of one registration have the same id, or another instance has the id already.
+    #[error("check id `{id}` on node `{node}` is taken")]
+    CheckIdTaken {
+        /// Name of the node.
+        node: String,
+        /// The id.
+        id: String,
+    },
+    /// A service names a node that is not registered.
+    #[error("node `{node}` is not registered")]
+    UnknownNode {
+        /// Name of the node.
+        node: String,
+    },
+    /// A node that is alive has the name already, under another id.
+    #[error("node name `{name}` is taken by living node `{id}`")]
+    NodeNameTaken {
+        /// The name.
+        name: String,
+        /// Id of the node that has it.
+        id: String,
+    },
+    /// A check-and-set write expected another version.
+    #[error("expected version {expected}, but it is {actual}")]
+    IndexMismatch {
+        /// Version that the writer expected.
+        expected: Index,
+        /// Version that is stored.
+        actual: Index,
+    },
+}
+
+/// The catalog as one replica holds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    current: Snapshot,
+}
+
+impl State {
+    /// Takes over a snapshot, for example one that another replica sent.
+    #[must_use]
+    pub fn restore(snapshot: Snapshot) -> Self {
+        Self { current: snapshot }
+    }
+
+    /// Carries out one command of the log.
+    ///
+    /// A command that changes nothing leaves every index as it is. Several commands may share a
+    /// stamp; stamps must not go backwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] if the command does not fit the current state; nothing is changed then.
+    pub fn apply(&mut self, at: Stamp, command: Command) -> Result<Applied, Rejected> {
+        command.apply(&mut self.current, at)
+    }
+
+    /// Returns the tables as they are now; a cheap clone that shares structure.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.current.clone()
+    }
+
+    /// Returns the tables as they are now, borrowed.
+    #[must_use]
+    pub fn current(&self) -> &Snapshot {
+        &self.current
+    }
+}

@@ -1,0 +1,264 @@
+//! Reading a [`Snapshot`]: what the catalog API, DNS and the routes are drawn from.
+//!
+//! A draining instance and its checks are in none of these views; [`Snapshot::service`] and
+//! [`Snapshot::all_services`] alone still show its row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::{Check, CheckKey, Index, Node, RouteOverrides, Service, ServiceKey, Status};
+
+use super::{Snapshot, Table};
+
+/// A service instance with its node and everything that is known about its health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The node that hosts it.
+    pub node: Arc<Node>,
+    /// The instance.
+    pub service: Arc<Service>,
+    /// Node-level checks of the node first, then the instance's own, each by check id.
+    pub checks: Vec<Arc<Check>>,
+    /// The worst of `checks`; passing if there are none.
+    pub status: Status,
+}
+
+impl Instance {
+    /// Whether the instance has every one of `tags`, compared without case.
+    #[must_use]
+    pub fn has_tags(&self, tags: &[String]) -> bool {
+        tags.iter()
+            .all(|tag| self.service.tags.iter().any(|own| eq_ignore_case(own, tag)))
+    }
+
+    /// Address to reach the instance: its own, or its node's if it has none.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        if self.service.address.is_empty() {
+            &self.node.address
+        } else {
+            &self.service.address
+        }
+    }
+}
+
+fn eq_ignore_case(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
+}
+
+impl Snapshot {
+    /// Returns the log index of the last command that changed the catalog.
+    #[must_use]
+    pub fn index(&self) -> Index {
+        self.indexes.last
+    }
+
+    /// Returns the log index of the last change of a table.
+    #[must_use]
+    pub fn table_index(&self, table: Table) -> Index {
+        self.indexes.table(table)
+    }
+
+    /// Returns the log index of the last change of a service's instances or of their nodes.
+    ///
+    /// For a name without instances: when any service last vanished. Never goes backwards.
+    #[must_use]
+    pub fn service_index(&self, name: &str) -> Index {
+        self.indexes
+            .by_service
+            .get(name)
+            .map_or(self.indexes.service_vanished, |row| row.instances)
+    }
+
+    /// As [`Snapshot::service_index`], and also moved by checks of the instances and of their nodes.
+    #[must_use]
+    pub fn health_index(&self, name: &str) -> Index {
+        self.indexes
+            .by_service
+            .get(name)
+            .map_or(self.indexes.service_vanished, |row| row.health)
+    }
+
+    /// Returns the log index of the last change of a node, its services or its checks.
+    ///
+    /// For an unknown node: when any node last vanished. Never goes backwards.
+    #[must_use]
+    pub fn node_index(&self, name: &str) -> Index {
+        self.indexes
+            .by_node
+            .get(name)
+            .copied()
+            .unwrap_or(self.indexes.node_vanished)
+    }
+
+    /// Iterates all nodes by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter()
+    }
+
+    /// Returns a node by name.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.row(name)
+    }
+
+    /// Returns a node by id.
+    #[must_use]
+    pub fn node_by_id(&self, id: &str) -> Option<&Arc<Node>> {
+        self.nodes.name_of(id).and_then(|name| self.nodes.row(name))
+    }
+
+    /// Returns the row of an instance, draining or not.
+    #[must_use]
+    pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.row(key)
+    }
+
+    /// Iterates the rows of all instances, draining ones included, by node name and id.
+    pub fn all_services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.iter()
+    }
+
+    /// Returns a check by key, whoever it belongs to.
+    #[must_use]
+    pub fn check(&self, key: &CheckKey) -> Option<&Arc<Check>> {
+        self.checks.row(key)
+    }
+
+    /// Returns the operator's route text.
+    #[must_use]
+    pub fn route_overrides(&self) -> &Arc<RouteOverrides> {
+        &self.route_overrides
+    }
+
+    /// Returns every service name with the union of its instances' tags, both in order.
+    #[must_use]
+    pub fn service_tags(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut services = BTreeMap::new();
+        for (name, rows) in self.services.names() {
+            let mut shown = rows.filter(|row| !row.draining).peekable();
+            if shown.peek().is_some() {
+                services.insert(
+                    name.clone(),
+                    shown.flat_map(|row| row.tags.clone()).collect(),
+                );
+            }
+        }
+        services
+    }
+
+    /// Returns the instances of a service by node name and id, whatever their health.
+    #[must_use]
+    pub fn instances(&self, name: &str) -> Vec<Instance> {
+        self.services
+            .of_name(name)
+            .filter_map(|row| self.instance(row))
+            .collect()
+    }
+
+    /// Returns the instances of a service whose every check is passing.
+    #[must_use]
+    pub fn passing_instances(&self, name: &str) -> Vec<Instance> {
+        let mut instances = self.instances(name);
+        instances.retain(|instance| instance.status == Status::Passing);
+        instances
+    }
+
+    /// Returns the instances of a service that have every one of `tags`, compared without case.
+    #[must_use]
+    pub fn instances_tagged(&self, name: &str, tags: &[String]) -> Vec<Instance> {
+        let mut instances = self.instances(name);
+        instances.retain(|instance| instance.has_tags(tags));
+        instances
+    }
+
+    /// Iterates every instance that is not draining, by service name, then node name and id.
+    pub fn all_instances(&self) -> impl Iterator<Item = Instance> {
+        self.services
+            .names()
+            .flat_map(|(_, rows)| rows.filter_map(|row| self.instance(row)))
+    }
+
+    /// Iterates every instance that may get new traffic: passing and not draining, ordered as
+    /// [`Snapshot::all_instances`].
+    pub fn usable(&self) -> impl Iterator<Item = Instance> {
+        self.all_instances()
+            .filter(|instance| instance.status == Status::Passing)
+    }
+
+    /// Iterates the instances on a node by id.
+    pub fn services_of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
+        self.services.of_node(node).filter(|row| !row.draining)
+    }
+
+    /// Iterates the checks of all instances of a service, without node-level checks.
+    pub fn checks_of_service(&self, name: &str) -> impl Iterator<Item = &Arc<Check>> {
+        self.services
+            .of_name(name)
+            .filter(|row| !row.draining)
+            .flat_map(|row| self.checks.of_owner(&row.key()).collect::<Vec<_>>())
+    }
+
+    /// Iterates the checks of a node and of the instances on it by check id.
+    pub fn checks_of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Check>> {
+        self.checks
+            .of_node(node)
+            .filter(|check| self.is_shown(check))
+    }
+
+    /// Iterates all checks by node name and check id, or only those in one status.
+    pub fn checks(&self, status: Option<Status>) -> impl Iterator<Item = &Arc<Check>> {
+        self.checks
+            .iter()
+            .filter(move |check| status.is_none_or(|status| check.status == status))
+            .filter(|check| self.is_shown(check))
+    }
+
+    /// Returns the tags of the instance that a check belongs to; empty for a node-level check.
+    #[must_use]
+    pub fn check_tags(&self, check: &Check) -> &[String] {
+        let key = ServiceKey {
+            node: check.node.clone(),
+            id: check.service_id.clone(),
+        };
+        self.services.row(&key).map_or(&[], |row| &row.tags)
+    }
+
+    /// Whether the check belongs to a node or to an instance that is not draining.
+    fn is_shown(&self, check: &Check) -> bool {
+        let key = ServiceKey {
+            node: check.node.clone(),
+            id: check.service_id.clone(),
+        };
+        check.service_id.is_empty() || self.services.row(&key).is_some_and(|row| !row.draining)
+    }
+
+    /// Joins an instance with its node and checks; nothing if it is draining.
+    fn instance(&self, service: &Arc<Service>) -> Option<Instance> {
+        if service.draining {
+            return None;
+        }
+        let node = Arc::clone(self.nodes.row(&service.node)?);
+        let of_node = ServiceKey {
+            node: service.node.clone(),
+            id: String::new(),
+        };
+        let checks: Vec<Arc<Check>> = self
+            .checks
+            .of_owner(&of_node)
+            .chain(self.checks.of_owner(&service.key()))
+            .cloned()
+            .collect();
+        let status = checks
+            .iter()
+            .map(|check| check.status)
+            .max()
+            .unwrap_or(Status::Passing);
+        Some(Instance {
+            node,
+            service: Arc::clone(service),
+            checks,
+            status,
+        })
+    }
+}

@@ -1,0 +1,260 @@
+//! Nodes and services as the catalog endpoints show them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::model::{Node, Service, ServiceAddress, Weights};
+use crate::state::Instance;
+
+/// An object without keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Empty {}
+
+/// A node. Source: catalog API, "List Nodes".
+///
+/// Shape: the two maps are null when they have no entry.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CatalogNode {
+    /// Node id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Node name.
+    pub node: String,
+    /// IP address.
+    pub address: String,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Addresses by network tag.
+    pub tagged_addresses: Option<BTreeMap<String, String>>,
+    /// Metadata.
+    pub meta: Option<BTreeMap<String, String>>,
+    /// First write.
+    pub create_index: u64,
+    /// Last change.
+    pub modify_index: u64,
+}
+
+impl From<&Node> for CatalogNode {
+    fn from(node: &Node) -> Self {
+        Self {
+            id: node.id.clone(),
+            node: node.name.clone(),
+            address: node.address.clone(),
+            datacenter: node.datacenter.clone(),
+            tagged_addresses: or_null(&node.tagged_addresses),
+            meta: or_null(&node.meta),
+            create_index: node.create_index,
+            modify_index: node.modify_index,
+        }
+    }
+}
+
+/// Turns an empty map into null.
+fn or_null(map: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    (!map.is_empty()).then(|| map.clone())
+}
+
+/// An address under a network tag.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TaggedAddress {
+    /// IP address or host name.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Converts tagged addresses, keyed by network tag.
+pub(super) fn tagged(
+    addresses: &BTreeMap<String, ServiceAddress>,
+) -> BTreeMap<String, TaggedAddress> {
+    addresses
+        .iter()
+        .map(|(tag, at)| {
+            (
+                tag.clone(),
+                TaggedAddress {
+                    address: at.address.clone(),
+                    port: at.port,
+                },
+            )
+        })
+        .collect()
+}
+
+/// Weights by health.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct WeightsEntry {
+    /// While passing.
+    pub passing: u16,
+    /// While warning.
+    pub warning: u16,
+}
+
+impl From<Weights> for WeightsEntry {
+    fn from(weights: Weights) -> Self {
+        Self {
+            passing: weights.passing,
+            warning: weights.warning,
+        }
+    }
+}
+
+/// Proxy settings of an instance that is no proxy.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Proxy {
+    /// Always empty.
+    pub mesh_gateway: Empty,
+    /// Always empty.
+    pub expose: Empty,
+}
+
+/// An instance with its node's facts. Source: catalog API, "List Nodes for Service".
+///
+/// Shape: `service_meta` and `service_tags` are empty rather than null; `service_tagged_addresses` is
+/// absent when empty.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CatalogService {
+    /// Node id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Node name.
+    pub node: String,
+    /// Node address.
+    pub address: String,
+    /// Datacenter of the node.
+    pub datacenter: String,
+    /// Node addresses by network tag.
+    pub tagged_addresses: Option<BTreeMap<String, String>>,
+    /// Node metadata.
+    pub node_meta: Option<BTreeMap<String, String>>,
+    /// Always empty: an ordinary service.
+    pub service_kind: &'static str,
+    /// Instance id.
+    #[serde(rename = "ServiceID")]
+    pub service_id: String,
+    /// Service name.
+    pub service_name: String,
+    /// Tags as registered.
+    pub service_tags: Vec<String>,
+    /// Instance address; empty means the node's.
+    pub service_address: String,
+    /// Instance addresses by network tag.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub service_tagged_addresses: BTreeMap<String, TaggedAddress>,
+    /// Weights by health.
+    pub service_weights: WeightsEntry,
+    /// Instance metadata.
+    pub service_meta: BTreeMap<String, String>,
+    /// Port.
+    pub service_port: u16,
+    /// Always false: tags are the registration's.
+    pub service_enable_tag_override: bool,
+    /// Proxy settings.
+    pub service_proxy: Proxy,
+    /// Mesh settings, always empty.
+    pub service_connect: Empty,
+    /// First write.
+    pub create_index: u64,
+    /// Last change.
+    pub modify_index: u64,
+}
+
+impl From<&Instance> for CatalogService {
+    fn from(instance: &Instance) -> Self {
+        let Instance { node, service, .. } = instance;
+        Self {
+            id: node.id.clone(),
+            node: node.name.clone(),
+            address: node.address.clone(),
+            datacenter: node.datacenter.clone(),
+            tagged_addresses: or_null(&node.tagged_addresses),
+            node_meta: or_null(&node.meta),
+            service_kind: "",
+            service_id: service.id.clone(),
+            service_name: service.name.clone(),
+            service_tags: service.tags.clone(),
+            service_address: service.address.clone(),
+            service_tagged_addresses: tagged(&service.tagged_addresses),
+            service_weights: service.weights.into(),
+            service_meta: service.meta.clone(),
+            service_port: service.port,
+            service_enable_tag_override: false,
+            service_proxy: Proxy::default(),
+            service_connect: Empty {},
+            create_index: service.create_index,
+            modify_index: service.modify_index,
+        }
+    }
+}
+
+/// An instance without its node. Source: catalog API, "Map of Services for Node".
+///
+/// Shape: `meta` is null when it has no entry; `tagged_addresses` is absent when empty.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CatalogServiceEntry {
+    /// Instance id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Service name.
+    pub service: String,
+    /// Tags as registered.
+    pub tags: Vec<String>,
+    /// Instance address; empty means the node's.
+    pub address: String,
+    /// Instance addresses by network tag.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tagged_addresses: BTreeMap<String, TaggedAddress>,
+    /// Instance metadata.
+    pub meta: Option<BTreeMap<String, String>>,
+    /// Port.
+    pub port: u16,
+    /// Weights by health.
+    pub weights: WeightsEntry,
+    /// Always false: tags are the registration's.
+    pub enable_tag_override: bool,
+    /// Proxy settings.
+    pub proxy: Proxy,
+    /// Mesh settings, always empty.
+    pub connect: Empty,
+    /// First write.
+    pub create_index: u64,
+    /// Last change.
+    pub modify_index: u64,
+}
+
+impl From<&Service> for CatalogServiceEntry {
+    fn from(service: &Service) -> Self {
+        Self {
+            id: service.id.clone(),
+            service: service.name.clone(),
+            tags: service.tags.clone(),
+            address: service.address.clone(),
+            tagged_addresses: tagged(&service.tagged_addresses),
+            meta: or_null(&service.meta),
+            port: service.port,
+            weights: service.weights.into(),
+            enable_tag_override: false,
+            proxy: Proxy::default(),
+            connect: Empty {},
+            create_index: service.create_index,
+            modify_index: service.modify_index,
+        }
+    }
+}
+
+/// A node with its instances by id. Source: catalog API, "Map of Services for Node".
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CatalogNodeServices {
+    /// The node.
+    pub node: CatalogNode,
+    /// Its instances by id.
+    pub services: BTreeMap<String, CatalogServiceEntry>,
+}

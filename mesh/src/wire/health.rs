@@ -1,0 +1,139 @@
+//! Checks and instances as the health endpoints show them.
+
+use serde::Serialize;
+
+use crate::model::{Check, Status};
+use crate::state::{Instance, Snapshot};
+
+use super::catalog::{CatalogNode, CatalogServiceEntry, Empty};
+use super::duration::go_duration;
+
+/// A check with its last result. Source: health API, "List Checks".
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HealthCheck {
+    /// Node name.
+    pub node: String,
+    /// Check id.
+    #[serde(rename = "CheckID")]
+    pub check_id: String,
+    /// Name for people.
+    pub name: String,
+    /// Status.
+    pub status: Status,
+    /// Free text.
+    pub notes: String,
+    /// Text of the last result.
+    pub output: String,
+    /// Id of the instance; empty for a node-level check.
+    #[serde(rename = "ServiceID")]
+    pub service_id: String,
+    /// Name of the service; empty for a node-level check.
+    pub service_name: String,
+    /// Tags of the instance, never null.
+    pub service_tags: Vec<String>,
+    /// How the check is made.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// Pause between runs; empty if none.
+    pub interval: String,
+    /// Longest run; empty if not set.
+    pub timeout: String,
+    /// Always 0: no port is exposed for checks.
+    pub exposed_port: u16,
+    /// Always empty: the definition stays with the agent.
+    pub definition: Empty,
+    /// First write.
+    pub create_index: u64,
+    /// Last change.
+    pub modify_index: u64,
+}
+
+impl HealthCheck {
+    /// Converts a check, with the tags of its instance.
+    #[must_use]
+    pub fn new(check: &Check, tags: &[String]) -> Self {
+        let (interval, timeout) = period(check);
+        Self {
+            node: check.node.clone(),
+            check_id: check.id.clone(),
+            name: check.name.clone(),
+            status: check.status,
+            notes: check.notes.clone(),
+            output: check.output.clone(),
+            service_id: check.service_id.clone(),
+            service_name: check.service_name.clone(),
+            service_tags: tags.to_vec(),
+            kind: check.kind.clone(),
+            interval,
+            timeout,
+            exposed_port: 0,
+            definition: Empty {},
+            create_index: check.create_index,
+            modify_index: check.modify_index,
+        }
+    }
+
+    /// Converts a check that is in `snapshot`.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, check: &Check) -> Self {
+        Self::new(check, snapshot.check_tags(check))
+    }
+
+    /// Returns the check as the agent's own list shows it, which has no log index.
+    #[must_use]
+    pub fn without_indexes(self) -> Self {
+        Self {
+            create_index: 0,
+            modify_index: 0,
+            ..self
+        }
+    }
+}
+
+/// Writes a check's interval and timeout; empty when not set.
+fn period(check: &Check) -> (String, String) {
+    let text = |ns: u64| {
+        if ns == 0 {
+            String::new()
+        } else {
+            go_duration(ns)
+        }
+    };
+    (text(check.interval_ns), text(check.timeout_ns))
+}
+
+/// An instance with node and checks. Source: health API, "List Service Instances for Service".
+///
+/// Shape: checks of the node first, then the instance's own; may be empty.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HealthServiceEntry {
+    /// The node.
+    pub node: CatalogNode,
+    /// The instance.
+    pub service: CatalogServiceEntry,
+    /// The checks.
+    pub checks: Vec<HealthCheck>,
+}
+
+impl From<&Instance> for HealthServiceEntry {
+    fn from(instance: &Instance) -> Self {
+        let tags_of = |check: &Check| -> &[String] {
+            if check.service_id.is_empty() {
+                &[]
+            } else {
+                &instance.service.tags
+            }
+        };
+        Self {
+            node: instance.node.as_ref().into(),
+            service: instance.service.as_ref().into(),
+            checks: instance
+                .checks
+                .iter()
+                .map(|check| HealthCheck::new(check, tags_of(check)))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! JSON shapes of the catalog HTTP API, and conversions from the model.
+//!
+//! Key order and the choice between null, empty and absent follow the reference. Nothing here
+//! decides what is shown.
+
+mod agent;
+mod catalog;
+mod duration;
+mod health;
+
+pub use agent::{
+    AgentConfig, AgentIdentity, AgentMember, AgentSelf, AgentService, Coordinate, DebugConfig,
+    Member, MemberStatus,
+};
+pub use catalog::{
+    CatalogNode, CatalogNodeServices, CatalogService, CatalogServiceEntry, Empty, Proxy,
+    TaggedAddress, WeightsEntry,
+};
+pub use duration::go_duration;
+pub use health::{HealthCheck, HealthServiceEntry};

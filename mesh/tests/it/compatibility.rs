@@ -1,0 +1,45 @@
+//! Logs and snapshots that other versions wrote must load.
+
+use mesh::model::Status;
+use mesh::state::{Command, Snapshot, Stamp, State};
+
+/// Commands with fields missing, as an older version wrote them, and unknown, as a newer one does.
+const LOG: [&str; 8] = [
+    r#"{"upsert_node":{"node":{"id":"A","name":"n1","address":"192.0.2.1"}}}"#,
+    r#"{"upsert_node":{"node":{"id":"B","name":"n2","zone":"z"},"checks":[{"id":"serfHealth"}],"why":1}}"#,
+    r#"{"register_service":{"service":{"id":"web1","node":"n1","name":"web","origin":{"alloc_id":"a"}},"checks":[{"id":"c1"}]}}"#,
+    r#"{"update_checks":{"results":[{"node":"n1","check_id":"c1","status":"passing"}]}}"#,
+    r#"{"set_route_overrides":{"text":"route add web /"}}"#,
+    r#"{"drain_service":{"node":"n1","id":"none"}}"#,
+    r#"{"deregister_service":{"node":"n1","id":"none","force":true}}"#,
+    r#"{"remove_node":{"name":"n2"}}"#,
+];
+
+#[test]
+fn commands_of_other_versions_load() {
+    let mut state = State::default();
+    for (index, text) in (1..).zip(LOG) {
+        let command: Command = serde_json::from_str(text).unwrap();
+        state.apply(Stamp { index, now_ns: 0 }, command).unwrap();
+    }
+    let snapshot = state.snapshot();
+    let web = snapshot.instances("web").remove(0);
+    assert_eq!(
+        (web.status, web.service.weights.passing),
+        (Status::Passing, 1)
+    );
+    assert_eq!(web.service.origin.as_ref().unwrap().alloc_id, "a");
+    assert_eq!(snapshot.route_overrides().text, "route add web /");
+    assert_eq!(snapshot.index(), 8);
+}
+
+#[test]
+fn snapshots_of_other_versions_load() {
+    let snapshot: Snapshot = serde_json::from_str(
+        r#"{"nodes":[{"id":"A","name":"n1"}],"services":[{"id":"web1","node":"n1","name":"web"}],
+            "last_index":7,"service_indexes":[["web",{"instances":6}]],"intentions":[]}"#,
+    )
+    .unwrap();
+    assert_eq!(snapshot.usable().count(), 1);
+    assert_eq!((snapshot.index(), snapshot.service_index("web")), (7, 6));
+}

@@ -1,0 +1,8 @@
+//! The catalog from outside: scenarios as text, and properties over random commands.
+
+#[cfg(test)]
+mod compatibility;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scenarios;

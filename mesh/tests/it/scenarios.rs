@@ -1,0 +1,354 @@
+//! Runs `tests/state/*.txt`: each step is a line, `----`, the expected transcript and an empty line.
+//!
+//! A step that starts with a number is a command at that log index; `show` prints a view. Set
+//! `REWRITE_EXPECTED` to rewrite the expectations.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use mesh::model::{Check, Node, Origin, Service, ServiceKey, Status, Weights};
+use mesh::state::{
+    Applied, CheckResult, Command, DeregisterService, DrainService, Instance, RegisterService,
+    Rejected, RemoveNode, SetRouteOverrides, Snapshot, Stamp, State, Table, UpdateChecks,
+    UpsertNode,
+};
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runner reads and rewrites scenario files"
+)]
+fn scenarios_give_the_expected_transcripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/state");
+    let mut paths: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    let rewrites = std::env::var("REWRITE_EXPECTED").is_ok();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let transcript = run(&text);
+        if rewrites {
+            std::fs::write(&path, transcript).unwrap();
+        } else {
+            assert_eq!(transcript, text, "{}", path.display());
+        }
+    }
+}
+
+/// Replays the steps of a scenario and writes it again with what they gave.
+fn run(text: &str) -> String {
+    let mut state = State::default();
+    let mut transcript = String::new();
+    let mut in_expectation = false;
+    for line in text.lines() {
+        if in_expectation {
+            in_expectation = !line.is_empty();
+            continue;
+        }
+        writeln!(transcript, "{line}").unwrap();
+        if line.is_empty() || line.starts_with('#') || line == "----" {
+            continue;
+        }
+        let answer = step(&mut state, line);
+        writeln!(transcript, "----\n{}\n", answer.trim_end()).unwrap();
+        in_expectation = true;
+    }
+    let kept = transcript.trim_end().len();
+    transcript.truncate(kept);
+    transcript.push('\n');
+    transcript
+}
+
+fn step(state: &mut State, line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    if words[0] == "show" {
+        return show(&state.snapshot(), &words[1..]);
+    }
+    let index = words[0].parse().unwrap();
+    let command = command(&words[1..]);
+    let before = state.snapshot();
+    match state.apply(Stamp { index, now_ns: 0 }, command) {
+        Ok(applied) => describe(&applied),
+        Err(rejected) => {
+            assert_eq!(
+                before,
+                state.snapshot(),
+                "a rejected command changes nothing"
+            );
+            describe_rejected(&rejected)
+        }
+    }
+}
+
+fn describe(applied: &Applied) -> String {
+    let mut text = if applied.is_unchanged() {
+        "unchanged".to_owned()
+    } else {
+        let join = |names: Vec<String>| names.join(",");
+        format!(
+            "tables={} services={} nodes={}",
+            join(
+                applied
+                    .tables
+                    .iter()
+                    .map(|table| format!("{table:?}"))
+                    .collect()
+            ),
+            join(applied.services.iter().cloned().collect()),
+            join(applied.nodes.iter().cloned().collect()),
+        )
+    };
+    for key in &applied.unknown_checks {
+        write!(text, " unknown-check={}/{}", key.node, key.id).unwrap();
+    }
+    text
+}
+
+fn describe_rejected(rejected: &Rejected) -> String {
+    format!("rejected: {rejected}")
+}
+
+fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
+    words
+        .iter()
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn checks(words: &[&str]) -> Vec<Check> {
+    words
+        .iter()
+        .filter_map(|word| word.strip_prefix("check="))
+        .map(|text| {
+            let (id, status) = text.split_once(':').unwrap_or((text, "critical"));
+            Check {
+                id: id.to_owned(),
+                status: status.parse().unwrap(),
+                ..Check::default()
+            }
+        })
+        .collect()
+}
+
+fn list(text: Option<&str>) -> Vec<String> {
+    text.into_iter()
+        .flat_map(|text| text.split(','))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn command(words: &[&str]) -> Command {
+    let name = |at: usize| {
+        words
+            .get(at)
+            .map_or_else(String::new, |word| (*word).to_owned())
+    };
+    match words[0] {
+        "node" => Command::UpsertNode(UpsertNode {
+            node: Node {
+                name: name(1),
+                id: option(words, "id").unwrap_or(words[1]).to_owned(),
+                address: option(words, "address").unwrap_or_default().to_owned(),
+                ..Node::default()
+            },
+            checks: checks(words),
+        }),
+        "remove-node" => Command::RemoveNode(RemoveNode { name: name(1) }),
+        "register" => Command::RegisterService(Box::new(RegisterService {
+            service: Service {
+                node: name(1),
+                id: name(2),
+                name: option(words, "name").unwrap_or_default().to_owned(),
+                port: option(words, "port").map_or(0, |port| port.parse().unwrap()),
+                tags: list(option(words, "tags")),
+                weights: Weights::default(),
+                origin: option(words, "version").map(|version| Origin {
+                    job_version: version.parse().unwrap(),
+                    canary: words.contains(&"canary"),
+                    ..Origin::default()
+                }),
+                ..Service::default()
+            },
+            checks: checks(words),
+        })),
+        "deregister" => Command::DeregisterService(DeregisterService {
+            node: name(1),
+            id: name(2),
+        }),
+        "drain" => Command::DrainService(DrainService {
+            node: name(1),
+            id: name(2),
+        }),
+        "results" => Command::UpdateChecks(UpdateChecks {
+            results: words[1..].iter().map(|word| result(word)).collect(),
+        }),
+        "overrides" => Command::SetRouteOverrides(SetRouteOverrides {
+            text: option(words, "text").unwrap_or_default().to_owned(),
+            expected_index: option(words, "expected").map(|index| index.parse().unwrap()),
+        }),
+        other => panic!("unknown step {other}"),
+    }
+}
+
+/// Reads `node/check=status:output`.
+fn result(word: &str) -> CheckResult {
+    let (key, value) = word.split_once('=').unwrap();
+    let (node, check_id) = key.split_once('/').unwrap();
+    let (status, output) = value.split_once(':').unwrap_or((value, ""));
+    CheckResult {
+        node: node.to_owned(),
+        check_id: check_id.to_owned(),
+        status: status.parse().unwrap(),
+        output: output.to_owned(),
+    }
+}
+
+fn show(snapshot: &Snapshot, words: &[&str]) -> String {
+    let name = words.get(1).copied().unwrap_or_default();
+    let lines: Vec<String> = match words[0] {
+        "services" => snapshot
+            .service_tags()
+            .into_iter()
+            .map(|(name, tags)| format!("{name} {tags:?}"))
+            .collect(),
+        "instances" => snapshot.instances(name).iter().map(instance).collect(),
+        "passing" => snapshot
+            .passing_instances(name)
+            .iter()
+            .map(instance)
+            .collect(),
+        "tagged" => {
+            let tags = list(words.get(2).copied());
+            snapshot
+                .instances_tagged(name, &tags)
+                .iter()
+                .map(instance)
+                .collect()
+        }
+        "usable" => snapshot.usable().map(|row| instance(&row)).collect(),
+        "nodes" => snapshot
+            .nodes()
+            .map(|node| {
+                format!(
+                    "{} id={} address={} created={} modified={}",
+                    node.name, node.id, node.address, node.create_index, node.modify_index
+                )
+            })
+            .collect(),
+        "checks" => {
+            let status: Option<Status> = (name != "any").then(|| name.parse().unwrap());
+            snapshot.checks(status).map(|row| check(row)).collect()
+        }
+        "checks-of" => snapshot
+            .checks_of_service(name)
+            .map(|row| check(row))
+            .collect(),
+        "checks-on" => snapshot
+            .checks_of_node(name)
+            .map(|row| check(row))
+            .collect(),
+        "on" => snapshot
+            .services_of_node(name)
+            .map(|row| service(row))
+            .collect(),
+        "row" => {
+            let key = ServiceKey {
+                node: name.to_owned(),
+                id: words[2].to_owned(),
+            };
+            snapshot
+                .service(&key)
+                .map(|row| service(row))
+                .into_iter()
+                .collect()
+        }
+        "overrides" => {
+            let row = snapshot.route_overrides();
+            vec![format!(
+                "{:?} created={} version={}",
+                row.text, row.create_index, row.modify_index
+            )]
+        }
+        "indexes" => indexes(snapshot, &words[1..]),
+        other => panic!("unknown view {other}"),
+    };
+    if lines.is_empty() {
+        "(none)".to_owned()
+    } else {
+        lines.join("\n")
+    }
+}
+
+fn instance(instance: &Instance) -> String {
+    let checks: Vec<String> = instance
+        .checks
+        .iter()
+        .map(|check| format!("{}={}", check.id, check.status))
+        .collect();
+    format!(
+        "{} [{}] {}",
+        service(&instance.service),
+        checks.join(" "),
+        instance.status
+    )
+}
+
+fn service(row: &Service) -> String {
+    let origin = row.origin.as_ref().map_or_else(String::new, |origin| {
+        format!(
+            " v{}{}",
+            origin.job_version,
+            if origin.canary { " canary" } else { "" }
+        )
+    });
+    format!(
+        "{}/{} {}:{} {:?}{origin}{} created={} modified={}",
+        row.node,
+        row.id,
+        row.name,
+        row.port,
+        row.tags,
+        if row.draining { " draining" } else { "" },
+        row.create_index,
+        row.modify_index
+    )
+}
+
+fn check(row: &Check) -> String {
+    format!(
+        "{}/{} service={}/{} {} {:?} created={} modified={}",
+        row.node,
+        row.id,
+        row.service_name,
+        row.service_id,
+        row.status,
+        row.output,
+        row.create_index,
+        row.modify_index
+    )
+}
+
+/// Prints the table indexes, then for each word a service's or (with a leading `@`) a node's.
+fn indexes(snapshot: &Snapshot, names: &[&str]) -> Vec<String> {
+    let mut lines = vec![format!(
+        "last={} nodes={} services={} checks={} overrides={}",
+        snapshot.index(),
+        snapshot.table_index(Table::Nodes),
+        snapshot.table_index(Table::Services),
+        snapshot.table_index(Table::Checks),
+        snapshot.table_index(Table::RouteOverrides),
+    )];
+    for name in names {
+        lines.push(match name.strip_prefix('@') {
+            Some(node) => format!("node {node}: {}", snapshot.node_index(node)),
+            None => format!(
+                "service {name}: instances={} health={}",
+                snapshot.service_index(name),
+                snapshot.health_index(name)
+            ),
+        });
+    }
+    lines
+}

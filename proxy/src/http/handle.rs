@@ -1,0 +1,170 @@
+//! Access to the routing table of a running proxy.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::Notify;
+
+use crate::config::{Config, Strategy};
+use crate::route::{Choice, Table, Upstream};
+
+/// Access to the routing table of a running proxy; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    table: ArcSwap<Table>,
+    /// Held while a table is put in place, so that swaps have one order.
+    swap: Mutex<()>,
+    /// Told when the last request leaves an upstream that no table has any more.
+    drained: Notify,
+    drain_timeout: Duration,
+    strategy: Strategy,
+    random: AtomicU64,
+}
+
+/// What was left when a swap stopped waiting for requests to targets that are gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// The targets that still had requests in flight when the drain timeout ended the wait; empty if all finished.
+    pub pending: Vec<Pending>,
+}
+
+/// A target that is gone and still has requests in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The instance's id; empty for a target that was written by hand.
+    pub instance: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How many requests.
+    pub in_flight: u64,
+}
+
+impl Drained {
+    /// Whether no request is in flight to any of the targets that were removed.
+    pub fn is_complete(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
+
+impl Handle {
+    pub(super) fn new(config: &Config) -> Handle {
+        let shared = Shared {
+            table: ArcSwap::from_pointee(Table::default()),
+            swap: Mutex::new(()),
+            drained: Notify::new(),
+            drain_timeout: config.drain_timeout,
+            strategy: config.strategy,
+            random: AtomicU64::new(RandomState::new().hash_one(0)),
+        };
+        Handle {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The table that is in force.
+    pub fn table(&self) -> Arc<Table> {
+        self.shared.table.load_full()
+    }
+
+    /// Puts a table in force at once, before this function returns. It should be built from [`Handle::table`], so
+    /// that turns and in-flight counts go on.
+    ///
+    /// The future resolves when no request is in flight any more to any target (by instance id and address) that the
+    /// table before had and this one has not, or when the drain timeout is over. It need not be awaited.
+    pub fn swap(&self, table: Table) -> impl Future<Output = Drained> + Send + use<> {
+        let removed = self.put(Arc::new(table));
+        let shared = self.shared.clone();
+        async move {
+            let waited =
+                tokio::time::timeout(shared.drain_timeout, shared.wait_for(&removed)).await;
+            let pending = if waited.is_ok() {
+                Vec::new()
+            } else {
+                removed.iter().filter_map(pending).collect()
+            };
+            Drained { pending }
+        }
+    }
+
+    /// Puts a table in place and returns the upstreams that are gone with the one before.
+    fn put(&self, table: Arc<Table>) -> Vec<Arc<Upstream>> {
+        // The lock guards no data that a panic could leave half-changed.
+        let _order = self
+            .shared
+            .swap
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for upstream in table.upstreams() {
+            upstream.open();
+        }
+        let old = self.shared.table.swap(table.clone());
+        let removed: Vec<_> = old
+            .upstreams()
+            .filter(|upstream| !table.has_upstream(upstream))
+            .cloned()
+            .collect();
+        // Only now, with the new table in place: see the comment on the state of an upstream.
+        for upstream in &removed {
+            upstream.close();
+        }
+        removed
+    }
+
+    pub(super) fn load(&self) -> Guard<Arc<Table>> {
+        self.shared.table.load()
+    }
+
+    /// Tells everybody who waits for upstreams to drain to look again.
+    pub(super) fn wake_drains(&self) {
+        self.shared.drained.notify_waiters();
+    }
+
+    /// How the next request chooses.
+    pub(super) fn choice(&self) -> Choice {
+        match self.shared.strategy {
+            Strategy::RoundRobin => Choice::RoundRobin,
+            Strategy::Random => Choice::Random(self.random()),
+        }
+    }
+
+    /// A number of the splitmix64 sequence, started at a random place. It spreads load; nothing secret rests on it.
+    fn random(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.shared.random.fetch_add(STEP, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Shared {
+    async fn wait_for(&self, removed: &[Arc<Upstream>]) {
+        loop {
+            let mut changed = std::pin::pin!(self.drained.notified());
+            // Listen before looking, so that a request that leaves in between is not missed.
+            changed.as_mut().enable();
+            if removed.iter().all(|upstream| upstream.in_flight() == 0) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+fn pending(upstream: &Arc<Upstream>) -> Option<Pending> {
+    let in_flight = upstream.in_flight();
+    (in_flight > 0).then(|| Pending {
+        instance: upstream.instance().to_owned(),
+        address: upstream.address(),
+        in_flight,
+    })
+}

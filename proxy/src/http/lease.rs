@@ -1,0 +1,150 @@
+//! A request's right to use a target.
+
+use std::sync::Arc;
+
+use super::handle::Handle;
+use crate::route::{Entered, RequestPath, Route, Table, Target};
+
+/// How often a request that meets a removed target picks again. Each time a whole swap must have happened in between.
+const PICKS_MAX: usize = 16;
+
+/// A target that a request may be sent to. The request counts as in flight until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lease {
+    target: Arc<Target>,
+    handle: Handle,
+}
+
+/// Why there is no lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// No route matches the request.
+    NoRoute,
+    /// The route has no target that is acceptable.
+    NoTarget,
+}
+
+impl Lease {
+    /// Picks a target of the request's route in the table in force, by `pick`, and counts the request in.
+    ///
+    /// The target that is returned was in the table in force at some moment after this was called, and no swap that
+    /// removes it is told that it has drained before the lease is dropped.
+    pub(super) fn take(
+        handle: &Handle,
+        host: &str,
+        path: &RequestPath<'_>,
+        pick: impl Fn(&Route) -> Option<&Arc<Target>>,
+    ) -> Result<Lease, Refused> {
+        for _ in 0..PICKS_MAX {
+            let table = handle.load();
+            let table: &Table = &table;
+            let route = table.lookup(host, path).ok_or(Refused::NoRoute)?;
+            let target = pick(route).ok_or(Refused::NoTarget)?;
+            match target.upstream().enter() {
+                Entered::Open => {
+                    return Ok(Lease {
+                        target: target.clone(),
+                        handle: handle.clone(),
+                    });
+                }
+                Entered::Closed => handle.wake_drains(),
+            }
+        }
+        Err(Refused::NoTarget)
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.target.upstream().leave() {
+            self.handle.wake_drains();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::{Lease, Refused};
+    use crate::config::Config;
+    use crate::http::Handle;
+    use crate::route::{Choice, RequestPath, Table, parse};
+
+    const SWAPS: usize = 2_000;
+
+    fn table(target: usize, previous: &Table) -> Table {
+        let (definitions, problems) =
+            parse::parse(&format!("route add web / http://127.0.0.1:{}/", target + 1));
+        assert!(problems.is_empty());
+        Table::build(definitions, Some(previous)).0
+    }
+
+    fn take(handle: &Handle) -> Result<Lease, Refused> {
+        Lease::take(handle, "", &RequestPath::new("/"), |route| {
+            route.pick(Choice::RoundRobin)
+        })
+    }
+
+    /// Two targets take turns. Whenever a swap says that the one that left has drained, it counts as stopped until it
+    /// is put back. No request may ever hold a target that counts as stopped.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_request_holds_a_target_that_has_drained() {
+        let handle = Handle::new(&Config::default());
+        drop(handle.swap(table(0, &handle.table())));
+        let stopped: Arc<[AtomicBool; 2]> =
+            Arc::new([AtomicBool::new(false), AtomicBool::new(true)]);
+        let done = Arc::new(AtomicBool::new(false));
+        let taken = Arc::new(AtomicU64::new(0));
+        let requests: Vec<_> = (0..3)
+            .map(|_| {
+                let (handle, stopped, done, taken) =
+                    (handle.clone(), stopped.clone(), done.clone(), taken.clone());
+                tokio::spawn(async move {
+                    while !done.load(Ordering::Acquire) {
+                        if let Ok(lease) = take(&handle) {
+                            let target = usize::from(lease.target().address().port()) - 1;
+                            assert!(
+                                !stopped[target].load(Ordering::Acquire),
+                                "a request holds a stopped target"
+                            );
+                            tokio::task::yield_now().await;
+                            assert!(
+                                !stopped[target].load(Ordering::Acquire),
+                                "a target stopped under a request"
+                            );
+                            taken.fetch_add(1, Ordering::Relaxed);
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for swap in 1..=SWAPS {
+            let (arriving, leaving) = (swap % 2, (swap + 1) % 2);
+            stopped[arriving].store(false, Ordering::Release);
+            let drained = handle.swap(table(arriving, &handle.table())).await;
+            assert!(drained.is_complete());
+            stopped[leaving].store(true, Ordering::Release);
+        }
+        done.store(true, Ordering::Release);
+        for request in requests {
+            request.await.unwrap();
+        }
+        assert!(taken.load(Ordering::Relaxed) > 0);
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        let handle = Handle::new(&Config::default());
+        assert_eq!(take(&handle).unwrap_err(), Refused::NoRoute);
+        drop(handle.swap(table(0, &handle.table())));
+        let refused = Lease::take(&handle, "", &RequestPath::new("/"), |_| None).unwrap_err();
+        assert_eq!(refused, Refused::NoTarget);
+    }
+}

@@ -1,0 +1,396 @@
+//! What happens to one request, in the hooks of the proxy library.
+
+use ::http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
+use ::http::request::Parts as ReqParts;
+use ::http::{HeaderMap, StatusCode, Uri};
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use super::handle::Handle;
+use super::lease::{Lease, Refused};
+use super::socket;
+use crate::config::Config;
+use crate::headers::{self, Hop};
+use crate::route::{RequestPath, Route, Target};
+
+/// The decisions of the proxy; the library carries them out.
+pub(super) struct Service {
+    config: Config,
+    handle: Handle,
+}
+
+/// What is remembered of a request from hook to hook.
+#[derive(Default)]
+pub(super) struct Request {
+    lease: Option<Lease>,
+    /// Serials of upstreams that could not be connected to: not asked again for this request.
+    unreachable: Vec<u64>,
+    /// Serials of upstreams whose connection broke: asked again only if there is no other.
+    broken: Vec<u64>,
+    /// The answer if no target is left to try.
+    last_status: Option<StatusCode>,
+    body_bytes: u64,
+}
+
+impl Service {
+    pub(super) fn new(config: Config, handle: Handle) -> Service {
+        Service { config, handle }
+    }
+
+    fn lease(&self, header: &RequestHeader, cx: &Request) -> Result<Lease, Refused> {
+        let path = RequestPath::new(header.uri.path());
+        let choice = self.handle.choice();
+        let reachable = |target: &Target| !cx.unreachable.contains(&target.upstream().serial());
+        let sound =
+            |target: &Target| reachable(target) && !cx.broken.contains(&target.upstream().serial());
+        Lease::take(&self.handle, host(header), &path, |route: &Route| {
+            if cx.unreachable.is_empty() && cx.broken.is_empty() {
+                return route.pick(choice);
+            }
+            route
+                .pick_where(choice, sound)
+                .or_else(|| route.pick_where(choice, reachable))
+        })
+    }
+
+    fn peer(&self, target: &Target, session: &Session) -> Box<HttpPeer> {
+        let mut peer = HttpPeer::new(target.address(), false, String::new());
+        // Connections are only reused for the same upstream: one that is gone takes its idle ones with it.
+        peer.group_key = target.upstream().serial();
+        peer.options.connection_timeout = Some(self.config.connect_timeout);
+        peer.options.idle_timeout = Some(self.config.upstream_idle_timeout);
+        if !is_open_ended(session) {
+            peer.options.read_timeout = self.config.response_timeout;
+            peer.options.write_timeout = self.config.response_timeout;
+        }
+        Box::new(peer)
+    }
+
+    /// Answers a request that goes to no target.
+    async fn answer(session: &mut Session, status: StatusCode) -> Result<()> {
+        let mut response = ResponseHeader::build(status, Some(1))?;
+        response.insert_header(CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+        session
+            .write_response_header(Box::new(response), true)
+            .await
+    }
+
+    fn is_too_large(&self, bytes: u64) -> bool {
+        self.config.request_body_max.is_some_and(|max| bytes > max)
+    }
+}
+
+/// The host that a request is for: of an absolute target, else of the Host header.
+fn host(header: &RequestHeader) -> &str {
+    match header.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => header
+            .headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
+    }
+}
+
+/// Whether silence is normal for a request: an upgrade or an event stream.
+fn is_open_ended(session: &Session) -> bool {
+    session.is_upgrade_req()
+        || session
+            .req_header()
+            .headers
+            .get(ACCEPT)
+            .is_some_and(|accept| accept.as_bytes() == b"text/event-stream")
+}
+
+fn content_length(header: &RequestHeader) -> Option<u64> {
+    header
+        .headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The target of the request line for an upstream; `None` if it is the one that came in.
+fn forwarded_uri(header: &RequestHeader, target: &Target) -> Option<String> {
+    let path = RequestPath::new(header.uri.path()).forwarded(target.options());
+    let added = target.destination().query.as_str();
+    if path.is_none() && added.is_empty() {
+        return None;
+    }
+    let mut uri = path.unwrap_or_else(|| header.uri.path().to_owned());
+    let own = header.uri.query().unwrap_or_default();
+    for (separator, query) in [
+        ("?", added),
+        (if added.is_empty() { "?" } else { "&" }, own),
+    ] {
+        if !query.is_empty() {
+            uri.push_str(separator);
+            uri.push_str(query);
+        }
+    }
+    Some(uri)
+}
+
+/// Room for all forwarding headers.
+const FORWARDING_HEADERS: usize = 8;
+
+/// Sets the forwarding headers of a request to an upstream, which came in with `headers`.
+///
+/// The library keeps the case of each header name as it came, at the price of two allocations and a second map entry
+/// for each header that is set. Names go out in lower case instead where that is possible, as they have no case.
+fn tell(
+    request: &mut RequestHeader,
+    headers: &HeaderMap,
+    hop: &Hop,
+    strip: Option<HeaderValue>,
+) -> Result<()> {
+    let target = request
+        .uri
+        .path_and_query()
+        .map(|target| target.as_str().as_bytes());
+    if target != Some(request.raw_path()) {
+        // The target would not survive: it is kept apart from the URI.
+        let mut failed = Ok(());
+        headers::forwarding(headers, hop, strip, |name, value| {
+            if failed.is_ok() {
+                failed = request.insert_header(name, value);
+            }
+        });
+        return failed;
+    }
+    let (placeholder, ()) = ::http::Request::new(()).into_parts();
+    let mut parts = ReqParts::from(std::mem::replace(request, placeholder.into()));
+    parts.headers.reserve(FORWARDING_HEADERS);
+    headers::forwarding(headers, hop, strip, |name, value| {
+        parts.headers.insert(name, value);
+    });
+    *request = parts.into();
+    Ok(())
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout
+    )
+}
+
+/// The answer to a failure of a target.
+fn upstream_status(error: &Error) -> StatusCode {
+    if is_timeout(error) {
+        StatusCode::GATEWAY_TIMEOUT
+    } else {
+        StatusCode::BAD_GATEWAY
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Service {
+    type CTX = Request;
+
+    fn new_ctx(&self) -> Request {
+        Request::default()
+    }
+
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, cx: &mut Request) -> Result<bool> {
+        let header = session.req_header_mut();
+        if let Some(harmless) = header
+            .headers
+            .get(CONNECTION)
+            .and_then(headers::harmless_connection)
+        {
+            header.insert_header(CONNECTION, harmless)?;
+        }
+        if session.is_upgrade_req() {
+            session.set_read_timeout(None);
+        } else {
+            session.set_read_timeout(Some(self.config.client_timeout));
+        }
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.config.client_idle_timeout.as_secs().max(1)));
+        }
+        if content_length(session.req_header()).is_some_and(|bytes| self.is_too_large(bytes)) {
+            session.set_keepalive(None);
+            Service::answer(session, StatusCode::PAYLOAD_TOO_LARGE).await?;
+            return Ok(true);
+        }
+        let refused = match self.lease(session.req_header(), cx) {
+            Ok(lease) => {
+                cx.lease = Some(lease);
+                return Ok(false);
+            }
+            Err(Refused::NoRoute) => status(self.config.no_route_status),
+            Err(Refused::NoTarget) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Service::answer(session, refused).await?;
+        Ok(true)
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        cx: &mut Request,
+    ) -> Result<()> {
+        cx.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
+        if !session.was_upgraded() && self.is_too_large(cx.body_bytes) {
+            return Error::e_explain(ErrorType::HTTPStatus(413), "request body is too large");
+        }
+        Ok(())
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        cx: &mut Request,
+    ) -> Result<Box<HttpPeer>> {
+        if cx.lease.is_none() {
+            let refused = |_| {
+                let last = cx.last_status.unwrap_or(StatusCode::BAD_GATEWAY);
+                Error::explain(
+                    ErrorType::HTTPStatus(last.as_u16()),
+                    "no target is left to try",
+                )
+            };
+            cx.lease = Some(self.lease(session.req_header(), cx).map_err(refused)?);
+        }
+        match &cx.lease {
+            Some(lease) => Ok(self.peer(lease.target(), session)),
+            None => Error::e_explain(ErrorType::InternalError, "no target was chosen"),
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        cx: &mut Request,
+    ) -> Result<()> {
+        let Some(lease) = &cx.lease else {
+            return Ok(());
+        };
+        let target = lease.target();
+        if let Some(uri) = forwarded_uri(session.req_header(), target) {
+            let uri = Uri::try_from(uri).map_err(|error| {
+                Error::because(
+                    ErrorType::HTTPStatus(400),
+                    "request target cannot be rewritten",
+                    error,
+                )
+            })?;
+            upstream_request.set_uri(uri);
+        }
+        if let Some(hop) = session.digest().and_then(socket::hop) {
+            let strip = target.options().strip.as_deref();
+            let strip = strip.and_then(|strip| HeaderValue::from_str(strip).ok());
+            tell(upstream_request, &session.req_header().headers, hop, strip)?;
+        }
+        if let Some(host) = target.host_header() {
+            upstream_request.insert_header(HOST, host)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing was sent, so another target may be asked whatever the method.
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        peer: &HttpPeer,
+        cx: &mut Request,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        cx.unreachable.push(peer.group_key);
+        cx.last_status = Some(upstream_status(&error));
+        cx.lease = None;
+        error.set_retry(true);
+        error
+    }
+
+    /// Something was sent: another target may be asked only if asking twice is asking once, the whole body is still
+    /// here, and the client has seen nothing yet. A timeout is not repeated, since the client has waited enough.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        cx: &mut Request,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let repeatable = *error.esource() == ErrorSource::Upstream
+            && !is_timeout(&error)
+            && session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none();
+        if repeatable {
+            tracing::debug!(%error, client_reused, "asking another target");
+            cx.broken.push(peer.group_key);
+            cx.last_status = Some(upstream_status(&error));
+            cx.lease = None;
+        }
+        error.set_retry(repeatable);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        cx: &mut Request,
+    ) -> FailToProxy {
+        let code = match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(code), _) => *code,
+            (_, ErrorSource::Upstream) => upstream_status(error).as_u16(),
+            (
+                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
+                ErrorSource::Downstream,
+            ) => 0,
+            (_, ErrorSource::Downstream) => 400,
+            (_, ErrorSource::Internal | ErrorSource::Unset) => 500,
+        };
+        if code >= 500 {
+            let target = cx.lease.as_ref().map(|lease| lease.target().address());
+            tracing::warn!(%error, code, ?target, "request failed");
+        } else {
+            tracing::debug!(%error, code, "request failed");
+        }
+        if code > 0
+            && session.response_written().is_none()
+            && let Err(error) = Service::answer(session, status(code)).await
+        {
+            tracing::debug!(%error, "cannot tell the client that its request failed");
+        }
+        // A body that was not read through would be taken for the next request.
+        FailToProxy {
+            error_code: code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    fn suppress_error_log(&self, _: &Session, _: &Request, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Request,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}

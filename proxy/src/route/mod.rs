@@ -1,0 +1,29 @@
+//! Definitions to a [`Table`], and requests to a [`Target`].
+//!
+//! Everything here is pure: no clock, no socket, no randomness (the random strategy takes its number as an argument).
+//! The only shared state is counters: whose turn it is on a route, and how many requests are in flight to an upstream.
+//! Both survive when a table is rebuilt from the one before it.
+
+mod definition;
+mod glob;
+mod matcher;
+pub mod parse;
+mod path;
+mod picker;
+mod problem;
+mod table;
+pub mod tags;
+mod upstream;
+mod view;
+mod weight;
+
+pub use definition::{
+    Add, Command, Definition, Delete, Destination, Options, Source, Weigh, Weight,
+};
+pub use path::RequestPath;
+pub use picker::Choice;
+pub use problem::{Fault, Origin, Problem};
+pub use table::{Route, Table, Target};
+pub use tags::Instance;
+pub use upstream::{Entered, Upstream};
+pub use view::RouteRow;

@@ -1,0 +1,47 @@
+//! The end of the proxy.
+
+use std::time::Duration;
+
+use proxy::Config;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::Running;
+use crate::backend::{Backend, Behavior};
+use crate::client::Client;
+
+#[tokio::test]
+async fn stopping_finishes_requests_and_closes_the_rest() {
+    let backend = Backend::start("a", Behavior::Held).await;
+    let mut proxy = Running::to(Config::default(), &[backend.address]).await;
+    let mut idle = Client::connect(proxy.address).await;
+    backend.permits.add_permits(1);
+    assert_eq!(idle.get("/").await.status(), 200);
+    let mut busy = Client::connect(proxy.address).await;
+    busy.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
+    backend.request_arrived().await;
+    backend.request_arrived().await;
+    proxy.stop();
+    // The idle connection ends while the busy one is still open.
+    assert_eq!(idle.stream.read(&mut [0; 1]).await.unwrap(), 0);
+    backend.permits.add_permits(1);
+    assert_eq!(busy.receive().await.unwrap().text(), "a");
+    proxy.ended.await.unwrap().unwrap();
+    assert!(TcpStream::connect(proxy.address).await.is_err());
+}
+
+#[tokio::test]
+async fn stopping_is_bounded() {
+    let backend = Backend::start("a", Behavior::Silent).await;
+    let config = Config {
+        drain_timeout: Duration::from_millis(50),
+        ..Config::default()
+    };
+    let mut proxy = Running::to(config, &[backend.address]).await;
+    let mut busy = Client::connect(proxy.address).await;
+    busy.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
+    backend.request_arrived().await;
+    proxy.stop();
+    proxy.ended.await.unwrap().unwrap();
+    assert!(busy.receive().await.is_none());
+}

@@ -1,0 +1,164 @@
+//! This agent: itself, what runs on its node, and the members that it knows.
+//!
+//! These reads have no index and never wait.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use mesh::model::{CheckKey, Node, SERF_HEALTH, Status};
+use mesh::state::Snapshot;
+use mesh::wire::{
+    AgentIdentity, AgentMember, AgentSelf, AgentService, HealthCheck, Member, MemberStatus,
+};
+
+use super::query::Checked;
+use super::response::{Error, json};
+use super::{Catalog, Cluster, read};
+
+pub(super) fn router() -> Router<Catalog> {
+    Router::new()
+        .route("/v1/agent/self", read(itself))
+        .route("/v1/agent/services", read(services))
+        .route("/v1/agent/checks", read(checks))
+        .route("/v1/agent/members", read(members))
+}
+
+async fn itself(
+    State(catalog): State<Catalog>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
+    let meta = snapshot
+        .node(&agent.node_name)
+        .map(|node| node.meta.clone())
+        .unwrap_or_default();
+    let stats = stats(agent, &snapshot, &catalog.cluster());
+    json(&query?, &AgentSelf::new(agent, stats, meta))
+}
+
+/// Returns counters by subsystem; every value is a string, as clients expect.
+fn stats(
+    agent: &AgentIdentity,
+    snapshot: &Snapshot,
+    cluster: &Cluster,
+) -> BTreeMap<String, BTreeMap<String, String>> {
+    let services = snapshot.services_of_node(&agent.node_name).count();
+    let checks = snapshot.checks_of_node(&agent.node_name).count();
+    let section = |pairs: &[(&str, String)]| {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
+    };
+    let own = section(&[
+        ("checks", checks.to_string()),
+        ("services", services.to_string()),
+    ]);
+    let shared = section(&[
+        ("catalog_index", snapshot.index().to_string()),
+        ("known_servers", cluster.servers.len().to_string()),
+        ("leader_addr", cluster.leader.clone().unwrap_or_default()),
+        ("server", agent.is_server.to_string()),
+    ]);
+    [("agent".to_owned(), own), ("consul".to_owned(), shared)]
+        .into_iter()
+        .collect()
+}
+
+async fn services(
+    State(catalog): State<Catalog>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
+    let services: BTreeMap<String, AgentService> = snapshot
+        .services_of_node(&agent.node_name)
+        .map(|row| (row.id.clone(), AgentService::new(row, &agent.datacenter)))
+        .collect();
+    json(&query?, &services)
+}
+
+async fn checks(
+    State(catalog): State<Catalog>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let snapshot = catalog.snapshot();
+    let checks: BTreeMap<String, HealthCheck> = snapshot
+        .checks_of_node(&catalog.agent().node_name)
+        .filter(|row| row.id != SERF_HEALTH)
+        .map(|row| {
+            (
+                row.id.clone(),
+                HealthCheck::of(&snapshot, row).without_indexes(),
+            )
+        })
+        .collect();
+    json(&query?, &checks)
+}
+
+async fn members(
+    State(catalog): State<Catalog>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let query = query?;
+    let (agent, snapshot, cluster) = (catalog.agent(), catalog.snapshot(), catalog.cluster());
+    let own = Member {
+        identity: agent,
+        status: MemberStatus::Alive,
+    }
+    .into();
+    let others = snapshot
+        .nodes()
+        .filter(|node| node.name != agent.node_name)
+        .filter_map(|node| member(&snapshot, &cluster, agent, node));
+    let mut members: Vec<AgentMember> = std::iter::once(own).chain(others).collect();
+    if query.wants_wan {
+        members.retain(|member| member.tags.get("role").is_some_and(|role| role == "consul"));
+        for member in &mut members {
+            member.name = format!("{}.{}", member.name, agent.datacenter);
+        }
+    }
+    json(&query, &members)
+}
+
+/// Describes another agent; nothing for a node without an agent, which is no member.
+fn member(
+    snapshot: &Snapshot,
+    cluster: &Cluster,
+    agent: &AgentIdentity,
+    node: &Node,
+) -> Option<AgentMember> {
+    let key = CheckKey {
+        node: node.name.clone(),
+        id: SERF_HEALTH.to_owned(),
+    };
+    let status = match snapshot.check(&key)?.status {
+        Status::Passing | Status::Warning => MemberStatus::Alive,
+        Status::Critical => MemberStatus::Failed,
+    };
+    let identity = AgentIdentity {
+        node_id: node.id.clone(),
+        node_name: node.name.clone(),
+        datacenter: node.datacenter.clone(),
+        advertise_address: node.address.clone(),
+        member_port: agent.member_port,
+        is_server: cluster
+            .servers
+            .iter()
+            .any(|server| server.node_id == node.id),
+        version: node
+            .meta
+            .get("consul-version")
+            .unwrap_or(&agent.version)
+            .clone(),
+        revision: String::new(),
+    };
+    Some(
+        Member {
+            identity: &identity,
+            status,
+        }
+        .into(),
+    )
+}

@@ -1,0 +1,140 @@
+//! Checks, and instances with their checks.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::HeaderValue;
+use axum::response::Response;
+use mesh::model::{Check, Status};
+use mesh::state::{Snapshot, Table};
+use mesh::wire::{HealthCheck, HealthServiceEntry};
+
+use super::catalog::{missing_node, missing_service};
+use super::query::{Checked, Query};
+use super::response::{Error, answer};
+use super::{Catalog, read};
+
+pub(super) fn router() -> Router<Catalog> {
+    Router::new()
+        .route("/v1/health/service/", read(missing_service))
+        .route("/v1/health/service/{*name}", read(service))
+        .route("/v1/health/checks/", read(missing_service))
+        .route("/v1/health/checks/{*name}", read(checks))
+        .route("/v1/health/state/", read(missing_state))
+        .route("/v1/health/state/{state}", read(state))
+        .route("/v1/health/node/", read(missing_node))
+        .route("/v1/health/node/{*name}", read(node))
+}
+
+async fn missing_state() -> Error {
+    Error::bad_request("Missing check state")
+}
+
+async fn service(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let query = query?;
+    let view = |snapshot: &Snapshot| -> Vec<HealthServiceEntry> {
+        let instances = snapshot.instances_tagged(&name, &query.tags);
+        let shown = instances
+            .iter()
+            .filter(|row| query.wants_node(&row.node))
+            .filter(|row| !query.is_passing || row.status == Status::Passing);
+        shown.map(Into::into).collect()
+    };
+    let mut response = answer(
+        catalog,
+        &query,
+        |snapshot| snapshot.health_index(&name),
+        view,
+    )
+    .await?;
+    let backend = HeaderValue::from_static("blocking-query");
+    response
+        .headers_mut()
+        .insert("x-consul-query-backend", backend);
+    Ok(response)
+}
+
+async fn checks(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let query = query?;
+    let view = |snapshot: &Snapshot| {
+        let checks = snapshot.checks_of_service(&name).map(AsRef::as_ref);
+        shown(snapshot, &query, checks)
+    };
+    answer(
+        catalog,
+        &query,
+        |snapshot| snapshot.health_index(&name),
+        view,
+    )
+    .await
+}
+
+async fn state(
+    State(catalog): State<Catalog>,
+    Path(state): Path<String>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let query = query?;
+    let view = |snapshot: &Snapshot| match state.as_str() {
+        "any" => shown(snapshot, &query, snapshot.checks(None).map(AsRef::as_ref)),
+        word => word.parse().map_or_else(
+            |_| Vec::new(),
+            |status| {
+                shown(
+                    snapshot,
+                    &query,
+                    snapshot.checks(Some(status)).map(AsRef::as_ref),
+                )
+            },
+        ),
+    };
+    let index = |snapshot: &Snapshot| {
+        let checks = snapshot.table_index(Table::Checks);
+        if query.node_meta.is_empty() {
+            checks
+        } else {
+            checks.max(snapshot.table_index(Table::Nodes))
+        }
+    };
+    answer(catalog, &query, index, view).await
+}
+
+async fn node(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    Checked(query): Checked,
+) -> Result<Response, Error> {
+    let query = query?;
+    let view = |snapshot: &Snapshot| -> Vec<HealthCheck> {
+        let checks = snapshot.checks_of_node(&name);
+        checks
+            .map(|check| HealthCheck::of(snapshot, check))
+            .collect()
+    };
+    answer(catalog, &query, |snapshot| snapshot.node_index(&name), view).await
+}
+
+/// Converts the checks on the nodes that were asked for.
+fn shown<'a>(
+    snapshot: &Snapshot,
+    query: &Query,
+    checks: impl Iterator<Item = &'a Check>,
+) -> Vec<HealthCheck> {
+    let wants = |check: &&Check| {
+        query.node_meta.is_empty()
+            || snapshot
+                .node(&check.node)
+                .is_some_and(|node| query.wants_node(node))
+    };
+    checks
+        .filter(wants)
+        .map(|check| HealthCheck::of(snapshot, check))
+        .collect()
+}

@@ -1,0 +1,208 @@
+//! The catalog dialect: who runs where and is it well, read over HTTP.
+//!
+//! Every answer is drawn from this agent's replica of the catalog, so reads go on without servers.
+//! Start at [`router`]; `query` reads the parameters, `response` waits for a change and writes the
+//! answer. What the dialect has beyond this is absent, and says so when it is asked for.
+
+mod agent;
+mod catalog;
+mod health;
+mod query;
+mod response;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use mesh::state::Snapshot;
+use mesh::wire::AgentIdentity;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use response::Error;
+
+/// What the catalog dialect answers from.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    shared: Arc<Shared>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    cluster: watch::Receiver<Cluster>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    agent: AgentIdentity,
+    /// Counts waits, to spread their ends.
+    waits: AtomicU64,
+}
+
+/// What this agent knows about the servers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// Address and port of the leader, if there is one.
+    pub leader: Option<String>,
+    /// The servers; may be empty when none was reached yet.
+    pub servers: Vec<ServerPeer>,
+    /// When the replica last heard from the leader; absent on the leader itself.
+    pub last_contact: Option<Instant>,
+}
+
+/// A server of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerPeer {
+    /// Id of the server's node.
+    pub node_id: String,
+    /// Address and port of its RPC listener.
+    pub address: String,
+}
+
+impl Catalog {
+    /// Answers as `agent` from a replica and what is known about the servers.
+    ///
+    /// When the sender of `snapshots` is dropped, waiting readers are answered at once.
+    #[must_use]
+    pub fn new(
+        agent: AgentIdentity,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        cluster: watch::Receiver<Cluster>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                agent,
+                waits: AtomicU64::new(0),
+            }),
+            snapshots,
+            cluster,
+        }
+    }
+
+    fn agent(&self) -> &AgentIdentity {
+        &self.shared.agent
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    fn cluster(&self) -> Cluster {
+        self.cluster.borrow().clone()
+    }
+}
+
+/// Makes the router of the dialect, with absolute paths.
+pub fn router(catalog: Catalog) -> Router {
+    Router::new()
+        .route("/", read(root))
+        .merge(catalog::router())
+        .merge(health::router())
+        .merge(agent::router())
+        .merge(status::router())
+        .fallback(absent)
+        .layer(middleware::from_fn(add_headers))
+        .with_state(catalog)
+}
+
+/// Routes GET to `handler`, tells OPTIONS so, and refuses every other method, HEAD included.
+fn read<H, T>(handler: H) -> MethodRouter<Catalog>
+where
+    H: Handler<T, Catalog>,
+    T: 'static,
+{
+    get(handler).head(refuse).options(allow).fallback(refuse)
+}
+
+const ALLOWED: [(header::HeaderName, &str); 1] = [(header::ALLOW, "OPTIONS,GET")];
+
+async fn allow() -> impl IntoResponse {
+    ALLOWED
+}
+
+async fn refuse(method: Method) -> impl IntoResponse {
+    let refused = Error::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("method {method} not allowed"),
+    );
+    (ALLOWED, refused)
+}
+
+async fn root() -> &'static str {
+    "Consul Agent"
+}
+
+/// Families of endpoints that the dialect knows and that are not here, or not for writing.
+const FAMILIES: [&str; 20] = [
+    "acl",
+    "agent",
+    "catalog",
+    "config",
+    "connect",
+    "coordinate",
+    "discovery-chain",
+    "event",
+    "exported-services",
+    "health",
+    "internal",
+    "kv",
+    "operator",
+    "peering",
+    "peerings",
+    "query",
+    "session",
+    "snapshot",
+    "status",
+    "txn",
+];
+
+/// Answers for everything without a route: what exists elsewhere is named as missing here.
+async fn absent(State(_): State<Catalog>, request: Request) -> Error {
+    let path = request.uri().path();
+    let Some(rest) = path.strip_prefix("/v1/") else {
+        return Error::new(
+            StatusCode::NOT_FOUND,
+            format!("`{path}` is not an API endpoint"),
+        );
+    };
+    let family = rest.split('/').next().unwrap_or_default();
+    if family == "kv" {
+        return Error::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "the key-value store is not built yet",
+        );
+    }
+    let is_write = !matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if is_write && FAMILIES.contains(&family) {
+        let sentence = format!(
+            "`{} {path}` is not built: the catalog is written by jobs, not over this API",
+            request.method()
+        );
+        return Error::new(StatusCode::NOT_IMPLEMENTED, sentence);
+    }
+    Error::new(
+        StatusCode::NOT_FOUND,
+        format!("`{path}` is not built, or not an API endpoint"),
+    )
+}
+
+/// Adds what every answer carries.
+async fn add_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(
+        "x-consul-default-acl-policy",
+        HeaderValue::from_static("allow"),
+    );
+    response
+}

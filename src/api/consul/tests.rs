@@ -1,0 +1,651 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::HeaderMap;
+use mesh::model::{Check, Node, Service, ServiceAddress, Status, Weights};
+use mesh::state::{
+    CheckResult, Command, DrainService, RegisterService, Stamp, State as Tables, UpdateChecks,
+    UpsertNode,
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+
+/// A catalog of two nodes and two services, that tests change and read.
+struct Fixture {
+    tables: Tables,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    cluster: watch::Sender<Cluster>,
+    router: Router,
+}
+
+/// One answer: status, headers, body.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("(absent)", |value| value.to_str().unwrap())
+    }
+}
+
+fn pairs(list: &[(&str, &str)]) -> BTreeMap<String, String> {
+    list.iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn node(name: &str, id: &str, address: &str) -> Node {
+    Node {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        address: address.to_owned(),
+        datacenter: "dc1".to_owned(),
+        ..Node::default()
+    }
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let agent = AgentIdentity {
+            node_id: "id-1".to_owned(),
+            node_name: "n1".to_owned(),
+            datacenter: "dc1".to_owned(),
+            advertise_address: "192.0.2.11".to_owned(),
+            member_port: 4648,
+            is_server: true,
+            version: "0.1.0".to_owned(),
+            revision: String::new(),
+        };
+        let servers = vec![ServerPeer {
+            node_id: "id-1".to_owned(),
+            address: "192.0.2.11:4647".to_owned(),
+        }];
+        let leader = Some("192.0.2.11:4647".to_owned());
+        let (cluster, cluster_seen) = watch::channel(Cluster {
+            leader,
+            servers,
+            last_contact: None,
+        });
+        let (snapshots, seen) = watch::channel(Arc::new(Snapshot::default()));
+        let router = router(Catalog::new(agent, seen, cluster_seen));
+        let mut fixture = Self {
+            tables: Tables::default(),
+            snapshots,
+            cluster,
+            router,
+        };
+        fixture.fill();
+        fixture
+    }
+
+    fn apply(&mut self, index: u64, command: Command) {
+        self.tables
+            .apply(Stamp { index, now_ns: 0 }, command)
+            .unwrap();
+        self.snapshots
+            .send_replace(Arc::new(self.tables.snapshot()));
+    }
+
+    fn fill(&mut self) {
+        let n1 = Node {
+            meta: pairs(&[("rack", "r1")]),
+            tagged_addresses: pairs(&[("lan", "192.0.2.11")]),
+            ..node("n1", "id-1", "192.0.2.11")
+        };
+        let checks = vec![Check::serf_health("n1", true)];
+        self.apply(10, Command::UpsertNode(UpsertNode { node: n1, checks }));
+        let n2 = node("n2", "id-2", "192.0.2.12");
+        let checks = vec![Check::serf_health("n2", false)];
+        self.apply(11, Command::UpsertNode(UpsertNode { node: n2, checks }));
+        let bare = Service {
+            id: "db1".to_owned(),
+            node: "n2".to_owned(),
+            name: "db".to_owned(),
+            ..Service::default()
+        };
+        self.register(12, bare, Vec::new());
+        let web = Service {
+            id: "web1".to_owned(),
+            node: "n1".to_owned(),
+            name: "web".to_owned(),
+            address: "192.0.2.21".to_owned(),
+            port: 8080,
+            tags: vec!["v1".to_owned(), "urlprefix-/a?b=<c>&d $x".to_owned()],
+            meta: pairs(&[("ver", "1")]),
+            tagged_addresses: [(
+                "lan".to_owned(),
+                ServiceAddress {
+                    address: "192.0.2.21".to_owned(),
+                    port: 8080,
+                },
+            )]
+            .into(),
+            weights: Weights {
+                passing: 10,
+                warning: 1,
+            },
+            ..Service::default()
+        };
+        let check = Check {
+            id: "service:web1".to_owned(),
+            name: "Service 'web' check".to_owned(),
+            kind: "http".to_owned(),
+            interval_ns: 10_000_000_000,
+            timeout_ns: 1_500_000_000,
+            ..Check::default()
+        };
+        self.register(14, web, vec![check]);
+    }
+
+    fn register(&mut self, index: u64, service: Service, checks: Vec<Check>) {
+        let command = RegisterService { service, checks };
+        self.apply(index, Command::RegisterService(Box::new(command)));
+    }
+
+    fn result(&mut self, index: u64, node: &str, check_id: &str, status: Status) {
+        let result = CheckResult {
+            node: node.to_owned(),
+            check_id: check_id.to_owned(),
+            status,
+            output: String::new(),
+        };
+        self.apply(
+            index,
+            Command::UpdateChecks(UpdateChecks {
+                results: vec![result],
+            }),
+        );
+    }
+
+    async fn send(&self, method: &str, path: &str) -> Answer {
+        send(self.router.clone(), method, path).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path).await
+    }
+}
+
+async fn send(router: Router, method: &str, path: &str) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::empty())
+        .unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    Answer {
+        status,
+        headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    }
+}
+
+const NODE_1: &str = r#"{"ID":"id-1","Node":"n1","Address":"192.0.2.11","Datacenter":"dc1","TaggedAddresses":{"lan":"192.0.2.11"},"Meta":{"rack":"r1"},"CreateIndex":10,"ModifyIndex":10}"#;
+const NODE_2: &str = r#"{"ID":"id-2","Node":"n2","Address":"192.0.2.12","Datacenter":"dc1","TaggedAddresses":null,"Meta":null,"CreateIndex":11,"ModifyIndex":11}"#;
+const WEB: &str = r#"{"ID":"web1","Service":"web","Tags":["v1","urlprefix-/a?b=\u003cc\u003e\u0026d $x"],"Address":"192.0.2.21","TaggedAddresses":{"lan":{"Address":"192.0.2.21","Port":8080}},"Meta":{"ver":"1"},"Port":8080,"Weights":{"Passing":10,"Warning":1},"EnableTagOverride":false,"Proxy":{"MeshGateway":{},"Expose":{}},"Connect":{},"CreateIndex":14,"ModifyIndex":14}"#;
+const SERF_1: &str = r#"{"Node":"n1","CheckID":"serfHealth","Name":"Serf Health Status","Status":"passing","Notes":"","Output":"Agent alive and reachable","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":10,"ModifyIndex":10}"#;
+const SERF_2: &str = r#"{"Node":"n2","CheckID":"serfHealth","Name":"Serf Health Status","Status":"critical","Notes":"","Output":"Agent not live or unreachable","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"","Interval":"","Timeout":"","ExposedPort":0,"Definition":{},"CreateIndex":11,"ModifyIndex":11}"#;
+const WEB_CHECK: &str = r#"{"Node":"n1","CheckID":"service:web1","Name":"Service 'web' check","Status":"critical","Notes":"","Output":"","ServiceID":"web1","ServiceName":"web","ServiceTags":["v1","urlprefix-/a?b=\u003cc\u003e\u0026d $x"],"Type":"http","Interval":"10s","Timeout":"1.5s","ExposedPort":0,"Definition":{},"CreateIndex":14,"ModifyIndex":14}"#;
+
+#[tokio::test]
+async fn reads_have_the_reference_shape_byte_for_byte() {
+    let fixture = Fixture::new();
+    let db = r#"{"ID":"db1","Service":"db","Tags":[],"Address":"","Meta":null,"Port":0,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"MeshGateway":{},"Expose":{}},"Connect":{},"CreateIndex":12,"ModifyIndex":12}"#;
+    let tags = r#"["urlprefix-/a?b=\u003cc\u003e\u0026d $x","v1"]"#;
+    let registered_tags = r#"["v1","urlprefix-/a?b=\u003cc\u003e\u0026d $x"]"#;
+    for (path, expected) in [
+        ("/v1/catalog/datacenters", r#"["dc1"]"#.to_owned()),
+        ("/v1/catalog/nodes", format!("[{NODE_1},{NODE_2}]")),
+        ("/v1/catalog/nodes?node-meta=rack:r1", format!("[{NODE_1}]")),
+        ("/v1/catalog/services", format!(r#"{{"db":[],"web":{tags}}}"#)),
+        ("/v1/catalog/services?node-meta=rack:r1", format!(r#"{{"web":{tags}}}"#)),
+        (
+            "/v1/catalog/service/web",
+            format!(
+                r#"[{{"ID":"id-1","Node":"n1","Address":"192.0.2.11","Datacenter":"dc1","TaggedAddresses":{{"lan":"192.0.2.11"}},"NodeMeta":{{"rack":"r1"}},"ServiceKind":"","ServiceID":"web1","ServiceName":"web","ServiceTags":{registered_tags},"ServiceAddress":"192.0.2.21","ServiceTaggedAddresses":{{"lan":{{"Address":"192.0.2.21","Port":8080}}}},"ServiceWeights":{{"Passing":10,"Warning":1}},"ServiceMeta":{{"ver":"1"}},"ServicePort":8080,"ServiceEnableTagOverride":false,"ServiceProxy":{{"MeshGateway":{{}},"Expose":{{}}}},"ServiceConnect":{{}},"CreateIndex":14,"ModifyIndex":14}}]"#
+            ),
+        ),
+        (
+            "/v1/catalog/service/db",
+            r#"[{"ID":"id-2","Node":"n2","Address":"192.0.2.12","Datacenter":"dc1","TaggedAddresses":null,"NodeMeta":null,"ServiceKind":"","ServiceID":"db1","ServiceName":"db","ServiceTags":[],"ServiceAddress":"","ServiceWeights":{"Passing":1,"Warning":1},"ServiceMeta":{},"ServicePort":0,"ServiceEnableTagOverride":false,"ServiceProxy":{"MeshGateway":{},"Expose":{}},"ServiceConnect":{},"CreateIndex":12,"ModifyIndex":12}]"#.to_owned(),
+        ),
+        ("/v1/catalog/service/nope", "[]".to_owned()),
+        ("/v1/catalog/node/n1", format!(r#"{{"Node":{NODE_1},"Services":{{"web1":{WEB}}}}}"#)),
+        ("/v1/catalog/node/nope", "null".to_owned()),
+        (
+            "/v1/health/service/web",
+            format!(r#"[{{"Node":{NODE_1},"Service":{WEB},"Checks":[{SERF_1},{WEB_CHECK}]}}]"#),
+        ),
+        (
+            "/v1/health/service/db",
+            format!(r#"[{{"Node":{NODE_2},"Service":{db},"Checks":[{SERF_2}]}}]"#),
+        ),
+        ("/v1/health/service/nope", "[]".to_owned()),
+        ("/v1/health/checks/web", format!("[{WEB_CHECK}]")),
+        ("/v1/health/checks/db", "[]".to_owned()),
+        ("/v1/health/node/n1", format!("[{SERF_1},{WEB_CHECK}]")),
+        ("/v1/health/node/nope", "[]".to_owned()),
+        ("/v1/health/state/any", format!("[{SERF_1},{WEB_CHECK},{SERF_2}]")),
+        ("/v1/health/state/passing", format!("[{SERF_1}]")),
+        ("/v1/health/state/critical", format!("[{WEB_CHECK},{SERF_2}]")),
+        ("/v1/health/state/warning", "[]".to_owned()),
+        ("/v1/health/state/strange", "[]".to_owned()),
+        ("/v1/status/leader", r#""192.0.2.11:4647""#.to_owned()),
+        ("/v1/status/peers", r#"["192.0.2.11:4647"]"#.to_owned()),
+    ] {
+        let answer = fixture.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+        assert_eq!(answer.body, expected, "{path}");
+        assert_eq!(answer.header("content-type"), "application/json", "{path}");
+        assert_eq!(answer.header("vary"), "Accept-Encoding", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_endpoint_reports_its_own_index() {
+    let mut fixture = Fixture::new();
+    fixture.result(20, "n1", "service:web1", Status::Passing);
+    for (path, index) in [
+        ("/v1/catalog/nodes", "11"),
+        ("/v1/catalog/services", "14"),
+        ("/v1/catalog/service/web", "14"),
+        ("/v1/catalog/service/db", "12"),
+        ("/v1/catalog/service/nope", "1"),
+        ("/v1/catalog/node/n1", "20"),
+        ("/v1/catalog/node/n2", "12"),
+        ("/v1/health/service/web", "20"),
+        ("/v1/health/service/db", "12"),
+        ("/v1/health/checks/web", "20"),
+        ("/v1/health/state/any", "20"),
+        ("/v1/health/node/n2", "12"),
+    ] {
+        let answer = fixture.get(path).await;
+        assert_eq!(answer.header("x-consul-index"), index, "{path}");
+        assert_eq!(answer.header("x-consul-knownleader"), "true", "{path}");
+        assert_eq!(answer.header("x-consul-lastcontact"), "0", "{path}");
+        assert_eq!(
+            answer.header("x-consul-effective-consistency"),
+            "leader",
+            "{path}"
+        );
+    }
+    for path in ["/v1/agent/self", "/v1/agent/services", "/v1/status/leader"] {
+        assert_eq!(
+            fixture.get(path).await.header("x-consul-index"),
+            "(absent)",
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn passing_tag_and_node_meta_select_instances() {
+    let mut fixture = Fixture::new();
+    let count = async |fixture: &Fixture, path: &str| {
+        fixture.get(path).await.json().as_array().unwrap().len()
+    };
+    assert_eq!(count(&fixture, "/v1/health/service/web?passing").await, 0);
+    assert_eq!(count(&fixture, "/v1/health/service/web?passing=0").await, 1);
+    fixture.result(20, "n1", "service:web1", Status::Warning);
+    assert_eq!(
+        count(&fixture, "/v1/health/service/web?passing=true").await,
+        0
+    );
+    fixture.result(21, "n1", "service:web1", Status::Passing);
+    assert_eq!(count(&fixture, "/v1/health/service/web?passing=1").await, 1);
+    for (query, expected) in [
+        ("tag=V1", 1),
+        ("tag=v1&tag=urlprefix-%2Fa%3Fb%3D%3Cc%3E%26d+%24x", 1),
+        ("tag=v1&tag=v2", 0),
+        ("node-meta=rack:r1", 1),
+        ("node-meta=rack:r2", 0),
+        ("near=_agent", 1),
+        ("token=anything", 1),
+    ] {
+        for kind in ["health", "catalog"] {
+            let path = format!("/v1/{kind}/service/web?{query}");
+            assert_eq!(count(&fixture, &path).await, expected, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_draining_instance_leaves_every_answer() {
+    let mut fixture = Fixture::new();
+    let drain = DrainService {
+        node: "n1".to_owned(),
+        id: "web1".to_owned(),
+    };
+    fixture.apply(30, Command::DrainService(drain));
+    for (path, expected) in [
+        ("/v1/catalog/services", json!({"db": []})),
+        ("/v1/catalog/service/web", json!([])),
+        ("/v1/health/service/web", json!([])),
+        ("/v1/health/checks/web", json!([])),
+        ("/v1/agent/services", json!({})),
+        ("/v1/agent/checks", json!({})),
+    ] {
+        assert_eq!(fixture.get(path).await.json(), expected, "{path}");
+    }
+    let any = fixture.get("/v1/health/state/any").await;
+    assert_eq!(any.header("x-consul-index"), "30");
+    assert!(!any.body.contains("web1"), "{}", any.body);
+}
+
+#[tokio::test]
+async fn the_agent_describes_itself_with_objects_only() {
+    let fixture = Fixture::new();
+    let itself = fixture.get("/v1/agent/self").await.json();
+    for (name, value) in itself.as_object().unwrap() {
+        assert!(
+            value.is_object(),
+            "{name} must be an object for typed clients"
+        );
+    }
+    assert_eq!(itself["Config"]["Datacenter"], "dc1");
+    assert_eq!(itself["Config"]["NodeName"], "n1");
+    assert_eq!(itself["Member"]["Addr"], "192.0.2.11");
+    assert_eq!(itself["Member"]["Tags"]["role"], "consul");
+    assert_eq!(itself["Meta"], json!({"rack": "r1"}));
+    let services = fixture.get("/v1/agent/services").await.json();
+    assert_eq!(services["web1"]["Service"], "web");
+    assert_eq!(services["web1"]["Datacenter"], "dc1");
+    assert_eq!(services.get("db1"), None, "another node's service");
+    let checks = fixture.get("/v1/agent/checks").await.json();
+    assert_eq!(checks["service:web1"]["Status"], "critical");
+    assert_eq!(checks.as_object().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn members_are_the_nodes_with_an_agent() {
+    let mut fixture = Fixture::new();
+    let catalog_only = UpsertNode {
+        node: node("n3", "id-3", "192.0.2.13"),
+        checks: Vec::new(),
+    };
+    fixture.apply(40, Command::UpsertNode(catalog_only));
+    let members = fixture.get("/v1/agent/members?segment=_all").await.json();
+    let seen: Vec<_> = members
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["Name"].clone(),
+                row["Status"].clone(),
+                row["Tags"]["role"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (json!("n1"), json!(1), json!("consul")),
+            (json!("n2"), json!(4), json!("node"))
+        ]
+    );
+    let wan = fixture.get("/v1/agent/members?wan=1").await.json();
+    assert_eq!(wan.as_array().unwrap().len(), 1);
+    assert_eq!(wan[0]["Name"], "n1.dc1");
+}
+
+#[tokio::test]
+async fn bad_requests_say_what_is_wrong() {
+    let fixture = Fixture::new();
+    let web = "/v1/health/service/web";
+    for (path, status, body) in [
+        (format!("{web}?index=abc"), 400, "Invalid index"),
+        (format!("{web}?index=-1"), 400, "Invalid index"),
+        (format!("{web}?wait=10"), 400, "Invalid wait time"),
+        (
+            format!("{web}?passing=maybe"),
+            400,
+            "Invalid value for ?passing",
+        ),
+        (format!("{web}?dc=dc9"), 500, "No path to datacenter"),
+        (
+            format!("{web}?stale&consistent"),
+            400,
+            "Cannot specify ?stale with ?consistent, conflicting semantics.",
+        ),
+        (
+            format!("{web}?cached&consistent"),
+            400,
+            "Cannot specify ?cached with ?consistent, conflicting semantics.",
+        ),
+        (
+            format!("{web}?filter=x"),
+            400,
+            "filter expressions are not supported yet",
+        ),
+        (
+            format!("{web}?peer=p"),
+            400,
+            "cluster peering is not supported",
+        ),
+        (
+            "/v1/health/service/".to_owned(),
+            400,
+            "Missing service name",
+        ),
+        (
+            "/v1/catalog/service/".to_owned(),
+            400,
+            "Missing service name",
+        ),
+        ("/v1/catalog/node/".to_owned(), 400, "Missing node name"),
+        ("/v1/health/state/".to_owned(), 400, "Missing check state"),
+        (
+            "/v1/kv/fabio/config?recurse".to_owned(),
+            501,
+            "the key-value store is not built yet",
+        ),
+        (
+            "/v1/session/list".to_owned(),
+            404,
+            "`/v1/session/list` is not built, or not an API endpoint",
+        ),
+        ("/v1/status/leader/".to_owned(), 404, ""),
+        ("/V1/status/leader".to_owned(), 404, ""),
+        (
+            "/elsewhere".to_owned(),
+            404,
+            "`/elsewhere` is not an API endpoint",
+        ),
+    ] {
+        let answer = fixture.get(&path).await;
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        if !body.is_empty() {
+            assert_eq!(answer.body, body, "{path}");
+        }
+        assert_eq!(
+            answer.header("content-type"),
+            "text/plain; charset=utf-8",
+            "{path}"
+        );
+    }
+    for query in [
+        "dc=dc1",
+        "dc=",
+        "ns=default",
+        "filter=",
+        "wait=0",
+        "index=",
+        "peer=",
+    ] {
+        let answer = fixture.get(&format!("{web}?{query}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{query}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn writes_and_other_methods_are_refused() {
+    let fixture = Fixture::new();
+    let register = fixture.send("PUT", "/v1/agent/service/register").await;
+    assert_eq!(register.status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(
+        register.body,
+        "`PUT /v1/agent/service/register` is not built: the catalog is written by jobs, not over this API"
+    );
+    assert_eq!(
+        fixture.send("PUT", "/v1/kv/a").await.status,
+        StatusCode::NOT_IMPLEMENTED
+    );
+    assert_eq!(
+        fixture.send("PUT", "/v1/nonsense").await.status,
+        StatusCode::NOT_FOUND
+    );
+    for method in ["HEAD", "PUT", "DELETE"] {
+        let answer = fixture.send(method, "/v1/catalog/nodes").await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(answer.header("allow"), "OPTIONS,GET", "{method}");
+    }
+    let put = fixture.send("PUT", "/v1/catalog/nodes").await;
+    assert_eq!(put.body, "method PUT not allowed");
+    let options = fixture.send("OPTIONS", "/v1/catalog/nodes").await;
+    assert_eq!(
+        (options.status, options.header("allow")),
+        (StatusCode::OK, "OPTIONS,GET")
+    );
+    assert_eq!(options.body, "");
+}
+
+#[tokio::test]
+async fn pretty_indents_by_four_and_ends_the_line() {
+    let fixture = Fixture::new();
+    let answer = fixture.get("/v1/catalog/datacenters?pretty=false").await;
+    assert_eq!(answer.body, "[\n    \"dc1\"\n]\n");
+}
+
+#[tokio::test]
+async fn headers_tell_how_old_the_replica_may_be() {
+    let fixture = Fixture::new();
+    fixture.cluster.send_modify(|cluster| {
+        cluster.leader = None;
+        cluster.last_contact = Instant::now().checked_sub(Duration::from_millis(1500));
+    });
+    let answer = fixture.get("/v1/health/service/web?stale").await;
+    assert_eq!(answer.header("x-consul-knownleader"), "false");
+    assert!(
+        answer
+            .header("x-consul-lastcontact")
+            .parse::<u64>()
+            .unwrap()
+            >= 1500
+    );
+    assert_eq!(answer.header("x-consul-effective-consistency"), "stale");
+    assert_eq!(
+        fixture.get("/v1/health/service/web").await.status,
+        StatusCode::OK
+    );
+    let consistent = fixture.get("/v1/health/service/web?consistent").await;
+    assert_eq!(consistent.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(consistent.body, "No cluster leader");
+    assert_eq!(fixture.get("/v1/status/leader").await.body, "\"\"");
+    let cached = fixture.get("/v1/health/service/web?cached").await;
+    assert_eq!(
+        (cached.header("x-cache"), cached.header("age")),
+        ("HIT", "0")
+    );
+}
+
+/// Well below the default wait, well above what an answer takes.
+const WAIT_SHORT: Duration = Duration::from_secs(30);
+
+/// Starts a read and lets it run until it waits or has answered.
+async fn start(fixture: &Fixture, path: &str) -> tokio::task::JoinHandle<Answer> {
+    let (router, path) = (fixture.router.clone(), path.to_owned());
+    let read = tokio::spawn(async move { send(router, "GET", &path).await });
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+    read
+}
+
+#[tokio::test]
+async fn a_waiting_read_wakes_for_its_own_change_only() {
+    let mut fixture = Fixture::new();
+    let began = Instant::now();
+    let read = start(&fixture, "/v1/health/service/web?index=14").await;
+    fixture.result(20, "n2", "serfHealth", Status::Passing);
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+    assert!(
+        !read.is_finished(),
+        "a change on another node must not wake it"
+    );
+    fixture.result(21, "n1", "service:web1", Status::Passing);
+    let answer = read.await.unwrap();
+    assert_eq!(answer.header("x-consul-index"), "21");
+    assert_eq!(answer.json()[0]["Checks"][1]["Status"], "passing");
+    assert!(began.elapsed() < WAIT_SHORT);
+}
+
+#[tokio::test]
+async fn a_waiting_read_times_out_with_the_unchanged_index() {
+    let fixture = Fixture::new();
+    for index in [14, 99_999] {
+        let began = Instant::now();
+        let path = format!("/v1/health/service/web?index={index}&wait=80ms");
+        let answer = fixture.get(&path).await;
+        assert!(began.elapsed() >= Duration::from_millis(80));
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("x-consul-index"), "14");
+    }
+}
+
+#[tokio::test]
+async fn a_read_behind_the_index_is_answered_at_once() {
+    let fixture = Fixture::new();
+    let began = Instant::now();
+    fixture.get("/v1/health/service/web?index=13&wait=1m").await;
+    fixture.get("/v1/health/service/web?index=0&wait=1m").await;
+    assert!(began.elapsed() < WAIT_SHORT);
+}
+
+#[tokio::test]
+async fn a_read_of_nothing_waits_until_something_is_registered() {
+    let mut fixture = Fixture::new();
+    let first = fixture.get("/v1/catalog/service/new").await;
+    assert_eq!(first.header("x-consul-index"), "1");
+    let read = start(&fixture, "/v1/catalog/service/new?index=1").await;
+    assert!(!read.is_finished());
+    let service = Service {
+        id: "new1".to_owned(),
+        node: "n2".to_owned(),
+        name: "new".to_owned(),
+        ..Service::default()
+    };
+    fixture.register(50, service, Vec::new());
+    assert_eq!(read.await.unwrap().header("x-consul-index"), "50");
+}
+
+#[tokio::test]
+async fn waiting_reads_are_answered_when_the_agent_stops_or_restores() {
+    let fixture = Fixture::new();
+    let began = Instant::now();
+    let read = start(&fixture, "/v1/catalog/services?index=14").await;
+    fixture
+        .snapshots
+        .send_replace(Arc::new(Snapshot::default()));
+    assert_eq!(read.await.unwrap().header("x-consul-index"), "1");
+    let read = start(&fixture, "/v1/catalog/services?index=14").await;
+    drop(fixture.snapshots);
+    assert_eq!(read.await.unwrap().status, StatusCode::OK);
+    assert!(began.elapsed() < WAIT_SHORT);
+}

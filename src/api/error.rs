@@ -1,0 +1,108 @@
+//! Any failure to a status and a line of plain text.
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use std::borrow::Cow;
+
+use crate::server::{self, propose::ProposeError, state::Rejected};
+
+/// A refusal: a status and a plain text, as the compatible clients expect it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Error {
+    status: StatusCode,
+    message: Cow<'static, str>,
+}
+
+impl Error {
+    pub(crate) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// 400
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404 with one of the published texts, some of which clients compare.
+    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 405
+    pub(crate) fn method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "Invalid method")
+    }
+
+    /// 500
+    pub(crate) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// 501: the original has it, this version does not.
+    pub(crate) fn absent(what: &str) -> Self {
+        let message = format!("{what} is not part of this version of trivet");
+        Self::new(StatusCode::NOT_IMPLEMENTED, message)
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        (self.status, content_type, self.message).into_response()
+    }
+}
+
+impl From<ProposeError> for Error {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotLeader => Self::internal("No cluster leader"),
+            ProposeError::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
+            ProposeError::TooLong { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+            }
+            ProposeError::Stopped | ProposeError::Storage | ProposeError::Encoding => {
+                Self::internal(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<Rejected> for Error {
+    fn from(rejected: Rejected) -> Self {
+        let status = match &rejected {
+            Rejected::Jobs(rejected) => jobs_status(rejected),
+            Rejected::Mesh(mesh::state::Rejected::IndexMismatch { .. }) => StatusCode::CONFLICT,
+            Rejected::Mesh(mesh::state::Rejected::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Rejected::Mesh(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, rejected.to_string())
+    }
+}
+
+/// Rules that a job or a deployment breaks are 500 in the original, and clients know no other.
+fn jobs_status(rejected: &jobs::state::Rejected) -> StatusCode {
+    use jobs::state::Rejected;
+    match rejected {
+        Rejected::NoJob
+        | Rejected::NoVersion
+        | Rejected::NoNode
+        | Rejected::NoAlloc
+        | Rejected::NoDeployment => StatusCode::NOT_FOUND,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<server::Error> for Error {
+    fn from(error: server::Error) -> Self {
+        match error {
+            server::Error::Rejected(rejected) => rejected.into(),
+            server::Error::Propose(error) => error.into(),
+            error => Self::bad_request(error.to_string()),
+        }
+    }
+}

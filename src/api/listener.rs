@@ -1,0 +1,94 @@
+//! One accept loop for every HTTP listener of the agent.
+
+use axum::{Extension, Router};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Connections that one listener carries at the same time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 8192;
+/// How long a connection may take to send a head, and may rest between requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long requests may go on after the stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after a failed accept, so that a full file table does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Tells long requests of a listener that it stops; found among the extensions of each request.
+#[derive(Clone, Debug, Default)]
+pub struct Stopping(pub CancellationToken);
+
+/// Serves `router` until `shutdown` resolves, then lets the requests in flight finish for a short time.
+/// Waiting and streaming requests end at once.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let stopping = Stopping::default();
+    let router = router.layer(Extension(stopping.clone()));
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            () = &mut shutdown => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let Some((stream, slot)) = accepted else {
+            continue;
+        };
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .into_owned();
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            // A connection that breaks is the peer's business.
+            drop(connection.await);
+            drop(slot);
+        });
+    }
+    drop(listener);
+    stopping.0.cancel();
+    if timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::debug!("requests were still in flight at the stop");
+    }
+    connections.shutdown().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Without it small answers wait for the peer's acknowledgement.
+            drop(stream.set_nodelay(true));
+            Some((stream, slot))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}

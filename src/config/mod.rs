@@ -1,0 +1,140 @@
+//! The machine's configuration: files and flags become one resolved [`Config`].
+//!
+//! Three steps, each with its own type: a file becomes a tree with places ([`file`]), the tree becomes
+//! what was written ([`written`], everything optional), and what was written is merged and resolved
+//! here. Every problem is reported, not just the first.
+
+mod file;
+mod resolve;
+mod written;
+
+pub use file::Problem;
+pub use written::Written;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// What one agent runs, with every default filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Dev mode: loopback only, data in a temporary directory, tasks end with the agent.
+    pub dev: bool,
+    /// Where durable data lives.
+    pub data_dir: PathBuf,
+    /// Name of the agent and of its node.
+    pub name: String,
+    /// Region.
+    pub region: String,
+    /// Datacenter.
+    pub datacenter: String,
+    /// A level, or directives of the log filter.
+    pub log_level: String,
+    /// Address that others and tasks use to reach this machine.
+    pub advertise: IpAddr,
+    /// Where the jobs API listens.
+    pub http: SocketAddr,
+    /// Where RPC listens; loopback, because streams between machines are not built yet.
+    pub rpc: SocketAddr,
+    /// Where the catalog API listens; none when it is switched off.
+    pub catalog: Option<SocketAddr>,
+    /// DNS; none when it is switched off.
+    pub dns: Option<Dns>,
+    /// Ingress; none when it is switched off.
+    pub ingress: Option<Ingress>,
+    /// Client; none when this agent runs no tasks.
+    pub client: Option<Client>,
+}
+
+/// How names are answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dns {
+    /// UDP and TCP.
+    pub address: SocketAddr,
+    /// Zone, without the last dot.
+    pub domain: String,
+}
+
+/// How traffic is carried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ingress {
+    /// HTTP.
+    pub address: SocketAddr,
+    /// Admin API and its page.
+    pub admin: SocketAddr,
+    /// How a target is picked.
+    pub strategy: Strategy,
+}
+
+/// How a target is picked among equals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// In turn.
+    RoundRobin,
+    /// At random.
+    Random,
+}
+
+/// What this machine offers to jobs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// Class of the node.
+    pub node_class: String,
+    /// Labels of the node.
+    pub meta: BTreeMap<String, String>,
+    /// MHz to offer instead of what was found.
+    pub cpu_mhz: Option<i64>,
+    /// MB to offer instead of what was found.
+    pub memory_mib: Option<i64>,
+    /// First and last port that jobs may be given.
+    pub dynamic_ports: (u16, u16),
+    /// Whether `raw_exec` may be used.
+    pub raw_exec: bool,
+}
+
+impl Config {
+    /// Reads the files and directories in `paths` in order, lets `flags` win over them, and resolves.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn load(paths: &[PathBuf], flags: Written) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut merged = Written::default();
+        for path in paths {
+            for file in file::expand(path, &mut problems) {
+                merged = merged.merge(read(&file, &mut problems));
+            }
+        }
+        let config = resolve::resolve(merged.merge(flags), &mut problems);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+fn read(path: &Path, problems: &mut Vec<Problem>) -> Written {
+    let label = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => match file::parse(&label, &text) {
+            Ok(tree) => Written::from_tree(&label, tree, problems),
+            Err(problem) => {
+                problems.push(problem);
+                Written::default()
+            }
+        },
+        Err(error) => {
+            problems.push(Problem::new(
+                &label,
+                format!("cannot read the file: {error}"),
+            ));
+            Written::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

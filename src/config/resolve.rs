@@ -1,0 +1,208 @@
+//! What was written to what runs.
+
+use super::{Client, Config, Dns, Ingress, Problem, Strategy, Written, written::LISTENERS};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    path::PathBuf,
+};
+
+const SOURCE: &str = "configuration";
+/// First and last port that jobs may be given, unless configured.
+const DYNAMIC_PORTS: (u16, u16) = (20_000, 32_000);
+
+pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
+    let dev = written.dev.unwrap_or(false);
+    check_roles(&written, dev, problems);
+    let bind = bind_address(&written, dev, problems);
+    let listen = |name: &str, problems: &mut Vec<Problem>| listener(&written, name, bind, problems);
+    let http = listen("http", problems);
+    let rpc = rpc_listener(&written, problems);
+    let catalog = listen("catalog", problems);
+    let dns = listen("dns", problems);
+    let ingress = listen("ingress", problems);
+    let admin = listen("ingress_admin", problems);
+    let strategy = match written.ingress_strategy.as_deref() {
+        None | Some("rr") => Strategy::RoundRobin,
+        Some("rnd") => Strategy::Random,
+        Some(other) => {
+            let message = format!("`ingress.strategy` is `{other}`; it must be `rr` or `rnd`");
+            problems.push(Problem::new(SOURCE, message));
+            Strategy::RoundRobin
+        }
+    };
+    Config {
+        dev,
+        data_dir: data_dir(&written, dev, problems),
+        name: written.name.clone().unwrap_or_else(host_name),
+        region: written.region.clone().unwrap_or_else(|| "global".into()),
+        datacenter: written.datacenter.clone().unwrap_or_else(|| "dc1".into()),
+        log_level: written.log_level.clone().unwrap_or_else(|| "info".into()),
+        advertise: if bind.is_unspecified() {
+            outward_address()
+        } else {
+            bind
+        },
+        http,
+        rpc,
+        catalog: written.catalog_enabled.unwrap_or(true).then_some(catalog),
+        dns: written.dns_enabled.unwrap_or(true).then(|| Dns {
+            address: dns,
+            domain: written
+                .dns_domain
+                .clone()
+                .unwrap_or_else(|| "consul".into()),
+        }),
+        ingress: written.ingress_enabled.unwrap_or(true).then_some(Ingress {
+            address: ingress,
+            admin,
+            strategy,
+        }),
+        client: client(&written, dev, problems),
+    }
+}
+
+fn check_roles(written: &Written, dev: bool, problems: &mut Vec<Problem>) {
+    let server = written.server_enabled.unwrap_or(dev);
+    let client = written.client_enabled.unwrap_or(dev);
+    if !server && !client {
+        problems.push(Problem::new(
+            SOURCE,
+            "nothing to run: set `server { enabled = true }` and `client { enabled = true }`, or use -dev",
+        ));
+    } else if !server {
+        problems.push(Problem::new(
+            SOURCE,
+            "this version cannot join a server on another machine: set `server { enabled = true }` too",
+        ));
+    }
+    if let Some(expected) = written.bootstrap_expect
+        && expected != 1
+    {
+        let message = format!(
+            "`server.bootstrap_expect` is {expected}; this version runs exactly one server, so it must be 1"
+        );
+        problems.push(Problem::new(SOURCE, message));
+    }
+}
+
+fn bind_address(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> IpAddr {
+    let default = IpAddr::from(if dev {
+        Ipv4Addr::LOCALHOST
+    } else {
+        Ipv4Addr::UNSPECIFIED
+    });
+    written.bind_addr.as_ref().map_or(default, |text| {
+        text.parse().unwrap_or_else(|_| {
+            let message = format!("`bind_addr` is `{text}`, which is no IP address");
+            problems.push(Problem::new(SOURCE, message));
+            default
+        })
+    })
+}
+
+fn listener(
+    written: &Written,
+    name: &str,
+    bind: IpAddr,
+    problems: &mut Vec<Problem>,
+) -> SocketAddr {
+    let default_port = LISTENERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or(0, |(_, port)| *port);
+    let port = written.ports.get(name).copied().unwrap_or(default_port);
+    let address = written.addresses.get(name).map_or(bind, |text| {
+        text.parse().unwrap_or_else(|_| {
+            let message = format!("`addresses.{name}` is `{text}`, which is no IP address");
+            problems.push(Problem::new(SOURCE, message));
+            bind
+        })
+    });
+    SocketAddr::new(address, port)
+}
+
+/// RPC is plain, so it never leaves the machine.
+fn rpc_listener(written: &Written, problems: &mut Vec<Problem>) -> SocketAddr {
+    let listener = listener(written, "rpc", Ipv4Addr::LOCALHOST.into(), problems);
+    if !listener.ip().is_loopback() {
+        let message = format!(
+            "`addresses.rpc` is `{}`; RPC between machines is not built yet, so it must be a loopback address",
+            listener.ip()
+        );
+        problems.push(Problem::new(SOURCE, message));
+    }
+    listener
+}
+
+fn data_dir(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> PathBuf {
+    match &written.data_dir {
+        Some(text) if PathBuf::from(text).is_absolute() => PathBuf::from(text),
+        Some(text) => {
+            let message = format!("`data_dir` is `{text}`; it must be an absolute path");
+            problems.push(Problem::new(SOURCE, message));
+            PathBuf::new()
+        }
+        // The agent makes a temporary directory.
+        None if dev => PathBuf::new(),
+        None => {
+            problems.push(Problem::new(
+                SOURCE,
+                "`data_dir` is missing: set it to an absolute path",
+            ));
+            PathBuf::new()
+        }
+    }
+}
+
+fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Client> {
+    let dynamic_ports = dynamic_ports(written, problems);
+    written.client_enabled.unwrap_or(dev).then(|| Client {
+        node_class: written.node_class.clone().unwrap_or_default(),
+        meta: written.meta.clone(),
+        cpu_mhz: written
+            .cpu_total_compute
+            .and_then(|mhz| i64::try_from(mhz).ok()),
+        memory_mib: written
+            .memory_total_mb
+            .and_then(|mib| i64::try_from(mib).ok()),
+        dynamic_ports,
+        raw_exec: written.raw_exec.unwrap_or(dev),
+    })
+}
+
+fn dynamic_ports(written: &Written, problems: &mut Vec<Problem>) -> (u16, u16) {
+    let port = |asked: Option<u64>, default: u16| {
+        asked.map_or(Some(default), |port| {
+            u16::try_from(port).ok().filter(|&port| port > 0)
+        })
+    };
+    let first = port(written.min_dynamic_port, DYNAMIC_PORTS.0);
+    let last = port(written.max_dynamic_port, DYNAMIC_PORTS.1);
+    match (first, last) {
+        (Some(first), Some(last)) if first <= last => (first, last),
+        _ => {
+            let message =
+                "`client.min_dynamic_port` to `client.max_dynamic_port` must be a range of ports";
+            problems.push(Problem::new(SOURCE, message));
+            DYNAMIC_PORTS
+        }
+    }
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".into())
+}
+
+/// The address that the default route leaves from; nothing is sent to find it.
+fn outward_address() -> IpAddr {
+    let found = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        // An address of the documentation range: connecting a UDP socket only picks the route.
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    found.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+}

@@ -1,0 +1,169 @@
+use super::*;
+
+fn parsed(label: &str, text: &str) -> (Written, Vec<String>) {
+    let mut problems = Vec::new();
+    let written = match file::parse(label, text) {
+        Ok(tree) => Written::from_tree(label, tree, &mut problems),
+        Err(problem) => {
+            problems.push(problem);
+            Written::default()
+        }
+    };
+    (written, problems.iter().map(ToString::to_string).collect())
+}
+
+const WHOLE: &str = r#"
+data_dir  = "/var/lib/trivet" # where it lives
+name      = "one"
+datacenter = "east"
+bind_addr = "10.0.0.7"
+log_level = "DEBUG"
+addresses { http = "127.0.0.1" }
+ports {
+  http = 14646
+  dns  = 18600
+}
+server {
+  enabled          = true
+  bootstrap_expect = 1
+}
+client {
+  enabled = true
+  meta { rack = "r1" }
+}
+plugin "raw_exec" {
+  config { enabled = true }
+}
+catalog { enabled = false }
+ingress { strategy = "rnd" }
+"#;
+
+#[test]
+fn a_whole_file_resolves() {
+    let (written, problems) = parsed("a.hcl", WHOLE);
+    assert_eq!(problems, Vec::<String>::new());
+    let mut problems = Vec::new();
+    let config = resolve::resolve(written, &mut problems);
+    assert_eq!(problems, []);
+    assert_eq!(config.http.to_string(), "127.0.0.1:14646");
+    assert_eq!(config.rpc.to_string(), "127.0.0.1:4647");
+    assert_eq!(
+        config.dns.as_ref().unwrap().address.to_string(),
+        "10.0.0.7:18600"
+    );
+    assert_eq!(config.catalog, None);
+    assert_eq!(config.ingress.as_ref().unwrap().strategy, Strategy::Random);
+    let client = config.client.unwrap();
+    assert!(client.raw_exec);
+    assert_eq!(client.meta["rack"], "r1");
+}
+
+#[test]
+fn json_says_the_same_as_hcl() {
+    let json = r#"{
+        "data_dir": "/var/lib/trivet", "name": "one", "datacenter": "east", "bind_addr": "10.0.0.7",
+        "log_level": "DEBUG", "addresses": {"http": "127.0.0.1"}, "ports": {"http": 14646, "dns": 18600},
+        "server": {"enabled": true, "bootstrap_expect": 1},
+        "client": {"enabled": true, "meta": {"rack": "r1"}},
+        "plugin": {"raw_exec": {"config": {"enabled": true}}},
+        "catalog": [{"enabled": false}], "ingress": {"strategy": "rnd"}
+    }"#;
+    assert_eq!(parsed("a.json", json), parsed("a.hcl", WHOLE));
+}
+
+#[test]
+fn every_unknown_key_and_wrong_type_is_named_with_its_place() {
+    let text = "dat_dir = \"/x\"\nserver {\n  enabled = 3\n  encrypt = \"k\"\n}\nports { web = 80 }\nplugin \"docker\" {}\n";
+    let (_, problems) = parsed("a.hcl", text);
+    let starts = [
+        "a.hcl:1,1: unknown key `dat_dir`",
+        "a.hcl:3,3: `enabled` must be true or false",
+        "a.hcl:4,3: unknown key `server.encrypt`",
+        "a.hcl:6,9: unknown key `ports.web`",
+        "a.hcl:7,1: no plugin `docker`",
+    ];
+    assert_eq!(problems.len(), starts.len(), "{problems:?}");
+    for (problem, start) in problems.iter().zip(starts) {
+        assert!(
+            problem.starts_with(start),
+            "{problem} should start with {start}"
+        );
+    }
+}
+
+#[test]
+fn a_syntax_error_has_its_line() {
+    let (_, problems) = parsed("a.hcl", "name = \"x\"\nserver {\n  enabled = \n}\n");
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].starts_with("a.hcl:3,"), "{problems:?}");
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    let refused = |written: Written| {
+        let mut problems = Vec::new();
+        resolve::resolve(written, &mut problems);
+        problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let dev = || Written {
+        dev: Some(true),
+        ..Written::default()
+    };
+    assert_eq!(refused(dev()), "");
+    assert!(
+        refused(Written {
+            bootstrap_expect: Some(3),
+            ..dev()
+        })
+        .contains("must be 1")
+    );
+    assert!(
+        refused(Written {
+            server_enabled: Some(false),
+            ..dev()
+        })
+        .contains("cannot join")
+    );
+    let rpc = [("rpc".to_owned(), "10.0.0.1".to_owned())].into();
+    assert!(
+        refused(Written {
+            addresses: rpc,
+            ..dev()
+        })
+        .contains("loopback")
+    );
+    let problems = refused(Written::default());
+    assert!(problems.contains("nothing to run") && problems.contains("`data_dir` is missing"));
+}
+
+#[test]
+fn later_files_and_flags_win() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("1.hcl"),
+        "name = \"first\"\ndatacenter = \"a\"",
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("2.json"), r#"{"name": "second"}"#).unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "not = read").unwrap();
+    let flags = Written {
+        dev: Some(true),
+        datacenter: Some("b".into()),
+        ..Written::default()
+    };
+    let config = Config::load(&[dir.path().to_path_buf()], flags).unwrap();
+    assert_eq!(
+        (config.name.as_str(), config.datacenter.as_str()),
+        ("second", "b")
+    );
+    let missing = Config::load(&["/nowhere/x.hcl".into()], Written::default()).unwrap_err();
+    assert!(
+        missing[0]
+            .to_string()
+            .starts_with("/nowhere/x.hcl: cannot read the file")
+    );
+}

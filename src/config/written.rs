@@ -1,0 +1,325 @@
+//! What a configuration file says: everything optional, nothing checked beyond its type.
+
+use super::file::{Entry, Problem, Value};
+use std::collections::BTreeMap;
+
+/// One source of settings.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the configuration file")]
+pub struct Written {
+    pub dev: Option<bool>,
+    pub data_dir: Option<String>,
+    pub name: Option<String>,
+    pub region: Option<String>,
+    pub datacenter: Option<String>,
+    pub bind_addr: Option<String>,
+    pub log_level: Option<String>,
+    pub addresses: BTreeMap<String, String>,
+    pub ports: BTreeMap<String, u16>,
+    pub server_enabled: Option<bool>,
+    pub bootstrap_expect: Option<u64>,
+    pub client_enabled: Option<bool>,
+    pub node_class: Option<String>,
+    pub meta: BTreeMap<String, String>,
+    pub cpu_total_compute: Option<u64>,
+    pub memory_total_mb: Option<u64>,
+    pub min_dynamic_port: Option<u64>,
+    pub max_dynamic_port: Option<u64>,
+    pub raw_exec: Option<bool>,
+    pub catalog_enabled: Option<bool>,
+    pub dns_enabled: Option<bool>,
+    pub dns_domain: Option<String>,
+    pub ingress_enabled: Option<bool>,
+    pub ingress_strategy: Option<String>,
+}
+
+/// What may be bound separately: keys of `addresses` and `ports`, with their default ports.
+pub(super) const LISTENERS: [(&str, u16); 6] = [
+    ("http", 4646),
+    ("rpc", 4647),
+    ("catalog", 8500),
+    ("dns", 8600),
+    ("ingress", 9999),
+    ("ingress_admin", 9998),
+];
+
+const TOP: [&str; 13] = [
+    "data_dir",
+    "name",
+    "region",
+    "datacenter",
+    "bind_addr",
+    "log_level",
+    "addresses",
+    "ports",
+    "server",
+    "client",
+    "plugin",
+    "catalog",
+    "dns",
+];
+
+const CLIENT: [&str; 7] = [
+    "enabled",
+    "node_class",
+    "cpu_total_compute",
+    "memory_total_mb",
+    "min_dynamic_port",
+    "max_dynamic_port",
+    "meta",
+];
+
+impl Written {
+    /// `self` with everything that `other` sets.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        let mut addresses = self.addresses;
+        addresses.extend(other.addresses);
+        let mut ports = self.ports;
+        ports.extend(other.ports);
+        let mut meta = self.meta;
+        meta.extend(other.meta);
+        Self {
+            dev: other.dev.or(self.dev),
+            data_dir: other.data_dir.or(self.data_dir),
+            name: other.name.or(self.name),
+            region: other.region.or(self.region),
+            datacenter: other.datacenter.or(self.datacenter),
+            bind_addr: other.bind_addr.or(self.bind_addr),
+            log_level: other.log_level.or(self.log_level),
+            addresses,
+            ports,
+            server_enabled: other.server_enabled.or(self.server_enabled),
+            bootstrap_expect: other.bootstrap_expect.or(self.bootstrap_expect),
+            client_enabled: other.client_enabled.or(self.client_enabled),
+            node_class: other.node_class.or(self.node_class),
+            meta,
+            cpu_total_compute: other.cpu_total_compute.or(self.cpu_total_compute),
+            memory_total_mb: other.memory_total_mb.or(self.memory_total_mb),
+            min_dynamic_port: other.min_dynamic_port.or(self.min_dynamic_port),
+            max_dynamic_port: other.max_dynamic_port.or(self.max_dynamic_port),
+            raw_exec: other.raw_exec.or(self.raw_exec),
+            catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
+            dns_enabled: other.dns_enabled.or(self.dns_enabled),
+            dns_domain: other.dns_domain.or(self.dns_domain),
+            ingress_enabled: other.ingress_enabled.or(self.ingress_enabled),
+            ingress_strategy: other.ingress_strategy.or(self.ingress_strategy),
+        }
+    }
+
+    pub(super) fn from_tree(file: &str, tree: Vec<Entry>, problems: &mut Vec<Problem>) -> Self {
+        let mut written = Self::default();
+        let mut reader = Reader { file, problems };
+        for entry in tree {
+            written.take(entry, &mut reader);
+        }
+        written
+    }
+
+    fn take(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        match entry.key.as_str() {
+            "data_dir" => self.data_dir = reader.text(&entry),
+            "name" => self.name = reader.text(&entry),
+            "region" => self.region = reader.text(&entry),
+            "datacenter" => self.datacenter = reader.text(&entry),
+            "bind_addr" => self.bind_addr = reader.text(&entry),
+            "log_level" => self.log_level = reader.text(&entry),
+            "addresses" => self.take_addresses(entry, reader),
+            "ports" => self.take_ports(entry, reader),
+            "server" => self.take_server(entry, reader),
+            "client" => self.take_client(entry, reader),
+            "plugin" => self.take_plugin(entry, reader),
+            "catalog" => {
+                for inner in reader.block(entry) {
+                    match inner.key.as_str() {
+                        "enabled" => self.catalog_enabled = reader.flag(&inner),
+                        _ => reader.unknown(&inner, "catalog", &["enabled"]),
+                    }
+                }
+            }
+            "dns" => {
+                for inner in reader.block(entry) {
+                    match inner.key.as_str() {
+                        "enabled" => self.dns_enabled = reader.flag(&inner),
+                        "domain" => self.dns_domain = reader.text(&inner),
+                        _ => reader.unknown(&inner, "dns", &["enabled", "domain"]),
+                    }
+                }
+            }
+            "ingress" => {
+                for inner in reader.block(entry) {
+                    match inner.key.as_str() {
+                        "enabled" => self.ingress_enabled = reader.flag(&inner),
+                        "strategy" => self.ingress_strategy = reader.text(&inner),
+                        _ => reader.unknown(&inner, "ingress", &["enabled", "strategy"]),
+                    }
+                }
+            }
+            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress"]].concat()),
+        }
+    }
+
+    fn take_addresses(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            if !LISTENERS.iter().any(|(name, _)| *name == inner.key) {
+                reader.unknown(&inner, "addresses", &LISTENERS.map(|(name, _)| name));
+            } else if let Some(text) = reader.text(&inner) {
+                self.addresses.insert(inner.key, text);
+            }
+        }
+    }
+
+    fn take_ports(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            if !LISTENERS.iter().any(|(name, _)| *name == inner.key) {
+                reader.unknown(&inner, "ports", &LISTENERS.map(|(name, _)| name));
+            } else if let Some(number) = reader.number(&inner) {
+                match u16::try_from(number) {
+                    Ok(port) => drop(self.ports.insert(inner.key, port)),
+                    Err(_) => reader.wrong(&inner, "a port from 0 to 65535"),
+                }
+            }
+        }
+    }
+
+    fn take_server(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "enabled" => self.server_enabled = reader.flag(&inner),
+                "bootstrap_expect" => self.bootstrap_expect = reader.number(&inner),
+                _ => reader.unknown(&inner, "server", &["enabled", "bootstrap_expect"]),
+            }
+        }
+    }
+
+    fn take_client(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "enabled" => self.client_enabled = reader.flag(&inner),
+                "node_class" => self.node_class = reader.text(&inner),
+                "cpu_total_compute" => self.cpu_total_compute = reader.number(&inner),
+                "memory_total_mb" => self.memory_total_mb = reader.number(&inner),
+                "min_dynamic_port" => self.min_dynamic_port = reader.number(&inner),
+                "max_dynamic_port" => self.max_dynamic_port = reader.number(&inner),
+                "meta" => {
+                    for label in reader.block(inner) {
+                        if let Some(text) = reader.text(&label) {
+                            self.meta.insert(label.key, text);
+                        }
+                    }
+                }
+                _ => reader.unknown(&inner, "client", &CLIENT),
+            }
+        }
+    }
+
+    fn take_plugin(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        let (labels, place) = (entry.labels.clone(), entry.place);
+        // In JSON a plugin is an object keyed by its name.
+        let plugins: Vec<(String, Entry)> = match labels.as_slice() {
+            [name] => vec![(name.clone(), entry)],
+            _ => reader
+                .block(entry)
+                .into_iter()
+                .map(|inner| (inner.key.clone(), inner))
+                .collect(),
+        };
+        for (name, plugin) in plugins {
+            if name != "raw_exec" {
+                let message =
+                    format!("no plugin `{name}`: this version has settings for `raw_exec` only");
+                reader
+                    .problems
+                    .push(Problem::at(reader.file, place, message));
+                continue;
+            }
+            for inner in reader.block(plugin) {
+                if inner.key != "config" {
+                    reader.unknown(&inner, "plugin", &["config"]);
+                    continue;
+                }
+                for setting in reader.block(inner) {
+                    match setting.key.as_str() {
+                        "enabled" => self.raw_exec = reader.flag(&setting),
+                        _ => reader.unknown(&setting, "plugin.config", &["enabled"]),
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn wrong(&mut self, entry: &Entry, wanted: &str) {
+        let message = format!("`{}` must be {wanted}", entry.key);
+        self.problems
+            .push(Problem::at(self.file, entry.place, message));
+    }
+
+    fn unknown(&mut self, entry: &Entry, block: &str, known: &[&str]) {
+        let whole = if block.is_empty() {
+            entry.key.clone()
+        } else {
+            format!("{block}.{}", entry.key)
+        };
+        let message = format!("unknown key `{whole}`; known here: {}", known.join(", "));
+        self.problems
+            .push(Problem::at(self.file, entry.place, message));
+    }
+
+    fn text(&mut self, entry: &Entry) -> Option<String> {
+        if let Value::Text(text) = &entry.value {
+            return Some(text.clone());
+        }
+        self.wrong(entry, "a text");
+        None
+    }
+
+    fn flag(&mut self, entry: &Entry) -> Option<bool> {
+        if let Value::Bool(flag) = &entry.value {
+            return Some(*flag);
+        }
+        self.wrong(entry, "true or false");
+        None
+    }
+
+    fn number(&mut self, entry: &Entry) -> Option<u64> {
+        if let Value::Number(number) = &entry.value
+            && *number >= 0.0
+            && number.fract() == 0.0
+            && *number <= f64::from(u32::MAX)
+        {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked above"
+            )]
+            return Some(*number as u64);
+        }
+        self.wrong(entry, "a whole number");
+        None
+    }
+
+    /// The entries of a block, or of every block in a list of them.
+    fn block(&mut self, entry: Entry) -> Vec<Entry> {
+        match entry.value {
+            Value::Tree(entries) => entries,
+            Value::List(items) if items.iter().all(|item| matches!(item, Value::Tree(_))) => items
+                .into_iter()
+                .flat_map(|item| match item {
+                    Value::Tree(entries) => entries,
+                    _ => Vec::new(),
+                })
+                .collect(),
+            _ => {
+                self.wrong(&entry, "a block");
+                Vec::new()
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! A small HTTP server that examples and tests run as a task, so that nothing needs downloading.
+//!
+//! `GET /health` answers 200 while it serves and 503 once it drains, `/todo` answers 204, every other
+//! path answers the text. Each answer carries the wanted headers.
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, time::sleep};
+
+/// How long a client may take to send its request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What to answer.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Body of ordinary answers.
+    pub text: String,
+    /// Headers of every answer.
+    pub headers: HeaderMap,
+    /// Pause before every answer but those of `/health`.
+    pub delay: Duration,
+    /// Share of requests, 0 to 1, that are answered 500; health is never among them.
+    pub error_rate: f64,
+    /// How long requests may go on after the signal; zero ends at once, whatever is in flight.
+    pub drain: Duration,
+}
+
+/// A bound server that does not serve yet.
+#[derive(Debug)]
+pub struct Echo {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    drain: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    text: Bytes,
+    headers: HeaderMap,
+    delay: Duration,
+    error_rate: f64,
+    arrived: AtomicU64,
+    draining: AtomicBool,
+}
+
+impl Echo {
+    /// Binds the listener.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub async fn bind(config: Config) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(config.listen).await?;
+        let shared = Arc::new(Shared {
+            text: config.text.into(),
+            headers: config.headers,
+            delay: config.delay,
+            error_rate: config.error_rate.clamp(0.0, 1.0),
+            arrived: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        });
+        Ok(Self {
+            listener,
+            shared,
+            drain: config.drain,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop`, then drains.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let graceful = GracefulShutdown::new();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((socket, _)) => self.serve(socket, &graceful),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(Duration::from_millis(10)).await;
+                    }
+                },
+                () = &mut stop => break,
+            }
+        }
+        self.shared.draining.store(true, Ordering::Relaxed);
+        if self.drain.is_zero() {
+            return;
+        }
+        let deadline = sleep(self.drain);
+        tokio::pin!(deadline);
+        // Connections that wait in the backlog were accepted by the kernel: they get their answer too.
+        while let Ok(Ok((socket, _))) =
+            tokio::time::timeout(Duration::ZERO, self.listener.accept()).await
+        {
+            self.serve(socket, &graceful);
+        }
+        drop(self.listener);
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = &mut deadline => {}
+        }
+    }
+
+    fn serve(&self, socket: tokio::net::TcpStream, graceful: &GracefulShutdown) {
+        socket.set_nodelay(true).ok();
+        let shared = Arc::clone(&self.shared);
+        let service = hyper::service::service_fn(move |request| {
+            let shared = Arc::clone(&shared);
+            async move { Ok::<_, Infallible>(shared.answer(request).await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(socket), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A client that goes away in the middle is its own affair.
+            connection.await.ok();
+        });
+    }
+}
+
+impl Shared {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        let mut body = request.into_body();
+        // Read what the client sends, so that the connection can be used again.
+        while let Some(Ok(_)) = body.frame().await {}
+        if path == "/health" {
+            let draining = self.draining.load(Ordering::Relaxed);
+            let status = if draining {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::OK
+            };
+            return self.response(status, Bytes::new());
+        }
+        let number = self.arrived.fetch_add(1, Ordering::Relaxed);
+        if !self.delay.is_zero() {
+            sleep(self.delay).await;
+        }
+        if self.is_error(number) {
+            return self.response(StatusCode::INTERNAL_SERVER_ERROR, "wanted error\n".into());
+        }
+        match path.as_str() {
+            "/todo" => self.response(StatusCode::NO_CONTENT, Bytes::new()),
+            _ => self.response(StatusCode::OK, self.text.clone()),
+        }
+    }
+
+    /// Spreads the errors evenly: after n requests, n times the rate have failed.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share of requests needs no exact count"
+    )]
+    fn is_error(&self, number: u64) -> bool {
+        let failed = |requests: u64| (requests as f64 * self.error_rate).floor();
+        failed(number + 1) > failed(number)
+    }
+
+    fn response(&self, status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = status;
+        response.headers_mut().extend(self.headers.clone());
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        sync::oneshot,
+    };
+
+    fn config() -> Config {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-version", "2".parse().unwrap());
+        Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            text: "hello".into(),
+            headers,
+            delay: Duration::ZERO,
+            error_rate: 0.0,
+            drain: Duration::ZERO,
+        }
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn it_answers_text_health_and_todo_with_headers() {
+        let echo = Echo::bind(config()).await.unwrap();
+        let address = echo.local_addr().unwrap();
+        tokio::spawn(echo.run(std::future::pending()));
+        let text = get(address, "/").await;
+        assert!(
+            text.starts_with("HTTP/1.1 200") && text.ends_with("hello"),
+            "{text}"
+        );
+        assert!(text.contains("x-version: 2"));
+        assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/todo").await.starts_with("HTTP/1.1 204"));
+    }
+
+    #[tokio::test]
+    async fn errors_come_at_the_wanted_rate() {
+        let echo = Echo::bind(Config {
+            error_rate: 0.25,
+            ..config()
+        })
+        .await
+        .unwrap();
+        let address = echo.local_addr().unwrap();
+        tokio::spawn(echo.run(std::future::pending()));
+        let mut failed = 0;
+        for _ in 0..8 {
+            failed += u32::from(get(address, "/").await.starts_with("HTTP/1.1 500"));
+        }
+        assert_eq!(failed, 2);
+    }
+
+    #[tokio::test]
+    async fn draining_finishes_what_is_in_flight() {
+        let slow = Config {
+            delay: Duration::from_millis(200),
+            drain: Duration::from_secs(10),
+            ..config()
+        };
+        let echo = Echo::bind(slow).await.unwrap();
+        let address = echo.local_addr().unwrap();
+        let shared = Arc::clone(&echo.shared);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(echo.run(async { stopped.await.unwrap_or(()) }));
+        let request = tokio::spawn(async move { get(address, "/").await });
+        while shared.arrived.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        stop.send(()).unwrap();
+        assert!(request.await.unwrap().ends_with("hello"));
+        running.await.unwrap();
+        assert!(
+            TcpStream::connect(address).await.is_err(),
+            "nobody listens any more"
+        );
+    }
+}

@@ -1,0 +1,415 @@
+//! From an allocation to its catalog instances: the joint between jobs and mesh.
+//!
+//! Servers register, drain and remove the instances in the same log entry that changes the allocation;
+//! clients run their checks. Both use this one derivation, so ids and addresses cannot differ.
+
+use jobs::{
+    environment::TaskEnvironment,
+    model::{Allocation, Node, ServiceCheck, ServiceSpec, TaskGroup, TaskPhase},
+};
+use mesh::model::{Check, Origin, Service, ServiceAddress, Status, Weights, bound_output};
+use sha1::{Digest, Sha1};
+use std::{collections::BTreeMap, fmt::Write};
+
+/// Label under which an instance says which version of its job it runs.
+pub const JOB_VERSION_META: &str = "job_version";
+
+/// One instance of a service, with what is needed to check it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// As it is registered.
+    pub service: Service,
+    /// Its checks in the order of the job.
+    pub checks: Vec<InstanceCheck>,
+    /// The task whose service it is; none for a service of the group.
+    pub task: Option<String>,
+}
+
+/// One check of an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceCheck {
+    /// As it is registered.
+    pub check: Check,
+    /// As the job asks for it; texts may still hold `${…}`.
+    pub spec: ServiceCheck,
+    /// Where to connect.
+    pub address: String,
+    /// Where to connect; 0 for a check that needs no port.
+    pub port: u16,
+}
+
+impl Instance {
+    /// The checks as they are registered.
+    pub fn registered_checks(&self) -> Vec<Check> {
+        self.checks
+            .iter()
+            .map(|check| check.check.clone())
+            .collect()
+    }
+
+    /// True while the tasks behind it run: its own task, or all main tasks of the group.
+    pub fn is_live(&self, alloc: &Allocation) -> bool {
+        let running = |task: &str| {
+            alloc
+                .task_states
+                .get(task)
+                .is_some_and(|state| state.state == TaskPhase::Running)
+        };
+        match (&self.task, alloc.group()) {
+            (Some(task), _) => running(task),
+            (None, Some(group)) => group
+                .tasks
+                .iter()
+                .filter(|task| task.is_main())
+                .all(|task| running(&task.name)),
+            (None, None) => false,
+        }
+    }
+}
+
+/// The instances of `alloc` on `node`, in the order of the job: those of the group, then those of its
+/// tasks. Empty when the job has no services.
+pub fn instances(alloc: &Allocation, node: &Node) -> Vec<Instance> {
+    let Some(group) = alloc.group() else {
+        return Vec::new();
+    };
+    if group.services.is_empty() && group.tasks.iter().all(|task| task.services.is_empty()) {
+        return Vec::new();
+    }
+    let environment = TaskEnvironment::of_group(alloc, node);
+    let derive = Derivation {
+        alloc,
+        node,
+        group,
+        environment,
+    };
+    let of_group = group
+        .services
+        .iter()
+        .map(|spec| derive.instance(spec, None));
+    let of_tasks = group
+        .tasks
+        .iter()
+        .flat_map(|task| {
+            task.services
+                .iter()
+                .map(move |spec| (spec, task.name.as_str()))
+        })
+        .map(|(spec, task)| derive.instance(spec, Some(task)));
+    of_group.chain(of_tasks).collect()
+}
+
+struct Derivation<'a> {
+    alloc: &'a Allocation,
+    node: &'a Node,
+    group: &'a TaskGroup,
+    environment: TaskEnvironment<'a>,
+}
+
+impl Derivation<'_> {
+    fn instance(&self, spec: &ServiceSpec, task: Option<&str>) -> Instance {
+        let name = self.environment.interpolate(&spec.name);
+        let owner = task.map_or_else(|| format!("group-{}", self.group.name), str::to_owned);
+        let id = format!(
+            "_nomad-task-{}-{owner}-{name}-{}",
+            self.alloc.id, spec.port_label
+        );
+        let (address, port) = self.endpoint(&spec.port_label);
+        let address = if spec.address.is_empty() {
+            address
+        } else {
+            self.environment.interpolate(&spec.address)
+        };
+        let canary = self.alloc.is_canary();
+        let tags = if canary && !spec.canary_tags.is_empty() {
+            &spec.canary_tags
+        } else {
+            &spec.tags
+        };
+        let weights = spec.weights.unwrap_or_default();
+        let service = Service {
+            id,
+            node: self.node.name.clone(),
+            name,
+            address,
+            port,
+            tags: tags
+                .iter()
+                .map(|tag| self.environment.interpolate(tag))
+                .collect(),
+            meta: self.meta(spec, canary),
+            tagged_addresses: self.tagged_addresses(spec, port),
+            weights: Weights {
+                passing: weight(weights.passing),
+                warning: weight(weights.warning),
+            },
+            origin: Some(Origin {
+                alloc_id: self.alloc.id.clone(),
+                namespace: self.alloc.namespace.clone(),
+                job_id: self.alloc.job_id.clone(),
+                job_version: self.alloc.job_version,
+                task_group: self.alloc.task_group.clone(),
+                task: task.map(str::to_owned),
+                canary,
+            }),
+            ..Service::default()
+        };
+        let checks = spec
+            .checks
+            .iter()
+            .enumerate()
+            .map(|(at, check)| self.check(&service, spec, at, check));
+        Instance {
+            checks: checks.collect(),
+            service,
+            task: task.map(str::to_owned),
+        }
+    }
+
+    /// Where the port of that label, or of that number, is reached; port 0 when there is none.
+    fn endpoint(&self, label: &str) -> (String, u16) {
+        let shared = &self.alloc.allocated_resources.shared.ports;
+        if let Some(port) = shared.iter().find(|port| port.label == label) {
+            let address = if port.host_ip.is_empty() {
+                self.node_address()
+            } else {
+                port.host_ip.clone()
+            };
+            return (address, port.value);
+        }
+        let number = self
+            .alloc
+            .allocated_resources
+            .ports()
+            .find(|(known, _)| *known == label)
+            .map_or_else(|| label.parse().unwrap_or(0), |(_, value)| value);
+        (self.node_address(), number)
+    }
+
+    fn node_address(&self) -> String {
+        let networks = &self.node.node_resources.networks;
+        networks
+            .first()
+            .map(|network| network.ip.clone())
+            .unwrap_or_default()
+    }
+
+    fn meta(&self, spec: &ServiceSpec, canary: bool) -> BTreeMap<String, String> {
+        let asked = if canary && !spec.canary_meta.is_empty() {
+            &spec.canary_meta
+        } else {
+            &spec.meta
+        };
+        let own = [
+            ("external-source".to_owned(), "nomad".to_owned()),
+            (
+                JOB_VERSION_META.to_owned(),
+                self.alloc.job_version.to_string(),
+            ),
+        ];
+        let asked = asked
+            .iter()
+            .map(|(key, value)| (key.clone(), self.environment.interpolate(value)));
+        own.into_iter().chain(asked).collect()
+    }
+
+    fn tagged_addresses(&self, spec: &ServiceSpec, port: u16) -> BTreeMap<String, ServiceAddress> {
+        spec.tagged_addresses
+            .iter()
+            .map(|(tag, text)| {
+                let address = self.environment.interpolate(text);
+                (tag.clone(), ServiceAddress { address, port })
+            })
+            .collect()
+    }
+
+    fn check(
+        &self,
+        service: &Service,
+        spec: &ServiceSpec,
+        at: usize,
+        check: &ServiceCheck,
+    ) -> InstanceCheck {
+        let label = if check.port_label.is_empty() {
+            &spec.port_label
+        } else {
+            &check.port_label
+        };
+        let (address, port) = self.endpoint(label);
+        let registered = Check {
+            node: service.node.clone(),
+            id: check_id(&service.id, at, check),
+            name: check.name.clone(),
+            status: check.initial_status.parse().unwrap_or(Status::Critical),
+            notes: check.notes.clone(),
+            output: bound_output(String::new()),
+            service_id: service.id.clone(),
+            service_name: service.name.clone(),
+            kind: check.check_type.clone(),
+            interval_ns: u64::try_from(check.interval).unwrap_or(0),
+            timeout_ns: u64::try_from(check.timeout).unwrap_or(0),
+            ..Check::default()
+        };
+        InstanceCheck {
+            check: registered,
+            spec: check.clone(),
+            address,
+            port,
+        }
+    }
+}
+
+fn weight(asked: i32) -> u16 {
+    u16::try_from(asked.max(0)).unwrap_or(u16::MAX)
+}
+
+/// Stable over restarts and re-registrations; changes with what the check does.
+fn check_id(service_id: &str, at: usize, check: &ServiceCheck) -> String {
+    let mut hash = Sha1::new();
+    let definition = serde_json::to_vec(check).unwrap_or_default();
+    for part in [service_id.as_bytes(), &at.to_be_bytes(), &definition] {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hash.finalize()
+        .iter()
+        .fold("_nomad-check-".to_owned(), |mut id, byte| {
+            // Writing to a string cannot fail.
+            write!(id, "{byte:02x}").ok();
+            id
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobs::model::{
+        AllocDeploymentStatus, AllocatedPort, Job, NetworkResource, Task, TaskState,
+    };
+    use std::sync::Arc;
+
+    fn node() -> Node {
+        let mut node = Node {
+            id: "n1".into(),
+            name: "one".into(),
+            ..Node::default()
+        };
+        node.node_resources.networks = vec![NetworkResource {
+            ip: "10.0.0.7".into(),
+            ..Default::default()
+        }];
+        node
+    }
+
+    fn alloc() -> Allocation {
+        let web = ServiceSpec {
+            name: "web".into(),
+            port_label: "http".into(),
+            tags: vec!["urlprefix-/web".into(), "v${NOMAD_ALLOC_INDEX}".into()],
+            canary_tags: vec!["canary".into()],
+            checks: vec![ServiceCheck {
+                name: "alive".into(),
+                check_type: "http".into(),
+                path: "/health".into(),
+                interval: 1_000_000_000,
+                ..ServiceCheck::default()
+            }],
+            ..ServiceSpec::default()
+        };
+        let admin = ServiceSpec {
+            name: "admin".into(),
+            port_label: "9000".into(),
+            ..Default::default()
+        };
+        let group = TaskGroup {
+            name: "g".into(),
+            services: vec![web],
+            tasks: vec![
+                Task {
+                    name: "server".into(),
+                    services: vec![admin],
+                    ..Task::default()
+                },
+                Task {
+                    name: "helper".into(),
+                    ..Task::default()
+                },
+            ],
+            ..TaskGroup::default()
+        };
+        let job = Job {
+            id: "j".into(),
+            version: 3,
+            task_groups: vec![group],
+            ..Job::default()
+        };
+        let mut alloc = Allocation {
+            id: "a1".into(),
+            name: "j.g[2]".into(),
+            job_id: "j".into(),
+            task_group: "g".into(),
+            job: Arc::new(job),
+            job_version: 3,
+            ..Allocation::default()
+        };
+        alloc.allocated_resources.shared.ports = vec![AllocatedPort {
+            label: "http".into(),
+            value: 20_001,
+            ..AllocatedPort::default()
+        }];
+        alloc
+    }
+
+    #[test]
+    fn an_instance_has_the_published_id_address_tags_and_labels() {
+        let all = instances(&alloc(), &node());
+        let web = &all[0].service;
+        assert_eq!(web.id, "_nomad-task-a1-group-g-web-http");
+        assert_eq!((web.address.as_str(), web.port), ("10.0.0.7", 20_001));
+        assert_eq!(web.tags, ["urlprefix-/web", "v2"]);
+        assert_eq!(web.meta[JOB_VERSION_META], "3");
+        assert_eq!(all[0].checks[0].check.status, Status::Critical);
+        assert_eq!(
+            (all[0].checks[0].address.as_str(), all[0].checks[0].port),
+            ("10.0.0.7", 20_001)
+        );
+        let admin = &all[1];
+        assert_eq!(admin.service.id, "_nomad-task-a1-server-admin-9000");
+        assert_eq!(
+            (admin.service.port, admin.task.as_deref()),
+            (9000, Some("server"))
+        );
+    }
+
+    #[test]
+    fn a_canary_has_its_own_tags_and_the_same_identity() {
+        let plain = instances(&alloc(), &node());
+        let mut canary = alloc();
+        canary.deployment_status = Some(AllocDeploymentStatus {
+            canary: true,
+            ..AllocDeploymentStatus::default()
+        });
+        let canary = instances(&canary, &node());
+        assert_eq!(canary[0].service.tags, ["canary"]);
+        assert!(canary[0].service.origin.as_ref().unwrap().canary);
+        assert_eq!(canary[0].service.id, plain[0].service.id);
+        assert_eq!(canary[0].checks[0].check.id, plain[0].checks[0].check.id);
+    }
+
+    #[test]
+    fn a_group_service_is_live_only_while_every_main_task_runs() {
+        let running = || TaskState {
+            state: TaskPhase::Running,
+            ..TaskState::default()
+        };
+        let mut alloc = alloc();
+        let all = instances(&alloc, &node());
+        let live =
+            |alloc: &Allocation| all.iter().map(|one| one.is_live(alloc)).collect::<Vec<_>>();
+        assert_eq!(live(&alloc), [false, false]);
+        alloc.task_states.insert("server".into(), running());
+        assert_eq!(live(&alloc), [false, true]);
+        alloc.task_states.insert("helper".into(), running());
+        assert_eq!(live(&alloc), [true, true]);
+    }
+}

@@ -1,0 +1,40 @@
+//! Carries deployments to their end.
+
+use jobs::{
+    control::{Action, Deployments},
+    ids::Ids,
+};
+
+use super::Controller;
+use crate::server::{Snapshot, published::Commit};
+
+/// The active deployments.
+pub(in crate::server) struct Rollouts(Deployments);
+
+impl Rollouts {
+    /// Knows no deployment yet.
+    pub(in crate::server) fn new(ids: Ids) -> Self {
+        Self(Deployments::new(ids))
+    }
+}
+
+impl Controller for Rollouts {
+    fn restore(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+        self.0.restore(now, &snapshot.jobs)
+    }
+
+    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action> {
+        let applied = commit.changes.jobs.iter();
+        applied
+            .flat_map(|applied| self.0.on_applied(now, &commit.snapshot.jobs, applied))
+            .collect()
+    }
+
+    fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+        self.0.on_tick(now, &snapshot.jobs)
+    }
+
+    fn next_tick(&self) -> Option<i64> {
+        self.0.next_tick()
+    }
+}

@@ -1,0 +1,41 @@
+//! Takes nodes down whose agents are silent for too long.
+
+use jobs::control::Action;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+use super::Controller;
+use crate::server::{Core, Snapshot, published::Commit};
+
+/// The leases, shared with the sessions that renew them.
+pub(in crate::server) struct Leases(pub(in crate::server) Arc<Core>);
+
+impl Controller for Leases {
+    fn restore(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+        // Agents find a restarted server within one lease.
+        let lease = i64::try_from(self.0.config.lease.as_nanos()).unwrap_or(i64::MAX);
+        let mut heartbeats = self.0.heartbeats.lock();
+        heartbeats.restore(now, lease, &snapshot.jobs);
+        Vec::new()
+    }
+
+    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action> {
+        let mut heartbeats = self.0.heartbeats.lock();
+        for applied in &commit.changes.jobs {
+            heartbeats.on_applied(now, applied);
+        }
+        Vec::new()
+    }
+
+    fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+        self.0.heartbeats.lock().on_tick(now, &snapshot.jobs)
+    }
+
+    fn next_tick(&self) -> Option<i64> {
+        self.0.heartbeats.lock().next_tick()
+    }
+
+    fn moved(&self) -> Option<&Notify> {
+        Some(&self.0.heartbeats_moved)
+    }
+}

@@ -1,0 +1,127 @@
+//! The one loop around every controller of `jobs::control`: it feeds applied entries and ticks, and
+//! carries actions out. It decides nothing.
+
+pub(super) mod deployments;
+pub(super) mod evaluations;
+pub(super) mod gc;
+pub(super) mod heartbeats;
+
+use jobs::control::Action;
+use std::{future, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, broadcast::error::RecvError},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Core, Snapshot,
+    propose::{ProposeError, now_ns},
+    published::Commit,
+    state::Command,
+};
+
+/// Pause before a command that the log could not take is offered again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How often a command is offered to a busy log.
+const RETRIES_MAX: usize = 20;
+
+/// A controller with what it needs of an entry.
+pub(super) trait Controller: Send + 'static {
+    /// Forgets everything and rebuilds it from the state.
+    fn restore(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action>;
+    /// Looks at an applied entry.
+    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action>;
+    /// Looks at what is due.
+    fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action>;
+    /// When something is due, nanoseconds since the epoch.
+    fn next_tick(&self) -> Option<i64>;
+    /// Told when `next_tick` moved for another reason than a call of this trait.
+    fn moved(&self) -> Option<&Notify> {
+        None
+    }
+}
+
+/// Runs a controller until `stop`.
+pub(super) async fn drive<C: Controller>(
+    mut controller: C,
+    core: Arc<Core>,
+    stop: CancellationToken,
+) {
+    // One turn around the inner loop per fresh start: the first, and after falling too far behind.
+    loop {
+        let (mut commits, snapshot) = core.published.follow();
+        let restored = snapshot.index;
+        let actions = controller.restore(now_ns(), &snapshot);
+        carry_out(&core, actions, &stop).await;
+        loop {
+            let actions = tokio::select! {
+                () = stop.cancelled() => return,
+                commit = commits.recv() => match commit {
+                    Ok(commit) if commit.at.index <= restored => continue,
+                    Ok(commit) => controller.on_commit(now_ns(), &commit),
+                    Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return,
+                },
+                () = until(controller.next_tick()) => {
+                    controller.on_tick(now_ns(), &core.published.current())
+                }
+                () = moved(&controller) => continue,
+            };
+            carry_out(&core, actions, &stop).await;
+        }
+    }
+}
+
+async fn moved(controller: &impl Controller) {
+    match controller.moved() {
+        Some(moved) => moved.notified().await,
+        None => future::pending().await,
+    }
+}
+
+async fn until(due: Option<i64>) {
+    match due {
+        Some(due) => {
+            let left = due.saturating_sub(now_ns());
+            sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
+        }
+        None => future::pending().await,
+    }
+}
+
+/// Carries out what a controller wants.
+pub(super) async fn carry_out(core: &Core, actions: Vec<Action>, stop: &CancellationToken) {
+    for action in actions {
+        match action {
+            Action::Propose(command) => offer(core, command.into(), stop).await,
+            Action::Enqueue(eval) => {
+                core.broker.lock().on_eval(now_ns(), &eval);
+                core.work.notify_one();
+            }
+        }
+    }
+}
+
+/// Offers a command until the log takes it.
+async fn offer(core: &Core, command: Command, stop: &CancellationToken) {
+    for _ in 0..RETRIES_MAX {
+        let error = match core.raft.propose(command.clone()).await {
+            Ok((_, Ok(()))) => return,
+            Ok((index, Err(rejected))) => {
+                tracing::debug!(index, %rejected, "what a controller wanted no longer applies");
+                return;
+            }
+            Err(error) => error,
+        };
+        if stop.is_cancelled() {
+            return;
+        }
+        if !matches!(error, ProposeError::Busy | ProposeError::NotLeader) {
+            tracing::error!(%error, "a controller's command was not written");
+            return;
+        }
+        sleep(RETRY_PAUSE).await;
+    }
+    tracing::error!("a controller's command was not written: the log is busy");
+}

@@ -1,0 +1,89 @@
+//! The newest state for readers, and the changes of each entry for those who follow along.
+
+use arc_swap::ArcSwap;
+use jobs::model::Index;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+use super::{
+    state::{Changes, Stamp, State},
+    watch::Watch,
+};
+
+/// Entries that a follower may lag behind; past that it starts afresh from a snapshot.
+const COMMITS_MAX: usize = 4096;
+
+/// The whole state at one index; it never changes.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The last entry in it.
+    pub index: Index,
+    /// When that entry was written, nanoseconds since the epoch.
+    pub now_ns: i64,
+    /// Jobs tables.
+    pub jobs: jobs::state::State,
+    /// Catalog tables.
+    pub mesh: mesh::state::Snapshot,
+}
+
+/// One applied entry.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    /// Its place and time.
+    pub(crate) at: Stamp,
+    /// What it changed.
+    pub(crate) changes: Changes,
+    /// The state right after it.
+    pub(crate) snapshot: Arc<Snapshot>,
+}
+
+/// Where the state machine puts what it applied.
+#[derive(Debug)]
+pub(crate) struct Published {
+    current: ArcSwap<Snapshot>,
+    commits: broadcast::Sender<Arc<Commit>>,
+    watch: Watch,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self {
+            current: ArcSwap::default(),
+            commits: broadcast::channel(COMMITS_MAX).0,
+            watch: Watch::default(),
+        }
+    }
+}
+
+impl Published {
+    /// The newest state.
+    pub(crate) fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Who waits for what.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Every entry from now on, and a state that is at least as old as the first of them. Entries up to
+    /// the state's index are to be skipped.
+    pub(crate) fn follow(&self) -> (broadcast::Receiver<Arc<Commit>>, Arc<Snapshot>) {
+        let commits = self.commits.subscribe();
+        (commits, self.current())
+    }
+
+    /// Makes an applied entry visible.
+    pub(crate) fn commit(&self, changes: Changes, at: Stamp, state: &State) {
+        let snapshot = Arc::new(state.snapshot());
+        self.current.store(Arc::clone(&snapshot));
+        self.watch.wake(&changes);
+        let commit = Commit {
+            at,
+            changes,
+            snapshot,
+        };
+        // Without followers there is nobody to tell.
+        drop(self.commits.send(Arc::new(commit)));
+    }
+}

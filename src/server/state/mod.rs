@@ -1,0 +1,445 @@
+//! The replicated state: jobs and catalog under one index, and what couples them.
+//!
+//! An allocation, its instances and its node are changed by the same entry: after a jobs command the
+//! catalog commands that follow from it are derived and applied at the same index. So there is no
+//! moment at which one of them shows what the other does not.
+
+#[cfg(test)]
+mod tests;
+
+use jobs::{
+    model::{Allocation, Index, Node, NodeStatus, PlanResult},
+    state::{AllocChange, Applied, NodeChange},
+};
+use mesh::{
+    model::{Check, ServiceKey},
+    state::{DeregisterService, DrainService, RegisterService, UpsertNode},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::published::Snapshot;
+use crate::rpc::instances::{Instance, instances};
+
+pub use jobs::state::Stamp;
+
+/// One change, as it stands in the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Of the jobs tables.
+    Jobs(Box<jobs::state::Command>),
+    /// Of the catalog.
+    Mesh(Box<mesh::state::Command>),
+    /// Takes the instances of an allocation out of DNS and routes, because its client is about to stop
+    /// or restart it.
+    Withdraw {
+        /// Allocation.
+        alloc_id: String,
+        /// Task; none for all of the allocation.
+        task: Option<String>,
+    },
+    /// Verified plans, one per evaluation. One whose job, deployment or nodes changed after it was made
+    /// is left out: its evaluation stays as it was and is decided about anew.
+    Plans {
+        /// The state that they were made from.
+        seen: Index,
+        /// The plans.
+        results: Vec<PlanResult>,
+    },
+    /// Several that belong together; those after a rejected one are not carried out.
+    Sequence(Vec<Self>),
+}
+
+impl From<jobs::state::Command> for Command {
+    fn from(command: jobs::state::Command) -> Self {
+        Self::Jobs(Box::new(command))
+    }
+}
+
+impl From<mesh::state::Command> for Command {
+    fn from(command: mesh::state::Command) -> Self {
+        Self::Mesh(Box::new(command))
+    }
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejected {
+    /// The jobs tables say no.
+    #[error(transparent)]
+    Jobs(#[from] jobs::state::Rejected),
+    /// The catalog says no.
+    #[error(transparent)]
+    Mesh(#[from] mesh::state::Rejected),
+}
+
+/// What became of a command.
+pub type Outcome = Result<(), Rejected>;
+
+/// What the commands of one entry changed, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Of the jobs tables, one per command.
+    pub jobs: Vec<Applied>,
+    /// Of the catalog, one per command.
+    pub mesh: Vec<mesh::state::Applied>,
+    /// The catalog commands that changed something, derived ones included: what agents replay.
+    pub mesh_commands: Vec<mesh::state::Command>,
+    /// Node id to the ids of its allocations that were created, changed or removed.
+    pub of_node: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Everything that is replicated.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    index: Index,
+    now_ns: i64,
+    jobs: jobs::state::State,
+    mesh: mesh::state::State,
+}
+
+impl State {
+    /// The last entry and its time.
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            index: self.index,
+            now_ns: self.now_ns,
+        }
+    }
+
+    /// A view for readers that shares structure.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            index: self.index,
+            now_ns: self.now_ns,
+            jobs: self.jobs.clone(),
+            mesh: self.mesh.snapshot(),
+        }
+    }
+
+    /// Takes note that the entry at `at` is applied entirely.
+    pub fn advance(&mut self, at: Stamp) {
+        self.index = at.index;
+        self.now_ns = at.now_ns;
+    }
+
+    /// Carries out one command and adds what it changed to `changes`.
+    ///
+    /// # Errors
+    /// [`Rejected`]; nothing was changed then, except by earlier members of a sequence.
+    pub fn apply(&mut self, at: Stamp, command: Command, changes: &mut Changes) -> Outcome {
+        match command {
+            Command::Jobs(command) => self.apply_jobs(at, *command, changes),
+            Command::Mesh(command) => self.apply_mesh(at, *command, changes),
+            Command::Withdraw { alloc_id, task } => {
+                let commands = self.withdrawn(&alloc_id, task.as_deref());
+                self.apply_derived(at, commands, changes);
+                Ok(())
+            }
+            Command::Plans { seen, results } => {
+                let fresh = results
+                    .into_iter()
+                    .filter(|result| !self.is_overtaken(seen, result))
+                    .collect();
+                let command = jobs::state::Command::ApplyPlans(fresh);
+                self.apply_jobs(at, command, changes)
+            }
+            Command::Sequence(commands) => commands
+                .into_iter()
+                .try_for_each(|command| self.apply(at, command, changes)),
+        }
+    }
+
+    fn apply_jobs(
+        &mut self,
+        at: Stamp,
+        command: jobs::state::Command,
+        changes: &mut Changes,
+    ) -> Outcome {
+        // A node that the catalog refuses must not enter the jobs tables either.
+        if let jobs::state::Command::UpsertNode(node) = &command {
+            let trial = mesh::state::Command::UpsertNode(catalog_node(node));
+            self.mesh.clone().apply(catalog_stamp(at), trial)?;
+        }
+        let applied = self.jobs.apply(at, command)?;
+        let mut commands = Vec::new();
+        for change in &applied.nodes {
+            commands.extend(node_commands(change));
+        }
+        for change in &applied.allocs {
+            self.alloc_commands(change, &mut commands);
+            if let Some(alloc) = change.row() {
+                let of_node = changes.of_node.entry(alloc.node_id.clone()).or_default();
+                of_node.insert(alloc.id.clone());
+            }
+        }
+        changes.jobs.push(applied);
+        self.apply_derived(at, commands, changes);
+        Ok(())
+    }
+
+    /// True when something that the plan rests on changed after index `seen`. Reports of clients do not
+    /// count: they only free room, and bring evaluations of their own.
+    fn is_overtaken(&self, seen: Index, result: &PlanResult) -> bool {
+        let Some(eval) = result.evals.first() else {
+            return false;
+        };
+        // Somebody else ended it.
+        let row = self.jobs.eval(&eval.id);
+        if row.is_some_and(|row| row.status.is_terminal()) {
+            return true;
+        }
+        let key = eval.job_key();
+        let job = self.jobs.job(&key);
+        let deployment = self.jobs.latest_deployment(&key);
+        let node_changed = |alloc: &Allocation| {
+            let node = self.jobs.node(&alloc.node_id);
+            node.is_none_or(|node| node.modify_index > seen)
+        };
+        job.is_some_and(|job| job.job_modify_index > seen)
+            || deployment.is_some_and(|deployment| deployment.modify_index > seen)
+            || result.placements.iter().any(node_changed)
+    }
+
+    fn apply_mesh(
+        &mut self,
+        at: Stamp,
+        command: mesh::state::Command,
+        changes: &mut Changes,
+    ) -> Outcome {
+        let applied = self.mesh.apply(catalog_stamp(at), command.clone())?;
+        if !applied.is_unchanged() {
+            changes.mesh.push(applied);
+            changes.mesh_commands.push(command);
+        }
+        Ok(())
+    }
+
+    /// Applies what follows from a jobs command, which stands whatever the catalog says.
+    fn apply_derived(
+        &mut self,
+        at: Stamp,
+        commands: Vec<mesh::state::Command>,
+        changes: &mut Changes,
+    ) {
+        for command in commands {
+            if let Err(error) = self.apply_mesh(at, command, changes) {
+                tracing::warn!(index = at.index, %error, "the catalog refused an instance");
+            }
+        }
+    }
+
+    fn instances_of(&self, alloc: &Allocation) -> Vec<Instance> {
+        match self.jobs.node(&alloc.node_id) {
+            Some(node) => instances(alloc, node),
+            None => Vec::new(),
+        }
+    }
+
+    fn withdrawn(&self, alloc_id: &str, task: Option<&str>) -> Vec<mesh::state::Command> {
+        let Some(alloc) = self.jobs.alloc(alloc_id) else {
+            return Vec::new();
+        };
+        self.instances_of(alloc)
+            .into_iter()
+            // Services of the group need all of its tasks.
+            .filter(|instance| {
+                task.is_none() || instance.task.is_none() || instance.task.as_deref() == task
+            })
+            .filter_map(|instance| self.drain(instance.service.key()))
+            .collect()
+    }
+
+    fn drain(&self, key: ServiceKey) -> Option<mesh::state::Command> {
+        let row = self.mesh.current().service(&key)?;
+        if row.draining {
+            return None;
+        }
+        Some(mesh::state::Command::DrainService(DrainService {
+            node: key.node,
+            id: key.id,
+        }))
+    }
+
+    fn deregister(&self, key: ServiceKey) -> Option<mesh::state::Command> {
+        self.mesh.current().service(&key)?;
+        Some(mesh::state::Command::DeregisterService(DeregisterService {
+            node: key.node,
+            id: key.id,
+        }))
+    }
+
+    /// The catalog commands that follow from the change of one allocation.
+    fn alloc_commands(&self, change: &AllocChange, commands: &mut Vec<mesh::state::Command>) {
+        let (before, after) = (change.before.as_deref(), change.after.as_deref());
+        if !before.is_some_and(has_services) && !after.is_some_and(has_services) {
+            return;
+        }
+        let mut gone: BTreeSet<ServiceKey> = before
+            .map(|alloc| self.instances_of(alloc))
+            .unwrap_or_default()
+            .into_iter()
+            .map(|instance| instance.service.key())
+            .collect();
+        for instance in after
+            .map(|alloc| self.instances_of(alloc))
+            .unwrap_or_default()
+        {
+            let Some(alloc) = after else { continue };
+            let key = instance.service.key();
+            match Standing::of(alloc, &instance) {
+                Standing::Absent => gone.insert(key),
+                Standing::Draining => {
+                    commands.extend(self.drain(key.clone()));
+                    gone.remove(&key)
+                }
+                Standing::Listed => {
+                    if before.is_some_and(|before| has_restarted(before, alloc, &instance)) {
+                        commands.extend(self.deregister(key.clone()));
+                    }
+                    let checks = instance.registered_checks();
+                    let service = instance.service;
+                    let register = RegisterService { service, checks };
+                    commands.push(mesh::state::Command::RegisterService(Box::new(register)));
+                    gone.remove(&key)
+                }
+            };
+        }
+        commands.extend(gone.into_iter().filter_map(|key| self.deregister(key)));
+    }
+}
+
+/// Where an instance of an allocation belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Not in the catalog.
+    Absent,
+    /// In the catalog and in no view.
+    Draining,
+    /// In the catalog.
+    Listed,
+}
+
+impl Standing {
+    fn of(alloc: &Allocation, instance: &Instance) -> Self {
+        if alloc.client_terminal() || !instance.is_live(alloc) {
+            Self::Absent
+        } else if alloc.server_terminal() {
+            Self::Draining
+        } else {
+            Self::Listed
+        }
+    }
+}
+
+fn has_services(alloc: &Allocation) -> bool {
+    alloc.group().is_some_and(|group| {
+        !group.services.is_empty() || group.tasks.iter().any(|task| !task.services.is_empty())
+    })
+}
+
+/// True when the process behind the instance is another one than before, even if no report in between
+/// said that it was not running.
+fn has_restarted(before: &Allocation, after: &Allocation, instance: &Instance) -> bool {
+    let restarts = |alloc: &Allocation| -> BTreeMap<String, u64> {
+        alloc
+            .task_states
+            .iter()
+            .filter(|(name, _)| instance.task.as_ref().is_none_or(|task| task == *name))
+            .map(|(name, state)| (name.clone(), state.restarts))
+            .collect()
+    };
+    let (before, after) = (restarts(before), restarts(after));
+    after
+        .iter()
+        .any(|(name, count)| before.get(name).is_some_and(|earlier| earlier != count))
+}
+
+fn catalog_stamp(at: Stamp) -> mesh::state::Stamp {
+    mesh::state::Stamp {
+        index: at.index,
+        now_ns: at.now_ns,
+    }
+}
+
+fn node_commands(change: &NodeChange) -> Option<mesh::state::Command> {
+    let after = catalog_node(&change.after);
+    let unchanged = change
+        .before
+        .as_ref()
+        .is_some_and(|before| catalog_node(before) == after);
+    (!unchanged).then_some(mesh::state::Command::UpsertNode(after))
+}
+
+/// The catalog's row of a node, with the check that says whether its agent is alive.
+fn catalog_node(node: &Node) -> UpsertNode {
+    let address = node_address(node);
+    let tags = ["lan", "lan_ipv4", "wan", "wan_ipv4"];
+    let tagged_addresses = tags
+        .into_iter()
+        .filter(|tag| !tag.ends_with("ipv4") || !address.contains(':'))
+        .map(|tag| (tag.to_owned(), address.clone()))
+        .collect();
+    let alive = node.status == NodeStatus::Ready;
+    UpsertNode {
+        node: mesh::model::Node {
+            id: node.id.clone(),
+            name: node.name.clone(),
+            address,
+            datacenter: node.datacenter.clone(),
+            tagged_addresses,
+            ..mesh::model::Node::default()
+        },
+        checks: vec![Check::serf_health(&node.name, alive)],
+    }
+}
+
+/// Where the node's services are reached: its first network, else where its HTTP API listens.
+fn node_address(node: &Node) -> String {
+    let of_network = node
+        .node_resources
+        .networks
+        .first()
+        .map(|network| network.ip.clone())
+        .filter(|ip| !ip.is_empty());
+    of_network
+        .or_else(|| node.attributes.get("unique.network.ip-address").cloned())
+        .unwrap_or_else(|| {
+            let host = node.http_addr.rsplit_once(':');
+            host.map_or_else(String::new, |(host, _)| host.to_owned())
+        })
+}
+
+/// The form of a state in a snapshot file.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+struct Saved {
+    index: Index,
+    now_ns: i64,
+    jobs: jobs::state::Saved,
+    mesh: mesh::state::Snapshot,
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let saved = Saved {
+            index: self.index,
+            now_ns: self.now_ns,
+            jobs: self.jobs.to_snapshot(),
+            mesh: self.mesh.snapshot(),
+        };
+        saved.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let saved = Saved::deserialize(deserializer)?;
+        Ok(Self {
+            index: saved.index,
+            now_ns: saved.now_ns,
+            jobs: jobs::state::State::from_snapshot(saved.jobs),
+            mesh: mesh::state::State::restore(saved.mesh),
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! Wakes readers whose tables or rows changed.
+//!
+//! A reader subscribes to topics, reads a snapshot, and waits when the snapshot is not new enough. The
+//! subscription comes first, so no change is missed. Waking costs one look-up per changed topic,
+//! however many readers wait for other things.
+
+use jobs::model::JobKey;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::sync::Notify;
+
+use super::state::Changes;
+
+/// Readers that may wait at the same time; further ones are answered at once.
+pub const WAITERS_MAX: usize = 65_536;
+
+/// Something that readers wait for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// Any row of a jobs table.
+    Jobs(jobs::state::Table),
+    /// Any row of a catalog table.
+    Mesh(mesh::state::Table),
+    /// A job, its evaluations, allocations and deployments.
+    Job(JobKey),
+    /// An evaluation, and the allocations that it placed.
+    Eval(String),
+    /// An allocation.
+    Alloc(String),
+    /// A deployment.
+    Deployment(String),
+    /// A node and the allocations on it.
+    Node(String),
+    /// Instances and checks of a service, by name.
+    Service(String),
+    /// A catalog node with what is on it, by name.
+    MeshNode(String),
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    next_id: u64,
+    count: usize,
+    by_topic: BTreeMap<Topic, BTreeMap<u64, Arc<Notify>>>,
+}
+
+/// Who waits for what.
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Mutex<Readers>>);
+
+/// One reader's wish; dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription {
+    id: u64,
+    topics: Vec<Topic>,
+    woken: Arc<Notify>,
+    watch: Watch,
+}
+
+impl Watch {
+    /// Subscribes to every change of any of `topics`; none when too many readers wait already.
+    pub fn subscribe(&self, topics: impl IntoIterator<Item = Topic>) -> Option<Subscription> {
+        let topics: Vec<Topic> = topics.into_iter().collect();
+        let woken = Arc::new(Notify::new());
+        let mut readers = self.0.lock();
+        if readers.count >= WAITERS_MAX {
+            return None;
+        }
+        readers.count += 1;
+        readers.next_id += 1;
+        let id = readers.next_id;
+        for topic in &topics {
+            let of_topic = readers.by_topic.entry(topic.clone()).or_default();
+            of_topic.insert(id, Arc::clone(&woken));
+        }
+        drop(readers);
+        Some(Subscription {
+            id,
+            topics,
+            woken,
+            watch: self.clone(),
+        })
+    }
+
+    /// Wakes those who wait for something that changed.
+    pub(super) fn wake(&self, changes: &Changes) {
+        let readers = self.0.lock();
+        if readers.count == 0 {
+            return;
+        }
+        for topic in touched(changes) {
+            for woken in readers
+                .by_topic
+                .get(&topic)
+                .into_iter()
+                .flat_map(BTreeMap::values)
+            {
+                woken.notify_one();
+            }
+        }
+    }
+}
+
+impl Subscription {
+    /// Waits for a change since the subscription or since the last call.
+    pub async fn changed(&self) {
+        self.woken.notified().await;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut readers = self.watch.0.lock();
+        readers.count = readers.count.saturating_sub(1);
+        for topic in &self.topics {
+            if let Some(of_topic) = readers.by_topic.get_mut(topic) {
+                of_topic.remove(&self.id);
+                if of_topic.is_empty() {
+                    readers.by_topic.remove(topic);
+                }
+            }
+        }
+    }
+}
+
+fn touched(changes: &Changes) -> BTreeSet<Topic> {
+    let mut topics = BTreeSet::new();
+    for applied in &changes.jobs {
+        topics.extend(applied.tables.iter().copied().map(Topic::Jobs));
+        topics.extend(
+            applied
+                .jobs
+                .iter()
+                .map(|change| Topic::Job(change.key.clone())),
+        );
+        for eval in &applied.evals {
+            topics.insert(Topic::Eval(eval.id.clone()));
+            topics.insert(Topic::Job(eval.job_key()));
+        }
+        for alloc in applied.allocs.iter().filter_map(|change| change.row()) {
+            topics.insert(Topic::Alloc(alloc.id.clone()));
+            topics.insert(Topic::Node(alloc.node_id.clone()));
+            topics.insert(Topic::Eval(alloc.eval_id.clone()));
+            topics.insert(Topic::Job(alloc.job_key()));
+            if !alloc.deployment_id.is_empty() {
+                topics.insert(Topic::Deployment(alloc.deployment_id.clone()));
+            }
+        }
+        for deployment in &applied.deployments {
+            topics.insert(Topic::Deployment(deployment.id.clone()));
+            topics.insert(Topic::Job(deployment.job_key()));
+        }
+        topics.extend(
+            applied
+                .nodes
+                .iter()
+                .map(|change| Topic::Node(change.after.id.clone())),
+        );
+    }
+    for applied in &changes.mesh {
+        topics.extend(applied.tables.iter().copied().map(Topic::Mesh));
+        topics.extend(applied.services.iter().cloned().map(Topic::Service));
+        topics.extend(applied.nodes.iter().cloned().map(Topic::MeshNode));
+    }
+    topics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Topic, Watch};
+    use crate::server::state::Changes;
+    use jobs::state::{Applied, Table};
+
+    fn change_of(table: Table) -> Changes {
+        let applied = Applied {
+            tables: [table].into(),
+            ..Applied::default()
+        };
+        Changes {
+            jobs: vec![applied],
+            ..Changes::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_readers_of_what_changed_are_woken() {
+        let watch = Watch::default();
+        let of_jobs = watch.subscribe([Topic::Jobs(Table::Jobs)]).unwrap();
+        let of_nodes = watch.subscribe([Topic::Jobs(Table::Nodes)]).unwrap();
+        // The change comes before the wait, and is not lost.
+        watch.wake(&change_of(Table::Jobs));
+        of_jobs.changed().await;
+        let second = std::time::Duration::from_secs(1);
+        assert!(
+            tokio::time::timeout(second, of_nodes.changed())
+                .await
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn nothing_stays_of_a_reader_that_left() {
+        let watch = Watch::default();
+        let subscription = watch.subscribe([Topic::Alloc("a".into()), Topic::Eval("e".into())]);
+        drop(subscription);
+        assert!(watch.0.lock().by_topic.is_empty());
+        assert_eq!(watch.0.lock().count, 0);
+    }
+}

@@ -1,0 +1,139 @@
+//! The agent dies or restarts; tasks and state do not.
+
+use crate::{
+    harness::{
+        Agent, Echo,
+        agent::{Mode, no_process_left},
+        command::trivet,
+        http,
+    },
+    walkthrough::targets,
+};
+use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_outlive_a_killed_agent_and_are_taken_up_again() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    let job = Echo::new("web", 3);
+    job.run(&agent).await;
+    job.deployment(&agent, 0, "successful").await;
+    let before = job.running(&agent, 3).await;
+    let mut processes = agent.task_processes();
+    processes.sort_unstable();
+
+    agent.kill().await;
+    for pid in &processes {
+        assert!(
+            nix::sys::signal::kill(*pid, None).is_ok(),
+            "{pid} runs without the agent"
+        );
+    }
+
+    agent.start_again().await;
+    job.passing(&agent, 3).await;
+    targets(&agent, "web", 3).await;
+    let after = job.running(&agent, 3).await;
+    let mut again = agent.task_processes();
+    again.sort_unstable();
+    assert_eq!(again, processes, "the same processes");
+    let ids = |allocs: &[Value]| {
+        let mut ids: Vec<String> = allocs.iter().map(|alloc| alloc["ID"].to_string()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&before), ids(&after));
+    assert!(
+        after
+            .iter()
+            .all(|alloc| alloc["TaskStates"]["server"]["Restarts"] == 0),
+        "{after:?}"
+    );
+    let (status, body) =
+        http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
+    assert!(status.is_success(), "{body}");
+
+    trivet(&agent, &["job", "stop", "-purge", "-detach", "web"])
+        .await
+        .ok();
+    no_process_left(&agent.dir().join("data")).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_write_survives_a_kill() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let url = agent.url("http", "/v1/jobs");
+    let counter = Arc::clone(&acknowledged);
+    // Jobs that no node can hold: each is one write and nothing runs.
+    let writing = tokio::spawn(async move {
+        let client = http::client();
+        for number in 0..10_000 {
+            let body = json!({"Job": {
+                "ID": format!("w{number:05}"), "Type": "batch", "Datacenters": ["nowhere"],
+                "TaskGroups": [{"Name": "g", "Tasks": [
+                    {"Name": "t", "Driver": "raw_exec", "Config": {"command": "/bin/true"}}]}],
+            }});
+            match client.put(&url).json(&body).send().await {
+                Ok(response) if response.status().is_success() => {
+                    counter.store(number + 1, Ordering::SeqCst);
+                }
+                _ => return,
+            }
+        }
+    });
+    while acknowledged.load(Ordering::SeqCst) < 50 {
+        tokio::task::yield_now().await;
+    }
+    agent.kill().await;
+    writing.await.expect("the writer does not panic");
+    let acknowledged = acknowledged.load(Ordering::SeqCst);
+
+    agent.start_again().await;
+    let jobs = http::get(&agent.url("http", "/v1/jobs?prefix=w")).await;
+    let known: Vec<&str> = jobs
+        .as_array()
+        .expect("jobs")
+        .iter()
+        .filter_map(|job| job["ID"].as_str())
+        .collect();
+    for number in 0..acknowledged {
+        let id = format!("w{number:05}");
+        assert!(
+            known.contains(&id.as_str()),
+            "{id} of {acknowledged} is lost"
+        );
+    }
+    assert!(
+        known.len() <= acknowledged + 1,
+        "nothing appears that was not asked for"
+    );
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dev_agent_stops_its_tasks_and_says_so_by_its_exit_code() {
+    let mut agent = Agent::start().await;
+    Echo::new("web", 2).run(&agent).await;
+    assert!(!agent.task_processes().is_empty());
+    let status = agent.stop().await;
+    assert!(status.success(), "{status}");
+    no_process_left(agent.dir()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_agent_leaves_its_tasks_running_when_it_stops() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    let job = Echo::new("web", 1);
+    job.run(&agent).await;
+    let processes = agent.task_processes();
+    agent.stop().await;
+    assert_eq!(agent.task_processes(), processes);
+    agent.start_again().await;
+    job.passing(&agent, 1).await;
+    assert_eq!(agent.task_processes(), processes);
+}

@@ -1,0 +1,161 @@
+//! The catalog API and DNS of a running agent.
+
+use crate::harness::{Agent, Echo, dns, eventually, http};
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{RData, RecordType},
+};
+use std::net::Ipv4Addr;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allocation_is_in_the_catalog_with_address_port_tags_and_check() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 1);
+    job.run(&agent).await;
+    let alloc = job.running(&agent, 1).await[0]["ID"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let alloc = http::get(&agent.url("http", &format!("/v1/allocation/{alloc}"))).await;
+    let port = &alloc["AllocatedResources"]["Shared"]["Ports"][0]["Value"];
+
+    let services = http::get(&agent.url("catalog", "/v1/catalog/services")).await;
+    assert_eq!(services["web"][0], "urlprefix-/web", "{services}");
+    let instances = http::get(&agent.url("catalog", "/v1/catalog/service/web")).await;
+    assert_eq!(instances[0]["ServicePort"], *port, "{instances}");
+    assert_eq!(instances[0]["ServiceAddress"], "127.0.0.1");
+    let checks = http::get(&agent.url("catalog", "/v1/health/checks/web")).await;
+    assert_eq!(checks[0]["Status"], "passing", "{checks}");
+    assert_eq!(checks[0]["Type"], "http");
+    let state = http::get(&agent.url("catalog", "/v1/health/state/passing")).await;
+    let listed = state
+        .as_array()
+        .expect("checks")
+        .iter()
+        .any(|c| c["CheckID"] == checks[0]["CheckID"]);
+    assert!(listed, "{state}");
+    for path in [
+        "/v1/agent/self",
+        "/v1/agent/services",
+        "/v1/agent/members",
+        "/v1/catalog/nodes",
+    ] {
+        let body = http::get(&agent.url("catalog", path)).await;
+        assert!(
+            !body.is_null() && body != serde_json::json!([]),
+            "{path}: {body}"
+        );
+    }
+    let leader = http::get(&agent.url("catalog", "/v1/status/leader")).await;
+    assert!(
+        leader.as_str().is_some_and(|leader| !leader.is_empty()),
+        "{leader}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_services_tags_and_nodes_are_answered() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 2);
+    job.run(&agent).await;
+    let server = agent.address("dns");
+    let ports = eventually("the SRV answers", || async {
+        let ports = dns::srv_ports(server, "web.service.consul.").await;
+        if ports.len() == 2 {
+            Ok(ports)
+        } else {
+            Err(format!("{ports:?}"))
+        }
+    })
+    .await;
+    assert!(
+        ports
+            .iter()
+            .all(|port| (agent.ports().0..=agent.ports().1).contains(port)),
+        "{ports:?}"
+    );
+
+    let answer = dns::ask(server, "web.service.consul.", RecordType::A).await;
+    let addresses: Vec<Ipv4Addr> = answer
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::A(a) => Some(a.0),
+            _ => None,
+        })
+        .collect();
+    assert!(!addresses.is_empty() && addresses.iter().all(|a| *a == Ipv4Addr::LOCALHOST));
+
+    let nodes = http::get(&agent.url("catalog", "/v1/catalog/nodes")).await;
+    let node = nodes[0]["Node"].as_str().expect("a name");
+    let answer = dns::ask(server, &format!("{node}.node.consul."), RecordType::A).await;
+    assert_eq!(answer.answers.len(), 1);
+
+    let answer = dns::ask(server, "nothing.service.consul.", RecordType::A).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    assert!(
+        answer
+            .authorities
+            .iter()
+            .any(|record| record.record_type() == RecordType::SOA)
+    );
+    let answer = dns::ask(server, "web.service.consul.", RecordType::AAAA).await;
+    assert_eq!(
+        (answer.metadata.response_code, answer.answers.len()),
+        (ResponseCode::NoError, 0)
+    );
+    assert!(
+        answer
+            .authorities
+            .iter()
+            .any(|record| record.record_type() == RecordType::SOA)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_apis_count_by_the_same_index() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 1);
+    job.run(&agent).await;
+    let client = http::client();
+    let header = async |url: String, name: &str| -> u64 {
+        let response = client.get(url).send().await.expect("an answer");
+        response.headers()[name]
+            .to_str()
+            .expect("text")
+            .parse()
+            .expect("a number")
+    };
+    let catalog = header(
+        agent.url("catalog", "/v1/health/service/web"),
+        "x-consul-index",
+    )
+    .await;
+    let allocs = header(agent.url("http", "/v1/allocations"), "x-nomad-index").await;
+    assert!(catalog > 1 && allocs > 1);
+    let entry = http::get(&agent.url("catalog", "/v1/catalog/service/web")).await;
+    let created = entry[0]["CreateIndex"].as_u64().expect("an index");
+    let alloc = http::get(&agent.url("http", "/v1/allocations")).await;
+    let modified = alloc[0]["ModifyIndex"].as_u64().expect("an index");
+    // The instance was registered by the entry in which the allocation turned running, or the row
+    // changed again after it: one log, one index.
+    assert!(created <= modified, "{created} {modified}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_page_shows_the_routes() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 1);
+    job.run(&agent).await;
+    crate::walkthrough::targets(&agent, "web", 1).await;
+    let (status, page) = http::send(
+        reqwest::Method::GET,
+        &agent.url("ingress_admin", "/routes"),
+        None,
+    )
+    .await;
+    assert!(
+        status.is_success() && page.contains("/web") && page.contains("<table"),
+        "{page}"
+    );
+}

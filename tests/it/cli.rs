@@ -1,0 +1,222 @@
+//! The command line against a running agent.
+
+use crate::harness::{Agent, Echo, command::trivet, http};
+use serde_json::Value;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_shows_the_evaluation_the_deployment_and_its_end() {
+    let agent = Agent::start().await;
+    let run = Echo::new("web", 2)
+        .command(&agent, &["job", "run"])
+        .await
+        .ok();
+    for line in [
+        "Monitoring evaluation",
+        "Evaluation triggered by job \"web\"",
+        "Allocation \"",
+        "group \"web\"",
+        "Evaluation status changed: \"pending\" -> \"complete\"",
+        "Monitoring deployment",
+        "Description = Deployment completed successfully",
+        "Task Group  Desired  Placed  Healthy  Unhealthy  Progress Deadline",
+    ] {
+        assert!(run.stdout.contains(line), "no `{line}` in\n{}", run.stdout);
+    }
+    let status = trivet(&agent, &["job", "status", "web"]).await.ok();
+    for line in [
+        "ID            = web",
+        "Type          = service",
+        "Status        = running",
+        "Summary\nTask Group  Queued  Starting  Running  Failed  Complete  Lost  Unknown",
+        "Latest Deployment",
+        "Allocations\nID        Node ID   Task Group  Version  Desired  Status",
+    ] {
+        assert!(
+            status.stdout.contains(line),
+            "no `{line}` in\n{}",
+            status.stdout
+        );
+    }
+    let jobs = trivet(&agent, &["status"]).await.ok();
+    assert!(
+        jobs.stdout.contains("web") && jobs.stdout.starts_with("ID"),
+        "{}",
+        jobs.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_job_walks_through_plan_history_revert_and_inspect() {
+    let agent = Agent::start().await;
+    let mut job = Echo::new("web", 1);
+    let plan = job.command(&agent, &["job", "plan"]).await;
+    assert_eq!(plan.code, 1, "{}", plan.text());
+    assert!(
+        plan.stdout.contains("+ Job: \"web\"") && plan.stdout.contains("(1 create)"),
+        "{}",
+        plan.stdout
+    );
+    job.command(&agent, &["job", "run"]).await.ok();
+    let plan = job.command(&agent, &["job", "plan"]).await;
+    assert_eq!(plan.code, 0, "nothing would change: {}", plan.text());
+
+    job.text = "two".into();
+    let plan = job.command(&agent, &["job", "plan"]).await;
+    assert_eq!(plan.code, 1, "{}", plan.text());
+    assert!(
+        plan.stdout.contains("(1 create/destroy update)"),
+        "{}",
+        plan.stdout
+    );
+    let index = plan
+        .stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("Job Modify Index: "))
+        .expect("an index")
+        .to_owned();
+    job.command(&agent, &["job", "run", "-check-index", &index])
+        .await
+        .ok();
+    let (_, body) = http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
+    assert_eq!(body, "two");
+
+    let history = trivet(&agent, &["job", "history", "web"]).await.ok();
+    let versions: Vec<&str> = history
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("Version"))
+        .collect();
+    assert_eq!(versions.len(), 2, "{}", history.stdout);
+    trivet(&agent, &["job", "revert", "web", "0"]).await.ok();
+    let (_, body) = http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
+    assert_eq!(body, "one");
+    let inspect = trivet(&agent, &["job", "inspect", "web"]).await.ok();
+    let inspected: Value = serde_json::from_str(&inspect.stdout).expect("JSON");
+    assert_eq!(inspected["Job"]["Version"], 2);
+    job.command(&agent, &["job", "validate"]).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allocation_shows_its_state_files_and_logs_and_restarts() {
+    let agent = Agent::start().await;
+    let mut job = Echo::new("web", 1);
+    job.task = "env {\n GREETING = \"moin\"\n }".into();
+    job.run(&agent).await;
+    let id = job.running(&agent, 1).await[0]["ID"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let short = &id[..8];
+    let status = trivet(&agent, &["alloc", "status", short]).await.ok();
+    for line in [
+        &format!("Name                = web.web[0]") as &str,
+        "Client Status       = running",
+        "Task \"server\" is \"running\"",
+        "Task started by client",
+        "Recent Events:",
+    ] {
+        assert!(
+            status.stdout.contains(line),
+            "no `{line}` in\n{}",
+            status.stdout
+        );
+    }
+    let listing = trivet(&agent, &["alloc", "fs", short, "/"]).await.ok();
+    assert!(
+        listing.stdout.contains("alloc/") && listing.stdout.contains("server/"),
+        "{}",
+        listing.stdout
+    );
+    let logs = trivet(&agent, &["alloc", "logs", "-stderr", short]).await;
+    assert_eq!(logs.code, 0, "{}", logs.text());
+
+    trivet(&agent, &["alloc", "restart", short]).await.ok();
+    let state = agent
+        .wait(&format!("/v1/allocation/{id}"), |alloc| {
+            let state = &alloc["TaskStates"]["server"];
+            (state["Restarts"] == 1 && state["State"] == "running").then(|| state.clone())
+        })
+        .await;
+    assert_eq!(state["Failed"], false);
+
+    trivet(&agent, &["alloc", "stop", "-detach", short])
+        .await
+        .ok();
+    let path = "/v1/job/web/allocations";
+    let replaced = agent
+        .wait(path, |allocs| {
+            let new = allocs
+                .as_array()?
+                .iter()
+                .find(|alloc| alloc["ID"] != id.as_str())?;
+            (new["ClientStatus"] == "running").then(|| new["ID"].clone())
+        })
+        .await;
+    assert_ne!(replaced, id.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_members_and_the_agent_describe_themselves() {
+    let agent = Agent::start().await;
+    let nodes = trivet(&agent, &["node", "status"]).await.ok();
+    assert!(
+        nodes.stdout.starts_with("ID") && nodes.stdout.contains("ready"),
+        "{}",
+        nodes.stdout
+    );
+    let list = http::get(&agent.url("http", "/v1/nodes")).await;
+    let id = list[0]["ID"].as_str().expect("an id");
+    let node = trivet(&agent, &["node", "status", &id[..8]]).await.ok();
+    assert!(node.stdout.contains("raw_exec"), "{}", node.stdout);
+    let members = trivet(&agent, &["server", "members"]).await.ok();
+    assert!(
+        members.stdout.contains("alive") && members.stdout.contains("Leader"),
+        "{}",
+        members.stdout
+    );
+    let info = trivet(&agent, &["agent-info"]).await.ok();
+    assert!(info.stdout.contains("raft"), "{}", info.stdout);
+    let secret = http::get(&agent.url("http", &format!("/v1/node/{id}"))).await;
+    assert_eq!(
+        secret["SecretID"], "",
+        "the node's secret is nobody's business"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_and_templates_are_there_for_scripts() {
+    let agent = Agent::start().await;
+    Echo::new("web", 1).run(&agent).await;
+    let json = trivet(&agent, &["job", "status", "-json", "web"])
+        .await
+        .ok();
+    assert!(
+        serde_json::from_str::<Value>(&json.stdout).is_ok(),
+        "{}",
+        json.stdout
+    );
+    let nodes = trivet(&agent, &["node", "status", "-json"]).await.ok();
+    assert!(
+        serde_json::from_str::<Value>(&nodes.stdout).is_ok(),
+        "{}",
+        nodes.stdout
+    );
+    let list = trivet(
+        &agent,
+        &["deployment", "list", "-t", "{{range .}}{{.JobID}}{{end}}"],
+    )
+    .await
+    .ok();
+    assert_eq!(list.stdout.trim(), "web");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_writes_an_example_that_validates_and_never_overwrites() {
+    let agent = Agent::start().await;
+    trivet(&agent, &["job", "init"]).await.ok();
+    trivet(&agent, &["job", "validate", "example.nomad.hcl"])
+        .await
+        .ok();
+    let again = trivet(&agent, &["job", "init"]).await;
+    assert_eq!(again.code, 1, "{}", again.text());
+}

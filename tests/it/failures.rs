@@ -1,0 +1,206 @@
+//! Tasks that die, hang or turn sick.
+
+use crate::{
+    harness::{
+        Agent, Echo, dns, eventually, http,
+        load::{self, Load, failures},
+    },
+    walkthrough::targets,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use std::{path::Path, time::Duration};
+use tokio::time::Instant;
+
+/// The process of the task itself, not of its supervisor, that serves `port`.
+fn server_process(agent: &Agent, port: u16) -> Pid {
+    let listen = format!("127.0.0.1:{port}");
+    let serves = |pid: &Pid| {
+        let line = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline"));
+        let line = line.unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+        words.get(1) == Some(&&b"echo"[..]) && words.contains(&listen.as_bytes())
+    };
+    agent
+        .task_processes()
+        .into_iter()
+        .find(serves)
+        .expect("a process serves the port")
+}
+
+fn port(alloc: &Value) -> u16 {
+    let port = &alloc["AllocatedResources"]["Shared"]["Ports"][0]["Value"];
+    u16::try_from(port.as_u64().expect("a port")).expect("a port")
+}
+
+async fn read_alloc(agent: &Agent, stub: &Value) -> Value {
+    let id = stub["ID"].as_str().expect("an id");
+    http::get(&agent.url("http", &format!("/v1/allocation/{id}"))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_task_is_restarted_and_no_get_fails() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 3);
+    job.run(&agent).await;
+    targets(&agent, "web", 3).await;
+    let allocs = job.running(&agent, 3).await;
+    let victim = read_alloc(&agent, &allocs[0]).await;
+    let load = Load::start(
+        agent.address("ingress"),
+        "/web",
+        500,
+        Duration::from_secs(10),
+    );
+    load.more(200).await;
+    kill(server_process(&agent, port(&victim)), Signal::SIGKILL).expect("it runs");
+    let path = format!("/v1/allocation/{}", victim["ID"].as_str().expect("an id"));
+    let restarted = agent
+        .wait(&path, |alloc| {
+            let state = &alloc["TaskStates"]["server"];
+            (state["Restarts"] == 1 && state["State"] == "running").then(|| state.clone())
+        })
+        .await;
+    job.passing(&agent, 3).await;
+    load.more(200).await;
+    let requests = load.stop().await;
+    let failed = failures(&requests);
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed: {:?}",
+        failed.len(),
+        requests.len(),
+        failed[0]
+    );
+
+    let events: Vec<&str> = restarted["Events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .filter_map(|event| event["DisplayMessage"].as_str())
+        .collect();
+    assert!(
+        events
+            .iter()
+            .any(|text| text.starts_with("Exit Code: 137, Signal: 9")),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hung_instance_leaves_the_routes_and_only_what_it_swallowed_fails() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 3);
+    job.run(&agent).await;
+    targets(&agent, "web", 3).await;
+    let allocs = job.running(&agent, 3).await;
+    let victim = read_alloc(&agent, &allocs[0]).await;
+    let pid = server_process(&agent, port(&victim));
+    let timeout = Duration::from_secs(4);
+    let load = Load::start(agent.address("ingress"), "/web", 200, timeout);
+    load.more(100).await;
+    let hung = Instant::now();
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    targets(&agent, "web", 2).await;
+    let out = hung.elapsed();
+    load.more(200).await;
+    kill(pid, Signal::SIGCONT).expect("it is there");
+    job.passing(&agent, 3).await;
+    let requests = load.stop().await;
+    // Interval and timeout are one second each; one more for a loaded machine.
+    assert!(
+        out < Duration::from_secs(3),
+        "out of the routes after {out:?}"
+    );
+    let failed = failures(&requests);
+    let stray: Vec<_> = failed
+        .iter()
+        .filter(|request| request.sent > hung + out + Duration::from_millis(100))
+        .collect();
+    assert!(
+        stray.is_empty(),
+        "failed although sent after it left: {stray:?}"
+    );
+    let while_routed = requests
+        .iter()
+        .filter(|r| r.sent >= hung && r.sent <= hung + out)
+        .count();
+    assert!(
+        failed.len() <= while_routed / 3 + 2,
+        "only every third request could be swallowed: {} of {while_routed}",
+        failed.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_check_takes_exactly_that_instance_out_and_brings_it_back() {
+    let agent = Agent::start().await;
+    let mut job = Echo::new("web", 3);
+    job.text = "${NOMAD_ALLOC_INDEX}".into();
+    let flags = agent.dir().join("sick");
+    std::fs::create_dir(&flags).expect("a directory");
+    job.service = format!(
+        "check {{\n name = \"flag\"\n type = \"script\"\n task = \"server\"\n command = \"/bin/sh\"\n \
+         args = [\"-c\", \"test ! -e {}/$NOMAD_ALLOC_INDEX\"]\n interval = \"1s\"\n timeout = \"1s\"\n }}",
+        flags.display()
+    );
+    job.run(&agent).await;
+    targets(&agent, "web", 3).await;
+    std::fs::write(flags.join("1"), "").expect("a file");
+    job.passing(&agent, 2).await;
+    targets(&agent, "web", 2).await;
+    let seen = load::spread(&agent.url("ingress", "/web"), 20).await;
+    assert_eq!(
+        seen.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["0", "2"]
+    );
+    assert_eq!(srv(&agent, 2).await.len(), 2);
+    std::fs::remove_file(flags.join("1")).expect("a file");
+    job.passing(&agent, 3).await;
+    targets(&agent, "web", 3).await;
+    let seen = load::spread(&agent.url("ingress", "/web"), 30).await;
+    assert!(
+        seen.len() == 3 && seen.values().all(|&count| count == 10),
+        "{seen:?}"
+    );
+    assert_eq!(srv(&agent, 3).await.len(), 3);
+}
+
+async fn srv(agent: &Agent, count: usize) -> Vec<u16> {
+    eventually("the SRV answers", || async {
+        let ports = dns::srv_ports(agent.address("dns"), "web.service.consul.").await;
+        if ports.len() == count {
+            Ok(ports)
+        } else {
+            Err(format!("{ports:?}"))
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_follow_the_check_result_within_a_tenth_of_a_second() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 1);
+    job.run(&agent).await;
+    targets(&agent, "web", 1).await;
+    let allocs = job.running(&agent, 1).await;
+    let alloc = read_alloc(&agent, &allocs[0]).await;
+    let catalog = agent.wait_catalog("/v1/health/service/web?passing", |entries| {
+        entries.as_array()?.is_empty().then(Instant::now)
+    });
+    let routes = async {
+        targets(&agent, "web", 0).await;
+        Instant::now()
+    };
+    kill(server_process(&agent, port(&alloc)), Signal::SIGSTOP).expect("it runs");
+    let (result, route) = tokio::join!(catalog, routes);
+    let apart = route.max(result) - route.min(result);
+    assert!(
+        apart < Duration::from_millis(100),
+        "the route followed after {apart:?}"
+    );
+}

@@ -1,0 +1,282 @@
+//! A running agent of the binary under test.
+
+use super::{DEADLINE, http};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// The binary under test.
+pub const TRIVET: &str = env!("CARGO_BIN_EXE_trivet");
+
+/// Dynamic ports per agent, so that agents of tests that run side by side do not meet.
+const PORTS_PER_AGENT: u16 = 100;
+static NEXT_PORTS: AtomicU16 = AtomicU16::new(0);
+
+/// How an agent is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `-dev`: tasks end with the agent.
+    Dev,
+    /// A data directory that outlives the agent, and so do the tasks.
+    Durable,
+}
+
+/// A running agent; killed, with all its tasks, when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    /// Listener name to its address, as the agent printed it.
+    listeners: BTreeMap<String, SocketAddr>,
+    dir: TempDir,
+    mode: Mode,
+    ports: (u16, u16),
+}
+
+impl Agent {
+    /// A dev agent.
+    pub async fn start() -> Self {
+        Self::start_with(Mode::Dev, "").await
+    }
+
+    /// An agent with further lines of configuration.
+    pub async fn start_with(mode: Mode, more: &str) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("trivet-it-")
+            .tempdir()
+            .expect("a directory");
+        let first = 20_000 + NEXT_PORTS.fetch_add(1, Ordering::Relaxed) % 110 * PORTS_PER_AGENT;
+        let ports = (first, first + PORTS_PER_AGENT - 1);
+        std::fs::write(
+            dir.path().join("agent.hcl"),
+            configuration(dir.path(), mode, ports, more),
+        )
+        .expect("a configuration");
+        let (child, listeners) = launch(dir.path(), mode).await;
+        Self {
+            child,
+            listeners,
+            dir,
+            mode,
+            ports,
+        }
+    }
+
+    /// Where the named listener is: `http`, `catalog`, `dns`, `ingress`, `ingress_admin`.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        *self
+            .listeners
+            .get(listener)
+            .unwrap_or_else(|| panic!("no listener {listener} among {:?}", self.listeners))
+    }
+
+    /// URL of `path` on the named listener.
+    pub fn url(&self, listener: &str, path: &str) -> String {
+        format!("http://{}{path}", self.address(listener))
+    }
+
+    /// A directory of this agent's own.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// First and last dynamic port.
+    pub fn ports(&self) -> (u16, u16) {
+        self.ports
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        let id = self.child.id().expect("the agent runs");
+        Pid::from_raw(i32::try_from(id).expect("a process id"))
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .expect("a number")
+    }
+
+    /// Asks the agent to stop, as Ctrl-C does, and waits for it.
+    pub async fn stop(&mut self) -> std::process::ExitStatus {
+        kill(self.pid(), Signal::SIGINT).expect("the agent runs");
+        timeout(DEADLINE, self.child.wait())
+            .await
+            .expect("the agent stops in time")
+            .expect("a status")
+    }
+
+    /// kill -9 of the agent alone.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("the agent runs");
+    }
+
+    /// Starts the agent again on the same data directory and ports of its own.
+    pub async fn start_again(&mut self) {
+        let (child, listeners) = launch(self.dir.path(), self.mode).await;
+        self.child = child;
+        self.listeners = listeners;
+    }
+
+    /// Processes that belong to tasks of this agent: those with an allocation directory below its own.
+    pub fn task_processes(&self) -> Vec<Pid> {
+        processes_of(self.dir.path())
+    }
+
+    /// Reads `path` of the jobs API with a blocking query again and again until `wanted` finds what it
+    /// wants in it.
+    pub async fn wait<T>(
+        &self,
+        path: &str,
+        wanted: impl FnMut(&serde_json::Value) -> Option<T>,
+    ) -> T {
+        http::wait_until(&self.url("http", path), "x-nomad-index", wanted).await
+    }
+
+    /// As [`Agent::wait`], on the catalog API.
+    pub async fn wait_catalog<T>(
+        &self,
+        path: &str,
+        wanted: impl FnMut(&serde_json::Value) -> Option<T>,
+    ) -> T {
+        http::wait_until(&self.url("catalog", path), "x-consul-index", wanted).await
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.child.start_kill().ok();
+        for _ in 0..100 {
+            let left = processes_of(self.dir.path());
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                kill(pid, Signal::SIGKILL).ok();
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> String {
+    let roles = match mode {
+        Mode::Dev => "",
+        Mode::Durable => {
+            "bind_addr = \"127.0.0.1\"\nserver { enabled = true }\nplugin \"raw_exec\" { config { enabled = true } }\n"
+        }
+    };
+    format!(
+        "data_dir = \"{}\"\n\
+         name = \"node-{}\"\n\
+         ports {{\n  http = 0\n  rpc = 0\n  catalog = 0\n  dns = 0\n  ingress = 0\n  ingress_admin = 0\n}}\n\
+         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n}}\n\
+         {roles}{more}\n",
+        dir.join("data").display(),
+        ports.0,
+        ports.0,
+        ports.1,
+    )
+}
+
+async fn launch(dir: &Path, mode: Mode) -> (Child, BTreeMap<String, SocketAddr>) {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("agent.log"))
+        .expect("a log file");
+    let mut command = Command::new(TRIVET);
+    command
+        .arg("agent")
+        .arg("-config")
+        .arg(dir.join("agent.hcl"));
+    if mode == Mode::Dev {
+        command.arg("-dev");
+    }
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut listeners = BTreeMap::new();
+    let reading = async {
+        while let Some(line) = lines.next_line().await.expect("text") {
+            if let Some((name, address)) = line.trim().split_once(": ")
+                && let Ok(address) = address.parse()
+            {
+                listeners.insert(name.to_owned(), address);
+            }
+            if line.contains("agent started") {
+                return true;
+            }
+        }
+        false
+    };
+    let started = timeout(DEADLINE, reading)
+        .await
+        .expect("the agent starts in time");
+    let log = || std::fs::read_to_string(dir.join("agent.log")).unwrap_or_default();
+    assert!(started, "the agent did not start: {}", log());
+    // Keep the pipe open and empty.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (child, listeners)
+}
+
+fn processes_of(dir: &Path) -> Vec<Pid> {
+    let marker = dir.as_os_str().as_encoded_bytes().to_vec();
+    let holds = |file: PathBuf| {
+        std::fs::read(file)
+            .is_ok_and(|bytes| bytes.windows(marker.len()).any(|window| window == marker))
+    };
+    let entries = std::fs::read_dir("/proc").expect("procfs");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+            let agent = std::fs::read(of("cmdline"))
+                .is_ok_and(|line| line.split(|&byte| byte == 0).nth(1) == Some(b"agent"));
+            !agent && (holds(of("environ")) || holds(of("cmdline")))
+        })
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// Waits until no process of the agent's tasks is left.
+pub async fn no_process_left(dir: &Path) {
+    let gone = async {
+        while !processes_of(dir).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = timeout(DEADLINE, gone).await;
+    assert!(
+        waited.is_ok(),
+        "processes are left: {:?}",
+        processes_of(dir)
+    );
+}

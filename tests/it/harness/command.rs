@@ -1,0 +1,58 @@
+//! The command line of the binary under test.
+
+use super::{Agent, DEADLINE, agent::TRIVET};
+use std::{path::Path, process::Stdio};
+use tokio::{process::Command, time::timeout};
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit code; −1 for a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Standard output and error together.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+
+    /// Itself, when it ended well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{}", self.text());
+        self
+    }
+}
+
+/// Runs `trivet` with `args` against `agent`.
+pub async fn trivet(agent: &Agent, args: &[&str]) -> Output {
+    run(args, Some(&agent.url("http", "")), agent.dir()).await
+}
+
+/// Runs `trivet` with `args` in `dir`, with the address of an agent or without.
+pub async fn run(args: &[&str], address: Option<&str>, dir: &Path) -> Output {
+    let mut command = Command::new(TRIVET);
+    command
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command.env_remove("NOMAD_ADDR").env("NO_COLOR", "1");
+    if let Some(address) = address {
+        command.env("NOMAD_ADDR", address);
+    }
+    let output = timeout(DEADLINE, command.output())
+        .await
+        .expect("it ends in time")
+        .expect("it starts");
+    Output {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

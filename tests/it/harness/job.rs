@@ -1,0 +1,185 @@
+//! Jobs of the sample workload.
+
+use super::{Agent, agent::TRIVET, command, http};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// A service job that runs `trivet echo`.
+#[derive(Clone, Debug)]
+pub struct Echo {
+    /// Job id and service name.
+    pub id: String,
+    /// Instances.
+    pub count: u32,
+    /// Text that it answers.
+    pub text: String,
+    /// Lines of an `update` block.
+    pub update: String,
+    /// Further arguments of the program.
+    pub args: Vec<String>,
+    /// Lines of the service block.
+    pub service: String,
+    /// Lines of the task block.
+    pub task: String,
+    /// Static port instead of a dynamic one.
+    pub static_port: Option<u16>,
+    /// MB of memory.
+    pub memory: u32,
+}
+
+impl Echo {
+    /// `count` instances of `id`, routed at `/id`, checked once a second.
+    pub fn new(id: &str, count: u32) -> Self {
+        Self {
+            id: id.into(),
+            count,
+            text: "one".into(),
+            update: "max_parallel = 1\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"30s\""
+                .into(),
+            args: Vec::new(),
+            service: String::new(),
+            task: "kill_timeout = \"5s\"".into(),
+            static_port: None,
+            memory: 20,
+        }
+    }
+
+    /// The job file.
+    pub fn hcl(&self) -> String {
+        let Self {
+            id,
+            count,
+            update,
+            service,
+            task,
+            memory,
+            ..
+        } = self;
+        let mut args = format!(
+            "\"echo\", \"-listen\", \"127.0.0.1:${{NOMAD_PORT_http}}\", \"-text\", \"{}\"",
+            self.text
+        );
+        for arg in &self.args {
+            write!(args, ", \"{arg}\"").expect("a string takes text");
+        }
+        let port = self
+            .static_port
+            .map(|port| format!("static = {port}"))
+            .unwrap_or_default();
+        format!(
+            r#"
+job "{id}" {{
+  update {{
+    {update}
+  }}
+  group "web" {{
+    count = {count}
+    network {{
+      port "http" {{ {port} }}
+    }}
+    restart {{
+      attempts = 20
+      interval = "1m"
+      delay    = "0s"
+      mode     = "fail"
+    }}
+    service {{
+      name = "{id}"
+      port = "http"
+      tags = ["urlprefix-/{id}"]
+      {service}
+      check {{
+        type     = "http"
+        path     = "/health"
+        interval = "1s"
+        timeout  = "1s"
+      }}
+    }}
+    task "server" {{
+      driver = "raw_exec"
+      {task}
+      config {{
+        command = "{TRIVET}"
+        args    = [{args}]
+      }}
+      resources {{
+        cpu    = 20
+        memory = {memory}
+      }}
+    }}
+  }}
+}}
+"#
+        )
+    }
+
+    /// Registers it by the API; answers with the evaluation's id.
+    pub async fn register(&self, agent: &Agent) -> String {
+        let parsed = http::put(
+            &agent.url("http", "/v1/jobs/parse"),
+            &json!({"JobHCL": self.hcl()}),
+        )
+        .await;
+        let answer = http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+        answer["EvalID"].as_str().expect("an evaluation").to_owned()
+    }
+
+    /// Registers it and waits until every instance of this version passes.
+    pub async fn run(&self, agent: &Agent) {
+        self.register(agent).await;
+        self.passing(agent, self.count as usize).await;
+    }
+
+    /// Waits until exactly `count` instances pass.
+    pub async fn passing(&self, agent: &Agent, count: usize) {
+        let path = format!("/v1/health/service/{}?passing", self.id);
+        agent
+            .wait_catalog(&path, |entries| {
+                (entries.as_array()?.len() == count).then_some(())
+            })
+            .await;
+    }
+
+    /// Waits until the job's newest deployment, of at least `version`, has `status`.
+    pub async fn deployment(&self, agent: &Agent, version: u64, status: &str) -> Value {
+        let path = format!("/v1/job/{}/deployment", self.id);
+        agent
+            .wait(&path, |deployment| {
+                let newest = deployment["JobVersion"].as_u64()? >= version;
+                let ended = ["failed", "cancelled"].contains(&deployment["Status"].as_str()?);
+                assert!(
+                    !(newest && ended && status != deployment["Status"]),
+                    "{deployment}"
+                );
+                (newest && deployment["Status"] == status).then(|| deployment.clone())
+            })
+            .await
+    }
+
+    /// Writes the job file into the agent's directory and answers with its name.
+    pub fn write(&self, agent: &Agent) -> String {
+        let name = format!("{}.nomad", self.id);
+        std::fs::write(agent.dir().join(&name), self.hcl()).expect("a job file");
+        name
+    }
+
+    /// Runs a job command on its file.
+    pub async fn command(&self, agent: &Agent, args: &[&str]) -> command::Output {
+        let name = self.write(agent);
+        command::trivet(agent, &[args, &[&name]].concat()).await
+    }
+
+    /// Allocations of the job that the servers want and that run.
+    pub async fn running(&self, agent: &Agent, count: usize) -> Vec<Value> {
+        let path = format!("/v1/job/{}/allocations", self.id);
+        agent
+            .wait(&path, |allocs| {
+                let live = |alloc: &&Value| {
+                    alloc["DesiredStatus"] == "run" && alloc["ClientStatus"] == "running"
+                };
+                let running: Vec<Value> = allocs.as_array()?.iter().filter(live).cloned().collect();
+                (running.len() == count).then_some(running)
+            })
+            .await
+    }
+}
