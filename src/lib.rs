@@ -4,10 +4,13 @@
 //! is the replicated control plane, `client` what one machine does, and [`rpc`] the only way in which
 //! those two meet; [`api`] is everything spoken over HTTP, and [`cli`] a user of nothing else.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod echo;
 pub mod rpc;
 pub mod server;
+pub mod sys;
 pub mod telemetry;

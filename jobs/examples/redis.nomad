@@ -2,7 +2,7 @@
 #
 # Needs `redis-server` on the agent's PATH.
 #
-# Try it: redis-cli -p $(trivet service info redis | awk 'NR==2 { split($NF, a, ":"); print a[2] }') ping
+# Try it: dig @127.0.0.1 -p 8600 redis.service.consul SRV, then redis-cli -p <port> ping
 
 job "redis" {
   datacenters = ["*"]

@@ -105,10 +105,7 @@ mod tests {
     #[test]
     fn the_first_value_counts_and_nulls_are_as_if_absent() {
         let value = decode(r#"{"A":null,"B":{"C":null,"D":[{"E":null}]}} trailing"#);
-        assert_eq!(
-            value.unwrap(),
-            Some(serde_json::json!({"B": {"D": [{}]}}))
-        );
+        assert_eq!(value.unwrap(), Some(serde_json::json!({"B": {"D": [{}]}})));
         assert_eq!(decode("").unwrap(), None);
         assert_eq!(decode(" \n").unwrap(), None);
         assert_eq!(decode("null").unwrap(), None);

@@ -54,11 +54,7 @@ pub struct Facts {
 
 impl Api {
     /// Answers from a server, and from an ingress when this agent has them.
-    pub fn new(
-        server: server::Handle,
-            proxy: Option<proxy::Handle>,
-        facts: Facts,
-    ) -> Self {
+    pub fn new(server: server::Handle, proxy: Option<proxy::Handle>, facts: Facts) -> Self {
         Self {
             shared: Arc::new(Shared {
                 server,

@@ -104,7 +104,11 @@ impl RouteWeight {
         }
         let line = self.written(1.0);
         check(&line)?;
-        match parse::parse(&line).0.pop().map(|definition| definition.command) {
+        match parse::parse(&line)
+            .0
+            .pop()
+            .map(|definition| definition.command)
+        {
             Some(Command::Weigh(weigh)) => Ok(weigh),
             _ => Err(Refused::Name("Service and Src make no route".to_owned())),
         }
@@ -153,7 +157,10 @@ mod tests {
              route weight todo /todo weight 0.1\n"
         );
         let text = weight(None, &["canary"]).edit(&text).unwrap();
-        assert_eq!(text, "# by hand\nroute del old\nroute weight todo /todo weight 0.1\n");
+        assert_eq!(
+            text,
+            "# by hand\nroute del old\nroute weight todo /todo weight 0.1\n"
+        );
         check(&text).unwrap();
     }
 

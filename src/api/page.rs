@@ -82,7 +82,9 @@ impl Query {
         let start = match self.get("next_token") {
             None => None,
             Some(token) => Some(K::from_token(token).ok_or_else(|| {
-                Error::bad_request(format!("failed to read result page: invalid token {token:?}"))
+                Error::bad_request(format!(
+                    "failed to read result page: invalid token {token:?}"
+                ))
             })?),
         };
         let mut wanted = Vec::new();
@@ -107,8 +109,8 @@ impl Query {
         };
         let value =
             serde_json::to_value(row).map_err(|error| Error::internal(error.to_string()))?;
-        filter.matches(&value).map_err(|error| {
-            Error::bad_request(format!("failed to read result page: {error}"))
-        })
+        filter
+            .matches(&value)
+            .map_err(|error| Error::bad_request(format!("failed to read result page: {error}")))
     }
 }

@@ -136,9 +136,9 @@ impl Query {
 
     /// The namespace of a single object.
     pub(crate) fn one_namespace(&self) -> Result<&str, Error> {
-        self.namespace.as_deref().ok_or_else(|| {
-            Error::bad_request("a wildcard namespace is possible on lists only")
-        })
+        self.namespace
+            .as_deref()
+            .ok_or_else(|| Error::bad_request("a wildcard namespace is possible on lists only"))
     }
 
     /// The namespace, when the query names one.
@@ -148,7 +148,9 @@ impl Query {
 
     /// True when rows of this namespace are wanted.
     pub(crate) fn wants(&self, namespace: &str) -> bool {
-        self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+        self.namespace
+            .as_deref()
+            .is_none_or(|wanted| wanted == namespace)
     }
 
     /// Resolves when the listener of this request stops.
@@ -158,7 +160,9 @@ impl Query {
 
     /// A value as JSON, without index headers.
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<Response, Error> {
-        let body = self.encode(value).map_err(|error| Error::internal(error.to_string()))?;
+        let body = self
+            .encode(value)
+            .map_err(|error| Error::internal(error.to_string()))?;
         Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
     }
 
@@ -252,7 +256,10 @@ impl Api {
         insert_index(&mut response, index);
         let known_leader = if self.knows_leader() { "true" } else { "false" };
         let headers = response.headers_mut();
-        headers.insert("x-nomad-knownleader", HeaderValue::from_static(known_leader));
+        headers.insert(
+            "x-nomad-knownleader",
+            HeaderValue::from_static(known_leader),
+        );
         // The one server of this version is its own leader.
         headers.insert("x-nomad-lastcontact", HeaderValue::from_static("0"));
         response
@@ -316,7 +323,10 @@ mod tests {
         assert_eq!(parse("wait=60000ms").unwrap().wait, Duration::from_secs(60));
         assert_eq!(parse("wait=2h").unwrap().wait, WAIT_MAX);
         for bad in ["wait=30", "wait=soon", "wait=-1s"] {
-            assert_eq!(parse(bad).unwrap_err(), Error::bad_request("Invalid wait time"));
+            assert_eq!(
+                parse(bad).unwrap_err(),
+                Error::bad_request("Invalid wait time")
+            );
         }
     }
 
@@ -332,7 +342,10 @@ mod tests {
 
     #[test]
     fn a_bad_index_is_refused() {
-        assert_eq!(parse("index=x").unwrap_err(), Error::bad_request("Invalid index"));
+        assert_eq!(
+            parse("index=x").unwrap_err(),
+            Error::bad_request("Invalid index")
+        );
         assert!(parse("index=-1").is_err());
         assert_eq!(parse("index=18446744073709551615").unwrap().index, u64::MAX);
     }

@@ -22,6 +22,11 @@ type Order = (Reverse<i32>, Index, String);
 pub struct Blocked {
     waiting: BTreeMap<Order, Arc<Evaluation>>,
     by_job: BTreeMap<JobKey, Order>,
+    /// Node id to the index at which it last got room. An evaluation decided about before that index
+    /// and written after it must not miss it.
+    freed: BTreeMap<String, Index>,
+    /// Nodes with room for more than were woken at once; looked at again with the next entry.
+    unfinished: BTreeSet<String>,
 }
 
 impl Blocked {
@@ -34,16 +39,21 @@ impl Blocked {
                 self.keep(eval);
             }
         }
-        let nodes: BTreeSet<&str> = state.nodes("").map(|node| node.id.as_str()).collect();
-        self.wake(state, &nodes)
+        let nodes = state.nodes("").map(|node| node.id.clone()).collect();
+        self.wake(state, nodes)
     }
 
     /// Takes note of blocked evaluations, ended allocations and changed nodes.
     pub fn on_applied(&mut self, _now_ns: i64, state: &State, applied: &Applied) -> Vec<Action> {
-        let mut nodes: BTreeSet<&str> = BTreeSet::new();
+        let mut nodes = std::mem::take(&mut self.unfinished);
         for eval in &applied.evals {
             if eval.status == EvalStatus::Blocked {
                 self.keep(eval);
+                let missed = self
+                    .freed
+                    .iter()
+                    .filter(|(_, index)| **index > eval.snapshot_index);
+                nodes.extend(missed.map(|(id, _)| id.clone()));
             } else {
                 self.forget(eval);
             }
@@ -52,16 +62,23 @@ impl Blocked {
             let held = change.before.as_ref().is_some_and(|a| !a.client_terminal());
             let holds = change.after.as_ref().is_some_and(|a| !a.client_terminal());
             if let Some(row) = change.row().filter(|_| held && !holds) {
-                nodes.insert(&row.node_id);
+                self.freed.insert(row.node_id.clone(), state.index());
+                nodes.insert(row.node_id.clone());
             }
         }
-        for change in applied.nodes.iter().filter(|c| c.after.is_ready()) {
-            nodes.insert(&change.after.id);
+        for change in &applied.nodes {
+            let id = &change.after.id;
+            if change.after.is_ready() {
+                self.freed.insert(id.clone(), state.index());
+                nodes.insert(id.clone());
+            } else {
+                self.freed.remove(id);
+            }
         }
-        if nodes.is_empty() {
+        if nodes.is_empty() || self.waiting.is_empty() {
             return Vec::new();
         }
-        self.wake(state, &nodes)
+        self.wake(state, nodes)
     }
 
     /// Evaluations kept.
@@ -94,8 +111,8 @@ impl Blocked {
         }
     }
 
-    fn wake(&mut self, state: &State, nodes: &BTreeSet<&str>) -> Vec<Action> {
-        let nodes: Vec<&Node> = nodes
+    fn wake(&mut self, state: &State, ids: BTreeSet<String>) -> Vec<Action> {
+        let nodes: Vec<&Node> = ids
             .iter()
             .filter_map(|id| state.node(id))
             .map(|node| &**node)
@@ -107,6 +124,9 @@ impl Blocked {
             .map(|(order, _)| order.clone())
             .take(WOKEN_MAX)
             .collect();
+        if woken.len() == WOKEN_MAX {
+            self.unfinished = ids;
+        }
         let mut actions = Vec::with_capacity(woken.len());
         for order in woken {
             if let Some(eval) = self.waiting.remove(&order) {

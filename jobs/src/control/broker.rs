@@ -3,11 +3,7 @@ use crate::{
     model::{EvalStatus, Evaluation, JobKey},
     state::{Applied, Command, State},
 };
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 /// How often an evaluation is handed out before it is given up.
 pub const DELIVERIES_MAX: u32 = 3;
@@ -93,11 +89,22 @@ impl Broker {
 
     /// Queues one evaluation, unless it is over or queued already.
     pub fn on_eval(&mut self, now_ns: i64, eval: &Arc<Evaluation>) {
-        let known = self.outstanding.contains_key(&eval.id)
-            || self.jobs.get(&eval.job_key()).is_some_and(|queue| {
-                queue.active.as_ref() == Some(&eval.id) || queue.waiting.contains_key(&eval.id)
-            });
-        if eval.status.is_terminal() || known {
+        if eval.status.is_terminal() {
+            return;
+        }
+        let key = eval.job_key();
+        if let Some(outstanding) = self.outstanding.get(&eval.id) {
+            // It went on waiting for capacity and was woken before its delivery was answered.
+            if eval.modify_index > outstanding.eval.modify_index {
+                let queue = self.jobs.entry(key).or_default();
+                queue.waiting.insert(eval.id.clone(), Arc::clone(eval));
+            }
+            return;
+        }
+        let known = self.jobs.get(&key).is_some_and(|queue| {
+            queue.active.as_ref() == Some(&eval.id) || queue.waiting.contains_key(&eval.id)
+        });
+        if known {
             return;
         }
         if eval.wait_until.0 > now_ns {
@@ -105,7 +112,7 @@ impl Broker {
                 .insert((eval.wait_until.0, eval.id.clone()), Arc::clone(eval));
             return;
         }
-        let queue = self.jobs.entry(eval.job_key()).or_default();
+        let queue = self.jobs.entry(key).or_default();
         if queue.active.is_some() {
             queue.waiting.insert(eval.id.clone(), Arc::clone(eval));
         } else {

@@ -11,10 +11,13 @@ mod heartbeats;
 pub mod operator;
 pub mod triggers;
 
-pub use blocked::Blocked;
-pub use broker::{Broker, Delivery};
+pub use blocked::{Blocked, WOKEN_MAX};
+pub use broker::{
+    ANSWER_TIMEOUT_NS, Broker, CANCELED_MAX, DELIVERIES_MAX, Delivery, FIRST_RETRY_NS,
+    RETRY_STEP_NS,
+};
 pub use deployments::Deployments;
-pub use gc::{Gc, GcLimits};
+pub use gc::{COLLECTED_MAX, Gc, GcLimits};
 pub use heartbeats::Heartbeats;
 
 use crate::{model::Evaluation, state::Command};

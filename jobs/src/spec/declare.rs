@@ -9,6 +9,7 @@ use hcl_edit::expr::{Expression, Traversal, TraversalOperator};
 use hcl_edit::structure::{Block, Body, Structure};
 use hcl_edit::visit::{Visit, visit_traversal};
 use serde_json::{Map, Value};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -86,14 +87,18 @@ fn add<'b>(
     declaration: Declaration<'b>,
     all: &mut BTreeMap<String, Declaration<'b>>,
 ) {
-    if all.contains_key(&name) {
-        decoder.report(
-            declaration.span,
-            format!("Duplicate variable; Duplicate {name} variable definition found."),
-            "",
-        );
-    } else {
-        all.insert(name, declaration);
+    match all.entry(name) {
+        Entry::Vacant(free) => {
+            free.insert(declaration);
+        }
+        Entry::Occupied(taken) => {
+            let name = taken.key();
+            decoder.report(
+                declaration.span,
+                format!("Duplicate variable; Duplicate {name} variable definition found."),
+                "",
+            );
+        }
     }
 }
 

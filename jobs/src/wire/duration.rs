@@ -159,3 +159,46 @@ impl<'de> Deserialize<'de> for Duration {
         deserializer.deserialize_any(Visitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    #[test]
+    fn texts_are_read_as_go_reads_them() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("30s", 30_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("1.5s", 1_500_000_000),
+            ("100ms", 100_000_000),
+            ("-2us", -2_000),
+            ("+7ns", 7),
+            ("2µs", 2_000),
+        ] {
+            assert_eq!(Duration::parse(text), Ok(Duration(nanos)), "{text}");
+        }
+        for text in [
+            "",
+            "30",
+            "s",
+            "1x",
+            "1.2.3s",
+            "--1s",
+            "99999999999h",
+            "1e3s",
+            " 1s",
+        ] {
+            assert!(Duration::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_back(nanos in any::<i32>(), scale in 0_u32..9) {
+            let duration = Duration(i64::from(nanos) * 10_i64.pow(scale));
+            assert_eq!(Duration::parse(&duration.to_string()), Ok(duration));
+        }
+    }
+}

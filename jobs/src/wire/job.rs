@@ -38,9 +38,9 @@ pub struct Job {
     pub affinities: Option<Vec<Affinity>>,
     /// Wanted distribution over an attribute.
     pub spreads: Option<Vec<Spread>>,
-    /// The task groups in the order of the file, never empty.
+    /// The task groups in the order of the file.
     pub task_groups: Option<Vec<TaskGroup>>,
-    /// The job-level block as given; the merged form stands on each group.
+    /// Defaults of the groups.
     pub update: Option<UpdateStrategy>,
     /// Free-form labels.
     pub meta: Option<BTreeMap<String, String>>,

@@ -20,7 +20,7 @@ pub struct TaskGroup {
     pub affinities: Option<Vec<Affinity>>,
     /// Wanted distribution over an attribute.
     pub spreads: Option<Vec<Spread>>,
-    /// The tasks in the order of the file, never empty.
+    /// The tasks in the order of the file.
     pub tasks: Option<Vec<Task>>,
     /// At most one network, shared by all tasks.
     pub networks: Option<Vec<NetworkResource>>,

@@ -114,3 +114,82 @@ proptest! {
         assert_eq!(second.job, Some(first));
     }
 }
+
+/// Stack of the smallest thread that reads job files: an async runtime's worker.
+const STACK: usize = 2 << 20;
+
+#[test]
+fn nesting_fits_the_stack_or_is_refused() {
+    let wrap = |open: &str, close: &str, depth: usize| {
+        format!("{}1{}", open.repeat(depth), close.repeat(depth))
+    };
+    let mut texts = Vec::new();
+    for depth in [1, 10, 30, 60, 64, 65, 100, 2000] {
+        for (open, close) in [
+            ("(", ")"),
+            ("[", "]"),
+            ("{ a = ", "}"),
+            ("upper(", ")"),
+            ("try(", ")"),
+            ("\"${", "}\""),
+            ("[for x in [1] : ", "]"),
+            ("true ? ", " : 2"),
+            ("\"%{ for x in [1] }${", "}%{ endfor }\""),
+            ("-", ""),
+            ("1 + ", ""),
+        ] {
+            let expr = wrap(open, close, depth);
+            texts.push(format!("job \"a\" {{ \n meta {{ \n x = {expr} \n }} \n }}"));
+            texts.push(format!(
+                "variable \"x\" {{ \n default = {expr} \n }} \n job \"a\" {{}}"
+            ));
+            texts.push(format!("job \"a\" {{ \n group \"g\" {{ \n task \"t\" {{ \n config {{ \n x = {expr} \n }} }} }} }}"));
+        }
+        texts.push(format!(
+            "job \"a\" {{ \n group \"g\" {{ \n task \"t\" {{ \n config {{ {} {} }} }} }} }}",
+            "x {\n".repeat(depth),
+            "}\n".repeat(depth)
+        ));
+        let types = wrap("list(", ")", depth).replace('1', "any");
+        texts.push(format!(
+            "variable \"x\" {{ \n type = {types} \n default = [] \n }} \n job \"a\" {{}}"
+        ));
+        let locals: String = (1..=depth)
+            .map(|n| format!("l{n} = [local.l{}]\n", n - 1))
+            .collect();
+        texts.push(format!(
+            "locals {{ \n l0 = 1 \n {locals} }} \n job \"a\" {{ \n meta {{ \n x = jsonencode(local.l{depth}) \n }} \n }}"
+        ));
+        texts.push(format!(
+            "{{\"Job\": {}}}",
+            wrap("{\"Config\": ", "}", depth)
+        ));
+    }
+    let thread = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || {
+            for text in texts {
+                if let Ok(job) = parse(&text, "deep.nomad", &Variables::default(), None) {
+                    canonicalize_and_validate(job, &Defaults::default());
+                }
+            }
+        });
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn expressions_cannot_fill_the_memory() {
+    let doubling: String = (1..60)
+        .map(|n| format!("l{n} = \"${{local.l{0}}}${{local.l{0}}}\"\n", n - 1))
+        .collect();
+    for body in [
+        format!("l0 = \"0123456789\"\n{doubling}"),
+        "l0 = format(\"%2000000000d\", 1)".to_owned(),
+        "l0 = join(\",\", range(0, 1000000000))".to_owned(),
+        "l0 = indent(1000000000, \"a\\nb\")".to_owned(),
+    ] {
+        let text = format!("locals {{\n{body}\n}}\njob \"a\" {{}}");
+        let parsed = parse(&text, "large.nomad", &Variables::default(), None);
+        assert!(parsed.is_err() || body.contains("format"), "{body}");
+    }
+}

@@ -1,5 +1,15 @@
 //! Job files to jobs: examples, published files, golden results, and invariants.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a step that fails is a test that fails"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read the files that they compare with"
+)]
+
 mod diff;
 mod files;
 mod golden;

@@ -147,9 +147,12 @@ async fn set_manual(State(admin): State<Admin>, body: Raw) -> Result<(), Error> 
         .version
         .parse()
         .map_err(|_| Error::bad_request("version must be a number in quotes"))?;
-    overrides::check(&manual.value)
-        .map_err(|refused| Error::bad_request(refused.to_string()))?;
-    match admin.server.set_route_overrides(manual.value, Some(expected)).await {
+    overrides::check(&manual.value).map_err(|refused| Error::bad_request(refused.to_string()))?;
+    match admin
+        .server
+        .set_route_overrides(manual.value, Some(expected))
+        .await
+    {
         Ok(_) => Ok(()),
         Err(server::Error::Rejected(Rejected::Mesh(mesh::state::Rejected::IndexMismatch {
             ..

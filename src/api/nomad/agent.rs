@@ -115,7 +115,13 @@ pub(super) async fn health(State(api): State<Api>, query: Query) -> Result<Respo
     });
     if query.get("type") == Some("client") && client.is_none() {
         let client = Some(role(false, "client not enabled"));
-        return unhealthy(&query, &wire::AgentHealth { client, server: None });
+        return unhealthy(
+            &query,
+            &wire::AgentHealth {
+                client,
+                server: None,
+            },
+        );
     }
     let server = of_server.then(|| role(api.knows_leader(), "No cluster leader"));
     let health = wire::AgentHealth { client, server };
@@ -204,7 +210,9 @@ const NAMESPACE: Namespace = Namespace {
 /// `GET /v1/namespaces`
 pub(super) async fn namespaces(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let found = DEFAULT_NAMESPACE.starts_with(&query.prefix);
-    let view = |_: &crate::server::Snapshot| Ok(found.then_some(NAMESPACE).into_iter().collect::<Vec<_>>());
+    let view = |_: &crate::server::Snapshot| {
+        Ok(found.then_some(NAMESPACE).into_iter().collect::<Vec<_>>())
+    };
     api.read(&query, [], |_| NAMESPACE.modify_index, view).await
 }
 

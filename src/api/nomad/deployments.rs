@@ -156,7 +156,10 @@ pub(super) async fn promote(
         return Err(Error::bad_request(message));
     }
     let before = api.server().snapshot();
-    let written = api.server().promote_deployment(&id, &request.groups).await?;
+    let written = api
+        .server()
+        .promote_deployment(&id, &request.groups)
+        .await?;
     updated(&api, &query, &id, &before, written)
 }
 

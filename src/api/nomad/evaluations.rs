@@ -17,10 +17,7 @@ use crate::{
 /// Most evaluations that are followed from one to its relatives.
 const RELATED_MAX: usize = 64;
 
-fn rows<'a>(
-    snapshot: &'a Snapshot,
-    query: &'a Query,
-) -> Result<Page<&'a Arc<Evaluation>>, Error> {
+fn rows<'a>(snapshot: &'a Snapshot, query: &'a Query) -> Result<Page<&'a Arc<Evaluation>>, Error> {
     let (job, status) = (query.get("job"), query.get("status"));
     if query.filter.is_some() && (job.is_some() || status.is_some()) {
         return Err(Error::bad_request(
@@ -117,7 +114,10 @@ fn related(snapshot: &Snapshot, start: &Evaluation) -> Vec<wire::EvaluationStub>
             found.insert(id, eval);
         }
     }
-    found.values().map(|eval| wire::EvaluationStub::new(eval)).collect()
+    found
+        .values()
+        .map(|eval| wire::EvaluationStub::new(eval))
+        .collect()
 }
 
 fn neighbors(eval: &Evaluation) -> Vec<String> {

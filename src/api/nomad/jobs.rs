@@ -23,7 +23,9 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
     let with_meta = query.flag("meta")?;
     let topics = [Topic::Jobs(Table::Jobs), Topic::Jobs(Table::Summaries)];
     let view = |snapshot: &Snapshot| -> Result<Page<wire::JobListStub>, Error> {
-        let rows = snapshot.jobs.jobs(query.namespace.as_deref(), &query.prefix);
+        let rows = snapshot
+            .jobs
+            .jobs(query.namespace.as_deref(), &query.prefix);
         let page = query.page(rows, |job: &&Arc<Job>| {
             (job.namespace.clone(), job.id.clone())
         })?;

@@ -37,10 +37,15 @@ pub fn router(api: Api) -> Router {
         .merge(row_routes())
         .merge(agent_routes())
         .route("/v1/trivet/routes", get(routes::list))
-        .route("/v1/trivet/route/weight", put(routes::weigh).post(routes::weigh))
+        .route(
+            "/v1/trivet/route/weight",
+            put(routes::weigh).post(routes::weigh),
+        )
         .route(
             "/v1/trivet/routes/overrides",
-            get(routes::overrides).put(routes::replace).post(routes::replace),
+            get(routes::overrides)
+                .put(routes::replace)
+                .post(routes::replace),
         )
         .fallback(unknown)
         .method_not_allowed_fallback(async || Error::method())
@@ -51,7 +56,10 @@ fn job_routes() -> Router<Api> {
     let register = put(registration::register).post(registration::register);
     Router::new()
         .route("/v1/jobs", register.get(jobs::list))
-        .route("/v1/jobs/parse", put(registration::parse).post(registration::parse))
+        .route(
+            "/v1/jobs/parse",
+            put(registration::parse).post(registration::parse),
+        )
         .route(
             "/v1/validate/job",
             put(registration::validate).post(registration::validate),
@@ -66,10 +74,16 @@ fn row_routes() -> Router<Api> {
         .route("/v1/allocations", get(allocations::list))
         .route("/v1/allocation/{id}", get(allocations::read))
         .route("/v1/allocation/{id}/stop", stop)
-        .route("/v1/evaluations", get(evaluations::list).delete(evaluations::delete))
+        .route(
+            "/v1/evaluations",
+            get(evaluations::list).delete(evaluations::delete),
+        )
         .route("/v1/evaluations/count", get(evaluations::count))
         .route("/v1/evaluation/{id}", get(evaluations::read))
-        .route("/v1/evaluation/{id}/allocations", get(evaluations::allocations))
+        .route(
+            "/v1/evaluation/{id}/allocations",
+            get(evaluations::allocations),
+        )
         .route("/v1/deployments", get(deployments::list))
         .route("/v1/deployment/{id}", get(deployments::read))
         .route(

@@ -82,7 +82,10 @@ pub(super) async fn set_eligibility(
     if !request.node_id.is_empty() && request.node_id != id {
         return Err(Error::bad_request("Node ID does not match"));
     }
-    let written = api.server().set_eligibility(&id, request.eligibility).await?;
+    let written = api
+        .server()
+        .set_eligibility(&id, request.eligibility)
+        .await?;
     let snapshot = api.server().snapshot();
     // The evaluations ride along in the same entry.
     let eval_ids: Vec<String> = snapshot

@@ -19,7 +19,11 @@ pub(super) async fn raft(State(api): State<Api>, query: Query) -> Result<Respons
     let server = |voter: crate::server::Voter| {
         let is_self = voter.address == facts.rpc_address;
         wire::RaftServer {
-            id: if is_self { facts.name.clone() } else { voter.address.clone() },
+            id: if is_self {
+                facts.name.clone()
+            } else {
+                voter.address.clone()
+            },
             node: if is_self {
                 format!("{}.{}", facts.name, facts.region)
             } else {

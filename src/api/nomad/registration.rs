@@ -171,7 +171,11 @@ fn list_warnings(warnings: &[String]) -> String {
     if warnings.is_empty() {
         return String::new();
     }
-    let noun = if warnings.len() == 1 { "warning" } else { "warnings" };
+    let noun = if warnings.len() == 1 {
+        "warning"
+    } else {
+        "warnings"
+    };
     let mut text = format!("{} {noun}:\n", warnings.len());
     for warning in warnings {
         text.push_str("\n* ");
@@ -248,9 +252,8 @@ pub(super) async fn parse(
     let parsed = tokio::task::spawn_blocking(move || parse_text(&request))
         .await
         .map_err(|_| Error::internal("the job file could not be read"))?;
-    let job = parsed.map_err(|text| {
-        Error::bad_request(format!("Failed to parse job: {}", text.trim_end()))
-    })?;
+    let job = parsed
+        .map_err(|text| Error::bad_request(format!("Failed to parse job: {}", text.trim_end())))?;
     if canonicalize {
         let Checked { job, .. } = check(&api, &query, job, Place::default())?;
         return query.json(&job);
@@ -290,11 +293,7 @@ pub(super) async fn evaluate(
 }
 
 /// `DELETE /v1/job/:id`
-pub(super) async fn deregister(
-    api: &Api,
-    query: &Query,
-    key: JobKey,
-) -> Result<Response, Error> {
+pub(super) async fn deregister(api: &Api, query: &Query, key: JobKey) -> Result<Response, Error> {
     let purge = query.flag("purge")?;
     let eval_priority = query.number("eval_priority", "eval_priority is no number")?;
     if query.flag("no_shutdown_delay")? {

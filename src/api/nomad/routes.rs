@@ -87,12 +87,18 @@ pub(super) async fn weigh(
     for _ in 0..EDITS_MAX {
         let (text, version) = api.server().route_overrides();
         let edited = weight.edit(&text)?;
-        match api.server().set_route_overrides(edited, Some(version)).await {
+        match api
+            .server()
+            .set_route_overrides(edited, Some(version))
+            .await
+        {
             Err(server::Error::Rejected(Rejected::Mesh(
                 mesh::state::Rejected::IndexMismatch { .. },
             ))) => {}
             written => return answer(&api, &query, &written?),
         }
     }
-    Err(Error::internal("the route overrides change all the time; try again"))
+    Err(Error::internal(
+        "the route overrides change all the time; try again",
+    ))
 }

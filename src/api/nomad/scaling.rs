@@ -51,7 +51,13 @@ pub(super) async fn scale(
     body: &Raw,
 ) -> Result<Response, Error> {
     let request: wire::ScalingRequest = body.json()?;
-    let target = |name: &str| request.target.get(name).map(String::as_str).unwrap_or_default();
+    let target = |name: &str| {
+        request
+            .target
+            .get(name)
+            .map(String::as_str)
+            .unwrap_or_default()
+    };
     let job = target(wire::ScalingRequest::TARGET_JOB);
     if !job.is_empty() && job != key.id {
         return Err(Error::bad_request("job ID in payload did not match URL"));

@@ -52,14 +52,22 @@ pub(super) async fn search(
         context => match KINDS.iter().find(|(name, _)| *name == context) {
             Some(kind) => vec![*kind],
             None => {
-                let message =
-                    format!("context must be one of {:?}; got {context:?}", KINDS.map(|kind| kind.0));
+                let message = format!(
+                    "context must be one of {:?}; got {context:?}",
+                    KINDS.map(|kind| kind.0)
+                );
                 return Err(Error::bad_request(message));
             }
         },
     };
     let known_leader = api.knows_leader();
-    let tables = [Table::Jobs, Table::Allocs, Table::Nodes, Table::Evals, Table::Deployments];
+    let tables = [
+        Table::Jobs,
+        Table::Allocs,
+        Table::Nodes,
+        Table::Evals,
+        Table::Deployments,
+    ];
     let index_of = |snapshot: &Snapshot| {
         let indexes = tables.iter().map(|table| snapshot.jobs.table_index(*table));
         indexes.max().unwrap_or(0)
@@ -69,7 +77,10 @@ pub(super) async fn search(
         let mut truncations = BTreeMap::new();
         for (name, kind) in &kinds {
             let mut ids = found(snapshot, *kind, &query, &request.prefix);
-            truncations.insert((*name).to_owned(), ids.len() > wire::SearchResponse::MATCHES_MAX);
+            truncations.insert(
+                (*name).to_owned(),
+                ids.len() > wire::SearchResponse::MATCHES_MAX,
+            );
             ids.truncate(wire::SearchResponse::MATCHES_MAX);
             matches.insert((*name).to_owned(), ids);
         }
@@ -101,7 +112,11 @@ fn found(snapshot: &Snapshot, kind: Kind, query: &Query, prefix: &str) -> Vec<St
             .map(|alloc| alloc.id.clone())
             .take(limit)
             .collect(),
-        Kind::Nodes => jobs.nodes(prefix).map(|node| node.id.clone()).take(limit).collect(),
+        Kind::Nodes => jobs
+            .nodes(prefix)
+            .map(|node| node.id.clone())
+            .take(limit)
+            .collect(),
         Kind::Evals => jobs
             .evals(prefix)
             .filter(|eval| query.wants(&eval.namespace))

@@ -16,7 +16,12 @@ use crate::{
 };
 
 fn versions_index(snapshot: &Snapshot, key: &JobKey) -> Index {
-    let newest = snapshot.jobs.versions(key).iter().map(|job| job.modify_index).max();
+    let newest = snapshot
+        .jobs
+        .versions(key)
+        .iter()
+        .map(|job| job.modify_index)
+        .max();
     newest.unwrap_or_else(|| snapshot.jobs.table_index(Table::Jobs))
 }
 

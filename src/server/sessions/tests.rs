@@ -10,8 +10,8 @@ use crate::{
 use jobs::{
     model::{
         ClientStatus, DriverInfo, EvalStatus, Index, Job, JobKey, JobStatus, JobType,
-        NetworkResource, Node, NodeCpu, NodeDisk, NodeMemory, NodeResources, NodeStatus, Resources,
-        Task, TaskGroup, TaskPhase, TaskState,
+        NetworkResource, Node, NodeCpu, NodeDisk, NodeMemory, NodeResources, NodeStatus,
+        ReschedulePolicy, Resources, Task, TaskGroup, TaskPhase, TaskState,
     },
     state::{AllocUpdate, Table},
 };
@@ -227,6 +227,12 @@ fn job(id: &str, job_type: JobType, count: u32) -> Job {
             name: "work".into(),
             count,
             tasks: vec![task],
+            reschedule_policy: (job_type == JobType::Service).then(|| ReschedulePolicy {
+                delay: 5_000_000,
+                delay_function: "constant".into(),
+                unlimited: true,
+                ..ReschedulePolicy::default()
+            }),
             ..TaskGroup::default()
         }],
         ..Job::default()
@@ -322,14 +328,7 @@ async fn a_failed_allocation_is_replaced_and_a_stopped_job_stops() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), Config::LEASE).await;
     let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
-    let mut wanted = job("always", JobType::Service, 1);
-    wanted.task_groups[0].reschedule_policy = Some(jobs::model::ReschedulePolicy {
-        delay: 5_000_000,
-        delay_function: "constant".into(),
-        unlimited: true,
-        ..jobs::model::ReschedulePolicy::default()
-    });
-    register(&server, wanted).await;
+    register(&server, job("always", JobType::Service, 1)).await;
     let failed = agent.next_assignments().await[0].alloc.id.clone();
     agent
         .report_alloc(&failed, ClientStatus::Failed, TaskPhase::Dead)

@@ -23,7 +23,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
             .filter(|text| !text.is_empty())
             .unwrap_or_else(|| default.to_owned())
     };
-    let priority = job.priority.filter(|priority| *priority != 0).unwrap_or(50);
+    let priority = job.priority.unwrap_or(50);
     let max = i64::from(defaults.max_priority);
     findings.require((1..=max).contains(&priority), || {
         format!("job priority must be between [1, {max}]")

@@ -10,6 +10,9 @@ const WEIGHT: i64 = 50;
 const VERSION: &str =
     r"^\s*(=|!=|>=|<=|>|<|~>)?\s*v?[0-9]+(\.[0-9]+)*(-[0-9A-Za-z.~-]+)?(\+[0-9A-Za-z.~-]+)?\s*$";
 
+/// Constraints, and affinities, of one job, group or task: each may hold a pattern to compile.
+const MOST: usize = 1000;
+
 /// Longest pattern that is compiled.
 const LONGEST_PATTERN: usize = 4096;
 
@@ -17,8 +20,13 @@ pub(super) fn constraints(
     findings: &mut Findings,
     given: Option<Vec<wire::Constraint>>,
 ) -> Vec<model::Constraint> {
+    let given = given.unwrap_or_default();
+    if given.len() > MOST {
+        findings.error(format!("More than {MOST} constraints"));
+        return Vec::new();
+    }
     let mut all = Vec::new();
-    for (index, constraint) in given.into_iter().flatten().enumerate() {
+    for (index, constraint) in given.into_iter().enumerate() {
         let constraint = model::Constraint {
             l_target: text(constraint.l_target),
             r_target: text(constraint.r_target),
@@ -112,6 +120,10 @@ pub(super) fn affinities(
     let given = given.unwrap_or_default();
     if job_type == JobType::System && !given.is_empty() {
         findings.error("System jobs may not have an affinity block");
+        return Vec::new();
+    }
+    if given.len() > MOST {
+        findings.error(format!("More than {MOST} affinities"));
         return Vec::new();
     }
     let mut all = Vec::new();

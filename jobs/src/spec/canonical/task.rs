@@ -200,10 +200,10 @@ fn resources(
 fn logs(findings: &mut Findings, given: Option<wire::LogConfig>, disk_mb: i64) -> model::LogConfig {
     let given = given.unwrap_or_default();
     let base = model::LogConfig::default();
-    let files = given.max_files.unwrap_or(i64::from(base.max_files));
+    let files = given.max_files.unwrap_or_else(|| base.max_files.into());
     let size = given
         .max_file_size_mb
-        .unwrap_or(i64::from(base.max_file_size_mb));
+        .unwrap_or_else(|| base.max_file_size_mb.into());
     findings.require(files >= 1, || {
         format!("minimum number of files is 1; got {files}")
     });

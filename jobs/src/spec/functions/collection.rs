@@ -127,7 +127,7 @@ pub(super) fn lookup(args: &[Value]) -> Result {
     let key = text_at(args, 1)?;
     map_at(args, 0)?
         .get(&key)
-        .or(args.get(2))
+        .or_else(|| args.get(2))
         .cloned()
         .ok_or_else(|| failed(format!("lookup failed to find key {key:?}")))
 }

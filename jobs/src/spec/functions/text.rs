@@ -158,7 +158,7 @@ pub(super) fn formatlist(args: &[Value]) -> Result {
         return Err(failed("all lists must have the same length"));
     }
     bounded(length.saturating_mul(pattern.len() + 8))?;
-    let mut out = Vec::new();
+    let (mut out, mut total) = (Vec::new(), 0);
     for at in 0..length {
         let row: Vec<Value> = values
             .iter()
@@ -167,7 +167,10 @@ pub(super) fn formatlist(args: &[Value]) -> Result {
                 other => other.clone(),
             })
             .collect();
-        out.push(printf(&pattern, &row)?.into());
+        let text = printf(&pattern, &row)?;
+        total += text.len();
+        bounded(total)?;
+        out.push(text.into());
     }
     Ok(Value::Array(out))
 }

@@ -1,0 +1,173 @@
+use super::{HOUR, SECOND, show};
+use crate::model::{self, JobType, Nanos};
+use crate::spec::canonical::{Findings, count, is_system};
+use crate::wire;
+
+/// The group's block over the job's over the defaults; none for system jobs.
+pub(in crate::spec::canonical) fn reschedule(
+    findings: &mut Findings,
+    group: Option<wire::ReschedulePolicy>,
+    job: Option<&wire::ReschedulePolicy>,
+    job_type: JobType,
+) -> Option<model::ReschedulePolicy> {
+    if is_system(job_type) {
+        if group.is_some() || job.is_some() {
+            findings.error("System or sysbatch jobs should not have a reschedule policy");
+        }
+        return None;
+    }
+    let base = if job_type == JobType::Service {
+        model::ReschedulePolicy {
+            attempts: 0,
+            interval: 0,
+            delay: 30 * SECOND,
+            delay_function: "exponential".into(),
+            max_delay: HOUR,
+            unlimited: true,
+        }
+    } else {
+        model::ReschedulePolicy {
+            attempts: 1,
+            interval: 24 * HOUR,
+            delay: 5 * SECOND,
+            delay_function: "constant".into(),
+            max_delay: 0,
+            unlimited: false,
+        }
+    };
+    let group = group.unwrap_or_default();
+    let job = job.cloned().unwrap_or_default();
+    let policy = model::ReschedulePolicy {
+        attempts: count(
+            findings,
+            "Reschedule attempts",
+            group.attempts.or(job.attempts),
+            base.attempts,
+        ),
+        interval: group
+            .interval
+            .or(job.interval)
+            .map_or(base.interval, |d| d.0),
+        delay: group.delay.or(job.delay).map_or(base.delay, |d| d.0),
+        delay_function: group
+            .delay_function
+            .or(job.delay_function)
+            .unwrap_or(base.delay_function),
+        max_delay: group
+            .max_delay
+            .or(job.max_delay)
+            .map_or(base.max_delay, |d| d.0),
+        unlimited: group.unlimited.or(job.unlimited).unwrap_or(base.unlimited),
+    };
+    check_reschedule(findings, &policy);
+    Some(policy)
+}
+
+fn check_reschedule(findings: &mut Findings, policy: &model::ReschedulePolicy) {
+    let (attempts, interval, delay) = (policy.attempts, policy.interval, policy.delay);
+    // Nothing to check when rescheduling is off.
+    if attempts == 0 && !policy.unlimited {
+        return;
+    }
+    if attempts > 0 {
+        findings.require(interval > 0, || {
+            "Interval must be a non zero value if Attempts > 0".into()
+        });
+        if policy.unlimited {
+            findings.error(format!(
+                "Reschedule Policy with Attempts = {attempts}, Interval = {}, and Unlimited = true is ambiguous",
+                show(interval)
+            ));
+            findings.error("If Attempts >0, Unlimited cannot also be set to true");
+        }
+    }
+    let before = findings.errors.len();
+    findings.require(delay >= 5 * SECOND, || {
+        format!(
+            "Delay cannot be less than {} (got {})",
+            show(5 * SECOND),
+            show(delay)
+        )
+    });
+    let function = policy.delay_function.as_str();
+    let functions = ["constant", "exponential", "fibonacci"];
+    findings.require(functions.contains(&function), || {
+        format!("Invalid delay function {function:?}, must be one of [\"constant\" \"exponential\" \"fibonacci\"]")
+    });
+    if function != "constant" {
+        findings.require(policy.max_delay >= 5 * SECOND, || {
+            format!(
+                "Max Delay cannot be less than {} (got {})",
+                show(5 * SECOND),
+                show(policy.max_delay)
+            )
+        });
+        findings.require(policy.max_delay >= delay, || {
+            format!(
+                "Max Delay cannot be less than Delay {} (got {})",
+                show(delay),
+                show(policy.max_delay)
+            )
+        });
+    }
+    if !policy.unlimited {
+        findings.require(interval >= 15 * SECOND, || {
+            format!(
+                "Interval cannot be less than {} (got {})",
+                show(15 * SECOND),
+                show(interval)
+            )
+        });
+        if findings.errors.len() == before {
+            check_attempts(findings, policy);
+        }
+    }
+}
+
+/// All attempts with their pauses must fit into the interval.
+fn check_attempts(findings: &mut Findings, policy: &model::ReschedulePolicy) {
+    // More attempts than this never fit into an interval that anybody means.
+    const MOST: u32 = 10_000;
+    let constant = policy.delay_function == "constant";
+    let (mut previous, mut pause, mut total, mut possible): (Nanos, Nanos, Nanos, u32) =
+        (0, policy.delay, 0, 0);
+    for _ in 0..policy.attempts.min(MOST) {
+        total = total.saturating_add(pause);
+        if total <= policy.interval {
+            possible += 1;
+        }
+        let next = match policy.delay_function.as_str() {
+            "exponential" => pause.saturating_mul(2),
+            "fibonacci" => pause.saturating_add(previous),
+            _ => pause,
+        };
+        previous = pause;
+        pause = if constant {
+            next
+        } else {
+            next.min(policy.max_delay)
+        };
+    }
+    if possible >= policy.attempts {
+        return;
+    }
+    let (interval, delay, function) = (
+        show(policy.interval),
+        show(policy.delay),
+        &policy.delay_function,
+    );
+    findings.error(if constant {
+        format!("Nomad can only make {possible} attempts in {interval} with initial delay {delay} and delay function {function:?}")
+    } else {
+        format!(
+            "Nomad can only make {possible} attempts in {interval} with initial delay {delay}, delay function {function:?}, and delay ceiling {}",
+            show(policy.max_delay)
+        )
+    });
+    let seconds = total / SECOND * SECOND;
+    findings.error(format!(
+        "Set the interval to at least {} to accommodate {} attempts",
+        show(seconds),
+        policy.attempts
+    ));
+}

@@ -1,0 +1,135 @@
+use super::show;
+use crate::model::{self, JobType};
+use crate::spec::canonical::{Findings, unsigned};
+use crate::wire;
+
+/// The block over the one below it: what the first leaves out, the second says.
+fn merge_update(
+    group: Option<wire::UpdateStrategy>,
+    job: Option<&wire::UpdateStrategy>,
+) -> Option<wire::UpdateStrategy> {
+    let (group, job) = match (group, job) {
+        (None, job) => return job.cloned(),
+        (group, None) => return group,
+        (Some(group), Some(job)) => (group, job.clone()),
+    };
+    Some(wire::UpdateStrategy {
+        stagger: group.stagger.or(job.stagger),
+        max_parallel: group.max_parallel.or(job.max_parallel),
+        health_check: group.health_check.or(job.health_check),
+        min_healthy_time: group.min_healthy_time.or(job.min_healthy_time),
+        healthy_deadline: group.healthy_deadline.or(job.healthy_deadline),
+        progress_deadline: group.progress_deadline.or(job.progress_deadline),
+        auto_revert: group.auto_revert.or(job.auto_revert),
+        auto_promote: group.auto_promote.or(job.auto_promote),
+        canary: group.canary.or(job.canary),
+    })
+}
+
+/// An update block with its defaults, unchecked.
+pub(in crate::spec::canonical) fn fill_update(
+    findings: &mut Findings,
+    given: wire::UpdateStrategy,
+) -> model::UpdateStrategy {
+    let base = model::UpdateStrategy::default();
+    if let Some(parallel) = given.max_parallel.filter(|number| *number < 0) {
+        findings.error(format!(
+            "Max parallel can not be less than zero: {parallel} < 0"
+        ));
+    }
+    if let Some(canary) = given.canary.filter(|number| *number < 0) {
+        findings.error(format!(
+            "Canary count can not be less than zero: {canary} < 0"
+        ));
+    }
+    model::UpdateStrategy {
+        stagger: given.stagger.map_or(base.stagger, |d| d.0),
+        max_parallel: given.max_parallel.map_or(base.max_parallel, unsigned),
+        health_check: given
+            .health_check
+            .filter(|text| !text.is_empty())
+            .unwrap_or(base.health_check),
+        min_healthy_time: given
+            .min_healthy_time
+            .map_or(base.min_healthy_time, |d| d.0),
+        healthy_deadline: given
+            .healthy_deadline
+            .map_or(base.healthy_deadline, |d| d.0),
+        progress_deadline: given
+            .progress_deadline
+            .map_or(base.progress_deadline, |d| d.0),
+        auto_revert: given.auto_revert.unwrap_or(base.auto_revert),
+        auto_promote: given.auto_promote.unwrap_or(base.auto_promote),
+        canary: given.canary.map_or(base.canary, unsigned),
+    }
+}
+
+/// The update strategy of a group: the merged block over the defaults; none for batch jobs.
+pub(in crate::spec::canonical) fn update(
+    findings: &mut Findings,
+    group: Option<wire::UpdateStrategy>,
+    job: Option<&wire::UpdateStrategy>,
+    job_type: JobType,
+) -> Option<model::UpdateStrategy> {
+    let merged = merge_update(group, job);
+    if matches!(job_type, JobType::Batch | JobType::Sysbatch) {
+        merged.as_ref()?;
+        findings.error(format!(
+            "Job type {:?} does not allow update block",
+            job_type.as_str()
+        ));
+    }
+    let update = fill_update(findings, merged.unwrap_or_default());
+    let (minimum, healthy, progress) = (
+        update.min_healthy_time,
+        update.healthy_deadline,
+        update.progress_deadline,
+    );
+    let check = &update.health_check;
+    findings.require(
+        ["checks", "task_states", "manual"].contains(&check.as_str()),
+        || format!("Invalid health check given: {check:?}"),
+    );
+    findings.require(update.canary > 0 || !update.auto_promote, || {
+        "Auto Promote requires a Canary count greater than zero".into()
+    });
+    findings.require(minimum >= 0, || {
+        format!(
+            "Minimum healthy time may not be less than zero: {}",
+            show(minimum)
+        )
+    });
+    findings.require(healthy > 0, || {
+        format!(
+            "Healthy deadline must be greater than zero: {}",
+            show(healthy)
+        )
+    });
+    findings.require(progress >= 0, || {
+        format!(
+            "Progress deadline must be zero or greater: {}",
+            show(progress)
+        )
+    });
+    findings.require(minimum < healthy, || {
+        format!(
+            "Minimum healthy time must be less than healthy deadline: {} > {}",
+            show(minimum),
+            show(healthy)
+        )
+    });
+    findings.require(progress == 0 || healthy < progress, || {
+        format!(
+            "Healthy deadline must be less than progress deadline: {} > {}",
+            show(healthy),
+            show(progress)
+        )
+    });
+    findings.require(update.stagger > 0, || {
+        format!(
+            "Stagger must be greater than zero: {}",
+            show(update.stagger)
+        )
+    });
+    Some(update)
+}

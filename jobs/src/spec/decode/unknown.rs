@@ -1,0 +1,43 @@
+use super::{Decoder, Place};
+use crate::spec::problem::nearest;
+use crate::spec::schema::Schema;
+
+impl Decoder<'_, '_> {
+    pub(super) fn unknown_attribute(&mut self, name: &str, span: Place, schema: &Schema) {
+        if schema.refused.contains(&name) {
+            self.report(span, not_supported("argument", name), "");
+            return;
+        }
+        let message =
+            format!("Unsupported argument; An argument named \"{name}\" is not expected here.");
+        let hint = nearest(name, schema.attributes.iter().map(|known| known.name))
+            .map(|known| format!("Did you mean \"{known}\"?"))
+            .or_else(|| {
+                nearest(name, schema.blocks.iter().map(|known| known.name))
+                    .map(|known| format!("Did you mean to define a block of type \"{known}\"?"))
+            });
+        self.report(span, message, hint.unwrap_or_default());
+    }
+
+    pub(super) fn unknown_block(&mut self, name: &str, span: Place, schema: &Schema) {
+        if schema.refused.contains(&name) {
+            self.report(span, not_supported("block", name), "");
+            return;
+        }
+        let message =
+            format!("Unsupported block type; Blocks of type \"{name}\" are not expected here.");
+        let hint = if schema.attributes.iter().any(|known| known.name == name) {
+            Some(format!(
+                "Did you mean to define argument \"{name}\"? If so, use the equals sign to assign it a value."
+            ))
+        } else {
+            nearest(name, schema.blocks.iter().map(|known| known.name))
+                .map(|known| format!("Did you mean \"{known}\"?"))
+        };
+        self.report(span, message, hint.unwrap_or_default());
+    }
+}
+
+fn not_supported(what: &str, name: &str) -> String {
+    format!("Not supported yet; {what} \"{name}\" is not supported yet by this version.")
+}

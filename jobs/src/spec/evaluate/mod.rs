@@ -1,0 +1,197 @@
+//! The values of expressions.
+
+mod call;
+mod iteration;
+mod operation;
+mod template;
+mod traversal;
+
+use super::ReadFile;
+use super::problem::Source;
+use super::scope::Scope;
+use super::value::{self, from_f64};
+use hcl_edit::Span;
+use hcl_edit::expr::{Expression, Object, ObjectKey};
+use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::ops::Range;
+
+/// Bytes that all expressions of one file together may build; a few nested copies of a variable
+/// would otherwise fill the memory.
+const BUDGET: usize = 64 << 20;
+
+/// Why an expression has no value, and where.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) span: Option<Range<usize>>,
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl Fault {
+    pub(super) fn new(span: Option<Range<usize>>, message: impl Into<String>) -> Self {
+        Self {
+            span,
+            message: message.into(),
+            hint: String::new(),
+        }
+    }
+}
+
+/// Computes expressions of one file.
+///
+/// References whose root name is unknown are not errors: they become the text of the reference in
+/// `${…}`, for the client to resolve at run time.
+pub(super) struct Evaluator<'a> {
+    pub(super) source: &'a Source<'a>,
+    files: Option<&'a dyn ReadFile>,
+    /// Set where neither references nor functions may stand: variable files, defaults.
+    constant: bool,
+    budget: Cell<usize>,
+}
+
+type Evaluated = Result<Value, Fault>;
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn new(source: &'a Source<'a>, files: Option<&'a dyn ReadFile>) -> Self {
+        Self {
+            source,
+            files,
+            constant: false,
+            budget: Cell::new(BUDGET),
+        }
+    }
+
+    pub(super) fn constant(source: &'a Source<'a>) -> Self {
+        Self {
+            constant: true,
+            ..Self::new(source, None)
+        }
+    }
+
+    /// Takes the size of a value from the budget.
+    pub(super) fn charge(&self, value: Value, span: Option<Range<usize>>) -> Evaluated {
+        let left = value::size(&value).and_then(|size| self.budget.get().checked_sub(size));
+        match left {
+            Some(left) => {
+                self.budget.set(left);
+                Ok(value)
+            }
+            None => Err(Fault::new(
+                span,
+                "Expression too large; The expressions of this file build more, or deeper, data than a job may hold.",
+            )),
+        }
+    }
+
+    /// The value of an expression.
+    pub(super) fn value(&self, expr: &Expression, scope: &Scope<'_>) -> Evaluated {
+        let value = match expr {
+            Expression::Null(_) => Value::Null,
+            Expression::Bool(flag) => Value::Bool(*flag.value()),
+            Expression::Number(number) => {
+                let number = number.value();
+                return match number.as_i64().map(Value::from) {
+                    Some(whole) => Ok(whole),
+                    None => number.as_f64().and_then(from_f64).ok_or_else(|| {
+                        Fault::new(
+                            expr.span(),
+                            "Invalid number literal; The number is out of range.",
+                        )
+                    }),
+                };
+            }
+            Expression::String(text) => Value::String(text.value().clone()),
+            Expression::Array(items) => Value::Array(
+                items
+                    .iter()
+                    .map(|item| self.value(item, scope))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Expression::Object(object) => self.object(object, scope)?,
+            Expression::StringTemplate(template) => {
+                let mut text = String::new();
+                self.template(template, scope, &mut text)?;
+                Value::String(text)
+            }
+            Expression::HeredocTemplate(heredoc) => {
+                let mut text = String::new();
+                self.template(&heredoc.template, scope, &mut text)?;
+                Value::String(text)
+            }
+            Expression::Parenthesis(inner) => return self.value(inner.inner(), scope),
+            Expression::Variable(name) => match scope.get(name.as_str()) {
+                Some(value) => value.clone(),
+                None => self.verbatim(expr)?,
+            },
+            Expression::Conditional(cond) => {
+                let test = self.value(&cond.cond_expr, scope)?;
+                return match value::flag(&test) {
+                    Some(true) => self.value(&cond.true_expr, scope),
+                    Some(false) => self.value(&cond.false_expr, scope),
+                    None => Err(Fault::new(
+                        cond.cond_expr.span(),
+                        "Incorrect condition type; The condition expression must be of type bool.",
+                    )),
+                };
+            }
+            Expression::FuncCall(call) => self.call(call, expr.span(), scope)?,
+            Expression::Traversal(traversal) => {
+                if self.is_run_time(expr, scope) {
+                    self.verbatim(expr)?
+                } else {
+                    self.traversal(traversal, scope)?
+                }
+            }
+            Expression::UnaryOp(op) => self.unary(op, scope)?,
+            Expression::BinaryOp(op) => self.binary(op, expr.span(), scope)?,
+            Expression::ForExpr(for_expr) => self.for_expr(for_expr, scope)?,
+        };
+        self.charge(value, expr.span())
+    }
+
+    /// True for a reference that only the client can resolve.
+    fn is_run_time(&self, expr: &Expression, scope: &Scope<'_>) -> bool {
+        match expr {
+            Expression::Variable(name) => scope.get(name.as_str()).is_none(),
+            Expression::Traversal(traversal) => {
+                matches!(&traversal.expr, Expression::Variable(name) if scope.get(name.as_str()).is_none())
+            }
+            _ => false,
+        }
+    }
+
+    /// A reference as text that the client will see.
+    fn verbatim(&self, expr: &Expression) -> Evaluated {
+        if self.constant {
+            return Err(Fault::new(
+                expr.span(),
+                "Variables not allowed; Variables may not be used here.",
+            ));
+        }
+        let text = self.source.slice(expr.span().unwrap_or_default()).trim();
+        Ok(Value::String(format!("${{{text}}}")))
+    }
+
+    fn object(&self, object: &Object, scope: &Scope<'_>) -> Evaluated {
+        let mut map = Map::new();
+        for (key, value) in object.iter() {
+            let key = match key {
+                ObjectKey::Ident(name) => name.as_str().to_owned(),
+                // A bare reference as a key is its name; parentheses make it a reference.
+                ObjectKey::Expression(Expression::Variable(name)) => name.as_str().to_owned(),
+                ObjectKey::Expression(expr) => {
+                    value::text(&self.value(expr, scope)?).ok_or_else(|| {
+                        Fault::new(
+                            expr.span(),
+                            "Incorrect key type; Can't use this value as a key: string required.",
+                        )
+                    })?
+                }
+            };
+            let value = self.value(value.expr(), scope)?;
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}

@@ -1,0 +1,110 @@
+use super::{Evaluated, Evaluator, Fault};
+use crate::spec::scope::Scope;
+use crate::spec::value;
+use hcl_edit::Span;
+use hcl_edit::expr::{Expression, Traversal, TraversalOperator};
+use serde_json::Value;
+use std::ops::Range;
+
+impl Evaluator<'_> {
+    pub(super) fn traversal(&self, traversal: &Traversal, scope: &Scope<'_>) -> Evaluated {
+        let root = match &traversal.expr {
+            // Only the part below the root is copied.
+            Expression::Variable(name) => scope.get(name.as_str()),
+            _ => None,
+        };
+        let computed;
+        let root = match root {
+            Some(root) => root,
+            None => {
+                computed = self.value(&traversal.expr, scope)?;
+                &computed
+            }
+        };
+        let operators: Vec<(&TraversalOperator, Option<Range<usize>>)> = traversal
+            .operators
+            .iter()
+            .map(|operator| (operator.value(), operator.span()))
+            .collect();
+        self.walk(root, &operators, scope)
+    }
+
+    fn walk(
+        &self,
+        value: &Value,
+        operators: &[(&TraversalOperator, Option<Range<usize>>)],
+        scope: &Scope<'_>,
+    ) -> Evaluated {
+        let Some(((operator, span), rest)) = operators.split_first() else {
+            return Ok(value.clone());
+        };
+        match operator {
+            TraversalOperator::GetAttr(name) => {
+                let next = match value {
+                    Value::Object(map) => map.get(name.as_str()),
+                    _ => None,
+                };
+                let next = next.ok_or_else(|| {
+                    Fault::new(
+                        span.clone(),
+                        match value {
+                            Value::Object(_) => format!(
+                                "Unsupported attribute; This object does not have an attribute named \"{}\".",
+                                name.as_str()
+                            ),
+                            _ => format!(
+                                "Unsupported attribute; Can't access attributes on a value of type {}.",
+                                value::type_name(value)
+                            ),
+                        },
+                    )
+                })?;
+                self.walk(next, rest, scope)
+            }
+            TraversalOperator::Index(expr) => {
+                let key = self.value(expr, scope)?;
+                let next = index(value, &key).ok_or_else(|| {
+                    Fault::new(
+                        expr.span(),
+                        "Invalid index; The given key does not identify an element in this collection value.",
+                    )
+                })?;
+                self.walk(next, rest, scope)
+            }
+            TraversalOperator::LegacyIndex(number) => {
+                let next = index(value, &Value::from(*number.value())).ok_or_else(|| {
+                    Fault::new(
+                        span.clone(),
+                        "Invalid index; The given key does not identify an element in this collection value.",
+                    )
+                })?;
+                self.walk(next, rest, scope)
+            }
+            TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
+                let single;
+                let items: &[Value] = match value {
+                    Value::Array(items) => items,
+                    Value::Null => &[],
+                    other => {
+                        single = [other.clone()];
+                        &single
+                    }
+                };
+                items
+                    .iter()
+                    .map(|item| self.walk(item, rest, scope))
+                    .collect::<Result<_, _>>()
+                    .map(Value::Array)
+            }
+        }
+    }
+}
+
+/// The element of a list or object.
+fn index<'v>(value: &'v Value, key: &Value) -> Option<&'v Value> {
+    match value {
+        Value::Array(items) => items.get(usize::try_from(value::whole(key)?).ok()?),
+        Value::Object(map) => map.get(&value::text(key)?),
+        _ => None,
+    }
+}

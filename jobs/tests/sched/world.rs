@@ -1,0 +1,760 @@
+//! A cluster without machines: the state, its controllers, and clients that do as they are told.
+
+use jobs::{
+    control::{Action, Blocked, Broker, Deployments, Gc, GcLimits, Heartbeats, operator, triggers},
+    ids::Ids,
+    model::{
+        AllocDeploymentStatus, Allocation, ClientStatus, Constraint, DesiredStatus, DriverInfo,
+        EphemeralDisk, Job, JobKey, JobType, NetworkResource, Node, NodeStatus, Port,
+        ReschedulePolicy, Spread, Task, TaskGroup, TaskPhase, TaskState, Timestamp, Trigger,
+        UpdateStrategy,
+    },
+    scheduler::{self, Context},
+    state::{AllocUpdate, Applied, Command, DeregisterJob, RegisterJob, Rejected, Stamp, State},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    sync::Arc,
+};
+
+const SECOND: i64 = 1_000_000_000;
+/// Evaluations decided about in one go.
+const BATCH: usize = 16;
+/// More turns than any script needs.
+const TURNS_MAX: usize = 2_000;
+
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) now: i64,
+    index: u64,
+    seed: u64,
+    ids: Ids,
+    broker: Broker,
+    blocked: Blocked,
+    deployments: Deployments,
+    heartbeats: Heartbeats,
+    gc: Gc,
+    jobs: BTreeMap<String, Job>,
+    /// Alloc ids in order of appearance, for stable names.
+    order: Vec<String>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            state: State::default(),
+            now: 1_000 * SECOND,
+            index: 0,
+            seed,
+            ids: Ids::from_seed(seed),
+            broker: Broker::default(),
+            blocked: Blocked::default(),
+            deployments: Deployments::new(Ids::from_seed(seed + 1)),
+            heartbeats: Heartbeats::new(30 * SECOND, Ids::from_seed(seed + 2)),
+            gc: Gc::new(GcLimits::default()),
+            jobs: BTreeMap::new(),
+            order: Vec::new(),
+        }
+    }
+
+    pub(crate) fn propose(&mut self, command: Command) -> Result<(), Rejected> {
+        let mut queue = vec![Action::Propose(command)];
+        let mut first = true;
+        while !queue.is_empty() {
+            let action = queue.remove(0);
+            match action {
+                Action::Propose(command) => {
+                    self.index += 1;
+                    let at = Stamp {
+                        index: self.index,
+                        now_ns: self.now,
+                    };
+                    match self.state.apply(at, command) {
+                        Ok(applied) => {
+                            check_invariants(&self.state);
+                            queue.extend(self.feed(&applied));
+                        }
+                        Err(rejected) if first => return Err(rejected),
+                        Err(_) => {}
+                    }
+                    first = false;
+                }
+                Action::Enqueue(eval) => self.broker.on_eval(self.now, &eval),
+            }
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, applied: &Applied) -> Vec<Action> {
+        for change in &applied.allocs {
+            if change.before.is_none()
+                && let Some(alloc) = &change.after
+            {
+                self.order.push(alloc.id.clone());
+            }
+        }
+        self.broker.on_applied(self.now, applied);
+        self.heartbeats.on_applied(self.now, applied);
+        let mut actions = self.blocked.on_applied(self.now, &self.state, applied);
+        actions.extend(self.deployments.on_applied(self.now, &self.state, applied));
+        actions
+    }
+
+    /// Decides until nothing is left to decide.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            let deliveries = self.broker.dequeue(self.now, BATCH);
+            if deliveries.is_empty() {
+                return;
+            }
+            let evals: Vec<_> = deliveries.iter().map(|d| Arc::clone(&d.eval)).collect();
+            self.seed += 1;
+            let mut cx = Context::new(self.now, self.seed);
+            let results = scheduler::schedule_batch(&self.state, &evals, &mut cx);
+            assert!(
+                results.iter().all(|result| result.refresh_index == 0),
+                "a fresh plan fits"
+            );
+            self.propose(Command::ApplyPlans(results))
+                .expect("plans apply");
+            for delivery in deliveries {
+                let actions = self.broker.ack(self.now, &delivery.eval.id, delivery.token);
+                self.act(actions);
+            }
+        }
+        panic!("the cluster does not come to rest");
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Propose(command) => {
+                    let _ = self.propose(command);
+                }
+                Action::Enqueue(eval) => self.broker.on_eval(self.now, &eval),
+            }
+        }
+    }
+
+    pub(crate) fn advance(&mut self, by: i64) {
+        let end = self.now + by;
+        for _ in 0..TURNS_MAX {
+            let due = [
+                self.broker.next_tick(),
+                self.deployments.next_tick(),
+                self.heartbeats.next_tick(),
+                self.gc.next_tick(),
+            ]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|due| *due <= end);
+            let Some(due) = due else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(due);
+            let mut actions = self.broker.on_tick(self.now);
+            actions.extend(self.deployments.on_tick(self.now, &self.state));
+            actions.extend(self.heartbeats.on_tick(self.now, &self.state));
+            actions.extend(self.gc.on_tick(self.now, &self.state));
+            self.act(actions);
+            self.settle();
+        }
+        panic!("the clock does not get on");
+    }
+
+    pub(crate) fn add_node(&mut self, node: Node) {
+        let evals = triggers::for_node_upsert(&self.state, &node, self.now, &mut self.ids);
+        self.propose(Command::UpsertNode(Box::new(node)))
+            .expect("a node");
+        self.propose(Command::UpsertEvals(evals))
+            .expect("evaluations");
+    }
+
+    pub(crate) fn register(
+        &mut self,
+        job: Job,
+        enforce_index: Option<u64>,
+    ) -> Result<(), Rejected> {
+        let eval = triggers::for_job(&job, Trigger::JobRegister, self.now, &mut self.ids);
+        self.propose(Command::RegisterJob(Box::new(RegisterJob {
+            job,
+            eval: Some(eval),
+            enforce_index,
+            ..RegisterJob::default()
+        })))
+    }
+
+    /// Reports of clients, with the evaluations that they imply.
+    pub(crate) fn report(&mut self, updates: Vec<AllocUpdate>) {
+        let evals = triggers::for_client_updates(&self.state, &updates, self.now, &mut self.ids);
+        self.propose(Command::UpdateAllocs { updates, evals })
+            .expect("reports apply");
+    }
+
+    pub(crate) fn report_of(&self, alloc: &Allocation, what: &str) -> AllocUpdate {
+        let (status, phase, failed) = match what {
+            "failed" => (ClientStatus::Failed, TaskPhase::Dead, true),
+            "complete" => (ClientStatus::Complete, TaskPhase::Dead, false),
+            "pending" => (ClientStatus::Pending, TaskPhase::Pending, false),
+            _ => (ClientStatus::Running, TaskPhase::Running, false),
+        };
+        let state = TaskState {
+            state: phase,
+            failed,
+            finished_at: Timestamp(if phase == TaskPhase::Dead {
+                self.now
+            } else {
+                0
+            }),
+            ..TaskState::default()
+        };
+        let health = match what {
+            "healthy" => Some((true, Timestamp(self.now))),
+            "unhealthy" | "failed" => Some((false, Timestamp(self.now))),
+            _ => None,
+        };
+        AllocUpdate {
+            alloc_id: alloc.id.clone(),
+            client_status: status,
+            task_states: BTreeMap::from([("main".to_owned(), state)]),
+            health: health.filter(|_| !alloc.deployment_id.is_empty()),
+            ..AllocUpdate::default()
+        }
+    }
+
+    pub(crate) fn command(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (verb, rest) = words.split_first().expect("a verb");
+        let outcome = self.carry_out(verb, rest);
+        match outcome {
+            Ok(text) => text,
+            Err(rejected) => format!("rejected: {rejected}\n"),
+        }
+    }
+
+    fn carry_out(&mut self, verb: &str, words: &[&str]) -> Result<String, Rejected> {
+        match verb {
+            "node" => {
+                self.add_node(node_from(words));
+                self.settle();
+            }
+            "job" => {
+                let job = self.job_from(words);
+                self.jobs.insert(job.id.clone(), job.clone());
+                let enforce = option(words, "enforce").map(|v| v.parse().expect("an index"));
+                self.register(job, enforce)?;
+                self.settle();
+                return Ok(self.summary_of(words[0]));
+            }
+            "plan" => {
+                let job = self.job_from(words);
+                let mut cx = Context::new(self.now, self.seed);
+                let preview = scheduler::preview(&self.state, job, &mut cx);
+                return Ok(preview_text(&preview));
+            }
+            "stop" | "purge" => {
+                let key = JobKey::new("default", words[0]);
+                let eval = triggers::for_key(
+                    &self.state,
+                    &key,
+                    Trigger::JobDeregister,
+                    self.now,
+                    &mut self.ids,
+                );
+                self.propose(Command::DeregisterJob(DeregisterJob {
+                    namespace: key.namespace,
+                    id: key.id,
+                    purge: verb == "purge",
+                    submit_time: self.now,
+                    eval,
+                }))?;
+                self.settle();
+            }
+            "client" => {
+                let updates: Vec<AllocUpdate> = self
+                    .select(&words[1..])
+                    .iter()
+                    .map(|alloc| self.report_of(alloc, words[0]))
+                    .collect();
+                self.report(updates);
+                self.settle();
+            }
+            "promote" | "fail" | "pause" | "resume" => {
+                let id = self.deployment_of(words[0])?;
+                let (now, ids) = (self.now, &mut self.ids);
+                let command = match verb {
+                    "promote" => operator::promote(&self.state, now, &id, &[], ids),
+                    "fail" => operator::fail(&self.state, now, &id, ids),
+                    _ => operator::pause(&self.state, now, &id, verb == "pause", ids),
+                }?;
+                self.propose(command)?;
+                self.settle();
+            }
+            "revert" => {
+                let key = JobKey::new("default", words[0]);
+                let version = words[1].parse().expect("a version");
+                let command =
+                    operator::revert(&self.state, self.now, &key, version, None, &mut self.ids)?;
+                self.propose(command)?;
+                self.settle();
+            }
+            "alloc-stop" => {
+                for alloc in self.select(words) {
+                    let command = operator::stop_alloc(
+                        &self.state,
+                        self.now,
+                        &alloc.id,
+                        false,
+                        &mut self.ids,
+                    )?;
+                    self.propose(command)?;
+                }
+                self.settle();
+            }
+            "beat" => {
+                for node in words {
+                    let actions = self.heartbeats.on_beat(self.now, node, &self.state);
+                    self.act(actions);
+                }
+                self.settle();
+            }
+            "down" => {
+                let evals = triggers::for_node(&self.state, words[0], self.now, &mut self.ids);
+                self.propose(Command::UpdateNodeStatus {
+                    node_id: words[0].into(),
+                    status: NodeStatus::Down,
+                    evals,
+                })?;
+                self.settle();
+            }
+            "tick" => {
+                let seconds: i64 = words[0].trim_end_matches('s').parse().expect("seconds");
+                self.advance(seconds * SECOND);
+            }
+            "gc" => {
+                let actions = self.gc.force(self.now, &self.state);
+                self.act(actions);
+            }
+            "evaluate" => {
+                let key = JobKey::new("default", words[0]);
+                let eval = triggers::for_key(
+                    &self.state,
+                    &key,
+                    Trigger::JobRegister,
+                    self.now,
+                    &mut self.ids,
+                );
+                self.propose(Command::UpsertEvals(eval.into_iter().collect()))?;
+                self.settle();
+            }
+            "show" => return Ok(self.show(words[0])),
+            "evals" => return Ok(self.show_evals(words[0])),
+            other => panic!("unknown command {other}"),
+        }
+        Ok(String::new())
+    }
+
+    fn deployment_of(&self, job: &str) -> Result<String, Rejected> {
+        let key = JobKey::new("default", job);
+        let deployment = self.state.latest_deployment(&key);
+        deployment
+            .map(|d| d.id.clone())
+            .ok_or(Rejected::NoDeployment)
+    }
+
+    /// Allocations by job, then by version (`v1`), name index (`[0]`) or status, those not over only.
+    fn select(&self, words: &[&str]) -> Vec<Arc<Allocation>> {
+        let key = JobKey::new("default", words[0]);
+        let mut allocs: Vec<Arc<Allocation>> = self
+            .state
+            .allocs_of_job(&key)
+            .filter(|alloc| !alloc.client_terminal())
+            .filter(|alloc| {
+                words[1..].iter().all(|word| match *word {
+                    "canary" => alloc.is_canary(),
+                    "stopping" => alloc.server_terminal(),
+                    "wanted" => !alloc.server_terminal(),
+                    "undecided" => alloc.healthy().is_none() && !alloc.server_terminal(),
+                    word if word.starts_with('v') => word[1..] == alloc.job_version.to_string(),
+                    word if word.starts_with('[') => alloc.name.ends_with(word),
+                    word => alloc.node_id == word,
+                })
+            })
+            .cloned()
+            .collect();
+        allocs.sort_by_key(|alloc| self.place_in_order(&alloc.id));
+        allocs
+    }
+
+    fn place_in_order(&self, id: &str) -> usize {
+        self.order
+            .iter()
+            .position(|known| known == id)
+            .unwrap_or(usize::MAX)
+    }
+
+    fn show(&self, job: &str) -> String {
+        let key = JobKey::new("default", job);
+        let mut text = String::new();
+        match self.state.job(&key) {
+            Some(row) => {
+                let stable = if row.stable { " stable" } else { "" };
+                let _ = writeln!(
+                    text,
+                    "job {job} v{} {}{stable}",
+                    row.version,
+                    row.status.as_str()
+                );
+            }
+            None => {
+                let _ = writeln!(text, "job {job} unknown");
+            }
+        }
+        let mut allocs: Vec<&Arc<Allocation>> = self.state.allocs_of_job(&key).collect();
+        allocs.sort_by_key(|alloc| (&alloc.name, self.place_in_order(&alloc.id)));
+        for alloc in allocs {
+            let _ = writeln!(text, "  {}", alloc_text(alloc));
+        }
+        if let Some(deployment) = self.state.latest_deployment(&key) {
+            let _ = writeln!(
+                text,
+                "  deployment v{} {}: {}",
+                deployment.job_version,
+                deployment.status.as_str(),
+                deployment.status_description
+            );
+            for (name, group) in &deployment.task_groups {
+                let _ = writeln!(
+                    text,
+                    "    {name} desired {} canaries {}/{} placed {} healthy {} unhealthy {}{}",
+                    group.desired_total,
+                    group.placed_canaries.len(),
+                    group.desired_canaries,
+                    group.placed_allocs,
+                    group.healthy_allocs,
+                    group.unhealthy_allocs,
+                    if group.promoted { " promoted" } else { "" },
+                );
+            }
+        }
+        text
+    }
+
+    fn show_evals(&self, job: &str) -> String {
+        let key = JobKey::new("default", job);
+        let mut evals: Vec<_> = self.state.evals_of_job(&key).collect();
+        evals.sort_by_key(|eval| (eval.create_index, eval.status.as_str(), eval.id.clone()));
+        let mut text = String::new();
+        for eval in evals {
+            let wait = match eval.wait_until.0 {
+                0 => String::new(),
+                due => format!(" due at {}s", (due - 1_000 * SECOND) / SECOND),
+            };
+            let _ = writeln!(
+                text,
+                "  eval {} {}{wait} {}",
+                eval.triggered_by.as_str(),
+                eval.status.as_str(),
+                eval.status_description
+            );
+        }
+        text
+    }
+
+    /// What the newest evaluation of the job could not place.
+    fn summary_of(&self, job: &str) -> String {
+        let key = JobKey::new("default", job);
+        let newest = self
+            .state
+            .evals_of_job(&key)
+            .filter(|eval| eval.status.as_str() != "blocked")
+            .max_by_key(|eval| (eval.modify_index, eval.create_index));
+        newest.map_or_else(String::new, |eval| failures(&eval.failed_tg_allocs))
+    }
+
+    /// `NAME TYPE count=3 …`; what is not given comes from the earlier form of the job.
+    fn job_from(&self, words: &[&str]) -> Job {
+        let id = words[0];
+        let mut job = self.jobs.get(id).cloned().unwrap_or_else(|| new_job(id));
+        for word in &words[1..] {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            set(&mut job, key, value);
+        }
+        job
+    }
+}
+
+fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
+    words
+        .iter()
+        .find_map(|w| w.strip_prefix(key)?.strip_prefix('='))
+}
+
+pub(crate) fn new_job(id: &str) -> Job {
+    let task = Task {
+        name: "main".into(),
+        driver: "raw_exec".into(),
+        ..Task::default()
+    };
+    Job {
+        id: id.into(),
+        name: id.into(),
+        namespace: "default".into(),
+        priority: 50,
+        datacenters: vec!["*".into()],
+        node_pool: "default".into(),
+        task_groups: vec![TaskGroup {
+            name: "app".into(),
+            count: 1,
+            tasks: vec![task],
+            update: Some(UpdateStrategy::default()),
+            reschedule_policy: Some(ReschedulePolicy {
+                delay: 30 * SECOND,
+                delay_function: "exponential".into(),
+                max_delay: 3600 * SECOND,
+                unlimited: true,
+                ..ReschedulePolicy::default()
+            }),
+            ephemeral_disk: EphemeralDisk {
+                size_mb: 10,
+                ..EphemeralDisk::default()
+            },
+            ..TaskGroup::default()
+        }],
+        ..Job::default()
+    }
+}
+
+fn set(job: &mut Job, key: &str, value: &str) {
+    let number = || value.parse::<i64>().expect("a number");
+    let group = &mut job.task_groups[0];
+    match key {
+        "batch" => {
+            job.job_type = JobType::Batch;
+            group.update = None;
+            group.reschedule_policy = Some(ReschedulePolicy {
+                attempts: 1,
+                interval: 86_400 * SECOND,
+                delay: 5 * SECOND,
+                delay_function: "constant".into(),
+                ..ReschedulePolicy::default()
+            });
+        }
+        "system" => job.job_type = JobType::System,
+        "sysbatch" => job.job_type = JobType::Sysbatch,
+        "noupdate" => group.update = None,
+        "count" => group.count = number() as u32,
+        "cpu" => group.tasks[0].resources.cpu = number(),
+        "mem" => group.tasks[0].resources.memory_mb = number(),
+        "prio" => job.priority = number() as i32,
+        "env" => {
+            group.tasks[0].env.insert("V".into(), value.into());
+        }
+        "tag" => {
+            group.meta.insert("ignored".into(), value.into());
+        }
+        "dc" => job.datacenters = vec![value.into()],
+        "port" | "static" => {
+            let mut network = NetworkResource::default();
+            let port = |label: &str, value| Port {
+                label: label.into(),
+                value,
+                ..Port::default()
+            };
+            if key == "port" {
+                network.dynamic_ports.push(port(value, 0));
+            } else {
+                let (label, value) = value.split_once(':').expect("label:port");
+                network
+                    .reserved_ports
+                    .push(port(label, value.parse().expect("a port")));
+            }
+            group.networks = vec![network];
+        }
+        "constraint" => {
+            let parts: Vec<&str> = value.splitn(3, ',').collect();
+            job.constraints = vec![Constraint {
+                l_target: parts[0].into(),
+                operand: parts[1].into(),
+                r_target: parts.get(2).copied().unwrap_or("").into(),
+            }];
+        }
+        "spread" => {
+            job.spreads = vec![Spread {
+                attribute: value.into(),
+                weight: 50,
+                ..Spread::default()
+            }];
+        }
+        "enforce" => {}
+        _ => {
+            let update = group.update.get_or_insert_default();
+            match key {
+                "parallel" => update.max_parallel = number() as u32,
+                "canary" => update.canary = number() as u32,
+                "autorevert" => update.auto_revert = true,
+                "autopromote" => update.auto_promote = true,
+                "progress" => update.progress_deadline = number() * SECOND,
+                other => panic!("unknown option {other}"),
+            }
+        }
+    }
+}
+
+/// `NAME cpu=4000 mem=4000 …`
+pub(crate) fn node_from(words: &[&str]) -> Node {
+    let name = words[0];
+    let mut node = Node {
+        id: name.into(),
+        name: name.into(),
+        datacenter: "dc1".into(),
+        node_pool: "default".into(),
+        status: NodeStatus::Ready,
+        ..Node::default()
+    };
+    node.node_resources.cpu.cpu_shares = 4_000;
+    node.node_resources.memory.memory_mb = 4_000;
+    node.node_resources.disk.disk_mb = 100_000;
+    node.drivers.insert(
+        "raw_exec".into(),
+        DriverInfo {
+            detected: true,
+            healthy: true,
+            ..DriverInfo::default()
+        },
+    );
+    for word in &words[1..] {
+        let (key, value) = word.split_once('=').expect("key=value");
+        match key {
+            "cpu" => node.node_resources.cpu.cpu_shares = value.parse().expect("MHz"),
+            "mem" => node.node_resources.memory.memory_mb = value.parse().expect("MB"),
+            "dc" => node.datacenter = value.into(),
+            "class" => node.node_class = value.into(),
+            "reserved" => node.reserved_resources.networks.reserved_host_ports = value.into(),
+            "ports" => {
+                let (low, high) = value.split_once('-').expect("low-high");
+                node.node_resources.min_dynamic_port = low.parse().expect("a port");
+                node.node_resources.max_dynamic_port = high.parse().expect("a port");
+            }
+            other => {
+                node.attributes.insert(other.into(), value.into());
+            }
+        }
+    }
+    node
+}
+
+fn alloc_text(alloc: &Allocation) -> String {
+    let mut text = format!(
+        "{} v{} on {} {}/{}",
+        alloc.name,
+        alloc.job_version,
+        alloc.node_id,
+        alloc.desired_status.as_str(),
+        alloc.client_status.as_str()
+    );
+    if let Some(AllocDeploymentStatus {
+        healthy, canary, ..
+    }) = &alloc.deployment_status
+    {
+        match healthy {
+            Some(true) => text.push_str(" healthy"),
+            Some(false) => text.push_str(" unhealthy"),
+            None => {}
+        }
+        if *canary {
+            text.push_str(" canary");
+        }
+    }
+    if !alloc.previous_allocation.is_empty() {
+        text.push_str(" successor");
+    }
+    for (label, port) in alloc.allocated_resources.ports() {
+        let _ = write!(text, " {label}={port}");
+    }
+    if alloc.desired_status != DesiredStatus::Run {
+        let _ = write!(text, " ({})", alloc.desired_description);
+    }
+    text
+}
+
+fn failures(failed: &BTreeMap<String, jobs::model::AllocMetric>) -> String {
+    let mut text = String::new();
+    for (group, metric) in failed {
+        let _ = writeln!(
+            text,
+            "  {group}: failed to place {}",
+            metric.coalesced_failures + 1
+        );
+        for (reason, count) in &metric.constraint_filtered {
+            let _ = writeln!(text, "    {count} filtered: {reason}");
+        }
+        for (dimension, count) in &metric.dimension_exhausted {
+            let _ = writeln!(text, "    {count} exhausted: {dimension}");
+        }
+    }
+    text
+}
+
+fn preview_text(preview: &scheduler::Preview) -> String {
+    let mut text = String::new();
+    for (group, counts) in &preview.annotations.desired_tg_updates {
+        let parts: Vec<String> = [
+            ("create", counts.place),
+            ("canary", counts.canary),
+            ("create/destroy update", counts.destructive_update),
+            ("in-place update", counts.in_place_update),
+            ("migrate", counts.migrate),
+            ("destroy", counts.stop),
+            ("ignore", counts.ignore),
+        ]
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+        let _ = writeln!(text, "  {group} ({})", parts.join(", "));
+    }
+    text.push_str(&failures(&preview.failed_tg_allocs));
+    text
+}
+
+/// What holds after every entry.
+pub(crate) fn check_invariants(state: &State) {
+    for node in state.nodes("") {
+        let mut cpu = 0;
+        let mut memory = 0;
+        let mut ports = Vec::new();
+        let mut live = BTreeSet::new();
+        for alloc in state.live_allocs_of_node(&node.id) {
+            live.insert(alloc.id.clone());
+        }
+        for alloc in state.live_allocs_of_node(&node.id) {
+            // One that waits for its stopping predecessor takes over that one's room.
+            let waits = live.contains(&alloc.previous_allocation);
+            if waits {
+                continue;
+            }
+            let total = alloc.allocated_resources.total();
+            cpu += total.cpu;
+            memory += total.memory_mb;
+            ports.extend(alloc.allocated_resources.ports().map(|(_, port)| port));
+        }
+        assert!(
+            cpu <= node.node_resources.cpu.cpu_shares,
+            "cpu of {}",
+            node.id
+        );
+        assert!(
+            memory <= node.node_resources.memory.memory_mb,
+            "memory of {}",
+            node.id
+        );
+        let all = ports.len();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), all, "every port of {} is held once", node.id);
+    }
+}

@@ -1,0 +1,112 @@
+use super::{OUTPUT_BYTES_MAX, authority, critical};
+use crate::rpc::instances::InstanceCheck;
+use http::StatusCode;
+use mesh::{health::Outcome, model::Status};
+use reqwest::{Client, Method, redirect::Policy};
+use std::sync::OnceLock;
+
+const USER_AGENT: &str = "Consul Health Check";
+const REDIRECTS_MAX: usize = 10;
+
+/// Clients by whether they look at certificates; made when first needed.
+#[derive(Debug, Default)]
+pub(super) struct HttpClients {
+    strict: OnceLock<Result<Client, String>>,
+    lenient: OnceLock<Result<Client, String>>,
+}
+
+impl HttpClients {
+    /// Passing for 2xx, warning for 429, critical for everything else.
+    pub(super) async fn check(&self, check: &InstanceCheck) -> Outcome {
+        match self.request(check).await {
+            Ok(outcome) => outcome,
+            Err(reason) => critical(&reason),
+        }
+    }
+
+    async fn request(&self, check: &InstanceCheck) -> Result<Outcome, String> {
+        let spec = &check.spec;
+        let method = match spec.method.as_str() {
+            "" => Method::GET,
+            name => name
+                .to_uppercase()
+                .parse()
+                .map_err(|_| format!("`{name}` is no HTTP method"))?,
+        };
+        let protocol = match spec.protocol.as_str() {
+            "" => "http",
+            protocol => protocol,
+        };
+        let slash = if spec.path.starts_with('/') { "" } else { "/" };
+        let url = format!("{protocol}://{}{slash}{}", authority(check), spec.path);
+        let mut request = self
+            .client(spec.tls_skip_verify)?
+            .request(method.clone(), &url)
+            .header("Accept", "text/plain, text/*, */*")
+            .header("Connection", "close");
+        for (name, values) in &spec.header {
+            for value in values {
+                request = request.header(name, value);
+            }
+        }
+        if !spec.body.is_empty() {
+            request = request.body(spec.body.clone());
+        }
+        let mut response = request.send().await.map_err(|error| chain(&error))?;
+        let code = response.status();
+        let mut body = Vec::new();
+        // What does not fit is left unread; the connection is closed anyway.
+        while body.len() < OUTPUT_BYTES_MAX
+            && let Ok(Some(chunk)) = response.chunk().await
+        {
+            body.extend_from_slice(&chunk);
+        }
+        body.truncate(OUTPUT_BYTES_MAX);
+        let text = String::from_utf8_lossy(&body);
+        Ok(Outcome {
+            status: status(code),
+            output: format!("HTTP {method} {url}: {code} Output: {text}"),
+        })
+    }
+
+    fn client(&self, skip_verify: bool) -> Result<&Client, String> {
+        let kept = if skip_verify {
+            &self.lenient
+        } else {
+            &self.strict
+        };
+        let made = kept.get_or_init(|| {
+            Client::builder()
+                .user_agent(USER_AGENT)
+                .redirect(Policy::limited(REDIRECTS_MAX))
+                .pool_max_idle_per_host(0)
+                .no_proxy()
+                .danger_accept_invalid_certs(skip_verify)
+                .build()
+                .map_err(|error| chain(&error))
+        });
+        made.as_ref().map_err(Clone::clone)
+    }
+}
+
+fn status(code: StatusCode) -> Status {
+    if code.is_success() {
+        Status::Passing
+    } else if code == StatusCode::TOO_MANY_REQUESTS {
+        Status::Warning
+    } else {
+        Status::Critical
+    }
+}
+
+/// An error with its causes: the outermost alone hides that a connection was refused.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,162 @@
+//! Runs the health checks of the instances on this machine.
+//!
+//! One loop per check. It runs at once when its instance starts, at least once a second until it passes for
+//! the first time, so that a new instance gets traffic soon, and at its interval from then on.
+
+mod http;
+mod script;
+mod tcp;
+
+use crate::{rpc::instances::InstanceCheck, sys::clock};
+use http::HttpClients;
+use jobs::model::ServiceCheck;
+use mesh::{
+    health::{Change, Monitor, Outcome, Thresholds},
+    model::Status,
+};
+use std::{future::Future, hash::Hasher, time::Duration};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+pub(super) use script::ScriptContext;
+
+/// Runs of all checks at a time.
+const RUNS_MAX: usize = 64;
+/// Longest pause between two runs until a check passes for the first time.
+const FIRST_PASS_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest interval.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// How long a run may take unless the job says so.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// Bytes of output that a run may hand on; the catalog cuts it further.
+const OUTPUT_BYTES_MAX: usize = 4096;
+
+/// What all checks of this machine share.
+#[derive(Debug)]
+pub(super) struct Checks {
+    http: HttpClients,
+    slots: Semaphore,
+}
+
+/// One result, after the thresholds.
+#[derive(Clone, Debug)]
+pub(super) struct CheckResult {
+    /// What the run by itself says.
+    pub(super) outcome: Status,
+    /// What the check says from now on, when that is news.
+    pub(super) change: Option<Change>,
+}
+
+impl Checks {
+    pub(super) fn new() -> Self {
+        Self {
+            http: HttpClients::default(),
+            slots: Semaphore::new(RUNS_MAX),
+        }
+    }
+
+    /// Runs `check` until dropped and hands each result to `on_result`. `script` is none when there is no
+    /// task that a script could run in.
+    pub(super) async fn run(
+        &self,
+        check: &InstanceCheck,
+        script: Option<&ScriptContext>,
+        mut on_result: impl FnMut(CheckResult),
+    ) {
+        let spec = &check.spec;
+        let interval = duration(spec.interval).max(INTERVAL_MIN);
+        let mut monitor = Monitor::new(thresholds(spec, check.check.status));
+        let mut has_passed = false;
+        loop {
+            let outcome = self.once(check, script).await;
+            let single = outcome.status;
+            let change = monitor.on_result(clock::now_ns(), outcome);
+            on_result(CheckResult {
+                outcome: single,
+                change,
+            });
+            let pause = if monitor.status() == Status::Critical && !has_passed {
+                interval.min(FIRST_PASS_PAUSE)
+            } else if has_passed {
+                interval
+            } else {
+                has_passed = true;
+                // The first pause differs between checks, so that those that start together do not stay together.
+                interval.mul_f64(share(&check.check.id))
+            };
+            sleep(pause).await;
+        }
+    }
+
+    async fn once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Outcome {
+        let Ok(_slot) = self.slots.acquire().await else {
+            return critical("the agent is stopping");
+        };
+        let limit = match duration(check.spec.timeout) {
+            Duration::ZERO => TIMEOUT_DEFAULT,
+            limit => limit,
+        };
+        match check.spec.check_type.as_str() {
+            "http" => within(limit, self.http.check(check)).await,
+            "tcp" => within(limit, tcp::check(check)).await,
+            "script" => match script {
+                Some(task) => script::check(&check.spec, task, limit).await,
+                None => critical("the check names no task to run in"),
+            },
+            other => critical(&format!("checks of type `{other}` are not supported")),
+        }
+    }
+}
+
+async fn within(limit: Duration, run: impl Future<Output = Outcome>) -> Outcome {
+    timeout(limit, run).await.unwrap_or_else(|_| {
+        critical(&format!(
+            "no answer within {}",
+            super::runner::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX))
+        ))
+    })
+}
+
+fn critical(output: &str) -> Outcome {
+    Outcome {
+        status: Status::Critical,
+        output: output.to_owned(),
+    }
+}
+
+fn thresholds(spec: &ServiceCheck, initial: Status) -> Thresholds {
+    Thresholds {
+        initial,
+        success_before_passing: spec.success_before_passing,
+        failures_before_critical: spec.failures_before_critical,
+        failures_before_warning: (spec.failures_before_warning > 0)
+            .then_some(spec.failures_before_warning),
+    }
+}
+
+fn duration(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// A share between a half and one that depends on the id alone.
+fn share(id: &str) -> f64 {
+    let mut hash = std::hash::DefaultHasher::new();
+    hash.write(id.as_bytes());
+    let thousandths = u16::try_from(hash.finish() % 1000).unwrap_or(0);
+    0.5 + f64::from(thousandths) / 2000.0
+}
+
+/// `host:port`, with brackets around IPv6; this machine when no host is given.
+fn authority(check: &InstanceCheck) -> String {
+    let host = match check.address.as_str() {
+        "" => "127.0.0.1",
+        host => host,
+    };
+    if host.contains(':') {
+        format!("[{host}]:{}", check.port)
+    } else {
+        format!("{host}:{}", check.port)
+    }
+}

@@ -1,0 +1,40 @@
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+/// The settings of the client part, resolved.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the client keeps its state, an absolute path: `<data_dir>/client`.
+    pub data_dir: PathBuf,
+    /// Where allocations live; `<data_dir>/alloc` unless chosen.
+    pub alloc_dir: PathBuf,
+    /// Name of the node.
+    pub name: String,
+    /// Region.
+    pub region: String,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Class, may be empty.
+    pub node_class: String,
+    /// Pool, usually `default`.
+    pub node_pool: String,
+    /// Operator's labels.
+    pub meta: BTreeMap<String, String>,
+    /// Address that services of this node are reached at: `NOMAD_IP_…`, and the node's address.
+    pub address: IpAddr,
+    /// The agent's own HTTP API as others reach it, host:port.
+    pub http_addr: String,
+    /// Version of this program, `x.y.z`.
+    pub version: String,
+    /// Run programs without isolation: the `raw_exec` driver.
+    pub raw_exec: bool,
+    /// The program whose hidden subcommand supervises tasks: usually this very executable.
+    pub executable: PathBuf,
+    /// First and last dynamic port.
+    pub dynamic_ports: (u16, u16),
+    /// MHz to offer instead of what is found.
+    pub cpu_mhz: Option<i64>,
+    /// MB to offer instead of what is found.
+    pub memory_mib: Option<i64>,
+    /// Stop every task and remove every directory when the client stops.
+    pub dev: bool,
+}

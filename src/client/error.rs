@@ -1,0 +1,71 @@
+use std::io;
+
+/// Why the client part could not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The allocation is not on this node.
+    #[error("unknown allocation `{alloc}`")]
+    UnknownAlloc {
+        /// Its id.
+        alloc: String,
+    },
+    /// The allocation has no such task.
+    #[error("task `{task}` does not exist in the allocation")]
+    UnknownTask {
+        /// Its name.
+        task: String,
+    },
+    /// The task has written no logs, because it never started.
+    #[error("task \"{task}\" not started yet. No logs available")]
+    NotStarted {
+        /// Its name.
+        task: String,
+    },
+    /// The task does not run now.
+    #[error("Task not running")]
+    NotRunning,
+    /// There is no signal of that name.
+    #[error("`{name}` is no signal")]
+    UnknownSignal {
+        /// As asked.
+        name: String,
+    },
+    /// The task's driver cannot send signals.
+    #[error("driver `{driver}` does not support signals")]
+    NoSignals {
+        /// Driver.
+        driver: String,
+    },
+    /// The path leads to the secrets of a task.
+    #[error("Reading secret file prohibited: {path}")]
+    SecretPath {
+        /// As asked.
+        path: String,
+    },
+    /// The path leads out of the allocation's directory.
+    #[error("Path escapes the alloc directory: {path}")]
+    Escapes {
+        /// As asked.
+        path: String,
+    },
+    /// There is nothing at the path.
+    #[error("no such file or directory: {path}")]
+    NoFile {
+        /// As asked.
+        path: String,
+    },
+    /// The path names a directory where a file is meant, or the other way round.
+    #[error("{path}: {reason}")]
+    WrongKind {
+        /// As asked.
+        path: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The client is stopping.
+    #[error("the client is stopping")]
+    Stopping,
+    /// Anything else that the machine refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}

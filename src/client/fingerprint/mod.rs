@@ -1,0 +1,85 @@
+//! Facts about this machine, for constraints and for placement. One file per fact; each adds what it finds
+//! to the node and leaves out what it cannot find.
+//!
+//! Names are those of the jobs API. Drivers report their own facts, see [`super::drivers`].
+
+mod cpu;
+mod host;
+mod memory;
+
+mod network;
+mod os;
+mod program;
+mod storage;
+
+pub(super) use memory::kib;
+
+use super::Config;
+use crate::sys::clock;
+use jobs::model::{Node, NodeEvent, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// What drivers' and operators' constraints may ask of this machine; quick, without drivers.
+pub(super) fn node(config: &Config, id: &str, secret_id: &str) -> Node {
+    let mut node = Node {
+        id: id.into(),
+        secret_id: secret_id.into(),
+        datacenter: config.datacenter.clone(),
+        name: config.name.clone(),
+        http_addr: config.http_addr.clone(),
+        node_class: config.node_class.clone(),
+        node_pool: config.node_pool.clone(),
+        meta: config.meta.clone(),
+        ..Node::default()
+    };
+    cpu::add(&mut node);
+    memory::add(&mut node);
+    storage::add(&mut node, &config.alloc_dir);
+    os::add(&mut node);
+    host::add(&mut node);
+    network::add(&mut node, config);
+    program::add(&mut node, config);
+    if let Some(mhz) = config.cpu_mhz {
+        node.node_resources.cpu.cpu_shares = mhz;
+    }
+    if let Some(mib) = config.memory_mib {
+        node.node_resources.memory.memory_mb = mib;
+    }
+    node.events.push(NodeEvent {
+        message: "Node registered".into(),
+        subsystem: "Cluster".into(),
+        timestamp: Timestamp(clock::now_ns()),
+        ..NodeEvent::default()
+    });
+    classify(&mut node);
+    node
+}
+
+/// Renews the hash over everything that constraints can see and that is not unique to a machine.
+pub(super) fn classify(node: &mut Node) {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    };
+    for text in [&node.datacenter, &node.node_class, &node.node_pool] {
+        add(text);
+    }
+    for (kind, facts) in [("attr", &node.attributes), ("meta", &node.meta)] {
+        for (key, value) in facts.iter().filter(|(key, _)| !key.starts_with("unique.")) {
+            [kind, key, value].into_iter().for_each(&mut add);
+        }
+    }
+    let digest = hash.finalize();
+    let hex: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    node.computed_class = format!("v1:{hex}");
+}
+
+/// Adds one fact.
+fn set(node: &mut Node, key: &str, value: impl Into<String>) {
+    node.attributes.insert(key.into(), value.into());
+}

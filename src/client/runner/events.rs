@@ -1,0 +1,151 @@
+//! Task events with the texts that users and their scripts know.
+//!
+//! Source: jobs API, `TaskEvent`.
+
+use crate::{client::supervisor::Exit, sys::clock};
+use jobs::model::TaskEvent;
+use std::time::Duration;
+
+/// An event of `event_type` that reads `message`.
+pub(crate) fn event(event_type: &str, message: impl Into<String>) -> TaskEvent {
+    TaskEvent {
+        event_type: event_type.into(),
+        time: clock::now_ns(),
+        display_message: message.into(),
+        ..TaskEvent::default()
+    }
+}
+
+/// As [`event`], with one fact.
+pub(crate) fn with_detail(event_type: &str, message: impl Into<String>, key: &str) -> TaskEvent {
+    let mut event = event(event_type, message);
+    let message = event.display_message.clone();
+    event.details.insert(key.into(), message);
+    event
+}
+
+/// A failure that ends the task.
+pub(crate) fn failure(event_type: &str, message: impl Into<String>, key: &str) -> TaskEvent {
+    let mut event = with_detail(event_type, message, key);
+    event.details.insert("fails_task".into(), "true".into());
+    event.fails_task = true;
+    event
+}
+
+/// The end of a run.
+pub(crate) fn terminated(exit: &Exit) -> TaskEvent {
+    let mut message = format!("Exit Code: {}", exit.ended.code);
+    if exit.ended.signal != 0 {
+        message.push_str(&format!(", Signal: {}", exit.ended.signal));
+    }
+    if !exit.message.is_empty() {
+        message.push_str(&format!(", Exit Message: \"{}\"", exit.message));
+    }
+    let mut event = event("Terminated", message);
+    event.time = exit.at_ns;
+    event.exit_code = exit.ended.code;
+    event.signal = exit.ended.signal;
+    for (key, value) in [
+        ("exit_code", exit.ended.code.to_string()),
+        ("signal", exit.ended.signal.to_string()),
+        ("exit_message", exit.message.clone()),
+        ("oom_killed", "false".to_owned()),
+    ] {
+        event.details.insert(key.into(), value);
+    }
+    event
+}
+
+/// A restart that is about to come.
+pub(crate) fn restarting(after: Duration, reason: &str) -> TaskEvent {
+    let pause = go_duration(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
+    let prefix = if reason.is_empty() {
+        String::new()
+    } else {
+        format!("{reason} - ")
+    };
+    let mut event = event("Restarting", format!("{prefix}Task restarting in {pause}"));
+    let details = &mut event.details;
+    details.insert("restart_reason".into(), reason.into());
+    details.insert("start_delay".into(), after.as_nanos().to_string());
+    event
+}
+
+/// The kill signal is on its way.
+pub(crate) fn killing(reason: &str, kill_timeout: i64) -> TaskEvent {
+    let pause = go_duration(kill_timeout);
+    let message = if reason.is_empty() {
+        format!("Sent interrupt. Waiting {pause} before force killing")
+    } else {
+        reason.to_owned()
+    };
+    let mut event = event("Killing", message);
+    event.details.insert("kill_timeout".into(), pause);
+    if !reason.is_empty() {
+        event.details.insert("kill_reason".into(), reason.into());
+    }
+    event
+}
+
+/// A duration in nanoseconds as the published texts write it: `1h0m0s`, `15.5s`, `250ms`.
+pub(crate) fn go_duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let fraction = |whole: u64, rest: u64, digits: usize| {
+        let text = format!("{whole}.{rest:0digits$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    if nanos == 0 {
+        return "0s".into();
+    }
+    if nanos < 1_000 {
+        return format!("{sign}{nanos}ns");
+    }
+    if nanos < 1_000_000 {
+        return format!("{sign}{}µs", fraction(nanos / 1_000, nanos % 1_000, 3));
+    }
+    if nanos < 1_000_000_000 {
+        return format!(
+            "{sign}{}ms",
+            fraction(nanos / 1_000_000, nanos % 1_000_000, 6)
+        );
+    }
+    let seconds = nanos / 1_000_000_000;
+    let last = fraction(seconds % 60, nanos % 1_000_000_000, 9);
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, 0) => format!("{sign}{last}s"),
+        (0, minutes) => format!("{sign}{minutes}m{last}s"),
+        (hours, minutes) => format!("{sign}{hours}h{minutes}m{last}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_published() {
+        for (nanos, expected) in [
+            (0, "0s"),
+            (250_000_000, "250ms"),
+            (15_703_000_000, "15.703s"),
+            (5_000_000_000, "5s"),
+            (1_800_000_000_000, "30m0s"),
+            (86_400_000_000_000, "24h0m0s"),
+            (1_500, "1.5µs"),
+        ] {
+            assert_eq!(go_duration(nanos), expected);
+        }
+    }
+
+    #[test]
+    fn a_killed_task_says_which_signal_it_was() {
+        let mut exit = Exit::default();
+        exit.ended.code = 137;
+        exit.ended.signal = 9;
+        assert_eq!(
+            terminated(&exit).display_message,
+            "Exit Code: 137, Signal: 9"
+        );
+    }
+}

@@ -1,0 +1,253 @@
+use super::events::go_duration;
+use jobs::model::{TaskPhase, TaskState, UpdateStrategy};
+use std::collections::BTreeMap;
+
+/// What an allocation's health depends on at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts<'a> {
+    /// States of every task that counts: main tasks and sidecars.
+    pub(super) tasks: Vec<(&'a str, &'a TaskState)>,
+    /// Prestart tasks that run to completion have done so.
+    pub(super) is_prepared: bool,
+    /// How many checks the services have, readiness-only ones left out.
+    pub(super) checks: usize,
+    /// How many of them pass.
+    pub(super) passing: usize,
+}
+
+/// The verdict about an allocation in a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Look again at that moment, or when a fact changes.
+    Wait {
+        /// Nanoseconds, by the clock of the caller.
+        until_ns: i64,
+    },
+    /// Everything was well for long enough.
+    Healthy,
+    /// It will not turn well any more, or not in time.
+    Unhealthy {
+        /// Why, as published.
+        reason: String,
+    },
+}
+
+/// Judges one allocation of a deployment.
+///
+/// Source: `update` block, `health_check`, `min_healthy_time`, `healthy_deadline`.
+#[derive(Clone, Debug)]
+pub(super) struct Health {
+    uses_checks: bool,
+    min_healthy_ns: i64,
+    deadline: i64,
+    deadline_ns: i64,
+    well_since_ns: Option<i64>,
+    restarts: BTreeMap<String, u64>,
+    ever_running: bool,
+}
+
+impl Health {
+    /// A judge that starts at `now_ns`; none when people decide by hand.
+    pub(super) fn new(strategy: &UpdateStrategy, now_ns: i64) -> Option<Self> {
+        let uses_checks = match strategy.health_check.as_str() {
+            "manual" => return None,
+            "task_states" => false,
+            _ => true,
+        };
+        Some(Self {
+            uses_checks,
+            min_healthy_ns: strategy.min_healthy_time,
+            deadline: strategy.healthy_deadline,
+            deadline_ns: now_ns.saturating_add(strategy.healthy_deadline),
+            well_since_ns: None,
+            restarts: BTreeMap::new(),
+            ever_running: false,
+        })
+    }
+
+    /// Judges the facts of `now_ns`.
+    pub(super) fn judge(&mut self, now_ns: i64, facts: &Facts<'_>) -> Verdict {
+        for (_, state) in &facts.tasks {
+            if state.failed {
+                return unhealthy("Unhealthy because of failed task");
+            }
+            if state.state == TaskPhase::Dead {
+                return unhealthy("Unhealthy because of dead task");
+            }
+        }
+        let running = facts.is_prepared
+            && facts
+                .tasks
+                .iter()
+                .all(|(_, state)| state.state == TaskPhase::Running);
+        self.ever_running |= running;
+        let restarted = self.note_restarts(facts);
+        let checked = !self.uses_checks || facts.passing == facts.checks;
+        if !running || !checked || restarted {
+            self.well_since_ns = None;
+        }
+        if running && checked {
+            let since = *self.well_since_ns.get_or_insert(now_ns);
+            let well_at = since.saturating_add(self.min_healthy_ns);
+            if now_ns >= well_at {
+                return Verdict::Healthy;
+            }
+            if now_ns < self.deadline_ns {
+                return Verdict::Wait {
+                    until_ns: well_at.min(self.deadline_ns),
+                };
+            }
+        }
+        if now_ns < self.deadline_ns {
+            return Verdict::Wait {
+                until_ns: self.deadline_ns,
+            };
+        }
+        self.too_late(running, facts)
+    }
+
+    fn note_restarts(&mut self, facts: &Facts<'_>) -> bool {
+        let mut changed = false;
+        for (name, state) in &facts.tasks {
+            let before = self.restarts.insert((*name).to_owned(), state.restarts);
+            changed |= before.is_some_and(|before| before != state.restarts);
+        }
+        changed
+    }
+
+    fn too_late(&self, running: bool, facts: &Facts<'_>) -> Verdict {
+        let deadline = go_duration(self.deadline);
+        if !running && !self.ever_running {
+            return unhealthy(format!(
+                "Task not running by healthy_deadline of {deadline}"
+            ));
+        }
+        if !running || !self.uses_checks || facts.passing == facts.checks {
+            let min = go_duration(self.min_healthy_ns);
+            return unhealthy(format!(
+                "Task not running for min_healthy_time of {min} by healthy_deadline of {deadline}"
+            ));
+        }
+        unhealthy(format!(
+            "Only {} out of {} checks registered and passing",
+            facts.passing, facts.checks
+        ))
+    }
+}
+
+fn unhealthy(reason: impl Into<String>) -> Verdict {
+    Verdict::Unhealthy {
+        reason: reason.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// Plays lines of `second phase restarts passing/checks` against a judge with 10 s of 60 s.
+    fn check(health_check: &str, script: &str, expected: &[&str]) {
+        let strategy = UpdateStrategy {
+            health_check: health_check.into(),
+            min_healthy_time: 10 * SECOND,
+            healthy_deadline: 60 * SECOND,
+            ..UpdateStrategy::default()
+        };
+        let mut health = Health::new(&strategy, 0).unwrap();
+        let verdicts: Vec<String> = script
+            .lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let mut state = TaskState {
+                    restarts: words[2].parse().unwrap(),
+                    ..TaskState::default()
+                };
+                state.state = match words[1] {
+                    "running" => TaskPhase::Running,
+                    "pending" => TaskPhase::Pending,
+                    _ => TaskPhase::Dead,
+                };
+                state.failed = words[1] == "failed";
+                let (passing, checks) = words[3].split_once('/').unwrap();
+                let facts = Facts {
+                    tasks: vec![("web", &state)],
+                    is_prepared: true,
+                    checks: checks.parse().unwrap(),
+                    passing: passing.parse().unwrap(),
+                };
+                let now = words[0].parse::<i64>().unwrap() * SECOND;
+                match health.judge(now, &facts) {
+                    Verdict::Healthy => "healthy".into(),
+                    Verdict::Unhealthy { reason } => reason,
+                    Verdict::Wait { until_ns } => format!("wait {}", until_ns / SECOND),
+                }
+            })
+            .collect();
+        assert_eq!(verdicts, expected);
+    }
+
+    #[test]
+    fn healthy_after_a_quiet_time_of_running_and_passing() {
+        check(
+            "checks",
+            "0 pending 0 0/1\n1 running 0 0/1\n5 running 0 1/1\n15 running 0 1/1",
+            &["wait 60", "wait 60", "wait 15", "healthy"],
+        );
+    }
+
+    #[test]
+    fn a_check_that_flaps_starts_the_quiet_time_again() {
+        check(
+            "checks",
+            "1 running 0 1/1\n8 running 0 0/1\n9 running 0 1/1\n12 running 0 1/1\n19 running 0 1/1",
+            &["wait 11", "wait 60", "wait 19", "wait 19", "healthy"],
+        );
+    }
+
+    #[test]
+    fn a_restart_starts_the_quiet_time_again_and_a_failure_ends_it() {
+        check(
+            "task_states",
+            "1 running 0 0/9\n5 running 1 0/9\n12 running 1 0/9\n13 failed 1 0/9",
+            &[
+                "wait 11",
+                "wait 15",
+                "wait 15",
+                "Unhealthy because of failed task",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_deadline_says_what_was_missing() {
+        check(
+            "checks",
+            "60 pending 0 0/1",
+            &["Task not running by healthy_deadline of 1m0s"],
+        );
+        check(
+            "checks",
+            "1 running 0 1/2\n60 running 0 1/2",
+            &["wait 60", "Only 1 out of 2 checks registered and passing"],
+        );
+        check(
+            "checks",
+            "55 running 0 1/1\n60 running 0 1/1",
+            &[
+                "wait 60",
+                "Task not running for min_healthy_time of 10s by healthy_deadline of 1m0s",
+            ],
+        );
+    }
+
+    #[test]
+    fn by_hand_there_is_no_judge() {
+        let strategy = UpdateStrategy {
+            health_check: "manual".into(),
+            ..UpdateStrategy::default()
+        };
+        assert!(Health::new(&strategy, 0).is_none());
+    }
+}

@@ -1,0 +1,73 @@
+//! What happens before a task starts, in order: its definition is checked, its directory is built, its files
+//! are fetched, its command line is made.
+//!
+//! Each step is safe to repeat; fetching is remembered and done once per allocation.
+
+mod artifacts;
+mod directory;
+mod launch;
+mod validate;
+
+use super::shared::Shared;
+use crate::client::{artifacts::ArtifactError, drivers::Unrunnable, supervisor::Launch};
+use jobs::environment::TaskEnvironment;
+use std::{io, sync::Arc};
+
+/// Everything that a start needs.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Its run and place are filled in by the runner.
+    pub(super) launch: Launch,
+}
+
+/// Why a task cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SetupError {
+    /// The definition asks for something impossible.
+    #[error("{}", .0.join("; "))]
+    Invalid(Vec<String>),
+    /// The directory could not be built.
+    #[error("failed to build task directory: {0}")]
+    Directory(#[from] io::Error),
+    /// A file could not be fetched.
+    #[error("{0}")]
+    Artifact(#[from] ArtifactError),
+    /// There is no program to start.
+    #[error("{0}")]
+    Unrunnable(#[from] Unrunnable),
+}
+
+impl SetupError {
+    /// The type of its event, and the key of its fact.
+    pub(super) fn published(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Invalid(_) => ("Failed Validation", "validation_error"),
+            Self::Directory(_) => ("Setup Failure", "setup_error"),
+            Self::Artifact(_) => ("Failed Artifact Download", "download_error"),
+            Self::Unrunnable(_) => ("Driver Failure", "driver_error"),
+        }
+    }
+
+    /// True when trying again gives the same.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::Unrunnable(_))
+    }
+}
+
+/// Carries out every step for `task`.
+pub(super) async fn prestart(shared: &Shared, task: &str) -> Result<Prepared, SetupError> {
+    let alloc = shared.alloc();
+    let Some(task) = alloc.group().and_then(|group| group.task(task)) else {
+        return Err(SetupError::Invalid(vec![format!(
+            "the job has no task `{task}` any more"
+        )]));
+    };
+    let node = Arc::clone(&shared.machine.node.borrow());
+    let seen = shared.dir.seen_by(&task.name);
+    let environment =
+        TaskEnvironment::of_task(&alloc, task, &node, Some(&seen), &shared.machine.host_env);
+    let definition = validate::run(shared, task, &environment)?;
+    directory::run(shared, task)?;
+    artifacts::run(shared, task, &environment).await?;
+    launch::run(shared, task, &environment, &definition)
+}

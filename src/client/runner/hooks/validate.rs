@@ -1,0 +1,47 @@
+use super::SetupError;
+use crate::client::{drivers::Driver, runner::shared::Shared};
+use jobs::{environment::TaskEnvironment, model::Task};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A definition without problems.
+pub(super) struct Definition {
+    pub(super) driver: Arc<dyn Driver>,
+    pub(super) config: Map<String, Value>,
+}
+
+/// Checks what only this machine can check; every problem at once.
+pub(super) fn run(
+    shared: &Shared,
+    task: &Task,
+    environment: &TaskEnvironment<'_>,
+) -> Result<Definition, SetupError> {
+    let mut problems = Vec::new();
+    if !task.templates.is_empty() {
+        problems.push(format!(
+            "task `{}` has template blocks, which this version does not support",
+            task.name
+        ));
+    }
+    let config = environment
+        .interpolate_config(&task.config)
+        .unwrap_or_else(|unknown| {
+            problems.extend(unknown.iter().map(ToString::to_string));
+            task.config.clone()
+        });
+    let driver = shared.machine.drivers.get(task.driver.as_str());
+    match driver {
+        None => problems.push(format!(
+            "driver `{}` is not available on this node",
+            task.driver
+        )),
+        Some(driver) => problems.extend(driver.problems(&config)),
+    }
+    match driver {
+        Some(driver) if problems.is_empty() => Ok(Definition {
+            driver: Arc::clone(driver),
+            config,
+        }),
+        _ => Err(SetupError::Invalid(problems)),
+    }
+}

@@ -1,0 +1,161 @@
+//! What the runner of an allocation, the runners of its tasks and the API look at together.
+
+use crate::{
+    client::{
+        Config,
+        allocdir::AllocDir,
+        checks::Checks,
+        drivers::Driver,
+        reports::Reports,
+        store::{AllocRecord, Store, TaskRecord},
+    },
+    rpc::session,
+    sys::processes::Identity,
+};
+use jobs::model::{Allocation, Node, TaskEvent, TaskState};
+use mesh::model::Status;
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// What every runner on this machine uses.
+#[derive(Debug)]
+pub(in crate::client) struct Machine {
+    pub(in crate::client) config: Config,
+    pub(in crate::client) drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+    pub(in crate::client) node: watch::Sender<Arc<Node>>,
+    pub(in crate::client) store: Store,
+    pub(in crate::client) reports: Reports,
+    pub(in crate::client) checks: Checks,
+    pub(in crate::client) session: session::Handle,
+    /// The agent's own environment, which tasks without isolation inherit.
+    pub(in crate::client) host_env: BTreeMap<String, String>,
+    /// Starts of tasks at a time; more would only take turns on the processors.
+    pub(in crate::client) starts: Semaphore,
+    /// True once the servers have said what they want.
+    pub(in crate::client) contacted: watch::Sender<bool>,
+}
+
+/// Last result of a check, for the API and for the allocation's health.
+#[derive(Clone, Debug)]
+pub struct CheckStatus {
+    /// Check id.
+    pub id: String,
+    /// Name of the check.
+    pub name: String,
+    /// `job.group[index]` of the allocation.
+    pub group: String,
+    /// Task of a task-level service; empty otherwise.
+    pub task: String,
+    /// Service.
+    pub service: String,
+    /// Status.
+    pub status: Status,
+    /// Text of the last result.
+    pub output: String,
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// How it counts for a deployment: `require_healthy`, `ignore_warnings` or `ignore`.
+    pub on_update: String,
+    /// False until the first result.
+    pub has_result: bool,
+}
+
+/// One allocation on this machine.
+#[derive(Debug)]
+pub(in crate::client) struct Shared {
+    pub(in crate::client) machine: Arc<Machine>,
+    pub(in crate::client) dir: AllocDir,
+    alloc: Mutex<Arc<Allocation>>,
+    record: Mutex<AllocRecord>,
+    /// By check id.
+    pub(in crate::client) checks: Mutex<BTreeMap<String, CheckStatus>>,
+    /// Processes of running tasks.
+    pub(in crate::client) processes: Mutex<BTreeMap<String, Identity>>,
+    /// Something of the above changed.
+    pub(in crate::client) changed: Notify,
+}
+
+impl Shared {
+    pub(in crate::client) fn new(
+        machine: Arc<Machine>,
+        alloc: Arc<Allocation>,
+        record: AllocRecord,
+    ) -> Self {
+        let dir = AllocDir::new(&machine.config.alloc_dir, &alloc.id);
+        Self {
+            machine,
+            dir,
+            alloc: Mutex::new(alloc),
+            record: Mutex::new(record),
+            checks: Mutex::new(BTreeMap::new()),
+            processes: Mutex::new(BTreeMap::new()),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The allocation as the servers last gave it.
+    pub(in crate::client) fn alloc(&self) -> Arc<Allocation> {
+        Arc::clone(&self.alloc.lock())
+    }
+
+    /// Takes a newer one.
+    pub(in crate::client) fn set_alloc(&self, alloc: Arc<Allocation>) {
+        *self.alloc.lock() = alloc;
+    }
+
+    /// What became of it so far.
+    pub(in crate::client) fn record(&self) -> AllocRecord {
+        self.record.lock().clone()
+    }
+
+    /// What became of one task so far.
+    pub(in crate::client) fn task(&self, task: &str) -> TaskRecord {
+        self.record
+            .lock()
+            .tasks
+            .get(task)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The states of all tasks.
+    pub(in crate::client) fn states(&self) -> BTreeMap<String, TaskState> {
+        let record = self.record.lock();
+        record
+            .tasks
+            .iter()
+            .map(|(name, task)| (name.clone(), task.state.clone()))
+            .collect()
+    }
+
+    /// When its last task ended, nanoseconds since the epoch.
+    pub(in crate::client) fn finished_at(&self) -> i64 {
+        let record = self.record.lock();
+        let ends = record.tasks.values().map(|task| task.state.finished_at.0);
+        ends.max().unwrap_or(0)
+    }
+
+    /// Changes the record, keeps it and wakes whoever waits for a change.
+    pub(in crate::client) fn update(&self, change: impl FnOnce(&mut AllocRecord)) {
+        {
+            let mut record = self.record.lock();
+            change(&mut record);
+            let id = &self.alloc.lock().id;
+            if let Err(error) = self.machine.store.save_record(id, &record) {
+                tracing::error!(alloc = %id, %error, "the state of an allocation cannot be kept");
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Changes the record of one task.
+    pub(in crate::client) fn update_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
+        self.update(|record| change(record.tasks.entry(task.to_owned()).or_default()));
+    }
+
+    /// Adds an event to a task.
+    pub(in crate::client) fn event(&self, task: &str, event: TaskEvent) {
+        self.update_task(task, |record| record.state.push_event(event));
+    }
+}

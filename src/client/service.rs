@@ -1,0 +1,334 @@
+use super::{
+    Config, Handle,
+    checks::Checks,
+    drivers, fingerprint,
+    handle::Allocs,
+    reports::Reports,
+    runner::{
+        alloc::{AllocRunner, MESSAGES_MAX, Message},
+        shared::{Machine, Shared},
+    },
+    store::{AllocRecord, Store},
+};
+use crate::{
+    rpc::{
+        message::Assignment,
+        session::{self, AllocDelta},
+    },
+    sys::{clock, files},
+};
+use futures_util::FutureExt;
+use jobs::model::{DriverInfo, Node, Timestamp};
+use parking_lot::RwLock;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Terminal allocations that keep their directory; the oldest go first.
+const TERMINAL_ALLOCS_MAX: usize = 50;
+/// Starts of tasks at a time.
+const STARTS_MAX: usize = 16;
+
+/// Why the client part cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("could not open the client's directory `{}`: {source}", path.display())]
+pub struct OpenError {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// The client part before and while it runs.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    store: Store,
+    node: watch::Sender<Arc<Node>>,
+    allocs: Arc<RwLock<Allocs>>,
+}
+
+impl Client {
+    /// Opens the state of this machine and looks at what it is. Quick: what takes longer, such as asking a
+    /// virtual machine for its version, is found out and reported while it runs.
+    ///
+    /// # Errors
+    /// [`OpenError`] when a directory cannot be made or the node's identity cannot be read.
+    pub fn new(config: Config) -> Result<Self, OpenError> {
+        let open = |path: &PathBuf, source| OpenError {
+            path: path.clone(),
+            source,
+        };
+        files::create_dir(&config.alloc_dir, 0o711)
+            .map_err(|source| open(&config.alloc_dir, source))?;
+        let (store, identity) =
+            Store::open(&config.data_dir).map_err(|source| open(&config.data_dir, source))?;
+        let mut node = fingerprint::node(&config, &identity.id, &identity.secret_id);
+        // Drivers that know at once are there from the first moment; the others are asked while it runs.
+        for driver in drivers::all(&config).values() {
+            if let Some(info) = driver.fingerprint().now_or_never() {
+                add_driver(&mut node, driver.name(), info);
+            }
+        }
+        Ok(Self {
+            config,
+            store,
+            node: watch::Sender::new(Arc::new(node)),
+            allocs: Arc::new(RwLock::new(BTreeMap::new())),
+        })
+    }
+
+    /// This machine as the servers should know it.
+    pub fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.node.borrow())
+    }
+
+    /// What the API uses.
+    pub fn handle(&self) -> Handle {
+        Handle::new(
+            Arc::clone(&self.allocs),
+            self.node.subscribe(),
+            self.config.alloc_dir.clone(),
+        )
+    }
+
+    /// Carries out what the servers want until `shutdown`. Then, in dev mode, it stops every task and removes
+    /// every directory; otherwise the tasks go on, and the next start on the same directory finds them.
+    pub async fn run(
+        self,
+        session: session::Handle,
+        mut deltas: mpsc::Receiver<AllocDelta>,
+        shutdown: CancellationToken,
+    ) {
+        let saved = self.store.load().unwrap_or_else(|error| {
+            tracing::error!(%error, "the saved allocations cannot be listed");
+            Vec::new()
+        });
+        let machine = Arc::new(Machine {
+            drivers: drivers::all(&self.config),
+            config: self.config,
+            node: self.node,
+            store: self.store,
+            reports: Reports::new(),
+            checks: Checks::new(),
+            session,
+            host_env: std::env::vars().collect(),
+            starts: Semaphore::new(STARTS_MAX),
+            contacted: watch::Sender::new(false),
+        });
+        let reporter = tokio::spawn({
+            let machine = Arc::clone(&machine);
+            async move { machine.reports.run(&machine.session).await }
+        });
+        let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&machine)));
+        let mut running = Running {
+            machine,
+            allocs: self.allocs,
+            runners: JoinSet::new(),
+            dying: BTreeSet::new(),
+        };
+        for alloc in saved {
+            running.begin(alloc.assignment, alloc.record);
+        }
+        loop {
+            tokio::select! {
+                delta = deltas.recv() => match delta {
+                    Some(delta) => running.on_delta(delta),
+                    None => break,
+                },
+                Some(ended) = running.runners.join_next() => running.on_end(ended),
+                () = shutdown.cancelled() => break,
+            }
+        }
+        fingerprints.abort();
+        if running.machine.config.dev {
+            running.stop_all().await;
+        }
+        reporter.abort();
+    }
+}
+
+struct Running {
+    machine: Arc<Machine>,
+    allocs: Arc<RwLock<Allocs>>,
+    /// Each ends with the id of its allocation.
+    runners: JoinSet<String>,
+    /// Forgotten by the servers: their directories go when their tasks have ended.
+    dying: BTreeSet<String>,
+}
+
+impl Running {
+    fn on_delta(&mut self, delta: AllocDelta) {
+        if delta.complete {
+            let wanted: BTreeSet<&str> = delta
+                .assignments
+                .iter()
+                .map(|assignment| assignment.alloc.id.as_str())
+                .collect();
+            let gone: Vec<String> = self
+                .allocs
+                .read()
+                .keys()
+                .filter(|id| !wanted.contains(id.as_str()))
+                .cloned()
+                .collect();
+            gone.iter().for_each(|id| self.remove(id));
+        }
+        for assignment in delta.assignments {
+            self.assign(assignment);
+        }
+        for id in &delta.removed {
+            self.remove(id);
+        }
+        self.machine.contacted.send_replace(true);
+    }
+
+    fn assign(&mut self, assignment: Assignment) {
+        let known = self.allocs.read().get(&assignment.alloc.id).cloned();
+        let Some(known) = known else {
+            // What is over already is none of this machine's business any more.
+            if !assignment.alloc.is_terminal() {
+                self.begin(assignment, AllocRecord::default());
+            }
+            return;
+        };
+        if assignment.alloc.modify_index < known.shared.alloc().modify_index {
+            return;
+        }
+        self.keep(&assignment);
+        known.shared.set_alloc(Arc::new(assignment.alloc));
+        // A full queue already wakes the runner, which looks at the newest version.
+        known.messages.try_send(Message::Changed).ok();
+    }
+
+    fn keep(&self, assignment: &Assignment) {
+        if let Err(error) = self.machine.store.save_assignment(assignment) {
+            tracing::error!(alloc = %assignment.alloc.id, %error, "an allocation cannot be kept");
+        }
+    }
+
+    fn begin(&mut self, assignment: Assignment, record: AllocRecord) {
+        if !record.is_built {
+            self.keep(&assignment);
+        }
+        let id = assignment.alloc.id.clone();
+        let machine = Arc::clone(&self.machine);
+        let shared = Arc::new(Shared::new(machine, Arc::new(assignment.alloc), record));
+        let (messages, receiver) = mpsc::channel(MESSAGES_MAX);
+        let runner = AllocRunner::new(Arc::clone(&shared), messages.clone(), receiver);
+        let known = super::handle::Known { shared, messages };
+        self.allocs.write().insert(id.clone(), Arc::new(known));
+        self.runners.spawn(async move {
+            runner.run().await;
+            id
+        });
+    }
+
+    fn remove(&mut self, id: &str) {
+        let known = self.allocs.read().get(id).cloned();
+        let Some(known) = known else { return };
+        if known.messages.is_closed() {
+            self.destroy(id);
+        } else {
+            self.dying.insert(id.to_owned());
+            known.messages.try_send(Message::Stop).ok();
+        }
+    }
+
+    fn on_end(&mut self, ended: Result<String, tokio::task::JoinError>) {
+        let id = match ended {
+            Ok(id) => id,
+            Err(error) => {
+                tracing::error!(%error, "the runner of an allocation broke");
+                return;
+            }
+        };
+        if self.dying.remove(&id) {
+            self.destroy(&id);
+        } else {
+            self.collect();
+        }
+    }
+
+    /// Removes the directories of the oldest terminal allocations past the limit.
+    fn collect(&self) {
+        let mut over: Vec<(i64, String)> = self
+            .allocs
+            .read()
+            .iter()
+            .filter(|(_, known)| known.messages.is_closed())
+            .map(|(id, known)| (known.shared.finished_at(), id.clone()))
+            .collect();
+        over.sort_unstable();
+        let surplus = over.len().saturating_sub(TERMINAL_ALLOCS_MAX);
+        for (_, id) in over.into_iter().take(surplus) {
+            self.destroy(&id);
+        }
+    }
+
+    fn destroy(&self, id: &str) {
+        let Some(known) = self.allocs.write().remove(id) else {
+            return;
+        };
+        self.machine.store.forget(id);
+        let dir = known.shared.dir.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = dir.destroy() {
+                tracing::warn!(path = %dir.root().display(), %error, "a directory cannot be removed");
+            }
+        });
+    }
+
+    /// Stops every task, waits for the end and removes every directory.
+    async fn stop_all(&mut self) {
+        let all: Vec<String> = self.allocs.read().keys().cloned().collect();
+        for id in &all {
+            self.remove(id);
+        }
+        while let Some(ended) = self.runners.join_next().await {
+            self.on_end(ended);
+        }
+    }
+}
+
+/// Asks every driver what it finds and tells the servers.
+async fn fingerprint_drivers(machine: Arc<Machine>) {
+    let mut asked = JoinSet::new();
+    for driver in machine.drivers.values().cloned() {
+        asked.spawn(async move { (driver.name(), driver.fingerprint().await) });
+    }
+    while let Some(answer) = asked.join_next().await {
+        let Ok((name, info)) = answer else {
+            continue;
+        };
+        let known = machine
+            .node
+            .borrow()
+            .drivers
+            .get(name)
+            .map(|known| known.healthy);
+        if known == Some(info.healthy) {
+            continue;
+        }
+        machine
+            .node
+            .send_modify(|node| add_driver(Arc::make_mut(node), name, info));
+        let node = (**machine.node.borrow()).clone();
+        machine.reports.node(node);
+    }
+}
+
+fn add_driver(node: &mut Node, name: &str, mut info: DriverInfo) {
+    info.update_time = Timestamp(clock::now_ns());
+    node.attributes.extend(info.attributes.clone());
+    node.drivers.insert(name.to_owned(), info);
+    fingerprint::classify(node);
+}

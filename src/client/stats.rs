@@ -1,0 +1,295 @@
+//! What tasks and this machine use.
+
+use super::fingerprint::kib;
+use crate::sys::{
+    clock,
+    processes::{self, Identity, Usage},
+};
+use nix::sys::statvfs::statvfs;
+use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+use tokio::time::sleep;
+
+/// Time between two looks, over which a share of the processor is measured.
+const SAMPLE: Duration = Duration::from_millis(100);
+
+/// CPU of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CpuStats {
+    /// Percent of one core in the kernel.
+    pub system_mode: f64,
+    /// Percent of one core in user mode.
+    pub user_mode: f64,
+    /// Percent of one core in all.
+    pub percent: f64,
+    /// MHz.
+    pub total_ticks: f64,
+}
+
+/// Memory of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// Resident, bytes.
+    pub rss: u64,
+}
+
+/// What a task or an allocation uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ResourceUsage {
+    /// CPU.
+    pub cpu: CpuStats,
+    /// Memory.
+    pub memory: MemoryStats,
+}
+
+/// What one task uses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskUsage {
+    /// Of all its processes.
+    pub total: ResourceUsage,
+    /// Of each process by its number.
+    pub processes: BTreeMap<i32, ResourceUsage>,
+}
+
+/// What an allocation uses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AllocUsage {
+    /// Of all its tasks.
+    pub total: ResourceUsage,
+    /// Of each running task.
+    pub tasks: BTreeMap<String, TaskUsage>,
+    /// When, nanoseconds since the epoch.
+    pub timestamp: i64,
+}
+
+/// Memory of the machine, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostMemory {
+    /// All of it.
+    pub total: u64,
+    /// What programs can get.
+    pub available: u64,
+    /// What is in use.
+    pub used: u64,
+    /// What nothing uses at all.
+    pub free: u64,
+}
+
+/// Time of one core, percent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CpuTimes {
+    /// Such as `cpu0`.
+    pub cpu: String,
+    /// User mode.
+    pub user: f64,
+    /// Kernel.
+    pub system: f64,
+    /// Nothing to do.
+    pub idle: f64,
+}
+
+/// Room of one file system.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiskStats {
+    /// Where it is.
+    pub mountpoint: String,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes.
+    pub used: u64,
+    /// Bytes.
+    pub available: u64,
+    /// Percent.
+    pub used_percent: f64,
+    /// Percent.
+    pub inodes_used_percent: f64,
+}
+
+/// What the machine uses.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostStats {
+    /// Memory.
+    pub memory: HostMemory,
+    /// Every core in order.
+    pub cpu: Vec<CpuTimes>,
+    /// Where allocations live.
+    pub alloc_dir: DiskStats,
+    /// Seconds since the machine's start.
+    pub uptime_s: u64,
+    /// MHz in use.
+    pub cpu_ticks: f64,
+}
+
+pub(super) async fn alloc_usage(
+    tasks: BTreeMap<String, Identity>,
+    cpu_mhz: i64,
+    cores: u16,
+) -> AllocUsage {
+    let before = look(&tasks);
+    let begun = clock::monotonic_ns();
+    sleep(SAMPLE).await;
+    let after = look(&tasks);
+    let seconds = lossy(clock::monotonic_ns() - begun) / 1e9;
+    let mhz = lossy(cpu_mhz) / f64::from(cores.max(1));
+    let mut usage = AllocUsage {
+        timestamp: clock::now_ns(),
+        ..AllocUsage::default()
+    };
+    for (task, found) in after {
+        let earlier = before.get(&task);
+        let mut of_task = TaskUsage::default();
+        for (pid, now) in found {
+            let then = earlier.and_then(|known| known.get(&pid)).copied();
+            let used = used(then.unwrap_or(now), now, seconds, mhz);
+            add(&mut of_task.total, used);
+            of_task.processes.insert(pid, used);
+        }
+        add(&mut usage.total, of_task.total);
+        usage.tasks.insert(task, of_task);
+    }
+    usage
+}
+
+/// Counters of every process of every task. A process that is gone is not in it.
+fn look(tasks: &BTreeMap<String, Identity>) -> BTreeMap<String, BTreeMap<i32, Usage>> {
+    tasks
+        .iter()
+        .filter(|(_, root)| root.is_alive())
+        .map(|(task, root)| {
+            let found = processes::tree(root.pid)
+                .into_iter()
+                .filter_map(|pid| Some((pid, Identity::of(pid)?.usage()?)))
+                .collect();
+            (task.clone(), found)
+        })
+        .collect()
+}
+
+fn used(then: Usage, now: Usage, seconds: f64, mhz: f64) -> ResourceUsage {
+    let per_second = lossy(processes::ticks_per_second()) * seconds.max(f64::EPSILON);
+    let percent = |now: u64, then: u64| lossy(now.saturating_sub(then)) / per_second * 100.0;
+    let user_mode = percent(now.user_ticks, then.user_ticks);
+    let system_mode = percent(now.system_ticks, then.system_ticks);
+    ResourceUsage {
+        cpu: CpuStats {
+            system_mode,
+            user_mode,
+            percent: user_mode + system_mode,
+            total_ticks: (user_mode + system_mode) / 100.0 * mhz,
+        },
+        memory: MemoryStats {
+            rss: now.resident_bytes,
+        },
+    }
+}
+
+fn add(total: &mut ResourceUsage, part: ResourceUsage) {
+    total.cpu.system_mode += part.cpu.system_mode;
+    total.cpu.user_mode += part.cpu.user_mode;
+    total.cpu.percent += part.cpu.percent;
+    total.cpu.total_ticks += part.cpu.total_ticks;
+    total.memory.rss = total.memory.rss.saturating_add(part.memory.rss);
+}
+
+pub(super) async fn host_stats(alloc_dir: &Path, cpu_mhz: i64) -> io::Result<HostStats> {
+    let before = core_ticks()?;
+    sleep(SAMPLE).await;
+    let cpu: Vec<CpuTimes> = core_ticks()?
+        .into_iter()
+        .zip(before)
+        .map(|(now, then)| times(&now, &then))
+        .collect();
+    let busy: f64 = cpu.iter().map(|core| 100.0 - core.idle).sum();
+    let cores = lossy(cpu.len().max(1));
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    Ok(HostStats {
+        memory: host_memory()?,
+        alloc_dir: disk(alloc_dir)?,
+        uptime_s: uptime
+            .split('.')
+            .next()
+            .and_then(|seconds| seconds.parse().ok())
+            .unwrap_or(0),
+        cpu_ticks: busy / 100.0 / cores * lossy(cpu_mhz),
+        cpu,
+    })
+}
+
+struct Core {
+    name: String,
+    user: u64,
+    system: u64,
+    idle: u64,
+    total: u64,
+}
+
+fn core_ticks() -> io::Result<Vec<Core>> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let cores = text.lines().skip(1).filter(|line| line.starts_with("cpu"));
+    Ok(cores
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let name = words.next().unwrap_or_default().to_owned();
+            let ticks: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+            // Of proc(5): user nice system idle iowait irq softirq steal; the rest repeats user time.
+            let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
+            Core {
+                name,
+                user: at(0) + at(1),
+                system: at(2) + at(5) + at(6),
+                idle: at(3) + at(4),
+                total: ticks.iter().take(8).sum(),
+            }
+        })
+        .collect())
+}
+
+fn times(now: &Core, then: &Core) -> CpuTimes {
+    let total = lossy(now.total.saturating_sub(then.total)).max(1.0);
+    let percent = |now: u64, then: u64| lossy(now.saturating_sub(then)) / total * 100.0;
+    CpuTimes {
+        cpu: now.name.clone(),
+        user: percent(now.user, then.user),
+        system: percent(now.system, then.system),
+        idle: percent(now.idle, then.idle),
+    }
+}
+
+fn host_memory() -> io::Result<HostMemory> {
+    let info = fs::read_to_string("/proc/meminfo")?;
+    let bytes = |name| kib(&info, name).unwrap_or(0) * 1024;
+    let (total, available) = (bytes("MemTotal"), bytes("MemAvailable"));
+    Ok(HostMemory {
+        total,
+        available,
+        used: total.saturating_sub(available),
+        free: bytes("MemFree"),
+    })
+}
+
+fn disk(path: &Path) -> io::Result<DiskStats> {
+    let found = statvfs(path)?;
+    let block = found.fragment_size();
+    let size = block * found.blocks();
+    let available = block * found.blocks_available();
+    let used = size.saturating_sub(block * found.blocks_free());
+    let inodes_used = found.files().saturating_sub(found.files_free());
+    let share = |part: u64, whole: u64| lossy(part) / lossy(whole.max(1)) * 100.0;
+    Ok(DiskStats {
+        mountpoint: path.display().to_string(),
+        size,
+        used,
+        available,
+        used_percent: share(used, size),
+        inodes_used_percent: share(inodes_used, found.files()),
+    })
+}
+
+/// A count as a floating-point number; past 2^53 the last digits are lost, which no share shows.
+fn lossy(count: impl TryInto<i64>) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "shares and frequencies need few digits"
+    )]
+    let number = count.try_into().unwrap_or(i64::MAX) as f64;
+    number
+}

@@ -1,0 +1,327 @@
+//! Processes: who they are, how they are started, signaled and ended.
+
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        prctl,
+        signal::{SigSet, Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{Pid, User, setsid},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+/// A process that cannot be mistaken for a later one with the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Process id.
+    pub pid: i32,
+    /// When it started, in clock ticks since the machine's start.
+    pub start_ticks: u64,
+}
+
+/// What the kernel counts for one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in user mode, clock ticks.
+    pub user_ticks: u64,
+    /// CPU time in the kernel, clock ticks.
+    pub system_ticks: u64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+}
+
+impl Identity {
+    /// The process that has `pid` now; none when there is none.
+    pub fn of(pid: i32) -> Option<Self> {
+        let start_ticks = stat(pid)?.start_ticks;
+        Some(Self { pid, start_ticks })
+    }
+
+    /// True while this very process exists and is no zombie.
+    pub fn is_alive(&self) -> bool {
+        stat(self.pid).is_some_and(|now| now.start_ticks == self.start_ticks && !now.is_zombie)
+    }
+
+    /// Sends a signal to the process group that this process leads, unless it is gone.
+    ///
+    /// # Errors
+    /// `ESRCH` when the process is gone, `EPERM` when it belongs to somebody else.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        // The descriptor pins the process, so that between the check and the signal its number cannot
+        // pass to another one.
+        let _pin = pidfd_open(self.pid)?;
+        if !self.is_alive() {
+            return Err(Errno::ESRCH.into());
+        }
+        kill(Pid::from_raw(-self.pid), signal).map_err(Into::into)
+    }
+
+    /// What the process used so far.
+    pub fn usage(&self) -> Option<Usage> {
+        let now = stat(self.pid)?;
+        (now.start_ticks == self.start_ticks).then_some(now.usage)
+    }
+}
+
+/// The processes below `root` and `root` itself.
+pub fn tree(root: i32) -> Vec<i32> {
+    /// Far more than a task starts; a bound against a table that changes while it is read.
+    const PROCESSES_MAX: usize = 4096;
+    let mut found = vec![root];
+    let mut next = 0;
+    while next < found.len() && found.len() < PROCESSES_MAX {
+        if let Some(pid) = found.get(next) {
+            found.extend(children(*pid));
+        }
+        next += 1;
+    }
+    found
+}
+
+/// Direct children of a process, of all its threads.
+pub fn children(pid: i32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+        .flat_map(|text| {
+            text.split_whitespace()
+                .filter_map(|pid| pid.parse().ok())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+struct Stat {
+    start_ticks: u64,
+    is_zombie: bool,
+    usage: Usage,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may itself hold spaces and parentheses.
+    let (_, fields) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    // Field 3 of proc(5) is the first one here.
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Stat {
+        start_ticks: number(22)?,
+        is_zombie: matches!(fields.first(), Some(&"Z" | &"X")),
+        usage: Usage {
+            user_ticks: number(14)?,
+            system_ticks: number(15)?,
+            resident_bytes: number(24)? * page_bytes(),
+        },
+    })
+}
+
+fn page_bytes() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .and_then(|bytes| u64::try_from(bytes).ok())
+        .unwrap_or(4096)
+}
+
+/// Clock ticks in a second, the unit of the kernel's process times.
+pub fn ticks_per_second() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .and_then(|ticks| u64::try_from(ticks).ok())
+        .unwrap_or(100)
+}
+
+#[expect(unsafe_code, reason = "the system call has no safe wrapper")]
+fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let descriptor = i32::try_from(Errno::result(result)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel just returned this descriptor, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Makes this process a session of its own, which outlives the terminal and the parent, and the one to
+/// which orphans below it return.
+pub fn detach() {
+    // It fails only for a process that already leads a group, which is as good.
+    setsid().ok();
+    prctl::set_child_subreaper(true).ok();
+}
+
+/// Lets SIGCHLD arrive through the returned descriptor instead of by interruption.
+///
+/// # Errors
+/// Any error of the system calls.
+pub fn child_signals() -> io::Result<OwnedFd> {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    set.thread_block()?;
+    let descriptor = nix::sys::signalfd::SignalFd::with_flags(
+        &set,
+        nix::sys::signalfd::SfdFlags::SFD_NONBLOCK | nix::sys::signalfd::SfdFlags::SFD_CLOEXEC,
+    )?;
+    use std::os::fd::AsFd;
+    descriptor.as_fd().try_clone_to_owned()
+}
+
+/// What to start as a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskProcess {
+    /// Program, an absolute path.
+    pub program: PathBuf,
+    /// Arguments without the program's name.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub dir: PathBuf,
+    /// Name of the user; empty is this process's own.
+    pub user: String,
+}
+
+/// Starts a task in a process group of its own; it is killed when this process dies.
+///
+/// # Errors
+/// An unknown user, or whatever the start of the program failed with.
+pub fn spawn_task(task: &TaskProcess, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
+    let mut command = Command::new(&task.program);
+    command
+        .args(&task.args)
+        .env_clear()
+        .envs(&task.env)
+        .current_dir(&task.dir)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .process_group(0);
+    if !task.user.is_empty() {
+        let (uid, gid) = user_ids(&task.user)?;
+        command.uid(uid).gid(gid);
+    }
+    before_exec(&mut command);
+    command.spawn()
+}
+
+/// Numbers of a user and its main group.
+///
+/// # Errors
+/// When there is no such user.
+pub fn user_ids(name: &str) -> io::Result<(u32, u32)> {
+    let user = User::from_name(name)?.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("user `{name}` does not exist"),
+        )
+    })?;
+    Ok((user.uid.as_raw(), user.gid.as_raw()))
+}
+
+#[expect(unsafe_code, reason = "code between fork and exec has no safe form")]
+fn before_exec(command: &mut Command) {
+    // SAFETY: the closure makes two system calls that are safe between fork and exec, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            // A task without its supervisor would run unseen; it goes down with it.
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            SigSet::empty().thread_set_mask()?;
+            Ok(())
+        });
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Exit code; 128 + signal for one that a signal ended.
+    pub code: i32,
+    /// The signal; 0 for none.
+    pub signal: i32,
+}
+
+/// Collects every child that ended since the last call.
+pub fn reap() -> Vec<(i32, Ended)> {
+    let mut ended = Vec::new();
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => {
+                ended.push((pid.as_raw(), Ended { code, signal: 0 }));
+            }
+            Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                let signal = signal as i32;
+                let code = 128 + signal;
+                ended.push((pid.as_raw(), Ended { code, signal }));
+            }
+            Err(Errno::EINTR) | Ok(WaitStatus::Stopped(..) | WaitStatus::Continued(_)) => {}
+            Ok(_) | Err(_) => return ended,
+        }
+    }
+}
+
+/// True while this process has children, ended or not.
+pub fn has_children() -> bool {
+    !matches!(
+        nix::sys::wait::waitid(
+            nix::sys::wait::Id::All,
+            WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT
+        ),
+        Err(Errno::ECHILD)
+    )
+}
+
+/// Kills every child of this process and every orphan that returned to it. `leader` is a process group.
+pub fn kill_all_children(leader: i32) {
+    kill(Pid::from_raw(-leader), Signal::SIGKILL).ok();
+    for child in children(Pid::this().as_raw()) {
+        kill(Pid::from_raw(child), Signal::SIGKILL).ok();
+    }
+}
+
+/// Sends a signal to a process that this process has not collected yet.
+///
+/// # Errors
+/// As of the system call.
+pub fn signal(pid: i32, signal: i32) -> io::Result<()> {
+    let signal = Signal::try_from(signal)?;
+    kill(Pid::from_raw(pid), signal).map_err(Into::into)
+}
+
+/// Sends a signal to a process group whose leader this process has not collected yet.
+///
+/// # Errors
+/// As of the system call.
+pub fn signal_group(leader: i32, signal: i32) -> io::Result<()> {
+    let signal = Signal::try_from(signal)?;
+    kill(Pid::from_raw(-leader), signal).map_err(Into::into)
+}
+
+/// The number of a signal by its name, with or without `SIG`.
+pub fn signal_number(name: &str) -> Option<i32> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("SIG") {
+        upper
+    } else {
+        format!("SIG{upper}")
+    };
+    full.parse::<Signal>().ok().map(|signal| signal as i32)
+}
+
+/// The names of all signals, ordered by number.
+pub fn signal_names() -> Vec<&'static str> {
+    Signal::iterator().map(Signal::as_str).collect()
+}
