@@ -2,7 +2,7 @@
 //!
 //! Read the modules in this order: [`config`] says what one agent runs, `agent` starts it; `server`
 //! is the replicated control plane, `client` what one machine does, and [`rpc`] the only way in which
-//! those two meet; [`api`] is everything spoken over HTTP, and `cli` a user of nothing else.
+//! those two meet; [`api`] is everything spoken over HTTP, and [`cli`] a user of nothing else.
 
 pub mod agent;
 pub mod api;

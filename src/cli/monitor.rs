@@ -48,9 +48,8 @@ pub(super) async fn evaluation(
 ) -> anyhow::Result<u8> {
     let mut id = id.to_owned();
     for _ in 0..CHAIN_MAX {
-        let eval = match one_evaluation(cx, http, &id, verbose).await? {
-            Some(eval) => eval,
-            None => return Ok(FAILED),
+        let Some(eval) = one_evaluation(cx, http, &id, verbose).await? else {
+            return Ok(FAILED);
         };
         if !eval.next_eval.is_empty() {
             let view = cx.view(verbose);
@@ -282,11 +281,12 @@ pub(super) async fn deployment(
         return Ok(None);
     };
     let reverts = first.task_groups.values().any(|group| group.auto_revert);
-    if first.status == DeploymentStatus::Failed && reverts {
-        if let Some(rollback) = rollback(http, &first, index).await {
-            cx.print("")?;
-            one_deployment(cx, http, &rollback, wait, verbose).await?;
-        }
+    if first.status == DeploymentStatus::Failed
+        && reverts
+        && let Some(rollback) = rollback(http, &first, index).await
+    {
+        cx.print("")?;
+        one_deployment(cx, http, &rollback, wait, verbose).await?;
     }
     Ok(Some(first.status))
 }

@@ -38,9 +38,9 @@ pub struct WeightArguments {
     tags: Vec<String>,
 }
 
-/// One target of one route.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// One target of one route; the keys are lower case, as in the route admin API.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
 struct Target {
     service: String,
     src: String,
@@ -55,7 +55,8 @@ struct Target {
 struct WeightRequest<'a> {
     service: &'a str,
     src: &'a str,
-    weight: f64,
+    /// None removes the share.
+    weight: Option<f64>,
     tags: &'a [String],
 }
 
@@ -95,20 +96,25 @@ async fn weight(cx: &mut Context, arguments: &WeightArguments) -> anyhow::Result
     let request = WeightRequest {
         service: &arguments.service,
         src: &arguments.src,
-        weight: arguments.weight,
+        weight: Some(arguments.weight).filter(|share| *share > 0.0),
         tags: &arguments.tags,
     };
     cx.http
         .put_value("/v1/trivet/route/weight", &[], &request)
         .await
         .context("Error setting the share")?;
-    cx.print(&format!(
-        "Instances of {:?} get {} of the requests for {}",
-        arguments.service,
-        percent(arguments.weight),
-        arguments.src
-    ))?;
+    cx.print(&outcome(arguments))?;
     Ok(0)
+}
+
+fn outcome(arguments: &WeightArguments) -> String {
+    let (service, src) = (&arguments.service, &arguments.src);
+    if arguments.weight > 0.0 {
+        let share = percent(arguments.weight);
+        format!("Instances of {service:?} get {share} of the requests for {src}")
+    } else {
+        format!("Instances of {service:?} get equal turns of the requests for {src}")
+    }
 }
 
 fn list(targets: &[Target]) -> String {

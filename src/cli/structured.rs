@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// How an object is printed instead of its rendering.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Structured {
+pub(super) struct Structured {
     /// Print the API's object as JSON
     #[arg(long, conflicts_with = "template")]
     json: bool,

@@ -93,7 +93,8 @@ async fn call(address: &str, line: &str) -> Outcome {
 }
 
 async fn call_request(address: &str, request: Request, global: Global) -> Outcome {
-    let (out, err): (Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>) = Default::default();
+    let out: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let err: Arc<Mutex<Vec<u8>>> = Arc::default();
     let output = Output::to(out.clone(), err.clone(), false);
     let global = Global {
         address: Some(address.to_owned()),
@@ -475,4 +476,27 @@ async fn version_needs_no_agent() {
     let outcome = call("http://127.0.0.1:1", "-version").await;
     assert_eq!(outcome.code, 0);
     assert!(outcome.out.starts_with("Trivet v"));
+}
+
+#[tokio::test]
+async fn a_share_of_nothing_goes_back_to_equal_turns() {
+    let row = json!({"service": "web", "host": "", "path": "/w", "src": "/w",
+        "dst": "http://127.0.0.1:9/", "opts": "", "cmd": "route add", "weight": 0.5});
+    let fake = Fake::start(&[
+        ("GET /v1/trivet/routes", 200, json!([row])),
+        ("PUT /v1/trivet/route/weight", 200, json!({"Version": 1})),
+    ])
+    .await;
+    let outcome = call(&fake.address, "route list").await;
+    assert!(
+        outcome
+            .out
+            .ends_with("web      /w      http://127.0.0.1:9/  50.00%  <none>\n")
+    );
+    let outcome = call(&fake.address, "route weight web /w 0 -tags canary,v2").await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(
+        fake.body("PUT"),
+        json!({"Service": "web", "Src": "/w", "Weight": null, "Tags": ["canary", "v2"]})
+    );
 }

@@ -21,13 +21,13 @@ const VARIABLE_PREFIX: &str = "NOMAD_VAR_";
 
 /// Which job file, and with what values.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Source {
+pub(super) struct Source {
     /// Job file, `-` for standard input, or an http URL
     #[arg(value_name = "PATH")]
     pub(super) path: String,
     /// The file is JSON, as the API takes it
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Value of an input variable; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) var: Vec<String>,
