@@ -38,7 +38,10 @@ pub(crate) fn dev(
     program: String,
     global: Global,
 ) -> anyhow::Result<ExitCode> {
-    let flags = Written { dev: Some(true), ..Written::default() };
+    let flags = Written {
+        dev: Some(true),
+        ..Written::default()
+    };
     let Some(config) = load(&arguments.config, flags)? else {
         return Ok(ExitCode::FAILURE);
     };
@@ -64,7 +67,10 @@ async fn submit(
     global: &Global,
 ) -> anyhow::Result<ExitCode> {
     let address = format!("http://{}", agent.listeners().http);
-    let global = Global { address: Some(address.clone()), ..global.clone() };
+    let global = Global {
+        address: Some(address.clone()),
+        ..global.clone()
+    };
     for file in &arguments.files {
         let code = cli::run(program.clone(), global.clone(), run_of(arguments, file)?).await;
         if code != 0 {
@@ -106,9 +112,15 @@ pub(crate) fn echo(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
     let listen = listen_address(&arguments.listen)?;
     let mut headers = http::HeaderMap::new();
     for (name, value) in &arguments.header {
-        let name: http::HeaderName =
-            name.parse().with_context(|| format!("`{name}` is no header name"))?;
-        headers.append(name, value.parse().with_context(|| format!("`{value}` is no header value"))?);
+        let name: http::HeaderName = name
+            .parse()
+            .with_context(|| format!("`{name}` is no header name"))?;
+        headers.append(
+            name,
+            value
+                .parse()
+                .with_context(|| format!("`{value}` is no header value"))?,
+        );
     }
     let config = echo::Config {
         listen,
@@ -119,11 +131,14 @@ pub(crate) fn echo(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
         drain: arguments.drain,
     };
     // One thread is enough for a sample, and many of them run side by side.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let interrupted = agent::interrupted()?;
-        let server =
-            echo::Echo::bind(config).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let server = echo::Echo::bind(config)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
         say(&format!("listening on {}\n", server.local_addr()?));
         server.run(interrupted).await;
         Ok(ExitCode::SUCCESS)
@@ -136,12 +151,18 @@ pub(crate) fn request(
     global: Global,
     request: Request,
 ) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(ExitCode::from(runtime.block_on(cli::run(program, global, request))))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(ExitCode::from(
+        runtime.block_on(cli::run(program, global, request)),
+    ))
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 fn written(arguments: AgentArguments) -> Written {
@@ -174,8 +195,14 @@ fn load(paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
 }
 
 fn listen_address(text: &str) -> anyhow::Result<SocketAddr> {
-    let whole = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    whole.parse().with_context(|| format!("`{text}` is no address such as 127.0.0.1:8080 or :8080"))
+    let whole = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.to_owned()
+    };
+    whole
+        .parse()
+        .with_context(|| format!("`{text}` is no address such as 127.0.0.1:8080 or :8080"))
 }
 
 fn banner(listeners: &Listeners) -> String {
@@ -191,5 +218,8 @@ fn banner(listeners: &Listeners) -> String {
 /// Prints to standard output; whoever closed it does not want to know.
 fn say(text: &str) {
     let mut stdout = std::io::stdout();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).ok();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .ok();
 }

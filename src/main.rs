@@ -2,31 +2,37 @@
 
 mod commands;
 
-use std::{ffi::OsString, io::Write, process::ExitCode};
-use trivet::cli::{self, Command};
+use std::{io::Write, process::ExitCode};
+use trivet::{
+    cli::{self, Command},
+    client::supervisor,
+};
 
 /// Bodies of 100 KB go through the ingress more than twice as fast with it than with the system's.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
     // A supervisor is started once per task: it needs neither the command line nor a runtime.
-    if std::env::args_os().nth(1).is_some_and(|word| word == "supervise") {
-        let rest: Vec<OsString> = arguments.skip(2).collect();
-        return trivet::client::supervisor::main(&rest);
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == supervisor::SUBCOMMAND)
+    {
+        return supervisor::main();
     }
-    let invocation = match cli::parse(&mut arguments) {
+    let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(refusal) => return refuse(&refusal),
     };
     // Everything that speaks TLS uses this provider; installing it twice is no error worth a word.
-    rustls::crypto::ring::default_provider().install_default().ok();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     let done = match invocation.command {
         Command::Agent(arguments) => commands::agent(arguments),
         Command::Dev(arguments) => commands::dev(arguments, invocation.program, invocation.global),
         Command::Echo(arguments) => commands::echo(arguments),
-        Command::Supervise(arguments) => Ok(trivet::client::supervisor::main(&arguments.args)),
+        Command::Supervise(_) => Ok(supervisor::main()),
         Command::Request(request) => {
             commands::request(invocation.program, invocation.global, request)
         }

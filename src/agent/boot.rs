@@ -5,14 +5,17 @@ use super::{
     listeners::{Bound, Listeners, Taken},
 };
 use crate::{
-    api,
+    api::{
+        self,
+        fabio::{Admin, Settings},
+    },
     client::{self, Client},
     config::Config,
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
 };
 use mesh::wire::AgentIdentity;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,7 +43,7 @@ pub enum Error {
     Server(#[from] StartError),
     /// The client's state cannot be used.
     #[error(transparent)]
-    Client(#[from] client::StartError),
+    Client(#[from] client::OpenError),
 }
 
 /// A running agent.
@@ -75,15 +78,18 @@ impl Agent {
         let stop_edge = CancellationToken::new();
         let edge = TaskTracker::new();
         let prepared = match client_config(&config, &listeners) {
-            Some(client) => Some(Client::prepare(client).await?),
+            Some(client) => Some(Client::new(client)?),
             None => None,
         };
-        let node = prepared.as_ref().map(|client| client.node().clone());
-        let node_id = node.as_ref().map(|node| node.id.clone()).unwrap_or_default();
+        let node = prepared.as_ref().map(Client::node);
+        let node_id = node
+            .as_ref()
+            .map(|node| node.id.clone())
+            .unwrap_or_default();
         let hello = Hello {
             agent_id: uuid::Uuid::new_v4().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
-            node,
+            node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
         };
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
@@ -96,7 +102,11 @@ impl Agent {
             catalog,
             dns: bound.dns.as_ref().map(dns::Dns::handle),
             proxy: proxy.clone(),
-            domain: config.dns.as_ref().map(|dns| dns.domain.clone()).unwrap_or_default(),
+            domain: config
+                .dns
+                .as_ref()
+                .map(|dns| dns.domain.clone())
+                .unwrap_or_default(),
             datacenter: config.datacenter.clone(),
         };
         edge.spawn(feeds.run(stop_edge.clone().cancelled_owned()));
@@ -109,23 +119,30 @@ impl Agent {
             edge.spawn(async move { log_end("ingress", proxy.run(stopped).await) });
         }
 
-        let running = prepared.map(|client| client.start(handle, allocs));
-        let client_handle = running.as_ref().map(Client::handle);
+        let client_handle = prepared.as_ref().map(Client::handle);
         let client =
-            running.map(|client| tokio::spawn(client.run(stop_client.clone().cancelled_owned())));
+            prepared.map(|client| tokio::spawn(client.run(handle, allocs, stop_client.clone())));
 
+        let admin = proxy.clone().map(|proxy| Admin {
+            proxy,
+            server: server_handle.clone(),
+            settings: Arc::new(settings(&bound.ingress_config, &listeners)),
+        });
         let api = api::Api::new(
             server_handle,
-            client_handle,
             proxy,
             facts(&config, &listeners, node_id.clone()),
         );
         let serve = |listener, router| {
-            edge.spawn(api::serve(listener, router, stop_edge.clone().cancelled_owned()));
+            edge.spawn(api::serve(
+                listener,
+                router,
+                stop_edge.clone().cancelled_owned(),
+            ));
         };
-        serve(bound.http, api::nomad::router(api.clone()));
-        if let Some(listener) = bound.ingress_admin {
-            serve(listener, api::fabio::router(api));
+        serve(bound.http, api::nomad::router(api));
+        if let (Some(listener), Some(admin)) = (bound.ingress_admin, admin) {
+            serve(listener, api::fabio::router(admin));
         }
         if let Some(listener) = bound.catalog {
             let catalog = catalog_of(&config, &listeners, node_id, catalog_reader);
@@ -184,7 +201,9 @@ fn prepare_data_dir(config: &mut Config) -> Result<Option<TempDir>, Error> {
     let failed = |path: PathBuf| move |source| Error::DataDir { path, source };
     if config.dev && config.data_dir.as_os_str().is_empty() {
         let parent = std::env::temp_dir();
-        let made = tempfile::Builder::new().prefix("trivet-dev-").tempdir_in(&parent);
+        let made = tempfile::Builder::new()
+            .prefix("trivet-dev-")
+            .tempdir_in(&parent);
         let temporary = made.map_err(failed(parent))?;
         config.data_dir = temporary.path().to_path_buf();
         return Ok(Some(temporary));
@@ -228,6 +247,16 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
     })
 }
 
+fn settings(ingress: &proxy::Config, listeners: &Listeners) -> Settings {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    Settings {
+        version: env!("CARGO_PKG_VERSION").into(),
+        listen: listeners.ingress.into_iter().collect(),
+        admin: listeners.ingress_admin.unwrap_or(nowhere),
+        proxy: ingress.clone(),
+    }
+}
+
 fn facts(config: &Config, listeners: &Listeners, node_id: String) -> api::Facts {
     api::Facts {
         name: config.name.clone(),
@@ -255,7 +284,10 @@ fn catalog_of(
         version: env!("CARGO_PKG_VERSION").into(),
         revision: String::new(),
     };
-    let peer = api::consul::ServerPeer { node_id, address: listeners.rpc.to_string() };
+    let peer = api::consul::ServerPeer {
+        node_id,
+        address: listeners.rpc.to_string(),
+    };
     let cluster = api::consul::Cluster {
         leader: Some(listeners.rpc.to_string()),
         servers: vec![peer],

@@ -48,8 +48,13 @@ struct Seen {
 impl Seen {
     fn of(catalog: &Snapshot) -> Self {
         let of = |table| catalog.table_index(table);
-        let rows = of(Table::Nodes).max(of(Table::Services)).max(of(Table::Checks));
-        Self { catalog: rows, overrides: of(Table::RouteOverrides) }
+        let rows = of(Table::Nodes)
+            .max(of(Table::Services))
+            .max(of(Table::Checks));
+        Self {
+            catalog: rows,
+            overrides: of(Table::RouteOverrides),
+        }
     }
 }
 
@@ -97,18 +102,17 @@ impl Feeds {
                 }
                 () = &mut shutdown => return,
             }
-            self.session.confirm(Confirmation { index, busy: draining.busy() });
+            self.session.confirm(Confirmation {
+                index,
+                busy: draining.busy(),
+            });
         }
     }
 
-    fn swap(
-        &self,
-        replica: &Replica,
-        draining: &mut Draining,
-        problems: &mut BTreeSet<String>,
-    ) {
+    fn swap(&self, replica: &Replica, draining: &mut Draining, problems: &mut BTreeSet<String>) {
         // As its users expect, the catalog's DNS answers with instances in warning too.
-        let alive = |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
+        let alive =
+            |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
         let instances: Vec<Instance> = replica.catalog.all_instances().filter(alive).collect();
         if let Some(dns) = &self.dns {
             match dns::View::new(&self.facts(&replica.catalog, &instances)) {
@@ -131,7 +135,9 @@ impl Feeds {
                 let swap = draining.next_swap;
                 draining.next_swap += 1;
                 draining.left.insert(swap, left);
-                draining.swaps.push(drained.map(move |drained| report(swap, &drained)).boxed());
+                draining
+                    .swaps
+                    .push(drained.map(move |drained| report(swap, &drained)).boxed());
             }
         }
     }
@@ -140,7 +146,11 @@ impl Feeds {
         let nodes = catalog.nodes().map(|node| dns::Node {
             name: node.name.clone(),
             addresses: vec![node.address.clone()],
-            meta: node.meta.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            meta: node
+                .meta
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
         });
         let instances = instances.iter().map(|instance| dns::Instance {
             service: instance.service.name.clone(),
@@ -185,7 +195,10 @@ fn build_table(
     let mut definitions = Vec::new();
     let mut problems = Vec::new();
     // Only passing instances get traffic.
-    for instance in instances.iter().filter(|instance| instance.status == Status::Passing) {
+    for instance in instances
+        .iter()
+        .filter(|instance| instance.status == Status::Passing)
+    {
         let (found, wrong) = route::tags::definitions(&route::Instance {
             id: &instance.service.id,
             service: &instance.service.name,

@@ -10,7 +10,9 @@ use tokio::net::TcpListener;
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for {what}: {reason}; choose another with `ports.{name}` or `addresses.{name}`")]
+#[error(
+    "cannot listen on {address} for {what}: {reason}; choose another with `ports.{name}` or `addresses.{name}`"
+)]
 pub struct Taken {
     address: SocketAddr,
     what: &'static str,
@@ -46,7 +48,11 @@ impl Listeners {
         ];
         [("http", self.http), ("rpc", self.rpc)]
             .into_iter()
-            .chain(optional.into_iter().filter_map(|(name, address)| Some((name, address?))))
+            .chain(
+                optional
+                    .into_iter()
+                    .filter_map(|(name, address)| Some((name, address?))),
+            )
             .collect()
     }
 }
@@ -60,6 +66,7 @@ pub(super) struct Bound {
     pub catalog: Option<TcpListener>,
     pub dns: Option<dns::Dns>,
     pub ingress: Option<proxy::Proxy>,
+    pub ingress_config: proxy::Config,
     pub ingress_admin: Option<TcpListener>,
 }
 
@@ -77,9 +84,10 @@ impl Bound {
             Some(dns) => Some(open_dns(dns.address).await?),
             None => None,
         };
+        let ingress_config = ingress_config(config);
         let (ingress, ingress_admin) = match &config.ingress {
             Some(ingress) => {
-                let proxy = open_ingress(ingress.address, ingress.strategy).await?;
+                let proxy = open_ingress(ingress.address, ingress_config.clone()).await?;
                 let admin = tcp(ingress.admin, "the ingress admin API", "ingress_admin").await?;
                 (Some(proxy), Some(admin))
             }
@@ -90,7 +98,9 @@ impl Bound {
             rpc: rpc.local_addr(),
             catalog: catalog.as_ref().map(|(_, address)| *address),
             dns: dns.as_ref().map(dns::Dns::local_addr),
-            ingress: ingress.as_ref().and_then(|proxy| proxy.local_addrs().first().copied()),
+            ingress: ingress
+                .as_ref()
+                .and_then(|proxy| proxy.local_addrs().first().copied()),
             ingress_admin: ingress_admin.as_ref().map(|(_, address)| *address),
         };
         Ok(Self {
@@ -100,6 +110,7 @@ impl Bound {
             catalog: catalog.map(|listener| listener.0),
             dns,
             ingress,
+            ingress_config,
             ingress_admin: ingress_admin.map(|listener| listener.0),
         })
     }
@@ -115,30 +126,46 @@ async fn tcp(
         let local = listener.local_addr()?;
         Ok::<_, std::io::Error>((listener, local))
     };
-    bound.await.map_err(|error| taken(address, what, name, &error.to_string()))
+    bound
+        .await
+        .map_err(|error| taken(address, what, name, &error.to_string()))
 }
 
 async fn open_dns(address: SocketAddr) -> Result<dns::Dns, Taken> {
-    let config = dns::Config { listen: vec![address], rules: dns::Rules::default() };
+    let config = dns::Config {
+        listen: vec![address],
+        rules: dns::Rules::default(),
+    };
     let bound = dns::Dns::bind(config).await;
     bound.map_err(|error| taken(address, "DNS", "dns", &root_cause(&error)))
 }
 
-async fn open_ingress(address: SocketAddr, strategy: Strategy) -> Result<proxy::Proxy, Taken> {
-    let config = proxy::Config {
-        listen: vec![address],
-        strategy: match strategy {
+fn ingress_config(config: &Config) -> proxy::Config {
+    let Some(ingress) = &config.ingress else {
+        return proxy::Config::default();
+    };
+    proxy::Config {
+        listen: vec![ingress.address],
+        strategy: match ingress.strategy {
             Strategy::RoundRobin => proxy::Strategy::RoundRobin,
             Strategy::Random => proxy::Strategy::Random,
         },
         ..proxy::Config::default()
-    };
+    }
+}
+
+async fn open_ingress(address: SocketAddr, config: proxy::Config) -> Result<proxy::Proxy, Taken> {
     let bound = proxy::Proxy::bind(config).await;
     bound.map_err(|error| taken(address, "ingress", "ingress", &root_cause(&error)))
 }
 
 fn taken(address: SocketAddr, what: &'static str, name: &'static str, reason: &str) -> Taken {
-    Taken { address, what, name, reason: reason.to_owned() }
+    Taken {
+        address,
+        what,
+        name,
+        reason: reason.to_owned(),
+    }
 }
 
 /// The innermost reason: what the system said.

@@ -22,6 +22,7 @@ mod node;
 mod operator;
 mod placement;
 mod process;
+mod reach;
 mod route;
 mod server;
 mod status;
@@ -34,6 +35,7 @@ mod view;
 
 pub use context::Output;
 pub use process::{AgentArguments, DevArguments, EchoArguments, SuperviseArguments};
+pub use reach::{Places, reach};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use context::Context;

@@ -52,6 +52,9 @@ pub struct DevArguments {
     /// File with values of input variables
     #[arg(long, value_name = "FILE")]
     pub var_file: Vec<PathBuf>,
+    /// Configuration file or directory of such files for the agent; may be repeated, later ones win
+    #[arg(long, value_name = "PATH")]
+    pub config: Vec<PathBuf>,
     /// TRACE, DEBUG, INFO, WARN or ERROR
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -75,8 +78,8 @@ pub struct EchoArguments {
     /// Share of requests answered with 500, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub error_rate: f64,
-    /// How long requests in flight may finish after the stop signal
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    /// How long requests in flight may finish after the stop signal; 0s ends at once
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub drain: Duration,
 }
 

@@ -31,6 +31,10 @@ pub struct Config {
     pub executable: PathBuf,
     /// First and last dynamic port.
     pub dynamic_ports: (u16, u16),
+    /// MHz to offer instead of what is found.
+    pub cpu_mhz: Option<i64>,
+    /// MB to offer instead of what is found.
+    pub memory_mib: Option<i64>,
     /// Stop every task and remove every directory when the client stops.
     pub dev: bool,
 }

@@ -17,7 +17,8 @@ use crate::{
     },
     sys::{clock, files},
 };
-use jobs::model::{Node, Timestamp};
+use futures_util::FutureExt;
+use jobs::model::{DriverInfo, Node, Timestamp};
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +71,13 @@ impl Client {
             .map_err(|source| open(&config.alloc_dir, source))?;
         let (store, identity) =
             Store::open(&config.data_dir).map_err(|source| open(&config.data_dir, source))?;
-        let node = fingerprint::node(&config, &identity.id, &identity.secret_id);
+        let mut node = fingerprint::node(&config, &identity.id, &identity.secret_id);
+        // Drivers that know at once are there from the first moment; the others are asked while it runs.
+        for driver in drivers::all(&config).values() {
+            if let Some(info) = driver.fingerprint().now_or_never() {
+                add_driver(&mut node, driver.name(), info);
+            }
+        }
         Ok(Self {
             config,
             store,
@@ -299,17 +306,29 @@ async fn fingerprint_drivers(machine: Arc<Machine>) {
         asked.spawn(async move { (driver.name(), driver.fingerprint().await) });
     }
     while let Some(answer) = asked.join_next().await {
-        let Ok((name, mut info)) = answer else {
+        let Ok((name, info)) = answer else {
             continue;
         };
-        info.update_time = Timestamp(clock::now_ns());
-        machine.node.send_modify(|node| {
-            let node = Arc::make_mut(node);
-            node.attributes.extend(info.attributes.clone());
-            node.drivers.insert(name.to_owned(), info);
-            fingerprint::classify(node);
-        });
+        let known = machine
+            .node
+            .borrow()
+            .drivers
+            .get(name)
+            .map(|known| known.healthy);
+        if known == Some(info.healthy) {
+            continue;
+        }
+        machine
+            .node
+            .send_modify(|node| add_driver(Arc::make_mut(node), name, info));
         let node = (**machine.node.borrow()).clone();
         machine.reports.node(node);
     }
+}
+
+fn add_driver(node: &mut Node, name: &str, mut info: DriverInfo) {
+    info.update_time = Timestamp(clock::now_ns());
+    node.attributes.extend(info.attributes.clone());
+    node.drivers.insert(name.to_owned(), info);
+    fingerprint::classify(node);
 }

@@ -39,6 +39,12 @@ pub(super) fn node(config: &Config, id: &str, secret_id: &str) -> Node {
     host::add(&mut node);
     network::add(&mut node, config);
     program::add(&mut node, config);
+    if let Some(mhz) = config.cpu_mhz {
+        node.node_resources.cpu.cpu_shares = mhz;
+    }
+    if let Some(mib) = config.memory_mib {
+        node.node_resources.memory.memory_mb = mib;
+    }
     node.events.push(NodeEvent {
         message: "Node registered".into(),
         subsystem: "Cluster".into(),
