@@ -1,7 +1,6 @@
 //! The table as a plain page that reloads itself.
 
 use proxy::route::RouteRow;
-use std::fmt::Write as _;
 
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\">
@@ -38,8 +37,7 @@ pub(super) fn render(rows: &[RouteRow]) -> String {
                 page.push_str("</td>");
             }
             let percent = row.weight * 100.0;
-            // Writing to a string cannot fail.
-            drop(writeln!(page, "<td>{percent:.2}%</td></tr>"));
+            page.push_str(&format!("<td>{percent:.2}%</td></tr>\n"));
         }
         page.push_str("</table>\n");
     }

@@ -30,7 +30,6 @@ pub(super) async fn plan(
     let Checked { job, warnings } = check(api, query, *job, place)?;
     let snapshot = api.server().snapshot();
     let current = snapshot.jobs.job(&job.key()).cloned();
-    // A stopped job is planned like a new one that keeps its versions.
     let diff = request
         .diff
         .then(|| spec::diff(current.as_deref(), Some(&job), true));

@@ -140,15 +140,15 @@ fn validation(
 ) -> Result<spec::Validation, Error> {
     let named = |text: Option<String>| text.filter(|text| !text.is_empty());
     let region = named(query.get("region").map(str::to_owned))
-        .or(named(place.region))
-        .or(named(job.region.take()))
+        .or_else(|| named(place.region))
+        .or_else(|| named(job.region.take()))
         .filter(|region| region != ANY_REGION);
     if region.is_some_and(|region| region != api.facts().region) {
         return Err(Error::internal("No path to region"));
     }
     let namespace = named(query.named_namespace().map(str::to_owned))
-        .or(named(place.namespace))
-        .or(named(job.namespace.take()))
+        .or_else(|| named(place.namespace))
+        .or_else(|| named(job.namespace.take()))
         .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
     if namespace != DEFAULT_NAMESPACE {
         let message = format!(

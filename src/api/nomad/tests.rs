@@ -427,7 +427,8 @@ async fn a_job_is_stopped_and_purged() {
 #[tokio::test]
 async fn job_files_are_read_and_jobs_validated() {
     let fixture = Fixture::start().await;
-    let text = r#"job "web" { group "app" { task "server" { driver = "raw_exec" config { command = "true" } } } }"#;
+    let text = "job \"web\" {\n group \"app\" {\n task \"server\" {\n driver = \"raw_exec\"\n \
+                config {\n command = \"true\"\n }\n }\n }\n}\n";
     let parsed = fixture
         .put("/v1/jobs/parse", &json!({ "JobHCL": text }))
         .await;

@@ -85,3 +85,23 @@ impl From<client::Error> for Error {
         Self::new(status, error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::IntoResponse as _;
+
+    #[test]
+    fn paths_that_must_not_be_read_are_refused() {
+        let path = || "../../etc/passwd".to_owned();
+        for (error, status) in [
+            (client::Error::Escapes { path: path() }, 400),
+            (client::Error::SecretPath { path: path() }, 403),
+            (client::Error::NoFile { path: path() }, 404),
+            (client::Error::UnknownAlloc { alloc: "a".into() }, 404),
+        ] {
+            let answer = Error::from(error).into_response();
+            assert_eq!(answer.status().as_u16(), status);
+        }
+    }
+}
