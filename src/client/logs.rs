@@ -283,7 +283,7 @@ mod tests {
         let over = Arc::new(AtomicBool::new(false));
         let range = Range {
             origin: Origin::End,
-            offset: 0,
+            offset: 6,
             follow: true,
         };
         let seen = Arc::clone(&over);
@@ -291,6 +291,7 @@ mod tests {
         let mut frames = stream_logs(path, "web.stdout.".into(), range, move || {
             seen.load(Ordering::SeqCst)
         });
+        assert_eq!(frames.recv().await.unwrap().data, b"eleven");
         fs::write(dir.path().join("web.stdout.11"), "eleven and more").unwrap();
         let more = frames.recv().await.unwrap();
         assert_eq!(

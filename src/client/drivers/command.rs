@@ -29,6 +29,9 @@ impl Lookup {
         let not_found = || Unrunnable::NotFound {
             command: command.to_owned(),
         };
+        if command.is_empty() {
+            return Err(not_found());
+        }
         let local = [task_dir.join("local").join(command), task_dir.join(command)];
         if let Some(path) = local.into_iter().find(|path| path.exists()) {
             if path.is_dir() {
@@ -39,7 +42,7 @@ impl Lookup {
             }
             return Ok(path);
         }
-        if command.is_empty() || command.starts_with('/') {
+        if command.starts_with('/') {
             return Err(not_found());
         }
         self.dirs
