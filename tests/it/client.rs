@@ -203,6 +203,8 @@ fn config(dir: &Path, dev: bool) -> Config {
         raw_exec: true,
         executable: env!("CARGO_BIN_EXE_trivet").into(),
         dynamic_ports: (20_000, 32_000),
+        cpu_mhz: None,
+        memory_mib: None,
         dev,
     }
 }

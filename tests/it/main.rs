@@ -1,3 +1,16 @@
-//! The whole binary.
+//! The whole binary: real processes and sockets, ports chosen by the system.
+//!
+//! Every test starts its own agents and stops them; nothing is left behind. Tests whose name starts
+//! with `needs_` say what they need from the machine and skip, loudly, where it is missing.
 
+mod agent_life;
+mod bad_input;
+mod canary;
+mod catalog;
+mod cli;
 mod client;
+mod deploys;
+mod failures;
+mod harness;
+mod tidy;
+mod walkthrough;

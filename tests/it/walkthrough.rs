@@ -111,10 +111,8 @@ async fn five_instances_share_the_requests_exactly_and_leave_nothing_behind() {
     assert_eq!(status, StatusCode::NOT_FOUND);
     let services = http::get(&agent.url("catalog", "/v1/catalog/services")).await;
     assert!(services.get("todo").is_none(), "{services}");
-    assert_eq!(
-        dns::srv_ports(agent.address("dns"), "todo.service.consul.").await,
-        []
-    );
+    let ports = dns::srv_ports(agent.address("dns"), "todo.service.consul.").await;
+    assert!(ports.is_empty(), "{ports:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,9 +165,11 @@ async fn one_command_runs_a_job_file_and_ctrl_c_stops_everything() {
     let job = Echo::new("hello", 2);
     let file = dir.path().join("hello.nomad");
     std::fs::write(&file, job.hcl()).expect("a job file");
+    let ports = "ports {\n http = 0\n rpc = 0\n catalog = 0\n dns = 0\n ingress = 0\n ingress_admin = 0\n}\n";
+    std::fs::write(dir.path().join("ports.hcl"), ports).expect("a configuration");
     let mut child = tokio::process::Command::new(TRIVET)
-        .args(["dev", "-ports", "0"])
-        .arg(&file)
+        .args(["dev", "-config", "ports.hcl", "hello.nomad"])
+        .current_dir(dir.path())
         .env("TMPDIR", dir.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -212,7 +212,7 @@ async fn one_command_runs_a_job_file_and_ctrl_c_stops_everything() {
         .expect("a directory")
         .flatten()
         .collect();
-    assert_eq!(left.len(), 1, "only the job file is left: {left:?}");
+    assert_eq!(left.len(), 2, "only the two files are left: {left:?}");
 }
 
 #[tokio::test]
