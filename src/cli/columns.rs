@@ -66,7 +66,7 @@ fn rows_with(lines: &[Vec<String>], glue: &str, empty: &str) -> String {
                 text.push_str(glue);
             }
         }
-        out.push(text.trim_end_matches(' ').to_owned());
+        out.push(text);
     }
     out.join("\n")
 }
@@ -117,6 +117,6 @@ mod tests {
             vec!["\u{1b}[1mab\u{1b}[0m".to_owned(), "x".to_owned()],
             vec!["abc".to_owned(), String::new()],
         ];
-        assert_eq!(sparse(&lines), "\u{1b}[1mab\u{1b}[0m   x\nabc");
+        assert_eq!(sparse(&lines), "\u{1b}[1mab\u{1b}[0m   x\nabc  ");
     }
 }

@@ -68,7 +68,8 @@ async fn list_all(cx: &mut Context, arguments: &ListArguments) -> anyhow::Result
         cx.print(&text)?;
         return Ok(0);
     }
-    let evals: Vec<Evaluation> = decode(path, value)?;
+    let mut evals: Vec<Evaluation> = decode(path, value)?;
+    evals.sort_by_key(|eval| std::cmp::Reverse(eval.create_index));
     let text = if evals.is_empty() {
         "No evals found".to_owned()
     } else {

@@ -85,6 +85,7 @@ struct Line {
 
 /// Options that every command has.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "General options")]
 pub struct Global {
     /// Address of the agent's HTTP API
     #[arg(

@@ -41,7 +41,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     }
     let kinds = found.kinds();
     if kinds == 0 {
-        bail!("No matches found for id {id:?}");
+        bail!("Unable to resolve ID: {id:?}");
     }
     if kinds > 1 {
         let text = found.list(&cx.view(verbose));

@@ -563,7 +563,7 @@ Time  Type  Description
 Task \"server\" is \"running\"
 Task Resources:
 CPU         Memory          Disk     Addresses
-12/100 MHz  12 MiB/300 MiB  300 MiB
+12/100 MHz  12 MiB/300 MiB  300 MiB\u{20}\u{20}
 
 Task Events:
 Started At     = 2026-03-02T10:02:00Z
