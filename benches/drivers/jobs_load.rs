@@ -31,7 +31,7 @@ pub async fn run() {
 }
 
 async fn measure(agent: &Agent, round: usize) {
-    let memory_before = agent.resident_kib();
+    let memory_before = process::resident_kib(agent.pid());
     let cpu_before = process::cpu_time(agent.pid());
     let start = Instant::now();
     submit(agent, round).await;
@@ -54,7 +54,7 @@ async fn measure(agent: &Agent, round: usize) {
     };
     let placed = placed.unwrap_or(finished);
     let cpu = process::cpu_time(agent.pid()) - cpu_before;
-    let memory_after = agent.resident_kib();
+    let memory_after = process::resident_kib(agent.pid());
     let per_second = |time: Duration| JOBS as f64 / time.as_secs_f64();
     println!(
         "| {round} | {:.0} | {:.0} | {:.0} | {:.2} | {:.1} → {:.1} | {:.1} |",

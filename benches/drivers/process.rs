@@ -21,6 +21,19 @@ pub fn cpu_time(pid: Pid) -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 1000 / per_second)
 }
 
+/// Resident memory in KiB.
+pub fn resident_kib(pid: Pid) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .unwrap_or(0)
+}
+
 /// Direct children of a process.
 pub fn children(pid: Pid) -> Vec<Pid> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));

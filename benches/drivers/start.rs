@@ -26,7 +26,7 @@ pub async fn run() {
         println!(
             "| {round} | {:.0} | {:.1} | {:.1} |",
             ready.as_secs_f64() * 1e3,
-            agent.resident_kib() as f64 / 1024.0,
+            process::resident_kib(agent.pid()) as f64 / 1024.0,
             used.as_secs_f64() / IDLE.as_secs_f64() * 100.0
         );
         agent.stop().await;

@@ -3,7 +3,7 @@
 # `trivet` is looked up on the task's PATH, where the agent puts the directory of its own program
 # first: nothing needs to be downloaded or installed.
 #
-# Try it: curl -i http://127.0.0.1:8080/todo
+# Try it: curl -i http://127.0.0.1:9999/todo, or directly: curl -i http://127.0.0.1:8080/todo
 
 job "todo" {
   datacenters = ["*"]
@@ -15,6 +15,19 @@ job "todo" {
     network {
       port "http" {
         static = 8080
+      }
+    }
+
+    service {
+      name = "todo"
+      port = "http"
+      tags = ["urlprefix-/todo"]
+
+      check {
+        type     = "http"
+        path     = "/health"
+        interval = "5s"
+        timeout  = "2s"
       }
     }
 

@@ -113,6 +113,7 @@ impl Client {
             Vec::new()
         });
         let machine = Arc::new(Machine {
+            ports: Arc::default(),
             drivers: drivers::all(&self.config),
             config: self.config,
             node: self.node,

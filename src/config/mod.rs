@@ -107,6 +107,10 @@ impl Config {
                 merged = merged.merge(read(&file, &mut problems));
             }
         }
+        if !problems.is_empty() {
+            // What is missing may stand in the part that could not be read.
+            return Err(problems);
+        }
         let config = resolve::resolve(merged.merge(flags), &mut problems);
         if problems.is_empty() {
             Ok(config)

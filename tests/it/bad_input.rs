@@ -68,7 +68,12 @@ async fn a_check_on_a_missing_port_label_names_the_label() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_node_can_run_waits_and_says_why() {
     let agent = Agent::start().await;
-    let unknown = Echo::new("nodriver", 1)
+    // Without a deployment, which would be waited for.
+    let waiting = |id| Echo {
+        update: "max_parallel = 0".into(),
+        ..Echo::new(id, 1)
+    };
+    let unknown = waiting("nodriver")
         .hcl()
         .replace("\"raw_exec\"", "\"warp\"");
     std::fs::write(agent.dir().join("nodriver.nomad"), unknown).expect("a job file");
@@ -87,7 +92,7 @@ async fn what_no_node_can_run_waits_and_says_why() {
 
     let big = Echo {
         memory: 100_000_000,
-        ..Echo::new("big", 1)
+        ..waiting("big")
     };
     let output = big.command(&agent, &["job", "run"]).await;
     assert_eq!(output.code, 2, "{}", output.text());

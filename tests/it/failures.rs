@@ -144,7 +144,7 @@ async fn a_failing_check_takes_exactly_that_instance_out_and_brings_it_back() {
     std::fs::create_dir(&flags).expect("a directory");
     job.service = format!(
         "check {{\n name = \"flag\"\n type = \"script\"\n task = \"server\"\n command = \"/bin/sh\"\n \
-         args = [\"-c\", \"test ! -e {}/$NOMAD_ALLOC_INDEX\"]\n interval = \"1s\"\n timeout = \"1s\"\n }}",
+         args = [\"-c\", \"test ! -e {}/$NOMAD_ALLOC_INDEX || exit 2\"]\n interval = \"1s\"\n timeout = \"1s\"\n }}",
         flags.display()
     );
     job.run(&agent).await;

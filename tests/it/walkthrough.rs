@@ -227,7 +227,7 @@ async fn the_binary_says_its_version_without_an_agent() {
 }
 
 /// Waits until the ingress has exactly `count` targets of `service`.
-pub async fn targets(agent: &Agent, service: &str, count: usize) {
+pub(crate) async fn targets(agent: &Agent, service: &str, count: usize) {
     eventually("the routes", || async {
         let routes = http::get(&agent.url("ingress_admin", "/api/routes")).await;
         let of_service = routes.as_array().map_or(0, |all| {

@@ -1,6 +1,7 @@
 use super::{
     events,
     health::{Facts, Health, Verdict},
+    ports::{self, Claim},
     shared::Shared,
     task::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
 };
@@ -122,11 +123,15 @@ impl AllocRunner {
 
     /// Runs it until every task is over.
     pub(in crate::client) async fn run(mut self) {
+        let (_ports, early) = self.claim_ports().await;
         if !self.set_up() {
             self.report();
             return;
         }
         self.follow_deployment();
+        if let Some(message) = early {
+            self.on_message(message).await;
+        }
         loop {
             self.advance();
             let wake = self.judge();
@@ -146,13 +151,45 @@ impl AllocRunner {
         }
     }
 
+    /// Waits until no other allocation of this machine holds a port of this one. A message that comes
+    /// meanwhile ends the wait, for it may say that the allocation is not wanted any more.
+    async fn claim_ports(&mut self) -> (Option<Claim>, Option<Message>) {
+        let alloc = self.shared.alloc();
+        let wanted: Vec<u16> = alloc
+            .allocated_resources
+            .ports()
+            .map(|(_, port)| port)
+            .collect();
+        let ports = Arc::clone(&self.shared.machine.ports);
+        let claim = ports.claim(&alloc.id, &wanted);
+        tokio::pin!(claim);
+        loop {
+            tokio::select! {
+                claim = &mut claim => return (Some(claim), None),
+                message = self.messages.recv() => {
+                    if !matches!(message, Some(Message::Changed)) || self.shared.alloc().server_terminal() {
+                        return (None, message);
+                    }
+                }
+            }
+        }
+    }
+
     /// Makes the directory and the first record of each task; false when that failed.
     fn set_up(&self) -> bool {
         let alloc = self.shared.alloc();
         if self.shared.record().is_built {
             return true;
         }
-        let built = self.shared.dir.build();
+        let built = self.shared.dir.build().map_err(|error| error.to_string()).and_then(|()| {
+            match ports::taken(alloc.allocated_resources.ports()).filter(|_| !alloc.server_terminal()) {
+                Some((label, port)) => Err(format!(
+                    "pre-run hook \"network\" failed: port {port} (`{label}`) is already in use by \
+                     another program of this machine"
+                )),
+                None => Ok(()),
+            }
+        });
         let names: Vec<String> = definitions(&alloc).map(|task| task.name.clone()).collect();
         self.shared.update(|record| {
             record.is_built = built.is_ok();

@@ -7,6 +7,7 @@ pub(super) mod alloc;
 mod events;
 mod health;
 mod hooks;
+mod ports;
 mod restarts;
 pub(super) mod shared;
 mod task;

@@ -1,5 +1,6 @@
 //! What the runner of an allocation, the runners of its tasks and the API look at together.
 
+use super::ports::Ports;
 use crate::{
     client::{
         Config,
@@ -21,6 +22,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 /// What every runner on this machine uses.
 #[derive(Debug)]
 pub(in crate::client) struct Machine {
+    /// Ports that allocations hold.
+    pub(in crate::client) ports: Arc<Ports>,
     pub(in crate::client) config: Config,
     pub(in crate::client) drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
     pub(in crate::client) node: watch::Sender<Arc<Node>>,

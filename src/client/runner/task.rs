@@ -26,7 +26,7 @@ use tokio::{
 /// Commands that may wait for a task.
 pub(super) const COMMANDS_MAX: usize = 16;
 /// How long data planes are waited for before a task is stopped.
-pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
 /// Upper bound of a task's `kill_timeout`.
 const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Sent when the job names no signal.

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// The binary under test.
-pub const TRIVET: &str = env!("CARGO_BIN_EXE_trivet");
+pub(crate) const TRIVET: &str = env!("CARGO_BIN_EXE_trivet");
 
 /// Dynamic ports per agent, so that agents of tests that run side by side do not meet.
 const PORTS_PER_AGENT: u16 = 100;
@@ -29,7 +29,7 @@ static NEXT_PORTS: AtomicU16 = AtomicU16::new(0);
 
 /// How an agent is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// `-dev`: tasks end with the agent.
     Dev,
     /// A data directory that outlives the agent, and so do the tasks.
@@ -38,7 +38,7 @@ pub enum Mode {
 
 /// A running agent; killed, with all its tasks, when dropped.
 #[derive(Debug)]
-pub struct Agent {
+pub(crate) struct Agent {
     child: Child,
     /// Listener name to its address, as the agent printed it.
     listeners: BTreeMap<String, SocketAddr>,
@@ -49,12 +49,12 @@ pub struct Agent {
 
 impl Agent {
     /// A dev agent.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Mode::Dev, "").await
     }
 
     /// An agent with further lines of configuration.
-    pub async fn start_with(mode: Mode, more: &str) -> Self {
+    pub(crate) async fn start_with(mode: Mode, more: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
             .tempdir()
@@ -77,7 +77,7 @@ impl Agent {
     }
 
     /// Where the named listener is: `http`, `catalog`, `dns`, `ingress`, `ingress_admin`.
-    pub fn address(&self, listener: &str) -> SocketAddr {
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
         *self
             .listeners
             .get(listener)
@@ -85,42 +85,28 @@ impl Agent {
     }
 
     /// URL of `path` on the named listener.
-    pub fn url(&self, listener: &str, path: &str) -> String {
+    pub(crate) fn url(&self, listener: &str, path: &str) -> String {
         format!("http://{}{path}", self.address(listener))
     }
 
     /// A directory of this agent's own.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// First and last dynamic port.
-    pub fn ports(&self) -> (u16, u16) {
+    pub(crate) fn ports(&self) -> (u16, u16) {
         self.ports
     }
 
     /// Its process id.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         let id = self.child.id().expect("the agent runs");
         Pid::from_raw(i32::try_from(id).expect("a process id"))
     }
 
-    /// Resident memory in KiB.
-    pub fn resident_kib(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("VmRSS");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse().ok())
-            .expect("a number")
-    }
-
     /// Asks the agent to stop, as Ctrl-C does, and waits for it.
-    pub async fn stop(&mut self) -> std::process::ExitStatus {
+    pub(crate) async fn stop(&mut self) -> std::process::ExitStatus {
         kill(self.pid(), Signal::SIGINT).expect("the agent runs");
         timeout(DEADLINE, self.child.wait())
             .await
@@ -129,25 +115,25 @@ impl Agent {
     }
 
     /// kill -9 of the agent alone.
-    pub async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.child.kill().await.expect("the agent runs");
     }
 
     /// Starts the agent again on the same data directory and ports of its own.
-    pub async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         let (child, listeners) = launch(self.dir.path(), self.mode).await;
         self.child = child;
         self.listeners = listeners;
     }
 
     /// Processes that belong to tasks of this agent: those with an allocation directory below its own.
-    pub fn task_processes(&self) -> Vec<Pid> {
+    pub(crate) fn task_processes(&self) -> Vec<Pid> {
         processes_of(self.dir.path())
     }
 
     /// Reads `path` of the jobs API with a blocking query again and again until `wanted` finds what it
     /// wants in it.
-    pub async fn wait<T>(
+    pub(crate) async fn wait<T>(
         &self,
         path: &str,
         wanted: impl FnMut(&serde_json::Value) -> Option<T>,
@@ -156,7 +142,7 @@ impl Agent {
     }
 
     /// As [`Agent::wait`], on the catalog API.
-    pub async fn wait_catalog<T>(
+    pub(crate) async fn wait_catalog<T>(
         &self,
         path: &str,
         wanted: impl FnMut(&serde_json::Value) -> Option<T>,
@@ -185,7 +171,7 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
     let roles = match mode {
         Mode::Dev => "",
         Mode::Durable => {
-            "bind_addr = \"127.0.0.1\"\nserver { enabled = true }\nplugin \"raw_exec\" { config { enabled = true } }\n"
+            "bind_addr = \"127.0.0.1\"\nserver { enabled = true }\nplugin \"raw_exec\" {\n  config { enabled = true }\n}\n"
         }
     };
     format!(
@@ -267,7 +253,7 @@ fn processes_of(dir: &Path) -> Vec<Pid> {
 }
 
 /// Waits until no process of the agent's tasks is left.
-pub async fn no_process_left(dir: &Path) {
+pub(crate) async fn no_process_left(dir: &Path) {
     let gone = async {
         while !processes_of(dir).is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -6,36 +6,36 @@ use tokio::{process::Command, time::timeout};
 
 /// What a command printed and how it ended.
 #[derive(Debug)]
-pub struct Output {
+pub(crate) struct Output {
     /// Exit code; −1 for a signal.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Output {
     /// Standard output and error together.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
 
     /// Itself, when it ended well.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, 0, "{}", self.text());
         self
     }
 }
 
 /// Runs `trivet` with `args` against `agent`.
-pub async fn trivet(agent: &Agent, args: &[&str]) -> Output {
+pub(crate) async fn trivet(agent: &Agent, args: &[&str]) -> Output {
     run(args, Some(&agent.url("http", "")), agent.dir()).await
 }
 
 /// Runs `trivet` with `args` in `dir`, with the address of an agent or without.
-pub async fn run(args: &[&str], address: Option<&str>, dir: &Path) -> Output {
+pub(crate) async fn run(args: &[&str], address: Option<&str>, dir: &Path) -> Output {
     let mut command = Command::new(TRIVET);
     command
         .args(args)

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, str::FromStr};
 use tokio::{net::UdpSocket, time::timeout};
 
 /// Answers of one question over UDP, with EDNS room for many.
-pub async fn ask(server: SocketAddr, name: &str, kind: RecordType) -> Message {
+pub(crate) async fn ask(server: SocketAddr, name: &str, kind: RecordType) -> Message {
     let mut question = Message::new(7, MessageType::Query, OpCode::Query);
     let mut query = Query::new();
     query
@@ -31,7 +31,7 @@ pub async fn ask(server: SocketAddr, name: &str, kind: RecordType) -> Message {
 }
 
 /// Ports of the SRV answers, sorted; empty for a name that does not exist.
-pub async fn srv_ports(server: SocketAddr, name: &str) -> Vec<u16> {
+pub(crate) async fn srv_ports(server: SocketAddr, name: &str) -> Vec<u16> {
     let answer = ask(server, name, RecordType::SRV).await;
     let code = answer.metadata.response_code;
     assert!(

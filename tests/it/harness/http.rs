@@ -7,7 +7,7 @@ use std::sync::Once;
 use tokio::time::Instant;
 
 /// A client without connections of its own; TLS is set up once per process.
-pub fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         rustls::crypto::ring::default_provider()
@@ -21,7 +21,7 @@ pub fn client() -> reqwest::Client {
 }
 
 /// Status and body of one request.
-pub async fn send(method: Method, url: &str, body: Option<&Value>) -> (StatusCode, String) {
+pub(crate) async fn send(method: Method, url: &str, body: Option<&Value>) -> (StatusCode, String) {
     let mut request = client().request(method, url);
     if let Some(body) = body {
         request = request.json(body);
@@ -35,21 +35,21 @@ pub async fn send(method: Method, url: &str, body: Option<&Value>) -> (StatusCod
 }
 
 /// The JSON of a GET that must succeed.
-pub async fn get(url: &str) -> Value {
+pub(crate) async fn get(url: &str) -> Value {
     let (status, body) = send(Method::GET, url, None).await;
     assert_eq!(status, StatusCode::OK, "{url}: {body}");
     serde_json::from_str(&body).unwrap_or_else(|error| panic!("{url}: {error}: {body}"))
 }
 
 /// The JSON of a PUT that must succeed.
-pub async fn put(url: &str, body: &Value) -> Value {
+pub(crate) async fn put(url: &str, body: &Value) -> Value {
     let (status, text) = send(Method::PUT, url, Some(body)).await;
     assert_eq!(status, StatusCode::OK, "{url}: {text}");
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
 /// Repeats a blocking query until `wanted` finds something.
-pub async fn wait_until<T>(
+pub(crate) async fn wait_until<T>(
     url: &str,
     index_header: &str,
     mut wanted: impl FnMut(&Value) -> Option<T>,

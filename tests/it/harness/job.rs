@@ -6,30 +6,30 @@ use std::fmt::Write;
 
 /// A service job that runs `trivet echo`.
 #[derive(Clone, Debug)]
-pub struct Echo {
+pub(crate) struct Echo {
     /// Job id and service name.
-    pub id: String,
+    pub(crate) id: String,
     /// Instances.
-    pub count: u32,
+    pub(crate) count: u32,
     /// Text that it answers.
-    pub text: String,
+    pub(crate) text: String,
     /// Lines of an `update` block.
-    pub update: String,
+    pub(crate) update: String,
     /// Further arguments of the program.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Lines of the service block.
-    pub service: String,
+    pub(crate) service: String,
     /// Lines of the task block.
-    pub task: String,
+    pub(crate) task: String,
     /// Static port instead of a dynamic one.
-    pub static_port: Option<u16>,
+    pub(crate) static_port: Option<u16>,
     /// MB of memory.
-    pub memory: u32,
+    pub(crate) memory: u32,
 }
 
 impl Echo {
     /// `count` instances of `id`, routed at `/id`, checked once a second.
-    pub fn new(id: &str, count: u32) -> Self {
+    pub(crate) fn new(id: &str, count: u32) -> Self {
         Self {
             id: id.into(),
             count,
@@ -45,7 +45,7 @@ impl Echo {
     }
 
     /// The job file.
-    pub fn hcl(&self) -> String {
+    pub(crate) fn hcl(&self) -> String {
         let Self {
             id,
             count,
@@ -114,7 +114,7 @@ job "{id}" {{
     }
 
     /// Registers it by the API; answers with the evaluation's id.
-    pub async fn register(&self, agent: &Agent) -> String {
+    pub(crate) async fn register(&self, agent: &Agent) -> String {
         let parsed = http::put(
             &agent.url("http", "/v1/jobs/parse"),
             &json!({"JobHCL": self.hcl()}),
@@ -125,13 +125,13 @@ job "{id}" {{
     }
 
     /// Registers it and waits until every instance of this version passes.
-    pub async fn run(&self, agent: &Agent) {
+    pub(crate) async fn run(&self, agent: &Agent) {
         self.register(agent).await;
         self.passing(agent, self.count as usize).await;
     }
 
     /// Waits until exactly `count` instances pass.
-    pub async fn passing(&self, agent: &Agent, count: usize) {
+    pub(crate) async fn passing(&self, agent: &Agent, count: usize) {
         let path = format!("/v1/health/service/{}?passing", self.id);
         agent
             .wait_catalog(&path, |entries| {
@@ -141,7 +141,7 @@ job "{id}" {{
     }
 
     /// Waits until the job's newest deployment, of at least `version`, has `status`.
-    pub async fn deployment(&self, agent: &Agent, version: u64, status: &str) -> Value {
+    pub(crate) async fn deployment(&self, agent: &Agent, version: u64, status: &str) -> Value {
         let path = format!("/v1/job/{}/deployment", self.id);
         agent
             .wait(&path, |deployment| {
@@ -157,20 +157,20 @@ job "{id}" {{
     }
 
     /// Writes the job file into the agent's directory and answers with its name.
-    pub fn write(&self, agent: &Agent) -> String {
+    pub(crate) fn write(&self, agent: &Agent) -> String {
         let name = format!("{}.nomad", self.id);
         std::fs::write(agent.dir().join(&name), self.hcl()).expect("a job file");
         name
     }
 
     /// Runs a job command on its file.
-    pub async fn command(&self, agent: &Agent, args: &[&str]) -> command::Output {
+    pub(crate) async fn command(&self, agent: &Agent, args: &[&str]) -> command::Output {
         let name = self.write(agent);
         command::trivet(agent, &[args, &[&name]].concat()).await
     }
 
     /// Allocations of the job that the servers want and that run.
-    pub async fn running(&self, agent: &Agent, count: usize) -> Vec<Value> {
+    pub(crate) async fn running(&self, agent: &Agent, count: usize) -> Vec<Value> {
         let path = format!("/v1/job/{}/allocations", self.id);
         agent
             .wait(&path, |allocs| {

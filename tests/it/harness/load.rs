@@ -18,18 +18,16 @@ const LOAD_MAX: Duration = Duration::from_secs(120);
 
 /// What came of one request.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// When it was sent.
-    pub sent: Instant,
-    /// When its answer or failure came.
-    pub ended: Instant,
+    pub(crate) sent: Instant,
     /// Body of a 2xx answer, or what went wrong.
-    pub outcome: Result<String, String>,
+    pub(crate) outcome: Result<String, String>,
 }
 
 /// Load that is under way.
 #[derive(Debug)]
-pub struct Load {
+pub(crate) struct Load {
     stop: watch::Sender<bool>,
     requests: Arc<Mutex<Vec<Request>>>,
     running: JoinHandle<()>,
@@ -37,7 +35,12 @@ pub struct Load {
 
 impl Load {
     /// Sends `per_second` GETs of `path` a second, evenly, each with its own deadline.
-    pub fn start(ingress: SocketAddr, path: &str, per_second: u32, timeout: Duration) -> Self {
+    pub(crate) fn start(
+        ingress: SocketAddr,
+        path: &str,
+        per_second: u32,
+        timeout: Duration,
+    ) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let done = Arc::clone(&requests);
@@ -69,12 +72,12 @@ impl Load {
     }
 
     /// How many requests have ended so far.
-    pub fn ended(&self) -> usize {
+    pub(crate) fn ended(&self) -> usize {
         self.requests.lock().expect("no panic holds it").len()
     }
 
     /// Waits until `count` more requests have ended.
-    pub async fn more(&self, count: usize) {
+    pub(crate) async fn more(&self, count: usize) {
         let target = self.ended() + count;
         super::eventually("the load goes on", || async {
             let ended = self.ended();
@@ -88,7 +91,7 @@ impl Load {
     }
 
     /// Stops sending, waits for what is in flight, and answers with everything that happened.
-    pub async fn stop(self) -> Vec<Request> {
+    pub(crate) async fn stop(self) -> Vec<Request> {
         self.stop.send(true).ok();
         self.running.await.expect("the load does not panic");
         std::mem::take(&mut *self.requests.lock().expect("no panic holds it"))
@@ -113,16 +116,12 @@ async fn one(
         Ok((status, text)) => Err(format!("{status}: {text}")),
         Err(error) => Err(format!("{error:?}")),
     };
-    let request = Request {
-        sent,
-        ended: Instant::now(),
-        outcome,
-    };
+    let request = Request { sent, outcome };
     done.lock().expect("no panic holds it").push(request);
 }
 
 /// The failures among `requests`.
-pub fn failures(requests: &[Request]) -> Vec<&Request> {
+pub(crate) fn failures(requests: &[Request]) -> Vec<&Request> {
     requests
         .iter()
         .filter(|request| request.outcome.is_err())
@@ -130,7 +129,7 @@ pub fn failures(requests: &[Request]) -> Vec<&Request> {
 }
 
 /// How often each body came, over `count` requests one after the other.
-pub async fn spread(url: &str, count: usize) -> BTreeMap<String, usize> {
+pub(crate) async fn spread(url: &str, count: usize) -> BTreeMap<String, usize> {
     let client = http::client();
     let mut seen = BTreeMap::new();
     for _ in 0..count {

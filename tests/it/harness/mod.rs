@@ -1,25 +1,25 @@
 //! What the tests share: agents, jobs, HTTP and DNS clients, and load.
 
-pub mod agent;
-pub mod command;
-pub mod dns;
-pub mod http;
-pub mod job;
-pub mod load;
+pub(crate) mod agent;
+pub(crate) mod command;
+pub(crate) mod dns;
+pub(crate) mod http;
+pub(crate) mod job;
+pub(crate) mod load;
 
-pub use agent::Agent;
-pub use job::Echo;
+pub(crate) use agent::Agent;
+pub(crate) use job::Echo;
 
 use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// Nothing that a test waits for takes longer on a loaded machine.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until the answer is there; panics with the last refusal after [`DEADLINE`].
 ///
 /// For what has no index to wait on, such as an answer of the ingress.
-pub async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
 {

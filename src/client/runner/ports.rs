@@ -1,0 +1,101 @@
+//! Ports of this machine that allocations hold.
+//!
+//! A plan may stop one allocation and place another on the same port at once. The newcomer waits here
+//! until the holder has ended, and only then looks whether another program has the port.
+
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
+use tokio::sync::Notify;
+
+/// Which allocation holds which port.
+#[derive(Debug, Default)]
+pub(in crate::client) struct Ports {
+    holders: Mutex<BTreeMap<u16, String>>,
+    freed: Notify,
+}
+
+/// Ports that one allocation holds until it is dropped.
+#[derive(Debug)]
+pub(super) struct Claim {
+    ports: Arc<Ports>,
+    alloc_id: String,
+}
+
+impl Ports {
+    /// Holds `wanted` for the allocation, as soon as no other one holds any of them.
+    pub(super) async fn claim(self: &Arc<Self>, alloc_id: &str, wanted: &[u16]) -> Claim {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Listen before looking, so that nothing is freed unseen in between.
+            freed.as_mut().enable();
+            if self.try_hold(alloc_id, wanted) {
+                return Claim {
+                    ports: Arc::clone(self),
+                    alloc_id: alloc_id.to_owned(),
+                };
+            }
+            freed.await;
+        }
+    }
+
+    fn try_hold(&self, alloc_id: &str, wanted: &[u16]) -> bool {
+        let mut holders = self.holders.lock();
+        let is_other = |port: &u16| holders.get(port).is_some_and(|holder| holder != alloc_id);
+        if wanted.iter().any(is_other) {
+            return false;
+        }
+        holders.extend(wanted.iter().map(|port| (*port, alloc_id.to_owned())));
+        true
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.ports
+            .holders
+            .lock()
+            .retain(|_, holder| *holder != self.alloc_id);
+        self.ports.freed.notify_waiters();
+    }
+}
+
+/// The first of `ports` (label and number) that a program of this machine listens on.
+pub(super) fn taken<'a>(ports: impl Iterator<Item = (&'a str, u16)>) -> Option<(&'a str, u16)> {
+    let in_use = |port: u16| {
+        let bound = TcpListener::bind(("0.0.0.0", port));
+        bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    ports
+        .into_iter()
+        .find(|(_, port)| *port > 0 && in_use(*port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_newcomer_waits_until_the_holder_has_ended() {
+        let ports = Arc::new(Ports::default());
+        let first = ports.claim("a", &[80, 81]).await;
+        let again = ports.claim("a", &[80]).await;
+        let waiting = tokio::spawn({
+            let ports = Arc::clone(&ports);
+            async move { ports.claim("b", &[81]).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop((first, again));
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn a_port_of_another_program_is_noticed() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = holder.local_addr().unwrap().port();
+        assert_eq!(taken([("http", port)].into_iter()), Some(("http", port)));
+        drop(holder);
+        assert_eq!(taken([("http", port), ("none", 0)].into_iter()), None);
+    }
+}
