@@ -107,7 +107,24 @@ fn check_at_rest(world: &World) {
         // A little earlier, because what is due within a second counts as due.
         let mut cx = Context::new(world.now - 1_000_000_000, 7);
         let outcome = scheduler::schedule(&world.state, &eval, &mut cx);
-        assert!(outcome.plan.is_empty(), "{}: {:#?}", job.id, outcome.plan);
+        assert!(
+            outcome.plan.is_empty(),
+            "{}: {:?} {:?} {:?}",
+            job.id,
+            outcome.plan.stops,
+            outcome.plan.deployment_updates,
+            outcome
+                .plan
+                .placements
+                .values()
+                .flatten()
+                .map(|a| (
+                    a.name.clone(),
+                    a.node_id.clone(),
+                    a.previous_allocation.clone()
+                ))
+                .collect::<Vec<_>>()
+        );
     }
 }
 
@@ -133,7 +150,7 @@ fn check_counts(state: &State) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
     fn every_history_keeps_the_invariants(
