@@ -273,7 +273,10 @@ impl Group<'_, '_> {
             let same = alloc
                 .group()
                 .is_some_and(|before| !super::is_destructive(before, self.group));
-            if same && !over && (self.input.in_place)(&alloc, self.group) {
+            if same && over {
+                // It waits for its successor, which gets the current version.
+                split.current.push(alloc);
+            } else if same && (self.input.in_place)(&alloc, self.group) {
                 split.in_place.push(alloc);
             } else {
                 split.solo.push(alloc);
@@ -626,8 +629,9 @@ impl Group<'_, '_> {
 
     /// The version that serves while canaries wait: never the canaries' own.
     fn serving_version(&self, alloc: &Allocation, split: &Split) -> Arc<Job> {
+        let differs = (alloc.group()).is_some_and(|old| super::is_destructive(old, self.group));
         if !self.is_current(alloc) && alloc.job.create_index == self.job.create_index {
-            return Arc::clone(&alloc.job);
+            return Arc::clone(if differs { &alloc.job } else { self.job });
         }
         split
             .solo
