@@ -305,18 +305,23 @@ impl<'a, 'c> Placer<'a, 'c> {
         };
         let key = self.candidates(job, group);
         let nobody = BTreeSet::new();
-        if side_by_side {
-            match self.find(&key, group, &nobody, None) {
-                Ok(found) => return self.commit(&placement, found),
-                Err(refused) if self.stopping => return self.postpone(&key, &refused),
-                Err(_) => {}
+        match self.find(&key, group, &nobody, None) {
+            Ok(found) => {
+                if !side_by_side {
+                    self.stop_for(&mut placement, &old);
+                }
+                return self.commit(&placement, found);
             }
+            Err(refused) if side_by_side && self.stopping => return self.postpone(&key, &refused),
+            Err(_) => {}
         }
-        placement.previous = Some(Arc::clone(&old));
         let freed = self.fleet.release(&old);
         self.recount(freed, &old.task_group, false);
-        let found = match self.find(&key, group, &nobody, freed) {
-            Ok(found) => found,
+        match self.find(&key, group, &nobody, freed) {
+            Ok(found) => {
+                self.stop_for(&mut placement, &old);
+                self.commit(&placement, found);
+            }
             Err(refused) => {
                 // The old one stays: better than nothing.
                 if let Some(at) = freed {
@@ -324,16 +329,19 @@ impl<'a, 'c> Placer<'a, 'c> {
                 }
                 self.recount(freed, &old.task_group, true);
                 self.fail(&key, &refused);
-                return;
             }
-        };
+        }
+    }
+
+    /// Stops `old` in this plan and makes the placement its successor.
+    fn stop_for(&mut self, placement: &mut Placement, old: &Arc<Allocation>) {
+        placement.previous = Some(Arc::clone(old));
         self.plan.stops.push(StoppedAlloc {
             alloc_id: old.id.clone(),
             node_id: old.node_id.clone(),
             description: texts::UPDATING.into(),
             ..StoppedAlloc::default()
         });
-        self.commit(&placement, found);
     }
 
     /// Room is about to come back: better to wait for it than to stop the old one first.

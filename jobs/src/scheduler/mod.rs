@@ -22,7 +22,7 @@ use crate::{
         AllocMetric, Allocation, EvalStatus, Evaluation, Job, JobType, Node, NodeStatus, Plan,
         PlanAnnotations, PlanResult, TaskGroup, Trigger,
     },
-    state::{Command, RegisterJob, Stamp, State},
+    state::{Command, NodeUsage, RegisterJob, Stamp, State},
     verify::verify,
 };
 use generic::Report;
@@ -266,20 +266,38 @@ fn stays_feasible(snapshot: &State, job: &Job, group: &TaskGroup, alloc: &Alloca
     })
 }
 
-/// True when the node could take one allocation of the group now; used to decide whom to wake.
+/// True when the node could take one allocation of the group now, beside an old one or in its place; used
+/// to decide whom to wake.
 pub(crate) fn could_take(snapshot: &State, job: &Job, group: &TaskGroup, node: &Node) -> bool {
-    if !node.is_ready() || !feasible::in_reach(job, node) {
+    let suits = node.is_ready()
+        && feasible::in_reach(job, node)
+        && feasible::Feasibility::new(job, group)
+            .objection(node)
+            .is_none();
+    if !suits {
         return false;
     }
     let unused = Arc::default();
     let usage = snapshot.node_usage(&node.id).unwrap_or(&unused);
+    if has_room(group, node, usage) {
+        return true;
+    }
+    let mut old = snapshot
+        .allocs_of_job(&job.key())
+        .filter(|alloc| alloc.node_id == node.id && alloc.job_version != job.version)
+        .filter(|alloc| alloc.task_group == group.name && !alloc.is_terminal());
+    old.any(|alloc| {
+        let mut usage = (**usage).clone();
+        usage.remove(&alloc.allocated_resources);
+        has_room(group, node, &usage)
+    })
+}
+
+fn has_room(group: &TaskGroup, node: &Node, usage: &NodeUsage) -> bool {
     let ask = capacity::Ask::of_group(group).on(node);
     capacity::Capacity::of(node)
         .exhausted(usage, &ask)
         .is_none()
-        && feasible::Feasibility::new(job, group)
-            .objection(node)
-            .is_none()
         && (!ports::wants_static(group) || generic::give(group, node, usage).is_ok())
 }
 

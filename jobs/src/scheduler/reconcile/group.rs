@@ -92,9 +92,9 @@ impl Group<'_, '_> {
             let alloc = Arc::clone(alloc);
             let gone = (self.input.node_gone)(&alloc.node_id);
             if batch && alloc.ran_successfully() && alloc.client_terminal() {
-                // A finished run counts for its version, whatever became of its node, unless it was
-                // replaced before it ended.
-                if self.is_current(&alloc) && alloc.next_allocation.is_empty() {
+                // A finished run counts for its version, whatever became of its node, unless it was told to
+                // stop before it ended.
+                if self.is_current(&alloc) && !alloc.server_terminal() {
                     sorted.keep.push(alloc);
                 }
             } else if alloc.server_terminal() {
@@ -273,7 +273,10 @@ impl Group<'_, '_> {
             let same = alloc
                 .group()
                 .is_some_and(|before| !super::is_destructive(before, self.group));
-            if same && !over && (self.input.in_place)(&alloc, self.group) {
+            if same && over {
+                // It waits for its successor, which gets the current version.
+                split.current.push(alloc);
+            } else if same && (self.input.in_place)(&alloc, self.group) {
                 split.in_place.push(alloc);
             } else {
                 split.solo.push(alloc);
@@ -305,7 +308,7 @@ impl Group<'_, '_> {
         for alloc in &split.in_place {
             serves.insert(alloc.name.clone(), true);
         }
-        let olds = std::mem::take(&mut split.solo);
+        let olds = self.drop_overtaken(std::mem::take(&mut split.solo), wanted);
         let mut given_up: BTreeSet<String> = BTreeSet::new();
         for old in olds {
             match serves.get(&old.name) {
@@ -333,6 +336,37 @@ impl Group<'_, '_> {
                 split.current.push(new);
             }
         }
+    }
+
+    /// Of old allocations with one name, keeps the one that serves best: the others are replacements that a
+    /// newer version overtook.
+    fn drop_overtaken(
+        &mut self,
+        olds: Vec<Arc<Allocation>>,
+        wanted: &mut Wanted,
+    ) -> Vec<Arc<Allocation>> {
+        let worth = |alloc: &Allocation| {
+            (
+                alloc.healthy() == Some(true),
+                alloc.client_status == ClientStatus::Running,
+                alloc.job_version,
+            )
+        };
+        let mut kept: Vec<Arc<Allocation>> = Vec::with_capacity(olds.len());
+        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+        for mut old in olds {
+            let Some(&at) = by_name.get(&old.name) else {
+                by_name.insert(old.name.clone(), kept.len());
+                kept.push(old);
+                continue;
+            };
+            if worth(&old) > worth(&kept[at]) {
+                std::mem::swap(&mut old, &mut kept[at]);
+            }
+            self.counts.stop += 1;
+            wanted.stop(&old, texts::NOT_NEEDED);
+        }
+        kept
     }
 
     /// Stops what the group has too much of: lost ones are not replaced first, then duplicate names,
@@ -595,8 +629,9 @@ impl Group<'_, '_> {
 
     /// The version that serves while canaries wait: never the canaries' own.
     fn serving_version(&self, alloc: &Allocation, split: &Split) -> Arc<Job> {
+        let differs = (alloc.group()).is_some_and(|old| super::is_destructive(old, self.group));
         if !self.is_current(alloc) && alloc.job.create_index == self.job.create_index {
-            return Arc::clone(&alloc.job);
+            return Arc::clone(if differs { &alloc.job } else { self.job });
         }
         split
             .solo
