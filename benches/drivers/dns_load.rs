@@ -11,7 +11,7 @@ const SECONDS: u32 = 6;
 const ROUNDS: usize = 3;
 const INSTANCES: usize = 3;
 
-pub async fn run() {
+pub(crate) async fn run() {
     let Some([dnsperf]) = process::need([("dnsperf", "dnsperf")]) else {
         return;
     };

@@ -21,7 +21,7 @@ struct Run {
     p99: String,
 }
 
-pub async fn run() {
+pub(crate) async fn run() {
     let Some([nginx, wrk]) = process::need([("nginx", "nginx-light"), ("wrk", "wrk")]) else {
         return;
     };

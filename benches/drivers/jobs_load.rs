@@ -16,7 +16,7 @@ const JOBS: usize = 1_000;
 const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 3;
 
-pub async fn run() {
+pub(crate) async fn run() {
     println!(
         "{JOBS} one-task raw_exec batch jobs of /bin/true, {CONNECTIONS} connections, durable log\n"
     );

@@ -4,6 +4,15 @@
 //! peer runs in the same run where Debian has it; what a driver needs and does not find, it says and
 //! skips. All traffic stays on loopback, and every load is bounded in time.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the tables are the purpose of these programs"
+)]
+#![expect(
+    clippy::panic,
+    reason = "a measurement that cannot be made ends the program"
+)]
+
 mod dns_load;
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(

@@ -4,7 +4,7 @@ use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::{path::PathBuf, time::Duration};
 
 /// Time on a CPU, user and system, of a process and its threads so far.
-pub fn cpu_time(pid: Pid) -> Duration {
+pub(crate) fn cpu_time(pid: Pid) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The program's name in brackets may hold spaces: count from behind it.
     let fields: Vec<&str> = stat
@@ -22,7 +22,7 @@ pub fn cpu_time(pid: Pid) -> Duration {
 }
 
 /// Resident memory in KiB.
-pub fn resident_kib(pid: Pid) -> u64 {
+pub(crate) fn resident_kib(pid: Pid) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status
         .lines()
@@ -35,7 +35,7 @@ pub fn resident_kib(pid: Pid) -> u64 {
 }
 
 /// Direct children of a process.
-pub fn children(pid: Pid) -> Vec<Pid> {
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     list.unwrap_or_default()
         .split_whitespace()
@@ -44,7 +44,7 @@ pub fn children(pid: Pid) -> Vec<Pid> {
 }
 
 /// Where a program is, in `PATH` or where Debian keeps daemons.
-pub fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
         .chain(["/usr/sbin", "/usr/local/sbin"])
@@ -53,7 +53,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// The programs, or a line that says which are missing and how to get them.
-pub fn need<const N: usize>(programs: [(&str, &str); N]) -> Option<[PathBuf; N]> {
+pub(crate) fn need<const N: usize>(programs: [(&str, &str); N]) -> Option<[PathBuf; N]> {
     let found = programs.map(|(program, package)| (find(program), program, package));
     for (path, program, package) in &found {
         if path.is_none() {

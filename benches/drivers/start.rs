@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 const ROUNDS: usize = 5;
 const IDLE: Duration = Duration::from_secs(5);
 
-pub async fn run() {
+pub(crate) async fn run() {
     println!(
         "dev agent with all roles: jobs API, catalog, DNS, ingress, client; ready is when it says so\n"
     );

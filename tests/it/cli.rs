@@ -109,7 +109,7 @@ async fn an_allocation_shows_its_state_files_and_logs_and_restarts() {
     let short = &id[..8];
     let status = trivet(&agent, &["alloc", "status", short]).await.ok();
     for line in [
-        &format!("Name                = web.web[0]") as &str,
+        "Name                = web.web[0]",
         "Client Status       = running",
         "Task \"server\" is \"running\"",
         "Task started by client",

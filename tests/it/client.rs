@@ -7,8 +7,8 @@
 )]
 
 use jobs::model::{
-    AllocatedPort, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy,
-    ServiceCheck, ServiceSpec, Task, TaskGroup, TaskPhase, Template,
+    Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy, ServiceCheck,
+    ServiceSpec, Task, TaskGroup, TaskPhase, Template,
 };
 use jobs::state::AllocUpdate;
 use std::{
@@ -556,7 +556,8 @@ async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
     edit(&mut alloc, |group| {
         group.services = vec![ServiceSpec {
             name: "web".into(),
-            port_label: "http".into(),
+            // A number: the listener of this test stands in for the task's own.
+            port_label: port.to_string(),
             checks: vec![ServiceCheck {
                 name: "alive".into(),
                 check_type: "http".into(),
@@ -568,12 +569,6 @@ async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
             ..ServiceSpec::default()
         }];
     });
-    alloc.allocated_resources.shared.ports = vec![AllocatedPort {
-        label: "http".into(),
-        value: port,
-        host_ip: "127.0.0.1".into(),
-        ..AllocatedPort::default()
-    }];
     machine.assign(alloc.clone()).await;
     let last = |heard: &Heard| heard.checks.last().map(|(status, _)| status.clone());
     let heard = machine

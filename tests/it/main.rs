@@ -3,6 +3,12 @@
 //! Every test starts its own agents and stops them; nothing is left behind. Tests whose name starts
 //! with `needs_` say what they need from the machine and skip, loudly, where it is missing.
 
+#![expect(
+    clippy::panic,
+    reason = "a test fails by panicking, also in its helpers"
+)]
+#![expect(clippy::string_slice, reason = "ids and texts of the tests are ASCII")]
+
 mod agent_life;
 mod bad_input;
 mod canary;

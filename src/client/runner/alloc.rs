@@ -1,7 +1,7 @@
 use super::{
     events,
     health::{Facts, Health, Verdict},
-    ports::{self, Claim},
+    ports::{self, Claim, Held},
     shared::Shared,
     task::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
 };
@@ -151,14 +151,19 @@ impl AllocRunner {
         }
     }
 
-    /// Waits until no other allocation of this machine holds a port of this one. A message that comes
+    /// Waits until no other allocation of this machine holds a port of this one, and the one that it
+    /// replaces is over. A message that comes
     /// meanwhile ends the wait, for it may say that the allocation is not wanted any more.
     async fn claim_ports(&mut self) -> (Option<Claim>, Option<Message>) {
         let alloc = self.shared.alloc();
-        let wanted: Vec<u16> = alloc
-            .allocated_resources
-            .ports()
-            .map(|(_, port)| port)
+        let ports = alloc.allocated_resources.ports();
+        let places = [&alloc.id, &alloc.previous_allocation]
+            .into_iter()
+            .filter(|id| !id.is_empty())
+            .map(|id| Held::Place(id.clone()));
+        let wanted: Vec<Held> = ports
+            .map(|(_, port)| Held::Port(port))
+            .chain(places)
             .collect();
         let ports = Arc::clone(&self.shared.machine.ports);
         let claim = ports.claim(&alloc.id, &wanted);

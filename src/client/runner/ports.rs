@@ -1,20 +1,30 @@
-//! Ports of this machine that allocations hold.
+//! What an allocation holds while it lasts: its ports, and its own place.
 //!
 //! A plan may stop one allocation and place another on the same port at once. The newcomer waits here
-//! until the holder has ended, and only then looks whether another program has the port.
+//! until the holder has ended, and only then looks whether another program has the port. In the same way a
+//! successor waits for the end of the allocation that it replaces.
 
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
 use tokio::sync::Notify;
 
-/// Which allocation holds which port.
+/// What can be held by one allocation at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Held {
+    /// A port.
+    Port(u16),
+    /// The place of an allocation, by its id: held by itself, and then by its successor.
+    Place(String),
+}
+
+/// Which allocation holds what.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Ports {
-    holders: Mutex<BTreeMap<u16, String>>,
+    holders: Mutex<BTreeMap<Held, String>>,
     freed: Notify,
 }
 
-/// Ports that one allocation holds until it is dropped.
+/// What one allocation holds until it is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
     ports: Arc<Ports>,
@@ -23,7 +33,7 @@ pub(super) struct Claim {
 
 impl Ports {
     /// Holds `wanted` for the allocation, as soon as no other one holds any of them.
-    pub(super) async fn claim(self: &Arc<Self>, alloc_id: &str, wanted: &[u16]) -> Claim {
+    pub(super) async fn claim(self: &Arc<Self>, alloc_id: &str, wanted: &[Held]) -> Claim {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
@@ -39,13 +49,17 @@ impl Ports {
         }
     }
 
-    fn try_hold(&self, alloc_id: &str, wanted: &[u16]) -> bool {
+    fn try_hold(&self, alloc_id: &str, wanted: &[Held]) -> bool {
         let mut holders = self.holders.lock();
-        let is_other = |port: &u16| holders.get(port).is_some_and(|holder| holder != alloc_id);
+        let is_other = |held: &Held| holders.get(held).is_some_and(|holder| holder != alloc_id);
         if wanted.iter().any(is_other) {
             return false;
         }
-        holders.extend(wanted.iter().map(|port| (*port, alloc_id.to_owned())));
+        holders.extend(
+            wanted
+                .iter()
+                .map(|held| (held.clone(), alloc_id.to_owned())),
+        );
         true
     }
 }
@@ -78,11 +92,11 @@ mod tests {
     #[tokio::test]
     async fn a_newcomer_waits_until_the_holder_has_ended() {
         let ports = Arc::new(Ports::default());
-        let first = ports.claim("a", &[80, 81]).await;
-        let again = ports.claim("a", &[80]).await;
+        let first = ports.claim("a", &[Held::Port(80), Held::Port(81)]).await;
+        let again = ports.claim("a", &[Held::Place("a".into())]).await;
         let waiting = tokio::spawn({
             let ports = Arc::clone(&ports);
-            async move { ports.claim("b", &[81]).await }
+            async move { ports.claim("b", &[Held::Place("a".into())]).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
