@@ -10,6 +10,7 @@
 #![expect(clippy::string_slice, reason = "ids and texts of the tests are ASCII")]
 
 mod agent_life;
+mod artifacts;
 mod bad_input;
 mod canary;
 mod catalog;
@@ -18,5 +19,6 @@ mod client;
 mod deploys;
 mod failures;
 mod harness;
+mod needs;
 mod tidy;
 mod walkthrough;
