@@ -1,7 +1,7 @@
 //! The machine's configuration: files and flags become one resolved [`Config`].
 //!
-//! Three steps, each with its own type: a file becomes a tree with places ([`file`]), the tree becomes
-//! what was written ([`written`], everything optional), and what was written is merged and resolved
+//! Three steps, each with its own type: a file becomes a tree with places (`file`), the tree becomes
+//! what was written ([`Written`], everything optional), and what was written is merged and resolved
 //! here. Every problem is reported, not just the first.
 
 mod file;
