@@ -42,6 +42,14 @@ fn code(path: &Path) -> String {
         .join("\n")
 }
 
+/// `code` without what stands between quotes on one line.
+fn without_texts(code: &str) -> String {
+    let lines = code
+        .lines()
+        .map(|line| line.split('"').step_by(2).collect::<String>());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn no_library_depends_on_another() {
     for library in LIBRARIES {
@@ -186,7 +194,7 @@ fn each_heavy_library_has_one_home() {
         if file.ends_with("tests.rs") {
             continue;
         }
-        let text = code(&file);
+        let text = without_texts(&code(&file));
         for (library, homes) in homes {
             let at_home = homes.iter().any(|home| {
                 file.starts_with(home)
