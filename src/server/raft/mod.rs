@@ -20,6 +20,7 @@ use super::{
     published::Published,
     state::{Command, Outcome},
 };
+use crate::sys;
 use jobs::model::Index;
 use log_store::LogStore;
 use machine::Machine;
@@ -40,7 +41,7 @@ const KEPT_ENTRIES: u64 = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The files cannot be read or written.
-    #[error("cannot open the log in `{directory}`")]
+    #[error("cannot open the log in `{directory}`: {source}")]
     Files {
         /// Where.
         directory: String,
@@ -108,7 +109,8 @@ impl Raft {
             directory: directory.display().to_string(),
             source,
         };
-        std::fs::create_dir_all(directory).map_err(files)?;
+        // It holds the nodes' secrets and the environment of every task.
+        sys::files::create_dir(directory, 0o700).map_err(files)?;
         let log = LogStore::open(&directory.join("log.redb"))
             .await
             .map_err(files)?;
