@@ -12,11 +12,13 @@
 mod agent_life;
 mod bad_input;
 mod canary;
+mod capacity;
 mod catalog;
 mod cli;
 mod client;
 mod deploys;
 mod failures;
 mod harness;
+mod rollback;
 mod tidy;
 mod walkthrough;
