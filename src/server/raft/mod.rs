@@ -12,7 +12,7 @@ mod snapshot;
 mod tests;
 mod types;
 
-use openraft::{BasicNode, SnapshotPolicy, error::InitializeError, error::RaftError};
+use openraft::{BasicNode, SnapshotPolicy};
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use super::{
@@ -197,16 +197,18 @@ fn library(error: &dyn std::error::Error) -> StartError {
 
 /// Makes this server the leader and waits until it has applied what was acknowledged before.
 async fn lead(raft: &openraft::Raft<Types>, address: &str) -> Result<(), StartError> {
-    let voters = BTreeMap::from([(NODE_ID, BasicNode::new(address))]);
-    match raft.initialize(voters).await {
+    if raft
+        .is_initialized()
+        .await
+        .map_err(|error| library(&error))?
+    {
+        let election = raft.trigger().elect().await;
+        election.map_err(|error| library(&error))?;
+    } else {
         // The first election rides along with it.
-        Ok(()) => {}
-        Err(RaftError::APIError(InitializeError::NotAllowed(_))) => raft
-            .trigger()
-            .elect()
-            .await
-            .map_err(|error| library(&error))?,
-        Err(error) => return Err(library(&error)),
+        let voters = BTreeMap::from([(NODE_ID, BasicNode::new(address))]);
+        let initialized = raft.initialize(voters).await;
+        initialized.map_err(|error| library(&error))?;
     }
     raft.wait(Some(LEAD_TIMEOUT))
         .metrics(
