@@ -153,6 +153,18 @@ impl Raft {
         }
     }
 
+    /// Resolves with the reason when the log cannot be written any more; it does not recover by itself.
+    pub(crate) async fn broken(&self) -> String {
+        let mut metrics = self.library.metrics();
+        match metrics.wait_for(|now| now.running_state.is_err()).await {
+            Ok(now) => match &now.running_state {
+                Err(fatal) => fatal.to_string(),
+                Ok(()) => String::new(),
+            },
+            Err(_) => "its task is gone".into(),
+        }
+    }
+
     /// Where the log stands.
     pub(crate) fn metrics(&self) -> Metrics {
         let watched = self.library.metrics();
