@@ -26,9 +26,12 @@ pub(crate) fn agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
         let interrupted = agent::interrupted()?;
         let agent = Agent::start(config).await?;
         say(&banner(agent.listeners()));
-        interrupted.await;
+        let code = tokio::select! {
+            () = interrupted => ExitCode::SUCCESS,
+            () = agent.broke() => ExitCode::FAILURE,
+        };
         agent.stop().await;
-        Ok(ExitCode::SUCCESS)
+        Ok(code)
     })
 }
 
@@ -53,6 +56,7 @@ pub(crate) fn dev(
         let code = tokio::select! {
             code = submit(&agent, &arguments, program, &global) => code,
             () = interrupted => Ok(ExitCode::SUCCESS),
+            () = agent.broke() => Ok(ExitCode::FAILURE),
         };
         agent.stop().await;
         code

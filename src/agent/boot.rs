@@ -53,6 +53,7 @@ pub struct Agent {
     stop_edge: CancellationToken,
     server: JoinHandle<()>,
     stop_server: CancellationToken,
+    server_ended: CancellationToken,
     /// Removed when the agent is dropped.
     _temporary: Option<TempDir>,
 }
@@ -69,7 +70,15 @@ impl Agent {
         let server = Server::start(server_config(&config, &listeners), bound.rpc).await?;
         let server_handle = server.handle();
         let stop_server = CancellationToken::new();
-        let server = tokio::spawn(server.run(stop_server.clone().cancelled_owned()));
+        let server_ended = CancellationToken::new();
+        let server = tokio::spawn({
+            let ended = server_ended.clone().drop_guard();
+            let running = server.run(stop_server.clone().cancelled_owned());
+            async move {
+                running.await;
+                drop(ended);
+            }
+        });
 
         let stop_client = CancellationToken::new();
         let stop_edge = CancellationToken::new();
@@ -150,6 +159,7 @@ impl Agent {
             stop_edge,
             server,
             stop_server,
+            server_ended,
             _temporary: temporary,
         })
     }
@@ -157,6 +167,12 @@ impl Agent {
     /// Where it listens.
     pub fn listeners(&self) -> &Listeners {
         &self.listeners
+    }
+
+    /// Resolves when a part that the others cannot do without has ended by itself; the log says why. Then
+    /// the agent is to be stopped.
+    pub async fn broke(&self) {
+        self.server_ended.cancelled().await;
     }
 
     /// Stops every part: the client first, which still needs the others, then the listeners, then the

@@ -137,7 +137,10 @@ impl Client {
             dying: BTreeSet::new(),
             removals: JoinSet::new(),
         };
-        for alloc in saved {
+        // Those that were set up hold what they have before any other can ask for it.
+        let (built, new): (Vec<_>, Vec<_>) =
+            saved.into_iter().partition(|alloc| alloc.record.is_built);
+        for alloc in built.into_iter().chain(new) {
             running.begin(alloc.assignment, alloc.record);
         }
         loop {
@@ -198,8 +201,9 @@ impl Running {
     fn assign(&mut self, assignment: Assignment) {
         let known = self.allocs.read().get(&assignment.alloc.id).cloned();
         let Some(known) = known else {
-            // What is over already is none of this machine's business any more.
-            if !assignment.alloc.is_terminal() {
+            // What is over already is none of this machine's business any more. What is not wanted any
+            // more, and was never heard of, has its end reported.
+            if !assignment.alloc.client_terminal() {
                 self.begin(assignment, AllocRecord::default());
             }
             return;

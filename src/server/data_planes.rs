@@ -125,11 +125,27 @@ impl DataPlanes {
             });
     }
 
-    /// An agent said something, so it lives.
-    pub(super) fn on_heard(&self, agent_id: &str, lease: Duration) {
-        if let Some(plane) = self.planes.lock().by_agent.get_mut(agent_id) {
-            plane.lease_until = Instant::now() + lease;
+    /// An agent said something on its open stream, so it lives. One that was silent for longer than its
+    /// lease, as when its machine stood still, is a data plane again that has confirmed nothing yet.
+    pub(super) fn on_heard(&self, agent_id: &str, node_id: Option<&str>, lease: Duration) {
+        let lease_until = Instant::now() + lease;
+        let mut planes = self.planes.lock();
+        if let Some(plane) = planes.by_agent.get_mut(agent_id) {
+            plane.lease_until = lease_until;
+            return;
         }
+        let same_node = |plane: &Plane| node_id.is_some() && plane.node_id.as_deref() == node_id;
+        // The last words of a process whose successor is there already count for nothing.
+        if planes.by_agent.values().any(same_node) {
+            return;
+        }
+        let plane = Plane {
+            node_id: node_id.map(str::to_owned),
+            confirmed: 0,
+            busy: Vec::new(),
+            lease_until,
+        };
+        planes.by_agent.insert(agent_id.to_owned(), plane);
     }
 
     /// An agent's DNS view and proxy table show everything up to an index.
@@ -139,29 +155,26 @@ impl DataPlanes {
         mut confirmation: Confirmation,
         current: Index,
     ) {
-        let drained = {
-            let mut planes = self.planes.lock();
-            if let Some(plane) = planes.by_agent.get_mut(agent_id) {
-                // What this server has not reached yet nobody can have confirmed.
-                plane.confirmed = plane.confirmed.max(confirmation.index.min(current));
-                confirmation.busy.truncate(BUSY_MAX);
-                plane.busy = confirmation.busy;
-            }
-            planes.drained(current)
-        };
-        self.publish(drained);
+        let mut planes = self.planes.lock();
+        if let Some(plane) = planes.by_agent.get_mut(agent_id) {
+            // What this server has not reached yet nobody can have confirmed.
+            plane.confirmed = plane.confirmed.max(confirmation.index.min(current));
+            confirmation.busy.truncate(BUSY_MAX);
+            plane.busy = confirmation.busy;
+        }
+        self.publish(&planes, current);
     }
 
     fn on_tick(&self, current: Index) {
-        let drained = {
-            let mut planes = self.planes.lock();
-            planes.on_tick(Instant::now(), current);
-            planes.drained(current)
-        };
-        self.publish(drained);
+        let mut planes = self.planes.lock();
+        planes.on_tick(Instant::now(), current);
+        self.publish(&planes, current);
     }
 
-    fn publish(&self, next: Confirmation) {
+    /// Called with the lock held: a confirmation must not be overtaken by an older one with fewer busy
+    /// instances.
+    fn publish(&self, planes: &Planes, current: Index) {
+        let next = planes.drained(current);
         self.drained.send_if_modified(|drained| {
             let next = Confirmation {
                 index: next.index.max(drained.index),
@@ -244,21 +257,27 @@ mod tests {
         let planes = two_planes();
         planes.on_confirmed("one", idle(7), 9);
         advance(LEASE / 2).await;
-        planes.on_heard("one", LEASE);
+        planes.on_heard("one", Some("node-1"), LEASE);
         planes.on_tick(9);
         assert_eq!(planes.drained().borrow().index, 2);
         advance(LEASE / 2).await;
         planes.on_tick(9);
         assert_eq!(planes.drained().borrow().index, 7);
+        // It only stood still, and its stream is as it was.
+        planes.on_heard("two", Some("node-2"), LEASE);
+        planes.on_confirmed("one", idle(9), 9);
+        assert_eq!(planes.drained().borrow().index, 7);
+        planes.on_confirmed("two", idle(9), 9);
+        assert_eq!(planes.drained().borrow().index, 9);
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_index_is_waited_for_longer_than_the_limit() {
         let planes = two_planes();
         planes.on_tick(9);
-        planes.on_heard("one", CONFIRM_TIMEOUT * 3);
+        planes.on_heard("one", Some("node-1"), CONFIRM_TIMEOUT * 3);
         advance(CONFIRM_TIMEOUT).await;
-        planes.on_heard("two", CONFIRM_TIMEOUT);
+        planes.on_heard("two", Some("node-2"), CONFIRM_TIMEOUT);
         planes.on_tick(12);
         assert_eq!(planes.drained().borrow().index, 9);
     }
@@ -268,7 +287,8 @@ mod tests {
         let planes = two_planes();
         planes.on_confirmed("one", idle(9), 9);
         planes.on_hello("three", Some("node-2"), 8, LEASE);
-        planes.on_heard("three", LEASE);
+        planes.on_heard("three", Some("node-2"), LEASE);
+        planes.on_heard("two", Some("node-2"), LEASE);
         planes.on_confirmed("one", idle(9), 9);
         assert_eq!(planes.drained().borrow().index, 8);
     }

@@ -140,7 +140,7 @@ impl Server {
         }
     }
 
-    /// Leads and serves agents until `shutdown`.
+    /// Leads and serves agents until `shutdown`, or until the log cannot be written any more.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let Self { core, mut listener } = self;
         let parts = TaskTracker::new();
@@ -152,6 +152,10 @@ impl Server {
                 link = listener.accept() => {
                     let Some(link) = link else { break };
                     parts.spawn(sessions::serve(Arc::clone(&core), link, stop.clone()));
+                }
+                reason = core.raft.broken() => {
+                    tracing::error!(reason, "the log cannot be written; the server stops");
+                    break;
                 }
                 () = &mut shutdown => break,
             }

@@ -312,6 +312,29 @@ async fn a_configuration_gets_every_problem_and_the_agent_does_not_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_of_another_agent_is_refused_and_nobody_else_reads_it() {
+    let mut agent = Agent::start().await;
+    let output = command::run(
+        &["agent", "-dev", "-config", "agent.hcl"],
+        None,
+        agent.dir(),
+    )
+    .await;
+    assert_eq!(output.code, 1, "{}", output.text());
+    assert!(
+        output.stderr.contains("another agent uses this directory"),
+        "{}",
+        output.text()
+    );
+    for name in ["raft", "client"] {
+        let metadata = std::fs::metadata(agent.dir().join("data").join(name)).expect("a directory");
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+        assert_eq!(mode & 0o777, 0o700, "{name}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_taken_listener_names_the_option_to_change() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("an address").port();

@@ -159,3 +159,112 @@ async fn the_admin_page_shows_the_routes() {
         "{page}"
     );
 }
+
+/// Two services, of which only one has somebody behind its port.
+const TWO_PORTS: &str = r#"
+job "pair" {
+  group "g" {
+    network {
+      port "open" {}
+      port "closed" {}
+    }
+    service {
+      name = "open"
+      port = "open"
+      tags = ["blue", "v1"]
+      check {
+        type     = "tcp"
+        interval = "1s"
+        timeout  = "1s"
+      }
+    }
+    service {
+      name = "closed"
+      port = "closed"
+      check {
+        type     = "tcp"
+        interval = "1s"
+        timeout  = "1s"
+      }
+    }
+    task "server" {
+      driver = "raw_exec"
+      config {
+        command = "TRIVET"
+        args    = ["echo", "-listen", "127.0.0.1:${NOMAD_PORT_open}"]
+      }
+      resources {
+        cpu    = 20
+        memory = 20
+      }
+    }
+  }
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tcp_check_passes_where_somebody_listens() {
+    let agent = Agent::start().await;
+    let text = TWO_PORTS.replace("TRIVET", crate::harness::agent::TRIVET);
+    let parsed = http::put(
+        &agent.url("http", "/v1/jobs/parse"),
+        &serde_json::json!({"JobHCL": text}),
+    )
+    .await;
+    http::put(
+        &agent.url("http", "/v1/jobs"),
+        &serde_json::json!({"Job": parsed}),
+    )
+    .await;
+    let port = agent
+        .wait_catalog("/v1/health/service/open?passing", |entries| {
+            let checks = entries[0]["Checks"].as_array()?;
+            assert!(checks.iter().any(|check| check["Type"] == "tcp"));
+            entries[0]["Service"]["Port"].as_u64()
+        })
+        .await;
+    agent
+        .wait_catalog("/v1/health/checks/closed", |checks| {
+            assert_ne!(checks[0]["Status"], "passing", "{checks}");
+            let output = checks[0]["Output"].as_str()?;
+            output.contains("refused").then_some(())
+        })
+        .await;
+
+    let server = agent.address("dns");
+    let port = u16::try_from(port).expect("a port");
+    for name in [
+        "open.service.consul.",
+        "blue.open.service.consul.",
+        "v1.open.service.consul.",
+        "_open._blue.service.consul.",
+        "_open._tcp.service.consul.",
+    ] {
+        eventually(name, || async {
+            let ports = dns::srv_ports(server, name).await;
+            if ports == [port] {
+                Ok(())
+            } else {
+                Err(format!("{ports:?}"))
+            }
+        })
+        .await;
+        let answer = dns::ask_by_tcp(server, name, RecordType::SRV).await;
+        assert_eq!(dns::ports_of(&answer), [port], "{name} by TCP");
+    }
+    let by_tag = dns::ask_by_tcp(server, "blue.open.service.consul.", RecordType::A).await;
+    assert_eq!(by_tag.answers.len(), 1);
+    for name in [
+        "green.open.service.consul.",
+        "_open._green.service.consul.",
+        "closed.service.consul.",
+    ] {
+        for answer in [
+            dns::ask(server, name, RecordType::A).await,
+            dns::ask_by_tcp(server, name, RecordType::A).await,
+        ] {
+            let code = answer.metadata.response_code;
+            assert_eq!(code, ResponseCode::NXDomain, "{name}");
+        }
+    }
+}

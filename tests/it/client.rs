@@ -491,6 +491,123 @@ async fn tasks_outlive_the_agent_and_are_found_again() {
 }
 
 #[tokio::test]
+async fn a_stop_that_came_while_the_agent_was_away_ends_the_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), false).await;
+    let alloc = alloc(
+        JobType::Service,
+        0,
+        shell("echo $$; while :; do sleep 0.05; done"),
+    );
+    machine.assign(alloc.clone()).await;
+    machine.until_status(ClientStatus::Running).await;
+    let pid: i32 = first_line(&machine).await.parse().unwrap();
+    machine.shut_down().await;
+
+    let mut machine = Machine::start(dir.path(), false).await;
+    machine.stop(alloc).await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    assert!(!is_alive(pid), "{update:#?}");
+    assert_eq!(event_types(&update).last(), Some(&"Killed"));
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_was_stopped_before_it_was_heard_of_is_reported_as_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), false).await;
+    machine
+        .stop(alloc(JobType::Service, 0, shell("sleep 600")))
+        .await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    assert!(event_types(&update).is_empty(), "{update:#?}");
+    assert!(!dir.path().join("alloc/a1").exists());
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_successor_waits_for_its_predecessor_also_after_a_restart_of_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), false).await;
+    let old = alloc(JobType::Service, 0, shell("while :; do sleep 0.05; done"));
+    machine.assign(old.clone()).await;
+    machine.until_status(ClientStatus::Running).await;
+    // Several, so that one of them comes first whatever the order of the files.
+    let successors = ["a0", "a2", "a3"].map(|id| Allocation {
+        id: id.into(),
+        previous_allocation: "a1".into(),
+        ..old.clone()
+    });
+    for successor in &successors {
+        machine.assign(successor.clone()).await;
+    }
+    let kept = dir.path().join("client/allocs/a3.assignment");
+    timeout(PATIENCE, async {
+        while !kept.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    for _ in 0..3 {
+        machine.shut_down().await;
+        machine = Machine::start(dir.path(), false).await;
+        machine.until_status(ClientStatus::Running).await;
+        let restarted = machine.handle.restart("a2", None).await;
+        assert!(matches!(restarted, Err(Error::NotRunning)), "{restarted:?}");
+        let heard = machine.heard.borrow().clone();
+        assert_eq!(heard.allocs.len(), 1, "{heard:#?}");
+    }
+    machine.stop(old).await;
+    machine.until_status(ClientStatus::Complete).await;
+    let runs = |heard: &Heard| {
+        let running = |alloc: &&AllocUpdate| alloc.client_status == ClientStatus::Running;
+        heard.allocs.values().filter(running).count() == 1
+    };
+    machine.until("one of the successors", runs).await;
+    for successor in successors {
+        machine.stop(successor).await;
+    }
+    let over = |heard: &Heard| {
+        let complete = |alloc: &AllocUpdate| alloc.client_status == ClientStatus::Complete;
+        heard.allocs.len() == 4 && heard.allocs.values().all(complete)
+    };
+    machine.until("the end of all", over).await;
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_dev_agent_does_not_wait_for_the_delays_of_a_stop_that_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    let hour = 3_600_000_000_000;
+    for (id, of_group) in [("a1", true), ("a2", false)] {
+        let mut slow = alloc(JobType::Service, 0, shell("while :; do sleep 0.05; done"));
+        slow.id = id.into();
+        edit(&mut slow, |group| {
+            if of_group {
+                group.shutdown_delay = Some(hour);
+            } else {
+                group.tasks[0].shutdown_delay = hour;
+            }
+        });
+        machine.assign(slow.clone()).await;
+        let runs = |heard: &Heard| {
+            let alloc = heard.allocs.get(id);
+            alloc.is_some_and(|alloc| alloc.client_status == ClientStatus::Running)
+        };
+        machine.until(id, runs).await;
+        machine.stop(slow).await;
+    }
+    let waits =
+        |heard: &Heard| event_types(&heard.allocs["a2"]).contains(&"Waiting for shutdown delay");
+    machine.until("the delay", waits).await;
+    machine.shut_down().await;
+    assert!(!dir.path().join("alloc/a1").exists());
+    assert!(!dir.path().join("alloc/a2").exists());
+}
+
+#[tokio::test]
 async fn an_end_that_nobody_watched_is_noticed_with_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");

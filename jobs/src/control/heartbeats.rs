@@ -6,6 +6,10 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A look at the leases that comes this much too late says that the server itself stood still, or that its
+/// clock was moved: it could not have heard anybody.
+const LATE_NS: i64 = 500_000_000;
+
 /// Leases of nodes: one that is not renewed in time takes its node down.
 #[derive(Debug)]
 pub struct Heartbeats {
@@ -70,13 +74,18 @@ impl Heartbeats {
         })]
     }
 
-    /// Takes nodes down whose lease ran out.
+    /// Takes nodes down whose lease ran out. When the server itself was away meanwhile, they get half a
+    /// lease more to be heard.
     pub fn on_tick(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
         let mut actions = Vec::new();
         while self.by_end.first().is_some_and(|(end, _)| *end <= now_ns)
-            && let Some((_, node_id)) = self.by_end.pop_first()
+            && let Some((end, node_id)) = self.by_end.pop_first()
         {
             self.leases.remove(&node_id);
+            if now_ns.saturating_sub(end) > LATE_NS {
+                self.set(&node_id, now_ns.saturating_add(self.lease_ns / 2));
+                continue;
+            }
             let up = state
                 .node(&node_id)
                 .is_some_and(|node| node.status != NodeStatus::Down);
@@ -108,5 +117,41 @@ impl Heartbeats {
         if let Some(end) = self.leases.remove(node_id) {
             self.by_end.remove(&(end, node_id.to_owned()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Node, state::Stamp};
+
+    const LEASE: i64 = 10_000_000_000;
+
+    #[test]
+    fn a_node_is_not_taken_down_because_the_server_stood_still() {
+        let mut state = State::default();
+        let node = Node {
+            id: "n".into(),
+            status: NodeStatus::Ready,
+            ..Node::default()
+        };
+        let at = Stamp {
+            index: 1,
+            ..Stamp::default()
+        };
+        state
+            .apply(at, Command::UpsertNode(Box::new(node)))
+            .unwrap();
+        let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
+        heartbeats.restore(0, LEASE, &state);
+        assert!(heartbeats.on_tick(LEASE - 1, &state).is_empty());
+        // An hour of sleep: the node had no chance to say anything.
+        let awake = 3600 * LEASE;
+        assert!(heartbeats.on_tick(awake, &state).is_empty());
+        assert_eq!(heartbeats.next_tick(), Some(awake + LEASE / 2));
+        assert!(heartbeats.on_beat(awake + 1, "n", &state).is_empty());
+        // In time, and nothing was heard.
+        let end = awake + 1 + LEASE;
+        assert_eq!(heartbeats.on_tick(end, &state).len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 use super::{
     events,
     health::{Facts, Health, Verdict},
-    ports::{self, Claim, Held},
+    ports::{self, Claim},
     shared::Shared,
     task::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
 };
@@ -20,7 +20,12 @@ use jobs::{
     state::AllocUpdate,
 };
 use mesh::model::Status;
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -91,7 +96,11 @@ pub(in crate::client) struct AllocRunner {
     messages: mpsc::Receiver<Message>,
     /// To itself, for checks that ask for a restart.
     sender: mpsc::Sender<Message>,
+    /// What it holds already, when an earlier agent had set it up.
+    held: Option<Claim>,
     running: BTreeMap<String, mpsc::Sender<TaskCommand>>,
+    /// Tasks that were told to end because of another one.
+    told: BTreeSet<String>,
     tasks: JoinSet<()>,
     health: Option<Health>,
     reported: AllocUpdate,
@@ -99,40 +108,66 @@ pub(in crate::client) struct AllocRunner {
     /// Service id to the run that it is checked for, and the loops.
     checked: BTreeMap<String, (Vec<String>, JoinSet<()>)>,
     stops: bool,
+    /// It stops at once and waits for nothing but the end of its tasks.
+    hurries: bool,
 }
 
 impl AllocRunner {
+    /// For an allocation that an earlier agent had set up, this takes what it holds at once: call it for
+    /// those before all others.
     pub(in crate::client) fn new(
         shared: Arc<Shared>,
         sender: mpsc::Sender<Message>,
         messages: mpsc::Receiver<Message>,
     ) -> Self {
+        let held = if shared.is_live() {
+            let alloc = shared.alloc();
+            shared.machine.ports.hold(&alloc.id, &ports::wanted(&alloc))
+        } else {
+            None
+        };
         Self {
             shared,
             messages,
             sender,
+            held,
             running: BTreeMap::new(),
+            told: BTreeSet::new(),
             tasks: JoinSet::new(),
             health: None,
             reported: AllocUpdate::default(),
             last_report: 0,
             checked: BTreeMap::new(),
             stops: false,
+            hurries: false,
         }
     }
 
-    /// Runs it until every task is over.
+    /// Runs it until every task is over and the servers know it.
     pub(in crate::client) async fn run(mut self) {
-        let (_ports, early) = self.claim_ports().await;
+        if self.shared.record().is_built && self.is_over() {
+            self.report();
+        } else if let Some(claim) = self.claim().await {
+            self.live().await;
+            drop(claim);
+        } else {
+            self.bury_all();
+            self.report();
+        }
+        self.settle().await;
+    }
+
+    /// From its setup to the end of its last task.
+    async fn live(&mut self) {
         if !self.set_up() {
             self.report();
             return;
         }
-        self.follow_deployment();
-        if let Some(message) = early {
-            self.on_message(message).await;
-        }
         loop {
+            self.follow_deployment();
+            if self.shared.alloc().server_terminal() && !self.stops {
+                self.stop().await;
+            }
             self.advance();
             let wake = self.judge();
             self.report();
@@ -152,30 +187,58 @@ impl AllocRunner {
     }
 
     /// Waits until no other allocation of this machine holds a port of this one, and the one that it
-    /// replaces is over. A message that comes
-    /// meanwhile ends the wait, for it may say that the allocation is not wanted any more.
-    async fn claim_ports(&mut self) -> (Option<Claim>, Option<Message>) {
+    /// replaces is over. None when it is not wanted any more.
+    async fn claim(&mut self) -> Option<Claim> {
+        if let Some(held) = self.held.take() {
+            return Some(held);
+        }
         let alloc = self.shared.alloc();
-        let ports = alloc.allocated_resources.ports();
-        let places = [&alloc.id, &alloc.previous_allocation]
-            .into_iter()
-            .filter(|id| !id.is_empty())
-            .map(|id| Held::Place(id.clone()));
-        let wanted: Vec<Held> = ports
-            .map(|(_, port)| Held::Port(port))
-            .chain(places)
-            .collect();
+        let wanted = ports::wanted(&alloc);
         let ports = Arc::clone(&self.shared.machine.ports);
         let claim = ports.claim(&alloc.id, &wanted);
         tokio::pin!(claim);
-        loop {
+        while !self.shared.alloc().server_terminal() && !self.hurries {
             tokio::select! {
-                claim = &mut claim => return (Some(claim), None),
-                message = self.messages.recv() => {
-                    if !matches!(message, Some(Message::Changed)) || self.shared.alloc().server_terminal() {
-                        return (None, message);
-                    }
-                }
+                claim = &mut claim => return Some(claim),
+                message = self.messages.recv() => self.put_off(message?),
+            }
+        }
+        None
+    }
+
+    /// Waits until the servers know its end: until then it must not be forgotten here, or a new stream
+    /// would bring it back to life.
+    async fn settle(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let settled = shared.machine.reports.settled(self.last_report);
+        self.unless_hurried(settled).await;
+    }
+
+    /// Waits, but not when it has to hurry.
+    async fn unless_hurried(&mut self, waiting: impl Future<Output = ()>) {
+        tokio::pin!(waiting);
+        while !self.hurries {
+            tokio::select! {
+                () = &mut waiting => return,
+                message = self.messages.recv() => match message {
+                    Some(message) => self.put_off(message),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Takes a message while no task runs or all of them end: only the wish to hurry matters.
+    fn put_off(&mut self, message: Message) {
+        match message {
+            // Whoever waits looks at the newest version.
+            Message::Changed | Message::Restart { reply: None, .. } => {}
+            Message::Stop => self.hurries = true,
+            Message::Restart {
+                reply: Some(reply), ..
+            }
+            | Message::Signal { reply, .. } => {
+                reply.send(Err(Error::NotRunning)).ok();
             }
         }
     }
@@ -216,16 +279,11 @@ impl AllocRunner {
 
     async fn on_message(&mut self, message: Message) {
         match message {
-            Message::Changed => {
-                self.follow_deployment();
-                if self.shared.alloc().server_terminal() && !self.stops {
-                    self.stop(true).await;
-                }
-            }
+            // The loop looks at the newest version in every turn.
+            Message::Changed => {}
             Message::Stop => {
-                if !self.stops {
-                    self.stop(false).await;
-                }
+                self.hurries = true;
+                self.stop().await;
             }
             Message::Restart {
                 task,
@@ -313,17 +371,14 @@ impl AllocRunner {
             if !ends(*role) || group.phase(task) == TaskPhase::Dead {
                 continue;
             }
-            // Once told, a task needs no second word: its sender is gone from the table.
             match self.running.get(*task) {
-                Some(commands) if !commands.is_closed() => {
+                Some(commands) if !self.told.contains(*task) => {
                     let kill = TaskCommand::Kill {
                         because: Some(because.clone()),
                         delays: true,
                     };
                     if commands.try_send(kill).is_ok() {
-                        // An entry that takes no commands stands for "told".
-                        let (told, _) = mpsc::channel(1);
-                        self.running.insert((*task).to_owned(), told);
+                        self.told.insert((*task).to_owned());
                     }
                 }
                 Some(_) => {}
@@ -343,70 +398,64 @@ impl AllocRunner {
         });
     }
 
+    /// It never started, and never will.
+    fn bury_all(&self) {
+        for task in definitions(&self.shared.alloc()) {
+            self.bury(&task.name, None);
+        }
+    }
+
     /// Stops everything: instances first, then the leader, the other tasks, the sidecars; then the poststop
-    /// tasks have their turn.
-    async fn stop(&mut self, orderly: bool) {
+    /// tasks have their turn. In a hurry, everything at once.
+    async fn stop(&mut self) {
         self.stops = true;
         self.checked.clear();
         let alloc = self.shared.alloc();
         let no_delay = alloc.desired_transition.no_shutdown_delay == Some(true);
-        if orderly {
-            self.wait_for_data_planes(&alloc).await;
-            let delay = alloc.group().and_then(|group| group.shutdown_delay);
-            if let Some(delay) = delay.filter(|delay| *delay > 0 && !no_delay) {
-                sleep(duration(delay)).await;
-            }
+        let withdrawn = wait_for_data_planes(Arc::clone(&self.shared));
+        self.unless_hurried(withdrawn).await;
+        let delay = alloc.group().and_then(|group| group.shutdown_delay);
+        if let Some(delay) = delay.filter(|delay| *delay > 0 && !no_delay) {
+            self.unless_hurried(sleep(duration(delay))).await;
         }
-        let delays = orderly && !no_delay;
-        let leaders = |task: &Task| task.leader && task.is_main();
-        self.stop_tasks(&alloc, delays, leaders).await;
-        let ordinary = |task: &Task| {
-            !leaders(task)
-                && matches!(
-                    Role::of(task),
-                    Role::Prestart | Role::Main | Role::Poststart
-                )
-        };
-        self.stop_tasks(&alloc, delays, ordinary).await;
-        let sidecars = |task: &Task| {
+        let leads = |task: &Task| task.leader && task.is_main();
+        let is_sidecar = |task: &Task| {
             matches!(
                 Role::of(task),
                 Role::PrestartSidecar | Role::PoststartSidecar
             )
         };
-        self.stop_tasks(&alloc, delays, sidecars).await;
-        if !orderly {
-            self.stop_tasks(&alloc, false, |_| true).await;
+        let is_ordinary =
+            |task: &Task| !leads(task) && !is_sidecar(task) && Role::of(task) != Role::Poststop;
+        let stages: [&(dyn Fn(&Task) -> bool + Sync); 3] = [&leads, &is_ordinary, &is_sidecar];
+        for stage in stages {
+            if !self.hurries {
+                self.stop_tasks(&alloc, !no_delay, stage).await;
+            }
+        }
+        if self.hurries {
+            self.stop_tasks(&alloc, false, &|_| true).await;
         }
     }
 
-    async fn wait_for_data_planes(&self, alloc: &Allocation) {
-        let node = Arc::clone(&self.shared.machine.node.borrow());
-        let ids: Vec<String> = instances::instances(alloc, &node)
-            .into_iter()
-            .map(|instance| instance.service.id)
-            .collect();
-        if ids.is_empty() {
-            return;
-        }
-        let session = &self.shared.machine.session;
-        let drained = session.drained(alloc.modify_index, &ids);
-        if !matches!(timeout(DRAIN_TIMEOUT, drained).await, Ok(Ok(()))) {
-            tracing::warn!(alloc = %alloc.id, "stopping without every data plane's word");
-        }
-    }
-
-    /// Kills some tasks and waits for their end, reporting what happens meanwhile.
+    /// Kills some tasks and waits for their end, reporting what happens meanwhile. Returns early when it
+    /// has to hurry all of a sudden.
     async fn stop_tasks(
         &mut self,
         alloc: &Allocation,
         delays: bool,
-        chosen: impl Fn(&Task) -> bool,
+        is_chosen: &(dyn Fn(&Task) -> bool + Sync),
     ) {
-        let chosen: Vec<&Task> = definitions(alloc).filter(|task| chosen(task)).collect();
+        let hurried = self.hurries;
+        let chosen: Vec<&Task> = definitions(alloc).filter(|task| is_chosen(task)).collect();
         for task in &chosen {
-            if self.phase(&task.name) == TaskPhase::Dead {
+            let record = self.shared.task(&task.name);
+            if record.state.state == TaskPhase::Dead {
                 continue;
+            }
+            if !record.run_id.is_empty() {
+                // Its process may be there although nobody looks after it yet.
+                self.start(task);
             }
             match self.running.get(&task.name) {
                 Some(commands) => {
@@ -419,12 +468,16 @@ impl AllocRunner {
                 None => self.bury(&task.name, None),
             }
         }
-        while chosen
-            .iter()
-            .any(|task| self.phase(&task.name) != TaskPhase::Dead)
+        while self.hurries == hurried
+            && chosen
+                .iter()
+                .any(|task| self.phase(&task.name) != TaskPhase::Dead)
         {
             self.report();
-            self.shared.changed.notified().await;
+            tokio::select! {
+                () = self.shared.changed.notified() => {}
+                Some(message) = self.messages.recv() => self.put_off(message),
+            }
         }
     }
 
@@ -843,6 +896,23 @@ fn client_status(states: &BTreeMap<String, TaskState>) -> (ClientStatus, &'stati
         (ClientStatus::Failed, "Failed tasks")
     } else {
         (ClientStatus::Complete, "All tasks have completed")
+    }
+}
+
+/// Waits, within limits, until no data plane sends anything to the instances of a stopped allocation.
+async fn wait_for_data_planes(shared: Arc<Shared>) {
+    let alloc = shared.alloc();
+    let node = Arc::clone(&shared.machine.node.borrow());
+    let ids: Vec<String> = instances::instances(&alloc, &node)
+        .into_iter()
+        .map(|instance| instance.service.id)
+        .collect();
+    if ids.is_empty() {
+        return;
+    }
+    let drained = shared.machine.session.drained(alloc.modify_index, &ids);
+    if !matches!(timeout(DRAIN_TIMEOUT, drained).await, Ok(Ok(()))) {
+        tracing::warn!(alloc = %alloc.id, "stopping without every data plane's word");
     }
 }
 

@@ -4,6 +4,7 @@
 //! until the holder has ended, and only then looks whether another program has the port. In the same way a
 //! successor waits for the end of the allocation that it replaces.
 
+use jobs::model::Allocation;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
 use tokio::sync::Notify;
@@ -31,6 +32,19 @@ pub(super) struct Claim {
     alloc_id: String,
 }
 
+/// What an allocation must hold before it is set up: its ports, its place, and that of the one it replaces.
+pub(super) fn wanted(alloc: &Allocation) -> Vec<Held> {
+    let places = [&alloc.id, &alloc.previous_allocation]
+        .into_iter()
+        .filter(|id| !id.is_empty())
+        .map(|id| Held::Place(id.clone()));
+    let ports = alloc.allocated_resources.ports();
+    ports
+        .map(|(_, port)| Held::Port(port))
+        .chain(places)
+        .collect()
+}
+
 impl Ports {
     /// Holds `wanted` for the allocation, as soon as no other one holds any of them.
     pub(super) async fn claim(self: &Arc<Self>, alloc_id: &str, wanted: &[Held]) -> Claim {
@@ -39,14 +53,19 @@ impl Ports {
             tokio::pin!(freed);
             // Listen before looking, so that nothing is freed unseen in between.
             freed.as_mut().enable();
-            if self.try_hold(alloc_id, wanted) {
-                return Claim {
-                    ports: Arc::clone(self),
-                    alloc_id: alloc_id.to_owned(),
-                };
+            if let Some(claim) = self.hold(alloc_id, wanted) {
+                return claim;
             }
             freed.await;
         }
+    }
+
+    /// Holds `wanted` for the allocation now; none when another one holds any of them.
+    pub(super) fn hold(self: &Arc<Self>, alloc_id: &str, wanted: &[Held]) -> Option<Claim> {
+        self.try_hold(alloc_id, wanted).then(|| Claim {
+            ports: Arc::clone(self),
+            alloc_id: alloc_id.to_owned(),
+        })
     }
 
     fn try_hold(&self, alloc_id: &str, wanted: &[Held]) -> bool {

@@ -13,7 +13,7 @@ use crate::{
     rpc::session,
     sys::processes::Identity,
 };
-use jobs::model::{Allocation, Node, TaskEvent, TaskState};
+use jobs::model::{Allocation, Node, TaskEvent, TaskPhase, TaskState};
 use mesh::model::Status;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
@@ -110,6 +110,13 @@ impl Shared {
     /// What became of it so far.
     pub(in crate::client) fn record(&self) -> AllocRecord {
         self.record.lock().clone()
+    }
+
+    /// True from its setup until its last task is over.
+    pub(in crate::client) fn is_live(&self) -> bool {
+        let record = self.record.lock();
+        let is_dead = |task: &TaskRecord| task.state.state == TaskPhase::Dead;
+        record.is_built && !record.tasks.values().all(is_dead)
     }
 
     /// What became of one task so far.

@@ -377,8 +377,8 @@ impl TaskRunner {
         }
     }
 
-    /// Waits `shutdown_delay`; the exit when the task ends meanwhile.
-    async fn shutdown_delay(&self, connection: &mut Connection) -> Option<Exit> {
+    /// Waits `shutdown_delay`, unless asked to hurry; the exit when the task ends meanwhile.
+    async fn shutdown_delay(&mut self, connection: &mut Connection) -> Option<Exit> {
         let delay = duration(self.definition().map_or(0, |task| task.shutdown_delay));
         if delay.is_zero() {
             return None;
@@ -389,9 +389,11 @@ impl TaskRunner {
         );
         self.event(events::event("Waiting for shutdown delay", text));
         let run_dir = self.shared.machine.store.run_dir();
-        timeout(delay, connection.ended(run_dir, &self.stem))
-            .await
-            .ok()
+        tokio::select! {
+            exit = connection.ended(run_dir, &self.stem) => Some(exit),
+            () = hurried(&mut self.commands) => None,
+            () = sleep(delay) => None,
+        }
     }
 
     async fn stop(&self, connection: &mut Connection) -> Exit {
@@ -421,6 +423,20 @@ impl TaskRunner {
     }
 }
 
+/// Resolves when the task shall end without its delays.
+async fn hurried(commands: &mut mpsc::Receiver<TaskCommand>) {
+    loop {
+        match commands.recv().await {
+            Some(TaskCommand::Kill { delays: false, .. }) => return,
+            Some(TaskCommand::Kill { .. } | TaskCommand::Restart { .. }) => {}
+            Some(TaskCommand::Signal { reply, .. }) => {
+                reply.send(Err(Error::NotRunning)).ok();
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
 enum Paused {
     Over,
     Killed,
@@ -433,7 +449,8 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
     tokio::pin!(sleep);
     loop {
         tokio::select! {
-            () = &mut sleep => return Paused::Over,
+            // A task that is to end does not start once more because its pause is over, too.
+            biased;
             command = commands.recv() => match command {
                 None => return Paused::Left,
                 Some(TaskCommand::Kill { .. }) => return Paused::Killed,
@@ -443,6 +460,7 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
                     reply.send(Err(Error::NotRunning)).ok();
                 }
             },
+            () = &mut sleep => return Paused::Over,
         }
     }
 }

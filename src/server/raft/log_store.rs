@@ -91,6 +91,12 @@ impl LogStore {
                 Err(redb::DatabaseError::DatabaseAlreadyOpen) if left > 0 => {
                     tokio::time::sleep(OPEN_PAUSE).await;
                 }
+                Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::ResourceBusy,
+                        "another agent uses this directory",
+                    ));
+                }
                 Err(error) => return Err(io::Error::other(error)),
             }
         };

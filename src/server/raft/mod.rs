@@ -12,7 +12,7 @@ mod snapshot;
 mod tests;
 mod types;
 
-use openraft::{BasicNode, SnapshotPolicy, error::InitializeError, error::RaftError};
+use openraft::{BasicNode, SnapshotPolicy};
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     published::Published,
     state::{Command, Outcome},
 };
+use crate::sys;
 use jobs::model::Index;
 use log_store::LogStore;
 use machine::Machine;
@@ -40,7 +41,7 @@ const KEPT_ENTRIES: u64 = 128;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The files cannot be read or written.
-    #[error("cannot open the log in `{directory}`")]
+    #[error("cannot open the log in `{directory}`: {source}")]
     Files {
         /// Where.
         directory: String,
@@ -108,7 +109,8 @@ impl Raft {
             directory: directory.display().to_string(),
             source,
         };
-        std::fs::create_dir_all(directory).map_err(files)?;
+        // It holds the nodes' secrets and the environment of every task.
+        sys::files::create_dir(directory, 0o700).map_err(files)?;
         let log = LogStore::open(&directory.join("log.redb"))
             .await
             .map_err(files)?;
@@ -148,6 +150,18 @@ impl Raft {
                 Err(ProposeError::NotLeader)
             }
             Err(_) => Err(ProposeError::Stopped),
+        }
+    }
+
+    /// Resolves with the reason when the log cannot be written any more; it does not recover by itself.
+    pub(crate) async fn broken(&self) -> String {
+        let mut metrics = self.library.metrics();
+        match metrics.wait_for(|now| now.running_state.is_err()).await {
+            Ok(now) => match &now.running_state {
+                Err(fatal) => fatal.to_string(),
+                Ok(()) => String::new(),
+            },
+            Err(_) => "its task is gone".into(),
         }
     }
 
@@ -195,16 +209,18 @@ fn library(error: &dyn std::error::Error) -> StartError {
 
 /// Makes this server the leader and waits until it has applied what was acknowledged before.
 async fn lead(raft: &openraft::Raft<Types>, address: &str) -> Result<(), StartError> {
-    let voters = BTreeMap::from([(NODE_ID, BasicNode::new(address))]);
-    match raft.initialize(voters).await {
+    if raft
+        .is_initialized()
+        .await
+        .map_err(|error| library(&error))?
+    {
+        let election = raft.trigger().elect().await;
+        election.map_err(|error| library(&error))?;
+    } else {
         // The first election rides along with it.
-        Ok(()) => {}
-        Err(RaftError::APIError(InitializeError::NotAllowed(_))) => raft
-            .trigger()
-            .elect()
-            .await
-            .map_err(|error| library(&error))?,
-        Err(error) => return Err(library(&error)),
+        let voters = BTreeMap::from([(NODE_ID, BasicNode::new(address))]);
+        let initialized = raft.initialize(voters).await;
+        initialized.map_err(|error| library(&error))?;
     }
     raft.wait(Some(LEAD_TIMEOUT))
         .metrics(

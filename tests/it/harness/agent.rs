@@ -55,6 +55,11 @@ impl Agent {
 
     /// An agent with further lines of configuration.
     pub(crate) async fn start_with(mode: Mode, more: &str) -> Self {
+        Self::start_limited(mode, more, None).await
+    }
+
+    /// An agent whose files cannot grow past a number of 512-byte blocks, as on a full disk.
+    pub(crate) async fn start_limited(mode: Mode, more: &str, blocks: Option<u32>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
             .tempdir()
@@ -66,7 +71,7 @@ impl Agent {
             configuration(dir.path(), mode, ports, more),
         )
         .expect("a configuration");
-        let (child, listeners) = launch(dir.path(), mode).await;
+        let (child, listeners) = launch(dir.path(), mode, blocks).await;
         Self {
             child,
             listeners,
@@ -108,6 +113,11 @@ impl Agent {
     /// Asks the agent to stop, as Ctrl-C does, and waits for it.
     pub(crate) async fn stop(&mut self) -> std::process::ExitStatus {
         kill(self.pid(), Signal::SIGINT).expect("the agent runs");
+        self.ended().await
+    }
+
+    /// Waits until the agent has ended.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         timeout(DEADLINE, self.child.wait())
             .await
             .expect("the agent stops in time")
@@ -121,7 +131,7 @@ impl Agent {
 
     /// Starts the agent again on the same data directory and ports of its own.
     pub(crate) async fn start_again(&mut self) {
-        let (child, listeners) = launch(self.dir.path(), self.mode).await;
+        let (child, listeners) = launch(self.dir.path(), self.mode, None).await;
         self.child = child;
         self.listeners = listeners;
     }
@@ -187,13 +197,26 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
     )
 }
 
-async fn launch(dir: &Path, mode: Mode) -> (Child, BTreeMap<String, SocketAddr>) {
+async fn launch(
+    dir: &Path,
+    mode: Mode,
+    blocks: Option<u32>,
+) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
         .open(dir.join("agent.log"))
         .expect("a log file");
-    let mut command = Command::new(TRIVET);
+    let mut command = match blocks {
+        None => Command::new(TRIVET),
+        Some(blocks) => {
+            let mut shell = Command::new("/bin/sh");
+            // A write past the limit is an error, not a signal.
+            let limits = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+            shell.args(["-c", &limits, "sh", TRIVET]);
+            shell
+        }
+    };
     command
         .arg("agent")
         .arg("-config")

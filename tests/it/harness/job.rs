@@ -19,6 +19,8 @@ pub(crate) struct Echo {
     pub(crate) args: Vec<String>,
     /// Lines of the service block.
     pub(crate) service: String,
+    /// Lines of the group block.
+    pub(crate) group: String,
     /// Lines of the task block.
     pub(crate) task: String,
     /// Static port instead of a dynamic one.
@@ -38,6 +40,7 @@ impl Echo {
                 .into(),
             args: Vec::new(),
             service: String::new(),
+            group: String::new(),
             task: "kill_timeout = \"5s\"".into(),
             static_port: None,
             memory: 20,
@@ -51,6 +54,7 @@ impl Echo {
             count,
             update,
             service,
+            group,
             task,
             memory,
             ..
@@ -74,6 +78,7 @@ job "{id}" {{
   }}
   group "web" {{
     count = {count}
+    {group}
     network {{
       port "http" {{ {port} }}
     }}

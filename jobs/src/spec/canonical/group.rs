@@ -67,6 +67,12 @@ pub(super) fn group(
             group.ephemeral_disk.size_mb
         )
     });
+    findings.require(group.ephemeral_disk.size_mb <= super::RESOURCE_MAX, || {
+        format!(
+            "DiskMB value ({}) is too large",
+            group.ephemeral_disk.size_mb
+        )
+    });
     let mut tasks = given.tasks.unwrap_or_default();
     findings.require(!tasks.is_empty(), || "Missing tasks for task group".into());
     let mut ports = Ports::default();

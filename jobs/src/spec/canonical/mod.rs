@@ -92,6 +92,9 @@ fn list(noun: &str, entries: &[String]) -> String {
     text
 }
 
+/// Most of a resource that one task or group may ask for: sums over many allocations stay in range.
+const RESOURCE_MAX: i64 = i64::MAX / 1_000_000_000;
+
 /// A count as the model holds it; negative ones have been refused by a rule before.
 fn unsigned(value: i64) -> u32 {
     u32::try_from(value.max(0)).unwrap_or(u32::MAX)

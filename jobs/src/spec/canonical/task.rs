@@ -182,15 +182,13 @@ fn resources(
     findings.require(matches!(most, 0 | -1) || most >= memory, || {
         format!("MemoryMaxMB value ({most}) should be larger than MemoryMB value ({memory})")
     });
-    // Sums over many tasks and allocations must stay in range.
-    const MOST: i64 = i64::MAX / 1_000_000_000;
     for (key, value) in [
         ("CPU", cpu),
         ("Cores", cores),
         ("MemoryMB", memory),
         ("MemoryMaxMB", most),
     ] {
-        findings.require(value <= MOST, || {
+        findings.require(value <= super::RESOURCE_MAX, || {
             format!("{key} value ({value}) is too large")
         });
     }

@@ -1,0 +1,91 @@
+//! What has no room waits, and starts when there is some.
+
+use crate::harness::{
+    Agent, Echo,
+    agent::Mode,
+    http::{self, send},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_without_room_waits_until_another_leaves() {
+    let more = "client {\n  memory_total_mb = 500\n}\n";
+    let agent = Agent::start_with(Mode::Dev, more).await;
+    let mut first = Echo::new("first", 1);
+    first.memory = 300;
+    first.run(&agent).await;
+    let mut second = Echo::new("second", 1);
+    second.memory = 300;
+    let eval = second.register(&agent).await;
+
+    let blocked = agent
+        .wait(&format!("/v1/evaluation/{eval}"), |eval| {
+            let blocked = eval["BlockedEval"].as_str()?;
+            (eval["Status"] == "complete" && !blocked.is_empty()).then(|| {
+                let dimensions = &eval["FailedTGAllocs"]["web"]["DimensionExhausted"];
+                assert_eq!(dimensions["memory"], 1, "{eval}");
+                blocked.to_owned()
+            })
+        })
+        .await;
+    let waiting = http::get(&agent.url("http", &format!("/v1/evaluation/{blocked}"))).await;
+    assert_eq!(waiting["Status"], "blocked", "{waiting}");
+    let allocs = http::get(&agent.url("http", "/v1/job/second/allocations")).await;
+    assert_eq!(allocs, serde_json::json!([]));
+
+    let (status, answer) = send(Method::DELETE, &agent.url("http", "/v1/job/first"), None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    second.passing(&agent, 1).await;
+    agent
+        .wait(&format!("/v1/evaluation/{blocked}"), |eval| {
+            (eval["Status"] == "complete").then_some(())
+        })
+        .await;
+    let node = http::get(&agent.url("http", "/v1/nodes?resources=true")).await;
+    assert_eq!(node[0]["NodeResources"]["Memory"]["MemoryMB"], 500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_whose_log_cannot_grow_says_so_and_ends() {
+    let mut agent = Agent::start_limited(Mode::Durable, "", Some(16 * 1024)).await;
+    let task = json!({
+        "Name": "t", "Driver": "raw_exec", "Config": {"command": "/bin/true"},
+        "Env": {"PADDING": "x".repeat(1 << 20)},
+    });
+    let group = json!({"Name": "g", "Count": 0, "Tasks": [task]});
+    let url = agent.url("http", "/v1/jobs");
+    let client = http::client();
+    let mut acknowledged = 0;
+    let refused = loop {
+        let id = format!("big-{acknowledged}");
+        let job = json!({"ID": id, "Name": id, "Type": "batch", "Datacenters": ["*"], "TaskGroups": [group]});
+        // The agent may be gone before its answer is.
+        let Ok(response) = client.put(&url).json(&json!({"Job": job})).send().await else {
+            break String::new();
+        };
+        if !response.status().is_success() {
+            break response.text().await.unwrap_or_default();
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 64, "the limit is not in force");
+    };
+    assert!(
+        refused.is_empty() || refused.contains("the log cannot be written"),
+        "{refused}"
+    );
+    let status = agent.ended().await;
+    assert_eq!(status.code(), Some(1), "{status}");
+    let log = std::fs::read_to_string(agent.dir().join("agent.log")).expect("a log");
+    assert!(
+        log.contains("the log cannot be written; the server stops"),
+        "{log}"
+    );
+
+    // With room again, everything that was acknowledged is there.
+    agent.start_again().await;
+    let jobs = http::get(&agent.url("http", "/v1/jobs?prefix=big-")).await;
+    let kept = jobs.as_array().expect("jobs").len();
+    assert!(kept >= acknowledged, "{kept} of {acknowledged}");
+    agent.stop().await;
+}
