@@ -69,10 +69,20 @@ impl Checks {
         let interval = duration(spec.interval).max(INTERVAL_MIN);
         let mut monitor = Monitor::new(thresholds(spec, check.check.status));
         let mut has_passed = false;
+        let mut is_first = true;
         loop {
             let outcome = self.once(check, script).await;
             let single = outcome.status;
             let change = monitor.on_result(clock::now_ns(), outcome);
+            // The first result is always told: what the catalog says may come from before a restart of
+            // this agent.
+            let change = change.or_else(|| {
+                (is_first && monitor.status() == single).then(|| Change {
+                    status: single,
+                    output: String::new(),
+                })
+            });
+            is_first = false;
             on_result(CheckResult {
                 outcome: single,
                 change,
