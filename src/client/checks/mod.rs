@@ -8,6 +8,7 @@ mod script;
 mod tcp;
 
 use crate::{rpc::instances::InstanceCheck, sys::clock};
+use futures_util::future::{Either, select};
 use http::HttpClients;
 use jobs::model::ServiceCheck;
 use mesh::{
@@ -24,6 +25,8 @@ pub(super) use script::ScriptContext;
 
 /// Runs of all checks at a time.
 const RUNS_MAX: usize = 64;
+/// How long a run counts among them. One that only waits for an answer must not hold up the others.
+const RUN_COUNTS: Duration = Duration::from_secs(1);
 /// Longest pause between two runs until a check passes for the first time.
 const FIRST_PASS_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest interval.
@@ -101,9 +104,20 @@ impl Checks {
     }
 
     async fn once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Outcome {
-        let Ok(_slot) = self.slots.acquire().await else {
+        let Ok(slot) = self.slots.acquire().await else {
             return critical("the agent is stopping");
         };
+        let run = Box::pin(self.run_once(check, script));
+        match select(run, Box::pin(sleep(RUN_COUNTS))).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(((), run)) => {
+                drop(slot);
+                run.await
+            }
+        }
+    }
+
+    async fn run_once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Outcome {
         let limit = match duration(check.spec.timeout) {
             Duration::ZERO => TIMEOUT_DEFAULT,
             limit => limit,
