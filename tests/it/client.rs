@@ -665,6 +665,82 @@ async fn toggled_server() -> (u16, watch::Sender<&'static str>) {
 }
 
 #[tokio::test]
+async fn a_check_that_failed_while_the_agent_was_away_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let well = dir.path().join("well");
+    std::fs::write(&well, "").unwrap();
+    let mut alloc = alloc(JobType::Service, 1, shell("while :; do sleep 0.05; done"));
+    edit(&mut alloc, |group| {
+        group.services = vec![ServiceSpec {
+            name: "web".into(),
+            port_label: "1".into(),
+            checks: vec![ServiceCheck {
+                name: "well".into(),
+                check_type: "script".into(),
+                task_name: "main".into(),
+                // It says nothing, so that nothing but the status can be news.
+                command: "/bin/sh".into(),
+                args: vec!["-c".into(), format!("test -e {} || exit 2", well.display())],
+                interval: 1_000_000_000,
+                timeout: 1_000_000_000,
+                ..ServiceCheck::default()
+            }],
+            ..ServiceSpec::default()
+        }];
+    });
+    let says = |status: &'static str| {
+        move |heard: &Heard| heard.checks.last().is_some_and(|(last, _)| last == status)
+    };
+    let mut machine = Machine::start(dir.path(), false).await;
+    machine.assign(alloc.clone()).await;
+    machine.until("passing", says("passing")).await;
+    machine.shut_down().await;
+    std::fs::remove_file(&well).unwrap();
+
+    let mut machine = Machine::start(dir.path(), false).await;
+    machine.until("critical", says("critical")).await;
+    machine.stop(alloc).await;
+    machine.until_status(ClientStatus::Complete).await;
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn many_checks_that_hang_do_not_hold_up_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let hung = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hung = hung.local_addr().unwrap().port();
+    let (port, _status) = toggled_server().await;
+    let check = |name: String, timeout: i64| ServiceCheck {
+        name,
+        check_type: "http".into(),
+        path: "/".into(),
+        interval: 1_000_000_000,
+        timeout,
+        ..ServiceCheck::default()
+    };
+    let service = |name: &str, port: u16, checks: Vec<ServiceCheck>| ServiceSpec {
+        name: name.into(),
+        port_label: port.to_string(),
+        checks,
+        ..ServiceSpec::default()
+    };
+    let hour = 3_600_000_000_000;
+    let hang = (0..100).map(|number| check(format!("hung {number}"), hour));
+    let mut alloc = alloc(JobType::Service, 1, shell("while :; do sleep 0.05; done"));
+    edit(&mut alloc, |group| {
+        group.services = vec![
+            service("hung", hung, hang.collect()),
+            service("well", port, vec![check("well".into(), 1_000_000_000)]),
+        ];
+    });
+    let mut machine = Machine::start(dir.path(), true).await;
+    machine.assign(alloc).await;
+    let passes = |heard: &Heard| heard.checks.iter().any(|(status, _)| status == "passing");
+    machine.until("passing", passes).await;
+    machine.shut_down().await;
+}
+
+#[tokio::test]
 async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
     let dir = tempfile::tempdir().unwrap();
     let (port, status) = toggled_server().await;

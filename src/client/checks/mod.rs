@@ -8,6 +8,7 @@ mod script;
 mod tcp;
 
 use crate::{rpc::instances::InstanceCheck, sys::clock};
+use futures_util::future::{Either, select};
 use http::HttpClients;
 use jobs::model::ServiceCheck;
 use mesh::{
@@ -24,6 +25,8 @@ pub(super) use script::ScriptContext;
 
 /// Runs of all checks at a time.
 const RUNS_MAX: usize = 64;
+/// How long a run counts among them. One that only waits for an answer must not hold up the others.
+const RUN_COUNTS: Duration = Duration::from_secs(1);
 /// Longest pause between two runs until a check passes for the first time.
 const FIRST_PASS_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest interval.
@@ -69,10 +72,20 @@ impl Checks {
         let interval = duration(spec.interval).max(INTERVAL_MIN);
         let mut monitor = Monitor::new(thresholds(spec, check.check.status));
         let mut has_passed = false;
+        let mut is_first = true;
         loop {
             let outcome = self.once(check, script).await;
             let single = outcome.status;
             let change = monitor.on_result(clock::now_ns(), outcome);
+            // The first result is always told: what the catalog says may come from before a restart of
+            // this agent.
+            let change = change.or_else(|| {
+                (is_first && monitor.status() == single).then(|| Change {
+                    status: single,
+                    output: String::new(),
+                })
+            });
+            is_first = false;
             on_result(CheckResult {
                 outcome: single,
                 change,
@@ -91,9 +104,20 @@ impl Checks {
     }
 
     async fn once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Outcome {
-        let Ok(_slot) = self.slots.acquire().await else {
+        let Ok(slot) = self.slots.acquire().await else {
             return critical("the agent is stopping");
         };
+        let run = Box::pin(self.run_once(check, script));
+        match select(run, Box::pin(sleep(RUN_COUNTS))).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(((), run)) => {
+                drop(slot);
+                run.await
+            }
+        }
+    }
+
+    async fn run_once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Outcome {
         let limit = match duration(check.spec.timeout) {
             Duration::ZERO => TIMEOUT_DEFAULT,
             limit => limit,
