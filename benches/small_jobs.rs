@@ -14,8 +14,9 @@
 
 use jobs::{
     model::{
-        ClientStatus, DriverInfo, Job, JobKey, JobStatus, JobType, NetworkResource, Node, NodeCpu,
-        NodeDisk, NodeMemory, NodeResources, Resources, Task, TaskGroup, TaskPhase, TaskState,
+        ClientStatus, DriverInfo, FlatMap, Job, JobKey, JobStatus, JobType, NetworkResource, Node,
+        NodeCpu, NodeDisk, NodeMemory, NodeResources, Resources, Task, TaskGroup, TaskPhase,
+        TaskState,
     },
     state::{AllocUpdate, Table},
 };
@@ -191,7 +192,7 @@ fn update(assignment: &Assignment, status: ClientStatus, phase: TaskPhase) -> Al
     AllocUpdate {
         alloc_id: assignment.alloc.id.clone(),
         client_status: status,
-        task_states: BTreeMap::from([("main".to_owned(), state)]),
+        task_states: FlatMap::from([("main".to_owned(), state)]),
         ..AllocUpdate::default()
     }
 }

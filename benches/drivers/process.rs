@@ -21,12 +21,21 @@ pub(crate) fn cpu_time(pid: Pid) -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 1000 / per_second)
 }
 
-/// Resident memory in KiB.
+/// Resident memory in KiB, the used pages of the program file included.
 pub(crate) fn resident_kib(pid: Pid) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+/// Resident memory in KiB that no file stands behind.
+pub(crate) fn anonymous_kib(pid: Pid) -> u64 {
+    status_kib(pid, "RssAnon:")
+}
+
+fn status_kib(pid: Pid, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status
         .lines()
-        .find(|line| line.starts_with("VmRSS:"))
+        .find(|line| line.starts_with(field))
         .unwrap_or_default();
     line.split_whitespace()
         .nth(1)

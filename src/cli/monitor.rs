@@ -587,7 +587,7 @@ mod tests {
         let metric = AllocMetric {
             nodes_evaluated: 1,
             nodes_exhausted: 1,
-            dimension_exhausted: BTreeMap::from([("memory".to_owned(), 1)]),
+            dimension_exhausted: jobs::model::FlatMap::from([("memory".to_owned(), 1)]),
             ..AllocMetric::default()
         };
         eval.failed_tg_allocs.insert("app".into(), metric);

@@ -2,8 +2,7 @@
 
 use super::columns;
 use super::view::{Ink, Paint, View, quoted};
-use jobs::model::AllocMetric;
-use std::collections::BTreeMap;
+use jobs::model::{AllocMetric, FlatMap};
 
 /// `Task Group "app" (failed to place 2 allocations)`.
 pub(super) fn group_title(group: &str, metric: &AllocMetric) -> String {
@@ -72,7 +71,7 @@ pub(super) fn bullets(metric: &AllocMetric, paint: Paint, indent: &str) -> Strin
 }
 
 /// Every group with its bullets.
-pub(super) fn groups(failed: &BTreeMap<String, AllocMetric>, paint: Paint) -> String {
+pub(super) fn groups(failed: &FlatMap<String, AllocMetric>, paint: Paint) -> String {
     let blocks: Vec<String> = failed
         .iter()
         .map(|(group, metric)| {
@@ -138,7 +137,7 @@ mod tests {
 
     #[test]
     fn bullets_come_in_the_published_order() {
-        let count = |key: &str, n| BTreeMap::from([(key.to_owned(), n)]);
+        let count = |key: &str, n| FlatMap::from([(key.to_owned(), n)]);
         let metric = AllocMetric {
             nodes_available: count("dc2", 0),
             class_filtered: count("gpu", 3),
@@ -149,7 +148,7 @@ mod tests {
             coalesced_failures: 1,
             ..AllocMetric::default()
         };
-        let failed = BTreeMap::from([("app".to_owned(), metric)]);
+        let failed = FlatMap::from([("app".to_owned(), metric)]);
         assert_eq!(
             groups(&failed, Paint::Plain),
             "Task Group \"app\" (failed to place 2 allocations):

@@ -18,7 +18,7 @@ use crate::{
     sys::{clock, files},
 };
 use futures_util::FutureExt;
-use jobs::model::{DriverInfo, Node, Timestamp};
+use jobs::model::{Allocation, DriverInfo, Node, Timestamp};
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -211,7 +211,10 @@ impl Running {
         if assignment.alloc.modify_index < known.shared.alloc().modify_index {
             return;
         }
-        self.keep(&assignment);
+        // What only repeats this machine's own reports need not be kept once more.
+        if !is_echo(&assignment.alloc, &known.shared.alloc()) {
+            self.keep(&assignment);
+        }
         known.shared.set_alloc(Arc::new(assignment.alloc));
         // A full queue already wakes the runner, which looks at the newest version.
         known.messages.try_send(Message::Changed).ok();
@@ -313,6 +316,20 @@ impl Running {
         }
         while self.removals.join_next().await.is_some() {}
     }
+}
+
+/// True when the servers changed nothing but what this machine has told them itself.
+fn is_echo(new: &Allocation, known: &Allocation) -> bool {
+    let echoed = Allocation {
+        job: Arc::clone(&known.job),
+        client_status: known.client_status,
+        client_description: known.client_description.clone(),
+        task_states: known.task_states.clone(),
+        modify_index: known.modify_index,
+        modify_time: known.modify_time,
+        ..new.clone()
+    };
+    new.job.version == known.job.version && echoed == *known
 }
 
 /// Asks every driver what it finds and tells the servers.

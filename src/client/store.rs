@@ -1,6 +1,7 @@
 //! What the client must still know after it was killed.
 //!
-//! One file per allocation for what the servers want, one for what became of it, each replaced as a whole.
+//! One file per allocation for what the servers want, replaced as a whole, and one for what became of it, to
+//! which every change is appended: new files cost the file system much more than new bytes.
 //! They survive the end of the agent, not a power cut: after one no task runs any more, and the servers
 //! say again what they want. The node's own identity survives both.
 
@@ -15,9 +16,14 @@ use jobs::model::{TaskState, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+/// Bytes of earlier records that a file may hold before it is replaced by one with the newest alone.
+const RECORD_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Who this machine is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,7 +117,7 @@ impl Store {
 
     /// Keeps what became of an allocation.
     pub(super) fn save_record(&self, alloc_id: &str, record: &AllocRecord) -> io::Result<()> {
-        write(&self.path(alloc_id, "record"), record, Durability::Process)
+        append(&self.path(alloc_id, "record"), record)
     }
 
     /// Forgets an allocation.
@@ -132,7 +138,7 @@ impl Store {
             match read::<Assignment>(&path) {
                 Ok(mut assignment) => {
                     assignment.alloc.job = std::sync::Arc::clone(&assignment.job);
-                    let record = read(&path.with_extension("record")).unwrap_or_default();
+                    let record = read_last(&path.with_extension("record")).unwrap_or_default();
                     all.push(Saved { assignment, record });
                 }
                 Err(error) => {
@@ -152,7 +158,105 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     rmp_serde::from_slice(&fs::read(path)?).map_err(io::Error::other)
 }
 
+/// Adds a frame, four bytes of length and the value, to a file.
+fn append<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let frame = frame(value)?;
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    let before = file.metadata()?.len();
+    if before > RECORD_FILE_BYTES_MAX {
+        return write_atomic(path, &frame, Durability::Process);
+    }
+    let written = file.write_all(&frame);
+    if written.is_err() {
+        // A part of a frame would hide those that come after it.
+        file.set_len(before)?;
+    }
+    written
+}
+
+/// The last whole frame of a file, which then holds it alone: an agent that was killed may have left a part
+/// of one behind it.
+fn read_last<T: Serialize + DeserializeOwned>(path: &Path) -> io::Result<T> {
+    let bytes = fs::read(path)?;
+    let (mut rest, mut last) = (&bytes[..], None);
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(io::Error::other)?;
+        let Some((content, next)) = behind.split_at_checked(length) else {
+            break;
+        };
+        (rest, last) = (next, Some(content));
+    }
+    let last = last.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let value = rmp_serde::from_slice(last).map_err(io::Error::other)?;
+    if last.len() + 4 < bytes.len() {
+        write_atomic(path, &frame(&value)?, Durability::Process)?;
+    }
+    Ok(value)
+}
+
+fn frame<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; 4];
+    rmp_serde::encode::write_named(&mut frame, value).map_err(io::Error::other)?;
+    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
+    if let Some(head) = frame.first_chunk_mut() {
+        *head = length.to_le_bytes();
+    }
+    Ok(frame)
+}
+
 fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> io::Result<()> {
     let bytes = rmp_serde::to_vec_named(value).map_err(io::Error::other)?;
     write_atomic(path, &bytes, durability)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(run_id: &str) -> AllocRecord {
+        let task = TaskRecord {
+            run_id: run_id.into(),
+            ..TaskRecord::default()
+        };
+        AllocRecord {
+            tasks: BTreeMap::from([("t".to_owned(), task)]),
+            ..AllocRecord::default()
+        }
+    }
+
+    fn run_id(path: &Path) -> String {
+        let record: AllocRecord = read_last(path).unwrap();
+        record.tasks["t"].run_id.clone()
+    }
+
+    #[test]
+    fn the_last_whole_record_counts_whatever_stands_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.record");
+        for number in 0..3 {
+            append(&path, &record(&number.to_string())).unwrap();
+        }
+        let whole = fs::read(&path).unwrap();
+        for cut in 1..frame(&record("2")).unwrap().len() {
+            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            assert_eq!(run_id(&path), "1");
+            append(&path, &record("3")).unwrap();
+            assert_eq!(run_id(&path), "3");
+        }
+    }
+
+    #[test]
+    fn a_record_file_does_not_grow_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.record");
+        for number in 0..2_000 {
+            append(&path, &record(&format!("{number:0200}"))).unwrap();
+        }
+        assert!(fs::metadata(&path).unwrap().len() < 2 * RECORD_FILE_BYTES_MAX);
+        assert_eq!(run_id(&path), format!("{:0200}", 1_999));
+    }
 }

@@ -1,9 +1,9 @@
 use super::{
-    AllocMetric, Index, Job, JobKey, NetworkResource, Resources, TaskGroup, TaskState, Timestamp,
-    is_default,
+    AllocMetric, FlatMap, Index, Job, JobKey, NetworkResource, Resources, TaskGroup, TaskState,
+    Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// What the servers want of an allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +122,7 @@ pub struct Allocation {
     #[serde(skip_serializing_if = "is_default")]
     pub client_description: String,
     /// Task name to its state.
-    pub task_states: BTreeMap<String, TaskState>,
+    pub task_states: FlatMap<String, TaskState>,
     /// Deployment that placed or adopted it; empty for none.
     #[serde(rename = "DeploymentID", skip_serializing_if = "is_default")]
     pub deployment_id: String,
@@ -289,7 +289,7 @@ pub struct NetworkStatus {
 #[serde(rename_all = "PascalCase", default)]
 pub struct AllocatedResources {
     /// Task name to its part.
-    pub tasks: BTreeMap<String, AllocatedTask>,
+    pub tasks: FlatMap<String, AllocatedTask>,
     /// What the tasks share.
     pub shared: AllocatedShared,
 }

@@ -1,6 +1,7 @@
-use super::{AllocMetric, Index, JobKey, JobType, Nanos, PlanAnnotations, Timestamp, is_default};
+use super::{
+    AllocMetric, FlatMap, Index, JobKey, JobType, Nanos, PlanAnnotations, Timestamp, is_default,
+};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Where an evaluation is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,10 +130,10 @@ pub struct Evaluation {
     pub blocked_eval: String,
     /// Group to the reason why it could not be placed.
     #[serde(rename = "FailedTGAllocs", skip_serializing_if = "is_default")]
-    pub failed_tg_allocs: BTreeMap<String, AllocMetric>,
+    pub failed_tg_allocs: FlatMap<String, AllocMetric>,
     /// Group to the number not placed yet.
     #[serde(skip_serializing_if = "is_default")]
-    pub queued_allocations: BTreeMap<String, u32>,
+    pub queued_allocations: FlatMap<String, u32>,
     /// What the plan wanted, kept for previews.
     #[serde(skip_serializing_if = "is_default")]
     pub plan_annotations: Option<PlanAnnotations>,

@@ -1,6 +1,5 @@
-use super::Nanos;
+use super::{FlatMap, Nanos};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// How one placement was decided, or why it could not be made.
 ///
@@ -17,17 +16,17 @@ pub struct AllocMetric {
     /// Name of the pool.
     pub node_pool: String,
     /// Ready nodes by datacenter.
-    pub nodes_available: BTreeMap<String, u32>,
+    pub nodes_available: FlatMap<String, u32>,
     /// Ruled out by node class.
-    pub class_filtered: BTreeMap<String, u32>,
+    pub class_filtered: FlatMap<String, u32>,
     /// Ruled out by constraint text.
-    pub constraint_filtered: BTreeMap<String, u32>,
+    pub constraint_filtered: FlatMap<String, u32>,
     /// Nodes without room.
     pub nodes_exhausted: u32,
     /// Without room by node class.
-    pub class_exhausted: BTreeMap<String, u32>,
+    pub class_exhausted: FlatMap<String, u32>,
     /// Without room by dimension: `cpu`, `memory`, `disk`, `network: …`.
-    pub dimension_exhausted: BTreeMap<String, u32>,
+    pub dimension_exhausted: FlatMap<String, u32>,
     /// Best nodes with their scores.
     pub score_meta_data: Vec<NodeScore>,
     /// Nanoseconds spent; the caller measures it.
@@ -44,7 +43,7 @@ pub struct NodeScore {
     #[serde(rename = "NodeID")]
     pub node_id: String,
     /// Score name to value.
-    pub scores: BTreeMap<String, f64>,
+    pub scores: FlatMap<String, f64>,
     /// Their mean.
     pub norm_score: f64,
 }

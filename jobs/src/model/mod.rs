@@ -11,6 +11,7 @@ mod allocation;
 mod constraint;
 mod deployment;
 mod evaluation;
+mod flat_map;
 mod job;
 mod metric;
 mod network;
@@ -34,6 +35,7 @@ pub use allocation::{
 pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
+pub use flat_map::FlatMap;
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
 pub use metric::{AllocMetric, NodeScore};
 pub use network::{NetworkResource, Port};

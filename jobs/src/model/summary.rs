@@ -1,6 +1,5 @@
-use super::Index;
+use super::{FlatMap, Index};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Counts of a job's allocations, kept up to date by the state machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +11,7 @@ pub struct JobSummary {
     /// Its namespace.
     pub namespace: String,
     /// Group to its counts.
-    pub summary: BTreeMap<String, GroupSummary>,
+    pub summary: FlatMap<String, GroupSummary>,
     /// Index of its creation.
     pub create_index: Index,
     /// Index of its last change.

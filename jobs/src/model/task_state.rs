@@ -1,6 +1,5 @@
-use super::{Timestamp, is_default};
+use super::{FlatMap, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Where a task is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +75,7 @@ pub struct TaskEvent {
     /// What users read.
     pub display_message: String,
     /// Facts by key, such as `exit_code`.
-    pub details: BTreeMap<String, String>,
+    pub details: FlatMap<String, String>,
     /// Free text.
     #[serde(skip_serializing_if = "is_default")]
     pub message: String,

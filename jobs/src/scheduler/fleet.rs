@@ -2,7 +2,7 @@
 
 use super::feasible;
 use crate::{
-    model::{AllocatedResources, Allocation, Job, Node},
+    model::{AllocatedResources, Allocation, FlatMap, Job, Node},
     state::{NodeUsage, State},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,7 +19,7 @@ pub(super) struct Fleet<'a> {
     pub(super) nodes: Vec<FleetNode<'a>>,
     by_id: BTreeMap<&'a str, usize>,
     /// Ready nodes by datacenter.
-    pub(super) available: BTreeMap<String, u32>,
+    pub(super) available: FlatMap<String, u32>,
     /// Nodes of the pool, ready or not.
     pub(super) in_pool: u32,
 }
@@ -30,7 +30,7 @@ impl<'a> Fleet<'a> {
         Self {
             nodes: Vec::new(),
             by_id: BTreeMap::new(),
-            available: BTreeMap::new(),
+            available: FlatMap::new(),
             in_pool: 0,
         }
     }
@@ -39,7 +39,7 @@ impl<'a> Fleet<'a> {
         let mut fleet = Self {
             nodes: Vec::new(),
             by_id: BTreeMap::new(),
-            available: BTreeMap::new(),
+            available: FlatMap::new(),
             in_pool: 0,
         };
         for node in snapshot.nodes("") {

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     ids::IdKind,
     model::{
-        AllocDeploymentStatus, AllocMetric, AllocatedResources, Allocation, Evaluation, Job, Plan,
-        PlanAnnotations, RescheduleEvent, RescheduleTracker, StoppedAlloc, TaskGroup,
+        AllocDeploymentStatus, AllocMetric, AllocatedResources, Allocation, Evaluation, FlatMap,
+        Job, Plan, PlanAnnotations, RescheduleEvent, RescheduleTracker, StoppedAlloc, TaskGroup,
     },
     state::State,
 };
@@ -82,7 +82,7 @@ pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> 
     } = placer;
     if plan.all_at_once && !report.failed.is_empty() {
         for placed in plan.placements.values().flatten() {
-            *report.queued.entry(placed.task_group.clone()).or_default() += 1;
+            *report.queued.get_or_default(placed.task_group.clone()) += 1;
         }
         plan.placements.clear();
     }
@@ -92,17 +92,17 @@ pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> 
 /// What could not be placed.
 #[derive(Default)]
 pub(super) struct Report {
-    pub(super) failed: BTreeMap<String, AllocMetric>,
-    pub(super) queued: BTreeMap<String, u32>,
+    pub(super) failed: FlatMap<String, AllocMetric>,
+    pub(super) queued: FlatMap<String, u32>,
     /// Groups whose replacements wait for allocations that are stopping, and what their nodes lack until
     /// then. No failure: nobody is told.
-    pub(super) postponed: BTreeMap<String, AllocMetric>,
+    pub(super) postponed: FlatMap<String, AllocMetric>,
 }
 
 impl Report {
     /// The first failure of a group is told in full, the others are counted.
     pub(super) fn fail(&mut self, group: &str, metric: impl FnOnce() -> AllocMetric) {
-        *self.queued.entry(group.to_owned()).or_default() += 1;
+        *self.queued.get_or_default(group.to_owned()) += 1;
         match self.failed.get_mut(group) {
             Some(first) => first.coalesced_failures += 1,
             None => {
@@ -348,7 +348,10 @@ impl<'a, 'c> Placer<'a, 'c> {
     fn postpone(&mut self, key: &CandidatesKey, refused: &BTreeMap<usize, String>) {
         if let Some(set) = self.sets.get(key) {
             let metric = set.failure(&self.fleet, refused);
-            self.report.postponed.entry(key.0.clone()).or_insert(metric);
+            let postponed = &mut self.report.postponed;
+            if !postponed.contains_key(&key.0) {
+                postponed.insert(key.0.clone(), metric);
+            }
         }
     }
 

@@ -19,14 +19,14 @@ pub(crate) use reconcile::{allowed as reschedule_allowed, texts};
 use crate::{
     ids::{IdKind, Ids},
     model::{
-        AllocMetric, Allocation, EvalStatus, Evaluation, Job, JobType, Node, NodeStatus, Plan,
-        PlanAnnotations, PlanResult, TaskGroup, Trigger,
+        AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, Job, JobType, Node, NodeStatus,
+        Plan, PlanAnnotations, PlanResult, TaskGroup, Trigger,
     },
     state::{Command, NodeUsage, RegisterJob, Stamp, State},
     verify::verify,
 };
 use generic::Report;
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// What a decision may draw on besides the snapshot.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ pub struct Preview {
     /// What would change per group.
     pub annotations: PlanAnnotations,
     /// Group to the reason why it could not be placed.
-    pub failed_tg_allocs: BTreeMap<String, AllocMetric>,
+    pub failed_tg_allocs: FlatMap<String, AllocMetric>,
     /// Evaluations that it would create.
     pub created_evals: Vec<Evaluation>,
     /// `job_modify_index` to pass back with the registration; 0 when the job is new.
@@ -214,7 +214,7 @@ fn conclude(
 
 fn blocked_eval(
     eval: &Evaluation,
-    waits_for: BTreeMap<String, AllocMetric>,
+    waits_for: FlatMap<String, AllocMetric>,
     cx: &mut Context,
 ) -> Evaluation {
     Evaluation {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     ids::Ids,
-    model::{Affinity, AllocMetric, Constraint, Job, Node, NodeScore, Spread, TaskGroup},
+    model::{Affinity, AllocMetric, Constraint, FlatMap, Job, Node, NodeScore, Spread, TaskGroup},
     state::NodeUsage,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -264,10 +264,9 @@ impl Candidates {
             if !entry.node.node_class.is_empty() {
                 *metric
                     .class_exhausted
-                    .entry(entry.node.node_class.clone())
-                    .or_default() += 1;
+                    .get_or_default(entry.node.node_class.clone()) += 1;
             }
-            *metric.dimension_exhausted.entry(dimension).or_default() += 1;
+            *metric.dimension_exhausted.get_or_default(dimension) += 1;
         }
         metric
     }
@@ -315,7 +314,7 @@ impl Candidates {
     ) -> NodeScore {
         let entry = &fleet.nodes[self.fleet_at[at]];
         let ask = self.ask.on(entry.node);
-        let mut scores = BTreeMap::new();
+        let mut scores = FlatMap::new();
         let fit = fit_score(&Capacity::of(entry.node), &entry.usage, &ask);
         scores.insert("binpack".to_owned(), fit);
         if self.own[at] > 0 {
@@ -361,13 +360,9 @@ fn filter(metric: &mut AllocMetric, node: &Node, reason: &str) {
     if !node.node_class.is_empty() {
         *metric
             .class_filtered
-            .entry(node.node_class.clone())
-            .or_default() += 1;
+            .get_or_default(node.node_class.clone()) += 1;
     }
-    *metric
-        .constraint_filtered
-        .entry(reason.to_owned())
-        .or_default() += 1;
+    *metric.constraint_filtered.get_or_default(reason.to_owned()) += 1;
 }
 
 fn shuffle(list: &mut [usize], ids: &mut Ids) {

@@ -1,6 +1,7 @@
 use crate::model::{
-    ClientStatus, DeploymentStatus, DesiredTransition, Eligibility, Evaluation, Index, Job, JobKey,
-    NetworkStatus, Node, NodeStatus, PlanResult, ScalingEvent, Submission, TaskState, Timestamp,
+    ClientStatus, DeploymentStatus, DesiredTransition, Eligibility, Evaluation, FlatMap, Index,
+    Job, JobKey, NetworkStatus, Node, NodeStatus, PlanResult, ScalingEvent, Submission, TaskState,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -162,7 +163,7 @@ pub struct AllocUpdate {
     /// Why.
     pub client_description: String,
     /// Task name to its state: all tasks.
-    pub task_states: BTreeMap<String, TaskState>,
+    pub task_states: FlatMap<String, TaskState>,
     /// Health in the deployment and when it was decided; none while undecided.
     pub health: Option<(bool, Timestamp)>,
     /// Address of its network.

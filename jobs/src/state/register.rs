@@ -106,7 +106,7 @@ impl State {
             },
         };
         for group in &job.task_groups {
-            summary.summary.entry(group.name.clone()).or_default();
+            summary.summary.get_or_default(group.name.clone());
         }
         summary.modify_index = change.at.index;
         self.summaries.insert(Arc::clone(key), Arc::new(summary));

@@ -258,8 +258,7 @@ impl State {
         };
         let summary = Arc::make_mut(row);
         summary.modify_index = change.at.index;
-        let counts: &mut GroupSummary =
-            summary.summary.entry(alloc.task_group.clone()).or_default();
+        let counts: &mut GroupSummary = summary.summary.get_or_default(alloc.task_group.clone());
         if let Some(before) = before {
             let count = tally::bucket(counts, before);
             *count = count.saturating_sub(1);

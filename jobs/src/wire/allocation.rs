@@ -1,7 +1,7 @@
 use crate::model::{
     AllocDeploymentStatus, AllocatedResources, AllocatedShared, AllocatedTask, ClientStatus,
-    DesiredStatus, DesiredTransition, Index, Job, JobType, RescheduleTracker, Resources, TaskState,
-    is_default,
+    DesiredStatus, DesiredTransition, FlatMap, Index, Job, JobType, RescheduleTracker, Resources,
+    TaskState, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -90,7 +90,7 @@ pub struct AllocationListStub {
     pub client_status: ClientStatus,
     pub client_description: String,
     /// Empty when the caller said `task_states=false`.
-    pub task_states: BTreeMap<String, TaskState>,
+    pub task_states: FlatMap<String, TaskState>,
     pub deployment_status: Option<AllocDeploymentStatus>,
     #[serde(rename = "FollowupEvalID")]
     pub followup_eval_id: String,
@@ -149,7 +149,7 @@ impl AllocationListStub {
             task_states: if options.task_states {
                 row.task_states.clone()
             } else {
-                BTreeMap::new()
+                FlatMap::new()
             },
             deployment_status: row.deployment_status.clone(),
             followup_eval_id: row.followup_eval_id.clone(),

@@ -1,7 +1,9 @@
 use super::{Job, JobDiff};
-use crate::model::{AllocMetric, Evaluation, Index, PlanAnnotations, Timestamp, is_default};
+use crate::model::{
+    AllocMetric, Evaluation, FlatMap, Index, PlanAnnotations, Timestamp, is_default,
+};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// Body of `PUT /v1/job/:id/plan`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ pub struct JobPlanResponse {
     pub annotations: PlanAnnotations,
     /// Group to the reason why not all of it could be placed.
     #[serde(rename = "FailedTGAllocs")]
-    pub failed_tg_allocs: BTreeMap<String, AllocMetric>,
+    pub failed_tg_allocs: FlatMap<String, AllocMetric>,
     /// Always null: this version has no periodic jobs.
     pub next_periodic_launch: Timestamp,
     /// What is allowed and yet suspicious, as lines of text.

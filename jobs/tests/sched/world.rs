@@ -5,7 +5,7 @@ use jobs::{
     ids::Ids,
     model::{
         AllocDeploymentStatus, Allocation, ClientStatus, Constraint, DesiredStatus, DriverInfo,
-        EphemeralDisk, Job, JobKey, JobType, NetworkResource, Node, NodeStatus, Port,
+        EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource, Node, NodeStatus, Port,
         ReschedulePolicy, Spread, Task, TaskGroup, TaskPhase, TaskState, Timestamp, Trigger,
         UpdateStrategy,
     },
@@ -219,7 +219,7 @@ impl World {
         AllocUpdate {
             alloc_id: alloc.id.clone(),
             client_status: status,
-            task_states: BTreeMap::from([("main".to_owned(), state)]),
+            task_states: FlatMap::from([("main".to_owned(), state)]),
             health: health.filter(|_| !alloc.deployment_id.is_empty()),
             ..AllocUpdate::default()
         }
@@ -701,7 +701,7 @@ fn alloc_text(alloc: &Allocation) -> String {
     text
 }
 
-fn failures(failed: &BTreeMap<String, jobs::model::AllocMetric>) -> String {
+fn failures(failed: &FlatMap<String, jobs::model::AllocMetric>) -> String {
     let mut text = String::new();
     for (group, metric) in failed {
         let _ = writeln!(

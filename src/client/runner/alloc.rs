@@ -16,7 +16,7 @@ use crate::{
 use futures_util::FutureExt;
 use jobs::{
     environment::TaskEnvironment,
-    model::{Allocation, ClientStatus, Task, TaskEvent, TaskPhase, TaskState, Timestamp},
+    model::{Allocation, ClientStatus, FlatMap, Task, TaskEvent, TaskPhase, TaskState, Timestamp},
     state::AllocUpdate,
 };
 use mesh::model::Status;
@@ -622,7 +622,7 @@ impl AllocRunner {
         None
     }
 
-    fn facts<'a>(&self, alloc: &Allocation, states: &'a BTreeMap<String, TaskState>) -> Facts<'a> {
+    fn facts<'a>(&self, alloc: &Allocation, states: &'a FlatMap<String, TaskState>) -> Facts<'a> {
         let mut facts = Facts {
             is_prepared: true,
             ..Facts::default()
@@ -884,7 +884,7 @@ fn resolve(check: &mut InstanceCheck, environment: &TaskEnvironment<'_>) {
 
 /// What the states of the tasks say about the allocation. It is terminal only when every task is over, so
 /// that nothing of it still holds a port when the servers replace it.
-fn client_status(states: &BTreeMap<String, TaskState>) -> (ClientStatus, &'static str) {
+fn client_status(states: &FlatMap<String, TaskState>) -> (ClientStatus, &'static str) {
     let any = |test: fn(&TaskState) -> bool| states.values().any(test);
     if any(|state| state.state == TaskPhase::Running) {
         return (ClientStatus::Running, "Tasks are running");
@@ -932,11 +932,11 @@ async fn wait_until(wake: Option<Instant>) {
 struct Group<'a> {
     roles: Vec<(&'a str, Role)>,
     leader: Option<&'a str>,
-    states: &'a BTreeMap<String, TaskState>,
+    states: &'a FlatMap<String, TaskState>,
 }
 
 impl<'a> Group<'a> {
-    fn new(alloc: &'a Allocation, states: &'a BTreeMap<String, TaskState>) -> Self {
+    fn new(alloc: &'a Allocation, states: &'a FlatMap<String, TaskState>) -> Self {
         Self {
             roles: definitions(alloc)
                 .map(|task| (task.name.as_str(), Role::of(task)))

@@ -13,7 +13,7 @@ use crate::{
     rpc::session,
     sys::processes::Identity,
 };
-use jobs::model::{Allocation, Node, TaskEvent, TaskPhase, TaskState};
+use jobs::model::{Allocation, FlatMap, Node, TaskEvent, TaskPhase, TaskState};
 use mesh::model::Status;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
@@ -130,7 +130,7 @@ impl Shared {
     }
 
     /// The states of all tasks.
-    pub(in crate::client) fn states(&self) -> BTreeMap<String, TaskState> {
+    pub(in crate::client) fn states(&self) -> FlatMap<String, TaskState> {
         let record = self.record.lock();
         record
             .tasks

@@ -116,9 +116,6 @@ impl TaskRunner {
                 Ended::Left => return,
             };
             let decision = self.restarts.decide(clock::now_ns(), outcome);
-            let counted = self.restarts.counted();
-            self.shared
-                .update_task(&self.name, |record| record.restarts = counted);
             match decision {
                 Decision::Done => return self.die(false),
                 Decision::Fail { reason } => {
@@ -127,7 +124,9 @@ impl TaskRunner {
                 }
                 Decision::Restart { after, reason } => {
                     let event = events::restarting(after, reason);
+                    let counted = self.restarts.counted();
                     self.shared.update_task(&self.name, |record| {
+                        record.restarts = counted;
                         record.state.state = TaskPhase::Pending;
                         record.state.restarts += 1;
                         record.state.last_restart = Timestamp(clock::now_ns());

@@ -9,7 +9,7 @@ use crate::{
 };
 use jobs::{
     model::{
-        ClientStatus, DriverInfo, EvalStatus, Index, Job, JobKey, JobStatus, JobType,
+        ClientStatus, DriverInfo, EvalStatus, FlatMap, Index, Job, JobKey, JobStatus, JobType,
         NetworkResource, Node, NodeCpu, NodeDisk, NodeMemory, NodeResources, NodeStatus,
         ReschedulePolicy, Resources, Task, TaskGroup, TaskPhase, TaskState,
     },
@@ -154,7 +154,7 @@ impl Agent {
         self.report(Report::Allocs(vec![AllocUpdate {
             alloc_id: id.to_owned(),
             client_status: status,
-            task_states: BTreeMap::from([("main".to_owned(), state)]),
+            task_states: FlatMap::from([("main".to_owned(), state)]),
             ..AllocUpdate::default()
         }]))
         .await

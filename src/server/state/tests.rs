@@ -3,8 +3,9 @@
 use super::*;
 use jobs::{
     model::{
-        AllocDeploymentStatus, AllocatedPort, ClientStatus, Deployment, DeploymentState, Job,
-        PlanResult, ServiceCheck, ServiceSpec, StoppedAlloc, Task, TaskGroup, TaskPhase, TaskState,
+        AllocDeploymentStatus, AllocatedPort, ClientStatus, Deployment, DeploymentState, FlatMap,
+        Job, PlanResult, ServiceCheck, ServiceSpec, StoppedAlloc, Task, TaskGroup, TaskPhase,
+        TaskState,
     },
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
 };
@@ -80,7 +81,7 @@ impl World {
             updates: vec![AllocUpdate {
                 alloc_id: id.to_owned(),
                 client_status: status,
-                task_states: BTreeMap::from([("server".to_owned(), state)]),
+                task_states: FlatMap::from([("server".to_owned(), state)]),
                 ..AllocUpdate::default()
             }],
             evals: Vec::new(),
