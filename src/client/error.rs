@@ -10,7 +10,7 @@ pub enum Error {
         alloc: String,
     },
     /// The allocation has no such task.
-    #[error("task `{task}` does not exist in the allocation")]
+    #[error("unknown task name {task:?}")]
     UnknownTask {
         /// Its name.
         task: String,

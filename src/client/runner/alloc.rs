@@ -135,9 +135,11 @@ impl AllocRunner {
         loop {
             self.advance();
             let wake = self.judge();
+            // Looked at before the report: an end that comes between the two is told in the next round.
+            let is_over = self.is_over();
             self.report();
             self.follow_checks();
-            if self.is_over() {
+            if is_over {
                 return;
             }
             tokio::select! {
