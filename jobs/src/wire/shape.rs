@@ -63,7 +63,7 @@ impl<T: Serialize> Serialize for Complete<T> {
 }
 
 impl Shape {
-    /// Adds the keys that are missing, at every level.
+    /// Adds the keys that are missing, at every level. In what clients post, empty lists and maps are null.
     pub fn complete(&self, value: &mut Value) {
         let Value::Object(object) = value else { return };
         for (key, fixed) in self.fixed {
@@ -71,6 +71,12 @@ impl Shape {
                 let value = fixed.value(object);
                 object.insert((*key).to_owned(), value);
             }
+        }
+        if self.posted.is_some() {
+            object
+                .values_mut()
+                .filter(|value| is_empty(value))
+                .for_each(|value| *value = Value::Null);
         }
         self.visit(object, Self::complete);
     }
@@ -100,6 +106,14 @@ impl Shape {
                 _ => {}
             }
         }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 
@@ -138,5 +152,78 @@ impl Fixed {
             }
             Self::DetailFlag(key) => Value::Bool(detail(key) == Some("true")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Complete, shapes};
+    use crate::model;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn an_answer_has_every_key_and_null_for_nothing() {
+        let mut job = model::Job {
+            id: "web".into(),
+            ..model::Job::default()
+        };
+        job.task_groups.push(model::TaskGroup {
+            tasks: vec![model::Task::default()],
+            ..model::TaskGroup::default()
+        });
+        let json = serde_json::to_value(Complete(&job, &shapes::JOB)).unwrap();
+        assert_eq!(json["ID"], "web");
+        assert_eq!(json["ConsulNamespace"], "");
+        assert_eq!(json["Constraints"], Value::Null);
+        let task = &json["TaskGroups"][0]["Tasks"][0];
+        assert_eq!(task.get("Vault"), Some(&Value::Null));
+        assert_eq!(task["Resources"]["IOPS"], 0);
+    }
+
+    #[test]
+    fn events_repeat_their_details_where_older_clients_look() {
+        let mut alloc = json!({"TaskStates": {"web": {"Events": [
+            {"Type": "Terminated", "Details": {"exit_code": "3", "fails_task": "true", "signal": "x"}},
+            {"Type": "Killing", "Details": {"kill_timeout": "5s"}},
+        ]}}});
+        shapes::ALLOCATION.complete(&mut alloc);
+        let events = &alloc["TaskStates"]["web"]["Events"];
+        assert_eq!(events[0]["ExitCode"], 3);
+        assert_eq!(events[0]["Signal"], 0);
+        assert_eq!(events[0]["FailsTask"], true);
+        assert_eq!(events[1]["KillTimeout"], 5_000_000_000_i64);
+        assert_eq!(events[1]["Message"], "");
+        assert_eq!(alloc["FollowupEvalID"], "");
+    }
+
+    #[test]
+    fn capitals_of_posted_keys_do_not_matter_but_free_keys_stay() {
+        let mut posted = json!({"job": {
+            "id": "web",
+            "TYPE": "batch",
+            "meta": {"id": "kept"},
+            "taskgroups": [{"name": "g", "tasks": [
+                {"driver": "raw_exec", "config": {"command": "x"}, "resources": {"memorymb": 5}},
+            ]}],
+        }});
+        shapes::JOB_REGISTER_REQUEST.restore_case(&mut posted);
+        assert_eq!(
+            posted,
+            json!({"Job": {
+                "ID": "web",
+                "Type": "batch",
+                "Meta": {"id": "kept"},
+                "TaskGroups": [{"Name": "g", "Tasks": [
+                    {"Driver": "raw_exec", "Config": {"command": "x"}, "Resources": {"MemoryMB": 5}},
+                ]}],
+            }})
+        );
+    }
+
+    #[test]
+    fn a_key_in_both_spellings_keeps_the_known_one() {
+        let mut posted = json!({"Job": {"ID": "right", "id": "wrong"}});
+        shapes::JOB_PLAN_REQUEST.restore_case(&mut posted);
+        assert_eq!(posted["Job"]["ID"], "right");
     }
 }

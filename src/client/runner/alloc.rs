@@ -440,7 +440,12 @@ impl AllocRunner {
         reason: &str,
         unhealthy: bool,
     ) -> Result<(), Error> {
-        for name in self.addressed(task)? {
+        let names = match self.addressed(task) {
+            // A task that waits for its next start is restarted as it is.
+            Err(Error::NotRunning) if task.is_none() => Vec::new(),
+            names => names?,
+        };
+        for name in names {
             if let Some(commands) = self.running.get(&name) {
                 let restart = TaskCommand::Restart {
                     reason: reason.to_owned(),
