@@ -6,6 +6,7 @@ use axum::{
     http::StatusCode,
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use jobs::wire::Shape;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
@@ -38,8 +39,22 @@ impl Raw {
             .ok_or_else(|| Error::bad_request("Request body is empty"))
     }
 
+    /// As [`Raw::json`], with the keys of `shape` in any case.
+    pub(crate) fn json_of<T: DeserializeOwned>(&self, shape: &Shape) -> Result<T, Error> {
+        let mut value = self
+            .value()?
+            .ok_or_else(|| Error::bad_request("Request body is empty"))?;
+        shape.restore_case(&mut value);
+        decode(value)
+    }
+
     /// As [`Raw::json`]; none for an empty body.
     pub(crate) fn optional_json<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        self.value()?.map(decode).transpose()
+    }
+
+    /// The first value of the body without keys whose value is null.
+    fn value(&self) -> Result<Option<Value>, Error> {
         let first = serde_json::Deserializer::from_slice(&self.0)
             .into_iter::<Value>()
             .next();
@@ -49,9 +64,7 @@ impl Raw {
         if value.is_null() {
             return Ok(None);
         }
-        serde_json::from_value(value)
-            .map(Some)
-            .map_err(|error| Error::bad_request(error.to_string()))
+        Ok(Some(value))
     }
 
     /// The body as text.
@@ -59,6 +72,10 @@ impl Raw {
         std::str::from_utf8(&self.0)
             .map_err(|_| Error::bad_request("the request body is not valid UTF-8"))
     }
+}
+
+fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    serde_json::from_value(value).map_err(|error| Error::bad_request(error.to_string()))
 }
 
 async fn read(body: Body) -> Result<Bytes, Error> {

@@ -10,7 +10,7 @@ pub enum Error {
         alloc: String,
     },
     /// The allocation has no such task.
-    #[error("task `{task}` does not exist in the allocation")]
+    #[error("unknown task name {task:?}")]
     UnknownTask {
         /// Its name.
         task: String,
@@ -24,6 +24,9 @@ pub enum Error {
     /// The task does not run now.
     #[error("Task not running")]
     NotRunning,
+    /// The allocation is over.
+    #[error("restart of an alloc that should not run")]
+    Over,
     /// There is no signal of that name.
     #[error("`{name}` is no signal")]
     UnknownSignal {

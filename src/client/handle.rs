@@ -213,6 +213,11 @@ impl Handle {
             reply: Some(reply),
         })
         .await
+        .map_err(|error| match error {
+            // Nobody listens any more.
+            Error::NotRunning if task.is_none() => Error::Over,
+            error => error,
+        })
     }
 
     /// Sends a signal to one task, or to all that run.

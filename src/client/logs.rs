@@ -200,6 +200,10 @@ fn beginning(dir: &Path, prefix: &str, range: Range) -> io::Result<(u64, u64)> {
         let size = fs::metadata(dir.join(format!("{prefix}{number}"))).map_or(0, |file| file.len());
         sizes.push((number, size));
     }
+    // Clients that follow the output of a task ask for its end and expect the newest file whole.
+    if range.origin == Origin::End && range.offset == 0 {
+        return Ok((sizes.last().map_or(0, |(number, _)| *number), 0));
+    }
     let total: u64 = sizes.iter().map(|(_, size)| size).sum();
     let mut skip = match range.origin {
         Origin::Start => range.offset.min(total),
@@ -261,7 +265,7 @@ mod tests {
         for (origin, offset, expected) in [
             (Origin::Start, 0, "two ten eleven"),
             (Origin::Start, 5, "en eleven"),
-            (Origin::End, 0, ""),
+            (Origin::End, 0, "eleven"),
             (Origin::End, 8, "n eleven"),
             (Origin::End, 1000, "two ten eleven"),
             (Origin::Start, 1000, ""),

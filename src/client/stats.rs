@@ -1,6 +1,6 @@
 //! What tasks and this machine use.
 
-use super::fingerprint::kib;
+use super::fingerprint::{kib, mount_of};
 use crate::sys::{
     clock,
     processes::{self, Identity, Usage},
@@ -90,6 +90,8 @@ pub struct CpuTimes {
 /// Room of one file system.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DiskStats {
+    /// Device; empty when it is not known.
+    pub device: String,
     /// Where it is.
     pub mountpoint: String,
     /// Bytes.
@@ -274,12 +276,16 @@ fn disk(path: &Path) -> io::Result<DiskStats> {
     let used = size.saturating_sub(block * found.blocks_free());
     let inodes_used = found.files().saturating_sub(found.files_free());
     let share = |part: u64, whole: u64| lossy(part) / lossy(whole.max(1)) * 100.0;
+    let (mountpoint, device) =
+        mount_of(path).unwrap_or_else(|| (path.display().to_string(), String::new()));
     Ok(DiskStats {
-        mountpoint: path.display().to_string(),
+        device,
+        mountpoint,
         size,
         used,
         available,
-        used_percent: share(used, size),
+        // Of what programs of users can have: some blocks are kept back.
+        used_percent: share(used, used + available),
         inodes_used_percent: share(inodes_used, found.files()),
     })
 }

@@ -384,8 +384,11 @@ impl Handle {
         let command = RegisterJob {
             // The job was read above; a registration in between must not be undone.
             enforce_index: scaling.enforce_index.or(Some(current.job_modify_index)),
+            submission: snapshot
+                .jobs
+                .submission(key, current.version)
+                .map(|submission| (**submission).clone()),
             job,
-            submission: None,
             eval,
             scaling: BTreeMap::from([(group, event)]),
         };

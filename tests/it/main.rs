@@ -10,6 +10,7 @@
 #![expect(clippy::string_slice, reason = "ids and texts of the tests are ASCII")]
 
 mod agent_life;
+mod api_json;
 mod artifacts;
 mod bad_input;
 mod canary;

@@ -66,9 +66,7 @@ impl<'a> TaskEnvironment<'a> {
         environment.add_identity(alloc);
         environment.add_ports(alloc, None);
         if let Some(group) = alloc.group() {
-            let mut meta = alloc.job.meta.clone();
-            meta.extend(group.meta.clone());
-            environment.add_meta(&meta);
+            environment.add_meta(&alloc.job.meta_of(group, None));
         }
         environment
     }
@@ -97,7 +95,11 @@ impl<'a> TaskEnvironment<'a> {
             environment.set("NOMAD_TASK_DIR", &directories.local);
             environment.set("NOMAD_SECRETS_DIR", &directories.secrets);
         }
-        environment.add_meta(&task.meta);
+        let meta = alloc.group().map_or_else(
+            || task.meta.clone(),
+            |group| alloc.job.meta_of(group, Some(task)),
+        );
+        environment.add_meta(&meta);
         for (name, value) in host {
             if !HOST_DENYLIST.contains(&name.as_str()) {
                 environment

@@ -1,5 +1,6 @@
 use super::{
-    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Spread, TaskGroup, UpdateStrategy,
+    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Spread, Task, TaskGroup,
+    UpdateStrategy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -163,6 +164,15 @@ impl Job {
     /// What the job is sorted by.
     pub fn key(&self) -> JobKey {
         JobKey::new(self.namespace.clone(), self.id.clone())
+    }
+
+    /// The labels that a task of `group` sees, or the group without a task: those of the job, the group
+    /// and the task, of which the inner win.
+    pub fn meta_of(&self, group: &TaskGroup, task: Option<&Task>) -> BTreeMap<String, String> {
+        let mut meta = self.meta.clone();
+        meta.extend(group.meta.clone());
+        meta.extend(task.into_iter().flat_map(|task| task.meta.clone()));
+        meta
     }
 
     /// The group of that name.

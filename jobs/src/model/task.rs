@@ -18,7 +18,7 @@ pub struct Task {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// Environment; values may hold `${…}` that the client resolves.
     pub env: BTreeMap<String, String>,
-    /// Job, group and task labels merged.
+    /// Its own labels; [`super::Job::meta_of`] has those of the job and the group too.
     pub meta: BTreeMap<String, String>,
     /// When the leader ends, the rest of the group is stopped.
     pub leader: bool,

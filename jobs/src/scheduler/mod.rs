@@ -183,8 +183,15 @@ fn conclude(
     done.blocked_eval.clear();
     done.queued_allocations = queued;
     done.failed_tg_allocs = failed;
-    if let Some(deployment) = &plan.deployment {
-        done.deployment_id.clone_from(&deployment.id);
+    done.plan_annotations = Some(annotations.clone());
+    let latest = snapshot.latest_deployment(&eval.job_key());
+    if let Some(id) = plan
+        .deployment
+        .as_ref()
+        .map(|deployment| &deployment.id)
+        .or_else(|| latest.map(|deployment| &deployment.id))
+    {
+        done.deployment_id.clone_from(id);
     }
     let mut blocked = None;
     let mut waits_for = postponed;

@@ -317,15 +317,20 @@ impl Candidates {
         let mut scores = FlatMap::new();
         let fit = fit_score(&Capacity::of(entry.node), &entry.usage, &ask);
         scores.insert("binpack".to_owned(), fit);
-        if self.own[at] > 0 {
-            scores.insert("job-anti-affinity".into(), self.anti_affinity(at));
-        }
-        if penalized.contains(&self.fleet_at[at]) {
-            scores.insert("node-reschedule-penalty".into(), -1.0);
-        }
-        if let Some(affinity) = self.affinity[at] {
-            scores.insert("node-affinity".into(), affinity);
-        }
+        // These are named also where they have no part in the decision, as clients show a column each.
+        let anti_affinity = if self.own[at] > 0 {
+            self.anti_affinity(at)
+        } else {
+            0.0
+        };
+        scores.insert("job-anti-affinity".into(), anti_affinity);
+        let penalty = if penalized.contains(&self.fleet_at[at]) {
+            -1.0
+        } else {
+            0.0
+        };
+        scores.insert("node-reschedule-penalty".into(), penalty);
+        scores.insert("node-affinity".into(), self.affinity[at].unwrap_or(0.0));
         let boost = self.spreads.boost(self.combo[at]);
         if boost != 0.0 {
             scores.insert("allocation-spread".into(), boost);

@@ -185,7 +185,7 @@ impl<'a> Work<'a> {
             }
             let same = alloc
                 .group()
-                .is_some_and(|before| !is_destructive(before, group));
+                .is_some_and(|before| !is_destructive((&alloc.job, before), (job, group)));
             let moved = alloc.desired_transition.migrate == Some(true);
             standing = Some(if current && !moved {
                 Standing::Keep

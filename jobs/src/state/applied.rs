@@ -110,7 +110,7 @@ pub enum Rejected {
         found: u64,
     },
     /// A revert to the version that is current.
-    #[error("can't revert to current version {version}")]
+    #[error("can't revert to current version")]
     SameVersion {
         /// The version.
         version: u64,

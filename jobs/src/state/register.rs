@@ -164,7 +164,13 @@ impl State {
                 submit_time: request.submit_time,
                 ..(*job).clone()
             };
-            modify_index = self.write_version(change, stopped).job_modify_index;
+            let submission = self.submission(&key, job.version).cloned();
+            let stopped = self.write_version(change, stopped);
+            // The text still describes what ran, and it is how the job is started again.
+            if let Some(submission) = submission {
+                self.put_submission(change, &stopped, (*submission).clone());
+            }
+            modify_index = stopped.job_modify_index;
         }
         if let Some(mut eval) = request.eval {
             eval.job_modify_index = modify_index;

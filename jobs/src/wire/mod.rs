@@ -22,6 +22,8 @@ mod registration;
 mod scaling;
 mod search;
 mod service;
+mod shape;
+pub mod shapes;
 mod stats;
 mod task;
 mod task_group;
@@ -57,6 +59,7 @@ pub use registration::{
 pub use scaling::{GroupScaleStatus, JobScaleStatus, ScalingRequest};
 pub use search::{SearchRequest, SearchResponse};
 pub use service::{CheckRestart, Service, ServiceCheck, Weights};
+pub use shape::{Complete, Shape};
 pub use stats::{
     AllocResourceUsage, CpuStats, HostCpu, HostDisk, HostMemory, HostStats, MemoryStats,
     ResourceUsage, TaskResourceUsage,

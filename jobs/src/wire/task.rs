@@ -17,7 +17,7 @@ pub struct Task {
     pub config: Option<Map<String, Value>>,
     /// Environment; values may hold `${…}` that the client resolves.
     pub env: Option<BTreeMap<String, String>>,
-    /// Job, group and task labels merged.
+    /// Free-form labels.
     pub meta: Option<BTreeMap<String, String>>,
     /// When the leader ends, the rest of the group is stopped.
     pub leader: Option<bool>,

@@ -20,8 +20,14 @@ use crate::{
 pub(super) fn stub(
     alloc: &Arc<Allocation>,
     options: wire::StubOptions,
-) -> wire::AllocationListStub {
-    wire::AllocationListStub::new(alloc, options)
+) -> wire::Complete<wire::AllocationListStub> {
+    let stub = wire::AllocationListStub::new(alloc, options);
+    wire::Complete(stub, &wire::shapes::ALLOCATION_STUB)
+}
+
+/// An allocation with its job.
+pub(super) fn whole(alloc: Arc<Allocation>) -> wire::Complete<wire::Allocation> {
+    wire::Complete(wire::Allocation::new(alloc), &wire::shapes::ALLOCATION)
 }
 
 /// Index of a list of allocations; that of the table when it is empty, so that the first one wakes.
@@ -41,14 +47,15 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
         task_states: query.switch("task_states", true)?,
     };
     let index_of = |snapshot: &Snapshot| snapshot.jobs.table_index(Table::Allocs);
-    let view = |snapshot: &Snapshot| -> Result<Page<wire::AllocationListStub>, Error> {
-        let rows = snapshot.jobs.allocs(&query.prefix);
-        let rows = rows.filter(|alloc| query.wants(&alloc.namespace));
-        let page = query.page(rows, |alloc: &&Arc<Allocation>| {
-            (alloc.create_index, alloc.id.clone())
-        })?;
-        Ok(page.map(|alloc| stub(alloc, options)))
-    };
+    let view =
+        |snapshot: &Snapshot| -> Result<Page<wire::Complete<wire::AllocationListStub>>, Error> {
+            let rows = snapshot.jobs.allocs(&query.prefix);
+            let rows = rows.filter(|alloc| query.wants(&alloc.namespace));
+            let page = query.page(rows, |alloc: &&Arc<Allocation>| {
+                (alloc.create_index, alloc.id.clone())
+            })?;
+            Ok(page.map(|alloc| stub(alloc, options)))
+        };
     api.read_page(&query, [Topic::Jobs(Table::Allocs)], index_of, view)
         .await
 }
@@ -63,7 +70,7 @@ pub(super) async fn read(
     let view = |snapshot: &Snapshot| {
         let alloc = snapshot.jobs.alloc(&id).cloned();
         alloc
-            .map(wire::Allocation::new)
+            .map(whole)
             .ok_or_else(|| Error::not_found("alloc not found"))
     };
     api.read(&query, [Topic::Alloc(id.clone())], index_of, view)

@@ -22,7 +22,7 @@ use crate::{
 pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let with_meta = query.flag("meta")?;
     let topics = [Topic::Jobs(Table::Jobs), Topic::Jobs(Table::Summaries)];
-    let view = |snapshot: &Snapshot| -> Result<Page<wire::JobListStub>, Error> {
+    let view = |snapshot: &Snapshot| -> Result<Page<wire::Complete<wire::JobListStub>>, Error> {
         let rows = snapshot
             .jobs
             .jobs(query.namespace.as_deref(), &query.prefix);
@@ -31,7 +31,8 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
         })?;
         Ok(page.map(|job| {
             let summary = snapshot.jobs.summary(&job.key());
-            wire::JobListStub::new(job, summary.map(|summary| &**summary), with_meta)
+            let stub = wire::JobListStub::new(job, summary.map(|summary| &**summary), with_meta);
+            wire::Complete(stub, &wire::shapes::JOB_STUB)
         }))
     };
     api.read_page(&query, topics, list_index, view).await
@@ -155,7 +156,8 @@ async fn read(api: &Api, query: &Query, key: JobKey) -> Result<Response, Error> 
     };
     let view = |snapshot: &Snapshot| {
         let job = snapshot.jobs.job(&key).cloned();
-        job.ok_or_else(no_job)
+        job.map(|job| wire::Complete(job, &wire::shapes::JOB))
+            .ok_or_else(no_job)
     };
     api.read(query, [Topic::Job(key.clone())], index_of, view)
         .await
@@ -250,7 +252,9 @@ async fn summary(api: &Api, query: &Query, key: JobKey) -> Result<Response, Erro
     };
     let view = |snapshot: &Snapshot| {
         let summary = snapshot.jobs.summary(&key).cloned();
-        summary.ok_or_else(no_job)
+        summary
+            .map(|summary| wire::Complete(summary, &wire::shapes::JOB_SUMMARY))
+            .ok_or_else(no_job)
     };
     api.read(query, [Topic::Job(key.clone())], index_of, view)
         .await

@@ -7,7 +7,7 @@ use axum::{
 use jobs::{model::Node, state::Table, wire};
 use std::sync::Arc;
 
-use super::allocations::newest;
+use super::allocations::{newest, whole};
 use crate::{
     api::{Api, body::Raw, error::Error, query::Query},
     server::{Snapshot, watch::Topic},
@@ -23,7 +23,10 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
     let view = |snapshot: &Snapshot| {
         let rows = snapshot.jobs.nodes(&query.prefix);
         let page = query.page(rows, |node: &&Arc<Node>| node.id.clone())?;
-        Ok(page.map(|node| wire::NodeListStub::new(node, options)))
+        Ok(page.map(|node| {
+            let stub = wire::NodeListStub::new(node, options);
+            wire::Complete(stub, &wire::shapes::NODE_STUB)
+        }))
     };
     api.read_page(&query, [Topic::Jobs(Table::Nodes)], index_of, view)
         .await
@@ -42,7 +45,7 @@ pub(super) async fn read(
     };
     let view = |snapshot: &Snapshot| {
         let node = snapshot.jobs.node(&id).ok_or_else(no_node)?;
-        Ok(wire::Node::new(node))
+        Ok(wire::Complete(wire::Node::new(node), &wire::shapes::NODE))
     };
     api.read(&query, [Topic::Node(id.clone())], index_of, view)
         .await
@@ -61,7 +64,7 @@ pub(super) async fn allocations(
     let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.allocs_of_node(&id));
     let view = |snapshot: &Snapshot| {
         let rows = snapshot.jobs.allocs_of_node(&id).cloned();
-        Ok(rows.map(wire::Allocation::new).collect::<Vec<_>>())
+        Ok(rows.map(whole).collect::<Vec<_>>())
     };
     api.read(&query, [Topic::Node(id.clone())], index_of, view)
         .await

@@ -14,7 +14,7 @@ pub(super) async fn plan(
     key: JobKey,
     body: &Raw,
 ) -> Result<Response, Error> {
-    let request: wire::JobPlanRequest = body.json()?;
+    let request: wire::JobPlanRequest = body.json_of(&wire::shapes::JOB_PLAN_REQUEST)?;
     let job = request
         .job
         .ok_or_else(|| Error::bad_request("Job must be specified"))?;
@@ -48,5 +48,6 @@ pub(super) async fn plan(
         warnings,
         index: snapshot.index,
     };
-    query.written(snapshot.index, &response)
+    let index = snapshot.index;
+    query.written(index, &wire::Complete(response, &wire::shapes::JOB_PLAN))
 }

@@ -33,7 +33,8 @@ pub(super) async fn register(
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
-    write(&api, &query, body.json()?).await
+    let request = body.json_of(&wire::shapes::JOB_REGISTER_REQUEST)?;
+    write(&api, &query, request).await
 }
 
 /// `PUT /v1/job/:id`
@@ -43,7 +44,7 @@ pub(super) async fn register_at(
     key: &JobKey,
     body: &Raw,
 ) -> Result<Response, Error> {
-    let request: wire::JobRegisterRequest = body.json()?;
+    let request: wire::JobRegisterRequest = body.json_of(&wire::shapes::JOB_REGISTER_REQUEST)?;
     let id = request.job.as_ref().and_then(|job| job.id.as_deref());
     if id != Some(&key.id) {
         return Err(Error::bad_request("Job ID does not match name"));
@@ -219,7 +220,7 @@ pub(super) async fn validate(
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
-    let request: wire::JobValidateRequest = body.json()?;
+    let request: wire::JobValidateRequest = body.json_of(&wire::shapes::JOB_VALIDATE_REQUEST)?;
     let job = request
         .job
         .ok_or_else(|| Error::bad_request("Job must be specified"))?;

@@ -40,13 +40,14 @@ pub(super) async fn list(api: &Api, query: &Query, key: JobKey) -> Result<Respon
             return Err(Error::not_found("job versions not found"));
         }
         let diffs = with_diffs.then(|| diffs(&versions, base)).transpose()?;
-        Ok(wire::JobVersionsResponse {
+        let response = wire::JobVersionsResponse {
             versions,
             diffs,
             index: index_of(snapshot).max(1),
             last_contact: 0,
             known_leader,
-        })
+        };
+        Ok(wire::Complete(response, &wire::shapes::JOB_VERSIONS))
     };
     api.read(query, [Topic::Job(key.clone())], index_of, view)
         .await
@@ -98,6 +99,15 @@ pub(super) async fn revert(
 ) -> Result<Response, Error> {
     let request: wire::JobRevertRequest = body.json()?;
     must_match(&request.job_id, &key)?;
+    let version = request.job_version;
+    let snapshot = api.server().snapshot();
+    if snapshot.jobs.job(&key).is_some() && snapshot.jobs.version(&key, version).is_none() {
+        let message = format!(
+            "job {:?} in namespace {:?} at version {version} not found",
+            key.id, key.namespace
+        );
+        return Err(Error::internal(message));
+    }
     let written = api
         .server()
         .revert_job(&key, request.job_version, request.enforce_prior_version)

@@ -13,6 +13,7 @@ mod program;
 mod storage;
 
 pub(super) use memory::kib;
+pub(super) use storage::mount_of;
 
 use super::Config;
 use crate::sys::clock;

@@ -1,7 +1,10 @@
 use super::set;
 use jobs::model::Node;
 use nix::sys::statvfs::statvfs;
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Room where allocations live.
 pub(super) fn add(node: &mut Node, alloc_dir: &Path) {
@@ -11,12 +14,49 @@ pub(super) fn add(node: &mut Node, alloc_dir: &Path) {
     let block = found.fragment_size();
     let total = block * found.blocks();
     let free = block * found.blocks_available();
-    set(
-        node,
-        "unique.storage.volume",
-        alloc_dir.display().to_string(),
-    );
+    let volume =
+        mount_of(alloc_dir).map_or_else(|| alloc_dir.display().to_string(), |(_, device)| device);
+    set(node, "unique.storage.volume", volume);
     set(node, "unique.storage.bytestotal", total.to_string());
     set(node, "unique.storage.bytesfree", free.to_string());
     node.node_resources.disk.disk_mb = i64::try_from(free / (1024 * 1024)).unwrap_or(i64::MAX);
+}
+
+/// Where the file system that holds `path` is mounted, and its device.
+pub(in crate::client) fn mount_of(path: &Path) -> Option<(String, String)> {
+    let path: PathBuf = fs::canonicalize(path).ok()?;
+    longest_mount(&fs::read_to_string("/proc/self/mounts").ok()?, &path)
+}
+
+/// The mount with the longest path above `path`; of equal ones the last, which hides the others.
+fn longest_mount(mounts: &str, path: &Path) -> Option<(String, String)> {
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let (device, mount) = (fields.next()?, fields.next()?);
+            path.starts_with(mount).then_some((mount, device))
+        })
+        .max_by_key(|(mount, _)| mount.len())
+        .map(|(mount, device)| (mount.to_owned(), device.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_mount_above_a_path_holds_it() {
+        let mounts =
+            "overlay / overlay rw 0 0\n/dev/vda / ext4 rw 0 0\n/dev/vdb /var/lib ext4 rw 0 0\n";
+        for (path, mount, device) in [
+            ("/var/lib/trivet/alloc", "/var/lib", "/dev/vdb"),
+            ("/var/library", "/", "/dev/vda"),
+            ("/", "/", "/dev/vda"),
+        ] {
+            let expected = Some((mount.to_owned(), device.to_owned()));
+            assert_eq!(longest_mount(mounts, Path::new(path)), expected, "{path}");
+        }
+        assert_eq!(longest_mount("", Path::new("/")), None);
+    }
 }

@@ -170,9 +170,11 @@ impl AllocRunner {
             }
             self.advance();
             let wake = self.judge();
+            // Looked at before the report: an end that comes between the two is told in the next round.
+            let is_over = self.is_over();
             self.report();
             self.follow_checks();
-            if self.is_over() {
+            if is_over {
                 return;
             }
             tokio::select! {
@@ -491,7 +493,12 @@ impl AllocRunner {
         reason: &str,
         unhealthy: bool,
     ) -> Result<(), Error> {
-        for name in self.addressed(task)? {
+        let names = match self.addressed(task) {
+            // A task that waits for its next start is restarted as it is.
+            Err(Error::NotRunning) if task.is_none() => Vec::new(),
+            names => names?,
+        };
+        for name in names {
             if let Some(commands) = self.running.get(&name) {
                 let restart = TaskCommand::Restart {
                     reason: reason.to_owned(),

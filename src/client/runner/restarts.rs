@@ -84,12 +84,16 @@ impl Restarts {
                 };
             }
             Outcome::Success if self.ends_on_success => return Decision::Done,
-            Outcome::Unrecoverable => {
+            Outcome::Unrecoverable if self.policy.attempts > 0 => {
                 return Decision::Fail {
                     reason: "Error was unrecoverable".into(),
                 };
             }
-            Outcome::Success | Outcome::Failure | Outcome::Recoverable | Outcome::Unhealthy => {}
+            Outcome::Success
+            | Outcome::Failure
+            | Outcome::Unrecoverable
+            | Outcome::Recoverable
+            | Outcome::Unhealthy => {}
         }
         if self.policy.attempts == 0 {
             return Decision::Fail {
@@ -232,6 +236,11 @@ mod tests {
             "0 1800 15 fail",
             false,
             &[(0, Outcome::Failure, "Policy allows no restarts")],
+        );
+        check(
+            "0 1800 15 fail",
+            false,
+            &[(0, Outcome::Unrecoverable, "Policy allows no restarts")],
         );
         check(
             "5 1800 15 fail",

@@ -1,13 +1,18 @@
-use crate::model::{NetworkResource, Task, TaskGroup};
+use crate::model::{Job, NetworkResource, Task, TaskGroup};
 
-/// True when an allocation of `old` cannot become one of `new` without new processes.
-pub(in crate::scheduler) fn is_destructive(old: &TaskGroup, new: &TaskGroup) -> bool {
+/// True when an allocation of `old`, a group of `old_job`, cannot become one of `new` without new processes.
+pub(in crate::scheduler) fn is_destructive(
+    (old_job, old): (&Job, &TaskGroup),
+    (new_job, new): (&Job, &TaskGroup),
+) -> bool {
     old.tasks.len() != new.tasks.len()
         || old.ephemeral_disk != new.ephemeral_disk
         || networks_differ(&old.networks, &new.networks)
         || new.tasks.iter().any(|task| {
-            old.task(&task.name)
-                .is_none_or(|before| task_differs(before, task))
+            old.task(&task.name).is_none_or(|before| {
+                task_differs(before, task)
+                    || old_job.meta_of(old, Some(before)) != new_job.meta_of(new, Some(task))
+            })
         })
 }
 
@@ -17,7 +22,6 @@ fn task_differs(old: &Task, new: &Task) -> bool {
         || old.user != new.user
         || old.config != new.config
         || old.env != new.env
-        || old.meta != new.meta
         || old.artifacts != new.artifacts
         || old.templates != new.templates
         || old.log_config.disabled != new.log_config.disabled

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 pub(super) struct Job<'a> {
     pub(super) id: &'a str,
     pub(super) job_type: JobType,
-    pub(super) meta: &'a BTreeMap<String, String>,
     pub(super) update: Option<&'a wire::UpdateStrategy>,
     pub(super) reschedule: Option<&'a wire::ReschedulePolicy>,
     pub(super) migrate: Option<&'a wire::MigrateStrategy>,
@@ -31,8 +30,6 @@ pub(super) fn group(
     });
     findings.require(count >= 0, || "Task group count can't be negative".into());
     let meta = given.meta.unwrap_or_default();
-    let mut merged = job.meta.clone();
-    merged.extend(meta.iter().map(|(key, value)| (key.clone(), value.clone())));
     let disk = given.ephemeral_disk.unwrap_or_default();
     let base = model::EphemeralDisk::default();
     let mut group = model::TaskGroup {
@@ -95,7 +92,6 @@ pub(super) fn group(
         job: job.id,
         job_type: job.job_type,
         name: &group.name,
-        meta: &merged,
         restart: &group.restart_policy,
         update: group.update.as_ref(),
         disk_mb: group.ephemeral_disk.size_mb,

@@ -58,7 +58,6 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
     let context = group::Job {
         id: &canonical.id,
         job_type,
-        meta: &meta,
         update: job.update.as_ref(),
         reschedule: job.reschedule.as_ref(),
         migrate: job.migrate.as_ref(),

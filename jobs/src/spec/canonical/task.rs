@@ -4,7 +4,7 @@ use super::service::{Place, service, task_services};
 use super::{Findings, count, placement, policy, text};
 use crate::model::{self, JobType, Nanos};
 use crate::wire::{self, Duration};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const SECOND: Nanos = 1_000_000_000;
 
@@ -13,8 +13,6 @@ pub(super) struct Group<'a> {
     pub(super) job: &'a str,
     pub(super) job_type: JobType,
     pub(super) name: &'a str,
-    /// Labels of the job and the group.
-    pub(super) meta: &'a BTreeMap<String, String>,
     pub(super) restart: &'a model::RestartPolicy,
     pub(super) update: Option<&'a model::UpdateStrategy>,
     pub(super) disk_mb: i64,
@@ -35,8 +33,6 @@ pub(super) fn task(
         }
     }
     let name = text(given.name);
-    let mut meta = group.meta.clone();
-    meta.extend(given.meta.unwrap_or_default());
     let place = Place {
         job: group.job,
         group: group.name,
@@ -52,7 +48,7 @@ pub(super) fn task(
         user: text(given.user),
         config: given.config.unwrap_or_default(),
         env: given.env.unwrap_or_default(),
-        meta,
+        meta: given.meta.unwrap_or_default(),
         leader: given.leader.unwrap_or(false),
         lifecycle: given.lifecycle.map(|given| model::Lifecycle {
             hook: text(given.hook),

@@ -91,9 +91,11 @@ pub(super) async fn read_at(
     let complaint = "offset must be a number";
     let offset = query.number("offset", complaint)?.unwrap_or(0);
     let complaint = "limit must be given and a number";
-    let limit = query.number("limit", complaint)?;
+    let limit: Option<i64> = query.number("limit", complaint)?;
     let limit = limit.ok_or_else(|| Error::bad_request(complaint))?;
-    content(&api, id, &query, offset, Some(limit)).await
+    // Clients that want all the rest say −1.
+    let limit = u64::try_from(limit).ok().filter(|limit| *limit > 0);
+    content(&api, id, &query, offset, limit).await
 }
 
 async fn content(

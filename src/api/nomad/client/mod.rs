@@ -80,7 +80,7 @@ impl From<client::Error> for Error {
             | E::NoSignals { .. }
             | E::Escapes { .. }
             | E::WrongKind { .. } => StatusCode::BAD_REQUEST,
-            E::NotRunning | E::Stopping | E::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            E::NotRunning | E::Over | E::Stopping | E::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())
     }

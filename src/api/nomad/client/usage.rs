@@ -75,7 +75,7 @@ pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Respons
         idle: core.idle,
     };
     let disk = wire::HostDisk {
-        device: String::new(),
+        device: stats.alloc_dir.device,
         mountpoint: stats.alloc_dir.mountpoint,
         size: stats.alloc_dir.size,
         used: stats.alloc_dir.used,

@@ -1,0 +1,436 @@
+//! The shapes of the objects of the API.
+
+use super::shape::{
+    Fixed::{Detail, DetailFlag, DetailNumber, DetailTime, False, Null, Text, Zero, Zeros},
+    Position::{Each, One, Values},
+    Shape, keys_of,
+};
+
+/// Nothing but the keys of a posted type.
+const fn posted<T: serde::Serialize + Default>() -> Shape {
+    Shape {
+        fixed: &[],
+        children: &[],
+        posted: Some(keys_of::<T>),
+    }
+}
+
+/// A job, read back or posted.
+pub static JOB: Shape = Shape {
+    fixed: &[
+        ("ConsulNamespace", Text("")),
+        ("DispatchIdempotencyToken", Text("")),
+        ("Dispatched", False),
+        ("Migrate", Null),
+        ("Multiregion", Null),
+        ("NomadTokenID", Text("")),
+        ("ParameterizedJob", Null),
+        ("Payload", Null),
+        ("Periodic", Null),
+        ("Reschedule", Null),
+        ("VaultNamespace", Text("")),
+        ("VersionTag", Null),
+    ],
+    children: &[
+        ("Constraints", Each, &CONSTRAINT),
+        ("Affinities", Each, &AFFINITY),
+        ("Spreads", Each, &SPREAD),
+        ("Update", One, &UPDATE),
+        ("Reschedule", One, &RESCHEDULE),
+        ("Migrate", One, &MIGRATE),
+        ("TaskGroups", Each, &TASK_GROUP),
+    ],
+    posted: Some(keys_of::<super::Job>),
+};
+
+static TASK_GROUP: Shape = Shape {
+    fixed: &[
+        ("Consul", Null),
+        ("Disconnect", Null),
+        ("MaxClientDisconnect", Null),
+        ("MaxRunDuration", Null),
+        ("PreventRescheduleOnLost", False),
+        ("Scaling", Null),
+        ("StopAfterClientDisconnect", Null),
+        ("Volumes", Null),
+    ],
+    children: &[
+        ("Constraints", Each, &CONSTRAINT),
+        ("Affinities", Each, &AFFINITY),
+        ("Spreads", Each, &SPREAD),
+        ("Update", One, &UPDATE),
+        ("ReschedulePolicy", One, &RESCHEDULE),
+        ("Migrate", One, &MIGRATE),
+        ("RestartPolicy", One, &RESTART),
+        ("EphemeralDisk", One, &EPHEMERAL_DISK),
+        ("Networks", Each, &NETWORK),
+        ("Services", Each, &SERVICE),
+        ("Tasks", Each, &TASK),
+    ],
+    posted: Some(keys_of::<super::TaskGroup>),
+};
+
+static TASK: Shape = Shape {
+    fixed: &[
+        ("Actions", Null),
+        ("CSIPluginConfig", Null),
+        ("Consul", Null),
+        ("DispatchPayload", Null),
+        ("Identities", Null),
+        ("Identity", Null),
+        ("Kind", Text("")),
+        ("ScalingPolicies", Null),
+        ("Schedule", Null),
+        ("Secrets", Null),
+        ("Vault", Null),
+        ("VolumeMounts", Null),
+    ],
+    children: &[
+        ("Constraints", Each, &CONSTRAINT),
+        ("Affinities", Each, &AFFINITY),
+        ("Lifecycle", One, &LIFECYCLE),
+        ("Resources", One, &RESOURCES),
+        ("RestartPolicy", One, &RESTART),
+        ("Services", Each, &SERVICE),
+        ("Artifacts", Each, &ARTIFACT),
+        ("Templates", Each, &TEMPLATE),
+        ("LogConfig", One, &LOG_CONFIG),
+    ],
+    posted: Some(keys_of::<super::Task>),
+};
+
+static SERVICE: Shape = Shape {
+    fixed: &[
+        ("CheckRestart", Null),
+        ("Cluster", Text("default")),
+        ("Connect", Null),
+        ("Identity", Null),
+        ("Kind", Text("")),
+        ("Namespace", Text("default")),
+    ],
+    children: &[
+        ("Checks", Each, &CHECK),
+        ("CheckRestart", One, &CHECK_RESTART),
+        ("Weights", One, &WEIGHTS),
+    ],
+    posted: Some(keys_of::<super::Service>),
+};
+
+static CHECK: Shape = Shape {
+    fixed: &[
+        ("Advertise", Text("")),
+        ("CheckRestart", Null),
+        ("Expose", False),
+        ("GRPCService", Text("")),
+        ("GRPCUseTLS", False),
+        ("TLSServerName", Text("")),
+    ],
+    children: &[("CheckRestart", One, &CHECK_RESTART)],
+    posted: Some(keys_of::<super::ServiceCheck>),
+};
+
+static RESTART: Shape = Shape {
+    fixed: &[("RenderTemplates", False)],
+    children: &[],
+    posted: Some(keys_of::<super::RestartPolicy>),
+};
+
+/// What a task or an allocation was given, in the position of older clients.
+static RESOURCES: Shape = Shape {
+    fixed: &[
+        ("Devices", Null),
+        ("IOPS", Zero),
+        ("NUMA", Null),
+        ("SecretsMB", Zero),
+    ],
+    children: &[("Networks", Each, &NETWORK)],
+    posted: Some(keys_of::<super::Resources>),
+};
+
+static NETWORK: Shape = Shape {
+    fixed: &[
+        ("CIDR", Text("")),
+        ("CNI", Null),
+        ("DNS", Null),
+        ("Device", Text("")),
+        ("Hostname", Text("")),
+        ("IP", Text("")),
+        ("MBits", Zero),
+        ("Mode", Text("")),
+        ("ReservedPorts", Null),
+        ("DynamicPorts", Null),
+    ],
+    children: &[
+        ("ReservedPorts", Each, &PORT),
+        ("DynamicPorts", Each, &PORT),
+    ],
+    posted: Some(keys_of::<super::NetworkResource>),
+};
+
+static PORT: Shape = Shape {
+    fixed: &[
+        ("HostNetwork", Text("default")),
+        ("IgnoreCollision", False),
+        ("To", Zero),
+        ("Value", Zero),
+    ],
+    children: &[],
+    posted: Some(keys_of::<super::Port>),
+};
+
+static CONSTRAINT: Shape = posted::<super::Constraint>();
+static AFFINITY: Shape = posted::<super::Affinity>();
+static SPREAD: Shape = Shape {
+    fixed: &[],
+    children: &[("SpreadTarget", Each, &SPREAD_TARGET)],
+    posted: Some(keys_of::<super::Spread>),
+};
+static SPREAD_TARGET: Shape = posted::<super::SpreadTarget>();
+static UPDATE: Shape = posted::<super::UpdateStrategy>();
+static RESCHEDULE: Shape = posted::<super::ReschedulePolicy>();
+static MIGRATE: Shape = posted::<super::MigrateStrategy>();
+static EPHEMERAL_DISK: Shape = posted::<super::EphemeralDisk>();
+static LIFECYCLE: Shape = posted::<super::Lifecycle>();
+static ARTIFACT: Shape = posted::<super::Artifact>();
+static TEMPLATE: Shape = posted::<super::Template>();
+static LOG_CONFIG: Shape = posted::<super::LogConfig>();
+static CHECK_RESTART: Shape = posted::<super::CheckRestart>();
+static WEIGHTS: Shape = posted::<super::Weights>();
+
+/// Body of a registration.
+pub static JOB_REGISTER_REQUEST: Shape = Shape {
+    fixed: &[],
+    children: &[("Job", One, &JOB)],
+    posted: Some(keys_of::<super::JobRegisterRequest>),
+};
+
+/// Body of a preview.
+pub static JOB_PLAN_REQUEST: Shape = Shape {
+    fixed: &[],
+    children: &[("Job", One, &JOB)],
+    posted: Some(keys_of::<super::JobPlanRequest>),
+};
+
+/// Body of a validation.
+pub static JOB_VALIDATE_REQUEST: Shape = Shape {
+    fixed: &[],
+    children: &[("Job", One, &JOB)],
+    posted: Some(keys_of::<super::JobValidateRequest>),
+};
+
+/// All versions of a job.
+pub static JOB_VERSIONS: Shape = Shape {
+    fixed: &[("NextToken", Text(""))],
+    children: &[("Versions", Each, &JOB)],
+    posted: None,
+};
+
+/// A job in a list.
+pub static JOB_STUB: Shape = Shape {
+    fixed: &[("Multiregion", Null)],
+    children: &[("JobSummary", One, &JOB_SUMMARY)],
+    posted: None,
+};
+
+/// Counts of a job.
+pub static JOB_SUMMARY: Shape = Shape {
+    fixed: &[("Children", Zeros(&["Dead", "Pending", "Running"]))],
+    children: &[],
+    posted: None,
+};
+
+/// An allocation.
+pub static ALLOCATION: Shape = Shape {
+    fixed: &[
+        ("AllocStates", Null),
+        ("DeploymentID", Text("")),
+        ("DeploymentStatus", Null),
+        ("DesiredDescription", Text("")),
+        ("FollowupEvalID", Text("")),
+        ("NetworkStatus", Null),
+        ("NextAllocation", Text("")),
+        ("PreemptedAllocations", Null),
+        ("PreemptedByAllocation", Text("")),
+        ("PreviousAllocation", Text("")),
+        ("RescheduleTracker", Null),
+        ("Services", Null),
+    ],
+    children: &[
+        ("AllocatedResources", One, &ALLOCATED),
+        ("DesiredTransition", One, &TRANSITION),
+        ("Job", One, &JOB),
+        ("Metrics", One, &METRIC),
+        ("Resources", One, &RESOURCES),
+        ("SharedResources", One, &RESOURCES),
+        ("TaskResources", Values, &RESOURCES),
+        ("TaskStates", Values, &TASK_STATE),
+    ],
+    posted: None,
+};
+
+/// An allocation in a list.
+pub static ALLOCATION_STUB: Shape = Shape {
+    fixed: &[],
+    children: &[
+        ("AllocatedResources", One, &ALLOCATED),
+        ("DesiredTransition", One, &TRANSITION),
+        ("TaskStates", Values, &TASK_STATE),
+    ],
+    posted: None,
+};
+
+static TRANSITION: Shape = Shape {
+    fixed: &[
+        ("ForceReschedule", Null),
+        ("Migrate", Null),
+        ("MigrateDisablePlacement", Null),
+        ("NoShutdownDelay", Null),
+        ("Reschedule", Null),
+    ],
+    children: &[],
+    posted: None,
+};
+
+static ALLOCATED: Shape = Shape {
+    fixed: &[("TaskLifecycles", Null)],
+    children: &[
+        ("Tasks", Values, &ALLOCATED_TASK),
+        ("Shared", One, &ALLOCATED_SHARED),
+    ],
+    posted: None,
+};
+
+static ALLOCATED_TASK: Shape = Shape {
+    fixed: &[("Devices", Null)],
+    children: &[("Cpu", One, &ALLOCATED_CPU), ("Networks", Each, &NETWORK)],
+    posted: None,
+};
+
+static ALLOCATED_CPU: Shape = Shape {
+    fixed: &[("ReservedCores", Null)],
+    children: &[],
+    posted: None,
+};
+
+static ALLOCATED_SHARED: Shape = Shape {
+    fixed: &[],
+    children: &[
+        ("Networks", Each, &NETWORK),
+        ("Ports", Each, &ALLOCATED_PORT),
+    ],
+    posted: None,
+};
+
+static ALLOCATED_PORT: Shape = Shape {
+    fixed: &[("IgnoreCollision", False)],
+    children: &[],
+    posted: None,
+};
+
+static METRIC: Shape = Shape {
+    fixed: &[
+        ("QuotaExhausted", Null),
+        ("ResourcesExhausted", Null),
+        ("Scores", Null),
+    ],
+    children: &[],
+    posted: None,
+};
+
+static TASK_STATE: Shape = Shape {
+    fixed: &[("Paused", Text(""))],
+    children: &[("Events", Each, &TASK_EVENT)],
+    posted: None,
+};
+
+/// Older clients read what happened from fields of its own, not from the details.
+static TASK_EVENT: Shape = Shape {
+    fixed: &[
+        ("DiskLimit", Zero),
+        ("DiskSize", Zero),
+        ("DownloadError", Detail("download_error")),
+        ("DriverError", Detail("driver_error")),
+        ("DriverMessage", Detail("driver_message")),
+        ("ExitCode", DetailNumber("exit_code")),
+        ("FailedSibling", Detail("failed_sibling")),
+        ("FailsTask", DetailFlag("fails_task")),
+        ("GenericSource", Text("")),
+        ("KillError", Detail("kill_error")),
+        ("KillReason", Detail("kill_reason")),
+        ("KillTimeout", DetailTime("kill_timeout")),
+        ("Message", Detail("message")),
+        ("RestartReason", Detail("restart_reason")),
+        ("SetupError", Detail("setup_error")),
+        ("Signal", DetailNumber("signal")),
+        ("StartDelay", DetailNumber("start_delay")),
+        ("TaskSignal", Detail("task_signal")),
+        ("TaskSignalReason", Detail("task_signal_reason")),
+        ("ValidationError", Detail("validation_error")),
+        ("VaultError", Text("")),
+    ],
+    children: &[],
+    posted: None,
+};
+
+/// An evaluation, with every key that may be left out when it is empty.
+pub static EVALUATION: Shape = Shape {
+    fixed: &[],
+    children: &[("FailedTGAllocs", Values, &METRIC)],
+    posted: None,
+};
+
+/// Answer to a preview.
+pub static JOB_PLAN: Shape = Shape {
+    fixed: &[("NextPeriodicLaunch", Null)],
+    children: &[
+        ("CreatedEvals", Each, &EVALUATION),
+        ("FailedTGAllocs", Values, &METRIC),
+    ],
+    posted: None,
+};
+
+/// A node.
+pub static NODE: Shape = Shape {
+    fixed: &[
+        ("IdentitySigningKeyID", Text("")),
+        ("LastAllocUpdateIndex", Zero),
+        ("LastMissedHeartbeatIndex", Zero),
+    ],
+    children: &[
+        ("NodeResources", One, &NODE_RESOURCES),
+        ("ReservedResources", One, &RESERVED_RESOURCES),
+    ],
+    posted: None,
+};
+
+/// A node in a list.
+pub static NODE_STUB: Shape = Shape {
+    fixed: &[],
+    children: &[
+        ("NodeResources", One, &NODE_RESOURCES),
+        ("ReservedResources", One, &RESERVED_RESOURCES),
+    ],
+    posted: None,
+};
+
+static NODE_RESOURCES: Shape = Shape {
+    fixed: &[
+        ("Devices", Null),
+        ("NodeNetworks", Null),
+        ("Processors", Null),
+    ],
+    children: &[("Networks", Each, &NETWORK)],
+    posted: None,
+};
+
+static RESERVED_RESOURCES: Shape = Shape {
+    fixed: &[],
+    children: &[("Cpu", One, &RESERVED_CPU)],
+    posted: None,
+};
+
+static RESERVED_CPU: Shape = Shape {
+    fixed: &[("ReservedCpuCores", Null)],
+    children: &[],
+    posted: None,
+};
