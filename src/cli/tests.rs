@@ -276,7 +276,7 @@ async fn a_changed_job_is_not_updated_against_its_index() {
     assert_eq!(outcome.code, 1);
     assert_eq!(
         outcome.err,
-        "job exists with conflicting job modify index: 50\nJob not updated\n"
+        "Enforcing job modify index 41: job exists with conflicting job modify index: 50\nJob not updated\n"
     );
 }
 

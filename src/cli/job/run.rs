@@ -82,8 +82,7 @@ fn refused(error: Error) -> anyhow::Error {
         && let Some(at) = body.find(ENFORCE_PREFIX)
     {
         let text = body.get(at..).unwrap_or_default();
-        let found = text.split_once(": ").map_or(text, |(_, rest)| rest);
-        return anyhow!("{}\nJob not updated", found.trim());
+        return anyhow!("{}\nJob not updated", text.trim());
     }
     Err::<(), _>(error)
         .context("Error submitting job")
