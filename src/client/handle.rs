@@ -214,8 +214,7 @@ impl Handle {
         })
         .await
         .map_err(|error| match error {
-            // Nobody listens any more.
-            Error::NotRunning if task.is_none() => Error::Over,
+            Error::NotRunning if task.is_none() && self.is_over(alloc) => Error::Over,
             error => error,
         })
     }
@@ -283,6 +282,12 @@ impl Handle {
             .await
             .map_err(|_| Error::NotRunning)?;
         done.await.map_err(|_| Error::NotRunning)?
+    }
+
+    /// True once nobody runs the allocation any more.
+    fn is_over(&self, alloc: &str) -> bool {
+        self.known(alloc)
+            .is_ok_and(|known| known.messages.is_closed())
     }
 
     fn known(&self, alloc: &str) -> Result<Arc<Known>, Error> {

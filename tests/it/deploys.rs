@@ -23,6 +23,7 @@ async fn roll_under_load(args: &[&str], kill_timeout: &str) {
         job.register(&agent).await;
         job.deployment(&agent, version, "successful").await;
         job.running(&agent, 3).await;
+        load.more(200).await;
     }
     load.more(200).await;
     let requests = load.stop().await;
@@ -33,11 +34,6 @@ async fn roll_under_load(args: &[&str], kill_timeout: &str) {
         failed.len(),
         requests.len(),
         failed[0]
-    );
-    assert!(
-        requests.len() > 900,
-        "the load was there: {}",
-        requests.len()
     );
     let last = requests
         .iter()

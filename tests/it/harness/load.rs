@@ -52,7 +52,7 @@ impl Load {
         let running = tokio::spawn(async move {
             let client = http::client();
             let mut tick = interval(Duration::from_secs(1) / per_second);
-            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let mut flying = JoinSet::new();
             let end = tokio::time::sleep(LOAD_MAX);
             tokio::pin!(end);
