@@ -153,6 +153,10 @@ fn check_counts(state: &State) {
 const CASES: u32 = 96;
 
 /// A history that found a bug is printed, to become a script; it is not kept in a file of seeds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the number of cases is the caller's"
+)]
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = match std::env::var("PROPTEST_CASES") {
