@@ -100,10 +100,15 @@ impl Group<'_, '_> {
                 }
             } else if alloc.client_terminal() {
                 self.sort_terminal(alloc, batch, rollout, &mut sorted, &mut later);
+            } else if alloc.is_canary() && (alloc.deployment_id != rollout.id()) {
+                if gone {
+                    self.counts.stop += 1;
+                    wanted.lose(&alloc);
+                } else {
+                    sorted.stale_canaries.push(alloc);
+                }
             } else if gone {
                 sorted.leaving.push(Leaving::new(Cause::Lost, alloc));
-            } else if alloc.is_canary() && (alloc.deployment_id != rollout.id()) {
-                sorted.stale_canaries.push(alloc);
             } else if alloc.desired_transition.migrate == Some(true) {
                 sorted.leaving.push(Leaving::new(Cause::Migrating, alloc));
             } else {
@@ -204,8 +209,8 @@ impl Group<'_, '_> {
         let ready = !rollout.paused() && !rollout.failed() && !canarying;
         let limit = self.limit(rollout, &split, &canaries, destructive, ready, count);
         let placed_before = wanted.place.len();
-        self.add_canaries(rollout, &state, &canaries, &split, wanted);
-        self.replace_lost(ready, &split, &leaving, &canaries, rollout, wanted);
+        self.add_canaries(rollout, &state, &canaries, &leaving, &split, wanted);
+        self.replace_lost(ready, &split, &leaving, wanted);
         self.migrate(&leaving, ready, &split, wanted);
         let normal = split.slots() + leaving.iter().filter(|l| l.holds_slot()).count();
         if ready {
@@ -310,6 +315,7 @@ impl Group<'_, '_> {
         rollout: &Rollout<'_>,
         state: &DeploymentState,
         canaries: &[Arc<Allocation>],
+        leaving: &[Leaving],
         split: &Split,
         wanted: &mut Wanted,
     ) {
@@ -317,13 +323,16 @@ impl Group<'_, '_> {
         if wants == 0 || state.promoted || rollout.paused() || rollout.failed() {
             return;
         }
-        let taken: BTreeSet<Option<u32>> = canaries.iter().map(|c| c.name_index()).collect();
+        // The successor of one that leaves is a canary too.
+        let succeeded = leaving.iter().filter(|l| !l.holds_slot());
+        let known: Vec<_> = canaries.iter().chain(succeeded.map(|l| &l.alloc)).collect();
+        let taken: BTreeSet<Option<u32>> = known.iter().map(|c| c.name_index()).collect();
         let mut free = split
             .solo
             .iter()
             .map(|old| old.name_index())
             .filter(|index| !taken.contains(index));
-        for _ in canaries.len()..wants {
+        for _ in known.len()..wants {
             let index = match free.next().flatten() {
                 Some(index) => index,
                 None => self.names.next_index(),
@@ -345,15 +354,8 @@ impl Group<'_, '_> {
         ready: bool,
         split: &Split,
         leaving: &[Leaving],
-        canaries: &[Arc<Allocation>],
-        rollout: &Rollout<'_>,
         wanted: &mut Wanted,
     ) {
-        let mut canaries_placed = wanted
-            .place
-            .iter()
-            .filter(|p| p.canary && p.group == self.group.name)
-            .count();
         for Leaving { cause, alloc } in leaving {
             if *cause == Cause::Migrating {
                 continue;
@@ -364,16 +366,7 @@ impl Group<'_, '_> {
                 wanted.lose(alloc);
                 self.counts.stop += 1;
             }
-            let canary = alloc.is_canary() && alloc.deployment_id == rollout.id();
-            if canary && canaries_placed > 0 {
-                // A fresh canary takes its place already.
-                canaries_placed -= 1;
-                self.adopt_canary(alloc, reschedule, wanted);
-                continue;
-            }
-            if canary && canaries.is_empty() && !ready && rollout.failed() {
-                continue;
-            }
+            let canary = alloc.is_canary();
             let job = if ready || canary {
                 Arc::clone(self.job)
             } else {
@@ -391,19 +384,6 @@ impl Group<'_, '_> {
                 canary,
                 reschedule,
             });
-        }
-    }
-
-    /// Lets the canary that is placed anyway be the successor of a lost one.
-    fn adopt_canary(&self, alloc: &Arc<Allocation>, reschedule: bool, wanted: &mut Wanted) {
-        let fresh = wanted
-            .place
-            .iter_mut()
-            .find(|p| p.canary && p.group == self.group.name && p.previous.is_none());
-        if let Some(fresh) = fresh {
-            fresh.name.clone_from(&alloc.name);
-            fresh.previous = Some(Arc::clone(alloc));
-            fresh.reschedule = reschedule;
         }
     }
 
