@@ -149,8 +149,29 @@ fn check_counts(state: &State) {
     }
 }
 
+/// Cases of each property, unless `PROPTEST_CASES` says how many.
+const CASES: u32 = 96;
+
+/// A history that found a bug is printed, to become a script; it is not kept in a file of seeds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the number of cases is the caller's"
+)]
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = match std::env::var("PROPTEST_CASES") {
+        Ok(_) => default.cases,
+        Err(_) => CASES,
+    };
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_history_keeps_the_invariants(

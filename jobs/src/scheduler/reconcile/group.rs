@@ -4,6 +4,7 @@ use super::{
     Input, Placement, Replacement, Rollout, Wanted, delayed_eval,
     names::{self, Names},
     reschedule::{self, Verdict},
+    slots::{Cause, Leaving, Split},
     texts,
 };
 use crate::{
@@ -13,10 +14,7 @@ use crate::{
         TaskGroup, UpdateStrategy,
     },
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Delayed replacements that are due within this of each other share an evaluation, nanoseconds.
 const FOLLOWUP_WINDOW_NS: i64 = 5_000_000_000;
@@ -28,20 +26,19 @@ struct Sorted {
     keep: Vec<Arc<Allocation>>,
     /// Of those, failed and waiting for their replacement, or left for good.
     failed: BTreeSet<String>,
-    lost: Vec<Arc<Allocation>>,
-    migrate: Vec<Arc<Allocation>>,
-    reschedule: Vec<Arc<Allocation>>,
+    /// They go, and others come instead.
+    leaving: Vec<Leaving>,
     /// Canaries of a deployment that is over.
     stale_canaries: Vec<Arc<Allocation>>,
 }
 
 /// One group while it is looked at.
-struct Group<'a, 'b> {
+pub(super) struct Group<'a, 'b> {
     input: &'b Input<'a>,
     job: &'b Arc<Job>,
     group: &'b TaskGroup,
     names: Names,
-    counts: DesiredUpdates,
+    pub(super) counts: DesiredUpdates,
 }
 
 pub(super) fn reconcile_group(
@@ -74,7 +71,7 @@ impl Group<'_, '_> {
             .filter(|update| update.max_parallel > 0 && self.job.job_type == JobType::Service)
     }
 
-    fn is_current(&self, alloc: &Allocation) -> bool {
+    pub(super) fn is_current(&self, alloc: &Allocation) -> bool {
         alloc.job_version == self.job.version && alloc.job.create_index == self.job.create_index
     }
 
@@ -103,12 +100,17 @@ impl Group<'_, '_> {
                 }
             } else if alloc.client_terminal() {
                 self.sort_terminal(alloc, batch, rollout, &mut sorted, &mut later);
-            } else if gone {
-                sorted.lost.push(alloc);
             } else if alloc.is_canary() && (alloc.deployment_id != rollout.id()) {
-                sorted.stale_canaries.push(alloc);
+                if gone {
+                    self.counts.stop += 1;
+                    wanted.lose(&alloc);
+                } else {
+                    sorted.stale_canaries.push(alloc);
+                }
+            } else if gone {
+                sorted.leaving.push(Leaving::new(Cause::Lost, alloc));
             } else if alloc.desired_transition.migrate == Some(true) {
-                sorted.migrate.push(alloc);
+                sorted.leaving.push(Leaving::new(Cause::Migrating, alloc));
             } else {
                 sorted.keep.push(alloc);
             }
@@ -138,7 +140,7 @@ impl Group<'_, '_> {
         match reschedule::judge(self.input, &alloc, rollout.id()) {
             Verdict::Now => {
                 self.counts.reschedule_now += 1;
-                sorted.reschedule.push(alloc);
+                sorted.leaving.push(Leaving::new(Cause::Failed, alloc));
                 return;
             }
             Verdict::Later(due) => {
@@ -193,32 +195,12 @@ impl Group<'_, '_> {
         let (canaries, keep): (Vec<_>, Vec<_>) =
             sorted.keep.into_iter().partition(|a| a.is_canary());
         let mut split = self.split_by_change(keep, &sorted.failed);
-        let replaced: BTreeSet<String> = (sorted.lost.iter())
-            .chain(&sorted.reschedule)
-            .chain(&sorted.migrate)
-            .filter(|alloc| self.is_current(alloc))
-            .map(|alloc| alloc.name.clone())
-            .collect();
-        self.end_pairs(&mut split, replaced, rollout, wanted);
-        let mut returning = sorted.migrate;
-        let mut lost = sorted.lost;
-        let mut rescheduled = sorted.reschedule;
-        self.drop_surplus(
-            count,
-            &sorted.failed,
-            &mut split,
-            &mut returning,
-            &mut lost,
-            &mut rescheduled,
-            wanted,
-        );
-        for alloc in canaries
-            .iter()
-            .chain(split.all())
-            .chain(&returning)
-            .chain(&lost)
-            .chain(&rescheduled)
-        {
+        let mut leaving = sorted.leaving;
+        leaving.sort_by_key(|leaving| (leaving.cause, leaving.alloc.name_index()));
+        self.settle_pairs(&sorted.failed, &mut split, &mut leaving, rollout, wanted);
+        self.drop_surplus(count, &sorted.failed, &mut split, &mut leaving, wanted);
+        let going = leaving.iter().map(|leaving| &leaving.alloc);
+        for alloc in canaries.iter().chain(split.all()).chain(going) {
             self.names.take(alloc);
         }
         let destructive = split.solo.len() + split.paired.len();
@@ -227,26 +209,10 @@ impl Group<'_, '_> {
         let ready = !rollout.paused() && !rollout.failed() && !canarying;
         let limit = self.limit(rollout, &split, &canaries, destructive, ready, count);
         let placed_before = wanted.place.len();
-        self.add_canaries(rollout, &state, &canaries, &split, wanted);
-        self.replace_lost(
-            ready,
-            &split,
-            &lost,
-            &rescheduled,
-            &canaries,
-            rollout,
-            wanted,
-        );
-        self.migrate(&returning, ready, &split, wanted);
-        let normal = split.current.len()
-            + split.in_place.len()
-            + split.solo.len()
-            + returning.len()
-            + lost
-                .iter()
-                .chain(&rescheduled)
-                .filter(|a| !a.is_canary())
-                .count();
+        self.add_canaries(rollout, &state, &canaries, &leaving, &split, wanted);
+        self.replace_lost(ready, &split, &leaving, wanted);
+        self.migrate(&leaving, ready, &split, wanted);
+        let normal = split.slots() + leaving.iter().filter(|l| l.holds_slot()).count();
         if ready {
             self.add_missing(count.saturating_sub(normal), wanted);
         }
@@ -284,182 +250,6 @@ impl Group<'_, '_> {
         }
         split.sort();
         split
-    }
-
-    /// Old allocations whose replacement has the same name: stopped once it is healthy; while the
-    /// deployment is failed, the replacement goes instead.
-    ///
-    /// `replaced` names those whose replacement is itself being replaced.
-    fn end_pairs(
-        &mut self,
-        split: &mut Split,
-        replaced: BTreeSet<String>,
-        rollout: &Rollout<'_>,
-        wanted: &mut Wanted,
-    ) {
-        // Name to whether its new allocation can serve alone.
-        let mut serves: BTreeMap<String, bool> =
-            replaced.into_iter().map(|name| (name, false)).collect();
-        let rolling = !rollout.id().is_empty() || rollout.failed();
-        for alloc in &split.current {
-            let decided = !rolling || alloc.healthy() == Some(true);
-            *serves.entry(alloc.name.clone()).or_default() |= decided;
-        }
-        for alloc in &split.in_place {
-            serves.insert(alloc.name.clone(), true);
-        }
-        let olds = self.drop_overtaken(std::mem::take(&mut split.solo), wanted);
-        let mut given_up: BTreeSet<String> = BTreeSet::new();
-        for old in olds {
-            match serves.get(&old.name) {
-                None => split.solo.push(old),
-                Some(true) => {
-                    self.counts.stop += 1;
-                    wanted.stop(&old, texts::UPDATING);
-                }
-                Some(false) if rollout.failed() && !old.client_terminal() => {
-                    given_up.insert(old.name.clone());
-                    split.solo.push(old);
-                }
-                Some(false) => split.paired.push(old),
-            }
-        }
-        if given_up.is_empty() {
-            return;
-        }
-        let news = std::mem::take(&mut split.current);
-        for new in news {
-            if given_up.contains(&new.name) && new.healthy() != Some(true) {
-                self.counts.stop += 1;
-                wanted.stop(&new, texts::NOT_NEEDED);
-            } else {
-                split.current.push(new);
-            }
-        }
-    }
-
-    /// Of old allocations with one name, keeps the one that serves best: the others are replacements that a
-    /// newer version overtook.
-    fn drop_overtaken(
-        &mut self,
-        olds: Vec<Arc<Allocation>>,
-        wanted: &mut Wanted,
-    ) -> Vec<Arc<Allocation>> {
-        let worth = |alloc: &Allocation| {
-            (
-                alloc.healthy() == Some(true),
-                alloc.client_status == ClientStatus::Running,
-                alloc.job_version,
-            )
-        };
-        let mut kept: Vec<Arc<Allocation>> = Vec::with_capacity(olds.len());
-        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
-        for mut old in olds {
-            let Some(&at) = by_name.get(&old.name) else {
-                by_name.insert(old.name.clone(), kept.len());
-                kept.push(old);
-                continue;
-            };
-            if worth(&old) > worth(&kept[at]) {
-                std::mem::swap(&mut old, &mut kept[at]);
-            }
-            self.counts.stop += 1;
-            wanted.stop(&old, texts::NOT_NEEDED);
-        }
-        kept
-    }
-
-    /// Stops what the group has too much of: lost ones are not replaced first, then duplicate names,
-    /// failed ones, highest numbers.
-    #[expect(clippy::too_many_arguments, reason = "each list is shortened in place")]
-    fn drop_surplus(
-        &mut self,
-        count: usize,
-        failed: &BTreeSet<String>,
-        split: &mut Split,
-        migrate: &mut Vec<Arc<Allocation>>,
-        lost: &mut Vec<Arc<Allocation>>,
-        rescheduled: &mut Vec<Arc<Allocation>>,
-        wanted: &mut Wanted,
-    ) {
-        let kept = split.current.len() + split.in_place.len() + split.solo.len();
-        let normal = |list: &[Arc<Allocation>]| list.iter().filter(|a| !a.is_canary()).count();
-        let replaced = normal(lost) + normal(rescheduled) + migrate.len();
-        let mut surplus = (kept + replaced).saturating_sub(count);
-        for (list, is_lost) in [(lost, true), (rescheduled, false)] {
-            list.sort_by_key(|a| a.name_index());
-            while surplus > 0
-                && let Some(at) = list.iter().rposition(|a| !a.is_canary())
-            {
-                let alloc = list.remove(at);
-                surplus -= 1;
-                self.counts.stop += 1;
-                if is_lost {
-                    wanted.lose(&alloc);
-                } else {
-                    wanted.stop(&alloc, texts::NOT_NEEDED);
-                }
-            }
-        }
-        migrate.sort_by_key(|a| a.name_index());
-        while surplus > 0
-            && let Some(alloc) = migrate.pop()
-        {
-            surplus -= 1;
-            self.counts.stop += 1;
-            wanted.stop(&alloc, texts::NOT_NEEDED);
-        }
-        if surplus == 0 {
-            return;
-        }
-        let mut seen = BTreeSet::new();
-        let mut candidates: Vec<(bool, bool, u32, String)> = split
-            .current
-            .iter()
-            .chain(&split.in_place)
-            .chain(&split.solo)
-            .filter(|alloc| !alloc.client_terminal() || failed.contains(&alloc.id))
-            .map(|alloc| {
-                let duplicate = !seen.insert(alloc.name.as_str());
-                let number = alloc.name_index().unwrap_or(u32::MAX);
-                (
-                    duplicate,
-                    failed.contains(&alloc.id),
-                    number,
-                    alloc.id.clone(),
-                )
-            })
-            .collect();
-        candidates.sort_unstable_by(|a, b| b.cmp(a));
-        let chosen: BTreeSet<String> = candidates
-            .into_iter()
-            .take(surplus)
-            .map(|(_, _, _, id)| id)
-            .collect();
-        self.stop_chosen(&chosen, split, wanted);
-    }
-
-    fn stop_chosen(&mut self, chosen: &BTreeSet<String>, split: &mut Split, wanted: &mut Wanted) {
-        let mut names = BTreeSet::new();
-        for list in [&mut split.current, &mut split.in_place, &mut split.solo] {
-            list.retain(|alloc| {
-                let stop = chosen.contains(&alloc.id);
-                if stop {
-                    names.insert(alloc.name.clone());
-                    self.counts.stop += 1;
-                    wanted.stop(alloc, texts::NOT_NEEDED);
-                }
-                !stop
-            });
-        }
-        split.paired.retain(|old| {
-            let stop = names.contains(&old.name);
-            if stop {
-                self.counts.stop += 1;
-                wanted.stop(old, texts::NOT_NEEDED);
-            }
-            !stop
-        });
     }
 
     /// The group's progress as the deployment has it, or as a new deployment would start.
@@ -525,6 +315,7 @@ impl Group<'_, '_> {
         rollout: &Rollout<'_>,
         state: &DeploymentState,
         canaries: &[Arc<Allocation>],
+        leaving: &[Leaving],
         split: &Split,
         wanted: &mut Wanted,
     ) {
@@ -532,13 +323,16 @@ impl Group<'_, '_> {
         if wants == 0 || state.promoted || rollout.paused() || rollout.failed() {
             return;
         }
-        let taken: BTreeSet<Option<u32>> = canaries.iter().map(|c| c.name_index()).collect();
+        // The successor of one that leaves is a canary too.
+        let succeeded = leaving.iter().filter(|l| !l.holds_slot());
+        let known: Vec<_> = canaries.iter().chain(succeeded.map(|l| &l.alloc)).collect();
+        let taken: BTreeSet<Option<u32>> = known.iter().map(|c| c.name_index()).collect();
         let mut free = split
             .solo
             .iter()
             .map(|old| old.name_index())
             .filter(|index| !taken.contains(index));
-        for _ in canaries.len()..wants {
+        for _ in known.len()..wants {
             let index = match free.next().flatten() {
                 Some(index) => index,
                 None => self.names.next_index(),
@@ -555,45 +349,24 @@ impl Group<'_, '_> {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what is replaced and what decides how"
-    )]
     fn replace_lost(
         &mut self,
         ready: bool,
         split: &Split,
-        lost: &[Arc<Allocation>],
-        rescheduled: &[Arc<Allocation>],
-        canaries: &[Arc<Allocation>],
-        rollout: &Rollout<'_>,
+        leaving: &[Leaving],
         wanted: &mut Wanted,
     ) {
-        let with_cause = lost
-            .iter()
-            .map(|alloc| (alloc, false))
-            .chain(rescheduled.iter().map(|alloc| (alloc, true)));
-        let mut canaries_placed = wanted
-            .place
-            .iter()
-            .filter(|p| p.canary && p.group == self.group.name)
-            .count();
-        for (alloc, reschedule) in with_cause {
+        for Leaving { cause, alloc } in leaving {
+            if *cause == Cause::Migrating {
+                continue;
+            }
+            let reschedule = *cause == Cause::Failed;
             // A failed one is stopped when its successor has a place, so that its history is not lost.
             if !reschedule {
                 wanted.lose(alloc);
                 self.counts.stop += 1;
             }
-            let canary = alloc.is_canary() && alloc.deployment_id == rollout.id();
-            if canary && canaries_placed > 0 {
-                // A fresh canary takes its place already.
-                canaries_placed -= 1;
-                self.adopt_canary(alloc, reschedule, wanted);
-                continue;
-            }
-            if canary && canaries.is_empty() && !ready && rollout.failed() {
-                continue;
-            }
+            let canary = alloc.is_canary();
             let job = if ready || canary {
                 Arc::clone(self.job)
             } else {
@@ -614,19 +387,6 @@ impl Group<'_, '_> {
         }
     }
 
-    /// Lets the canary that is placed anyway be the successor of a lost one.
-    fn adopt_canary(&self, alloc: &Arc<Allocation>, reschedule: bool, wanted: &mut Wanted) {
-        let fresh = wanted
-            .place
-            .iter_mut()
-            .find(|p| p.canary && p.group == self.group.name && p.previous.is_none());
-        if let Some(fresh) = fresh {
-            fresh.name.clone_from(&alloc.name);
-            fresh.previous = Some(Arc::clone(alloc));
-            fresh.reschedule = reschedule;
-        }
-    }
-
     /// The version that serves while canaries wait: never the canaries' own.
     fn serving_version(&self, alloc: &Allocation, split: &Split) -> Arc<Job> {
         let differs = (alloc.group())
@@ -640,14 +400,11 @@ impl Group<'_, '_> {
             .map_or_else(|| Arc::clone(self.job), |old| Arc::clone(&old.job))
     }
 
-    fn migrate(
-        &mut self,
-        returning: &[Arc<Allocation>],
-        ready: bool,
-        split: &Split,
-        wanted: &mut Wanted,
-    ) {
-        for alloc in returning {
+    fn migrate(&mut self, leaving: &[Leaving], ready: bool, split: &Split, wanted: &mut Wanted) {
+        for Leaving { cause, alloc } in leaving {
+            if *cause != Cause::Migrating {
+                continue;
+            }
             self.counts.migrate += 1;
             wanted.stop(alloc, texts::MIGRATING);
             let job = if ready || alloc.is_canary() {
@@ -720,34 +477,5 @@ impl Group<'_, '_> {
             return;
         }
         rollout.start(self.input, self.job, &self.group.name, state, ids);
-    }
-}
-
-/// What stays, sorted by how the current version differs.
-#[derive(Default)]
-struct Split {
-    /// Of the current version.
-    current: Vec<Arc<Allocation>>,
-    /// Of an older version that differs in nothing that needs a new process.
-    in_place: Vec<Arc<Allocation>>,
-    /// To be replaced, not begun.
-    solo: Vec<Arc<Allocation>>,
-    /// To be stopped when the replacement beside them is healthy.
-    paired: Vec<Arc<Allocation>>,
-}
-
-impl Split {
-    fn all(&self) -> impl Iterator<Item = &Arc<Allocation>> {
-        self.current
-            .iter()
-            .chain(&self.in_place)
-            .chain(&self.solo)
-            .chain(&self.paired)
-    }
-
-    fn sort(&mut self) {
-        for list in [&mut self.current, &mut self.in_place, &mut self.solo] {
-            list.sort_by(|a, b| (a.name_index(), &a.id).cmp(&(b.name_index(), &b.id)));
-        }
     }
 }

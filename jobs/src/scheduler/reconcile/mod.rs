@@ -4,6 +4,7 @@ mod changes;
 mod group;
 mod names;
 mod reschedule;
+mod slots;
 
 pub(super) use changes::is_destructive;
 pub(crate) use reschedule::{allowed, next_delay};
