@@ -5,7 +5,6 @@ use crate::{
     process,
 };
 use nix::unistd::Pid;
-use serde_json::json;
 use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::process::{Child, Command};
 
@@ -37,11 +36,13 @@ pub(crate) async fn run() {
     .await;
     let agent = Agent::start_with(Mode::Dev, "").await;
     let text = format!("route add bench / http://127.0.0.1:{backend_port}/\n");
-    http::put(
-        &agent.url("http", "/v1/trivet/routes/overrides"),
-        &json!({"Text": text}),
-    )
-    .await;
+    let told = http::client()
+        .put(agent.url("http", "/v1/trivet/routes/overrides"))
+        .body(text)
+        .send()
+        .await
+        .expect("an answer");
+    assert!(told.status().is_success(), "{}", told.status());
     for address in [
         local(backend_port),
         local(proxy_port),
