@@ -164,9 +164,17 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.child.start_kill().ok();
-        for _ in 0..100 {
+        // A dead agent starts nothing more; what it had just started shows by the second look at the latest.
+        let mut empty_looks = 0;
+        for _ in 0..1000 {
+            let is_dead = !matches!(self.child.try_wait(), Ok(None));
             let left = processes_of(self.dir.path());
-            if left.is_empty() {
+            empty_looks = if is_dead && left.is_empty() {
+                empty_looks + 1
+            } else {
+                0
+            };
+            if empty_looks == 2 {
                 return;
             }
             for pid in left {
@@ -269,7 +277,9 @@ fn processes_of(dir: &Path) -> Vec<Pid> {
             let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
             let agent = std::fs::read(of("cmdline"))
                 .is_ok_and(|line| line.split(|&byte| byte == 0).nth(1) == Some(b"agent"));
-            !agent && (holds(of("environ")) || holds(of("cmdline")))
+            // A supervisor works in a directory of the agent, which its environment does not name.
+            let works = std::fs::read_link(of("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+            !agent && (works || holds(of("environ")) || holds(of("cmdline")))
         })
         .map(Pid::from_raw)
         .collect()
