@@ -18,9 +18,10 @@ mod runner;
 mod service;
 mod stats;
 mod store;
-pub mod supervisor;
+mod task;
 
 pub use config::Config;
+pub use drivers::process::supervisor;
 pub use error::Error;
 pub use handle::{FileInfo, Handle, LogStream};
 pub use logs::{Frame, Origin, Range};

@@ -1,12 +1,18 @@
 use super::{
-    events,
     health::{Facts, Health, Verdict},
     ports::{self, Claim},
     shared::Shared,
-    task::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
 };
 use crate::{
-    client::{Error, checks::CheckResult, runner::shared::CheckStatus},
+    client::{
+        Error,
+        checks::CheckResult,
+        runner::shared::CheckStatus,
+        task::{
+            events,
+            runner::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
+        },
+    },
     rpc::{
         instances::{self, Instance, InstanceCheck},
         message::CheckReport,

@@ -8,8 +8,11 @@ mod directory;
 mod launch;
 mod validate;
 
-use super::shared::Shared;
-use crate::client::{artifacts::ArtifactError, drivers::Unrunnable, supervisor::Launch};
+use crate::client::{
+    artifacts::ArtifactError,
+    drivers::{Unrunnable, process::supervisor::Launch},
+    runner::shared::Shared,
+};
 use jobs::environment::TaskEnvironment;
 use std::{io, sync::Arc};
 

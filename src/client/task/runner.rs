@@ -2,15 +2,15 @@ use super::{
     events,
     hooks::{self, Prepared, SetupError},
     restarts::{Decision, Outcome, Restarts},
-    shared::Shared,
 };
 use crate::{
     client::{
         Error,
-        supervisor::{
+        drivers::process::supervisor::{
             Exit,
             remote::{self, Connection, Found, StartError},
         },
+        runner::shared::Shared,
     },
     rpc::{instances, message::Report},
     sys::{clock, processes, random},
@@ -24,9 +24,9 @@ use tokio::{
 };
 
 /// Commands that may wait for a task.
-pub(super) const COMMANDS_MAX: usize = 16;
+pub(in crate::client) const COMMANDS_MAX: usize = 16;
 /// How long data planes are waited for before a task is stopped.
-pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
+pub(in crate::client) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
 /// Upper bound of a task's `kill_timeout`.
 const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Sent when the job names no signal.
@@ -34,7 +34,7 @@ const KILL_SIGNAL_DEFAULT: &str = "SIGINT";
 
 /// What the runner of a task is asked for.
 #[derive(Debug)]
-pub(super) enum TaskCommand {
+pub(in crate::client) enum TaskCommand {
     /// End it for good.
     Kill {
         /// Why, when that is worth an event of its own.
@@ -71,7 +71,7 @@ enum Ended {
 }
 
 /// Carries one task from its setup to its end.
-pub(super) struct TaskRunner {
+pub(in crate::client) struct TaskRunner {
     shared: Arc<Shared>,
     name: String,
     stem: String,
@@ -80,7 +80,7 @@ pub(super) struct TaskRunner {
 }
 
 impl TaskRunner {
-    pub(super) fn new(
+    pub(in crate::client) fn new(
         shared: Arc<Shared>,
         task: &Task,
         commands: mpsc::Receiver<TaskCommand>,
@@ -108,7 +108,7 @@ impl TaskRunner {
     }
 
     /// Runs the task until it is over, or until this agent stops.
-    pub(super) async fn run(mut self) {
+    pub(in crate::client) async fn run(mut self) {
         loop {
             let outcome = match self.attempt().await {
                 Ended::With(outcome) => outcome,
@@ -480,7 +480,7 @@ fn stem(alloc_id: &str, task: &str) -> String {
         })
 }
 
-pub(super) fn duration(nanos: i64) -> Duration {
+pub(in crate::client) fn duration(nanos: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
