@@ -1,10 +1,10 @@
 use super::{Prepared, SetupError, validate::Definition};
 use crate::client::{
+    alloc::shared::Shared,
     drivers::{
         TaskContext,
         process::supervisor::{Launch, LogFiles},
     },
-    runner::shared::Shared,
 };
 use jobs::{environment::TaskEnvironment, model::Task};
 
