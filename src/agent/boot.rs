@@ -1,7 +1,7 @@
 //! Configuration to running parts, in order, and back.
 
 use super::{
-    feeds::Feeds,
+    data_plane::DataPlane,
     listeners::{Bound, Listeners, Taken},
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Agent {
 
         let (catalog, catalog_reader) = watch::channel(Arc::default());
         let proxy = bound.ingress.as_ref().map(proxy::Proxy::handle);
-        let feeds = Feeds {
+        let data_plane = DataPlane {
             session: handle.clone(),
             catalog,
             dns: bound.dns.as_ref().map(dns::Dns::handle),
@@ -115,7 +115,7 @@ impl Agent {
                 .unwrap_or_default(),
             datacenter: config.datacenter.clone(),
         };
-        edge.spawn(feeds.run(stop_edge.clone().cancelled_owned()));
+        edge.spawn(data_plane.run(stop_edge.clone().cancelled_owned()));
         if let Some(dns) = bound.dns {
             let stopped = stop_edge.clone().cancelled_owned();
             edge.spawn(async move { log_end("DNS", dns.run(stopped).await) });
