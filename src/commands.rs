@@ -22,17 +22,22 @@ pub(crate) fn agent(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
-    runtime()?.block_on(async {
+    agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
-        let agent = Agent::start(config).await?;
-        say(&banner(agent.listeners()));
+        let agent = Agent::start(config, &planes).await?;
+        let serve = async {
+            agent.ready().await;
+            say(&banner(agent.listeners()));
+            std::future::pending().await
+        };
         let code = tokio::select! {
             () = interrupted => ExitCode::SUCCESS,
             () = agent.broke() => ExitCode::FAILURE,
+            never = serve => never,
         };
         agent.stop().await;
         Ok(code)
-    })
+    })?
 }
 
 /// `dev`: a dev agent, the jobs submitted, where to reach them, until interrupted.
@@ -49,10 +54,9 @@ pub(crate) fn dev(
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
-    runtime()?.block_on(async {
+    agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
-        let agent = Agent::start(config).await?;
-        say(&banner(agent.listeners()));
+        let agent = Agent::start(config, &planes).await?;
         let code = tokio::select! {
             code = submit(&agent, &arguments, program, &global) => code,
             () = interrupted => Ok(ExitCode::SUCCESS),
@@ -60,7 +64,7 @@ pub(crate) fn dev(
         };
         agent.stop().await;
         code
-    })
+    })?
 }
 
 /// Runs the jobs and shows where they are; resolves early only when one of them cannot be run.
@@ -70,6 +74,8 @@ async fn submit(
     program: String,
     global: &Global,
 ) -> anyhow::Result<ExitCode> {
+    agent.ready().await;
+    say(&banner(agent.listeners()));
     let address = format!("http://{}", agent.listeners().http);
     let global = Global {
         address: Some(address.clone()),
@@ -161,12 +167,6 @@ pub(crate) fn request(
     Ok(ExitCode::from(
         runtime.block_on(cli::run(program, global, request)),
     ))
-}
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
 }
 
 fn written(arguments: AgentArguments) -> Written {
