@@ -37,11 +37,8 @@ impl Parts {
     }
 
     /// Runs something at the edge: a listener, or what feeds one. It ends when the future resolves.
-    pub(super) fn edge<F>(
-        &self,
-        on: &Handle,
-        run: impl FnOnce(WaitForCancellationFutureOwned) -> F,
-    ) where
+    pub(super) fn edge<F>(&self, on: &Handle, run: impl FnOnce(WaitForCancellationFutureOwned) -> F)
+    where
         F: Future<Output = ()> + Send + 'static,
     {
         let run = run(self.stop_edge.clone().cancelled_owned());
