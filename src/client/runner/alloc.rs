@@ -7,10 +7,8 @@ use super::{
 };
 use crate::{
     client::{Error, checks::CheckResult, runner::shared::CheckStatus},
-    rpc::{
-        instances::{self, Instance, InstanceCheck},
-        message::CheckReport,
-    },
+    registration::{self, Instance, InstanceCheck},
+    rpc::message::CheckReport,
     sys::{clock, processes},
 };
 use futures_util::FutureExt;
@@ -648,7 +646,7 @@ impl AllocRunner {
         }
         let node = Arc::clone(&self.shared.machine.node.borrow());
         let results = self.shared.checks.lock();
-        for check in instances::instances(alloc, &node)
+        for check in registration::instances(alloc, &node)
             .iter()
             .flat_map(|instance| &instance.checks)
             .filter(|check| check.spec.on_update != "ignore")
@@ -696,7 +694,7 @@ impl AllocRunner {
         let record = self.shared.record();
         alloc.task_states = self.shared.states();
         let node = Arc::clone(&self.shared.machine.node.borrow());
-        let live: Vec<Instance> = instances::instances(&alloc, &node)
+        let live: Vec<Instance> = registration::instances(&alloc, &node)
             .into_iter()
             .filter(|instance| instance.is_live(&alloc) && !instance.checks.is_empty())
             .collect();
@@ -910,7 +908,7 @@ fn client_status(states: &FlatMap<String, TaskState>) -> (ClientStatus, &'static
 async fn wait_for_data_planes(shared: Arc<Shared>) {
     let alloc = shared.alloc();
     let node = Arc::clone(&shared.machine.node.borrow());
-    let ids: Vec<String> = instances::instances(&alloc, &node)
+    let ids: Vec<String> = registration::instances(&alloc, &node)
         .into_iter()
         .map(|instance| instance.service.id)
         .collect();
