@@ -1,13 +1,15 @@
 //! What one machine does: runs the allocations that servers assign to it, and reports what becomes of them.
 //!
-//! [`Client`] is the running part, [`Handle`] what the API uses of it. A `runner` per allocation and per task
-//! carries out what the servers want; a supervisor process per task keeps it independent of this one.
+//! [`Client`] is the running part, [`Handle`] what the API uses of it. A runner per allocation (`alloc`) and per
+//! task (`runner`) carries out what the servers want; a supervisor process per task keeps it independent of this one.
 //! Nothing here decides where a task runs.
 
+mod alloc;
 mod allocdir;
 mod artifacts;
 mod checks;
 mod config;
+mod context;
 mod drivers;
 mod error;
 mod fingerprint;
@@ -20,11 +22,11 @@ mod stats;
 mod store;
 pub mod supervisor;
 
+pub use alloc::shared::CheckStatus;
 pub use config::Config;
 pub use error::Error;
 pub use handle::{FileInfo, Handle, LogStream};
 pub use logs::{Frame, Origin, Range};
-pub use runner::shared::CheckStatus;
 pub use service::{Client, OpenError};
 pub use stats::{
     AllocUsage, CpuStats, CpuTimes, DiskStats, HostMemory, HostStats, MemoryStats, ResourceUsage,

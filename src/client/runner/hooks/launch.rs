@@ -1,7 +1,7 @@
 use super::{Prepared, SetupError, validate::Definition};
 use crate::client::{
+    alloc::shared::Shared,
     drivers::TaskContext,
-    runner::shared::Shared,
     supervisor::{Launch, LogFiles},
 };
 use jobs::{environment::TaskEnvironment, model::Task};
