@@ -1,4 +1,4 @@
-use crate::client::runner::go_duration;
+use crate::client::task::go_duration;
 use jobs::model::{TaskPhase, TaskState, UpdateStrategy};
 use std::collections::BTreeMap;
 

@@ -7,9 +7,9 @@ use crate::{
     client::{
         Error,
         checks::CheckResult,
-        runner::{
+        task::{
             events,
-            task::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
+            runner::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
         },
     },
     registration::{self, Instance, InstanceCheck},
