@@ -1,7 +1,7 @@
 //! What the runners of all allocations and tasks on this machine use.
 
 use super::{
-    Config, alloc::claims::Claims, checks::Checks, drivers::Driver, reports::Reports, store::Store,
+    Config, alloc::claims::Claims, checks::Checks, drivers::Drivers, reports::Reports, store::Store,
 };
 use crate::rpc::session;
 use jobs::model::Node;
@@ -14,7 +14,7 @@ pub(in crate::client) struct Context {
     /// What allocations hold.
     pub(in crate::client) claims: Arc<Claims>,
     pub(in crate::client) config: Config,
-    pub(in crate::client) drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+    pub(in crate::client) drivers: Drivers,
     pub(in crate::client) node: watch::Sender<Arc<Node>>,
     pub(in crate::client) store: Store,
     pub(in crate::client) reports: Reports,

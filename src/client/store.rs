@@ -36,6 +36,8 @@ const HEAD_BYTES: usize = 9;
 const ASSIGNMENT: u8 = 1;
 /// Kind of a frame with an [`AllocRecord`].
 const RECORD: u8 = 2;
+/// What is wrong with a file that holds nothing whole.
+const BEGINNING_MISSING: &str = "its beginning is missing";
 /// A run id that nobody gave: something may run, and which run it is has been lost.
 pub(super) const RUN_UNKNOWN: &str = "unknown";
 
@@ -96,6 +98,8 @@ pub(super) struct Damaged {
     pub(super) path: PathBuf,
     /// What is wrong with it.
     pub(super) reason: String,
+    /// It ends within the first frame.
+    pub(super) is_cut: bool,
 }
 
 /// The client's files.
@@ -185,6 +189,7 @@ impl Store {
                 Err(reason) => damaged.push(Damaged {
                     alloc_id,
                     path,
+                    is_cut: reason == BEGINNING_MISSING,
                     reason,
                 }),
             }
@@ -217,7 +222,7 @@ impl Store {
 fn load(path: &Path, alloc_id: &str) -> Result<Saved, String> {
     let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
     let frames = frames(&bytes)?;
-    let assignment = frames.assignment.ok_or("its beginning is missing")?;
+    let assignment = frames.assignment.ok_or(BEGINNING_MISSING)?;
     let mut assignment: Assignment = decode(assignment)?;
     if assignment.alloc.id != alloc_id {
         return Err(format!("it holds allocation `{}`", assignment.alloc.id));
@@ -273,7 +278,7 @@ struct Frames<'a> {
 fn frames(bytes: &[u8]) -> Result<Frames<'_>, String> {
     let Some(mut rest) = bytes.strip_prefix(MARK) else {
         return Err(if MARK.starts_with(bytes) {
-            "its beginning is missing".into()
+            BEGINNING_MISSING.into()
         } else {
             "it is of another format".into()
         });
@@ -457,7 +462,9 @@ mod tests {
             fs::write(&path, &changed).unwrap();
             // A length that became larger reads as a file that was cut.
             let found = loaded(&store);
-            let is_noticed = found.as_ref().map_or(true, |(_, run_id)| run_id == RUN_UNKNOWN);
+            let is_noticed = found
+                .as_ref()
+                .map_or(true, |(_, run_id)| run_id == RUN_UNKNOWN);
             assert!(is_noticed, "byte {at}: {found:?}");
         }
     }

@@ -27,7 +27,9 @@ impl Cgroup {
             let path = dir.join(name);
             create(&path).ok()?;
             // A directory in which no process can be put is none.
-            let usable = OpenOptions::new().write(true).open(path.join("cgroup.procs"));
+            let usable = OpenOptions::new()
+                .write(true)
+                .open(path.join("cgroup.procs"));
             usable.ok().map(|_| Self { path })
         })
     }
@@ -130,8 +132,7 @@ fn candidates(mounts: &str, own: &str) -> Vec<PathBuf> {
             let (root, point) = (left.next()?, left.next()?);
             let mut right = right.split(' ');
             let fits = right.next()? == kind
-                && (option.is_empty()
-                    || right.nth(1)?.split(',').any(|name| name == option));
+                && (option.is_empty() || right.nth(1)?.split(',').any(|name| name == option));
             fits.then(|| (root.to_owned(), PathBuf::from(point)))
         })
     };

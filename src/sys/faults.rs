@@ -9,11 +9,7 @@ pub const VARIABLE: &str = "TRIVET_FAULT";
 pub fn point(name: &str) {
     #[cfg(debug_assertions)]
     if std::env::var(VARIABLE).is_ok_and(|places| places.split(',').any(|place| place == name)) {
-        nix::sys::signal::kill(
-            nix::unistd::Pid::this(),
-            nix::sys::signal::Signal::SIGKILL,
-        )
-        .ok();
+        nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL).ok();
     }
     #[cfg(not(debug_assertions))]
     let _ = name;

@@ -141,7 +141,9 @@ pub fn forget_children() -> io::Result<()> {
 pub fn fork() -> io::Result<Side> {
     let threads = fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {
-        return Err(io::Error::other("a process with several threads cannot be copied"));
+        return Err(io::Error::other(
+            "a process with several threads cannot be copied",
+        ));
     }
     // SAFETY: this is the only thread, so the child finds no lock that another one held.
     match unsafe { nix::unistd::fork() }? {

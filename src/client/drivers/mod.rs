@@ -50,6 +50,9 @@ pub(super) trait Driver: Debug + Send + Sync {
     /// # Errors
     /// When that cannot be told or brought about; then nothing may be started.
     fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>>;
+
+    /// The end that [`Driver::find`] gave was kept, so that the driver need not remember it.
+    fn forget(&self, owner: &Owner);
 }
 
 /// A task that runs.

@@ -117,6 +117,10 @@ impl Driver for Java {
     fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
         Box::pin(self.programs.find(owner, handle))
     }
+
+    fn forget(&self, owner: &Owner) {
+        self.programs.supervisors.forget(owner);
+    }
 }
 
 /// `<jvm_options> [-cp <class_path>] (-jar <jar_path> | <class>) <args>`.

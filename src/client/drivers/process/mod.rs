@@ -6,7 +6,7 @@ mod lookup;
 pub(super) mod raw_exec;
 pub mod supervisor;
 
-use super::{Exit, Found, Meter, Owner, Run, Start, StartError, Unrunnable};
+use super::{Exit, Found, Meter, Owner, Run, Start, StartError};
 use crate::sys::processes::{Identity, TaskProcess, Tree, Usage};
 use futures_util::future::BoxFuture;
 use lookup::Lookup;

@@ -78,6 +78,10 @@ impl Driver for RawExec {
     fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
         Box::pin(self.programs.find(owner, handle))
     }
+
+    fn forget(&self, owner: &Owner) {
+        self.programs.supervisors.forget(owner);
+    }
 }
 
 fn problems(config: &Map<String, Value>) -> Vec<String> {

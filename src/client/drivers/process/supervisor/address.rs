@@ -36,7 +36,9 @@ impl Addresses {
 
     /// The part that names the directory.
     pub(super) fn key(&self) -> &str {
-        self.prefix.trim_start_matches("trivet.").trim_end_matches('.')
+        self.prefix
+            .trim_start_matches("trivet.")
+            .trim_end_matches('.')
     }
 
     /// Where the supervisor of a run listens.
@@ -127,10 +129,7 @@ mod tests {
         assert_eq!(addresses.listening(None).unwrap().len(), 2);
         let found = addresses.listening(Some(&web)).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            found[0].as_abstract_name(),
-            address.as_abstract_name()
-        );
+        assert_eq!(found[0].as_abstract_name(), address.as_abstract_name());
         let other = tempfile::tempdir().unwrap();
         let other = Addresses::of(other.path()).unwrap();
         assert!(other.listening(None).unwrap().is_empty());

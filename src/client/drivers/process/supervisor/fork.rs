@@ -25,8 +25,14 @@ pub const FORK_SERVER: &str = "--fork-server";
 /// Runs the hidden subcommand: one supervisor whose agent is its standard input, or with [`FORK_SERVER`] a process
 /// that makes one for each connection that it is handed.
 pub fn main() -> ExitCode {
-    let is_server = std::env::args_os().nth(2).is_some_and(|word| word == FORK_SERVER);
-    let done = if is_server { serve() } else { supervise_stdin() };
+    let is_server = std::env::args_os()
+        .nth(2)
+        .is_some_and(|word| word == FORK_SERVER);
+    let done = if is_server {
+        serve()
+    } else {
+        supervise_stdin()
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // Nobody reads what a supervisor prints; the agent sees the connection end.

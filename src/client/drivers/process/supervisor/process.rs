@@ -208,7 +208,10 @@ impl Supervisor {
             }
             drain(&self.child_signals);
             let ended = processes::reap();
-            if let Some((_, ended)) = ended.into_iter().find(|(pid, _)| *pid == self.tree.task.pid) {
+            if let Some((_, ended)) = ended
+                .into_iter()
+                .find(|(pid, _)| *pid == self.tree.task.pid)
+            {
                 return self.finish(ended);
             }
         }
@@ -475,13 +478,12 @@ fn own_identity() -> io::Result<Identity> {
 
 /// True when the other side of the connection was closed.
 fn is_closed(stream: &UnixStream) -> bool {
-    let mut watched = [PollFd::new(stream.as_fd(), PollFlags::POLLRDHUP)];
-    let ended = PollFlags::POLLHUP | PollFlags::POLLRDHUP | PollFlags::POLLERR;
+    let mut watched = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
     poll(&mut watched, PollTimeout::ZERO).is_ok()
-        && watched.iter().any(|one| {
-            one.revents()
-                .is_some_and(|found| found.intersects(ended))
-        })
+        && watched
+            .iter()
+            .any(|one| one.revents().is_some_and(|found| found.intersects(ended)))
 }
 
 /// True when the other side belongs to this user or to root.

@@ -160,7 +160,7 @@ impl Supervisors {
     ) -> Result<Connection, LaunchError> {
         launch.run_dir.clone_from(&self.run_dir);
         launch.cgroup = self.cgroup.as_ref().map(|group| group.path().to_owned());
-        self.forget(&stem(&launch.owner));
+        self.forget(&launch.owner);
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
         self.fork_server.supervise(OwnedFd::from(theirs))?;
@@ -273,8 +273,10 @@ impl Supervisors {
         Ok(())
     }
 
-    fn forget(&self, stem: &str) {
-        fs::remove_file(self.run_dir.join(format!("{stem}.exit"))).ok();
+    /// Removes the exit file of a task.
+    pub(in crate::client) fn forget(&self, owner: &Owner) {
+        let file = format!("{}.exit", stem(owner));
+        fs::remove_file(self.run_dir.join(file)).ok();
     }
 
     fn read_exit(&self, stem: &str) -> Option<Exit> {
@@ -340,7 +342,7 @@ impl Connection {
     pub(in crate::client) async fn noted(&mut self) {
         let told = send(&mut self.requests, &Request::Noted).await;
         if told.is_err() {
-            self.supervisors.forget(&stem(self.owner()));
+            self.supervisors.forget(self.owner());
         }
     }
 
