@@ -178,7 +178,7 @@ impl Store {
         let (mut saved, mut damaged) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.allocs)? {
             let path = entry?.path();
-            if path.extension().is_none_or(|kind| kind != "alloc") {
+            if path.extension().is_none_or(|kind| kind != "assignment") {
                 continue;
             }
             let alloc_id = path
@@ -214,7 +214,7 @@ impl Store {
     }
 
     fn path(&self, alloc_id: &str) -> PathBuf {
-        self.allocs.join(format!("{alloc_id}.alloc"))
+        self.allocs.join(format!("{alloc_id}.assignment"))
     }
 }
 

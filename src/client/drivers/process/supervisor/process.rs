@@ -113,7 +113,7 @@ struct Supervisor {
     /// Used again for each chunk of output.
     chunk: Vec<u8>,
     /// Held until this process ends.
-    _locks: Locks,
+    locks: Locks,
 }
 
 impl Supervisor {
@@ -176,7 +176,7 @@ impl Supervisor {
             kill_at_ns: None,
             is_noted: false,
             chunk: Vec::new(),
-            _locks: locks,
+            locks,
         };
         supervisor.adopt(agent.try_clone()?);
         faults::point("supervisor.greeted");
@@ -329,7 +329,12 @@ impl Supervisor {
         self.connections
             .retain_mut(|agent| send(&mut agent.stream, &event).is_ok());
         faults::point("supervisor.told");
-        self.until_noted(&exit, &event)
+        let done = self.until_noted(&exit, &event);
+        // In this order: an agent that sees its connection end finds the lock free.
+        drop(self.listener);
+        drop(self.locks);
+        drop(self.connections);
+        done
     }
 
     /// Waits until an agent has noted the end, or it stands in a file for the next one.

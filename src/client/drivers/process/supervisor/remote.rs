@@ -338,9 +338,12 @@ impl Connection {
         }
     }
 
-    /// Tells that the end was kept: the supervisor need not keep it.
+    /// Tells that the end was kept, and waits until the supervisor is gone.
     pub(in crate::client) async fn noted(&mut self) {
         let told = send(&mut self.requests, &Request::Noted).await;
+        let gone = async { while let Ok(Some(_)) = next(&mut self.events).await {} };
+        // One that hangs is found, and ended, before the task is started again.
+        timeout(KILL_TIMEOUT, gone).await.ok();
         if told.is_err() {
             self.supervisors.forget(self.owner());
         }
