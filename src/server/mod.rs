@@ -1,21 +1,20 @@
 //! The replicated control plane: one log, one state over jobs and catalog, and what acts on it.
 //!
 //! A write goes [`propose`] → [`raft`] → [`state`]; readers see it through [`published`] and are woken
-//! by [`watch`]. What only a leader does is started by `leader`; agents are served by `sessions`.
+//! by [`watch`]. What only a leader does is started by `cluster::leader`; agents are served by `sessions`.
 //! Start reading at [`Handle`].
 
+mod cluster;
 mod data_planes;
 mod handle;
-mod leader;
 mod loops;
-mod plans;
 pub mod propose;
 pub mod published;
 pub mod raft;
+mod scheduling;
 mod sessions;
 pub mod state;
 pub mod watch;
-mod workers;
 
 use jobs::{
     control::{Broker, Gc, GcLimits, Heartbeats},
@@ -145,7 +144,7 @@ impl Server {
         let Self { core, mut listener } = self;
         let parts = TaskTracker::new();
         let stop = CancellationToken::new();
-        leader::start(&core, &parts, &stop);
+        cluster::leader::start(&core, &parts, &stop);
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
