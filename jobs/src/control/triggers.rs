@@ -115,7 +115,12 @@ fn for_node_as(
 }
 
 /// For a registration of `node`: none when nothing that placement can see changed.
-pub fn for_node_upsert(state: &Snapshot, node: &Node, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
+pub fn for_node_upsert(
+    state: &Snapshot,
+    node: &Node,
+    now_ns: i64,
+    ids: &mut Ids,
+) -> Vec<Evaluation> {
     if let Some(known) = state.node(&node.id) {
         let same = known.status == node.status
             && known.computed_class == node.derived_class()

@@ -35,8 +35,8 @@ pub use allocation::{
     AllocatedShared, AllocatedTask, Allocation, ClientStatus, DesiredStatus, DesiredTransition,
     NetworkStatus, RescheduleEvent, RescheduleTracker,
 };
-pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
 pub(crate) use capacity::{Ask, Capacity, allocate_without_ports, refusal};
+pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;

@@ -5,7 +5,7 @@ use super::{
     fleet::Fleet,
     ports,
     rank::Candidates,
-    reconcile::{self, Input, Placement, Replacement, ReconcileResult, texts},
+    reconcile::{self, Input, Placement, ReconcileResult, Replacement, texts},
 };
 use crate::{
     ids::IdKind,

@@ -309,9 +309,7 @@ pub(crate) fn could_take(snapshot: &Snapshot, job: &Job, group: &TaskGroup, node
 
 fn has_room(group: &TaskGroup, node: &Node, usage: &NodeUsage) -> bool {
     let ask = Ask::of_group(group).on(node);
-    Capacity::of(node)
-        .exhausted(usage, &ask)
-        .is_none()
+    Capacity::of(node).exhausted(usage, &ask).is_none()
         && (!ports::wants_static(group) || generic::allocate_with_ports(group, node, usage).is_ok())
 }
 

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     ids::IdKind,
     model::{
-        AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, Job, JobType, Plan,
-        PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
+        AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, Job,
+        JobType, Plan, PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
     },
     state::Snapshot,
 };

@@ -35,7 +35,6 @@ pub struct Snapshot {
     pub(super) usage: OrdMap<Arc<str>, Arc<NodeUsage>>,
 }
 
-
 impl Snapshot {
     /// Index of the last entry that changed anything here.
     pub fn index(&self) -> Index {

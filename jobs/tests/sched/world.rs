@@ -99,8 +99,13 @@ impl World {
         }
         self.broker.on_applied(self.now, applied);
         self.heartbeats.on_applied(self.now, applied);
-        let mut actions = self.blocked.on_applied(self.now, self.state.current(), applied);
-        actions.extend(self.deployments.on_applied(self.now, self.state.current(), applied));
+        let mut actions = self
+            .blocked
+            .on_applied(self.now, self.state.current(), applied);
+        actions.extend(
+            self.deployments
+                .on_applied(self.now, self.state.current(), applied),
+        );
         actions
     }
 
@@ -192,7 +197,8 @@ impl World {
 
     /// Reports of clients, with the evaluations that they imply.
     pub(crate) fn report(&mut self, updates: Vec<AllocUpdate>) {
-        let evals = triggers::for_client_updates(self.state.current(), &updates, self.now, &mut self.ids);
+        let evals =
+            triggers::for_client_updates(self.state.current(), &updates, self.now, &mut self.ids);
         self.propose(Command::UpdateAllocs { updates, evals })
             .expect("reports apply");
     }
@@ -299,8 +305,14 @@ impl World {
             "revert" => {
                 let key = JobKey::new("default", words[0]);
                 let version = words[1].parse().expect("a version");
-                let command =
-                    operator::revert(self.state.current(), self.now, &key, version, None, &mut self.ids)?;
+                let command = operator::revert(
+                    self.state.current(),
+                    self.now,
+                    &key,
+                    version,
+                    None,
+                    &mut self.ids,
+                )?;
                 self.propose(command)?;
                 self.settle();
             }
@@ -319,13 +331,16 @@ impl World {
             }
             "beat" => {
                 for &node in words {
-                    let actions = self.heartbeats.on_beat(self.now, node, self.state.current());
+                    let actions = self
+                        .heartbeats
+                        .on_beat(self.now, node, self.state.current());
                     self.act(actions);
                 }
                 self.settle();
             }
             "down" => {
-                let evals = triggers::for_node(self.state.current(), words[0], self.now, &mut self.ids);
+                let evals =
+                    triggers::for_node(self.state.current(), words[0], self.now, &mut self.ids);
                 self.propose(Command::UpdateNodeStatus {
                     node_id: words[0].into(),
                     status: NodeStatus::Down,

@@ -224,7 +224,13 @@ fn a_stop_takes_the_instance_out_in_the_same_entry_and_its_end_removes_the_row()
     world.place(alloc("a"));
     world.runs("a");
     world.stop("a");
-    let stopped_at = world.state.jobs.current().alloc("a").unwrap().alloc_modify_index;
+    let stopped_at = world
+        .state
+        .jobs
+        .current()
+        .alloc("a")
+        .unwrap()
+        .alloc_modify_index;
     assert_eq!(stopped_at, world.index);
     assert!(world.listed().is_empty());
     assert!(
@@ -257,7 +263,13 @@ fn promotion_changes_the_tags_and_keeps_the_check() {
         healthy_allocs: 1,
         ..DeploymentState::default()
     };
-    let job_create_index = world.state.jobs.current().job(&job().key()).unwrap().create_index;
+    let job_create_index = world
+        .state
+        .jobs
+        .current()
+        .job(&job().key())
+        .unwrap()
+        .create_index;
     world.apply(JobsCommand::ApplyPlans(vec![PlanResult {
         deployment: Some(Deployment {
             id: "d".into(),
@@ -349,7 +361,15 @@ fn a_sequence_ends_at_its_first_rejected_command() {
     let at = world.state.stamp();
     let outcome = world.state.apply(at, sequence, &mut Changes::default());
     assert!(outcome.is_err());
-    assert!(world.state.jobs.current().node("node-1").unwrap().is_ready());
+    assert!(
+        world
+            .state
+            .jobs
+            .current()
+            .node("node-1")
+            .unwrap()
+            .is_ready()
+    );
 }
 
 #[test]

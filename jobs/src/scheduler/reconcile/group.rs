@@ -1,7 +1,7 @@
 //! One group of a service or batch job.
 
 use super::{
-    Input, Placement, Replacement, Rollout, ReconcileResult, delayed_eval,
+    Input, Placement, ReconcileResult, Replacement, Rollout, delayed_eval,
     names::{self, Names},
     reschedule::{self, Verdict},
     slots::{Cause, Leaving, Split},
@@ -156,7 +156,12 @@ impl Group<'_, '_> {
     }
 
     /// Makes the evaluations that will replace failed allocations later.
-    fn postpone(&self, mut later: Vec<(i64, Arc<Allocation>)>, wanted: &mut ReconcileResult, ids: &mut Ids) {
+    fn postpone(
+        &self,
+        mut later: Vec<(i64, Arc<Allocation>)>,
+        wanted: &mut ReconcileResult,
+        ids: &mut Ids,
+    ) {
         later.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
         let mut window: Option<(i64, String)> = None;
         for (due, alloc) in later {
@@ -400,7 +405,13 @@ impl Group<'_, '_> {
             .map_or_else(|| Arc::clone(self.job), |old| Arc::clone(&old.job))
     }
 
-    fn migrate(&mut self, leaving: &[Leaving], ready: bool, split: &Split, wanted: &mut ReconcileResult) {
+    fn migrate(
+        &mut self,
+        leaving: &[Leaving],
+        ready: bool,
+        split: &Split,
+        wanted: &mut ReconcileResult,
+    ) {
         for Leaving { cause, alloc } in leaving {
             if *cause != Cause::Migrating {
                 continue;

@@ -182,7 +182,12 @@ fn cancel(deployment: &Deployment, description: &str) -> DeploymentUpdate {
 }
 
 /// Stops what is still wanted, and gives up what runs on nodes that are gone.
-fn stop_group(input: &Input<'_>, wanted: &mut ReconcileResult, name: &str, allocs: &[&Arc<Allocation>]) {
+fn stop_group(
+    input: &Input<'_>,
+    wanted: &mut ReconcileResult,
+    name: &str,
+    allocs: &[&Arc<Allocation>],
+) {
     let mut stopped = 0;
     for alloc in allocs {
         if alloc.client_terminal() {

@@ -1,6 +1,6 @@
 //! One serving allocation for each name of a group, and no more names than the group counts.
 
-use super::{Rollout, ReconcileResult, group::Group, texts};
+use super::{ReconcileResult, Rollout, group::Group, texts};
 use crate::model::{Allocation, ClientStatus};
 use std::{
     collections::{BTreeMap, BTreeSet},

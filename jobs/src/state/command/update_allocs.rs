@@ -8,7 +8,11 @@ use crate::{
 
 impl Snapshot {
     /// Takes over client-owned fields only. Unknown allocations are ignored: they were collected.
-    pub(in crate::state) fn update_allocs(&mut self, change: &mut Change, updates: Vec<AllocUpdate>) {
+    pub(in crate::state) fn update_allocs(
+        &mut self,
+        change: &mut Change,
+        updates: Vec<AllocUpdate>,
+    ) {
         for update in updates {
             let Some(row) = self.allocs.get(update.alloc_id.as_str()) else {
                 continue;

@@ -87,7 +87,11 @@ impl Snapshot {
 
 impl Snapshot {
     /// Writes an allocation that a server changed, so that its client hears of it.
-    pub(in crate::state) fn put_server_change(&mut self, change: &mut Change, mut alloc: Allocation) {
+    pub(in crate::state) fn put_server_change(
+        &mut self,
+        change: &mut Change,
+        mut alloc: Allocation,
+    ) {
         alloc.modify_index = change.at.index;
         alloc.alloc_modify_index = change.at.index;
         alloc.modify_time = change.at.now_ns;
@@ -181,10 +185,7 @@ impl Snapshot {
             return;
         }
         let node_id = self.shared_node_id(&alloc.node_id);
-        let range = self
-            .nodes
-            .get(&*node_id)
-            .map(|node| dynamic_ports(node));
+        let range = self.nodes.get(&*node_id).map(|node| dynamic_ports(node));
         let usage = Arc::make_mut(self.usage.entry(node_id).or_default());
         if let Some(before) = took {
             usage.remove(&before.allocated_resources);

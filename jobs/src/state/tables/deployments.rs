@@ -95,7 +95,11 @@ impl Snapshot {
     }
 
     /// Writes a deployment; its indexes and times are set here.
-    pub(in crate::state) fn put_deployment(&mut self, change: &mut Change, mut deployment: Deployment) {
+    pub(in crate::state) fn put_deployment(
+        &mut self,
+        change: &mut Change,
+        mut deployment: Deployment,
+    ) {
         let key = self.job_key(&deployment.namespace, &deployment.job_id);
         let before = self.deployments.get(deployment.id.as_str()).cloned();
         let foreign = before.as_ref().is_some_and(|b| b.job_key() != *key);
@@ -122,7 +126,11 @@ impl Snapshot {
     }
 
     /// A terminal status stays; a successful one marks the version as stable.
-    pub(in crate::state) fn set_deployment_status(&mut self, change: &mut Change, update: DeploymentUpdate) {
+    pub(in crate::state) fn set_deployment_status(
+        &mut self,
+        change: &mut Change,
+        update: DeploymentUpdate,
+    ) {
         let Some(row) = self.deployments.get(update.deployment_id.as_str()) else {
             return;
         };

@@ -106,7 +106,11 @@ impl Snapshot {
     }
 
     /// Writes a job as the current version; the version stays when the specification is the same.
-    pub(in crate::state) fn write_version(&mut self, change: &mut Change, mut job: Job) -> Arc<Job> {
+    pub(in crate::state) fn write_version(
+        &mut self,
+        change: &mut Change,
+        mut job: Job,
+    ) -> Arc<Job> {
         let index = change.at.index;
         let key = self.job_key(&job.namespace, &job.id);
         let current = self.jobs.get(&key).cloned();
@@ -174,7 +178,12 @@ impl Snapshot {
         change.touch(Table::Summaries);
     }
 
-    pub(in crate::state) fn put_submission(&mut self, change: &mut Change, job: &Job, submission: Submission) {
+    pub(in crate::state) fn put_submission(
+        &mut self,
+        change: &mut Change,
+        job: &Job,
+        submission: Submission,
+    ) {
         if submission.source.len() > SUBMISSION_BYTES_MAX {
             return;
         }
