@@ -470,18 +470,16 @@ fn a_plan_that_its_node_or_job_overtook_is_left_out() {
             ..PlanResult::default()
         }]
     };
-    let down = JobsCommand::UpdateNodeStatus {
-        node_id: "node-1".into(),
-        status: NodeStatus::Down,
-        evals: Vec::new(),
-    };
+    let mut other = node();
+    other.node_class = "other".into();
+    let changed = JobsCommand::UpsertNode(Box::new(other));
     let mut other = job();
     other.priority += 1;
     let registered = JobsCommand::RegisterJob(Box::new(RegisterJob {
         job: other,
         ..RegisterJob::default()
     }));
-    for overtaking in [down, registered] {
+    for overtaking in [changed, registered] {
         let mut world = World::new();
         let seen = world.index;
         world.apply(overtaking);
