@@ -159,7 +159,7 @@ const ROOT_ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("sys", &[]),
     ("echo", &[]),
-    ("commands", &["agent", "cli", "echo"]),
+    ("commands", &["agent", "cli", "client", "echo"]),
 ];
 /// The modules of the root that all others may use.
 const ROOT_OPEN: &[&str] = &["config", "tls", "telemetry", "sys"];
