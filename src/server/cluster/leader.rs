@@ -6,8 +6,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::server::{
     Core, data_planes,
+    log::propose::ids,
     loops::{self, deployments, evaluations, gc, heartbeats},
-    propose::ids,
     scheduling,
 };
 

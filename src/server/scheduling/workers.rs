@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::plans;
 use crate::server::{
-    Core, loops,
-    propose::{now_ns, seed},
+    Core,
+    log::propose::{now_ns, seed},
+    loops,
 };
 
 /// Evaluations decided about in one go.
