@@ -1,7 +1,7 @@
 //! What one machine does: runs the allocations that servers assign to it, and reports what becomes of them.
 //!
 //! [`Client`] is the running part, [`Handle`] what the API uses of it. A runner per allocation (`alloc`) and per
-//! task (`runner`) carries out what the servers want; a supervisor process per task keeps it independent of this one.
+//! task (`task`) carries out what the servers want; a supervisor process per task keeps it independent of this one.
 //! Nothing here decides where a task runs.
 
 mod alloc;
@@ -16,14 +16,14 @@ mod fingerprint;
 mod handle;
 mod logs;
 mod reports;
-mod runner;
 mod service;
 mod stats;
 mod store;
-pub mod supervisor;
+mod task;
 
 pub use alloc::shared::CheckStatus;
 pub use config::Config;
+pub use drivers::process::supervisor;
 pub use error::Error;
 pub use handle::{FileInfo, Handle, LogStream};
 pub use logs::{Frame, Origin, Range};

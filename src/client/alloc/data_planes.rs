@@ -1,7 +1,7 @@
 //! The wait for data planes before tasks stop.
 
 use super::shared::Shared;
-use crate::{client::runner::task::DRAIN_TIMEOUT, rpc::instances};
+use crate::{client::task::runner::DRAIN_TIMEOUT, rpc::instances};
 use std::sync::Arc;
 use tokio::time::timeout;
 

@@ -1,6 +1,6 @@
 //! Which task of a group starts or ends when: before, beside and after the main tasks.
 
-use crate::client::runner::events;
+use crate::client::task::events;
 use jobs::model::{Allocation, FlatMap, Task, TaskEvent, TaskPhase, TaskState};
 
 /// When a task runs, in the order of stopping and starting.

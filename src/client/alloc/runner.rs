@@ -13,9 +13,9 @@ use super::{
 use crate::{
     client::{
         Error,
-        runner::{
+        task::{
             events,
-            task::{COMMANDS_MAX, TaskCommand, TaskRunner, duration},
+            runner::{COMMANDS_MAX, TaskCommand, TaskRunner, duration},
         },
     },
     rpc::instances,

@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{alloc::shared::Shared, artifacts, runner::events};
+use crate::client::{alloc::shared::Shared, artifacts, task::events};
 use jobs::{
     environment::TaskEnvironment,
     model::{Artifact, Task},

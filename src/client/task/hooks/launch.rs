@@ -1,8 +1,10 @@
 use super::{Prepared, SetupError, validate::Definition};
 use crate::client::{
     alloc::shared::Shared,
-    drivers::TaskContext,
-    supervisor::{Launch, LogFiles},
+    drivers::{
+        TaskContext,
+        process::supervisor::{Launch, LogFiles},
+    },
 };
 use jobs::{environment::TaskEnvironment, model::Task};
 

@@ -9,7 +9,9 @@ mod launch;
 mod validate;
 
 use crate::client::{
-    alloc::shared::Shared, artifacts::ArtifactError, drivers::Unrunnable, supervisor::Launch,
+    alloc::shared::Shared,
+    artifacts::ArtifactError,
+    drivers::{Unrunnable, process::supervisor::Launch},
 };
 use jobs::environment::TaskEnvironment;
 use std::{io, sync::Arc};

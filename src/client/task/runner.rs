@@ -7,7 +7,7 @@ use crate::{
     client::{
         Error,
         alloc::shared::Shared,
-        supervisor::{
+        drivers::process::supervisor::{
             Exit,
             remote::{self, Connection, Found, StartError},
         },
