@@ -6,10 +6,8 @@ use super::{
 };
 use crate::{
     client::checks::{CheckResult, ScriptContext},
-    rpc::{
-        instances::{self, Instance, InstanceCheck},
-        message::CheckReport,
-    },
+    registration::{self, Instance, InstanceCheck},
+    rpc::message::CheckReport,
     sys::clock,
 };
 use jobs::{environment::TaskEnvironment, model::Allocation};
@@ -48,7 +46,7 @@ impl Checked {
         let record = self.shared.record();
         alloc.task_states = self.shared.states();
         let node = Arc::clone(&self.shared.cx.node.borrow());
-        let live: Vec<Instance> = instances::instances(&alloc, &node)
+        let live: Vec<Instance> = registration::instances(&alloc, &node)
             .into_iter()
             .filter(|instance| instance.is_live(&alloc) && !instance.checks.is_empty())
             .collect();

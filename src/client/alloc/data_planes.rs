@@ -1,7 +1,7 @@
 //! The wait for data planes before tasks stop.
 
 use super::shared::Shared;
-use crate::{client::task::runner::DRAIN_TIMEOUT, rpc::instances};
+use crate::{client::task::runner::DRAIN_TIMEOUT, registration};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 pub(super) async fn wait(shared: Arc<Shared>) {
     let alloc = shared.alloc();
     let node = Arc::clone(&shared.cx.node.borrow());
-    let ids: Vec<String> = instances::instances(&alloc, &node)
+    let ids: Vec<String> = registration::instances(&alloc, &node)
         .into_iter()
         .map(|instance| instance.service.id)
         .collect();

@@ -1,5 +1,5 @@
 use super::{lifecycle::Role, shared::CheckStatus};
-use crate::{client::task::go_duration, rpc::instances::Instance};
+use crate::{client::task::go_duration, registration::Instance};
 use jobs::model::{FlatMap, Task, TaskPhase, TaskState, UpdateStrategy};
 use mesh::model::Status;
 use std::collections::BTreeMap;

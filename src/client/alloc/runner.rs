@@ -18,7 +18,7 @@ use crate::{
             runner::{COMMANDS_MAX, TaskCommand, TaskRunner, duration},
         },
     },
-    rpc::instances,
+    registration,
     sys::{clock, processes},
 };
 use futures_util::FutureExt;
@@ -515,7 +515,7 @@ impl AllocRunner {
         let states = self.shared.states();
         let now = clock::monotonic_ns();
         let node = Arc::clone(&self.shared.cx.node.borrow());
-        let instances = instances::instances(&alloc, &node);
+        let instances = registration::instances(&alloc, &node);
         let facts = Facts::new(
             definitions(&alloc),
             &states,
