@@ -1,23 +1,13 @@
-//! `server …`.
+//! `server members`.
 
-use super::columns;
-use super::context::Context;
-use super::http::decode;
-use super::structured::Structured;
+use crate::cli::{context::Context, http::decode, render::columns, structured::Structured};
 use anyhow::Context as _;
 use jobs::wire::{AgentMember, ServerMembers};
 use std::collections::BTreeMap;
 
-/// Look at servers.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum Command {
-    /// List the servers
-    Members(MembersArguments),
-}
-
 /// Arguments of `server members`.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct MembersArguments {
+pub struct Arguments {
     /// Show protocol versions and tags
     #[arg(long, alias = "detailed")]
     verbose: bool,
@@ -25,8 +15,7 @@ pub struct MembersArguments {
     structured: Structured,
 }
 
-pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
-    let Command::Members(arguments) = command;
+pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     let path = "/v1/agent/members";
     let value = cx.http.get_value(path, &[]).await;
     let value = value.context("Error querying servers")?;

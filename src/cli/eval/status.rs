@@ -1,43 +1,23 @@
-//! `eval …`: reasons to look at a job.
+//! `eval status`: one evaluation, shown or followed.
 
-use super::context::Context;
-use super::http::{decode, segment};
-use super::structured::Structured;
-use super::view::{View, quoted};
-use super::{alloc, columns, lookup, monitor, placement};
+use crate::cli::{
+    context::Context,
+    http::{decode, segment},
+    lookup,
+    render::{
+        allocations, columns, evaluations, monitor, placement,
+        view::{View, quoted},
+    },
+    structured::Structured,
+};
 use anyhow::{Context as _, bail};
-use jobs::model::{DesiredUpdates, EvalStatus, Evaluation, Trigger};
+use jobs::model::{DesiredUpdates, Evaluation, Trigger};
 use jobs::wire::{AllocationListStub, EvaluationStub};
 use std::collections::BTreeMap;
 
-/// Look at evaluations.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum Command {
-    /// List evaluations
-    List(ListArguments),
-    /// Show one evaluation
-    Status(StatusArguments),
-}
-
-/// Arguments of `eval list`.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct ListArguments {
-    /// Only those of this job
-    #[arg(long)]
-    job: Option<String>,
-    /// Only those with this status
-    #[arg(long)]
-    status: Option<String>,
-    /// Show full ids
-    #[arg(long)]
-    verbose: bool,
-    #[command(flatten)]
-    structured: Structured,
-}
-
 /// Arguments of `eval status`.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct StatusArguments {
+pub struct Arguments {
     /// Evaluation id or its beginning
     id: String,
     /// Follow it until it is decided
@@ -50,36 +30,7 @@ pub struct StatusArguments {
     structured: Structured,
 }
 
-pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
-    match command {
-        Command::List(arguments) => list_all(cx, &arguments).await,
-        Command::Status(arguments) => Box::pin(status(cx, &arguments)).await,
-    }
-}
-
-async fn list_all(cx: &mut Context, arguments: &ListArguments) -> anyhow::Result<u8> {
-    let mut query = Vec::new();
-    query.extend(arguments.job.as_deref().map(|job| ("job", job)));
-    query.extend(arguments.status.as_deref().map(|status| ("status", status)));
-    let path = "/v1/evaluations";
-    let value = cx.http.get_value(path, &query).await;
-    let value = value.context("Error querying evaluations")?;
-    if let Some(text) = arguments.structured.text(&value)? {
-        cx.print(&text)?;
-        return Ok(0);
-    }
-    let mut evals: Vec<Evaluation> = decode(path, value)?;
-    evals.sort_by_key(|eval| std::cmp::Reverse(eval.create_index));
-    let text = if evals.is_empty() {
-        "No evals found".to_owned()
-    } else {
-        list(&evals, &cx.view(arguments.verbose))
-    };
-    cx.print(&text)?;
-    Ok(0)
-}
-
-async fn status(cx: &mut Context, arguments: &StatusArguments) -> anyhow::Result<u8> {
+pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     if arguments.monitor && arguments.structured.is_wanted() {
         bail!("The monitor flag cannot be used with the '-json' or '-t' flags");
     }
@@ -91,23 +42,23 @@ async fn status(cx: &mut Context, arguments: &StatusArguments) -> anyhow::Result
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) async fn show_id(cx: &mut Context, id: &str, verbose: bool) -> anyhow::Result<u8> {
-    let arguments = StatusArguments {
+pub(in crate::cli) async fn show_id(
+    cx: &mut Context,
+    id: &str,
+    verbose: bool,
+) -> anyhow::Result<u8> {
+    let arguments = Arguments {
         id: id.to_owned(),
         verbose,
-        ..StatusArguments::default()
+        ..Arguments::default()
     };
-    status(cx, &arguments).await
+    run(cx, &arguments).await
 }
 
-async fn show(
-    cx: &mut Context,
-    found: &Evaluation,
-    arguments: &StatusArguments,
-) -> anyhow::Result<u8> {
+async fn show(cx: &mut Context, found: &Evaluation, arguments: &Arguments) -> anyhow::Result<u8> {
     let http = cx.http.in_namespace(&found.namespace);
     if arguments.monitor {
-        return monitor::evaluation(cx, &http, &found.id, arguments.verbose).await;
+        return monitor::evaluation::follow(cx, &http, &found.id, arguments.verbose).await;
     }
     let path = format!("/v1/evaluation/{}", segment(&found.id));
     let querying = "Error querying evaluation";
@@ -126,43 +77,6 @@ async fn show(
         .context("Error querying related allocations")?;
     cx.print(&detail(&eval, &allocs, &cx.view(arguments.verbose)))?;
     Ok(0)
-}
-
-/// Whether something could not be placed, in words.
-pub(super) fn placement_failures(eval: &Evaluation) -> String {
-    if eval.status == EvalStatus::Blocked {
-        return "N/A - In Progress".to_owned();
-    }
-    (!eval.failed_tg_allocs.is_empty()).to_string()
-}
-
-/// A table of evaluations.
-pub(super) fn list(evals: &[Evaluation], view: &View) -> String {
-    let rows = evals.iter().map(|eval| {
-        [
-            view.id(&eval.id).to_owned(),
-            eval.priority.to_string(),
-            eval.triggered_by.as_str().to_owned(),
-            eval.job_id.clone(),
-            eval.namespace.clone(),
-            view.id(&eval.node_id).to_owned(),
-            eval.status.as_str().to_owned(),
-            placement_failures(eval),
-        ]
-    });
-    columns::table(
-        [
-            "ID",
-            "Priority",
-            "Triggered By",
-            "Job ID",
-            "Namespace",
-            "Node ID",
-            "Status",
-            "Placement Failures",
-        ],
-        rows.collect(),
-    )
 }
 
 fn head(eval: &Evaluation, view: &View) -> String {
@@ -191,7 +105,7 @@ fn head(eval: &Evaluation, view: &View) -> String {
         _ => {}
     }
     pairs.push(("Priority", eval.priority.to_string()));
-    pairs.push(("Placement Failures", placement_failures(eval)));
+    pairs.push(("Placement Failures", evaluations::placement_failures(eval)));
     if !eval.wait_until.is_zero() {
         pairs.push(("Wait Until", view.time(eval.wait_until.0)));
     }
@@ -221,7 +135,7 @@ fn detail(eval: &jobs::wire::Evaluation, allocs: &[AllocationListStub], view: &V
             verbose: false,
             ..view.clone()
         };
-        let text = alloc::status::stubs(allocs, &narrow);
+        let text = allocations::list(allocs, &narrow);
         out.push(section("Placed Allocations", &text));
     }
     if !row.failed_tg_allocs.is_empty() {
@@ -310,8 +224,8 @@ fn annotations(groups: &BTreeMap<String, DesiredUpdates>, verbose: bool) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::test_view;
     use super::*;
+    use crate::cli::render::view::test_view;
 
     #[test]
     fn an_evaluation_that_could_not_place_all() {
@@ -352,14 +266,5 @@ Task Group \"app\" (failed to place 1 allocation):
 
 Evaluation \"aabbccdd\" waiting for additional capacity to place remainder"
         );
-    }
-
-    #[test]
-    fn a_blocked_evaluation_is_not_decided() {
-        let eval = Evaluation {
-            status: EvalStatus::Blocked,
-            ..Evaluation::default()
-        };
-        assert_eq!(placement_failures(&eval), "N/A - In Progress");
     }
 }

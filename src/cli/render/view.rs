@@ -9,20 +9,20 @@ const SECOND: i64 = 1_000_000_000;
 
 /// What rendering depends on besides the data.
 #[derive(Clone, Debug)]
-pub(super) struct View {
+pub(in crate::cli) struct View {
     /// Nanoseconds since the epoch.
-    pub(super) now: i64,
+    pub(in crate::cli) now: i64,
     /// Zone that times are shown in.
-    pub(super) zone: TimeZone,
+    pub(in crate::cli) zone: TimeZone,
     /// Full ids, absolute times and further columns.
-    pub(super) verbose: bool,
+    pub(in crate::cli) verbose: bool,
     /// Colors.
-    pub(super) paint: Paint,
+    pub(in crate::cli) paint: Paint,
 }
 
 impl View {
     /// An id at the length that the user wants.
-    pub(super) fn id<'a>(&self, id: &'a str) -> &'a str {
+    pub(in crate::cli) fn id<'a>(&self, id: &'a str) -> &'a str {
         if self.verbose {
             return id;
         }
@@ -30,7 +30,7 @@ impl View {
     }
 
     /// An instant as `2026-03-02T10:00:00Z`; empty for "never".
-    pub(super) fn time(&self, nanos: i64) -> String {
+    pub(in crate::cli) fn time(&self, nanos: i64) -> String {
         if nanos < SECOND {
             return String::new();
         }
@@ -47,7 +47,7 @@ impl View {
     }
 
     /// An instant of a state, `N/A` for "never".
-    pub(super) fn time_or_na(&self, at: Timestamp) -> String {
+    pub(in crate::cli) fn time_or_na(&self, at: Timestamp) -> String {
         if at.is_zero() {
             "N/A".to_owned()
         } else {
@@ -56,12 +56,12 @@ impl View {
     }
 
     /// The present instant.
-    pub(super) fn now(&self) -> String {
+    pub(in crate::cli) fn now(&self) -> String {
         self.time(self.now)
     }
 
     /// An instant relative to now, in its two largest units: `3m12s ago`, `5s from now`.
-    pub(super) fn ago(&self, nanos: i64) -> String {
+    pub(in crate::cli) fn ago(&self, nanos: i64) -> String {
         if nanos == 0 {
             return String::new();
         }
@@ -72,7 +72,7 @@ impl View {
     }
 
     /// An absolute time when verbose, a relative one otherwise.
-    pub(super) fn when(&self, nanos: i64) -> String {
+    pub(in crate::cli) fn when(&self, nanos: i64) -> String {
         if self.verbose {
             self.time(nanos)
         } else {
@@ -107,7 +107,7 @@ fn two_units(seconds: u64) -> String {
 }
 
 /// A duration as `1h2m3s`, `1.5s`, `250ms`, `0s`.
-pub(super) fn duration(nanos: Nanos) -> String {
+pub(in crate::cli) fn duration(nanos: Nanos) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let n = nanos.unsigned_abs();
     let fraction = |whole: u64, rest: u64, digits: usize| {
@@ -138,7 +138,7 @@ pub(super) fn duration(nanos: Nanos) -> String {
 }
 
 /// A size as `256 MiB`, `1.5 GiB`: one digit after the point below ten.
-pub(super) fn bytes(size: u64) -> String {
+pub(in crate::cli) fn bytes(size: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if size < 10 {
         return format!("{size} B");
@@ -160,12 +160,12 @@ pub(super) fn bytes(size: u64) -> String {
 }
 
 /// MB as a size.
-pub(super) fn megabytes(mb: i64) -> String {
+pub(in crate::cli) fn megabytes(mb: i64) -> String {
     bytes(u64::try_from(mb).unwrap_or(0).saturating_mul(1024 * 1024))
 }
 
 /// A text in double quotes, with the escapes of a program's source.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::cli) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
@@ -187,7 +187,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// Whether and how text is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(in crate::cli) enum Paint {
     /// Not at all.
     Plain,
     /// With the codes of a terminal.
@@ -196,7 +196,7 @@ pub(super) enum Paint {
 
 /// One color or weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(in crate::cli) enum Ink {
     Bold,
     Red,
     Green,
@@ -208,7 +208,7 @@ pub(super) enum Ink {
 
 impl Paint {
     /// The text in a color.
-    pub(super) fn ink(self, ink: Ink, text: &str) -> String {
+    pub(in crate::cli) fn ink(self, ink: Ink, text: &str) -> String {
         if self == Self::Plain || text.is_empty() {
             return text.to_owned();
         }
@@ -225,13 +225,13 @@ impl Paint {
     }
 
     /// A section title.
-    pub(super) fn title(self, text: &str) -> String {
+    pub(in crate::cli) fn title(self, text: &str) -> String {
         self.ink(Ink::Bold, text)
     }
 }
 
 #[cfg(test)]
-pub(super) fn test_view() -> View {
+pub(in crate::cli) fn test_view() -> View {
     View {
         // 2026-03-02T10:05:00Z
         now: 1_772_445_900 * SECOND,

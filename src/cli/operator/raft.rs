@@ -1,21 +1,12 @@
-//! `operator …`.
+//! `operator raft …`: the replicated log.
 
-use super::columns;
-use super::context::Context;
+use crate::cli::{context::Context, render::columns};
 use anyhow::Context as _;
 use jobs::wire::RaftConfiguration;
 
-/// Look after the servers.
-#[derive(Clone, Debug, clap::Subcommand)]
-pub enum Command {
-    /// Look at the replicated log
-    #[command(subcommand)]
-    Raft(RaftCommand),
-}
-
 /// Look at the replicated log.
 #[derive(Clone, Debug, clap::Subcommand)]
-pub enum RaftCommand {
+pub enum Command {
     /// List the servers that replicate it
     #[command(name = "list-peers")]
     ListPeers(ListPeersArguments),
@@ -30,7 +21,7 @@ pub struct ListPeersArguments {
 }
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
-    let Command::Raft(RaftCommand::ListPeers(arguments)) = command;
+    let Command::ListPeers(arguments) = command;
     let query: &[(&str, &str)] = if arguments.stale {
         &[("stale", "")]
     } else {

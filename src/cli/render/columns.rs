@@ -8,24 +8,24 @@ const GAP: &str = "  ";
 const EQUALS: &str = " = ";
 
 /// A table: a header and rows, left-aligned, two spaces between columns, `<none>` for empty cells.
-pub(super) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
+pub(in crate::cli) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut lines = vec![header.map(str::to_owned).to_vec()];
     lines.extend(rows.into_iter().map(|row| row.to_vec()));
     rows_with(&lines, GAP, EMPTY)
 }
 
 /// A table whose columns were chosen at run time.
-pub(super) fn list(lines: &[Vec<String>]) -> String {
+pub(in crate::cli) fn list(lines: &[Vec<String>]) -> String {
     rows_with(lines, GAP, EMPTY)
 }
 
 /// A table whose empty cells stay empty.
-pub(super) fn sparse(lines: &[Vec<String>]) -> String {
+pub(in crate::cli) fn sparse(lines: &[Vec<String>]) -> String {
     rows_with(lines, GAP, "")
 }
 
 /// Lines of `key = value`, the keys padded to the longest.
-pub(super) fn key_values(pairs: &[(&str, String)]) -> String {
+pub(in crate::cli) fn key_values(pairs: &[(&str, String)]) -> String {
     let lines: Vec<Vec<String>> = pairs
         .iter()
         .map(|(key, value)| vec![(*key).to_owned(), value.clone()])
