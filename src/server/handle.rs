@@ -128,28 +128,6 @@ impl Handle {
         self.core.published.watch().subscribe(topics)
     }
 
-    /// Waits until `index_of` a snapshot is above `index`, at most `wait`. Answers with the newest
-    /// snapshot in any case.
-    pub async fn wait_for(
-        &self,
-        topics: impl IntoIterator<Item = Topic>,
-        index: Index,
-        wait: Duration,
-        index_of: impl Fn(&Snapshot) -> Index,
-    ) -> Arc<Snapshot> {
-        let Some(subscription) = self.subscribe(topics) else {
-            return self.snapshot();
-        };
-        let newer = async {
-            while index_of(&self.snapshot()) <= index {
-                subscription.changed().await;
-            }
-        };
-        // Out of time: the caller gets what there is.
-        drop(timeout(wait, newer).await);
-        self.snapshot()
-    }
-
     /// Writes a command. The outcome is the state's answer; it is in the log either way.
     ///
     /// # Errors

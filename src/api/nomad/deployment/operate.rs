@@ -1,73 +1,18 @@
-//! Deployments, and what an operator does to them.
+//! What an operator does to a deployment.
 
 use axum::{
     extract::{Path, State},
     response::Response,
 };
-use jobs::{model::Deployment, state::Table, wire};
-use std::sync::Arc;
+use jobs::wire;
 
-use super::allocations::{newest, stub};
 use crate::{
-    api::{Api, body::Raw, error::Error, query::Query},
-    server::{Snapshot, Written, watch::Topic},
+    api::{Api, body::Raw, error::Error, nomad::query::Query},
+    server::{Snapshot, Written},
 };
 
 /// How the description of a failed deployment names the version that the job went back to.
 const ROLLED_BACK: &str = "rolling back to job version ";
-
-/// `GET /v1/deployments`
-pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| snapshot.jobs.table_index(Table::Deployments);
-    let view = |snapshot: &Snapshot| {
-        let rows = snapshot.jobs.deployments(&query.prefix);
-        let rows = rows.filter(|deployment| query.wants(&deployment.namespace));
-        let page = query.page(rows, |deployment: &&Arc<Deployment>| {
-            (deployment.create_index, deployment.id.clone())
-        })?;
-        Ok(page.map(Arc::clone))
-    };
-    api.read_page(&query, [Topic::Jobs(Table::Deployments)], index_of, view)
-        .await
-}
-
-/// `GET /v1/deployment/:id`
-pub(super) async fn read(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    query: Query,
-) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| {
-        let jobs = &snapshot.jobs;
-        jobs.deployment(&id).map_or_else(
-            || jobs.table_index(Table::Deployments),
-            |deployment| deployment.modify_index,
-        )
-    };
-    let view = |snapshot: &Snapshot| {
-        let deployment = snapshot.jobs.deployment(&id).cloned();
-        deployment.ok_or_else(|| Error::not_found("deployment not found"))
-    };
-    api.read(&query, [Topic::Deployment(id.clone())], index_of, view)
-        .await
-}
-
-/// `GET /v1/deployment/allocations/:id`
-pub(super) async fn allocations(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    query: Query,
-) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.allocs_of_deployment(&id));
-    let view = |snapshot: &Snapshot| {
-        let rows = snapshot.jobs.allocs_of_deployment(&id);
-        Ok(rows
-            .map(|alloc| stub(alloc, wire::StubOptions::default()))
-            .collect::<Vec<_>>())
-    };
-    api.read(&query, [Topic::Deployment(id.clone())], index_of, view)
-        .await
-}
 
 fn must_match(in_body: &str, id: &str) -> Result<(), Error> {
     if in_body == id {

@@ -4,9 +4,9 @@ use axum::response::Response;
 use jobs::{model::JobKey, state::Table, wire};
 use std::collections::BTreeMap;
 
-use super::{jobs::no_job, registration::registered};
+use super::{no_job, register::registered};
 use crate::{
-    api::{Api, body::Raw, error::Error, query::Query},
+    api::{Api, body::Raw, error::Error, nomad::query::Query},
     server::{Scaling, Snapshot, watch::Topic},
 };
 

@@ -1,18 +1,32 @@
 //! Evaluations.
 
 use axum::{
+    Router,
     extract::{Path, State},
     response::Response,
+    routing::get,
 };
 use jobs::{model::Evaluation, state::Table, wire};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::allocations::{newest, stub};
+use super::{
+    alloc::{self, Owner, stub},
+    query::Query,
+};
 use crate::{
-    api::{Api, error::Error, page::Page, query::Query},
+    api::{Api, error::Error, read::page::Page},
     server::{Snapshot, watch::Topic},
 };
+
+/// The endpoints of evaluations.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/evaluations", get(list).delete(delete))
+        .route("/v1/evaluations/count", get(count))
+        .route("/v1/evaluation/{id}", get(read))
+        .route("/v1/evaluation/{id}/allocations", get(allocations))
+}
 
 /// Most evaluations that are followed from one to its relatives.
 const RELATED_MAX: usize = 64;
@@ -35,7 +49,7 @@ fn rows<'a>(snapshot: &'a Snapshot, query: &'a Query) -> Result<Page<&'a Arc<Eva
 }
 
 /// `GET /v1/evaluations`
-pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let index_of = |snapshot: &Snapshot| snapshot.jobs.table_index(Table::Evals);
     let view = |snapshot: &Snapshot| Ok(rows(snapshot, &query)?.map(Arc::clone));
     api.read_page(&query, [Topic::Jobs(Table::Evals)], index_of, view)
@@ -43,7 +57,7 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
 }
 
 /// `DELETE /v1/evaluations`
-pub(super) async fn delete() -> Error {
+async fn delete() -> Error {
     Error::absent("deleting evaluations by hand")
 }
 
@@ -57,7 +71,7 @@ struct Count {
 }
 
 /// `GET /v1/evaluations/count`
-pub(super) async fn count(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn count(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let index_of = |snapshot: &Snapshot| snapshot.jobs.table_index(Table::Evals);
     let known_leader = api.knows_leader();
     let view = |snapshot: &Snapshot| {
@@ -73,32 +87,26 @@ pub(super) async fn count(State(api): State<Api>, query: Query) -> Result<Respon
 }
 
 /// `GET /v1/evaluation/:id`
-pub(super) async fn read(
+async fn read(
     State(api): State<Api>,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
     let with_related = query.flag("related")?;
-    let index_of = |snapshot: &Snapshot| {
-        let jobs = &snapshot.jobs;
-        jobs.eval(&id)
-            .map_or_else(|| jobs.table_index(Table::Evals), |eval| eval.modify_index)
+    let find = |snapshot: &Snapshot| {
+        let eval = snapshot.jobs.eval(&id)?;
+        Some((eval.modify_index, eval.clone()))
     };
-    let view = |snapshot: &Snapshot| {
-        let row = snapshot
-            .jobs
-            .eval(&id)
-            .cloned()
-            .ok_or_else(|| Error::not_found("eval not found"))?;
+    let show = |snapshot: &Snapshot, row: Arc<Evaluation>| {
         let related_evals = if with_related {
             related(snapshot, &row)
         } else {
             Vec::new()
         };
-        Ok(wire::Evaluation { row, related_evals })
+        wire::Evaluation { row, related_evals }
     };
-    api.read(&query, [Topic::Eval(id.clone())], index_of, view)
-        .await
+    let of = (Topic::Eval(id.clone()), Table::Evals);
+    api.read_row(&query, of, find, show, "eval not found").await
 }
 
 /// Everything that can be reached from an evaluation by its next, previous and blocked ones.
@@ -129,18 +137,11 @@ fn neighbors(eval: &Evaluation) -> Vec<String> {
 }
 
 /// `GET /v1/evaluation/:id/allocations`
-pub(super) async fn allocations(
+async fn allocations(
     State(api): State<Api>,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.allocs_of_eval(&id));
-    let view = |snapshot: &Snapshot| {
-        let rows = snapshot.jobs.allocs_of_eval(&id);
-        Ok(rows
-            .map(|alloc| stub(alloc, wire::StubOptions::default()))
-            .collect::<Vec<_>>())
-    };
-    api.read(&query, [Topic::Eval(id.clone())], index_of, view)
-        .await
+    let show = |alloc: &_| stub(alloc, wire::StubOptions::default());
+    alloc::of(&api, &query, Owner::Eval(id), show).await
 }

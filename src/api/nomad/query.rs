@@ -1,41 +1,51 @@
-//! Query parameters, and the one way in which reads wait for a change.
+//! Parameters and headers of the jobs dialect.
 
 use axum::{
     Extension,
     extract::FromRequestParts,
-    http::{HeaderValue, header, request::Parts},
-    response::{IntoResponse as _, Response},
+    http::{HeaderValue, request::Parts},
+    response::Response,
 };
-use jobs::model::{DEFAULT_NAMESPACE, Index};
+use jobs::{
+    model::{DEFAULT_NAMESPACE, Index},
+    state::Table,
+};
 use serde::Serialize;
-use std::{
-    str::FromStr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+use std::{str::FromStr, sync::Arc};
+
+use crate::{
+    api::{
+        Api,
+        error::Error,
+        listener::Stopping,
+        read::{
+            Consistency,
+            filter::Filter,
+            json::{self, Layout},
+            page::{Key, Page, Paging},
+            parameters::Parameters,
+            wait::{Asked, Source, wait},
+        },
+    },
+    server::{
+        self, Snapshot,
+        watch::{Subscription, Topic},
+    },
 };
-
-use super::{Api, error::Error, filter::Filter, listener::Stopping, page::Page};
-use crate::server::{Snapshot, watch::Topic};
-
-/// Longest wait, and the wait of a query that names none.
-const WAIT_MAX: Duration = Duration::from_secs(300);
-/// Part of the wait that is added at most, so that readers do not return all at once.
-const JITTER_PART: u32 = 16;
 
 /// The parameters that reads share, checked; all others by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
-    parameters: Vec<(String, String)>,
+    parameters: Parameters,
     /// None for every namespace.
     pub(crate) namespace: Option<String>,
     /// Start of the ids wanted; may be empty.
     pub(crate) prefix: String,
     /// What the rows must satisfy.
     pub(crate) filter: Option<Filter>,
-    index: Index,
-    wait: Duration,
-    is_stale: bool,
-    is_pretty: bool,
+    asked: Asked,
+    consistency: Consistency,
+    layout: Layout,
     stopping: Stopping,
 }
 
@@ -58,52 +68,43 @@ impl FromRequestParts<Api> for Query {
 
 impl Query {
     fn parse(text: &str, stopping: Stopping) -> Result<Self, Error> {
-        let parameters = url::form_urlencoded::parse(text.as_bytes())
-            .into_owned()
-            .collect();
-        let mut query = Self {
-            parameters,
-            namespace: None,
-            prefix: String::new(),
-            filter: None,
-            index: 0,
-            wait: WAIT_MAX,
-            is_stale: false,
-            is_pretty: false,
-            stopping,
-        };
-        query.namespace = match query.get("namespace") {
+        let parameters = Parameters::parse(text)?;
+        let namespace = match parameters.get("namespace") {
             Some("*") => None,
             Some(namespace) => Some(namespace.to_owned()),
             None => Some(DEFAULT_NAMESPACE.to_owned()),
         };
-        query.prefix = query.get("prefix").unwrap_or_default().to_owned();
-        query.index = query.number("index", "Invalid index")?.unwrap_or(0);
-        if let Some(wait) = query.get("wait") {
-            query.wait = wait_of(wait)?;
-        }
-        query.is_stale = query.flag("stale")?;
-        query.is_pretty = query.value("pretty").is_some_and(|value| value != "0");
-        if let Some(filter) = query.get("filter") {
-            let filter = Filter::parse(filter).map_err(|error| {
-                Error::bad_request(format!("failed to create result paginator: {error}"))
-            })?;
-            query.filter = Some(filter);
-        }
-        Ok(query)
-    }
-
-    /// A parameter, empty or not.
-    fn value(&self, name: &str) -> Option<&str> {
-        self.parameters
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        let prefix = parameters.get("prefix").unwrap_or_default().to_owned();
+        let asked = parameters.asked()?;
+        let is_stale = switch(&parameters, "stale", false)?;
+        let is_pretty = parameters.value("pretty").is_some_and(|value| value != "0");
+        let filter = parameters.get("filter").map(Filter::parse).transpose();
+        let filter = filter.map_err(|error| {
+            Error::bad_request(format!("failed to create result paginator: {error}"))
+        })?;
+        Ok(Self {
+            namespace,
+            prefix,
+            filter,
+            asked,
+            consistency: if is_stale {
+                Consistency::Stale
+            } else {
+                Consistency::Default
+            },
+            layout: if is_pretty {
+                Layout::Pretty
+            } else {
+                Layout::Compact
+            },
+            stopping,
+            parameters,
+        })
     }
 
     /// A parameter that is not empty.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.value(name).filter(|value| !value.is_empty())
+    pub(crate) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.parameters.get(name)
     }
 
     /// A number; `complaint` is the text of the refusal.
@@ -112,9 +113,7 @@ impl Query {
         name: &str,
         complaint: &'static str,
     ) -> Result<Option<T>, Error> {
-        self.get(name)
-            .map(|text| text.parse().map_err(|_| Error::bad_request(complaint)))
-            .transpose()
+        self.parameters.number(name, complaint)
     }
 
     /// A switch: on when it stands there without a value.
@@ -124,14 +123,7 @@ impl Query {
 
     /// A switch with the state that it has when it is not named.
     pub(crate) fn switch(&self, name: &str, otherwise: bool) -> Result<bool, Error> {
-        match self.value(name) {
-            None => Ok(otherwise),
-            Some("" | "1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
-            Some("0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(false),
-            Some(other) => Err(Error::bad_request(format!(
-                "Failed to parse value of {name:?} ({other:?}) as a bool: true or false is expected"
-            ))),
-        }
+        switch(&self.parameters, name, otherwise)
     }
 
     /// The namespace of a single object.
@@ -158,25 +150,18 @@ impl Query {
         self.stopping.clone()
     }
 
-    /// A value as JSON, without index headers.
-    pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<Response, Error> {
-        let body = self
-            .encode(value)
-            .map_err(|error| Error::internal(error.to_string()))?;
-        Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    /// The page of `rows` that this query asks for: filtered, ordered by `key`, from its token on.
+    pub(crate) fn page<R: Serialize, K: Key>(
+        &self,
+        rows: impl Iterator<Item = R>,
+        key: impl Fn(&R) -> K,
+    ) -> Result<Page<R>, Error> {
+        Paging::new(&self.parameters, self.filter.as_ref()).page(rows, key)
     }
 
-    fn encode<T: Serialize>(&self, value: &T) -> serde_json::Result<Vec<u8>> {
-        if !self.is_pretty {
-            return serde_json::to_vec(value);
-        }
-        let mut text = Vec::new();
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-        value.serialize(&mut serde_json::Serializer::with_formatter(
-            &mut text, formatter,
-        ))?;
-        text.push(b'\n');
-        Ok(text)
+    /// A value as JSON, without index headers.
+    pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<Response, Error> {
+        json::encode(value, self.layout).map(json::answer)
     }
 
     /// The answer to a write.
@@ -187,20 +172,44 @@ impl Query {
     }
 }
 
-fn wait_of(text: &str) -> Result<Duration, Error> {
-    let invalid = || Error::bad_request("Invalid wait time");
-    let nanos = jobs::wire::Duration::parse(text).map_err(|_| invalid())?.0;
-    match u64::try_from(nanos) {
-        Ok(0) => Ok(WAIT_MAX),
-        Ok(nanos) => Ok(Duration::from_nanos(nanos).min(WAIT_MAX)),
-        Err(_) => Err(invalid()),
-    }
+fn switch(parameters: &Parameters, name: &str, otherwise: bool) -> Result<bool, Error> {
+    let value = parameters.switch(name, |other| Error::no_switch(name, other))?;
+    Ok(value.unwrap_or(otherwise))
 }
 
 fn insert_index(response: &mut Response, index: Index) {
     // A client that gets 0 asks again without waiting.
     let index = HeaderValue::from(index.max(1));
     response.headers_mut().insert("x-nomad-index", index);
+}
+
+/// Snapshots of the server, and the topics that wake a reader. The subscription is made when it is
+/// needed; the look at the newest snapshot comes after it, so no change is missed.
+struct OfServer<'a> {
+    server: &'a server::Handle,
+    topics: Vec<Topic>,
+    subscription: Option<Subscription>,
+}
+
+impl Source for OfServer<'_> {
+    type Snapshot = Snapshot;
+
+    fn newest(&self) -> Arc<Snapshot> {
+        self.server.snapshot()
+    }
+
+    async fn changed(&mut self) -> bool {
+        match &self.subscription {
+            Some(subscription) => {
+                subscription.changed().await;
+                true
+            }
+            None => {
+                self.subscription = self.server.subscribe(std::mem::take(&mut self.topics));
+                self.subscription.is_some()
+            }
+        }
+    }
 }
 
 impl Api {
@@ -217,6 +226,26 @@ impl Api {
         self.read_with(query, topics, index_of, show).await
     }
 
+    /// Answers with one row that `find` finds together with its index, or with the refusal `missing`,
+    /// which has the index of the row's table, so that a client can wait for the row.
+    pub(crate) async fn read_row<R, T: Serialize>(
+        &self,
+        query: &Query,
+        (topic, table): (Topic, Table),
+        find: impl Fn(&Snapshot) -> Option<(Index, R)>,
+        show: impl FnOnce(&Snapshot, R) -> T,
+        missing: &'static str,
+    ) -> Result<Response, Error> {
+        let index_of = |snapshot: &Snapshot| {
+            find(snapshot).map_or_else(|| snapshot.jobs.table_index(table), |(index, _)| index)
+        };
+        let view = |snapshot: &Snapshot| {
+            let (_, row) = find(snapshot).ok_or_else(|| Error::not_found(missing))?;
+            Ok(show(snapshot, row))
+        };
+        self.read(query, [topic], index_of, view).await
+    }
+
     /// As [`Api::read`], for answers that are not JSON.
     pub(crate) async fn read_with(
         &self,
@@ -225,7 +254,16 @@ impl Api {
         index_of: impl Fn(&Snapshot) -> Index,
         show: impl FnOnce(&Snapshot) -> Result<Response, Error>,
     ) -> Result<Response, Error> {
-        let snapshot = self.wait(query, topics, &index_of).await?;
+        if query.consistency != Consistency::Stale {
+            self.server().read_barrier().await?;
+        }
+        let source = OfServer {
+            server: self.server(),
+            topics: topics.into_iter().collect(),
+            subscription: None,
+        };
+        let waits = &self.shared.waits;
+        let snapshot = wait(source, query.asked, waits, &query.stopping, &index_of).await;
         Ok(self.with_meta(show(&snapshot), index_of(&snapshot)))
     }
 
@@ -269,35 +307,6 @@ impl Api {
     pub(crate) fn knows_leader(&self) -> bool {
         self.server().raft_metrics().is_leader
     }
-
-    async fn wait(
-        &self,
-        query: &Query,
-        topics: impl IntoIterator<Item = Topic>,
-        index_of: &impl Fn(&Snapshot) -> Index,
-    ) -> Result<Arc<Snapshot>, Error> {
-        if !query.is_stale {
-            self.server().read_barrier().await?;
-        }
-        let server = self.server();
-        if query.index == 0 || index_of(&server.snapshot()).max(1) > query.index {
-            return Ok(server.snapshot());
-        }
-        let wait = query.wait + self.jitter(query.wait);
-        tokio::select! {
-            snapshot = server.wait_for(topics, query.index, wait, index_of) => Ok(snapshot),
-            () = query.stopping.0.cancelled() => Ok(server.snapshot()),
-        }
-    }
-
-    /// Between 0 and a part of `wait`, evenly spread over the reads of this agent.
-    fn jitter(&self, wait: Duration) -> Duration {
-        /// Steps of a golden-ratio sequence fill the range evenly, whatever the count.
-        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-        let count = self.shared.waits.fetch_add(1, Ordering::Relaxed);
-        let [share, ..] = count.wrapping_mul(GOLDEN).to_be_bytes();
-        wait / JITTER_PART * u32::from(share) / 256
-    }
 }
 
 #[cfg(test)]
@@ -312,41 +321,20 @@ mod tests {
     fn what_is_not_said_has_a_default() {
         let query = parse("").unwrap();
         assert_eq!(query.namespace.as_deref(), Some("default"));
-        assert_eq!((query.index, query.wait), (0, WAIT_MAX));
-        assert!(!query.is_stale && !query.is_pretty);
+        assert_eq!(query.asked.index, 0);
+        assert_eq!(query.consistency, Consistency::Default);
+        assert_eq!(query.layout, Layout::Compact);
         assert!(parse("namespace=*").unwrap().namespace.is_none());
     }
 
     #[test]
-    fn waits_are_durations_and_bounded() {
-        assert_eq!(parse("wait=30s").unwrap().wait, Duration::from_secs(30));
-        assert_eq!(parse("wait=60000ms").unwrap().wait, Duration::from_secs(60));
-        assert_eq!(parse("wait=2h").unwrap().wait, WAIT_MAX);
-        for bad in ["wait=30", "wait=soon", "wait=-1s"] {
-            assert_eq!(
-                parse(bad).unwrap_err(),
-                Error::bad_request("Invalid wait time")
-            );
-        }
-    }
-
-    #[test]
     fn switches_stand_alone_or_have_a_value() {
-        assert!(parse("stale").unwrap().is_stale);
-        assert!(parse("stale=true").unwrap().is_stale);
-        assert!(!parse("stale=false").unwrap().is_stale);
+        let consistency = |text| parse(text).unwrap().consistency;
+        assert_eq!(consistency("stale"), Consistency::Stale);
+        assert_eq!(consistency("stale=true"), Consistency::Stale);
+        assert_eq!(consistency("stale=false"), Consistency::Default);
         assert!(parse("stale=maybe").is_err());
-        assert!(parse("pretty").unwrap().is_pretty);
-        assert!(!parse("pretty=0").unwrap().is_pretty);
-    }
-
-    #[test]
-    fn a_bad_index_is_refused() {
-        assert_eq!(
-            parse("index=x").unwrap_err(),
-            Error::bad_request("Invalid index")
-        );
-        assert!(parse("index=-1").is_err());
-        assert_eq!(parse("index=18446744073709551615").unwrap().index, u64::MAX);
+        assert_eq!(parse("pretty").unwrap().layout, Layout::Pretty);
+        assert_eq!(parse("pretty=0").unwrap().layout, Layout::Compact);
     }
 }

@@ -3,7 +3,8 @@
 use jobs::model::Index;
 use serde::Serialize;
 
-use super::{error::Error, query::Query};
+use super::{filter::Filter, parameters::Parameters};
+use crate::api::error::Error;
 
 /// What rows of a list are ordered by, and the token that names the first row of a page.
 pub(crate) trait Key: Ord + Sized {
@@ -67,19 +68,39 @@ impl<R> Page<R> {
     }
 }
 
-impl Query {
-    /// The page of `rows` that this query asks for: filtered, ordered by `key`, from its token on.
+/// Which part of a list is asked for.
+#[derive(Debug)]
+pub(crate) struct Paging<'a> {
+    parameters: &'a Parameters,
+    /// What the rows must satisfy.
+    filter: Option<&'a Filter>,
+}
+
+impl<'a> Paging<'a> {
+    /// The part that `parameters` name, of the rows that `filter` lets through.
+    pub(crate) fn new(parameters: &'a Parameters, filter: Option<&'a Filter>) -> Self {
+        Self { parameters, filter }
+    }
+
+    /// The page of `rows`: filtered, ordered by `key`, from its token on.
+    ///
+    /// # Errors
+    /// 400 for a parameter or a filter that cannot be used.
     pub(crate) fn page<R: Serialize, K: Key>(
         &self,
         rows: impl Iterator<Item = R>,
         key: impl Fn(&R) -> K,
     ) -> Result<Page<R>, Error> {
         let size: usize = self
+            .parameters
             .number("per_page", "Invalid per_page")?
             .filter(|size| *size > 0)
             .unwrap_or(usize::MAX);
-        let reverse = self.flag("reverse")?;
-        let start = match self.get("next_token") {
+        let reverse = self
+            .parameters
+            .switch("reverse", |other| Error::no_switch("reverse", other))?
+            .unwrap_or(false);
+        let start = match self.parameters.get("next_token") {
             None => None,
             Some(token) => Some(K::from_token(token).ok_or_else(|| {
                 Error::bad_request(format!(
@@ -104,7 +125,7 @@ impl Query {
     }
 
     fn lets_through<R: Serialize>(&self, row: &R) -> Result<bool, Error> {
-        let Some(filter) = &self.filter else {
+        let Some(filter) = self.filter else {
             return Ok(true);
         };
         let value =

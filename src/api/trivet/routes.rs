@@ -1,4 +1,4 @@
-//! Ours: the routes of the ingress and the operator's text over them.
+//! The routes of the ingress and the operator's text over them.
 
 use axum::{
     extract::State,
@@ -13,8 +13,8 @@ use crate::{
         Api,
         body::Raw,
         error::Error,
+        nomad::query::Query,
         overrides::{self, Refused, RouteWeight},
-        query::Query,
     },
     server::{self, Snapshot, Written, state::Rejected, watch::Topic},
 };

@@ -4,8 +4,8 @@ use axum::response::Response;
 use jobs::{model::JobKey, spec, wire};
 use std::sync::Arc;
 
-use super::registration::{Checked, Place, check};
-use crate::api::{Api, body::Raw, error::Error, query::Query};
+use super::check::{Checked, Place, check};
+use crate::api::{Api, body::Raw, error::Error, nomad::query::Query};
 
 /// `PUT /v1/job/:id/plan`
 pub(super) async fn plan(

@@ -1,19 +1,37 @@
-//! The agent itself, its peers, and what there is only one of: region and namespace.
+//! The agent itself and its peers.
+
+mod status;
 
 use axum::{
-    extract::{Path, State},
+    Router,
+    extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Response},
+    routing::get,
 };
-use jobs::{model::DEFAULT_NAMESPACE, wire};
-use serde::Serialize;
+use jobs::wire;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-use crate::api::{Api, error::Error, query::Query};
+use super::query::Query;
+use crate::api::{Api, error::Error};
+
+/// The endpoints of the agent and of the servers that it knows.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/agent/self", get(this))
+        .route("/v1/agent/health", get(health))
+        .route("/v1/agent/members", get(members))
+        .route("/v1/agent/servers", get(status::peers))
+        .route("/v1/agent/schedulers", get(schedulers))
+        .route("/v1/status/leader", get(status::leader))
+        .route("/v1/status/peers", get(status::peers))
+        .route("/v1/regions", get(status::regions))
+}
 
 /// Kinds of jobs that the servers decide about.
 const SCHEDULERS: [&str; 4] = ["batch", "service", "sysbatch", "system"];
+
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_VERSION: &str = "3";
 
@@ -59,7 +77,7 @@ fn member(api: &Api) -> wire::AgentMember {
 }
 
 /// `GET /v1/agent/self`
-pub(super) async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
     let config = json!({
         "Name": facts.name,
@@ -92,7 +110,7 @@ pub(super) async fn this(State(api): State<Api>, query: Query) -> Result<Respons
 }
 
 /// `GET /v1/agent/health`
-pub(super) async fn health(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn health(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let (of_client, of_server) = match query.get("type") {
         None => (true, true),
         Some("client") => (true, false),
@@ -139,7 +157,7 @@ fn unhealthy(query: &Query, health: &wire::AgentHealth) -> Result<Response, Erro
 }
 
 /// `GET /v1/agent/members`
-pub(super) async fn members(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn members(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
     query.json(&wire::ServerMembers {
         server_name: facts.name.clone(),
@@ -149,87 +167,12 @@ pub(super) async fn members(State(api): State<Api>, query: Query) -> Result<Resp
     })
 }
 
-/// `GET /v1/agent/servers`
-pub(super) async fn servers(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    query.json(&addresses(&api))
-}
-
 /// `GET /v1/agent/schedulers`
-pub(super) async fn schedulers(query: Query) -> Result<Response, Error> {
+async fn schedulers(query: Query) -> Result<Response, Error> {
     query.json(&json!({
         "num_schedulers": 1,
         "enabled_schedulers": SCHEDULERS,
     }))
-}
-
-fn addresses(api: &Api) -> Vec<String> {
-    let voters = api.server().voters();
-    voters.into_iter().map(|voter| voter.address).collect()
-}
-
-/// `GET /v1/status/leader`
-pub(super) async fn leader(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    query.json(&api.server().leader().unwrap_or_default())
-}
-
-/// `GET /v1/status/peers`
-pub(super) async fn peers(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    query.json(&addresses(&api))
-}
-
-/// `GET /v1/regions`
-pub(super) async fn regions(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    query.json(&[&api.facts().region])
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Namespace {
-    name: &'static str,
-    description: &'static str,
-    quota: &'static str,
-    meta: BTreeMap<String, String>,
-    capabilities: Option<()>,
-    node_pool_configuration: Option<()>,
-    create_index: u64,
-    modify_index: u64,
-}
-
-/// The one namespace; it is there from the start.
-const NAMESPACE: Namespace = Namespace {
-    name: DEFAULT_NAMESPACE,
-    description: "Default shared namespace",
-    quota: "",
-    meta: BTreeMap::new(),
-    capabilities: None,
-    node_pool_configuration: None,
-    create_index: 1,
-    modify_index: 1,
-};
-
-/// `GET /v1/namespaces`
-pub(super) async fn namespaces(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let found = DEFAULT_NAMESPACE.starts_with(&query.prefix);
-    let view = |_: &crate::server::Snapshot| {
-        Ok(found.then_some(NAMESPACE).into_iter().collect::<Vec<_>>())
-    };
-    api.read(&query, [], |_| NAMESPACE.modify_index, view).await
-}
-
-/// `GET /v1/namespace/:name`
-pub(super) async fn namespace(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    query: Query,
-) -> Result<Response, Error> {
-    let view = |_: &crate::server::Snapshot| {
-        if name == DEFAULT_NAMESPACE {
-            Ok(NAMESPACE)
-        } else {
-            Err(Error::not_found("Namespace not found"))
-        }
-    };
-    api.read(&query, [], |_| NAMESPACE.modify_index, view).await
 }
 
 #[cfg(test)]

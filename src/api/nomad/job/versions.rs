@@ -9,9 +9,9 @@ use jobs::{
 };
 use std::sync::Arc;
 
-use super::registration::registered;
+use super::register::registered;
 use crate::{
-    api::{Api, body::Raw, error::Error, query::Query},
+    api::{Api, body::Raw, error::Error, nomad::query::Query},
     server::{Snapshot, watch::Topic},
 };
 

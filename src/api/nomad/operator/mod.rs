@@ -1,20 +1,33 @@
 //! Where the log stands, how scheduling is set, and tidying up.
 
 use axum::{
+    Router,
     extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Response},
+    routing::get,
 };
 use jobs::wire;
 use serde_json::json;
 
-use crate::api::{Api, error::Error, query::Query};
+use super::{query::Query, write};
+use crate::api::{Api, error::Error};
 
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_PROTOCOL: &str = "3";
 
+/// The endpoints of operators.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/operator/raft/configuration", get(raft))
+        .route("/v1/operator/scheduler/configuration", get(scheduler))
+        .route("/v1/operator/autopilot/health", get(autopilot))
+        .route("/v1/operator/license", get(async || StatusCode::NO_CONTENT))
+        .route("/v1/system/gc", write(collect_garbage))
+}
+
 /// `GET /v1/operator/raft/configuration`
-pub(super) async fn raft(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn raft(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
     let server = |voter: crate::server::Voter| {
         let is_self = voter.address == facts.rpc_address;
@@ -43,7 +56,7 @@ pub(super) async fn raft(State(api): State<Api>, query: Query) -> Result<Respons
 }
 
 /// `GET /v1/operator/scheduler/configuration`: fixed in this version.
-pub(super) async fn scheduler(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn scheduler(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let known_leader = api.knows_leader();
     let view = |_: &crate::server::Snapshot| {
         Ok(json!({
@@ -71,7 +84,7 @@ pub(super) async fn scheduler(State(api): State<Api>, query: Query) -> Result<Re
 }
 
 /// `GET /v1/operator/autopilot/health`
-pub(super) async fn autopilot(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn autopilot(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
     let metrics = api.server().raft_metrics();
     let healthy = metrics.is_leader;
@@ -108,7 +121,7 @@ pub(super) async fn autopilot(State(api): State<Api>, query: Query) -> Result<Re
 }
 
 /// `PUT /v1/system/gc`
-pub(super) async fn collect_garbage(State(api): State<Api>) -> Result<(), Error> {
+async fn collect_garbage(State(api): State<Api>) -> Result<(), Error> {
     api.server().collect_garbage().await?;
     Ok(())
 }

@@ -1,20 +1,36 @@
 //! Nodes.
 
 use axum::{
+    Router,
     extract::{Path, State},
     response::Response,
+    routing::get,
 };
 use jobs::{model::Node, state::Table, wire};
 use std::sync::Arc;
 
-use super::allocations::{newest, whole};
+use super::{
+    alloc::{self, Owner, whole},
+    query::Query,
+    write,
+};
 use crate::{
-    api::{Api, body::Raw, error::Error, query::Query},
+    api::{Api, body::Raw, error::Error},
     server::{Snapshot, watch::Topic},
 };
 
+/// The endpoints of nodes.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/nodes", get(list))
+        .route("/v1/node/{id}", get(read))
+        .route("/v1/node/{id}/allocations", get(allocations))
+        .route("/v1/node/{id}/eligibility", write(set_eligibility))
+        .route("/v1/node/{id}/evaluate", write(evaluate))
+}
+
 /// `GET /v1/nodes`
-pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let options = wire::NodeStubOptions {
         resources: query.flag("resources")?,
         os: query.flag("os")?,
@@ -33,45 +49,33 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
 }
 
 /// `GET /v1/node/:id`
-pub(super) async fn read(
+async fn read(
     State(api): State<Api>,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| {
-        let jobs = &snapshot.jobs;
-        jobs.node(&id)
-            .map_or_else(|| jobs.table_index(Table::Nodes), |node| node.modify_index)
+    let find = |snapshot: &Snapshot| {
+        let node = snapshot.jobs.node(&id)?;
+        Some((node.modify_index, node.clone()))
     };
-    let view = |snapshot: &Snapshot| {
-        let node = snapshot.jobs.node(&id).ok_or_else(no_node)?;
-        Ok(wire::Complete(wire::Node::new(node), &wire::shapes::NODE))
-    };
-    api.read(&query, [Topic::Node(id.clone())], index_of, view)
-        .await
-}
-
-fn no_node() -> Error {
-    Error::not_found("node not found")
+    let show =
+        |_: &Snapshot, node: Arc<Node>| wire::Complete(wire::Node::new(&node), &wire::shapes::NODE);
+    let of = (Topic::Node(id.clone()), Table::Nodes);
+    api.read_row(&query, of, find, show, "node not found").await
 }
 
 /// `GET /v1/node/:id/allocations`
-pub(super) async fn allocations(
+async fn allocations(
     State(api): State<Api>,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.allocs_of_node(&id));
-    let view = |snapshot: &Snapshot| {
-        let rows = snapshot.jobs.allocs_of_node(&id).cloned();
-        Ok(rows.map(whole).collect::<Vec<_>>())
-    };
-    api.read(&query, [Topic::Node(id.clone())], index_of, view)
-        .await
+    let show = |alloc: &Arc<_>| whole(Arc::clone(alloc));
+    alloc::of(&api, &query, Owner::Node(id), show).await
 }
 
 /// `PUT /v1/node/:id/eligibility`
-pub(super) async fn set_eligibility(
+async fn set_eligibility(
     State(api): State<Api>,
     Path(id): Path<String>,
     query: Query,
@@ -101,7 +105,7 @@ pub(super) async fn set_eligibility(
 }
 
 /// `PUT /v1/node/:id/evaluate`
-pub(super) async fn evaluate(
+async fn evaluate(
     State(api): State<Api>,
     Path(id): Path<String>,
     query: Query,
