@@ -10,8 +10,7 @@ use jobs::{
     state::{Command as JobsCommand, DeregisterJob, RegisterJob},
 };
 use mesh::state::SetRouteOverrides;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Config, Core,
