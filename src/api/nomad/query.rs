@@ -29,7 +29,7 @@ use crate::{
     },
     server::{
         self, Snapshot,
-        watch::{Subscription, Topic},
+        log::watch::{Subscription, Topic},
     },
 };
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::{query::Query, write};
 use crate::{
     api::{Api, error::Error, read::page::Page},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// The endpoints of allocations.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{Api, error::Error},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// The endpoints of deployments.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{Api, error::Error, read::page::Page},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// The endpoints of evaluations.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use super::{query::Query, write};
 use crate::{
     api::{Api, body::Raw, error::Error, read::page::Page},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// The endpoints of jobs.

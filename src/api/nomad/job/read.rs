@@ -14,7 +14,7 @@ use crate::{
         error::Error,
         nomad::{alloc::stub, query::Query},
     },
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// Every `GET` below `/v1/job/`.

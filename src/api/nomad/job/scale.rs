@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{no_job, register::registered};
 use crate::{
     api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::{Scaling, Snapshot, watch::Topic},
+    server::{Scaling, Snapshot, log::watch::Topic},
 };
 
 /// `GET /v1/job/:id/scale`

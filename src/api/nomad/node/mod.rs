@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{Api, body::Raw, error::Error},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// The endpoints of nodes.
