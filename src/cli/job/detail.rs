@@ -1,11 +1,22 @@
 //! How one job is shown.
 
-use super::status::Parts;
 use crate::cli::render::{
     allocations, columns, deployments, evaluations::placement_failures, jobs::status_text,
     placement, view::View,
 };
-use jobs::model::{EvalStatus, Evaluation, Job, JobSummary};
+use jobs::model::{Deployment, EvalStatus, Evaluation, Job, JobSummary};
+use jobs::wire::AllocationListStub;
+
+/// What a job's status shows besides the job.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) summary: JobSummary,
+    pub(super) allocs: Vec<AllocationListStub>,
+    pub(super) evals: Vec<Evaluation>,
+    pub(super) deployment: Option<Deployment>,
+    /// Evaluations that will replace failed allocations later.
+    pub(super) followups: Vec<(String, Evaluation)>,
+}
 
 /// What it is.
 pub(super) fn head(job: &Job, view: &View) -> String {

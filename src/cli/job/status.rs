@@ -1,6 +1,6 @@
 //! `job status`: all jobs as a list, or one in full.
 
-use super::detail;
+use super::detail::{self, Parts};
 use crate::cli::{
     context::Context,
     http::{Http, decode, segment},
@@ -9,7 +9,7 @@ use crate::cli::{
     structured::Structured,
 };
 use anyhow::Context as _;
-use jobs::model::{Deployment, Evaluation, Job, JobSummary};
+use jobs::model::{Evaluation, Job};
 use jobs::wire::{AllocationListStub, JobListStub};
 use std::collections::BTreeMap;
 
@@ -95,17 +95,6 @@ async fn list_all(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8>
     let text = list(&jobs, all_namespaces, &cx.view(arguments.verbose));
     cx.print(&text)?;
     Ok(0)
-}
-
-/// What a job's status shows besides the job.
-#[derive(Debug, Default)]
-pub(super) struct Parts {
-    pub(super) summary: JobSummary,
-    pub(super) allocs: Vec<AllocationListStub>,
-    pub(super) evals: Vec<Evaluation>,
-    pub(super) deployment: Option<Deployment>,
-    /// Evaluations that will replace failed allocations later.
-    pub(super) followups: Vec<(String, Evaluation)>,
 }
 
 /// Follow-up evaluations read for one status.

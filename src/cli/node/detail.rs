@@ -1,12 +1,19 @@
 //! How one node is shown.
 
-use super::status::Usage;
 use crate::cli::render::{
     self, columns,
     view::{View, bytes, duration, megabytes},
 };
 use jobs::model::Node;
 use jobs::wire::{Allocation, AllocationListStub, HostStats, StubOptions};
+
+/// What a machine and its allocations use at the moment.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    pub(super) host: Option<HostStats>,
+    /// CPU in MHz and memory in bytes of all running allocations.
+    pub(super) allocs: Option<(f64, u64)>,
+}
 
 /// The head only.
 pub(super) fn short(node: &Node) -> String {

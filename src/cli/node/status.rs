@@ -1,6 +1,9 @@
 //! `node status`: all nodes as a list, or one in full.
 
-use super::{detail, own_id};
+use super::{
+    detail::{self, Usage},
+    own_id,
+};
 use crate::cli::{
     context::Context,
     http::{Http, decode, segment},
@@ -155,14 +158,6 @@ async fn running_counts(http: &Http, nodes: &[NodeListStub]) -> anyhow::Result<V
         );
     }
     Ok(counts)
-}
-
-/// What a machine and its allocations use at the moment.
-#[derive(Debug, Default)]
-pub(super) struct Usage {
-    pub(super) host: Option<HostStats>,
-    /// CPU in MHz and memory in bytes of all running allocations.
-    pub(super) allocs: Option<(f64, u64)>,
 }
 
 async fn usage(cx: &mut Context, node: &Node, allocs: &[Allocation]) -> anyhow::Result<Usage> {
