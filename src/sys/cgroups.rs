@@ -64,10 +64,26 @@ impl Cgroup {
             .open(self.path.join("cgroup.procs"))
     }
 
-    /// The processes in it; empty when there is no such group.
+    /// The processes in it and in groups that were made inside of it; empty when there is no such group.
     pub fn processes(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|pid| pid.parse().ok()).collect()
+        let mut found: Vec<i32> = text.lines().filter_map(|pid| pid.parse().ok()).collect();
+        for inner in self.inner() {
+            found.extend(inner.processes());
+        }
+        found
+    }
+
+    /// Groups that the task made inside of it.
+    fn inner(&self) -> Vec<Self> {
+        let Ok(entries) = fs::read_dir(&self.path) else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| Self { path: entry.path() })
+            .collect()
     }
 
     /// Kills every process in it.
@@ -90,14 +106,22 @@ impl Cgroup {
         }
     }
 
-    /// Removes the group; fails while a process is in it.
+    /// Removes the group with those inside of it; fails while a process is in one of them.
     ///
     /// # Errors
     /// Any error of the file system; none when there is no such group.
     pub fn remove(&self) -> io::Result<()> {
         match fs::remove_dir(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => {
+                let inner = self.inner();
+                if inner.is_empty() {
+                    return Err(error);
+                }
+                inner.iter().try_for_each(Self::remove)?;
+                fs::remove_dir(&self.path)
+            }
         }
     }
 }
@@ -181,5 +205,8 @@ mod tests {
         assert!(group.processes().is_empty());
         group.kill();
         group.remove().unwrap();
+        fs::create_dir_all(group.path().join("made/by/a/task")).unwrap();
+        group.remove().unwrap();
+        assert!(!group.path().exists());
     }
 }

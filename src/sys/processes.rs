@@ -244,11 +244,14 @@ fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Makes this process a session of its own, which outlives the terminal and the parent, and the one to
-/// which orphans below it return.
+/// Makes this process a session of its own, which outlives the terminal and the parent.
 pub fn detach() {
     // It fails only for a process that already leads a group, which is as good.
     setsid().ok();
+}
+
+/// Makes this process the one to which orphans below it return.
+pub fn adopt_orphans() {
     prctl::set_child_subreaper(true).ok();
 }
 

@@ -21,6 +21,7 @@ mod client;
 mod deploys;
 mod failures;
 mod harness;
+mod launches;
 mod needs;
 mod rollback;
 mod tidy;

@@ -127,7 +127,13 @@ pub(super) enum StartError {
         /// Why.
         reason: String,
     },
-    /// It is not known to run: look for it before it is started again.
+    /// It could not be started, and nothing of it is there.
+    #[error("failed to launch command with executor: {reason}")]
+    Absent {
+        /// Why.
+        reason: String,
+    },
+    /// It is not known whether it runs: look for it before it is started again.
     #[error("failed to launch command with executor: {reason}")]
     Unknown {
         /// Why.

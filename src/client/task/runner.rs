@@ -280,7 +280,7 @@ impl TaskRunner {
         }
         Ended::With(match error {
             StartError::Unrunnable(_) | StartError::Program { .. } => Outcome::Unrecoverable,
-            StartError::Unknown { .. } => Outcome::Recoverable,
+            StartError::Absent { .. } | StartError::Unknown { .. } => Outcome::Recoverable,
         })
     }
 

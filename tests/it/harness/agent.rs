@@ -60,9 +60,29 @@ impl Agent {
 
     /// An agent whose files cannot grow past a number of 512-byte blocks, as on a full disk.
     pub(crate) async fn start_limited(mode: Mode, more: &str, blocks: Option<u32>) -> Self {
+        Self::start_in(&std::env::temp_dir(), mode, more, blocks, |_| ()).await
+    }
+
+    /// An agent with its directory below `base`.
+    pub(crate) async fn start_below(mode: Mode, base: &Path) -> Self {
+        Self::start_in(base, mode, "", None, |_| ()).await
+    }
+
+    /// An agent whose directory is prepared before it starts.
+    pub(crate) async fn start_prepared(mode: Mode, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_in(&std::env::temp_dir(), mode, "", None, prepare).await
+    }
+
+    async fn start_in(
+        base: &Path,
+        mode: Mode,
+        more: &str,
+        blocks: Option<u32>,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
-            .tempdir()
+            .tempdir_in(base)
             .expect("a directory");
         let first = 20_000 + NEXT_PORTS.fetch_add(1, Ordering::Relaxed) % 110 * PORTS_PER_AGENT;
         let ports = (first, first + PORTS_PER_AGENT - 1);
@@ -71,7 +91,8 @@ impl Agent {
             configuration(dir.path(), mode, ports, more),
         )
         .expect("a configuration");
-        let (child, listeners) = launch(dir.path(), mode, blocks).await;
+        prepare(dir.path());
+        let (child, listeners) = launch(dir.path(), mode, blocks, None).await;
         Self {
             child,
             listeners,
@@ -131,7 +152,14 @@ impl Agent {
 
     /// Starts the agent again on the same data directory and ports of its own.
     pub(crate) async fn start_again(&mut self) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, None).await;
+        let (child, listeners) = launch(self.dir.path(), self.mode, None, None).await;
+        self.child = child;
+        self.listeners = listeners;
+    }
+
+    /// As [`Agent::start_again`]; it, or what it starts, dies at a place that the program names.
+    pub(crate) async fn start_with_fault(&mut self, place: &str) {
+        let (child, listeners) = launch(self.dir.path(), self.mode, None, Some(place)).await;
         self.child = child;
         self.listeners = listeners;
     }
@@ -209,6 +237,7 @@ async fn launch(
     dir: &Path,
     mode: Mode,
     blocks: Option<u32>,
+    fault: Option<&str>,
 ) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
@@ -231,6 +260,9 @@ async fn launch(
         .arg(dir.join("agent.hcl"));
     if mode == Mode::Dev {
         command.arg("-dev");
+    }
+    if let Some(place) = fault {
+        command.env(trivet::sys::faults::VARIABLE, place);
     }
     let mut child = command
         .stdin(Stdio::null())

@@ -48,7 +48,10 @@ impl Programs {
         // It may have come into being without a word, or there was one already.
         match self.supervisors.find(&task.owner, None).await {
             Ok(remote::Found::Running(connection)) => Ok(connection),
-            Ok(remote::Found::Ended(_) | remote::Found::Gone) => Err(StartError::Unknown {
+            Ok(remote::Found::Gone) => Err(StartError::Absent {
+                reason: error.to_string(),
+            }),
+            Ok(remote::Found::Ended(_)) => Err(StartError::Unknown {
                 reason: error.to_string(),
             }),
             Err(also) => Err(StartError::Unknown {

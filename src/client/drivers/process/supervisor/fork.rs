@@ -47,11 +47,14 @@ fn supervise_stdin() -> io::Result<()> {
 
 fn supervise(agent: UnixStream) -> io::Result<()> {
     processes::detach();
+    processes::adopt_orphans();
     process::run(agent)
 }
 
 /// Until the agent is gone. What was made goes on: each supervisor leads a session of its own.
 fn serve() -> io::Result<()> {
+    // An interrupt from the terminal is for the agent.
+    processes::detach();
     handover::forget_children()?;
     let control = io::stdin();
     while let Some(agent) = handover::receive(control.as_fd())? {

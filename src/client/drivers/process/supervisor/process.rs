@@ -427,14 +427,14 @@ fn spawn(launch: &Launch, joins: Option<fs::File>) -> io::Result<(Identity, Vec<
     let (stdout, stderr) = match &launch.logs {
         None => (Stdio::null(), Stdio::null()),
         Some(logs) => {
-            let mut stream = |name| -> io::Result<Stdio> {
-                let log = Rotation::open(logs, name)?;
+            let [stdout, stderr] = Rotation::open(logs, ["stdout", "stderr"])?;
+            let mut stream = |log| -> io::Result<Stdio> {
                 let (pipe, writer) = io::pipe()?;
                 nonblocking(&pipe)?;
                 outputs.push(Output { pipe, log });
                 Ok(writer.into())
             };
-            (stream("stdout")?, stream("stderr")?)
+            (stream(stdout)?, stream(stderr)?)
         }
     };
     let child = processes::spawn_task(&launch.process, stdout, stderr, joins)?;

@@ -1,5 +1,6 @@
 use super::LogFiles;
 use std::{
+    ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::PathBuf,
@@ -25,10 +26,25 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// Goes on in the newest file of the stream, or starts number 0.
-    pub(super) fn open(files: &LogFiles, stream: &str) -> io::Result<Self> {
+    /// Goes on in the newest file of each stream, or starts number 0.
+    pub(super) fn open<const N: usize>(
+        files: &LogFiles,
+        streams: [&str; N],
+    ) -> io::Result<[Self; N]> {
+        let names: Vec<OsString> = fs::read_dir(&files.dir)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<io::Result<_>>()?;
+        let opened = streams.map(|stream| Self::open_stream(files, stream, &names));
+        let opened: Vec<Self> = opened.into_iter().collect::<io::Result<_>>()?;
+        opened
+            .try_into()
+            .map_err(|_| io::Error::other("a stream is missing"))
+    }
+
+    fn open_stream(files: &LogFiles, stream: &str, names: &[OsString]) -> io::Result<Self> {
         let prefix = format!("{}.{stream}.", files.task);
-        let number = numbers(&files.dir, &prefix)?.into_iter().max().unwrap_or(0);
+        let numbers = names.iter().filter_map(|name| number_of(name, &prefix));
+        let number = numbers.max().unwrap_or(0);
         let file = append(&files.dir.join(format!("{prefix}{number}")))?;
         let written = file.metadata()?.len();
         Ok(Self {
@@ -94,14 +110,13 @@ fn append(path: &std::path::Path) -> io::Result<File> {
 fn numbers(dir: &std::path::Path, prefix: &str) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let number: Option<u64> = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(prefix))
-            .and_then(|number| number.parse().ok());
-        found.extend(number);
+        found.extend(number_of(&entry?.file_name(), prefix));
     }
     Ok(found)
+}
+
+fn number_of(name: &OsStr, prefix: &str) -> Option<u64> {
+    name.to_str()?.strip_prefix(prefix)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -133,7 +148,7 @@ mod tests {
     #[test]
     fn files_are_cut_at_line_ends_and_the_oldest_go() {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = Rotation::open(&files(dir.path(), 2, 10), "stdout").unwrap();
+        let [mut log] = Rotation::open(&files(dir.path(), 2, 10), ["stdout"]).unwrap();
         log.write(b"one\ntwo\nthree\nfour\n").unwrap();
         let two = [("web.stdout.1", "three\n"), ("web.stdout.2", "four\n")]
             .map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -149,7 +164,7 @@ mod tests {
     fn a_new_run_goes_on_in_the_newest_file() {
         let dir = tempfile::tempdir().unwrap();
         for text in ["first ", "second"] {
-            let mut log = Rotation::open(&files(dir.path(), 3, 100), "stderr").unwrap();
+            let [mut log] = Rotation::open(&files(dir.path(), 3, 100), ["stderr"]).unwrap();
             log.write(text.as_bytes()).unwrap();
         }
         let expected = vec![("web.stderr.0".to_owned(), "first second".to_owned())];
@@ -164,7 +179,7 @@ mod tests {
             limit in 1_u64..50,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let mut log = Rotation::open(&files(dir.path(), 10_000, limit), "stdout").unwrap();
+            let [mut log] = Rotation::open(&files(dir.path(), 10_000, limit), ["stdout"]).unwrap();
             for piece in &pieces {
                 log.write(piece.as_bytes()).unwrap();
             }
