@@ -74,6 +74,8 @@ pub(super) struct TaskRecord {
     pub(super) run_id: String,
     /// What the driver needs to find what is left of that run; empty when it is not known.
     pub(super) handle: String,
+    /// Exit code of a run that ended by itself, until it is decided what comes next.
+    pub(super) undecided: Option<i32>,
     /// What the restart policy has counted.
     pub(super) restarts: (u32, Option<i64>),
     /// Everything it needs was fetched.

@@ -27,6 +27,8 @@ pub(in crate::client) const COMMANDS_MAX: usize = 16;
 pub(in crate::client) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
 /// Upper bound of a task's `kill_timeout`.
 const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Pause between two attempts to keep the state of a task.
+const KEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Sent when the job names no signal.
 const KILL_SIGNAL_DEFAULT: &str = "SIGINT";
 
@@ -68,6 +70,15 @@ enum Ended {
     With(Outcome),
 }
 
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// By itself: the restart policy decides.
+    Itself,
+    /// Because it was asked to.
+    Asked,
+}
+
 /// Carries one task from its setup to its end.
 pub(in crate::client) struct TaskRunner {
     shared: Arc<Shared>,
@@ -106,10 +117,15 @@ impl TaskRunner {
     /// Runs the task until it is over, or until this agent stops.
     pub(in crate::client) async fn run(mut self) {
         loop {
-            let outcome = match self.attempt().await {
-                Ended::With(outcome) => outcome,
-                Ended::Killed => return self.die(false),
-                Ended::Left => return,
+            let undecided = self.shared.task(&self.name).undecided;
+            let outcome = match undecided {
+                // An earlier agent died between the end and the decision.
+                Some(code) => outcome(code),
+                None => match self.attempt().await {
+                    Ended::With(outcome) => outcome,
+                    Ended::Killed => return self.die(false),
+                    Ended::Left => return,
+                },
             };
             let decision = self.restarts.decide(clock::now_ns(), outcome);
             match decision {
@@ -123,6 +139,7 @@ impl TaskRunner {
                     let counted = self.restarts.counted();
                     self.shared.update_task(&self.name, |record| {
                         record.restarts = counted;
+                        record.undecided = None;
                         record.state.state = TaskPhase::Pending;
                         record.state.restarts += 1;
                         record.state.last_restart = Timestamp(clock::now_ns());
@@ -144,10 +161,12 @@ impl TaskRunner {
         match self.find().await {
             Ok(Found::Running(run)) => return self.attend(run).await,
             Ok(Found::Ended(exit)) if exit.run_id == run_id || run_id == RUN_UNKNOWN => {
-                if self.keep_exit(&exit) {
-                    self.forget();
+                let kept = self.keep_exit(&exit, Cause::Itself);
+                if let Some(ended) = self.until_kept(kept).await {
+                    return ended;
                 }
-                return outcome(&exit);
+                self.forget();
+                return Ended::With(outcome(exit.ended.code));
             }
             Ok(Found::Ended(_) | Found::Gone) if run_id.is_empty() => {}
             Ok(Found::Ended(_) | Found::Gone) => {
@@ -239,7 +258,7 @@ impl TaskRunner {
 
     /// Not to be cancelled: what has its launch goes on alone.
     async fn start(&mut self, prepared: Prepared) -> Ended {
-        let cx = &self.shared.cx;
+        let cx = Arc::clone(&self.shared.cx);
         let run_id = random::uuid();
         let mut start = prepared.start;
         start.run_id.clone_from(&run_id);
@@ -249,12 +268,16 @@ impl TaskRunner {
             record.run_id = run_id;
             record.handle.clear();
         });
-        if let Err(error) = kept {
-            let text = format!("failed to keep the state of the task before its start: {error}");
+        if let Err(error) = &kept {
+            let text = format!(
+                "the task is not started before its state can be kept, which is tried again: {error}"
+            );
+            self.event(events::with_detail("Setup Failure", text, "setup_error"));
+        }
+        if let Some(ended) = self.until_kept(kept).await {
             self.shared
                 .update_task(&self.name, |record| record.run_id.clear());
-            self.event(events::with_detail("Setup Failure", text, "setup_error"));
-            return Ended::With(Outcome::Recoverable);
+            return ended;
         }
         faults::point("launch.recorded");
         let started = {
@@ -290,8 +313,10 @@ impl TaskRunner {
         loop {
             let command = tokio::select! {
                 exit = run.ended() => {
-                    self.note_exit(&mut *run, &exit).await;
-                    return outcome(&exit);
+                    return match self.note_exit(&mut *run, &exit, Cause::Itself).await {
+                        Some(ended) => ended,
+                        None => Ended::With(outcome(exit.ended.code)),
+                    };
                 }
                 command = self.commands.recv() => command,
             };
@@ -315,7 +340,9 @@ impl TaskRunner {
                     ));
                     self.withdraw().await;
                     let exit = self.stop(&mut *run).await;
-                    self.note_exit(&mut *run, &exit).await;
+                    if let Some(ended) = self.note_exit(&mut *run, &exit, Cause::Asked).await {
+                        return ended;
+                    }
                     return Ended::With(if unhealthy {
                         Outcome::Unhealthy
                     } else {
@@ -328,13 +355,13 @@ impl TaskRunner {
                     }
                     self.event(events::killing("", nanos(self.kill_timeout())));
                     if delays && let Some(exit) = self.shutdown_delay(&mut *run).await {
-                        self.note_exit(&mut *run, &exit).await;
-                        return Ended::Killed;
+                        let left = self.note_exit(&mut *run, &exit, Cause::Asked).await;
+                        return left.unwrap_or(Ended::Killed);
                     }
                     let exit = self.stop(&mut *run).await;
-                    self.note_exit(&mut *run, &exit).await;
+                    let left = self.note_exit(&mut *run, &exit, Cause::Asked).await;
                     self.event(events::event("Killed", "Task successfully killed"));
-                    return Ended::Killed;
+                    return left.unwrap_or(Ended::Killed);
                 }
             }
         }
@@ -365,38 +392,60 @@ impl TaskRunner {
     }
 
     /// Keeps the end of a run, and then lets its driver forget it: an agent that dies in between must hear of it
-    /// once more.
-    async fn note_exit(&self, run: &mut dyn Run, exit: &Exit) {
+    /// once more. Answers when that is not to be waited for.
+    async fn note_exit(&mut self, run: &mut dyn Run, exit: &Exit, cause: Cause) -> Option<Ended> {
         faults::point("exit.heard");
-        let kept = self.keep_exit(exit);
+        let kept = self.keep_exit(exit, cause);
         faults::point("exit.recorded");
-        if kept {
-            run.noted().await;
+        match self.until_kept(kept).await {
+            Some(Ended::Left) => return Some(Ended::Left),
+            // The servers know that it is over, so nobody has to hear of it again.
+            Some(ended) => {
+                run.noted().await;
+                return Some(ended);
+            }
+            None => run.noted().await,
         }
+        None
     }
 
-    /// False when the end could not be kept.
-    fn keep_exit(&self, exit: &Exit) -> bool {
+    fn keep_exit(&self, exit: &Exit, cause: Cause) -> io::Result<()> {
         self.shared.meters.lock().remove(&self.name);
         let event = events::terminated(exit);
-        let kept = self.shared.try_update_task(&self.name, |record| {
+        self.shared.try_update_task(&self.name, |record| {
             record.run_id.clear();
             if exit.message.is_empty() {
                 // Nothing is left of it: its end was seen.
                 record.handle.clear();
             }
+            record.undecided = match cause {
+                Cause::Itself => Some(exit.ended.code),
+                Cause::Asked => None,
+            };
             record.state.finished_at = Timestamp(exit.at_ns);
             record.state.push_event(event);
-        });
-        if let Err(error) = &kept {
+        })
+    }
+
+    /// Tries again until the state of the task can be kept: the disk may be full. Answers when the task, or this
+    /// agent, is to end before.
+    async fn until_kept(&mut self, mut kept: io::Result<()>) -> Option<Ended> {
+        while let Err(error) = kept {
             let alloc = self.shared.alloc();
-            tracing::error!(alloc = %alloc.id, task = self.name, %error, "the end of a task cannot be kept");
+            tracing::error!(alloc = %alloc.id, task = self.name, %error, "the state of a task cannot be kept");
+            match pause(&mut self.commands, KEEP_PAUSE).await {
+                Paused::Over => {}
+                Paused::Killed => return Some(Ended::Killed),
+                Paused::Left => return Some(Ended::Left),
+            }
+            kept = self.shared.try_update_task(&self.name, |_| ());
         }
-        kept.is_ok()
+        None
     }
 
     fn die(&self, failed: bool) {
         self.shared.update_task(&self.name, |record| {
+            record.undecided = None;
             record.state.state = TaskPhase::Dead;
             record.state.failed |= failed;
             if record.state.finished_at.is_zero() {
@@ -519,13 +568,13 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
     }
 }
 
-/// The run is over; nobody asked for it.
-fn outcome(exit: &Exit) -> Ended {
-    Ended::With(if exit.ended.code == 0 {
+/// What an end that nobody asked for is to the restart policy.
+fn outcome(code: i32) -> Outcome {
+    if code == 0 {
         Outcome::Success
     } else {
         Outcome::Failure
-    })
+    }
 }
 
 pub(in crate::client) fn duration(nanos: i64) -> Duration {

@@ -25,7 +25,7 @@ mod process;
 pub(in crate::client) mod remote;
 mod rotation;
 
-use crate::sys::processes::{Ended, TaskProcess, Tree};
+use crate::sys::processes::{Ended, Identity, TaskProcess, Tree};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -99,6 +99,11 @@ enum Request {
 /// To the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Event {
+    /// The supervisor holds the lock and is about to start the task.
+    Begun {
+        /// The supervisor.
+        supervisor: Identity,
+    },
     /// The task runs. Also the first message to an agent that connects later.
     Started(Box<Started>),
     /// The task could not be started; the supervisor ends.

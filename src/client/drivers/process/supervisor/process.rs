@@ -125,12 +125,16 @@ impl Supervisor {
             return Err(NotStarted::Taken);
         }
         faults::point("supervisor.locked");
+        let myself = own_identity()?;
+        let begun = Event::Begun { supervisor: myself };
+        if send(&mut agent.try_clone()?, &begun).is_err() {
+            return Err(NotStarted::Unwanted);
+        }
         let address = Addresses::of(Path::new("."))?.of_run(&stem, &launch.run_id)?;
         let listener = UnixListener::bind_addr(&address)?;
         listener.set_nonblocking(true)?;
         faults::point("supervisor.bound");
         let child_signals = processes::child_signals()?;
-        let myself = own_identity()?;
         let group = launch
             .cgroup
             .as_deref()

@@ -166,12 +166,28 @@ impl Supervisors {
         self.fork_server.supervise(OwnedFd::from(theirs))?;
         let (read, mut requests) = UnixStream::from_std(ours)?.into_split();
         let mut events = BufReader::new(read).lines();
+        let mut begun = None;
         let started = async {
             send(&mut requests, &Request::Start(Box::new(launch))).await?;
             faults::point("launch.sent");
-            next(&mut events).await
+            let mut event = next(&mut events).await?;
+            if let Some(Event::Begun { supervisor }) = event {
+                begun = Some(supervisor);
+                event = next(&mut events).await?;
+            }
+            Ok(event)
         };
-        match timeout(GREETING_TIMEOUT, started).await {
+        let answer: Result<io::Result<Option<Event>>, _> = timeout(GREETING_TIMEOUT, started).await;
+        if let (Ok(Ok(None) | Err(_)), Some(supervisor)) = (&answer, begun) {
+            // It died on the way; the task may be there, or a part of it.
+            let tree = Tree {
+                supervisor,
+                task: supervisor,
+                cgroup: None,
+            };
+            end_tree(&tree).await?;
+        }
+        match answer {
             Ok(Ok(Some(Event::Started(started)))) => Ok(Connection {
                 supervisors: Arc::clone(self),
                 events,
@@ -180,7 +196,7 @@ impl Supervisors {
             }),
             Ok(Ok(Some(Event::Failed { reason }))) => Err(LaunchError::Program { reason }),
             Ok(Ok(Some(Event::Taken))) => Err(LaunchError::Taken),
-            Ok(Ok(Some(Event::Ended(_)) | None)) => {
+            Ok(Ok(Some(Event::Ended(_) | Event::Begun { .. }) | None)) => {
                 Err(io::Error::other("it ended before it had started the task").into())
             }
             Ok(Err(error)) => Err(error.into()),
@@ -332,7 +348,9 @@ impl Connection {
         loop {
             match next(&mut self.events).await {
                 Ok(Some(Event::Ended(exit))) => return exit,
-                Ok(Some(Event::Started(_) | Event::Failed { .. } | Event::Taken)) => {}
+                Ok(Some(
+                    Event::Started(_) | Event::Failed { .. } | Event::Taken | Event::Begun { .. },
+                )) => {}
                 Ok(None) | Err(_) => return self.lost().await,
             }
         }
