@@ -1,5 +1,9 @@
 //! Control groups, used for one thing: to find and end every process of a task, whatever it did to get away.
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
@@ -101,7 +105,7 @@ impl Cgroup {
                 return;
             }
             for pid in left {
-                super::processes::signal(pid, nix::libc::SIGKILL).ok();
+                kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
             }
         }
     }
