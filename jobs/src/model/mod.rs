@@ -12,6 +12,7 @@ mod constraint;
 mod deployment;
 mod evaluation;
 mod flat_map;
+mod id;
 mod job;
 mod metric;
 mod network;
@@ -36,6 +37,10 @@ pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;
+pub use id::{
+    AllocId, AllocKind, DeploymentId, DeploymentKind, EvalId, EvalKind, Id, Kind, NodeId, NodeKind,
+    NotAnId,
+};
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
 pub use metric::{AllocMetric, NodeScore};
 pub use network::{NetworkResource, Port};

@@ -1,14 +1,14 @@
 //! What clients report, and wishes about single allocations.
 
 use super::{AllocUpdate, State, rows::Change};
-use crate::model::{AllocDeploymentStatus, Allocation, DesiredTransition};
+use crate::model::{AllocDeploymentStatus, AllocId, Allocation, DesiredTransition};
 use std::collections::BTreeMap;
 
 impl State {
     /// Takes over client-owned fields only. Unknown allocations are ignored: they were collected.
     pub(super) fn update_allocs(&mut self, change: &mut Change, updates: Vec<AllocUpdate>) {
         for update in updates {
-            let Some(row) = self.allocs.get(update.alloc_id.as_str()) else {
+            let Some(row) = self.allocs.get(&update.alloc_id) else {
                 continue;
             };
             let mut alloc = (**row).clone();
@@ -25,10 +25,10 @@ impl State {
     pub(super) fn transition_allocs(
         &mut self,
         change: &mut Change,
-        transitions: BTreeMap<String, DesiredTransition>,
+        transitions: BTreeMap<AllocId, DesiredTransition>,
     ) {
         for (id, wish) in transitions {
-            let Some(row) = self.allocs.get(id.as_str()) else {
+            let Some(row) = self.allocs.get(&id) else {
                 continue;
             };
             let mut alloc = (**row).clone();
@@ -64,7 +64,7 @@ fn merge_report(alloc: &mut Allocation, update: AllocUpdate, index: u64) {
         alloc.network_status = update.network_status;
     }
     if let Some((healthy, decided)) = update.health
-        && !alloc.deployment_id.is_empty()
+        && alloc.deployment_id.is_some()
     {
         let status = alloc
             .deployment_status

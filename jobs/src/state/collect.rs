@@ -1,7 +1,7 @@
 //! Forgetting what is over.
 
 use super::{AllocChange, State, Table, rows::Change};
-use crate::model::JobKey;
+use crate::model::{AllocId, DeploymentId, EvalId, JobKey};
 use std::sync::Arc;
 
 impl State {
@@ -9,23 +9,19 @@ impl State {
     pub(super) fn collect(
         &mut self,
         change: &mut Change,
-        evals: &[String],
-        allocs: &[String],
-        deployments: &[String],
+        evals: &[EvalId],
+        allocs: &[AllocId],
+        deployments: &[DeploymentId],
         jobs: &[JobKey],
     ) {
-        for id in allocs {
+        for &id in allocs {
             self.remove_alloc(change, id);
         }
-        for id in evals {
+        for &id in evals {
             self.remove_eval(change, id);
         }
-        for id in deployments {
-            if self
-                .deployments
-                .get(id.as_str())
-                .is_some_and(|d| !d.is_active())
-            {
+        for &id in deployments {
+            if self.deployments.get(&id).is_some_and(|d| !d.is_active()) {
                 self.remove_deployment(change, id);
             }
         }
@@ -41,23 +37,19 @@ impl State {
         }
     }
 
-    fn remove_alloc(&mut self, change: &mut Change, id: &str) {
-        if !self.allocs.get(id).is_some_and(|a| a.client_terminal()) {
+    fn remove_alloc(&mut self, change: &mut Change, id: AllocId) {
+        if !self.allocs.get(&id).is_some_and(|a| a.client_terminal()) {
             return;
         }
-        let Some((id, row)) = self.allocs.remove_with_key(id) else {
+        let Some(row) = self.allocs.remove(&id) else {
             return;
         };
         let key = self.job_key(&row.namespace, &row.job_id);
-        self.allocs_by_job
-            .remove(&(Arc::clone(&key), Arc::clone(&id)));
-        self.allocs_by_node
-            .remove(&(row.node_id.as_str().into(), true, Arc::clone(&id)));
-        self.allocs_by_eval
-            .remove(&(row.eval_id.as_str().into(), Arc::clone(&id)));
-        if !row.deployment_id.is_empty() {
-            self.allocs_by_deployment
-                .remove(&(row.deployment_id.as_str().into(), id));
+        self.allocs_by_job.remove(&(Arc::clone(&key), id));
+        self.allocs_by_node.remove(&(row.node_id, true, id));
+        self.allocs_by_eval.remove(&(row.eval_id, id));
+        if let Some(deployment_id) = row.deployment_id {
+            self.allocs_by_deployment.remove(&(deployment_id, id));
         }
         if let Some(tally) = self.tallies.get_mut(&key) {
             tally.allocs -= 1;
@@ -71,11 +63,11 @@ impl State {
         change.touched_jobs.insert(key);
     }
 
-    fn remove_eval(&mut self, change: &mut Change, id: &str) {
-        if !self.evals.get(id).is_some_and(|e| e.status.is_terminal()) {
+    fn remove_eval(&mut self, change: &mut Change, id: EvalId) {
+        if !self.evals.get(&id).is_some_and(|e| e.status.is_terminal()) {
             return;
         }
-        let Some((id, row)) = self.evals.remove_with_key(id) else {
+        let Some(row) = self.evals.remove(&id) else {
             return;
         };
         let key = self.job_key(&row.namespace, &row.job_id);
@@ -87,8 +79,8 @@ impl State {
         change.touched_jobs.insert(key);
     }
 
-    pub(super) fn remove_deployment(&mut self, change: &mut Change, id: &str) {
-        let Some((id, row)) = self.deployments.remove_with_key(id) else {
+    pub(super) fn remove_deployment(&mut self, change: &mut Change, id: DeploymentId) {
+        let Some(row) = self.deployments.remove(&id) else {
             return;
         };
         let key = self.job_key(&row.namespace, &row.job_id);

@@ -1,7 +1,7 @@
 use crate::model::{
-    ClientStatus, DeploymentStatus, DesiredTransition, Eligibility, Evaluation, FlatMap, Index,
-    Job, JobKey, NetworkStatus, Node, NodeStatus, PlanResult, ScalingEvent, Submission, TaskState,
-    Timestamp,
+    AllocId, ClientStatus, DeploymentId, DeploymentStatus, DesiredTransition, Eligibility, EvalId,
+    Evaluation, FlatMap, Index, Job, JobKey, NetworkStatus, Node, NodeId, NodeStatus, PlanResult,
+    ScalingEvent, Submission, TaskState, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub enum Command {
     /// Changes where a node is in its life; evaluations for its jobs ride along.
     UpdateNodeStatus {
         /// Node.
-        node_id: String,
+        node_id: NodeId,
         /// New status.
         status: NodeStatus,
         /// Evaluations of the jobs that it runs.
@@ -40,7 +40,7 @@ pub enum Command {
     /// Changes whether a node takes new allocations.
     UpdateNodeEligibility {
         /// Node.
-        node_id: String,
+        node_id: NodeId,
         /// New value.
         eligibility: Eligibility,
         /// Evaluations of system jobs and blocked ones.
@@ -58,7 +58,7 @@ pub enum Command {
     /// Records wishes for the next evaluation of some allocations.
     TransitionAllocs {
         /// Allocation id to the wish.
-        transitions: BTreeMap<String, DesiredTransition>,
+        transitions: BTreeMap<AllocId, DesiredTransition>,
         /// Evaluations that act on them.
         evals: Vec<Evaluation>,
     },
@@ -74,7 +74,7 @@ pub enum Command {
     /// Makes canaries normal.
     PromoteDeployment {
         /// Deployment.
-        deployment_id: String,
+        deployment_id: DeploymentId,
         /// Groups; empty is all.
         groups: Vec<String>,
         /// Evaluation that goes on with the rest.
@@ -83,11 +83,11 @@ pub enum Command {
     /// Sets the health of allocations by hand or by the controller.
     SetAllocHealth {
         /// Deployment.
-        deployment_id: String,
+        deployment_id: DeploymentId,
         /// Turned healthy.
-        healthy: Vec<String>,
+        healthy: Vec<AllocId>,
         /// Turned unhealthy.
-        unhealthy: Vec<String>,
+        unhealthy: Vec<AllocId>,
         /// Status change that follows.
         update: Option<DeploymentUpdate>,
         /// Evaluation that acts on it.
@@ -98,11 +98,11 @@ pub enum Command {
     /// Forgets what is over.
     Collect {
         /// Evaluations.
-        evals: Vec<String>,
+        evals: Vec<EvalId>,
         /// Allocations.
-        allocs: Vec<String>,
+        allocs: Vec<AllocId>,
         /// Deployments.
-        deployments: Vec<String>,
+        deployments: Vec<DeploymentId>,
         /// Jobs with their versions and summaries.
         jobs: Vec<JobKey>,
     },
@@ -145,7 +145,7 @@ pub struct DeregisterJob {
 #[serde(default)]
 pub struct DeploymentUpdate {
     /// Deployment.
-    pub deployment_id: String,
+    pub deployment_id: DeploymentId,
     /// New status.
     pub status: DeploymentStatus,
     /// Why; the published texts.
@@ -157,7 +157,7 @@ pub struct DeploymentUpdate {
 #[serde(default)]
 pub struct AllocUpdate {
     /// Allocation.
-    pub alloc_id: String,
+    pub alloc_id: AllocId,
     /// New status.
     pub client_status: ClientStatus,
     /// Why.

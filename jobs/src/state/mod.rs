@@ -23,8 +23,8 @@ pub use saved::Saved;
 pub use usage::{NodeUsage, dynamic_ports, first_port};
 
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, ScalingEvent,
-    Submission,
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobKey,
+    JobSummary, Node, NodeId, ScalingEvent, Submission,
 };
 use imbl::{OrdMap, OrdSet};
 use std::{collections::BTreeMap, sync::Arc};
@@ -56,18 +56,18 @@ pub struct State {
     summaries: OrdMap<Arc<JobKey>, Arc<JobSummary>>,
     scaling_events: OrdMap<Arc<JobKey>, Arc<ScalingEvents>>,
     tallies: OrdMap<Arc<JobKey>, Tally>,
-    evals: OrdMap<Arc<str>, Arc<Evaluation>>,
-    evals_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
-    allocs: OrdMap<Arc<str>, Arc<Allocation>>,
-    allocs_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
+    evals: OrdMap<EvalId, Arc<Evaluation>>,
+    evals_by_job: OrdSet<(Arc<JobKey>, EvalId)>,
+    allocs: OrdMap<AllocId, Arc<Allocation>>,
+    allocs_by_job: OrdSet<(Arc<JobKey>, AllocId)>,
     /// The flag is true once the client is done with it.
-    allocs_by_node: OrdSet<(Arc<str>, bool, Arc<str>)>,
-    allocs_by_eval: OrdSet<(Arc<str>, Arc<str>)>,
-    allocs_by_deployment: OrdSet<(Arc<str>, Arc<str>)>,
-    deployments: OrdMap<Arc<str>, Arc<Deployment>>,
-    deployments_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
-    nodes: OrdMap<Arc<str>, Arc<Node>>,
-    usage: OrdMap<Arc<str>, Arc<NodeUsage>>,
+    allocs_by_node: OrdSet<(NodeId, bool, AllocId)>,
+    allocs_by_eval: OrdSet<(EvalId, AllocId)>,
+    allocs_by_deployment: OrdSet<(DeploymentId, AllocId)>,
+    deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    deployments_by_job: OrdSet<(Arc<JobKey>, DeploymentId)>,
+    nodes: OrdMap<NodeId, Arc<Node>>,
+    usage: OrdMap<NodeId, Arc<NodeUsage>>,
 }
 
 /// A state that nobody changes any more.
@@ -94,12 +94,12 @@ impl State {
                 node_id,
                 status,
                 evals,
-            } => self.update_node_status(&mut change, &node_id, status, evals)?,
+            } => self.update_node_status(&mut change, node_id, status, evals)?,
             Command::UpdateNodeEligibility {
                 node_id,
                 eligibility,
                 evals,
-            } => self.update_node_eligibility(&mut change, &node_id, eligibility, evals)?,
+            } => self.update_node_eligibility(&mut change, node_id, eligibility, evals)?,
             Command::ApplyPlans(results) => {
                 for result in results {
                     self.apply_plan(&mut change, result);
@@ -122,7 +122,7 @@ impl State {
                 deployment_id,
                 groups,
                 eval,
-            } => self.promote_deployment(&mut change, &deployment_id, &groups, eval)?,
+            } => self.promote_deployment(&mut change, deployment_id, &groups, eval)?,
             Command::SetAllocHealth {
                 deployment_id,
                 healthy,
@@ -131,7 +131,7 @@ impl State {
                 eval,
                 revert,
             } => {
-                self.set_alloc_health(&mut change, &deployment_id, &healthy, &unhealthy)?;
+                self.set_alloc_health(&mut change, deployment_id, &healthy, &unhealthy)?;
                 self.follow_up(&mut change, update, eval, revert);
             }
             Command::Collect {

@@ -1,7 +1,7 @@
 //! Registering nodes and following their lives.
 
 use super::{Rejected, State, rows::Change};
-use crate::model::{Eligibility, Evaluation, Node, NodeEvent, NodeStatus, Timestamp};
+use crate::model::{Eligibility, Evaluation, Node, NodeEvent, NodeId, NodeStatus, Timestamp};
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -13,7 +13,7 @@ impl State {
         mut node: Node,
     ) -> Result<(), Rejected> {
         let now_ns = change.at.now_ns;
-        let event = match self.nodes.get(node.id.as_str()) {
+        let event = match self.nodes.get(&node.id) {
             Some(known) => {
                 if !known.secret_id.is_empty() && known.secret_id != node.secret_id {
                     return Err(Rejected::Secret);
@@ -39,11 +39,11 @@ impl State {
     pub(super) fn update_node_status(
         &mut self,
         change: &mut Change,
-        node_id: &str,
+        node_id: NodeId,
         status: NodeStatus,
         evals: Vec<Evaluation>,
     ) -> Result<(), Rejected> {
-        let node = self.nodes.get(node_id).ok_or(Rejected::NoNode)?;
+        let node = self.nodes.get(&node_id).ok_or(Rejected::NoNode)?;
         if node.status != status {
             let mut node = (**node).clone();
             node.status = status;
@@ -63,11 +63,11 @@ impl State {
     pub(super) fn update_node_eligibility(
         &mut self,
         change: &mut Change,
-        node_id: &str,
+        node_id: NodeId,
         eligibility: Eligibility,
         evals: Vec<Evaluation>,
     ) -> Result<(), Rejected> {
-        let node = self.nodes.get(node_id).ok_or(Rejected::NoNode)?;
+        let node = self.nodes.get(&node_id).ok_or(Rejected::NoNode)?;
         if node.scheduling_eligibility != eligibility {
             let mut node = (**node).clone();
             node.scheduling_eligibility = eligibility;

@@ -2,8 +2,8 @@
 
 use super::{State, Table};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, ScalingEvent,
-    Submission,
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Id, Index, Job, JobKey,
+    JobSummary, Kind, Node, NodeId, ScalingEvent, Submission,
 };
 use imbl::{OrdMap, OrdSet};
 use std::{ops::Bound, sync::Arc};
@@ -73,12 +73,15 @@ impl State {
     }
 
     /// An evaluation.
-    pub fn eval(&self, id: &str) -> Option<&Arc<Evaluation>> {
-        self.evals.get(id)
+    pub fn eval(&self, id: EvalId) -> Option<&Arc<Evaluation>> {
+        self.evals.get(&id)
     }
 
     /// Evaluations whose id begins with `prefix`.
-    pub fn evals<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Evaluation>> {
+    pub fn evals<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &'a Arc<Evaluation>> + use<'a> {
         by_prefix(&self.evals, prefix)
     }
 
@@ -91,12 +94,15 @@ impl State {
     }
 
     /// An allocation.
-    pub fn alloc(&self, id: &str) -> Option<&Arc<Allocation>> {
-        self.allocs.get(id)
+    pub fn alloc(&self, id: AllocId) -> Option<&Arc<Allocation>> {
+        self.allocs.get(&id)
     }
 
     /// Allocations whose id begins with `prefix`.
-    pub fn allocs<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Allocation>> {
+    pub fn allocs<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
         by_prefix(&self.allocs, prefix)
     }
 
@@ -111,27 +117,25 @@ impl State {
     /// Allocations of a node, terminal ones included.
     pub fn allocs_of_node<'a>(
         &'a self,
-        node_id: &str,
+        node_id: NodeId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
-        let wanted: Arc<str> = node_id.into();
-        self.of_node(Arc::clone(&wanted))
-            .take_while(move |(node, _, _)| *node == wanted)
-            .filter_map(|(_, _, id)| self.allocs.get(&**id))
+        self.of_node(node_id)
+            .take_while(move |(node, _, _)| *node == node_id)
+            .filter_map(|(_, _, id)| self.allocs.get(id))
     }
 
     /// Allocations of a node that its client may still run, wanted or not.
     pub fn live_allocs_of_node<'a>(
         &'a self,
-        node_id: &str,
+        node_id: NodeId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
-        let wanted: Arc<str> = node_id.into();
-        self.of_node(Arc::clone(&wanted))
-            .take_while(move |(node, over, _)| *node == wanted && !over)
-            .filter_map(|(_, _, id)| self.allocs.get(&**id))
+        self.of_node(node_id)
+            .take_while(move |(node, over, _)| *node == node_id && !over)
+            .filter_map(|(_, _, id)| self.allocs.get(id))
     }
 
-    fn of_node(&self, node_id: Arc<str>) -> impl Iterator<Item = &(Arc<str>, bool, Arc<str>)> {
-        let start = (node_id, false, Arc::from(""));
+    fn of_node(&self, node_id: NodeId) -> impl Iterator<Item = &(NodeId, bool, AllocId)> {
+        let start = (node_id, false, AllocId::default());
         self.allocs_by_node
             .range((Bound::Included(start), Bound::Unbounded))
     }
@@ -139,7 +143,7 @@ impl State {
     /// Allocations that an evaluation placed.
     pub fn allocs_of_eval<'a>(
         &'a self,
-        eval_id: &str,
+        eval_id: EvalId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
         self.allocs_of(&self.allocs_by_eval, eval_id)
     }
@@ -147,31 +151,32 @@ impl State {
     /// Allocations of a deployment.
     pub fn allocs_of_deployment<'a>(
         &'a self,
-        deployment_id: &str,
+        deployment_id: DeploymentId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
         self.allocs_of(&self.allocs_by_deployment, deployment_id)
     }
 
-    fn allocs_of<'a>(
+    fn allocs_of<'a, K: Kind>(
         &'a self,
-        index: &'a OrdSet<(Arc<str>, Arc<str>)>,
-        id: &str,
-    ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
-        let wanted: Arc<str> = id.into();
-        let start: (Arc<str>, Arc<str>) = (Arc::clone(&wanted), "".into());
+        index: &'a OrdSet<(Id<K>, AllocId)>,
+        wanted: Id<K>,
+    ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a, K> {
         index
-            .range((Bound::Included(start), Bound::Unbounded))
+            .range((wanted, AllocId::default())..)
             .take_while(move |(of, _)| *of == wanted)
-            .filter_map(|(_, alloc)| self.allocs.get(&**alloc))
+            .filter_map(|(_, alloc)| self.allocs.get(alloc))
     }
 
     /// A deployment.
-    pub fn deployment(&self, id: &str) -> Option<&Arc<Deployment>> {
-        self.deployments.get(id)
+    pub fn deployment(&self, id: DeploymentId) -> Option<&Arc<Deployment>> {
+        self.deployments.get(&id)
     }
 
     /// Deployments whose id begins with `prefix`.
-    pub fn deployments<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Deployment>> {
+    pub fn deployments<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
         by_prefix(&self.deployments, prefix)
     }
 
@@ -190,35 +195,36 @@ impl State {
     }
 
     /// A node.
-    pub fn node(&self, id: &str) -> Option<&Arc<Node>> {
-        self.nodes.get(id)
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
     }
 
     /// Nodes whose id begins with `prefix`.
-    pub fn nodes<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Node>> {
+    pub fn nodes<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
         by_prefix(&self.nodes, prefix)
     }
 }
 
-fn by_prefix<'a, V>(
-    table: &'a OrdMap<Arc<str>, V>,
-    prefix: &'a str,
-) -> impl Iterator<Item = &'a V> {
-    table
-        .range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
-        .take_while(move |(id, _)| id.starts_with(prefix))
+/// Rows whose id begins with the text; none when no id can begin so.
+fn by_prefix<'a, K: Kind, V>(
+    table: &'a OrdMap<Id<K>, V>,
+    prefix: &str,
+) -> impl Iterator<Item = &'a V> + use<'a, K, V> {
+    let range = Id::with_prefix(prefix);
+    range
+        .into_iter()
+        .flat_map(|range| table.range(range))
         .map(|(_, row)| row)
 }
 
-fn of_job<'a, V>(
-    index: &'a OrdSet<(Arc<JobKey>, Arc<str>)>,
-    table: &'a OrdMap<Arc<str>, V>,
+fn of_job<'a, K: Kind, V>(
+    index: &'a OrdSet<(Arc<JobKey>, Id<K>)>,
+    table: &'a OrdMap<Id<K>, V>,
     key: &JobKey,
-) -> impl Iterator<Item = &'a V> + use<'a, V> {
+) -> impl Iterator<Item = &'a V> + use<'a, K, V> {
     let wanted = Arc::new(key.clone());
-    let start: (Arc<JobKey>, Arc<str>) = (Arc::clone(&wanted), "".into());
     index
-        .range((Bound::Included(start), Bound::Unbounded))
+        .range((Arc::clone(&wanted), Id::default())..)
         .take_while(move |(of, _)| *of == wanted)
-        .filter_map(move |(_, id)| table.get(&**id))
+        .filter_map(move |(_, id)| table.get(id))
 }

@@ -4,7 +4,9 @@ use super::{
     DeregisterJob, JOB_VERSIONS_MAX, RegisterJob, Rejected, SCALING_EVENTS_MAX,
     SUBMISSION_BYTES_MAX, State, Table, rows::Change,
 };
-use crate::model::{Evaluation, Index, Job, JobKey, ScalingEvent, Submission};
+use crate::model::{
+    DeploymentId, EvalId, Evaluation, Index, Job, JobKey, ScalingEvent, Submission,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 impl State {
@@ -17,7 +19,7 @@ impl State {
         if let Some(wanted) = registration.enforce_index {
             self.enforce_index(&key, wanted)?;
         }
-        let eval_id = registration.eval.as_ref().map(|eval| eval.id.clone());
+        let eval_id = registration.eval.as_ref().map(|eval| eval.id);
         let job = self.write_version(change, registration.job);
         if let Some(submission) = registration.submission {
             self.put_submission(change, &job, submission);
@@ -128,7 +130,7 @@ impl State {
         change: &mut Change,
         key: &JobKey,
         events: BTreeMap<String, ScalingEvent>,
-        eval_id: Option<String>,
+        eval_id: Option<EvalId>,
     ) {
         if events.is_empty() {
             return;
@@ -138,7 +140,7 @@ impl State {
         for (group, mut event) in events {
             event.create_index = change.at.index;
             event.time = change.at.now_ns;
-            event.eval_id.clone_from(&eval_id);
+            event.eval_id = eval_id;
             let of_group = all.entry(group).or_default();
             of_group.insert(0, event);
             of_group.truncate(SCALING_EVENTS_MAX);
@@ -188,12 +190,12 @@ impl State {
         }
         self.summaries.remove(key);
         self.scaling_events.remove(key);
-        let deployments: Vec<String> = self
+        let deployments: Vec<DeploymentId> = self
             .deployments_of_job(key)
-            .map(|deployment| deployment.id.clone())
+            .map(|deployment| deployment.id)
             .collect();
         for id in deployments {
-            self.remove_deployment(change, &id);
+            self.remove_deployment(change, id);
         }
         change.touch(Table::Jobs);
         change.touch(Table::Summaries);

@@ -2,7 +2,8 @@
 
 use super::{DeploymentUpdate, Rejected, State, rows::Change};
 use crate::model::{
-    AllocDeploymentStatus, Deployment, DeploymentStatus, Evaluation, Job, Timestamp,
+    AllocDeploymentStatus, AllocId, Deployment, DeploymentId, DeploymentStatus, Evaluation, Job,
+    Timestamp,
 };
 
 impl State {
@@ -13,18 +14,18 @@ impl State {
         eval: Option<Evaluation>,
         revert: Option<Box<Job>>,
     ) -> Result<(), Rejected> {
-        self.active_deployment(&update.deployment_id)?;
+        self.active_deployment(update.deployment_id)?;
         self.follow_up(change, Some(update), eval, revert);
         Ok(())
     }
 
-    fn active_deployment(&self, id: &str) -> Result<&Deployment, Rejected> {
-        let deployment = self.deployments.get(id).ok_or(Rejected::NoDeployment)?;
+    fn active_deployment(&self, id: DeploymentId) -> Result<&Deployment, Rejected> {
+        let deployment = self.deployments.get(&id).ok_or(Rejected::NoDeployment)?;
         if deployment.is_active() {
             return Ok(deployment);
         }
         Err(Rejected::DeploymentOver {
-            id: id.into(),
+            id,
             status: deployment.status.as_str().into(),
         })
     }
@@ -51,7 +52,7 @@ impl State {
 
     /// A terminal status stays; a successful one marks the version as stable.
     pub(super) fn set_deployment_status(&mut self, change: &mut Change, update: DeploymentUpdate) {
-        let Some(row) = self.deployments.get(update.deployment_id.as_str()) else {
+        let Some(row) = self.deployments.get(&update.deployment_id) else {
             return;
         };
         if !row.is_active() {
@@ -75,7 +76,7 @@ impl State {
     pub(super) fn promote_deployment(
         &mut self,
         change: &mut Change,
-        id: &str,
+        id: DeploymentId,
         groups: &[String],
         eval: Evaluation,
     ) -> Result<(), Rejected> {
@@ -129,7 +130,7 @@ impl State {
             }
             with_canaries += 1;
             let healthy = self
-                .allocs_of_deployment(&deployment.id)
+                .allocs_of_deployment(deployment.id)
                 .filter(|a| a.task_group == *name && a.is_canary() && !a.is_terminal())
                 .filter(|a| a.healthy() == Some(true))
                 .count();
@@ -160,26 +161,23 @@ impl State {
     pub(super) fn set_alloc_health(
         &mut self,
         change: &mut Change,
-        id: &str,
-        healthy: &[String],
-        unhealthy: &[String],
+        id: DeploymentId,
+        healthy: &[AllocId],
+        unhealthy: &[AllocId],
     ) -> Result<(), Rejected> {
         self.active_deployment(id)?;
         let wishes = healthy
             .iter()
-            .map(|alloc| (alloc, true))
-            .chain(unhealthy.iter().map(|alloc| (alloc, false)));
+            .map(|alloc| (*alloc, true))
+            .chain(unhealthy.iter().map(|alloc| (*alloc, false)));
         for (alloc_id, _) in wishes.clone() {
-            let alloc = self
-                .allocs
-                .get(alloc_id.as_str())
-                .ok_or(Rejected::NoAlloc)?;
-            if alloc.deployment_id != id {
+            let alloc = self.allocs.get(&alloc_id).ok_or(Rejected::NoAlloc)?;
+            if alloc.deployment_id != Some(id) {
                 return Err(Rejected::NoAlloc);
             }
         }
         for (alloc_id, health) in wishes {
-            let Some(row) = self.allocs.get(alloc_id.as_str()) else {
+            let Some(row) = self.allocs.get(&alloc_id) else {
                 continue;
             };
             let mut alloc = (**row).clone();

@@ -2,7 +2,7 @@
 
 use super::{AllocChange, Applied, JobChange, NodeChange, Stamp, State, Table, tally};
 use crate::model::{
-    AllocDeploymentStatus, Allocation, Deployment, Evaluation, GroupSummary, Job, JobKey,
+    AllocDeploymentStatus, AllocId, Allocation, Deployment, Evaluation, GroupSummary, Job, JobKey,
     JobStatus, Node, Timestamp,
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -58,7 +58,7 @@ impl State {
     }
 
     pub(super) fn put_eval(&mut self, change: &mut Change, mut eval: Evaluation) {
-        let before = self.evals.get(eval.id.as_str()).cloned();
+        let before = self.evals.get(&eval.id).cloned();
         // What is over stays so; an id belongs to the job that came first.
         let settled = before.as_ref().is_some_and(|b| {
             b.status.is_terminal() || b.job_id != eval.job_id || b.namespace != eval.namespace
@@ -76,14 +76,12 @@ impl State {
         tally.evals += u64::from(before.is_none());
         tally.open_evals += u64::from(!eval.status.is_terminal());
         tally.open_evals -= u64::from(was_open);
-        let id: Arc<str> = eval.id.as_str().into();
         if before.is_none() {
-            self.evals_by_job
-                .insert((Arc::clone(&key), Arc::clone(&id)));
+            self.evals_by_job.insert((Arc::clone(&key), eval.id));
         }
         self.note_queued(change, &key, &eval);
         let eval = Arc::new(eval);
-        self.evals.insert(id, Arc::clone(&eval));
+        self.evals.insert(eval.id, Arc::clone(&eval));
         change.touch(Table::Evals);
         change.applied.evals.push(eval);
         change.touched_jobs.insert(key);
@@ -119,10 +117,7 @@ impl State {
 
     /// Writes an allocation; the caller has set its indexes and times.
     pub(super) fn put_alloc(&mut self, change: &mut Change, alloc: Allocation) {
-        let (id, before) = match self.allocs.get_key_value(alloc.id.as_str()) {
-            Some((id, row)) => (Arc::clone(id), Some(Arc::clone(row))),
-            None => (alloc.id.as_str().into(), None),
-        };
+        let before = self.allocs.get(&alloc.id).cloned();
         let before_ref = before.as_deref();
         // An id belongs to the job and node that came first.
         let foreign = before_ref.is_some_and(|b| {
@@ -132,7 +127,7 @@ impl State {
             return;
         }
         let key = self.job_key(&alloc.namespace, &alloc.job_id);
-        self.index_alloc(&id, &key, before_ref, &alloc);
+        self.index_alloc(&key, before_ref, &alloc);
         self.count_usage(before_ref, &alloc);
         self.count_summary(change, &key, before_ref, &alloc);
         self.count_deployment(change, before_ref, &alloc);
@@ -141,7 +136,7 @@ impl State {
         tally.live_allocs += u64::from(!alloc.is_terminal());
         tally.live_allocs -= u64::from(before_ref.is_some_and(|b| !b.is_terminal()));
         let after = Arc::new(alloc);
-        self.allocs.insert(id, Arc::clone(&after));
+        self.allocs.insert(after.id, Arc::clone(&after));
         change.touch(Table::Allocs);
         change.applied.allocs.push(AllocChange {
             before,
@@ -152,63 +147,34 @@ impl State {
 
     pub(super) fn index_alloc(
         &mut self,
-        id: &Arc<str>,
         key: &Arc<JobKey>,
         before: Option<&Allocation>,
         alloc: &Allocation,
     ) {
-        let over = alloc.client_terminal();
+        let (id, done) = (alloc.id, alloc.client_terminal());
         if before.is_none() {
-            self.allocs_by_job.insert((Arc::clone(key), Arc::clone(id)));
+            self.allocs_by_job.insert((Arc::clone(key), id));
         }
         if before.is_none_or(|b| b.eval_id != alloc.eval_id) {
             if let Some(before) = before {
-                let stale = (before.eval_id.as_str().into(), Arc::clone(id));
-                self.allocs_by_eval.remove(&stale);
+                self.allocs_by_eval.remove(&(before.eval_id, id));
             }
-            let eval_id = self.shared_eval_id(&alloc.eval_id);
-            self.allocs_by_eval.insert((eval_id, Arc::clone(id)));
+            self.allocs_by_eval.insert((alloc.eval_id, id));
         }
-        if before.is_none_or(|b| b.client_terminal() != over) {
-            let node_id = self.shared_node_id(&alloc.node_id);
+        if before.is_none_or(|b| b.client_terminal() != done) {
             if before.is_some() {
-                let stale = (Arc::clone(&node_id), !over, Arc::clone(id));
-                self.allocs_by_node.remove(&stale);
+                self.allocs_by_node.remove(&(alloc.node_id, !done, id));
             }
-            self.allocs_by_node.insert((node_id, over, Arc::clone(id)));
+            self.allocs_by_node.insert((alloc.node_id, done, id));
         }
-        let deployment_before = before.map_or("", |b| b.deployment_id.as_str());
+        let deployment_before = before.and_then(|b| b.deployment_id);
         if deployment_before != alloc.deployment_id {
-            if !deployment_before.is_empty() {
-                let stale = (deployment_before.into(), Arc::clone(id));
-                self.allocs_by_deployment.remove(&stale);
+            if let Some(stale) = deployment_before {
+                self.allocs_by_deployment.remove(&(stale, id));
             }
-            if !alloc.deployment_id.is_empty() {
-                let deployment = self.shared_deployment_id(&alloc.deployment_id);
-                self.allocs_by_deployment
-                    .insert((deployment, Arc::clone(id)));
+            if let Some(deployment_id) = alloc.deployment_id {
+                self.allocs_by_deployment.insert((deployment_id, id));
             }
-        }
-    }
-
-    pub(super) fn shared_node_id(&self, id: &str) -> Arc<str> {
-        match self.nodes.get_key_value(id) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => id.into(),
-        }
-    }
-
-    fn shared_eval_id(&self, id: &str) -> Arc<str> {
-        match self.evals.get_key_value(id) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => id.into(),
-        }
-    }
-
-    fn shared_deployment_id(&self, id: &str) -> Arc<str> {
-        match self.deployments.get_key_value(id) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => id.into(),
         }
     }
 
@@ -224,12 +190,11 @@ impl State {
         {
             return;
         }
-        let node_id = self.shared_node_id(&alloc.node_id);
         let range = self
             .nodes
-            .get(&*node_id)
+            .get(&alloc.node_id)
             .map(|node| super::dynamic_ports(node));
-        let usage = Arc::make_mut(self.usage.entry(node_id).or_default());
+        let usage = Arc::make_mut(self.usage.entry(alloc.node_id).or_default());
         if let Some(before) = took {
             usage.remove(&before.allocated_resources);
         }
@@ -273,16 +238,16 @@ impl State {
         before: Option<&Allocation>,
         alloc: &Allocation,
     ) {
-        if alloc.deployment_id.is_empty() {
+        let Some(deployment_id) = alloc.deployment_id else {
             return;
-        }
+        };
         let same = before.filter(|b| b.deployment_id == alloc.deployment_id);
         let health_before = same.and_then(|b| b.healthy());
         let health = alloc.healthy();
         if same.is_some() && health_before == health {
             return;
         }
-        let Some(row) = self.deployments.get(alloc.deployment_id.as_str()) else {
+        let Some(row) = self.deployments.get(&deployment_id) else {
             return;
         };
         let mut deployment = (**row).clone();
@@ -292,7 +257,7 @@ impl State {
         if same.is_none() {
             state.placed_allocs += 1;
             if alloc.is_canary() && !state.placed_canaries.contains(&alloc.id) {
-                state.placed_canaries.push(alloc.id.clone());
+                state.placed_canaries.push(alloc.id);
             }
             if state.require_progress_by.is_zero() && state.progress_deadline > 0 {
                 state.require_progress_by =
@@ -322,7 +287,7 @@ impl State {
     /// Writes a deployment; its indexes and times are set here.
     pub(super) fn put_deployment(&mut self, change: &mut Change, mut deployment: Deployment) {
         let key = self.job_key(&deployment.namespace, &deployment.job_id);
-        let before = self.deployments.get(deployment.id.as_str()).cloned();
+        let before = self.deployments.get(&deployment.id).cloned();
         let foreign = before.as_ref().is_some_and(|b| b.job_key() != *key);
         if foreign {
             return;
@@ -334,33 +299,29 @@ impl State {
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.active_deployments += u64::from(deployment.is_active());
         tally.active_deployments -= u64::from(before.as_ref().is_some_and(|b| b.is_active()));
-        let id: Arc<str> = deployment.id.as_str().into();
         if before.is_none() {
             self.deployments_by_job
-                .insert((Arc::clone(&key), Arc::clone(&id)));
+                .insert((Arc::clone(&key), deployment.id));
         }
         let deployment = Arc::new(deployment);
-        self.deployments.insert(id, Arc::clone(&deployment));
+        self.deployments
+            .insert(deployment.id, Arc::clone(&deployment));
         change.touch(Table::Deployments);
         change.applied.deployments.push(deployment);
         change.touched_jobs.insert(key);
     }
 
     pub(super) fn put_node(&mut self, change: &mut Change, mut node: Node) {
-        let before = self.nodes.get(node.id.as_str()).cloned();
+        let before = self.nodes.get(&node.id).cloned();
         node.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
         node.modify_index = change.at.index;
         node.computed_class = crate::scheduler::computed_class(&node);
-        let id: Arc<str> = match self.usage.get_key_value(node.id.as_str()) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => node.id.as_str().into(),
-        };
-        let usage = self.usage.entry(Arc::clone(&id)).or_default();
+        let usage = self.usage.entry(node.id).or_default();
         if usage.port_cursor == 0 {
             Arc::make_mut(usage).port_cursor = super::first_port(&node);
         }
         let after = Arc::new(node);
-        self.nodes.insert(id, Arc::clone(&after));
+        self.nodes.insert(after.id, Arc::clone(&after));
         change.touch(Table::Nodes);
         change.applied.nodes.push(NodeChange { before, after });
     }
@@ -395,9 +356,9 @@ impl State {
         let Some(job) = self.jobs.get(key).filter(|_| few).cloned() else {
             return;
         };
-        let ids: Vec<String> = self.allocs_of_job(key).map(|a| a.id.clone()).collect();
+        let ids: Vec<AllocId> = self.allocs_of_job(key).map(|a| a.id).collect();
         for id in ids {
-            if let Some(row) = self.allocs.get_mut(id.as_str())
+            if let Some(row) = self.allocs.get_mut(&id)
                 && row.job.version == job.version
                 && row.job.create_index == job.create_index
             {

@@ -1,4 +1,4 @@
-use crate::model::{AllocatedResources, Node};
+use crate::model::{AllocatedResources, Node, NodeId};
 use std::sync::Arc;
 
 /// What the allocations of one node take, counted as they come and go.
@@ -72,7 +72,8 @@ pub fn first_port(node: &Node) -> u16 {
     let (low, high) = dynamic_ports(node);
     let hash = node
         .id
-        .bytes()
+        .to_bytes()
+        .into_iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -82,7 +83,7 @@ pub fn first_port(node: &Node) -> u16 {
 
 impl super::State {
     /// What the allocations of a node take.
-    pub fn node_usage(&self, node_id: &str) -> Option<&Arc<NodeUsage>> {
-        self.usage.get(node_id)
+    pub fn node_usage(&self, node_id: NodeId) -> Option<&Arc<NodeUsage>> {
+        self.usage.get(&node_id)
     }
 }
