@@ -3,22 +3,15 @@
 mod commands;
 
 use std::{io::Write, process::ExitCode};
-use trivet::{
-    cli::{self, Command},
-    client::supervisor,
-};
+use trivet::cli::{self, Command};
 
 /// Bodies of 100 KB go through the ingress more than twice as fast with it than with the system's.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // A supervisor is started once per task: it needs neither the command line nor a runtime.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == supervisor::SUBCOMMAND)
-    {
-        return supervisor::main();
+    if commands::supervise::is_asked() {
+        return commands::supervise::run();
     }
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
@@ -29,12 +22,14 @@ fn main() -> ExitCode {
         .install_default()
         .ok();
     let done = match invocation.command {
-        Command::Agent(arguments) => commands::agent(arguments),
-        Command::Dev(arguments) => commands::dev(arguments, invocation.program, invocation.global),
-        Command::Echo(arguments) => commands::echo(arguments),
-        Command::Supervise(_) => Ok(supervisor::main()),
+        Command::Agent(arguments) => commands::agent::run(arguments),
+        Command::Dev(arguments) => {
+            commands::dev::run(arguments, invocation.program, invocation.global)
+        }
+        Command::Echo(arguments) => commands::echo::run(arguments),
+        Command::Supervise(_) => Ok(commands::supervise::run()),
         Command::Request(request) => {
-            commands::request(invocation.program, invocation.global, request)
+            commands::request::run(invocation.program, invocation.global, request)
         }
     };
     done.unwrap_or_else(|error| {

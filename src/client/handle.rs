@@ -1,11 +1,11 @@
 use super::{
     Error,
-    allocdir::SECRET_DIRS,
-    logs::{self, Frame, Range},
-    runner::{
-        alloc::Message,
+    alloc::{
+        runner::Message,
         shared::{CheckStatus, Shared},
     },
+    allocdir::SECRET_DIRS,
+    logs::{self, Frame, Range},
     stats::{self, AllocUsage, HostStats},
 };
 use crate::sys::files::{Directory, stays_below};

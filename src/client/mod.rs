@@ -1,30 +1,32 @@
 //! What one machine does: runs the allocations that servers assign to it, and reports what becomes of them.
 //!
-//! [`Client`] is the running part, [`Handle`] what the API uses of it. A `runner` per allocation and per task
-//! carries out what the servers want; a supervisor process per task keeps it independent of this one.
+//! [`Client`] is the running part, [`Handle`] what the API uses of it. A runner per allocation (`alloc`) and per
+//! task (`task`) carries out what the servers want; a supervisor process per task keeps it independent of this one.
 //! Nothing here decides where a task runs.
 
+mod alloc;
 mod allocdir;
 mod artifacts;
 mod checks;
 mod config;
+mod context;
 mod drivers;
 mod error;
 mod fingerprint;
 mod handle;
 mod logs;
 mod reports;
-mod runner;
 mod service;
 mod stats;
 mod store;
-pub mod supervisor;
+mod task;
 
+pub use alloc::shared::CheckStatus;
 pub use config::Config;
+pub use drivers::process::supervisor;
 pub use error::Error;
 pub use handle::{FileInfo, Handle, LogStream};
 pub use logs::{Frame, Origin, Range};
-pub use runner::shared::CheckStatus;
 pub use service::{Client, OpenError};
 pub use stats::{
     AllocUsage, CpuStats, CpuTimes, DiskStats, HostMemory, HostStats, MemoryStats, ResourceUsage,

@@ -1,13 +1,14 @@
 use super::{
     Config, Handle,
+    alloc::{
+        runner::{AllocRunner, MESSAGES_MAX, Message},
+        shared::Shared,
+    },
     checks::Checks,
+    context::Context,
     drivers, fingerprint,
     handle::Allocs,
     reports::Reports,
-    runner::{
-        alloc::{AllocRunner, MESSAGES_MAX, Message},
-        shared::{Machine, Shared},
-    },
     store::{AllocRecord, Store},
 };
 use crate::{
@@ -112,8 +113,8 @@ impl Client {
             tracing::error!(%error, "the saved allocations cannot be listed");
             Vec::new()
         });
-        let machine = Arc::new(Machine {
-            ports: Arc::default(),
+        let cx = Arc::new(Context {
+            claims: Arc::default(),
             drivers: drivers::all(&self.config),
             config: self.config,
             node: self.node,
@@ -126,12 +127,12 @@ impl Client {
             contacted: watch::Sender::new(false),
         });
         let reporter = tokio::spawn({
-            let machine = Arc::clone(&machine);
-            async move { machine.reports.run(&machine.session).await }
+            let cx = Arc::clone(&cx);
+            async move { cx.reports.run(&cx.session).await }
         });
-        let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&machine)));
+        let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&cx)));
         let mut running = Running {
-            machine,
+            cx,
             allocs: self.allocs,
             runners: JoinSet::new(),
             dying: BTreeSet::new(),
@@ -154,7 +155,7 @@ impl Client {
             }
         }
         fingerprints.abort();
-        if running.machine.config.dev {
+        if running.cx.config.dev {
             running.stop_all().await;
         }
         reporter.abort();
@@ -162,7 +163,7 @@ impl Client {
 }
 
 struct Running {
-    machine: Arc<Machine>,
+    cx: Arc<Context>,
     allocs: Arc<RwLock<Allocs>>,
     /// Each ends with the id of its allocation.
     runners: JoinSet<String>,
@@ -195,7 +196,7 @@ impl Running {
         for id in &delta.removed {
             self.remove(id);
         }
-        self.machine.contacted.send_replace(true);
+        self.cx.contacted.send_replace(true);
     }
 
     fn assign(&mut self, assignment: Assignment) {
@@ -221,7 +222,7 @@ impl Running {
     }
 
     fn keep(&self, assignment: &Assignment) {
-        if let Err(error) = self.machine.store.save_assignment(assignment) {
+        if let Err(error) = self.cx.store.save_assignment(assignment) {
             tracing::error!(alloc = %assignment.alloc.id, %error, "an allocation cannot be kept");
         }
     }
@@ -231,8 +232,8 @@ impl Running {
             self.keep(&assignment);
         }
         let id = assignment.alloc.id.clone();
-        let machine = Arc::clone(&self.machine);
-        let shared = Arc::new(Shared::new(machine, Arc::new(assignment.alloc), record));
+        let cx = Arc::clone(&self.cx);
+        let shared = Arc::new(Shared::new(cx, Arc::new(assignment.alloc), record));
         let (messages, receiver) = mpsc::channel(MESSAGES_MAX);
         let runner = AllocRunner::new(Arc::clone(&shared), messages.clone(), receiver);
         let known = super::handle::Known { shared, messages };
@@ -295,7 +296,7 @@ impl Running {
         let Some(known) = self.allocs.write().remove(id) else {
             return;
         };
-        self.machine.store.forget(id);
+        self.cx.store.forget(id);
         let dir = known.shared.dir.clone();
         while self.removals.try_join_next().is_some() {}
         self.removals.spawn_blocking(move || {
@@ -333,9 +334,9 @@ fn is_echo(new: &Allocation, known: &Allocation) -> bool {
 }
 
 /// Asks every driver what it finds and tells the servers.
-async fn fingerprint_drivers(machine: Arc<Machine>) {
+async fn fingerprint_drivers(cx: Arc<Context>) {
     let mut asked = JoinSet::new();
-    for driver in machine.drivers.values() {
+    for driver in cx.drivers.values() {
         let driver = Arc::clone(driver);
         asked.spawn(async move { (driver.name(), driver.fingerprint().await) });
     }
@@ -343,7 +344,7 @@ async fn fingerprint_drivers(machine: Arc<Machine>) {
         let Ok((name, info)) = answer else {
             continue;
         };
-        let known = machine
+        let known = cx
             .node
             .borrow()
             .drivers
@@ -352,11 +353,10 @@ async fn fingerprint_drivers(machine: Arc<Machine>) {
         if known == Some(info.healthy) {
             continue;
         }
-        machine
-            .node
+        cx.node
             .send_modify(|node| add_driver(Arc::make_mut(node), name, info));
-        let node = (**machine.node.borrow()).clone();
-        machine.reports.node(node);
+        let node = (**cx.node.borrow()).clone();
+        cx.reports.node(node);
     }
 }
 

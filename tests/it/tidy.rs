@@ -109,7 +109,7 @@ fn root_modules_use_only_what_they_may() {
         ("telemetry", &[]),
         ("sys", &[]),
         ("echo", &[]),
-        ("commands", &["agent", "cli", "echo"]),
+        ("commands", &["agent", "cli", "client", "echo"]),
     ]
     .into();
     for file in rust_files("src") {

@@ -138,7 +138,7 @@ async fn within(limit: Duration, run: impl Future<Output = Outcome>) -> Outcome 
     timeout(limit, run).await.unwrap_or_else(|_| {
         critical(&format!(
             "no answer within {}",
-            super::runner::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX))
+            super::task::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX))
         ))
     })
 }

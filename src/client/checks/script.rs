@@ -67,7 +67,7 @@ async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::
     }
     let Ok(status) = ended else {
         let seconds =
-            super::super::runner::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
+            super::super::task::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
         return Ok(critical(&format!(
             "Timed out ({seconds}) running check\n\n{}",
             output.text()

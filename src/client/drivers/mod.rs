@@ -4,10 +4,8 @@
 //! into the one program to start. Starting, stopping, signaling and coming back to it after a restart of
 //! the agent are the supervisor's, the same for each driver.
 
-mod command;
-mod java;
 mod options;
-mod raw_exec;
+pub(super) mod process;
 
 use crate::{client::Config, sys::processes::TaskProcess};
 use futures_util::future::BoxFuture;
@@ -73,12 +71,12 @@ pub(super) enum Unrunnable {
 
 /// The drivers that this machine may offer, ordered by name.
 pub(super) fn all(config: &Config) -> BTreeMap<&'static str, Arc<dyn Driver>> {
-    let lookup = Arc::new(command::Lookup::new(&config.executable));
+    let lookup = Arc::new(process::lookup::Lookup::new(&config.executable));
     let mut drivers: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
-    let java = java::Java::new(Arc::clone(&lookup));
+    let java = process::java::Java::new(Arc::clone(&lookup));
     drivers.insert(java.name(), Arc::new(java));
     if config.raw_exec {
-        let raw_exec = raw_exec::RawExec::new(lookup);
+        let raw_exec = process::raw_exec::RawExec::new(lookup);
         drivers.insert(raw_exec.name(), Arc::new(raw_exec));
     }
     drivers

@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{drivers::Driver, runner::shared::Shared};
+use crate::client::{alloc::shared::Shared, drivers::Driver};
 use jobs::{environment::TaskEnvironment, model::Task};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) fn run(
             problems.extend(unknown.iter().map(ToString::to_string));
             task.config.clone()
         });
-    let driver = shared.machine.drivers.get(task.driver.as_str());
+    let driver = shared.cx.drivers.get(task.driver.as_str());
     match driver {
         None => problems.push(format!(
             "driver `{}` is not available on this node",

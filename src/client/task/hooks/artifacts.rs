@@ -1,8 +1,5 @@
 use super::SetupError;
-use crate::client::{
-    artifacts,
-    runner::{events, shared::Shared},
-};
+use crate::client::{alloc::shared::Shared, artifacts, task::events};
 use jobs::{
     environment::TaskEnvironment,
     model::{Artifact, Task},

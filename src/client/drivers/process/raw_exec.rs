@@ -1,9 +1,11 @@
-use super::{
-    Driver, TaskContext, Unrunnable,
-    command::Lookup,
-    options::{self, Kind},
+use super::lookup::Lookup;
+use crate::{
+    client::drivers::{
+        Driver, TaskContext, Unrunnable,
+        options::{self, Kind},
+    },
+    sys::processes::TaskProcess,
 };
-use crate::sys::processes::TaskProcess;
 use futures_util::future::{BoxFuture, ready};
 use globset::GlobBuilder;
 use jobs::model::DriverInfo;
@@ -21,12 +23,12 @@ const OPTIONS: &[(&str, Kind)] = &[
 ///
 /// Source: `raw_exec` driver. Differs: no resource limits, no choice of cgroup or of an out-of-memory score.
 #[derive(Debug)]
-pub(super) struct RawExec {
+pub(in crate::client::drivers) struct RawExec {
     lookup: Arc<Lookup>,
 }
 
 impl RawExec {
-    pub(super) fn new(lookup: Arc<Lookup>) -> Self {
+    pub(in crate::client::drivers) fn new(lookup: Arc<Lookup>) -> Self {
         Self { lookup }
     }
 }

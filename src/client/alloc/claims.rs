@@ -20,7 +20,7 @@ pub(super) enum Held {
 
 /// Which allocation holds what.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Ports {
+pub(in crate::client) struct Claims {
     holders: Mutex<BTreeMap<Held, String>>,
     freed: Notify,
 }
@@ -28,7 +28,7 @@ pub(in crate::client) struct Ports {
 /// What one allocation holds until it is dropped.
 #[derive(Debug)]
 pub(super) struct Claim {
-    ports: Arc<Ports>,
+    claims: Arc<Claims>,
     alloc_id: String,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn wanted(alloc: &Allocation) -> Vec<Held> {
         .collect()
 }
 
-impl Ports {
+impl Claims {
     /// Holds `wanted` for the allocation, as soon as no other one holds any of them.
     pub(super) async fn claim(self: &Arc<Self>, alloc_id: &str, wanted: &[Held]) -> Claim {
         loop {
@@ -63,7 +63,7 @@ impl Ports {
     /// Holds `wanted` for the allocation now; none when another one holds any of them.
     pub(super) fn hold(self: &Arc<Self>, alloc_id: &str, wanted: &[Held]) -> Option<Claim> {
         self.try_hold(alloc_id, wanted).then(|| Claim {
-            ports: Arc::clone(self),
+            claims: Arc::clone(self),
             alloc_id: alloc_id.to_owned(),
         })
     }
@@ -85,11 +85,11 @@ impl Ports {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.ports
+        self.claims
             .holders
             .lock()
             .retain(|_, holder| *holder != self.alloc_id);
-        self.ports.freed.notify_waiters();
+        self.claims.freed.notify_waiters();
     }
 }
 
@@ -110,12 +110,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_newcomer_waits_until_the_holder_has_ended() {
-        let ports = Arc::new(Ports::default());
-        let first = ports.claim("a", &[Held::Port(80), Held::Port(81)]).await;
-        let again = ports.claim("a", &[Held::Place("a".into())]).await;
+        let claims = Arc::new(Claims::default());
+        let first = claims.claim("a", &[Held::Port(80), Held::Port(81)]).await;
+        let again = claims.claim("a", &[Held::Place("a".into())]).await;
         let waiting = tokio::spawn({
-            let ports = Arc::clone(&ports);
-            async move { ports.claim("b", &[Held::Place("a".into())]).await }
+            let claims = Arc::clone(&claims);
+            async move { claims.claim("b", &[Held::Place("a".into())]).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

@@ -1,9 +1,11 @@
-use super::{
-    Driver, TaskContext, Unrunnable,
-    command::Lookup,
-    options::{self, Kind},
+use super::lookup::Lookup;
+use crate::{
+    client::drivers::{
+        Driver, TaskContext, Unrunnable,
+        options::{self, Kind},
+    },
+    sys::processes::TaskProcess,
 };
-use crate::sys::processes::TaskProcess;
 use futures_util::future::BoxFuture;
 use jobs::model::DriverInfo;
 use serde_json::{Map, Value};
@@ -26,12 +28,12 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 ///
 /// Source: `java` driver. Differs: no chroot, so a jar may be named by any path of the host.
 #[derive(Debug)]
-pub(super) struct Java {
+pub(in crate::client::drivers) struct Java {
     lookup: Arc<Lookup>,
 }
 
 impl Java {
-    pub(super) fn new(lookup: Arc<Lookup>) -> Self {
+    pub(in crate::client::drivers) fn new(lookup: Arc<Lookup>) -> Self {
         Self { lookup }
     }
 

@@ -1,12 +1,17 @@
 use super::{
-    events,
+    claims::{self, Claim},
     health::{Facts, Health, Verdict},
-    ports::{self, Claim},
-    shared::Shared,
-    task::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
+    shared::{CheckStatus, Shared},
 };
 use crate::{
-    client::{Error, checks::CheckResult, runner::shared::CheckStatus},
+    client::{
+        Error,
+        checks::CheckResult,
+        task::{
+            events,
+            runner::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
+        },
+    },
     rpc::{
         instances::{self, Instance, InstanceCheck},
         message::CheckReport,
@@ -122,7 +127,7 @@ impl AllocRunner {
     ) -> Self {
         let held = if shared.is_live() {
             let alloc = shared.alloc();
-            shared.machine.ports.hold(&alloc.id, &ports::wanted(&alloc))
+            shared.cx.claims.hold(&alloc.id, &claims::wanted(&alloc))
         } else {
             None
         };
@@ -195,9 +200,9 @@ impl AllocRunner {
             return Some(held);
         }
         let alloc = self.shared.alloc();
-        let wanted = ports::wanted(&alloc);
-        let ports = Arc::clone(&self.shared.machine.ports);
-        let claim = ports.claim(&alloc.id, &wanted);
+        let wanted = claims::wanted(&alloc);
+        let claims = Arc::clone(&self.shared.cx.claims);
+        let claim = claims.claim(&alloc.id, &wanted);
         tokio::pin!(claim);
         while !self.shared.alloc().server_terminal() && !self.hurries {
             tokio::select! {
@@ -212,7 +217,7 @@ impl AllocRunner {
     /// would bring it back to life.
     async fn settle(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let settled = shared.machine.reports.settled(self.last_report);
+        let settled = shared.cx.reports.settled(self.last_report);
         self.unless_hurried(settled).await;
     }
 
@@ -252,7 +257,7 @@ impl AllocRunner {
             return true;
         }
         let built = self.shared.dir.build().map_err(|error| error.to_string()).and_then(|()| {
-            match ports::taken(alloc.allocated_resources.ports()).filter(|_| !alloc.server_terminal()) {
+            match claims::taken(alloc.allocated_resources.ports()).filter(|_| !alloc.server_terminal()) {
                 Some((label, port)) => Err(format!(
                     "pre-run hook \"network\" failed: port {port} (`{label}`) is already in use by \
                      another program of this machine"
@@ -522,7 +527,7 @@ impl AllocRunner {
         for task in self.addressed(task)? {
             let driver = definitions(&alloc)
                 .find(|known| known.name == task)
-                .and_then(|task| self.shared.machine.drivers.get(task.driver.as_str()));
+                .and_then(|task| self.shared.cx.drivers.get(task.driver.as_str()));
             if let Some(driver) = driver
                 && !driver.takes_signals()
             {
@@ -646,7 +651,7 @@ impl AllocRunner {
                 Role::Poststart | Role::Poststop => {}
             }
         }
-        let node = Arc::clone(&self.shared.machine.node.borrow());
+        let node = Arc::clone(&self.shared.cx.node.borrow());
         let results = self.shared.checks.lock();
         for check in instances::instances(alloc, &node)
             .iter()
@@ -683,7 +688,7 @@ impl AllocRunner {
         };
         if update != self.reported {
             self.reported = update.clone();
-            self.last_report = self.shared.machine.reports.alloc(update);
+            self.last_report = self.shared.cx.reports.alloc(update);
         }
     }
 
@@ -695,7 +700,7 @@ impl AllocRunner {
         let mut alloc = (*self.shared.alloc()).clone();
         let record = self.shared.record();
         alloc.task_states = self.shared.states();
-        let node = Arc::clone(&self.shared.machine.node.borrow());
+        let node = Arc::clone(&self.shared.cx.node.borrow());
         let live: Vec<Instance> = instances::instances(&alloc, &node)
             .into_iter()
             .filter(|instance| instance.is_live(&alloc) && !instance.checks.is_empty())
@@ -743,10 +748,10 @@ impl AllocRunner {
             })
         });
         let script = task.as_deref().and_then(|task| {
-            let node = Arc::clone(&shared.machine.node.borrow());
+            let node = Arc::clone(&shared.cx.node.borrow());
             let definition = definitions(alloc).find(|known| known.name == task)?;
             let seen = shared.dir.seen_by(task);
-            let host = &shared.machine.host_env;
+            let host = &shared.cx.host_env;
             let environment = TaskEnvironment::of_task(alloc, definition, &node, Some(&seen), host);
             resolve(&mut check, &environment);
             Some(crate::client::checks::ScriptContext {
@@ -774,13 +779,13 @@ impl AllocRunner {
         shared.checks.lock().insert(status.id.clone(), status);
         async move {
             // The instance must be in the catalog before its results.
-            shared.machine.reports.settled(last_report).await;
+            shared.cx.reports.settled(last_report).await;
             let mut restarts = CheckRestarts::new(&check, restarted, sender);
             let on_result = |result: CheckResult| {
                 restarts.count(result.outcome);
                 note_result(&shared, &check, result);
             };
-            let checks = &shared.machine.checks;
+            let checks = &shared.cx.checks;
             checks.run(&check, script.as_ref(), on_result).await;
         }
     }
@@ -851,7 +856,7 @@ fn note_result(shared: &Shared, check: &InstanceCheck, result: CheckResult) {
         }
     }
     if let Some(change) = result.change {
-        shared.machine.reports.check(CheckReport {
+        shared.cx.reports.check(CheckReport {
             check_id: check.check.id.clone(),
             status: change.status.as_str().to_owned(),
             output: change.output,
@@ -909,7 +914,7 @@ fn client_status(states: &FlatMap<String, TaskState>) -> (ClientStatus, &'static
 /// Waits, within limits, until no data plane sends anything to the instances of a stopped allocation.
 async fn wait_for_data_planes(shared: Arc<Shared>) {
     let alloc = shared.alloc();
-    let node = Arc::clone(&shared.machine.node.borrow());
+    let node = Arc::clone(&shared.cx.node.borrow());
     let ids: Vec<String> = instances::instances(&alloc, &node)
         .into_iter()
         .map(|instance| instance.service.id)
@@ -917,7 +922,7 @@ async fn wait_for_data_planes(shared: Arc<Shared>) {
     if ids.is_empty() {
         return;
     }
-    let drained = shared.machine.session.drained(alloc.modify_index, &ids);
+    let drained = shared.cx.session.drained(alloc.modify_index, &ids);
     if !matches!(timeout(DRAIN_TIMEOUT, drained).await, Ok(Ok(()))) {
         tracing::warn!(alloc = %alloc.id, "stopping without every data plane's word");
     }

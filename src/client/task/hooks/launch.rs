@@ -1,8 +1,10 @@
 use super::{Prepared, SetupError, validate::Definition};
 use crate::client::{
-    drivers::TaskContext,
-    runner::shared::Shared,
-    supervisor::{Launch, LogFiles},
+    alloc::shared::Shared,
+    drivers::{
+        TaskContext,
+        process::supervisor::{Launch, LogFiles},
+    },
 };
 use jobs::{environment::TaskEnvironment, model::Task};
 

@@ -8,8 +8,11 @@ mod directory;
 mod launch;
 mod validate;
 
-use super::shared::Shared;
-use crate::client::{artifacts::ArtifactError, drivers::Unrunnable, supervisor::Launch};
+use crate::client::{
+    alloc::shared::Shared,
+    artifacts::ArtifactError,
+    drivers::{Unrunnable, process::supervisor::Launch},
+};
 use jobs::environment::TaskEnvironment;
 use std::{io, sync::Arc};
 
@@ -62,10 +65,10 @@ pub(super) async fn prestart(shared: &Shared, task: &str) -> Result<Prepared, Se
             "the job has no task `{task}` any more"
         )]));
     };
-    let node = Arc::clone(&shared.machine.node.borrow());
+    let node = Arc::clone(&shared.cx.node.borrow());
     let seen = shared.dir.seen_by(&task.name);
     let environment =
-        TaskEnvironment::of_task(&alloc, task, &node, Some(&seen), &shared.machine.host_env);
+        TaskEnvironment::of_task(&alloc, task, &node, Some(&seen), &shared.cx.host_env);
     let definition = validate::run(shared, task, &environment)?;
     directory::run(shared, task)?;
     artifacts::run(shared, task, &environment).await?;

@@ -1,4 +1,4 @@
-use super::events::go_duration;
+use crate::client::task::go_duration;
 use jobs::model::{TaskPhase, TaskState, UpdateStrategy};
 use std::collections::BTreeMap;
 

@@ -2,12 +2,12 @@ use super::{
     events,
     hooks::{self, Prepared, SetupError},
     restarts::{Decision, Outcome, Restarts},
-    shared::Shared,
 };
 use crate::{
     client::{
         Error,
-        supervisor::{
+        alloc::shared::Shared,
+        drivers::process::supervisor::{
             Exit,
             remote::{self, Connection, Found, StartError},
         },
@@ -24,9 +24,9 @@ use tokio::{
 };
 
 /// Commands that may wait for a task.
-pub(super) const COMMANDS_MAX: usize = 16;
+pub(in crate::client) const COMMANDS_MAX: usize = 16;
 /// How long data planes are waited for before a task is stopped.
-pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
+pub(in crate::client) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
 /// Upper bound of a task's `kill_timeout`.
 const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Sent when the job names no signal.
@@ -34,7 +34,7 @@ const KILL_SIGNAL_DEFAULT: &str = "SIGINT";
 
 /// What the runner of a task is asked for.
 #[derive(Debug)]
-pub(super) enum TaskCommand {
+pub(in crate::client) enum TaskCommand {
     /// End it for good.
     Kill {
         /// Why, when that is worth an event of its own.
@@ -71,7 +71,7 @@ enum Ended {
 }
 
 /// Carries one task from its setup to its end.
-pub(super) struct TaskRunner {
+pub(in crate::client) struct TaskRunner {
     shared: Arc<Shared>,
     name: String,
     stem: String,
@@ -80,7 +80,7 @@ pub(super) struct TaskRunner {
 }
 
 impl TaskRunner {
-    pub(super) fn new(
+    pub(in crate::client) fn new(
         shared: Arc<Shared>,
         task: &Task,
         commands: mpsc::Receiver<TaskCommand>,
@@ -108,7 +108,7 @@ impl TaskRunner {
     }
 
     /// Runs the task until it is over, or until this agent stops.
-    pub(super) async fn run(mut self) {
+    pub(in crate::client) async fn run(mut self) {
         loop {
             let outcome = match self.attempt().await {
                 Ended::With(outcome) => outcome,
@@ -146,7 +146,7 @@ impl TaskRunner {
     async fn attempt(&mut self) -> Ended {
         let run_id = self.shared.task(&self.name).run_id;
         if !run_id.is_empty() {
-            match remote::find(self.shared.machine.store.run_dir(), &self.stem).await {
+            match remote::find(self.shared.cx.store.run_dir(), &self.stem).await {
                 Found::Running(connection) => return self.attend(*connection).await,
                 Found::Ended(exit) if exit.run_id == run_id => return self.finish(&exit),
                 Found::Ended(_) | Found::Gone => {
@@ -193,7 +193,7 @@ impl TaskRunner {
             record.state.state = TaskPhase::Pending;
             record.run_id.clear();
         });
-        let mut contacted = self.shared.machine.contacted.subscribe();
+        let mut contacted = self.shared.cx.contacted.subscribe();
         tokio::select! {
             _ = contacted.wait_for(|yes| *yes) => None,
             paused = pause(&mut self.commands, Duration::MAX) => Some(match paused {
@@ -205,20 +205,20 @@ impl TaskRunner {
 
     /// Not to be cancelled: a supervisor that has its launch goes on alone.
     async fn start(&mut self, prepared: Prepared) -> Ended {
-        let machine = &self.shared.machine;
+        let cx = &self.shared.cx;
         let run_id = random::uuid();
         let mut launch = prepared.launch;
         launch.run_id.clone_from(&run_id);
-        launch.run_dir = machine.store.run_dir().to_owned();
+        launch.run_dir = cx.store.run_dir().to_owned();
         launch.stem.clone_from(&self.stem);
         // Kept before the start, so that an agent that dies in between looks for this run.
         self.shared
             .update_task(&self.name, |record| record.run_id = run_id);
         let started = {
-            let Ok(_slot) = machine.starts.acquire().await else {
+            let Ok(_slot) = cx.starts.acquire().await else {
                 return Ended::Left;
             };
-            remote::start(&machine.config.executable, launch).await
+            remote::start(&cx.config.executable, launch).await
         };
         match started {
             Ok(connection) => self.attend(connection).await,
@@ -240,7 +240,7 @@ impl TaskRunner {
     async fn attend(&mut self, mut connection: Connection) -> Ended {
         self.note_running(&connection);
         let shared = Arc::clone(&self.shared);
-        let run_dir = shared.machine.store.run_dir();
+        let run_dir = shared.cx.store.run_dir();
         let stem = self.stem.clone();
         loop {
             let command = tokio::select! {
@@ -334,7 +334,7 @@ impl TaskRunner {
             record.state.push_event(event);
         });
         // Only now: an agent that dies before this line must find the file.
-        remote::forget(self.shared.machine.store.run_dir(), &self.stem);
+        remote::forget(self.shared.cx.store.run_dir(), &self.stem);
     }
 
     fn die(&self, failed: bool) {
@@ -351,7 +351,7 @@ impl TaskRunner {
     /// its way to them.
     async fn withdraw(&self) {
         let alloc = self.shared.alloc();
-        let node = Arc::clone(&self.shared.machine.node.borrow());
+        let node = Arc::clone(&self.shared.cx.node.borrow());
         let affected: Vec<_> = instances::instances(&alloc, &node)
             .into_iter()
             .filter(|instance| instance.task.as_ref().is_none_or(|task| *task == self.name))
@@ -365,7 +365,7 @@ impl TaskRunner {
             task: (!is_group).then(|| self.name.clone()),
         };
         let ids: Vec<String> = affected.into_iter().map(|one| one.service.id).collect();
-        let session = &self.shared.machine.session;
+        let session = &self.shared.cx.session;
         let drained = timeout(DRAIN_TIMEOUT, async {
             let index = session.report(report).await?;
             session.drained(index, &ids).await
@@ -387,7 +387,7 @@ impl TaskRunner {
             events::go_duration(nanos(delay))
         );
         self.event(events::event("Waiting for shutdown delay", text));
-        let run_dir = self.shared.machine.store.run_dir();
+        let run_dir = self.shared.cx.store.run_dir();
         tokio::select! {
             exit = connection.ended(run_dir, &self.stem) => Some(exit),
             () = hurried(&mut self.commands) => None,
@@ -405,7 +405,7 @@ impl TaskRunner {
         // An error means that the supervisor is gone, which the wait finds out too.
         connection.stop(number, self.kill_timeout()).await.ok();
         connection
-            .ended(self.shared.machine.store.run_dir(), &self.stem)
+            .ended(self.shared.cx.store.run_dir(), &self.stem)
             .await
     }
 
@@ -480,7 +480,7 @@ fn stem(alloc_id: &str, task: &str) -> String {
         })
 }
 
-pub(super) fn duration(nanos: i64) -> Duration {
+pub(in crate::client) fn duration(nanos: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 

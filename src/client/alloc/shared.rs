@@ -1,43 +1,18 @@
 //! What the runner of an allocation, the runners of its tasks and the API look at together.
 
-use super::ports::Ports;
 use crate::{
     client::{
-        Config,
         allocdir::AllocDir,
-        checks::Checks,
-        drivers::Driver,
-        reports::Reports,
-        store::{AllocRecord, Store, TaskRecord},
+        context::Context,
+        store::{AllocRecord, TaskRecord},
     },
-    rpc::session,
     sys::processes::Identity,
 };
-use jobs::model::{Allocation, FlatMap, Node, TaskEvent, TaskPhase, TaskState};
+use jobs::model::{Allocation, FlatMap, TaskEvent, TaskPhase, TaskState};
 use mesh::model::Status;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::{Notify, Semaphore, watch};
-
-/// What every runner on this machine uses.
-#[derive(Debug)]
-pub(in crate::client) struct Machine {
-    /// Ports that allocations hold.
-    pub(in crate::client) ports: Arc<Ports>,
-    pub(in crate::client) config: Config,
-    pub(in crate::client) drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
-    pub(in crate::client) node: watch::Sender<Arc<Node>>,
-    pub(in crate::client) store: Store,
-    pub(in crate::client) reports: Reports,
-    pub(in crate::client) checks: Checks,
-    pub(in crate::client) session: session::Handle,
-    /// The agent's own environment, which tasks without isolation inherit.
-    pub(in crate::client) host_env: BTreeMap<String, String>,
-    /// Starts of tasks at a time; more would only take turns on the processors.
-    pub(in crate::client) starts: Semaphore,
-    /// True once the servers have said what they want.
-    pub(in crate::client) contacted: watch::Sender<bool>,
-}
+use tokio::sync::Notify;
 
 /// Last result of a check, for the API and for the allocation's health.
 #[derive(Clone, Debug)]
@@ -67,7 +42,7 @@ pub struct CheckStatus {
 /// One allocation on this machine.
 #[derive(Debug)]
 pub(in crate::client) struct Shared {
-    pub(in crate::client) machine: Arc<Machine>,
+    pub(in crate::client) cx: Arc<Context>,
     pub(in crate::client) dir: AllocDir,
     alloc: Mutex<Arc<Allocation>>,
     record: Mutex<AllocRecord>,
@@ -81,13 +56,13 @@ pub(in crate::client) struct Shared {
 
 impl Shared {
     pub(in crate::client) fn new(
-        machine: Arc<Machine>,
+        cx: Arc<Context>,
         alloc: Arc<Allocation>,
         record: AllocRecord,
     ) -> Self {
-        let dir = AllocDir::new(&machine.config.alloc_dir, &alloc.id);
+        let dir = AllocDir::new(&cx.config.alloc_dir, &alloc.id);
         Self {
-            machine,
+            cx,
             dir,
             alloc: Mutex::new(alloc),
             record: Mutex::new(record),
@@ -152,7 +127,7 @@ impl Shared {
             let mut record = self.record.lock();
             change(&mut record);
             let id = &self.alloc.lock().id;
-            if let Err(error) = self.machine.store.save_record(id, &record) {
+            if let Err(error) = self.cx.store.save_record(id, &record) {
                 tracing::error!(alloc = %id, %error, "the state of an allocation cannot be kept");
             }
         }

@@ -1,4 +1,4 @@
-use super::Unrunnable;
+use crate::client::drivers::Unrunnable;
 use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
@@ -7,7 +7,7 @@ use std::{
 
 /// Finds the program that a task names.
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub(in crate::client::drivers) struct Lookup {
     /// Directories in their order: the agent's own, then those of its PATH.
     dirs: Vec<PathBuf>,
 }
@@ -15,7 +15,7 @@ pub(super) struct Lookup {
 impl Lookup {
     /// Programs beside `executable` come first, so that a job can name the agent's own program although
     /// nobody installed it.
-    pub(super) fn new(executable: &Path) -> Self {
+    pub(in crate::client::drivers) fn new(executable: &Path) -> Self {
         let own = executable.parent().map(Path::to_path_buf);
         let path = env::var_os("PATH").unwrap_or_default();
         Self {
@@ -25,7 +25,11 @@ impl Lookup {
 
     /// The program for `command`: an absolute path as it is, then below the task's directory, then the
     /// directories of programs. What lies in the task's directory is made executable.
-    pub(super) fn find(&self, command: &str, task_dir: &Path) -> Result<PathBuf, Unrunnable> {
+    pub(in crate::client::drivers) fn find(
+        &self,
+        command: &str,
+        task_dir: &Path,
+    ) -> Result<PathBuf, Unrunnable> {
         let not_found = || Unrunnable::NotFound {
             command: command.to_owned(),
         };

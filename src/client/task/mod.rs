@@ -1,0 +1,8 @@
+//! The life of one task, from its setup through its restarts to its end.
+
+pub(super) mod events;
+mod hooks;
+mod restarts;
+pub(super) mod runner;
+
+pub(super) use events::go_duration;

@@ -1,0 +1,44 @@
+use super::{banner, load, runtime, say};
+use anyhow::Context as _;
+use std::process::ExitCode;
+use trivet::{
+    agent::{self, Agent},
+    cli::AgentArguments,
+    config::Written,
+    telemetry,
+};
+
+/// `agent`: runs until interrupted.
+pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
+    let paths = arguments.config.clone();
+    let Some(config) = load(&paths, written(arguments))? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
+    runtime()?.block_on(async {
+        let interrupted = agent::interrupted()?;
+        let agent = Agent::start(config).await?;
+        say(&banner(agent.listeners()));
+        let code = tokio::select! {
+            () = interrupted => ExitCode::SUCCESS,
+            () = agent.broke() => ExitCode::FAILURE,
+        };
+        agent.stop().await;
+        Ok(code)
+    })
+}
+
+fn written(arguments: AgentArguments) -> Written {
+    Written {
+        dev: arguments.dev.then_some(true),
+        server_enabled: arguments.server.then_some(true),
+        client_enabled: arguments.client.then_some(true),
+        bootstrap_expect: arguments.bootstrap_expect.map(u64::from),
+        data_dir: arguments.data_dir.map(|dir| dir.display().to_string()),
+        bind_addr: arguments.bind,
+        log_level: arguments.log_level,
+        name: arguments.node,
+        datacenter: arguments.dc,
+        ..Written::default()
+    }
+}

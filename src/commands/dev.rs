@@ -1,0 +1,83 @@
+use super::{banner, load, runtime, say};
+use std::{path::Path, process::ExitCode};
+use trivet::{
+    agent::{self, Agent},
+    cli::{self, DevArguments, Global, Request},
+    config::Written,
+    telemetry,
+};
+
+/// `dev`: a dev agent, the jobs submitted, where to reach them, until interrupted.
+pub(crate) fn run(
+    arguments: DevArguments,
+    program: String,
+    global: Global,
+) -> anyhow::Result<ExitCode> {
+    let flags = Written {
+        dev: Some(true),
+        ..Written::default()
+    };
+    let Some(config) = load(&arguments.config, flags)? else {
+        return Ok(ExitCode::FAILURE);
+    };
+    telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
+    runtime()?.block_on(async {
+        let interrupted = agent::interrupted()?;
+        let agent = Agent::start(config).await?;
+        say(&banner(agent.listeners()));
+        let code = tokio::select! {
+            code = submit(&agent, &arguments, program, &global) => code,
+            () = interrupted => Ok(ExitCode::SUCCESS),
+            () = agent.broke() => Ok(ExitCode::FAILURE),
+        };
+        agent.stop().await;
+        code
+    })
+}
+
+/// Runs the jobs and shows where they are; resolves early only when one of them cannot be run.
+async fn submit(
+    agent: &Agent,
+    arguments: &DevArguments,
+    program: String,
+    global: &Global,
+) -> anyhow::Result<ExitCode> {
+    let address = format!("http://{}", agent.listeners().http);
+    let global = Global {
+        address: Some(address.clone()),
+        ..global.clone()
+    };
+    for file in &arguments.files {
+        let code = cli::run(program.clone(), global.clone(), run_of(arguments, file)?).await;
+        if code != 0 {
+            return Ok(ExitCode::from(code));
+        }
+    }
+    let places = cli::Places {
+        ingress: agent.listeners().ingress,
+        dns: agent.listeners().dns,
+        api: agent.listeners().http,
+    };
+    say(&cli::reach(&global, places).await?);
+    say("\nPress Ctrl-C to stop the jobs and the agent.\n");
+    std::future::pending().await
+}
+
+/// `job run FILE` with the variables that were given.
+fn run_of(arguments: &DevArguments, file: &Path) -> anyhow::Result<Request> {
+    let mut line = vec!["trivet".into(), "job".into(), "run".into()];
+    for variable in &arguments.var {
+        line.extend(["-var".into(), variable.into()]);
+    }
+    for variables in &arguments.var_file {
+        line.extend(["-var-file".into(), variables.clone().into_os_string()]);
+    }
+    line.push(file.as_os_str().to_owned());
+    match cli::parse(line) {
+        Ok(invocation) => match invocation.command {
+            cli::Command::Request(request) => Ok(request),
+            _ => anyhow::bail!("`{}` is no job file", file.display()),
+        },
+        Err(refusal) => anyhow::bail!(refusal.text),
+    }
+}

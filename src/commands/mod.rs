@@ -1,0 +1,52 @@
+//! The commands: a file each. All but `request` run something here rather than ask an agent.
+
+pub(crate) mod agent;
+pub(crate) mod dev;
+pub(crate) mod echo;
+pub(crate) mod request;
+pub(crate) mod supervise;
+
+use std::{fmt::Write as _, io::Write as _, path::PathBuf};
+use trivet::{
+    agent::Listeners,
+    config::{Config, Written},
+};
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+}
+
+/// The configuration; none after its problems were printed.
+fn load(paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
+    match Config::load(paths, flags) {
+        Ok(config) => Ok(Some(config)),
+        Err(problems) => {
+            let mut stderr = std::io::stderr();
+            for problem in problems {
+                writeln!(stderr, "{problem}")?;
+            }
+            Ok(None)
+        }
+    }
+}
+
+fn banner(listeners: &Listeners) -> String {
+    let mut text = "==> Trivet agent configuration:\n\n".to_owned();
+    for (name, address) in listeners.all() {
+        // Writing to a string cannot fail.
+        writeln!(text, "{name:>15}: {address}").ok();
+    }
+    text.push_str("\n==> Trivet agent started! Log data will stream in on standard error.\n");
+    text
+}
+
+/// Prints to standard output; whoever closed it does not want to know.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .ok();
+}

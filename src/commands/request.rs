@@ -1,0 +1,12 @@
+use std::process::ExitCode;
+use trivet::cli::{self, Global, Request};
+
+/// A request to an agent.
+pub(crate) fn run(program: String, global: Global, request: Request) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(ExitCode::from(
+        runtime.block_on(cli::run(program, global, request)),
+    ))
+}
