@@ -11,6 +11,7 @@ use crate::{
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
 };
+use jobs::model::NodeId;
 use mesh::wire::AgentIdentity;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -88,10 +89,7 @@ impl Agent {
             None => None,
         };
         let node = prepared.as_ref().map(Client::node);
-        let node_id = node
-            .as_ref()
-            .map(|node| node.id.clone())
-            .unwrap_or_default();
+        let node_id = node.as_ref().map(|node| node.id);
         let hello = Hello {
             agent_id: uuid::Uuid::new_v4().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -133,7 +131,7 @@ impl Agent {
             server_handle,
             client_handle,
             proxy,
-            facts(&config, &listeners, node_id.clone()),
+            facts(&config, &listeners, node_id),
         );
         let serve = |listener, router| {
             edge.spawn(api::serve(
@@ -256,7 +254,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
     })
 }
 
-fn facts(config: &Config, listeners: &Listeners, node_id: String) -> api::Facts {
+fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api::Facts {
     api::Facts {
         name: config.name.clone(),
         region: config.region.clone(),
@@ -270,9 +268,10 @@ fn facts(config: &Config, listeners: &Listeners, node_id: String) -> api::Facts 
 fn catalog_of(
     config: &Config,
     listeners: &Listeners,
-    node_id: String,
+    node_id: Option<NodeId>,
     catalog: watch::Receiver<Arc<mesh::state::Snapshot>>,
 ) -> api::consul::Catalog {
+    let node_id = node_id.map_or_else(String::new, |id| id.to_string());
     let identity = AgentIdentity {
         node_id: node_id.clone(),
         node_name: config.name.clone(),

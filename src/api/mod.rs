@@ -14,12 +14,14 @@ pub mod nomad;
 mod overrides;
 mod page;
 mod query;
+mod row_id;
 #[cfg(test)]
 mod tests;
 
 pub use listener::{Stopping, serve};
 
 use crate::{client, server};
+use jobs::model::NodeId;
 use std::sync::{Arc, atomic::AtomicU64};
 
 /// What the jobs dialect answers from; cheap to clone.
@@ -51,8 +53,8 @@ pub struct Facts {
     pub version: String,
     /// RPC address that others reach this agent at, host:port.
     pub rpc_address: String,
-    /// Id of this agent's node; empty when it runs no tasks.
-    pub node_id: String,
+    /// Id of this agent's node; none when it runs no tasks.
+    pub node_id: Option<NodeId>,
 }
 
 impl Api {

@@ -6,7 +6,7 @@ use super::structured::Structured;
 use super::view::{View, quoted};
 use super::{alloc, columns, lookup, monitor};
 use anyhow::{Context as _, bail};
-use jobs::model::{Deployment, DeploymentState};
+use jobs::model::{Deployment, DeploymentState, EvalId};
 use jobs::wire::{
     AllocationListStub, DeploymentFailRequest, DeploymentPauseRequest, DeploymentPromoteRequest,
     DeploymentUpdateResponse,
@@ -115,7 +115,10 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
         Command::Pause(arguments) => {
             let current = lookup::deployment(cx, &arguments.id).await?;
             pause(cx, &current, true).await?;
-            cx.print(&format!("Deployment {} paused", quoted(&current.id)))?;
+            cx.print(&format!(
+                "Deployment {} paused",
+                quoted(current.id.to_string())
+            ))?;
             Ok(monitor::DONE)
         }
         Command::Resume(arguments) => Box::pin(resume(cx, &arguments)).await,
@@ -152,16 +155,16 @@ async fn status(cx: &mut Context, arguments: &StatusArguments) -> anyhow::Result
     let http = cx.http.in_namespace(&current.namespace);
     let view = cx.view(arguments.verbose);
     if arguments.monitor {
-        let id = quoted(view.id(&current.id));
+        let id = quoted(view.id(current.id));
         cx.print(&format!("{}: Monitoring deployment {id}", view.now()))?;
         let wait = Some(arguments.wait);
-        let last = monitor::deployment(cx, &http, &current.id, wait, arguments.verbose).await?;
+        let last = monitor::deployment(cx, &http, current.id, wait, arguments.verbose).await?;
         let done = last == Some(jobs::model::DeploymentStatus::Successful);
         return Ok(if done { monitor::DONE } else { monitor::FAILED });
     }
     let mut text = detail(&current, &view);
     if arguments.verbose {
-        let path = format!("/v1/deployment/allocations/{}", segment(&current.id));
+        let path = format!("/v1/deployment/allocations/{}", segment(current.id));
         let allocs: Vec<AllocationListStub> = http
             .get(&path, &[])
             .await
@@ -195,25 +198,25 @@ pub(super) async fn promote(
     failing: &'static str,
 ) -> anyhow::Result<u8> {
     let request = DeploymentPromoteRequest {
-        deployment_id: current.id.clone(),
+        deployment_id: current.id.to_string(),
         all: groups.is_empty(),
         groups: groups.to_vec(),
     };
     let http = cx.http.in_namespace(&current.namespace);
-    let path = format!("/v1/deployment/promote/{}", segment(&current.id));
+    let path = format!("/v1/deployment/promote/{}", segment(current.id));
     let answer: DeploymentUpdateResponse = http.put(&path, &[], &request).await.context(failing)?;
-    follow(cx, current, &answer.eval_id, ways).await
+    follow(cx, current, answer.eval_id, ways).await
 }
 
 async fn follow(
     cx: &mut Context,
     current: &Deployment,
-    eval_id: &str,
+    eval_id: Option<EvalId>,
     ways: Ways,
 ) -> anyhow::Result<u8> {
-    if eval_id.is_empty() {
+    let Some(eval_id) = eval_id else {
         return Ok(monitor::DONE);
-    }
+    };
     if ways.detach {
         cx.print(&format!("Evaluation ID: {eval_id}"))?;
         return Ok(monitor::DONE);
@@ -225,15 +228,15 @@ async fn follow(
 async fn fail(cx: &mut Context, arguments: &ActArguments) -> anyhow::Result<u8> {
     let current = lookup::deployment(cx, &arguments.id).await?;
     let request = DeploymentFailRequest {
-        deployment_id: current.id.clone(),
+        deployment_id: current.id.to_string(),
     };
-    let path = format!("/v1/deployment/fail/{}", segment(&current.id));
+    let path = format!("/v1/deployment/fail/{}", segment(current.id));
     let http = cx.http.in_namespace(&current.namespace);
     let answer: DeploymentUpdateResponse = http
         .put(&path, &[], &request)
         .await
         .context("Error failing deployment")?;
-    let id = quoted(&current.id);
+    let id = quoted(current.id.to_string());
     cx.print(&match answer.reverted_job_version {
         None => format!("Deployment {id} failed"),
         Some(version) => {
@@ -248,7 +251,7 @@ async fn fail(cx: &mut Context, arguments: &ActArguments) -> anyhow::Result<u8> 
         detach: arguments.detach,
         verbose: arguments.verbose,
     };
-    follow(cx, &current, &answer.eval_id, ways).await
+    follow(cx, &current, answer.eval_id, ways).await
 }
 
 async fn pause(
@@ -257,10 +260,10 @@ async fn pause(
     pause: bool,
 ) -> anyhow::Result<DeploymentUpdateResponse> {
     let request = DeploymentPauseRequest {
-        deployment_id: current.id.clone(),
+        deployment_id: current.id.to_string(),
         pause,
     };
-    let path = format!("/v1/deployment/pause/{}", segment(&current.id));
+    let path = format!("/v1/deployment/pause/{}", segment(current.id));
     let verb = if pause { "pausing" } else { "resuming" };
     cx.http
         .in_namespace(&current.namespace)
@@ -272,7 +275,10 @@ async fn pause(
 async fn resume(cx: &mut Context, arguments: &ActArguments) -> anyhow::Result<u8> {
     let current = lookup::deployment(cx, &arguments.id).await?;
     let answer = pause(cx, &current, false).await?;
-    cx.print(&format!("Deployment {} resumed", quoted(&current.id)))?;
+    cx.print(&format!(
+        "Deployment {} resumed",
+        quoted(current.id.to_string())
+    ))?;
     if !arguments.detach {
         cx.print("")?;
     }
@@ -280,7 +286,7 @@ async fn resume(cx: &mut Context, arguments: &ActArguments) -> anyhow::Result<u8
         detach: arguments.detach,
         verbose: arguments.verbose,
     };
-    follow(cx, &current, &answer.eval_id, ways).await
+    follow(cx, &current, answer.eval_id, ways).await
 }
 
 /// A table of deployments.
@@ -290,7 +296,7 @@ pub(super) fn list(all: &[Deployment], view: &View) -> String {
     }
     let rows = all.iter().map(|one| {
         [
-            view.id(&one.id).to_owned(),
+            view.id(one.id),
             one.job_id.clone(),
             one.job_version.to_string(),
             one.status.as_str().to_owned(),
@@ -306,7 +312,7 @@ pub(super) fn list(all: &[Deployment], view: &View) -> String {
 /// One deployment with its progress by group.
 pub(super) fn detail(current: &Deployment, view: &View) -> String {
     let head = columns::key_values(&[
-        ("ID", view.id(&current.id).to_owned()),
+        ("ID", view.id(current.id)),
         ("Job ID", current.job_id.clone()),
         ("Job Version", current.job_version.to_string()),
         ("Status", current.status.as_str().to_owned()),
@@ -318,7 +324,7 @@ pub(super) fn detail(current: &Deployment, view: &View) -> String {
 /// One deployment below its job, which is named already.
 pub(super) fn brief(current: &Deployment, view: &View) -> String {
     let head = columns::key_values(&[
-        ("ID", view.id(&current.id).to_owned()),
+        ("ID", view.id(current.id)),
         ("Status", current.status.as_str().to_owned()),
         ("Description", current.status_description.clone()),
     ]);

@@ -7,7 +7,10 @@ use super::context::Context;
 use super::http::{Answer, Error, Http, segment};
 use super::view::{View, quoted};
 use super::{alloc, deployment, placement};
-use jobs::model::{Deployment, DeploymentStatus, DesiredStatus, EvalStatus, Evaluation, Index};
+use jobs::model::{
+    AllocId, Deployment, DeploymentId, DeploymentStatus, DesiredStatus, EvalId, EvalStatus,
+    Evaluation, Index,
+};
 use jobs::wire::AllocationListStub;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,38 +46,38 @@ const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '�
 pub(super) async fn evaluation(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: EvalId,
     verbose: bool,
 ) -> anyhow::Result<u8> {
-    let mut id = id.to_owned();
+    let mut id = id;
     for _ in 0..CHAIN_MAX {
-        let Some(eval) = one_evaluation(cx, http, &id, verbose).await? else {
+        let Some(eval) = one_evaluation(cx, http, id, verbose).await? else {
             return Ok(FAILED);
         };
-        if !eval.next_eval.is_empty() {
+        if let Some(next) = eval.next_eval {
             let view = cx.view(verbose);
             if eval.wait > 0 {
                 cx.print(&format!(
                     "==> {}: Monitoring next evaluation {} in {}",
                     view.now(),
-                    quoted(view.id(&eval.next_eval)),
+                    quoted(view.id(next)),
                     super::view::duration(eval.wait)
                 ))?;
             }
-            id = eval.next_eval;
+            id = next;
             continue;
         }
         let failed = !eval.failed_tg_allocs.is_empty();
-        if eval.deployment_id.is_empty() {
+        let Some(deployment_id) = eval.deployment_id else {
             return Ok(if failed { PLACEMENT_FAILED } else { DONE });
-        }
+        };
         let view = cx.view(verbose);
         cx.print(&format!(
             "==> {}: Monitoring deployment {}",
             view.now(),
-            quoted(view.id(&eval.deployment_id))
+            quoted(view.id(eval.deployment_id))
         ))?;
-        let last = deployment(cx, http, &eval.deployment_id, None, verbose).await?;
+        let last = deployment(cx, http, deployment_id, None, verbose).await?;
         let done = last == Some(DeploymentStatus::Successful);
         return Ok(if done { DONE } else { FAILED });
     }
@@ -85,7 +88,7 @@ pub(super) async fn evaluation(
 async fn one_evaluation(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: EvalId,
     verbose: bool,
 ) -> anyhow::Result<Option<Evaluation>> {
     let view = cx.view(verbose);
@@ -102,7 +105,7 @@ async fn one_evaluation(
         let answer: Answer<Evaluation> = match http.get_after(&path, &[], index, None).await {
             Ok(answer) => answer,
             Err(error) => {
-                complain(cx, verbose, &evaluation_error(id, &error));
+                complain(cx, verbose, &evaluation_error(&id.to_string(), &error));
                 return Ok(None);
             }
         };
@@ -156,7 +159,7 @@ struct Seen {
     node: bool,
     deployment: bool,
     status: EvalStatus,
-    clients: BTreeMap<String, &'static str>,
+    clients: BTreeMap<AllocId, &'static str>,
 }
 
 impl Seen {
@@ -168,9 +171,9 @@ impl Seen {
         view: &View,
     ) -> Vec<String> {
         let mut lines = Vec::new();
-        if !self.node && !eval.node_id.is_empty() {
+        if !self.node && eval.node_id.is_some() {
             self.node = true;
-            let node = quoted(view.id(&eval.node_id));
+            let node = quoted(view.id(eval.node_id));
             lines.push(format!("Evaluation triggered by node {node}"));
         }
         if !self.told {
@@ -178,9 +181,9 @@ impl Seen {
             let job = quoted(&eval.job_id);
             lines.push(format!("Evaluation triggered by job {job}"));
         }
-        if !self.deployment && !eval.deployment_id.is_empty() {
+        if !self.deployment && eval.deployment_id.is_some() {
             self.deployment = true;
-            let id = quoted(view.id(&eval.deployment_id));
+            let id = quoted(view.id(eval.deployment_id));
             lines.push(format!("Evaluation within deployment: {id}"));
         }
         for alloc in allocs {
@@ -204,8 +207,8 @@ impl Seen {
         view: &View,
     ) -> Option<String> {
         let now = alloc.client_status.as_str();
-        let id = quoted(view.id(&alloc.id));
-        let before = self.clients.insert(alloc.id.clone(), now);
+        let id = quoted(view.id(alloc.id));
+        let before = self.clients.insert(alloc.id, now);
         let Some(before) = before else {
             let what = if alloc.create_index < eval.create_index {
                 "modified"
@@ -216,7 +219,7 @@ impl Seen {
             };
             return Some(format!(
                 "Allocation {id} {what}: node {}, group {}",
-                quoted(view.id(&alloc.node_id)),
+                quoted(view.id(alloc.node_id)),
                 quoted(&alloc.task_group)
             ));
         };
@@ -238,7 +241,7 @@ impl Seen {
 /// The closing lines of an evaluation.
 fn finished(eval: &Evaluation, view: &View) -> String {
     let now = view.now();
-    let id = quoted(view.id(&eval.id));
+    let id = quoted(view.id(eval.id));
     let status = quoted(eval.status.as_str());
     if eval.failed_tg_allocs.is_empty() {
         return format!("==> {now}: Evaluation {id} finished with status {status}");
@@ -254,8 +257,8 @@ fn finished(eval: &Evaluation, view: &View) -> String {
             lines.push(bullets);
         }
     }
-    if !eval.blocked_eval.is_empty() {
-        let blocked = quoted(view.id(&eval.blocked_eval));
+    if eval.blocked_eval.is_some() {
+        let blocked = quoted(view.id(eval.blocked_eval));
         lines.push(format!(
             "    {now}: Evaluation {blocked} waiting for additional capacity to place remainder"
         ));
@@ -273,7 +276,7 @@ fn finished(eval: &Evaluation, view: &View) -> String {
 pub(super) async fn deployment(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: DeploymentId,
     wait: Option<Duration>,
     verbose: bool,
 ) -> anyhow::Result<Option<DeploymentStatus>> {
@@ -286,13 +289,13 @@ pub(super) async fn deployment(
         && let Some(rollback) = rollback(http, &first, index).await
     {
         cx.print("")?;
-        one_deployment(cx, http, &rollback, wait, verbose).await?;
+        one_deployment(cx, http, rollback, wait, verbose).await?;
     }
     Ok(Some(first.status))
 }
 
 /// The deployment that rolls back a failed one, once it exists.
-async fn rollback(http: &Http, failed: &Deployment, index: Index) -> Option<String> {
+async fn rollback(http: &Http, failed: &Deployment, index: Index) -> Option<DeploymentId> {
     let path = format!("/v1/job/{}/deployment", segment(&failed.job_id));
     let query = [("namespace", failed.namespace.as_str())];
     let end = Instant::now() + ROLLBACK_WAIT;
@@ -318,7 +321,7 @@ async fn rollback(http: &Http, failed: &Deployment, index: Index) -> Option<Stri
 async fn one_deployment(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: DeploymentId,
     wait: Option<Duration>,
     verbose: bool,
 ) -> anyhow::Result<Option<(Deployment, Index)>> {
@@ -376,7 +379,7 @@ async fn read_deployment(
 }
 
 /// The allocations of a deployment; none when they cannot be read, since the progress matters more.
-async fn allocations(http: &Http, id: &str) -> Option<Vec<AllocationListStub>> {
+async fn allocations(http: &Http, id: DeploymentId) -> Option<Vec<AllocationListStub>> {
     let path = format!("/v1/deployment/allocations/{}", segment(id));
     http.get(&path, &[]).await.ok()
 }
@@ -418,7 +421,7 @@ impl Screen {
     async fn while_waiting<T>(
         &mut self,
         cx: &mut Context,
-        id: &str,
+        id: DeploymentId,
         verbose: bool,
         work: impl Future<Output = T>,
     ) -> anyhow::Result<T> {
@@ -455,7 +458,7 @@ impl Screen {
         self.block = indented(&block);
         let view = cx.view(verbose);
         let spinner = SPINNER.get(self.frame % SPINNER.len()).unwrap_or(&' ');
-        let id = quoted(view.id(&current.id));
+        let id = quoted(view.id(current.id));
         self.paint(cx, &format!("  {spinner} Deployment {id} in progress..."))
     }
 
@@ -468,7 +471,7 @@ impl Screen {
             DeploymentStatus::Successful => '✓',
             _ => '!',
         };
-        let id = quoted(cx.view(verbose).id(&last.id));
+        let id = quoted(cx.view(verbose).id(last.id));
         let status = last.status.as_str();
         self.paint(cx, &format!("  {mark} Deployment {id} {status}"))
     }
@@ -512,13 +515,13 @@ fn indented(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::test_view;
+    use super::super::view::{test_id, test_view};
     use super::*;
     use jobs::model::{AllocMetric, ClientStatus};
 
     fn eval(status: EvalStatus) -> Evaluation {
         Evaluation {
-            id: "3f2a91c0-0000-0000-0000-000000000000".into(),
+            id: test_id("3f2a91c0"),
             job_id: "web".into(),
             status,
             create_index: 10,
@@ -528,8 +531,8 @@ mod tests {
 
     fn alloc(client_status: ClientStatus, create_index: Index) -> AllocationListStub {
         AllocationListStub {
-            id: "51c8e77d-0000".into(),
-            node_id: "7ab3c2ff-0000".into(),
+            id: test_id("51c8e77d"),
+            node_id: test_id("7ab3c2ff"),
             task_group: "app".into(),
             client_status,
             client_description: "Tasks are running".into(),
@@ -549,7 +552,7 @@ mod tests {
         );
         assert!(seen.news(&pending, &[], &view).is_empty());
         let mut done = eval(EvalStatus::Complete);
-        done.deployment_id = "9d0be1aa-1".into();
+        done.deployment_id = Some(test_id("9d0be1aa"));
         assert_eq!(
             seen.news(&done, &[alloc(ClientStatus::Pending, 10)], &view),
             [
@@ -583,7 +586,7 @@ mod tests {
     #[test]
     fn failed_placements_are_explained() {
         let mut eval = eval(EvalStatus::Complete);
-        eval.blocked_eval = "aabbccdd-1".into();
+        eval.blocked_eval = Some(test_id("aabbccdd"));
         let metric = AllocMetric {
             nodes_evaluated: 1,
             nodes_exhausted: 1,

@@ -97,7 +97,7 @@ async fn status(cx: &mut Context, arguments: &StatusArguments) -> anyhow::Result
         (None, false) => return list_all(cx, arguments).await,
     };
     let found = lookup::node(cx, &id).await?;
-    let path = format!("/v1/node/{}", segment(&found.id));
+    let path = format!("/v1/node/{}", segment(found.id));
     let querying = "Error querying node info";
     let value = cx.http.get_value(&path, &[]).await.context(querying)?;
     if let Some(text) = arguments.structured.text(&value)? {
@@ -160,7 +160,7 @@ async fn list_all(cx: &mut Context, arguments: &StatusArguments) -> anyhow::Resu
         return Ok(0);
     }
     if arguments.quiet {
-        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        let ids: Vec<String> = nodes.iter().map(|node| node.id.to_string()).collect();
         cx.print(&ids.join("\n"))?;
         return Ok(0);
     }
@@ -182,7 +182,7 @@ async fn running_counts(http: &Http, nodes: &[NodeListStub]) -> anyhow::Result<V
     }
     let mut counts = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let path = format!("/v1/node/{}/allocations", segment(&node.id));
+        let path = format!("/v1/node/{}/allocations", segment(node.id));
         let allocs: Vec<Allocation> = http
             .get(&path, &[("namespace", "*")])
             .await
@@ -225,7 +225,7 @@ pub(super) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View) -> Stri
         let os = node.attributes.as_ref().and_then(|all| all.get("os.name"));
         let count = counts.get(at).map(ToString::to_string).unwrap_or_default();
         lines.push(row([
-            (true, view.id(&node.id).to_owned()),
+            (true, view.id(node.id)),
             (true, node.node_pool.clone()),
             (true, node.datacenter.clone()),
             (true, node.name.clone()),
@@ -251,7 +251,8 @@ struct Usage {
 }
 
 async fn usage(cx: &mut Context, node: &Node, allocs: &[Allocation]) -> anyhow::Result<Usage> {
-    let query = [("node_id", node.id.as_str())];
+    let id = node.id.to_string();
+    let query = [("node_id", id.as_str())];
     let host = match cx.http.get::<HostStats>("/v1/client/stats", &query).await {
         Ok(host) => Some(host),
         Err(error) => {
@@ -281,7 +282,7 @@ async fn usage(cx: &mut Context, node: &Node, allocs: &[Allocation]) -> anyhow::
 
 fn head(node: &Node) -> Vec<(&'static str, String)> {
     vec![
-        ("ID", node.id.clone()),
+        ("ID", node.id.to_string()),
         ("Name", node.name.clone()),
         ("Node Pool", node.node_pool.clone()),
         ("Class", node.node_class.clone()),
@@ -545,16 +546,16 @@ async fn eligibility(cx: &mut Context, arguments: &EligibilityArguments) -> anyh
         (Eligibility::Ineligible, "ineligible for scheduling")
     };
     let request = NodeEligibilityRequest {
-        node_id: node.id.clone(),
+        node_id: node.id.to_string(),
         eligibility,
     };
-    let path = format!("/v1/node/{}/eligibility", segment(&node.id));
+    let path = format!("/v1/node/{}/eligibility", segment(node.id));
     let _answer: NodeUpdateResponse = cx
         .http
         .put(&path, &[], &request)
         .await
         .context("Error updating scheduling eligibility")?;
-    let id = quoted(&node.id);
+    let id = quoted(node.id.to_string());
     cx.print(&format!("Node {id} scheduling eligibility set: {text}"))?;
     Ok(0)
 }
@@ -594,7 +595,7 @@ mod tests {
         let view = test_view();
         let allocs: Vec<Allocation> = decode(
             "",
-            serde_json::json!([{"ID": "51c8e77d-1", "NodeID": "7ab3c2ff-1", "TaskGroup": "app",
+            serde_json::json!([{"ID": "51c8e77d-0000-4000-8000-000000000001", "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "TaskGroup": "app",
                 "ClientStatus": "running", "Job": {"Version": 4},
                 "Resources": {"CPU": 100, "MemoryMB": 256, "DiskMB": 300}}]),
         )

@@ -12,7 +12,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-fn active<'a>(state: &'a State, id: DeploymentId) -> Result<&'a Arc<Deployment>, Rejected> {
+fn active(state: &State, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected> {
     let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
     if deployment.is_active() {
         return Ok(deployment);

@@ -8,8 +8,10 @@ use std::{cmp::Ordering, fmt, marker::PhantomData, num::NonZeroU64, ops::RangeIn
 
 /// Length of an id as text: 32 digits and four hyphens.
 const TEXT_LEN: usize = 36;
-/// Where the hyphens stand in the text.
-const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// Digits of an id.
+const DIGITS: usize = 32;
+/// Numbers of digits after which a hyphen may stand.
+const HYPHENS: [usize; 4] = [8, 12, 16, 20];
 
 /// What an id is an id of; tells the types of ids apart.
 pub trait Kind: Copy + Ord + fmt::Debug + Default + std::hash::Hash + 'static {
@@ -101,15 +103,14 @@ impl<K: Kind> Id<K> {
         if text.len() != TEXT_LEN {
             return None;
         }
-        Self::from_number(digits(text)?)
+        Self::from_number(digits(text)?.0)
     }
 
-    /// The ids whose text begins with `prefix`: hyphens where they belong, none is all. None if no id
-    /// can begin so.
+    /// The ids that begin with the digits of `prefix`, all for an empty one; hyphens may be left out. None
+    /// if no id can begin so.
     pub fn with_prefix(prefix: &str) -> Option<RangeInclusive<Self>> {
-        let given = digits(prefix)?;
-        let count = prefix.bytes().filter(|byte| *byte != b'-').count();
-        let rest = (128 - 4 * u32::try_from(count).ok()?) as u128;
+        let (given, count) = digits(prefix)?;
+        let rest = 4 * (DIGITS - count);
         let (low, high) = if rest == 128 {
             (0, u128::MAX)
         } else {
@@ -151,22 +152,27 @@ impl<K: Kind> Id<K> {
     }
 }
 
-/// The number of the hexadecimal digits in `text`; none unless exactly the hyphens of an id stand in it.
-fn digits(text: &str) -> Option<u128> {
-    if text.len() > TEXT_LEN {
-        return None;
-    }
-    let mut number = 0_u128;
-    for (at, byte) in text.bytes().enumerate() {
-        if HYPHENS.contains(&at) != (byte == b'-') {
-            return None;
+/// The number that the digits in `text` make, and how many they are. None for other characters, for hyphens
+/// where an id has none, and for more digits than an id has.
+fn digits(text: &str) -> Option<(u128, usize)> {
+    let (mut number, mut count) = (0_u128, 0);
+    let mut after_hyphen = false;
+    for character in text.chars() {
+        let is_hyphen = character == '-';
+        if is_hyphen {
+            if after_hyphen || !HYPHENS.contains(&count) {
+                return None;
+            }
+        } else {
+            if count == DIGITS {
+                return None;
+            }
+            number = number << 4 | u128::from(character.to_digit(16)?);
+            count += 1;
         }
-        if byte != b'-' {
-            let digit = char::from(byte).to_digit(16)?;
-            number = number << 4 | u128::from(digit);
-        }
+        after_hyphen = is_hyphen;
     }
-    Some(number)
+    Some((number, count))
 }
 
 impl<K: Kind> Default for Id<K> {
@@ -193,12 +199,14 @@ impl<K: Kind> Ord for Id<K> {
 
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        const CHARACTERS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [b'-'; TEXT_LEN];
-        let places = (0..TEXT_LEN).filter(|at| !HYPHENS.contains(at));
-        for (nth, place) in places.enumerate() {
+        let mut at = 0;
+        for nth in 0..DIGITS {
+            at += usize::from(HYPHENS.contains(&nth));
             let digit = self.number() >> (124 - 4 * nth) & 0xf;
-            text[place] = DIGITS[digit as usize];
+            text[at] = CHARACTERS[digit as usize];
+            at += 1;
         }
         f.pad(str::from_utf8(&text).unwrap_or_default())
     }
@@ -264,5 +272,77 @@ impl<K: Kind> Visitor<'_> for IdVisitor<K> {
         sixteen
             .and_then(Id::from_bytes)
             .ok_or_else(|| E::invalid_value(de::Unexpected::Bytes(bytes), &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AllocId, Id, NodeId, NodeKind};
+    use proptest::prelude::*;
+
+    const TEXT: &str = "7ab3c2ff-1111-4222-8333-444455556666";
+
+    #[test]
+    fn only_a_whole_id_is_one() {
+        assert_eq!(NodeId::parse(TEXT).unwrap().to_string(), TEXT);
+        assert_eq!(NodeId::parse(&TEXT.to_uppercase()), NodeId::parse(TEXT));
+        for bad in [
+            "",
+            "7ab3c2ff",
+            "7ab3c2ff11114222833344445555666677778888",
+            "7ab3c2f-f1111-4222-8333-444455556666",
+            "7ab3c2ff--111-4222-8333-444455556666",
+            "7ab3c2ff-1111-4222-8333-44445555666g",
+            "7ab3c2ff-1111-4222-8333-44445555666\u{e9}",
+            "ffffffff-ffff-ffff-0000-000000000000",
+        ] {
+            assert_eq!(NodeId::parse(bad), None, "{bad}");
+        }
+        let error = "web".parse::<NodeId>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("\"web\" is not the id of a node"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn absence_takes_no_room() {
+        assert_eq!(size_of::<Option<AllocId>>(), 16);
+        assert!(AllocId::default().is_nil());
+    }
+
+    #[test]
+    fn names_of_tests_are_readable_and_other_ids_short() {
+        assert_eq!(AllocId::named("a1").label(), "a1");
+        assert_eq!(NodeId::parse(TEXT).unwrap().label(), "7ab3c2ff");
+        assert_eq!(AllocId::default().label(), "00000000");
+    }
+
+    #[test]
+    fn a_prefix_may_leave_its_hyphens_out() {
+        let id = NodeId::parse(TEXT).unwrap();
+        for prefix in ["", "7", "7ab3c2ff-", "7ab3c2ff-1", "7ab3c2ff1111", TEXT] {
+            assert!(
+                NodeId::with_prefix(prefix).unwrap().contains(&id),
+                "{prefix}"
+            );
+        }
+        assert!(!NodeId::with_prefix("7ab4").unwrap().contains(&id));
+        for bad in ["x", "7-", "7ab3c2ff--"] {
+            assert!(NodeId::with_prefix(bad).is_none(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_json_and_order_agree(a: u128, b: u128) {
+            let ids = [a, b].map(|number| Id::<NodeKind>::from_bytes(number.to_be_bytes()));
+            let [Some(a), Some(b)] = ids else { return Ok(()) };
+            prop_assert_eq!(a.cmp(&b), a.to_string().cmp(&b.to_string()));
+            prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
+            prop_assert_eq!(NodeId::parse(&a.to_string()), Some(a));
+            let json = serde_json::to_string(&a).unwrap();
+            prop_assert_eq!(serde_json::from_str::<NodeId>(&json).unwrap(), a);
+        }
     }
 }

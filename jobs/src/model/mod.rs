@@ -20,6 +20,7 @@ mod node;
 mod plan;
 mod policy;
 mod resources;
+mod secret_id;
 mod service;
 mod submission;
 mod summary;
@@ -51,6 +52,7 @@ pub use node::{
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, StoppedAlloc};
 pub use policy::{MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy};
 pub use resources::Resources;
+pub use secret_id::SecretId;
 pub use service::{CheckRestart, ServiceCheck, ServiceSpec, Weights};
 pub use submission::Submission;
 pub use summary::{GroupSummary, JobSummary, ScalingEvent};

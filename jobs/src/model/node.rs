@@ -1,4 +1,4 @@
-use super::{Index, NetworkResource, NodeId, Timestamp};
+use super::{Index, NetworkResource, NodeId, SecretId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub struct Node {
     pub id: NodeId,
     /// Known to the client and the servers only; blank in every answer.
     #[serde(rename = "SecretID")]
-    pub secret_id: String,
+    pub secret_id: SecretId,
     /// Datacenter.
     pub datacenter: String,
     /// Name.

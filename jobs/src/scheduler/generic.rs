@@ -47,7 +47,7 @@ pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> 
     };
     let followups = std::mem::take(&mut wanted.followups);
     let plan = Plan {
-        eval_id: eval.id.clone(),
+        eval_id: eval.id,
         job: job.cloned(),
         all_at_once: job.is_some_and(|job| job.all_at_once),
         deployment: wanted.deployment.take(),
@@ -335,8 +335,8 @@ impl<'a, 'c> Placer<'a, 'c> {
     fn stop_for(&mut self, placement: &mut Placement, old: &Arc<Allocation>) {
         placement.previous = Some(Arc::clone(old));
         self.plan.stops.push(StoppedAlloc {
-            alloc_id: old.id.clone(),
-            node_id: old.node_id.clone(),
+            alloc_id: old.id,
+            node_id: old.node_id,
             description: texts::UPDATING.into(),
             ..StoppedAlloc::default()
         });

@@ -344,7 +344,7 @@ impl Candidates {
             *score = shown(*score);
         }
         NodeScore {
-            node_id: entry.node.id.clone(),
+            node_id: entry.node.id,
             scores,
             norm_score: shown(norm_score),
         }

@@ -20,7 +20,7 @@ pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> 
     let key = eval.job_key();
     let job = snapshot.job(&key);
     let plan = Plan {
-        eval_id: eval.id.clone(),
+        eval_id: eval.id,
         job: job.cloned(),
         snapshot_index: snapshot.index(),
         ..Plan::default()

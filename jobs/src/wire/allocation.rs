@@ -203,7 +203,6 @@ pub struct AllocSignalRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::or_empty;
     use super::*;
     use crate::model::{AllocatedCpu, AllocatedMemory};
 

@@ -1,6 +1,6 @@
 use crate::model::{
     DriverInfo, Eligibility, EvalId, Index, NodeId, NodeResources, NodeStatus, ReservedResources,
-    Resources,
+    Resources, SecretId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ impl Node {
     pub fn new(row: &crate::model::Node) -> Self {
         Self {
             row: crate::model::Node {
-                secret_id: String::new(),
+                secret_id: SecretId::default(),
                 ..row.clone()
             },
             ..Self::default()
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn a_node_never_shows_its_secret() {
         let row = crate::model::Node {
-            id: crate::model::NodeId::named("n1"),
-            secret_id: "s3cret".into(),
+            id: NodeId::named("n1"),
+            secret_id: "s3cret".to_owned().into(),
             http_addr: "10.0.0.5:4646".into(),
             ..Default::default()
         };

@@ -5,14 +5,14 @@ use axum::{
     response::Response,
 };
 use jobs::{
-    model::{Allocation, Index},
+    model::{AllocKind, Allocation, Index},
     state::Table,
     wire,
 };
 use std::sync::Arc;
 
 use crate::{
-    api::{Api, error::Error, page::Page, query::Query},
+    api::{Api, error::Error, page::Page, query::Query, row_id::RowId},
     server::{Snapshot, watch::Topic},
 };
 
@@ -52,7 +52,7 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
             let rows = snapshot.jobs.allocs(&query.prefix);
             let rows = rows.filter(|alloc| query.wants(&alloc.namespace));
             let page = query.page(rows, |alloc: &&Arc<Allocation>| {
-                (alloc.create_index, alloc.id.clone())
+                (alloc.create_index, alloc.id)
             })?;
             Ok(page.map(|alloc| stub(alloc, options)))
         };
@@ -63,30 +63,29 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
 /// `GET /v1/allocation/:id`
 pub(super) async fn read(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<AllocKind>>,
     query: Query,
 ) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.alloc(&id).into_iter());
+    let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.alloc(id).into_iter());
     let view = |snapshot: &Snapshot| {
-        let alloc = snapshot.jobs.alloc(&id).cloned();
+        let alloc = snapshot.jobs.alloc(id).cloned();
         alloc
             .map(whole)
             .ok_or_else(|| Error::not_found("alloc not found"))
     };
-    api.read(&query, [Topic::Alloc(id.clone())], index_of, view)
-        .await
+    api.read(&query, [Topic::Alloc(id)], index_of, view).await
 }
 
 /// `PUT /v1/allocation/:id/stop`
 pub(super) async fn stop(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<AllocKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let no_shutdown_delay = query.flag("no_shutdown_delay")?;
-    let written = api.server().stop_alloc(&id, no_shutdown_delay).await?;
+    let written = api.server().stop_alloc(id, no_shutdown_delay).await?;
     let response = wire::AllocStopResponse {
-        eval_id: written.eval_id,
+        eval_id: written.eval_id.unwrap_or_default(),
         index: written.index,
     };
     query.written(written.index, &response)

@@ -4,13 +4,17 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use jobs::{model::Evaluation, state::Table, wire};
+use jobs::{
+    model::{EvalId, EvalKind, Evaluation},
+    state::Table,
+    wire,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::allocations::{newest, stub};
 use crate::{
-    api::{Api, error::Error, page::Page, query::Query},
+    api::{Api, error::Error, page::Page, query::Query, row_id::RowId},
     server::{Snapshot, watch::Topic},
 };
 
@@ -29,9 +33,7 @@ fn rows<'a>(snapshot: &'a Snapshot, query: &'a Query) -> Result<Page<&'a Arc<Eva
             && job.is_none_or(|job| eval.job_id == job)
             && status.is_none_or(|status| eval.status.as_str() == status)
     });
-    query.page(rows, |eval: &&Arc<Evaluation>| {
-        (eval.create_index, eval.id.clone())
-    })
+    query.page(rows, |eval: &&Arc<Evaluation>| (eval.create_index, eval.id))
 }
 
 /// `GET /v1/evaluations`
@@ -75,19 +77,19 @@ pub(super) async fn count(State(api): State<Api>, query: Query) -> Result<Respon
 /// `GET /v1/evaluation/:id`
 pub(super) async fn read(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<EvalKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let with_related = query.flag("related")?;
     let index_of = |snapshot: &Snapshot| {
         let jobs = &snapshot.jobs;
-        jobs.eval(&id)
+        jobs.eval(id)
             .map_or_else(|| jobs.table_index(Table::Evals), |eval| eval.modify_index)
     };
     let view = |snapshot: &Snapshot| {
         let row = snapshot
             .jobs
-            .eval(&id)
+            .eval(id)
             .cloned()
             .ok_or_else(|| Error::not_found("eval not found"))?;
         let related_evals = if with_related {
@@ -97,19 +99,18 @@ pub(super) async fn read(
         };
         Ok(wire::Evaluation { row, related_evals })
     };
-    api.read(&query, [Topic::Eval(id.clone())], index_of, view)
-        .await
+    api.read(&query, [Topic::Eval(id)], index_of, view).await
 }
 
 /// Everything that can be reached from an evaluation by its next, previous and blocked ones.
 fn related(snapshot: &Snapshot, start: &Evaluation) -> Vec<wire::EvaluationStub> {
-    let mut found: BTreeMap<String, &Arc<Evaluation>> = BTreeMap::new();
+    let mut found: BTreeMap<EvalId, &Arc<Evaluation>> = BTreeMap::new();
     let mut open = neighbors(start);
     while let Some(id) = open.pop() {
         if id == start.id || found.len() >= RELATED_MAX || found.contains_key(&id) {
             continue;
         }
-        if let Some(eval) = snapshot.jobs.eval(&id) {
+        if let Some(eval) = snapshot.jobs.eval(id) {
             open.extend(neighbors(eval));
             found.insert(id, eval);
         }
@@ -120,27 +121,25 @@ fn related(snapshot: &Snapshot, start: &Evaluation) -> Vec<wire::EvaluationStub>
         .collect()
 }
 
-fn neighbors(eval: &Evaluation) -> Vec<String> {
-    [&eval.next_eval, &eval.previous_eval, &eval.blocked_eval]
+fn neighbors(eval: &Evaluation) -> Vec<EvalId> {
+    [eval.next_eval, eval.previous_eval, eval.blocked_eval]
         .into_iter()
-        .filter(|id| !id.is_empty())
-        .cloned()
+        .flatten()
         .collect()
 }
 
 /// `GET /v1/evaluation/:id/allocations`
 pub(super) async fn allocations(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<EvalKind>>,
     query: Query,
 ) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.allocs_of_eval(&id));
+    let index_of = |snapshot: &Snapshot| newest(snapshot, snapshot.jobs.allocs_of_eval(id));
     let view = |snapshot: &Snapshot| {
-        let rows = snapshot.jobs.allocs_of_eval(&id);
+        let rows = snapshot.jobs.allocs_of_eval(id);
         Ok(rows
             .map(|alloc| stub(alloc, wire::StubOptions::default()))
             .collect::<Vec<_>>())
     };
-    api.read(&query, [Topic::Eval(id.clone())], index_of, view)
-        .await
+    api.read(&query, [Topic::Eval(id)], index_of, view).await
 }

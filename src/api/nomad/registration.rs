@@ -93,7 +93,7 @@ pub(super) fn registered(
 ) -> Result<Response, Error> {
     let snapshot = api.server().snapshot();
     let job_modify_index = snapshot.jobs.job(key).map(|job| job.job_modify_index);
-    let has_eval = !written.eval_id.is_empty();
+    let has_eval = written.eval_id.is_some();
     let response = wire::JobRegisterResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },
@@ -306,7 +306,7 @@ pub(super) async fn deregister(api: &Api, query: &Query, key: JobKey) -> Result<
     let written = api.server().deregister_job(&key, purge, priority).await?;
     let after = api.server().snapshot();
     let after_index = after.jobs.job(&key).map(|job| job.job_modify_index);
-    let has_eval = !written.eval_id.is_empty();
+    let has_eval = written.eval_id.is_some();
     let response = wire::JobDeregisterResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },

@@ -113,8 +113,8 @@ pub(super) async fn stop(cx: &mut Context, arguments: &StopArguments) -> anyhow:
         .await
         .context("Error stopping allocation")?;
     if arguments.detach {
-        cx.print(&answer.eval_id)?;
+        cx.print(&answer.eval_id.to_string())?;
         return Ok(0);
     }
-    monitor::evaluation(cx, &http, &answer.eval_id, arguments.verbose).await
+    monitor::evaluation(cx, &http, answer.eval_id, arguments.verbose).await
 }

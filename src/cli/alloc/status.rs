@@ -75,10 +75,7 @@ pub(in super::super) async fn show_id(
 }
 
 async fn followup(cx: &Context, alloc: &Allocation) -> Option<Evaluation> {
-    let id = &alloc.row.followup_eval_id;
-    if id.is_empty() {
-        return None;
-    }
+    let id = alloc.row.followup_eval_id?;
     let path = format!("/v1/evaluation/{}", segment(id));
     // It may be collected already; then there is nothing to tell.
     cx.http.get(&path, &[]).await.ok()
@@ -127,9 +124,9 @@ pub(in super::super) fn stubs(allocs: &[AllocationListStub], view: &View) -> Str
     ])];
     for alloc in allocs {
         lines.push(row([
-            (true, view.id(&alloc.id).to_owned()),
-            (verbose, alloc.eval_id.clone()),
-            (true, view.id(&alloc.node_id).to_owned()),
+            (true, view.id(alloc.id)),
+            (verbose, alloc.eval_id.to_string()),
+            (true, view.id(alloc.node_id)),
             (verbose, alloc.node_name.clone()),
             (true, alloc.task_group.clone()),
             (true, alloc.job_version.to_string()),
@@ -145,10 +142,10 @@ pub(in super::super) fn stubs(allocs: &[AllocationListStub], view: &View) -> Str
 fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &View) -> String {
     let row = &alloc.row;
     let mut pairs = vec![
-        ("ID", row.id.clone()),
-        ("Eval ID", view.id(&row.eval_id).to_owned()),
+        ("ID", row.id.to_string()),
+        ("Eval ID", view.id(row.eval_id)),
         ("Name", row.name.clone()),
-        ("Node ID", view.id(&row.node_id).to_owned()),
+        ("Node ID", view.id(row.node_id)),
         ("Node Name", row.node_name.clone()),
         ("Job ID", row.job_id.clone()),
         ("Job Version", alloc.job.version.to_string()),
@@ -159,13 +156,13 @@ fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &View) -> Strin
         ("Created", view.when(row.create_time)),
         ("Modified", view.when(row.modify_time)),
     ];
-    if !row.deployment_id.is_empty() {
+    if row.deployment_id.is_some() {
         let health = match row.healthy() {
             Some(true) => "healthy",
             Some(false) => "unhealthy",
             None => "unset",
         };
-        pairs.push(("Deployment ID", view.id(&row.deployment_id).to_owned()));
+        pairs.push(("Deployment ID", view.id(row.deployment_id)));
         pairs.push(("Deployment Health", health.to_owned()));
         if row.is_canary() {
             pairs.push(("Canary", "true".to_owned()));
@@ -174,8 +171,8 @@ fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &View) -> Strin
     if let Some(attempts) = reschedule_attempts(alloc) {
         pairs.push(("Reschedule Attempts", attempts));
     }
-    if !row.next_allocation.is_empty() {
-        let next = view.id(&row.next_allocation).to_owned();
+    if row.next_allocation.is_some() {
+        let next = view.id(row.next_allocation);
         pairs.push(("Replacement Alloc ID", next));
     }
     if let Some(eval) = followup.filter(|eval| eval.wait_until.0 > view.now) {
@@ -436,7 +433,7 @@ fn events(state: &TaskState, view: &View) -> String {
 
 fn short(alloc: &Allocation, view: &View) -> String {
     let head = columns::key_values(&[
-        ("ID", alloc.row.id.clone()),
+        ("ID", alloc.row.id.to_string()),
         ("Name", alloc.row.name.clone()),
         ("Created", view.ago(alloc.row.create_time)),
         ("Modified", view.ago(alloc.row.modify_time)),
@@ -481,12 +478,12 @@ mod tests {
 
     fn fixture() -> Allocation {
         let value = serde_json::json!({
-            "ID": "51c8e77d-2a3f-8a4a-9f6f-1f2d3c4b5a69", "EvalID": "3f2a91c0-1", "Name": "web.app[0]",
-            "NodeID": "7ab3c2ff-1", "NodeName": "n1", "JobID": "web", "TaskGroup": "app",
+            "ID": "51c8e77d-2a3f-8a4a-9f6f-1f2d3c4b5a69", "EvalID": "3f2a91c0-0000-4000-8000-000000000001", "Name": "web.app[0]",
+            "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "NodeName": "n1", "JobID": "web", "TaskGroup": "app",
             "ClientStatus": "running", "ClientDescription": "Tasks are running",
             "DesiredStatus": "run", "DesiredDescription": null,
             "CreateTime": 1_772_445_708_000_000_000_i64, "ModifyTime": 1_772_445_722_000_000_000_i64,
-            "DeploymentID": "9d0be1aa-1", "DeploymentStatus": {"Healthy": true, "Canary": true},
+            "DeploymentID": "9d0be1aa-0000-4000-8000-000000000001", "DeploymentStatus": {"Healthy": true, "Canary": true},
             "Job": {"ID": "web", "Version": 2, "TaskGroups": [{"Name": "app", "Tasks": [
                 {"Name": "server"}, {"Name": "init", "Lifecycle": {"Hook": "prestart", "Sidecar": false}},
             ]}]},

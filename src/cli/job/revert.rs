@@ -57,7 +57,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     super::follow(
         cx,
         &http,
-        &answer.eval_id,
+        answer.eval_id,
         arguments.detach,
         arguments.verbose,
     )
@@ -82,9 +82,9 @@ pub(super) async fn evaluate(cx: &mut Context, arguments: &EvalArguments) -> any
         .await
         .context("Error evaluating job")?;
     if arguments.detach {
-        let id = quoted(cx.view(arguments.verbose).id(&answer.eval_id));
+        let id = quoted(cx.view(arguments.verbose).id(answer.eval_id));
         cx.print(&format!("Created eval ID: {id}"))?;
         return Ok(0);
     }
-    super::follow(cx, &http, &answer.eval_id, false, arguments.verbose).await
+    super::follow(cx, &http, answer.eval_id, false, arguments.verbose).await
 }

@@ -6,7 +6,7 @@ use super::super::structured::Structured;
 use super::super::view::View;
 use super::super::{alloc, columns, deployment, eval, lookup, placement};
 use anyhow::Context as _;
-use jobs::model::{Deployment, EvalStatus, Evaluation, Job, JobSummary};
+use jobs::model::{Deployment, EvalId, EvalStatus, Evaluation, Job, JobSummary};
 use jobs::wire::{AllocationListStub, JobListStub};
 use std::collections::BTreeMap;
 
@@ -162,10 +162,10 @@ impl Parts {
             .get(&format!("{path}/summary"), &[])
             .await
             .context("Error querying job summary")?;
-        let waiting: BTreeMap<&str, &str> = allocs
+        let waiting: BTreeMap<&str, EvalId> = allocs
             .iter()
-            .filter(|one| !one.followup_eval_id.is_empty() && one.next_allocation.is_empty())
-            .map(|one| (one.task_group.as_str(), one.followup_eval_id.as_str()))
+            .filter(|one| one.next_allocation.is_none())
+            .filter_map(|one| Some((one.task_group.as_str(), one.followup_eval_id?)))
             .take(FOLLOWUPS_MAX)
             .collect();
         let mut followups = Vec::new();
@@ -270,13 +270,10 @@ fn body(parts: &Parts, with_evals: bool, view: &View) -> String {
         out.push(section("Placement Failure", text));
     }
     if !parts.followups.is_empty() {
-        let rows = parts.followups.iter().map(|(group, eval)| {
-            [
-                group.clone(),
-                view.id(&eval.id).to_owned(),
-                view.ago(eval.wait_until.0),
-            ]
-        });
+        let rows = parts
+            .followups
+            .iter()
+            .map(|(group, eval)| [group.clone(), view.id(eval.id), view.ago(eval.wait_until.0)]);
         let text = columns::table(["Task Group", "Eval ID", "Eval Time"], rows.collect());
         out.push(section("Future Rescheduling Attempts", text));
     }
@@ -324,7 +321,7 @@ fn summary(summary: &JobSummary) -> String {
 fn evaluations(evals: &[Evaluation], view: &View) -> String {
     let rows = evals.iter().map(|one| {
         [
-            view.id(&one.id).to_owned(),
+            view.id(one.id),
             one.priority.to_string(),
             one.triggered_by.as_str().to_owned(),
             one.status.as_str().to_owned(),
@@ -438,7 +435,7 @@ old  batch/parameterized  1         dead (stopped)  2026-03-02T10:00:00Z"
             summary: decode("", serde_json::json!({"Summary": {"app": {"Running": 3}}})).unwrap(),
             allocs: decode(
                 "",
-                serde_json::json!([{"ID": "51c8e77d-1", "NodeID": "7ab3c2ff-1", "TaskGroup": "app",
+                serde_json::json!([{"ID": "51c8e77d-0000-4000-8000-000000000001", "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "TaskGroup": "app",
                     "DesiredStatus": "run", "ClientStatus": "running",
                     "CreateTime": 1_772_445_708_000_000_000_i64,
                     "ModifyTime": 1_772_445_722_000_000_000_i64}]),
@@ -446,8 +443,8 @@ old  batch/parameterized  1         dead (stopped)  2026-03-02T10:00:00Z"
             .unwrap(),
             evals: decode(
                 "",
-                serde_json::json!([{"ID": "e1", "Status": "blocked", "CreateIndex": 3},
-                    {"ID": "e0", "Status": "complete", "CreateIndex": 2, "FailedTGAllocs":
+                serde_json::json!([{"ID": "000000e1-0000-4000-8000-000000000001", "Status": "blocked", "CreateIndex": 3},
+                    {"ID": "000000e0-0000-4000-8000-000000000001", "Status": "complete", "CreateIndex": 2, "FailedTGAllocs":
                         {"app": {"NodesEvaluated": 1, "NodesExhausted": 1}}}]),
             )
             .unwrap(),

@@ -127,7 +127,7 @@ impl AllocRunner {
     ) -> Self {
         let held = if shared.is_live() {
             let alloc = shared.alloc();
-            shared.cx.claims.hold(&alloc.id, &claims::wanted(&alloc))
+            shared.cx.claims.hold(alloc.id, &claims::wanted(&alloc))
         } else {
             None
         };
@@ -202,7 +202,7 @@ impl AllocRunner {
         let alloc = self.shared.alloc();
         let wanted = claims::wanted(&alloc);
         let claims = Arc::clone(&self.shared.cx.claims);
-        let claim = claims.claim(&alloc.id, &wanted);
+        let claim = claims.claim(alloc.id, &wanted);
         tokio::pin!(claim);
         while !self.shared.alloc().server_terminal() && !self.hurries {
             tokio::select! {
@@ -588,7 +588,7 @@ impl AllocRunner {
         let alloc = self.shared.alloc();
         let record = self.shared.record();
         if record.deployment_id != alloc.deployment_id {
-            let id = alloc.deployment_id.clone();
+            let id = alloc.deployment_id;
             self.shared.update(|record| {
                 record.deployment_id = id;
                 record.health = None;
@@ -597,7 +597,7 @@ impl AllocRunner {
         } else if record.health.is_some() || self.health.is_some() {
             return;
         }
-        let asked = !alloc.deployment_id.is_empty() && alloc.healthy().is_none();
+        let asked = alloc.deployment_id.is_some() && alloc.healthy().is_none();
         self.health = alloc
             .group()
             .and_then(|group| group.update.as_ref())
@@ -679,7 +679,7 @@ impl AllocRunner {
         let states = self.shared.states();
         let (client_status, description) = client_status(&states);
         let update = AllocUpdate {
-            alloc_id: alloc.id.clone(),
+            alloc_id: alloc.id,
             client_status,
             client_description: description.to_owned(),
             task_states: states,

@@ -8,7 +8,7 @@
 mod tests;
 
 use jobs::{
-    model::{Allocation, Index, Node, NodeStatus, PlanResult},
+    model::{AllocId, Allocation, Index, Node, NodeId, NodeStatus, PlanResult},
     state::{AllocChange, Applied, NodeChange},
 };
 use mesh::{
@@ -34,7 +34,7 @@ pub enum Command {
     /// or restart it.
     Withdraw {
         /// Allocation.
-        alloc_id: String,
+        alloc_id: AllocId,
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
@@ -86,7 +86,7 @@ pub struct Changes {
     /// The catalog commands that changed something, derived ones included: what agents replay.
     pub mesh_commands: Vec<mesh::state::Command>,
     /// Node id to the ids of its allocations that were created, changed or removed.
-    pub of_node: BTreeMap<String, BTreeSet<String>>,
+    pub of_node: BTreeMap<NodeId, BTreeSet<AllocId>>,
 }
 
 /// Everything that is replicated.
@@ -132,7 +132,7 @@ impl State {
             Command::Jobs(command) => self.apply_jobs(at, *command, changes),
             Command::Mesh(command) => self.apply_mesh(at, *command, changes),
             Command::Withdraw { alloc_id, task } => {
-                let commands = self.withdrawn(&alloc_id, task.as_deref());
+                let commands = self.withdrawn(alloc_id, task.as_deref());
                 self.apply_derived(at, commands, changes);
                 Ok(())
             }
@@ -169,8 +169,8 @@ impl State {
         for change in &applied.allocs {
             self.alloc_commands(change, &mut commands);
             if let Some(alloc) = change.row() {
-                let of_node = changes.of_node.entry(alloc.node_id.clone()).or_default();
-                of_node.insert(alloc.id.clone());
+                let of_node = changes.of_node.entry(alloc.node_id).or_default();
+                of_node.insert(alloc.id);
             }
         }
         changes.jobs.push(applied);
@@ -185,7 +185,7 @@ impl State {
             return false;
         };
         // Somebody else ended it.
-        let row = self.jobs.eval(&eval.id);
+        let row = self.jobs.eval(eval.id);
         if row.is_some_and(|row| row.status.is_terminal()) {
             return true;
         }
@@ -193,7 +193,7 @@ impl State {
         let job = self.jobs.job(&key);
         let deployment = self.jobs.latest_deployment(&key);
         let node_changed = |alloc: &Allocation| {
-            let node = self.jobs.node(&alloc.node_id);
+            let node = self.jobs.node(alloc.node_id);
             node.is_none_or(|node| node.modify_index > seen)
         };
         job.is_some_and(|job| job.job_modify_index > seen)
@@ -230,13 +230,13 @@ impl State {
     }
 
     fn instances_of(&self, alloc: &Allocation) -> Vec<Instance> {
-        match self.jobs.node(&alloc.node_id) {
+        match self.jobs.node(alloc.node_id) {
             Some(node) => instances(alloc, node),
             None => Vec::new(),
         }
     }
 
-    fn withdrawn(&self, alloc_id: &str, task: Option<&str>) -> Vec<mesh::state::Command> {
+    fn withdrawn(&self, alloc_id: AllocId, task: Option<&str>) -> Vec<mesh::state::Command> {
         let Some(alloc) = self.jobs.alloc(alloc_id) else {
             return Vec::new();
         };
@@ -383,7 +383,7 @@ fn catalog_node(node: &Node) -> UpsertNode {
     let alive = node.status == NodeStatus::Ready;
     UpsertNode {
         node: mesh::model::Node {
-            id: node.id.clone(),
+            id: node.id.to_string(),
             name: node.name.clone(),
             address,
             datacenter: node.datacenter.clone(),

@@ -448,7 +448,7 @@ impl Group<'_, '_> {
         let side_by_side = self.strategy().is_some();
         split
             .solo
-            .sort_by_key(|old| (!old.client_terminal(), old.name_index(), old.id.clone()));
+            .sort_by_key(|old| (!old.client_terminal(), old.name_index(), old.id));
         let started = limit.min(split.solo.len());
         for old in split.solo.drain(..started) {
             self.counts.destructive_update += 1;
