@@ -851,7 +851,10 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
         "main/../../x",
     ] {
         assert!(
-            matches!(handle.stat(&id_text("a1"), path), Err(Error::Escapes { .. })),
+            matches!(
+                handle.stat(&id_text("a1"), path),
+                Err(Error::Escapes { .. })
+            ),
             "{path}"
         );
     }

@@ -4,7 +4,7 @@ use crate::{
         AllocId, Allocation, ClientStatus, DeploymentId, EvalId, Evaluation, Job, JobKey,
         JobStatus, JobType,
     },
-    state::{Command, State},
+    state::{Command, Snapshot},
 };
 use std::collections::BTreeSet;
 
@@ -68,7 +68,7 @@ impl Gc {
     }
 
     /// What to forget now.
-    pub fn on_tick(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         let due = self.next_ns.is_some_and(|due| due <= now_ns);
         if due || self.next_ns.is_none() {
             self.next_ns = Some(now_ns.saturating_add(self.limits.interval_ns));
@@ -86,7 +86,7 @@ impl Gc {
     }
 
     /// Everything that is over, regardless of its age.
-    pub fn force(&self, now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn force(&self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         let limits = GcLimits {
             interval_ns: self.limits.interval_ns,
             eval_ns: 0,
@@ -99,7 +99,7 @@ impl Gc {
     }
 }
 
-fn collect(limits: &GcLimits, now_ns: i64, state: &State) -> Vec<Action> {
+fn collect(limits: &GcLimits, now_ns: i64, state: &Snapshot) -> Vec<Action> {
     let mut found = Found::default();
     let jobs = dead_jobs(limits, now_ns, state);
     for key in &jobs {
@@ -131,7 +131,7 @@ fn collect(limits: &GcLimits, now_ns: i64, state: &State) -> Vec<Action> {
 }
 
 /// Jobs to forget: old enough, or the oldest beyond the number kept.
-fn dead_jobs(limits: &GcLimits, now_ns: i64, state: &State) -> Vec<JobKey> {
+fn dead_jobs(limits: &GcLimits, now_ns: i64, state: &Snapshot) -> Vec<JobKey> {
     let mut over: Vec<(i64, &Job)> = Vec::new();
     for job in state.jobs(None, "") {
         if is_collectable(job)
@@ -156,7 +156,7 @@ fn is_collectable(job: &Job) -> bool {
 }
 
 /// When the last row of a job ended; none while one is not over.
-fn ended_at(state: &State, job: &Job) -> Option<i64> {
+fn ended_at(state: &Snapshot, job: &Job) -> Option<i64> {
     let key = job.key();
     let mut ended = job.submit_time;
     for eval in state.evals_of_job(&key) {
@@ -174,12 +174,12 @@ fn ended_at(state: &State, job: &Job) -> Option<i64> {
     Some(ended)
 }
 
-fn take_job(state: &State, key: &JobKey, found: &mut Found) {
+fn take_job(state: &Snapshot, key: &JobKey, found: &mut Found) {
     found.evals.extend(state.evals_of_job(key).map(|e| e.id));
     found.allocs.extend(state.allocs_of_job(key).map(|a| a.id));
 }
 
-fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &State, eval: &Evaluation) -> bool {
+fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &Snapshot, eval: &Evaluation) -> bool {
     if !eval.status.is_terminal() {
         return false;
     }
@@ -208,7 +208,7 @@ fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &State, eval: &Evaluation
 }
 
 /// True when nothing depends on the allocation any more.
-fn alloc_is_over(state: &State, alloc: &Allocation, job: Option<&Job>) -> bool {
+fn alloc_is_over(state: &Snapshot, alloc: &Allocation, job: Option<&Job>) -> bool {
     if !alloc.client_terminal() {
         return false;
     }

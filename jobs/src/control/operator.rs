@@ -4,15 +4,15 @@ use super::triggers;
 use crate::{
     ids::Ids,
     model::{
-        AllocId, Deployment, DeploymentId, DeploymentStatus, DesiredTransition, Evaluation, Job,
-        JobKey, Trigger,
+        AllocId, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate, DesiredTransition,
+        Evaluation, Job, JobKey, Trigger,
     },
     scheduler::texts,
-    state::{Command, DeploymentUpdate, RegisterJob, Rejected, State},
+    state::{Command, RegisterJob, Rejected, Snapshot},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-fn active(state: &State, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected> {
+fn active(state: &Snapshot, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected> {
     let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
     if deployment.is_active() {
         return Ok(deployment);
@@ -25,7 +25,7 @@ fn active(state: &State, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected>
 
 /// The evaluation that goes on with a deployment; of the job as the deployment has it when it was purged.
 fn watcher_eval(
-    state: &State,
+    state: &Snapshot,
     deployment: &Deployment,
     now_ns: i64,
     ids: &mut Ids,
@@ -36,12 +36,12 @@ fn watcher_eval(
     Some(eval)
 }
 
-/// Makes canaries normal; `groups` empty is all.
+/// Promotes canaries; `groups` empty is all.
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over or a group has too few healthy canaries.
 pub fn promote(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     id: DeploymentId,
     groups: &[String],
@@ -62,7 +62,7 @@ pub fn promote(
 /// # Errors
 /// [`Rejected`] when the deployment is over.
 pub fn fail(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     id: DeploymentId,
     ids: &mut Ids,
@@ -79,7 +79,7 @@ pub fn fail(
 
 /// The end of a deployment that failed, with what follows from it.
 pub(super) fn end_failed(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     deployment: &Deployment,
     reason: &str,
@@ -99,7 +99,7 @@ pub(super) fn end_failed(
 
 /// The description of a failure, and the version to go back to.
 fn failure_with_revert(
-    state: &State,
+    state: &Snapshot,
     deployment: &Deployment,
     reason: &str,
     now_ns: i64,
@@ -136,12 +136,12 @@ fn failure_with_revert(
     )
 }
 
-/// Holds a deployment or lets it go on.
+/// Pauses or resumes a deployment.
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over.
 pub fn pause(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     id: DeploymentId,
     pause: bool,
@@ -184,7 +184,7 @@ fn running_text(deployment: &Deployment) -> &'static str {
 /// # Errors
 /// [`Rejected`] when the deployment is over or an allocation is not part of it.
 pub fn set_health(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     id: DeploymentId,
     healthy: Vec<AllocId>,
@@ -225,7 +225,7 @@ pub fn set_health(
 /// # Errors
 /// [`Rejected`] when the job or the version is missing, or another one is current.
 pub fn revert(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     key: &JobKey,
     version: u64,
@@ -261,7 +261,7 @@ pub fn revert(
 /// # Errors
 /// [`Rejected::NoAlloc`].
 pub fn stop_alloc(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     alloc_id: AllocId,
     no_shutdown_delay: bool,

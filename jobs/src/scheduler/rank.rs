@@ -1,16 +1,15 @@
 //! Which of the nodes with room is the best.
 
 use super::{
-    capacity::{Ask, Capacity},
     feasible::{self, Feasibility},
     fleet::Fleet,
 };
 use crate::{
     ids::Ids,
     model::{
-        Affinity, AllocMetric, Constraint, FlatMap, Job, Node, NodeId, NodeScore, Spread, TaskGroup,
+        Affinity, AllocMetric, Ask, Capacity, Constraint, FlatMap, Job, Node, NodeId, NodeScore,
+        NodeUsage, Spread, TaskGroup,
     },
-    state::NodeUsage,
 };
 use std::{
     borrow::Cow,

@@ -7,16 +7,13 @@ mod files;
 mod streams;
 mod usage;
 
-use axum::{
-    Router,
-    http::StatusCode,
-    routing::{get, put},
-};
+use axum::{Router, http::StatusCode, routing::get};
 
+use super::{query::Query, write};
 use jobs::model::{AllocId, NodeId};
 
 use crate::{
-    api::{Api, error::Error, query::Query},
+    api::{Api, error::Error},
     client::{self, Handle},
 };
 
@@ -34,12 +31,9 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/allocation/{id}/checks", get(usage::checks))
         .route(
             "/v1/client/allocation/{id}/restart",
-            put(actions::restart).post(actions::restart),
+            write(actions::restart),
         )
-        .route(
-            "/v1/client/allocation/{id}/signal",
-            put(actions::signal).post(actions::signal),
-        )
+        .route("/v1/client/allocation/{id}/signal", write(actions::signal))
         .route("/v1/client/stats", get(usage::host))
 }
 
