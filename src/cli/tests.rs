@@ -481,7 +481,10 @@ async fn scale_finds_the_only_group() {
     .await;
     let outcome = call(&fake.address, "job scale -detach web 5").await;
     assert_eq!(outcome.code, 0, "{outcome:?}");
-    assert_eq!(outcome.out, "Job scale successful\nEvaluation ID: e1\n");
+    assert_eq!(
+        outcome.out,
+        "Job scale successful\nEvaluation ID: 000000e1-0000-4000-8000-000000000001\n"
+    );
     let body = fake.body("PUT /v1/job/web/scale");
     assert_eq!(body["Count"], 5);
     assert_eq!(body["Target"], json!({"Job": "web", "Group": "app"}));

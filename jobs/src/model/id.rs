@@ -299,10 +299,7 @@ mod tests {
             assert_eq!(NodeId::parse(bad), None, "{bad}");
         }
         let error = "web".parse::<NodeId>().unwrap_err().to_string();
-        assert!(
-            error.starts_with("\"web\" is not the id of a node"),
-            "{error}"
-        );
+        assert!(error.starts_with("\"web\" is no node id"), "{error}");
     }
 
     #[test]

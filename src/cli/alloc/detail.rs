@@ -166,12 +166,12 @@ mod tests {
 
     fn fixture() -> Allocation {
         let value = serde_json::json!({
-            "ID": "51c8e77d-2a3f-8a4a-9f6f-1f2d3c4b5a69", "EvalID": "3f2a91c0-1", "Name": "web.app[0]",
-            "NodeID": "7ab3c2ff-1", "NodeName": "n1", "JobID": "web", "TaskGroup": "app",
+            "ID": "51c8e77d-2a3f-8a4a-9f6f-1f2d3c4b5a69", "EvalID": "3f2a91c0-0000-4000-8000-000000000001", "Name": "web.app[0]",
+            "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "NodeName": "n1", "JobID": "web", "TaskGroup": "app",
             "ClientStatus": "running", "ClientDescription": "Tasks are running",
             "DesiredStatus": "run", "DesiredDescription": null,
             "CreateTime": 1_772_445_708_000_000_000_i64, "ModifyTime": 1_772_445_722_000_000_000_i64,
-            "DeploymentID": "9d0be1aa-1", "DeploymentStatus": {"Healthy": true, "Canary": true},
+            "DeploymentID": "9d0be1aa-0000-4000-8000-000000000001", "DeploymentStatus": {"Healthy": true, "Canary": true},
             "Job": {"ID": "web", "Version": 2, "TaskGroups": [{"Name": "app", "Tasks": [
                 {"Name": "server"}, {"Name": "init", "Lifecycle": {"Hook": "prestart", "Sidecar": false}},
             ]}]},

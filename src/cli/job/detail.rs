@@ -145,7 +145,7 @@ mod tests {
             summary: decode("", serde_json::json!({"Summary": {"app": {"Running": 3}}})).unwrap(),
             allocs: decode(
                 "",
-                serde_json::json!([{"ID": "51c8e77d-1", "NodeID": "7ab3c2ff-1", "TaskGroup": "app",
+                serde_json::json!([{"ID": "51c8e77d-0000-4000-8000-000000000001", "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "TaskGroup": "app",
                     "DesiredStatus": "run", "ClientStatus": "running",
                     "CreateTime": 1_772_445_708_000_000_000_i64,
                     "ModifyTime": 1_772_445_722_000_000_000_i64}]),
@@ -153,8 +153,8 @@ mod tests {
             .unwrap(),
             evals: decode(
                 "",
-                serde_json::json!([{"ID": "e1", "Status": "blocked", "CreateIndex": 3},
-                    {"ID": "e0", "Status": "complete", "CreateIndex": 2, "FailedTGAllocs":
+                serde_json::json!([{"ID": "000000e1-0000-4000-8000-000000000001", "Status": "blocked", "CreateIndex": 3},
+                    {"ID": "000000e0-0000-4000-8000-000000000001", "Status": "complete", "CreateIndex": 2, "FailedTGAllocs":
                         {"app": {"NodesEvaluated": 1, "NodesExhausted": 1}}}]),
             )
             .unwrap(),
