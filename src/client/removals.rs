@@ -4,6 +4,7 @@
 //! new ones come slow the new ones down: under a load of small jobs they wait until it is over.
 
 use super::{allocdir::AllocDir, context::Context};
+use jobs::model::AllocId;
 use nix::sys::statvfs::statvfs;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
@@ -32,14 +33,14 @@ pub(super) struct Removals {
 
 #[derive(Debug)]
 struct Ended {
-    alloc_id: String,
+    alloc_id: AllocId,
     dir: AllocDir,
     due: Instant,
 }
 
 impl Removals {
     /// Takes the directory and the file of an allocation that nobody asks for any more.
-    pub(super) fn push(&mut self, alloc_id: String, dir: AllocDir) {
+    pub(super) fn push(&mut self, alloc_id: AllocId, dir: AllocDir) {
         if self.waiting.len().is_multiple_of(LOOK_EVERY) {
             self.is_short = is_short(&dir);
         }
@@ -51,7 +52,7 @@ impl Removals {
     }
 
     /// Keeps what waits of an allocation that came back.
-    pub(super) fn keep(&mut self, alloc_id: &str) {
+    pub(super) fn keep(&mut self, alloc_id: AllocId) {
         self.waiting.retain(|ended| ended.alloc_id != alloc_id);
     }
 
@@ -76,7 +77,7 @@ impl Removals {
                     tracing::warn!(path = %ended.dir.root().display(), %error, "a directory cannot be removed");
                 }
                 // Last, so that an agent that dies in between finds the rest again.
-                cx.store.forget(&ended.alloc_id);
+                cx.store.forget(ended.alloc_id);
             }
         });
     }
@@ -106,7 +107,8 @@ mod tests {
     use super::*;
 
     fn push(removals: &mut Removals, root: &std::path::Path, id: &str) {
-        removals.push(id.to_owned(), AllocDir::new(root, id));
+        let id = AllocId::named(id);
+        removals.push(id, AllocDir::new(root, id));
     }
 
     #[tokio::test(start_paused = true)]
@@ -118,7 +120,7 @@ mod tests {
         let begun = Instant::now();
         removals.due().await;
         assert!(begun.elapsed() >= WAIT);
-        removals.keep("a");
+        removals.keep(AllocId::named("a"));
         assert!(removals.waiting.is_empty());
         for number in 0..=WAITING_MAX {
             push(&mut removals, dir.path(), &number.to_string());

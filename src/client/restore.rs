@@ -6,7 +6,7 @@ use super::{
     task::events,
 };
 use crate::rpc::message::Assignment;
-use jobs::model::{TaskPhase, TaskState, Timestamp};
+use jobs::model::{AllocId, TaskPhase, TaskState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads the files and brings them into agreement with what runs: a supervisor whose task is known and not over is
@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) async fn restore(
     store: &Store,
     drivers: &Drivers,
-) -> (Vec<Saved>, BTreeMap<String, Damaged>) {
+) -> (Vec<Saved>, BTreeMap<AllocId, Damaged>) {
     let (mut saved, damaged) = store.load().unwrap_or_else(|error| {
         tracing::error!(%error, "the saved allocations cannot be listed");
         Default::default()
     });
-    let mut damaged: BTreeMap<String, Damaged> = damaged
+    let mut damaged: BTreeMap<AllocId, Damaged> = damaged
         .into_iter()
-        .map(|file| (file.alloc_id.clone(), file))
+        .map(|file| (file.alloc_id, file))
         .collect();
     let earlier = drivers.supervisors.earlier().await;
     let earlier = earlier.unwrap_or_else(|error| {
@@ -33,7 +33,7 @@ pub(super) async fn restore(
     let mut had_process = BTreeSet::new();
     for supervisor in earlier {
         if !adopt(&mut saved, &supervisor) {
-            had_process.insert(supervisor.owner().alloc_id.clone());
+            had_process.insert(supervisor.owner().alloc_id);
             end(supervisor, &damaged).await;
         }
     }
@@ -46,7 +46,7 @@ pub(super) async fn restore(
         // An agent that was killed while it made the file had started nothing.
         let nothing_began = file.is_cut && !had_process.contains(id);
         if nothing_began {
-            store.forget(id);
+            store.forget(*id);
         }
         !nothing_began
     });
@@ -73,7 +73,7 @@ fn adopt(saved: &mut [Saved], supervisor: &Connection) -> bool {
     }
     if record.run_id != supervisor.run_id() {
         tracing::warn!(
-            alloc = owner.alloc_id,
+            alloc = %owner.alloc_id,
             task = owner.task,
             "a run that was not kept goes on"
         );
@@ -83,7 +83,7 @@ fn adopt(saved: &mut [Saved], supervisor: &Connection) -> bool {
     true
 }
 
-async fn end(supervisor: Connection, damaged: &BTreeMap<String, Damaged>) {
+async fn end(supervisor: Connection, damaged: &BTreeMap<AllocId, Damaged>) {
     let owner = supervisor.owner().clone();
     let why = match damaged.get(&owner.alloc_id) {
         Some(file) => format!("`{}` is damaged: {}", file.path.display(), file.reason),
@@ -92,14 +92,14 @@ async fn end(supervisor: Connection, damaged: &BTreeMap<String, Damaged>) {
     match supervisor.end().await {
         Ok(()) => {
             tracing::warn!(
-                alloc = owner.alloc_id,
+                alloc = %owner.alloc_id,
                 task = owner.task,
                 why,
                 "ended a task of an earlier agent"
             );
         }
         Err(error) => {
-            tracing::error!(alloc = owner.alloc_id, task = owner.task, why, %error, "a task of an earlier agent cannot be ended");
+            tracing::error!(alloc = %owner.alloc_id, task = owner.task, why, %error, "a task of an earlier agent cannot be ended");
         }
     }
 }
@@ -109,7 +109,7 @@ fn owners(alloc: &Saved) -> Vec<Owner> {
     group
         .flat_map(|group| &group.tasks)
         .map(|task| Owner {
-            alloc_id: alloc.assignment.alloc.id.clone(),
+            alloc_id: alloc.assignment.alloc.id,
             task: task.name.clone(),
         })
         .collect()

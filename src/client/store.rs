@@ -15,7 +15,7 @@ use crate::{
         random,
     },
 };
-use jobs::model::{TaskState, Timestamp};
+use jobs::model::{AllocId, DeploymentId, NodeId, SecretId, TaskState, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -45,9 +45,9 @@ pub(super) const RUN_UNKNOWN: &str = "unknown";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// Id of the node.
-    pub(super) id: String,
+    pub(super) id: NodeId,
     /// What it proves itself with.
-    pub(super) secret_id: String,
+    pub(super) secret_id: SecretId,
 }
 
 /// What became of an allocation here.
@@ -59,7 +59,7 @@ pub(super) struct AllocRecord {
     /// Health in the deployment and when it was decided.
     pub(super) health: Option<(bool, Timestamp)>,
     /// Deployment that the health belongs to.
-    pub(super) deployment_id: String,
+    pub(super) deployment_id: Option<DeploymentId>,
     /// It was set up; from then on its directory exists.
     pub(super) is_built: bool,
 }
@@ -95,7 +95,7 @@ pub(super) struct Saved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Damaged {
     /// The allocation.
-    pub(super) alloc_id: String,
+    pub(super) alloc_id: AllocId,
     /// The file.
     pub(super) path: PathBuf,
     /// What is wrong with it.
@@ -126,8 +126,8 @@ impl Store {
             Ok(identity) => identity,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let identity = Identity {
-                    id: random::uuid(),
-                    secret_id: random::uuid(),
+                    id: random::id(),
+                    secret_id: random::uuid().into(),
                 };
                 write(&path, &identity, Durability::Power)?;
                 identity
@@ -147,7 +147,7 @@ impl Store {
         let mut content = MARK.to_vec();
         content.extend(frame(ASSIGNMENT, assignment)?);
         content.extend(frame(RECORD, record)?);
-        let path = self.path(&assignment.alloc.id);
+        let path = self.path(assignment.alloc.id);
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -159,16 +159,16 @@ impl Store {
 
     /// Keeps what the servers want now.
     pub(super) fn save_assignment(&self, assignment: &Assignment) -> io::Result<()> {
-        self.append(&assignment.alloc.id, &frame(ASSIGNMENT, assignment)?)
+        self.append(assignment.alloc.id, &frame(ASSIGNMENT, assignment)?)
     }
 
     /// Keeps what became of an allocation.
-    pub(super) fn save_record(&self, alloc_id: &str, record: &AllocRecord) -> io::Result<()> {
+    pub(super) fn save_record(&self, alloc_id: AllocId, record: &AllocRecord) -> io::Result<()> {
         self.append(alloc_id, &frame(RECORD, record)?)
     }
 
     /// Forgets an allocation.
-    pub(super) fn forget(&self, alloc_id: &str) {
+    pub(super) fn forget(&self, alloc_id: AllocId) {
         fs::remove_file(self.path(alloc_id)).ok();
     }
 
@@ -183,10 +183,12 @@ impl Store {
             if path.extension().is_none_or(|kind| kind != "assignment") {
                 continue;
             }
-            let alloc_id = path
-                .file_stem()
-                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-            match load(&path, &alloc_id) {
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(alloc_id) = stem.and_then(AllocId::parse) else {
+                tracing::warn!(file = %path.display(), "a file that is named after no allocation is left alone");
+                continue;
+            };
+            match load(&path, alloc_id) {
                 Ok(alloc) => saved.push(alloc),
                 Err(reason) => damaged.push(Damaged {
                     alloc_id,
@@ -199,7 +201,7 @@ impl Store {
         Ok((saved, damaged))
     }
 
-    fn append(&self, alloc_id: &str, frame: &[u8]) -> io::Result<()> {
+    fn append(&self, alloc_id: AllocId, frame: &[u8]) -> io::Result<()> {
         let path = self.path(alloc_id);
         let mut file = fs::OpenOptions::new().append(true).open(&path)?;
         let before = file.metadata()?.len();
@@ -215,13 +217,13 @@ impl Store {
         Ok(())
     }
 
-    fn path(&self, alloc_id: &str) -> PathBuf {
+    fn path(&self, alloc_id: AllocId) -> PathBuf {
         self.allocs.join(format!("{alloc_id}.assignment"))
     }
 }
 
 /// What a file holds, or what is wrong with it.
-fn load(path: &Path, alloc_id: &str) -> Result<Saved, String> {
+fn load(path: &Path, alloc_id: AllocId) -> Result<Saved, String> {
     let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
     let frames = frames(&bytes)?;
     let assignment = frames.assignment.ok_or(BEGINNING_MISSING)?;
@@ -350,6 +352,10 @@ mod tests {
     use super::*;
     use jobs::model::{Allocation, Job, Task, TaskGroup};
 
+    fn alloc_id() -> AllocId {
+        AllocId::named("a")
+    }
+
     fn assignment(version: u64) -> Assignment {
         let task = Task {
             name: "t".into(),
@@ -366,7 +372,7 @@ mod tests {
             ..Job::default()
         });
         let alloc = Allocation {
-            id: "a".into(),
+            id: alloc_id(),
             task_group: "g".into(),
             job: Arc::clone(&job),
             ..Allocation::default()
@@ -389,11 +395,11 @@ mod tests {
     fn store() -> (tempfile::TempDir, Store, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(dir.path()).unwrap();
-        let path = store.path("a");
+        let path = store.path(alloc_id());
         store.begin(&assignment(0), &record("")).unwrap();
-        store.save_record("a", &record("one")).unwrap();
+        store.save_record(alloc_id(), &record("one")).unwrap();
         store.save_assignment(&assignment(1)).unwrap();
-        store.save_record("a", &record("two")).unwrap();
+        store.save_record(alloc_id(), &record("two")).unwrap();
         (dir, store, path)
     }
 
@@ -449,7 +455,7 @@ mod tests {
                 (u64::from(length > bounds[4]), RUN_UNKNOWN.to_owned())
             };
             assert_eq!(loaded(&store), Ok(expected), "{length}");
-            store.save_record("a", &record("three")).unwrap();
+            store.save_record(alloc_id(), &record("three")).unwrap();
             assert_eq!(loaded(&store).unwrap().1, "three", "{length}");
         }
     }
@@ -476,7 +482,7 @@ mod tests {
         let (_dir, store, path) = store();
         for number in 0..3_000 {
             let record = record(&format!("{number:0200}"));
-            store.save_record("a", &record).unwrap();
+            store.save_record(alloc_id(), &record).unwrap();
         }
         assert!(fs::metadata(&path).unwrap().len() < 2 * FILE_BYTES_MAX);
         assert_eq!(loaded(&store), Ok((1, format!("{:0200}", 2_999))));

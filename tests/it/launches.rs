@@ -34,7 +34,6 @@ async fn run(agent: &Agent, id: &str) {
         "ID": id, "Type": "service", "Datacenters": ["*"],
         "TaskGroups": [{"Name": "g",
             "RestartPolicy": {"Attempts": 100_000, "Interval": 3_600_000_000_000_i64, "Delay": 0, "Mode": "fail"},
-            "EphemeralDisk": {"SizeMB": 10},
             "Tasks": [{
                 "Name": "t", "Driver": "raw_exec",
                 "Config": {"command": "/bin/sh", "args": ["-c", SCRIPT]},
@@ -194,7 +193,7 @@ async fn a_kill_at_any_step_of_an_end_does_not_lose_the_exit_code() {
         agent.start_with_fault(place).await;
         let job = json!({"Job": {
             "ID": place, "Type": "batch", "Datacenters": ["*"],
-            "TaskGroups": [{"Name": "g", "EphemeralDisk": {"SizeMB": 10},
+            "TaskGroups": [{"Name": "g",
                 "RestartPolicy": {"Attempts": 0, "Interval": 3_600_000_000_000_i64, "Delay": 0, "Mode": "fail"},
                 "ReschedulePolicy": {"Attempts": 0, "Unlimited": false},
                 "Tasks": [{"Name": "t", "Driver": "raw_exec",
@@ -374,7 +373,7 @@ impl Drop for Mounted {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_root_a_full_disk_does_not_leave_a_second_process() {
     let mut mounted = None;
-    let mut agent = Agent::start_prepared(Mode::Durable, |dir| {
+    let mut agent = Agent::start_below(&std::env::temp_dir(), Mode::Durable, |dir| {
         mounted = Mounted::tmpfs(&dir.join("data"), "20m");
     })
     .await;

@@ -34,7 +34,7 @@ pub(super) async fn run(options: &Options, dir: &Path) {
         dir.display()
     );
     let group = Group::enter();
-    let agent = Agent::start_below(Mode::Durable, dir).await;
+    let agent = Agent::start_below(dir, Mode::Durable, |_| ()).await;
     let group = group.map(Group::leave);
     println!(
         "start when idle, placed to running: {:.1} ms at the median\n",

@@ -58,7 +58,7 @@ impl Shared {
         alloc: Arc<Allocation>,
         record: AllocRecord,
     ) -> Self {
-        let dir = AllocDir::new(&cx.config.alloc_dir, &alloc.id);
+        let dir = AllocDir::new(&cx.config.alloc_dir, alloc.id);
         Self {
             cx,
             dir,
@@ -122,7 +122,7 @@ impl Shared {
     /// Changes the record, keeps it and wakes whoever waits for a change. That it could not be kept is logged.
     pub(in crate::client) fn update(&self, change: impl FnOnce(&mut AllocRecord)) {
         if let Err(error) = self.try_update(change) {
-            let id = &self.alloc.lock().id;
+            let id = self.alloc.lock().id;
             tracing::error!(alloc = %id, %error, "the state of an allocation cannot be kept");
         }
     }
@@ -135,7 +135,7 @@ impl Shared {
         let kept = {
             let mut record = self.record.lock();
             change(&mut record);
-            let id = &self.alloc.lock().id;
+            let id = self.alloc.lock().id;
             self.cx.store.save_record(id, &record)
         };
         self.changed.notify_one();

@@ -229,7 +229,7 @@ impl TaskRunner {
         let task = self.definition()?;
         let driver = self.shared.cx.drivers.get(&task.driver)?;
         let owner = Owner {
-            alloc_id: self.shared.alloc().id.clone(),
+            alloc_id: self.shared.alloc().id,
             task: task.name,
         };
         Some((Arc::clone(driver), owner))
@@ -468,7 +468,7 @@ impl TaskRunner {
         }
         let is_group = affected.iter().any(|instance| instance.task.is_none());
         let report = Report::Withdraw {
-            alloc_id: alloc.id.clone(),
+            alloc_id: alloc.id,
             task: (!is_group).then(|| self.name.clone()),
         };
         let ids: Vec<String> = affected.into_iter().map(|one| one.service.id).collect();

@@ -63,14 +63,9 @@ impl Agent {
         Self::start_in(&std::env::temp_dir(), mode, more, blocks, |_| ()).await
     }
 
-    /// An agent with its directory below `base`.
-    pub(crate) async fn start_below(mode: Mode, base: &Path) -> Self {
-        Self::start_in(base, mode, "", None, |_| ()).await
-    }
-
-    /// An agent whose directory is prepared before it starts.
-    pub(crate) async fn start_prepared(mode: Mode, prepare: impl FnOnce(&Path)) -> Self {
-        Self::start_in(&std::env::temp_dir(), mode, "", None, prepare).await
+    /// An agent with its directory below `base`, which is prepared before it starts.
+    pub(crate) async fn start_below(base: &Path, mode: Mode, prepare: impl FnOnce(&Path)) -> Self {
+        Self::start_in(base, mode, "", None, prepare).await
     }
 
     async fn start_in(

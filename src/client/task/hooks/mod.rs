@@ -79,7 +79,7 @@ pub(super) async fn prestart(shared: &Shared, task: &str) -> Result<Prepared, Se
     });
     let start = Start {
         owner: Owner {
-            alloc_id: alloc.id.clone(),
+            alloc_id: alloc.id,
             task: task.name.clone(),
         },
         dir: shared.dir.task(&task.name),

@@ -81,7 +81,7 @@ fn names<'a>(table: &'a str, prefix: &str) -> Vec<&'a str> {
 /// The name of a task's files and sockets: short, and the same for each run.
 pub(super) fn stem(owner: &Owner) -> String {
     let mut hash = Sha256::new();
-    hash.update(&owner.alloc_id);
+    hash.update(owner.alloc_id.to_bytes());
     hash.update([0]);
     hash.update(&owner.task);
     hex(&hash.finalize(), DIGITS.1)
@@ -113,7 +113,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let addresses = Addresses::of(dir.path()).unwrap();
         let owner = |task: &str| Owner {
-            alloc_id: "a".into(),
+            alloc_id: jobs::model::AllocId::named("a"),
             task: task.into(),
         };
         let (web, db) = (stem(&owner("web")), stem(&owner("db")));

@@ -26,6 +26,7 @@ pub(in crate::client) mod remote;
 mod rotation;
 
 use crate::sys::processes::{Ended, Identity, TaskProcess, Tree};
+use jobs::model::AllocId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -57,7 +58,7 @@ pub(in crate::client) struct Launch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::client) struct Owner {
     /// Id of its allocation.
-    pub(in crate::client) alloc_id: String,
+    pub(in crate::client) alloc_id: AllocId,
     /// Name of the task.
     pub(in crate::client) task: String,
 }
