@@ -34,7 +34,7 @@ async fn run(agent: &Agent, id: &str) {
         "ID": id, "Type": "service", "Datacenters": ["*"],
         "TaskGroups": [{"Name": "g",
             "RestartPolicy": {"Attempts": 100_000, "Interval": 3_600_000_000_000_i64, "Delay": 0, "Mode": "fail"},
-            "EphemeralDisk": {"SizeMB": 5},
+            "EphemeralDisk": {"SizeMB": 10},
             "Tasks": [{
                 "Name": "t", "Driver": "raw_exec",
                 "Config": {"command": "/bin/sh", "args": ["-c", SCRIPT]},
