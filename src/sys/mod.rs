@@ -1,6 +1,7 @@
 //! The machine below: clock, randomness, files and processes. Uses no other part of the program.
 
 pub mod clock;
+pub mod descriptors;
 pub mod files;
 pub mod processes;
 pub mod random;
