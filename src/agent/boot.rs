@@ -1,7 +1,7 @@
 //! Configuration to running parts, in order, and back.
 
 use super::{
-    feeds::Feeds,
+    data_plane::DataPlane,
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
     readiness::Readiness,
@@ -104,7 +104,7 @@ impl Agent {
             catalog: catalog_reader.clone(),
         };
         let proxy = bound.ingress.as_ref().map(proxy::Proxy::handle);
-        let feeds = Feeds {
+        let data_plane = DataPlane {
             session: handle.clone(),
             catalog,
             dns: bound.dns.as_ref().map(dns::Dns::handle),
@@ -116,7 +116,7 @@ impl Agent {
                 .unwrap_or_default(),
             datacenter: config.datacenter.clone(),
         };
-        parts.edge(planes.data(), |stopped| feeds.run(stopped));
+        parts.edge(planes.data(), |stopped| data_plane.run(stopped));
         if let Some(dns) = bound.dns {
             parts.edge(planes.data(), |stopped| async move {
                 log_end("DNS", dns.run(stopped).await);

@@ -1,7 +1,7 @@
 //! Starts and stops the parts that one machine runs, in order.
 
 mod boot;
-mod feeds;
+mod data_plane;
 mod listeners;
 mod parts;
 mod readiness;

@@ -80,6 +80,11 @@ pub enum ToClient {
         /// Lease in milliseconds.
         lease_ms: u64,
     },
+    /// Answers [`ToServer::Hello`] when the agent cannot be registered; the stream ends.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
     /// A whole catalog; replaces the agent's replica.
     Catalog {
         /// Index.

@@ -12,13 +12,15 @@ use jobs::model::Index;
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
 /// Reports that may wait for their commit; further ones wait in their callers.
 const REPORTS_MAX: usize = 1024;
 /// Allocation changes that may wait for the client part; past that the stream starts afresh.
 const ALLOC_DELTAS_MAX: usize = 256;
+/// How long a server may take to answer a registration.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// First pause before the stream is opened again.
 const RECONNECT_MIN: Duration = Duration::from_millis(20);
 /// Longest pause before the stream is opened again.
@@ -36,6 +38,27 @@ pub enum Error {
     /// The agent is stopping.
     #[error("the session is closed")]
     Closed,
+}
+
+/// Why there is no stream.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Transport(#[from] transport::Error),
+    #[error("agent registration rejected: {reason}")]
+    Rejected { reason: String },
+    #[error("the server answered the registration with another message")]
+    Unexpected,
+    #[error("the server ended the stream")]
+    Ended,
+    #[error("the server did not answer the registration within {} s", WELCOME_TIMEOUT.as_secs())]
+    Silent,
+}
+
+impl<T> From<mpsc::error::SendError<T>> for StreamError {
+    fn from(_: mpsc::error::SendError<T>) -> Self {
+        Self::Ended
+    }
 }
 
 /// The agent's copy of the catalog.
@@ -150,6 +173,8 @@ pub struct Session {
     connected: watch::Sender<bool>,
     pending: BTreeMap<u64, Pending>,
     next_number: u64,
+    /// Why the last registration was rejected, until one is accepted.
+    rejected: Option<String>,
 }
 
 impl Session {
@@ -180,6 +205,7 @@ impl Session {
             connected,
             pending: BTreeMap::new(),
             next_number: 1,
+            rejected: None,
         };
         (session, handle, alloc_deltas)
     }
@@ -197,7 +223,7 @@ impl Session {
             match streamed {
                 Ok(()) => pause = RECONNECT_MIN,
                 Err(error) => {
-                    tracing::debug!(error = %format_args!("{error:#}"), "no stream to the server");
+                    self.tell(&error);
                     pause = (pause * 2).min(RECONNECT_MAX);
                 }
             }
@@ -209,7 +235,7 @@ impl Session {
     }
 
     /// One stream from its opening to its end; `Ok` when it carried something.
-    async fn stream(&mut self) -> Result<(), anyhow::Error> {
+    async fn stream(&mut self) -> Result<(), StreamError> {
         let Link {
             outgoing,
             mut incoming,
@@ -218,9 +244,16 @@ impl Session {
         outgoing
             .send(ToServer::Hello(Box::new(self.hello.clone())))
             .await?;
-        let Some(ToClient::Welcome { lease_ms }) = incoming.recv().await else {
-            anyhow::bail!("the server did not say welcome");
+        let lease_ms = match timeout(WELCOME_TIMEOUT, incoming.recv()).await {
+            Ok(Some(ToClient::Welcome { lease_ms })) => lease_ms,
+            Ok(Some(ToClient::Rejected { reason })) => {
+                return Err(StreamError::Rejected { reason });
+            }
+            Ok(Some(_)) => return Err(StreamError::Unexpected),
+            Ok(None) => return Err(StreamError::Ended),
+            Err(_) => return Err(StreamError::Silent),
         };
+        self.rejected = None;
         self.connected.send_replace(true);
         for (&number, pending) in &self.pending {
             outgoing
@@ -257,6 +290,18 @@ impl Session {
         }
     }
 
+    /// A registration that is rejected needs an operator's eye, once; servers come and go.
+    fn tell(&mut self, error: &StreamError) {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        match error {
+            StreamError::Rejected { reason } if self.rejected.as_ref() != Some(reason) => {
+                tracing::warn!(server = %self.server, "{error}");
+                self.rejected = Some(reason.clone());
+            }
+            _ => tracing::debug!(server = %self.server, source, "{error}"),
+        }
+    }
+
     fn accept_report(&mut self, pending: Pending) -> u64 {
         if let Report::Node(node) = &pending.report {
             self.hello.node = Some((**node).clone());
@@ -270,7 +315,7 @@ impl Session {
     /// Takes one message in; false when the stream must start afresh.
     fn on_message(&mut self, message: ToClient) -> bool {
         match message {
-            ToClient::Welcome { .. } => {}
+            ToClient::Welcome { .. } | ToClient::Rejected { .. } => {}
             ToClient::Catalog { index, state } => {
                 self.state = mesh::state::State::restore(*state);
                 self.publish(index);

@@ -31,6 +31,12 @@ impl Instance {
             .all(|tag| self.service.tags.iter().any(|own| eq_ignore_case(own, tag)))
     }
 
+    /// Whether the instance may get new traffic: every check of it and of its node passes.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.status == Status::Passing
+    }
+
     /// Address to reach the instance: its own, or its node's if it has none.
     #[must_use]
     pub fn address(&self) -> &str {
@@ -160,7 +166,7 @@ impl Snapshot {
     #[must_use]
     pub fn passing_instances(&self, name: &str) -> Vec<Instance> {
         let mut instances = self.instances(name);
-        instances.retain(|instance| instance.status == Status::Passing);
+        instances.retain(Instance::is_usable);
         instances
     }
 
@@ -182,8 +188,7 @@ impl Snapshot {
     /// Iterates every instance that may get new traffic: passing and not draining, ordered as
     /// [`Snapshot::all_instances`].
     pub fn usable(&self) -> impl Iterator<Item = Instance> {
-        self.all_instances()
-            .filter(|instance| instance.status == Status::Passing)
+        self.all_instances().filter(Instance::is_usable)
     }
 
     /// Iterates the instances on a node by id.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Core, Error,
-    propose::{ids, now_ns},
+    log::propose::{ids, now_ns},
     state::Command,
 };
 use crate::rpc::{
@@ -53,14 +53,10 @@ pub(super) async fn serve(
     let agent = match greet(&core, *hello).await {
         Ok(agent) => agent,
         Err(error) => {
-            tracing::warn!(%error, "an agent was not taken");
-            let refused = ToClient::Refused {
-                number: 0,
-                reason: error.to_string(),
-                retry: true,
-            };
+            tracing::warn!(%error, "agent registration rejected");
+            let reason = error.to_string();
             // The stream ends in any case.
-            drop(link.outgoing.try_send(refused));
+            drop(link.outgoing.try_send(ToClient::Rejected { reason }));
             return;
         }
     };
