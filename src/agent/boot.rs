@@ -10,14 +10,18 @@ use super::{
 use crate::{
     api,
     client::{self, Client},
-    config::Config,
+    config::{Config, Connections},
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
+    sys::descriptors,
 };
 use mesh::wire::AgentIdentity;
 use std::{future::ready, path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 use tokio::sync::watch;
+
+/// Descriptors that an agent should have.
+const DESCRIPTORS_WANTED: u64 = 1024;
 
 /// Why an agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +62,8 @@ impl Agent {
     /// Any [`Error`]; nothing runs then, and nothing is held.
     pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
         let temporary = prepare_data_dir(&mut config)?;
-        let bound = Bound::open(&config, planes).await?;
+        let limits = Connections::within(descriptors());
+        let bound = Bound::open(&config, limits, planes).await?;
         let listeners = bound.addresses.clone();
         // Everything that can fail comes before anything runs.
         let client = client_config(&config, &listeners);
@@ -139,18 +144,18 @@ impl Agent {
             proxy,
             facts(&config, &listeners, node_id.clone()),
         );
-        let serve = |listener, router| {
+        let serve = |listener, router, connections_max| {
             parts.edge(planes.control(), |stopped| {
-                api::serve(listener, router, stopped)
+                api::serve(listener, router, connections_max, stopped)
             });
         };
-        serve(bound.http, api::nomad::router(api.clone()));
+        serve(bound.http, api::nomad::router(api.clone()), limits.http);
         if let Some(listener) = bound.ingress_admin {
-            serve(listener, api::fabio::router(api));
+            serve(listener, api::fabio::router(api), limits.ingress_admin);
         }
         if let Some(listener) = bound.catalog {
             let catalog = catalog_of(&config, &listeners, node_id, catalog_reader);
-            serve(listener, api::consul::router(catalog));
+            serve(listener, api::consul::router(catalog), limits.catalog);
         }
         Ok(Self {
             listeners,
@@ -180,6 +185,26 @@ impl Agent {
     /// Stops every part; bounded in time, whatever hangs.
     pub async fn stop(self) {
         self.parts.stop().await;
+    }
+}
+
+/// How many descriptors there are, after taking all that the system allows.
+fn descriptors() -> u64 {
+    match descriptors::raise() {
+        Ok(descriptors) => {
+            if descriptors < DESCRIPTORS_WANTED {
+                tracing::warn!(
+                    descriptors,
+                    "this process may open few files, so each listener takes few connections; allow more with \
+                     `ulimit -n` or `LimitNOFILE`"
+                );
+            }
+            descriptors
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the system does not say how many files this process may open");
+            DESCRIPTORS_WANTED
+        }
     }
 }
 

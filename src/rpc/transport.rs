@@ -4,7 +4,10 @@
 //! TCP on the loopback interface only; streams between machines need certificates, which this version
 //! does not have.
 
-use crate::rpc::message::{ToClient, ToServer};
+use crate::{
+    rpc::message::{ToClient, ToServer},
+    sys::seldom::Seldom,
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -12,15 +15,17 @@ use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Messages that may wait in each direction of a stream.
 pub const STREAM_MESSAGES_MAX: usize = 256;
+/// Connections of one listener unless the caller says so.
+const CONNECTIONS_MAX: usize = 8192;
 /// Streams that may wait to be accepted.
 const ACCEPT_STREAMS_MAX: usize = 64;
 /// The largest frame in bytes: a catalog snapshot of a large cluster.
@@ -151,6 +156,14 @@ impl Listener {
     /// # Errors
     /// [`Error::Bind`] when the address is taken or not ours.
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
+        Self::bind_limited(address, CONNECTIONS_MAX).await
+    }
+
+    /// As [`Listener::bind`]; more than `connections_max` connections wait in the system's queue.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] when the address is taken or not ours.
+    pub async fn bind_limited(address: SocketAddr, connections_max: usize) -> Result<Self, Error> {
         let bound = async {
             let socket = TcpListener::bind(address).await?;
             Ok((socket.local_addr()?, socket))
@@ -159,7 +172,7 @@ impl Listener {
             .await
             .map_err(|source| Error::Bind { address, source })?;
         let (accept, accepted) = mpsc::channel(ACCEPT_STREAMS_MAX);
-        let accepting = tokio::spawn(accept_connections(socket, accept));
+        let accepting = tokio::spawn(accept_connections(socket, connections_max, accept));
         Ok(Self {
             address: local,
             accepted,
@@ -178,8 +191,14 @@ impl Listener {
     }
 }
 
-async fn accept_connections(socket: TcpListener, accept: mpsc::Sender<Link<ToClient, ToServer>>) {
-    loop {
+async fn accept_connections(
+    socket: TcpListener,
+    connections_max: usize,
+    accept: mpsc::Sender<Link<ToClient, ToServer>>,
+) {
+    static WARNINGS: Seldom = Seldom::new();
+    let places = Arc::new(Semaphore::new(connections_max.max(1)));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match socket.accept().await {
             Ok((connection, peer)) => {
                 let accept = accept.clone();
@@ -187,11 +206,14 @@ async fn accept_connections(socket: TcpListener, accept: mpsc::Sender<Link<ToCli
                     if let Err(error) = serve(connection, accept).await {
                         tracing::debug!(%peer, %error, "RPC connection ended");
                     }
+                    drop(place);
                 });
             }
             Err(error) => {
                 // Out of descriptors, most likely: give the process time to close some.
-                tracing::warn!(%error, "cannot accept an RPC connection");
+                if WARNINGS.is_due() {
+                    tracing::warn!(%error, "cannot accept an RPC connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

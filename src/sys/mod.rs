@@ -5,3 +5,4 @@ pub mod descriptors;
 pub mod files;
 pub mod processes;
 pub mod random;
+pub mod seldom;

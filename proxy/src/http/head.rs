@@ -4,7 +4,7 @@
 //! behind us must not see another request than we did.
 
 use ::http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
-use ::http::{Uri, Version};
+use ::http::Version;
 use pingora_http::RequestHeader;
 
 /// Checks a head, which came in as `raw`, and puts its length into one form.
@@ -15,7 +15,7 @@ pub(super) fn check(header: &mut RequestHeader, raw: &[u8]) -> Result<(), &'stat
     if has_bare_line_feed(raw) {
         return Err("a line ends without a carriage return");
     }
-    check_target(&header.uri)?;
+    check_target(header.raw_path())?;
     check_host(&header.headers, header.version)?;
     check_coding(&header.headers)?;
     if let Some(length) = length_to_write(&header.headers)? {
@@ -33,11 +33,16 @@ fn has_bare_line_feed(raw: &[u8]) -> bool {
     inner || raw.first() == Some(&b'\n')
 }
 
-/// An absolute target asks for HTTP.
-fn check_target(uri: &Uri) -> Result<(), &'static str> {
-    match uri.scheme_str() {
-        None | Some("http" | "https") => Ok(()),
-        Some(_) => Err("the target is not of HTTP"),
+/// A target is a path, everything, or an absolute one of HTTP (RFC 9112 §3.2).
+fn check_target(target: &[u8]) -> Result<(), &'static str> {
+    let begins = |with: &[u8]| {
+        let start = target.get(..with.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(with))
+    };
+    if begins(b"/") || target == b"*" || begins(b"http://") || begins(b"https://") {
+        Ok(())
+    } else {
+        Err("the target is not of HTTP")
     }
 }
 

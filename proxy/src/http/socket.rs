@@ -160,7 +160,8 @@ impl Socket {
     /// Reads and drops what a refused client still sends: closing with unread bytes would take the answer away.
     async fn linger(&mut self) {
         let mut rest = self.stream.get_mut().take(LINGER_BYTES_MAX as u64);
-        let drain = tokio::io::copy(&mut rest, &mut tokio::io::sink());
+        let mut nowhere = tokio::io::sink();
+        let drain = tokio::io::copy(&mut rest, &mut nowhere);
         drop(timeout(LINGER_MAX, drain).await);
     }
 }
