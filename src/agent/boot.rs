@@ -149,7 +149,7 @@ impl Agent {
                 api::serve(listener, router, connections_max, stopped)
             });
         };
-        serve(bound.http, api::nomad::router(api.clone()), limits.http);
+        serve(bound.http, api::jobs_router(api.clone()), limits.http);
         if let Some(listener) = bound.ingress_admin {
             serve(listener, api::fabio::router(api), limits.ingress_admin);
         }
