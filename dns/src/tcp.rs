@@ -57,10 +57,7 @@ pub(crate) async fn serve(listener: TcpListener, connections_max: usize, reply: 
 }
 
 /// A free place, if need be of a connection that waits.
-async fn take_place(
-    places: &Arc<Semaphore>,
-    waiting: &Waiting,
-) -> Option<OwnedSemaphorePermit> {
+async fn take_place(places: &Arc<Semaphore>, waiting: &Waiting) -> Option<OwnedSemaphorePermit> {
     if let Ok(place) = Arc::clone(places).try_acquire_owned() {
         return Some(place);
     }

@@ -13,13 +13,27 @@ use crate::{
     config::{Config, Connections},
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
-    sys::descriptors,
+    sys::{descriptors, disk},
 };
 use mesh::wire::AgentIdentity;
-use std::{future::ready, path::PathBuf, sync::Arc};
+use std::{
+    future::ready,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{interval, sleep},
+};
 
+/// Bytes that must be free on the disk of the data directory at the start.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
+/// Between two looks for room.
+const ROOM_LOOK: Duration = Duration::from_millis(250);
+/// Between two words about a full disk.
+const ROOM_REMINDER_INTERVAL: Duration = Duration::from_secs(10);
 /// Descriptors that an agent should have.
 const DESCRIPTORS_WANTED: u64 = 1024;
 
@@ -56,12 +70,14 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves.
+    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves. Waits as long as the
+    /// disk of the data directory is full: nothing could be acknowledged.
     ///
     /// # Errors
     /// Any [`Error`]; nothing runs then, and nothing is held.
     pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
         let temporary = prepare_data_dir(&mut config)?;
+        wait_for_room(&config.data_dir).await;
         let limits = Connections::within(descriptors());
         let bound = Bound::open(&config, limits, planes).await?;
         let listeners = bound.addresses.clone();
@@ -185,6 +201,27 @@ impl Agent {
     /// Stops every part; bounded in time, whatever hangs.
     pub async fn stop(self) {
         self.parts.stop().await;
+    }
+}
+
+/// Waits until something can be written, and says meanwhile why nothing else happens.
+async fn wait_for_room(data_dir: &Path) {
+    let mut reminder = interval(ROOM_REMINDER_INTERVAL);
+    loop {
+        // A system that does not say how much is free is tried.
+        let free = disk::free_bytes(data_dir).unwrap_or(u64::MAX);
+        if free >= ROOM_BYTES_MIN {
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = reminder.tick() => tracing::error!(
+                data_dir = %data_dir.display(),
+                free_bytes = free,
+                "the disk of the data directory is full; the agent starts when there is room"
+            ),
+            () = sleep(ROOM_LOOK) => {}
+        }
     }
 }
 

@@ -72,7 +72,10 @@ mod tests {
         for descriptors in [256, 512, 1024, 4096, 65_536, 524_288, 1 << 20] {
             let connections = Connections::within(descriptors);
             let left = descriptors - needed(connections);
-            assert!(left >= 96, "{descriptors}: {left} are left, {connections:?}");
+            assert!(
+                left >= 96,
+                "{descriptors}: {left} are left, {connections:?}"
+            );
         }
     }
 

@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod disk;
 pub mod files;
+pub mod priority;
 pub mod processes;
 pub mod random;
 pub mod seldom;

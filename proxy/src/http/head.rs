@@ -3,8 +3,8 @@
 //! Whatever two readers could understand differently is refused or written in one way before it goes on: a target
 //! behind us must not see another request than we did.
 
-use ::http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use ::http::Version;
+use ::http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use pingora_http::RequestHeader;
 
 /// Checks a head, which came in as `raw`, and puts its length into one form.
@@ -71,7 +71,12 @@ fn check_coding(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
-        (Some(only), None) if only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => {
+        (Some(only), None)
+            if only
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"chunked") =>
+        {
             Ok(())
         }
         _ => Err("the transfer coding is not just chunked"),

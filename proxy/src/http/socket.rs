@@ -118,7 +118,10 @@ impl Socket {
             return Poll::Ready(Err(io::Error::other("the head of a request is too large")));
         }
         let before = buf.filled().len();
-        if Pin::new(self.stream.get_mut()).poll_read(cx, buf)?.is_ready() {
+        if Pin::new(self.stream.get_mut())
+            .poll_read(cx, buf)?
+            .is_ready()
+        {
             self.head_bytes += buf.filled().len() - before;
             return Poll::Ready(Ok(()));
         }
@@ -136,7 +139,8 @@ impl Socket {
     /// Answers in the library's place.
     fn poll_refuse(&mut self, cx: &mut Context<'_>, status: StatusCode) -> Poll<io::Result<()>> {
         if !self.is_refused {
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             // It is short, and everything before it was flushed: the buffer takes it whole.
             ready!(Pin::new(&mut self.stream).poll_write(cx, answer.as_bytes()))?;
             self.is_refused = true;

@@ -112,11 +112,7 @@ impl Checks {
         }
     }
 
-    async fn once(
-        &self,
-        check: &InstanceCheck,
-        script: Option<&ScriptContext>,
-    ) -> Option<Outcome> {
+    async fn once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Option<Outcome> {
         // It is never closed.
         let slot = self.slots.acquire().await.ok()?;
         let run = Box::pin(self.run_once(check, script));
@@ -152,10 +148,7 @@ impl Checks {
     }
 }
 
-async fn within(
-    limit: Duration,
-    run: impl Future<Output = Option<Outcome>>,
-) -> Option<Outcome> {
+async fn within(limit: Duration, run: impl Future<Output = Option<Outcome>>) -> Option<Outcome> {
     timeout(limit, run).await.unwrap_or_else(|_| {
         Some(critical(&format!(
             "no answer within {}",

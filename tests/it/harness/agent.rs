@@ -58,8 +58,20 @@ impl Agent {
         Self::start_limited(mode, more, None).await
     }
 
+    /// An agent that may hold so many files and sockets.
+    pub(crate) async fn start_with_descriptors(mode: Mode, more: &str, count: u32) -> Self {
+        Self::start_below(mode, more, Some(format!("ulimit -n {count}"))).await
+    }
+
     /// An agent whose files cannot grow past a number of 512-byte blocks, as on a full disk.
     pub(crate) async fn start_limited(mode: Mode, more: &str, blocks: Option<u32>) -> Self {
+        // A write past the limit is an error, not a signal.
+        let limit = blocks.map(|blocks| format!("trap '' XFSZ; ulimit -f {blocks}"));
+        Self::start_below(mode, more, limit).await
+    }
+
+    /// An agent below a limit, given as lines of the shell.
+    async fn start_below(mode: Mode, more: &str, limit: Option<String>) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
             .tempdir()
@@ -71,7 +83,7 @@ impl Agent {
             configuration(dir.path(), mode, ports, more),
         )
         .expect("a configuration");
-        let (child, listeners) = launch(dir.path(), mode, blocks).await;
+        let (child, listeners) = launch(dir.path(), mode, limit).await;
         Self {
             child,
             listeners,
@@ -208,20 +220,18 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
 async fn launch(
     dir: &Path,
     mode: Mode,
-    blocks: Option<u32>,
+    limit: Option<String>,
 ) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
         .open(dir.join("agent.log"))
         .expect("a log file");
-    let mut command = match blocks {
+    let mut command = match limit {
         None => Command::new(TRIVET),
-        Some(blocks) => {
+        Some(limit) => {
             let mut shell = Command::new("/bin/sh");
-            // A write past the limit is an error, not a signal.
-            let limits = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-            shell.args(["-c", &limits, "sh", TRIVET]);
+            shell.args(["-c", &format!("{limit}; exec \"$@\""), "sh", TRIVET]);
             shell
         }
     };
