@@ -37,13 +37,42 @@ pub fn lower(soft: u64) {
 pub fn is_exhausted(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        let code = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error);
+        let system = error.downcast_ref::<io::Error>();
+        let code = system.and_then(io::Error::raw_os_error);
         if matches!(code, Some(nix::libc::EMFILE | nix::libc::ENFILE)) {
             return true;
         }
-        next = error.source();
+        // What an error of the system wraps is not its source.
+        next = match system.and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("could not connect")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn want_of_descriptors_shows_through_what_wraps_it() {
+        for (code, exhausted) in [
+            (nix::libc::EMFILE, true),
+            (nix::libc::ENFILE, true),
+            (nix::libc::ECONNREFUSED, false),
+        ] {
+            let error = io::Error::from_raw_os_error(code);
+            assert_eq!(is_exhausted(&error), exhausted, "{error}");
+            assert_eq!(is_exhausted(&Outer(error)), exhausted);
+        }
+        let wrapped = io::Error::other(Outer(io::Error::from_raw_os_error(nix::libc::EMFILE)));
+        assert!(is_exhausted(&wrapped));
+        let wrapped = io::Error::other(io::Error::from_raw_os_error(nix::libc::EMFILE));
+        assert!(is_exhausted(&wrapped));
+    }
 }

