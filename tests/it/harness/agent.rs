@@ -63,6 +63,11 @@ impl Agent {
         Self::start_below(mode, more, Some(format!("ulimit -n {count}"))).await
     }
 
+    /// An agent that starts with a limit of files and sockets which it may raise.
+    pub(crate) async fn start_with_soft_descriptors(mode: Mode, more: &str, count: u32) -> Self {
+        Self::start_below(mode, more, Some(format!("ulimit -S -n {count}"))).await
+    }
+
     /// An agent whose files cannot grow past a number of 512-byte blocks, as on a full disk.
     pub(crate) async fn start_limited(mode: Mode, more: &str, blocks: Option<u32>) -> Self {
         // A write past the limit is an error, not a signal.
