@@ -64,6 +64,8 @@ pub struct Written {
     pub index: Index,
     /// Evaluation that it created; empty for none.
     pub eval_id: String,
+    /// The `job_modify_index` that this write left; none when it is about no job or removed it.
+    pub job_modify_index: Option<Index>,
 }
 
 /// A registration as it is handed in.
@@ -163,8 +165,12 @@ impl Handle {
 
     async fn write(&self, command: impl Into<Command>, eval_id: String) -> Result<Written, Error> {
         let (index, outcome) = self.propose(command).await?;
-        outcome?;
-        Ok(Written { index, eval_id })
+        let effect = outcome?;
+        Ok(Written {
+            index,
+            eval_id,
+            job_modify_index: effect.job_modify_index,
+        })
     }
 
     /// Where the log stands.

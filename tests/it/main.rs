@@ -19,6 +19,7 @@ mod catalog;
 mod cli;
 mod client;
 mod deploys;
+mod disk;
 mod failures;
 mod harness;
 mod needs;

@@ -19,7 +19,7 @@ mod usage;
 
 pub use applied::{AllocChange, Applied, JobChange, NodeChange, Rejected, Stamp, Table};
 pub use command::{AllocUpdate, Command, DeploymentUpdate, DeregisterJob, RegisterJob};
-pub use saved::Saved;
+pub use saved::{Loading, SavedAlloc, SavedRow};
 pub use usage::{NodeUsage, dynamic_ports, first_port};
 
 use crate::model::{
@@ -38,7 +38,7 @@ pub const SCALING_EVENTS_MAX: usize = 20;
 pub const SUBMISSION_BYTES_MAX: usize = 1_000_000;
 
 /// Scaling events of a job by group, newest first.
-type ScalingEvents = BTreeMap<String, Vec<ScalingEvent>>;
+pub type ScalingEvents = BTreeMap<String, Vec<ScalingEvent>>;
 
 /// All tables.
 ///

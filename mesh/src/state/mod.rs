@@ -8,6 +8,7 @@ mod command;
 mod indexes;
 mod nodes;
 mod query;
+mod saved;
 mod services;
 mod snapshot;
 mod transaction;
@@ -23,6 +24,7 @@ pub use command::{
     SetRouteOverrides, UpdateChecks, UpsertNode,
 };
 pub use query::Instance;
+pub use saved::{Loading, SavedRow};
 pub use snapshot::Snapshot;
 
 /// Largest number of checks of one service instance, or of node-level checks in one registration.

@@ -7,7 +7,6 @@ use jobs::{
     wire,
 };
 
-use super::jobs::no_job;
 use crate::{
     api::{Api, body::Raw, error::Error, query::Query},
     server::Registration,
@@ -91,8 +90,11 @@ pub(super) fn registered(
     written: crate::server::Written,
     warnings: String,
 ) -> Result<Response, Error> {
-    let snapshot = api.server().snapshot();
-    let job_modify_index = snapshot.jobs.job(key).map(|job| job.job_modify_index);
+    // A write that left the job as it was says which version that is.
+    let job_modify_index = written.job_modify_index.or_else(|| {
+        let snapshot = api.server().snapshot();
+        snapshot.jobs.job(key).map(|job| job.job_modify_index)
+    });
     let has_eval = !written.eval_id.is_empty();
     let response = wire::JobRegisterResponse {
         eval_id: written.eval_id,
@@ -300,17 +302,13 @@ pub(super) async fn deregister(api: &Api, query: &Query, key: JobKey) -> Result<
     if query.flag("no_shutdown_delay")? {
         return Err(Error::absent("stopping a job without its shutdown delay"));
     }
-    let before = api.server().snapshot();
-    let job_modify_index = before.jobs.job(&key).ok_or_else(no_job)?.job_modify_index;
     let priority = priority(eval_priority.unwrap_or(0))?;
     let written = api.server().deregister_job(&key, purge, priority).await?;
-    let after = api.server().snapshot();
-    let after_index = after.jobs.job(&key).map(|job| job.job_modify_index);
     let has_eval = !written.eval_id.is_empty();
     let response = wire::JobDeregisterResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },
-        job_modify_index: after_index.unwrap_or(job_modify_index),
+        job_modify_index: written.job_modify_index.unwrap_or(written.index),
         index: written.index,
         last_contact: 0,
         known_leader: api.knows_leader(),

@@ -104,6 +104,16 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Wakes everybody, because anything may have changed.
+    pub(super) fn wake_all(&self) {
+        let readers = self.0.lock();
+        for woken in readers.by_topic.values().flat_map(BTreeMap::values) {
+            woken.notify_one();
+        }
+    }
+}
+
 impl Subscription {
     /// Waits for a change since the subscription or since the last call.
     pub async fn changed(&self) {

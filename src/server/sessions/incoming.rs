@@ -113,7 +113,7 @@ async fn on_reports(
 
 fn answer(number: u64, result: &Result<(Index, Outcome), ProposeError>) -> ToClient {
     match result {
-        Ok((index, Ok(()))) => ToClient::Committed {
+        Ok((index, Ok(_))) => ToClient::Committed {
             number,
             index: *index,
         },

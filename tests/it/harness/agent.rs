@@ -36,6 +36,23 @@ pub(crate) enum Mode {
     Durable,
 }
 
+/// What an agent may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// As much as there is.
+    Free,
+    /// Files of at most so many blocks of 512 bytes.
+    Files {
+        /// The limit.
+        blocks: u32,
+    },
+    /// A data directory on a disk of its own that nobody else sees. Needs root.
+    Disk {
+        /// Its size, MiB.
+        mib: u32,
+    },
+}
+
 /// A running agent; killed, with all its tasks, when dropped.
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -55,11 +72,11 @@ impl Agent {
 
     /// An agent with further lines of configuration.
     pub(crate) async fn start_with(mode: Mode, more: &str) -> Self {
-        Self::start_limited(mode, more, None).await
+        Self::start_in(mode, more, Room::Free).await
     }
 
-    /// An agent whose files cannot grow past a number of 512-byte blocks, as on a full disk.
-    pub(crate) async fn start_limited(mode: Mode, more: &str, blocks: Option<u32>) -> Self {
+    /// An agent with bounds on what it may write.
+    pub(crate) async fn start_in(mode: Mode, more: &str, room: Room) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
             .tempdir()
@@ -71,7 +88,7 @@ impl Agent {
             configuration(dir.path(), mode, ports, more),
         )
         .expect("a configuration");
-        let (child, listeners) = launch(dir.path(), mode, blocks).await;
+        let (child, listeners) = launch(dir.path(), mode, room).await;
         Self {
             child,
             listeners,
@@ -131,7 +148,7 @@ impl Agent {
 
     /// Starts the agent again on the same data directory and ports of its own.
     pub(crate) async fn start_again(&mut self) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, None).await;
+        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free).await;
         self.child = child;
         self.listeners = listeners;
     }
@@ -205,24 +222,31 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
     )
 }
 
-async fn launch(
-    dir: &Path,
-    mode: Mode,
-    blocks: Option<u32>,
-) -> (Child, BTreeMap<String, SocketAddr>) {
+async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
         .open(dir.join("agent.log"))
         .expect("a log file");
-    let mut command = match blocks {
-        None => Command::new(TRIVET),
-        Some(blocks) => {
+    let mut command = match room {
+        Room::Free => Command::new(TRIVET),
+        Room::Files { blocks } => {
             let mut shell = Command::new("/bin/sh");
             // A write past the limit is an error, not a signal.
             let limits = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
             shell.args(["-c", &limits, "sh", TRIVET]);
             shell
+        }
+        Room::Disk { mib } => {
+            let data = dir.join("data");
+            std::fs::create_dir_all(&data).expect("a directory");
+            let mut own = Command::new("unshare");
+            let mount = format!(
+                "mount -t tmpfs -o size={mib}m tmpfs {} && exec \"$@\"",
+                data.display()
+            );
+            own.args(["--mount", "/bin/sh", "-c", &mount, "sh", TRIVET]);
+            own
         }
     };
     command
