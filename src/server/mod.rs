@@ -1,18 +1,18 @@
 //! The replicated control plane: one log, one state over jobs and catalog, and what acts on it.
 //!
-//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is started by `leader`; agents are served by `sessions`.
+//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is started by
+//! `cluster::leader`; agents are served by `sessions`.
 //! Start reading at [`Handle`].
 
+mod cluster;
 mod data_planes;
 mod handle;
-mod leader;
 pub mod log;
 mod loops;
-mod plans;
+mod scheduling;
 mod sessions;
 pub mod state;
 mod supervise;
-mod workers;
 
 use jobs::{
     control::{Broker, Gc, GcLimits, Heartbeats},
@@ -31,7 +31,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::rpc::transport::Listener;
+use crate::{registration::Version, rpc::transport::Listener};
 use data_planes::DataPlanes;
 use log::{gate::Gate, propose::ids, published::Published};
 use supervise::Supervisor;
@@ -161,7 +161,14 @@ impl Server {
             let parts = TaskTracker::new();
             let stop = CancellationToken::new();
             let supervisor = Supervisor::new(parts.clone(), stop.clone());
-            leader::start(&core, &supervisor);
+            cluster::leader::start(&core, &supervisor);
+            let raised = Arc::clone(&core);
+            parts.spawn(async move {
+                // This one server is all of the cluster.
+                if let Err(error) = raised.raft.raise_version(Version::SUPPORTED).await {
+                    tracing::warn!(%error, "the rules of the cluster stay as they are");
+                }
+            });
             let reason = loop {
                 tokio::select! {
                     link = listener.accept() => {

@@ -22,6 +22,7 @@ mod deploys;
 mod disk;
 mod failures;
 mod harness;
+mod indexes;
 mod needs;
 mod rollback;
 mod tidy;

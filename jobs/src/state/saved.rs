@@ -1,8 +1,8 @@
 //! The state as it is written to a file: row by row, so that neither writing nor reading holds it twice.
 
-use super::{ScalingEvents, State, Table, tally::Tally, usage::NodeUsage};
+use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, Submission,
+    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeUsage, Submission,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -81,7 +81,7 @@ fn version_key(job: &Job) -> VersionKey {
     )
 }
 
-impl State {
+impl Snapshot {
     /// Everything, to be written to a file: rows table by table, in the order in which [`Loading`] needs
     /// them.
     pub fn saved_rows(&self) -> impl Iterator<Item = SavedRow> {
@@ -143,52 +143,55 @@ impl State {
 /// A state that is read back row by row.
 #[derive(Debug, Default)]
 pub struct Loading {
-    state: State,
+    tables: Snapshot,
     versions: BTreeMap<VersionKey, Arc<Job>>,
 }
 
 impl Loading {
-    /// Takes over one row, in the order of [`State::saved_rows`].
+    /// Takes over one row, in the order of [`Snapshot::saved_rows`].
     pub fn add(&mut self, row: SavedRow) {
-        let state = &mut self.state;
+        let tables = &mut self.tables;
         match row {
-            SavedRow::Indexes { last, tables } => {
-                state.index = last;
-                state.table_indexes = tables.into_iter().collect();
+            SavedRow::Indexes {
+                last,
+                tables: by_table,
+            } => {
+                tables.index = last;
+                tables.table_indexes = by_table.into_iter().collect();
             }
             SavedRow::OldVersion(job) => {
                 self.versions.insert(version_key(&job), job);
             }
-            SavedRow::Job(key, versions) => state.load_job(key, versions, &mut self.versions),
+            SavedRow::Job(key, versions) => tables.load_job(key, versions, &mut self.versions),
             SavedRow::Node(node) => {
-                state.nodes.insert(node.id.as_str().into(), node);
+                tables.nodes.insert(node.id.as_str().into(), node);
             }
-            SavedRow::PortCursor(id, cursor) => state.load_port_cursor(&id, cursor),
-            SavedRow::Eval(eval) => state.load_eval(eval),
-            SavedRow::Deployment(deployment) => state.load_deployment(deployment),
-            SavedRow::Alloc(row) => state.load_alloc(row, &self.versions),
+            SavedRow::PortCursor(id, cursor) => tables.load_port_cursor(&id, cursor),
+            SavedRow::Eval(eval) => tables.load_eval(eval),
+            SavedRow::Deployment(deployment) => tables.load_deployment(deployment),
+            SavedRow::Alloc(row) => tables.load_alloc(row, &self.versions),
             SavedRow::Summary(summary) => {
-                let key = state.job_key(&summary.namespace, &summary.job_id);
-                state.summaries.insert(key, summary);
+                let key = tables.job_key(&summary.namespace, &summary.job_id);
+                tables.summaries.insert(key, summary);
             }
             SavedRow::ScalingEvents(key, events) => {
-                let key = state.job_key(&key.namespace, &key.id);
-                state.scaling_events.insert(key, events);
+                let key = tables.job_key(&key.namespace, &key.id);
+                tables.scaling_events.insert(key, events);
             }
             SavedRow::Submission(key, version, submission) => {
-                let key = state.job_key(&key.namespace, &key.id);
-                state.submissions.insert((key, version), submission);
+                let key = tables.job_key(&key.namespace, &key.id);
+                tables.submissions.insert((key, version), submission);
             }
         }
     }
 
     /// The state, after the last row.
-    pub fn finish(self) -> State {
-        self.state
+    pub fn finish(self) -> Snapshot {
+        self.tables
     }
 }
 
-impl State {
+impl Snapshot {
     fn load_job(
         &mut self,
         key: JobKey,

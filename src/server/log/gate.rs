@@ -3,6 +3,7 @@
 //! A log that broke, for example on a full disk, is closed and later opened again in the same process.
 //! Meanwhile writes are refused with the reason, and readers keep the last known state.
 
+use crate::registration::Version;
 use jobs::model::Index;
 use parking_lot::RwLock;
 use std::{path::PathBuf, sync::Arc};
@@ -85,7 +86,25 @@ impl Gate {
 
     /// Writes a command; answers when it is durable and applied.
     pub(crate) async fn propose(&self, command: Command) -> Result<(Index, Outcome), ProposeError> {
+        self.may_propose(command.version())?;
         self.raft()?.propose(command).await
+    }
+
+    /// Goes over to the rules of `version` when they are newer than those in force.
+    pub(crate) async fn raise_version(&self, to: Version) -> Result<(), ProposeError> {
+        if to > self.published.current().version {
+            self.propose(Command::RaiseVersion { to }).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what not every server of the cluster may know.
+    fn may_propose(&self, needed: Version) -> Result<(), ProposeError> {
+        let current = self.published.current().version;
+        if needed > current {
+            return Err(ProposeError::Version { needed, current });
+        }
+        Ok(())
     }
 
     /// Writes commands that do not depend on each other, in few entries: all of them are handed in before
@@ -94,7 +113,11 @@ impl Gate {
         &self,
         commands: Vec<Command>,
     ) -> Vec<Result<(Index, Outcome), ProposeError>> {
-        match self.raft() {
+        let newest = commands.iter().map(Command::version).max();
+        let raft = self
+            .may_propose(newest.unwrap_or_default())
+            .and_then(|()| self.raft());
+        match raft {
             Ok(raft) => raft.propose_all(commands).await,
             Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
         }
@@ -127,5 +150,49 @@ impl Gate {
             Ok(raft) => raft.configuration(),
             Err(closed) => closed.voters.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_belongs_to_newer_rules_is_refused_until_they_are_in_force() {
+        let directory = tempfile::tempdir().unwrap();
+        let published = Arc::new(Published::default());
+        let open = || {
+            Gate::open(
+                directory.path().to_owned(),
+                "127.0.0.1:4647".into(),
+                Arc::clone(&published),
+            )
+        };
+        let gate = open().await.unwrap();
+        let next = Version::FIRST.next();
+        let refused = gate.may_propose(next).unwrap_err();
+        assert!(refused.to_string().contains("version 1"), "{refused}");
+        gate.raise_version(next).await.unwrap();
+        gate.may_propose(next).unwrap();
+        // It never goes back, and it is part of the state.
+        gate.propose(Command::RaiseVersion { to: Version::FIRST })
+            .await
+            .unwrap()
+            .1
+            .unwrap();
+        assert_eq!(published.current().version, next);
+        gate.close("a test").await;
+        let error = gate
+            .propose(Command::RaiseVersion { to: next })
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the log cannot be written: a test");
+        gate.reopen().await.unwrap();
+        gate.may_propose(next).unwrap();
+        gate.propose(Command::RaiseVersion { to: next })
+            .await
+            .unwrap()
+            .1
+            .unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! What a caller of the log chooses before a command is written: time and ids; and what can go wrong.
 
 use super::clock;
+use crate::registration::Version;
 use jobs::ids::Ids;
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +35,17 @@ pub enum ProposeError {
         /// Its length.
         bytes: usize,
     },
+    /// The command belongs to newer rules than those that the cluster goes by.
+    #[error(
+        "the cluster goes by version {current} of its rules and the request needs {needed}: every server \
+         has to be updated first"
+    )]
+    Version {
+        /// Of the command.
+        needed: Version,
+        /// In force.
+        current: Version,
+    },
     /// The command has no encoded form.
     #[error("the request cannot be encoded")]
     Encoding,
@@ -48,7 +60,7 @@ impl ProposeError {
             | Self::Stopped
             | Self::Timeout { .. }
             | Self::Storage { .. } => true,
-            Self::TooLong { .. } | Self::Encoding => false,
+            Self::TooLong { .. } | Self::Version { .. } | Self::Encoding => false,
         }
     }
 }

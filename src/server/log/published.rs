@@ -10,6 +10,7 @@ use super::{
     super::state::{Changes, Stamp, State},
     watch::Watch,
 };
+use crate::registration::Version;
 
 /// Entries that a follower may lag behind; past that it starts afresh from a snapshot.
 const COMMITS_MAX: usize = 4096;
@@ -21,8 +22,10 @@ pub struct Snapshot {
     pub index: Index,
     /// When that entry was written, nanoseconds since the epoch.
     pub now_ns: i64,
+    /// The rules that the cluster goes by.
+    pub version: Version,
     /// Jobs tables.
-    pub jobs: jobs::state::State,
+    pub jobs: jobs::state::Snapshot,
     /// Catalog tables.
     pub mesh: mesh::state::Snapshot,
 }

@@ -11,6 +11,7 @@ mod tests;
 use jobs::{
     model::{Allocation, Index, JobKey, PlanResult},
     state::{AllocChange, Applied, NodeChange},
+    verify::verify,
 };
 use mesh::{
     model::ServiceKey,
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::log::published::Snapshot;
 use crate::registration::{
-    CatalogPresence, Instance, catalog_node, has_restarted, has_services, instances,
+    CatalogPresence, Instance, Version, catalog_node, has_restarted, has_services, instances,
 };
 
 pub use jobs::state::Stamp;
@@ -42,13 +43,18 @@ pub enum Command {
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
-    /// Verified plans, one per evaluation. One whose job, deployment or nodes changed after it was made
+    /// Plans, one per evaluation. Each is verified when it is applied; one that does not fit any more
     /// is left out: its evaluation stays as it was and is decided about anew.
     Plans {
         /// The state that they were made from.
         seen: Index,
         /// The plans.
         results: Vec<PlanResult>,
+    },
+    /// Goes over to newer rules, which every server knows. Older ones than those in force change nothing.
+    RaiseVersion {
+        /// The rules.
+        to: Version,
     },
     /// Several that belong together; those after a rejected one are not carried out.
     Sequence(Vec<Self>),
@@ -108,7 +114,22 @@ impl Command {
             Self::Mesh(command) => matches!(**command, mesh::state::Command::SetRouteOverrides(_))
                 .then_some(Row::RouteOverrides),
             Self::Sequence(commands) => commands.iter().find_map(Self::versioned_row),
-            Self::Withdraw { .. } | Self::Plans { .. } => None,
+            Self::Withdraw { .. } | Self::Plans { .. } | Self::RaiseVersion { .. } => None,
+        }
+    }
+
+    /// The rules that a cluster must go by before the command may be in its log.
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Jobs(_)
+            | Self::Mesh(_)
+            | Self::Withdraw { .. }
+            | Self::Plans { .. }
+            | Self::RaiseVersion { .. } => Version::FIRST,
+            Self::Sequence(commands) => {
+                let versions = commands.iter().map(Self::version);
+                versions.max().unwrap_or_default()
+            }
         }
     }
 }
@@ -131,6 +152,7 @@ pub struct Changes {
 pub struct State {
     index: Index,
     now_ns: i64,
+    version: Version,
     jobs: jobs::state::State,
     mesh: mesh::state::State,
 }
@@ -149,7 +171,8 @@ impl State {
         Snapshot {
             index: self.index,
             now_ns: self.now_ns,
-            jobs: self.jobs.clone(),
+            version: self.version,
+            jobs: self.jobs.snapshot(),
             mesh: self.mesh.snapshot(),
         }
     }
@@ -174,12 +197,22 @@ impl State {
                 Ok(Effect::default())
             }
             Command::Plans { seen, results } => {
-                let fresh = results
-                    .into_iter()
-                    .filter(|result| !self.is_overtaken(seen, result))
-                    .collect();
-                let command = jobs::state::Command::ApplyPlans(fresh);
-                self.apply_jobs(at, command, changes)
+                for result in results {
+                    match verify(self.jobs.current(), seen, &result) {
+                        Ok(()) => {
+                            let command = jobs::state::Command::ApplyPlans(vec![result]);
+                            self.apply_jobs(at, command, changes)?;
+                        }
+                        Err(conflict) => {
+                            tracing::debug!(index = at.index, %conflict, "a plan is left out");
+                        }
+                    }
+                }
+                Ok(Effect::default())
+            }
+            Command::RaiseVersion { to } => {
+                self.version = self.version.max(to);
+                Ok(Effect::default())
             }
             Command::Sequence(commands) => {
                 let mut effect = Effect::default();
@@ -205,7 +238,7 @@ impl State {
         }
         let job = command.versioned_job();
         let applied = self.jobs.apply(at, command)?;
-        let job = job.and_then(|key| self.jobs.job(&key));
+        let job = job.and_then(|key| self.jobs.current().job(&key));
         let effect = Effect {
             job_modify_index: job.map(|job| job.job_modify_index),
         };
@@ -223,29 +256,6 @@ impl State {
         changes.jobs.push(applied);
         self.apply_derived(at, commands, changes);
         Ok(effect)
-    }
-
-    /// True when something that the plan rests on changed after index `seen`. Reports of clients do not
-    /// count: they only free room, and bring evaluations of their own.
-    fn is_overtaken(&self, seen: Index, result: &PlanResult) -> bool {
-        let Some(eval) = result.evals.first() else {
-            return false;
-        };
-        // Somebody else ended it.
-        let row = self.jobs.eval(&eval.id);
-        if row.is_some_and(|row| row.status.is_terminal()) {
-            return true;
-        }
-        let key = eval.job_key();
-        let job = self.jobs.job(&key);
-        let deployment = self.jobs.latest_deployment(&key);
-        let node_changed = |alloc: &Allocation| {
-            let node = self.jobs.node(&alloc.node_id);
-            node.is_none_or(|node| node.modify_index > seen)
-        };
-        job.is_some_and(|job| job.job_modify_index > seen)
-            || deployment.is_some_and(|deployment| deployment.modify_index > seen)
-            || result.placements.iter().any(node_changed)
     }
 
     fn apply_mesh(
@@ -277,14 +287,14 @@ impl State {
     }
 
     fn instances_of(&self, alloc: &Allocation) -> Vec<Instance> {
-        match self.jobs.node(&alloc.node_id) {
+        match self.jobs.current().node(&alloc.node_id) {
             Some(node) => instances(alloc, node),
             None => Vec::new(),
         }
     }
 
     fn withdrawn(&self, alloc_id: &str, task: Option<&str>) -> Vec<mesh::state::Command> {
-        let Some(alloc) = self.jobs.alloc(alloc_id) else {
+        let Some(alloc) = self.jobs.current().alloc(alloc_id) else {
             return Vec::new();
         };
         self.instances_of(alloc)

@@ -4,6 +4,7 @@ use jobs::model::Index;
 use serde::{Deserialize, Serialize};
 
 use super::State;
+use crate::registration::Version;
 
 /// One piece of a state in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ pub enum SavedRow {
         index: Index,
         /// When it was written, nanoseconds since the epoch.
         now_ns: i64,
+        /// The rules that the cluster goes by.
+        version: Version,
     },
     /// A row of the jobs tables.
     Jobs(jobs::state::SavedRow),
@@ -38,9 +41,10 @@ impl State {
         let head = SavedRow::Head {
             index: self.index,
             now_ns: self.now_ns,
+            version: self.version,
         };
         std::iter::once(head)
-            .chain(self.jobs.saved_rows().map(SavedRow::Jobs))
+            .chain(self.jobs.current().saved_rows().map(SavedRow::Jobs))
             .chain(self.mesh.current().saved_rows().map(SavedRow::Mesh))
     }
 }
@@ -50,6 +54,7 @@ impl State {
 pub struct Loading {
     index: Index,
     now_ns: i64,
+    version: Version,
     jobs: jobs::state::Loading,
     mesh: mesh::state::Loading,
 }
@@ -58,9 +63,14 @@ impl Loading {
     /// Takes over one row, in the order of [`State::saved_rows`].
     pub fn add(&mut self, row: SavedRow) {
         match row {
-            SavedRow::Head { index, now_ns } => {
+            SavedRow::Head {
+                index,
+                now_ns,
+                version,
+            } => {
                 self.index = index;
                 self.now_ns = now_ns;
+                self.version = version;
             }
             SavedRow::Jobs(row) => self.jobs.add(row),
             SavedRow::Mesh(row) => self.mesh.add(row),
@@ -72,7 +82,8 @@ impl Loading {
         State {
             index: self.index,
             now_ns: self.now_ns,
-            jobs: self.jobs.finish(),
+            version: self.version,
+            jobs: jobs::state::State::restore(self.jobs.finish()),
             mesh: self.mesh.finish(),
         }
     }

@@ -9,6 +9,8 @@
 mod compaction;
 mod error;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod identity;
 mod log_store;
 mod network;
