@@ -111,7 +111,7 @@ async fn snapshots(handle: &Handle, data_dir: &Path, jobs: usize, changes: usize
     let counting = tokio::spawn(count_snapshots(handle.clone(), file, stopped));
     let started = Instant::now();
     let written_before = written_bytes();
-    write_all(handle, jobs + changes, |number| {
+    write_all(handle, jobs + changes, move |number| {
         register(number % jobs, number)
     })
     .await;

@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::{
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -47,6 +47,8 @@ pub use state::{Command, Outcome, Rejected};
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before a log that broke is opened again; it doubles with each try.
 const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(200);
+/// A log that was open for this long is taken for healthy.
+const WELL_AFTER: Duration = Duration::from_secs(60);
 /// Longest such pause.
 const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 const SECOND: Nanos = 1_000_000_000;
@@ -157,7 +159,9 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let Self { core, mut listener } = self;
         tokio::pin!(shutdown);
+        let mut pause = REOPEN_PAUSE_MIN;
         loop {
+            let started = Instant::now();
             let parts = TaskTracker::new();
             let stop = CancellationToken::new();
             let supervisor = Supervisor::new(parts.clone(), stop.clone());
@@ -199,8 +203,14 @@ impl Server {
                 core.raft.close("the server is stopping").await;
                 return;
             }
+            // A disk that is nearly full lets the log come back for a moment again and again.
+            pause = if started.elapsed() > WELL_AFTER {
+                REOPEN_PAUSE_MIN
+            } else {
+                (pause * 2).min(REOPEN_PAUSE_MAX)
+            };
             tokio::select! {
-                () = reopen(&core.raft, &mut listener) => {}
+                () = reopen(&core.raft, &mut listener, pause) => {}
                 () = &mut shutdown => return,
             }
             tracing::info!("the log is back; the server leads again");
@@ -210,9 +220,8 @@ impl Server {
 
 /// Opens the log again, however long it takes. Agents that come meanwhile are sent away: they keep what they
 /// know and come again.
-async fn reopen(log: &Gate, listener: &mut Listener) {
+async fn reopen(log: &Gate, listener: &mut Listener, mut pause: Duration) {
     let mut said = String::new();
-    let mut pause = REOPEN_PAUSE_MIN;
     loop {
         let wait = sleep(pause);
         tokio::pin!(wait);

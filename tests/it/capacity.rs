@@ -6,7 +6,6 @@ use crate::harness::{
     http::{self, send},
 };
 use reqwest::{Method, StatusCode};
-use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_without_room_waits_until_another_leaves() {

@@ -87,15 +87,27 @@ impl Gate {
     /// Writes a command; answers when it is durable and applied.
     pub(crate) async fn propose(&self, command: Command) -> Result<(Index, Outcome), ProposeError> {
         self.may_propose(command.version())?;
-        self.raft()?.propose(command).await
+        let answer = self.raft()?.propose(command).await;
+        answer.map_err(|error| self.explain(error))
     }
 
     /// Goes over to the rules of `version` when they are newer than those in force.
     pub(crate) async fn raise_version(&self, to: Version) -> Result<(), ProposeError> {
-        if to > self.published.current().version {
-            self.propose(Command::RaiseVersion { to }).await?;
+        if to <= self.published.current().version {
+            return Ok(());
         }
-        Ok(())
+        // The state never refuses it.
+        self.propose(Command::RaiseVersion { to }).await.map(drop)
+    }
+
+    /// The reason why the log was closed meanwhile, for what ended because of that.
+    fn explain(&self, error: ProposeError) -> ProposeError {
+        match &*self.now.read() {
+            Err(closed) if error == ProposeError::Stopped => ProposeError::Storage {
+                reason: Arc::clone(&closed.reason),
+            },
+            _ => error,
+        }
     }
 
     /// Refuses what not every server of the cluster may know.
@@ -118,7 +130,11 @@ impl Gate {
             .may_propose(newest.unwrap_or_default())
             .and_then(|()| self.raft());
         match raft {
-            Ok(raft) => raft.propose_all(commands).await,
+            Ok(raft) => {
+                let answers = raft.propose_all(commands).await.into_iter();
+                let answers = answers.map(|answer| answer.map_err(|error| self.explain(error)));
+                answers.collect()
+            }
             Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
         }
     }
