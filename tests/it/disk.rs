@@ -310,9 +310,7 @@ async fn any_file_of_the_data_directory_may_be_damaged() {
                 Err(said) => {
                     refused += 1;
                     let name = file.file_name().expect("a name").to_string_lossy();
-                    // The client names its directory only.
-                    let named = said.contains(&*name)
-                        || (file.starts_with("client") && said.contains("data/client"));
+                    let named = said.contains(&format!("{name}`"));
                     assert!(named, "{file:?} {damage:?}: {said}");
                 }
             }

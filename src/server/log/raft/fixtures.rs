@@ -250,6 +250,9 @@ async fn write_files(into: &Path) {
     fs::create_dir_all(into).unwrap();
     for entry in fs::read_dir(directory.path()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
+        if name == "lock" {
+            continue;
+        }
         let mut bytes = fs::read(directory.path().join(&name)).unwrap();
         if name.ends_with(".log") {
             // The zeros of a segment are put back when it is loaded.
