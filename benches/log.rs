@@ -13,7 +13,7 @@
 )]
 
 use jobs::{
-    model::{Job, Node, NodeStatus, Task, TaskGroup},
+    model::{Job, Node, NodeId, NodeStatus, Task, TaskGroup},
     state::{Command, RegisterJob, Table},
 };
 use std::{
@@ -76,7 +76,7 @@ async fn start(data_dir: &Path) -> Handle {
 async fn nodes_down(handle: &Handle, nodes: usize) {
     let write = |number: usize| {
         Command::UpsertNode(Box::new(Node {
-            id: uuid::Uuid::from_u128(number as u128 + 1).to_string(),
+            id: NodeId::named(&number.to_string()),
             name: format!("node-{number}"),
             status: NodeStatus::Ready,
             ..Node::default()

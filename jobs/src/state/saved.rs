@@ -2,7 +2,8 @@
 
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeUsage, Submission,
+    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeId, NodeUsage,
+    Submission,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -27,7 +28,7 @@ pub enum SavedRow {
     /// A node.
     Node(Arc<Node>),
     /// Node id to where the search for its next dynamic port begins.
-    PortCursor(String, u16),
+    PortCursor(NodeId, u16),
     /// An evaluation.
     Eval(Arc<Evaluation>),
     /// A deployment.
@@ -96,7 +97,7 @@ impl Snapshot {
         let cursors = self
             .usage
             .iter()
-            .map(|(id, usage)| SavedRow::PortCursor(id.to_string(), usage.port_cursor));
+            .map(|(id, usage)| SavedRow::PortCursor(*id, usage.port_cursor));
         let allocs = self.allocs.values().map(|alloc| {
             SavedRow::Alloc(SavedAlloc {
                 alloc: Arc::clone(alloc),
@@ -164,9 +165,9 @@ impl Loading {
             }
             SavedRow::Job(key, versions) => tables.load_job(key, versions, &mut self.versions),
             SavedRow::Node(node) => {
-                tables.nodes.insert(node.id.as_str().into(), node);
+                tables.nodes.insert(node.id, node);
             }
-            SavedRow::PortCursor(id, cursor) => tables.load_port_cursor(&id, cursor),
+            SavedRow::PortCursor(id, cursor) => tables.load_port_cursor(id, cursor),
             SavedRow::Eval(eval) => tables.load_eval(eval),
             SavedRow::Deployment(deployment) => tables.load_deployment(deployment),
             SavedRow::Alloc(row) => tables.load_alloc(row, &self.versions),
@@ -210,11 +211,7 @@ impl Snapshot {
         self.tallies.insert(key, Tally::default());
     }
 
-    fn load_port_cursor(&mut self, id: &str, port_cursor: u16) {
-        let id = match self.nodes.get_key_value(id) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => id.into(),
-        };
+    fn load_port_cursor(&mut self, id: NodeId, port_cursor: u16) {
         let usage = NodeUsage {
             port_cursor,
             ..NodeUsage::default()
@@ -227,18 +224,16 @@ impl Snapshot {
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.evals += 1;
         tally.open_evals += u64::from(!eval.status.is_terminal());
-        let id: Arc<str> = eval.id.as_str().into();
-        self.evals_by_job.insert((key, Arc::clone(&id)));
-        self.evals.insert(id, eval);
+        self.evals_by_job.insert((key, eval.id));
+        self.evals.insert(eval.id, eval);
     }
 
     fn load_deployment(&mut self, deployment: Arc<Deployment>) {
         let key = self.job_key(&deployment.namespace, &deployment.job_id);
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.active_deployments += u64::from(deployment.is_active());
-        let id: Arc<str> = deployment.id.as_str().into();
-        self.deployments_by_job.insert((key, Arc::clone(&id)));
-        self.deployments.insert(id, deployment);
+        self.deployments_by_job.insert((key, deployment.id));
+        self.deployments.insert(deployment.id, deployment);
     }
 
     fn load_alloc(&mut self, row: SavedAlloc, versions: &BTreeMap<VersionKey, Arc<Job>>) {
@@ -256,13 +251,11 @@ impl Snapshot {
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.allocs += 1;
         tally.live_allocs += u64::from(!alloc.is_terminal());
-        let id: Arc<str> = alloc.id.as_str().into();
-        self.index_alloc(&id, &key, None, &alloc);
+        self.index_alloc(&key, None, &alloc);
         if !alloc.client_terminal() {
-            let node_id = self.shared_node_id(&alloc.node_id);
-            let usage = self.usage.entry(node_id).or_default();
+            let usage = self.usage.entry(alloc.node_id).or_default();
             Arc::make_mut(usage).add(&alloc.allocated_resources);
         }
-        self.allocs.insert(id, Arc::new(alloc));
+        self.allocs.insert(alloc.id, Arc::new(alloc));
     }
 }

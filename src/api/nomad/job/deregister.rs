@@ -15,7 +15,7 @@ pub(super) async fn deregister(api: &Api, query: &Query, key: JobKey) -> Result<
     }
     let priority = priority(eval_priority.unwrap_or(0))?;
     let written = api.server().deregister_job(&key, purge, priority).await?;
-    let has_eval = !written.eval_id.is_empty();
+    let has_eval = written.eval_id.is_some();
     let response = wire::JobDeregisterResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },

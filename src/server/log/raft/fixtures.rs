@@ -209,7 +209,7 @@ async fn report_running(raft: &Raft, published: &Published) {
     };
     let snapshot = published.current();
     let updates = snapshot.jobs.allocs("").map(|alloc| AllocUpdate {
-        alloc_id: alloc.id.clone(),
+        alloc_id: alloc.id,
         client_status: ClientStatus::Running,
         task_states: [("server".to_owned(), running.clone())]
             .into_iter()
