@@ -205,6 +205,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         dynamic_ports: (20_000, 32_000),
         cpu_mhz: None,
         memory_mib: None,
+        artifact_dirs: vec!["/no".into()],
         dev,
     }
 }
@@ -271,6 +272,7 @@ async fn logs(machine: &Machine, stream: LogStream) -> String {
     let mut frames = machine
         .handle
         .logs("a1", "main", stream, Range::default())
+        .await
         .unwrap();
     let mut text = String::new();
     while let Some(frame) = frames.recv().await {
@@ -289,6 +291,7 @@ async fn first_line(machine: &Machine) -> String {
     let mut frames = machine
         .handle
         .logs("a1", "main", LogStream::Stdout, range)
+        .await
         .unwrap();
     let mut text = String::new();
     while !text.contains('\n') {
@@ -817,34 +820,38 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     let handle = &machine.handle;
     let names: Vec<String> = handle
         .list("a1", "/main/local")
+        .await
         .unwrap()
         .into_iter()
         .map(|entry| entry.name)
         .collect();
     assert_eq!(names, ["file", "inside", "out"]);
     let mut text = String::new();
-    let mut file = handle.read("a1", "main/local/file", 1, Some(3)).unwrap();
+    let mut file = handle
+        .read("a1", "main/local/file", 1, Some(3))
+        .await
+        .unwrap();
     file.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "ext");
-    assert_eq!(handle.stat("a1", "/").unwrap().mode, "drwxr-xr-x");
+    assert_eq!(handle.stat("a1", "/").await.unwrap().mode, "drwxr-xr-x");
     for path in ["main/local/out", "../a1", "main/../../x"] {
         assert!(
-            matches!(handle.stat("a1", path), Err(Error::Escapes { .. })),
+            matches!(handle.stat("a1", path).await, Err(Error::Escapes { .. })),
             "{path}"
         );
     }
     for path in ["main/secrets/s", "main/local/inside/s", "main/secrets"] {
         assert!(
-            matches!(handle.stat("a1", path), Err(Error::SecretPath { .. })),
+            matches!(handle.stat("a1", path).await, Err(Error::SecretPath { .. })),
             "{path}"
         );
     }
     assert!(matches!(
-        handle.stat("a1", "nothing"),
+        handle.stat("a1", "nothing").await,
         Err(Error::NoFile { .. })
     ));
     assert!(matches!(
-        handle.stat("a2", "/"),
+        handle.stat("a2", "/").await,
         Err(Error::UnknownAlloc { .. })
     ));
     machine.shut_down().await;
