@@ -149,6 +149,9 @@ async fn piece(
     limit: u64,
 ) -> io::Result<Vec<u8>> {
     let file = Arc::clone(file);
+    // The kernel refuses to look past the last byte that a file could have.
+    let room = u64::try_from(i64::MAX).map_or(0, |last| last.saturating_sub(offset));
+    let limit = limit.min(room);
     let wanted = usize::try_from(limit).map_or(FRAME_BYTES_MAX, |limit| limit.min(FRAME_BYTES_MAX));
     let read = move || {
         let mut data = vec![0; wanted];
