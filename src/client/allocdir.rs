@@ -7,7 +7,7 @@
 //! ```
 
 use crate::sys::{directory::Directory, removal::remove_tree};
-use jobs::environment::TaskDirectories;
+use jobs::{environment::TaskDirectories, model::AllocId};
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
@@ -27,11 +27,11 @@ pub(super) struct AllocDir {
 
 impl AllocDir {
     /// Names the directory; creates nothing.
-    pub(super) fn new(alloc_dir: &Path, alloc_id: &str) -> Self {
+    pub(super) fn new(alloc_dir: &Path, alloc_id: AllocId) -> Self {
         Self {
             parent: alloc_dir.to_owned(),
-            id: alloc_id.to_owned(),
-            root: alloc_dir.join(alloc_id),
+            id: alloc_id.to_string(),
+            root: alloc_dir.join(alloc_id.to_string()),
         }
     }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn each_directory_has_its_mode_and_making_them_again_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let alloc = AllocDir::new(dir.path(), "a1");
+        let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
         for _ in 0..2 {
             alloc.build().unwrap();
             alloc.build_task("web").unwrap();
@@ -150,7 +150,7 @@ mod tests {
         let outside = dir.path().join("outside");
         fs::create_dir(&outside).unwrap();
         let before = fs::metadata(&outside).unwrap().permissions();
-        let alloc = AllocDir::new(&dir.path().join("allocs"), "a1");
+        let alloc = AllocDir::new(&dir.path().join("allocs"), AllocId::named("a1"));
         fs::create_dir(dir.path().join("allocs")).unwrap();
         alloc.build().unwrap();
         fs::create_dir(alloc.task("web")).unwrap();

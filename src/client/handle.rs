@@ -14,7 +14,7 @@ use crate::sys::{
     processes,
     threads::Threads,
 };
-use jobs::model::{Allocation, Node, TaskPhase};
+use jobs::model::{AllocId, Allocation, Node, TaskPhase};
 use parking_lot::RwLock;
 use std::{
     collections::BTreeMap,
@@ -37,7 +37,7 @@ const ENTRIES_MAX: usize = 10_000;
 const PATH_BYTES_MAX: usize = 4096;
 
 /// Allocations on this machine by id, those that are over included.
-pub(super) type Allocs = BTreeMap<String, Arc<Known>>;
+pub(super) type Allocs = BTreeMap<AllocId, Arc<Known>>;
 
 /// An allocation and the way to its runner, which is closed when it is over.
 #[derive(Debug)]
@@ -314,9 +314,8 @@ impl Handle {
 
     fn known(&self, alloc: &str) -> Result<Arc<Known>, Error> {
         let allocs = self.allocs.read();
-        allocs
-            .get(alloc)
-            .cloned()
+        AllocId::parse(alloc)
+            .and_then(|id| allocs.get(&id).cloned())
             .ok_or_else(|| Error::UnknownAlloc {
                 alloc: alloc.to_owned(),
             })
