@@ -228,6 +228,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         dynamic_ports: client.dynamic_ports,
         cpu_mhz: client.cpu_mhz,
         memory_mib: client.memory_mib,
+        artifact_dirs: client.artifact_dirs.clone(),
         dev: config.dev,
     })
 }

@@ -205,6 +205,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         dynamic_ports: (20_000, 32_000),
         cpu_mhz: None,
         memory_mib: None,
+        artifact_dirs: vec!["/no".into()],
         dev,
     }
 }
@@ -276,6 +277,7 @@ async fn logs(machine: &Machine, stream: LogStream) -> String {
     let mut frames = machine
         .handle
         .logs(&id_text("a1"), "main", stream, Range::default())
+        .await
         .unwrap();
     let mut text = String::new();
     while let Some(frame) = frames.recv().await {
@@ -294,6 +296,7 @@ async fn first_line(machine: &Machine) -> String {
     let mut frames = machine
         .handle
         .logs(&id_text("a1"), "main", LogStream::Stdout, range)
+        .await
         .unwrap();
     let mut text = String::new();
     while !text.contains('\n') {
@@ -833,6 +836,7 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     let handle = &machine.handle;
     let names: Vec<String> = handle
         .list(&id_text("a1"), "/main/local")
+        .await
         .unwrap()
         .into_iter()
         .map(|entry| entry.name)
@@ -841,10 +845,14 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     let mut text = String::new();
     let mut file = handle
         .read(&id_text("a1"), "main/local/file", 1, Some(3))
+        .await
         .unwrap();
     file.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "ext");
-    assert_eq!(handle.stat(&id_text("a1"), "/").unwrap().mode, "drwxr-xr-x");
+    assert_eq!(
+        handle.stat(&id_text("a1"), "/").await.unwrap().mode,
+        "drwxr-xr-x"
+    );
     for path in [
         "main/local/out",
         &format!("../{}", id_text("a1")),
@@ -852,7 +860,7 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     ] {
         assert!(
             matches!(
-                handle.stat(&id_text("a1"), path),
+                handle.stat(&id_text("a1"), path).await,
                 Err(Error::Escapes { .. })
             ),
             "{path}"
@@ -861,18 +869,18 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     for path in ["main/secrets/s", "main/local/inside/s", "main/secrets"] {
         assert!(
             matches!(
-                handle.stat(&id_text("a1"), path),
+                handle.stat(&id_text("a1"), path).await,
                 Err(Error::SecretPath { .. })
             ),
             "{path}"
         );
     }
     assert!(matches!(
-        handle.stat(&id_text("a1"), "nothing"),
+        handle.stat(&id_text("a1"), "nothing").await,
         Err(Error::NoFile { .. })
     ));
     assert!(matches!(
-        handle.stat(&id_text("a2"), "/"),
+        handle.stat(&id_text("a2"), "/").await,
         Err(Error::UnknownAlloc { .. })
     ));
     machine.shut_down().await;

@@ -12,6 +12,7 @@
 mod agent_life;
 mod api_json;
 mod artifacts;
+mod attacks_files;
 mod bad_input;
 mod canary;
 mod capacity;

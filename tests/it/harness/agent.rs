@@ -213,12 +213,13 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
         "data_dir = \"{}\"\n\
          name = \"node-{}\"\n\
          ports {{\n  http = 0\n  rpc = 0\n  catalog = 0\n  dns = 0\n  ingress = 0\n  ingress_admin = 0\n}}\n\
-         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n}}\n\
+         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n  artifact_directories = [\"{}\"]\n}}\n\
          {roles}{more}\n",
         dir.join("data").display(),
         ports.0,
         ports.0,
         ports.1,
+        dir.display(),
     )
 }
 
