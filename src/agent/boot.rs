@@ -2,7 +2,10 @@
 
 use super::{
     data_plane::DataPlane,
-    listeners::{Bound, Listeners, Taken},
+    listeners::{BindError, Bound, Listeners},
+    parts::{Parts, log_end},
+    readiness::Readiness,
+    runtimes::{Planes, join},
 };
 use crate::{
     api,
@@ -12,21 +15,16 @@ use crate::{
     server::{self, Server, StartError},
 };
 use mesh::wire::AgentIdentity;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::ready, path::PathBuf, sync::Arc};
 use tempfile::TempDir;
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// How long the parts may take to stop before the agent leaves anyway. Tasks of a dev agent have their
-/// own bounds (`kill_timeout`), which lie below.
-const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+use tokio::sync::watch;
 
 /// Why an agent did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A listener is not to be had.
     #[error(transparent)]
-    Taken(#[from] Taken),
+    Bind(#[from] BindError),
     /// The data directory cannot be used.
     #[error("cannot use the data directory `{}`: {source}", .path.display())]
     DataDir {
@@ -47,47 +45,46 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Agent {
     listeners: Listeners,
-    client: Option<JoinHandle<()>>,
-    stop_client: CancellationToken,
-    edge: TaskTracker,
-    stop_edge: CancellationToken,
-    server: JoinHandle<()>,
-    stop_server: CancellationToken,
-    server_ended: CancellationToken,
+    readiness: Readiness,
+    parts: Parts,
     /// Removed when the agent is dropped.
     _temporary: Option<TempDir>,
 }
 
 impl Agent {
-    /// Starts every part; ready when this returns.
+    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves.
     ///
     /// # Errors
-    /// Any [`Error`]; nothing runs then.
-    pub async fn start(mut config: Config) -> Result<Self, Error> {
+    /// Any [`Error`]; nothing runs then, and nothing is held.
+    pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
         let temporary = prepare_data_dir(&mut config)?;
-        let bound = Bound::open(&config).await?;
+        let bound = Bound::open(&config, planes).await?;
         let listeners = bound.addresses.clone();
-        let server = Server::start(server_config(&config, &listeners), bound.rpc).await?;
-        let server_handle = server.handle();
-        let stop_server = CancellationToken::new();
-        let server_ended = CancellationToken::new();
-        let server = tokio::spawn({
-            let ended = server_ended.clone().drop_guard();
-            let running = server.run(stop_server.clone().cancelled_owned());
-            async move {
-                running.await;
-                drop(ended);
+        // Everything that can fail comes before anything runs.
+        let client = client_config(&config, &listeners);
+        let client = planes
+            .client()
+            .spawn_blocking(|| client.map(Client::new).transpose());
+        let server = Server::start(server_config(&config, &listeners), bound.rpc);
+        let server = planes.control().spawn(server);
+        let (client, server) = tokio::join!(join(client), join(server));
+        let (client, server) = match (client, server) {
+            (Ok(client), Ok(server)) => (client, server),
+            (Err(error), server) => {
+                if let Ok(server) = server {
+                    // It leads already.
+                    join(planes.control().spawn(server.run(ready(())))).await;
+                }
+                return Err(error.into());
             }
-        });
-
-        let stop_client = CancellationToken::new();
-        let stop_edge = CancellationToken::new();
-        let edge = TaskTracker::new();
-        let prepared = match client_config(&config, &listeners) {
-            Some(client) => Some(Client::new(client)?),
-            None => None,
+            (Ok(_), Err(error)) => return Err(error.into()),
         };
-        let node = prepared.as_ref().map(Client::node);
+
+        let mut parts = Parts::default();
+        let server_handle = server.handle();
+        parts.server(planes.control(), |stopped| server.run(stopped));
+
+        let node = client.as_ref().map(Client::node);
         let node_id = node
             .as_ref()
             .map(|node| node.id.clone())
@@ -99,9 +96,13 @@ impl Agent {
             data_plane: config.dns.is_some() || config.ingress.is_some(),
         };
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
-        edge.spawn(session.run(stop_edge.clone().cancelled_owned()));
+        parts.edge(planes.data(), |stopped| session.run(stopped));
 
         let (catalog, catalog_reader) = watch::channel(Arc::default());
+        let readiness = Readiness {
+            connected: handle.connected(),
+            catalog: catalog_reader.clone(),
+        };
         let proxy = bound.ingress.as_ref().map(proxy::Proxy::handle);
         let data_plane = DataPlane {
             session: handle.clone(),
@@ -115,19 +116,22 @@ impl Agent {
                 .unwrap_or_default(),
             datacenter: config.datacenter.clone(),
         };
-        edge.spawn(data_plane.run(stop_edge.clone().cancelled_owned()));
+        parts.edge(planes.data(), |stopped| data_plane.run(stopped));
         if let Some(dns) = bound.dns {
-            let stopped = stop_edge.clone().cancelled_owned();
-            edge.spawn(async move { log_end("DNS", dns.run(stopped).await) });
+            parts.edge(planes.data(), |stopped| async move {
+                log_end("DNS", dns.run(stopped).await);
+            });
         }
         if let Some(proxy) = bound.ingress {
-            let stopped = stop_edge.clone().cancelled_owned();
-            edge.spawn(async move { log_end("ingress", proxy.run(stopped).await) });
+            parts.edge(planes.data(), |stopped| async move {
+                log_end("ingress", proxy.run(stopped).await);
+            });
         }
 
-        let client_handle = prepared.as_ref().map(Client::handle);
-        let client =
-            prepared.map(|client| tokio::spawn(client.run(handle, allocs, stop_client.clone())));
+        let client_handle = client.as_ref().map(Client::handle);
+        if let Some(client) = client {
+            parts.client(planes.client(), |stop| client.run(handle, allocs, stop));
+        }
 
         let api = api::Api::new(
             server_handle,
@@ -136,11 +140,9 @@ impl Agent {
             facts(&config, &listeners, node_id.clone()),
         );
         let serve = |listener, router| {
-            edge.spawn(api::serve(
-                listener,
-                router,
-                stop_edge.clone().cancelled_owned(),
-            ));
+            parts.edge(planes.control(), |stopped| {
+                api::serve(listener, router, stopped)
+            });
         };
         serve(bound.http, api::nomad::router(api.clone()));
         if let Some(listener) = bound.ingress_admin {
@@ -150,16 +152,10 @@ impl Agent {
             let catalog = catalog_of(&config, &listeners, node_id, catalog_reader);
             serve(listener, api::consul::router(catalog));
         }
-        edge.close();
         Ok(Self {
             listeners,
-            client,
-            stop_client,
-            edge,
-            stop_edge,
-            server,
-            stop_server,
-            server_ended,
+            readiness,
+            parts,
             _temporary: temporary,
         })
     }
@@ -169,39 +165,21 @@ impl Agent {
         &self.listeners
     }
 
+    /// Resolves when the agent takes work: a leader is known and has registered the node, and DNS and ingress
+    /// answer from the catalog. Until then the log says every few seconds what is missing.
+    pub async fn ready(&self) {
+        self.readiness.clone().wait().await;
+    }
+
     /// Resolves when a part that the others cannot do without has ended by itself; the log says why. Then
     /// the agent is to be stopped.
     pub async fn broke(&self) {
-        self.server_ended.cancelled().await;
+        self.parts.server_ended().await;
     }
 
-    /// Stops every part: the client first, which still needs the others, then the listeners, then the
-    /// server.
+    /// Stops every part; bounded in time, whatever hangs.
     pub async fn stop(self) {
-        self.stop_client.cancel();
-        if let Some(client) = self.client {
-            finish("client", client).await;
-        }
-        self.stop_edge.cancel();
-        if timeout(STOP_TIMEOUT, self.edge.wait()).await.is_err() {
-            tracing::warn!("some listeners did not stop in time");
-        }
-        self.stop_server.cancel();
-        finish("server", self.server).await;
-    }
-}
-
-async fn finish(part: &'static str, running: JoinHandle<()>) {
-    match timeout(STOP_TIMEOUT, running).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(part, %error, "a part ended badly"),
-        Err(_) => tracing::warn!(part, "a part did not stop in time"),
-    }
-}
-
-fn log_end<E: std::fmt::Display>(part: &'static str, ended: Result<(), E>) {
-    if let Err(error) = ended {
-        tracing::error!(part, %error, "a part ended");
+        self.parts.stop().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where an agent listens. Everything is bound before anything starts, so that a taken port is one
 //! clear error and not half an agent.
 
+use super::runtimes::{Planes, join};
 use crate::{
     config::{Config, Ingress, Strategy},
     rpc::transport,
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 #[error(
     "cannot listen on {address} for {what}: {reason}; choose another with `ports.{name}` or `addresses.{name}`"
 )]
-pub struct Taken {
+pub struct BindError {
     address: SocketAddr,
     what: &'static str,
     name: &'static str,
@@ -70,46 +71,87 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) async fn open(config: &Config) -> Result<Self, Taken> {
+    /// Opens every listener on the runtime that serves it.
+    pub(super) async fn open(config: &Config, planes: &Planes) -> Result<Self, BindError> {
+        let apis = Apis::open(config.clone());
+        let apis = join(planes.control().spawn(apis)).await?;
+        let traffic = Traffic::open(config.clone());
+        let traffic = join(planes.data().spawn(traffic)).await?;
+        let addresses = Listeners {
+            http: apis.http.1,
+            rpc: apis.rpc.local_addr(),
+            catalog: apis.catalog.as_ref().map(|(_, address)| *address),
+            dns: traffic.dns.as_ref().map(dns::Dns::local_addr),
+            ingress: traffic
+                .ingress
+                .as_ref()
+                .and_then(|proxy| proxy.local_addrs().first().copied()),
+            ingress_admin: apis.ingress_admin.as_ref().map(|(_, address)| *address),
+        };
+        Ok(Self {
+            addresses,
+            http: apis.http.0,
+            rpc: apis.rpc,
+            catalog: apis.catalog.map(|listener| listener.0),
+            dns: traffic.dns,
+            ingress: traffic.ingress,
+            ingress_admin: apis.ingress_admin.map(|listener| listener.0),
+        })
+    }
+}
+
+type Tcp = (TcpListener, SocketAddr);
+
+/// The listeners of the control runtime.
+struct Apis {
+    http: Tcp,
+    rpc: transport::Listener,
+    catalog: Option<Tcp>,
+    ingress_admin: Option<Tcp>,
+}
+
+impl Apis {
+    async fn open(config: Config) -> Result<Self, BindError> {
         let http = tcp(config.http, "the jobs API", "http").await?;
         let rpc = transport::Listener::bind(config.rpc)
             .await
-            .map_err(|error| taken(config.rpc, "RPC", "rpc", &root_cause(&error)))?;
+            .map_err(|error| bind_error(config.rpc, "RPC", "rpc", &error))?;
         let catalog = match config.catalog {
             Some(address) => Some(tcp(address, "the catalog API", "catalog").await?),
             None => None,
         };
+        let ingress_admin = match &config.ingress {
+            Some(ingress) => {
+                Some(tcp(ingress.admin, "the ingress admin API", "ingress_admin").await?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            http,
+            rpc,
+            catalog,
+            ingress_admin,
+        })
+    }
+}
+
+/// The listeners of the data plane.
+struct Traffic {
+    dns: Option<dns::Dns>,
+    ingress: Option<proxy::Proxy>,
+}
+
+impl Traffic {
+    async fn open(config: Config) -> Result<Self, BindError> {
         let dns = match &config.dns {
             Some(dns) => Some(open_dns(dns.address).await?),
             None => None,
         };
-        let (ingress, ingress_admin) = match &config.ingress {
-            Some(ingress) => {
-                let proxy = open_ingress(ingress).await?;
-                let admin = tcp(ingress.admin, "the ingress admin API", "ingress_admin").await?;
-                (Some(proxy), Some(admin))
-            }
-            None => (None, None),
+        let ingress = match &config.ingress {
+            Some(ingress) => Some(open_ingress(ingress).await?),
+            None => None,
         };
-        let addresses = Listeners {
-            http: http.1,
-            rpc: rpc.local_addr(),
-            catalog: catalog.as_ref().map(|(_, address)| *address),
-            dns: dns.as_ref().map(dns::Dns::local_addr),
-            ingress: ingress
-                .as_ref()
-                .and_then(|proxy| proxy.local_addrs().first().copied()),
-            ingress_admin: ingress_admin.as_ref().map(|(_, address)| *address),
-        };
-        Ok(Self {
-            addresses,
-            http: http.0,
-            rpc,
-            catalog: catalog.map(|listener| listener.0),
-            dns,
-            ingress,
-            ingress_admin: ingress_admin.map(|listener| listener.0),
-        })
+        Ok(Self { dns, ingress })
     }
 }
 
@@ -117,7 +159,7 @@ async fn tcp(
     address: SocketAddr,
     what: &'static str,
     name: &'static str,
-) -> Result<(TcpListener, SocketAddr), Taken> {
+) -> Result<Tcp, BindError> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
@@ -125,19 +167,19 @@ async fn tcp(
     };
     bound
         .await
-        .map_err(|error| taken(address, what, name, &error.to_string()))
+        .map_err(|error| bind_error(address, what, name, &error))
 }
 
-async fn open_dns(address: SocketAddr) -> Result<dns::Dns, Taken> {
+async fn open_dns(address: SocketAddr) -> Result<dns::Dns, BindError> {
     let config = dns::Config {
         listen: vec![address],
         rules: dns::Rules::default(),
     };
     let bound = dns::Dns::bind(config).await;
-    bound.map_err(|error| taken(address, "DNS", "dns", &root_cause(&error)))
+    bound.map_err(|error| bind_error(address, "DNS", "dns", &error))
 }
 
-async fn open_ingress(ingress: &Ingress) -> Result<proxy::Proxy, Taken> {
+async fn open_ingress(ingress: &Ingress) -> Result<proxy::Proxy, BindError> {
     let address = ingress.address;
     let config = proxy::Config {
         listen: vec![address],
@@ -148,15 +190,20 @@ async fn open_ingress(ingress: &Ingress) -> Result<proxy::Proxy, Taken> {
         ..proxy::Config::default()
     };
     let bound = proxy::Proxy::bind(config).await;
-    bound.map_err(|error| taken(address, "ingress", "ingress", &root_cause(&error)))
+    bound.map_err(|error| bind_error(address, "ingress", "ingress", &error))
 }
 
-fn taken(address: SocketAddr, what: &'static str, name: &'static str, reason: &str) -> Taken {
-    Taken {
+fn bind_error(
+    address: SocketAddr,
+    what: &'static str,
+    name: &'static str,
+    error: &dyn std::error::Error,
+) -> BindError {
+    BindError {
         address,
         what,
         name,
-        reason: reason.to_owned(),
+        reason: root_cause(error),
     }
 }
 

@@ -3,8 +3,14 @@
 mod boot;
 mod data_plane;
 mod listeners;
+mod parts;
+mod readiness;
+mod runtimes;
 mod signal;
+#[cfg(test)]
+mod tests;
 
 pub use boot::{Agent, Error};
-pub use listeners::Listeners;
+pub use listeners::{BindError, Listeners};
+pub use runtimes::{Planes, run};
 pub use signal::interrupted;

@@ -1,4 +1,4 @@
-use super::{banner, load, runtime, say};
+use super::{banner, load, say};
 use anyhow::Context as _;
 use std::process::ExitCode;
 use trivet::{
@@ -15,17 +15,22 @@ pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
-    runtime()?.block_on(async {
+    agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
-        let agent = Agent::start(config).await?;
-        say(&banner(agent.listeners()));
+        let agent = Agent::start(config, &planes).await?;
+        let serve = async {
+            agent.ready().await;
+            say(&banner(agent.listeners()));
+            std::future::pending().await
+        };
         let code = tokio::select! {
             () = interrupted => ExitCode::SUCCESS,
             () = agent.broke() => ExitCode::FAILURE,
+            never = serve => never,
         };
         agent.stop().await;
         Ok(code)
-    })
+    })?
 }
 
 fn written(arguments: AgentArguments) -> Written {

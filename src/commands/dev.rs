@@ -1,4 +1,4 @@
-use super::{banner, load, runtime, say};
+use super::{banner, load, say};
 use std::{path::Path, process::ExitCode};
 use trivet::{
     agent::{self, Agent},
@@ -21,10 +21,9 @@ pub(crate) fn run(
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
-    runtime()?.block_on(async {
+    agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
-        let agent = Agent::start(config).await?;
-        say(&banner(agent.listeners()));
+        let agent = Agent::start(config, &planes).await?;
         let code = tokio::select! {
             code = submit(&agent, &arguments, program, &global) => code,
             () = interrupted => Ok(ExitCode::SUCCESS),
@@ -32,7 +31,7 @@ pub(crate) fn run(
         };
         agent.stop().await;
         code
-    })
+    })?
 }
 
 /// Runs the jobs and shows where they are; resolves early only when one of them cannot be run.
@@ -42,6 +41,8 @@ async fn submit(
     program: String,
     global: &Global,
 ) -> anyhow::Result<ExitCode> {
+    agent.ready().await;
+    say(&banner(agent.listeners()));
     let address = format!("http://{}", agent.listeners().http);
     let global = Global {
         address: Some(address.clone()),

@@ -12,12 +12,6 @@ use trivet::{
     config::{Config, Written},
 };
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-}
-
 /// The configuration; none after its problems were printed.
 fn load(paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
     match Config::load(paths, flags) {

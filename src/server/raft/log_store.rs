@@ -86,7 +86,9 @@ impl LogStore {
         let mut left = OPEN_ATTEMPTS_MAX;
         let database = loop {
             left -= 1;
-            match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+            // The builder may not live across the pause: this future moves between threads.
+            let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
+            match opened {
                 Ok(database) => break database,
                 Err(redb::DatabaseError::DatabaseAlreadyOpen) if left > 0 => {
                     tokio::time::sleep(OPEN_PAUSE).await;

@@ -1,0 +1,55 @@
+//! An agent in this process.
+
+use super::{Agent, Error, run};
+use crate::config::{Config, Written};
+use std::path::Path;
+
+/// All listeners on ports that the system chooses.
+fn config(dir: &Path) -> Config {
+    let file = dir.join("agent.hcl");
+    let text = format!(
+        "data_dir = \"{}\"\nports {{\n  http = 0\n  rpc = 0\n  catalog = 0\n  dns = 0\n  ingress = 0\n  ingress_admin = 0\n}}\n",
+        dir.join("data").display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let flags = Written {
+        dev: Some(true),
+        ..Written::default()
+    };
+    Config::load(&[file], flags).unwrap()
+}
+
+#[test]
+fn a_failed_start_leaves_nothing_running() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    // The client keeps its state there; the server does not mind.
+    let blocked = config.data_dir.join("client");
+    std::fs::create_dir_all(&config.data_dir).unwrap();
+    std::fs::write(&blocked, "in the way").unwrap();
+    run(async |planes| {
+        let failed = Agent::start(config.clone(), &planes).await.unwrap_err();
+        assert!(matches!(failed, Error::Client(_)), "{failed}");
+        std::fs::remove_file(&blocked).unwrap();
+
+        // The log is held by nobody, and neither are ports.
+        let agent = Agent::start(config.clone(), &planes).await.unwrap();
+        agent.ready().await;
+        let taken = agent.listeners().clone();
+        let elsewhere = tempfile::tempdir().unwrap();
+        config.data_dir = elsewhere.path().to_path_buf();
+        (config.http, config.ingress.as_mut().unwrap().admin) =
+            ("127.0.0.1:0".parse().unwrap(), taken.ingress_admin.unwrap());
+        let failed = Agent::start(config.clone(), &planes).await.unwrap_err();
+        assert!(
+            failed.to_string().contains("ports.ingress_admin"),
+            "{failed}"
+        );
+        agent.stop().await;
+        let agent = Agent::start(config, &planes).await.unwrap();
+        agent.ready().await;
+        assert_eq!(agent.listeners().ingress_admin, taken.ingress_admin);
+        agent.stop().await;
+    })
+    .unwrap();
+}
