@@ -6,6 +6,7 @@
 //! allocation that both ends use.
 
 pub mod instances;
+pub mod frame;
 pub mod message;
 pub mod session;
 pub mod transport;
