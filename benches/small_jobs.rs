@@ -35,7 +35,7 @@ use trivet::{
         message::{Assignment, Hello, Report, ToClient, ToServer},
         transport::{self, Listener},
     },
-    server::{Config, Handle, Registration, Server, watch::Topic},
+    server::{Config, Handle, Registration, Server, log::watch::Topic},
 };
 
 #[tokio::main]

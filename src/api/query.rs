@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{Api, error::Error, filter::Filter, listener::Stopping, page::Page};
-use crate::server::{Snapshot, watch::Topic};
+use crate::server::{Snapshot, log::watch::Topic};
 
 /// Longest wait, and the wait of a query that names none.
 const WAIT_MAX: Duration = Duration::from_secs(300);

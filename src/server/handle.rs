@@ -15,11 +15,11 @@ use tokio::time::timeout;
 
 use super::{
     Config, Core,
-    propose::{ProposeError, ids, now_ns, seed},
-    published::Snapshot,
-    raft::{Metrics, Voter},
+    log::propose::{ProposeError, ids, now_ns, seed},
+    log::published::Snapshot,
+    log::raft::{Metrics, Voter},
+    log::watch::{Subscription, Topic},
     state::{Command, Outcome, Rejected},
-    watch::{Subscription, Topic},
 };
 
 /// Largest count of a group.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::propose::ids;
+use super::log::propose::ids;
 use super::{
     Core, data_planes,
     loops::{self, deployments, evaluations, gc, heartbeats},

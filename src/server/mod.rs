@@ -1,20 +1,16 @@
 //! The replicated control plane: one log, one state over jobs and catalog, and what acts on it.
 //!
-//! A write goes [`propose`] → [`raft`] → [`state`]; readers see it through [`published`] and are woken
-//! by [`watch`]. What only a leader does is started by `leader`; agents are served by `sessions`.
+//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is started by `leader`; agents are served by `sessions`.
 //! Start reading at [`Handle`].
 
 mod data_planes;
 mod handle;
 mod leader;
+pub mod log;
 mod loops;
 mod plans;
-pub mod propose;
-pub mod published;
-pub mod raft;
 mod sessions;
 pub mod state;
-pub mod watch;
 mod workers;
 
 use jobs::{
@@ -28,12 +24,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::rpc::transport::Listener;
 use data_planes::DataPlanes;
-use published::Published;
-use raft::Raft;
+use log::{propose::ids, published::Published, raft::Raft};
 
 pub use handle::{Error, GROUP_COUNT_MAX, Handle, Registration, Scaling, Written};
-pub use published::Snapshot;
-pub use raft::{Metrics, StartError, Voter};
+pub use log::{
+    published::Snapshot,
+    raft::{Metrics, StartError, Voter},
+};
 pub use state::{Command, Outcome, Rejected};
 
 /// How long the parts may take to end.
@@ -117,7 +114,7 @@ impl Server {
         let lease_ns = i64::try_from(config.lease.as_nanos()).unwrap_or(i64::MAX);
         let core = Core {
             gc: Mutex::new(Gc::new(config.gc.clone())),
-            heartbeats: Mutex::new(Heartbeats::new(lease_ns, propose::ids())),
+            heartbeats: Mutex::new(Heartbeats::new(lease_ns, ids())),
             config,
             published,
             raft,

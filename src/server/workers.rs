@@ -14,8 +14,9 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Core, loops, plans,
-    propose::{now_ns, seed},
+    Core,
+    log::propose::{now_ns, seed},
+    loops, plans,
 };
 
 /// Evaluations decided about in one go.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::{
     api::{Api, error::Error, page::Page, query::Query},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// The list entry of an allocation.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::allocations::{newest, stub};
 use crate::{
     api::{Api, body::Raw, error::Error, query::Query},
-    server::{Snapshot, Written, watch::Topic},
+    server::{Snapshot, Written, log::watch::Topic},
 };
 
 /// How the description of a failed deployment names the version that the job went back to.

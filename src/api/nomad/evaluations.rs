@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::allocations::{newest, stub};
 use crate::{
     api::{Api, error::Error, page::Page, query::Query},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// Most evaluations that are followed from one to its relatives.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::{allocations::stub, plan, registration, scaling, versions};
 use crate::{
     api::{Api, body::Raw, error::Error, page::Page, query::Query},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// `GET /v1/jobs`

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::allocations::{newest, whole};
 use crate::{
     api::{Api, body::Raw, error::Error, query::Query},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// `GET /v1/nodes`

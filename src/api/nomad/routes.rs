@@ -16,7 +16,7 @@ use crate::{
         overrides::{self, Refused, RouteWeight},
         query::Query,
     },
-    server::{self, Snapshot, Written, state::Rejected, watch::Topic},
+    server::{self, Snapshot, Written, log::watch::Topic, state::Rejected},
 };
 
 /// How often an edit is tried again because the text changed in between.

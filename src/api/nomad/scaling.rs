@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::{jobs::no_job, registration::registered};
 use crate::{
     api::{Api, body::Raw, error::Error, query::Query},
-    server::{Scaling, Snapshot, watch::Topic},
+    server::{Scaling, Snapshot, log::watch::Topic},
 };
 
 /// `GET /v1/job/:id/scale`

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     api::{Api, body::Raw, error::Error, query::Query},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// A kind of row, with its name in the API.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::registration::registered;
 use crate::{
     api::{Api, body::Raw, error::Error, query::Query},
-    server::{Snapshot, watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 fn versions_index(snapshot: &Snapshot, key: &JobKey) -> Index {

@@ -12,10 +12,8 @@ use crate::{
             runner::{COMMANDS_MAX, DRAIN_TIMEOUT, TaskCommand, TaskRunner, duration},
         },
     },
-    rpc::{
-        instances::{self, Instance, InstanceCheck},
-        message::CheckReport,
-    },
+    registration::{self, Instance, InstanceCheck},
+    rpc::message::CheckReport,
     sys::{clock, processes},
 };
 use futures_util::FutureExt;
@@ -653,7 +651,7 @@ impl AllocRunner {
         }
         let node = Arc::clone(&self.shared.cx.node.borrow());
         let results = self.shared.checks.lock();
-        for check in instances::instances(alloc, &node)
+        for check in registration::instances(alloc, &node)
             .iter()
             .flat_map(|instance| &instance.checks)
             .filter(|check| check.spec.on_update != "ignore")
@@ -701,7 +699,7 @@ impl AllocRunner {
         let record = self.shared.record();
         alloc.task_states = self.shared.states();
         let node = Arc::clone(&self.shared.cx.node.borrow());
-        let live: Vec<Instance> = instances::instances(&alloc, &node)
+        let live: Vec<Instance> = registration::instances(&alloc, &node)
             .into_iter()
             .filter(|instance| instance.is_live(&alloc) && !instance.checks.is_empty())
             .collect();
@@ -915,7 +913,7 @@ fn client_status(states: &FlatMap<String, TaskState>) -> (ClientStatus, &'static
 async fn wait_for_data_planes(shared: Arc<Shared>) {
     let alloc = shared.alloc();
     let node = Arc::clone(&shared.cx.node.borrow());
-    let ids: Vec<String> = instances::instances(&alloc, &node)
+    let ids: Vec<String> = registration::instances(&alloc, &node)
         .into_iter()
         .map(|instance| instance.service.id)
         .collect();

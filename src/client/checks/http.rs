@@ -1,5 +1,5 @@
 use super::{OUTPUT_BYTES_MAX, authority, critical};
-use crate::rpc::instances::InstanceCheck;
+use crate::registration::InstanceCheck;
 use http::StatusCode;
 use mesh::{health::Outcome, model::Status};
 use reqwest::{Client, Method, redirect::Policy};

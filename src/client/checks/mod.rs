@@ -7,7 +7,7 @@ mod http;
 mod script;
 mod tcp;
 
-use crate::{rpc::instances::InstanceCheck, sys::clock};
+use crate::{registration::InstanceCheck, sys::clock};
 use futures_util::future::{Either, select};
 use http::HttpClients;
 use jobs::model::ServiceCheck;

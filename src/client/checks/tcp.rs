@@ -1,5 +1,5 @@
 use super::{authority, critical};
-use crate::rpc::instances::InstanceCheck;
+use crate::registration::InstanceCheck;
 use mesh::{health::Outcome, model::Status};
 use tokio::net::TcpStream;
 

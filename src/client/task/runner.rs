@@ -12,7 +12,8 @@ use crate::{
             remote::{self, Connection, Found, StartError},
         },
     },
-    rpc::{instances, message::Report},
+    registration,
+    rpc::message::Report,
     sys::{clock, processes, random},
 };
 use jobs::model::{Task, TaskEvent, TaskPhase, Timestamp};
@@ -352,7 +353,7 @@ impl TaskRunner {
     async fn withdraw(&self) {
         let alloc = self.shared.alloc();
         let node = Arc::clone(&self.shared.cx.node.borrow());
-        let affected: Vec<_> = instances::instances(&alloc, &node)
+        let affected: Vec<_> = registration::instances(&alloc, &node)
             .into_iter()
             .filter(|instance| instance.task.as_ref().is_none_or(|task| *task == self.name))
             .collect();

@@ -6,7 +6,7 @@ use jobs::{
 };
 
 use super::Controller;
-use crate::server::{Snapshot, published::Commit};
+use crate::server::{Snapshot, log::published::Commit};
 
 /// The active deployments.
 pub(in crate::server) struct Rollouts(Deployments);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Controller;
-use crate::server::{Core, Snapshot, published::Commit};
+use crate::server::{Core, Snapshot, log::published::Commit};
 
 /// The broker, shared with the workers, and the evaluations that wait for capacity.
 pub(in crate::server) struct Evaluations {

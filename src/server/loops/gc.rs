@@ -4,7 +4,7 @@ use jobs::control::Action;
 use std::sync::Arc;
 
 use super::Controller;
-use crate::server::{Core, Snapshot, published::Commit};
+use crate::server::{Core, Snapshot, log::published::Commit};
 
 /// The garbage collector, shared with those who force it.
 pub(in crate::server) struct Collector(pub(in crate::server) Arc<Core>);

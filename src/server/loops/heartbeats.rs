@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Controller;
-use crate::server::{Core, Snapshot, published::Commit};
+use crate::server::{Core, Snapshot, log::published::Commit};
 
 /// The leases, shared with the sessions that renew them.
 pub(in crate::server) struct Leases(pub(in crate::server) Arc<Core>);

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Core, Snapshot,
-    propose::{ProposeError, now_ns},
-    published::Commit,
+    log::propose::{ProposeError, now_ns},
+    log::published::Commit,
     state::Command,
 };
 

@@ -8,8 +8,8 @@ use super::{Agent, Core, reports};
 use crate::{
     rpc::message::{Report, ToClient, ToServer},
     server::{
+        log::propose::{ProposeError, now_ns},
         loops,
-        propose::{ProposeError, now_ns},
         state::Outcome,
     },
 };

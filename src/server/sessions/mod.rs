@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Core, Error,
-    propose::{ids, now_ns},
+    log::propose::{ids, now_ns},
     state::Command,
 };
 use crate::rpc::{

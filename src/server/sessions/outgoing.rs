@@ -10,7 +10,7 @@ use tokio::{
 use super::{Agent, Core};
 use crate::{
     rpc::message::{Assignment, ToClient},
-    server::{Snapshot, published::Commit, state::Stamp},
+    server::{Snapshot, log::published::Commit, state::Stamp},
 };
 
 /// How long a full stream may stay full before it is given up.

@@ -12,7 +12,7 @@ use crate::{
     rpc::message::{CheckReport, Report},
     server::{
         Snapshot,
-        propose::{ids, now_ns},
+        log::propose::{ids, now_ns},
         state::Command,
     },
 };

@@ -5,7 +5,7 @@ use crate::{
         message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
         transport::{self, Link, Listener},
     },
-    server::{Config, Handle, Registration, Server, Snapshot, watch::Topic},
+    server::{Config, Handle, Registration, Server, Snapshot, log::watch::Topic},
 };
 use jobs::{
     model::{

@@ -8,18 +8,20 @@
 mod tests;
 
 use jobs::{
-    model::{Allocation, Index, Node, NodeStatus, PlanResult},
+    model::{Allocation, Index, PlanResult},
     state::{AllocChange, Applied, NodeChange},
 };
 use mesh::{
-    model::{Check, ServiceKey},
-    state::{DeregisterService, DrainService, RegisterService, UpsertNode},
+    model::ServiceKey,
+    state::{DeregisterService, DrainService, RegisterService},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::published::Snapshot;
-use crate::rpc::instances::{Instance, instances};
+use super::log::published::Snapshot;
+use crate::registration::{
+    CatalogPresence, Instance, catalog_node, has_restarted, has_services, instances,
+};
 
 pub use jobs::state::Stamp;
 
@@ -287,13 +289,13 @@ impl State {
         {
             let Some(alloc) = after else { continue };
             let key = instance.service.key();
-            match Standing::of(alloc, &instance) {
-                Standing::Absent => gone.insert(key),
-                Standing::Draining => {
+            match CatalogPresence::of(alloc, &instance) {
+                CatalogPresence::Absent => gone.insert(key),
+                CatalogPresence::Draining => {
                     commands.extend(self.drain(key.clone()));
                     gone.remove(&key)
                 }
-                Standing::Listed => {
+                CatalogPresence::Listed => {
                     if before.is_some_and(|before| has_restarted(before, alloc, &instance)) {
                         commands.extend(self.deregister(key.clone()));
                     }
@@ -307,52 +309,6 @@ impl State {
         }
         commands.extend(gone.into_iter().filter_map(|key| self.deregister(key)));
     }
-}
-
-/// Where an instance of an allocation belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Not in the catalog.
-    Absent,
-    /// In the catalog and in no view.
-    Draining,
-    /// In the catalog.
-    Listed,
-}
-
-impl Standing {
-    fn of(alloc: &Allocation, instance: &Instance) -> Self {
-        if alloc.client_terminal() || !instance.is_live(alloc) {
-            Self::Absent
-        } else if alloc.server_terminal() {
-            Self::Draining
-        } else {
-            Self::Listed
-        }
-    }
-}
-
-fn has_services(alloc: &Allocation) -> bool {
-    alloc.group().is_some_and(|group| {
-        !group.services.is_empty() || group.tasks.iter().any(|task| !task.services.is_empty())
-    })
-}
-
-/// True when the process behind the instance is another one than before, even if no report in between
-/// said that it was not running.
-fn has_restarted(before: &Allocation, after: &Allocation, instance: &Instance) -> bool {
-    let restarts = |alloc: &Allocation| -> BTreeMap<String, u64> {
-        alloc
-            .task_states
-            .iter()
-            .filter(|(name, _)| instance.task.as_ref().is_none_or(|task| task == *name))
-            .map(|(name, state)| (name.clone(), state.restarts))
-            .collect()
-    };
-    let (before, after) = (restarts(before), restarts(after));
-    after
-        .iter()
-        .any(|(name, count)| before.get(name).is_some_and(|earlier| earlier != count))
 }
 
 fn catalog_stamp(at: Stamp) -> mesh::state::Stamp {
@@ -369,45 +325,6 @@ fn node_commands(change: &NodeChange) -> Option<mesh::state::Command> {
         .as_ref()
         .is_some_and(|before| catalog_node(before) == after);
     (!unchanged).then_some(mesh::state::Command::UpsertNode(after))
-}
-
-/// The catalog's row of a node, with the check that says whether its agent is alive.
-fn catalog_node(node: &Node) -> UpsertNode {
-    let address = node_address(node);
-    let tags = ["lan", "lan_ipv4", "wan", "wan_ipv4"];
-    let tagged_addresses = tags
-        .into_iter()
-        .filter(|tag| !tag.ends_with("ipv4") || !address.contains(':'))
-        .map(|tag| (tag.to_owned(), address.clone()))
-        .collect();
-    let alive = node.status == NodeStatus::Ready;
-    UpsertNode {
-        node: mesh::model::Node {
-            id: node.id.clone(),
-            name: node.name.clone(),
-            address,
-            datacenter: node.datacenter.clone(),
-            tagged_addresses,
-            ..mesh::model::Node::default()
-        },
-        checks: vec![Check::serf_health(&node.name, alive)],
-    }
-}
-
-/// Where the node's services are reached: its first network, else where its HTTP API listens.
-fn node_address(node: &Node) -> String {
-    let of_network = node
-        .node_resources
-        .networks
-        .first()
-        .map(|network| network.ip.clone())
-        .filter(|ip| !ip.is_empty());
-    of_network
-        .or_else(|| node.attributes.get("unique.network.ip-address").cloned())
-        .unwrap_or_else(|| {
-            let host = node.http_addr.rsplit_once(':');
-            host.map_or_else(String::new, |(host, _)| host.to_owned())
-        })
 }
 
 /// The form of a state in a snapshot file.

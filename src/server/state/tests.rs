@@ -4,8 +4,8 @@ use super::*;
 use jobs::{
     model::{
         AllocDeploymentStatus, AllocatedPort, ClientStatus, Deployment, DeploymentState, FlatMap,
-        Job, PlanResult, ServiceCheck, ServiceSpec, StoppedAlloc, Task, TaskGroup, TaskPhase,
-        TaskState,
+        Job, Node, NodeStatus, PlanResult, ServiceCheck, ServiceSpec, StoppedAlloc, Task,
+        TaskGroup, TaskPhase, TaskState,
     },
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
 };

@@ -96,7 +96,7 @@ pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Respons
         device_stats: Vec::new(),
         uptime: stats.uptime_s,
         cpu_ticks_consumed: stats.cpu_ticks,
-        timestamp: crate::server::propose::now_ns(),
+        timestamp: crate::server::log::propose::now_ns(),
     })
 }
 

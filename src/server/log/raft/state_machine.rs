@@ -8,8 +8,8 @@ use std::{io, sync::Arc};
 use tokio::{fs::File, task::spawn_blocking};
 
 use super::super::{
+    super::state::{Changes, Stamp, State},
     published::Published,
-    state::{Changes, Stamp, State},
 };
 use super::{
     snapshot::{self, SnapshotFile},
@@ -19,7 +19,7 @@ use super::{
 type Failure = StorageError<u64>;
 
 /// The state with its place in the log.
-pub(super) struct Machine {
+pub(super) struct StateMachine {
     state: State,
     applied: Option<LogId<u64>>,
     membership: StoredMembership<u64, BasicNode>,
@@ -27,7 +27,7 @@ pub(super) struct Machine {
     published: Arc<Published>,
 }
 
-impl Machine {
+impl StateMachine {
     /// The state of the last snapshot.
     pub(super) fn load(file: SnapshotFile, published: Arc<Published>) -> io::Result<Self> {
         let (meta, state) = file.read()?.unwrap_or_default();
@@ -64,7 +64,7 @@ impl Machine {
     }
 }
 
-impl RaftStateMachine<Types> for Machine {
+impl RaftStateMachine<Types> for StateMachine {
     type SnapshotBuilder = Builder;
 
     async fn applied_state(

@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::sync::Notify;
 
-use super::state::Changes;
+use super::super::state::Changes;
 
 /// Readers that may wait at the same time; further ones are answered at once.
 pub const WAITERS_MAX: usize = 65_536;

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, sync::Arc};
 
-use super::super::state::{Command, Outcome};
+use crate::server::state::{Command, Outcome};
 
 openraft::declare_raft_types!(
     /// Types of the one Raft group.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use super::{
-    state::{Changes, Stamp, State},
+    super::state::{Changes, Stamp, State},
     watch::Watch,
 };
 

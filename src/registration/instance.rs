@@ -1,7 +1,4 @@
-//! From an allocation to its catalog instances: the joint between jobs and mesh.
-//!
-//! Servers register, drain and remove the instances in the same log entry that changes the allocation;
-//! clients run their checks. Both use this one derivation, so ids and addresses cannot differ.
+//! From an allocation to the instances of its services.
 
 use jobs::{
     environment::TaskEnvironment,

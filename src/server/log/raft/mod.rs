@@ -4,10 +4,10 @@
 //! that they cannot be reached.
 
 mod log_store;
-mod machine;
 mod network;
 mod proposer;
 mod snapshot;
+mod state_machine;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -16,16 +16,16 @@ use openraft::{BasicNode, SnapshotPolicy};
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use super::{
+    super::state::{Command, Outcome},
     propose::ProposeError,
     published::Published,
-    state::{Command, Outcome},
 };
 use crate::sys;
 use jobs::model::Index;
 use log_store::LogStore;
-use machine::Machine;
 use network::NoPeers;
 use snapshot::SnapshotFile;
+use state_machine::StateMachine;
 use types::Types;
 
 /// The one voter.
@@ -115,7 +115,7 @@ impl Raft {
             .await
             .map_err(files)?;
         let file = SnapshotFile::new(directory.to_owned());
-        let machine = Machine::load(file, Arc::clone(&published)).map_err(files)?;
+        let machine = StateMachine::load(file, Arc::clone(&published)).map_err(files)?;
         let config = openraft::Config {
             cluster_name: "trivet".into(),
             heartbeat_interval: 250,

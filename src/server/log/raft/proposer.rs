@@ -15,9 +15,9 @@ use tokio::{
 };
 
 use super::super::{
+    super::state::{Command, Outcome},
     propose::{ProposeError, now_ns},
     published::Published,
-    state::{Command, Outcome},
 };
 use super::types::{Batch, Proposal, Types};
 use jobs::model::Index;

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::state::State;
+use crate::server::state::State;
 
 /// What stands before the state.
 pub(super) type Meta = SnapshotMeta<u64, BasicNode>;

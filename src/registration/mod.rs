@@ -1,0 +1,13 @@
+//! From allocations and nodes to catalog rows: the joint between jobs and mesh.
+//!
+//! Servers register, drain and remove the rows in the same log entry that changes the allocation or
+//! the node; clients run the checks of the instances. Both use this one derivation, so ids and
+//! addresses cannot differ. Pure: no clock, no files.
+
+mod instance;
+mod node;
+mod presence;
+
+pub use instance::{Instance, InstanceCheck, JOB_VERSION_META, instances};
+pub use node::catalog_node;
+pub use presence::{CatalogPresence, has_restarted, has_services};

@@ -1,0 +1,54 @@
+//! Where an allocation's instances belong in the catalog.
+
+use jobs::model::Allocation;
+use std::collections::BTreeMap;
+
+use super::Instance;
+
+/// Where an instance of an allocation belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatalogPresence {
+    /// Not in the catalog.
+    Absent,
+    /// In the catalog and in no view.
+    Draining,
+    /// In the catalog.
+    Listed,
+}
+
+impl CatalogPresence {
+    /// Where `instance` of `alloc` belongs now.
+    pub fn of(alloc: &Allocation, instance: &Instance) -> Self {
+        if alloc.client_terminal() || !instance.is_live(alloc) {
+            Self::Absent
+        } else if alloc.server_terminal() {
+            Self::Draining
+        } else {
+            Self::Listed
+        }
+    }
+}
+
+/// True when the job of the allocation asks for any service.
+pub fn has_services(alloc: &Allocation) -> bool {
+    alloc.group().is_some_and(|group| {
+        !group.services.is_empty() || group.tasks.iter().any(|task| !task.services.is_empty())
+    })
+}
+
+/// True when the process behind the instance is another one than before, even if no report in between
+/// said that it was not running.
+pub fn has_restarted(before: &Allocation, after: &Allocation, instance: &Instance) -> bool {
+    let restarts = |alloc: &Allocation| -> BTreeMap<String, u64> {
+        alloc
+            .task_states
+            .iter()
+            .filter(|(name, _)| instance.task.as_ref().is_none_or(|task| task == *name))
+            .map(|(name, state)| (name.clone(), state.restarts))
+            .collect()
+    };
+    let (before, after) = (restarts(before), restarts(after));
+    after
+        .iter()
+        .any(|(name, count)| before.get(name).is_some_and(|earlier| earlier != count))
+}
