@@ -94,6 +94,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").into(),
             node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
+            ..Hello::default()
         };
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
         parts.edge(planes.data(), |stopped| session.run(stopped));
@@ -249,7 +250,7 @@ fn catalog_of(
     config: &Config,
     listeners: &Listeners,
     node_id: String,
-    catalog: watch::Receiver<Arc<mesh::state::Snapshot>>,
+    catalog: watch::Receiver<Arc<mesh::view::View>>,
 ) -> api::consul::Catalog {
     let identity = AgentIdentity {
         node_id: node_id.clone(),

@@ -175,22 +175,17 @@ struct Running {
 
 impl Running {
     fn on_delta(&mut self, delta: AllocDelta) {
-        if delta.complete {
-            let wanted: BTreeSet<&str> = delta
-                .assignments
-                .iter()
-                .map(|assignment| assignment.alloc.id.as_str())
-                .collect();
+        if let Some(known) = &delta.known {
             let gone: Vec<String> = self
                 .allocs
                 .read()
                 .keys()
-                .filter(|id| !wanted.contains(id.as_str()))
+                .filter(|id| !known.contains(id.as_str()))
                 .cloned()
                 .collect();
             gone.iter().for_each(|id| self.remove(id));
         }
-        for assignment in delta.assignments {
+        for assignment in delta.assignments.into_values() {
             self.assign(assignment);
         }
         for id in &delta.removed {

@@ -394,4 +394,55 @@ mod tests {
             "{error}"
         );
     }
+
+    /// Forwards a connection to `server` until it is told to swallow everything without a word.
+    async fn forward(server: SocketAddr) -> (SocketAddr, Arc<Notify>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let cut = Arc::new(Notify::new());
+        let cutting = Arc::clone(&cut);
+        tokio::spawn(async move {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = TcpStream::connect(server).await.unwrap();
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                () = cutting.notified() => {
+                    // Both connections stay open, and nothing moves any more.
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        (address, cut)
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_cut_without_a_word_is_noticed_at_both_ends() {
+        let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let (address, cut) = forward(listener.local_addr()).await;
+        let mut agent = connect(address).await.unwrap();
+        let mut server = listener.accept().await.unwrap();
+        cut.notify_one();
+        let noticed = async { tokio::join!(agent.incoming.recv(), server.incoming.recv()) };
+        // Twice the bound: machines that run tests are busy.
+        let (at_agent, at_server) = timeout((PING_INTERVAL + PING_TIMEOUT) * 2, noticed)
+            .await
+            .expect("nobody noticed");
+        assert!(at_agent.is_none() && at_server.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        use tokio::io::AsyncReadExt;
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let mut idle = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let mut bytes = Vec::new();
+        timeout(OPEN_TIMEOUT * 2, idle.read_to_end(&mut bytes))
+            .await
+            .expect("it stays open")
+            .ok();
+    }
 }

@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::rpc::transport::Listener;
 use data_planes::DataPlanes;
 use log::{propose::ids, published::Published, raft::Raft};
+use sessions::{follow, history::History, streams::Streams};
 
 pub use handle::{Error, GROUP_COUNT_MAX, Handle, Registration, Scaling, Written};
 pub use log::{
@@ -89,6 +90,8 @@ pub(crate) struct Core {
     heartbeats_moved: Notify,
     gc: Mutex<Gc>,
     data_planes: DataPlanes,
+    history: History,
+    streams: Streams,
 }
 
 /// A server that leads and does not serve agents yet.
@@ -123,6 +126,8 @@ impl Server {
             broker_moved: Notify::new(),
             heartbeats_moved: Notify::new(),
             data_planes: DataPlanes::default(),
+            history: History::default(),
+            streams: Streams::default(),
         };
         Ok(Self {
             core: Arc::new(core),
@@ -142,6 +147,8 @@ impl Server {
         let Self { core, mut listener } = self;
         let parts = TaskTracker::new();
         let stop = CancellationToken::new();
+        let followed = follow::begin(&core);
+        parts.spawn(follow::run(Arc::clone(&core), followed, stop.clone()));
         leader::start(&core, &parts, &stop);
         tokio::pin!(shutdown);
         loop {

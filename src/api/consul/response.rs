@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mesh::state::Snapshot;
+use mesh::view::View;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -49,8 +49,8 @@ impl IntoResponse for Error {
 pub(super) async fn answer<T: Serialize>(
     catalog: Catalog,
     query: &Query,
-    index: impl Fn(&Snapshot) -> u64,
-    view: impl Fn(&Snapshot) -> T,
+    index: impl Fn(&View) -> u64,
+    view: impl Fn(&View) -> T,
 ) -> Result<Response, Error> {
     let snapshot = wait(&catalog, query, &index).await;
     let mut response = json(query, &view(&snapshot))?;
@@ -65,8 +65,8 @@ pub(super) async fn answer<T: Serialize>(
 async fn wait(
     catalog: &Catalog,
     query: &Query,
-    index: &impl Fn(&Snapshot) -> u64,
-) -> Arc<Snapshot> {
+    index: &impl Fn(&View) -> u64,
+) -> Arc<View> {
     let mut snapshots = catalog.snapshots.clone();
     let mut snapshot = Arc::clone(&snapshots.borrow_and_update());
     let first = index(&snapshot).max(1);

@@ -13,7 +13,7 @@ const WHOLE: u32 = 1_000_000;
 
 /// Fixes the share of some targets of a route, or frees it again.
 ///
-/// Tags are compared as a set. Repeating the command changes nothing.
+/// Repeating the command changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SetSplit {
@@ -24,15 +24,13 @@ pub struct SetSplit {
 }
 
 impl SetSplit {
-    pub(super) fn apply(mut self, transaction: &mut Transaction<'_>) -> Result<(), Rejected> {
+    pub(super) fn apply(self, transaction: &mut Transaction<'_>) -> Result<(), Rejected> {
         require_name(Noun::Route, &self.key.route)?;
         require_name(Noun::ServiceName, &self.key.service)?;
         require_count(Noun::Tag, self.key.tags.len(), TAGS_PER_SERVICE_MAX)?;
         for tag in &self.key.tags {
             require_name(Noun::Tag, tag)?;
         }
-        self.key.tags.sort_unstable();
-        self.key.tags.dedup();
         let Some(share_millionths) = self.share_millionths else {
             transaction.remove_split(&self.key);
             return Ok(());
