@@ -145,7 +145,7 @@ impl Agent {
                 api::serve(listener, router, stopped)
             });
         };
-        serve(bound.http, api::nomad::router(api.clone()));
+        serve(bound.http, api::jobs_router(api.clone()));
         if let Some(listener) = bound.ingress_admin {
             serve(listener, api::fabio::router(api));
         }

@@ -38,6 +38,13 @@ impl Error {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Invalid method")
     }
 
+    /// 400: a switch that is neither on nor off.
+    pub(crate) fn no_switch(name: &str, value: &str) -> Self {
+        Self::bad_request(format!(
+            "Failed to parse value of {name:?} ({value:?}) as a bool: true or false is expected"
+        ))
+    }
+
     /// 500
     pub(crate) fn internal(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)

@@ -1,26 +1,28 @@
 //! Everything that is spoken over HTTP, one folder per dialect.
 //!
-//! [`serve`] carries any of the routers; [`consul`] is the catalog dialect, [`nomad`] the jobs dialect,
-//! [`fabio`] the ingress admin dialect. `query` reads parameters and waits for changes, `body` reads
-//! bodies within bounds, `error` is where a failure gets its status and text.
+//! [`serve`] carries any of the routers; [`jobs_router`] has the jobs dialect (`nomad`) and our own
+//! endpoints (`trivet`), [`consul`] is the catalog dialect, [`fabio`] the ingress admin dialect. `read`
+//! has what reads share, `body` reads bodies within bounds, `error` is where a failure gets its status
+//! and text.
 
 mod body;
 pub mod consul;
 mod error;
 pub mod fabio;
-mod filter;
 mod listener;
-pub mod nomad;
+mod nomad;
 mod overrides;
-mod page;
-mod query;
+mod read;
 #[cfg(test)]
 mod tests;
+mod trivet;
 
 pub use listener::{Stopping, serve};
 
 use crate::{client, server};
-use std::sync::{Arc, atomic::AtomicU64};
+use axum::Router;
+use read::wait::Spread;
+use std::sync::Arc;
 
 /// What the jobs dialect answers from; cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,8 +36,7 @@ struct Shared {
     client: Option<client::Handle>,
     proxy: Option<proxy::Handle>,
     facts: Facts,
-    /// Counts waits, to spread their ends.
-    waits: AtomicU64,
+    waits: Spread,
 }
 
 /// What the agent says of itself.
@@ -55,6 +56,11 @@ pub struct Facts {
     pub node_id: String,
 }
 
+/// Makes the router of the jobs API: the jobs dialect and our own endpoints.
+pub fn jobs_router(api: Api) -> Router {
+    nomad::router(api.clone()).merge(trivet::router(api))
+}
+
 impl Api {
     /// Answers from a server, and from a client and an ingress when this agent has them.
     pub fn new(
@@ -69,7 +75,7 @@ impl Api {
                 client,
                 proxy,
                 facts,
-                waits: AtomicU64::new(0),
+                waits: Spread::default(),
             }),
         }
     }

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Api, Facts, fabio, nomad, serve};
+use super::{Api, Facts, fabio, jobs_router, serve};
 use crate::{
     rpc::transport::Listener,
     server::{Config, Server},
@@ -117,7 +117,7 @@ impl Fixture {
         };
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {
-            jobs: nomad::router(api.clone()),
+            jobs: jobs_router(api.clone()),
             admin: fabio::router(api.clone()),
             api,
             proxy,
@@ -239,13 +239,7 @@ async fn a_stopping_listener_answers_those_who_wait() {
     stream.write_all(request.as_bytes()).await.unwrap();
     // Wait until the request is really waiting.
     let begun = async {
-        while fixture
-            .api
-            .shared
-            .waits
-            .load(std::sync::atomic::Ordering::Relaxed)
-            == 0
-        {
+        while fixture.api.shared.waits.count() == 0 {
             tokio::task::yield_now().await;
         }
     };

@@ -2,8 +2,10 @@
 
 use super::context::Context;
 use super::http::{Error, segment};
-use super::view::View;
-use super::{alloc, deployment, eval, job, node};
+use super::render::view::View;
+use super::render::{
+    allocations as allocation_rows, deployments, evaluations, jobs as job_rows, nodes,
+};
 use anyhow::{Context as _, anyhow, bail};
 use jobs::model::{Deployment, Evaluation};
 use jobs::wire::{Allocation, AllocationListStub, JobListStub, NodeListStub};
@@ -52,7 +54,7 @@ pub(super) async fn job(cx: &Context, id: &str) -> anyhow::Result<JobListStub> {
         [first, ..] if first.id == id && exact == 1 => Ok(first.clone()),
         _ => bail!(
             "Prefix matched multiple jobs\n\n{}",
-            job::status::list(&jobs, true, &cx.view(false))
+            job_rows::list(&jobs, true, &cx.view(false))
         ),
     }
 }
@@ -83,7 +85,7 @@ pub(super) async fn allocation(cx: &Context, id: &str, view: &View) -> anyhow::R
     let [one] = found.as_slice() else {
         bail!(
             "Prefix matched multiple allocations\n\n{}",
-            alloc::status::stubs(&found, view)
+            allocation_rows::list(&found, view)
         );
     };
     let value = allocation_value(cx, one).await?;
@@ -148,7 +150,7 @@ pub(super) async fn node(cx: &Context, id: &str) -> anyhow::Result<NodeListStub>
         [only] => Ok(only.clone()),
         _ => bail!(
             "Prefix matched multiple nodes\n\n{}",
-            node::list(&found, node::Columns::default(), &cx.view(false))
+            nodes::list(&found, nodes::Columns::default(), &cx.view(false))
         ),
     }
 }
@@ -169,7 +171,7 @@ pub(super) async fn evaluation(cx: &Context, id: &str) -> anyhow::Result<Evaluat
         1 => Ok(found.remove(0)),
         _ => bail!(
             "Prefix matched multiple evaluations\n\n{}",
-            eval::list(&found, &cx.view(false))
+            evaluations::list(&found, &cx.view(false))
         ),
     }
 }
@@ -201,7 +203,7 @@ pub(super) async fn deployment_value(cx: &Context, id: &str) -> anyhow::Result<V
                 super::http::decode("/v1/deployments", Value::Array(found))?;
             bail!(
                 "Prefix matched multiple deployments\n\n{}",
-                deployment::list(&found, &cx.view(false))
+                deployments::list(&found, &cx.view(false))
             )
         }
     }

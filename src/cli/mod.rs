@@ -10,19 +10,17 @@
 mod agent_info;
 mod alloc;
 mod arguments;
-mod columns;
 mod context;
 mod deployment;
 mod eval;
 mod http;
 mod job;
 mod lookup;
-mod monitor;
 mod node;
 mod operator;
-mod placement;
 mod process;
 mod reach;
+mod render;
 mod route;
 mod server;
 mod status;
@@ -31,7 +29,6 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod version;
-mod view;
 
 pub use context::Output;
 pub use process::{AgentArguments, DevArguments, EchoArguments, SuperviseArguments};

@@ -1,6 +1,6 @@
 //! Where the services of a dev agent can be reached.
 
-use super::{Global, Output, columns, context::Context};
+use super::{Global, Output, context::Context, render::columns};
 use serde::Deserialize;
 use std::{collections::BTreeSet, fmt::Write as _, net::SocketAddr, time::Duration};
 

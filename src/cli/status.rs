@@ -2,8 +2,9 @@
 
 use super::context::Context;
 use super::http::{Error, Query};
-use super::view::View;
-use super::{alloc, deployment, eval, job, node};
+use super::render::view::View;
+use super::render::{allocations, deployments, evaluations, jobs as job_rows, nodes};
+use super::{alloc, eval, job, node};
 use anyhow::{Context as _, bail};
 use jobs::model::{Deployment, Evaluation};
 use jobs::wire::{AllocationListStub, JobListStub, NodeListStub};
@@ -54,13 +55,13 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         return alloc::status::show_id(cx, &id, verbose).await;
     }
     if !found.nodes.is_empty() {
-        return node::show_id(cx, &id, verbose).await;
+        return node::status::show_id(cx, &id, verbose).await;
     }
     if !found.evals.is_empty() {
-        return eval::show_id(cx, &id, verbose).await;
+        return eval::status::show_id(cx, &id, verbose).await;
     }
     let one = super::lookup::deployment(cx, &id).await?;
-    let text = deployment::detail(&one, &cx.view(verbose));
+    let text = deployments::detail(&one, &cx.view(verbose));
     cx.print(&text)?;
     Ok(0)
 }
@@ -107,18 +108,18 @@ impl Matches {
                 out.push(format!("\n{}\n{text}", view.paint.title(title)));
             }
         };
-        let jobs = job::status::list(&self.jobs, true, view);
+        let jobs = job_rows::list(&self.jobs, true, view);
         section("Jobs", self.jobs.is_empty(), jobs);
-        let allocs = alloc::status::stubs(&self.allocs, view);
+        let allocs = allocations::list(&self.allocs, view);
         section("Allocations", self.allocs.is_empty(), allocs);
-        let nodes = node::list(&self.nodes, node::Columns::default(), view);
+        let nodes = nodes::list(&self.nodes, nodes::Columns::default(), view);
         section("Nodes", self.nodes.is_empty(), nodes);
         section(
             "Evaluations",
             self.evals.is_empty(),
-            eval::list(&self.evals, view),
+            evaluations::list(&self.evals, view),
         );
-        let deployments = deployment::list(&self.deployments, view);
+        let deployments = deployments::list(&self.deployments, view);
         section("Deployments", self.deployments.is_empty(), deployments);
         out.join("\n")
     }

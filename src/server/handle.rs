@@ -10,8 +10,7 @@ use jobs::{
     state::{Command as JobsCommand, DeregisterJob, RegisterJob},
 };
 use mesh::state::{SetRouteOverrides, SetSplit};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Config, Core,
@@ -126,28 +125,6 @@ impl Handle {
     /// Subscribes to changes; none when too many readers wait already. Subscribe first, then read.
     pub fn subscribe(&self, topics: impl IntoIterator<Item = Topic>) -> Option<Subscription> {
         self.core.published.watch().subscribe(topics)
-    }
-
-    /// Waits until `index_of` a snapshot is above `index`, at most `wait`. Answers with the newest
-    /// snapshot in any case.
-    pub async fn wait_for(
-        &self,
-        topics: impl IntoIterator<Item = Topic>,
-        index: Index,
-        wait: Duration,
-        index_of: impl Fn(&Snapshot) -> Index,
-    ) -> Arc<Snapshot> {
-        let Some(subscription) = self.subscribe(topics) else {
-            return self.snapshot();
-        };
-        let newer = async {
-            while index_of(&self.snapshot()) <= index {
-                subscription.changed().await;
-            }
-        };
-        // Out of time: the caller gets what there is.
-        drop(timeout(wait, newer).await);
-        self.snapshot()
     }
 
     /// Writes a command. The outcome is the state's answer; it is in the log either way.

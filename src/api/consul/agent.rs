@@ -13,9 +13,9 @@ use mesh::wire::{
     AgentIdentity, AgentMember, AgentSelf, AgentService, HealthCheck, Member, MemberStatus,
 };
 
-use super::query::Checked;
-use super::response::{Error, json};
+use super::query::{Query, json};
 use super::{Catalog, Cluster, read};
+use crate::api::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -25,17 +25,14 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/agent/members", read(members))
 }
 
-async fn itself(
-    State(catalog): State<Catalog>,
-    Checked(query): Checked,
-) -> Result<Response, Error> {
+async fn itself(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
     let meta = snapshot
         .node(&agent.node_name)
         .map(|node| node.meta.clone())
         .unwrap_or_default();
     let stats = stats(agent, &snapshot, &catalog.cluster());
-    json(&query?, &AgentSelf::new(agent, stats, meta))
+    json(&query, &AgentSelf::new(agent, stats, meta))
 }
 
 /// Returns counters by subsystem; every value is a string, as clients expect.
@@ -67,22 +64,16 @@ fn stats(
         .collect()
 }
 
-async fn services(
-    State(catalog): State<Catalog>,
-    Checked(query): Checked,
-) -> Result<Response, Error> {
+async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
     let services: BTreeMap<String, AgentService> = snapshot
         .services_of_node(&agent.node_name)
         .map(|row| (row.id.clone(), AgentService::new(row, &agent.datacenter)))
         .collect();
-    json(&query?, &services)
+    json(&query, &services)
 }
 
-async fn checks(
-    State(catalog): State<Catalog>,
-    Checked(query): Checked,
-) -> Result<Response, Error> {
+async fn checks(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let snapshot = catalog.snapshot();
     let checks: BTreeMap<String, HealthCheck> = snapshot
         .checks_of_node(&catalog.agent().node_name)
@@ -94,14 +85,10 @@ async fn checks(
             )
         })
         .collect();
-    json(&query?, &checks)
+    json(&query, &checks)
 }
 
-async fn members(
-    State(catalog): State<Catalog>,
-    Checked(query): Checked,
-) -> Result<Response, Error> {
-    let query = query?;
+async fn members(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let (agent, snapshot, cluster) = (catalog.agent(), catalog.snapshot(), catalog.cluster());
     let own = Member {
         identity: agent,

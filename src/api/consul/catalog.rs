@@ -8,9 +8,9 @@ use axum::response::Response;
 use mesh::view::{Table, View};
 use mesh::wire::{CatalogNode, CatalogNodeServices, CatalogService};
 
-use super::query::{Checked, Query};
-use super::response::{Error, answer, json};
+use super::query::{Query, answer, json};
 use super::{Catalog, read};
+use crate::api::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -33,15 +33,11 @@ pub(super) async fn missing_node() -> Error {
     Error::bad_request("Missing node name")
 }
 
-async fn datacenters(
-    State(catalog): State<Catalog>,
-    Checked(query): Checked,
-) -> Result<Response, Error> {
-    json(&query?, &[&catalog.agent().datacenter])
+async fn datacenters(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    json(&query, &[&catalog.agent().datacenter])
 }
 
-async fn nodes(State(catalog): State<Catalog>, Checked(query): Checked) -> Result<Response, Error> {
-    let query = query?;
+async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let view = |snapshot: &View| -> Vec<CatalogNode> {
         let nodes = snapshot.nodes().filter(|node| query.wants_node(node));
         nodes.map(|node| node.as_ref().into()).collect()
@@ -55,11 +51,7 @@ async fn nodes(State(catalog): State<Catalog>, Checked(query): Checked) -> Resul
     .await
 }
 
-async fn services(
-    State(catalog): State<Catalog>,
-    Checked(query): Checked,
-) -> Result<Response, Error> {
-    let query = query?;
+async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let index = |snapshot: &View| {
         let services = snapshot.table_index(Table::Services);
         if query.node_meta.is_empty() {
@@ -93,9 +85,8 @@ fn service_tags(snapshot: &View, query: &Query) -> BTreeMap<String, BTreeSet<Str
 async fn service(
     State(catalog): State<Catalog>,
     Path(name): Path<String>,
-    Checked(query): Checked,
+    query: Query,
 ) -> Result<Response, Error> {
-    let query = query?;
     let view = |snapshot: &View| -> Vec<CatalogService> {
         let instances = snapshot.instances_tagged(&name, &query.tags);
         let shown = instances.iter().filter(|row| query.wants_node(&row.node));
@@ -113,9 +104,8 @@ async fn service(
 async fn node(
     State(catalog): State<Catalog>,
     Path(name): Path<String>,
-    Checked(query): Checked,
+    query: Query,
 ) -> Result<Response, Error> {
-    let query = query?;
     let view = |snapshot: &View| {
         let node = snapshot.node(&name)?.as_ref().into();
         let services = snapshot

@@ -9,9 +9,9 @@ use mesh::view::{Table, View};
 use mesh::wire::{HealthCheck, HealthServiceEntry};
 
 use super::catalog::{missing_node, missing_service};
-use super::query::{Checked, Query};
-use super::response::{Error, answer};
+use super::query::{Query, answer};
 use super::{Catalog, read};
+use crate::api::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -32,9 +32,8 @@ async fn missing_state() -> Error {
 async fn service(
     State(catalog): State<Catalog>,
     Path(name): Path<String>,
-    Checked(query): Checked,
+    query: Query,
 ) -> Result<Response, Error> {
-    let query = query?;
     let view = |snapshot: &View| -> Vec<HealthServiceEntry> {
         let instances = snapshot.instances_tagged(&name, &query.tags);
         let shown = instances
@@ -60,9 +59,8 @@ async fn service(
 async fn checks(
     State(catalog): State<Catalog>,
     Path(name): Path<String>,
-    Checked(query): Checked,
+    query: Query,
 ) -> Result<Response, Error> {
-    let query = query?;
     let view = |snapshot: &View| {
         let checks = snapshot.checks_of_service(&name).map(AsRef::as_ref);
         shown(snapshot, &query, checks)
@@ -79,9 +77,8 @@ async fn checks(
 async fn state(
     State(catalog): State<Catalog>,
     Path(state): Path<String>,
-    Checked(query): Checked,
+    query: Query,
 ) -> Result<Response, Error> {
-    let query = query?;
     let view = |snapshot: &View| match state.as_str() {
         "any" => shown(snapshot, &query, snapshot.checks(None).map(AsRef::as_ref)),
         word => word.parse().map_or_else(
@@ -109,9 +106,8 @@ async fn state(
 async fn node(
     State(catalog): State<Catalog>,
     Path(name): Path<String>,
-    Checked(query): Checked,
+    query: Query,
 ) -> Result<Response, Error> {
-    let query = query?;
     let view = |snapshot: &View| -> Vec<HealthCheck> {
         let checks = snapshot.checks_of_node(&name);
         checks

@@ -1,20 +1,18 @@
 //! The catalog dialect: who runs where and is it well, read over HTTP.
 //!
 //! Every answer is drawn from this agent's replica of the catalog, so reads go on without servers.
-//! Start at [`router`]; `query` reads the parameters, `response` waits for a change and writes the
-//! answer. What the dialect has beyond this is absent, and says so when it is asked for.
+//! Start at [`router`]; `query` reads the parameters and writes the answer. Endpoints not built here
+//! answer 501.
 
 mod agent;
 mod catalog;
 mod health;
 mod query;
-mod response;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -28,7 +26,8 @@ use mesh::wire::AgentIdentity;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use response::Error;
+use super::error::Error;
+use super::read::wait::Spread;
 
 /// What the catalog dialect answers from.
 #[derive(Debug, Clone)]
@@ -41,8 +40,7 @@ pub struct Catalog {
 #[derive(Debug)]
 struct Shared {
     agent: AgentIdentity,
-    /// Counts waits, to spread their ends.
-    waits: AtomicU64,
+    waits: Spread,
 }
 
 /// What this agent knows about the servers.
@@ -78,7 +76,7 @@ impl Catalog {
         Self {
             shared: Arc::new(Shared {
                 agent,
-                waits: AtomicU64::new(0),
+                waits: Spread::default(),
             }),
             snapshots,
             cluster,

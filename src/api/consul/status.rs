@@ -4,9 +4,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::query::Checked;
-use super::response::{Error, json};
+use super::query::{Query, json};
 use super::{Catalog, read};
+use crate::api::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -14,15 +14,12 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/status/peers", read(peers))
 }
 
-async fn leader(
-    State(catalog): State<Catalog>,
-    Checked(query): Checked,
-) -> Result<Response, Error> {
-    json(&query?, &catalog.cluster().leader.unwrap_or_default())
+async fn leader(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    json(&query, &catalog.cluster().leader.unwrap_or_default())
 }
 
-async fn peers(State(catalog): State<Catalog>, Checked(query): Checked) -> Result<Response, Error> {
+async fn peers(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let servers = catalog.cluster().servers;
     let addresses: Vec<String> = servers.into_iter().map(|server| server.address).collect();
-    json(&query?, &addresses)
+    json(&query, &addresses)
 }

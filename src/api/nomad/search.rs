@@ -5,7 +5,7 @@ use jobs::{state::Table, wire};
 use std::collections::BTreeMap;
 
 use crate::{
-    api::{Api, body::Raw, error::Error, query::Query},
+    api::{Api, body::Raw, error::Error, nomad::query::Query},
     server::{Snapshot, log::watch::Topic},
 };
 

@@ -2,8 +2,8 @@
 
 use super::super::context::Context;
 use super::super::http::{Http, segment};
-use super::super::view::{View, bytes};
-use super::super::{columns, lookup};
+use super::super::render::view::{View, bytes};
+use super::super::{lookup, render::columns};
 use super::logs::End;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -152,8 +152,8 @@ fn list(files: &[AllocFileInfo], bytes_only: bool, view: &View) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::view::test_view;
     use super::*;
+    use crate::cli::render::view::test_view;
     use jobs::model::Timestamp;
 
     #[test]

@@ -1,9 +1,13 @@
 //! `alloc …`: one file per command.
 
+mod detail;
 pub(super) mod fs;
-mod lifecycle;
 pub(super) mod logs;
+mod restart;
+mod signal;
 pub(super) mod status;
+mod stop;
+mod tasks;
 
 use super::context::Context;
 use anyhow::bail;
@@ -17,23 +21,23 @@ pub enum Command {
     /// Print the logs of a task
     Logs(logs::Arguments),
     /// Restart tasks in place
-    Restart(lifecycle::RestartArguments),
+    Restart(restart::Arguments),
     /// Send a signal to tasks
-    Signal(lifecycle::SignalArguments),
+    Signal(signal::Arguments),
     /// Show one allocation
     Status(status::Arguments),
     /// Stop an allocation and place another
-    Stop(lifecycle::StopArguments),
+    Stop(stop::Arguments),
 }
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Fs(arguments) => Box::pin(fs::run(cx, &arguments)).await,
         Command::Logs(arguments) => Box::pin(logs::run(cx, &arguments)).await,
-        Command::Restart(arguments) => Box::pin(lifecycle::restart(cx, &arguments)).await,
-        Command::Signal(arguments) => Box::pin(lifecycle::signal(cx, &arguments)).await,
+        Command::Restart(arguments) => Box::pin(restart::run(cx, &arguments)).await,
+        Command::Signal(arguments) => Box::pin(signal::run(cx, &arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
-        Command::Stop(arguments) => Box::pin(lifecycle::stop(cx, &arguments)).await,
+        Command::Stop(arguments) => Box::pin(stop::run(cx, &arguments)).await,
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::super::context::Context;
 use super::super::http::{decode, segment};
+use super::super::render::view::View;
 use super::super::structured::{self, Structured};
-use super::super::view::View;
-use super::super::{columns, lookup};
+use super::super::{lookup, render::columns};
 use super::diff;
 use anyhow::{Context as _, bail};
 use jobs::model::Job;
@@ -108,8 +108,8 @@ fn block(job: &Job, difference: Option<&JobDiff>, full: Option<&Value>, view: &V
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::view::test_view;
     use super::*;
+    use crate::cli::render::view::test_view;
     use jobs::wire::DiffType;
 
     #[test]

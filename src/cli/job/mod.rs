@@ -1,6 +1,10 @@
 //! `job …`: one file per command.
 
+mod allocs;
+mod deployments;
+mod detail;
 mod diff;
+mod eval;
 mod history;
 pub(super) mod init;
 pub(super) mod inspect;
@@ -16,17 +20,17 @@ pub(super) mod validate;
 
 use super::context::Context;
 use super::http::Http;
-use super::monitor;
+use super::render::monitor;
 
 /// Run, plan, look at and stop jobs.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// List a job's allocations
-    Allocs(status::AllocsArguments),
+    Allocs(allocs::Arguments),
     /// List a job's deployments
-    Deployments(status::DeploymentsArguments),
+    Deployments(deployments::Arguments),
     /// Evaluate a job again
-    Eval(revert::EvalArguments),
+    Eval(eval::Arguments),
     /// List the versions of a job
     History(history::Arguments),
     /// Write an example job file
@@ -53,9 +57,9 @@ pub enum Command {
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Allocs(arguments) => status::allocs(cx, &arguments).await,
-        Command::Deployments(arguments) => status::deployments(cx, &arguments).await,
-        Command::Eval(arguments) => Box::pin(revert::evaluate(cx, &arguments)).await,
+        Command::Allocs(arguments) => allocs::run(cx, &arguments).await,
+        Command::Deployments(arguments) => deployments::run(cx, &arguments).await,
+        Command::Eval(arguments) => Box::pin(eval::run(cx, &arguments)).await,
         Command::History(arguments) => history::run(cx, &arguments).await,
         Command::Init(arguments) => init::run(cx, &arguments),
         Command::Inspect(arguments) => inspect::run(cx, &arguments).await,
@@ -85,5 +89,5 @@ async fn follow(
         cx.print(&format!("Evaluation ID: {eval_id}"))?;
         return Ok(monitor::DONE);
     }
-    Box::pin(monitor::evaluation(cx, http, eval_id, verbose)).await
+    Box::pin(monitor::evaluation::follow(cx, http, eval_id, verbose)).await
 }

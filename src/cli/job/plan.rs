@@ -2,9 +2,9 @@
 
 use super::super::context::Context;
 use super::super::http::{decode, segment};
-use super::super::placement;
+use super::super::render::placement;
+use super::super::render::view::{Ink, View, duration, quoted};
 use super::super::structured::Structured;
-use super::super::view::{Ink, View, duration, quoted};
 use super::diff;
 use super::run::warnings;
 use super::source::Source;
@@ -183,8 +183,8 @@ plan was made, so the plan may no longer tell what would happen."
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::view::test_view;
     use super::*;
+    use crate::cli::render::view::test_view;
 
     fn preview(value: serde_json::Value) -> JobPlanResponse {
         decode("", value).unwrap()

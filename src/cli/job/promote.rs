@@ -1,7 +1,7 @@
 //! `job promote`.
 
 use super::super::context::Context;
-use super::super::deployment::{Ways, promote};
+use super::super::deployment::{Ways, promote::promote};
 use super::super::http::segment;
 use super::super::lookup;
 use anyhow::{Context as _, bail};

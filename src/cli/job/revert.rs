@@ -1,11 +1,8 @@
-//! `job revert` and `job eval`: a new evaluation without a job file.
+//! `job revert`: goes back to an earlier version.
 
-use super::super::context::Context;
-use super::super::http::segment;
-use super::super::lookup;
-use super::super::view::quoted;
+use crate::cli::{context::Context, http::segment, lookup};
 use anyhow::Context as _;
-use jobs::wire::{EvalOptions, JobEvaluateRequest, JobRegisterResponse, JobRevertRequest};
+use jobs::wire::{JobRegisterResponse, JobRevertRequest};
 
 /// Arguments of `job revert`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -14,22 +11,6 @@ pub struct Arguments {
     job: String,
     /// Version to go back to
     version: u64,
-    /// Do not follow the evaluation
-    #[arg(long)]
-    detach: bool,
-    /// Show full ids
-    #[arg(long)]
-    verbose: bool,
-}
-
-/// Arguments of `job eval`.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct EvalArguments {
-    /// Job id or its beginning
-    job: String,
-    /// Replace failed allocations whatever their policy says
-    #[arg(long)]
-    force_reschedule: bool,
     /// Do not follow the evaluation
     #[arg(long)]
     detach: bool,
@@ -62,29 +43,4 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         arguments.verbose,
     )
     .await
-}
-
-pub(super) async fn evaluate(cx: &mut Context, arguments: &EvalArguments) -> anyhow::Result<u8> {
-    let job = lookup::job(cx, &arguments.job).await?;
-    let http = cx.http.in_namespace(&job.namespace);
-    let request = JobEvaluateRequest {
-        job_id: job.id.clone(),
-        eval_options: EvalOptions {
-            force_reschedule: arguments.force_reschedule,
-        },
-    };
-    let answer: JobRegisterResponse = http
-        .put(
-            &format!("/v1/job/{}/evaluate", segment(&job.id)),
-            &[],
-            &request,
-        )
-        .await
-        .context("Error evaluating job")?;
-    if arguments.detach {
-        let id = quoted(cx.view(arguments.verbose).id(&answer.eval_id));
-        cx.print(&format!("Created eval ID: {id}"))?;
-        return Ok(0);
-    }
-    super::follow(cx, &http, &answer.eval_id, false, arguments.verbose).await
 }

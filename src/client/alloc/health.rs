@@ -1,5 +1,7 @@
-use crate::client::task::go_duration;
-use jobs::model::{TaskPhase, TaskState, UpdateStrategy};
+use super::{lifecycle::Role, shared::CheckStatus};
+use crate::{client::task::go_duration, registration::Instance};
+use jobs::model::{FlatMap, Task, TaskPhase, TaskState, UpdateStrategy};
+use mesh::model::Status;
 use std::collections::BTreeMap;
 
 /// What an allocation's health depends on at one moment.
@@ -13,6 +15,51 @@ pub(super) struct Facts<'a> {
     pub(super) checks: usize,
     /// How many of them pass.
     pub(super) passing: usize,
+}
+
+impl<'a> Facts<'a> {
+    /// From the tasks of the group, their states by name, the instances with their checks, and the last
+    /// results by check id.
+    pub(super) fn new(
+        tasks: impl Iterator<Item = &'a Task>,
+        states: &'a FlatMap<String, TaskState>,
+        instances: &[Instance],
+        results: &BTreeMap<String, CheckStatus>,
+    ) -> Self {
+        let mut facts = Facts {
+            is_prepared: true,
+            ..Facts::default()
+        };
+        for task in tasks {
+            let Some((name, state)) = states.get_key_value(&task.name) else {
+                continue;
+            };
+            match Role::of(task) {
+                Role::Main | Role::PrestartSidecar | Role::PoststartSidecar => {
+                    facts.tasks.push((name, state));
+                }
+                Role::Prestart => facts.is_prepared &= state.is_successful(),
+                Role::Poststart | Role::Poststop => {}
+            }
+        }
+        let counted = instances
+            .iter()
+            .flat_map(|instance| &instance.checks)
+            .filter(|check| check.spec.on_update != "ignore");
+        for check in counted {
+            facts.checks += 1;
+            let passes = results.get(&check.check.id).is_some_and(|result| {
+                result.has_result
+                    && match result.status {
+                        Status::Passing => true,
+                        Status::Warning => check.spec.on_update == "ignore_warnings",
+                        Status::Critical => false,
+                    }
+            });
+            facts.passing += usize::from(passes);
+        }
+        facts
+    }
 }
 
 /// The verdict about an allocation in a deployment.

@@ -12,7 +12,7 @@ use tokio_util::io::ReaderStream;
 
 use super::of_alloc;
 use crate::{
-    api::{Api, error::Error, query::Query},
+    api::{Api, error::Error, nomad::query::Query},
     client::{self, FileInfo, Handle},
 };
 

@@ -7,14 +7,11 @@ mod files;
 mod streams;
 mod usage;
 
-use axum::{
-    Router,
-    http::StatusCode,
-    routing::{get, put},
-};
+use axum::{Router, http::StatusCode, routing::get};
 
+use super::{query::Query, write};
 use crate::{
-    api::{Api, error::Error, query::Query},
+    api::{Api, error::Error},
     client::{self, Handle},
 };
 
@@ -32,12 +29,9 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/allocation/{id}/checks", get(usage::checks))
         .route(
             "/v1/client/allocation/{id}/restart",
-            put(actions::restart).post(actions::restart),
+            write(actions::restart),
         )
-        .route(
-            "/v1/client/allocation/{id}/signal",
-            put(actions::signal).post(actions::signal),
-        )
+        .route("/v1/client/allocation/{id}/signal", write(actions::signal))
         .route("/v1/client/stats", get(usage::host))
 }
 

@@ -14,7 +14,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::{files::file_path, of_alloc};
 use crate::{
-    api::{Api, error::Error, listener::Stopping, query::Query},
+    api::{Api, error::Error, listener::Stopping, nomad::query::Query},
     client::{Frame, LogStream, Origin, Range},
 };
 

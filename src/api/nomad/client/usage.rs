@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{of_alloc, of_node};
 use crate::{
-    api::{Api, error::Error, query::Query},
+    api::{Api, error::Error, nomad::query::Query},
     client::{self, CheckStatus},
 };
 

@@ -1,0 +1,188 @@
+//! The agent itself and its peers.
+
+mod status;
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use jobs::wire;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+use super::query::Query;
+use crate::api::{Api, error::Error};
+
+/// The endpoints of the agent and of the servers that it knows.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/agent/self", get(this))
+        .route("/v1/agent/health", get(health))
+        .route("/v1/agent/members", get(members))
+        .route("/v1/agent/servers", get(status::peers))
+        .route("/v1/agent/schedulers", get(schedulers))
+        .route("/v1/status/leader", get(status::leader))
+        .route("/v1/status/peers", get(status::peers))
+        .route("/v1/regions", get(status::regions))
+}
+
+/// Kinds of jobs that the servers decide about.
+const SCHEDULERS: [&str; 4] = ["batch", "service", "sysbatch", "system"];
+
+/// Version of the log's protocol, as clients of the API number it.
+const RAFT_VERSION: &str = "3";
+
+fn split_address(address: &str) -> (String, u16) {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (host.to_owned(), port.parse().unwrap_or(0))
+}
+
+/// This server as a member.
+fn member(api: &Api) -> wire::AgentMember {
+    let facts = api.facts();
+    let (addr, port) = split_address(&facts.rpc_address);
+    let tags = [
+        ("role", "nomad".to_owned()),
+        ("region", facts.region.clone()),
+        ("dc", facts.datacenter.clone()),
+        ("build", facts.version.clone()),
+        ("revision", String::new()),
+        ("vsn", "1".to_owned()),
+        ("raft_vsn", RAFT_VERSION.to_owned()),
+        ("id", facts.name.clone()),
+        ("rpc_addr", addr.clone()),
+        ("port", port.to_string()),
+        ("bootstrap", "1".to_owned()),
+    ];
+    wire::AgentMember {
+        name: format!("{}.{}", facts.name, facts.region),
+        addr,
+        port,
+        status: "alive".to_owned(),
+        tags: tags
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+        protocol_min: 1,
+        protocol_max: 1,
+        protocol_cur: 1,
+        delegate_min: 1,
+        delegate_max: 1,
+        delegate_cur: 1,
+    }
+}
+
+/// `GET /v1/agent/self`
+async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let facts = api.facts();
+    let config = json!({
+        "Name": facts.name,
+        "Region": facts.region,
+        "Datacenter": facts.datacenter,
+        "NodeName": facts.name,
+        "Version": { "Version": facts.version, "VersionPrerelease": "", "VersionMetadata": "", "Revision": "" },
+        "Server": { "Enabled": true, "BootstrapExpect": 1 },
+        "Client": { "Enabled": !facts.node_id.is_empty() },
+        "ACL": { "Enabled": false },
+        "UI": { "Enabled": false, "ShowCLIHints": false },
+    });
+    let serde_json::Value::Object(config) = config else {
+        return Err(Error::internal("the configuration is no object"));
+    };
+    let mut stats = api.server().stats();
+    if !facts.node_id.is_empty() {
+        let client = [
+            ("node_id", facts.node_id.clone()),
+            ("known_servers", facts.rpc_address.clone()),
+        ];
+        let client = client.map(|(key, value)| (key.to_owned(), value));
+        stats.insert("client".to_owned(), BTreeMap::from(client));
+    }
+    query.json(&wire::AgentSelf {
+        config,
+        member: member(&api),
+        stats,
+    })
+}
+
+/// `GET /v1/agent/health`
+async fn health(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let (of_client, of_server) = match query.get("type") {
+        None => (true, true),
+        Some("client") => (true, false),
+        Some("server") => (false, true),
+        Some(other) => {
+            let message = format!("unknown type {other:?}: client or server is expected");
+            return Err(Error::bad_request(message));
+        }
+    };
+    let role = |ok: bool, problem: &str| wire::RoleHealth {
+        ok,
+        message: if ok { "ok" } else { problem }.to_owned(),
+    };
+    let snapshot = api.server().snapshot();
+    let node_id = &api.facts().node_id;
+    let client = (of_client && !node_id.is_empty()).then(|| {
+        let node = snapshot.jobs.node(node_id);
+        let ready = node.is_some_and(|node| node.status == jobs::model::NodeStatus::Ready);
+        role(ready, "the node is not ready")
+    });
+    if query.get("type") == Some("client") && client.is_none() {
+        let client = Some(role(false, "client not enabled"));
+        return unhealthy(
+            &query,
+            &wire::AgentHealth {
+                client,
+                server: None,
+            },
+        );
+    }
+    let server = of_server.then(|| role(api.knows_leader(), "No cluster leader"));
+    let health = wire::AgentHealth { client, server };
+    let roles = [&health.client, &health.server];
+    if roles.into_iter().flatten().all(|role| role.ok) {
+        query.json(&health)
+    } else {
+        unhealthy(&query, &health)
+    }
+}
+
+fn unhealthy(query: &Query, health: &wire::AgentHealth) -> Result<Response, Error> {
+    let body = query.json(health)?;
+    Ok((StatusCode::INTERNAL_SERVER_ERROR, body).into_response())
+}
+
+/// `GET /v1/agent/members`
+async fn members(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let facts = api.facts();
+    query.json(&wire::ServerMembers {
+        server_name: facts.name.clone(),
+        server_region: facts.region.clone(),
+        server_dc: facts.datacenter.clone(),
+        members: vec![member(&api)],
+    })
+}
+
+/// `GET /v1/agent/schedulers`
+async fn schedulers(query: Query) -> Result<Response, Error> {
+    query.json(&json!({
+        "num_schedulers": 1,
+        "enabled_schedulers": SCHEDULERS,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_address;
+
+    #[test]
+    fn addresses_may_be_v6_ones() {
+        assert_eq!(split_address("10.0.0.1:4647"), ("10.0.0.1".into(), 4647));
+        assert_eq!(split_address("[::1]:4647"), ("::1".into(), 4647));
+        assert_eq!(split_address("host"), ("host".into(), 0));
+    }
+}

@@ -1,0 +1,135 @@
+//! What an operator does to a deployment.
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use jobs::wire;
+
+use crate::{
+    api::{Api, body::Raw, error::Error, nomad::query::Query},
+    server::{Snapshot, Written},
+};
+
+/// How the description of a failed deployment names the version that the job went back to.
+const ROLLED_BACK: &str = "rolling back to job version ";
+
+fn must_match(in_body: &str, id: &str) -> Result<(), Error> {
+    if in_body == id {
+        Ok(())
+    } else {
+        Err(Error::bad_request("Deployment ID does not match"))
+    }
+}
+
+fn updated(
+    api: &Api,
+    query: &Query,
+    id: &str,
+    before: &Snapshot,
+    written: Written,
+) -> Result<Response, Error> {
+    let after = api.server().snapshot();
+    let has_eval = !written.eval_id.is_empty();
+    let response = wire::DeploymentUpdateResponse {
+        eval_id: written.eval_id,
+        eval_create_index: if has_eval { written.index } else { 0 },
+        deployment_modify_index: written.index,
+        reverted_job_version: reverted(before, &after, id),
+        index: written.index,
+    };
+    query.written(written.index, &response)
+}
+
+/// The version that a job went back to because its deployment ended in between.
+fn reverted(before: &Snapshot, after: &Snapshot, id: &str) -> Option<u64> {
+    let earlier = before.jobs.deployment(id)?;
+    let now = after.jobs.deployment(id)?;
+    if earlier.status == now.status {
+        return None;
+    }
+    let (_, version) = now.status_description.split_once(ROLLED_BACK)?;
+    version.parse().ok()
+}
+
+/// `PUT /v1/deployment/fail/:id`
+pub(super) async fn fail(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    if let Some(request) = body.optional_json::<wire::DeploymentFailRequest>()?
+        && !request.deployment_id.is_empty()
+    {
+        must_match(&request.deployment_id, &id)?;
+    }
+    let before = api.server().snapshot();
+    let written = api.server().fail_deployment(&id).await?;
+    updated(&api, &query, &id, &before, written)
+}
+
+/// `PUT /v1/deployment/pause/:id`
+pub(super) async fn pause(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let request: wire::DeploymentPauseRequest = body.json()?;
+    must_match(&request.deployment_id, &id)?;
+    let before = api.server().snapshot();
+    let written = api.server().pause_deployment(&id, request.pause).await?;
+    updated(&api, &query, &id, &before, written)
+}
+
+/// `PUT /v1/deployment/promote/:id`
+pub(super) async fn promote(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let request: wire::DeploymentPromoteRequest = body.json()?;
+    must_match(&request.deployment_id, &id)?;
+    if request.all != request.groups.is_empty() {
+        let message = if request.all {
+            "All and Groups exclude each other"
+        } else {
+            "either All or Groups must be given"
+        };
+        return Err(Error::bad_request(message));
+    }
+    let before = api.server().snapshot();
+    let written = api
+        .server()
+        .promote_deployment(&id, &request.groups)
+        .await?;
+    updated(&api, &query, &id, &before, written)
+}
+
+/// `PUT /v1/deployment/allocation-health/:id`
+pub(super) async fn health(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let request: wire::DeploymentHealthRequest = body.json()?;
+    must_match(&request.deployment_id, &id)?;
+    let (healthy, unhealthy) = (
+        request.healthy_allocation_ids,
+        request.unhealthy_allocation_ids,
+    );
+    if healthy.is_empty() && unhealthy.is_empty() {
+        return Err(Error::bad_request(
+            "must specify at least one healthy/unhealthy allocation ID",
+        ));
+    }
+    let before = api.server().snapshot();
+    let written = api
+        .server()
+        .set_alloc_health(&id, healthy, unhealthy)
+        .await?;
+    updated(&api, &query, &id, &before, written)
+}

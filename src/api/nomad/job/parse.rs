@@ -1,0 +1,73 @@
+//! Job texts and jobs that are looked at and not kept.
+
+use axum::{extract::State, response::Response};
+use jobs::{
+    spec::{self, Variables},
+    wire,
+};
+
+use super::check::{Checked, Place, check, list_warnings, validation};
+use crate::api::{Api, body::Raw, error::Error, nomad::query::Query};
+
+/// `PUT /v1/validate/job`
+pub(super) async fn validate(
+    State(api): State<Api>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let request: wire::JobValidateRequest = body.json_of(&wire::shapes::JOB_VALIDATE_REQUEST)?;
+    let job = request
+        .job
+        .ok_or_else(|| Error::bad_request("Job must be specified"))?;
+    let validation = validation(&api, &query, *job, Place::default())?;
+    let error = if validation.errors.is_empty() {
+        String::new()
+    } else {
+        spec::list_errors(&validation.errors)
+    };
+    query.json(&wire::JobValidateResponse {
+        driver_config_validated: true,
+        error,
+        validation_errors: validation.errors,
+        warnings: list_warnings(&validation.warnings),
+    })
+}
+
+/// `PUT /v1/jobs/parse`
+pub(super) async fn parse(
+    State(api): State<Api>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let request: wire::JobsParseRequest = body.json()?;
+    if request.job_hcl.is_empty() {
+        return Err(Error::bad_request("Job spec is empty"));
+    }
+    let canonicalize = request.canonicalize;
+    // A hostile file can take long to evaluate; that must not hold up other requests.
+    let parsed = tokio::task::spawn_blocking(move || parse_text(&request))
+        .await
+        .map_err(|_| Error::internal("the job file could not be read"))?;
+    let job = parsed
+        .map_err(|text| Error::bad_request(format!("Failed to parse job: {}", text.trim_end())))?;
+    if canonicalize {
+        let Checked { job, .. } = check(&api, &query, job, Place::default())?;
+        return query.json(&job);
+    }
+    query.json(&job)
+}
+
+/// The functions that read files are not there: they would read those of the server.
+fn parse_text(request: &wire::JobsParseRequest) -> Result<wire::Job, String> {
+    let mut variables = Variables::default();
+    if !request.variables.is_empty() {
+        variables.files.push(spec::VariableFile {
+            name: "input.vars".to_owned(),
+            text: request.variables.clone(),
+        });
+    }
+    spec::parse(&request.job_hcl, "input.hcl", &variables, None).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })
+}

@@ -1,0 +1,125 @@
+//! Nodes.
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    response::Response,
+    routing::get,
+};
+use jobs::{model::Node, state::Table, wire};
+use std::sync::Arc;
+
+use super::{
+    alloc::{self, Owner, whole},
+    query::Query,
+    write,
+};
+use crate::{
+    api::{Api, body::Raw, error::Error},
+    server::{Snapshot, log::watch::Topic},
+};
+
+/// The endpoints of nodes.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/nodes", get(list))
+        .route("/v1/node/{id}", get(read))
+        .route("/v1/node/{id}/allocations", get(allocations))
+        .route("/v1/node/{id}/eligibility", write(set_eligibility))
+        .route("/v1/node/{id}/evaluate", write(evaluate))
+}
+
+/// `GET /v1/nodes`
+async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let options = wire::NodeStubOptions {
+        resources: query.flag("resources")?,
+        os: query.flag("os")?,
+    };
+    let index_of = |snapshot: &Snapshot| snapshot.jobs.table_index(Table::Nodes);
+    let view = |snapshot: &Snapshot| {
+        let rows = snapshot.jobs.nodes(&query.prefix);
+        let page = query.page(rows, |node: &&Arc<Node>| node.id.clone())?;
+        Ok(page.map(|node| {
+            let stub = wire::NodeListStub::new(node, options);
+            wire::Complete(stub, &wire::shapes::NODE_STUB)
+        }))
+    };
+    api.read_page(&query, [Topic::Jobs(Table::Nodes)], index_of, view)
+        .await
+}
+
+/// `GET /v1/node/:id`
+async fn read(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let find = |snapshot: &Snapshot| {
+        let node = snapshot.jobs.node(&id)?;
+        Some((node.modify_index, node.clone()))
+    };
+    let show =
+        |_: &Snapshot, node: Arc<Node>| wire::Complete(wire::Node::new(&node), &wire::shapes::NODE);
+    let of = (Topic::Node(id.clone()), Table::Nodes);
+    api.read_row(&query, of, find, show, "node not found").await
+}
+
+/// `GET /v1/node/:id/allocations`
+async fn allocations(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let show = |alloc: &Arc<_>| whole(Arc::clone(alloc));
+    alloc::of(&api, &query, Owner::Node(id), show).await
+}
+
+/// `PUT /v1/node/:id/eligibility`
+async fn set_eligibility(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let fields: serde_json::Map<String, serde_json::Value> = body.json()?;
+    if !fields.contains_key("Eligibility") {
+        return Err(Error::bad_request("Eligibility must be specified"));
+    }
+    let request: wire::NodeEligibilityRequest = body.json()?;
+    if !request.node_id.is_empty() && request.node_id != id {
+        return Err(Error::bad_request("Node ID does not match"));
+    }
+    let written = api
+        .server()
+        .set_eligibility(&id, request.eligibility)
+        .await?;
+    let snapshot = api.server().snapshot();
+    // The evaluations ride along in the same entry.
+    let eval_ids: Vec<String> = snapshot
+        .jobs
+        .evals("")
+        .filter(|eval| eval.create_index == written.index && eval.node_id == id)
+        .map(|eval| eval.id.clone())
+        .collect();
+    updated(&query, written.index, eval_ids)
+}
+
+/// `PUT /v1/node/:id/evaluate`
+async fn evaluate(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let (index, eval_ids) = api.server().evaluate_node(&id).await?;
+    updated(&query, index, eval_ids)
+}
+
+fn updated(query: &Query, index: u64, eval_ids: Vec<String>) -> Result<Response, Error> {
+    let response = wire::NodeUpdateResponse {
+        node_modify_index: index,
+        eval_create_index: if eval_ids.is_empty() { 0 } else { index },
+        eval_ids,
+        index,
+    };
+    query.written(index, &response)
+}

@@ -1,0 +1,127 @@
+//! Where the log stands, how scheduling is set, and tidying up.
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use jobs::wire;
+use serde_json::json;
+
+use super::{query::Query, write};
+use crate::api::{Api, error::Error};
+
+/// Version of the log's protocol, as clients of the API number it.
+const RAFT_PROTOCOL: &str = "3";
+
+/// The endpoints of operators.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/operator/raft/configuration", get(raft))
+        .route("/v1/operator/scheduler/configuration", get(scheduler))
+        .route("/v1/operator/autopilot/health", get(autopilot))
+        .route("/v1/operator/license", get(async || StatusCode::NO_CONTENT))
+        .route("/v1/system/gc", write(collect_garbage))
+}
+
+/// `GET /v1/operator/raft/configuration`
+async fn raft(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let facts = api.facts();
+    let server = |voter: crate::server::Voter| {
+        let is_self = voter.address == facts.rpc_address;
+        wire::RaftServer {
+            id: if is_self {
+                facts.name.clone()
+            } else {
+                voter.address.clone()
+            },
+            node: if is_self {
+                format!("{}.{}", facts.name, facts.region)
+            } else {
+                "(unknown)".to_owned()
+            },
+            address: voter.address,
+            leader: voter.is_leader,
+            voter: true,
+            raft_protocol: RAFT_PROTOCOL.to_owned(),
+        }
+    };
+    let voters = api.server().voters();
+    query.json(&wire::RaftConfiguration {
+        servers: voters.into_iter().map(server).collect(),
+        index: 0,
+    })
+}
+
+/// `GET /v1/operator/scheduler/configuration`: fixed in this version.
+async fn scheduler(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let known_leader = api.knows_leader();
+    let view = |_: &crate::server::Snapshot| {
+        Ok(json!({
+            "SchedulerConfig": {
+                "SchedulerAlgorithm": "binpack",
+                "PreemptionConfig": {
+                    "SystemSchedulerEnabled": false,
+                    "SysBatchSchedulerEnabled": false,
+                    "BatchSchedulerEnabled": false,
+                    "ServiceSchedulerEnabled": false,
+                },
+                "MemoryOversubscriptionEnabled": false,
+                "RejectJobRegistration": false,
+                "PauseEvalBroker": false,
+                "NodeLimitForFeasibilityChecks": 0,
+                "CreateIndex": 1,
+                "ModifyIndex": 1,
+            },
+            "Index": 1,
+            "LastContact": 0,
+            "KnownLeader": known_leader,
+        }))
+    };
+    api.read(&query, [], |_| 1, view).await
+}
+
+/// `GET /v1/operator/autopilot/health`
+async fn autopilot(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let facts = api.facts();
+    let metrics = api.server().raft_metrics();
+    let healthy = metrics.is_leader;
+    let voters = api.server().voters();
+    let leader = voters.iter().find(|voter| voter.is_leader);
+    let ids: Vec<&String> = voters.iter().map(|_| &facts.name).collect();
+    let report = json!({
+        "Healthy": healthy,
+        // One voter has no spare.
+        "FailureTolerance": 0,
+        "Leader": leader.map(|_| &facts.name),
+        "Voters": ids,
+        "Servers": [{
+            "ID": facts.name,
+            "Name": format!("{}.{}", facts.name, facts.region),
+            "Address": facts.rpc_address,
+            "SerfStatus": "alive",
+            "Version": facts.version,
+            "Leader": metrics.is_leader,
+            "LastContact": "0s",
+            "LastTerm": metrics.term,
+            "LastIndex": metrics.last_log_index,
+            "Healthy": healthy,
+            "Voter": true,
+            "StableSince": null,
+        }],
+    });
+    let body = query.json(&report)?;
+    if healthy {
+        Ok(body)
+    } else {
+        Ok((StatusCode::TOO_MANY_REQUESTS, body).into_response())
+    }
+}
+
+/// `PUT /v1/system/gc`
+async fn collect_garbage(State(api): State<Api>) -> Result<(), Error> {
+    api.server().collect_garbage().await?;
+    Ok(())
+}

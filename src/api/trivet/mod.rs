@@ -1,0 +1,28 @@
+//! Our own endpoints, beside the jobs dialect and with its parameters and headers.
+
+mod routes;
+
+use axum::{
+    Router,
+    routing::{get, put},
+};
+
+use super::{Api, error::Error};
+
+/// Makes the router of our own endpoints, with absolute paths.
+pub(super) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/v1/trivet/routes", get(routes::list))
+        .route(
+            "/v1/trivet/route/weight",
+            put(routes::weigh).post(routes::weigh),
+        )
+        .route(
+            "/v1/trivet/routes/overrides",
+            get(routes::overrides)
+                .put(routes::replace)
+                .post(routes::replace),
+        )
+        .method_not_allowed_fallback(async || Error::method())
+        .with_state(api)
+}

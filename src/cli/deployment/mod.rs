@@ -1,0 +1,85 @@
+//! `deployment …`: how a new version replaces the old one; a file per command.
+
+mod fail;
+mod list;
+mod pause;
+pub(super) mod promote;
+mod resume;
+mod status;
+
+use crate::cli::{context::Context, render::monitor};
+use jobs::model::Deployment;
+
+/// Look at and act on deployments.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// List deployments
+    List(list::Arguments),
+    /// Show one deployment
+    Status(status::Arguments),
+    /// Make canaries normal and go on
+    Promote(promote::Arguments),
+    /// Give a deployment up
+    Fail(ActArguments),
+    /// Hold a deployment
+    Pause(pause::Arguments),
+    /// Go on with a held deployment
+    Resume(ActArguments),
+}
+
+/// Arguments of a command that starts an evaluation.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ActArguments {
+    /// Deployment id or its beginning
+    id: String,
+    /// Do not follow the evaluation
+    #[arg(long)]
+    detach: bool,
+    /// Show full ids
+    #[arg(long)]
+    verbose: bool,
+}
+
+pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::List(arguments) => list::run(cx, &arguments).await,
+        Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
+        Command::Promote(arguments) => Box::pin(promote::run(cx, &arguments)).await,
+        Command::Fail(arguments) => Box::pin(fail::run(cx, &arguments)).await,
+        Command::Pause(arguments) => pause::run(cx, &arguments).await,
+        Command::Resume(arguments) => Box::pin(resume::run(cx, &arguments)).await,
+    }
+}
+
+/// How a write is followed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ways {
+    pub(super) detach: bool,
+    pub(super) verbose: bool,
+}
+
+impl ActArguments {
+    fn ways(&self) -> Ways {
+        Ways {
+            detach: self.detach,
+            verbose: self.verbose,
+        }
+    }
+}
+
+async fn follow(
+    cx: &mut Context,
+    current: &Deployment,
+    eval_id: &str,
+    ways: Ways,
+) -> anyhow::Result<u8> {
+    if eval_id.is_empty() {
+        return Ok(monitor::DONE);
+    }
+    if ways.detach {
+        cx.print(&format!("Evaluation ID: {eval_id}"))?;
+        return Ok(monitor::DONE);
+    }
+    let http = cx.http.in_namespace(&current.namespace);
+    monitor::evaluation::follow(cx, &http, eval_id, ways.verbose).await
+}

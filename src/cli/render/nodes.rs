@@ -1,0 +1,92 @@
+//! Nodes as a table.
+
+use super::{columns, view::View};
+use jobs::wire::NodeListStub;
+
+/// Which columns a list has beyond the minimum.
+#[derive(Clone, Debug, Default)]
+pub(in crate::cli) struct Columns {
+    /// The operating system.
+    pub(in crate::cli) os: bool,
+    /// Running allocations, one per node.
+    pub(in crate::cli) allocs: Option<Vec<usize>>,
+}
+
+/// A table of nodes.
+pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View) -> String {
+    let verbose = view.verbose;
+    let counted = wanted.allocs.is_some();
+    let counts = wanted.allocs.unwrap_or_default();
+    let row = |cells: [(bool, String); 12]| -> Vec<String> {
+        cells
+            .into_iter()
+            .filter_map(|(shown, cell)| shown.then_some(cell))
+            .collect()
+    };
+    let mut lines = vec![row([
+        (true, "ID".into()),
+        (true, "Node Pool".into()),
+        (true, "DC".into()),
+        (true, "Name".into()),
+        (true, "Class".into()),
+        (wanted.os, "OS".into()),
+        (verbose, "Address".into()),
+        (verbose, "Version".into()),
+        (true, "Drain".into()),
+        (true, "Eligibility".into()),
+        (true, "Status".into()),
+        (counted, "Running Allocs".into()),
+    ])];
+    for (at, node) in nodes.iter().enumerate() {
+        let os = node.attributes.as_ref().and_then(|all| all.get("os.name"));
+        let count = counts.get(at).map(ToString::to_string).unwrap_or_default();
+        lines.push(row([
+            (true, view.id(&node.id).to_owned()),
+            (true, node.node_pool.clone()),
+            (true, node.datacenter.clone()),
+            (true, node.name.clone()),
+            (true, node.node_class.clone()),
+            (wanted.os, os.cloned().unwrap_or_default()),
+            (verbose, node.address.clone()),
+            (verbose, node.version.clone()),
+            (true, node.drain.to_string()),
+            (true, node.scheduling_eligibility.as_str().to_owned()),
+            (true, node.status.as_str().to_owned()),
+            (counted, count),
+        ]));
+    }
+    columns::list(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::test_view;
+    use super::*;
+    use crate::cli::http::decode;
+    use jobs::model::Node;
+
+    fn fixture() -> Node {
+        let value = serde_json::json!({
+            "ID": "7ab3c2ff-5c5e-4a2e-a1f6-000000000000", "Name": "n1", "NodePool": "default",
+            "NodeClass": null, "Datacenter": "dc1", "Status": "ready",
+            "NodeResources": {"Cpu": {"CpuShares": 4000}, "Memory": {"MemoryMB": 2048},
+                "Disk": {"DiskMB": 10240}},
+            "ReservedResources": {"Cpu": {"CpuShares": 100}},
+            "Drivers": {"raw_exec": {"Detected": true, "Healthy": true},
+                "java": {"Detected": true}, "docker": {"Detected": false}},
+            "Events": [{"Message": "Node registered", "Subsystem": "Cluster",
+                "Timestamp": "2026-03-02T10:00:00Z"}],
+        });
+        decode("", value).unwrap()
+    }
+
+    #[test]
+    fn the_list_has_one_line_per_node() {
+        let stub = NodeListStub::new(&fixture(), jobs::wire::NodeStubOptions::default());
+        assert_eq!(
+            list(&[stub], Columns::default(), &test_view()),
+            "ID        Node Pool  DC   Name  Class   Drain  Eligibility  Status
+7ab3c2ff  default    dc1  n1    <none>  false  eligible     ready"
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! How values look on the terminal: times, ids, sizes, durations, quotes and colors.
+
+use jiff::tz::TimeZone;
+use jobs::model::{Nanos, Timestamp};
+
+/// Characters of an id unless the user wants all.
+const ID_SHORT: usize = 8;
+const SECOND: i64 = 1_000_000_000;
+
+/// What rendering depends on besides the data.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct View {
+    /// Nanoseconds since the epoch.
+    pub(in crate::cli) now: i64,
+    /// Zone that times are shown in.
+    pub(in crate::cli) zone: TimeZone,
+    /// Full ids, absolute times and further columns.
+    pub(in crate::cli) verbose: bool,
+    /// Colors.
+    pub(in crate::cli) paint: Paint,
+}
+
+impl View {
+    /// An id at the length that the user wants.
+    pub(in crate::cli) fn id<'a>(&self, id: &'a str) -> &'a str {
+        if self.verbose {
+            return id;
+        }
+        id.get(..ID_SHORT).unwrap_or(id)
+    }
+
+    /// An instant as `2026-03-02T10:00:00Z`; empty for "never".
+    pub(in crate::cli) fn time(&self, nanos: i64) -> String {
+        if nanos < SECOND {
+            return String::new();
+        }
+        let Ok(instant) = jiff::Timestamp::from_nanosecond(i128::from(nanos)) else {
+            return String::new();
+        };
+        let local = instant.to_zoned(self.zone.clone());
+        let seconds = local.strftime("%Y-%m-%dT%H:%M:%S");
+        if local.offset().seconds() == 0 {
+            format!("{seconds}Z")
+        } else {
+            format!("{seconds}{}", local.strftime("%:z"))
+        }
+    }
+
+    /// An instant of a state, `N/A` for "never".
+    pub(in crate::cli) fn time_or_na(&self, at: Timestamp) -> String {
+        if at.is_zero() {
+            "N/A".to_owned()
+        } else {
+            self.time(at.0)
+        }
+    }
+
+    /// The present instant.
+    pub(in crate::cli) fn now(&self) -> String {
+        self.time(self.now)
+    }
+
+    /// An instant relative to now, in its two largest units: `3m12s ago`, `5s from now`.
+    pub(in crate::cli) fn ago(&self, nanos: i64) -> String {
+        if nanos == 0 {
+            return String::new();
+        }
+        let round = |at: i64| at.saturating_add(SECOND / 2).div_euclid(SECOND);
+        let seconds = round(self.now) - round(nanos);
+        let suffix = if seconds >= 0 { "ago" } else { "from now" };
+        format!("{} {suffix}", two_units(seconds.unsigned_abs()))
+    }
+
+    /// An absolute time when verbose, a relative one otherwise.
+    pub(in crate::cli) fn when(&self, nanos: i64) -> String {
+        if self.verbose {
+            self.time(nanos)
+        } else {
+            self.ago(nanos)
+        }
+    }
+}
+
+/// The two largest units of a number of seconds, months of 30 days and years of 12 months.
+fn two_units(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let months = days / 30;
+    let parts = [
+        (months / 12, "y"),
+        (months % 12, "mo"),
+        (days % 30, "d"),
+        (hours % 24, "h"),
+        (minutes % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let text: String = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .take(2)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if text.is_empty() {
+        "0s".to_owned()
+    } else {
+        text
+    }
+}
+
+/// A duration as `1h2m3s`, `1.5s`, `250ms`, `0s`.
+pub(in crate::cli) fn duration(nanos: Nanos) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let n = nanos.unsigned_abs();
+    let fraction = |whole: u64, rest: u64, digits: usize| {
+        if rest == 0 {
+            return whole.to_string();
+        }
+        let rest = format!("{rest:0digits$}");
+        format!("{whole}.{}", rest.trim_end_matches('0'))
+    };
+    match n {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{n}ns"),
+        1_000..1_000_000 => format!("{sign}{}µs", fraction(n / 1_000, n % 1_000, 3)),
+        1_000_000..1_000_000_000 => {
+            format!("{sign}{}ms", fraction(n / 1_000_000, n % 1_000_000, 6))
+        }
+        _ => {
+            let total = n / 1_000_000_000;
+            let seconds = fraction(total % 60, n % 1_000_000_000, 9);
+            let (hours, minutes) = (total / 3600, total / 60 % 60);
+            match (hours, minutes) {
+                (0, 0) => format!("{sign}{seconds}s"),
+                (0, m) => format!("{sign}{m}m{seconds}s"),
+                (h, m) => format!("{sign}{h}h{m}m{seconds}s"),
+            }
+        }
+    }
+}
+
+/// A size as `256 MiB`, `1.5 GiB`: one digit after the point below ten.
+pub(in crate::cli) fn bytes(size: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if size < 10 {
+        return format!("{size} B");
+    }
+    let mut unit = 0;
+    let mut scale = 1_u64;
+    while size / scale >= 1024 && unit + 1 < UNITS.len() {
+        scale *= 1024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or("B");
+    // Tenths, rounded; u128 so that the largest sizes do not overflow.
+    let tenths = (u128::from(size) * 10 + u128::from(scale) / 2) / u128::from(scale);
+    if tenths < 100 {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {name}", (tenths + 5) / 10)
+    }
+}
+
+/// MB as a size.
+pub(in crate::cli) fn megabytes(mb: i64) -> String {
+    bytes(u64::try_from(mb).unwrap_or(0).saturating_mul(1024 * 1024))
+}
+
+/// A text in double quotes, with the escapes of a program's source.
+pub(in crate::cli) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() && (c as u32) < 0x100 => {
+                out.push_str(&format!("\\x{:02x}", c as u32));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Whether and how text is colored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Paint {
+    /// Not at all.
+    Plain,
+    /// With the codes of a terminal.
+    Color,
+}
+
+/// One color or weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Ink {
+    Bold,
+    Red,
+    Green,
+    Yellow,
+    Blue,
+    Cyan,
+    LightYellow,
+}
+
+impl Paint {
+    /// The text in a color.
+    pub(in crate::cli) fn ink(self, ink: Ink, text: &str) -> String {
+        if self == Self::Plain || text.is_empty() {
+            return text.to_owned();
+        }
+        let code = match ink {
+            Ink::Bold => 1,
+            Ink::Red => 31,
+            Ink::Green => 32,
+            Ink::Yellow => 33,
+            Ink::Blue => 34,
+            Ink::Cyan => 36,
+            Ink::LightYellow => 93,
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+
+    /// A section title.
+    pub(in crate::cli) fn title(self, text: &str) -> String {
+        self.ink(Ink::Bold, text)
+    }
+}
+
+#[cfg(test)]
+pub(in crate::cli) fn test_view() -> View {
+    View {
+        // 2026-03-02T10:05:00Z
+        now: 1_772_445_900 * SECOND,
+        zone: TimeZone::UTC,
+        verbose: false,
+        paint: Paint::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_times_show_their_two_largest_units() {
+        let view = test_view();
+        for (back, expected) in [
+            (0, "0s ago"),
+            (3, "3s ago"),
+            (60, "1m ago"),
+            (192, "3m12s ago"),
+            (3 * 86_400 + 4 * 3600 + 5, "3d4h ago"),
+            (61 * 86_400, "2mo1d ago"),
+            (420 * 86_400, "1y2mo ago"),
+            (-12, "12s from now"),
+        ] {
+            assert_eq!(view.ago(view.now - back * SECOND), expected);
+        }
+        assert_eq!(view.ago(0), "");
+    }
+
+    #[test]
+    fn times_carry_the_zone() {
+        let mut view = test_view();
+        assert_eq!(view.now(), "2026-03-02T10:05:00Z");
+        view.zone = TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(view.now(), "2026-03-02T12:05:00+02:00");
+        assert_eq!(view.time(0), "");
+    }
+
+    #[test]
+    fn durations_read_as_users_write_them() {
+        for (nanos, expected) in [
+            (0, "0s"),
+            (15 * SECOND, "15s"),
+            (90 * SECOND, "1m30s"),
+            (3600 * SECOND, "1h0m0s"),
+            (1_500_000_000, "1.5s"),
+            (250_000_000, "250ms"),
+            (12_345, "12.345µs"),
+            (7, "7ns"),
+        ] {
+            assert_eq!(duration(nanos), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        for (size, expected) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (256 << 20, "256 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(bytes(size), expected);
+        }
+    }
+
+    #[test]
+    fn quotes_escape_what_a_terminal_would_act_on() {
+        assert_eq!(quoted("a\"b\\\n\u{1b}[0m"), "\"a\\\"b\\\\\\n\\x1b[0m\"");
+    }
+}

@@ -1,0 +1,27 @@
+//! `route …`: a file per command.
+
+mod list;
+mod weight;
+
+use crate::cli::context::Context;
+
+/// Look at routes and set their shares.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// List the routes and their targets
+    List(list::Arguments),
+    /// Set the share of requests that instances get
+    Weight(weight::Arguments),
+}
+
+pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::List(arguments) => list::run(cx, &arguments).await,
+        Command::Weight(arguments) => weight::run(cx, &arguments).await,
+    }
+}
+
+/// A share as percent.
+fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
+}

@@ -1,0 +1,23 @@
+//! The wait for data planes before tasks stop.
+
+use super::shared::Shared;
+use crate::{client::task::runner::DRAIN_TIMEOUT, registration};
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Waits, within limits, until no data plane sends anything to the instances of a stopped allocation.
+pub(super) async fn wait(shared: Arc<Shared>) {
+    let alloc = shared.alloc();
+    let node = Arc::clone(&shared.cx.node.borrow());
+    let ids: Vec<String> = registration::instances(&alloc, &node)
+        .into_iter()
+        .map(|instance| instance.service.id)
+        .collect();
+    if ids.is_empty() {
+        return;
+    }
+    let drained = shared.cx.session.drained(alloc.modify_index, &ids);
+    if !matches!(timeout(DRAIN_TIMEOUT, drained).await, Ok(Ok(()))) {
+        tracing::warn!(alloc = %alloc.id, "stopping without every data plane's word");
+    }
+}

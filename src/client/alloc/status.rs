@@ -1,0 +1,58 @@
+//! What the states of its tasks say about an allocation.
+
+use jobs::model::{ClientStatus, FlatMap, TaskPhase, TaskState};
+
+/// The client status with its description. It is terminal only when every task is dead, so that nothing of
+/// the allocation still holds a port when the servers replace it.
+pub(super) fn client_status(states: &FlatMap<String, TaskState>) -> (ClientStatus, &'static str) {
+    let any = |test: fn(&TaskState) -> bool| states.values().any(test);
+    if any(|state| state.state == TaskPhase::Running) {
+        return (ClientStatus::Running, "Tasks are running");
+    }
+    if any(|state| state.state == TaskPhase::Pending) {
+        return (ClientStatus::Pending, "No tasks have started");
+    }
+    if any(|state| state.failed) {
+        (ClientStatus::Failed, "Failed tasks")
+    } else {
+        (ClientStatus::Complete, "All tasks have completed")
+    }
+}
+
+/// True when nothing runs and nothing will.
+pub(super) fn all_dead(states: &FlatMap<String, TaskState>) -> bool {
+    states.values().all(|state| state.state == TaskPhase::Dead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_only_when_every_task_is_dead() {
+        for (phases, expected, is_over) in [
+            ("running dead", ClientStatus::Running, false),
+            ("running failed", ClientStatus::Running, false),
+            ("pending failed", ClientStatus::Pending, false),
+            ("pending", ClientStatus::Pending, false),
+            ("dead failed", ClientStatus::Failed, true),
+            ("dead dead", ClientStatus::Complete, true),
+        ] {
+            let mut states = FlatMap::default();
+            for (place, phase) in phases.split_whitespace().enumerate() {
+                let mut state = TaskState {
+                    failed: phase == "failed",
+                    ..TaskState::default()
+                };
+                state.state = match phase {
+                    "running" => TaskPhase::Running,
+                    "pending" => TaskPhase::Pending,
+                    _ => TaskPhase::Dead,
+                };
+                states.insert(place.to_string(), state);
+            }
+            assert_eq!(client_status(&states).0, expected, "{phases}");
+            assert_eq!(all_dead(&states), is_over, "{phases}");
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! What lints cannot check: arrows between packages and modules, circles of folders, one home per heavy
+//! library, the maps in README and ARCHITECTURE.
+
+mod circles;
+mod source;
+
+use circles::Arrows;
+use source::Segments;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const LIBRARIES: [&str; 4] = ["jobs", "mesh", "dns", "proxy"];
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = Path::new(ROOT).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every Rust file below `dir`, relative to the root.
+fn rust_files(dir: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![Path::new(ROOT).join(dir)];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).expect("a directory").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path.strip_prefix(ROOT).expect("below the root").to_owned());
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no Rust files below {dir}");
+    found
+}
+
+/// Lines of code: comments left out.
+fn code(path: &Path) -> String {
+    read(path)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// `code` without what stands between quotes on one line.
+fn without_texts(code: &str) -> String {
+    let lines = code
+        .lines()
+        .map(|line| line.split('"').step_by(2).collect::<String>());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn no_library_depends_on_another() {
+    for library in LIBRARIES {
+        let manifest = read(format!("{library}/Cargo.toml"));
+        for other in LIBRARIES.iter().filter(|&&other| other != library) {
+            let named = manifest.lines().any(|line| {
+                line.strip_prefix(other)
+                    .is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+            });
+            assert!(!named, "{library} depends on {other}");
+        }
+    }
+}
+
+#[test]
+fn pure_libraries_name_no_runtime_http_or_randomness_source() {
+    for library in ["jobs", "mesh"] {
+        let manifest = read(format!("{library}/Cargo.toml"));
+        let dependencies = manifest
+            .split("[dependencies]")
+            .nth(1)
+            .expect("dependencies");
+        let dependencies = dependencies
+            .split("[dev-dependencies]")
+            .next()
+            .expect("a section");
+        for banned in [
+            "tokio",
+            "hyper",
+            "reqwest",
+            "axum",
+            "rand",
+            "getrandom",
+            "uuid",
+            "futures-util",
+        ] {
+            let named = dependencies.lines().any(|line| {
+                line.strip_prefix(banned)
+                    .is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+            });
+            assert!(!named, "{library} must not depend on {banned}");
+        }
+    }
+}
+
+/// A top module and the top modules that it may use.
+type Arrow<'a> = (&'a str, &'a [&'a str]);
+
+/// The modules of the sources below `src`, tests left out, and the paths that each names.
+fn modules(src: &str) -> Vec<(Segments, BTreeSet<Segments>)> {
+    rust_files(src)
+        .into_iter()
+        .filter(|file| !file.ends_with("tests.rs"))
+        .map(|file| {
+            let module = source::module_of(&file, Path::new(src));
+            let references = source::references(&module, &read(&file));
+            (module, references)
+        })
+        .collect()
+}
+
+/// What of `allowed` a module's references break, as sentences. `allowed` has every top module of the
+/// package with those that it may use, `open` those that every one may use.
+fn broken_arrows(
+    modules: &[(Segments, BTreeSet<Segments>)],
+    allowed: &[Arrow<'_>],
+    open: &[&str],
+) -> Vec<String> {
+    let may: BTreeMap<&str, &[&str]> = allowed.iter().copied().collect();
+    let mut broken = Vec::new();
+    for (module, references) in modules {
+        // The root of the package holds the list of the modules.
+        let Some(own) = module.first() else { continue };
+        let Some(may) = may.get(own.as_str()) else {
+            broken.push(format!("no arrows are written down for `{own}`"));
+            continue;
+        };
+        for path in references {
+            let [root, used, ..] = path.as_slice() else {
+                continue;
+            };
+            let used = used.as_str();
+            let is_module = ["crate", "trivet"].contains(&root.as_str())
+                && allowed.iter().any(|(name, _)| *name == used);
+            if is_module && used != own && !may.contains(&used) && !open.contains(&used) {
+                broken.push(format!(
+                    "`{}` must not use `{}`",
+                    module.join("::"),
+                    path.join("::")
+                ));
+            }
+        }
+    }
+    broken
+}
+
+/// Which top modules of the root may use which others.
+const ROOT_ARROWS: &[Arrow<'_>] = &[
+    ("cli", &[]),
+    ("agent", &["api", "server", "client", "rpc", "echo", "cli"]),
+    ("api", &["server", "client"]),
+    ("server", &["rpc", "registration"]),
+    ("client", &["rpc", "registration"]),
+    ("registration", &[]),
+    ("rpc", &[]),
+    ("config", &[]),
+    ("telemetry", &[]),
+    ("sys", &[]),
+    ("echo", &[]),
+    ("commands", &["agent", "cli", "client", "echo"]),
+];
+/// The modules of the root that all others may use.
+const ROOT_OPEN: &[&str] = &["config", "tls", "telemetry", "sys"];
+
+#[test]
+fn root_modules_use_only_what_they_may() {
+    let broken = broken_arrows(&modules("src"), ROOT_ARROWS, ROOT_OPEN);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn a_planted_arrow_is_found_inside_a_group() {
+    let text = "use crate::{\n    sys::{clock, files},\n    rpc::session::{self, Handle},\n    \
+                server::{Handle as Server},\n};";
+    let module: Segments = vec!["client".into(), "service".into()];
+    let planted = [(module.clone(), source::references(&module, text))];
+    assert_eq!(
+        broken_arrows(&planted, ROOT_ARROWS, ROOT_OPEN),
+        ["`client::service` must not use `crate::server::Handle`"]
+    );
+}
+
+#[test]
+fn modules_of_the_libraries_use_only_what_they_may() {
+    let libraries: [(&str, &[Arrow<'_>]); 4] = [
+        (
+            "jobs",
+            &[
+                ("ids", &[]),
+                ("model", &["state"]),
+                ("wire", &["model"]),
+                ("spec", &["model", "wire"]),
+                ("environment", &["model"]),
+                ("state", &["model", "scheduler"]),
+                ("verify", &["model", "scheduler", "state"]),
+                ("scheduler", &["ids", "model", "state", "verify"]),
+                ("control", &["ids", "model", "scheduler", "state"]),
+            ],
+        ),
+        (
+            "mesh",
+            &[
+                ("model", &[]),
+                ("health", &["model"]),
+                ("state", &["model"]),
+                ("view", &["model", "state"]),
+                ("wire", &["model", "state"]),
+            ],
+        ),
+        (
+            "dns",
+            &[
+                ("error", &[]),
+                ("config", &[]),
+                ("name", &[]),
+                ("pick", &[]),
+                ("tcp", &[]),
+                ("view", &["error", "name"]),
+                ("answer", &["config", "name", "pick", "view"]),
+                ("server", &["answer", "config", "error", "tcp", "view"]),
+            ],
+        ),
+        (
+            "proxy",
+            &[
+                ("route", &[]),
+                ("config", &[]),
+                ("headers", &[]),
+                ("listen", &[]),
+                ("http", &["config", "headers", "listen", "route"]),
+            ],
+        ),
+    ];
+    let mut all = Vec::new();
+    for (library, allowed) in libraries {
+        let broken = broken_arrows(&modules(&format!("{library}/src")), allowed, &[]);
+        all.extend(
+            broken
+                .into_iter()
+                .map(|broken| format!("{library}: {broken}")),
+        );
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+/// Folders whose children still use each other in a circle. One whose circle is gone is taken off the
+/// list, none is put on it.
+const CIRCLES_LEFT: &[&str] = &[
+    "src/api",
+    "src/api/consul",
+    "src/api/nomad",
+    "src/cli",
+    "src/client",
+    "src/server",
+    "jobs/src",
+    "jobs/src/scheduler/reconcile",
+    "jobs/src/spec",
+];
+
+#[test]
+fn folders_use_each_other_in_no_circle() {
+    let mut left: BTreeSet<&str> = CIRCLES_LEFT.iter().copied().collect();
+    let mut found = Vec::new();
+    for package in ["src", "jobs/src", "mesh/src", "dns/src", "proxy/src"] {
+        let modules = modules(package);
+        let known: BTreeSet<&Segments> = modules.iter().map(|(module, _)| module).collect();
+        let mut arrows = Arrows::new();
+        for (module, references) in &modules {
+            for path in references.iter().filter(|path| path[0] == "crate") {
+                let longest = (1..=path.len()).rev().map(|end| path[1..end].to_vec());
+                let to = longest.into_iter().find(|to| known.contains(to));
+                circles::add(&mut arrows, module, &to.unwrap_or_default());
+            }
+        }
+        for (folder, children) in &arrows {
+            let path: Vec<&str> = std::iter::once(package)
+                .chain(folder.iter().map(String::as_str))
+                .collect();
+            let path = path.join("/");
+            for circle in circles::circles(children) {
+                if !CIRCLES_LEFT.contains(&path.as_str()) {
+                    found.push(format!("{path}: {}", circle.join(", ")));
+                }
+                left.remove(path.as_str());
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert!(
+        left.is_empty(),
+        "no circle is left in {left:?}: take them off the list"
+    );
+}
+
+#[test]
+fn the_binary_s_parts_see_only_their_libraries() {
+    let allowed: [(&str, &[&str]); 6] = [
+        ("cli", &["jobs", "mesh"]),
+        ("server", &["jobs", "mesh"]),
+        ("client", &["jobs", "mesh"]),
+        ("rpc", &["jobs", "mesh"]),
+        ("registration", &["jobs", "mesh"]),
+        ("api", &["jobs", "mesh", "proxy"]),
+    ];
+    for (module, references) in modules("src") {
+        let may = allowed
+            .iter()
+            .find(|(name, _)| module.first().is_some_and(|own| own == name));
+        let Some((_, may)) = may else { continue };
+        for path in references {
+            let is_fine = !LIBRARIES.contains(&path[0].as_str()) || may.contains(&path[0].as_str());
+            assert!(
+                is_fine,
+                "`{}` must not use `{}`",
+                module.join("::"),
+                path.join("::")
+            );
+        }
+    }
+}
+
+#[test]
+fn each_heavy_library_has_one_home() {
+    let homes: [(&str, &[&str]); 7] = [
+        ("openraft", &["src/server/log/raft"]),
+        ("redb", &["src/server/log/raft"]),
+        ("pingora", &["proxy/src/http", "proxy/src/http.rs"]),
+        ("hickory_server", &["dns/src/server.rs"]),
+        ("hcl_edit", &["jobs/src/spec", "src/config"]),
+        ("axum", &["src/api"]),
+        ("clap", &["src/cli"]),
+    ];
+    let dirs = ["src", "jobs/src", "mesh/src", "dns/src", "proxy/src"];
+    for file in dirs.iter().flat_map(|dir| rust_files(dir)) {
+        if file.ends_with("tests.rs") {
+            continue;
+        }
+        let text = without_texts(&code(&file));
+        for (library, homes) in homes {
+            let at_home = homes.iter().any(|home| {
+                file.starts_with(home)
+                    || file == Path::new(home)
+                    || file == Path::new(&format!("{home}.rs"))
+            });
+            let named =
+                text.contains(&format!("{library}::")) || text.contains(&format!("use {library}"));
+            assert!(
+                at_home || !named,
+                "{}: {library} belongs in {homes:?}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_has_a_name_that_says_nothing() {
+    for file in LIBRARIES
+        .iter()
+        .flat_map(|dir| rust_files(dir))
+        .chain(rust_files("src"))
+    {
+        let stem = file
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let banned = [
+            "utils", "util", "helpers", "helper", "common", "misc", "manager", "impl",
+        ];
+        assert!(!banned.contains(&stem.as_str()), "{}", file.display());
+    }
+}
+
+#[test]
+fn nothing_unfinished_is_left() {
+    let marks = [
+        "to".to_owned() + "do!(",
+        "unimpl".to_owned() + "emented!(",
+        "db".to_owned() + "g!(",
+        "FIX".to_owned() + "ME",
+    ];
+    for file in LIBRARIES
+        .iter()
+        .flat_map(|dir| rust_files(dir))
+        .chain(rust_files("src"))
+        .chain(rust_files("tests"))
+    {
+        let text = read(&file);
+        for mark in &marks {
+            assert!(!text.contains(mark.as_str()), "{}: {mark}", file.display());
+        }
+    }
+}
+
+/// Paths in backquotes that look like files of this tree.
+fn paths_in(text: &str) -> Vec<String> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| {
+            let looks = word.contains('/') && !word.contains(' ') && !word.contains("://");
+            let starts = [
+                "src/", "jobs/", "mesh/", "dns/", "proxy/", "tests/", "docs/", "benches/", ".ci/",
+            ];
+            looks && starts.iter().any(|start| word.starts_with(start))
+        })
+        .map(|word| word.trim_end_matches('/').to_owned())
+        .collect()
+}
+
+#[test]
+fn the_maps_show_the_tree_as_it_is() {
+    for map in ["README.md", "docs/ARCHITECTURE.md"] {
+        let paths = paths_in(&read(map));
+        assert!(paths.len() >= 8, "{map} has a map of the code");
+        for path in paths {
+            assert!(
+                Path::new(ROOT).join(&path).exists(),
+                "{map} names `{path}`, which is not there"
+            );
+        }
+    }
+    let map = read("docs/ARCHITECTURE.md");
+    for entry in fs::read_dir(Path::new(ROOT).join("src"))
+        .expect("src")
+        .flatten()
+    {
+        let name = entry
+            .file_name()
+            .to_string_lossy()
+            .trim_end_matches(".rs")
+            .to_owned();
+        if name == "main" || name == "lib" {
+            continue;
+        }
+        let shown =
+            map.contains(&format!("`src/{name}/`")) || map.contains(&format!("`src/{name}.rs`"));
+        assert!(shown, "docs/ARCHITECTURE.md does not name src/{name}");
+    }
+}
