@@ -62,7 +62,10 @@ pub(crate) fn shown(catalog: &View) -> String {
             weight: None,
             tags: split.key.tags.clone(),
         };
-        push_line(&mut text, &weight.written(f64::from(split.share_millionths) / MILLION));
+        push_line(
+            &mut text,
+            &weight.written(f64::from(split.share_millionths) / MILLION),
+        );
     }
     text
 }
@@ -84,7 +87,9 @@ impl RouteWeight {
         if catalog.route_overrides().text.lines().any(by_hand) {
             return Ok(Edit::Text(replaced(&shown(catalog), &wanted, line)));
         }
-        let known = catalog.splits().find(|split| is_same_split(&split.key, &wanted));
+        let known = catalog
+            .splits()
+            .find(|split| is_same_split(&split.key, &wanted));
         let key = known.map_or_else(|| self.key(), |split| split.key.clone());
         let share_millionths = self
             .weight

@@ -151,10 +151,7 @@ mod tests {
         }
         let mut buffer = BytesMut::from(&bytes[..]);
         let message = decode::<ToServer>(&mut buffer, 1 << 20).unwrap();
-        assert!(matches!(
-            message,
-            Some(ToServer::Await { index: 42, .. })
-        ));
+        assert!(matches!(message, Some(ToServer::Await { index: 42, .. })));
         assert!(buffer.is_empty());
     }
 

@@ -41,9 +41,7 @@ pub enum ToServer {
 
 /// How far the speaker was when it spoke: the later of two is the one with the higher term, then the one
 /// with the higher index. Whoever holds a later list or confirmation ignores an older one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Position {
     /// Term in which the server spoke.

@@ -6,9 +6,7 @@
 
 use crate::{
     rpc::{
-        message::{
-            Assignment, Confirmation, Held, Hello, Position, Report, ToClient, ToServer,
-        },
+        message::{Assignment, Confirmation, Held, Hello, Position, Report, ToClient, ToServer},
         transport::{self, AgentLink},
     },
     sys,
@@ -325,7 +323,9 @@ impl Session {
         self.hello.stream += 1;
         let (lease_ms, history) = match timeout(WELCOME_TIMEOUT, incoming.recv()).await {
             Ok(Some(ToClient::Welcome { lease_ms, history })) => (lease_ms, history),
-            Ok(Some(ToClient::Rejected { reason })) => return Err(StreamError::Rejected { reason }),
+            Ok(Some(ToClient::Rejected { reason })) => {
+                return Err(StreamError::Rejected { reason });
+            }
             Ok(Some(_)) => return Err(StreamError::Unexpected),
             Ok(None) => return Err(StreamError::Ended),
             Err(_) => return Err(StreamError::Silent),
@@ -746,8 +746,7 @@ mod tests {
     async fn a_rejected_registration_says_why() {
         let address = "127.0.0.1:0".parse().unwrap();
         let mut listener = Listener::bind(address).await.unwrap();
-        let (mut session, _handle, _allocs) =
-            Session::new(listener.local_addr(), Hello::default());
+        let (mut session, _handle, _allocs) = Session::new(listener.local_addr(), Hello::default());
         let rejecting = tokio::spawn(async move {
             let mut link = listener.accept().await.unwrap();
             link.incoming.recv().await.unwrap();
@@ -771,7 +770,10 @@ mod tests {
         let mut catalog = fixture.handle.catalog();
         let mut follow = async |index| {
             let reached = |replica: &Arc<Replica>| replica.at.is_some_and(|at| at.index >= index);
-            timeout(LONG, catalog.wait_for(reached)).await.unwrap().unwrap();
+            timeout(LONG, catalog.wait_for(reached))
+                .await
+                .unwrap()
+                .unwrap();
         };
         peer.say(delta(5, vec![named("one")], false)).await;
         follow(5).await;

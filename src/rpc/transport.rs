@@ -4,7 +4,10 @@
 //! [`PING_INTERVAL`] and [`PING_TIMEOUT`]. Plain TCP on the loopback interface only; streams between
 //! machines need certificates, which this version does not have.
 
-use super::{frame::{self, Frame, Limits}, message::{ToClient, ToServer}};
+use super::{
+    frame::{self, Frame, Limits},
+    message::{ToClient, ToServer},
+};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -221,10 +224,7 @@ async fn accept_connections(socket: TcpListener, accept: mpsc::Sender<ServerLink
     }
 }
 
-async fn serve(
-    connection: TcpStream,
-    accept: mpsc::Sender<ServerLink>,
-) -> anyhow::Result<()> {
+async fn serve(connection: TcpStream, accept: mpsc::Sender<ServerLink>) -> anyhow::Result<()> {
     connection.set_nodelay(true)?;
     let asked = Arc::new(Notify::new());
     let service = hyper::service::service_fn({
@@ -253,10 +253,7 @@ async fn serve(
 
 type FrameBody = UnsyncBoxBody<Bytes, Infallible>;
 
-fn answer(
-    request: Request<Incoming>,
-    accept: &mpsc::Sender<ServerLink>,
-) -> Response<FrameBody> {
+fn answer(request: Request<Incoming>, accept: &mpsc::Sender<ServerLink>) -> Response<FrameBody> {
     let status = |status: StatusCode| {
         let mut response = Response::new(FrameBody::default());
         *response.status_mut() = status;

@@ -589,7 +589,11 @@ mod tests {
         world.planes.on_heard(world.now, "two", LEASE);
         world.confirm("two", 6, &["a"]);
         world.entry(8, false);
-        assert_eq!(world.answered(), [1], "the new one began with a later catalog");
+        assert_eq!(
+            world.answered(),
+            [1],
+            "the new one began with a later catalog"
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Check, CheckKey, Index, Node, RouteOverrides, Service, ServiceKey, Split, Status};
+use crate::model::{
+    Check, CheckKey, Index, Node, RouteOverrides, Service, ServiceKey, Split, Status,
+};
 
 use super::{Table, View};
 

@@ -85,12 +85,22 @@ fn command() -> impl Strategy<Value = Command> {
                 expected_index,
             })
         });
-    let splits = (name(&SERVICES), vec(name(&["t", "u"]), 0..3), proptest::option::of(0..3_u32)).prop_map(
-        |(service, tags, share_millionths)| {
-            let key = SplitKey { route: "/".to_owned(), service, tags };
-            Command::SetSplit(SetSplit { key, share_millionths })
-        },
-    );
+    let splits = (
+        name(&SERVICES),
+        vec(name(&["t", "u"]), 0..3),
+        proptest::option::of(0..3_u32),
+    )
+        .prop_map(|(service, tags, share_millionths)| {
+            let key = SplitKey {
+                route: "/".to_owned(),
+                service,
+                tags,
+            };
+            Command::SetSplit(SetSplit {
+                key,
+                share_millionths,
+            })
+        });
     let instance = || (name(&NODES), name(&INSTANCES));
     prop_oneof![
         4 => upsert,

@@ -139,9 +139,8 @@ impl DataPlane {
             let alive =
                 |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
             let instances: Vec<Instance> = catalog.all_instances().filter(alive).collect();
-            let dns = has_dns.then(|| {
-                dns::View::new(&names::facts(&domain, &datacenter, catalog, &instances))
-            });
+            let dns = has_dns
+                .then(|| dns::View::new(&names::facts(&domain, &datacenter, catalog, &instances)));
             let dns = dns.and_then(|made| match made {
                 Ok(view) => Some(view),
                 Err(error) => {

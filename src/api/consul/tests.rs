@@ -640,9 +640,7 @@ async fn waiting_reads_are_answered_when_the_agent_stops_or_restores() {
     let fixture = Fixture::new();
     let began = Instant::now();
     let read = start(&fixture, "/v1/catalog/services?index=14").await;
-    fixture
-        .snapshots
-        .send_replace(Arc::new(View::default()));
+    fixture.snapshots.send_replace(Arc::new(View::default()));
     assert_eq!(read.await.unwrap().header("x-consul-index"), "1");
     let read = start(&fixture, "/v1/catalog/services?index=14").await;
     drop(fixture.snapshots);

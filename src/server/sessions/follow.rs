@@ -38,11 +38,7 @@ pub(in crate::server) fn begin(core: &Core) -> Followed {
 }
 
 /// Follows until `stop`.
-pub(in crate::server) async fn run(
-    core: Arc<Core>,
-    mut begun: Followed,
-    stop: CancellationToken,
-) {
+pub(in crate::server) async fn run(core: Arc<Core>, mut begun: Followed, stop: CancellationToken) {
     // One turn around this loop per fresh start: the first, and after falling too far behind.
     loop {
         let Followed {
@@ -93,6 +89,7 @@ fn on_commit(core: &Core, commit: &Commit) -> bool {
     // Whoever confirms the entry finds that it is known.
     core.data_planes.on_entry(commit.at.index, has_departures);
     core.history.record(Arc::clone(&commit.snapshot), changes);
-    core.streams.changed(commit.at.index, &commit.changes.of_node);
+    core.streams
+        .changed(commit.at.index, &commit.changes.of_node);
     has_changes
 }

@@ -163,7 +163,11 @@ impl History {
             let after: usize = match &inner.whole {
                 Some((place, _)) => {
                     let first = inner.messages.partition_point(|one| one.index <= *place);
-                    inner.messages.range(first..).map(|one| one.frame.len()).sum()
+                    inner
+                        .messages
+                        .range(first..)
+                        .map(|one| one.frame.len())
+                        .sum()
                 }
                 None => 0,
             };
@@ -280,7 +284,11 @@ mod tests {
         world.entry(1);
         world.history.publish(1);
         let (again, same) = world.history.whole(1).await;
-        assert_eq!((again.len(), same), (whole.len(), place), "it is not made anew");
+        assert_eq!(
+            (again.len(), same),
+            (whole.len(), place),
+            "it is not made anew"
+        );
         assert_eq!(world.missing(place), Some((1, world.index)));
         // A whole one that is shorter than what follows it is made anew.
         for _ in 0..200 {

@@ -52,7 +52,12 @@ pub(super) fn check_version(agent: &str) -> Result<(), Error> {
 fn major(version: &str) -> Option<u64> {
     let numbers = version.split(['-', '+']).next()?;
     let mut numbers = numbers.split('.').map(str::parse::<u64>);
-    match (numbers.next(), numbers.next(), numbers.next(), numbers.next()) {
+    match (
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+    ) {
         (Some(Ok(major)), Some(Ok(_)), Some(Ok(_)), None) => Some(major),
         _ => None,
     }

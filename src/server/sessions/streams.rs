@@ -113,7 +113,10 @@ impl Streams {
     /// A stream ended.
     pub(super) fn close(&self, key: &Key, stream: &Arc<Stream>) {
         let mut by_key = self.by_key.lock();
-        if by_key.get(key).is_some_and(|open| Arc::ptr_eq(open, stream)) {
+        if by_key
+            .get(key)
+            .is_some_and(|open| Arc::ptr_eq(open, stream))
+        {
             by_key.remove(key);
         }
         self.count.store(by_key.len(), Ordering::Relaxed);

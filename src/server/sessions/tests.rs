@@ -2,7 +2,10 @@
 
 use crate::{
     rpc::{
-        message::{Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, ToClient, ToServer},
+        message::{
+            Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, ToClient,
+            ToServer,
+        },
         transport::{self, AgentLink, Listener},
     },
     server::{Config, Handle, Registration, Server, Snapshot, log::watch::Topic},

@@ -31,7 +31,11 @@ impl SetRouteOverrides {
         if let Some(expected) = self.expected_index.filter(|expected| *expected != actual) {
             return Err(Rejected::IndexMismatch { expected, actual });
         }
-        let splits: Vec<_> = transaction.tables.splits().map(|row| row.key.clone()).collect();
+        let splits: Vec<_> = transaction
+            .tables
+            .splits()
+            .map(|row| row.key.clone())
+            .collect();
         for key in &splits {
             transaction.remove_split(key);
         }
