@@ -73,7 +73,8 @@ pub(in crate::server) async fn run(
                     tracing::debug!(entries, "streams start afresh from a snapshot");
                     break;
                 }
-                Err(RecvError::Closed) => return,
+                // The state was replaced as a whole.
+                Err(RecvError::Closed) => break,
             }
         }
         begun = begin(&core);
