@@ -316,6 +316,7 @@ impl Session {
             mut incoming,
         } = link;
         let outgoing = Outgoing(outgoing);
+        let allocs = self.allocs.clone();
         self.hello.confirmed = self.confirmed.borrow().at.index;
         outgoing
             .send(ToServer::Hello(Box::new(self.hello.clone())))
@@ -363,7 +364,7 @@ impl Session {
                     self.awaited.insert(number, asked);
                 }
                 Ok(()) = self.confirmed.changed() => self.confirm_if_asked(&outgoing).await?,
-                room = self.allocs.reserve(), if self.waiting.is_some() => {
+                room = allocs.reserve(), if self.waiting.is_some() => {
                     // Without a client part there is nobody to tell.
                     let delta = self.waiting.take().unwrap_or_default();
                     if let Ok(room) = room {

@@ -146,11 +146,11 @@ fn consistency(parameters: &Parameters) -> Result<Consistency, Error> {
     })
 }
 
-/// Snapshots of this agent's replica.
+/// Views of this agent's replica.
 struct OfReplica(watch::Receiver<Arc<View>>);
 
 impl Source for OfReplica {
-    type View = View;
+    type Snapshot = View;
 
     fn newest(&self) -> Arc<View> {
         Arc::clone(&self.0.borrow())

@@ -69,7 +69,8 @@ pub(in crate::server) async fn run(core: Arc<Core>, mut begun: Followed, stop: C
                     tracing::debug!(entries, "streams start afresh from a snapshot");
                     break;
                 }
-                Err(RecvError::Closed) => return,
+                // The state was replaced as a whole.
+                Err(RecvError::Closed) => break,
             }
         }
         begun = begin(&core);
