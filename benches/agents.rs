@@ -9,6 +9,7 @@
 )]
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a measurement that goes wrong ends the program"
 )]
 
