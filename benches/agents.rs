@@ -91,8 +91,22 @@ async fn measure(agents: usize, time: Duration) {
     );
     println!("|---|---|---|---|---|---|");
     let writer = Writer::new(address).await;
-    row("touch no catalog table", &told, time, agents, Entries::Elsewhere(writer)).await;
-    row("change the catalog", &told, time, agents, Entries::Catalog(handle)).await;
+    row(
+        "touch no catalog table",
+        &told,
+        time,
+        agents,
+        Entries::Elsewhere(writer),
+    )
+    .await;
+    row(
+        "change the catalog",
+        &told,
+        time,
+        agents,
+        Entries::Catalog(handle),
+    )
+    .await;
 }
 
 /// Writes entries one after the other.
