@@ -119,7 +119,7 @@ fn bulk(criterion: &mut Criterion) {
                 bench.iter_batched(
                     || Context::new(1, 7),
                     |mut cx| {
-                        let outcome = schedule(&state, &evals[0], &mut cx);
+                        let outcome = schedule(state.current(), &evals[0], &mut cx);
                         assert!(outcome.blocked.is_none());
                         outcome
                     },
@@ -142,7 +142,7 @@ fn tiny(criterion: &mut Criterion) {
         criterion.bench_function(&format!("1000 tiny batch jobs on {nodes} nodes"), |bench| {
             bench.iter_batched(
                 || Context::new(1, 7),
-                |mut cx| schedule_batch(&state, &evals, &mut cx),
+                |mut cx| schedule_batch(state.current(), &evals, &mut cx),
                 BatchSize::PerIteration,
             );
         });
@@ -151,9 +151,9 @@ fn tiny(criterion: &mut Criterion) {
 
 fn commit(criterion: &mut Criterion) {
     let (state, evals) = cluster(NODES, vec![job("bulk", ALLOCS, false)]);
-    let results = schedule_batch(&state, &evals, &mut Context::new(1, 7));
+    let results = schedule_batch(state.current(), &evals, &mut Context::new(1, 7));
     let at = Stamp {
-        index: state.index() + 1,
+        index: state.current().index() + 1,
         now_ns: 1,
     };
     criterion.bench_function("apply a plan of 1200 allocations", |bench| {

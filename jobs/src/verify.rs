@@ -1,101 +1,200 @@
-//! Does a plan still fit a newer snapshot?
+//! Does a plan still fit the state that it is applied to?
 
 use crate::{
-    model::{Allocation, Node, NodeStatus, Plan, PlanResult},
-    scheduler::capacity::refusal,
-    state::{NodeUsage, State},
+    model::{Allocation, Index, NodeStatus, NodeUsage, PlanResult, refusal},
+    state::Snapshot,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-/// The part of `plan` that fits `snapshot`; `refresh_index` is set when something had to be left out.
+/// Why a plan is left out as a whole; its evaluation is decided about anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Somebody else ended the evaluation.
+    #[error("evaluation `{eval_id}` has ended")]
+    EvalEnded {
+        /// Which.
+        eval_id: String,
+    },
+    /// The job was registered or stopped after the plan was made.
+    #[error("job `{job_id}` changed at index {index}")]
+    JobChanged {
+        /// Which.
+        job_id: String,
+        /// When.
+        index: Index,
+    },
+    /// The job's deployment changed after the plan was made.
+    #[error("deployment `{deployment_id}` changed at index {index}")]
+    DeploymentChanged {
+        /// Which.
+        deployment_id: String,
+        /// When.
+        index: Index,
+    },
+    /// A server changed an allocation that the plan touches, or its client ended one that the plan updates.
+    #[error("allocation `{alloc_id}` changed at index {index}")]
+    AllocChanged {
+        /// Which.
+        alloc_id: String,
+        /// When.
+        index: Index,
+    },
+    /// A node that the plan uses changed, went away, or takes no allocations.
+    #[error("node `{node_id}` changed or takes no allocations")]
+    NodeChanged {
+        /// Which.
+        node_id: String,
+    },
+    /// A node has no room for what the plan places there.
+    #[error("node `{node_id}` has no room: {dimension}")]
+    NoRoom {
+        /// Which.
+        node_id: String,
+        /// What is exhausted.
+        dimension: String,
+    },
+}
+
+/// Whether a plan that was made from the state at index `seen` still fits `snapshot`.
 ///
-/// A node is taken or left as a whole. Stops always go through. A plan that asks for all at once is
-/// reduced to its stops when any node refuses.
-pub fn verify(snapshot: &State, plan: &Plan) -> PlanResult {
-    let mut lost: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
-    for stop in plan.stops.iter().filter(|s| s.client_status.is_some()) {
-        if let Some(alloc) = snapshot.alloc(&stop.alloc_id) {
-            lost.entry(&stop.node_id).or_default().push(alloc);
-        }
+/// Reports of clients do not count unless they end an allocation that the plan updates in place: they only
+/// free room, and bring evaluations of their own.
+///
+/// # Errors
+/// The first [`Conflict`] found.
+pub fn verify(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(), Conflict> {
+    verify_job(snapshot, seen, plan)?;
+    verify_allocs(snapshot, seen, plan)?;
+    let mut by_node: BTreeMap<&str, Vec<&Allocation>> = BTreeMap::new();
+    for alloc in &plan.placements {
+        by_node.entry(&alloc.node_id).or_default().push(alloc);
     }
-    let mut result = PlanResult {
-        eval_id: plan.eval_id.clone(),
-        job_version: plan.job.as_ref().map_or(0, |job| job.version),
-        stops: plan.stops.clone(),
-        deployment: plan.deployment.clone(),
-        deployment_updates: plan.deployment_updates.clone(),
-        ..PlanResult::default()
-    };
-    for (node_id, placements) in &plan.placements {
-        let mut freed = lost.remove(node_id.as_str()).unwrap_or_default();
-        freed.extend(stopped_for(snapshot, plan, node_id, placements));
-        if node_takes(snapshot, node_id, placements, &freed) {
-            result.placements.extend(placements.iter().cloned());
-        } else {
-            result.refresh_index = snapshot.index().max(1);
-        }
+    let mut freed = freed_by(snapshot, plan);
+    for (node_id, placements) in by_node {
+        let freed = freed.remove(node_id).unwrap_or_default();
+        verify_node(snapshot, seen, node_id, &placements, &freed)?;
     }
-    if plan.all_at_once && result.refresh_index > 0 {
-        result.placements.clear();
-        result.deployment = None;
-    }
-    result
+    Ok(())
 }
 
-/// Allocations of the node that the plan stops for a successor right there: the client starts that one
-/// when they are over.
-fn stopped_for<'a>(
-    snapshot: &'a State,
-    plan: &Plan,
-    node_id: &str,
-    placements: &[Allocation],
-) -> Vec<&'a Arc<Allocation>> {
-    placements
+fn verify_job(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(), Conflict> {
+    let Some(eval) = plan.evals.first() else {
+        return Ok(());
+    };
+    let row = snapshot.eval(&eval.id);
+    if row.is_some_and(|row| row.status.is_terminal()) {
+        return Err(Conflict::EvalEnded {
+            eval_id: eval.id.clone(),
+        });
+    }
+    let key = eval.job_key();
+    if let Some(job) = snapshot.job(&key).filter(|job| job.job_modify_index > seen) {
+        return Err(Conflict::JobChanged {
+            job_id: job.id.clone(),
+            index: job.job_modify_index,
+        });
+    }
+    let latest = snapshot.latest_deployment(&key);
+    if let Some(deployment) = latest.filter(|deployment| deployment.modify_index > seen) {
+        return Err(Conflict::DeploymentChanged {
+            deployment_id: deployment.id.clone(),
+            index: deployment.modify_index,
+        });
+    }
+    Ok(())
+}
+
+/// Every allocation that the plan stops, updates or replaces is as the scheduler saw it.
+fn verify_allocs(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(), Conflict> {
+    let changed = |alloc: &Allocation, index: Index| Conflict::AllocChanged {
+        alloc_id: alloc.id.clone(),
+        index,
+    };
+    let stopped = plan.stops.iter().map(|stop| stop.alloc_id.as_str());
+    let replaced = plan
+        .placements
         .iter()
-        .filter(|alloc| !alloc.previous_allocation.is_empty())
-        .filter_map(|alloc| snapshot.alloc(&alloc.previous_allocation))
-        .filter(|old| old.node_id == node_id)
-        .filter(|old| {
-            (plan.stops.iter()).any(|s| s.alloc_id == old.id && s.client_status.is_none())
-        })
-        .collect()
-}
-
-fn node_takes(
-    snapshot: &State,
-    node_id: &str,
-    placements: &[Allocation],
-    freed: &[&Arc<Allocation>],
-) -> bool {
-    let is_new = |alloc: &&Allocation| snapshot.alloc(&alloc.id).is_none();
-    let mut new = placements.iter().filter(is_new).peekable();
-    let Some(node) = snapshot.node(node_id) else {
-        return false;
-    };
-    if new.peek().is_none() {
-        return node.status != NodeStatus::Down;
+        .map(|alloc| alloc.previous_allocation.as_str());
+    for alloc in stopped.chain(replaced).filter_map(|id| snapshot.alloc(id)) {
+        if alloc.alloc_modify_index > seen {
+            return Err(changed(alloc, alloc.alloc_modify_index));
+        }
     }
-    node.is_ready() && fits(snapshot, node, new, freed)
+    for alloc in &plan.placements {
+        let Some(row) = snapshot.alloc(&alloc.id) else {
+            continue;
+        };
+        let ended = row.client_terminal() && row.modify_index > seen;
+        if row.alloc_modify_index > seen || ended {
+            return Err(changed(row, row.modify_index));
+        }
+    }
+    Ok(())
 }
 
-fn fits<'a>(
-    snapshot: &State,
-    node: &Node,
-    new: impl Iterator<Item = &'a Allocation>,
-    freed: &[&Arc<Allocation>],
-) -> bool {
+/// Node id to its allocations whose room the plan may use: those that are given up because nothing is heard
+/// of the node, and those stopped for a successor right there, which the client starts when they are over.
+fn freed_by<'a>(
+    snapshot: &'a Snapshot,
+    plan: &'a PlanResult,
+) -> BTreeMap<&'a str, Vec<&'a Allocation>> {
+    let mut stopped: BTreeMap<&str, &Allocation> = BTreeMap::new();
+    let mut freed: BTreeMap<&str, Vec<&Allocation>> = BTreeMap::new();
+    for stop in &plan.stops {
+        let Some(alloc) = snapshot.alloc(&stop.alloc_id) else {
+            continue;
+        };
+        if stop.client_status.is_some() {
+            freed.entry(&alloc.node_id).or_default().push(alloc);
+        } else {
+            stopped.insert(&alloc.id, alloc);
+        }
+    }
+    for alloc in &plan.placements {
+        let old = stopped.get(alloc.previous_allocation.as_str());
+        if let Some(old) = old.filter(|old| old.node_id == alloc.node_id) {
+            freed.entry(&old.node_id).or_default().push(old);
+        }
+    }
+    freed
+}
+
+fn verify_node(
+    snapshot: &Snapshot,
+    seen: Index,
+    node_id: &str,
+    placements: &[&Allocation],
+    freed: &[&Allocation],
+) -> Result<(), Conflict> {
+    let is_new = |alloc: &&&Allocation| snapshot.alloc(&alloc.id).is_none();
+    let mut new = placements.iter().filter(is_new).peekable();
+    let usable = snapshot.node(node_id).filter(|node| {
+        let takes = match new.peek() {
+            Some(_) => node.is_ready(),
+            None => node.status != NodeStatus::Down,
+        };
+        takes && node.modify_index <= seen
+    });
+    let Some(node) = usable else {
+        return Err(Conflict::NodeChanged {
+            node_id: node_id.to_owned(),
+        });
+    };
     let mut used: NodeUsage = snapshot
-        .node_usage(&node.id)
+        .node_usage(node_id)
         .map(|usage| (**usage).clone())
         .unwrap_or_default();
     for alloc in freed.iter().filter(|alloc| !alloc.client_terminal()) {
         used.remove(&alloc.allocated_resources);
     }
     for alloc in new {
-        if refusal(node, &used, &alloc.allocated_resources).is_some() {
-            return false;
+        if let Some(dimension) = refusal(node, &used, &alloc.allocated_resources) {
+            return Err(Conflict::NoRoom {
+                node_id: node_id.to_owned(),
+                dimension,
+            });
         }
         used.add(&alloc.allocated_resources);
     }
-    true
+    Ok(())
 }

@@ -359,5 +359,5 @@ fn add_driver(node: &mut Node, name: &str, mut info: DriverInfo) {
     info.update_time = Timestamp(clock::now_ns());
     node.attributes.extend(info.attributes.clone());
     node.drivers.insert(name.to_owned(), info);
-    fingerprint::classify(node);
+    node.classify();
 }

@@ -1,17 +1,17 @@
 //! The replicated control plane: one log, one state over jobs and catalog, and what acts on it.
 //!
-//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is started by `leader`; agents are served by `sessions`.
+//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is
+//! started by `cluster::leader`; agents are served by `sessions`.
 //! Start reading at [`Handle`].
 
+mod cluster;
 mod data_planes;
 mod handle;
-mod leader;
 pub mod log;
 mod loops;
-mod plans;
+mod scheduling;
 mod sessions;
 pub mod state;
-mod workers;
 
 use jobs::{
     control::{Broker, Gc, GcLimits, Heartbeats},
@@ -149,7 +149,7 @@ impl Server {
         let stop = CancellationToken::new();
         let followed = follow::begin(&core);
         parts.spawn(follow::run(Arc::clone(&core), followed, stop.clone()));
-        leader::start(&core, &parts, &stop);
+        cluster::leader::start(&core, &parts, &stop);
         tokio::pin!(shutdown);
         loop {
             tokio::select! {

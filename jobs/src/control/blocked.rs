@@ -2,7 +2,7 @@ use super::Action;
 use crate::{
     model::{EvalStatus, Evaluation, Index, JobKey, Node},
     scheduler,
-    state::{Applied, State},
+    state::{Applied, Snapshot},
 };
 use std::{
     cmp::Reverse,
@@ -32,7 +32,7 @@ pub struct Blocked {
 impl Blocked {
     /// Takes up every blocked evaluation of the state; forgets everything else. Those that could be placed
     /// already are woken.
-    pub fn restore(&mut self, _now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn restore(&mut self, _now_ns: i64, state: &Snapshot) -> Vec<Action> {
         *self = Self::default();
         for eval in state.evals("") {
             if eval.status == EvalStatus::Blocked {
@@ -44,7 +44,7 @@ impl Blocked {
     }
 
     /// Takes note of blocked evaluations, ended allocations and changed nodes.
-    pub fn on_applied(&mut self, _now_ns: i64, state: &State, applied: &Applied) -> Vec<Action> {
+    pub fn on_applied(&mut self, _now_ns: i64, state: &Snapshot, applied: &Applied) -> Vec<Action> {
         let unfinished = std::mem::take(&mut self.unfinished);
         let mut nodes: BTreeSet<&str> = BTreeSet::new();
         for change in &applied.allocs {
@@ -78,7 +78,7 @@ impl Blocked {
     }
 
     /// Nodes that got room after the snapshot of that index, as far as they still exist.
-    fn freed_since<'s>(&self, index: Index, state: &'s State) -> impl Iterator<Item = &'s str> {
+    fn freed_since<'s>(&self, index: Index, state: &'s Snapshot) -> impl Iterator<Item = &'s str> {
         self.freed
             .iter()
             .filter(move |(_, at)| **at > index)
@@ -116,7 +116,7 @@ impl Blocked {
         }
     }
 
-    fn wake(&mut self, state: &State, ids: &BTreeSet<&str>) -> Vec<Action> {
+    fn wake(&mut self, state: &Snapshot, ids: &BTreeSet<&str>) -> Vec<Action> {
         let nodes: Vec<&Node> = ids
             .iter()
             .filter_map(|id| state.node(id))
@@ -144,7 +144,7 @@ impl Blocked {
 }
 
 /// True when one of the nodes could take an allocation of a group that waits.
-fn helps(state: &State, eval: &Evaluation, nodes: &[&Node]) -> bool {
+fn helps(state: &Snapshot, eval: &Evaluation, nodes: &[&Node]) -> bool {
     let Some(job) = state.job(&eval.job_key()) else {
         return true;
     };

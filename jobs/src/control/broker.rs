@@ -1,7 +1,7 @@
 use super::Action;
 use crate::{
     model::{EvalStatus, Evaluation, JobKey},
-    state::{Applied, Command, State},
+    state::{Applied, Command, Snapshot},
 };
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -66,7 +66,7 @@ pub struct Broker {
 
 impl Broker {
     /// Takes up every pending evaluation of the state; forgets everything else.
-    pub fn restore(&mut self, now_ns: i64, state: &State) {
+    pub fn restore(&mut self, now_ns: i64, state: &Snapshot) {
         *self = Self {
             next_token: self.next_token,
             ..Self::default()

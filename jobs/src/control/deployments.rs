@@ -5,7 +5,7 @@ use crate::{
         Allocation, Deployment, DeploymentState, DeploymentStatus, DesiredTransition, Trigger,
     },
     scheduler::reschedule_allowed,
-    state::{Applied, Command, State},
+    state::{Applied, Command, Snapshot},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,7 +33,7 @@ impl Deployments {
 
     /// Takes up every active deployment of the state; forgets everything else. Each is looked at again,
     /// because a reaction of the former leader may be missing.
-    pub fn restore(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn restore(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         self.deadlines.clear();
         let active: Vec<String> = state
             .deployments("")
@@ -47,7 +47,7 @@ impl Deployments {
     }
 
     /// Looks at the deployments that an entry touched.
-    pub fn on_applied(&mut self, now_ns: i64, state: &State, applied: &Applied) -> Vec<Action> {
+    pub fn on_applied(&mut self, now_ns: i64, state: &Snapshot, applied: &Applied) -> Vec<Action> {
         let mut health: BTreeSet<&str> = BTreeSet::new();
         let mut touched: BTreeSet<&str> = BTreeSet::new();
         for change in &applied.allocs {
@@ -79,7 +79,7 @@ impl Deployments {
     }
 
     /// Looks at the deployments whose deadline passed.
-    pub fn on_tick(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         let due: Vec<String> = self
             .deadlines
             .iter()
@@ -97,7 +97,7 @@ impl Deployments {
     }
 
     /// Notes when the deployment must be looked at next.
-    fn watch(&mut self, state: &State, id: &str) {
+    fn watch(&mut self, state: &Snapshot, id: &str) {
         let next = state
             .deployment(id)
             .filter(|d| d.status == DeploymentStatus::Running)
@@ -113,7 +113,7 @@ impl Deployments {
     }
 
     /// Decides what follows from the health of a deployment's allocations. `moved` when some changed.
-    fn look(&mut self, now_ns: i64, state: &State, id: &str, moved: bool) -> Vec<Action> {
+    fn look(&mut self, now_ns: i64, state: &Snapshot, id: &str, moved: bool) -> Vec<Action> {
         self.watch(state, id);
         let Some(deployment) = state.deployment(id).filter(|d| d.is_active()) else {
             return Vec::new();

@@ -1,7 +1,7 @@
 use super::Action;
 use crate::{
     model::{Allocation, ClientStatus, Evaluation, Job, JobKey, JobStatus, JobType},
-    state::{Command, State},
+    state::{Command, Snapshot},
 };
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ impl Gc {
     }
 
     /// What to forget now.
-    pub fn on_tick(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         let due = self.next_ns.is_some_and(|due| due <= now_ns);
         if due || self.next_ns.is_none() {
             self.next_ns = Some(now_ns.saturating_add(self.limits.interval_ns));
@@ -83,7 +83,7 @@ impl Gc {
     }
 
     /// Everything that is over, regardless of its age.
-    pub fn force(&self, now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn force(&self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         let limits = GcLimits {
             interval_ns: self.limits.interval_ns,
             eval_ns: 0,
@@ -96,7 +96,7 @@ impl Gc {
     }
 }
 
-fn collect(limits: &GcLimits, now_ns: i64, state: &State) -> Vec<Action> {
+fn collect(limits: &GcLimits, now_ns: i64, state: &Snapshot) -> Vec<Action> {
     let mut found = Found::default();
     let jobs = dead_jobs(limits, now_ns, state);
     for key in &jobs {
@@ -128,7 +128,7 @@ fn collect(limits: &GcLimits, now_ns: i64, state: &State) -> Vec<Action> {
 }
 
 /// Jobs to forget: old enough, or the oldest beyond the number kept.
-fn dead_jobs(limits: &GcLimits, now_ns: i64, state: &State) -> Vec<JobKey> {
+fn dead_jobs(limits: &GcLimits, now_ns: i64, state: &Snapshot) -> Vec<JobKey> {
     let mut over: Vec<(i64, &Job)> = Vec::new();
     for job in state.jobs(None, "") {
         if is_collectable(job)
@@ -153,7 +153,7 @@ fn is_collectable(job: &Job) -> bool {
 }
 
 /// When the last row of a job ended; none while one is not over.
-fn ended_at(state: &State, job: &Job) -> Option<i64> {
+fn ended_at(state: &Snapshot, job: &Job) -> Option<i64> {
     let key = job.key();
     let mut ended = job.submit_time;
     for eval in state.evals_of_job(&key) {
@@ -171,7 +171,7 @@ fn ended_at(state: &State, job: &Job) -> Option<i64> {
     Some(ended)
 }
 
-fn take_job(state: &State, key: &JobKey, found: &mut Found) {
+fn take_job(state: &Snapshot, key: &JobKey, found: &mut Found) {
     found
         .evals
         .extend(state.evals_of_job(key).map(|e| e.id.clone()));
@@ -180,7 +180,7 @@ fn take_job(state: &State, key: &JobKey, found: &mut Found) {
         .extend(state.allocs_of_job(key).map(|a| a.id.clone()));
 }
 
-fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &State, eval: &Evaluation) -> bool {
+fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &Snapshot, eval: &Evaluation) -> bool {
     if !eval.status.is_terminal() {
         return false;
     }
@@ -209,7 +209,7 @@ fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &State, eval: &Evaluation
 }
 
 /// True when nothing depends on the allocation any more.
-fn alloc_is_over(state: &State, alloc: &Allocation, job: Option<&Job>) -> bool {
+fn alloc_is_over(state: &Snapshot, alloc: &Allocation, job: Option<&Job>) -> bool {
     if !alloc.client_terminal() {
         return false;
     }

@@ -2,7 +2,7 @@ use super::{Action, triggers};
 use crate::{
     ids::Ids,
     model::NodeStatus,
-    state::{Applied, Command, State},
+    state::{Applied, Command, Snapshot},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ impl Heartbeats {
     }
 
     /// Gives every node that is not down a first lease of `failover_lease_ns`.
-    pub fn restore(&mut self, now_ns: i64, failover_lease_ns: i64, state: &State) {
+    pub fn restore(&mut self, now_ns: i64, failover_lease_ns: i64, state: &Snapshot) {
         self.leases.clear();
         self.by_end.clear();
         for node in state.nodes("") {
@@ -56,7 +56,7 @@ impl Heartbeats {
 
     /// Renews a lease. A node that was down becomes ready again by the action. Unknown nodes are ignored:
     /// they must register first.
-    pub fn on_beat(&mut self, now_ns: i64, node_id: &str, state: &State) -> Vec<Action> {
+    pub fn on_beat(&mut self, now_ns: i64, node_id: &str, state: &Snapshot) -> Vec<Action> {
         let Some(node) = state.node(node_id) else {
             return Vec::new();
         };
@@ -76,7 +76,7 @@ impl Heartbeats {
 
     /// Takes nodes down whose lease ran out. When the server itself was away meanwhile, they get half a
     /// lease more to be heard.
-    pub fn on_tick(&mut self, now_ns: i64, state: &State) -> Vec<Action> {
+    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         let mut actions = Vec::new();
         while self.by_end.first().is_some_and(|(end, _)| *end <= now_ns)
             && let Some((end, node_id)) = self.by_end.pop_first()
@@ -123,7 +123,10 @@ impl Heartbeats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Node, state::Stamp};
+    use crate::{
+        model::Node,
+        state::{Stamp, State},
+    };
 
     const LEASE: i64 = 10_000_000_000;
 
@@ -142,6 +145,7 @@ mod tests {
         state
             .apply(at, Command::UpsertNode(Box::new(node)))
             .unwrap();
+        let state = state.snapshot();
         let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
         heartbeats.restore(0, LEASE, &state);
         assert!(heartbeats.on_tick(LEASE - 1, &state).is_empty());

@@ -3,13 +3,16 @@
 use super::triggers;
 use crate::{
     ids::Ids,
-    model::{Deployment, DeploymentStatus, DesiredTransition, Evaluation, Job, JobKey, Trigger},
+    model::{
+        Deployment, DeploymentStatus, DeploymentUpdate, DesiredTransition, Evaluation, Job, JobKey,
+        Trigger,
+    },
     scheduler::texts,
-    state::{Command, DeploymentUpdate, RegisterJob, Rejected, State},
+    state::{Command, RegisterJob, Rejected, Snapshot},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-fn active<'a>(state: &'a State, id: &str) -> Result<&'a Arc<Deployment>, Rejected> {
+fn active<'a>(state: &'a Snapshot, id: &str) -> Result<&'a Arc<Deployment>, Rejected> {
     let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
     if deployment.is_active() {
         return Ok(deployment);
@@ -22,7 +25,7 @@ fn active<'a>(state: &'a State, id: &str) -> Result<&'a Arc<Deployment>, Rejecte
 
 /// The evaluation that goes on with a deployment; of the job as the deployment has it when it was purged.
 fn watcher_eval(
-    state: &State,
+    state: &Snapshot,
     deployment: &Deployment,
     now_ns: i64,
     ids: &mut Ids,
@@ -33,12 +36,12 @@ fn watcher_eval(
     Some(eval)
 }
 
-/// Makes canaries normal; `groups` empty is all.
+/// Promotes canaries; `groups` empty is all.
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over or a group has too few healthy canaries.
 pub fn promote(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     id: &str,
     groups: &[String],
@@ -58,7 +61,7 @@ pub fn promote(
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over.
-pub fn fail(state: &State, now_ns: i64, id: &str, ids: &mut Ids) -> Result<Command, Rejected> {
+pub fn fail(state: &Snapshot, now_ns: i64, id: &str, ids: &mut Ids) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;
     Ok(end_failed(
         state,
@@ -71,7 +74,7 @@ pub fn fail(state: &State, now_ns: i64, id: &str, ids: &mut Ids) -> Result<Comma
 
 /// The end of a deployment that failed, with what follows from it.
 pub(super) fn end_failed(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     deployment: &Deployment,
     reason: &str,
@@ -91,7 +94,7 @@ pub(super) fn end_failed(
 
 /// The description of a failure, and the version to go back to.
 fn failure_with_revert(
-    state: &State,
+    state: &Snapshot,
     deployment: &Deployment,
     reason: &str,
     now_ns: i64,
@@ -128,12 +131,12 @@ fn failure_with_revert(
     )
 }
 
-/// Holds a deployment or lets it go on.
+/// Pauses or resumes a deployment.
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over.
 pub fn pause(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     id: &str,
     pause: bool,
@@ -176,7 +179,7 @@ fn running_text(deployment: &Deployment) -> &'static str {
 /// # Errors
 /// [`Rejected`] when the deployment is over or an allocation is not part of it.
 pub fn set_health(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     id: &str,
     healthy: Vec<String>,
@@ -217,7 +220,7 @@ pub fn set_health(
 /// # Errors
 /// [`Rejected`] when the job or the version is missing, or another one is current.
 pub fn revert(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     key: &JobKey,
     version: u64,
@@ -253,7 +256,7 @@ pub fn revert(
 /// # Errors
 /// [`Rejected::NoAlloc`].
 pub fn stop_alloc(
-    state: &State,
+    state: &Snapshot,
     now_ns: i64,
     alloc_id: &str,
     no_shutdown_delay: bool,

@@ -6,7 +6,7 @@ use crate::{
         ClientStatus, DesiredStatus, EvalStatus, Evaluation, Job, JobKey, JobType, Node, Trigger,
     },
     scheduler,
-    state::{AllocUpdate, State},
+    state::{AllocUpdate, Snapshot},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ pub fn for_job(job: &Job, trigger: Trigger, now_ns: i64, ids: &mut Ids) -> Evalu
 
 /// Looks at a job again; none when there is no such job.
 pub fn for_key(
-    state: &State,
+    state: &Snapshot,
     key: &JobKey,
     trigger: Trigger,
     now_ns: i64,
@@ -42,7 +42,7 @@ pub fn for_key(
 /// One per job whose allocations the reports end although they are still wanted: failed ones, and finished
 /// ones of service jobs.
 pub fn for_client_updates(
-    state: &State,
+    state: &Snapshot,
     updates: &[AllocUpdate],
     now_ns: i64,
     ids: &mut Ids,
@@ -71,13 +71,13 @@ pub fn for_client_updates(
 
 /// For a node whose status or eligibility changes: one per job with allocations there, and one per
 /// system job that it could run.
-pub fn for_node(state: &State, node_id: &str, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
+pub fn for_node(state: &Snapshot, node_id: &str, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
     let node = state.node(node_id).map(|node| &**node);
     for_node_as(state, node_id, node, now_ns, ids)
 }
 
 fn for_node_as(
-    state: &State,
+    state: &Snapshot,
     node_id: &str,
     node: Option<&Node>,
     now_ns: i64,
@@ -115,10 +115,15 @@ fn for_node_as(
 }
 
 /// For a registration of `node`: none when nothing that placement can see changed.
-pub fn for_node_upsert(state: &State, node: &Node, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
+pub fn for_node_upsert(
+    state: &Snapshot,
+    node: &Node,
+    now_ns: i64,
+    ids: &mut Ids,
+) -> Vec<Evaluation> {
     if let Some(known) = state.node(&node.id) {
         let same = known.status == node.status
-            && known.computed_class == scheduler::computed_class(node)
+            && known.computed_class == node.derived_class()
             && known.name == node.name
             && known.node_resources == node.node_resources
             && known.reserved_resources == node.reserved_resources;

@@ -135,3 +135,15 @@ pub struct DeploymentState {
     /// The next allocation must be healthy by then.
     pub require_progress_by: Timestamp,
 }
+
+/// A status change of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeploymentUpdate {
+    /// Deployment.
+    pub deployment_id: String,
+    /// New status.
+    pub status: DeploymentStatus,
+    /// Why; the published texts.
+    pub description: String,
+}

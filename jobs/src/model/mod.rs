@@ -8,6 +8,8 @@
 //! shown as RFC 3339. Durations are nanoseconds.
 
 mod allocation;
+mod capacity;
+mod class;
 mod constraint;
 mod deployment;
 mod evaluation;
@@ -26,14 +28,16 @@ mod task;
 mod task_group;
 mod task_state;
 mod timestamp;
+mod usage;
 
 pub use allocation::{
     AllocDeploymentStatus, AllocatedCpu, AllocatedMemory, AllocatedPort, AllocatedResources,
     AllocatedShared, AllocatedTask, Allocation, ClientStatus, DesiredStatus, DesiredTransition,
     NetworkStatus, RescheduleEvent, RescheduleTracker,
 };
+pub(crate) use capacity::{Ask, Capacity, allocate_without_ports, refusal};
 pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
-pub use deployment::{Deployment, DeploymentState, DeploymentStatus};
+pub use deployment::{Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
@@ -53,6 +57,7 @@ pub use task::{Artifact, Lifecycle, LogConfig, Task, Template};
 pub use task_group::{EphemeralDisk, TaskGroup};
 pub use task_state::{TaskEvent, TaskPhase, TaskState};
 pub use timestamp::Timestamp;
+pub use usage::{NodeUsage, dynamic_ports, first_port};
 
 /// A position in the replicated log; 0 means "never".
 pub type Index = u64;

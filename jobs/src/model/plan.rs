@@ -1,5 +1,4 @@
-use super::{Allocation, ClientStatus, Deployment, Evaluation, Index, Job};
-use crate::state::DeploymentUpdate;
+use super::{Allocation, ClientStatus, Deployment, DeploymentUpdate, Evaluation, Index, Job};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -52,7 +51,7 @@ pub struct StoppedAlloc {
     pub followup_eval_id: String,
 }
 
-/// The part of a plan that still fits: what is committed to the log.
+/// A plan as it goes into the log, with the evaluations that come of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanResult {
@@ -70,8 +69,6 @@ pub struct PlanResult {
     pub deployment_updates: Vec<DeploymentUpdate>,
     /// The evaluation with its new status, blocked and follow-up evaluations.
     pub evals: Vec<Evaluation>,
-    /// When only a part fit: the scheduler must look again at a snapshot of at least this index.
-    pub refresh_index: Index,
 }
 
 /// What a plan does per group, for previews and status.

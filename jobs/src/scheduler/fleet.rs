@@ -2,8 +2,8 @@
 
 use super::feasible;
 use crate::{
-    model::{AllocatedResources, Allocation, FlatMap, Job, Node},
-    state::{NodeUsage, State},
+    model::{AllocatedResources, Allocation, FlatMap, Job, Node, NodeUsage, dynamic_ports},
+    state::Snapshot,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -35,7 +35,7 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    pub(super) fn new(snapshot: &'a State, job: &Job) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, job: &Job) -> Self {
         let mut fleet = Self {
             nodes: Vec::new(),
             by_id: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl<'a> Fleet<'a> {
         if let Some(entry) = self.nodes.get_mut(at) {
             let usage = Arc::make_mut(&mut entry.usage);
             usage.add(given);
-            let (low, high) = crate::state::dynamic_ports(entry.node);
+            let (low, high) = dynamic_ports(entry.node);
             if let Some((_, port)) = given
                 .ports()
                 .filter(|(_, port)| (low..=high).contains(port))

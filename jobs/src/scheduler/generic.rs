@@ -1,19 +1,20 @@
 //! Service and batch jobs: finds places for what the comparison wants.
 
 use super::{
-    Context, Outcome, capacity,
+    Context, Outcome,
     fleet::Fleet,
     ports,
     rank::Candidates,
-    reconcile::{self, Input, Placement, Replacement, Wanted, texts},
+    reconcile::{self, Input, Placement, ReconcileResult, Replacement, texts},
 };
 use crate::{
     ids::IdKind,
     model::{
         AllocDeploymentStatus, AllocMetric, AllocatedResources, Allocation, Evaluation, FlatMap,
-        Job, Plan, PlanAnnotations, RescheduleEvent, RescheduleTracker, StoppedAlloc, TaskGroup,
+        Job, Node, NodeUsage, Plan, PlanAnnotations, RescheduleEvent, RescheduleTracker,
+        StoppedAlloc, TaskGroup, allocate_without_ports,
     },
-    state::State,
+    state::Snapshot,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +26,7 @@ const OWN_METRICS_MAX: usize = 16;
 /// How many earlier replacements are remembered where there is no limit on attempts.
 const TRACKED_EVENTS_MAX: usize = 5;
 
-pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> Outcome {
+pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Outcome {
     let key = eval.job_key();
     let job = snapshot.job(&key);
     let node_gone = |id: &str| super::node_gone(snapshot, id);
@@ -116,7 +117,7 @@ impl Report {
 type CandidatesKey = (String, u64);
 
 struct Placer<'a, 'c> {
-    snapshot: &'a State,
+    snapshot: &'a Snapshot,
     eval: &'a Evaluation,
     cx: &'c mut Context,
     fleet: Fleet<'a>,
@@ -144,10 +145,10 @@ struct Found {
 
 impl<'a, 'c> Placer<'a, 'c> {
     fn new(
-        snapshot: &'a State,
+        snapshot: &'a Snapshot,
         eval: &'a Evaluation,
         job: &Job,
-        wanted: &Wanted,
+        wanted: &ReconcileResult,
         plan: Plan,
         cx: &'c mut Context,
     ) -> Self {
@@ -425,7 +426,7 @@ impl<'a, 'c> Placer<'a, 'c> {
             .or_else(|| set.best(penalized, &tried));
         while let Some(fleet_at) = next {
             let entry = &self.fleet.nodes[fleet_at];
-            match give(group, entry.node, &entry.usage) {
+            match allocate_with_ports(group, entry.node, &entry.usage) {
                 Ok(given) => {
                     let metric = self.metric_for(key, fleet_at, penalized);
                     return Ok(Found {
@@ -532,12 +533,12 @@ impl<'a, 'c> Placer<'a, 'c> {
 ///
 /// # Errors
 /// The dimension that is exhausted.
-pub(super) fn give(
+pub(super) fn allocate_with_ports(
     group: &TaskGroup,
-    node: &crate::model::Node,
-    used: &crate::state::NodeUsage,
+    node: &Node,
+    used: &NodeUsage,
 ) -> Result<AllocatedResources, String> {
-    let mut given = capacity::allocate(group, node);
+    let mut given = allocate_without_ports(group, node);
     if ports::wants_ports(group) || !group.networks.is_empty() {
         ports::assign(group, node, used, &mut given)?;
     }

@@ -1,10 +1,9 @@
 //! Decides what should run where: a snapshot and an evaluation in, a plan out.
 //!
 //! [`schedule`] looks at one evaluation in two steps: `reconcile` compares the job with its allocations and
-//! knows nothing of room; the rest finds places, by `feasible` (may it run there), `capacity` and `ports`
+//! knows nothing of room; the rest finds places, by `feasible` (may it run there), `model::Capacity` and `ports`
 //! (is there room) and `rank` (which is best).
 
-pub(crate) mod capacity;
 mod feasible;
 mod fleet;
 mod generic;
@@ -13,17 +12,15 @@ mod rank;
 mod reconcile;
 mod system;
 
-pub(crate) use feasible::computed_class;
 pub(crate) use reconcile::{allowed as reschedule_allowed, texts};
 
 use crate::{
     ids::{IdKind, Ids},
     model::{
-        AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, Job, JobType, Node, NodeStatus,
-        Plan, PlanAnnotations, PlanResult, TaskGroup, Trigger,
+        AllocMetric, Allocation, Ask, Capacity, EvalStatus, Evaluation, FlatMap, Job, JobType,
+        Node, NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, TaskGroup, Trigger,
     },
-    state::{Command, NodeUsage, RegisterJob, Stamp, State},
-    verify::verify,
+    state::{Snapshot, Stamp},
 };
 use generic::Report;
 use std::sync::Arc;
@@ -65,9 +62,26 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The plan, verified against `snapshot`, with every evaluation that goes into the log with it.
-    pub fn into_result(self, snapshot: &State) -> PlanResult {
-        let mut result = verify(snapshot, &self.plan);
+    /// The plan as it goes into the log, with every evaluation that comes of it.
+    pub fn into_result(self) -> PlanResult {
+        let Plan {
+            eval_id,
+            job,
+            placements,
+            stops,
+            deployment,
+            deployment_updates,
+            ..
+        } = self.plan;
+        let mut result = PlanResult {
+            eval_id,
+            job_version: job.map_or(0, |job| job.version),
+            placements: placements.into_values().flatten().collect(),
+            stops,
+            deployment,
+            deployment_updates,
+            evals: Vec::new(),
+        };
         result.evals.push(self.eval);
         result.evals.extend(self.blocked);
         result.evals.extend(self.canceled);
@@ -90,17 +104,17 @@ pub struct Preview {
 }
 
 /// Decides about one evaluation.
-pub fn schedule(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> Outcome {
+pub fn schedule(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Outcome {
     match eval.job_type {
         JobType::Service | JobType::Batch => generic::process(snapshot, eval, cx),
         JobType::System | JobType::Sysbatch => system::process(snapshot, eval, cx),
     }
 }
 
-/// Decides about several evaluations, each seeing what the ones before it decided. The results go into
-/// one [`Command::ApplyPlans`], as long as nothing else was applied since `snapshot`; otherwise decide anew.
+/// Decides about several evaluations, each seeing what the ones before it decided. Each result is
+/// verified by [`crate::verify`] when its entry is applied; what was overtaken is decided about anew.
 pub fn schedule_batch(
-    snapshot: &State,
+    snapshot: &Snapshot,
     evals: &[Arc<Evaluation>],
     cx: &mut Context,
 ) -> Vec<PlanResult> {
@@ -111,13 +125,12 @@ pub fn schedule_batch(
     };
     let mut results = Vec::with_capacity(evals.len());
     for (done, eval) in evals.iter().enumerate() {
-        let mut result = schedule(&working, eval, cx).into_result(&working);
+        let mut result = schedule(&working, eval, cx).into_result();
         for eval in &mut result.evals {
             eval.snapshot_index = snapshot.index();
         }
         if done + 1 < evals.len() {
-            // Committing a plan cannot be refused; what does not apply any more is left out.
-            let _ = working.apply(at, Command::ApplyPlans(vec![result.clone()]));
+            working = working.with_plan(at, result.clone());
         }
         results.push(result);
     }
@@ -125,7 +138,7 @@ pub fn schedule_batch(
 }
 
 /// What registering `job` now would do; nothing is changed.
-pub fn preview(snapshot: &State, job: Job, cx: &mut Context) -> Preview {
+pub fn preview(snapshot: &Snapshot, job: Job, cx: &mut Context) -> Preview {
     let key = job.key();
     let job_modify_index = snapshot.job(&key).map_or(0, |job| job.job_modify_index);
     let eval = Evaluation {
@@ -138,17 +151,11 @@ pub fn preview(snapshot: &State, job: Job, cx: &mut Context) -> Preview {
         status: EvalStatus::Pending,
         ..Evaluation::default()
     };
-    let mut working = snapshot.clone();
     let at = Stamp {
         index: snapshot.index().saturating_add(1),
         now_ns: cx.now_ns,
     };
-    let registration = RegisterJob {
-        job,
-        ..RegisterJob::default()
-    };
-    // A registration without an enforced index is never refused.
-    let _ = working.apply(at, Command::RegisterJob(Box::new(registration)));
+    let working = snapshot.clone().with_job(at, job);
     let outcome = schedule(&working, &eval, cx);
     Preview {
         annotations: outcome.annotations,
@@ -164,7 +171,7 @@ pub fn preview(snapshot: &State, job: Job, cx: &mut Context) -> Preview {
 
 /// Gives the evaluation its end and makes the one that waits for capacity.
 fn conclude(
-    snapshot: &State,
+    snapshot: &Snapshot,
     eval: &Evaluation,
     plan: Plan,
     report: Report,
@@ -241,7 +248,7 @@ fn blocked_eval(
 }
 
 /// Other blocked evaluations of the job, canceled: this one saw the same and more.
-fn superfluous(snapshot: &State, eval: &Evaluation) -> Vec<Evaluation> {
+fn superfluous(snapshot: &Snapshot, eval: &Evaluation) -> Vec<Evaluation> {
     snapshot
         .evals_of_job(&eval.job_key())
         .filter(|other| other.status == EvalStatus::Blocked && other.id != eval.id)
@@ -257,14 +264,14 @@ fn superfluous(snapshot: &State, eval: &Evaluation) -> Vec<Evaluation> {
 }
 
 /// True when the node is down or unknown, so that nothing is heard of its allocations.
-fn node_gone(snapshot: &State, id: &str) -> bool {
+fn node_gone(snapshot: &Snapshot, id: &str) -> bool {
     snapshot
         .node(id)
         .is_none_or(|node| node.status == NodeStatus::Down)
 }
 
 /// True when the allocation's node still suits that form of its group.
-fn stays_feasible(snapshot: &State, job: &Job, group: &TaskGroup, alloc: &Allocation) -> bool {
+fn stays_feasible(snapshot: &Snapshot, job: &Job, group: &TaskGroup, alloc: &Allocation) -> bool {
     snapshot.node(&alloc.node_id).is_some_and(|node| {
         feasible::in_reach(job, node)
             && feasible::Feasibility::new(job, group)
@@ -275,7 +282,7 @@ fn stays_feasible(snapshot: &State, job: &Job, group: &TaskGroup, alloc: &Alloca
 
 /// True when the node could take one allocation of the group now, beside an old one or in its place; used
 /// to decide whom to wake.
-pub(crate) fn could_take(snapshot: &State, job: &Job, group: &TaskGroup, node: &Node) -> bool {
+pub(crate) fn could_take(snapshot: &Snapshot, job: &Job, group: &TaskGroup, node: &Node) -> bool {
     let suits = node.is_ready()
         && feasible::in_reach(job, node)
         && feasible::Feasibility::new(job, group)
@@ -301,11 +308,9 @@ pub(crate) fn could_take(snapshot: &State, job: &Job, group: &TaskGroup, node: &
 }
 
 fn has_room(group: &TaskGroup, node: &Node, usage: &NodeUsage) -> bool {
-    let ask = capacity::Ask::of_group(group).on(node);
-    capacity::Capacity::of(node)
-        .exhausted(usage, &ask)
-        .is_none()
-        && (!ports::wants_static(group) || generic::give(group, node, usage).is_ok())
+    let ask = Ask::of_group(group).on(node);
+    Capacity::of(node).exhausted(usage, &ask).is_none()
+        && (!ports::wants_static(group) || generic::allocate_with_ports(group, node, usage).is_ok())
 }
 
 /// True when the job could ever run on the node, room aside.

@@ -1,8 +1,8 @@
 //! Handing out ports.
 
-use crate::{
-    model::{AllocatedPort, AllocatedResources, NetworkResource, Node, Port, TaskGroup},
-    state::{NodeUsage, dynamic_ports},
+use crate::model::{
+    AllocatedPort, AllocatedResources, NetworkResource, Node, NodeUsage, Port, TaskGroup,
+    dynamic_ports,
 };
 
 /// Ports that a node keeps back, as ranges.
@@ -161,10 +161,7 @@ fn fill(
 #[cfg(test)]
 mod tests {
     use super::assign;
-    use crate::{
-        model::{AllocatedResources, NetworkResource, Node, Port, TaskGroup},
-        state::NodeUsage,
-    };
+    use crate::model::{AllocatedResources, NetworkResource, Node, NodeUsage, Port, TaskGroup};
 
     fn group(fixed: &[u16], dynamic: usize) -> TaskGroup {
         let port = |value| Port {

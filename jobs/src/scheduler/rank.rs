@@ -1,14 +1,15 @@
 //! Which of the nodes with room is the best.
 
 use super::{
-    capacity::{Ask, Capacity},
     feasible::{self, Feasibility},
     fleet::Fleet,
 };
 use crate::{
     ids::Ids,
-    model::{Affinity, AllocMetric, Constraint, FlatMap, Job, Node, NodeScore, Spread, TaskGroup},
-    state::NodeUsage,
+    model::{
+        Affinity, AllocMetric, Ask, Capacity, Constraint, FlatMap, Job, Node, NodeScore, NodeUsage,
+        Spread, TaskGroup,
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,23 +1,23 @@
 //! System and sysbatch jobs: one allocation of each group on every node that suits.
 
 use super::{
-    Context, Outcome, capacity,
+    Context, Outcome,
     feasible::Feasibility,
     fleet::Fleet,
-    generic::{Report, give},
+    generic::{Report, allocate_with_ports},
     reconcile::{delayed_eval, is_destructive, texts},
 };
 use crate::{
     ids::IdKind,
     model::{
-        AllocMetric, Allocation, ClientStatus, DesiredUpdates, Evaluation, Job, JobType, Plan,
-        PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
+        AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, Job,
+        JobType, Plan, PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
     },
-    state::State,
+    state::Snapshot,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-pub(super) fn process(snapshot: &State, eval: &Evaluation, cx: &mut Context) -> Outcome {
+pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Outcome {
     let key = eval.job_key();
     let job = snapshot.job(&key);
     let plan = Plan {
@@ -79,7 +79,7 @@ fn rolling_eval(eval: &Evaluation, job: &Job, cx: &mut Context) -> Evaluation {
 }
 
 struct Work<'a> {
-    snapshot: &'a State,
+    snapshot: &'a Snapshot,
     eval: &'a Evaluation,
     plan: Plan,
     report: Report,
@@ -281,10 +281,10 @@ impl<'a> Work<'a> {
         }
         let entry = &fleet.nodes[at];
         let node = entry.node;
-        let ask = capacity::Ask::of_group(group).on(node);
-        let given = match capacity::Capacity::of(node).exhausted(&entry.usage, &ask) {
+        let ask = Ask::of_group(group).on(node);
+        let given = match Capacity::of(node).exhausted(&entry.usage, &ask) {
             Some(dimension) => Err(dimension.to_owned()),
-            None => give(group, node, &entry.usage),
+            None => allocate_with_ports(group, node, &entry.usage),
         };
         let given = match given {
             Ok(given) => given,

@@ -1,8 +1,8 @@
 //! The state as it is written to a file.
 
-use super::{ScalingEvents, State, Table, tally::Tally, usage::NodeUsage};
+use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, Submission,
+    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeUsage, Submission,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -51,9 +51,9 @@ fn version_key(job: &Job) -> VersionKey {
     )
 }
 
-impl State {
+impl Snapshot {
     /// Everything, to be written to a file.
-    pub fn to_snapshot(&self) -> Saved {
+    pub fn to_saved(&self) -> Saved {
         let mut old_versions: BTreeMap<VersionKey, Arc<Job>> = BTreeMap::new();
         for alloc in self.allocs.values() {
             let key = version_key(&alloc.job);
@@ -105,9 +105,9 @@ impl State {
         }
     }
 
-    /// Reads what [`State::to_snapshot`] wrote.
-    pub fn from_snapshot(saved: Saved) -> Self {
-        let mut state = Self {
+    /// Reads what [`Snapshot::to_saved`] wrote.
+    pub fn from_saved(saved: Saved) -> Self {
+        let mut tables = Self {
             index: saved.index,
             table_indexes: saved.table_indexes.into_iter().collect(),
             ..Self::default()
@@ -116,12 +116,12 @@ impl State {
         for job in saved.old_versions {
             versions.insert(version_key(&job), job);
         }
-        state.load_jobs(saved.jobs, &mut versions);
+        tables.load_jobs(saved.jobs, &mut versions);
         for node in saved.nodes {
-            state.nodes.insert(node.id.as_str().into(), node);
+            tables.nodes.insert(node.id.as_str().into(), node);
         }
         for (id, port_cursor) in saved.port_cursors {
-            let id = match state.nodes.get_key_value(id.as_str()) {
+            let id = match tables.nodes.get_key_value(id.as_str()) {
                 Some((shared, _)) => Arc::clone(shared),
                 None => id.into(),
             };
@@ -129,26 +129,26 @@ impl State {
                 port_cursor,
                 ..NodeUsage::default()
             };
-            state.usage.insert(id, Arc::new(usage));
+            tables.usage.insert(id, Arc::new(usage));
         }
-        state.load_evals(saved.evals);
-        state.load_deployments(saved.deployments);
+        tables.load_evals(saved.evals);
+        tables.load_deployments(saved.deployments);
         for row in saved.allocs {
-            state.load_alloc(row, &versions);
+            tables.load_alloc(row, &versions);
         }
         for summary in saved.summaries {
-            let key = state.job_key(&summary.namespace, &summary.job_id);
-            state.summaries.insert(key, summary);
+            let key = tables.job_key(&summary.namespace, &summary.job_id);
+            tables.summaries.insert(key, summary);
         }
         for (key, events) in saved.scaling_events {
-            let key = state.job_key(&key.namespace, &key.id);
-            state.scaling_events.insert(key, events);
+            let key = tables.job_key(&key.namespace, &key.id);
+            tables.scaling_events.insert(key, events);
         }
         for (key, version, submission) in saved.submissions {
-            let key = state.job_key(&key.namespace, &key.id);
-            state.submissions.insert((key, version), submission);
+            let key = tables.job_key(&key.namespace, &key.id);
+            tables.submissions.insert((key, version), submission);
         }
-        state
+        tables
     }
 
     fn load_jobs(

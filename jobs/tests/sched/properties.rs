@@ -5,7 +5,7 @@ use jobs::{control::triggers, ids::Ids};
 use jobs::{
     model::{ClientStatus, JobKey, Node, Trigger},
     scheduler::{self, Context},
-    state::{Saved, State},
+    state::{Saved, Snapshot},
 };
 use proptest::prelude::*;
 
@@ -65,12 +65,12 @@ fn play(seed: u64, steps: &[Step]) -> World {
 }
 
 /// A saved state read back holds the same rows, counts and usage.
-fn check_round_trip(state: &State) {
-    let saved = state.to_snapshot();
+fn check_round_trip(state: &Snapshot) {
+    let saved = state.to_saved();
     let text = serde_json::to_string(&saved).expect("rows are serializable");
     let read: Saved = serde_json::from_str(&text).expect("what was written can be read");
-    let restored = State::from_snapshot(read);
-    let again = serde_json::to_string(&restored.to_snapshot()).expect("rows are serializable");
+    let restored = Snapshot::from_saved(read);
+    let again = serde_json::to_string(&restored.to_saved()).expect("rows are serializable");
     let differs = again.bytes().zip(text.bytes()).position(|(a, b)| a != b);
     let around = |text: &str| {
         differs.map(|at| {
@@ -101,12 +101,12 @@ fn check_round_trip(state: &State) {
 
 /// Nothing changed, so looking again changes nothing.
 fn check_at_rest(world: &World) {
-    for job in world.state.jobs(None, "") {
+    for job in world.state.current().jobs(None, "") {
         let mut ids = Ids::from_seed(99);
         let eval = triggers::for_job(job, Trigger::JobRegister, world.now, &mut ids);
         // A little earlier, because what is due within a second counts as due.
         let mut cx = Context::new(world.now - 1_000_000_000, 7);
-        let outcome = scheduler::schedule(&world.state, &eval, &mut cx);
+        let outcome = scheduler::schedule(world.state.current(), &eval, &mut cx);
         assert!(
             outcome.plan.is_empty(),
             "{}: {:?} {:?} {:?}",
@@ -128,7 +128,7 @@ fn check_at_rest(world: &World) {
     }
 }
 
-fn check_counts(state: &State) {
+fn check_counts(state: &Snapshot) {
     for job in state.jobs(None, "") {
         let key = job.key();
         for group in &job.task_groups {
@@ -179,9 +179,9 @@ proptest! {
         steps in prop::collection::vec(step(), 1..40),
     ) {
         let world = play(seed, &steps);
-        check_round_trip(&world.state);
+        check_round_trip(world.state.current());
         check_at_rest(&world);
-        check_counts(&world.state);
+        check_counts(world.state.current());
     }
 
     #[test]
@@ -190,7 +190,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..25),
     ) {
         let (one, two) = (play(seed, &steps), play(seed, &steps));
-        prop_assert_eq!(one.state.to_snapshot(), two.state.to_snapshot());
+        prop_assert_eq!(one.state.current().to_saved(), two.state.current().to_saved());
     }
 
     #[test]
@@ -210,7 +210,7 @@ proptest! {
         world.command("client healthy web");
         world.command(&format!("{job} env=2"));
         for _ in 0..40 {
-            let serving = world.state.allocs("")
+            let serving = world.state.current().allocs("")
                 .filter(|a| !a.is_terminal() && a.client_status == ClientStatus::Running)
                 .filter(|a| a.healthy() == Some(true) && !a.is_canary())
                 .count();
@@ -223,13 +223,13 @@ proptest! {
             world.command("client complete web stopping");
         }
         let key = JobKey::new("default", "web");
-        let live: Vec<_> = world.state.allocs_of_job(&key).filter(|a| !a.is_terminal()).collect();
+        let live: Vec<_> = world.state.current().allocs_of_job(&key).filter(|a| !a.is_terminal()).collect();
         prop_assert_eq!(live.len(), count as usize);
         prop_assert!(live.iter().all(|a| a.job_version == 1));
-        let deployment = world.state.latest_deployment(&key).expect("a deployment");
+        let deployment = world.state.current().latest_deployment(&key).expect("a deployment");
         prop_assert_eq!(deployment.status.as_str(), "successful");
         prop_assert_eq!(deployment.task_groups["app"].healthy_allocs, count.max(canary));
-        prop_assert!(world.state.job(&key).expect("the job").stable);
+        prop_assert!(world.state.current().job(&key).expect("the job").stable);
     }
 
     #[test]
@@ -250,13 +250,13 @@ proptest! {
             "job web count={count} cpu=10 mem=10 constraint=${{attr.os}},=,linux spread=${{attr.rack}}"
         ));
         let mut per_rack = std::collections::BTreeMap::<String, u32>::new();
-        for node in world.state.nodes("") {
+        for node in world.state.current().nodes("") {
             if node.attributes["os"] == "linux" {
                 per_rack.entry(node.attributes["rack"].clone()).or_default();
             }
         }
-        for alloc in world.state.allocs("") {
-            let node = world.state.node(&alloc.node_id).expect("the node");
+        for alloc in world.state.current().allocs("") {
+            let node = world.state.current().node(&alloc.node_id).expect("the node");
             prop_assert_eq!(&node.attributes["os"], "linux");
             *per_rack.entry(node.attributes["rack"].clone()).or_default() += 1;
         }

@@ -10,7 +10,10 @@ use jobs::{
         UpdateStrategy,
     },
     scheduler::{self, Context},
-    state::{AllocUpdate, Applied, Command, DeregisterJob, RegisterJob, Rejected, Stamp, State},
+    state::{
+        AllocUpdate, Applied, Command, DeregisterJob, RegisterJob, Rejected, Snapshot, Stamp, State,
+    },
+    verify::verify,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,7 +75,7 @@ impl World {
                     };
                     match self.state.apply(at, command) {
                         Ok(applied) => {
-                            check_invariants(&self.state);
+                            check_invariants(self.state.current());
                             queue.extend(self.feed(&applied));
                         }
                         Err(rejected) if first => return Err(rejected),
@@ -96,8 +99,13 @@ impl World {
         }
         self.broker.on_applied(self.now, applied);
         self.heartbeats.on_applied(self.now, applied);
-        let mut actions = self.blocked.on_applied(self.now, &self.state, applied);
-        actions.extend(self.deployments.on_applied(self.now, &self.state, applied));
+        let mut actions = self
+            .blocked
+            .on_applied(self.now, self.state.current(), applied);
+        actions.extend(
+            self.deployments
+                .on_applied(self.now, self.state.current(), applied),
+        );
         actions
     }
 
@@ -111,11 +119,11 @@ impl World {
             let evals: Vec<_> = deliveries.iter().map(|d| Arc::clone(&d.eval)).collect();
             self.seed += 1;
             let mut cx = Context::new(self.now, self.seed);
-            let results = scheduler::schedule_batch(&self.state, &evals, &mut cx);
-            assert!(
-                results.iter().all(|result| result.refresh_index == 0),
-                "a fresh plan fits"
-            );
+            let results = scheduler::schedule_batch(self.state.current(), &evals, &mut cx);
+            let seen = self.state.current().index();
+            for result in &results {
+                verify(self.state.current(), seen, result).expect("a fresh plan fits");
+            }
             self.propose(Command::ApplyPlans(results))
                 .expect("plans apply");
             for delivery in deliveries {
@@ -156,9 +164,9 @@ impl World {
             };
             self.now = self.now.max(due);
             let mut actions = self.broker.on_tick(self.now);
-            actions.extend(self.deployments.on_tick(self.now, &self.state));
-            actions.extend(self.heartbeats.on_tick(self.now, &self.state));
-            actions.extend(self.gc.on_tick(self.now, &self.state));
+            actions.extend(self.deployments.on_tick(self.now, self.state.current()));
+            actions.extend(self.heartbeats.on_tick(self.now, self.state.current()));
+            actions.extend(self.gc.on_tick(self.now, self.state.current()));
             self.act(actions);
             self.settle();
         }
@@ -166,7 +174,7 @@ impl World {
     }
 
     pub(crate) fn add_node(&mut self, node: Node) {
-        let evals = triggers::for_node_upsert(&self.state, &node, self.now, &mut self.ids);
+        let evals = triggers::for_node_upsert(self.state.current(), &node, self.now, &mut self.ids);
         self.propose(Command::UpsertNode(Box::new(node)))
             .expect("a node");
         self.propose(Command::UpsertEvals(evals))
@@ -189,7 +197,8 @@ impl World {
 
     /// Reports of clients, with the evaluations that they imply.
     pub(crate) fn report(&mut self, updates: Vec<AllocUpdate>) {
-        let evals = triggers::for_client_updates(&self.state, &updates, self.now, &mut self.ids);
+        let evals =
+            triggers::for_client_updates(self.state.current(), &updates, self.now, &mut self.ids);
         self.propose(Command::UpdateAllocs { updates, evals })
             .expect("reports apply");
     }
@@ -252,13 +261,13 @@ impl World {
             "plan" => {
                 let job = self.job_from(words);
                 let mut cx = Context::new(self.now, self.seed);
-                let preview = scheduler::preview(&self.state, job, &mut cx);
+                let preview = scheduler::preview(self.state.current(), job, &mut cx);
                 return Ok(preview_text(&preview));
             }
             "stop" | "purge" => {
                 let key = JobKey::new("default", words[0]);
                 let eval = triggers::for_key(
-                    &self.state,
+                    self.state.current(),
                     &key,
                     Trigger::JobDeregister,
                     self.now,
@@ -286,9 +295,9 @@ impl World {
                 let id = self.deployment_of(words[0])?;
                 let (now, ids) = (self.now, &mut self.ids);
                 let command = match verb {
-                    "promote" => operator::promote(&self.state, now, &id, &[], ids),
-                    "fail" => operator::fail(&self.state, now, &id, ids),
-                    _ => operator::pause(&self.state, now, &id, verb == "pause", ids),
+                    "promote" => operator::promote(self.state.current(), now, &id, &[], ids),
+                    "fail" => operator::fail(self.state.current(), now, &id, ids),
+                    _ => operator::pause(self.state.current(), now, &id, verb == "pause", ids),
                 }?;
                 self.propose(command)?;
                 self.settle();
@@ -296,15 +305,21 @@ impl World {
             "revert" => {
                 let key = JobKey::new("default", words[0]);
                 let version = words[1].parse().expect("a version");
-                let command =
-                    operator::revert(&self.state, self.now, &key, version, None, &mut self.ids)?;
+                let command = operator::revert(
+                    self.state.current(),
+                    self.now,
+                    &key,
+                    version,
+                    None,
+                    &mut self.ids,
+                )?;
                 self.propose(command)?;
                 self.settle();
             }
             "alloc-stop" => {
                 for alloc in self.select(words) {
                     let command = operator::stop_alloc(
-                        &self.state,
+                        self.state.current(),
                         self.now,
                         &alloc.id,
                         false,
@@ -316,13 +331,16 @@ impl World {
             }
             "beat" => {
                 for &node in words {
-                    let actions = self.heartbeats.on_beat(self.now, node, &self.state);
+                    let actions = self
+                        .heartbeats
+                        .on_beat(self.now, node, self.state.current());
                     self.act(actions);
                 }
                 self.settle();
             }
             "down" => {
-                let evals = triggers::for_node(&self.state, words[0], self.now, &mut self.ids);
+                let evals =
+                    triggers::for_node(self.state.current(), words[0], self.now, &mut self.ids);
                 self.propose(Command::UpdateNodeStatus {
                     node_id: words[0].into(),
                     status: NodeStatus::Down,
@@ -339,13 +357,13 @@ impl World {
                 }
             }
             "gc" => {
-                let actions = self.gc.force(self.now, &self.state);
+                let actions = self.gc.force(self.now, self.state.current());
                 self.act(actions);
             }
             "evaluate" => {
                 let key = JobKey::new("default", words[0]);
                 let eval = triggers::for_key(
-                    &self.state,
+                    self.state.current(),
                     &key,
                     Trigger::JobRegister,
                     self.now,
@@ -365,19 +383,20 @@ impl World {
     fn beat(&mut self, silent: &[&str]) {
         let up: Vec<String> = self
             .state
+            .current()
             .nodes("")
             .filter(|node| node.status == NodeStatus::Ready)
             .map(|node| node.id.clone())
             .collect();
         for id in up.iter().filter(|id| !silent.contains(&id.as_str())) {
-            let actions = self.heartbeats.on_beat(self.now, id, &self.state);
+            let actions = self.heartbeats.on_beat(self.now, id, self.state.current());
             self.act(actions);
         }
     }
 
     fn deployment_of(&self, job: &str) -> Result<String, Rejected> {
         let key = JobKey::new("default", job);
-        let deployment = self.state.latest_deployment(&key);
+        let deployment = self.state.current().latest_deployment(&key);
         deployment
             .map(|d| d.id.clone())
             .ok_or(Rejected::NoDeployment)
@@ -388,6 +407,7 @@ impl World {
         let key = JobKey::new("default", words[0]);
         let mut allocs: Vec<Arc<Allocation>> = self
             .state
+            .current()
             .allocs_of_job(&key)
             .filter(|alloc| !alloc.client_terminal())
             .filter(|alloc| {
@@ -419,7 +439,7 @@ impl World {
     fn show(&self, job: &str) -> String {
         let key = JobKey::new("default", job);
         let mut text = String::new();
-        match self.state.job(&key) {
+        match self.state.current().job(&key) {
             Some(row) => {
                 let stable = if row.stable { " stable" } else { "" };
                 let _ = writeln!(
@@ -433,12 +453,12 @@ impl World {
                 let _ = writeln!(text, "job {job} unknown");
             }
         }
-        let mut allocs: Vec<&Arc<Allocation>> = self.state.allocs_of_job(&key).collect();
+        let mut allocs: Vec<&Arc<Allocation>> = self.state.current().allocs_of_job(&key).collect();
         allocs.sort_by_key(|alloc| (&alloc.name, self.place_in_order(&alloc.id)));
         for alloc in allocs {
             let _ = writeln!(text, "  {}", alloc_text(alloc));
         }
-        if let Some(deployment) = self.state.latest_deployment(&key) {
+        if let Some(deployment) = self.state.current().latest_deployment(&key) {
             let _ = writeln!(
                 text,
                 "  deployment v{} {}: {}",
@@ -465,7 +485,7 @@ impl World {
 
     fn show_evals(&self, job: &str) -> String {
         let key = JobKey::new("default", job);
-        let mut evals: Vec<_> = self.state.evals_of_job(&key).collect();
+        let mut evals: Vec<_> = self.state.current().evals_of_job(&key).collect();
         evals.sort_by_key(|eval| (eval.create_index, eval.status.as_str(), eval.id.clone()));
         let mut text = String::new();
         for eval in evals {
@@ -489,6 +509,7 @@ impl World {
         let key = JobKey::new("default", job);
         let newest = self
             .state
+            .current()
             .evals_of_job(&key)
             .filter(|eval| eval.status.as_str() != "blocked")
             .max_by_key(|eval| (eval.modify_index, eval.create_index));
@@ -742,7 +763,7 @@ fn preview_text(preview: &scheduler::Preview) -> String {
 }
 
 /// What holds after every entry.
-pub(crate) fn check_invariants(state: &State) {
+pub(crate) fn check_invariants(state: &Snapshot) {
     for node in state.nodes("") {
         let mut cpu = 0;
         let mut memory = 0;

@@ -18,7 +18,6 @@ pub(super) use storage::mount_of;
 use super::Config;
 use crate::sys::clock;
 use jobs::model::{Node, NodeEvent, Timestamp};
-use sha2::{Digest, Sha256};
 
 /// What drivers' and operators' constraints may ask of this machine; quick, without drivers.
 pub(super) fn node(config: &Config, id: &str, secret_id: &str) -> Node {
@@ -52,32 +51,8 @@ pub(super) fn node(config: &Config, id: &str, secret_id: &str) -> Node {
         timestamp: Timestamp(clock::now_ns()),
         ..NodeEvent::default()
     });
-    classify(&mut node);
+    node.classify();
     node
-}
-
-/// Renews the hash over everything that constraints can see and that is not unique to a machine.
-pub(super) fn classify(node: &mut Node) {
-    let mut hash = Sha256::new();
-    let mut add = |text: &str| {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    };
-    for text in [&node.datacenter, &node.node_class, &node.node_pool] {
-        add(text);
-    }
-    for (kind, facts) in [("attr", &node.attributes), ("meta", &node.meta)] {
-        for (key, value) in facts.iter().filter(|(key, _)| !key.starts_with("unique.")) {
-            [kind, key, value].into_iter().for_each(&mut add);
-        }
-    }
-    let digest = hash.finalize();
-    let hex: String = digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    node.computed_class = format!("v1:{hex}");
 }
 
 /// Adds one fact.

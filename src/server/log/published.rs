@@ -21,7 +21,7 @@ pub struct Snapshot {
     /// When that entry was written, nanoseconds since the epoch.
     pub now_ns: i64,
     /// Jobs tables.
-    pub jobs: jobs::state::State,
+    pub jobs: jobs::state::Snapshot,
     /// Catalog tables.
     pub mesh: mesh::state::Snapshot,
 }

@@ -10,6 +10,7 @@ mod tests;
 use jobs::{
     model::{Allocation, Index, PlanResult},
     state::{AllocChange, Applied, NodeChange},
+    verify::verify,
 };
 use mesh::{
     model::ServiceKey,
@@ -40,7 +41,7 @@ pub enum Command {
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
-    /// Verified plans, one per evaluation. One whose job, deployment or nodes changed after it was made
+    /// Plans, one per evaluation. Each is verified when it is applied; one that does not fit any more
     /// is left out: its evaluation stays as it was and is decided about anew.
     Plans {
         /// The state that they were made from.
@@ -112,7 +113,7 @@ impl State {
         Snapshot {
             index: self.index,
             now_ns: self.now_ns,
-            jobs: self.jobs.clone(),
+            jobs: self.jobs.snapshot(),
             mesh: self.mesh.snapshot(),
         }
     }
@@ -137,12 +138,18 @@ impl State {
                 Ok(())
             }
             Command::Plans { seen, results } => {
-                let fresh = results
-                    .into_iter()
-                    .filter(|result| !self.is_overtaken(seen, result))
-                    .collect();
-                let command = jobs::state::Command::ApplyPlans(fresh);
-                self.apply_jobs(at, command, changes)
+                for result in results {
+                    match verify(self.jobs.current(), seen, &result) {
+                        Ok(()) => {
+                            let command = jobs::state::Command::ApplyPlans(vec![result]);
+                            self.apply_jobs(at, command, changes)?;
+                        }
+                        Err(conflict) => {
+                            tracing::debug!(index = at.index, %conflict, "a plan is left out");
+                        }
+                    }
+                }
+                Ok(())
             }
             Command::Sequence(commands) => commands
                 .into_iter()
@@ -178,29 +185,6 @@ impl State {
         Ok(())
     }
 
-    /// True when something that the plan rests on changed after index `seen`. Reports of clients do not
-    /// count: they only free room, and bring evaluations of their own.
-    fn is_overtaken(&self, seen: Index, result: &PlanResult) -> bool {
-        let Some(eval) = result.evals.first() else {
-            return false;
-        };
-        // Somebody else ended it.
-        let row = self.jobs.eval(&eval.id);
-        if row.is_some_and(|row| row.status.is_terminal()) {
-            return true;
-        }
-        let key = eval.job_key();
-        let job = self.jobs.job(&key);
-        let deployment = self.jobs.latest_deployment(&key);
-        let node_changed = |alloc: &Allocation| {
-            let node = self.jobs.node(&alloc.node_id);
-            node.is_none_or(|node| node.modify_index > seen)
-        };
-        job.is_some_and(|job| job.job_modify_index > seen)
-            || deployment.is_some_and(|deployment| deployment.modify_index > seen)
-            || result.placements.iter().any(node_changed)
-    }
-
     fn apply_mesh(
         &mut self,
         at: Stamp,
@@ -229,14 +213,14 @@ impl State {
     }
 
     fn instances_of(&self, alloc: &Allocation) -> Vec<Instance> {
-        match self.jobs.node(&alloc.node_id) {
+        match self.jobs.current().node(&alloc.node_id) {
             Some(node) => instances(alloc, node),
             None => Vec::new(),
         }
     }
 
     fn withdrawn(&self, alloc_id: &str, task: Option<&str>) -> Vec<mesh::state::Command> {
-        let Some(alloc) = self.jobs.alloc(alloc_id) else {
+        let Some(alloc) = self.jobs.current().alloc(alloc_id) else {
             return Vec::new();
         };
         self.instances_of(alloc)
@@ -339,7 +323,7 @@ impl Serialize for State {
         let saved = Saved {
             index: self.index,
             now_ns: self.now_ns,
-            jobs: self.jobs.to_snapshot(),
+            jobs: self.jobs.current().to_saved(),
             mesh: self.mesh.snapshot(),
         };
         saved.serialize(serializer)
@@ -352,7 +336,7 @@ impl<'de> Deserialize<'de> for State {
         Ok(Self {
             index: saved.index,
             now_ns: saved.now_ns,
-            jobs: jobs::state::State::from_snapshot(saved.jobs),
+            jobs: jobs::state::State::restore(jobs::state::Snapshot::from_saved(saved.jobs)),
             mesh: mesh::state::State::restore(saved.mesh),
         })
     }

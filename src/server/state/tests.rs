@@ -223,7 +223,13 @@ fn a_stop_takes_the_instance_out_in_the_same_entry_and_its_end_removes_the_row()
     world.place(alloc("a"));
     world.runs("a");
     world.stop("a");
-    let stopped_at = world.state.jobs.alloc("a").unwrap().alloc_modify_index;
+    let stopped_at = world
+        .state
+        .jobs
+        .current()
+        .alloc("a")
+        .unwrap()
+        .alloc_modify_index;
     assert_eq!(stopped_at, world.index);
     assert!(world.listed().is_empty());
     assert!(
@@ -256,7 +262,13 @@ fn promotion_changes_the_tags_and_keeps_the_check() {
         healthy_allocs: 1,
         ..DeploymentState::default()
     };
-    let job_create_index = world.state.jobs.job(&job().key()).unwrap().create_index;
+    let job_create_index = world
+        .state
+        .jobs
+        .current()
+        .job(&job().key())
+        .unwrap()
+        .create_index;
     world.apply(JobsCommand::ApplyPlans(vec![PlanResult {
         deployment: Some(Deployment {
             id: "d".into(),
@@ -331,7 +343,7 @@ fn a_node_that_the_catalog_refuses_is_in_no_table() {
         .state
         .apply(at, command.into(), &mut Changes::default());
     assert!(matches!(refused, Err(Rejected::Mesh(_))));
-    assert!(world.state.jobs.node("node-2").is_none());
+    assert!(world.state.jobs.current().node("node-2").is_none());
 }
 
 #[test]
@@ -348,7 +360,15 @@ fn a_sequence_ends_at_its_first_rejected_command() {
     let at = world.state.stamp();
     let outcome = world.state.apply(at, sequence, &mut Changes::default());
     assert!(outcome.is_err());
-    assert!(world.state.jobs.node("node-1").unwrap().is_ready());
+    assert!(
+        world
+            .state
+            .jobs
+            .current()
+            .node("node-1")
+            .unwrap()
+            .is_ready()
+    );
 }
 
 #[test]
@@ -414,7 +434,7 @@ proptest! {
             // What an agent replays gives what the server has.
             prop_assert_eq!(&world.replica, world.state.mesh.current().view());
             for id in ids {
-                let alloc = world.state.jobs.alloc(id).unwrap();
+                let alloc = world.state.jobs.current().alloc(id).unwrap();
                 let running = alloc.task_states.get("server")
                     .is_some_and(|state| state.state == TaskPhase::Running);
                 let wanted = running && !alloc.client_terminal();
@@ -449,28 +469,26 @@ fn a_plan_that_its_node_or_job_overtook_is_left_out() {
             ..PlanResult::default()
         }]
     };
-    let down = JobsCommand::UpdateNodeStatus {
-        node_id: "node-1".into(),
-        status: NodeStatus::Down,
-        evals: Vec::new(),
-    };
+    let mut other = node();
+    other.node_class = "other".into();
+    let changed = JobsCommand::UpsertNode(Box::new(other));
     let mut other = job();
     other.priority += 1;
     let registered = JobsCommand::RegisterJob(Box::new(RegisterJob {
         job: other,
         ..RegisterJob::default()
     }));
-    for overtaking in [down, registered] {
+    for overtaking in [changed, registered] {
         let mut world = World::new();
         let seen = world.index;
         world.apply(overtaking);
         let results = plan("a");
         world.apply(Command::Plans { seen, results });
-        assert!(world.state.jobs.alloc("a").is_none());
-        assert!(world.state.jobs.eval("eval-a").is_none());
+        assert!(world.state.jobs.current().alloc("a").is_none());
+        assert!(world.state.jobs.current().eval("eval-a").is_none());
         // Made anew, it is taken.
         let (seen, results) = (world.index, plan("b"));
         world.apply(Command::Plans { seen, results });
-        assert!(world.state.jobs.alloc("b").is_some());
+        assert!(world.state.jobs.current().alloc("b").is_some());
     }
 }

@@ -259,7 +259,6 @@ const CIRCLES_LEFT: &[&str] = &[
     "src/cli",
     "src/client",
     "src/server",
-    "jobs/src",
     "jobs/src/scheduler/reconcile",
     "jobs/src/spec",
 ];

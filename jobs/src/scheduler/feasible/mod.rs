@@ -1,10 +1,7 @@
 //! Which nodes may run a group at all, room aside.
 
-mod class;
 mod constraint;
 mod version;
-
-pub(crate) use class::computed_class;
 
 use crate::model::{Constraint, Job, Node, TaskGroup};
 use constraint::Operators;

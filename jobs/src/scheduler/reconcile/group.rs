@@ -1,7 +1,7 @@
 //! One group of a service or batch job.
 
 use super::{
-    Input, Placement, Replacement, Rollout, Wanted, delayed_eval,
+    Input, Placement, ReconcileResult, Replacement, Rollout, delayed_eval,
     names::{self, Names},
     reschedule::{self, Verdict},
     slots::{Cause, Leaving, Split},
@@ -47,7 +47,7 @@ pub(super) fn reconcile_group(
     group: &TaskGroup,
     allocs: &[&Arc<Allocation>],
     rollout: &mut Rollout<'_>,
-    wanted: &mut Wanted,
+    wanted: &mut ReconcileResult,
     ids: &mut Ids,
 ) {
     let mut work = Group {
@@ -79,7 +79,7 @@ impl Group<'_, '_> {
         &mut self,
         allocs: &[&Arc<Allocation>],
         rollout: &Rollout<'_>,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
         ids: &mut Ids,
     ) -> Sorted {
         let batch = self.job.job_type == JobType::Batch;
@@ -156,7 +156,12 @@ impl Group<'_, '_> {
     }
 
     /// Makes the evaluations that will replace failed allocations later.
-    fn postpone(&self, mut later: Vec<(i64, Arc<Allocation>)>, wanted: &mut Wanted, ids: &mut Ids) {
+    fn postpone(
+        &self,
+        mut later: Vec<(i64, Arc<Allocation>)>,
+        wanted: &mut ReconcileResult,
+        ids: &mut Ids,
+    ) {
         later.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
         let mut window: Option<(i64, String)> = None;
         for (due, alloc) in later {
@@ -184,7 +189,7 @@ impl Group<'_, '_> {
         sorted: Sorted,
         allocs: &[&Arc<Allocation>],
         rollout: &mut Rollout<'_>,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
         ids: &mut Ids,
     ) {
         for alloc in &sorted.stale_canaries {
@@ -317,7 +322,7 @@ impl Group<'_, '_> {
         canaries: &[Arc<Allocation>],
         leaving: &[Leaving],
         split: &Split,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) {
         let wants = state.desired_canaries as usize;
         if wants == 0 || state.promoted || rollout.paused() || rollout.failed() {
@@ -354,7 +359,7 @@ impl Group<'_, '_> {
         ready: bool,
         split: &Split,
         leaving: &[Leaving],
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) {
         for Leaving { cause, alloc } in leaving {
             if *cause == Cause::Migrating {
@@ -400,7 +405,13 @@ impl Group<'_, '_> {
             .map_or_else(|| Arc::clone(self.job), |old| Arc::clone(&old.job))
     }
 
-    fn migrate(&mut self, leaving: &[Leaving], ready: bool, split: &Split, wanted: &mut Wanted) {
+    fn migrate(
+        &mut self,
+        leaving: &[Leaving],
+        ready: bool,
+        split: &Split,
+        wanted: &mut ReconcileResult,
+    ) {
         for Leaving { cause, alloc } in leaving {
             if *cause != Cause::Migrating {
                 continue;
@@ -423,7 +434,7 @@ impl Group<'_, '_> {
         }
     }
 
-    fn add_missing(&mut self, missing: usize, wanted: &mut Wanted) {
+    fn add_missing(&mut self, missing: usize, wanted: &mut ReconcileResult) {
         for _ in 0..missing {
             let index = self.names.next_index();
             self.counts.place += 1;
@@ -443,7 +454,7 @@ impl Group<'_, '_> {
         &mut self,
         split: &mut Split,
         limit: usize,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) -> usize {
         let side_by_side = self.strategy().is_some();
         split

@@ -12,10 +12,9 @@ pub(crate) use reschedule::{allowed, next_delay};
 use crate::{
     ids::{IdKind, Ids},
     model::{
-        Allocation, ClientStatus, Deployment, DeploymentState, DeploymentStatus, DesiredUpdates,
-        EvalStatus, Evaluation, Job, StoppedAlloc, TaskGroup, Timestamp, Trigger,
+        Allocation, ClientStatus, Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate,
+        DesiredUpdates, EvalStatus, Evaluation, Job, StoppedAlloc, TaskGroup, Timestamp, Trigger,
     },
-    state::DeploymentUpdate,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -84,7 +83,7 @@ pub(super) struct Replacement {
 
 /// What should change.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct ReconcileResult {
     pub(super) place: Vec<Placement>,
     pub(super) replace: Vec<Replacement>,
     /// To be rewritten with the current version, where they are.
@@ -99,7 +98,7 @@ pub(super) struct Wanted {
     pub(super) deployment_id: String,
 }
 
-impl Wanted {
+impl ReconcileResult {
     fn stop(&mut self, alloc: &Allocation, description: &str) {
         self.stop_as(alloc, description, None);
     }
@@ -120,8 +119,8 @@ impl Wanted {
 }
 
 /// Compares a service or batch job with its allocations.
-pub(super) fn reconcile(input: &Input<'_>, ids: &mut Ids) -> Wanted {
-    let mut wanted = Wanted::default();
+pub(super) fn reconcile(input: &Input<'_>, ids: &mut Ids) -> ReconcileResult {
+    let mut wanted = ReconcileResult::default();
     let mut groups: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
     for alloc in &input.allocs {
         groups.entry(&alloc.task_group).or_default().push(alloc);
@@ -158,7 +157,7 @@ pub(super) fn reconcile(input: &Input<'_>, ids: &mut Ids) -> Wanted {
 fn current_deployment<'a>(
     input: &Input<'a>,
     job: &Job,
-    wanted: &mut Wanted,
+    wanted: &mut ReconcileResult,
 ) -> Option<&'a Deployment> {
     let deployment = input.deployment?;
     let of_this_version =
@@ -183,7 +182,12 @@ fn cancel(deployment: &Deployment, description: &str) -> DeploymentUpdate {
 }
 
 /// Stops what is still wanted, and gives up what runs on nodes that are gone.
-fn stop_group(input: &Input<'_>, wanted: &mut Wanted, name: &str, allocs: &[&Arc<Allocation>]) {
+fn stop_group(
+    input: &Input<'_>,
+    wanted: &mut ReconcileResult,
+    name: &str,
+    allocs: &[&Arc<Allocation>],
+) {
     let mut stopped = 0;
     for alloc in allocs {
         if alloc.client_terminal() {
@@ -263,7 +267,7 @@ impl Rollout<'_> {
         created.task_groups.insert(group.to_owned(), state);
     }
 
-    fn finish(mut self, wanted: &mut Wanted) {
+    fn finish(mut self, wanted: &mut ReconcileResult) {
         if let Some(created) = &mut self.created {
             created.status_description = running_text(created).into();
             wanted.deployment_id.clone_from(&created.id);

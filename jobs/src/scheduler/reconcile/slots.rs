@@ -1,6 +1,6 @@
 //! One serving allocation for each name of a group, and no more names than the group counts.
 
-use super::{Rollout, Wanted, group::Group, texts};
+use super::{ReconcileResult, Rollout, group::Group, texts};
 use crate::model::{Allocation, ClientStatus};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -94,7 +94,7 @@ impl Group<'_, '_> {
         split: &mut Split,
         leaving: &mut Vec<Leaving>,
         rollout: &Rollout<'_>,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) {
         let news = self.news(failed, split, leaving, rollout);
         let olds = self.drop_overtaken(std::mem::take(&mut split.solo), wanted);
@@ -186,7 +186,7 @@ impl Group<'_, '_> {
         names: &BTreeSet<String>,
         split: &mut Split,
         leaving: &mut Vec<Leaving>,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) {
         if names.is_empty() {
             return;
@@ -210,7 +210,7 @@ impl Group<'_, '_> {
     }
 
     /// Lets one that leaves go without a successor.
-    fn drop_leaving(&mut self, leaving: &Leaving, wanted: &mut Wanted) {
+    fn drop_leaving(&mut self, leaving: &Leaving, wanted: &mut ReconcileResult) {
         self.counts.stop += 1;
         if leaving.cause == Cause::Lost {
             wanted.lose(&leaving.alloc);
@@ -224,7 +224,7 @@ impl Group<'_, '_> {
     fn drop_overtaken(
         &mut self,
         olds: Vec<Arc<Allocation>>,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) -> Vec<Arc<Allocation>> {
         let worth = |alloc: &Allocation| {
             let over = alloc.client_terminal();
@@ -260,7 +260,7 @@ impl Group<'_, '_> {
         failed: &BTreeSet<String>,
         split: &mut Split,
         leaving: &mut Vec<Leaving>,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) {
         let held = leaving.iter().filter(|l| l.holds_slot()).count();
         let mut surplus = (split.slots() + held).saturating_sub(count);
@@ -310,7 +310,7 @@ impl Group<'_, '_> {
         chosen: &BTreeSet<String>,
         mut names: BTreeSet<String>,
         split: &mut Split,
-        wanted: &mut Wanted,
+        wanted: &mut ReconcileResult,
     ) {
         for list in [&mut split.current, &mut split.in_place, &mut split.solo] {
             list.retain(|alloc| {

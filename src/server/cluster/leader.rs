@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::log::propose::ids;
-use super::{
+use crate::server::{
     Core, data_planes,
+    log::propose::ids,
     loops::{self, deployments, evaluations, gc, heartbeats},
-    workers,
+    scheduling,
 };
 
 /// Starts every loop; each ends when `stop` is canceled.
-pub(super) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &CancellationToken) {
+pub(in crate::server) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &CancellationToken) {
     let core = || Arc::clone(core);
     let stop = || stop.clone();
     parts.spawn(loops::drive(
@@ -27,6 +27,6 @@ pub(super) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &CancellationTo
     ));
     parts.spawn(loops::drive(heartbeats::Leases(core()), core(), stop()));
     parts.spawn(loops::drive(gc::Collector(core()), core(), stop()));
-    parts.spawn(workers::run(core(), stop()));
+    parts.spawn(scheduling::run(core(), stop()));
     parts.spawn(data_planes::run(core(), stop()));
 }

@@ -1,8 +1,7 @@
 //! Does an allocation fit on a node? The one answer for the scheduler and for the plan's verification.
 
-use crate::{
-    model::{AllocatedCpu, AllocatedMemory, AllocatedResources, AllocatedTask, Node, TaskGroup},
-    state::NodeUsage,
+use super::{
+    AllocatedCpu, AllocatedMemory, AllocatedResources, AllocatedTask, Node, NodeUsage, TaskGroup,
 };
 
 /// What a node can give in all.
@@ -86,7 +85,7 @@ fn core_mhz(node: &Node) -> i64 {
 }
 
 /// What an allocation of the group is given on the node, ports aside.
-pub(crate) fn allocate(group: &TaskGroup, node: &Node) -> AllocatedResources {
+pub(crate) fn allocate_without_ports(group: &TaskGroup, node: &Node) -> AllocatedResources {
     let mut given = AllocatedResources::default();
     for task in &group.tasks {
         let wants = &task.resources;

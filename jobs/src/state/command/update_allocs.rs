@@ -1,12 +1,18 @@
-//! What clients report, and wishes about single allocations.
+//! Takes over what clients report.
 
-use super::{AllocUpdate, State, rows::Change};
-use crate::model::{AllocDeploymentStatus, Allocation, DesiredTransition};
-use std::collections::BTreeMap;
+use super::AllocUpdate;
+use crate::{
+    model::{AllocDeploymentStatus, Allocation},
+    state::{Snapshot, change::Change},
+};
 
-impl State {
+impl Snapshot {
     /// Takes over client-owned fields only. Unknown allocations are ignored: they were collected.
-    pub(super) fn update_allocs(&mut self, change: &mut Change, updates: Vec<AllocUpdate>) {
+    pub(in crate::state) fn update_allocs(
+        &mut self,
+        change: &mut Change,
+        updates: Vec<AllocUpdate>,
+    ) {
         for update in updates {
             let Some(row) = self.allocs.get(update.alloc_id.as_str()) else {
                 continue;
@@ -20,33 +26,6 @@ impl State {
             alloc.modify_time = change.at.now_ns;
             self.put_alloc(change, alloc);
         }
-    }
-
-    pub(super) fn transition_allocs(
-        &mut self,
-        change: &mut Change,
-        transitions: BTreeMap<String, DesiredTransition>,
-    ) {
-        for (id, wish) in transitions {
-            let Some(row) = self.allocs.get(id.as_str()) else {
-                continue;
-            };
-            let mut alloc = (**row).clone();
-            let desired = &mut alloc.desired_transition;
-            desired.migrate = wish.migrate.or(desired.migrate);
-            desired.reschedule = wish.reschedule.or(desired.reschedule);
-            desired.force_reschedule = wish.force_reschedule.or(desired.force_reschedule);
-            desired.no_shutdown_delay = wish.no_shutdown_delay.or(desired.no_shutdown_delay);
-            self.put_server_change(change, alloc);
-        }
-    }
-
-    /// Writes an allocation that a server changed, so that its client hears of it.
-    pub(super) fn put_server_change(&mut self, change: &mut Change, mut alloc: Allocation) {
-        alloc.modify_index = change.at.index;
-        alloc.alloc_modify_index = change.at.index;
-        alloc.modify_time = change.at.now_ns;
-        self.put_alloc(change, alloc);
     }
 }
 

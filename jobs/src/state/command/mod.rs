@@ -1,5 +1,22 @@
+//! The commands of the jobs tables, and how each is carried out: a file each.
+
+mod apply_plans;
+mod collect;
+mod deregister_job;
+mod mark_stable;
+mod promote_deployment;
+mod register_job;
+mod set_alloc_health;
+mod transition_allocs;
+mod update_allocs;
+mod update_deployment;
+mod update_node_eligibility;
+mod update_node_status;
+mod upsert_node;
+
+use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
-    ClientStatus, DeploymentStatus, DesiredTransition, Eligibility, Evaluation, FlatMap, Index,
+    ClientStatus, DeploymentUpdate, DesiredTransition, Eligibility, Evaluation, FlatMap, Index,
     Job, JobKey, NetworkStatus, Node, NodeStatus, PlanResult, ScalingEvent, Submission, TaskState,
     Timestamp,
 };
@@ -55,9 +72,9 @@ pub enum Command {
         /// Evaluations that failed allocations need.
         evals: Vec<Evaluation>,
     },
-    /// Records wishes for the next evaluation of some allocations.
+    /// Sets desired transitions, which the next evaluation of the allocations acts on.
     TransitionAllocs {
-        /// Allocation id to the wish.
+        /// Allocation id to its transition.
         transitions: BTreeMap<String, DesiredTransition>,
         /// Evaluations that act on them.
         evals: Vec<Evaluation>,
@@ -71,7 +88,7 @@ pub enum Command {
         /// Version to go back to, registered as the next version in the same entry.
         revert: Option<Box<Job>>,
     },
-    /// Makes canaries normal.
+    /// Promotes canaries.
     PromoteDeployment {
         /// Deployment.
         deployment_id: String,
@@ -95,7 +112,7 @@ pub enum Command {
         /// Version to go back to.
         revert: Option<Box<Job>>,
     },
-    /// Forgets what is over.
+    /// Deletes terminal rows.
     Collect {
         /// Evaluations.
         evals: Vec<String>,
@@ -140,18 +157,6 @@ pub struct DeregisterJob {
     pub eval: Option<Evaluation>,
 }
 
-/// A status change of a deployment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DeploymentUpdate {
-    /// Deployment.
-    pub deployment_id: String,
-    /// New status.
-    pub status: DeploymentStatus,
-    /// Why; the published texts.
-    pub description: String,
-}
-
 /// What a client reports of one allocation. Nothing else of the row may change by it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -168,4 +173,73 @@ pub struct AllocUpdate {
     pub health: Option<(bool, Timestamp)>,
     /// Address of its network.
     pub network_status: Option<NetworkStatus>,
+}
+
+impl Command {
+    /// Carries out the command on `tables`, entirely or not at all.
+    pub(super) fn apply(self, tables: &mut Snapshot, at: Stamp) -> Result<Applied, Rejected> {
+        let mut change = Change::new(at);
+        match self {
+            Self::RegisterJob(registration) => tables.register_job(&mut change, *registration)?,
+            Self::DeregisterJob(request) => tables.deregister_job(&mut change, request)?,
+            Self::MarkStable {
+                key,
+                version,
+                stable,
+            } => tables.mark_stable(&mut change, &key, version, stable)?,
+            Self::UpsertEvals(evals) => tables.upsert_evals(&mut change, evals),
+            Self::UpsertNode(node) => tables.upsert_node(&mut change, *node)?,
+            Self::UpdateNodeStatus {
+                node_id,
+                status,
+                evals,
+            } => tables.update_node_status(&mut change, &node_id, status, evals)?,
+            Self::UpdateNodeEligibility {
+                node_id,
+                eligibility,
+                evals,
+            } => tables.update_node_eligibility(&mut change, &node_id, eligibility, evals)?,
+            Self::ApplyPlans(results) => {
+                for result in results {
+                    tables.apply_plan(&mut change, result);
+                }
+            }
+            Self::UpdateAllocs { updates, evals } => {
+                tables.update_allocs(&mut change, updates);
+                tables.upsert_evals(&mut change, evals);
+            }
+            Self::TransitionAllocs { transitions, evals } => {
+                tables.transition_allocs(&mut change, transitions);
+                tables.upsert_evals(&mut change, evals);
+            }
+            Self::UpdateDeployment {
+                update,
+                eval,
+                revert,
+            } => tables.update_deployment(&mut change, update, eval, revert)?,
+            Self::PromoteDeployment {
+                deployment_id,
+                groups,
+                eval,
+            } => tables.promote_deployment(&mut change, &deployment_id, &groups, eval)?,
+            Self::SetAllocHealth {
+                deployment_id,
+                healthy,
+                unhealthy,
+                update,
+                eval,
+                revert,
+            } => {
+                tables.set_alloc_health(&mut change, &deployment_id, &healthy, &unhealthy)?;
+                tables.follow_up(&mut change, update, eval, revert);
+            }
+            Self::Collect {
+                evals,
+                allocs,
+                deployments,
+                jobs,
+            } => tables.collect(&mut change, &evals, &allocs, &deployments, &jobs),
+        }
+        Ok(change.finish(tables))
+    }
 }

@@ -1,13 +1,13 @@
-//! Committing what the scheduler decided.
+//! Commits what the scheduler decided.
 
-use super::{State, rows::Change};
-use crate::model::{
-    Allocation, ClientStatus, DesiredStatus, Job, JobKey, PlanResult, StoppedAlloc,
+use crate::{
+    model::{Allocation, ClientStatus, DesiredStatus, Job, JobKey, PlanResult, StoppedAlloc},
+    state::{Snapshot, change::Change},
 };
 use std::sync::Arc;
 
-impl State {
-    pub(super) fn apply_plan(&mut self, change: &mut Change, result: PlanResult) {
+impl Snapshot {
+    pub(in crate::state) fn apply_plan(&mut self, change: &mut Change, result: PlanResult) {
         if let Some(deployment) = result.deployment {
             let wanted = self
                 .jobs

@@ -1,5 +1,4 @@
-use crate::model::{AllocatedResources, Node};
-use std::sync::Arc;
+use super::{AllocatedResources, Node};
 
 /// What the allocations of one node take, counted as they come and go.
 ///
@@ -78,11 +77,4 @@ pub fn first_port(node: &Node) -> u16 {
         });
     let width = u64::from(high - low) + 1;
     low + u16::try_from((hash >> 16) % width).unwrap_or(0)
-}
-
-impl super::State {
-    /// What the allocations of a node take.
-    pub fn node_usage(&self, node_id: &str) -> Option<&Arc<NodeUsage>> {
-        self.usage.get(node_id)
-    }
 }

@@ -13,19 +13,20 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::{
+use super::plans;
+use crate::server::{
     Core,
     log::propose::{now_ns, seed},
-    loops, plans,
+    loops,
 };
 
 /// Evaluations decided about in one go.
 const BATCH_MAX: usize = 256;
 /// How often an evaluation is decided about anew at once, when its plan was overtaken.
-const ANEW_MAX: usize = 5;
+const PLAN_RETRIES_MAX: usize = 5;
 
 /// Decides until `stop`.
-pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
+pub(in crate::server) async fn run(core: Arc<Core>, stop: CancellationToken) {
     loop {
         let deliveries = core.broker.lock().dequeue(now_ns(), BATCH_MAX);
         core.broker_moved.notify_one();
@@ -44,7 +45,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
 
 /// Decides about all at once, or one by one when that fails, so that a single bad one holds nobody up.
 async fn decide(core: &Core, mut deliveries: Vec<Delivery>, stop: &CancellationToken) {
-    for _ in 0..ANEW_MAX {
+    for _ in 0..PLAN_RETRIES_MAX {
         let Some((seen, results)) = schedule(core, &deliveries).await else {
             break;
         };

@@ -1,0 +1,45 @@
+//! Registers a job or a new version of it.
+
+use super::RegisterJob;
+use crate::{
+    model::{Index, JobKey},
+    state::{Rejected, Snapshot, change::Change},
+};
+
+impl Snapshot {
+    pub(in crate::state) fn register_job(
+        &mut self,
+        change: &mut Change,
+        registration: RegisterJob,
+    ) -> Result<(), Rejected> {
+        let key = registration.job.key();
+        if let Some(wanted) = registration.enforce_index {
+            self.enforce_index(&key, wanted)?;
+        }
+        let eval_id = registration.eval.as_ref().map(|eval| eval.id.clone());
+        let job = self.write_version(change, registration.job);
+        if let Some(submission) = registration.submission {
+            self.put_submission(change, &job, submission);
+        }
+        if let Some(mut eval) = registration.eval {
+            eval.job_modify_index = job.job_modify_index;
+            self.put_eval(change, eval);
+        }
+        self.put_scaling_events(change, &key, registration.scaling, eval_id);
+        Ok(())
+    }
+
+    fn enforce_index(&self, key: &JobKey, wanted: Index) -> Result<(), Rejected> {
+        let found = match self.jobs.get(key) {
+            None if wanted == 0 => return Ok(()),
+            None => "job does not exist".into(),
+            Some(job) if job.job_modify_index == wanted => return Ok(()),
+            Some(_) if wanted == 0 => "job already exists".into(),
+            Some(job) => format!(
+                "job exists with conflicting job modify index: {}",
+                job.job_modify_index
+            ),
+        };
+        Err(Rejected::Enforce { wanted, found })
+    }
+}

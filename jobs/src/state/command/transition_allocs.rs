@@ -1,0 +1,28 @@
+//! Sets desired transitions.
+
+use crate::{
+    model::DesiredTransition,
+    state::{Snapshot, change::Change},
+};
+use std::collections::BTreeMap;
+
+impl Snapshot {
+    pub(in crate::state) fn transition_allocs(
+        &mut self,
+        change: &mut Change,
+        transitions: BTreeMap<String, DesiredTransition>,
+    ) {
+        for (id, wish) in transitions {
+            let Some(row) = self.allocs.get(id.as_str()) else {
+                continue;
+            };
+            let mut alloc = (**row).clone();
+            let desired = &mut alloc.desired_transition;
+            desired.migrate = wish.migrate.or(desired.migrate);
+            desired.reschedule = wish.reschedule.or(desired.reschedule);
+            desired.force_reschedule = wish.force_reschedule.or(desired.force_reschedule);
+            desired.no_shutdown_delay = wish.no_shutdown_delay.or(desired.no_shutdown_delay);
+            self.put_server_change(change, alloc);
+        }
+    }
+}

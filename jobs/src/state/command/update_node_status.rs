@@ -1,0 +1,34 @@
+//! Changes where a node is in its life.
+
+use crate::{
+    model::{Evaluation, NodeStatus},
+    state::{Rejected, Snapshot, change::Change, tables::push_event},
+};
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+impl Snapshot {
+    pub(in crate::state) fn update_node_status(
+        &mut self,
+        change: &mut Change,
+        node_id: &str,
+        status: NodeStatus,
+        evals: Vec<Evaluation>,
+    ) -> Result<(), Rejected> {
+        let node = self.nodes.get(node_id).ok_or(Rejected::NoNode)?;
+        if node.status != status {
+            let mut node = (**node).clone();
+            node.status = status;
+            node.status_updated_at = change.at.now_ns / SECOND_NS;
+            let message = match status {
+                NodeStatus::Down => "Node heartbeat missed",
+                NodeStatus::Ready => "Node reregistered by heartbeat",
+                NodeStatus::Initializing => "Node is initializing",
+            };
+            push_event(&mut node, message, change);
+            self.put_node(change, node);
+        }
+        self.upsert_evals(change, evals);
+        Ok(())
+    }
+}

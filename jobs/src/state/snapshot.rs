@@ -1,0 +1,48 @@
+use super::{ScalingEvents, Table, tally::Tally};
+use crate::model::{
+    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeUsage, Submission,
+};
+use imbl::{OrdMap, OrdSet};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// All tables at one moment; a clone shares structure. Lists come in key order and borrow from it.
+///
+/// Invariants:
+/// 1. Every secondary index holds exactly the keys of its table's rows.
+/// 2. `summaries`, `tallies` and `usage` are functions of the history of rows and never recounted.
+/// 3. The row in `jobs` is the first of `versions`.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub(super) index: Index,
+    pub(super) table_indexes: BTreeMap<Table, Index>,
+    pub(super) jobs: OrdMap<Arc<JobKey>, Arc<Job>>,
+    pub(super) versions: OrdMap<Arc<JobKey>, Arc<[Arc<Job>]>>,
+    pub(super) submissions: OrdMap<(Arc<JobKey>, u64), Arc<Submission>>,
+    pub(super) summaries: OrdMap<Arc<JobKey>, Arc<JobSummary>>,
+    pub(super) scaling_events: OrdMap<Arc<JobKey>, Arc<ScalingEvents>>,
+    pub(super) tallies: OrdMap<Arc<JobKey>, Tally>,
+    pub(super) evals: OrdMap<Arc<str>, Arc<Evaluation>>,
+    pub(super) evals_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
+    pub(super) allocs: OrdMap<Arc<str>, Arc<Allocation>>,
+    pub(super) allocs_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
+    /// The flag is true once the client is done with it.
+    pub(super) allocs_by_node: OrdSet<(Arc<str>, bool, Arc<str>)>,
+    pub(super) allocs_by_eval: OrdSet<(Arc<str>, Arc<str>)>,
+    pub(super) allocs_by_deployment: OrdSet<(Arc<str>, Arc<str>)>,
+    pub(super) deployments: OrdMap<Arc<str>, Arc<Deployment>>,
+    pub(super) deployments_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
+    pub(super) nodes: OrdMap<Arc<str>, Arc<Node>>,
+    pub(super) usage: OrdMap<Arc<str>, Arc<NodeUsage>>,
+}
+
+impl Snapshot {
+    /// Index of the last entry that changed anything here.
+    pub fn index(&self) -> Index {
+        self.index
+    }
+
+    /// Index of the last change of that table; 0 when it never changed.
+    pub fn table_index(&self, table: Table) -> Index {
+        self.table_indexes.get(&table).copied().unwrap_or(0)
+    }
+}

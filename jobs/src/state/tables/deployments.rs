@@ -1,0 +1,238 @@
+//! Deployments.
+
+use super::{by_prefix, of_job};
+use crate::{
+    model::{
+        AllocDeploymentStatus, Allocation, Deployment, DeploymentStatus, DeploymentUpdate, JobKey,
+        Timestamp,
+    },
+    state::{Rejected, Snapshot, Table, change::Change},
+};
+use std::sync::Arc;
+
+impl Snapshot {
+    /// A deployment.
+    pub fn deployment(&self, id: &str) -> Option<&Arc<Deployment>> {
+        self.deployments.get(id)
+    }
+
+    /// Deployments whose id begins with `prefix`.
+    pub fn deployments<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Deployment>> {
+        by_prefix(&self.deployments, prefix)
+    }
+
+    /// Deployments of a job.
+    pub fn deployments_of_job<'a>(
+        &'a self,
+        key: &JobKey,
+    ) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
+        of_job(&self.deployments_by_job, &self.deployments, key)
+    }
+
+    /// The newest deployment of a job.
+    pub fn latest_deployment(&self, key: &JobKey) -> Option<&Arc<Deployment>> {
+        self.deployments_of_job(key)
+            .max_by_key(|deployment| (deployment.create_index, deployment.job_version))
+    }
+
+    /// Whether the canaries of the groups (all when empty) are healthy enough.
+    ///
+    /// # Errors
+    /// [`Rejected::NotPromotable`] with one line per group that is not.
+    pub(crate) fn check_promotable(
+        &self,
+        deployment: &Deployment,
+        groups: &[String],
+    ) -> Result<(), Rejected> {
+        let mut problems = Vec::new();
+        let chosen = |name: &String| groups.is_empty() || groups.contains(name);
+        let mut with_canaries = 0;
+        for (name, state) in &deployment.task_groups {
+            if !chosen(name) || state.desired_canaries == 0 || state.promoted {
+                continue;
+            }
+            with_canaries += 1;
+            let healthy = self
+                .allocs_of_deployment(&deployment.id)
+                .filter(|a| a.task_group == *name && a.is_canary() && !a.is_terminal())
+                .filter(|a| a.healthy() == Some(true))
+                .count();
+            if healthy < state.desired_canaries as usize {
+                let wanted = state.desired_canaries;
+                problems.push(format!(
+                    "Task group \"{name}\" has {healthy}/{wanted} healthy allocations"
+                ));
+            }
+        }
+        for name in groups {
+            if !deployment.task_groups.contains_key(name) {
+                problems.push(format!(
+                    "Task group \"{name}\" is not part of the deployment"
+                ));
+            }
+        }
+        if with_canaries == 0 && problems.is_empty() {
+            problems.push("no canaries to promote".into());
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Rejected::NotPromotable(problems.join("\n")))
+        }
+    }
+}
+
+impl Snapshot {
+    pub(in crate::state) fn active_deployment(&self, id: &str) -> Result<&Deployment, Rejected> {
+        let deployment = self.deployments.get(id).ok_or(Rejected::NoDeployment)?;
+        if deployment.is_active() {
+            return Ok(deployment);
+        }
+        Err(Rejected::DeploymentOver {
+            id: id.into(),
+            status: deployment.status.as_str().into(),
+        })
+    }
+
+    /// Writes a deployment; its indexes and times are set here.
+    pub(in crate::state) fn put_deployment(
+        &mut self,
+        change: &mut Change,
+        mut deployment: Deployment,
+    ) {
+        let key = self.job_key(&deployment.namespace, &deployment.job_id);
+        let before = self.deployments.get(deployment.id.as_str()).cloned();
+        let foreign = before.as_ref().is_some_and(|b| b.job_key() != *key);
+        if foreign {
+            return;
+        }
+        deployment.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
+        deployment.create_time = before.as_ref().map_or(change.at.now_ns, |b| b.create_time);
+        deployment.modify_index = change.at.index;
+        deployment.modify_time = change.at.now_ns;
+        let tally = self.tallies.entry(Arc::clone(&key)).or_default();
+        tally.active_deployments += u64::from(deployment.is_active());
+        tally.active_deployments -= u64::from(before.as_ref().is_some_and(|b| b.is_active()));
+        let id: Arc<str> = deployment.id.as_str().into();
+        if before.is_none() {
+            self.deployments_by_job
+                .insert((Arc::clone(&key), Arc::clone(&id)));
+        }
+        let deployment = Arc::new(deployment);
+        self.deployments.insert(id, Arc::clone(&deployment));
+        change.touch(Table::Deployments);
+        change.applied.deployments.push(deployment);
+        change.touched_jobs.insert(key);
+    }
+
+    /// A terminal status stays; a successful one marks the version as stable.
+    pub(in crate::state) fn set_deployment_status(
+        &mut self,
+        change: &mut Change,
+        update: DeploymentUpdate,
+    ) {
+        let Some(row) = self.deployments.get(update.deployment_id.as_str()) else {
+            return;
+        };
+        if !row.is_active() {
+            return;
+        }
+        let mut deployment = (**row).clone();
+        if deployment.status == DeploymentStatus::Paused
+            && update.status == DeploymentStatus::Running
+        {
+            restart_deadlines(&mut deployment, change.at.now_ns);
+        }
+        deployment.status = update.status;
+        deployment.status_description = update.description;
+        let (key, version) = (deployment.job_key(), deployment.job_version);
+        self.put_deployment(change, deployment);
+        if update.status == DeploymentStatus::Successful {
+            self.set_stable(change, &key, version, true);
+        }
+    }
+
+    pub(in crate::state) fn count_deployment(
+        &mut self,
+        change: &mut Change,
+        before: Option<&Allocation>,
+        alloc: &Allocation,
+    ) {
+        if alloc.deployment_id.is_empty() {
+            return;
+        }
+        let same = before.filter(|b| b.deployment_id == alloc.deployment_id);
+        let health_before = same.and_then(|b| b.healthy());
+        let health = alloc.healthy();
+        if same.is_some() && health_before == health {
+            return;
+        }
+        let Some(row) = self.deployments.get(alloc.deployment_id.as_str()) else {
+            return;
+        };
+        let mut deployment = (**row).clone();
+        let Some(state) = deployment.task_groups.get_mut(&alloc.task_group) else {
+            return;
+        };
+        if same.is_none() {
+            state.placed_allocs += 1;
+            if alloc.is_canary() && !state.placed_canaries.contains(&alloc.id) {
+                state.placed_canaries.push(alloc.id.clone());
+            }
+            if state.require_progress_by.is_zero() && state.progress_deadline > 0 {
+                state.require_progress_by =
+                    Timestamp(change.at.now_ns.saturating_add(state.progress_deadline));
+            }
+        }
+        match health_before {
+            Some(true) => state.healthy_allocs = state.healthy_allocs.saturating_sub(1),
+            Some(false) => state.unhealthy_allocs = state.unhealthy_allocs.saturating_sub(1),
+            None => {}
+        }
+        match health {
+            Some(true) => {
+                state.healthy_allocs += 1;
+                let decided = alloc.deployment_status.as_ref().map_or(0, decided_at);
+                let by = decided.saturating_add(state.progress_deadline);
+                if state.progress_deadline > 0 && by > state.require_progress_by.0 {
+                    state.require_progress_by = Timestamp(by);
+                }
+            }
+            Some(false) => state.unhealthy_allocs += 1,
+            None => {}
+        }
+        self.put_deployment(change, deployment);
+    }
+
+    pub(in crate::state) fn remove_deployment(&mut self, change: &mut Change, id: &str) {
+        let Some((id, row)) = self.deployments.remove_with_key(id) else {
+            return;
+        };
+        let key = self.job_key(&row.namespace, &row.job_id);
+        self.deployments_by_job.remove(&(Arc::clone(&key), id));
+        if let Some(tally) = self.tallies.get_mut(&key) {
+            tally.active_deployments -= u64::from(row.is_active());
+        }
+        change.touch(Table::Deployments);
+        change.touched_jobs.insert(key);
+    }
+
+    pub(in crate::state) fn shared_deployment_id(&self, id: &str) -> Arc<str> {
+        match self.deployments.get_key_value(id) {
+            Some((shared, _)) => Arc::clone(shared),
+            None => id.into(),
+        }
+    }
+}
+
+fn decided_at(status: &AllocDeploymentStatus) -> i64 {
+    status.timestamp.0
+}
+
+fn restart_deadlines(deployment: &mut Deployment, now_ns: i64) {
+    for state in deployment.task_groups.values_mut() {
+        if state.progress_deadline > 0 && !state.require_progress_by.is_zero() {
+            state.require_progress_by = Timestamp(now_ns.saturating_add(state.progress_deadline));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Evaluations.
+
+use super::{by_prefix, of_job};
+use crate::{
+    model::{Evaluation, JobKey},
+    state::{Snapshot, Table, change::Change},
+};
+use std::sync::Arc;
+
+impl Snapshot {
+    /// An evaluation.
+    pub fn eval(&self, id: &str) -> Option<&Arc<Evaluation>> {
+        self.evals.get(id)
+    }
+
+    /// Evaluations whose id begins with `prefix`.
+    pub fn evals<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Evaluation>> {
+        by_prefix(&self.evals, prefix)
+    }
+
+    /// Evaluations of a job.
+    pub fn evals_of_job<'a>(
+        &'a self,
+        key: &JobKey,
+    ) -> impl Iterator<Item = &'a Arc<Evaluation>> + use<'a> {
+        of_job(&self.evals_by_job, &self.evals, key)
+    }
+}
+
+impl Snapshot {
+    pub(in crate::state) fn upsert_evals(&mut self, change: &mut Change, evals: Vec<Evaluation>) {
+        for eval in evals {
+            self.put_eval(change, eval);
+        }
+    }
+
+    pub(in crate::state) fn put_eval(&mut self, change: &mut Change, mut eval: Evaluation) {
+        let before = self.evals.get(eval.id.as_str()).cloned();
+        // What is over stays so; an id belongs to the job that came first.
+        let settled = before.as_ref().is_some_and(|b| {
+            b.status.is_terminal() || b.job_id != eval.job_id || b.namespace != eval.namespace
+        });
+        if settled {
+            return;
+        }
+        eval.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
+        eval.create_time = before.as_ref().map_or(change.at.now_ns, |b| b.create_time);
+        eval.modify_index = change.at.index;
+        eval.modify_time = change.at.now_ns;
+        let key = self.job_key(&eval.namespace, &eval.job_id);
+        let was_open = before.as_ref().is_some_and(|b| !b.status.is_terminal());
+        let tally = self.tallies.entry(Arc::clone(&key)).or_default();
+        tally.evals += u64::from(before.is_none());
+        tally.open_evals += u64::from(!eval.status.is_terminal());
+        tally.open_evals -= u64::from(was_open);
+        let id: Arc<str> = eval.id.as_str().into();
+        if before.is_none() {
+            self.evals_by_job
+                .insert((Arc::clone(&key), Arc::clone(&id)));
+        }
+        self.note_queued(change, &key, &eval);
+        let eval = Arc::new(eval);
+        self.evals.insert(id, Arc::clone(&eval));
+        change.touch(Table::Evals);
+        change.applied.evals.push(eval);
+        change.touched_jobs.insert(key);
+    }
+
+    fn note_queued(&mut self, change: &mut Change, key: &JobKey, eval: &Evaluation) {
+        if eval.queued_allocations.is_empty() {
+            return;
+        }
+        let Some(summary) = self.summaries.get(key) else {
+            return;
+        };
+        let differs = |group: &str, queued: u32| {
+            summary
+                .summary
+                .get(group)
+                .is_some_and(|counts| counts.queued != queued)
+        };
+        if !eval.queued_allocations.iter().any(|(g, q)| differs(g, *q)) {
+            return;
+        }
+        if let Some(summary) = self.summaries.get_mut(key) {
+            let summary = Arc::make_mut(summary);
+            for (group, queued) in &eval.queued_allocations {
+                if let Some(counts) = summary.summary.get_mut(group) {
+                    counts.queued = *queued;
+                }
+            }
+            summary.modify_index = change.at.index;
+            change.touch(Table::Summaries);
+        }
+    }
+
+    pub(in crate::state) fn remove_eval(&mut self, change: &mut Change, id: &str) {
+        if !self.evals.get(id).is_some_and(|e| e.status.is_terminal()) {
+            return;
+        }
+        let Some((id, row)) = self.evals.remove_with_key(id) else {
+            return;
+        };
+        let key = self.job_key(&row.namespace, &row.job_id);
+        self.evals_by_job.remove(&(Arc::clone(&key), id));
+        if let Some(tally) = self.tallies.get_mut(&key) {
+            tally.evals -= 1;
+        }
+        change.touch(Table::Evals);
+        change.touched_jobs.insert(key);
+    }
+
+    pub(in crate::state) fn shared_eval_id(&self, id: &str) -> Arc<str> {
+        match self.evals.get_key_value(id) {
+            Some((shared, _)) => Arc::clone(shared),
+            None => id.into(),
+        }
+    }
+}

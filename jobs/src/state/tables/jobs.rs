@@ -1,0 +1,324 @@
+//! Jobs, their versions, submissions, summaries and scaling events.
+
+use crate::{
+    model::{Job, JobKey, JobStatus, JobSummary, ScalingEvent, Submission},
+    state::{
+        JOB_VERSIONS_MAX, JobChange, SCALING_EVENTS_MAX, SUBMISSION_BYTES_MAX, Snapshot, Table,
+        change::Change, tally,
+    },
+};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+
+/// A finished job with more allocations than this keeps an earlier copy of itself for them.
+const SHARED_ROWS_MAX: u64 = 8;
+
+impl Snapshot {
+    /// The current version of a job.
+    pub fn job(&self, key: &JobKey) -> Option<&Arc<Job>> {
+        self.jobs.get(key)
+    }
+
+    /// Jobs in key order; `namespace` none is all, `prefix` is of the id.
+    pub fn jobs<'a>(
+        &'a self,
+        namespace: Option<&'a str>,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Job>> {
+        let start = JobKey::new(
+            namespace.unwrap_or(""),
+            if namespace.is_some() { prefix } else { "" },
+        );
+        self.jobs
+            .range::<_, JobKey>((Bound::Included(start), Bound::Unbounded))
+            .take_while(move |(key, _)| {
+                namespace.is_none_or(|n| key.namespace == n && key.id.starts_with(prefix))
+            })
+            .filter(move |(key, _)| key.id.starts_with(prefix))
+            .map(|(_, job)| job)
+    }
+
+    /// Versions kept of a job, newest first.
+    pub fn versions(&self, key: &JobKey) -> &[Arc<Job>] {
+        self.versions.get(key).map_or(&[], |versions| versions)
+    }
+
+    /// One version of a job, if it is still kept.
+    pub fn version(&self, key: &JobKey, version: u64) -> Option<&Arc<Job>> {
+        self.versions(key).iter().find(|job| job.version == version)
+    }
+
+    /// The text a version was registered with.
+    pub fn submission(&self, key: &JobKey, version: u64) -> Option<&Arc<Submission>> {
+        let (shared, _) = self.jobs.get_key_value(key)?;
+        self.submissions.get(&(Arc::clone(shared), version))
+    }
+
+    /// Counts of a job's allocations.
+    pub fn summary(&self, key: &JobKey) -> Option<&Arc<JobSummary>> {
+        self.summaries.get(key)
+    }
+
+    /// Scaling events of a group, newest first.
+    pub fn scaling_events(&self, key: &JobKey, group: &str) -> &[ScalingEvent] {
+        self.scaling_events
+            .get(key)
+            .and_then(|groups| groups.get(group))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Snapshot {
+    /// The shared form of a job's key.
+    pub(in crate::state) fn job_key(&self, namespace: &str, id: &str) -> Arc<JobKey> {
+        let key = JobKey::new(namespace, id);
+        match self.tallies.get_key_value(&key) {
+            Some((shared, _)) => Arc::clone(shared),
+            None => Arc::new(key),
+        }
+    }
+
+    pub(in crate::state) fn put_job(&mut self, change: &mut Change, job: Job) -> Arc<Job> {
+        let key = self.job_key(&job.namespace, &job.id);
+        let job = Arc::new(job);
+        let before = self.jobs.insert(Arc::clone(&key), Arc::clone(&job));
+        self.tallies.entry(Arc::clone(&key)).or_default();
+        change.touch(Table::Jobs);
+        change.applied.jobs.push(JobChange {
+            key: (*key).clone(),
+            before,
+            after: Some(Arc::clone(&job)),
+        });
+        change.touched_jobs.insert(key);
+        job
+    }
+
+    /// Writes the current row of a job in both of its places.
+    pub(in crate::state) fn replace_newest_version(&mut self, change: &mut Change, job: Job) {
+        let job = self.put_job(change, job);
+        let key = self.job_key(&job.namespace, &job.id);
+        let versions = self.versions.get(&key).map_or(&[][..], |v| v);
+        let mut versions = versions.to_vec();
+        match versions.first_mut() {
+            Some(first) => *first = job,
+            None => versions.push(job),
+        }
+        self.versions.insert(key, versions.into());
+    }
+
+    /// Writes a job as the current version; the version stays when the specification is the same.
+    pub(in crate::state) fn write_version(
+        &mut self,
+        change: &mut Change,
+        mut job: Job,
+    ) -> Arc<Job> {
+        let index = change.at.index;
+        let key = self.job_key(&job.namespace, &job.id);
+        let current = self.jobs.get(&key).cloned();
+        job.modify_index = index;
+        match &current {
+            Some(current) if current.same_specification(&job) => {
+                let mut same = (**current).clone();
+                same.modify_index = index;
+                self.replace_newest_version(change, same.clone());
+                return self.jobs.get(&key).cloned().unwrap_or_else(|| same.into());
+            }
+            Some(current) => {
+                job.create_index = current.create_index;
+                job.version = current.version + 1;
+                job.status = current.status;
+            }
+            None => {
+                job.create_index = index;
+                job.version = 0;
+                job.status = Default::default();
+            }
+        }
+        job.job_modify_index = index;
+        job.stable = false;
+        self.start_summary(change, &key, &job);
+        let job = self.put_job(change, job);
+        let older = self.versions.get(&key).map_or(&[][..], |v| v);
+        let mut versions = Vec::with_capacity(older.len() + 1);
+        versions.push(Arc::clone(&job));
+        versions.extend_from_slice(older);
+        self.keep_versions(&key, versions);
+        job
+    }
+
+    /// Keeps the newest versions and the newest stable one.
+    fn keep_versions(&mut self, key: &Arc<JobKey>, versions: Vec<Arc<Job>>) {
+        let newest_stable = versions
+            .iter()
+            .find(|job| job.stable)
+            .map(|job| job.version);
+        let mut kept = Vec::with_capacity(versions.len().min(JOB_VERSIONS_MAX + 1));
+        for (at, job) in versions.into_iter().enumerate() {
+            if at < JOB_VERSIONS_MAX || Some(job.version) == newest_stable {
+                kept.push(job);
+            } else {
+                self.submissions.remove(&(Arc::clone(key), job.version));
+            }
+        }
+        self.versions.insert(Arc::clone(key), kept.into());
+    }
+
+    fn start_summary(&mut self, change: &mut Change, key: &Arc<JobKey>, job: &Job) {
+        let mut summary = match self.summaries.get(key) {
+            Some(summary) => (**summary).clone(),
+            None => JobSummary {
+                create_index: change.at.index,
+                ..job.empty_summary()
+            },
+        };
+        for group in &job.task_groups {
+            summary.summary.get_or_default(group.name.clone());
+        }
+        summary.modify_index = change.at.index;
+        self.summaries.insert(Arc::clone(key), Arc::new(summary));
+        change.touch(Table::Summaries);
+    }
+
+    pub(in crate::state) fn put_submission(
+        &mut self,
+        change: &mut Change,
+        job: &Job,
+        submission: Submission,
+    ) {
+        if submission.source.len() > SUBMISSION_BYTES_MAX {
+            return;
+        }
+        let key = self.job_key(&job.namespace, &job.id);
+        self.submissions
+            .insert((key, job.version), Arc::new(submission));
+        change.touch(Table::Jobs);
+    }
+
+    pub(in crate::state) fn put_scaling_events(
+        &mut self,
+        change: &mut Change,
+        key: &JobKey,
+        events: BTreeMap<String, ScalingEvent>,
+        eval_id: Option<String>,
+    ) {
+        if events.is_empty() {
+            return;
+        }
+        let key = self.job_key(&key.namespace, &key.id);
+        let all = Arc::make_mut(self.scaling_events.entry(key).or_default());
+        for (group, mut event) in events {
+            event.create_index = change.at.index;
+            event.time = change.at.now_ns;
+            event.eval_id.clone_from(&eval_id);
+            let of_group = all.entry(group).or_default();
+            of_group.insert(0, event);
+            of_group.truncate(SCALING_EVENTS_MAX);
+        }
+        change.touch(Table::ScalingEvents);
+    }
+
+    /// Marks a version, if it is still there.
+    pub(in crate::state) fn set_stable(
+        &mut self,
+        change: &mut Change,
+        key: &JobKey,
+        version: u64,
+        stable: bool,
+    ) {
+        let shared = self.job_key(&key.namespace, &key.id);
+        let Some(versions) = self.versions.get(key) else {
+            return;
+        };
+        let mut versions = versions.to_vec();
+        let Some(at) = versions.iter().position(|job| job.version == version) else {
+            return;
+        };
+        if versions[at].stable == stable {
+            return;
+        }
+        let mut job = (*versions[at]).clone();
+        job.stable = stable;
+        job.modify_index = change.at.index;
+        versions[at] = if at == 0 {
+            self.put_job(change, job)
+        } else {
+            Arc::new(job)
+        };
+        change.touch(Table::Jobs);
+        self.keep_versions(&shared, versions);
+    }
+
+    /// Removes every row that is keyed by the job. Its allocations stay until they are over.
+    pub(in crate::state) fn purge_job(&mut self, change: &mut Change, key: &Arc<JobKey>) {
+        let before = self.jobs.remove(key);
+        let versions = self.versions.remove(key);
+        for job in versions.iter().flat_map(|versions| versions.iter()) {
+            self.submissions.remove(&(Arc::clone(key), job.version));
+        }
+        self.summaries.remove(key);
+        self.scaling_events.remove(key);
+        let deployments: Vec<String> = self
+            .deployments_of_job(key)
+            .map(|deployment| deployment.id.clone())
+            .collect();
+        for id in deployments {
+            self.remove_deployment(change, &id);
+        }
+        change.touch(Table::Jobs);
+        change.touch(Table::Summaries);
+        change.touch(Table::ScalingEvents);
+        change.applied.jobs.push(JobChange {
+            key: (**key).clone(),
+            before,
+            after: None,
+        });
+        change.touched_jobs.insert(Arc::clone(key));
+    }
+
+    /// Gives every touched job the status that its rows imply.
+    pub(in crate::state) fn derive_job_statuses(&mut self, change: &mut Change) {
+        for key in std::mem::take(&mut change.touched_jobs) {
+            let (Some(job), Some(tally)) = (self.jobs.get(&key), self.tallies.get(&key)) else {
+                self.forget_tally_if_unused(&key);
+                continue;
+            };
+            let status = tally.job_status(job);
+            if status == job.status {
+                continue;
+            }
+            let mut job = (**job).clone();
+            job.status = status;
+            job.modify_index = change.at.index;
+            let over = status == JobStatus::Dead;
+            self.replace_newest_version(change, job);
+            if over {
+                self.share_row(&key);
+            }
+        }
+        change.touched_jobs.clear();
+    }
+
+    /// Lets the few allocations of a finished job share its row, so that the earlier copy goes. They differ in
+    /// nothing that an allocation's reader looks at: status and index of the job.
+    fn share_row(&mut self, key: &Arc<JobKey>) {
+        let few = (self.tallies.get(key)).is_some_and(|tally| tally.allocs <= SHARED_ROWS_MAX);
+        let Some(job) = self.jobs.get(key).filter(|_| few).cloned() else {
+            return;
+        };
+        let ids: Vec<String> = self.allocs_of_job(key).map(|a| a.id.clone()).collect();
+        for id in ids {
+            if let Some(row) = self.allocs.get_mut(id.as_str())
+                && row.job.version == job.version
+                && row.job.create_index == job.create_index
+            {
+                Arc::make_mut(row).job = Arc::clone(&job);
+            }
+        }
+    }
+
+    fn forget_tally_if_unused(&mut self, key: &JobKey) {
+        let unused = |t: &tally::Tally| t.allocs == 0 && t.evals == 0 && t.active_deployments == 0;
+        if self.tallies.get(key).is_some_and(unused) {
+            self.tallies.remove(key);
+        }
+    }
+}

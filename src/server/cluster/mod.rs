@@ -1,0 +1,3 @@
+//! What a server does because of its place among the servers.
+
+pub(super) mod leader;

@@ -1,0 +1,6 @@
+//! Evaluation → scheduler → plan → log.
+
+mod plans;
+mod workers;
+
+pub(super) use workers::run;
