@@ -103,10 +103,17 @@ impl Planes {
             self.remove(&id);
         }
         if !self.by_agent.contains_key(agent_id) {
+            let has_confirmed = confirmed > 0;
+            let confirmed = if has_confirmed {
+                confirmed.min(self.followed)
+            } else {
+                // It serves nothing yet, and begins with a catalog of at least this index.
+                self.followed
+            };
             let plane = Plane {
                 node_id: node_id.map(str::to_owned),
                 confirmed,
-                has_confirmed: false,
+                has_confirmed,
                 busy: BTreeSet::new(),
                 lease_until: now + lease,
                 absence: None,
@@ -326,7 +333,8 @@ pub(super) struct TooManyQuestions;
 pub(super) struct DataPlanes(Mutex<Planes>);
 
 impl DataPlanes {
-    /// An agent with a data plane opened a stream; it shows everything up to `confirmed`.
+    /// An agent with a data plane opened a stream; it shows everything up to `confirmed`, nothing yet when
+    /// that is 0.
     pub(super) fn on_hello(
         &self,
         agent_id: &str,
@@ -431,9 +439,7 @@ mod tests {
         }
 
         fn hello(&mut self, agent: &str, node: &str) {
-            let confirmed = self.planes.followed;
-            self.planes
-                .on_hello(self.now, agent, Some(node), confirmed, LEASE);
+            self.planes.on_hello(self.now, agent, Some(node), 0, LEASE);
         }
 
         fn entry(&mut self, index: Index, has_departures: bool) {
@@ -594,6 +600,27 @@ mod tests {
             [1],
             "the new one began with a later catalog"
         );
+    }
+
+    #[test]
+    fn one_that_comes_back_after_its_lease_is_waited_for_from_where_it_was() {
+        let mut world = World::new();
+        world.entry(7, true);
+        world.confirm("one", 7, &[]);
+        world.planes.on_closed("two");
+        world.planes.on_heard(world.now, "one", LEASE * 9);
+        world.pass(LEASE);
+        world.entry(8, true);
+        world.confirm("one", 8, &[]);
+        world.planes
+            .on_hello(world.now, "two", Some("node-2"), 2, LEASE);
+        world.entry(9, true);
+        world.ask(1, 9, &[]);
+        world.confirm("one", 9, &[]);
+        world.pass(FIRST_TIMEOUT);
+        assert!(world.answered().is_empty(), "it carries traffic by an old table");
+        world.confirm("two", 9, &[]);
+        assert_eq!(world.answered(), [1]);
     }
 
     #[test]

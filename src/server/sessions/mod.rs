@@ -93,15 +93,10 @@ async fn open(core: &Core, hello: Hello) -> Result<Agent, registration::Error> {
     let key = Key::new(&hello.agent_id, node_id.as_deref());
     let stream = core.streams.open(&key, &hello.agent_id, hello.stream)?;
     if hello.data_plane {
-        // One that serves nothing yet begins with a catalog of at least this index.
-        let confirmed = match hello.confirmed {
-            0 => core.history.snapshot().index,
-            confirmed => confirmed,
-        };
         core.data_planes.on_hello(
             &hello.agent_id,
             node_id.as_deref(),
-            confirmed,
+            hello.confirmed,
             core.config.lease,
         );
     }
