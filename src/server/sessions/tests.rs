@@ -95,6 +95,8 @@ impl Running {
 struct Agent {
     link: AgentLink,
     next_number: u64,
+    /// Up to where it has the catalog.
+    catalog: Position,
 }
 
 impl Agent {
@@ -107,12 +109,25 @@ impl Agent {
         Self {
             link,
             next_number: 1,
+            catalog: Position::default(),
         }
     }
 
     async fn next(&mut self) -> ToClient {
         let message = timeout(LONG, self.link.incoming.recv()).await;
-        message.expect("nothing came").expect("the stream ended")
+        let message = message.expect("nothing came").expect("the stream ended");
+        if let ToClient::Catalog { at, .. } | ToClient::CatalogDelta { at, .. } = &message {
+            self.catalog = *at;
+        }
+        message
+    }
+
+    /// Reads until it has the catalog as it is now.
+    async fn catch_up(&mut self, server: &Running) {
+        let index = server.handle.snapshot().mesh.index();
+        while self.catalog.index < index {
+            self.next().await;
+        }
     }
 
     /// The next message that `wanted` takes; others are skipped.
@@ -414,7 +429,11 @@ async fn drained_is_said_when_every_data_plane_has_confirmed() {
     let alloc_id = one.run_web(&server).await;
     let mut two = Agent::connect(&server, hello("b", "node-2")).await;
     assert!(matches!(two.next().await, ToClient::Welcome { .. }));
-    assert!(matches!(two.next().await, ToClient::Catalog { .. }));
+    for agent in [&mut one, &mut two] {
+        agent.catch_up(&server).await;
+        agent.confirm(agent.catalog, &[]).await;
+        agent.report(Report::Checks(Vec::new())).await;
+    }
     let task = None;
     let index = one.report(Report::Withdraw { alloc_id, task }).await;
     one.send(ToServer::Await {
@@ -463,6 +482,7 @@ async fn an_entry_without_catalog_changes_is_told_to_nobody() {
             _ => None,
         })
         .await;
+    agent.catch_up(&server).await;
     for _ in 0..5 {
         let number = agent.next_number;
         agent.next_number += 1;
@@ -482,12 +502,8 @@ async fn an_agent_that_comes_back_gets_only_what_came_later() {
         panic!("expected welcome");
     };
     agent.run_web(&server).await;
-    let catalog = agent
-        .until(|message| match message {
-            ToClient::CatalogDelta { at, .. } => Some(at.index),
-            _ => None,
-        })
-        .await;
+    agent.catch_up(&server).await;
+    let catalog = agent.catalog.index;
     drop(agent);
     let index = server.handle.snapshot().index;
     let again = Hello {
