@@ -3,7 +3,7 @@
 //! Bodies are MessagePack with field names; unknown fields are ignored and missing ones take their
 //! default, so that versions can be mixed during an upgrade.
 
-use jobs::model::{Allocation, Index, Job, Node};
+use jobs::model::{AllocId, Allocation, Index, Job, Node};
 use jobs::state::AllocUpdate;
 use mesh::view::{Change, View};
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ pub enum Report {
     /// about to be stopped or restarted here.
     Withdraw {
         /// Allocation.
-        alloc_id: String,
+        alloc_id: AllocId,
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
@@ -150,11 +150,11 @@ pub enum ToClient {
         at: Position,
         /// Ids of all allocations that the servers know of this node; what else it has, it stops and
         /// cleans up. None: only the allocations named below changed.
-        known: Option<Vec<String>>,
+        known: Option<Vec<AllocId>>,
         /// New or changed.
         assignments: Vec<Assignment>,
         /// Forgotten by the servers: stop and clean up.
-        removed: Vec<String>,
+        removed: Vec<AllocId>,
     },
     /// A report is in the log.
     Committed {

@@ -11,7 +11,7 @@ use crate::{
     },
     sys,
 };
-use jobs::model::Index;
+use jobs::model::{AllocId, Index};
 use mesh::view::View;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -85,11 +85,11 @@ pub struct Replica {
 #[derive(Debug, Default)]
 pub struct AllocDelta {
     /// Ids of all allocations that the servers know of this node, when they said so.
-    pub known: Option<BTreeSet<String>>,
+    pub known: Option<BTreeSet<AllocId>>,
     /// New or changed, by id; `alloc.job` is filled in.
-    pub assignments: BTreeMap<String, Assignment>,
+    pub assignments: BTreeMap<AllocId, Assignment>,
     /// Forgotten by the servers.
-    pub removed: BTreeSet<String>,
+    pub removed: BTreeSet<AllocId>,
 }
 
 impl AllocDelta {
@@ -110,7 +110,7 @@ impl AllocDelta {
         for (id, assignment) in later.assignments {
             self.removed.remove(&id);
             if let Some(known) = &mut self.known {
-                known.insert(id.clone());
+                known.insert(id);
             }
             self.assignments.insert(id, assignment);
         }
@@ -521,9 +521,9 @@ impl Session {
     fn on_allocs(
         &mut self,
         at: Position,
-        known: Option<Vec<String>>,
+        known: Option<Vec<AllocId>>,
         assignments: Vec<Assignment>,
-        removed: Vec<String>,
+        removed: Vec<AllocId>,
     ) {
         if at < self.allocs_at {
             tracing::debug!(?at, "a list of allocations is older than the one at hand");
@@ -537,7 +537,7 @@ impl Session {
                 .into_iter()
                 .map(|mut assignment| {
                     assignment.alloc.job = Arc::clone(&assignment.job);
-                    (assignment.alloc.id.to_string(), assignment)
+                    (assignment.alloc.id, assignment)
                 })
                 .collect(),
             removed: removed.into_iter().collect(),
@@ -692,10 +692,19 @@ mod tests {
         }
     }
 
-    fn assignment(id: &str, modify_index: Index) -> Assignment {
+    /// The id of the allocation of that number.
+    fn id(number: u64) -> AllocId {
+        AllocId::named(&number.to_string())
+    }
+
+    fn ids(numbers: &[u64]) -> Vec<AllocId> {
+        numbers.iter().map(|&number| id(number)).collect()
+    }
+
+    fn assignment(number: u64, modify_index: Index) -> Assignment {
         Assignment {
             alloc: Allocation {
-                id: id.into(),
+                id: id(number),
                 modify_index,
                 ..Allocation::default()
             },
@@ -845,21 +854,21 @@ mod tests {
         let replica = Arc::clone(&replica.unwrap());
         assert_eq!(replica.catalog.nodes().count(), 2);
 
-        let listed = |term, index, ids: &[&str]| ToClient::Allocs {
+        let listed = |term, index, numbers: &[u64]| ToClient::Allocs {
             at: at(term, index),
-            known: Some(ids.iter().map(|&id| id.to_owned()).collect()),
-            assignments: ids.iter().map(|id| assignment(id, index)).collect(),
+            known: Some(ids(numbers)),
+            assignments: numbers.iter().map(|&number| assignment(number, index)).collect(),
             removed: Vec::new(),
         };
-        peer.say(listed(2, 8, &["a", "b"])).await;
+        peer.say(listed(2, 8, &[1, 2])).await;
         let first = timeout(LONG, fixture.allocs.recv()).await.unwrap().unwrap();
         assert_eq!(first.assignments.len(), 2);
         // A server that lags does not know of them yet.
         peer.say(listed(2, 7, &[])).await;
         peer.say(listed(1, 9, &[])).await;
-        peer.say(listed(3, 8, &["b"])).await;
+        peer.say(listed(3, 8, &[2])).await;
         let second = timeout(LONG, fixture.allocs.recv()).await.unwrap().unwrap();
-        assert_eq!(second.known, Some(BTreeSet::from(["b".to_owned()])));
+        assert_eq!(second.known, Some(BTreeSet::from([id(2)])));
 
         drop(peer);
         let (_peer, hello) = fixture.accept().await;
@@ -880,7 +889,7 @@ mod tests {
             peer.say(ToClient::Allocs {
                 at: at(1, index),
                 known: None,
-                assignments: vec![assignment(&format!("a{}", index % 1000), index)],
+                assignments: vec![assignment(index % 1000 + 1, index)],
                 removed: Vec::new(),
             })
             .await;
@@ -907,33 +916,33 @@ mod tests {
 
     #[test]
     fn merged_changes_say_what_they_said_one_after_the_other() {
-        let delta = |known: Option<&[&str]>, assigned: &[&str], removed: &[&str]| AllocDelta {
-            known: known.map(|ids| ids.iter().map(|&id| id.to_owned()).collect()),
+        let delta = |known: Option<&[u64]>, assigned: &[u64], removed: &[u64]| AllocDelta {
+            known: known.map(|known| ids(known).into_iter().collect()),
             assignments: assigned
                 .iter()
-                .map(|&id| (id.to_owned(), assignment(id, 1)))
+                .map(|&number| (id(number), assignment(number, 1)))
                 .collect(),
-            removed: removed.iter().map(|&id| id.to_owned()).collect(),
+            removed: ids(removed).into_iter().collect(),
         };
         let text = |delta: &AllocDelta| {
-            let assigned: Vec<&String> = delta.assignments.keys().collect();
+            let assigned: Vec<&AllocId> = delta.assignments.keys().collect();
             format!("{:?} {assigned:?} {:?}", delta.known, delta.removed)
         };
         for (first, second, merged) in [
             (
-                delta(None, &["a"], &["b"]),
-                delta(None, &["b"], &["a"]),
-                delta(None, &["b"], &["a"]),
+                delta(None, &[1], &[2]),
+                delta(None, &[2], &[1]),
+                delta(None, &[2], &[1]),
             ),
             (
-                delta(None, &["a", "b"], &["c"]),
-                delta(Some(&["b"]), &[], &[]),
-                delta(Some(&["b"]), &["b"], &[]),
+                delta(None, &[1, 2], &[3]),
+                delta(Some(&[2]), &[], &[]),
+                delta(Some(&[2]), &[2], &[]),
             ),
             (
-                delta(Some(&["a", "b"]), &["b"], &[]),
-                delta(None, &["c"], &["a"]),
-                delta(Some(&["b", "c"]), &["b", "c"], &["a"]),
+                delta(Some(&[1, 2]), &[2], &[]),
+                delta(None, &[3], &[1]),
+                delta(Some(&[2, 3]), &[2, 3], &[1]),
             ),
         ] {
             let mut both = first;

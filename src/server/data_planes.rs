@@ -5,7 +5,7 @@
 //! is not its end. One that lets [`CONFIRM_TIMEOUT`] pass ([`FIRST_TIMEOUT`] when it never confirmed
 //! anything) is not waited for again before it has caught up.
 
-use jobs::model::Index;
+use jobs::model::{Index, NodeId};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 struct Plane {
-    node_id: Option<String>,
+    node_id: Option<NodeId>,
     confirmed: Index,
     has_confirmed: bool,
     busy: BTreeSet<String>,
@@ -86,7 +86,7 @@ impl Planes {
         &mut self,
         now: Instant,
         agent_id: &str,
-        node_id: Option<&str>,
+        node_id: Option<NodeId>,
         confirmed: Index,
         lease: Duration,
     ) {
@@ -95,7 +95,7 @@ impl Planes {
             .by_agent
             .iter()
             .filter(|(id, plane)| {
-                *id != agent_id && node_id.is_some() && plane.node_id.as_deref() == node_id
+                *id != agent_id && node_id.is_some() && plane.node_id == node_id
             })
             .map(|(id, _)| id.clone())
             .collect();
@@ -111,7 +111,7 @@ impl Planes {
                 self.followed
             };
             let plane = Plane {
-                node_id: node_id.map(str::to_owned),
+                node_id,
                 confirmed,
                 has_confirmed,
                 busy: BTreeSet::new(),
@@ -338,7 +338,7 @@ impl DataPlanes {
     pub(super) fn on_hello(
         &self,
         agent_id: &str,
-        node_id: Option<&str>,
+        node_id: Option<NodeId>,
         confirmed: Index,
         lease: Duration,
     ) {
@@ -439,7 +439,7 @@ mod tests {
         }
 
         fn hello(&mut self, agent: &str, node: &str) {
-            self.planes.on_hello(self.now, agent, Some(node), 0, LEASE);
+            self.planes.on_hello(self.now, agent, Some(NodeId::named(node)), 0, LEASE);
         }
 
         fn entry(&mut self, index: Index, has_departures: bool) {
@@ -613,7 +613,7 @@ mod tests {
         world.entry(8, true);
         world.confirm("one", 8, &[]);
         world.planes
-            .on_hello(world.now, "two", Some("node-2"), 2, LEASE);
+            .on_hello(world.now, "two", Some(NodeId::named("node-2")), 2, LEASE);
         world.entry(9, true);
         world.ask(1, 9, &[]);
         world.confirm("one", 9, &[]);

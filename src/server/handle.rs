@@ -3,8 +3,8 @@
 use jobs::{
     control::{operator, triggers},
     model::{
-        DesiredTransition, Eligibility, Index, Job, JobKey, JobType, ScalingEvent, Submission,
-        Trigger,
+        AllocId, DeploymentId, DesiredTransition, Eligibility, EvalId, Index, Job, JobKey, JobType,
+        NodeId, ScalingEvent, Submission, Trigger,
     },
     scheduler,
     state::{Command as JobsCommand, DeregisterJob, RegisterJob},
@@ -61,8 +61,8 @@ impl From<jobs::state::Rejected> for Error {
 pub struct Written {
     /// Its index; the state that readers see holds it.
     pub index: Index,
-    /// Evaluation that it created; empty for none.
-    pub eval_id: String,
+    /// Evaluation that it created.
+    pub eval_id: Option<EvalId>,
 }
 
 /// A registration as it is handed in.
@@ -138,7 +138,11 @@ impl Handle {
         self.core.raft.propose(command.into()).await
     }
 
-    async fn write(&self, command: impl Into<Command>, eval_id: String) -> Result<Written, Error> {
+    async fn write(
+        &self,
+        command: impl Into<Command>,
+        eval_id: Option<EvalId>,
+    ) -> Result<Written, Error> {
         let (index, outcome) = self.propose(command).await?;
         outcome?;
         Ok(Written { index, eval_id })
@@ -228,7 +232,7 @@ impl Handle {
         }
         let mut eval = triggers::for_job(&job, Trigger::JobRegister, now, &mut ids());
         eval.priority = eval_priority.unwrap_or(eval.priority);
-        let eval_id = eval.id.clone();
+        let eval_id = Some(eval.id);
         let command = RegisterJob {
             job,
             submission,
@@ -257,7 +261,7 @@ impl Handle {
         if let (Some(eval), Some(priority)) = (&mut eval, eval_priority) {
             eval.priority = priority;
         }
-        let eval_id = eval.as_ref().map(|eval| eval.id.clone());
+        let eval_id = eval.as_ref().map(|eval| eval.id);
         let command = DeregisterJob {
             namespace: key.namespace.clone(),
             id: key.id.clone(),
@@ -265,11 +269,8 @@ impl Handle {
             submit_time: now,
             eval,
         };
-        self.write(
-            JobsCommand::DeregisterJob(command),
-            eval_id.unwrap_or_default(),
-        )
-        .await
+        self.write(JobsCommand::DeregisterJob(command), eval_id)
+            .await
     }
 
     /// Looks at a job again. With `force_reschedule`, failed allocations are replaced whatever their
@@ -291,7 +292,7 @@ impl Handle {
             &mut ids(),
         )
         .ok_or(jobs::state::Rejected::NoJob)?;
-        let eval_id = eval.id.clone();
+        let eval_id = Some(eval.id);
         let wish = DesiredTransition {
             force_reschedule: Some(true),
             ..DesiredTransition::default()
@@ -302,9 +303,7 @@ impl Handle {
                 && !alloc.server_terminal()
         });
         let command = JobsCommand::TransitionAllocs {
-            transitions: failed
-                .map(|alloc| (alloc.id.clone(), wish.clone()))
-                .collect(),
+            transitions: failed.map(|alloc| (alloc.id, wish.clone())).collect(),
             evals: vec![eval],
         };
         self.write(command, eval_id).await
@@ -344,14 +343,14 @@ impl Handle {
         let eval = scaling
             .count
             .map(|_| triggers::for_job(&job, Trigger::JobScaling, now, &mut ids()));
-        let eval_id = eval.as_ref().map(|eval| eval.id.clone());
+        let eval_id = eval.as_ref().map(|eval| eval.id);
         let event = ScalingEvent {
             count: scaling.count,
             previous_count,
             error: scaling.error,
             message: scaling.message,
             meta: scaling.meta,
-            eval_id: eval_id.clone(),
+            eval_id,
             time: now,
             create_index: 0,
         };
@@ -369,11 +368,8 @@ impl Handle {
             eval,
             scaling: BTreeMap::from([(group, event)]),
         };
-        self.write(
-            JobsCommand::RegisterJob(Box::new(command)),
-            eval_id.unwrap_or_default(),
-        )
-        .await
+        self.write(JobsCommand::RegisterJob(Box::new(command)), eval_id)
+            .await
     }
 
     /// Registers an older version as the next one.
@@ -413,7 +409,7 @@ impl Handle {
             version,
             stable,
         };
-        self.write(command, String::new()).await
+        self.write(command, None).await
     }
 
     /// Stops an allocation and has another placed.
@@ -422,7 +418,7 @@ impl Handle {
     /// [`Error`].
     pub async fn stop_alloc(
         &self,
-        alloc_id: &str,
+        alloc_id: AllocId,
         no_shutdown_delay: bool,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
@@ -440,7 +436,11 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`]; refused while a group has too few healthy canaries.
-    pub async fn promote_deployment(&self, id: &str, groups: &[String]) -> Result<Written, Error> {
+    pub async fn promote_deployment(
+        &self,
+        id: DeploymentId,
+        groups: &[String],
+    ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::promote(&snapshot.jobs, now_ns(), id, groups, &mut ids())?;
         self.write_operator(command).await
@@ -450,7 +450,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn fail_deployment(&self, id: &str) -> Result<Written, Error> {
+    pub async fn fail_deployment(&self, id: DeploymentId) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::fail(&snapshot.jobs, now_ns(), id, &mut ids())?;
         self.write_operator(command).await
@@ -460,7 +460,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn pause_deployment(&self, id: &str, pause: bool) -> Result<Written, Error> {
+    pub async fn pause_deployment(&self, id: DeploymentId, pause: bool) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::pause(&snapshot.jobs, now_ns(), id, pause, &mut ids())?;
         self.write_operator(command).await
@@ -472,9 +472,9 @@ impl Handle {
     /// [`Error`].
     pub async fn set_alloc_health(
         &self,
-        deployment_id: &str,
-        healthy: Vec<String>,
-        unhealthy: Vec<String>,
+        deployment_id: DeploymentId,
+        healthy: Vec<AllocId>,
+        unhealthy: Vec<AllocId>,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::set_health(
@@ -499,7 +499,7 @@ impl Handle {
     /// [`Error`].
     pub async fn set_eligibility(
         &self,
-        node_id: &str,
+        node_id: NodeId,
         eligibility: Eligibility,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
@@ -510,27 +510,25 @@ impl Handle {
             Eligibility::Ineligible => Vec::new(),
         };
         let command = JobsCommand::UpdateNodeEligibility {
-            node_id: node_id.to_owned(),
+            node_id,
             eligibility,
             evals,
         };
-        self.write(command, String::new()).await
+        self.write(command, None).await
     }
 
     /// Looks at every job of a node again.
     ///
     /// # Errors
     /// [`Error`]; an unknown node is [`Error::Rejected`].
-    pub async fn evaluate_node(&self, node_id: &str) -> Result<(Index, Vec<String>), Error> {
+    pub async fn evaluate_node(&self, node_id: NodeId) -> Result<(Index, Vec<EvalId>), Error> {
         let snapshot = self.snapshot();
         if snapshot.jobs.node(node_id).is_none() {
             return Err(jobs::state::Rejected::NoNode.into());
         }
         let evals = triggers::for_node(&snapshot.jobs, node_id, now_ns(), &mut ids());
-        let eval_ids = evals.iter().map(|eval| eval.id.clone()).collect();
-        let written = self
-            .write(JobsCommand::UpsertEvals(evals), String::new())
-            .await?;
+        let eval_ids = evals.iter().map(|eval| eval.id).collect();
+        let written = self.write(JobsCommand::UpsertEvals(evals), None).await?;
         Ok((written.index, eval_ids))
     }
 
@@ -542,7 +540,7 @@ impl Handle {
         let actions = self.core.gc.lock().force(now_ns(), &self.snapshot().jobs);
         for action in actions {
             if let jobs::control::Action::Propose(command) = action {
-                self.write(command, String::new()).await?;
+                self.write(command, None).await?;
             }
         }
         Ok(())
@@ -576,7 +574,7 @@ impl Handle {
             expected_index: expected,
         };
         let command = mesh::state::Command::SetRouteOverrides(command);
-        self.write(command, String::new()).await
+        self.write(command, None).await
     }
 
     /// Fixes or frees the share of some targets of a route.
@@ -589,8 +587,8 @@ impl Handle {
     }
 }
 
-/// The evaluation that rides along with a command; empty for none.
-fn eval_of(command: &JobsCommand) -> String {
+/// The evaluation that rides along with a command.
+fn eval_of(command: &JobsCommand) -> Option<EvalId> {
     let eval = match command {
         JobsCommand::RegisterJob(command) => command.eval.as_ref(),
         JobsCommand::TransitionAllocs { evals, .. } => evals.first(),
@@ -600,5 +598,5 @@ fn eval_of(command: &JobsCommand) -> String {
         JobsCommand::PromoteDeployment { eval, .. } => Some(eval),
         _ => None,
     };
-    eval.map(|eval| eval.id.clone()).unwrap_or_default()
+    eval.map(|eval| eval.id)
 }

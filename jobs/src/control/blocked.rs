@@ -1,6 +1,6 @@
 use super::Action;
 use crate::{
-    model::{EvalStatus, Evaluation, Index, JobKey, Node},
+    model::{EvalId, EvalStatus, Evaluation, Index, JobKey, Node, NodeId},
     scheduler,
     state::{Applied, Snapshot},
 };
@@ -14,7 +14,7 @@ use std::{
 pub const WOKEN_MAX: usize = 256;
 
 /// Order of waking: priority, then age.
-type Order = (Reverse<i32>, Index, String);
+type Order = (Reverse<i32>, Index, EvalId);
 
 /// Keeps evaluations that wait for capacity and wakes them when some comes: only those that a freed node
 /// could take, the highest priority first.
@@ -24,9 +24,9 @@ pub struct Blocked {
     by_job: BTreeMap<JobKey, Order>,
     /// Node id to the index at which it last got room: an evaluation that was decided about before, but
     /// written after, must not miss it.
-    freed: BTreeMap<String, Index>,
+    freed: BTreeMap<NodeId, Index>,
     /// Nodes with room for more than were woken at once; looked at again with the next entry.
-    unfinished: BTreeSet<String>,
+    unfinished: BTreeSet<NodeId>,
 }
 
 impl Blocked {
@@ -39,28 +39,28 @@ impl Blocked {
                 self.keep(eval);
             }
         }
-        let nodes: BTreeSet<&str> = state.nodes("").map(|node| node.id.as_str()).collect();
+        let nodes: BTreeSet<NodeId> = state.nodes("").map(|node| node.id).collect();
         self.wake(state, &nodes)
     }
 
     /// Takes note of blocked evaluations, ended allocations and changed nodes.
     pub fn on_applied(&mut self, _now_ns: i64, state: &Snapshot, applied: &Applied) -> Vec<Action> {
         let unfinished = std::mem::take(&mut self.unfinished);
-        let mut nodes: BTreeSet<&str> = BTreeSet::new();
+        let mut nodes: BTreeSet<NodeId> = BTreeSet::new();
         for change in &applied.allocs {
             let held = change.before.as_ref().is_some_and(|a| !a.client_terminal());
             let holds = change.after.as_ref().is_some_and(|a| !a.client_terminal());
             if let Some(row) = change.row().filter(|_| held && !holds) {
-                nodes.insert(&row.node_id);
+                nodes.insert(row.node_id);
             }
         }
         for change in applied.nodes.iter().filter(|c| c.after.is_ready()) {
-            nodes.insert(&change.after.id);
+            nodes.insert(change.after.id);
         }
         for node_id in &nodes {
-            self.freed.insert((*node_id).to_owned(), state.index());
+            self.freed.insert(*node_id, state.index());
         }
-        let mut missed: BTreeSet<&str> = BTreeSet::new();
+        let mut missed: BTreeSet<NodeId> = BTreeSet::new();
         for eval in &applied.evals {
             if eval.status == EvalStatus::Blocked {
                 self.keep(eval);
@@ -70,7 +70,7 @@ impl Blocked {
             }
         }
         nodes.extend(missed);
-        nodes.extend(unfinished.iter().map(String::as_str));
+        nodes.extend(unfinished);
         if nodes.is_empty() {
             return Vec::new();
         }
@@ -78,12 +78,12 @@ impl Blocked {
     }
 
     /// Nodes that got room after the snapshot of that index, as far as they still exist.
-    fn freed_since<'s>(&self, index: Index, state: &'s Snapshot) -> impl Iterator<Item = &'s str> {
+    fn freed_since(&self, index: Index, state: &Snapshot) -> impl Iterator<Item = NodeId> {
         self.freed
             .iter()
             .filter(move |(_, at)| **at > index)
-            .filter_map(|(id, _)| state.node(id))
-            .map(|node| node.id.as_str())
+            .map(|(id, _)| *id)
+            .filter(|id| state.node(*id).is_some())
     }
 
     /// Evaluations kept.
@@ -97,8 +97,8 @@ impl Blocked {
     }
 
     fn keep(&mut self, eval: &Arc<Evaluation>) {
-        let order = (Reverse(eval.priority), eval.create_index, eval.id.clone());
-        if let Some(older) = self.by_job.insert(eval.job_key(), order.clone()) {
+        let order = (Reverse(eval.priority), eval.create_index, eval.id);
+        if let Some(older) = self.by_job.insert(eval.job_key(), order) {
             self.waiting.remove(&older);
         }
         self.waiting.insert(order, Arc::clone(eval));
@@ -116,21 +116,21 @@ impl Blocked {
         }
     }
 
-    fn wake(&mut self, state: &Snapshot, ids: &BTreeSet<&str>) -> Vec<Action> {
+    fn wake(&mut self, state: &Snapshot, ids: &BTreeSet<NodeId>) -> Vec<Action> {
         let nodes: Vec<&Node> = ids
             .iter()
-            .filter_map(|id| state.node(id))
+            .filter_map(|id| state.node(*id))
             .map(|node| &**node)
             .collect();
         let woken: Vec<Order> = self
             .waiting
             .iter()
             .filter(|(_, eval)| helps(state, eval, &nodes))
-            .map(|(order, _)| order.clone())
+            .map(|(order, _)| *order)
             .take(WOKEN_MAX)
             .collect();
         if woken.len() == WOKEN_MAX {
-            self.unfinished = ids.iter().map(|id| (*id).to_owned()).collect();
+            self.unfinished.clone_from(ids);
         }
         let mut actions = Vec::with_capacity(woken.len());
         for order in woken {

@@ -1,6 +1,9 @@
 use super::Action;
 use crate::{
-    model::{Allocation, ClientStatus, Evaluation, Job, JobKey, JobStatus, JobType},
+    model::{
+        AllocId, Allocation, ClientStatus, DeploymentId, EvalId, Evaluation, Job, JobKey,
+        JobStatus, JobType,
+    },
     state::{Command, Snapshot},
 };
 use std::collections::BTreeSet;
@@ -49,9 +52,9 @@ pub struct Gc {
 /// What one pass found.
 #[derive(Default)]
 struct Found {
-    evals: Vec<String>,
-    allocs: Vec<String>,
-    deployments: Vec<String>,
+    evals: Vec<EvalId>,
+    allocs: Vec<AllocId>,
+    deployments: Vec<DeploymentId>,
     jobs: Vec<JobKey>,
 }
 
@@ -105,22 +108,22 @@ fn collect(limits: &GcLimits, now_ns: i64, state: &Snapshot) -> Vec<Action> {
     let taken: BTreeSet<&JobKey> = jobs.iter().collect();
     for eval in state.evals("") {
         if !taken.contains(&eval.job_key()) && eval_is_over(limits, now_ns, state, eval) {
-            found.evals.push(eval.id.clone());
+            found.evals.push(eval.id);
             found
                 .allocs
-                .extend(state.allocs_of_eval(&eval.id).map(|a| a.id.clone()));
+                .extend(state.allocs_of_eval(eval.id).map(|a| a.id));
         }
     }
     for deployment in state.deployments("") {
         let old = deployment.modify_time.saturating_add(limits.deployment_ns) <= now_ns;
-        let unused = || state.allocs_of_deployment(&deployment.id).next().is_none();
+        let unused = || state.allocs_of_deployment(deployment.id).next().is_none();
         let latest = || {
             state
                 .latest_deployment(&deployment.job_key())
                 .is_some_and(|d| d.id == deployment.id)
         };
         if !deployment.is_active() && old && unused() && !latest() {
-            found.deployments.push(deployment.id.clone());
+            found.deployments.push(deployment.id);
         }
     }
     found.jobs = jobs;
@@ -172,12 +175,8 @@ fn ended_at(state: &Snapshot, job: &Job) -> Option<i64> {
 }
 
 fn take_job(state: &Snapshot, key: &JobKey, found: &mut Found) {
-    found
-        .evals
-        .extend(state.evals_of_job(key).map(|e| e.id.clone()));
-    found
-        .allocs
-        .extend(state.allocs_of_job(key).map(|a| a.id.clone()));
+    found.evals.extend(state.evals_of_job(key).map(|e| e.id));
+    found.allocs.extend(state.allocs_of_job(key).map(|a| a.id));
 }
 
 fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &Snapshot, eval: &Evaluation) -> bool {
@@ -190,7 +189,7 @@ fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &Snapshot, eval: &Evaluat
         // The runs of a batch job are remembered as long as the job, so that nothing runs twice. Runs
         // of older versions do not matter any more.
         let remembers = state
-            .allocs_of_eval(&eval.id)
+            .allocs_of_eval(eval.id)
             .any(|a| job.is_some_and(|job| a.job_version == job.version));
         if remembers {
             return false;
@@ -204,7 +203,7 @@ fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &Snapshot, eval: &Evaluat
     let old = |time: i64| time.saturating_add(threshold) <= now_ns;
     old(eval.modify_time)
         && state
-            .allocs_of_eval(&eval.id)
+            .allocs_of_eval(eval.id)
             .all(|alloc| old(alloc.modify_time) && alloc_is_over(state, alloc, job.map(|j| &**j)))
 }
 
@@ -216,14 +215,14 @@ fn alloc_is_over(state: &Snapshot, alloc: &Allocation, job: Option<&Job>) -> boo
     let Some(job) = job.filter(|job| !job.stop && job.status != JobStatus::Dead) else {
         return true;
     };
-    if alloc.server_terminal() || !alloc.next_allocation.is_empty() {
+    if alloc.server_terminal() || alloc.next_allocation.is_some() {
         return true;
     }
     // A failed one that may still be replaced keeps its history.
-    let waits = !alloc.followup_eval_id.is_empty()
-        && state
-            .eval(&alloc.followup_eval_id)
-            .is_some_and(|e| !e.status.is_terminal());
+    let waits = alloc
+        .followup_eval_id
+        .and_then(|id| state.eval(id))
+        .is_some_and(|e| !e.status.is_terminal());
     alloc.client_status != ClientStatus::Failed || (!waits && alloc.job_version < job.version)
 }
 
@@ -247,7 +246,12 @@ impl Found {
     }
 }
 
-fn entry(evals: &[String], allocs: &[String], deployments: &[String], jobs: &[JobKey]) -> Action {
+fn entry(
+    evals: &[EvalId],
+    allocs: &[AllocId],
+    deployments: &[DeploymentId],
+    jobs: &[JobKey],
+) -> Action {
     Action::Propose(Command::Collect {
         evals: evals.to_vec(),
         allocs: allocs.to_vec(),

@@ -4,21 +4,21 @@ use super::triggers;
 use crate::{
     ids::Ids,
     model::{
-        Deployment, DeploymentStatus, DeploymentUpdate, DesiredTransition, Evaluation, Job, JobKey,
-        Trigger,
+        AllocId, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate, DesiredTransition,
+        Evaluation, Job, JobKey, Trigger,
     },
     scheduler::texts,
     state::{Command, RegisterJob, Rejected, Snapshot},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-fn active<'a>(state: &'a Snapshot, id: &str) -> Result<&'a Arc<Deployment>, Rejected> {
+fn active(state: &Snapshot, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected> {
     let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
     if deployment.is_active() {
         return Ok(deployment);
     }
     Err(Rejected::DeploymentOver {
-        id: id.into(),
+        id,
         status: deployment.status.as_str().into(),
     })
 }
@@ -32,7 +32,7 @@ fn watcher_eval(
 ) -> Option<Evaluation> {
     let key = deployment.job_key();
     let mut eval = triggers::for_key(state, &key, Trigger::DeploymentWatcher, now_ns, ids)?;
-    eval.deployment_id.clone_from(&deployment.id);
+    eval.deployment_id = Some(deployment.id);
     Some(eval)
 }
 
@@ -43,7 +43,7 @@ fn watcher_eval(
 pub fn promote(
     state: &Snapshot,
     now_ns: i64,
-    id: &str,
+    id: DeploymentId,
     groups: &[String],
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
@@ -51,7 +51,7 @@ pub fn promote(
     state.check_promotable(deployment, groups)?;
     let eval = watcher_eval(state, deployment, now_ns, ids).ok_or(Rejected::NoJob)?;
     Ok(Command::PromoteDeployment {
-        deployment_id: id.into(),
+        deployment_id: id,
         groups: groups.to_vec(),
         eval,
     })
@@ -61,7 +61,12 @@ pub fn promote(
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over.
-pub fn fail(state: &Snapshot, now_ns: i64, id: &str, ids: &mut Ids) -> Result<Command, Rejected> {
+pub fn fail(
+    state: &Snapshot,
+    now_ns: i64,
+    id: DeploymentId,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;
     Ok(end_failed(
         state,
@@ -83,7 +88,7 @@ pub(super) fn end_failed(
     let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
     Command::UpdateDeployment {
         update: DeploymentUpdate {
-            deployment_id: deployment.id.clone(),
+            deployment_id: deployment.id,
             status: DeploymentStatus::Failed,
             description,
         },
@@ -138,7 +143,7 @@ fn failure_with_revert(
 pub fn pause(
     state: &Snapshot,
     now_ns: i64,
-    id: &str,
+    id: DeploymentId,
     pause: bool,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
@@ -155,7 +160,7 @@ pub fn pause(
     };
     Ok(Command::UpdateDeployment {
         update: DeploymentUpdate {
-            deployment_id: id.into(),
+            deployment_id: id,
             status,
             description: description.into(),
         },
@@ -181,15 +186,15 @@ fn running_text(deployment: &Deployment) -> &'static str {
 pub fn set_health(
     state: &Snapshot,
     now_ns: i64,
-    id: &str,
-    healthy: Vec<String>,
-    unhealthy: Vec<String>,
+    id: DeploymentId,
+    healthy: Vec<AllocId>,
+    unhealthy: Vec<AllocId>,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;
-    for alloc_id in healthy.iter().chain(&unhealthy) {
+    for &alloc_id in healthy.iter().chain(&unhealthy) {
         let alloc = state.alloc(alloc_id).ok_or(Rejected::NoAlloc)?;
-        if alloc.deployment_id != id {
+        if alloc.deployment_id != Some(id) {
             return Err(Rejected::NoAlloc);
         }
     }
@@ -199,14 +204,14 @@ pub fn set_health(
         let reason = "Failed due to unhealthy allocations";
         let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
         let update = DeploymentUpdate {
-            deployment_id: id.into(),
+            deployment_id: id,
             status: DeploymentStatus::Failed,
             description,
         };
         (Some(update), revert)
     };
     Ok(Command::SetAllocHealth {
-        deployment_id: id.into(),
+        deployment_id: id,
         healthy,
         unhealthy,
         update,
@@ -258,7 +263,7 @@ pub fn revert(
 pub fn stop_alloc(
     state: &Snapshot,
     now_ns: i64,
-    alloc_id: &str,
+    alloc_id: AllocId,
     no_shutdown_delay: bool,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
@@ -272,7 +277,7 @@ pub fn stop_alloc(
     let eval = triggers::for_key(state, &key, Trigger::AllocStop, now_ns, ids)
         .unwrap_or_else(|| triggers::for_job(&alloc.job, Trigger::AllocStop, now_ns, ids));
     Ok(Command::TransitionAllocs {
-        transitions: BTreeMap::from([(alloc_id.to_owned(), wish)]),
+        transitions: BTreeMap::from([(alloc_id, wish)]),
         evals: vec![eval],
     })
 }

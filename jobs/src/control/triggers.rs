@@ -1,9 +1,10 @@
 //! The evaluations that a change makes necessary, to ride in the same log entry.
 
 use crate::{
-    ids::{IdKind, Ids},
+    ids::Ids,
     model::{
-        ClientStatus, DesiredStatus, EvalStatus, Evaluation, Job, JobKey, JobType, Node, Trigger,
+        ClientStatus, DesiredStatus, EvalStatus, Evaluation, Job, JobKey, JobType, Node, NodeId,
+        Trigger,
     },
     scheduler,
     state::{AllocUpdate, Snapshot},
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A pending evaluation of `job`.
 pub fn for_job(job: &Job, trigger: Trigger, now_ns: i64, ids: &mut Ids) -> Evaluation {
     Evaluation {
-        id: ids.next_id(IdKind::Evaluation),
+        id: ids.next_eval(),
         namespace: job.namespace.clone(),
         priority: job.priority,
         job_type: job.job_type,
@@ -49,7 +50,7 @@ pub fn for_client_updates(
 ) -> Vec<Evaluation> {
     let mut jobs: BTreeSet<JobKey> = BTreeSet::new();
     for update in updates {
-        let Some(alloc) = state.alloc(&update.alloc_id) else {
+        let Some(alloc) = state.alloc(update.alloc_id) else {
             continue;
         };
         let ended = match update.client_status {
@@ -71,14 +72,14 @@ pub fn for_client_updates(
 
 /// For a node whose status or eligibility changes: one per job with allocations there, and one per
 /// system job that it could run.
-pub fn for_node(state: &Snapshot, node_id: &str, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
+pub fn for_node(state: &Snapshot, node_id: NodeId, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
     let node = state.node(node_id).map(|node| &**node);
     for_node_as(state, node_id, node, now_ns, ids)
 }
 
 fn for_node_as(
     state: &Snapshot,
-    node_id: &str,
+    node_id: NodeId,
     node: Option<&Node>,
     now_ns: i64,
     ids: &mut Ids,
@@ -109,7 +110,7 @@ fn for_node_as(
         .chain(purged.into_values())
         .collect();
     for eval in &mut evals {
-        node_id.clone_into(&mut eval.node_id);
+        eval.node_id = Some(node_id);
     }
     evals
 }
@@ -121,7 +122,7 @@ pub fn for_node_upsert(
     now_ns: i64,
     ids: &mut Ids,
 ) -> Vec<Evaluation> {
-    if let Some(known) = state.node(&node.id) {
+    if let Some(known) = state.node(node.id) {
         let same = known.status == node.status
             && known.computed_class == node.derived_class()
             && known.name == node.name
@@ -131,5 +132,5 @@ pub fn for_node_upsert(
             return Vec::new();
         }
     }
-    for_node_as(state, &node.id, Some(node), now_ns, ids)
+    for_node_as(state, node.id, Some(node), now_ns, ids)
 }

@@ -2,7 +2,7 @@
 
 use super::feasible;
 use crate::{
-    model::{AllocatedResources, Allocation, FlatMap, Job, Node, NodeUsage, dynamic_ports},
+    model::{AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, dynamic_ports},
     state::Snapshot,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,7 +17,7 @@ pub(super) struct FleetNode<'a> {
 /// The ready nodes in the job's datacenters and pool.
 pub(super) struct Fleet<'a> {
     pub(super) nodes: Vec<FleetNode<'a>>,
-    by_id: BTreeMap<&'a str, usize>,
+    by_id: BTreeMap<NodeId, usize>,
     /// Ready nodes by datacenter.
     pub(super) available: FlatMap<String, u32>,
     /// Nodes of the pool, ready or not.
@@ -56,20 +56,20 @@ impl<'a> Fleet<'a> {
                     fleet.available.insert(node.datacenter.clone(), 1);
                 }
             }
-            let usage = snapshot.node_usage(&node.id).cloned().unwrap_or_default();
+            let usage = snapshot.node_usage(node.id).cloned().unwrap_or_default();
             fleet.nodes.push(FleetNode { node, usage });
         }
         fleet.by_id = fleet
             .nodes
             .iter()
             .enumerate()
-            .map(|(at, entry)| (entry.node.id.as_str(), at))
+            .map(|(at, entry)| (entry.node.id, at))
             .collect();
         fleet
     }
 
-    pub(super) fn position(&self, node_id: &str) -> Option<usize> {
-        self.by_id.get(node_id).copied()
+    pub(super) fn position(&self, node_id: NodeId) -> Option<usize> {
+        self.by_id.get(&node_id).copied()
     }
 
     /// Counts what the plan places. Returns where.
@@ -107,6 +107,6 @@ impl<'a> Fleet<'a> {
         if alloc.client_terminal() {
             return None;
         }
-        self.position(&alloc.node_id)
+        self.position(alloc.node_id)
     }
 }

@@ -78,7 +78,7 @@ async fn on_heard(core: &Core, agent: &Agent) {
         core.data_planes
             .on_heard(&agent.agent_id, core.config.lease);
     }
-    let Some(node_id) = &agent.node_id else {
+    let Some(node_id) = agent.node_id else {
         return;
     };
     let snapshot = core.published.current();

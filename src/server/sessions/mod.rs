@@ -16,6 +16,7 @@ pub(super) mod streams;
 #[cfg(test)]
 mod tests;
 
+use jobs::model::NodeId;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,7 @@ const ANSWERS_MAX: usize = 1024;
 #[derive(Debug)]
 struct Agent {
     agent_id: String,
-    node_id: Option<String>,
+    node_id: Option<NodeId>,
     data_plane: bool,
     held: Held,
     stream: Arc<Stream>,
@@ -76,7 +77,7 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
         }
         () = stop.cancelled() => {}
     }
-    let key = Key::new(&agent.agent_id, agent.node_id.as_deref());
+    let key = Key::new(&agent.agent_id, agent.node_id);
     core.streams.close(&key, &agent.stream);
     if agent.data_plane {
         core.data_planes.on_closed(&agent.agent_id);
@@ -86,16 +87,16 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
 /// Registers an agent and takes its stream in.
 async fn open(core: &Core, hello: Hello) -> Result<Agent, registration::Error> {
     registration::check_version(&hello.version)?;
-    let node_id = hello.node.as_ref().map(|node| node.id.to_string());
+    let node_id = hello.node.as_ref().map(|node| node.id);
     if let Some(node) = hello.node {
         registration::register_node(core, node).await?;
     }
-    let key = Key::new(&hello.agent_id, node_id.as_deref());
+    let key = Key::new(&hello.agent_id, node_id);
     let stream = core.streams.open(&key, &hello.agent_id, hello.stream)?;
     if hello.data_plane {
         core.data_planes.on_hello(
             &hello.agent_id,
-            node_id.as_deref(),
+            node_id,
             hello.confirmed,
             core.config.lease,
         );

@@ -1,6 +1,6 @@
 //! What a stream carries to its agent.
 
-use jobs::model::{Allocation, Index};
+use jobs::model::{Allocation, Index, NodeId};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -132,11 +132,11 @@ impl Outgoing<'_> {
 
     /// Everything that the node should know, without the rows that did not change after `held`.
     async fn send_list(&mut self, snapshot: &Snapshot, held: Index) -> Result<(), Gone> {
-        let Some(node_id) = &self.agent.node_id else {
+        let Some(node_id) = self.agent.node_id else {
             return Ok(());
         };
         let known = known_allocs(snapshot, node_id);
-        let ids = known.iter().map(|alloc| alloc.id.to_string()).collect();
+        let ids = known.iter().map(|alloc| alloc.id).collect();
         let changed = known.into_iter().filter(|alloc| alloc.modify_index > held);
         self.allocs = snapshot.index;
         self.send(ToClient::Allocs {
@@ -162,7 +162,7 @@ impl Outgoing<'_> {
         let mut assignments = Vec::new();
         let mut removed = Vec::new();
         for id in unsent.allocs {
-            match snapshot.jobs.alloc(&id) {
+            match snapshot.jobs.alloc(id) {
                 Some(alloc) if alloc.alloc_modify_index > self.allocs => {
                     assignments.push(assignment(alloc));
                 }
@@ -192,7 +192,7 @@ fn assignment(alloc: &Allocation) -> Assignment {
 }
 
 /// What a node should know when its stream begins.
-fn known_allocs<'a>(snapshot: &'a Snapshot, node_id: &str) -> Vec<&'a Arc<Allocation>> {
+fn known_allocs<'a>(snapshot: &'a Snapshot, node_id: NodeId) -> Vec<&'a Arc<Allocation>> {
     let (mut terminal, live): (Vec<_>, Vec<_>) = snapshot
         .jobs
         .allocs_of_node(node_id)

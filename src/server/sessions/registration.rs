@@ -67,7 +67,7 @@ fn major(version: &str) -> Option<u64> {
 pub(super) async fn register_node(core: &Core, node: Node) -> Result<(), server::Error> {
     let is_known = {
         let snapshot = core.published.current();
-        let known = snapshot.jobs.node(&node.id);
+        let known = snapshot.jobs.node(node.id);
         known.is_some_and(|known| is_registered(known, &node))
     };
     if !is_known {
@@ -112,6 +112,7 @@ pub(super) fn node_command(core: &Core, mut node: Node) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::model::NodeId;
 
     #[test]
     fn versions_that_do_not_go_together_are_named() {
@@ -137,14 +138,14 @@ mod tests {
     #[test]
     fn only_what_the_agent_owns_makes_a_registration_new() {
         let known = Node {
-            id: "n".into(),
+            id: NodeId::named("node"),
             status: NodeStatus::Ready,
             create_index: 3,
             modify_index: 9,
             ..Node::default()
         };
         let said = Node {
-            id: "n".into(),
+            id: NodeId::named("node"),
             ..Node::default()
         };
         assert!(is_registered(&known, &said));

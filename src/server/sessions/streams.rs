@@ -1,6 +1,6 @@
 //! The open streams: one per agent and node, and what each has to be told of its node's allocations.
 
-use jobs::model::Index;
+use jobs::model::{AllocId, Index, NodeId};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
     /// Ids of allocations that were created, changed or removed.
-    pub(super) allocs: BTreeSet<String>,
+    pub(super) allocs: BTreeSet<AllocId>,
     /// Up to where that is everything.
     pub(super) index: Index,
     /// Changes were missed: everything is to be sent.
@@ -62,14 +62,14 @@ pub(in crate::server) struct Streams {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
-    Node(String),
+    Node(NodeId),
     Agent(String),
 }
 
 impl Key {
-    pub(super) fn new(agent_id: &str, node_id: Option<&str>) -> Self {
+    pub(super) fn new(agent_id: &str, node_id: Option<NodeId>) -> Self {
         match node_id {
-            Some(id) => Self::Node(id.to_owned()),
+            Some(id) => Self::Node(id),
             None => Self::Agent(agent_id.to_owned()),
         }
     }
@@ -123,17 +123,17 @@ impl Streams {
     }
 
     /// Takes note of what the entry at `index` changed for each node.
-    pub(super) fn changed(&self, index: Index, of_node: &BTreeMap<String, BTreeSet<String>>) {
+    pub(super) fn changed(&self, index: Index, of_node: &BTreeMap<NodeId, BTreeSet<AllocId>>) {
         if of_node.is_empty() {
             return;
         }
         let by_key = self.by_key.lock();
         for (node_id, allocs) in of_node {
-            let Some(stream) = by_key.get(&Key::Node(node_id.clone())) else {
+            let Some(stream) = by_key.get(&Key::Node(*node_id)) else {
                 continue;
             };
             let mut unsent = stream.unsent.lock();
-            unsent.allocs.extend(allocs.iter().cloned());
+            unsent.allocs.extend(allocs);
             unsent.index = index;
             drop(unsent);
             stream.woken.notify_one();
@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn the_newer_stream_fences_the_older() {
         let streams = Streams::default();
-        let key = Key::new("a", Some("node"));
+        let node_id = NodeId::named("node");
+        let key = Key::new("a", Some(node_id));
         let first = streams.open(&key, "a", 0).unwrap();
         let second = streams.open(&key, "a", 1).unwrap();
         assert!(first.fenced.is_cancelled() && !second.fenced.is_cancelled());
@@ -170,7 +171,7 @@ mod tests {
         assert!(second.fenced.is_cancelled());
         streams.close(&key, &second);
         assert_eq!(streams.count(), 1);
-        streams.changed(7, &[("node".to_owned(), ["x".to_owned()].into())].into());
+        streams.changed(7, &[(node_id, [AllocId::default()].into())].into());
         let unsent = third.take();
         assert_eq!((unsent.index, unsent.allocs.len()), (7, 1));
         assert!(third.take().allocs.is_empty());

@@ -12,9 +12,10 @@ use crate::{
 };
 use jobs::{
     model::{
-        ClientStatus, DriverInfo, EvalStatus, FlatMap, Index, Job, JobKey, JobStatus, JobType,
-        NetworkResource, Node, NodeCpu, NodeDisk, NodeMemory, NodeResources, NodeStatus,
-        ReschedulePolicy, Resources, ServiceSpec, Task, TaskGroup, TaskPhase, TaskState,
+        AllocId, ClientStatus, DriverInfo, EvalId, EvalStatus, FlatMap, Index, Job, JobKey,
+        JobStatus, JobType, NetworkResource, Node, NodeCpu, NodeDisk, NodeId, NodeMemory,
+        NodeResources, NodeStatus, ReschedulePolicy, Resources, ServiceSpec, Task, TaskGroup,
+        TaskPhase, TaskState,
     },
     state::{AllocUpdate, Table},
 };
@@ -163,14 +164,14 @@ impl Agent {
         .await
     }
 
-    async fn report_alloc(&mut self, id: &str, status: ClientStatus, phase: TaskPhase) -> Index {
+    async fn report_alloc(&mut self, id: AllocId, status: ClientStatus, phase: TaskPhase) -> Index {
         let state = TaskState {
             state: phase,
             failed: status == ClientStatus::Failed,
             ..TaskState::default()
         };
         self.report(Report::Allocs(vec![AllocUpdate {
-            alloc_id: id.to_owned(),
+            alloc_id: id,
             client_status: status,
             task_states: FlatMap::from([("main".to_owned(), state)]),
             ..AllocUpdate::default()
@@ -181,7 +182,7 @@ impl Agent {
 
 fn node(id: &str) -> Node {
     Node {
-        id: id.into(),
+        id: NodeId::named(id),
         name: id.into(),
         datacenter: "dc1".into(),
         node_pool: "default".into(),
@@ -258,7 +259,7 @@ fn job(id: &str, job_type: JobType, count: u32) -> Job {
     }
 }
 
-async fn register(server: &Running, job: Job) -> (Index, String) {
+async fn register(server: &Running, job: Job) -> (Index, Option<EvalId>) {
     let registration = Registration {
         job,
         ..Registration::default()
@@ -278,17 +279,17 @@ async fn a_batch_job_goes_from_registration_to_its_end() {
     let assignments = agent.next_assignments().await;
     assert_eq!(assignments.len(), 1);
     assert_eq!(assignments[0].job.id, "once");
-    let id = assignments[0].alloc.id.clone();
+    let id = assignments[0].alloc.id;
     agent
-        .report_alloc(&id, ClientStatus::Running, TaskPhase::Running)
+        .report_alloc(id, ClientStatus::Running, TaskPhase::Running)
         .await;
     agent
-        .report_alloc(&id, ClientStatus::Complete, TaskPhase::Dead)
+        .report_alloc(id, ClientStatus::Complete, TaskPhase::Dead)
         .await;
     let key = JobKey::new("default", "once");
     server
         .until(|state| {
-            let eval = state.jobs.eval(&eval_id)?;
+            let eval = state.jobs.eval(eval_id?)?;
             let job = state.jobs.job(&key)?;
             (eval.status == EvalStatus::Complete && job.status == JobStatus::Dead).then_some(())
         })
@@ -303,8 +304,8 @@ async fn what_has_no_room_waits_until_there_is_some() {
     let (_, eval_id) = register(&server, job("early", JobType::Batch, 1)).await;
     server
         .until(|state| {
-            let eval = state.jobs.eval(&eval_id)?;
-            (eval.status == EvalStatus::Complete && !eval.blocked_eval.is_empty()).then_some(())
+            let eval = state.jobs.eval(eval_id?)?;
+            (eval.status == EvalStatus::Complete && eval.blocked_eval.is_some()).then_some(())
         })
         .await;
     let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
@@ -319,7 +320,7 @@ async fn a_silent_agent_loses_its_node_and_its_allocations() {
     let server = Running::start(directory.path(), lease).await;
     let mut first = Agent::connect(&server, hello("a", "node-1")).await;
     register(&server, job("always", JobType::Service, 1)).await;
-    let lost = first.next_assignments().await[0].alloc.id.clone();
+    let lost = first.next_assignments().await[0].alloc.id;
     drop(first);
     let mut second = Agent::connect(&server, hello("b", "node-2")).await;
     let outgoing = second.link.outgoing.clone();
@@ -330,14 +331,14 @@ async fn a_silent_agent_loses_its_node_and_its_allocations() {
     });
     server
         .until(|state| {
-            let node = state.jobs.node("node-1")?;
-            let alloc = state.jobs.alloc(&lost)?;
+            let node = state.jobs.node(NodeId::named("node-1"))?;
+            let alloc = state.jobs.alloc(lost)?;
             (node.status == NodeStatus::Down && alloc.client_status == ClientStatus::Lost)
                 .then_some(())
         })
         .await;
     let replacement = second.next_assignments().await;
-    assert_eq!(replacement[0].alloc.previous_allocation, lost);
+    assert_eq!(replacement[0].alloc.previous_allocation, Some(lost));
     beats.abort();
     server.stop().await;
 }
@@ -348,15 +349,15 @@ async fn a_failed_allocation_is_replaced_and_a_stopped_job_stops() {
     let server = Running::start(directory.path(), Config::LEASE).await;
     let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
     register(&server, job("always", JobType::Service, 1)).await;
-    let failed = agent.next_assignments().await[0].alloc.id.clone();
+    let failed = agent.next_assignments().await[0].alloc.id;
     agent
-        .report_alloc(&failed, ClientStatus::Failed, TaskPhase::Dead)
+        .report_alloc(failed, ClientStatus::Failed, TaskPhase::Dead)
         .await;
     let replacement = agent
         .until(|message| match message {
             ToClient::Allocs { assignments, .. } => assignments
                 .into_iter()
-                .find(|assignment| assignment.alloc.previous_allocation == failed),
+                .find(|assignment| assignment.alloc.previous_allocation == Some(failed)),
             _ => None,
         })
         .await;
@@ -395,10 +396,10 @@ impl Agent {
     }
 
     /// Places and runs [`web`] here; its allocation.
-    async fn run_web(&mut self, server: &Running) -> String {
+    async fn run_web(&mut self, server: &Running) -> AllocId {
         register(server, web()).await;
-        let id = self.next_assignments().await[0].alloc.id.to_string();
-        self.report_alloc(&id, ClientStatus::Running, TaskPhase::Running)
+        let id = self.next_assignments().await[0].alloc.id;
+        self.report_alloc(id, ClientStatus::Running, TaskPhase::Running)
             .await;
         id
     }
@@ -495,7 +496,7 @@ async fn an_entry_without_catalog_changes_is_told_to_nobody() {
 
 fn node_index(server: &Running) -> Index {
     let snapshot = server.handle.snapshot();
-    snapshot.jobs.node("node-1").unwrap().modify_index
+    snapshot.jobs.node(NodeId::named("node-1")).unwrap().modify_index
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -534,7 +535,7 @@ async fn an_agent_that_comes_back_gets_only_what_came_later() {
     assert_eq!((known.len(), assignments.len()), (1, 0));
     assert_eq!(node_index(&server), registered, "the node is known");
     // What changes now comes as a change.
-    let alloc_id = known[0].clone();
+    let alloc_id = known[0];
     let task = None;
     let index = agent.report(Report::Withdraw { alloc_id, task }).await;
     assert_eq!(agent.next_departure().await.index, index);
@@ -578,7 +579,7 @@ async fn an_agent_of_an_unknown_version_is_told_what_to_do() {
         panic!("expected a rejection");
     };
     assert!(reason.contains("upgrade the servers first"), "{reason}");
-    assert!(server.handle.snapshot().jobs.node("node-1").is_none());
+    assert!(server.handle.snapshot().jobs.node(NodeId::named("node-1")).is_none());
     server.stop().await;
 }
 
@@ -610,8 +611,8 @@ async fn a_restarted_server_goes_on_where_it_was() {
     let (_, eval_id) = register(&server, job("early", JobType::Batch, 2)).await;
     server
         .until(|state| {
-            let eval = state.jobs.eval(&eval_id)?;
-            (!eval.blocked_eval.is_empty()).then_some(())
+            let eval = state.jobs.eval(eval_id?)?;
+            (eval.blocked_eval.is_some()).then_some(())
         })
         .await;
     server.stop().await;

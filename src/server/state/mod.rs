@@ -8,7 +8,7 @@
 mod tests;
 
 use jobs::{
-    model::{Allocation, Index, PlanResult},
+    model::{AllocId, Allocation, Index, NodeId, PlanResult},
     state::{AllocChange, Applied, NodeChange},
     verify::verify,
 };
@@ -37,7 +37,7 @@ pub enum Command {
     /// or restart it.
     Withdraw {
         /// Allocation.
-        alloc_id: String,
+        alloc_id: AllocId,
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
@@ -87,7 +87,7 @@ pub struct Changes {
     /// Of the catalog, one per command.
     pub mesh: Vec<mesh::state::Applied>,
     /// Node id to the ids of its allocations that were created, changed or removed.
-    pub of_node: BTreeMap<String, BTreeSet<String>>,
+    pub of_node: BTreeMap<NodeId, BTreeSet<AllocId>>,
 }
 
 /// Everything that is replicated.
@@ -133,7 +133,7 @@ impl State {
             Command::Jobs(command) => self.apply_jobs(at, *command, changes),
             Command::Mesh(command) => self.apply_mesh(at, *command, changes),
             Command::Withdraw { alloc_id, task } => {
-                let commands = self.withdrawn(&alloc_id, task.as_deref());
+                let commands = self.withdrawn(alloc_id, task.as_deref());
                 self.apply_derived(at, commands, changes);
                 Ok(())
             }
@@ -176,8 +176,8 @@ impl State {
         for change in &applied.allocs {
             self.alloc_commands(change, &mut commands);
             if let Some(alloc) = change.row() {
-                let of_node = changes.of_node.entry(alloc.node_id.clone()).or_default();
-                of_node.insert(alloc.id.clone());
+                let of_node = changes.of_node.entry(alloc.node_id).or_default();
+                of_node.insert(alloc.id);
             }
         }
         changes.jobs.push(applied);
@@ -213,13 +213,13 @@ impl State {
     }
 
     fn instances_of(&self, alloc: &Allocation) -> Vec<Instance> {
-        match self.jobs.current().node(&alloc.node_id) {
+        match self.jobs.current().node(alloc.node_id) {
             Some(node) => instances(alloc, node),
             None => Vec::new(),
         }
     }
 
-    fn withdrawn(&self, alloc_id: &str, task: Option<&str>) -> Vec<mesh::state::Command> {
+    fn withdrawn(&self, alloc_id: AllocId, task: Option<&str>) -> Vec<mesh::state::Command> {
         let Some(alloc) = self.jobs.current().alloc(alloc_id) else {
             return Vec::new();
         };

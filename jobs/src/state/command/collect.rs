@@ -1,7 +1,7 @@
 //! Deletes terminal rows.
 
 use crate::{
-    model::JobKey,
+    model::{AllocId, DeploymentId, EvalId, JobKey},
     state::{Snapshot, change::Change},
 };
 
@@ -10,23 +10,19 @@ impl Snapshot {
     pub(in crate::state) fn collect(
         &mut self,
         change: &mut Change,
-        evals: &[String],
-        allocs: &[String],
-        deployments: &[String],
+        evals: &[EvalId],
+        allocs: &[AllocId],
+        deployments: &[DeploymentId],
         jobs: &[JobKey],
     ) {
-        for id in allocs {
+        for &id in allocs {
             self.remove_alloc(change, id);
         }
-        for id in evals {
+        for &id in evals {
             self.remove_eval(change, id);
         }
-        for id in deployments {
-            if self
-                .deployments
-                .get(id.as_str())
-                .is_some_and(|d| !d.is_active())
-            {
+        for &id in deployments {
+            if self.deployments.get(&id).is_some_and(|d| !d.is_active()) {
                 self.remove_deployment(change, id);
             }
         }

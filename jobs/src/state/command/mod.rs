@@ -16,9 +16,9 @@ mod upsert_node;
 
 use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
-    ClientStatus, DeploymentUpdate, DesiredTransition, Eligibility, Evaluation, FlatMap, Index,
-    Job, JobKey, NetworkStatus, Node, NodeStatus, PlanResult, ScalingEvent, Submission, TaskState,
-    Timestamp,
+    AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
+    Evaluation, FlatMap, Index, Job, JobKey, NetworkStatus, Node, NodeId, NodeStatus, PlanResult,
+    ScalingEvent, Submission, TaskState, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub enum Command {
     /// Changes where a node is in its life; evaluations for its jobs ride along.
     UpdateNodeStatus {
         /// Node.
-        node_id: String,
+        node_id: NodeId,
         /// New status.
         status: NodeStatus,
         /// Evaluations of the jobs that it runs.
@@ -57,7 +57,7 @@ pub enum Command {
     /// Changes whether a node takes new allocations.
     UpdateNodeEligibility {
         /// Node.
-        node_id: String,
+        node_id: NodeId,
         /// New value.
         eligibility: Eligibility,
         /// Evaluations of system jobs and blocked ones.
@@ -75,7 +75,7 @@ pub enum Command {
     /// Sets desired transitions, which the next evaluation of the allocations acts on.
     TransitionAllocs {
         /// Allocation id to its transition.
-        transitions: BTreeMap<String, DesiredTransition>,
+        transitions: BTreeMap<AllocId, DesiredTransition>,
         /// Evaluations that act on them.
         evals: Vec<Evaluation>,
     },
@@ -91,7 +91,7 @@ pub enum Command {
     /// Promotes canaries.
     PromoteDeployment {
         /// Deployment.
-        deployment_id: String,
+        deployment_id: DeploymentId,
         /// Groups; empty is all.
         groups: Vec<String>,
         /// Evaluation that goes on with the rest.
@@ -100,11 +100,11 @@ pub enum Command {
     /// Sets the health of allocations by hand or by the controller.
     SetAllocHealth {
         /// Deployment.
-        deployment_id: String,
+        deployment_id: DeploymentId,
         /// Turned healthy.
-        healthy: Vec<String>,
+        healthy: Vec<AllocId>,
         /// Turned unhealthy.
-        unhealthy: Vec<String>,
+        unhealthy: Vec<AllocId>,
         /// Status change that follows.
         update: Option<DeploymentUpdate>,
         /// Evaluation that acts on it.
@@ -115,11 +115,11 @@ pub enum Command {
     /// Deletes terminal rows.
     Collect {
         /// Evaluations.
-        evals: Vec<String>,
+        evals: Vec<EvalId>,
         /// Allocations.
-        allocs: Vec<String>,
+        allocs: Vec<AllocId>,
         /// Deployments.
-        deployments: Vec<String>,
+        deployments: Vec<DeploymentId>,
         /// Jobs with their versions and summaries.
         jobs: Vec<JobKey>,
     },
@@ -162,7 +162,7 @@ pub struct DeregisterJob {
 #[serde(default)]
 pub struct AllocUpdate {
     /// Allocation.
-    pub alloc_id: String,
+    pub alloc_id: AllocId,
     /// New status.
     pub client_status: ClientStatus,
     /// Why.
@@ -193,12 +193,12 @@ impl Command {
                 node_id,
                 status,
                 evals,
-            } => tables.update_node_status(&mut change, &node_id, status, evals)?,
+            } => tables.update_node_status(&mut change, node_id, status, evals)?,
             Self::UpdateNodeEligibility {
                 node_id,
                 eligibility,
                 evals,
-            } => tables.update_node_eligibility(&mut change, &node_id, eligibility, evals)?,
+            } => tables.update_node_eligibility(&mut change, node_id, eligibility, evals)?,
             Self::ApplyPlans(results) => {
                 for result in results {
                     tables.apply_plan(&mut change, result);
@@ -221,7 +221,7 @@ impl Command {
                 deployment_id,
                 groups,
                 eval,
-            } => tables.promote_deployment(&mut change, &deployment_id, &groups, eval)?,
+            } => tables.promote_deployment(&mut change, deployment_id, &groups, eval)?,
             Self::SetAllocHealth {
                 deployment_id,
                 healthy,
@@ -230,7 +230,7 @@ impl Command {
                 eval,
                 revert,
             } => {
-                tables.set_alloc_health(&mut change, &deployment_id, &healthy, &unhealthy)?;
+                tables.set_alloc_health(&mut change, deployment_id, &healthy, &unhealthy)?;
                 tables.follow_up(&mut change, update, eval, revert);
             }
             Self::Collect {

@@ -16,7 +16,7 @@ impl Snapshot {
         if let Some(wanted) = registration.enforce_index {
             self.enforce_index(&key, wanted)?;
         }
-        let eval_id = registration.eval.as_ref().map(|eval| eval.id.clone());
+        let eval_id = registration.eval.as_ref().map(|eval| eval.id);
         let job = self.write_version(change, registration.job);
         if let Some(submission) = registration.submission {
             self.put_submission(change, &job, submission);

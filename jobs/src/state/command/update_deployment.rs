@@ -13,7 +13,7 @@ impl Snapshot {
         eval: Option<Evaluation>,
         revert: Option<Box<Job>>,
     ) -> Result<(), Rejected> {
-        self.active_deployment(&update.deployment_id)?;
+        self.active_deployment(update.deployment_id)?;
         self.follow_up(change, Some(update), eval, revert);
         Ok(())
     }

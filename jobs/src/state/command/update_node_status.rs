@@ -1,7 +1,7 @@
 //! Changes where a node is in its life.
 
 use crate::{
-    model::{Evaluation, NodeStatus},
+    model::{Evaluation, NodeId, NodeStatus},
     state::{Rejected, Snapshot, change::Change, tables::push_event},
 };
 
@@ -11,11 +11,11 @@ impl Snapshot {
     pub(in crate::state) fn update_node_status(
         &mut self,
         change: &mut Change,
-        node_id: &str,
+        node_id: NodeId,
         status: NodeStatus,
         evals: Vec<Evaluation>,
     ) -> Result<(), Rejected> {
-        let node = self.nodes.get(node_id).ok_or(Rejected::NoNode)?;
+        let node = self.nodes.get(&node_id).ok_or(Rejected::NoNode)?;
         if node.status != status {
             let mut node = (**node).clone();
             node.status = status;

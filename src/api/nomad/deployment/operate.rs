@@ -4,18 +4,21 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use jobs::wire;
+use jobs::{
+    model::{AllocId, DeploymentId, DeploymentKind},
+    wire,
+};
 
 use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
+    api::{Api, body::Raw, error::Error, nomad::query::Query, nomad::row_id::RowId},
     server::{Snapshot, Written},
 };
 
 /// How the description of a failed deployment names the version that the job went back to.
 const ROLLED_BACK: &str = "rolling back to job version ";
 
-fn must_match(in_body: &str, id: &str) -> Result<(), Error> {
-    if in_body == id {
+fn must_match(in_body: &str, id: DeploymentId) -> Result<(), Error> {
+    if RowId::from(in_body) == RowId(id) {
         Ok(())
     } else {
         Err(Error::bad_request("Deployment ID does not match"))
@@ -25,12 +28,12 @@ fn must_match(in_body: &str, id: &str) -> Result<(), Error> {
 fn updated(
     api: &Api,
     query: &Query,
-    id: &str,
+    id: DeploymentId,
     before: &Snapshot,
     written: Written,
 ) -> Result<Response, Error> {
     let after = api.server().snapshot();
-    let has_eval = !written.eval_id.is_empty();
+    let has_eval = written.eval_id.is_some();
     let response = wire::DeploymentUpdateResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },
@@ -42,7 +45,7 @@ fn updated(
 }
 
 /// The version that a job went back to because its deployment ended in between.
-fn reverted(before: &Snapshot, after: &Snapshot, id: &str) -> Option<u64> {
+fn reverted(before: &Snapshot, after: &Snapshot, id: DeploymentId) -> Option<u64> {
     let earlier = before.jobs.deployment(id)?;
     let now = after.jobs.deployment(id)?;
     if earlier.status == now.status {
@@ -52,46 +55,53 @@ fn reverted(before: &Snapshot, after: &Snapshot, id: &str) -> Option<u64> {
     version.parse().ok()
 }
 
+fn ids(texts: &[String]) -> Vec<AllocId> {
+    texts
+        .iter()
+        .map(|text| RowId::from(text.as_str()).0)
+        .collect()
+}
+
 /// `PUT /v1/deployment/fail/:id`
 pub(super) async fn fail(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<DeploymentKind>>,
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
     if let Some(request) = body.optional_json::<wire::DeploymentFailRequest>()?
         && !request.deployment_id.is_empty()
     {
-        must_match(&request.deployment_id, &id)?;
+        must_match(&request.deployment_id, id)?;
     }
     let before = api.server().snapshot();
-    let written = api.server().fail_deployment(&id).await?;
-    updated(&api, &query, &id, &before, written)
+    let written = api.server().fail_deployment(id).await?;
+    updated(&api, &query, id, &before, written)
 }
 
 /// `PUT /v1/deployment/pause/:id`
 pub(super) async fn pause(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<DeploymentKind>>,
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
     let request: wire::DeploymentPauseRequest = body.json()?;
-    must_match(&request.deployment_id, &id)?;
+    must_match(&request.deployment_id, id)?;
     let before = api.server().snapshot();
-    let written = api.server().pause_deployment(&id, request.pause).await?;
-    updated(&api, &query, &id, &before, written)
+    let written = api.server().pause_deployment(id, request.pause).await?;
+    updated(&api, &query, id, &before, written)
 }
 
 /// `PUT /v1/deployment/promote/:id`
 pub(super) async fn promote(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<DeploymentKind>>,
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
     let request: wire::DeploymentPromoteRequest = body.json()?;
-    must_match(&request.deployment_id, &id)?;
+    must_match(&request.deployment_id, id)?;
     if request.all != request.groups.is_empty() {
         let message = if request.all {
             "All and Groups exclude each other"
@@ -101,22 +111,19 @@ pub(super) async fn promote(
         return Err(Error::bad_request(message));
     }
     let before = api.server().snapshot();
-    let written = api
-        .server()
-        .promote_deployment(&id, &request.groups)
-        .await?;
-    updated(&api, &query, &id, &before, written)
+    let written = api.server().promote_deployment(id, &request.groups).await?;
+    updated(&api, &query, id, &before, written)
 }
 
 /// `PUT /v1/deployment/allocation-health/:id`
 pub(super) async fn health(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<DeploymentKind>>,
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
     let request: wire::DeploymentHealthRequest = body.json()?;
-    must_match(&request.deployment_id, &id)?;
+    must_match(&request.deployment_id, id)?;
     let (healthy, unhealthy) = (
         request.healthy_allocation_ids,
         request.unhealthy_allocation_ids,
@@ -129,7 +136,7 @@ pub(super) async fn health(
     let before = api.server().snapshot();
     let written = api
         .server()
-        .set_alloc_health(&id, healthy, unhealthy)
+        .set_alloc_health(id, ids(&healthy), ids(&unhealthy))
         .await?;
-    updated(&api, &query, &id, &before, written)
+    updated(&api, &query, id, &before, written)
 }
