@@ -857,7 +857,10 @@ mod tests {
         let listed = |term, index, numbers: &[u64]| ToClient::Allocs {
             at: at(term, index),
             known: Some(ids(numbers)),
-            assignments: numbers.iter().map(|&number| assignment(number, index)).collect(),
+            assignments: numbers
+                .iter()
+                .map(|&number| assignment(number, index))
+                .collect(),
             removed: Vec::new(),
         };
         peer.say(listed(2, 8, &[1, 2])).await;

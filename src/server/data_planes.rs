@@ -94,9 +94,7 @@ impl Planes {
         let replaced: Vec<String> = self
             .by_agent
             .iter()
-            .filter(|(id, plane)| {
-                *id != agent_id && node_id.is_some() && plane.node_id == node_id
-            })
+            .filter(|(id, plane)| *id != agent_id && node_id.is_some() && plane.node_id == node_id)
             .map(|(id, _)| id.clone())
             .collect();
         for id in replaced {
@@ -439,7 +437,8 @@ mod tests {
         }
 
         fn hello(&mut self, agent: &str, node: &str) {
-            self.planes.on_hello(self.now, agent, Some(NodeId::named(node)), 0, LEASE);
+            self.planes
+                .on_hello(self.now, agent, Some(NodeId::named(node)), 0, LEASE);
         }
 
         fn entry(&mut self, index: Index, has_departures: bool) {
@@ -612,13 +611,17 @@ mod tests {
         world.pass(LEASE);
         world.entry(8, true);
         world.confirm("one", 8, &[]);
-        world.planes
+        world
+            .planes
             .on_hello(world.now, "two", Some(NodeId::named("node-2")), 2, LEASE);
         world.entry(9, true);
         world.ask(1, 9, &[]);
         world.confirm("one", 9, &[]);
         world.pass(FIRST_TIMEOUT);
-        assert!(world.answered().is_empty(), "it carries traffic by an old table");
+        assert!(
+            world.answered().is_empty(),
+            "it carries traffic by an old table"
+        );
         world.confirm("two", 9, &[]);
         assert_eq!(world.answered(), [1]);
     }

@@ -583,7 +583,7 @@ impl Handle {
     /// [`Error`].
     pub async fn set_split(&self, split: SetSplit) -> Result<Written, Error> {
         let command = mesh::state::Command::SetSplit(split);
-        self.write(command, String::new()).await
+        self.write(command, None).await
     }
 }
 

@@ -94,12 +94,8 @@ async fn open(core: &Core, hello: Hello) -> Result<Agent, registration::Error> {
     let key = Key::new(&hello.agent_id, node_id);
     let stream = core.streams.open(&key, &hello.agent_id, hello.stream)?;
     if hello.data_plane {
-        core.data_planes.on_hello(
-            &hello.agent_id,
-            node_id,
-            hello.confirmed,
-            core.config.lease,
-        );
+        core.data_planes
+            .on_hello(&hello.agent_id, node_id, hello.confirmed, core.config.lease);
     }
     Ok(Agent {
         agent_id: hello.agent_id,

@@ -496,7 +496,11 @@ async fn an_entry_without_catalog_changes_is_told_to_nobody() {
 
 fn node_index(server: &Running) -> Index {
     let snapshot = server.handle.snapshot();
-    snapshot.jobs.node(NodeId::named("node-1")).unwrap().modify_index
+    snapshot
+        .jobs
+        .node(NodeId::named("node-1"))
+        .unwrap()
+        .modify_index
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -580,7 +584,14 @@ async fn an_agent_of_an_unknown_version_is_told_what_to_do() {
         panic!("expected a rejection");
     };
     assert!(reason.contains("upgrade the servers first"), "{reason}");
-    assert!(server.handle.snapshot().jobs.node(NodeId::named("node-1")).is_none());
+    assert!(
+        server
+            .handle
+            .snapshot()
+            .jobs
+            .node(NodeId::named("node-1"))
+            .is_none()
+    );
     server.stop().await;
 }
 
