@@ -192,7 +192,7 @@ fn assignment(alloc: &Allocation) -> Assignment {
 }
 
 /// What a node should know when its stream begins.
-fn known_allocs<'a>(snapshot: &'a Snapshot, node_id: NodeId) -> Vec<&'a Arc<Allocation>> {
+fn known_allocs(snapshot: &Snapshot, node_id: NodeId) -> Vec<&Arc<Allocation>> {
     let (mut terminal, live): (Vec<_>, Vec<_>) = snapshot
         .jobs
         .allocs_of_node(node_id)
