@@ -92,6 +92,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").into(),
             node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
+            ..Hello::default()
         };
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
         parts.edge(planes.data(), |stopped| session.run(stopped));
@@ -248,7 +249,7 @@ fn catalog_of(
     config: &Config,
     listeners: &Listeners,
     node_id: Option<NodeId>,
-    catalog: watch::Receiver<Arc<mesh::state::Snapshot>>,
+    catalog: watch::Receiver<Arc<mesh::view::View>>,
 ) -> api::consul::Catalog {
     let node_id = node_id.map_or_else(String::new, |id| id.to_string());
     let identity = AgentIdentity {

@@ -185,22 +185,17 @@ struct Running {
 
 impl Running {
     fn on_delta(&mut self, delta: AllocDelta) {
-        if delta.complete {
-            let wanted: BTreeSet<AllocId> = delta
-                .assignments
-                .iter()
-                .map(|assignment| assignment.alloc.id)
-                .collect();
+        if let Some(known) = &delta.known {
             let gone: Vec<AllocId> = self
                 .allocs
                 .read()
                 .keys()
-                .filter(|id| !wanted.contains(*id))
+                .filter(|id| !known.contains(*id))
                 .copied()
                 .collect();
             gone.into_iter().for_each(|id| self.remove(id));
         }
-        for assignment in delta.assignments {
+        for assignment in delta.assignments.into_values() {
             self.assign(assignment);
         }
         for id in delta.removed {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use trivet::{
     client::{Client, Config, Error, Handle, LogStream, Origin, Range},
     rpc::{
-        message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
+        message::{Assignment, Hello, Position, Report, ToClient, ToServer},
         session::Session,
         transport::Listener,
     },
@@ -73,13 +73,16 @@ impl Machine {
                 link.incoming.recv().await,
                 Some(ToServer::Hello(_))
             ));
-            let welcome = ToClient::Welcome { lease_ms: 60_000 };
-            link.outgoing.send(welcome).await.unwrap();
+            let welcome = ToClient::Welcome {
+                lease_ms: 60_000,
+                history: 1,
+            };
+            link.outgoing.send(welcome.into()).await.unwrap();
             let mut index = 100;
             loop {
                 tokio::select! {
                     order = to_send.recv() => match order {
-                        Some(order) => link.outgoing.send(order).await.unwrap(),
+                        Some(order) => link.outgoing.send(order.into()).await.unwrap(),
                         None => return,
                     },
                     message = link.incoming.recv() => match message {
@@ -87,13 +90,12 @@ impl Machine {
                         Some(ToServer::Report { number, report }) => {
                             index += 1;
                             hears.send_modify(|heard| heard.take(report));
-                            let answers = [
-                                ToClient::Committed { number, index },
-                                ToClient::Drained(Confirmation { index, ..Confirmation::default() }),
-                            ];
-                            for answer in answers {
-                                link.outgoing.send(answer).await.unwrap();
-                            }
+                            let committed = ToClient::Committed { number, index };
+                            link.outgoing.send(committed.into()).await.unwrap();
+                        }
+                        Some(ToServer::Await { number, .. }) => {
+                            let drained = ToClient::Drained { number };
+                            link.outgoing.send(drained.into()).await.unwrap();
                         }
                         Some(_) => {}
                     },
@@ -123,8 +125,8 @@ impl Machine {
     async fn assign(&self, alloc: Allocation) {
         let job = Arc::clone(&alloc.job);
         let order = ToClient::Allocs {
-            index: alloc.modify_index,
-            complete: false,
+            at: Position::default(),
+            known: None,
             assignments: vec![Assignment { alloc, job }],
             removed: Vec::new(),
         };
