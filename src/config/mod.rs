@@ -5,10 +5,12 @@
 //! here. Every problem is reported, not just the first.
 
 mod file;
+mod limits;
 mod resolve;
 mod written;
 
 pub use file::Problem;
+pub use limits::Connections;
 pub use written::Written;
 
 use std::{

@@ -8,6 +8,7 @@ use super::{
     frame::{self, Frame, Limits},
     message::{ToClient, ToServer},
 };
+use crate::sys::seldom::Seldom;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -25,10 +26,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Messages that may wait in each direction of a stream.
 pub const STREAM_MESSAGES_MAX: usize = 256;
+/// Connections of one listener unless the caller says so.
+const CONNECTIONS_MAX: usize = 16_384;
 /// Streams that may wait to be accepted.
 const ACCEPT_STREAMS_MAX: usize = 64;
-/// Connections at a time; further ones are closed at once.
-const CONNECTIONS_MAX: usize = 16_384;
 /// Streams of one connection; an agent needs one.
 const STREAMS_PER_CONNECTION_MAX: u32 = 4;
 /// Flow-control window of a stream in bytes.
@@ -171,6 +172,14 @@ impl Listener {
     /// # Errors
     /// [`Error::Bind`] when the address is taken or not ours.
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
+        Self::bind_limited(address, CONNECTIONS_MAX).await
+    }
+
+    /// As [`Listener::bind`]; more than `connections_max` connections wait in the system's queue.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] when the address is taken or not ours.
+    pub async fn bind_limited(address: SocketAddr, connections_max: usize) -> Result<Self, Error> {
         let bound = async {
             let socket = TcpListener::bind(address).await?;
             Ok((socket.local_addr()?, socket))
@@ -179,7 +188,7 @@ impl Listener {
             .await
             .map_err(|source| Error::Bind { address, source })?;
         let (accept, accepted) = mpsc::channel(ACCEPT_STREAMS_MAX);
-        let accepting = tokio::spawn(accept_connections(socket, accept));
+        let accepting = tokio::spawn(accept_connections(socket, connections_max, accept));
         Ok(Self {
             address: local,
             accepted,
@@ -198,26 +207,29 @@ impl Listener {
     }
 }
 
-async fn accept_connections(socket: TcpListener, accept: mpsc::Sender<ServerLink>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
+async fn accept_connections(
+    socket: TcpListener,
+    connections_max: usize,
+    accept: mpsc::Sender<ServerLink>,
+) {
+    static WARNINGS: Seldom = Seldom::new();
+    let places = Arc::new(Semaphore::new(connections_max.max(1)));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match socket.accept().await {
             Ok((connection, peer)) => {
-                let Ok(taken) = Arc::clone(&room).try_acquire_owned() else {
-                    tracing::warn!(%peer, "an RPC connection is over the limit of {CONNECTIONS_MAX}");
-                    continue;
-                };
                 let accept = accept.clone();
                 tokio::spawn(async move {
                     if let Err(error) = serve(connection, accept).await {
                         tracing::debug!(%peer, %error, "RPC connection ended");
                     }
-                    drop(taken);
+                    drop(place);
                 });
             }
             Err(error) => {
                 // Out of descriptors, most likely: give the process time to close some.
-                tracing::warn!(%error, "cannot accept an RPC connection");
+                if WARNINGS.is_due() {
+                    tracing::warn!(%error, "cannot accept an RPC connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

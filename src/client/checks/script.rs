@@ -1,4 +1,4 @@
-use super::{OUTPUT_BYTES_MAX, critical};
+use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
 use crate::sys::processes::{self, ProcessEnd};
 use jobs::model::ServiceCheck;
 use mesh::{health::Outcome, model::Status};
@@ -31,11 +31,20 @@ pub(in crate::client) struct ScriptContext {
 }
 
 /// Exit code 0 is passing, 1 warning, everything else critical. The script and all that it started are
-/// killed when it ends, when it takes too long, and when nobody waits for it any more.
-pub(super) async fn check(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> Outcome {
+/// killed when it ends, when it takes too long, and when nobody waits for it any more. None when this
+/// process could not try.
+pub(super) async fn check(
+    spec: &ServiceCheck,
+    task: &ScriptContext,
+    limit: Duration,
+) -> Option<Outcome> {
     match run(spec, task, limit).await {
-        Ok(outcome) => outcome,
-        Err(error) => critical(&format!("could not run `{}`: {error}", spec.command)),
+        Ok(outcome) => Some(outcome),
+        Err(error) if is_no_verdict(&error) => None,
+        Err(error) => Some(critical(&format!(
+            "could not run `{}`: {error}",
+            spec.command
+        ))),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) enum Mode {
     Durable,
 }
 
-/// What an agent may write.
+/// What an agent may use of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     /// As much as there is.
@@ -45,6 +45,11 @@ pub(crate) enum Room {
     Files {
         /// The limit.
         blocks: u32,
+    },
+    /// So many open files and sockets.
+    Descriptors {
+        /// The limit.
+        count: u32,
     },
     /// A data directory on a disk of its own that nobody else sees. Needs root.
     Disk {
@@ -75,7 +80,7 @@ impl Agent {
         Self::start_in(mode, more, Room::Free).await
     }
 
-    /// An agent with bounds on what it may write.
+    /// An agent with bounds on what it may use.
     pub(crate) async fn start_in(mode: Mode, more: &str, room: Room) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
@@ -223,6 +228,13 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
     )
 }
 
+/// The binary below limits, given as lines of the shell.
+fn below(limits: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("{limits}; exec \"$@\""), "sh", TRIVET]);
+    shell
+}
+
 async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
@@ -232,12 +244,10 @@ async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, 
     let mut command = match room {
         Room::Free => Command::new(TRIVET),
         Room::Files { blocks } => {
-            let mut shell = Command::new("/bin/sh");
             // A write past the limit is an error, not a signal.
-            let limits = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-            shell.args(["-c", &limits, "sh", TRIVET]);
-            shell
+            below(&format!("trap '' XFSZ; ulimit -f {blocks}"))
         }
+        Room::Descriptors { count } => below(&format!("ulimit -n {count}")),
         Room::Disk { mib } => {
             let data = dir.join("data");
             std::fs::create_dir_all(&data).expect("a directory");
