@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Agent, DEADLINE, Echo,
-    agent::{Mode, no_process_left},
+    agent::{Mode, Room, no_process_left},
     command::trivet,
     dns, http,
 };
