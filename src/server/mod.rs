@@ -34,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{registration::Version, rpc::transport::Listener};
 use data_planes::DataPlanes;
 use log::{gate::Gate, propose::ids, published::Published};
+use sessions::{follow, history::History, streams::Streams};
 use supervise::Supervisor;
 
 pub use handle::{Error, GROUP_COUNT_MAX, Handle, Registration, Scaling, Written};
@@ -105,6 +106,8 @@ pub(crate) struct Core {
     heartbeats_moved: Notify,
     gc: Mutex<Gc>,
     data_planes: DataPlanes,
+    history: History,
+    streams: Streams,
 }
 
 /// A server that leads and does not serve agents yet.
@@ -139,6 +142,8 @@ impl Server {
             broker_moved: Notify::new(),
             heartbeats_moved: Notify::new(),
             data_planes: DataPlanes::default(),
+            history: History::default(),
+            streams: Streams::default(),
         };
         Ok(Self {
             core: Arc::new(core),
@@ -165,6 +170,8 @@ impl Server {
             let parts = TaskTracker::new();
             let stop = CancellationToken::new();
             let supervisor = Supervisor::new(parts.clone(), stop.clone());
+            let followed = follow::begin(&core);
+            parts.spawn(follow::run(Arc::clone(&core), followed, stop.clone()));
             cluster::leader::start(&core, &supervisor);
             let raised = Arc::clone(&core);
             parts.spawn(async move {

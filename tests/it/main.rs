@@ -12,6 +12,7 @@
 mod agent_life;
 mod api_json;
 mod artifacts;
+mod attacks_files;
 mod bad_input;
 mod canary;
 mod capacity;
@@ -21,8 +22,10 @@ mod client;
 mod deploys;
 mod disk;
 mod failures;
+mod full_disk;
 mod harness;
 mod indexes;
+mod listeners;
 mod needs;
 mod rollback;
 mod tidy;

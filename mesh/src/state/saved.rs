@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, Index, Node, RouteOverrides, Service};
+use crate::model::{Check, Index, Node, RouteOverrides, Service, Split};
+use crate::view::{ServiceIndex, View};
 
 use super::State;
-use super::indexes::ServiceIndex;
 use super::snapshot::Snapshot;
 
 /// One piece of a catalog in a file: a row, or what belongs to the whole catalog.
@@ -40,6 +40,8 @@ pub enum SavedRow {
     Check(Arc<Check>),
     /// The operator's route text.
     RouteOverrides(Arc<RouteOverrides>),
+    /// The share of some targets of a route.
+    Split(Arc<Split>),
     /// Index of a service: of its instances, and of their health.
     ServiceIndex(String, Index, Index),
     /// Index of a node, by name.
@@ -56,6 +58,7 @@ impl SavedRow {
             Self::Service(_) => "services",
             Self::Check(_) => "checks",
             Self::RouteOverrides(_) => "route overrides",
+            Self::Split(_) => "splits",
             Self::ServiceIndex(..) => "service indexes",
             Self::NodeIndex(..) => "node indexes",
         }
@@ -65,7 +68,8 @@ impl SavedRow {
 impl Snapshot {
     /// Everything, to be written to a file: rows table by table.
     pub fn saved_rows(&self) -> impl Iterator<Item = SavedRow> {
-        let indexes = &self.indexes;
+        let view = self.view();
+        let indexes = &view.indexes;
         let of_tables = SavedRow::Indexes {
             last: indexes.last,
             nodes: indexes.nodes,
@@ -83,12 +87,13 @@ impl Snapshot {
             .by_node
             .iter()
             .map(|(name, index)| SavedRow::NodeIndex(name.clone(), *index));
-        let overrides = SavedRow::RouteOverrides(Arc::clone(&self.route_overrides));
+        let overrides = SavedRow::RouteOverrides(Arc::clone(&view.route_overrides));
         iter::once(of_tables)
-            .chain(self.nodes.iter().cloned().map(SavedRow::Node))
-            .chain(self.services.iter().cloned().map(SavedRow::Service))
-            .chain(self.checks.iter().cloned().map(SavedRow::Check))
+            .chain(view.nodes.iter().cloned().map(SavedRow::Node))
+            .chain(view.services.iter().cloned().map(SavedRow::Service))
+            .chain(view.checks.iter().cloned().map(SavedRow::Check))
             .chain(iter::once(overrides))
+            .chain(view.splits.iter().cloned().map(SavedRow::Split))
             .chain(of_services)
             .chain(of_nodes)
     }
@@ -97,13 +102,13 @@ impl Snapshot {
 /// A catalog that is read back row by row.
 #[derive(Debug, Default)]
 pub struct Loading {
-    snapshot: Snapshot,
+    view: View,
 }
 
 impl Loading {
     /// Takes over one row, in the order of [`Snapshot::saved_rows`].
     pub fn add(&mut self, row: SavedRow) {
-        let tables = &mut self.snapshot;
+        let tables = &mut self.view;
         match row {
             SavedRow::Indexes {
                 last,
@@ -127,6 +132,7 @@ impl Loading {
             SavedRow::Service(service) => tables.services.put(service),
             SavedRow::Check(check) => tables.checks.put(check),
             SavedRow::RouteOverrides(overrides) => tables.route_overrides = overrides,
+            SavedRow::Split(split) => tables.splits.put(split),
             SavedRow::ServiceIndex(name, instances, health) => {
                 let index = ServiceIndex { instances, health };
                 tables.indexes.by_service.insert(name, index);
@@ -140,6 +146,6 @@ impl Loading {
     /// The catalog, after the last row.
     #[must_use]
     pub fn finish(self) -> State {
-        State::restore(self.snapshot)
+        State::restore(Snapshot::from(self.view))
     }
 }

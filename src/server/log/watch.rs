@@ -23,7 +23,7 @@ pub enum Topic {
     /// Any row of a jobs table.
     Jobs(jobs::state::Table),
     /// Any row of a catalog table.
-    Mesh(mesh::state::Table),
+    Mesh(mesh::view::Table),
     /// A job, its evaluations, allocations and deployments.
     Job(JobKey),
     /// An evaluation, and the allocations that it placed.

@@ -141,8 +141,6 @@ pub struct Changes {
     pub jobs: Vec<Applied>,
     /// Of the catalog, one per command.
     pub mesh: Vec<mesh::state::Applied>,
-    /// The catalog commands that changed something, derived ones included: what agents replay.
-    pub mesh_commands: Vec<mesh::state::Command>,
     /// Node id to the ids of its allocations that were created, changed or removed.
     pub of_node: BTreeMap<NodeId, BTreeSet<AllocId>>,
 }
@@ -264,10 +262,9 @@ impl State {
         command: mesh::state::Command,
         changes: &mut Changes,
     ) -> Outcome {
-        let applied = self.mesh.apply(catalog_stamp(at), command.clone())?;
+        let applied = self.mesh.apply(catalog_stamp(at), command)?;
         if !applied.is_unchanged() {
             changes.mesh.push(applied);
-            changes.mesh_commands.push(command);
         }
         Ok(Effect::default())
     }

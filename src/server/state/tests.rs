@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[derive(Default)]
 struct World {
     state: State,
-    replica: mesh::state::State,
+    replica: mesh::view::View,
     index: Index,
 }
 
@@ -34,9 +34,8 @@ impl World {
         let mut changes = Changes::default();
         self.state.apply(at, command.into(), &mut changes).unwrap();
         self.state.advance(at);
-        for command in &changes.mesh_commands {
-            let at = catalog_stamp(at);
-            self.replica.apply(at, command.clone()).unwrap();
+        for change in changes.mesh.into_iter().flat_map(|applied| applied.changes) {
+            self.replica.apply(at.index, change);
         }
     }
 
@@ -456,7 +455,7 @@ proptest! {
                 Event::Report(status, phase, restarts) => world.report(id, status, phase, restarts),
             }
             // What an agent replays gives what the server has.
-            prop_assert_eq!(&world.replica, &world.state.mesh);
+            prop_assert_eq!(&world.replica, world.state.mesh.current().view());
             for id in ids {
                 let alloc = world.state.jobs.current().alloc(Id::named(id)).unwrap();
                 let running = alloc.task_states.get("server")

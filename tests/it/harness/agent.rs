@@ -36,7 +36,7 @@ pub(crate) enum Mode {
     Durable,
 }
 
-/// What an agent may write.
+/// What an agent may use of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     /// As much as there is.
@@ -45,6 +45,11 @@ pub(crate) enum Room {
     Files {
         /// The limit.
         blocks: u32,
+    },
+    /// So many open files and sockets.
+    Descriptors {
+        /// The limit.
+        count: u32,
     },
     /// A data directory on a disk of its own that nobody else sees. Needs root.
     Disk {
@@ -75,7 +80,7 @@ impl Agent {
         Self::start_in(mode, more, Room::Free).await
     }
 
-    /// An agent with bounds on what it may write.
+    /// An agent with bounds on what it may use.
     pub(crate) async fn start_in(mode: Mode, more: &str, room: Room) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
@@ -213,13 +218,21 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
         "data_dir = \"{}\"\n\
          name = \"node-{}\"\n\
          ports {{\n  http = 0\n  rpc = 0\n  catalog = 0\n  dns = 0\n  ingress = 0\n  ingress_admin = 0\n}}\n\
-         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n}}\n\
+         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n  artifact_directories = [\"{}\"]\n}}\n\
          {roles}{more}\n",
         dir.join("data").display(),
         ports.0,
         ports.0,
         ports.1,
+        dir.display(),
     )
+}
+
+/// The binary below limits, given as lines of the shell.
+fn below(limits: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("{limits}; exec \"$@\""), "sh", TRIVET]);
+    shell
 }
 
 async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, SocketAddr>) {
@@ -231,12 +244,10 @@ async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, 
     let mut command = match room {
         Room::Free => Command::new(TRIVET),
         Room::Files { blocks } => {
-            let mut shell = Command::new("/bin/sh");
             // A write past the limit is an error, not a signal.
-            let limits = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-            shell.args(["-c", &limits, "sh", TRIVET]);
-            shell
+            below(&format!("trap '' XFSZ; ulimit -f {blocks}"))
         }
+        Room::Descriptors { count } => below(&format!("ulimit -n {count}")),
         Room::Disk { mib } => {
             let data = dir.join("data");
             std::fs::create_dir_all(&data).expect("a directory");

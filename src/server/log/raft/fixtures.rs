@@ -151,6 +151,11 @@ fn describe(snapshot: &Snapshot) -> String {
             ),
             SavedRow::Check(row) => writeln!(text, "check {} {:?}", row.id, row.status),
             SavedRow::RouteOverrides(row) => writeln!(text, "routes {:?}", row.text),
+            SavedRow::Split(row) => writeln!(
+                text,
+                "split {:?} {} index {}",
+                row.key, row.share_millionths, row.modify_index
+            ),
             SavedRow::ServiceIndex(name, instances, health) => {
                 writeln!(text, "index of {name} {instances} {health}")
             }
