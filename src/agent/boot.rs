@@ -113,6 +113,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").into(),
             node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
+            ..Hello::default()
         };
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
         parts.edge(planes.data(), |stopped| session.run(stopped));
@@ -290,6 +291,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         dynamic_ports: client.dynamic_ports,
         cpu_mhz: client.cpu_mhz,
         memory_mib: client.memory_mib,
+        artifact_dirs: client.artifact_dirs.clone(),
         dev: config.dev,
     })
 }
@@ -309,7 +311,7 @@ fn catalog_of(
     config: &Config,
     listeners: &Listeners,
     node_id: Option<NodeId>,
-    catalog: watch::Receiver<Arc<mesh::state::Snapshot>>,
+    catalog: watch::Receiver<Arc<mesh::view::View>>,
 ) -> api::consul::Catalog {
     let node_id = node_id.map_or_else(String::new, |id| id.to_string());
     let identity = AgentIdentity {

@@ -94,6 +94,8 @@ pub struct Client {
     pub dynamic_ports: (u16, u16),
     /// Whether `raw_exec` may be used.
     pub raw_exec: bool,
+    /// Absolute paths of directories below which local artifacts may lie.
+    pub artifact_dirs: Vec<PathBuf>,
 }
 
 impl Config {

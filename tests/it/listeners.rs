@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Agent, DEADLINE, Echo,
-    agent::{Mode, no_process_left},
+    agent::{Mode, Room, no_process_left},
     command::trivet,
     dns, http,
 };
@@ -123,7 +123,7 @@ async fn answers(agent: &Agent, listener: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_listener_takes_the_descriptors_of_the_others() {
-    let mut agent = Agent::start_with_descriptors(Mode::Durable, "", 256).await;
+    let mut agent = Agent::start_in(Mode::Durable, "", Room::Descriptors { count: 256 }).await;
     let job = Echo::new("web", 1);
     job.run(&agent).await;
     job.passing(&agent, 1).await;
@@ -212,7 +212,7 @@ async fn traffic_is_not_delayed_by_heavy_requests_to_the_api() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_keep_the_limit_of_files_that_the_agent_raises_for_itself() {
-    let agent = Agent::start_with_soft_descriptors(Mode::Dev, "", 300).await;
+    let agent = Agent::start_in(Mode::Dev, "", Room::SoftDescriptors { count: 300 }).await;
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.pid())).expect("limits");
     let files = limits
         .lines()
