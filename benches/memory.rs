@@ -1,4 +1,4 @@
-//! What the rows of a job cost in memory: applied as a server applies them, from their serialized form.
+//! What the rows of a job cost in memory, read from their serialized form as after a restart.
 //! Prints a table.
 //!
 //! `cargo bench --bench memory -- [JOBS] [ALLOCATIONS]`: that many small jobs that have ended, and one job with that

@@ -114,7 +114,7 @@ pub struct Allocation {
     /// Why.
     #[serde(skip_serializing_if = "is_default")]
     pub desired_description: String,
-    /// Wishes for the next evaluation.
+    /// Desired transition for the next evaluation.
     pub desired_transition: DesiredTransition,
     /// What the client reports.
     pub client_status: ClientStatus,
@@ -183,7 +183,7 @@ impl Allocation {
         self.client_status.is_terminal()
     }
 
-    /// True when it is over for either side.
+    /// True when it is terminal for either side.
     pub fn is_terminal(&self) -> bool {
         self.server_terminal() || self.client_terminal()
     }
@@ -218,7 +218,7 @@ impl Allocation {
     }
 }
 
-/// Wishes for the next evaluation. Writer: servers.
+/// The desired transition of an allocation: what the next evaluation is to do with it. Writer: servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DesiredTransition {
