@@ -1,6 +1,6 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
-//! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start]` runs the named ones, or all; `jobs` takes
+//! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start] [storm]` runs the named ones, or all; `jobs` takes
 //! `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH` for where the data directory is made. The
 //! peer runs in the same run where Debian has it; what a driver needs and does not find, it says and
 //! skips. All traffic stays on loopback, and every load is bounded in time.
@@ -25,6 +25,7 @@ mod ingress;
 mod process;
 mod small_jobs;
 mod start;
+mod storm;
 
 use std::future::Future;
 
@@ -38,6 +39,7 @@ async fn main() {
     run("dns", &wanted, dns_load::run()).await;
     run("jobs", &wanted, small_jobs::run(&options)).await;
     run("start", &wanted, start::run()).await;
+    run("storm", &wanted, storm::run()).await;
 }
 
 async fn run(name: &str, wanted: &[String], driver: impl Future<Output = ()>) {

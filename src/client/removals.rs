@@ -71,13 +71,20 @@ impl Removals {
         let count = self.waiting.len().min(BATCH_MAX);
         let batch: Vec<Ended> = self.waiting.drain(..count).collect();
         let cx = Arc::clone(cx);
-        self.running.spawn_blocking(move || {
-            for ended in batch {
-                if let Err(error) = ended.dir.destroy() {
-                    tracing::warn!(path = %ended.dir.root().display(), %error, "a directory cannot be removed");
+        self.running.spawn(async move {
+            let threads = cx.files.removals.clone();
+            let remove = move || {
+                for ended in batch {
+                    if let Err(error) = ended.dir.destroy() {
+                        tracing::warn!(path = %ended.dir.root().display(), %error, "a directory cannot be removed");
+                    }
+                    // Last, so that an agent that dies in between finds the rest again.
+                    cx.store.forget(ended.alloc_id);
                 }
-                // Last, so that an agent that dies in between finds the rest again.
-                cx.store.forget(ended.alloc_id);
+                Ok(())
+            };
+            if let Err(error) = threads.run(remove).await {
+                tracing::warn!(%error, "directories of ended allocations cannot be removed");
             }
         });
     }

@@ -1,12 +1,14 @@
 use super::{
     Config, Handle,
     alloc::{
-        runner::{AllocRunner, MESSAGES_MAX, Message},
+        message::{MESSAGES_MAX, Message},
+        runner::AllocRunner,
         shared::Shared,
     },
     checks::Checks,
     context::Context,
     drivers::Drivers,
+    file_threads::FileThreads,
     fingerprint,
     handle::Allocs,
     removals::Removals,
@@ -29,15 +31,19 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 /// Terminal allocations that keep their directory; the oldest go first.
 const TERMINAL_ALLOCS_MAX: usize = 50;
+/// How long the end in dev mode waits for the removal of directories.
+const REMOVALS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Starts of tasks at a time.
 const STARTS_MAX: usize = 16;
 
@@ -59,6 +65,7 @@ pub struct Client {
     drivers: Drivers,
     node: watch::Sender<Arc<Node>>,
     allocs: Arc<RwLock<Allocs>>,
+    files: FileThreads,
 }
 
 impl Client {
@@ -91,6 +98,7 @@ impl Client {
             drivers,
             node: watch::Sender::new(Arc::new(node)),
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
+            files: FileThreads::new(),
         })
     }
 
@@ -105,6 +113,7 @@ impl Client {
             Arc::clone(&self.allocs),
             self.node.subscribe(),
             self.config.alloc_dir.clone(),
+            self.files.reads.clone(),
         )
     }
 
@@ -125,6 +134,7 @@ impl Client {
             store: self.store,
             reports: Reports::new(),
             checks: Checks::new(),
+            files: self.files,
             session,
             host_env: std::env::vars().collect(),
             starts: Semaphore::new(STARTS_MAX),
@@ -183,30 +193,25 @@ struct Running {
 
 impl Running {
     fn on_delta(&mut self, delta: AllocDelta) {
-        if delta.complete {
-            let wanted: BTreeSet<AllocId> = delta
-                .assignments
-                .iter()
-                .map(|assignment| assignment.alloc.id)
-                .collect();
+        if let Some(known) = &delta.known {
             let store = &self.cx.store;
             self.damaged.retain(|id, _| {
-                let is_wanted = wanted.contains(id);
-                if !is_wanted {
+                let is_known = known.contains(id);
+                if !is_known {
                     store.forget(*id);
                 }
-                is_wanted
+                is_known
             });
             let gone: Vec<AllocId> = self
                 .allocs
                 .read()
                 .keys()
-                .filter(|id| !wanted.contains(*id))
+                .filter(|id| !known.contains(*id))
                 .copied()
                 .collect();
             gone.into_iter().for_each(|id| self.remove(id));
         }
-        for assignment in delta.assignments {
+        for assignment in delta.assignments.into_values() {
             self.assign(assignment);
         }
         for id in delta.removed {
@@ -333,7 +338,10 @@ impl Running {
         while let Some(ended) = self.runners.join_next().await {
             self.on_end(ended);
         }
-        self.removals.finish(&self.cx).await;
+        let removed = self.removals.finish(&self.cx);
+        if timeout(REMOVALS_TIMEOUT, removed).await.is_err() {
+            tracing::warn!("stopping although directories of allocations are still being removed");
+        }
     }
 }
 

@@ -2,9 +2,18 @@
 
 pub mod cgroups;
 pub mod clock;
+pub mod credentials;
+pub mod descriptors;
+pub mod directory;
+pub mod disk;
 pub mod faults;
 pub mod files;
 pub mod handover;
 pub mod locks;
+pub mod priority;
 pub mod processes;
 pub mod random;
+pub mod removal;
+pub mod seldom;
+pub mod threads;
+pub mod watch;

@@ -6,7 +6,7 @@
 
 use crate::harness::{
     Agent, DEADLINE,
-    agent::{Mode, no_process_left},
+    agent::{Mode, Room, no_process_left},
     eventually, http,
 };
 use nix::{
@@ -375,9 +375,15 @@ impl Drop for Mounted {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_root_a_full_disk_does_not_leave_a_second_process() {
     let mut mounted = None;
-    let mut agent = Agent::start_below(&std::env::temp_dir(), Mode::Durable, |dir| {
-        mounted = Mounted::tmpfs(&dir.join("data"), "20m");
-    })
+    let mut agent = Agent::start_below(
+        &std::env::temp_dir(),
+        Mode::Durable,
+        "",
+        Room::Free,
+        |dir| {
+            mounted = Mounted::tmpfs(&dir.join("data"), "20m");
+        },
+    )
     .await;
     let Some(_mounted) = mounted else {
         println!("SKIPPED: needs root to mount a file system");

@@ -2,7 +2,11 @@
 
 use super::Options;
 use crate::{
-    harness::{Agent, agent::Mode, http},
+    harness::{
+        Agent,
+        agent::{Mode, Room},
+        http,
+    },
     process,
 };
 use serde_json::{Value, json};
@@ -34,7 +38,7 @@ pub(super) async fn run(options: &Options, dir: &Path) {
         dir.display()
     );
     let group = Group::enter();
-    let agent = Agent::start_below(dir, Mode::Durable, |_| ()).await;
+    let agent = Agent::start_below(dir, Mode::Durable, "", Room::Free, |_| ()).await;
     let group = group.map(Group::leave);
     println!(
         "start when idle, placed to running: {:.1} ms at the median\n",

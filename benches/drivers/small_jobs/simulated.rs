@@ -149,6 +149,7 @@ async fn agent(server: SocketAddr, number: usize) {
         .expect("the measurement goes on");
     let hello = Hello {
         agent_id: number.to_string(),
+        version: env!("CARGO_PKG_VERSION").into(),
         node: Some(node(number)),
         ..Hello::default()
     };

@@ -1,6 +1,7 @@
 //! The running ingress. No module outside of this folder names the proxy library.
 
 mod handle;
+mod head;
 mod lease;
 mod service;
 mod socket;
@@ -16,6 +17,7 @@ use pingora_proxy::HttpProxy;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use self::handle::{Drained, Handle, Pending};
 use self::service::Service;
@@ -25,6 +27,9 @@ use crate::listen;
 
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two warnings about failed accepts.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A file that holds no certificate.
 const NO_CERTIFICATES: &str = "/dev/null";
@@ -130,6 +135,7 @@ impl Proxy {
         let limits = Limits {
             connections_max: config.connections_max.max(1),
             drain_timeout: config.drain_timeout,
+            head_timeout: config.head_timeout,
         };
         let mut server = HttpProxy::new(Service::new(config, handle), conf);
         server.handle_init_modules();
@@ -162,6 +168,7 @@ impl Proxy {
 struct Limits {
     connections_max: usize,
     drain_timeout: Duration,
+    head_timeout: Duration,
 }
 
 /// Accepts connections until told to stop, and then waits for those that are open.
@@ -176,6 +183,7 @@ async fn accept(
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
     tokio::pin!(stopped);
     let mut connections = JoinSet::new();
+    let mut warned = None;
     loop {
         tokio::select! {
             () = &mut stopped => break,
@@ -185,13 +193,16 @@ async fn accept(
                     let server = server.clone();
                     let stopping = stopping.clone();
                     connections.spawn(async move {
-                        if let Ok(socket) = Socket::new(stream, peer) {
+                        if let Ok(socket) = Socket::new(stream, peer, limits.head_timeout) {
                             server.process_new(Box::new(socket), &stopping).await;
                         }
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, %local, "cannot accept a connection");
+                    if warned.is_none_or(|at: Instant| at.elapsed() >= WARNING_INTERVAL) {
+                        tracing::warn!(%error, %local, "cannot accept a connection");
+                        warned = Some(Instant::now());
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },

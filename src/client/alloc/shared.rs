@@ -10,7 +10,7 @@ use jobs::model::{Allocation, FlatMap, TaskEvent, TaskPhase, TaskState};
 use mesh::model::Status;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, io, sync::Arc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Last result of a check, for the API and for the allocation's health.
 #[derive(Clone, Debug)]
@@ -48,8 +48,10 @@ pub(in crate::client) struct Shared {
     pub(in crate::client) checks: Mutex<BTreeMap<String, CheckStatus>>,
     /// Of running tasks.
     pub(in crate::client) meters: Mutex<BTreeMap<String, Arc<dyn Meter>>>,
-    /// Something of the above changed.
+    /// Something of the above changed; for the runner of the allocation.
     pub(in crate::client) changed: Notify,
+    /// Counts changes of the record, for everyone else who waits for one.
+    revision: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -67,6 +69,7 @@ impl Shared {
             checks: Mutex::new(BTreeMap::new()),
             meters: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
+            revision: watch::Sender::new(0),
         }
     }
 
@@ -139,7 +142,13 @@ impl Shared {
             self.cx.store.save_record(id, &record)
         };
         self.changed.notify_one();
+        self.revision.send_modify(|revision| *revision += 1);
         kept
+    }
+
+    /// Told with every change of the record.
+    pub(in crate::client) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// Changes the record of one task.

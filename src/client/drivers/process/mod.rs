@@ -7,7 +7,10 @@ pub(super) mod raw_exec;
 pub mod supervisor;
 
 use super::{Exit, Found, Meter, Owner, Run, Start, StartError};
-use crate::sys::processes::{Identity, TaskProcess, Tree, Usage};
+use crate::sys::{
+    descriptors,
+    processes::{Identity, TaskProcess, Tree, Usage},
+};
 use futures_util::future::BoxFuture;
 use lookup::Lookup;
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
@@ -38,6 +41,7 @@ impl Programs {
             owner: task.owner.clone(),
             process,
             logs: task.logs.clone(),
+            descriptors_max: descriptors::original(),
             ..Launch::default()
         };
         let error = match self.supervisors.start(launch).await {

@@ -50,6 +50,8 @@ pub(in crate::client) struct Launch {
     pub(in crate::client) process: TaskProcess,
     /// Where its output goes; none drops it.
     pub(in crate::client) logs: Option<LogFiles>,
+    /// How many files the task may hold, unless as many as the supervisor.
+    pub(in crate::client) descriptors_max: Option<u64>,
     /// The control group in which the task gets one of its own; none where there are none.
     pub(in crate::client) cgroup: Option<PathBuf>,
 }

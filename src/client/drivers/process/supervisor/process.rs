@@ -5,7 +5,7 @@ use super::{
 };
 use crate::sys::{
     cgroups::Cgroup,
-    clock, faults,
+    clock, descriptors, faults,
     files::{Durability, write_atomic},
     locks::Locks,
     processes::{self, Identity, Tree},
@@ -441,6 +441,9 @@ fn spawn(launch: &Launch, joins: Option<fs::File>) -> io::Result<(Identity, Vec<
             (stream(stdout)?, stream(stderr)?)
         }
     };
+    if let Some(descriptors_max) = launch.descriptors_max {
+        descriptors::lower(descriptors_max);
+    }
     let child = processes::spawn_task(&launch.process, stdout, stderr, joins)?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     // It is not collected before `reap`, so it has an identity even if it ended already.
