@@ -170,8 +170,10 @@ impl Server {
             let parts = TaskTracker::new();
             let stop = CancellationToken::new();
             let supervisor = Supervisor::new(parts.clone(), stop.clone());
-            let followed = follow::begin(&core);
-            parts.spawn(follow::run(Arc::clone(&core), followed, stop.clone()));
+            // No stream may begin before the state that it begins with is there.
+            follow::begin(&core);
+            let followed = Arc::clone(&core);
+            supervisor.keep("streams", move |stop| follow::run(Arc::clone(&followed), stop));
             cluster::leader::start(&core, &supervisor);
             let raised = Arc::clone(&core);
             parts.spawn(async move {

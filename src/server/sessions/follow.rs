@@ -44,7 +44,7 @@ pub(in crate::server) async fn run(core: Arc<Core>, mut begun: Followed, stop: C
         let Followed {
             mut commits,
             index: mut followed,
-        } = begun;
+        } = begin(&core);
         let mut next_message = Instant::now();
         let mut has_pending = false;
         loop {
@@ -73,7 +73,6 @@ pub(in crate::server) async fn run(core: Arc<Core>, mut begun: Followed, stop: C
                 Err(RecvError::Closed) => break,
             }
         }
-        begun = begin(&core);
     }
 }
 

@@ -111,8 +111,11 @@ impl Command {
     pub fn versioned_row(&self) -> Option<Row> {
         match self {
             Self::Jobs(command) => command.versioned_job().map(Row::Job),
-            Self::Mesh(command) => matches!(**command, mesh::state::Command::SetRouteOverrides(_))
-                .then_some(Row::RouteOverrides),
+            Self::Mesh(command) => matches!(
+                **command,
+                mesh::state::Command::SetRouteOverrides(_) | mesh::state::Command::SetSplit(_)
+            )
+            .then_some(Row::RouteOverrides),
             Self::Sequence(commands) => commands.iter().find_map(Self::versioned_row),
             Self::Withdraw { .. } | Self::Plans { .. } | Self::RaiseVersion { .. } => None,
         }
