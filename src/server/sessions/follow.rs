@@ -38,7 +38,7 @@ pub(in crate::server) fn begin(core: &Core) -> Followed {
 }
 
 /// Follows until `stop`.
-pub(in crate::server) async fn run(core: Arc<Core>, mut begun: Followed, stop: CancellationToken) {
+pub(in crate::server) async fn run(core: Arc<Core>, stop: CancellationToken) {
     // One turn around this loop per fresh start: the first, and after falling too far behind.
     loop {
         let Followed {
