@@ -173,7 +173,9 @@ impl Server {
             // No stream may begin before the state that it begins with is there.
             follow::begin(&core);
             let followed = Arc::clone(&core);
-            supervisor.keep("streams", move |stop| follow::run(Arc::clone(&followed), stop));
+            supervisor.keep("streams", move |stop| {
+                follow::run(Arc::clone(&followed), stop)
+            });
             cluster::leader::start(&core, &supervisor);
             let raised = Arc::clone(&core);
             parts.spawn(async move {
