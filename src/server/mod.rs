@@ -13,10 +13,7 @@ mod scheduling;
 mod sessions;
 pub mod state;
 
-use jobs::{
-    control::{Broker, Gc, GcLimits, Heartbeats},
-    model::Nanos,
-};
+use jobs::control::{Broker, GcLimits, Heartbeats};
 use parking_lot::Mutex;
 use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::timeout};
@@ -26,7 +23,9 @@ use crate::rpc::transport::Listener;
 use data_planes::DataPlanes;
 use log::{propose::ids, published::Published, raft::Raft};
 
-pub use handle::{Error, GROUP_COUNT_MAX, Handle, Registration, Scaling, Written};
+use scheduling::DecisionThread;
+
+pub use handle::{Error, Handle, Stats, Written};
 pub use log::{
     published::Snapshot,
     raft::{Metrics, StartError, Voter},
@@ -35,7 +34,6 @@ pub use state::{Command, Outcome, Rejected};
 
 /// How long the parts may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-const SECOND: Nanos = 1_000_000_000;
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -59,18 +57,6 @@ pub struct Config {
 impl Config {
     /// How long an agent may be silent unless configured otherwise.
     pub const LEASE: Duration = Duration::from_secs(10);
-
-    /// The published thresholds of the garbage collector.
-    pub fn gc_limits() -> GcLimits {
-        GcLimits {
-            interval_ns: 300 * SECOND,
-            eval_ns: 3600 * SECOND,
-            batch_eval_ns: 24 * 3600 * SECOND,
-            job_ns: 4 * 3600 * SECOND,
-            deployment_ns: 3600 * SECOND,
-            dead_jobs_max: 10_000,
-        }
-    }
 }
 
 /// What every part of the server shares.
@@ -79,6 +65,10 @@ pub(crate) struct Core {
     config: Config,
     published: Arc<Published>,
     raft: Raft,
+    /// Where evaluations are decided about.
+    decisions: DecisionThread,
+    /// Where previews and other long looks at the state are taken.
+    previews: DecisionThread,
     broker: Mutex<Broker>,
     /// The broker may have something to work on.
     work: Notify,
@@ -87,7 +77,6 @@ pub(crate) struct Core {
     heartbeats: Mutex<Heartbeats>,
     /// The heartbeats' next tick may have moved.
     heartbeats_moved: Notify,
-    gc: Mutex<Gc>,
     data_planes: DataPlanes,
 }
 
@@ -113,11 +102,12 @@ impl Server {
         .await?;
         let lease_ns = i64::try_from(config.lease.as_nanos()).unwrap_or(i64::MAX);
         let core = Core {
-            gc: Mutex::new(Gc::new(config.gc.clone())),
             heartbeats: Mutex::new(Heartbeats::new(lease_ns, ids())),
             config,
             published,
             raft,
+            decisions: DecisionThread::start("scheduler").map_err(StartError::Thread)?,
+            previews: DecisionThread::start("previews").map_err(StartError::Thread)?,
             broker: Mutex::default(),
             work: Notify::new(),
             broker_moved: Notify::new(),

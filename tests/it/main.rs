@@ -22,6 +22,7 @@ mod deploys;
 mod failures;
 mod harness;
 mod needs;
+mod races;
 mod rollback;
 mod tidy;
 mod walkthrough;

@@ -1,4 +1,4 @@
-use super::{Action, operator, triggers};
+use super::{Action, batched, operator, triggers};
 use crate::{
     ids::Ids,
     model::{
@@ -40,10 +40,11 @@ impl Deployments {
             .filter(|deployment| deployment.is_active())
             .map(|deployment| deployment.id.clone())
             .collect();
-        active
+        let actions = active
             .iter()
             .flat_map(|id| self.look(now_ns, state, id, true))
-            .collect()
+            .collect();
+        batched(actions)
     }
 
     /// Looks at the deployments that an entry touched.
@@ -72,10 +73,11 @@ impl Deployments {
         for id in touched {
             self.watch(state, id);
         }
-        health
+        let actions = health
             .into_iter()
             .flat_map(|id| self.look(now_ns, state, id, true))
-            .collect()
+            .collect();
+        batched(actions)
     }
 
     /// Looks at the deployments whose deadline passed.

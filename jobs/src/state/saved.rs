@@ -164,6 +164,7 @@ impl Snapshot {
             for job in &of_job {
                 versions.insert(version_key(job), Arc::clone(job));
             }
+            self.index_job(&key, newest);
             self.jobs.insert(Arc::clone(&key), Arc::clone(newest));
             self.versions.insert(Arc::clone(&key), of_job.into());
             self.tallies.insert(key, Tally::default());
@@ -177,6 +178,9 @@ impl Snapshot {
             tally.evals += 1;
             tally.open_evals += u64::from(!eval.status.is_terminal());
             let id: Arc<str> = eval.id.as_str().into();
+            if !eval.status.is_terminal() {
+                self.open_evals.insert(Arc::clone(&id));
+            }
             self.evals_by_job.insert((key, Arc::clone(&id)));
             self.evals.insert(id, eval);
         }

@@ -1,6 +1,7 @@
 //! Starts what only a leader does. With one voter this server leads from its start to its end; each
 //! part rebuilds what it knows from the state when it starts, so a new leader needs nothing else.
 
+use jobs::control::Gc;
 use std::sync::Arc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -13,6 +14,7 @@ use crate::server::{
 
 /// Starts every loop; each ends when `stop` is canceled.
 pub(in crate::server) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &CancellationToken) {
+    let collector = Gc::new(core.config.gc.clone());
     let core = || Arc::clone(core);
     let stop = || stop.clone();
     parts.spawn(loops::drive(
@@ -26,7 +28,7 @@ pub(in crate::server) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &Can
         stop(),
     ));
     parts.spawn(loops::drive(heartbeats::Leases(core()), core(), stop()));
-    parts.spawn(loops::drive(gc::Collector(core()), core(), stop()));
+    parts.spawn(loops::drive(gc::Collector::new(collector), core(), stop()));
     parts.spawn(scheduling::run(core(), stop()));
     parts.spawn(data_planes::run(core(), stop()));
 }

@@ -157,7 +157,7 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
             applied
                 .nodes
                 .iter()
-                .map(|change| Topic::Node(change.after.id.clone())),
+                .filter_map(|change| Some(Topic::Node(change.row()?.id.clone()))),
         );
     }
     for applied in &changes.mesh {

@@ -6,6 +6,7 @@ pub(super) mod evaluations;
 pub(super) mod gc;
 pub(super) mod heartbeats;
 
+use futures_util::future::join_all;
 use jobs::control::Action;
 use std::{future, sync::Arc, time::Duration};
 use tokio::{
@@ -25,6 +26,9 @@ use super::{
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often a command is offered to a busy log.
 const RETRIES_MAX: usize = 20;
+
+/// Commands offered to the log at once.
+const OFFERED_MAX: usize = 512;
 
 /// A controller with what it needs of an entry.
 pub(super) trait Controller: Send + 'static {
@@ -92,14 +96,27 @@ async fn until(due: Option<i64>) {
 
 /// Carries out what a controller wants.
 pub(super) async fn carry_out(core: &Core, actions: Vec<Action>, stop: &CancellationToken) {
+    let mut commands = Vec::new();
     for action in actions {
         match action {
-            Action::Propose(command) => offer(core, command.into(), stop).await,
+            Action::Propose(command) => commands.push(command),
             Action::Enqueue(eval) => {
                 core.broker.lock().on_eval(now_ns(), &eval);
                 core.work.notify_one();
             }
         }
+    }
+    // Offered together, in order, they share entries of the log and wait for one sync instead of one each.
+    let mut commands = commands.into_iter();
+    loop {
+        let together = commands.by_ref().take(OFFERED_MAX);
+        let offers: Vec<_> = together
+            .map(|command| offer(core, command.into(), stop))
+            .collect();
+        if offers.is_empty() {
+            return;
+        }
+        join_all(offers).await;
     }
 }
 

@@ -5,9 +5,10 @@ use crate::{
         message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
         transport::{self, Link, Listener},
     },
-    server::{Config, Handle, Registration, Server, Snapshot, log::watch::Topic},
+    server::{Config, Handle, Server, Snapshot, log::watch::Topic},
 };
 use jobs::{
+    control::operator::Registration,
     model::{
         ClientStatus, DriverInfo, EvalStatus, FlatMap, Index, Job, JobKey, JobStatus, JobType,
         NetworkResource, Node, NodeCpu, NodeDisk, NodeMemory, NodeResources, NodeStatus,
@@ -45,7 +46,7 @@ impl Running {
             region: "global".into(),
             rpc_address: address.to_string(),
             lease,
-            gc: Config::gc_limits(),
+            gc: jobs::control::GcLimits::default(),
         };
         let server = Server::start(config, listener).await.unwrap();
         let handle = server.handle();

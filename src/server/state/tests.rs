@@ -324,7 +324,7 @@ fn a_node_that_is_down_has_no_passing_instance() {
     world.runs("a");
     world.all_pass();
     world.apply(JobsCommand::UpdateNodeStatus {
-        node_id: "node-1".into(),
+        node_ids: vec!["node-1".into()],
         status: NodeStatus::Down,
         evals: Vec::new(),
     });

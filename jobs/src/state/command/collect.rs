@@ -41,4 +41,11 @@ impl Snapshot {
             }
         }
     }
+
+    /// Removes nodes that are still down and run nothing.
+    pub(in crate::state) fn collect_nodes(&mut self, change: &mut Change, nodes: &[String]) {
+        for id in nodes {
+            self.remove_node(change, id);
+        }
+    }
 }

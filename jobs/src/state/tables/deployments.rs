@@ -1,6 +1,6 @@
 //! Deployments.
 
-use super::{by_prefix, of_job};
+use super::{by_prefix, from, of_job};
 use crate::{
     model::{
         AllocDeploymentStatus, Allocation, Deployment, DeploymentStatus, DeploymentUpdate, JobKey,
@@ -19,6 +19,11 @@ impl Snapshot {
     /// Deployments whose id begins with `prefix`.
     pub fn deployments<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Deployment>> {
         by_prefix(&self.deployments, prefix)
+    }
+
+    /// Deployments from that id on, in order of ids.
+    pub fn deployments_from(&self, id: &str) -> impl Iterator<Item = &Arc<Deployment>> {
+        from(&self.deployments, id)
     }
 
     /// Deployments of a job.

@@ -1,6 +1,6 @@
 //! Evaluations.
 
-use super::{by_prefix, of_job};
+use super::{by_prefix, from, of_job};
 use crate::{
     model::{Evaluation, JobKey},
     state::{Snapshot, Table, change::Change},
@@ -28,6 +28,18 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// Evaluations from that id on, in order of ids.
+    pub fn evals_from(&self, id: &str) -> impl Iterator<Item = &Arc<Evaluation>> {
+        from(&self.evals, id)
+    }
+
+    /// Evaluations that are not terminal.
+    pub fn open_evals(&self) -> impl Iterator<Item = &Arc<Evaluation>> {
+        self.open_evals
+            .iter()
+            .filter_map(|id| self.evals.get(&**id))
+    }
+
     pub(in crate::state) fn upsert_evals(&mut self, change: &mut Change, evals: Vec<Evaluation>) {
         for eval in evals {
             self.put_eval(change, eval);
@@ -57,6 +69,11 @@ impl Snapshot {
         if before.is_none() {
             self.evals_by_job
                 .insert((Arc::clone(&key), Arc::clone(&id)));
+        }
+        if eval.status.is_terminal() {
+            self.open_evals.remove(&id);
+        } else {
+            self.open_evals.insert(Arc::clone(&id));
         }
         self.note_queued(change, &key, &eval);
         let eval = Arc::new(eval);

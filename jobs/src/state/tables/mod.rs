@@ -35,3 +35,13 @@ fn of_job<'a, V>(
         .take_while(move |(of, _)| *of == wanted)
         .filter_map(move |(_, id)| table.get(&**id))
 }
+
+/// The rows from that id on.
+fn from<'a, V>(
+    table: &'a OrdMap<Arc<str>, V>,
+    id: &str,
+) -> impl Iterator<Item = &'a V> + use<'a, V> {
+    table
+        .range::<_, str>((Bound::Included(id), Bound::Unbounded))
+        .map(|(_, row)| row)
+}

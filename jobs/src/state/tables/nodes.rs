@@ -1,8 +1,8 @@
 //! Nodes and their usage.
 
-use super::by_prefix;
+use super::{by_prefix, from};
 use crate::{
-    model::{Node, NodeEvent, NodeUsage, Timestamp, first_port},
+    model::{Node, NodeEvent, NodeStatus, NodeUsage, Timestamp, first_port},
     state::{NodeChange, Snapshot, Table, change::Change},
 };
 use std::sync::Arc;
@@ -16,6 +16,21 @@ impl Snapshot {
     /// Nodes whose id begins with `prefix`.
     pub fn nodes<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Node>> {
         by_prefix(&self.nodes, prefix)
+    }
+
+    /// Nodes from that id on, in order of ids.
+    pub fn nodes_from(&self, id: &str) -> impl Iterator<Item = &Arc<Node>> {
+        from(&self.nodes, id)
+    }
+
+    /// All nodes in order of ids, with what their allocations take.
+    pub fn nodes_with_usage(&self) -> impl Iterator<Item = (&Arc<Node>, Option<&Arc<NodeUsage>>)> {
+        let mut usage = self.usage.iter().peekable();
+        self.nodes.iter().map(move |(id, node)| {
+            while usage.next_if(|(of, _)| *of < id).is_some() {}
+            let of_node = usage.next_if(|(of, _)| *of == id);
+            (node, of_node.map(|(_, usage)| usage))
+        })
     }
 
     /// What the allocations of a node take.
@@ -41,7 +56,26 @@ impl Snapshot {
         let after = Arc::new(node);
         self.nodes.insert(id, Arc::clone(&after));
         change.touch(Table::Nodes);
-        change.applied.nodes.push(NodeChange { before, after });
+        change.applied.nodes.push(NodeChange {
+            before,
+            after: Some(after),
+        });
+    }
+
+    /// Removes a node that is down and has no allocation that may still run.
+    pub(in crate::state) fn remove_node(&mut self, change: &mut Change, id: &str) {
+        let unused = self.live_allocs_of_node(id).next().is_none();
+        let down = |node: &Arc<Node>| node.status == NodeStatus::Down;
+        if !unused || !self.nodes.get(id).is_some_and(down) {
+            return;
+        }
+        let before = self.nodes.remove(id);
+        self.usage.remove(id);
+        change.touch(Table::Nodes);
+        change.applied.nodes.push(NodeChange {
+            before,
+            after: None,
+        });
     }
 
     pub(in crate::state) fn shared_node_id(&self, id: &str) -> Arc<str> {

@@ -48,6 +48,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The machine gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// The library refused to start.
     #[error("cannot start the log: {reason}")]
     Library {
