@@ -16,8 +16,8 @@ use jobs::{
     control::operator::Registration,
     model::{
         ClientStatus, DriverInfo, FlatMap, Job, JobKey, JobStatus, JobType, NetworkResource, Node,
-        NodeCpu, NodeDisk, NodeMemory, NodeResources, Resources, Task, TaskGroup, TaskPhase,
-        TaskState,
+        NodeCpu, NodeDisk, NodeId, NodeMemory, NodeResources, Resources, Task, TaskGroup,
+        TaskPhase, TaskState,
     },
     state::{AllocUpdate, Table},
 };
@@ -191,7 +191,7 @@ fn update(assignment: &Assignment, status: ClientStatus, phase: TaskPhase) -> Al
         ..TaskState::default()
     };
     AllocUpdate {
-        alloc_id: assignment.alloc.id.clone(),
+        alloc_id: assignment.alloc.id,
         client_status: status,
         task_states: FlatMap::from([("main".to_owned(), state)]),
         ..AllocUpdate::default()
@@ -200,7 +200,7 @@ fn update(assignment: &Assignment, status: ClientStatus, phase: TaskPhase) -> Al
 
 fn node(number: usize) -> Node {
     Node {
-        id: format!("00000000-0000-4000-8000-{number:012}"),
+        id: NodeId::named(&format!("{number}")),
         name: format!("node-{number}"),
         datacenter: "dc1".into(),
         node_pool: "default".into(),

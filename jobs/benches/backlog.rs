@@ -12,8 +12,8 @@ use jobs::{
     control::{Action, Blocked, Broker, triggers},
     ids::Ids,
     model::{
-        ClientStatus, DriverInfo, EphemeralDisk, Job, JobType, Node, NodeStatus, Task, TaskGroup,
-        Trigger,
+        AllocId, ClientStatus, DriverInfo, EphemeralDisk, Job, JobType, Node, NodeId, NodeStatus,
+        Task, TaskGroup, Trigger,
     },
     scheduler::{Context, schedule_batch},
     state::{AllocUpdate, Command, RegisterJob, Stamp, State},
@@ -34,7 +34,7 @@ struct Cluster {
     index: u64,
     seed: u64,
     /// Running allocations, oldest first.
-    running: VecDeque<String>,
+    running: VecDeque<AllocId>,
     entries: usize,
     bytes: usize,
     decisions: usize,
@@ -53,7 +53,7 @@ impl Cluster {
         let applied = self.state.apply(at, command).expect("the command applies");
         for change in &applied.allocs {
             if let (None, Some(alloc)) = (&change.before, &change.after) {
-                self.running.push_back(alloc.id.clone());
+                self.running.push_back(alloc.id);
             }
         }
         self.broker.on_applied(1, &applied);
@@ -144,7 +144,7 @@ impl Cluster {
 
 fn node(at: usize) -> Node {
     let mut node = Node {
-        id: format!("{at:08x}-0000-4000-8000-000000000000"),
+        id: NodeId::named(&format!("n{at}")),
         name: format!("node-{at}"),
         datacenter: "dc1".into(),
         node_pool: "default".into(),

@@ -12,7 +12,8 @@
 use jobs::{
     control::{Action, Gc, GcLimits},
     model::{
-        Allocation, ClientStatus, EvalStatus, Evaluation, Job, JobType, PlanResult, TaskGroup,
+        AllocId, Allocation, ClientStatus, EvalId, EvalStatus, Evaluation, Job, JobType, NodeId,
+        PlanResult, TaskGroup,
     },
     state::{Command, RegisterJob, Stamp, State},
 };
@@ -36,7 +37,7 @@ fn job_type(live: bool) -> JobType {
 fn add(state: &mut State, index: &mut u64, at: usize, live: bool) {
     let id = format!("job-{at:08}");
     let eval = Evaluation {
-        id: format!("{at:08x}-0000-4000-8000-00000000000e"),
+        id: EvalId::named(&format!("e{at}")),
         namespace: "default".into(),
         job_id: id.clone(),
         job_type: job_type(live),
@@ -44,12 +45,12 @@ fn add(state: &mut State, index: &mut u64, at: usize, live: bool) {
         ..Evaluation::default()
     };
     let alloc = Allocation {
-        id: format!("{at:08x}-0000-4000-8000-00000000000a"),
+        id: AllocId::named(&format!("a{at}")),
         namespace: "default".into(),
-        eval_id: eval.id.clone(),
+        eval_id: eval.id,
         job_id: id.clone(),
         task_group: "app".into(),
-        node_id: format!("node-{}", at % 5_000),
+        node_id: NodeId::named(&format!("n{}", at % 5_000)),
         client_status: if live {
             ClientStatus::Running
         } else {

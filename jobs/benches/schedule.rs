@@ -5,8 +5,8 @@ use jobs::{
     control::triggers,
     ids::Ids,
     model::{
-        Constraint, DriverInfo, EphemeralDisk, Evaluation, Job, JobType, Node, NodeStatus, Spread,
-        Task, TaskGroup, Trigger,
+        Constraint, DriverInfo, EphemeralDisk, Evaluation, Job, JobType, Node, NodeId, NodeStatus,
+        Spread, Task, TaskGroup, Trigger,
     },
     scheduler::{Context, schedule, schedule_batch},
     state::{Command, RegisterJob, Stamp, State},
@@ -20,7 +20,7 @@ const TINY_JOBS: usize = 1_000;
 
 fn node(at: usize) -> Node {
     let mut node = Node {
-        id: format!("{at:08x}-0000-4000-8000-000000000000"),
+        id: NodeId::named(&format!("{at:08x}")),
         name: format!("node-{at}"),
         datacenter: "dc1".into(),
         node_pool: "default".into(),

@@ -1,21 +1,13 @@
 //! Ids drawn from a seed, so that the same input always yields the same ids.
 
+use crate::model::{AllocId, DeploymentId, EvalId, Id, Kind};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-/// What an id is for. Each kind draws from its own stream, so that one more allocation does not rename
-/// the deployments that come after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IdKind {
-    /// Evaluations.
-    Evaluation,
-    /// Allocations.
-    Allocation,
-    /// Deployments.
-    Deployment,
-}
-
 /// A source of ids (UUIDs, version 4 layout) and of the numbers that break ties.
+///
+/// Each kind of id draws from its own stream, so that one more allocation does not rename the deployments
+/// that come after it.
 #[derive(Clone, Debug)]
 pub struct Ids {
     evaluations: ChaCha8Rng,
@@ -40,16 +32,19 @@ impl Ids {
         }
     }
 
-    /// The next id of that kind.
-    pub fn next_id(&mut self, kind: IdKind) -> String {
-        let generator = match kind {
-            IdKind::Evaluation => &mut self.evaluations,
-            IdKind::Allocation => &mut self.allocations,
-            IdKind::Deployment => &mut self.deployments,
-        };
-        let mut bytes = [0; 16];
-        generator.fill_bytes(&mut bytes);
-        uuid_text(bytes)
+    /// The id of one more evaluation.
+    pub fn next_eval(&mut self) -> EvalId {
+        version_4(&mut self.evaluations)
+    }
+
+    /// The id of one more allocation.
+    pub fn next_alloc(&mut self) -> AllocId {
+        version_4(&mut self.allocations)
+    }
+
+    /// The id of one more deployment.
+    pub fn next_deployment(&mut self) -> DeploymentId {
+        version_4(&mut self.deployments)
     }
 
     /// The next number for a choice among equals.
@@ -58,35 +53,26 @@ impl Ids {
     }
 }
 
-fn uuid_text(mut bytes: [u8; 16]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
+fn version_4<K: Kind>(generator: &mut ChaCha8Rng) -> Id<K> {
+    let mut bytes = [0; 16];
+    generator.fill_bytes(&mut bytes);
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let mut text = String::with_capacity(36);
-    for (at, byte) in bytes.into_iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push(DIGITS[usize::from(byte >> 4)]);
-        text.push(DIGITS[usize::from(byte & 0x0f)]);
-    }
-    text
+    Id::from_bytes(bytes).expect("the version's bits are not all ones")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{IdKind, Ids};
+    use super::Ids;
 
     #[test]
     fn ids_are_version_4_uuids_and_streams_are_independent() {
         let (mut one, mut two) = (Ids::from_seed(7), Ids::from_seed(7));
-        one.next_id(IdKind::Allocation);
-        let id = one.next_id(IdKind::Deployment);
-        assert_eq!(id, two.next_id(IdKind::Deployment));
-        assert_eq!(id.len(), 36);
-        assert_eq!(id.as_bytes()[14], b'4');
-        assert_ne!(id, Ids::from_seed(8).next_id(IdKind::Deployment));
+        one.next_alloc();
+        let id = one.next_deployment();
+        assert_eq!(id, two.next_deployment());
+        let text = id.to_string();
+        assert_eq!((text.len(), text.as_bytes()[14]), (36, b'4'));
+        assert_ne!(id, Ids::from_seed(8).next_deployment());
     }
 }

@@ -1,7 +1,10 @@
 //! Does a plan still fit the state that it is applied to?
 
 use crate::{
-    model::{Allocation, Index, NodeStatus, NodeUsage, PlanResult, refusal},
+    model::{
+        AllocId, Allocation, DeploymentId, EvalId, Index, NodeId, NodeStatus, NodeUsage,
+        PlanResult, refusal,
+    },
     state::Snapshot,
 };
 use std::collections::BTreeMap;
@@ -13,7 +16,7 @@ pub enum Conflict {
     #[error("evaluation `{eval_id}` has ended")]
     EvalEnded {
         /// Which.
-        eval_id: String,
+        eval_id: EvalId,
     },
     /// The job was registered or stopped after the plan was made.
     #[error("job `{job_id}` changed at index {index}")]
@@ -27,7 +30,7 @@ pub enum Conflict {
     #[error("deployment `{deployment_id}` changed at index {index}")]
     DeploymentChanged {
         /// Which.
-        deployment_id: String,
+        deployment_id: DeploymentId,
         /// When.
         index: Index,
     },
@@ -35,7 +38,7 @@ pub enum Conflict {
     #[error("allocation `{alloc_id}` changed at index {index}")]
     AllocChanged {
         /// Which.
-        alloc_id: String,
+        alloc_id: AllocId,
         /// When.
         index: Index,
     },
@@ -43,13 +46,13 @@ pub enum Conflict {
     #[error("node `{node_id}` changed or takes no allocations")]
     NodeChanged {
         /// Which.
-        node_id: String,
+        node_id: NodeId,
     },
     /// A node has no room for what the plan places there.
     #[error("node `{node_id}` has no room: {dimension}")]
     NoRoom {
         /// Which.
-        node_id: String,
+        node_id: NodeId,
         /// What is exhausted.
         dimension: String,
     },
@@ -65,13 +68,13 @@ pub enum Conflict {
 pub fn verify(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(), Conflict> {
     verify_job(snapshot, seen, plan)?;
     verify_allocs(snapshot, seen, plan)?;
-    let mut by_node: BTreeMap<&str, Vec<&Allocation>> = BTreeMap::new();
+    let mut by_node: BTreeMap<NodeId, Vec<&Allocation>> = BTreeMap::new();
     for alloc in &plan.placements {
-        by_node.entry(&alloc.node_id).or_default().push(alloc);
+        by_node.entry(alloc.node_id).or_default().push(alloc);
     }
     let mut freed = freed_by(snapshot, plan);
     for (node_id, placements) in by_node {
-        let freed = freed.remove(node_id).unwrap_or_default();
+        let freed = freed.remove(&node_id).unwrap_or_default();
         verify_node(snapshot, seen, node_id, &placements, &freed)?;
     }
     Ok(())
@@ -81,11 +84,9 @@ fn verify_job(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(),
     let Some(eval) = plan.evals.first() else {
         return Ok(());
     };
-    let row = snapshot.eval(&eval.id);
+    let row = snapshot.eval(eval.id);
     if row.is_some_and(|row| row.status.is_terminal()) {
-        return Err(Conflict::EvalEnded {
-            eval_id: eval.id.clone(),
-        });
+        return Err(Conflict::EvalEnded { eval_id: eval.id });
     }
     let key = eval.job_key();
     if let Some(job) = snapshot.job(&key).filter(|job| job.job_modify_index > seen) {
@@ -97,7 +98,7 @@ fn verify_job(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(),
     let latest = snapshot.latest_deployment(&key);
     if let Some(deployment) = latest.filter(|deployment| deployment.modify_index > seen) {
         return Err(Conflict::DeploymentChanged {
-            deployment_id: deployment.id.clone(),
+            deployment_id: deployment.id,
             index: deployment.modify_index,
         });
     }
@@ -107,21 +108,21 @@ fn verify_job(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(),
 /// Every allocation that the plan stops, updates or replaces is as the scheduler saw it.
 fn verify_allocs(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(), Conflict> {
     let changed = |alloc: &Allocation, index: Index| Conflict::AllocChanged {
-        alloc_id: alloc.id.clone(),
+        alloc_id: alloc.id,
         index,
     };
-    let stopped = plan.stops.iter().map(|stop| stop.alloc_id.as_str());
+    let stopped = plan.stops.iter().map(|stop| stop.alloc_id);
     let replaced = plan
         .placements
         .iter()
-        .map(|alloc| alloc.previous_allocation.as_str());
+        .filter_map(|alloc| alloc.previous_allocation);
     for alloc in stopped.chain(replaced).filter_map(|id| snapshot.alloc(id)) {
         if alloc.alloc_modify_index > seen {
             return Err(changed(alloc, alloc.alloc_modify_index));
         }
     }
     for alloc in &plan.placements {
-        let Some(row) = snapshot.alloc(&alloc.id) else {
+        let Some(row) = snapshot.alloc(alloc.id) else {
             continue;
         };
         let ended = row.client_terminal() && row.modify_index > seen;
@@ -137,23 +138,23 @@ fn verify_allocs(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<
 fn freed_by<'a>(
     snapshot: &'a Snapshot,
     plan: &'a PlanResult,
-) -> BTreeMap<&'a str, Vec<&'a Allocation>> {
-    let mut stopped: BTreeMap<&str, &Allocation> = BTreeMap::new();
-    let mut freed: BTreeMap<&str, Vec<&Allocation>> = BTreeMap::new();
+) -> BTreeMap<NodeId, Vec<&'a Allocation>> {
+    let mut stopped: BTreeMap<AllocId, &Allocation> = BTreeMap::new();
+    let mut freed: BTreeMap<NodeId, Vec<&Allocation>> = BTreeMap::new();
     for stop in &plan.stops {
-        let Some(alloc) = snapshot.alloc(&stop.alloc_id) else {
+        let Some(alloc) = snapshot.alloc(stop.alloc_id) else {
             continue;
         };
         if stop.client_status.is_some() {
-            freed.entry(&alloc.node_id).or_default().push(alloc);
+            freed.entry(alloc.node_id).or_default().push(alloc);
         } else {
-            stopped.insert(&alloc.id, alloc);
+            stopped.insert(alloc.id, alloc);
         }
     }
     for alloc in &plan.placements {
-        let old = stopped.get(alloc.previous_allocation.as_str());
+        let old = alloc.previous_allocation.and_then(|id| stopped.get(&id));
         if let Some(old) = old.filter(|old| old.node_id == alloc.node_id) {
-            freed.entry(&old.node_id).or_default().push(old);
+            freed.entry(old.node_id).or_default().push(old);
         }
     }
     freed
@@ -162,11 +163,11 @@ fn freed_by<'a>(
 fn verify_node(
     snapshot: &Snapshot,
     seen: Index,
-    node_id: &str,
+    node_id: NodeId,
     placements: &[&Allocation],
     freed: &[&Allocation],
 ) -> Result<(), Conflict> {
-    let is_new = |alloc: &&&Allocation| snapshot.alloc(&alloc.id).is_none();
+    let is_new = |alloc: &&&Allocation| snapshot.alloc(alloc.id).is_none();
     let mut new = placements.iter().filter(is_new).peekable();
     let usable = snapshot.node(node_id).filter(|node| {
         let takes = match new.peek() {
@@ -176,9 +177,7 @@ fn verify_node(
         takes && node.modify_index <= seen
     });
     let Some(node) = usable else {
-        return Err(Conflict::NodeChanged {
-            node_id: node_id.to_owned(),
-        });
+        return Err(Conflict::NodeChanged { node_id });
     };
     let mut used: NodeUsage = snapshot
         .node_usage(node_id)
@@ -189,10 +188,7 @@ fn verify_node(
     }
     for alloc in new {
         if let Some(dimension) = refusal(node, &used, &alloc.allocated_resources) {
-            return Err(Conflict::NoRoom {
-                node_id: node_id.to_owned(),
-                dimension,
-            });
+            return Err(Conflict::NoRoom { node_id, dimension });
         }
         used.add(&alloc.allocated_resources);
     }

@@ -14,6 +14,7 @@ use crate::{
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
 };
+use jobs::model::NodeId;
 use mesh::wire::AgentIdentity;
 use std::{future::ready, path::PathBuf, sync::Arc};
 use tempfile::TempDir;
@@ -85,10 +86,7 @@ impl Agent {
         parts.server(planes.control(), |stopped| server.run(stopped));
 
         let node = client.as_ref().map(Client::node);
-        let node_id = node
-            .as_ref()
-            .map(|node| node.id.clone())
-            .unwrap_or_default();
+        let node_id = node.as_ref().map(|node| node.id);
         let hello = Hello {
             agent_id: uuid::Uuid::new_v4().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -137,7 +135,7 @@ impl Agent {
             server_handle,
             client_handle,
             proxy,
-            facts(&config, &listeners, node_id.clone()),
+            facts(&config, &listeners, node_id),
         );
         let serve = |listener, router| {
             parts.edge(planes.control(), |stopped| {
@@ -234,7 +232,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
     })
 }
 
-fn facts(config: &Config, listeners: &Listeners, node_id: String) -> api::Facts {
+fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api::Facts {
     api::Facts {
         name: config.name.clone(),
         region: config.region.clone(),
@@ -248,9 +246,10 @@ fn facts(config: &Config, listeners: &Listeners, node_id: String) -> api::Facts 
 fn catalog_of(
     config: &Config,
     listeners: &Listeners,
-    node_id: String,
+    node_id: Option<NodeId>,
     catalog: watch::Receiver<Arc<mesh::state::Snapshot>>,
 ) -> api::consul::Catalog {
+    let node_id = node_id.map_or_else(String::new, |id| id.to_string());
     let identity = AgentIdentity {
         node_id: node_id.clone(),
         node_name: config.name.clone(),

@@ -21,6 +21,7 @@ pub use listener::{Stopping, serve};
 
 use crate::{client, server};
 use axum::Router;
+use jobs::model::NodeId;
 use read::wait::Spread;
 use std::sync::Arc;
 
@@ -52,8 +53,8 @@ pub struct Facts {
     pub version: String,
     /// RPC address that others reach this agent at, host:port.
     pub rpc_address: String,
-    /// Id of this agent's node; empty when it runs no tasks.
-    pub node_id: String,
+    /// Id of this agent's node; none when it runs no tasks.
+    pub node_id: Option<NodeId>,
 }
 
 /// Makes the router of the jobs API: the jobs dialect and our own endpoints.

@@ -113,7 +113,7 @@ impl Fixture {
             datacenter: "dc1".into(),
             version: "0.1.0".into(),
             rpc_address,
-            node_id: String::new(),
+            node_id: None,
         };
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {
@@ -143,9 +143,9 @@ impl Fixture {
 
     pub(crate) async fn add_node(&self, id: &str) {
         let node = Node {
-            id: id.into(),
+            id: id.parse().unwrap(),
             name: "machine".into(),
-            secret_id: "s3cret".into(),
+            secret_id: "s3cret".to_owned().into(),
             datacenter: "dc1".into(),
             node_pool: "default".into(),
             http_addr: "127.0.0.1:4646".into(),

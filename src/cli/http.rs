@@ -359,14 +359,14 @@ impl Http {
 }
 
 /// One part of a path, with everything escaped that would change its meaning.
-pub(super) fn segment(text: &str) -> String {
+pub(super) fn segment(text: impl std::fmt::Display) -> String {
     // Unreserved characters stay readable in logs of the agent.
     const ESCAPED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
         .remove(b'-')
         .remove(b'_')
         .remove(b'.')
         .remove(b'~');
-    percent_encoding::utf8_percent_encode(text, ESCAPED).to_string()
+    percent_encoding::utf8_percent_encode(&text.to_string(), ESCAPED).to_string()
 }
 
 /// An object out of an answer. Nulls are dropped first: where the API may say null for an empty list or
@@ -440,10 +440,9 @@ mod tests {
 
     #[test]
     fn null_lists_decode_as_empty() {
-        let value =
-            serde_json::json!({"ID": "n1", "Events": null, "Drivers": {"x": {"Attributes": null}}});
+        let value = serde_json::json!({"Name": "n1", "Events": null, "Drivers": {"x": {"Attributes": null}}});
         let node: jobs::wire::Node = decode("/v1/node/n1", value).unwrap();
-        assert_eq!(node.row.id, "n1");
+        assert_eq!(node.row.name, "n1");
         assert!(node.row.events.is_empty());
     }
 }

@@ -102,7 +102,7 @@ pub(super) async fn allocation_value(
 ) -> anyhow::Result<Value> {
     cx.http
         .in_namespace(&stub.namespace)
-        .get_value(&format!("/v1/allocation/{}", segment(&stub.id)), &[])
+        .get_value(&format!("/v1/allocation/{}", segment(stub.id)), &[])
         .await
         .context("Error querying allocation")
 }

@@ -167,7 +167,7 @@ async fn run_detached_registers_and_returns() {
     let fake = Fake::start(&[(
         "PUT /v1/jobs",
         200,
-        json!({"EvalID": "3f2a91c0-1", "JobModifyIndex": 7, "Warnings": "careful"}),
+        json!({"EvalID": "3f2a91c0-0000-4000-8000-000000000001", "JobModifyIndex": 7, "Warnings": "careful"}),
     )])
     .await;
     let (_dir, path) = job_file();
@@ -178,7 +178,7 @@ async fn run_detached_registers_and_returns() {
         Outcome {
             code: 0,
             out:
-                "Job Warnings:\ncareful\n\nJob registration successful\nEvaluation ID: 3f2a91c0-1\n"
+                "Job Warnings:\ncareful\n\nJob registration successful\nEvaluation ID: 3f2a91c0-0000-4000-8000-000000000001\n"
                     .into(),
             err: String::new(),
         }
@@ -192,17 +192,33 @@ async fn run_detached_registers_and_returns() {
 
 #[tokio::test]
 async fn run_follows_the_evaluation_and_the_deployment() {
-    let deployment = json!({"ID": "9d0be1aa-1", "JobID": "web", "Status": "successful",
+    let deployment = json!({"ID": "9d0be1aa-0000-4000-8000-000000000001", "JobID": "web", "Status": "successful",
         "StatusDescription": "Deployment completed successfully"});
-    let eval = json!({"ID": "3f2a91c0-1", "JobID": "web", "Status": "complete",
-        "DeploymentID": "9d0be1aa-1", "CreateIndex": 5});
-    let allocs = json!([{"ID": "51c8e77d-1", "NodeID": "7ab3c2ff-1", "TaskGroup": "app",
+    let eval = json!({"ID": "3f2a91c0-0000-4000-8000-000000000001", "JobID": "web", "Status": "complete",
+        "DeploymentID": "9d0be1aa-0000-4000-8000-000000000001", "CreateIndex": 5});
+    let allocs = json!([{"ID": "51c8e77d-0000-4000-8000-000000000001", "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "TaskGroup": "app",
         "DesiredStatus": "run", "CreateIndex": 6}]);
     let fake = Fake::start(&[
-        ("PUT /v1/jobs", 200, json!({"EvalID": "3f2a91c0-1"})),
-        ("GET /v1/evaluation/3f2a91c0-1", 200, eval),
-        ("GET /v1/evaluation/3f2a91c0-1/allocations", 200, allocs),
-        ("GET /v1/deployment/9d0be1aa-1", 200, deployment),
+        (
+            "PUT /v1/jobs",
+            200,
+            json!({"EvalID": "3f2a91c0-0000-4000-8000-000000000001"}),
+        ),
+        (
+            "GET /v1/evaluation/3f2a91c0-0000-4000-8000-000000000001",
+            200,
+            eval,
+        ),
+        (
+            "GET /v1/evaluation/3f2a91c0-0000-4000-8000-000000000001/allocations",
+            200,
+            allocs,
+        ),
+        (
+            "GET /v1/deployment/9d0be1aa-0000-4000-8000-000000000001",
+            200,
+            deployment,
+        ),
     ])
     .await;
     let (_dir, path) = job_file();
@@ -228,12 +244,24 @@ async fn run_follows_the_evaluation_and_the_deployment() {
 
 #[tokio::test]
 async fn placement_failures_end_with_two() {
-    let eval = json!({"ID": "3f2a91c0-1", "JobID": "web", "Status": "complete",
+    let eval = json!({"ID": "3f2a91c0-0000-4000-8000-000000000001", "JobID": "web", "Status": "complete",
         "FailedTGAllocs": {"app": {"NodesEvaluated": 1, "NodesExhausted": 1}}});
     let fake = Fake::start(&[
-        ("PUT /v1/jobs", 200, json!({"EvalID": "3f2a91c0-1"})),
-        ("GET /v1/evaluation/3f2a91c0-1", 200, eval),
-        ("GET /v1/evaluation/3f2a91c0-1/allocations", 200, json!([])),
+        (
+            "PUT /v1/jobs",
+            200,
+            json!({"EvalID": "3f2a91c0-0000-4000-8000-000000000001"}),
+        ),
+        (
+            "GET /v1/evaluation/3f2a91c0-0000-4000-8000-000000000001",
+            200,
+            eval,
+        ),
+        (
+            "GET /v1/evaluation/3f2a91c0-0000-4000-8000-000000000001/allocations",
+            200,
+            json!([]),
+        ),
     ])
     .await;
     let (_dir, path) = job_file();
@@ -247,14 +275,31 @@ async fn placement_failures_end_with_two() {
 
 #[tokio::test]
 async fn a_deployment_that_fails_ends_with_one() {
-    let eval = json!({"ID": "3f2a91c0-1", "JobID": "web", "Status": "complete",
-        "DeploymentID": "9d0be1aa-1"});
-    let failed = json!({"ID": "9d0be1aa-1", "JobID": "web", "Status": "failed"});
+    let eval = json!({"ID": "3f2a91c0-0000-4000-8000-000000000001", "JobID": "web", "Status": "complete",
+        "DeploymentID": "9d0be1aa-0000-4000-8000-000000000001"});
+    let failed =
+        json!({"ID": "9d0be1aa-0000-4000-8000-000000000001", "JobID": "web", "Status": "failed"});
     let fake = Fake::start(&[
-        ("PUT /v1/jobs", 200, json!({"EvalID": "3f2a91c0-1"})),
-        ("GET /v1/evaluation/3f2a91c0-1", 200, eval),
-        ("GET /v1/evaluation/3f2a91c0-1/allocations", 200, json!([])),
-        ("GET /v1/deployment/9d0be1aa-1", 200, failed),
+        (
+            "PUT /v1/jobs",
+            200,
+            json!({"EvalID": "3f2a91c0-0000-4000-8000-000000000001"}),
+        ),
+        (
+            "GET /v1/evaluation/3f2a91c0-0000-4000-8000-000000000001",
+            200,
+            eval,
+        ),
+        (
+            "GET /v1/evaluation/3f2a91c0-0000-4000-8000-000000000001/allocations",
+            200,
+            json!([]),
+        ),
+        (
+            "GET /v1/deployment/9d0be1aa-0000-4000-8000-000000000001",
+            200,
+            failed,
+        ),
     ])
     .await;
     let (_dir, path) = job_file();
@@ -394,11 +439,18 @@ async fn stop_deregisters_in_the_namespace_of_the_job() {
             200,
             json!([{"ID": "web", "Namespace": "team", "Type": "service"}]),
         ),
-        ("DELETE /v1/job/web", 200, json!({"EvalID": "e1"})),
+        (
+            "DELETE /v1/job/web",
+            200,
+            json!({"EvalID": "000000e1-0000-4000-8000-000000000001"}),
+        ),
     ])
     .await;
     let outcome = call(&fake.address, "job stop -detach -purge web").await;
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "e1\n"));
+    assert_eq!(
+        (outcome.code, outcome.out.as_str()),
+        (0, "000000e1-0000-4000-8000-000000000001\n")
+    );
     let requests = fake.requests();
     let deleted = requests.iter().find(|line| line.starts_with("DELETE"));
     assert_eq!(
@@ -420,12 +472,19 @@ async fn scale_finds_the_only_group() {
             200,
             json!({"JobID": "web", "TaskGroups": {"app": {}}}),
         ),
-        ("PUT /v1/job/web/scale", 200, json!({"EvalID": "e1"})),
+        (
+            "PUT /v1/job/web/scale",
+            200,
+            json!({"EvalID": "000000e1-0000-4000-8000-000000000001"}),
+        ),
     ])
     .await;
     let outcome = call(&fake.address, "job scale -detach web 5").await;
     assert_eq!(outcome.code, 0, "{outcome:?}");
-    assert_eq!(outcome.out, "Job scale successful\nEvaluation ID: e1\n");
+    assert_eq!(
+        outcome.out,
+        "Job scale successful\nEvaluation ID: 000000e1-0000-4000-8000-000000000001\n"
+    );
     let body = fake.body("PUT /v1/job/web/scale");
     assert_eq!(body["Count"], 5);
     assert_eq!(body["Target"], json!({"Job": "web", "Group": "app"}));
@@ -433,12 +492,20 @@ async fn scale_finds_the_only_group() {
 
 #[tokio::test]
 async fn logs_are_copied_as_they_are() {
-    let alloc = json!({"ID": "51c8e77d-1", "Namespace": "default", "TaskGroup": "app",
+    let alloc = json!({"ID": "51c8e77d-0000-4000-8000-000000000001", "Namespace": "default", "TaskGroup": "app",
         "TaskStates": {"server": {"State": "running"}}});
     let fake = Fake::start(&[
         ("GET /v1/allocations", 200, json!([alloc])),
-        ("GET /v1/allocation/51c8e77d-1", 200, alloc.clone()),
-        ("GET /v1/client/fs/logs/51c8e77d-1", 200, json!("line 1")),
+        (
+            "GET /v1/allocation/51c8e77d-0000-4000-8000-000000000001",
+            200,
+            alloc.clone(),
+        ),
+        (
+            "GET /v1/client/fs/logs/51c8e77d-0000-4000-8000-000000000001",
+            200,
+            json!("line 1"),
+        ),
     ])
     .await;
     let outcome = call(&fake.address, "alloc logs -stderr 51c8").await;

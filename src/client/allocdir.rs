@@ -7,7 +7,7 @@
 //! ```
 
 use crate::sys::files;
-use jobs::environment::TaskDirectories;
+use jobs::{environment::TaskDirectories, model::AllocId};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -24,9 +24,9 @@ pub(super) struct AllocDir {
 
 impl AllocDir {
     /// Names the directory; creates nothing.
-    pub(super) fn new(alloc_dir: &Path, alloc_id: &str) -> Self {
+    pub(super) fn new(alloc_dir: &Path, alloc_id: AllocId) -> Self {
         Self {
-            root: alloc_dir.join(alloc_id),
+            root: alloc_dir.join(alloc_id.to_string()),
         }
     }
 

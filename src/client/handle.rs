@@ -9,7 +9,7 @@ use super::{
     stats::{self, AllocUsage, HostStats},
 };
 use crate::sys::files::{Directory, stays_below};
-use jobs::model::{Node, TaskPhase};
+use jobs::model::{AllocId, Node, TaskPhase};
 use parking_lot::RwLock;
 use std::{
     collections::BTreeMap,
@@ -29,7 +29,7 @@ use tokio::{
 const ENTRIES_MAX: usize = 10_000;
 
 /// Allocations on this machine by id, those that are over included.
-pub(super) type Allocs = BTreeMap<String, Arc<Known>>;
+pub(super) type Allocs = BTreeMap<AllocId, Arc<Known>>;
 
 /// An allocation and the way to its runner, which is closed when it is over.
 #[derive(Debug)]
@@ -292,9 +292,8 @@ impl Handle {
 
     fn known(&self, alloc: &str) -> Result<Arc<Known>, Error> {
         let allocs = self.allocs.read();
-        allocs
-            .get(alloc)
-            .cloned()
+        AllocId::parse(alloc)
+            .and_then(|id| allocs.get(&id).cloned())
             .ok_or_else(|| Error::UnknownAlloc {
                 alloc: alloc.to_owned(),
             })

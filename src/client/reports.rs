@@ -102,7 +102,7 @@ impl Reports {
 
     /// Tells what became of an allocation; returns the number to wait for with [`Reports::settled`].
     pub(super) fn alloc(&self, update: AllocUpdate) -> u64 {
-        self.allocs.push(update.alloc_id.clone(), update)
+        self.allocs.push(update.alloc_id.to_string(), update)
     }
 
     /// Tells a check's new status.

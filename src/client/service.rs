@@ -19,7 +19,7 @@ use crate::{
     sys::{clock, files},
 };
 use futures_util::FutureExt;
-use jobs::model::{Allocation, DriverInfo, Node, Timestamp};
+use jobs::model::{AllocId, Allocation, DriverInfo, Node, Timestamp};
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,7 +72,7 @@ impl Client {
             .map_err(|source| open(&config.alloc_dir, source))?;
         let (store, identity) =
             Store::open(&config.data_dir).map_err(|source| open(&config.data_dir, source))?;
-        let mut node = fingerprint::node(&config, &identity.id, &identity.secret_id);
+        let mut node = fingerprint::node(&config, identity.id, identity.secret_id);
         // Drivers that know at once are there from the first moment; the others are asked while it runs.
         for driver in drivers::all(&config).values() {
             if let Some(info) = driver.fingerprint().now_or_never() {
@@ -166,9 +166,9 @@ struct Running {
     cx: Arc<Context>,
     allocs: Arc<RwLock<Allocs>>,
     /// Each ends with the id of its allocation.
-    runners: JoinSet<String>,
+    runners: JoinSet<AllocId>,
     /// Forgotten by the servers: their directories go when their tasks have ended.
-    dying: BTreeSet<String>,
+    dying: BTreeSet<AllocId>,
     /// Directories that are being removed.
     removals: JoinSet<()>,
 }
@@ -176,24 +176,24 @@ struct Running {
 impl Running {
     fn on_delta(&mut self, delta: AllocDelta) {
         if delta.complete {
-            let wanted: BTreeSet<&str> = delta
+            let wanted: BTreeSet<AllocId> = delta
                 .assignments
                 .iter()
-                .map(|assignment| assignment.alloc.id.as_str())
+                .map(|assignment| assignment.alloc.id)
                 .collect();
-            let gone: Vec<String> = self
+            let gone: Vec<AllocId> = self
                 .allocs
                 .read()
                 .keys()
-                .filter(|id| !wanted.contains(id.as_str()))
-                .cloned()
+                .filter(|id| !wanted.contains(*id))
+                .copied()
                 .collect();
-            gone.iter().for_each(|id| self.remove(id));
+            gone.into_iter().for_each(|id| self.remove(id));
         }
         for assignment in delta.assignments {
             self.assign(assignment);
         }
-        for id in &delta.removed {
+        for id in delta.removed {
             self.remove(id);
         }
         self.cx.contacted.send_replace(true);
@@ -231,26 +231,26 @@ impl Running {
         if !record.is_built {
             self.keep(&assignment);
         }
-        let id = assignment.alloc.id.clone();
+        let id = assignment.alloc.id;
         let cx = Arc::clone(&self.cx);
         let shared = Arc::new(Shared::new(cx, Arc::new(assignment.alloc), record));
         let (messages, receiver) = mpsc::channel(MESSAGES_MAX);
         let runner = AllocRunner::new(Arc::clone(&shared), messages.clone(), receiver);
         let known = super::handle::Known { shared, messages };
-        self.allocs.write().insert(id.clone(), Arc::new(known));
+        self.allocs.write().insert(id, Arc::new(known));
         self.runners.spawn(async move {
             runner.run().await;
             id
         });
     }
 
-    fn remove(&mut self, id: &str) {
-        let known = self.allocs.read().get(id).cloned();
+    fn remove(&mut self, id: AllocId) {
+        let known = self.allocs.read().get(&id).cloned();
         let Some(known) = known else { return };
         if known.messages.is_closed() {
             self.destroy(id);
         } else {
-            self.dying.insert(id.to_owned());
+            self.dying.insert(id);
             if let Err(mpsc::error::TrySendError::Full(stop)) =
                 known.messages.try_send(Message::Stop)
             {
@@ -261,7 +261,7 @@ impl Running {
         }
     }
 
-    fn on_end(&mut self, ended: Result<String, tokio::task::JoinError>) {
+    fn on_end(&mut self, ended: Result<AllocId, tokio::task::JoinError>) {
         let id = match ended {
             Ok(id) => id,
             Err(error) => {
@@ -270,7 +270,7 @@ impl Running {
             }
         };
         if self.dying.remove(&id) {
-            self.destroy(&id);
+            self.destroy(id);
         } else {
             self.collect();
         }
@@ -278,22 +278,22 @@ impl Running {
 
     /// Removes the directories of the oldest terminal allocations past the limit.
     fn collect(&mut self) {
-        let mut over: Vec<(i64, String)> = self
+        let mut over: Vec<(i64, AllocId)> = self
             .allocs
             .read()
             .iter()
             .filter(|(_, known)| known.messages.is_closed())
-            .map(|(id, known)| (known.shared.finished_at(), id.clone()))
+            .map(|(id, known)| (known.shared.finished_at(), *id))
             .collect();
         over.sort_unstable();
         let surplus = over.len().saturating_sub(TERMINAL_ALLOCS_MAX);
         for (_, id) in over.into_iter().take(surplus) {
-            self.destroy(&id);
+            self.destroy(id);
         }
     }
 
-    fn destroy(&mut self, id: &str) {
-        let Some(known) = self.allocs.write().remove(id) else {
+    fn destroy(&mut self, id: AllocId) {
+        let Some(known) = self.allocs.write().remove(&id) else {
             return;
         };
         self.cx.store.forget(id);
@@ -308,8 +308,8 @@ impl Running {
 
     /// Stops every task, waits for the end and removes every directory.
     async fn stop_all(&mut self) {
-        let all: Vec<String> = self.allocs.read().keys().cloned().collect();
-        for id in &all {
+        let all: Vec<AllocId> = self.allocs.read().keys().copied().collect();
+        for id in all {
             self.remove(id);
         }
         while let Some(ended) = self.runners.join_next().await {

@@ -12,7 +12,7 @@ use crate::{
         random,
     },
 };
-use jobs::model::{TaskState, Timestamp};
+use jobs::model::{AllocId, DeploymentId, NodeId, SecretId, TaskState, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -29,9 +29,9 @@ const RECORD_FILE_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// Id of the node.
-    pub(super) id: String,
+    pub(super) id: NodeId,
     /// What it proves itself with.
-    pub(super) secret_id: String,
+    pub(super) secret_id: SecretId,
 }
 
 /// What became of an allocation here.
@@ -43,7 +43,7 @@ pub(super) struct AllocRecord {
     /// Health in the deployment and when it was decided.
     pub(super) health: Option<(bool, Timestamp)>,
     /// Deployment that the health belongs to.
-    pub(super) deployment_id: String,
+    pub(super) deployment_id: Option<DeploymentId>,
     /// It was set up; from then on its directory exists.
     pub(super) is_built: bool,
 }
@@ -93,8 +93,8 @@ impl Store {
             Ok(identity) => identity,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let identity = Identity {
-                    id: random::uuid(),
-                    secret_id: random::uuid(),
+                    id: random::id(),
+                    secret_id: random::uuid().into(),
                 };
                 write(&path, &identity, Durability::Power)?;
                 identity
@@ -111,17 +111,17 @@ impl Store {
 
     /// Keeps what the servers want.
     pub(super) fn save_assignment(&self, assignment: &Assignment) -> io::Result<()> {
-        let path = self.path(&assignment.alloc.id, "assignment");
+        let path = self.path(assignment.alloc.id, "assignment");
         write(&path, assignment, Durability::Process)
     }
 
     /// Keeps what became of an allocation.
-    pub(super) fn save_record(&self, alloc_id: &str, record: &AllocRecord) -> io::Result<()> {
+    pub(super) fn save_record(&self, alloc_id: AllocId, record: &AllocRecord) -> io::Result<()> {
         append(&self.path(alloc_id, "record"), record)
     }
 
     /// Forgets an allocation.
-    pub(super) fn forget(&self, alloc_id: &str) {
+    pub(super) fn forget(&self, alloc_id: AllocId) {
         for kind in ["assignment", "record"] {
             fs::remove_file(self.path(alloc_id, kind)).ok();
         }
@@ -149,7 +149,7 @@ impl Store {
         Ok(all)
     }
 
-    fn path(&self, alloc_id: &str, kind: &str) -> PathBuf {
+    fn path(&self, alloc_id: AllocId, kind: &str) -> PathBuf {
         self.allocs.join(format!("{alloc_id}.{kind}"))
     }
 }

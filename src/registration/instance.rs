@@ -141,7 +141,7 @@ impl Derivation<'_> {
                 warning: weight(weights.warning),
             },
             origin: Some(Origin {
-                alloc_id: self.alloc.id.clone(),
+                alloc_id: self.alloc.id.to_string(),
                 namespace: self.alloc.namespace.clone(),
                 job_id: self.alloc.job_id.clone(),
                 job_version: self.alloc.job_version,
@@ -281,13 +281,14 @@ fn check_id(service_id: &str, at: usize, check: &ServiceCheck) -> String {
 mod tests {
     use super::*;
     use jobs::model::{
-        AllocDeploymentStatus, AllocatedPort, Job, NetworkResource, Task, TaskState,
+        AllocDeploymentStatus, AllocId, AllocatedPort, Job, NetworkResource, NodeId, Task,
+        TaskState,
     };
     use std::sync::Arc;
 
     fn node() -> Node {
         let mut node = Node {
-            id: "n1".into(),
+            id: NodeId::named("n1"),
             name: "one".into(),
             ..Node::default()
         };
@@ -341,7 +342,7 @@ mod tests {
             ..Job::default()
         };
         let mut alloc = Allocation {
-            id: "a1".into(),
+            id: AllocId::named("a1"),
             name: "j.g[2]".into(),
             job_id: "j".into(),
             task_group: "g".into(),
@@ -361,7 +362,8 @@ mod tests {
     fn an_instance_has_the_published_id_address_tags_and_labels() {
         let all = instances(&alloc(), &node());
         let web = &all[0].service;
-        assert_eq!(web.id, "_nomad-task-a1-group-g-web-http");
+        let id = AllocId::named("a1");
+        assert_eq!(web.id, format!("_nomad-task-{id}-group-g-web-http"));
         assert_eq!((web.address.as_str(), web.port), ("10.0.0.7", 20_001));
         assert_eq!(web.tags, ["urlprefix-/web", "v2"]);
         assert_eq!(web.meta[JOB_VERSION_META], "3");
@@ -371,7 +373,10 @@ mod tests {
             ("10.0.0.7", 20_001)
         );
         let admin = &all[1];
-        assert_eq!(admin.service.id, "_nomad-task-a1-server-admin-9000");
+        assert_eq!(
+            admin.service.id,
+            format!("_nomad-task-{id}-server-admin-9000")
+        );
         assert_eq!(
             (admin.service.port, admin.task.as_deref()),
             (9000, Some("server"))

@@ -15,7 +15,7 @@ pub fn catalog_node(node: &Node) -> UpsertNode {
     let alive = node.status == NodeStatus::Ready;
     UpsertNode {
         node: mesh::model::Node {
-            id: node.id.clone(),
+            id: node.id.to_string(),
             name: node.name.clone(),
             address,
             datacenter: node.datacenter.clone(),

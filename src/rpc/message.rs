@@ -3,7 +3,7 @@
 //! Bodies are MessagePack with field names; unknown fields are ignored and missing ones take their
 //! default, so that versions can be mixed during an upgrade.
 
-use jobs::model::{Allocation, Index, Job, Node};
+use jobs::model::{AllocId, Allocation, Index, Job, Node};
 use jobs::state::AllocUpdate;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub enum Report {
     /// about to be stopped or restarted here.
     Withdraw {
         /// Allocation.
-        alloc_id: String,
+        alloc_id: AllocId,
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
@@ -108,7 +108,7 @@ pub enum ToClient {
         /// New or changed.
         assignments: Vec<Assignment>,
         /// Forgotten by the servers: stop and clean up.
-        removed: Vec<String>,
+        removed: Vec<AllocId>,
     },
     /// A report is in the log.
     Committed {

@@ -8,7 +8,7 @@ use crate::rpc::{
     message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
     transport::{self, Link},
 };
-use jobs::model::Index;
+use jobs::model::{AllocId, Index};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -80,7 +80,7 @@ pub struct AllocDelta {
     /// New or changed; `alloc.job` is filled in.
     pub assignments: Vec<Assignment>,
     /// Forgotten by the servers.
-    pub removed: Vec<String>,
+    pub removed: Vec<AllocId>,
 }
 
 struct Pending {

@@ -3,7 +3,7 @@
 //! A data plane is an agent that answers DNS or carries traffic. It is waited for while its lease lasts:
 //! a moment without a stream is not its end. No index is waited for longer than [`CONFIRM_TIMEOUT`].
 
-use jobs::model::Index;
+use jobs::model::{Index, NodeId};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 struct Plane {
-    node_id: Option<String>,
+    node_id: Option<NodeId>,
     confirmed: Index,
     busy: Vec<String>,
     lease_until: Instant,
@@ -102,7 +102,7 @@ impl DataPlanes {
     pub(super) fn on_hello(
         &self,
         agent_id: &str,
-        node_id: Option<&str>,
+        node_id: Option<NodeId>,
         current: Index,
         lease: Duration,
     ) {
@@ -110,7 +110,7 @@ impl DataPlanes {
         if node_id.is_some() {
             planes
                 .by_agent
-                .retain(|id, plane| id == agent_id || plane.node_id.as_deref() != node_id);
+                .retain(|id, plane| id == agent_id || plane.node_id != node_id);
         }
         let lease_until = Instant::now() + lease;
         planes
@@ -118,7 +118,7 @@ impl DataPlanes {
             .entry(agent_id.to_owned())
             .and_modify(|plane| plane.lease_until = lease_until)
             .or_insert_with(|| Plane {
-                node_id: node_id.map(str::to_owned),
+                node_id,
                 confirmed: current,
                 busy: Vec::new(),
                 lease_until,
@@ -127,20 +127,20 @@ impl DataPlanes {
 
     /// An agent said something on its open stream, so it lives. One that was silent for longer than its
     /// lease, as when its machine stood still, is a data plane again that has confirmed nothing yet.
-    pub(super) fn on_heard(&self, agent_id: &str, node_id: Option<&str>, lease: Duration) {
+    pub(super) fn on_heard(&self, agent_id: &str, node_id: Option<NodeId>, lease: Duration) {
         let lease_until = Instant::now() + lease;
         let mut planes = self.planes.lock();
         if let Some(plane) = planes.by_agent.get_mut(agent_id) {
             plane.lease_until = lease_until;
             return;
         }
-        let same_node = |plane: &Plane| node_id.is_some() && plane.node_id.as_deref() == node_id;
+        let same_node = |plane: &Plane| node_id.is_some() && plane.node_id == node_id;
         // The last words of a process whose successor is there already count for nothing.
         if planes.by_agent.values().any(same_node) {
             return;
         }
         let plane = Plane {
-            node_id: node_id.map(str::to_owned),
+            node_id,
             confirmed: 0,
             busy: Vec::new(),
             lease_until,
@@ -206,7 +206,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CONFIRM_TIMEOUT, Confirmation, DataPlanes, Index};
+    use super::{CONFIRM_TIMEOUT, Confirmation, DataPlanes, Index, NodeId};
     use std::time::Duration;
     use tokio::time::advance;
 
@@ -221,8 +221,8 @@ mod tests {
 
     fn two_planes() -> DataPlanes {
         let planes = DataPlanes::default();
-        planes.on_hello("one", Some("node-1"), 2, LEASE);
-        planes.on_hello("two", Some("node-2"), 2, LEASE);
+        planes.on_hello("one", Some(NodeId::named("node-1")), 2, LEASE);
+        planes.on_hello("two", Some(NodeId::named("node-2")), 2, LEASE);
         planes
     }
 
@@ -257,14 +257,14 @@ mod tests {
         let planes = two_planes();
         planes.on_confirmed("one", idle(7), 9);
         advance(LEASE / 2).await;
-        planes.on_heard("one", Some("node-1"), LEASE);
+        planes.on_heard("one", Some(NodeId::named("node-1")), LEASE);
         planes.on_tick(9);
         assert_eq!(planes.drained().borrow().index, 2);
         advance(LEASE / 2).await;
         planes.on_tick(9);
         assert_eq!(planes.drained().borrow().index, 7);
         // It only stood still, and its stream is as it was.
-        planes.on_heard("two", Some("node-2"), LEASE);
+        planes.on_heard("two", Some(NodeId::named("node-2")), LEASE);
         planes.on_confirmed("one", idle(9), 9);
         assert_eq!(planes.drained().borrow().index, 7);
         planes.on_confirmed("two", idle(9), 9);
@@ -275,9 +275,9 @@ mod tests {
     async fn no_index_is_waited_for_longer_than_the_limit() {
         let planes = two_planes();
         planes.on_tick(9);
-        planes.on_heard("one", Some("node-1"), CONFIRM_TIMEOUT * 3);
+        planes.on_heard("one", Some(NodeId::named("node-1")), CONFIRM_TIMEOUT * 3);
         advance(CONFIRM_TIMEOUT).await;
-        planes.on_heard("two", Some("node-2"), CONFIRM_TIMEOUT);
+        planes.on_heard("two", Some(NodeId::named("node-2")), CONFIRM_TIMEOUT);
         planes.on_tick(12);
         assert_eq!(planes.drained().borrow().index, 9);
     }
@@ -286,9 +286,9 @@ mod tests {
     async fn a_restarted_agent_replaces_its_predecessor() {
         let planes = two_planes();
         planes.on_confirmed("one", idle(9), 9);
-        planes.on_hello("three", Some("node-2"), 8, LEASE);
-        planes.on_heard("three", Some("node-2"), LEASE);
-        planes.on_heard("two", Some("node-2"), LEASE);
+        planes.on_hello("three", Some(NodeId::named("node-2")), 8, LEASE);
+        planes.on_heard("three", Some(NodeId::named("node-2")), LEASE);
+        planes.on_heard("two", Some(NodeId::named("node-2")), LEASE);
         planes.on_confirmed("one", idle(9), 9);
         assert_eq!(planes.drained().borrow().index, 8);
     }

@@ -5,7 +5,7 @@ use jobs::{
         Gc,
         operator::{self, Registration, Scaling},
     },
-    model::{Eligibility, Index, Job, JobKey},
+    model::{AllocId, DeploymentId, Eligibility, EvalId, Index, Job, JobKey, NodeId},
     scheduler,
     state::Command as JobsCommand,
 };
@@ -43,8 +43,8 @@ impl From<jobs::state::Rejected> for Error {
 pub struct Written {
     /// Its index; the state that readers see holds it.
     pub index: Index,
-    /// Evaluation that it created; empty for none.
-    pub eval_id: String,
+    /// Evaluation that it created.
+    pub eval_id: Option<EvalId>,
     /// Version that the job went back to with it.
     pub reverted_version: Option<u64>,
 }
@@ -103,7 +103,11 @@ impl Handle {
         self.core.raft.propose(command.into()).await
     }
 
-    async fn write(&self, command: impl Into<Command>, eval_id: String) -> Result<Written, Error> {
+    async fn write(
+        &self,
+        command: impl Into<Command>,
+        eval_id: Option<EvalId>,
+    ) -> Result<Written, Error> {
         let (index, outcome) = self.propose(command).await?;
         outcome?;
         Ok(Written {
@@ -248,7 +252,7 @@ impl Handle {
     /// [`Error`].
     pub async fn stop_alloc(
         &self,
-        alloc_id: &str,
+        alloc_id: AllocId,
         no_shutdown_delay: bool,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
@@ -266,7 +270,11 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`]; refused while a group has too few healthy canaries.
-    pub async fn promote_deployment(&self, id: &str, groups: &[String]) -> Result<Written, Error> {
+    pub async fn promote_deployment(
+        &self,
+        id: DeploymentId,
+        groups: &[String],
+    ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::promote(&snapshot.jobs, now_ns(), id, groups, &mut ids())?;
         self.write_jobs(command).await
@@ -276,7 +284,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn fail_deployment(&self, id: &str) -> Result<Written, Error> {
+    pub async fn fail_deployment(&self, id: DeploymentId) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::fail(&snapshot.jobs, now_ns(), id, &mut ids())?;
         self.write_jobs(command).await
@@ -286,7 +294,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn pause_deployment(&self, id: &str, pause: bool) -> Result<Written, Error> {
+    pub async fn pause_deployment(&self, id: DeploymentId, pause: bool) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::pause(&snapshot.jobs, now_ns(), id, pause, &mut ids())?;
         self.write_jobs(command).await
@@ -298,9 +306,9 @@ impl Handle {
     /// [`Error`].
     pub async fn set_alloc_health(
         &self,
-        deployment_id: &str,
-        healthy: Vec<String>,
-        unhealthy: Vec<String>,
+        deployment_id: DeploymentId,
+        healthy: Vec<AllocId>,
+        unhealthy: Vec<AllocId>,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::set_health(
@@ -315,7 +323,7 @@ impl Handle {
     }
 
     async fn write_jobs(&self, command: JobsCommand) -> Result<Written, Error> {
-        let eval_id = command.eval_id().unwrap_or_default().to_owned();
+        let eval_id = command.eval_id();
         let revert = command.revert().cloned();
         let written = self.write(command, eval_id).await?;
         let reverted_version = revert.and_then(|revert| {
@@ -333,7 +341,7 @@ impl Handle {
     /// [`Error`].
     pub async fn set_eligibility(
         &self,
-        node_id: &str,
+        node_id: NodeId,
         eligibility: Eligibility,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
@@ -350,10 +358,10 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error`]; an unknown node is [`Error::Rejected`].
-    pub async fn evaluate_node(&self, node_id: &str) -> Result<(Index, Vec<String>), Error> {
+    pub async fn evaluate_node(&self, node_id: NodeId) -> Result<(Index, Vec<EvalId>), Error> {
         let snapshot = self.snapshot();
         let evals = operator::evaluate_node(&snapshot.jobs, now_ns(), node_id, &mut ids())?;
-        let eval_ids = evals.iter().map(|eval| eval.id.clone()).collect();
+        let eval_ids = evals.iter().map(|eval| eval.id).collect();
         let written = self.write_jobs(JobsCommand::UpsertEvals(evals)).await?;
         Ok((written.index, eval_ids))
     }
@@ -372,7 +380,7 @@ impl Handle {
             .ok_or(ProposeError::Stopped)?;
         for action in actions {
             if let jobs::control::Action::Propose(command) = action {
-                self.write(command, String::new()).await?;
+                self.write(command, None).await?;
             }
         }
         Ok(())
@@ -413,6 +421,6 @@ impl Handle {
             expected_index: expected,
         };
         let command = mesh::state::Command::SetRouteOverrides(command);
-        self.write(command, String::new()).await
+        self.write(command, None).await
     }
 }

@@ -1,10 +1,20 @@
 //! Ids and seeds from the operating system's randomness.
 
+use jobs::model::{Id, Kind};
 use uuid::Uuid;
 
 /// A new random UUID in its usual text form.
 pub fn uuid() -> String {
     Uuid::new_v4().to_string()
+}
+
+/// A new random id of a row.
+///
+/// # Panics
+/// Never: a version 4 UUID has zeros among its first bytes.
+pub fn id<K: Kind>() -> Id<K> {
+    let bytes = Uuid::new_v4().into_bytes();
+    Id::from_bytes(bytes).expect("a version 4 UUID has zeros among its first bytes")
 }
 
 /// A number that nobody can guess, for seeds and jitter.

@@ -7,8 +7,8 @@
 )]
 
 use jobs::model::{
-    Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy, ServiceCheck,
-    ServiceSpec, Task, TaskGroup, TaskPhase, Template,
+    AllocId, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy,
+    ServiceCheck, ServiceSpec, Task, TaskGroup, TaskPhase, Template,
 };
 use jobs::state::AllocUpdate;
 use std::{
@@ -152,11 +152,11 @@ impl Machine {
             .until(status.as_str(), |heard| {
                 heard
                     .allocs
-                    .get("a1")
+                    .get(&id_text("a1"))
                     .is_some_and(|alloc| alloc.client_status == status)
             })
             .await;
-        heard.allocs["a1"].clone()
+        heard.allocs[&id_text("a1")].clone()
     }
 
     /// Ends the client as the end of its agent does.
@@ -174,7 +174,7 @@ impl Heard {
         match report {
             Report::Allocs(updates) => {
                 for update in updates {
-                    self.allocs.insert(update.alloc_id.clone(), update);
+                    self.allocs.insert(update.alloc_id.to_string(), update);
                 }
             }
             Report::Checks(checks) => {
@@ -220,6 +220,11 @@ fn shell(script: &str) -> Task {
     }
 }
 
+/// The id of an allocation as paths and files have it.
+fn id_text(name: &str) -> String {
+    AllocId::named(name).to_string()
+}
+
 fn alloc(job_type: JobType, attempts: u32, task: Task) -> Allocation {
     let group = TaskGroup {
         name: "g".into(),
@@ -240,7 +245,7 @@ fn alloc(job_type: JobType, attempts: u32, task: Task) -> Allocation {
         ..Job::default()
     };
     Allocation {
-        id: "a1".into(),
+        id: AllocId::named("a1"),
         name: "j.g[0]".into(),
         job_id: "j".into(),
         task_group: "g".into(),
@@ -270,7 +275,7 @@ fn is_alive(pid: i32) -> bool {
 async fn logs(machine: &Machine, stream: LogStream) -> String {
     let mut frames = machine
         .handle
-        .logs("a1", "main", stream, Range::default())
+        .logs(&id_text("a1"), "main", stream, Range::default())
         .unwrap();
     let mut text = String::new();
     while let Some(frame) = frames.recv().await {
@@ -288,7 +293,7 @@ async fn first_line(machine: &Machine) -> String {
     };
     let mut frames = machine
         .handle
-        .logs("a1", "main", LogStream::Stdout, range)
+        .logs(&id_text("a1"), "main", LogStream::Stdout, range)
         .unwrap();
     let mut text = String::new();
     while !text.contains('\n') {
@@ -318,7 +323,7 @@ async fn a_batch_task_completes_with_its_events_and_logs() {
     assert_eq!(logs(&machine, LogStream::Stderr).await, "err\n");
     machine.shut_down().await;
     assert!(
-        !dir.path().join("alloc/a1").exists(),
+        !dir.path().join("alloc").join(id_text("a1")).exists(),
         "dev mode leaves nothing"
     );
 }
@@ -480,7 +485,11 @@ async fn tasks_outlive_the_agent_and_are_found_again() {
     assert_eq!(event_types(&update), ["Received", "Task Setup", "Started"]);
     assert_eq!(update.task_states["main"].restarts, 0);
     assert!(is_alive(pid), "the same process still runs");
-    machine.handle.signal("a1", None, "SIGKILL").await.unwrap();
+    machine
+        .handle
+        .signal(&id_text("a1"), None, "SIGKILL")
+        .await
+        .unwrap();
     let update = machine.until_status(ClientStatus::Failed).await;
     assert!(event_types(&update).contains(&"Signaling"));
     assert_eq!(
@@ -521,7 +530,7 @@ async fn what_was_stopped_before_it_was_heard_of_is_reported_as_over() {
         .await;
     let update = machine.until_status(ClientStatus::Complete).await;
     assert!(event_types(&update).is_empty(), "{update:#?}");
-    assert!(!dir.path().join("alloc/a1").exists());
+    assert!(!dir.path().join("alloc").join(id_text("a1")).exists());
     machine.shut_down().await;
 }
 
@@ -534,14 +543,16 @@ async fn a_successor_waits_for_its_predecessor_also_after_a_restart_of_the_agent
     machine.until_status(ClientStatus::Running).await;
     // Several, so that one of them comes first whatever the order of the files.
     let successors = ["a0", "a2", "a3"].map(|id| Allocation {
-        id: id.into(),
-        previous_allocation: "a1".into(),
+        id: AllocId::named(id),
+        previous_allocation: Some(AllocId::named("a1")),
         ..old.clone()
     });
     for successor in &successors {
         machine.assign(successor.clone()).await;
     }
-    let kept = dir.path().join("client/allocs/a3.assignment");
+    let kept = dir
+        .path()
+        .join(format!("client/allocs/{}.assignment", id_text("a3")));
     timeout(PATIENCE, async {
         while !kept.exists() {
             tokio::task::yield_now().await;
@@ -553,7 +564,7 @@ async fn a_successor_waits_for_its_predecessor_also_after_a_restart_of_the_agent
         machine.shut_down().await;
         machine = Machine::start(dir.path(), false).await;
         machine.until_status(ClientStatus::Running).await;
-        let restarted = machine.handle.restart("a2", None).await;
+        let restarted = machine.handle.restart(&id_text("a2"), None).await;
         assert!(matches!(restarted, Err(Error::NotRunning)), "{restarted:?}");
         let heard = machine.heard.borrow().clone();
         assert_eq!(heard.allocs.len(), 1, "{heard:#?}");
@@ -583,7 +594,7 @@ async fn a_dev_agent_does_not_wait_for_the_delays_of_a_stop_that_is_under_way() 
     let hour = 3_600_000_000_000;
     for (id, of_group) in [("a1", true), ("a2", false)] {
         let mut slow = alloc(JobType::Service, 0, shell("while :; do sleep 0.05; done"));
-        slow.id = id.into();
+        slow.id = AllocId::named(id);
         edit(&mut slow, |group| {
             if of_group {
                 group.shutdown_delay = Some(hour);
@@ -593,18 +604,19 @@ async fn a_dev_agent_does_not_wait_for_the_delays_of_a_stop_that_is_under_way() 
         });
         machine.assign(slow.clone()).await;
         let runs = |heard: &Heard| {
-            let alloc = heard.allocs.get(id);
+            let alloc = heard.allocs.get(&id_text(id));
             alloc.is_some_and(|alloc| alloc.client_status == ClientStatus::Running)
         };
         machine.until(id, runs).await;
         machine.stop(slow).await;
     }
-    let waits =
-        |heard: &Heard| event_types(&heard.allocs["a2"]).contains(&"Waiting for shutdown delay");
+    let waits = |heard: &Heard| {
+        event_types(&heard.allocs[&id_text("a2")]).contains(&"Waiting for shutdown delay")
+    };
     machine.until("the delay", waits).await;
     machine.shut_down().await;
-    assert!(!dir.path().join("alloc/a1").exists());
-    assert!(!dir.path().join("alloc/a2").exists());
+    assert!(!dir.path().join("alloc").join(id_text("a1")).exists());
+    assert!(!dir.path().join("alloc").join(id_text("a2")).exists());
 }
 
 #[tokio::test]
@@ -781,13 +793,17 @@ async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
             last(heard).as_deref() == Some("passing")
         })
         .await;
-    let checks = machine.handle.checks("a1").unwrap();
+    let checks = machine.handle.checks(&id_text("a1")).unwrap();
     assert_eq!(checks.len(), 1);
 
-    machine.handle.restart("a1", Some("main")).await.unwrap();
+    machine
+        .handle
+        .restart(&id_text("a1"), Some("main"))
+        .await
+        .unwrap();
     let heard = machine
         .until("the restart", |heard| {
-            let state = &heard.allocs["a1"].task_states["main"];
+            let state = &heard.allocs[&id_text("a1")].task_states["main"];
             state.restarts == 1 && state.state == TaskPhase::Running
         })
         .await;
@@ -796,7 +812,7 @@ async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
         [None],
         "the instances left before the stop"
     );
-    let types = event_types(&heard.allocs["a1"]);
+    let types = event_types(&heard.allocs[&id_text("a1")]);
     assert_eq!(
         types[3..],
         ["Restart Signaled", "Terminated", "Restarting", "Started"]
@@ -816,35 +832,47 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     machine.until_status(ClientStatus::Complete).await;
     let handle = &machine.handle;
     let names: Vec<String> = handle
-        .list("a1", "/main/local")
+        .list(&id_text("a1"), "/main/local")
         .unwrap()
         .into_iter()
         .map(|entry| entry.name)
         .collect();
     assert_eq!(names, ["file", "inside", "out"]);
     let mut text = String::new();
-    let mut file = handle.read("a1", "main/local/file", 1, Some(3)).unwrap();
+    let mut file = handle
+        .read(&id_text("a1"), "main/local/file", 1, Some(3))
+        .unwrap();
     file.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "ext");
-    assert_eq!(handle.stat("a1", "/").unwrap().mode, "drwxr-xr-x");
-    for path in ["main/local/out", "../a1", "main/../../x"] {
+    assert_eq!(handle.stat(&id_text("a1"), "/").unwrap().mode, "drwxr-xr-x");
+    for path in [
+        "main/local/out",
+        &format!("../{}", id_text("a1")),
+        "main/../../x",
+    ] {
         assert!(
-            matches!(handle.stat("a1", path), Err(Error::Escapes { .. })),
+            matches!(
+                handle.stat(&id_text("a1"), path),
+                Err(Error::Escapes { .. })
+            ),
             "{path}"
         );
     }
     for path in ["main/secrets/s", "main/local/inside/s", "main/secrets"] {
         assert!(
-            matches!(handle.stat("a1", path), Err(Error::SecretPath { .. })),
+            matches!(
+                handle.stat(&id_text("a1"), path),
+                Err(Error::SecretPath { .. })
+            ),
             "{path}"
         );
     }
     assert!(matches!(
-        handle.stat("a1", "nothing"),
+        handle.stat(&id_text("a1"), "nothing"),
         Err(Error::NoFile { .. })
     ));
     assert!(matches!(
-        handle.stat("a2", "/"),
+        handle.stat(&id_text("a2"), "/"),
         Err(Error::UnknownAlloc { .. })
     ));
     machine.shut_down().await;

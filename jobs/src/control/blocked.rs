@@ -1,6 +1,9 @@
 use super::Action;
 use crate::{
-    model::{EvalStatus, Evaluation, Index, Job, JobKey, Node, NodeUsage, Room, TaskGroup},
+    model::{
+        EvalId, EvalStatus, Evaluation, Index, Job, JobKey, Node, NodeId, NodeUsage, Room,
+        TaskGroup,
+    },
     scheduler,
     state::{Applied, Snapshot},
 };
@@ -14,7 +17,7 @@ use std::{
 pub const WOKEN_MAX: usize = 256;
 
 /// Order of waking: priority, then age.
-type Order = (Reverse<i32>, Index, String);
+type Order = (Reverse<i32>, Index, EvalId);
 /// Everything that decides where a group may be placed; groups of many jobs share one.
 type ShapeKey = String;
 
@@ -32,14 +35,14 @@ pub struct Blocked {
     shapes: BTreeMap<ShapeKey, Shape>,
     /// Node id to the index at which it last got room: an evaluation that was decided about before, but
     /// written after, must not miss it.
-    freed: BTreeMap<String, Index>,
-    freed_at: BTreeSet<(Index, String)>,
+    freed: BTreeMap<NodeId, Index>,
+    freed_at: BTreeSet<(Index, NodeId)>,
     /// Id of a woken evaluation to the nodes on which it was promised room.
-    promised: BTreeMap<String, BTreeSet<String>>,
+    promised: BTreeMap<EvalId, BTreeSet<NodeId>>,
     /// Node id to what is promised there, by evaluation.
-    promised_on: BTreeMap<String, BTreeMap<String, Vec<Room>>>,
+    promised_on: BTreeMap<NodeId, BTreeMap<EvalId, Vec<Room>>>,
     /// Nodes with room for more than were woken at once; looked at again with the next entry.
-    unfinished: BTreeSet<String>,
+    unfinished: BTreeSet<NodeId>,
 }
 
 #[derive(Debug)]
@@ -76,10 +79,10 @@ impl Blocked {
             }
         }
         // Whoever was decided about before this index may have missed room.
-        let mut nodes: BTreeSet<String> = BTreeSet::new();
+        let mut nodes: BTreeSet<NodeId> = BTreeSet::new();
         for node in state.nodes("").filter(|node| node.is_ready()) {
-            self.note_freed(&node.id, state.index());
-            nodes.insert(node.id.clone());
+            self.note_freed(node.id, state.index());
+            nodes.insert(node.id);
         }
         self.wake(state, nodes)
     }
@@ -87,29 +90,29 @@ impl Blocked {
     /// Takes note of blocked evaluations, ended allocations and changed nodes.
     pub fn on_applied(&mut self, _now_ns: i64, state: &Snapshot, applied: &Applied) -> Vec<Action> {
         let mut nodes = std::mem::take(&mut self.unfinished);
-        let mut freed: BTreeSet<&str> = BTreeSet::new();
+        let mut freed: BTreeSet<NodeId> = BTreeSet::new();
         for change in &applied.allocs {
             let held = change.before.as_ref().is_some_and(|a| !a.client_terminal());
             let holds = change.after.as_ref().is_some_and(|a| !a.client_terminal());
             if let Some(row) = change.row().filter(|_| held && !holds) {
-                freed.insert(&row.node_id);
+                freed.insert(row.node_id);
             }
         }
         for change in &applied.nodes {
             match (&change.after, &change.before) {
                 (Some(after), _) if after.is_ready() => {
-                    freed.insert(&after.id);
+                    freed.insert(after.id);
                 }
-                (None, Some(before)) => self.forget_node(&before.id),
+                (None, Some(before)) => self.forget_node(before.id),
                 _ => {}
             }
         }
         for node_id in freed {
             self.note_freed(node_id, state.index());
-            nodes.insert(node_id.to_owned());
+            nodes.insert(node_id);
         }
         for eval in &applied.evals {
-            nodes.extend(self.release(&eval.id));
+            nodes.extend(self.release(eval.id));
             if eval.status == EvalStatus::Blocked {
                 self.keep(state, eval);
                 nodes.extend(self.freed_since(eval.snapshot_index));
@@ -123,23 +126,23 @@ impl Blocked {
         self.wake(state, nodes)
     }
 
-    fn note_freed(&mut self, node_id: &str, at: Index) {
-        if let Some(before) = self.freed.insert(node_id.to_owned(), at) {
-            self.freed_at.remove(&(before, node_id.to_owned()));
+    fn note_freed(&mut self, node_id: NodeId, at: Index) {
+        if let Some(before) = self.freed.insert(node_id, at) {
+            self.freed_at.remove(&(before, node_id));
         }
-        self.freed_at.insert((at, node_id.to_owned()));
+        self.freed_at.insert((at, node_id));
     }
 
-    fn forget_node(&mut self, node_id: &str) {
-        if let Some(at) = self.freed.remove(node_id) {
-            self.freed_at.remove(&(at, node_id.to_owned()));
+    fn forget_node(&mut self, node_id: NodeId) {
+        if let Some(at) = self.freed.remove(&node_id) {
+            self.freed_at.remove(&(at, node_id));
         }
     }
 
     /// Nodes that got room after the snapshot of that index.
-    fn freed_since(&self, index: Index) -> impl Iterator<Item = String> + '_ {
-        let first = (index.saturating_add(1), String::new());
-        self.freed_at.range(first..).map(|(_, id)| id.clone())
+    fn freed_since(&self, index: Index) -> impl Iterator<Item = NodeId> + '_ {
+        let first = (index.saturating_add(1), NodeId::default());
+        self.freed_at.range(first..).map(|(_, id)| *id)
     }
 
     /// Evaluations kept.
@@ -156,7 +159,7 @@ impl Blocked {
         if let Some(older) = self.by_job.get(&eval.job_key()).cloned() {
             self.remove(&older);
         }
-        let order = (Reverse(eval.priority), eval.create_index, eval.id.clone());
+        let order = (Reverse(eval.priority), eval.create_index, eval.id);
         let mut wants: BTreeMap<ShapeKey, u32> = BTreeMap::new();
         if let Some(job) = state.job(&eval.job_key()) {
             for (name, metric) in &eval.failed_tg_allocs {
@@ -201,11 +204,11 @@ impl Blocked {
     }
 
     /// Takes back what an evaluation was promised, because it was decided about; answers with the nodes.
-    fn release(&mut self, eval_id: &str) -> BTreeSet<String> {
-        let nodes = self.promised.remove(eval_id).unwrap_or_default();
+    fn release(&mut self, eval_id: EvalId) -> BTreeSet<NodeId> {
+        let nodes = self.promised.remove(&eval_id).unwrap_or_default();
         for node_id in &nodes {
             if let Some(of_node) = self.promised_on.get_mut(node_id) {
-                of_node.remove(eval_id);
+                of_node.remove(&eval_id);
                 if of_node.is_empty() {
                     self.promised_on.remove(node_id);
                 }
@@ -214,14 +217,14 @@ impl Blocked {
         nodes
     }
 
-    fn wake(&mut self, state: &Snapshot, ids: BTreeSet<String>) -> Vec<Action> {
+    fn wake(&mut self, state: &Snapshot, ids: BTreeSet<NodeId>) -> Vec<Action> {
         let mut woken: BTreeSet<Order> = BTreeSet::new();
-        for id in &ids {
+        for id in ids {
             if woken.len() >= WOKEN_MAX {
-                self.unfinished.insert(id.clone());
+                self.unfinished.insert(id);
                 continue;
             }
-            if let (Some(node), Some(freed)) = (state.node(id), self.freed.get(id).copied()) {
+            if let (Some(node), Some(freed)) = (state.node(id), self.freed.get(&id).copied()) {
                 self.offer(state, node, freed, &mut woken);
             }
         }
@@ -237,7 +240,7 @@ impl Blocked {
     /// Promises the room of one node to those who wait, the first first.
     fn offer(&mut self, state: &Snapshot, node: &Node, freed: Index, woken: &mut BTreeSet<Order>) {
         let mut usage: NodeUsage = state
-            .node_usage(&node.id)
+            .node_usage(node.id)
             .map(|usage| (**usage).clone())
             .unwrap_or_default();
         let promised = self.promised_on.get(&node.id).into_iter();
@@ -276,7 +279,7 @@ impl Blocked {
                 break;
             };
             if woken.len() >= WOKEN_MAX && !woken.contains(order) {
-                self.unfinished.insert(node.id.clone());
+                self.unfinished.insert(node.id);
                 break;
             }
             usage.promise(&room);
@@ -286,21 +289,21 @@ impl Blocked {
             open.retain(|_, room| room.fits(node, &usage));
         }
         for (order, key, room) in promises {
-            self.promise(&order, &key, &node.id, room);
+            self.promise(&order, &key, node.id, room);
         }
     }
 
-    fn promise(&mut self, order: &Order, key: &ShapeKey, node_id: &str, room: Room) {
+    fn promise(&mut self, order: &Order, key: &ShapeKey, node_id: NodeId, room: Room) {
         if let Some(waiting) = self.waiting.get_mut(order)
             && let Some(wants) = waiting.wants.get_mut(key)
         {
             *wants = wants.saturating_sub(1);
         }
-        let eval_id = &order.2;
-        let of_node = self.promised_on.entry(node_id.to_owned()).or_default();
-        of_node.entry(eval_id.clone()).or_default().push(room);
-        let nodes = self.promised.entry(eval_id.clone()).or_default();
-        nodes.insert(node_id.to_owned());
+        let eval_id = order.2;
+        let of_node = self.promised_on.entry(node_id).or_default();
+        of_node.entry(eval_id).or_default().push(room);
+        let nodes = self.promised.entry(eval_id).or_default();
+        nodes.insert(node_id);
     }
 }
 
@@ -333,8 +336,8 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            AllocMetric, AllocatedCpu, AllocatedResources, AllocatedTask, Allocation, ClientStatus,
-            DriverInfo, NodeStatus, PlanResult, Resources, Task,
+            AllocId, AllocMetric, AllocatedCpu, AllocatedResources, AllocatedTask, Allocation,
+            ClientStatus, DriverInfo, NodeStatus, PlanResult, Resources, Task,
         },
         state::{AllocUpdate, Command, RegisterJob, Stamp, State},
     };
@@ -357,7 +360,7 @@ mod tests {
                 index: 0,
             };
             let mut node = Node {
-                id: "n".into(),
+                id: NodeId::named("n"),
                 datacenter: "dc1".into(),
                 status: NodeStatus::Ready,
                 ..Node::default()
@@ -433,7 +436,7 @@ mod tests {
         /// Writes the job's evaluation as decided about now and blocked.
         fn block(&mut self, job: &str) -> Vec<String> {
             let eval = Evaluation {
-                id: format!("eval-{job}"),
+                id: EvalId::named(job),
                 namespace: "default".into(),
                 job_id: job.into(),
                 priority: 50,
@@ -448,14 +451,14 @@ mod tests {
         /// Places the job's allocation and completes its evaluation.
         fn place(&mut self, job: &str) -> Vec<String> {
             let eval = Evaluation {
-                id: format!("eval-{job}"),
+                id: EvalId::named(job),
                 namespace: "default".into(),
                 job_id: job.into(),
                 status: EvalStatus::Complete,
                 ..Evaluation::default()
             };
             self.apply(Command::ApplyPlans(vec![PlanResult {
-                placements: vec![alloc(&format!("of-{job}"), job)],
+                placements: vec![alloc(job, job)],
                 evals: vec![eval],
                 ..PlanResult::default()
             }]))
@@ -463,7 +466,7 @@ mod tests {
 
         fn end(&mut self, id: &str) -> Vec<String> {
             let update = AllocUpdate {
-                alloc_id: id.into(),
+                alloc_id: AllocId::named(id),
                 client_status: ClientStatus::Complete,
                 ..AllocUpdate::default()
             };
@@ -484,11 +487,11 @@ mod tests {
         let mut allocated_resources = AllocatedResources::default();
         allocated_resources.tasks.insert("main".into(), task);
         Allocation {
-            id: id.into(),
+            id: AllocId::named(id),
             namespace: "default".into(),
             job_id: job.into(),
             task_group: "app".into(),
-            node_id: "n".into(),
+            node_id: NodeId::named("n"),
             allocated_resources,
             ..Allocation::default()
         }
@@ -529,7 +532,7 @@ mod tests {
         // Decided about before the second slot came back.
         world.index += 1;
         let eval = Evaluation {
-            id: "eval-late".into(),
+            id: EvalId::named("late"),
             namespace: "default".into(),
             job_id: "late".into(),
             status: EvalStatus::Blocked,

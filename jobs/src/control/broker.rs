@@ -1,6 +1,6 @@
 use super::Action;
 use crate::{
-    model::{EvalStatus, Evaluation, JobKey},
+    model::{EvalId, EvalStatus, Evaluation, JobKey},
     state::{Applied, Command, Snapshot},
 };
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
@@ -29,7 +29,7 @@ pub struct Delivery {
 }
 
 /// Order of work: priority, then age, then id.
-type ReadyKey = (Reverse<i32>, u64, String);
+type ReadyKey = (Reverse<i32>, u64, EvalId);
 
 /// An evaluation that is being worked on.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ struct Outstanding {
 #[derive(Debug, Default)]
 struct JobQueue {
     /// The one that stands in `ready` or is being worked on.
-    active: Option<String>,
+    active: Option<EvalId>,
     /// The others.
-    waiting: BTreeMap<String, Arc<Evaluation>>,
+    waiting: BTreeMap<EvalId, Arc<Evaluation>>,
 }
 
 /// Hands evaluations to workers: one at a time per job, higher priority first.
@@ -57,10 +57,10 @@ struct JobQueue {
 pub struct Broker {
     ready: BTreeMap<ReadyKey, Arc<Evaluation>>,
     jobs: BTreeMap<JobKey, JobQueue>,
-    delayed: BTreeMap<(i64, String), Arc<Evaluation>>,
-    outstanding: BTreeMap<String, Outstanding>,
+    delayed: BTreeMap<(i64, EvalId), Arc<Evaluation>>,
+    outstanding: BTreeMap<EvalId, Outstanding>,
     /// Deliveries so far, of those that were tried at least once.
-    tries: BTreeMap<String, u32>,
+    tries: BTreeMap<EvalId, u32>,
     next_token: u64,
 }
 
@@ -99,7 +99,7 @@ impl Broker {
             // It went on waiting for capacity and was woken before its delivery was answered.
             if eval.modify_index > outstanding.eval.modify_index {
                 let queue = self.jobs.entry(key).or_default();
-                queue.waiting.insert(eval.id.clone(), Arc::clone(eval));
+                queue.waiting.insert(eval.id, Arc::clone(eval));
             }
             return;
         }
@@ -111,14 +111,14 @@ impl Broker {
         }
         if eval.wait_until.0 > now_ns {
             self.delayed
-                .insert((eval.wait_until.0, eval.id.clone()), Arc::clone(eval));
+                .insert((eval.wait_until.0, eval.id), Arc::clone(eval));
             return;
         }
         let queue = self.jobs.entry(key).or_default();
         if queue.active.is_some() {
-            queue.waiting.insert(eval.id.clone(), Arc::clone(eval));
+            queue.waiting.insert(eval.id, Arc::clone(eval));
         } else {
-            queue.active = Some(eval.id.clone());
+            queue.active = Some(eval.id);
             self.ready.insert(ready_key(eval), Arc::clone(eval));
         }
     }
@@ -132,9 +132,9 @@ impl Broker {
             };
             self.next_token += 1;
             let token = self.next_token;
-            *self.tries.entry(eval.id.clone()).or_default() += 1;
+            *self.tries.entry(eval.id).or_default() += 1;
             self.outstanding.insert(
-                eval.id.clone(),
+                eval.id,
                 Outstanding {
                     eval: Arc::clone(&eval),
                     token,
@@ -148,11 +148,11 @@ impl Broker {
 
     /// The result of a delivery is in the log. Evaluations of the job that waited behind it are superseded
     /// by the newest of them.
-    pub fn ack(&mut self, now_ns: i64, eval_id: &str, token: u64) -> Vec<Action> {
+    pub fn ack(&mut self, now_ns: i64, eval_id: EvalId, token: u64) -> Vec<Action> {
         let Some(done) = self.take_outstanding(eval_id, token) else {
             return Vec::new();
         };
-        self.tries.remove(eval_id);
+        self.tries.remove(&eval_id);
         let key = done.job_key();
         let Some(mut queue) = self.jobs.remove(&key) else {
             return Vec::new();
@@ -175,14 +175,14 @@ impl Broker {
     }
 
     /// A delivery came to nothing: it is tried again later, at most [`DELIVERIES_MAX`] times, then fails.
-    pub fn nack(&mut self, now_ns: i64, eval_id: &str, token: u64) -> Vec<Action> {
+    pub fn nack(&mut self, now_ns: i64, eval_id: EvalId, token: u64) -> Vec<Action> {
         let Some(eval) = self.take_outstanding(eval_id, token) else {
             return Vec::new();
         };
-        let tries = self.tries.get(eval_id).copied().unwrap_or(0);
+        let tries = self.tries.get(&eval_id).copied().unwrap_or(0);
         self.release_job(now_ns, &eval);
         if tries >= DELIVERIES_MAX {
-            self.tries.remove(eval_id);
+            self.tries.remove(&eval_id);
             let failed = Evaluation {
                 status: EvalStatus::Failed,
                 status_description: format!("evaluation reached delivery limit ({DELIVERIES_MAX})"),
@@ -196,7 +196,7 @@ impl Broker {
             i64::from(tries - 1).saturating_mul(RETRY_STEP_NS)
         };
         let due = now_ns.saturating_add(pause);
-        self.delayed.insert((due, eval.id.clone()), eval);
+        self.delayed.insert((due, eval.id), eval);
         Vec::new()
     }
 
@@ -211,15 +211,15 @@ impl Broker {
             }
             self.on_eval(now_ns, &eval);
         }
-        let expired: Vec<(String, u64)> = self
+        let expired: Vec<(EvalId, u64)> = self
             .outstanding
             .iter()
             .filter(|(_, delivery)| delivery.expires_ns <= now_ns)
-            .map(|(id, delivery)| (id.clone(), delivery.token))
+            .map(|(id, delivery)| (*id, delivery.token))
             .collect();
         expired
             .into_iter()
-            .flat_map(|(id, token)| self.nack(now_ns, &id, token))
+            .flat_map(|(id, token)| self.nack(now_ns, id, token))
             .collect()
     }
 
@@ -235,11 +235,11 @@ impl Broker {
         self.ready.len()
     }
 
-    fn take_outstanding(&mut self, eval_id: &str, token: u64) -> Option<Arc<Evaluation>> {
-        if self.outstanding.get(eval_id)?.token != token {
+    fn take_outstanding(&mut self, eval_id: EvalId, token: u64) -> Option<Arc<Evaluation>> {
+        if self.outstanding.get(&eval_id)?.token != token {
             return None;
         }
-        self.outstanding.remove(eval_id).map(|d| d.eval)
+        self.outstanding.remove(&eval_id).map(|d| d.eval)
     }
 
     /// Lets the next evaluation of the job go first.
@@ -259,7 +259,7 @@ impl Broker {
             return;
         }
         if eval.wait_until.0 > 0 {
-            self.delayed.remove(&(eval.wait_until.0, eval.id.clone()));
+            self.delayed.remove(&(eval.wait_until.0, eval.id));
         }
         let key = eval.job_key();
         let Some(queue) = self.jobs.get_mut(&key) else {
@@ -280,7 +280,7 @@ impl Broker {
 }
 
 fn ready_key(eval: &Evaluation) -> ReadyKey {
-    (Reverse(eval.priority), eval.create_index, eval.id.clone())
+    (Reverse(eval.priority), eval.create_index, eval.id)
 }
 
 fn canceled(eval: &Evaluation) -> Evaluation {
@@ -296,14 +296,14 @@ mod tests {
     use super::{ANSWER_TIMEOUT_NS, Broker, DELIVERIES_MAX};
     use crate::{
         control::Action,
-        model::{EvalStatus, Evaluation, Timestamp},
+        model::{EvalId, EvalStatus, Evaluation, Timestamp},
         state::Command,
     };
     use std::sync::Arc;
 
     fn eval(id: &str, job: &str, priority: i32, index: u64) -> Arc<Evaluation> {
         Arc::new(Evaluation {
-            id: id.into(),
+            id: EvalId::named(id),
             job_id: job.into(),
             priority,
             create_index: index,
@@ -312,11 +312,11 @@ mod tests {
         })
     }
 
-    fn take(broker: &mut Broker, now: i64) -> Vec<(String, u64)> {
+    fn take(broker: &mut Broker, now: i64) -> Vec<(EvalId, u64)> {
         let deliveries = broker.dequeue(now, 10);
         deliveries
             .into_iter()
-            .map(|d| (d.eval.id.clone(), d.token))
+            .map(|d| (d.eval.id, d.token))
             .collect()
     }
 
@@ -334,18 +334,22 @@ mod tests {
         }
         let first = take(&mut broker, 0);
         assert_eq!(
-            first.iter().map(|d| d.0.as_str()).collect::<Vec<_>>(),
+            first.iter().map(|d| d.0.label()).collect::<Vec<_>>(),
             ["b", "a"]
         );
         assert!(take(&mut broker, 0).is_empty());
-        assert!(broker.ack(0, "a", first[1].1 + 100).is_empty());
-        let actions = broker.ack(0, "a", first[1].1);
+        assert!(
+            broker
+                .ack(0, EvalId::named("a"), first[1].1 + 100)
+                .is_empty()
+        );
+        let actions = broker.ack(0, EvalId::named("a"), first[1].1);
         let [Action::Propose(Command::UpsertEvals(evals))] = &actions[..] else {
             panic!("{actions:?}");
         };
-        assert_eq!(evals[0].id, "c");
+        assert_eq!(evals[0].id.label(), "c");
         assert_eq!(evals[0].status, EvalStatus::Canceled);
-        assert_eq!(take(&mut broker, 0)[0].0, "d");
+        assert_eq!(take(&mut broker, 0)[0].0.label(), "d");
     }
 
     #[test]
@@ -362,7 +366,7 @@ mod tests {
             broker.on_tick(now);
         }
         let last = take(&mut broker, now);
-        let actions = broker.nack(now, "a", last[0].1);
+        let actions = broker.nack(now, EvalId::named("a"), last[0].1);
         let [Action::Propose(Command::UpsertEvals(evals))] = &actions[..] else {
             panic!("{actions:?}");
         };

@@ -2,7 +2,8 @@ use super::{Action, batched, operator, triggers};
 use crate::{
     ids::Ids,
     model::{
-        Allocation, Deployment, DeploymentState, DeploymentStatus, DesiredTransition, Trigger,
+        AllocId, Allocation, Deployment, DeploymentId, DeploymentState, DeploymentStatus,
+        DesiredTransition, Trigger,
     },
     scheduler::reschedule_allowed,
     state::{Applied, Command, Snapshot},
@@ -19,7 +20,7 @@ use std::{
 pub struct Deployments {
     ids: Ids,
     /// Deployment id to its next deadline.
-    deadlines: BTreeMap<String, i64>,
+    deadlines: BTreeMap<DeploymentId, i64>,
 }
 
 impl Deployments {
@@ -35,13 +36,13 @@ impl Deployments {
     /// because a reaction of the former leader may be missing.
     pub fn restore(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
         self.deadlines.clear();
-        let active: Vec<String> = state
+        let active: Vec<DeploymentId> = state
             .deployments("")
             .filter(|deployment| deployment.is_active())
-            .map(|deployment| deployment.id.clone())
+            .map(|deployment| deployment.id)
             .collect();
         let actions = active
-            .iter()
+            .into_iter()
             .flat_map(|id| self.look(now_ns, state, id, true))
             .collect();
         batched(actions)
@@ -49,25 +50,24 @@ impl Deployments {
 
     /// Looks at the deployments that an entry touched.
     pub fn on_applied(&mut self, now_ns: i64, state: &Snapshot, applied: &Applied) -> Vec<Action> {
-        let mut health: BTreeSet<&str> = BTreeSet::new();
-        let mut touched: BTreeSet<&str> = BTreeSet::new();
+        let mut health: BTreeSet<DeploymentId> = BTreeSet::new();
+        let mut touched: BTreeSet<DeploymentId> = BTreeSet::new();
         for change in &applied.allocs {
-            let Some(after) = change
-                .after
-                .as_ref()
-                .filter(|a| !a.deployment_id.is_empty())
-            else {
+            let Some(after) = &change.after else {
+                continue;
+            };
+            let Some(deployment_id) = after.deployment_id else {
                 continue;
             };
             let before = change.before.as_ref();
             let before_health = before.and_then(|b| b.healthy());
             let ended = after.client_terminal() && before.is_some_and(|b| !b.client_terminal());
             if after.healthy() != before_health && after.healthy().is_some() || ended {
-                health.insert(&after.deployment_id);
+                health.insert(deployment_id);
             }
         }
         for deployment in &applied.deployments {
-            touched.insert(&deployment.id);
+            touched.insert(deployment.id);
         }
         touched.retain(|id| !health.contains(id));
         for id in touched {
@@ -82,13 +82,13 @@ impl Deployments {
 
     /// Looks at the deployments whose deadline passed.
     pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
-        let due: Vec<String> = self
+        let due: Vec<DeploymentId> = self
             .deadlines
             .iter()
             .filter(|(_, deadline)| **deadline <= now_ns)
-            .map(|(id, _)| id.clone())
+            .map(|(id, _)| *id)
             .collect();
-        due.iter()
+        due.into_iter()
             .flat_map(|id| self.look(now_ns, state, id, false))
             .collect()
     }
@@ -99,23 +99,29 @@ impl Deployments {
     }
 
     /// Notes when the deployment must be looked at next.
-    fn watch(&mut self, state: &Snapshot, id: &str) {
+    fn watch(&mut self, state: &Snapshot, id: DeploymentId) {
         let next = state
             .deployment(id)
             .filter(|d| d.status == DeploymentStatus::Running)
             .and_then(|d| next_deadline(d));
         match next {
             Some(deadline) => {
-                self.deadlines.insert(id.to_owned(), deadline);
+                self.deadlines.insert(id, deadline);
             }
             None => {
-                self.deadlines.remove(id);
+                self.deadlines.remove(&id);
             }
         }
     }
 
     /// Decides what follows from the health of a deployment's allocations. `moved` when some changed.
-    fn look(&mut self, now_ns: i64, state: &Snapshot, id: &str, moved: bool) -> Vec<Action> {
+    fn look(
+        &mut self,
+        now_ns: i64,
+        state: &Snapshot,
+        id: DeploymentId,
+        moved: bool,
+    ) -> Vec<Action> {
         self.watch(state, id);
         let Some(deployment) = state.deployment(id).filter(|d| d.is_active()) else {
             return Vec::new();
@@ -123,7 +129,7 @@ impl Deployments {
         let allocs: Vec<&Arc<Allocation>> = state.allocs_of_deployment(id).collect();
         if let Some(reason) = failure(deployment, &allocs, now_ns) {
             // Its end is written once; until then the deadline is no reason to look again.
-            self.deadlines.remove(id);
+            self.deadlines.remove(&id);
             let command = operator::end_failed(state, now_ns, deployment, reason, &mut self.ids);
             return vec![Action::Propose(command)];
         }
@@ -151,7 +157,7 @@ impl Deployments {
         ) else {
             return Vec::new();
         };
-        id.clone_into(&mut eval.deployment_id);
+        eval.deployment_id = Some(id);
         let command = if transitions.is_empty() {
             Command::UpsertEvals(vec![eval])
         } else {
@@ -196,7 +202,7 @@ fn failure(
         allocs
             .iter()
             .filter(|a| a.task_group == group && a.healthy() == Some(false))
-            .filter(|a| a.next_allocation.is_empty())
+            .filter(|a| a.next_allocation.is_none())
             .any(|a| !can_try_again(a, deployment))
     };
     if deployment.task_groups.keys().any(|group| unhealthy(group)) {
@@ -230,7 +236,7 @@ fn can_try_again(alloc: &Allocation, deployment: &Deployment) -> bool {
 fn to_reschedule(
     deployment: &Deployment,
     allocs: &[&Arc<Allocation>],
-) -> BTreeMap<String, DesiredTransition> {
+) -> BTreeMap<AllocId, DesiredTransition> {
     let wish = DesiredTransition {
         reschedule: Some(true),
         ..DesiredTransition::default()
@@ -238,9 +244,9 @@ fn to_reschedule(
     allocs
         .iter()
         .filter(|a| a.healthy() == Some(false) || a.client_terminal())
-        .filter(|a| !a.server_terminal() && a.next_allocation.is_empty())
+        .filter(|a| !a.server_terminal() && a.next_allocation.is_none())
         .filter(|a| a.desired_transition.reschedule != Some(true))
         .filter(|a| can_try_again(a, deployment))
-        .map(|a| (a.id.clone(), wish.clone()))
+        .map(|a| (a.id, wish.clone()))
         .collect()
 }

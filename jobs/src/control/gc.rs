@@ -1,8 +1,8 @@
 use super::Action;
 use crate::{
     model::{
-        Allocation, ClientStatus, Deployment, Evaluation, Job, JobKey, JobStatus, JobType, Node,
-        NodeStatus,
+        AllocId, Allocation, ClientStatus, Deployment, DeploymentId, EvalId, Evaluation, Job,
+        JobKey, JobStatus, JobType, Node, NodeId, NodeStatus,
     },
     state::{Applied, Command, Snapshot},
 };
@@ -71,9 +71,9 @@ pub struct Gc {
 /// A row that may be deleted some time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
-    Eval(String),
-    Deployment(String),
-    Node(String),
+    Eval(EvalId),
+    Deployment(DeploymentId),
+    Node(NodeId),
     Job(JobKey),
 }
 
@@ -81,9 +81,9 @@ enum Subject {
 #[derive(Clone, Debug)]
 enum Walk {
     Jobs(JobKey),
-    Evals(String),
-    Deployments(String),
-    Nodes(String),
+    Evals(EvalId),
+    Deployments(DeploymentId),
+    Nodes(NodeId),
 }
 
 /// What comes of a look at a row.
@@ -97,11 +97,11 @@ enum Verdict {
 /// What one step found.
 #[derive(Default)]
 struct Found {
-    evals: Vec<String>,
-    allocs: Vec<String>,
-    deployments: Vec<String>,
+    evals: Vec<EvalId>,
+    allocs: Vec<AllocId>,
+    deployments: Vec<DeploymentId>,
     jobs: Vec<JobKey>,
-    nodes: Vec<String>,
+    nodes: Vec<NodeId>,
 }
 
 impl Gc {
@@ -233,34 +233,34 @@ impl Gc {
                         self.note_dead(now_ns, state, job);
                     }
                 }
-                self.walk = next.or_else(|| Some(Walk::Evals(String::new())));
+                self.walk = next.or_else(|| Some(Walk::Evals(Default::default())));
             }
             Some(Walk::Evals(from)) => {
-                for eval in state.evals_from(&from) {
+                for eval in state.evals_from(from) {
                     if left == 0 {
-                        next = Some(Walk::Evals(eval.id.clone()));
+                        next = Some(Walk::Evals(eval.id));
                         break;
                     }
                     left -= 1;
                     self.note_eval(eval);
                 }
-                self.walk = next.or_else(|| Some(Walk::Deployments(String::new())));
+                self.walk = next.or_else(|| Some(Walk::Deployments(Default::default())));
             }
             Some(Walk::Deployments(from)) => {
-                for deployment in state.deployments_from(&from) {
+                for deployment in state.deployments_from(from) {
                     if left == 0 {
-                        next = Some(Walk::Deployments(deployment.id.clone()));
+                        next = Some(Walk::Deployments(deployment.id));
                         break;
                     }
                     left -= 1;
                     self.note_deployment(deployment);
                 }
-                self.walk = next.or_else(|| Some(Walk::Nodes(String::new())));
+                self.walk = next.or_else(|| Some(Walk::Nodes(Default::default())));
             }
             Some(Walk::Nodes(from)) => {
-                for node in state.nodes_from(&from) {
+                for node in state.nodes_from(from) {
                     if left == 0 {
-                        next = Some(Walk::Nodes(node.id.clone()));
+                        next = Some(Walk::Nodes(node.id));
                         break;
                     }
                     left -= 1;
@@ -285,7 +285,7 @@ impl Gc {
     fn note_eval(&mut self, eval: &Evaluation) {
         if eval.status.is_terminal() {
             let due = eval.modify_time.saturating_add(self.eval_ns(eval));
-            self.due.insert((due, Subject::Eval(eval.id.clone())));
+            self.due.insert((due, Subject::Eval(eval.id)));
         }
     }
 
@@ -294,14 +294,14 @@ impl Gc {
             let due = deployment
                 .modify_time
                 .saturating_add(self.limits.deployment_ns);
-            let subject = Subject::Deployment(deployment.id.clone());
+            let subject = Subject::Deployment(deployment.id);
             self.due.insert((due, subject));
         }
     }
 
     fn note_node(&mut self, node: &Node) {
         if node.status == NodeStatus::Down {
-            let subject = Subject::Node(node.id.clone());
+            let subject = Subject::Node(node.id);
             self.due.insert((self.node_due(node), subject));
         }
     }
@@ -362,10 +362,10 @@ impl Gc {
         let before = found.evals.len() + found.allocs.len();
         for eval in state.evals_of_job(key) {
             let due = eval.modify_time.saturating_add(self.eval_ns(eval));
-            self.due.remove(&(due, Subject::Eval(eval.id.clone())));
-            found.evals.push(eval.id.clone());
+            self.due.remove(&(due, Subject::Eval(eval.id)));
+            found.evals.push(eval.id);
         }
-        let allocs = state.allocs_of_job(key).map(|alloc| alloc.id.clone());
+        let allocs = state.allocs_of_job(key).map(|alloc| alloc.id);
         found.allocs.extend(allocs);
         found.jobs.push(key.clone());
         1 + found.evals.len() + found.allocs.len() - before
@@ -381,15 +381,15 @@ impl Gc {
     ) -> usize {
         let mut looked = 1;
         let verdict = match &subject {
-            Subject::Eval(id) => match state.eval(id) {
+            Subject::Eval(id) => match state.eval(*id) {
                 Some(eval) => self.judge_eval(now_ns, state, eval, &mut looked),
                 None => Verdict::Ignore,
             },
-            Subject::Deployment(id) => match state.deployment(id) {
+            Subject::Deployment(id) => match state.deployment(*id) {
                 Some(deployment) => self.judge_deployment(now_ns, state, deployment),
                 None => Verdict::Ignore,
             },
-            Subject::Node(id) => match state.node(id) {
+            Subject::Node(id) => match state.node(*id) {
                 Some(node) => self.judge_node(now_ns, state, node),
                 None => Verdict::Ignore,
             },
@@ -406,12 +406,12 @@ impl Gc {
             Verdict::Delete => {
                 match &subject {
                     Subject::Eval(id) => {
-                        let allocs = state.allocs_of_eval(id).map(|alloc| alloc.id.clone());
+                        let allocs = state.allocs_of_eval(*id).map(|alloc| alloc.id);
                         found.allocs.extend(allocs);
-                        found.evals.push(id.clone());
+                        found.evals.push(*id);
                     }
-                    Subject::Deployment(id) => found.deployments.push(id.clone()),
-                    Subject::Node(id) => found.nodes.push(id.clone()),
+                    Subject::Deployment(id) => found.deployments.push(*id),
+                    Subject::Node(id) => found.nodes.push(*id),
                     Subject::Job(_) => {}
                 }
                 // In case the entry does not come about.
@@ -436,7 +436,7 @@ impl Gc {
         let threshold = self.eval_ns(eval);
         let later = now_ns.saturating_add(threshold.max(self.limits.interval_ns));
         let mut ended = eval.modify_time;
-        for alloc in state.allocs_of_eval(&eval.id) {
+        for alloc in state.allocs_of_eval(eval.id) {
             *looked += 1;
             ended = ended.max(alloc.modify_time);
             if remembers(job, eval, alloc) || !alloc_is_over(state, alloc, job) {
@@ -456,7 +456,7 @@ impl Gc {
             return Verdict::Ignore;
         }
         let due = row.modify_time.saturating_add(self.limits.deployment_ns);
-        let unused = || state.allocs_of_deployment(&row.id).next().is_none();
+        let unused = || state.allocs_of_deployment(row.id).next().is_none();
         let latest = || {
             state
                 .latest_deployment(&row.job_key())
@@ -476,7 +476,7 @@ impl Gc {
             return Verdict::Ignore;
         }
         let due = self.node_due(node);
-        let unused = || state.live_allocs_of_node(&node.id).next().is_none();
+        let unused = || state.live_allocs_of_node(node.id).next().is_none();
         if due > now_ns {
             Verdict::LookAgain(due)
         } else if unused() {
@@ -528,14 +528,12 @@ fn alloc_is_over(state: &Snapshot, alloc: &Allocation, job: Option<&Job>) -> boo
     let Some(job) = job.filter(|job| !job.stop && job.status != JobStatus::Dead) else {
         return true;
     };
-    if alloc.server_terminal() || !alloc.next_allocation.is_empty() {
+    if alloc.server_terminal() || alloc.next_allocation.is_some() {
         return true;
     }
     // A failed one that may still be replaced keeps its history.
-    let waits = !alloc.followup_eval_id.is_empty()
-        && state
-            .eval(&alloc.followup_eval_id)
-            .is_some_and(|e| !e.status.is_terminal());
+    let followup = alloc.followup_eval_id.and_then(|id| state.eval(id));
+    let waits = followup.is_some_and(|eval| !eval.status.is_terminal());
     alloc.client_status != ClientStatus::Failed || (!waits && alloc.job_version < job.version)
 }
 
@@ -563,11 +561,11 @@ impl Found {
 }
 
 fn entry(
-    evals: &[String],
-    allocs: &[String],
-    deployments: &[String],
+    evals: &[EvalId],
+    allocs: &[AllocId],
+    deployments: &[DeploymentId],
     jobs: &[JobKey],
-    nodes: &[String],
+    nodes: &[NodeId],
 ) -> Command {
     Command::Collect {
         evals: evals.to_vec(),
@@ -625,7 +623,7 @@ mod tests {
                 ..Job::default()
             };
             let eval = Evaluation {
-                id: format!("eval-{id}"),
+                id: EvalId::named(id),
                 namespace: "default".into(),
                 job_id: id.into(),
                 job_type: JobType::Batch,
@@ -642,7 +640,7 @@ mod tests {
 
         fn node_goes_down(&mut self, now_ns: i64, id: &str) {
             let node = Node {
-                id: id.into(),
+                id: NodeId::named(id),
                 status: NodeStatus::Ready,
                 ..Node::default()
             };
@@ -650,7 +648,7 @@ mod tests {
             self.apply(
                 now_ns,
                 Command::UpdateNodeStatus {
-                    node_ids: vec![id.into()],
+                    node_ids: vec![NodeId::named(id)],
                     status: NodeStatus::Down,
                     evals: Vec::new(),
                 },
@@ -721,7 +719,7 @@ mod tests {
         world.apply(
             HOUR,
             Command::UpdateNodeStatus {
-                node_ids: vec!["n".into()],
+                node_ids: vec![NodeId::named("n")],
                 status: NodeStatus::Ready,
                 evals: Vec::new(),
             },

@@ -1,7 +1,7 @@
 use super::{Action, triggers};
 use crate::{
     ids::Ids,
-    model::NodeStatus,
+    model::{NodeId, NodeStatus},
     state::{Applied, Command, Snapshot},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,8 +18,8 @@ pub struct Heartbeats {
     lease_ns: i64,
     ids: Ids,
     /// Node id to the end of its lease.
-    leases: BTreeMap<String, i64>,
-    by_end: BTreeSet<(i64, String)>,
+    leases: BTreeMap<NodeId, i64>,
+    by_end: BTreeSet<(i64, NodeId)>,
 }
 
 impl Heartbeats {
@@ -39,7 +39,7 @@ impl Heartbeats {
         self.by_end.clear();
         for node in state.nodes("") {
             if node.status != NodeStatus::Down {
-                self.set(&node.id, now_ns.saturating_add(failover_lease_ns));
+                self.set(node.id, now_ns.saturating_add(failover_lease_ns));
             }
         }
     }
@@ -51,16 +51,16 @@ impl Heartbeats {
                 continue;
             };
             if change.after.is_none() || node.status == NodeStatus::Down {
-                self.end(&node.id);
+                self.end(node.id);
             } else if !self.leases.contains_key(&node.id) {
-                self.set(&node.id, now_ns.saturating_add(self.lease_ns));
+                self.set(node.id, now_ns.saturating_add(self.lease_ns));
             }
         }
     }
 
     /// Renews a lease. A node that was down becomes ready again by the action. Unknown nodes are ignored:
     /// they must register first.
-    pub fn on_beat(&mut self, now_ns: i64, node_id: &str, state: &Snapshot) -> Vec<Action> {
+    pub fn on_beat(&mut self, now_ns: i64, node_id: NodeId, state: &Snapshot) -> Vec<Action> {
         let Some(node) = state.node(node_id) else {
             return Vec::new();
         };
@@ -72,7 +72,7 @@ impl Heartbeats {
         ready.status = NodeStatus::Ready;
         let evals = triggers::for_node_upsert(state, &ready, now_ns, &mut self.ids);
         vec![Action::Propose(Command::UpdateNodeStatus {
-            node_ids: vec![node_id.to_owned()],
+            node_ids: vec![node_id],
             status: NodeStatus::Ready,
             evals,
         })]
@@ -81,17 +81,17 @@ impl Heartbeats {
     /// Takes nodes down whose lease ran out. When the server itself was away meanwhile, they get half a
     /// lease more to be heard.
     pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
-        let mut down: Vec<String> = Vec::new();
+        let mut down: Vec<NodeId> = Vec::new();
         while self.by_end.first().is_some_and(|(end, _)| *end <= now_ns)
             && let Some((end, node_id)) = self.by_end.pop_first()
         {
             self.leases.remove(&node_id);
             if now_ns.saturating_sub(end) > LATE_NS {
-                self.set(&node_id, now_ns.saturating_add(self.lease_ns / 2));
+                self.set(node_id, now_ns.saturating_add(self.lease_ns / 2));
                 continue;
             }
             let up = state
-                .node(&node_id)
+                .node(node_id)
                 .is_some_and(|node| node.status != NodeStatus::Down);
             if up {
                 down.push(node_id);
@@ -99,8 +99,7 @@ impl Heartbeats {
         }
         down.chunks(NODES_DOWN_MAX)
             .map(|node_ids| {
-                let named = node_ids.iter().map(String::as_str);
-                let evals = triggers::for_nodes(state, named, now_ns, &mut self.ids);
+                let evals = triggers::for_nodes(state, node_ids, now_ns, &mut self.ids);
                 Action::Propose(Command::UpdateNodeStatus {
                     node_ids: node_ids.to_vec(),
                     status: NodeStatus::Down,
@@ -115,16 +114,16 @@ impl Heartbeats {
         self.by_end.first().map(|(end, _)| *end)
     }
 
-    fn set(&mut self, node_id: &str, end: i64) {
-        if let Some(before) = self.leases.insert(node_id.to_owned(), end) {
-            self.by_end.remove(&(before, node_id.to_owned()));
+    fn set(&mut self, node_id: NodeId, end: i64) {
+        if let Some(before) = self.leases.insert(node_id, end) {
+            self.by_end.remove(&(before, node_id));
         }
-        self.by_end.insert((end, node_id.to_owned()));
+        self.by_end.insert((end, node_id));
     }
 
-    fn end(&mut self, node_id: &str) {
-        if let Some(end) = self.leases.remove(node_id) {
-            self.by_end.remove(&(end, node_id.to_owned()));
+    fn end(&mut self, node_id: NodeId) {
+        if let Some(end) = self.leases.remove(&node_id) {
+            self.by_end.remove(&(end, node_id));
         }
     }
 }
@@ -133,7 +132,7 @@ impl Heartbeats {
 mod tests {
     use super::*;
     use crate::{
-        model::{Job, JobType, Node, TaskGroup},
+        model::{Job, JobType, Node, NodeId, TaskGroup},
         state::{RegisterJob, Stamp, State},
     };
 
@@ -143,7 +142,7 @@ mod tests {
     fn a_node_is_not_taken_down_because_the_server_stood_still() {
         let mut state = State::default();
         let node = Node {
-            id: "n".into(),
+            id: NodeId::named("n"),
             status: NodeStatus::Ready,
             ..Node::default()
         };
@@ -162,7 +161,11 @@ mod tests {
         let awake = 3600 * LEASE;
         assert!(heartbeats.on_tick(awake, &state).is_empty());
         assert_eq!(heartbeats.next_tick(), Some(awake + LEASE / 2));
-        assert!(heartbeats.on_beat(awake + 1, "n", &state).is_empty());
+        assert!(
+            heartbeats
+                .on_beat(awake + 1, NodeId::named("n"), &state)
+                .is_empty()
+        );
         // In time, and nothing was heard.
         let end = awake + 1 + LEASE;
         assert_eq!(heartbeats.on_tick(end, &state).len(), 1);
@@ -193,7 +196,7 @@ mod tests {
         apply(&mut state, Command::RegisterJob(Box::new(registration)));
         for at in 0..NODES {
             let node = Node {
-                id: format!("n{at}"),
+                id: NodeId::named(&format!("n{at}")),
                 status: NodeStatus::Ready,
                 ..Node::default()
             };

@@ -4,8 +4,9 @@ use super::triggers;
 use crate::{
     ids::Ids,
     model::{
-        ClientStatus, Deployment, DeploymentStatus, DeploymentUpdate, DesiredTransition,
-        Eligibility, Evaluation, Index, Job, JobKey, ScalingEvent, Submission, Trigger,
+        AllocId, ClientStatus, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate,
+        DesiredTransition, Eligibility, Evaluation, Index, Job, JobKey, NodeId, ScalingEvent,
+        Submission, Trigger,
     },
     scheduler::texts,
     state::{Command, DeregisterJob, RegisterJob, Rejected, Revert, ScaleJob, Snapshot},
@@ -91,9 +92,7 @@ pub fn evaluate(
         force_reschedule && alloc.client_status == ClientStatus::Failed && !alloc.server_terminal()
     });
     Ok(Command::TransitionAllocs {
-        transitions: failed
-            .map(|alloc| (alloc.id.clone(), transition.clone()))
-            .collect(),
+        transitions: failed.map(|alloc| (alloc.id, transition.clone())).collect(),
         evals: vec![eval],
     })
 }
@@ -157,17 +156,17 @@ pub fn scale(
 pub fn set_eligibility(
     state: &Snapshot,
     now_ns: i64,
-    node_id: &str,
+    node_id: NodeId,
     eligibility: Eligibility,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     state.node(node_id).ok_or(Rejected::NoNode)?;
     let evals = match eligibility {
-        Eligibility::Eligible => triggers::for_nodes(state, [node_id], now_ns, ids),
+        Eligibility::Eligible => triggers::for_nodes(state, &[node_id], now_ns, ids),
         Eligibility::Ineligible => Vec::new(),
     };
     Ok(Command::UpdateNodeEligibility {
-        node_id: node_id.to_owned(),
+        node_id,
         eligibility,
         evals,
     })
@@ -180,11 +179,11 @@ pub fn set_eligibility(
 pub fn evaluate_node(
     state: &Snapshot,
     now_ns: i64,
-    node_id: &str,
+    node_id: NodeId,
     ids: &mut Ids,
 ) -> Result<Vec<Evaluation>, Rejected> {
     state.node(node_id).ok_or(Rejected::NoNode)?;
-    Ok(triggers::for_nodes(state, [node_id], now_ns, ids))
+    Ok(triggers::for_nodes(state, &[node_id], now_ns, ids))
 }
 
 /// The version that a job went back to when the entry at `index` was applied; none when it did not, because the
@@ -196,13 +195,13 @@ pub fn reverted_version(state: &Snapshot, index: Index, revert: &Revert) -> Opti
     written.then_some(revert.job.version)
 }
 
-fn active<'a>(state: &'a Snapshot, id: &str) -> Result<&'a Arc<Deployment>, Rejected> {
+fn active(state: &Snapshot, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected> {
     let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
     if deployment.is_active() {
         return Ok(deployment);
     }
     Err(Rejected::DeploymentOver {
-        id: id.into(),
+        id,
         status: deployment.status.as_str().into(),
     })
 }
@@ -216,7 +215,7 @@ fn watcher_eval(
 ) -> Option<Evaluation> {
     let key = deployment.job_key();
     let mut eval = triggers::for_key(state, &key, Trigger::DeploymentWatcher, now_ns, ids)?;
-    eval.deployment_id.clone_from(&deployment.id);
+    eval.deployment_id = Some(deployment.id);
     Some(eval)
 }
 
@@ -227,7 +226,7 @@ fn watcher_eval(
 pub fn promote(
     state: &Snapshot,
     now_ns: i64,
-    id: &str,
+    id: DeploymentId,
     groups: &[String],
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
@@ -235,7 +234,7 @@ pub fn promote(
     state.check_promotable(deployment, groups)?;
     let eval = watcher_eval(state, deployment, now_ns, ids).ok_or(Rejected::NoJob)?;
     Ok(Command::PromoteDeployment {
-        deployment_id: id.into(),
+        deployment_id: id,
         groups: groups.to_vec(),
         eval,
     })
@@ -245,7 +244,12 @@ pub fn promote(
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over.
-pub fn fail(state: &Snapshot, now_ns: i64, id: &str, ids: &mut Ids) -> Result<Command, Rejected> {
+pub fn fail(
+    state: &Snapshot,
+    now_ns: i64,
+    id: DeploymentId,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;
     Ok(end_failed(
         state,
@@ -267,7 +271,7 @@ pub(super) fn end_failed(
     let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
     Command::UpdateDeployment {
         update: DeploymentUpdate {
-            deployment_id: deployment.id.clone(),
+            deployment_id: deployment.id,
             status: DeploymentStatus::Failed,
             description,
         },
@@ -329,7 +333,7 @@ fn failure_with_revert(
 pub fn pause(
     state: &Snapshot,
     now_ns: i64,
-    id: &str,
+    id: DeploymentId,
     pause: bool,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
@@ -346,7 +350,7 @@ pub fn pause(
     };
     Ok(Command::UpdateDeployment {
         update: DeploymentUpdate {
-            deployment_id: id.into(),
+            deployment_id: id,
             status,
             description: description.into(),
         },
@@ -372,15 +376,15 @@ fn running_text(deployment: &Deployment) -> &'static str {
 pub fn set_health(
     state: &Snapshot,
     now_ns: i64,
-    id: &str,
-    healthy: Vec<String>,
-    unhealthy: Vec<String>,
+    id: DeploymentId,
+    healthy: Vec<AllocId>,
+    unhealthy: Vec<AllocId>,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;
-    for alloc_id in healthy.iter().chain(&unhealthy) {
+    for &alloc_id in healthy.iter().chain(&unhealthy) {
         let alloc = state.alloc(alloc_id).ok_or(Rejected::NoAlloc)?;
-        if alloc.deployment_id != id {
+        if alloc.deployment_id != Some(id) {
             return Err(Rejected::NoAlloc);
         }
     }
@@ -390,14 +394,14 @@ pub fn set_health(
         let reason = "Failed due to unhealthy allocations";
         let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
         let update = DeploymentUpdate {
-            deployment_id: id.into(),
+            deployment_id: id,
             status: DeploymentStatus::Failed,
             description,
         };
         (Some(update), revert)
     };
     Ok(Command::SetAllocHealth {
-        deployment_id: id.into(),
+        deployment_id: id,
         healthy,
         unhealthy,
         update,
@@ -449,7 +453,7 @@ pub fn revert(
 pub fn stop_alloc(
     state: &Snapshot,
     now_ns: i64,
-    alloc_id: &str,
+    alloc_id: AllocId,
     no_shutdown_delay: bool,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
@@ -463,7 +467,7 @@ pub fn stop_alloc(
     let eval = triggers::for_key(state, &key, Trigger::AllocStop, now_ns, ids)
         .unwrap_or_else(|| triggers::for_job(&alloc.job, Trigger::AllocStop, now_ns, ids));
     Ok(Command::TransitionAllocs {
-        transitions: BTreeMap::from([(alloc_id.to_owned(), wish)]),
+        transitions: BTreeMap::from([(alloc_id, wish)]),
         evals: vec![eval],
     })
 }

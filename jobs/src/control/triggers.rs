@@ -1,9 +1,10 @@
 //! The evaluations that a change makes necessary, to ride in the same log entry.
 
 use crate::{
-    ids::{IdKind, Ids},
+    ids::Ids,
     model::{
-        ClientStatus, DesiredStatus, EvalStatus, Evaluation, Job, JobKey, JobType, Node, Trigger,
+        ClientStatus, DesiredStatus, EvalStatus, Evaluation, Job, JobKey, JobType, Node, NodeId,
+        Trigger,
     },
     scheduler,
     state::{AllocUpdate, Snapshot},
@@ -16,7 +17,7 @@ use std::{
 /// A pending evaluation of `job`.
 pub fn for_job(job: &Job, trigger: Trigger, now_ns: i64, ids: &mut Ids) -> Evaluation {
     Evaluation {
-        id: ids.next_id(IdKind::Evaluation),
+        id: ids.next_eval(),
         namespace: job.namespace.clone(),
         priority: job.priority,
         job_type: job.job_type,
@@ -52,7 +53,7 @@ pub fn for_client_updates(
 ) -> Vec<Evaluation> {
     let mut jobs: BTreeSet<JobKey> = BTreeSet::new();
     for update in updates {
-        let Some(alloc) = state.alloc(&update.alloc_id) else {
+        let Some(alloc) = state.alloc(update.alloc_id) else {
             continue;
         };
         let ended = match update.client_status {
@@ -74,14 +75,14 @@ pub fn for_client_updates(
 
 /// For nodes whose status or eligibility changes: one per job with allocations there, and one per system job
 /// that one of them could run.
-pub fn for_nodes<'i>(
+pub fn for_nodes(
     state: &Snapshot,
-    node_ids: impl IntoIterator<Item = &'i str>,
+    node_ids: &[NodeId],
     now_ns: i64,
     ids: &mut Ids,
 ) -> Vec<Evaluation> {
     let mut found = Found::default();
-    for node_id in node_ids {
+    for &node_id in node_ids {
         let node = state.node(node_id).map(|node| &**node);
         found.look(state, node_id, node);
     }
@@ -91,19 +92,19 @@ pub fn for_nodes<'i>(
 /// The jobs that nodes concern, with the first of those nodes.
 #[derive(Default)]
 struct Found {
-    known: BTreeMap<JobKey, String>,
+    known: BTreeMap<JobKey, NodeId>,
     /// Jobs that are no more, as their allocations have them.
-    purged: BTreeMap<JobKey, (Arc<Job>, String)>,
+    purged: BTreeMap<JobKey, (Arc<Job>, NodeId)>,
 }
 
 impl Found {
-    fn look(&mut self, state: &Snapshot, node_id: &str, node: Option<&Node>) {
+    fn look(&mut self, state: &Snapshot, node_id: NodeId, node: Option<&Node>) {
         for alloc in state.live_allocs_of_node(node_id) {
             let key = alloc.job_key();
             if state.job(&key).is_some() {
-                self.known.entry(key).or_insert_with(|| node_id.to_owned());
+                self.known.entry(key).or_insert(node_id);
             } else {
-                let first = || (Arc::clone(&alloc.job), node_id.to_owned());
+                let first = || (Arc::clone(&alloc.job), node_id);
                 self.purged.entry(key).or_insert_with(first);
             }
         }
@@ -112,8 +113,7 @@ impl Found {
         };
         for job in state.jobs_everywhere() {
             if !job.stop && scheduler::suits(job, node) {
-                let first = || node_id.to_owned();
-                self.known.entry(job.key()).or_insert_with(first);
+                self.known.entry(job.key()).or_insert(node_id);
             }
         }
     }
@@ -121,12 +121,12 @@ impl Found {
     fn into_evals(self, state: &Snapshot, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
         let known = self.known.iter().filter_map(|(key, node_id)| {
             let job = state.job(key)?;
-            Some((Arc::clone(job), node_id.clone()))
+            Some((Arc::clone(job), *node_id))
         });
         known
             .chain(self.purged.into_values())
             .map(|(job, node_id)| Evaluation {
-                node_id,
+                node_id: Some(node_id),
                 ..for_job(&job, Trigger::NodeUpdate, now_ns, ids)
             })
             .collect()
@@ -140,7 +140,7 @@ pub fn for_node_upsert(
     now_ns: i64,
     ids: &mut Ids,
 ) -> Vec<Evaluation> {
-    if let Some(known) = state.node(&node.id) {
+    if let Some(known) = state.node(node.id) {
         let same = known.status == node.status
             && known.computed_class == node.derived_class()
             && known.name == node.name
@@ -151,6 +151,6 @@ pub fn for_node_upsert(
         }
     }
     let mut found = Found::default();
-    found.look(state, &node.id, Some(node));
+    found.look(state, node.id, Some(node));
     found.into_evals(state, now_ns, ids)
 }

@@ -179,7 +179,7 @@ impl<'a> TaskEnvironment<'a> {
 
     fn node_fact(&self, fact: &str) -> Option<String> {
         Some(match fact {
-            "unique.id" => self.node.id.clone(),
+            "unique.id" => self.node.id.to_string(),
             "unique.name" => self.node.name.clone(),
             "datacenter" => self.node.datacenter.clone(),
             "region" => self.region.clone(),
@@ -197,8 +197,9 @@ impl<'a> TaskEnvironment<'a> {
 
     fn add_identity(&mut self, alloc: &Allocation) {
         let job = &alloc.job;
-        let short: String = alloc.id.chars().take(8).collect();
-        self.set("NOMAD_ALLOC_ID", &alloc.id);
+        let id = alloc.id.to_string();
+        let short: String = id.chars().take(8).collect();
+        self.set("NOMAD_ALLOC_ID", &id);
         self.set("NOMAD_SHORT_ALLOC_ID", &short);
         self.set("NOMAD_ALLOC_NAME", &alloc.name);
         if let Some(index) = alloc.name_index() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 fn node() -> Node {
     Node {
-        id: "4d2ba53b-0000-4000-8000-000000000001".into(),
+        id: "4d2ba53b-0000-4000-8000-000000000001".parse().unwrap(),
         name: "web-3".into(),
         datacenter: "dc1".into(),
         node_class: "big".into(),
@@ -33,7 +33,7 @@ fn task() -> Task {
 
 fn alloc() -> Allocation {
     let mut alloc = Allocation {
-        id: "8ba85cef-1f4a-4ae1-9d6a-1c1a5c1a8b9e".into(),
+        id: "8ba85cef-1f4a-4ae1-9d6a-1c1a5c1a8b9e".parse().unwrap(),
         namespace: "default".into(),
         name: "web.front[2]".into(),
         job_id: "web".into(),

@@ -1,6 +1,6 @@
 use super::{
-    AllocMetric, FlatMap, Index, Job, JobKey, NetworkResource, Resources, TaskGroup, TaskState,
-    Timestamp, is_default,
+    AllocId, AllocMetric, DeploymentId, EvalId, FlatMap, Index, Job, JobKey, NetworkResource,
+    NodeId, Resources, TaskGroup, TaskState, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -81,17 +81,17 @@ impl ClientStatus {
 pub struct Allocation {
     /// UUID, chosen by the scheduler's seeded generator.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: AllocId,
     /// Namespace of the job.
     pub namespace: String,
     /// Evaluation that placed it.
     #[serde(rename = "EvalID")]
-    pub eval_id: String,
+    pub eval_id: EvalId,
     /// `job.group[index]`.
     pub name: String,
     /// Node that runs it.
     #[serde(rename = "NodeID")]
-    pub node_id: String,
+    pub node_id: NodeId,
     /// Name of that node.
     pub node_name: String,
     /// Job.
@@ -123,21 +123,21 @@ pub struct Allocation {
     pub client_description: String,
     /// Task name to its state.
     pub task_states: FlatMap<String, TaskState>,
-    /// Deployment that placed or adopted it; empty for none.
-    #[serde(rename = "DeploymentID", skip_serializing_if = "is_default")]
-    pub deployment_id: String,
+    /// Deployment that placed or adopted it.
+    #[serde(rename = "DeploymentID", skip_serializing_if = "Option::is_none")]
+    pub deployment_id: Option<DeploymentId>,
     /// Health within that deployment.
     #[serde(skip_serializing_if = "is_default")]
     pub deployment_status: Option<AllocDeploymentStatus>,
-    /// Evaluation that will replace it later; empty for none.
-    #[serde(rename = "FollowupEvalID", skip_serializing_if = "is_default")]
-    pub followup_eval_id: String,
-    /// The one it replaces; empty for none.
-    #[serde(skip_serializing_if = "is_default")]
-    pub previous_allocation: String,
-    /// The one that replaces it; empty for none.
-    #[serde(skip_serializing_if = "is_default")]
-    pub next_allocation: String,
+    /// Evaluation that will replace it later.
+    #[serde(rename = "FollowupEvalID", skip_serializing_if = "Option::is_none")]
+    pub followup_eval_id: Option<EvalId>,
+    /// The one it replaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_allocation: Option<AllocId>,
+    /// The one that replaces it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_allocation: Option<AllocId>,
     /// Earlier replacements.
     #[serde(skip_serializing_if = "is_default")]
     pub reschedule_tracker: Option<RescheduleTracker>,
@@ -266,10 +266,10 @@ pub struct RescheduleEvent {
     pub reschedule_time: i64,
     /// The one replaced.
     #[serde(rename = "PrevAllocID")]
-    pub prev_alloc_id: String,
+    pub prev_alloc_id: AllocId,
     /// Its node.
     #[serde(rename = "PrevNodeID")]
-    pub prev_node_id: String,
+    pub prev_node_id: NodeId,
     /// Pause before it, nanoseconds.
     pub delay: i64,
 }

@@ -1,4 +1,4 @@
-use super::{Index, JobKey, Nanos, Timestamp};
+use super::{AllocId, DeploymentId, Index, JobKey, Nanos, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl DeploymentStatus {
 pub struct Deployment {
     /// UUID, chosen by the scheduler's seeded generator.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: DeploymentId,
     /// Namespace of the job.
     pub namespace: String,
     /// Job.
@@ -119,7 +119,7 @@ pub struct DeploymentState {
     /// Canaries became normal.
     pub promoted: bool,
     /// Ids of the canaries placed.
-    pub placed_canaries: Vec<String>,
+    pub placed_canaries: Vec<AllocId>,
     /// Canaries wanted.
     pub desired_canaries: u32,
     /// Allocations wanted.
@@ -141,7 +141,7 @@ pub struct DeploymentState {
 #[serde(default)]
 pub struct DeploymentUpdate {
     /// Deployment.
-    pub deployment_id: String,
+    pub deployment_id: DeploymentId,
     /// New status.
     pub status: DeploymentStatus,
     /// Why; the published texts.

@@ -1,5 +1,6 @@
 use super::{
-    AllocMetric, FlatMap, Index, JobKey, JobType, Nanos, PlanAnnotations, Timestamp, is_default,
+    AllocMetric, DeploymentId, EvalId, FlatMap, Index, JobKey, JobType, Nanos, NodeId,
+    PlanAnnotations, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +87,7 @@ impl Trigger {
 pub struct Evaluation {
     /// UUID, chosen by the proposer.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: EvalId,
     /// Namespace of the job.
     pub namespace: String,
     /// Priority of the job.
@@ -102,12 +103,12 @@ pub struct Evaluation {
     /// `job_modify_index` of the job when it was made.
     #[serde(skip_serializing_if = "is_default")]
     pub job_modify_index: Index,
-    /// Node that changed; empty for none.
-    #[serde(rename = "NodeID", skip_serializing_if = "is_default")]
-    pub node_id: String,
-    /// Deployment it belongs to; empty for none.
-    #[serde(rename = "DeploymentID", skip_serializing_if = "is_default")]
-    pub deployment_id: String,
+    /// Node that changed.
+    #[serde(rename = "NodeID", skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
+    /// Deployment it belongs to.
+    #[serde(rename = "DeploymentID", skip_serializing_if = "Option::is_none")]
+    pub deployment_id: Option<DeploymentId>,
     /// Where it is in its life.
     pub status: EvalStatus,
     /// Why.
@@ -119,15 +120,15 @@ pub struct Evaluation {
     /// Pause, nanoseconds; kept for old clients.
     #[serde(skip_serializing_if = "is_default")]
     pub wait: Nanos,
-    /// The one that follows it; empty for none.
-    #[serde(skip_serializing_if = "is_default")]
-    pub next_eval: String,
-    /// The one it follows; empty for none.
-    #[serde(skip_serializing_if = "is_default")]
-    pub previous_eval: String,
-    /// The one that waits for capacity for what could not be placed; empty for none.
-    #[serde(skip_serializing_if = "is_default")]
-    pub blocked_eval: String,
+    /// The one that follows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_eval: Option<EvalId>,
+    /// The one it follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_eval: Option<EvalId>,
+    /// The one that waits for capacity for what could not be placed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_eval: Option<EvalId>,
     /// Group to the reason why it could not be placed.
     #[serde(rename = "FailedTGAllocs", skip_serializing_if = "is_default")]
     pub failed_tg_allocs: FlatMap<String, AllocMetric>,

@@ -1,4 +1,4 @@
-use super::{FlatMap, Nanos};
+use super::{FlatMap, Nanos, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// How one placement was decided, or why it could not be made.
@@ -41,7 +41,7 @@ pub struct AllocMetric {
 pub struct NodeScore {
     /// Node.
     #[serde(rename = "NodeID")]
-    pub node_id: String,
+    pub node_id: NodeId,
     /// Score name to value.
     pub scores: FlatMap<String, f64>,
     /// Their mean.

@@ -14,6 +14,7 @@ mod constraint;
 mod deployment;
 mod evaluation;
 mod flat_map;
+mod id;
 mod job;
 mod metric;
 mod network;
@@ -21,6 +22,7 @@ mod node;
 mod plan;
 mod policy;
 mod resources;
+mod secret_id;
 mod service;
 mod submission;
 mod summary;
@@ -40,6 +42,10 @@ pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;
+pub use id::{
+    AllocId, AllocKind, DeploymentId, DeploymentKind, EvalId, EvalKind, Id, Kind, NodeId, NodeKind,
+    NotAnId,
+};
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
 pub use metric::{AllocMetric, NodeScore};
 pub use network::{NetworkResource, Port};
@@ -50,6 +56,7 @@ pub use node::{
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, StoppedAlloc};
 pub use policy::{MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy};
 pub use resources::Resources;
+pub use secret_id::SecretId;
 pub use service::{CheckRestart, ServiceCheck, ServiceSpec, Weights};
 pub use submission::Submission;
 pub use summary::{GroupSummary, JobSummary, ScalingEvent};

@@ -1,4 +1,4 @@
-use super::{Index, NetworkResource, Timestamp};
+use super::{Index, NetworkResource, NodeId, SecretId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -53,10 +53,10 @@ impl Eligibility {
 pub struct Node {
     /// UUID, kept in the client's data directory.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: NodeId,
     /// Known to the client and the servers only; blank in every answer.
     #[serde(rename = "SecretID")]
-    pub secret_id: String,
+    pub secret_id: SecretId,
     /// Datacenter.
     pub datacenter: String,
     /// Name.

@@ -1,4 +1,5 @@
 use super::{Allocation, ClientStatus, Deployment, DeploymentUpdate, Evaluation, Index, Job};
+use crate::model::{AllocId, EvalId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,13 +9,13 @@ use std::{collections::BTreeMap, sync::Arc};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Evaluation it answers.
-    pub eval_id: String,
+    pub eval_id: EvalId,
     /// The job as the scheduler saw it; none when it was purged.
     pub job: Option<Arc<Job>>,
     /// Place all or nothing.
     pub all_at_once: bool,
     /// Node id to the allocations to place there or to update in place; `job` is set on each.
-    pub placements: BTreeMap<String, Vec<Allocation>>,
+    pub placements: BTreeMap<NodeId, Vec<Allocation>>,
     /// Allocations to stop or to mark lost.
     pub stops: Vec<StoppedAlloc>,
     /// Deployment to create or replace.
@@ -40,15 +41,15 @@ impl Plan {
 #[serde(default)]
 pub struct StoppedAlloc {
     /// Which.
-    pub alloc_id: String,
+    pub alloc_id: AllocId,
     /// Its node, whose room it gives back.
-    pub node_id: String,
+    pub node_id: NodeId,
     /// Published reason.
     pub description: String,
     /// Set to `lost` or `unknown` when the node cannot tell any more.
     pub client_status: Option<ClientStatus>,
-    /// Evaluation that will replace it later; empty for none.
-    pub followup_eval_id: String,
+    /// Evaluation that will replace it later.
+    pub followup_eval_id: Option<EvalId>,
 }
 
 /// A plan as it goes into the log, with the evaluations that come of it.
@@ -56,7 +57,7 @@ pub struct StoppedAlloc {
 #[serde(default)]
 pub struct PlanResult {
     /// Evaluation it answers.
-    pub eval_id: String,
+    pub eval_id: EvalId,
     /// Version of the job that the placements carry; the row holds no copy.
     pub job_version: u64,
     /// Placed or updated in place. `job` is not serialized: apply looks the version up.

@@ -1,4 +1,4 @@
-use super::{FlatMap, Index};
+use super::{EvalId, FlatMap, Index};
 use serde::{Deserialize, Serialize};
 
 /// Counts of a job's allocations, kept up to date by the state machine.
@@ -48,7 +48,7 @@ pub struct ScalingEvent {
     pub meta: serde_json::Map<String, serde_json::Value>,
     /// Evaluation that carries it out.
     #[serde(rename = "EvalID")]
-    pub eval_id: Option<String>,
+    pub eval_id: Option<EvalId>,
     /// Nanoseconds since the epoch.
     pub time: i64,
     /// Index.

@@ -127,7 +127,8 @@ pub fn first_port(node: &Node) -> u16 {
     let (low, high) = dynamic_ports(node);
     let hash = node
         .id
-        .bytes()
+        .to_bytes()
+        .into_iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });

@@ -2,7 +2,7 @@
 
 use super::feasible;
 use crate::{
-    model::{AllocatedResources, Allocation, FlatMap, Job, Node, NodeUsage, dynamic_ports},
+    model::{AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, dynamic_ports},
     state::Snapshot,
 };
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl<'a> Fleet<'a> {
         fleet
     }
 
-    pub(super) fn position(&self, node_id: &str) -> Option<usize> {
-        let by_id = |entry: &FleetNode<'_>| entry.node.id.as_str().cmp(node_id);
+    pub(super) fn position(&self, node_id: NodeId) -> Option<usize> {
+        let by_id = |entry: &FleetNode<'_>| entry.node.id.cmp(&node_id);
         self.nodes.binary_search_by(by_id).ok()
     }
 
@@ -100,6 +100,6 @@ impl<'a> Fleet<'a> {
         if alloc.client_terminal() {
             return None;
         }
-        self.position(&alloc.node_id)
+        self.position(alloc.node_id)
     }
 }

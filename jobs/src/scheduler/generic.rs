@@ -8,11 +8,10 @@ use super::{
     reconcile::{self, Input, Placement, ReconcileResult, Replacement, texts},
 };
 use crate::{
-    ids::IdKind,
     model::{
-        AllocDeploymentStatus, AllocMetric, AllocatedResources, Allocation, Evaluation, FlatMap,
-        Job, Node, NodeUsage, Plan, PlanAnnotations, RescheduleEvent, RescheduleTracker,
-        StoppedAlloc, TaskGroup, allocate_without_ports,
+        AllocDeploymentStatus, AllocId, AllocMetric, AllocatedResources, Allocation, DeploymentId,
+        Evaluation, FlatMap, Job, Node, NodeId, NodeUsage, Plan, PlanAnnotations, RescheduleEvent,
+        RescheduleTracker, StoppedAlloc, TaskGroup, allocate_without_ports,
     },
     state::Snapshot,
 };
@@ -29,7 +28,7 @@ const TRACKED_EVENTS_MAX: usize = 5;
 pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Outcome {
     let key = eval.job_key();
     let job = snapshot.job(&key);
-    let node_gone = |id: &str| super::node_gone(snapshot, id);
+    let node_gone = |id: NodeId| super::node_gone(snapshot, id);
     let in_place = |alloc: &Allocation, group: &TaskGroup| {
         job.is_some_and(|job| super::stays_feasible(snapshot, job, group, alloc))
     };
@@ -48,7 +47,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
     };
     let followups = std::mem::take(&mut wanted.followups);
     let plan = Plan {
-        eval_id: eval.id.clone(),
+        eval_id: eval.id,
         job: job.cloned(),
         all_at_once: job.is_some_and(|job| job.all_at_once),
         deployment: wanted.deployment.take(),
@@ -123,8 +122,8 @@ struct Placer<'a, 'c> {
     fleet: Fleet<'a>,
     sets: BTreeMap<CandidatesKey, Candidates>,
     /// Group to node to the live allocations there that the plan keeps.
-    on_node: BTreeMap<String, BTreeMap<String, u32>>,
-    deployment_id: String,
+    on_node: BTreeMap<String, BTreeMap<NodeId, u32>>,
+    deployment_id: Option<DeploymentId>,
     /// Groups that the deployment covers.
     rolling: BTreeSet<String>,
     plan: Plan,
@@ -155,23 +154,23 @@ impl<'a, 'c> Placer<'a, 'c> {
         let deployment = plan
             .deployment
             .as_ref()
-            .or_else(|| snapshot.deployment(&wanted.deployment_id).map(|d| &**d));
+            .or_else(|| snapshot.deployment(wanted.deployment_id?).map(|d| &**d));
         let rolling = deployment
             .iter()
             .flat_map(|d| d.task_groups.keys().cloned())
             .collect();
-        let stopped: BTreeSet<&str> = plan.stops.iter().map(|s| s.alloc_id.as_str()).collect();
-        let mut on_node: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
+        let stopped: BTreeSet<AllocId> = plan.stops.iter().map(|s| s.alloc_id).collect();
+        let mut on_node: BTreeMap<String, BTreeMap<NodeId, u32>> = BTreeMap::new();
         let mut stopping = false;
         for alloc in snapshot.allocs_of_job(&job.key()) {
-            let ends = alloc.server_terminal() || stopped.contains(alloc.id.as_str());
+            let ends = alloc.server_terminal() || stopped.contains(&alloc.id);
             stopping |=
-                ends && !alloc.client_terminal() && !super::node_gone(snapshot, &alloc.node_id);
+                ends && !alloc.client_terminal() && !super::node_gone(snapshot, alloc.node_id);
             if ends || alloc.client_terminal() {
                 continue;
             }
             let of_group = on_node.entry(alloc.task_group.clone()).or_default();
-            *of_group.entry(alloc.node_id.clone()).or_default() += 1;
+            *of_group.entry(alloc.node_id).or_default() += 1;
         }
         let report = Report {
             queued: job
@@ -189,7 +188,7 @@ impl<'a, 'c> Placer<'a, 'c> {
         };
         // Room comes back with the proof that an allocation is over; of those on lost nodes none will come.
         for stop in plan.stops.iter().filter(|s| s.client_status.is_some()) {
-            if let Some(alloc) = snapshot.alloc(&stop.alloc_id) {
+            if let Some(alloc) = snapshot.alloc(stop.alloc_id) {
                 fleet.release(alloc);
             }
         }
@@ -200,7 +199,7 @@ impl<'a, 'c> Placer<'a, 'c> {
             fleet,
             sets: BTreeMap::new(),
             on_node,
-            deployment_id: wanted.deployment_id.clone(),
+            deployment_id: wanted.deployment_id,
             rolling,
             stopping,
             plan,
@@ -216,12 +215,12 @@ impl<'a, 'c> Placer<'a, 'c> {
             let mut alloc = (*row).clone();
             alloc.job = Arc::clone(job);
             alloc.job_version = job.version;
-            alloc.eval_id.clone_from(&self.eval.id);
+            alloc.eval_id = self.eval.id;
             if self.rolling.contains(&alloc.task_group) {
-                alloc.deployment_id.clone_from(&self.deployment_id);
+                alloc.deployment_id = self.deployment_id;
                 alloc.deployment_status = None;
             } else {
-                alloc.deployment_id.clear();
+                alloc.deployment_id = None;
                 alloc.deployment_status = None;
             }
             self.put(alloc);
@@ -232,9 +231,7 @@ impl<'a, 'c> Placer<'a, 'c> {
         match self.plan.placements.get_mut(&alloc.node_id) {
             Some(of_node) => of_node.push(alloc),
             None => {
-                self.plan
-                    .placements
-                    .insert(alloc.node_id.clone(), vec![alloc]);
+                self.plan.placements.insert(alloc.node_id, vec![alloc]);
             }
         }
     }
@@ -252,7 +249,7 @@ impl<'a, 'c> Placer<'a, 'c> {
             .previous
             .as_ref()
             .filter(|_| group.ephemeral_disk.sticky)
-            .and_then(|previous| self.fleet.position(&previous.node_id));
+            .and_then(|previous| self.fleet.position(previous.node_id));
         let key = self.candidates(&placement.job, group);
         let refused = match self.find(&key, group, &penalized, preferred) {
             Ok(found) => return self.commit(&placement, found),
@@ -262,7 +259,7 @@ impl<'a, 'c> Placer<'a, 'c> {
         let moving = placement
             .previous
             .clone()
-            .filter(|old| !old.client_terminal() && !(self.node_gone(&old.node_id)));
+            .filter(|old| !old.client_terminal() && !(self.node_gone(old.node_id)));
         let Some(old) = moving else {
             return self.fail(&key, &refused);
         };
@@ -280,7 +277,7 @@ impl<'a, 'c> Placer<'a, 'c> {
         }
     }
 
-    fn node_gone(&self, id: &str) -> bool {
+    fn node_gone(&self, id: NodeId) -> bool {
         super::node_gone(self.snapshot, id)
     }
 
@@ -338,8 +335,8 @@ impl<'a, 'c> Placer<'a, 'c> {
     fn stop_for(&mut self, placement: &mut Placement, old: &Arc<Allocation>) {
         placement.previous = Some(Arc::clone(old));
         self.plan.stops.push(StoppedAlloc {
-            alloc_id: old.id.clone(),
-            node_id: old.node_id.clone(),
+            alloc_id: old.id,
+            node_id: old.node_id,
             description: texts::UPDATING.into(),
             ..StoppedAlloc::default()
         });
@@ -376,10 +373,10 @@ impl<'a, 'c> Placer<'a, 'c> {
     fn candidates(&mut self, job: &Job, group: &TaskGroup) -> CandidatesKey {
         let key = (group.name.clone(), job.version);
         if !self.sets.contains_key(&key) {
-            let mut on_node: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+            let mut on_node: BTreeMap<NodeId, (u32, u32)> = BTreeMap::new();
             for (of_group, nodes) in &self.on_node {
                 for (node, count) in nodes {
-                    let counts = on_node.entry(node.clone()).or_default();
+                    let counts = on_node.entry(*node).or_default();
                     counts.1 += count;
                     if *of_group == group.name {
                         counts.0 += count;
@@ -401,9 +398,9 @@ impl<'a, 'c> Placer<'a, 'c> {
             .reschedule_tracker
             .iter()
             .flat_map(|tracker| &tracker.events)
-            .map(|event| event.prev_node_id.as_str());
+            .map(|event| event.prev_node_id);
         earlier
-            .chain([previous.node_id.as_str()])
+            .chain([previous.node_id])
             .filter_map(|id| self.fleet.position(id))
             .collect()
     }
@@ -478,11 +475,11 @@ impl<'a, 'c> Placer<'a, 'c> {
         self.recount(Some(fleet_at), &placement.group, true);
         let node = self.fleet.nodes[fleet_at].node;
         let mut alloc = Allocation {
-            id: self.cx.ids.next_id(IdKind::Allocation),
+            id: self.cx.ids.next_alloc(),
             namespace: placement.job.namespace.clone(),
-            eval_id: self.eval.id.clone(),
+            eval_id: self.eval.id,
             name: placement.name.clone(),
-            node_id: node.id.clone(),
+            node_id: node.id,
             node_name: node.name.clone(),
             job_id: placement.job.id.clone(),
             task_group: placement.group.clone(),
@@ -499,7 +496,7 @@ impl<'a, 'c> Placer<'a, 'c> {
             .as_ref()
             .is_some_and(|job| job.version == placement.job.version);
         if current && self.rolling.contains(&placement.group) {
-            alloc.deployment_id.clone_from(&self.deployment_id);
+            alloc.deployment_id = self.deployment_id;
             if placement.canary {
                 alloc.deployment_status = Some(AllocDeploymentStatus {
                     canary: true,
@@ -515,7 +512,7 @@ impl<'a, 'c> Placer<'a, 'c> {
 
     /// Makes `alloc` the successor of `previous`, with its history.
     fn succeed(&mut self, alloc: &mut Allocation, previous: &Allocation, reschedule: bool) {
-        alloc.previous_allocation.clone_from(&previous.id);
+        alloc.previous_allocation = Some(previous.id);
         alloc
             .reschedule_tracker
             .clone_from(&previous.reschedule_tracker);
@@ -524,8 +521,8 @@ impl<'a, 'c> Placer<'a, 'c> {
         }
         alloc.reschedule_tracker = Some(next_tracker(previous, self.cx.now_ns));
         self.plan.stops.push(StoppedAlloc {
-            alloc_id: previous.id.clone(),
-            node_id: previous.node_id.clone(),
+            alloc_id: previous.id,
+            node_id: previous.node_id,
             description: texts::RESCHEDULED.into(),
             ..StoppedAlloc::default()
         });
@@ -568,8 +565,8 @@ fn next_tracker(previous: &Allocation, now_ns: i64) -> RescheduleTracker {
     }
     events.push(RescheduleEvent {
         reschedule_time: now_ns,
-        prev_alloc_id: previous.id.clone(),
-        prev_node_id: previous.node_id.clone(),
+        prev_alloc_id: previous.id,
+        prev_node_id: previous.node_id,
         delay,
     });
     RescheduleTracker { events }

@@ -16,10 +16,10 @@ mod system;
 pub(crate) use reconcile::{allowed as reschedule_allowed, texts};
 
 use crate::{
-    ids::{IdKind, Ids},
+    ids::Ids,
     model::{
-        AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, Job, JobType, Node, NodeStatus,
-        NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup, Trigger,
+        AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, Job, JobType, Node, NodeId,
+        NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup, Trigger,
     },
     state::{Snapshot, Stamp},
 };
@@ -143,7 +143,7 @@ pub fn preview(snapshot: &Snapshot, job: Job, cx: &mut Context) -> Preview {
     let key = job.key();
     let job_modify_index = snapshot.job(&key).map_or(0, |job| job.job_modify_index);
     let eval = Evaluation {
-        id: cx.ids.next_id(IdKind::Evaluation),
+        id: cx.ids.next_eval(),
         namespace: job.namespace.clone(),
         priority: job.priority,
         job_type: job.job_type,
@@ -188,7 +188,7 @@ fn conclude(
     let mut done = eval.clone();
     done.status = EvalStatus::Complete;
     done.status_description.clear();
-    done.blocked_eval.clear();
+    done.blocked_eval = None;
     done.queued_allocations = queued;
     done.failed_tg_allocs = failed;
     done.plan_annotations = Some(annotations.clone());
@@ -196,10 +196,10 @@ fn conclude(
     if let Some(id) = plan
         .deployment
         .as_ref()
-        .map(|deployment| &deployment.id)
-        .or_else(|| latest.map(|deployment| &deployment.id))
+        .map(|deployment| deployment.id)
+        .or_else(|| latest.map(|deployment| deployment.id))
     {
-        done.deployment_id.clone_from(id);
+        done.deployment_id = Some(id);
     }
     let mut blocked = None;
     let mut waits_for = postponed;
@@ -212,7 +212,7 @@ fn conclude(
             done.failed_tg_allocs = waits_for;
         } else {
             let waiting = blocked_eval(eval, waits_for, cx);
-            done.blocked_eval.clone_from(&waiting.id);
+            done.blocked_eval = Some(waiting.id);
             blocked = Some(waiting);
         }
     }
@@ -233,7 +233,7 @@ fn blocked_eval(
     cx: &mut Context,
 ) -> Evaluation {
     Evaluation {
-        id: cx.ids.next_id(IdKind::Evaluation),
+        id: cx.ids.next_eval(),
         namespace: eval.namespace.clone(),
         priority: eval.priority,
         job_type: eval.job_type,
@@ -242,7 +242,7 @@ fn blocked_eval(
         job_modify_index: eval.job_modify_index,
         status: EvalStatus::Blocked,
         status_description: "created to place remaining allocations".into(),
-        previous_eval: eval.id.clone(),
+        previous_eval: Some(eval.id),
         failed_tg_allocs: waits_for,
         ..Evaluation::default()
     }
@@ -265,7 +265,7 @@ fn superfluous(snapshot: &Snapshot, eval: &Evaluation) -> Vec<Evaluation> {
 }
 
 /// True when the node is down or unknown, so that nothing is heard of its allocations.
-fn node_gone(snapshot: &Snapshot, id: &str) -> bool {
+fn node_gone(snapshot: &Snapshot, id: NodeId) -> bool {
     snapshot
         .node(id)
         .is_none_or(|node| node.status == NodeStatus::Down)
@@ -273,7 +273,7 @@ fn node_gone(snapshot: &Snapshot, id: &str) -> bool {
 
 /// True when the allocation's node still suits that form of its group.
 fn stays_feasible(snapshot: &Snapshot, job: &Job, group: &TaskGroup, alloc: &Allocation) -> bool {
-    snapshot.node(&alloc.node_id).is_some_and(|node| {
+    snapshot.node(alloc.node_id).is_some_and(|node| {
         feasible::in_reach(job, node)
             && feasible::Feasibility::new(job, group)
                 .objection(node)

@@ -8,11 +8,14 @@ use super::{
 use crate::{
     ids::Ids,
     model::{
-        Affinity, AllocMetric, Ask, Capacity, Constraint, FlatMap, Job, Node, NodeScore, NodeUsage,
-        Spread, TaskGroup,
+        Affinity, AllocMetric, Ask, Capacity, Constraint, FlatMap, Job, Node, NodeId, NodeScore,
+        NodeUsage, Spread, TaskGroup,
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// How many nodes a metric shows with their scores.
 const SCORES_SHOWN_MAX: usize = 5;
@@ -76,7 +79,7 @@ impl Candidates {
         fleet: &Fleet<'_>,
         job: &Job,
         group: &TaskGroup,
-        on_node: &BTreeMap<String, (u32, u32)>,
+        on_node: &BTreeMap<NodeId, (u32, u32)>,
         ids: &mut Ids,
     ) -> Self {
         let mut feasibility = Feasibility::new(job, group);
@@ -402,7 +405,7 @@ impl Candidates {
             *score = shown(*score);
         }
         NodeScore {
-            node_id: entry.node.id.clone(),
+            node_id: entry.node.id,
             scores,
             norm_score: shown(norm_score),
         }
@@ -523,7 +526,7 @@ impl Spreads {
             return (one, vec![0; nodes.len()]);
         }
         let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
-        let mut value_ids: Vec<BTreeMap<&str, usize>> = vec![BTreeMap::new(); rules.len()];
+        let mut value_ids: Vec<BTreeMap<Cow<'_, str>, usize>> = vec![BTreeMap::new(); rules.len()];
         let mut combo_of = Vec::with_capacity(nodes.len());
         let mut combos = Vec::new();
         for (node, own) in nodes.iter().zip(own) {
@@ -531,11 +534,15 @@ impl Spreads {
             for (at, rule) in rules.iter_mut().enumerate() {
                 let id = match feasible::resolve(&spreads[at].attribute, node) {
                     None => 0,
-                    Some(value) => *value_ids[at].entry(value).or_insert_with(|| {
-                        rule.values.push(Some(value.to_owned()));
-                        rule.used.push(0);
-                        rule.values.len() - 1
-                    }),
+                    Some(value) => {
+                        let next = rule.values.len();
+                        let id = *value_ids[at].entry(value.clone()).or_insert(next);
+                        if id == next {
+                            rule.values.push(Some(value.into_owned()));
+                            rule.used.push(0);
+                        }
+                        id
+                    }
                 };
                 rule.used[id] += own;
                 combo.push(id);
@@ -715,7 +722,8 @@ impl Distinct {
 
 impl Property {
     fn new(constraint: &Constraint, nodes: &[&Node], counts: &[u32]) -> Self {
-        let value = |node: &&Node| feasible::resolve(&constraint.l_target, node).map(str::to_owned);
+        let value =
+            |node: &&Node| feasible::resolve(&constraint.l_target, node).map(Cow::into_owned);
         let values: Vec<Option<String>> = nodes.iter().map(value).collect();
         let mut used: BTreeMap<String, u32> = BTreeMap::new();
         for (value, count) in values.iter().zip(counts) {

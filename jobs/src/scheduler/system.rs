@@ -8,10 +8,9 @@ use super::{
     reconcile::{delayed_eval, is_destructive, texts},
 };
 use crate::{
-    ids::IdKind,
     model::{
         AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, Job,
-        JobType, Plan, PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
+        JobType, NodeId, Plan, PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
     },
     state::Snapshot,
 };
@@ -21,7 +20,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
     let key = eval.job_key();
     let job = snapshot.job(&key);
     let plan = Plan {
-        eval_id: eval.id.clone(),
+        eval_id: eval.id,
         job: job.cloned(),
         snapshot_index: snapshot.index(),
         ..Plan::default()
@@ -105,9 +104,9 @@ impl<'a> Work<'a> {
             return;
         }
         let mut feasibility = Feasibility::new(job, group);
-        let mut by_node: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
+        let mut by_node: BTreeMap<NodeId, Vec<&Arc<Allocation>>> = BTreeMap::new();
         for alloc in allocs {
-            by_node.entry(&alloc.node_id).or_default().push(alloc);
+            by_node.entry(alloc.node_id).or_default().push(alloc);
         }
         self.shared = Arc::new(AllocMetric {
             nodes_evaluated: 1,
@@ -124,7 +123,7 @@ impl<'a> Work<'a> {
             .unwrap_or(usize::MAX);
         for at in 0..fleet.nodes.len() {
             let node = fleet.nodes[at].node;
-            let there = by_node.remove(node.id.as_str()).unwrap_or_default();
+            let there = by_node.remove(&node.id).unwrap_or_default();
             let suits = feasibility.objection(node).is_none();
             let live = self.settle(job, group, &there, suits, &mut counts);
             match live {
@@ -201,7 +200,7 @@ impl<'a> Work<'a> {
     /// Looks at the allocations of a node that takes no new ones.
     fn leave(
         &mut self,
-        node_id: &str,
+        node_id: NodeId,
         job: &Job,
         there: &[&Arc<Allocation>],
         counts: &mut DesiredUpdates,
@@ -235,7 +234,7 @@ impl<'a> Work<'a> {
             if alloc.client_terminal() {
                 continue;
             }
-            if super::node_gone(self.snapshot, &alloc.node_id) {
+            if super::node_gone(self.snapshot, alloc.node_id) {
                 self.stop(alloc, texts::LOST, Some(ClientStatus::Lost));
             } else if alloc.server_terminal() {
                 continue;
@@ -249,8 +248,8 @@ impl<'a> Work<'a> {
 
     fn stop(&mut self, alloc: &Allocation, description: &str, status: Option<ClientStatus>) {
         self.plan.stops.push(StoppedAlloc {
-            alloc_id: alloc.id.clone(),
-            node_id: alloc.node_id.clone(),
+            alloc_id: alloc.id,
+            node_id: alloc.node_id,
             description: description.into(),
             client_status: status,
             ..StoppedAlloc::default()
@@ -261,8 +260,8 @@ impl<'a> Work<'a> {
         let mut alloc = (**alloc).clone();
         alloc.job = Arc::clone(job);
         alloc.job_version = job.version;
-        alloc.eval_id.clone_from(&self.eval.id);
-        let of_node = self.plan.placements.entry(alloc.node_id.clone());
+        alloc.eval_id = self.eval.id;
+        let of_node = self.plan.placements.entry(alloc.node_id);
         of_node.or_default().push(alloc);
     }
 
@@ -303,11 +302,11 @@ impl<'a> Work<'a> {
             self.stop(old, texts::UPDATING, None);
         }
         let alloc = Allocation {
-            id: cx.ids.next_id(IdKind::Allocation),
+            id: cx.ids.next_alloc(),
             namespace: job.namespace.clone(),
-            eval_id: self.eval.id.clone(),
+            eval_id: self.eval.id,
             name: format!("{}.{}[0]", job.id, group.name),
-            node_id: node.id.clone(),
+            node_id: node.id,
             node_name: node.name.clone(),
             job_id: job.id.clone(),
             task_group: group.name.clone(),
@@ -315,10 +314,10 @@ impl<'a> Work<'a> {
             job_version: job.version,
             allocated_resources: given,
             metrics: Arc::clone(&self.shared),
-            previous_allocation: old.map(|old| old.id.clone()).unwrap_or_default(),
+            previous_allocation: old.map(|old| old.id),
             ..Allocation::default()
         };
-        let of_node = self.plan.placements.entry(alloc.node_id.clone());
+        let of_node = self.plan.placements.entry(alloc.node_id);
         of_node.or_default().push(alloc);
     }
 }

@@ -1,4 +1,4 @@
-use crate::model::{Allocation, Deployment, Evaluation, Index, Job, JobKey, Node};
+use crate::model::{Allocation, Deployment, DeploymentId, Evaluation, Index, Job, JobKey, Node};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -138,7 +138,7 @@ pub enum Rejected {
     #[error("deployment {id} has terminal status {status:?}")]
     DeploymentOver {
         /// Which.
-        id: String,
+        id: DeploymentId,
         /// Its status, as in the API.
         status: String,
     },

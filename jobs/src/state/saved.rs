@@ -2,7 +2,8 @@
 
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeUsage, Submission,
+    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeId, NodeUsage,
+    Submission,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -28,7 +29,7 @@ pub struct Saved {
     deployments: Vec<Arc<Deployment>>,
     nodes: Vec<Arc<Node>>,
     /// Node id to where the search for its next dynamic port begins.
-    port_cursors: Vec<(String, u16)>,
+    port_cursors: Vec<(NodeId, u16)>,
 }
 
 /// An allocation and which incarnation of its job it belongs to.
@@ -100,7 +101,7 @@ impl Snapshot {
             port_cursors: self
                 .usage
                 .iter()
-                .map(|(id, usage)| (id.to_string(), usage.port_cursor))
+                .map(|(id, usage)| (*id, usage.port_cursor))
                 .collect(),
         }
     }
@@ -118,13 +119,9 @@ impl Snapshot {
         }
         tables.load_jobs(saved.jobs, &mut versions);
         for node in saved.nodes {
-            tables.nodes.insert(node.id.as_str().into(), node);
+            tables.nodes.insert(node.id, node);
         }
         for (id, port_cursor) in saved.port_cursors {
-            let id = match tables.nodes.get_key_value(id.as_str()) {
-                Some((shared, _)) => Arc::clone(shared),
-                None => id.into(),
-            };
             let usage = NodeUsage {
                 port_cursor,
                 ..NodeUsage::default()
@@ -177,12 +174,11 @@ impl Snapshot {
             let tally = self.tallies.entry(Arc::clone(&key)).or_default();
             tally.evals += 1;
             tally.open_evals += u64::from(!eval.status.is_terminal());
-            let id: Arc<str> = eval.id.as_str().into();
             if !eval.status.is_terminal() {
-                self.open_evals.insert(Arc::clone(&id));
+                self.open_evals.insert(eval.id);
             }
-            self.evals_by_job.insert((key, Arc::clone(&id)));
-            self.evals.insert(id, eval);
+            self.evals_by_job.insert((key, eval.id));
+            self.evals.insert(eval.id, eval);
         }
     }
 
@@ -191,9 +187,8 @@ impl Snapshot {
             let key = self.job_key(&deployment.namespace, &deployment.job_id);
             let tally = self.tallies.entry(Arc::clone(&key)).or_default();
             tally.active_deployments += u64::from(deployment.is_active());
-            let id: Arc<str> = deployment.id.as_str().into();
-            self.deployments_by_job.insert((key, Arc::clone(&id)));
-            self.deployments.insert(id, deployment);
+            self.deployments_by_job.insert((key, deployment.id));
+            self.deployments.insert(deployment.id, deployment);
         }
     }
 
@@ -212,13 +207,11 @@ impl Snapshot {
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.allocs += 1;
         tally.live_allocs += u64::from(!alloc.is_terminal());
-        let id: Arc<str> = alloc.id.as_str().into();
-        self.index_alloc(&id, &key, None, &alloc);
+        self.index_alloc(&key, None, &alloc);
         if !alloc.client_terminal() {
-            let node_id = self.shared_node_id(&alloc.node_id);
-            let usage = self.usage.entry(node_id).or_default();
+            let usage = self.usage.entry(alloc.node_id).or_default();
             Arc::make_mut(usage).add(&alloc.allocated_resources);
         }
-        self.allocs.insert(id, Arc::new(alloc));
+        self.allocs.insert(alloc.id, Arc::new(alloc));
     }
 }

@@ -1,6 +1,7 @@
 use super::{ScalingEvents, Table, tally::Tally};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeUsage, Submission,
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobKey,
+    JobSummary, Node, NodeId, NodeUsage, Submission,
 };
 use imbl::{OrdMap, OrdSet};
 use std::{collections::BTreeMap, sync::Arc};
@@ -23,20 +24,20 @@ pub struct Snapshot {
     pub(super) summaries: OrdMap<Arc<JobKey>, Arc<JobSummary>>,
     pub(super) scaling_events: OrdMap<Arc<JobKey>, Arc<ScalingEvents>>,
     pub(super) tallies: OrdMap<Arc<JobKey>, Tally>,
-    pub(super) evals: OrdMap<Arc<str>, Arc<Evaluation>>,
+    pub(super) evals: OrdMap<EvalId, Arc<Evaluation>>,
     /// Those that are not terminal.
-    pub(super) open_evals: OrdSet<Arc<str>>,
-    pub(super) evals_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
-    pub(super) allocs: OrdMap<Arc<str>, Arc<Allocation>>,
-    pub(super) allocs_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
+    pub(super) open_evals: OrdSet<EvalId>,
+    pub(super) evals_by_job: OrdSet<(Arc<JobKey>, EvalId)>,
+    pub(super) allocs: OrdMap<AllocId, Arc<Allocation>>,
+    pub(super) allocs_by_job: OrdSet<(Arc<JobKey>, AllocId)>,
     /// The flag is true once the client is done with it.
-    pub(super) allocs_by_node: OrdSet<(Arc<str>, bool, Arc<str>)>,
-    pub(super) allocs_by_eval: OrdSet<(Arc<str>, Arc<str>)>,
-    pub(super) allocs_by_deployment: OrdSet<(Arc<str>, Arc<str>)>,
-    pub(super) deployments: OrdMap<Arc<str>, Arc<Deployment>>,
-    pub(super) deployments_by_job: OrdSet<(Arc<JobKey>, Arc<str>)>,
-    pub(super) nodes: OrdMap<Arc<str>, Arc<Node>>,
-    pub(super) usage: OrdMap<Arc<str>, Arc<NodeUsage>>,
+    pub(super) allocs_by_node: OrdSet<(NodeId, bool, AllocId)>,
+    pub(super) allocs_by_eval: OrdSet<(EvalId, AllocId)>,
+    pub(super) allocs_by_deployment: OrdSet<(DeploymentId, AllocId)>,
+    pub(super) deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    pub(super) deployments_by_job: OrdSet<(Arc<JobKey>, DeploymentId)>,
+    pub(super) nodes: OrdMap<NodeId, Arc<Node>>,
+    pub(super) usage: OrdMap<NodeId, Arc<NodeUsage>>,
 }
 
 impl Snapshot {

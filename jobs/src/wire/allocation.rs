@@ -1,7 +1,8 @@
+use super::or_empty;
 use crate::model::{
-    AllocDeploymentStatus, AllocatedResources, AllocatedShared, AllocatedTask, ClientStatus,
-    DesiredStatus, DesiredTransition, FlatMap, Index, Job, JobType, RescheduleTracker, Resources,
-    TaskState, is_default,
+    AllocDeploymentStatus, AllocId, AllocatedResources, AllocatedShared, AllocatedTask,
+    ClientStatus, DesiredStatus, DesiredTransition, EvalId, FlatMap, Index, Job, JobType, NodeId,
+    RescheduleTracker, Resources, TaskState, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -71,13 +72,13 @@ fn shared_resources(shared: &AllocatedShared) -> Resources {
 )]
 pub struct AllocationListStub {
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: AllocId,
     #[serde(rename = "EvalID")]
-    pub eval_id: String,
+    pub eval_id: EvalId,
     pub name: String,
     pub namespace: String,
     #[serde(rename = "NodeID")]
-    pub node_id: String,
+    pub node_id: NodeId,
     pub node_name: String,
     #[serde(rename = "JobID")]
     pub job_id: String,
@@ -92,9 +93,10 @@ pub struct AllocationListStub {
     /// Empty when the caller said `task_states=false`.
     pub task_states: FlatMap<String, TaskState>,
     pub deployment_status: Option<AllocDeploymentStatus>,
-    #[serde(rename = "FollowupEvalID")]
-    pub followup_eval_id: String,
-    pub next_allocation: String,
+    #[serde(rename = "FollowupEvalID", with = "or_empty")]
+    pub followup_eval_id: Option<EvalId>,
+    #[serde(with = "or_empty")]
+    pub next_allocation: Option<AllocId>,
     pub reschedule_tracker: Option<RescheduleTracker>,
     /// Only when the caller said `resources=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,11 +133,11 @@ impl AllocationListStub {
     /// The list entry of a row.
     pub fn new(row: &crate::model::Allocation, options: StubOptions) -> Self {
         Self {
-            id: row.id.clone(),
-            eval_id: row.eval_id.clone(),
+            id: row.id,
+            eval_id: row.eval_id,
             name: row.name.clone(),
             namespace: row.namespace.clone(),
-            node_id: row.node_id.clone(),
+            node_id: row.node_id,
             node_name: row.node_name.clone(),
             job_id: row.job_id.clone(),
             job_type: row.job.job_type,
@@ -152,8 +154,8 @@ impl AllocationListStub {
                 FlatMap::new()
             },
             deployment_status: row.deployment_status.clone(),
-            followup_eval_id: row.followup_eval_id.clone(),
-            next_allocation: row.next_allocation.clone(),
+            followup_eval_id: row.followup_eval_id,
+            next_allocation: row.next_allocation,
             reschedule_tracker: row.reschedule_tracker.clone(),
             allocated_resources: options.resources.then(|| row.allocated_resources.clone()),
             preempted_allocations: Vec::new(),
@@ -172,7 +174,7 @@ impl AllocationListStub {
 pub struct AllocStopResponse {
     /// Evaluation that replaces it.
     #[serde(rename = "EvalID")]
-    pub eval_id: String,
+    pub eval_id: EvalId,
     /// Index of the write.
     pub index: Index,
 }
@@ -206,7 +208,7 @@ mod tests {
 
     fn row() -> crate::model::Allocation {
         let mut row = crate::model::Allocation {
-            id: "a1".into(),
+            id: AllocId::named("a1"),
             job: Arc::new(Job {
                 id: "web".into(),
                 version: 3,
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn one_read_carries_the_job_and_the_legacy_resources() {
         let json = serde_json::to_value(Allocation::new(Arc::new(row()))).unwrap();
-        assert_eq!(json["ID"], "a1");
+        assert_eq!(json["ID"], AllocId::named("a1").to_string());
         assert_eq!(json["Job"]["ID"], "web");
         assert_eq!(json["Job"]["Version"], 3);
         assert_eq!(json["Resources"]["CPU"], 250);
@@ -244,7 +246,7 @@ mod tests {
         assert_eq!(json["TaskResources"]["sidecar"]["MemoryMB"], 32);
         assert_eq!(json["SharedResources"]["DiskMB"], 300);
         let back: Allocation = serde_json::from_value(json).unwrap();
-        assert_eq!(back.row.id, "a1");
+        assert_eq!(back.row.id, AllocId::named("a1"));
         assert_eq!(back.job.version, 3);
     }
 

@@ -1,4 +1,5 @@
-use crate::model::Index;
+use super::or_empty;
+use crate::model::{EvalId, Index};
 use serde::{Deserialize, Serialize};
 
 /// Body of `PUT /v1/deployment/promote/:id`.
@@ -53,9 +54,9 @@ pub struct DeploymentHealthRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DeploymentUpdateResponse {
-    /// Evaluation that acts on it; empty for none.
-    #[serde(rename = "EvalID")]
-    pub eval_id: String,
+    /// Evaluation that acts on it.
+    #[serde(rename = "EvalID", with = "or_empty")]
+    pub eval_id: Option<EvalId>,
     /// Index of that evaluation.
     pub eval_create_index: Index,
     /// Index of the deployment's change.

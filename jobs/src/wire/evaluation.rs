@@ -1,4 +1,5 @@
-use crate::model::{EvalStatus, Index, JobType, Trigger};
+use super::or_empty;
+use crate::model::{DeploymentId, EvalId, EvalStatus, Index, JobType, NodeId, Trigger};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub struct Evaluation {
 )]
 pub struct EvaluationStub {
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: EvalId,
     pub namespace: String,
     pub priority: i32,
     #[serde(rename = "Type")]
@@ -31,16 +32,19 @@ pub struct EvaluationStub {
     pub triggered_by: Trigger,
     #[serde(rename = "JobID")]
     pub job_id: String,
-    #[serde(rename = "NodeID")]
-    pub node_id: String,
-    #[serde(rename = "DeploymentID")]
-    pub deployment_id: String,
+    #[serde(rename = "NodeID", with = "or_empty")]
+    pub node_id: Option<NodeId>,
+    #[serde(rename = "DeploymentID", with = "or_empty")]
+    pub deployment_id: Option<DeploymentId>,
     pub status: EvalStatus,
     pub status_description: String,
     pub wait_until: crate::model::Timestamp,
-    pub next_eval: String,
-    pub previous_eval: String,
-    pub blocked_eval: String,
+    #[serde(with = "or_empty")]
+    pub next_eval: Option<EvalId>,
+    #[serde(with = "or_empty")]
+    pub previous_eval: Option<EvalId>,
+    #[serde(with = "or_empty")]
+    pub blocked_eval: Option<EvalId>,
     pub create_index: Index,
     pub modify_index: Index,
     pub create_time: i64,
@@ -51,20 +55,20 @@ impl EvaluationStub {
     /// The scalar fields of a row.
     pub fn new(row: &crate::model::Evaluation) -> Self {
         Self {
-            id: row.id.clone(),
+            id: row.id,
             namespace: row.namespace.clone(),
             priority: row.priority,
             job_type: row.job_type,
             triggered_by: row.triggered_by,
             job_id: row.job_id.clone(),
-            node_id: row.node_id.clone(),
-            deployment_id: row.deployment_id.clone(),
+            node_id: row.node_id,
+            deployment_id: row.deployment_id,
             status: row.status,
             status_description: row.status_description.clone(),
             wait_until: row.wait_until,
-            next_eval: row.next_eval.clone(),
-            previous_eval: row.previous_eval.clone(),
-            blocked_eval: row.blocked_eval.clone(),
+            next_eval: row.next_eval,
+            previous_eval: row.previous_eval,
+            blocked_eval: row.blocked_eval,
             create_index: row.create_index,
             modify_index: row.modify_index,
             create_time: row.create_time,

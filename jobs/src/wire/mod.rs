@@ -16,6 +16,7 @@ mod file;
 mod job;
 mod job_list;
 mod node;
+mod or_empty;
 mod plan;
 mod policy;
 mod registration;

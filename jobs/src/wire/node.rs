@@ -1,5 +1,6 @@
 use crate::model::{
-    DriverInfo, Eligibility, Index, NodeResources, NodeStatus, ReservedResources, Resources,
+    DriverInfo, Eligibility, EvalId, Index, NodeId, NodeResources, NodeStatus, ReservedResources,
+    Resources, SecretId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,7 +50,7 @@ impl Node {
     pub fn new(row: &crate::model::Node) -> Self {
         Self {
             row: crate::model::Node {
-                secret_id: String::new(),
+                secret_id: SecretId::default(),
                 ..row.clone()
             },
             ..Self::default()
@@ -68,7 +69,7 @@ pub struct NodeListStub {
     /// Host part of the node's HTTP address.
     pub address: String,
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: NodeId,
     pub datacenter: String,
     pub name: String,
     pub node_class: String,
@@ -115,7 +116,7 @@ impl NodeListStub {
         let attribute = |name: &str| row.attributes.get(name).cloned().unwrap_or_default();
         Self {
             address: host(&row.http_addr).to_owned(),
-            id: row.id.clone(),
+            id: row.id,
             datacenter: row.datacenter.clone(),
             name: row.name.clone(),
             node_class: row.node_class.clone(),
@@ -164,7 +165,7 @@ pub struct NodeUpdateResponse {
     pub node_modify_index: Index,
     /// Evaluations that it caused.
     #[serde(rename = "EvalIDs")]
-    pub eval_ids: Vec<String>,
+    pub eval_ids: Vec<EvalId>,
     /// Index of those; 0 for none.
     pub eval_create_index: Index,
     /// Index of the write.
@@ -178,8 +179,8 @@ mod tests {
     #[test]
     fn a_node_never_shows_its_secret() {
         let row = crate::model::Node {
-            id: "n1".into(),
-            secret_id: "s3cret".into(),
+            id: NodeId::named("n1"),
+            secret_id: "s3cret".to_owned().into(),
             http_addr: "10.0.0.5:4646".into(),
             ..Default::default()
         };

@@ -1,5 +1,5 @@
-use super::Job;
-use crate::model::{Index, Submission, is_default};
+use super::{Job, or_empty};
+use crate::model::{EvalId, Index, Submission, is_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ pub struct JobRegisterRequest {
 #[serde(rename_all = "PascalCase", default)]
 pub struct JobRegisterResponse {
     /// Evaluation that looks at the job; empty for none.
-    #[serde(rename = "EvalID")]
-    pub eval_id: String,
+    #[serde(rename = "EvalID", with = "or_empty")]
+    pub eval_id: Option<EvalId>,
     /// Index of that evaluation.
     pub eval_create_index: Index,
     /// Index of the job's specification.
@@ -57,8 +57,8 @@ pub struct JobRegisterResponse {
 #[serde(rename_all = "PascalCase", default)]
 pub struct JobDeregisterResponse {
     /// Evaluation that stops the allocations; empty for none.
-    #[serde(rename = "EvalID")]
-    pub eval_id: String,
+    #[serde(rename = "EvalID", with = "or_empty")]
+    pub eval_id: Option<EvalId>,
     /// Index of that evaluation.
     pub eval_create_index: Index,
     /// Index of the job's specification.

@@ -83,17 +83,17 @@ fn check_round_trip(state: &Snapshot) {
     assert_eq!(around(&again), around(&text), "a restored state differs");
     for node in state.nodes("") {
         assert_eq!(
-            state.node_usage(&node.id),
-            restored.node_usage(&node.id),
+            state.node_usage(node.id),
+            restored.node_usage(node.id),
             "{}",
             node.id
         );
     }
     for alloc in state.allocs("") {
-        let again = restored.alloc(&alloc.id).expect("the allocation");
+        let again = restored.alloc(alloc.id).expect("the allocation");
         assert_eq!(alloc.job.version, again.job.version);
         assert_eq!(alloc.job.task_groups, again.job.task_groups);
-        let of_node = restored.allocs_of_node(&alloc.node_id);
+        let of_node = restored.allocs_of_node(alloc.node_id);
         assert_eq!(of_node.filter(|a| a.id == alloc.id).count(), 1);
     }
     check_invariants(&restored);
@@ -118,11 +118,7 @@ fn check_at_rest(world: &World) {
                 .placements
                 .values()
                 .flatten()
-                .map(|a| (
-                    a.name.clone(),
-                    a.node_id.clone(),
-                    a.previous_allocation.clone()
-                ))
+                .map(|a| (a.name.clone(), a.node_id, a.previous_allocation))
                 .collect::<Vec<_>>()
         );
     }
@@ -256,7 +252,7 @@ proptest! {
             }
         }
         for alloc in world.state.current().allocs("") {
-            let node = world.state.current().node(&alloc.node_id).expect("the node");
+            let node = world.state.current().node(alloc.node_id).expect("the node");
             prop_assert_eq!(&node.attributes["os"], "linux");
             *per_rack.entry(node.attributes["rack"].clone()).or_default() += 1;
         }

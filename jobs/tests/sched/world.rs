@@ -8,10 +8,10 @@ use jobs::{
     },
     ids::Ids,
     model::{
-        AllocDeploymentStatus, Allocation, ClientStatus, Constraint, DesiredStatus, DriverInfo,
-        EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource, Node, NodeStatus,
-        PlanResult, Port, ReschedulePolicy, Spread, Task, TaskGroup, TaskPhase, TaskState,
-        Timestamp, Trigger, UpdateStrategy,
+        AllocDeploymentStatus, AllocId, Allocation, ClientStatus, Constraint, DeploymentId,
+        DesiredStatus, DriverInfo, EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource,
+        Node, NodeId, NodeStatus, PlanResult, Port, ReschedulePolicy, Spread, Task, TaskGroup,
+        TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
     },
     scheduler::{self, Context},
     state::{
@@ -50,7 +50,7 @@ pub(crate) struct World {
     /// Evaluations are not decided about until told.
     held: bool,
     /// Alloc ids in order of appearance, for stable names.
-    order: Vec<String>,
+    order: Vec<AllocId>,
 }
 
 impl World {
@@ -107,7 +107,7 @@ impl World {
             if change.before.is_none()
                 && let Some(alloc) = &change.after
             {
-                self.order.push(alloc.id.clone());
+                self.order.push(alloc.id);
             }
         }
         self.broker.on_applied(self.now, applied);
@@ -144,7 +144,7 @@ impl World {
             self.propose(Command::ApplyPlans(results))
                 .expect("plans apply");
             for delivery in deliveries {
-                let actions = self.broker.ack(self.now, &delivery.eval.id, delivery.token);
+                let actions = self.broker.ack(self.now, delivery.eval.id, delivery.token);
                 self.act(actions);
             }
         }
@@ -243,10 +243,10 @@ impl World {
             _ => None,
         };
         AllocUpdate {
-            alloc_id: alloc.id.clone(),
+            alloc_id: alloc.id,
             client_status: status,
             task_states: FlatMap::from([("main".to_owned(), state)]),
-            health: health.filter(|_| !alloc.deployment_id.is_empty()),
+            health: health.filter(|_| alloc.deployment_id.is_some()),
             ..AllocUpdate::default()
         }
     }
@@ -332,7 +332,7 @@ impl World {
                     let command = operator::stop_alloc(
                         self.state.current(),
                         self.now,
-                        &alloc.id,
+                        alloc.id,
                         false,
                         &mut self.ids,
                     )?;
@@ -342,19 +342,21 @@ impl World {
             }
             "beat" => {
                 for &node in words {
-                    let actions = self
-                        .heartbeats
-                        .on_beat(self.now, node, self.state.current());
+                    let actions = self.heartbeats.on_beat(
+                        self.now,
+                        NodeId::named(node),
+                        self.state.current(),
+                    );
                     self.act(actions);
                 }
                 self.settle();
             }
             "down" => {
-                let named = words.iter().copied();
+                let named: Vec<NodeId> = words.iter().map(|word| NodeId::named(word)).collect();
                 let evals =
-                    triggers::for_nodes(self.state.current(), named, self.now, &mut self.ids);
+                    triggers::for_nodes(self.state.current(), &named, self.now, &mut self.ids);
                 self.propose(Command::UpdateNodeStatus {
-                    node_ids: words.iter().map(|&word| word.to_owned()).collect(),
+                    node_ids: named,
                     status: NodeStatus::Down,
                     evals,
                 })?;
@@ -416,9 +418,9 @@ impl World {
         let id = self.deployment_of(words[0])?;
         let (now, ids) = (self.now, &mut self.ids);
         match verb {
-            "promote" => operator::promote(self.state.current(), now, &id, &[], ids),
-            "fail" => operator::fail(self.state.current(), now, &id, ids),
-            _ => operator::pause(self.state.current(), now, &id, verb == "pause", ids),
+            "promote" => operator::promote(self.state.current(), now, id, &[], ids),
+            "fail" => operator::fail(self.state.current(), now, id, ids),
+            _ => operator::pause(self.state.current(), now, id, verb == "pause", ids),
         }
     }
 
@@ -464,7 +466,7 @@ impl World {
         for (delivery, result) in deliveries.into_iter().zip(results) {
             let verdict = verify(self.state.current(), seen, &result);
             let token = delivery.token;
-            let id = &delivery.eval.id;
+            let id = delivery.eval.id;
             let actions = match verdict {
                 Ok(()) => {
                     let _ = writeln!(text, "  committed");
@@ -489,32 +491,33 @@ impl World {
     fn named(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for alloc in self.state.current().allocs("") {
-            text = text.replace(&alloc.id, &alloc.name);
+            text = text.replace(&alloc.id.to_string(), &alloc.name);
         }
         text
     }
 
     /// Renews the leases of all nodes that are up but those named.
     fn beat(&mut self, silent: &[&str]) {
-        let up: Vec<String> = self
+        let up: Vec<NodeId> = self
             .state
             .current()
             .nodes("")
             .filter(|node| node.status == NodeStatus::Ready)
-            .map(|node| node.id.clone())
+            .map(|node| node.id)
             .collect();
-        for id in up.iter().filter(|id| !silent.contains(&id.as_str())) {
+        for id in up {
+            if silent.contains(&id.label().as_str()) {
+                continue;
+            }
             let actions = self.heartbeats.on_beat(self.now, id, self.state.current());
             self.act(actions);
         }
     }
 
-    fn deployment_of(&self, job: &str) -> Result<String, Rejected> {
+    fn deployment_of(&self, job: &str) -> Result<DeploymentId, Rejected> {
         let key = JobKey::new("default", job);
         let deployment = self.state.current().latest_deployment(&key);
-        deployment
-            .map(|d| d.id.clone())
-            .ok_or(Rejected::NoDeployment)
+        deployment.map(|d| d.id).ok_or(Rejected::NoDeployment)
     }
 
     /// Allocations by job, then by version (`v1`), name index (`[0]`) or status, those not over only.
@@ -534,20 +537,20 @@ impl World {
                     word if word.starts_with('[') => alloc.name.ends_with(word),
                     word => match word.strip_prefix('v') {
                         Some(version) => version == alloc.job_version.to_string(),
-                        None => alloc.node_id == word,
+                        None => alloc.node_id.label() == word,
                     },
                 })
             })
             .cloned()
             .collect();
-        allocs.sort_by_key(|alloc| self.place_in_order(&alloc.id));
+        allocs.sort_by_key(|alloc| self.place_in_order(alloc.id));
         allocs
     }
 
-    fn place_in_order(&self, id: &str) -> usize {
+    fn place_in_order(&self, id: AllocId) -> usize {
         self.order
             .iter()
-            .position(|known| known == id)
+            .position(|known| *known == id)
             .unwrap_or(usize::MAX)
     }
 
@@ -569,7 +572,7 @@ impl World {
             }
         }
         let mut allocs: Vec<&Arc<Allocation>> = self.state.current().allocs_of_job(&key).collect();
-        allocs.sort_by_key(|alloc| (&alloc.name, self.place_in_order(&alloc.id)));
+        allocs.sort_by_key(|alloc| (&alloc.name, self.place_in_order(alloc.id)));
         for alloc in allocs {
             let _ = writeln!(text, "  {}", alloc_text(alloc));
         }
@@ -601,7 +604,7 @@ impl World {
     fn show_evals(&self, job: &str) -> String {
         let key = JobKey::new("default", job);
         let mut evals: Vec<_> = self.state.current().evals_of_job(&key).collect();
-        evals.sort_by_key(|eval| (eval.create_index, eval.status.as_str(), eval.id.clone()));
+        evals.sort_by_key(|eval| (eval.create_index, eval.status.as_str(), eval.id));
         let mut text = String::new();
         for eval in evals {
             let wait = match eval.wait_until.0 {
@@ -764,7 +767,7 @@ fn set(job: &mut Job, key: &str, value: &str) {
 pub(crate) fn node_from(words: &[&str]) -> Node {
     let name = words[0];
     let mut node = Node {
-        id: name.into(),
+        id: NodeId::named(name),
         name: name.into(),
         datacenter: "dc1".into(),
         node_pool: "default".into(),
@@ -808,7 +811,7 @@ fn alloc_text(alloc: &Allocation) -> String {
         "{} v{} on {} {}/{}",
         alloc.name,
         alloc.job_version,
-        alloc.node_id,
+        alloc.node_id.label(),
         alloc.desired_status.as_str(),
         alloc.client_status.as_str()
     );
@@ -825,7 +828,7 @@ fn alloc_text(alloc: &Allocation) -> String {
             text.push_str(" canary");
         }
     }
-    if !alloc.previous_allocation.is_empty() {
+    if alloc.previous_allocation.is_some() {
         text.push_str(" successor");
     }
     for (label, port) in alloc.allocated_resources.ports() {
@@ -884,12 +887,14 @@ pub(crate) fn check_invariants(state: &Snapshot) {
         let mut memory = 0;
         let mut ports = Vec::new();
         let mut live = BTreeSet::new();
-        for alloc in state.live_allocs_of_node(&node.id) {
-            live.insert(alloc.id.clone());
+        for alloc in state.live_allocs_of_node(node.id) {
+            live.insert(alloc.id);
         }
-        for alloc in state.live_allocs_of_node(&node.id) {
+        for alloc in state.live_allocs_of_node(node.id) {
             // One that waits for its stopping predecessor takes over that one's room.
-            let waits = live.contains(&alloc.previous_allocation);
+            let waits = alloc
+                .previous_allocation
+                .is_some_and(|id| live.contains(&id));
             if waits {
                 continue;
             }

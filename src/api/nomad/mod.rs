@@ -13,6 +13,7 @@ mod namespace;
 mod node;
 mod operator;
 pub(super) mod query;
+mod row_id;
 mod search;
 #[cfg(test)]
 mod tests;

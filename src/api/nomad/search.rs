@@ -109,24 +109,24 @@ fn found(snapshot: &Snapshot, kind: Kind, query: &Query, prefix: &str) -> Vec<St
         Kind::Allocs => jobs
             .allocs(prefix)
             .filter(|alloc| query.wants(&alloc.namespace))
-            .map(|alloc| alloc.id.clone())
+            .map(|alloc| alloc.id.to_string())
             .take(limit)
             .collect(),
         Kind::Nodes => jobs
             .nodes(prefix)
-            .map(|node| node.id.clone())
+            .map(|node| node.id.to_string())
             .take(limit)
             .collect(),
         Kind::Evals => jobs
             .evals(prefix)
             .filter(|eval| query.wants(&eval.namespace))
-            .map(|eval| eval.id.clone())
+            .map(|eval| eval.id.to_string())
             .take(limit)
             .collect(),
         Kind::Deployments => jobs
             .deployments(prefix)
             .filter(|deployment| query.wants(&deployment.namespace))
-            .map(|deployment| deployment.id.clone())
+            .map(|deployment| deployment.id.to_string())
             .take(limit)
             .collect(),
     }

@@ -1,6 +1,6 @@
 //! Pages of a list: walked in key order, cut at a token.
 
-use jobs::model::Index;
+use jobs::model::{Id, Index, Kind};
 use serde::Serialize;
 
 use super::{filter::Filter, parameters::Parameters};
@@ -15,13 +15,13 @@ pub(crate) trait Key: Ord + Sized {
 }
 
 /// An id.
-impl Key for String {
+impl<K: Kind> Key for Id<K> {
     fn from_token(token: &str) -> Option<Self> {
-        Some(token.to_owned())
+        Self::parse(token)
     }
 
     fn token(&self) -> String {
-        self.clone()
+        self.to_string()
     }
 }
 
@@ -38,10 +38,10 @@ impl Key for (String, String) {
 }
 
 /// The index of creation and an id.
-impl Key for (Index, String) {
+impl<K: Kind> Key for (Index, Id<K>) {
     fn from_token(token: &str) -> Option<Self> {
         let (index, id) = token.split_once('.')?;
-        Some((index.parse().ok()?, id.to_owned()))
+        Some((index.parse().ok()?, Id::parse(id)?))
     }
 
     fn token(&self) -> String {

@@ -12,10 +12,10 @@ use jobs::wire::Allocation;
 pub(super) fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &View) -> String {
     let row = &alloc.row;
     let mut pairs = vec![
-        ("ID", row.id.clone()),
-        ("Eval ID", view.id(&row.eval_id).to_owned()),
+        ("ID", row.id.to_string()),
+        ("Eval ID", view.id(row.eval_id)),
         ("Name", row.name.clone()),
-        ("Node ID", view.id(&row.node_id).to_owned()),
+        ("Node ID", view.id(row.node_id)),
         ("Node Name", row.node_name.clone()),
         ("Job ID", row.job_id.clone()),
         ("Job Version", alloc.job.version.to_string()),
@@ -26,13 +26,13 @@ pub(super) fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &Vie
         ("Created", view.when(row.create_time)),
         ("Modified", view.when(row.modify_time)),
     ];
-    if !row.deployment_id.is_empty() {
+    if row.deployment_id.is_some() {
         let health = match row.healthy() {
             Some(true) => "healthy",
             Some(false) => "unhealthy",
             None => "unset",
         };
-        pairs.push(("Deployment ID", view.id(&row.deployment_id).to_owned()));
+        pairs.push(("Deployment ID", view.id(row.deployment_id)));
         pairs.push(("Deployment Health", health.to_owned()));
         if row.is_canary() {
             pairs.push(("Canary", "true".to_owned()));
@@ -41,8 +41,8 @@ pub(super) fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &Vie
     if let Some(attempts) = reschedule_attempts(alloc) {
         pairs.push(("Reschedule Attempts", attempts));
     }
-    if !row.next_allocation.is_empty() {
-        let next = view.id(&row.next_allocation).to_owned();
+    if row.next_allocation.is_some() {
+        let next = view.id(row.next_allocation);
         pairs.push(("Replacement Alloc ID", next));
     }
     if let Some(eval) = followup.filter(|eval| eval.wait_until.0 > view.now) {
@@ -118,7 +118,7 @@ pub(super) fn addresses(alloc: &Allocation) -> Option<String> {
 /// The head and a line per task.
 pub(super) fn short(alloc: &Allocation, view: &View) -> String {
     let head = columns::key_values(&[
-        ("ID", alloc.row.id.clone()),
+        ("ID", alloc.row.id.to_string()),
         ("Name", alloc.row.name.clone()),
         ("Created", view.ago(alloc.row.create_time)),
         ("Modified", view.ago(alloc.row.modify_time)),
@@ -166,12 +166,12 @@ mod tests {
 
     fn fixture() -> Allocation {
         let value = serde_json::json!({
-            "ID": "51c8e77d-2a3f-8a4a-9f6f-1f2d3c4b5a69", "EvalID": "3f2a91c0-1", "Name": "web.app[0]",
-            "NodeID": "7ab3c2ff-1", "NodeName": "n1", "JobID": "web", "TaskGroup": "app",
+            "ID": "51c8e77d-2a3f-8a4a-9f6f-1f2d3c4b5a69", "EvalID": "3f2a91c0-0000-4000-8000-000000000001", "Name": "web.app[0]",
+            "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "NodeName": "n1", "JobID": "web", "TaskGroup": "app",
             "ClientStatus": "running", "ClientDescription": "Tasks are running",
             "DesiredStatus": "run", "DesiredDescription": null,
             "CreateTime": 1_772_445_708_000_000_000_i64, "ModifyTime": 1_772_445_722_000_000_000_i64,
-            "DeploymentID": "9d0be1aa-1", "DeploymentStatus": {"Healthy": true, "Canary": true},
+            "DeploymentID": "9d0be1aa-0000-4000-8000-000000000001", "DeploymentStatus": {"Healthy": true, "Canary": true},
             "Job": {"ID": "web", "Version": 2, "TaskGroups": [{"Name": "app", "Tasks": [
                 {"Name": "server"}, {"Name": "init", "Lifecycle": {"Hook": "prestart", "Sidecar": false}},
             ]}]},

@@ -51,7 +51,7 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
         lookup::allocation(cx, &arguments.id, &view).await?
     };
     let http = cx.http.in_namespace(&alloc.row.namespace);
-    let id = segment(&alloc.row.id);
+    let id = segment(alloc.row.id);
     let path = [("path", arguments.path.as_str())];
     let file: AllocFileInfo = http
         .get(&format!("/v1/client/fs/stat/{id}"), &path)

@@ -79,7 +79,7 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
     let named = arguments.task.as_deref().or(arguments.task_flag.as_deref());
     let task = super::task(&alloc, named)?.to_owned();
     let http = cx.http.in_namespace(&alloc.row.namespace);
-    let path = format!("/v1/client/fs/logs/{}", segment(&alloc.row.id));
+    let path = format!("/v1/client/fs/logs/{}", segment(alloc.row.id));
     let request = Request {
         http,
         path,

@@ -60,10 +60,10 @@ fn task<'a>(alloc: &'a Allocation, named: Option<&str>) -> anyhow::Result<&'a st
                 )
             }),
         (None, [only]) => Ok(only),
-        (None, []) => bail!("Allocation {:?} has no tasks", alloc.row.id),
+        (None, []) => bail!("Allocation \"{}\" has no tasks", alloc.row.id),
         (None, _) => bail!(
-            "Allocation {:?} is running the following tasks:\n  * {}\n\nPlease specify the task.",
-            alloc.row.id.get(..8).unwrap_or(&alloc.row.id),
+            "Allocation \"{:.8}\" is running the following tasks:\n  * {}\n\nPlease specify the task.",
+            alloc.row.id,
             names.join("\n  * ")
         ),
     }

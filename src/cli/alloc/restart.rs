@@ -33,7 +33,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         task_name: task.to_owned(),
         all_tasks: arguments.all_tasks,
     };
-    let path = format!("/v1/client/allocation/{}/restart", segment(&alloc.row.id));
+    let path = format!("/v1/client/allocation/{}/restart", segment(alloc.row.id));
     let target = if task.is_empty() {
         "allocation"
     } else {

@@ -30,7 +30,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         task: task.to_owned(),
         signal: arguments.signal.clone(),
     };
-    let path = format!("/v1/client/allocation/{}/signal", segment(&alloc.row.id));
+    let path = format!("/v1/client/allocation/{}/signal", segment(alloc.row.id));
     cx.http
         .in_namespace(&alloc.row.namespace)
         .put_value(&path, &[], &request)

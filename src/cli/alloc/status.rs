@@ -78,10 +78,7 @@ pub(in crate::cli) async fn show_id(
 }
 
 async fn followup(cx: &Context, alloc: &Allocation) -> Option<Evaluation> {
-    let id = &alloc.row.followup_eval_id;
-    if id.is_empty() {
-        return None;
-    }
+    let id = alloc.row.followup_eval_id?;
     let path = format!("/v1/evaluation/{}", segment(id));
     // It may be collected already; then there is nothing to tell.
     cx.http.get(&path, &[]).await.ok()
@@ -92,7 +89,7 @@ async fn usage(cx: &mut Context, alloc: &Allocation) -> anyhow::Result<Option<Al
     if alloc.row.client_terminal() {
         return Ok(None);
     }
-    let path = format!("/v1/client/allocation/{}/stats", segment(&alloc.row.id));
+    let path = format!("/v1/client/allocation/{}/stats", segment(alloc.row.id));
     let http = cx.http.in_namespace(&alloc.row.namespace);
     match http.get(&path, &[]).await {
         Ok(usage) => Ok(Some(usage)),

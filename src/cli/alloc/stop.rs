@@ -23,7 +23,7 @@ pub struct Arguments {
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     let alloc = lookup::allocation(cx, &arguments.id, &cx.view(arguments.verbose)).await?;
     let http = cx.http.in_namespace(&alloc.row.namespace);
-    let path = format!("/v1/allocation/{}/stop", segment(&alloc.row.id));
+    let path = format!("/v1/allocation/{}/stop", segment(alloc.row.id));
     let mut query = Vec::new();
     if arguments.no_shutdown_delay {
         query.push(("no_shutdown_delay", "true"));
@@ -33,8 +33,8 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         .await
         .context("Error stopping allocation")?;
     if arguments.detach {
-        cx.print(&answer.eval_id)?;
+        cx.print(&answer.eval_id.to_string())?;
         return Ok(0);
     }
-    monitor::evaluation::follow(cx, &http, &answer.eval_id, arguments.verbose).await
+    monitor::evaluation::follow(cx, &http, answer.eval_id, arguments.verbose).await
 }

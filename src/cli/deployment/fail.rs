@@ -8,15 +8,15 @@ use jobs::wire::{DeploymentFailRequest, DeploymentUpdateResponse};
 pub(super) async fn run(cx: &mut Context, arguments: &ActArguments) -> anyhow::Result<u8> {
     let current = lookup::deployment(cx, &arguments.id).await?;
     let request = DeploymentFailRequest {
-        deployment_id: current.id.clone(),
+        deployment_id: current.id.to_string(),
     };
-    let path = format!("/v1/deployment/fail/{}", segment(&current.id));
+    let path = format!("/v1/deployment/fail/{}", segment(current.id));
     let http = cx.http.in_namespace(&current.namespace);
     let answer: DeploymentUpdateResponse = http
         .put(&path, &[], &request)
         .await
         .context("Error failing deployment")?;
-    let id = quoted(&current.id);
+    let id = quoted(current.id.to_string());
     cx.print(&match answer.reverted_job_version {
         None => format!("Deployment {id} failed"),
         Some(version) => {
@@ -27,5 +27,5 @@ pub(super) async fn run(cx: &mut Context, arguments: &ActArguments) -> anyhow::R
         cx.print("")?;
     }
     // The deployment itself has just failed, so the code is that of the evaluation's own outcome.
-    follow(cx, &current, &answer.eval_id, arguments.ways()).await
+    follow(cx, &current, answer.eval_id, arguments.ways()).await
 }

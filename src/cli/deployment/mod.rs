@@ -8,7 +8,7 @@ mod resume;
 mod status;
 
 use crate::cli::{context::Context, render::monitor};
-use jobs::model::Deployment;
+use jobs::model::{Deployment, EvalId};
 
 /// Look at and act on deployments.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -70,12 +70,12 @@ impl ActArguments {
 async fn follow(
     cx: &mut Context,
     current: &Deployment,
-    eval_id: &str,
+    eval_id: Option<EvalId>,
     ways: Ways,
 ) -> anyhow::Result<u8> {
-    if eval_id.is_empty() {
+    let Some(eval_id) = eval_id else {
         return Ok(monitor::DONE);
-    }
+    };
     if ways.detach {
         cx.print(&format!("Evaluation ID: {eval_id}"))?;
         return Ok(monitor::DONE);

@@ -23,7 +23,10 @@ pub struct Arguments {
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     let current = lookup::deployment(cx, &arguments.id).await?;
     set(cx, &current, true).await?;
-    cx.print(&format!("Deployment {} paused", quoted(&current.id)))?;
+    cx.print(&format!(
+        "Deployment {} paused",
+        quoted(current.id.to_string())
+    ))?;
     Ok(monitor::DONE)
 }
 
@@ -34,10 +37,10 @@ pub(super) async fn set(
     pause: bool,
 ) -> anyhow::Result<DeploymentUpdateResponse> {
     let request = DeploymentPauseRequest {
-        deployment_id: current.id.clone(),
+        deployment_id: current.id.to_string(),
         pause,
     };
-    let path = format!("/v1/deployment/pause/{}", segment(&current.id));
+    let path = format!("/v1/deployment/pause/{}", segment(current.id));
     let verb = if pause { "pausing" } else { "resuming" };
     cx.http
         .in_namespace(&current.namespace)

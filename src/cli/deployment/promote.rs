@@ -44,12 +44,12 @@ pub(in crate::cli) async fn promote(
     failing: &'static str,
 ) -> anyhow::Result<u8> {
     let request = DeploymentPromoteRequest {
-        deployment_id: current.id.clone(),
+        deployment_id: current.id.to_string(),
         all: groups.is_empty(),
         groups: groups.to_vec(),
     };
     let http = cx.http.in_namespace(&current.namespace);
-    let path = format!("/v1/deployment/promote/{}", segment(&current.id));
+    let path = format!("/v1/deployment/promote/{}", segment(current.id));
     let answer: DeploymentUpdateResponse = http.put(&path, &[], &request).await.context(failing)?;
-    follow(cx, current, &answer.eval_id, ways).await
+    follow(cx, current, answer.eval_id, ways).await
 }

@@ -47,17 +47,17 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let http = cx.http.in_namespace(&current.namespace);
     let view = cx.view(arguments.verbose);
     if arguments.monitor {
-        let id = quoted(view.id(&current.id));
+        let id = quoted(view.id(current.id));
         cx.print(&format!("{}: Monitoring deployment {id}", view.now()))?;
         let wait = Some(arguments.wait);
         let last =
-            monitor::deployment::follow(cx, &http, &current.id, wait, arguments.verbose).await?;
+            monitor::deployment::follow(cx, &http, current.id, wait, arguments.verbose).await?;
         let done = last == Some(jobs::model::DeploymentStatus::Successful);
         return Ok(if done { monitor::DONE } else { monitor::FAILED });
     }
     let mut text = deployments::detail(&current, &view);
     if arguments.verbose {
-        let path = format!("/v1/deployment/allocations/{}", segment(&current.id));
+        let path = format!("/v1/deployment/allocations/{}", segment(current.id));
         let allocs: Vec<AllocationListStub> = http
             .get(&path, &[])
             .await

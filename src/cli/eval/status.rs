@@ -58,9 +58,9 @@ pub(in crate::cli) async fn show_id(
 async fn show(cx: &mut Context, found: &Evaluation, arguments: &Arguments) -> anyhow::Result<u8> {
     let http = cx.http.in_namespace(&found.namespace);
     if arguments.monitor {
-        return monitor::evaluation::follow(cx, &http, &found.id, arguments.verbose).await;
+        return monitor::evaluation::follow(cx, &http, found.id, arguments.verbose).await;
     }
-    let path = format!("/v1/evaluation/{}", segment(&found.id));
+    let path = format!("/v1/evaluation/{}", segment(found.id));
     let querying = "Error querying evaluation";
     let value = http
         .get_value(&path, &[("related", "true")])
@@ -85,7 +85,7 @@ fn head(eval: &Evaluation, view: &View) -> String {
         text => text,
     };
     let mut pairs = vec![
-        ("ID", view.id(&eval.id).to_owned()),
+        ("ID", view.id(eval.id)),
         ("Create Time", view.when(eval.create_time)),
         ("Modify Time", view.when(eval.modify_time)),
         ("Status", eval.status.as_str().to_owned()),
@@ -96,11 +96,14 @@ fn head(eval: &Evaluation, view: &View) -> String {
         ("Namespace", eval.namespace.clone()),
     ];
     match eval.triggered_by {
-        Trigger::NodeUpdate if !eval.node_id.is_empty() => {
-            pairs.push(("Node ID", eval.node_id.clone()));
+        Trigger::NodeUpdate => {
+            pairs.extend(eval.node_id.map(|id| ("Node ID", id.to_string())));
         }
-        Trigger::MaxPlanAttempts if !eval.previous_eval.is_empty() => {
-            pairs.push(("Previous Eval", eval.previous_eval.clone()));
+        Trigger::MaxPlanAttempts => {
+            pairs.extend(
+                eval.previous_eval
+                    .map(|id| ("Previous Eval", id.to_string())),
+            );
         }
         _ => {}
     }
@@ -109,9 +112,9 @@ fn head(eval: &Evaluation, view: &View) -> String {
     if !eval.wait_until.is_zero() {
         pairs.push(("Wait Until", view.time(eval.wait_until.0)));
     }
-    pairs.push(("Previous Eval", view.id(&eval.previous_eval).to_owned()));
-    pairs.push(("Next Eval", view.id(&eval.next_eval).to_owned()));
-    pairs.push(("Blocked Eval", view.id(&eval.blocked_eval).to_owned()));
+    pairs.push(("Previous Eval", view.id(eval.previous_eval)));
+    pairs.push(("Next Eval", view.id(eval.next_eval)));
+    pairs.push(("Blocked Eval", view.id(eval.blocked_eval)));
     columns::key_values(&pairs)
 }
 
@@ -141,10 +144,10 @@ fn detail(eval: &jobs::wire::Evaluation, allocs: &[AllocationListStub], view: &V
     if !row.failed_tg_allocs.is_empty() {
         let text = placement::groups(&row.failed_tg_allocs, view.paint);
         out.push(section("Failed Placements", &text));
-        if !row.blocked_eval.is_empty() {
+        if row.blocked_eval.is_some() {
             out.push(format!(
                 "\nEvaluation {} waiting for additional capacity to place remainder",
-                quoted(view.id(&row.blocked_eval))
+                quoted(view.id(row.blocked_eval))
             ));
         }
     }
@@ -154,10 +157,10 @@ fn detail(eval: &jobs::wire::Evaluation, allocs: &[AllocationListStub], view: &V
 fn related(evals: &[EvaluationStub], view: &View) -> String {
     let rows = evals.iter().map(|eval| {
         [
-            view.id(&eval.id).to_owned(),
+            view.id(eval.id),
             eval.priority.to_string(),
             eval.triggered_by.as_str().to_owned(),
-            view.id(&eval.node_id).to_owned(),
+            view.id(eval.node_id),
             eval.status.as_str().to_owned(),
             eval.status_description.clone(),
         ]
@@ -230,8 +233,8 @@ mod tests {
     #[test]
     fn an_evaluation_that_could_not_place_all() {
         let value = serde_json::json!({
-            "ID": "3f2a91c0-1", "Status": "complete", "Type": "service", "TriggeredBy": "job-register",
-            "JobID": "web", "Namespace": "default", "Priority": 50, "BlockedEval": "aabbccdd-1",
+            "ID": "3f2a91c0-0000-4000-8000-000000000001", "Status": "complete", "Type": "service", "TriggeredBy": "job-register",
+            "JobID": "web", "Namespace": "default", "Priority": 50, "BlockedEval": "aabbccdd-0000-4000-8000-000000000001",
             "CreateTime": 1_772_445_840_000_000_000_i64, "ModifyTime": 1_772_445_841_000_000_000_i64,
             "PlanAnnotations": {"DesiredTGUpdates": {"app": {"Place": 2, "Canary": 1}}},
             "FailedTGAllocs": {"app": {"NodesEvaluated": 1, "NodesExhausted": 1,

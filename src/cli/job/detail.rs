@@ -56,13 +56,10 @@ pub(super) fn body(parts: &Parts, with_evals: bool, view: &View) -> String {
         out.push(section("Placement Failure", text));
     }
     if !parts.followups.is_empty() {
-        let rows = parts.followups.iter().map(|(group, eval)| {
-            [
-                group.clone(),
-                view.id(&eval.id).to_owned(),
-                view.ago(eval.wait_until.0),
-            ]
-        });
+        let rows = parts
+            .followups
+            .iter()
+            .map(|(group, eval)| [group.clone(), view.id(eval.id), view.ago(eval.wait_until.0)]);
         let text = columns::table(["Task Group", "Eval ID", "Eval Time"], rows.collect());
         out.push(section("Future Rescheduling Attempts", text));
     }
@@ -110,7 +107,7 @@ fn summary(summary: &JobSummary) -> String {
 fn evaluations(evals: &[Evaluation], view: &View) -> String {
     let rows = evals.iter().map(|one| {
         [
-            view.id(&one.id).to_owned(),
+            view.id(one.id),
             one.priority.to_string(),
             one.triggered_by.as_str().to_owned(),
             one.status.as_str().to_owned(),
@@ -148,7 +145,7 @@ mod tests {
             summary: decode("", serde_json::json!({"Summary": {"app": {"Running": 3}}})).unwrap(),
             allocs: decode(
                 "",
-                serde_json::json!([{"ID": "51c8e77d-1", "NodeID": "7ab3c2ff-1", "TaskGroup": "app",
+                serde_json::json!([{"ID": "51c8e77d-0000-4000-8000-000000000001", "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "TaskGroup": "app",
                     "DesiredStatus": "run", "ClientStatus": "running",
                     "CreateTime": 1_772_445_708_000_000_000_i64,
                     "ModifyTime": 1_772_445_722_000_000_000_i64}]),
@@ -156,8 +153,8 @@ mod tests {
             .unwrap(),
             evals: decode(
                 "",
-                serde_json::json!([{"ID": "e1", "Status": "blocked", "CreateIndex": 3},
-                    {"ID": "e0", "Status": "complete", "CreateIndex": 2, "FailedTGAllocs":
+                serde_json::json!([{"ID": "000000e1-0000-4000-8000-000000000001", "Status": "blocked", "CreateIndex": 3},
+                    {"ID": "000000e0-0000-4000-8000-000000000001", "Status": "complete", "CreateIndex": 2, "FailedTGAllocs":
                         {"app": {"NodesEvaluated": 1, "NodesExhausted": 1}}}]),
             )
             .unwrap(),

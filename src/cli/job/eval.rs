@@ -38,9 +38,9 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         .await
         .context("Error evaluating job")?;
     if arguments.detach {
-        let id = quoted(cx.view(arguments.verbose).id(&answer.eval_id));
+        let id = quoted(cx.view(arguments.verbose).id(answer.eval_id));
         cx.print(&format!("Created eval ID: {id}"))?;
         return Ok(0);
     }
-    super::follow(cx, &http, &answer.eval_id, false, arguments.verbose).await
+    super::follow(cx, &http, answer.eval_id, false, arguments.verbose).await
 }

@@ -21,6 +21,7 @@ pub(super) mod validate;
 use super::context::Context;
 use super::http::Http;
 use super::render::monitor;
+use jobs::model::EvalId;
 
 /// Run, plan, look at and stop jobs.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -78,13 +79,13 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
 async fn follow(
     cx: &mut Context,
     http: &Http,
-    eval_id: &str,
+    eval_id: Option<EvalId>,
     detach: bool,
     verbose: bool,
 ) -> anyhow::Result<u8> {
-    if eval_id.is_empty() {
+    let Some(eval_id) = eval_id else {
         return Ok(monitor::DONE);
-    }
+    };
     if detach {
         cx.print(&format!("Evaluation ID: {eval_id}"))?;
         return Ok(monitor::DONE);

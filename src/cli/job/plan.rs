@@ -115,7 +115,7 @@ fn run_flags(source: &Source, namespace: Option<&str>) -> String {
     for file in &source.var_file {
         flags.push_str(&format!(
             "-var-file={} ",
-            quoted(&file.display().to_string())
+            quoted(file.display().to_string())
         ));
     }
     if let Some(namespace) = namespace {

@@ -38,7 +38,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     super::follow(
         cx,
         &http,
-        &answer.eval_id,
+        answer.eval_id,
         arguments.detach,
         arguments.verbose,
     )

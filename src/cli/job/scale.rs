@@ -67,13 +67,13 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     if let Some(text) = warnings(cx, &answer.warnings) {
         cx.print(&text)?;
     }
-    if arguments.detach || answer.eval_id.is_empty() {
+    if arguments.detach || answer.eval_id.is_none() {
         cx.print("Job scale successful")?;
     }
     super::follow(
         cx,
         &http,
-        &answer.eval_id,
+        answer.eval_id,
         arguments.detach,
         arguments.verbose,
     )

@@ -9,7 +9,7 @@ use crate::cli::{
     structured::Structured,
 };
 use anyhow::Context as _;
-use jobs::model::{Evaluation, Job};
+use jobs::model::{EvalId, Evaluation, Job};
 use jobs::wire::{AllocationListStub, JobListStub};
 use std::collections::BTreeMap;
 
@@ -121,10 +121,10 @@ impl Parts {
             .get(&format!("{path}/summary"), &[])
             .await
             .context("Error querying job summary")?;
-        let waiting: BTreeMap<&str, &str> = allocs
+        let waiting: BTreeMap<&str, EvalId> = allocs
             .iter()
-            .filter(|one| !one.followup_eval_id.is_empty() && one.next_allocation.is_empty())
-            .map(|one| (one.task_group.as_str(), one.followup_eval_id.as_str()))
+            .filter(|one| one.next_allocation.is_none())
+            .filter_map(|one| Some((one.task_group.as_str(), one.followup_eval_id?)))
             .take(FOLLOWUPS_MAX)
             .collect();
         let mut followups = Vec::new();

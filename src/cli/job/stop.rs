@@ -76,10 +76,11 @@ async fn stop(cx: &mut Context, id: &str, arguments: &Arguments) -> anyhow::Resu
         .await
         .with_context(|| format!("Error deregistering job with id {}", job.id))?;
     if arguments.detach {
-        cx.print(&answer.eval_id)?;
+        let id = answer.eval_id.map_or_else(String::new, |id| id.to_string());
+        cx.print(&id)?;
         return Ok(0);
     }
-    super::follow(cx, &http, &answer.eval_id, false, arguments.verbose).await
+    super::follow(cx, &http, answer.eval_id, false, arguments.verbose).await
 }
 
 fn confirmed(cx: &mut Context, id: &str) -> anyhow::Result<bool> {

@@ -74,7 +74,7 @@ pub(super) fn full(
 
 fn head(node: &Node) -> Vec<(&'static str, String)> {
     vec![
-        ("ID", node.id.clone()),
+        ("ID", node.id.to_string()),
         ("Name", node.name.clone()),
         ("Node Pool", node.node_pool.clone()),
         ("Class", node.node_class.clone()),
@@ -304,7 +304,7 @@ mod tests {
         let view = test_view();
         let allocs: Vec<Allocation> = decode(
             "",
-            serde_json::json!([{"ID": "51c8e77d-1", "NodeID": "7ab3c2ff-1", "TaskGroup": "app",
+            serde_json::json!([{"ID": "51c8e77d-0000-4000-8000-000000000001", "NodeID": "7ab3c2ff-0000-4000-8000-000000000001", "TaskGroup": "app",
                 "ClientStatus": "running", "Job": {"Version": 4},
                 "Resources": {"CPU": 100, "MemoryMB": 256, "DiskMB": 300}}]),
         )

@@ -38,16 +38,16 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         (Eligibility::Ineligible, "ineligible for scheduling")
     };
     let request = NodeEligibilityRequest {
-        node_id: node.id.clone(),
+        node_id: node.id.to_string(),
         eligibility,
     };
-    let path = format!("/v1/node/{}/eligibility", segment(&node.id));
+    let path = format!("/v1/node/{}/eligibility", segment(node.id));
     let _answer: NodeUpdateResponse = cx
         .http
         .put(&path, &[], &request)
         .await
         .context("Error updating scheduling eligibility")?;
-    let id = quoted(&node.id);
+    let id = quoted(node.id.to_string());
     cx.print(&format!("Node {id} scheduling eligibility set: {text}"))?;
     Ok(0)
 }

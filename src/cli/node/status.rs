@@ -58,7 +58,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         (None, false) => return list_all(cx, arguments).await,
     };
     let found = lookup::node(cx, &id).await?;
-    let path = format!("/v1/node/{}", segment(&found.id));
+    let path = format!("/v1/node/{}", segment(found.id));
     let querying = "Error querying node info";
     let value = cx.http.get_value(&path, &[]).await.context(querying)?;
     if let Some(text) = arguments.structured.text(&value)? {
@@ -123,7 +123,7 @@ async fn list_all(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8>
         return Ok(0);
     }
     if arguments.quiet {
-        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+        let ids: Vec<String> = nodes.iter().map(|node| node.id.to_string()).collect();
         cx.print(&ids.join("\n"))?;
         return Ok(0);
     }
@@ -145,7 +145,7 @@ async fn running_counts(http: &Http, nodes: &[NodeListStub]) -> anyhow::Result<V
     }
     let mut counts = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let path = format!("/v1/node/{}/allocations", segment(&node.id));
+        let path = format!("/v1/node/{}/allocations", segment(node.id));
         let allocs: Vec<Allocation> = http
             .get(&path, &[("namespace", "*")])
             .await
@@ -161,7 +161,8 @@ async fn running_counts(http: &Http, nodes: &[NodeListStub]) -> anyhow::Result<V
 }
 
 async fn usage(cx: &mut Context, node: &Node, allocs: &[Allocation]) -> anyhow::Result<Usage> {
-    let query = [("node_id", node.id.as_str())];
+    let id = node.id.to_string();
+    let query = [("node_id", id.as_str())];
     let host = match cx.http.get::<HostStats>("/v1/client/stats", &query).await {
         Ok(host) => Some(host),
         Err(error) => {
@@ -171,7 +172,7 @@ async fn usage(cx: &mut Context, node: &Node, allocs: &[Allocation]) -> anyhow::
     };
     let mut total = Some((0.0, 0_u64));
     for alloc in allocs.iter().filter(|alloc| allocations::is_running(alloc)) {
-        let path = format!("/v1/client/allocation/{}/stats", segment(&alloc.row.id));
+        let path = format!("/v1/client/allocation/{}/stats", segment(alloc.row.id));
         let query = [("namespace", alloc.row.namespace.as_str())];
         let used = cx.http.get::<AllocResourceUsage>(&path, &query).await;
         // A figure without one of its parts would be wrong, so it is left out.

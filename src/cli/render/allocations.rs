@@ -30,9 +30,9 @@ pub(in crate::cli) fn list(allocs: &[AllocationListStub], view: &View) -> String
     ])];
     for alloc in allocs {
         lines.push(row([
-            (true, view.id(&alloc.id).to_owned()),
-            (verbose, alloc.eval_id.clone()),
-            (true, view.id(&alloc.node_id).to_owned()),
+            (true, view.id(alloc.id)),
+            (verbose, alloc.eval_id.to_string()),
+            (true, view.id(alloc.node_id)),
             (verbose, alloc.node_name.clone()),
             (true, alloc.task_group.clone()),
             (true, alloc.job_version.to_string()),

@@ -11,7 +11,7 @@ pub(in crate::cli) fn list(all: &[Deployment], view: &View) -> String {
     }
     let rows = all.iter().map(|one| {
         [
-            view.id(&one.id).to_owned(),
+            view.id(one.id),
             one.job_id.clone(),
             one.job_version.to_string(),
             one.status.as_str().to_owned(),
@@ -27,7 +27,7 @@ pub(in crate::cli) fn list(all: &[Deployment], view: &View) -> String {
 /// One deployment with its progress by group.
 pub(in crate::cli) fn detail(current: &Deployment, view: &View) -> String {
     let head = columns::key_values(&[
-        ("ID", view.id(&current.id).to_owned()),
+        ("ID", view.id(current.id)),
         ("Job ID", current.job_id.clone()),
         ("Job Version", current.job_version.to_string()),
         ("Status", current.status.as_str().to_owned()),
@@ -39,7 +39,7 @@ pub(in crate::cli) fn detail(current: &Deployment, view: &View) -> String {
 /// One deployment below its job, which is named already.
 pub(in crate::cli) fn brief(current: &Deployment, view: &View) -> String {
     let head = columns::key_values(&[
-        ("ID", view.id(&current.id).to_owned()),
+        ("ID", view.id(current.id)),
         ("Status", current.status.as_str().to_owned()),
         ("Description", current.status_description.clone()),
     ]);

@@ -15,12 +15,12 @@ pub(in crate::cli) fn placement_failures(eval: &Evaluation) -> String {
 pub(in crate::cli) fn list(evals: &[Evaluation], view: &View) -> String {
     let rows = evals.iter().map(|eval| {
         [
-            view.id(&eval.id).to_owned(),
+            view.id(eval.id),
             eval.priority.to_string(),
             eval.triggered_by.as_str().to_owned(),
             eval.job_id.clone(),
             eval.namespace.clone(),
-            view.id(&eval.node_id).to_owned(),
+            view.id(eval.node_id),
             eval.status.as_str().to_owned(),
             placement_failures(eval),
         ]

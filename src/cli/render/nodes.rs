@@ -41,7 +41,7 @@ pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View)
         let os = node.attributes.as_ref().and_then(|all| all.get("os.name"));
         let count = counts.get(at).map(ToString::to_string).unwrap_or_default();
         lines.push(row([
-            (true, view.id(&node.id).to_owned()),
+            (true, view.id(node.id)),
             (true, node.node_pool.clone()),
             (true, node.datacenter.clone()),
             (true, node.name.clone()),

@@ -102,7 +102,7 @@ pub(in crate::cli) fn scores(metric: &AllocMetric, view: &View) -> String {
             .collect::<Vec<String>>(),
     ];
     for node in &metric.score_meta_data {
-        let mut line = vec![view.id(&node.node_id).to_owned()];
+        let mut line = vec![view.id(node.node_id)];
         for name in &names {
             line.push(score(node.scores.get(*name).copied().unwrap_or(0.0)));
         }

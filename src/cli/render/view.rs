@@ -1,7 +1,7 @@
 //! How values look on the terminal: times, ids, sizes, durations, quotes and colors.
 
 use jiff::tz::TimeZone;
-use jobs::model::{Nanos, Timestamp};
+use jobs::model::{Id, Kind, Nanos, Timestamp};
 
 /// Characters of an id unless the user wants all.
 const ID_SHORT: usize = 8;
@@ -21,12 +21,13 @@ pub(in crate::cli) struct View {
 }
 
 impl View {
-    /// An id at the length that the user wants.
-    pub(in crate::cli) fn id<'a>(&self, id: &'a str) -> &'a str {
-        if self.verbose {
-            return id;
+    /// An id at the length that the user wants; empty for none.
+    pub(in crate::cli) fn id<K: Kind>(&self, id: impl Into<Option<Id<K>>>) -> String {
+        let mut text = id.into().map_or_else(String::new, |id| id.to_string());
+        if !self.verbose {
+            text.truncate(ID_SHORT);
         }
-        id.get(..ID_SHORT).unwrap_or(id)
+        text
     }
 
     /// An instant as `2026-03-02T10:00:00Z`; empty for "never".
@@ -165,7 +166,8 @@ pub(in crate::cli) fn megabytes(mb: i64) -> String {
 }
 
 /// A text in double quotes, with the escapes of a program's source.
-pub(in crate::cli) fn quoted(text: &str) -> String {
+pub(in crate::cli) fn quoted(text: impl AsRef<str>) -> String {
+    let text = text.as_ref();
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
@@ -239,6 +241,12 @@ pub(in crate::cli) fn test_view() -> View {
         verbose: false,
         paint: Paint::Plain,
     }
+}
+
+/// The first id that begins with these digits.
+#[cfg(test)]
+pub(super) fn test_id<K: Kind>(digits: &str) -> Id<K> {
+    *Id::with_prefix(digits).unwrap().start()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! until the holder has ended, and only then looks whether another program has the port. In the same way a
 //! successor waits for the end of the allocation that it replaces.
 
-use jobs::model::Allocation;
+use jobs::model::{AllocId, Allocation};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
 use tokio::sync::Notify;
@@ -15,13 +15,13 @@ pub(super) enum Held {
     /// A port.
     Port(u16),
     /// The place of an allocation, by its id: held by itself, and then by its successor.
-    Place(String),
+    Place(AllocId),
 }
 
 /// Which allocation holds what.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Claims {
-    holders: Mutex<BTreeMap<Held, String>>,
+    holders: Mutex<BTreeMap<Held, AllocId>>,
     freed: Notify,
 }
 
@@ -29,15 +29,14 @@ pub(in crate::client) struct Claims {
 #[derive(Debug)]
 pub(super) struct Claim {
     claims: Arc<Claims>,
-    alloc_id: String,
+    alloc_id: AllocId,
 }
 
 /// What an allocation must hold before it is set up: its ports, its place, and that of the one it replaces.
 pub(super) fn wanted(alloc: &Allocation) -> Vec<Held> {
-    let places = [&alloc.id, &alloc.previous_allocation]
-        .into_iter()
-        .filter(|id| !id.is_empty())
-        .map(|id| Held::Place(id.clone()));
+    let places = std::iter::once(alloc.id)
+        .chain(alloc.previous_allocation)
+        .map(Held::Place);
     let ports = alloc.allocated_resources.ports();
     ports
         .map(|(_, port)| Held::Port(port))
@@ -47,7 +46,7 @@ pub(super) fn wanted(alloc: &Allocation) -> Vec<Held> {
 
 impl Claims {
     /// Holds `wanted` for the allocation, as soon as no other one holds any of them.
-    pub(super) async fn claim(self: &Arc<Self>, alloc_id: &str, wanted: &[Held]) -> Claim {
+    pub(super) async fn claim(self: &Arc<Self>, alloc_id: AllocId, wanted: &[Held]) -> Claim {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
@@ -61,24 +60,20 @@ impl Claims {
     }
 
     /// Holds `wanted` for the allocation now; none when another one holds any of them.
-    pub(super) fn hold(self: &Arc<Self>, alloc_id: &str, wanted: &[Held]) -> Option<Claim> {
+    pub(super) fn hold(self: &Arc<Self>, alloc_id: AllocId, wanted: &[Held]) -> Option<Claim> {
         self.try_hold(alloc_id, wanted).then(|| Claim {
             claims: Arc::clone(self),
-            alloc_id: alloc_id.to_owned(),
+            alloc_id,
         })
     }
 
-    fn try_hold(&self, alloc_id: &str, wanted: &[Held]) -> bool {
+    fn try_hold(&self, alloc_id: AllocId, wanted: &[Held]) -> bool {
         let mut holders = self.holders.lock();
-        let is_other = |held: &Held| holders.get(held).is_some_and(|holder| holder != alloc_id);
+        let is_other = |held: &Held| holders.get(held).is_some_and(|holder| *holder != alloc_id);
         if wanted.iter().any(is_other) {
             return false;
         }
-        holders.extend(
-            wanted
-                .iter()
-                .map(|held| (held.clone(), alloc_id.to_owned())),
-        );
+        holders.extend(wanted.iter().map(|held| (held.clone(), alloc_id)));
         true
     }
 }
@@ -111,11 +106,12 @@ mod tests {
     #[tokio::test]
     async fn a_newcomer_waits_until_the_holder_has_ended() {
         let claims = Arc::new(Claims::default());
-        let first = claims.claim("a", &[Held::Port(80), Held::Port(81)]).await;
-        let again = claims.claim("a", &[Held::Place("a".into())]).await;
+        let (a, b) = (AllocId::named("a"), AllocId::named("b"));
+        let first = claims.claim(a, &[Held::Port(80), Held::Port(81)]).await;
+        let again = claims.claim(a, &[Held::Place(a)]).await;
         let waiting = tokio::spawn({
             let claims = Arc::clone(&claims);
-            async move { claims.claim("b", &[Held::Place("a".into())]).await }
+            async move { claims.claim(b, &[Held::Place(a)]).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

@@ -99,7 +99,7 @@ impl AllocRunner {
     ) -> Self {
         let held = if shared.is_live() {
             let alloc = shared.alloc();
-            shared.cx.claims.hold(&alloc.id, &claims::wanted(&alloc))
+            shared.cx.claims.hold(alloc.id, &claims::wanted(&alloc))
         } else {
             None
         };
@@ -175,7 +175,7 @@ impl AllocRunner {
         let alloc = self.shared.alloc();
         let wanted = claims::wanted(&alloc);
         let claims = Arc::clone(&self.shared.cx.claims);
-        let claim = claims.claim(&alloc.id, &wanted);
+        let claim = claims.claim(alloc.id, &wanted);
         tokio::pin!(claim);
         while !self.shared.alloc().server_terminal() && !self.force_stop {
             tokio::select! {
@@ -491,7 +491,7 @@ impl AllocRunner {
         let alloc = self.shared.alloc();
         let record = self.shared.record();
         if record.deployment_id != alloc.deployment_id {
-            let id = alloc.deployment_id.clone();
+            let id = alloc.deployment_id;
             self.shared.update(|record| {
                 record.deployment_id = id;
                 record.health = None;
@@ -500,7 +500,7 @@ impl AllocRunner {
         } else if record.health.is_some() || self.health.is_some() {
             return;
         }
-        let asked = !alloc.deployment_id.is_empty() && alloc.healthy().is_none();
+        let asked = alloc.deployment_id.is_some() && alloc.healthy().is_none();
         self.health = alloc
             .group()
             .and_then(|group| group.update.as_ref())
@@ -551,7 +551,7 @@ impl AllocRunner {
         let states = self.shared.states();
         let (client_status, description) = client_status(&states);
         let update = AllocUpdate {
-            alloc_id: alloc.id.clone(),
+            alloc_id: alloc.id,
             client_status,
             client_description: description.to_owned(),
             task_states: states,

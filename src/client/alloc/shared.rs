@@ -60,7 +60,7 @@ impl Shared {
         alloc: Arc<Allocation>,
         record: AllocRecord,
     ) -> Self {
-        let dir = AllocDir::new(&cx.config.alloc_dir, &alloc.id);
+        let dir = AllocDir::new(&cx.config.alloc_dir, alloc.id);
         Self {
             cx,
             dir,
@@ -126,7 +126,7 @@ impl Shared {
         {
             let mut record = self.record.lock();
             change(&mut record);
-            let id = &self.alloc.lock().id;
+            let id = self.alloc.lock().id;
             if let Err(error) = self.cx.store.save_record(id, &record) {
                 tracing::error!(alloc = %id, %error, "the state of an allocation cannot be kept");
             }

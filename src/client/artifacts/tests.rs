@@ -1,4 +1,5 @@
 use super::*;
+use jobs::model::AllocId;
 use std::collections::BTreeMap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -68,7 +69,7 @@ async fn run(source: String, mode: &str, dest: &str, options: &[(&str, &str)]) -
         .install_default()
         .ok();
     let dir = tempfile::tempdir().unwrap();
-    let alloc = AllocDir::new(dir.path(), "a1");
+    let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
     alloc.build().unwrap();
     alloc.build_task("web").unwrap();
     let options: BTreeMap<String, String> = options

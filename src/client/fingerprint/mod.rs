@@ -17,13 +17,13 @@ pub(super) use storage::mount_of;
 
 use super::Config;
 use crate::sys::clock;
-use jobs::model::{Node, NodeEvent, Timestamp};
+use jobs::model::{Node, NodeEvent, NodeId, SecretId, Timestamp};
 
 /// What drivers' and operators' constraints may ask of this machine; quick, without drivers.
-pub(super) fn node(config: &Config, id: &str, secret_id: &str) -> Node {
+pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
     let mut node = Node {
-        id: id.into(),
-        secret_id: secret_id.into(),
+        id,
+        secret_id,
         datacenter: config.datacenter.clone(),
         name: config.name.clone(),
         http_addr: config.http_addr.clone(),

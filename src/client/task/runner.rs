@@ -16,7 +16,7 @@ use crate::{
     rpc::message::Report,
     sys::{clock, processes, random},
 };
-use jobs::model::{Task, TaskEvent, TaskPhase, Timestamp};
+use jobs::model::{AllocId, Task, TaskEvent, TaskPhase, Timestamp};
 use sha2::{Digest, Sha256};
 use std::{fmt::Write, sync::Arc, time::Duration};
 use tokio::{
@@ -100,7 +100,7 @@ impl TaskRunner {
         let mut restarts = Restarts::new(policy, ends_on_success, random::seed());
         restarts.resume(shared.task(&task.name).restarts);
         Self {
-            stem: stem(&alloc.id, &task.name),
+            stem: stem(alloc.id, &task.name),
             name: task.name.clone(),
             shared,
             commands,
@@ -362,7 +362,7 @@ impl TaskRunner {
         }
         let is_group = affected.iter().any(|instance| instance.task.is_none());
         let report = Report::Withdraw {
-            alloc_id: alloc.id.clone(),
+            alloc_id: alloc.id,
             task: (!is_group).then(|| self.name.clone()),
         };
         let ids: Vec<String> = affected.into_iter().map(|one| one.service.id).collect();
@@ -466,9 +466,9 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
 }
 
 /// The name of the task's files in the run directory: short, and the same for each run.
-fn stem(alloc_id: &str, task: &str) -> String {
+fn stem(alloc_id: AllocId, task: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(alloc_id);
+    hash.update(alloc_id.to_bytes());
     hash.update([0]);
     hash.update(task);
     hash.finalize()

@@ -4,7 +4,7 @@
 //! subscription comes first, so no change is missed. Waking costs one look-up per changed topic,
 //! however many readers wait for other things.
 
-use jobs::model::JobKey;
+use jobs::model::{AllocId, DeploymentId, EvalId, JobKey, NodeId};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,13 +27,13 @@ pub enum Topic {
     /// A job, its evaluations, allocations and deployments.
     Job(JobKey),
     /// An evaluation, and the allocations that it placed.
-    Eval(String),
+    Eval(EvalId),
     /// An allocation.
-    Alloc(String),
+    Alloc(AllocId),
     /// A deployment.
-    Deployment(String),
+    Deployment(DeploymentId),
     /// A node and the allocations on it.
-    Node(String),
+    Node(NodeId),
     /// Instances and checks of a service, by name.
     Service(String),
     /// A catalog node with what is on it, by name.
@@ -137,27 +137,25 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
                 .map(|change| Topic::Job(change.key.clone())),
         );
         for eval in &applied.evals {
-            topics.insert(Topic::Eval(eval.id.clone()));
+            topics.insert(Topic::Eval(eval.id));
             topics.insert(Topic::Job(eval.job_key()));
         }
         for alloc in applied.allocs.iter().filter_map(|change| change.row()) {
-            topics.insert(Topic::Alloc(alloc.id.clone()));
-            topics.insert(Topic::Node(alloc.node_id.clone()));
-            topics.insert(Topic::Eval(alloc.eval_id.clone()));
+            topics.insert(Topic::Alloc(alloc.id));
+            topics.insert(Topic::Node(alloc.node_id));
+            topics.insert(Topic::Eval(alloc.eval_id));
             topics.insert(Topic::Job(alloc.job_key()));
-            if !alloc.deployment_id.is_empty() {
-                topics.insert(Topic::Deployment(alloc.deployment_id.clone()));
-            }
+            topics.extend(alloc.deployment_id.map(Topic::Deployment));
         }
         for deployment in &applied.deployments {
-            topics.insert(Topic::Deployment(deployment.id.clone()));
+            topics.insert(Topic::Deployment(deployment.id));
             topics.insert(Topic::Job(deployment.job_key()));
         }
         topics.extend(
             applied
                 .nodes
                 .iter()
-                .filter_map(|change| Some(Topic::Node(change.row()?.id.clone()))),
+                .filter_map(|change| Some(Topic::Node(change.row()?.id))),
         );
     }
     for applied in &changes.mesh {
@@ -170,7 +168,7 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Topic, Watch};
+    use super::{AllocId, EvalId, Topic, Watch};
     use crate::server::state::Changes;
     use jobs::state::{Applied, Table};
 
@@ -204,7 +202,10 @@ mod tests {
     #[test]
     fn nothing_stays_of_a_reader_that_left() {
         let watch = Watch::default();
-        let subscription = watch.subscribe([Topic::Alloc("a".into()), Topic::Eval("e".into())]);
+        let subscription = watch.subscribe([
+            Topic::Alloc(AllocId::named("a")),
+            Topic::Eval(EvalId::named("e")),
+        ]);
         drop(subscription);
         assert!(watch.0.lock().by_topic.is_empty());
         assert_eq!(watch.0.lock().count, 0);

@@ -94,14 +94,14 @@ async fn acknowledge(
 ) -> Vec<Delivery> {
     let snapshot = core.published.current();
     let (done, overtaken): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(|delivery| {
-        let row = snapshot.jobs.eval(&delivery.eval.id);
+        let row = snapshot.jobs.eval(delivery.eval.id);
         row.is_none_or(|row| row.modify_index > delivery.eval.modify_index)
     });
     let mut actions = Vec::new();
     {
         let mut broker = core.broker.lock();
         for Delivery { eval, token } in &done {
-            actions.extend(broker.ack(now_ns(), &eval.id, *token));
+            actions.extend(broker.ack(now_ns(), eval.id, *token));
         }
     }
     loops::carry_out(core, actions, stop).await;
@@ -110,7 +110,7 @@ async fn acknowledge(
 
 async fn refuse(core: &Core, delivery: &Delivery, stop: &CancellationToken) {
     let Delivery { eval, token } = delivery;
-    let actions = core.broker.lock().nack(now_ns(), &eval.id, *token);
+    let actions = core.broker.lock().nack(now_ns(), eval.id, *token);
     core.broker_moved.notify_one();
     loops::carry_out(core, actions, stop).await;
 }

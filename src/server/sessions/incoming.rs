@@ -59,11 +59,10 @@ pub(super) async fn run(
 /// Renews the leases.
 async fn on_heard(core: &Core, agent: &Agent) {
     if agent.data_plane {
-        let node_id = agent.node_id.as_deref();
         core.data_planes
-            .on_heard(&agent.agent_id, node_id, core.config.lease);
+            .on_heard(&agent.agent_id, agent.node_id, core.config.lease);
     }
-    let Some(node_id) = &agent.node_id else {
+    let Some(node_id) = agent.node_id else {
         return;
     };
     let snapshot = core.published.current();

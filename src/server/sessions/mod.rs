@@ -11,7 +11,7 @@ mod reports;
 #[cfg(test)]
 mod tests;
 
-use jobs::model::{Node, NodeStatus};
+use jobs::model::{Node, NodeId, NodeStatus};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ const ANSWERS_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 struct Agent {
     agent_id: String,
-    node_id: Option<String>,
+    node_id: Option<NodeId>,
     data_plane: bool,
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn serve(
 
 /// Takes an agent in: its node is ready from now on.
 async fn greet(core: &Core, hello: Hello) -> Result<Agent, Error> {
-    let node_id = hello.node.as_ref().map(|node| node.id.clone());
+    let node_id = hello.node.as_ref().map(|node| node.id);
     if let Some(node) = hello.node {
         register_node(core, node).await?;
     }
@@ -84,7 +84,7 @@ async fn greet(core: &Core, hello: Hello) -> Result<Agent, Error> {
     if agent.data_plane {
         core.data_planes.on_hello(
             &agent.agent_id,
-            agent.node_id.as_deref(),
+            agent.node_id,
             core.published.current().index,
             core.config.lease,
         );

@@ -1,6 +1,6 @@
 //! What a stream carries to its agent.
 
-use jobs::model::{Allocation, Index};
+use jobs::model::{Allocation, Index, NodeId};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
@@ -91,7 +91,7 @@ impl Outgoing {
         let index = snapshot.index;
         let state = Box::new(snapshot.mesh.clone());
         self.send(ToClient::Catalog { index, state }).await?;
-        let Some(node_id) = &agent.node_id else {
+        let Some(node_id) = agent.node_id else {
             return Ok(());
         };
         self.send(ToClient::Allocs {
@@ -114,7 +114,7 @@ impl Outgoing {
             })
             .await?;
         }
-        let Some(node_id) = &agent.node_id else {
+        let Some(node_id) = agent.node_id else {
             return Ok(());
         };
         if let Some(message) = alloc_delta(commit, node_id) {
@@ -155,7 +155,7 @@ fn assignment(alloc: &Allocation) -> Assignment {
 }
 
 /// What a node should know when its stream begins.
-fn known_allocs(snapshot: &Snapshot, node_id: &str) -> Vec<Assignment> {
+fn known_allocs(snapshot: &Snapshot, node_id: NodeId) -> Vec<Assignment> {
     let (mut finished, live): (Vec<_>, Vec<_>) = snapshot
         .jobs
         .allocs_of_node(node_id)
@@ -170,16 +170,16 @@ fn known_allocs(snapshot: &Snapshot, node_id: &str) -> Vec<Assignment> {
 
 /// What an entry changed for a node; none when nothing did. What the node itself reported is not sent
 /// back to it.
-fn alloc_delta(commit: &Commit, node_id: &str) -> Option<ToClient> {
+fn alloc_delta(commit: &Commit, node_id: NodeId) -> Option<ToClient> {
     let index: Index = commit.at.index;
-    let changes = commit.changes.of_node.get(node_id)?;
+    let changes = commit.changes.of_node.get(&node_id)?;
     let mut assignments = Vec::new();
     let mut removed = Vec::new();
-    for id in changes {
+    for &id in changes {
         match commit.snapshot.jobs.alloc(id) {
             Some(alloc) if alloc.alloc_modify_index == index => assignments.push(assignment(alloc)),
             Some(_) => {}
-            None => removed.push(id.clone()),
+            None => removed.push(id),
         }
     }
     (!assignments.is_empty() || !removed.is_empty()).then_some(ToClient::Allocs {

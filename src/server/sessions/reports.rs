@@ -1,6 +1,10 @@
 //! Turns an agent's reports into commands, neighbors of one kind into one.
 
-use jobs::{control::triggers, state::AllocUpdate};
+use jobs::{
+    control::triggers,
+    model::{AllocId, NodeId},
+    state::AllocUpdate,
+};
 use mesh::{
     model::Status,
     state::{CHECK_RESULTS_PER_COMMAND_MAX, CheckResult, UpdateChecks},
@@ -32,10 +36,10 @@ const FOREIGN: &str = "an agent speaks for its own node only";
 enum Group {
     Node(Box<jobs::model::Node>),
     /// The newest update of each allocation.
-    Allocs(BTreeMap<String, AllocUpdate>),
+    Allocs(BTreeMap<AllocId, AllocUpdate>),
     Checks(Vec<CheckReport>),
     Withdraw {
-        alloc_id: String,
+        alloc_id: AllocId,
         task: Option<String>,
     },
 }
@@ -77,10 +81,8 @@ pub(super) fn merge(core: &Core, agent: &Agent, numbered: Vec<(u64, Report)>) ->
         .collect()
 }
 
-fn by_alloc(updates: Vec<AllocUpdate>) -> impl Iterator<Item = (String, AllocUpdate)> {
-    updates
-        .into_iter()
-        .map(|update| (update.alloc_id.clone(), update))
+fn by_alloc(updates: Vec<AllocUpdate>) -> impl Iterator<Item = (AllocId, AllocUpdate)> {
+    updates.into_iter().map(|update| (update.alloc_id, update))
 }
 
 fn command(
@@ -89,14 +91,14 @@ fn command(
     snapshot: &Snapshot,
     group: Group,
 ) -> Result<Command, &'static str> {
-    let own = |node_id: &String| Some(node_id) == agent.node_id.as_ref();
+    let own = |node_id: NodeId| Some(node_id) == agent.node_id;
     match group {
-        Group::Node(node) if own(&node.id) => Ok(node_command(core, *node)),
+        Group::Node(node) if own(node.id) => Ok(node_command(core, *node)),
         Group::Withdraw { alloc_id, task }
             if snapshot
                 .jobs
-                .alloc(&alloc_id)
-                .is_none_or(|alloc| own(&alloc.node_id)) =>
+                .alloc(alloc_id)
+                .is_none_or(|alloc| own(alloc.node_id)) =>
         {
             Ok(Command::Withdraw { alloc_id, task })
         }
@@ -110,13 +112,13 @@ fn command(
 fn allocs_command(
     agent: &Agent,
     snapshot: &Snapshot,
-    updates: BTreeMap<String, AllocUpdate>,
+    updates: BTreeMap<AllocId, AllocUpdate>,
 ) -> Command {
     let updates: Vec<AllocUpdate> = updates
         .into_values()
         .filter(|update| {
-            let alloc = snapshot.jobs.alloc(&update.alloc_id);
-            alloc.is_some_and(|alloc| Some(&alloc.node_id) == agent.node_id.as_ref())
+            let alloc = snapshot.jobs.alloc(update.alloc_id);
+            alloc.is_some_and(|alloc| Some(alloc.node_id) == agent.node_id)
         })
         .collect();
     let evals = triggers::for_client_updates(&snapshot.jobs, &updates, now_ns(), &mut ids());
@@ -124,10 +126,9 @@ fn allocs_command(
 }
 
 fn checks_command(agent: &Agent, snapshot: &Snapshot, checks: Vec<CheckReport>) -> Command {
-    let node_id = agent.node_id.as_deref().unwrap_or_default();
-    let node = snapshot
-        .mesh
-        .node_by_id(node_id)
+    let node_id = agent.node_id.map(|id| id.to_string());
+    let node = node_id
+        .and_then(|id| snapshot.mesh.node_by_id(&id))
         .map_or_else(String::new, |node| node.name.clone());
     let results = checks
         .into_iter()

@@ -10,9 +10,10 @@ use crate::{
 use jobs::{
     control::operator::Registration,
     model::{
-        ClientStatus, DriverInfo, EvalStatus, FlatMap, Index, Job, JobKey, JobStatus, JobType,
-        NetworkResource, Node, NodeCpu, NodeDisk, NodeMemory, NodeResources, NodeStatus,
-        ReschedulePolicy, Resources, Task, TaskGroup, TaskPhase, TaskState,
+        AllocId, ClientStatus, DriverInfo, EvalId, EvalStatus, FlatMap, Index, Job, JobKey,
+        JobStatus, JobType, NetworkResource, Node, NodeCpu, NodeDisk, NodeId, NodeMemory,
+        NodeResources, NodeStatus, ReschedulePolicy, Resources, Task, TaskGroup, TaskPhase,
+        TaskState,
     },
     state::{AllocUpdate, Table},
 };
@@ -146,14 +147,14 @@ impl Agent {
         .await
     }
 
-    async fn report_alloc(&mut self, id: &str, status: ClientStatus, phase: TaskPhase) -> Index {
+    async fn report_alloc(&mut self, id: AllocId, status: ClientStatus, phase: TaskPhase) -> Index {
         let state = TaskState {
             state: phase,
             failed: status == ClientStatus::Failed,
             ..TaskState::default()
         };
         self.report(Report::Allocs(vec![AllocUpdate {
-            alloc_id: id.to_owned(),
+            alloc_id: id,
             client_status: status,
             task_states: FlatMap::from([("main".to_owned(), state)]),
             ..AllocUpdate::default()
@@ -164,7 +165,7 @@ impl Agent {
 
 fn node(id: &str) -> Node {
     Node {
-        id: id.into(),
+        id: NodeId::named(id),
         name: id.into(),
         datacenter: "dc1".into(),
         node_pool: "default".into(),
@@ -240,7 +241,7 @@ fn job(id: &str, job_type: JobType, count: u32) -> Job {
     }
 }
 
-async fn register(server: &Running, job: Job) -> (Index, String) {
+async fn register(server: &Running, job: Job) -> (Index, Option<EvalId>) {
     let registration = Registration {
         job,
         ..Registration::default()
@@ -260,17 +261,17 @@ async fn a_batch_job_goes_from_registration_to_its_end() {
     let assignments = agent.next_assignments().await;
     assert_eq!(assignments.len(), 1);
     assert_eq!(assignments[0].job.id, "once");
-    let id = assignments[0].alloc.id.clone();
+    let id = assignments[0].alloc.id;
     agent
-        .report_alloc(&id, ClientStatus::Running, TaskPhase::Running)
+        .report_alloc(id, ClientStatus::Running, TaskPhase::Running)
         .await;
     agent
-        .report_alloc(&id, ClientStatus::Complete, TaskPhase::Dead)
+        .report_alloc(id, ClientStatus::Complete, TaskPhase::Dead)
         .await;
     let key = JobKey::new("default", "once");
     server
         .until(|state| {
-            let eval = state.jobs.eval(&eval_id)?;
+            let eval = state.jobs.eval(eval_id?)?;
             let job = state.jobs.job(&key)?;
             (eval.status == EvalStatus::Complete && job.status == JobStatus::Dead).then_some(())
         })
@@ -285,8 +286,8 @@ async fn what_has_no_room_waits_until_there_is_some() {
     let (_, eval_id) = register(&server, job("early", JobType::Batch, 1)).await;
     server
         .until(|state| {
-            let eval = state.jobs.eval(&eval_id)?;
-            (eval.status == EvalStatus::Complete && !eval.blocked_eval.is_empty()).then_some(())
+            let eval = state.jobs.eval(eval_id?)?;
+            (eval.status == EvalStatus::Complete && eval.blocked_eval.is_some()).then_some(())
         })
         .await;
     let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
@@ -301,7 +302,7 @@ async fn a_silent_agent_loses_its_node_and_its_allocations() {
     let server = Running::start(directory.path(), lease).await;
     let mut first = Agent::connect(&server, hello("a", "node-1")).await;
     register(&server, job("always", JobType::Service, 1)).await;
-    let lost = first.next_assignments().await[0].alloc.id.clone();
+    let lost = first.next_assignments().await[0].alloc.id;
     drop(first);
     let mut second = Agent::connect(&server, hello("b", "node-2")).await;
     let outgoing = second.link.outgoing.clone();
@@ -312,14 +313,14 @@ async fn a_silent_agent_loses_its_node_and_its_allocations() {
     });
     server
         .until(|state| {
-            let node = state.jobs.node("node-1")?;
-            let alloc = state.jobs.alloc(&lost)?;
+            let node = state.jobs.node(NodeId::named("node-1"))?;
+            let alloc = state.jobs.alloc(lost)?;
             (node.status == NodeStatus::Down && alloc.client_status == ClientStatus::Lost)
                 .then_some(())
         })
         .await;
     let replacement = second.next_assignments().await;
-    assert_eq!(replacement[0].alloc.previous_allocation, lost);
+    assert_eq!(replacement[0].alloc.previous_allocation, Some(lost));
     beats.abort();
     server.stop().await;
 }
@@ -330,15 +331,15 @@ async fn a_failed_allocation_is_replaced_and_a_stopped_job_stops() {
     let server = Running::start(directory.path(), Config::LEASE).await;
     let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
     register(&server, job("always", JobType::Service, 1)).await;
-    let failed = agent.next_assignments().await[0].alloc.id.clone();
+    let failed = agent.next_assignments().await[0].alloc.id;
     agent
-        .report_alloc(&failed, ClientStatus::Failed, TaskPhase::Dead)
+        .report_alloc(failed, ClientStatus::Failed, TaskPhase::Dead)
         .await;
     let replacement = agent
         .until(|message| match message {
             ToClient::Allocs { assignments, .. } => assignments
                 .into_iter()
-                .find(|assignment| assignment.alloc.previous_allocation == failed),
+                .find(|assignment| assignment.alloc.previous_allocation == Some(failed)),
             _ => None,
         })
         .await;
@@ -370,7 +371,7 @@ async fn drained_is_said_when_every_data_plane_has_confirmed() {
     assert!(matches!(two.next().await, ToClient::Welcome { .. }));
     let index = one
         .report(Report::Withdraw {
-            alloc_id: "nothing".into(),
+            alloc_id: AllocId::named("nothing"),
             task: None,
         })
         .await;
@@ -414,8 +415,8 @@ async fn a_restarted_server_goes_on_where_it_was() {
     let (_, eval_id) = register(&server, job("early", JobType::Batch, 2)).await;
     server
         .until(|state| {
-            let eval = state.jobs.eval(&eval_id)?;
-            (!eval.blocked_eval.is_empty()).then_some(())
+            let eval = state.jobs.eval(eval_id?)?;
+            (eval.blocked_eval.is_some()).then_some(())
         })
         .await;
     server.stop().await;

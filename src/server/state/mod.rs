@@ -8,7 +8,7 @@
 mod tests;
 
 use jobs::{
-    model::{Allocation, Index, PlanResult},
+    model::{AllocId, Allocation, Index, NodeId, PlanResult},
     state::{AllocChange, Applied, NodeChange},
     verify::verify,
 };
@@ -37,7 +37,7 @@ pub enum Command {
     /// or restart it.
     Withdraw {
         /// Allocation.
-        alloc_id: String,
+        alloc_id: AllocId,
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
@@ -89,7 +89,7 @@ pub struct Changes {
     /// The catalog commands that changed something, derived ones included: what agents replay.
     pub mesh_commands: Vec<mesh::state::Command>,
     /// Node id to the ids of its allocations that were created, changed or removed.
-    pub of_node: BTreeMap<String, BTreeSet<String>>,
+    pub of_node: BTreeMap<NodeId, BTreeSet<AllocId>>,
 }
 
 /// Everything that is replicated.
@@ -135,7 +135,7 @@ impl State {
             Command::Jobs(command) => self.apply_jobs(at, *command, changes),
             Command::Mesh(command) => self.apply_mesh(at, *command, changes),
             Command::Withdraw { alloc_id, task } => {
-                let commands = self.withdrawn(&alloc_id, task.as_deref());
+                let commands = self.withdrawn(alloc_id, task.as_deref());
                 self.apply_derived(at, commands, changes);
                 Ok(())
             }
@@ -178,8 +178,8 @@ impl State {
         for change in &applied.allocs {
             self.alloc_commands(change, &mut commands);
             if let Some(alloc) = change.row() {
-                let of_node = changes.of_node.entry(alloc.node_id.clone()).or_default();
-                of_node.insert(alloc.id.clone());
+                let of_node = changes.of_node.entry(alloc.node_id).or_default();
+                of_node.insert(alloc.id);
             }
         }
         changes.jobs.push(applied);
@@ -191,7 +191,7 @@ impl State {
         let before = change.before.as_deref();
         let Some(after) = change.after.as_deref().map(catalog_node) else {
             // Another node may have its name by now.
-            let row = self.mesh.current().node_by_id(&before?.id)?;
+            let row = self.mesh.current().node_by_id(&before?.id.to_string())?;
             let name = row.name.clone();
             return Some(mesh::state::Command::RemoveNode(RemoveNode { name }));
         };
@@ -228,13 +228,13 @@ impl State {
     }
 
     fn instances_of(&self, alloc: &Allocation) -> Vec<Instance> {
-        match self.jobs.current().node(&alloc.node_id) {
+        match self.jobs.current().node(alloc.node_id) {
             Some(node) => instances(alloc, node),
             None => Vec::new(),
         }
     }
 
-    fn withdrawn(&self, alloc_id: &str, task: Option<&str>) -> Vec<mesh::state::Command> {
+    fn withdrawn(&self, alloc_id: AllocId, task: Option<&str>) -> Vec<mesh::state::Command> {
         let Some(alloc) = self.jobs.current().alloc(alloc_id) else {
             return Vec::new();
         };

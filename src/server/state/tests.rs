@@ -4,7 +4,7 @@ use super::*;
 use jobs::{
     model::{
         AllocDeploymentStatus, AllocatedPort, ClientStatus, Deployment, DeploymentState, FlatMap,
-        Job, Node, NodeStatus, PlanResult, ServiceCheck, ServiceSpec, StoppedAlloc, Task,
+        Id, Job, Node, NodeStatus, PlanResult, ServiceCheck, ServiceSpec, StoppedAlloc, Task,
         TaskGroup, TaskPhase, TaskState,
     },
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
@@ -62,8 +62,8 @@ impl World {
     fn stop(&mut self, id: &str) {
         self.apply(JobsCommand::ApplyPlans(vec![PlanResult {
             stops: vec![StoppedAlloc {
-                alloc_id: id.to_owned(),
-                node_id: "node-1".to_owned(),
+                alloc_id: Id::named(id),
+                node_id: Id::named("node-1"),
                 description: "alloc not needed".to_owned(),
                 ..StoppedAlloc::default()
             }],
@@ -79,7 +79,7 @@ impl World {
         };
         self.apply(JobsCommand::UpdateAllocs {
             updates: vec![AllocUpdate {
-                alloc_id: id.to_owned(),
+                alloc_id: Id::named(id),
                 client_status: status,
                 task_states: FlatMap::from([("server".to_owned(), state)]),
                 ..AllocUpdate::default()
@@ -130,7 +130,7 @@ impl World {
 
 fn node() -> Node {
     Node {
-        id: "node-1".into(),
+        id: Id::named("node-1"),
         name: "one".into(),
         datacenter: "dc1".into(),
         http_addr: "10.0.0.1:4646".into(),
@@ -182,12 +182,17 @@ fn job() -> Job {
     }
 }
 
+/// The id of an allocation as the catalog has it.
+fn text(id: &str) -> String {
+    AllocId::named(id).to_string()
+}
+
 fn alloc(id: &str) -> Allocation {
     let mut alloc = Allocation {
-        id: id.into(),
+        id: Id::named(id),
         namespace: "default".into(),
         name: "web.web[0]".into(),
-        node_id: "node-1".into(),
+        node_id: Id::named("node-1"),
         node_name: "one".into(),
         job_id: "web".into(),
         task_group: "web".into(),
@@ -211,7 +216,10 @@ fn an_instance_enters_the_catalog_in_the_entry_that_says_its_task_runs() {
     assert_eq!(world.rows().len(), 2);
     let snapshot = world.state.snapshot();
     assert_eq!(snapshot.mesh.service_index("web"), world.index);
-    assert_eq!(snapshot.jobs.alloc("a").unwrap().modify_index, world.index);
+    assert_eq!(
+        snapshot.jobs.alloc(Id::named("a")).unwrap().modify_index,
+        world.index
+    );
     // Not passing before its first check.
     assert_eq!(world.listed()[0].2, Status::Critical);
     world.all_pass();
@@ -228,7 +236,7 @@ fn a_stop_takes_the_instance_out_in_the_same_entry_and_its_end_removes_the_row()
         .state
         .jobs
         .current()
-        .alloc("a")
+        .alloc(Id::named("a"))
         .unwrap()
         .alloc_modify_index;
     assert_eq!(stopped_at, world.index);
@@ -250,14 +258,14 @@ fn a_stop_takes_the_instance_out_in_the_same_entry_and_its_end_removes_the_row()
 fn promotion_changes_the_tags_and_keeps_the_check() {
     let mut world = World::new();
     let mut canary = alloc("a");
-    canary.deployment_id = "d".into();
+    canary.deployment_id = Some(Id::named("d"));
     canary.deployment_status = Some(AllocDeploymentStatus {
         healthy: Some(true),
         canary: true,
         ..AllocDeploymentStatus::default()
     });
     let progress = DeploymentState {
-        placed_canaries: vec!["a".into()],
+        placed_canaries: vec![Id::named("a")],
         desired_canaries: 1,
         desired_total: 1,
         healthy_allocs: 1,
@@ -272,7 +280,7 @@ fn promotion_changes_the_tags_and_keeps_the_check() {
         .create_index;
     world.apply(JobsCommand::ApplyPlans(vec![PlanResult {
         deployment: Some(Deployment {
-            id: "d".into(),
+            id: Id::named("d"),
             namespace: "default".into(),
             job_id: "web".into(),
             job_create_index,
@@ -286,16 +294,16 @@ fn promotion_changes_the_tags_and_keeps_the_check() {
     world.all_pass();
     assert_eq!(
         world.listed(),
-        [("a".into(), vec!["canary".into()], Status::Passing)]
+        [(text("a"), vec!["canary".into()], Status::Passing)]
     );
     world.apply(JobsCommand::PromoteDeployment {
-        deployment_id: "d".into(),
+        deployment_id: Id::named("d"),
         groups: Vec::new(),
         eval: jobs::model::Evaluation::default(),
     });
     assert_eq!(
         world.listed(),
-        [("a".into(), vec!["stable".into()], Status::Passing)]
+        [(text("a"), vec!["stable".into()], Status::Passing)]
     );
 }
 
@@ -306,7 +314,7 @@ fn a_withdrawn_instance_comes_back_only_with_a_new_process() {
     world.runs("a");
     world.all_pass();
     world.apply(Command::Withdraw {
-        alloc_id: "a".into(),
+        alloc_id: Id::named("a"),
         task: Some("server".into()),
     });
     assert!(world.listed().is_empty());
@@ -324,7 +332,7 @@ fn a_node_that_is_down_has_no_passing_instance() {
     world.runs("a");
     world.all_pass();
     world.apply(JobsCommand::UpdateNodeStatus {
-        node_ids: vec!["node-1".into()],
+        node_ids: vec![Id::named("node-1")],
         status: NodeStatus::Down,
         evals: Vec::new(),
     });
@@ -335,7 +343,7 @@ fn a_node_that_is_down_has_no_passing_instance() {
 fn a_node_that_the_catalog_refuses_is_in_no_table() {
     let mut world = World::new();
     let namesake = Node {
-        id: "node-2".into(),
+        id: Id::named("node-2"),
         ..node()
     };
     let command = JobsCommand::UpsertNode(Box::new(namesake));
@@ -344,7 +352,14 @@ fn a_node_that_the_catalog_refuses_is_in_no_table() {
         .state
         .apply(at, command.into(), &mut Changes::default());
     assert!(matches!(refused, Err(Rejected::Mesh(_))));
-    assert!(world.state.jobs.current().node("node-2").is_none());
+    assert!(
+        world
+            .state
+            .jobs
+            .current()
+            .node(Id::named("node-2"))
+            .is_none()
+    );
 }
 
 #[test]
@@ -352,7 +367,7 @@ fn a_sequence_ends_at_its_first_rejected_command() {
     let mut world = World::new();
     let eligibility = |node_id: &str| {
         Command::from(JobsCommand::UpdateNodeEligibility {
-            node_id: node_id.to_owned(),
+            node_id: Id::named(node_id),
             eligibility: jobs::model::Eligibility::Ineligible,
             evals: Vec::new(),
         })
@@ -366,7 +381,7 @@ fn a_sequence_ends_at_its_first_rejected_command() {
             .state
             .jobs
             .current()
-            .node("node-1")
+            .node(Id::named("node-1"))
             .unwrap()
             .is_ready()
     );
@@ -428,19 +443,19 @@ proptest! {
             match event {
                 Event::Stop => world.stop(id),
                 Event::Withdraw => {
-                    world.apply(Command::Withdraw { alloc_id: id.into(), task: None });
+                    world.apply(Command::Withdraw { alloc_id: Id::named(id), task: None });
                 }
                 Event::Report(status, phase, restarts) => world.report(id, status, phase, restarts),
             }
             // What an agent replays gives what the server has.
             prop_assert_eq!(&world.replica, &world.state.mesh);
             for id in ids {
-                let alloc = world.state.jobs.current().alloc(id).unwrap();
+                let alloc = world.state.jobs.current().alloc(Id::named(id)).unwrap();
                 let running = alloc.task_states.get("server")
                     .is_some_and(|state| state.state == TaskPhase::Running);
                 let wanted = running && !alloc.client_terminal();
                 let rows: Vec<_> = world.rows().into_iter()
-                    .filter(|row| row.origin.as_ref().is_some_and(|origin| origin.alloc_id == id))
+                    .filter(|row| row.origin.as_ref().is_some_and(|origin| origin.alloc_id == text(id)))
                     .collect();
                 prop_assert!(wanted || rows.is_empty());
                 if alloc.server_terminal() {
@@ -458,7 +473,7 @@ proptest! {
 fn a_plan_that_its_node_or_job_overtook_is_left_out() {
     let plan = |id: &str| {
         let eval = jobs::model::Evaluation {
-            id: format!("eval-{id}"),
+            id: Id::named(&format!("eval-{id}")),
             namespace: "default".into(),
             job_id: "web".into(),
             status: jobs::model::EvalStatus::Complete,
@@ -485,11 +500,18 @@ fn a_plan_that_its_node_or_job_overtook_is_left_out() {
         world.apply(overtaking);
         let results = plan("a");
         world.apply(Command::Plans { seen, results });
-        assert!(world.state.jobs.current().alloc("a").is_none());
-        assert!(world.state.jobs.current().eval("eval-a").is_none());
+        assert!(world.state.jobs.current().alloc(Id::named("a")).is_none());
+        assert!(
+            world
+                .state
+                .jobs
+                .current()
+                .eval(Id::named("eval-a"))
+                .is_none()
+        );
         // Made anew, it is taken.
         let (seen, results) = (world.index, plan("b"));
         world.apply(Command::Plans { seen, results });
-        assert!(world.state.jobs.current().alloc("b").is_some());
+        assert!(world.state.jobs.current().alloc(Id::named("b")).is_some());
     }
 }

@@ -20,7 +20,7 @@ impl Operators {
             "is_not_set" => left.is_none(),
             "!=" | "not" => left != right,
             operand => match (left, right) {
-                (Some(left), Some(right)) => self.compare(operand, left, right),
+                (Some(left), Some(right)) => self.compare(operand, &left, &right),
                 _ => false,
             },
         }

@@ -5,7 +5,10 @@ mod version;
 
 use crate::model::{Constraint, Job, Node, TaskGroup};
 use constraint::Operators;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The requirements of one group, judged once per class of nodes where that is enough.
 pub(super) struct Feasibility<'a> {
@@ -103,22 +106,22 @@ pub(super) fn matches(l_target: &str, r_target: &str, operand: &str, node: &Node
 }
 
 /// What a target such as `${attr.kernel.name}` is on a node; a text without `${` is itself.
-pub(super) fn resolve<'n>(target: &'n str, node: &'n Node) -> Option<&'n str> {
+pub(super) fn resolve<'n>(target: &'n str, node: &'n Node) -> Option<Cow<'n, str>> {
     let Some(name) = target.strip_prefix("${").and_then(|t| t.strip_suffix('}')) else {
-        return Some(target);
+        return Some(target.into());
     };
     match name {
-        "node.unique.id" => Some(&node.id),
-        "node.unique.name" => Some(&node.name),
-        "node.datacenter" => Some(&node.datacenter),
-        "node.class" => Some(&node.node_class),
-        "node.pool" => Some(&node.node_pool),
+        "node.unique.id" => Some(node.id.to_string().into()),
+        "node.unique.name" => Some((&node.name).into()),
+        "node.datacenter" => Some((&node.datacenter).into()),
+        "node.class" => Some((&node.node_class).into()),
+        "node.pool" => Some((&node.node_pool).into()),
         _ => {
             let attribute = name
                 .strip_prefix("attr.")
                 .map(|key| node.attributes.get(key));
             let meta = || name.strip_prefix("meta.").map(|key| node.meta.get(key));
-            attribute.or_else(meta)?.map(String::as_str)
+            attribute.or_else(meta)?.map(Into::into)
         }
     }
 }

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     ids::Ids,
     model::{
-        Allocation, ClientStatus, DeploymentState, DesiredUpdates, Job, JobType, StoppedAlloc,
-        TaskGroup, UpdateStrategy,
+        AllocId, Allocation, ClientStatus, DeploymentState, DesiredUpdates, EvalId, Job, JobType,
+        StoppedAlloc, TaskGroup, UpdateStrategy,
     },
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -25,7 +25,7 @@ struct Sorted {
     /// They stay, or are updated.
     keep: Vec<Arc<Allocation>>,
     /// Of those, failed and waiting for their replacement, or left for good.
-    failed: BTreeSet<String>,
+    failed: BTreeSet<AllocId>,
     /// They go, and others come instead.
     leaving: Vec<Leaving>,
     /// Canaries of a deployment that is over.
@@ -87,7 +87,7 @@ impl Group<'_, '_> {
         let mut later: Vec<(i64, Arc<Allocation>)> = Vec::new();
         for alloc in allocs {
             let alloc = Arc::clone(alloc);
-            let gone = (self.input.node_gone)(&alloc.node_id);
+            let gone = (self.input.node_gone)(alloc.node_id);
             if batch && alloc.ran_successfully() && alloc.client_terminal() {
                 // A finished run counts for its version, whatever became of its node, unless it was told to
                 // stop before it ended.
@@ -127,7 +127,7 @@ impl Group<'_, '_> {
         sorted: &mut Sorted,
         later: &mut Vec<(i64, Arc<Allocation>)>,
     ) {
-        let replaced = !alloc.next_allocation.is_empty();
+        let replaced = alloc.next_allocation.is_some();
         let stale = batch && !self.is_current(&alloc);
         let finished = alloc.client_status != ClientStatus::Failed;
         if replaced || stale || finished {
@@ -145,13 +145,13 @@ impl Group<'_, '_> {
             }
             Verdict::Later(due) => {
                 self.counts.reschedule_later += 1;
-                if alloc.followup_eval_id.is_empty() {
+                if alloc.followup_eval_id.is_none() {
                     later.push((due, Arc::clone(&alloc)));
                 }
             }
             Verdict::Leave => {}
         }
-        sorted.failed.insert(alloc.id.clone());
+        sorted.failed.insert(alloc.id);
         sorted.keep.push(alloc);
     }
 
@@ -163,22 +163,22 @@ impl Group<'_, '_> {
         ids: &mut Ids,
     ) {
         later.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
-        let mut window: Option<(i64, String)> = None;
+        let mut window: Option<(i64, EvalId)> = None;
         for (due, alloc) in later {
             let id = match &window {
-                Some((start, id)) if due - start < FOLLOWUP_WINDOW_NS => id.clone(),
+                Some((start, id)) if due - start < FOLLOWUP_WINDOW_NS => *id,
                 _ => {
                     let eval = delayed_eval(self.input.eval, due, ids);
-                    let id = eval.id.clone();
+                    let id = eval.id;
                     wanted.followups.push(eval);
-                    window = Some((due, id.clone()));
+                    window = Some((due, id));
                     id
                 }
             };
             wanted.stop.push(StoppedAlloc {
-                alloc_id: alloc.id.clone(),
-                node_id: alloc.node_id.clone(),
-                followup_eval_id: id,
+                alloc_id: alloc.id,
+                node_id: alloc.node_id,
+                followup_eval_id: Some(id),
                 ..StoppedAlloc::default()
             });
         }
@@ -233,7 +233,7 @@ impl Group<'_, '_> {
         rollout.complete &= !busy;
     }
 
-    fn split_by_change(&self, keep: Vec<Arc<Allocation>>, failed: &BTreeSet<String>) -> Split {
+    fn split_by_change(&self, keep: Vec<Arc<Allocation>>, failed: &BTreeSet<AllocId>) -> Split {
         let mut split = Split::default();
         for alloc in keep {
             let over = alloc.client_terminal();
@@ -303,7 +303,7 @@ impl Group<'_, '_> {
         let deployment_id = rollout.id();
         let mut limit = strategy.max_parallel as usize;
         for alloc in split.current.iter().chain(canaries) {
-            if deployment_id.is_empty() || alloc.deployment_id != deployment_id {
+            if deployment_id.is_none() || alloc.deployment_id != deployment_id {
                 continue;
             }
             match alloc.healthy() {
@@ -459,7 +459,7 @@ impl Group<'_, '_> {
         let side_by_side = self.strategy().is_some();
         split
             .solo
-            .sort_by_key(|old| (!old.client_terminal(), old.name_index(), old.id.clone()));
+            .sort_by_key(|old| (!old.client_terminal(), old.name_index(), old.id));
         let started = limit.min(split.solo.len());
         for old in split.solo.drain(..started) {
             self.counts.destructive_update += 1;

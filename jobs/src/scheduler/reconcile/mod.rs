@@ -10,10 +10,11 @@ pub(super) use changes::is_destructive;
 pub(crate) use reschedule::{allowed, next_delay};
 
 use crate::{
-    ids::{IdKind, Ids},
+    ids::Ids,
     model::{
-        Allocation, ClientStatus, Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate,
-        DesiredUpdates, EvalStatus, Evaluation, Job, StoppedAlloc, TaskGroup, Timestamp, Trigger,
+        Allocation, ClientStatus, Deployment, DeploymentId, DeploymentState, DeploymentStatus,
+        DeploymentUpdate, DesiredUpdates, EvalStatus, Evaluation, Job, NodeId, StoppedAlloc,
+        TaskGroup, Timestamp, Trigger,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -47,7 +48,7 @@ pub(super) struct Input<'a> {
     /// The newest deployment of the job.
     pub(super) deployment: Option<&'a Arc<Deployment>>,
     /// True when the node of that id is down or unknown.
-    pub(super) node_gone: &'a dyn Fn(&str) -> bool,
+    pub(super) node_gone: &'a dyn Fn(NodeId) -> bool,
     /// True when the allocation may go on with this form of its group on its node.
     pub(super) in_place: &'a dyn Fn(&Allocation, &TaskGroup) -> bool,
     /// Now, nanoseconds since the epoch.
@@ -95,7 +96,7 @@ pub(super) struct ReconcileResult {
     pub(super) followups: Vec<Evaluation>,
     pub(super) counts: BTreeMap<String, DesiredUpdates>,
     /// The deployment that new allocations belong to.
-    pub(super) deployment_id: String,
+    pub(super) deployment_id: Option<DeploymentId>,
 }
 
 impl ReconcileResult {
@@ -109,11 +110,11 @@ impl ReconcileResult {
 
     fn stop_as(&mut self, alloc: &Allocation, description: &str, status: Option<ClientStatus>) {
         self.stop.push(StoppedAlloc {
-            alloc_id: alloc.id.clone(),
-            node_id: alloc.node_id.clone(),
+            alloc_id: alloc.id,
+            node_id: alloc.node_id,
             description: description.into(),
             client_status: status,
-            followup_eval_id: String::new(),
+            followup_eval_id: None,
         });
     }
 }
@@ -175,7 +176,7 @@ fn current_deployment<'a>(
 
 fn cancel(deployment: &Deployment, description: &str) -> DeploymentUpdate {
     DeploymentUpdate {
-        deployment_id: deployment.id.clone(),
+        deployment_id: deployment.id,
         status: DeploymentStatus::Cancelled,
         description: description.into(),
     }
@@ -193,7 +194,7 @@ fn stop_group(
         if alloc.client_terminal() {
             continue;
         }
-        if (input.node_gone)(&alloc.node_id) {
+        if (input.node_gone)(alloc.node_id) {
             wanted.lose(alloc);
         } else if !alloc.server_terminal() {
             wanted.stop(alloc, texts::STOPPED);
@@ -217,11 +218,11 @@ pub(super) struct Rollout<'a> {
 }
 
 impl Rollout<'_> {
-    fn id(&self) -> &str {
+    fn id(&self) -> Option<DeploymentId> {
         self.created
             .as_ref()
             .or_else(|| self.current.filter(|d| d.is_active()))
-            .map_or("", |deployment| &deployment.id)
+            .map(|deployment| deployment.id)
     }
 
     fn state(&self, group: &str) -> Option<&DeploymentState> {
@@ -252,7 +253,7 @@ impl Rollout<'_> {
         ids: &mut Ids,
     ) {
         let created = self.created.get_or_insert_with(|| Deployment {
-            id: ids.next_id(IdKind::Deployment),
+            id: ids.next_deployment(),
             namespace: job.namespace.clone(),
             job_id: job.id.clone(),
             job_version: job.version,
@@ -270,21 +271,21 @@ impl Rollout<'_> {
     fn finish(mut self, wanted: &mut ReconcileResult) {
         if let Some(created) = &mut self.created {
             created.status_description = running_text(created).into();
-            wanted.deployment_id.clone_from(&created.id);
+            wanted.deployment_id = Some(created.id);
             wanted.deployment = self.created;
             return;
         }
         let Some(current) = self.current.filter(|d| d.is_active()) else {
             return;
         };
-        wanted.deployment_id.clone_from(&current.id);
+        wanted.deployment_id = Some(current.id);
         let done = |state: &DeploymentState| {
             state.healthy_allocs >= state.desired_total.max(state.desired_canaries)
                 && (state.desired_canaries == 0 || state.promoted)
         };
         if self.complete && current.task_groups.values().all(done) {
             wanted.deployment_updates.push(DeploymentUpdate {
-                deployment_id: current.id.clone(),
+                deployment_id: current.id,
                 status: DeploymentStatus::Successful,
                 description: texts::SUCCESSFUL.into(),
             });
@@ -305,7 +306,7 @@ fn running_text(deployment: &Deployment) -> &'static str {
 /// An evaluation of the same job that waits until `due_ns`.
 pub(super) fn delayed_eval(eval: &Evaluation, due_ns: i64, ids: &mut Ids) -> Evaluation {
     Evaluation {
-        id: ids.next_id(IdKind::Evaluation),
+        id: ids.next_eval(),
         namespace: eval.namespace.clone(),
         priority: eval.priority,
         job_type: eval.job_type,
@@ -315,7 +316,7 @@ pub(super) fn delayed_eval(eval: &Evaluation, due_ns: i64, ids: &mut Ids) -> Eva
         status: EvalStatus::Pending,
         status_description: texts::RESCHEDULE_LATER.into(),
         wait_until: Timestamp(due_ns),
-        previous_eval: eval.id.clone(),
+        previous_eval: Some(eval.id),
         ..Evaluation::default()
     }
 }

@@ -1,5 +1,5 @@
 use super::Input;
-use crate::model::{Allocation, ClientStatus, ReschedulePolicy, RescheduleTracker};
+use crate::model::{Allocation, ClientStatus, DeploymentId, ReschedulePolicy, RescheduleTracker};
 
 /// Due within this is due now, nanoseconds.
 const DUE_SLACK_NS: i64 = 1_000_000_000;
@@ -15,12 +15,16 @@ pub(super) enum Verdict {
     Leave,
 }
 
-pub(super) fn judge(input: &Input<'_>, alloc: &Allocation, deployment_id: &str) -> Verdict {
+pub(super) fn judge(
+    input: &Input<'_>,
+    alloc: &Allocation,
+    deployment_id: Option<DeploymentId>,
+) -> Verdict {
     let transition = &alloc.desired_transition;
     if transition.force_reschedule == Some(true) {
         return Verdict::Now;
     }
-    let deployment_decides = !deployment_id.is_empty()
+    let deployment_decides = deployment_id.is_some()
         && alloc.deployment_id == deployment_id
         && transition.reschedule != Some(true);
     if deployment_decides || alloc.client_status != ClientStatus::Failed {
@@ -33,7 +37,7 @@ pub(super) fn judge(input: &Input<'_>, alloc: &Allocation, deployment_id: &str) 
     if !allowed(policy, alloc.reschedule_tracker.as_ref(), failed_at) {
         return Verdict::Leave;
     }
-    if alloc.followup_eval_id == input.eval.id && !input.eval.id.is_empty() {
+    if alloc.followup_eval_id == Some(input.eval.id) {
         return Verdict::Now;
     }
     let due = failed_at.saturating_add(next_delay(policy, alloc, failed_at));

@@ -1,7 +1,7 @@
 //! One serving allocation for each name of a group, and no more names than the group counts.
 
 use super::{ReconcileResult, Rollout, group::Group, texts};
-use crate::model::{Allocation, ClientStatus};
+use crate::model::{AllocId, Allocation, ClientStatus};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -90,7 +90,7 @@ impl Group<'_, '_> {
     /// instead, unless it is the only one that runs.
     pub(super) fn settle_pairs(
         &mut self,
-        failed: &BTreeSet<String>,
+        failed: &BTreeSet<AllocId>,
         split: &mut Split,
         leaving: &mut Vec<Leaving>,
         rollout: &Rollout<'_>,
@@ -141,12 +141,12 @@ impl Group<'_, '_> {
     /// The names that have an allocation of the current version, or one that becomes it where it is.
     fn news(
         &self,
-        failed: &BTreeSet<String>,
+        failed: &BTreeSet<AllocId>,
         split: &Split,
         leaving: &[Leaving],
         rollout: &Rollout<'_>,
     ) -> BTreeMap<String, New> {
-        let rolling = !rollout.id().is_empty() || rollout.failed();
+        let rolling = rollout.id().is_some() || rollout.failed();
         let mut news: BTreeMap<String, New> = BTreeMap::new();
         let mut note = |alloc: &Allocation, new: New| {
             let known = news.entry(alloc.name.clone()).or_insert(new);
@@ -257,7 +257,7 @@ impl Group<'_, '_> {
     pub(super) fn drop_surplus(
         &mut self,
         count: usize,
-        failed: &BTreeSet<String>,
+        failed: &BTreeSet<AllocId>,
         split: &mut Split,
         leaving: &mut Vec<Leaving>,
         wanted: &mut ReconcileResult,
@@ -278,7 +278,7 @@ impl Group<'_, '_> {
             }
         }
         let mut seen = BTreeSet::new();
-        let mut candidates: Vec<(bool, bool, u32, String)> = split
+        let mut candidates: Vec<(bool, bool, u32, AllocId)> = split
             .current
             .iter()
             .chain(&split.in_place)
@@ -287,16 +287,11 @@ impl Group<'_, '_> {
             .map(|alloc| {
                 let duplicate = !seen.insert(alloc.name.as_str());
                 let number = alloc.name_index().unwrap_or(u32::MAX);
-                (
-                    duplicate,
-                    failed.contains(&alloc.id),
-                    number,
-                    alloc.id.clone(),
-                )
+                (duplicate, failed.contains(&alloc.id), number, alloc.id)
             })
             .collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
-        let chosen: BTreeSet<String> = candidates
+        let chosen: BTreeSet<AllocId> = candidates
             .into_iter()
             .take(surplus)
             .map(|(_, _, _, id)| id)
@@ -307,7 +302,7 @@ impl Group<'_, '_> {
     /// Stops these, and the old ones beside those of these names and those stopped already.
     fn stop_chosen(
         &mut self,
-        chosen: &BTreeSet<String>,
+        chosen: &BTreeSet<AllocId>,
         mut names: BTreeSet<String>,
         split: &mut Split,
         wanted: &mut ReconcileResult,

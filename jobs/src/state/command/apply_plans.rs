@@ -45,11 +45,11 @@ impl Snapshot {
     }
 
     fn stop_alloc(&mut self, change: &mut Change, stop: StoppedAlloc) {
-        let Some(row) = self.allocs.get(stop.alloc_id.as_str()) else {
+        let Some(row) = self.allocs.get(&stop.alloc_id) else {
             return;
         };
         let mut alloc = (**row).clone();
-        if stop.followup_eval_id.is_empty() || !stop.description.is_empty() {
+        if stop.followup_eval_id.is_none() || !stop.description.is_empty() {
             alloc.desired_status = DesiredStatus::Stop;
             alloc.desired_description = stop.description;
         }
@@ -61,7 +61,7 @@ impl Snapshot {
                 alloc.client_description = "alloc is lost since its node is down".into();
             }
         }
-        if !stop.followup_eval_id.is_empty() {
+        if stop.followup_eval_id.is_some() {
             alloc.followup_eval_id = stop.followup_eval_id;
         }
         if alloc != **row {
@@ -73,7 +73,7 @@ impl Snapshot {
     fn place_alloc(&mut self, change: &mut Change, mut alloc: Allocation, job: Arc<Job>) {
         alloc.job_version = job.version;
         alloc.job = job;
-        match self.allocs.get(alloc.id.as_str()) {
+        match self.allocs.get(&alloc.id) {
             Some(known) => {
                 alloc.client_status = known.client_status;
                 alloc
@@ -84,7 +84,7 @@ impl Snapshot {
                 alloc
                     .allocated_resources
                     .clone_from(&known.allocated_resources);
-                alloc.next_allocation.clone_from(&known.next_allocation);
+                alloc.next_allocation = known.next_allocation;
                 alloc.create_index = known.create_index;
                 alloc.create_time = known.create_time;
             }
@@ -98,12 +98,15 @@ impl Snapshot {
     }
 
     fn link_previous(&mut self, change: &mut Change, alloc: &Allocation) {
-        let Some(row) = self.allocs.get(alloc.previous_allocation.as_str()) else {
+        let Some(row) = alloc
+            .previous_allocation
+            .and_then(|id| self.allocs.get(&id))
+        else {
             return;
         };
         let mut previous = (**row).clone();
-        previous.next_allocation.clone_from(&alloc.id);
-        previous.followup_eval_id.clear();
+        previous.next_allocation = Some(alloc.id);
+        previous.followup_eval_id = None;
         self.put_server_change(change, previous);
     }
 }

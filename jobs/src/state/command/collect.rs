@@ -1,7 +1,7 @@
 //! Deletes terminal rows.
 
 use crate::{
-    model::JobKey,
+    model::{AllocId, DeploymentId, EvalId, JobKey, NodeId},
     state::{Snapshot, change::Change},
 };
 
@@ -10,23 +10,19 @@ impl Snapshot {
     pub(in crate::state) fn collect(
         &mut self,
         change: &mut Change,
-        evals: &[String],
-        allocs: &[String],
-        deployments: &[String],
+        evals: &[EvalId],
+        allocs: &[AllocId],
+        deployments: &[DeploymentId],
         jobs: &[JobKey],
     ) {
-        for id in allocs {
+        for &id in allocs {
             self.remove_alloc(change, id);
         }
-        for id in evals {
+        for &id in evals {
             self.remove_eval(change, id);
         }
-        for id in deployments {
-            if self
-                .deployments
-                .get(id.as_str())
-                .is_some_and(|d| !d.is_active())
-            {
+        for &id in deployments {
+            if self.deployments.get(&id).is_some_and(|d| !d.is_active()) {
                 self.remove_deployment(change, id);
             }
         }
@@ -43,8 +39,8 @@ impl Snapshot {
     }
 
     /// Removes nodes that are still down and run nothing.
-    pub(in crate::state) fn collect_nodes(&mut self, change: &mut Change, nodes: &[String]) {
-        for id in nodes {
+    pub(in crate::state) fn collect_nodes(&mut self, change: &mut Change, nodes: &[NodeId]) {
+        for &id in nodes {
             self.remove_node(change, id);
         }
     }

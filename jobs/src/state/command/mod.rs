@@ -20,8 +20,9 @@ pub use update_deployment::Revert;
 
 use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
-    ClientStatus, DeploymentUpdate, DesiredTransition, Eligibility, Evaluation, FlatMap, Index,
-    Job, JobKey, NetworkStatus, Node, NodeStatus, PlanResult, Submission, TaskState, Timestamp,
+    AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
+    Evaluation, FlatMap, Index, Job, JobKey, NetworkStatus, Node, NodeId, NodeStatus, PlanResult,
+    Submission, TaskState, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ pub enum Command {
     /// Changes where nodes are in their lives; evaluations for their jobs ride along.
     UpdateNodeStatus {
         /// Nodes; those that are unknown are left out.
-        node_ids: Vec<String>,
+        node_ids: Vec<NodeId>,
         /// New status.
         status: NodeStatus,
         /// Evaluations of the jobs that it runs.
@@ -62,7 +63,7 @@ pub enum Command {
     /// Changes whether a node takes new allocations.
     UpdateNodeEligibility {
         /// Node.
-        node_id: String,
+        node_id: NodeId,
         /// New value.
         eligibility: Eligibility,
         /// Evaluations of system jobs and blocked ones.
@@ -80,7 +81,7 @@ pub enum Command {
     /// Sets desired transitions, which the next evaluation of the allocations acts on.
     TransitionAllocs {
         /// Allocation id to its transition.
-        transitions: BTreeMap<String, DesiredTransition>,
+        transitions: BTreeMap<AllocId, DesiredTransition>,
         /// Evaluations that act on them.
         evals: Vec<Evaluation>,
     },
@@ -96,7 +97,7 @@ pub enum Command {
     /// Promotes canaries.
     PromoteDeployment {
         /// Deployment.
-        deployment_id: String,
+        deployment_id: DeploymentId,
         /// Groups; empty is all.
         groups: Vec<String>,
         /// Evaluation that goes on with the rest.
@@ -105,11 +106,11 @@ pub enum Command {
     /// Sets the health of allocations by hand or by the controller.
     SetAllocHealth {
         /// Deployment.
-        deployment_id: String,
+        deployment_id: DeploymentId,
         /// Turned healthy.
-        healthy: Vec<String>,
+        healthy: Vec<AllocId>,
         /// Turned unhealthy.
-        unhealthy: Vec<String>,
+        unhealthy: Vec<AllocId>,
         /// Status change that follows.
         update: Option<DeploymentUpdate>,
         /// Evaluation that acts on it.
@@ -120,15 +121,15 @@ pub enum Command {
     /// Deletes terminal rows.
     Collect {
         /// Evaluations.
-        evals: Vec<String>,
+        evals: Vec<EvalId>,
         /// Allocations.
-        allocs: Vec<String>,
+        allocs: Vec<AllocId>,
         /// Deployments.
-        deployments: Vec<String>,
+        deployments: Vec<DeploymentId>,
         /// Jobs with their versions and summaries.
         jobs: Vec<JobKey>,
         /// Nodes that are down and run nothing.
-        nodes: Vec<String>,
+        nodes: Vec<NodeId>,
     },
 }
 
@@ -169,7 +170,7 @@ pub struct DeregisterJob {
 #[serde(default)]
 pub struct AllocUpdate {
     /// Allocation.
-    pub alloc_id: String,
+    pub alloc_id: AllocId,
     /// New status.
     pub client_status: ClientStatus,
     /// Why.
@@ -184,7 +185,7 @@ pub struct AllocUpdate {
 
 impl Command {
     /// Id of the evaluation that rides along, the first if there are several.
-    pub fn eval_id(&self) -> Option<&str> {
+    pub fn eval_id(&self) -> Option<EvalId> {
         let eval = match self {
             Self::RegisterJob(command) => command.eval.as_ref(),
             Self::DeregisterJob(command) => command.eval.as_ref(),
@@ -203,7 +204,7 @@ impl Command {
             | Self::ApplyPlans(_)
             | Self::Collect { .. } => None,
         };
-        eval.map(|eval| eval.id.as_str())
+        eval.map(|eval| eval.id)
     }
 
     /// The version that it goes back to, if nothing changes before it is applied.
@@ -239,7 +240,7 @@ impl Command {
                 node_id,
                 eligibility,
                 evals,
-            } => tables.update_node_eligibility(&mut change, &node_id, eligibility, evals)?,
+            } => tables.update_node_eligibility(&mut change, node_id, eligibility, evals)?,
             Self::ApplyPlans(results) => {
                 for result in results {
                     tables.apply_plan(&mut change, result);
@@ -262,7 +263,7 @@ impl Command {
                 deployment_id,
                 groups,
                 eval,
-            } => tables.promote_deployment(&mut change, &deployment_id, &groups, eval)?,
+            } => tables.promote_deployment(&mut change, deployment_id, &groups, eval)?,
             Self::SetAllocHealth {
                 deployment_id,
                 healthy,
@@ -271,7 +272,7 @@ impl Command {
                 eval,
                 revert,
             } => {
-                tables.set_alloc_health(&mut change, &deployment_id, &healthy, &unhealthy)?;
+                tables.set_alloc_health(&mut change, deployment_id, &healthy, &unhealthy)?;
                 tables.follow_up(&mut change, update, eval, revert);
             }
             Self::Collect {

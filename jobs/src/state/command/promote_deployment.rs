@@ -1,7 +1,7 @@
 //! Promotes canaries.
 
 use crate::{
-    model::{Evaluation, Timestamp},
+    model::{DeploymentId, Evaluation, Timestamp},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -9,7 +9,7 @@ impl Snapshot {
     pub(in crate::state) fn promote_deployment(
         &mut self,
         change: &mut Change,
-        id: &str,
+        id: DeploymentId,
         groups: &[String],
         eval: Evaluation,
     ) -> Result<(), Rejected> {

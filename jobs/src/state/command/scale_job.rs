@@ -86,7 +86,7 @@ impl Snapshot {
             count, event, eval, ..
         } = command;
         let key = job.key();
-        let eval_id = eval.as_ref().map(|eval| eval.id.clone());
+        let eval_id = eval.as_ref().map(|eval| eval.id);
         if count.is_some() {
             let submission = self.submission(&key, job.version).cloned();
             let job = self.write_version(change, job);

@@ -1,7 +1,7 @@
 //! Sets the health of allocations by hand or by the controller.
 
 use crate::{
-    model::{AllocDeploymentStatus, Timestamp},
+    model::{AllocDeploymentStatus, AllocId, DeploymentId, Timestamp},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -9,26 +9,23 @@ impl Snapshot {
     pub(in crate::state) fn set_alloc_health(
         &mut self,
         change: &mut Change,
-        id: &str,
-        healthy: &[String],
-        unhealthy: &[String],
+        id: DeploymentId,
+        healthy: &[AllocId],
+        unhealthy: &[AllocId],
     ) -> Result<(), Rejected> {
         self.active_deployment(id)?;
         let wishes = healthy
             .iter()
-            .map(|alloc| (alloc, true))
-            .chain(unhealthy.iter().map(|alloc| (alloc, false)));
+            .map(|alloc| (*alloc, true))
+            .chain(unhealthy.iter().map(|alloc| (*alloc, false)));
         for (alloc_id, _) in wishes.clone() {
-            let alloc = self
-                .allocs
-                .get(alloc_id.as_str())
-                .ok_or(Rejected::NoAlloc)?;
-            if alloc.deployment_id != id {
+            let alloc = self.allocs.get(&alloc_id).ok_or(Rejected::NoAlloc)?;
+            if alloc.deployment_id != Some(id) {
                 return Err(Rejected::NoAlloc);
             }
         }
         for (alloc_id, health) in wishes {
-            let Some(row) = self.allocs.get(alloc_id.as_str()) else {
+            let Some(row) = self.allocs.get(&alloc_id) else {
                 continue;
             };
             let mut alloc = (**row).clone();

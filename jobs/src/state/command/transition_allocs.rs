@@ -1,7 +1,7 @@
 //! Sets desired transitions.
 
 use crate::{
-    model::DesiredTransition,
+    model::{AllocId, DesiredTransition},
     state::{Snapshot, change::Change},
 };
 use std::collections::BTreeMap;
@@ -10,10 +10,10 @@ impl Snapshot {
     pub(in crate::state) fn transition_allocs(
         &mut self,
         change: &mut Change,
-        transitions: BTreeMap<String, DesiredTransition>,
+        transitions: BTreeMap<AllocId, DesiredTransition>,
     ) {
         for (id, wish) in transitions {
-            let Some(row) = self.allocs.get(id.as_str()) else {
+            let Some(row) = self.allocs.get(&id) else {
                 continue;
             };
             let mut alloc = (**row).clone();

@@ -14,7 +14,7 @@ impl Snapshot {
         updates: Vec<AllocUpdate>,
     ) {
         for update in updates {
-            let Some(row) = self.allocs.get(update.alloc_id.as_str()) else {
+            let Some(row) = self.allocs.get(&update.alloc_id) else {
                 continue;
             };
             let mut alloc = (**row).clone();
@@ -43,7 +43,7 @@ fn merge_report(alloc: &mut Allocation, update: AllocUpdate, index: u64) {
         alloc.network_status = update.network_status;
     }
     if let Some((healthy, decided)) = update.health
-        && !alloc.deployment_id.is_empty()
+        && alloc.deployment_id.is_some()
     {
         let status = alloc
             .deployment_status

@@ -27,7 +27,7 @@ impl Snapshot {
         eval: Option<Evaluation>,
         revert: Option<Box<Revert>>,
     ) -> Result<(), Rejected> {
-        self.active_deployment(&update.deployment_id)?;
+        self.active_deployment(update.deployment_id)?;
         self.follow_up(change, Some(update), eval, revert);
         Ok(())
     }
@@ -42,7 +42,7 @@ impl Snapshot {
     ) {
         let mut revert = revert;
         if let Some(mut update) = update {
-            let deployment = self.deployments.get(update.deployment_id.as_str());
+            let deployment = self.deployments.get(&update.deployment_id);
             revert = revert.filter(|_| deployment.is_some_and(|row| self.is_of_current_job(row)));
             if let Some(revert) = &revert {
                 update.description.clone_from(&revert.description);

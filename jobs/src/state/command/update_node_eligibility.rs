@@ -1,7 +1,7 @@
 //! Changes whether a node takes new allocations.
 
 use crate::{
-    model::{Eligibility, Evaluation},
+    model::{Eligibility, Evaluation, NodeId},
     state::{Rejected, Snapshot, change::Change, tables::push_event},
 };
 
@@ -9,11 +9,11 @@ impl Snapshot {
     pub(in crate::state) fn update_node_eligibility(
         &mut self,
         change: &mut Change,
-        node_id: &str,
+        node_id: NodeId,
         eligibility: Eligibility,
         evals: Vec<Evaluation>,
     ) -> Result<(), Rejected> {
-        let node = self.nodes.get(node_id).ok_or(Rejected::NoNode)?;
+        let node = self.nodes.get(&node_id).ok_or(Rejected::NoNode)?;
         if node.scheduling_eligibility != eligibility {
             let mut node = (**node).clone();
             node.scheduling_eligibility = eligibility;

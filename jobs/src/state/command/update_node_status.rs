@@ -1,7 +1,7 @@
 //! Changes where a node is in its life.
 
 use crate::{
-    model::{Evaluation, NodeStatus},
+    model::{Evaluation, NodeId, NodeStatus},
     state::{Rejected, Snapshot, change::Change, tables::push_event},
 };
 
@@ -11,18 +11,15 @@ impl Snapshot {
     pub(in crate::state) fn update_node_status(
         &mut self,
         change: &mut Change,
-        node_ids: &[String],
+        node_ids: &[NodeId],
         status: NodeStatus,
         evals: Vec<Evaluation>,
     ) -> Result<(), Rejected> {
-        if !node_ids
-            .iter()
-            .any(|id| self.nodes.contains_key(id.as_str()))
-        {
+        if !node_ids.iter().any(|id| self.nodes.contains_key(id)) {
             return Err(Rejected::NoNode);
         }
         for node_id in node_ids {
-            let Some(node) = self.nodes.get(node_id.as_str()) else {
+            let Some(node) = self.nodes.get(node_id) else {
                 continue;
             };
             if node.status == status {

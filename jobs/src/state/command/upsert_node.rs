@@ -15,7 +15,7 @@ impl Snapshot {
         mut node: Node,
     ) -> Result<(), Rejected> {
         let now_ns = change.at.now_ns;
-        let event = match self.nodes.get(node.id.as_str()) {
+        let event = match self.nodes.get(&node.id) {
             Some(known) => {
                 if !known.secret_id.is_empty() && known.secret_id != node.secret_id {
                     return Err(Rejected::Secret);

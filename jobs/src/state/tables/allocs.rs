@@ -2,7 +2,10 @@
 
 use super::{by_prefix, of_job};
 use crate::{
-    model::{Allocation, GroupSummary, JobKey, NodeUsage, dynamic_ports},
+    model::{
+        AllocId, Allocation, DeploymentId, EvalId, GroupSummary, Id, JobKey, Kind, NodeId,
+        NodeUsage, dynamic_ports,
+    },
     state::{AllocChange, Snapshot, Table, change::Change, tally},
 };
 use imbl::OrdSet;
@@ -10,12 +13,15 @@ use std::{ops::Bound, sync::Arc};
 
 impl Snapshot {
     /// An allocation.
-    pub fn alloc(&self, id: &str) -> Option<&Arc<Allocation>> {
-        self.allocs.get(id)
+    pub fn alloc(&self, id: AllocId) -> Option<&Arc<Allocation>> {
+        self.allocs.get(&id)
     }
 
     /// Allocations whose id begins with `prefix`.
-    pub fn allocs<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Allocation>> {
+    pub fn allocs<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
         by_prefix(&self.allocs, prefix)
     }
 
@@ -30,27 +36,25 @@ impl Snapshot {
     /// Allocations of a node, terminal ones included.
     pub fn allocs_of_node<'a>(
         &'a self,
-        node_id: &str,
+        node_id: NodeId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
-        let wanted: Arc<str> = node_id.into();
-        self.of_node(Arc::clone(&wanted))
-            .take_while(move |(node, _, _)| *node == wanted)
-            .filter_map(|(_, _, id)| self.allocs.get(&**id))
+        self.of_node(node_id)
+            .take_while(move |(node, _, _)| *node == node_id)
+            .filter_map(|(_, _, id)| self.allocs.get(id))
     }
 
     /// Allocations of a node that its client may still run, wanted or not.
     pub fn live_allocs_of_node<'a>(
         &'a self,
-        node_id: &str,
+        node_id: NodeId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
-        let wanted: Arc<str> = node_id.into();
-        self.of_node(Arc::clone(&wanted))
-            .take_while(move |(node, over, _)| *node == wanted && !over)
-            .filter_map(|(_, _, id)| self.allocs.get(&**id))
+        self.of_node(node_id)
+            .take_while(move |(node, over, _)| *node == node_id && !over)
+            .filter_map(|(_, _, id)| self.allocs.get(id))
     }
 
-    fn of_node(&self, node_id: Arc<str>) -> impl Iterator<Item = &(Arc<str>, bool, Arc<str>)> {
-        let start = (node_id, false, Arc::from(""));
+    fn of_node(&self, node_id: NodeId) -> impl Iterator<Item = &(NodeId, bool, AllocId)> {
+        let start = (node_id, false, AllocId::default());
         self.allocs_by_node
             .range((Bound::Included(start), Bound::Unbounded))
     }
@@ -58,7 +62,7 @@ impl Snapshot {
     /// Allocations that an evaluation placed.
     pub fn allocs_of_eval<'a>(
         &'a self,
-        eval_id: &str,
+        eval_id: EvalId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
         self.allocs_of(&self.allocs_by_eval, eval_id)
     }
@@ -66,22 +70,20 @@ impl Snapshot {
     /// Allocations of a deployment.
     pub fn allocs_of_deployment<'a>(
         &'a self,
-        deployment_id: &str,
+        deployment_id: DeploymentId,
     ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
         self.allocs_of(&self.allocs_by_deployment, deployment_id)
     }
 
-    fn allocs_of<'a>(
+    fn allocs_of<'a, K: Kind>(
         &'a self,
-        index: &'a OrdSet<(Arc<str>, Arc<str>)>,
-        id: &str,
-    ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a> {
-        let wanted: Arc<str> = id.into();
-        let start: (Arc<str>, Arc<str>) = (Arc::clone(&wanted), "".into());
+        index: &'a OrdSet<(Id<K>, AllocId)>,
+        wanted: Id<K>,
+    ) -> impl Iterator<Item = &'a Arc<Allocation>> + use<'a, K> {
         index
-            .range((Bound::Included(start), Bound::Unbounded))
+            .range((wanted, AllocId::default())..)
             .take_while(move |(of, _)| *of == wanted)
-            .filter_map(|(_, alloc)| self.allocs.get(&**alloc))
+            .filter_map(|(_, alloc)| self.allocs.get(alloc))
     }
 }
 
@@ -100,10 +102,7 @@ impl Snapshot {
 
     /// Writes an allocation; the caller has set its indexes and times.
     pub(in crate::state) fn put_alloc(&mut self, change: &mut Change, alloc: Allocation) {
-        let (id, before) = match self.allocs.get_key_value(alloc.id.as_str()) {
-            Some((id, row)) => (Arc::clone(id), Some(Arc::clone(row))),
-            None => (alloc.id.as_str().into(), None),
-        };
+        let before = self.allocs.get(&alloc.id).cloned();
         let before_ref = before.as_deref();
         // An id belongs to the job and node that came first.
         let foreign = before_ref.is_some_and(|b| {
@@ -113,7 +112,7 @@ impl Snapshot {
             return;
         }
         let key = self.job_key(&alloc.namespace, &alloc.job_id);
-        self.index_alloc(&id, &key, before_ref, &alloc);
+        self.index_alloc(&key, before_ref, &alloc);
         self.count_usage(before_ref, &alloc);
         self.count_summary(change, &key, before_ref, &alloc);
         self.count_deployment(change, before_ref, &alloc);
@@ -122,7 +121,7 @@ impl Snapshot {
         tally.live_allocs += u64::from(!alloc.is_terminal());
         tally.live_allocs -= u64::from(before_ref.is_some_and(|b| !b.is_terminal()));
         let after = Arc::new(alloc);
-        self.allocs.insert(id, Arc::clone(&after));
+        self.allocs.insert(after.id, Arc::clone(&after));
         change.touch(Table::Allocs);
         change.applied.allocs.push(AllocChange {
             before,
@@ -133,41 +132,33 @@ impl Snapshot {
 
     pub(in crate::state) fn index_alloc(
         &mut self,
-        id: &Arc<str>,
         key: &Arc<JobKey>,
         before: Option<&Allocation>,
         alloc: &Allocation,
     ) {
-        let over = alloc.client_terminal();
+        let (id, done) = (alloc.id, alloc.client_terminal());
         if before.is_none() {
-            self.allocs_by_job.insert((Arc::clone(key), Arc::clone(id)));
+            self.allocs_by_job.insert((Arc::clone(key), id));
         }
         if before.is_none_or(|b| b.eval_id != alloc.eval_id) {
             if let Some(before) = before {
-                let stale = (before.eval_id.as_str().into(), Arc::clone(id));
-                self.allocs_by_eval.remove(&stale);
+                self.allocs_by_eval.remove(&(before.eval_id, id));
             }
-            let eval_id = self.shared_eval_id(&alloc.eval_id);
-            self.allocs_by_eval.insert((eval_id, Arc::clone(id)));
+            self.allocs_by_eval.insert((alloc.eval_id, id));
         }
-        if before.is_none_or(|b| b.client_terminal() != over) {
-            let node_id = self.shared_node_id(&alloc.node_id);
+        if before.is_none_or(|b| b.client_terminal() != done) {
             if before.is_some() {
-                let stale = (Arc::clone(&node_id), !over, Arc::clone(id));
-                self.allocs_by_node.remove(&stale);
+                self.allocs_by_node.remove(&(alloc.node_id, !done, id));
             }
-            self.allocs_by_node.insert((node_id, over, Arc::clone(id)));
+            self.allocs_by_node.insert((alloc.node_id, done, id));
         }
-        let deployment_before = before.map_or("", |b| b.deployment_id.as_str());
+        let deployment_before = before.and_then(|b| b.deployment_id);
         if deployment_before != alloc.deployment_id {
-            if !deployment_before.is_empty() {
-                let stale = (deployment_before.into(), Arc::clone(id));
-                self.allocs_by_deployment.remove(&stale);
+            if let Some(stale) = deployment_before {
+                self.allocs_by_deployment.remove(&(stale, id));
             }
-            if !alloc.deployment_id.is_empty() {
-                let deployment = self.shared_deployment_id(&alloc.deployment_id);
-                self.allocs_by_deployment
-                    .insert((deployment, Arc::clone(id)));
+            if let Some(deployment_id) = alloc.deployment_id {
+                self.allocs_by_deployment.insert((deployment_id, id));
             }
         }
     }
@@ -184,9 +175,11 @@ impl Snapshot {
         {
             return;
         }
-        let node_id = self.shared_node_id(&alloc.node_id);
-        let range = self.nodes.get(&*node_id).map(|node| dynamic_ports(node));
-        let usage = Arc::make_mut(self.usage.entry(node_id).or_default());
+        let range = self
+            .nodes
+            .get(&alloc.node_id)
+            .map(|node| dynamic_ports(node));
+        let usage = Arc::make_mut(self.usage.entry(alloc.node_id).or_default());
         if let Some(before) = took {
             usage.remove(&before.allocated_resources);
         }
@@ -224,23 +217,19 @@ impl Snapshot {
         change.touch(Table::Summaries);
     }
 
-    pub(in crate::state) fn remove_alloc(&mut self, change: &mut Change, id: &str) {
-        if !self.allocs.get(id).is_some_and(|a| a.client_terminal()) {
+    pub(in crate::state) fn remove_alloc(&mut self, change: &mut Change, id: AllocId) {
+        if !self.allocs.get(&id).is_some_and(|a| a.client_terminal()) {
             return;
         }
-        let Some((id, row)) = self.allocs.remove_with_key(id) else {
+        let Some(row) = self.allocs.remove(&id) else {
             return;
         };
         let key = self.job_key(&row.namespace, &row.job_id);
-        self.allocs_by_job
-            .remove(&(Arc::clone(&key), Arc::clone(&id)));
-        self.allocs_by_node
-            .remove(&(row.node_id.as_str().into(), true, Arc::clone(&id)));
-        self.allocs_by_eval
-            .remove(&(row.eval_id.as_str().into(), Arc::clone(&id)));
-        if !row.deployment_id.is_empty() {
-            self.allocs_by_deployment
-                .remove(&(row.deployment_id.as_str().into(), id));
+        self.allocs_by_job.remove(&(Arc::clone(&key), id));
+        self.allocs_by_node.remove(&(row.node_id, true, id));
+        self.allocs_by_eval.remove(&(row.eval_id, id));
+        if let Some(deployment_id) = row.deployment_id {
+            self.allocs_by_deployment.remove(&(deployment_id, id));
         }
         if let Some(tally) = self.tallies.get_mut(&key) {
             tally.allocs -= 1;

@@ -3,8 +3,8 @@
 use super::{by_prefix, from, of_job};
 use crate::{
     model::{
-        AllocDeploymentStatus, Allocation, Deployment, DeploymentStatus, DeploymentUpdate, JobKey,
-        Timestamp,
+        AllocDeploymentStatus, Allocation, Deployment, DeploymentId, DeploymentStatus,
+        DeploymentUpdate, JobKey, Timestamp,
     },
     state::{Rejected, Snapshot, Table, change::Change},
 };
@@ -12,17 +12,20 @@ use std::sync::Arc;
 
 impl Snapshot {
     /// A deployment.
-    pub fn deployment(&self, id: &str) -> Option<&Arc<Deployment>> {
-        self.deployments.get(id)
+    pub fn deployment(&self, id: DeploymentId) -> Option<&Arc<Deployment>> {
+        self.deployments.get(&id)
     }
 
     /// Deployments whose id begins with `prefix`.
-    pub fn deployments<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Deployment>> {
+    pub fn deployments<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
         by_prefix(&self.deployments, prefix)
     }
 
     /// Deployments from that id on, in order of ids.
-    pub fn deployments_from(&self, id: &str) -> impl Iterator<Item = &Arc<Deployment>> {
+    pub fn deployments_from(&self, id: DeploymentId) -> impl Iterator<Item = &Arc<Deployment>> {
         from(&self.deployments, id)
     }
 
@@ -58,7 +61,7 @@ impl Snapshot {
             }
             with_canaries += 1;
             let healthy = self
-                .allocs_of_deployment(&deployment.id)
+                .allocs_of_deployment(deployment.id)
                 .filter(|a| a.task_group == *name && a.is_canary() && !a.is_terminal())
                 .filter(|a| a.healthy() == Some(true))
                 .count();
@@ -88,13 +91,16 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    pub(in crate::state) fn active_deployment(&self, id: &str) -> Result<&Deployment, Rejected> {
-        let deployment = self.deployments.get(id).ok_or(Rejected::NoDeployment)?;
+    pub(in crate::state) fn active_deployment(
+        &self,
+        id: DeploymentId,
+    ) -> Result<&Deployment, Rejected> {
+        let deployment = self.deployments.get(&id).ok_or(Rejected::NoDeployment)?;
         if deployment.is_active() {
             return Ok(deployment);
         }
         Err(Rejected::DeploymentOver {
-            id: id.into(),
+            id,
             status: deployment.status.as_str().into(),
         })
     }
@@ -106,7 +112,7 @@ impl Snapshot {
         mut deployment: Deployment,
     ) {
         let key = self.job_key(&deployment.namespace, &deployment.job_id);
-        let before = self.deployments.get(deployment.id.as_str()).cloned();
+        let before = self.deployments.get(&deployment.id).cloned();
         let foreign = before.as_ref().is_some_and(|b| b.job_key() != *key);
         if foreign {
             return;
@@ -118,13 +124,13 @@ impl Snapshot {
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.active_deployments += u64::from(deployment.is_active());
         tally.active_deployments -= u64::from(before.as_ref().is_some_and(|b| b.is_active()));
-        let id: Arc<str> = deployment.id.as_str().into();
         if before.is_none() {
             self.deployments_by_job
-                .insert((Arc::clone(&key), Arc::clone(&id)));
+                .insert((Arc::clone(&key), deployment.id));
         }
         let deployment = Arc::new(deployment);
-        self.deployments.insert(id, Arc::clone(&deployment));
+        self.deployments
+            .insert(deployment.id, Arc::clone(&deployment));
         change.touch(Table::Deployments);
         change.applied.deployments.push(deployment);
         change.touched_jobs.insert(key);
@@ -136,7 +142,7 @@ impl Snapshot {
         change: &mut Change,
         update: DeploymentUpdate,
     ) {
-        let Some(row) = self.deployments.get(update.deployment_id.as_str()) else {
+        let Some(row) = self.deployments.get(&update.deployment_id) else {
             return;
         };
         if !row.is_active() {
@@ -163,16 +169,16 @@ impl Snapshot {
         before: Option<&Allocation>,
         alloc: &Allocation,
     ) {
-        if alloc.deployment_id.is_empty() {
+        let Some(deployment_id) = alloc.deployment_id else {
             return;
-        }
+        };
         let same = before.filter(|b| b.deployment_id == alloc.deployment_id);
         let health_before = same.and_then(|b| b.healthy());
         let health = alloc.healthy();
         if same.is_some() && health_before == health {
             return;
         }
-        let Some(row) = self.deployments.get(alloc.deployment_id.as_str()) else {
+        let Some(row) = self.deployments.get(&deployment_id) else {
             return;
         };
         let mut deployment = (**row).clone();
@@ -182,7 +188,7 @@ impl Snapshot {
         if same.is_none() {
             state.placed_allocs += 1;
             if alloc.is_canary() && !state.placed_canaries.contains(&alloc.id) {
-                state.placed_canaries.push(alloc.id.clone());
+                state.placed_canaries.push(alloc.id);
             }
             if state.require_progress_by.is_zero() && state.progress_deadline > 0 {
                 state.require_progress_by =
@@ -209,8 +215,8 @@ impl Snapshot {
         self.put_deployment(change, deployment);
     }
 
-    pub(in crate::state) fn remove_deployment(&mut self, change: &mut Change, id: &str) {
-        let Some((id, row)) = self.deployments.remove_with_key(id) else {
+    pub(in crate::state) fn remove_deployment(&mut self, change: &mut Change, id: DeploymentId) {
+        let Some(row) = self.deployments.remove(&id) else {
             return;
         };
         let key = self.job_key(&row.namespace, &row.job_id);
@@ -220,13 +226,6 @@ impl Snapshot {
         }
         change.touch(Table::Deployments);
         change.touched_jobs.insert(key);
-    }
-
-    pub(in crate::state) fn shared_deployment_id(&self, id: &str) -> Arc<str> {
-        match self.deployments.get_key_value(id) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => id.into(),
-        }
     }
 }
 

@@ -2,19 +2,22 @@
 
 use super::{by_prefix, from, of_job};
 use crate::{
-    model::{Evaluation, JobKey},
+    model::{EvalId, Evaluation, JobKey},
     state::{Snapshot, Table, change::Change},
 };
 use std::sync::Arc;
 
 impl Snapshot {
     /// An evaluation.
-    pub fn eval(&self, id: &str) -> Option<&Arc<Evaluation>> {
-        self.evals.get(id)
+    pub fn eval(&self, id: EvalId) -> Option<&Arc<Evaluation>> {
+        self.evals.get(&id)
     }
 
     /// Evaluations whose id begins with `prefix`.
-    pub fn evals<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Evaluation>> {
+    pub fn evals<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> impl Iterator<Item = &'a Arc<Evaluation>> + use<'a> {
         by_prefix(&self.evals, prefix)
     }
 
@@ -29,15 +32,13 @@ impl Snapshot {
 
 impl Snapshot {
     /// Evaluations from that id on, in order of ids.
-    pub fn evals_from(&self, id: &str) -> impl Iterator<Item = &Arc<Evaluation>> {
+    pub fn evals_from(&self, id: EvalId) -> impl Iterator<Item = &Arc<Evaluation>> {
         from(&self.evals, id)
     }
 
     /// Evaluations that are not terminal.
     pub fn open_evals(&self) -> impl Iterator<Item = &Arc<Evaluation>> {
-        self.open_evals
-            .iter()
-            .filter_map(|id| self.evals.get(&**id))
+        self.open_evals.iter().filter_map(|id| self.evals.get(id))
     }
 
     pub(in crate::state) fn upsert_evals(&mut self, change: &mut Change, evals: Vec<Evaluation>) {
@@ -47,7 +48,7 @@ impl Snapshot {
     }
 
     pub(in crate::state) fn put_eval(&mut self, change: &mut Change, mut eval: Evaluation) {
-        let before = self.evals.get(eval.id.as_str()).cloned();
+        let before = self.evals.get(&eval.id).cloned();
         // What is over stays so; an id belongs to the job that came first.
         let settled = before.as_ref().is_some_and(|b| {
             b.status.is_terminal() || b.job_id != eval.job_id || b.namespace != eval.namespace
@@ -65,19 +66,17 @@ impl Snapshot {
         tally.evals += u64::from(before.is_none());
         tally.open_evals += u64::from(!eval.status.is_terminal());
         tally.open_evals -= u64::from(was_open);
-        let id: Arc<str> = eval.id.as_str().into();
         if before.is_none() {
-            self.evals_by_job
-                .insert((Arc::clone(&key), Arc::clone(&id)));
+            self.evals_by_job.insert((Arc::clone(&key), eval.id));
         }
         if eval.status.is_terminal() {
-            self.open_evals.remove(&id);
+            self.open_evals.remove(&eval.id);
         } else {
-            self.open_evals.insert(Arc::clone(&id));
+            self.open_evals.insert(eval.id);
         }
         self.note_queued(change, &key, &eval);
         let eval = Arc::new(eval);
-        self.evals.insert(id, Arc::clone(&eval));
+        self.evals.insert(eval.id, Arc::clone(&eval));
         change.touch(Table::Evals);
         change.applied.evals.push(eval);
         change.touched_jobs.insert(key);
@@ -111,11 +110,11 @@ impl Snapshot {
         }
     }
 
-    pub(in crate::state) fn remove_eval(&mut self, change: &mut Change, id: &str) {
-        if !self.evals.get(id).is_some_and(|e| e.status.is_terminal()) {
+    pub(in crate::state) fn remove_eval(&mut self, change: &mut Change, id: EvalId) {
+        if !self.evals.get(&id).is_some_and(|e| e.status.is_terminal()) {
             return;
         }
-        let Some((id, row)) = self.evals.remove_with_key(id) else {
+        let Some(row) = self.evals.remove(&id) else {
             return;
         };
         let key = self.job_key(&row.namespace, &row.job_id);
@@ -125,12 +124,5 @@ impl Snapshot {
         }
         change.touch(Table::Evals);
         change.touched_jobs.insert(key);
-    }
-
-    pub(in crate::state) fn shared_eval_id(&self, id: &str) -> Arc<str> {
-        match self.evals.get_key_value(id) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => id.into(),
-        }
     }
 }

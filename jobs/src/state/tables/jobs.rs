@@ -1,7 +1,10 @@
 //! Jobs, their versions, submissions, summaries and scaling events.
 
 use crate::{
-    model::{Job, JobKey, JobStatus, JobSummary, JobType, ScalingEvent, Submission},
+    model::{
+        AllocId, DeploymentId, EvalId, Job, JobKey, JobStatus, JobSummary, JobType, ScalingEvent,
+        Submission,
+    },
     state::{
         JOB_VERSIONS_MAX, JobChange, SCALING_EVENTS_MAX, SUBMISSION_BYTES_MAX, Snapshot, Table,
         change::Change, tally,
@@ -221,7 +224,7 @@ impl Snapshot {
         change: &mut Change,
         key: &JobKey,
         events: BTreeMap<String, ScalingEvent>,
-        eval_id: Option<String>,
+        eval_id: Option<EvalId>,
     ) {
         if events.is_empty() {
             return;
@@ -231,7 +234,7 @@ impl Snapshot {
         for (group, mut event) in events {
             event.create_index = change.at.index;
             event.time = change.at.now_ns;
-            event.eval_id.clone_from(&eval_id);
+            event.eval_id = eval_id;
             let of_group = all.entry(group).or_default();
             of_group.insert(0, event);
             of_group.truncate(SCALING_EVENTS_MAX);
@@ -280,12 +283,12 @@ impl Snapshot {
         }
         self.summaries.remove(key);
         self.scaling_events.remove(key);
-        let deployments: Vec<String> = self
+        let deployments: Vec<DeploymentId> = self
             .deployments_of_job(key)
-            .map(|deployment| deployment.id.clone())
+            .map(|deployment| deployment.id)
             .collect();
         for id in deployments {
-            self.remove_deployment(change, &id);
+            self.remove_deployment(change, id);
         }
         change.touch(Table::Jobs);
         change.touch(Table::Summaries);
@@ -328,9 +331,9 @@ impl Snapshot {
         let Some(job) = self.jobs.get(key).filter(|_| few).cloned() else {
             return;
         };
-        let ids: Vec<String> = self.allocs_of_job(key).map(|a| a.id.clone()).collect();
+        let ids: Vec<AllocId> = self.allocs_of_job(key).map(|a| a.id).collect();
         for id in ids {
-            if let Some(row) = self.allocs.get_mut(id.as_str())
+            if let Some(row) = self.allocs.get_mut(&id)
                 && row.job.version == job.version
                 && row.job.create_index == job.create_index
             {

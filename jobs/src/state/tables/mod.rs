@@ -9,39 +9,38 @@ mod projection;
 
 pub(super) use nodes::push_event;
 
-use crate::model::JobKey;
+use crate::model::{Id, JobKey, Kind};
 use imbl::{OrdMap, OrdSet};
-use std::{ops::Bound, sync::Arc};
+use std::sync::Arc;
 
-fn by_prefix<'a, V>(
-    table: &'a OrdMap<Arc<str>, V>,
-    prefix: &'a str,
-) -> impl Iterator<Item = &'a V> {
-    table
-        .range::<_, str>((Bound::Included(prefix), Bound::Unbounded))
-        .take_while(move |(id, _)| id.starts_with(prefix))
+/// Rows whose id begins with the text; none when no id can begin so.
+fn by_prefix<'a, K: Kind, V>(
+    table: &'a OrdMap<Id<K>, V>,
+    prefix: &str,
+) -> impl Iterator<Item = &'a V> + use<'a, K, V> {
+    let range = Id::with_prefix(prefix);
+    range
+        .into_iter()
+        .flat_map(|range| table.range(range))
         .map(|(_, row)| row)
 }
 
-fn of_job<'a, V>(
-    index: &'a OrdSet<(Arc<JobKey>, Arc<str>)>,
-    table: &'a OrdMap<Arc<str>, V>,
+fn of_job<'a, K: Kind, V>(
+    index: &'a OrdSet<(Arc<JobKey>, Id<K>)>,
+    table: &'a OrdMap<Id<K>, V>,
     key: &JobKey,
-) -> impl Iterator<Item = &'a V> + use<'a, V> {
+) -> impl Iterator<Item = &'a V> + use<'a, K, V> {
     let wanted = Arc::new(key.clone());
-    let start: (Arc<JobKey>, Arc<str>) = (Arc::clone(&wanted), "".into());
     index
-        .range((Bound::Included(start), Bound::Unbounded))
+        .range((Arc::clone(&wanted), Id::default())..)
         .take_while(move |(of, _)| *of == wanted)
-        .filter_map(move |(_, id)| table.get(&**id))
+        .filter_map(move |(_, id)| table.get(id))
 }
 
 /// The rows from that id on.
-fn from<'a, V>(
-    table: &'a OrdMap<Arc<str>, V>,
-    id: &str,
-) -> impl Iterator<Item = &'a V> + use<'a, V> {
-    table
-        .range::<_, str>((Bound::Included(id), Bound::Unbounded))
-        .map(|(_, row)| row)
+fn from<'a, K: Kind, V>(
+    table: &'a OrdMap<Id<K>, V>,
+    id: Id<K>,
+) -> impl Iterator<Item = &'a V> + use<'a, K, V> {
+    table.range(id..).map(|(_, row)| row)
 }

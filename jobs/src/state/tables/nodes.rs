@@ -2,24 +2,24 @@
 
 use super::{by_prefix, from};
 use crate::{
-    model::{Node, NodeEvent, NodeStatus, NodeUsage, Timestamp, first_port},
+    model::{Node, NodeEvent, NodeId, NodeStatus, NodeUsage, Timestamp, first_port},
     state::{NodeChange, Snapshot, Table, change::Change},
 };
 use std::sync::Arc;
 
 impl Snapshot {
     /// A node.
-    pub fn node(&self, id: &str) -> Option<&Arc<Node>> {
-        self.nodes.get(id)
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
     }
 
     /// Nodes whose id begins with `prefix`.
-    pub fn nodes<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Node>> {
+    pub fn nodes<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
         by_prefix(&self.nodes, prefix)
     }
 
     /// Nodes from that id on, in order of ids.
-    pub fn nodes_from(&self, id: &str) -> impl Iterator<Item = &Arc<Node>> {
+    pub fn nodes_from(&self, id: NodeId) -> impl Iterator<Item = &Arc<Node>> {
         from(&self.nodes, id)
     }
 
@@ -34,27 +34,23 @@ impl Snapshot {
     }
 
     /// What the allocations of a node take.
-    pub fn node_usage(&self, node_id: &str) -> Option<&Arc<NodeUsage>> {
-        self.usage.get(node_id)
+    pub fn node_usage(&self, node_id: NodeId) -> Option<&Arc<NodeUsage>> {
+        self.usage.get(&node_id)
     }
 }
 
 impl Snapshot {
     pub(in crate::state) fn put_node(&mut self, change: &mut Change, mut node: Node) {
-        let before = self.nodes.get(node.id.as_str()).cloned();
+        let before = self.nodes.get(&node.id).cloned();
         node.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
         node.modify_index = change.at.index;
         node.computed_class = node.derived_class();
-        let id: Arc<str> = match self.usage.get_key_value(node.id.as_str()) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => node.id.as_str().into(),
-        };
-        let usage = self.usage.entry(Arc::clone(&id)).or_default();
+        let usage = self.usage.entry(node.id).or_default();
         if usage.port_cursor == 0 {
             Arc::make_mut(usage).port_cursor = first_port(&node);
         }
         let after = Arc::new(node);
-        self.nodes.insert(id, Arc::clone(&after));
+        self.nodes.insert(after.id, Arc::clone(&after));
         change.touch(Table::Nodes);
         change.applied.nodes.push(NodeChange {
             before,
@@ -63,26 +59,19 @@ impl Snapshot {
     }
 
     /// Removes a node that is down and has no allocation that may still run.
-    pub(in crate::state) fn remove_node(&mut self, change: &mut Change, id: &str) {
+    pub(in crate::state) fn remove_node(&mut self, change: &mut Change, id: NodeId) {
         let unused = self.live_allocs_of_node(id).next().is_none();
         let down = |node: &Arc<Node>| node.status == NodeStatus::Down;
-        if !unused || !self.nodes.get(id).is_some_and(down) {
+        if !unused || !self.nodes.get(&id).is_some_and(down) {
             return;
         }
-        let before = self.nodes.remove(id);
-        self.usage.remove(id);
+        let before = self.nodes.remove(&id);
+        self.usage.remove(&id);
         change.touch(Table::Nodes);
         change.applied.nodes.push(NodeChange {
             before,
             after: None,
         });
-    }
-
-    pub(in crate::state) fn shared_node_id(&self, id: &str) -> Arc<str> {
-        match self.nodes.get_key_value(id) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => id.into(),
-        }
     }
 }
 

@@ -89,7 +89,7 @@ async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
         "NodeName": facts.name,
         "Version": { "Version": facts.version, "VersionPrerelease": "", "VersionMetadata": "", "Revision": "" },
         "Server": { "Enabled": true, "BootstrapExpect": 1 },
-        "Client": { "Enabled": !facts.node_id.is_empty() },
+        "Client": { "Enabled": facts.node_id.is_some() },
         "ACL": { "Enabled": false },
         "UI": { "Enabled": false, "ShowCLIHints": false },
     });
@@ -97,9 +97,9 @@ async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
         return Err(Error::internal("the configuration is no object"));
     };
     let mut stats = server_rows(&api.server().stats());
-    if !facts.node_id.is_empty() {
+    if let Some(node_id) = facts.node_id {
         let client = [
-            ("node_id", facts.node_id.clone()),
+            ("node_id", node_id.to_string()),
             ("known_servers", facts.rpc_address.clone()),
         ];
         let client = client.map(|(key, value)| (key.to_owned(), value));
@@ -167,8 +167,8 @@ async fn health(State(api): State<Api>, query: Query) -> Result<Response, Error>
         message: if ok { "ok" } else { problem }.to_owned(),
     };
     let snapshot = api.server().snapshot();
-    let node_id = &api.facts().node_id;
-    let client = (of_client && !node_id.is_empty()).then(|| {
+    let node_id = api.facts().node_id;
+    let client = node_id.filter(|_| of_client).map(|node_id| {
         let node = snapshot.jobs.node(node_id);
         let ready = node.is_some_and(|node| node.status == jobs::model::NodeStatus::Ready);
         role(ready, "the node is not ready")

@@ -6,13 +6,17 @@ use axum::{
     response::Response,
     routing::get,
 };
-use jobs::{model::Allocation, state::Table, wire};
+use jobs::{
+    model::{AllocKind, Allocation, DeploymentId, EvalId, NodeId},
+    state::Table,
+    wire,
+};
 use serde::Serialize;
 use std::sync::Arc;
 
 use super::{query::Query, write};
 use crate::{
-    api::{Api, error::Error, read::page::Page},
+    api::{Api, error::Error, nomad::row_id::RowId, read::page::Page},
     server::{Snapshot, log::watch::Topic},
 };
 
@@ -42,19 +46,19 @@ pub(super) fn whole(alloc: Arc<Allocation>) -> wire::Complete<wire::Allocation> 
 #[derive(Debug)]
 pub(super) enum Owner {
     /// The evaluation with this id.
-    Eval(String),
+    Eval(EvalId),
     /// The deployment with this id.
-    Deployment(String),
+    Deployment(DeploymentId),
     /// The node with this id.
-    Node(String),
+    Node(NodeId),
 }
 
 impl Owner {
     fn topic(&self) -> Topic {
         match self {
-            Self::Eval(id) => Topic::Eval(id.clone()),
-            Self::Deployment(id) => Topic::Deployment(id.clone()),
-            Self::Node(id) => Topic::Node(id.clone()),
+            Self::Eval(id) => Topic::Eval(*id),
+            Self::Deployment(id) => Topic::Deployment(*id),
+            Self::Node(id) => Topic::Node(*id),
         }
     }
 
@@ -63,9 +67,9 @@ impl Owner {
         snapshot: &'a Snapshot,
     ) -> Box<dyn Iterator<Item = &'a Arc<Allocation>> + 'a> {
         match self {
-            Self::Eval(id) => Box::new(snapshot.jobs.allocs_of_eval(id)),
-            Self::Deployment(id) => Box::new(snapshot.jobs.allocs_of_deployment(id)),
-            Self::Node(id) => Box::new(snapshot.jobs.allocs_of_node(id)),
+            Self::Eval(id) => Box::new(snapshot.jobs.allocs_of_eval(*id)),
+            Self::Deployment(id) => Box::new(snapshot.jobs.allocs_of_deployment(*id)),
+            Self::Node(id) => Box::new(snapshot.jobs.allocs_of_node(*id)),
         }
     }
 }
@@ -98,7 +102,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
             let rows = snapshot.jobs.allocs(&query.prefix);
             let rows = rows.filter(|alloc| query.wants(&alloc.namespace));
             let page = query.page(rows, |alloc: &&Arc<Allocation>| {
-                (alloc.create_index, alloc.id.clone())
+                (alloc.create_index, alloc.id)
             })?;
             Ok(page.map(|alloc| stub(alloc, options)))
         };
@@ -109,15 +113,15 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
 /// `GET /v1/allocation/:id`
 async fn read(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<AllocKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let find = |snapshot: &Snapshot| {
-        let alloc = snapshot.jobs.alloc(&id)?;
+        let alloc = snapshot.jobs.alloc(id)?;
         Some((alloc.modify_index, alloc.clone()))
     };
     let show = |_: &Snapshot, alloc| whole(alloc);
-    let of = (Topic::Alloc(id.clone()), Table::Allocs);
+    let of = (Topic::Alloc(id), Table::Allocs);
     api.read_row(&query, of, find, show, "alloc not found")
         .await
 }
@@ -125,13 +129,13 @@ async fn read(
 /// `PUT /v1/allocation/:id/stop`
 async fn stop(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<AllocKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let no_shutdown_delay = query.flag("no_shutdown_delay")?;
-    let written = api.server().stop_alloc(&id, no_shutdown_delay).await?;
+    let written = api.server().stop_alloc(id, no_shutdown_delay).await?;
     let response = wire::AllocStopResponse {
-        eval_id: written.eval_id,
+        eval_id: written.eval_id.unwrap_or_default(),
         index: written.index,
     };
     query.written(written.index, &response)

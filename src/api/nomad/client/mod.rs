@@ -10,6 +10,8 @@ mod usage;
 use axum::{Router, http::StatusCode, routing::get};
 
 use super::{query::Query, write};
+use jobs::model::{AllocId, NodeId};
+
 use crate::{
     api::{Api, error::Error},
     client::{self, Handle},
@@ -38,7 +40,8 @@ pub(super) fn router() -> Router<Api> {
 /// The client that has an allocation.
 fn of_alloc<'a>(api: &'a Api, id: &str) -> Result<&'a Handle, Error> {
     let snapshot = api.server().snapshot();
-    let alloc = snapshot.jobs.alloc(id).ok_or_else(|| unknown(id))?;
+    let known = AllocId::parse(id).and_then(|id| snapshot.jobs.alloc(id));
+    let alloc = known.ok_or_else(|| unknown(id))?;
     match api.client() {
         Some(client) if client.node().id == alloc.node_id => Ok(client),
         _ => Err(Error::not_found("No path to node")),
@@ -49,13 +52,18 @@ fn of_alloc<'a>(api: &'a Api, id: &str) -> Result<&'a Handle, Error> {
 fn of_node<'a>(api: &'a Api, query: &Query) -> Result<&'a Handle, Error> {
     match (api.client(), query.get("node_id")) {
         (Some(client), None) => Ok(client),
-        (Some(client), Some(id)) if client.node().id == id => Ok(client),
+        (Some(client), Some(id)) if NodeId::parse(id) == Some(client.node().id) => Ok(client),
         (None, None) => Err(Error::bad_request("No local Node and node_id not provided")),
-        (_, Some(id)) if api.server().snapshot().jobs.node(id).is_none() => {
+        (_, Some(id)) if !knows_node(api, id) => {
             Err(Error::not_found(format!("Unknown node {id:?}")))
         }
         (_, Some(_)) => Err(Error::not_found("No path to node")),
     }
+}
+
+fn knows_node(api: &Api, id: &str) -> bool {
+    let snapshot = api.server().snapshot();
+    NodeId::parse(id).is_some_and(|id| snapshot.jobs.node(id).is_some())
 }
 
 fn unknown(alloc: &str) -> Error {

@@ -8,7 +8,11 @@ use axum::{
     response::Response,
     routing::get,
 };
-use jobs::{model::Deployment, state::Table, wire};
+use jobs::{
+    model::{Deployment, DeploymentKind},
+    state::Table,
+    wire,
+};
 use std::sync::Arc;
 
 use super::{
@@ -17,7 +21,7 @@ use super::{
     write,
 };
 use crate::{
-    api::{Api, error::Error},
+    api::{Api, error::Error, nomad::row_id::RowId},
     server::{Snapshot, log::watch::Topic},
 };
 
@@ -43,7 +47,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
         let rows = snapshot.jobs.deployments(&query.prefix);
         let rows = rows.filter(|deployment| query.wants(&deployment.namespace));
         let page = query.page(rows, |deployment: &&Arc<Deployment>| {
-            (deployment.create_index, deployment.id.clone())
+            (deployment.create_index, deployment.id)
         })?;
         Ok(page.map(Arc::clone))
     };
@@ -54,15 +58,15 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
 /// `GET /v1/deployment/:id`
 async fn read(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<DeploymentKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let find = |snapshot: &Snapshot| {
-        let deployment = snapshot.jobs.deployment(&id)?;
+        let deployment = snapshot.jobs.deployment(id)?;
         Some((deployment.modify_index, deployment.clone()))
     };
     let show = |_: &Snapshot, deployment| deployment;
-    let of = (Topic::Deployment(id.clone()), Table::Deployments);
+    let of = (Topic::Deployment(id), Table::Deployments);
     let missing = "deployment not found";
     api.read_row(&query, of, find, show, missing).await
 }
@@ -70,7 +74,7 @@ async fn read(
 /// `GET /v1/deployment/allocations/:id`
 async fn allocations(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<DeploymentKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let show = |alloc: &_| stub(alloc, wire::StubOptions::default());

@@ -6,7 +6,11 @@ use axum::{
     response::Response,
     routing::get,
 };
-use jobs::{model::Evaluation, state::Table, wire};
+use jobs::{
+    model::{EvalId, EvalKind, Evaluation},
+    state::Table,
+    wire,
+};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +19,7 @@ use super::{
     query::Query,
 };
 use crate::{
-    api::{Api, error::Error, read::page::Page},
+    api::{Api, error::Error, nomad::row_id::RowId, read::page::Page},
     server::{Snapshot, log::watch::Topic},
 };
 
@@ -43,9 +47,7 @@ fn rows<'a>(snapshot: &'a Snapshot, query: &'a Query) -> Result<Page<&'a Arc<Eva
             && job.is_none_or(|job| eval.job_id == job)
             && status.is_none_or(|status| eval.status.as_str() == status)
     });
-    query.page(rows, |eval: &&Arc<Evaluation>| {
-        (eval.create_index, eval.id.clone())
-    })
+    query.page(rows, |eval: &&Arc<Evaluation>| (eval.create_index, eval.id))
 }
 
 /// `GET /v1/evaluations`
@@ -89,12 +91,12 @@ async fn count(State(api): State<Api>, query: Query) -> Result<Response, Error> 
 /// `GET /v1/evaluation/:id`
 async fn read(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<EvalKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let with_related = query.flag("related")?;
     let find = |snapshot: &Snapshot| {
-        let eval = snapshot.jobs.eval(&id)?;
+        let eval = snapshot.jobs.eval(id)?;
         Some((eval.modify_index, eval.clone()))
     };
     let show = |snapshot: &Snapshot, row: Arc<Evaluation>| {
@@ -105,19 +107,19 @@ async fn read(
         };
         wire::Evaluation { row, related_evals }
     };
-    let of = (Topic::Eval(id.clone()), Table::Evals);
+    let of = (Topic::Eval(id), Table::Evals);
     api.read_row(&query, of, find, show, "eval not found").await
 }
 
 /// Everything that can be reached from an evaluation by its next, previous and blocked ones.
 fn related(snapshot: &Snapshot, start: &Evaluation) -> Vec<wire::EvaluationStub> {
-    let mut found: BTreeMap<String, &Arc<Evaluation>> = BTreeMap::new();
+    let mut found: BTreeMap<EvalId, &Arc<Evaluation>> = BTreeMap::new();
     let mut open = neighbors(start);
     while let Some(id) = open.pop() {
         if id == start.id || found.len() >= RELATED_MAX || found.contains_key(&id) {
             continue;
         }
-        if let Some(eval) = snapshot.jobs.eval(&id) {
+        if let Some(eval) = snapshot.jobs.eval(id) {
             open.extend(neighbors(eval));
             found.insert(id, eval);
         }
@@ -128,18 +130,17 @@ fn related(snapshot: &Snapshot, start: &Evaluation) -> Vec<wire::EvaluationStub>
         .collect()
 }
 
-fn neighbors(eval: &Evaluation) -> Vec<String> {
-    [&eval.next_eval, &eval.previous_eval, &eval.blocked_eval]
+fn neighbors(eval: &Evaluation) -> Vec<EvalId> {
+    [eval.next_eval, eval.previous_eval, eval.blocked_eval]
         .into_iter()
-        .filter(|id| !id.is_empty())
-        .cloned()
+        .flatten()
         .collect()
 }
 
 /// `GET /v1/evaluation/:id/allocations`
 async fn allocations(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<EvalKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let show = |alloc: &_| stub(alloc, wire::StubOptions::default());

@@ -19,7 +19,7 @@ pub(super) async fn deregister(api: &Api, query: &Query, key: JobKey) -> Result<
     let written = api.server().deregister_job(&key, purge, priority).await?;
     let after = api.server().snapshot();
     let after_index = after.jobs.job(&key).map(|job| job.job_modify_index);
-    let has_eval = !written.eval_id.is_empty();
+    let has_eval = written.eval_id.is_some();
     let response = wire::JobDeregisterResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },

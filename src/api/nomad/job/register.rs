@@ -82,7 +82,7 @@ pub(super) fn registered(
 ) -> Result<Response, Error> {
     let snapshot = api.server().snapshot();
     let job_modify_index = snapshot.jobs.job(key).map(|job| job.job_modify_index);
-    let has_eval = !written.eval_id.is_empty();
+    let has_eval = written.eval_id.is_some();
     let response = wire::JobRegisterResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },

@@ -6,7 +6,11 @@ use axum::{
     response::Response,
     routing::get,
 };
-use jobs::{model::Node, state::Table, wire};
+use jobs::{
+    model::{EvalId, Node, NodeKind},
+    state::Table,
+    wire,
+};
 use std::sync::Arc;
 
 use super::{
@@ -15,7 +19,7 @@ use super::{
     write,
 };
 use crate::{
-    api::{Api, body::Raw, error::Error},
+    api::{Api, body::Raw, error::Error, nomad::row_id::RowId},
     server::{Snapshot, log::watch::Topic},
 };
 
@@ -38,7 +42,7 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let index_of = |snapshot: &Snapshot| snapshot.jobs.table_index(Table::Nodes);
     let view = |snapshot: &Snapshot| {
         let rows = snapshot.jobs.nodes(&query.prefix);
-        let page = query.page(rows, |node: &&Arc<Node>| node.id.clone())?;
+        let page = query.page(rows, |node: &&Arc<Node>| node.id)?;
         Ok(page.map(|node| {
             let stub = wire::NodeListStub::new(node, options);
             wire::Complete(stub, &wire::shapes::NODE_STUB)
@@ -51,23 +55,23 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
 /// `GET /v1/node/:id`
 async fn read(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<NodeKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let find = |snapshot: &Snapshot| {
-        let node = snapshot.jobs.node(&id)?;
+        let node = snapshot.jobs.node(id)?;
         Some((node.modify_index, node.clone()))
     };
     let show =
         |_: &Snapshot, node: Arc<Node>| wire::Complete(wire::Node::new(&node), &wire::shapes::NODE);
-    let of = (Topic::Node(id.clone()), Table::Nodes);
+    let of = (Topic::Node(id), Table::Nodes);
     api.read_row(&query, of, find, show, "node not found").await
 }
 
 /// `GET /v1/node/:id/allocations`
 async fn allocations(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<NodeKind>>,
     query: Query,
 ) -> Result<Response, Error> {
     let show = |alloc: &Arc<_>| whole(Arc::clone(alloc));
@@ -77,7 +81,7 @@ async fn allocations(
 /// `PUT /v1/node/:id/eligibility`
 async fn set_eligibility(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<NodeKind>>,
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
@@ -86,20 +90,20 @@ async fn set_eligibility(
         return Err(Error::bad_request("Eligibility must be specified"));
     }
     let request: wire::NodeEligibilityRequest = body.json()?;
-    if !request.node_id.is_empty() && request.node_id != id {
+    if !request.node_id.is_empty() && RowId::from(request.node_id.as_str()) != RowId(id) {
         return Err(Error::bad_request("Node ID does not match"));
     }
     let written = api
         .server()
-        .set_eligibility(&id, request.eligibility)
+        .set_eligibility(id, request.eligibility)
         .await?;
     let snapshot = api.server().snapshot();
     // The evaluations ride along in the same entry.
-    let eval_ids: Vec<String> = snapshot
+    let eval_ids: Vec<EvalId> = snapshot
         .jobs
         .evals("")
-        .filter(|eval| eval.create_index == written.index && eval.node_id == id)
-        .map(|eval| eval.id.clone())
+        .filter(|eval| eval.create_index == written.index && eval.node_id == Some(id))
+        .map(|eval| eval.id)
         .collect();
     updated(&query, written.index, eval_ids)
 }
@@ -107,14 +111,14 @@ async fn set_eligibility(
 /// `PUT /v1/node/:id/evaluate`
 async fn evaluate(
     State(api): State<Api>,
-    Path(id): Path<String>,
+    Path(RowId(id)): Path<RowId<NodeKind>>,
     query: Query,
 ) -> Result<Response, Error> {
-    let (index, eval_ids) = api.server().evaluate_node(&id).await?;
+    let (index, eval_ids) = api.server().evaluate_node(id).await?;
     updated(&query, index, eval_ids)
 }
 
-fn updated(query: &Query, index: u64, eval_ids: Vec<String>) -> Result<Response, Error> {
+fn updated(query: &Query, index: u64, eval_ids: Vec<EvalId>) -> Result<Response, Error> {
     let response = wire::NodeUpdateResponse {
         node_modify_index: index,
         eval_create_index: if eval_ids.is_empty() { 0 } else { index },

@@ -6,7 +6,7 @@ use crate::cli::{
     http::{Answer, Error, Http, segment},
     render::{allocations, deployments, view::View},
 };
-use jobs::model::{Deployment, DeploymentStatus, Index};
+use jobs::model::{Deployment, DeploymentId, DeploymentStatus, Index};
 use jobs::wire::AllocationListStub;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ const ROLLBACK_WAIT: Duration = Duration::from_secs(5);
 pub(in crate::cli) async fn follow(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: DeploymentId,
     wait: Option<Duration>,
     verbose: bool,
 ) -> anyhow::Result<Option<DeploymentStatus>> {
@@ -43,13 +43,13 @@ pub(in crate::cli) async fn follow(
         && let Some(rollback) = rollback(http, &first, index).await
     {
         cx.print("")?;
-        one_deployment(cx, http, &rollback, wait, verbose).await?;
+        one_deployment(cx, http, rollback, wait, verbose).await?;
     }
     Ok(Some(first.status))
 }
 
 /// The deployment that rolls back a failed one, once it exists.
-async fn rollback(http: &Http, failed: &Deployment, index: Index) -> Option<String> {
+async fn rollback(http: &Http, failed: &Deployment, index: Index) -> Option<DeploymentId> {
     let path = format!("/v1/job/{}/deployment", segment(&failed.job_id));
     let query = [("namespace", failed.namespace.as_str())];
     let end = Instant::now() + ROLLBACK_WAIT;
@@ -75,7 +75,7 @@ async fn rollback(http: &Http, failed: &Deployment, index: Index) -> Option<Stri
 async fn one_deployment(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: DeploymentId,
     wait: Option<Duration>,
     verbose: bool,
 ) -> anyhow::Result<Option<(Deployment, Index)>> {
@@ -133,7 +133,7 @@ async fn read_deployment(
 }
 
 /// The allocations of a deployment; none when they cannot be read, since the progress matters more.
-async fn placed(http: &Http, id: &str) -> Option<Vec<AllocationListStub>> {
+async fn placed(http: &Http, id: DeploymentId) -> Option<Vec<AllocationListStub>> {
     let path = format!("/v1/deployment/allocations/{}", segment(id));
     http.get(&path, &[]).await.ok()
 }

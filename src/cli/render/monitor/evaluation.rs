@@ -9,7 +9,7 @@ use crate::cli::{
         view::{View, duration, quoted},
     },
 };
-use jobs::model::{DeploymentStatus, DesiredStatus, EvalStatus, Evaluation};
+use jobs::model::{AllocId, DeploymentStatus, DesiredStatus, EvalId, EvalStatus, Evaluation};
 use jobs::wire::AllocationListStub;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -24,38 +24,38 @@ const CHAIN_MAX: usize = 64;
 pub(in crate::cli) async fn follow(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: EvalId,
     verbose: bool,
 ) -> anyhow::Result<u8> {
-    let mut id = id.to_owned();
+    let mut id = id;
     for _ in 0..CHAIN_MAX {
-        let Some(eval) = one_evaluation(cx, http, &id, verbose).await? else {
+        let Some(eval) = one_evaluation(cx, http, id, verbose).await? else {
             return Ok(FAILED);
         };
-        if !eval.next_eval.is_empty() {
+        if let Some(next) = eval.next_eval {
             let view = cx.view(verbose);
             if eval.wait > 0 {
                 cx.print(&format!(
                     "==> {}: Monitoring next evaluation {} in {}",
                     view.now(),
-                    quoted(view.id(&eval.next_eval)),
+                    quoted(view.id(next)),
                     duration(eval.wait)
                 ))?;
             }
-            id = eval.next_eval;
+            id = next;
             continue;
         }
         let failed = !eval.failed_tg_allocs.is_empty();
-        if eval.deployment_id.is_empty() {
+        let Some(deployment_id) = eval.deployment_id else {
             return Ok(if failed { PLACEMENT_FAILED } else { DONE });
-        }
+        };
         let view = cx.view(verbose);
         cx.print(&format!(
             "==> {}: Monitoring deployment {}",
             view.now(),
-            quoted(view.id(&eval.deployment_id))
+            quoted(view.id(deployment_id))
         ))?;
-        let last = deployment::follow(cx, http, &eval.deployment_id, None, verbose).await?;
+        let last = deployment::follow(cx, http, deployment_id, None, verbose).await?;
         let done = last == Some(DeploymentStatus::Successful);
         return Ok(if done { DONE } else { FAILED });
     }
@@ -66,7 +66,7 @@ pub(in crate::cli) async fn follow(
 async fn one_evaluation(
     cx: &mut Context,
     http: &Http,
-    id: &str,
+    id: EvalId,
     verbose: bool,
 ) -> anyhow::Result<Option<Evaluation>> {
     let view = cx.view(verbose);
@@ -83,7 +83,7 @@ async fn one_evaluation(
         let answer: Answer<Evaluation> = match http.get_after(&path, &[], index, None).await {
             Ok(answer) => answer,
             Err(error) => {
-                complain(cx, verbose, &evaluation_error(id, &error));
+                complain(cx, verbose, &evaluation_error(&id.to_string(), &error));
                 return Ok(None);
             }
         };
@@ -123,7 +123,7 @@ struct Seen {
     node: bool,
     deployment: bool,
     status: EvalStatus,
-    clients: BTreeMap<String, &'static str>,
+    clients: BTreeMap<AllocId, &'static str>,
 }
 
 impl Seen {
@@ -135,9 +135,9 @@ impl Seen {
         view: &View,
     ) -> Vec<String> {
         let mut lines = Vec::new();
-        if !self.node && !eval.node_id.is_empty() {
+        if !self.node && eval.node_id.is_some() {
             self.node = true;
-            let node = quoted(view.id(&eval.node_id));
+            let node = quoted(view.id(eval.node_id));
             lines.push(format!("Evaluation triggered by node {node}"));
         }
         if !self.told {
@@ -145,9 +145,9 @@ impl Seen {
             let job = quoted(&eval.job_id);
             lines.push(format!("Evaluation triggered by job {job}"));
         }
-        if !self.deployment && !eval.deployment_id.is_empty() {
+        if !self.deployment && eval.deployment_id.is_some() {
             self.deployment = true;
-            let id = quoted(view.id(&eval.deployment_id));
+            let id = quoted(view.id(eval.deployment_id));
             lines.push(format!("Evaluation within deployment: {id}"));
         }
         for alloc in allocs {
@@ -171,8 +171,8 @@ impl Seen {
         view: &View,
     ) -> Option<String> {
         let now = alloc.client_status.as_str();
-        let id = quoted(view.id(&alloc.id));
-        let before = self.clients.insert(alloc.id.clone(), now);
+        let id = quoted(view.id(alloc.id));
+        let before = self.clients.insert(alloc.id, now);
         let Some(before) = before else {
             let what = if alloc.create_index < eval.create_index {
                 "modified"
@@ -183,7 +183,7 @@ impl Seen {
             };
             return Some(format!(
                 "Allocation {id} {what}: node {}, group {}",
-                quoted(view.id(&alloc.node_id)),
+                quoted(view.id(alloc.node_id)),
                 quoted(&alloc.task_group)
             ));
         };
@@ -205,7 +205,7 @@ impl Seen {
 /// The closing lines of an evaluation.
 fn finished(eval: &Evaluation, view: &View) -> String {
     let now = view.now();
-    let id = quoted(view.id(&eval.id));
+    let id = quoted(view.id(eval.id));
     let status = quoted(eval.status.as_str());
     if eval.failed_tg_allocs.is_empty() {
         return format!("==> {now}: Evaluation {id} finished with status {status}");
@@ -221,8 +221,8 @@ fn finished(eval: &Evaluation, view: &View) -> String {
             lines.push(bullets);
         }
     }
-    if !eval.blocked_eval.is_empty() {
-        let blocked = quoted(view.id(&eval.blocked_eval));
+    if eval.blocked_eval.is_some() {
+        let blocked = quoted(view.id(eval.blocked_eval));
         lines.push(format!(
             "    {now}: Evaluation {blocked} waiting for additional capacity to place remainder"
         ));
@@ -233,12 +233,12 @@ fn finished(eval: &Evaluation, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::test_view;
+    use crate::cli::render::view::{test_id, test_view};
     use jobs::model::{AllocMetric, ClientStatus, Index};
 
     fn eval(status: EvalStatus) -> Evaluation {
         Evaluation {
-            id: "3f2a91c0-0000-0000-0000-000000000000".into(),
+            id: test_id("3f2a91c0"),
             job_id: "web".into(),
             status,
             create_index: 10,
@@ -248,8 +248,8 @@ mod tests {
 
     fn alloc(client_status: ClientStatus, create_index: Index) -> AllocationListStub {
         AllocationListStub {
-            id: "51c8e77d-0000".into(),
-            node_id: "7ab3c2ff-0000".into(),
+            id: test_id("51c8e77d"),
+            node_id: test_id("7ab3c2ff"),
             task_group: "app".into(),
             client_status,
             client_description: "Tasks are running".into(),
@@ -269,7 +269,7 @@ mod tests {
         );
         assert!(seen.news(&pending, &[], &view).is_empty());
         let mut done = eval(EvalStatus::Complete);
-        done.deployment_id = "9d0be1aa-1".into();
+        done.deployment_id = Some(test_id("9d0be1aa"));
         assert_eq!(
             seen.news(&done, &[alloc(ClientStatus::Pending, 10)], &view),
             [
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn failed_placements_are_explained() {
         let mut eval = eval(EvalStatus::Complete);
-        eval.blocked_eval = "aabbccdd-1".into();
+        eval.blocked_eval = Some(test_id("aabbccdd"));
         let metric = AllocMetric {
             nodes_evaluated: 1,
             nodes_exhausted: 1,

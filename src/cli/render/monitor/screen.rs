@@ -1,7 +1,7 @@
 //! A deployment's progress, repainted in place on a terminal.
 
 use crate::cli::{context::Context, render::view::quoted};
-use jobs::model::{Deployment, DeploymentStatus};
+use jobs::model::{Deployment, DeploymentId, DeploymentStatus};
 use std::time::Duration;
 
 /// How often the spinner turns.
@@ -33,7 +33,7 @@ impl Screen {
     pub(super) async fn while_waiting<T>(
         &mut self,
         cx: &mut Context,
-        id: &str,
+        id: DeploymentId,
         verbose: bool,
         work: impl Future<Output = T>,
     ) -> anyhow::Result<T> {
@@ -70,7 +70,7 @@ impl Screen {
         self.block = indented(&block);
         let view = cx.view(verbose);
         let spinner = SPINNER.get(self.frame % SPINNER.len()).unwrap_or(&' ');
-        let id = quoted(view.id(&current.id));
+        let id = quoted(view.id(current.id));
         self.paint(cx, &format!("  {spinner} Deployment {id} in progress..."))
     }
 
@@ -88,7 +88,7 @@ impl Screen {
             DeploymentStatus::Successful => '✓',
             _ => '!',
         };
-        let id = quoted(cx.view(verbose).id(&last.id));
+        let id = quoted(cx.view(verbose).id(last.id));
         let status = last.status.as_str();
         self.paint(cx, &format!("  {mark} Deployment {id} {status}"))
     }
