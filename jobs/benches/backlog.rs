@@ -83,7 +83,7 @@ impl Cluster {
             let results = schedule_batch(self.state.current(), &evals, &mut cx);
             self.apply(Command::ApplyPlans(results));
             for delivery in deliveries {
-                let actions = self.broker.ack(1, &delivery.eval.id, delivery.token);
+                let actions = self.broker.ack(1, delivery.eval.id, delivery.token);
                 self.act(actions);
             }
         }

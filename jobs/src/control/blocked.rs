@@ -174,10 +174,10 @@ impl Blocked {
                     group: name.clone(),
                     waiting: BTreeSet::new(),
                 });
-                shape.waiting.insert(order.clone());
+                shape.waiting.insert(order);
             }
         }
-        self.by_job.insert(eval.job_key(), order.clone());
+        self.by_job.insert(eval.job_key(), order);
         let eval = Arc::clone(eval);
         self.waiting.insert(order, Waiting { eval, wants });
     }
@@ -283,9 +283,9 @@ impl Blocked {
                 break;
             }
             usage.promise(&room);
-            woken.insert(order.clone());
+            woken.insert(*order);
             *given.entry((order, key)).or_default() += 1;
-            promises.push((order.clone(), key.clone(), room));
+            promises.push((*order, key.clone(), room));
             open.retain(|_, room| room.fits(node, &usage));
         }
         for (order, key, room) in promises {

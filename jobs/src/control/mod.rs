@@ -22,7 +22,7 @@ pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE_NS};
 pub use heartbeats::{Heartbeats, NODES_DOWN_MAX};
 
 use crate::{
-    model::{DesiredTransition, Evaluation},
+    model::{AllocId, DesiredTransition, Evaluation},
     state::Command,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -35,7 +35,7 @@ pub const EVALS_PER_COMMAND_MAX: usize = 1_024;
 fn batched(actions: Vec<Action>) -> Vec<Action> {
     let mut evals: Vec<Evaluation> = Vec::new();
     let mut rest = Vec::new();
-    let mut moving: Vec<(BTreeMap<String, DesiredTransition>, Vec<Evaluation>)> = Vec::new();
+    let mut moving: Vec<(BTreeMap<AllocId, DesiredTransition>, Vec<Evaluation>)> = Vec::new();
     for action in actions {
         match action {
             Action::Propose(Command::UpsertEvals(more)) => evals.extend(more),
