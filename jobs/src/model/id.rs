@@ -62,9 +62,7 @@ pub struct Id<K> {
 
 /// A text or a message that is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not the id of a {noun}: an id has 32 hexadecimal digits in groups of 8-4-4-4-12"
-)]
+#[error("{text:?} is no {noun} id: it has 32 hexadecimal digits in groups of 8-4-4-4-12")]
 pub struct NotAnId {
     /// What was given, cut to a bounded length.
     pub text: String,

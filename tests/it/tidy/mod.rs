@@ -193,7 +193,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
         (
             "jobs",
             &[
-                ("ids", &[]),
+                ("ids", &["model"]),
                 ("model", &["state"]),
                 ("wire", &["model"]),
                 ("spec", &["model", "wire"]),
