@@ -15,8 +15,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections that one listener carries at the same time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 8192;
+use crate::sys::seldom::Seldom;
+
 /// How long a connection may take to send a head, and may rest between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long requests may go on after the stop.
@@ -28,17 +28,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Stopping(pub CancellationToken);
 
-/// Serves `router` until `shutdown` resolves, then lets the requests in flight finish for a short time.
+/// Serves `router` on at most `connections_max` connections at a time, further ones wait in the system's queue, until
+/// `shutdown` resolves. Then it lets the requests in flight finish for a short time.
 /// Waiting and streaming requests end at once.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let stopping = Stopping::default();
     let router = router.layer(Extension(stopping.clone()));
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(connections_max.max(1)));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -86,7 +88,10 @@ async fn accept(
             Some((stream, slot))
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
+            static WARNINGS: Seldom = Seldom::new();
+            if WARNINGS.is_due() {
+                tracing::warn!(%error, "cannot accept a connection");
+            }
             sleep(ACCEPT_PAUSE).await;
             None
         }

@@ -191,7 +191,7 @@ async fn listen(
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let router = fixture.jobs.clone();
-    let served = tokio::spawn(serve(listener, router, stop.clone().cancelled_owned()));
+    let served = tokio::spawn(serve(listener, router, 64, stop.clone().cancelled_owned()));
     (address, stop, served)
 }
 

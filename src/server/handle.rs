@@ -9,7 +9,7 @@ use jobs::{
     scheduler,
     state::Command as JobsCommand,
 };
-use mesh::state::SetRouteOverrides;
+use mesh::state::{SetRouteOverrides, SetSplit};
 use std::sync::Arc;
 
 use super::{
@@ -45,6 +45,8 @@ pub struct Written {
     pub index: Index,
     /// Evaluation that it created.
     pub eval_id: Option<EvalId>,
+    /// The `job_modify_index` that this write left; none when it is about no job or removed it.
+    pub job_modify_index: Option<Index>,
     /// Version that the job went back to with it.
     pub reverted_version: Option<u64>,
 }
@@ -109,10 +111,11 @@ impl Handle {
         eval_id: Option<EvalId>,
     ) -> Result<Written, Error> {
         let (index, outcome) = self.propose(command).await?;
-        outcome?;
+        let effect = outcome?;
         Ok(Written {
             index,
             eval_id,
+            job_modify_index: effect.job_modify_index,
             reverted_version: None,
         })
     }
@@ -400,13 +403,6 @@ impl Handle {
         decided.ok_or(ProposeError::Stopped)
     }
 
-    /// The operator's route text, and its version (0: never set).
-    pub fn route_overrides(&self) -> (String, Index) {
-        let snapshot = self.snapshot();
-        let row = snapshot.mesh.route_overrides();
-        (row.text.clone(), row.modify_index)
-    }
-
     /// Replaces the operator's route text, when it still has version `expected` (if given).
     ///
     /// # Errors
@@ -421,6 +417,15 @@ impl Handle {
             expected_index: expected,
         };
         let command = mesh::state::Command::SetRouteOverrides(command);
+        self.write(command, None).await
+    }
+
+    /// Fixes or frees the share of some targets of a route.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn set_split(&self, split: SetSplit) -> Result<Written, Error> {
+        let command = mesh::state::Command::SetSplit(split);
         self.write(command, None).await
     }
 }

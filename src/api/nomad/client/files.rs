@@ -13,19 +13,8 @@ use tokio_util::io::ReaderStream;
 use super::of_alloc;
 use crate::{
     api::{Api, error::Error, nomad::query::Query},
-    client::{self, FileInfo, Handle},
+    client::FileInfo,
 };
-
-/// Runs something that waits for the disk.
-pub(super) async fn on_disk<T: Send + 'static>(
-    client: &Handle,
-    work: impl FnOnce(&Handle) -> Result<T, client::Error> + Send + 'static,
-) -> Result<T, Error> {
-    let client = client.clone();
-    let done = tokio::task::spawn_blocking(move || work(&client)).await;
-    done.map_err(|_| Error::internal("reading the disk failed"))?
-        .map_err(Error::from)
-}
 
 /// The path of a file that a query must name.
 pub(super) fn file_path(query: &Query) -> Result<String, Error> {
@@ -57,7 +46,7 @@ pub(super) async fn list(
 ) -> Result<Response, Error> {
     let client = of_alloc(&api, &id)?;
     let path = query.get("path").unwrap_or("/").to_owned();
-    let files = on_disk(client, move |client| client.list(&id, &path)).await?;
+    let files = client.list(&id, &path).await?;
     query.json(&files.into_iter().map(info).collect::<Vec<_>>())
 }
 
@@ -69,7 +58,7 @@ pub(super) async fn stat(
 ) -> Result<Response, Error> {
     let client = of_alloc(&api, &id)?;
     let path = file_path(&query)?;
-    let file = on_disk(client, move |client| client.stat(&id, &path)).await?;
+    let file = client.stat(&id, &path).await?;
     query.json(&info(file))
 }
 
@@ -107,7 +96,7 @@ async fn content(
 ) -> Result<Response, Error> {
     let client = of_alloc(api, &id)?;
     let path = file_path(query)?;
-    let reader = on_disk(client, move |client| client.read(&id, &path, offset, limit)).await?;
+    let reader = client.read(&id, &path, offset, limit).await?;
     // The file is whatever a task wrote: a browser must not take it for a page of ours.
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),

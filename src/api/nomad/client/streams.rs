@@ -46,7 +46,7 @@ pub(super) async fn stream(
     let path = file_path(&query)?;
     let range = range(&query, true)?;
     let plain = query.flag("plain")?;
-    let frames = client.stream(&id, &path, range)?;
+    let frames = client.stream(&id, &path, range).await?;
     Ok(respond(frames, plain, query.stopping()))
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn logs(
     };
     let range = range(&query, false)?;
     let plain = query.flag("plain")?;
-    let frames = client.logs(&id, task, output, range)?;
+    let frames = client.logs(&id, task, output, range).await?;
     Ok(respond(frames, plain, query.stopping()))
 }
 
