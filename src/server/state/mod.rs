@@ -381,5 +381,3 @@ fn catalog_stamp(at: Stamp) -> mesh::state::Stamp {
         now_ns: at.now_ns,
     }
 }
-
-}
