@@ -268,7 +268,7 @@ fn server_config(config: &Config, listeners: &Listeners) -> server::Config {
         region: config.region.clone(),
         rpc_address: listeners.rpc.to_string(),
         lease: server::Config::LEASE,
-        gc: server::Config::gc_limits(),
+        gc: jobs::control::GcLimits::default(),
     }
 }
 

@@ -102,6 +102,9 @@ fn jobs_status(rejected: &jobs::state::Rejected) -> StatusCode {
         | Rejected::NoNode
         | Rejected::NoAlloc
         | Rejected::NoDeployment => StatusCode::NOT_FOUND,
+        Rejected::ScalingBlocked | Rejected::NoGroup { .. } | Rejected::Count { .. } => {
+            StatusCode::BAD_REQUEST
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -111,7 +114,6 @@ impl From<server::Error> for Error {
         match error {
             server::Error::Rejected(rejected) => rejected.into(),
             server::Error::Propose(error) => error.into(),
-            error => Self::bad_request(error.to_string()),
         }
     }
 }

@@ -99,7 +99,7 @@ impl Fixture {
             region: "global".into(),
             rpc_address: rpc_address.clone(),
             lease: Config::LEASE,
-            gc: Config::gc_limits(),
+            gc: jobs::control::GcLimits::default(),
         };
         let server = Server::start(config, listener).await.unwrap();
         let ingress = proxy::Config {

@@ -27,6 +27,7 @@ mod harness;
 mod indexes;
 mod listeners;
 mod needs;
+mod races;
 mod rollback;
 mod tidy;
 mod walkthrough;

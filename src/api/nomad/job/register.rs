@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use jobs::{
+    control::operator::Registration,
     model::{Job, JobKey},
     wire,
 };
@@ -9,7 +10,7 @@ use jobs::{
 use super::check::{Checked, Place, check};
 use crate::{
     api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::{Registration, Written},
+    server::Written,
 };
 
 /// Bounds of an evaluation's priority.
