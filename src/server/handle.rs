@@ -63,6 +63,8 @@ pub struct Written {
     pub index: Index,
     /// Evaluation that it created.
     pub eval_id: Option<EvalId>,
+    /// Version that the job of a failed deployment went back to in the same entry.
+    pub reverted_to: Option<u64>,
 }
 
 /// A registration as it is handed in.
@@ -145,7 +147,11 @@ impl Handle {
     ) -> Result<Written, Error> {
         let (index, outcome) = self.propose(command).await?;
         outcome?;
-        Ok(Written { index, eval_id })
+        Ok(Written {
+            index,
+            eval_id,
+            reverted_to: None,
+        })
     }
 
     /// Where the log stands.
@@ -490,7 +496,19 @@ impl Handle {
 
     async fn write_operator(&self, command: JobsCommand) -> Result<Written, Error> {
         let eval_id = eval_of(&command);
-        self.write(command, eval_id).await
+        let revert = command.revert().map(|job| (job.key(), job.version));
+        let written = self.write(command, eval_id).await?;
+        // The entry holds the old version as a new one, unless the job had changed meanwhile.
+        let snapshot = self.snapshot();
+        let is_of_this_entry = |key: &JobKey| {
+            let job = snapshot.jobs.job(key);
+            job.is_some_and(|job| job.job_modify_index == written.index)
+        };
+        let reverted = revert.filter(|(key, _)| is_of_this_entry(key));
+        Ok(Written {
+            reverted_to: reverted.map(|(_, version)| version),
+            ..written
+        })
     }
 
     /// Changes whether a node takes new allocations.

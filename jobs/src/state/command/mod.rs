@@ -176,6 +176,16 @@ pub struct AllocUpdate {
 }
 
 impl Command {
+    /// The earlier version of a job that a failing deployment goes back to, if this does so.
+    pub fn revert(&self) -> Option<&Job> {
+        match self {
+            Self::UpdateDeployment { revert, .. } | Self::SetAllocHealth { revert, .. } => {
+                revert.as_deref()
+            }
+            _ => None,
+        }
+    }
+
     /// Carries out the command on `tables`, entirely or not at all.
     pub(super) fn apply(self, tables: &mut Snapshot, at: Stamp) -> Result<Applied, Rejected> {
         let mut change = Change::new(at);
