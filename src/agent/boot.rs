@@ -137,9 +137,17 @@ impl Agent {
             proxy,
             facts(&config, &listeners, node_id),
         );
+        let common = api::Common {
+            access: api::Access::new(
+                config.api.allowed_hosts.clone(),
+                config.api.allowed_origins.clone(),
+            ),
+            bodies: api::Bodies::default(),
+            connections_max: api::Common::CONNECTIONS_MAX,
+        };
         let serve = |listener, router| {
             parts.edge(planes.control(), |stopped| {
-                api::serve(listener, router, stopped)
+                api::serve(listener, router, common.clone(), stopped)
             });
         };
         serve(bound.http, api::jobs_router(api.clone()));

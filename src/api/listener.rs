@@ -1,6 +1,6 @@
 //! One accept loop for every HTTP listener of the agent.
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -15,8 +15,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections that one listener carries at the same time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 8192;
+use super::{
+    auth::{Access, Reach, guard},
+    body::Bodies,
+};
+
 /// How long a connection may take to send a head, and may rest between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long requests may go on after the stop.
@@ -28,17 +31,42 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Stopping(pub CancellationToken);
 
+/// What the HTTP listeners of an agent have in common; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Which hosts and origins are answered.
+    pub access: Access,
+    /// Memory for bodies, of all listeners together.
+    pub bodies: Bodies,
+    /// Connections that one listener carries at the same time; more wait in the system's queue.
+    pub connections_max: usize,
+}
+
+impl Common {
+    /// Connections of a listener unless there are fewer descriptors than that.
+    pub const CONNECTIONS_MAX: usize = 8192;
+}
+
 /// Serves `router` until `shutdown` resolves, then lets the requests in flight finish for a short time.
 /// Waiting and streaming requests end at once.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    common: Common,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let stopping = Stopping::default();
-    let router = router.layer(Extension(stopping.clone()));
+    let router = router
+        .layer(Extension(common.bodies))
+        .layer(Extension(stopping.clone()));
+    let guarded = |reach: Reach| {
+        let access = (common.access.clone(), reach);
+        let router = router.clone();
+        router.layer(middleware::from_fn_with_state(access, guard))
+    };
+    let (inside, outside) = (guarded(Reach::Loopback), guarded(Reach::Network));
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(common.connections_max));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -55,7 +83,12 @@ pub async fn serve(
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT);
-        let service = TowerToHyperService::new(router.clone());
+        let ends_at = stream.local_addr();
+        let router = match ends_at {
+            Ok(address) if address.ip().to_canonical().is_loopback() => inside.clone(),
+            _ => outside.clone(),
+        };
+        let service = TowerToHyperService::new(router);
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();

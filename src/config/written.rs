@@ -31,6 +31,8 @@ pub struct Written {
     pub dns_domain: Option<String>,
     pub ingress_enabled: Option<bool>,
     pub ingress_strategy: Option<String>,
+    pub allowed_hosts: Option<Vec<String>>,
+    pub allowed_origins: Option<Vec<String>>,
 }
 
 /// What may be bound separately: keys of `addresses` and `ports`, with their default ports.
@@ -104,6 +106,8 @@ impl Written {
             dns_domain: other.dns_domain.or(self.dns_domain),
             ingress_enabled: other.ingress_enabled.or(self.ingress_enabled),
             ingress_strategy: other.ingress_strategy.or(self.ingress_strategy),
+            allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
+            allowed_origins: other.allowed_origins.or(self.allowed_origins),
         }
     }
 
@@ -129,6 +133,7 @@ impl Written {
             "server" => self.take_server(entry, reader),
             "client" => self.take_client(entry, reader),
             "plugin" => self.take_plugin(entry, reader),
+            "api" => self.take_api(entry, reader),
             "catalog" => {
                 for inner in reader.block(entry) {
                     match inner.key.as_str() {
@@ -155,7 +160,7 @@ impl Written {
                     }
                 }
             }
-            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress"]].concat()),
+            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api"]].concat()),
         }
     }
 
@@ -209,6 +214,16 @@ impl Written {
                     }
                 }
                 _ => reader.unknown(&inner, "client", &CLIENT),
+            }
+        }
+    }
+
+    fn take_api(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "allowed_hosts" => self.allowed_hosts = reader.texts(&inner),
+                "allowed_origins" => self.allowed_origins = reader.texts(&inner),
+                _ => reader.unknown(&inner, "api", &["allowed_hosts", "allowed_origins"]),
             }
         }
     }
@@ -277,6 +292,20 @@ impl Reader<'_> {
             return Some(text.clone());
         }
         self.wrong(entry, "a text");
+        None
+    }
+
+    fn texts(&mut self, entry: &Entry) -> Option<Vec<String>> {
+        if let Value::List(items) = &entry.value {
+            let texts = items.iter().map(|item| match item {
+                Value::Text(text) => Some(text.clone()),
+                _ => None,
+            });
+            if let Some(texts) = texts.collect() {
+                return Some(texts);
+            }
+        }
+        self.wrong(entry, "a list of texts");
         None
     }
 
