@@ -153,6 +153,7 @@ async fn agent(server: SocketAddr, number: usize) {
     let mut link = transport::connect(server).await.unwrap();
     let hello = Hello {
         agent_id: number.to_string(),
+        version: env!("CARGO_PKG_VERSION").into(),
         node: Some(node(number)),
         ..Hello::default()
     };

@@ -1,6 +1,6 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
-//! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start]` runs the named ones, or all. The
+//! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start] [storm]` runs the named ones, or all. The
 //! peer runs in the same run where Debian has it; what a driver needs and does not find, it says and
 //! skips. All traffic stays on loopback, and every load is bounded in time.
 
@@ -24,6 +24,7 @@ mod ingress;
 mod jobs_load;
 mod process;
 mod start;
+mod storm;
 
 use std::future::Future;
 
@@ -37,6 +38,7 @@ async fn main() {
     run("dns", &wanted, dns_load::run()).await;
     run("jobs", &wanted, jobs_load::run()).await;
     run("start", &wanted, start::run()).await;
+    run("storm", &wanted, storm::run()).await;
 }
 
 async fn run(name: &str, wanted: &[String], driver: impl Future<Output = ()>) {

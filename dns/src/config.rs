@@ -12,8 +12,16 @@ const UDP_ANSWERS_MAX: usize = 8;
 pub struct Config {
     /// Addresses to listen on, UDP and TCP alike; port 0 lets the system choose one port for both. Not empty.
     pub listen: Vec<SocketAddr>,
+    /// Most open TCP connections per address, at least 1. A client that comes when all are taken gets the place of
+    /// the connection that has been idle longest.
+    pub tcp_connections_max: usize,
     /// How answers are shaped.
     pub rules: Rules,
+}
+
+impl Config {
+    /// Most TCP connections per address unless configured otherwise.
+    pub const TCP_CONNECTIONS_MAX: usize = 256;
 }
 
 /// How answers are shaped.

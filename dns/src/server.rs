@@ -48,6 +48,7 @@ pub struct Dns {
     sockets: Vec<UdpSocket>,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    tcp_connections_max: usize,
     front: Arc<Front>,
 }
 
@@ -81,6 +82,7 @@ impl Dns {
             sockets: Vec::new(),
             listeners: Vec::new(),
             addresses: Vec::new(),
+            tcp_connections_max: config.tcp_connections_max,
             front: Arc::new(Front::new(config.rules)),
         };
         for address in &config.listen {
@@ -130,7 +132,7 @@ impl Dns {
         for listener in self.listeners {
             let front = Arc::clone(&self.front);
             let reply: tcp::Reply = Arc::new(move |message, peer| front.reply(message, peer));
-            connections.spawn(tcp::serve(listener, reply));
+            connections.spawn(tcp::serve(listener, self.tcp_connections_max, reply));
         }
         tokio::select! {
             () = shutdown => {}

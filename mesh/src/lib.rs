@@ -1,6 +1,7 @@
 //! What is running, is it well, who may talk to whom: the service catalog and its health.
 //!
-//! [`model`] holds the nouns, [`state`] the replicated tables and the queries over them, [`health`]
+//! [`model`] holds the nouns, [`view`] the catalog that every agent may hold and the queries over it,
+//! [`state`] the replicated tables and the commands that change them, [`health`]
 //! the check state machine, and [`wire`] the JSON shapes of the catalog HTTP API. Nothing here reads
 //! a clock, draws a random number or performs I/O: time arrives as an argument, so equal command
 //! sequences give equal states on every machine. Start reading at [`state::State::apply`].
@@ -8,4 +9,5 @@
 pub mod health;
 pub mod model;
 pub mod state;
+pub mod view;
 pub mod wire;

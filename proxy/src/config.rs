@@ -34,6 +34,8 @@ pub struct Config {
     pub upstream_idle_max: usize,
     /// How many more targets are tried when one fails.
     pub retries: usize,
+    /// How long the head of a request may take from its first byte to its last.
+    pub head_timeout: Duration,
     /// The longest silence of a client within a request.
     pub client_timeout: Duration,
     /// How long a client's connection may wait for its next request.
@@ -57,6 +59,7 @@ impl Default for Config {
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_max: 4096,
             retries: 2,
+            head_timeout: Duration::from_secs(15),
             client_timeout: Duration::from_secs(60),
             client_idle_timeout: Duration::from_secs(75),
             connections_max: 10_000,

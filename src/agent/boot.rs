@@ -10,15 +10,33 @@ use super::{
 use crate::{
     api,
     client::{self, Client},
-    config::Config,
+    config::{Config, Connections},
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
+    sys::{descriptors, disk},
 };
 use jobs::model::NodeId;
 use mesh::wire::AgentIdentity;
-use std::{future::ready, path::PathBuf, sync::Arc};
+use std::{
+    future::ready,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{interval, sleep},
+};
+
+/// Bytes that must be free on the disk of the data directory at the start.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
+/// Between two looks for room.
+const ROOM_LOOK: Duration = Duration::from_millis(250);
+/// Between two words about a full disk.
+const ROOM_REMINDER_INTERVAL: Duration = Duration::from_secs(10);
+/// Descriptors that an agent should have.
+const DESCRIPTORS_WANTED: u64 = 1024;
 
 /// Why an agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +71,16 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves.
+    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves. Waits as long as the
+    /// disk of the data directory is full: nothing could be acknowledged.
     ///
     /// # Errors
     /// Any [`Error`]; nothing runs then, and nothing is held.
     pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
         let temporary = prepare_data_dir(&mut config)?;
-        let bound = Bound::open(&config, planes).await?;
+        wait_for_room(&config.data_dir).await;
+        let limits = Connections::within(descriptors());
+        let bound = Bound::open(&config, limits, planes).await?;
         let listeners = bound.addresses.clone();
         // Everything that can fail comes before anything runs.
         let client = client_config(&config, &listeners);
@@ -92,6 +113,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").into(),
             node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
+            ..Hello::default()
         };
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
         parts.edge(planes.data(), |stopped| session.run(stopped));
@@ -143,20 +165,20 @@ impl Agent {
                 config.api.allowed_origins.clone(),
             ),
             bodies: api::Bodies::default(),
-            connections_max: api::Common::CONNECTIONS_MAX,
         };
-        let serve = |listener, router| {
+        let serve = |listener, router, connections_max| {
+            let common = common.clone();
             parts.edge(planes.control(), |stopped| {
-                api::serve(listener, router, common.clone(), stopped)
+                api::serve(listener, router, common, connections_max, stopped)
             });
         };
-        serve(bound.http, api::jobs_router(api.clone()));
+        serve(bound.http, api::jobs_router(api.clone()), limits.http);
         if let Some(listener) = bound.ingress_admin {
-            serve(listener, api::fabio::router(api));
+            serve(listener, api::fabio::router(api), limits.ingress_admin);
         }
         if let Some(listener) = bound.catalog {
             let catalog = catalog_of(&config, &listeners, node_id, catalog_reader);
-            serve(listener, api::consul::router(catalog));
+            serve(listener, api::consul::router(catalog), limits.catalog);
         }
         Ok(Self {
             listeners,
@@ -186,6 +208,47 @@ impl Agent {
     /// Stops every part; bounded in time, whatever hangs.
     pub async fn stop(self) {
         self.parts.stop().await;
+    }
+}
+
+/// Waits until something can be written, and says meanwhile why nothing else happens.
+async fn wait_for_room(data_dir: &Path) {
+    let mut reminder = interval(ROOM_REMINDER_INTERVAL);
+    loop {
+        // A system that does not say how much is free is tried.
+        let free = disk::free_bytes(data_dir).unwrap_or(u64::MAX);
+        if free >= ROOM_BYTES_MIN {
+            return;
+        }
+        tokio::select! {
+            biased;
+            _ = reminder.tick() => tracing::error!(
+                data_dir = %data_dir.display(),
+                free_bytes = free,
+                "the disk of the data directory is full; the agent starts when there is room"
+            ),
+            () = sleep(ROOM_LOOK) => {}
+        }
+    }
+}
+
+/// How many descriptors there are, after taking all that the system allows.
+fn descriptors() -> u64 {
+    match descriptors::raise() {
+        Ok(descriptors) => {
+            if descriptors < DESCRIPTORS_WANTED {
+                tracing::warn!(
+                    descriptors,
+                    "this process may open few files, so each listener takes few connections; allow more with \
+                     `ulimit -n` or `LimitNOFILE`"
+                );
+            }
+            descriptors
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the system does not say how many files this process may open");
+            DESCRIPTORS_WANTED
+        }
     }
 }
 
@@ -236,6 +299,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         dynamic_ports: client.dynamic_ports,
         cpu_mhz: client.cpu_mhz,
         memory_mib: client.memory_mib,
+        artifact_dirs: client.artifact_dirs.clone(),
         dev: config.dev,
     })
 }
@@ -255,7 +319,7 @@ fn catalog_of(
     config: &Config,
     listeners: &Listeners,
     node_id: Option<NodeId>,
-    catalog: watch::Receiver<Arc<mesh::state::Snapshot>>,
+    catalog: watch::Receiver<Arc<mesh::view::View>>,
 ) -> api::consul::Catalog {
     let node_id = node_id.map_or_else(String::new, |id| id.to_string());
     let identity = AgentIdentity {

@@ -3,7 +3,7 @@
 
 use super::runtimes::{Planes, join};
 use crate::{
-    config::{Config, Ingress, Strategy},
+    config::{Config, Connections, Ingress, Strategy},
     rpc::transport,
 };
 use std::net::SocketAddr;
@@ -72,10 +72,14 @@ pub(super) struct Bound {
 
 impl Bound {
     /// Opens every listener on the runtime that serves it.
-    pub(super) async fn open(config: &Config, planes: &Planes) -> Result<Self, BindError> {
-        let apis = Apis::open(config.clone());
+    pub(super) async fn open(
+        config: &Config,
+        limits: Connections,
+        planes: &Planes,
+    ) -> Result<Self, BindError> {
+        let apis = Apis::open(config.clone(), limits);
         let apis = join(planes.control().spawn(apis)).await?;
-        let traffic = Traffic::open(config.clone());
+        let traffic = Traffic::open(config.clone(), limits);
         let traffic = join(planes.data().spawn(traffic)).await?;
         let addresses = Listeners {
             http: apis.http.1,
@@ -111,9 +115,9 @@ struct Apis {
 }
 
 impl Apis {
-    async fn open(config: Config) -> Result<Self, BindError> {
+    async fn open(config: Config, limits: Connections) -> Result<Self, BindError> {
         let http = tcp(config.http, "the jobs API", "http").await?;
-        let rpc = transport::Listener::bind(config.rpc)
+        let rpc = transport::Listener::bind_limited(config.rpc, limits.rpc)
             .await
             .map_err(|error| bind_error(config.rpc, "RPC", "rpc", &error))?;
         let catalog = match config.catalog {
@@ -142,13 +146,13 @@ struct Traffic {
 }
 
 impl Traffic {
-    async fn open(config: Config) -> Result<Self, BindError> {
+    async fn open(config: Config, limits: Connections) -> Result<Self, BindError> {
         let dns = match &config.dns {
-            Some(dns) => Some(open_dns(dns.address).await?),
+            Some(dns) => Some(open_dns(dns.address, limits).await?),
             None => None,
         };
         let ingress = match &config.ingress {
-            Some(ingress) => Some(open_ingress(ingress).await?),
+            Some(ingress) => Some(open_ingress(ingress, limits).await?),
             None => None,
         };
         Ok(Self { dns, ingress })
@@ -170,19 +174,22 @@ async fn tcp(
         .map_err(|error| bind_error(address, what, name, &error))
 }
 
-async fn open_dns(address: SocketAddr) -> Result<dns::Dns, BindError> {
+async fn open_dns(address: SocketAddr, limits: Connections) -> Result<dns::Dns, BindError> {
     let config = dns::Config {
         listen: vec![address],
+        tcp_connections_max: limits.dns,
         rules: dns::Rules::default(),
     };
     let bound = dns::Dns::bind(config).await;
     bound.map_err(|error| bind_error(address, "DNS", "dns", &error))
 }
 
-async fn open_ingress(ingress: &Ingress) -> Result<proxy::Proxy, BindError> {
+async fn open_ingress(ingress: &Ingress, limits: Connections) -> Result<proxy::Proxy, BindError> {
     let address = ingress.address;
     let config = proxy::Config {
         listen: vec![address],
+        connections_max: limits.ingress,
+        upstream_idle_max: limits.ingress_targets,
         strategy: match ingress.strategy {
             Strategy::RoundRobin => proxy::Strategy::RoundRobin,
             Strategy::Random => proxy::Strategy::Random,

@@ -1,6 +1,6 @@
 //! What an agent waits for before it says that it started.
 
-use mesh::state::Snapshot;
+use mesh::view::View;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -16,7 +16,7 @@ pub(super) struct Readiness {
     /// A server that knows its leader took this agent in; its node is written as ready by then.
     pub connected: watch::Receiver<bool>,
     /// The catalog that answers are made from.
-    pub catalog: watch::Receiver<Arc<Snapshot>>,
+    pub catalog: watch::Receiver<Arc<View>>,
 }
 
 impl Readiness {

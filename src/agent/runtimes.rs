@@ -6,12 +6,14 @@
 //! | control | the HTTP APIs, the server's loops and the streams it serves | files of tasks |
 //! | client | allocations, tasks, checks, artifacts, reading of logs | |
 //!
+//! Threads of the data plane ask the system to run soon after they wake, also while tasks keep all processors busy.
 //! The log has threads of its own inside the server. The thread that called [`run`] starts and stops the
 //! parts and does nothing else, so that a stop is bounded even when every other thread hangs.
 
+use crate::sys::priority;
 use std::{future::Future, io, num::NonZero, thread::available_parallelism, time::Duration};
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::{Builder, Handle},
     task::JoinHandle,
 };
 
@@ -64,9 +66,11 @@ pub(super) async fn join<T>(work: JoinHandle<T>) -> T {
 /// When the system has no room for the threads.
 pub fn run<T, W: Future<Output = T>>(work: impl FnOnce(Planes) -> W) -> io::Result<T> {
     let cores = available_parallelism().map_or(1, NonZero::get);
-    let data = multi_thread("data-plane", cores)?;
-    let control = multi_thread("control", cores.min(SIDE_THREADS_MAX))?;
-    let client = multi_thread("client", cores.min(SIDE_THREADS_MAX))?;
+    let data = multi_thread("data-plane", cores)
+        .on_thread_start(priority::prefer_this_thread)
+        .build()?;
+    let control = multi_thread("control", cores.min(SIDE_THREADS_MAX)).build()?;
+    let client = multi_thread("client", cores.min(SIDE_THREADS_MAX)).build()?;
     let planes = Planes {
         control: control.handle().clone(),
         data: data.handle().clone(),
@@ -80,10 +84,11 @@ pub fn run<T, W: Future<Output = T>>(work: impl FnOnce(Planes) -> W) -> io::Resu
     Ok(done)
 }
 
-fn multi_thread(name: &'static str, threads: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread()
+fn multi_thread(name: &'static str, threads: usize) -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder
         .worker_threads(threads)
         .thread_name(name)
-        .enable_all()
-        .build()
+        .enable_all();
+    builder
 }

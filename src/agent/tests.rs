@@ -1,8 +1,11 @@
 //! An agent in this process.
 
 use super::{Agent, Error, run};
-use crate::config::{Config, Written};
-use std::path::Path;
+use crate::{
+    config::{Config, Written},
+    sys::clock,
+};
+use std::{path::Path, sync::mpsc, thread};
 
 /// All listeners on ports that the system chooses.
 fn config(dir: &Path) -> Config {
@@ -52,4 +55,25 @@ fn a_failed_start_leaves_nothing_running() {
         agent.stop().await;
     })
     .unwrap();
+}
+
+#[test]
+fn a_stop_is_bounded_whatever_hangs() {
+    const SECOND_NS: i64 = 1_000_000_000;
+    let start = clock::monotonic_ns();
+    let (hanging, hangs) = mpsc::channel();
+    run(async |planes| {
+        for plane in [planes.control(), planes.data(), planes.client()] {
+            // More than there are threads to serve it, and some in the pool for blocking work.
+            for _ in 0..16 {
+                let (on_worker, in_pool) = (hanging.clone(), hanging.clone());
+                plane.spawn(async move { on_worker.send(()).map(|()| thread::park()) });
+                plane.spawn_blocking(move || in_pool.send(()).map(|()| thread::park()));
+            }
+        }
+        hangs.recv().unwrap();
+    })
+    .unwrap();
+    let took = clock::monotonic_ns() - start;
+    assert!(took < 30 * SECOND_NS, "{took} ns");
 }

@@ -84,9 +84,11 @@ impl From<ProposeError> for Error {
             ProposeError::TooLong { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
             }
-            ProposeError::Stopped | ProposeError::Storage | ProposeError::Encoding => {
-                Self::internal(error.to_string())
-            }
+            ProposeError::Stopped
+            | ProposeError::Timeout { .. }
+            | ProposeError::Storage { .. }
+            | ProposeError::Version { .. }
+            | ProposeError::Encoding => Self::internal(error.to_string()),
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     auth::{Access, Reach, guard},
     body::Bodies,
 };
+use crate::sys::seldom::Seldom;
 
 /// How long a connection may take to send a head, and may rest between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
@@ -38,21 +39,16 @@ pub struct Common {
     pub access: Access,
     /// Memory for bodies, of all listeners together.
     pub bodies: Bodies,
-    /// Connections that one listener carries at the same time; more wait in the system's queue.
-    pub connections_max: usize,
 }
 
-impl Common {
-    /// Connections of a listener unless there are fewer descriptors than that.
-    pub const CONNECTIONS_MAX: usize = 8192;
-}
-
-/// Serves `router` until `shutdown` resolves, then lets the requests in flight finish for a short time.
+/// Serves `router` on at most `connections_max` connections at a time, further ones wait in the system's queue, until
+/// `shutdown` resolves. Then it lets the requests in flight finish for a short time.
 /// Waiting and streaming requests end at once.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     common: Common,
+    connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let stopping = Stopping::default();
@@ -66,7 +62,7 @@ pub async fn serve(
     };
     let (inside, outside) = (guarded(Reach::Loopback), guarded(Reach::Network));
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(common.connections_max));
+    let slots = Arc::new(Semaphore::new(connections_max.max(1)));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -119,7 +115,10 @@ async fn accept(
             Some((stream, slot))
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot accept a connection");
+            static WARNINGS: Seldom = Seldom::new();
+            if WARNINGS.is_due() {
+                tracing::warn!(%error, "cannot accept a connection");
+            }
             sleep(ACCEPT_PAUSE).await;
             None
         }

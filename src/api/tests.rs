@@ -194,10 +194,9 @@ async fn listen(
     let common = Common {
         access: Access::new(["x".to_owned()], []),
         bodies: Bodies::default(),
-        connections_max: Common::CONNECTIONS_MAX,
     };
     let stopped = stop.clone().cancelled_owned();
-    let served = tokio::spawn(serve(listener, router, common, stopped));
+    let served = tokio::spawn(serve(listener, router, common, 64, stopped));
     (address, stop, served)
 }
 

@@ -6,10 +6,11 @@
 //!   <task>/ local/ secrets/ private/ tmp/
 //! ```
 
-use crate::sys::files;
+use crate::sys::{directory::Directory, removal::remove_tree};
 use jobs::{environment::TaskDirectories, model::AllocId};
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +20,8 @@ pub(super) const SECRET_DIRS: [&str; 2] = ["secrets", "private"];
 /// The directory of one allocation.
 #[derive(Clone, Debug)]
 pub(super) struct AllocDir {
+    parent: PathBuf,
+    id: String,
     root: PathBuf,
 }
 
@@ -26,6 +29,8 @@ impl AllocDir {
     /// Names the directory; creates nothing.
     pub(super) fn new(alloc_dir: &Path, alloc_id: AllocId) -> Self {
         Self {
+            parent: alloc_dir.to_owned(),
+            id: alloc_id.to_string(),
             root: alloc_dir.join(alloc_id.to_string()),
         }
     }
@@ -55,32 +60,104 @@ impl AllocDir {
         }
     }
 
-    /// Creates what the tasks share.
+    /// Creates what the tasks share. Where logs go, only this program writes.
     pub(super) fn build(&self) -> io::Result<()> {
-        files::create_dir(&self.root, 0o755)?;
-        files::create_dir(&self.root.join("alloc"), 0o755)?;
-        for name in ["data", "logs", "tmp"] {
-            files::create_dir(&self.root.join("alloc").join(name), 0o777)?;
+        let shared = self
+            .parent()?
+            .make_directory(&self.id, 0o755)?
+            .make_directory("alloc", 0o755)?;
+        shared.make_directory("logs", 0o755)?;
+        for name in ["data", "tmp"] {
+            shared.make_directory(name, 0o777)?;
         }
         Ok(())
     }
 
-    /// Creates what belongs to one task.
+    /// Creates what belongs to one task. Everyone may write to its directory, but nobody can put something else
+    /// in the place of what is made here.
     pub(super) fn build_task(&self, task: &str) -> io::Result<()> {
-        let dir = self.task(task);
-        files::create_dir(&dir, 0o777)?;
-        files::create_dir(&dir.join("local"), 0o777)?;
+        let root = self.open()?;
+        let dir = root.make_directory(task, 0o700)?;
+        dir.make_directory("local", 0o777)?;
         for name in SECRET_DIRS {
-            files::create_dir(&dir.join(name), 0o700)?;
+            dir.make_directory(name, 0o700)?;
         }
-        files::create_dir(&dir.join("tmp"), 0o1777)
+        dir.make_directory("tmp", 0o1777)?;
+        root.make_directory(task, 0o1777)?;
+        Ok(())
     }
 
-    /// Removes everything.
+    /// True when the directory of the task is complete.
+    pub(super) fn has_task(&self, task: &str) -> bool {
+        fs::symlink_metadata(self.task(task))
+            .is_ok_and(|found| found.is_dir() && found.permissions().mode() & 0o7777 != 0o700)
+    }
+
+    /// Opens the directory itself.
+    pub(super) fn open(&self) -> io::Result<Directory> {
+        self.parent()?.directory(Path::new(&self.id))
+    }
+
+    /// Removes everything, whatever tasks have put there.
     pub(super) fn destroy(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        remove_tree(&self.parent()?, Path::new(&self.id))
+    }
+
+    fn parent(&self) -> io::Result<Directory> {
+        Directory::open_trusted(&self.parent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_directory_has_its_mode_and_making_them_again_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
+        for _ in 0..2 {
+            alloc.build().unwrap();
+            alloc.build_task("web").unwrap();
+            assert!(alloc.has_task("web"));
         }
+        for (path, expected) in [
+            ("", 0o755),
+            ("alloc", 0o755),
+            ("alloc/logs", 0o755),
+            ("alloc/data", 0o777),
+            ("alloc/tmp", 0o777),
+            ("web", 0o1777),
+            ("web/local", 0o777),
+            ("web/secrets", 0o700),
+            ("web/private", 0o700),
+            ("web/tmp", 0o1777),
+        ] {
+            let mode = fs::metadata(alloc.root().join(path))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o7777, expected, "{path}");
+        }
+        alloc.destroy().unwrap();
+        assert!(!alloc.root().exists());
+        alloc.destroy().unwrap();
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let before = fs::metadata(&outside).unwrap().permissions();
+        let alloc = AllocDir::new(&dir.path().join("allocs"), AllocId::named("a1"));
+        fs::create_dir(dir.path().join("allocs")).unwrap();
+        alloc.build().unwrap();
+        fs::create_dir(alloc.task("web")).unwrap();
+        std::os::unix::fs::symlink(&outside, alloc.task("web").join("local")).unwrap();
+        assert!(alloc.build_task("web").is_err());
+        assert_eq!(fs::metadata(&outside).unwrap().permissions(), before);
+        alloc.destroy().unwrap();
+        assert!(outside.is_dir());
     }
 }

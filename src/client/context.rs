@@ -1,7 +1,8 @@
 //! What the runners of all allocations and tasks on this machine use.
 
 use super::{
-    Config, alloc::claims::Claims, checks::Checks, drivers::Driver, reports::Reports, store::Store,
+    Config, alloc::claims::Claims, checks::Checks, drivers::Driver, file_threads::FileThreads,
+    reports::Reports, store::Store,
 };
 use crate::rpc::session;
 use jobs::model::Node;
@@ -19,6 +20,7 @@ pub(in crate::client) struct Context {
     pub(in crate::client) store: Store,
     pub(in crate::client) reports: Reports,
     pub(in crate::client) checks: Checks,
+    pub(in crate::client) files: FileThreads,
     pub(in crate::client) session: session::Handle,
     /// The agent's own environment, which tasks without isolation inherit.
     pub(in crate::client) host_env: BTreeMap<String, String>,

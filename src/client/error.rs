@@ -65,6 +65,27 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// No file can have that path.
+    #[error("path {reason}")]
+    BadPath {
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// No file can have a byte there.
+    #[error("offset {offset} is larger than {max}", max = i64::MAX)]
+    BadOffset {
+        /// As asked.
+        offset: u64,
+    },
+    /// The file has further names, and its owner is none of the allocation's users.
+    #[error(
+        "Reading file prohibited: {path} has further names (hard links) and belongs to a user that the \
+         allocation's tasks do not run as"
+    )]
+    Linked {
+        /// As asked.
+        path: String,
+    },
     /// The client is stopping.
     #[error("the client is stopping")]
     Stopping,

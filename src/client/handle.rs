@@ -5,28 +5,36 @@ use super::{
         shared::{CheckStatus, Shared},
     },
     allocdir::SECRET_DIRS,
-    logs::{self, Frame, Range},
+    file_threads::READ_TIMEOUT,
+    logs::{self, Frame, Range, Writer},
     stats::{self, AllocUsage, HostStats},
 };
-use crate::sys::files::{Directory, stays_below};
-use jobs::model::{AllocId, Node, TaskPhase};
+use crate::sys::{
+    directory::{Directory, Found, Links, stays_below},
+    processes,
+    threads::Threads,
+};
+use jobs::model::{AllocId, Allocation, Node, TaskPhase};
 use parking_lot::RwLock;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Seek, SeekFrom},
-    os::unix::fs::PermissionsExt,
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::AsyncRead,
     sync::{mpsc, oneshot, watch},
 };
+use tokio_util::io::StreamReader;
 
 /// Entries of a directory that are listed.
 const ENTRIES_MAX: usize = 10_000;
+/// Bytes of a path, the NUL at its end included: the kernel's own limit.
+const PATH_BYTES_MAX: usize = 4096;
 
 /// Allocations on this machine by id, those that are over included.
 pub(super) type Allocs = BTreeMap<AllocId, Arc<Known>>;
@@ -68,6 +76,7 @@ pub struct Handle {
     allocs: Arc<RwLock<Allocs>>,
     node: watch::Receiver<Arc<Node>>,
     alloc_dir: PathBuf,
+    reads: Threads,
 }
 
 impl Handle {
@@ -75,11 +84,13 @@ impl Handle {
         allocs: Arc<RwLock<Allocs>>,
         node: watch::Receiver<Arc<Node>>,
         alloc_dir: PathBuf,
+        reads: Threads,
     ) -> Self {
         Self {
             allocs,
             node,
             alloc_dir,
+            reads,
         }
     }
 
@@ -91,87 +102,89 @@ impl Handle {
     /// The entries of a directory, by name; at most 10,000.
     ///
     /// # Errors
-    /// Unknown allocation, nothing there, no directory, or outside of the allocation's directory.
-    pub fn list(&self, alloc: &str, path: &str) -> Result<Vec<FileInfo>, Error> {
-        let file = self.open(alloc, path)?;
-        if !file.metadata()?.is_dir() {
-            return Err(wrong_kind(path, "is not a directory"));
-        }
-        // Through the open descriptor, so that the name cannot come to mean something else meanwhile.
-        let reach = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(reach)?.take(ENTRIES_MAX) {
-            let entry = entry?;
-            // A name that vanished meanwhile is not there.
-            if let Ok(metadata) = entry.metadata() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                entries.push(info(name, &metadata));
+    /// Unknown allocation, a path that no file can have, nothing there, no directory, or outside of the
+    /// allocation's directory.
+    pub async fn list(&self, alloc: &str, path: &str) -> Result<Vec<FileInfo>, Error> {
+        let asked = path.to_owned();
+        self.open(alloc, path, move |found| {
+            if !found.metadata().is_dir() {
+                return Err(wrong_kind(&asked, "is not a directory"));
             }
-        }
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
+            let mut entries = Vec::new();
+            for entry in found.open_directory()?.entries()?.take(ENTRIES_MAX) {
+                let entry = entry?;
+                // A name that vanished meanwhile is not there.
+                if let Ok(metadata) = entry.metadata() {
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    entries.push(info(name, &metadata));
+                }
+            }
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(entries)
+        })
+        .await
     }
 
     /// What stands at a path.
     ///
     /// # Errors
     /// As [`Handle::list`].
-    pub fn stat(&self, alloc: &str, path: &str) -> Result<FileInfo, Error> {
-        let file = self.open(alloc, path)?;
+    pub async fn stat(&self, alloc: &str, path: &str) -> Result<FileInfo, Error> {
         let name = Path::new(path).file_name().map_or_else(
             || "/".to_owned(),
             |name| name.to_string_lossy().into_owned(),
         );
-        Ok(info(name, &file.metadata()?))
+        self.open(alloc, path, move |found| Ok(info(name, found.metadata())))
+            .await
     }
 
     /// The content of a file from `offset` on, at most `limit` bytes.
     ///
     /// # Errors
-    /// As [`Handle::list`], and for a directory.
-    pub fn read(
+    /// As [`Handle::list`], for everything but a regular file, and for one that only a hard link brought into
+    /// the allocation's directory.
+    pub async fn read(
         &self,
         alloc: &str,
         path: &str,
         offset: u64,
         limit: Option<u64>,
     ) -> Result<impl AsyncRead + Send + Unpin + use<>, Error> {
-        let mut file = self.open(alloc, path)?;
-        if !file.metadata()?.is_file() {
-            return Err(wrong_kind(path, "is not a file"));
-        }
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(tokio::fs::File::from_std(file).take(limit.unwrap_or(u64::MAX)))
+        check_offset(offset)?;
+        let file = self.open_file(alloc, path).await?;
+        let limit = limit.unwrap_or(u64::MAX);
+        let pieces = logs::read(file, offset, limit, self.reads.clone());
+        Ok(StreamReader::new(Box::pin(pieces)))
     }
 
     /// The content of a file as frames; with `follow`, also what is appended later.
     ///
     /// # Errors
     /// As [`Handle::read`].
-    pub fn stream(
+    pub async fn stream(
         &self,
         alloc: &str,
         path: &str,
         range: Range,
     ) -> Result<mpsc::Receiver<Frame>, Error> {
-        let file = self.open(alloc, path)?;
-        if !file.metadata()?.is_file() {
-            return Err(wrong_kind(path, "is not a file"));
-        }
-        Ok(logs::stream_file(file, path.to_owned(), range))
+        check_offset(range.offset)?;
+        let file = self.open_file(alloc, path).await?;
+        let reads = self.reads.clone();
+        Ok(logs::stream_file(file, path.to_owned(), range, reads))
     }
 
     /// What a task wrote as frames, over all its log files; with `follow`, also what it writes later.
     ///
     /// # Errors
     /// Unknown allocation or task, or no logs yet.
-    pub fn logs(
+    pub async fn logs(
         &self,
         alloc: &str,
         task: &str,
         stream: LogStream,
         range: Range,
     ) -> Result<mpsc::Receiver<Frame>, Error> {
+        check_offset(range.offset)?;
         let known = self.known(alloc)?;
         if !known.shared.states().contains_key(task) {
             return Err(Error::UnknownTask {
@@ -182,19 +195,28 @@ impl Handle {
             LogStream::Stdout => "stdout",
             LogStream::Stderr => "stderr",
         };
-        let dir = known.shared.dir.logs();
+        let path = known.shared.dir.logs();
         let prefix = format!("{task}.{stream}.");
-        if logs::numbers(&dir, &prefix)?.is_empty() {
-            return Err(Error::NotStarted {
-                task: task.to_owned(),
-            });
-        }
-        let task = task.to_owned();
-        let is_over = move || {
-            let state = known.shared.task(&task).state;
-            state.state == TaskPhase::Dead
+        let wanted = prefix.clone();
+        let look = move || {
+            let dir = Directory::open(&path)?;
+            let has_logs = !logs::log_files(&dir, &wanted)?.is_empty();
+            Ok(has_logs.then_some(dir))
         };
-        Ok(logs::stream_logs(dir, prefix, range, is_over))
+        let dir = self.reads.run_within(READ_TIMEOUT, look).await?;
+        let dir = dir.ok_or_else(|| Error::NotStarted {
+            task: task.to_owned(),
+        })?;
+        let task = task.to_owned();
+        let writer = Writer {
+            changes: known.shared.revisions(),
+            is_over: Box::new(move || {
+                let state = known.shared.task(&task).state;
+                state.state == TaskPhase::Dead
+            }),
+        };
+        let reads = self.reads.clone();
+        Ok(logs::stream_logs(dir, prefix, range, writer, reads))
     }
 
     /// Restarts one task, or all that run; answers when it is under way.
@@ -299,38 +321,107 @@ impl Handle {
             })
     }
 
-    /// Opens what stands at a path below the allocation's directory, which it cannot leave.
-    fn open(&self, alloc: &str, path: &str) -> Result<File, Error> {
+    /// Opens a regular file below the allocation's directory.
+    async fn open_file(&self, alloc: &str, path: &str) -> Result<File, Error> {
         let known = self.known(alloc)?;
-        let asked = Path::new(path);
-        if !stays_below(asked) {
-            return Err(Error::Escapes {
-                path: path.to_owned(),
-            });
-        }
-        let root = known.shared.dir.root();
-        let file = Directory::open(root)
-            .and_then(|directory| directory.open_file(asked))
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NoFile {
-                    path: path.to_owned(),
-                },
-                io::ErrorKind::PermissionDenied => Error::Escapes {
-                    path: path.to_owned(),
-                },
-                _ => Error::Io(error),
-            })?;
-        // By where it really lies: a link inside the directory may lead to a secret, too.
-        let reach = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        let real = fs::read_link(reach)?;
-        let real_root = fs::canonicalize(root)?;
-        if is_secret(real.strip_prefix(&real_root).unwrap_or(&real)) {
-            return Err(Error::SecretPath {
-                path: path.to_owned(),
-            });
-        }
-        Ok(file)
+        let asked = path.to_owned();
+        self.open(alloc, path, move |found| {
+            if !found.metadata().is_file() {
+                return Err(wrong_kind(&asked, "is not a file"));
+            }
+            if found.metadata().nlink() > 1 && !may_be_linked(&known.shared.alloc(), &found) {
+                return Err(Error::Linked { path: asked });
+            }
+            Ok(found.open_file()?)
+        })
+        .await
     }
+
+    /// Looks at what stands at a path below the allocation's directory, which it cannot leave, and uses it where
+    /// waiting for the disk holds nobody up.
+    async fn open<T: Send + 'static>(
+        &self,
+        alloc: &str,
+        path: &str,
+        work: impl FnOnce(Found) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        check_path(path)?;
+        let known = self.known(alloc)?;
+        let path = path.to_owned();
+        let open = move || Ok(find(&known.shared, &path).and_then(work));
+        self.reads.run_within(READ_TIMEOUT, open).await?
+    }
+}
+
+fn find(shared: &Shared, path: &str) -> Result<Found, Error> {
+    let asked = Path::new(path);
+    let escapes = || Error::Escapes {
+        path: path.to_owned(),
+    };
+    if !stays_below(asked) {
+        return Err(escapes());
+    }
+    let found = shared
+        .dir
+        .open()
+        .and_then(|directory| directory.find(asked, Links::Inside))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NoFile {
+                path: path.to_owned(),
+            },
+            io::ErrorKind::PermissionDenied => escapes(),
+            io::ErrorKind::InvalidFilename => TOO_LONG,
+            _ => Error::Io(error),
+        })?;
+    // By where it really lies: a link inside the directory may lead to a secret, too.
+    let real = found.real_path()?;
+    let real_root = fs::canonicalize(shared.dir.root())?;
+    if is_secret(real.strip_prefix(&real_root).unwrap_or(&real)) {
+        return Err(Error::SecretPath {
+            path: path.to_owned(),
+        });
+    }
+    Ok(found)
+}
+
+const TOO_LONG: Error = Error::BadPath {
+    reason: "is too long: at most 4095 bytes, and 255 in one name",
+};
+
+/// Refuses what the kernel would refuse without saying why.
+fn check_path(path: &str) -> Result<(), Error> {
+    if path.contains('\0') {
+        return Err(Error::BadPath {
+            reason: "holds a NUL byte, which no name of a file has",
+        });
+    }
+    if path.len() >= PATH_BYTES_MAX {
+        return Err(TOO_LONG);
+    }
+    Ok(())
+}
+
+fn check_offset(offset: u64) -> Result<(), Error> {
+    match i64::try_from(offset) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::BadOffset { offset }),
+    }
+}
+
+/// True when each task that may have made the link could read the file anyway: it runs as the owner of the file
+/// or as the agent's own user.
+fn may_be_linked(alloc: &Allocation, found: &Found) -> bool {
+    let owner = found.metadata().uid();
+    let own = nix::unistd::geteuid().as_raw();
+    let mut tasks = alloc.group().into_iter().flat_map(|group| &group.tasks);
+    tasks.all(|task| {
+        let user = if task.user.is_empty() {
+            Some(own)
+        } else {
+            processes::user_ids(&task.user).ok().map(|(uid, _)| uid)
+        };
+        user.is_some_and(|user| user == owner || user == own)
+    })
 }
 
 /// True for `<task>/secrets`, `<task>/private` and what lies below.

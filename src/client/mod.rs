@@ -12,6 +12,7 @@ mod config;
 mod context;
 mod drivers;
 mod error;
+mod file_threads;
 mod fingerprint;
 mod handle;
 mod logs;

@@ -6,7 +6,9 @@ use super::{
     },
     checks::Checks,
     context::Context,
-    drivers, fingerprint,
+    drivers,
+    file_threads::FileThreads,
+    fingerprint,
     handle::Allocs,
     reports::Reports,
     store::{AllocRecord, Store},
@@ -26,15 +28,19 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 /// Terminal allocations that keep their directory; the oldest go first.
 const TERMINAL_ALLOCS_MAX: usize = 50;
+/// How long the end in dev mode waits for the removal of directories.
+const REMOVALS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Starts of tasks at a time.
 const STARTS_MAX: usize = 16;
 
@@ -55,6 +61,7 @@ pub struct Client {
     store: Store,
     node: watch::Sender<Arc<Node>>,
     allocs: Arc<RwLock<Allocs>>,
+    files: FileThreads,
 }
 
 impl Client {
@@ -84,6 +91,7 @@ impl Client {
             store,
             node: watch::Sender::new(Arc::new(node)),
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
+            files: FileThreads::new(),
         })
     }
 
@@ -98,6 +106,7 @@ impl Client {
             Arc::clone(&self.allocs),
             self.node.subscribe(),
             self.config.alloc_dir.clone(),
+            self.files.reads.clone(),
         )
     }
 
@@ -121,6 +130,7 @@ impl Client {
             store: self.store,
             reports: Reports::new(),
             checks: Checks::new(),
+            files: self.files,
             session,
             host_env: std::env::vars().collect(),
             starts: Semaphore::new(STARTS_MAX),
@@ -175,22 +185,17 @@ struct Running {
 
 impl Running {
     fn on_delta(&mut self, delta: AllocDelta) {
-        if delta.complete {
-            let wanted: BTreeSet<AllocId> = delta
-                .assignments
-                .iter()
-                .map(|assignment| assignment.alloc.id)
-                .collect();
+        if let Some(known) = &delta.known {
             let gone: Vec<AllocId> = self
                 .allocs
                 .read()
                 .keys()
-                .filter(|id| !wanted.contains(*id))
+                .filter(|id| !known.contains(*id))
                 .copied()
                 .collect();
             gone.into_iter().for_each(|id| self.remove(id));
         }
-        for assignment in delta.assignments {
+        for assignment in delta.assignments.into_values() {
             self.assign(assignment);
         }
         for id in delta.removed {
@@ -299,9 +304,11 @@ impl Running {
         self.cx.store.forget(id);
         let dir = known.shared.dir.clone();
         while self.removals.try_join_next().is_some() {}
-        self.removals.spawn_blocking(move || {
-            if let Err(error) = dir.destroy() {
-                tracing::warn!(path = %dir.root().display(), %error, "a directory cannot be removed");
+        let threads = self.cx.files.removals.clone();
+        self.removals.spawn(async move {
+            let root = dir.root().to_owned();
+            if let Err(error) = threads.run(move || dir.destroy()).await {
+                tracing::warn!(path = %root.display(), %error, "a directory cannot be removed");
             }
         });
     }
@@ -315,7 +322,10 @@ impl Running {
         while let Some(ended) = self.runners.join_next().await {
             self.on_end(ended);
         }
-        while self.removals.join_next().await.is_some() {}
+        let removed = async { while self.removals.join_next().await.is_some() {} };
+        if timeout(REMOVALS_TIMEOUT, removed).await.is_err() {
+            tracing::warn!("stopping although directories of allocations are still being removed");
+        }
     }
 }
 

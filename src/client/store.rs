@@ -71,6 +71,16 @@ pub(super) struct Saved {
     pub(super) record: AllocRecord,
 }
 
+/// The error for an identity that is there and damaged.
+fn unreadable(path: &Path, error: &io::Error) -> io::Error {
+    let text = format!(
+        "`{}` cannot be read ({error}). Restore it from a backup, or remove it: the machine then registers as \
+         a new node, and what ran under its old identity is placed anew",
+        path.display()
+    );
+    io::Error::new(error.kind(), text)
+}
+
 /// The client's files.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -99,7 +109,7 @@ impl Store {
                 write(&path, &identity, Durability::Power)?;
                 identity
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(unreadable(&path, &error)),
         };
         Ok((store, identity))
     }

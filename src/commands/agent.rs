@@ -17,14 +17,18 @@ pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
     agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
-        let agent = Agent::start(config, &planes).await?;
+        tokio::pin!(interrupted);
+        let agent = tokio::select! {
+            agent = Agent::start(config, &planes) => agent?,
+            () = &mut interrupted => return Ok(ExitCode::SUCCESS),
+        };
         let serve = async {
             agent.ready().await;
             say(&banner(agent.listeners()));
             std::future::pending().await
         };
         let code = tokio::select! {
-            () = interrupted => ExitCode::SUCCESS,
+            () = &mut interrupted => ExitCode::SUCCESS,
             () = agent.broke() => ExitCode::FAILURE,
             never = serve => never,
         };

@@ -23,10 +23,14 @@ pub(crate) fn run(
     telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
     agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
-        let agent = Agent::start(config, &planes).await?;
+        tokio::pin!(interrupted);
+        let agent = tokio::select! {
+            agent = Agent::start(config, &planes) => agent?,
+            () = &mut interrupted => return Ok(ExitCode::SUCCESS),
+        };
         let code = tokio::select! {
             code = submit(&agent, &arguments, program, &global) => code,
-            () = interrupted => Ok(ExitCode::SUCCESS),
+            () = &mut interrupted => Ok(ExitCode::SUCCESS),
             () = agent.broke() => Ok(ExitCode::FAILURE),
         };
         agent.stop().await;

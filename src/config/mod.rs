@@ -5,10 +5,12 @@
 //! here. Every problem is reported, not just the first.
 
 mod file;
+mod limits;
 mod resolve;
 mod written;
 
 pub use file::Problem;
+pub use limits::Connections;
 pub use written::Written;
 
 use std::{
@@ -105,6 +107,8 @@ pub struct Client {
     pub dynamic_ports: (u16, u16),
     /// Whether `raw_exec` may be used.
     pub raw_exec: bool,
+    /// Absolute paths of directories below which local artifacts may lie.
+    pub artifact_dirs: Vec<PathBuf>,
 }
 
 impl Config {

@@ -157,6 +157,7 @@ fn data_dir(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> PathBu
 
 fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Client> {
     let dynamic_ports = dynamic_ports(written, problems);
+    let artifact_dirs = artifact_dirs(written, dev, problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         node_class: written.node_class.clone().unwrap_or_default(),
         meta: written.meta.clone(),
@@ -168,7 +169,32 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
             .and_then(|mib| i64::try_from(mib).ok()),
         dynamic_ports,
         raw_exec: written.raw_exec.unwrap_or(dev),
+        artifact_dirs,
     })
+}
+
+/// Where local artifacts may lie. In dev mode, unless something else is written, below the working directory:
+/// that is where the job files of the one who started it are. The whole machine is never meant by that.
+fn artifact_dirs(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    let Some(dirs) = &written.artifact_directories else {
+        let here = std::env::current_dir().ok().filter(|_| dev);
+        return here
+            .filter(|dir| dir.parent().is_some())
+            .into_iter()
+            .collect();
+    };
+    let (absolute, others): (Vec<PathBuf>, Vec<PathBuf>) = dirs
+        .iter()
+        .map(PathBuf::from)
+        .partition(|dir| dir.is_absolute());
+    for other in others {
+        let message = format!(
+            "`client.artifact_directories` holds `{}`, which must be an absolute path",
+            other.display()
+        );
+        problems.push(Problem::new(SOURCE, message));
+    }
+    absolute
 }
 
 fn dynamic_ports(written: &Written, problems: &mut Vec<Problem>) -> (u16, u16) {

@@ -192,3 +192,33 @@ fn hosts_and_origins_that_may_ask_are_lists() {
     let (_, problems) = parsed("a.hcl", "api { allowed_hosts = \"a\" }\n");
     assert_eq!(problems.len(), 1, "{problems:?}");
 }
+
+#[test]
+fn local_artifacts_lie_below_named_directories_and_in_dev_mode_below_the_working_directory() {
+    let dirs = |text: &str, dev: bool| {
+        let mut problems = Vec::new();
+        let written = Written {
+            dev: Some(dev),
+            ..parsed("a.hcl", text).0
+        };
+        let config = resolve::resolve(written, &mut problems);
+        (config.client.unwrap().artifact_dirs, problems.len())
+    };
+    let base = "data_dir = \"/d\"\nserver { enabled = true }\n";
+    let client = |inner: &str| format!("{base}client {{\n  enabled = true\n  {inner}\n}}\n");
+    assert_eq!(dirs(&client(""), false), (Vec::new(), 0));
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(dirs(&client(""), true), (vec![here], 0));
+    let named = client("artifact_directories = [\"/srv/a\", \"/b\"]");
+    let expected = vec!["/srv/a".into(), "/b".into()];
+    assert_eq!(dirs(&named, false), (expected.clone(), 0));
+    assert_eq!(dirs(&named, true), (expected, 0));
+    assert_eq!(
+        dirs(&client("artifact_directories = [\"x\"]"), false),
+        (Vec::new(), 1)
+    );
+    assert_eq!(
+        dirs(&client("artifact_directories = []"), true),
+        (Vec::new(), 0)
+    );
+}

@@ -26,6 +26,7 @@ pub struct Written {
     pub min_dynamic_port: Option<u64>,
     pub max_dynamic_port: Option<u64>,
     pub raw_exec: Option<bool>,
+    pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
     pub dns_enabled: Option<bool>,
     pub dns_domain: Option<String>,
@@ -61,7 +62,7 @@ const TOP: [&str; 13] = [
     "dns",
 ];
 
-const CLIENT: [&str; 7] = [
+const CLIENT: [&str; 8] = [
     "enabled",
     "node_class",
     "cpu_total_compute",
@@ -69,6 +70,7 @@ const CLIENT: [&str; 7] = [
     "min_dynamic_port",
     "max_dynamic_port",
     "meta",
+    "artifact_directories",
 ];
 
 impl Written {
@@ -101,6 +103,7 @@ impl Written {
             min_dynamic_port: other.min_dynamic_port.or(self.min_dynamic_port),
             max_dynamic_port: other.max_dynamic_port.or(self.max_dynamic_port),
             raw_exec: other.raw_exec.or(self.raw_exec),
+            artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             dns_enabled: other.dns_enabled.or(self.dns_enabled),
             dns_domain: other.dns_domain.or(self.dns_domain),
@@ -205,6 +208,7 @@ impl Written {
                 "cpu_total_compute" => self.cpu_total_compute = reader.number(&inner),
                 "memory_total_mb" => self.memory_total_mb = reader.number(&inner),
                 "min_dynamic_port" => self.min_dynamic_port = reader.number(&inner),
+                "artifact_directories" => self.artifact_directories = reader.texts(&inner),
                 "max_dynamic_port" => self.max_dynamic_port = reader.number(&inner),
                 "meta" => {
                     for label in reader.block(inner) {

@@ -7,7 +7,9 @@
 mod instance;
 mod node;
 mod presence;
+mod version;
 
 pub use instance::{Instance, InstanceCheck, JOB_VERSION_META, instances};
 pub use node::catalog_node;
 pub use presence::{CatalogPresence, has_restarted, has_services};
+pub use version::Version;

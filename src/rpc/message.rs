@@ -5,6 +5,7 @@
 
 use jobs::model::{AllocId, Allocation, Index, Job, Node};
 use jobs::state::AllocUpdate;
+use mesh::view::{Change, View};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -23,8 +24,30 @@ pub enum ToServer {
         /// What.
         report: Report,
     },
-    /// This agent's DNS view and proxy table show everything up to `index`.
+    /// What this agent's DNS view and proxy table show. Sent when a catalog message asks for it, and when
+    /// other instances are busy than before.
     Confirmed(Confirmation),
+    /// Asks for [`ToClient::Drained`] with the same number once every data plane with a live lease has
+    /// confirmed `index` and none is busy with any of `instances`.
+    Await {
+        /// Counts up per agent process.
+        number: u64,
+        /// The entry in which the instances left.
+        index: Index,
+        /// Service ids.
+        instances: Vec<String>,
+    },
+}
+
+/// How far the speaker was when it spoke: the later of two is the one with the higher term, then the one
+/// with the higher index. Whoever holds a later list or confirmation ignores an older one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Position {
+    /// Term in which the server spoke.
+    pub term: u64,
+    /// The last entry in what was said.
+    pub index: Index,
 }
 
 /// Who speaks.
@@ -39,6 +62,24 @@ pub struct Hello {
     pub node: Option<Node>,
     /// True when this agent answers DNS or carries traffic, so that drains wait for it.
     pub data_plane: bool,
+    /// Streams that this process opened before; of two, the one with the higher number lives.
+    pub stream: u64,
+    /// The last entry that this data plane has confirmed; 0 when it serves nothing yet.
+    pub confirmed: Index,
+    /// What the agent still holds from an earlier stream.
+    pub held: Held,
+}
+
+/// What an agent holds, so that a server sends only what came later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Held {
+    /// The history that the indexes below belong to, from [`ToClient::Welcome`]; 0 for none.
+    pub history: u64,
+    /// The catalog is complete up to here; 0 for none.
+    pub catalog: Index,
+    /// The node's allocations are complete up to here; 0 for none.
+    pub allocs: Index,
 }
 
 /// Something that a client writes to the log.
@@ -79,32 +120,37 @@ pub enum ToClient {
     Welcome {
         /// Lease in milliseconds.
         lease_ms: u64,
+        /// Which history this server can continue; see [`Held`].
+        history: u64,
     },
     /// Answers [`ToServer::Hello`] when the agent cannot be registered; the stream ends.
     Rejected {
         /// Why.
         reason: String,
     },
-    /// A whole catalog; replaces the agent's replica.
+    /// A whole catalog; replaces the agent's replica. To be confirmed.
     Catalog {
-        /// Index.
-        index: Index,
+        /// What it holds.
+        at: Position,
         /// The catalog.
-        state: Box<mesh::state::Snapshot>,
+        view: Box<View>,
     },
-    /// One log entry's changes of the catalog, in order.
+    /// What changed in the catalog after what was sent before.
     CatalogDelta {
-        /// When they took effect.
-        at: mesh::state::Stamp,
-        /// The changes; empty when the entry touched other tables only.
-        commands: Vec<mesh::state::Command>,
+        /// The last entry in it.
+        at: Position,
+        /// Changes of one or more entries, in order; entries that changed nothing are left out.
+        entries: Vec<CatalogEntry>,
+        /// An instance leaves by these changes: confirm that nothing new is sent to it.
+        confirm: bool,
     },
     /// Allocations of this node that are new or changed by a server.
     Allocs {
-        /// Index.
-        index: Index,
-        /// True when `assignments` is everything that this node should know.
-        complete: bool,
+        /// Up to where it holds everything.
+        at: Position,
+        /// Ids of all allocations that the servers know of this node; what else it has, it stops and
+        /// cleans up. None: only the allocations named below changed.
+        known: Option<Vec<AllocId>>,
         /// New or changed.
         assignments: Vec<Assignment>,
         /// Forgotten by the servers: stop and clean up.
@@ -126,17 +172,28 @@ pub enum ToClient {
         /// Sending it again can help.
         retry: bool,
     },
-    /// What every data plane with a live lease has confirmed: the lowest index, and whatever is busy at
-    /// any of them.
-    Drained(Confirmation),
+    /// Answers [`ToServer::Await`].
+    Drained {
+        /// Number of the question.
+        number: u64,
+    },
+}
+
+/// What one log entry changed in the catalog.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CatalogEntry {
+    /// Its index.
+    pub index: Index,
+    /// The rows, in order.
+    pub changes: Vec<Change>,
 }
 
 /// How far a data plane has followed the catalog.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Confirmation {
-    /// Routing-table index: no new request goes to an instance that left at or before it.
-    pub index: Index,
+    /// Term and routing-table index: no new request goes to an instance that left at or before it.
+    pub at: Position,
     /// Service ids of instances that left and still have requests in flight, sorted.
     pub busy: Vec<String>,
 }

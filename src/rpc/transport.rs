@@ -1,34 +1,47 @@
 //! One long-lived stream per agent: HTTP/2 with MessagePack frames in both bodies.
 //!
-//! A frame is a 32-bit big-endian length and that many bytes of MessagePack with field names. Plain
-//! TCP on the loopback interface only; streams between machines need certificates, which this version
-//! does not have.
+//! Both ends ping each other, so that a path that is cut without a word ends the stream within
+//! [`PING_INTERVAL`] and [`PING_TIMEOUT`]. Plain TCP on the loopback interface only; streams between
+//! machines need certificates, which this version does not have.
 
-use crate::rpc::message::{ToClient, ToServer};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use super::{
+    frame::{self, Frame, Limits},
+    message::{ToClient, ToServer},
+};
+use crate::sys::seldom::Seldom;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::{Frame, Incoming};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde::{Serialize, de::DeserializeOwned};
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use hyper::body::{Frame as BodyFrame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use serde::de::DeserializeOwned;
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Notify, Semaphore, mpsc},
+    time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Messages that may wait in each direction of a stream.
 pub const STREAM_MESSAGES_MAX: usize = 256;
+/// Connections of one listener unless the caller says so.
+const CONNECTIONS_MAX: usize = 16_384;
 /// Streams that may wait to be accepted.
 const ACCEPT_STREAMS_MAX: usize = 64;
-/// The largest frame in bytes: a catalog snapshot of a large cluster.
-const FRAME_BYTES_MAX: usize = 256 << 20;
+/// Streams of one connection; an agent needs one.
+const STREAMS_PER_CONNECTION_MAX: u32 = 4;
 /// Flow-control window of a stream in bytes.
 const WINDOW_BYTES: u32 = 4 << 20;
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a new connection may take to ask for its stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two pings of an open connection.
+pub const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the other side may take to answer a ping before the connection is given up.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(4);
 /// Where the stream is asked for.
 const STREAM_PATH: &str = "/v1/stream";
 
@@ -84,16 +97,21 @@ pub struct Link<Out, In> {
     pub incoming: mpsc::Receiver<In>,
 }
 
+/// An agent's end.
+pub type AgentLink = Link<ToServer, ToClient>;
+/// A server's end. What many agents are told is encoded once, so it takes frames.
+pub type ServerLink = Link<Frame, ToServer>;
+
 /// Opens the agent's stream to the server at `address`.
 ///
 /// # Errors
 /// Any [`Error`] but `Bind`; trying again later can help with all of them.
-pub async fn connect(address: SocketAddr) -> Result<Link<ToServer, ToClient>, Error> {
-    let opening = tokio::time::timeout(CONNECT_TIMEOUT, open(address)).await;
+pub async fn connect(address: SocketAddr) -> Result<AgentLink, Error> {
+    let opening = timeout(CONNECT_TIMEOUT, open(address)).await;
     opening.unwrap_or(Err(Error::Timeout { address }))
 }
 
-async fn open(address: SocketAddr) -> Result<Link<ToServer, ToClient>, Error> {
+async fn open(address: SocketAddr) -> Result<AgentLink, Error> {
     let socket = TcpStream::connect(address)
         .await
         .map_err(|source| Error::Connect { address, source })?;
@@ -101,6 +119,9 @@ async fn open(address: SocketAddr) -> Result<Link<ToServer, ToClient>, Error> {
         .set_nodelay(true)
         .map_err(|source| Error::Connect { address, source })?;
     let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .handshake(TokioIo::new(socket))
@@ -127,7 +148,7 @@ async fn open(address: SocketAddr) -> Result<Link<ToServer, ToClient>, Error> {
             status: response.status(),
         });
     }
-    let incoming = read_frames(response.into_body());
+    let incoming = read_frames(response.into_body(), frame::FROM_SERVER);
     Ok(Link { outgoing, incoming })
 }
 
@@ -135,7 +156,7 @@ async fn open(address: SocketAddr) -> Result<Link<ToServer, ToClient>, Error> {
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,
-    accepted: mpsc::Receiver<Link<ToClient, ToServer>>,
+    accepted: mpsc::Receiver<ServerLink>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -151,6 +172,14 @@ impl Listener {
     /// # Errors
     /// [`Error::Bind`] when the address is taken or not ours.
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
+        Self::bind_limited(address, CONNECTIONS_MAX).await
+    }
+
+    /// As [`Listener::bind`]; more than `connections_max` connections wait in the system's queue.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] when the address is taken or not ours.
+    pub async fn bind_limited(address: SocketAddr, connections_max: usize) -> Result<Self, Error> {
         let bound = async {
             let socket = TcpListener::bind(address).await?;
             Ok((socket.local_addr()?, socket))
@@ -159,7 +188,7 @@ impl Listener {
             .await
             .map_err(|source| Error::Bind { address, source })?;
         let (accept, accepted) = mpsc::channel(ACCEPT_STREAMS_MAX);
-        let accepting = tokio::spawn(accept_connections(socket, accept));
+        let accepting = tokio::spawn(accept_connections(socket, connections_max, accept));
         Ok(Self {
             address: local,
             accepted,
@@ -173,13 +202,19 @@ impl Listener {
     }
 
     /// The next stream; none once the listener has failed for good.
-    pub async fn accept(&mut self) -> Option<Link<ToClient, ToServer>> {
+    pub async fn accept(&mut self) -> Option<ServerLink> {
         self.accepted.recv().await
     }
 }
 
-async fn accept_connections(socket: TcpListener, accept: mpsc::Sender<Link<ToClient, ToServer>>) {
-    loop {
+async fn accept_connections(
+    socket: TcpListener,
+    connections_max: usize,
+    accept: mpsc::Sender<ServerLink>,
+) {
+    static WARNINGS: Seldom = Seldom::new();
+    let places = Arc::new(Semaphore::new(connections_max.max(1)));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match socket.accept().await {
             Ok((connection, peer)) => {
                 let accept = accept.clone();
@@ -187,40 +222,50 @@ async fn accept_connections(socket: TcpListener, accept: mpsc::Sender<Link<ToCli
                     if let Err(error) = serve(connection, accept).await {
                         tracing::debug!(%peer, %error, "RPC connection ended");
                     }
+                    drop(place);
                 });
             }
             Err(error) => {
                 // Out of descriptors, most likely: give the process time to close some.
-                tracing::warn!(%error, "cannot accept an RPC connection");
+                if WARNINGS.is_due() {
+                    tracing::warn!(%error, "cannot accept an RPC connection");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn serve(
-    connection: TcpStream,
-    accept: mpsc::Sender<Link<ToClient, ToServer>>,
-) -> anyhow::Result<()> {
+async fn serve(connection: TcpStream, accept: mpsc::Sender<ServerLink>) -> anyhow::Result<()> {
     connection.set_nodelay(true)?;
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let accept = accept.clone();
-        async move { Ok::<_, Infallible>(answer(request, &accept)) }
+    let asked = Arc::new(Notify::new());
+    let service = hyper::service::service_fn({
+        let asked = Arc::clone(&asked);
+        move |request: Request<Incoming>| {
+            asked.notify_one();
+            let accept = accept.clone();
+            async move { Ok::<_, Infallible>(answer(request, &accept)) }
+        }
     });
-    hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
-        .serve_connection(TokioIo::new(connection), service)
-        .await?;
-    Ok(())
+        .serve_connection(TokioIo::new(connection), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        opened = timeout(OPEN_TIMEOUT, asked.notified()) => opened?,
+    }
+    Ok(serving.await?)
 }
 
 type FrameBody = UnsyncBoxBody<Bytes, Infallible>;
 
-fn answer(
-    request: Request<Incoming>,
-    accept: &mpsc::Sender<Link<ToClient, ToServer>>,
-) -> Response<FrameBody> {
+fn answer(request: Request<Incoming>, accept: &mpsc::Sender<ServerLink>) -> Response<FrameBody> {
     let status = |status: StatusCode| {
         let mut response = Response::new(FrameBody::default());
         *response.status_mut() = status;
@@ -229,80 +274,41 @@ fn answer(
     if request.uri().path() != STREAM_PATH || request.method() != Method::POST {
         return status(StatusCode::NOT_FOUND);
     }
-    let (outgoing, body) = body_of::<ToClient>();
-    let incoming = read_frames(request.into_body());
+    let (outgoing, body) = body_of::<Frame>();
+    let incoming = read_frames(request.into_body(), frame::FROM_AGENT);
     match accept.try_send(Link { outgoing, incoming }) {
         Ok(()) => Response::new(body),
         Err(_) => status(StatusCode::SERVICE_UNAVAILABLE),
     }
 }
 
-/// A body that carries what is sent to the channel.
-fn body_of<Out: Serialize + Send + 'static>() -> (mpsc::Sender<Out>, FrameBody) {
+/// A body that carries what is sent to the channel; it ends with the first message that has no form.
+fn body_of<Out: Into<Frame> + Send + 'static>() -> (mpsc::Sender<Out>, FrameBody) {
     let (sender, receiver) = mpsc::channel::<Out>(STREAM_MESSAGES_MAX);
-    let frames = ReceiverStream::new(receiver).filter_map(|message| async move {
-        match encode(&message) {
-            Ok(bytes) => Some(Ok::<_, Infallible>(Frame::data(bytes))),
-            Err(error) => {
-                tracing::error!(%error, "cannot encode an RPC message");
-                None
-            }
-        }
-    });
+    let frames = ReceiverStream::new(receiver)
+        .map(|message| message.into().into_bytes())
+        .take_while(|bytes| std::future::ready(bytes.is_some()))
+        .map(|bytes| Ok::<_, Infallible>(BodyFrame::data(bytes.unwrap_or_default())));
     (sender, BodyExt::boxed_unsync(StreamBody::new(frames)))
 }
 
-/// Why bytes are not a message.
+/// Why a stream ended early.
 #[derive(Debug, thiserror::Error)]
-enum FrameError {
-    #[error("cannot encode a message")]
-    Encode(#[from] rmp_serde::encode::Error),
-    #[error("cannot decode a message")]
-    Decode(#[from] rmp_serde::decode::Error),
-    #[error("a frame of {bytes} bytes is over the limit of {FRAME_BYTES_MAX}")]
-    TooLong { bytes: usize },
+enum StreamError {
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
     #[error("the connection broke")]
     Http(#[from] hyper::Error),
 }
 
-fn encode<T: Serialize>(message: &T) -> Result<Bytes, FrameError> {
-    let mut bytes = BytesMut::new();
-    bytes.put_u32(0);
-    let mut writer = bytes.writer();
-    rmp_serde::encode::write_named(&mut writer, message)?;
-    let mut bytes = writer.into_inner();
-    let length = bytes.len() - 4;
-    let too_long = FrameError::TooLong { bytes: length };
-    let prefix = u32::try_from(length)
-        .ok()
-        .filter(|_| length <= FRAME_BYTES_MAX)
-        .ok_or(too_long)?;
-    bytes[..4].copy_from_slice(&prefix.to_be_bytes());
-    Ok(bytes.freeze())
-}
-
-/// Takes one whole frame off the front of `buffer`; none when more bytes are needed.
-fn decode<T: DeserializeOwned>(buffer: &mut BytesMut) -> Result<Option<T>, FrameError> {
-    let Some(prefix) = buffer.first_chunk::<4>() else {
-        return Ok(None);
-    };
-    let length = u32::from_be_bytes(*prefix) as usize;
-    if length > FRAME_BYTES_MAX {
-        return Err(FrameError::TooLong { bytes: length });
-    }
-    if buffer.len() < 4 + length {
-        return Ok(None);
-    }
-    buffer.advance(4);
-    let frame = buffer.split_to(length);
-    Ok(Some(rmp_serde::from_slice(&frame)?))
-}
-
 /// A channel of the messages in `body`; it ends with the body, or with the first broken frame.
-fn read_frames<In: DeserializeOwned + Send + 'static>(body: Incoming) -> mpsc::Receiver<In> {
+fn read_frames<In: DeserializeOwned + Send + 'static>(
+    body: Incoming,
+    limits: Limits,
+) -> mpsc::Receiver<In> {
     let (sender, receiver) = mpsc::channel(STREAM_MESSAGES_MAX);
     tokio::spawn(async move {
-        if let Err(error) = pump(body, &sender).await {
+        if let Err(error) = pump(body, limits, &sender).await {
             tracing::debug!(%error, "RPC stream ended");
         }
     });
@@ -311,9 +317,11 @@ fn read_frames<In: DeserializeOwned + Send + 'static>(body: Incoming) -> mpsc::R
 
 async fn pump<In: DeserializeOwned>(
     mut body: Incoming,
+    limits: Limits,
     sender: &mpsc::Sender<In>,
-) -> Result<(), FrameError> {
+) -> Result<(), StreamError> {
     let mut buffer = BytesMut::new();
+    let mut bytes_max = limits.first;
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -325,7 +333,8 @@ async fn pump<In: DeserializeOwned>(
         if let Ok(data) = frame?.into_data() {
             buffer.extend_from_slice(&data);
         }
-        while let Some(message) = decode(&mut buffer)? {
+        while let Some(message) = frame::decode(&mut buffer, bytes_max)? {
+            bytes_max = limits.later;
             if sender.send(message).await.is_err() {
                 return Ok(());
             }
@@ -336,7 +345,7 @@ async fn pump<In: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::message::{Confirmation, Hello};
+    use crate::rpc::message::Hello;
 
     #[tokio::test]
     async fn both_directions_carry_messages_until_one_side_leaves() {
@@ -362,12 +371,18 @@ mod tests {
 
         server
             .outgoing
-            .send(ToClient::Welcome { lease_ms: 7 })
+            .send(
+                ToClient::Welcome {
+                    lease_ms: 7,
+                    history: 1,
+                }
+                .into(),
+            )
             .await
             .unwrap();
         assert!(matches!(
             agent.incoming.recv().await,
-            Some(ToClient::Welcome { lease_ms: 7 })
+            Some(ToClient::Welcome { lease_ms: 7, .. })
         ));
 
         drop(agent);
@@ -389,32 +404,54 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_frame_is_taken_only_when_it_is_whole() {
-        let bytes = encode(&ToServer::Confirmed(Confirmation {
-            index: 42,
-            busy: Vec::new(),
-        }))
-        .unwrap();
-        for cut in 0..bytes.len() {
-            let mut buffer = BytesMut::from(&bytes[..cut]);
-            assert!(decode::<ToServer>(&mut buffer).unwrap().is_none());
-        }
-        let mut buffer = BytesMut::from(&bytes[..]);
-        let message = decode::<ToServer>(&mut buffer).unwrap();
-        assert!(matches!(
-            message,
-            Some(ToServer::Confirmed(Confirmation { index: 42, .. }))
-        ));
-        assert!(buffer.is_empty());
+    /// Forwards a connection to `server` until it is told to swallow everything without a word.
+    async fn forward(server: SocketAddr) -> (SocketAddr, Arc<Notify>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let cut = Arc::new(Notify::new());
+        let cutting = Arc::clone(&cut);
+        tokio::spawn(async move {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = TcpStream::connect(server).await.unwrap();
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                () = cutting.notified() => {
+                    // Both connections stay open, and nothing moves any more.
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        (address, cut)
     }
 
-    #[test]
-    fn an_oversized_frame_is_refused_before_it_is_read() {
-        let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0][..]);
-        assert!(matches!(
-            decode::<ToServer>(&mut buffer),
-            Err(FrameError::TooLong { .. })
-        ));
+    #[tokio::test]
+    async fn a_path_that_is_cut_without_a_word_is_noticed_at_both_ends() {
+        let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let (address, cut) = forward(listener.local_addr()).await;
+        let mut agent = connect(address).await.unwrap();
+        let mut server = listener.accept().await.unwrap();
+        cut.notify_one();
+        let noticed = async { tokio::join!(agent.incoming.recv(), server.incoming.recv()) };
+        // Twice the bound: machines that run tests are busy.
+        let (at_agent, at_server) = timeout((PING_INTERVAL + PING_TIMEOUT) * 2, noticed)
+            .await
+            .expect("nobody noticed");
+        assert!(at_agent.is_none() && at_server.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        use tokio::io::AsyncReadExt;
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        let mut idle = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let mut bytes = Vec::new();
+        timeout(OPEN_TIMEOUT * 2, idle.read_to_end(&mut bytes))
+            .await
+            .expect("it stays open")
+            .ok();
     }
 }

@@ -9,7 +9,7 @@ use jobs::{
     scheduler,
     state::{Command as JobsCommand, DeregisterJob, RegisterJob},
 };
-use mesh::state::SetRouteOverrides;
+use mesh::state::{SetRouteOverrides, SetSplit};
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
@@ -65,6 +65,8 @@ pub struct Written {
     pub eval_id: Option<EvalId>,
     /// Version that the job of a failed deployment went back to in the same entry.
     pub reverted_to: Option<u64>,
+    /// The `job_modify_index` that this write left; none when it is about no job or removed it.
+    pub job_modify_index: Option<Index>,
 }
 
 /// A registration as it is handed in.
@@ -146,10 +148,11 @@ impl Handle {
         eval_id: Option<EvalId>,
     ) -> Result<Written, Error> {
         let (index, outcome) = self.propose(command).await?;
-        outcome?;
+        let effect = outcome?;
         Ok(Written {
             index,
             eval_id,
+            job_modify_index: effect.job_modify_index,
             reverted_to: None,
         })
     }
@@ -578,13 +581,6 @@ impl Handle {
         .map_err(|_| ProposeError::Stopped)
     }
 
-    /// The operator's route text, and its version (0: never set).
-    pub fn route_overrides(&self) -> (String, Index) {
-        let snapshot = self.snapshot();
-        let row = snapshot.mesh.route_overrides();
-        (row.text.clone(), row.modify_index)
-    }
-
     /// Replaces the operator's route text, when it still has version `expected` (if given).
     ///
     /// # Errors
@@ -599,6 +595,15 @@ impl Handle {
             expected_index: expected,
         };
         let command = mesh::state::Command::SetRouteOverrides(command);
+        self.write(command, None).await
+    }
+
+    /// Fixes or frees the share of some targets of a route.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn set_split(&self, split: SetSplit) -> Result<Written, Error> {
+        let command = mesh::state::Command::SetSplit(split);
         self.write(command, None).await
     }
 }

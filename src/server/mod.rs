@@ -1,7 +1,7 @@
 //! The replicated control plane: one log, one state over jobs and catalog, and what acts on it.
 //!
-//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is
-//! started by `cluster::leader`; agents are served by `sessions`.
+//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is started by
+//! `cluster::leader`; agents are served by `sessions`.
 //! Start reading at [`Handle`].
 
 mod cluster;
@@ -12,19 +12,30 @@ mod loops;
 mod scheduling;
 mod sessions;
 pub mod state;
+mod supervise;
 
 use jobs::{
     control::{Broker, Gc, GcLimits, Heartbeats},
     model::Nanos,
 };
 use parking_lot::Mutex;
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{sync::Notify, time::timeout};
+use std::{
+    future::{self, Future},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::rpc::transport::Listener;
+use crate::{registration::Version, rpc::transport::Listener};
 use data_planes::DataPlanes;
-use log::{propose::ids, published::Published, raft::Raft};
+use log::{gate::Gate, propose::ids, published::Published};
+use sessions::{follow, history::History, streams::Streams};
+use supervise::Supervisor;
 
 pub use handle::{Error, GROUP_COUNT_MAX, Handle, Registration, Scaling, Written};
 pub use log::{
@@ -35,6 +46,12 @@ pub use state::{Command, Outcome, Rejected};
 
 /// How long the parts may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before a log that broke is opened again; it doubles with each try.
+const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(200);
+/// A log that was open for this long is taken for healthy.
+const WELL_AFTER: Duration = Duration::from_secs(60);
+/// Longest such pause.
+const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 const SECOND: Nanos = 1_000_000_000;
 
 /// How a server runs.
@@ -78,7 +95,7 @@ impl Config {
 pub(crate) struct Core {
     config: Config,
     published: Arc<Published>,
-    raft: Raft,
+    raft: Gate,
     broker: Mutex<Broker>,
     /// The broker may have something to work on.
     work: Notify,
@@ -89,6 +106,8 @@ pub(crate) struct Core {
     heartbeats_moved: Notify,
     gc: Mutex<Gc>,
     data_planes: DataPlanes,
+    history: History,
+    streams: Streams,
 }
 
 /// A server that leads and does not serve agents yet.
@@ -105,9 +124,9 @@ impl Server {
     /// [`StartError`] when the log cannot be used.
     pub async fn start(config: Config, listener: Listener) -> Result<Self, StartError> {
         let published = Arc::new(Published::default());
-        let raft = Raft::start(
-            &config.data_dir.join("raft"),
-            &config.rpc_address,
+        let raft = Gate::open(
+            config.data_dir.join("raft"),
+            config.rpc_address.clone(),
             Arc::clone(&published),
         )
         .await?;
@@ -123,6 +142,8 @@ impl Server {
             broker_moved: Notify::new(),
             heartbeats_moved: Notify::new(),
             data_planes: DataPlanes::default(),
+            history: History::default(),
+            streams: Streams::default(),
         };
         Ok(Self {
             core: Arc::new(core),
@@ -137,31 +158,100 @@ impl Server {
         }
     }
 
-    /// Leads and serves agents until `shutdown`, or until the log cannot be written any more.
+    /// Leads and serves agents until `shutdown`. When the log breaks, or a part of the leader does not get
+    /// well, the server stops leading, keeps its last known state for readers, and opens the log again as
+    /// soon as that works.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let Self { core, mut listener } = self;
-        let parts = TaskTracker::new();
-        let stop = CancellationToken::new();
-        cluster::leader::start(&core, &parts, &stop);
         tokio::pin!(shutdown);
+        let mut pause = REOPEN_PAUSE_MIN;
+        loop {
+            let started = Instant::now();
+            let parts = TaskTracker::new();
+            let stop = CancellationToken::new();
+            let supervisor = Supervisor::new(parts.clone(), stop.clone());
+            let followed = follow::begin(&core);
+            parts.spawn(follow::run(Arc::clone(&core), followed, stop.clone()));
+            cluster::leader::start(&core, &supervisor);
+            let raised = Arc::clone(&core);
+            parts.spawn(async move {
+                // This one server is all of the cluster.
+                if let Err(error) = raised.raft.raise_version(Version::SUPPORTED).await {
+                    tracing::warn!(%error, "the rules of the cluster stay as they are");
+                }
+            });
+            let reason = loop {
+                tokio::select! {
+                    link = listener.accept() => {
+                        let Some(link) = link else { break None };
+                        parts.spawn(sessions::serve(Arc::clone(&core), link, stop.clone()));
+                    }
+                    reason = core.raft.broken() => break Some(reason),
+                    reason = supervisor.gave_up() => break Some(reason),
+                    () = &mut shutdown => break None,
+                }
+            };
+            if let Some(reason) = &reason {
+                tracing::error!(
+                    reason,
+                    "the server stops leading; it tries again until the log is back"
+                );
+            }
+            stop.cancel();
+            parts.close();
+            if let Some(reason) = &reason {
+                // Parts that wait for a write end with it.
+                core.raft.close(reason).await;
+            }
+            if timeout(STOP_TIMEOUT, parts.wait()).await.is_err() {
+                tracing::warn!("some parts of the server did not end in time");
+            }
+            if reason.is_none() {
+                core.raft.close("the server is stopping").await;
+                return;
+            }
+            // A disk that is nearly full lets the log come back for a moment again and again.
+            pause = if started.elapsed() > WELL_AFTER {
+                REOPEN_PAUSE_MIN
+            } else {
+                (pause * 2).min(REOPEN_PAUSE_MAX)
+            };
+            tokio::select! {
+                () = reopen(&core.raft, &mut listener, pause) => {}
+                () = &mut shutdown => return,
+            }
+            tracing::info!("the log is back; the server leads again");
+        }
+    }
+}
+
+/// Opens the log again, however long it takes. Agents that come meanwhile are sent away: they keep what they
+/// know and come again.
+async fn reopen(log: &Gate, listener: &mut Listener, mut pause: Duration) {
+    let mut said = String::new();
+    loop {
+        let wait = sleep(pause);
+        tokio::pin!(wait);
         loop {
             tokio::select! {
                 link = listener.accept() => {
-                    let Some(link) = link else { break };
-                    parts.spawn(sessions::serve(Arc::clone(&core), link, stop.clone()));
+                    if link.is_none() {
+                        future::pending::<()>().await;
+                    }
                 }
-                reason = core.raft.broken() => {
-                    tracing::error!(reason, "the log cannot be written; the server stops");
-                    break;
-                }
-                () = &mut shutdown => break,
+                () = &mut wait => break,
             }
         }
-        stop.cancel();
-        parts.close();
-        if timeout(STOP_TIMEOUT, parts.wait()).await.is_err() {
-            tracing::warn!("some parts of the server did not end in time");
+        match log.reopen().await {
+            Ok(()) => return,
+            Err(error) => {
+                let error = error.to_string();
+                if error != said {
+                    tracing::error!(error, "the log cannot be opened yet");
+                }
+                said = error;
+            }
         }
-        core.raft.shutdown().await;
+        pause = (pause * 2).min(REOPEN_PAUSE_MAX);
     }
 }

@@ -11,8 +11,8 @@ pub fn now_ns() -> i64 {
         .unwrap_or(0)
 }
 
-/// Nanoseconds since some fixed moment, never going back. For processes without an async runtime; all
-/// others use the runtime's clock, which tests can pause.
+/// Nanoseconds since some fixed moment, never going back. For what is no part of an async runtime; all
+/// else uses the runtime's clock, which tests can pause.
 #[expect(
     clippy::disallowed_methods,
     reason = "there is no runtime to ask where this is used"

@@ -21,6 +21,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
+use tokio::io::unix::AsyncFd;
 
 /// A process that cannot be mistaken for a later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +155,36 @@ fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     let descriptor = i32::try_from(Errno::result(result)?).map_err(io::Error::other)?;
     // SAFETY: the kernel just returned this descriptor, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// The end of a process, to be waited for without collecting it.
+#[derive(Debug)]
+pub struct ProcessEnd {
+    descriptor: AsyncFd<OwnedFd>,
+}
+
+impl ProcessEnd {
+    /// Of the process that has `pid` now.
+    ///
+    /// # Errors
+    /// `ESRCH` when there is no such process.
+    #[expect(
+        unsafe_code,
+        reason = "the runtime has no safe way to wait for a descriptor"
+    )]
+    pub fn of(pid: i32) -> io::Result<Self> {
+        let descriptor = pidfd_open(pid)?;
+        // SAFETY: what is handed over owns the descriptor, always answers the same one and closes it only when it
+        // is dropped, after the runtime has forgotten it.
+        let descriptor = unsafe { AsyncFd::register(descriptor) }?;
+        Ok(Self { descriptor })
+    }
+
+    /// Waits until the process has ended. Its number stays its own until its parent collects it.
+    pub async fn wait(&self) {
+        // An error means that the runtime ends.
+        self.descriptor.readable().await.ok();
+    }
 }
 
 /// Makes this process a session of its own, which outlives the terminal and the parent, and the one to

@@ -6,7 +6,6 @@ use crate::harness::{
     http::{self, send},
 };
 use reqwest::{Method, StatusCode};
-use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_without_room_waits_until_another_leaves() {
@@ -44,48 +43,4 @@ async fn a_job_without_room_waits_until_another_leaves() {
         .await;
     let node = http::get(&agent.url("http", "/v1/nodes?resources=true")).await;
     assert_eq!(node[0]["NodeResources"]["Memory"]["MemoryMB"], 500);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_whose_log_cannot_grow_says_so_and_ends() {
-    let mut agent = Agent::start_limited(Mode::Durable, "", Some(16 * 1024)).await;
-    let task = json!({
-        "Name": "t", "Driver": "raw_exec", "Config": {"command": "/bin/true"},
-        "Env": {"PADDING": "x".repeat(1 << 20)},
-    });
-    let group = json!({"Name": "g", "Count": 0, "Tasks": [task]});
-    let url = agent.url("http", "/v1/jobs");
-    let client = http::client();
-    let mut acknowledged = 0;
-    let refused = loop {
-        let id = format!("big-{acknowledged}");
-        let job = json!({"ID": id, "Name": id, "Type": "batch", "Datacenters": ["*"], "TaskGroups": [group]});
-        // The agent may be gone before its answer is.
-        let Ok(response) = client.put(&url).json(&json!({"Job": job})).send().await else {
-            break String::new();
-        };
-        if !response.status().is_success() {
-            break response.text().await.unwrap_or_default();
-        }
-        acknowledged += 1;
-        assert!(acknowledged < 64, "the limit is not in force");
-    };
-    assert!(
-        refused.is_empty() || refused.contains("the log cannot be written"),
-        "{refused}"
-    );
-    let status = agent.ended().await;
-    assert_eq!(status.code(), Some(1), "{status}");
-    let log = std::fs::read_to_string(agent.dir().join("agent.log")).expect("a log");
-    assert!(
-        log.contains("the log cannot be written; the server stops"),
-        "{log}"
-    );
-
-    // With room again, everything that was acknowledged is there.
-    agent.start_again().await;
-    let jobs = http::get(&agent.url("http", "/v1/jobs?prefix=big-")).await;
-    let kept = jobs.as_array().expect("jobs").len();
-    assert!(kept >= acknowledged, "{kept} of {acknowledged}");
-    agent.stop().await;
 }

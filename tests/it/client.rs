@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use trivet::{
     client::{Client, Config, Error, Handle, LogStream, Origin, Range},
     rpc::{
-        message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
+        message::{Assignment, Hello, Position, Report, ToClient, ToServer},
         session::Session,
         transport::Listener,
     },
@@ -73,13 +73,16 @@ impl Machine {
                 link.incoming.recv().await,
                 Some(ToServer::Hello(_))
             ));
-            let welcome = ToClient::Welcome { lease_ms: 60_000 };
-            link.outgoing.send(welcome).await.unwrap();
+            let welcome = ToClient::Welcome {
+                lease_ms: 60_000,
+                history: 1,
+            };
+            link.outgoing.send(welcome.into()).await.unwrap();
             let mut index = 100;
             loop {
                 tokio::select! {
                     order = to_send.recv() => match order {
-                        Some(order) => link.outgoing.send(order).await.unwrap(),
+                        Some(order) => link.outgoing.send(order.into()).await.unwrap(),
                         None => return,
                     },
                     message = link.incoming.recv() => match message {
@@ -87,13 +90,12 @@ impl Machine {
                         Some(ToServer::Report { number, report }) => {
                             index += 1;
                             hears.send_modify(|heard| heard.take(report));
-                            let answers = [
-                                ToClient::Committed { number, index },
-                                ToClient::Drained(Confirmation { index, ..Confirmation::default() }),
-                            ];
-                            for answer in answers {
-                                link.outgoing.send(answer).await.unwrap();
-                            }
+                            let committed = ToClient::Committed { number, index };
+                            link.outgoing.send(committed.into()).await.unwrap();
+                        }
+                        Some(ToServer::Await { number, .. }) => {
+                            let drained = ToClient::Drained { number };
+                            link.outgoing.send(drained.into()).await.unwrap();
                         }
                         Some(_) => {}
                     },
@@ -123,8 +125,8 @@ impl Machine {
     async fn assign(&self, alloc: Allocation) {
         let job = Arc::clone(&alloc.job);
         let order = ToClient::Allocs {
-            index: alloc.modify_index,
-            complete: false,
+            at: Position::default(),
+            known: None,
             assignments: vec![Assignment { alloc, job }],
             removed: Vec::new(),
         };
@@ -205,6 +207,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         dynamic_ports: (20_000, 32_000),
         cpu_mhz: None,
         memory_mib: None,
+        artifact_dirs: vec!["/no".into()],
         dev,
     }
 }
@@ -276,6 +279,7 @@ async fn logs(machine: &Machine, stream: LogStream) -> String {
     let mut frames = machine
         .handle
         .logs(&id_text("a1"), "main", stream, Range::default())
+        .await
         .unwrap();
     let mut text = String::new();
     while let Some(frame) = frames.recv().await {
@@ -294,6 +298,7 @@ async fn first_line(machine: &Machine) -> String {
     let mut frames = machine
         .handle
         .logs(&id_text("a1"), "main", LogStream::Stdout, range)
+        .await
         .unwrap();
     let mut text = String::new();
     while !text.contains('\n') {
@@ -833,6 +838,7 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     let handle = &machine.handle;
     let names: Vec<String> = handle
         .list(&id_text("a1"), "/main/local")
+        .await
         .unwrap()
         .into_iter()
         .map(|entry| entry.name)
@@ -841,10 +847,14 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     let mut text = String::new();
     let mut file = handle
         .read(&id_text("a1"), "main/local/file", 1, Some(3))
+        .await
         .unwrap();
     file.read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "ext");
-    assert_eq!(handle.stat(&id_text("a1"), "/").unwrap().mode, "drwxr-xr-x");
+    assert_eq!(
+        handle.stat(&id_text("a1"), "/").await.unwrap().mode,
+        "drwxr-xr-x"
+    );
     for path in [
         "main/local/out",
         &format!("../{}", id_text("a1")),
@@ -852,7 +862,7 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     ] {
         assert!(
             matches!(
-                handle.stat(&id_text("a1"), path),
+                handle.stat(&id_text("a1"), path).await,
                 Err(Error::Escapes { .. })
             ),
             "{path}"
@@ -861,18 +871,18 @@ async fn the_file_api_keeps_inside_the_allocation_and_off_its_secrets() {
     for path in ["main/secrets/s", "main/local/inside/s", "main/secrets"] {
         assert!(
             matches!(
-                handle.stat(&id_text("a1"), path),
+                handle.stat(&id_text("a1"), path).await,
                 Err(Error::SecretPath { .. })
             ),
             "{path}"
         );
     }
     assert!(matches!(
-        handle.stat(&id_text("a1"), "nothing"),
+        handle.stat(&id_text("a1"), "nothing").await,
         Err(Error::NoFile { .. })
     ));
     assert!(matches!(
-        handle.stat(&id_text("a2"), "/"),
+        handle.stat(&id_text("a2"), "/").await,
         Err(Error::UnknownAlloc { .. })
     ));
     machine.shut_down().await;

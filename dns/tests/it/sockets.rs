@@ -28,6 +28,7 @@ impl Running {
     async fn start(rules: Rules) -> Self {
         let dns = Dns::bind(Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
+            tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
             rules,
         })
         .await
@@ -153,7 +154,13 @@ async fn shortened_answer_sends_the_client_to_tcp_if_enabled() {
     let larger = Message::from_vec(&bytes).unwrap();
     assert!(larger.metadata.truncation);
     // Names are counted without compression before they are encoded, so there is always room to spare.
-    assert_eq!((larger.answers.len(), larger.additionals.len()), (15, 15));
+    // Which instances are drawn, and so how long their names are, differs from run to run.
+    assert!(
+        (14..=16).contains(&larger.answers.len()),
+        "{} answers",
+        larger.answers.len()
+    );
+    assert_eq!(larger.answers.len(), larger.additionals.len());
     let all = server.tcp(&asked).await;
     assert!(!all.metadata.truncation);
     assert_eq!((all.answers.len(), all.additionals.len()), (300, 300));
@@ -306,6 +313,7 @@ async fn port_in_use_names_the_address() {
     let server = Running::start(Rules::default()).await;
     let again = Config {
         listen: vec![server.address],
+        tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
         rules: Rules::default(),
     };
     let error = Dns::bind(again).await.unwrap_err();
@@ -320,6 +328,7 @@ async fn port_in_use_names_the_address() {
     let squatter = UdpSocket::bind(address).await.unwrap();
     let error = Dns::bind(Config {
         listen: vec![address],
+        tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
         rules: Rules::default(),
     })
     .await

@@ -13,7 +13,7 @@ mod tally;
 
 pub use applied::{AllocChange, Applied, JobChange, NodeChange, Rejected, Stamp, Table};
 pub use command::{AllocUpdate, Command, DeregisterJob, RegisterJob};
-pub use saved::Saved;
+pub use saved::{Loading, SavedAlloc, SavedRow};
 pub use snapshot::Snapshot;
 
 use crate::model::ScalingEvent;
@@ -27,7 +27,7 @@ pub const SCALING_EVENTS_MAX: usize = 20;
 pub const SUBMISSION_BYTES_MAX: usize = 1_000_000;
 
 /// Scaling events of a job by group, newest first.
-type ScalingEvents = BTreeMap<String, Vec<ScalingEvent>>;
+pub type ScalingEvents = BTreeMap<String, Vec<ScalingEvent>>;
 
 /// The jobs side as one replica holds it.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,4 @@
-//! The state as it is written to a file.
+//! The state as it is written to a file: row by row, so that neither writing nor reading holds it twice.
 
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
@@ -6,36 +6,66 @@ use crate::model::{
     Submission,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
-/// All rows, with one copy of each version of a job.
+/// One piece of a state in a file: a row, or what belongs to the whole state.
 ///
-/// Secondary indexes and usage are left out: they follow from the rows. Counts that depend on rows
-/// already forgotten are kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Saved {
-    index: Index,
-    table_indexes: Vec<(Table, Index)>,
-    /// Versions by job, newest first.
-    jobs: Vec<(JobKey, Vec<Arc<Job>>)>,
-    /// Versions that only allocations still refer to.
-    old_versions: Vec<Arc<Job>>,
-    submissions: Vec<(JobKey, u64, Arc<Submission>)>,
-    summaries: Vec<Arc<JobSummary>>,
-    scaling_events: Vec<(JobKey, Arc<ScalingEvents>)>,
-    evals: Vec<Arc<Evaluation>>,
-    allocs: Vec<SavedAlloc>,
-    deployments: Vec<Arc<Deployment>>,
-    nodes: Vec<Arc<Node>>,
+/// Each version of a job is written once. Secondary indexes and usage are left out: they follow from
+/// the rows. Counts that depend on rows already deleted are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SavedRow {
+    /// The last index, and that of each table.
+    Indexes {
+        /// Of the whole state.
+        last: Index,
+        /// By table.
+        tables: Vec<(Table, Index)>,
+    },
+    /// A version that only allocations still refer to.
+    OldVersion(Arc<Job>),
+    /// A job with its versions, newest first.
+    Job(JobKey, Vec<Arc<Job>>),
+    /// A node.
+    Node(Arc<Node>),
     /// Node id to where the search for its next dynamic port begins.
-    port_cursors: Vec<(NodeId, u16)>,
+    PortCursor(NodeId, u16),
+    /// An evaluation.
+    Eval(Arc<Evaluation>),
+    /// A deployment.
+    Deployment(Arc<Deployment>),
+    /// An allocation.
+    Alloc(SavedAlloc),
+    /// Counts of a job.
+    Summary(Arc<JobSummary>),
+    /// Scaling events of a job.
+    ScalingEvents(JobKey, Arc<ScalingEvents>),
+    /// The text of a version of a job.
+    Submission(JobKey, u64, Arc<Submission>),
+}
+
+impl SavedRow {
+    /// Names the table that it belongs to.
+    pub fn table(&self) -> &'static str {
+        match self {
+            Self::Indexes { .. } => "indexes",
+            Self::OldVersion(_) => "old versions",
+            Self::Job(..) => "jobs",
+            Self::Node(_) => "nodes",
+            Self::PortCursor(..) => "port cursors",
+            Self::Eval(_) => "evaluations",
+            Self::Deployment(_) => "deployments",
+            Self::Alloc(_) => "allocations",
+            Self::Summary(_) => "summaries",
+            Self::ScalingEvents(..) => "scaling events",
+            Self::Submission(..) => "submissions",
+        }
+    }
 }
 
 /// An allocation and which incarnation of its job it belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct SavedAlloc {
+pub struct SavedAlloc {
     alloc: Arc<Allocation>,
     job_create_index: Index,
 }
@@ -53,139 +83,157 @@ fn version_key(job: &Job) -> VersionKey {
 }
 
 impl Snapshot {
-    /// Everything, to be written to a file.
-    pub fn to_saved(&self) -> Saved {
-        let mut old_versions: BTreeMap<VersionKey, Arc<Job>> = BTreeMap::new();
+    /// Everything, to be written to a file: rows table by table, in the order in which [`Loading`] needs
+    /// them.
+    pub fn saved_rows(&self) -> impl Iterator<Item = SavedRow> {
+        let indexes = SavedRow::Indexes {
+            last: self.index,
+            tables: self.table_indexes.iter().map(|(t, i)| (*t, *i)).collect(),
+        };
+        let jobs = self
+            .versions
+            .iter()
+            .map(|(key, versions)| SavedRow::Job((**key).clone(), versions.to_vec()));
+        let cursors = self
+            .usage
+            .iter()
+            .map(|(id, usage)| SavedRow::PortCursor(*id, usage.port_cursor));
+        let allocs = self.allocs.values().map(|alloc| {
+            SavedRow::Alloc(SavedAlloc {
+                alloc: Arc::clone(alloc),
+                job_create_index: alloc.job.create_index,
+            })
+        });
+        let events = self
+            .scaling_events
+            .iter()
+            .map(|(key, events)| SavedRow::ScalingEvents((**key).clone(), Arc::clone(events)));
+        let submissions = self.submissions.iter().map(|((key, version), row)| {
+            SavedRow::Submission((**key).clone(), *version, Arc::clone(row))
+        });
+        iter::once(indexes)
+            .chain(self.old_versions().into_values().map(SavedRow::OldVersion))
+            .chain(jobs)
+            .chain(self.nodes.values().cloned().map(SavedRow::Node))
+            .chain(cursors)
+            .chain(self.evals.values().cloned().map(SavedRow::Eval))
+            .chain(self.deployments.values().cloned().map(SavedRow::Deployment))
+            .chain(allocs)
+            .chain(self.summaries.values().cloned().map(SavedRow::Summary))
+            .chain(events)
+            .chain(submissions)
+    }
+
+    /// Versions of jobs that only allocations still refer to.
+    fn old_versions(&self) -> BTreeMap<VersionKey, Arc<Job>> {
+        let mut old_versions = BTreeMap::new();
         for alloc in self.allocs.values() {
-            let key = version_key(&alloc.job);
             let kept = self
                 .version(&alloc.job_key(), alloc.job.version)
                 .is_some_and(|job| job.create_index == alloc.job.create_index);
             if !kept {
                 old_versions
-                    .entry(key)
+                    .entry(version_key(&alloc.job))
                     .or_insert_with(|| Arc::clone(&alloc.job));
             }
         }
-        Saved {
-            index: self.index,
-            table_indexes: self.table_indexes.iter().map(|(t, i)| (*t, *i)).collect(),
-            jobs: self
-                .versions
-                .iter()
-                .map(|(key, versions)| ((**key).clone(), versions.to_vec()))
-                .collect(),
-            old_versions: old_versions.into_values().collect(),
-            submissions: self
-                .submissions
-                .iter()
-                .map(|((key, version), row)| ((**key).clone(), *version, Arc::clone(row)))
-                .collect(),
-            summaries: self.summaries.values().cloned().collect(),
-            scaling_events: self
-                .scaling_events
-                .iter()
-                .map(|(key, events)| ((**key).clone(), Arc::clone(events)))
-                .collect(),
-            evals: self.evals.values().cloned().collect(),
-            allocs: self
-                .allocs
-                .values()
-                .map(|alloc| SavedAlloc {
-                    alloc: Arc::clone(alloc),
-                    job_create_index: alloc.job.create_index,
-                })
-                .collect(),
-            deployments: self.deployments.values().cloned().collect(),
-            nodes: self.nodes.values().cloned().collect(),
-            port_cursors: self
-                .usage
-                .iter()
-                .map(|(id, usage)| (*id, usage.port_cursor))
-                .collect(),
+        old_versions
+    }
+}
+
+/// A state that is read back row by row.
+#[derive(Debug, Default)]
+pub struct Loading {
+    tables: Snapshot,
+    versions: BTreeMap<VersionKey, Arc<Job>>,
+}
+
+impl Loading {
+    /// Takes over one row, in the order of [`Snapshot::saved_rows`].
+    pub fn add(&mut self, row: SavedRow) {
+        let tables = &mut self.tables;
+        match row {
+            SavedRow::Indexes {
+                last,
+                tables: by_table,
+            } => {
+                tables.index = last;
+                tables.table_indexes = by_table.into_iter().collect();
+            }
+            SavedRow::OldVersion(job) => {
+                self.versions.insert(version_key(&job), job);
+            }
+            SavedRow::Job(key, versions) => tables.load_job(key, versions, &mut self.versions),
+            SavedRow::Node(node) => {
+                tables.nodes.insert(node.id, node);
+            }
+            SavedRow::PortCursor(id, cursor) => tables.load_port_cursor(id, cursor),
+            SavedRow::Eval(eval) => tables.load_eval(eval),
+            SavedRow::Deployment(deployment) => tables.load_deployment(deployment),
+            SavedRow::Alloc(row) => tables.load_alloc(row, &self.versions),
+            SavedRow::Summary(summary) => {
+                let key = tables.job_key(&summary.namespace, &summary.job_id);
+                tables.summaries.insert(key, summary);
+            }
+            SavedRow::ScalingEvents(key, events) => {
+                let key = tables.job_key(&key.namespace, &key.id);
+                tables.scaling_events.insert(key, events);
+            }
+            SavedRow::Submission(key, version, submission) => {
+                let key = tables.job_key(&key.namespace, &key.id);
+                tables.submissions.insert((key, version), submission);
+            }
         }
     }
 
-    /// Reads what [`Snapshot::to_saved`] wrote.
-    pub fn from_saved(saved: Saved) -> Self {
-        let mut tables = Self {
-            index: saved.index,
-            table_indexes: saved.table_indexes.into_iter().collect(),
-            ..Self::default()
-        };
-        let mut versions: BTreeMap<VersionKey, Arc<Job>> = BTreeMap::new();
-        for job in saved.old_versions {
-            versions.insert(version_key(&job), job);
-        }
-        tables.load_jobs(saved.jobs, &mut versions);
-        for node in saved.nodes {
-            tables.nodes.insert(node.id, node);
-        }
-        for (id, port_cursor) in saved.port_cursors {
-            let usage = NodeUsage {
-                port_cursor,
-                ..NodeUsage::default()
-            };
-            tables.usage.insert(id, Arc::new(usage));
-        }
-        tables.load_evals(saved.evals);
-        tables.load_deployments(saved.deployments);
-        for row in saved.allocs {
-            tables.load_alloc(row, &versions);
-        }
-        for summary in saved.summaries {
-            let key = tables.job_key(&summary.namespace, &summary.job_id);
-            tables.summaries.insert(key, summary);
-        }
-        for (key, events) in saved.scaling_events {
-            let key = tables.job_key(&key.namespace, &key.id);
-            tables.scaling_events.insert(key, events);
-        }
-        for (key, version, submission) in saved.submissions {
-            let key = tables.job_key(&key.namespace, &key.id);
-            tables.submissions.insert((key, version), submission);
-        }
-        tables
+    /// The state, after the last row.
+    pub fn finish(self) -> Snapshot {
+        self.tables
     }
+}
 
-    fn load_jobs(
+impl Snapshot {
+    fn load_job(
         &mut self,
-        jobs: Vec<(JobKey, Vec<Arc<Job>>)>,
+        key: JobKey,
+        of_job: Vec<Arc<Job>>,
         versions: &mut BTreeMap<VersionKey, Arc<Job>>,
     ) {
-        for (key, of_job) in jobs {
-            let Some(newest) = of_job.first() else {
-                continue;
-            };
-            let key = Arc::new(key);
-            for job in &of_job {
-                versions.insert(version_key(job), Arc::clone(job));
-            }
-            self.jobs.insert(Arc::clone(&key), Arc::clone(newest));
-            self.versions.insert(Arc::clone(&key), of_job.into());
-            self.tallies.insert(key, Tally::default());
+        let Some(newest) = of_job.first() else {
+            return;
+        };
+        let key = Arc::new(key);
+        for job in &of_job {
+            versions.insert(version_key(job), Arc::clone(job));
         }
+        self.jobs.insert(Arc::clone(&key), Arc::clone(newest));
+        self.versions.insert(Arc::clone(&key), of_job.into());
+        self.tallies.insert(key, Tally::default());
     }
 
-    fn load_evals(&mut self, evals: Vec<Arc<Evaluation>>) {
-        for eval in evals {
-            let key = self.job_key(&eval.namespace, &eval.job_id);
-            let tally = self.tallies.entry(Arc::clone(&key)).or_default();
-            tally.evals += 1;
-            tally.open_evals += u64::from(!eval.status.is_terminal());
-            self.evals_by_job.insert((key, eval.id));
-            self.evals.insert(eval.id, eval);
-        }
+    fn load_port_cursor(&mut self, id: NodeId, port_cursor: u16) {
+        let usage = NodeUsage {
+            port_cursor,
+            ..NodeUsage::default()
+        };
+        self.usage.insert(id, Arc::new(usage));
     }
 
-    fn load_deployments(&mut self, deployments: Vec<Arc<Deployment>>) {
-        for deployment in deployments {
-            let key = self.job_key(&deployment.namespace, &deployment.job_id);
-            let tally = self.tallies.entry(Arc::clone(&key)).or_default();
-            tally.active_deployments += u64::from(deployment.is_active());
-            self.deployments_by_job.insert((key, deployment.id));
-            self.deployments.insert(deployment.id, deployment);
-        }
+    fn load_eval(&mut self, eval: Arc<Evaluation>) {
+        let key = self.job_key(&eval.namespace, &eval.job_id);
+        let tally = self.tallies.entry(Arc::clone(&key)).or_default();
+        tally.evals += 1;
+        tally.open_evals += u64::from(!eval.status.is_terminal());
+        self.evals_by_job.insert((key, eval.id));
+        self.evals.insert(eval.id, eval);
+    }
+
+    fn load_deployment(&mut self, deployment: Arc<Deployment>) {
+        let key = self.job_key(&deployment.namespace, &deployment.job_id);
+        let tally = self.tallies.entry(Arc::clone(&key)).or_default();
+        tally.active_deployments += u64::from(deployment.is_active());
+        self.deployments_by_job.insert((key, deployment.id));
+        self.deployments.insert(deployment.id, deployment);
     }
 
     fn load_alloc(&mut self, row: SavedAlloc, versions: &BTreeMap<VersionKey, Arc<Job>>) {

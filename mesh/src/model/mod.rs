@@ -5,6 +5,7 @@ mod check;
 mod node;
 mod overrides;
 mod service;
+mod split;
 
 pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
@@ -12,6 +13,7 @@ pub use check::{
 pub use node::Node;
 pub use overrides::RouteOverrides;
 pub use service::{Origin, Service, ServiceAddress, ServiceKey, Weights};
+pub use split::{Split, SplitKey};
 
 /// A position in the replicated log; 0 means "never written".
 pub type Index = u64;

@@ -1,14 +1,10 @@
 //! The replicated catalog: tables in persistent maps, changed only by commands from the log.
 //!
 //! [`State::apply`] carries out one [`Command`]; [`State::snapshot`] is a cheap clone that shares
-//! structure. Watchers compare the indexes of a [`Snapshot`]: per table, per service and per node.
+//! structure. The catalog tables themselves are a [`crate::view::View`], whose indexes watchers compare.
 
-mod checks;
 mod command;
-mod indexes;
-mod nodes;
-mod query;
-mod services;
+mod saved;
 mod snapshot;
 mod transaction;
 
@@ -17,12 +13,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{CheckKey, Index};
+use crate::view::{Change, Table};
 
 pub use command::{
     CheckResult, Command, DeregisterService, DrainService, RegisterService, RemoveNode,
-    SetRouteOverrides, UpdateChecks, UpsertNode,
+    SetRouteOverrides, SetSplit, UpdateChecks, UpsertNode,
 };
-pub use query::Instance;
+pub use saved::{Loading, SavedRow};
 pub use snapshot::Snapshot;
 
 /// Largest number of checks of one service instance, or of node-level checks in one registration.
@@ -35,6 +32,8 @@ pub const META_PAIRS_MAX: usize = 256;
 pub const CHECK_RESULTS_PER_COMMAND_MAX: usize = 10_000;
 /// Longest route override text, bytes.
 pub const ROUTE_OVERRIDES_BYTES_MAX: usize = 512 * 1024;
+/// Largest number of splits.
+pub const SPLITS_MAX: usize = 10_000;
 /// Longest node name, service name, service id, check id or tag, bytes.
 pub const NAME_BYTES_MAX: usize = 2048;
 
@@ -47,20 +46,6 @@ pub struct Stamp {
     pub now_ns: i64,
 }
 
-/// A table of the catalog, as far as watchers tell them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Table {
-    /// [`crate::model::Node`] rows.
-    Nodes,
-    /// [`crate::model::Service`] rows.
-    Services,
-    /// [`crate::model::Check`] rows.
-    Checks,
-    /// The one [`crate::model::RouteOverrides`] row.
-    RouteOverrides,
-}
-
 /// What a command changed; everything is empty when it changed nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -70,6 +55,8 @@ pub struct Applied {
     pub services: BTreeSet<String>,
     /// Names of nodes whose row, services or checks changed.
     pub nodes: BTreeSet<String>,
+    /// The rows that changed, in order: what a view has to carry out to follow.
+    pub changes: Vec<Change>,
     /// Reported results for checks that do not exist (any more); they were ignored.
     pub unknown_checks: Vec<CheckKey>,
 }
@@ -106,6 +93,10 @@ pub enum Noun {
     CheckResult,
     /// Bytes of the route overrides.
     RouteOverrides,
+    /// Route of a split.
+    Route,
+    /// Splits of all routes.
+    Split,
 }
 
 impl std::fmt::Display for Noun {
@@ -121,6 +112,8 @@ impl std::fmt::Display for Noun {
             Self::Check => "check",
             Self::CheckResult => "check result",
             Self::RouteOverrides => "route overrides",
+            Self::Route => "route",
+            Self::Split => "split",
         })
     }
 }
@@ -175,6 +168,12 @@ pub enum Rejected {
         name: String,
         /// Id of the node that has it.
         id: String,
+    },
+    /// A split has no share, or more than all.
+    #[error("a share of {share_millionths} millionths is not above 0 and at most a million")]
+    ShareOutOfRange {
+        /// The share.
+        share_millionths: u32,
     },
     /// A check-and-set write expected another version.
     #[error("expected version {expected}, but it is {actual}")]

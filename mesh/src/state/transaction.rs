@@ -1,17 +1,18 @@
-//! Row changes with their indexes: the only place that knows which index a change moves.
+//! Row changes of one command, recorded for those who hold a view.
 
 use std::sync::Arc;
 
-use crate::model::{Check, CheckKey, Node, RouteOverrides, Service, ServiceKey};
+use crate::model::{Check, CheckKey, Node, RouteOverrides, Service, ServiceKey, Split, SplitKey};
+use crate::view::{Change, View};
 
-use super::{Applied, Snapshot, Stamp, Table};
+use super::{Applied, Snapshot, Stamp};
 
 /// The tables during one command, with what changed so far.
 ///
 /// A put of a row that equals the stored one, indexes aside, changes nothing.
 #[derive(Debug)]
 pub(super) struct Transaction<'a> {
-    pub(super) tables: &'a mut Snapshot,
+    pub(super) tables: &'a mut View,
     pub(super) at: Stamp,
     pub(super) applied: Applied,
 }
@@ -19,17 +20,14 @@ pub(super) struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     pub(super) fn new(tables: &'a mut Snapshot, at: Stamp) -> Self {
         Self {
-            tables,
+            tables: &mut tables.view,
             at,
             applied: Applied::default(),
         }
     }
 
-    /// Ends the command: the catalog's own index moves if anything changed.
+    /// Ends the command.
     pub(super) fn finish(self) -> Applied {
-        if !self.applied.is_unchanged() {
-            self.tables.indexes.last = self.at.index;
-        }
         self.applied
     }
 
@@ -41,19 +39,13 @@ impl<'a> Transaction<'a> {
             return;
         }
         node.modify_index = self.at.index;
-        let name = node.name.clone();
-        self.tables.nodes.put(Arc::new(node));
-        self.touch_node(&name);
+        self.record(Change::PutNode(Arc::new(node)));
     }
 
     pub(super) fn remove_node(&mut self, name: &str) {
-        if self.tables.nodes.remove(name).is_none() {
-            return;
+        if self.tables.nodes.row(name).is_some() {
+            self.record(Change::RemoveNode(name.to_owned()));
         }
-        self.touch_table(Table::Nodes);
-        self.applied.nodes.insert(name.to_owned());
-        self.tables.indexes.by_node.remove(name);
-        self.tables.indexes.node_vanished = self.at.index;
     }
 
     pub(super) fn put_service(&mut self, mut service: Service) {
@@ -63,14 +55,8 @@ impl<'a> Transaction<'a> {
         if stored.is_some_and(|row| **row == service) {
             return;
         }
-        let old = stored.map(Arc::clone);
         service.modify_index = self.at.index;
-        let (key, name) = (service.key(), service.name.clone());
-        self.tables.services.put(Arc::new(service));
-        self.touch_service(&key.node, &name);
-        if let Some(old) = old {
-            self.touch_replaced_service(&key, &old);
-        }
+        self.record(Change::PutService(Arc::new(service)));
     }
 
     pub(super) fn remove_service(&mut self, key: &ServiceKey) {
@@ -83,8 +69,8 @@ impl<'a> Transaction<'a> {
         for check in &checks {
             self.remove_check(check);
         }
-        if let Some(row) = self.tables.services.remove(key) {
-            self.touch_service(&row.node, &row.name);
+        if self.tables.services.row(key).is_some() {
+            self.record(Change::RemoveService(key.clone()));
         }
     }
 
@@ -96,14 +82,12 @@ impl<'a> Transaction<'a> {
             return;
         }
         check.modify_index = self.at.index;
-        let check = Arc::new(check);
-        self.tables.checks.put(Arc::clone(&check));
-        self.touch_check(&check);
+        self.record(Change::PutCheck(Arc::new(check)));
     }
 
     pub(super) fn remove_check(&mut self, key: &CheckKey) {
-        if let Some(row) = self.tables.checks.remove(key) {
-            self.touch_check(&row);
+        if self.tables.checks.row(key).is_some() {
+            self.record(Change::RemoveCheck(key.clone()));
         }
     }
 
@@ -117,108 +101,36 @@ impl<'a> Transaction<'a> {
         } else {
             stored.create_index
         };
-        self.tables.route_overrides = Arc::new(RouteOverrides {
+        self.record(Change::PutRouteOverrides(Arc::new(RouteOverrides {
             text,
             modified_at_ns: self.at.now_ns,
             create_index,
             modify_index: self.at.index,
-        });
-        self.touch_table(Table::RouteOverrides);
+        })));
     }
 
-    fn touch_table(&mut self, table: Table) {
-        self.tables.indexes.set_table(table, self.at.index);
-        self.applied.tables.insert(table);
-    }
-
-    /// A node row changed: so did every service on it, for readers of instances and of health.
-    fn touch_node(&mut self, name: &str) {
-        self.touch_table(Table::Nodes);
-        self.touch_rows_of_node(name);
-        for service in self.names_on(name) {
-            self.touch_instances(&service);
-        }
-    }
-
-    /// An instance changed or went; the name's index row goes with its last instance.
-    fn touch_service(&mut self, node: &str, name: &str) {
-        self.touch_table(Table::Services);
-        self.touch_rows_of_node(node);
-        if self.tables.services.has_name(name) {
-            self.touch_instances(name);
-        } else {
-            self.applied.services.insert(name.to_owned());
-            self.tables.indexes.by_service.remove(name);
-            self.tables.indexes.service_vanished = self.at.index;
-        }
-    }
-
-    /// An instance was replaced: its old name changed too, and with it what its checks show.
-    fn touch_replaced_service(&mut self, key: &ServiceKey, old: &Service) {
-        let Some(row) = self.tables.services.row(key) else {
+    pub(super) fn put_split(&mut self, mut split: Split) {
+        let stored = self.tables.splits.row(&split.key);
+        split.create_index = stored.map_or(self.at.index, |row| row.create_index);
+        split.modify_index = stored.map_or(self.at.index, |row| row.modify_index);
+        if stored.is_some_and(|row| **row == split) {
             return;
-        };
-        let (is_renamed, is_hidden) = (row.name != old.name, row.draining != old.draining);
-        let shows_in_checks = is_renamed || is_hidden || row.tags != old.tags;
-        if is_renamed {
-            self.touch_service(&old.node, &old.name);
         }
-        if shows_in_checks && self.tables.checks.of_owner(key).next().is_some() {
-            self.touch_table(Table::Checks);
-        }
+        split.modify_index = self.at.index;
+        self.record(Change::PutSplit(Arc::new(split)));
     }
 
-    fn touch_check(&mut self, check: &Check) {
-        self.touch_table(Table::Checks);
-        self.touch_rows_of_node(&check.node);
-        if check.service_id.is_empty() {
-            for name in self.names_on(&check.node) {
-                self.touch_health(&name);
-            }
-        } else if self.tables.services.has_name(&check.service_name) {
-            self.touch_health(&check.service_name);
+    pub(super) fn remove_split(&mut self, key: &SplitKey) {
+        if self.tables.splits.row(key).is_some() {
+            self.record(Change::RemoveSplit(key.clone()));
         }
     }
 
-    fn touch_rows_of_node(&mut self, node: &str) {
-        self.applied.nodes.insert(node.to_owned());
-        if self.tables.nodes.row(node).is_some() {
-            self.tables
-                .indexes
-                .by_node
-                .insert(node.to_owned(), self.at.index);
-        }
-    }
-
-    fn touch_instances(&mut self, name: &str) {
-        self.touch_health(name);
-        self.tables
-            .indexes
-            .by_service
-            .entry(name.to_owned())
-            .or_default()
-            .instances = self.at.index;
-    }
-
-    fn touch_health(&mut self, name: &str) {
-        self.applied.services.insert(name.to_owned());
-        self.tables
-            .indexes
-            .by_service
-            .entry(name.to_owned())
-            .or_default()
-            .health = self.at.index;
-    }
-
-    fn names_on(&self, node: &str) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .tables
-            .services
-            .of_node(node)
-            .map(|row| row.name.clone())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+    fn record(&mut self, change: Change) {
+        let touched = self.tables.apply(self.at.index, change.clone());
+        self.applied.tables.extend(touched.tables);
+        self.applied.services.extend(touched.services);
+        self.applied.nodes.extend(touched.nodes);
+        self.applied.changes.push(change);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::model::{Node, Service, ServiceAddress, Weights};
-use crate::state::Instance;
+use crate::view::Instance;
 
 /// An object without keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

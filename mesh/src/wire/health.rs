@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::{Check, Status};
-use crate::state::{Instance, Snapshot};
+use crate::view::{Instance, View};
 
 use super::catalog::{CatalogNode, CatalogServiceEntry, Empty};
 use super::duration::go_duration;
@@ -76,8 +76,8 @@ impl HealthCheck {
 
     /// Converts a check that is in `snapshot`.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, check: &Check) -> Self {
-        Self::new(check, snapshot.check_tags(check))
+    pub fn of(view: &View, check: &Check) -> Self {
+        Self::new(check, view.check_tags(check))
     }
 
     /// Returns the check as the agent's own list shows it, which has no log index.

@@ -4,12 +4,13 @@ use mesh::model::Status;
 use mesh::state::{Command, Snapshot, Stamp, State};
 
 /// Commands with fields missing, as an older version wrote them, and unknown, as a newer one does.
-const LOG: [&str; 8] = [
+const LOG: [&str; 9] = [
     r#"{"upsert_node":{"node":{"id":"A","name":"n1","address":"192.0.2.1"}}}"#,
     r#"{"upsert_node":{"node":{"id":"B","name":"n2","zone":"z"},"checks":[{"id":"serfHealth"}],"why":1}}"#,
     r#"{"register_service":{"service":{"id":"web1","node":"n1","name":"web","origin":{"alloc_id":"a"}},"checks":[{"id":"c1"}]}}"#,
     r#"{"update_checks":{"results":[{"node":"n1","check_id":"c1","status":"passing"}]}}"#,
     r#"{"set_route_overrides":{"text":"route add web /"}}"#,
+    r#"{"set_split":{"key":{"route":"/","service":"web","tags":["canary"]},"share_millionths":50000}}"#,
     r#"{"drain_service":{"node":"n1","id":"none"}}"#,
     r#"{"deregister_service":{"node":"n1","id":"none","force":true}}"#,
     r#"{"remove_node":{"name":"n2"}}"#,
@@ -30,7 +31,8 @@ fn commands_of_other_versions_load() {
     );
     assert_eq!(web.service.origin.as_ref().unwrap().alloc_id, "a");
     assert_eq!(snapshot.route_overrides().text, "route add web /");
-    assert_eq!(snapshot.index(), 8);
+    assert_eq!(snapshot.splits().next().unwrap().share_millionths, 50_000);
+    assert_eq!(snapshot.index(), 9);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use mesh::model::{Check, Node, Service, ServiceKey, Status};
+use mesh::model::{Check, Node, Service, ServiceKey, SplitKey, Status};
 use mesh::state::{
     CheckResult, Command, DeregisterService, DrainService, RegisterService, RemoveNode,
-    SetRouteOverrides, Snapshot, Stamp, State, Table, UpdateChecks, UpsertNode,
+    SetRouteOverrides, SetSplit, Snapshot, Stamp, State, UpdateChecks, UpsertNode,
 };
+use mesh::view::{Table, View};
 use mesh::wire::{CatalogNode, CatalogService, HealthCheck, HealthServiceEntry};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -84,12 +85,29 @@ fn command() -> impl Strategy<Value = Command> {
                 expected_index,
             })
         });
+    let splits = (
+        name(&SERVICES),
+        vec(name(&["t", "u"]), 0..3),
+        proptest::option::of(0..3_u32),
+    )
+        .prop_map(|(service, tags, share_millionths)| {
+            let key = SplitKey {
+                route: "/".to_owned(),
+                service,
+                tags,
+            };
+            Command::SetSplit(SetSplit {
+                key,
+                share_millionths,
+            })
+        });
     let instance = || (name(&NODES), name(&INSTANCES));
     prop_oneof![
         4 => upsert,
         8 => register,
         4 => results,
         1 => overrides,
+        1 => splits,
         1 => name(&NODES).prop_map(|name| Command::RemoveNode(RemoveNode { name })),
         2 => instance().prop_map(|(node, id)| {
             Command::DeregisterService(DeregisterService { node, id })
@@ -141,7 +159,8 @@ fn views(snapshot: &Snapshot) -> BTreeMap<String, (u64, String)> {
         snapshot.table_index(Table::Services),
         text(tags),
     );
-    let overrides = serde_json::json!(snapshot.route_overrides());
+    let splits: Vec<_> = snapshot.splits().collect();
+    let overrides = serde_json::json!([snapshot.route_overrides(), splits]);
     put(
         "overrides".into(),
         snapshot.table_index(Table::RouteOverrides),
@@ -232,6 +251,21 @@ proptest! {
             let _ = replica.apply(Stamp { index, now_ns }, command);
         }
         prop_assert_eq!(replica.snapshot(), full);
+    }
+
+    #[test]
+    fn a_view_that_carries_out_the_changes_is_the_same_view(commands in commands()) {
+        let mut state = State::default();
+        let mut view = View::default();
+        for (index, command) in (1..).zip(commands) {
+            let at = Stamp { index, now_ns: i64::try_from(index).unwrap() };
+            let Ok(applied) = state.apply(at, command) else { continue };
+            for change in applied.changes {
+                let packed = rmp_serde::to_vec_named(&change).unwrap();
+                view.apply(index, rmp_serde::from_slice(&packed).unwrap());
+            }
+            prop_assert_eq!(&view, state.current().view());
+        }
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use mesh::model::{Check, Node, Origin, Service, ServiceKey, Status, Weights};
 use mesh::state::{
-    Applied, CheckResult, Command, DeregisterService, DrainService, Instance, RegisterService,
-    Rejected, RemoveNode, SetRouteOverrides, Snapshot, Stamp, State, Table, UpdateChecks,
-    UpsertNode,
+    Applied, CheckResult, Command, DeregisterService, DrainService, RegisterService, Rejected,
+    RemoveNode, SetRouteOverrides, Snapshot, Stamp, State, UpdateChecks, UpsertNode,
 };
+use mesh::view::{Instance, Table};
 
 #[test]
 #[expect(

@@ -1,6 +1,7 @@
 //! The running ingress. No module outside of this folder names the proxy library.
 
 mod handle;
+mod head;
 mod lease;
 mod service;
 mod socket;
@@ -130,6 +131,7 @@ impl Proxy {
         let limits = Limits {
             connections_max: config.connections_max.max(1),
             drain_timeout: config.drain_timeout,
+            head_timeout: config.head_timeout,
         };
         let mut server = HttpProxy::new(Service::new(config, handle), conf);
         server.handle_init_modules();
@@ -162,6 +164,7 @@ impl Proxy {
 struct Limits {
     connections_max: usize,
     drain_timeout: Duration,
+    head_timeout: Duration,
 }
 
 /// Accepts connections until told to stop, and then waits for those that are open.
@@ -185,7 +188,7 @@ async fn accept(
                     let server = server.clone();
                     let stopping = stopping.clone();
                     connections.spawn(async move {
-                        if let Ok(socket) = Socket::new(stream, peer) {
+                        if let Ok(socket) = Socket::new(stream, peer, limits.head_timeout) {
                             server.process_new(Box::new(socket), &stopping).await;
                         }
                     });

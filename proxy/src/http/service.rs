@@ -6,12 +6,14 @@ use ::http::{HeaderMap, StatusCode, Uri};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::http::v1::server::HttpSession as SessionV1;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::handle::Handle;
+use super::head;
 use super::lease::{Lease, Refused};
 use super::socket;
 use crate::config::Config;
@@ -206,7 +208,17 @@ impl ProxyHttp for Service {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, cx: &mut Request) -> Result<bool> {
+        if let Some(client) = session.digest().and_then(socket::client) {
+            client.on_head();
+        }
+        let raw = session.as_http1().map(SessionV1::get_headers_raw_bytes);
         let header = session.req_header_mut();
+        if let Err(reason) = head::check(header, &raw.unwrap_or_default()) {
+            tracing::debug!(reason, "request refused");
+            session.set_keepalive(None);
+            Service::answer(session, StatusCode::BAD_REQUEST).await?;
+            return Ok(true);
+        }
         if let Some(harmless) = header
             .headers
             .get(CONNECTION)
@@ -214,6 +226,12 @@ impl ProxyHttp for Service {
         {
             header.insert_header(CONNECTION, harmless)?;
         }
+        // Requests that were sent ahead are answered in order.
+        session.set_pipelining_enabled(true);
+        // A client that sends nothing more may still wait for its answer; what bounds the wait is the target's
+        // silence. Where that is not timed, the end of the client's side counts as its leaving.
+        let is_timed = self.config.response_timeout.is_some() && !is_open_ended(session);
+        session.set_abort_on_close(!is_timed);
         if session.is_upgrade_req() {
             session.set_read_timeout(None);
         } else {
@@ -294,10 +312,11 @@ impl ProxyHttp for Service {
             })?;
             upstream_request.set_uri(uri);
         }
-        if let Some(hop) = session.digest().and_then(socket::hop) {
+        if let Some(client) = session.digest().and_then(socket::client) {
             let strip = target.options().strip.as_deref();
             let strip = strip.and_then(|strip| HeaderValue::from_str(strip).ok());
-            tell(upstream_request, &session.req_header().headers, hop, strip)?;
+            let headers = &session.req_header().headers;
+            tell(upstream_request, headers, client.hop(), strip)?;
         }
         if let Some(host) = target.host_header() {
             upstream_request.insert_header(HOST, host)?;

@@ -1,11 +1,14 @@
-//! A client's connection, as the proxy library wants it.
+//! A client's connection, as the proxy library wants it, with the bounds that the library has not: a request's head
+//! has a largest size and one deadline, and what the library answers to a bad one is put into our own words.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ::http::StatusCode;
 use async_trait::async_trait;
@@ -15,27 +18,77 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora_http::ResponseHeader;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::headers::Hop;
 
 /// Room for the head and a small body of an answer, so that both leave in one system call. Larger writes go through.
 const WRITE_BUFFER_BYTES: usize = 1460;
 
+/// The largest head of a request in bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How much of a refused request is read and dropped, so that the client gets to read the answer.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// How long a refused client is listened to.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
 /// A TCP connection with buffered writes; reads go straight into the parser's own buffer.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: BufWriter<TcpStream>,
     digest: Arc<SocketDigest>,
-    /// Carries the [`Hop`], in the place that the library passes on from the connection to its requests.
-    hop: Arc<ProxyDigest>,
+    /// Carries the [`Client`], in the place that the library passes on from the connection to its requests.
+    client: Arc<ProxyDigest>,
+    head_timeout: Duration,
+    /// Bytes of the head so far; what follows the head in the same read counts too.
+    head_bytes: usize,
+    /// Set when a head did not come in one read.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// The request was refused by us; nothing more is written.
+    is_refused: bool,
+}
+
+/// What the socket of a request says about its client, and is told about the request.
+#[derive(Debug)]
+pub(super) struct Client {
+    hop: Hop,
+    stage: AtomicU8,
+}
+
+/// Nothing of the next request was read yet.
+const FRESH: u8 = 0;
+/// A head is being read.
+const HEAD: u8 = 1;
+/// The head is whole, and the request is being served.
+const SERVED: u8 = 2;
+
+impl Client {
+    /// Where the client is.
+    pub(super) fn hop(&self) -> &Hop {
+        &self.hop
+    }
+
+    /// The head of the request has come; its bounds end.
+    pub(super) fn on_head(&self) {
+        self.stage.store(SERVED, Ordering::Relaxed);
+    }
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Socket> {
+    pub(super) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        head_timeout: Duration,
+    ) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
-        let hop = Hop::new(peer.ip(), stream.local_addr()?);
+        let client = Client {
+            hop: Hop::new(peer.ip(), stream.local_addr()?),
+            stage: AtomicU8::new(FRESH),
+        };
         let unused =
             ResponseHeader::build_no_case(StatusCode::OK, Some(0)).map_err(io::Error::other)?;
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
@@ -44,19 +97,86 @@ impl Socket {
         Ok(Socket {
             stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
             digest: Arc::new(digest),
-            hop: Arc::new(ProxyDigest::new(Box::new(unused), Some(Box::new(hop)))),
+            client: Arc::new(ProxyDigest::new(Box::new(unused), Some(Box::new(client)))),
+            head_timeout,
+            head_bytes: 0,
+            deadline: None,
+            is_refused: false,
         })
+    }
+
+    fn stage(&self) -> &AtomicU8 {
+        &of(&self.client)
+            .expect("every socket is made with its client")
+            .stage
+    }
+
+    /// Reads a part of a head within its bounds.
+    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.head_bytes >= HEAD_BYTES_MAX {
+            ready!(self.poll_refuse(cx, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))?;
+            return Poll::Ready(Err(io::Error::other("the head of a request is too large")));
+        }
+        let before = buf.filled().len();
+        if Pin::new(self.stream.get_mut())
+            .poll_read(cx, buf)?
+            .is_ready()
+        {
+            self.head_bytes += buf.filled().len() - before;
+            return Poll::Ready(Ok(()));
+        }
+        // A connection may rest between requests, but not within a head.
+        if self.head_bytes > 0 {
+            let limit = self.head_timeout;
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+            ready!(deadline.as_mut().poll(cx));
+            ready!(self.poll_refuse(cx, StatusCode::REQUEST_TIMEOUT))?;
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+
+    /// Answers in the library's place.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>, status: StatusCode) -> Poll<io::Result<()>> {
+        if !self.is_refused {
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            // It is short, and everything before it was flushed: the buffer takes it whole.
+            ready!(Pin::new(&mut self.stream).poll_write(cx, answer.as_bytes()))?;
+            self.is_refused = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes a write of the library. As long as no request is there, it is an answer to something that is none:
+    /// the library's name, date and caching do not belong there.
+    fn poll_answer(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_refused || self.stage().load(Ordering::Relaxed) != SERVED {
+            let status = buf
+                .get(b"HTTP/1.1 ".len()..b"HTTP/1.1 400".len())
+                .and_then(|code| StatusCode::from_bytes(code).ok());
+            ready!(self.poll_refuse(cx, status.unwrap_or(StatusCode::BAD_REQUEST)))?;
+            return Poll::Ready(Ok(buf.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    /// Reads and drops what a refused client still sends: closing with unread bytes would take the answer away.
+    async fn linger(&mut self) {
+        let mut rest = self.stream.get_mut().take(LINGER_BYTES_MAX as u64);
+        let mut nowhere = tokio::io::sink();
+        let drain = tokio::io::copy(&mut rest, &mut nowhere);
+        drop(timeout(LINGER_MAX, drain).await);
     }
 }
 
-/// What the socket of a request says about its client.
-pub(super) fn hop(digest: &Digest) -> Option<&Hop> {
-    digest
-        .proxy_digest
-        .as_ref()?
-        .user_data
-        .as_ref()?
-        .downcast_ref()
+/// What the socket of a request knows of its client.
+pub(super) fn client(digest: &Digest) -> Option<&Client> {
+    of(digest.proxy_digest.as_ref()?)
+}
+
+fn of(digest: &ProxyDigest) -> Option<&Client> {
+    digest.user_data.as_ref()?.downcast_ref()
 }
 
 impl AsyncRead for Socket {
@@ -65,7 +185,16 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(self.stream.get_mut()).poll_read(cx, buf)
+        match self.stage().load(Ordering::Relaxed) {
+            SERVED => return Pin::new(self.stream.get_mut()).poll_read(cx, buf),
+            FRESH => {
+                self.stage().store(HEAD, Ordering::Relaxed);
+                self.head_bytes = 0;
+                self.deadline = None;
+            }
+            _ => {}
+        }
+        self.poll_head(cx, buf)
     }
 }
 
@@ -75,7 +204,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.poll_answer(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -83,6 +212,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.is_refused || self.stage().load(Ordering::Relaxed) != SERVED {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_answer(cx, first.map_or(&[], |buf| buf));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -104,6 +237,8 @@ impl Shutdown for Socket {
     async fn shutdown(&mut self) {
         if let Err(error) = AsyncWriteExt::shutdown(&mut self.stream).await {
             tracing::debug!(%error, "cannot shut a client's connection down");
+        } else if self.is_refused {
+            self.linger().await;
         }
     }
 }
@@ -126,8 +261,10 @@ impl GetTimingDigest for Socket {
 }
 
 impl GetProxyDigest for Socket {
+    /// The library asks for it once for each request, just before it waits for the head.
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(self.hop.clone())
+        self.stage().store(FRESH, Ordering::Relaxed);
+        Some(self.client.clone())
     }
 }
 

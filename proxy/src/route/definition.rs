@@ -106,6 +106,14 @@ impl Weight {
         }))
     }
 
+    /// A weight in millionths; 0 means "no fixed weight".
+    pub fn from_millionths(millionths: u64) -> Option<Weight> {
+        let max = (WEIGHT_MAX * MILLION) as u64;
+        (millionths > 0).then(|| Weight {
+            millionths: millionths.min(max),
+        })
+    }
+
     /// The weight in millionths.
     pub fn millionths(self) -> u64 {
         self.millionths

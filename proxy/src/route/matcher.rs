@@ -99,8 +99,9 @@ impl Buckets {
 
 /// Host patterns of a table, numbered by the caller.
 ///
-/// The order in which the hosts that match a request are tried: exact ones, then patterns by their reversed text,
-/// descending (so a longer, more specific ending comes first), then the routes without a host.
+/// The order in which the hosts that match a request are tried: exact ones, with the request's port first, then
+/// patterns by their reversed text, descending (so a longer, more specific ending comes first), then the routes
+/// without a host. A host that names no port matches requests to any port.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     exact: HashMap<Box<str>, SmallVec<[u32; 1]>>,
@@ -165,13 +166,22 @@ impl Hosts {
 
     /// Offers the hosts that match, in order, until one is taken. The host is in lower case and without default port.
     pub(super) fn find<R>(&self, host: &str, mut offer: impl FnMut(u32) -> Option<R>) -> Option<R> {
-        for number in self.exact.get(host).into_iter().flatten() {
-            if let Some(found) = offer(*number) {
-                return Some(found);
+        let name = split_port(host).map(|(name, _)| name);
+        for text in std::iter::once(host).chain(name) {
+            for number in self.exact.get(text).into_iter().flatten() {
+                if let Some(found) = offer(*number) {
+                    return Some(found);
+                }
             }
         }
         if !self.patterns.is_empty() {
-            for (_, number) in self.matching_patterns(host.as_bytes()) {
+            let mut matching = self.matching_patterns(host.as_bytes());
+            if let Some(name) = name {
+                matching.extend(self.matching_patterns(name.as_bytes()));
+                matching.sort_unstable();
+                matching.dedup();
+            }
+            for (_, number) in matching {
                 if let Some(found) = offer(number) {
                     return Some(found);
                 }
@@ -215,18 +225,34 @@ fn count(keys: &[Vec<u8>]) -> HashMap<&[u8], usize> {
 
 /// What hosts are ordered by: the name reversed, then the port as it is written.
 fn sort_text(key: &str) -> String {
-    let (name, port) = match key.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
-            (name, Some(port))
-        }
-        _ => (key, None),
-    };
+    let split = split_port(key);
+    let name = split.map_or(key, |(name, _)| name);
     let mut text: String = name.chars().rev().collect();
-    if let Some(port) = port {
+    if let Some((_, port)) = split {
         text.push(':');
         text.push_str(port);
     }
     text
+}
+
+/// The name and the port of a host that has one.
+fn split_port(host: &str) -> Option<(&str, &str)> {
+    let (name, port) = host.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_port.then_some((name, port))
+}
+
+/// A host whose name ends in one dot, as fully qualified ones may, without it; none for other hosts.
+pub(super) fn without_last_dot(host: &str) -> Option<String> {
+    let split = split_port(host);
+    let name = split.map_or(host, |(name, _)| name).strip_suffix('.')?;
+    if name.ends_with('.') {
+        return None;
+    }
+    Some(match split {
+        Some((_, port)) => format!("{name}:{port}"),
+        None => name.to_owned(),
+    })
 }
 
 /// A host without the port that plain HTTP has anyway.

@@ -14,6 +14,13 @@ pub enum Origin {
         /// The tag as registered.
         tag: String,
     },
+    /// A share that was fixed beside the text.
+    Split {
+        /// The service whose targets get it.
+        service: String,
+        /// The route, `host/path`.
+        route: String,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -21,6 +28,9 @@ impl fmt::Display for Origin {
         match self {
             Origin::Line(line) => write!(f, "line {line}"),
             Origin::Tag { instance, tag } => write!(f, "instance `{instance}` tag `{tag}`"),
+            Origin::Split { service, route } => {
+                write!(f, "weight of service `{service}` on route `{route}`")
+            }
         }
     }
 }

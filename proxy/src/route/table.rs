@@ -177,10 +177,13 @@ impl Table {
         )
     }
 
-    /// The route of a request: its Host header (any case, port if there is one) and its path.
+    /// The route of a request: its Host header (any case, with or without a port or a last dot) and its path.
     pub fn lookup(&self, host: &str, path: &RequestPath<'_>) -> Option<&Route> {
         if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return self.lookup(&host.to_ascii_lowercase(), path);
+        }
+        if let Some(host) = matcher::without_last_dot(host) {
+            return self.lookup(&host, path);
         }
         self.hosts
             .find(matcher::without_default_port(host), |number| {

@@ -5,6 +5,7 @@ mod backend;
 mod client;
 mod drain;
 mod forward;
+mod heads;
 mod retry;
 mod stop;
 

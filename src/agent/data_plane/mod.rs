@@ -1,25 +1,35 @@
 //! The glue between the libraries: every change of the catalog becomes a DNS view and a routing table.
 //!
-//! [`names`] makes the view and [`routes`] the table. A whole new value is computed and swapped in;
-//! nothing is patched in place. A value that cannot be computed leaves the old one in force and is
-//! reported. What was swapped in is confirmed to the servers, with the instances that left and still
-//! have requests in flight ([`draining`]).
+//! [`names`] makes the view and [`routes`] the table, on a thread that carries no traffic; what changes
+//! meanwhile goes into the next ones. A whole new value is computed and swapped in; nothing is patched in
+//! place. A value that cannot be computed leaves the old one in force and is reported. What was swapped in
+//! is confirmed to the servers, with the instances that left and still have requests in flight
+//! ([`draining`]).
 
 mod draining;
 mod names;
 mod routes;
 
 use crate::rpc::{
-    message::Confirmation,
+    message::{Confirmation, Position},
     session::{Handle, Replica},
 };
 use draining::Draining;
 use mesh::{
     model::{Index, Status},
-    state::{Instance, Snapshot, Table},
+    view::{Instance, Table, View},
 };
-use std::{collections::BTreeSet, future::Future, sync::Arc};
-use tokio::sync::watch;
+use proxy::route;
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+/// The longest pause between two makings. A pause is as long as the making before it, so that a storm of
+/// changes costs at most half a core.
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// What an agent serves from its replica of the catalog.
 #[derive(Debug)]
@@ -27,7 +37,7 @@ pub(super) struct DataPlane {
     /// The replica and the way to confirm.
     pub session: Handle,
     /// What the catalog API answers from.
-    pub catalog: watch::Sender<Arc<Snapshot>>,
+    pub catalog: watch::Sender<Arc<View>>,
     /// DNS, when this agent answers it.
     pub dns: Option<dns::Handle>,
     /// Ingress, when this agent carries traffic.
@@ -46,7 +56,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(catalog: &Snapshot) -> Self {
+    fn of(catalog: &View) -> Self {
         let of = |table| catalog.table_index(table);
         let rows = of(Table::Nodes)
             .max(of(Table::Services))
@@ -58,6 +68,20 @@ impl Seen {
     }
 }
 
+/// What was made of a replica.
+struct Made {
+    replica: Arc<Replica>,
+    dns: Option<dns::View>,
+    routes: Option<Routes>,
+    took: Duration,
+}
+
+struct Routes {
+    table: route::Table,
+    problems: BTreeSet<String>,
+    left: BTreeSet<String>,
+}
+
 impl DataPlane {
     /// Follows the catalog until `shutdown`.
     pub(super) async fn run(self, shutdown: impl Future<Output = ()>) {
@@ -65,56 +89,121 @@ impl DataPlane {
         let mut seen = None;
         let mut draining = Draining::default();
         let mut problems = BTreeSet::new();
-        let mut index = 0;
+        let mut at = Position::default();
+        let mut making: Option<JoinHandle<Made>> = None;
+        let mut next = Instant::now();
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
-                changed = catalog.changed() => {
+                // Looked at again only when the last change is in force.
+                changed = changed_after(&mut catalog, next), if making.is_none() => {
                     if changed.is_err() {
                         return;
                     }
                     let replica = Arc::clone(&catalog.borrow_and_update());
+                    let Some(reached) = replica.at else { continue };
                     let now = Seen::of(&replica.catalog);
-                    if seen != Some(now) {
-                        self.swap(&replica, &mut draining, &mut problems);
-                        self.catalog.send_replace(Arc::new(replica.catalog.clone()));
+                    if seen == Some(now) {
+                        at = reached;
+                    } else {
                         seen = Some(now);
+                        making = Some(self.make(replica));
+                        continue;
                     }
-                    index = replica.index;
+                }
+                Some(made) = finished(&mut making) => {
+                    making = None;
+                    next = Instant::now() + made.took.min(PAUSE_MAX);
+                    at = made.replica.at.unwrap_or_default();
+                    self.put_in_force(made, &mut draining, &mut problems);
                 }
                 () = draining.changed() => {}
                 () = &mut shutdown => return,
             }
             self.session.confirm(Confirmation {
-                index,
+                at,
                 busy: draining.busy(),
             });
         }
     }
 
-    fn swap(&self, replica: &Replica, draining: &mut Draining, problems: &mut BTreeSet<String>) {
-        // As its users expect, the catalog's DNS answers with instances in warning too.
-        let alive =
-            |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
-        let instances: Vec<Instance> = replica.catalog.all_instances().filter(alive).collect();
-        if let Some(dns) = &self.dns {
-            let facts = names::facts(&self.domain, &self.datacenter, &replica.catalog, &instances);
-            match dns::View::new(&facts) {
-                Ok(view) => dns.set_view(view),
-                Err(error) => tracing::error!(%error, "the DNS view stays as it was"),
+    /// Makes view and table of a replica, beside everything else.
+    fn make(&self, replica: Arc<Replica>) -> JoinHandle<Made> {
+        let (domain, datacenter) = (self.domain.clone(), self.datacenter.clone());
+        let has_dns = self.dns.is_some();
+        let old = self.proxy.as_ref().map(proxy::Handle::table);
+        tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
+            let catalog = &replica.catalog;
+            // As its users expect, the catalog's DNS answers with instances in warning too.
+            let alive =
+                |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
+            let instances: Vec<Instance> = catalog.all_instances().filter(alive).collect();
+            let dns = has_dns
+                .then(|| dns::View::new(&names::facts(&domain, &datacenter, catalog, &instances)));
+            let dns = dns.and_then(|made| match made {
+                Ok(view) => Some(view),
+                Err(error) => {
+                    tracing::error!(%error, "the DNS view stays as it was");
+                    None
+                }
+            });
+            let routes = old.map(|old| {
+                let (table, problems) = routes::build(catalog, &instances, &datacenter, &old);
+                let left = routes::left_by(&old, &table);
+                Routes {
+                    table,
+                    problems,
+                    left,
+                }
+            });
+            Made {
+                dns,
+                routes,
+                took: began.elapsed(),
+                replica,
             }
+        })
+    }
+
+    fn put_in_force(&self, made: Made, draining: &mut Draining, problems: &mut BTreeSet<String>) {
+        if let (Some(dns), Some(view)) = (&self.dns, made.dns) {
+            dns.set_view(view);
         }
-        if let Some(proxy) = &self.proxy {
-            let old = proxy.table();
-            let overrides = &replica.catalog.route_overrides().text;
-            let (table, found) = routes::build(&instances, overrides, &self.datacenter, &old);
+        if let (Some(proxy), Some(routes)) = (&self.proxy, made.routes) {
             // Each problem is told once, when it appears.
-            for problem in found.difference(problems) {
+            for problem in routes.problems.difference(problems) {
                 tracing::warn!(problem, "a route is left out");
             }
-            *problems = found;
-            let left = routes::left_by(&old, &table);
-            draining.watch(left, proxy.swap(table));
+            *problems = routes.problems;
+            draining.watch(routes.left, proxy.swap(routes.table));
         }
+        self.catalog
+            .send_replace(Arc::new(made.replica.catalog.clone()));
+    }
+}
+
+/// Resolves when the catalog changed, not before `earliest`.
+async fn changed_after(
+    catalog: &mut watch::Receiver<Arc<Replica>>,
+    earliest: Instant,
+) -> Result<(), watch::error::RecvError> {
+    // Canceled and asked again, it loses nothing: a change is seen only after the pause.
+    sleep_until(earliest).await;
+    catalog.changed().await
+}
+
+/// What was made, once it is; never while nothing is being made.
+async fn finished(making: &mut Option<JoinHandle<Made>>) -> Option<Made> {
+    match making {
+        None => std::future::pending().await,
+        Some(made) => match made.await {
+            Ok(made) => Some(made),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only the end of the runtime cancels it.
+                Err(_) => std::future::pending().await,
+            },
+        },
     }
 }

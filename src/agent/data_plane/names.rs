@@ -2,14 +2,14 @@
 
 use mesh::{
     model::Status,
-    state::{Instance, Snapshot},
+    view::{Instance, View},
 };
 
 /// The facts of `catalog`, with those of its `instances` that DNS may name.
 pub(super) fn facts(
     domain: &str,
     datacenter: &str,
-    catalog: &Snapshot,
+    catalog: &View,
     instances: &[Instance],
 ) -> dns::Facts {
     let nodes = catalog.nodes().map(|node| dns::Node {

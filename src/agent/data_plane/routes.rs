@@ -1,13 +1,17 @@
 //! Catalog to routing table.
 
-use mesh::state::Instance;
-use proxy::route;
-use std::collections::BTreeSet;
+use mesh::{
+    model::Split,
+    view::{Instance, View},
+};
+use proxy::route::{self, Command, Definition, Origin, Problem, Source, Weigh, Weight};
+use std::{collections::BTreeSet, sync::Arc};
 
-/// The table of all usable instances, with the operator's text applied after, and what was left out.
+/// The table of all usable instances of `catalog`, with the operator's text and then the splits applied
+/// after, and what was left out.
 pub(super) fn build(
+    catalog: &View,
     instances: &[Instance],
-    overrides: &str,
     datacenter: &str,
     old: &route::Table,
 ) -> (route::Table, BTreeSet<String>) {
@@ -25,12 +29,45 @@ pub(super) fn build(
         definitions.extend(found);
         problems.extend(wrong);
     }
-    let (found, wrong) = route::parse::parse(overrides);
+    let (found, wrong) = route::parse::parse(&catalog.route_overrides().text);
     definitions.extend(found);
     problems.extend(wrong);
+    for split in in_order(catalog) {
+        match weigh(split) {
+            Ok(definition) => definitions.push(definition),
+            Err(problem) => problems.push(problem),
+        }
+    }
     let (table, wrong) = route::Table::build(definitions, Some(old));
     problems.extend(wrong);
     (table, problems.iter().map(ToString::to_string).collect())
+}
+
+/// The splits of `catalog` in the order in which they were first set.
+fn in_order(catalog: &View) -> Vec<&Arc<Split>> {
+    let mut splits: Vec<&Arc<Split>> = catalog.splits().collect();
+    splits.sort_by_key(|split| split.create_index);
+    splits
+}
+
+fn weigh(split: &Split) -> Result<Definition, Problem> {
+    let origin = || Origin::Split {
+        service: split.key.service.clone(),
+        route: split.key.route.clone(),
+    };
+    let source = Source::parse(&split.key.route).map_err(|fault| Problem {
+        origin: origin(),
+        fault,
+    })?;
+    Ok(Definition {
+        origin: origin(),
+        command: Command::Weigh(Weigh {
+            service: Some(split.key.service.clone()),
+            source,
+            weight: Weight::from_millionths(split.share_millionths.into()),
+            tags: split.key.tags.clone(),
+        }),
+    })
 }
 
 /// Ids of the instances that `new` no longer sends to.

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use mesh::model::{CheckKey, Node, SERF_HEALTH, Status};
-use mesh::state::Snapshot;
+use mesh::view::View;
 use mesh::wire::{
     AgentIdentity, AgentMember, AgentSelf, AgentService, HealthCheck, Member, MemberStatus,
 };
@@ -38,7 +38,7 @@ async fn itself(State(catalog): State<Catalog>, query: Query) -> Result<Response
 /// Returns counters by subsystem; every value is a string, as clients expect.
 fn stats(
     agent: &AgentIdentity,
-    snapshot: &Snapshot,
+    snapshot: &View,
     cluster: &Cluster,
 ) -> BTreeMap<String, BTreeMap<String, String>> {
     let services = snapshot.services_of_node(&agent.node_name).count();
@@ -111,7 +111,7 @@ async fn members(State(catalog): State<Catalog>, query: Query) -> Result<Respons
 
 /// Describes another agent; nothing for a node without an agent, which is no member.
 fn member(
-    snapshot: &Snapshot,
+    snapshot: &View,
     cluster: &Cluster,
     agent: &AgentIdentity,
     node: &Node,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use mesh::state::{Snapshot, Table};
+use mesh::view::{Table, View};
 use mesh::wire::{CatalogNode, CatalogNodeServices, CatalogService};
 
 use super::query::{Query, answer, json};
@@ -38,7 +38,7 @@ async fn datacenters(State(catalog): State<Catalog>, query: Query) -> Result<Res
 }
 
 async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
-    let view = |snapshot: &Snapshot| -> Vec<CatalogNode> {
+    let view = |snapshot: &View| -> Vec<CatalogNode> {
         let nodes = snapshot.nodes().filter(|node| query.wants_node(node));
         nodes.map(|node| node.as_ref().into()).collect()
     };
@@ -52,7 +52,7 @@ async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response,
 }
 
 async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
-    let index = |snapshot: &Snapshot| {
+    let index = |snapshot: &View| {
         let services = snapshot.table_index(Table::Services);
         if query.node_meta.is_empty() {
             services
@@ -67,7 +67,7 @@ async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Respon
 }
 
 /// Returns service names with the union of their tags, on the nodes that were asked for.
-fn service_tags(snapshot: &Snapshot, query: &Query) -> BTreeMap<String, BTreeSet<String>> {
+fn service_tags(snapshot: &View, query: &Query) -> BTreeMap<String, BTreeSet<String>> {
     if query.node_meta.is_empty() {
         return snapshot.service_tags();
     }
@@ -87,7 +87,7 @@ async fn service(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let view = |snapshot: &Snapshot| -> Vec<CatalogService> {
+    let view = |snapshot: &View| -> Vec<CatalogService> {
         let instances = snapshot.instances_tagged(&name, &query.tags);
         let shown = instances.iter().filter(|row| query.wants_node(&row.node));
         shown.map(Into::into).collect()
@@ -106,7 +106,7 @@ async fn node(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let view = |snapshot: &Snapshot| {
+    let view = |snapshot: &View| {
         let node = snapshot.node(&name)?.as_ref().into();
         let services = snapshot
             .services_of_node(&name)

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
 use mesh::model::{Check, Status};
-use mesh::state::{Snapshot, Table};
+use mesh::view::{Table, View};
 use mesh::wire::{HealthCheck, HealthServiceEntry};
 
 use super::catalog::{missing_node, missing_service};
@@ -34,7 +34,7 @@ async fn service(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let view = |snapshot: &Snapshot| -> Vec<HealthServiceEntry> {
+    let view = |snapshot: &View| -> Vec<HealthServiceEntry> {
         let instances = snapshot.instances_tagged(&name, &query.tags);
         let shown = instances
             .iter()
@@ -61,7 +61,7 @@ async fn checks(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let view = |snapshot: &Snapshot| {
+    let view = |snapshot: &View| {
         let checks = snapshot.checks_of_service(&name).map(AsRef::as_ref);
         shown(snapshot, &query, checks)
     };
@@ -79,7 +79,7 @@ async fn state(
     Path(state): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let view = |snapshot: &Snapshot| match state.as_str() {
+    let view = |snapshot: &View| match state.as_str() {
         "any" => shown(snapshot, &query, snapshot.checks(None).map(AsRef::as_ref)),
         word => word.parse().map_or_else(
             |_| Vec::new(),
@@ -92,7 +92,7 @@ async fn state(
             },
         ),
     };
-    let index = |snapshot: &Snapshot| {
+    let index = |snapshot: &View| {
         let checks = snapshot.table_index(Table::Checks);
         if query.node_meta.is_empty() {
             checks
@@ -108,7 +108,7 @@ async fn node(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let view = |snapshot: &Snapshot| -> Vec<HealthCheck> {
+    let view = |snapshot: &View| -> Vec<HealthCheck> {
         let checks = snapshot.checks_of_node(&name);
         checks
             .map(|check| HealthCheck::of(snapshot, check))
@@ -119,7 +119,7 @@ async fn node(
 
 /// Converts the checks on the nodes that were asked for.
 fn shown<'a>(
-    snapshot: &Snapshot,
+    snapshot: &View,
     query: &Query,
     checks: impl Iterator<Item = &'a Check>,
 ) -> Vec<HealthCheck> {

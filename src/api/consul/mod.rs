@@ -21,7 +21,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use mesh::state::Snapshot;
+use mesh::view::View;
 use mesh::wire::AgentIdentity;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ use super::read::wait::Spread;
 #[derive(Debug, Clone)]
 pub struct Catalog {
     shared: Arc<Shared>,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
+    snapshots: watch::Receiver<Arc<View>>,
     cluster: watch::Receiver<Cluster>,
 }
 
@@ -70,7 +70,7 @@ impl Catalog {
     #[must_use]
     pub fn new(
         agent: AgentIdentity,
-        snapshots: watch::Receiver<Arc<Snapshot>>,
+        snapshots: watch::Receiver<Arc<View>>,
         cluster: watch::Receiver<Cluster>,
     ) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Catalog {
         &self.shared.agent
     }
 
-    fn snapshot(&self) -> Arc<Snapshot> {
+    fn snapshot(&self) -> Arc<View> {
         Arc::clone(&self.snapshots.borrow())
     }
 

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use mesh::model::Node;
-use mesh::state::Snapshot;
+use mesh::view::View;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -146,13 +146,13 @@ fn consistency(parameters: &Parameters) -> Result<Consistency, Error> {
     })
 }
 
-/// Snapshots of this agent's replica.
-struct OfReplica(watch::Receiver<Arc<Snapshot>>);
+/// Views of this agent's replica.
+struct OfReplica(watch::Receiver<Arc<View>>);
 
 impl Source for OfReplica {
-    type Snapshot = Snapshot;
+    type Snapshot = View;
 
-    fn newest(&self) -> Arc<Snapshot> {
+    fn newest(&self) -> Arc<View> {
         Arc::clone(&self.0.borrow())
     }
 
@@ -165,8 +165,8 @@ impl Source for OfReplica {
 pub(super) async fn answer<T: Serialize>(
     catalog: Catalog,
     query: &Query,
-    index: impl Fn(&Snapshot) -> u64,
-    view: impl Fn(&Snapshot) -> T,
+    index: impl Fn(&View) -> u64,
+    view: impl Fn(&View) -> T,
 ) -> Result<Response, Error> {
     let source = OfReplica(catalog.snapshots.clone());
     let waits = &catalog.shared.waits;

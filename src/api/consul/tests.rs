@@ -16,7 +16,7 @@ use super::*;
 /// A catalog of two nodes and two services, that tests change and read.
 struct Fixture {
     tables: Tables,
-    snapshots: watch::Sender<Arc<Snapshot>>,
+    snapshots: watch::Sender<Arc<View>>,
     cluster: watch::Sender<Cluster>,
     router: Router,
 }
@@ -78,7 +78,7 @@ impl Fixture {
             servers,
             last_contact: None,
         });
-        let (snapshots, seen) = watch::channel(Arc::new(Snapshot::default()));
+        let (snapshots, seen) = watch::channel(Arc::new(View::default()));
         let router = router(Catalog::new(agent, seen, cluster_seen));
         let mut fixture = Self {
             tables: Tables::default(),
@@ -95,7 +95,7 @@ impl Fixture {
             .apply(Stamp { index, now_ns: 0 }, command)
             .unwrap();
         self.snapshots
-            .send_replace(Arc::new(self.tables.snapshot()));
+            .send_replace(Arc::new(self.tables.current().view().clone()));
     }
 
     fn fill(&mut self) {
@@ -640,9 +640,7 @@ async fn waiting_reads_are_answered_when_the_agent_stops_or_restores() {
     let fixture = Fixture::new();
     let began = Instant::now();
     let read = start(&fixture, "/v1/catalog/services?index=14").await;
-    fixture
-        .snapshots
-        .send_replace(Arc::new(Snapshot::default()));
+    fixture.snapshots.send_replace(Arc::new(View::default()));
     assert_eq!(read.await.unwrap().header("x-consul-index"), "1");
     let read = start(&fixture, "/v1/catalog/services?index=14").await;
     drop(fixture.snapshots);

@@ -90,8 +90,9 @@ struct Manual {
 }
 
 async fn manual(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
-    let (value, version) = api.server().route_overrides();
-    let version = version.to_string();
+    let catalog = &api.server().snapshot().mesh;
+    let value = overrides::shown(catalog);
+    let version = catalog.route_overrides_version().to_string();
     encode(query.as_deref(), &Manual { value, version })
 }
 

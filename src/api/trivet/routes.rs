@@ -5,7 +5,7 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use mesh::state::Table;
+use mesh::view::Table;
 use serde::Serialize;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
         body::Raw,
         error::Error,
         nomad::query::Query,
-        overrides::{self, Refused, RouteWeight},
+        overrides::{self, Edit, Refused, RouteWeight},
     },
     server::{self, Snapshot, Written, log::watch::Topic, state::Rejected},
 };
@@ -48,10 +48,10 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
 
 /// `GET /v1/trivet/routes/overrides`: the text as it is; the index header is its version.
 pub(super) async fn overrides(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let index_of = |snapshot: &Snapshot| snapshot.mesh.route_overrides().modify_index;
+    let index_of = |snapshot: &Snapshot| snapshot.mesh.route_overrides_version();
     let topics = [Topic::Mesh(Table::RouteOverrides)];
     let show = |snapshot: &Snapshot| {
-        let text = snapshot.mesh.route_overrides().text.clone();
+        let text = overrides::shown(&snapshot.mesh);
         Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
     };
     api.read_with(&query, topics, index_of, show).await
@@ -72,7 +72,7 @@ pub(super) async fn replace(
 }
 
 fn answer(api: &Api, query: &Query, written: &Written) -> Result<Response, Error> {
-    let (_, version) = api.server().route_overrides();
+    let version = api.server().snapshot().mesh.route_overrides_version();
     let index = written.index;
     query.written(index, &OverridesWritten { version, index })
 }
@@ -85,13 +85,13 @@ pub(super) async fn weigh(
 ) -> Result<Response, Error> {
     let weight: RouteWeight = body.json()?;
     for _ in 0..EDITS_MAX {
-        let (text, version) = api.server().route_overrides();
-        let edited = weight.edit(&text)?;
-        match api
-            .server()
-            .set_route_overrides(edited, Some(version))
-            .await
-        {
+        let snapshot = api.server().snapshot();
+        let version = snapshot.mesh.route_overrides_version();
+        let written = match weight.edit(&snapshot.mesh)? {
+            Edit::Split(split) => api.server().set_split(split).await,
+            Edit::Text(text) => api.server().set_route_overrides(text, Some(version)).await,
+        };
+        match written {
             Err(server::Error::Rejected(Rejected::Mesh(
                 mesh::state::Rejected::IndexMismatch { .. },
             ))) => {}

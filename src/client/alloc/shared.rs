@@ -12,7 +12,7 @@ use jobs::model::{Allocation, FlatMap, TaskEvent, TaskPhase, TaskState};
 use mesh::model::Status;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Last result of a check, for the API and for the allocation's health.
 #[derive(Clone, Debug)]
@@ -50,8 +50,10 @@ pub(in crate::client) struct Shared {
     pub(in crate::client) checks: Mutex<BTreeMap<String, CheckStatus>>,
     /// Processes of running tasks.
     pub(in crate::client) processes: Mutex<BTreeMap<String, Identity>>,
-    /// Something of the above changed.
+    /// Something of the above changed; for the runner of the allocation.
     pub(in crate::client) changed: Notify,
+    /// Counts changes of the record, for everyone else who waits for one.
+    revision: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -69,6 +71,7 @@ impl Shared {
             checks: Mutex::new(BTreeMap::new()),
             processes: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
+            revision: watch::Sender::new(0),
         }
     }
 
@@ -132,6 +135,12 @@ impl Shared {
             }
         }
         self.changed.notify_one();
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
+    /// Told with every change of the record.
+    pub(in crate::client) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
     }
 
     /// Changes the record of one task.

@@ -42,8 +42,8 @@ pub(super) fn parse(text: &str) -> Result<Checksum, Reason> {
 }
 
 /// Computes a checksum while a file arrives.
-pub(super) struct Digester<'a> {
-    expected: Option<&'a Checksum>,
+pub(super) struct Digester {
+    expected: Option<Checksum>,
     state: State,
 }
 
@@ -55,8 +55,8 @@ enum State {
     Sha512(Box<Sha512>),
 }
 
-impl<'a> Digester<'a> {
-    pub(super) fn new(expected: Option<&'a Checksum>) -> Self {
+impl Digester {
+    pub(super) fn new(expected: Option<&Checksum>) -> Self {
         let state = match expected.map(|checksum| checksum.algorithm) {
             None => State::None,
             Some(Algorithm::Md5) => State::Md5(Md5::new()),
@@ -64,7 +64,10 @@ impl<'a> Digester<'a> {
             Some(Algorithm::Sha256) => State::Sha256(Sha256::new()),
             Some(Algorithm::Sha512) => State::Sha512(Box::new(Sha512::new())),
         };
-        Self { expected, state }
+        Self {
+            expected: expected.cloned(),
+            state,
+        }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
@@ -93,7 +96,7 @@ impl<'a> Digester<'a> {
             Ok(())
         } else {
             Err(Reason::Mismatch {
-                expected: expected.hex.clone(),
+                expected: expected.hex,
                 found,
             })
         }

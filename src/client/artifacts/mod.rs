@@ -3,20 +3,25 @@
 //! Nothing is ever written outside of the allocation's directory, whatever names an archive holds.
 
 mod checksum;
+mod local;
 mod source;
 mod unpack;
 
 use super::allocdir::AllocDir;
-use crate::sys::files::{Directory, stays_below};
+use crate::sys::{
+    directory::{Directory, Links},
+    threads::Threads,
+};
 use checksum::{Checksum, Digester};
 use futures_util::StreamExt;
 use jobs::model::Artifact;
 use reqwest::Client;
 use source::{Options, Origin};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Write},
-    path::{Path, PathBuf},
+    os::unix::fs::PermissionsExt,
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 use tokio::time::timeout;
@@ -25,6 +30,8 @@ use tokio::time::timeout;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Largest download.
 const DOWNLOAD_BYTES_MAX: u64 = 100 * 1024 * 1024 * 1024;
+/// Bytes that are written at a time.
+const PIECE_BYTES: usize = 1024 * 1024;
 /// Redirects that are followed.
 const REDIRECTS_MAX: usize = 10;
 
@@ -75,6 +82,27 @@ enum Reason {
     NotOneFile { files: usize },
     #[error("`{path}` is a directory; only files can be fetched from this machine")]
     IsDirectory { path: String },
+    #[error("`{path}` is no regular file")]
+    NoFile { path: String },
+    #[error(
+        "this node does not allow to read `{path}`: local artifacts must lie below a directory of \
+         `client {{ artifact_directories = [\"{proposal}\"] }}` in the agent's configuration, which names {allowed}"
+    )]
+    NotAllowed {
+        path: String,
+        /// The directory to add.
+        proposal: String,
+        /// Those that are there.
+        allowed: String,
+    },
+    #[error("`{path}` cannot be read as user `{user}`: {error}")]
+    Unreadable {
+        path: String,
+        user: String,
+        error: io::Error,
+    },
+    #[error("`{path}` leads out of `{dir}`, below which this node allows local artifacts")]
+    LeavesAllowed { path: String, dir: String },
     #[error("archive type `{kind}` is not supported")]
     UnknownArchive { kind: String },
     #[error("{0}")]
@@ -90,38 +118,147 @@ struct Request {
     dest: PathBuf,
 }
 
-/// Fetches one artifact, whose texts are resolved, for `task`.
-///
-/// # Errors
-/// [`ArtifactError`]; what was fetched so far is gone or incomplete, and fetching again replaces it.
-pub(super) async fn fetch(
-    artifact: &Artifact,
-    dir: &AllocDir,
-    task: &str,
-) -> Result<(), ArtifactError> {
-    let fetched = timeout(FETCH_TIMEOUT, try_fetch(artifact, dir, task)).await;
-    fetched
-        .unwrap_or(Err(Reason::TimedOut))
-        .map_err(|reason| ArtifactError {
-            source_text: artifact.getter_source.clone(),
-            reason,
-        })
+/// Fetches the artifacts of one task.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fetcher<'a> {
+    /// Of its allocation.
+    pub(super) dir: &'a AllocDir,
+    /// Its name.
+    pub(super) task: &'a str,
+    /// Whose rights count for local files; empty for the agent's own.
+    pub(super) user: &'a str,
+    /// Directories below which local files may lie.
+    pub(super) local_dirs: &'a [PathBuf],
+    /// For everything that waits for the disk.
+    pub(super) threads: &'a Threads,
 }
 
-async fn try_fetch(artifact: &Artifact, dir: &AllocDir, task: &str) -> Result<(), Reason> {
-    let request = request(artifact, dir, task)?;
-    // Where no task without privileges can exchange it before it is unpacked.
-    let file = tempfile::tempfile_in(dir.task(task).join("private"))?;
-    let file = match &request.origin {
-        Origin::Http(url) => download(artifact, url, file, request.checksum.as_ref()).await?,
-        Origin::Path(path) => {
-            let (path, checksum) = (path.clone(), request.checksum.clone());
-            blocking(move || copy(&path, file, checksum.as_ref())).await?
+impl Fetcher<'_> {
+    /// Fetches one artifact, whose texts are resolved.
+    ///
+    /// # Errors
+    /// [`ArtifactError`]; what was fetched so far is gone or incomplete, and fetching again replaces it.
+    pub(super) async fn fetch(&self, artifact: &Artifact) -> Result<(), ArtifactError> {
+        let fetched = timeout(FETCH_TIMEOUT, self.try_fetch(artifact)).await;
+        fetched
+            .unwrap_or(Err(Reason::TimedOut))
+            .map_err(|reason| ArtifactError {
+                source_text: artifact.getter_source.clone(),
+                reason,
+            })
+    }
+
+    async fn try_fetch(&self, artifact: &Artifact) -> Result<(), Reason> {
+        let request = request(artifact, self.dir, self.task)?;
+        let dir = self.dir.clone();
+        // Without a name, and in a directory that no task without privileges writes to: nobody can exchange
+        // it before it is unpacked.
+        let unnamed = move || Ok(tempfile::tempfile_in(dir.open()?.reach())?);
+        let mut landing = Landing::new(self.threads, request.checksum.as_ref());
+        landing.file = Some(self.on_disk(unnamed).await?);
+        match &request.origin {
+            Origin::Http(url) => download(artifact, url, &mut landing).await?,
+            Origin::Path(path) => {
+                let path = local::Wanted::new(path, self.local_dirs, self.user)?;
+                let mut source = self.on_disk(move || path.open()).await?;
+                loop {
+                    let read = move || {
+                        let mut piece = Vec::new();
+                        (&mut source)
+                            .take(PIECE_BYTES as u64)
+                            .read_to_end(&mut piece)?;
+                        Ok((source, piece))
+                    };
+                    let (again, piece) = self.on_disk(read).await?;
+                    if piece.is_empty() {
+                        break;
+                    }
+                    source = again;
+                    landing.take(&piece).await?;
+                }
+            }
         }
-    };
-    let root = dir.root().to_owned();
-    let mode = artifact.getter_mode.clone();
-    blocking(move || place(file, &request, &root, &mode)).await
+        let file = landing.finish().await?;
+        let dir = self.dir.clone();
+        let mode = artifact.getter_mode.clone();
+        self.on_disk(move || place(file, &request, &dir, &mode))
+            .await
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Reason> + Send + 'static,
+    ) -> Result<T, Reason> {
+        on_disk(self.threads, work).await
+    }
+}
+
+async fn on_disk<T: Send + 'static>(
+    threads: &Threads,
+    work: impl FnOnce() -> Result<T, Reason> + Send + 'static,
+) -> Result<T, Reason> {
+    threads.run(move || Ok(work())).await?
+}
+
+/// A file that arrives in pieces, which are gathered, written and digested where waiting for the disk holds
+/// nobody up.
+struct Landing<'a> {
+    threads: &'a Threads,
+    /// None only while a piece is being written, and after that failed.
+    file: Option<File>,
+    digester: Option<Digester>,
+    piece: Vec<u8>,
+    bytes: u64,
+}
+
+impl<'a> Landing<'a> {
+    fn new(threads: &'a Threads, checksum: Option<&Checksum>) -> Self {
+        Self {
+            threads,
+            file: None,
+            digester: Some(Digester::new(checksum)),
+            piece: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    async fn take(&mut self, data: &[u8]) -> Result<(), Reason> {
+        self.bytes += data.len() as u64;
+        if self.bytes > DOWNLOAD_BYTES_MAX {
+            return Err(too_large());
+        }
+        self.piece.extend_from_slice(data);
+        if self.piece.len() < PIECE_BYTES {
+            return Ok(());
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Reason> {
+        let (Some(mut file), Some(mut digester)) = (self.file.take(), self.digester.take()) else {
+            return Err(Reason::Io(io::Error::other("writing failed before")));
+        };
+        let piece = std::mem::take(&mut self.piece);
+        let write = move || {
+            digester.update(&piece);
+            file.write_all(&piece)?;
+            Ok((file, digester))
+        };
+        let (file, digester) = on_disk(self.threads, write).await?;
+        self.file = Some(file);
+        self.digester = Some(digester);
+        Ok(())
+    }
+
+    /// The complete file, when its checksum is right.
+    async fn finish(mut self) -> Result<File, Reason> {
+        self.flush().await?;
+        if let Some(digester) = self.digester {
+            digester.check()?;
+        }
+        self.file
+            .ok_or_else(|| Reason::Io(io::Error::other("writing failed before")))
+    }
 }
 
 fn request(artifact: &Artifact, dir: &AllocDir, task: &str) -> Result<Request, Reason> {
@@ -153,9 +290,7 @@ fn request(artifact: &Artifact, dir: &AllocDir, task: &str) -> Result<Request, R
         Ok(inside) => inside.to_owned(),
         Err(_) => Path::new(task).join(asked.trim_start_matches('/')),
     };
-    if !stays_below(&dest) {
-        return Err(escapes());
-    }
+    let dest = straight(&dest).ok_or_else(escapes)?;
     Ok(Request {
         origin,
         options,
@@ -164,21 +299,22 @@ fn request(artifact: &Artifact, dir: &AllocDir, task: &str) -> Result<Request, R
     })
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Reason> + Send + 'static,
-) -> Result<T, Reason> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err(Reason::Io(io::Error::other("unpacking broke"))),
+/// The path without `.` and `..`; none when it leaves its start.
+fn straight(path: &Path) -> Option<PathBuf> {
+    let mut names = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => names.push(name),
+            Component::ParentDir => {
+                names.pop()?;
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
     }
+    Some(names.into_iter().collect())
 }
 
-async fn download(
-    artifact: &Artifact,
-    url: &str,
-    mut file: File,
-    checksum: Option<&Checksum>,
-) -> Result<File, Reason> {
+async fn download(artifact: &Artifact, url: &str, landing: &mut Landing<'_>) -> Result<(), Reason> {
     let failed = |error: &reqwest::Error| Reason::Request { text: chain(error) };
     let client = Client::builder()
         .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
@@ -195,52 +331,19 @@ async fn download(
             code: response.status().as_u16(),
         });
     }
-    let mut digester = Digester::new(checksum);
-    let mut bytes = 0;
     let mut body = response.bytes_stream();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| failed(&error))?;
-        bytes += chunk.len() as u64;
-        if bytes > DOWNLOAD_BYTES_MAX {
-            return Err(too_large());
-        }
-        digester.update(&chunk);
-        file.write_all(&chunk)?;
+        landing
+            .take(&chunk.map_err(|error| failed(&error))?)
+            .await?;
     }
-    digester.check()?;
-    Ok(file)
+    Ok(())
 }
 
-fn copy(path: &Path, mut file: File, checksum: Option<&Checksum>) -> Result<File, Reason> {
-    let mut source = File::open(path)?;
-    if source.metadata()?.is_dir() {
-        return Err(Reason::IsDirectory {
-            path: path.display().to_string(),
-        });
-    }
-    let mut digester = Digester::new(checksum);
-    let mut chunk = vec![0; 128 * 1024];
-    let mut bytes = 0;
-    loop {
-        let read = source.read(&mut chunk)?;
-        let data = chunk.get(..read).unwrap_or_default();
-        if data.is_empty() {
-            break;
-        }
-        bytes += read as u64;
-        if bytes > DOWNLOAD_BYTES_MAX {
-            return Err(too_large());
-        }
-        digester.update(data);
-        file.write_all(data)?;
-    }
-    digester.check()?;
-    Ok(file)
-}
-
-/// Puts a complete and checked file where it belongs.
-fn place(file: File, request: &Request, root: &Path, mode: &str) -> Result<(), Reason> {
-    let root = Directory::open(root)?;
+/// Puts a complete and checked file where it belongs. What tasks have put in the way is replaced or refused, never
+/// followed.
+fn place(file: File, request: &Request, dir: &AllocDir, mode: &str) -> Result<(), Reason> {
+    let root = dir.open()?;
     let name = request.origin.file_name();
     let kind = unpack::kind(request.options.archive.as_deref(), &name)?;
     let Some(kind) = kind else {
@@ -258,18 +361,18 @@ fn place(file: File, request: &Request, root: &Path, mode: &str) -> Result<(), R
         unpack::unpack(kind, file, &name, &dest)?;
         return Ok(());
     }
-    let parent = request.dest.parent().unwrap_or_else(|| Path::new(""));
-    let parent = root.create_directory(parent)?;
-    let aside = tempfile::tempdir_in(parent.reach())?;
-    let unpacked = unpack::unpack(kind, file, &name, &Directory::open(aside.path())?)?;
+    // In the allocation's own directory, where no task without privileges can exchange it.
+    let aside = tempfile::tempdir_in(root.reach())?;
+    let inside = Directory::open(aside.path())?;
+    let unpacked = unpack::unpack(kind, file, &name, &inside)?;
     let [only] = unpacked.as_slice() else {
         return Err(Reason::NotOneFile {
             files: unpacked.len(),
         });
     };
-    let from = Directory::open(aside.path())?.open_file(only)?;
-    let mode = std::os::unix::fs::PermissionsExt::mode(&from.metadata()?.permissions());
-    write_file(&root, &request.dest, from, mode & 0o777)
+    let from = inside.find(only, Links::Refused)?;
+    let mode = from.metadata().permissions().mode();
+    write_file(&root, &request.dest, from.open_file()?, mode & 0o777)
 }
 
 fn write_file(root: &Directory, path: &Path, mut file: File, mode: u32) -> Result<(), Reason> {
@@ -279,8 +382,7 @@ fn write_file(root: &Directory, path: &Path, mut file: File, mode: u32) -> Resul
         dest: path.display().to_string(),
     })?;
     // A directory in the way is the user's mistake and gives a clear error; a file is replaced.
-    fs::remove_file(dir.reach().join(name)).ok();
-    let mut to = dir.create_file(Path::new(name), mode)?;
+    let mut to = dir.replace_file(Path::new(name), mode)?;
     io::copy(&mut file, &mut to)?;
     Ok(())
 }

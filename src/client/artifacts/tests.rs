@@ -1,6 +1,6 @@
 use super::*;
 use jobs::model::AllocId;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -83,7 +83,15 @@ async fn run(source: String, mode: &str, dest: &str, options: &[(&str, &str)]) -
         getter_options: options,
         ..Artifact::default()
     };
-    let result = fetch(&artifact, &alloc, "web")
+    let fetcher = Fetcher {
+        dir: &alloc,
+        task: "web",
+        user: "",
+        local_dirs: &[std::env::temp_dir(), "/no".into()],
+        threads: &Threads::new("test", 2),
+    };
+    let result = fetcher
+        .fetch(&artifact)
         .await
         .map_err(|error| error.to_string());
     Case {
@@ -124,7 +132,7 @@ async fn an_archive_is_unpacked_by_its_name() {
     case.result.as_ref().unwrap();
     assert_eq!(case.read("web/local/app/bin/tool").unwrap(), "t");
     assert_eq!(case.read("web/local/app/link").unwrap(), "r");
-    let mode = std::os::unix::fs::PermissionsExt::mode(
+    let mode = PermissionsExt::mode(
         &fs::metadata(case.alloc.root().join("web/local/app/bin/tool"))
             .unwrap()
             .permissions(),
@@ -234,6 +242,16 @@ async fn failures_name_the_source_and_the_reason() {
         ("nothing".into(), "any", "is no address"),
         (format!("{server}/plain"), "dir", "it is no archive"),
         ("/no/such/file".into(), "any", "No such file"),
+        (
+            "/etc/passwd".into(),
+            "any",
+            "this node does not allow to read `/etc/passwd`",
+        ),
+        (
+            "file:///no/../etc/passwd".into(),
+            "any",
+            "this node does not allow to read `/etc/passwd`",
+        ),
         (
             format!("{server}/x.tar.bz2"),
             "any",

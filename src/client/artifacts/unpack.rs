@@ -1,5 +1,5 @@
 use super::Reason;
-use crate::sys::files::{Directory, stays_below};
+use crate::sys::directory::{Directory, stays_below};
 use std::{
     fs::File,
     io::{self, BufReader, Read, Write},
@@ -155,7 +155,7 @@ impl Target<'_> {
             });
         };
         // The bits that give other rights than the reader's own do not come out of an archive.
-        let mut file = dir.create_file(Path::new(file_name), mode & 0o777)?;
+        let mut file = dir.replace_file(Path::new(file_name), mode & 0o777)?;
         let mut chunk = vec![0; 128 * 1024];
         loop {
             let read = content.read(&mut chunk)?;
@@ -195,7 +195,9 @@ impl Target<'_> {
                 name: name.display().to_string(),
             });
         };
-        std::os::unix::fs::symlink(to, dir.reach().join(file_name))?;
+        // One from an earlier try; what else is in the way gives a clear error.
+        dir.remove_file(Path::new(file_name)).ok();
+        dir.link(Path::new(file_name), to)?;
         self.files.push(path);
         Ok(())
     }

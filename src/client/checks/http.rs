@@ -1,4 +1,4 @@
-use super::{OUTPUT_BYTES_MAX, authority, critical};
+use super::{OUTPUT_BYTES_MAX, authority, critical, is_no_verdict};
 use crate::registration::InstanceCheck;
 use http::StatusCode;
 use mesh::{health::Outcome, model::Status};
@@ -16,15 +16,14 @@ pub(super) struct HttpClients {
 }
 
 impl HttpClients {
-    /// Passing for 2xx, warning for 429, critical for everything else.
-    pub(super) async fn check(&self, check: &InstanceCheck) -> Outcome {
-        match self.request(check).await {
-            Ok(outcome) => outcome,
-            Err(reason) => critical(&reason),
-        }
+    /// Passing for 2xx, warning for 429, critical for everything else; none when this process could not try.
+    pub(super) async fn check(&self, check: &InstanceCheck) -> Option<Outcome> {
+        self.request(check)
+            .await
+            .unwrap_or_else(|reason| Some(critical(&reason)))
     }
 
-    async fn request(&self, check: &InstanceCheck) -> Result<Outcome, String> {
+    async fn request(&self, check: &InstanceCheck) -> Result<Option<Outcome>, String> {
         let spec = &check.spec;
         let method = match spec.method.as_str() {
             "" => Method::GET,
@@ -52,7 +51,11 @@ impl HttpClients {
         if !spec.body.is_empty() {
             request = request.body(spec.body.clone());
         }
-        let mut response = request.send().await.map_err(|error| chain(&error))?;
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if is_no_verdict(&error) => return Ok(None),
+            Err(error) => return Err(chain(&error)),
+        };
         let code = response.status();
         let mut body = Vec::new();
         // What does not fit is left unread; the connection is closed anyway.
@@ -63,10 +66,10 @@ impl HttpClients {
         }
         body.truncate(OUTPUT_BYTES_MAX);
         let text = String::from_utf8_lossy(&body);
-        Ok(Outcome {
+        Ok(Some(Outcome {
             status: status(code),
             output: format!("HTTP {method} {url}: {code} Output: {text}"),
-        })
+        }))
     }
 
     fn client(&self, skip_verify: bool) -> Result<&Client, String> {

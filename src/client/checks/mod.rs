@@ -7,7 +7,10 @@ mod http;
 mod script;
 mod tcp;
 
-use crate::{registration::InstanceCheck, sys::clock};
+use crate::{
+    registration::InstanceCheck,
+    sys::{clock, descriptors, seldom::Seldom},
+};
 use futures_util::future::{Either, select};
 use http::HttpClients;
 use jobs::model::ServiceCheck;
@@ -29,6 +32,8 @@ const RUNS_MAX: usize = 64;
 const RUN_COUNTS: Duration = Duration::from_secs(1);
 /// Longest pause between two runs until a check passes for the first time.
 const FIRST_PASS_PAUSE: Duration = Duration::from_secs(1);
+/// Pause after a run that this process could not make.
+const NO_VERDICT_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest interval.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// How long a run may take unless the job says so.
@@ -74,7 +79,11 @@ impl Checks {
         let mut has_passed = false;
         let mut is_first = true;
         loop {
-            let outcome = self.once(check, script).await;
+            let Some(outcome) = self.once(check, script).await else {
+                // What the check said last goes on to hold.
+                sleep(NO_VERDICT_PAUSE.min(interval)).await;
+                continue;
+            };
             let single = outcome.status;
             let change = monitor.on_result(clock::now_ns(), outcome);
             // The first result is always told: what the catalog says may come from before a restart of
@@ -103,10 +112,9 @@ impl Checks {
         }
     }
 
-    async fn once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Outcome {
-        let Ok(slot) = self.slots.acquire().await else {
-            return critical("the agent is stopping");
-        };
+    async fn once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Option<Outcome> {
+        // It is never closed.
+        let slot = self.slots.acquire().await.ok()?;
         let run = Box::pin(self.run_once(check, script));
         match select(run, Box::pin(sleep(RUN_COUNTS))).await {
             Either::Left((outcome, _)) => outcome,
@@ -117,7 +125,11 @@ impl Checks {
         }
     }
 
-    async fn run_once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Outcome {
+    async fn run_once(
+        &self,
+        check: &InstanceCheck,
+        script: Option<&ScriptContext>,
+    ) -> Option<Outcome> {
         let limit = match duration(check.spec.timeout) {
             Duration::ZERO => TIMEOUT_DEFAULT,
             limit => limit,
@@ -127,20 +139,33 @@ impl Checks {
             "tcp" => within(limit, tcp::check(check)).await,
             "script" => match script {
                 Some(task) => script::check(&check.spec, task, limit).await,
-                None => critical("the check names no task to run in"),
+                None => Some(critical("the check names no task to run in")),
             },
-            other => critical(&format!("checks of type `{other}` are not supported")),
+            other => Some(critical(&format!(
+                "checks of type `{other}` are not supported"
+            ))),
         }
     }
 }
 
-async fn within(limit: Duration, run: impl Future<Output = Outcome>) -> Outcome {
+async fn within(limit: Duration, run: impl Future<Output = Option<Outcome>>) -> Option<Outcome> {
     timeout(limit, run).await.unwrap_or_else(|_| {
-        critical(&format!(
+        Some(critical(&format!(
             "no answer within {}",
             super::task::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX))
-        ))
+        )))
     })
+}
+
+/// Whether a run failed for want of a descriptor: that says something about this process, and nothing about what is
+/// checked.
+fn is_no_verdict(error: &(dyn std::error::Error + 'static)) -> bool {
+    static WARNINGS: Seldom = Seldom::new();
+    let is_ours = descriptors::is_exhausted(error);
+    if is_ours && WARNINGS.is_due() {
+        tracing::warn!(%error, "a check cannot run: the process holds as many files as it may");
+    }
+    is_ours
 }
 
 fn critical(output: &str) -> Outcome {

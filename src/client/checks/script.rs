@@ -1,15 +1,23 @@
-use super::{OUTPUT_BYTES_MAX, critical};
-use crate::sys::processes;
+use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
+use crate::sys::processes::{self, ProcessEnd};
 use jobs::model::ServiceCheck;
 use mesh::{health::Outcome, model::Status};
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
     path::PathBuf,
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::unix::pipe, process::Command, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::unix::pipe,
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// Reads of 4 KiB that empty a pipe, which holds 64 KiB unless somebody made it larger.
+const PIPE_READS_MAX: usize = 256;
 
 /// The task that a script runs in.
 #[derive(Clone, Debug)]
@@ -23,11 +31,20 @@ pub(in crate::client) struct ScriptContext {
 }
 
 /// Exit code 0 is passing, 1 warning, everything else critical. The script and all that it started are
-/// killed when it takes too long.
-pub(super) async fn check(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> Outcome {
+/// killed when it ends, when it takes too long, and when nobody waits for it any more. None when this
+/// process could not try.
+pub(super) async fn check(
+    spec: &ServiceCheck,
+    task: &ScriptContext,
+    limit: Duration,
+) -> Option<Outcome> {
     match run(spec, task, limit).await {
-        Ok(outcome) => outcome,
-        Err(error) => critical(&format!("could not run `{}`: {error}", spec.command)),
+        Ok(outcome) => Some(outcome),
+        Err(error) if is_no_verdict(&error) => None,
+        Err(error) => Some(critical(&format!(
+            "could not run `{}`: {error}",
+            spec.command
+        ))),
     }
 }
 
@@ -47,40 +64,81 @@ async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::
         let (uid, gid) = processes::user_ids(&task.user)?;
         command.uid(uid).gid(gid);
     }
-    let mut child = command.spawn()?;
+    let script = Script::new(command.spawn()?)?;
     // The command holds the writing end; without it the reader sees the end.
     drop(command);
-    let group = child.id().and_then(|pid| i32::try_from(pid).ok());
     let mut output = Tail::default();
     let mut reader = pipe::Receiver::from_owned_fd(reader.into())?;
     let ended = timeout(limit, async {
-        output.read_from(&mut reader).await;
-        child.wait().await
+        tokio::select! {
+            // What the script has left behind may hold the pipe; the script's own end is what counts.
+            () = script.ended() => {}
+            () = output.read_from(&mut reader) => script.ended().await,
+        }
     })
     .await;
-    if ended.is_err()
-        && let Some(group) = group
-    {
-        // The child is not collected before the wait below, so the number is still its own.
-        processes::signal_group(group, nix::libc::SIGKILL).ok();
-        child.wait().await?;
-    }
-    let Ok(status) = ended else {
+    let status = script.kill_and_collect().await?;
+    if ended.is_err() {
         let seconds =
             super::super::task::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
         return Ok(critical(&format!(
             "Timed out ({seconds}) running check\n\n{}",
             output.text()
         )));
-    };
+    }
+    output.read_rest(&reader);
     Ok(Outcome {
-        status: match status?.code() {
+        status: match status.code() {
             Some(0) => Status::Passing,
             Some(1) => Status::Warning,
             _ => Status::Critical,
         },
         output: output.text(),
     })
+}
+
+/// A running script that leads a process group, which is killed when this is dropped.
+struct Script {
+    child: Child,
+    end: ProcessEnd,
+    group: i32,
+}
+
+impl Script {
+    fn new(mut child: Child) -> io::Result<Self> {
+        let group = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let group = group.ok_or_else(|| io::Error::other("the script has ended already"))?;
+        let end = ProcessEnd::of(group);
+        let end = end.inspect_err(|_| {
+            child.start_kill().ok();
+        })?;
+        Ok(Self { child, end, group })
+    }
+
+    /// Waits for its end; it stays uncollected, so that its number remains its own.
+    async fn ended(&self) {
+        self.end.wait().await;
+    }
+
+    /// Kills whatever is left of it and collects it.
+    async fn kill_and_collect(mut self) -> io::Result<ExitStatus> {
+        self.kill();
+        self.child.wait().await
+    }
+
+    fn kill(&self) {
+        // None once it is collected, and then the number may be another's.
+        if self.child.id().is_some() {
+            processes::signal_group(self.group, nix::libc::SIGKILL).ok();
+        }
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // The runtime collects it afterwards.
+        self.kill();
+    }
 }
 
 /// The last bytes of an output, and how many there were.
@@ -94,11 +152,27 @@ impl Tail {
     async fn read_from(&mut self, reader: &mut pipe::Receiver) {
         let mut chunk = [0; 4096];
         while let Ok(read @ 1..) = reader.read(&mut chunk).await {
-            self.bytes = self.bytes.saturating_add(read);
-            self.kept.extend(chunk.iter().take(read));
-            let surplus = self.kept.len().saturating_sub(OUTPUT_BYTES_MAX);
-            self.kept.drain(..surplus);
+            self.take(chunk.get(..read).unwrap_or_default());
         }
+    }
+
+    /// What is still in the pipe, without waiting for more.
+    fn read_rest(&mut self, reader: &pipe::Receiver) {
+        let mut chunk = [0; 4096];
+        // Whoever escaped the group and still writes gets no more than this read.
+        for _ in 0..PIPE_READS_MAX {
+            match reader.try_read(&mut chunk) {
+                Ok(read @ 1..) => self.take(chunk.get(..read).unwrap_or_default()),
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, data: &[u8]) {
+        self.bytes = self.bytes.saturating_add(data.len());
+        self.kept.extend(data);
+        let surplus = self.kept.len().saturating_sub(OUTPUT_BYTES_MAX);
+        self.kept.drain(..surplus);
     }
 
     fn text(&self) -> String {

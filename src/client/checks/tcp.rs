@@ -1,16 +1,17 @@
-use super::{authority, critical};
+use super::{authority, critical, is_no_verdict};
 use crate::registration::InstanceCheck;
 use mesh::{health::Outcome, model::Status};
 use tokio::net::TcpStream;
 
-/// Passing when a connection opens.
-pub(super) async fn check(check: &InstanceCheck) -> Outcome {
+/// Passing when a connection opens; none when this process could not try.
+pub(super) async fn check(check: &InstanceCheck) -> Option<Outcome> {
     let address = authority(check);
     match TcpStream::connect(&address).await {
-        Ok(_) => Outcome {
+        Ok(_) => Some(Outcome {
             status: Status::Passing,
             output: format!("TCP connect {address}: Success"),
-        },
-        Err(error) => critical(&format!("TCP connect {address}: {error}")),
+        }),
+        Err(error) if is_no_verdict(&error) => None,
+        Err(error) => Some(critical(&format!("TCP connect {address}: {error}"))),
     }
 }

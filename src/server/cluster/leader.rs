@@ -2,31 +2,41 @@
 //! part rebuilds what it knows from the state when it starts, so a new leader needs nothing else.
 
 use std::sync::Arc;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::server::{
     Core, data_planes,
     log::propose::ids,
     loops::{self, deployments, evaluations, gc, heartbeats},
     scheduling,
+    supervise::Supervisor,
 };
 
-/// Starts every loop; each ends when `stop` is canceled.
-pub(in crate::server) fn start(core: &Arc<Core>, parts: &TaskTracker, stop: &CancellationToken) {
+/// Starts every loop under the supervisor.
+pub(in crate::server) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     let core = || Arc::clone(core);
-    let stop = || stop.clone();
-    parts.spawn(loops::drive(
-        evaluations::Evaluations::new(core()),
-        core(),
-        stop(),
-    ));
-    parts.spawn(loops::drive(
-        deployments::Rollouts::new(ids()),
-        core(),
-        stop(),
-    ));
-    parts.spawn(loops::drive(heartbeats::Leases(core()), core(), stop()));
-    parts.spawn(loops::drive(gc::Collector(core()), core(), stop()));
-    parts.spawn(scheduling::run(core(), stop()));
-    parts.spawn(data_planes::run(core(), stop()));
+    let of = core();
+    supervisor.keep("evaluations", move |stop| {
+        let controller = evaluations::Evaluations::new(Arc::clone(&of));
+        loops::drive(controller, Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("deployments", move |stop| {
+        loops::drive(deployments::Rollouts::new(ids()), Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("heartbeats", move |stop| {
+        loops::drive(heartbeats::Leases(Arc::clone(&of)), Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("garbage collection", move |stop| {
+        loops::drive(gc::Collector(Arc::clone(&of)), Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("scheduling", move |stop| {
+        scheduling::run(Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("data planes", move |stop| {
+        data_planes::run(Arc::clone(&of), stop)
+    });
 }

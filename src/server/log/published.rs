@@ -2,6 +2,7 @@
 
 use arc_swap::ArcSwap;
 use jobs::model::Index;
+use parking_lot::RwLock;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
@@ -9,6 +10,7 @@ use super::{
     super::state::{Changes, Stamp, State},
     watch::Watch,
 };
+use crate::registration::Version;
 
 /// Entries that a follower may lag behind; past that it starts afresh from a snapshot.
 const COMMITS_MAX: usize = 4096;
@@ -20,6 +22,8 @@ pub struct Snapshot {
     pub index: Index,
     /// When that entry was written, nanoseconds since the epoch.
     pub now_ns: i64,
+    /// The rules that the cluster goes by.
+    pub version: Version,
     /// Jobs tables.
     pub jobs: jobs::state::Snapshot,
     /// Catalog tables.
@@ -41,7 +45,7 @@ pub(crate) struct Commit {
 #[derive(Debug)]
 pub(crate) struct Published {
     current: ArcSwap<Snapshot>,
-    commits: broadcast::Sender<Arc<Commit>>,
+    commits: RwLock<broadcast::Sender<Arc<Commit>>>,
     watch: Watch,
 }
 
@@ -49,7 +53,7 @@ impl Default for Published {
     fn default() -> Self {
         Self {
             current: ArcSwap::default(),
-            commits: broadcast::channel(COMMITS_MAX).0,
+            commits: RwLock::new(broadcast::channel(COMMITS_MAX).0),
             watch: Watch::default(),
         }
     }
@@ -67,14 +71,29 @@ impl Published {
     }
 
     /// Every entry from now on, and a state that is at least as old as the first of them. Entries up to
-    /// the state's index are to be skipped.
+    /// the state's index are to be skipped; when the channel ends, the state was replaced as a whole.
     pub(crate) fn follow(&self) -> (broadcast::Receiver<Arc<Commit>>, Arc<Snapshot>) {
-        let commits = self.commits.subscribe();
+        let commits = self.commits.read().subscribe();
         (commits, self.current())
     }
 
-    /// Makes an applied entry visible.
+    /// Makes a whole state visible, for example one that another server sent. Followers start afresh, and
+    /// every reader looks again. An older state than the current one is not shown.
+    pub(crate) fn replace(&self, state: &State) {
+        if state.stamp().index <= self.current().index {
+            return;
+        }
+        self.current.store(Arc::new(state.snapshot()));
+        // Without its sender a channel ends, which tells those who follow it.
+        *self.commits.write() = broadcast::channel(COMMITS_MAX).0;
+        self.watch.wake_all();
+    }
+
+    /// Makes an applied entry visible, unless it was visible before the log was opened again.
     pub(crate) fn commit(&self, changes: Changes, at: Stamp, state: &State) {
+        if at.index <= self.current().index {
+            return;
+        }
         let snapshot = Arc::new(state.snapshot());
         self.current.store(Arc::clone(&snapshot));
         self.watch.wake(&changes);
@@ -84,6 +103,6 @@ impl Published {
             snapshot,
         };
         // Without followers there is nobody to tell.
-        drop(self.commits.send(Arc::new(commit)));
+        drop(self.commits.read().send(Arc::new(commit)));
     }
 }

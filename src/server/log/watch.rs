@@ -23,7 +23,7 @@ pub enum Topic {
     /// Any row of a jobs table.
     Jobs(jobs::state::Table),
     /// Any row of a catalog table.
-    Mesh(mesh::state::Table),
+    Mesh(mesh::view::Table),
     /// A job, its evaluations, allocations and deployments.
     Job(JobKey),
     /// An evaluation, and the allocations that it placed.
@@ -100,6 +100,16 @@ impl Watch {
             {
                 woken.notify_one();
             }
+        }
+    }
+}
+
+impl Watch {
+    /// Wakes everybody, because anything may have changed.
+    pub(super) fn wake_all(&self) {
+        let readers = self.0.lock();
+        for woken in readers.by_topic.values().flat_map(BTreeMap::values) {
+            woken.notify_one();
         }
     }
 }

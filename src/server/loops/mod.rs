@@ -60,8 +60,8 @@ pub(super) async fn drive<C: Controller>(
                 commit = commits.recv() => match commit {
                     Ok(commit) if commit.at.index <= restored => continue,
                     Ok(commit) => controller.on_commit(now_ns(), &commit),
-                    Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return,
+                    // Too far behind, or the state was replaced as a whole.
+                    Err(RecvError::Lagged(_) | RecvError::Closed) => break,
                 },
                 () = until(controller.next_tick()) => {
                     controller.on_tick(now_ns(), &core.published.current())
@@ -90,38 +90,48 @@ async fn until(due: Option<i64>) {
     }
 }
 
-/// Carries out what a controller wants.
+/// Carries out what a controller wants. What it wants written is handed in at once, so that the log takes
+/// it in few entries.
 pub(super) async fn carry_out(core: &Core, actions: Vec<Action>, stop: &CancellationToken) {
+    let mut commands = Vec::new();
     for action in actions {
         match action {
-            Action::Propose(command) => offer(core, command.into(), stop).await,
+            Action::Propose(command) => commands.push(Command::from(command)),
             Action::Enqueue(eval) => {
                 core.broker.lock().on_eval(now_ns(), &eval);
                 core.work.notify_one();
             }
         }
     }
+    offer(core, commands, stop).await;
 }
 
-/// Offers a command until the log takes it.
-async fn offer(core: &Core, command: Command, stop: &CancellationToken) {
+/// Offers commands until the log takes them.
+async fn offer(core: &Core, mut commands: Vec<Command>, stop: &CancellationToken) {
     for _ in 0..RETRIES_MAX {
-        let error = match core.raft.propose(command.clone()).await {
-            Ok((_, Ok(()))) => return,
-            Ok((index, Err(rejected))) => {
-                tracing::debug!(index, %rejected, "what a controller wanted no longer applies");
-                return;
-            }
-            Err(error) => error,
-        };
-        if stop.is_cancelled() {
+        if commands.is_empty() {
             return;
         }
-        if !matches!(error, ProposeError::Busy | ProposeError::NotLeader) {
-            tracing::error!(%error, "a controller's command was not written");
+        let answers = core.raft.propose_all(commands.clone()).await;
+        let mut again = Vec::new();
+        for (command, answer) in commands.into_iter().zip(answers) {
+            match answer {
+                Ok((_, Ok(_))) => {}
+                Ok((index, Err(rejected))) => {
+                    tracing::debug!(index, %rejected, "what a controller wanted no longer applies");
+                }
+                Err(ProposeError::Busy | ProposeError::NotLeader) => again.push(command),
+                Err(error) if stop.is_cancelled() => {
+                    tracing::debug!(%error, "a controller's command was not written");
+                }
+                Err(error) => tracing::error!(%error, "a controller's command was not written"),
+            }
+        }
+        commands = again;
+        if commands.is_empty() || stop.is_cancelled() {
             return;
         }
         sleep(RETRY_PAUSE).await;
     }
-    tracing::error!("a controller's command was not written: the log is busy");
+    tracing::error!("a controller's commands were not written: the log is busy");
 }

@@ -33,5 +33,6 @@ pub(super) async fn commit(
 
 async fn write(core: &Core, seen: Index, results: Vec<PlanResult>) -> Result<(), Error> {
     let (_, outcome) = core.raft.propose(Command::Plans { seen, results }).await?;
-    Ok(outcome?)
+    outcome?;
+    Ok(())
 }

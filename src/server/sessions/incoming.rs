@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{Agent, Core, reports};
 use crate::{
-    rpc::message::{Report, ToClient, ToServer},
+    rpc::message::{Confirmation, Report, ToClient, ToServer},
     server::{
         log::propose::{ProposeError, now_ns},
         loops,
@@ -25,6 +25,7 @@ pub(super) async fn run(
     agent: &Agent,
     mut stream: mpsc::Receiver<ToServer>,
     answers: mpsc::Sender<ToClient>,
+    drained: mpsc::Sender<u64>,
 ) {
     let mut messages = Vec::with_capacity(BATCH_MAX);
     // A node that says hello has renewed its lease.
@@ -43,9 +44,24 @@ pub(super) async fn run(
                 }
                 ToServer::Heartbeat => {}
                 ToServer::Confirmed(confirmation) => {
-                    let current = core.published.current().index;
+                    let Confirmation { at, busy } = confirmation;
+                    if at.term > core.raft.metrics().term {
+                        tracing::debug!(?at, "a confirmation is for a later leader");
+                        continue;
+                    }
                     core.data_planes
-                        .on_confirmed(&agent.agent_id, confirmation, current);
+                        .on_confirmed(&agent.agent_id, at.index, busy);
+                }
+                ToServer::Await {
+                    number,
+                    index,
+                    instances,
+                } => {
+                    let questions = &core.data_planes;
+                    if let Err(error) = questions.on_question(number, index, instances, &drained) {
+                        tracing::warn!(agent_id = %agent.agent_id, %error, "a stream is ended");
+                        return;
+                    }
                 }
                 ToServer::Report { number, report } => numbered.push((number, report)),
             }
@@ -60,7 +76,7 @@ pub(super) async fn run(
 async fn on_heard(core: &Core, agent: &Agent) {
     if agent.data_plane {
         core.data_planes
-            .on_heard(&agent.agent_id, agent.node_id, core.config.lease);
+            .on_heard(&agent.agent_id, core.config.lease);
     }
     let Some(node_id) = agent.node_id else {
         return;
@@ -112,7 +128,7 @@ async fn on_reports(
 
 fn answer(number: u64, result: &Result<(Index, Outcome), ProposeError>) -> ToClient {
     match result {
-        Ok((index, Ok(()))) => ToClient::Committed {
+        Ok((index, Ok(_))) => ToClient::Committed {
             number,
             index: *index,
         },

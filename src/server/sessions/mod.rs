@@ -1,30 +1,32 @@
 //! Serves the one stream of each agent.
 //!
-//! Two loops per stream: `outgoing` pushes catalog changes, allocations and answers; `incoming` takes
-//! heartbeats, confirmations and reports. Neither waits for the other, so that a full queue on one way
-//! cannot stop the other. An agent that reads too slowly loses its stream and gets a fresh snapshot
-//! when it comes back.
+//! One follower ([`follow`]) looks at applied entries for all streams; [`history`] holds what it found of
+//! the catalog, [`streams`] what it found for each node. Two loops per stream: `outgoing` pushes catalog
+//! changes, allocations and answers; `incoming` takes heartbeats, confirmations and reports. Neither
+//! waits for the other, so that a full queue on one way cannot stop the other. An agent that reads slowly
+//! gets more at a time; one that reads nothing loses its stream.
 
+pub(super) mod follow;
+pub(super) mod history;
 mod incoming;
 mod outgoing;
+mod registration;
 mod reports;
+pub(super) mod streams;
 #[cfg(test)]
 mod tests;
 
-use jobs::model::{Node, NodeId, NodeStatus};
+use jobs::model::NodeId;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Core, Error,
-    log::propose::{ids, now_ns},
-    state::Command,
-};
+use super::{Core, data_planes};
 use crate::rpc::{
-    message::{Hello, ToClient, ToServer},
-    transport::Link,
+    message::{Held, Hello, ToClient, ToServer},
+    transport::ServerLink,
 };
+use streams::{Key, Stream};
 
 /// How long an agent may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,85 +34,74 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWERS_MAX: usize = 1024;
 
 /// Who is at the other end.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Agent {
     agent_id: String,
     node_id: Option<NodeId>,
     data_plane: bool,
+    held: Held,
+    stream: Arc<Stream>,
 }
 
 /// Serves one stream to its end.
-pub(super) async fn serve(
-    core: Arc<Core>,
-    mut link: Link<ToClient, ToServer>,
-    stop: CancellationToken,
-) {
+pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: CancellationToken) {
     let Ok(Some(ToServer::Hello(hello))) = timeout(HELLO_TIMEOUT, link.incoming.recv()).await
     else {
         tracing::debug!("a stream ended before it said who it is");
         return;
     };
-    let agent = match greet(&core, *hello).await {
+    let agent_id = hello.agent_id.clone();
+    let registered = tokio::select! {
+        registered = open(&core, *hello) => registered,
+        () = stop.cancelled() => return,
+    };
+    let agent = match registered {
         Ok(agent) => agent,
         Err(error) => {
-            tracing::warn!(%error, "agent registration rejected");
+            tracing::warn!(agent_id, %error, "agent registration rejected");
             let reason = error.to_string();
             // The stream ends in any case.
-            drop(link.outgoing.try_send(ToClient::Rejected { reason }));
+            drop(link.outgoing.try_send(ToClient::Rejected { reason }.into()));
             return;
         }
     };
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
-    let outgoing = outgoing::run(&core, &agent, link.outgoing, answered);
-    let incoming = incoming::run(&core, &agent, link.incoming, answers);
+    let (drained, questions) = mpsc::channel(data_planes::QUESTIONS_MAX);
+    let outgoing = outgoing::run(&core, &agent, link.outgoing, answered, questions);
+    let incoming = incoming::run(&core, &agent, link.incoming, answers, drained);
     tokio::select! {
         () = outgoing => {}
         () = incoming => {}
+        () = agent.stream.fenced.cancelled() => {
+            tracing::info!(agent_id, "a newer stream of the same agent or node is open");
+        }
         () = stop.cancelled() => {}
+    }
+    let key = Key::new(&agent.agent_id, agent.node_id);
+    core.streams.close(&key, &agent.stream);
+    if agent.data_plane {
+        core.data_planes.on_closed(&agent.agent_id);
     }
 }
 
-/// Takes an agent in: its node is ready from now on.
-async fn greet(core: &Core, hello: Hello) -> Result<Agent, Error> {
+/// Registers an agent and takes its stream in.
+async fn open(core: &Core, hello: Hello) -> Result<Agent, registration::Error> {
+    registration::check_version(&hello.version)?;
     let node_id = hello.node.as_ref().map(|node| node.id);
     if let Some(node) = hello.node {
-        register_node(core, node).await?;
+        registration::register_node(core, node).await?;
     }
-    let agent = Agent {
+    let key = Key::new(&hello.agent_id, node_id);
+    let stream = core.streams.open(&key, &hello.agent_id, hello.stream)?;
+    if hello.data_plane {
+        core.data_planes
+            .on_hello(&hello.agent_id, node_id, hello.confirmed, core.config.lease);
+    }
+    Ok(Agent {
         agent_id: hello.agent_id,
         node_id,
         data_plane: hello.data_plane,
-    };
-    if agent.data_plane {
-        core.data_planes.on_hello(
-            &agent.agent_id,
-            agent.node_id,
-            core.published.current().index,
-            core.config.lease,
-        );
-    }
-    Ok(agent)
-}
-
-/// Writes what an agent says of its node, unless nothing changed, with the evaluations that follow.
-async fn register_node(core: &Core, node: Node) -> Result<u64, Error> {
-    let command = node_command(core, node);
-    let (index, outcome) = core.raft.propose(command).await?;
-    outcome?;
-    Ok(index)
-}
-
-fn node_command(core: &Core, mut node: Node) -> Command {
-    node.status = NodeStatus::Ready;
-    let snapshot = core.published.current();
-    let evals =
-        jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now_ns(), &mut ids());
-    let upsert = jobs::state::Command::UpsertNode(Box::new(node)).into();
-    if evals.is_empty() {
-        return upsert;
-    }
-    Command::Sequence(vec![
-        upsert,
-        jobs::state::Command::UpsertEvals(evals).into(),
-    ])
+        held: hello.held,
+        stream,
+    })
 }

@@ -2,148 +2,185 @@
 
 use jobs::model::{Allocation, Index, NodeId};
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::{broadcast::error::RecvError, mpsc},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
-use super::{Agent, Core};
+use super::{Agent, Core, history::Missing};
 use crate::{
-    rpc::message::{Assignment, ToClient},
-    server::{Snapshot, log::published::Commit, state::Stamp},
+    rpc::{
+        frame::Frame,
+        message::{Assignment, Position, ToClient},
+    },
+    server::Snapshot,
 };
 
 /// How long a full stream may stay full before it is given up.
 const SLOW_TIMEOUT: Duration = Duration::from_secs(5);
-/// Finished allocations that a fresh stream mentions, the newest; the node may forget the others.
-const FINISHED_MAX: usize = 1000;
+/// Terminal allocations that a fresh stream mentions, the newest; the node may forget the others.
+const TERMINAL_MAX: usize = 1000;
 
-/// The agent reads too slowly, or is gone.
+/// The agent reads nothing, or is gone.
 struct Gone;
 
-struct Outgoing {
-    stream: mpsc::Sender<ToClient>,
-    /// An entry that changed nothing in the catalog and that the agent was not told of yet.
-    untold: Option<Stamp>,
+struct Outgoing<'a> {
+    core: &'a Arc<Core>,
+    agent: &'a Agent,
+    stream: mpsc::Sender<Frame>,
+    /// The catalog was sent up to here.
+    catalog: Index,
+    /// The node's allocations were sent up to here.
+    allocs: Index,
 }
 
-/// Pushes until the stream ends or is too slow.
+/// Pushes until the stream ends or is too slow. `drained` are numbers of answered questions.
 pub(super) async fn run(
     core: &Arc<Core>,
     agent: &Agent,
-    stream: mpsc::Sender<ToClient>,
+    stream: mpsc::Sender<Frame>,
     answers: mpsc::Receiver<ToClient>,
+    drained: mpsc::Receiver<u64>,
 ) {
     let outgoing = Outgoing {
+        core,
+        agent,
         stream,
-        untold: None,
+        catalog: 0,
+        allocs: 0,
     };
-    if outgoing.push_all(core, agent, answers).await.is_err() {
+    if outgoing.push_all(answers, drained).await.is_err() {
         tracing::debug!(agent_id = %agent.agent_id, "a stream ended or was too slow");
     }
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     async fn push_all(
         mut self,
-        core: &Arc<Core>,
-        agent: &Agent,
         mut answers: mpsc::Receiver<ToClient>,
+        mut drained: mpsc::Receiver<u64>,
     ) -> Result<(), Gone> {
-        let (mut commits, snapshot) = core.published.follow();
-        let mut drained = core.data_planes.drained();
-        drained.mark_changed();
-        let lease_ms = u64::try_from(core.config.lease.as_millis()).unwrap_or(u64::MAX);
-        self.send(ToClient::Welcome { lease_ms }).await?;
-        self.send_snapshot(&snapshot, agent).await?;
+        let mut newest = self.core.history.newest();
+        self.begin().await?;
         loop {
             tokio::select! {
-                commit = commits.recv() => match commit {
-                    Ok(commit) if commit.at.index <= snapshot.index => {}
-                    Ok(commit) => {
-                        self.send_commit(&commit, agent).await?;
-                        if commits.is_empty() {
-                            self.tell().await?;
-                        }
-                    }
-                    Err(RecvError::Lagged(_) | RecvError::Closed) => return Err(Gone),
-                },
-                Some(answer) = answers.recv() => self.send(answer).await?,
-                changed = drained.changed() => {
-                    let confirmation = drained.borrow_and_update().clone();
-                    if changed.is_err() {
-                        return Err(Gone);
-                    }
-                    self.send(ToClient::Drained(confirmation)).await?;
+                changed = newest.changed() => {
+                    changed.map_err(|_| Gone)?;
+                    self.send_catalog().await?;
                 }
+                () = self.agent.stream.changed() => self.send_allocs().await?,
+                Some(answer) = answers.recv() => self.send(answer).await?,
+                Some(number) = drained.recv() => self.send(ToClient::Drained { number }).await?,
             }
         }
     }
 
-    async fn send(&self, message: ToClient) -> Result<(), Gone> {
-        match timeout(SLOW_TIMEOUT, self.stream.send(message)).await {
+    /// Welcomes the agent and sends what it does not hold.
+    async fn begin(&mut self) -> Result<(), Gone> {
+        let lease_ms = u64::try_from(self.core.config.lease.as_millis()).unwrap_or(u64::MAX);
+        let history = self.core.history.id();
+        self.send(ToClient::Welcome { lease_ms, history }).await?;
+        let snapshot = self.core.history.snapshot();
+        let held = self.agent.held;
+        let goes_on = held.history == history && held.catalog > 0;
+        if goes_on {
+            self.catalog = held.catalog;
+            self.send_catalog().await?;
+        } else {
+            self.send_whole().await?;
+        }
+        self.send_list(&snapshot, if goes_on { held.allocs } else { 0 })
+            .await
+    }
+
+    async fn send(&self, message: impl Into<Frame>) -> Result<(), Gone> {
+        match timeout(SLOW_TIMEOUT, self.stream.send(message.into())).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
 
-    async fn send_snapshot(&self, snapshot: &Snapshot, agent: &Agent) -> Result<(), Gone> {
-        let index = snapshot.index;
-        let state = Box::new(snapshot.mesh.clone());
-        self.send(ToClient::Catalog { index, state }).await?;
-        let Some(node_id) = agent.node_id else {
+    fn position(&self, index: Index) -> Position {
+        let term = self.core.raft.metrics().term;
+        Position { term, index }
+    }
+
+    async fn send_whole(&mut self) -> Result<(), Gone> {
+        let term = self.core.raft.metrics().term;
+        let (frame, place) = self.core.history.whole(term).await;
+        self.catalog = place;
+        self.send(frame).await?;
+        match self.core.history.after(place) {
+            Missing::Messages(frames, place) => self.send_messages(frames, place).await,
+            // It was outrun while it was made; the next change brings another one.
+            Missing::Whole => Ok(()),
+        }
+    }
+
+    async fn send_messages(&mut self, frames: Vec<Frame>, place: Index) -> Result<(), Gone> {
+        for frame in frames {
+            self.send(frame).await?;
+        }
+        self.catalog = place;
+        Ok(())
+    }
+
+    /// Sends what the catalog went through since the last time.
+    async fn send_catalog(&mut self) -> Result<(), Gone> {
+        match self.core.history.after(self.catalog) {
+            Missing::Messages(frames, place) => self.send_messages(frames, place).await,
+            Missing::Whole => self.send_whole().await,
+        }
+    }
+
+    /// Everything that the node should know, without the rows that did not change after `held`.
+    async fn send_list(&mut self, snapshot: &Snapshot, held: Index) -> Result<(), Gone> {
+        let Some(node_id) = self.agent.node_id else {
             return Ok(());
         };
+        let known = known_allocs(snapshot, node_id);
+        let ids = known.iter().map(|alloc| alloc.id).collect();
+        let changed = known.into_iter().filter(|alloc| alloc.modify_index > held);
+        self.allocs = snapshot.index;
         self.send(ToClient::Allocs {
-            index,
-            complete: true,
-            assignments: known_allocs(snapshot, node_id),
+            at: self.position(snapshot.index),
+            known: Some(ids),
+            assignments: changed.map(|alloc| assignment(alloc)).collect(),
             removed: Vec::new(),
         })
         .await
     }
 
-    async fn send_commit(&mut self, commit: &Commit, agent: &Agent) -> Result<(), Gone> {
-        if commit.changes.mesh_commands.is_empty() {
-            self.untold = Some(commit.at);
-        } else {
-            self.untold = None;
-            self.send(ToClient::CatalogDelta {
-                at: catalog_stamp(commit.at),
-                commands: commit.changes.mesh_commands.clone(),
-            })
-            .await?;
+    /// Sends what changed for the node since the last time, in the state that it has now. What the node
+    /// itself reported is not sent back to it.
+    async fn send_allocs(&mut self) -> Result<(), Gone> {
+        // An agent should not act on an entry whose catalog changes it has not seen.
+        self.send_catalog().await?;
+        let unsent = self.agent.stream.take();
+        let snapshot = self.core.history.snapshot();
+        if unsent.complete {
+            self.send_whole().await?;
+            return self.send_list(&snapshot, 0).await;
         }
-        let Some(node_id) = agent.node_id else {
-            return Ok(());
-        };
-        if let Some(message) = alloc_delta(commit, node_id) {
-            // An agent must not act on an entry whose catalog changes it has not seen.
-            self.tell().await?;
-            self.send(message).await?;
-        }
-        Ok(())
-    }
-
-    /// Says how far the log is, when entries without catalog changes were the last.
-    async fn tell(&mut self) -> Result<(), Gone> {
-        match self.untold.take() {
-            Some(at) => {
-                self.send(ToClient::CatalogDelta {
-                    at: catalog_stamp(at),
-                    commands: Vec::new(),
-                })
-                .await
+        let mut assignments = Vec::new();
+        let mut removed = Vec::new();
+        for id in unsent.allocs {
+            match snapshot.jobs.alloc(id) {
+                Some(alloc) if alloc.alloc_modify_index > self.allocs => {
+                    assignments.push(assignment(alloc));
+                }
+                Some(_) => {}
+                None => removed.push(id),
             }
-            None => Ok(()),
         }
-    }
-}
-
-fn catalog_stamp(at: Stamp) -> mesh::state::Stamp {
-    mesh::state::Stamp {
-        index: at.index,
-        now_ns: at.now_ns,
+        if assignments.is_empty() && removed.is_empty() {
+            return Ok(());
+        }
+        self.allocs = unsent.index;
+        self.send(ToClient::Allocs {
+            at: self.position(unsent.index),
+            known: None,
+            assignments,
+            removed,
+        })
+        .await
     }
 }
 
@@ -155,37 +192,12 @@ fn assignment(alloc: &Allocation) -> Assignment {
 }
 
 /// What a node should know when its stream begins.
-fn known_allocs(snapshot: &Snapshot, node_id: NodeId) -> Vec<Assignment> {
-    let (mut finished, live): (Vec<_>, Vec<_>) = snapshot
+fn known_allocs(snapshot: &Snapshot, node_id: NodeId) -> Vec<&Arc<Allocation>> {
+    let (mut terminal, live): (Vec<_>, Vec<_>) = snapshot
         .jobs
         .allocs_of_node(node_id)
         .partition(|alloc| alloc.client_terminal());
-    finished.sort_by_key(|alloc| std::cmp::Reverse(alloc.modify_index));
-    finished.truncate(FINISHED_MAX);
-    live.into_iter()
-        .chain(finished)
-        .map(|alloc| assignment(alloc))
-        .collect()
-}
-
-/// What an entry changed for a node; none when nothing did. What the node itself reported is not sent
-/// back to it.
-fn alloc_delta(commit: &Commit, node_id: NodeId) -> Option<ToClient> {
-    let index: Index = commit.at.index;
-    let changes = commit.changes.of_node.get(&node_id)?;
-    let mut assignments = Vec::new();
-    let mut removed = Vec::new();
-    for &id in changes {
-        match commit.snapshot.jobs.alloc(id) {
-            Some(alloc) if alloc.alloc_modify_index == index => assignments.push(assignment(alloc)),
-            Some(_) => {}
-            None => removed.push(id),
-        }
-    }
-    (!assignments.is_empty() || !removed.is_empty()).then_some(ToClient::Allocs {
-        index,
-        complete: false,
-        assignments,
-        removed,
-    })
+    terminal.sort_by_key(|alloc| std::cmp::Reverse(alloc.modify_index));
+    terminal.truncate(TERMINAL_MAX);
+    live.into_iter().chain(terminal).collect()
 }

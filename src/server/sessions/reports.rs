@@ -11,7 +11,7 @@ use mesh::{
 };
 use std::collections::BTreeMap;
 
-use super::{Agent, Core, node_command};
+use super::{Agent, Core, registration::node_command};
 use crate::{
     rpc::message::{CheckReport, Report},
     server::{

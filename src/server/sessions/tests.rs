@@ -2,8 +2,11 @@
 
 use crate::{
     rpc::{
-        message::{Assignment, Confirmation, Hello, Report, ToClient, ToServer},
-        transport::{self, Link, Listener},
+        message::{
+            Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, ToClient,
+            ToServer,
+        },
+        transport::{self, AgentLink, Listener},
     },
     server::{Config, Handle, Registration, Server, Snapshot, log::watch::Topic},
 };
@@ -11,8 +14,8 @@ use jobs::{
     model::{
         AllocId, ClientStatus, DriverInfo, EvalId, EvalStatus, FlatMap, Index, Job, JobKey,
         JobStatus, JobType, NetworkResource, Node, NodeCpu, NodeDisk, NodeId, NodeMemory,
-        NodeResources, NodeStatus, ReschedulePolicy, Resources, Task, TaskGroup, TaskPhase,
-        TaskState,
+        NodeResources, NodeStatus, ReschedulePolicy, Resources, ServiceSpec, Task, TaskGroup,
+        TaskPhase, TaskState,
     },
     state::{AllocUpdate, Table},
 };
@@ -91,8 +94,10 @@ impl Running {
 
 /// An agent that speaks the protocol by hand.
 struct Agent {
-    link: Link<ToServer, ToClient>,
+    link: AgentLink,
     next_number: u64,
+    /// Up to where it has the catalog.
+    catalog: Position,
 }
 
 impl Agent {
@@ -105,12 +110,25 @@ impl Agent {
         Self {
             link,
             next_number: 1,
+            catalog: Position::default(),
         }
     }
 
     async fn next(&mut self) -> ToClient {
         let message = timeout(LONG, self.link.incoming.recv()).await;
-        message.expect("nothing came").expect("the stream ended")
+        let message = message.expect("nothing came").expect("the stream ended");
+        if let ToClient::Catalog { at, .. } | ToClient::CatalogDelta { at, .. } = &message {
+            self.catalog = *at;
+        }
+        message
+    }
+
+    /// Reads until it has the catalog as it is now.
+    async fn catch_up(&mut self, server: &Running) {
+        let index = server.handle.snapshot().mesh.index();
+        while self.catalog.index < index {
+            self.next().await;
+        }
     }
 
     /// The next message that `wanted` takes; others are skipped.
@@ -198,6 +216,7 @@ fn node(id: &str) -> Node {
 fn hello(agent_id: &str, node_id: &str) -> Hello {
     Hello {
         agent_id: agent_id.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
         node: Some(node(node_id)),
         data_plane: true,
         ..Hello::default()
@@ -359,51 +378,241 @@ async fn a_failed_allocation_is_replaced_and_a_stopped_job_stops() {
     server.stop().await;
 }
 
+/// A job with one instance of service `web`, which is in the catalog as soon as its task runs.
+fn web() -> Job {
+    let mut web = job("web", JobType::Service, 1);
+    web.task_groups[0].services = vec![ServiceSpec {
+        name: "web".into(),
+        provider: "consul".into(),
+        port_label: "9000".into(),
+        ..ServiceSpec::default()
+    }];
+    web
+}
+
+impl Agent {
+    async fn send(&self, message: ToServer) {
+        self.link.outgoing.send(message).await.unwrap();
+    }
+
+    /// Places and runs [`web`] here; its allocation.
+    async fn run_web(&mut self, server: &Running) -> AllocId {
+        register(server, web()).await;
+        let id = self.next_assignments().await[0].alloc.id;
+        self.report_alloc(id, ClientStatus::Running, TaskPhase::Running)
+            .await;
+        id
+    }
+
+    /// What the next catalog change that is to be confirmed says.
+    async fn next_departure(&mut self) -> Position {
+        self.until(|message| match message {
+            ToClient::CatalogDelta {
+                at, confirm: true, ..
+            } => Some(at),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn confirm(&self, at: Position, busy: &[&str]) {
+        let busy = busy.iter().map(|&id| id.to_owned()).collect();
+        self.send(ToServer::Confirmed(Confirmation { at, busy }))
+            .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn drained_is_said_when_every_data_plane_has_confirmed() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), Config::LEASE).await;
     let mut one = Agent::connect(&server, hello("a", "node-1")).await;
+    let alloc_id = one.run_web(&server).await;
     let mut two = Agent::connect(&server, hello("b", "node-2")).await;
-    // Both are taken in before the index that counts.
-    assert!(matches!(one.next().await, ToClient::Welcome { .. }));
     assert!(matches!(two.next().await, ToClient::Welcome { .. }));
-    let index = one
-        .report(Report::Withdraw {
-            alloc_id: AllocId::named("nothing"),
-            task: None,
+    for agent in [&mut one, &mut two] {
+        agent.catch_up(&server).await;
+        agent.confirm(agent.catalog, &[]).await;
+        agent.report(Report::Checks(Vec::new())).await;
+    }
+    let task = None;
+    let index = one.report(Report::Withdraw { alloc_id, task }).await;
+    one.send(ToServer::Await {
+        number: 7,
+        index,
+        instances: vec!["busy".into()],
+    })
+    .await;
+    let at = two.next_departure().await;
+    assert_eq!(at.index, index);
+    one.confirm(at, &["busy"]).await;
+    // The answers to later reports say that the confirmations were read, and nothing was drained yet.
+    one.report_and_expect_no_drain().await;
+    two.confirm(at, &[]).await;
+    two.report(Report::Checks(Vec::new())).await;
+    one.report_and_expect_no_drain().await;
+    one.confirm(at, &[]).await;
+    one.until(|message| matches!(message, ToClient::Drained { number: 7 }).then_some(()))
+        .await;
+    server.stop().await;
+}
+
+impl Agent {
+    async fn report_and_expect_no_drain(&mut self) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let report = Report::Checks(Vec::new());
+        self.send(ToServer::Report { number, report }).await;
+        self.until(|message| match message {
+            ToClient::Drained { .. } => panic!("drained too early"),
+            ToClient::Committed { number: of, .. } => (of == number).then_some(()),
+            _ => None,
         })
         .await;
-    let confirmed = ToServer::Confirmed(Confirmation {
-        index,
-        busy: Vec::new(),
-    });
-    one.link.outgoing.send(confirmed.clone()).await.unwrap();
-    // The answer to a later report says that the confirmation was read, and nothing was drained yet.
-    one.next_number = 100;
-    one.link
-        .outgoing
-        .send(ToServer::Report {
-            number: 100,
-            report: Report::Checks(Vec::new()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_without_catalog_changes_is_told_to_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
+    agent
+        .until(|message| match message {
+            ToClient::Allocs { known, .. } => known,
+            _ => None,
         })
-        .await
-        .unwrap();
-    one.until(|message| match message {
-        ToClient::Drained(done) => {
-            assert!(done.index < index, "drained without the other");
-            None
-        }
-        ToClient::Committed { number: 100, .. } => Some(()),
-        _ => None,
-    })
-    .await;
-    two.link.outgoing.send(confirmed).await.unwrap();
-    one.until(|message| match message {
-        ToClient::Drained(done) => (done.index >= index).then_some(()),
-        _ => None,
-    })
-    .await;
+        .await;
+    agent.catch_up(&server).await;
+    for _ in 0..5 {
+        let number = agent.next_number;
+        agent.next_number += 1;
+        let report = Report::Checks(Vec::new());
+        agent.send(ToServer::Report { number, report }).await;
+        assert!(matches!(agent.next().await, ToClient::Committed { .. }));
+    }
+    server.stop().await;
+}
+
+fn node_index(server: &Running) -> Index {
+    let snapshot = server.handle.snapshot();
+    snapshot
+        .jobs
+        .node(NodeId::named("node-1"))
+        .unwrap()
+        .modify_index
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_comes_back_gets_only_what_came_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
+    let ToClient::Welcome { history, .. } = agent.next().await else {
+        panic!("expected welcome");
+    };
+    agent.run_web(&server).await;
+    agent.catch_up(&server).await;
+    let catalog = agent.catalog.index;
+    drop(agent);
+    let registered = node_index(&server);
+    let index = server.handle.snapshot().index;
+    let again = Hello {
+        stream: 1,
+        held: Held {
+            history,
+            catalog,
+            allocs: index,
+        },
+        ..hello("a", "node-1")
+    };
+    let mut agent = Agent::connect(&server, again).await;
+    assert!(matches!(agent.next().await, ToClient::Welcome { .. }));
+    let ToClient::Allocs {
+        known: Some(known),
+        assignments,
+        ..
+    } = agent.next().await
+    else {
+        panic!("expected the list, and no catalog");
+    };
+    assert_eq!((known.len(), assignments.len()), (1, 0));
+    assert_eq!(node_index(&server), registered, "the node is known");
+    // What changes now comes as a change.
+    let alloc_id = known[0];
+    let task = None;
+    let index = agent.report(Report::Withdraw { alloc_id, task }).await;
+    agent.catch_up(&server).await;
+    assert_eq!(agent.catalog.index, index);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_stream_of_a_node_ends_the_older() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let mut first = Agent::connect(&server, hello("a", "node-1")).await;
+    assert!(matches!(first.next().await, ToClient::Welcome { .. }));
+    let second = Hello {
+        stream: 1,
+        ..hello("a", "node-1")
+    };
+    let mut second = Agent::connect(&server, second).await;
+    assert!(matches!(second.next().await, ToClient::Welcome { .. }));
+    let ended = async { while first.link.incoming.recv().await.is_some() {} };
+    timeout(LONG, ended).await.expect("the older stream lives");
+    // A registration of before that arrives late changes nothing.
+    let mut late = Agent::connect(&server, hello("a", "node-1")).await;
+    let ToClient::Rejected { reason } = late.next().await else {
+        panic!("expected a rejection");
+    };
+    assert!(reason.contains("newer stream"), "{reason}");
+    second.report(Report::Checks(Vec::new())).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_of_an_unknown_version_is_told_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let newer = Hello {
+        version: "99.0.0".into(),
+        ..hello("a", "node-1")
+    };
+    let mut agent = Agent::connect(&server, newer).await;
+    let ToClient::Rejected { reason } = agent.next().await else {
+        panic!("expected a rejection");
+    };
+    assert!(reason.contains("upgrade the servers first"), "{reason}");
+    assert!(
+        server
+            .handle
+            .snapshot()
+            .jobs
+            .node(NodeId::named("node-1"))
+            .is_none()
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_may_say_much_before_it_said_who_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let mut long = hello("a", "node-1");
+    let text = "x".repeat(2 << 20);
+    long.agent_id.clone_from(&text);
+    let mut agent = Agent::connect(&server, long).await;
+    let ended = timeout(LONG, agent.link.incoming.recv()).await;
+    assert!(ended.expect("the stream lives").is_none());
+    // The same length is taken from an agent that is known.
+    let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
+    let check = CheckReport {
+        output: text,
+        status: "passing".into(),
+        ..CheckReport::default()
+    };
+    agent.report(Report::Checks(vec![check])).await;
     server.stop().await;
 }
 

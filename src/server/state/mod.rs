@@ -4,11 +4,12 @@
 //! catalog commands that follow from it are derived and applied at the same index. So there is no
 //! moment at which one of them shows what the other does not.
 
+mod saved;
 #[cfg(test)]
 mod tests;
 
 use jobs::{
-    model::{AllocId, Allocation, Index, NodeId, PlanResult},
+    model::{AllocId, Allocation, Index, JobKey, NodeId, PlanResult},
     state::{AllocChange, Applied, NodeChange},
     verify::verify,
 };
@@ -16,15 +17,16 @@ use mesh::{
     model::ServiceKey,
     state::{DeregisterService, DrainService, RegisterService},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::log::published::Snapshot;
 use crate::registration::{
-    CatalogPresence, Instance, catalog_node, has_restarted, has_services, instances,
+    CatalogPresence, Instance, Version, catalog_node, has_restarted, has_services, instances,
 };
 
 pub use jobs::state::Stamp;
+pub use saved::{Loading, SavedRow};
 
 /// One change, as it stands in the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,6 +50,11 @@ pub enum Command {
         seen: Index,
         /// The plans.
         results: Vec<PlanResult>,
+    },
+    /// Goes over to newer rules, which every server knows. Older ones than those in force change nothing.
+    RaiseVersion {
+        /// The rules.
+        to: Version,
     },
     /// Several that belong together; those after a rejected one are not carried out.
     Sequence(Vec<Self>),
@@ -76,8 +83,56 @@ pub enum Rejected {
     Mesh(#[from] mesh::state::Rejected),
 }
 
+/// What a command did, as far as its answer tells it. It is about that command, whatever others of the
+/// same entry did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Effect {
+    /// The `job_modify_index` that the job has after the command; none when the command is about no job
+    /// or removed it.
+    pub job_modify_index: Option<Index>,
+}
+
 /// What became of a command.
-pub type Outcome = Result<(), Rejected>;
+pub type Outcome = Result<Effect, Rejected>;
+
+/// A row whose versions are told apart by their index, and whose writer may ask for one of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Row {
+    /// The specification of a job.
+    Job(JobKey),
+    /// The operator's route text.
+    RouteOverrides,
+}
+
+impl Command {
+    /// The row of which the command makes a version. One log entry makes one version of a row at most, so
+    /// that an index identifies it.
+    pub fn versioned_row(&self) -> Option<Row> {
+        match self {
+            Self::Jobs(command) => command.versioned_job().map(Row::Job),
+            Self::Mesh(command) => matches!(**command, mesh::state::Command::SetRouteOverrides(_))
+                .then_some(Row::RouteOverrides),
+            Self::Sequence(commands) => commands.iter().find_map(Self::versioned_row),
+            Self::Withdraw { .. } | Self::Plans { .. } | Self::RaiseVersion { .. } => None,
+        }
+    }
+
+    /// The rules that a cluster must go by before the command may be in its log.
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Jobs(_)
+            | Self::Mesh(_)
+            | Self::Withdraw { .. }
+            | Self::Plans { .. }
+            | Self::RaiseVersion { .. } => Version::FIRST,
+            Self::Sequence(commands) => {
+                let versions = commands.iter().map(Self::version);
+                versions.max().unwrap_or_default()
+            }
+        }
+    }
+}
 
 /// What the commands of one entry changed, in order.
 #[derive(Clone, Debug, Default)]
@@ -86,8 +141,6 @@ pub struct Changes {
     pub jobs: Vec<Applied>,
     /// Of the catalog, one per command.
     pub mesh: Vec<mesh::state::Applied>,
-    /// The catalog commands that changed something, derived ones included: what agents replay.
-    pub mesh_commands: Vec<mesh::state::Command>,
     /// Node id to the ids of its allocations that were created, changed or removed.
     pub of_node: BTreeMap<NodeId, BTreeSet<AllocId>>,
 }
@@ -97,6 +150,7 @@ pub struct Changes {
 pub struct State {
     index: Index,
     now_ns: i64,
+    version: Version,
     jobs: jobs::state::State,
     mesh: mesh::state::State,
 }
@@ -115,6 +169,7 @@ impl State {
         Snapshot {
             index: self.index,
             now_ns: self.now_ns,
+            version: self.version,
             jobs: self.jobs.snapshot(),
             mesh: self.mesh.snapshot(),
         }
@@ -137,7 +192,7 @@ impl State {
             Command::Withdraw { alloc_id, task } => {
                 let commands = self.withdrawn(alloc_id, task.as_deref());
                 self.apply_derived(at, commands, changes);
-                Ok(())
+                Ok(Effect::default())
             }
             Command::Plans { seen, results } => {
                 for result in results {
@@ -151,11 +206,20 @@ impl State {
                         }
                     }
                 }
-                Ok(())
+                Ok(Effect::default())
             }
-            Command::Sequence(commands) => commands
-                .into_iter()
-                .try_for_each(|command| self.apply(at, command, changes)),
+            Command::RaiseVersion { to } => {
+                self.version = self.version.max(to);
+                Ok(Effect::default())
+            }
+            Command::Sequence(commands) => {
+                let mut effect = Effect::default();
+                for command in commands {
+                    let own = self.apply(at, command, changes)?;
+                    effect.job_modify_index = own.job_modify_index.or(effect.job_modify_index);
+                }
+                Ok(effect)
+            }
         }
     }
 
@@ -170,7 +234,12 @@ impl State {
             let trial = mesh::state::Command::UpsertNode(catalog_node(node));
             self.mesh.clone().apply(catalog_stamp(at), trial)?;
         }
+        let job = command.versioned_job();
         let applied = self.jobs.apply(at, command)?;
+        let job = job.and_then(|key| self.jobs.current().job(&key));
+        let effect = Effect {
+            job_modify_index: job.map(|job| job.job_modify_index),
+        };
         let mut commands = Vec::new();
         for change in &applied.nodes {
             commands.extend(node_commands(change));
@@ -184,7 +253,7 @@ impl State {
         }
         changes.jobs.push(applied);
         self.apply_derived(at, commands, changes);
-        Ok(())
+        Ok(effect)
     }
 
     fn apply_mesh(
@@ -193,12 +262,11 @@ impl State {
         command: mesh::state::Command,
         changes: &mut Changes,
     ) -> Outcome {
-        let applied = self.mesh.apply(catalog_stamp(at), command.clone())?;
+        let applied = self.mesh.apply(catalog_stamp(at), command)?;
         if !applied.is_unchanged() {
             changes.mesh.push(applied);
-            changes.mesh_commands.push(command);
         }
-        Ok(())
+        Ok(Effect::default())
     }
 
     /// Applies what follows from a jobs command, which stands whatever the catalog says.
@@ -309,38 +377,4 @@ fn node_commands(change: &NodeChange) -> Option<mesh::state::Command> {
         .as_ref()
         .is_some_and(|before| catalog_node(before) == after);
     (!unchanged).then_some(mesh::state::Command::UpsertNode(after))
-}
-
-/// The form of a state in a snapshot file.
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
-struct Saved {
-    index: Index,
-    now_ns: i64,
-    jobs: jobs::state::Saved,
-    mesh: mesh::state::Snapshot,
-}
-
-impl Serialize for State {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let saved = Saved {
-            index: self.index,
-            now_ns: self.now_ns,
-            jobs: self.jobs.current().to_saved(),
-            mesh: self.mesh.snapshot(),
-        };
-        saved.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for State {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let saved = Saved::deserialize(deserializer)?;
-        Ok(Self {
-            index: saved.index,
-            now_ns: saved.now_ns,
-            jobs: jobs::state::State::restore(jobs::state::Snapshot::from_saved(saved.jobs)),
-            mesh: mesh::state::State::restore(saved.mesh),
-        })
-    }
 }

@@ -36,6 +36,28 @@ pub(crate) enum Mode {
     Durable,
 }
 
+/// What an agent may use of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// As much as there is.
+    Free,
+    /// Files of at most so many blocks of 512 bytes.
+    Files {
+        /// The limit.
+        blocks: u32,
+    },
+    /// So many open files and sockets.
+    Descriptors {
+        /// The limit.
+        count: u32,
+    },
+    /// A data directory on a disk of its own that nobody else sees. Needs root.
+    Disk {
+        /// Its size, MiB.
+        mib: u32,
+    },
+}
+
 /// A running agent; killed, with all its tasks, when dropped.
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -55,11 +77,11 @@ impl Agent {
 
     /// An agent with further lines of configuration.
     pub(crate) async fn start_with(mode: Mode, more: &str) -> Self {
-        Self::start_limited(mode, more, None).await
+        Self::start_in(mode, more, Room::Free).await
     }
 
-    /// An agent whose files cannot grow past a number of 512-byte blocks, as on a full disk.
-    pub(crate) async fn start_limited(mode: Mode, more: &str, blocks: Option<u32>) -> Self {
+    /// An agent with bounds on what it may use.
+    pub(crate) async fn start_in(mode: Mode, more: &str, room: Room) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
             .tempdir()
@@ -71,7 +93,7 @@ impl Agent {
             configuration(dir.path(), mode, ports, more),
         )
         .expect("a configuration");
-        let (child, listeners) = launch(dir.path(), mode, blocks).await;
+        let (child, listeners) = launch(dir.path(), mode, room).await;
         Self {
             child,
             listeners,
@@ -131,7 +153,7 @@ impl Agent {
 
     /// Starts the agent again on the same data directory and ports of its own.
     pub(crate) async fn start_again(&mut self) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, None).await;
+        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free).await;
         self.child = child;
         self.listeners = listeners;
     }
@@ -196,33 +218,46 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
         "data_dir = \"{}\"\n\
          name = \"node-{}\"\n\
          ports {{\n  http = 0\n  rpc = 0\n  catalog = 0\n  dns = 0\n  ingress = 0\n  ingress_admin = 0\n}}\n\
-         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n}}\n\
+         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n  artifact_directories = [\"{}\"]\n}}\n\
          {roles}{more}\n",
         dir.join("data").display(),
         ports.0,
         ports.0,
         ports.1,
+        dir.display(),
     )
 }
 
-async fn launch(
-    dir: &Path,
-    mode: Mode,
-    blocks: Option<u32>,
-) -> (Child, BTreeMap<String, SocketAddr>) {
+/// The binary below limits, given as lines of the shell.
+fn below(limits: &str) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &format!("{limits}; exec \"$@\""), "sh", TRIVET]);
+    shell
+}
+
+async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
         .open(dir.join("agent.log"))
         .expect("a log file");
-    let mut command = match blocks {
-        None => Command::new(TRIVET),
-        Some(blocks) => {
-            let mut shell = Command::new("/bin/sh");
+    let mut command = match room {
+        Room::Free => Command::new(TRIVET),
+        Room::Files { blocks } => {
             // A write past the limit is an error, not a signal.
-            let limits = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-            shell.args(["-c", &limits, "sh", TRIVET]);
-            shell
+            below(&format!("trap '' XFSZ; ulimit -f {blocks}"))
+        }
+        Room::Descriptors { count } => below(&format!("ulimit -n {count}")),
+        Room::Disk { mib } => {
+            let data = dir.join("data");
+            std::fs::create_dir_all(&data).expect("a directory");
+            let mut own = Command::new("unshare");
+            let mount = format!(
+                "mount -t tmpfs -o size={mib}m tmpfs {} && exec \"$@\"",
+                data.display()
+            );
+            own.args(["--mount", "/bin/sh", "-c", &mount, "sh", TRIVET]);
+            own
         }
     };
     command

@@ -327,9 +327,8 @@ fn the_binary_s_parts_see_only_their_libraries() {
 
 #[test]
 fn each_heavy_library_has_one_home() {
-    let homes: [(&str, &[&str]); 7] = [
+    let homes: [(&str, &[&str]); 6] = [
         ("openraft", &["src/server/log/raft"]),
-        ("redb", &["src/server/log/raft"]),
         ("pingora", &["proxy/src/http", "proxy/src/http.rs"]),
         ("hickory_server", &["dns/src/server.rs"]),
         ("hcl_edit", &["jobs/src/spec", "src/config"]),

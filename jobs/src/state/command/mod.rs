@@ -125,6 +125,32 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The job of which the command may make a version.
+    pub fn versioned_job(&self) -> Option<JobKey> {
+        match self {
+            Self::RegisterJob(command) => Some(command.job.key()),
+            Self::DeregisterJob(command) => Some(JobKey {
+                namespace: command.namespace.clone(),
+                id: command.id.clone(),
+            }),
+            Self::UpdateDeployment { revert, .. } | Self::SetAllocHealth { revert, .. } => {
+                revert.as_ref().map(|job| job.key())
+            }
+            Self::MarkStable { .. }
+            | Self::UpsertEvals(_)
+            | Self::UpsertNode(_)
+            | Self::UpdateNodeStatus { .. }
+            | Self::UpdateNodeEligibility { .. }
+            | Self::ApplyPlans(_)
+            | Self::UpdateAllocs { .. }
+            | Self::TransitionAllocs { .. }
+            | Self::PromoteDeployment { .. }
+            | Self::Collect { .. } => None,
+        }
+    }
+}
+
 /// Registers a job or a new version of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

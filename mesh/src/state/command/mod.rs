@@ -5,6 +5,7 @@ mod drain_service;
 mod register_service;
 mod remove_node;
 mod set_route_overrides;
+mod set_split;
 mod update_checks;
 mod upsert_node;
 
@@ -18,6 +19,7 @@ pub use drain_service::DrainService;
 pub use register_service::RegisterService;
 pub use remove_node::RemoveNode;
 pub use set_route_overrides::SetRouteOverrides;
+pub use set_split::SetSplit;
 pub use update_checks::{CheckResult, UpdateChecks};
 pub use upsert_node::UpsertNode;
 
@@ -39,6 +41,8 @@ pub enum Command {
     UpdateChecks(UpdateChecks),
     /// Replaces the operator's route text.
     SetRouteOverrides(SetRouteOverrides),
+    /// Fixes or frees the share of some targets of a route.
+    SetSplit(SetSplit),
 }
 
 impl Command {
@@ -53,6 +57,7 @@ impl Command {
             Self::DrainService(command) => command.apply(&mut transaction),
             Self::UpdateChecks(command) => command.apply(&mut transaction)?,
             Self::SetRouteOverrides(command) => command.apply(&mut transaction)?,
+            Self::SetSplit(command) => command.apply(&mut transaction)?,
         }
         Ok(transaction.finish())
     }

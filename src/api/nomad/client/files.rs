@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 use super::of_alloc;
 use crate::{
     api::{Api, error::Error, nomad::query::Query},
-    client::{self, FileInfo, Handle},
+    client::FileInfo,
 };
 
 /// Longest path of a file, bytes; systems know no longer ones.
@@ -28,17 +28,6 @@ pub(super) fn offset(query: &Query) -> Result<u64, Error> {
         return Err(Error::bad_request(complaint));
     }
     Ok(offset)
-}
-
-/// Runs something that waits for the disk.
-pub(super) async fn on_disk<T: Send + 'static>(
-    client: &Handle,
-    work: impl FnOnce(&Handle) -> Result<T, client::Error> + Send + 'static,
-) -> Result<T, Error> {
-    let client = client.clone();
-    let done = tokio::task::spawn_blocking(move || work(&client)).await;
-    done.map_err(|_| Error::internal("reading the disk failed"))?
-        .map_err(Error::from)
 }
 
 /// The path of a file that a query must name.
@@ -78,7 +67,7 @@ pub(super) async fn list(
 ) -> Result<Response, Error> {
     let client = of_alloc(&api, &id)?;
     let path = query.get("path").unwrap_or("/").to_owned();
-    let files = on_disk(client, move |client| client.list(&id, &path)).await?;
+    let files = client.list(&id, &path).await?;
     query.json(&files.into_iter().map(info).collect::<Vec<_>>())
 }
 
@@ -90,7 +79,7 @@ pub(super) async fn stat(
 ) -> Result<Response, Error> {
     let path = file_path(&query)?;
     let client = of_alloc(&api, &id)?;
-    let file = on_disk(client, move |client| client.stat(&id, &path)).await?;
+    let file = client.stat(&id, &path).await?;
     query.json(&info(file))
 }
 
@@ -127,7 +116,7 @@ async fn content(
 ) -> Result<Response, Error> {
     let path = file_path(query)?;
     let client = of_alloc(api, &id)?;
-    let reader = on_disk(client, move |client| client.read(&id, &path, offset, limit)).await?;
+    let reader = client.read(&id, &path, offset, limit).await?;
     // The file is whatever a task wrote: a browser must not take it for a page of ours.
     let headers = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),

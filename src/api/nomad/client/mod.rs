@@ -76,11 +76,13 @@ impl From<client::Error> for Error {
         let status = match &error {
             E::UnknownAlloc { alloc } => return unknown(alloc),
             E::NotStarted { .. } | E::NoFile { .. } => StatusCode::NOT_FOUND,
-            E::SecretPath { .. } => StatusCode::FORBIDDEN,
+            E::SecretPath { .. } | E::Linked { .. } => StatusCode::FORBIDDEN,
             E::UnknownTask { .. }
             | E::UnknownSignal { .. }
             | E::NoSignals { .. }
             | E::Escapes { .. }
+            | E::BadPath { .. }
+            | E::BadOffset { .. }
             | E::WrongKind { .. } => StatusCode::BAD_REQUEST,
             E::NotRunning | E::Over | E::Stopping | E::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -101,6 +103,9 @@ mod tests {
             (client::Error::SecretPath { path: path() }, 403),
             (client::Error::NoFile { path: path() }, 404),
             (client::Error::UnknownAlloc { alloc: "a".into() }, 404),
+            (client::Error::Linked { path: path() }, 403),
+            (client::Error::BadPath { reason: "is bad" }, 400),
+            (client::Error::BadOffset { offset: u64::MAX }, 400),
         ] {
             let answer = Error::from(error).into_response();
             assert_eq!(answer.status().as_u16(), status);

@@ -47,7 +47,7 @@ pub(super) async fn stream(
     let range = range(&query, true)?;
     let client = of_alloc(&api, &id)?.clone();
     let plain = query.flag("plain")?;
-    let frames = client.stream(&id, &path, range)?;
+    let frames = client.stream(&id, &path, range).await?;
     Ok(respond(frames, plain, query.stopping()))
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn logs(
     };
     let range = range(&query, false)?;
     let plain = query.flag("plain")?;
-    let frames = client.logs(&id, task, output, range)?;
+    let frames = client.logs(&id, task, output, range).await?;
     Ok(respond(frames, plain, query.stopping()))
 }
 

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use jobs::{model::JobKey, wire};
 
-use super::{no_job, register::priority};
+use super::register::priority;
 use crate::api::{Api, error::Error, nomad::query::Query};
 
 /// `DELETE /v1/job/:id`
@@ -13,17 +13,13 @@ pub(super) async fn deregister(api: &Api, query: &Query, key: JobKey) -> Result<
     if query.flag("no_shutdown_delay")? {
         return Err(Error::absent("stopping a job without its shutdown delay"));
     }
-    let before = api.server().snapshot();
-    let job_modify_index = before.jobs.job(&key).ok_or_else(no_job)?.job_modify_index;
     let priority = priority(eval_priority.unwrap_or(0))?;
     let written = api.server().deregister_job(&key, purge, priority).await?;
-    let after = api.server().snapshot();
-    let after_index = after.jobs.job(&key).map(|job| job.job_modify_index);
     let has_eval = written.eval_id.is_some();
     let response = wire::JobDeregisterResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },
-        job_modify_index: after_index.unwrap_or(job_modify_index),
+        job_modify_index: written.job_modify_index.unwrap_or(written.index),
         index: written.index,
         last_contact: 0,
         known_leader: api.knows_leader(),

@@ -87,8 +87,11 @@ pub(super) fn registered(
     written: Written,
     warnings: String,
 ) -> Result<Response, Error> {
-    let snapshot = api.server().snapshot();
-    let job_modify_index = snapshot.jobs.job(key).map(|job| job.job_modify_index);
+    // A write that left the job as it was says which version that is.
+    let job_modify_index = written.job_modify_index.or_else(|| {
+        let snapshot = api.server().snapshot();
+        snapshot.jobs.job(key).map(|job| job.job_modify_index)
+    });
     let has_eval = written.eval_id.is_some();
     let response = wire::JobRegisterResponse {
         eval_id: written.eval_id,

@@ -2,5 +2,7 @@ use crate::client::alloc::shared::Shared;
 
 /// Builds what the tasks of the allocation share.
 pub(super) async fn run(shared: &Shared) -> Result<(), String> {
-    shared.dir.build().map_err(|error| error.to_string())
+    let dir = shared.dir.clone();
+    let built = shared.cx.files.setup.run(move || dir.build()).await;
+    built.map_err(|error| error.to_string())
 }

@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{alloc::shared::Shared, artifacts, task::events};
+use crate::client::{alloc::shared::Shared, artifacts::Fetcher, task::events};
 use jobs::{
     environment::TaskEnvironment,
     model::{Artifact, Task},
@@ -18,9 +18,15 @@ pub(super) async fn run(
         &task.name,
         events::event("Downloading Artifacts", "Client is downloading artifacts"),
     );
+    let fetcher = Fetcher {
+        dir: &shared.dir,
+        task: &task.name,
+        user: &task.user,
+        local_dirs: &shared.cx.config.artifact_dirs,
+        threads: &shared.cx.files.artifacts,
+    };
     for artifact in &task.artifacts {
-        let artifact = resolved(artifact, environment);
-        artifacts::fetch(&artifact, &shared.dir, &task.name).await?;
+        fetcher.fetch(&resolved(artifact, environment)).await?;
     }
     shared.update_task(&task.name, |record| record.is_fetched = true);
     Ok(())

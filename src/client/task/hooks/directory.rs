@@ -3,13 +3,15 @@ use crate::client::{alloc::shared::Shared, task::events};
 use jobs::model::Task;
 
 /// Builds the task's directory.
-pub(super) fn run(shared: &Shared, task: &Task) -> Result<(), SetupError> {
-    if shared.dir.task(&task.name).join("tmp").is_dir() {
+pub(super) async fn run(shared: &Shared, task: &Task) -> Result<(), SetupError> {
+    if shared.dir.has_task(&task.name) {
         return Ok(());
     }
     shared.event(
         &task.name,
         events::with_detail("Task Setup", "Building Task Directory", "message"),
     );
-    Ok(shared.dir.build_task(&task.name)?)
+    let (dir, name) = (shared.dir.clone(), task.name.clone());
+    let build = move || dir.build_task(&name);
+    Ok(shared.cx.files.setup.run(build).await?)
 }

@@ -1,10 +1,13 @@
 use super::{Prepared, SetupError, validate::Definition};
-use crate::client::{
-    alloc::shared::Shared,
-    drivers::{
-        TaskContext,
-        process::supervisor::{Launch, LogFiles},
+use crate::{
+    client::{
+        alloc::shared::Shared,
+        drivers::{
+            TaskContext,
+            process::supervisor::{Launch, LogFiles},
+        },
     },
+    sys::descriptors,
 };
 use jobs::{environment::TaskEnvironment, model::Task};
 
@@ -34,6 +37,7 @@ pub(super) fn run(
         launch: Launch {
             process,
             logs,
+            descriptors_max: descriptors::original(),
             ..Launch::default()
         },
     })

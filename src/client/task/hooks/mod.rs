@@ -70,7 +70,7 @@ pub(super) async fn prestart(shared: &Shared, task: &str) -> Result<Prepared, Se
     let environment =
         TaskEnvironment::of_task(&alloc, task, &node, Some(&seen), &shared.cx.host_env);
     let definition = validate::run(shared, task, &environment)?;
-    directory::run(shared, task)?;
+    directory::run(shared, task).await?;
     artifacts::run(shared, task, &environment).await?;
     launch::run(shared, task, &environment, &definition)
 }

@@ -1,130 +1,201 @@
-//! The durable log: a file of entries and the vote, written by one thread.
+//! The durable log as the Raft library sees it: entries and the vote, written by one thread.
 //!
 //! Entries are readable from memory as soon as they are appended and acknowledged after the sync. The
-//! writer takes everything that waits, commits once, then acknowledges all of it.
+//! writer takes everything that waits, syncs once, then acknowledges all of it.
 
 use openraft::{
     Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote,
     storage::{LogFlushed, RaftLogStorage},
 };
 use parking_lot::RwLock;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::{Path, PathBuf},
+    sync::Arc,
     thread,
-    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::types::Types;
-
-/// Log index to the entry, MessagePack.
-const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
-/// Vote and purged position, MessagePack.
-const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
-const VOTE: &str = "vote";
-const PURGED: &str = "purged";
+use super::{
+    StartError,
+    files::{self, Files, Place},
+    segment::Record,
+    stored::{Position, StoredVote, decode_entry, encode_entry},
+    types::Types,
+};
 
 /// Requests that may wait for the writer; appends wait beyond it.
 const QUEUE_MAX: usize = 1024;
-/// How often a file that another process holds is tried.
-const OPEN_ATTEMPTS_MAX: u32 = 100;
-/// Pause between two of these attempts.
-const OPEN_PAUSE: Duration = Duration::from_millis(20);
-/// Memory that the log file's cache may use, bytes.
-const CACHE_BYTES: usize = 4 << 20;
 /// Recent entries that are kept decoded, for applying and replicating.
 const RECENT_MAX: usize = 64;
+/// Bytes of the entries that are kept decoded.
+const RECENT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of entries handed out in one go, unless a single one is longer.
+const READ_BYTES_MAX: usize = 1 << 20;
 
 type Failure = StorageError<u64>;
+type Reply = oneshot::Sender<io::Result<()>>;
 
 /// What the writer thread does.
 enum Write {
-    Append(Vec<(u64, Vec<u8>)>, LogFlushed<Types>),
-    Vote(Vec<u8>, Reply),
-    Truncate(u64, Reply),
-    Purge(u64, Vec<u8>, Reply),
+    Append(Vec<Vec<u8>>, LogFlushed<Types>),
+    Vote(StoredVote, Reply),
+    Truncate(Option<Position>, Reply),
+    /// Nobody waits for room that is freed.
+    Purge(Position),
 }
 
-type Reply = oneshot::Sender<io::Result<()>>;
-
-/// Who waits for a commit.
-enum Waiter {
-    Append(LogFlushed<Types>),
-    Other(Reply),
+/// An entry that is kept decoded.
+struct Recent {
+    entry: Entry<Types>,
+    bytes: usize,
 }
 
-/// What is known without reading the file. Invariant: `recent` is the unbroken end of the log.
+/// What is known without reading the files.
+///
+/// Invariants:
+/// 1. `recent` is the unbroken end of the log.
+/// 2. An entry that is not in `recent` is in `places`.
 #[derive(Default)]
 struct Tail {
-    recent: BTreeMap<u64, Entry<Types>>,
+    recent: BTreeMap<u64, Recent>,
+    recent_bytes: usize,
+    /// Entries that are in a file, in order.
+    places: VecDeque<Place>,
     last: Option<LogId<u64>>,
     purged: Option<LogId<u64>>,
+    vote: Option<StoredVote>,
+}
+
+impl Tail {
+    fn put(&mut self, entry: Entry<Types>, bytes: usize) {
+        self.last = Some(entry.log_id);
+        self.recent_bytes += bytes;
+        self.recent
+            .insert(entry.log_id.index, Recent { entry, bytes });
+        self.shrink();
+    }
+
+    /// Lets go of decoded entries that are in a file.
+    fn shrink(&mut self) {
+        let in_files = self.places.back().map(|place| place.position.index);
+        while (self.recent.len() > RECENT_MAX || self.recent_bytes > RECENT_BYTES_MAX)
+            && let Some(oldest) = self.recent.first_entry()
+            && in_files.is_some_and(|last| *oldest.key() <= last)
+        {
+            self.recent_bytes -= oldest.remove().bytes;
+        }
+    }
+
+    /// Forgets the entries after `last`.
+    fn cut(&mut self, last: Option<Position>) {
+        self.last = last.map(LogId::from);
+        let keep = last.map_or(0, |last| last.index + 1);
+        let gone = self.recent.split_off(&keep);
+        self.recent_bytes -= gone.values().map(|recent| recent.bytes).sum::<usize>();
+        while self
+            .places
+            .back()
+            .is_some_and(|place| place.position.index >= keep)
+        {
+            self.places.pop_back();
+        }
+    }
+
+    /// Forgets the entries up to `upto`.
+    fn purge(&mut self, upto: LogId<u64>) {
+        self.purged = Some(upto);
+        self.last = self.last.max(Some(upto));
+        let kept = self.recent.split_off(&(upto.index + 1));
+        let gone = std::mem::replace(&mut self.recent, kept);
+        self.recent_bytes -= gone.values().map(|recent| recent.bytes).sum::<usize>();
+        while self
+            .places
+            .front()
+            .is_some_and(|place| place.position.index <= upto.index)
+        {
+            self.places.pop_front();
+        }
+    }
+
+    fn place(&self, index: u64) -> Option<&Place> {
+        let first = self.places.front()?.position.index;
+        let at = usize::try_from(index.checked_sub(first)?).ok()?;
+        self.places.get(at)
+    }
+
+    /// The place of an entry in the log, wherever it is kept.
+    fn position(&self, index: u64) -> Option<Position> {
+        let recent = self
+            .recent
+            .get(&index)
+            .map(|recent| recent.entry.log_id.into());
+        recent.or_else(|| self.place(index).map(|place| place.position))
+    }
 }
 
 /// The log of one server.
 #[derive(Clone)]
 pub(super) struct LogStore {
-    database: Arc<Database>,
+    directory: PathBuf,
     tail: Arc<RwLock<Tail>>,
     writer: mpsc::Sender<Write>,
-    /// Bytes appended since the process started.
-    appended: Arc<AtomicU64>,
 }
 
 impl LogStore {
-    /// Opens or creates the log. Waits a moment for a process that is just ending to let go of it.
-    pub(super) async fn open(path: &Path) -> io::Result<Self> {
-        let mut left = OPEN_ATTEMPTS_MAX;
-        let database = loop {
-            left -= 1;
-            // The builder may not live across the pause: this future moves between threads.
-            let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-            match opened {
-                Ok(database) => break database,
-                Err(redb::DatabaseError::DatabaseAlreadyOpen) if left > 0 => {
-                    tokio::time::sleep(OPEN_PAUSE).await;
-                }
-                Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::ResourceBusy,
-                        "another agent uses this directory",
-                    ));
-                }
-                Err(error) => return Err(io::Error::other(error)),
-            }
+    /// Opens or creates the log, and checks all of it. It blocks the calling thread.
+    pub(super) fn open(directory: &Path) -> Result<Self, StartError> {
+        let (files, opened) = Files::open(directory)?;
+        let tail = Tail {
+            places: opened.entries,
+            last: opened.last.map(LogId::from),
+            purged: opened.purged.map(LogId::from),
+            vote: opened.vote,
+            ..Tail::default()
         };
-        Self::with_database(database)
-    }
-
-    /// The log in an open file.
-    pub(super) fn with_database(database: Database) -> io::Result<Self> {
-        let database = Arc::new(database);
-        let tail = read_tail(&database)?;
+        let tail = Arc::new(RwLock::new(tail));
         let (writer, requests) = mpsc::channel(QUEUE_MAX);
-        let of_thread = Arc::clone(&database);
+        let of_thread = Arc::clone(&tail);
         thread::Builder::new()
             .name("log-writer".into())
-            .spawn(move || write_all(&of_thread, requests))?;
+            .spawn(move || write_all(files, &of_thread, requests))
+            .map_err(|error| StartError::files(directory, error))?;
         Ok(Self {
-            database,
-            tail: Arc::new(RwLock::new(tail)),
+            directory: directory.to_owned(),
+            tail,
             writer,
-            appended: Arc::default(),
         })
     }
 
-    /// Bytes appended since the process started.
-    pub(super) fn appended_bytes(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.appended)
+    /// The end of what was removed from the log; none when all of it is there.
+    pub(super) fn purged_index(&self) -> Option<u64> {
+        self.tail.read().purged.map(|purged| purged.index)
+    }
+
+    /// Bytes of the entries after `index`.
+    pub(super) fn bytes_after(&self, index: Option<u64>) -> u64 {
+        let tail = self.tail.read();
+        let places = tail.places.iter().rev();
+        places
+            .take_while(|place| index.is_none_or(|index| place.position.index > index))
+            .map(|place| place.bytes as u64)
+            .sum()
+    }
+
+    /// The last entry that may be removed so that `kept_bytes` of entries stay.
+    pub(super) fn purgeable(&self, kept_bytes: u64) -> Option<u64> {
+        let tail = self.tail.read();
+        let mut kept = 0;
+        let mut places = tail.places.iter().rev();
+        let place = places.find(|place| {
+            let is_kept = kept < kept_bytes;
+            kept += place.bytes as u64;
+            !is_kept
+        });
+        place.map(|place| place.position.index)
     }
 
     async fn submit(&self, make: impl FnOnce(Reply) -> Write) -> io::Result<()> {
@@ -134,140 +205,153 @@ impl LogStore {
         done.await.map_err(|_| closed())?
     }
 
-    fn read_file(&self, first: u64, end: Bound<u64>) -> io::Result<Vec<Entry<Types>>> {
-        let read = self.database.begin_read().map_err(io::Error::other)?;
-        let table = match read.open_table(ENTRIES) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(io::Error::other(error)),
+    /// The entries of a range, at most about `bytes_max` of them. It may block.
+    async fn read(
+        &self,
+        first: u64,
+        end: Bound<u64>,
+        bytes_max: usize,
+    ) -> io::Result<Vec<Entry<Types>>> {
+        let (places, mut recent) = {
+            let tail = self.tail.read();
+            let recent_from = tail.recent.keys().next().copied().unwrap_or(u64::MAX);
+            let within = |index: u64| match end {
+                Bound::Included(last) => index <= last,
+                Bound::Excluded(end) => index < end,
+                Bound::Unbounded => true,
+            };
+            let mut bytes = 0;
+            let mut fits = |more: usize| {
+                let fits = bytes == 0 || bytes + more <= bytes_max;
+                bytes += more;
+                fits
+            };
+            let begin = first.max(tail.places.front().map_or(0, |place| place.position.index));
+            let mut places = Vec::new();
+            let mut complete = true;
+            for index in begin..recent_from {
+                let Some(place) = tail.place(index).filter(|_| within(index)) else {
+                    break;
+                };
+                complete = fits(place.bytes);
+                if !complete {
+                    break;
+                }
+                places.push(*place);
+            }
+            let mut recent = Vec::new();
+            if complete {
+                let rows = tail.recent.range(first.max(recent_from)..);
+                for (index, row) in rows {
+                    if !within(*index) || !fits(row.bytes) {
+                        break;
+                    }
+                    recent.push(row.entry.clone());
+                }
+            }
+            (places, recent)
         };
-        let rows = table
-            .range::<u64>((Bound::Included(first), end))
-            .map_err(io::Error::other)?;
-        rows.map(|row| {
-            let (_, value) = row.map_err(io::Error::other)?;
-            decode(value.value())
-        })
-        .collect()
+        if places.is_empty() {
+            return Ok(recent);
+        }
+        let directory = self.directory.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let rows = files::read_places(&directory, &places)?;
+            rows.iter()
+                .map(|bytes| decode_entry(bytes))
+                .collect::<io::Result<Vec<_>>>()
+        });
+        let mut entries = read.await.map_err(io::Error::other)??;
+        entries.append(&mut recent);
+        Ok(entries)
     }
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    rmp_serde::to_vec_named(value).map_err(io::Error::other)
-}
-
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    rmp_serde::from_slice(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
-fn read_tail(database: &Database) -> io::Result<Tail> {
-    let read = database.begin_read().map_err(io::Error::other)?;
-    let purged = match read.open_table(FACTS) {
-        Ok(facts) => facts
-            .get(PURGED)
-            .map_err(io::Error::other)?
-            .map(|value| decode(value.value()))
-            .transpose()?,
-        Err(redb::TableError::TableDoesNotExist(_)) => None,
-        Err(error) => return Err(io::Error::other(error)),
-    };
-    let last = match read.open_table(ENTRIES) {
-        Ok(entries) => entries
-            .last()
-            .map_err(io::Error::other)?
-            .map(|(_, value)| decode::<Entry<Types>>(value.value()))
-            .transpose()?
-            .map(|entry| entry.log_id),
-        Err(redb::TableError::TableDoesNotExist(_)) => None,
-        Err(error) => return Err(io::Error::other(error)),
-    };
-    Ok(Tail {
-        recent: BTreeMap::new(),
-        last: last.or(purged),
-        purged,
-    })
-}
-
-/// Takes all that waits, commits once, answers all.
-fn write_all(database: &Database, mut requests: mpsc::Receiver<Write>) {
+/// Takes all that waits, syncs once, answers all. Ends with the first error: the files have to be opened
+/// anew then, since nobody knows what of a failed write is durable.
+fn write_all(mut files: Files, tail: &RwLock<Tail>, mut requests: mpsc::Receiver<Write>) {
     while let Some(first) = requests.blocking_recv() {
         let mut batch = vec![first];
         while let Ok(next) = requests.try_recv() {
             batch.push(next);
         }
-        let mut waiters = Vec::with_capacity(batch.len());
-        let result = commit(database, batch, &mut waiters);
-        if let Err(error) = &result {
+        let written = write(&mut files, tail, &batch);
+        if let Err(error) = &written {
             tracing::error!(%error, "cannot write the log");
         }
-        for waiter in waiters {
-            let result = match &result {
+        for request in batch {
+            let result = match &written {
                 Ok(()) => Ok(()),
                 Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
             };
-            match waiter {
-                Waiter::Append(flushed) => flushed.log_io_completed(result),
+            match request {
+                Write::Append(_, flushed) => flushed.log_io_completed(result),
                 // The asker gave up: nobody is left to tell.
-                Waiter::Other(reply) => drop(reply.send(result)),
+                Write::Vote(_, reply) | Write::Truncate(_, reply) => drop(reply.send(result)),
+                Write::Purge(_) => {}
             }
         }
-    }
-}
-
-fn commit(database: &Database, batch: Vec<Write>, waiters: &mut Vec<Waiter>) -> io::Result<()> {
-    // Who waits is known before anything can fail, so that nobody waits in vain.
-    let mut steps = Vec::with_capacity(batch.len());
-    for write in batch {
-        let (step, waiter) = match write {
-            Write::Append(rows, flushed) => (Step::Append(rows), Waiter::Append(flushed)),
-            Write::Vote(vote, reply) => (Step::Vote(vote), Waiter::Other(reply)),
-            Write::Truncate(from, reply) => (Step::Truncate(from), Waiter::Other(reply)),
-            Write::Purge(upto, id, reply) => (Step::Purge(upto, id), Waiter::Other(reply)),
-        };
-        steps.push(step);
-        waiters.push(waiter);
-    }
-    let write = database.begin_write().map_err(io::Error::other)?;
-    {
-        let mut entries = write.open_table(ENTRIES).map_err(io::Error::other)?;
-        let mut facts = write.open_table(FACTS).map_err(io::Error::other)?;
-        for step in steps {
-            step.carry_out(&mut entries, &mut facts)
-                .map_err(io::Error::other)?;
+        if written.is_err() {
+            return;
         }
     }
-    write.commit().map_err(io::Error::other)
 }
 
-enum Step {
-    Append(Vec<(u64, Vec<u8>)>),
-    Vote(Vec<u8>),
-    Truncate(u64),
-    Purge(u64, Vec<u8>),
-}
-
-impl Step {
-    fn carry_out(
-        self,
-        entries: &mut redb::Table<'_, u64, &'static [u8]>,
-        facts: &mut redb::Table<'_, &'static str, &'static [u8]>,
-    ) -> Result<(), redb::StorageError> {
-        match self {
-            Self::Append(rows) => {
-                for (index, value) in rows {
-                    entries.insert(index, value.as_slice())?;
+fn write(files: &mut Files, tail: &RwLock<Tail>, batch: &[Write]) -> io::Result<()> {
+    let mut records = Vec::with_capacity(batch.len());
+    let mut purge = None;
+    let mut last = files.last();
+    for request in batch {
+        match request {
+            Write::Append(rows, _) => {
+                records.extend(rows.iter().map(|bytes| Record::Entry(bytes)));
+                last = rows.last().map_or(last, |row| Position::from_bytes(row));
+            }
+            Write::Vote(vote, _) => records.push(Record::Vote(*vote)),
+            Write::Truncate(to, _) => {
+                records.push(Record::Truncate(*to));
+                last = *to;
+            }
+            Write::Purge(upto) => {
+                purge = Some(upto.index);
+                if last.is_none_or(|last| last.index < upto.index) {
+                    // A snapshot of another server replaces the whole log.
+                    records.push(Record::Skip(*upto));
+                    last = Some(*upto);
                 }
             }
-            Self::Vote(vote) => {
-                facts.insert(VOTE, vote.as_slice())?;
-            }
-            Self::Truncate(from) => entries.retain_in(from.., |_, _| false)?,
-            Self::Purge(upto, id) => {
-                facts.insert(PURGED, id.as_slice())?;
-                entries.retain_in(..=upto, |_, _| false)?;
+        }
+    }
+    let written = files.append(&records)?;
+    {
+        let mut tail = tail.write();
+        for (record, (segment, offset)) in records.iter().zip(written) {
+            if let Record::Entry(payload) = record
+                && let Some(position) = Position::from_bytes(payload)
+            {
+                tail.places.push_back(Place {
+                    position,
+                    segment,
+                    offset,
+                    bytes: payload.len(),
+                });
             }
         }
-        Ok(())
+        // What was removed while it was on its way here is not to be found any more.
+        let purged = tail.purged.map(|purged| purged.index);
+        while tail
+            .places
+            .front()
+            .is_some_and(|place| Some(place.position.index) <= purged)
+        {
+            tail.places.pop_front();
+        }
+        tail.shrink();
+    }
+    match purge {
+        // Later records are durable already: a segment that stays is only not removed yet.
+        Some(upto) => files.purge(upto),
+        None => Ok(()),
     }
 }
 
@@ -284,20 +368,18 @@ impl RaftLogReader<Types> for LogStore {
         &mut self,
         range: B,
     ) -> Result<Vec<Entry<Types>>, Failure> {
-        let first = first_of(&range);
-        let end = range.end_bound().cloned();
-        {
-            let tail = self.tail.read();
-            let recent_from = tail.recent.keys().next().copied();
-            if recent_from.is_some_and(|from| from <= first) {
-                let rows = tail.recent.range((Bound::Included(first), end));
-                return Ok(rows.map(|(_, entry)| entry.clone()).collect());
-            }
-        }
-        let store = self.clone();
-        tokio::task::spawn_blocking(move || store.read_file(first, end))
+        self.read(first_of(&range), range.end_bound().cloned(), usize::MAX)
             .await
-            .map_err(|error| StorageIOError::read_logs(&error))?
+            .map_err(|error| StorageIOError::read_logs(&error).into())
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry<Types>>, Failure> {
+        self.read(start, Bound::Excluded(end), READ_BYTES_MAX)
+            .await
             .map_err(|error| StorageIOError::read_logs(&error).into())
     }
 }
@@ -318,32 +400,16 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), Failure> {
-        let failed = |error: io::Error| StorageIOError::write_vote(&error);
-        let bytes = encode(vote).map_err(failed)?;
-        self.submit(|reply| Write::Vote(bytes, reply))
+        let stored = StoredVote::from(vote);
+        self.submit(|reply| Write::Vote(stored, reply))
             .await
-            .map_err(failed)?;
+            .map_err(|error| StorageIOError::write_vote(&error))?;
+        self.tail.write().vote = Some(stored);
         Ok(())
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote<u64>>, Failure> {
-        let failed = |error: io::Error| StorageIOError::read_vote(&error);
-        let read = self
-            .database
-            .begin_read()
-            .map_err(|error| failed(io::Error::other(error)))?;
-        let facts = match read.open_table(FACTS) {
-            Ok(facts) => facts,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(failed(io::Error::other(error)).into()),
-        };
-        let value = facts
-            .get(VOTE)
-            .map_err(|error| failed(io::Error::other(error)))?;
-        Ok(value
-            .map(|value| decode(value.value()))
-            .transpose()
-            .map_err(failed)?)
+        Ok(self.tail.read().vote.map(Vote::from))
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), Failure>
@@ -353,21 +419,15 @@ impl RaftLogStorage<Types> for LogStore {
     {
         let failed = |error: io::Error| StorageIOError::write_logs(&error);
         let mut rows = Vec::new();
-        let mut bytes = 0;
         {
             let mut tail = self.tail.write();
             for entry in entries {
-                let row = encode(&entry).map_err(failed)?;
-                bytes += row.len() as u64;
-                rows.push((entry.log_id.index, row));
-                tail.last = Some(entry.log_id);
-                tail.recent.insert(entry.log_id.index, entry);
-            }
-            while tail.recent.len() > RECENT_MAX {
-                tail.recent.pop_first();
+                let row = encode_entry(&entry).map_err(failed)?;
+                let bytes = row.len();
+                rows.push(row);
+                tail.put(entry, bytes);
             }
         }
-        self.appended.fetch_add(bytes, Ordering::Relaxed);
         self.writer
             .send(Write::Append(rows, callback))
             .await
@@ -376,27 +436,29 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate(&mut self, log_id: LogId<u64>) -> Result<(), Failure> {
-        let failed = |error: io::Error| StorageIOError::write_logs(&error);
-        self.submit(|reply| Write::Truncate(log_id.index, reply))
+        let last = {
+            let tail = self.tail.read();
+            let before = log_id.index.checked_sub(1);
+            let known = before.and_then(|before| tail.position(before));
+            known.or_else(|| tail.purged.map(Position::from))
+        };
+        self.submit(|reply| Write::Truncate(last, reply))
             .await
-            .map_err(failed)?;
-        let tail = read_tail(&self.database).map_err(failed)?;
-        *self.tail.write() = tail;
+            .map_err(|error| StorageIOError::write_logs(&error))?;
+        self.tail.write().cut(last);
         Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), Failure> {
-        let failed = |error: io::Error| StorageIOError::write_logs(&error);
-        let bytes = encode(&log_id).map_err(failed)?;
-        {
-            let mut tail = self.tail.write();
-            tail.purged = Some(log_id);
-            tail.last = tail.last.max(Some(log_id));
-            tail.recent = tail.recent.split_off(&log_id.index.saturating_add(1));
-        }
-        self.submit(|reply| Write::Purge(log_id.index, bytes, reply))
+        self.tail.write().purge(log_id);
+        // The files follow later: whoever asked need not wait for the disk.
+        self.writer
+            .send(Write::Purge(log_id.into()))
             .await
-            .map_err(failed)?;
+            .map_err(|_| {
+                let ended = io::Error::other("the log writer ended");
+                StorageIOError::write_logs(&ended)
+            })?;
         Ok(())
     }
 }

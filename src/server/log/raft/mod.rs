@@ -1,26 +1,43 @@
 //! The replicated log: durable entries, snapshots and the batching proposer.
 //!
-//! Nothing else names the Raft library. This version runs one voter; the connection to others says
-//! that they cannot be reached.
+//! Nothing else names the Raft library, and nothing of it stands in the files. This version runs one
+//! voter; the connection to others says that they cannot be reached.
+//!
+//! Everything here runs on threads of its own: neither a slow disk nor applying a large entry holds up
+//! others, and a storm of requests does not hold up the log.
 
+mod compaction;
+mod error;
+mod files;
+#[cfg(test)]
+mod fixtures;
+mod identity;
 mod log_store;
 mod network;
 mod proposer;
+mod segment;
 mod snapshot;
 mod state_machine;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod types;
 
 use openraft::{BasicNode, SnapshotPolicy};
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    runtime::{self, Runtime},
+    time::timeout,
+};
 
 use super::{
     super::state::{Command, Outcome},
+    clock,
     propose::ProposeError,
     published::Published,
 };
 use crate::sys;
+use compaction::Compaction;
 use jobs::model::Index;
 use log_store::LogStore;
 use network::NoPeers;
@@ -28,33 +45,16 @@ use snapshot::SnapshotFile;
 use state_machine::StateMachine;
 use types::Types;
 
+pub use error::StartError;
+
 /// The one voter.
 const NODE_ID: u64 = 1;
 /// How long the start may take until this server leads.
 const LEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Entries between two snapshots.
-const SNAPSHOT_ENTRIES: u64 = 8192;
-/// Entries kept before a snapshot's end.
-const KEPT_ENTRIES: u64 = 128;
-
-/// Why the log cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The files cannot be read or written.
-    #[error("cannot open the log in `{directory}`: {source}")]
-    Files {
-        /// Where.
-        directory: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The library refused to start.
-    #[error("cannot start the log: {reason}")]
-    Library {
-        /// Why.
-        reason: String,
-    },
-}
+/// How long a read waits for a quorum.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Threads for the library, applying and the proposer; the writer of the files has its own.
+const THREADS: usize = 2;
 
 /// Where the log stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +87,30 @@ pub struct Voter {
 pub(crate) struct Raft {
     library: openraft::Raft<Types>,
     queue: proposer::Queue,
+    _threads: Arc<Threads>,
+}
+
+/// The runtime of one log; it ends in the background when the last handle is gone.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> Result<Self, StartError> {
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("log")
+            .enable_all()
+            .build()
+            .map_err(|source| StartError::Threads { source })?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl std::fmt::Debug for Raft {
@@ -105,36 +129,31 @@ impl Raft {
         address: &str,
         published: Arc<Published>,
     ) -> Result<Self, StartError> {
-        let files = |source| StartError::Files {
-            directory: directory.display().to_string(),
-            source,
+        let threads = Threads::start()?;
+        let Some(runtime) = &threads.0 else {
+            return Err(StartError::library(&ProposeError::Stopped));
         };
-        // It holds the nodes' secrets and the environment of every task.
-        sys::files::create_dir(directory, 0o700).map_err(files)?;
-        let log = LogStore::open(&directory.join("log.redb"))
+        let (directory, address) = (directory.to_owned(), address.to_owned());
+        let handle = runtime.handle().clone();
+        let starting = handle.spawn(async move {
+            let opening = {
+                let (directory, published) = (directory.clone(), Arc::clone(&published));
+                tokio::task::spawn_blocking(move || open(&directory, published))
+            };
+            let opened = opening
+                .await
+                .map_err(|error| StartError::library(&error))??;
+            start_library(opened, &address, &published).await
+        });
+        let started = starting
             .await
-            .map_err(files)?;
-        let file = SnapshotFile::new(directory.to_owned());
-        let machine = StateMachine::load(file, Arc::clone(&published)).map_err(files)?;
-        let config = openraft::Config {
-            cluster_name: "trivet".into(),
-            heartbeat_interval: 250,
-            election_timeout_min: 1000,
-            election_timeout_max: 2000,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_ENTRIES),
-            max_in_snapshot_log_to_keep: KEPT_ENTRIES,
-            // One voter has nobody to send heartbeats to, and elects itself below.
-            enable_heartbeat: false,
-            ..openraft::Config::default()
-        };
-        let config = config.validate().map_err(|error| library(&error))?;
-        let log_bytes = log.appended_bytes();
-        let library = openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, log, machine)
-            .await
-            .map_err(|error| library(&error))?;
-        lead(&library, address).await?;
-        let queue = proposer::start(library.clone(), log_bytes, published);
-        Ok(Self { library, queue })
+            .map_err(|error| StartError::library(&error))?;
+        let (library, queue) = started?;
+        Ok(Self {
+            library,
+            queue,
+            _threads: Arc::new(threads),
+        })
     }
 
     /// Writes a command; answers when it is durable and applied.
@@ -142,9 +161,21 @@ impl Raft {
         self.queue.propose(command).await
     }
 
+    /// Writes commands that do not depend on each other; the answers are in the same order.
+    pub(crate) async fn propose_all(
+        &self,
+        commands: Vec<Command>,
+    ) -> Vec<Result<(Index, Outcome), ProposeError>> {
+        self.queue.propose_all(commands).await
+    }
+
     /// Returns once everything that was acknowledged anywhere before this call is in the state here.
     pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
-        match self.library.ensure_linearizable().await {
+        let barrier = timeout(BARRIER_TIMEOUT, self.library.ensure_linearizable()).await;
+        let Ok(passed) = barrier else {
+            return Err(ProposeError::NotLeader);
+        };
+        match passed {
             Ok(_) => Ok(()),
             Err(error) if error.forward_to_leader::<BasicNode>().is_some() => {
                 Err(ProposeError::NotLeader)
@@ -201,10 +232,83 @@ impl Raft {
     }
 }
 
-fn library(error: &dyn std::error::Error) -> StartError {
-    StartError::Library {
-        reason: error.to_string(),
+/// The files of a log, opened and checked.
+struct Opened {
+    store: LogStore,
+    file: SnapshotFile,
+    machine: StateMachine,
+}
+
+fn open(directory: &Path, published: Arc<Published>) -> Result<Opened, StartError> {
+    // It holds the nodes' secrets and the environment of every task.
+    sys::files::create_dir(directory, 0o700)
+        .map_err(|error| StartError::files(directory, error))?;
+    let store = LogStore::open(directory)?;
+    let file = SnapshotFile::new(directory.to_owned());
+    let machine = StateMachine::load(file.clone(), published)?;
+    if store.purged_index() > machine.applied_index() {
+        return Err(files::missing(directory, &directory.join("snapshot")));
     }
+    Ok(Opened {
+        store,
+        file,
+        machine,
+    })
+}
+
+/// Settings of the library, with their reasons.
+fn settings() -> openraft::Config {
+    openraft::Config {
+        cluster_name: "trivet".into(),
+        // Also how long one append may take, so an entry has to travel and be written within it; the
+        // bytes of one append are bounded for that.
+        heartbeat_interval: 250,
+        // A follower first waits out a lease of the maximum, then elects: together below 2 s.
+        election_timeout_min: 700,
+        election_timeout_max: 1000,
+        // The last part of a snapshot is answered only when all of it is loaded.
+        install_snapshot_timeout: 60_000,
+        // Only as far behind may a new voter be when it starts to count.
+        replication_lag_threshold: 100,
+        // Both by bytes, not by entries: see `compaction`.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        // One voter has nobody to send heartbeats to, and elects itself.
+        enable_heartbeat: false,
+        ..openraft::Config::default()
+    }
+}
+
+async fn start_library(
+    opened: Opened,
+    address: &str,
+    published: &Published,
+) -> Result<(openraft::Raft<Types>, proposer::Queue), StartError> {
+    let Opened {
+        store,
+        file,
+        machine,
+    } = opened;
+    let config = settings()
+        .validate()
+        .map_err(|error| StartError::library(&error))?;
+    let snapshot_index = machine.applied_index();
+    let library = openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, store.clone(), machine)
+        .await
+        .map_err(|error| StartError::library(&error))?;
+    if let Err(error) = lead(&library, address).await {
+        // What it holds is let go, so that another try finds it free.
+        library.shutdown().await.ok();
+        return Err(error);
+    }
+    clock::raise(published.current().now_ns);
+    let compaction = Compaction::new(library.clone(), store, file, snapshot_index);
+    tokio::spawn(compaction.clone().purge());
+    let queue = proposer::start(proposer::Proposer {
+        raft: library.clone(),
+        compaction,
+    });
+    Ok((library, queue))
 }
 
 /// Makes this server the leader and waits until it has applied what was acknowledged before.
@@ -212,15 +316,15 @@ async fn lead(raft: &openraft::Raft<Types>, address: &str) -> Result<(), StartEr
     if raft
         .is_initialized()
         .await
-        .map_err(|error| library(&error))?
+        .map_err(|error| StartError::library(&error))?
     {
         let election = raft.trigger().elect().await;
-        election.map_err(|error| library(&error))?;
+        election.map_err(|error| StartError::library(&error))?;
     } else {
         // The first election rides along with it.
         let voters = BTreeMap::from([(NODE_ID, BasicNode::new(address))]);
         let initialized = raft.initialize(voters).await;
-        initialized.map_err(|error| library(&error))?;
+        initialized.map_err(|error| StartError::library(&error))?;
     }
     raft.wait(Some(LEAD_TIMEOUT))
         .metrics(
@@ -228,9 +332,9 @@ async fn lead(raft: &openraft::Raft<Types>, address: &str) -> Result<(), StartEr
             "leadership",
         )
         .await
-        .map_err(|error| library(&error))?;
+        .map_err(|error| StartError::library(&error))?;
     raft.ensure_linearizable()
         .await
-        .map_err(|error| library(&error))?;
+        .map_err(|error| StartError::library(&error))?;
     Ok(())
 }

@@ -1,12 +1,10 @@
 //! Collects what waits while an entry is written, and writes it as the next entry.
 
+use futures_util::{FutureExt as _, future::join_all};
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{BTreeSet, VecDeque},
+    panic::AssertUnwindSafe,
     time::Duration,
 };
 use tokio::{
@@ -17,9 +15,11 @@ use tokio::{
 use super::super::{
     super::state::{Command, Outcome},
     propose::{ProposeError, now_ns},
-    published::Published,
 };
-use super::types::{Batch, Proposal, Types};
+use super::{
+    compaction::Compaction,
+    types::{Batch, Proposal, Types},
+};
 use jobs::model::Index;
 
 /// Commands of one entry.
@@ -32,8 +32,8 @@ pub(super) const COMMAND_BYTES_MAX: usize = 64 << 20;
 const QUEUE_MAX: usize = 8192;
 /// How long a caller waits for room before it is told to come again.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
-/// A snapshot is taken when the log grew by this many bytes, even when it has few entries.
-const SNAPSHOT_BYTES: u64 = 64 << 20;
+/// How long a caller waits for its answer. Without a quorum there is none.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Answer = Result<(Index, Outcome), ProposeError>;
 
@@ -63,74 +63,93 @@ impl Queue {
         }
         let (reply, answer) = oneshot::channel();
         match timeout(ROOM_TIMEOUT, self.0.send(Request { proposal, reply })).await {
-            Ok(Ok(())) => answer.await.map_err(|_| ProposeError::Stopped)?,
-            Ok(Err(_)) => Err(ProposeError::Stopped),
-            Err(_) => Err(ProposeError::Busy),
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(ProposeError::Stopped),
+            Err(_) => return Err(ProposeError::Busy),
         }
+        match timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(answer) => answer.map_err(|_| ProposeError::Stopped)?,
+            Err(_) => Err(ProposeError::Timeout {
+                waited: ANSWER_TIMEOUT,
+            }),
+        }
+    }
+
+    /// Writes commands in order, in as few entries as they fit.
+    pub(super) async fn propose_all(&self, commands: Vec<Command>) -> Vec<Answer> {
+        join_all(commands.into_iter().map(|command| self.propose(command))).await
     }
 }
 
-/// Starts the one loop that writes entries; `log_bytes` counts what was appended. It ends when every queue handle is gone.
-pub(super) fn start(
-    raft: openraft::Raft<Types>,
-    log_bytes: Arc<AtomicU64>,
-    published: Arc<Published>,
-) -> Queue {
-    let (sender, requests) = mpsc::channel(QUEUE_MAX);
-    tokio::spawn(run(raft, log_bytes, published, requests));
+/// What the proposer works with.
+pub(super) struct Proposer {
+    pub(super) raft: openraft::Raft<Types>,
+    pub(super) compaction: Compaction,
+}
+
+/// Starts the one loop that writes entries. It ends when every queue handle is gone.
+pub(super) fn start(proposer: Proposer) -> Queue {
+    let (sender, mut requests) = mpsc::channel(QUEUE_MAX);
+    tokio::spawn(async move {
+        // A panic loses the entry at hand, whose callers are told, and nothing else.
+        while AssertUnwindSafe(proposer.run(&mut requests))
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            tracing::error!("the proposer panicked and is started again");
+        }
+    });
     Queue(sender)
 }
 
-async fn run(
-    raft: openraft::Raft<Types>,
-    log_bytes: Arc<AtomicU64>,
-    published: Arc<Published>,
-    mut requests: mpsc::Receiver<Request>,
-) {
-    let mut waiting = VecDeque::new();
-    let mut arrived = Vec::with_capacity(BATCH_MAX);
-    let mut last_now = published.current().now_ns;
-    let mut snapshot_at = 0;
-    loop {
-        if waiting.is_empty() && requests.recv_many(&mut arrived, BATCH_MAX).await == 0 {
-            return;
-        }
-        while arrived.len() + waiting.len() < BATCH_MAX
-            && let Ok(request) = requests.try_recv()
-        {
-            arrived.push(request);
-        }
-        waiting.extend(arrived.drain(..));
-        let batch = next_batch(&mut waiting);
-        last_now = now_ns().max(last_now);
-        let (proposals, replies) = batch
-            .into_iter()
-            .map(|request| (request.proposal, request.reply))
-            .unzip();
-        let entry = Batch {
-            now: last_now,
-            proposals,
-        };
-        write(&raft, entry, replies).await;
-        let appended = log_bytes.load(Ordering::Relaxed);
-        if appended - snapshot_at > SNAPSHOT_BYTES {
-            snapshot_at = appended;
-            if let Err(error) = raft.trigger().snapshot().await {
-                tracing::warn!(%error, "cannot start a snapshot");
+impl Proposer {
+    async fn run(&self, requests: &mut mpsc::Receiver<Request>) {
+        let mut waiting = VecDeque::new();
+        let mut arrived = Vec::with_capacity(BATCH_MAX);
+        loop {
+            if waiting.is_empty() && requests.recv_many(&mut arrived, BATCH_MAX).await == 0 {
+                return;
             }
+            while arrived.len() + waiting.len() < BATCH_MAX
+                && let Ok(request) = requests.try_recv()
+            {
+                arrived.push(request);
+            }
+            waiting.extend(arrived.drain(..));
+            let batch = next_batch(&mut waiting);
+            let mut bytes = 0;
+            let (proposals, replies) = batch
+                .into_iter()
+                .map(|request| {
+                    bytes += request.proposal.len() as u64;
+                    (request.proposal, request.reply)
+                })
+                .unzip();
+            let entry = Batch {
+                now: now_ns(),
+                proposals,
+            };
+            write(&self.raft, entry, replies).await;
+            self.compaction.grown(bytes).await;
         }
     }
 }
 
-/// As many requests as fit one entry, at least one.
+/// As many requests as fit one entry, at least one. Two commands that make a version of the same row are not
+/// in one entry: its index tells one version of a row.
 fn next_batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
     let mut bytes = 0;
     let mut batch = Vec::new();
+    let mut rows = BTreeSet::new();
     while let Some(request) = waiting.front() {
         bytes += request.proposal.len();
-        if !batch.is_empty() && (bytes > BATCH_BYTES_MAX || batch.len() >= BATCH_MAX) {
+        let is_full = bytes > BATCH_BYTES_MAX || batch.len() >= BATCH_MAX;
+        let row = request.proposal.row();
+        if !batch.is_empty() && (is_full || row.is_some_and(|row| rows.contains(row))) {
             break;
         }
+        rows.extend(row.cloned());
         batch.extend(waiting.pop_front());
     }
     batch
@@ -151,13 +170,12 @@ async fn write(raft: &openraft::Raft<Types>, entry: Batch, replies: Vec<oneshot:
                     ProposeError::NotLeader
                 }
                 RaftError::Fatal(Fatal::Stopped) => ProposeError::Stopped,
-                error => {
-                    tracing::error!(%error, "cannot write to the log");
-                    ProposeError::Storage
-                }
+                error => ProposeError::Storage {
+                    reason: error.to_string().into(),
+                },
             };
             for reply in replies {
-                drop(reply.send(Err(error)));
+                drop(reply.send(Err(error.clone())));
             }
         }
     }

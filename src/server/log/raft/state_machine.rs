@@ -12,7 +12,8 @@ use super::super::{
     published::Published,
 };
 use super::{
-    snapshot::{self, SnapshotFile},
+    StartError,
+    snapshot::{self, Meta, SnapshotFile},
     types::{Batch, Outcomes, Types},
 };
 
@@ -29,7 +30,7 @@ pub(super) struct StateMachine {
 
 impl StateMachine {
     /// The state of the last snapshot.
-    pub(super) fn load(file: SnapshotFile, published: Arc<Published>) -> io::Result<Self> {
+    pub(super) fn load(file: SnapshotFile, published: Arc<Published>) -> Result<Self, StartError> {
         let (meta, state) = file.read()?.unwrap_or_default();
         let machine = Self {
             state,
@@ -38,10 +39,13 @@ impl StateMachine {
             file,
             published,
         };
-        machine
-            .published
-            .commit(Changes::default(), machine.state.stamp(), &machine.state);
+        machine.published.replace(&machine.state);
         Ok(machine)
+    }
+
+    /// The last entry in the state.
+    pub(super) fn applied_index(&self) -> Option<u64> {
+        self.applied.map(|id| id.index)
     }
 
     fn apply_batch(
@@ -123,11 +127,11 @@ impl RaftStateMachine<Types> for StateMachine {
     ) -> Result<(), Failure> {
         let failed = |error: io::Error| StorageIOError::read_snapshot(None, &error);
         snapshot.sync_all().await.map_err(failed)?;
-        let file = self.file.clone();
+        let (file, of_file) = (self.file.clone(), meta.clone());
         let state = spawn_blocking(move || {
             let path = file.received_path();
             let (_, state) = snapshot::read_from(std::fs::File::open(&path)?)?;
-            file.put_in_place(&path)?;
+            file.put_in_place(&path, &of_file)?;
             Ok(state)
         })
         .await
@@ -137,8 +141,7 @@ impl RaftStateMachine<Types> for StateMachine {
         self.state = state;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.published
-            .commit(Changes::default(), self.state.stamp(), &self.state);
+        self.published.replace(&self.state);
         Ok(())
     }
 
@@ -165,33 +168,41 @@ pub(super) struct Builder {
     file: SnapshotFile,
 }
 
+/// Where nothing is, for a snapshot that is not there.
+const NO_FILE: &str = "/dev/null";
+
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, Failure> {
-        let failed = |error: io::Error| StorageIOError::write_snapshot(None, &error);
         let meta = SnapshotMeta {
             last_log_id: self.applied,
             last_membership: self.membership.clone(),
-            snapshot_id: self
-                .applied
-                .map_or_else(String::new, |id| format!("{}-{}", id.leader_id, id.index)),
+            snapshot_id: snapshot::snapshot_id(self.applied),
         };
-        let (file, state, of_file) = (self.file.clone(), self.state.clone(), meta.clone());
-        let written = spawn_blocking(move || {
-            file.write(&of_file, &state)?;
-            file.open_with_meta()
-        })
-        .await
-        .map_err(io::Error::other)
-        .flatten()
-        .map_err(failed)?;
-        let (_, opened) = written.ok_or_else(|| {
-            failed(io::Error::other(
-                "the snapshot vanished after it was written",
-            ))
-        })?;
+        let (file, state) = (self.file.clone(), self.state.clone());
+        let (meta, file) = spawn_blocking(move || write_or_keep(&file, meta, &state))
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         Ok(Snapshot {
             meta,
-            snapshot: Box::new(File::from_std(opened)),
+            snapshot: Box::new(File::from_std(file)),
         })
+    }
+}
+
+/// Writes a snapshot. When that fails, for example on a full disk, the log goes on and only stays as long
+/// as it is: the library is handed the snapshot from before, which it takes note of without purging.
+fn write_or_keep(
+    file: &SnapshotFile,
+    meta: Meta,
+    state: &State,
+) -> io::Result<(Meta, std::fs::File)> {
+    if let Err(error) = file.write(&meta, state) {
+        tracing::error!(%error, "cannot write a snapshot; the log keeps growing until one succeeds");
+    }
+    match file.open_with_meta()? {
+        Some(opened) => Ok(opened),
+        None => Ok((Meta::default(), std::fs::File::open(NO_FILE)?)),
     }
 }

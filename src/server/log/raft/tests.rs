@@ -3,121 +3,42 @@
 use super::*;
 use crate::server::state::Command;
 use log_store::LogStore;
-use mesh::state::{Command as MeshCommand, SetRouteOverrides};
+use mesh::state::{Command as MeshCommand, SetRouteOverrides, UpsertNode};
 use openraft::{
     CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader, Vote,
     storage::{RaftLogStorage, RaftLogStorageExt},
 };
-use parking_lot::Mutex;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-use redb::{Database, StorageBackend};
 use types::{Batch, Proposal};
 
-/// A disk in memory that knows what is synced.
-#[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<DiskState>>);
-
-#[derive(Debug, Default)]
-struct DiskState {
-    synced: Vec<u8>,
-    current: Vec<u8>,
-    /// Since the last sync, in order.
-    unsynced: Vec<Change>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Length(usize),
-    Write(usize, Vec<u8>),
-}
-
-impl Change {
-    fn carry_out(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => bytes.resize(*length, 0),
-            Self::Write(offset, data) => {
-                let end = offset + data.len();
-                if bytes.len() < end {
-                    bytes.resize(end, 0);
-                }
-                bytes[*offset..end].copy_from_slice(data);
+/// What a power cut leaves of a directory: everything that `before` has, and any sectors of what `after`
+/// has more.
+fn after_power_cut(before: &Path, after: &Path, random: &mut ChaCha8Rng) -> tempfile::TempDir {
+    let left = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(before).unwrap() {
+        let name = entry.unwrap().file_name();
+        let mut bytes = std::fs::read(before.join(&name)).unwrap();
+        let newer = std::fs::read(after.join(&name)).unwrap();
+        for (at, sector) in newer.chunks(512).enumerate() {
+            if random.next_u32().is_multiple_of(2) {
+                bytes[at * 512..][..sector.len()].copy_from_slice(sector);
             }
         }
+        std::fs::write(left.path().join(&name), bytes).unwrap();
     }
+    left
 }
 
-impl DiskState {
-    fn change(&mut self, change: Change) {
-        change.carry_out(&mut self.current);
-        self.unsynced.push(change);
+fn copy(from: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        std::fs::copy(from.join(&name), copy.path().join(&name)).unwrap();
     }
-}
-
-impl Disk {
-    /// What a power cut leaves: all that is synced, and any part of the rest, the last write torn.
-    fn after_power_cut(&self, random: &mut ChaCha8Rng) -> Self {
-        let state = self.0.lock();
-        let mut bytes = state.synced.clone();
-        for change in &state.unsynced {
-            match (change, random.next_u32() % 3) {
-                (_, 0) => {}
-                (Change::Write(offset, data), 1) => {
-                    let kept = usize::try_from(random.next_u32()).unwrap() % data.len().max(1);
-                    Change::Write(*offset, data[..kept].to_vec()).carry_out(&mut bytes);
-                }
-                (change, _) => change.carry_out(&mut bytes),
-            }
-        }
-        Self(Arc::new(Mutex::new(DiskState {
-            synced: bytes.clone(),
-            current: bytes,
-            unsynced: Vec::new(),
-        })))
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().current.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let offset = usize::try_from(offset).unwrap();
-        let state = self.0.lock();
-        let end = offset + out.len();
-        let bytes = state.current.get(offset..end);
-        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let length = usize::try_from(len).unwrap();
-        self.0.lock().change(Change::Length(length));
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.0.lock();
-        state.synced = state.current.clone();
-        state.unsynced.clear();
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let offset = usize::try_from(offset).unwrap();
-        self.0.lock().change(Change::Write(offset, data.to_vec()));
-        Ok(())
-    }
-}
-
-fn store_on(disk: &Disk) -> LogStore {
-    let database = Database::builder()
-        .create_with_backend(disk.clone())
-        .unwrap();
-    LogStore::with_database(database).unwrap()
+    copy
 }
 
 fn routes(text: &str) -> Command {
@@ -149,27 +70,42 @@ async fn indexes(store: &mut LogStore) -> Vec<u64> {
 
 #[tokio::test]
 async fn every_acknowledged_entry_and_vote_survives_a_power_cut() {
-    for seed in 0..48 {
+    for seed in 0..6 {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let disk = Disk::default();
-        let mut store = store_on(&disk);
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = LogStore::open(directory.path()).unwrap();
         let count = u64::from(random.next_u32() % 40);
         let vote = Vote::new(7 + seed, NODE_ID);
         store.save_vote(&vote).await.unwrap();
-        for index in 0..count {
+        for index in 0..=count {
             store.blocking_append([entry(index)]).await.unwrap();
         }
-        store.blocking_append([entry(count)]).await.unwrap();
+        let before = copy(directory.path());
+        // Not acknowledged any more when the power is cut.
+        let more: Vec<_> = (count + 1..count + 20).map(entry).collect();
+        store.blocking_append(more).await.unwrap();
         for _ in 0..4 {
-            let mut reopened = store_on(&disk.after_power_cut(&mut random));
+            let left = after_power_cut(before.path(), directory.path(), &mut random);
+            let mut reopened = LogStore::open(left.path()).unwrap();
             assert_eq!(
                 reopened.read_vote().await.unwrap(),
                 Some(vote),
                 "seed {seed}"
             );
+            let found = indexes(&mut reopened).await;
+            let expected: Vec<u64> = (0..found.len() as u64).collect();
+            assert!(
+                found == expected && found.len() as u64 > count,
+                "seed {seed}: {found:?}"
+            );
+            // What was cut off does not come back behind what is written now.
+            let next = found.len() as u64;
+            reopened.blocking_append([entry(next)]).await.unwrap();
+            drop(reopened);
+            let mut again = LogStore::open(left.path()).unwrap();
             assert_eq!(
-                indexes(&mut reopened).await,
-                (0..=count).collect::<Vec<_>>(),
+                indexes(&mut again).await.len() as u64,
+                next + 1,
                 "seed {seed}"
             );
         }
@@ -177,60 +113,181 @@ async fn every_acknowledged_entry_and_vote_survives_a_power_cut() {
 }
 
 #[tokio::test]
-async fn a_write_cut_off_half_way_leaves_the_entries_before_it() {
-    for seed in 0..48 {
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let disk = Disk::default();
-        let mut store = store_on(&disk);
-        for index in 0..5 {
-            store.blocking_append([entry(index)]).await.unwrap();
-        }
-        // The same writes as an append makes, but without its sync.
-        let before = disk.0.lock().current.clone();
-        let replica = Disk(Arc::new(Mutex::new(DiskState {
-            synced: before.clone(),
-            current: before.clone(),
-            unsynced: Vec::new(),
-        })));
-        store.blocking_append([entry(5)]).await.unwrap();
-        let after = disk.0.lock().current.clone();
-        for (offset, page) in after.chunks(512).enumerate() {
-            let offset = offset * 512;
-            if before.get(offset..offset + page.len()) != Some(page) && random.next_u32() % 2 == 0 {
-                replica
-                    .0
-                    .lock()
-                    .change(Change::Write(offset, page.to_vec()));
-            }
-        }
-        let mut reopened = store_on(&replica.after_power_cut(&mut random));
-        let found = indexes(&mut reopened).await;
-        assert!(
-            found.starts_with(&[0, 1, 2, 3, 4]) && found.len() <= 6,
-            "seed {seed}: {found:?}"
-        );
+async fn a_log_of_many_segments_reads_back_and_gives_room_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = LogStore::open(directory.path()).unwrap();
+    let long = |index: u64, bytes: usize| Entry {
+        payload: EntryPayload::Normal(Batch {
+            now: 0,
+            proposals: vec![Proposal::new(routes(&"x".repeat(bytes))).unwrap()],
+        }),
+        ..entry(index)
+    };
+    for index in 0..30 {
+        // One of them is longer than a whole segment.
+        let bytes = if index == 17 { 5 << 20 } else { 600_000 };
+        store.blocking_append([long(index, bytes)]).await.unwrap();
     }
+    let segments = || {
+        let names = std::fs::read_dir(directory.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".log")).count()
+    };
+    assert!(segments() > 4);
+    assert_eq!(indexes(&mut store).await, (0..30).collect::<Vec<_>>());
+    // Entries go out in parts that fit a message.
+    let first = store.limited_get_log_entries(0, 30).await.unwrap();
+    assert_eq!(first.len(), 1);
+    store.purge(log_id(25)).await.unwrap();
+    // The vote waits its turn behind the purge.
+    store.save_vote(&Vote::new(9, NODE_ID)).await.unwrap();
+    assert!(segments() <= 2);
+    drop(store);
+    let mut reopened = LogStore::open(directory.path()).unwrap();
+    assert_eq!(indexes(&mut reopened).await.last(), Some(&29));
+    assert_eq!(
+        reopened.read_vote().await.unwrap(),
+        Some(Vote::new(9, NODE_ID))
+    );
 }
 
 #[tokio::test]
 async fn truncated_and_purged_entries_stay_away_after_a_restart() {
-    let disk = Disk::default();
-    let mut store = store_on(&disk);
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = LogStore::open(directory.path()).unwrap();
     store
         .blocking_append((0..10).map(entry).collect::<Vec<_>>())
         .await
         .unwrap();
     store.truncate(log_id(8)).await.unwrap();
+    assert_eq!(indexes(&mut store).await, (0..8).collect::<Vec<_>>());
+    drop(store);
+    let mut store = LogStore::open(directory.path()).unwrap();
+    assert_eq!(indexes(&mut store).await, (0..8).collect::<Vec<_>>());
     store.purge(log_id(2)).await.unwrap();
     assert_eq!(indexes(&mut store).await, [3, 4, 5, 6, 7]);
-    let mut reopened = store_on(&disk);
-    assert_eq!(indexes(&mut reopened).await, [3, 4, 5, 6, 7]);
-    let state = reopened.get_log_state().await.unwrap();
-    assert_eq!(state.last_purged_log_id, Some(log_id(2)));
-    assert_eq!(state.last_log_id, Some(log_id(7)));
-    reopened.purge(log_id(7)).await.unwrap();
-    let state = store_on(&disk).get_log_state().await.unwrap();
-    assert_eq!(state.last_log_id, Some(log_id(7)));
+    // A snapshot of another server is ahead of the whole log.
+    store.purge(log_id(20)).await.unwrap();
+    store.blocking_append([entry(21)]).await.unwrap();
+    drop(store);
+    let mut store = LogStore::open(directory.path()).unwrap();
+    assert_eq!(indexes(&mut store).await, [21]);
+    let state = store.get_log_state().await.unwrap();
+    assert_eq!(state.last_purged_log_id, Some(log_id(20)));
+    assert_eq!(state.last_log_id, Some(log_id(21)));
+}
+
+/// What becomes of every file of a log when it is damaged: the start refuses with its name, or everything
+/// is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_named_or_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let (raft, _) = raft_in(directory.path()).await;
+    for number in 0..20 {
+        raft.propose(routes(&number.to_string()))
+            .await
+            .unwrap()
+            .1
+            .unwrap();
+    }
+    snapshot(&raft).await;
+    raft.propose(routes("the last one"))
+        .await
+        .unwrap()
+        .1
+        .unwrap();
+    raft.shutdown().await;
+    drop(raft);
+    let mut refused = 0;
+    for file in ["identity", "snapshot", "lock", "00000000000000000001.log"] {
+        let length = std::fs::metadata(directory.path().join(file))
+            .unwrap()
+            .len();
+        let length = usize::try_from(length).unwrap();
+        let mut damages: Vec<Damage> =
+            vec![Damage::Remove, Damage::Cut(0), Damage::Cut(length / 2)];
+        damages.extend((0..length.min(6000)).step_by(199).map(Damage::Flip));
+        for damage in damages {
+            let copy = copy(directory.path());
+            damage.carry_out(&copy.path().join(file));
+            let published = Arc::new(Published::default());
+            let started = Raft::start(copy.path(), "127.0.0.1:4647", Arc::clone(&published)).await;
+            match started {
+                Ok(raft) => {
+                    let snapshot = published.current();
+                    let text = &snapshot.mesh.route_overrides().text;
+                    assert_eq!(text, "the last one", "{file}: {damage:?}");
+                    raft.shutdown().await;
+                }
+                Err(error) => {
+                    refused += 1;
+                    let error = error.to_string();
+                    let names = error.contains(&format!("{file}`"));
+                    let way_out = error.contains("backup") || error.contains("Remove");
+                    assert!(names && way_out, "{file}: {damage:?}: {error}");
+                }
+            }
+        }
+    }
+    assert!(refused > 12, "only {refused} refused");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Remove,
+    Cut(usize),
+    Flip(usize),
+}
+
+impl Damage {
+    fn carry_out(self, path: &Path) {
+        let mut bytes = std::fs::read(path).unwrap();
+        match self {
+            Self::Remove => return std::fs::remove_file(path).unwrap(),
+            Self::Cut(length) => bytes.truncate(length),
+            Self::Flip(at) => bytes[at] ^= 0x10,
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_snapshot_is_gone_is_refused_when_it_does_not_reach_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = LogStore::open(directory.path()).unwrap();
+    store.purge(log_id(20)).await.unwrap();
+    store.blocking_append([entry(21)]).await.unwrap();
+    drop(store);
+    let published = Arc::new(Published::default());
+    let started = Raft::start(directory.path(), "127.0.0.1:4647", published).await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("snapshot` is missing"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_the_old_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("log.redb"), "redb").unwrap();
+    let error = LogStore::open(directory.path()).err().unwrap().to_string();
+    assert!(
+        error.contains("log.redb` was written by a version before"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_older_snapshot_never_replaces_a_newer_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = SnapshotFile::new(directory.path().to_owned());
+    let meta = |index| snapshot::Meta {
+        last_log_id: Some(log_id(index)),
+        ..snapshot::Meta::default()
+    };
+    let state = crate::server::state::State::default();
+    file.write(&meta(9), &state).unwrap();
+    file.write(&meta(5), &state).unwrap();
+    let (kept, _) = file.read().unwrap().unwrap();
+    assert_eq!(kept.last_log_id, Some(log_id(9)));
 }
 
 async fn raft_in(directory: &Path) -> (Raft, Arc<Published>) {
@@ -239,6 +296,16 @@ async fn raft_in(directory: &Path) -> (Raft, Arc<Published>) {
         .await
         .unwrap();
     (raft, published)
+}
+
+async fn snapshot(raft: &Raft) {
+    raft.library.trigger().snapshot().await.unwrap();
+    let has_snapshot = |metrics: &openraft::RaftMetrics<u64, BasicNode>| metrics.snapshot.is_some();
+    raft.library
+        .wait(Some(LEAD_TIMEOUT))
+        .metrics(has_snapshot, "a snapshot")
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,13 +324,7 @@ async fn replay_and_snapshot_with_replay_give_the_same_state() {
     let (raft, published) = raft_in(directory.path()).await;
     assert_eq!(published.current().mesh, before.mesh);
     assert_eq!(published.current().index, before.index);
-    raft.library.trigger().snapshot().await.unwrap();
-    let has_snapshot = |metrics: &openraft::RaftMetrics<u64, BasicNode>| metrics.snapshot.is_some();
-    raft.library
-        .wait(Some(LEAD_TIMEOUT))
-        .metrics(has_snapshot, "a snapshot")
-        .await
-        .unwrap();
+    snapshot(&raft).await;
     let (_, outcome) = raft.propose(routes("after the snapshot")).await.unwrap();
     outcome.unwrap();
     let before = published.current();
@@ -286,22 +347,67 @@ async fn commands_that_wait_share_an_entry_and_each_gets_its_answer() {
     let directory = tempfile::tempdir().unwrap();
     let (raft, published) = raft_in(directory.path()).await;
     let first = raft.metrics().last_log_index;
-    let conditional = |number: u64| {
-        Command::from(MeshCommand::SetRouteOverrides(SetRouteOverrides {
-            text: format!("route {number}"),
-            // Every second one expects a version that never was.
-            expected_index: (number % 2 == 1).then_some(u64::MAX),
+    let node = |number: u64| {
+        let node = mesh::model::Node {
+            id: format!("id-{number}"),
+            // Every second one has no name.
+            name: if number % 2 == 1 {
+                String::new()
+            } else {
+                format!("node-{number}")
+            },
+            ..mesh::model::Node::default()
+        };
+        Command::from(MeshCommand::UpsertNode(UpsertNode {
+            node,
+            checks: Vec::new(),
         }))
     };
-    let proposals = (0..400).map(|number| raft.propose(conditional(number)));
-    let results = futures_util::future::join_all(proposals).await;
+    let results = raft.propose_all((0..400).map(node).collect()).await;
     for (number, result) in results.into_iter().enumerate() {
         let (index, outcome) = result.unwrap();
         assert!(index > first);
         assert_eq!(outcome.is_err(), number % 2 == 1);
     }
     let entries = published.current().index - first;
-    assert!(entries < 100, "{entries} entries for 400 commands");
+    assert!(entries < 20, "{entries} entries for 400 commands");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_tells_one_version_of_a_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let (raft, published) = raft_in(directory.path()).await;
+    let register = |number: i32| {
+        let job = jobs::model::Job {
+            id: "web".into(),
+            priority: number,
+            ..jobs::model::Job::default()
+        };
+        let command = jobs::state::RegisterJob {
+            job,
+            ..Default::default()
+        };
+        Command::from(jobs::state::Command::RegisterJob(Box::new(command)))
+    };
+    let results = raft.propose_all((1..9).map(register).collect()).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for result in results {
+        let (index, outcome) = result.unwrap();
+        // The answer is about this write, and nobody else has its index.
+        assert_eq!(outcome.unwrap().job_modify_index, Some(index));
+        assert!(seen.insert(index));
+    }
+    let snapshot = published.current();
+    let key = jobs::model::JobKey {
+        namespace: String::new(),
+        id: "web".into(),
+    };
+    let versions = snapshot.jobs.versions(&key);
+    assert!(
+        versions
+            .iter()
+            .all(|job| seen.contains(&job.job_modify_index))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, sync::Arc};
 
-use crate::server::state::{Command, Outcome};
+use crate::server::state::{Command, Outcome, Row};
 
 openraft::declare_raft_types!(
     /// Types of the one Raft group.
@@ -39,6 +39,7 @@ pub(super) struct Outcomes(pub(super) Vec<Outcome>);
 pub(crate) struct Proposal {
     encoded: Bytes,
     decoded: Arc<Mutex<Option<Box<Command>>>>,
+    row: Option<Row>,
 }
 
 impl Proposal {
@@ -46,6 +47,7 @@ impl Proposal {
     pub(crate) fn new(command: Command) -> Result<Self, rmp_serde::encode::Error> {
         Ok(Self {
             encoded: rmp_serde::to_vec_named(&command)?.into(),
+            row: command.versioned_row(),
             decoded: Arc::new(Mutex::new(Some(Box::new(command)))),
         })
     }
@@ -53,6 +55,11 @@ impl Proposal {
     /// Bytes in the log.
     pub(crate) fn len(&self) -> usize {
         self.encoded.len()
+    }
+
+    /// The row whose version it makes; at most one such command per row is in an entry.
+    pub(super) fn row(&self) -> Option<&Row> {
+        self.row.as_ref()
     }
 
     /// The command; decoded again when it was taken before.
@@ -83,6 +90,7 @@ impl<'de> Deserialize<'de> for Proposal {
         Ok(Self {
             encoded: encoded.into(),
             decoded: Arc::new(Mutex::new(Some(Box::new(command)))),
+            row: None,
         })
     }
 }

@@ -41,6 +41,9 @@ pub struct Launch {
     pub process: TaskProcess,
     /// Where its output goes; none drops it.
     pub logs: Option<LogFiles>,
+    /// How many files the task may hold, unless as many as the supervisor.
+    #[serde(default)]
+    pub descriptors_max: Option<u64>,
 }
 
 /// Log files of one task: `<task>.stdout.<n>` and `<task>.stderr.<n>`.

@@ -1,6 +1,6 @@
 use super::{Event, Exit, Launch, MESSAGE_BYTES_MAX, Request, rotation::Rotation};
 use crate::sys::{
-    clock,
+    clock, descriptors,
     files::{Durability, write_atomic},
     processes::{self, Identity},
 };
@@ -302,6 +302,9 @@ fn spawn(launch: &Launch) -> io::Result<(Identity, Vec<Output>)> {
             (stream("stdout")?, stream("stderr")?)
         }
     };
+    if let Some(descriptors_max) = launch.descriptors_max {
+        descriptors::lower(descriptors_max);
+    }
     let child = processes::spawn_task(&launch.process, stdout, stderr)?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     // It is not collected before `reap`, so it has an identity even if it ended already.

@@ -1,21 +1,27 @@
 use super::LogFiles;
+use crate::{client::logs::log_number, sys::directory::Directory};
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::Path,
 };
 
 /// How far before the size limit a line end is looked for, bytes, so that a line stays in one file.
 const LINE_SEARCH_BYTES: usize = 32 * 1024;
+
+/// Names that are passed over because something else has them.
+const SKIPPED_MAX: u64 = 64;
 
 /// One output stream of a task, written to numbered files of limited size.
 ///
 /// Invariants:
 /// 1. No file is larger than the limit.
 /// 2. At most `files_max` files exist; the oldest go first.
+/// 3. Nothing is written but regular files of this program in the directory that was opened first, whatever else
+///    the task puts there.
 #[derive(Debug)]
 pub(super) struct Rotation {
-    dir: PathBuf,
+    dir: Directory,
     prefix: String,
     files_max: u64,
     file_bytes_max: u64,
@@ -27,12 +33,13 @@ pub(super) struct Rotation {
 impl Rotation {
     /// Goes on in the newest file of the stream, or starts number 0.
     pub(super) fn open(files: &LogFiles, stream: &str) -> io::Result<Self> {
+        let dir = Directory::open(&files.dir)?;
         let prefix = format!("{}.{stream}.", files.task);
-        let number = numbers(&files.dir, &prefix)?.into_iter().max().unwrap_or(0);
-        let file = append(&files.dir.join(format!("{prefix}{number}")))?;
+        let newest = numbers(&dir, &prefix)?.into_iter().max().unwrap_or(0);
+        let (number, file) = open_from(&dir, &prefix, newest)?;
         let written = file.metadata()?.len();
         Ok(Self {
-            dir: files.dir.clone(),
+            dir,
             prefix,
             files_max: u64::from(files.files_max.max(1)),
             file_bytes_max: files.file_bytes_max.max(1),
@@ -60,16 +67,37 @@ impl Rotation {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let number = self.number + 1;
-        self.file = append(&self.dir.join(format!("{}{number}", self.prefix)))?;
+        let (number, file) = open_from(&self.dir, &self.prefix, self.number + 1)?;
+        self.file = file;
         self.number = number;
         self.written = self.file.metadata()?.len();
         for old in numbers(&self.dir, &self.prefix)? {
             if old + self.files_max <= number {
-                fs::remove_file(self.dir.join(format!("{}{old}", self.prefix)))?;
+                let name = format!("{}{old}", self.prefix);
+                // A directory of that name is not ours; it must not keep the output from its file.
+                self.dir.remove_file(Path::new(&name)).ok();
             }
         }
         Ok(())
+    }
+}
+
+/// Opens the file numbered `first`, or the next one whose name is not taken by something that is no log of ours.
+fn open_from(dir: &Directory, prefix: &str, first: u64) -> io::Result<(u64, File)> {
+    let mut number = first;
+    loop {
+        match dir.append_file(Path::new(&format!("{prefix}{number}"))) {
+            Ok(file) => return Ok((number, file)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory
+                ) && number - first < SKIPPED_MAX =>
+            {
+                number += 1;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -86,20 +114,12 @@ fn cut(bytes: &[u8], room: usize) -> usize {
         .map_or(fits.len(), |place| searched + place + 1)
 }
 
-fn append(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
-}
-
 /// Numbers of the existing files, in no order.
-fn numbers(dir: &std::path::Path, prefix: &str) -> io::Result<Vec<u64>> {
+fn numbers(dir: &Directory, prefix: &str) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(dir)? {
+    for entry in dir.entries()? {
         let name = entry?.file_name();
-        let number: Option<u64> = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(prefix))
-            .and_then(|number| number.parse().ok());
-        found.extend(number);
+        found.extend(name.to_str().and_then(|name| log_number(name, prefix)));
     }
     Ok(found)
 }
@@ -107,8 +127,9 @@ fn numbers(dir: &std::path::Path, prefix: &str) -> io::Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
-    fn files(dir: &std::path::Path, files_max: u32, file_bytes_max: u64) -> LogFiles {
+    fn files(dir: &Path, files_max: u32, file_bytes_max: u64) -> LogFiles {
         LogFiles {
             dir: dir.to_owned(),
             task: "web".into(),
@@ -117,7 +138,7 @@ mod tests {
         }
     }
 
-    fn contents(dir: &std::path::Path) -> Vec<(String, String)> {
+    fn contents(dir: &Path) -> Vec<(String, String)> {
         let mut all: Vec<_> = fs::read_dir(dir)
             .unwrap()
             .map(|entry| {
@@ -143,6 +164,38 @@ mod tests {
             .map(|(name, text)| (name.to_owned(), text.to_owned()));
         let found = contents(dir.path());
         assert_eq!(found[1], two[1], "{found:?}");
+    }
+
+    #[test]
+    fn what_is_no_log_file_is_passed_over_and_left_alone() {
+        let outside = tempfile::tempdir().unwrap();
+        let target = outside.path().join("target");
+        fs::write(&target, "untouched").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let name = |number: u32| dir.path().join(format!("web.stdout.{number}"));
+        std::os::unix::fs::symlink(&target, name(0)).unwrap();
+        fs::hard_link(&target, name(1)).unwrap();
+        fs::create_dir(name(2)).unwrap();
+        nix::unistd::mkfifo(&name(3), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("new"), name(4)).unwrap();
+        let mut log = Rotation::open(&files(dir.path(), 3, 4), "stdout").unwrap();
+        std::os::unix::fs::symlink(outside.path().join("new"), name(6)).unwrap();
+        log.write(b"one\ntwo\n").unwrap();
+        assert_eq!(fs::read(name(5)).unwrap(), b"one\n");
+        assert_eq!(fs::read(name(7)).unwrap(), b"two\n");
+        assert_eq!(fs::read(&target).unwrap(), b"untouched");
+        assert!(!outside.path().join("new").exists());
+    }
+
+    #[test]
+    fn a_number_that_no_log_can_have_is_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in ["18446744073709551615", "007", "+1", "x"] {
+            fs::write(dir.path().join(format!("web.stdout.{number}")), "").unwrap();
+        }
+        let mut log = Rotation::open(&files(dir.path(), 3, 4), "stdout").unwrap();
+        log.write(b"one\ntwo\n").unwrap();
+        assert_eq!(fs::read(dir.path().join("web.stdout.1")).unwrap(), b"two\n");
     }
 
     #[test]

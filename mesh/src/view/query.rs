@@ -1,14 +1,16 @@
-//! Reading a [`Snapshot`]: what the catalog API, DNS and the routes are drawn from.
+//! Reading a [`View`].
 //!
-//! A draining instance and its checks are in none of these views; [`Snapshot::service`] and
-//! [`Snapshot::all_services`] alone still show its row.
+//! A draining instance and its checks are in none of these views; [`View::service`] and
+//! [`View::all_services`] alone still show its row.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::{Check, CheckKey, Index, Node, RouteOverrides, Service, ServiceKey, Status};
+use crate::model::{
+    Check, CheckKey, Index, Node, RouteOverrides, Service, ServiceKey, Split, Status,
+};
 
-use super::{Snapshot, Table};
+use super::{Table, View};
 
 /// A service instance with its node and everything that is known about its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +54,7 @@ fn eq_ignore_case(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
 }
 
-impl Snapshot {
+impl View {
     /// Returns the log index of the last command that changed the catalog.
     #[must_use]
     pub fn index(&self) -> Index {
@@ -76,7 +78,7 @@ impl Snapshot {
             .map_or(self.indexes.service_vanished, |row| row.instances)
     }
 
-    /// As [`Snapshot::service_index`], and also moved by checks of the instances and of their nodes.
+    /// As [`View::service_index`], and also moved by checks of the instances and of their nodes.
     #[must_use]
     pub fn health_index(&self, name: &str) -> Index {
         self.indexes
@@ -137,6 +139,18 @@ impl Snapshot {
         &self.route_overrides
     }
 
+    /// Returns the log index of the last change of the operator's route text or of any split; 0 if neither
+    /// was ever set.
+    #[must_use]
+    pub fn route_overrides_version(&self) -> Index {
+        self.indexes.route_overrides
+    }
+
+    /// Iterates the splits by key.
+    pub fn splits(&self) -> impl Iterator<Item = &Arc<Split>> {
+        self.splits.iter()
+    }
+
     /// Returns every service name with the union of its instances' tags, both in order.
     #[must_use]
     pub fn service_tags(&self) -> BTreeMap<String, BTreeSet<String>> {
@@ -186,7 +200,7 @@ impl Snapshot {
     }
 
     /// Iterates every instance that may get new traffic: passing and not draining, ordered as
-    /// [`Snapshot::all_instances`].
+    /// [`View::all_instances`].
     pub fn usable(&self) -> impl Iterator<Item = Instance> {
         self.all_instances().filter(Instance::is_usable)
     }

@@ -8,21 +8,21 @@ use crate::model::{Service, ServiceKey};
 
 /// Rows by key. Invariant: `by_name` holds the same rows, without empty inner maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Services {
+pub(crate) struct Services {
     rows: OrdMap<ServiceKey, Arc<Service>>,
     by_name: OrdMap<String, OrdMap<ServiceKey, Arc<Service>>>,
 }
 
 impl Services {
-    pub(super) fn row(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+    pub(crate) fn row(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.rows.get(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.rows.values()
     }
 
-    pub(super) fn of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
+    pub(crate) fn of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
         let first = ServiceKey {
             node: node.to_owned(),
             id: String::new(),
@@ -33,11 +33,11 @@ impl Services {
             .take_while(move |row| row.node == node)
     }
 
-    pub(super) fn of_name(&self, name: &str) -> impl Iterator<Item = &Arc<Service>> {
+    pub(crate) fn of_name(&self, name: &str) -> impl Iterator<Item = &Arc<Service>> {
         self.by_name.get(name).into_iter().flat_map(OrdMap::values)
     }
 
-    pub(super) fn names(
+    pub(crate) fn names(
         &self,
     ) -> impl Iterator<Item = (&String, impl Iterator<Item = &Arc<Service>>)> {
         self.by_name
@@ -45,11 +45,11 @@ impl Services {
             .map(|(name, rows)| (name, rows.values()))
     }
 
-    pub(super) fn has_name(&self, name: &str) -> bool {
+    pub(crate) fn has_name(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
 
-    pub(super) fn put(&mut self, service: Arc<Service>) {
+    pub(crate) fn put(&mut self, service: Arc<Service>) {
         let key = service.key();
         self.remove(&key);
         let mut named = self.by_name.get(&service.name).cloned().unwrap_or_default();
@@ -58,7 +58,7 @@ impl Services {
         self.rows.insert(key, service);
     }
 
-    pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Service>> {
+    pub(crate) fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Service>> {
         let row = self.rows.remove(key)?;
         if let Some(named) = self.by_name.get_mut(&row.name) {
             named.remove(key);

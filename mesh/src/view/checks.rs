@@ -9,7 +9,7 @@ use crate::model::{Check, CheckKey, ServiceKey};
 /// Rows by key. Invariant: `by_owner` holds the same rows, without empty inner maps; its key is the
 /// instance, with an empty id for node-level checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Checks {
+pub(crate) struct Checks {
     rows: OrdMap<CheckKey, Arc<Check>>,
     by_owner: OrdMap<ServiceKey, OrdMap<String, Arc<Check>>>,
 }
@@ -23,15 +23,15 @@ fn owner(check: &Check) -> ServiceKey {
 }
 
 impl Checks {
-    pub(super) fn row(&self, key: &CheckKey) -> Option<&Arc<Check>> {
+    pub(crate) fn row(&self, key: &CheckKey) -> Option<&Arc<Check>> {
         self.rows.get(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Check>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Check>> {
         self.rows.values()
     }
 
-    pub(super) fn of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Check>> {
+    pub(crate) fn of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Check>> {
         let first = CheckKey {
             node: node.to_owned(),
             id: String::new(),
@@ -43,11 +43,11 @@ impl Checks {
     }
 
     /// Iterates the checks of an instance, or the node-level checks if the key's id is empty.
-    pub(super) fn of_owner(&self, key: &ServiceKey) -> impl Iterator<Item = &Arc<Check>> {
+    pub(crate) fn of_owner(&self, key: &ServiceKey) -> impl Iterator<Item = &Arc<Check>> {
         self.by_owner.get(key).into_iter().flat_map(OrdMap::values)
     }
 
-    pub(super) fn put(&mut self, check: Arc<Check>) {
+    pub(crate) fn put(&mut self, check: Arc<Check>) {
         let key = check.key();
         self.remove(&key);
         let owner = owner(&check);
@@ -57,7 +57,7 @@ impl Checks {
         self.rows.insert(key, check);
     }
 
-    pub(super) fn remove(&mut self, key: &CheckKey) -> Option<Arc<Check>> {
+    pub(crate) fn remove(&mut self, key: &CheckKey) -> Option<Arc<Check>> {
         let row = self.rows.remove(key)?;
         let owner = owner(&row);
         if let Some(owned) = self.by_owner.get_mut(&owner) {

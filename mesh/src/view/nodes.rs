@@ -8,25 +8,25 @@ use crate::model::Node;
 
 /// Rows by node name. Invariant: `names_by_id` has one entry per row with a non-empty id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Nodes {
+pub(crate) struct Nodes {
     rows: OrdMap<String, Arc<Node>>,
     names_by_id: OrdMap<String, String>,
 }
 
 impl Nodes {
-    pub(super) fn row(&self, name: &str) -> Option<&Arc<Node>> {
+    pub(crate) fn row(&self, name: &str) -> Option<&Arc<Node>> {
         self.rows.get(name)
     }
 
-    pub(super) fn name_of(&self, id: &str) -> Option<&str> {
+    pub(crate) fn name_of(&self, id: &str) -> Option<&str> {
         self.names_by_id.get(id).map(String::as_str)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Node>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.rows.values()
     }
 
-    pub(super) fn put(&mut self, node: Arc<Node>) {
+    pub(crate) fn put(&mut self, node: Arc<Node>) {
         self.remove(&node.name);
         if !node.id.is_empty() {
             self.names_by_id.insert(node.id.clone(), node.name.clone());
@@ -34,7 +34,7 @@ impl Nodes {
         self.rows.insert(node.name.clone(), node);
     }
 
-    pub(super) fn remove(&mut self, name: &str) -> Option<Arc<Node>> {
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Arc<Node>> {
         let row = self.rows.remove(name)?;
         if self
             .names_by_id

@@ -14,29 +14,29 @@ use super::Table;
 /// Indexes of one service name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct ServiceIndex {
+pub(crate) struct ServiceIndex {
     /// Last change of an instance or of a node that hosts one.
-    pub(super) instances: Index,
+    pub(crate) instances: Index,
     /// As `instances`, or of a check of an instance or of its node.
-    pub(super) health: Index,
+    pub(crate) health: Index,
 }
 
 /// All indexes of the catalog; 0 means never written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Indexes {
-    pub(super) last: Index,
-    pub(super) nodes: Index,
-    pub(super) services: Index,
-    pub(super) checks: Index,
-    pub(super) route_overrides: Index,
-    pub(super) service_vanished: Index,
-    pub(super) node_vanished: Index,
-    pub(super) by_service: OrdMap<String, ServiceIndex>,
-    pub(super) by_node: OrdMap<String, Index>,
+pub(crate) struct Indexes {
+    pub(crate) last: Index,
+    pub(crate) nodes: Index,
+    pub(crate) services: Index,
+    pub(crate) checks: Index,
+    pub(crate) route_overrides: Index,
+    pub(crate) service_vanished: Index,
+    pub(crate) node_vanished: Index,
+    pub(crate) by_service: OrdMap<String, ServiceIndex>,
+    pub(crate) by_node: OrdMap<String, Index>,
 }
 
 impl Indexes {
-    pub(super) fn table(&self, table: Table) -> Index {
+    pub(crate) fn table(&self, table: Table) -> Index {
         match table {
             Table::Nodes => self.nodes,
             Table::Services => self.services,
@@ -45,7 +45,7 @@ impl Indexes {
         }
     }
 
-    pub(super) fn set_table(&mut self, table: Table, index: Index) {
+    pub(crate) fn set_table(&mut self, table: Table, index: Index) {
         match table {
             Table::Nodes => self.nodes = index,
             Table::Services => self.services = index,

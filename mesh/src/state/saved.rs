@@ -1,0 +1,151 @@
+//! The catalog as it is written to a file: row by row, so that neither writing nor reading holds it
+//! twice.
+
+use std::iter;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Check, Index, Node, RouteOverrides, Service, Split};
+use crate::view::{ServiceIndex, View};
+
+use super::State;
+use super::snapshot::Snapshot;
+
+/// One piece of a catalog in a file: a row, or what belongs to the whole catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SavedRow {
+    /// The last index, that of each table, and when any service or node vanished last.
+    Indexes {
+        /// Of the whole catalog.
+        last: Index,
+        /// Of nodes.
+        nodes: Index,
+        /// Of services.
+        services: Index,
+        /// Of checks.
+        checks: Index,
+        /// Of the operator's route text.
+        route_overrides: Index,
+        /// When a service vanished last.
+        service_vanished: Index,
+        /// When a node vanished last.
+        node_vanished: Index,
+    },
+    /// A node.
+    Node(Arc<Node>),
+    /// A service instance.
+    Service(Arc<Service>),
+    /// A check.
+    Check(Arc<Check>),
+    /// The operator's route text.
+    RouteOverrides(Arc<RouteOverrides>),
+    /// The share of some targets of a route.
+    Split(Arc<Split>),
+    /// Index of a service: of its instances, and of their health.
+    ServiceIndex(String, Index, Index),
+    /// Index of a node, by name.
+    NodeIndex(String, Index),
+}
+
+impl SavedRow {
+    /// Names the table that it belongs to.
+    #[must_use]
+    pub fn table(&self) -> &'static str {
+        match self {
+            Self::Indexes { .. } => "indexes",
+            Self::Node(_) => "nodes",
+            Self::Service(_) => "services",
+            Self::Check(_) => "checks",
+            Self::RouteOverrides(_) => "route overrides",
+            Self::Split(_) => "splits",
+            Self::ServiceIndex(..) => "service indexes",
+            Self::NodeIndex(..) => "node indexes",
+        }
+    }
+}
+
+impl Snapshot {
+    /// Everything, to be written to a file: rows table by table.
+    pub fn saved_rows(&self) -> impl Iterator<Item = SavedRow> {
+        let view = self.view();
+        let indexes = &view.indexes;
+        let of_tables = SavedRow::Indexes {
+            last: indexes.last,
+            nodes: indexes.nodes,
+            services: indexes.services,
+            checks: indexes.checks,
+            route_overrides: indexes.route_overrides,
+            service_vanished: indexes.service_vanished,
+            node_vanished: indexes.node_vanished,
+        };
+        let of_services = indexes
+            .by_service
+            .iter()
+            .map(|(name, of)| SavedRow::ServiceIndex(name.clone(), of.instances, of.health));
+        let of_nodes = indexes
+            .by_node
+            .iter()
+            .map(|(name, index)| SavedRow::NodeIndex(name.clone(), *index));
+        let overrides = SavedRow::RouteOverrides(Arc::clone(&view.route_overrides));
+        iter::once(of_tables)
+            .chain(view.nodes.iter().cloned().map(SavedRow::Node))
+            .chain(view.services.iter().cloned().map(SavedRow::Service))
+            .chain(view.checks.iter().cloned().map(SavedRow::Check))
+            .chain(iter::once(overrides))
+            .chain(view.splits.iter().cloned().map(SavedRow::Split))
+            .chain(of_services)
+            .chain(of_nodes)
+    }
+}
+
+/// A catalog that is read back row by row.
+#[derive(Debug, Default)]
+pub struct Loading {
+    view: View,
+}
+
+impl Loading {
+    /// Takes over one row, in the order of [`Snapshot::saved_rows`].
+    pub fn add(&mut self, row: SavedRow) {
+        let tables = &mut self.view;
+        match row {
+            SavedRow::Indexes {
+                last,
+                nodes,
+                services,
+                checks,
+                route_overrides,
+                service_vanished,
+                node_vanished,
+            } => {
+                let indexes = &mut tables.indexes;
+                indexes.last = last;
+                indexes.nodes = nodes;
+                indexes.services = services;
+                indexes.checks = checks;
+                indexes.route_overrides = route_overrides;
+                indexes.service_vanished = service_vanished;
+                indexes.node_vanished = node_vanished;
+            }
+            SavedRow::Node(node) => tables.nodes.put(node),
+            SavedRow::Service(service) => tables.services.put(service),
+            SavedRow::Check(check) => tables.checks.put(check),
+            SavedRow::RouteOverrides(overrides) => tables.route_overrides = overrides,
+            SavedRow::Split(split) => tables.splits.put(split),
+            SavedRow::ServiceIndex(name, instances, health) => {
+                let index = ServiceIndex { instances, health };
+                tables.indexes.by_service.insert(name, index);
+            }
+            SavedRow::NodeIndex(name, index) => {
+                tables.indexes.by_node.insert(name, index);
+            }
+        }
+    }
+
+    /// The catalog, after the last row.
+    #[must_use]
+    pub fn finish(self) -> State {
+        State::restore(Snapshot::from(self.view))
+    }
+}

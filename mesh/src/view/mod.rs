@@ -1,0 +1,75 @@
+//! The catalog view: what every agent may hold, and what DNS, routes and the catalog API are drawn from.
+//!
+//! Nodes, instances, checks and what operators lay over the routes; never keys, sessions or tokens. A
+//! [`View`] and its [`Change`]s are all of the catalog that crosses to agents. The state machine records
+//! a change for each row that a command really changed; a view that carries out the same changes at the
+//! same indexes is the same view, without knowing any command.
+
+mod change;
+mod checks;
+mod indexes;
+mod nodes;
+mod query;
+mod services;
+mod splits;
+mod stored;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::RouteOverrides;
+
+pub use change::Change;
+pub use query::Instance;
+
+pub(crate) use indexes::ServiceIndex;
+
+use checks::Checks;
+use indexes::Indexes;
+use nodes::Nodes;
+use services::Services;
+use splits::Splits;
+use stored::Stored;
+
+/// The catalog at one moment; cloning shares structure. Queries are in the methods.
+///
+/// Serialized, it is a list of rows per table plus the indexes, with field names; secondary indexes
+/// are rebuilt on load. A restored view equals the one that was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct View {
+    pub(crate) nodes: Nodes,
+    pub(crate) services: Services,
+    pub(crate) checks: Checks,
+    pub(crate) route_overrides: Arc<RouteOverrides>,
+    pub(crate) splits: Splits,
+    pub(crate) indexes: Indexes,
+}
+
+/// A table of the catalog, as far as watchers tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// [`crate::model::Node`] rows.
+    Nodes,
+    /// [`crate::model::Service`] rows.
+    Services,
+    /// [`crate::model::Check`] rows.
+    Checks,
+    /// What operators lay over the routes: the one [`RouteOverrides`] row and the
+    /// [`crate::model::Split`] rows.
+    RouteOverrides,
+}
+
+/// What changes touched, for those who wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Tables with at least one changed row.
+    pub tables: BTreeSet<Table>,
+    /// Names of services whose instances, checks or host nodes changed.
+    pub services: BTreeSet<String>,
+    /// Names of nodes whose row, services or checks changed.
+    pub nodes: BTreeSet<String>,
+}

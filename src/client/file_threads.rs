@@ -1,0 +1,42 @@
+//! The threads on which this part works with files, by purpose, so that one kind cannot starve another and none
+//! holds an async worker.
+
+use crate::sys::threads::Threads;
+use std::time::Duration;
+
+/// Threads that make directories of allocations.
+const SETUP_THREADS: usize = 4;
+/// Threads that write and unpack artifacts.
+const ARTIFACT_THREADS: usize = 4;
+/// Threads that read files and logs for the API.
+const READ_THREADS: usize = 8;
+/// Threads that remove directories.
+const REMOVAL_THREADS: usize = 2;
+
+/// How long a request may wait for the disk.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The threads for files. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct FileThreads {
+    /// Makes directories.
+    pub(super) setup: Threads,
+    /// Writes and unpacks artifacts.
+    pub(super) artifacts: Threads,
+    /// Reads for the API.
+    pub(super) reads: Threads,
+    /// Removes directories.
+    pub(super) removals: Threads,
+}
+
+impl FileThreads {
+    /// None runs before it is needed.
+    pub(super) fn new() -> Self {
+        Self {
+            setup: Threads::new("files-setup", SETUP_THREADS),
+            artifacts: Threads::new("files-artifacts", ARTIFACT_THREADS),
+            reads: Threads::new("files-reads", READ_THREADS),
+            removals: Threads::new("files-removals", REMOVAL_THREADS),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The log as the parts of a server use it: open, or closed with the reason why.
+//!
+//! A log that broke, for example on a full disk, is closed and later opened again in the same process.
+//! Meanwhile writes are refused with the reason, and readers keep the last known state.
+
+use crate::registration::Version;
+use jobs::model::Index;
+use parking_lot::RwLock;
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    super::state::{Command, Outcome},
+    propose::ProposeError,
+    published::Published,
+    raft::{Metrics, Raft, StartError, Voter},
+};
+
+/// The log, open or closed.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    directory: PathBuf,
+    address: String,
+    published: Arc<Published>,
+    now: RwLock<Result<Raft, Closed>>,
+}
+
+/// What is known of a closed log.
+#[derive(Clone, Debug)]
+struct Closed {
+    reason: Arc<str>,
+    metrics: Metrics,
+    voters: Vec<Voter>,
+}
+
+impl Gate {
+    /// Opens the log in `directory` and leads; everything that was ever acknowledged is applied when this
+    /// returns.
+    pub(crate) async fn open(
+        directory: PathBuf,
+        address: String,
+        published: Arc<Published>,
+    ) -> Result<Self, StartError> {
+        let raft = Raft::start(&directory, &address, Arc::clone(&published)).await?;
+        Ok(Self {
+            directory,
+            address,
+            published,
+            now: RwLock::new(Ok(raft)),
+        })
+    }
+
+    /// Closes the log; what was acknowledged stays. Writes are refused with `reason` from now on.
+    pub(crate) async fn close(&self, reason: &str) {
+        let Ok(raft) = self.raft() else { return };
+        let metrics = Metrics {
+            is_leader: false,
+            ..raft.metrics()
+        };
+        let mut voters = raft.configuration();
+        for voter in &mut voters {
+            voter.is_leader = false;
+        }
+        *self.now.write() = Err(Closed {
+            reason: reason.into(),
+            metrics,
+            voters,
+        });
+        raft.shutdown().await;
+    }
+
+    /// Opens a closed log again. Readers see nothing older than what they saw before.
+    pub(crate) async fn reopen(&self) -> Result<(), StartError> {
+        let raft = Raft::start(&self.directory, &self.address, Arc::clone(&self.published)).await?;
+        *self.now.write() = Ok(raft);
+        Ok(())
+    }
+
+    fn raft(&self) -> Result<Raft, ProposeError> {
+        match &*self.now.read() {
+            Ok(raft) => Ok(raft.clone()),
+            Err(closed) => Err(ProposeError::Storage {
+                reason: Arc::clone(&closed.reason),
+            }),
+        }
+    }
+
+    /// Writes a command; answers when it is durable and applied.
+    pub(crate) async fn propose(&self, command: Command) -> Result<(Index, Outcome), ProposeError> {
+        self.may_propose(command.version())?;
+        let answer = self.raft()?.propose(command).await;
+        answer.map_err(|error| self.explain(error))
+    }
+
+    /// Goes over to the rules of `version` when they are newer than those in force.
+    pub(crate) async fn raise_version(&self, to: Version) -> Result<(), ProposeError> {
+        if to <= self.published.current().version {
+            return Ok(());
+        }
+        // The state never refuses it.
+        self.propose(Command::RaiseVersion { to }).await.map(drop)
+    }
+
+    /// The reason why the log was closed meanwhile, for what ended because of that.
+    fn explain(&self, error: ProposeError) -> ProposeError {
+        match &*self.now.read() {
+            Err(closed) if error == ProposeError::Stopped => ProposeError::Storage {
+                reason: Arc::clone(&closed.reason),
+            },
+            _ => error,
+        }
+    }
+
+    /// Refuses what not every server of the cluster may know.
+    fn may_propose(&self, needed: Version) -> Result<(), ProposeError> {
+        let current = self.published.current().version;
+        if needed > current {
+            return Err(ProposeError::Version { needed, current });
+        }
+        Ok(())
+    }
+
+    /// Writes commands that do not depend on each other, in few entries: all of them are handed in before
+    /// the first is waited for. The answers are in the same order.
+    pub(crate) async fn propose_all(
+        &self,
+        commands: Vec<Command>,
+    ) -> Vec<Result<(Index, Outcome), ProposeError>> {
+        let newest = commands.iter().map(Command::version).max();
+        let raft = self
+            .may_propose(newest.unwrap_or_default())
+            .and_then(|()| self.raft());
+        match raft {
+            Ok(raft) => {
+                let answers = raft.propose_all(commands).await.into_iter();
+                let answers = answers.map(|answer| answer.map_err(|error| self.explain(error)));
+                answers.collect()
+            }
+            Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    /// Returns once everything that was acknowledged anywhere before this call is in the state here.
+    pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
+        self.raft()?.read_barrier().await
+    }
+
+    /// Resolves with the reason when the log cannot be written any more.
+    pub(crate) async fn broken(&self) -> String {
+        match self.raft() {
+            Ok(raft) => raft.broken().await,
+            Err(closed) => closed.to_string(),
+        }
+    }
+
+    /// Where the log stands, or stood when it was closed.
+    pub(crate) fn metrics(&self) -> Metrics {
+        match &*self.now.read() {
+            Ok(raft) => raft.metrics(),
+            Err(closed) => closed.metrics,
+        }
+    }
+
+    /// The voters.
+    pub(crate) fn configuration(&self) -> Vec<Voter> {
+        match &*self.now.read() {
+            Ok(raft) => raft.configuration(),
+            Err(closed) => closed.voters.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_belongs_to_newer_rules_is_refused_until_they_are_in_force() {
+        let directory = tempfile::tempdir().unwrap();
+        let published = Arc::new(Published::default());
+        let open = || {
+            Gate::open(
+                directory.path().to_owned(),
+                "127.0.0.1:4647".into(),
+                Arc::clone(&published),
+            )
+        };
+        let gate = open().await.unwrap();
+        let next = Version::FIRST.next();
+        let refused = gate.may_propose(next).unwrap_err();
+        assert!(refused.to_string().contains("version 1"), "{refused}");
+        gate.raise_version(next).await.unwrap();
+        gate.may_propose(next).unwrap();
+        // It never goes back, and it is part of the state.
+        gate.propose(Command::RaiseVersion { to: Version::FIRST })
+            .await
+            .unwrap()
+            .1
+            .unwrap();
+        assert_eq!(published.current().version, next);
+        gate.close("a test").await;
+        let error = gate
+            .propose(Command::RaiseVersion { to: next })
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the log cannot be written: a test");
+        gate.reopen().await.unwrap();
+        gate.may_propose(next).unwrap();
+        gate.propose(Command::RaiseVersion { to: next })
+            .await
+            .unwrap()
+            .1
+            .unwrap();
+    }
+}

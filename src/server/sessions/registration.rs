@@ -1,0 +1,163 @@
+//! Who may open a stream, and what its registration writes.
+
+use jobs::model::{Node, NodeStatus};
+
+use super::{Core, streams::Fenced};
+use crate::server::{
+    self,
+    log::propose::{ids, now_ns},
+    state::Command,
+};
+
+/// Why an agent cannot be registered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The agent's program and this one do not understand each other.
+    #[error("the agent's version `{agent}` does not go with the server's {server}: {advice}")]
+    Version {
+        /// What the agent said.
+        agent: String,
+        /// This program's.
+        server: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The registration is under way for longer than a newer one.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
+    /// The node was refused, or could not be written.
+    #[error(transparent)]
+    Node(#[from] server::Error),
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Agents may be of another minor version, so that machines can be upgraded one after the other.
+pub(super) fn check_version(agent: &str) -> Result<(), Error> {
+    let refused = |advice| Error::Version {
+        agent: agent.chars().take(64).collect(),
+        server: VERSION,
+        advice,
+    };
+    let own = major(VERSION);
+    match major(agent) {
+        None => Err(refused("it is no version; start the agent from a release")),
+        Some(theirs) if Some(theirs) > own => Err(refused("upgrade the servers first")),
+        Some(theirs) if Some(theirs) < own => Err(refused("upgrade the agent")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The first of the three numbers of a version; a label behind them is ignored.
+fn major(version: &str) -> Option<u64> {
+    let numbers = version.split(['-', '+']).next()?;
+    let mut numbers = numbers.split('.').map(str::parse::<u64>);
+    match (
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+        numbers.next(),
+    ) {
+        (Some(Ok(major)), Some(Ok(_)), Some(Ok(_)), None) => Some(major),
+        _ => None,
+    }
+}
+
+/// Writes what an agent says of its node, with the evaluations that follow, unless it is known already.
+pub(super) async fn register_node(core: &Core, node: Node) -> Result<(), server::Error> {
+    let is_known = {
+        let snapshot = core.published.current();
+        let known = snapshot.jobs.node(node.id);
+        known.is_some_and(|known| is_registered(known, &node))
+    };
+    if !is_known {
+        let (_, outcome) = core.raft.propose(node_command(core, node)).await?;
+        outcome?;
+    }
+    Ok(())
+}
+
+/// Whether registering `node` would change nothing but what servers and operators own.
+fn is_registered(known: &Node, node: &Node) -> bool {
+    let registered = Node {
+        status: NodeStatus::Ready,
+        status_updated_at: known.status_updated_at,
+        scheduling_eligibility: known.scheduling_eligibility,
+        drain: known.drain,
+        computed_class: known.computed_class.clone(),
+        events: known.events.clone(),
+        create_index: known.create_index,
+        modify_index: known.modify_index,
+        ..node.clone()
+    };
+    registered == *known
+}
+
+/// What writes a node and the evaluations that follow: it is ready from now on.
+pub(super) fn node_command(core: &Core, mut node: Node) -> Command {
+    node.status = NodeStatus::Ready;
+    let snapshot = core.published.current();
+    let evals =
+        jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now_ns(), &mut ids());
+    let upsert = jobs::state::Command::UpsertNode(Box::new(node)).into();
+    if evals.is_empty() {
+        return upsert;
+    }
+    Command::Sequence(vec![
+        upsert,
+        jobs::state::Command::UpsertEvals(evals).into(),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jobs::model::NodeId;
+
+    #[test]
+    fn versions_that_do_not_go_together_are_named() {
+        for (agent, refused) in [
+            (VERSION, None),
+            ("0.999.7", None),
+            ("0.1.0-dev+abc", None),
+            ("", Some("no version")),
+            ("0.1", Some("no version")),
+            ("0.1.x", Some("no version")),
+            ("0.1.0.0", Some("no version")),
+            ("99.0.0", Some("upgrade the servers first")),
+        ] {
+            let checked = check_version(agent).map_err(|error| error.to_string());
+            match (checked, refused) {
+                (Ok(()), None) => {}
+                (Err(error), Some(part)) => assert!(error.contains(part), "{error}"),
+                (checked, _) => panic!("{agent}: {checked:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_the_agent_owns_makes_a_registration_new() {
+        let known = Node {
+            id: NodeId::named("node"),
+            status: NodeStatus::Ready,
+            create_index: 3,
+            modify_index: 9,
+            ..Node::default()
+        };
+        let said = Node {
+            id: NodeId::named("node"),
+            ..Node::default()
+        };
+        assert!(is_registered(&known, &said));
+        let down = Node {
+            status: NodeStatus::Down,
+            ..known.clone()
+        };
+        assert!(!is_registered(&down, &said));
+        let moved = Node {
+            http_addr: "10.0.0.1:4646".into(),
+            ..said
+        };
+        assert!(!is_registered(&known, &moved));
+    }
+}

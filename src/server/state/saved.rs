@@ -1,0 +1,90 @@
+//! The state as it stands in a snapshot file: rows, table by table.
+
+use jobs::model::Index;
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::registration::Version;
+
+/// One piece of a state in a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum SavedRow {
+    /// What belongs to the whole state; the first row.
+    Head {
+        /// The last entry.
+        index: Index,
+        /// When it was written, nanoseconds since the epoch.
+        now_ns: i64,
+        /// The rules that the cluster goes by.
+        version: Version,
+    },
+    /// A row of the jobs tables.
+    Jobs(jobs::state::SavedRow),
+    /// A row of the catalog.
+    Mesh(mesh::state::SavedRow),
+}
+
+impl SavedRow {
+    /// Names the table that it belongs to, and the half of the state.
+    pub fn table(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Head { .. } => ("state", "head"),
+            Self::Jobs(row) => ("jobs", row.table()),
+            Self::Mesh(row) => ("catalog", row.table()),
+        }
+    }
+}
+
+impl State {
+    /// Everything, to be written to a file.
+    pub fn saved_rows(&self) -> impl Iterator<Item = SavedRow> {
+        let head = SavedRow::Head {
+            index: self.index,
+            now_ns: self.now_ns,
+            version: self.version,
+        };
+        std::iter::once(head)
+            .chain(self.jobs.current().saved_rows().map(SavedRow::Jobs))
+            .chain(self.mesh.current().saved_rows().map(SavedRow::Mesh))
+    }
+}
+
+/// A state that is read back row by row.
+#[derive(Debug, Default)]
+pub struct Loading {
+    index: Index,
+    now_ns: i64,
+    version: Version,
+    jobs: jobs::state::Loading,
+    mesh: mesh::state::Loading,
+}
+
+impl Loading {
+    /// Takes over one row, in the order of [`State::saved_rows`].
+    pub fn add(&mut self, row: SavedRow) {
+        match row {
+            SavedRow::Head {
+                index,
+                now_ns,
+                version,
+            } => {
+                self.index = index;
+                self.now_ns = now_ns;
+                self.version = version;
+            }
+            SavedRow::Jobs(row) => self.jobs.add(row),
+            SavedRow::Mesh(row) => self.mesh.add(row),
+        }
+    }
+
+    /// The state, after the last row.
+    pub fn finish(self) -> State {
+        State {
+            index: self.index,
+            now_ns: self.now_ns,
+            version: self.version,
+            jobs: jobs::state::State::restore(self.jobs.finish()),
+            mesh: self.mesh.finish(),
+        }
+    }
+}
