@@ -159,9 +159,17 @@ impl Agent {
             proxy,
             facts(&config, &listeners, node_id),
         );
+        let common = api::Common {
+            access: api::Access::new(
+                config.api.allowed_hosts.clone(),
+                config.api.allowed_origins.clone(),
+            ),
+            bodies: api::Bodies::default(),
+        };
         let serve = |listener, router, connections_max| {
+            let common = common.clone();
             parts.edge(planes.control(), |stopped| {
-                api::serve(listener, router, connections_max, stopped)
+                api::serve(listener, router, common, connections_max, stopped)
             });
         };
         serve(bound.http, api::jobs_router(api.clone()), limits.http);

@@ -23,6 +23,12 @@ impl Error {
         }
     }
 
+    /// The status.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// 400
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
@@ -50,7 +56,13 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// 501: the original has it, this version does not.
+    /// 503: `what` is too much at the moment.
+    pub(crate) fn busy(what: &str) -> Self {
+        let message = format!("{what}; try again later");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// 501: known to clients, not built here.
     pub(crate) fn absent(what: &str) -> Self {
         let message = format!("{what} is not part of this version of trivet");
         Self::new(StatusCode::NOT_IMPLEMENTED, message)
