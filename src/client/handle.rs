@@ -1,7 +1,7 @@
 use super::{
     Error,
     alloc::{
-        runner::Message,
+        message::Message,
         shared::{CheckStatus, Shared},
     },
     allocdir::SECRET_DIRS,

@@ -1,7 +1,8 @@
 use super::{
     Config, Handle,
     alloc::{
-        runner::{AllocRunner, MESSAGES_MAX, Message},
+        message::{MESSAGES_MAX, Message},
+        runner::AllocRunner,
         shared::Shared,
     },
     checks::Checks,

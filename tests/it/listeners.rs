@@ -209,3 +209,46 @@ async fn traffic_is_not_delayed_by_heavy_requests_to_the_api() {
     assert!(heavy.try_join_next().is_none(), "the attack goes on");
     heavy.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_keep_the_limit_of_files_that_the_agent_raises_for_itself() {
+    let agent = Agent::start_in(Mode::Dev, "", Room::SoftDescriptors { count: 300 }).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.pid())).expect("limits");
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .expect("a limit");
+    let own: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(own[0], own[1], "the soft limit is the hard one: {files}");
+    let job = r#"
+job "limits" {
+  type = "batch"
+  group "g" {
+    task "t" {
+      driver = "raw_exec"
+      config {
+        command = "/bin/sh"
+        args    = ["-c", "ulimit -S -n"]
+      }
+      resources {
+        cpu    = 10
+        memory = 10
+      }
+    }
+  }
+}
+"#;
+    let file = agent.dir().join("limits.nomad");
+    std::fs::write(&file, job).expect("a file");
+    let run = ["job", "run", "-detach", file.to_str().expect("a path")];
+    trivet(&agent, &run).await.ok();
+    let alloc = agent
+        .wait("/v1/job/limits/allocations", |allocs| {
+            let alloc = allocs.get(0)?;
+            (alloc["ClientStatus"] == "complete").then(|| alloc["ID"].clone())
+        })
+        .await;
+    let logs = ["alloc", "logs", alloc.as_str().expect("an id")];
+    let logs = trivet(&agent, &logs).await.ok();
+    assert_eq!(logs.stdout.trim(), "300");
+}

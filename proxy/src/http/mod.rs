@@ -17,6 +17,7 @@ use pingora_proxy::HttpProxy;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use self::handle::{Drained, Handle, Pending};
 use self::service::Service;
@@ -26,6 +27,9 @@ use crate::listen;
 
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Between two warnings about failed accepts.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A file that holds no certificate.
 const NO_CERTIFICATES: &str = "/dev/null";
@@ -179,6 +183,7 @@ async fn accept(
     let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
     tokio::pin!(stopped);
     let mut connections = JoinSet::new();
+    let mut warned = None;
     loop {
         tokio::select! {
             () = &mut stopped => break,
@@ -194,7 +199,10 @@ async fn accept(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, %local, "cannot accept a connection");
+                    if warned.is_none_or(|at: Instant| at.elapsed() >= WARNING_INTERVAL) {
+                        tracing::warn!(%error, %local, "cannot accept a connection");
+                        warned = Some(Instant::now());
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },

@@ -1,7 +1,7 @@
 //! The check loops of an allocation: one per check of an instance whose tasks run.
 
 use super::{
-    check_restarts::CheckRestarts, lifecycle::definitions, runner::Message, shared::CheckStatus,
+    check_restarts::CheckRestarts, lifecycle::definitions, message::Message, shared::CheckStatus,
     shared::Shared,
 };
 use crate::{

@@ -15,6 +15,7 @@ mod data_planes;
 mod health;
 mod hooks;
 mod lifecycle;
+pub(super) mod message;
 pub(super) mod runner;
 pub(super) mod shared;
 mod status;

@@ -6,6 +6,7 @@ use super::{
     health::{Facts, Health, Verdict},
     hooks,
     lifecycle::{Because, Group, Step, definitions},
+    message::Message,
     shared::Shared,
     status::{self, client_status},
     stop_order::{self, Stop},
@@ -37,38 +38,6 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
-
-/// Changes and requests that may wait for an allocation.
-pub(in crate::client) const MESSAGES_MAX: usize = 64;
-
-/// What the runner of an allocation is told.
-#[derive(Debug)]
-pub(in crate::client) enum Message {
-    /// The servers changed it.
-    Changed,
-    /// Stop it for good, at once and without waiting for data planes.
-    Stop,
-    /// Restart tasks.
-    Restart {
-        /// One task; none for all that run.
-        task: Option<String>,
-        /// For the event.
-        reason: String,
-        /// Because of a failing check.
-        unhealthy: bool,
-        /// What came of it.
-        reply: Option<oneshot::Sender<Result<(), Error>>>,
-    },
-    /// Send a signal.
-    Signal {
-        /// One task; none for all that run.
-        task: Option<String>,
-        /// Name of the signal.
-        signal: String,
-        /// What came of it.
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-}
 
 /// Carries one allocation from its setup to its end.
 pub(in crate::client) struct AllocRunner {

@@ -51,6 +51,11 @@ pub(crate) enum Room {
         /// The limit.
         count: u32,
     },
+    /// So many open files and sockets at the start; the agent may raise it.
+    SoftDescriptors {
+        /// The limit.
+        count: u32,
+    },
     /// A data directory on a disk of its own that nobody else sees. Needs root.
     Disk {
         /// Its size, MiB.
@@ -248,6 +253,7 @@ async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, 
             below(&format!("trap '' XFSZ; ulimit -f {blocks}"))
         }
         Room::Descriptors { count } => below(&format!("ulimit -n {count}")),
+        Room::SoftDescriptors { count } => below(&format!("ulimit -S -n {count}")),
         Room::Disk { mib } => {
             let data = dir.join("data");
             std::fs::create_dir_all(&data).expect("a directory");

@@ -1,0 +1,34 @@
+use crate::client::Error;
+use tokio::sync::oneshot;
+
+/// Changes and requests that may wait for an allocation.
+pub(in crate::client) const MESSAGES_MAX: usize = 64;
+
+/// What the runner of an allocation is told.
+#[derive(Debug)]
+pub(in crate::client) enum Message {
+    /// The servers changed it.
+    Changed,
+    /// Stop it for good, at once and without waiting for data planes.
+    Stop,
+    /// Restart tasks.
+    Restart {
+        /// One task; none for all that run.
+        task: Option<String>,
+        /// For the event.
+        reason: String,
+        /// Because of a failing check.
+        unhealthy: bool,
+        /// What came of it.
+        reply: Option<oneshot::Sender<Result<(), Error>>>,
+    },
+    /// Send a signal.
+    Signal {
+        /// One task; none for all that run.
+        task: Option<String>,
+        /// Name of the signal.
+        signal: String,
+        /// What came of it.
+        reply: oneshot::Sender<Result<(), Error>>,
+    },
+}
