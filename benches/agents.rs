@@ -65,7 +65,7 @@ async fn measure(agents: usize, time: Duration) {
         region: "global".into(),
         rpc_address: address.to_string(),
         lease: Duration::from_secs(60),
-        gc: Config::gc_limits(),
+        gc: jobs::control::GcLimits::default(),
     };
     let server = Server::start(config, listener).await.unwrap();
     let handle = server.handle();

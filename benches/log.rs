@@ -64,7 +64,7 @@ async fn start(data_dir: &Path) -> Handle {
         region: "global".into(),
         rpc_address: listener.local_addr().to_string(),
         lease: Duration::from_secs(3),
-        gc: Config::gc_limits(),
+        gc: jobs::control::GcLimits::default(),
     };
     let server = Server::start(config, listener).await.unwrap();
     let handle = server.handle();

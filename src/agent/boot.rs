@@ -159,9 +159,17 @@ impl Agent {
             proxy,
             facts(&config, &listeners, node_id),
         );
+        let common = api::Common {
+            access: api::Access::new(
+                config.api.allowed_hosts.clone(),
+                config.api.allowed_origins.clone(),
+            ),
+            bodies: api::Bodies::default(),
+        };
         let serve = |listener, router, connections_max| {
+            let common = common.clone();
             parts.edge(planes.control(), |stopped| {
-                api::serve(listener, router, connections_max, stopped)
+                api::serve(listener, router, common, connections_max, stopped)
             });
         };
         serve(bound.http, api::jobs_router(api.clone()), limits.http);
@@ -268,7 +276,7 @@ fn server_config(config: &Config, listeners: &Listeners) -> server::Config {
         region: config.region.clone(),
         rpc_address: listeners.rpc.to_string(),
         lease: server::Config::LEASE,
-        gc: server::Config::gc_limits(),
+        gc: jobs::control::GcLimits::default(),
     }
 }
 

@@ -23,6 +23,12 @@ impl Error {
         }
     }
 
+    /// The status.
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// 400
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
@@ -50,7 +56,13 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// 501: the original has it, this version does not.
+    /// 503: `what` is too much at the moment.
+    pub(crate) fn busy(what: &str) -> Self {
+        let message = format!("{what}; try again later");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// 501: known to clients, not built here.
     pub(crate) fn absent(what: &str) -> Self {
         let message = format!("{what} is not part of this version of trivet");
         Self::new(StatusCode::NOT_IMPLEMENTED, message)
@@ -102,6 +114,9 @@ fn jobs_status(rejected: &jobs::state::Rejected) -> StatusCode {
         | Rejected::NoNode
         | Rejected::NoAlloc
         | Rejected::NoDeployment => StatusCode::NOT_FOUND,
+        Rejected::ScalingBlocked | Rejected::NoGroup { .. } | Rejected::Count { .. } => {
+            StatusCode::BAD_REQUEST
+        }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -111,7 +126,6 @@ impl From<server::Error> for Error {
         match error {
             server::Error::Rejected(rejected) => rejected.into(),
             server::Error::Propose(error) => error.into(),
-            error => Self::bad_request(error.to_string()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One accept loop for every HTTP listener of the agent.
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, middleware};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -15,6 +15,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    auth::{Access, Reach, guard},
+    body::Bodies,
+};
 use crate::sys::seldom::Seldom;
 
 /// How long a connection may take to send a head, and may rest between requests.
@@ -28,17 +32,35 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Stopping(pub CancellationToken);
 
+/// What the HTTP listeners of an agent have in common; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Which hosts and origins are answered.
+    pub access: Access,
+    /// Memory for bodies, of all listeners together.
+    pub bodies: Bodies,
+}
+
 /// Serves `router` on at most `connections_max` connections at a time, further ones wait in the system's queue, until
 /// `shutdown` resolves. Then it lets the requests in flight finish for a short time.
 /// Waiting and streaming requests end at once.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    common: Common,
     connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let stopping = Stopping::default();
-    let router = router.layer(Extension(stopping.clone()));
+    let router = router
+        .layer(Extension(common.bodies))
+        .layer(Extension(stopping.clone()));
+    let guarded = |reach: Reach| {
+        let access = (common.access.clone(), reach);
+        let router = router.clone();
+        router.layer(middleware::from_fn_with_state(access, guard))
+    };
+    let (inside, outside) = (guarded(Reach::Loopback), guarded(Reach::Network));
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(connections_max.max(1)));
     let mut connections = JoinSet::new();
@@ -57,7 +79,12 @@ pub async fn serve(
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT);
-        let service = TowerToHyperService::new(router.clone());
+        let ends_at = stream.local_addr();
+        let router = match ends_at {
+            Ok(address) if address.ip().to_canonical().is_loopback() => inside.clone(),
+            _ => outside.clone(),
+        };
+        let service = TowerToHyperService::new(router);
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();

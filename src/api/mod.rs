@@ -2,13 +2,16 @@
 //!
 //! [`serve`] carries any of the routers; [`jobs_router`] has the jobs dialect (`nomad`) and our own
 //! endpoints (`trivet`), [`consul`] is the catalog dialect, [`fabio`] the ingress admin dialect. `read`
-//! has what reads share, `body` reads bodies within bounds, `error` is where a failure gets its status
+//! has what reads share, `auth` says who
+//! may ask, `body` reads bodies within bounds, `heavy` keeps work on large ones off the async threads, `error` is where a failure gets its status
 //! and text.
 
+mod auth;
 mod body;
 pub mod consul;
 mod error;
 pub mod fabio;
+mod heavy;
 mod listener;
 mod nomad;
 mod overrides;
@@ -17,10 +20,13 @@ mod read;
 mod tests;
 mod trivet;
 
-pub use listener::{Stopping, serve};
+pub use auth::Access;
+pub use body::Bodies;
+pub use listener::{Common, Stopping, serve};
 
 use crate::{client, server};
 use axum::Router;
+use heavy::Heavy;
 use jobs::model::NodeId;
 use read::wait::Spread;
 use std::sync::Arc;
@@ -37,6 +43,7 @@ struct Shared {
     client: Option<client::Handle>,
     proxy: Option<proxy::Handle>,
     facts: Facts,
+    heavy: Heavy,
     waits: Spread,
 }
 
@@ -76,6 +83,7 @@ impl Api {
                 client,
                 proxy,
                 facts,
+                heavy: Heavy::start(),
                 waits: Spread::default(),
             }),
         }
@@ -91,6 +99,10 @@ impl Api {
 
     fn proxy(&self) -> Option<&proxy::Handle> {
         self.shared.proxy.as_ref()
+    }
+
+    fn heavy(&self) -> &Heavy {
+        &self.shared.heavy
     }
 
     fn facts(&self) -> &Facts {

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::{Api, Facts, fabio, jobs_router, serve};
+use super::{Access, Api, Bodies, Common, Facts, fabio, jobs_router, serve};
 use crate::{
     rpc::transport::Listener,
     server::{Config, Server},
@@ -99,7 +99,7 @@ impl Fixture {
             region: "global".into(),
             rpc_address: rpc_address.clone(),
             lease: Config::LEASE,
-            gc: Config::gc_limits(),
+            gc: jobs::control::GcLimits::default(),
         };
         let server = Server::start(config, listener).await.unwrap();
         let ingress = proxy::Config {
@@ -191,7 +191,12 @@ async fn listen(
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let router = fixture.jobs.clone();
-    let served = tokio::spawn(serve(listener, router, 64, stop.clone().cancelled_owned()));
+    let common = Common {
+        access: Access::new(["x".to_owned()], []),
+        bodies: Bodies::default(),
+    };
+    let stopped = stop.clone().cancelled_owned();
+    let served = tokio::spawn(serve(listener, router, common, 64, stopped));
     (address, stop, served)
 }
 

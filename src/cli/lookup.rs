@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::http::{Error, segment};
-use super::render::view::View;
+use super::render::view::{View, escaped};
 use super::render::{
     allocations as allocation_rows, deployments, evaluations, jobs as job_rows, nodes,
 };
@@ -129,7 +129,7 @@ pub(super) async fn allocation_of_job(
             let running = alloc.client_status == jobs::model::ClientStatus::Running;
             (running, alloc.create_index)
         })
-        .ok_or_else(|| anyhow!("No running allocations found for job {}", job.id))?;
+        .ok_or_else(|| anyhow!("No running allocations found for job {}", escaped(&job.id)))?;
     let value = allocation_value(cx, newest).await?;
     Ok(super::http::decode("/v1/allocation", value)?)
 }

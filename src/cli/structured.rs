@@ -49,5 +49,26 @@ pub(super) fn json(object: &Value) -> String {
     if object.serialize(&mut serializer).is_err() {
         return object.to_string();
     }
-    String::from_utf8(out).unwrap_or_else(|_| object.to_string())
+    let text = String::from_utf8(out).unwrap_or_else(|_| object.to_string());
+    // JSON escapes only some of the characters that a terminal acts on; the others stand in texts.
+    text.chars()
+        .map(|c| match c {
+            '\n' => c.to_string(),
+            c if c.is_control() => format!("\\u{:04x}", c as u32),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_of_hostile_names_is_json_and_drives_no_terminal() {
+        let object = serde_json::json!({"ID": "a\u{1b}\u{7f}\u{9b}\n"});
+        let text = json(&object);
+        assert!(text.contains("a\\u001b\\u007f\\u009b\\n"), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), object);
+    }
 }

@@ -48,6 +48,19 @@ pub struct Config {
     pub ingress: Option<Ingress>,
     /// Client; none when this agent runs no tasks.
     pub client: Option<Client>,
+    /// Who may ask over HTTP.
+    pub api: Api,
+}
+
+/// Who may ask over HTTP, on every listener but the ingress.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Api {
+    /// Host names that connections to a loopback address may name, besides the loopback ones and the
+    /// names of this machine and agent.
+    pub allowed_hosts: Vec<String>,
+    /// Origins (`scheme://host:port`) whose web pages may ask, besides that of the listener itself; `*`
+    /// for all.
+    pub allowed_origins: Vec<String>,
 }
 
 /// How names are answered.

@@ -1,6 +1,6 @@
 //! What was written to what runs.
 
-use super::{Client, Config, Dns, Ingress, Problem, Strategy, Written, written::LISTENERS};
+use super::{Api, Client, Config, Dns, Ingress, Problem, Strategy, Written, written::LISTENERS};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -58,6 +58,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             strategy,
         }),
         client: client(&written, dev, problems),
+        api: api(&written, problems),
     }
 }
 
@@ -212,6 +213,38 @@ fn dynamic_ports(written: &Written, problems: &mut Vec<Problem>) -> (u16, u16) {
             problems.push(Problem::new(SOURCE, message));
             DYNAMIC_PORTS
         }
+    }
+}
+
+/// The machine's and the agent's own names need not be configured: distributions resolve them to a
+/// loopback address.
+fn api(written: &Written, problems: &mut Vec<Problem>) -> Api {
+    let mut allowed_hosts = written.allowed_hosts.clone().unwrap_or_default();
+    for host in &allowed_hosts {
+        if host.is_empty() || host.contains(['/', ':', '*', ' ']) {
+            let message = format!(
+                "`api.allowed_hosts` names `{host}`; a host name without scheme and port is expected"
+            );
+            problems.push(Problem::new(SOURCE, message));
+        }
+    }
+    allowed_hosts.push(host_name());
+    allowed_hosts.extend(written.name.clone());
+    let allowed_origins = written.allowed_origins.clone().unwrap_or_default();
+    for origin in &allowed_origins {
+        let is_origin = origin.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+        });
+        if origin != "*" && !is_origin {
+            let message = format!(
+                "`api.allowed_origins` names `{origin}`; `scheme://host` or `scheme://host:port` is expected, or `*` for every origin"
+            );
+            problems.push(Problem::new(SOURCE, message));
+        }
+    }
+    Api {
+        allowed_hosts,
+        allowed_origins,
     }
 }
 

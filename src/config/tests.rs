@@ -169,6 +169,31 @@ fn later_files_and_flags_win() {
 }
 
 #[test]
+fn hosts_and_origins_that_may_ask_are_lists() {
+    let text = "name = \"one\"\napi {\n  allowed_hosts = [\"a.example\"]\n  allowed_origins = [\"https://b.example:8443\", \"*\"]\n}\n";
+    let (written, problems) = parsed(
+        "a.hcl",
+        &format!("{WHOLE}{text}").replace("name      = \"one\"\n", ""),
+    );
+    assert_eq!(problems, Vec::<String>::new());
+    let mut problems = Vec::new();
+    let config = resolve::resolve(written, &mut problems);
+    assert_eq!(problems, []);
+    assert!(config.api.allowed_hosts.contains(&"a.example".to_owned()));
+    // Its own name resolves to a loopback address on many machines.
+    assert!(config.api.allowed_hosts.contains(&"one".to_owned()));
+    assert_eq!(config.api.allowed_origins.len(), 2);
+
+    let text = "api {\n  allowed_hosts = [\"http://a.example\"]\n  allowed_origins = [\"b.example\", \"https://b.example/ui\"]\n}\n";
+    let (written, _) = parsed("a.hcl", &format!("{WHOLE}{text}"));
+    let mut problems = Vec::new();
+    resolve::resolve(written, &mut problems);
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    let (_, problems) = parsed("a.hcl", "api { allowed_hosts = \"a\" }\n");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+#[test]
 fn local_artifacts_lie_below_named_directories_and_in_dev_mode_below_the_working_directory() {
     let dirs = |text: &str, dev: bool| {
         let mut problems = Vec::new();

@@ -32,6 +32,8 @@ pub struct Written {
     pub dns_domain: Option<String>,
     pub ingress_enabled: Option<bool>,
     pub ingress_strategy: Option<String>,
+    pub allowed_hosts: Option<Vec<String>>,
+    pub allowed_origins: Option<Vec<String>>,
 }
 
 /// What may be bound separately: keys of `addresses` and `ports`, with their default ports.
@@ -107,6 +109,8 @@ impl Written {
             dns_domain: other.dns_domain.or(self.dns_domain),
             ingress_enabled: other.ingress_enabled.or(self.ingress_enabled),
             ingress_strategy: other.ingress_strategy.or(self.ingress_strategy),
+            allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
+            allowed_origins: other.allowed_origins.or(self.allowed_origins),
         }
     }
 
@@ -132,6 +136,7 @@ impl Written {
             "server" => self.take_server(entry, reader),
             "client" => self.take_client(entry, reader),
             "plugin" => self.take_plugin(entry, reader),
+            "api" => self.take_api(entry, reader),
             "catalog" => {
                 for inner in reader.block(entry) {
                     match inner.key.as_str() {
@@ -158,7 +163,7 @@ impl Written {
                     }
                 }
             }
-            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress"]].concat()),
+            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api"]].concat()),
         }
     }
 
@@ -213,6 +218,16 @@ impl Written {
                     }
                 }
                 _ => reader.unknown(&inner, "client", &CLIENT),
+            }
+        }
+    }
+
+    fn take_api(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "allowed_hosts" => self.allowed_hosts = reader.texts(&inner),
+                "allowed_origins" => self.allowed_origins = reader.texts(&inner),
+                _ => reader.unknown(&inner, "api", &["allowed_hosts", "allowed_origins"]),
             }
         }
     }

@@ -1,16 +1,16 @@
 //! What the HTTP API and the agent use of the server: reads of one snapshot, writes through the log.
 
 use jobs::{
-    control::{operator, triggers},
-    model::{
-        AllocId, DeploymentId, DesiredTransition, Eligibility, EvalId, Index, Job, JobKey, JobType,
-        NodeId, ScalingEvent, Submission, Trigger,
+    control::{
+        Gc,
+        operator::{self, Registration, Scaling},
     },
+    model::{AllocId, DeploymentId, Eligibility, EvalId, Index, Job, JobKey, NodeId},
     scheduler,
-    state::{Command as JobsCommand, DeregisterJob, RegisterJob},
+    state::Command as JobsCommand,
 };
 use mesh::state::{SetRouteOverrides, SetSplit};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Config, Core,
@@ -21,9 +21,6 @@ use super::{
     state::{Command, Outcome, Rejected},
 };
 
-/// Largest count of a group.
-pub const GROUP_COUNT_MAX: u32 = 50_000;
-
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -33,21 +30,6 @@ pub enum Error {
     /// The log could not take it.
     #[error(transparent)]
     Propose(#[from] ProposeError),
-    /// A count may not change while a deployment runs.
-    #[error("job scaling blocked due to active deployment")]
-    ScalingBlocked,
-    /// There is no such group.
-    #[error("task group {group:?} specified for scaling does not exist in job")]
-    NoGroup {
-        /// The name.
-        group: String,
-    },
-    /// The count is out of bounds.
-    #[error("scaling action count must be between 0 and {count_max}")]
-    Count {
-        /// Largest count.
-        count_max: u32,
-    },
 }
 
 impl From<jobs::state::Rejected> for Error {
@@ -65,38 +47,21 @@ pub struct Written {
     pub eval_id: Option<EvalId>,
     /// The `job_modify_index` that this write left; none when it is about no job or removed it.
     pub job_modify_index: Option<Index>,
+    /// Version that the job went back to with it.
+    pub reverted_version: Option<u64>,
 }
 
-/// A registration as it is handed in.
-#[derive(Clone, Debug, Default)]
-pub struct Registration {
-    /// Canonical and valid.
-    pub job: Job,
-    /// The text that it came from.
-    pub submission: Option<Submission>,
-    /// Refuse unless the job's `job_modify_index` is this; 0 is "must not exist".
-    pub enforce_index: Option<Index>,
-    /// Priority of the evaluation instead of the job's.
-    pub eval_priority: Option<i32>,
-    /// Keep the counts that groups have now.
-    pub preserve_counts: bool,
-}
-
-/// A change of a group's count.
-#[derive(Clone, Debug, Default)]
-pub struct Scaling {
-    /// Group; needed unless the job has only one.
-    pub group: String,
-    /// New count; none only records the message.
-    pub count: Option<i64>,
-    /// Free text.
-    pub message: String,
-    /// The message reports an error.
-    pub error: bool,
-    /// Free-form data.
-    pub meta: serde_json::Map<String, serde_json::Value>,
-    /// Refuse unless the job's `job_modify_index` is this.
-    pub enforce_index: Option<Index>,
+/// Figures about the server.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Where the log stands.
+    pub log: Metrics,
+    /// RPC address of the leader; none while there is none.
+    pub leader: Option<String>,
+    /// Servers that vote, this one included.
+    pub voters: usize,
+    /// Evaluations that could be worked on now.
+    pub ready_evals: usize,
 }
 
 /// A cheap handle on the running server.
@@ -151,6 +116,7 @@ impl Handle {
             index,
             eval_id,
             job_modify_index: effect.job_modify_index,
+            reverted_version: None,
         })
     }
 
@@ -173,46 +139,16 @@ impl Handle {
             .map(|voter| voter.address)
     }
 
-    /// Figures for `agent-info`: section to key to value.
-    pub fn stats(&self) -> BTreeMap<String, BTreeMap<String, String>> {
-        let metrics = self.raft_metrics();
-        let ready = self.core.broker.lock().ready_len();
-        let state = if metrics.is_leader {
-            "Leader"
-        } else {
-            "Follower"
-        };
-        let nomad = [
-            ("server", "true".to_owned()),
-            ("leader", metrics.is_leader.to_string()),
-            ("leader_addr", self.leader().unwrap_or_default()),
-            ("bootstrap", "true".to_owned()),
-            ("known_regions", "1".to_owned()),
-        ];
-        let raft = [
-            ("state", state.to_owned()),
-            ("term", metrics.term.to_string()),
-            ("last_log_index", metrics.last_log_index.to_string()),
-            ("last_log_term", metrics.term.to_string()),
-            ("commit_index", metrics.applied_index.to_string()),
-            ("applied_index", metrics.applied_index.to_string()),
-            ("last_snapshot_index", metrics.snapshot_index.to_string()),
-            (
-                "num_peers",
-                (self.voters().len().saturating_sub(1)).to_string(),
-            ),
-        ];
-        let broker = [("total_ready", ready.to_string())];
-        let section = |rows: &[(&str, String)]| {
-            rows.iter()
-                .map(|(key, value)| ((*key).to_owned(), value.clone()))
-                .collect()
-        };
-        BTreeMap::from([
-            ("nomad".to_owned(), section(&nomad)),
-            ("raft".to_owned(), section(&raft)),
-            ("broker".to_owned(), section(&broker)),
-        ])
+    /// Figures about this server.
+    pub fn stats(&self) -> Stats {
+        let voters = self.voters();
+        let leader = voters.iter().find(|voter| voter.is_leader);
+        Stats {
+            log: self.raft_metrics(),
+            leader: leader.map(|voter| voter.address.clone()),
+            voters: voters.len(),
+            ready_evals: self.core.broker.lock().ready_len(),
+        }
     }
 
     /// Registers a job or a new version of it, with the evaluation that looks at it.
@@ -220,34 +156,8 @@ impl Handle {
     /// # Errors
     /// [`Error`]; a wrong `enforce_index` is [`Error::Rejected`].
     pub async fn register_job(&self, registration: Registration) -> Result<Written, Error> {
-        let Registration {
-            mut job,
-            submission,
-            enforce_index,
-            eval_priority,
-            preserve_counts,
-        } = registration;
-        let now = now_ns();
-        job.submit_time = now;
-        if preserve_counts && let Some(current) = self.snapshot().jobs.job(&job.key()) {
-            for group in &mut job.task_groups {
-                if let Some(earlier) = current.task_group(&group.name) {
-                    group.count = earlier.count;
-                }
-            }
-        }
-        let mut eval = triggers::for_job(&job, Trigger::JobRegister, now, &mut ids());
-        eval.priority = eval_priority.unwrap_or(eval.priority);
-        let eval_id = Some(eval.id);
-        let command = RegisterJob {
-            job,
-            submission,
-            eval: Some(eval),
-            enforce_index,
-            scaling: BTreeMap::new(),
-        };
-        self.write(JobsCommand::RegisterJob(Box::new(command)), eval_id)
-            .await
+        let command = operator::register(registration, now_ns(), &mut ids());
+        self.write_jobs(command).await
     }
 
     /// Stops a job, or removes it.
@@ -260,23 +170,16 @@ impl Handle {
         purge: bool,
         eval_priority: Option<i32>,
     ) -> Result<Written, Error> {
-        let now = now_ns();
         let snapshot = self.snapshot();
-        let mut eval =
-            triggers::for_key(&snapshot.jobs, key, Trigger::JobDeregister, now, &mut ids());
-        if let (Some(eval), Some(priority)) = (&mut eval, eval_priority) {
-            eval.priority = priority;
-        }
-        let eval_id = eval.as_ref().map(|eval| eval.id);
-        let command = DeregisterJob {
-            namespace: key.namespace.clone(),
-            id: key.id.clone(),
+        let command = operator::deregister(
+            &snapshot.jobs,
+            now_ns(),
+            key,
             purge,
-            submit_time: now,
-            eval,
-        };
-        self.write(JobsCommand::DeregisterJob(command), eval_id)
-            .await
+            eval_priority,
+            &mut ids(),
+        );
+        self.write_jobs(command).await
     }
 
     /// Looks at a job again. With `force_reschedule`, failed allocations are replaced whatever their
@@ -290,29 +193,9 @@ impl Handle {
         force_reschedule: bool,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let eval = triggers::for_key(
-            &snapshot.jobs,
-            key,
-            Trigger::JobRegister,
-            now_ns(),
-            &mut ids(),
-        )
-        .ok_or(jobs::state::Rejected::NoJob)?;
-        let eval_id = Some(eval.id);
-        let wish = DesiredTransition {
-            force_reschedule: Some(true),
-            ..DesiredTransition::default()
-        };
-        let failed = snapshot.jobs.allocs_of_job(key).filter(|alloc| {
-            force_reschedule
-                && alloc.client_status == jobs::model::ClientStatus::Failed
-                && !alloc.server_terminal()
-        });
-        let command = JobsCommand::TransitionAllocs {
-            transitions: failed.map(|alloc| (alloc.id, wish.clone())).collect(),
-            evals: vec![eval],
-        };
-        self.write(command, eval_id).await
+        let command =
+            operator::evaluate(&snapshot.jobs, now_ns(), key, force_reschedule, &mut ids())?;
+        self.write_jobs(command).await
     }
 
     /// Changes a group's count, or records why it was not changed.
@@ -320,62 +203,9 @@ impl Handle {
     /// # Errors
     /// [`Error`]; refused while a deployment of the job is active.
     pub async fn scale_job(&self, key: &JobKey, scaling: Scaling) -> Result<Written, Error> {
-        let now = now_ns();
         let snapshot = self.snapshot();
-        let current = snapshot.jobs.job(key).ok_or(jobs::state::Rejected::NoJob)?;
-        let mut job = (**current).clone();
-        let only = job.task_groups.len() == 1 && scaling.group.is_empty();
-        let system = matches!(job.job_type, JobType::System | JobType::Sysbatch);
-        let group = job
-            .task_groups
-            .iter_mut()
-            .find(|group| only || group.name == scaling.group)
-            .ok_or_else(|| Error::NoGroup {
-                group: scaling.group.clone(),
-            })?;
-        let previous_count = i64::from(group.count);
-        if let Some(count) = scaling.count {
-            let count_max = if system { 1 } else { GROUP_COUNT_MAX };
-            let within = u32::try_from(count)
-                .ok()
-                .filter(|count| *count <= count_max);
-            group.count = within.ok_or(Error::Count { count_max })?;
-            let deployment = snapshot.jobs.latest_deployment(key);
-            if deployment.is_some_and(|deployment| deployment.is_active()) {
-                return Err(Error::ScalingBlocked);
-            }
-        }
-        let group = group.name.clone();
-        let eval = scaling
-            .count
-            .map(|_| triggers::for_job(&job, Trigger::JobScaling, now, &mut ids()));
-        let eval_id = eval.as_ref().map(|eval| eval.id);
-        let event = ScalingEvent {
-            count: scaling.count,
-            previous_count,
-            error: scaling.error,
-            message: scaling.message,
-            meta: scaling.meta,
-            eval_id,
-            time: now,
-            create_index: 0,
-        };
-        if scaling.count.is_some() {
-            job.submit_time = now;
-        }
-        let command = RegisterJob {
-            // The job was read above; a registration in between must not be undone.
-            enforce_index: scaling.enforce_index.or(Some(current.job_modify_index)),
-            submission: snapshot
-                .jobs
-                .submission(key, current.version)
-                .map(|submission| (**submission).clone()),
-            job,
-            eval,
-            scaling: BTreeMap::from([(group, event)]),
-        };
-        self.write(JobsCommand::RegisterJob(Box::new(command)), eval_id)
-            .await
+        let command = operator::scale(&snapshot.jobs, now_ns(), key, scaling, &mut ids())?;
+        self.write_jobs(command).await
     }
 
     /// Registers an older version as the next one.
@@ -397,7 +227,7 @@ impl Handle {
             enforce_prior,
             &mut ids(),
         )?;
-        self.write_operator(command).await
+        self.write_jobs(command).await
     }
 
     /// Marks a version of a job as stable or not.
@@ -410,12 +240,13 @@ impl Handle {
         version: u64,
         stable: bool,
     ) -> Result<Written, Error> {
-        let command = JobsCommand::MarkStable {
-            key: key.clone(),
+        let key = key.clone();
+        self.write_jobs(JobsCommand::MarkStable {
+            key,
             version,
             stable,
-        };
-        self.write(command, None).await
+        })
+        .await
     }
 
     /// Stops an allocation and has another placed.
@@ -435,7 +266,7 @@ impl Handle {
             no_shutdown_delay,
             &mut ids(),
         )?;
-        self.write_operator(command).await
+        self.write_jobs(command).await
     }
 
     /// Promotes canaries; `groups` empty is all.
@@ -449,7 +280,7 @@ impl Handle {
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::promote(&snapshot.jobs, now_ns(), id, groups, &mut ids())?;
-        self.write_operator(command).await
+        self.write_jobs(command).await
     }
 
     /// Gives a deployment up, and goes back when its groups say so.
@@ -459,7 +290,7 @@ impl Handle {
     pub async fn fail_deployment(&self, id: DeploymentId) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::fail(&snapshot.jobs, now_ns(), id, &mut ids())?;
-        self.write_operator(command).await
+        self.write_jobs(command).await
     }
 
     /// Pauses or resumes a deployment.
@@ -469,7 +300,7 @@ impl Handle {
     pub async fn pause_deployment(&self, id: DeploymentId, pause: bool) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::pause(&snapshot.jobs, now_ns(), id, pause, &mut ids())?;
-        self.write_operator(command).await
+        self.write_jobs(command).await
     }
 
     /// Sets the health of allocations by hand.
@@ -491,12 +322,20 @@ impl Handle {
             unhealthy,
             &mut ids(),
         )?;
-        self.write_operator(command).await
+        self.write_jobs(command).await
     }
 
-    async fn write_operator(&self, command: JobsCommand) -> Result<Written, Error> {
-        let eval_id = eval_of(&command);
-        self.write(command, eval_id).await
+    async fn write_jobs(&self, command: JobsCommand) -> Result<Written, Error> {
+        let eval_id = command.eval_id();
+        let revert = command.revert().cloned();
+        let written = self.write(command, eval_id).await?;
+        let reverted_version = revert.and_then(|revert| {
+            operator::reverted_version(&self.snapshot().jobs, written.index, &revert)
+        });
+        Ok(Written {
+            reverted_version,
+            ..written
+        })
     }
 
     /// Changes whether a node takes new allocations.
@@ -509,18 +348,13 @@ impl Handle {
         eligibility: Eligibility,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let evals = match eligibility {
-            Eligibility::Eligible => {
-                triggers::for_node(&snapshot.jobs, node_id, now_ns(), &mut ids())
-            }
-            Eligibility::Ineligible => Vec::new(),
-        };
-        let command = JobsCommand::UpdateNodeEligibility {
-            node_id,
-            eligibility,
-            evals,
-        };
-        self.write(command, None).await
+        let command =
+            operator::set_eligibility(&snapshot.jobs, now_ns(), node_id, eligibility, &mut ids())?;
+        let written = self.write_jobs(command).await?;
+        Ok(Written {
+            index: written.index,
+            ..Written::default()
+        })
     }
 
     /// Looks at every job of a node again.
@@ -529,21 +363,24 @@ impl Handle {
     /// [`Error`]; an unknown node is [`Error::Rejected`].
     pub async fn evaluate_node(&self, node_id: NodeId) -> Result<(Index, Vec<EvalId>), Error> {
         let snapshot = self.snapshot();
-        if snapshot.jobs.node(node_id).is_none() {
-            return Err(jobs::state::Rejected::NoNode.into());
-        }
-        let evals = triggers::for_node(&snapshot.jobs, node_id, now_ns(), &mut ids());
+        let evals = operator::evaluate_node(&snapshot.jobs, now_ns(), node_id, &mut ids())?;
         let eval_ids = evals.iter().map(|eval| eval.id).collect();
-        let written = self.write(JobsCommand::UpsertEvals(evals), None).await?;
+        let written = self.write_jobs(JobsCommand::UpsertEvals(evals)).await?;
         Ok((written.index, eval_ids))
     }
 
-    /// Forgets everything that is over, whatever its age.
+    /// Deletes terminal rows, whatever their age.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn collect_garbage(&self) -> Result<(), Error> {
-        let actions = self.core.gc.lock().force(now_ns(), &self.snapshot().jobs);
+        let snapshot = self.snapshot();
+        let actions = self
+            .core
+            .previews
+            .run(move || Gc::force(now_ns(), &snapshot.jobs))
+            .await
+            .ok_or(ProposeError::Stopped)?;
         for action in actions {
             if let jobs::control::Action::Propose(command) = action {
                 self.write(command, None).await?;
@@ -558,12 +395,12 @@ impl Handle {
     /// [`ProposeError::Stopped`] when the decision could not be made.
     pub async fn preview(&self, job: Job) -> Result<scheduler::Preview, ProposeError> {
         let snapshot = self.snapshot();
-        tokio::task::spawn_blocking(move || {
+        let preview = move || {
             let mut cx = scheduler::Context::new(now_ns(), seed());
             scheduler::preview(&snapshot.jobs, job, &mut cx)
-        })
-        .await
-        .map_err(|_| ProposeError::Stopped)
+        };
+        let decided = self.core.previews.run(preview).await;
+        decided.ok_or(ProposeError::Stopped)
     }
 
     /// Replaces the operator's route text, when it still has version `expected` (if given).
@@ -591,18 +428,4 @@ impl Handle {
         let command = mesh::state::Command::SetSplit(split);
         self.write(command, None).await
     }
-}
-
-/// The evaluation that rides along with a command.
-fn eval_of(command: &JobsCommand) -> Option<EvalId> {
-    let eval = match command {
-        JobsCommand::RegisterJob(command) => command.eval.as_ref(),
-        JobsCommand::TransitionAllocs { evals, .. } => evals.first(),
-        JobsCommand::UpdateDeployment { eval, .. } | JobsCommand::SetAllocHealth { eval, .. } => {
-            eval.as_ref()
-        }
-        JobsCommand::PromoteDeployment { eval, .. } => Some(eval),
-        _ => None,
-    };
-    eval.map(|eval| eval.id)
 }

@@ -14,10 +14,7 @@ mod sessions;
 pub mod state;
 mod supervise;
 
-use jobs::{
-    control::{Broker, Gc, GcLimits, Heartbeats},
-    model::Nanos,
-};
+use jobs::control::{Broker, GcLimits, Heartbeats};
 use parking_lot::Mutex;
 use std::{
     future::{self, Future},
@@ -37,7 +34,9 @@ use log::{gate::Gate, propose::ids, published::Published};
 use sessions::{follow, history::History, streams::Streams};
 use supervise::Supervisor;
 
-pub use handle::{Error, GROUP_COUNT_MAX, Handle, Registration, Scaling, Written};
+use scheduling::DecisionThread;
+
+pub use handle::{Error, Handle, Stats, Written};
 pub use log::{
     published::Snapshot,
     raft::{Metrics, StartError, Voter},
@@ -52,7 +51,6 @@ const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(200);
 const WELL_AFTER: Duration = Duration::from_secs(60);
 /// Longest such pause.
 const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(5);
-const SECOND: Nanos = 1_000_000_000;
 
 /// How a server runs.
 #[derive(Clone, Debug)]
@@ -76,18 +74,6 @@ pub struct Config {
 impl Config {
     /// How long an agent may be silent unless configured otherwise.
     pub const LEASE: Duration = Duration::from_secs(10);
-
-    /// The published thresholds of the garbage collector.
-    pub fn gc_limits() -> GcLimits {
-        GcLimits {
-            interval_ns: 300 * SECOND,
-            eval_ns: 3600 * SECOND,
-            batch_eval_ns: 24 * 3600 * SECOND,
-            job_ns: 4 * 3600 * SECOND,
-            deployment_ns: 3600 * SECOND,
-            dead_jobs_max: 10_000,
-        }
-    }
 }
 
 /// What every part of the server shares.
@@ -95,6 +81,10 @@ impl Config {
 pub(crate) struct Core {
     config: Config,
     published: Arc<Published>,
+    /// Where evaluations are decided about.
+    decisions: DecisionThread,
+    /// Where previews and other long looks at the state are taken.
+    previews: DecisionThread,
     raft: Gate,
     broker: Mutex<Broker>,
     /// The broker may have something to work on.
@@ -104,7 +94,6 @@ pub(crate) struct Core {
     heartbeats: Mutex<Heartbeats>,
     /// The heartbeats' next tick may have moved.
     heartbeats_moved: Notify,
-    gc: Mutex<Gc>,
     data_planes: DataPlanes,
     history: History,
     streams: Streams,
@@ -130,13 +119,15 @@ impl Server {
             Arc::clone(&published),
         )
         .await?;
+        let threads = |source| StartError::Threads { source };
         let lease_ns = i64::try_from(config.lease.as_nanos()).unwrap_or(i64::MAX);
         let core = Core {
-            gc: Mutex::new(Gc::new(config.gc.clone())),
             heartbeats: Mutex::new(Heartbeats::new(lease_ns, ids())),
             config,
             published,
             raft,
+            decisions: DecisionThread::start("scheduler").map_err(threads)?,
+            previews: DecisionThread::start("previews").map_err(threads)?,
             broker: Mutex::default(),
             work: Notify::new(),
             broker_moved: Notify::new(),
@@ -170,8 +161,12 @@ impl Server {
             let parts = TaskTracker::new();
             let stop = CancellationToken::new();
             let supervisor = Supervisor::new(parts.clone(), stop.clone());
-            let followed = follow::begin(&core);
-            parts.spawn(follow::run(Arc::clone(&core), followed, stop.clone()));
+            // No stream may begin before the state that it begins with is there.
+            follow::begin(&core);
+            let followed = Arc::clone(&core);
+            supervisor.keep("streams", move |stop| {
+                follow::run(Arc::clone(&followed), stop)
+            });
             cluster::leader::start(&core, &supervisor);
             let raised = Arc::clone(&core);
             parts.spawn(async move {

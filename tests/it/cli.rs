@@ -1,7 +1,7 @@
 //! The command line against a running agent.
 
 use crate::harness::{Agent, Echo, command::trivet, http};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn run_shows_the_evaluation_the_deployment_and_its_end() {
@@ -219,4 +219,40 @@ async fn init_writes_an_example_that_validates_and_never_overwrites() {
         .ok();
     let again = trivet(&agent, &["job", "init"]).await;
     assert_eq!(again.code, 1, "{}", again.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_cannot_drive_the_terminal_of_whoever_lists_them() {
+    let agent = Agent::start().await;
+    let id = "evil\u{1b}[2J\nweb-running";
+    let job = json!({"Job": {"ID": id, "Name": "n\u{9b}31m", "Type": "batch", "TaskGroups": [{
+        "Name": "g\u{7}", "Count": 0, "Tasks": [{"Name": "t\r", "Driver": "raw_exec",
+            "Config": {"command": "/bin/true"}}]}]}});
+    http::put(&agent.url("http", "/v1/jobs"), &job).await;
+    for arguments in [
+        &["job", "status"][..],
+        &["job", "status", "evil"],
+        &["status", "evil"],
+        &["job", "history", "evil"],
+        &["job", "inspect", "evil"],
+        &["job", "status", "-json", "evil"],
+        &["eval", "list"],
+        &["job", "promote", "evil"],
+        &["alloc", "logs", "-job", "evil"],
+    ] {
+        let output = trivet(&agent, arguments).await;
+        let text = output.text();
+        let hostile = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(hostile, None, "{arguments:?}: {text:?}");
+        assert!(
+            !text.lines().any(|line| line.starts_with("web-running")),
+            "{arguments:?}: {text}"
+        );
+    }
+    let listed = trivet(&agent, &["job", "status"]).await;
+    assert!(
+        listed.stdout.contains("evil\\x1b[2J\\nweb-running"),
+        "{}",
+        listed.stdout
+    );
 }

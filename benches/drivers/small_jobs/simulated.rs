@@ -1,6 +1,7 @@
 //! Small batch jobs from submission to their end on simulated agents: a durable log, real streams, no processes.
 
 use jobs::{
+    control::operator::Registration,
     model::{
         ClientStatus, DriverInfo, FlatMap, Job, JobKey, JobStatus, JobType, NetworkResource, Node,
         NodeCpu, NodeDisk, NodeId, NodeMemory, NodeResources, Resources, Task, TaskGroup,
@@ -23,7 +24,7 @@ use trivet::{
         message::{Assignment, Hello, Report, ToClient, ToServer},
         transport::{self, Listener},
     },
-    server::{Config, Handle, Registration, Server, log::watch::Topic},
+    server::{Config, Handle, Server, log::watch::Topic},
 };
 
 /// Agents that simulate.
@@ -47,7 +48,7 @@ async fn measure(jobs: usize, submitters: usize, agents: usize) {
         region: "global".into(),
         rpc_address: address.to_string(),
         lease: Config::LEASE,
-        gc: Config::gc_limits(),
+        gc: jobs::control::GcLimits::default(),
     };
     let started = Instant::now();
     let server = Server::start(config, listener)

@@ -71,7 +71,7 @@ impl Broker {
             next_token: self.next_token,
             ..Self::default()
         };
-        for eval in state.evals("") {
+        for eval in state.open_evals() {
             if eval.status == EvalStatus::Pending {
                 self.on_eval(now_ns, eval);
             }

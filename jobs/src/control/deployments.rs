@@ -1,4 +1,4 @@
-use super::{Action, operator, triggers};
+use super::{Action, batched, operator, triggers};
 use crate::{
     ids::Ids,
     model::{
@@ -41,10 +41,11 @@ impl Deployments {
             .filter(|deployment| deployment.is_active())
             .map(|deployment| deployment.id)
             .collect();
-        active
+        let actions = active
             .into_iter()
             .flat_map(|id| self.look(now_ns, state, id, true))
-            .collect()
+            .collect();
+        batched(actions)
     }
 
     /// Looks at the deployments that an entry touched.
@@ -72,10 +73,11 @@ impl Deployments {
         for id in touched {
             self.watch(state, id);
         }
-        health
+        let actions = health
             .into_iter()
             .flat_map(|id| self.look(now_ns, state, id, true))
-            .collect()
+            .collect();
+        batched(actions)
     }
 
     /// Looks at the deployments whose deadline passed.

@@ -1,18 +1,22 @@
 use super::Action;
 use crate::{
     model::{
-        AllocId, Allocation, ClientStatus, DeploymentId, EvalId, Evaluation, Job, JobKey,
-        JobStatus, JobType,
+        AllocId, Allocation, ClientStatus, Deployment, DeploymentId, EvalId, Evaluation, Job,
+        JobKey, JobStatus, JobType, Node, NodeId, NodeStatus,
     },
-    state::{Command, Snapshot},
+    state::{Applied, Command, Snapshot},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SECOND_NS: i64 = 1_000_000_000;
 /// Most ids in one log entry, about 256 KiB.
 pub const COLLECTED_MAX: usize = 7_281;
+/// Most rows looked at in one tick, some milliseconds of work; the rest follows after [`STEP_PAUSE_NS`].
+pub const LOOKED_MAX: usize = 4_096;
+/// Pause between the steps of one pass, nanoseconds.
+pub const STEP_PAUSE_NS: i64 = 50_000_000;
 
-/// How long and how many finished rows are kept.
+/// How long and how many terminal rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GcLimits {
     /// Pause between two passes, nanoseconds.
@@ -25,11 +29,14 @@ pub struct GcLimits {
     pub job_ns: i64,
     /// Terminal deployments are kept this long, nanoseconds.
     pub deployment_ns: i64,
-    /// At most this many finished jobs are kept, the newest.
+    /// Nodes that are down are kept this long, nanoseconds.
+    pub node_ns: i64,
+    /// At most this many dead jobs are kept, the newest.
     pub dead_jobs_max: usize,
 }
 
 impl Default for GcLimits {
+    /// The published thresholds; `dead_jobs_max` is our own.
     fn default() -> Self {
         Self {
             interval_ns: 300 * SECOND_NS,
@@ -37,25 +44,64 @@ impl Default for GcLimits {
             batch_eval_ns: 86_400 * SECOND_NS,
             job_ns: 4 * 3_600 * SECOND_NS,
             deployment_ns: 3_600 * SECOND_NS,
-            dead_jobs_max: 100_000,
+            node_ns: 86_400 * SECOND_NS,
+            dead_jobs_max: 10_000,
         }
     }
 }
 
-/// Deletes terminal rows: by age, and the oldest beyond a number.
+/// Deletes terminal rows: by age, and the oldest dead jobs beyond a number.
+///
+/// Rows are noted when they end, with the time at which they may go; so a pass looks only at what is due, and at
+/// most at [`LOOKED_MAX`] rows in one tick. After a change of leader the rows that ended before are found by a
+/// walk over the tables, in steps of the same size.
 #[derive(Debug)]
 pub struct Gc {
     limits: GcLimits,
+    /// When to look at what.
+    due: BTreeSet<(i64, Subject)>,
+    /// Dead jobs by the time at which they ended.
+    dead: BTreeSet<(i64, JobKey)>,
+    dead_at: BTreeMap<JobKey, i64>,
+    /// Where the walk over rows that ended before stands; none when it is done.
+    walk: Option<Walk>,
     next_ns: Option<i64>,
 }
 
-/// What one pass found.
+/// A row that may be deleted some time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Eval(EvalId),
+    Deployment(DeploymentId),
+    Node(NodeId),
+    Job(JobKey),
+}
+
+/// The next row of a walk over the tables.
+#[derive(Clone, Debug)]
+enum Walk {
+    Jobs(JobKey),
+    Evals(EvalId),
+    Deployments(DeploymentId),
+    Nodes(NodeId),
+}
+
+/// What comes of a look at a row.
+enum Verdict {
+    Delete,
+    LookAgain(i64),
+    /// It is gone, or not terminal any more: its next change is noted.
+    Ignore,
+}
+
+/// What one step found.
 #[derive(Default)]
 struct Found {
     evals: Vec<EvalId>,
     allocs: Vec<AllocId>,
     deployments: Vec<DeploymentId>,
     jobs: Vec<JobKey>,
+    nodes: Vec<NodeId>,
 }
 
 impl Gc {
@@ -63,99 +109,393 @@ impl Gc {
     pub fn new(limits: GcLimits) -> Self {
         Self {
             limits,
+            due: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            dead_at: BTreeMap::new(),
+            walk: None,
             next_ns: None,
         }
     }
 
-    /// What to forget now.
-    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
-        let due = self.next_ns.is_some_and(|due| due <= now_ns);
-        if due || self.next_ns.is_none() {
-            self.next_ns = Some(now_ns.saturating_add(self.limits.interval_ns));
+    /// Forgets everything; the rows of the state are walked over by the ticks that follow.
+    pub fn restore(&mut self) {
+        *self = Self {
+            walk: Some(Walk::Jobs(JobKey::default())),
+            ..Self::new(self.limits.clone())
+        };
+    }
+
+    /// Takes note of rows that became terminal.
+    pub fn on_applied(&mut self, now_ns: i64, state: &Snapshot, applied: &Applied) {
+        for change in &applied.jobs {
+            match &change.after {
+                Some(job) if is_collectable(job) => self.note_dead(now_ns, state, job),
+                _ => self.forget_dead(&change.key),
+            }
         }
-        if due {
-            collect(&self.limits, now_ns, state)
-        } else {
-            Vec::new()
+        for eval in &applied.evals {
+            self.note_eval(eval);
+        }
+        for deployment in &applied.deployments {
+            self.note_deployment(deployment);
+        }
+        for node in applied
+            .nodes
+            .iter()
+            .filter_map(|change| change.after.as_ref())
+        {
+            self.note_node(node);
         }
     }
 
-    /// When the next pass is due; at once before the first tick.
+    /// What to delete now.
+    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
+        match self.next_ns {
+            None => {
+                self.next_ns = Some(now_ns.saturating_add(self.limits.interval_ns));
+                return Vec::new();
+            }
+            Some(due) if due > now_ns => return Vec::new(),
+            Some(_) => {}
+        }
+        let (found, done) = self.step(now_ns, state, LOOKED_MAX);
+        let pause = if done {
+            self.limits.interval_ns
+        } else {
+            STEP_PAUSE_NS
+        };
+        self.next_ns = Some(now_ns.saturating_add(pause));
+        found.into_actions()
+    }
+
+    /// When the next step is due; at once before the first tick.
     pub fn next_tick(&self) -> Option<i64> {
         Some(self.next_ns.unwrap_or(0))
     }
 
-    /// Everything that is over, regardless of its age.
-    pub fn force(&self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
-        let limits = GcLimits {
-            interval_ns: self.limits.interval_ns,
+    /// Everything that is terminal, regardless of its age. Looks at every row: not for a thread that must not
+    /// be held up.
+    pub fn force(now_ns: i64, state: &Snapshot) -> Vec<Action> {
+        let mut gc = Self::new(GcLimits {
+            interval_ns: SECOND_NS,
             eval_ns: 0,
             batch_eval_ns: 0,
             job_ns: 0,
             deployment_ns: 0,
+            node_ns: 0,
             dead_jobs_max: 0,
-        };
-        collect(&limits, now_ns, state)
+        });
+        gc.restore();
+        gc.step(now_ns, state, usize::MAX).0.into_actions()
     }
-}
 
-fn collect(limits: &GcLimits, now_ns: i64, state: &Snapshot) -> Vec<Action> {
-    let mut found = Found::default();
-    let jobs = dead_jobs(limits, now_ns, state);
-    for key in &jobs {
-        take_job(state, key, &mut found);
+    /// Looks at about `rows` rows; true when nothing due is left.
+    fn step(&mut self, now_ns: i64, state: &Snapshot, rows: usize) -> (Found, bool) {
+        let mut left = rows;
+        let mut found = Found::default();
+        while left > 0 && self.walk.is_some() {
+            left = self.walk_on(now_ns, state, left);
+        }
+        while left > 0
+            && let Some((ended, key)) = self.dead.first().cloned()
+        {
+            let too_many = self.dead.len() > self.limits.dead_jobs_max;
+            if !too_many && ended.saturating_add(self.limits.job_ns) > now_ns {
+                break;
+            }
+            let looked = self.look_at_dead(now_ns, state, ended, &key, &mut found);
+            left = left.saturating_sub(looked);
+        }
+        while left > 0
+            && self.due.first().is_some_and(|(at, _)| *at <= now_ns)
+            && let Some((_, subject)) = self.due.pop_first()
+        {
+            let looked = self.look(now_ns, state, subject, &mut found);
+            left = left.saturating_sub(looked);
+        }
+        (found, left > 0)
     }
-    let taken: BTreeSet<&JobKey> = jobs.iter().collect();
-    for eval in state.evals("") {
-        if !taken.contains(&eval.job_key()) && eval_is_over(limits, now_ns, state, eval) {
-            found.evals.push(eval.id);
-            found
-                .allocs
-                .extend(state.allocs_of_eval(eval.id).map(|a| a.id));
+
+    /// Notes at most `left` rows of the table that the walk is in; answers with what is left of that.
+    fn walk_on(&mut self, now_ns: i64, state: &Snapshot, left: usize) -> usize {
+        let before = left;
+        let mut left = left;
+        let mut next = None;
+        match self.walk.take() {
+            Some(Walk::Jobs(from)) => {
+                for job in state.jobs_from(&from) {
+                    if left == 0 {
+                        next = Some(Walk::Jobs(job.key()));
+                        break;
+                    }
+                    left -= 1;
+                    if is_collectable(job) {
+                        self.note_dead(now_ns, state, job);
+                    }
+                }
+                self.walk = next.or_else(|| Some(Walk::Evals(Default::default())));
+            }
+            Some(Walk::Evals(from)) => {
+                for eval in state.evals_from(from) {
+                    if left == 0 {
+                        next = Some(Walk::Evals(eval.id));
+                        break;
+                    }
+                    left -= 1;
+                    self.note_eval(eval);
+                }
+                self.walk = next.or_else(|| Some(Walk::Deployments(Default::default())));
+            }
+            Some(Walk::Deployments(from)) => {
+                for deployment in state.deployments_from(from) {
+                    if left == 0 {
+                        next = Some(Walk::Deployments(deployment.id));
+                        break;
+                    }
+                    left -= 1;
+                    self.note_deployment(deployment);
+                }
+                self.walk = next.or_else(|| Some(Walk::Nodes(Default::default())));
+            }
+            Some(Walk::Nodes(from)) => {
+                for node in state.nodes_from(from) {
+                    if left == 0 {
+                        next = Some(Walk::Nodes(node.id));
+                        break;
+                    }
+                    left -= 1;
+                    self.note_node(node);
+                }
+                self.walk = next;
+            }
+            None => {}
+        }
+        debug_assert!(left <= before);
+        left
+    }
+
+    fn eval_ns(&self, eval: &Evaluation) -> i64 {
+        if is_batch(eval.job_type) {
+            self.limits.batch_eval_ns
+        } else {
+            self.limits.eval_ns
         }
     }
-    for deployment in state.deployments("") {
-        let old = deployment.modify_time.saturating_add(limits.deployment_ns) <= now_ns;
-        let unused = || state.allocs_of_deployment(deployment.id).next().is_none();
+
+    fn note_eval(&mut self, eval: &Evaluation) {
+        if eval.status.is_terminal() {
+            let due = eval.modify_time.saturating_add(self.eval_ns(eval));
+            self.due.insert((due, Subject::Eval(eval.id)));
+        }
+    }
+
+    fn note_deployment(&mut self, deployment: &Deployment) {
+        if !deployment.is_active() {
+            let due = deployment
+                .modify_time
+                .saturating_add(self.limits.deployment_ns);
+            let subject = Subject::Deployment(deployment.id);
+            self.due.insert((due, subject));
+        }
+    }
+
+    fn note_node(&mut self, node: &Node) {
+        if node.status == NodeStatus::Down {
+            let subject = Subject::Node(node.id);
+            self.due.insert((self.node_due(node), subject));
+        }
+    }
+
+    fn node_due(&self, node: &Node) -> i64 {
+        let down = node.status_updated_at.saturating_mul(SECOND_NS);
+        down.saturating_add(self.limits.node_ns)
+    }
+
+    fn note_dead(&mut self, now_ns: i64, state: &Snapshot, job: &Job) {
+        let key = job.key();
+        if !self.dead_at.contains_key(&key) {
+            let ended = ended_at(state, job).unwrap_or(now_ns);
+            self.dead.insert((ended, key.clone()));
+            self.dead_at.insert(key, ended);
+        }
+    }
+
+    fn forget_dead(&mut self, key: &JobKey) {
+        if let Some(ended) = self.dead_at.remove(key) {
+            self.dead.remove(&(ended, key.clone()));
+        }
+    }
+
+    /// Looks at the dead job that ended first. Answers with the number of rows looked at.
+    fn look_at_dead(
+        &mut self,
+        now_ns: i64,
+        state: &Snapshot,
+        noted: i64,
+        key: &JobKey,
+        found: &mut Found,
+    ) -> usize {
+        self.forget_dead(key);
+        let Some(job) = state.job(key).filter(|job| is_collectable(job)) else {
+            return 1;
+        };
+        // Whatever comes of it: if the job is still there after a while, it is looked at again.
+        let again = now_ns.saturating_add(self.limits.interval_ns);
+        match ended_at(state, job) {
+            Some(ended) if ended > noted => {
+                self.dead.insert((ended, key.clone()));
+                self.dead_at.insert(key.clone(), ended);
+                1
+            }
+            Some(_) => {
+                self.due.insert((again, Subject::Job(key.clone())));
+                self.take_job(state, key, found)
+            }
+            None => {
+                self.due.insert((again, Subject::Job(key.clone())));
+                1
+            }
+        }
+    }
+
+    fn take_job(&mut self, state: &Snapshot, key: &JobKey, found: &mut Found) -> usize {
+        let before = found.evals.len() + found.allocs.len();
+        for eval in state.evals_of_job(key) {
+            let due = eval.modify_time.saturating_add(self.eval_ns(eval));
+            self.due.remove(&(due, Subject::Eval(eval.id)));
+            found.evals.push(eval.id);
+        }
+        let allocs = state.allocs_of_job(key).map(|alloc| alloc.id);
+        found.allocs.extend(allocs);
+        found.jobs.push(key.clone());
+        1 + found.evals.len() + found.allocs.len() - before
+    }
+
+    /// Looks at a row that is due. Answers with the number of rows looked at.
+    fn look(
+        &mut self,
+        now_ns: i64,
+        state: &Snapshot,
+        subject: Subject,
+        found: &mut Found,
+    ) -> usize {
+        let mut looked = 1;
+        let verdict = match &subject {
+            Subject::Eval(id) => match state.eval(*id) {
+                Some(eval) => self.judge_eval(now_ns, state, eval, &mut looked),
+                None => Verdict::Ignore,
+            },
+            Subject::Deployment(id) => match state.deployment(*id) {
+                Some(deployment) => self.judge_deployment(now_ns, state, deployment),
+                None => Verdict::Ignore,
+            },
+            Subject::Node(id) => match state.node(*id) {
+                Some(node) => self.judge_node(now_ns, state, node),
+                None => Verdict::Ignore,
+            },
+            Subject::Job(key) => {
+                if let Some(job) = state.job(key).filter(|job| is_collectable(job)) {
+                    self.note_dead(now_ns, state, job);
+                }
+                Verdict::Ignore
+            }
+        };
+        let again = match verdict {
+            Verdict::Ignore => return looked,
+            Verdict::LookAgain(at) => at.max(now_ns.saturating_add(1)),
+            Verdict::Delete => {
+                match &subject {
+                    Subject::Eval(id) => {
+                        let allocs = state.allocs_of_eval(*id).map(|alloc| alloc.id);
+                        found.allocs.extend(allocs);
+                        found.evals.push(*id);
+                    }
+                    Subject::Deployment(id) => found.deployments.push(*id),
+                    Subject::Node(id) => found.nodes.push(*id),
+                    Subject::Job(_) => {}
+                }
+                // In case the entry does not come about.
+                now_ns.saturating_add(self.limits.interval_ns)
+            }
+        };
+        self.due.insert((again, subject));
+        looked
+    }
+
+    fn judge_eval(
+        &self,
+        now_ns: i64,
+        state: &Snapshot,
+        eval: &Evaluation,
+        looked: &mut usize,
+    ) -> Verdict {
+        if !eval.status.is_terminal() {
+            return Verdict::Ignore;
+        }
+        let job = state.job(&eval.job_key()).map(|job| &**job);
+        let threshold = self.eval_ns(eval);
+        let later = now_ns.saturating_add(threshold.max(self.limits.interval_ns));
+        let mut ended = eval.modify_time;
+        for alloc in state.allocs_of_eval(eval.id) {
+            *looked += 1;
+            ended = ended.max(alloc.modify_time);
+            if remembers(job, eval, alloc) || !alloc_is_over(state, alloc, job) {
+                return Verdict::LookAgain(later);
+            }
+        }
+        let due = ended.saturating_add(threshold);
+        if due <= now_ns {
+            Verdict::Delete
+        } else {
+            Verdict::LookAgain(due)
+        }
+    }
+
+    fn judge_deployment(&self, now_ns: i64, state: &Snapshot, row: &Deployment) -> Verdict {
+        if row.is_active() {
+            return Verdict::Ignore;
+        }
+        let due = row.modify_time.saturating_add(self.limits.deployment_ns);
+        let unused = || state.allocs_of_deployment(row.id).next().is_none();
         let latest = || {
             state
-                .latest_deployment(&deployment.job_key())
-                .is_some_and(|d| d.id == deployment.id)
+                .latest_deployment(&row.job_key())
+                .is_some_and(|latest| latest.id == row.id)
         };
-        if !deployment.is_active() && old && unused() && !latest() {
-            found.deployments.push(deployment.id);
+        if due > now_ns {
+            Verdict::LookAgain(due)
+        } else if unused() && !latest() {
+            Verdict::Delete
+        } else {
+            Verdict::LookAgain(now_ns.saturating_add(self.limits.interval_ns))
         }
     }
-    found.jobs = jobs;
-    found.into_actions()
+
+    fn judge_node(&self, now_ns: i64, state: &Snapshot, node: &Node) -> Verdict {
+        if node.status != NodeStatus::Down {
+            return Verdict::Ignore;
+        }
+        let due = self.node_due(node);
+        let unused = || state.live_allocs_of_node(node.id).next().is_none();
+        if due > now_ns {
+            Verdict::LookAgain(due)
+        } else if unused() {
+            Verdict::Delete
+        } else {
+            Verdict::LookAgain(now_ns.saturating_add(self.limits.interval_ns))
+        }
+    }
 }
 
-/// Jobs to forget: old enough, or the oldest beyond the number kept.
-fn dead_jobs(limits: &GcLimits, now_ns: i64, state: &Snapshot) -> Vec<JobKey> {
-    let mut over: Vec<(i64, &Job)> = Vec::new();
-    for job in state.jobs(None, "") {
-        if is_collectable(job)
-            && let Some(ended) = ended_at(state, job)
-        {
-            over.push((ended, job));
-        }
-    }
-    over.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
-    over.into_iter()
-        .enumerate()
-        .filter(|(at, (ended, _))| {
-            *at >= limits.dead_jobs_max || ended.saturating_add(limits.job_ns) <= now_ns
-        })
-        .map(|(_, (_, job))| job.key())
-        .collect()
+fn is_batch(job_type: JobType) -> bool {
+    matches!(job_type, JobType::Batch | JobType::Sysbatch)
 }
 
 fn is_collectable(job: &Job) -> bool {
-    job.status == JobStatus::Dead
-        && (job.stop || matches!(job.job_type, JobType::Batch | JobType::Sysbatch))
+    job.status == JobStatus::Dead && (job.stop || is_batch(job.job_type))
 }
 
-/// When the last row of a job ended; none while one is not over.
+/// When the last row of a job ended; none while one is not terminal.
 fn ended_at(state: &Snapshot, job: &Job) -> Option<i64> {
     let key = job.key();
     let mut ended = job.submit_time;
@@ -174,37 +514,10 @@ fn ended_at(state: &Snapshot, job: &Job) -> Option<i64> {
     Some(ended)
 }
 
-fn take_job(state: &Snapshot, key: &JobKey, found: &mut Found) {
-    found.evals.extend(state.evals_of_job(key).map(|e| e.id));
-    found.allocs.extend(state.allocs_of_job(key).map(|a| a.id));
-}
-
-fn eval_is_over(limits: &GcLimits, now_ns: i64, state: &Snapshot, eval: &Evaluation) -> bool {
-    if !eval.status.is_terminal() {
-        return false;
-    }
-    let job = state.job(&eval.job_key());
-    let batch = matches!(eval.job_type, JobType::Batch | JobType::Sysbatch);
-    if batch && job.is_some_and(|job| !job.stop) {
-        // The runs of a batch job are remembered as long as the job, so that nothing runs twice. Runs
-        // of older versions do not matter any more.
-        let remembers = state
-            .allocs_of_eval(eval.id)
-            .any(|a| job.is_some_and(|job| a.job_version == job.version));
-        if remembers {
-            return false;
-        }
-    }
-    let threshold = if batch {
-        limits.batch_eval_ns
-    } else {
-        limits.eval_ns
-    };
-    let old = |time: i64| time.saturating_add(threshold) <= now_ns;
-    old(eval.modify_time)
-        && state
-            .allocs_of_eval(eval.id)
-            .all(|alloc| old(alloc.modify_time) && alloc_is_over(state, alloc, job.map(|j| &**j)))
+/// The runs of a batch job are remembered as long as the job, so that nothing runs twice. Runs of older
+/// versions do not matter any more.
+fn remembers(job: Option<&Job>, eval: &Evaluation, alloc: &Allocation) -> bool {
+    is_batch(eval.job_type) && job.is_some_and(|job| !job.stop && alloc.job_version == job.version)
 }
 
 /// True when nothing depends on the allocation any more.
@@ -219,30 +532,31 @@ fn alloc_is_over(state: &Snapshot, alloc: &Allocation, job: Option<&Job>) -> boo
         return true;
     }
     // A failed one that may still be replaced keeps its history.
-    let waits = alloc
-        .followup_eval_id
-        .and_then(|id| state.eval(id))
-        .is_some_and(|e| !e.status.is_terminal());
+    let followup = alloc.followup_eval_id.and_then(|id| state.eval(id));
+    let waits = followup.is_some_and(|eval| !eval.status.is_terminal());
     alloc.client_status != ClientStatus::Failed || (!waits && alloc.job_version < job.version)
 }
 
 impl Found {
     fn into_actions(self) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let mut entries = Vec::new();
         // Allocations go before the evaluations and jobs that they refer to.
         for allocs in self.allocs.chunks(COLLECTED_MAX) {
-            actions.push(entry(&[], allocs, &[], &[]));
+            entries.push(entry(&[], allocs, &[], &[], &[]));
         }
         for evals in self.evals.chunks(COLLECTED_MAX) {
-            actions.push(entry(evals, &[], &[], &[]));
+            entries.push(entry(evals, &[], &[], &[], &[]));
         }
         for deployments in self.deployments.chunks(COLLECTED_MAX) {
-            actions.push(entry(&[], &[], deployments, &[]));
+            entries.push(entry(&[], &[], deployments, &[], &[]));
         }
         for jobs in self.jobs.chunks(COLLECTED_MAX) {
-            actions.push(entry(&[], &[], &[], jobs));
+            entries.push(entry(&[], &[], &[], jobs, &[]));
         }
-        actions
+        for nodes in self.nodes.chunks(COLLECTED_MAX) {
+            entries.push(entry(&[], &[], &[], &[], nodes));
+        }
+        entries.into_iter().map(Action::Propose).collect()
     }
 }
 
@@ -251,11 +565,167 @@ fn entry(
     allocs: &[AllocId],
     deployments: &[DeploymentId],
     jobs: &[JobKey],
-) -> Action {
-    Action::Propose(Command::Collect {
+    nodes: &[NodeId],
+) -> Command {
+    Command::Collect {
         evals: evals.to_vec(),
         allocs: allocs.to_vec(),
         deployments: deployments.to_vec(),
         jobs: jobs.to_vec(),
-    })
+        nodes: nodes.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{EvalStatus, TaskGroup},
+        state::{RegisterJob, Stamp, State},
+    };
+
+    const HOUR: i64 = 3_600 * SECOND_NS;
+
+    struct World {
+        state: State,
+        index: u64,
+        gc: Option<Gc>,
+    }
+
+    impl World {
+        fn new(gc: Option<Gc>) -> Self {
+            Self {
+                state: State::default(),
+                index: 0,
+                gc,
+            }
+        }
+
+        fn apply(&mut self, now_ns: i64, command: Command) {
+            self.index += 1;
+            let at = Stamp {
+                index: self.index,
+                now_ns,
+            };
+            let applied = self.state.apply(at, command).unwrap();
+            if let Some(gc) = &mut self.gc {
+                gc.on_applied(now_ns, self.state.current(), &applied);
+            }
+        }
+
+        /// A finished batch job with its evaluation.
+        fn finish(&mut self, now_ns: i64, id: &str) {
+            let job = Job {
+                id: id.into(),
+                namespace: "default".into(),
+                job_type: JobType::Batch,
+                task_groups: vec![TaskGroup::default()],
+                ..Job::default()
+            };
+            let eval = Evaluation {
+                id: EvalId::named(id),
+                namespace: "default".into(),
+                job_id: id.into(),
+                job_type: JobType::Batch,
+                status: EvalStatus::Complete,
+                ..Evaluation::default()
+            };
+            let registration = RegisterJob {
+                job,
+                eval: Some(eval),
+                ..RegisterJob::default()
+            };
+            self.apply(now_ns, Command::RegisterJob(Box::new(registration)));
+        }
+
+        fn node_goes_down(&mut self, now_ns: i64, id: &str) {
+            let node = Node {
+                id: NodeId::named(id),
+                status: NodeStatus::Ready,
+                ..Node::default()
+            };
+            self.apply(now_ns, Command::UpsertNode(Box::new(node)));
+            self.apply(
+                now_ns,
+                Command::UpdateNodeStatus {
+                    node_ids: vec![NodeId::named(id)],
+                    status: NodeStatus::Down,
+                    evals: Vec::new(),
+                },
+            );
+        }
+
+        fn rows(&self) -> (usize, usize, usize) {
+            let state = self.state.current();
+            (
+                state.jobs(None, "").count(),
+                state.evals("").count(),
+                state.nodes("").count(),
+            )
+        }
+    }
+
+    /// Ticks until `end`; answers with the most ids of one tick.
+    fn run(world: &mut World, gc: &mut Gc, end: i64) -> usize {
+        let mut most = 0;
+        while let Some(due) = gc.next_tick().filter(|due| *due <= end) {
+            let mut ids = 0;
+            for action in gc.on_tick(due, world.state.current()) {
+                let Action::Propose(command) = action else {
+                    panic!("{action:?}");
+                };
+                if let Command::Collect {
+                    evals,
+                    allocs,
+                    jobs,
+                    nodes,
+                    ..
+                } = &command
+                {
+                    ids += evals.len() + allocs.len() + jobs.len() + nodes.len();
+                }
+                world.apply(due, command);
+            }
+            most = most.max(ids);
+        }
+        most
+    }
+
+    #[test]
+    fn a_new_leader_collects_what_ended_before_it_in_bounded_steps() {
+        const JOBS: usize = 3 * LOOKED_MAX;
+        let mut world = World::new(None);
+        for at in 0..JOBS {
+            world.finish(SECOND_NS, &format!("job-{at}"));
+        }
+        world.node_goes_down(SECOND_NS, "n");
+        let mut gc = Gc::new(GcLimits::default());
+        gc.restore();
+        let most = run(&mut world, &mut gc, HOUR);
+        let kept = GcLimits::default().dead_jobs_max;
+        assert_eq!(world.rows(), (kept, kept, 1));
+        assert!(most <= 2 * LOOKED_MAX, "{most} ids in one tick");
+        run(&mut world, &mut gc, 5 * HOUR);
+        assert_eq!(world.rows(), (0, 0, 1));
+        run(&mut world, &mut gc, 25 * HOUR);
+        assert_eq!(world.rows(), (0, 0, 0));
+        assert!(gc.due.is_empty() && gc.dead.is_empty());
+    }
+
+    #[test]
+    fn a_node_that_comes_back_stays() {
+        let mut world = World::new(Some(Gc::new(GcLimits::default())));
+        world.node_goes_down(SECOND_NS, "n");
+        world.apply(
+            HOUR,
+            Command::UpdateNodeStatus {
+                node_ids: vec![NodeId::named("n")],
+                status: NodeStatus::Ready,
+                evals: Vec::new(),
+            },
+        );
+        let mut gc = world.gc.take().unwrap();
+        run(&mut world, &mut gc, 48 * HOUR);
+        assert_eq!(world.rows(), (0, 0, 1));
+    }
 }

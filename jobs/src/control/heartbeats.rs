@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A look at the leases that comes this much too late says that the server itself stood still, or that its
 /// clock was moved: it could not have heard anybody.
 const LATE_NS: i64 = 500_000_000;
+/// Most nodes taken down by one command; the rest follows in the next one.
+pub const NODES_DOWN_MAX: usize = 1_024;
 
 /// Leases of nodes: one that is not renewed in time takes its node down.
 #[derive(Debug)]
@@ -45,8 +47,10 @@ impl Heartbeats {
     /// Starts leases of nodes that became known or ready.
     pub fn on_applied(&mut self, now_ns: i64, applied: &Applied) {
         for change in &applied.nodes {
-            let node = &change.after;
-            if node.status == NodeStatus::Down {
+            let Some(node) = change.row() else {
+                continue;
+            };
+            if change.after.is_none() || node.status == NodeStatus::Down {
                 self.end(node.id);
             } else if !self.leases.contains_key(&node.id) {
                 self.set(node.id, now_ns.saturating_add(self.lease_ns));
@@ -68,7 +72,7 @@ impl Heartbeats {
         ready.status = NodeStatus::Ready;
         let evals = triggers::for_node_upsert(state, &ready, now_ns, &mut self.ids);
         vec![Action::Propose(Command::UpdateNodeStatus {
-            node_id,
+            node_ids: vec![node_id],
             status: NodeStatus::Ready,
             evals,
         })]
@@ -77,7 +81,7 @@ impl Heartbeats {
     /// Takes nodes down whose lease ran out. When the server itself was away meanwhile, they get half a
     /// lease more to be heard.
     pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
-        let mut actions = Vec::new();
+        let mut down: Vec<NodeId> = Vec::new();
         while self.by_end.first().is_some_and(|(end, _)| *end <= now_ns)
             && let Some((end, node_id)) = self.by_end.pop_first()
         {
@@ -90,15 +94,19 @@ impl Heartbeats {
                 .node(node_id)
                 .is_some_and(|node| node.status != NodeStatus::Down);
             if up {
-                let evals = triggers::for_node(state, node_id, now_ns, &mut self.ids);
-                actions.push(Action::Propose(Command::UpdateNodeStatus {
-                    node_id,
-                    status: NodeStatus::Down,
-                    evals,
-                }));
+                down.push(node_id);
             }
         }
-        actions
+        down.chunks(NODES_DOWN_MAX)
+            .map(|node_ids| {
+                let evals = triggers::for_nodes(state, node_ids, now_ns, &mut self.ids);
+                Action::Propose(Command::UpdateNodeStatus {
+                    node_ids: node_ids.to_vec(),
+                    status: NodeStatus::Down,
+                    evals,
+                })
+            })
+            .collect()
     }
 
     /// The next end of a lease.
@@ -124,8 +132,8 @@ impl Heartbeats {
 mod tests {
     use super::*;
     use crate::{
-        model::{Node, NodeId},
-        state::{Stamp, State},
+        model::{Job, JobType, Node, NodeId, TaskGroup},
+        state::{RegisterJob, Stamp, State},
     };
 
     const LEASE: i64 = 10_000_000_000;
@@ -161,5 +169,60 @@ mod tests {
         // In time, and nothing was heard.
         let end = awake + 1 + LEASE;
         assert_eq!(heartbeats.on_tick(end, &state).len(), 1);
+    }
+
+    #[test]
+    fn five_thousand_nodes_that_fall_silent_are_a_handful_of_commands() {
+        const NODES: usize = 5_000;
+        let mut state = State::default();
+        let mut index = 0;
+        let mut apply = |state: &mut State, command: Command| {
+            index += 1;
+            let at = Stamp { index, now_ns: 1 };
+            state.apply(at, command).unwrap();
+        };
+        let everywhere = Job {
+            id: "agent".into(),
+            namespace: "default".into(),
+            job_type: JobType::System,
+            datacenters: vec!["*".into()],
+            task_groups: vec![TaskGroup::default()],
+            ..Job::default()
+        };
+        let registration = RegisterJob {
+            job: everywhere,
+            ..RegisterJob::default()
+        };
+        apply(&mut state, Command::RegisterJob(Box::new(registration)));
+        for at in 0..NODES {
+            let node = Node {
+                id: NodeId::named(&format!("n{at}")),
+                status: NodeStatus::Ready,
+                ..Node::default()
+            };
+            apply(&mut state, Command::UpsertNode(Box::new(node)));
+        }
+        let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
+        heartbeats.restore(0, LEASE, state.current());
+        let actions = heartbeats.on_tick(LEASE, state.current());
+        assert_eq!(actions.len(), NODES.div_ceil(NODES_DOWN_MAX));
+        let mut down = 0;
+        for action in actions {
+            let Action::Propose(command) = action else {
+                panic!("{action:?}");
+            };
+            let Command::UpdateNodeStatus {
+                node_ids, evals, ..
+            } = &command
+            else {
+                panic!("{command:?}");
+            };
+            down += node_ids.len();
+            assert_eq!(evals.len(), 1, "one evaluation per job, not per node");
+            apply(&mut state, command);
+        }
+        assert_eq!(down, NODES);
+        let still_up = state.current().nodes("").filter(|node| node.is_ready());
+        assert_eq!(still_up.count(), 0);
     }
 }

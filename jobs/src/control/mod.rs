@@ -1,7 +1,8 @@
 //! Controllers: events and ticks in, actions out. None of them waits or asks a clock.
 //!
-//! Each has `restore` (rebuild from the state after winning leadership), `on_applied` or another
-//! `on_…` (an event), `on_tick` and `next_tick` (nanoseconds since the epoch; none while nothing is due).
+//! Each that remembers anything has `restore` (rebuild from the state after winning leadership); events are
+//! `on_applied` or another `on_…`; those that wait for a time have `on_tick` and `next_tick` (nanoseconds since
+//! the epoch; none while nothing is due).
 
 mod blocked;
 mod broker;
@@ -17,11 +18,47 @@ pub use broker::{
     RETRY_STEP_NS,
 };
 pub use deployments::Deployments;
-pub use gc::{COLLECTED_MAX, Gc, GcLimits};
-pub use heartbeats::Heartbeats;
+pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE_NS};
+pub use heartbeats::{Heartbeats, NODES_DOWN_MAX};
 
-use crate::{model::Evaluation, state::Command};
-use std::sync::Arc;
+use crate::{
+    model::{AllocId, DesiredTransition, Evaluation},
+    state::Command,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Most evaluations that [`batched`] puts into one command.
+pub const EVALS_PER_COMMAND_MAX: usize = 1_024;
+
+/// The same actions with evaluations and transitions of many commands in few, for a controller that reacts to
+/// thousands of rows at once.
+fn batched(actions: Vec<Action>) -> Vec<Action> {
+    let mut evals: Vec<Evaluation> = Vec::new();
+    let mut rest = Vec::new();
+    let mut moving: Vec<(BTreeMap<AllocId, DesiredTransition>, Vec<Evaluation>)> = Vec::new();
+    for action in actions {
+        match action {
+            Action::Propose(Command::UpsertEvals(more)) => evals.extend(more),
+            Action::Propose(Command::TransitionAllocs { transitions, evals }) => {
+                match moving.last_mut() {
+                    Some((all, riding)) if all.len() < EVALS_PER_COMMAND_MAX => {
+                        all.extend(transitions);
+                        riding.extend(evals);
+                    }
+                    _ => moving.push((transitions, evals)),
+                }
+            }
+            action => rest.push(action),
+        }
+    }
+    let moving = moving.into_iter().map(|(transitions, evals)| {
+        Action::Propose(Command::TransitionAllocs { transitions, evals })
+    });
+    rest.extend(moving);
+    let chunks = evals.chunks(EVALS_PER_COMMAND_MAX);
+    rest.extend(chunks.map(|evals| Action::Propose(Command::UpsertEvals(evals.to_vec()))));
+    rest
+}
 
 /// What a controller wants done.
 #[derive(Clone, Debug, PartialEq)]

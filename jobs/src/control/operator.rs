@@ -4,13 +4,196 @@ use super::triggers;
 use crate::{
     ids::Ids,
     model::{
-        AllocId, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate, DesiredTransition,
-        Evaluation, Job, JobKey, Trigger,
+        AllocId, ClientStatus, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate,
+        DesiredTransition, Eligibility, Evaluation, Index, Job, JobKey, NodeId, ScalingEvent,
+        Submission, Trigger,
     },
     scheduler::texts,
-    state::{Command, RegisterJob, Rejected, Snapshot},
+    state::{Command, DeregisterJob, RegisterJob, Rejected, Revert, ScaleJob, Snapshot},
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+/// A registration as it is handed in.
+#[derive(Clone, Debug, Default)]
+pub struct Registration {
+    /// Canonical and valid.
+    pub job: Job,
+    /// The text that it came from.
+    pub submission: Option<Submission>,
+    /// Refuse unless the job's `job_modify_index` is this; 0 is "must not exist".
+    pub enforce_index: Option<Index>,
+    /// Priority of the evaluation instead of the job's.
+    pub eval_priority: Option<i32>,
+    /// Keep the counts that groups have when the entry is applied.
+    pub preserve_counts: bool,
+}
+
+/// Registers a job or a new version of it, with the evaluation that looks at it.
+pub fn register(registration: Registration, now_ns: i64, ids: &mut Ids) -> Command {
+    let Registration {
+        mut job,
+        submission,
+        enforce_index,
+        eval_priority,
+        preserve_counts,
+    } = registration;
+    job.submit_time = now_ns;
+    let mut eval = triggers::for_job(&job, Trigger::JobRegister, now_ns, ids);
+    eval.priority = eval_priority.unwrap_or(eval.priority);
+    Command::RegisterJob(Box::new(RegisterJob {
+        job,
+        submission,
+        eval: Some(eval),
+        enforce_index,
+        preserve_counts,
+    }))
+}
+
+/// Stops a job, or removes it. Whether there is one is decided when the entry is applied.
+pub fn deregister(
+    state: &Snapshot,
+    now_ns: i64,
+    key: &JobKey,
+    purge: bool,
+    eval_priority: Option<i32>,
+    ids: &mut Ids,
+) -> Command {
+    let mut eval = triggers::for_key(state, key, Trigger::JobDeregister, now_ns, ids);
+    if let (Some(eval), Some(priority)) = (&mut eval, eval_priority) {
+        eval.priority = priority;
+    }
+    Command::DeregisterJob(DeregisterJob {
+        namespace: key.namespace.clone(),
+        id: key.id.clone(),
+        purge,
+        submit_time: now_ns,
+        eval,
+    })
+}
+
+/// Looks at a job again. With `force_reschedule`, failed allocations are replaced whatever their policy says.
+///
+/// # Errors
+/// [`Rejected::NoJob`].
+pub fn evaluate(
+    state: &Snapshot,
+    now_ns: i64,
+    key: &JobKey,
+    force_reschedule: bool,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    let eval =
+        triggers::for_key(state, key, Trigger::JobRegister, now_ns, ids).ok_or(Rejected::NoJob)?;
+    let transition = DesiredTransition {
+        force_reschedule: Some(true),
+        ..DesiredTransition::default()
+    };
+    let failed = state.allocs_of_job(key).filter(|alloc| {
+        force_reschedule && alloc.client_status == ClientStatus::Failed && !alloc.server_terminal()
+    });
+    Ok(Command::TransitionAllocs {
+        transitions: failed.map(|alloc| (alloc.id, transition.clone())).collect(),
+        evals: vec![eval],
+    })
+}
+
+/// A change of a group's count.
+#[derive(Clone, Debug, Default)]
+pub struct Scaling {
+    /// Group; needed unless the job has only one.
+    pub group: String,
+    /// New count; none only records the message.
+    pub count: Option<i64>,
+    /// Free text.
+    pub message: String,
+    /// The message reports an error.
+    pub error: bool,
+    /// Free-form data.
+    pub meta: serde_json::Map<String, serde_json::Value>,
+    /// Refuse unless the job's `job_modify_index` is this.
+    pub enforce_index: Option<Index>,
+}
+
+/// Changes a group's count, or records why it was not changed. Everything is checked again when the entry is
+/// applied.
+///
+/// # Errors
+/// [`Rejected`] when the job or the group is missing, another index is enforced, the count is out of bounds or a
+/// deployment of the job is active.
+pub fn scale(
+    state: &Snapshot,
+    now_ns: i64,
+    key: &JobKey,
+    scaling: Scaling,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    let eval = scaling
+        .count
+        .and_then(|_| triggers::for_key(state, key, Trigger::JobScaling, now_ns, ids));
+    let command = ScaleJob {
+        namespace: key.namespace.clone(),
+        id: key.id.clone(),
+        group: scaling.group,
+        count: scaling.count,
+        event: ScalingEvent {
+            error: scaling.error,
+            message: scaling.message,
+            meta: scaling.meta,
+            ..ScalingEvent::default()
+        },
+        submit_time: now_ns,
+        eval,
+        enforce_index: scaling.enforce_index,
+    };
+    command.check(state)?;
+    Ok(Command::ScaleJob(Box::new(command)))
+}
+
+/// Changes whether a node takes new allocations; an eligible one is offered to the jobs that want it.
+///
+/// # Errors
+/// [`Rejected::NoNode`].
+pub fn set_eligibility(
+    state: &Snapshot,
+    now_ns: i64,
+    node_id: NodeId,
+    eligibility: Eligibility,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    state.node(node_id).ok_or(Rejected::NoNode)?;
+    let evals = match eligibility {
+        Eligibility::Eligible => triggers::for_nodes(state, &[node_id], now_ns, ids),
+        Eligibility::Ineligible => Vec::new(),
+    };
+    Ok(Command::UpdateNodeEligibility {
+        node_id,
+        eligibility,
+        evals,
+    })
+}
+
+/// Evaluations that look at every job of a node again.
+///
+/// # Errors
+/// [`Rejected::NoNode`].
+pub fn evaluate_node(
+    state: &Snapshot,
+    now_ns: i64,
+    node_id: NodeId,
+    ids: &mut Ids,
+) -> Result<Vec<Evaluation>, Rejected> {
+    state.node(node_id).ok_or(Rejected::NoNode)?;
+    Ok(triggers::for_nodes(state, &[node_id], now_ns, ids))
+}
+
+/// The version that a job went back to when the entry at `index` was applied; none when it did not, because the
+/// job changed before.
+pub fn reverted_version(state: &Snapshot, index: Index, revert: &Revert) -> Option<u64> {
+    let written = state.versions(&revert.job.key()).iter().any(|version| {
+        version.job_modify_index == index && version.same_specification(&revert.job)
+    });
+    written.then_some(revert.job.version)
+}
 
 fn active(state: &Snapshot, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected> {
     let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
@@ -97,13 +280,14 @@ pub(super) fn end_failed(
     }
 }
 
-/// The description of a failure, and the version to go back to.
+/// The description of a failure, and the version to go back to; that is left out, and the description
+/// stands, when the job changes before the entry is applied.
 fn failure_with_revert(
     state: &Snapshot,
     deployment: &Deployment,
     reason: &str,
     now_ns: i64,
-) -> (String, Option<Box<Job>>) {
+) -> (String, Option<Box<Revert>>) {
     if !deployment.task_groups.values().any(|g| g.auto_revert) {
         return (reason.into(), None);
     }
@@ -130,9 +314,15 @@ fn failure_with_revert(
     let mut job = (**stable).clone();
     job.stable = false;
     job.submit_time = now_ns;
+    let revert = Revert {
+        job,
+        description: format!("{reason} - rolling back to job version {version}"),
+    };
     (
-        format!("{reason} - rolling back to job version {version}"),
-        Some(Box::new(job)),
+        format!(
+            "{reason} - not rolling back to stable job version {version} as the job changed meanwhile"
+        ),
+        Some(Box::new(revert)),
     )
 }
 
@@ -252,7 +442,7 @@ pub fn revert(
         submission: state.submission(key, version).map(|s| (**s).clone()),
         eval: Some(eval),
         enforce_index: Some(current.job_modify_index),
-        scaling: BTreeMap::new(),
+        preserve_counts: false,
     })))
 }
 

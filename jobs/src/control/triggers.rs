@@ -9,7 +9,10 @@ use crate::{
     scheduler,
     state::{AllocUpdate, Snapshot},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A pending evaluation of `job`.
 pub fn for_job(job: &Job, trigger: Trigger, now_ns: i64, ids: &mut Ids) -> Evaluation {
@@ -70,49 +73,64 @@ pub fn for_client_updates(
         .collect()
 }
 
-/// For a node whose status or eligibility changes: one per job with allocations there, and one per
-/// system job that it could run.
-pub fn for_node(state: &Snapshot, node_id: NodeId, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
-    let node = state.node(node_id).map(|node| &**node);
-    for_node_as(state, node_id, node, now_ns, ids)
-}
-
-fn for_node_as(
+/// For nodes whose status or eligibility changes: one per job with allocations there, and one per system job
+/// that one of them could run.
+pub fn for_nodes(
     state: &Snapshot,
-    node_id: NodeId,
-    node: Option<&Node>,
+    node_ids: &[NodeId],
     now_ns: i64,
     ids: &mut Ids,
 ) -> Vec<Evaluation> {
-    let mut keys: BTreeSet<JobKey> = BTreeSet::new();
-    let mut purged: BTreeMap<JobKey, Evaluation> = BTreeMap::new();
-    for alloc in state.live_allocs_of_node(node_id) {
-        let key = alloc.job_key();
-        if state.job(&key).is_some() {
-            keys.insert(key);
-        } else {
-            purged
-                .entry(key)
-                .or_insert_with(|| for_job(&alloc.job, Trigger::NodeUpdate, now_ns, ids));
+    let mut found = Found::default();
+    for &node_id in node_ids {
+        let node = state.node(node_id).map(|node| &**node);
+        found.look(state, node_id, node);
+    }
+    found.into_evals(state, now_ns, ids)
+}
+
+/// The jobs that nodes concern, with the first of those nodes.
+#[derive(Default)]
+struct Found {
+    known: BTreeMap<JobKey, NodeId>,
+    /// Jobs that are no more, as their allocations have them.
+    purged: BTreeMap<JobKey, (Arc<Job>, NodeId)>,
+}
+
+impl Found {
+    fn look(&mut self, state: &Snapshot, node_id: NodeId, node: Option<&Node>) {
+        for alloc in state.live_allocs_of_node(node_id) {
+            let key = alloc.job_key();
+            if state.job(&key).is_some() {
+                self.known.entry(key).or_insert(node_id);
+            } else {
+                let first = || (Arc::clone(&alloc.job), node_id);
+                self.purged.entry(key).or_insert_with(first);
+            }
+        }
+        let Some(node) = node else {
+            return;
+        };
+        for job in state.jobs_everywhere() {
+            if !job.stop && scheduler::suits(job, node) {
+                self.known.entry(job.key()).or_insert(node_id);
+            }
         }
     }
-    if let Some(node) = node {
-        let everywhere = state.jobs(None, "").filter(|job| {
-            matches!(job.job_type, JobType::System | JobType::Sysbatch)
-                && !job.stop
-                && scheduler::suits(job, node)
+
+    fn into_evals(self, state: &Snapshot, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
+        let known = self.known.iter().filter_map(|(key, node_id)| {
+            let job = state.job(key)?;
+            Some((Arc::clone(job), *node_id))
         });
-        keys.extend(everywhere.map(|job| job.key()));
+        known
+            .chain(self.purged.into_values())
+            .map(|(job, node_id)| Evaluation {
+                node_id: Some(node_id),
+                ..for_job(&job, Trigger::NodeUpdate, now_ns, ids)
+            })
+            .collect()
     }
-    let mut evals: Vec<Evaluation> = keys
-        .iter()
-        .filter_map(|key| for_key(state, key, Trigger::NodeUpdate, now_ns, ids))
-        .chain(purged.into_values())
-        .collect();
-    for eval in &mut evals {
-        eval.node_id = Some(node_id);
-    }
-    evals
 }
 
 /// For a registration of `node`: none when nothing that placement can see changed.
@@ -132,5 +150,7 @@ pub fn for_node_upsert(
             return Vec::new();
         }
     }
-    for_node_as(state, node.id, Some(node), now_ns, ids)
+    let mut found = Found::default();
+    found.look(state, node.id, Some(node));
+    found.into_evals(state, now_ns, ids)
 }

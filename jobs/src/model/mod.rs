@@ -64,6 +64,7 @@ pub use task::{Artifact, Lifecycle, LogConfig, Task, Template};
 pub use task_group::{EphemeralDisk, TaskGroup};
 pub use task_state::{TaskEvent, TaskPhase, TaskState};
 pub use timestamp::Timestamp;
+pub(crate) use usage::Room;
 pub use usage::{NodeUsage, dynamic_ports, first_port};
 
 /// A position in the replicated log; 0 means "never".

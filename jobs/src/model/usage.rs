@@ -1,4 +1,4 @@
-use super::{AllocatedResources, Node};
+use super::{AllocatedResources, Ask, Capacity, Node, TaskGroup};
 
 /// What the allocations of one node take, counted as they come and go.
 ///
@@ -49,6 +49,62 @@ impl NodeUsage {
     /// True when some allocation holds the port.
     pub fn holds(&self, port: u16) -> bool {
         self.ports.binary_search(&port).is_ok()
+    }
+}
+
+/// What one allocation of a group takes on a node, as far as it is known before it is placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// MHz.
+    pub(crate) cpu: i64,
+    /// MB.
+    pub(crate) memory_mb: i64,
+    /// MB.
+    pub(crate) disk_mb: i64,
+    /// Static ports, in any order.
+    pub(crate) ports: Vec<u16>,
+}
+
+impl Room {
+    /// What one allocation of the group takes on the node.
+    pub(crate) fn of(group: &TaskGroup, node: &Node) -> Self {
+        let ask = Ask::of_group(group).on(node);
+        let of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
+        let networks = group.networks.iter().chain(of_tasks);
+        Self {
+            cpu: ask.cpu,
+            memory_mb: ask.memory_mb,
+            disk_mb: ask.disk_mb,
+            ports: networks
+                .flat_map(|network| &network.reserved_ports)
+                .map(|port| port.value)
+                .collect(),
+        }
+    }
+
+    /// True when the node has that much beside `used`.
+    pub(crate) fn fits(&self, node: &Node, used: &NodeUsage) -> bool {
+        let ask = Ask {
+            cpu: self.cpu,
+            memory_mb: self.memory_mb,
+            disk_mb: self.disk_mb,
+            cores: 0,
+        };
+        Capacity::of(node).exhausted(used, &ask).is_none()
+            && !self.ports.iter().any(|port| used.holds(*port))
+    }
+}
+
+impl NodeUsage {
+    /// Counts room that is promised.
+    pub(crate) fn promise(&mut self, room: &Room) {
+        self.cpu += room.cpu;
+        self.memory_mb += room.memory_mb;
+        self.disk_mb += room.disk_mb;
+        for port in &room.ports {
+            let at = self.ports.partition_point(|held| held < port);
+            self.ports.insert(at, *port);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     model::{AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, dynamic_ports},
     state::Snapshot,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// One node.
 pub(super) struct FleetNode<'a> {
@@ -16,8 +16,8 @@ pub(super) struct FleetNode<'a> {
 
 /// The ready nodes in the job's datacenters and pool.
 pub(super) struct Fleet<'a> {
+    /// In order of ids.
     pub(super) nodes: Vec<FleetNode<'a>>,
-    by_id: BTreeMap<NodeId, usize>,
     /// Ready nodes by datacenter.
     pub(super) available: FlatMap<String, u32>,
     /// Nodes of the pool, ready or not.
@@ -29,7 +29,6 @@ impl<'a> Fleet<'a> {
     pub(super) fn empty() -> Self {
         Self {
             nodes: Vec::new(),
-            by_id: BTreeMap::new(),
             available: FlatMap::new(),
             in_pool: 0,
         }
@@ -38,11 +37,10 @@ impl<'a> Fleet<'a> {
     pub(super) fn new(snapshot: &'a Snapshot, job: &Job) -> Self {
         let mut fleet = Self {
             nodes: Vec::new(),
-            by_id: BTreeMap::new(),
             available: FlatMap::new(),
             in_pool: 0,
         };
-        for node in snapshot.nodes("") {
+        for (node, usage) in snapshot.nodes_with_usage() {
             if !feasible::in_pool(job, node) {
                 continue;
             }
@@ -56,20 +54,15 @@ impl<'a> Fleet<'a> {
                     fleet.available.insert(node.datacenter.clone(), 1);
                 }
             }
-            let usage = snapshot.node_usage(node.id).cloned().unwrap_or_default();
+            let usage = usage.cloned().unwrap_or_default();
             fleet.nodes.push(FleetNode { node, usage });
         }
-        fleet.by_id = fleet
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(at, entry)| (entry.node.id, at))
-            .collect();
         fleet
     }
 
     pub(super) fn position(&self, node_id: NodeId) -> Option<usize> {
-        self.by_id.get(&node_id).copied()
+        let by_id = |entry: &FleetNode<'_>| entry.node.id.cmp(&node_id);
+        self.nodes.binary_search_by(by_id).ok()
     }
 
     /// Counts what the plan places. Returns where.

@@ -415,7 +415,7 @@ impl<'a, 'c> Placer<'a, 'c> {
     ) -> Result<Found, BTreeMap<usize, String>> {
         let mut refused = BTreeMap::new();
         let mut tried = BTreeSet::new();
-        let Some(set) = self.sets.get(key) else {
+        let Some(set) = self.sets.get_mut(key) else {
             return Err(refused);
         };
         let mut next = preferred
@@ -437,7 +437,10 @@ impl<'a, 'c> Placer<'a, 'c> {
                     tried.insert(fleet_at);
                 }
             }
-            next = set.best(penalized, &tried);
+            next = self
+                .sets
+                .get_mut(key)
+                .and_then(|set| set.best(penalized, &tried));
         }
         Err(refused)
     }

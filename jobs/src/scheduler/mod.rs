@@ -9,6 +9,7 @@ mod fleet;
 mod generic;
 mod ports;
 mod rank;
+mod ranking;
 mod reconcile;
 mod system;
 
@@ -17,8 +18,8 @@ pub(crate) use reconcile::{allowed as reschedule_allowed, texts};
 use crate::{
     ids::Ids,
     model::{
-        AllocMetric, Allocation, Ask, Capacity, EvalStatus, Evaluation, FlatMap, Job, JobType,
-        Node, NodeId, NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, TaskGroup, Trigger,
+        AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, Job, JobType, Node, NodeId,
+        NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup, Trigger,
     },
     state::{Snapshot, Stamp},
 };
@@ -280,37 +281,59 @@ fn stays_feasible(snapshot: &Snapshot, job: &Job, group: &TaskGroup, alloc: &All
     })
 }
 
-/// True when the node could take one allocation of the group now, beside an old one or in its place; used
-/// to decide whom to wake.
-pub(crate) fn could_take(snapshot: &Snapshot, job: &Job, group: &TaskGroup, node: &Node) -> bool {
-    let suits = node.is_ready()
-        && feasible::in_reach(job, node)
+/// The room that one allocation of the group would take on the node beside `used`, or in the place of an older
+/// one, which is no room at all; none when the node cannot take it. Used to decide whom to wake.
+pub(crate) fn room_for(
+    snapshot: &Snapshot,
+    job: &Job,
+    group: &TaskGroup,
+    node: &Node,
+    used: &NodeUsage,
+) -> Option<Room> {
+    if !node.is_ready() {
+        return None;
+    }
+    let room = Room::of(group, node);
+    let room = if has_room(group, node, used, &room) {
+        room
+    } else if replaces(snapshot, job, group, node, used, &room) {
+        Room::default()
+    } else {
+        return None;
+    };
+    let suits = feasible::in_reach(job, node)
         && feasible::Feasibility::new(job, group)
             .objection(node)
             .is_none();
-    if !suits {
+    suits.then_some(room)
+}
+
+/// True when an allocation of an older version, stopped, would leave enough room on the node.
+fn replaces(
+    snapshot: &Snapshot,
+    job: &Job,
+    group: &TaskGroup,
+    node: &Node,
+    used: &NodeUsage,
+    room: &Room,
+) -> bool {
+    if job.version == 0 {
         return false;
-    }
-    let unused = Arc::default();
-    let usage = snapshot.node_usage(node.id).unwrap_or(&unused);
-    if has_room(group, node, usage) {
-        return true;
     }
     let mut old = snapshot
         .allocs_of_job(&job.key())
         .filter(|alloc| alloc.node_id == node.id && alloc.job_version != job.version)
         .filter(|alloc| alloc.task_group == group.name && !alloc.is_terminal());
     old.any(|alloc| {
-        let mut usage = (**usage).clone();
-        usage.remove(&alloc.allocated_resources);
-        has_room(group, node, &usage)
+        let mut used = used.clone();
+        used.remove(&alloc.allocated_resources);
+        has_room(group, node, &used, room)
     })
 }
 
-fn has_room(group: &TaskGroup, node: &Node, usage: &NodeUsage) -> bool {
-    let ask = Ask::of_group(group).on(node);
-    Capacity::of(node).exhausted(usage, &ask).is_none()
-        && (!ports::wants_static(group) || generic::allocate_with_ports(group, node, usage).is_ok())
+fn has_room(group: &TaskGroup, node: &Node, used: &NodeUsage, room: &Room) -> bool {
+    room.fits(node, used)
+        && (room.ports.is_empty() || generic::allocate_with_ports(group, node, used).is_ok())
 }
 
 /// True when the job could ever run on the node, room aside.

@@ -74,16 +74,6 @@ pub(super) fn wants_ports(group: &TaskGroup) -> bool {
             .any(|t| t.resources.networks.iter().any(asks))
 }
 
-/// True when the group asks for static ports, so that a node may lack them.
-pub(super) fn wants_static(group: &TaskGroup) -> bool {
-    let of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
-    group
-        .networks
-        .iter()
-        .chain(of_tasks)
-        .any(|n| !n.reserved_ports.is_empty())
-}
-
 /// Adds the group's networks with their ports to `given`.
 ///
 /// # Errors

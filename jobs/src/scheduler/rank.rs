@@ -3,6 +3,7 @@
 use super::{
     feasible::{self, Feasibility},
     fleet::Fleet,
+    ranking::{Ranking, Standing},
 };
 use crate::{
     ids::Ids,
@@ -18,17 +19,26 @@ use std::{
 
 /// How many nodes a metric shows with their scores.
 const SCORES_SHOWN_MAX: usize = 5;
+/// Choices after which the candidates are put in order: sooner, one pass over all is cheaper.
+const CHOICES_MAX: u32 = 4;
+/// Combinations of spread values up to which an order pays.
+const COMBOS_MAX: usize = 256;
 /// Score of a node without room.
 const NO_ROOM: f64 = f64::NEG_INFINITY;
 
 /// The nodes that may run one group, with scores that are kept up to date as the plan grows.
 ///
-/// Scores are columns: choosing is one pass over numbers. Ties go to the first in a shuffled order.
+/// Scores are columns: choosing is one pass over numbers, and a look at the firsts of some ordered sets once
+/// there are many choices. Ties go to the first in a shuffled order.
 pub(super) struct Candidates {
     /// Position in the fleet.
     fleet_at: Vec<usize>,
     /// Fleet position to position here.
-    by_fleet: BTreeMap<usize, usize>,
+    by_fleet: Vec<Option<usize>>,
+    /// Choices made so far.
+    choices: u32,
+    /// The order, once there were many choices.
+    ranking: Option<Ranking>,
     ask: Ask,
     /// Sum of the parts that depend on the node alone.
     sum: Vec<f64>,
@@ -105,11 +115,10 @@ impl Candidates {
             .collect();
         let (spreads, combo) = Spreads::new(job, group, &nodes, &own);
         let distinct = Distinct::new(job, group, &nodes, &own, &job_own);
-        let by_fleet = fleet_at
-            .iter()
-            .enumerate()
-            .map(|(i, at)| (*at, i))
-            .collect();
+        let mut by_fleet = vec![None; fleet.nodes.len()];
+        for (i, at) in fleet_at.iter().enumerate() {
+            by_fleet[*at] = Some(i);
+        }
         let mut candidates = Self {
             sum: vec![NO_ROOM; nodes.len()],
             parts: vec![1.0; nodes.len()],
@@ -124,6 +133,8 @@ impl Candidates {
             ask: Ask::of_group(group),
             by_fleet,
             fleet_at,
+            choices: 0,
+            ranking: None,
         };
         for at in 0..candidates.fleet_at.len() {
             candidates.rate(at, fleet);
@@ -133,6 +144,29 @@ impl Candidates {
 
     /// Computes the score of one candidate anew.
     fn rate(&mut self, at: usize, fleet: &Fleet<'_>) {
+        let before = self.standing(at);
+        self.compute(at, fleet);
+        let after = self.standing(at);
+        if let Some(ranking) = &mut self.ranking {
+            if let Some(before) = before {
+                ranking.remove(at, before);
+            }
+            if let Some(after) = after {
+                ranking.insert(at, after);
+            }
+        }
+    }
+
+    /// Where a candidate stands in the order; none without room.
+    fn standing(&self, at: usize) -> Option<Standing> {
+        (self.sum[at] != NO_ROOM).then(|| Standing {
+            combo: self.combo[at],
+            parts: self.parts[at],
+            sum: self.sum[at],
+        })
+    }
+
+    fn compute(&mut self, at: usize, fleet: &Fleet<'_>) {
         let entry = &fleet.nodes[self.fleet_at[at]];
         let ask = self.ask.on(entry.node);
         let capacity = Capacity::of(entry.node);
@@ -170,12 +204,18 @@ impl Candidates {
     /// The fleet positions from the best down, as far as the caller looks. `penalized` nodes ran a failed
     /// predecessor; `except` were tried in vain.
     pub(super) fn best(
-        &self,
+        &mut self,
         penalized: &BTreeSet<usize>,
         except: &BTreeSet<usize>,
     ) -> Option<usize> {
-        let mut best: Option<(f64, usize)> = None;
         let plain = penalized.is_empty() && except.is_empty() && self.distinct.is_empty();
+        if plain && self.spreads.boosts.len() <= COMBOS_MAX {
+            self.choices += 1;
+            if self.choices > CHOICES_MAX {
+                return self.first_in_order();
+            }
+        }
+        let mut best: Option<(f64, usize)> = None;
         for at in 0..self.fleet_at.len() {
             let mut score = self.score(at);
             if best.is_some_and(|(top, _)| score <= top) || score == NO_ROOM {
@@ -198,6 +238,29 @@ impl Candidates {
         best.map(|(_, fleet_at)| fleet_at)
     }
 
+    /// As a pass over all would find it: the greatest score, and of equal ones the earliest candidate.
+    fn first_in_order(&mut self) -> Option<usize> {
+        let combos = self.spreads.boosts.len();
+        let ranking = match self.ranking.take() {
+            Some(ranking) => ranking,
+            None => {
+                let all = 0..self.fleet_at.len();
+                Ranking::new(combos, all.filter_map(|at| Some((at, self.standing(at)?))))
+            }
+        };
+        let mut best: Option<(f64, usize)> = None;
+        for at in ranking.firsts() {
+            let score = self.score(at);
+            let better =
+                best.is_none_or(|(top, first)| score > top || (score == top && at < first));
+            if better {
+                best = Some((score, at));
+            }
+        }
+        self.ranking = Some(ranking);
+        best.map(|(_, at)| self.fleet_at[at])
+    }
+
     fn penalized_score(&self, at: usize) -> f64 {
         let boost = self.spreads.boost(self.combo[at]);
         let parts = self.parts[at] + 1.0 + if boost == 0.0 { 0.0 } else { 1.0 };
@@ -210,9 +273,8 @@ impl Candidates {
 
     /// True when that node may run the group and has room, ports aside.
     pub(super) fn is_open(&self, fleet_at: usize) -> bool {
-        self.by_fleet
-            .get(&fleet_at)
-            .is_some_and(|at| self.sum[*at] != NO_ROOM && self.distinct_refusal(*at).is_none())
+        let at = self.by_fleet.get(fleet_at).copied().flatten();
+        at.is_some_and(|at| self.sum[at] != NO_ROOM && self.distinct_refusal(at).is_none())
     }
 
     /// Counts a placement of the job on a node, or one taken back; `same_group` when it is of this group.
@@ -223,7 +285,7 @@ impl Candidates {
         placed: bool,
         same_group: bool,
     ) {
-        let Some(&at) = self.by_fleet.get(&fleet_at) else {
+        let Some(at) = self.by_fleet.get(fleet_at).copied().flatten() else {
             return;
         };
         let step = |n: u32| if placed { n + 1 } else { n.saturating_sub(1) };
@@ -238,7 +300,7 @@ impl Candidates {
 
     /// Looks at a node again after its usage changed.
     pub(super) fn refresh(&mut self, fleet_at: usize, fleet: &Fleet<'_>) {
-        if let Some(&at) = self.by_fleet.get(&fleet_at) {
+        if let Some(at) = self.by_fleet.get(fleet_at).copied().flatten() {
             self.rate(at, fleet);
         }
     }
@@ -455,6 +517,14 @@ impl Spreads {
             .iter()
             .map(|s| SpreadRule::new(s, group.count, weights))
             .collect();
+        if rules.is_empty() {
+            let one = Self {
+                rules,
+                combos: vec![Vec::new()],
+                boosts: vec![0.0],
+            };
+            return (one, vec![0; nodes.len()]);
+        }
         let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
         let mut value_ids: Vec<BTreeMap<Cow<'_, str>, usize>> = vec![BTreeMap::new(); rules.len()];
         let mut combo_of = Vec::with_capacity(nodes.len());

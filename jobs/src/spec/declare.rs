@@ -1,5 +1,5 @@
 use super::decode::{Decoder, label};
-use super::evaluate::Evaluator;
+use super::evaluate::{Budget, Evaluator};
 use super::problem::{Problem, Source, nearest};
 use super::scope::Scope;
 use super::types::Type;
@@ -192,7 +192,7 @@ fn type_of(default: Option<&Value>) -> Type {
 }
 
 fn constant(decoder: &mut Decoder<'_, '_>, expr: &Expression) -> Option<Value> {
-    let evaluator = Evaluator::constant(decoder.evaluator.source);
+    let evaluator = Evaluator::constant(decoder.evaluator.source, decoder.evaluator.budget());
     match evaluator.value(expr, &Scope::default()) {
         Ok(value) => Some(value),
         Err(fault) => {
@@ -215,7 +215,7 @@ fn given_values(
             .strip_prefix(PREFIX)
             .and_then(|name| declarations.get_key_value(name));
         if let Some((name, declaration)) = declared {
-            match from_text(text, name, declaration) {
+            match from_text(text, name, declaration, decoder.evaluator.budget()) {
                 Ok(value) => {
                     values.insert(name.clone(), value);
                 }
@@ -231,7 +231,7 @@ fn given_values(
     }
     for (name, text) in &given.flags {
         match declarations.get(name) {
-            Some(declaration) => match from_text(text, name, declaration) {
+            Some(declaration) => match from_text(text, name, declaration, decoder.evaluator.budget()) {
                 Ok(value) => {
                     values.insert(name.clone(), value);
                 }
@@ -254,7 +254,12 @@ fn given_values(
     values
 }
 
-fn from_text(text: &str, name: &str, declaration: &Declaration<'_>) -> Result<Value, String> {
+fn from_text(
+    text: &str,
+    name: &str,
+    declaration: &Declaration<'_>,
+    budget: &Budget,
+) -> Result<Value, String> {
     let invalid = |detail: String| {
         format!(
             "Invalid argument value for -var variable; The value of \"{name}\" does not fit: {detail}."
@@ -268,7 +273,7 @@ fn from_text(text: &str, name: &str, declaration: &Declaration<'_>) -> Result<Va
         let source = Source::new("-var", text);
         let expr = hcl_edit::parser::parse_expr(text)
             .map_err(|error| invalid(error.message().to_owned()))?;
-        Evaluator::constant(&source)
+        Evaluator::constant(&source, budget)
             .value(&expr, &Scope::default())
             .map_err(|fault| invalid(fault.message))?
     };
@@ -319,11 +324,12 @@ fn from_file(
     } else {
         match hcl_edit::parser::parse_body(&file.text) {
             Ok(body) => {
-                let evaluator = Evaluator::constant(&source);
+                let evaluator = Evaluator::constant(&source, decoder.evaluator.budget());
                 for structure in body.iter() {
                     match structure {
                         Structure::Attribute(attribute) => match evaluator.value(&attribute.value, &Scope::default()) {
                             Ok(value) => take(attribute.key.as_str(), attribute.key.span(), value, &mut problems),
+                            Err(fault) if fault.is_known => {}
                             Err(fault) => problems.push(source.problem(fault.span, fault.message)),
                         },
                         Structure::Block(block) => problems.push(source.problem(
@@ -416,14 +422,21 @@ pub(super) fn locals(
         if ready.is_empty() {
             break;
         }
-        let scope = outer.inner([("local".to_owned(), Value::Object(known.clone()))]);
+        // What is known moves into the scope and out again: copies in each pass would add up.
+        let mut scope = outer.inner([("local".to_owned(), Value::Object(known))]);
+        let mut fresh = Map::new();
         for name in ready {
             let Some((expr, _)) = pending.remove(&name) else {
                 continue;
             };
             let value = decoder.evaluate(expr, &scope);
-            known.insert(name, value);
+            fresh.insert(name, value);
         }
+        known = match scope.take("local") {
+            Some(Value::Object(known)) => known,
+            _ => Map::new(),
+        };
+        known.extend(fresh);
     }
     for (name, (_, span)) in pending {
         decoder.report(

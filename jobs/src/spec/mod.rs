@@ -8,6 +8,7 @@ mod diff;
 mod evaluate;
 mod functions;
 mod input;
+pub mod limits;
 mod parse;
 mod problem;
 mod schema;

@@ -1,6 +1,7 @@
 use super::declare;
 use super::decode::{Decoder, label};
-use super::evaluate::Evaluator;
+use super::evaluate::{Evaluator, TOO_MUCH};
+use super::limits;
 use super::problem::{Problem, Source};
 use super::schema;
 use super::scope::Scope;
@@ -12,6 +13,10 @@ use serde_json::Value;
 
 /// Bytes of the longest job file.
 const LONGEST: usize = 4 << 20;
+
+/// Marks of structure (brackets, separators, operators) in one job file: what the parser makes of
+/// each is some hundred times as large.
+const MOST_MARKS: usize = 200_000;
 
 /// Reads a job file: HCL, or the JSON of the API when it begins with `{`.
 ///
@@ -35,6 +40,15 @@ pub fn parse(
     if text.trim_start_matches(' ').starts_with('{') {
         return parse_json(&source).map_err(|problem| vec![problem]);
     }
+    let marks = text
+        .bytes()
+        .filter(|byte| b"={[(,:?+-*/%<>&|!".contains(byte));
+    if marks.count() > MOST_MARKS {
+        return Err(vec![source.problem(
+            None,
+            format!("File too large; A job file may hold at most {MOST_MARKS} brackets, separators and operators. Large texts belong in artifacts."),
+        )]);
+    }
     let body = hcl_edit::parser::parse_body(text)
         .map_err(|error| vec![syntax_problem(&source, &error)])?;
     let evaluator = Evaluator::new(&source, files);
@@ -44,6 +58,15 @@ pub fn parse(
     };
     let job = decode(&mut decoder, &body, variables);
     let mut problems = decoder.problems;
+    if problems.is_empty() && evaluator.budget().is_spent() {
+        // It was spent on a value of a variable that has no place in the file.
+        problems.push(source.problem(None, TOO_MUCH));
+    }
+    if problems.is_empty()
+        && let Err(limit) = limits::check_job(&job)
+    {
+        problems.push(source.problem(None, format!("Too large; {limit}.")));
+    }
     if problems.is_empty() {
         match serde_json::from_value(job) {
             Ok(job) => return Ok(job),
@@ -191,6 +214,8 @@ pub(super) fn json_problem(source: &Source<'_>, error: &serde_json::Error) -> Pr
 
 /// `{"Job": {…}}` or a bare job object.
 fn parse_json(source: &Source<'_>) -> Result<wire::Job, Problem> {
+    let too_large = |limit: limits::Limit| source.problem(None, format!("Too large; {limit}."));
+    limits::check_text(source.text.as_bytes()).map_err(too_large)?;
     let value: Value =
         serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))?;
     if value.get("job").is_some() {
@@ -199,7 +224,9 @@ fn parse_json(source: &Source<'_>) -> Result<wire::Job, Problem> {
             "Not supported yet; the JSON form of HCL is not supported yet by this version. Use HCL, or the JSON of the jobs API.",
         ));
     }
+    limits::check_job(value.get("Job").unwrap_or(&value)).map_err(too_large)?;
     let wrapped = value.get("Job").is_some();
+    drop(value);
     // From the text, not from the value: only then do errors know their line.
     if wrapped {
         #[derive(serde::Deserialize)]

@@ -25,6 +25,11 @@ impl<'p> Scope<'p> {
         }
     }
 
+    /// Takes one of its own names out.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.names.remove(name)
+    }
+
     /// The value of a name.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         let mut scope = Some(self);

@@ -102,12 +102,9 @@ impl Type {
                 .ok_or_else(|| "bool required".into()),
             Self::List(item) => Ok(Value::Array(convert_all(items(value)?, item)?)),
             Self::Set(item) => {
-                let mut seen: Vec<Value> = Vec::new();
-                for value in convert_all(items(value)?, item)? {
-                    if !seen.contains(&value) {
-                        seen.push(value);
-                    }
-                }
+                let mut known = std::collections::BTreeSet::new();
+                let mut seen = convert_all(items(value)?, item)?;
+                seen.retain(|value| known.insert(value.to_string()));
                 seen.sort_by_key(|value| value::text(value).unwrap_or_default());
                 Ok(Value::Array(seen))
             }

@@ -58,53 +58,27 @@ pub(super) fn entries(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
     entries
 }
 
-/// Keys and values of a collection: indexes for a list, keys for an object; none for scalars.
-pub(super) fn pairs(value: &Value) -> Option<Vec<(Value, Value)>> {
+/// Keys and values of a collection: indexes for a list, keys for an object.
+///
+/// # Errors
+/// The value itself when it is no collection.
+pub(super) fn pairs(value: Value) -> Result<Vec<(Value, Value)>, Value> {
     match value {
-        Value::Array(items) => Some(
-            items
-                .iter()
-                .enumerate()
-                .map(|(index, item)| (Value::from(index), item.clone()))
-                .collect(),
-        ),
-        Value::Object(map) => Some(
-            entries(map)
-                .into_iter()
-                .map(|(key, item)| (Value::from(key.as_str()), item.clone()))
-                .collect(),
-        ),
-        _ => None,
-    }
-}
-
-/// Lists and objects inside each other; more would not fit the stack of those that walk them.
-const DEEPEST: usize = 100;
-
-/// A rough size in bytes, to bound what expressions may build; none when it is nested too deep.
-pub(super) fn size(value: &Value) -> Option<usize> {
-    size_at(value, DEEPEST)
-}
-
-fn size_at(value: &Value, deeper: usize) -> Option<usize> {
-    let mut total: usize = 8;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        Value::String(text) => total += text.len(),
-        Value::Array(items) => {
-            let deeper = deeper.checked_sub(1)?;
-            for item in items {
-                total += size_at(item, deeper)?;
-            }
-        }
+        Value::Array(items) => Ok(items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| (Value::from(index), item))
+            .collect()),
         Value::Object(map) => {
-            let deeper = deeper.checked_sub(1)?;
-            for (key, item) in map {
-                total += 8 + key.len() + size_at(item, deeper)?;
-            }
+            let mut entries: Vec<(String, Value)> = map.into_iter().collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Ok(entries
+                .into_iter()
+                .map(|(key, item)| (Value::from(key), item))
+                .collect())
         }
+        other => Err(other),
     }
-    Some(total)
 }
 
 /// What the type of a value is called in messages.

@@ -44,7 +44,7 @@ pub struct Applied {
     pub allocs: Vec<AllocChange>,
     /// Deployments written.
     pub deployments: Vec<Arc<Deployment>>,
-    /// Nodes created or changed.
+    /// Nodes created, changed or removed.
     pub nodes: Vec<NodeChange>,
 }
 
@@ -80,8 +80,15 @@ impl AllocChange {
 pub struct NodeChange {
     /// None when it is new.
     pub before: Option<Arc<Node>>,
-    /// The row now.
-    pub after: Arc<Node>,
+    /// None when it was removed.
+    pub after: Option<Arc<Node>>,
+}
+
+impl NodeChange {
+    /// The newest known form of the row.
+    pub fn row(&self) -> Option<&Arc<Node>> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
 }
 
 /// Why a command was not carried out; nothing was changed. An outcome, equal on every server.
@@ -134,6 +141,21 @@ pub enum Rejected {
         id: DeploymentId,
         /// Its status, as in the API.
         status: String,
+    },
+    /// A count may not change while a deployment runs.
+    #[error("job scaling blocked due to active deployment")]
+    ScalingBlocked,
+    /// The job has no such group.
+    #[error("task group {group:?} specified for scaling does not exist in job")]
+    NoGroup {
+        /// The name.
+        group: String,
+    },
+    /// The count is out of bounds.
+    #[error("scaling action count must be between 0 and {count_max}")]
+    Count {
+        /// Largest count.
+        count_max: u32,
     },
     /// The canaries of a group cannot be promoted yet.
     #[error("{0}")]

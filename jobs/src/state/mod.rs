@@ -12,13 +12,15 @@ mod tables;
 mod tally;
 
 pub use applied::{AllocChange, Applied, JobChange, NodeChange, Rejected, Stamp, Table};
-pub use command::{AllocUpdate, Command, DeregisterJob, RegisterJob};
+pub use command::{AllocUpdate, Command, DeregisterJob, RegisterJob, Revert, ScaleJob};
 pub use saved::{Loading, SavedAlloc, SavedRow};
 pub use snapshot::Snapshot;
 
 use crate::model::ScalingEvent;
 use std::collections::BTreeMap;
 
+/// Largest count of a group.
+pub const GROUP_COUNT_MAX: u32 = 50_000;
 /// How many versions of a job are kept besides the newest stable one.
 pub const JOB_VERSIONS_MAX: usize = 6;
 /// How many scaling events are kept per group of a job.

@@ -206,6 +206,7 @@ impl Snapshot {
         for job in &of_job {
             versions.insert(version_key(job), Arc::clone(job));
         }
+        self.index_job(&key, newest);
         self.jobs.insert(Arc::clone(&key), Arc::clone(newest));
         self.versions.insert(Arc::clone(&key), of_job.into());
         self.tallies.insert(key, Tally::default());
@@ -224,6 +225,9 @@ impl Snapshot {
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.evals += 1;
         tally.open_evals += u64::from(!eval.status.is_terminal());
+        if !eval.status.is_terminal() {
+            self.open_evals.insert(eval.id);
+        }
         self.evals_by_job.insert((key, eval.id));
         self.evals.insert(eval.id, eval);
     }

@@ -17,12 +17,16 @@ pub struct Snapshot {
     pub(super) index: Index,
     pub(super) table_indexes: BTreeMap<Table, Index>,
     pub(super) jobs: OrdMap<Arc<JobKey>, Arc<Job>>,
+    /// Keys of the system and sysbatch jobs.
+    pub(super) jobs_everywhere: OrdSet<Arc<JobKey>>,
     pub(super) versions: OrdMap<Arc<JobKey>, Arc<[Arc<Job>]>>,
     pub(super) submissions: OrdMap<(Arc<JobKey>, u64), Arc<Submission>>,
     pub(super) summaries: OrdMap<Arc<JobKey>, Arc<JobSummary>>,
     pub(super) scaling_events: OrdMap<Arc<JobKey>, Arc<ScalingEvents>>,
     pub(super) tallies: OrdMap<Arc<JobKey>, Tally>,
     pub(super) evals: OrdMap<EvalId, Arc<Evaluation>>,
+    /// Those that are not terminal.
+    pub(super) open_evals: OrdSet<EvalId>,
     pub(super) evals_by_job: OrdSet<(Arc<JobKey>, EvalId)>,
     pub(super) allocs: OrdMap<AllocId, Arc<Allocation>>,
     pub(super) allocs_by_job: OrdSet<(Arc<JobKey>, AllocId)>,

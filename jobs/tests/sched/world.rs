@@ -1,13 +1,17 @@
 //! A cluster without machines: the state, its controllers, and clients that do as they are told.
 
 use jobs::{
-    control::{Action, Blocked, Broker, Deployments, Gc, GcLimits, Heartbeats, operator, triggers},
+    control::{
+        Action, Blocked, Broker, Delivery, Deployments, FIRST_RETRY_NS, Gc, GcLimits, Heartbeats,
+        operator::{self, Scaling},
+        triggers,
+    },
     ids::Ids,
     model::{
         AllocDeploymentStatus, AllocId, Allocation, ClientStatus, Constraint, DeploymentId,
         DesiredStatus, DriverInfo, EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource,
-        Node, NodeId, NodeStatus, Port, ReschedulePolicy, Spread, Task, TaskGroup, TaskPhase,
-        TaskState, Timestamp, Trigger, UpdateStrategy,
+        Node, NodeId, NodeStatus, PlanResult, Port, ReschedulePolicy, Spread, Task, TaskGroup,
+        TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
     },
     scheduler::{self, Context},
     state::{
@@ -16,7 +20,7 @@ use jobs::{
     verify::verify,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write,
     sync::Arc,
 };
@@ -39,6 +43,12 @@ pub(crate) struct World {
     heartbeats: Heartbeats,
     gc: Gc,
     jobs: BTreeMap<String, Job>,
+    /// Commands of users that are not written yet.
+    prepared: VecDeque<Command>,
+    /// Plans that are not written yet, with the index that they rest on.
+    decided: Option<(u64, Vec<Delivery>, Vec<PlanResult>)>,
+    /// Evaluations are not decided about until told.
+    held: bool,
     /// Alloc ids in order of appearance, for stable names.
     order: Vec<AllocId>,
 }
@@ -57,6 +67,9 @@ impl World {
             heartbeats: Heartbeats::new(30 * SECOND, Ids::from_seed(seed | 2 << 40)),
             gc: Gc::new(GcLimits::default()),
             jobs: BTreeMap::new(),
+            prepared: VecDeque::new(),
+            decided: None,
+            held: false,
             order: Vec::new(),
         }
     }
@@ -99,6 +112,7 @@ impl World {
         }
         self.broker.on_applied(self.now, applied);
         self.heartbeats.on_applied(self.now, applied);
+        self.gc.on_applied(self.now, self.state.current(), applied);
         let mut actions = self
             .blocked
             .on_applied(self.now, self.state.current(), applied);
@@ -111,6 +125,9 @@ impl World {
 
     /// Decides until nothing is left to decide.
     pub(crate) fn settle(&mut self) {
+        if self.held {
+            return;
+        }
         for _ in 0..TURNS_MAX {
             let deliveries = self.broker.dequeue(self.now, BATCH);
             if deliveries.is_empty() {
@@ -292,13 +309,7 @@ impl World {
                 self.settle();
             }
             "promote" | "fail" | "pause" | "resume" => {
-                let id = self.deployment_of(words[0])?;
-                let (now, ids) = (self.now, &mut self.ids);
-                let command = match verb {
-                    "promote" => operator::promote(self.state.current(), now, id, &[], ids),
-                    "fail" => operator::fail(self.state.current(), now, id, ids),
-                    _ => operator::pause(self.state.current(), now, id, verb == "pause", ids),
-                }?;
+                let command = self.prepared(verb, words)?;
                 self.propose(command)?;
                 self.settle();
             }
@@ -341,19 +352,28 @@ impl World {
                 self.settle();
             }
             "down" => {
-                let evals = triggers::for_node(
-                    self.state.current(),
-                    NodeId::named(words[0]),
-                    self.now,
-                    &mut self.ids,
-                );
+                let named: Vec<NodeId> = words.iter().map(|word| NodeId::named(word)).collect();
+                let evals =
+                    triggers::for_nodes(self.state.current(), &named, self.now, &mut self.ids);
                 self.propose(Command::UpdateNodeStatus {
-                    node_id: NodeId::named(words[0]),
+                    node_ids: named,
                     status: NodeStatus::Down,
                     evals,
                 })?;
                 self.settle();
             }
+            "scale" => {
+                let command = self.scaling(words)?;
+                self.propose(command)?;
+                self.settle();
+            }
+            "prepare" => {
+                let command = self.prepared(words[0], &words[1..])?;
+                self.prepared.push_back(command);
+            }
+            "prepared" => return self.propose_prepared(),
+            "decide" => self.decide(),
+            "commit" => return Ok(self.commit()),
             "tick" => {
                 let seconds: i64 = words[0].trim_end_matches('s').parse().expect("seconds");
                 let end = self.now + seconds * SECOND;
@@ -363,7 +383,7 @@ impl World {
                 }
             }
             "gc" => {
-                let actions = self.gc.force(self.now, self.state.current());
+                let actions = Gc::force(self.now, self.state.current());
                 self.act(actions);
             }
             "evaluate" => {
@@ -378,11 +398,102 @@ impl World {
                 self.propose(Command::UpsertEvals(eval.into_iter().collect()))?;
                 self.settle();
             }
+            "hold" => self.held = true,
+            "release" => {
+                self.held = false;
+                self.settle();
+            }
             "show" => return Ok(self.show(words[0])),
             "evals" => return Ok(self.show_evals(words[0])),
             other => panic!("unknown command {other}"),
         }
         Ok(String::new())
+    }
+
+    /// What a user asks for, from the state as it is now.
+    fn prepared(&mut self, verb: &str, words: &[&str]) -> Result<Command, Rejected> {
+        if verb == "scale" {
+            return self.scaling(words);
+        }
+        let id = self.deployment_of(words[0])?;
+        let (now, ids) = (self.now, &mut self.ids);
+        match verb {
+            "promote" => operator::promote(self.state.current(), now, id, &[], ids),
+            "fail" => operator::fail(self.state.current(), now, id, ids),
+            _ => operator::pause(self.state.current(), now, id, verb == "pause", ids),
+        }
+    }
+
+    /// `JOB COUNT [enforce=INDEX]`
+    fn scaling(&mut self, words: &[&str]) -> Result<Command, Rejected> {
+        let scaling = Scaling {
+            count: Some(words[1].parse().expect("a count")),
+            enforce_index: option(words, "enforce").map(|v| v.parse().expect("an index")),
+            ..Scaling::default()
+        };
+        let key = JobKey::new("default", words[0]);
+        operator::scale(self.state.current(), self.now, &key, scaling, &mut self.ids)
+    }
+
+    /// Writes what was prepared, in order, and says what became of it.
+    fn propose_prepared(&mut self) -> Result<String, Rejected> {
+        let mut text = String::new();
+        for command in std::mem::take(&mut self.prepared) {
+            let outcome = self.propose(command);
+            let said = outcome.map_or_else(|rejected| rejected.to_string(), |()| "written".into());
+            let _ = writeln!(text, "  {said}");
+        }
+        self.settle();
+        Ok(text)
+    }
+
+    /// Decides about everything that is ready, and keeps the plans.
+    fn decide(&mut self) {
+        let deliveries = self.broker.dequeue(self.now, BATCH);
+        let evals: Vec<_> = deliveries.iter().map(|d| Arc::clone(&d.eval)).collect();
+        self.seed += 1;
+        let mut cx = Context::new(self.now, self.seed);
+        let results = scheduler::schedule_batch(self.state.current(), &evals, &mut cx);
+        self.decided = Some((self.state.current().index(), deliveries, results));
+        self.held = false;
+    }
+
+    /// Verifies the plans that were kept, writes those that still fit, and decides about the others anew.
+    fn commit(&mut self) -> String {
+        let (seen, deliveries, results) = self.decided.take().expect("plans were decided");
+        self.held = false;
+        let mut text = String::new();
+        for (delivery, result) in deliveries.into_iter().zip(results) {
+            let verdict = verify(self.state.current(), seen, &result);
+            let token = delivery.token;
+            let id = delivery.eval.id;
+            let actions = match verdict {
+                Ok(()) => {
+                    let _ = writeln!(text, "  committed");
+                    let applied = self.propose(Command::ApplyPlans(vec![result]));
+                    applied.expect("plans apply");
+                    self.broker.ack(self.now, id, token)
+                }
+                Err(conflict) => {
+                    let conflict = self.named(&conflict.to_string());
+                    let _ = writeln!(text, "  left out: {conflict}");
+                    self.broker.nack(self.now, id, token)
+                }
+            };
+            self.act(actions);
+        }
+        self.advance(FIRST_RETRY_NS);
+        self.settle();
+        text
+    }
+
+    /// The text with the names of allocations instead of their ids.
+    fn named(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for alloc in self.state.current().allocs("") {
+            text = text.replace(&alloc.id.to_string(), &alloc.name);
+        }
+        text
     }
 
     /// Renews the leases of all nodes that are up but those named.

@@ -193,3 +193,44 @@ fn expressions_cannot_fill_the_memory() {
         assert!(parsed.is_err() || body.contains("format"), "{body}");
     }
 }
+
+/// The problems of a text, each on a line.
+fn problems(text: &str) -> Vec<String> {
+    match parse(text, "large.nomad", &Variables::default(), None) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn evaluation_ends_when_its_budget_is_spent() {
+    let doubled = |first: &str, next: &dyn Fn(&str) -> String| {
+        let locals: String = (1..=30)
+            .map(|n| format!("  l{n:02} = {}\n", next(&format!("local.l{:02}", n - 1))))
+            .collect();
+        // What stands behind it, and what would swallow the refusal, changes nothing.
+        format!(
+            "locals {{\n  l00 = {first}\n{locals}  z1 = can(local.l30)\n  z2 = try(local.l30, 1)\n}}\njob \"x\" {{\n  colour = local.z1\n}}\n"
+        )
+    };
+    let blocks = |inner: &str| {
+        format!(
+            "job \"x\" {{\n  dynamic \"group\" {{\n    for_each = range(1000)\n    labels = [\"g\"]\n    content {{\n{inner}\n}}\n  }}\n}}\n"
+        )
+    };
+    for text in [
+        doubled("[1, 2]", &|before| format!("[{before}, {before}]")),
+        doubled("\"ab\"", &|before| format!("\"${{{before}}}${{{before}}}\"")),
+        doubled("{a = 1}", &|before| format!("{{a = {before}, b = {before}}}")),
+        // A loop that keeps nothing.
+        "locals {\n  many = range(1000)\n  steps = length([for a in local.many : length([for b in local.many : length([for c in local.many : 1 if false])])])\n}\njob \"x\" {}\n".to_owned(),
+        // Blocks that are made of nothing.
+        blocks("dynamic \"task\" {\n for_each = range(1000)\n labels = [\"t\"]\n content {\n driver = \"a\"\n }\n}"),
+    ] {
+        let found = problems(&text);
+        assert!(
+            found.len() == 1 && found[0].contains("Expression too large"),
+            "{found:?}\n{text}"
+        );
+    }
+}

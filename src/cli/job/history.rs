@@ -91,19 +91,27 @@ fn print_structured(cx: &mut Context, arguments: &Arguments, value: &Value) -> a
 }
 
 fn block(job: &Job, difference: Option<&JobDiff>, full: Option<&Value>, view: &View) -> String {
-    let mut pairs = vec![
+    const LONGEST_KEY: &str = "Submit Date";
+    let mut text = columns::key_values(&[
         ("Version", job.version.to_string()),
         ("Stable", job.stable.to_string()),
-        ("Submit Date", view.time(job.submit_time)),
-    ];
+        (LONGEST_KEY, view.time(job.submit_time)),
+    ]);
+    // Values of several lines, which a cell has not.
+    let mut add = |key: &str, lines: &str| {
+        let width = LONGEST_KEY.len();
+        text.push_str(&format!("\n{key:width$} = {lines}"));
+    };
     if let Some(difference) = difference {
-        let text = diff::render(difference, view);
-        pairs.push(("Diff", format!("\n{}", text.trim())));
+        add(
+            "Diff",
+            &format!("\n{}", diff::render(difference, view).trim()),
+        );
     }
     if let Some(full) = full {
-        pairs.push(("Full", format!("JSON Job:\n{}", structured::json(full))));
+        add("Full", &format!("JSON Job:\n{}", structured::json(full)));
     }
-    columns::key_values(&pairs)
+    text
 }
 
 #[cfg(test)]

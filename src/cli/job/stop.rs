@@ -3,6 +3,7 @@
 use super::super::context::Context;
 use super::super::http::segment;
 use super::super::lookup;
+use super::super::render::view::escaped;
 use anyhow::Context as _;
 use jobs::wire::JobDeregisterResponse;
 use std::io::IsTerminal as _;
@@ -74,7 +75,7 @@ async fn stop(cx: &mut Context, id: &str, arguments: &Arguments) -> anyhow::Resu
     let answer: JobDeregisterResponse = http
         .delete(&format!("/v1/job/{}", segment(&job.id)), &query)
         .await
-        .with_context(|| format!("Error deregistering job with id {}", job.id))?;
+        .with_context(|| format!("Error deregistering job with id {}", escaped(&job.id)))?;
     if arguments.detach {
         let id = answer.eval_id.map_or_else(String::new, |id| id.to_string());
         cx.print(&id)?;

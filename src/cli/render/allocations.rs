@@ -10,13 +10,7 @@ pub(in crate::cli) fn list(allocs: &[AllocationListStub], view: &View) -> String
         return "No allocations placed".to_owned();
     }
     let verbose = view.verbose;
-    let row = |cells: [(bool, String); 10]| -> Vec<String> {
-        cells
-            .into_iter()
-            .filter_map(|(shown, cell)| shown.then_some(cell))
-            .collect()
-    };
-    let mut lines = vec![row([
+    let mut lines = vec![columns::chosen([
         (true, "ID".into()),
         (verbose, "Eval ID".into()),
         (true, "Node ID".into()),
@@ -29,7 +23,7 @@ pub(in crate::cli) fn list(allocs: &[AllocationListStub], view: &View) -> String
         (true, "Modified".into()),
     ])];
     for alloc in allocs {
-        lines.push(row([
+        lines.push(columns::chosen([
             (true, view.id(alloc.id)),
             (verbose, alloc.eval_id.to_string()),
             (true, view.id(alloc.node_id)),

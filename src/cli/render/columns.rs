@@ -1,5 +1,7 @@
 //! Text in columns, laid out as users of the jobs command line know it.
 
+use super::view::escaped;
+
 /// What stands for an empty cell.
 const EMPTY: &str = "<none>";
 /// What parts columns.
@@ -12,6 +14,14 @@ pub(in crate::cli) fn table<const N: usize>(header: [&str; N], rows: Vec<[String
     let mut lines = vec![header.map(str::to_owned).to_vec()];
     lines.extend(rows.into_iter().map(|row| row.to_vec()));
     rows_with(&lines, GAP, EMPTY)
+}
+
+/// The cells that are shown, of all that a row could have.
+pub(in crate::cli) fn chosen<const N: usize>(cells: [(bool, String); N]) -> Vec<String> {
+    cells
+        .into_iter()
+        .filter_map(|(shown, cell)| shown.then_some(cell))
+        .collect()
 }
 
 /// A table whose columns were chosen at run time.
@@ -37,7 +47,7 @@ fn rows_with(lines: &[Vec<String>], glue: &str, empty: &str) -> String {
     let count = lines.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |line: &Vec<String>, column: usize| -> Option<String> {
         let text = line.get(column)?.trim_matches(' ');
-        Some(if text.is_empty() { empty } else { text }.to_owned())
+        Some(escaped(if text.is_empty() { empty } else { text }).into_owned())
     };
     let widths: Vec<usize> = (0..count)
         .map(|column| {
@@ -71,19 +81,9 @@ fn rows_with(lines: &[Vec<String>], glue: &str, empty: &str) -> String {
     out.join("\n")
 }
 
-/// Characters that a text takes on a terminal: color codes take none.
+/// Characters of a text.
 fn width(text: &str) -> usize {
-    let mut count = 0;
-    let mut in_code = false;
-    for c in text.chars() {
-        match c {
-            '\u{1b}' => in_code = true,
-            'm' if in_code => in_code = false,
-            _ if in_code => {}
-            _ => count += 1,
-        }
-    }
-    count
+    text.chars().count()
 }
 
 #[cfg(test)]
@@ -112,11 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn color_codes_take_no_room() {
+    fn a_cell_is_one_line_that_does_nothing() {
         let lines = vec![
-            vec!["\u{1b}[1mab\u{1b}[0m".to_owned(), "x".to_owned()],
+            vec!["a\nb\u{1b}[2J".to_owned(), "x".to_owned()],
             vec!["abc".to_owned(), String::new()],
         ];
-        assert_eq!(sparse(&lines), "\u{1b}[1mab\u{1b}[0m   x\nabc  ");
+        assert_eq!(sparse(&lines), "a\\nb\\x1b[2J  x\nabc          ");
     }
 }

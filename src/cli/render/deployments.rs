@@ -62,13 +62,7 @@ fn progress(groups: &BTreeMap<String, DeploymentState>, view: &View) -> String {
     let reverts = groups.values().any(|group| group.auto_revert);
     let canaries = groups.values().any(|group| group.desired_canaries > 0);
     let deadline = groups.values().any(|group| group.progress_deadline != 0);
-    let row = |cells: [(bool, String); 9]| -> Vec<String> {
-        cells
-            .into_iter()
-            .filter_map(|(shown, cell)| shown.then_some(cell))
-            .collect()
-    };
-    let mut lines = vec![row([
+    let mut lines = vec![columns::chosen([
         (true, "Task Group".into()),
         (reverts, "Auto Revert".into()),
         (canaries, "Promoted".into()),
@@ -85,7 +79,7 @@ fn progress(groups: &BTreeMap<String, DeploymentState>, view: &View) -> String {
         } else {
             "N/A".to_owned()
         };
-        lines.push(row([
+        lines.push(columns::chosen([
             (true, name.clone()),
             (reverts, group.auto_revert.to_string()),
             (canaries, promoted),

@@ -5,13 +5,7 @@ use jobs::wire::JobListStub;
 
 /// A table of jobs.
 pub(in crate::cli) fn list(jobs: &[JobListStub], namespaces: bool, view: &View) -> String {
-    let row = |cells: [(bool, String); 6]| -> Vec<String> {
-        cells
-            .into_iter()
-            .filter_map(|(shown, cell)| shown.then_some(cell))
-            .collect()
-    };
-    let mut lines = vec![row([
+    let mut lines = vec![columns::chosen([
         (true, "ID".into()),
         (namespaces, "Namespace".into()),
         (true, "Type".into()),
@@ -20,7 +14,7 @@ pub(in crate::cli) fn list(jobs: &[JobListStub], namespaces: bool, view: &View) 
         (true, "Submit Date".into()),
     ])];
     for job in jobs {
-        lines.push(row([
+        lines.push(columns::chosen([
             (true, job.id.clone()),
             (namespaces, job.namespace.clone()),
             (true, type_text(job)),

@@ -17,13 +17,7 @@ pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View)
     let verbose = view.verbose;
     let counted = wanted.allocs.is_some();
     let counts = wanted.allocs.unwrap_or_default();
-    let row = |cells: [(bool, String); 12]| -> Vec<String> {
-        cells
-            .into_iter()
-            .filter_map(|(shown, cell)| shown.then_some(cell))
-            .collect()
-    };
-    let mut lines = vec![row([
+    let mut lines = vec![columns::chosen([
         (true, "ID".into()),
         (true, "Node Pool".into()),
         (true, "DC".into()),
@@ -40,7 +34,7 @@ pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View)
     for (at, node) in nodes.iter().enumerate() {
         let os = node.attributes.as_ref().and_then(|all| all.get("os.name"));
         let count = counts.get(at).map(ToString::to_string).unwrap_or_default();
-        lines.push(row([
+        lines.push(columns::chosen([
             (true, view.id(node.id)),
             (true, node.node_pool.clone()),
             (true, node.datacenter.clone()),

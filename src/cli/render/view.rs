@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 use jobs::model::{Id, Kind, Nanos, Timestamp};
+use std::borrow::Cow;
 
 /// Characters of an id unless the user wants all.
 const ID_SHORT: usize = 8;
@@ -165,6 +166,57 @@ pub(in crate::cli) fn megabytes(mb: i64) -> String {
     bytes(u64::try_from(mb).unwrap_or(0).saturating_mul(1024 * 1024))
 }
 
+/// The escape of a character that a terminal would act on; none for others.
+fn escape(c: char) -> Option<String> {
+    match c {
+        '\n' => Some("\\n".to_owned()),
+        '\r' => Some("\\r".to_owned()),
+        '\t' => Some("\\t".to_owned()),
+        c if c.is_control() => Some(format!("\\x{:02x}", c as u32)),
+        _ => None,
+    }
+}
+
+/// A name without quotes: what a terminal would act on is escaped. Names come from whoever may
+/// register a job.
+pub(in crate::cli) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match escape(c) {
+            Some(escape) => out.push_str(&escape),
+            None => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A whole text: lines, tabs and the colors of `paint` stay, anything else that a terminal would act
+/// on is escaped.
+pub(in crate::cli) fn printable(text: &str, paint: Paint) -> Cow<'_, str> {
+    let stays = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(stays) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let code = Paint::CODES
+            .iter()
+            .find(|code| paint == Paint::Color && rest.starts_with(**code));
+        let length = code.map_or_else(|| c.len_utf8(), |code| code.len());
+        let (piece, behind) = rest.split_at(length);
+        match escape(c) {
+            Some(escape) if code.is_none() && !stays(c) => out.push_str(&escape),
+            _ => out.push_str(piece),
+        }
+        rest = behind;
+    }
+    Cow::Owned(out)
+}
+
 /// A text in double quotes, with the escapes of a program's source.
 pub(in crate::cli) fn quoted(text: impl AsRef<str>) -> String {
     let text = text.as_ref();
@@ -174,13 +226,10 @@ pub(in crate::cli) fn quoted(text: impl AsRef<str>) -> String {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() && (c as u32) < 0x100 => {
-                out.push_str(&format!("\\x{:02x}", c as u32));
-            }
-            c => out.push(c),
+            c => match escape(c) {
+                Some(escape) => out.push_str(&escape),
+                None => out.push(c),
+            },
         }
     }
     out.push('"');
@@ -209,6 +258,18 @@ pub(in crate::cli) enum Ink {
 }
 
 impl Paint {
+    /// Every code that [`Paint::ink`] writes.
+    const CODES: [&str; 8] = [
+        "\u{1b}[0m",
+        "\u{1b}[1m",
+        "\u{1b}[31m",
+        "\u{1b}[32m",
+        "\u{1b}[33m",
+        "\u{1b}[34m",
+        "\u{1b}[36m",
+        "\u{1b}[93m",
+    ];
+
     /// The text in a color.
     pub(in crate::cli) fn ink(self, ink: Ink, text: &str) -> String {
         if self == Self::Plain || text.is_empty() {
@@ -307,6 +368,47 @@ mod tests {
             (u64::MAX, "16 EiB"),
         ] {
             assert_eq!(bytes(size), expected);
+        }
+    }
+
+    #[test]
+    fn names_cannot_drive_a_terminal() {
+        assert_eq!(escaped("web"), "web");
+        assert_eq!(
+            escaped("a\nb\u{1b}[2J\u{9b}m\u{7f}"),
+            "a\\nb\\x1b[2J\\x9bm\\x7f"
+        );
+    }
+
+    #[test]
+    fn texts_keep_their_lines_and_our_colors_only() {
+        let red = Paint::Color.ink(Ink::Red, "no\tgood");
+        assert_eq!(printable(&red, Paint::Color), red);
+        assert_eq!(printable("a\nb", Paint::Plain), "a\nb");
+        let hostile = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[31mred\r";
+        assert_eq!(
+            printable(hostile, Paint::Plain),
+            "\\x1b]0;title\\x07\\x1b[2J\\x1b[31mred\\r"
+        );
+        assert_eq!(
+            printable(hostile, Paint::Color),
+            "\\x1b]0;title\\x07\\x1b[2J\u{1b}[31mred\\r"
+        );
+    }
+
+    #[test]
+    fn every_ink_is_a_known_code() {
+        for ink in [
+            Ink::Bold,
+            Ink::Red,
+            Ink::Green,
+            Ink::Yellow,
+            Ink::Blue,
+            Ink::Cyan,
+            Ink::LightYellow,
+        ] {
+            let text = Paint::Color.ink(ink, "x");
+            assert_eq!(printable(&text, Paint::Color), text);
         }
     }
 

@@ -60,13 +60,7 @@ fn regions(members: &[AgentMember]) -> Vec<String> {
 }
 
 fn members(all: &[AgentMember], leaders: &BTreeMap<String, String>, verbose: bool) -> String {
-    let row = |cells: [(bool, String); 11]| -> Vec<String> {
-        cells
-            .into_iter()
-            .filter_map(|(shown, cell)| shown.then_some(cell))
-            .collect()
-    };
-    let mut lines = vec![row([
+    let mut lines = vec![columns::chosen([
         (true, "Name".into()),
         (true, "Address".into()),
         (true, "Port".into()),
@@ -87,7 +81,7 @@ fn members(all: &[AgentMember], leaders: &BTreeMap<String, String>, verbose: boo
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        lines.push(row([
+        lines.push(columns::chosen([
             (true, member.name.clone()),
             (true, member.addr.clone()),
             (true, member.port.to_string()),

@@ -1,6 +1,7 @@
 //! Starts what only a leader does. With one voter this server leads from its start to its end; each
 //! part rebuilds what it knows from the state when it starts, so a new leader needs nothing else.
 
+use jobs::control::Gc;
 use std::sync::Arc;
 
 use crate::server::{
@@ -29,7 +30,8 @@ pub(in crate::server) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     });
     let of = core();
     supervisor.keep("garbage collection", move |stop| {
-        loops::drive(gc::Collector(Arc::clone(&of)), Arc::clone(&of), stop)
+        let collector = gc::Collector::new(Gc::new(of.config.gc.clone()));
+        loops::drive(collector, Arc::clone(&of), stop)
     });
     let of = core();
     supervisor.keep("scheduling", move |stop| {

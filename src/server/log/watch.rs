@@ -165,7 +165,7 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
             applied
                 .nodes
                 .iter()
-                .map(|change| Topic::Node(change.after.id)),
+                .filter_map(|change| Some(Topic::Node(change.row()?.id))),
         );
     }
     for applied in &changes.mesh {

@@ -1,28 +1,38 @@
 //! Deletes terminal rows.
 
-use jobs::control::Action;
-use std::sync::Arc;
+use jobs::control::{Action, Gc};
 
 use super::Controller;
-use crate::server::{Core, Snapshot, log::published::Commit};
+use crate::server::{Snapshot, log::published::Commit};
 
-/// The garbage collector, shared with those who force it.
-pub(in crate::server) struct Collector(pub(in crate::server) Arc<Core>);
+/// The garbage collector.
+pub(in crate::server) struct Collector(Gc);
+
+impl Collector {
+    /// Knows no row yet.
+    pub(in crate::server) fn new(gc: Gc) -> Self {
+        Self(gc)
+    }
+}
 
 impl Controller for Collector {
     fn restore(&mut self, _now: i64, _snapshot: &Snapshot) -> Vec<Action> {
+        self.0.restore();
         Vec::new()
     }
 
-    fn on_commit(&mut self, _now: i64, _commit: &Commit) -> Vec<Action> {
+    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action> {
+        for applied in &commit.changes.jobs {
+            self.0.on_applied(now, &commit.snapshot.jobs, applied);
+        }
         Vec::new()
     }
 
     fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
-        self.0.gc.lock().on_tick(now, &snapshot.jobs)
+        self.0.on_tick(now, &snapshot.jobs)
     }
 
     fn next_tick(&self) -> Option<i64> {
-        self.0.gc.lock().next_tick()
+        self.0.next_tick()
     }
 }

@@ -10,7 +10,6 @@ use jobs::{
     scheduler,
 };
 use std::sync::Arc;
-use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::plans;
@@ -76,17 +75,15 @@ async fn schedule(core: &Core, deliveries: &[Delivery]) -> Option<(Index, Vec<Pl
         .collect();
     let snapshot = core.published.current();
     let seen = snapshot.index;
-    let decided = spawn_blocking(move || {
+    let decide = move || {
         let mut cx = scheduler::Context::new(now_ns(), seed());
         scheduler::schedule_batch(&snapshot.jobs, &evals, &mut cx)
-    });
-    match decided.await {
-        Ok(results) => Some((seen, results)),
-        Err(error) => {
-            tracing::error!(%error, "the scheduler broke");
-            None
-        }
+    };
+    let results = core.decisions.run(decide).await;
+    if results.is_none() {
+        tracing::error!("the scheduler broke");
     }
+    Some((seen, results?))
 }
 
 /// Tells the broker what is done, and answers with what something overtook.

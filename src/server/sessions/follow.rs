@@ -38,13 +38,13 @@ pub(in crate::server) fn begin(core: &Core) -> Followed {
 }
 
 /// Follows until `stop`.
-pub(in crate::server) async fn run(core: Arc<Core>, mut begun: Followed, stop: CancellationToken) {
+pub(in crate::server) async fn run(core: Arc<Core>, stop: CancellationToken) {
     // One turn around this loop per fresh start: the first, and after falling too far behind.
     loop {
         let Followed {
             mut commits,
             index: mut followed,
-        } = begun;
+        } = begin(&core);
         let mut next_message = Instant::now();
         let mut has_pending = false;
         loop {
@@ -73,7 +73,6 @@ pub(in crate::server) async fn run(core: Arc<Core>, mut begun: Followed, stop: C
                 Err(RecvError::Closed) => break,
             }
         }
-        begun = begin(&core);
     }
 }
 

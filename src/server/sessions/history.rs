@@ -57,6 +57,8 @@ pub(super) enum Missing {
 #[derive(Debug)]
 pub(in crate::server) struct History {
     id: u64,
+    /// Bytes of messages that are kept.
+    bytes_max: usize,
     inner: Mutex<Inner>,
     newest: watch::Sender<Index>,
     /// Held by whoever encodes a whole catalog; the others wait for it.
@@ -68,6 +70,7 @@ impl Default for History {
         Self {
             // 0 means none.
             id: sys::random::seed().max(1),
+            bytes_max: BYTES_MAX,
             inner: Mutex::default(),
             newest: watch::Sender::new(0),
             encoding: tokio::sync::Mutex::default(),
@@ -130,7 +133,7 @@ impl History {
         let mut inner = self.inner.lock();
         inner.bytes += frame.len();
         inner.messages.push_back(Message { index, frame });
-        while inner.messages.len() > MESSAGES_MAX || inner.bytes > BYTES_MAX {
+        while inner.messages.len() > MESSAGES_MAX || inner.bytes > self.bytes_max {
             let Some(gone) = inner.messages.pop_front() else {
                 break;
             };
@@ -302,16 +305,14 @@ mod tests {
     #[tokio::test]
     async fn the_messages_are_bounded_in_bytes() {
         let mut world = World::new();
-        let size = 2000;
-        for _ in 0..BYTES_MAX / size / 20 {
-            for _ in 0..40 {
-                world.entry(size);
-            }
+        world.history.bytes_max = 64 << 10;
+        for _ in 0..100 {
+            world.entry(2000);
             world.history.publish(1);
         }
         let inner = world.history.inner.lock();
-        assert!(inner.bytes <= BYTES_MAX && inner.messages.len() < MESSAGES_MAX);
-        assert!(inner.oldest > 0);
+        assert!(inner.bytes <= world.history.bytes_max);
+        assert!(inner.oldest > 0 && !inner.messages.is_empty());
     }
 
     #[tokio::test]

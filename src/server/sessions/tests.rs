@@ -8,9 +8,10 @@ use crate::{
         },
         transport::{self, AgentLink, Listener},
     },
-    server::{Config, Handle, Registration, Server, Snapshot, log::watch::Topic},
+    server::{Config, Handle, Server, Snapshot, log::watch::Topic},
 };
 use jobs::{
+    control::operator::Registration,
     model::{
         AllocId, ClientStatus, DriverInfo, EvalId, EvalStatus, FlatMap, Index, Job, JobKey,
         JobStatus, JobType, NetworkResource, Node, NodeCpu, NodeDisk, NodeId, NodeMemory,
@@ -49,7 +50,7 @@ impl Running {
             region: "global".into(),
             rpc_address: address.to_string(),
             lease,
-            gc: Config::gc_limits(),
+            gc: jobs::control::GcLimits::default(),
         };
         let server = Server::start(config, listener).await.unwrap();
         let handle = server.handle();

@@ -15,7 +15,7 @@ use jobs::{
 };
 use mesh::{
     model::ServiceKey,
-    state::{DeregisterService, DrainService, RegisterService},
+    state::{DeregisterService, DrainService, RegisterService, RemoveNode},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,8 +111,11 @@ impl Command {
     pub fn versioned_row(&self) -> Option<Row> {
         match self {
             Self::Jobs(command) => command.versioned_job().map(Row::Job),
-            Self::Mesh(command) => matches!(**command, mesh::state::Command::SetRouteOverrides(_))
-                .then_some(Row::RouteOverrides),
+            Self::Mesh(command) => matches!(
+                **command,
+                mesh::state::Command::SetRouteOverrides(_) | mesh::state::Command::SetSplit(_)
+            )
+            .then_some(Row::RouteOverrides),
             Self::Sequence(commands) => commands.iter().find_map(Self::versioned_row),
             Self::Withdraw { .. } | Self::Plans { .. } | Self::RaiseVersion { .. } => None,
         }
@@ -242,7 +245,7 @@ impl State {
         };
         let mut commands = Vec::new();
         for change in &applied.nodes {
-            commands.extend(node_commands(change));
+            commands.extend(self.node_commands(change));
         }
         for change in &applied.allocs {
             self.alloc_commands(change, &mut commands);
@@ -254,6 +257,18 @@ impl State {
         changes.jobs.push(applied);
         self.apply_derived(at, commands, changes);
         Ok(effect)
+    }
+
+    fn node_commands(&self, change: &NodeChange) -> Option<mesh::state::Command> {
+        let before = change.before.as_deref();
+        let Some(after) = change.after.as_deref().map(catalog_node) else {
+            // Another node may have its name by now.
+            let row = self.mesh.current().node_by_id(&before?.id.to_string())?;
+            let name = row.name.clone();
+            return Some(mesh::state::Command::RemoveNode(RemoveNode { name }));
+        };
+        let unchanged = before.is_some_and(|before| catalog_node(before) == after);
+        (!unchanged).then_some(mesh::state::Command::UpsertNode(after))
     }
 
     fn apply_mesh(
@@ -368,13 +383,4 @@ fn catalog_stamp(at: Stamp) -> mesh::state::Stamp {
         index: at.index,
         now_ns: at.now_ns,
     }
-}
-
-fn node_commands(change: &NodeChange) -> Option<mesh::state::Command> {
-    let after = catalog_node(&change.after);
-    let unchanged = change
-        .before
-        .as_ref()
-        .is_some_and(|before| catalog_node(before) == after);
-    (!unchanged).then_some(mesh::state::Command::UpsertNode(after))
 }

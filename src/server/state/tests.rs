@@ -331,7 +331,7 @@ fn a_node_that_is_down_has_no_passing_instance() {
     world.runs("a");
     world.all_pass();
     world.apply(JobsCommand::UpdateNodeStatus {
-        node_id: Id::named("node-1"),
+        node_ids: vec![Id::named("node-1")],
         status: NodeStatus::Down,
         evals: Vec::new(),
     });

@@ -2,7 +2,7 @@ use super::network::Ports;
 use super::refuse::{Owner, refuse};
 use super::service::{self, Place};
 use super::task::{self, task};
-use super::{Findings, placement, policy, text};
+use super::{Findings, placement, policy, shown, text};
 use crate::model::{self, JobType};
 use crate::wire;
 use std::collections::BTreeMap;
@@ -109,7 +109,10 @@ pub(super) fn group(
                 super::inner("warning", &warnings)
             ));
         }
-        findings.nest(&format!("Task {} validation failed", task.name), part);
+        findings.nest(
+            &format!("Task {} validation failed", shown(&task.name)),
+            part,
+        );
         all.push(task);
     }
     group.tasks = all;
@@ -153,7 +156,7 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
         } else if let Some(first) = known.get(task.name.as_str()) {
             findings.error(format!(
                 "Task {number} redefines '{}' from task {first}",
-                task.name
+                shown(&task.name)
             ));
         } else {
             known.insert(&task.name, number);
@@ -165,7 +168,12 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
     );
     findings.require(
         group.tasks.is_empty() || group.tasks.iter().any(model::Task::is_main),
-        || format!("Task group {} must have at least one main task", group.name),
+        || {
+            format!(
+                "Task group {} must have at least one main task",
+                shown(&group.name)
+            )
+        },
     );
     let mut part = Findings::default();
     service::across(&mut part, group);

@@ -1,8 +1,9 @@
 use super::group::{self, group};
 use super::refuse::{Owner, refuse};
-use super::{Findings, Validation, placement, policy, text};
+use super::{Findings, Validation, placement, policy, shown, text};
 use crate::model::{self, JobType};
 use crate::spec::Defaults;
+use crate::spec::limits::{GROUPS_MAX, Limit, TASKS_MAX};
 use crate::wire;
 use std::collections::BTreeMap;
 
@@ -75,7 +76,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
             ));
         }
         findings.nest(
-            &format!("Task group {} validation failed", group.name),
+            &format!("Task group {} validation failed", shown(&group.name)),
             part,
         );
         groups.push(group);
@@ -84,10 +85,11 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
     canonical.meta = meta;
     validate(&mut findings, &canonical, defaults);
     warn(&mut findings, &canonical);
+    let (errors, warnings) = findings.into_entries();
     Validation {
-        job: findings.errors.is_empty().then_some(canonical),
-        errors: findings.errors,
-        warnings: findings.warnings,
+        job: errors.is_empty().then_some(canonical),
+        errors,
+        warnings,
     }
 }
 
@@ -136,7 +138,7 @@ fn validate(findings: &mut Findings, job: &model::Job, defaults: &Defaults) {
         } else if let Some(first) = known.get(group.name.as_str()) {
             findings.error(format!(
                 "Job task group {number} redefines '{}' from group {first}",
-                group.name
+                shown(&group.name)
             ));
         } else {
             known.insert(&group.name, number);
@@ -147,10 +149,19 @@ fn validate(findings: &mut Findings, job: &model::Job, defaults: &Defaults) {
         findings.require(job.job_type != JobType::System || group.count <= 1, || {
             format!(
                 "Job task group {} has count {}. Count cannot exceed 1 with system scheduler",
-                group.name, group.count
+                shown(&group.name),
+                group.count
             )
         });
     }
+    findings.require(job.task_groups.len() <= GROUPS_MAX, || {
+        let count = job.task_groups.len();
+        Limit::Groups { count }.to_string()
+    });
+    let tasks = job.task_groups.iter().map(|group| group.tasks.len()).sum();
+    findings.require(tasks <= TASKS_MAX, || {
+        Limit::Tasks { count: tasks }.to_string()
+    });
     let (total, most) = (job.total_count(), defaults.max_count);
     findings.require(total <= most, || {
         format!("total count was greater than configured job_max_count: {total} > {most}")

@@ -14,18 +14,28 @@ mod task;
 
 pub use job::canonicalize_and_validate;
 
+use super::limits::ERRORS_MAX;
 use crate::model::{self, JobType};
 
 /// What is wrong and what is doubtful about one noun.
 #[derive(Debug, Default)]
 struct Findings {
     errors: Vec<String>,
+    /// Errors in `errors`, those inside an entry counted one by one.
+    listed: usize,
+    /// Errors that are not listed, because there are very many.
+    more: usize,
     warnings: Vec<String>,
 }
 
 impl Findings {
     fn error(&mut self, text: impl Into<String>) {
-        self.errors.push(text.into());
+        if self.listed < ERRORS_MAX {
+            self.listed += 1;
+            self.errors.push(text.into());
+        } else {
+            self.more += 1;
+        }
     }
 
     fn warning(&mut self, text: impl Into<String>) {
@@ -34,16 +44,44 @@ impl Findings {
 
     fn require(&mut self, holds: bool, text: impl FnOnce() -> String) {
         if !holds {
-            self.errors.push(text());
+            self.error(text());
         }
     }
 
     /// Takes over the findings of a part, its errors as one entry below `title`.
     fn nest(&mut self, title: &str, part: Self) {
         self.warnings.extend(part.warnings);
-        if !part.errors.is_empty() {
-            self.error(format!("{title}: {}", inner("error", &part.errors)));
+        self.more += part.more;
+        if part.errors.is_empty() {
+            return;
         }
+        if self.listed < ERRORS_MAX {
+            self.listed += part.listed;
+            let text = inner("error", &part.errors);
+            self.errors.push(format!("{title}: {text}"));
+        } else {
+            self.more += part.listed;
+        }
+    }
+
+    /// The entries, and how many more there are.
+    fn into_entries(self) -> (Vec<String>, Vec<String>) {
+        let more = |count: usize| (count > 0).then(|| format!("and {count} more"));
+        let (mut errors, mut warnings) = (self.errors, self.warnings);
+        errors.extend(more(self.more));
+        let left_out = warnings.len().saturating_sub(ERRORS_MAX);
+        warnings.truncate(ERRORS_MAX);
+        warnings.extend(more(left_out));
+        (errors, warnings)
+    }
+}
+
+/// A name as messages show it: what a terminal would act on is escaped.
+fn shown(name: &str) -> String {
+    if name.chars().any(char::is_control) {
+        format!("{name:?}")
+    } else {
+        name.to_owned()
     }
 }
 

@@ -60,26 +60,25 @@ impl Decoder<'_, '_> {
             None => name,
         };
         let collection = self.evaluate(&for_each.value, scope);
-        let Some(pairs) = value::pairs(&collection) else {
-            // After a problem in the expression itself there is nothing to add.
-            if self.problems.is_empty() || !collection.is_null() {
-                self.report(
-                    for_each.value.span(),
-                    "Invalid dynamic for_each value; Cannot use a value of this type in for_each. An iterable collection is required.",
-                    "",
-                );
+        let pairs = match value::pairs(collection) {
+            Ok(pairs) => pairs,
+            Err(other) => {
+                // After a problem in the expression itself there is nothing to add.
+                if self.problems.is_empty() || !other.is_null() {
+                    self.report(
+                        for_each.value.span(),
+                        "Invalid dynamic for_each value; Cannot use a value of this type in for_each. An iterable collection is required.",
+                        "",
+                    );
+                }
+                return;
             }
-            return;
         };
         for (key, item) in pairs {
             let mut pair = Map::new();
             pair.insert("key".into(), key);
             pair.insert("value".into(), item);
-            if let Err(fault) = self
-                .evaluator
-                .charge(Value::Object(pair.clone()), for_each.value.span())
-            {
-                self.report_fault(fault);
+            if self.evaluator.budget().is_spent() {
                 return;
             }
             let inner = scope.inner([(iterator.clone(), Value::Object(pair))]);

@@ -20,6 +20,9 @@ use std::ops::Range;
 /// Problems after which the rest of a file is not looked at.
 const MOST_PROBLEMS: usize = 200;
 
+/// What a block costs of the budget of the expressions, bytes: `dynamic` makes many of one.
+const BLOCK_BYTES: usize = 1024;
+
 type Place = Option<Range<usize>>;
 
 /// Turns bodies into JSON objects of the API and collects every problem on the way.
@@ -43,15 +46,24 @@ impl Decoder<'_, '_> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        // What follows from a spent budget is no news.
+        if !self.evaluator.budget().is_spent() {
+            self.note(span, message.into(), hint.into());
+        }
+    }
+
+    fn note(&mut self, span: Place, message: String, hint: String) {
         if self.problems.len() < MOST_PROBLEMS {
             let mut problem = self.evaluator.source.problem(span, message);
-            problem.hint = hint.into();
+            problem.hint = hint;
             self.problems.push(problem);
         }
     }
 
     pub(super) fn report_fault(&mut self, fault: Fault) {
-        self.report(fault.span, fault.message, fault.hint);
+        if !fault.is_known {
+            self.note(fault.span, fault.message, fault.hint);
+        }
     }
 
     /// The value of an expression; null after a problem, so that decoding goes on.
@@ -76,7 +88,7 @@ impl Decoder<'_, '_> {
         let mut out = Map::new();
         let mut seen: Vec<(&str, Place)> = Vec::new();
         for structure in body.iter() {
-            if self.problems.len() >= MOST_PROBLEMS {
+            if self.problems.len() >= MOST_PROBLEMS || self.evaluator.budget().is_spent() {
                 break;
             }
             match structure {
@@ -200,6 +212,10 @@ impl Decoder<'_, '_> {
         seen: &mut Vec<(&'s str, Place)>,
         out: &mut Map<String, Value>,
     ) {
+        if let Err(fault) = self.evaluator.charge(BLOCK_BYTES, nested.span.clone()) {
+            self.report_fault(fault);
+            return;
+        }
         if !known.many && !self.once(known, nested.span.clone(), seen) {
             return;
         }

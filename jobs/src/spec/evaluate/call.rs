@@ -25,12 +25,18 @@ impl Evaluator<'_> {
         }
         let args: Vec<&Expression> = call.args.iter().collect();
         match (name, args.as_slice()) {
-            ("can", [arg]) => return Ok(Value::Bool(self.value(arg, scope).is_ok())),
+            ("can", [arg]) => {
+                return match self.value(arg, scope) {
+                    Err(fault) if self.budget.is_spent() => Err(fault),
+                    tried => Ok(Value::Bool(tried.is_ok())),
+                };
+            }
             ("try", [_, ..]) => {
                 let mut last = None;
                 for arg in args {
                     match self.value(arg, scope) {
                         Ok(value) => return Ok(value),
+                        Err(fault) if self.budget.is_spent() => return Err(fault),
                         Err(fault) => last = Some(fault),
                     }
                 }
@@ -64,6 +70,7 @@ impl Evaluator<'_> {
                 }
             }
         }
+        self.charge(functions::cost(name, &values), span.clone())?;
         functions::call(name, &values, self.files).map_err(|error| {
             let (at, message) = match error {
                 CallError::Unknown => {

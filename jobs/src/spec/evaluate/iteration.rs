@@ -13,12 +13,12 @@ impl Evaluator<'_> {
         scope: &Scope<'_>,
     ) -> Result<Vec<(Value, Value)>, Fault> {
         let collection = self.value(expr, scope)?;
-        value::pairs(&collection).ok_or_else(|| {
+        value::pairs(collection).map_err(|other| {
             Fault::new(
                 expr.span(),
                 format!(
                     "Iteration over non-iterable value; A value of type {} cannot be used as the collection in a 'for' expression.",
-                    value::type_name(&collection)
+                    value::type_name(&other)
                 ),
             )
         })

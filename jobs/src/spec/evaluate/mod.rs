@@ -1,5 +1,6 @@
 //! The values of expressions.
 
+mod budget;
 mod call;
 mod iteration;
 mod operation;
@@ -10,15 +11,17 @@ use super::ReadFile;
 use super::problem::Source;
 use super::scope::Scope;
 use super::value::{self, from_f64};
+pub(super) use budget::Budget;
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, Object, ObjectKey};
 use serde_json::{Map, Value};
-use std::cell::Cell;
 use std::ops::Range;
 
-/// Bytes that all expressions of one file together may build; a few nested copies of a variable
-/// would otherwise fill the memory.
-const BUDGET: usize = 64 << 20;
+/// What is said when the budget does not suffice.
+pub(super) const TOO_MUCH: &str = "Expression too large; The expressions of this file build more, or deeper, data than a job may hold.";
+
+/// What every expression costs at least, bytes of the budget.
+const STEP_BYTES: usize = 64;
 
 /// Why an expression has no value, and where.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Fault {
     pub(super) span: Option<Range<usize>>,
     pub(super) message: String,
     pub(super) hint: String,
+    /// Follows from one that has been reported: nothing to add.
+    pub(super) is_known: bool,
 }
 
 impl Fault {
@@ -34,7 +39,13 @@ impl Fault {
             span,
             message: message.into(),
             hint: String::new(),
+            is_known: false,
         }
+    }
+
+    /// Without a budget there is no value.
+    fn spent(span: Option<Range<usize>>) -> Self {
+        Self::new(span, TOO_MUCH)
     }
 }
 
@@ -47,7 +58,7 @@ pub(super) struct Evaluator<'a> {
     files: Option<&'a dyn ReadFile>,
     /// Set where neither references nor functions may stand: variable files, defaults.
     constant: bool,
-    budget: Cell<usize>,
+    budget: Budget,
 }
 
 type Evaluated = Result<Value, Fault>;
@@ -58,34 +69,54 @@ impl<'a> Evaluator<'a> {
             source,
             files,
             constant: false,
-            budget: Cell::new(BUDGET),
+            budget: Budget::new(),
         }
     }
 
-    pub(super) fn constant(source: &'a Source<'a>) -> Self {
+    /// For expressions without references and functions, on the budget of their file.
+    pub(super) fn constant(source: &'a Source<'a>, budget: &Budget) -> Self {
         Self {
+            source,
+            files: None,
             constant: true,
-            ..Self::new(source, None)
+            budget: budget.clone(),
         }
     }
 
-    /// Takes the size of a value from the budget.
-    pub(super) fn charge(&self, value: Value, span: Option<Range<usize>>) -> Evaluated {
-        let left = value::size(&value).and_then(|size| self.budget.get().checked_sub(size));
-        match left {
-            Some(left) => {
-                self.budget.set(left);
-                Ok(value)
-            }
-            None => Err(Fault::new(
-                span,
-                "Expression too large; The expressions of this file build more, or deeper, data than a job may hold.",
-            )),
-        }
+    /// What the expressions of the file may still allocate.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Takes a number of bytes from the budget.
+    pub(super) fn charge(&self, bytes: usize, span: Option<Range<usize>>) -> Result<(), Fault> {
+        self.budget.take(bytes).map_err(|_| Fault::spent(span))
+    }
+
+    /// Takes the size of a value from the budget, before it is copied or when it has been made.
+    pub(super) fn charge_for(
+        &self,
+        value: &Value,
+        span: Option<Range<usize>>,
+    ) -> Result<(), Fault> {
+        self.budget.take_copy(value).map_err(|_| Fault::spent(span))
+    }
+
+    /// A copy of a value that is kept elsewhere too.
+    fn copy(&self, value: &Value, span: Option<Range<usize>>) -> Evaluated {
+        self.charge_for(value, span)?;
+        Ok(value.clone())
     }
 
     /// The value of an expression.
     pub(super) fn value(&self, expr: &Expression, scope: &Scope<'_>) -> Evaluated {
+        if self.budget.is_spent() {
+            return Err(Fault {
+                is_known: true,
+                ..Fault::spent(expr.span())
+            });
+        }
+        self.charge(STEP_BYTES, expr.span())?;
         let value = match expr {
             Expression::Null(_) => Value::Null,
             Expression::Bool(flag) => Value::Bool(*flag.value()),
@@ -121,7 +152,7 @@ impl<'a> Evaluator<'a> {
             }
             Expression::Parenthesis(inner) => return self.value(inner.inner(), scope),
             Expression::Variable(name) => match scope.get(name.as_str()) {
-                Some(value) => value.clone(),
+                Some(value) => return self.copy(value, expr.span()),
                 None => self.verbatim(expr)?,
             },
             Expression::Conditional(cond) => {
@@ -140,14 +171,15 @@ impl<'a> Evaluator<'a> {
                 if self.is_run_time(expr, scope) {
                     self.verbatim(expr)?
                 } else {
-                    self.traversal(traversal, scope)?
+                    return self.traversal(traversal, scope);
                 }
             }
             Expression::UnaryOp(op) => self.unary(op, scope)?,
             Expression::BinaryOp(op) => self.binary(op, expr.span(), scope)?,
             Expression::ForExpr(for_expr) => self.for_expr(for_expr, scope)?,
         };
-        self.charge(value, expr.span())
+        self.charge_for(&value, expr.span())?;
+        Ok(value)
     }
 
     /// True for a reference that only the client can resolve.

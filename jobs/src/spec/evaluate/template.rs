@@ -3,7 +3,6 @@ use crate::spec::scope::Scope;
 use crate::spec::value;
 use hcl_edit::Span;
 use hcl_edit::template::{Directive, Element, Strip, Template};
-use serde_json::Value;
 
 impl Evaluator<'_> {
     pub(super) fn template(
@@ -44,6 +43,7 @@ impl Evaluator<'_> {
                         };
                         Fault::new(part.expr.span(), format!("Invalid template interpolation value; {detail}"))
                     })?;
+                    self.charge(text.len(), part.expr.span())?;
                     out.push_str(&text);
                 }
                 Element::Directive(directive) => self.directive(directive, scope, out)?,
@@ -100,7 +100,7 @@ impl Evaluator<'_> {
                     }
                     let mut text = String::new();
                     self.template(&intro.template, &scope.inner(names), &mut text)?;
-                    self.charge(Value::from(text.as_str()), intro.collection_expr.span())?;
+                    self.charge(text.len(), intro.collection_expr.span())?;
                     out.push_str(trimmed(
                         &text,
                         intro.strip.strip_end(),

@@ -26,7 +26,7 @@ impl Evaluator<'_> {
             .iter()
             .map(|operator| (operator.value(), operator.span()))
             .collect();
-        self.walk(root, &operators, scope)
+        self.walk(root, &operators, scope, &traversal.span())
     }
 
     fn walk(
@@ -34,9 +34,11 @@ impl Evaluator<'_> {
         value: &Value,
         operators: &[(&TraversalOperator, Option<Range<usize>>)],
         scope: &Scope<'_>,
+        whole: &Option<Range<usize>>,
     ) -> Evaluated {
+        self.charge(super::STEP_BYTES, whole.clone())?;
         let Some(((operator, span), rest)) = operators.split_first() else {
-            return Ok(value.clone());
+            return self.copy(value, whole.clone());
         };
         match operator {
             TraversalOperator::GetAttr(name) => {
@@ -59,7 +61,7 @@ impl Evaluator<'_> {
                         },
                     )
                 })?;
-                self.walk(next, rest, scope)
+                self.walk(next, rest, scope, whole)
             }
             TraversalOperator::Index(expr) => {
                 let key = self.value(expr, scope)?;
@@ -69,7 +71,7 @@ impl Evaluator<'_> {
                         "Invalid index; The given key does not identify an element in this collection value.",
                     )
                 })?;
-                self.walk(next, rest, scope)
+                self.walk(next, rest, scope, whole)
             }
             TraversalOperator::LegacyIndex(number) => {
                 let next = index(value, &Value::from(*number.value())).ok_or_else(|| {
@@ -78,7 +80,7 @@ impl Evaluator<'_> {
                         "Invalid index; The given key does not identify an element in this collection value.",
                     )
                 })?;
-                self.walk(next, rest, scope)
+                self.walk(next, rest, scope, whole)
             }
             TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
                 let single;
@@ -86,13 +88,13 @@ impl Evaluator<'_> {
                     Value::Array(items) => items,
                     Value::Null => &[],
                     other => {
-                        single = [other.clone()];
+                        single = [self.copy(other, whole.clone())?];
                         &single
                     }
                 };
                 items
                     .iter()
-                    .map(|item| self.walk(item, rest, scope))
+                    .map(|item| self.walk(item, rest, scope, whole))
                     .collect::<Result<_, _>>()
                     .map(Value::Array)
             }

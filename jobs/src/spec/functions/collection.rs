@@ -194,7 +194,7 @@ pub(super) fn setproduct(args: &[Value]) -> Result {
     let mut total: usize = 1;
     for at in 0..args.len() {
         total = total.saturating_mul(list_at(args, at)?.len());
-        bounded(total.saturating_mul(args.len() * 8))?;
+        bounded(total.saturating_mul(super::elements(args.len() + 1)))?;
     }
     let mut rows = vec![Vec::new()];
     for at in 0..args.len() {

@@ -122,6 +122,31 @@ const TABLE: &[(&str, usize, usize, Function)] = &[
     ("zipmap", 2, 2, collection::zipmap),
 ];
 
+/// What a call costs besides its arguments and its result, bytes of the budget.
+pub(super) fn cost(name: &str, args: &[Value]) -> usize {
+    /// What a pattern is compiled to.
+    const REGEX: usize = 256 << 10;
+    match name {
+        "regex_replace" => REGEX,
+        // A short text may hold many elements, so they are counted before they are made.
+        "split" => match (text_in(args, 0), text_in(args, 1)) {
+            ("", text) => elements(text.len()),
+            (separator, text) => elements(text.matches(separator).count()),
+        },
+        "jsondecode" => elements(text_in(args, 0).matches(['{', '[', ',']).count()),
+        _ => 0,
+    }
+}
+
+/// Bytes that a number of list elements takes.
+fn elements(count: usize) -> usize {
+    count.saturating_mul(size_of::<Value>())
+}
+
+fn text_in(args: &[Value], at: usize) -> &str {
+    args.get(at).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// Calls a function. Those that read files need `files`.
 pub(super) fn call(name: &str, args: &[Value], files: Option<&dyn ReadFile>) -> Result {
     if let Some((_, fewest, most, function)) = TABLE.iter().find(|(known, ..)| *known == name) {

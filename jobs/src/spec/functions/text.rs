@@ -87,10 +87,15 @@ pub(super) fn replace(args: &[Value]) -> Result {
     Ok(text.replace(&old, &new).into())
 }
 
+/// What a pattern may be compiled to, bytes.
+const REGEX_BYTES_MAX: usize = 1 << 20;
+
 pub(super) fn regex_replace(args: &[Value]) -> Result {
     let (text, pattern, new) = (text_at(args, 0)?, text_at(args, 1)?, text_at(args, 2)?);
-    let regex =
-        regex::Regex::new(&pattern).map_err(|error| CallError::Argument(1, error.to_string()))?;
+    let regex = regex::RegexBuilder::new(&pattern)
+        .size_limit(REGEX_BYTES_MAX)
+        .build()
+        .map_err(|error| CallError::Argument(1, error.to_string()))?;
     let hits = regex.find_iter(&text).count();
     // A replacement may name groups, each at most as long as the whole text.
     let names = new.matches('$').count();

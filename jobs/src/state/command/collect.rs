@@ -1,7 +1,7 @@
 //! Deletes terminal rows.
 
 use crate::{
-    model::{AllocId, DeploymentId, EvalId, JobKey},
+    model::{AllocId, DeploymentId, EvalId, JobKey, NodeId},
     state::{Snapshot, change::Change},
 };
 
@@ -35,6 +35,13 @@ impl Snapshot {
             if self.jobs.contains_key(key) && over {
                 self.purge_job(change, &shared);
             }
+        }
+    }
+
+    /// Removes nodes that are still down and run nothing.
+    pub(in crate::state) fn collect_nodes(&mut self, change: &mut Change, nodes: &[NodeId]) {
+        for &id in nodes {
+            self.remove_node(change, id);
         }
     }
 }

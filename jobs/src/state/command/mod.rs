@@ -6,6 +6,7 @@ mod deregister_job;
 mod mark_stable;
 mod promote_deployment;
 mod register_job;
+mod scale_job;
 mod set_alloc_health;
 mod transition_allocs;
 mod update_allocs;
@@ -14,11 +15,14 @@ mod update_node_eligibility;
 mod update_node_status;
 mod upsert_node;
 
+pub use scale_job::ScaleJob;
+pub use update_deployment::Revert;
+
 use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
     AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
     Evaluation, FlatMap, Index, Job, JobKey, NetworkStatus, Node, NodeId, NodeStatus, PlanResult,
-    ScalingEvent, Submission, TaskState, Timestamp,
+    Submission, TaskState, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +36,8 @@ pub enum Command {
     RegisterJob(Box<RegisterJob>),
     /// Stops a job, or removes it.
     DeregisterJob(DeregisterJob),
+    /// Changes the count of a group.
+    ScaleJob(Box<ScaleJob>),
     /// Marks a version of a job as stable or not.
     MarkStable {
         /// Job.
@@ -45,10 +51,10 @@ pub enum Command {
     UpsertEvals(Vec<Evaluation>),
     /// Registers a node or renews what is known of it.
     UpsertNode(Box<Node>),
-    /// Changes where a node is in its life; evaluations for its jobs ride along.
+    /// Changes where nodes are in their lives; evaluations for their jobs ride along.
     UpdateNodeStatus {
-        /// Node.
-        node_id: NodeId,
+        /// Nodes; those that are unknown are left out.
+        node_ids: Vec<NodeId>,
         /// New status.
         status: NodeStatus,
         /// Evaluations of the jobs that it runs.
@@ -85,8 +91,8 @@ pub enum Command {
         update: DeploymentUpdate,
         /// Evaluation that acts on it.
         eval: Option<Evaluation>,
-        /// Version to go back to, registered as the next version in the same entry.
-        revert: Option<Box<Job>>,
+        /// Registered as the next version in the same entry, unless the job changed meanwhile.
+        revert: Option<Box<Revert>>,
     },
     /// Promotes canaries.
     PromoteDeployment {
@@ -109,8 +115,8 @@ pub enum Command {
         update: Option<DeploymentUpdate>,
         /// Evaluation that acts on it.
         eval: Option<Evaluation>,
-        /// Version to go back to.
-        revert: Option<Box<Job>>,
+        /// Registered as the next version, unless the job changed meanwhile.
+        revert: Option<Box<Revert>>,
     },
     /// Deletes terminal rows.
     Collect {
@@ -122,6 +128,8 @@ pub enum Command {
         deployments: Vec<DeploymentId>,
         /// Jobs with their versions and summaries.
         jobs: Vec<JobKey>,
+        /// Nodes that are down and run nothing.
+        nodes: Vec<NodeId>,
     },
 }
 
@@ -130,12 +138,15 @@ impl Command {
     pub fn versioned_job(&self) -> Option<JobKey> {
         match self {
             Self::RegisterJob(command) => Some(command.job.key()),
+            Self::ScaleJob(command) => {
+                Some(JobKey::new(command.namespace.as_str(), command.id.as_str()))
+            }
             Self::DeregisterJob(command) => Some(JobKey {
                 namespace: command.namespace.clone(),
                 id: command.id.clone(),
             }),
             Self::UpdateDeployment { revert, .. } | Self::SetAllocHealth { revert, .. } => {
-                revert.as_ref().map(|job| job.key())
+                revert.as_ref().map(|revert| revert.job.key())
             }
             Self::MarkStable { .. }
             | Self::UpsertEvals(_)
@@ -163,8 +174,8 @@ pub struct RegisterJob {
     pub eval: Option<Evaluation>,
     /// Refuse unless the job's `job_modify_index` is this; 0 is "must not exist".
     pub enforce_index: Option<Index>,
-    /// Group to the event, when it comes from scaling.
-    pub scaling: BTreeMap<String, ScalingEvent>,
+    /// Groups that exist already keep the counts that they have when the entry is applied.
+    pub preserve_counts: bool,
 }
 
 /// Stops a job, or removes it.
@@ -202,12 +213,46 @@ pub struct AllocUpdate {
 }
 
 impl Command {
+    /// Id of the evaluation that rides along, the first if there are several.
+    pub fn eval_id(&self) -> Option<EvalId> {
+        let eval = match self {
+            Self::RegisterJob(command) => command.eval.as_ref(),
+            Self::DeregisterJob(command) => command.eval.as_ref(),
+            Self::ScaleJob(command) => command.eval.as_ref(),
+            Self::PromoteDeployment { eval, .. } => Some(eval),
+            Self::UpdateDeployment { eval, .. } | Self::SetAllocHealth { eval, .. } => {
+                eval.as_ref()
+            }
+            Self::UpsertEvals(evals)
+            | Self::UpdateNodeStatus { evals, .. }
+            | Self::UpdateNodeEligibility { evals, .. }
+            | Self::UpdateAllocs { evals, .. }
+            | Self::TransitionAllocs { evals, .. } => evals.first(),
+            Self::MarkStable { .. }
+            | Self::UpsertNode(_)
+            | Self::ApplyPlans(_)
+            | Self::Collect { .. } => None,
+        };
+        eval.map(|eval| eval.id)
+    }
+
+    /// The version that it goes back to, if nothing changes before it is applied.
+    pub fn revert(&self) -> Option<&Revert> {
+        match self {
+            Self::UpdateDeployment { revert, .. } | Self::SetAllocHealth { revert, .. } => {
+                revert.as_deref()
+            }
+            _ => None,
+        }
+    }
+
     /// Carries out the command on `tables`, entirely or not at all.
     pub(super) fn apply(self, tables: &mut Snapshot, at: Stamp) -> Result<Applied, Rejected> {
         let mut change = Change::new(at);
         match self {
             Self::RegisterJob(registration) => tables.register_job(&mut change, *registration)?,
             Self::DeregisterJob(request) => tables.deregister_job(&mut change, request)?,
+            Self::ScaleJob(command) => tables.scale_job(&mut change, *command)?,
             Self::MarkStable {
                 key,
                 version,
@@ -216,10 +261,10 @@ impl Command {
             Self::UpsertEvals(evals) => tables.upsert_evals(&mut change, evals),
             Self::UpsertNode(node) => tables.upsert_node(&mut change, *node)?,
             Self::UpdateNodeStatus {
-                node_id,
+                node_ids,
                 status,
                 evals,
-            } => tables.update_node_status(&mut change, node_id, status, evals)?,
+            } => tables.update_node_status(&mut change, &node_ids, status, evals)?,
             Self::UpdateNodeEligibility {
                 node_id,
                 eligibility,
@@ -264,7 +309,11 @@ impl Command {
                 allocs,
                 deployments,
                 jobs,
-            } => tables.collect(&mut change, &evals, &allocs, &deployments, &jobs),
+                nodes,
+            } => {
+                tables.collect(&mut change, &evals, &allocs, &deployments, &jobs);
+                tables.collect_nodes(&mut change, &nodes);
+            }
         }
         Ok(change.finish(tables))
     }

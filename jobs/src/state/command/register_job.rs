@@ -16,8 +16,17 @@ impl Snapshot {
         if let Some(wanted) = registration.enforce_index {
             self.enforce_index(&key, wanted)?;
         }
-        let eval_id = registration.eval.as_ref().map(|eval| eval.id);
-        let job = self.write_version(change, registration.job);
+        let mut job = registration.job;
+        if registration.preserve_counts
+            && let Some(current) = self.jobs.get(&key)
+        {
+            for group in &mut job.task_groups {
+                if let Some(earlier) = current.task_group(&group.name) {
+                    group.count = earlier.count;
+                }
+            }
+        }
+        let job = self.write_version(change, job);
         if let Some(submission) = registration.submission {
             self.put_submission(change, &job, submission);
         }
@@ -25,11 +34,14 @@ impl Snapshot {
             eval.job_modify_index = job.job_modify_index;
             self.put_eval(change, eval);
         }
-        self.put_scaling_events(change, &key, registration.scaling, eval_id);
         Ok(())
     }
 
-    fn enforce_index(&self, key: &JobKey, wanted: Index) -> Result<(), Rejected> {
+    pub(in crate::state) fn enforce_index(
+        &self,
+        key: &JobKey,
+        wanted: Index,
+    ) -> Result<(), Rejected> {
         let found = match self.jobs.get(key) {
             None if wanted == 0 => return Ok(()),
             None => "job does not exist".into(),

@@ -11,12 +11,20 @@ impl Snapshot {
     pub(in crate::state) fn update_node_status(
         &mut self,
         change: &mut Change,
-        node_id: NodeId,
+        node_ids: &[NodeId],
         status: NodeStatus,
         evals: Vec<Evaluation>,
     ) -> Result<(), Rejected> {
-        let node = self.nodes.get(&node_id).ok_or(Rejected::NoNode)?;
-        if node.status != status {
+        if !node_ids.iter().any(|id| self.nodes.contains_key(id)) {
+            return Err(Rejected::NoNode);
+        }
+        for node_id in node_ids {
+            let Some(node) = self.nodes.get(node_id) else {
+                continue;
+            };
+            if node.status == status {
+                continue;
+            }
             let mut node = (**node).clone();
             node.status = status;
             node.status_updated_at = change.at.now_ns / SECOND_NS;

@@ -1,6 +1,6 @@
 //! Deployments.
 
-use super::{by_prefix, of_job};
+use super::{by_prefix, from, of_job};
 use crate::{
     model::{
         AllocDeploymentStatus, Allocation, Deployment, DeploymentId, DeploymentStatus,
@@ -22,6 +22,11 @@ impl Snapshot {
         prefix: &str,
     ) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
         by_prefix(&self.deployments, prefix)
+    }
+
+    /// Deployments from that id on, in order of ids.
+    pub fn deployments_from(&self, id: DeploymentId) -> impl Iterator<Item = &Arc<Deployment>> {
+        from(&self.deployments, id)
     }
 
     /// Deployments of a job.

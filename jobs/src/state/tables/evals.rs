@@ -1,6 +1,6 @@
 //! Evaluations.
 
-use super::{by_prefix, of_job};
+use super::{by_prefix, from, of_job};
 use crate::{
     model::{EvalId, Evaluation, JobKey},
     state::{Snapshot, Table, change::Change},
@@ -31,6 +31,16 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// Evaluations from that id on, in order of ids.
+    pub fn evals_from(&self, id: EvalId) -> impl Iterator<Item = &Arc<Evaluation>> {
+        from(&self.evals, id)
+    }
+
+    /// Evaluations that are not terminal.
+    pub fn open_evals(&self) -> impl Iterator<Item = &Arc<Evaluation>> {
+        self.open_evals.iter().filter_map(|id| self.evals.get(id))
+    }
+
     pub(in crate::state) fn upsert_evals(&mut self, change: &mut Change, evals: Vec<Evaluation>) {
         for eval in evals {
             self.put_eval(change, eval);
@@ -58,6 +68,11 @@ impl Snapshot {
         tally.open_evals -= u64::from(was_open);
         if before.is_none() {
             self.evals_by_job.insert((Arc::clone(&key), eval.id));
+        }
+        if eval.status.is_terminal() {
+            self.open_evals.remove(&eval.id);
+        } else {
+            self.open_evals.insert(eval.id);
         }
         self.note_queued(change, &key, &eval);
         let eval = Arc::new(eval);

@@ -2,7 +2,8 @@
 
 use crate::{
     model::{
-        AllocId, DeploymentId, EvalId, Job, JobKey, JobStatus, JobSummary, ScalingEvent, Submission,
+        AllocId, DeploymentId, EvalId, Job, JobKey, JobStatus, JobSummary, JobType, ScalingEvent,
+        Submission,
     },
     state::{
         JOB_VERSIONS_MAX, JobChange, SCALING_EVENTS_MAX, SUBMISSION_BYTES_MAX, Snapshot, Table,
@@ -37,6 +38,20 @@ impl Snapshot {
             })
             .filter(move |(key, _)| key.id.starts_with(prefix))
             .map(|(_, job)| job)
+    }
+
+    /// Jobs from that key on, in order of keys.
+    pub fn jobs_from(&self, key: &JobKey) -> impl Iterator<Item = &Arc<Job>> {
+        self.jobs
+            .range::<_, JobKey>((Bound::Included(key), Bound::Unbounded))
+            .map(|(_, job)| job)
+    }
+
+    /// System and sysbatch jobs.
+    pub fn jobs_everywhere(&self) -> impl Iterator<Item = &Arc<Job>> {
+        self.jobs_everywhere
+            .iter()
+            .filter_map(|key| self.jobs.get(key))
     }
 
     /// Versions kept of a job, newest first.
@@ -79,11 +94,20 @@ impl Snapshot {
         }
     }
 
+    pub(in crate::state) fn index_job(&mut self, key: &Arc<JobKey>, job: &Job) {
+        if matches!(job.job_type, JobType::System | JobType::Sysbatch) {
+            self.jobs_everywhere.insert(Arc::clone(key));
+        } else {
+            self.jobs_everywhere.remove(key);
+        }
+    }
+
     pub(in crate::state) fn put_job(&mut self, change: &mut Change, job: Job) -> Arc<Job> {
         let key = self.job_key(&job.namespace, &job.id);
         let job = Arc::new(job);
         let before = self.jobs.insert(Arc::clone(&key), Arc::clone(&job));
         self.tallies.entry(Arc::clone(&key)).or_default();
+        self.index_job(&key, &job);
         change.touch(Table::Jobs);
         change.applied.jobs.push(JobChange {
             key: (*key).clone(),
@@ -252,6 +276,7 @@ impl Snapshot {
     /// Removes every row that is keyed by the job. Its allocations stay until they are over.
     pub(in crate::state) fn purge_job(&mut self, change: &mut Change, key: &Arc<JobKey>) {
         let before = self.jobs.remove(key);
+        self.jobs_everywhere.remove(key);
         let versions = self.versions.remove(key);
         for job in versions.iter().flat_map(|versions| versions.iter()) {
             self.submissions.remove(&(Arc::clone(key), job.version));

@@ -36,3 +36,11 @@ fn of_job<'a, K: Kind, V>(
         .take_while(move |(of, _)| *of == wanted)
         .filter_map(move |(_, id)| table.get(id))
 }
+
+/// The rows from that id on.
+fn from<'a, K: Kind, V>(
+    table: &'a OrdMap<Id<K>, V>,
+    id: Id<K>,
+) -> impl Iterator<Item = &'a V> + use<'a, K, V> {
+    table.range(id..).map(|(_, row)| row)
+}

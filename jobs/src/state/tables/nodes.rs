@@ -1,8 +1,8 @@
 //! Nodes and their usage.
 
-use super::by_prefix;
+use super::{by_prefix, from};
 use crate::{
-    model::{Node, NodeEvent, NodeId, NodeUsage, Timestamp, first_port},
+    model::{Node, NodeEvent, NodeId, NodeStatus, NodeUsage, Timestamp, first_port},
     state::{NodeChange, Snapshot, Table, change::Change},
 };
 use std::sync::Arc;
@@ -16,6 +16,21 @@ impl Snapshot {
     /// Nodes whose id begins with `prefix`.
     pub fn nodes<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
         by_prefix(&self.nodes, prefix)
+    }
+
+    /// Nodes from that id on, in order of ids.
+    pub fn nodes_from(&self, id: NodeId) -> impl Iterator<Item = &Arc<Node>> {
+        from(&self.nodes, id)
+    }
+
+    /// All nodes in order of ids, with what their allocations take.
+    pub fn nodes_with_usage(&self) -> impl Iterator<Item = (&Arc<Node>, Option<&Arc<NodeUsage>>)> {
+        let mut usage = self.usage.iter().peekable();
+        self.nodes.iter().map(move |(id, node)| {
+            while usage.next_if(|(of, _)| *of < id).is_some() {}
+            let of_node = usage.next_if(|(of, _)| *of == id);
+            (node, of_node.map(|(_, usage)| usage))
+        })
     }
 
     /// What the allocations of a node take.
@@ -37,7 +52,26 @@ impl Snapshot {
         let after = Arc::new(node);
         self.nodes.insert(after.id, Arc::clone(&after));
         change.touch(Table::Nodes);
-        change.applied.nodes.push(NodeChange { before, after });
+        change.applied.nodes.push(NodeChange {
+            before,
+            after: Some(after),
+        });
+    }
+
+    /// Removes a node that is down and has no allocation that may still run.
+    pub(in crate::state) fn remove_node(&mut self, change: &mut Change, id: NodeId) {
+        let unused = self.live_allocs_of_node(id).next().is_none();
+        let down = |node: &Arc<Node>| node.status == NodeStatus::Down;
+        if !unused || !self.nodes.get(&id).is_some_and(down) {
+            return;
+        }
+        let before = self.nodes.remove(&id);
+        self.usage.remove(&id);
+        change.touch(Table::Nodes);
+        change.applied.nodes.push(NodeChange {
+            before,
+            after: None,
+        });
     }
 }
 

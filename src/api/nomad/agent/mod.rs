@@ -14,7 +14,10 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 use super::query::Query;
-use crate::api::{Api, error::Error};
+use crate::{
+    api::{Api, error::Error},
+    server::Stats,
+};
 
 /// The endpoints of the agent and of the servers that it knows.
 pub(super) fn router() -> Router<Api> {
@@ -93,7 +96,7 @@ async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let serde_json::Value::Object(config) = config else {
         return Err(Error::internal("the configuration is no object"));
     };
-    let mut stats = api.server().stats();
+    let mut stats = server_rows(&api.server().stats());
     if let Some(node_id) = facts.node_id {
         let client = [
             ("node_id", node_id.to_string()),
@@ -107,6 +110,45 @@ async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
         member: member(&api),
         stats,
     })
+}
+
+/// Section to key to value, as `agent-info` shows them.
+fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
+    let Stats {
+        log,
+        leader,
+        voters,
+        ready_evals,
+    } = stats;
+    let state = if log.is_leader { "Leader" } else { "Follower" };
+    let nomad = [
+        ("server", "true".to_owned()),
+        ("leader", log.is_leader.to_string()),
+        ("leader_addr", leader.clone().unwrap_or_default()),
+        ("bootstrap", "true".to_owned()),
+        ("known_regions", "1".to_owned()),
+    ];
+    let raft = [
+        ("state", state.to_owned()),
+        ("term", log.term.to_string()),
+        ("last_log_index", log.last_log_index.to_string()),
+        ("last_log_term", log.term.to_string()),
+        ("commit_index", log.applied_index.to_string()),
+        ("applied_index", log.applied_index.to_string()),
+        ("last_snapshot_index", log.snapshot_index.to_string()),
+        ("num_peers", voters.saturating_sub(1).to_string()),
+    ];
+    let broker = [("total_ready", ready_evals.to_string())];
+    let section = |rows: &[(&str, String)]| {
+        rows.iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect()
+    };
+    BTreeMap::from([
+        ("nomad".to_owned(), section(&nomad)),
+        ("raft".to_owned(), section(&raft)),
+        ("broker".to_owned(), section(&broker)),
+    ])
 }
 
 /// `GET /v1/agent/health`

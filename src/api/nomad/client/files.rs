@@ -16,10 +16,31 @@ use crate::{
     client::FileInfo,
 };
 
+/// Longest path of a file, bytes; systems know no longer ones.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// A place in a file that a query may name; files end before 2^63.
+pub(super) fn offset(query: &Query) -> Result<u64, Error> {
+    let complaint = "offset must be a number from 0 to 9223372036854775807";
+    let offset: Option<u64> = query.number("offset", complaint)?;
+    let offset = offset.unwrap_or(0);
+    if i64::try_from(offset).is_err() {
+        return Err(Error::bad_request(complaint));
+    }
+    Ok(offset)
+}
+
 /// The path of a file that a query must name.
 pub(super) fn file_path(query: &Query) -> Result<String, Error> {
-    let path = query.get("path").map(str::to_owned);
-    path.ok_or_else(|| Error::bad_request("must provide a file name"))
+    let path = query
+        .get("path")
+        .ok_or_else(|| Error::bad_request("must provide a file name"))?;
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Error::bad_request(format!(
+            "a path has at most {PATH_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(path.to_owned())
 }
 
 fn info(file: FileInfo) -> AllocFileInfo {
@@ -56,8 +77,8 @@ pub(super) async fn stat(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let client = of_alloc(&api, &id)?;
     let path = file_path(&query)?;
+    let client = of_alloc(&api, &id)?;
     let file = client.stat(&id, &path).await?;
     query.json(&info(file))
 }
@@ -77,8 +98,7 @@ pub(super) async fn read_at(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let complaint = "offset must be a number";
-    let offset = query.number("offset", complaint)?.unwrap_or(0);
+    let offset = offset(&query)?;
     let complaint = "limit must be given and a number";
     let limit: Option<i64> = query.number("limit", complaint)?;
     let limit = limit.ok_or_else(|| Error::bad_request(complaint))?;
@@ -94,8 +114,8 @@ async fn content(
     offset: u64,
     limit: Option<u64>,
 ) -> Result<Response, Error> {
-    let client = of_alloc(api, &id)?;
     let path = file_path(query)?;
+    let client = of_alloc(api, &id)?;
     let reader = client.read(&id, &path, offset, limit).await?;
     // The file is whatever a task wrote: a browser must not take it for a page of ours.
     let headers = [

@@ -12,7 +12,10 @@ use jobs::wire::StreamFrame;
 use std::{convert::Infallible, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{files::file_path, of_alloc};
+use super::{
+    files::{file_path, offset},
+    of_alloc,
+};
 use crate::{
     api::{Api, error::Error, listener::Stopping, nomad::query::Query},
     client::{Frame, LogStream, Origin, Range},
@@ -29,9 +32,7 @@ fn range(query: &Query, follow: bool) -> Result<Range, Error> {
     };
     Ok(Range {
         origin,
-        offset: query
-            .number("offset", "offset must be a number from 0")?
-            .unwrap_or(0),
+        offset: offset(query)?,
         follow: query.switch("follow", follow)?,
     })
 }
@@ -42,9 +43,9 @@ pub(super) async fn stream(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let client = of_alloc(&api, &id)?.clone();
     let path = file_path(&query)?;
     let range = range(&query, true)?;
+    let client = of_alloc(&api, &id)?.clone();
     let plain = query.flag("plain")?;
     let frames = client.stream(&id, &path, range).await?;
     Ok(respond(frames, plain, query.stopping()))

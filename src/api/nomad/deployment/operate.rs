@@ -11,11 +11,8 @@ use jobs::{
 
 use crate::{
     api::{Api, body::Raw, error::Error, nomad::query::Query, nomad::row_id::RowId},
-    server::{Snapshot, Written},
+    server::Written,
 };
-
-/// How the description of a failed deployment names the version that the job went back to.
-const ROLLED_BACK: &str = "rolling back to job version ";
 
 fn must_match(in_body: &str, id: DeploymentId) -> Result<(), Error> {
     if RowId::from(in_body) == RowId(id) {
@@ -25,34 +22,16 @@ fn must_match(in_body: &str, id: DeploymentId) -> Result<(), Error> {
     }
 }
 
-fn updated(
-    api: &Api,
-    query: &Query,
-    id: DeploymentId,
-    before: &Snapshot,
-    written: Written,
-) -> Result<Response, Error> {
-    let after = api.server().snapshot();
+fn updated(query: &Query, written: Written) -> Result<Response, Error> {
     let has_eval = written.eval_id.is_some();
     let response = wire::DeploymentUpdateResponse {
         eval_id: written.eval_id,
         eval_create_index: if has_eval { written.index } else { 0 },
         deployment_modify_index: written.index,
-        reverted_job_version: reverted(before, &after, id),
+        reverted_job_version: written.reverted_version,
         index: written.index,
     };
     query.written(written.index, &response)
-}
-
-/// The version that a job went back to because its deployment ended in between.
-fn reverted(before: &Snapshot, after: &Snapshot, id: DeploymentId) -> Option<u64> {
-    let earlier = before.jobs.deployment(id)?;
-    let now = after.jobs.deployment(id)?;
-    if earlier.status == now.status {
-        return None;
-    }
-    let (_, version) = now.status_description.split_once(ROLLED_BACK)?;
-    version.parse().ok()
 }
 
 fn ids(texts: &[String]) -> Vec<AllocId> {
@@ -74,9 +53,8 @@ pub(super) async fn fail(
     {
         must_match(&request.deployment_id, id)?;
     }
-    let before = api.server().snapshot();
     let written = api.server().fail_deployment(id).await?;
-    updated(&api, &query, id, &before, written)
+    updated(&query, written)
 }
 
 /// `PUT /v1/deployment/pause/:id`
@@ -88,9 +66,8 @@ pub(super) async fn pause(
 ) -> Result<Response, Error> {
     let request: wire::DeploymentPauseRequest = body.json()?;
     must_match(&request.deployment_id, id)?;
-    let before = api.server().snapshot();
     let written = api.server().pause_deployment(id, request.pause).await?;
-    updated(&api, &query, id, &before, written)
+    updated(&query, written)
 }
 
 /// `PUT /v1/deployment/promote/:id`
@@ -110,9 +87,8 @@ pub(super) async fn promote(
         };
         return Err(Error::bad_request(message));
     }
-    let before = api.server().snapshot();
     let written = api.server().promote_deployment(id, &request.groups).await?;
-    updated(&api, &query, id, &before, written)
+    updated(&query, written)
 }
 
 /// `PUT /v1/deployment/allocation-health/:id`
@@ -133,10 +109,9 @@ pub(super) async fn health(
             "must specify at least one healthy/unhealthy allocation ID",
         ));
     }
-    let before = api.server().snapshot();
     let written = api
         .server()
         .set_alloc_health(id, ids(&healthy), ids(&unhealthy))
         .await?;
-    updated(&api, &query, id, &before, written)
+    updated(&query, written)
 }

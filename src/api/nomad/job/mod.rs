@@ -144,8 +144,8 @@ async fn dispatch(
         return Err(Error::method());
     }
     match action {
-        Action::Job => register::register_at(&api, &query, &key, &body).await,
-        Action::Plan => plan::plan(&api, &query, key, &body).await,
+        Action::Job => register::register_at(&api, &query, &key, body).await,
+        Action::Plan => plan::plan(&api, &query, key, body).await,
         Action::Evaluate => register::evaluate(&api, &query, key, &body).await,
         Action::Revert => versions::revert(&api, &query, key, &body).await,
         Action::Stable => versions::mark_stable(&api, &query, key, &body).await,

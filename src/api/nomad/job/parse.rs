@@ -15,11 +15,17 @@ pub(super) async fn validate(
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
+    let (with, bytes) = (api.clone(), body.len());
+    let work = move || validated(&with, &query, &body);
+    api.heavy().run_sized(bytes, work).await?
+}
+
+fn validated(api: &Api, query: &Query, body: &Raw) -> Result<Response, Error> {
     let request: wire::JobValidateRequest = body.json_of(&wire::shapes::JOB_VALIDATE_REQUEST)?;
     let job = request
         .job
         .ok_or_else(|| Error::bad_request("Job must be specified"))?;
-    let validation = validation(&api, &query, *job, Place::default())?;
+    let validation = validation(api, query, *job, Place::default())?;
     let error = if validation.errors.is_empty() {
         String::new()
     } else {
@@ -39,19 +45,22 @@ pub(super) async fn parse(
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
+    let with = api.clone();
+    // However short a file is, its expressions may build much.
+    api.heavy()
+        .run(move || parsed(&with, &query, &body))
+        .await?
+}
+
+fn parsed(api: &Api, query: &Query, body: &Raw) -> Result<Response, Error> {
     let request: wire::JobsParseRequest = body.json()?;
     if request.job_hcl.is_empty() {
         return Err(Error::bad_request("Job spec is empty"));
     }
-    let canonicalize = request.canonicalize;
-    // A hostile file can take long to evaluate; that must not hold up other requests.
-    let parsed = tokio::task::spawn_blocking(move || parse_text(&request))
-        .await
-        .map_err(|_| Error::internal("the job file could not be read"))?;
-    let job = parsed
+    let job = parse_text(&request)
         .map_err(|text| Error::bad_request(format!("Failed to parse job: {}", text.trim_end())))?;
-    if canonicalize {
-        let Checked { job, .. } = check(&api, &query, job, Place::default())?;
+    if request.canonicalize {
+        let Checked { job, .. } = check(api, query, job, Place::default())?;
         return query.json(&job);
     }
     query.json(&job)

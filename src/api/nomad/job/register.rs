@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use jobs::{
+    control::operator::Registration,
     model::{Job, JobKey},
     wire,
 };
@@ -9,7 +10,7 @@ use jobs::{
 use super::check::{Checked, Place, check};
 use crate::{
     api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::{Registration, Written},
+    server::Written,
 };
 
 /// Bounds of an evaluation's priority.
@@ -21,8 +22,7 @@ pub(super) async fn register(
     query: Query,
     body: Raw,
 ) -> Result<Response, Error> {
-    let request = body.json_of(&wire::shapes::JOB_REGISTER_REQUEST)?;
-    write(&api, &query, request).await
+    write(&api, &query, body, None).await
 }
 
 /// `PUT /v1/job/:id`
@@ -30,21 +30,32 @@ pub(super) async fn register_at(
     api: &Api,
     query: &Query,
     key: &JobKey,
-    body: &Raw,
+    body: Raw,
 ) -> Result<Response, Error> {
-    let request: wire::JobRegisterRequest = body.json_of(&wire::shapes::JOB_REGISTER_REQUEST)?;
-    let id = request.job.as_ref().and_then(|job| job.id.as_deref());
-    if id != Some(&key.id) {
-        return Err(Error::bad_request("Job ID does not match name"));
-    }
-    write(api, query, request).await
+    write(api, query, body, Some(key.id.clone())).await
 }
 
-async fn write(
+async fn write(api: &Api, query: &Query, body: Raw, id: Option<String>) -> Result<Response, Error> {
+    let (with, of, bytes) = (api.clone(), query.clone(), body.len());
+    let work = move || prepare(&with, &of, &body, id.as_deref());
+    let (registration, warnings) = api.heavy().run_sized(bytes, work).await??;
+    let key = registration.job.key();
+    let written = api.server().register_job(registration).await?;
+    registered(api, query, &key, written, warnings)
+}
+
+/// The registration that a body asks for, of the job `id` if one is named, and its warnings.
+fn prepare(
     api: &Api,
     query: &Query,
-    request: wire::JobRegisterRequest,
-) -> Result<Response, Error> {
+    body: &Raw,
+    id: Option<&str>,
+) -> Result<(Registration, String), Error> {
+    let request: wire::JobRegisterRequest = body.json_of(&wire::shapes::JOB_REGISTER_REQUEST)?;
+    let posted = request.job.as_ref().and_then(|job| job.id.as_deref());
+    if id.is_some() && posted != id {
+        return Err(Error::bad_request("Job ID does not match name"));
+    }
     let job = request
         .job
         .ok_or_else(|| Error::bad_request("Job must be specified"))?;
@@ -59,7 +70,6 @@ async fn write(
     if request.preserve_resources {
         preserve_resources(api, &mut job);
     }
-    let key = job.key();
     let registration = Registration {
         job,
         submission: request.submission,
@@ -67,8 +77,7 @@ async fn write(
         eval_priority: priority(request.eval_priority)?,
         preserve_counts: request.preserve_counts,
     };
-    let written = api.server().register_job(registration).await?;
-    registered(api, query, &key, written, warnings)
+    Ok((registration, warnings))
 }
 
 /// The answer to a write that left an evaluation behind.

@@ -1,13 +1,13 @@
 //! Counts of a job's groups.
 
 use axum::response::Response;
-use jobs::{model::JobKey, state::Table, wire};
+use jobs::{control::operator::Scaling, model::JobKey, state::Table, wire};
 use std::collections::BTreeMap;
 
 use super::{no_job, register::registered};
 use crate::{
     api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::{Scaling, Snapshot, log::watch::Topic},
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// `GET /v1/job/:id/scale`
