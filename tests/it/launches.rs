@@ -284,8 +284,10 @@ async fn damaged_files_under_live_tasks_never_leave_a_process_that_nobody_knows(
         Damage::CutAtEnd,
         Damage::Flipped,
     ] {
-        run(&agent, "job").await;
-        let (alloc_id, _) = up(&agent, "job").await;
+        // A job of its own each time: a failed allocation delays the next one of its job.
+        let id = format!("{damage:?}").to_lowercase();
+        run(&agent, &id).await;
+        let (alloc_id, _) = up(&agent, &id).await;
         agent.kill().await;
         let file = agent
             .dir()
@@ -307,13 +309,13 @@ async fn damaged_files_under_live_tasks_never_leave_a_process_that_nobody_knows(
         match damage {
             // Started anew, or the same one goes on.
             Damage::Removed | Damage::CutAtEnd => {
-                assert_one(&agent, "job", &format!("{damage:?}")).await;
+                assert_one(&agent, &id, &format!("{damage:?}")).await;
             }
             Damage::Emptied | Damage::Halved | Damage::Flipped => {
                 settled_after(&agent, &alloc_id, damage, &file).await;
             }
         }
-        purge(&agent, "job").await;
+        purge(&agent, &id).await;
     }
 }
 
