@@ -441,7 +441,7 @@ impl Handle {
         self.write_operator(command).await
     }
 
-    /// Makes canaries normal; `groups` empty is all.
+    /// Promotes canaries; `groups` empty is all.
     ///
     /// # Errors
     /// [`Error`]; refused while a group has too few healthy canaries.
@@ -465,7 +465,7 @@ impl Handle {
         self.write_operator(command).await
     }
 
-    /// Holds a deployment, or lets it go on.
+    /// Pauses or resumes a deployment.
     ///
     /// # Errors
     /// [`Error`].

@@ -42,7 +42,7 @@ impl Default for GcLimits {
     }
 }
 
-/// Forgets what is over: by age, and the oldest beyond a number.
+/// Deletes terminal rows: by age, and the oldest beyond a number.
 #[derive(Debug)]
 pub struct Gc {
     limits: GcLimits,

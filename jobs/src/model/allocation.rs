@@ -1,3 +1,4 @@
+use super::id::or_none;
 use super::{
     AllocId, AllocMetric, DeploymentId, EvalId, FlatMap, Index, Job, JobKey, NetworkResource,
     NodeId, Resources, TaskGroup, TaskState, Timestamp, is_default,
@@ -114,7 +115,7 @@ pub struct Allocation {
     /// Why.
     #[serde(skip_serializing_if = "is_default")]
     pub desired_description: String,
-    /// Wishes for the next evaluation.
+    /// Desired transition for the next evaluation.
     pub desired_transition: DesiredTransition,
     /// What the client reports.
     pub client_status: ClientStatus,
@@ -124,19 +125,27 @@ pub struct Allocation {
     /// Task name to its state.
     pub task_states: FlatMap<String, TaskState>,
     /// Deployment that placed or adopted it.
-    #[serde(rename = "DeploymentID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "DeploymentID",
+        deserialize_with = "or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub deployment_id: Option<DeploymentId>,
     /// Health within that deployment.
     #[serde(skip_serializing_if = "is_default")]
     pub deployment_status: Option<AllocDeploymentStatus>,
     /// Evaluation that will replace it later.
-    #[serde(rename = "FollowupEvalID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "FollowupEvalID",
+        deserialize_with = "or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub followup_eval_id: Option<EvalId>,
     /// The one it replaces.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
     pub previous_allocation: Option<AllocId>,
     /// The one that replaces it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
     pub next_allocation: Option<AllocId>,
     /// Earlier replacements.
     #[serde(skip_serializing_if = "is_default")]
@@ -183,7 +192,7 @@ impl Allocation {
         self.client_status.is_terminal()
     }
 
-    /// True when it is over for either side.
+    /// True when it is terminal for either side.
     pub fn is_terminal(&self) -> bool {
         self.server_terminal() || self.client_terminal()
     }
@@ -218,7 +227,7 @@ impl Allocation {
     }
 }
 
-/// Wishes for the next evaluation. Writer: servers.
+/// The desired transition of an allocation: what the next evaluation is to do with it. Writer: servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DesiredTransition {

@@ -116,7 +116,7 @@ pub struct DeploymentState {
     pub auto_revert: bool,
     /// Promote when healthy.
     pub auto_promote: bool,
-    /// Canaries became normal.
+    /// Its canaries were promoted.
     pub promoted: bool,
     /// Ids of the canaries placed.
     pub placed_canaries: Vec<AllocId>,

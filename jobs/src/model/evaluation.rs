@@ -1,3 +1,4 @@
+use super::id::or_none;
 use super::{
     AllocMetric, DeploymentId, EvalId, FlatMap, Index, JobKey, JobType, Nanos, NodeId,
     PlanAnnotations, Timestamp, is_default,
@@ -104,10 +105,18 @@ pub struct Evaluation {
     #[serde(skip_serializing_if = "is_default")]
     pub job_modify_index: Index,
     /// Node that changed.
-    #[serde(rename = "NodeID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "NodeID",
+        deserialize_with = "or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub node_id: Option<NodeId>,
     /// Deployment it belongs to.
-    #[serde(rename = "DeploymentID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "DeploymentID",
+        deserialize_with = "or_none",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub deployment_id: Option<DeploymentId>,
     /// Where it is in its life.
     pub status: EvalStatus,
@@ -121,13 +130,13 @@ pub struct Evaluation {
     #[serde(skip_serializing_if = "is_default")]
     pub wait: Nanos,
     /// The one that follows it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
     pub next_eval: Option<EvalId>,
     /// The one it follows.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
     pub previous_eval: Option<EvalId>,
     /// The one that waits for capacity for what could not be placed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
     pub blocked_eval: Option<EvalId>,
     /// Group to the reason why it could not be placed.
     #[serde(rename = "FailedTGAllocs", skip_serializing_if = "is_default")]

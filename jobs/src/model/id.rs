@@ -248,6 +248,14 @@ impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     }
 }
 
+/// Reads an id that may be absent. JSON of the published shape may have `""` for none.
+pub(super) fn or_none<'de, K: Kind, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Id<K>>, D::Error> {
+    let id = Option::<Id<K>>::deserialize(deserializer)?;
+    Ok(id.filter(|id| !id.is_nil()))
+}
+
 struct IdVisitor<K>(PhantomData<K>);
 
 impl<K: Kind> Visitor<'_> for IdVisitor<K> {

@@ -1,5 +1,7 @@
-use super::{Allocation, ClientStatus, Deployment, DeploymentUpdate, Evaluation, Index, Job};
-use crate::model::{AllocId, EvalId, NodeId};
+use super::{
+    AllocId, Allocation, ClientStatus, Deployment, DeploymentUpdate, EvalId, Evaluation, FlatMap,
+    Index, Job, NodeId,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -78,7 +80,7 @@ pub struct PlanResult {
 pub struct PlanAnnotations {
     /// Group to its counts.
     #[serde(rename = "DesiredTGUpdates")]
-    pub desired_tg_updates: BTreeMap<String, DesiredUpdates>,
+    pub desired_tg_updates: FlatMap<String, DesiredUpdates>,
 }
 
 /// Counts of one group.

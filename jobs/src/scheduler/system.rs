@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     model::{
-        AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, Job,
-        JobType, NodeId, Plan, PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
+        AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, FlatMap,
+        Job, JobType, NodeId, Plan, PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
     },
     state::Snapshot,
 };
@@ -30,7 +30,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
         eval,
         plan,
         report: Report::default(),
-        counts: BTreeMap::new(),
+        counts: FlatMap::new(),
         shared: Arc::default(),
         more: false,
     };
@@ -82,7 +82,7 @@ struct Work<'a> {
     eval: &'a Evaluation,
     plan: Plan,
     report: Report,
-    counts: BTreeMap<String, DesiredUpdates>,
+    counts: FlatMap<String, DesiredUpdates>,
     shared: Arc<AllocMetric>,
     /// Old allocations are left for a later evaluation.
     more: bool,
@@ -243,7 +243,7 @@ impl<'a> Work<'a> {
             }
             stopped += 1;
         }
-        self.counts.entry(group.to_owned()).or_default().stop += stopped;
+        self.counts.get_or_default(group.to_owned()).stop += stopped;
     }
 
     fn stop(&mut self, alloc: &Allocation, description: &str, status: Option<ClientStatus>) {

@@ -248,6 +248,11 @@ mod tests {
         let back: Allocation = serde_json::from_value(json).unwrap();
         assert_eq!(back.row.id, AllocId::named("a1"));
         assert_eq!(back.job.version, 3);
+        // The answer of the API has every key, with empty text for what is absent.
+        let complete = serde_json::json!({"NextAllocation": "", "DeploymentID": ""});
+        let back: Allocation = serde_json::from_value(complete).unwrap();
+        assert_eq!(back.row.next_allocation, None);
+        assert_eq!(back.row.deployment_id, None);
     }
 
     #[test]

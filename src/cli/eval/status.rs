@@ -11,9 +11,8 @@ use crate::cli::{
     structured::Structured,
 };
 use anyhow::{Context as _, bail};
-use jobs::model::{DesiredUpdates, Evaluation, Trigger};
+use jobs::model::{DesiredUpdates, Evaluation, FlatMap, Trigger};
 use jobs::wire::{AllocationListStub, EvaluationStub};
-use std::collections::BTreeMap;
 
 /// Arguments of `eval status`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -181,7 +180,7 @@ fn related(evals: &[EvaluationStub], view: &View) -> String {
 /// A column of the plan that is shown when some group uses it.
 type OptionalColumn = (&'static str, fn(&DesiredUpdates) -> u64);
 
-fn annotations(groups: &BTreeMap<String, DesiredUpdates>, verbose: bool) -> String {
+fn annotations(groups: &FlatMap<String, DesiredUpdates>, verbose: bool) -> String {
     let optional: [OptionalColumn; 7] = [
         ("Migrate", |group| group.migrate),
         ("Canary", |group| group.canary),

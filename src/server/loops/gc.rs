@@ -1,4 +1,4 @@
-//! Forgets what is over.
+//! Deletes terminal rows.
 
 use jobs::control::Action;
 use std::sync::Arc;

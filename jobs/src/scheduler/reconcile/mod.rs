@@ -13,8 +13,8 @@ use crate::{
     ids::Ids,
     model::{
         Allocation, ClientStatus, Deployment, DeploymentId, DeploymentState, DeploymentStatus,
-        DeploymentUpdate, DesiredUpdates, EvalStatus, Evaluation, Job, NodeId, StoppedAlloc,
-        TaskGroup, Timestamp, Trigger,
+        DeploymentUpdate, DesiredUpdates, EvalStatus, Evaluation, FlatMap, Job, NodeId,
+        StoppedAlloc, TaskGroup, Timestamp, Trigger,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -94,7 +94,7 @@ pub(super) struct ReconcileResult {
     pub(super) deployment: Option<Deployment>,
     pub(super) deployment_updates: Vec<DeploymentUpdate>,
     pub(super) followups: Vec<Evaluation>,
-    pub(super) counts: BTreeMap<String, DesiredUpdates>,
+    pub(super) counts: FlatMap<String, DesiredUpdates>,
     /// The deployment that new allocations belong to.
     pub(super) deployment_id: Option<DeploymentId>,
 }
@@ -203,7 +203,7 @@ fn stop_group(
         }
         stopped += 1;
     }
-    let counts = wanted.counts.entry(name.to_owned()).or_default();
+    let counts = wanted.counts.get_or_default(name.to_owned());
     counts.stop += stopped;
 }
 
