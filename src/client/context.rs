@@ -1,7 +1,7 @@
 //! What the runners of all allocations and tasks on this machine use.
 
 use super::{
-    Config, alloc::claims::Claims, checks::Checks, drivers::Driver, file_threads::FileThreads,
+    Config, alloc::claims::Claims, checks::Checks, drivers::Drivers, file_threads::FileThreads,
     reports::Reports, store::Store,
 };
 use crate::rpc::session;
@@ -15,7 +15,7 @@ pub(in crate::client) struct Context {
     /// What allocations hold.
     pub(in crate::client) claims: Arc<Claims>,
     pub(in crate::client) config: Config,
-    pub(in crate::client) drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+    pub(in crate::client) drivers: Drivers,
     pub(in crate::client) node: watch::Sender<Arc<Node>>,
     pub(in crate::client) store: Store,
     pub(in crate::client) reports: Reports,

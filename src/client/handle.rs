@@ -260,18 +260,18 @@ impl Handle {
     /// Unknown allocation or task.
     pub async fn alloc_usage(&self, alloc: &str, task: Option<&str>) -> Result<AllocUsage, Error> {
         let known = self.known(alloc)?;
-        let mut processes = known.shared.processes.lock().clone();
+        let mut meters = known.shared.meters.lock().clone();
         if let Some(task) = task {
             if !known.shared.states().contains_key(task) {
                 return Err(Error::UnknownTask {
                     task: task.to_owned(),
                 });
             }
-            processes.retain(|name, _| name == task);
+            meters.retain(|name, _| name == task);
         }
         let cpu_mhz = self.node().node_resources.cpu.cpu_shares;
         let cores = self.node().node_resources.cpu.total_cpu_cores;
-        Ok(stats::alloc_usage(processes, cpu_mhz, cores).await)
+        Ok(stats::alloc_usage(meters, cpu_mhz, cores).await)
     }
 
     /// What this machine uses right now.

@@ -7,12 +7,14 @@ use super::{
     },
     checks::Checks,
     context::Context,
-    drivers,
+    drivers::Drivers,
     file_threads::FileThreads,
     fingerprint,
     handle::Allocs,
+    removals::Removals,
     reports::Reports,
-    store::{AllocRecord, Store},
+    restore,
+    store::{AllocRecord, Damaged, Store},
 };
 use crate::{
     rpc::{
@@ -60,6 +62,7 @@ pub struct OpenError {
 pub struct Client {
     config: Config,
     store: Store,
+    drivers: Drivers,
     node: watch::Sender<Arc<Node>>,
     allocs: Arc<RwLock<Allocs>>,
     files: FileThreads,
@@ -80,9 +83,11 @@ impl Client {
             .map_err(|source| open(&config.alloc_dir, source))?;
         let (store, identity) =
             Store::open(&config.data_dir).map_err(|source| open(&config.data_dir, source))?;
+        let drivers = Drivers::open(&config, store.run_dir())
+            .map_err(|source| open(&store.run_dir().to_owned(), source))?;
         let mut node = fingerprint::node(&config, identity.id, identity.secret_id);
         // Drivers that know at once are there from the first moment; the others are asked while it runs.
-        for driver in drivers::all(&config).values() {
+        for driver in drivers.values() {
             if let Some(info) = driver.fingerprint().now_or_never() {
                 add_driver(&mut node, driver.name(), info);
             }
@@ -90,6 +95,7 @@ impl Client {
         Ok(Self {
             config,
             store,
+            drivers,
             node: watch::Sender::new(Arc::new(node)),
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
             files: FileThreads::new(),
@@ -119,13 +125,10 @@ impl Client {
         mut deltas: mpsc::Receiver<AllocDelta>,
         shutdown: CancellationToken,
     ) {
-        let saved = self.store.load().unwrap_or_else(|error| {
-            tracing::error!(%error, "the saved allocations cannot be listed");
-            Vec::new()
-        });
+        let (saved, damaged) = restore::restore(&self.store, &self.drivers).await;
         let cx = Arc::new(Context {
             claims: Arc::default(),
-            drivers: drivers::all(&self.config),
+            drivers: self.drivers,
             config: self.config,
             node: self.node,
             store: self.store,
@@ -147,7 +150,8 @@ impl Client {
             allocs: self.allocs,
             runners: JoinSet::new(),
             dying: BTreeSet::new(),
-            removals: JoinSet::new(),
+            damaged,
+            removals: Removals::default(),
         };
         // Those that were set up hold what they have before any other can ask for it.
         let (built, new): (Vec<_>, Vec<_>) =
@@ -162,6 +166,7 @@ impl Client {
                     None => break,
                 },
                 Some(ended) = running.runners.join_next() => running.on_end(ended),
+                () = running.removals.due() => running.removals.begin(&running.cx),
                 () = shutdown.cancelled() => break,
             }
         }
@@ -180,13 +185,23 @@ struct Running {
     runners: JoinSet<AllocId>,
     /// Forgotten by the servers: their directories go when their tasks have ended.
     dying: BTreeSet<AllocId>,
-    /// Directories that are being removed.
-    removals: JoinSet<()>,
+    /// Files that do not say what was kept in them, by allocation, until the servers say what it was.
+    damaged: BTreeMap<AllocId, Damaged>,
+    /// Directories that are to be removed.
+    removals: Removals,
 }
 
 impl Running {
     fn on_delta(&mut self, delta: AllocDelta) {
         if let Some(known) = &delta.known {
+            let store = &self.cx.store;
+            self.damaged.retain(|id, _| {
+                let is_known = known.contains(id);
+                if !is_known {
+                    store.forget(*id);
+                }
+                is_known
+            });
             let gone: Vec<AllocId> = self
                 .allocs
                 .read()
@@ -208,10 +223,15 @@ impl Running {
     fn assign(&mut self, assignment: Assignment) {
         let known = self.allocs.read().get(&assignment.alloc.id).cloned();
         let Some(known) = known else {
+            let damaged = self.damaged.remove(&assignment.alloc.id);
             // What is over already is none of this machine's business any more. What is not wanted any
             // more, and was never heard of, has its end reported.
             if !assignment.alloc.client_terminal() {
-                self.begin(assignment, AllocRecord::default());
+                let record = damaged.map_or_else(AllocRecord::default, |file| {
+                    restore::failed(&assignment, &file, Timestamp(clock::now_ns()))
+                });
+                self.keep_new(&assignment, &record);
+                self.begin(assignment, record);
             }
             return;
         };
@@ -233,10 +253,14 @@ impl Running {
         }
     }
 
-    fn begin(&mut self, assignment: Assignment, record: AllocRecord) {
-        if !record.is_built {
-            self.keep(&assignment);
+    fn keep_new(&mut self, assignment: &Assignment, record: &AllocRecord) {
+        self.removals.keep(assignment.alloc.id);
+        if let Err(error) = self.cx.store.begin(assignment, record) {
+            tracing::error!(alloc = %assignment.alloc.id, %error, "an allocation cannot be kept");
         }
+    }
+
+    fn begin(&mut self, assignment: Assignment, record: AllocRecord) {
         let id = assignment.alloc.id;
         let cx = Arc::clone(&self.cx);
         let shared = Arc::new(Shared::new(cx, Arc::new(assignment.alloc), record));
@@ -302,16 +326,7 @@ impl Running {
         let Some(known) = self.allocs.write().remove(&id) else {
             return;
         };
-        self.cx.store.forget(id);
-        let dir = known.shared.dir.clone();
-        while self.removals.try_join_next().is_some() {}
-        let threads = self.cx.files.removals.clone();
-        self.removals.spawn(async move {
-            let root = dir.root().to_owned();
-            if let Err(error) = threads.run(move || dir.destroy()).await {
-                tracing::warn!(path = %root.display(), %error, "a directory cannot be removed");
-            }
-        });
+        self.removals.push(id, known.shared.dir.clone());
     }
 
     /// Stops every task, waits for the end and removes every directory.
@@ -323,7 +338,7 @@ impl Running {
         while let Some(ended) = self.runners.join_next().await {
             self.on_end(ended);
         }
-        let removed = async { while self.removals.join_next().await.is_some() {} };
+        let removed = self.removals.finish(&self.cx);
         if timeout(REMOVALS_TIMEOUT, removed).await.is_err() {
             tracing::warn!("stopping although directories of allocations are still being removed");
         }

@@ -1,12 +1,15 @@
 //! What tasks and this machine use.
 
-use super::fingerprint::{kib, mount_of};
+use super::{
+    drivers::Meter,
+    fingerprint::{kib, mount_of},
+};
 use crate::sys::{
     clock,
-    processes::{self, Identity, Usage},
+    processes::{self, Usage},
 };
 use nix::sys::statvfs::statvfs;
-use std::{collections::BTreeMap, fs, io, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::sleep;
 
 /// Time between two looks, over which a share of the processor is measured.
@@ -122,7 +125,7 @@ pub struct HostStats {
 }
 
 pub(super) async fn alloc_usage(
-    tasks: BTreeMap<String, Identity>,
+    tasks: BTreeMap<String, Arc<dyn Meter>>,
     cpu_mhz: i64,
     cores: u16,
 ) -> AllocUsage {
@@ -151,18 +154,12 @@ pub(super) async fn alloc_usage(
     usage
 }
 
-/// Counters of every process of every task. A process that is gone is not in it.
-fn look(tasks: &BTreeMap<String, Identity>) -> BTreeMap<String, BTreeMap<i32, Usage>> {
+/// Counters of every process of every task. A task that ended is not in it.
+fn look(tasks: &BTreeMap<String, Arc<dyn Meter>>) -> BTreeMap<String, BTreeMap<i32, Usage>> {
     tasks
         .iter()
-        .filter(|(_, root)| root.is_alive())
-        .map(|(task, root)| {
-            let found = processes::tree(root.pid)
-                .into_iter()
-                .filter_map(|pid| Some((pid, Identity::of(pid)?.usage()?)))
-                .collect();
-            (task.clone(), found)
-        })
+        .map(|(task, meter)| (task.clone(), meter.usage()))
+        .filter(|(_, found)| !found.is_empty())
         .collect()
 }
 

@@ -1,9 +1,12 @@
 //! What the client must still know after it was killed.
 //!
-//! One file per allocation for what the servers want, replaced as a whole, and one for what became of it, to
-//! which every change is appended: new files cost the file system much more than new bytes.
-//! They survive the end of the agent, not a power cut: after one no task runs any more, and the servers
-//! say again what they want. The node's own identity survives both.
+//! One file per allocation: a mark, then frames, each a length, a checksum and a value. The first frame is what the
+//! servers want; every change of that, or of what became of it, is appended, for new files cost the file system much
+//! more than new bytes. The last frame of each kind counts.
+//!
+//! The files survive the end of the agent, not a power cut: after one no task runs any more, and the servers say
+//! again what they want. The node's own identity survives both. A file that was cut short gives what it still
+//! holds, and says so; one that was changed gives nothing.
 
 use crate::{
     rpc::message::Assignment,
@@ -20,10 +23,23 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-/// Bytes of earlier records that a file may hold before it is replaced by one with the newest alone.
-const RECORD_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// What each file begins with; the last character is the version of the format.
+const MARK: &[u8] = b"trivet-alloc-1\n";
+/// Length of a file from which it is replaced by one with the newest frames alone.
+const FILE_BYTES_MAX: u64 = 128 * 1024;
+/// Bytes of a frame before its value: length, checksum and kind.
+const HEAD_BYTES: usize = 9;
+/// Kind of a frame with an [`Assignment`].
+const ASSIGNMENT: u8 = 1;
+/// Kind of a frame with an [`AllocRecord`].
+const RECORD: u8 = 2;
+/// What is wrong with a file that holds nothing whole.
+const BEGINNING_MISSING: &str = "its beginning is missing";
+/// A run id that nobody gave: something may run, and which run it is has been lost.
+pub(super) const RUN_UNKNOWN: &str = "unknown";
 
 /// Who this machine is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,8 +70,12 @@ pub(super) struct AllocRecord {
 pub(super) struct TaskRecord {
     /// As reported.
     pub(super) state: TaskState,
-    /// The last run that was started; empty for none.
+    /// The last run that was started; empty for none, [`RUN_UNKNOWN`] when that was lost.
     pub(super) run_id: String,
+    /// What the driver needs to find what is left of that run; empty when it is not known.
+    pub(super) handle: String,
+    /// Exit code of a run that ended by itself, until it is decided what comes next.
+    pub(super) undecided: Option<i32>,
     /// What the restart policy has counted.
     pub(super) restarts: (u32, Option<i64>),
     /// Everything it needs was fetched.
@@ -67,8 +87,21 @@ pub(super) struct TaskRecord {
 pub(super) struct Saved {
     /// What the servers wanted.
     pub(super) assignment: Assignment,
-    /// What had become of it.
+    /// What had become of it. When the file was cut short, its runs are [`RUN_UNKNOWN`].
     pub(super) record: AllocRecord,
+}
+
+/// A file that does not say what was kept in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Damaged {
+    /// The allocation.
+    pub(super) alloc_id: AllocId,
+    /// The file.
+    pub(super) path: PathBuf,
+    /// What is wrong with it.
+    pub(super) reason: String,
+    /// It ends within the first frame.
+    pub(super) is_cut: bool,
 }
 
 /// The error for an identity that is there and damaged.
@@ -114,108 +147,209 @@ impl Store {
         Ok((store, identity))
     }
 
-    /// Where supervisors keep their sockets and exit files.
+    /// Where drivers keep what they need to find their tasks again.
     pub(super) fn run_dir(&self) -> &Path {
         &self.runs
     }
 
-    /// Keeps what the servers want.
+    /// Keeps a new allocation, whatever stood in its file.
+    pub(super) fn begin(&self, assignment: &Assignment, record: &AllocRecord) -> io::Result<()> {
+        let mut content = MARK.to_vec();
+        content.extend(frame(ASSIGNMENT, assignment)?);
+        content.extend(frame(RECORD, record)?);
+        let path = self.path(assignment.alloc.id);
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(&content)
+    }
+
+    /// Keeps what the servers want now.
     pub(super) fn save_assignment(&self, assignment: &Assignment) -> io::Result<()> {
-        let path = self.path(assignment.alloc.id, "assignment");
-        write(&path, assignment, Durability::Process)
+        self.append(assignment.alloc.id, &frame(ASSIGNMENT, assignment)?)
     }
 
     /// Keeps what became of an allocation.
     pub(super) fn save_record(&self, alloc_id: AllocId, record: &AllocRecord) -> io::Result<()> {
-        append(&self.path(alloc_id, "record"), record)
+        self.append(alloc_id, &frame(RECORD, record)?)
     }
 
     /// Forgets an allocation.
     pub(super) fn forget(&self, alloc_id: AllocId) {
-        for kind in ["assignment", "record"] {
-            fs::remove_file(self.path(alloc_id, kind)).ok();
-        }
+        fs::remove_file(self.path(alloc_id)).ok();
     }
 
-    /// Every allocation that was kept. What cannot be read is left out: the servers will say it again.
-    pub(super) fn load(&self) -> io::Result<Vec<Saved>> {
-        let mut all = Vec::new();
+    /// Every allocation that was kept, and every file that does not say what was.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub(super) fn load(&self) -> io::Result<(Vec<Saved>, Vec<Damaged>)> {
+        let (mut saved, mut damaged) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.allocs)? {
             let path = entry?.path();
             if path.extension().is_none_or(|kind| kind != "assignment") {
                 continue;
             }
-            match read::<Assignment>(&path) {
-                Ok(mut assignment) => {
-                    assignment.alloc.job = std::sync::Arc::clone(&assignment.job);
-                    let record = read_last(&path.with_extension("record")).unwrap_or_default();
-                    all.push(Saved { assignment, record });
-                }
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a saved allocation is unreadable");
-                }
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(alloc_id) = stem.and_then(AllocId::parse) else {
+                tracing::warn!(file = %path.display(), "a file that is named after no allocation is left alone");
+                continue;
+            };
+            match load(&path, alloc_id) {
+                Ok(alloc) => saved.push(alloc),
+                Err(reason) => damaged.push(Damaged {
+                    alloc_id,
+                    path,
+                    is_cut: reason == BEGINNING_MISSING,
+                    reason,
+                }),
             }
         }
-        Ok(all)
+        Ok((saved, damaged))
     }
 
-    fn path(&self, alloc_id: AllocId, kind: &str) -> PathBuf {
-        self.allocs.join(format!("{alloc_id}.{kind}"))
+    fn append(&self, alloc_id: AllocId, frame: &[u8]) -> io::Result<()> {
+        let path = self.path(alloc_id);
+        let mut file = fs::OpenOptions::new().append(true).open(&path)?;
+        let before = file.metadata()?.len();
+        let written = file.write_all(frame);
+        if written.is_err() {
+            // A part of a frame would hide those that come after it.
+            file.set_len(before)?;
+        }
+        written?;
+        if before > FILE_BYTES_MAX {
+            compact(&path)?;
+        }
+        Ok(())
     }
+
+    fn path(&self, alloc_id: AllocId) -> PathBuf {
+        self.allocs.join(format!("{alloc_id}.assignment"))
+    }
+}
+
+/// What a file holds, or what is wrong with it.
+fn load(path: &Path, alloc_id: AllocId) -> Result<Saved, String> {
+    let bytes = fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let frames = frames(&bytes)?;
+    let assignment = frames.assignment.ok_or(BEGINNING_MISSING)?;
+    let mut assignment: Assignment = decode(assignment)?;
+    if assignment.alloc.id != alloc_id {
+        return Err(format!("it holds allocation `{}`", assignment.alloc.id));
+    }
+    assignment.alloc.job = Arc::clone(&assignment.job);
+    let mut record: AllocRecord = match frames.record {
+        Some(record) => decode(record)?,
+        None => AllocRecord::default(),
+    };
+    if frames.whole < bytes.len() || frames.record.is_none() {
+        // The agent was killed while it wrote, or somebody cut it: what came last is not known.
+        let tasks = assignment.alloc.group().into_iter();
+        for task in tasks.flat_map(|group| &group.tasks) {
+            let task = record.tasks.entry(task.name.clone()).or_default();
+            task.run_id = RUN_UNKNOWN.into();
+        }
+        record.is_built = true;
+        // What is appended must not stand behind a part of a frame.
+        cut(path, frames.whole).map_err(|error| format!("it cannot be mended: {error}"))?;
+    }
+    Ok(Saved { assignment, record })
+}
+
+fn cut(path: &Path, length: usize) -> io::Result<()> {
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    file.set_len(length as u64)
+}
+
+/// Replaces a file by one with the newest frames alone.
+fn compact(path: &Path) -> io::Result<()> {
+    let bytes = fs::read(path)?;
+    let frames = frames(&bytes).map_err(io::Error::other)?;
+    let mut content = MARK.to_vec();
+    for (kind, value) in [(ASSIGNMENT, frames.assignment), (RECORD, frames.record)] {
+        if let Some(value) = value {
+            content.extend(framed(kind, value)?);
+        }
+    }
+    write_atomic(path, &content, Durability::Process)
+}
+
+/// The newest frames of a file.
+#[derive(Default)]
+struct Frames<'a> {
+    assignment: Option<&'a [u8]>,
+    record: Option<&'a [u8]>,
+    /// Bytes up to the end of the last whole frame.
+    whole: usize,
+}
+
+/// Reads frame after frame until the file ends, within one if it was cut there; a frame whose checksum is wrong is
+/// an error.
+fn frames(bytes: &[u8]) -> Result<Frames<'_>, String> {
+    let Some(mut rest) = bytes.strip_prefix(MARK) else {
+        return Err(if MARK.starts_with(bytes) {
+            BEGINNING_MISSING.into()
+        } else {
+            "it is of another format".into()
+        });
+    };
+    let mut found = Frames::default();
+    loop {
+        found.whole = bytes.len() - rest.len();
+        let Some((length, behind)) = rest.split_first_chunk::<4>() else {
+            return Ok(found);
+        };
+        let Some((sum, behind)) = behind.split_first_chunk::<4>() else {
+            return Ok(found);
+        };
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((content, next)) = behind.split_at_checked(length) else {
+            return Ok(found);
+        };
+        let (Some((kind, value)), true) = (
+            content.split_first(),
+            crc32fast::hash(content) == u32::from_le_bytes(*sum),
+        ) else {
+            return Err(format!("the checksum at byte {} is wrong", found.whole));
+        };
+        match *kind {
+            ASSIGNMENT => found.assignment = Some(value),
+            RECORD => found.record = Some(value),
+            // Of a later version of the program.
+            _ => {}
+        }
+        rest = next;
+    }
+}
+
+fn frame<T: Serialize>(kind: u8, value: &T) -> io::Result<Vec<u8>> {
+    let value = rmp_serde::to_vec_named(value).map_err(io::Error::other)?;
+    framed(kind, &value)
+}
+
+fn framed(kind: u8, value: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(value.len() + 1).map_err(io::Error::other)?;
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(&[kind]);
+    hash.update(value);
+    let mut frame = Vec::with_capacity(HEAD_BYTES + value.len());
+    frame.extend(length.to_le_bytes());
+    frame.extend(hash.finalize().to_le_bytes());
+    frame.push(kind);
+    frame.extend(value);
+    Ok(frame)
+}
+
+fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    rmp_serde::from_slice(value).map_err(|error| format!("it cannot be understood: {error}"))
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     rmp_serde::from_slice(&fs::read(path)?).map_err(io::Error::other)
-}
-
-/// Adds a frame, four bytes of length and the value, to a file.
-fn append<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let frame = frame(value)?;
-    let mut file = fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
-    let before = file.metadata()?.len();
-    if before > RECORD_FILE_BYTES_MAX {
-        return write_atomic(path, &frame, Durability::Process);
-    }
-    let written = file.write_all(&frame);
-    if written.is_err() {
-        // A part of a frame would hide those that come after it.
-        file.set_len(before)?;
-    }
-    written
-}
-
-/// The last whole frame of a file, which then holds it alone: an agent that was killed may have left a part
-/// of one behind it.
-fn read_last<T: Serialize + DeserializeOwned>(path: &Path) -> io::Result<T> {
-    let bytes = fs::read(path)?;
-    let (mut rest, mut last) = (&bytes[..], None);
-    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
-        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(io::Error::other)?;
-        let Some((content, next)) = behind.split_at_checked(length) else {
-            break;
-        };
-        (rest, last) = (next, Some(content));
-    }
-    let last = last.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let value = rmp_serde::from_slice(last).map_err(io::Error::other)?;
-    if last.len() + 4 < bytes.len() {
-        write_atomic(path, &frame(&value)?, Durability::Process)?;
-    }
-    Ok(value)
-}
-
-fn frame<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
-    let mut frame = vec![0; 4];
-    rmp_serde::encode::write_named(&mut frame, value).map_err(io::Error::other)?;
-    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
-    if let Some(head) = frame.first_chunk_mut() {
-        *head = length.to_le_bytes();
-    }
-    Ok(frame)
 }
 
 fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> io::Result<()> {
@@ -226,6 +360,35 @@ fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::model::{Allocation, Job, Task, TaskGroup};
+
+    fn alloc_id() -> AllocId {
+        AllocId::named("a")
+    }
+
+    fn assignment(version: u64) -> Assignment {
+        let task = Task {
+            name: "t".into(),
+            ..Task::default()
+        };
+        let group = TaskGroup {
+            name: "g".into(),
+            tasks: vec![task],
+            ..TaskGroup::default()
+        };
+        let job = Arc::new(Job {
+            task_groups: vec![group],
+            version,
+            ..Job::default()
+        });
+        let alloc = Allocation {
+            id: alloc_id(),
+            task_group: "g".into(),
+            job: Arc::clone(&job),
+            ..Allocation::default()
+        };
+        Assignment { alloc, job }
+    }
 
     fn record(run_id: &str) -> AllocRecord {
         let task = TaskRecord {
@@ -234,39 +397,104 @@ mod tests {
         };
         AllocRecord {
             tasks: BTreeMap::from([("t".to_owned(), task)]),
+            is_built: true,
             ..AllocRecord::default()
         }
     }
 
-    fn run_id(path: &Path) -> String {
-        let record: AllocRecord = read_last(path).unwrap();
-        record.tasks["t"].run_id.clone()
+    fn store() -> (tempfile::TempDir, Store, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        let path = store.path(alloc_id());
+        store.begin(&assignment(0), &record("")).unwrap();
+        store.save_record(alloc_id(), &record("one")).unwrap();
+        store.save_assignment(&assignment(1)).unwrap();
+        store.save_record(alloc_id(), &record("two")).unwrap();
+        (dir, store, path)
+    }
+
+    fn loaded(store: &Store) -> Result<(u64, String), String> {
+        let (mut saved, mut damaged) = store.load().unwrap();
+        assert_eq!(saved.len() + damaged.len(), 1);
+        match (saved.pop(), damaged.pop()) {
+            (Some(alloc), _) => {
+                let run_id = alloc.record.tasks["t"].run_id.clone();
+                Ok((alloc.assignment.job.version, run_id))
+            }
+            (None, Some(damaged)) => Err(damaged.reason),
+            (None, None) => panic!("nothing"),
+        }
     }
 
     #[test]
-    fn the_last_whole_record_counts_whatever_stands_behind_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.record");
-        for number in 0..3 {
-            append(&path, &record(&number.to_string())).unwrap();
-        }
+    fn the_last_frame_of_each_kind_counts() {
+        let (_dir, store, _) = store();
+        assert_eq!(loaded(&store), Ok((1, "two".into())));
+        store.begin(&assignment(7), &record("")).unwrap();
+        assert_eq!(loaded(&store), Ok((7, String::new())));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_gives_what_it_holds_and_takes_more() {
+        let (_dir, store, path) = store();
         let whole = fs::read(&path).unwrap();
-        for cut in 1..frame(&record("2")).unwrap().len() {
-            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
-            assert_eq!(run_id(&path), "1");
-            append(&path, &record("3")).unwrap();
-            assert_eq!(run_id(&path), "3");
+        let bounds: Vec<usize> = {
+            let mut bounds = vec![MARK.len()];
+            for frame in [
+                frame(ASSIGNMENT, &assignment(0)).unwrap(),
+                frame(RECORD, &record("")).unwrap(),
+                frame(RECORD, &record("one")).unwrap(),
+                frame(ASSIGNMENT, &assignment(1)).unwrap(),
+            ] {
+                bounds.push(bounds.last().unwrap() + frame.len());
+            }
+            bounds
+        };
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let expected = if length < bounds[1] {
+                assert!(loaded(&store).is_err(), "{length}");
+                continue;
+            } else if length == bounds[2] {
+                (0, String::new())
+            } else if length == bounds[3] {
+                (0, "one".to_owned())
+            } else if length == bounds[4] {
+                (1, "one".to_owned())
+            } else {
+                (u64::from(length > bounds[4]), RUN_UNKNOWN.to_owned())
+            };
+            assert_eq!(loaded(&store), Ok(expected), "{length}");
+            store.save_record(alloc_id(), &record("three")).unwrap();
+            assert_eq!(loaded(&store).unwrap().1, "three", "{length}");
         }
     }
 
     #[test]
-    fn a_record_file_does_not_grow_without_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.record");
-        for number in 0..2_000 {
-            append(&path, &record(&format!("{number:0200}"))).unwrap();
+    fn no_changed_byte_goes_unnoticed() {
+        let (_dir, store, path) = store();
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x41;
+            fs::write(&path, &changed).unwrap();
+            // A length that became larger reads as a file that was cut.
+            let found = loaded(&store);
+            let is_noticed = found
+                .as_ref()
+                .map_or(true, |(_, run_id)| run_id == RUN_UNKNOWN);
+            assert!(is_noticed, "byte {at}: {found:?}");
         }
-        assert!(fs::metadata(&path).unwrap().len() < 2 * RECORD_FILE_BYTES_MAX);
-        assert_eq!(run_id(&path), format!("{:0200}", 1_999));
+    }
+
+    #[test]
+    fn a_file_does_not_grow_without_end() {
+        let (_dir, store, path) = store();
+        for number in 0..3_000 {
+            let record = record(&format!("{number:0200}"));
+            store.save_record(alloc_id(), &record).unwrap();
+        }
+        assert!(fs::metadata(&path).unwrap().len() < 2 * FILE_BYTES_MAX);
+        assert_eq!(loaded(&store), Ok((1, format!("{:0200}", 2_999))));
     }
 }

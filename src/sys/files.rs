@@ -4,8 +4,9 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 /// Whether a write must survive a loss of power, or only the end of this process.
@@ -50,8 +51,25 @@ pub fn write_atomic(path: &Path, bytes: &[u8], durability: Durability) -> io::Re
 /// # Errors
 /// Any error of the file system.
 pub fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
-    fs::create_dir_all(path)?;
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) if mode & umask() == 0 => return Ok(()),
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) => return Err(error),
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// The bits that the kernel takes from the mode of what this process makes; all when that is not known.
+fn umask() -> u32 {
+    static UMASK: OnceLock<u32> = OnceLock::new();
+    *UMASK.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        line.and_then(|bits| u32::from_str_radix(bits.trim(), 8).ok())
+            .unwrap_or(0o777)
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! The machine below: clock, randomness, files and processes. Uses no other part of the program.
 
+pub mod cgroups;
 pub mod clock;
 pub mod credentials;
 pub mod descriptors;
 pub mod directory;
 pub mod disk;
+pub mod faults;
 pub mod files;
+pub mod handover;
+pub mod locks;
 pub mod priority;
 pub mod processes;
 pub mod random;

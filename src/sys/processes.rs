@@ -1,5 +1,6 @@
 //! Processes: who they are, how they are started, signaled and ended.
 
+use super::cgroups::Cgroup;
 use nix::{
     errno::Errno,
     libc,
@@ -55,18 +56,23 @@ impl Identity {
         stat(self.pid).is_some_and(|now| now.start_ticks == self.start_ticks && !now.is_zombie)
     }
 
-    /// Sends a signal to the process group that this process leads, unless it is gone.
+    /// Kills the process, unless it is gone.
     ///
     /// # Errors
     /// `ESRCH` when the process is gone, `EPERM` when it belongs to somebody else.
-    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+    pub fn kill(&self) -> io::Result<()> {
         // The descriptor pins the process, so that between the check and the signal its number cannot
         // pass to another one.
         let _pin = pidfd_open(self.pid)?;
         if !self.is_alive() {
             return Err(Errno::ESRCH.into());
         }
-        kill(Pid::from_raw(-self.pid), signal).map_err(Into::into)
+        kill(Pid::from_raw(self.pid), Signal::SIGKILL).map_err(Into::into)
+    }
+
+    /// True when the number has passed on to a later process, and with it what is named by it.
+    fn is_replaced(&self) -> bool {
+        stat(self.pid).is_some_and(|now| now.start_ticks != self.start_ticks)
     }
 
     /// What the process used so far.
@@ -74,6 +80,83 @@ impl Identity {
         let now = stat(self.pid)?;
         (now.start_ticks == self.start_ticks).then_some(now.usage)
     }
+}
+
+/// Every process of one run of a task: its supervisor and whatever came of the task, also after both are dead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// Leader of the session in which the task was started.
+    pub supervisor: Identity,
+    /// The task's own process, leader of a process group.
+    pub task: Identity,
+    /// The task's control group; none where there are none.
+    pub cgroup: Option<PathBuf>,
+}
+
+impl Tree {
+    /// Kills every process of it, and removes its control group when none is left.
+    ///
+    /// A process that left session and group is found by its control group only.
+    pub fn kill(&self) -> TreeEnd {
+        self.supervisor.kill().ok();
+        let group = self.cgroup.as_deref().map(Cgroup::at);
+        if let Some(group) = &group {
+            group.kill();
+        }
+        let members = self.members();
+        for member in &members {
+            member.kill().ok();
+        }
+        let emptied = group.is_none_or(|group| group.remove().is_ok());
+        if emptied && members.is_empty() && !self.supervisor.is_alive() {
+            TreeEnd::Gone
+        } else {
+            TreeEnd::Dying
+        }
+    }
+
+    /// Numbers of the task's processes, without the supervisor.
+    pub fn processes(&self) -> Vec<i32> {
+        let in_group = self.cgroup.as_deref().map(Cgroup::at);
+        match in_group.map(|group| group.processes()).unwrap_or_default() {
+            empty if empty.is_empty() && self.task.is_alive() => tree(self.task.pid),
+            found => found,
+        }
+    }
+
+    /// Living processes of the task's group and of the supervisor's session. Neither needs its leader: a number
+    /// does not pass on while it names a group or a session in which somebody is.
+    fn members(&self) -> Vec<Identity> {
+        let group = (!self.task.is_replaced()).then_some(self.task.pid);
+        let session = (!self.supervisor.is_replaced()).then_some(self.supervisor.pid);
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| *pid != self.supervisor.pid)
+            .filter_map(|pid| Some((pid, stat(pid)?)))
+            .filter(|(_, now)| {
+                (Some(now.group) == group || Some(now.session) == session)
+                    && now.start_ticks >= self.supervisor.start_ticks
+                    && !now.is_zombie
+            })
+            .map(|(pid, now)| Identity {
+                pid,
+                start_ticks: now.start_ticks,
+            })
+            .collect()
+    }
+}
+
+/// What an attempt to end a [`Tree`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeEnd {
+    /// Nothing is left.
+    Gone,
+    /// Something was still there and was sent SIGKILL: look again.
+    Dying,
 }
 
 /// The processes below `root` and `root` itself.
@@ -108,6 +191,8 @@ pub fn children(pid: i32) -> Vec<i32> {
 }
 
 struct Stat {
+    group: i32,
+    session: i32,
     start_ticks: u64,
     is_zombie: bool,
     usage: Usage,
@@ -120,7 +205,10 @@ fn stat(pid: i32) -> Option<Stat> {
     let fields: Vec<&str> = fields.split_whitespace().collect();
     // Field 3 of proc(5) is the first one here.
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let id = |field: usize| fields.get(field - 3)?.parse::<i32>().ok();
     Some(Stat {
+        group: id(5)?,
+        session: id(6)?,
         start_ticks: number(22)?,
         is_zombie: matches!(fields.first(), Some(&"Z" | &"X")),
         usage: Usage {
@@ -187,11 +275,14 @@ impl ProcessEnd {
     }
 }
 
-/// Makes this process a session of its own, which outlives the terminal and the parent, and the one to
-/// which orphans below it return.
+/// Makes this process a session of its own, which outlives the terminal and the parent.
 pub fn detach() {
     // It fails only for a process that already leads a group, which is as good.
     setsid().ok();
+}
+
+/// Makes this process the one to which orphans below it return.
+pub fn adopt_orphans() {
     prctl::set_child_subreaper(true).ok();
 }
 
@@ -226,11 +317,17 @@ pub struct TaskProcess {
     pub user: String,
 }
 
-/// Starts a task in a process group of its own; it is killed when this process dies.
+/// Starts a task in a process group of its own; it is killed when this process dies. `joins` is what
+/// [`Cgroup::create`] opened.
 ///
 /// # Errors
 /// An unknown user, or whatever the start of the program failed with.
-pub fn spawn_task(task: &TaskProcess, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
+pub fn spawn_task(
+    task: &TaskProcess,
+    stdout: Stdio,
+    stderr: Stdio,
+    joins: Option<fs::File>,
+) -> io::Result<Child> {
     let mut command = Command::new(&task.program);
     command
         .args(&task.args)
@@ -245,7 +342,7 @@ pub fn spawn_task(task: &TaskProcess, stdout: Stdio, stderr: Stdio) -> io::Resul
         let (uid, gid) = user_ids(&task.user)?;
         command.uid(uid).gid(gid);
     }
-    before_exec(&mut command);
+    before_exec(&mut command, joins);
     command.spawn()
 }
 
@@ -264,10 +361,14 @@ pub fn user_ids(name: &str) -> io::Result<(u32, u32)> {
 }
 
 #[expect(unsafe_code, reason = "code between fork and exec has no safe form")]
-fn before_exec(command: &mut Command) {
-    // SAFETY: the closure makes two system calls that are safe between fork and exec, and allocates nothing.
+fn before_exec(command: &mut Command, joins: Option<fs::File>) {
+    // SAFETY: the closure makes system calls that are safe between fork and exec, and allocates nothing.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
+            // A task that may not join runs where it is, and is found by its session.
+            if let Some(group) = &joins {
+                nix::unistd::write(group, b"0").ok();
+            }
             // A task without its supervisor would run unseen; it goes down with it.
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             SigSet::empty().thread_set_mask()?;

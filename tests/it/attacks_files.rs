@@ -3,7 +3,6 @@
 
 use crate::harness::{Agent, DEADLINE, Echo, dns, http};
 use hickory_proto::rr::RecordType;
-use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -621,7 +620,7 @@ async fn a_script_check_ends_with_its_allocation_and_leaves_nothing() {
     };
     let ended = timeout(DEADLINE, gone).await;
     for process in &processes {
-        process.signal_group(Signal::SIGKILL).ok();
+        process.kill().ok();
     }
     assert!(ended.is_ok(), "the script lives on");
 }

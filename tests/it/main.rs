@@ -26,6 +26,7 @@ mod failures;
 mod full_disk;
 mod harness;
 mod indexes;
+mod launches;
 mod listeners;
 mod needs;
 mod races;

@@ -1,17 +1,15 @@
 //! What the runner of an allocation, the runners of its tasks and the API look at together.
 
-use crate::{
-    client::{
-        allocdir::AllocDir,
-        context::Context,
-        store::{AllocRecord, TaskRecord},
-    },
-    sys::processes::Identity,
+use crate::client::{
+    allocdir::AllocDir,
+    context::Context,
+    drivers::Meter,
+    store::{AllocRecord, TaskRecord},
 };
 use jobs::model::{Allocation, FlatMap, TaskEvent, TaskPhase, TaskState};
 use mesh::model::Status;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 use tokio::sync::{Notify, watch};
 
 /// Last result of a check, for the API and for the allocation's health.
@@ -48,8 +46,8 @@ pub(in crate::client) struct Shared {
     record: Mutex<AllocRecord>,
     /// By check id.
     pub(in crate::client) checks: Mutex<BTreeMap<String, CheckStatus>>,
-    /// Processes of running tasks.
-    pub(in crate::client) processes: Mutex<BTreeMap<String, Identity>>,
+    /// Of running tasks.
+    pub(in crate::client) meters: Mutex<BTreeMap<String, Arc<dyn Meter>>>,
     /// Something of the above changed; for the runner of the allocation.
     pub(in crate::client) changed: Notify,
     /// Counts changes of the record, for everyone else who waits for one.
@@ -69,7 +67,7 @@ impl Shared {
             alloc: Mutex::new(alloc),
             record: Mutex::new(record),
             checks: Mutex::new(BTreeMap::new()),
-            processes: Mutex::new(BTreeMap::new()),
+            meters: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
             revision: watch::Sender::new(0),
         }
@@ -124,18 +122,28 @@ impl Shared {
         ends.max().unwrap_or(0)
     }
 
-    /// Changes the record, keeps it and wakes whoever waits for a change.
+    /// Changes the record, keeps it and wakes whoever waits for a change. That it could not be kept is logged.
     pub(in crate::client) fn update(&self, change: impl FnOnce(&mut AllocRecord)) {
-        {
+        if let Err(error) = self.try_update(change) {
+            let id = self.alloc.lock().id;
+            tracing::error!(alloc = %id, %error, "the state of an allocation cannot be kept");
+        }
+    }
+
+    /// As [`Shared::update`], for a change that must have been kept before something else is done.
+    ///
+    /// # Errors
+    /// When it could not be kept; it is made nevertheless.
+    fn try_update(&self, change: impl FnOnce(&mut AllocRecord)) -> io::Result<()> {
+        let kept = {
             let mut record = self.record.lock();
             change(&mut record);
             let id = self.alloc.lock().id;
-            if let Err(error) = self.cx.store.save_record(id, &record) {
-                tracing::error!(alloc = %id, %error, "the state of an allocation cannot be kept");
-            }
-        }
+            self.cx.store.save_record(id, &record)
+        };
         self.changed.notify_one();
         self.revision.send_modify(|revision| *revision += 1);
+        kept
     }
 
     /// Told with every change of the record.
@@ -146,6 +154,18 @@ impl Shared {
     /// Changes the record of one task.
     pub(in crate::client) fn update_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
         self.update(|record| change(record.tasks.entry(task.to_owned()).or_default()));
+    }
+
+    /// As [`Shared::update_task`], for a change that must have been kept before something else is done.
+    ///
+    /// # Errors
+    /// When it could not be kept; it is made nevertheless.
+    pub(in crate::client) fn try_update_task(
+        &self,
+        task: &str,
+        change: impl FnOnce(&mut TaskRecord),
+    ) -> io::Result<()> {
+        self.try_update(|record| change(record.tasks.entry(task.to_owned()).or_default()))
     }
 
     /// Adds an event to a task.

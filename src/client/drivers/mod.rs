@@ -1,22 +1,28 @@
-//! How a task becomes a process.
+//! How a task comes to run.
 //!
-//! A driver says whether this machine can run its kind of task, checks a task's configuration, and turns it
-//! into the one program to start. Starting, stopping, signaling and coming back to it after a restart of
-//! the agent are the supervisor's, the same for each driver.
+//! A [`Driver`] says whether this machine can run its kind of task, checks a task's configuration, starts it, and
+//! finds it again after a restart of the agent; a [`Run`] stops, signals and waits; a [`Meter`] measures. Nothing
+//! here knows of programs or of supervisors but [`process`], which holds the drivers whose tasks are processes of
+//! this machine.
 
 mod options;
 pub(super) mod process;
 
-use crate::{client::Config, sys::processes::TaskProcess};
+use crate::{client::Config, sys::processes::Usage};
 use futures_util::future::BoxFuture;
 use jobs::model::DriverInfo;
+use process::supervisor::remote::Supervisors;
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     fmt::Debug,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+
+pub(super) use process::supervisor::{Exit, LogFiles, Owner};
 
 /// A kind of task.
 pub(super) trait Driver: Debug + Send + Sync {
@@ -29,27 +35,110 @@ pub(super) trait Driver: Debug + Send + Sync {
     /// Every problem of a configuration; empty for a good one.
     fn problems(&self, config: &Map<String, Value>) -> Vec<String>;
 
-    /// The program to start.
-    ///
-    /// # Errors
-    /// [`Unrunnable`] when there is no such program.
-    fn process(&self, task: &TaskContext<'_>) -> Result<TaskProcess, Unrunnable>;
-
     /// Whether users may send signals to its tasks.
     fn takes_signals(&self) -> bool;
+
+    /// Starts a task. Not to be cancelled: what has been asked for may come into being without whoever asked.
+    /// A run of the same task that is there already is returned in place of a second one.
+    fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>>;
+
+    /// Looks for a task that an earlier agent, or an earlier attempt, may have started. `handle` is what
+    /// [`Run::handle`] gave for its last run, empty when that is not known.
+    ///
+    /// When it finds neither a run nor an end, nothing of the task is left on this machine.
+    ///
+    /// # Errors
+    /// When that cannot be told or brought about; then nothing may be started.
+    fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>>;
+
+    /// The end that [`Driver::find`] gave was kept, so that the driver need not remember it.
+    fn forget(&self, owner: &Owner);
 }
 
-/// What a driver knows of a task; paths are those of the host.
+/// A task that runs.
+pub(super) trait Run: Debug + Send {
+    /// Id of the run, as it was given when it was started.
+    fn run_id(&self) -> &str;
+
+    /// What the driver needs to find what is left of it when everybody who looked after it is dead.
+    fn handle(&self) -> String;
+
+    /// What it uses.
+    fn meter(&self) -> Arc<dyn Meter>;
+
+    /// Sends a signal to its main process.
+    fn signal(&mut self, number: i32) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Asks it to end: signal `number` first, by force after `kill_timeout`.
+    fn stop(&mut self, number: i32, kill_timeout: Duration) -> BoxFuture<'_, io::Result<()>>;
+
+    /// Waits for the end. Safe to cancel and to call again.
+    fn ended(&mut self) -> BoxFuture<'_, Exit>;
+
+    /// Tells that the end was kept, so that the driver need not remember it.
+    fn noted(&mut self) -> BoxFuture<'_, ()>;
+}
+
+/// Measures a task.
+pub(super) trait Meter: Debug + Send + Sync {
+    /// Counters of every process of the task by its number; empty when it has ended.
+    fn usage(&self) -> BTreeMap<i32, Usage>;
+}
+
+/// What a driver finds of a task.
 #[derive(Debug)]
-pub(super) struct TaskContext<'a> {
+pub(super) enum Found {
+    /// It runs.
+    Running(Box<dyn Run>),
+    /// Its last run ended meanwhile.
+    Ended(Exit),
+    /// There is nothing of it.
+    Gone,
+}
+
+/// A task to start; paths are those of the host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Start {
+    /// New for each run.
+    pub(super) run_id: String,
+    /// Whose.
+    pub(super) owner: Owner,
     /// The task's own directory, in which it starts.
-    pub(super) dir: &'a Path,
+    pub(super) dir: PathBuf,
     /// The task's environment.
-    pub(super) env: &'a BTreeMap<String, String>,
+    pub(super) env: BTreeMap<String, String>,
     /// The task's configuration with every `${…}` resolved, free of problems.
-    pub(super) config: &'a Map<String, Value>,
+    pub(super) config: Map<String, Value>,
     /// Operating system user; empty for the agent's own.
-    pub(super) user: &'a str,
+    pub(super) user: String,
+    /// Where its output goes; none drops it.
+    pub(super) logs: Option<LogFiles>,
+}
+
+/// Why a task does not run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// There is nothing to start.
+    #[error("{0}")]
+    Unrunnable(#[from] Unrunnable),
+    /// What was started did not come into being; trying again gives the same.
+    #[error("failed to launch command with executor: {reason}")]
+    Program {
+        /// Why.
+        reason: String,
+    },
+    /// It could not be started, and nothing of it is there.
+    #[error("failed to launch command with executor: {reason}")]
+    Absent {
+        /// Why.
+        reason: String,
+    },
+    /// It is not known whether it runs: look for it before it is started again.
+    #[error("failed to launch command with executor: {reason}")]
+    Unknown {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a task cannot be started, now or later.
@@ -69,15 +158,42 @@ pub(super) enum Unrunnable {
     },
 }
 
-/// The drivers that this machine may offer, ordered by name.
-pub(super) fn all(config: &Config) -> BTreeMap<&'static str, Arc<dyn Driver>> {
-    let lookup = Arc::new(process::lookup::Lookup::new(&config.executable));
-    let mut drivers: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
-    let java = process::java::Java::new(Arc::clone(&lookup));
-    drivers.insert(java.name(), Arc::new(java));
-    if config.raw_exec {
-        let raw_exec = process::raw_exec::RawExec::new(lookup);
-        drivers.insert(raw_exec.name(), Arc::new(raw_exec));
+/// What this machine can run, and what runs on it.
+#[derive(Debug)]
+pub(super) struct Drivers {
+    by_name: BTreeMap<&'static str, Arc<dyn Driver>>,
+    /// Of all drivers whose tasks are processes.
+    pub(super) supervisors: Arc<Supervisors>,
+}
+
+impl Drivers {
+    /// The drivers that this machine may offer; those of processes keep their files in `run_dir`.
+    ///
+    /// # Errors
+    /// When the run directory cannot be used.
+    pub(super) fn open(config: &Config, run_dir: &Path) -> io::Result<Self> {
+        let supervisors = Arc::new(Supervisors::open(run_dir, &config.executable)?);
+        let programs = process::Programs::new(&config.executable, Arc::clone(&supervisors));
+        let mut by_name: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
+        let java = process::java::Java::new(programs.clone());
+        by_name.insert(java.name(), Arc::new(java));
+        if config.raw_exec {
+            let raw_exec = process::raw_exec::RawExec::new(programs);
+            by_name.insert(raw_exec.name(), Arc::new(raw_exec));
+        }
+        Ok(Self {
+            by_name,
+            supervisors,
+        })
     }
-    drivers
+
+    /// The driver of that name.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<dyn Driver>> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, ordered by name.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Arc<dyn Driver>> {
+        self.by_name.values()
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: jobs API, `TaskEvent`.
 
-use crate::{client::drivers::process::supervisor::Exit, sys::clock};
+use crate::{client::drivers::Exit, sys::clock};
 use jobs::model::TaskEvent;
 use std::time::Duration;
 

@@ -7,18 +7,15 @@ use crate::{
     client::{
         Error,
         alloc::shared::Shared,
-        drivers::process::supervisor::{
-            Exit,
-            remote::{self, Connection, Found, StartError},
-        },
+        drivers::{Driver, Exit, Found, Owner, Run, StartError},
+        store::RUN_UNKNOWN,
     },
     registration,
     rpc::message::Report,
-    sys::{clock, processes, random},
+    sys::{clock, faults, processes, random},
 };
-use jobs::model::{AllocId, Task, TaskEvent, TaskPhase, Timestamp};
-use sha2::{Digest, Sha256};
-use std::{fmt::Write, sync::Arc, time::Duration};
+use jobs::model::{Task, TaskEvent, TaskPhase, Timestamp};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
@@ -30,6 +27,8 @@ pub(in crate::client) const COMMANDS_MAX: usize = 16;
 pub(in crate::client) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
 /// Upper bound of a task's `kill_timeout`.
 const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// Pause between two attempts to keep the state of a task.
+const KEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Sent when the job names no signal.
 const KILL_SIGNAL_DEFAULT: &str = "SIGINT";
 
@@ -71,11 +70,19 @@ enum Ended {
     With(Outcome),
 }
 
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// By itself: the restart policy decides.
+    Itself,
+    /// Because it was asked to.
+    Asked,
+}
+
 /// Carries one task from its setup to its end.
 pub(in crate::client) struct TaskRunner {
     shared: Arc<Shared>,
     name: String,
-    stem: String,
     commands: mpsc::Receiver<TaskCommand>,
     restarts: Restarts,
 }
@@ -100,7 +107,6 @@ impl TaskRunner {
         let mut restarts = Restarts::new(policy, ends_on_success, random::seed());
         restarts.resume(shared.task(&task.name).restarts);
         Self {
-            stem: stem(alloc.id, &task.name),
             name: task.name.clone(),
             shared,
             commands,
@@ -111,10 +117,15 @@ impl TaskRunner {
     /// Runs the task until it is over, or until this agent stops.
     pub(in crate::client) async fn run(mut self) {
         loop {
-            let outcome = match self.attempt().await {
-                Ended::With(outcome) => outcome,
-                Ended::Killed => return self.die(false),
-                Ended::Left => return,
+            let undecided = self.shared.task(&self.name).undecided;
+            let outcome = match undecided {
+                // An earlier agent died between the end and the decision.
+                Some(code) => outcome(code),
+                None => match self.attempt().await {
+                    Ended::With(outcome) => outcome,
+                    Ended::Killed => return self.die(false),
+                    Ended::Left => return,
+                },
             };
             let decision = self.restarts.decide(clock::now_ns(), outcome);
             match decision {
@@ -128,6 +139,7 @@ impl TaskRunner {
                     let counted = self.restarts.counted();
                     self.shared.update_task(&self.name, |record| {
                         record.restarts = counted;
+                        record.undecided = None;
                         record.state.state = TaskPhase::Pending;
                         record.state.restarts += 1;
                         record.state.last_restart = Timestamp(clock::now_ns());
@@ -146,15 +158,26 @@ impl TaskRunner {
     /// One run, from its setup, or from where an earlier agent left it.
     async fn attempt(&mut self) -> Ended {
         let run_id = self.shared.task(&self.name).run_id;
-        if !run_id.is_empty() {
-            match remote::find(self.shared.cx.store.run_dir(), &self.stem).await {
-                Found::Running(connection) => return self.attend(*connection).await,
-                Found::Ended(exit) if exit.run_id == run_id => return self.finish(&exit),
-                Found::Ended(_) | Found::Gone => {
-                    if let Some(ended) = self.wait_for_servers().await {
-                        return ended;
-                    }
+        match self.find().await {
+            Ok(Found::Running(run)) => return self.attend(run).await,
+            Ok(Found::Ended(exit)) if exit.run_id == run_id || run_id == RUN_UNKNOWN => {
+                let kept = self.keep_exit(&exit, Cause::Itself);
+                if let Some(ended) = self.until_kept(kept).await {
+                    return ended;
                 }
+                self.forget();
+                return Ended::With(outcome(exit.ended.code));
+            }
+            Ok(Found::Ended(_) | Found::Gone) if run_id.is_empty() => {}
+            Ok(Found::Ended(_) | Found::Gone) => {
+                if let Some(ended) = self.wait_for_servers().await {
+                    return ended;
+                }
+            }
+            Err(error) => {
+                let text = format!("failed to look for an earlier run of the task: {error}");
+                self.event(events::with_detail("Driver Failure", text, "driver_error"));
+                return Ended::With(Outcome::Recoverable);
             }
         }
         let prepared = tokio::select! {
@@ -177,10 +200,39 @@ impl TaskRunner {
                 });
                 Ended::With(match error {
                     SetupError::Artifact(_) | SetupError::Directory(_) => Outcome::Recoverable,
-                    SetupError::Invalid(_) | SetupError::Unrunnable(_) => Outcome::Unrecoverable,
+                    SetupError::Invalid(_) => Outcome::Unrecoverable,
                 })
             }
         }
+    }
+
+    /// The end that was found is kept: its driver need not remember it.
+    fn forget(&self) {
+        if let Some((driver, owner)) = self.driver() {
+            driver.forget(&owner);
+        }
+    }
+
+    /// Looks for the task before anything is started: whatever the record says, there must not be two of it.
+    async fn find(&self) -> io::Result<Found> {
+        match self.driver() {
+            // Nothing here can have started it; the setup says so.
+            None => Ok(Found::Gone),
+            Some((driver, owner)) => {
+                let handle = self.shared.task(&self.name).handle;
+                driver.find(&owner, &handle).await
+            }
+        }
+    }
+
+    fn driver(&self) -> Option<(Arc<dyn Driver>, Owner)> {
+        let task = self.definition()?;
+        let driver = self.shared.cx.drivers.get(&task.driver)?;
+        let owner = Owner {
+            alloc_id: self.shared.alloc().id,
+            task: task.name,
+        };
+        Some((Arc::clone(driver), owner))
     }
 
     /// The machine was restarted, or somebody killed supervisor and task: whether the task is still wanted
@@ -204,48 +256,68 @@ impl TaskRunner {
         }
     }
 
-    /// Not to be cancelled: a supervisor that has its launch goes on alone.
+    /// Not to be cancelled: what has its launch goes on alone.
     async fn start(&mut self, prepared: Prepared) -> Ended {
-        let cx = &self.shared.cx;
+        let cx = Arc::clone(&self.shared.cx);
         let run_id = random::uuid();
-        let mut launch = prepared.launch;
-        launch.run_id.clone_from(&run_id);
-        launch.run_dir = cx.store.run_dir().to_owned();
-        launch.stem.clone_from(&self.stem);
-        // Kept before the start, so that an agent that dies in between looks for this run.
-        self.shared
-            .update_task(&self.name, |record| record.run_id = run_id);
+        let mut start = prepared.start;
+        start.run_id.clone_from(&run_id);
+        // Kept before the start, so that an agent that dies in between looks for this run. Without that there is
+        // no start: nobody would know of the process.
+        let kept = self.shared.try_update_task(&self.name, |record| {
+            record.run_id = run_id;
+            record.handle.clear();
+        });
+        if let Err(error) = &kept {
+            let text = format!(
+                "the task is not started before its state can be kept, which is tried again: {error}"
+            );
+            self.event(events::with_detail("Setup Failure", text, "setup_error"));
+        }
+        if let Some(ended) = self.until_kept(kept).await {
+            self.shared
+                .update_task(&self.name, |record| record.run_id.clear());
+            return ended;
+        }
+        faults::point("launch.recorded");
         let started = {
             let Ok(_slot) = cx.starts.acquire().await else {
                 return Ended::Left;
             };
-            remote::start(&cx.config.executable, launch).await
+            prepared.driver.start(&start).await
         };
-        match started {
-            Ok(connection) => self.attend(connection).await,
-            Err(error) => {
-                let outcome = match error {
-                    StartError::Program { .. } => Outcome::Unrecoverable,
-                    StartError::Supervisor(_) => Outcome::Recoverable,
-                };
-                let text = format!("failed to launch command with executor: {error}");
-                self.shared
-                    .update_task(&self.name, |record| record.run_id.clear());
-                self.event(events::with_detail("Driver Failure", text, "driver_error"));
-                Ended::With(outcome)
-            }
+        faults::point("launch.greeted");
+        let error = match started {
+            Ok(run) => return self.attend(run).await,
+            Err(error) => error,
+        };
+        let text = error.to_string();
+        if !matches!(error, StartError::Unknown { .. }) {
+            self.shared
+                .update_task(&self.name, |record| record.run_id.clear());
         }
+        if matches!(error, StartError::Unrunnable(_)) {
+            self.event(events::failure("Driver Failure", text, "driver_error"));
+        } else {
+            self.event(events::with_detail("Driver Failure", text, "driver_error"));
+        }
+        Ended::With(match error {
+            StartError::Unrunnable(_) | StartError::Program { .. } => Outcome::Unrecoverable,
+            StartError::Absent { .. } | StartError::Unknown { .. } => Outcome::Recoverable,
+        })
     }
 
     /// Watches a running task and carries out what is asked of it.
-    async fn attend(&mut self, mut connection: Connection) -> Ended {
-        self.note_running(&connection);
-        let shared = Arc::clone(&self.shared);
-        let run_dir = shared.cx.store.run_dir();
-        let stem = self.stem.clone();
+    async fn attend(&mut self, mut run: Box<dyn Run>) -> Ended {
+        self.note_running(&*run);
         loop {
             let command = tokio::select! {
-                exit = connection.ended(run_dir, &stem) => return self.finish(&exit),
+                exit = run.ended() => {
+                    return match self.note_exit(&mut *run, &exit, Cause::Itself).await {
+                        Some(ended) => ended,
+                        None => Ended::With(outcome(exit.ended.code)),
+                    };
+                }
                 command = self.commands.recv() => command,
             };
             match command {
@@ -257,7 +329,7 @@ impl TaskRunner {
                 }) => {
                     let message = format!("Task being sent signal {name}");
                     self.event(events::with_detail("Signaling", message, "task_signal"));
-                    let sent = connection.signal(number).await.map_err(Error::from);
+                    let sent = run.signal(number).await.map_err(Error::from);
                     reply.send(sent).ok();
                 }
                 Some(TaskCommand::Restart { reason, unhealthy }) => {
@@ -267,8 +339,10 @@ impl TaskRunner {
                         "restart_reason",
                     ));
                     self.withdraw().await;
-                    let exit = self.stop(&mut connection).await;
-                    self.note_exit(&exit);
+                    let exit = self.stop(&mut *run).await;
+                    if let Some(ended) = self.note_exit(&mut *run, &exit, Cause::Asked).await {
+                        return ended;
+                    }
                     return Ended::With(if unhealthy {
                         Outcome::Unhealthy
                     } else {
@@ -280,32 +354,33 @@ impl TaskRunner {
                         self.event(event);
                     }
                     self.event(events::killing("", nanos(self.kill_timeout())));
-                    if delays && let Some(exit) = self.shutdown_delay(&mut connection).await {
-                        self.note_exit(&exit);
-                        return Ended::Killed;
+                    if delays && let Some(exit) = self.shutdown_delay(&mut *run).await {
+                        let left = self.note_exit(&mut *run, &exit, Cause::Asked).await;
+                        return left.unwrap_or(Ended::Killed);
                     }
-                    let exit = self.stop(&mut connection).await;
-                    self.note_exit(&exit);
+                    let exit = self.stop(&mut *run).await;
+                    let left = self.note_exit(&mut *run, &exit, Cause::Asked).await;
                     self.event(events::event("Killed", "Task successfully killed"));
-                    return Ended::Killed;
+                    return left.unwrap_or(Ended::Killed);
                 }
             }
         }
     }
 
-    fn note_running(&self, connection: &Connection) {
+    fn note_running(&self, run: &dyn Run) {
         self.shared
-            .processes
+            .meters
             .lock()
-            .insert(self.name.clone(), connection.process());
+            .insert(self.name.clone(), run.meter());
         let record = self.shared.task(&self.name);
-        if record.state.state == TaskPhase::Running && record.run_id == connection.run_id() {
+        if record.state.state == TaskPhase::Running && record.run_id == run.run_id() {
             return;
         }
-        let run_id = connection.run_id().to_owned();
+        let (run_id, handle) = (run.run_id().to_owned(), run.handle());
         self.shared.update_task(&self.name, |record| {
             let now = Timestamp(clock::now_ns());
             record.run_id = run_id;
+            record.handle = handle;
             record.state.state = TaskPhase::Running;
             if record.state.started_at.is_zero() {
                 record.state.started_at = now;
@@ -316,30 +391,61 @@ impl TaskRunner {
         });
     }
 
-    /// The run is over; nobody asked for it.
-    fn finish(&mut self, exit: &Exit) -> Ended {
-        self.note_exit(exit);
-        Ended::With(if exit.ended.code == 0 {
-            Outcome::Success
-        } else {
-            Outcome::Failure
+    /// Keeps the end of a run, and then lets its driver forget it: an agent that dies in between must hear of it
+    /// once more. Answers when that is not to be waited for.
+    async fn note_exit(&mut self, run: &mut dyn Run, exit: &Exit, cause: Cause) -> Option<Ended> {
+        faults::point("exit.heard");
+        let kept = self.keep_exit(exit, cause);
+        faults::point("exit.recorded");
+        match self.until_kept(kept).await {
+            Some(Ended::Left) => return Some(Ended::Left),
+            // The servers know that it is over, so nobody has to hear of it again.
+            Some(ended) => {
+                run.noted().await;
+                return Some(ended);
+            }
+            None => run.noted().await,
+        }
+        None
+    }
+
+    fn keep_exit(&self, exit: &Exit, cause: Cause) -> io::Result<()> {
+        self.shared.meters.lock().remove(&self.name);
+        let event = events::terminated(exit);
+        self.shared.try_update_task(&self.name, |record| {
+            record.run_id.clear();
+            if exit.message.is_empty() {
+                // Nothing is left of it: its end was seen.
+                record.handle.clear();
+            }
+            record.undecided = match cause {
+                Cause::Itself => Some(exit.ended.code),
+                Cause::Asked => None,
+            };
+            record.state.finished_at = Timestamp(exit.at_ns);
+            record.state.push_event(event);
         })
     }
 
-    fn note_exit(&self, exit: &Exit) {
-        self.shared.processes.lock().remove(&self.name);
-        let event = events::terminated(exit);
-        self.shared.update_task(&self.name, |record| {
-            record.run_id.clear();
-            record.state.finished_at = Timestamp(exit.at_ns);
-            record.state.push_event(event);
-        });
-        // Only now: an agent that dies before this line must find the file.
-        remote::forget(self.shared.cx.store.run_dir(), &self.stem);
+    /// Tries again until the state of the task can be kept: the disk may be full. Answers when the task, or this
+    /// agent, is to end before.
+    async fn until_kept(&mut self, mut kept: io::Result<()>) -> Option<Ended> {
+        while let Err(error) = kept {
+            let alloc = self.shared.alloc();
+            tracing::error!(alloc = %alloc.id, task = self.name, %error, "the state of a task cannot be kept");
+            match pause(&mut self.commands, KEEP_PAUSE).await {
+                Paused::Over => {}
+                Paused::Killed => return Some(Ended::Killed),
+                Paused::Left => return Some(Ended::Left),
+            }
+            kept = self.shared.try_update_task(&self.name, |_| ());
+        }
+        None
     }
 
     fn die(&self, failed: bool) {
         self.shared.update_task(&self.name, |record| {
+            record.undecided = None;
             record.state.state = TaskPhase::Dead;
             record.state.failed |= failed;
             if record.state.finished_at.is_zero() {
@@ -378,7 +484,7 @@ impl TaskRunner {
     }
 
     /// Waits `shutdown_delay`, unless asked to hurry; the exit when the task ends meanwhile.
-    async fn shutdown_delay(&mut self, connection: &mut Connection) -> Option<Exit> {
+    async fn shutdown_delay(&mut self, run: &mut dyn Run) -> Option<Exit> {
         let delay = duration(self.definition().map_or(0, |task| task.shutdown_delay));
         if delay.is_zero() {
             return None;
@@ -388,15 +494,14 @@ impl TaskRunner {
             events::go_duration(nanos(delay))
         );
         self.event(events::event("Waiting for shutdown delay", text));
-        let run_dir = self.shared.cx.store.run_dir();
         tokio::select! {
-            exit = connection.ended(run_dir, &self.stem) => Some(exit),
+            exit = run.ended() => Some(exit),
             () = hurried(&mut self.commands) => None,
             () = sleep(delay) => None,
         }
     }
 
-    async fn stop(&self, connection: &mut Connection) -> Exit {
+    async fn stop(&self, run: &mut dyn Run) -> Exit {
         let name = self
             .definition()
             .map(|task| task.kill_signal)
@@ -404,10 +509,8 @@ impl TaskRunner {
             .unwrap_or_else(|| KILL_SIGNAL_DEFAULT.into());
         let number = processes::signal_number(&name).unwrap_or(nix::libc::SIGINT);
         // An error means that the supervisor is gone, which the wait finds out too.
-        connection.stop(number, self.kill_timeout()).await.ok();
-        connection
-            .ended(self.shared.cx.store.run_dir(), &self.stem)
-            .await
+        run.stop(number, self.kill_timeout()).await.ok();
+        run.ended().await
     }
 
     fn kill_timeout(&self) -> Duration {
@@ -465,20 +568,13 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
     }
 }
 
-/// The name of the task's files in the run directory: short, and the same for each run.
-fn stem(alloc_id: AllocId, task: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(alloc_id.to_bytes());
-    hash.update([0]);
-    hash.update(task);
-    hash.finalize()
-        .iter()
-        .take(12)
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            write!(text, "{byte:02x}").ok();
-            text
-        })
+/// What an end that nobody asked for is to the restart policy.
+fn outcome(code: i32) -> Outcome {
+    if code == 0 {
+        Outcome::Success
+    } else {
+        Outcome::Failure
+    }
 }
 
 pub(in crate::client) fn duration(nanos: i64) -> Duration {

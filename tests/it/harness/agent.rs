@@ -87,9 +87,20 @@ impl Agent {
 
     /// An agent with bounds on what it may use.
     pub(crate) async fn start_in(mode: Mode, more: &str, room: Room) -> Self {
+        Self::start_below(&std::env::temp_dir(), mode, more, room, |_| ()).await
+    }
+
+    /// An agent with its directory below `base`, which is prepared before it starts.
+    pub(crate) async fn start_below(
+        base: &Path,
+        mode: Mode,
+        more: &str,
+        room: Room,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("trivet-it-")
-            .tempdir()
+            .tempdir_in(base)
             .expect("a directory");
         let first = 20_000 + NEXT_PORTS.fetch_add(1, Ordering::Relaxed) % 110 * PORTS_PER_AGENT;
         let ports = (first, first + PORTS_PER_AGENT - 1);
@@ -98,7 +109,8 @@ impl Agent {
             configuration(dir.path(), mode, ports, more),
         )
         .expect("a configuration");
-        let (child, listeners) = launch(dir.path(), mode, room).await;
+        prepare(dir.path());
+        let (child, listeners) = launch(dir.path(), mode, room, None).await;
         Self {
             child,
             listeners,
@@ -158,7 +170,14 @@ impl Agent {
 
     /// Starts the agent again on the same data directory and ports of its own.
     pub(crate) async fn start_again(&mut self) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free).await;
+        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, None).await;
+        self.child = child;
+        self.listeners = listeners;
+    }
+
+    /// As [`Agent::start_again`]; it, or what it starts, dies at a place that the program names.
+    pub(crate) async fn start_with_fault(&mut self, place: &str) {
+        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, Some(place)).await;
         self.child = child;
         self.listeners = listeners;
     }
@@ -240,7 +259,12 @@ fn below(limits: &str) -> Command {
     shell
 }
 
-async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, SocketAddr>) {
+async fn launch(
+    dir: &Path,
+    mode: Mode,
+    room: Room,
+    fault: Option<&str>,
+) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -272,6 +296,9 @@ async fn launch(dir: &Path, mode: Mode, room: Room) -> (Child, BTreeMap<String, 
         .arg(dir.join("agent.hcl"));
     if mode == Mode::Dev {
         command.arg("-dev");
+    }
+    if let Some(place) = fault {
+        command.env(trivet::sys::faults::VARIABLE, place);
     }
     let mut child = command
         .stdin(Stdio::null())

@@ -1,7 +1,7 @@
-use super::lookup::Lookup;
+use super::Programs;
 use crate::{
     client::drivers::{
-        Driver, TaskContext, Unrunnable,
+        Driver, Found, Owner, Run, Start, StartError, Unrunnable,
         options::{self, Kind},
     },
     sys::processes::TaskProcess,
@@ -9,7 +9,7 @@ use crate::{
 use futures_util::future::BoxFuture;
 use jobs::model::DriverInfo;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, process::Stdio, time::Duration};
 use tokio::{process::Command, time::timeout};
 
 const OPTIONS: &[(&str, Kind)] = &[
@@ -29,16 +29,17 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Source: `java` driver. Differs: no chroot, so a jar may be named by any path of the host.
 #[derive(Debug)]
 pub(in crate::client::drivers) struct Java {
-    lookup: Arc<Lookup>,
+    programs: Programs,
 }
 
 impl Java {
-    pub(in crate::client::drivers) fn new(lookup: Arc<Lookup>) -> Self {
-        Self { lookup }
+    pub(in crate::client::drivers) fn new(programs: Programs) -> Self {
+        Self { programs }
     }
 
     async fn version(&self) -> Result<String, String> {
         let java = self
+            .programs
             .lookup
             .find("java", Path::new("/nonexistent"))
             .map_err(|_| "no `java` on the agent's PATH".to_owned())?;
@@ -56,6 +57,17 @@ impl Java {
         } else {
             Err(format!("`java -version` failed: {}", output.status))
         }
+    }
+
+    /// The program to start.
+    fn process(&self, task: &Start) -> Result<TaskProcess, Unrunnable> {
+        Ok(TaskProcess {
+            program: self.programs.lookup.find("java", &task.dir)?,
+            args: arguments(&task.config),
+            env: task.env.clone(),
+            dir: options::work_dir(&task.config, &task.dir),
+            user: task.user.clone(),
+        })
     }
 }
 
@@ -91,18 +103,23 @@ impl Driver for Java {
         problems
     }
 
-    fn process(&self, task: &TaskContext<'_>) -> Result<TaskProcess, Unrunnable> {
-        Ok(TaskProcess {
-            program: self.lookup.find("java", task.dir)?,
-            args: arguments(task.config),
-            env: task.env.clone(),
-            dir: options::work_dir(task.config, task.dir),
-            user: task.user.to_owned(),
+    fn takes_signals(&self) -> bool {
+        false
+    }
+
+    fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>> {
+        Box::pin(async {
+            let process = self.process(start)?;
+            self.programs.start(start, process).await
         })
     }
 
-    fn takes_signals(&self) -> bool {
-        false
+    fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
+        Box::pin(self.programs.find(owner, handle))
+    }
+
+    fn forget(&self, owner: &Owner) {
+        self.programs.supervisors.forget(owner);
     }
 }
 

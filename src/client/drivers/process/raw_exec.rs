@@ -1,7 +1,7 @@
-use super::lookup::Lookup;
+use super::Programs;
 use crate::{
     client::drivers::{
-        Driver, TaskContext, Unrunnable,
+        Driver, Found, Owner, Run, Start, StartError, Unrunnable,
         options::{self, Kind},
     },
     sys::processes::TaskProcess,
@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, ready};
 use globset::GlobBuilder;
 use jobs::model::DriverInfo;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io};
 
 const OPTIONS: &[(&str, Kind)] = &[
     ("command", Kind::Text),
@@ -24,12 +24,24 @@ const OPTIONS: &[(&str, Kind)] = &[
 /// Source: `raw_exec` driver. Differs: no resource limits, no choice of cgroup or of an out-of-memory score.
 #[derive(Debug)]
 pub(in crate::client::drivers) struct RawExec {
-    lookup: Arc<Lookup>,
+    programs: Programs,
 }
 
 impl RawExec {
-    pub(in crate::client::drivers) fn new(lookup: Arc<Lookup>) -> Self {
-        Self { lookup }
+    pub(in crate::client::drivers) fn new(programs: Programs) -> Self {
+        Self { programs }
+    }
+
+    /// The program to start.
+    fn process(&self, task: &Start) -> Result<TaskProcess, Unrunnable> {
+        let command = options::text(&task.config, "command");
+        Ok(TaskProcess {
+            program: self.programs.lookup.find(&command, &task.dir)?,
+            args: options::list(&task.config, "args"),
+            env: allowed(&task.env, &options::list(&task.config, "denied_envvars")),
+            dir: options::work_dir(&task.config, &task.dir),
+            user: task.user.clone(),
+        })
     }
 }
 
@@ -49,27 +61,35 @@ impl Driver for RawExec {
     }
 
     fn problems(&self, config: &Map<String, Value>) -> Vec<String> {
-        let mut problems = options::problems(config, OPTIONS);
-        if options::text(config, "command").is_empty() {
-            problems.push("config option `command` is missing: it names the program to run".into());
-        }
-        problems
-    }
-
-    fn process(&self, task: &TaskContext<'_>) -> Result<TaskProcess, Unrunnable> {
-        let command = options::text(task.config, "command");
-        Ok(TaskProcess {
-            program: self.lookup.find(&command, task.dir)?,
-            args: options::list(task.config, "args"),
-            env: allowed(task.env, &options::list(task.config, "denied_envvars")),
-            dir: options::work_dir(task.config, task.dir),
-            user: task.user.to_owned(),
-        })
+        problems(config)
     }
 
     fn takes_signals(&self) -> bool {
         true
     }
+
+    fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>> {
+        Box::pin(async {
+            let process = self.process(start)?;
+            self.programs.start(start, process).await
+        })
+    }
+
+    fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
+        Box::pin(self.programs.find(owner, handle))
+    }
+
+    fn forget(&self, owner: &Owner) {
+        self.programs.supervisors.forget(owner);
+    }
+}
+
+fn problems(config: &Map<String, Value>) -> Vec<String> {
+    let mut problems = options::problems(config, OPTIONS);
+    if options::text(config, "command").is_empty() {
+        problems.push("config option `command` is missing: it names the program to run".into());
+    }
+    problems
 }
 
 /// The variables that match none of the patterns.
@@ -88,13 +108,11 @@ fn allowed(env: &BTreeMap<String, String>, denied: &[String]) -> BTreeMap<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn a_bad_configuration_gives_every_problem() {
-        let driver = RawExec::new(Arc::new(Lookup::new(Path::new("/bin/agent"))));
         let config = serde_json::json!({"args": "text", "image": "x", "command": ""});
-        let problems = driver.problems(config.as_object().unwrap());
+        let problems = problems(config.as_object().unwrap());
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 

@@ -1,26 +1,29 @@
 //! What happens before a task starts, in order: its definition is checked, its directory is built, its files
-//! are fetched, its command line is made.
+//! are fetched; then it is clear what to start.
 //!
 //! Each step is safe to repeat; fetching is remembered and done once per allocation.
 
 mod artifacts;
 mod directory;
-mod launch;
 mod validate;
 
 use crate::client::{
     alloc::shared::Shared,
     artifacts::ArtifactError,
-    drivers::{Unrunnable, process::supervisor::Launch},
+    drivers::{Driver, LogFiles, Owner, Start},
 };
 use jobs::environment::TaskEnvironment;
 use std::{io, sync::Arc};
 
+const MB: u64 = 1024 * 1024;
+
 /// Everything that a start needs.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// Its run and place are filled in by the runner.
-    pub(super) launch: Launch,
+    /// What starts it.
+    pub(super) driver: Arc<dyn Driver>,
+    /// The run is filled in by the runner.
+    pub(super) start: Start,
 }
 
 /// Why a task cannot be started.
@@ -35,9 +38,6 @@ pub(super) enum SetupError {
     /// A file could not be fetched.
     #[error("{0}")]
     Artifact(#[from] ArtifactError),
-    /// There is no program to start.
-    #[error("{0}")]
-    Unrunnable(#[from] Unrunnable),
 }
 
 impl SetupError {
@@ -47,13 +47,12 @@ impl SetupError {
             Self::Invalid(_) => ("Failed Validation", "validation_error"),
             Self::Directory(_) => ("Setup Failure", "setup_error"),
             Self::Artifact(_) => ("Failed Artifact Download", "download_error"),
-            Self::Unrunnable(_) => ("Driver Failure", "driver_error"),
         }
     }
 
     /// True when trying again gives the same.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::Unrunnable(_))
+        matches!(self, Self::Invalid(_))
     }
 }
 
@@ -72,5 +71,26 @@ pub(super) async fn prestart(shared: &Shared, task: &str) -> Result<Prepared, Se
     let definition = validate::run(shared, task, &environment)?;
     directory::run(shared, task).await?;
     artifacts::run(shared, task, &environment).await?;
-    launch::run(shared, task, &environment, &definition)
+    let logs = (!task.log_config.disabled).then(|| LogFiles {
+        dir: shared.dir.logs(),
+        task: task.name.clone(),
+        files_max: task.log_config.max_files,
+        file_bytes_max: u64::from(task.log_config.max_file_size_mb) * MB,
+    });
+    let start = Start {
+        owner: Owner {
+            alloc_id: alloc.id,
+            task: task.name.clone(),
+        },
+        dir: shared.dir.task(&task.name),
+        env: environment.variables().clone(),
+        config: definition.config,
+        user: task.user.clone(),
+        logs,
+        ..Start::default()
+    };
+    Ok(Prepared {
+        driver: definition.driver,
+        start,
+    })
 }

@@ -1,62 +1,81 @@
 //! The small process that stands between the agent and one run of a task.
 //!
-//! It starts the task in a process group of its own, moves its output into rotated files, waits for it,
-//! ends whatever the task left behind, and writes down how it ended. It outlives the agent: an agent that
-//! comes back connects to the socket in the run directory and goes on as if nothing had happened; one that
-//! comes too late reads the exit file.
+//! It starts the task in a process group of its own, moves its output into rotated files, waits for it, ends
+//! whatever the task left behind, and tells how it ended. It outlives the agent: an agent that comes back connects
+//! to it and goes on as if nothing had happened; one that comes too late reads the exit file.
 //!
-//! Files in the run directory, by the stem of the task: `<stem>.sock` while the task runs, `<stem>.exit`
-//! from its end until the agent has taken note.
+//! How it comes to be: the agent hands a connection over to a [`fork`] server, a process of the same program that
+//! only makes copies of itself, and sends the [`Launch`] through the connection. Where that does not work, the
+//! program is started anew with the connection as its standard input.
 //!
-//! Messages are JSON, one per line. The first connection is the supervisor's standard input, through which
-//! it also gets the [`Launch`]; without one it ends and starts nothing, so an agent that dies early leaves
-//! no task behind that nobody knows.
+//! Never two of one task: a supervisor (1) takes the lock of its task, (2) listens, (3) looks whether the agent is
+//! still connected, and only then (4) starts the task. Whoever gives a launch up closes the connection first and
+//! looks at the lock afterwards: when nobody holds it then, nobody passes step 3 any more. The lock is a byte of
+//! the file `lock` in the run directory; the socket has a name in the kernel and no file. Should the lock file get
+//! lost, supervisors are still found by the names of their sockets.
+//!
+//! Files in the run directory: `lock`, and by the stem of a task `<stem>.exit`, from the end of a run that no agent
+//! took note of until one does.
+//!
+//! Messages are JSON, one per line.
 
+mod address;
+pub(in crate::client) mod fork;
 mod process;
-pub mod remote;
+pub(in crate::client) mod remote;
 mod rotation;
 
-use crate::sys::processes::{Ended, Identity, TaskProcess};
+use crate::sys::processes::{Ended, Identity, TaskProcess, Tree};
+use jobs::model::AllocId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-pub use process::main;
+pub use fork::{FORK_SERVER, SUBCOMMAND, main};
 
 /// Longest message, bytes. A launch carries the task's environment, which the kernel limits to less.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// The hidden subcommand.
-pub const SUBCOMMAND: &str = "supervise";
+/// The file with the locks of all tasks.
+const LOCK_FILE: &str = "lock";
 
 /// One run of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launch {
+pub(in crate::client) struct Launch {
     /// New for each run, so that an exit file of an earlier run is told apart.
-    pub run_id: String,
-    /// Where the socket and the exit file stand.
-    pub run_dir: PathBuf,
-    /// Stem of both names, the same for each run of the task.
-    pub stem: String,
+    pub(in crate::client) run_id: String,
+    /// Whose.
+    pub(in crate::client) owner: Owner,
+    /// Where the lock file and exit files stand.
+    pub(in crate::client) run_dir: PathBuf,
     /// What to start.
-    pub process: TaskProcess,
+    pub(in crate::client) process: TaskProcess,
     /// Where its output goes; none drops it.
-    pub logs: Option<LogFiles>,
+    pub(in crate::client) logs: Option<LogFiles>,
     /// How many files the task may hold, unless as many as the supervisor.
-    #[serde(default)]
-    pub descriptors_max: Option<u64>,
+    pub(in crate::client) descriptors_max: Option<u64>,
+    /// The control group in which the task gets one of its own; none where there are none.
+    pub(in crate::client) cgroup: Option<PathBuf>,
+}
+
+/// The task that a supervisor belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(in crate::client) struct Owner {
+    /// Id of its allocation.
+    pub(in crate::client) alloc_id: AllocId,
+    /// Name of the task.
+    pub(in crate::client) task: String,
 }
 
 /// Log files of one task: `<task>.stdout.<n>` and `<task>.stderr.<n>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogFiles {
+pub(in crate::client) struct LogFiles {
     /// Directory.
-    pub dir: PathBuf,
+    pub(in crate::client) dir: PathBuf,
     /// Name of the task.
-    pub task: String,
+    pub(in crate::client) task: String,
     /// Files kept per stream, at least 1.
-    pub files_max: u32,
+    pub(in crate::client) files_max: u32,
     /// Size of one file, bytes.
-    pub file_bytes_max: u64,
+    pub(in crate::client) file_bytes_max: u64,
 }
 
 /// From the agent.
@@ -76,36 +95,48 @@ enum Request {
         /// Milliseconds between both.
         timeout_ms: u64,
     },
+    /// The end was taken note of: it needs no file.
+    Noted,
 }
 
 /// To the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Event {
-    /// The task runs. Also the first message to an agent that connects later.
-    Started {
-        /// The run.
-        run_id: String,
-        /// Its process.
-        process: Identity,
+    /// The supervisor holds the lock and is about to start the task.
+    Begun {
+        /// The supervisor.
+        supervisor: Identity,
     },
+    /// The task runs. Also the first message to an agent that connects later.
+    Started(Box<Started>),
     /// The task could not be started; the supervisor ends.
     Failed {
         /// Why.
         reason: String,
     },
-    /// The task and all that it started ended; the supervisor ends.
+    /// Another supervisor of the task lives; this one ends.
+    Taken,
+    /// The task and all that it started ended.
     Ended(Exit),
+}
+
+/// What a supervisor says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Started {
+    run_id: String,
+    owner: Owner,
+    tree: Tree,
 }
 
 /// How a run ended; content of the exit file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
+pub(in crate::client) struct Exit {
     /// The run.
-    pub run_id: String,
+    pub(in crate::client) run_id: String,
     /// Exit code and signal.
-    pub ended: Ended,
+    pub(in crate::client) ended: Ended,
     /// When, nanoseconds since the epoch.
-    pub at_ns: i64,
+    pub(in crate::client) at_ns: i64,
     /// Free text when the end was not observed; empty otherwise.
-    pub message: String,
+    pub(in crate::client) message: String,
 }

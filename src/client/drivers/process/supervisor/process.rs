@@ -1,10 +1,20 @@
-use super::{Event, Exit, Launch, MESSAGE_BYTES_MAX, Request, rotation::Rotation};
-use crate::sys::{
-    clock, descriptors,
-    files::{Durability, write_atomic},
-    processes::{self, Identity},
+use super::{
+    Event, Exit, LOCK_FILE, Launch, MESSAGE_BYTES_MAX, Request, Started,
+    address::{Addresses, lock_number, stem},
+    rotation::Rotation,
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::sys::{
+    cgroups::Cgroup,
+    clock, descriptors, faults,
+    files::{Durability, write_atomic},
+    locks::Locks,
+    processes::{self, Identity, Tree},
+};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+    unistd::{Pid, geteuid},
+};
 use std::{
     env, fs,
     io::{self, BufRead, BufReader, PipeReader, Read, Write},
@@ -12,36 +22,35 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
-    process::{ExitCode, Stdio},
+    path::Path,
+    process::Stdio,
 };
 
 /// Agents that may be connected at a time; further ones wait in the backlog.
 const CONNECTIONS_MAX: usize = 8;
-/// Bytes read from a pipe or a connection in one go.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes read from a pipe in one go.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// Bytes of a request.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// How long the end of killed processes is waited for, nanoseconds. Only a process that hangs in the kernel
 /// takes longer.
 const KILL_WAIT_NS: i64 = 5_000_000_000;
 /// Pause between two looks at processes that were killed.
 const KILL_LOOK_MS: u16 = 5;
+/// How long an agent may take to note the end before it is written to a file.
+const NOTE_WAIT_MS: u16 = 10_000;
+/// Pause between two attempts to write the end to a file.
+const WRITE_AGAIN_MS: u16 = 1_000;
 
-/// Runs the supervisor: reads a launch from standard input and stays until the task has ended.
-pub fn main() -> ExitCode {
-    processes::detach();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        // Nobody reads what a supervisor prints; the agent sees the connection end.
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-fn run() -> io::Result<()> {
-    let input: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-    let mut agent = UnixStream::from(input);
+/// Reads a launch from `agent` and stays until the task has ended.
+pub(super) fn run(mut agent: UnixStream) -> io::Result<()> {
     let launch = read_launch(&agent)?;
+    faults::point("supervisor.read");
     match Supervisor::start(launch, &agent) {
         Ok(supervisor) => supervisor.run(),
-        Err(error) => send(
+        Err(NotStarted::Unwanted) => Ok(()),
+        Err(NotStarted::Taken) => send(&mut agent, &Event::Taken),
+        Err(NotStarted::Failed(error)) => send(
             &mut agent,
             &Event::Failed {
                 reason: error.to_string(),
@@ -50,12 +59,28 @@ fn run() -> io::Result<()> {
     }
 }
 
+/// Why a supervisor starts nothing.
+enum NotStarted {
+    /// The agent gave the launch up.
+    Unwanted,
+    /// Another one holds the task's lock.
+    Taken,
+    /// It cannot be started.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotStarted {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 fn read_launch(agent: &UnixStream) -> io::Result<Launch> {
     let mut line = Vec::new();
     BufReader::new(agent.take(MESSAGE_BYTES_MAX as u64)).read_until(b'\n', &mut line)?;
     match serde_json::from_slice(&line)? {
         Request::Start(launch) => Ok(*launch),
-        Request::Signal { .. } | Request::Stop { .. } => {
+        Request::Signal { .. } | Request::Stop { .. } | Request::Noted => {
             Err(io::Error::other("the first message is no launch"))
         }
     }
@@ -72,71 +97,125 @@ struct Connection {
 }
 
 struct Supervisor {
-    launch: Launch,
+    run_id: String,
+    stem: String,
+    /// What is said to every agent that connects.
+    started: Event,
+    tree: Tree,
     listener: UnixListener,
     connections: Vec<Connection>,
     outputs: Vec<Output>,
     child_signals: OwnedFd,
-    task: Identity,
     /// When to kill the task, by the monotonic clock.
     kill_at_ns: Option<i64>,
+    /// The agent knows how the run ended.
+    is_noted: bool,
+    /// Used again for each chunk of output.
+    chunk: Vec<u8>,
+    /// Held until this process ends.
+    locks: Locks,
 }
 
 impl Supervisor {
-    fn start(launch: Launch, agent: &UnixStream) -> io::Result<Self> {
-        // A socket's path is limited to 108 bytes; from inside the directory the name alone is enough.
+    fn start(launch: Launch, agent: &UnixStream) -> Result<Self, NotStarted> {
         env::set_current_dir(&launch.run_dir)?;
-        let socket = format!("{}.sock", launch.stem);
-        fs::remove_file(&socket).or_else(if_missing)?;
-        let listener = UnixListener::bind(&socket)?;
+        let stem = stem(&launch.owner);
+        let locks = lock_file(&launch.run_dir)?;
+        if !locks.take(lock_number(&stem))? {
+            return Err(NotStarted::Taken);
+        }
+        faults::point("supervisor.locked");
+        let myself = own_identity()?;
+        let begun = Event::Begun { supervisor: myself };
+        if send(&mut agent.try_clone()?, &begun).is_err() {
+            return Err(NotStarted::Unwanted);
+        }
+        let address = Addresses::of(Path::new("."))?.of_run(&stem, &launch.run_id)?;
+        let listener = UnixListener::bind_addr(&address)?;
         listener.set_nonblocking(true)?;
+        faults::point("supervisor.bound");
         let child_signals = processes::child_signals()?;
-        let started = spawn(&launch);
-        if started.is_err() {
-            fs::remove_file(&socket).ok();
+        let group = launch
+            .cgroup
+            .as_deref()
+            .map(|base| Cgroup::at(base).child(&stem));
+        // Without a group of its own the task is found by its session.
+        let group = group.and_then(|group| group.create().ok().map(|joins| (group, joins)));
+        if !locks.is_in_place() {
+            return Err(lost_lock_file(&launch.run_dir).into());
+        }
+        // After the lock, so that whoever closed the connection and finds the lock free knows that nothing starts.
+        if is_closed(agent) {
+            return Err(NotStarted::Unwanted);
+        }
+        let (path, joins) = group.map_or((None, None), |(group, joins)| {
+            (Some(group.path().to_owned()), Some(joins))
+        });
+        let started = spawn(&launch, joins);
+        if started.is_err()
+            && let Some(path) = &path
+        {
+            Cgroup::at(path).remove().ok();
         }
         let (task, outputs) = started?;
+        faults::point("supervisor.spawned");
+        let tree = Tree {
+            supervisor: myself,
+            task,
+            cgroup: path,
+        };
         let mut supervisor = Self {
-            launch,
+            started: Event::Started(Box::new(Started {
+                run_id: launch.run_id.clone(),
+                owner: launch.owner,
+                tree: tree.clone(),
+            })),
+            run_id: launch.run_id,
+            stem,
+            tree,
             listener,
             connections: Vec::new(),
             outputs,
             child_signals,
-            task,
             kill_at_ns: None,
+            is_noted: false,
+            chunk: Vec::new(),
+            locks,
         };
         supervisor.adopt(agent.try_clone()?);
+        faults::point("supervisor.greeted");
         Ok(supervisor)
     }
 
-    fn adopt(&mut self, mut stream: UnixStream) {
-        let started = Event::Started {
-            run_id: self.launch.run_id.clone(),
-            process: self.task,
-        };
-        if stream.set_nonblocking(true).is_ok() && send(&mut stream, &started).is_ok() {
+    fn adopt(&mut self, mut stream: UnixStream) -> bool {
+        let told = stream.set_nonblocking(true).is_ok() && send(&mut stream, &self.started).is_ok();
+        if told {
             self.connections.push(Connection {
                 stream,
                 received: Vec::new(),
             });
         }
+        told
     }
 
     fn run(mut self) -> io::Result<()> {
         loop {
             self.wait()?;
             self.move_output();
-            self.hear_agents();
+            self.hear_agents(None);
             if self
                 .kill_at_ns
                 .is_some_and(|at| clock::monotonic_ns() >= at)
             {
                 self.kill_at_ns = None;
-                processes::signal_group(self.task.pid, nix::libc::SIGKILL).ok();
+                processes::signal_group(self.tree.task.pid, nix::libc::SIGKILL).ok();
             }
             drain(&self.child_signals);
             let ended = processes::reap();
-            if let Some((_, ended)) = ended.into_iter().find(|(pid, _)| *pid == self.task.pid) {
+            if let Some((_, ended)) = ended
+                .into_iter()
+                .find(|(pid, _)| *pid == self.tree.task.pid)
+            {
                 return self.finish(ended);
             }
         }
@@ -170,10 +249,11 @@ impl Supervisor {
     /// Moves what the task wrote so far into the log files. One chunk per stream and round, so that a task
     /// that writes without end cannot keep signals from being heard.
     fn move_output(&mut self) {
-        let mut chunk = vec![0; CHUNK_BYTES];
+        self.chunk.resize(CHUNK_BYTES, 0);
+        let chunk = &mut self.chunk;
         self.outputs.retain_mut(|output| {
             loop {
-                match output.pipe.read(&mut chunk) {
+                match output.pipe.read(chunk) {
                     Ok(0) => return false,
                     // A full disk loses output; it must not stop the task.
                     Ok(bytes) => drop(output.log.write(chunk.get(..bytes).unwrap_or_default())),
@@ -185,11 +265,17 @@ impl Supervisor {
         });
     }
 
-    fn hear_agents(&mut self) {
+    /// Takes new connections, each of which hears of `ended` at once, and what the others ask for.
+    fn hear_agents(&mut self, ended: Option<&Event>) {
         while self.connections.len() < CONNECTIONS_MAX
             && let Ok((stream, _)) = self.listener.accept()
         {
-            self.adopt(stream);
+            if is_own(&stream)
+                && self.adopt(stream)
+                && let (Some(ended), Some(agent)) = (ended, self.connections.last_mut())
+            {
+                send(&mut agent.stream, ended).ok();
+            }
         }
         let mut requests = Vec::new();
         self.connections
@@ -202,11 +288,12 @@ impl Supervisor {
     fn on_request(&mut self, request: &Request) {
         match request {
             Request::Start(_) => {}
+            Request::Noted => self.is_noted = true,
             Request::Signal { number } => {
-                processes::signal(self.task.pid, *number).ok();
+                processes::signal(self.tree.task.pid, *number).ok();
             }
             Request::Stop { number, timeout_ms } => {
-                processes::signal_group(self.task.pid, *number).ok();
+                processes::signal_group(self.tree.task.pid, *number).ok();
                 let timeout_ns = i64::try_from(*timeout_ms)
                     .unwrap_or(i64::MAX)
                     .saturating_mul(1_000_000);
@@ -216,33 +303,85 @@ impl Supervisor {
         }
     }
 
-    /// Ends what the task left behind, takes its last output and writes down how it ended.
+    /// Ends what the task left behind, takes its last output and tells how it ended.
     fn finish(mut self, ended: processes::Ended) -> io::Result<()> {
         let at_ns = clock::now_ns();
         let give_up = clock::monotonic_ns() + KILL_WAIT_NS;
-        while processes::has_children() && clock::monotonic_ns() < give_up {
-            processes::kill_all_children(self.task.pid);
+        let group = self.tree.cgroup.as_deref().map(Cgroup::at);
+        let is_empty = || {
+            !processes::has_children() && group.as_ref().is_none_or(|group| group.remove().is_ok())
+        };
+        while !is_empty() && clock::monotonic_ns() < give_up {
+            processes::kill_all_children(self.tree.task.pid);
+            if let Some(group) = &group {
+                group.kill();
+            }
             let mut watched = [PollFd::new(self.child_signals.as_fd(), PollFlags::POLLIN)];
             poll(&mut watched, PollTimeout::from(KILL_LOOK_MS)).ok();
             drain(&self.child_signals);
             processes::reap();
         }
         self.take_last_output(give_up);
+        faults::point("supervisor.ended");
         let exit = Exit {
-            run_id: self.launch.run_id.clone(),
+            run_id: self.run_id.clone(),
             ended,
             at_ns,
             message: String::new(),
         };
-        let file = format!("{}.exit", self.launch.stem);
-        let content = serde_json::to_vec(&exit)?;
-        let written = write_atomic(file.as_ref(), &content, Durability::Process);
-        let event = Event::Ended(exit);
-        for agent in &mut self.connections {
-            send(&mut agent.stream, &event).ok();
+        let event = Event::Ended(exit.clone());
+        self.connections
+            .retain_mut(|agent| send(&mut agent.stream, &event).is_ok());
+        faults::point("supervisor.told");
+        let done = self.until_noted(&exit, &event);
+        // In this order: an agent that sees its connection end finds the lock free.
+        drop(self.listener);
+        drop(self.locks);
+        drop(self.connections);
+        done
+    }
+
+    /// Waits until an agent has noted the end, or it stands in a file for the next one.
+    fn until_noted(&mut self, exit: &Exit, event: &Event) -> io::Result<()> {
+        let file = format!("{}.exit", self.stem);
+        let content = serde_json::to_vec(exit)?;
+        let mut patience_ms = NOTE_WAIT_MS;
+        loop {
+            if !self.connections.is_empty() {
+                self.wait_for_agents(patience_ms)?;
+                self.hear_agents(Some(event));
+                if self.is_noted {
+                    return Ok(());
+                }
+                if !self.connections.is_empty() && patience_ms == NOTE_WAIT_MS {
+                    patience_ms = WRITE_AGAIN_MS;
+                    continue;
+                }
+            }
+            match write_atomic(file.as_ref(), &content, Durability::Process) {
+                Ok(()) => return Ok(()),
+                // The run directory is gone, and with it whoever might ask.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+                // A full disk: stays to be asked, and tries again.
+                Err(_) => {
+                    patience_ms = WRITE_AGAIN_MS;
+                    self.wait_for_agents(patience_ms)?;
+                    self.hear_agents(Some(event));
+                }
+            }
         }
-        fs::remove_file(format!("{}.sock", self.launch.stem)).ok();
-        written
+    }
+
+    fn wait_for_agents(&self, timeout_ms: u16) -> io::Result<()> {
+        let connections = self.connections.iter().map(|agent| agent.stream.as_fd());
+        let mut watched: Vec<PollFd<'_>> = connections
+            .chain([self.listener.as_fd()])
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        match poll(&mut watched, PollTimeout::from(timeout_ms)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Every writer is dead, so each pipe holds a bounded rest and then its end.
@@ -274,7 +413,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            if self.received.len() > CHUNK_BYTES {
+            if self.received.len() > REQUEST_BYTES_MAX {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
@@ -287,25 +426,25 @@ impl Connection {
 }
 
 /// Starts the task with its output connected to the log files.
-fn spawn(launch: &Launch) -> io::Result<(Identity, Vec<Output>)> {
+fn spawn(launch: &Launch, joins: Option<fs::File>) -> io::Result<(Identity, Vec<Output>)> {
     let mut outputs = Vec::new();
     let (stdout, stderr) = match &launch.logs {
         None => (Stdio::null(), Stdio::null()),
         Some(logs) => {
-            let mut stream = |name| -> io::Result<Stdio> {
-                let log = Rotation::open(logs, name)?;
+            let [stdout, stderr] = Rotation::open(logs, ["stdout", "stderr"])?;
+            let mut stream = |log| -> io::Result<Stdio> {
                 let (pipe, writer) = io::pipe()?;
                 nonblocking(&pipe)?;
                 outputs.push(Output { pipe, log });
                 Ok(writer.into())
             };
-            (stream("stdout")?, stream("stderr")?)
+            (stream(stdout)?, stream(stderr)?)
         }
     };
     if let Some(descriptors_max) = launch.descriptors_max {
         descriptors::lower(descriptors_max);
     }
-    let child = processes::spawn_task(&launch.process, stdout, stderr)?;
+    let child = processes::spawn_task(&launch.process, stdout, stderr, joins)?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     // It is not collected before `reap`, so it has an identity even if it ended already.
     let task = Identity::of(pid).ok_or_else(|| io::Error::other("the task has no process"))?;
@@ -331,10 +470,36 @@ fn send(stream: &mut UnixStream, event: &Event) -> io::Result<()> {
     stream.write_all(&line)
 }
 
-fn if_missing(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound {
-        Ok(())
-    } else {
-        Err(error)
-    }
+fn lock_file(run_dir: &Path) -> io::Result<Locks> {
+    Locks::open(Path::new(LOCK_FILE)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => lost_lock_file(run_dir),
+        _ => error,
+    })
+}
+
+fn lost_lock_file(run_dir: &Path) -> io::Error {
+    io::Error::other(format!(
+        "the lock file `{}` was removed or replaced while the agent runs; restart the agent, which makes it anew",
+        run_dir.join(LOCK_FILE).display()
+    ))
+}
+
+fn own_identity() -> io::Result<Identity> {
+    Identity::of(Pid::this().as_raw()).ok_or_else(|| io::Error::other("no process table"))
+}
+
+/// True when the other side of the connection was closed.
+fn is_closed(stream: &UnixStream) -> bool {
+    let mut watched = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
+    poll(&mut watched, PollTimeout::ZERO).is_ok()
+        && watched
+            .iter()
+            .any(|one| one.revents().is_some_and(|found| found.intersects(ended)))
+}
+
+/// True when the other side belongs to this user or to root.
+fn is_own(stream: &UnixStream) -> bool {
+    getsockopt(stream, PeerCredentials)
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == geteuid().as_raw())
 }

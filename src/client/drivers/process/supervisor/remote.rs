@@ -1,15 +1,27 @@
-//! The agent's side of a supervisor.
+//! The agent's side of supervisors.
 
-use super::{Event, Exit, Launch, MESSAGE_BYTES_MAX, Request, SUBCOMMAND};
-use crate::sys::{
-    clock,
-    processes::{Ended, Identity},
+use super::{
+    Event, Exit, LOCK_FILE, Launch, MESSAGE_BYTES_MAX, Owner, Request, Started,
+    address::{Addresses, lock_number, stem},
+    fork::ForkServer,
 };
+use crate::sys::{
+    cgroups::Cgroup,
+    clock, faults,
+    locks::Locks,
+    processes::{Ended, Identity, Tree, TreeEnd},
+};
+use nix::unistd::geteuid;
+use parking_lot::Mutex;
 use std::{
+    collections::BTreeSet,
     fs, io,
-    os::fd::{AsRawFd, OwnedFd},
-    path::Path,
-    process::Stdio,
+    os::{
+        fd::OwnedFd,
+        unix::net::{SocketAddr, UnixStream as StdStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -18,140 +30,303 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
-/// How long a supervisor may take to say that its task runs, or to greet an agent that comes back.
+/// How long a supervisor may take to say that its task runs, or to greet an agent that comes back. One that has not
+/// done so by then is ended.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the end of killed processes is waited for.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two looks at something that tells nobody when it changes: a lock, a dying process.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a task does not run.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(in crate::client) enum LaunchError {
     /// The program could not be executed; trying again gives the same.
     #[error("{reason}")]
     Program {
         /// Why.
         reason: String,
     },
-    /// The supervisor could not be started.
+    /// Another supervisor of the task holds its lock.
+    #[error("another supervisor of the task is still there")]
+    Taken,
+    /// The supervisor could not be started, or did not answer.
     #[error("could not start the task's supervisor: {0}")]
     Supervisor(#[from] io::Error),
 }
 
-/// What an agent finds of a run that it knows of.
+/// What an agent finds of a task.
 #[derive(Debug)]
-pub enum Found {
-    /// It still runs.
+pub(in crate::client) enum Found {
+    /// It runs.
     Running(Box<Connection>),
-    /// It ended meanwhile.
+    /// Its last run ended meanwhile.
     Ended(Exit),
-    /// There is no trace of it.
+    /// There is no trace of it, and no process.
     Gone,
+}
+
+/// All supervisors of a run directory.
+#[derive(Debug)]
+pub(in crate::client) struct Supervisors {
+    run_dir: PathBuf,
+    locks: Locks,
+    addresses: Addresses,
+    fork_server: ForkServer,
+    /// Where tasks get control groups of their own; none where there are none.
+    cgroup: Option<Cgroup>,
+    /// Stems of those that were there when this agent started, with or without a lock.
+    earlier: Mutex<BTreeSet<String>>,
 }
 
 /// A connection to the supervisor of a running task.
 #[derive(Debug)]
-pub struct Connection {
+pub(in crate::client) struct Connection {
+    supervisors: Arc<Supervisors>,
     events: Lines<BufReader<OwnedReadHalf>>,
     requests: OwnedWriteHalf,
-    run_id: String,
-    process: Identity,
+    started: Started,
 }
 
-/// Starts `launch` below a new supervisor, which is `executable` with its hidden subcommand.
-///
-/// # Errors
-/// [`StartError`].
-pub async fn start(executable: &Path, launch: Launch) -> Result<Connection, StartError> {
-    forget(&launch.run_dir, &launch.stem);
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let child = tokio::process::Command::new(executable)
-        .arg(SUBCOMMAND)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    // The runtime collects it when it ends.
-    drop(child);
-    let (read, mut requests) = UnixStream::from_std(ours)?.into_split();
-    let mut events = BufReader::new(read).lines();
-    let started = async {
-        send(&mut requests, &Request::Start(Box::new(launch))).await?;
-        next(&mut events).await
-    };
-    match timeout(GREETING_TIMEOUT, started).await {
-        Ok(Ok(Some(Event::Started { run_id, process }))) => Ok(Connection {
-            events,
-            requests,
-            run_id,
-            process,
-        }),
-        Ok(Ok(Some(Event::Failed { reason }))) => Err(StartError::Program { reason }),
-        Ok(Ok(Some(Event::Ended(_)) | None)) => {
-            Err(io::Error::other("it ended before it had started the task").into())
+impl Supervisors {
+    /// Of the directory at `run_dir`; new ones are started from the program at `executable`.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub(in crate::client) fn open(run_dir: &Path, executable: &Path) -> io::Result<Self> {
+        let addresses = Addresses::of(run_dir)?;
+        let cgroup = Cgroup::below_own(&format!("trivet-{}", addresses.key()));
+        Ok(Self {
+            locks: Locks::create(&run_dir.join(LOCK_FILE))?,
+            run_dir: run_dir.to_owned(),
+            fork_server: ForkServer::new(executable.to_owned()),
+            addresses,
+            cgroup,
+            earlier: Mutex::default(),
+        })
+    }
+
+    /// Looks for every supervisor that an earlier agent left, and ends those that do not answer.
+    ///
+    /// # Errors
+    /// When the kernel's tables cannot be read, or a process cannot be ended.
+    pub(in crate::client) async fn earlier(self: &Arc<Self>) -> io::Result<Vec<Connection>> {
+        let mut found = Vec::new();
+        for address in self.addresses.listening(None)? {
+            if let Ok(connection) = self.attach(&address).await {
+                self.earlier.lock().insert(stem(connection.owner()));
+                found.push(connection);
+            }
         }
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        let known: BTreeSet<i32> = found.iter().map(Connection::pid).collect();
+        let locks = self.locks.holders()?;
+        for (number, pid) in locks.into_iter().filter(|(_, pid)| !known.contains(pid)) {
+            // It took its lock a moment ago, or it hangs: its agent is gone, so it need not come into being.
+            self.end_holder(number, pid).await?;
+        }
+        Ok(found)
     }
-}
 
-/// Looks for the run of the task that has `stem` in `run_dir`, after a restart of the agent.
-pub async fn find(run_dir: &Path, stem: &str) -> Found {
-    if let Ok(connection) = attach(run_dir, stem).await {
-        return Found::Running(Box::new(connection));
+    /// Removes the exit files of all tasks but those in `known`.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(in crate::client) fn forget_unknown(&self, known: &BTreeSet<Owner>) -> io::Result<()> {
+        let known: BTreeSet<String> = known.iter().map(stem).collect();
+        for entry in fs::read_dir(&self.run_dir)? {
+            let path = entry?.path();
+            let is_exit = path.extension().is_some_and(|kind| kind == "exit");
+            let of_known = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .is_some_and(|stem| known.contains(stem));
+            if is_exit && !of_known {
+                fs::remove_file(path).ok();
+            }
+        }
+        Ok(())
     }
-    // The file is complete before the socket goes.
-    read_exit(run_dir, stem).map_or(Found::Gone, Found::Ended)
-}
 
-async fn attach(run_dir: &Path, stem: &str) -> io::Result<Connection> {
-    // The path through the descriptor is short, whatever the length of the directory's own.
-    let directory = fs::File::open(run_dir)?;
-    let path = format!("/proc/self/fd/{}/{stem}.sock", directory.as_raw_fd());
-    let stream = UnixStream::connect(path).await?;
-    drop(directory);
-    let (read, requests) = stream.into_split();
-    let mut events = BufReader::new(read).lines();
-    match timeout(GREETING_TIMEOUT, next(&mut events)).await?? {
-        Some(Event::Started { run_id, process }) => Ok(Connection {
-            events,
-            requests,
-            run_id,
-            process,
-        }),
-        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    /// Starts a task below a new supervisor.
+    ///
+    /// # Errors
+    /// [`LaunchError`]. After any but [`LaunchError::Program`] the task may run: look for it.
+    pub(in crate::client) async fn start(
+        self: &Arc<Self>,
+        mut launch: Launch,
+    ) -> Result<Connection, LaunchError> {
+        launch.run_dir.clone_from(&self.run_dir);
+        launch.cgroup = self.cgroup.as_ref().map(|group| group.path().to_owned());
+        self.forget(&launch.owner);
+        let (ours, theirs) = StdStream::pair()?;
+        ours.set_nonblocking(true)?;
+        self.fork_server.supervise(OwnedFd::from(theirs))?;
+        let (read, mut requests) = UnixStream::from_std(ours)?.into_split();
+        let mut events = BufReader::new(read).lines();
+        let mut begun = None;
+        let started = async {
+            send(&mut requests, &Request::Start(Box::new(launch))).await?;
+            faults::point("launch.sent");
+            let mut event = next(&mut events).await?;
+            if let Some(Event::Begun { supervisor }) = event {
+                begun = Some(supervisor);
+                event = next(&mut events).await?;
+            }
+            Ok(event)
+        };
+        let answer: Result<io::Result<Option<Event>>, _> = timeout(GREETING_TIMEOUT, started).await;
+        if let (Ok(Ok(None) | Err(_)), Some(supervisor)) = (&answer, begun) {
+            // It died on the way; the task may be there, or a part of it.
+            let tree = Tree {
+                supervisor,
+                task: supervisor,
+                cgroup: None,
+            };
+            end_tree(&tree).await?;
+        }
+        match answer {
+            Ok(Ok(Some(Event::Started(started)))) => Ok(Connection {
+                supervisors: Arc::clone(self),
+                events,
+                requests,
+                started: *started,
+            }),
+            Ok(Ok(Some(Event::Failed { reason }))) => Err(LaunchError::Program { reason }),
+            Ok(Ok(Some(Event::Taken))) => Err(LaunchError::Taken),
+            Ok(Ok(Some(Event::Ended(_) | Event::Begun { .. }) | None)) => {
+                Err(io::Error::other("it ended before it had started the task").into())
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => {
+                self.fork_server.give_up();
+                Err(io::Error::from(io::ErrorKind::TimedOut).into())
+            }
+        }
     }
-}
 
-/// Removes the exit file of a run that the agent has taken note of.
-pub fn forget(run_dir: &Path, stem: &str) {
-    fs::remove_file(run_dir.join(format!("{stem}.exit"))).ok();
-}
+    /// Looks for a task: its supervisor, or the exit file that it left. When there is neither, whatever may be left
+    /// of the task, by its control group and by `last`, is ended before this returns.
+    ///
+    /// # Errors
+    /// When it cannot be told, or when processes of the task are left that cannot be ended. Then nothing may be
+    /// started.
+    pub(in crate::client) async fn find(
+        self: &Arc<Self>,
+        owner: &Owner,
+        last: Option<&Tree>,
+    ) -> io::Result<Found> {
+        let stem = stem(owner);
+        let number = lock_number(&stem);
+        let give_up = Instant::now() + GREETING_TIMEOUT;
+        loop {
+            let holder = self.locks.holder(number)?;
+            if holder.is_none() && !self.earlier.lock().contains(&stem) {
+                break;
+            }
+            for address in self.addresses.listening(Some(&stem))? {
+                if let Ok(connection) = self.attach(&address).await {
+                    return Ok(Found::Running(Box::new(connection)));
+                }
+            }
+            match holder {
+                None => {
+                    self.earlier.lock().remove(&stem);
+                    break;
+                }
+                Some(pid) if Instant::now() >= give_up => self.end_holder(number, pid).await?,
+                Some(_) => sleep(LOOK_PAUSE).await,
+            }
+        }
+        if let Some(exit) = self.read_exit(&stem) {
+            return Ok(Found::Ended(exit));
+        }
+        if let Some(last) = last {
+            end_tree(last).await?;
+        }
+        if let Some(group) = self.cgroup.as_ref().map(|group| group.child(&stem)) {
+            end_group(&group).await?;
+        }
+        Ok(Found::Gone)
+    }
 
-fn read_exit(run_dir: &Path, stem: &str) -> Option<Exit> {
-    let content = fs::read(run_dir.join(format!("{stem}.exit"))).ok()?;
-    serde_json::from_slice(&content).ok()
+    async fn attach(self: &Arc<Self>, address: &SocketAddr) -> io::Result<Connection> {
+        let stream = StdStream::connect_addr(address)?;
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        // Names in the kernel belong to nobody: somebody else may have taken this one.
+        let uid = stream.peer_cred()?.uid();
+        if uid != geteuid().as_raw() && uid != 0 {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let (read, requests) = stream.into_split();
+        let mut events = BufReader::new(read).lines();
+        match timeout(GREETING_TIMEOUT, next(&mut events)).await?? {
+            Some(Event::Started(started)) => Ok(Connection {
+                supervisors: Arc::clone(self),
+                events,
+                requests,
+                started: *started,
+            }),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Kills the process that holds a lock and waits until the lock is free.
+    async fn end_holder(&self, number: u64, pid: i32) -> io::Result<()> {
+        let holder = Identity::of(pid);
+        let give_up = Instant::now() + KILL_TIMEOUT;
+        while self.locks.holder(number)? == Some(pid) {
+            match holder {
+                Some(holder) if Instant::now() < give_up => holder.kill().ok(),
+                _ => return Err(cannot_end(&[pid])),
+            };
+            sleep(LOOK_PAUSE).await;
+        }
+        tracing::warn!(pid, "ended a supervisor that did not answer");
+        Ok(())
+    }
+
+    /// Removes the exit file of a task.
+    pub(in crate::client) fn forget(&self, owner: &Owner) {
+        let file = format!("{}.exit", stem(owner));
+        fs::remove_file(self.run_dir.join(file)).ok();
+    }
+
+    fn read_exit(&self, stem: &str) -> Option<Exit> {
+        let content = fs::read(self.run_dir.join(format!("{stem}.exit"))).ok()?;
+        serde_json::from_slice(&content).ok()
+    }
 }
 
 impl Connection {
     /// The run.
-    pub fn run_id(&self) -> &str {
-        &self.run_id
+    pub(in crate::client) fn run_id(&self) -> &str {
+        &self.started.run_id
     }
 
-    /// The task's process.
-    pub fn process(&self) -> Identity {
-        self.process
+    /// The task.
+    pub(in crate::client) fn owner(&self) -> &Owner {
+        &self.started.owner
+    }
+
+    /// Its processes.
+    pub(in crate::client) fn tree(&self) -> &Tree {
+        &self.started.tree
+    }
+
+    /// The supervisor.
+    fn pid(&self) -> i32 {
+        self.started.tree.supervisor.pid
     }
 
     /// Sends a signal to the task's process.
     ///
     /// # Errors
     /// When the supervisor is gone.
-    pub async fn signal(&mut self, number: i32) -> io::Result<()> {
+    pub(in crate::client) async fn signal(&mut self, number: i32) -> io::Result<()> {
         send(&mut self.requests, &Request::Signal { number }).await
     }
 
@@ -159,32 +334,58 @@ impl Connection {
     ///
     /// # Errors
     /// When the supervisor is gone.
-    pub async fn stop(&mut self, number: i32, kill_timeout: Duration) -> io::Result<()> {
+    pub(in crate::client) async fn stop(
+        &mut self,
+        number: i32,
+        kill_timeout: Duration,
+    ) -> io::Result<()> {
         let timeout_ms = u64::try_from(kill_timeout.as_millis()).unwrap_or(u64::MAX);
         send(&mut self.requests, &Request::Stop { number, timeout_ms }).await
     }
 
     /// Waits for the end of the task. Safe to cancel and to call again.
-    pub async fn ended(&mut self, run_dir: &Path, stem: &str) -> Exit {
+    pub(in crate::client) async fn ended(&mut self) -> Exit {
         loop {
             match next(&mut self.events).await {
                 Ok(Some(Event::Ended(exit))) => return exit,
-                Ok(Some(Event::Started { .. } | Event::Failed { .. })) => {}
-                Ok(None) | Err(_) => return self.lost(run_dir, stem),
+                Ok(Some(
+                    Event::Started(_) | Event::Failed { .. } | Event::Taken | Event::Begun { .. },
+                )) => {}
+                Ok(None) | Err(_) => return self.lost().await,
             }
         }
     }
 
-    /// The supervisor is gone without a word: somebody killed it, and the task went down with it.
-    fn lost(&self, run_dir: &Path, stem: &str) -> Exit {
-        if let Some(exit) = read_exit(run_dir, stem).filter(|exit| exit.run_id == self.run_id) {
+    /// Tells that the end was kept, and waits until the supervisor is gone.
+    pub(in crate::client) async fn noted(&mut self) {
+        let told = send(&mut self.requests, &Request::Noted).await;
+        let gone = async { while let Ok(Some(_)) = next(&mut self.events).await {} };
+        // One that hangs is found, and ended, before the task is started again.
+        timeout(KILL_TIMEOUT, gone).await.ok();
+        if told.is_err() {
+            self.supervisors.forget(self.owner());
+        }
+    }
+
+    /// Ends supervisor and task at once, and waits until nothing is left.
+    ///
+    /// # Errors
+    /// When a process cannot be ended.
+    pub(in crate::client) async fn end(self) -> io::Result<()> {
+        end_tree(self.tree()).await
+    }
+
+    /// The supervisor is gone without a word: somebody killed it, and whatever is left of the task goes, too.
+    async fn lost(&self) -> Exit {
+        let exit = self.supervisors.read_exit(&stem(self.owner()));
+        if let Some(exit) = exit.filter(|exit| exit.run_id == self.run_id()) {
             return exit;
         }
-        self.process
-            .signal_group(nix::sys::signal::Signal::SIGKILL)
-            .ok();
+        if let Err(error) = end_tree(self.tree()).await {
+            tracing::error!(alloc = %self.owner().alloc_id, task = self.owner().task, %error, "a task outlives its supervisor");
+        }
         Exit {
-            run_id: self.run_id.clone(),
+            run_id: self.run_id().to_owned(),
             ended: Ended {
                 code: 137,
                 signal: 9,
@@ -193,6 +394,35 @@ impl Connection {
             message: "the task's supervisor was killed".into(),
         }
     }
+}
+
+async fn end_tree(tree: &Tree) -> io::Result<()> {
+    let give_up = Instant::now() + KILL_TIMEOUT;
+    while tree.kill() == TreeEnd::Dying {
+        if Instant::now() >= give_up {
+            return Err(cannot_end(&tree.processes()));
+        }
+        sleep(LOOK_PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn end_group(group: &Cgroup) -> io::Result<()> {
+    let give_up = Instant::now() + KILL_TIMEOUT;
+    while group.remove().is_err() {
+        group.kill();
+        if Instant::now() >= give_up {
+            return Err(cannot_end(&group.processes()));
+        }
+        sleep(LOOK_PAUSE).await;
+    }
+    Ok(())
+}
+
+fn cannot_end(pids: &[i32]) -> io::Error {
+    io::Error::other(format!(
+        "processes {pids:?} of an earlier run cannot be ended; nothing is started beside them"
+    ))
 }
 
 async fn send(requests: &mut OwnedWriteHalf, request: &Request) -> io::Result<()> {

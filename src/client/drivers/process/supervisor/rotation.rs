@@ -1,6 +1,7 @@
 use super::LogFiles;
 use crate::{client::logs::log_number, sys::directory::Directory};
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Write},
     path::Path,
@@ -31,12 +32,29 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    /// Goes on in the newest file of the stream, or starts number 0.
-    pub(super) fn open(files: &LogFiles, stream: &str) -> io::Result<Self> {
+    /// Goes on in the newest file of each stream, or starts number 0.
+    pub(super) fn open<const N: usize>(
+        files: &LogFiles,
+        streams: [&str; N],
+    ) -> io::Result<[Self; N]> {
+        let names: Vec<OsString> = Directory::open(&files.dir)?
+            .entries()?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<io::Result<_>>()?;
+        let opened = streams.map(|stream| Self::open_stream(files, stream, &names));
+        let opened: Vec<Self> = opened.into_iter().collect::<io::Result<_>>()?;
+        opened
+            .try_into()
+            .map_err(|_| io::Error::other("a stream is missing"))
+    }
+
+    fn open_stream(files: &LogFiles, stream: &str, names: &[OsString]) -> io::Result<Self> {
         let dir = Directory::open(&files.dir)?;
         let prefix = format!("{}.{stream}.", files.task);
-        let newest = numbers(&dir, &prefix)?.into_iter().max().unwrap_or(0);
-        let (number, file) = open_from(&dir, &prefix, newest)?;
+        let numbers = names
+            .iter()
+            .filter_map(|name| log_number(name.to_str()?, &prefix));
+        let (number, file) = open_from(&dir, &prefix, numbers.max().unwrap_or(0))?;
         let written = file.metadata()?.len();
         Ok(Self {
             dir,
@@ -154,7 +172,7 @@ mod tests {
     #[test]
     fn files_are_cut_at_line_ends_and_the_oldest_go() {
         let dir = tempfile::tempdir().unwrap();
-        let mut log = Rotation::open(&files(dir.path(), 2, 10), "stdout").unwrap();
+        let [mut log] = Rotation::open(&files(dir.path(), 2, 10), ["stdout"]).unwrap();
         log.write(b"one\ntwo\nthree\nfour\n").unwrap();
         let two = [("web.stdout.1", "three\n"), ("web.stdout.2", "four\n")]
             .map(|(name, text)| (name.to_owned(), text.to_owned()));
@@ -178,7 +196,7 @@ mod tests {
         fs::create_dir(name(2)).unwrap();
         nix::unistd::mkfifo(&name(3), nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
         std::os::unix::fs::symlink(outside.path().join("new"), name(4)).unwrap();
-        let mut log = Rotation::open(&files(dir.path(), 3, 4), "stdout").unwrap();
+        let [mut log] = Rotation::open(&files(dir.path(), 3, 4), ["stdout"]).unwrap();
         std::os::unix::fs::symlink(outside.path().join("new"), name(6)).unwrap();
         log.write(b"one\ntwo\n").unwrap();
         assert_eq!(fs::read(name(5)).unwrap(), b"one\n");
@@ -193,7 +211,7 @@ mod tests {
         for number in ["18446744073709551615", "007", "+1", "x"] {
             fs::write(dir.path().join(format!("web.stdout.{number}")), "").unwrap();
         }
-        let mut log = Rotation::open(&files(dir.path(), 3, 4), "stdout").unwrap();
+        let [mut log] = Rotation::open(&files(dir.path(), 3, 4), ["stdout"]).unwrap();
         log.write(b"one\ntwo\n").unwrap();
         assert_eq!(fs::read(dir.path().join("web.stdout.1")).unwrap(), b"two\n");
     }
@@ -202,7 +220,7 @@ mod tests {
     fn a_new_run_goes_on_in_the_newest_file() {
         let dir = tempfile::tempdir().unwrap();
         for text in ["first ", "second"] {
-            let mut log = Rotation::open(&files(dir.path(), 3, 100), "stderr").unwrap();
+            let [mut log] = Rotation::open(&files(dir.path(), 3, 100), ["stderr"]).unwrap();
             log.write(text.as_bytes()).unwrap();
         }
         let expected = vec![("web.stderr.0".to_owned(), "first second".to_owned())];
@@ -217,7 +235,7 @@ mod tests {
             limit in 1_u64..50,
         ) {
             let dir = tempfile::tempdir().unwrap();
-            let mut log = Rotation::open(&files(dir.path(), 10_000, limit), "stdout").unwrap();
+            let [mut log] = Rotation::open(&files(dir.path(), 10_000, limit), ["stdout"]).unwrap();
             for piece in &pieces {
                 log.write(piece.as_bytes()).unwrap();
             }

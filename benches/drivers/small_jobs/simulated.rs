@@ -1,16 +1,4 @@
-//! Small batch jobs from submission to their end on simulated agents: a durable log, real streams, no
-//! processes. Prints a table.
-//!
-//! `cargo bench --bench small_jobs -- [JOBS] [SUBMITTERS] [AGENTS]`
-
-#![expect(
-    clippy::print_stdout,
-    reason = "a driver program prints its measurements"
-)]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a measurement that goes wrong ends the program"
-)]
+//! Small batch jobs from submission to their end on simulated agents: a durable log, real streams, no processes.
 
 use jobs::{
     control::operator::Registration,
@@ -39,20 +27,19 @@ use trivet::{
     server::{Config, Handle, Server, log::watch::Topic},
 };
 
-#[tokio::main]
-async fn main() {
-    let numbers: Vec<usize> = std::env::args()
-        .filter_map(|argument| argument.parse().ok())
-        .collect();
-    let number = |at: usize, otherwise: usize| numbers.get(at).copied().unwrap_or(otherwise);
-    measure(number(0, 1000), number(1, 16), number(2, 2)).await;
+/// Agents that simulate.
+const AGENTS: usize = 2;
+
+/// `jobs` jobs, submitted by `submitters` at a time.
+pub(super) async fn run(jobs: usize, submitters: usize) {
+    measure(jobs, submitters, AGENTS).await;
 }
 
 async fn measure(jobs: usize, submitters: usize, agents: usize) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("the measurement goes on");
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
-        .unwrap();
+        .expect("the measurement goes on");
     let address = listener.local_addr();
     let config = Config {
         data_dir: directory.path().to_owned(),
@@ -64,7 +51,9 @@ async fn measure(jobs: usize, submitters: usize, agents: usize) {
         gc: jobs::control::GcLimits::default(),
     };
     let started = Instant::now();
-    let server = Server::start(config, listener).await.unwrap();
+    let server = Server::start(config, listener)
+        .await
+        .expect("the measurement goes on");
     let start_took = started.elapsed();
     let handle = server.handle();
     tokio::spawn(server.run(std::future::pending()));
@@ -128,18 +117,23 @@ async fn submit(handle: &Handle, jobs: usize, submitters: usize) {
                     job: job(number),
                     ..Registration::default()
                 };
-                handle.register_job(registration).await.unwrap();
+                handle
+                    .register_job(registration)
+                    .await
+                    .expect("the measurement goes on");
             }
         });
     }
     while let Some(ended) = running.join_next().await {
-        ended.unwrap();
+        ended.expect("the measurement goes on");
     }
 }
 
 async fn until(handle: &Handle, table: Table, done: impl Fn(&Handle) -> bool) {
     loop {
-        let subscription = handle.subscribe([Topic::Jobs(table)]).unwrap();
+        let subscription = handle
+            .subscribe([Topic::Jobs(table)])
+            .expect("the measurement goes on");
         if done(handle) {
             return;
         }
@@ -151,7 +145,9 @@ async fn until(handle: &Handle, table: Table, done: impl Fn(&Handle) -> bool) {
 
 /// Runs everything at once and without error.
 async fn agent(server: SocketAddr, number: usize) {
-    let mut link = transport::connect(server).await.unwrap();
+    let mut link = transport::connect(server)
+        .await
+        .expect("the measurement goes on");
     let hello = Hello {
         agent_id: number.to_string(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -161,7 +157,7 @@ async fn agent(server: SocketAddr, number: usize) {
     link.outgoing
         .send(ToServer::Hello(Box::new(hello)))
         .await
-        .unwrap();
+        .expect("the measurement goes on");
     let mut report_number = 0;
     while let Some(message) = link.incoming.recv().await {
         let ToClient::Allocs { assignments, .. } = message else {
@@ -181,7 +177,10 @@ async fn agent(server: SocketAddr, number: usize) {
                 number: report_number,
                 report: Report::Allocs(updates),
             };
-            link.outgoing.send(report).await.unwrap();
+            link.outgoing
+                .send(report)
+                .await
+                .expect("the measurement goes on");
         }
     }
 }
@@ -271,7 +270,7 @@ fn job(number: usize) -> Job {
 }
 
 fn resident_kib() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let status = std::fs::read_to_string("/proc/self/status").expect("the measurement goes on");
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let figure = line.and_then(|line| line.split_whitespace().nth(1));
     figure.and_then(|figure| figure.parse().ok()).unwrap_or(0.0)

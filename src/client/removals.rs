@@ -1,0 +1,140 @@
+//! Removes what is left of ended allocations, later and many at a time.
+//!
+//! A file system looks longer for a free inode while others were freed a moment ago, so directories that go while
+//! new ones come slow the new ones down: under a load of small jobs they wait until it is over.
+
+use super::{allocdir::AllocDir, context::Context};
+use jobs::model::AllocId;
+use nix::sys::statvfs::statvfs;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+/// How long a directory waits.
+const WAIT: Duration = Duration::from_secs(60);
+/// Directories that may wait; then the oldest go at once.
+const WAITING_MAX: usize = 30_000;
+/// Directories in a batch.
+const BATCH_MAX: usize = 512;
+/// Directories between two looks at how full the file system is.
+const LOOK_EVERY: usize = 64;
+/// Share of blocks and inodes below which nothing waits, percent.
+const FREE_PERCENT_MIN: u64 = 10;
+
+/// Directories that wait for their removal, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Removals {
+    waiting: VecDeque<Ended>,
+    running: JoinSet<()>,
+    is_short: bool,
+}
+
+#[derive(Debug)]
+struct Ended {
+    alloc_id: AllocId,
+    dir: AllocDir,
+    due: Instant,
+}
+
+impl Removals {
+    /// Takes the directory and the file of an allocation that nobody asks for any more.
+    pub(super) fn push(&mut self, alloc_id: AllocId, dir: AllocDir) {
+        if self.waiting.len().is_multiple_of(LOOK_EVERY) {
+            self.is_short = is_short(&dir);
+        }
+        self.waiting.push_back(Ended {
+            alloc_id,
+            dir,
+            due: Instant::now() + WAIT,
+        });
+    }
+
+    /// Keeps what waits of an allocation that came back.
+    pub(super) fn keep(&mut self, alloc_id: AllocId) {
+        self.waiting.retain(|ended| ended.alloc_id != alloc_id);
+    }
+
+    /// Resolves when [`Removals::begin`] has something to do. Safe to cancel.
+    pub(super) async fn due(&mut self) {
+        while self.running.join_next().await.is_some() {}
+        match self.waiting.front() {
+            None => std::future::pending().await,
+            Some(_) if self.is_short || self.waiting.len() > WAITING_MAX => {}
+            Some(oldest) => sleep_until(oldest.due).await,
+        }
+    }
+
+    /// Begins to remove a batch.
+    pub(super) fn begin(&mut self, cx: &Arc<Context>) {
+        let count = self.waiting.len().min(BATCH_MAX);
+        let batch: Vec<Ended> = self.waiting.drain(..count).collect();
+        let cx = Arc::clone(cx);
+        self.running.spawn(async move {
+            let threads = cx.files.removals.clone();
+            let remove = move || {
+                for ended in batch {
+                    if let Err(error) = ended.dir.destroy() {
+                        tracing::warn!(path = %ended.dir.root().display(), %error, "a directory cannot be removed");
+                    }
+                    // Last, so that an agent that dies in between finds the rest again.
+                    cx.store.forget(ended.alloc_id);
+                }
+                Ok(())
+            };
+            if let Err(error) = threads.run(remove).await {
+                tracing::warn!(%error, "directories of ended allocations cannot be removed");
+            }
+        });
+    }
+
+    /// Removes everything that waits.
+    pub(super) async fn finish(&mut self, cx: &Arc<Context>) {
+        while !self.waiting.is_empty() {
+            self.begin(cx);
+        }
+        while self.running.join_next().await.is_some() {}
+    }
+}
+
+/// True when the file system of `dir` is nearly full.
+fn is_short(dir: &AllocDir) -> bool {
+    let Some(found) = dir.root().parent().and_then(|parent| statvfs(parent).ok()) else {
+        return false;
+    };
+    let short = |free: u64, all: u64| {
+        all > 0 && free.saturating_mul(100) < all.saturating_mul(FREE_PERCENT_MIN)
+    };
+    short(found.blocks_available(), found.blocks()) || short(found.files_free(), found.files())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(removals: &mut Removals, root: &std::path::Path, id: &str) {
+        let id = AllocId::named(id);
+        removals.push(id, AllocDir::new(root, id));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn directories_wait_for_their_time_unless_there_are_too_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut removals = Removals::default();
+        push(&mut removals, dir.path(), "a");
+        removals.is_short = false;
+        let begun = Instant::now();
+        removals.due().await;
+        assert!(begun.elapsed() >= WAIT);
+        removals.keep(AllocId::named("a"));
+        assert!(removals.waiting.is_empty());
+        for number in 0..=WAITING_MAX {
+            push(&mut removals, dir.path(), &number.to_string());
+        }
+        removals.is_short = false;
+        let begun = Instant::now();
+        removals.due().await;
+        assert!(begun.elapsed() < WAIT);
+    }
+}
