@@ -599,31 +599,25 @@ async fn route_weights_edit_the_overrides() {
     assert_eq!(fixture.get("/v1/trivet/routes").await.json(), json!([]));
 }
 
+/// Too long paths and too large offsets are the client part's to refuse.
 #[tokio::test]
 async fn parameters_that_name_no_place_in_a_file_are_refused() {
     let fixture = Fixture::start().await;
-    let long = "a".repeat(5000);
     for parameters in [
-        "path=a%00b&limit=1".to_owned(),
-        format!("path={long}&limit=1"),
-        "path=a&limit=1&offset=9223372036854775808".to_owned(),
-        "path=a&limit=1&offset=-1".to_owned(),
-        "path=a&limit=9223372036854775808".to_owned(),
-        "limit=1".to_owned(),
+        "path=a%00b&limit=1",
+        "path=a&limit=1&offset=-1",
+        "path=a&limit=18446744073709551616",
+        "limit=1",
     ] {
         for action in ["readat", "cat", "stream"] {
             let answer = fixture
                 .get(&format!("/v1/client/fs/{action}/none?{parameters}"))
                 .await;
-            let only_read_at = parameters.contains("limit=9") || parameters.contains("offset");
+            let only_read_at = parameters.contains("limit=18") || parameters.contains("offset");
             if action != "readat" && only_read_at {
                 continue;
             }
             assert_eq!(answer.status, 400, "{action} {parameters}: {}", answer.body);
         }
     }
-    let answer = fixture
-        .get("/v1/client/fs/stream/none?path=a&offset=9223372036854775808")
-        .await;
-    assert_eq!(answer.status, 400, "{}", answer.body);
 }
