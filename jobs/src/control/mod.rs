@@ -27,7 +27,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Most evaluations that [`batched`] puts into one command.
+/// Most evaluations that `batched` puts into one command.
 pub const EVALS_PER_COMMAND_MAX: usize = 1_024;
 
 /// The same actions with evaluations and transitions of many commands in few, for a controller that reacts to

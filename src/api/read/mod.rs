@@ -1,6 +1,6 @@
 //! What reads of every dialect share: parameters, waiting for a change, pages, filters and JSON.
 //!
-//! A dialect reads its parameters with [`Parameters`], waits with [`wait`](wait::wait) for a newer
+//! A dialect reads its parameters with `Parameters`, waits with [`wait`](wait::wait) for a newer
 //! snapshot of its [`Source`](wait::Source), and adds its own headers. Start at `wait`.
 
 pub(crate) mod filter;

@@ -4,8 +4,8 @@
 //! whatever the task left behind, and tells how it ended. It outlives the agent: an agent that comes back connects
 //! to it and goes on as if nothing had happened; one that comes too late reads the exit file.
 //!
-//! How it comes to be: the agent hands a connection over to a [`fork`] server, a process of the same program that
-//! only makes copies of itself, and sends the [`Launch`] through the connection. Where that does not work, the
+//! How it comes to be: the agent hands a connection over to a `fork` server, a process of the same program that
+//! only makes copies of itself, and sends the `Launch` through the connection. Where that does not work, the
 //! program is started anew with the connection as its standard input.
 //!
 //! Never two of one task: a supervisor (1) takes the lock of its task, (2) listens, (3) looks whether the agent is
