@@ -282,22 +282,7 @@ pub(super) fn attributes(node: &Node, view: &View) -> String {
 mod tests {
     use super::*;
     use crate::cli::http::decode;
-    use crate::cli::render::view::test_view;
-
-    fn fixture() -> Node {
-        let value = serde_json::json!({
-            "ID": "7ab3c2ff-5c5e-4a2e-a1f6-000000000000", "Name": "n1", "NodePool": "default",
-            "NodeClass": null, "Datacenter": "dc1", "Status": "ready",
-            "NodeResources": {"Cpu": {"CpuShares": 4000}, "Memory": {"MemoryMB": 2048},
-                "Disk": {"DiskMB": 10240}},
-            "ReservedResources": {"Cpu": {"CpuShares": 100}},
-            "Drivers": {"raw_exec": {"Detected": true, "Healthy": true},
-                "java": {"Detected": true}, "docker": {"Detected": false}},
-            "Events": [{"Message": "Node registered", "Subsystem": "Cluster",
-                "Timestamp": "2026-03-02T10:00:00Z"}],
-        });
-        decode("", value).unwrap()
-    }
+    use crate::cli::render::{nodes::test_node, view::test_view};
 
     #[test]
     fn one_node_in_full() {
@@ -323,7 +308,7 @@ mod tests {
         assert_eq!(
             format!(
                 "{}\n{}",
-                full(&fixture(), &allocs, &usage, false, &view),
+                full(&test_node(), &allocs, &usage, false, &view),
                 allocations(&allocs, &view)
             ),
             "ID              = 7ab3c2ff-5c5e-4a2e-a1f6-000000000000

@@ -52,31 +52,31 @@ pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View)
     columns::list(&lines)
 }
 
+/// A node as the API describes it.
+#[cfg(test)]
+pub(in crate::cli) fn test_node() -> jobs::model::Node {
+    let value = serde_json::json!({
+        "ID": "7ab3c2ff-5c5e-4a2e-a1f6-000000000000", "Name": "n1", "NodePool": "default",
+        "NodeClass": null, "Datacenter": "dc1", "Status": "ready",
+        "NodeResources": {"Cpu": {"CpuShares": 4000}, "Memory": {"MemoryMB": 2048},
+            "Disk": {"DiskMB": 10240}},
+        "ReservedResources": {"Cpu": {"CpuShares": 100}},
+        "Drivers": {"raw_exec": {"Detected": true, "Healthy": true},
+            "java": {"Detected": true}, "docker": {"Detected": false}},
+        "Events": [{"Message": "Node registered", "Subsystem": "Cluster",
+            "Timestamp": "2026-03-02T10:00:00Z"}],
+    });
+    crate::cli::http::decode("", value).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::view::test_view;
     use super::*;
-    use crate::cli::http::decode;
-    use jobs::model::Node;
-
-    fn fixture() -> Node {
-        let value = serde_json::json!({
-            "ID": "7ab3c2ff-5c5e-4a2e-a1f6-000000000000", "Name": "n1", "NodePool": "default",
-            "NodeClass": null, "Datacenter": "dc1", "Status": "ready",
-            "NodeResources": {"Cpu": {"CpuShares": 4000}, "Memory": {"MemoryMB": 2048},
-                "Disk": {"DiskMB": 10240}},
-            "ReservedResources": {"Cpu": {"CpuShares": 100}},
-            "Drivers": {"raw_exec": {"Detected": true, "Healthy": true},
-                "java": {"Detected": true}, "docker": {"Detected": false}},
-            "Events": [{"Message": "Node registered", "Subsystem": "Cluster",
-                "Timestamp": "2026-03-02T10:00:00Z"}],
-        });
-        decode("", value).unwrap()
-    }
 
     #[test]
     fn the_list_has_one_line_per_node() {
-        let stub = NodeListStub::new(&fixture(), jobs::wire::NodeStubOptions::default());
+        let stub = NodeListStub::new(&test_node(), jobs::wire::NodeStubOptions::default());
         assert_eq!(
             list(&[stub], Columns::default(), &test_view()),
             "ID        Node Pool  DC   Name  Class   Drain  Eligibility  Status
