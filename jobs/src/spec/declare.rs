@@ -2,6 +2,7 @@ use super::decode::{Decoder, label};
 use super::evaluate::{Budget, Evaluator};
 use super::problem::{Problem, Source, nearest};
 use super::scope::Scope;
+use super::syntax::{json_problem, syntax_problem};
 use super::types::Type;
 use super::{VariableFile, Variables};
 use hcl_edit::Span;
@@ -319,7 +320,7 @@ fn from_file(
                     take(&name, None, value, &mut problems);
                 }
             }
-            Err(error) => problems.push(super::parse::json_problem(&source, &error)),
+            Err(error) => problems.push(json_problem(&source, &error)),
         }
     } else {
         match hcl_edit::parser::parse_body(&file.text) {
@@ -339,7 +340,7 @@ fn from_file(
                     }
                 }
             }
-            Err(error) => problems.push(super::parse::syntax_problem(&source, &error)),
+            Err(error) => problems.push(syntax_problem(&source, &error)),
         }
     }
     decoder.problems.extend(problems);

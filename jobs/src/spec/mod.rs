@@ -13,6 +13,7 @@ mod parse;
 mod problem;
 mod schema;
 mod scope;
+mod syntax;
 mod types;
 mod value;
 

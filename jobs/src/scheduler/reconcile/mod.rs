@@ -4,7 +4,6 @@ mod changes;
 mod group;
 mod names;
 mod reschedule;
-mod slots;
 
 pub(super) use changes::is_destructive;
 pub(crate) use reschedule::{allowed, next_delay};

@@ -1,6 +1,7 @@
 //! One serving allocation for each name of a group, and no more names than the group counts.
 
-use super::{ReconcileResult, Rollout, group::Group, texts};
+use super::super::{ReconcileResult, Rollout, texts};
+use super::Group;
 use crate::model::{AllocId, Allocation, ClientStatus};
 use std::{
     collections::{BTreeMap, BTreeSet},

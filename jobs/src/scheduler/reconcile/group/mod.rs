@@ -1,10 +1,11 @@
 //! One group of a service or batch job.
 
+mod slots;
+
 use super::{
     Input, Placement, ReconcileResult, Replacement, Rollout, delayed_eval,
     names::{self, Names},
     reschedule::{self, Verdict},
-    slots::{Cause, Leaving, Split},
     texts,
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         StoppedAlloc, TaskGroup, UpdateStrategy,
     },
 };
+use slots::{Cause, Leaving, Split};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Delayed replacements that are due within this of each other share an evaluation, nanoseconds.
@@ -38,7 +40,7 @@ pub(super) struct Group<'a, 'b> {
     job: &'b Arc<Job>,
     group: &'b TaskGroup,
     names: Names,
-    pub(super) counts: DesiredUpdates,
+    counts: DesiredUpdates,
 }
 
 pub(super) fn reconcile_group(
@@ -71,7 +73,7 @@ impl Group<'_, '_> {
             .filter(|update| update.max_parallel > 0 && self.job.job_type == JobType::Service)
     }
 
-    pub(super) fn is_current(&self, alloc: &Allocation) -> bool {
+    fn is_current(&self, alloc: &Allocation) -> bool {
         alloc.job_version == self.job.version && alloc.job.create_index == self.job.create_index
     }
 
