@@ -1,7 +1,7 @@
 //! What every command works with: the HTTP caller, the terminal and the program's name.
 
 use super::http::{Http, Target};
-use super::render::view::{Paint, View, printable};
+use super::view::{Paint, View, printable};
 use super::{DEFAULT_ADDRESS, Global};
 use parking_lot::Mutex;
 use std::io::{IsTerminal as _, Write};
@@ -128,7 +128,7 @@ impl Context {
 
     /// Prints a text on standard error, in red on a terminal.
     pub(super) fn complain(&mut self, text: &str) {
-        let text = self.paint.ink(super::render::view::Ink::Red, text);
+        let text = self.paint.ink(super::view::Ink::Red, text);
         self.output.complain(&printable(&text, self.paint));
     }
 

@@ -2,10 +2,10 @@
 
 use super::context::Context;
 use super::http::{Error, segment};
-use super::render::view::{View, escaped};
 use super::render::{
     allocations as allocation_rows, deployments, evaluations, jobs as job_rows, nodes,
 };
+use super::view::{View, escaped};
 use anyhow::{Context as _, anyhow, bail};
 use jobs::model::{Deployment, Evaluation};
 use jobs::wire::{Allocation, AllocationListStub, JobListStub, NodeListStub};

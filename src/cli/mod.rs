@@ -29,6 +29,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod version;
+mod view;
 
 pub use context::Output;
 pub use process::{AgentArguments, DevArguments, EchoArguments, SuperviseArguments};

@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use super::http::{Error, Query};
-use super::render::view::View;
 use super::render::{allocations, deployments, evaluations, jobs as job_rows, nodes};
+use super::view::View;
 use super::{alloc, eval, job, node};
 use anyhow::{Context as _, bail};
 use jobs::model::{Deployment, Evaluation};

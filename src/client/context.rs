@@ -1,7 +1,7 @@
 //! What the runners of all allocations and tasks on this machine use.
 
 use super::{
-    Config, alloc::claims::Claims, checks::Checks, drivers::Drivers, file_threads::FileThreads,
+    Config, checks::Checks, claims::Claims, drivers::Drivers, file_threads::FileThreads,
     reports::Reports, store::Store,
 };
 use crate::rpc::session;

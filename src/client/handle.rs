@@ -1,12 +1,10 @@
 use super::{
     Error,
-    alloc::{
-        message::Message,
-        shared::{CheckStatus, Shared},
-    },
+    alloc::message::Message,
     allocdir::SECRET_DIRS,
     file_threads::READ_TIMEOUT,
     logs::{self, Frame, Range, Writer},
+    shared::{CheckStatus, Shared},
     stats::{self, AllocUsage, HostStats},
 };
 use crate::sys::{

@@ -8,6 +8,7 @@ mod alloc;
 mod allocdir;
 mod artifacts;
 mod checks;
+mod claims;
 mod config;
 mod context;
 mod drivers;
@@ -20,17 +21,18 @@ mod removals;
 mod reports;
 mod restore;
 mod service;
+mod shared;
 mod stats;
 mod store;
 mod task;
 
-pub use alloc::shared::CheckStatus;
 pub use config::Config;
 pub use drivers::process::supervisor;
 pub use error::Error;
 pub use handle::{FileInfo, Handle, LogStream};
 pub use logs::{Frame, Origin, Range};
 pub use service::{Client, OpenError};
+pub use shared::CheckStatus;
 pub use stats::{
     AllocUsage, CpuStats, CpuTimes, DiskStats, HostMemory, HostStats, MemoryStats, ResourceUsage,
     TaskUsage,

@@ -3,7 +3,6 @@ use super::{
     alloc::{
         message::{MESSAGES_MAX, Message},
         runner::AllocRunner,
-        shared::Shared,
     },
     checks::Checks,
     context::Context,
@@ -14,6 +13,7 @@ use super::{
     removals::Removals,
     reports::Reports,
     restore,
+    shared::Shared,
     store::{AllocRecord, Damaged, Store},
 };
 use crate::{

@@ -15,10 +15,9 @@ use std::sync::Arc;
 use super::{
     Config, Core,
     log::propose::{ProposeError, ids, now_ns, seed},
-    log::published::Snapshot,
     log::raft::{Metrics, Voter},
     log::watch::{Subscription, Topic},
-    state::{Command, Outcome, Rejected},
+    state::{Command, Outcome, Rejected, Snapshot},
 };
 
 /// Why a request was not carried out.

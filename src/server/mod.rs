@@ -37,11 +37,8 @@ use supervise::Supervisor;
 use scheduling::DecisionThread;
 
 pub use handle::{Error, Handle, Stats, Written};
-pub use log::{
-    published::Snapshot,
-    raft::{Metrics, StartError, Voter},
-};
-pub use state::{Command, Outcome, Rejected};
+pub use log::raft::{Metrics, StartError, Voter};
+pub use state::{Command, Outcome, Rejected, Snapshot};
 
 /// How long the parts may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

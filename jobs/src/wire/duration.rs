@@ -194,6 +194,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn texts_are_written_as_go_writes_them() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (7, "7ns"),
+            (12_345, "12.345µs"),
+            (250_000_000, "250ms"),
+            (-1_500_000_000, "-1.5s"),
+            (15_703_000_000, "15.703s"),
+            (90_000_000_000, "1m30s"),
+            (86_400_000_000_000, "24h0m0s"),
+        ] {
+            assert_eq!(Duration(nanos).to_string(), text);
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_shown_is_read_back(nanos in any::<i32>(), scale in 0_u32..9) {

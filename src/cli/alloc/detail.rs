@@ -1,10 +1,8 @@
 //! How one allocation is shown, its tasks aside.
 
 use super::tasks::{lifecycle_name, ordered};
-use crate::cli::render::{
-    columns, placement,
-    view::{View, duration, quoted},
-};
+use crate::cli::render::{columns, placement};
+use crate::cli::view::{View, quoted};
 use jobs::model::Evaluation;
 use jobs::wire::Allocation;
 
@@ -53,7 +51,10 @@ pub(super) fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &Vie
         pairs.push(("Evaluated Nodes", metric.nodes_evaluated.to_string()));
         pairs.push(("Filtered Nodes", metric.nodes_filtered.to_string()));
         pairs.push(("Exhausted Nodes", metric.nodes_exhausted.to_string()));
-        pairs.push(("Allocation Time", duration(metric.allocation_time)));
+        pairs.push((
+            "Allocation Time",
+            jobs::wire::Duration(metric.allocation_time).to_string(),
+        ));
         pairs.push(("Failures", metric.coalesced_failures.to_string()));
     }
     columns::key_values(&pairs)
@@ -160,7 +161,7 @@ pub(super) fn metrics(alloc: &Allocation, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::test_view;
+    use crate::cli::view::test_view;
     use crate::cli::{alloc::tasks, http::decode};
     use jobs::wire::AllocResourceUsage;
 

@@ -2,7 +2,7 @@
 
 use super::super::context::Context;
 use super::super::http::{Http, segment};
-use super::super::render::view::{View, bytes};
+use super::super::view::{View, bytes};
 use super::super::{lookup, render::columns};
 use super::logs::End;
 use anyhow::Context as _;
@@ -153,7 +153,7 @@ fn list(files: &[AllocFileInfo], bytes_only: bool, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::test_view;
+    use crate::cli::view::test_view;
     use jobs::model::Timestamp;
 
     #[test]

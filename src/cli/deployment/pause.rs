@@ -1,11 +1,7 @@
 //! `deployment pause`.
 
-use crate::cli::{
-    context::Context,
-    http::segment,
-    lookup,
-    render::{monitor, view::quoted},
-};
+use crate::cli::view::quoted;
+use crate::cli::{context::Context, http::segment, lookup, render::monitor};
 use anyhow::Context as _;
 use jobs::model::Deployment;
 use jobs::wire::{DeploymentPauseRequest, DeploymentUpdateResponse};

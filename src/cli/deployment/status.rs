@@ -1,11 +1,12 @@
 //! `deployment status`: one deployment, shown or followed.
 
 use super::list;
+use crate::cli::view::quoted;
 use crate::cli::{
     context::Context,
     http::{decode, segment},
     lookup, process,
-    render::{allocations, deployments, monitor, view::quoted},
+    render::{allocations, deployments, monitor},
     structured::Structured,
 };
 use anyhow::{Context as _, bail};

@@ -1,13 +1,11 @@
 //! `eval status`: one evaluation, shown or followed.
 
+use crate::cli::view::{View, quoted};
 use crate::cli::{
     context::Context,
     http::{decode, segment},
     lookup,
-    render::{
-        allocations, columns, evaluations, monitor, placement,
-        view::{View, quoted},
-    },
+    render::{allocations, columns, evaluations, monitor, placement},
     structured::Structured,
 };
 use anyhow::{Context as _, bail};
@@ -227,7 +225,7 @@ fn annotations(groups: &FlatMap<String, DesiredUpdates>, verbose: bool) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::test_view;
+    use crate::cli::view::test_view;
 
     #[test]
     fn an_evaluation_that_could_not_place_all() {

@@ -2,8 +2,9 @@
 
 use crate::cli::render::{
     allocations, columns, deployments, evaluations::placement_failures, jobs::status_text,
-    placement, view::View,
+    placement,
 };
+use crate::cli::view::View;
 use jobs::model::{Deployment, EvalStatus, Evaluation, Job, JobSummary};
 use jobs::wire::AllocationListStub;
 
@@ -130,7 +131,7 @@ fn evaluations(evals: &[Evaluation], view: &View) -> String {
 mod tests {
     use super::*;
     use crate::cli::http::decode;
-    use crate::cli::render::view::test_view;
+    use crate::cli::view::test_view;
 
     #[test]
     fn a_running_job_in_full() {

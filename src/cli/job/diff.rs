@@ -1,6 +1,6 @@
 //! The difference of two versions of a job, as text.
 
-use super::super::render::view::{Ink, Paint, View, quoted};
+use super::super::view::{Ink, Paint, View, quoted};
 use jobs::wire::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
 
 /// The difference, with the groups in the order given.
@@ -220,7 +220,7 @@ fn spaces(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::test_view;
+    use crate::cli::view::test_view;
 
     fn check(value: serde_json::Value, expected: &str) {
         let diff: JobDiff = serde_json::from_value(value).unwrap();

@@ -2,8 +2,8 @@
 
 use super::super::context::Context;
 use super::super::http::{decode, segment};
-use super::super::render::view::View;
 use super::super::structured::{self, Structured};
+use super::super::view::View;
 use super::super::{lookup, render::columns};
 use super::diff;
 use anyhow::{Context as _, bail};
@@ -117,7 +117,7 @@ fn block(job: &Job, difference: Option<&JobDiff>, full: Option<&Value>, view: &V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::test_view;
+    use crate::cli::view::test_view;
     use jobs::wire::DiffType;
 
     #[test]

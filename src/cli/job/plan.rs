@@ -3,8 +3,8 @@
 use super::super::context::Context;
 use super::super::http::{decode, segment};
 use super::super::render::placement;
-use super::super::render::view::{Ink, View, duration, quoted};
 use super::super::structured::Structured;
+use super::super::view::{Ink, View, quoted};
 use super::diff;
 use super::run::warnings;
 use super::source::Source;
@@ -159,7 +159,7 @@ fn dry_run(preview: &JobPlanResponse, job: &Job, view: &View) -> String {
     if let Some(eval) = rolling {
         let text = format!(
             "- Rolling update, next evaluation will be in {}.",
-            duration(eval.wait)
+            jobs::wire::Duration(eval.wait)
         );
         lines.push(paint.ink(Ink::Green, &text));
     }
@@ -184,7 +184,7 @@ plan was made, so the plan may no longer tell what would happen."
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::test_view;
+    use crate::cli::view::test_view;
 
     fn preview(value: serde_json::Value) -> JobPlanResponse {
         decode("", value).unwrap()

@@ -2,8 +2,8 @@
 
 use super::super::context::Context;
 use super::super::http::Error;
-use super::super::render::view::Ink;
 use super::super::structured;
+use super::super::view::Ink;
 use super::source::Source;
 use anyhow::{Context as _, anyhow};
 use jobs::wire::{JobRegisterRequest, JobRegisterResponse};

@@ -3,7 +3,7 @@
 use super::super::context::Context;
 use super::super::http::segment;
 use super::super::lookup;
-use super::super::render::view::escaped;
+use super::super::view::escaped;
 use anyhow::Context as _;
 use jobs::wire::JobDeregisterResponse;
 use std::io::IsTerminal as _;

@@ -1,9 +1,7 @@
 //! How one node is shown.
 
-use crate::cli::render::{
-    self, columns,
-    view::{View, bytes, duration, megabytes},
-};
+use crate::cli::render::{self, columns};
+use crate::cli::view::{View, bytes, megabytes};
 use jobs::model::Node;
 use jobs::wire::{Allocation, AllocationListStub, HostStats, StubOptions};
 
@@ -37,7 +35,10 @@ pub(super) fn full(
     let mut pairs = head(node);
     if let Some(host) = &usage.host {
         let seconds = i64::try_from(host.uptime).unwrap_or(i64::MAX);
-        pairs.push(("Uptime", duration(seconds.saturating_mul(1_000_000_000))));
+        pairs.push((
+            "Uptime",
+            jobs::wire::Duration(seconds.saturating_mul(1_000_000_000)).to_string(),
+        ));
     }
     if !view.verbose {
         pairs.push(("Host Volumes", String::new()));
@@ -282,7 +283,8 @@ pub(super) fn attributes(node: &Node, view: &View) -> String {
 mod tests {
     use super::*;
     use crate::cli::http::decode;
-    use crate::cli::render::{nodes::test_node, view::test_view};
+    use crate::cli::render::nodes::test_node;
+    use crate::cli::view::test_view;
 
     #[test]
     fn one_node_in_full() {

@@ -1,6 +1,7 @@
 //! Allocations as a table, and what is read from one in several places.
 
-use super::{columns, view::View};
+use super::columns;
+use crate::cli::view::View;
 use jobs::model::ClientStatus;
 use jobs::wire::{Allocation, AllocationListStub};
 

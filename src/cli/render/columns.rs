@@ -1,6 +1,6 @@
 //! Text in columns, laid out as users of the jobs command line know it.
 
-use super::view::escaped;
+use crate::cli::view::escaped;
 
 /// What stands for an empty cell.
 const EMPTY: &str = "<none>";

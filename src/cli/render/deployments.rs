@@ -1,6 +1,7 @@
 //! Deployments: as a table, and one with its progress.
 
-use super::{columns, view::View};
+use super::columns;
+use crate::cli::view::View;
 use jobs::model::{Deployment, DeploymentState};
 use std::collections::BTreeMap;
 
@@ -96,9 +97,9 @@ fn progress(groups: &BTreeMap<String, DeploymentState>, view: &View) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::test_view;
     use super::*;
     use crate::cli::http::decode;
+    use crate::cli::view::test_view;
 
     fn fixture() -> Deployment {
         let value = serde_json::json!({

@@ -1,6 +1,7 @@
 //! Evaluations as a table.
 
-use super::{columns, view::View};
+use super::columns;
+use crate::cli::view::View;
 use jobs::model::{EvalStatus, Evaluation};
 
 /// Whether something could not be placed, in words.

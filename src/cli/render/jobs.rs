@@ -1,6 +1,7 @@
 //! Jobs as a table.
 
-use super::{columns, view::View};
+use super::columns;
+use crate::cli::view::View;
 use jobs::wire::JobListStub;
 
 /// A table of jobs.
@@ -46,9 +47,9 @@ pub(in crate::cli) fn status_text(status: &str, stopped: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::test_view;
     use super::*;
     use crate::cli::http::decode;
+    use crate::cli::view::test_view;
 
     #[test]
     fn the_list_marks_stopped_jobs() {

@@ -8,4 +8,3 @@ pub(super) mod jobs;
 pub(super) mod monitor;
 pub(super) mod nodes;
 pub(super) mod placement;
-pub(super) mod view;

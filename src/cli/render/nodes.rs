@@ -1,6 +1,7 @@
 //! Nodes as a table.
 
-use super::{columns, view::View};
+use super::columns;
+use crate::cli::view::View;
 use jobs::wire::NodeListStub;
 
 /// Which columns a list has beyond the minimum.
@@ -71,8 +72,8 @@ pub(in crate::cli) fn test_node() -> jobs::model::Node {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::test_view;
     use super::*;
+    use crate::cli::view::test_view;
 
     #[test]
     fn the_list_has_one_line_per_node() {

@@ -1,7 +1,7 @@
 //! Why allocations could not be placed, as bullets.
 
 use crate::cli::render::columns;
-use crate::cli::render::view::{Ink, Paint, View, quoted};
+use crate::cli::view::{Ink, Paint, View, quoted};
 use jobs::model::{AllocMetric, FlatMap};
 
 /// `Task Group "app" (failed to place 2 allocations)`.

@@ -1,11 +1,11 @@
 //! The check loops of an allocation: one per check of an instance whose tasks run.
 
-use super::{
-    check_restarts::CheckRestarts, lifecycle::definitions, message::Message, shared::CheckStatus,
-    shared::Shared,
-};
+use super::{check_restarts::CheckRestarts, lifecycle::definitions, message::Message};
 use crate::{
-    client::checks::{CheckResult, ScriptContext},
+    client::{
+        checks::{CheckResult, ScriptContext},
+        shared::{CheckStatus, Shared},
+    },
     registration::{self, Instance, InstanceCheck},
     rpc::message::CheckReport,
     sys::clock,

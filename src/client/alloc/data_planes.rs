@@ -1,7 +1,9 @@
 //! The wait for data planes before tasks stop.
 
-use super::shared::Shared;
-use crate::{client::task::runner::DRAIN_TIMEOUT, registration};
+use crate::{
+    client::{shared::Shared, task::runner::DRAIN_TIMEOUT},
+    registration,
+};
 use std::sync::Arc;
 use tokio::time::timeout;
 

@@ -1,5 +1,6 @@
-use super::{lifecycle::Role, shared::CheckStatus};
-use crate::{client::task::go_duration, registration::Instance};
+use super::lifecycle::Role;
+use crate::client::shared::CheckStatus;
+use crate::registration::Instance;
 use jobs::model::{FlatMap, Task, TaskPhase, TaskState, UpdateStrategy};
 use mesh::model::Status;
 use std::collections::BTreeMap;
@@ -163,14 +164,14 @@ impl Health {
     }
 
     fn too_late(&self, running: bool, facts: &Facts<'_>) -> Verdict {
-        let deadline = go_duration(self.deadline);
+        let deadline = jobs::wire::Duration(self.deadline);
         if !running && !self.ever_running {
             return unhealthy(format!(
                 "Task not running by healthy_deadline of {deadline}"
             ));
         }
         if !running || !self.uses_checks || facts.passing == facts.checks {
-            let min = go_duration(self.min_healthy_ns);
+            let min = jobs::wire::Duration(self.min_healthy_ns);
             return unhealthy(format!(
                 "Task not running for min_healthy_time of {min} by healthy_deadline of {deadline}"
             ));

@@ -1,19 +1,19 @@
 use super::{
     addressed::addressed,
     checked::Checked,
-    claims::{self, Claim},
     data_planes,
     health::{Facts, Health, Verdict},
     hooks,
     lifecycle::{Because, Group, Step, definitions},
     message::Message,
-    shared::Shared,
     status::{self, client_status},
     stop_order::{self, Stop},
 };
 use crate::{
     client::{
         Error,
+        claims::{self, Claim},
+        shared::Shared,
         task::{
             events,
             runner::{COMMANDS_MAX, TaskCommand, TaskRunner, duration},

@@ -152,7 +152,7 @@ async fn within(limit: Duration, run: impl Future<Output = Option<Outcome>>) -> 
     timeout(limit, run).await.unwrap_or_else(|_| {
         Some(critical(&format!(
             "no answer within {}",
-            super::task::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX))
+            jobs::wire::Duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX))
         )))
     })
 }

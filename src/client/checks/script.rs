@@ -79,8 +79,7 @@ async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::
     .await;
     let status = script.kill_and_collect().await?;
     if ended.is_err() {
-        let seconds =
-            super::super::task::go_duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
+        let seconds = jobs::wire::Duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
         return Ok(critical(&format!(
             "Timed out ({seconds}) running check\n\n{}",
             output.text()

@@ -3,7 +3,7 @@
 //! Source: jobs API, `TaskEvent`.
 
 use crate::{client::drivers::Exit, sys::clock};
-use jobs::model::TaskEvent;
+use jobs::{model::TaskEvent, wire};
 use std::time::Duration;
 
 /// An event of `event_type` that reads `message`.
@@ -58,7 +58,7 @@ pub(crate) fn terminated(exit: &Exit) -> TaskEvent {
 
 /// A restart that is about to come.
 pub(crate) fn restarting(after: Duration, reason: &str) -> TaskEvent {
-    let pause = go_duration(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
+    let pause = wire::Duration(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
     let prefix = if reason.is_empty() {
         String::new()
     } else {
@@ -73,70 +73,25 @@ pub(crate) fn restarting(after: Duration, reason: &str) -> TaskEvent {
 
 /// The kill signal is on its way.
 pub(crate) fn killing(reason: &str, kill_timeout: i64) -> TaskEvent {
-    let pause = go_duration(kill_timeout);
+    let pause = wire::Duration(kill_timeout);
     let message = if reason.is_empty() {
         format!("Sent interrupt. Waiting {pause} before force killing")
     } else {
         reason.to_owned()
     };
     let mut event = event("Killing", message);
-    event.details.insert("kill_timeout".into(), pause);
+    event
+        .details
+        .insert("kill_timeout".into(), pause.to_string());
     if !reason.is_empty() {
         event.details.insert("kill_reason".into(), reason.into());
     }
     event
 }
 
-/// A duration in nanoseconds as the published texts write it: `1h0m0s`, `15.5s`, `250ms`.
-pub(crate) fn go_duration(nanos: i64) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let nanos = nanos.unsigned_abs();
-    let fraction = |whole: u64, rest: u64, digits: usize| {
-        let text = format!("{whole}.{rest:0digits$}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    if nanos == 0 {
-        return "0s".into();
-    }
-    if nanos < 1_000 {
-        return format!("{sign}{nanos}ns");
-    }
-    if nanos < 1_000_000 {
-        return format!("{sign}{}µs", fraction(nanos / 1_000, nanos % 1_000, 3));
-    }
-    if nanos < 1_000_000_000 {
-        return format!(
-            "{sign}{}ms",
-            fraction(nanos / 1_000_000, nanos % 1_000_000, 6)
-        );
-    }
-    let seconds = nanos / 1_000_000_000;
-    let last = fraction(seconds % 60, nanos % 1_000_000_000, 9);
-    match (seconds / 3600, seconds / 60 % 60) {
-        (0, 0) => format!("{sign}{last}s"),
-        (0, minutes) => format!("{sign}{minutes}m{last}s"),
-        (hours, minutes) => format!("{sign}{hours}h{minutes}m{last}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_read_as_published() {
-        for (nanos, expected) in [
-            (0, "0s"),
-            (250_000_000, "250ms"),
-            (15_703_000_000, "15.703s"),
-            (5_000_000_000, "5s"),
-            (1_800_000_000_000, "30m0s"),
-            (86_400_000_000_000, "24h0m0s"),
-            (1_500, "1.5µs"),
-        ] {
-            assert_eq!(go_duration(nanos), expected);
-        }
-    }
 
     #[test]
     fn a_killed_task_says_which_signal_it_was() {

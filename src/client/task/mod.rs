@@ -4,5 +4,3 @@ pub(super) mod events;
 mod hooks;
 mod restarts;
 pub(super) mod runner;
-
-pub(super) use events::go_duration;

@@ -126,7 +126,7 @@ impl Restarts {
             reason: format!(
                 "Exceeded allowed attempts {} in interval {} and mode is \"fail\"",
                 self.policy.attempts,
-                super::events::go_duration(self.policy.interval)
+                jobs::wire::Duration(self.policy.interval)
             ),
         }
     }

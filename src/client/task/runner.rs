@@ -6,8 +6,8 @@ use super::{
 use crate::{
     client::{
         Error,
-        alloc::shared::Shared,
         drivers::{Driver, Exit, Found, Owner, Run, StartError},
+        shared::Shared,
         store::RUN_UNKNOWN,
     },
     registration,
@@ -491,7 +491,7 @@ impl TaskRunner {
         }
         let text = format!(
             "Waiting for shutdown_delay of {} before killing the task.",
-            events::go_duration(nanos(delay))
+            jobs::wire::Duration(nanos(delay))
         );
         self.event(events::event("Waiting for shutdown delay", text));
         tokio::select! {

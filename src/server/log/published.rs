@@ -1,34 +1,17 @@
 //! The newest state for readers, and the changes of each entry for those who follow along.
 
 use arc_swap::ArcSwap;
-use jobs::model::Index;
 use parking_lot::RwLock;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use super::{
-    super::state::{Changes, Stamp, State},
+    super::state::{Changes, Snapshot, Stamp, State},
     watch::Watch,
 };
-use crate::registration::Version;
 
 /// Entries that a follower may lag behind; past that it starts afresh from a snapshot.
 const COMMITS_MAX: usize = 4096;
-
-/// The whole state at one index; it never changes.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// The last entry in it.
-    pub index: Index,
-    /// When that entry was written, nanoseconds since the epoch.
-    pub now_ns: i64,
-    /// The rules that the cluster goes by.
-    pub version: Version,
-    /// Jobs tables.
-    pub jobs: jobs::state::Snapshot,
-    /// Catalog tables.
-    pub mesh: mesh::state::Snapshot,
-}
 
 /// One applied entry.
 #[derive(Debug)]

@@ -20,7 +20,6 @@ use mesh::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::log::published::Snapshot;
 use crate::registration::{
     CatalogPresence, Instance, Version, catalog_node, has_restarted, has_services, instances,
 };
@@ -156,6 +155,21 @@ pub struct State {
     version: Version,
     jobs: jobs::state::State,
     mesh: mesh::state::State,
+}
+
+/// The whole state at one index; it never changes.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The last entry in it.
+    pub index: Index,
+    /// When that entry was written, nanoseconds since the epoch.
+    pub now_ns: i64,
+    /// The rules that the cluster goes by.
+    pub version: Version,
+    /// Jobs tables.
+    pub jobs: jobs::state::Snapshot,
+    /// Catalog tables.
+    pub mesh: mesh::state::Snapshot,
 }
 
 impl State {

@@ -1,10 +1,11 @@
 //! Following a deployment, and the one that rolls it back.
 
 use super::{complain, next_index, screen::Screen};
+use crate::cli::view::View;
 use crate::cli::{
     context::Context,
     http::{Answer, Error, Http, segment},
-    render::{allocations, deployments, view::View},
+    render::{allocations, deployments},
 };
 use jobs::model::{Deployment, DeploymentId, DeploymentStatus, Index};
 use jobs::wire::AllocationListStub;

@@ -1,13 +1,11 @@
 //! Following evaluations: each change is told once.
 
 use super::{DONE, FAILED, PLACEMENT_FAILED, complain, deployment, next_index};
+use crate::cli::view::{View, quoted};
 use crate::cli::{
     context::Context,
     http::{Answer, Error, Http, segment},
-    render::{
-        placement,
-        view::{View, duration, quoted},
-    },
+    render::placement,
 };
 use jobs::model::{AllocId, DeploymentStatus, DesiredStatus, EvalId, EvalStatus, Evaluation};
 use jobs::wire::AllocationListStub;
@@ -39,7 +37,7 @@ pub(in crate::cli) async fn follow(
                     "==> {}: Monitoring next evaluation {} in {}",
                     view.now(),
                     quoted(view.id(next)),
-                    duration(eval.wait)
+                    jobs::wire::Duration(eval.wait)
                 ))?;
             }
             id = next;
@@ -233,7 +231,7 @@ fn finished(eval: &Evaluation, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::render::view::{test_id, test_view};
+    use crate::cli::view::{test_id, test_view};
     use jobs::model::{AllocMetric, ClientStatus, Index};
 
     fn eval(status: EvalStatus) -> Evaluation {

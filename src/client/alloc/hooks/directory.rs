@@ -1,4 +1,4 @@
-use crate::client::alloc::shared::Shared;
+use crate::client::shared::Shared;
 
 /// Builds what the tasks of the allocation share.
 pub(super) async fn run(shared: &Shared) -> Result<(), String> {

@@ -6,7 +6,7 @@
 mod directory;
 mod network;
 
-use super::shared::Shared;
+use crate::client::shared::Shared;
 
 /// Carries out every step; the text of the error goes into the event of each task.
 ///

@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{alloc::shared::Shared, task::events};
+use crate::client::{shared::Shared, task::events};
 use jobs::model::Task;
 
 /// Builds the task's directory.

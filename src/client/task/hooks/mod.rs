@@ -8,9 +8,9 @@ mod directory;
 mod validate;
 
 use crate::client::{
-    alloc::shared::Shared,
     artifacts::ArtifactError,
     drivers::{Driver, LogFiles, Owner, Start},
+    shared::Shared,
 };
 use jobs::environment::TaskEnvironment;
 use std::{io, sync::Arc};

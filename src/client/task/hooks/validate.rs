@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{alloc::shared::Shared, drivers::Driver};
+use crate::client::{drivers::Driver, shared::Shared};
 use jobs::{environment::TaskEnvironment, model::Task};
 use serde_json::{Map, Value};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! How values look on the terminal: times, ids, sizes, durations, quotes and colors.
 
 use jiff::tz::TimeZone;
-use jobs::model::{Id, Kind, Nanos, Timestamp};
+use jobs::model::{Id, Kind, Timestamp};
 use std::borrow::Cow;
 
 /// Characters of an id unless the user wants all.
@@ -105,37 +105,6 @@ fn two_units(seconds: u64) -> String {
         "0s".to_owned()
     } else {
         text
-    }
-}
-
-/// A duration as `1h2m3s`, `1.5s`, `250ms`, `0s`.
-pub(in crate::cli) fn duration(nanos: Nanos) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let n = nanos.unsigned_abs();
-    let fraction = |whole: u64, rest: u64, digits: usize| {
-        if rest == 0 {
-            return whole.to_string();
-        }
-        let rest = format!("{rest:0digits$}");
-        format!("{whole}.{}", rest.trim_end_matches('0'))
-    };
-    match n {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{sign}{n}ns"),
-        1_000..1_000_000 => format!("{sign}{}µs", fraction(n / 1_000, n % 1_000, 3)),
-        1_000_000..1_000_000_000 => {
-            format!("{sign}{}ms", fraction(n / 1_000_000, n % 1_000_000, 6))
-        }
-        _ => {
-            let total = n / 1_000_000_000;
-            let seconds = fraction(total % 60, n % 1_000_000_000, 9);
-            let (hours, minutes) = (total / 3600, total / 60 % 60);
-            match (hours, minutes) {
-                (0, 0) => format!("{sign}{seconds}s"),
-                (0, m) => format!("{sign}{m}m{seconds}s"),
-                (h, m) => format!("{sign}{h}h{m}m{seconds}s"),
-            }
-        }
     }
 }
 
@@ -339,22 +308,6 @@ mod tests {
         view.zone = TimeZone::fixed(jiff::tz::offset(2));
         assert_eq!(view.now(), "2026-03-02T12:05:00+02:00");
         assert_eq!(view.time(0), "");
-    }
-
-    #[test]
-    fn durations_read_as_users_write_them() {
-        for (nanos, expected) in [
-            (0, "0s"),
-            (15 * SECOND, "15s"),
-            (90 * SECOND, "1m30s"),
-            (3600 * SECOND, "1h0m0s"),
-            (1_500_000_000, "1.5s"),
-            (250_000_000, "250ms"),
-            (12_345, "12.345µs"),
-            (7, "7ns"),
-        ] {
-            assert_eq!(duration(nanos), expected);
-        }
     }
 
     #[test]

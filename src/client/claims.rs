@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 /// What can be held by one allocation at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Held {
+pub(in crate::client) enum Held {
     /// A port.
     Port(u16),
     /// The place of an allocation, by its id: held by itself, and then by its successor.
@@ -27,13 +27,13 @@ pub(in crate::client) struct Claims {
 
 /// What one allocation holds until it is dropped.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(in crate::client) struct Claim {
     claims: Arc<Claims>,
     alloc_id: AllocId,
 }
 
 /// What an allocation must hold before it is set up: its ports, its place, and that of the one it replaces.
-pub(super) fn wanted(alloc: &Allocation) -> Vec<Held> {
+pub(in crate::client) fn wanted(alloc: &Allocation) -> Vec<Held> {
     let places = std::iter::once(alloc.id)
         .chain(alloc.previous_allocation)
         .map(Held::Place);
@@ -46,7 +46,11 @@ pub(super) fn wanted(alloc: &Allocation) -> Vec<Held> {
 
 impl Claims {
     /// Holds `wanted` for the allocation, as soon as no other one holds any of them.
-    pub(super) async fn claim(self: &Arc<Self>, alloc_id: AllocId, wanted: &[Held]) -> Claim {
+    pub(in crate::client) async fn claim(
+        self: &Arc<Self>,
+        alloc_id: AllocId,
+        wanted: &[Held],
+    ) -> Claim {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
@@ -60,7 +64,11 @@ impl Claims {
     }
 
     /// Holds `wanted` for the allocation now; none when another one holds any of them.
-    pub(super) fn hold(self: &Arc<Self>, alloc_id: AllocId, wanted: &[Held]) -> Option<Claim> {
+    pub(in crate::client) fn hold(
+        self: &Arc<Self>,
+        alloc_id: AllocId,
+        wanted: &[Held],
+    ) -> Option<Claim> {
         self.try_hold(alloc_id, wanted).then(|| Claim {
             claims: Arc::clone(self),
             alloc_id,
@@ -89,7 +97,9 @@ impl Drop for Claim {
 }
 
 /// The first of `ports` (label and number) that a program of this machine listens on.
-pub(super) fn taken<'a>(ports: impl Iterator<Item = (&'a str, u16)>) -> Option<(&'a str, u16)> {
+pub(in crate::client) fn taken<'a>(
+    ports: impl Iterator<Item = (&'a str, u16)>,
+) -> Option<(&'a str, u16)> {
     let in_use = |port: u16| {
         let bound = TcpListener::bind(("0.0.0.0", port));
         bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
