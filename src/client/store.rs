@@ -48,6 +48,39 @@ pub(super) struct Identity {
     pub(super) id: NodeId,
     /// What it proves itself with.
     pub(super) secret_id: SecretId,
+    /// Of both; none in the files of earlier versions.
+    #[serde(default)]
+    checksum: Option<u32>,
+}
+
+impl Identity {
+    fn new(id: NodeId, secret_id: SecretId) -> io::Result<Self> {
+        let checksum = Some(Self::checksum(id, &secret_id)?);
+        Ok(Self {
+            id,
+            secret_id,
+            checksum,
+        })
+    }
+
+    fn checksum(id: NodeId, secret_id: &SecretId) -> io::Result<u32> {
+        let bytes = rmp_serde::to_vec(&(id, secret_id)).map_err(io::Error::other)?;
+        Ok(crc32fast::hash(&bytes))
+    }
+
+    /// The identity that a file holds.
+    ///
+    /// # Errors
+    /// When it cannot be read, or was changed since it was written.
+    fn read(path: &Path) -> io::Result<Self> {
+        let bytes = fs::read(path)?;
+        let found: Self = rmp_serde::from_slice(&bytes).map_err(io::Error::other)?;
+        let expected = Self::checksum(found.id, &found.secret_id)?;
+        if found.checksum.is_some_and(|sum| sum != expected) {
+            return Err(io::Error::other("its checksum is wrong"));
+        }
+        Ok(found)
+    }
 }
 
 /// What became of an allocation here.
@@ -132,13 +165,10 @@ impl Store {
             files::create_dir(dir, 0o700)?;
         }
         let path = data_dir.join("node");
-        let identity = match read::<Identity>(&path) {
+        let identity = match Identity::read(&path) {
             Ok(identity) => identity,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity {
-                    id: random::id(),
-                    secret_id: random::uuid().into(),
-                };
+                let identity = Identity::new(random::id(), random::uuid().into())?;
                 write(&path, &identity, Durability::Power)?;
                 identity
             }
@@ -348,10 +378,6 @@ fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     rmp_serde::from_slice(value).map_err(|error| format!("it cannot be understood: {error}"))
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
-    rmp_serde::from_slice(&fs::read(path)?).map_err(io::Error::other)
-}
-
 fn write<T: Serialize>(path: &Path, value: &T, durability: Durability) -> io::Result<()> {
     let bytes = rmp_serde::to_vec_named(value).map_err(io::Error::other)?;
     write_atomic(path, &bytes, durability)
@@ -411,6 +437,27 @@ mod tests {
         store.save_assignment(&assignment(1)).unwrap();
         store.save_record(alloc_id(), &record("two")).unwrap();
         (dir, store, path)
+    }
+
+    #[test]
+    fn a_changed_identity_is_refused_with_the_name_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node");
+        let (_, first) = Store::open(dir.path()).unwrap();
+        let content = fs::read(&path).unwrap();
+        for at in 0..content.len() {
+            let mut changed = content.clone();
+            changed[at] ^= 1;
+            fs::write(&path, changed).unwrap();
+            match Store::open(dir.path()) {
+                // What was changed says nothing about the identity.
+                Ok((_, read)) => assert_eq!(
+                    (read.id, read.secret_id),
+                    (first.id, first.secret_id.clone())
+                ),
+                Err(error) => assert!(error.to_string().contains("/node`"), "{at}: {error}"),
+            }
+        }
     }
 
     fn loaded(store: &Store) -> Result<(u64, String), String> {

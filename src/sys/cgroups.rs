@@ -25,17 +25,22 @@ impl Cgroup {
     /// The group in which groups can be made below the one that this process is in; none when this process may not,
     /// or when the kernel has no groups. Creates it.
     pub fn below_own(name: &str) -> Option<Self> {
+        if super::faults::is_without("cgroups") {
+            return None;
+        }
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         candidates(&mounts, &own).into_iter().find_map(|dir| {
-            let path = dir.join(name);
-            create(&path).ok()?;
-            // A directory in which no process can be put is none.
-            let usable = OpenOptions::new()
-                .write(true)
-                .open(path.join("cgroup.procs"));
-            usable.ok().map(|_| Self { path })
+            let group = Self {
+                path: dir.join(name),
+            };
+            group.create().is_ok().then_some(group)
         })
+    }
+
+    /// Removes the group when nothing is in it, neither a process nor another group.
+    pub fn remove_empty(&self) {
+        fs::remove_dir(&self.path).ok();
     }
 
     /// The group that stands at a path, whether it exists or not.
@@ -60,7 +65,7 @@ impl Cgroup {
     /// Makes the group, and opens what a process writes `0` to in order to join it.
     ///
     /// # Errors
-    /// Any error of the file system.
+    /// Any error of the file system; a directory in which no process can be put is no group.
     pub fn create(&self) -> io::Result<File> {
         create(&self.path)?;
         OpenOptions::new()

@@ -20,6 +20,7 @@ use std::{
     process::Command,
     time::Duration,
 };
+use trivet::sys::faults;
 
 /// How many kills the random test makes.
 const KILLS_VARIABLE: &str = "TRIVET_TEST_KILLS";
@@ -417,4 +418,119 @@ async fn needs_root_a_full_disk_does_not_leave_a_second_process() {
     let (same, _) = up(&agent, "job").await;
     assert_eq!(same, alloc_id);
     purge(&agent, "job").await;
+}
+
+/// What makes an agent impatient with its supervisors.
+const IMPATIENT: (&str, &str) = (faults::PATIENCE, "500");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_that_hangs_while_the_agent_is_away_leaves_one_process() {
+    for without in ["", "cgroups"] {
+        let mut agent = Agent::start_with(Mode::Durable, "").await;
+        agent.stop().await;
+        agent.start_with_faults(&[(faults::WITHOUT, without)]).await;
+        run(&agent, "job").await;
+        let (_, first) = up(&agent, "job").await;
+        agent.kill().await;
+        for pid in supervisors(&agent) {
+            kill(pid, Signal::SIGSTOP).expect("it runs");
+        }
+        agent
+            .start_with_faults(&[(faults::WITHOUT, without), IMPATIENT])
+            .await;
+        // Nobody can look after the first one any more.
+        eventually("the end of the first run", async || {
+            let lives = parent(first).is_some();
+            (!lives).then_some(()).ok_or_else(|| log(&agent))
+        })
+        .await;
+        assert_one(&agent, "job", without).await;
+        purge(&agent, "job").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_greeting_that_comes_too_late_leaves_one_process() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    for (place, without) in [
+        ("supervisor.read", ""),
+        ("supervisor.bound", ""),
+        ("supervisor.spawned", ""),
+        ("supervisor.spawned", "cgroups"),
+    ] {
+        agent.stop().await;
+        let hangs = [(faults::HANGS, place), (faults::WITHOUT, without)];
+        agent
+            .start_with_faults(&[hangs[0], hangs[1], IMPATIENT])
+            .await;
+        run(&agent, "job").await;
+        agent
+            .wait("/v1/job/job/allocations", |allocs| {
+                let restarts = &allocs.as_array()?.first()?["TaskStates"]["t"]["Restarts"];
+                (restarts.as_u64()? > 0).then_some(())
+            })
+            .await;
+        agent.kill().await;
+        agent.start_with_faults(&[IMPATIENT]).await;
+        assert_one(&agent, "job", place).await;
+        purge(&agent, "job").await;
+    }
+}
+
+/// Supervisors are started one by one when none can be forked, and a task that scatters its processes is ended as a
+/// whole when there are no control groups to find them by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_start_and_end_without_fork_server_and_control_groups() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    agent.stop().await;
+    agent
+        .start_with_faults(&[(faults::WITHOUT, "cgroups,fork-server")])
+        .await;
+    let scatter = "(sleep 36000 &); setsid sleep 36000 & \
+        (setsid sh -c 'sleep 36000 & exit' &); sleep 36000 & echo $$ > $NOMAD_ALLOC_DIR/data/up; wait";
+    let job = |id: &str| {
+        json!({"Job": {
+            "ID": id, "Type": "service", "Datacenters": ["*"],
+            "TaskGroups": [{"Name": "g", "Tasks": [{
+                "Name": "t", "Driver": "raw_exec", "KillTimeout": 100_000_000,
+                "Config": {"command": "/bin/sh", "args": ["-c", scatter]},
+                "Resources": {"CPU": 1, "MemoryMB": 10}}]}],
+        }})
+    };
+    put(&agent, &job("stopped")).await;
+    up(&agent, "stopped").await;
+    let parents: Vec<_> = supervisors(&agent).into_iter().map(parent).collect();
+    let own = Some(agent.pid().as_raw());
+    assert!(parents.contains(&own), "{parents:?} without {own:?}");
+    purge(&agent, "stopped").await;
+    assert!(
+        agent
+            .control_group()
+            .is_none_or(|group| !group.path().exists())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_agent_takes_the_control_group_over_and_the_last_one_removes_it() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    let Some(group) = agent.control_group() else {
+        println!("SKIPPED: needs control groups");
+        return;
+    };
+    run(&agent, "job").await;
+    up(&agent, "job").await;
+    agent.kill().await;
+    assert!(!group.processes().is_empty());
+    agent.start_again().await;
+    assert_eq!(agent.control_group().as_ref(), Some(&group));
+    assert_one(&agent, "job", "one group").await;
+    agent.stop().await;
+    assert!(!group.processes().is_empty(), "the task goes on");
+    agent.start_again().await;
+    purge(&agent, "job").await;
+    agent.kill().await;
+    assert!(group.path().exists(), "nobody was left to remove it");
+    agent.start_again().await;
+    agent.stop().await;
+    assert!(!group.path().exists(), "{group:?} is left");
 }

@@ -88,7 +88,9 @@ impl Checked {
             let host = &shared.cx.host_env;
             let environment = TaskEnvironment::of_task(alloc, definition, &node, Some(&seen), host);
             resolve(&mut check, &environment);
+            let driver = Arc::clone(shared.cx.drivers.get(&definition.driver)?);
             Some(ScriptContext {
+                driver,
                 dir: shared.dir.task(&task),
                 env: environment.variables().clone(),
                 user: definition.user.clone(),

@@ -1,20 +1,15 @@
 use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
-use crate::sys::processes::{self, ProcessEnd};
+use crate::client::drivers::{Driver, Exec};
 use jobs::model::ServiceCheck;
 use mesh::{health::Outcome, model::Status};
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
     path::PathBuf,
-    process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
-use tokio::{
-    io::AsyncReadExt,
-    net::unix::pipe,
-    process::{Child, Command},
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, net::unix::pipe, time::timeout};
 
 /// Reads of 4 KiB that empty a pipe, which holds 64 KiB unless somebody made it larger.
 const PIPE_READS_MAX: usize = 256;
@@ -22,6 +17,8 @@ const PIPE_READS_MAX: usize = 256;
 /// The task that a script runs in.
 #[derive(Clone, Debug)]
 pub(in crate::client) struct ScriptContext {
+    /// The task's driver.
+    pub(in crate::client) driver: Arc<dyn Driver>,
     /// Working directory: the task's.
     pub(in crate::client) dir: PathBuf,
     /// The task's environment.
@@ -50,23 +47,14 @@ pub(super) async fn check(
 
 async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::Result<Outcome> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(&spec.command);
-    command
-        .args(&spec.args)
-        .env_clear()
-        .envs(&task.env)
-        .current_dir(&task.dir)
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .process_group(0);
-    if !task.user.is_empty() {
-        let (uid, gid) = processes::user_ids(&task.user)?;
-        command.uid(uid).gid(gid);
-    }
-    let script = Script::new(command.spawn()?)?;
-    // The command holds the writing end; without it the reader sees the end.
-    drop(command);
+    let script = task.driver.exec(Exec {
+        command: spec.command.clone(),
+        args: spec.args.clone(),
+        dir: task.dir.clone(),
+        env: task.env.clone(),
+        user: task.user.clone(),
+        output: writer,
+    })?;
     let mut output = Tail::default();
     let mut reader = pipe::Receiver::from_owned_fd(reader.into())?;
     let ended = timeout(limit, async {
@@ -94,50 +82,6 @@ async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::
         },
         output: output.text(),
     })
-}
-
-/// A running script that leads a process group, which is killed when this is dropped.
-struct Script {
-    child: Child,
-    end: ProcessEnd,
-    group: i32,
-}
-
-impl Script {
-    fn new(mut child: Child) -> io::Result<Self> {
-        let group = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let group = group.ok_or_else(|| io::Error::other("the script has ended already"))?;
-        let end = ProcessEnd::of(group);
-        let end = end.inspect_err(|_| {
-            child.start_kill().ok();
-        })?;
-        Ok(Self { child, end, group })
-    }
-
-    /// Waits for its end; it stays uncollected, so that its number remains its own.
-    async fn ended(&self) {
-        self.end.wait().await;
-    }
-
-    /// Kills whatever is left of it and collects it.
-    async fn kill_and_collect(mut self) -> io::Result<ExitStatus> {
-        self.kill();
-        self.child.wait().await
-    }
-
-    fn kill(&self) {
-        // None once it is collected, and then the number may be another's.
-        if self.child.id().is_some() {
-            processes::signal_group(self.group, nix::libc::SIGKILL).ok();
-        }
-    }
-}
-
-impl Drop for Script {
-    fn drop(&mut self) {
-        // The runtime collects it afterwards.
-        self.kill();
-    }
 }
 
 /// The last bytes of an output, and how many there were.

@@ -1,23 +1,26 @@
 //! How a task comes to run.
 //!
-//! A [`Driver`] says whether this machine can run its kind of task, checks a task's configuration, starts it, and
-//! finds it again after a restart of the agent; a [`Run`] stops, signals and waits; a [`Meter`] measures. Nothing
-//! here knows of programs or of supervisors but [`process`], which holds the drivers whose tasks are processes of
-//! this machine.
+//! A [`Driver`] says whether this machine can run its kind of task, checks a task's configuration, starts it,
+//! finds it again after a restart of the agent, and executes commands beside it; a [`Run`] stops, signals and
+//! waits; a [`Meter`] measures. Nothing here knows of programs or of supervisors but [`process`], which holds the
+//! drivers whose tasks are processes of this machine.
 
 mod options;
 pub(super) mod process;
+#[cfg(test)]
+pub(super) mod simulated;
 
 use crate::{client::Config, sys::processes::Usage};
 use futures_util::future::BoxFuture;
 use jobs::model::DriverInfo;
-use process::supervisor::remote::Supervisors;
+use process::{ProcessDriver, java::Java, raw_exec::RawExec, supervisor::remote::Supervisors};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    io,
+    io::{self, PipeWriter},
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::Arc,
     time::Duration,
 };
@@ -53,6 +56,48 @@ pub(super) trait Driver: Debug + Send + Sync {
 
     /// The end that [`Driver::find`] gave was kept, so that the driver need not remember it.
     fn forget(&self, owner: &Owner);
+
+    /// Starts a command in the surroundings of one of the driver's tasks.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] when the driver executes nothing beside its tasks; otherwise whatever the
+    /// start failed with.
+    fn exec(&self, exec: Exec) -> io::Result<Box<dyn Execution>> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!(
+                "driver `{}` does not execute commands in its tasks, `{}` included",
+                self.name(),
+                exec.command
+            ),
+        ))
+    }
+}
+
+/// A command to execute beside a task; paths are those of the task.
+#[derive(Debug)]
+pub(super) struct Exec {
+    /// Program: a path, or a name that is looked for in `PATH`.
+    pub(super) command: String,
+    /// Arguments without the program's name.
+    pub(super) args: Vec<String>,
+    /// Working directory.
+    pub(super) dir: PathBuf,
+    /// The whole environment.
+    pub(super) env: BTreeMap<String, String>,
+    /// Operating system user; empty for the agent's own.
+    pub(super) user: String,
+    /// Where both of its outputs go.
+    pub(super) output: PipeWriter,
+}
+
+/// A command that was started beside a task. It, and all that it started, is killed when this is dropped.
+pub(super) trait Execution: Debug + Send + Sync {
+    /// Waits for its end. Safe to cancel and to call again.
+    fn ended(&self) -> BoxFuture<'_, ()>;
+
+    /// Kills whatever is left of it and answers with its status.
+    fn kill_and_collect(self: Box<Self>) -> BoxFuture<'static, io::Result<ExitStatus>>;
 }
 
 /// A task that runs.
@@ -175,16 +220,29 @@ impl Drivers {
         let supervisors = Arc::new(Supervisors::open(run_dir, &config.executable)?);
         let programs = process::Programs::new(&config.executable, Arc::clone(&supervisors));
         let mut by_name: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
-        let java = process::java::Java::new(programs.clone());
+        let java = ProcessDriver::new(Java, programs.clone());
         by_name.insert(java.name(), Arc::new(java));
         if config.raw_exec {
-            let raw_exec = process::raw_exec::RawExec::new(programs);
+            let raw_exec = ProcessDriver::new(RawExec, programs);
             by_name.insert(raw_exec.name(), Arc::new(raw_exec));
         }
         Ok(Self {
             by_name,
             supervisors,
         })
+    }
+
+    /// These alone, for tests.
+    #[cfg(test)]
+    pub(super) fn of(drivers: impl IntoIterator<Item = Arc<dyn Driver>>, run_dir: &Path) -> Self {
+        let supervisors = Supervisors::open(run_dir, Path::new("/nonexistent"));
+        Self {
+            by_name: drivers
+                .into_iter()
+                .map(|driver| (driver.name(), driver))
+                .collect(),
+            supervisors: Arc::new(supervisors.expect("a run directory")),
+        }
     }
 
     /// The driver of that name.

@@ -4,3 +4,5 @@ pub(super) mod events;
 mod hooks;
 mod restarts;
 pub(super) mod runner;
+#[cfg(test)]
+mod tests;

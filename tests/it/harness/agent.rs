@@ -19,6 +19,7 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
+use trivet::sys::{cgroups::Cgroup, faults};
 
 /// The binary under test.
 pub(crate) const TRIVET: &str = env!("CARGO_BIN_EXE_trivet");
@@ -110,7 +111,7 @@ impl Agent {
         )
         .expect("a configuration");
         prepare(dir.path());
-        let (child, listeners) = launch(dir.path(), mode, room, None).await;
+        let (child, listeners) = launch(dir.path(), mode, room, &[]).await;
         Self {
             child,
             listeners,
@@ -170,14 +171,19 @@ impl Agent {
 
     /// Starts the agent again on the same data directory and ports of its own.
     pub(crate) async fn start_again(&mut self) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, None).await;
+        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, &[]).await;
         self.child = child;
         self.listeners = listeners;
     }
 
     /// As [`Agent::start_again`]; it, or what it starts, dies at a place that the program names.
     pub(crate) async fn start_with_fault(&mut self, place: &str) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, Some(place)).await;
+        self.start_with_faults(&[(faults::VARIABLE, place)]).await;
+    }
+
+    /// As [`Agent::start_again`], with variables of [`faults`] and their values.
+    pub(crate) async fn start_with_faults(&mut self, faults: &[(&str, &str)]) {
+        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, faults).await;
         self.child = child;
         self.listeners = listeners;
     }
@@ -185,6 +191,12 @@ impl Agent {
     /// Processes that belong to tasks of this agent: those with an allocation directory below its own.
     pub(crate) fn task_processes(&self) -> Vec<Pid> {
         processes_of(self.dir.path())
+    }
+
+    /// The control group in which this agent's tasks get theirs; none where there are none.
+    pub(crate) fn control_group(&self) -> Option<Cgroup> {
+        let path = std::fs::read_to_string(self.dir.path().join("data/client/run/cgroup")).ok()?;
+        Some(Cgroup::at(Path::new(&path)))
     }
 
     /// Reads `path` of the jobs API with a blocking query again and again until `wanted` finds what it
@@ -220,13 +232,21 @@ impl Drop for Agent {
             } else {
                 0
             };
-            if empty_looks == 2 {
+            let gone =
+                empty_looks >= 2 && self.control_group().is_none_or(|it| it.remove().is_ok());
+            if gone {
                 return;
             }
             for pid in left {
                 kill(pid, Signal::SIGKILL).ok();
             }
             std::thread::yield_now();
+        }
+        if !std::thread::panicking() {
+            panic!(
+                "processes or control groups of {} are left",
+                self.dir.path().display()
+            );
         }
     }
 }
@@ -263,7 +283,7 @@ async fn launch(
     dir: &Path,
     mode: Mode,
     room: Room,
-    fault: Option<&str>,
+    faults: &[(&str, &str)],
 ) -> (Child, BTreeMap<String, SocketAddr>) {
     let log = std::fs::File::options()
         .create(true)
@@ -297,9 +317,7 @@ async fn launch(
     if mode == Mode::Dev {
         command.arg("-dev");
     }
-    if let Some(place) = fault {
-        command.env(trivet::sys::faults::VARIABLE, place);
-    }
+    command.envs(faults.iter().copied());
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

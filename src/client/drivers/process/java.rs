@@ -1,24 +1,24 @@
-use super::Programs;
+use super::{Kind, lookup::Lookup};
 use crate::{
     client::drivers::{
-        Driver, Found, Owner, Run, Start, StartError, Unrunnable,
-        options::{self, Kind},
+        Start, Unrunnable,
+        options::{self, Kind as OptionKind},
     },
     sys::processes::TaskProcess,
 };
 use futures_util::future::BoxFuture;
 use jobs::model::DriverInfo;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, io, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 use tokio::{process::Command, time::timeout};
 
-const OPTIONS: &[(&str, Kind)] = &[
-    ("jar_path", Kind::Text),
-    ("class", Kind::Text),
-    ("class_path", Kind::Text),
-    ("jvm_options", Kind::List),
-    ("args", Kind::List),
-    ("work_dir", Kind::Text),
+const OPTIONS: &[(&str, OptionKind)] = &[
+    ("jar_path", OptionKind::Text),
+    ("class", OptionKind::Text),
+    ("class_path", OptionKind::Text),
+    ("jvm_options", OptionKind::List),
+    ("args", OptionKind::List),
+    ("work_dir", OptionKind::Text),
 ];
 
 /// A virtual machine that says nothing for so long is none.
@@ -28,57 +28,15 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 ///
 /// Source: `java` driver. Differs: no chroot, so a jar may be named by any path of the host.
 #[derive(Debug)]
-pub(in crate::client::drivers) struct Java {
-    programs: Programs,
-}
+pub(in crate::client::drivers) struct Java;
 
-impl Java {
-    pub(in crate::client::drivers) fn new(programs: Programs) -> Self {
-        Self { programs }
-    }
+impl Kind for Java {
+    const NAME: &'static str = "java";
+    const TAKES_SIGNALS: bool = false;
 
-    async fn version(&self) -> Result<String, String> {
-        let java = self
-            .programs
-            .lookup
-            .find("java", Path::new("/nonexistent"))
-            .map_err(|_| "no `java` on the agent's PATH".to_owned())?;
-        let asked = Command::new(java)
-            .arg("-version")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let output = timeout(VERSION_TIMEOUT, asked)
-            .await
-            .map_err(|_| "`java -version` did not answer".to_owned())?
-            .map_err(|error| format!("`java -version` failed: {error}"))?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stderr).into_owned())
-        } else {
-            Err(format!("`java -version` failed: {}", output.status))
-        }
-    }
-
-    /// The program to start.
-    fn process(&self, task: &Start) -> Result<TaskProcess, Unrunnable> {
-        Ok(TaskProcess {
-            program: self.programs.lookup.find("java", &task.dir)?,
-            args: arguments(&task.config),
-            env: task.env.clone(),
-            dir: options::work_dir(&task.config, &task.dir),
-            user: task.user.clone(),
-        })
-    }
-}
-
-impl Driver for Java {
-    fn name(&self) -> &'static str {
-        "java"
-    }
-
-    fn fingerprint(&self) -> BoxFuture<'_, DriverInfo> {
+    fn fingerprint<'a>(&'a self, lookup: &'a Lookup) -> BoxFuture<'a, DriverInfo> {
         Box::pin(async {
-            match self.version().await.and_then(|text| attributes(&text)) {
+            match version(lookup).await.and_then(|text| attributes(&text)) {
                 Ok(attributes) => DriverInfo {
                     attributes,
                     detected: true,
@@ -103,23 +61,35 @@ impl Driver for Java {
         problems
     }
 
-    fn takes_signals(&self) -> bool {
-        false
-    }
-
-    fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>> {
-        Box::pin(async {
-            let process = self.process(start)?;
-            self.programs.start(start, process).await
+    fn process(&self, lookup: &Lookup, task: &Start) -> Result<TaskProcess, Unrunnable> {
+        Ok(TaskProcess {
+            program: lookup.find("java", &task.dir)?,
+            args: arguments(&task.config),
+            env: task.env.clone(),
+            dir: options::work_dir(&task.config, &task.dir),
+            user: task.user.clone(),
         })
     }
+}
 
-    fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
-        Box::pin(self.programs.find(owner, handle))
-    }
-
-    fn forget(&self, owner: &Owner) {
-        self.programs.supervisors.forget(owner);
+/// What `java -version` prints, or why it prints nothing.
+async fn version(lookup: &Lookup) -> Result<String, String> {
+    let java = lookup
+        .find("java", Path::new("/nonexistent"))
+        .map_err(|_| "no `java` on the agent's PATH".to_owned())?;
+    let asked = Command::new(java)
+        .arg("-version")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(VERSION_TIMEOUT, asked)
+        .await
+        .map_err(|_| "`java -version` did not answer".to_owned())?
+        .map_err(|error| format!("`java -version` failed: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    } else {
+        Err(format!("`java -version` failed: {}", output.status))
     }
 }
 

@@ -1,19 +1,25 @@
-//! Drivers whose tasks are programs of this machine. They differ in the command line; what runs it is the same
-//! [`supervisor`] for all.
+//! Drivers whose tasks are programs of this machine. They differ in the command line, which is what a [`Kind`]
+//! knows; what runs it is the same [`supervisor`] for all.
 
+mod execution;
 pub(super) mod java;
 mod lookup;
 pub(super) mod raw_exec;
 pub mod supervisor;
 
-use super::{Exit, Found, Meter, Owner, Run, Start, StartError};
+use super::{
+    Driver, Exec, Execution, Exit, Found, Meter, Owner, Run, Start, StartError, Unrunnable,
+};
 use crate::sys::{
     descriptors,
     processes::{Identity, TaskProcess, Tree, Usage},
 };
+use execution::Command;
 use futures_util::future::BoxFuture;
+use jobs::model::DriverInfo;
 use lookup::Lookup;
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use serde_json::{Map, Value};
+use std::{collections::BTreeMap, fmt::Debug, io, path::Path, sync::Arc, time::Duration};
 use supervisor::{
     Launch,
     remote::{self, Connection, LaunchError, Supervisors},
@@ -73,6 +79,73 @@ impl Programs {
             remote::Found::Ended(exit) => Found::Ended(exit),
             remote::Found::Gone => Found::Gone,
         })
+    }
+}
+
+/// A kind of program: what a driver of processes knows by itself.
+pub(super) trait Kind: Debug + Send + Sync {
+    /// As [`Driver::name`].
+    const NAME: &'static str;
+    /// As [`Driver::takes_signals`].
+    const TAKES_SIGNALS: bool;
+
+    /// As [`Driver::fingerprint`].
+    fn fingerprint<'a>(&'a self, lookup: &'a Lookup) -> BoxFuture<'a, DriverInfo>;
+
+    /// As [`Driver::problems`].
+    fn problems(&self, config: &Map<String, Value>) -> Vec<String>;
+
+    /// The program to start for a task.
+    fn process(&self, lookup: &Lookup, task: &Start) -> Result<TaskProcess, Unrunnable>;
+}
+
+/// The driver of one kind of program.
+#[derive(Debug)]
+pub(super) struct ProcessDriver<K> {
+    kind: K,
+    programs: Programs,
+}
+
+impl<K: Kind> ProcessDriver<K> {
+    pub(super) fn new(kind: K, programs: Programs) -> Self {
+        Self { kind, programs }
+    }
+}
+
+impl<K: Kind> Driver for ProcessDriver<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn fingerprint(&self) -> BoxFuture<'_, DriverInfo> {
+        self.kind.fingerprint(&self.programs.lookup)
+    }
+
+    fn problems(&self, config: &Map<String, Value>) -> Vec<String> {
+        self.kind.problems(config)
+    }
+
+    fn takes_signals(&self) -> bool {
+        K::TAKES_SIGNALS
+    }
+
+    fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>> {
+        Box::pin(async {
+            let process = self.kind.process(&self.programs.lookup, start)?;
+            self.programs.start(start, process).await
+        })
+    }
+
+    fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
+        Box::pin(self.programs.find(owner, handle))
+    }
+
+    fn forget(&self, owner: &Owner) {
+        self.programs.supervisors.forget(owner);
+    }
+
+    fn exec(&self, exec: Exec) -> io::Result<Box<dyn Execution>> {
+        Ok(Box::new(Command::start(exec)?))
     }
 }
 

@@ -1,8 +1,8 @@
-use super::Programs;
+use super::{Kind, lookup::Lookup};
 use crate::{
     client::drivers::{
-        Driver, Found, Owner, Run, Start, StartError, Unrunnable,
-        options::{self, Kind},
+        Start, Unrunnable,
+        options::{self, Kind as OptionKind},
     },
     sys::processes::TaskProcess,
 };
@@ -10,47 +10,26 @@ use futures_util::future::{BoxFuture, ready};
 use globset::GlobBuilder;
 use jobs::model::DriverInfo;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, io};
+use std::collections::BTreeMap;
 
-const OPTIONS: &[(&str, Kind)] = &[
-    ("command", Kind::Text),
-    ("args", Kind::List),
-    ("work_dir", Kind::Text),
-    ("denied_envvars", Kind::List),
+const OPTIONS: &[(&str, OptionKind)] = &[
+    ("command", OptionKind::Text),
+    ("args", OptionKind::List),
+    ("work_dir", OptionKind::Text),
+    ("denied_envvars", OptionKind::List),
 ];
 
 /// Runs a program of the machine as it is, without isolation.
 ///
 /// Source: `raw_exec` driver. Differs: no resource limits, no choice of cgroup or of an out-of-memory score.
 #[derive(Debug)]
-pub(in crate::client::drivers) struct RawExec {
-    programs: Programs,
-}
+pub(in crate::client::drivers) struct RawExec;
 
-impl RawExec {
-    pub(in crate::client::drivers) fn new(programs: Programs) -> Self {
-        Self { programs }
-    }
+impl Kind for RawExec {
+    const NAME: &'static str = "raw_exec";
+    const TAKES_SIGNALS: bool = true;
 
-    /// The program to start.
-    fn process(&self, task: &Start) -> Result<TaskProcess, Unrunnable> {
-        let command = options::text(&task.config, "command");
-        Ok(TaskProcess {
-            program: self.programs.lookup.find(&command, &task.dir)?,
-            args: options::list(&task.config, "args"),
-            env: allowed(&task.env, &options::list(&task.config, "denied_envvars")),
-            dir: options::work_dir(&task.config, &task.dir),
-            user: task.user.clone(),
-        })
-    }
-}
-
-impl Driver for RawExec {
-    fn name(&self) -> &'static str {
-        "raw_exec"
-    }
-
-    fn fingerprint(&self) -> BoxFuture<'_, DriverInfo> {
+    fn fingerprint<'a>(&'a self, _: &'a Lookup) -> BoxFuture<'a, DriverInfo> {
         Box::pin(ready(DriverInfo {
             attributes: [("driver.raw_exec".to_owned(), "true".to_owned())].into(),
             detected: true,
@@ -61,35 +40,23 @@ impl Driver for RawExec {
     }
 
     fn problems(&self, config: &Map<String, Value>) -> Vec<String> {
-        problems(config)
+        let mut problems = options::problems(config, OPTIONS);
+        if options::text(config, "command").is_empty() {
+            problems.push("config option `command` is missing: it names the program to run".into());
+        }
+        problems
     }
 
-    fn takes_signals(&self) -> bool {
-        true
-    }
-
-    fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>> {
-        Box::pin(async {
-            let process = self.process(start)?;
-            self.programs.start(start, process).await
+    fn process(&self, lookup: &Lookup, task: &Start) -> Result<TaskProcess, Unrunnable> {
+        let command = options::text(&task.config, "command");
+        Ok(TaskProcess {
+            program: lookup.find(&command, &task.dir)?,
+            args: options::list(&task.config, "args"),
+            env: allowed(&task.env, &options::list(&task.config, "denied_envvars")),
+            dir: options::work_dir(&task.config, &task.dir),
+            user: task.user.clone(),
         })
     }
-
-    fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
-        Box::pin(self.programs.find(owner, handle))
-    }
-
-    fn forget(&self, owner: &Owner) {
-        self.programs.supervisors.forget(owner);
-    }
-}
-
-fn problems(config: &Map<String, Value>) -> Vec<String> {
-    let mut problems = options::problems(config, OPTIONS);
-    if options::text(config, "command").is_empty() {
-        problems.push("config option `command` is missing: it names the program to run".into());
-    }
-    problems
 }
 
 /// The variables that match none of the patterns.
@@ -112,7 +79,7 @@ mod tests {
     #[test]
     fn a_bad_configuration_gives_every_problem() {
         let config = serde_json::json!({"args": "text", "image": "x", "command": ""});
-        let problems = problems(config.as_object().unwrap());
+        let problems = RawExec.problems(config.as_object().unwrap());
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 

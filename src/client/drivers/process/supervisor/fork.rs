@@ -100,6 +100,9 @@ impl ForkServer {
     }
 
     fn hand_over(&self, agent: &OwnedFd) -> io::Result<()> {
+        if faults::is_without("fork-server") {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let mut control = self.control.lock();
         if let Some(control) = &*control
             && handover::send(control.as_fd(), agent.as_fd()).is_ok()

@@ -14,8 +14,9 @@
 //! the file `lock` in the run directory; the socket has a name in the kernel and no file. Should the lock file get
 //! lost, supervisors are still found by the names of their sockets.
 //!
-//! Files in the run directory: `lock`, and by the stem of a task `<stem>.exit`, from the end of a run that no agent
-//! took note of until one does.
+//! Files in the run directory: `lock`; `cgroup`, the path of the control group in which each task gets one, so that
+//! the next agent goes on with it wherever that agent itself was started; and by the stem of a task `<stem>.exit`,
+//! from the end of a run that no agent took note of until one does.
 //!
 //! Messages are JSON, one per line.
 
@@ -36,6 +37,8 @@ pub use fork::{FORK_SERVER, SUBCOMMAND, main};
 const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The file with the locks of all tasks.
 const LOCK_FILE: &str = "lock";
+/// The file with the path of the control group in which the tasks' groups stand.
+const CGROUP_FILE: &str = "cgroup";
 
 /// One run of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,13 +1,14 @@
 //! The agent's side of supervisors.
 
 use super::{
-    Event, Exit, LOCK_FILE, Launch, MESSAGE_BYTES_MAX, Owner, Request, Started,
+    CGROUP_FILE, Event, Exit, LOCK_FILE, Launch, MESSAGE_BYTES_MAX, Owner, Request, Started,
     address::{Addresses, lock_number, stem},
     fork::ForkServer,
 };
 use crate::sys::{
     cgroups::Cgroup,
     clock, faults,
+    files::{Durability, write_atomic},
     locks::Locks,
     processes::{Ended, Identity, Tree, TreeEnd},
 };
@@ -15,10 +16,14 @@ use nix::unistd::geteuid;
 use parking_lot::Mutex;
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs, io,
     os::{
         fd::OwnedFd,
-        unix::net::{SocketAddr, UnixStream as StdStream},
+        unix::{
+            ffi::OsStringExt,
+            net::{SocketAddr, UnixStream as StdStream},
+        },
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -98,7 +103,11 @@ impl Supervisors {
     /// When the lock file cannot be opened.
     pub(in crate::client) fn open(run_dir: &Path, executable: &Path) -> io::Result<Self> {
         let addresses = Addresses::of(run_dir)?;
-        let cgroup = Cgroup::below_own(&format!("trivet-{}", addresses.key()));
+        let cgroup = kept_group(&run_dir.join(CGROUP_FILE))
+            .or_else(|| Cgroup::below_own(&format!("trivet-{}", addresses.key())));
+        if let Some(group) = &cgroup {
+            keep_group(&run_dir.join(CGROUP_FILE), group);
+        }
         Ok(Self {
             locks: Locks::create(&run_dir.join(LOCK_FILE))?,
             run_dir: run_dir.to_owned(),
@@ -177,9 +186,10 @@ impl Supervisors {
             }
             Ok(event)
         };
-        let answer: Result<io::Result<Option<Event>>, _> = timeout(GREETING_TIMEOUT, started).await;
-        if let (Ok(Ok(None) | Err(_)), Some(supervisor)) = (&answer, begun) {
-            // It died on the way; the task may be there, or a part of it.
+        let answer: Result<io::Result<Option<Event>>, _> =
+            timeout(faults::patience(GREETING_TIMEOUT), started).await;
+        if let (Ok(Ok(None) | Err(_)) | Err(_), Some(supervisor)) = (&answer, begun) {
+            // It died or hangs on the way; the task may be there, or a part of it.
             let tree = Tree {
                 supervisor,
                 task: supervisor,
@@ -220,7 +230,7 @@ impl Supervisors {
     ) -> io::Result<Found> {
         let stem = stem(owner);
         let number = lock_number(&stem);
-        let give_up = Instant::now() + GREETING_TIMEOUT;
+        let give_up = Instant::now() + faults::patience(GREETING_TIMEOUT);
         loop {
             let holder = self.locks.holder(number)?;
             if holder.is_none() && !self.earlier.lock().contains(&stem) {
@@ -263,7 +273,7 @@ impl Supervisors {
         }
         let (read, requests) = stream.into_split();
         let mut events = BufReader::new(read).lines();
-        match timeout(GREETING_TIMEOUT, next(&mut events)).await?? {
+        match timeout(faults::patience(GREETING_TIMEOUT), next(&mut events)).await?? {
             Some(Event::Started(started)) => Ok(Connection {
                 supervisors: Arc::clone(self),
                 events,
@@ -393,6 +403,34 @@ impl Connection {
             at_ns: clock::now_ns(),
             message: "the task's supervisor was killed".into(),
         }
+    }
+}
+
+impl Drop for Supervisors {
+    fn drop(&mut self) {
+        // With tasks in it, it is for the next agent of this directory.
+        if let Some(group) = &self.cgroup {
+            group.remove_empty();
+        }
+    }
+}
+
+/// The control group of an earlier agent, which may hold its tasks; none when there is none, or none that can be
+/// used from here.
+fn kept_group(file: &Path) -> Option<Cgroup> {
+    if faults::is_without("cgroups") {
+        return None;
+    }
+    let path = PathBuf::from(OsString::from_vec(fs::read(file).ok()?));
+    let group = Cgroup::at(&path);
+    (path.is_absolute() && path.is_dir() && group.create().is_ok()).then_some(group)
+}
+
+fn keep_group(file: &Path, group: &Cgroup) {
+    let path = group.path().as_os_str().as_encoded_bytes();
+    let is_kept = fs::read(file).is_ok_and(|kept| kept == path);
+    if !is_kept && let Err(error) = write_atomic(file, path, Durability::Process) {
+        tracing::warn!(file = %file.display(), %error, "an agent that is started elsewhere will not find the tasks' control groups");
     }
 }
 
