@@ -17,6 +17,15 @@ pub fn id<K: Kind>() -> Id<K> {
     Id::from_bytes(bytes).expect("a version 4 UUID has zeros among its first bytes")
 }
 
+/// Bytes that nobody can guess, for a generator of ids and salts.
+pub fn seed_bytes() -> [u8; 32] {
+    let mut seed = [0; 32];
+    let (first, second) = seed.split_at_mut(16);
+    first.copy_from_slice(Uuid::new_v4().as_bytes());
+    second.copy_from_slice(Uuid::new_v4().as_bytes());
+    seed
+}
+
 /// A number that nobody can guess, for seeds and jitter.
 pub fn seed() -> u64 {
     // The low half holds 62 random bits and the two fixed bits of the variant; mixing spreads them.

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Values for the input variables of a job file, in rising order of precedence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +23,24 @@ pub struct VariableFile {
     pub text: String,
 }
 
+/// What functions of a job file reach besides its text and its variables.
+#[derive(Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// The caller's files; without them the functions that read files are errors.
+    pub files: Option<&'a dyn ReadFile>,
+    /// Where random ids and salts come from: the same seed gives the same ones.
+    pub seed: [u8; 32],
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The seed tells the salts.
+        f.debug_struct("Surroundings")
+            .field("files", &self.files.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 /// How functions of a job file reach the file system of the caller.
 ///
 /// Relative paths are relative to the caller's working directory. Errors are shown as they are.
@@ -31,6 +50,12 @@ pub trait ReadFile {
     /// # Errors
     /// When the file cannot be read or is too large.
     fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// The paths of all regular files below a folder, relative to it, with `/` between names.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or holds too many files.
+    fn list(&self, folder: &str) -> Result<Vec<String>, String>;
 
     /// True when the path names a regular file.
     fn exists(&self, path: &str) -> bool;

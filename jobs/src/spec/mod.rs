@@ -19,6 +19,6 @@ mod value;
 
 pub use canonical::{Validation, canonicalize_and_validate, list_errors, list_warnings};
 pub use diff::{annotate, diff};
-pub use input::{Defaults, ReadFile, VariableFile, Variables};
+pub use input::{Defaults, ReadFile, Surroundings, VariableFile, Variables};
 pub use parse::parse;
 pub use problem::Problem;

@@ -6,7 +6,7 @@ use super::problem::{Problem, Source};
 use super::schema;
 use super::scope::Scope;
 use super::syntax::{json_problem, syntax_problem};
-use super::{ReadFile, Variables};
+use super::{Surroundings, Variables};
 use crate::wire;
 use hcl_edit::Span;
 use hcl_edit::structure::{Block, Body, Structure};
@@ -21,7 +21,7 @@ const MOST_MARKS: usize = 200_000;
 
 /// Reads a job file: HCL, or the JSON of the API when it begins with `{`.
 ///
-/// `files` serves the functions that read files; without it they are errors.
+/// `surroundings` serves the functions that read files and those that draw random numbers.
 ///
 /// # Errors
 /// Every problem of the file at once; a syntax error hides the ones behind it.
@@ -29,7 +29,7 @@ pub fn parse(
     text: &str,
     file_name: &str,
     variables: &Variables,
-    files: Option<&dyn ReadFile>,
+    surroundings: &Surroundings<'_>,
 ) -> Result<wire::Job, Vec<Problem>> {
     let source = Source::new(file_name, text);
     if text.len() > LONGEST {
@@ -52,7 +52,7 @@ pub fn parse(
     }
     let body = hcl_edit::parser::parse_body(text)
         .map_err(|error| vec![syntax_problem(&source, &error)])?;
-    let evaluator = Evaluator::new(&source, files);
+    let evaluator = Evaluator::new(&source, surroundings);
     let mut decoder = Decoder {
         evaluator: &evaluator,
         problems: Vec::new(),

@@ -4,7 +4,11 @@ use serde_json::{Map, Number, Value};
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => Some(match number.as_f64().filter(|_| number.is_f64()) {
+            // Never with an exponent.
+            Some(number) => number.to_string(),
+            None => number.to_string(),
+        }),
         Value::Bool(flag) => Some(flag.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }

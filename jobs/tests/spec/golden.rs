@@ -1,5 +1,20 @@
 use crate::{files, golden, lines};
-use jobs::spec::{Defaults, ReadFile, VariableFile, Variables, canonicalize_and_validate, parse};
+use jobs::spec::{
+    Defaults, ReadFile, Surroundings, VariableFile, Variables, canonicalize_and_validate, parse,
+};
+
+/// A key that opens nothing but the text of a test.
+const KEY: &str = "\
+-----BEGIN RSA PRIVATE KEY-----
+MIIBPQIBAAJBANLsegv8Z0pfgTLAM1/EemWg65vELd05d9ZwyzB6XUYcEpEvgWqe
+WXrEPP6fv6FJt7EpjYyOXwOH+TuOBrNY4PMCAwEAAQJBAMu5ZNiW3h1TybJ/Oh/R
+4nauy2MURUhb7YfOQjN8vQKs8XBlnhsKgvNvzZA3G3RAHTEbpAZvDIjfgO0aBkAd
+VGECIQDyADwuy8cUOBAUdmak0r1RGdHSaCob9ylgUSyh60tQNwIhAN8gBeqE7Ea9
+r5OClz1Y4RCjX/4rxaa2+KjAFP4dLX8lAiEAzQun8pqU1qvd7AiaVeN9pz7ySo4Z
+x9I3C7Yb1CISkScCIQCHIJO0pe+aIAKXKT2Cz7LuKqNWARhgkOsi98E+7FjDaQIh
+AN4IfbXSr3MEfQTknkRMQqMDkMYEBNuSHYKRnubuWsNw
+-----END RSA PRIVATE KEY-----
+";
 
 /// Files that only the tests know.
 struct Fixed;
@@ -8,7 +23,16 @@ impl ReadFile for Fixed {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         match path {
             "greeting.txt" => Ok(b"good morning\n".to_vec()),
+            "key.pem" => Ok(KEY.into()),
             other => Err(format!("open {other}: no such file")),
+        }
+    }
+    fn list(&self, folder: &str) -> Result<Vec<String>, String> {
+        match folder {
+            "files" => Ok(["b.txt", "a.txt", "c.md", "sub/d.txt"]
+                .map(String::from)
+                .into()),
+            other => Err(format!("open {other}: no such folder")),
         }
     }
     fn exists(&self, path: &str) -> bool {
@@ -16,6 +40,13 @@ impl ReadFile for Fixed {
     }
     fn absolute(&self, path: &str) -> Result<String, String> {
         Ok(format!("/work/{path}"))
+    }
+}
+
+fn fixed() -> Surroundings<'static> {
+    Surroundings {
+        files: Some(&Fixed),
+        seed: [7; 32],
     }
 }
 
@@ -59,7 +90,7 @@ fn each(folder: &str, ending: &str, show: impl Fn(&str, &str) -> String) {
 #[test]
 fn good_files_become_the_recorded_json() {
     each("tests/spec/good", "out", |text, name| {
-        let job = match parse(text, name, &variables(text), Some(&Fixed)) {
+        let job = match parse(text, name, &variables(text), &fixed()) {
             Ok(job) => job,
             Err(problems) => panic!("{name}: {}", lines(&problems)),
         };
@@ -84,7 +115,7 @@ fn strip(value: &mut serde_json::Value) {
 #[test]
 fn bad_files_give_the_recorded_problems() {
     each("tests/spec/bad", "out", |text, name| {
-        match parse(text, name, &variables(text), None) {
+        match parse(text, name, &variables(text), &Surroundings::default()) {
             Ok(_) => panic!("{name}: no problem found"),
             Err(problems) => lines(&problems),
         }
@@ -94,7 +125,7 @@ fn bad_files_give_the_recorded_problems() {
 #[test]
 fn invalid_jobs_give_the_recorded_errors() {
     each("tests/spec/invalid", "out", |text, name| {
-        let job = match parse(text, name, &variables(text), None) {
+        let job = match parse(text, name, &variables(text), &Surroundings::default()) {
             Ok(job) => job,
             Err(problems) => panic!("{name}: {}", lines(&problems)),
         };

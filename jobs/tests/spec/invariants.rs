@@ -1,4 +1,4 @@
-use jobs::spec::{Defaults, Variables, canonicalize_and_validate, parse};
+use jobs::spec::{Defaults, Surroundings, Variables, canonicalize_and_validate, parse};
 use jobs::wire;
 use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
 use proptest::test_runner::Config;
@@ -99,7 +99,7 @@ proptest! {
     #[test]
     fn random_text_never_panics(text in text(), noise in any::<String>()) {
         for text in [text, noise] {
-            if let Ok(job) = parse(&text, "random.nomad", &Variables::default(), None) {
+            if let Ok(job) = parse(&text, "random.nomad", &Variables::default(), &Surroundings::default()) {
                 canonicalize_and_validate(job, &Defaults::default());
             }
         }
@@ -169,7 +169,12 @@ fn nesting_fits_the_stack_or_is_refused() {
         .stack_size(STACK)
         .spawn(move || {
             for text in texts {
-                if let Ok(job) = parse(&text, "deep.nomad", &Variables::default(), None) {
+                if let Ok(job) = parse(
+                    &text,
+                    "deep.nomad",
+                    &Variables::default(),
+                    &Surroundings::default(),
+                ) {
                     canonicalize_and_validate(job, &Defaults::default());
                 }
             }
@@ -189,14 +194,24 @@ fn expressions_cannot_fill_the_memory() {
         "l0 = indent(1000000000, \"a\\nb\")".to_owned(),
     ] {
         let text = format!("locals {{\n{body}\n}}\njob \"a\" {{}}");
-        let parsed = parse(&text, "large.nomad", &Variables::default(), None);
+        let parsed = parse(
+            &text,
+            "large.nomad",
+            &Variables::default(),
+            &Surroundings::default(),
+        );
         assert!(parsed.is_err() || body.contains("format"), "{body}");
     }
 }
 
 /// The problems of a text, each on a line.
 fn problems(text: &str) -> Vec<String> {
-    match parse(text, "large.nomad", &Variables::default(), None) {
+    match parse(
+        text,
+        "large.nomad",
+        &Variables::default(),
+        &Surroundings::default(),
+    ) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().map(ToString::to_string).collect(),
     }

@@ -16,7 +16,7 @@ mod golden;
 mod invariants;
 
 use jobs::model;
-use jobs::spec::{Defaults, Variables, canonicalize_and_validate, parse};
+use jobs::spec::{Defaults, Surroundings, Variables, canonicalize_and_validate, parse};
 use std::path::{Path, PathBuf};
 
 /// The files below a folder of the package, by name.
@@ -38,7 +38,7 @@ fn files(folder: &str) -> Vec<(PathBuf, String)> {
 
 /// The canonical job of a text that must be fine.
 fn job(text: &str, name: &str) -> model::Job {
-    let parsed = match parse(text, name, &Variables::default(), None) {
+    let parsed = match parse(text, name, &Variables::default(), &Surroundings::default()) {
         Ok(parsed) => parsed,
         Err(problems) => panic!("{name}: {}", lines(&problems)),
     };

@@ -1,10 +1,11 @@
 //! From a path, a URL or standard input to a job: reading, variables, and every problem at once.
 
 use super::super::context::Context;
+use crate::sys::random;
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use jobs::model::Submission;
-use jobs::spec::{self, ReadFile, VariableFile, Variables};
+use jobs::spec::{self, ReadFile, Surroundings, VariableFile, Variables};
 use jobs::wire::Job;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest job or variable file, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Most files and folders that `fileset` looks at.
+const LISTED_FILES_MAX: usize = 100_000;
 /// Longest file text that is kept with the job, bytes.
 const SUBMISSION_BYTES_MAX: usize = 1 << 20;
 /// The path that means standard input.
@@ -106,7 +109,11 @@ impl Source {
         let flags = variables.flags.iter().cloned().collect();
         let files: Vec<&str> = variables.files.iter().map(|f| f.text.as_str()).collect();
         let submission = submission(&text, "hcl2", flags, files.join("\n"));
-        let job = spec::parse(&text, name, &variables, Some(&Disk)).map_err(|problems| {
+        let surroundings = Surroundings {
+            files: Some(&Disk),
+            seed: random::seed_bytes(),
+        };
+        let job = spec::parse(&text, name, &variables, &surroundings).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let noun = if lines.len() == 1 {
                 "problem"
@@ -238,6 +245,35 @@ struct Disk;
 impl ReadFile for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         read_file(Path::new(path)).map_err(|error| format!("{error:#}"))
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<String>, String> {
+        let root = Path::new(folder);
+        let (mut found, mut pending) = (Vec::new(), vec![root.to_owned()]);
+        while let Some(folder) = pending.pop() {
+            let shown = |error| format!("{}: {error}", folder.display());
+            for entry in std::fs::read_dir(&folder).map_err(shown)? {
+                let path = entry.map_err(shown)?.path();
+                if path.is_symlink() && path.is_dir() {
+                    // It may lead back up.
+                    continue;
+                }
+                if path.is_dir() {
+                    pending.push(path);
+                } else if path.is_file()
+                    && let Ok(below) = path.strip_prefix(root)
+                {
+                    found.push(below.display().to_string());
+                }
+                if found.len() + pending.len() > LISTED_FILES_MAX {
+                    return Err(format!(
+                        "more than {LISTED_FILES_MAX} files below {}",
+                        root.display()
+                    ));
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn exists(&self, path: &str) -> bool {

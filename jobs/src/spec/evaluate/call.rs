@@ -71,7 +71,7 @@ impl Evaluator<'_> {
             }
         }
         self.charge(functions::cost(name, &values), span.clone())?;
-        functions::call(name, &values, self.files).map_err(|error| {
+        functions::call(name, &values, &self.outside).map_err(|error| {
             let (at, message) = match error {
                 CallError::Unknown => {
                     let mut fault = Fault::new(
@@ -83,10 +83,6 @@ impl Evaluator<'_> {
                     }
                     return fault;
                 }
-                CallError::Unsupported => (
-                    name_span.clone(),
-                    format!("Function not supported; The function \"{name}\" is not supported yet by this version."),
-                ),
                 CallError::TooFew => (
                     span.clone(),
                     format!("Not enough function arguments; Function \"{name}\" expects more arguments."),

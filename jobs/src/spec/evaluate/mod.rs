@@ -7,7 +7,8 @@ mod operation;
 mod template;
 mod traversal;
 
-use super::ReadFile;
+use super::Surroundings;
+use super::functions::Outside;
 use super::problem::Source;
 use super::scope::Scope;
 use super::value::{self, from_f64};
@@ -55,7 +56,7 @@ impl Fault {
 /// `${…}`, for the client to resolve at run time.
 pub(super) struct Evaluator<'a> {
     pub(super) source: &'a Source<'a>,
-    files: Option<&'a dyn ReadFile>,
+    outside: Outside<'a>,
     /// Set where neither references nor functions may stand: variable files, defaults.
     constant: bool,
     budget: Budget,
@@ -64,10 +65,10 @@ pub(super) struct Evaluator<'a> {
 type Evaluated = Result<Value, Fault>;
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(source: &'a Source<'a>, files: Option<&'a dyn ReadFile>) -> Self {
+    pub(super) fn new(source: &'a Source<'a>, surroundings: &Surroundings<'a>) -> Self {
         Self {
             source,
-            files,
+            outside: Outside::new(surroundings),
             constant: false,
             budget: Budget::new(),
         }
@@ -77,7 +78,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn constant(source: &'a Source<'a>, budget: &Budget) -> Self {
         Self {
             source,
-            files: None,
+            outside: Outside::new(&Surroundings::default()),
             constant: true,
             budget: budget.clone(),
         }

@@ -4,10 +4,11 @@ use serde_json::{Map, Value};
 
 pub(super) fn chunklist(args: &[Value]) -> Result {
     let size = usize::try_from(whole_at(args, 1)?)
-        .ok()
-        .filter(|size| *size > 0)
-        .ok_or_else(|| CallError::Argument(1, "the size must be positive".into()))?;
-    Ok(list_at(args, 0)?
+        .map_err(|_| CallError::Argument(1, "the size argument must be positive".into()))?;
+    let list = list_at(args, 0)?;
+    // Without a size everything is one chunk.
+    let size = if size == 0 { list.len().max(1) } else { size };
+    Ok(list
         .chunks(size)
         .map(|chunk| Value::Array(chunk.to_vec()))
         .collect())
@@ -31,8 +32,15 @@ pub(super) fn coalescelist(args: &[Value]) -> Result {
 }
 
 pub(super) fn compact(args: &[Value]) -> Result {
-    let empty = |value: &&Value| !value.is_null() && value.as_str() != Some("");
-    Ok(list_at(args, 0)?.iter().filter(empty).cloned().collect())
+    let mut out = Vec::new();
+    for item in list_at(args, 0)?.iter().filter(|item| !item.is_null()) {
+        let text = value::text(item)
+            .ok_or_else(|| CallError::Argument(0, "list of string required".into()))?;
+        if !text.is_empty() {
+            out.push(text.into());
+        }
+    }
+    Ok(Value::Array(out))
 }
 
 pub(super) fn concat(args: &[Value]) -> Result {
@@ -63,10 +71,11 @@ fn unique<'v>(values: impl Iterator<Item = &'v Value>) -> Vec<Value> {
 
 pub(super) fn element(args: &[Value]) -> Result {
     let list = list_at(args, 0)?;
-    let at = usize::try_from(whole_at(args, 1)?)
-        .map_err(|_| CallError::Argument(1, "the index must not be negative".into()))?;
-    at.checked_rem(list.len())
-        .and_then(|at| list.get(at))
+    let at = whole_at(args, 1)?;
+    let length = i64::try_from(list.len()).unwrap_or(i64::MAX);
+    // A negative index counts from the end.
+    at.checked_rem_euclid(length)
+        .and_then(|at| list.get(usize::try_from(at).ok()?))
         .cloned()
         .ok_or_else(|| failed("cannot use element function with an empty list"))
 }

@@ -1,14 +1,25 @@
 //! The functions that expressions may call: a table from names to plain functions.
 
+mod address;
 mod collection;
+mod csv;
+mod date;
+mod digest;
 mod encoding;
 mod file;
+mod format;
+mod glob;
 mod number;
 mod text;
+mod yaml;
 
-use super::ReadFile;
 use super::value;
+use super::{ReadFile, Surroundings};
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
 use serde_json::Value;
+use std::cell::RefCell;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// Bytes or elements that one call may produce.
 const LARGEST: usize = 4 << 20;
@@ -18,8 +29,6 @@ const LARGEST: usize = 4 << 20;
 pub(super) enum CallError {
     /// No such function.
     Unknown,
-    /// A function of the language that this version does not have.
-    Unsupported,
     TooFew,
     TooMany,
     /// The argument at an index is unsuitable.
@@ -31,26 +40,20 @@ type Result<T = Value> = std::result::Result<T, CallError>;
 
 type Function = fn(&[Value]) -> Result;
 
-/// Functions of the language that are known but not built.
-const UNSUPPORTED: &[&str] = &[
-    "bcrypt",
-    "cidrhost",
-    "cidrnetmask",
-    "cidrsubnet",
-    "cidrsubnets",
-    "csvdecode",
-    "fileset",
-    "formatdate",
-    "md5",
-    "rsadecrypt",
-    "sha1",
-    "sha256",
-    "sha512",
-    "uuidv4",
-    "uuidv5",
-    "yamldecode",
-    "yamlencode",
-];
+/// What functions reach besides their arguments.
+pub(super) struct Outside<'a> {
+    files: Option<&'a dyn ReadFile>,
+    random: RefCell<ChaCha8Rng>,
+}
+
+impl<'a> Outside<'a> {
+    pub(super) fn new(surroundings: &Surroundings<'a>) -> Self {
+        Self {
+            files: surroundings.files,
+            random: RefCell::new(ChaCha8Rng::from_seed(surroundings.seed)),
+        }
+    }
+}
 
 /// Handled by the evaluator, since they do not evaluate their arguments as usual.
 const LAZY: &[&str] = &["can", "convert", "try"];
@@ -64,18 +67,24 @@ const TABLE: &[(&str, usize, usize, Function)] = &[
     ("ceil", 1, 1, number::ceil),
     ("chomp", 1, 1, text::chomp),
     ("chunklist", 2, 2, collection::chunklist),
+    ("cidrhost", 2, 2, address::cidrhost),
+    ("cidrnetmask", 1, 1, address::cidrnetmask),
+    ("cidrsubnet", 3, 3, address::cidrsubnet),
+    ("cidrsubnets", 1, usize::MAX, address::cidrsubnets),
     ("coalesce", 1, usize::MAX, collection::coalesce),
     ("coalescelist", 1, usize::MAX, collection::coalescelist),
     ("compact", 1, 1, collection::compact),
     ("concat", 1, usize::MAX, collection::concat),
     ("contains", 2, 2, collection::contains),
+    ("csvdecode", 1, 1, csv::csvdecode),
     ("dirname", 1, 1, file::dirname),
     ("distinct", 1, 1, collection::distinct),
     ("element", 2, 2, collection::element),
     ("flatten", 1, 1, collection::flatten),
     ("floor", 1, 1, number::floor),
-    ("format", 1, usize::MAX, text::format),
-    ("formatlist", 1, usize::MAX, text::formatlist),
+    ("format", 1, usize::MAX, format::format),
+    ("formatdate", 2, 2, date::formatdate),
+    ("formatlist", 1, usize::MAX, format::formatlist),
     ("indent", 2, 2, text::indent),
     ("index", 2, 2, collection::index),
     ("join", 2, usize::MAX, text::join),
@@ -84,9 +93,10 @@ const TABLE: &[(&str, usize, usize, Function)] = &[
     ("keys", 1, 1, collection::keys),
     ("length", 1, 1, collection::length),
     ("log", 2, 2, number::log),
-    ("lookup", 2, 3, collection::lookup),
+    ("lookup", 3, 3, collection::lookup),
     ("lower", 1, 1, text::lower),
     ("max", 1, usize::MAX, number::max),
+    ("md5", 1, 1, digest::md5),
     ("merge", 0, usize::MAX, collection::merge),
     ("min", 1, usize::MAX, number::min),
     ("parseint", 2, 2, number::parseint),
@@ -95,14 +105,18 @@ const TABLE: &[(&str, usize, usize, Function)] = &[
     ("regex_replace", 3, 3, text::regex_replace),
     ("replace", 3, 3, text::replace),
     ("reverse", 1, 1, text::strrev),
+    ("rsadecrypt", 2, 2, digest::rsadecrypt),
     (
         "setintersection",
         1,
         usize::MAX,
         collection::setintersection,
     ),
-    ("setproduct", 1, usize::MAX, collection::setproduct),
+    ("setproduct", 2, usize::MAX, collection::setproduct),
     ("setunion", 1, usize::MAX, collection::setunion),
+    ("sha1", 1, 1, digest::sha1),
+    ("sha256", 1, 1, digest::sha256),
+    ("sha512", 1, 1, digest::sha512),
     ("signum", 1, 1, number::signum),
     ("slice", 3, 3, collection::slice),
     ("sort", 1, 1, collection::sort),
@@ -110,7 +124,7 @@ const TABLE: &[(&str, usize, usize, Function)] = &[
     ("strlen", 1, 1, text::strlen),
     ("strrev", 1, 1, text::strrev),
     ("substr", 3, 3, text::substr),
-    ("timeadd", 2, 2, encoding::timeadd),
+    ("timeadd", 2, 2, date::timeadd),
     ("title", 1, 1, text::title),
     ("trim", 2, 2, text::trim),
     ("trimprefix", 2, 2, text::trimprefix),
@@ -118,7 +132,10 @@ const TABLE: &[(&str, usize, usize, Function)] = &[
     ("trimsuffix", 2, 2, text::trimsuffix),
     ("upper", 1, 1, text::upper),
     ("urlencode", 1, 1, encoding::urlencode),
+    ("uuidv5", 2, 2, digest::uuidv5),
     ("values", 1, 1, collection::values),
+    ("yamldecode", 1, 1, yaml::yamldecode),
+    ("yamlencode", 1, 1, yaml::yamlencode),
     ("zipmap", 2, 2, collection::zipmap),
 ];
 
@@ -133,6 +150,8 @@ pub(super) fn cost(name: &str, args: &[Value]) -> usize {
             ("", text) => elements(text.len()),
             (separator, text) => elements(text.matches(separator).count()),
         },
+        "bcrypt" => digest::bcrypt_cost(args),
+        "rsadecrypt" => 1 << 20,
         "jsondecode" => elements(text_in(args, 0).matches(['{', '[', ',']).count()),
         _ => 0,
     }
@@ -147,26 +166,37 @@ fn text_in(args: &[Value], at: usize) -> &str {
     args.get(at).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Calls a function. Those that read files need `files`.
-pub(super) fn call(name: &str, args: &[Value], files: Option<&dyn ReadFile>) -> Result {
-    if let Some((_, fewest, most, function)) = TABLE.iter().find(|(known, ..)| *known == name) {
+/// Functions whose result is another one each time.
+const RANDOM: &[&str] = &["bcrypt", "uuidv4"];
+
+/// Calls a function.
+pub(super) fn call(name: &str, args: &[Value], outside: &Outside<'_>) -> Result {
+    if let Ok(at) = TABLE.binary_search_by(|(known, ..)| (*known).cmp(name)) {
+        let (_, fewest, most, function) = TABLE.get(at).ok_or(CallError::Unknown)?;
         count(args, *fewest, *most)?;
         return function(args);
     }
     if file::NAMES.contains(&name) {
-        count(args, 1, 1)?;
-        let files = files.ok_or_else(|| failed("filesystem function disabled"))?;
+        let wanted = if name == "fileset" { 2 } else { 1 };
+        count(args, wanted, wanted)?;
+        let files = outside
+            .files
+            .ok_or_else(|| failed("filesystem function disabled"))?;
         return file::call(name, args, files);
     }
-    if LAZY.contains(&name) {
+    match name {
+        "bcrypt" => {
+            count(args, 1, 2)?;
+            digest::bcrypt(args, &mut *outside.random.borrow_mut())
+        }
+        "uuidv4" => {
+            count(args, 0, 0)?;
+            digest::uuidv4(&mut *outside.random.borrow_mut())
+        }
         // With the right number of arguments the evaluator would have taken it.
-        return Err(CallError::TooFew);
+        _ if LAZY.contains(&name) => Err(CallError::TooFew),
+        _ => Err(CallError::Unknown),
     }
-    Err(if UNSUPPORTED.contains(&name) {
-        CallError::Unsupported
-    } else {
-        CallError::Unknown
-    })
 }
 
 /// The names of all functions that can be called.
@@ -175,6 +205,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|(name, ..)| *name)
         .chain(file::NAMES.iter().copied())
+        .chain(RANDOM.iter().copied())
         .chain(LAZY.iter().copied())
 }
 
@@ -235,4 +266,19 @@ fn map_at(args: &[Value], at: usize) -> Result<&serde_json::Map<String, Value>> 
 
 fn from_number(number: f64) -> Result {
     value::from_f64(number).ok_or_else(|| failed("the result is out of range"))
+}
+
+/// What readers take for one character each.
+fn graphemes(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.graphemes(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_that_look_ups_need() {
+        assert!(TABLE.is_sorted_by(|(a, ..), (b, ..)| a < b));
+    }
 }

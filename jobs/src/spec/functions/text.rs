@@ -1,4 +1,4 @@
-use super::{CallError, Result, bounded, failed, list_at, number_at, text_at, whole_at};
+use super::{CallError, Result, bounded, graphemes, list_at, text_at, whole_at};
 use crate::spec::value;
 use serde_json::Value;
 
@@ -7,11 +7,26 @@ pub(super) fn chomp(args: &[Value]) -> Result {
 }
 
 pub(super) fn lower(args: &[Value]) -> Result {
-    Ok(text_at(args, 0)?.to_lowercase().into())
+    let text = text_at(args, 0)?;
+    Ok(each(&text, char::to_lowercase).into())
 }
 
 pub(super) fn upper(args: &[Value]) -> Result {
-    Ok(text_at(args, 0)?.to_uppercase().into())
+    let text = text_at(args, 0)?;
+    Ok(each(&text, char::to_uppercase).into())
+}
+
+/// Each letter in another case, where that is one letter too.
+fn each<I: ExactSizeIterator<Item = char>>(text: &str, change: fn(char) -> I) -> String {
+    text.chars()
+        .map(|letter| {
+            let mut changed = change(letter);
+            match changed.len() {
+                1 => changed.next().unwrap_or(letter),
+                _ => letter,
+            }
+        })
+        .collect()
 }
 
 pub(super) fn title(args: &[Value]) -> Result {
@@ -23,40 +38,46 @@ pub(super) fn title(args: &[Value]) -> Result {
         } else {
             out.push(letter);
         }
-        start = !letter.is_alphanumeric() && letter != '\'' && letter != '_';
+        start = match letter {
+            '_' => false,
+            letter if letter.is_ascii() => !letter.is_ascii_alphanumeric(),
+            letter => letter.is_whitespace(),
+        };
     }
     Ok(out.into())
 }
 
 pub(super) fn strlen(args: &[Value]) -> Result {
-    Ok(text_at(args, 0)?.chars().count().into())
+    Ok(graphemes(&text_at(args, 0)?).count().into())
 }
 
 pub(super) fn strrev(args: &[Value]) -> Result {
-    Ok(text_at(args, 0)?.chars().rev().collect::<String>().into())
+    Ok(graphemes(&text_at(args, 0)?)
+        .rev()
+        .collect::<String>()
+        .into())
 }
 
 pub(super) fn substr(args: &[Value]) -> Result {
-    let letters: Vec<char> = text_at(args, 0)?.chars().collect();
+    let text = text_at(args, 0)?;
     let (offset, length) = (whole_at(args, 1)?, whole_at(args, 2)?);
-    let total = letters.len() as i64;
     // A negative offset counts from the end; a negative length is "all the rest".
     let start = if offset < 0 {
-        offset.saturating_add(total)
+        let total = i64::try_from(graphemes(&text).count()).unwrap_or(i64::MAX);
+        offset.saturating_add(total).max(0)
     } else {
         offset
-    }
-    .clamp(0, total);
-    let end = if length < 0 {
-        total
-    } else {
-        start.saturating_add(length).min(total)
     };
-    let (start, end) = (start as usize, end as usize);
-    Ok(letters
-        .get(start..end)
-        .unwrap_or_default()
-        .iter()
+    let start = usize::try_from(start).unwrap_or(usize::MAX);
+    let length = match length {
+        // As it is: nothing counts as nothing from the front, as everything from the back.
+        0 if offset >= 0 => 0,
+        length if length <= 0 => usize::MAX,
+        length => usize::try_from(length).unwrap_or(usize::MAX),
+    };
+    Ok(graphemes(&text)
+        .skip(start)
+        .take(length)
         .collect::<String>()
         .into())
 }
@@ -140,164 +161,4 @@ pub(super) fn indent(args: &[Value]) -> Result {
     Ok(text
         .replace('\n', &format!("\n{}", " ".repeat(spaces)))
         .into())
-}
-
-pub(super) fn format(args: &[Value]) -> Result {
-    let (pattern, values) = args.split_first().ok_or(CallError::TooFew)?;
-    let pattern =
-        value::text(pattern).ok_or_else(|| CallError::Argument(0, "string required".into()))?;
-    printf(&pattern, values).map(Value::from)
-}
-
-pub(super) fn formatlist(args: &[Value]) -> Result {
-    let (pattern, values) = args.split_first().ok_or(CallError::TooFew)?;
-    let pattern =
-        value::text(pattern).ok_or_else(|| CallError::Argument(0, "string required".into()))?;
-    let lengths = values
-        .iter()
-        .filter_map(|value| value.as_array().map(Vec::len));
-    let Some(length) = lengths.clone().next() else {
-        return Ok(Value::Array(vec![printf(&pattern, values)?.into()]));
-    };
-    if lengths.clone().any(|other| other != length) {
-        return Err(failed("all lists must have the same length"));
-    }
-    bounded(length.saturating_mul(pattern.len() + 8))?;
-    let (mut out, mut total) = (Vec::new(), 0);
-    for at in 0..length {
-        let row: Vec<Value> = values
-            .iter()
-            .map(|value| match value {
-                Value::Array(items) => items.get(at).cloned().unwrap_or_default(),
-                other => other.clone(),
-            })
-            .collect();
-        let text = printf(&pattern, &row)?;
-        total += text.len();
-        bounded(total)?;
-        out.push(text.into());
-    }
-    Ok(Value::Array(out))
-}
-
-/// One `%` verb: flags, width, precision and the letter.
-#[derive(Default)]
-struct Verb {
-    left: bool,
-    zero: bool,
-    plus: bool,
-    width: usize,
-    precision: Option<usize>,
-}
-
-/// The widest field that a verb may ask for.
-const WIDEST: usize = 1024;
-
-fn printf(pattern: &str, args: &[Value]) -> Result<String> {
-    let mut out = String::new();
-    let mut letters = pattern.chars().peekable();
-    let mut next = 0;
-    while let Some(letter) = letters.next() {
-        if letter != '%' {
-            out.push(letter);
-            continue;
-        }
-        let mut verb = Verb::default();
-        while let Some(flag) = letters.next_if(|c| matches!(c, '-' | '0' | '+' | ' ' | '#')) {
-            verb.left |= flag == '-';
-            verb.zero |= flag == '0';
-            verb.plus |= flag == '+';
-        }
-        while let Some(digit) = letters.next_if(char::is_ascii_digit) {
-            verb.width = (verb.width * 10 + digit as usize - '0' as usize).min(WIDEST);
-        }
-        if letters.next_if_eq(&'.').is_some() {
-            let mut precision = 0;
-            while let Some(digit) = letters.next_if(char::is_ascii_digit) {
-                precision = (precision * 10 + digit as usize - '0' as usize).min(WIDEST);
-            }
-            verb.precision = Some(precision);
-        }
-        let kind = letters
-            .next()
-            .ok_or_else(|| failed("the format ends with an unfinished verb"))?;
-        if kind == '%' {
-            out.push('%');
-            continue;
-        }
-        if next >= args.len() {
-            return Err(failed(format!("not enough arguments for %{kind}")));
-        }
-        out.push_str(&verb.show(kind, args, next)?);
-        bounded(out.len())?;
-        next += 1;
-    }
-    if next < args.len() {
-        return Err(failed(format!(
-            "too many arguments; only {next} used by format string"
-        )));
-    }
-    Ok(out)
-}
-
-impl Verb {
-    fn show(&self, kind: char, args: &[Value], at: usize) -> Result<String> {
-        let text = match kind {
-            's' => {
-                let text = text_at(args, at)?;
-                match self.precision {
-                    Some(most) => text.chars().take(most).collect(),
-                    None => text,
-                }
-            }
-            'q' => Value::from(text_at(args, at)?).to_string(),
-            'v' => match args.get(at) {
-                Some(value) => value::text(value).unwrap_or_else(|| value.to_string()),
-                None => return Err(CallError::TooFew),
-            },
-            't' => match args.get(at).and_then(value::flag) {
-                Some(flag) => flag.to_string(),
-                None => return Err(CallError::Argument(at + 1, "bool required".into())),
-            },
-            'd' => self.signed(format!("{}", number_at(args, at)?.trunc())),
-            'b' => format!("{:b}", whole_at(args, at)?),
-            'o' => format!("{:o}", whole_at(args, at)?),
-            'x' => format!("{:x}", whole_at(args, at)?),
-            'X' => format!("{:X}", whole_at(args, at)?),
-            'f' => {
-                let precision = self.precision.unwrap_or(6);
-                self.signed(format!("{:.precision$}", number_at(args, at)?))
-            }
-            'g' => self.signed(format!("{}", number_at(args, at)?)),
-            'e' => self.signed(format!("{:e}", number_at(args, at)?)),
-            other => return Err(failed(format!("unsupported format verb %{other}"))),
-        };
-        Ok(self.padded(text))
-    }
-
-    fn signed(&self, text: String) -> String {
-        if self.plus && !text.starts_with('-') {
-            format!("+{text}")
-        } else {
-            text
-        }
-    }
-
-    fn padded(&self, text: String) -> String {
-        let missing = self.width.saturating_sub(text.chars().count());
-        if self.left {
-            return text + &" ".repeat(missing);
-        }
-        if !self.zero {
-            return " ".repeat(missing) + &text;
-        }
-        let zeros = "0".repeat(missing);
-        match text.strip_prefix(['-', '+']) {
-            Some(digits) => {
-                let sign: String = text.chars().take(1).collect();
-                format!("{sign}{zeros}{digits}")
-            }
-            None => zeros + &text,
-        }
-    }
 }

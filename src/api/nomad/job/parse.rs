@@ -2,12 +2,13 @@
 
 use axum::{extract::State, response::Response};
 use jobs::{
-    spec::{self, Variables},
+    spec::{self, Surroundings, Variables},
     wire,
 };
 
 use super::check::{Checked, Place, check, list_warnings, validation};
 use crate::api::{Api, body::Raw, error::Error, nomad::query::Query};
+use crate::sys::random;
 
 /// `PUT /v1/validate/job`
 pub(super) async fn validate(
@@ -75,7 +76,11 @@ fn parse_text(request: &wire::JobsParseRequest) -> Result<wire::Job, String> {
             text: request.variables.clone(),
         });
     }
-    spec::parse(&request.job_hcl, "input.hcl", &variables, None).map_err(|problems| {
+    let surroundings = Surroundings {
+        seed: random::seed_bytes(),
+        ..Surroundings::default()
+    };
+    spec::parse(&request.job_hcl, "input.hcl", &variables, &surroundings).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         lines.join("\n")
     })

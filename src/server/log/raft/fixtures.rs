@@ -59,8 +59,13 @@ fn all() -> PathBuf {
 }
 
 fn job(priority: i32) -> Job {
-    let written =
-        jobs::spec::parse(JOB, "web.hcl", &jobs::spec::Variables::default(), None).unwrap();
+    let written = jobs::spec::parse(
+        JOB,
+        "web.hcl",
+        &jobs::spec::Variables::default(),
+        &jobs::spec::Surroundings::default(),
+    )
+    .unwrap();
     let checked = jobs::spec::canonicalize_and_validate(written, &jobs::spec::Defaults::default());
     let mut job = checked.job.unwrap();
     job.priority = priority;
