@@ -26,6 +26,8 @@ use jobs::{
 };
 use std::{collections::BTreeMap, fs, sync::Arc};
 
+const NOW: Timestamp = Timestamp::from_nanos(1);
+
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -107,13 +109,13 @@ impl World {
         let command = rmp_serde::from_slice(&bytes).unwrap();
         let at = Stamp {
             index: self.index,
-            now_ns: i64::try_from(self.index).unwrap(),
+            now: Timestamp::from_nanos(i64::try_from(self.index).unwrap()),
         };
         self.state.apply(at, command).unwrap();
     }
 
     fn register(&mut self, job: Job) {
-        let eval = triggers::for_job(&job, Trigger::JobRegister, 1, &mut self.ids);
+        let eval = triggers::for_job(&job, Trigger::JobRegister, NOW, &mut self.ids);
         self.apply(Command::RegisterJob(Box::new(RegisterJob {
             job,
             eval: Some(eval),
@@ -129,7 +131,7 @@ impl World {
             .filter(|eval| !eval.status.is_terminal())
             .cloned()
             .collect();
-        let mut cx = Context::new(1, self.index);
+        let mut cx = Context::new(NOW, self.index);
         let results = scheduler::schedule_batch(&snapshot, &pending, &mut cx);
         self.apply(Command::ApplyPlans(results));
     }
@@ -159,7 +161,7 @@ impl World {
         let evals: Vec<_> = numbers
             .flat_map(|number| snapshot.evals_of_job(&small_job(number).key()).cloned())
             .collect();
-        let mut cx = Context::new(1, self.index);
+        let mut cx = Context::new(NOW, self.index);
         let results = scheduler::schedule_batch(&snapshot, &evals, &mut cx);
         self.apply(Command::ApplyPlans(results));
     }
@@ -201,8 +203,8 @@ fn ended(snapshot: &Snapshot, job: &Job, phase: TaskPhase) -> Vec<AllocUpdate> {
     }
     let state = TaskState {
         state: phase,
-        started_at: Timestamp(1),
-        finished_at: Timestamp(i64::from(done)),
+        started_at: NOW,
+        finished_at: Timestamp::from_nanos(i64::from(done)),
         events,
         ..TaskState::default()
     };
@@ -226,7 +228,7 @@ fn event(event_type: &str, message: &str, details: &[(&str, &str)]) -> TaskEvent
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     TaskEvent {
         event_type: event_type.to_owned(),
-        time: 1,
+        time: NOW,
         display_message: message.to_owned(),
         details: details.iter().map(owned).collect(),
         ..TaskEvent::default()

@@ -13,12 +13,14 @@ use jobs::{
     ids::Ids,
     model::{
         AllocId, ClientStatus, DriverInfo, EphemeralDisk, Job, JobType, Node, NodeId, NodeStatus,
-        Task, TaskGroup, Trigger,
+        Task, TaskGroup, Timestamp, Trigger,
     },
     scheduler::{Context, schedule_batch},
     state::{AllocUpdate, Command, RegisterJob, Stamp, State},
 };
 use std::{collections::VecDeque, env, sync::Arc, time::Instant};
+
+const NOW: Timestamp = Timestamp::from_nanos(1);
 
 const NODES: usize = 100;
 const SLOTS_PER_NODE: usize = 10;
@@ -48,7 +50,7 @@ impl Cluster {
         self.index += 1;
         let at = Stamp {
             index: self.index,
-            now_ns: 1,
+            now: NOW,
         };
         let applied = self.state.apply(at, command).expect("the command applies");
         for change in &applied.allocs {
@@ -56,8 +58,8 @@ impl Cluster {
                 self.running.push_back(alloc.id);
             }
         }
-        self.broker.on_applied(1, &applied);
-        let actions = self.blocked.on_applied(1, self.state.current(), &applied);
+        self.broker.on_applied(NOW, &applied);
+        let actions = self.blocked.on_applied(NOW, self.state.current(), &applied);
         self.act(actions);
     }
 
@@ -65,25 +67,25 @@ impl Cluster {
         for action in actions {
             match action {
                 Action::Propose(command) => self.apply(command),
-                Action::Enqueue(eval) => self.broker.on_eval(1, &eval),
+                Action::Enqueue(eval) => self.broker.on_eval(NOW, &eval),
             }
         }
     }
 
     fn settle(&mut self) {
         loop {
-            let deliveries = self.broker.dequeue(1, BATCH_MAX);
+            let deliveries = self.broker.dequeue(NOW, BATCH_MAX);
             if deliveries.is_empty() {
                 return;
             }
             self.decisions += deliveries.len();
             let evals: Vec<_> = deliveries.iter().map(|d| Arc::clone(&d.eval)).collect();
             self.seed += 1;
-            let mut cx = Context::new(1, self.seed);
+            let mut cx = Context::new(NOW, self.seed);
             let results = schedule_batch(self.state.current(), &evals, &mut cx);
             self.apply(Command::ApplyPlans(results));
             for delivery in deliveries {
-                let actions = self.broker.ack(1, delivery.eval.id, delivery.token);
+                let actions = self.broker.ack(NOW, delivery.eval.id, delivery.token);
                 self.act(actions);
             }
         }
@@ -116,7 +118,7 @@ impl Cluster {
             }],
             ..Job::default()
         };
-        let eval = triggers::for_job(&job, Trigger::JobRegister, 1, &mut self.ids);
+        let eval = triggers::for_job(&job, Trigger::JobRegister, NOW, &mut self.ids);
         self.apply(Command::RegisterJob(Box::new(RegisterJob {
             job,
             eval: Some(eval),

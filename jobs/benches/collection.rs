@@ -13,7 +13,7 @@ use jobs::{
     control::{Action, Gc, GcLimits},
     model::{
         AllocId, Allocation, ClientStatus, EvalId, EvalStatus, Evaluation, Job, JobType, NodeId,
-        PlanResult, TaskGroup,
+        PlanResult, Span, TaskGroup, Timestamp,
     },
     state::{Command, RegisterJob, Stamp, State},
 };
@@ -22,8 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SECOND: i64 = 1_000_000_000;
-const HOUR: i64 = 3_600 * SECOND;
+const START: Timestamp = Timestamp::from_secs(1);
+
+fn hours(count: i64) -> Timestamp {
+    Timestamp::from_secs(3_600 * count)
+}
 
 fn job_type(live: bool) -> JobType {
     if live {
@@ -84,13 +87,13 @@ fn add(state: &mut State, index: &mut u64, at: usize, live: bool) {
         *index += 1;
         let at = Stamp {
             index: *index,
-            now_ns: SECOND,
+            now: START,
         };
         state.apply(at, command).expect("the command applies");
     }
 }
 
-fn pass(name: &str, state: &mut State, index: &mut u64, gc: &mut Gc, end: i64) {
+fn pass(name: &str, state: &mut State, index: &mut u64, gc: &mut Gc, end: Timestamp) {
     let (mut longest, mut sum, mut ticks, mut commands) = (Duration::ZERO, Duration::ZERO, 0, 0);
     let mut applying = Duration::ZERO;
     while let Some(due) = gc.next_tick().filter(|due| *due <= end) {
@@ -107,7 +110,7 @@ fn pass(name: &str, state: &mut State, index: &mut u64, gc: &mut Gc, end: i64) {
                 *index += 1;
                 let at = Stamp {
                     index: *index,
-                    now_ns: due,
+                    now: due,
                 };
                 let applied = state.apply(at, command).expect("the command applies");
                 gc.on_applied(due, state.current(), &applied);
@@ -139,11 +142,17 @@ fn main() {
         let mut gc = Gc::new(GcLimits::default());
         gc.restore();
         let title = format!("{rows} {name} rows, first pass of a new leader");
-        pass(&title, &mut state, &mut index, &mut gc, HOUR - SECOND);
+        pass(
+            &title,
+            &mut state,
+            &mut index,
+            &mut gc,
+            hours(1) - Span::SECOND,
+        );
         let title = format!("{rows} {name} rows, the next hours");
-        pass(&title, &mut state, &mut index, &mut gc, 5 * HOUR);
+        pass(&title, &mut state, &mut index, &mut gc, hours(5));
         let start = Instant::now();
-        let actions = Gc::force(6 * HOUR, state.current());
+        let actions = Gc::force(hours(6), state.current());
         println!(
             "{rows} {name} rows, forced: one look at all in {:.1} ms, {} commands",
             start.elapsed().as_secs_f64() * 1e3,

@@ -6,12 +6,14 @@ use jobs::{
     ids::Ids,
     model::{
         Constraint, DriverInfo, EphemeralDisk, Evaluation, Job, JobType, Node, NodeId, NodeStatus,
-        Spread, Task, TaskGroup, Trigger,
+        Spread, Task, TaskGroup, Timestamp, Trigger,
     },
     scheduler::{Context, schedule, schedule_batch},
     state::{Command, RegisterJob, Stamp, State},
 };
 use std::sync::Arc;
+
+const NOW: Timestamp = Timestamp::from_nanos(1);
 
 const NODES: usize = 5_000;
 const RACKS: usize = 25;
@@ -88,7 +90,7 @@ fn cluster(nodes: usize, jobs: Vec<Job>) -> (State, Vec<Arc<Evaluation>>) {
     let mut index = 0;
     let mut apply = |state: &mut State, command| {
         index += 1;
-        let applied = state.apply(Stamp { index, now_ns: 1 }, command);
+        let applied = state.apply(Stamp { index, now: NOW }, command);
         applied.expect("the command applies").evals
     };
     for at in 0..nodes {
@@ -96,7 +98,7 @@ fn cluster(nodes: usize, jobs: Vec<Job>) -> (State, Vec<Arc<Evaluation>>) {
     }
     let mut evals = Vec::new();
     for job in jobs {
-        let eval = triggers::for_job(&job, Trigger::JobRegister, 1, &mut ids);
+        let eval = triggers::for_job(&job, Trigger::JobRegister, NOW, &mut ids);
         let registration = RegisterJob {
             job,
             eval: Some(eval),
@@ -117,7 +119,7 @@ fn bulk(criterion: &mut Criterion) {
             &format!("1200 allocations on 5000 nodes, {name}"),
             |bench| {
                 bench.iter_batched(
-                    || Context::new(1, 7),
+                    || Context::new(NOW, 7),
                     |mut cx| {
                         let outcome = schedule(state.current(), &evals[0], &mut cx);
                         assert!(outcome.blocked.is_none());
@@ -141,7 +143,7 @@ fn tiny(criterion: &mut Criterion) {
         let (state, evals) = cluster(nodes, jobs.collect());
         criterion.bench_function(&format!("1000 tiny batch jobs on {nodes} nodes"), |bench| {
             bench.iter_batched(
-                || Context::new(1, 7),
+                || Context::new(NOW, 7),
                 |mut cx| schedule_batch(state.current(), &evals, &mut cx),
                 BatchSize::PerIteration,
             );
@@ -151,10 +153,10 @@ fn tiny(criterion: &mut Criterion) {
 
 fn commit(criterion: &mut Criterion) {
     let (state, evals) = cluster(NODES, vec![job("bulk", ALLOCS, false)]);
-    let results = schedule_batch(state.current(), &evals, &mut Context::new(1, 7));
+    let results = schedule_batch(state.current(), &evals, &mut Context::new(NOW, 7));
     let at = Stamp {
         index: state.current().index() + 1,
-        now_ns: 1,
+        now: NOW,
     };
     criterion.bench_function("apply a plan of 1200 allocations", |bench| {
         bench.iter_batched(

@@ -5,7 +5,7 @@ use crate::{
     config::{Config, Written},
     sys::clock,
 };
-use std::{path::Path, sync::mpsc, thread};
+use std::{path::Path, sync::mpsc, thread, time::Duration};
 
 /// All listeners on ports that the system chooses.
 fn config(dir: &Path) -> Config {
@@ -59,8 +59,7 @@ fn a_failed_start_leaves_nothing_running() {
 
 #[test]
 fn a_stop_is_bounded_whatever_hangs() {
-    const SECOND_NS: i64 = 1_000_000_000;
-    let start = clock::monotonic_ns();
+    let start = clock::monotonic();
     let (hanging, hangs) = mpsc::channel();
     run(async |planes| {
         for plane in [planes.control(), planes.data(), planes.client()] {
@@ -74,6 +73,6 @@ fn a_stop_is_bounded_whatever_hangs() {
         hangs.recv().unwrap();
     })
     .unwrap();
-    let took = clock::monotonic_ns() - start;
-    assert!(took < 30 * SECOND_NS, "{took} ns");
+    let took = clock::monotonic() - start;
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }

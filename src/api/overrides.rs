@@ -202,6 +202,7 @@ fn is_same_split(key: &SplitKey, wanted: &Weigh) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mesh::model::Timestamp;
     use mesh::state::{SetRouteOverrides, Stamp, State};
 
     fn weight(weight: Option<f64>, tags: &[&str]) -> RouteWeight {
@@ -225,7 +226,7 @@ mod tests {
             self.index += 1;
             let at = Stamp {
                 index: self.index,
-                now_ns: 0,
+                now: Timestamp::default(),
             };
             self.catalog.apply(at, command).unwrap();
         }

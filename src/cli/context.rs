@@ -3,10 +3,10 @@
 use super::http::{Http, Target};
 use super::view::{Paint, View, printable};
 use super::{DEFAULT_ADDRESS, Global};
+use crate::sys::clock;
 use parking_lot::Mutex;
 use std::io::{IsTerminal as _, Write};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 type Sink = Arc<Mutex<dyn Write + Send>>;
 
@@ -94,12 +94,8 @@ impl Context {
 
     /// How values look at this moment.
     pub(super) fn view(&self, verbose: bool) -> View {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|since| i64::try_from(since.as_nanos()).ok());
         View {
-            now: now.unwrap_or(0),
+            now: clock::now(),
             zone: jiff::tz::TimeZone::system(),
             verbose,
             paint: self.paint,

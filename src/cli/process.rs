@@ -1,6 +1,7 @@
 //! Arguments of the commands that run until they are stopped. `main` starts them; only their arguments
 //! are read here.
 
+use jobs::model::Span;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -108,8 +109,9 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// A duration that is not negative, in Go's form.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = jobs::wire::Duration::parse(text).map_err(|error| error.to_string())?;
-    u64::try_from(parsed.0)
-        .map(Duration::from_nanos)
-        .map_err(|_| "must not be negative".to_owned())
+    let span = Span::parse(text).map_err(|error| error.to_string())?;
+    if span < Span::ZERO {
+        return Err("must not be negative".to_owned());
+    }
+    Ok(span.to_std())
 }

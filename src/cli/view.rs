@@ -2,17 +2,16 @@
 
 use jiff::tz::TimeZone;
 use jobs::model::{Id, Kind, Timestamp};
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 /// Characters of an id unless the user wants all.
 const ID_SHORT: usize = 8;
-const SECOND: i64 = 1_000_000_000;
 
 /// What rendering depends on besides the data.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct View {
-    /// Nanoseconds since the epoch.
-    pub(in crate::cli) now: i64,
+    /// The present instant.
+    pub(in crate::cli) now: Timestamp,
     /// Zone that times are shown in.
     pub(in crate::cli) zone: TimeZone,
     /// Full ids, absolute times and further columns.
@@ -32,11 +31,11 @@ impl View {
     }
 
     /// An instant as `2026-03-02T10:00:00Z`; empty for "never".
-    pub(in crate::cli) fn time(&self, nanos: i64) -> String {
-        if nanos < SECOND {
+    pub(in crate::cli) fn time(&self, at: Timestamp) -> String {
+        if at < Timestamp::from_secs(1) {
             return String::new();
         }
-        let Ok(instant) = jiff::Timestamp::from_nanosecond(i128::from(nanos)) else {
+        let Ok(instant) = jiff::Timestamp::from_nanosecond(i128::from(at.as_nanos())) else {
             return String::new();
         };
         let local = instant.to_zoned(self.zone.clone());
@@ -53,7 +52,7 @@ impl View {
         if at.is_zero() {
             "N/A".to_owned()
         } else {
-            self.time(at.0)
+            self.time(at)
         }
     }
 
@@ -63,22 +62,23 @@ impl View {
     }
 
     /// An instant relative to now, in its two largest units: `3m12s ago`, `5s from now`.
-    pub(in crate::cli) fn ago(&self, nanos: i64) -> String {
-        if nanos == 0 {
+    pub(in crate::cli) fn ago(&self, at: Timestamp) -> String {
+        if at.is_zero() {
             return String::new();
         }
-        let round = |at: i64| at.saturating_add(SECOND / 2).div_euclid(SECOND);
-        let seconds = round(self.now) - round(nanos);
+        let half = Duration::from_millis(500);
+        let round = |at: Timestamp| (at + half).as_nanos().div_euclid(1_000_000_000);
+        let seconds = round(self.now) - round(at);
         let suffix = if seconds >= 0 { "ago" } else { "from now" };
         format!("{} {suffix}", two_units(seconds.unsigned_abs()))
     }
 
     /// An absolute time when verbose, a relative one otherwise.
-    pub(in crate::cli) fn when(&self, nanos: i64) -> String {
+    pub(in crate::cli) fn when(&self, at: Timestamp) -> String {
         if self.verbose {
-            self.time(nanos)
+            self.time(at)
         } else {
-            self.ago(nanos)
+            self.ago(at)
         }
     }
 }
@@ -266,7 +266,7 @@ impl Paint {
 pub(in crate::cli) fn test_view() -> View {
     View {
         // 2026-03-02T10:05:00Z
-        now: 1_772_445_900 * SECOND,
+        now: Timestamp::from_secs(1_772_445_900),
         zone: TimeZone::UTC,
         verbose: false,
         paint: Paint::Plain,
@@ -282,6 +282,7 @@ pub(super) fn test_id<K: Kind>(digits: &str) -> Id<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::model::Span;
 
     #[test]
     fn relative_times_show_their_two_largest_units() {
@@ -296,9 +297,9 @@ mod tests {
             (420 * 86_400, "1y2mo ago"),
             (-12, "12s from now"),
         ] {
-            assert_eq!(view.ago(view.now - back * SECOND), expected);
+            assert_eq!(view.ago(view.now - back * Span::SECOND), expected);
         }
-        assert_eq!(view.ago(0), "");
+        assert_eq!(view.ago(Timestamp::default()), "");
     }
 
     #[test]
@@ -307,7 +308,7 @@ mod tests {
         assert_eq!(view.now(), "2026-03-02T10:05:00Z");
         view.zone = TimeZone::fixed(jiff::tz::offset(2));
         assert_eq!(view.now(), "2026-03-02T12:05:00+02:00");
-        assert_eq!(view.time(0), "");
+        assert_eq!(view.time(Timestamp::default()), "");
     }
 
     #[test]

@@ -228,7 +228,7 @@ impl Running {
             // more, and was never heard of, has its end reported.
             if !assignment.alloc.client_terminal() {
                 let record = damaged.map_or_else(AllocRecord::default, |file| {
-                    restore::failed(&assignment, &file, Timestamp(clock::now_ns()))
+                    restore::failed(&assignment, &file, clock::now())
                 });
                 self.keep_new(&assignment, &record);
                 self.begin(assignment, record);
@@ -308,7 +308,7 @@ impl Running {
 
     /// Removes the directories of the oldest terminal allocations past the limit.
     fn collect(&mut self) {
-        let mut over: Vec<(i64, AllocId)> = self
+        let mut over: Vec<(Timestamp, AllocId)> = self
             .allocs
             .read()
             .iter()
@@ -387,7 +387,7 @@ async fn fingerprint_drivers(cx: Arc<Context>) {
 }
 
 fn add_driver(node: &mut Node, name: &str, mut info: DriverInfo) {
-    info.update_time = Timestamp(clock::now_ns());
+    info.update_time = clock::now();
     node.attributes.extend(info.attributes.clone());
     node.drivers.insert(name.to_owned(), info);
     node.classify();

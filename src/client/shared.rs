@@ -6,7 +6,7 @@ use crate::client::{
     drivers::Meter,
     store::{AllocRecord, TaskRecord},
 };
-use jobs::model::{Allocation, FlatMap, TaskEvent, TaskPhase, TaskState};
+use jobs::model::{Allocation, FlatMap, TaskEvent, TaskPhase, TaskState, Timestamp, UnixSeconds};
 use mesh::model::Status;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -29,8 +29,8 @@ pub struct CheckStatus {
     pub status: Status,
     /// Text of the last result.
     pub output: String,
-    /// Unix seconds.
-    pub timestamp: i64,
+    /// When that was found.
+    pub timestamp: UnixSeconds,
     /// How it counts for a deployment: `require_healthy`, `ignore_warnings` or `ignore`.
     pub on_update: String,
     /// False until the first result.
@@ -115,11 +115,11 @@ impl Shared {
             .collect()
     }
 
-    /// When its last task ended, nanoseconds since the epoch.
-    pub(in crate::client) fn finished_at(&self) -> i64 {
+    /// When its last task ended.
+    pub(in crate::client) fn finished_at(&self) -> Timestamp {
         let record = self.record.lock();
-        let ends = record.tasks.values().map(|task| task.state.finished_at.0);
-        ends.max().unwrap_or(0)
+        let ends = record.tasks.values().map(|task| task.state.finished_at);
+        ends.max().unwrap_or_default()
     }
 
     /// Changes the record, keeps it and wakes whoever waits for a change. That it could not be kept is logged.

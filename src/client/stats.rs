@@ -8,6 +8,7 @@ use crate::sys::{
     clock,
     processes::{self, Usage},
 };
+use jobs::model::Timestamp;
 use nix::sys::statvfs::statvfs;
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -60,8 +61,8 @@ pub struct AllocUsage {
     pub total: ResourceUsage,
     /// Of each running task.
     pub tasks: BTreeMap<String, TaskUsage>,
-    /// When, nanoseconds since the epoch.
-    pub timestamp: i64,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
 /// Memory of the machine, bytes.
@@ -130,13 +131,13 @@ pub(super) async fn alloc_usage(
     cores: u16,
 ) -> AllocUsage {
     let before = look(&tasks);
-    let begun = clock::monotonic_ns();
+    let begun = clock::monotonic();
     sleep(SAMPLE).await;
     let after = look(&tasks);
-    let seconds = lossy(clock::monotonic_ns() - begun) / 1e9;
+    let seconds = (clock::monotonic() - begun).as_secs_f64();
     let mhz = lossy(cpu_mhz) / f64::from(cores.max(1));
     let mut usage = AllocUsage {
-        timestamp: clock::now_ns(),
+        timestamp: clock::now(),
         ..AllocUsage::default()
     };
     for (task, found) in after {

@@ -90,6 +90,7 @@ pub(super) struct AllocRecord {
     /// One per task of the group.
     pub(super) tasks: BTreeMap<String, TaskRecord>,
     /// Health in the deployment and when it was decided.
+    #[serde(with = "jobs::model::rfc3339::decision")]
     pub(super) health: Option<(bool, Timestamp)>,
     /// Deployment that the health belongs to.
     pub(super) deployment_id: Option<DeploymentId>,
@@ -110,7 +111,7 @@ pub(super) struct TaskRecord {
     /// Exit code of a run that ended by itself, until it is decided what comes next.
     pub(super) undecided: Option<i32>,
     /// What the restart policy has counted.
-    pub(super) restarts: (u32, Option<i64>),
+    pub(super) restarts: (u32, Option<Timestamp>),
     /// Everything it needs was fetched.
     pub(super) is_fetched: bool,
 }

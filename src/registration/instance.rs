@@ -243,8 +243,8 @@ impl Derivation<'_> {
             service_id: service.id.clone(),
             service_name: service.name.clone(),
             kind: check.check_type.clone(),
-            interval_ns: u64::try_from(check.interval).unwrap_or(0),
-            timeout_ns: u64::try_from(check.timeout).unwrap_or(0),
+            interval: check.interval.to_std(),
+            timeout: check.timeout.to_std(),
             ..Check::default()
         };
         InstanceCheck {
@@ -281,7 +281,7 @@ fn check_id(service_id: &str, at: usize, check: &ServiceCheck) -> String {
 mod tests {
     use super::*;
     use jobs::model::{
-        AllocDeploymentStatus, AllocId, AllocatedPort, Job, NetworkResource, NodeId, Task,
+        AllocDeploymentStatus, AllocId, AllocatedPort, Job, NetworkResource, NodeId, Span, Task,
         TaskState,
     };
     use std::sync::Arc;
@@ -309,7 +309,7 @@ mod tests {
                 name: "alive".into(),
                 check_type: "http".into(),
                 path: "/health".into(),
-                interval: 1_000_000_000,
+                interval: Span::SECOND,
                 ..ServiceCheck::default()
             }],
             ..ServiceSpec::default()

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{
     Config, Core,
-    log::propose::{ProposeError, ids, now_ns, seed},
+    log::propose::{ProposeError, ids, now, seed},
     log::raft::{Metrics, Voter},
     log::watch::{Subscription, Topic},
     state::{Command, Outcome, Rejected, Snapshot},
@@ -155,7 +155,7 @@ impl Handle {
     /// # Errors
     /// [`Error`]; a wrong `enforce_index` is [`Error::Rejected`].
     pub async fn register_job(&self, registration: Registration) -> Result<Written, Error> {
-        let command = operator::register(registration, now_ns(), &mut ids());
+        let command = operator::register(registration, now(), &mut ids());
         self.write_jobs(command).await
     }
 
@@ -170,14 +170,8 @@ impl Handle {
         eval_priority: Option<i32>,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let command = operator::deregister(
-            &snapshot.jobs,
-            now_ns(),
-            key,
-            purge,
-            eval_priority,
-            &mut ids(),
-        );
+        let command =
+            operator::deregister(&snapshot.jobs, now(), key, purge, eval_priority, &mut ids());
         self.write_jobs(command).await
     }
 
@@ -192,8 +186,7 @@ impl Handle {
         force_reschedule: bool,
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let command =
-            operator::evaluate(&snapshot.jobs, now_ns(), key, force_reschedule, &mut ids())?;
+        let command = operator::evaluate(&snapshot.jobs, now(), key, force_reschedule, &mut ids())?;
         self.write_jobs(command).await
     }
 
@@ -203,7 +196,7 @@ impl Handle {
     /// [`Error`]; refused while a deployment of the job is active.
     pub async fn scale_job(&self, key: &JobKey, scaling: Scaling) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let command = operator::scale(&snapshot.jobs, now_ns(), key, scaling, &mut ids())?;
+        let command = operator::scale(&snapshot.jobs, now(), key, scaling, &mut ids())?;
         self.write_jobs(command).await
     }
 
@@ -220,7 +213,7 @@ impl Handle {
         let snapshot = self.snapshot();
         let command = operator::revert(
             &snapshot.jobs,
-            now_ns(),
+            now(),
             key,
             version,
             enforce_prior,
@@ -260,7 +253,7 @@ impl Handle {
         let snapshot = self.snapshot();
         let command = operator::stop_alloc(
             &snapshot.jobs,
-            now_ns(),
+            now(),
             alloc_id,
             no_shutdown_delay,
             &mut ids(),
@@ -278,7 +271,7 @@ impl Handle {
         groups: &[String],
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let command = operator::promote(&snapshot.jobs, now_ns(), id, groups, &mut ids())?;
+        let command = operator::promote(&snapshot.jobs, now(), id, groups, &mut ids())?;
         self.write_jobs(command).await
     }
 
@@ -288,7 +281,7 @@ impl Handle {
     /// [`Error`].
     pub async fn fail_deployment(&self, id: DeploymentId) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let command = operator::fail(&snapshot.jobs, now_ns(), id, &mut ids())?;
+        let command = operator::fail(&snapshot.jobs, now(), id, &mut ids())?;
         self.write_jobs(command).await
     }
 
@@ -298,7 +291,7 @@ impl Handle {
     /// [`Error`].
     pub async fn pause_deployment(&self, id: DeploymentId, pause: bool) -> Result<Written, Error> {
         let snapshot = self.snapshot();
-        let command = operator::pause(&snapshot.jobs, now_ns(), id, pause, &mut ids())?;
+        let command = operator::pause(&snapshot.jobs, now(), id, pause, &mut ids())?;
         self.write_jobs(command).await
     }
 
@@ -315,7 +308,7 @@ impl Handle {
         let snapshot = self.snapshot();
         let command = operator::set_health(
             &snapshot.jobs,
-            now_ns(),
+            now(),
             deployment_id,
             healthy,
             unhealthy,
@@ -348,7 +341,7 @@ impl Handle {
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command =
-            operator::set_eligibility(&snapshot.jobs, now_ns(), node_id, eligibility, &mut ids())?;
+            operator::set_eligibility(&snapshot.jobs, now(), node_id, eligibility, &mut ids())?;
         let written = self.write_jobs(command).await?;
         Ok(Written {
             index: written.index,
@@ -362,7 +355,7 @@ impl Handle {
     /// [`Error`]; an unknown node is [`Error::Rejected`].
     pub async fn evaluate_node(&self, node_id: NodeId) -> Result<(Index, Vec<EvalId>), Error> {
         let snapshot = self.snapshot();
-        let evals = operator::evaluate_node(&snapshot.jobs, now_ns(), node_id, &mut ids())?;
+        let evals = operator::evaluate_node(&snapshot.jobs, now(), node_id, &mut ids())?;
         let eval_ids = evals.iter().map(|eval| eval.id).collect();
         let written = self.write_jobs(JobsCommand::UpsertEvals(evals)).await?;
         Ok((written.index, eval_ids))
@@ -377,7 +370,7 @@ impl Handle {
         let actions = self
             .core
             .previews
-            .run(move || Gc::force(now_ns(), &snapshot.jobs))
+            .run(move || Gc::force(now(), &snapshot.jobs))
             .await
             .ok_or(ProposeError::Stopped)?;
         for action in actions {
@@ -395,7 +388,7 @@ impl Handle {
     pub async fn preview(&self, job: Job) -> Result<scheduler::Preview, ProposeError> {
         let snapshot = self.snapshot();
         let preview = move || {
-            let mut cx = scheduler::Context::new(now_ns(), seed());
+            let mut cx = scheduler::Context::new(now(), seed());
             scheduler::preview(&snapshot.jobs, job, &mut cx)
         };
         let decided = self.core.previews.run(preview).await;

@@ -117,9 +117,8 @@ impl Server {
         )
         .await?;
         let threads = |source| StartError::Threads { source };
-        let lease_ns = i64::try_from(config.lease.as_nanos()).unwrap_or(i64::MAX);
         let core = Core {
-            heartbeats: Mutex::new(Heartbeats::new(lease_ns, ids())),
+            heartbeats: Mutex::new(Heartbeats::new(config.lease, ids())),
             config,
             published,
             raft,

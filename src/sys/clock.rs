@@ -1,24 +1,60 @@
-//! Wall-clock time.
+//! The two clocks of the machine: what time it is, and how much time has passed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use jobs::model::{Span, Timestamp};
+use std::{
+    ops::{Add, Sub},
+    sync::OnceLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
-/// Nanoseconds since the Unix epoch; 0 on a machine whose clock stands before it.
-pub fn now_ns() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|elapsed| i64::try_from(elapsed.as_nanos()).ok())
-        .unwrap_or(0)
+/// The wall clock; the epoch on a machine whose clock stands before it.
+pub fn now() -> Timestamp {
+    timestamp(SystemTime::now())
 }
 
-/// Nanoseconds since some fixed moment, never going back. For what is no part of an async runtime; all
-/// else uses the runtime's clock, which tests can pause.
+/// An instant of the wall clock; the epoch for what lies before it.
+pub fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::default() + Span::from(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// An instant of a clock that never goes back and that nobody sets: the time since the process began to ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Monotonic(Duration);
+
+impl Monotonic {
+    /// The first instant.
+    pub const START: Self = Self(Duration::ZERO);
+
+    /// The time since the first instant.
+    pub fn since_start(self) -> Duration {
+        self.0
+    }
+}
+
+impl Add<Duration> for Monotonic {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
+impl Sub for Monotonic {
+    type Output = Duration;
+
+    /// How long after `earlier` it is; nothing when it is not after it.
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The monotonic clock. For what is no part of an async runtime; all else uses the runtime's clock, which tests
+/// can pause.
 #[expect(
     clippy::disallowed_methods,
     reason = "there is no runtime to ask where this is used"
 )]
-pub fn monotonic_ns() -> i64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    let start = START.get_or_init(std::time::Instant::now);
-    i64::try_from(start.elapsed().as_nanos()).unwrap_or(i64::MAX)
+pub fn monotonic() -> Monotonic {
+    static START: OnceLock<Instant> = OnceLock::new();
+    Monotonic(START.get_or_init(Instant::now).elapsed())
 }

@@ -1,39 +1,38 @@
 //! Warnings about something that happens again and again.
 
-use super::clock;
-use std::sync::atomic::{AtomicI64, Ordering};
+use super::clock::{self, Monotonic};
+use parking_lot::Mutex;
+use std::time::Duration;
 
-/// Between two warnings, nanoseconds.
-const INTERVAL_NS: i64 = 1_000_000_000;
+/// Between two warnings.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lets one warning through in a second.
 #[derive(Debug)]
 pub struct Seldom {
-    next_ns: AtomicI64,
+    next: Mutex<Monotonic>,
 }
 
 impl Seldom {
     /// The first one goes through.
     pub const fn new() -> Self {
         Self {
-            next_ns: AtomicI64::new(i64::MIN),
+            next: Mutex::new(Monotonic::START),
         }
     }
 
     /// Whether it is time for a warning.
     pub fn is_due(&self) -> bool {
-        self.is_due_at(clock::monotonic_ns())
+        self.is_due_at(clock::monotonic())
     }
 
-    fn is_due_at(&self, now_ns: i64) -> bool {
-        let next = self.next_ns.load(Ordering::Relaxed);
-        let after = now_ns.saturating_add(INTERVAL_NS);
-        // Of several at once, one wins.
-        now_ns >= next
-            && self
-                .next_ns
-                .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    fn is_due_at(&self, now: Monotonic) -> bool {
+        let mut next = self.next.lock();
+        let is_due = now >= *next;
+        if is_due {
+            *next = now + INTERVAL;
+        }
+        is_due
     }
 }
 
@@ -50,10 +49,9 @@ mod tests {
     #[test]
     fn one_goes_through_in_a_second() {
         let seldom = Seldom::new();
-        let through: Vec<i64> = (0..30)
-            .map(|tenth| tenth * INTERVAL_NS / 10)
-            .filter(|now| seldom.is_due_at(*now))
+        let through: Vec<u32> = (0..30)
+            .filter(|tenth| seldom.is_due_at(Monotonic::START + *tenth * INTERVAL / 10))
             .collect();
-        assert_eq!(through, [0, INTERVAL_NS, 2 * INTERVAL_NS]);
+        assert_eq!(through, [0, 10, 20]);
     }
 }

@@ -8,7 +8,7 @@
 
 use jobs::model::{
     AllocId, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy,
-    ServiceCheck, ServiceSpec, Task, TaskGroup, TaskPhase, Template,
+    ServiceCheck, ServiceSpec, Span, Task, TaskGroup, TaskPhase, Template,
 };
 use jobs::state::AllocUpdate;
 use std::{
@@ -218,7 +218,7 @@ fn shell(script: &str) -> Task {
         name: "main".into(),
         driver: "raw_exec".into(),
         config: config.as_object().unwrap().clone(),
-        kill_timeout: 5_000_000_000,
+        kill_timeout: Span::from_secs(5),
         ..Task::default()
     }
 }
@@ -234,8 +234,8 @@ fn alloc(job_type: JobType, attempts: u32, task: Task) -> Allocation {
         tasks: vec![task],
         restart_policy: RestartPolicy {
             attempts,
-            interval: 3_600_000_000_000,
-            delay: 0,
+            interval: Span::HOUR,
+            delay: Span::ZERO,
             mode: "fail".into(),
         },
         ..TaskGroup::default()
@@ -456,7 +456,7 @@ async fn a_task_that_ignores_its_signal_is_killed() {
         JobType::Service,
         0,
         Task {
-            kill_timeout: 100_000_000,
+            kill_timeout: Duration::from_millis(100).into(),
             ..shell("trap '' INT; echo ready; while :; do sleep 0.05; done")
         },
     );
@@ -596,7 +596,7 @@ async fn a_successor_waits_for_its_predecessor_also_after_a_restart_of_the_agent
 async fn a_dev_agent_does_not_wait_for_the_delays_of_a_stop_that_is_under_way() {
     let dir = tempfile::tempdir().unwrap();
     let mut machine = Machine::start(dir.path(), true).await;
-    let hour = 3_600_000_000_000;
+    let hour = Span::HOUR;
     for (id, of_group) in [("a1", true), ("a2", false)] {
         let mut slow = alloc(JobType::Service, 0, shell("while :; do sleep 0.05; done"));
         slow.id = AllocId::named(id);
@@ -698,8 +698,8 @@ async fn a_check_that_failed_while_the_agent_was_away_is_told() {
                 // It says nothing, so that nothing but the status can be news.
                 command: "/bin/sh".into(),
                 args: vec!["-c".into(), format!("test -e {} || exit 2", well.display())],
-                interval: 1_000_000_000,
-                timeout: 1_000_000_000,
+                interval: Span::SECOND,
+                timeout: Span::SECOND,
                 ..ServiceCheck::default()
             }],
             ..ServiceSpec::default()
@@ -727,11 +727,11 @@ async fn many_checks_that_hang_do_not_hold_up_another() {
     let hung = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hung = hung.local_addr().unwrap().port();
     let (port, _status) = toggled_server().await;
-    let check = |name: String, timeout: i64| ServiceCheck {
+    let check = |name: String, timeout: Span| ServiceCheck {
         name,
         check_type: "http".into(),
         path: "/".into(),
-        interval: 1_000_000_000,
+        interval: Span::SECOND,
         timeout,
         ..ServiceCheck::default()
     };
@@ -741,13 +741,13 @@ async fn many_checks_that_hang_do_not_hold_up_another() {
         checks,
         ..ServiceSpec::default()
     };
-    let hour = 3_600_000_000_000;
+    let hour = Span::HOUR;
     let hang = (0..100).map(|number| check(format!("hung {number}"), hour));
     let mut alloc = alloc(JobType::Service, 1, shell("while :; do sleep 0.05; done"));
     edit(&mut alloc, |group| {
         group.services = vec![
             service("hung", hung, hang.collect()),
-            service("well", port, vec![check("well".into(), 1_000_000_000)]),
+            service("well", port, vec![check("well".into(), Span::SECOND)]),
         ];
     });
     let mut machine = Machine::start(dir.path(), true).await;
@@ -772,8 +772,8 @@ async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
                 name: "alive".into(),
                 check_type: "http".into(),
                 path: "/health".into(),
-                interval: 1_000_000_000,
-                timeout: 1_000_000_000,
+                interval: Span::SECOND,
+                timeout: Span::SECOND,
                 ..ServiceCheck::default()
             }],
             ..ServiceSpec::default()

@@ -2,7 +2,7 @@ use super::Action;
 use crate::{
     model::{
         EvalId, EvalStatus, Evaluation, Index, Job, JobKey, Node, NodeId, NodeUsage, Room,
-        TaskGroup,
+        TaskGroup, Timestamp,
     },
     scheduler,
     state::{Applied, Snapshot},
@@ -71,7 +71,7 @@ impl Shape {
 impl Blocked {
     /// Takes up every blocked evaluation of the state; forgets everything else. Those that could be placed
     /// already are woken.
-    pub fn restore(&mut self, _now_ns: i64, state: &Snapshot) -> Vec<Action> {
+    pub fn restore(&mut self, _now: Timestamp, state: &Snapshot) -> Vec<Action> {
         *self = Self::default();
         for eval in state.open_evals() {
             if eval.status == EvalStatus::Blocked {
@@ -88,7 +88,12 @@ impl Blocked {
     }
 
     /// Takes note of blocked evaluations, ended allocations and changed nodes.
-    pub fn on_applied(&mut self, _now_ns: i64, state: &Snapshot, applied: &Applied) -> Vec<Action> {
+    pub fn on_applied(
+        &mut self,
+        _now: Timestamp,
+        state: &Snapshot,
+        applied: &Applied,
+    ) -> Vec<Action> {
         let mut nodes = std::mem::take(&mut self.unfinished);
         let mut freed: BTreeSet<NodeId> = BTreeSet::new();
         for change in &applied.allocs {
@@ -393,10 +398,12 @@ mod tests {
             self.index += 1;
             let at = Stamp {
                 index: self.index,
-                now_ns: 1,
+                now: Timestamp::from_nanos(1),
             };
             let applied = self.state.apply(at, command).unwrap();
-            let actions = self.blocked.on_applied(1, self.state.current(), &applied);
+            let actions = self
+                .blocked
+                .on_applied(at.now, self.state.current(), &applied);
             let woken = actions.into_iter().map(|action| match action {
                 Action::Enqueue(eval) => eval.job_id.clone(),
                 Action::Propose(command) => panic!("{command:?}"),

@@ -1,18 +1,18 @@
 use super::Action;
 use crate::{
-    model::{EvalId, EvalStatus, Evaluation, JobKey},
+    model::{EvalId, EvalStatus, Evaluation, JobKey, Timestamp},
     state::{Applied, Command, Snapshot},
 };
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How often an evaluation is handed out before it is given up.
 pub const DELIVERIES_MAX: u32 = 3;
-/// A delivery that is not answered within this is taken back, nanoseconds.
-pub const ANSWER_TIMEOUT_NS: i64 = 60_000_000_000;
-/// Pause before the second delivery, nanoseconds.
-pub const FIRST_RETRY_NS: i64 = 1_000_000_000;
-/// Step of the pause before later deliveries, nanoseconds.
-pub const RETRY_STEP_NS: i64 = 20_000_000_000;
+/// A delivery that is not answered within this is taken back.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause before the second delivery.
+pub const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Step of the pause before later deliveries.
+pub const RETRY_STEP: Duration = Duration::from_secs(20);
 /// Most evaluations canceled by one log entry.
 pub const CANCELED_MAX: usize = 728;
 
@@ -36,7 +36,7 @@ type ReadyKey = (Reverse<i32>, u64, EvalId);
 struct Outstanding {
     eval: Arc<Evaluation>,
     token: u64,
-    expires_ns: i64,
+    expires_at: Timestamp,
 }
 
 /// What is known of one job's evaluations.
@@ -57,7 +57,7 @@ struct JobQueue {
 pub struct Broker {
     ready: BTreeMap<ReadyKey, Arc<Evaluation>>,
     jobs: BTreeMap<JobKey, JobQueue>,
-    delayed: BTreeMap<(i64, EvalId), Arc<Evaluation>>,
+    delayed: BTreeMap<(Timestamp, EvalId), Arc<Evaluation>>,
     outstanding: BTreeMap<EvalId, Outstanding>,
     /// Deliveries so far, of those that were tried at least once.
     tries: BTreeMap<EvalId, u32>,
@@ -66,23 +66,23 @@ pub struct Broker {
 
 impl Broker {
     /// Takes up every pending evaluation of the state; forgets everything else.
-    pub fn restore(&mut self, now_ns: i64, state: &Snapshot) {
+    pub fn restore(&mut self, now: Timestamp, state: &Snapshot) {
         *self = Self {
             next_token: self.next_token,
             ..Self::default()
         };
         for eval in state.open_evals() {
             if eval.status == EvalStatus::Pending {
-                self.on_eval(now_ns, eval);
+                self.on_eval(now, eval);
             }
         }
     }
 
     /// Takes note of written evaluations: pending ones are queued, others leave the queue.
-    pub fn on_applied(&mut self, now_ns: i64, applied: &Applied) {
+    pub fn on_applied(&mut self, now: Timestamp, applied: &Applied) {
         for eval in &applied.evals {
             if eval.status == EvalStatus::Pending {
-                self.on_eval(now_ns, eval);
+                self.on_eval(now, eval);
             } else {
                 self.forget(eval);
             }
@@ -90,7 +90,7 @@ impl Broker {
     }
 
     /// Queues one evaluation, unless it is over or queued already.
-    pub fn on_eval(&mut self, now_ns: i64, eval: &Arc<Evaluation>) {
+    pub fn on_eval(&mut self, now: Timestamp, eval: &Arc<Evaluation>) {
         if eval.status.is_terminal() {
             return;
         }
@@ -109,9 +109,9 @@ impl Broker {
         if known {
             return;
         }
-        if eval.wait_until.0 > now_ns {
+        if eval.wait_until > now {
             self.delayed
-                .insert((eval.wait_until.0, eval.id), Arc::clone(eval));
+                .insert((eval.wait_until, eval.id), Arc::clone(eval));
             return;
         }
         let queue = self.jobs.entry(key).or_default();
@@ -124,7 +124,7 @@ impl Broker {
     }
 
     /// At most `count_max` evaluations of different jobs that may be worked on now.
-    pub fn dequeue(&mut self, now_ns: i64, count_max: usize) -> Vec<Delivery> {
+    pub fn dequeue(&mut self, now: Timestamp, count_max: usize) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         while deliveries.len() < count_max {
             let Some((_, eval)) = self.ready.pop_first() else {
@@ -138,7 +138,7 @@ impl Broker {
                 Outstanding {
                     eval: Arc::clone(&eval),
                     token,
-                    expires_ns: now_ns.saturating_add(ANSWER_TIMEOUT_NS),
+                    expires_at: now + ANSWER_TIMEOUT,
                 },
             );
             deliveries.push(Delivery { eval, token });
@@ -148,7 +148,7 @@ impl Broker {
 
     /// The result of a delivery is in the log. Evaluations of the job that waited behind it are superseded
     /// by the newest of them.
-    pub fn ack(&mut self, now_ns: i64, eval_id: EvalId, token: u64) -> Vec<Action> {
+    pub fn ack(&mut self, now: Timestamp, eval_id: EvalId, token: u64) -> Vec<Action> {
         let Some(done) = self.take_outstanding(eval_id, token) else {
             return Vec::new();
         };
@@ -166,7 +166,7 @@ impl Broker {
             return Vec::new();
         };
         queue.waiting.remove(&newest.id);
-        self.on_eval(now_ns, &newest);
+        self.on_eval(now, &newest);
         let superseded: Vec<Evaluation> = queue.waiting.values().map(|e| canceled(e)).collect();
         superseded
             .chunks(CANCELED_MAX)
@@ -175,12 +175,12 @@ impl Broker {
     }
 
     /// A delivery came to nothing: it is tried again later, at most [`DELIVERIES_MAX`] times, then fails.
-    pub fn nack(&mut self, now_ns: i64, eval_id: EvalId, token: u64) -> Vec<Action> {
+    pub fn nack(&mut self, now: Timestamp, eval_id: EvalId, token: u64) -> Vec<Action> {
         let Some(eval) = self.take_outstanding(eval_id, token) else {
             return Vec::new();
         };
         let tries = self.tries.get(&eval_id).copied().unwrap_or(0);
-        self.release_job(now_ns, &eval);
+        self.release_job(now, &eval);
         if tries >= DELIVERIES_MAX {
             self.tries.remove(&eval_id);
             let failed = Evaluation {
@@ -191,42 +191,42 @@ impl Broker {
             return vec![Action::Propose(Command::UpsertEvals(vec![failed]))];
         }
         let pause = if tries <= 1 {
-            FIRST_RETRY_NS
+            FIRST_RETRY
         } else {
-            i64::from(tries - 1).saturating_mul(RETRY_STEP_NS)
+            RETRY_STEP * (tries - 1)
         };
-        let due = now_ns.saturating_add(pause);
+        let due = now + pause;
         self.delayed.insert((due, eval.id), eval);
         Vec::new()
     }
 
     /// Queues what was delayed until now and takes back deliveries that were not answered in time.
-    pub fn on_tick(&mut self, now_ns: i64) -> Vec<Action> {
+    pub fn on_tick(&mut self, now: Timestamp) -> Vec<Action> {
         while let Some(entry) = self.delayed.first_entry()
-            && entry.key().0 <= now_ns
+            && entry.key().0 <= now
         {
             let mut eval = entry.remove();
-            if eval.wait_until.0 > now_ns {
-                Arc::make_mut(&mut eval).wait_until.0 = now_ns;
+            if eval.wait_until > now {
+                Arc::make_mut(&mut eval).wait_until = now;
             }
-            self.on_eval(now_ns, &eval);
+            self.on_eval(now, &eval);
         }
         let expired: Vec<(EvalId, u64)> = self
             .outstanding
             .iter()
-            .filter(|(_, delivery)| delivery.expires_ns <= now_ns)
+            .filter(|(_, delivery)| delivery.expires_at <= now)
             .map(|(id, delivery)| (*id, delivery.token))
             .collect();
         expired
             .into_iter()
-            .flat_map(|(id, token)| self.nack(now_ns, id, token))
+            .flat_map(|(id, token)| self.nack(now, id, token))
             .collect()
     }
 
     /// When something is due.
-    pub fn next_tick(&self) -> Option<i64> {
+    pub fn next_tick(&self) -> Option<Timestamp> {
         let delayed = self.delayed.keys().next().map(|(due, _)| *due);
-        let expiry = self.outstanding.values().map(|d| d.expires_ns).min();
+        let expiry = self.outstanding.values().map(|d| d.expires_at).min();
         delayed.into_iter().chain(expiry).min()
     }
 
@@ -243,12 +243,12 @@ impl Broker {
     }
 
     /// Lets the next evaluation of the job go first.
-    fn release_job(&mut self, now_ns: i64, eval: &Evaluation) {
+    fn release_job(&mut self, now: Timestamp, eval: &Evaluation) {
         let Some(queue) = self.jobs.remove(&eval.job_key()) else {
             return;
         };
         for waiting in queue.waiting.values() {
-            self.on_eval(now_ns, waiting);
+            self.on_eval(now, waiting);
         }
     }
 
@@ -258,8 +258,8 @@ impl Broker {
             // The worker's answer settles it.
             return;
         }
-        if eval.wait_until.0 > 0 {
-            self.delayed.remove(&(eval.wait_until.0, eval.id));
+        if !eval.wait_until.is_zero() {
+            self.delayed.remove(&(eval.wait_until, eval.id));
         }
         let key = eval.job_key();
         let Some(queue) = self.jobs.get_mut(&key) else {
@@ -274,7 +274,7 @@ impl Broker {
         let waiting = std::mem::take(&mut queue.waiting);
         self.jobs.remove(&key);
         for next in waiting.values() {
-            self.on_eval(i64::MAX, next);
+            self.on_eval(Timestamp::MAX, next);
         }
     }
 }
@@ -293,13 +293,15 @@ fn canceled(eval: &Evaluation) -> Evaluation {
 
 #[cfg(test)]
 mod tests {
-    use super::{ANSWER_TIMEOUT_NS, Broker, DELIVERIES_MAX};
+    use super::{ANSWER_TIMEOUT, Broker, DELIVERIES_MAX};
     use crate::{
         control::Action,
         model::{EvalId, EvalStatus, Evaluation, Timestamp},
         state::Command,
     };
     use std::sync::Arc;
+
+    const START: Timestamp = Timestamp::from_nanos(0);
 
     fn eval(id: &str, job: &str, priority: i32, index: u64) -> Arc<Evaluation> {
         Arc::new(Evaluation {
@@ -312,7 +314,7 @@ mod tests {
         })
     }
 
-    fn take(broker: &mut Broker, now: i64) -> Vec<(EvalId, u64)> {
+    fn take(broker: &mut Broker, now: Timestamp) -> Vec<(EvalId, u64)> {
         let deliveries = broker.dequeue(now, 10);
         deliveries
             .into_iter()
@@ -329,37 +331,37 @@ mod tests {
             eval("c", "low", 10, 3),
             eval("d", "low", 10, 4),
         ] {
-            broker.on_eval(0, &e);
-            broker.on_eval(0, &e);
+            broker.on_eval(START, &e);
+            broker.on_eval(START, &e);
         }
-        let first = take(&mut broker, 0);
+        let first = take(&mut broker, START);
         assert_eq!(
             first.iter().map(|d| d.0.label()).collect::<Vec<_>>(),
             ["b", "a"]
         );
-        assert!(take(&mut broker, 0).is_empty());
+        assert!(take(&mut broker, START).is_empty());
         assert!(
             broker
-                .ack(0, EvalId::named("a"), first[1].1 + 100)
+                .ack(START, EvalId::named("a"), first[1].1 + 100)
                 .is_empty()
         );
-        let actions = broker.ack(0, EvalId::named("a"), first[1].1);
+        let actions = broker.ack(START, EvalId::named("a"), first[1].1);
         let [Action::Propose(Command::UpsertEvals(evals))] = &actions[..] else {
             panic!("{actions:?}");
         };
         assert_eq!(evals[0].id.label(), "c");
         assert_eq!(evals[0].status, EvalStatus::Canceled);
-        assert_eq!(take(&mut broker, 0)[0].0.label(), "d");
+        assert_eq!(take(&mut broker, START)[0].0.label(), "d");
     }
 
     #[test]
     fn deliveries_are_limited_and_expire() {
         let mut broker = Broker::default();
-        broker.on_eval(0, &eval("a", "job", 50, 1));
-        let mut now = 0;
+        broker.on_eval(START, &eval("a", "job", 50, 1));
+        let mut now = START;
         for _ in 1..DELIVERIES_MAX {
             assert_eq!(take(&mut broker, now).len(), 1);
-            now += ANSWER_TIMEOUT_NS;
+            now += ANSWER_TIMEOUT;
             assert_eq!(broker.next_tick(), Some(now));
             assert!(broker.on_tick(now).is_empty());
             now = broker.next_tick().expect("a retry is due");
@@ -377,12 +379,13 @@ mod tests {
     #[test]
     fn delayed_evaluations_wait() {
         let mut broker = Broker::default();
+        let due = Timestamp::from_nanos(100);
         let mut delayed = eval("a", "job", 50, 1);
-        Arc::make_mut(&mut delayed).wait_until = Timestamp(100);
-        broker.on_eval(0, &delayed);
-        assert!(take(&mut broker, 0).is_empty());
-        assert_eq!(broker.next_tick(), Some(100));
-        broker.on_tick(100);
-        assert_eq!(take(&mut broker, 100).len(), 1);
+        Arc::make_mut(&mut delayed).wait_until = due;
+        broker.on_eval(START, &delayed);
+        assert!(take(&mut broker, START).is_empty());
+        assert_eq!(broker.next_tick(), Some(due));
+        broker.on_tick(due);
+        assert_eq!(take(&mut broker, due).len(), 1);
     }
 }

@@ -3,7 +3,7 @@ use crate::{
     ids::Ids,
     model::{
         AllocId, Allocation, Deployment, DeploymentId, DeploymentState, DeploymentStatus,
-        DesiredTransition, Trigger,
+        DesiredTransition, Span, Timestamp, Trigger,
     },
     scheduler::reschedule_allowed,
     state::{Applied, Command, Snapshot},
@@ -20,7 +20,7 @@ use std::{
 pub struct Deployments {
     ids: Ids,
     /// Deployment id to its next deadline.
-    deadlines: BTreeMap<DeploymentId, i64>,
+    deadlines: BTreeMap<DeploymentId, Timestamp>,
 }
 
 impl Deployments {
@@ -34,7 +34,7 @@ impl Deployments {
 
     /// Takes up every active deployment of the state; forgets everything else. Each is looked at again,
     /// because a reaction of the former leader may be missing.
-    pub fn restore(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
+    pub fn restore(&mut self, now: Timestamp, state: &Snapshot) -> Vec<Action> {
         self.deadlines.clear();
         let active: Vec<DeploymentId> = state
             .deployments("")
@@ -43,13 +43,18 @@ impl Deployments {
             .collect();
         let actions = active
             .into_iter()
-            .flat_map(|id| self.look(now_ns, state, id, true))
+            .flat_map(|id| self.look(now, state, id, true))
             .collect();
         batched(actions)
     }
 
     /// Looks at the deployments that an entry touched.
-    pub fn on_applied(&mut self, now_ns: i64, state: &Snapshot, applied: &Applied) -> Vec<Action> {
+    pub fn on_applied(
+        &mut self,
+        now: Timestamp,
+        state: &Snapshot,
+        applied: &Applied,
+    ) -> Vec<Action> {
         let mut health: BTreeSet<DeploymentId> = BTreeSet::new();
         let mut touched: BTreeSet<DeploymentId> = BTreeSet::new();
         for change in &applied.allocs {
@@ -75,26 +80,26 @@ impl Deployments {
         }
         let actions = health
             .into_iter()
-            .flat_map(|id| self.look(now_ns, state, id, true))
+            .flat_map(|id| self.look(now, state, id, true))
             .collect();
         batched(actions)
     }
 
     /// Looks at the deployments whose deadline passed.
-    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
+    pub fn on_tick(&mut self, now: Timestamp, state: &Snapshot) -> Vec<Action> {
         let due: Vec<DeploymentId> = self
             .deadlines
             .iter()
-            .filter(|(_, deadline)| **deadline <= now_ns)
+            .filter(|(_, deadline)| **deadline <= now)
             .map(|(id, _)| *id)
             .collect();
         due.into_iter()
-            .flat_map(|id| self.look(now_ns, state, id, false))
+            .flat_map(|id| self.look(now, state, id, false))
             .collect()
     }
 
     /// The next deadline.
-    pub fn next_tick(&self) -> Option<i64> {
+    pub fn next_tick(&self) -> Option<Timestamp> {
         self.deadlines.values().min().copied()
     }
 
@@ -117,7 +122,7 @@ impl Deployments {
     /// Decides what follows from the health of a deployment's allocations. `moved` when some changed.
     fn look(
         &mut self,
-        now_ns: i64,
+        now: Timestamp,
         state: &Snapshot,
         id: DeploymentId,
         moved: bool,
@@ -127,10 +132,10 @@ impl Deployments {
             return Vec::new();
         };
         let allocs: Vec<&Arc<Allocation>> = state.allocs_of_deployment(id).collect();
-        if let Some(reason) = failure(deployment, &allocs, now_ns) {
+        if let Some(reason) = failure(deployment, &allocs, now) {
             // Its end is written once; until then the deadline is no reason to look again.
             self.deadlines.remove(&id);
-            let command = operator::end_failed(state, now_ns, deployment, reason, &mut self.ids);
+            let command = operator::end_failed(state, now, deployment, reason, &mut self.ids);
             return vec![Action::Propose(command)];
         }
         if deployment.status == DeploymentStatus::Paused {
@@ -141,7 +146,7 @@ impl Deployments {
             && deployment.has_auto_promote()
             && state.check_promotable(deployment, &[]).is_ok()
         {
-            let promoted = operator::promote(state, now_ns, id, &[], &mut self.ids);
+            let promoted = operator::promote(state, now, id, &[], &mut self.ids);
             return promoted.ok().map(Action::Propose).into_iter().collect();
         }
         if !moved {
@@ -152,7 +157,7 @@ impl Deployments {
             state,
             &deployment.job_key(),
             Trigger::DeploymentWatcher,
-            now_ns,
+            now,
             &mut self.ids,
         ) else {
             return Vec::new();
@@ -170,13 +175,13 @@ impl Deployments {
     }
 }
 
-fn next_deadline(deployment: &Deployment) -> Option<i64> {
+fn next_deadline(deployment: &Deployment) -> Option<Timestamp> {
     deployment
         .task_groups
         .values()
         .filter(|group| is_behind(group))
-        .map(|group| group.require_progress_by.0)
-        .filter(|deadline| *deadline > 0)
+        .map(|group| group.require_progress_by)
+        .filter(|deadline| !deadline.is_zero())
         .min()
 }
 
@@ -196,7 +201,7 @@ fn is_behind(group: &DeploymentState) -> bool {
 fn failure(
     deployment: &Deployment,
     allocs: &[&Arc<Allocation>],
-    now_ns: i64,
+    now: Timestamp,
 ) -> Option<&'static str> {
     let unhealthy = |group: &str| {
         allocs
@@ -209,8 +214,8 @@ fn failure(
         return Some("Failed due to unhealthy allocations");
     }
     let late = |group: &DeploymentState| {
-        let by = group.require_progress_by.0;
-        by > 0 && by <= now_ns && is_behind(group)
+        let by = group.require_progress_by;
+        !by.is_zero() && by <= now && is_behind(group)
     };
     let running = deployment.status == DeploymentStatus::Running;
     (running && deployment.task_groups.values().any(late))
@@ -223,7 +228,7 @@ fn can_try_again(alloc: &Allocation, deployment: &Deployment) -> bool {
     let has_deadline = deployment
         .task_groups
         .get(&alloc.task_group)
-        .is_some_and(|group| group.progress_deadline > 0);
+        .is_some_and(|group| group.progress_deadline > Span::ZERO);
     let policy = alloc.group().and_then(|g| g.reschedule_policy.as_ref());
     has_deadline
         && policy.is_some_and(|policy| {

@@ -2,35 +2,37 @@ use super::Action;
 use crate::{
     model::{
         AllocId, Allocation, ClientStatus, Deployment, DeploymentId, EvalId, Evaluation, Job,
-        JobKey, JobStatus, JobType, Node, NodeId, NodeStatus,
+        JobKey, JobStatus, JobType, Node, NodeId, NodeStatus, Timestamp,
     },
     state::{Applied, Command, Snapshot},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-const SECOND_NS: i64 = 1_000_000_000;
 /// Most ids in one log entry, about 256 KiB.
 pub const COLLECTED_MAX: usize = 7_281;
-/// Most rows looked at in one tick, some milliseconds of work; the rest follows after [`STEP_PAUSE_NS`].
+/// Most rows looked at in one tick, some milliseconds of work; the rest follows after [`STEP_PAUSE`].
 pub const LOOKED_MAX: usize = 4_096;
-/// Pause between the steps of one pass, nanoseconds.
-pub const STEP_PAUSE_NS: i64 = 50_000_000;
+/// Pause between the steps of one pass.
+pub const STEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long and how many terminal rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GcLimits {
-    /// Pause between two passes, nanoseconds.
-    pub interval_ns: i64,
-    /// Terminal evaluations and allocations are kept this long, nanoseconds.
-    pub eval_ns: i64,
-    /// As `eval_ns`, for batch jobs.
-    pub batch_eval_ns: i64,
-    /// Dead jobs are kept this long, nanoseconds.
-    pub job_ns: i64,
-    /// Terminal deployments are kept this long, nanoseconds.
-    pub deployment_ns: i64,
-    /// Nodes that are down are kept this long, nanoseconds.
-    pub node_ns: i64,
+    /// Pause between two passes.
+    pub interval: Duration,
+    /// Terminal evaluations and allocations are kept this long.
+    pub eval: Duration,
+    /// As `eval`, for batch jobs.
+    pub batch_eval: Duration,
+    /// Dead jobs are kept this long.
+    pub job: Duration,
+    /// Terminal deployments are kept this long.
+    pub deployment: Duration,
+    /// Nodes that are down are kept this long.
+    pub node: Duration,
     /// At most this many dead jobs are kept, the newest.
     pub dead_jobs_max: usize,
 }
@@ -39,12 +41,12 @@ impl Default for GcLimits {
     /// The published thresholds; `dead_jobs_max` is our own.
     fn default() -> Self {
         Self {
-            interval_ns: 300 * SECOND_NS,
-            eval_ns: 3_600 * SECOND_NS,
-            batch_eval_ns: 86_400 * SECOND_NS,
-            job_ns: 4 * 3_600 * SECOND_NS,
-            deployment_ns: 3_600 * SECOND_NS,
-            node_ns: 86_400 * SECOND_NS,
+            interval: Duration::from_secs(300),
+            eval: Duration::from_secs(3_600),
+            batch_eval: Duration::from_secs(86_400),
+            job: Duration::from_secs(4 * 3_600),
+            deployment: Duration::from_secs(3_600),
+            node: Duration::from_secs(86_400),
             dead_jobs_max: 10_000,
         }
     }
@@ -59,13 +61,13 @@ impl Default for GcLimits {
 pub struct Gc {
     limits: GcLimits,
     /// When to look at what.
-    due: BTreeSet<(i64, Subject)>,
+    due: BTreeSet<(Timestamp, Subject)>,
     /// Dead jobs by the time at which they ended.
-    dead: BTreeSet<(i64, JobKey)>,
-    dead_at: BTreeMap<JobKey, i64>,
+    dead: BTreeSet<(Timestamp, JobKey)>,
+    dead_at: BTreeMap<JobKey, Timestamp>,
     /// Where the walk over rows that ended before stands; none when it is done.
     walk: Option<Walk>,
-    next_ns: Option<i64>,
+    next_step: Option<Timestamp>,
 }
 
 /// A row that may be deleted some time.
@@ -89,7 +91,7 @@ enum Walk {
 /// What comes of a look at a row.
 enum Verdict {
     Delete,
-    LookAgain(i64),
+    LookAgain(Timestamp),
     /// It is gone, or not terminal any more: its next change is noted.
     Ignore,
 }
@@ -113,7 +115,7 @@ impl Gc {
             dead: BTreeSet::new(),
             dead_at: BTreeMap::new(),
             walk: None,
-            next_ns: None,
+            next_step: None,
         }
     }
 
@@ -126,10 +128,10 @@ impl Gc {
     }
 
     /// Takes note of rows that became terminal.
-    pub fn on_applied(&mut self, now_ns: i64, state: &Snapshot, applied: &Applied) {
+    pub fn on_applied(&mut self, now: Timestamp, state: &Snapshot, applied: &Applied) {
         for change in &applied.jobs {
             match &change.after {
-                Some(job) if is_collectable(job) => self.note_dead(now_ns, state, job),
+                Some(job) if is_collectable(job) => self.note_dead(now, state, job),
                 _ => self.forget_dead(&change.key),
             }
         }
@@ -149,75 +151,75 @@ impl Gc {
     }
 
     /// What to delete now.
-    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
-        match self.next_ns {
+    pub fn on_tick(&mut self, now: Timestamp, state: &Snapshot) -> Vec<Action> {
+        match self.next_step {
             None => {
-                self.next_ns = Some(now_ns.saturating_add(self.limits.interval_ns));
+                self.next_step = Some(now + self.limits.interval);
                 return Vec::new();
             }
-            Some(due) if due > now_ns => return Vec::new(),
+            Some(due) if due > now => return Vec::new(),
             Some(_) => {}
         }
-        let (found, done) = self.step(now_ns, state, LOOKED_MAX);
+        let (found, done) = self.step(now, state, LOOKED_MAX);
         let pause = if done {
-            self.limits.interval_ns
+            self.limits.interval
         } else {
-            STEP_PAUSE_NS
+            STEP_PAUSE
         };
-        self.next_ns = Some(now_ns.saturating_add(pause));
+        self.next_step = Some(now + pause);
         found.into_actions()
     }
 
     /// When the next step is due; at once before the first tick.
-    pub fn next_tick(&self) -> Option<i64> {
-        Some(self.next_ns.unwrap_or(0))
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        Some(self.next_step.unwrap_or_default())
     }
 
     /// Everything that is terminal, regardless of its age. Looks at every row: not for a thread that must not
     /// be held up.
-    pub fn force(now_ns: i64, state: &Snapshot) -> Vec<Action> {
+    pub fn force(now: Timestamp, state: &Snapshot) -> Vec<Action> {
         let mut gc = Self::new(GcLimits {
-            interval_ns: SECOND_NS,
-            eval_ns: 0,
-            batch_eval_ns: 0,
-            job_ns: 0,
-            deployment_ns: 0,
-            node_ns: 0,
+            interval: Duration::from_secs(1),
+            eval: Duration::ZERO,
+            batch_eval: Duration::ZERO,
+            job: Duration::ZERO,
+            deployment: Duration::ZERO,
+            node: Duration::ZERO,
             dead_jobs_max: 0,
         });
         gc.restore();
-        gc.step(now_ns, state, usize::MAX).0.into_actions()
+        gc.step(now, state, usize::MAX).0.into_actions()
     }
 
     /// Looks at about `rows` rows; true when nothing due is left.
-    fn step(&mut self, now_ns: i64, state: &Snapshot, rows: usize) -> (Found, bool) {
+    fn step(&mut self, now: Timestamp, state: &Snapshot, rows: usize) -> (Found, bool) {
         let mut left = rows;
         let mut found = Found::default();
         while left > 0 && self.walk.is_some() {
-            left = self.walk_on(now_ns, state, left);
+            left = self.walk_on(now, state, left);
         }
         while left > 0
             && let Some((ended, key)) = self.dead.first().cloned()
         {
             let too_many = self.dead.len() > self.limits.dead_jobs_max;
-            if !too_many && ended.saturating_add(self.limits.job_ns) > now_ns {
+            if !too_many && ended + self.limits.job > now {
                 break;
             }
-            let looked = self.look_at_dead(now_ns, state, ended, &key, &mut found);
+            let looked = self.look_at_dead(now, state, ended, &key, &mut found);
             left = left.saturating_sub(looked);
         }
         while left > 0
-            && self.due.first().is_some_and(|(at, _)| *at <= now_ns)
+            && self.due.first().is_some_and(|(at, _)| *at <= now)
             && let Some((_, subject)) = self.due.pop_first()
         {
-            let looked = self.look(now_ns, state, subject, &mut found);
+            let looked = self.look(now, state, subject, &mut found);
             left = left.saturating_sub(looked);
         }
         (found, left > 0)
     }
 
     /// Notes at most `left` rows of the table that the walk is in; answers with what is left of that.
-    fn walk_on(&mut self, now_ns: i64, state: &Snapshot, left: usize) -> usize {
+    fn walk_on(&mut self, now: Timestamp, state: &Snapshot, left: usize) -> usize {
         let before = left;
         let mut left = left;
         let mut next = None;
@@ -230,7 +232,7 @@ impl Gc {
                     }
                     left -= 1;
                     if is_collectable(job) {
-                        self.note_dead(now_ns, state, job);
+                        self.note_dead(now, state, job);
                     }
                 }
                 self.walk = next.or_else(|| Some(Walk::Evals(Default::default())));
@@ -274,26 +276,24 @@ impl Gc {
         left
     }
 
-    fn eval_ns(&self, eval: &Evaluation) -> i64 {
+    fn kept(&self, eval: &Evaluation) -> Duration {
         if is_batch(eval.job_type) {
-            self.limits.batch_eval_ns
+            self.limits.batch_eval
         } else {
-            self.limits.eval_ns
+            self.limits.eval
         }
     }
 
     fn note_eval(&mut self, eval: &Evaluation) {
         if eval.status.is_terminal() {
-            let due = eval.modify_time.saturating_add(self.eval_ns(eval));
+            let due = eval.modify_time + self.kept(eval);
             self.due.insert((due, Subject::Eval(eval.id)));
         }
     }
 
     fn note_deployment(&mut self, deployment: &Deployment) {
         if !deployment.is_active() {
-            let due = deployment
-                .modify_time
-                .saturating_add(self.limits.deployment_ns);
+            let due = deployment.modify_time + self.limits.deployment;
             let subject = Subject::Deployment(deployment.id);
             self.due.insert((due, subject));
         }
@@ -306,15 +306,14 @@ impl Gc {
         }
     }
 
-    fn node_due(&self, node: &Node) -> i64 {
-        let down = node.status_updated_at.saturating_mul(SECOND_NS);
-        down.saturating_add(self.limits.node_ns)
+    fn node_due(&self, node: &Node) -> Timestamp {
+        Timestamp::from(node.status_updated_at) + self.limits.node
     }
 
-    fn note_dead(&mut self, now_ns: i64, state: &Snapshot, job: &Job) {
+    fn note_dead(&mut self, now: Timestamp, state: &Snapshot, job: &Job) {
         let key = job.key();
         if !self.dead_at.contains_key(&key) {
-            let ended = ended_at(state, job).unwrap_or(now_ns);
+            let ended = ended_at(state, job).unwrap_or(now);
             self.dead.insert((ended, key.clone()));
             self.dead_at.insert(key, ended);
         }
@@ -329,9 +328,9 @@ impl Gc {
     /// Looks at the dead job that ended first. Answers with the number of rows looked at.
     fn look_at_dead(
         &mut self,
-        now_ns: i64,
+        now: Timestamp,
         state: &Snapshot,
-        noted: i64,
+        noted: Timestamp,
         key: &JobKey,
         found: &mut Found,
     ) -> usize {
@@ -340,7 +339,7 @@ impl Gc {
             return 1;
         };
         // Whatever comes of it: if the job is still there after a while, it is looked at again.
-        let again = now_ns.saturating_add(self.limits.interval_ns);
+        let again = now + self.limits.interval;
         match ended_at(state, job) {
             Some(ended) if ended > noted => {
                 self.dead.insert((ended, key.clone()));
@@ -361,7 +360,7 @@ impl Gc {
     fn take_job(&mut self, state: &Snapshot, key: &JobKey, found: &mut Found) -> usize {
         let before = found.evals.len() + found.allocs.len();
         for eval in state.evals_of_job(key) {
-            let due = eval.modify_time.saturating_add(self.eval_ns(eval));
+            let due = eval.modify_time + self.kept(eval);
             self.due.remove(&(due, Subject::Eval(eval.id)));
             found.evals.push(eval.id);
         }
@@ -374,7 +373,7 @@ impl Gc {
     /// Looks at a row that is due. Answers with the number of rows looked at.
     fn look(
         &mut self,
-        now_ns: i64,
+        now: Timestamp,
         state: &Snapshot,
         subject: Subject,
         found: &mut Found,
@@ -382,27 +381,27 @@ impl Gc {
         let mut looked = 1;
         let verdict = match &subject {
             Subject::Eval(id) => match state.eval(*id) {
-                Some(eval) => self.judge_eval(now_ns, state, eval, &mut looked),
+                Some(eval) => self.judge_eval(now, state, eval, &mut looked),
                 None => Verdict::Ignore,
             },
             Subject::Deployment(id) => match state.deployment(*id) {
-                Some(deployment) => self.judge_deployment(now_ns, state, deployment),
+                Some(deployment) => self.judge_deployment(now, state, deployment),
                 None => Verdict::Ignore,
             },
             Subject::Node(id) => match state.node(*id) {
-                Some(node) => self.judge_node(now_ns, state, node),
+                Some(node) => self.judge_node(now, state, node),
                 None => Verdict::Ignore,
             },
             Subject::Job(key) => {
                 if let Some(job) = state.job(key).filter(|job| is_collectable(job)) {
-                    self.note_dead(now_ns, state, job);
+                    self.note_dead(now, state, job);
                 }
                 Verdict::Ignore
             }
         };
         let again = match verdict {
             Verdict::Ignore => return looked,
-            Verdict::LookAgain(at) => at.max(now_ns.saturating_add(1)),
+            Verdict::LookAgain(at) => at.max(now + Duration::from_nanos(1)),
             Verdict::Delete => {
                 match &subject {
                     Subject::Eval(id) => {
@@ -415,7 +414,7 @@ impl Gc {
                     Subject::Job(_) => {}
                 }
                 // In case the entry does not come about.
-                now_ns.saturating_add(self.limits.interval_ns)
+                now + self.limits.interval
             }
         };
         self.due.insert((again, subject));
@@ -424,7 +423,7 @@ impl Gc {
 
     fn judge_eval(
         &self,
-        now_ns: i64,
+        now: Timestamp,
         state: &Snapshot,
         eval: &Evaluation,
         looked: &mut usize,
@@ -433,8 +432,8 @@ impl Gc {
             return Verdict::Ignore;
         }
         let job = state.job(&eval.job_key()).map(|job| &**job);
-        let threshold = self.eval_ns(eval);
-        let later = now_ns.saturating_add(threshold.max(self.limits.interval_ns));
+        let threshold = self.kept(eval);
+        let later = now + threshold.max(self.limits.interval);
         let mut ended = eval.modify_time;
         for alloc in state.allocs_of_eval(eval.id) {
             *looked += 1;
@@ -443,46 +442,46 @@ impl Gc {
                 return Verdict::LookAgain(later);
             }
         }
-        let due = ended.saturating_add(threshold);
-        if due <= now_ns {
+        let due = ended + threshold;
+        if due <= now {
             Verdict::Delete
         } else {
             Verdict::LookAgain(due)
         }
     }
 
-    fn judge_deployment(&self, now_ns: i64, state: &Snapshot, row: &Deployment) -> Verdict {
+    fn judge_deployment(&self, now: Timestamp, state: &Snapshot, row: &Deployment) -> Verdict {
         if row.is_active() {
             return Verdict::Ignore;
         }
-        let due = row.modify_time.saturating_add(self.limits.deployment_ns);
+        let due = row.modify_time + self.limits.deployment;
         let unused = || state.allocs_of_deployment(row.id).next().is_none();
         let latest = || {
             state
                 .latest_deployment(&row.job_key())
                 .is_some_and(|latest| latest.id == row.id)
         };
-        if due > now_ns {
+        if due > now {
             Verdict::LookAgain(due)
         } else if unused() && !latest() {
             Verdict::Delete
         } else {
-            Verdict::LookAgain(now_ns.saturating_add(self.limits.interval_ns))
+            Verdict::LookAgain(now + self.limits.interval)
         }
     }
 
-    fn judge_node(&self, now_ns: i64, state: &Snapshot, node: &Node) -> Verdict {
+    fn judge_node(&self, now: Timestamp, state: &Snapshot, node: &Node) -> Verdict {
         if node.status != NodeStatus::Down {
             return Verdict::Ignore;
         }
         let due = self.node_due(node);
         let unused = || state.live_allocs_of_node(node.id).next().is_none();
-        if due > now_ns {
+        if due > now {
             Verdict::LookAgain(due)
         } else if unused() {
             Verdict::Delete
         } else {
-            Verdict::LookAgain(now_ns.saturating_add(self.limits.interval_ns))
+            Verdict::LookAgain(now + self.limits.interval)
         }
     }
 }
@@ -496,7 +495,7 @@ fn is_collectable(job: &Job) -> bool {
 }
 
 /// When the last row of a job ended; none while one is not terminal.
-fn ended_at(state: &Snapshot, job: &Job) -> Option<i64> {
+fn ended_at(state: &Snapshot, job: &Job) -> Option<Timestamp> {
     let key = job.key();
     let mut ended = job.submit_time;
     for eval in state.evals_of_job(&key) {
@@ -584,7 +583,11 @@ mod tests {
         state::{RegisterJob, Stamp, State},
     };
 
-    const HOUR: i64 = 3_600 * SECOND_NS;
+    const START: Timestamp = Timestamp::from_secs(1);
+
+    fn hours(count: i64) -> Timestamp {
+        Timestamp::from_secs(3_600 * count)
+    }
 
     struct World {
         state: State,
@@ -601,20 +604,20 @@ mod tests {
             }
         }
 
-        fn apply(&mut self, now_ns: i64, command: Command) {
+        fn apply(&mut self, now: Timestamp, command: Command) {
             self.index += 1;
             let at = Stamp {
                 index: self.index,
-                now_ns,
+                now,
             };
             let applied = self.state.apply(at, command).unwrap();
             if let Some(gc) = &mut self.gc {
-                gc.on_applied(now_ns, self.state.current(), &applied);
+                gc.on_applied(now, self.state.current(), &applied);
             }
         }
 
         /// A finished batch job with its evaluation.
-        fn finish(&mut self, now_ns: i64, id: &str) {
+        fn finish(&mut self, now: Timestamp, id: &str) {
             let job = Job {
                 id: id.into(),
                 namespace: "default".into(),
@@ -635,18 +638,18 @@ mod tests {
                 eval: Some(eval),
                 ..RegisterJob::default()
             };
-            self.apply(now_ns, Command::RegisterJob(Box::new(registration)));
+            self.apply(now, Command::RegisterJob(Box::new(registration)));
         }
 
-        fn node_goes_down(&mut self, now_ns: i64, id: &str) {
+        fn node_goes_down(&mut self, now: Timestamp, id: &str) {
             let node = Node {
                 id: NodeId::named(id),
                 status: NodeStatus::Ready,
                 ..Node::default()
             };
-            self.apply(now_ns, Command::UpsertNode(Box::new(node)));
+            self.apply(now, Command::UpsertNode(Box::new(node)));
             self.apply(
-                now_ns,
+                now,
                 Command::UpdateNodeStatus {
                     node_ids: vec![NodeId::named(id)],
                     status: NodeStatus::Down,
@@ -666,7 +669,7 @@ mod tests {
     }
 
     /// Ticks until `end`; answers with the most ids of one tick.
-    fn run(world: &mut World, gc: &mut Gc, end: i64) -> usize {
+    fn run(world: &mut World, gc: &mut Gc, end: Timestamp) -> usize {
         let mut most = 0;
         while let Some(due) = gc.next_tick().filter(|due| *due <= end) {
             let mut ids = 0;
@@ -696,18 +699,18 @@ mod tests {
         const JOBS: usize = 3 * LOOKED_MAX;
         let mut world = World::new(None);
         for at in 0..JOBS {
-            world.finish(SECOND_NS, &format!("job-{at}"));
+            world.finish(START, &format!("job-{at}"));
         }
-        world.node_goes_down(SECOND_NS, "n");
+        world.node_goes_down(START, "n");
         let mut gc = Gc::new(GcLimits::default());
         gc.restore();
-        let most = run(&mut world, &mut gc, HOUR);
+        let most = run(&mut world, &mut gc, hours(1));
         let kept = GcLimits::default().dead_jobs_max;
         assert_eq!(world.rows(), (kept, kept, 1));
         assert!(most <= 2 * LOOKED_MAX, "{most} ids in one tick");
-        run(&mut world, &mut gc, 5 * HOUR);
+        run(&mut world, &mut gc, hours(5));
         assert_eq!(world.rows(), (0, 0, 1));
-        run(&mut world, &mut gc, 25 * HOUR);
+        run(&mut world, &mut gc, hours(25));
         assert_eq!(world.rows(), (0, 0, 0));
         assert!(gc.due.is_empty() && gc.dead.is_empty());
     }
@@ -715,9 +718,9 @@ mod tests {
     #[test]
     fn a_node_that_comes_back_stays() {
         let mut world = World::new(Some(Gc::new(GcLimits::default())));
-        world.node_goes_down(SECOND_NS, "n");
+        world.node_goes_down(START, "n");
         world.apply(
-            HOUR,
+            hours(1),
             Command::UpdateNodeStatus {
                 node_ids: vec![NodeId::named("n")],
                 status: NodeStatus::Ready,
@@ -725,7 +728,7 @@ mod tests {
             },
         );
         let mut gc = world.gc.take().unwrap();
-        run(&mut world, &mut gc, 48 * HOUR);
+        run(&mut world, &mut gc, hours(48));
         assert_eq!(world.rows(), (0, 0, 1));
     }
 }

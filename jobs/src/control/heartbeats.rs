@@ -1,51 +1,54 @@
 use super::{Action, triggers};
 use crate::{
     ids::Ids,
-    model::{NodeId, NodeStatus},
+    model::{NodeId, NodeStatus, Timestamp},
     state::{Applied, Command, Snapshot},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// A look at the leases that comes this much too late says that the server itself stood still, or that its
 /// clock was moved: it could not have heard anybody.
-const LATE_NS: i64 = 500_000_000;
+const LATE: Duration = Duration::from_millis(500);
 /// Most nodes taken down by one command; the rest follows in the next one.
 pub const NODES_DOWN_MAX: usize = 1_024;
 
 /// Leases of nodes: one that is not renewed in time takes its node down.
 #[derive(Debug)]
 pub struct Heartbeats {
-    lease_ns: i64,
+    lease: Duration,
     ids: Ids,
     /// Node id to the end of its lease.
-    leases: BTreeMap<NodeId, i64>,
-    by_end: BTreeSet<(i64, NodeId)>,
+    leases: BTreeMap<NodeId, Timestamp>,
+    by_end: BTreeSet<(Timestamp, NodeId)>,
 }
 
 impl Heartbeats {
-    /// Leases last `lease_ns`; ids of new evaluations come from `ids`.
-    pub fn new(lease_ns: i64, ids: Ids) -> Self {
+    /// Leases last `lease`; ids of new evaluations come from `ids`.
+    pub fn new(lease: Duration, ids: Ids) -> Self {
         Self {
-            lease_ns,
+            lease,
             ids,
             leases: BTreeMap::new(),
             by_end: BTreeSet::new(),
         }
     }
 
-    /// Gives every node that is not down a first lease of `failover_lease_ns`.
-    pub fn restore(&mut self, now_ns: i64, failover_lease_ns: i64, state: &Snapshot) {
+    /// Gives every node that is not down a first lease of `failover_lease`.
+    pub fn restore(&mut self, now: Timestamp, failover_lease: Duration, state: &Snapshot) {
         self.leases.clear();
         self.by_end.clear();
         for node in state.nodes("") {
             if node.status != NodeStatus::Down {
-                self.set(node.id, now_ns.saturating_add(failover_lease_ns));
+                self.set(node.id, now + failover_lease);
             }
         }
     }
 
     /// Starts leases of nodes that became known or ready.
-    pub fn on_applied(&mut self, now_ns: i64, applied: &Applied) {
+    pub fn on_applied(&mut self, now: Timestamp, applied: &Applied) {
         for change in &applied.nodes {
             let Some(node) = change.row() else {
                 continue;
@@ -53,24 +56,24 @@ impl Heartbeats {
             if change.after.is_none() || node.status == NodeStatus::Down {
                 self.end(node.id);
             } else if !self.leases.contains_key(&node.id) {
-                self.set(node.id, now_ns.saturating_add(self.lease_ns));
+                self.set(node.id, now + self.lease);
             }
         }
     }
 
     /// Renews a lease. A node that was down becomes ready again by the action. Unknown nodes are ignored:
     /// they must register first.
-    pub fn on_beat(&mut self, now_ns: i64, node_id: NodeId, state: &Snapshot) -> Vec<Action> {
+    pub fn on_beat(&mut self, now: Timestamp, node_id: NodeId, state: &Snapshot) -> Vec<Action> {
         let Some(node) = state.node(node_id) else {
             return Vec::new();
         };
-        self.set(node_id, now_ns.saturating_add(self.lease_ns));
+        self.set(node_id, now + self.lease);
         if node.status == NodeStatus::Ready {
             return Vec::new();
         }
         let mut ready = (**node).clone();
         ready.status = NodeStatus::Ready;
-        let evals = triggers::for_node_upsert(state, &ready, now_ns, &mut self.ids);
+        let evals = triggers::for_node_upsert(state, &ready, now, &mut self.ids);
         vec![Action::Propose(Command::UpdateNodeStatus {
             node_ids: vec![node_id],
             status: NodeStatus::Ready,
@@ -80,14 +83,14 @@ impl Heartbeats {
 
     /// Takes nodes down whose lease ran out. When the server itself was away meanwhile, they get half a
     /// lease more to be heard.
-    pub fn on_tick(&mut self, now_ns: i64, state: &Snapshot) -> Vec<Action> {
+    pub fn on_tick(&mut self, now: Timestamp, state: &Snapshot) -> Vec<Action> {
         let mut down: Vec<NodeId> = Vec::new();
-        while self.by_end.first().is_some_and(|(end, _)| *end <= now_ns)
+        while self.by_end.first().is_some_and(|(end, _)| *end <= now)
             && let Some((end, node_id)) = self.by_end.pop_first()
         {
             self.leases.remove(&node_id);
-            if now_ns.saturating_sub(end) > LATE_NS {
-                self.set(node_id, now_ns.saturating_add(self.lease_ns / 2));
+            if now.since(end) > LATE {
+                self.set(node_id, now + self.lease / 2);
                 continue;
             }
             let up = state
@@ -99,7 +102,7 @@ impl Heartbeats {
         }
         down.chunks(NODES_DOWN_MAX)
             .map(|node_ids| {
-                let evals = triggers::for_nodes(state, node_ids, now_ns, &mut self.ids);
+                let evals = triggers::for_nodes(state, node_ids, now, &mut self.ids);
                 Action::Propose(Command::UpdateNodeStatus {
                     node_ids: node_ids.to_vec(),
                     status: NodeStatus::Down,
@@ -110,11 +113,11 @@ impl Heartbeats {
     }
 
     /// The next end of a lease.
-    pub fn next_tick(&self) -> Option<i64> {
+    pub fn next_tick(&self) -> Option<Timestamp> {
         self.by_end.first().map(|(end, _)| *end)
     }
 
-    fn set(&mut self, node_id: NodeId, end: i64) {
+    fn set(&mut self, node_id: NodeId, end: Timestamp) {
         if let Some(before) = self.leases.insert(node_id, end) {
             self.by_end.remove(&(before, node_id));
         }
@@ -136,7 +139,8 @@ mod tests {
         state::{RegisterJob, Stamp, State},
     };
 
-    const LEASE: i64 = 10_000_000_000;
+    const START: Timestamp = Timestamp::from_secs(1);
+    const LEASE: Duration = Duration::from_secs(10);
 
     #[test]
     fn a_node_is_not_taken_down_because_the_server_stood_still() {
@@ -155,19 +159,19 @@ mod tests {
             .unwrap();
         let state = state.snapshot();
         let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
-        heartbeats.restore(0, LEASE, &state);
-        assert!(heartbeats.on_tick(LEASE - 1, &state).is_empty());
+        heartbeats.restore(START, LEASE, &state);
+        assert!(heartbeats.on_tick(START + LEASE / 2, &state).is_empty());
         // An hour of sleep: the node had no chance to say anything.
-        let awake = 3600 * LEASE;
+        let awake = START + 3600 * LEASE;
         assert!(heartbeats.on_tick(awake, &state).is_empty());
         assert_eq!(heartbeats.next_tick(), Some(awake + LEASE / 2));
         assert!(
             heartbeats
-                .on_beat(awake + 1, NodeId::named("n"), &state)
+                .on_beat(awake + Duration::from_nanos(1), NodeId::named("n"), &state)
                 .is_empty()
         );
         // In time, and nothing was heard.
-        let end = awake + 1 + LEASE;
+        let end = awake + Duration::from_nanos(1) + LEASE;
         assert_eq!(heartbeats.on_tick(end, &state).len(), 1);
     }
 
@@ -178,7 +182,7 @@ mod tests {
         let mut index = 0;
         let mut apply = |state: &mut State, command: Command| {
             index += 1;
-            let at = Stamp { index, now_ns: 1 };
+            let at = Stamp { index, now: START };
             state.apply(at, command).unwrap();
         };
         let everywhere = Job {
@@ -203,8 +207,8 @@ mod tests {
             apply(&mut state, Command::UpsertNode(Box::new(node)));
         }
         let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
-        heartbeats.restore(0, LEASE, state.current());
-        let actions = heartbeats.on_tick(LEASE, state.current());
+        heartbeats.restore(START, LEASE, state.current());
+        let actions = heartbeats.on_tick(START + LEASE, state.current());
         assert_eq!(actions.len(), NODES.div_ceil(NODES_DOWN_MAX));
         let mut down = 0;
         for action in actions {

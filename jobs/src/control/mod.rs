@@ -14,11 +14,10 @@ pub mod triggers;
 
 pub use blocked::{Blocked, WOKEN_MAX};
 pub use broker::{
-    ANSWER_TIMEOUT_NS, Broker, CANCELED_MAX, DELIVERIES_MAX, Delivery, FIRST_RETRY_NS,
-    RETRY_STEP_NS,
+    ANSWER_TIMEOUT, Broker, CANCELED_MAX, DELIVERIES_MAX, Delivery, FIRST_RETRY, RETRY_STEP,
 };
 pub use deployments::Deployments;
-pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE_NS};
+pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE};
 pub use heartbeats::{Heartbeats, NODES_DOWN_MAX};
 
 use crate::{

@@ -6,7 +6,7 @@ use crate::{
     model::{
         AllocId, ClientStatus, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate,
         DesiredTransition, Eligibility, Evaluation, Index, Job, JobKey, NodeId, ScalingEvent,
-        Submission, Trigger,
+        Submission, Timestamp, Trigger,
     },
     scheduler::texts,
     state::{Command, DeregisterJob, RegisterJob, Rejected, Revert, ScaleJob, Snapshot},
@@ -29,7 +29,7 @@ pub struct Registration {
 }
 
 /// Registers a job or a new version of it, with the evaluation that looks at it.
-pub fn register(registration: Registration, now_ns: i64, ids: &mut Ids) -> Command {
+pub fn register(registration: Registration, now: Timestamp, ids: &mut Ids) -> Command {
     let Registration {
         mut job,
         submission,
@@ -37,8 +37,8 @@ pub fn register(registration: Registration, now_ns: i64, ids: &mut Ids) -> Comma
         eval_priority,
         preserve_counts,
     } = registration;
-    job.submit_time = now_ns;
-    let mut eval = triggers::for_job(&job, Trigger::JobRegister, now_ns, ids);
+    job.submit_time = now;
+    let mut eval = triggers::for_job(&job, Trigger::JobRegister, now, ids);
     eval.priority = eval_priority.unwrap_or(eval.priority);
     Command::RegisterJob(Box::new(RegisterJob {
         job,
@@ -52,13 +52,13 @@ pub fn register(registration: Registration, now_ns: i64, ids: &mut Ids) -> Comma
 /// Stops a job, or removes it. Whether there is one is decided when the entry is applied.
 pub fn deregister(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     key: &JobKey,
     purge: bool,
     eval_priority: Option<i32>,
     ids: &mut Ids,
 ) -> Command {
-    let mut eval = triggers::for_key(state, key, Trigger::JobDeregister, now_ns, ids);
+    let mut eval = triggers::for_key(state, key, Trigger::JobDeregister, now, ids);
     if let (Some(eval), Some(priority)) = (&mut eval, eval_priority) {
         eval.priority = priority;
     }
@@ -66,7 +66,7 @@ pub fn deregister(
         namespace: key.namespace.clone(),
         id: key.id.clone(),
         purge,
-        submit_time: now_ns,
+        submit_time: now,
         eval,
     })
 }
@@ -77,13 +77,13 @@ pub fn deregister(
 /// [`Rejected::NoJob`].
 pub fn evaluate(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     key: &JobKey,
     force_reschedule: bool,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     let eval =
-        triggers::for_key(state, key, Trigger::JobRegister, now_ns, ids).ok_or(Rejected::NoJob)?;
+        triggers::for_key(state, key, Trigger::JobRegister, now, ids).ok_or(Rejected::NoJob)?;
     let transition = DesiredTransition {
         force_reschedule: Some(true),
         ..DesiredTransition::default()
@@ -122,14 +122,14 @@ pub struct Scaling {
 /// deployment of the job is active.
 pub fn scale(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     key: &JobKey,
     scaling: Scaling,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     let eval = scaling
         .count
-        .and_then(|_| triggers::for_key(state, key, Trigger::JobScaling, now_ns, ids));
+        .and_then(|_| triggers::for_key(state, key, Trigger::JobScaling, now, ids));
     let command = ScaleJob {
         namespace: key.namespace.clone(),
         id: key.id.clone(),
@@ -141,7 +141,7 @@ pub fn scale(
             meta: scaling.meta,
             ..ScalingEvent::default()
         },
-        submit_time: now_ns,
+        submit_time: now,
         eval,
         enforce_index: scaling.enforce_index,
     };
@@ -155,14 +155,14 @@ pub fn scale(
 /// [`Rejected::NoNode`].
 pub fn set_eligibility(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     node_id: NodeId,
     eligibility: Eligibility,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     state.node(node_id).ok_or(Rejected::NoNode)?;
     let evals = match eligibility {
-        Eligibility::Eligible => triggers::for_nodes(state, &[node_id], now_ns, ids),
+        Eligibility::Eligible => triggers::for_nodes(state, &[node_id], now, ids),
         Eligibility::Ineligible => Vec::new(),
     };
     Ok(Command::UpdateNodeEligibility {
@@ -178,12 +178,12 @@ pub fn set_eligibility(
 /// [`Rejected::NoNode`].
 pub fn evaluate_node(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     node_id: NodeId,
     ids: &mut Ids,
 ) -> Result<Vec<Evaluation>, Rejected> {
     state.node(node_id).ok_or(Rejected::NoNode)?;
-    Ok(triggers::for_nodes(state, &[node_id], now_ns, ids))
+    Ok(triggers::for_nodes(state, &[node_id], now, ids))
 }
 
 /// The version that a job went back to when the entry at `index` was applied; none when it did not, because the
@@ -210,11 +210,11 @@ fn active(state: &Snapshot, id: DeploymentId) -> Result<&Arc<Deployment>, Reject
 fn watcher_eval(
     state: &Snapshot,
     deployment: &Deployment,
-    now_ns: i64,
+    now: Timestamp,
     ids: &mut Ids,
 ) -> Option<Evaluation> {
     let key = deployment.job_key();
-    let mut eval = triggers::for_key(state, &key, Trigger::DeploymentWatcher, now_ns, ids)?;
+    let mut eval = triggers::for_key(state, &key, Trigger::DeploymentWatcher, now, ids)?;
     eval.deployment_id = Some(deployment.id);
     Some(eval)
 }
@@ -225,14 +225,14 @@ fn watcher_eval(
 /// [`Rejected`] when the deployment is over or a group has too few healthy canaries.
 pub fn promote(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     id: DeploymentId,
     groups: &[String],
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;
     state.check_promotable(deployment, groups)?;
-    let eval = watcher_eval(state, deployment, now_ns, ids).ok_or(Rejected::NoJob)?;
+    let eval = watcher_eval(state, deployment, now, ids).ok_or(Rejected::NoJob)?;
     Ok(Command::PromoteDeployment {
         deployment_id: id,
         groups: groups.to_vec(),
@@ -246,14 +246,14 @@ pub fn promote(
 /// [`Rejected`] when the deployment is over.
 pub fn fail(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     id: DeploymentId,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;
     Ok(end_failed(
         state,
-        now_ns,
+        now,
         deployment,
         "Deployment marked as failed",
         ids,
@@ -263,19 +263,19 @@ pub fn fail(
 /// The end of a deployment that failed, with what follows from it.
 pub(super) fn end_failed(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     deployment: &Deployment,
     reason: &str,
     ids: &mut Ids,
 ) -> Command {
-    let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
+    let (description, revert) = failure_with_revert(state, deployment, reason, now);
     Command::UpdateDeployment {
         update: DeploymentUpdate {
             deployment_id: deployment.id,
             status: DeploymentStatus::Failed,
             description,
         },
-        eval: watcher_eval(state, deployment, now_ns, ids),
+        eval: watcher_eval(state, deployment, now, ids),
         revert,
     }
 }
@@ -286,7 +286,7 @@ fn failure_with_revert(
     state: &Snapshot,
     deployment: &Deployment,
     reason: &str,
-    now_ns: i64,
+    now: Timestamp,
 ) -> (String, Option<Box<Revert>>) {
     if !deployment.task_groups.values().any(|g| g.auto_revert) {
         return (reason.into(), None);
@@ -313,7 +313,7 @@ fn failure_with_revert(
     }
     let mut job = (**stable).clone();
     job.stable = false;
-    job.submit_time = now_ns;
+    job.submit_time = now;
     let revert = Revert {
         job,
         description: format!("{reason} - rolling back to job version {version}"),
@@ -332,7 +332,7 @@ fn failure_with_revert(
 /// [`Rejected`] when the deployment is over.
 pub fn pause(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     id: DeploymentId,
     pause: bool,
     ids: &mut Ids,
@@ -346,7 +346,7 @@ pub fn pause(
     let eval = if pause {
         None
     } else {
-        watcher_eval(state, deployment, now_ns, ids)
+        watcher_eval(state, deployment, now, ids)
     };
     Ok(Command::UpdateDeployment {
         update: DeploymentUpdate {
@@ -375,7 +375,7 @@ fn running_text(deployment: &Deployment) -> &'static str {
 /// [`Rejected`] when the deployment is over or an allocation is not part of it.
 pub fn set_health(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     id: DeploymentId,
     healthy: Vec<AllocId>,
     unhealthy: Vec<AllocId>,
@@ -392,7 +392,7 @@ pub fn set_health(
         (None, None)
     } else {
         let reason = "Failed due to unhealthy allocations";
-        let (description, revert) = failure_with_revert(state, deployment, reason, now_ns);
+        let (description, revert) = failure_with_revert(state, deployment, reason, now);
         let update = DeploymentUpdate {
             deployment_id: id,
             status: DeploymentStatus::Failed,
@@ -405,7 +405,7 @@ pub fn set_health(
         healthy,
         unhealthy,
         update,
-        eval: watcher_eval(state, deployment, now_ns, ids),
+        eval: watcher_eval(state, deployment, now, ids),
         revert,
     })
 }
@@ -416,7 +416,7 @@ pub fn set_health(
 /// [`Rejected`] when the job or the version is missing, or another one is current.
 pub fn revert(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     key: &JobKey,
     version: u64,
     enforce_prior: Option<u64>,
@@ -435,8 +435,8 @@ pub fn revert(
     let older = state.version(key, version).ok_or(Rejected::NoVersion)?;
     let mut job = (**older).clone();
     job.stable = false;
-    job.submit_time = now_ns;
-    let eval = triggers::for_job(&job, Trigger::JobRegister, now_ns, ids);
+    job.submit_time = now;
+    let eval = triggers::for_job(&job, Trigger::JobRegister, now, ids);
     Ok(Command::RegisterJob(Box::new(RegisterJob {
         job,
         submission: state.submission(key, version).map(|s| (**s).clone()),
@@ -452,7 +452,7 @@ pub fn revert(
 /// [`Rejected::NoAlloc`].
 pub fn stop_alloc(
     state: &Snapshot,
-    now_ns: i64,
+    now: Timestamp,
     alloc_id: AllocId,
     no_shutdown_delay: bool,
     ids: &mut Ids,
@@ -464,8 +464,8 @@ pub fn stop_alloc(
         ..DesiredTransition::default()
     };
     let key = alloc.job_key();
-    let eval = triggers::for_key(state, &key, Trigger::AllocStop, now_ns, ids)
-        .unwrap_or_else(|| triggers::for_job(&alloc.job, Trigger::AllocStop, now_ns, ids));
+    let eval = triggers::for_key(state, &key, Trigger::AllocStop, now, ids)
+        .unwrap_or_else(|| triggers::for_job(&alloc.job, Trigger::AllocStop, now, ids));
     Ok(Command::TransitionAllocs {
         transitions: BTreeMap::from([(alloc_id, wish)]),
         evals: vec![eval],

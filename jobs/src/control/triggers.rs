@@ -4,7 +4,7 @@ use crate::{
     ids::Ids,
     model::{
         ClientStatus, DesiredStatus, EvalStatus, Evaluation, Job, JobKey, JobType, Node, NodeId,
-        Trigger,
+        Timestamp, Trigger,
     },
     scheduler,
     state::{AllocUpdate, Snapshot},
@@ -15,7 +15,7 @@ use std::{
 };
 
 /// A pending evaluation of `job`.
-pub fn for_job(job: &Job, trigger: Trigger, now_ns: i64, ids: &mut Ids) -> Evaluation {
+pub fn for_job(job: &Job, trigger: Trigger, now: Timestamp, ids: &mut Ids) -> Evaluation {
     Evaluation {
         id: ids.next_eval(),
         namespace: job.namespace.clone(),
@@ -25,8 +25,8 @@ pub fn for_job(job: &Job, trigger: Trigger, now_ns: i64, ids: &mut Ids) -> Evalu
         job_id: job.id.clone(),
         job_modify_index: job.job_modify_index,
         status: EvalStatus::Pending,
-        create_time: now_ns,
-        modify_time: now_ns,
+        create_time: now,
+        modify_time: now,
         ..Evaluation::default()
     }
 }
@@ -36,11 +36,11 @@ pub fn for_key(
     state: &Snapshot,
     key: &JobKey,
     trigger: Trigger,
-    now_ns: i64,
+    now: Timestamp,
     ids: &mut Ids,
 ) -> Option<Evaluation> {
     let job = state.job(key)?;
-    Some(for_job(job, trigger, now_ns, ids))
+    Some(for_job(job, trigger, now, ids))
 }
 
 /// One per job whose allocations the reports end although they are still wanted: failed ones, and finished
@@ -48,7 +48,7 @@ pub fn for_key(
 pub fn for_client_updates(
     state: &Snapshot,
     updates: &[AllocUpdate],
-    now_ns: i64,
+    now: Timestamp,
     ids: &mut Ids,
 ) -> Vec<Evaluation> {
     let mut jobs: BTreeSet<JobKey> = BTreeSet::new();
@@ -69,7 +69,7 @@ pub fn for_client_updates(
         }
     }
     jobs.into_iter()
-        .filter_map(|key| for_key(state, &key, Trigger::AllocFailure, now_ns, ids))
+        .filter_map(|key| for_key(state, &key, Trigger::AllocFailure, now, ids))
         .collect()
 }
 
@@ -78,7 +78,7 @@ pub fn for_client_updates(
 pub fn for_nodes(
     state: &Snapshot,
     node_ids: &[NodeId],
-    now_ns: i64,
+    now: Timestamp,
     ids: &mut Ids,
 ) -> Vec<Evaluation> {
     let mut found = Found::default();
@@ -86,7 +86,7 @@ pub fn for_nodes(
         let node = state.node(node_id).map(|node| &**node);
         found.look(state, node_id, node);
     }
-    found.into_evals(state, now_ns, ids)
+    found.into_evals(state, now, ids)
 }
 
 /// The jobs that nodes concern, with the first of those nodes.
@@ -118,7 +118,7 @@ impl Found {
         }
     }
 
-    fn into_evals(self, state: &Snapshot, now_ns: i64, ids: &mut Ids) -> Vec<Evaluation> {
+    fn into_evals(self, state: &Snapshot, now: Timestamp, ids: &mut Ids) -> Vec<Evaluation> {
         let known = self.known.iter().filter_map(|(key, node_id)| {
             let job = state.job(key)?;
             Some((Arc::clone(job), *node_id))
@@ -127,7 +127,7 @@ impl Found {
             .chain(self.purged.into_values())
             .map(|(job, node_id)| Evaluation {
                 node_id: Some(node_id),
-                ..for_job(&job, Trigger::NodeUpdate, now_ns, ids)
+                ..for_job(&job, Trigger::NodeUpdate, now, ids)
             })
             .collect()
     }
@@ -137,7 +137,7 @@ impl Found {
 pub fn for_node_upsert(
     state: &Snapshot,
     node: &Node,
-    now_ns: i64,
+    now: Timestamp,
     ids: &mut Ids,
 ) -> Vec<Evaluation> {
     if let Some(known) = state.node(node.id) {
@@ -152,5 +152,5 @@ pub fn for_node_upsert(
     }
     let mut found = Found::default();
     found.look(state, node.id, Some(node));
-    found.into_evals(state, now_ns, ids)
+    found.into_evals(state, now, ids)
 }

@@ -1,7 +1,7 @@
 use super::id::or_none;
 use super::{
     AllocId, AllocMetric, DeploymentId, EvalId, FlatMap, Index, Job, JobKey, NetworkResource,
-    NodeId, Resources, TaskGroup, TaskState, Timestamp, is_default,
+    NodeId, Resources, Span, TaskGroup, TaskState, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -160,9 +160,9 @@ pub struct Allocation {
     /// Index of its last change by a server.
     pub alloc_modify_index: Index,
     /// Nanoseconds since the epoch.
-    pub create_time: i64,
+    pub create_time: Timestamp,
     /// Nanoseconds since the epoch.
-    pub modify_time: i64,
+    pub modify_time: Timestamp,
 }
 
 impl Allocation {
@@ -211,13 +211,13 @@ impl Allocation {
             .and_then(|status| status.healthy)
     }
 
-    /// When its last task ended, or its last change while none did; nanoseconds since the epoch.
-    pub fn failed_at(&self) -> i64 {
+    /// When its last task ended, or its last change while none did.
+    pub fn failed_at(&self) -> Timestamp {
         self.task_states
             .values()
-            .map(|state| state.finished_at.0)
+            .map(|state| state.finished_at)
             .max()
-            .filter(|finished| *finished > 0)
+            .filter(|finished| !finished.is_zero())
             .unwrap_or(self.modify_time)
     }
 
@@ -252,6 +252,7 @@ pub struct AllocDeploymentStatus {
     /// None while undecided. Writer: the client, or an operator.
     pub healthy: Option<bool>,
     /// When that was decided.
+    #[serde(with = "super::rfc3339")]
     pub timestamp: Timestamp,
     /// Placed as a canary and not promoted. Writer: scheduler and promotion.
     pub canary: bool,
@@ -272,15 +273,15 @@ pub struct RescheduleTracker {
 #[serde(rename_all = "PascalCase", default)]
 pub struct RescheduleEvent {
     /// Nanoseconds since the epoch.
-    pub reschedule_time: i64,
+    pub reschedule_time: Timestamp,
     /// The one replaced.
     #[serde(rename = "PrevAllocID")]
     pub prev_alloc_id: AllocId,
     /// Its node.
     #[serde(rename = "PrevNodeID")]
     pub prev_node_id: NodeId,
-    /// Pause before it, nanoseconds.
-    pub delay: i64,
+    /// Pause before it.
+    pub delay: Span,
 }
 
 /// Address of an allocation's network.

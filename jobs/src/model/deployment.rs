@@ -1,4 +1,4 @@
-use super::{AllocId, DeploymentId, Index, JobKey, Nanos, Timestamp};
+use super::{AllocId, DeploymentId, Index, JobKey, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -72,9 +72,9 @@ pub struct Deployment {
     /// Index of its last change.
     pub modify_index: Index,
     /// Nanoseconds since the epoch.
-    pub create_time: i64,
+    pub create_time: Timestamp,
     /// Nanoseconds since the epoch.
-    pub modify_time: i64,
+    pub modify_time: Timestamp,
 }
 
 impl Deployment {
@@ -131,8 +131,9 @@ pub struct DeploymentState {
     /// Of those, unhealthy.
     pub unhealthy_allocs: u32,
     /// Nanoseconds; 0 for none.
-    pub progress_deadline: Nanos,
+    pub progress_deadline: Span,
     /// The next allocation must be healthy by then.
+    #[serde(with = "super::rfc3339")]
     pub require_progress_by: Timestamp,
 }
 

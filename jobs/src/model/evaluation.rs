@@ -1,7 +1,7 @@
 use super::id::or_none;
 use super::{
-    AllocMetric, DeploymentId, EvalId, FlatMap, Index, JobKey, JobType, Nanos, NodeId,
-    PlanAnnotations, Timestamp, is_default,
+    AllocMetric, DeploymentId, EvalId, FlatMap, Index, JobKey, JobType, NodeId, PlanAnnotations,
+    Span, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,10 +125,11 @@ pub struct Evaluation {
     pub status_description: String,
     /// Not before this instant; 0 is at once.
     #[serde(skip_serializing_if = "is_default")]
+    #[serde(with = "super::rfc3339")]
     pub wait_until: Timestamp,
-    /// Pause, nanoseconds; kept for old clients.
+    /// Pause; kept for old clients.
     #[serde(skip_serializing_if = "is_default")]
-    pub wait: Nanos,
+    pub wait: Span,
     /// The one that follows it.
     #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
     pub next_eval: Option<EvalId>,
@@ -155,9 +156,9 @@ pub struct Evaluation {
     /// Index of its last change.
     pub modify_index: Index,
     /// Nanoseconds since the epoch.
-    pub create_time: i64,
+    pub create_time: Timestamp,
     /// Nanoseconds since the epoch.
-    pub modify_time: i64,
+    pub modify_time: Timestamp,
 }
 
 impl Evaluation {

@@ -1,5 +1,5 @@
 use super::{
-    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Spread, Task, TaskGroup,
+    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Spread, Task, TaskGroup, Timestamp,
     UpdateStrategy,
 };
 use serde::{Deserialize, Serialize};
@@ -130,8 +130,8 @@ pub struct Job {
     pub stable: bool,
     /// First version is 0.
     pub version: u64,
-    /// When it was submitted, nanoseconds since the epoch.
-    pub submit_time: i64,
+    /// When it was submitted.
+    pub submit_time: Timestamp,
     /// Index of the first registration.
     pub create_index: Index,
     /// Index of the last change of any kind.
@@ -197,7 +197,7 @@ impl Job {
             status_description: String::new(),
             stable: false,
             version: 0,
-            submit_time: 0,
+            submit_time: Timestamp::default(),
             create_index: 0,
             modify_index: 0,
             job_modify_index: 0,

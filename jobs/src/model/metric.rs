@@ -1,4 +1,4 @@
-use super::{FlatMap, Nanos, NodeId};
+use super::{FlatMap, NodeId, Span};
 use serde::{Deserialize, Serialize};
 
 /// How one placement was decided, or why it could not be made.
@@ -30,7 +30,7 @@ pub struct AllocMetric {
     /// Best nodes with their scores.
     pub score_meta_data: Vec<NodeScore>,
     /// Nanoseconds spent; the caller measures it.
-    pub allocation_time: Nanos,
+    pub allocation_time: Span,
     /// Further placements of the group that failed alike.
     pub coalesced_failures: u32,
 }

@@ -4,8 +4,7 @@
 //! names on the wire are those of the API. A job as a user writes it, where "not set" and "zero"
 //! differ, is `wire::Job`; [`Job`] here is the canonical form with every default filled in.
 //!
-//! Times named `*_time` are nanoseconds since the Unix epoch; [`Timestamp`] is the same instant
-//! shown as RFC 3339. Durations are nanoseconds.
+//! Instants are a [`Timestamp`], lengths of time a [`Span`].
 
 mod allocation;
 mod capacity;
@@ -24,6 +23,7 @@ mod policy;
 mod resources;
 mod secret_id;
 mod service;
+mod span;
 mod submission;
 mod summary;
 mod task;
@@ -58,20 +58,18 @@ pub use policy::{MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrateg
 pub use resources::Resources;
 pub use secret_id::SecretId;
 pub use service::{CheckRestart, ServiceCheck, ServiceSpec, Weights};
+pub use span::{Span, SpanError};
 pub use submission::Submission;
 pub use summary::{GroupSummary, JobSummary, ScalingEvent};
 pub use task::{Artifact, Lifecycle, LogConfig, Task, Template};
 pub use task_group::{EphemeralDisk, TaskGroup};
 pub use task_state::{TaskEvent, TaskPhase, TaskState};
-pub use timestamp::Timestamp;
+pub use timestamp::{Timestamp, UnixSeconds, rfc3339};
 pub(crate) use usage::Room;
 pub use usage::{NodeUsage, dynamic_ports, first_port};
 
 /// A position in the replicated log; 0 means "never".
 pub type Index = u64;
-
-/// Nanoseconds, the unit of every duration in the jobs API.
-pub type Nanos = i64;
 
 /// The namespace of jobs that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";

@@ -1,4 +1,4 @@
-use super::{Index, NetworkResource, NodeId, SecretId, Timestamp};
+use super::{Index, NetworkResource, NodeId, SecretId, Timestamp, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -82,8 +82,8 @@ pub struct Node {
     pub status: NodeStatus,
     /// Why.
     pub status_description: String,
-    /// Unix seconds.
-    pub status_updated_at: i64,
+    /// Since when.
+    pub status_updated_at: UnixSeconds,
     /// Whether it takes new allocations. Writer: operators.
     pub scheduling_eligibility: Eligibility,
     /// True while it is being emptied; this version cannot drain.
@@ -193,6 +193,7 @@ pub struct DriverInfo {
     /// Why.
     pub health_description: String,
     /// When that was found.
+    #[serde(with = "super::rfc3339")]
     pub update_time: Timestamp,
 }
 
@@ -207,6 +208,7 @@ pub struct NodeEvent {
     /// Facts by key.
     pub details: BTreeMap<String, String>,
     /// When.
+    #[serde(with = "super::rfc3339")]
     pub timestamp: Timestamp,
     /// Index.
     pub create_index: Index,

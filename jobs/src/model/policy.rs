@@ -1,4 +1,4 @@
-use super::Nanos;
+use super::Span;
 use serde::{Deserialize, Serialize};
 
 /// How the client restarts a task that exited.
@@ -8,9 +8,9 @@ pub struct RestartPolicy {
     /// Restarts allowed within `interval`.
     pub attempts: u32,
     /// Nanoseconds.
-    pub interval: Nanos,
-    /// Pause before a restart, nanoseconds.
-    pub delay: Nanos,
+    pub interval: Span,
+    /// Pause before a restart.
+    pub delay: Span,
     /// `fail` (give up) or `delay` (wait for the next interval).
     pub mode: String,
 }
@@ -22,13 +22,13 @@ pub struct ReschedulePolicy {
     /// Replacements allowed within `interval`, unless `unlimited`.
     pub attempts: u32,
     /// Nanoseconds.
-    pub interval: Nanos,
-    /// First pause, nanoseconds.
-    pub delay: Nanos,
+    pub interval: Span,
+    /// First pause.
+    pub delay: Span,
     /// `constant`, `exponential` or `fibonacci`.
     pub delay_function: String,
-    /// Longest pause, nanoseconds.
-    pub max_delay: Nanos,
+    /// Longest pause.
+    pub max_delay: Span,
     /// No limit on attempts.
     pub unlimited: bool,
 }
@@ -37,18 +37,18 @@ pub struct ReschedulePolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct UpdateStrategy {
-    /// Kept for old clients, nanoseconds.
-    pub stagger: Nanos,
+    /// Kept for old clients.
+    pub stagger: Span,
     /// Replacements in flight; 0 switches deployments off.
     pub max_parallel: u32,
     /// `checks`, `task_states` or `manual`.
     pub health_check: String,
-    /// How long it must stay healthy to count, nanoseconds.
-    pub min_healthy_time: Nanos,
-    /// Not healthy by then is unhealthy, nanoseconds.
-    pub healthy_deadline: Nanos,
+    /// How long it must stay healthy to count.
+    pub min_healthy_time: Span,
+    /// Not healthy by then is unhealthy.
+    pub healthy_deadline: Span,
     /// Some allocation must turn healthy within it; 0 fails on the first failure. Nanoseconds.
-    pub progress_deadline: Nanos,
+    pub progress_deadline: Span,
     /// On failure, go back to the last stable version.
     pub auto_revert: bool,
     /// Promote when every canary is healthy.
@@ -57,17 +57,15 @@ pub struct UpdateStrategy {
     pub canary: u32,
 }
 
-const SECOND: Nanos = 1_000_000_000;
-
 impl Default for UpdateStrategy {
     fn default() -> Self {
         Self {
-            stagger: 30 * SECOND,
+            stagger: Span::from_secs(30),
             max_parallel: 1,
             health_check: "checks".into(),
-            min_healthy_time: 10 * SECOND,
-            healthy_deadline: 300 * SECOND,
-            progress_deadline: 600 * SECOND,
+            min_healthy_time: Span::from_secs(10),
+            healthy_deadline: Span::from_secs(300),
+            progress_deadline: Span::from_secs(600),
             auto_revert: false,
             auto_promote: false,
             canary: 0,
@@ -84,9 +82,9 @@ pub struct MigrateStrategy {
     /// `checks` or `task_states`.
     pub health_check: String,
     /// Nanoseconds.
-    pub min_healthy_time: Nanos,
+    pub min_healthy_time: Span,
     /// Nanoseconds.
-    pub healthy_deadline: Nanos,
+    pub healthy_deadline: Span,
 }
 
 impl Default for MigrateStrategy {
@@ -94,8 +92,8 @@ impl Default for MigrateStrategy {
         Self {
             max_parallel: 1,
             health_check: "checks".into(),
-            min_healthy_time: 10 * SECOND,
-            healthy_deadline: 300 * SECOND,
+            min_healthy_time: Span::from_secs(10),
+            healthy_deadline: Span::from_secs(300),
         }
     }
 }

@@ -1,4 +1,4 @@
-use super::Nanos;
+use super::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -83,9 +83,9 @@ pub struct ServiceCheck {
     /// As on the service.
     pub address_mode: String,
     /// Nanoseconds between runs.
-    pub interval: Nanos,
+    pub interval: Span,
     /// Nanoseconds until a run fails.
-    pub timeout: Nanos,
+    pub timeout: Span,
     /// Status before the first result; empty is `critical`.
     pub initial_status: String,
     /// Skip certificate checks.
@@ -119,8 +119,8 @@ pub struct ServiceCheck {
 pub struct CheckRestart {
     /// Failures in a row; 0 switches it off.
     pub limit: u32,
-    /// Time after a start during which failures do not count, nanoseconds.
-    pub grace: Nanos,
+    /// Time after a start during which failures do not count.
+    pub grace: Span,
     /// Count warning as passing.
     pub ignore_warnings: bool,
 }

@@ -1,4 +1,4 @@
-use super::{EvalId, FlatMap, Index};
+use super::{EvalId, FlatMap, Index, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Counts of a job's allocations, kept up to date by the state machine.
@@ -50,7 +50,7 @@ pub struct ScalingEvent {
     #[serde(rename = "EvalID")]
     pub eval_id: Option<EvalId>,
     /// Nanoseconds since the epoch.
-    pub time: i64,
+    pub time: Timestamp,
     /// Index.
     pub create_index: Index,
 }

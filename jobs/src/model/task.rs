@@ -1,4 +1,4 @@
-use super::{Affinity, Constraint, Nanos, Resources, RestartPolicy, ServiceSpec};
+use super::{Affinity, Constraint, Resources, RestartPolicy, ServiceSpec, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,12 +38,12 @@ pub struct Task {
     pub artifacts: Vec<Artifact>,
     /// Files to render before the start.
     pub templates: Vec<Template>,
-    /// Time between the kill signal and the kill, nanoseconds.
-    pub kill_timeout: Nanos,
+    /// Time between the kill signal and the kill.
+    pub kill_timeout: Span,
     /// Signal name with `SIG`; empty is SIGINT.
     pub kill_signal: String,
-    /// Pause between leaving the catalog and the kill signal, nanoseconds.
-    pub shutdown_delay: Nanos,
+    /// Pause between leaving the catalog and the kill signal.
+    pub shutdown_delay: Span,
     /// Log rotation.
     pub log_config: LogConfig,
 }
@@ -126,8 +126,8 @@ pub struct Template {
     pub perms: String,
     /// Load the result into the environment.
     pub envvars: bool,
-    /// Longest random pause before the change action, nanoseconds.
-    pub splay: Nanos,
+    /// Longest random pause before the change action.
+    pub splay: Span,
     /// Opens an action in the text.
     pub left_delim: String,
     /// Closes an action in the text.

@@ -1,6 +1,6 @@
 use super::{
-    Affinity, Constraint, MigrateStrategy, Nanos, NetworkResource, ReschedulePolicy, RestartPolicy,
-    ServiceSpec, Spread, Task, UpdateStrategy,
+    Affinity, Constraint, MigrateStrategy, NetworkResource, ReschedulePolicy, RestartPolicy,
+    ServiceSpec, Span, Spread, Task, UpdateStrategy,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,8 +39,8 @@ pub struct TaskGroup {
     pub update: Option<UpdateStrategy>,
     /// How allocations leave a draining node; service jobs only.
     pub migrate: Option<MigrateStrategy>,
-    /// Pause between leaving the catalog and the kill signal, nanoseconds.
-    pub shutdown_delay: Option<Nanos>,
+    /// Pause between leaving the catalog and the kill signal.
+    pub shutdown_delay: Option<Span>,
 }
 
 impl TaskGroup {

@@ -36,10 +36,13 @@ pub struct TaskState {
     /// How often it was restarted.
     pub restarts: u64,
     /// Last restart.
+    #[serde(with = "super::rfc3339")]
     pub last_restart: Timestamp,
     /// First start.
+    #[serde(with = "super::rfc3339")]
     pub started_at: Timestamp,
     /// End.
+    #[serde(with = "super::rfc3339")]
     pub finished_at: Timestamp,
     /// Newest last, at most [`TaskState::EVENTS_MAX`].
     pub events: Vec<TaskEvent>,
@@ -71,7 +74,7 @@ pub struct TaskEvent {
     #[serde(rename = "Type")]
     pub event_type: String,
     /// Nanoseconds since the epoch.
-    pub time: i64,
+    pub time: Timestamp,
     /// What users read.
     pub display_message: String,
     /// Facts by key, such as `exit_code`.

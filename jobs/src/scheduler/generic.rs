@@ -11,7 +11,7 @@ use crate::{
     model::{
         AllocDeploymentStatus, AllocId, AllocMetric, AllocatedResources, Allocation, DeploymentId,
         Evaluation, FlatMap, Job, Node, NodeId, NodeUsage, Plan, PlanAnnotations, RescheduleEvent,
-        RescheduleTracker, StoppedAlloc, TaskGroup, allocate_without_ports,
+        RescheduleTracker, Span, StoppedAlloc, TaskGroup, Timestamp, allocate_without_ports,
     },
     state::Snapshot,
 };
@@ -39,7 +39,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
         deployment: snapshot.latest_deployment(&key),
         node_gone: &node_gone,
         in_place: &in_place,
-        now_ns: cx.now_ns,
+        now: cx.now,
     };
     let mut wanted = reconcile::reconcile(&input, &mut cx.ids);
     let annotations = PlanAnnotations {
@@ -519,7 +519,7 @@ impl<'a, 'c> Placer<'a, 'c> {
         if !reschedule {
             return;
         }
-        alloc.reschedule_tracker = Some(next_tracker(previous, self.cx.now_ns));
+        alloc.reschedule_tracker = Some(next_tracker(previous, self.cx.now));
         self.plan.stops.push(StoppedAlloc {
             alloc_id: previous.id,
             node_id: previous.node_id,
@@ -545,26 +545,26 @@ pub(super) fn allocate_with_ports(
     Ok(given)
 }
 
-fn next_tracker(previous: &Allocation, now_ns: i64) -> RescheduleTracker {
+fn next_tracker(previous: &Allocation, now: Timestamp) -> RescheduleTracker {
     let mut events = previous
         .reschedule_tracker
         .as_ref()
         .map(|tracker| tracker.events.clone())
         .unwrap_or_default();
     let policy = previous.group().and_then(|g| g.reschedule_policy.as_ref());
-    let mut delay = 0;
+    let mut delay = Span::ZERO;
     if let Some(policy) = policy {
         delay = reconcile::next_delay(policy, previous, previous.failed_at());
         if policy.unlimited {
             let surplus = events.len().saturating_sub(TRACKED_EVENTS_MAX - 1);
             events.drain(..surplus);
         } else {
-            let since = previous.failed_at().saturating_sub(policy.interval);
+            let since = previous.failed_at() - policy.interval;
             events.retain(|event| event.reschedule_time > since);
         }
     }
     events.push(RescheduleEvent {
-        reschedule_time: now_ns,
+        reschedule_time: now,
         prev_alloc_id: previous.id,
         prev_node_id: previous.node_id,
         delay,

@@ -19,7 +19,8 @@ use crate::{
     ids::Ids,
     model::{
         AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, Job, JobType, Node, NodeId,
-        NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup, Trigger,
+        NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup, Timestamp,
+        Trigger,
     },
     state::{Snapshot, Stamp},
 };
@@ -29,17 +30,17 @@ use std::sync::Arc;
 /// What a decision may draw on besides the snapshot.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Now, nanoseconds since the Unix epoch.
-    pub now_ns: i64,
+    /// Now since the Unix epoch.
+    pub now: Timestamp,
     /// Where ids and tie breaks come from.
     pub ids: Ids,
 }
 
 impl Context {
-    /// A context for decisions at `now_ns`, fully determined by `seed`.
-    pub fn new(now_ns: i64, seed: u64) -> Self {
+    /// A context for decisions at `now`, fully determined by `seed`.
+    pub fn new(now: Timestamp, seed: u64) -> Self {
         Self {
-            now_ns,
+            now,
             ids: Ids::from_seed(seed),
         }
     }
@@ -122,7 +123,7 @@ pub fn schedule_batch(
     let mut working = snapshot.clone();
     let at = Stamp {
         index: snapshot.index().saturating_add(1),
-        now_ns: cx.now_ns,
+        now: cx.now,
     };
     let mut results = Vec::with_capacity(evals.len());
     for (done, eval) in evals.iter().enumerate() {
@@ -154,7 +155,7 @@ pub fn preview(snapshot: &Snapshot, job: Job, cx: &mut Context) -> Preview {
     };
     let at = Stamp {
         index: snapshot.index().saturating_add(1),
-        now_ns: cx.now_ns,
+        now: cx.now,
     };
     let working = snapshot.clone().with_job(at, job);
     let outcome = schedule(&working, &eval, cx);

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{
         AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, FlatMap,
-        Job, JobType, NodeId, Plan, PlanAnnotations, StoppedAlloc, TaskGroup, Trigger,
+        Job, JobType, NodeId, Plan, PlanAnnotations, Span, StoppedAlloc, TaskGroup, Trigger,
     },
     state::Snapshot,
 };
@@ -68,8 +68,11 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
 
 /// Goes on with an update after the pause that the job asks for.
 fn rolling_eval(eval: &Evaluation, job: &Job, cx: &mut Context) -> Evaluation {
-    let stagger = job.update.as_ref().map_or(0, |update| update.stagger);
-    let due = cx.now_ns.saturating_add(stagger.max(0));
+    let stagger = job
+        .update
+        .as_ref()
+        .map_or(Span::ZERO, |update| update.stagger);
+    let due = cx.now + stagger.max(Span::ZERO);
     Evaluation {
         triggered_by: Trigger::RollingUpdate,
         status_description: String::new(),

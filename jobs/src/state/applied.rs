@@ -1,4 +1,6 @@
-use crate::model::{Allocation, Deployment, DeploymentId, Evaluation, Index, Job, JobKey, Node};
+use crate::model::{
+    Allocation, Deployment, DeploymentId, Evaluation, Index, Job, JobKey, Node, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,8 +9,9 @@ use std::{collections::BTreeSet, sync::Arc};
 pub struct Stamp {
     /// Place of the entry in the log.
     pub index: Index,
-    /// Proposer's time, nanoseconds since the Unix epoch.
-    pub now_ns: i64,
+    /// Proposer's time.
+    #[serde(rename = "now")]
+    pub now: Timestamp,
 }
 
 /// A table, as far as watchers tell them apart.

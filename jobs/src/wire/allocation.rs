@@ -2,7 +2,7 @@ use super::or_empty;
 use crate::model::{
     AllocDeploymentStatus, AllocId, AllocatedResources, AllocatedShared, AllocatedTask,
     ClientStatus, DesiredStatus, DesiredTransition, EvalId, FlatMap, Index, Job, JobType, NodeId,
-    RescheduleTracker, Resources, TaskState, is_default,
+    RescheduleTracker, Resources, TaskState, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -107,8 +107,8 @@ pub struct AllocationListStub {
     pub preempted_by_allocation: String,
     pub create_index: Index,
     pub modify_index: Index,
-    pub create_time: i64,
-    pub modify_time: i64,
+    pub create_time: Timestamp,
+    pub modify_time: Timestamp,
 }
 
 /// What a list of allocations carries beyond the minimum.

@@ -1,5 +1,5 @@
 use super::or_empty;
-use crate::model::{DeploymentId, EvalId, EvalStatus, Index, JobType, NodeId, Trigger};
+use crate::model::{DeploymentId, EvalId, EvalStatus, Index, JobType, NodeId, Timestamp, Trigger};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -38,7 +38,8 @@ pub struct EvaluationStub {
     pub deployment_id: Option<DeploymentId>,
     pub status: EvalStatus,
     pub status_description: String,
-    pub wait_until: crate::model::Timestamp,
+    #[serde(with = "crate::model::rfc3339")]
+    pub wait_until: Timestamp,
     #[serde(with = "or_empty")]
     pub next_eval: Option<EvalId>,
     #[serde(with = "or_empty")]
@@ -47,8 +48,8 @@ pub struct EvaluationStub {
     pub blocked_eval: Option<EvalId>,
     pub create_index: Index,
     pub modify_index: Index,
-    pub create_time: i64,
-    pub modify_time: i64,
+    pub create_time: Timestamp,
+    pub modify_time: Timestamp,
 }
 
 impl EvaluationStub {

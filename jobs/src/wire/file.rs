@@ -14,6 +14,7 @@ pub struct AllocFileInfo {
     /// Such as `drwxr-xr-x`.
     pub file_mode: String,
     /// Last change.
+    #[serde(with = "crate::model::rfc3339")]
     pub mod_time: Timestamp,
     /// Guessed from the first bytes; on `stat` of a file only.
     #[serde(skip_serializing_if = "is_default")]

@@ -1,7 +1,7 @@
 use super::{
     Affinity, Constraint, MigrateStrategy, ReschedulePolicy, Spread, TaskGroup, UpdateStrategy,
 };
-use crate::model::{Index, JobUi};
+use crate::model::{Index, JobUi, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -57,8 +57,8 @@ pub struct Job {
     pub stable: Option<bool>,
     /// First version is 0.
     pub version: Option<u64>,
-    /// When it was submitted, nanoseconds since the epoch.
-    pub submit_time: Option<i64>,
+    /// When it was submitted since the epoch.
+    pub submit_time: Option<Timestamp>,
     /// Index of the first registration.
     pub create_index: Option<Index>,
     /// Index of the last change of any kind.

@@ -1,4 +1,4 @@
-use crate::model::{Index, Job, JobStatus, JobSummary, JobType};
+use crate::model::{Index, Job, JobStatus, JobSummary, JobType, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct JobListStub {
     pub create_index: Index,
     pub modify_index: Index,
     pub job_modify_index: Index,
-    pub submit_time: i64,
+    pub submit_time: Timestamp,
     /// Only when the caller said `meta=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta: Option<BTreeMap<String, String>>,

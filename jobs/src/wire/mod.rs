@@ -10,7 +10,6 @@ mod agent;
 mod allocation;
 mod deployment;
 mod diff;
-mod duration;
 mod evaluation;
 mod file;
 mod job;
@@ -41,7 +40,6 @@ pub use deployment::{
     DeploymentPromoteRequest, DeploymentUpdateResponse,
 };
 pub use diff::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
-pub use duration::{Duration, DurationError};
 pub use evaluation::{Evaluation, EvaluationStub};
 pub use file::{AllocFileInfo, StreamFrame};
 pub use job::Job;

@@ -39,6 +39,7 @@ pub struct JobPlanResponse {
     #[serde(rename = "FailedTGAllocs")]
     pub failed_tg_allocs: FlatMap<String, AllocMetric>,
     /// Always null: this version has no periodic jobs.
+    #[serde(with = "crate::model::rfc3339")]
     pub next_periodic_launch: Timestamp,
     /// What is allowed and yet suspicious, as lines of text.
     pub warnings: String,

@@ -1,4 +1,4 @@
-use super::Duration;
+use crate::model::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -9,9 +9,9 @@ pub struct RestartPolicy {
     /// Restarts allowed within `interval`.
     pub attempts: Option<i64>,
     /// Nanoseconds.
-    pub interval: Option<Duration>,
-    /// Pause before a restart, nanoseconds.
-    pub delay: Option<Duration>,
+    pub interval: Option<Span>,
+    /// Pause before a restart.
+    pub delay: Option<Span>,
     /// `fail` (give up) or `delay` (wait for the next interval).
     pub mode: Option<String>,
     /// Keys that are not modelled; validation refuses those that ask for something.
@@ -26,13 +26,13 @@ pub struct ReschedulePolicy {
     /// Replacements allowed within `interval`, unless `unlimited`.
     pub attempts: Option<i64>,
     /// Nanoseconds.
-    pub interval: Option<Duration>,
-    /// First pause, nanoseconds.
-    pub delay: Option<Duration>,
+    pub interval: Option<Span>,
+    /// First pause.
+    pub delay: Option<Span>,
     /// `constant`, `exponential` or `fibonacci`.
     pub delay_function: Option<String>,
-    /// Longest pause, nanoseconds.
-    pub max_delay: Option<Duration>,
+    /// Longest pause.
+    pub max_delay: Option<Span>,
     /// No limit on attempts.
     pub unlimited: Option<bool>,
 }
@@ -41,18 +41,18 @@ pub struct ReschedulePolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct UpdateStrategy {
-    /// Kept for old clients, nanoseconds.
-    pub stagger: Option<Duration>,
+    /// Kept for old clients.
+    pub stagger: Option<Span>,
     /// Replacements in flight; 0 switches deployments off.
     pub max_parallel: Option<i64>,
     /// `checks`, `task_states` or `manual`.
     pub health_check: Option<String>,
-    /// How long it must stay healthy to count, nanoseconds.
-    pub min_healthy_time: Option<Duration>,
-    /// Not healthy by then is unhealthy, nanoseconds.
-    pub healthy_deadline: Option<Duration>,
+    /// How long it must stay healthy to count.
+    pub min_healthy_time: Option<Span>,
+    /// Not healthy by then is unhealthy.
+    pub healthy_deadline: Option<Span>,
     /// Some allocation must turn healthy within it; 0 fails on the first failure. Nanoseconds.
-    pub progress_deadline: Option<Duration>,
+    pub progress_deadline: Option<Span>,
     /// On failure, go back to the last stable version.
     pub auto_revert: Option<bool>,
     /// Promote when every canary is healthy.
@@ -70,9 +70,9 @@ pub struct MigrateStrategy {
     /// `checks` or `task_states`.
     pub health_check: Option<String>,
     /// Nanoseconds.
-    pub min_healthy_time: Option<Duration>,
+    pub min_healthy_time: Option<Span>,
     /// Nanoseconds.
-    pub healthy_deadline: Option<Duration>,
+    pub healthy_deadline: Option<Span>,
 }
 
 /// A hard requirement on a node.

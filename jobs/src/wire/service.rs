@@ -1,4 +1,4 @@
-use super::Duration;
+use crate::model::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -76,9 +76,9 @@ pub struct ServiceCheck {
     /// As on the service.
     pub address_mode: Option<String>,
     /// Nanoseconds between runs.
-    pub interval: Option<Duration>,
+    pub interval: Option<Span>,
     /// Nanoseconds until a run fails.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Span>,
     /// Status before the first result; empty is `critical`.
     pub initial_status: Option<String>,
     /// Skip certificate checks.
@@ -115,8 +115,8 @@ pub struct ServiceCheck {
 pub struct CheckRestart {
     /// Failures in a row; 0 switches it off.
     pub limit: Option<i64>,
-    /// Time after a start during which failures do not count, nanoseconds.
-    pub grace: Option<Duration>,
+    /// Time after a start during which failures do not count.
+    pub grace: Option<Span>,
     /// Count warning as passing.
     pub ignore_warnings: Option<bool>,
 }

@@ -1,3 +1,4 @@
+use crate::model::Span;
 use serde::{Serialize, Serializer, ser};
 use serde_json::{Map, Value};
 
@@ -147,8 +148,8 @@ impl Fixed {
                 Value::from(number.unwrap_or(0))
             }
             Self::DetailTime(key) => {
-                let nanos = detail(key).and_then(|text| super::Duration::parse(text).ok());
-                Value::from(nanos.map_or(0, |nanos| nanos.0))
+                let span = detail(key).and_then(|text| Span::parse(text).ok());
+                Value::from(span.unwrap_or_default().as_nanos())
             }
             Self::DetailFlag(key) => Value::Bool(detail(key) == Some("true")),
         }

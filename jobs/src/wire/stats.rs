@@ -1,3 +1,4 @@
+use crate::model::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,8 +22,8 @@ pub struct HostStats {
     /// MHz in use.
     #[serde(rename = "CPUTicksConsumed")]
     pub cpu_ticks_consumed: f64,
-    /// Nanoseconds since the epoch.
-    pub timestamp: i64,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
 /// Memory of a machine, bytes.
@@ -70,8 +71,8 @@ pub struct AllocResourceUsage {
     pub resource_usage: ResourceUsage,
     /// Task name to its usage.
     pub tasks: BTreeMap<String, TaskResourceUsage>,
-    /// Nanoseconds since the epoch.
-    pub timestamp: i64,
+    /// When.
+    pub timestamp: Timestamp,
 }
 
 /// Usage of one task.
@@ -80,8 +81,8 @@ pub struct AllocResourceUsage {
 pub struct TaskResourceUsage {
     /// Sum over its processes.
     pub resource_usage: ResourceUsage,
-    /// Nanoseconds since the epoch.
-    pub timestamp: i64,
+    /// When.
+    pub timestamp: Timestamp,
     /// Process id to its usage.
     pub pids: BTreeMap<String, ResourceUsage>,
 }

@@ -1,4 +1,5 @@
-use super::{Affinity, Constraint, Duration, NetworkResource, RestartPolicy, Service};
+use super::{Affinity, Constraint, NetworkResource, RestartPolicy, Service};
+use crate::model::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -37,12 +38,12 @@ pub struct Task {
     pub artifacts: Option<Vec<Artifact>>,
     /// Files to render before the start.
     pub templates: Option<Vec<Template>>,
-    /// Time between the kill signal and the kill, nanoseconds.
-    pub kill_timeout: Option<Duration>,
+    /// Time between the kill signal and the kill.
+    pub kill_timeout: Option<Span>,
     /// Signal name with `SIG`; empty is SIGINT.
     pub kill_signal: Option<String>,
-    /// Pause between leaving the catalog and the kill signal, nanoseconds.
-    pub shutdown_delay: Option<Duration>,
+    /// Pause between leaving the catalog and the kill signal.
+    pub shutdown_delay: Option<Span>,
     /// Log rotation.
     pub log_config: Option<LogConfig>,
     /// Keys that are not modelled; validation refuses those that ask for something.
@@ -111,8 +112,8 @@ pub struct Template {
     pub perms: Option<String>,
     /// Load the result into the environment.
     pub envvars: Option<bool>,
-    /// Longest random pause before the change action, nanoseconds.
-    pub splay: Option<Duration>,
+    /// Longest random pause before the change action.
+    pub splay: Option<Span>,
     /// Opens an action in the text.
     pub left_delim: Option<String>,
     /// Closes an action in the text.

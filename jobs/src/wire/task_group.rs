@@ -1,7 +1,8 @@
 use super::{
-    Affinity, Constraint, Duration, MigrateStrategy, ReschedulePolicy, RestartPolicy, Service,
-    Spread, Task, UpdateStrategy,
+    Affinity, Constraint, MigrateStrategy, ReschedulePolicy, RestartPolicy, Service, Spread, Task,
+    UpdateStrategy,
 };
+use crate::model::Span;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -38,8 +39,8 @@ pub struct TaskGroup {
     pub update: Option<UpdateStrategy>,
     /// How allocations leave a draining node; service jobs only.
     pub migrate: Option<MigrateStrategy>,
-    /// Pause between leaving the catalog and the kill signal, nanoseconds.
-    pub shutdown_delay: Option<Duration>,
+    /// Pause between leaving the catalog and the kill signal.
+    pub shutdown_delay: Option<Span>,
     /// Keys that are not modelled; validation refuses those that ask for something.
     #[serde(flatten)]
     pub rest: Map<String, Value>,

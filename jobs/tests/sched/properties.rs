@@ -3,7 +3,7 @@
 use super::world::{World, check_invariants, node_from};
 use jobs::{control::triggers, ids::Ids};
 use jobs::{
-    model::{ClientStatus, JobKey, Node, Trigger},
+    model::{ClientStatus, JobKey, Node, Span, Trigger},
     scheduler::{self, Context},
     state::{Loading, SavedRow, Snapshot},
 };
@@ -109,7 +109,7 @@ fn check_at_rest(world: &World) {
         let mut ids = Ids::from_seed(99);
         let eval = triggers::for_job(job, Trigger::JobRegister, world.now, &mut ids);
         // A little earlier, because what is due within a second counts as due.
-        let mut cx = Context::new(world.now - 1_000_000_000, 7);
+        let mut cx = Context::new(world.now - Span::SECOND, 7);
         let outcome = scheduler::schedule(world.state.current(), &eval, &mut cx);
         assert!(
             outcome.plan.is_empty(),

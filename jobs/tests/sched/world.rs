@@ -2,7 +2,7 @@
 
 use jobs::{
     control::{
-        Action, Blocked, Broker, Delivery, Deployments, FIRST_RETRY_NS, Gc, GcLimits, Heartbeats,
+        Action, Blocked, Broker, Delivery, Deployments, FIRST_RETRY, Gc, GcLimits, Heartbeats,
         operator::{self, Scaling},
         triggers,
     },
@@ -10,8 +10,8 @@ use jobs::{
     model::{
         AllocDeploymentStatus, AllocId, Allocation, ClientStatus, Constraint, DeploymentId,
         DesiredStatus, DriverInfo, EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource,
-        Node, NodeId, NodeStatus, PlanResult, Port, ReschedulePolicy, Spread, Task, TaskGroup,
-        TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
+        Node, NodeId, NodeStatus, PlanResult, Port, ReschedulePolicy, Span, Spread, Task,
+        TaskGroup, TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
     },
     scheduler::{self, Context},
     state::{
@@ -23,9 +23,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Write,
     sync::Arc,
+    time::Duration,
 };
 
-const SECOND: i64 = 1_000_000_000;
+const START: Timestamp = Timestamp::from_secs(1_000);
+const SECOND: Duration = Duration::from_secs(1);
 /// Evaluations decided about in one go.
 const BATCH: usize = 16;
 /// More turns than any script needs.
@@ -33,7 +35,7 @@ const TURNS_MAX: usize = 2_000;
 
 pub(crate) struct World {
     pub(crate) state: State,
-    pub(crate) now: i64,
+    pub(crate) now: Timestamp,
     index: u64,
     seed: u64,
     ids: Ids,
@@ -57,7 +59,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             state: State::default(),
-            now: 1_000 * SECOND,
+            now: START,
             index: 0,
             seed: seed << 16 | 3 << 40,
             ids: Ids::from_seed(seed),
@@ -84,7 +86,7 @@ impl World {
                     self.index += 1;
                     let at = Stamp {
                         index: self.index,
-                        now_ns: self.now,
+                        now: self.now,
                     };
                     match self.state.apply(at, command) {
                         Ok(applied) => {
@@ -162,7 +164,7 @@ impl World {
         }
     }
 
-    pub(crate) fn advance(&mut self, by: i64) {
+    pub(crate) fn advance(&mut self, by: Duration) {
         let end = self.now + by;
         for _ in 0..TURNS_MAX {
             let due = [
@@ -230,16 +232,16 @@ impl World {
         let state = TaskState {
             state: phase,
             failed,
-            finished_at: Timestamp(if phase == TaskPhase::Dead {
+            finished_at: if phase == TaskPhase::Dead {
                 self.now
             } else {
-                0
-            }),
+                Timestamp::default()
+            },
             ..TaskState::default()
         };
         let health = match what {
-            "healthy" => Some((true, Timestamp(self.now))),
-            "unhealthy" | "failed" => Some((false, Timestamp(self.now))),
+            "healthy" => Some((true, self.now)),
+            "unhealthy" | "failed" => Some((false, self.now)),
             _ => None,
         };
         AllocUpdate {
@@ -375,11 +377,11 @@ impl World {
             "decide" => self.decide(),
             "commit" => return Ok(self.commit()),
             "tick" => {
-                let seconds: i64 = words[0].trim_end_matches('s').parse().expect("seconds");
+                let seconds: u32 = words[0].trim_end_matches('s').parse().expect("seconds");
                 let end = self.now + seconds * SECOND;
                 while self.now < end {
                     self.beat(&words[1..]);
-                    self.advance((end - self.now).min(10 * SECOND));
+                    self.advance(end.since(self.now).min(10 * SECOND));
                 }
             }
             "gc" => {
@@ -482,7 +484,7 @@ impl World {
             };
             self.act(actions);
         }
-        self.advance(FIRST_RETRY_NS);
+        self.advance(FIRST_RETRY);
         self.settle();
         text
     }
@@ -607,9 +609,9 @@ impl World {
         evals.sort_by_key(|eval| (eval.create_index, eval.status.as_str(), eval.id));
         let mut text = String::new();
         for eval in evals {
-            let wait = match eval.wait_until.0 {
-                0 => String::new(),
-                due => format!(" due at {}s", (due - 1_000 * SECOND) / SECOND),
+            let wait = match eval.wait_until {
+                due if due.is_zero() => String::new(),
+                due => format!(" due at {}s", due.since(START).as_secs()),
             };
             let _ = writeln!(
                 text,
@@ -671,9 +673,9 @@ pub(crate) fn new_job(id: &str) -> Job {
             tasks: vec![task],
             update: Some(UpdateStrategy::default()),
             reschedule_policy: Some(ReschedulePolicy {
-                delay: 30 * SECOND,
+                delay: Span::from_secs(30),
                 delay_function: "exponential".into(),
-                max_delay: 3600 * SECOND,
+                max_delay: Span::HOUR,
                 unlimited: true,
                 ..ReschedulePolicy::default()
             }),
@@ -696,8 +698,8 @@ fn set(job: &mut Job, key: &str, value: &str) {
             group.update = None;
             group.reschedule_policy = Some(ReschedulePolicy {
                 attempts: 1,
-                interval: 86_400 * SECOND,
-                delay: 5 * SECOND,
+                interval: 24 * Span::HOUR,
+                delay: Span::from_secs(5),
                 delay_function: "constant".into(),
                 ..ReschedulePolicy::default()
             });
@@ -756,7 +758,7 @@ fn set(job: &mut Job, key: &str, value: &str) {
                 "canary" => update.canary = number() as u32,
                 "autorevert" => update.auto_revert = true,
                 "autopromote" => update.auto_promote = true,
-                "progress" => update.progress_deadline = number() * SECOND,
+                "progress" => update.progress_deadline = number() * Span::SECOND,
                 other => panic!("unknown option {other}"),
             }
         }

@@ -1,4 +1,5 @@
 use crate::{files, job};
+use jobs::model::Span;
 use jobs::spec::{Defaults, canonicalize_and_validate};
 use jobs::{model, wire};
 
@@ -41,5 +42,5 @@ fn api_json_is_read_with_or_without_its_wrapper() {
     let wrapped = format!("{{\"Job\": {bare}, \"EnforceIndex\": true}}");
     let (a, b) = (job(bare, "a.json"), job(&wrapped, "b.json"));
     assert_eq!(a, b);
-    assert_eq!(a.task_groups[0].tasks[0].kill_timeout, 7_000_000_000);
+    assert_eq!(a.task_groups[0].tasks[0].kill_timeout, Span::from_secs(7));
 }

@@ -3,12 +3,14 @@
 //! A [`Monitor`] belongs to one check on the machine that runs it. It never waits and keeps no timer:
 //! whoever runs the check calls [`Monitor::on_result`] and sends what comes back to the catalog.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Status, bound_output};
 
-/// Shortest time between two reports that differ in output only, nanoseconds (5 minutes).
-pub const OUTPUT_INTERVAL_NS: i64 = 5 * 60 * 1_000_000_000;
+/// Shortest time between two reports that differ in output only.
+pub const OUTPUT_INTERVAL: Duration = Duration::from_mins(5);
 
 /// How many results in a row it takes to change a status.
 ///
@@ -61,7 +63,7 @@ pub struct Change {
 /// Invariants:
 /// 1. At most one of the two counters is not 0.
 /// 2. A change of status is reported at once, a change of output alone at most every
-///    [`OUTPUT_INTERVAL_NS`].
+///    [`OUTPUT_INTERVAL`].
 ///
 /// Source: agent checks. Differs: a new monitor counts successes from zero, so that a fresh instance
 /// is published only after `success_before_passing` results in a row; the reference applies the
@@ -73,7 +75,7 @@ pub struct Monitor {
     output: String,
     successes: u32,
     failures: u32,
-    reported_at_ns: Option<i64>,
+    reported_at: Option<Duration>,
 }
 
 impl Monitor {
@@ -87,7 +89,7 @@ impl Monitor {
             output: String::new(),
             successes: 0,
             failures: 0,
-            reported_at_ns: None,
+            reported_at: None,
         }
     }
 
@@ -117,20 +119,20 @@ impl Monitor {
 
     /// Takes the outcome of one run; returns what to report, if anything.
     ///
-    /// `now_ns` is in nanoseconds since any fixed moment.
-    pub fn on_result(&mut self, now_ns: i64, outcome: Outcome) -> Option<Change> {
+    /// `now` is the time since any fixed moment.
+    pub fn on_result(&mut self, now: Duration, outcome: Outcome) -> Option<Change> {
         let status = self.count(outcome.status)?;
         let output = bound_output(outcome.output);
         let is_due = self
-            .reported_at_ns
-            .is_none_or(|reported| now_ns.saturating_sub(reported) >= OUTPUT_INTERVAL_NS);
+            .reported_at
+            .is_none_or(|reported| now.saturating_sub(reported) >= OUTPUT_INTERVAL);
         let is_new = status != self.status || (output != self.output && is_due);
         if !is_new {
             return None;
         }
         self.status = status;
         self.output.clone_from(&output);
-        self.reported_at_ns = Some(now_ns);
+        self.reported_at = Some(now);
         Some(Change { status, output })
     }
 

@@ -15,9 +15,9 @@ fn reports(mut monitor: Monitor, results: &str) -> String {
             'w' => Status::Warning,
             _ => Status::Critical,
         };
-        let now_ns = i64::try_from(second).unwrap() * 1_000_000_000;
+        let now = Duration::from_secs(u64::try_from(second).unwrap());
         let change = monitor.on_result(
-            now_ns,
+            now,
             Outcome {
                 status,
                 output: String::new(),
@@ -105,18 +105,22 @@ fn output_alone_is_reported_once_per_interval() {
         status: Status::Passing,
         output: text.to_owned(),
     };
-    assert!(monitor.on_result(0, outcome("a")).is_some());
-    assert!(monitor.on_result(1, outcome("b")).is_none());
+    assert!(monitor.on_result(Duration::ZERO, outcome("a")).is_some());
     assert!(
         monitor
-            .on_result(OUTPUT_INTERVAL_NS - 1, outcome("c"))
+            .on_result(Duration::from_nanos(1), outcome("b"))
             .is_none()
     );
-    let change = monitor.on_result(OUTPUT_INTERVAL_NS, outcome("d")).unwrap();
+    assert!(
+        monitor
+            .on_result(OUTPUT_INTERVAL - Duration::from_nanos(1), outcome("c"))
+            .is_none()
+    );
+    let change = monitor.on_result(OUTPUT_INTERVAL, outcome("d")).unwrap();
     assert_eq!(change.output, "d");
     assert!(
         monitor
-            .on_result(2 * OUTPUT_INTERVAL_NS, outcome("d"))
+            .on_result(2 * OUTPUT_INTERVAL, outcome("d"))
             .is_none()
     );
 }
@@ -125,14 +129,14 @@ fn output_alone_is_reported_once_per_interval() {
 fn a_change_of_status_carries_its_output_at_once() {
     let mut monitor = Monitor::new(Thresholds::default());
     monitor.on_result(
-        0,
+        Duration::ZERO,
         Outcome {
             status: Status::Passing,
             output: "up".to_owned(),
         },
     );
     let change = monitor.on_result(
-        1,
+        Duration::from_nanos(1),
         Outcome {
             status: Status::Critical,
             output: "down".to_owned(),
@@ -153,7 +157,7 @@ fn long_output_is_cut_at_a_character_boundary() {
     let long = "é".repeat(3000);
     let change = monitor
         .on_result(
-            0,
+            Duration::ZERO,
             Outcome {
                 status: Status::Passing,
                 output: format!("x{long}"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +45,12 @@ pub struct Check {
     pub service_name: String,
     /// How the check is made: `http`, `tcp`, `script`, `grpc`, `ttl`; empty for the agent's own.
     pub kind: String,
-    /// Pause between runs, nanoseconds; 0 if not run by interval.
-    pub interval_ns: u64,
-    /// Longest duration of one run, nanoseconds; 0 if not set.
-    pub timeout_ns: u64,
+    /// Pause between runs; nothing if not run by interval.
+    #[serde(rename = "interval_ns", with = "super::time::nanos")]
+    pub interval: Duration,
+    /// Longest duration of one run; nothing if not set.
+    #[serde(rename = "timeout_ns", with = "super::time::nanos")]
+    pub timeout: Duration,
     /// Log index at which the row was first written.
     pub create_index: Index,
     /// Log index of the last effective change of the row.

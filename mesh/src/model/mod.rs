@@ -6,6 +6,7 @@ mod node;
 mod overrides;
 mod service;
 mod split;
+mod time;
 
 pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
@@ -14,6 +15,7 @@ pub use node::Node;
 pub use overrides::RouteOverrides;
 pub use service::{Origin, Service, ServiceAddress, ServiceKey, Weights};
 pub use split::{Split, SplitKey};
+pub use time::Timestamp;
 
 /// A position in the replicated log; 0 means "never written".
 pub type Index = u64;

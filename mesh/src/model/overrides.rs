@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{Index, Timestamp};
 
 /// Route-language text that an operator lays over the routes derived from services.
 ///
@@ -13,8 +13,9 @@ use super::Index;
 pub struct RouteOverrides {
     /// The text, at most [`crate::state::ROUTE_OVERRIDES_BYTES_MAX`] bytes; empty means no overrides.
     pub text: String,
-    /// When the text last changed, nanoseconds since the Unix epoch.
-    pub modified_at_ns: i64,
+    /// When the text last changed.
+    #[serde(rename = "modified_at_ns")]
+    pub modified_at: Timestamp,
     /// Log index at which overrides were first set; 0 if never.
     pub create_index: Index,
     /// Log index of the last change of the text, which is its version; 0 if never set.

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckKey, Index};
+use crate::model::{CheckKey, Index, Timestamp};
 use crate::view::{Change, Table};
 
 pub use command::{
@@ -42,8 +42,9 @@ pub const NAME_BYTES_MAX: usize = 2048;
 pub struct Stamp {
     /// Place of the entry in the log.
     pub index: Index,
-    /// Proposer's time, nanoseconds since the Unix epoch.
-    pub now_ns: i64,
+    /// Proposer's time.
+    #[serde(rename = "now_ns")]
+    pub now: Timestamp,
 }
 
 /// What a command changed; everything is empty when it changed nothing.

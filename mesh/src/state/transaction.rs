@@ -103,7 +103,7 @@ impl<'a> Transaction<'a> {
         };
         self.record(Change::PutRouteOverrides(Arc::new(RouteOverrides {
             text,
-            modified_at_ns: self.at.now_ns,
+            modified_at: self.at.now,
             create_index,
             modify_index: self.at.index,
         })));

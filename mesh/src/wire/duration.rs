@@ -1,23 +1,26 @@
 //! Durations as the reference writes them.
 
-/// Writes a duration in nanoseconds as hours, minutes and seconds: `0s`, `1.5s`, `500ms`, `1m30s`,
+use std::time::Duration;
+
+/// Writes a duration as hours, minutes and seconds: `0s`, `1.5s`, `500ms`, `1m30s`,
 /// `72h0m0s`.
 #[must_use]
-pub fn go_duration(nanoseconds: u64) -> String {
+pub fn go_duration(duration: Duration) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000, "ms"), (1_000, "µs"), (1, "ns")];
+    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     if nanoseconds == 0 {
         return "0s".to_owned();
     }
     if nanoseconds < 1_000_000_000 {
-        let (unit_ns, name) = UNITS
+        let (unit, name) = UNITS
             .into_iter()
-            .find(|(unit_ns, _)| nanoseconds >= *unit_ns)
+            .find(|(unit, _)| nanoseconds >= *unit)
             .unwrap_or((1, "ns"));
-        return format!("{}{name}", decimal(nanoseconds, unit_ns));
+        return format!("{}{name}", decimal(nanoseconds, unit));
     }
-    let minute_ns = 60 * 1_000_000_000;
-    let minutes = nanoseconds / minute_ns;
-    let seconds = decimal(nanoseconds % minute_ns, 1_000_000_000);
+    let minute = 60 * 1_000_000_000;
+    let minutes = nanoseconds / minute;
+    let seconds = decimal(nanoseconds % minute, 1_000_000_000);
     match (minutes / 60, minutes % 60) {
         (0, 0) => format!("{seconds}s"),
         (0, minutes) => format!("{minutes}m{seconds}s"),
@@ -39,6 +42,7 @@ fn decimal(value: u64, unit: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::go_duration;
+    use std::time::Duration;
 
     #[test]
     fn durations_read_as_in_the_reference() {
@@ -54,7 +58,7 @@ mod tests {
             (259_200_000_000_000, "72h0m0s"),
             (1_000_000_001, "1.000000001s"),
         ] {
-            assert_eq!(go_duration(nanoseconds), expected);
+            assert_eq!(go_duration(Duration::from_nanos(nanoseconds)), expected);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Checks and instances as the health endpoints show them.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::model::{Check, Status};
@@ -93,14 +95,14 @@ impl HealthCheck {
 
 /// Writes a check's interval and timeout; empty when not set.
 fn period(check: &Check) -> (String, String) {
-    let text = |ns: u64| {
-        if ns == 0 {
+    let text = |duration: Duration| {
+        if duration.is_zero() {
             String::new()
         } else {
-            go_duration(ns)
+            go_duration(duration)
         }
     };
-    (text(check.interval_ns), text(check.timeout_ns))
+    (text(check.interval), text(check.timeout))
 }
 
 /// An instance with node and checks. Source: health API, "List Service Instances for Service".

@@ -1,6 +1,6 @@
 //! Logs and snapshots that other versions wrote must load.
 
-use mesh::model::Status;
+use mesh::model::{Status, Timestamp};
 use mesh::state::{Command, Snapshot, Stamp, State};
 
 /// Commands with fields missing, as an older version wrote them, and unknown, as a newer one does.
@@ -21,7 +21,15 @@ fn commands_of_other_versions_load() {
     let mut state = State::default();
     for (index, text) in (1..).zip(LOG) {
         let command: Command = serde_json::from_str(text).unwrap();
-        state.apply(Stamp { index, now_ns: 0 }, command).unwrap();
+        state
+            .apply(
+                Stamp {
+                    index,
+                    now: Timestamp::default(),
+                },
+                command,
+            )
+            .unwrap();
     }
     let snapshot = state.snapshot();
     let web = snapshot.instances("web").remove(0);

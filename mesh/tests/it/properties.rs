@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mesh::model::{Check, Node, Service, ServiceKey, SplitKey, Status};
+use mesh::model::{Check, Node, Service, ServiceKey, SplitKey, Status, Timestamp};
 use mesh::state::{
     CheckResult, Command, DeregisterService, DrainService, RegisterService, RemoveNode,
     SetRouteOverrides, SetSplit, Snapshot, Stamp, State, UpdateChecks, UpsertNode,
@@ -130,7 +130,7 @@ fn replay(
         let before = state.snapshot();
         let stamp = Stamp {
             index,
-            now_ns: i64::try_from(index).unwrap(),
+            now: Timestamp::from_nanos(i64::try_from(index).unwrap()),
         };
         let outcome = state.apply(stamp, command.clone());
         let after = state.snapshot();
@@ -247,8 +247,8 @@ proptest! {
             let packed = rmp_serde::to_vec_named(&command).unwrap();
             let command: Command = rmp_serde::from_slice(&packed).unwrap();
             let index = u64::try_from(ordinal).unwrap() + 1;
-            let now_ns = i64::try_from(index).unwrap();
-            let _ = replica.apply(Stamp { index, now_ns }, command);
+            let now = Timestamp::from_nanos(i64::try_from(index).unwrap());
+            let _ = replica.apply(Stamp { index, now }, command);
         }
         prop_assert_eq!(replica.snapshot(), full);
     }
@@ -258,7 +258,7 @@ proptest! {
         let mut state = State::default();
         let mut view = View::default();
         for (index, command) in (1..).zip(commands) {
-            let at = Stamp { index, now_ns: i64::try_from(index).unwrap() };
+            let at = Stamp { index, now: Timestamp::from_nanos(i64::try_from(index).unwrap()) };
             let Ok(applied) = state.apply(at, command) else { continue };
             for change in applied.changes {
                 let packed = rmp_serde::to_vec_named(&change).unwrap();
@@ -294,9 +294,9 @@ proptest! {
                 continue;
             }
             let mut state = State::restore(state.snapshot());
-            let first = state.apply(Stamp { index: 100, now_ns: 0 }, command.clone());
+            let first = state.apply(Stamp { index: 100, now: Timestamp::default() }, command.clone());
             let once = state.snapshot();
-            let second = state.apply(Stamp { index: 101, now_ns: 0 }, command.clone());
+            let second = state.apply(Stamp { index: 101, now: Timestamp::default() }, command.clone());
             prop_assert_eq!(first.is_ok(), second.is_ok(), "{:?}", command);
             prop_assert_eq!(once, state.snapshot(), "{:?}", command);
         }

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use mesh::model::{Check, Node, Origin, Service, ServiceKey, Status, Weights};
+use mesh::model::{Check, Node, Origin, Service, ServiceKey, Status, Timestamp, Weights};
 use mesh::state::{
     Applied, CheckResult, Command, DeregisterService, DrainService, RegisterService, Rejected,
     RemoveNode, SetRouteOverrides, Snapshot, Stamp, State, UpdateChecks, UpsertNode,
@@ -70,7 +70,13 @@ fn step(state: &mut State, line: &str) -> String {
     let index = words[0].parse().unwrap();
     let command = command(&words[1..]);
     let before = state.snapshot();
-    match state.apply(Stamp { index, now_ns: 0 }, command) {
+    match state.apply(
+        Stamp {
+            index,
+            now: Timestamp::default(),
+        },
+        command,
+    ) {
         Ok(applied) => describe(&applied),
         Err(rejected) => {
             assert_eq!(

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::HeaderMap;
-use mesh::model::{Check, Node, Service, ServiceAddress, Status, Weights};
+use mesh::model::{Check, Node, Service, ServiceAddress, Status, Timestamp, Weights};
 use mesh::state::{
     CheckResult, Command, DrainService, RegisterService, Stamp, State as Tables, UpdateChecks,
     UpsertNode,
@@ -92,7 +92,13 @@ impl Fixture {
 
     fn apply(&mut self, index: u64, command: Command) {
         self.tables
-            .apply(Stamp { index, now_ns: 0 }, command)
+            .apply(
+                Stamp {
+                    index,
+                    now: Timestamp::default(),
+                },
+                command,
+            )
             .unwrap();
         self.snapshots
             .send_replace(Arc::new(self.tables.current().view().clone()));
@@ -142,8 +148,8 @@ impl Fixture {
             id: "service:web1".to_owned(),
             name: "Service 'web' check".to_owned(),
             kind: "http".to_owned(),
-            interval_ns: 10_000_000_000,
-            timeout_ns: 1_500_000_000,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_millis(1_500),
             ..Check::default()
         };
         self.register(14, web, vec![check]);

@@ -1,6 +1,6 @@
 //! The parameters of a query string.
 
-use jobs::model::Index;
+use jobs::model::{Index, Span};
 use std::{str::FromStr, time::Duration};
 
 use super::wait::Asked;
@@ -98,10 +98,9 @@ impl Parameters {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        let nanos = jobs::wire::Duration::parse(text).map(|duration| u64::try_from(duration.0));
-        match nanos {
-            Ok(Ok(nanos)) => Ok(Some(Duration::from_nanos(nanos))),
-            Ok(Err(_)) | Err(_) => Err(Error::bad_request(complaint)),
+        match Span::parse(text) {
+            Ok(span) if span >= Span::ZERO => Ok(Some(span.to_std())),
+            Ok(_) | Err(_) => Err(Error::bad_request(complaint)),
         }
     }
 

@@ -43,18 +43,15 @@ pub(super) fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &Vie
         let next = view.id(row.next_allocation);
         pairs.push(("Replacement Alloc ID", next));
     }
-    if let Some(eval) = followup.filter(|eval| eval.wait_until.0 > view.now) {
-        pairs.push(("Reschedule Eligibility", view.ago(eval.wait_until.0)));
+    if let Some(eval) = followup.filter(|eval| eval.wait_until > view.now) {
+        pairs.push(("Reschedule Eligibility", view.ago(eval.wait_until)));
     }
     if view.verbose {
         let metric = &row.metrics;
         pairs.push(("Evaluated Nodes", metric.nodes_evaluated.to_string()));
         pairs.push(("Filtered Nodes", metric.nodes_filtered.to_string()));
         pairs.push(("Exhausted Nodes", metric.nodes_exhausted.to_string()));
-        pairs.push((
-            "Allocation Time",
-            jobs::wire::Duration(metric.allocation_time).to_string(),
-        ));
+        pairs.push(("Allocation Time", metric.allocation_time.to_string()));
         pairs.push(("Failures", metric.coalesced_failures.to_string()));
     }
     columns::key_values(&pairs)

@@ -128,7 +128,7 @@ fn stat(file: &AllocFileInfo, bytes_only: bool, view: &View) -> String {
     let row = [
         file.file_mode.clone(),
         size(file, bytes_only),
-        view.time(file.mod_time.0),
+        view.time(file.mod_time),
         file.content_type.clone(),
         name(file),
     ];
@@ -143,7 +143,7 @@ fn list(files: &[AllocFileInfo], bytes_only: bool, view: &View) -> String {
         [
             file.file_mode.clone(),
             size(file, bytes_only),
-            view.time(file.mod_time.0),
+            view.time(file.mod_time),
             name(file),
         ]
     });
@@ -154,7 +154,6 @@ fn list(files: &[AllocFileInfo], bytes_only: bool, view: &View) -> String {
 mod tests {
     use super::*;
     use crate::cli::view::test_view;
-    use jobs::model::Timestamp;
 
     #[test]
     fn directories_end_in_a_slash() {
@@ -164,7 +163,7 @@ mod tests {
             is_dir,
             size: 4096,
             file_mode: "drwxrwxrwx".into(),
-            mod_time: Timestamp(view.now),
+            mod_time: view.now,
             ..AllocFileInfo::default()
         };
         assert_eq!(

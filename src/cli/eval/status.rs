@@ -107,7 +107,7 @@ fn head(eval: &Evaluation, view: &View) -> String {
     pairs.push(("Priority", eval.priority.to_string()));
     pairs.push(("Placement Failures", evaluations::placement_failures(eval)));
     if !eval.wait_until.is_zero() {
-        pairs.push(("Wait Until", view.time(eval.wait_until.0)));
+        pairs.push(("Wait Until", view.time(eval.wait_until)));
     }
     pairs.push(("Previous Eval", view.id(eval.previous_eval)));
     pairs.push(("Next Eval", view.id(eval.next_eval)));

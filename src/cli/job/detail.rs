@@ -60,7 +60,7 @@ pub(super) fn body(parts: &Parts, with_evals: bool, view: &View) -> String {
         let rows = parts
             .followups
             .iter()
-            .map(|(group, eval)| [group.clone(), view.id(eval.id), view.ago(eval.wait_until.0)]);
+            .map(|(group, eval)| [group.clone(), view.id(eval.id), view.ago(eval.wait_until)]);
         let text = columns::table(["Task Group", "Eval ID", "Eval Time"], rows.collect());
         out.push(section("Future Rescheduling Attempts", text));
     }

@@ -159,7 +159,7 @@ fn dry_run(preview: &JobPlanResponse, job: &Job, view: &View) -> String {
     if let Some(eval) = rolling {
         let text = format!(
             "- Rolling update, next evaluation will be in {}.",
-            jobs::wire::Duration(eval.wait)
+            eval.wait
         );
         lines.push(paint.ink(Ink::Green, &text));
     }

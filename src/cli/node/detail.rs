@@ -2,7 +2,7 @@
 
 use crate::cli::render::{self, columns};
 use crate::cli::view::{View, bytes, megabytes};
-use jobs::model::Node;
+use jobs::model::{Node, Span};
 use jobs::wire::{Allocation, AllocationListStub, HostStats, StubOptions};
 
 /// What a machine and its allocations use at the moment.
@@ -35,10 +35,7 @@ pub(super) fn full(
     let mut pairs = head(node);
     if let Some(host) = &usage.host {
         let seconds = i64::try_from(host.uptime).unwrap_or(i64::MAX);
-        pairs.push((
-            "Uptime",
-            jobs::wire::Duration(seconds.saturating_mul(1_000_000_000)).to_string(),
-        ));
+        pairs.push(("Uptime", Span::from_secs(seconds).to_string()));
     }
     if !view.verbose {
         pairs.push(("Host Volumes", String::new()));
@@ -210,7 +207,7 @@ fn driver_table(node: &Node, view: &View) -> String {
             info.detected.to_string(),
             info.healthy.to_string(),
             info.health_description.clone(),
-            view.time(info.update_time.0),
+            view.time(info.update_time),
         ]
     });
     columns::table(
@@ -230,11 +227,7 @@ fn events(node: &Node, view: &View) -> String {
             Some(driver) => format!("Driver: {driver}"),
             None => event.subsystem.clone(),
         };
-        let mut line = vec![
-            view.time(event.timestamp.0),
-            subsystem,
-            event.message.clone(),
-        ];
+        let mut line = vec![view.time(event.timestamp), subsystem, event.message.clone()];
         if view.verbose {
             let details: Vec<String> = event
                 .details

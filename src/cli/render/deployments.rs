@@ -62,7 +62,9 @@ fn with_progress(head: String, current: &Deployment, view: &View) -> String {
 fn progress(groups: &BTreeMap<String, DeploymentState>, view: &View) -> String {
     let reverts = groups.values().any(|group| group.auto_revert);
     let canaries = groups.values().any(|group| group.desired_canaries > 0);
-    let deadline = groups.values().any(|group| group.progress_deadline != 0);
+    let deadline = groups
+        .values()
+        .any(|group| !group.progress_deadline.is_zero());
     let mut lines = vec![columns::chosen([
         (true, "Task Group".into()),
         (reverts, "Auto Revert".into()),

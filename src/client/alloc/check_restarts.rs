@@ -1,5 +1,6 @@
 //! Restarts of a task whose check keeps failing: the `check_restart` block.
 
+use crate::sys::clock::Monotonic;
 use jobs::model::CheckRestart;
 use mesh::model::Status;
 
@@ -11,31 +12,31 @@ pub(super) struct CheckRestarts {
     /// Failures in a row that ask for a restart; 0 for never.
     limit: u32,
     ignores_warnings: bool,
-    /// Nanoseconds, by the clock of the caller; what fails earlier does not count.
-    counts_from_ns: i64,
+    /// What fails earlier does not count.
+    counts_from: Monotonic,
     failures: u32,
 }
 
 impl CheckRestarts {
-    /// For a check that starts at `now_ns`; without a block it never asks for a restart.
-    pub(super) fn new(asked: Option<&CheckRestart>, now_ns: i64) -> Self {
+    /// For a check that starts at `now`; without a block it never asks for a restart.
+    pub(super) fn new(asked: Option<&CheckRestart>, now: Monotonic) -> Self {
         let asked = asked.cloned().unwrap_or_default();
         Self {
             limit: asked.limit,
             ignores_warnings: asked.ignore_warnings,
-            counts_from_ns: now_ns.saturating_add(asked.grace.max(0)),
+            counts_from: now + asked.grace.to_std(),
             failures: 0,
         }
     }
 
     /// Takes a result; true when the task has to restart.
-    pub(super) fn on_result(&mut self, now_ns: i64, outcome: Status) -> bool {
+    pub(super) fn on_result(&mut self, now: Monotonic, outcome: Status) -> bool {
         let fails = match outcome {
             Status::Passing => false,
             Status::Warning => !self.ignores_warnings,
             Status::Critical => true,
         };
-        if self.limit == 0 || !fails || now_ns < self.counts_from_ns {
+        if self.limit == 0 || !fails || now < self.counts_from {
             self.failures = 0;
             return false;
         }
@@ -51,28 +52,32 @@ impl CheckRestarts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jobs::model::Span;
+    use std::time::Duration;
 
-    const SECOND: i64 = 1_000_000_000;
+    fn at(second: u64) -> Monotonic {
+        Monotonic::START + Duration::from_secs(second)
+    }
 
     /// Plays results, one a second from second 0 on: `p`, `w` or `c`. An upper-case `R` in `expected` marks
     /// a restart.
     fn check(limit: u32, grace_s: i64, ignore_warnings: bool, results: &str, expected: &str) {
         let asked = CheckRestart {
             limit,
-            grace: grace_s * SECOND,
+            grace: Span::from_secs(grace_s),
             ignore_warnings,
         };
-        let mut restarts = CheckRestarts::new(Some(&asked), 0);
+        let mut restarts = CheckRestarts::new(Some(&asked), Monotonic::START);
         let found: String = results
             .chars()
-            .zip(0_i64..)
+            .zip(0..)
             .map(|(result, second)| {
                 let status = match result {
                     'p' => Status::Passing,
                     'w' => Status::Warning,
                     _ => Status::Critical,
                 };
-                if restarts.on_result(second * SECOND, status) {
+                if restarts.on_result(at(second), status) {
                     'R'
                 } else {
                     '.'
@@ -99,7 +104,7 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_restarts() {
         check(0, 0, false, "cccccc", "......");
-        let mut none = CheckRestarts::new(None, 0);
-        assert!(!none.on_result(SECOND, Status::Critical));
+        let mut none = CheckRestarts::new(None, Monotonic::START);
+        assert!(!none.on_result(at(1), Status::Critical));
     }
 }

@@ -10,7 +10,10 @@ use crate::{
     rpc::message::CheckReport,
     sys::clock,
 };
-use jobs::{environment::TaskEnvironment, model::Allocation};
+use jobs::{
+    environment::TaskEnvironment,
+    model::{Allocation, UnixSeconds},
+};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -102,9 +105,9 @@ impl Checked {
         async move {
             shared.cx.reports.settled(last_report).await;
             let asked = check.spec.check_restart.as_ref();
-            let mut restarts = CheckRestarts::new(asked, clock::monotonic_ns());
+            let mut restarts = CheckRestarts::new(asked, clock::monotonic());
             let on_result = |result: CheckResult| {
-                if restarts.on_result(clock::monotonic_ns(), result.outcome) {
+                if restarts.on_result(clock::monotonic(), result.outcome) {
                     // A full queue loses the request; the next failures ask again.
                     messages
                         .try_send(restart(restarted.clone(), &check.check.name))
@@ -142,7 +145,7 @@ fn first_status(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) 
         service: instance.service.name.clone(),
         status: check.check.status,
         output: String::new(),
-        timestamp: 0,
+        timestamp: UnixSeconds::default(),
         on_update: check.spec.on_update.clone(),
         has_result: false,
     }
@@ -163,7 +166,7 @@ fn note_result(shared: &Shared, check: &InstanceCheck, result: CheckResult) {
     if let Some(status) = shared.checks.lock().get_mut(&check.check.id) {
         is_new = !status.has_result;
         status.has_result = true;
-        status.timestamp = clock::now_ns() / 1_000_000_000;
+        status.timestamp = clock::now().into();
         if let Some(change) = &result.change {
             is_new |= status.status != change.status;
             status.status = change.status;

@@ -1,7 +1,8 @@
 use super::lifecycle::Role;
 use crate::client::shared::CheckStatus;
 use crate::registration::Instance;
-use jobs::model::{FlatMap, Task, TaskPhase, TaskState, UpdateStrategy};
+use crate::sys::clock::Monotonic;
+use jobs::model::{FlatMap, Span, Task, TaskPhase, TaskState, UpdateStrategy};
 use mesh::model::Status;
 use std::collections::BTreeMap;
 
@@ -68,8 +69,8 @@ impl<'a> Facts<'a> {
 pub(super) enum Verdict {
     /// Look again at that moment, or when a fact changes.
     Wait {
-        /// Nanoseconds, by the clock of the caller.
-        until_ns: i64,
+        /// That moment.
+        until: Monotonic,
     },
     /// Everything was well for long enough.
     Healthy,
@@ -86,17 +87,17 @@ pub(super) enum Verdict {
 #[derive(Clone, Debug)]
 pub(super) struct Health {
     uses_checks: bool,
-    min_healthy_ns: i64,
-    deadline: i64,
-    deadline_ns: i64,
-    well_since_ns: Option<i64>,
+    min_healthy: Span,
+    healthy_deadline: Span,
+    deadline: Monotonic,
+    well_since: Option<Monotonic>,
     restarts: BTreeMap<String, u64>,
     ever_running: bool,
 }
 
 impl Health {
-    /// A judge that starts at `now_ns`; none when people decide by hand.
-    pub(super) fn new(strategy: &UpdateStrategy, now_ns: i64) -> Option<Self> {
+    /// A judge that starts at `now`; none when people decide by hand.
+    pub(super) fn new(strategy: &UpdateStrategy, now: Monotonic) -> Option<Self> {
         let uses_checks = match strategy.health_check.as_str() {
             "manual" => return None,
             "task_states" => false,
@@ -104,17 +105,17 @@ impl Health {
         };
         Some(Self {
             uses_checks,
-            min_healthy_ns: strategy.min_healthy_time,
-            deadline: strategy.healthy_deadline,
-            deadline_ns: now_ns.saturating_add(strategy.healthy_deadline),
-            well_since_ns: None,
+            min_healthy: strategy.min_healthy_time,
+            healthy_deadline: strategy.healthy_deadline,
+            deadline: now + strategy.healthy_deadline.to_std(),
+            well_since: None,
             restarts: BTreeMap::new(),
             ever_running: false,
         })
     }
 
-    /// Judges the facts of `now_ns`.
-    pub(super) fn judge(&mut self, now_ns: i64, facts: &Facts<'_>) -> Verdict {
+    /// Judges the facts of `now`.
+    pub(super) fn judge(&mut self, now: Monotonic, facts: &Facts<'_>) -> Verdict {
         for (_, state) in &facts.tasks {
             if state.failed {
                 return unhealthy("Unhealthy because of failed task");
@@ -132,23 +133,23 @@ impl Health {
         let restarted = self.note_restarts(facts);
         let checked = !self.uses_checks || facts.passing == facts.checks;
         if !running || !checked || restarted {
-            self.well_since_ns = None;
+            self.well_since = None;
         }
         if running && checked {
-            let since = *self.well_since_ns.get_or_insert(now_ns);
-            let well_at = since.saturating_add(self.min_healthy_ns);
-            if now_ns >= well_at {
+            let since = *self.well_since.get_or_insert(now);
+            let well_at = since + self.min_healthy.to_std();
+            if now >= well_at {
                 return Verdict::Healthy;
             }
-            if now_ns < self.deadline_ns {
+            if now < self.deadline {
                 return Verdict::Wait {
-                    until_ns: well_at.min(self.deadline_ns),
+                    until: well_at.min(self.deadline),
                 };
             }
         }
-        if now_ns < self.deadline_ns {
+        if now < self.deadline {
             return Verdict::Wait {
-                until_ns: self.deadline_ns,
+                until: self.deadline,
             };
         }
         self.too_late(running, facts)
@@ -164,14 +165,14 @@ impl Health {
     }
 
     fn too_late(&self, running: bool, facts: &Facts<'_>) -> Verdict {
-        let deadline = jobs::wire::Duration(self.deadline);
+        let deadline = self.healthy_deadline;
         if !running && !self.ever_running {
             return unhealthy(format!(
                 "Task not running by healthy_deadline of {deadline}"
             ));
         }
         if !running || !self.uses_checks || facts.passing == facts.checks {
-            let min = jobs::wire::Duration(self.min_healthy_ns);
+            let min = self.min_healthy;
             return unhealthy(format!(
                 "Task not running for min_healthy_time of {min} by healthy_deadline of {deadline}"
             ));
@@ -192,18 +193,17 @@ fn unhealthy(reason: impl Into<String>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECOND: i64 = 1_000_000_000;
+    use std::time::Duration;
 
     /// Plays lines of `second phase restarts passing/checks` against a judge with 10 s of 60 s.
     fn check(health_check: &str, script: &str, expected: &[&str]) {
         let strategy = UpdateStrategy {
             health_check: health_check.into(),
-            min_healthy_time: 10 * SECOND,
-            healthy_deadline: 60 * SECOND,
+            min_healthy_time: Span::from_secs(10),
+            healthy_deadline: Span::from_secs(60),
             ..UpdateStrategy::default()
         };
-        let mut health = Health::new(&strategy, 0).unwrap();
+        let mut health = Health::new(&strategy, Monotonic::START).unwrap();
         let verdicts: Vec<String> = script
             .lines()
             .map(|line| {
@@ -225,11 +225,14 @@ mod tests {
                     checks: checks.parse().unwrap(),
                     passing: passing.parse().unwrap(),
                 };
-                let now = words[0].parse::<i64>().unwrap() * SECOND;
+                let seconds = words[0].parse().unwrap();
+                let now = Monotonic::START + Duration::from_secs(seconds);
                 match health.judge(now, &facts) {
                     Verdict::Healthy => "healthy".into(),
                     Verdict::Unhealthy { reason } => reason,
-                    Verdict::Wait { until_ns } => format!("wait {}", until_ns / SECOND),
+                    Verdict::Wait { until } => {
+                        format!("wait {}", until.since_start().as_secs())
+                    }
                 }
             })
             .collect();
@@ -296,6 +299,6 @@ mod tests {
             health_check: "manual".into(),
             ..UpdateStrategy::default()
         };
-        assert!(Health::new(&strategy, 0).is_none());
+        assert!(Health::new(&strategy, Monotonic::START).is_none());
     }
 }

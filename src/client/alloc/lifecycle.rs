@@ -232,7 +232,7 @@ pub(super) mod tests {
             other => panic!("no state {other}"),
         };
         if text != "pending" {
-            state.started_at = Timestamp(1);
+            state.started_at = Timestamp::from_nanos(1);
         }
         state
     }

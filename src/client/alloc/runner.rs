@@ -16,7 +16,7 @@ use crate::{
         shared::Shared,
         task::{
             events,
-            runner::{COMMANDS_MAX, TaskCommand, TaskRunner, duration},
+            runner::{COMMANDS_MAX, TaskCommand, TaskRunner},
         },
     },
     registration,
@@ -24,14 +24,13 @@ use crate::{
 };
 use futures_util::FutureExt;
 use jobs::{
-    model::{Allocation, Task, TaskEvent, TaskPhase, Timestamp},
+    model::{Allocation, Span, Task, TaskEvent, TaskPhase},
     state::AllocUpdate,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::Duration,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -311,7 +310,7 @@ impl AllocRunner {
     fn mark_dead(&self, task: &str, because: Option<TaskEvent>) {
         self.shared.update_task(task, |record| {
             record.state.state = TaskPhase::Dead;
-            record.state.finished_at = Timestamp(clock::now_ns());
+            record.state.finished_at = clock::now();
             if let Some(event) = because {
                 record.state.push_event(event);
             }
@@ -335,8 +334,8 @@ impl AllocRunner {
         let drained = data_planes::wait(Arc::clone(&self.shared));
         self.unless_forced(drained).await;
         let delay = alloc.group().and_then(|group| group.shutdown_delay);
-        if let Some(delay) = delay.filter(|delay| *delay > 0 && !no_delay) {
-            self.unless_forced(sleep(duration(delay))).await;
+        if let Some(delay) = delay.filter(|delay| *delay > Span::ZERO && !no_delay) {
+            self.unless_forced(sleep(delay.to_std())).await;
         }
         for stage in stop_order::stages(definitions(&alloc)) {
             if !self.force_stop {
@@ -474,7 +473,7 @@ impl AllocRunner {
             .group()
             .and_then(|group| group.update.as_ref())
             .filter(|_| asked)
-            .and_then(|update| Health::new(update, clock::monotonic_ns()));
+            .and_then(|update| Health::new(update, clock::monotonic()));
     }
 
     /// Judges the health; says when to look again.
@@ -482,7 +481,7 @@ impl AllocRunner {
         let mut health = self.health.take()?;
         let alloc = self.shared.alloc();
         let states = self.shared.states();
-        let now = clock::monotonic_ns();
+        let now = clock::monotonic();
         let node = Arc::clone(&self.shared.cx.node.borrow());
         let instances = registration::instances(&alloc, &node);
         let facts = Facts::new(
@@ -492,17 +491,16 @@ impl AllocRunner {
             &self.shared.checks.lock(),
         );
         let (is_healthy, reason) = match health.judge(now, &facts) {
-            Verdict::Wait { until_ns } => {
+            Verdict::Wait { until } => {
                 self.health = Some(health);
-                let left = u64::try_from(until_ns.saturating_sub(now)).unwrap_or(0);
-                return Some(Instant::now() + Duration::from_nanos(left));
+                return Some(Instant::now() + (until - now));
             }
             Verdict::Healthy => (true, None),
             Verdict::Unhealthy { reason } => (false, Some(reason)),
         };
         let names: Vec<String> = states.keys().cloned().collect();
         self.shared.update(|record| {
-            record.health = Some((is_healthy, Timestamp(clock::now_ns())));
+            record.health = Some((is_healthy, clock::now()));
             for name in names {
                 if let (Some(reason), Some(task)) = (&reason, record.tasks.get_mut(&name)) {
                     task.state

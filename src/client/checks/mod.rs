@@ -13,7 +13,7 @@ use crate::{
 };
 use futures_util::future::{Either, select};
 use http::HttpClients;
-use jobs::model::ServiceCheck;
+use jobs::model::{ServiceCheck, Span};
 use mesh::{
     health::{Change, Monitor, Outcome, Thresholds},
     model::Status,
@@ -74,7 +74,7 @@ impl Checks {
         mut on_result: impl FnMut(CheckResult),
     ) {
         let spec = &check.spec;
-        let interval = duration(spec.interval).max(INTERVAL_MIN);
+        let interval = spec.interval.to_std().max(INTERVAL_MIN);
         let mut monitor = Monitor::new(thresholds(spec, check.check.status));
         let mut has_passed = false;
         let mut is_first = true;
@@ -85,7 +85,7 @@ impl Checks {
                 continue;
             };
             let single = outcome.status;
-            let change = monitor.on_result(clock::now_ns(), outcome);
+            let change = monitor.on_result(clock::monotonic().since_start(), outcome);
             // The first result is always told: what the catalog says may come from before a restart of
             // this agent.
             let change = change.or_else(|| {
@@ -130,7 +130,7 @@ impl Checks {
         check: &InstanceCheck,
         script: Option<&ScriptContext>,
     ) -> Option<Outcome> {
-        let limit = match duration(check.spec.timeout) {
+        let limit = match check.spec.timeout.to_std() {
             Duration::ZERO => TIMEOUT_DEFAULT,
             limit => limit,
         };
@@ -149,12 +149,9 @@ impl Checks {
 }
 
 async fn within(limit: Duration, run: impl Future<Output = Option<Outcome>>) -> Option<Outcome> {
-    timeout(limit, run).await.unwrap_or_else(|_| {
-        Some(critical(&format!(
-            "no answer within {}",
-            jobs::wire::Duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX))
-        )))
-    })
+    timeout(limit, run)
+        .await
+        .unwrap_or_else(|_| Some(critical(&format!("no answer within {}", Span::from(limit)))))
 }
 
 /// Whether a run failed for want of a descriptor: that says something about this process, and nothing about what is
@@ -183,10 +180,6 @@ fn thresholds(spec: &ServiceCheck, initial: Status) -> Thresholds {
         failures_before_warning: (spec.failures_before_warning > 0)
             .then_some(spec.failures_before_warning),
     }
-}
-
-fn duration(nanos: i64) -> Duration {
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }
 
 /// A share between a half and one that depends on the id alone.

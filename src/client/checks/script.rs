@@ -1,6 +1,6 @@
 use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
 use crate::client::drivers::{Driver, Exec};
-use jobs::model::ServiceCheck;
+use jobs::model::{ServiceCheck, Span};
 use mesh::{health::Outcome, model::Status};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -67,7 +67,7 @@ async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::
     .await;
     let status = script.kill_and_collect().await?;
     if ended.is_err() {
-        let seconds = jobs::wire::Duration(i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX));
+        let seconds = Span::from(limit);
         return Ok(critical(&format!(
             "Timed out ({seconds}) running check\n\n{}",
             output.text()

@@ -3,7 +3,7 @@
 use super::{Driver, Exit, Found, Meter, Owner, Run, Start, StartError};
 use crate::sys::processes::{Ended, Usage};
 use futures_util::future::{BoxFuture, pending, ready};
-use jobs::model::DriverInfo;
+use jobs::model::{DriverInfo, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use std::{
@@ -180,7 +180,7 @@ fn exit(run_id: &str, code: i32) -> Exit {
     Exit {
         run_id: run_id.to_owned(),
         ended: Ended { code, signal },
-        at_ns: 1,
+        at: Timestamp::from_nanos(1),
         message: String::new(),
     }
 }

@@ -17,7 +17,7 @@ pub(super) use storage::mount_of;
 
 use super::Config;
 use crate::sys::clock;
-use jobs::model::{Node, NodeEvent, NodeId, SecretId, Timestamp};
+use jobs::model::{Node, NodeEvent, NodeId, SecretId};
 
 /// What drivers' and operators' constraints may ask of this machine; quick, without drivers.
 pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
@@ -48,7 +48,7 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
     node.events.push(NodeEvent {
         message: "Node registered".into(),
         subsystem: "Cluster".into(),
-        timestamp: Timestamp(clock::now_ns()),
+        timestamp: clock::now(),
         ..NodeEvent::default()
     });
     node.classify();

@@ -3,14 +3,14 @@
 //! Source: jobs API, `TaskEvent`.
 
 use crate::{client::drivers::Exit, sys::clock};
-use jobs::{model::TaskEvent, wire};
+use jobs::model::{Span, TaskEvent};
 use std::time::Duration;
 
 /// An event of `event_type` that reads `message`.
 pub(crate) fn event(event_type: &str, message: impl Into<String>) -> TaskEvent {
     TaskEvent {
         event_type: event_type.into(),
-        time: clock::now_ns(),
+        time: clock::now(),
         display_message: message.into(),
         ..TaskEvent::default()
     }
@@ -42,7 +42,7 @@ pub(crate) fn terminated(exit: &Exit) -> TaskEvent {
         message.push_str(&format!(", Exit Message: \"{}\"", exit.message));
     }
     let mut event = event("Terminated", message);
-    event.time = exit.at_ns;
+    event.time = exit.at;
     event.exit_code = exit.ended.code;
     event.signal = exit.ended.signal;
     for (key, value) in [
@@ -58,7 +58,7 @@ pub(crate) fn terminated(exit: &Exit) -> TaskEvent {
 
 /// A restart that is about to come.
 pub(crate) fn restarting(after: Duration, reason: &str) -> TaskEvent {
-    let pause = wire::Duration(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
+    let pause = Span::from(after);
     let prefix = if reason.is_empty() {
         String::new()
     } else {
@@ -72,8 +72,8 @@ pub(crate) fn restarting(after: Duration, reason: &str) -> TaskEvent {
 }
 
 /// The kill signal is on its way.
-pub(crate) fn killing(reason: &str, kill_timeout: i64) -> TaskEvent {
-    let pause = wire::Duration(kill_timeout);
+pub(crate) fn killing(reason: &str, kill_timeout: Duration) -> TaskEvent {
+    let pause = Span::from(kill_timeout);
     let message = if reason.is_empty() {
         format!("Sent interrupt. Waiting {pause} before force killing")
     } else {

@@ -1,8 +1,8 @@
-use jobs::model::RestartPolicy;
+use jobs::model::{RestartPolicy, Timestamp};
 use std::time::Duration;
 
 /// Largest part of the delay that is added at random.
-const JITTER_SHARE: u64 = 4;
+const JITTER_SHARE: u32 = 4;
 
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +42,13 @@ pub(super) enum Decision {
 
 /// Counts restarts within the policy's interval and decides about the next one.
 ///
-/// Source: restart policy, jobs API. Time is an argument in nanoseconds since any fixed moment.
+/// Source: restart policy, jobs API. Time is an argument.
 #[derive(Clone, Debug)]
 pub(super) struct Restarts {
     policy: RestartPolicy,
     ends_on_success: bool,
     count: u32,
-    window_start_ns: Option<i64>,
+    window_start: Option<Timestamp>,
     seed: u64,
 }
 
@@ -59,23 +59,23 @@ impl Restarts {
             policy,
             ends_on_success,
             count: 0,
-            window_start_ns: None,
+            window_start: None,
             seed,
         }
     }
 
     /// Restarts counted in the current interval and when that began, to be kept across agent restarts.
-    pub(super) fn counted(&self) -> (u32, Option<i64>) {
-        (self.count, self.window_start_ns)
+    pub(super) fn counted(&self) -> (u32, Option<Timestamp>) {
+        (self.count, self.window_start)
     }
 
     /// Goes on where [`Restarts::counted`] left off.
-    pub(super) fn resume(&mut self, counted: (u32, Option<i64>)) {
-        (self.count, self.window_start_ns) = counted;
+    pub(super) fn resume(&mut self, counted: (u32, Option<Timestamp>)) {
+        (self.count, self.window_start) = counted;
     }
 
-    /// Decides after `outcome` at `now_ns`.
-    pub(super) fn decide(&mut self, now_ns: i64, outcome: Outcome) -> Decision {
+    /// Decides after `outcome` at `now`.
+    pub(super) fn decide(&mut self, now: Timestamp, outcome: Outcome) -> Decision {
         match outcome {
             Outcome::Requested => {
                 return Decision::Restart {
@@ -100,33 +100,32 @@ impl Restarts {
                 reason: "Policy allows no restarts".into(),
             };
         }
-        let start = match self.window_start_ns {
-            Some(start) if now_ns.saturating_sub(start) < self.policy.interval => start,
+        let start = match self.window_start {
+            Some(start) if now - start < self.policy.interval => start,
             _ => {
                 self.count = 0;
-                self.window_start_ns = Some(now_ns);
-                now_ns
+                self.window_start = Some(now);
+                now
             }
         };
         self.count = self.count.saturating_add(1);
         if self.count <= self.policy.attempts {
             return Decision::Restart {
-                after: nanos(self.policy.delay) + self.jitter(),
+                after: self.policy.delay.to_std() + self.jitter(),
                 reason: "",
             };
         }
         if self.policy.mode == "delay" {
-            let left = self.policy.interval - now_ns.saturating_sub(start);
+            let left = (start + self.policy.interval).since(now);
             return Decision::Restart {
-                after: nanos(left) + self.jitter(),
+                after: left + self.jitter(),
                 reason: "Exceeded allowed attempts, applying a delay",
             };
         }
         Decision::Fail {
             reason: format!(
                 "Exceeded allowed attempts {} in interval {} and mode is \"fail\"",
-                self.policy.attempts,
-                jobs::wire::Duration(self.policy.interval)
+                self.policy.attempts, self.policy.interval
             ),
         }
     }
@@ -137,21 +136,16 @@ impl Restarts {
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let delay = u64::try_from(self.policy.delay).unwrap_or(0);
-        let most = delay / JITTER_SHARE;
-        Duration::from_nanos((self.seed >> 33) % (most + 1))
+        let most = self.policy.delay.to_std() / JITTER_SHARE;
+        let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos((self.seed >> 33) % most.saturating_add(1))
     }
-}
-
-fn nanos(duration: i64) -> Duration {
-    Duration::from_nanos(u64::try_from(duration).unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECOND: i64 = 1_000_000_000;
+    use jobs::model::Span;
 
     /// Runs `at second, outcome` lines through a tracker and compares the decisions.
     fn check(policy: &str, ends_on_success: bool, script: &[(i64, Outcome, &str)]) {
@@ -159,13 +153,13 @@ mod tests {
         let number = |place: usize| parts[place].parse::<i64>().unwrap();
         let policy = RestartPolicy {
             attempts: u32::try_from(number(0)).unwrap(),
-            interval: number(1) * SECOND,
-            delay: number(2) * SECOND,
+            interval: Span::from_secs(number(1)),
+            delay: Span::from_secs(number(2)),
             mode: parts[3].into(),
         };
         let mut restarts = Restarts::new(policy, ends_on_success, 7);
         for (at, outcome, expected) in script {
-            let decision = match restarts.decide(at * SECOND, *outcome) {
+            let decision = match restarts.decide(Timestamp::from_secs(*at), *outcome) {
                 Decision::Done => "done".to_owned(),
                 Decision::Fail { reason } => reason,
                 Decision::Restart { after, reason } => {

@@ -14,7 +14,7 @@ use crate::{
     rpc::message::Report,
     sys::{clock, faults, processes, random},
 };
-use jobs::model::{Task, TaskEvent, TaskPhase, Timestamp};
+use jobs::model::{Span, Task, TaskEvent, TaskPhase};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -127,7 +127,7 @@ impl TaskRunner {
                     Ended::Left => return,
                 },
             };
-            let decision = self.restarts.decide(clock::now_ns(), outcome);
+            let decision = self.restarts.decide(clock::now(), outcome);
             match decision {
                 Decision::Done => return self.die(false),
                 Decision::Fail { reason } => {
@@ -142,7 +142,7 @@ impl TaskRunner {
                         record.undecided = None;
                         record.state.state = TaskPhase::Pending;
                         record.state.restarts += 1;
-                        record.state.last_restart = Timestamp(clock::now_ns());
+                        record.state.last_restart = clock::now();
                         record.state.push_event(event);
                     });
                     match pause(&mut self.commands, after).await {
@@ -353,7 +353,7 @@ impl TaskRunner {
                     if let Some(event) = because {
                         self.event(event);
                     }
-                    self.event(events::killing("", nanos(self.kill_timeout())));
+                    self.event(events::killing("", self.kill_timeout()));
                     if delays && let Some(exit) = self.shutdown_delay(&mut *run).await {
                         let left = self.note_exit(&mut *run, &exit, Cause::Asked).await;
                         return left.unwrap_or(Ended::Killed);
@@ -378,7 +378,7 @@ impl TaskRunner {
         }
         let (run_id, handle) = (run.run_id().to_owned(), run.handle());
         self.shared.update_task(&self.name, |record| {
-            let now = Timestamp(clock::now_ns());
+            let now = clock::now();
             record.run_id = run_id;
             record.handle = handle;
             record.state.state = TaskPhase::Running;
@@ -422,7 +422,7 @@ impl TaskRunner {
                 Cause::Itself => Some(exit.ended.code),
                 Cause::Asked => None,
             };
-            record.state.finished_at = Timestamp(exit.at_ns);
+            record.state.finished_at = exit.at;
             record.state.push_event(event);
         })
     }
@@ -449,7 +449,7 @@ impl TaskRunner {
             record.state.state = TaskPhase::Dead;
             record.state.failed |= failed;
             if record.state.finished_at.is_zero() {
-                record.state.finished_at = Timestamp(clock::now_ns());
+                record.state.finished_at = clock::now();
             }
         });
     }
@@ -485,13 +485,15 @@ impl TaskRunner {
 
     /// Waits `shutdown_delay`, unless asked to hurry; the exit when the task ends meanwhile.
     async fn shutdown_delay(&mut self, run: &mut dyn Run) -> Option<Exit> {
-        let delay = duration(self.definition().map_or(0, |task| task.shutdown_delay));
+        let delay = self
+            .definition()
+            .map_or(Duration::ZERO, |task| task.shutdown_delay.to_std());
         if delay.is_zero() {
             return None;
         }
         let text = format!(
             "Waiting for shutdown_delay of {} before killing the task.",
-            jobs::wire::Duration(nanos(delay))
+            Span::from(delay)
         );
         self.event(events::event("Waiting for shutdown delay", text));
         tokio::select! {
@@ -514,7 +516,9 @@ impl TaskRunner {
     }
 
     fn kill_timeout(&self) -> Duration {
-        duration(self.definition().map_or(0, |task| task.kill_timeout)).min(KILL_TIMEOUT_MAX)
+        self.definition()
+            .map_or(Duration::ZERO, |task| task.kill_timeout.to_std())
+            .min(KILL_TIMEOUT_MAX)
     }
 
     fn definition(&self) -> Option<Task> {
@@ -575,12 +579,4 @@ fn outcome(code: i32) -> Outcome {
     } else {
         Outcome::Failure
     }
-}
-
-pub(in crate::client) fn duration(nanos: i64) -> Duration {
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
-}
-
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }

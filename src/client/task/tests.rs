@@ -21,7 +21,7 @@ use crate::{
     },
 };
 use jobs::model::{
-    AllocId, Allocation, Job, JobType, Node, RestartPolicy, Task, TaskGroup, TaskPhase,
+    AllocId, Allocation, Job, JobType, Node, RestartPolicy, Span, Task, TaskGroup, TaskPhase,
 };
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 use tokio::{
@@ -31,7 +31,6 @@ use tokio::{
 
 /// Far longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
-const SECOND_NS: i64 = 1_000_000_000;
 
 fn config(dir: &Path) -> Config {
     Config {
@@ -61,8 +60,8 @@ fn assignment(job_type: JobType, task: Task) -> Assignment {
         name: "g".into(),
         restart_policy: RestartPolicy {
             attempts: 2,
-            interval: 3600 * SECOND_NS,
-            delay: 0,
+            interval: Span::HOUR,
+            delay: Span::ZERO,
             mode: "fail".into(),
         },
         tasks: vec![task],
@@ -137,7 +136,7 @@ fn task() -> Task {
     Task {
         name: "t".into(),
         driver: Simulated::NAME.into(),
-        kill_timeout: 5 * SECOND_NS,
+        kill_timeout: Span::from_secs(5),
         ..Task::default()
     }
 }

@@ -4,19 +4,20 @@
 //! slower until both agree. When it is set forward, log time follows in bounded steps, so that a clock
 //! that is wrong for a moment leaves at most one step behind.
 
+use jobs::model::Timestamp;
 use parking_lot::Mutex;
 use std::{sync::LazyLock, time::Duration};
 
-use crate::sys::clock;
+use crate::sys::clock::{self, Monotonic};
 
 /// A difference that needs no word: what time services correct all the time.
-const TOLERANCE_NS: i64 = 1_000_000_000;
+const TOLERANCE: Duration = Duration::from_secs(1);
 /// Furthest step forward at once.
-const STEP_NS_MAX: i64 = 3600 * 1_000_000_000;
-/// Pause between two steps, on the monotonic clock.
-const STEP_PAUSE_NS: i64 = 60 * 1_000_000_000;
+const STEP_MAX: Duration = Duration::from_secs(3600);
+/// Pause between two steps.
+const STEP_PAUSE: Duration = Duration::from_secs(60);
 /// Log time that is ahead goes slower by this part.
-const SLOWER: i64 = 16;
+const SLOWER: u32 = 16;
 
 /// What [`Pace::read`] did besides telling the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,23 +25,23 @@ enum Noted {
     /// Nothing worth a line.
     Nothing,
     /// The wall clock stands behind log time by that much, for the first time.
-    Behind(i64),
-    /// Log time stepped forward by the first number; the wall clock is still ahead by the second.
-    Stepped(i64, i64),
+    Behind(Duration),
+    /// Log time stepped forward by the first; the wall clock is still ahead by the second.
+    Stepped(Duration, Duration),
 }
 
-/// The time of the log as a function of two clocks; nanoseconds.
+/// The time of the log as a function of two clocks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
-    time: i64,
-    monotonic: i64,
-    stepped: Option<i64>,
+    time: Timestamp,
+    monotonic: Monotonic,
+    stepped: Option<Monotonic>,
     is_behind: bool,
 }
 
 impl Pace {
     /// Goes on from `time`, the newest in the log, or from the wall clock when that is later.
-    fn new(time: i64, wall: i64, monotonic: i64) -> Self {
+    fn new(time: Timestamp, wall: Timestamp, monotonic: Monotonic) -> Self {
         Self {
             time: time.max(wall),
             monotonic,
@@ -50,34 +51,29 @@ impl Pace {
     }
 
     /// The time now; never below that of the call before.
-    fn read(&mut self, wall: i64, monotonic: i64) -> (i64, Noted) {
-        let elapsed = monotonic.saturating_sub(self.monotonic).max(0);
-        let even = self.time.saturating_add(elapsed);
-        let ahead = wall.saturating_sub(even);
+    fn read(&mut self, wall: Timestamp, monotonic: Monotonic) -> (Timestamp, Noted) {
+        let elapsed = monotonic - self.monotonic;
+        let even = self.time + elapsed;
+        let (ahead, behind) = (wall.since(even), even.since(wall));
         self.monotonic = monotonic;
-        let (time, noted) = if ahead < -TOLERANCE_NS {
+        let (time, noted) = if behind > TOLERANCE {
             let noted = if self.is_behind {
                 Noted::Nothing
             } else {
-                Noted::Behind(-ahead)
+                Noted::Behind(behind)
             };
             self.is_behind = true;
             (even - elapsed / SLOWER, noted)
-        } else if ahead <= TOLERANCE_NS {
+        } else if ahead <= TOLERANCE {
             self.is_behind = false;
             (wall.max(self.time), Noted::Nothing)
         } else {
             self.is_behind = false;
-            let rested = self
-                .stepped
-                .is_none_or(|at| monotonic.saturating_sub(at) >= STEP_PAUSE_NS);
+            let rested = self.stepped.is_none_or(|at| monotonic - at >= STEP_PAUSE);
             if rested {
-                let step = ahead.min(STEP_NS_MAX);
+                let step = ahead.min(STEP_MAX);
                 self.stepped = Some(monotonic);
-                (
-                    even.saturating_add(step),
-                    Noted::Stepped(step, ahead - step),
-                )
+                (even + step, Noted::Stepped(step, ahead - step))
             } else {
                 (even, Noted::Nothing)
             }
@@ -88,23 +84,24 @@ impl Pace {
 }
 
 /// The clock of this process, which has one log.
-static PACE: LazyLock<Mutex<Pace>> =
-    LazyLock::new(|| Mutex::new(Pace::new(0, clock::now_ns(), clock::monotonic_ns())));
+static PACE: LazyLock<Mutex<Pace>> = LazyLock::new(|| {
+    let pace = Pace::new(Timestamp::default(), clock::now(), clock::monotonic());
+    Mutex::new(pace)
+});
 
-/// Log time, nanoseconds since the Unix epoch.
-pub(super) fn now_ns() -> i64 {
-    let (time, noted) = PACE.lock().read(clock::now_ns(), clock::monotonic_ns());
-    let seconds = |ns: i64| Duration::from_nanos(u64::try_from(ns).unwrap_or(0)).as_secs();
+/// Log time.
+pub(super) fn now() -> Timestamp {
+    let (time, noted) = PACE.lock().read(clock::now(), clock::monotonic());
     match noted {
         Noted::Nothing => {}
         Noted::Behind(by) => tracing::warn!(
-            by_seconds = seconds(by),
+            by_seconds = by.as_secs(),
             "the machine's clock is behind the time of the log, which goes on a little slower until they \
              agree"
         ),
         Noted::Stepped(by, left) => tracing::warn!(
-            by_seconds = seconds(by),
-            left_seconds = seconds(left),
+            by_seconds = by.as_secs(),
+            left_seconds = left.as_secs(),
             "the machine's clock went forward; the time of the log follows in steps"
         ),
     }
@@ -112,7 +109,7 @@ pub(super) fn now_ns() -> i64 {
 }
 
 /// Takes note of the newest time in the log.
-pub(super) fn raise(time: i64) {
+pub(super) fn raise(time: Timestamp) {
     let mut pace = PACE.lock();
     pace.time = pace.time.max(time);
 }
@@ -121,68 +118,76 @@ pub(super) fn raise(time: i64) {
 mod tests {
     use super::*;
 
-    const SECOND: i64 = 1_000_000_000;
-    const YEAR: i64 = 365 * 86_400 * SECOND;
+    fn wall(seconds: i64) -> Timestamp {
+        Timestamp::from_secs(seconds)
+    }
+
+    fn monotonic(seconds: u64) -> Monotonic {
+        Monotonic::START + Duration::from_secs(seconds)
+    }
+
+    const NEVER: Timestamp = Timestamp::from_secs(0);
+    const YEAR: i64 = 365 * 86_400;
 
     #[test]
     fn time_follows_the_wall_clock() {
-        let mut pace = Pace::new(0, 100 * SECOND, 0);
+        let mut pace = Pace::new(NEVER, wall(100), monotonic(0));
         assert_eq!(
-            pace.read(101 * SECOND, SECOND),
-            (101 * SECOND, Noted::Nothing)
+            pace.read(wall(101), monotonic(1)),
+            (wall(101), Noted::Nothing)
         );
         // A correction within the tolerance.
-        assert_eq!(
-            pace.read(1025 * SECOND / 10, 2 * SECOND).0,
-            1025 * SECOND / 10
-        );
+        let corrected = wall(102) + Duration::from_millis(500);
+        assert_eq!(pace.read(corrected, monotonic(2)).0, corrected);
     }
 
     #[test]
     fn a_clock_that_is_set_back_does_not_stop_time() {
-        let mut pace = Pace::new(0, YEAR, 0);
-        let (time, noted) = pace.read(0, SECOND);
-        assert_eq!(noted, Noted::Behind(YEAR + SECOND));
-        assert_eq!(time, YEAR + SECOND - SECOND / SLOWER);
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::new(NEVER, wall(YEAR), monotonic(0));
+        let (time, noted) = pace.read(NEVER, monotonic(1));
+        assert_eq!(noted, Noted::Behind((wall(YEAR) + second).since(NEVER)));
+        assert_eq!(time, wall(YEAR) + second - second / SLOWER);
         // Ten seconds take about ten seconds, and nothing is said again.
-        let (later, noted) = pace.read(10 * SECOND, 11 * SECOND);
+        let (later, noted) = pace.read(wall(10), monotonic(11));
         assert_eq!(noted, Noted::Nothing);
-        assert!((9 * SECOND..=10 * SECOND).contains(&(later - time)));
+        assert!((9 * second..=10 * second).contains(&later.since(time)));
     }
 
     #[test]
     fn a_timestamp_from_the_future_in_the_log_does_not_stop_time() {
-        let mut pace = Pace::new(5 * YEAR, YEAR, 0);
-        let (first, _) = pace.read(YEAR + SECOND, SECOND);
-        let (second, _) = pace.read(YEAR + 11 * SECOND, 11 * SECOND);
-        assert!(second - first >= 9 * SECOND);
+        let mut pace = Pace::new(wall(5 * YEAR), wall(YEAR), monotonic(0));
+        let (first, _) = pace.read(wall(YEAR + 1), monotonic(1));
+        let (second, _) = pace.read(wall(YEAR + 11), monotonic(11));
+        assert!(second.since(first) >= Duration::from_secs(9));
     }
 
     #[test]
     fn a_clock_that_is_wrong_for_a_moment_leaves_one_step_behind() {
-        let mut pace = Pace::new(0, YEAR, 0);
-        let (time, noted) = pace.read(9 * YEAR, SECOND);
-        assert_eq!(time, YEAR + SECOND + STEP_NS_MAX);
+        let mut pace = Pace::new(NEVER, wall(YEAR), monotonic(0));
+        let (time, noted) = pace.read(wall(9 * YEAR), monotonic(1));
+        assert_eq!(time, wall(YEAR + 1) + STEP_MAX);
         assert_eq!(
             noted,
-            Noted::Stepped(STEP_NS_MAX, 8 * YEAR - SECOND - STEP_NS_MAX)
+            Noted::Stepped(STEP_MAX, wall(9 * YEAR).since(wall(YEAR + 1)) - STEP_MAX)
         );
         // More entries do not bring more steps.
         for _ in 0..1000 {
-            let (again, noted) = pace.read(9 * YEAR, SECOND);
+            let (again, noted) = pace.read(wall(9 * YEAR), monotonic(1));
             assert_eq!((again, noted), (time, Noted::Nothing));
         }
     }
 
     #[test]
     fn a_machine_that_learns_the_time_late_gets_there() {
-        let mut pace = Pace::new(0, 0, 0);
-        let wall = 10 * STEP_NS_MAX;
-        let mut monotonic = 0;
+        let mut pace = Pace::new(NEVER, NEVER, monotonic(0));
+        let known = NEVER + 10 * STEP_MAX;
+        let mut passed = Duration::ZERO;
         for _ in 0..11 {
-            pace.read(wall + monotonic, monotonic);
-            monotonic += STEP_PAUSE_NS;
+            pace.read(known + passed, Monotonic::START + passed);
+            passed += STEP_PAUSE;
         }
-        assert_eq!(pace.read(wall + monotonic, monotonic).0, wall + monotonic);
+        let (time, _) = pace.read(known + passed, Monotonic::START + passed);
+        assert_eq!(time, known + passed);
     }
 }

@@ -3,6 +3,7 @@
 use super::clock;
 use crate::registration::Version;
 use jobs::ids::Ids;
+use jobs::model::Timestamp;
 use std::{sync::Arc, time::Duration};
 
 /// Why a command was not written, or why nobody knows whether it was.
@@ -65,10 +66,10 @@ impl ProposeError {
     }
 }
 
-/// Log time, nanoseconds since the Unix epoch: the wall clock, smoothed so that it never goes back and a
+/// Log time: the wall clock, smoothed so that it never goes back and a
 /// clock that is set wrong does not stop it. Everything that a server times or writes uses it.
-pub fn now_ns() -> i64 {
-    clock::now_ns()
+pub fn now() -> Timestamp {
+    clock::now()
 }
 
 /// A fresh seed for ids and tie breaks.

@@ -1,5 +1,6 @@
 //! Carries deployments to their end.
 
+use jobs::model::Timestamp;
 use jobs::{
     control::{Action, Deployments},
     ids::Ids,
@@ -19,22 +20,22 @@ impl Rollouts {
 }
 
 impl Controller for Rollouts {
-    fn restore(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+    fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         self.0.restore(now, &snapshot.jobs)
     }
 
-    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action> {
+    fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Action> {
         let applied = commit.changes.jobs.iter();
         applied
             .flat_map(|applied| self.0.on_applied(now, &commit.snapshot.jobs, applied))
             .collect()
     }
 
-    fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+    fn on_tick(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         self.0.on_tick(now, &snapshot.jobs)
     }
 
-    fn next_tick(&self) -> Option<i64> {
+    fn next_tick(&self) -> Option<Timestamp> {
         self.0.next_tick()
     }
 }

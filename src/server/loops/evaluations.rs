@@ -3,6 +3,7 @@
 //! One loop for both: what the second wakes goes to the first, which must not start afresh in between.
 
 use jobs::control::{Action, Blocked};
+use jobs::model::Timestamp;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -26,13 +27,13 @@ impl Evaluations {
 }
 
 impl Controller for Evaluations {
-    fn restore(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+    fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         self.core.broker.lock().restore(now, &snapshot.jobs);
         self.core.work.notify_one();
         self.blocked.restore(now, &snapshot.jobs)
     }
 
-    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action> {
+    fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Action> {
         let changes = &commit.changes.jobs;
         {
             let mut broker = self.core.broker.lock();
@@ -49,13 +50,13 @@ impl Controller for Evaluations {
             .collect()
     }
 
-    fn on_tick(&mut self, now: i64, _snapshot: &Snapshot) -> Vec<Action> {
+    fn on_tick(&mut self, now: Timestamp, _snapshot: &Snapshot) -> Vec<Action> {
         let actions = self.core.broker.lock().on_tick(now);
         self.core.work.notify_one();
         actions
     }
 
-    fn next_tick(&self) -> Option<i64> {
+    fn next_tick(&self) -> Option<Timestamp> {
         self.core.broker.lock().next_tick()
     }
 

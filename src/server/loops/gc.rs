@@ -1,6 +1,7 @@
 //! Deletes terminal rows.
 
 use jobs::control::{Action, Gc};
+use jobs::model::Timestamp;
 
 use super::Controller;
 use crate::server::{Snapshot, log::published::Commit};
@@ -16,23 +17,23 @@ impl Collector {
 }
 
 impl Controller for Collector {
-    fn restore(&mut self, _now: i64, _snapshot: &Snapshot) -> Vec<Action> {
+    fn restore(&mut self, _now: Timestamp, _snapshot: &Snapshot) -> Vec<Action> {
         self.0.restore();
         Vec::new()
     }
 
-    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action> {
+    fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Action> {
         for applied in &commit.changes.jobs {
             self.0.on_applied(now, &commit.snapshot.jobs, applied);
         }
         Vec::new()
     }
 
-    fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+    fn on_tick(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         self.0.on_tick(now, &snapshot.jobs)
     }
 
-    fn next_tick(&self) -> Option<i64> {
+    fn next_tick(&self) -> Option<Timestamp> {
         self.0.next_tick()
     }
 }

@@ -1,6 +1,7 @@
 //! Takes nodes down whose agents are silent for too long.
 
 use jobs::control::Action;
+use jobs::model::Timestamp;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -11,15 +12,15 @@ use crate::server::{Core, Snapshot, log::published::Commit};
 pub(in crate::server) struct Leases(pub(in crate::server) Arc<Core>);
 
 impl Controller for Leases {
-    fn restore(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+    fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         // Agents find a restarted server within one lease.
-        let lease = i64::try_from(self.0.config.lease.as_nanos()).unwrap_or(i64::MAX);
+        let lease = self.0.config.lease;
         let mut heartbeats = self.0.heartbeats.lock();
         heartbeats.restore(now, lease, &snapshot.jobs);
         Vec::new()
     }
 
-    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action> {
+    fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Action> {
         let mut heartbeats = self.0.heartbeats.lock();
         for applied in &commit.changes.jobs {
             heartbeats.on_applied(now, applied);
@@ -27,11 +28,11 @@ impl Controller for Leases {
         Vec::new()
     }
 
-    fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action> {
+    fn on_tick(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         self.0.heartbeats.lock().on_tick(now, &snapshot.jobs)
     }
 
-    fn next_tick(&self) -> Option<i64> {
+    fn next_tick(&self) -> Option<Timestamp> {
         self.0.heartbeats.lock().next_tick()
     }
 

@@ -7,6 +7,7 @@ pub(super) mod gc;
 pub(super) mod heartbeats;
 
 use jobs::control::Action;
+use jobs::model::Timestamp;
 use std::{future, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, broadcast::error::RecvError},
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Core, Snapshot,
-    log::propose::{ProposeError, now_ns},
+    log::propose::{ProposeError, now},
     log::published::Commit,
     state::Command,
 };
@@ -29,13 +30,13 @@ const RETRIES_MAX: usize = 20;
 /// A controller with what it needs of an entry.
 pub(super) trait Controller: Send + 'static {
     /// Forgets everything and rebuilds it from the state.
-    fn restore(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action>;
+    fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action>;
     /// Looks at an applied entry.
-    fn on_commit(&mut self, now: i64, commit: &Commit) -> Vec<Action>;
+    fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Action>;
     /// Looks at what is due.
-    fn on_tick(&mut self, now: i64, snapshot: &Snapshot) -> Vec<Action>;
-    /// When something is due, nanoseconds since the epoch.
-    fn next_tick(&self) -> Option<i64>;
+    fn on_tick(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action>;
+    /// When something is due.
+    fn next_tick(&self) -> Option<Timestamp>;
     /// Told when `next_tick` moved for another reason than a call of this trait.
     fn moved(&self) -> Option<&Notify> {
         None
@@ -52,19 +53,19 @@ pub(super) async fn drive<C: Controller>(
     loop {
         let (mut commits, snapshot) = core.published.follow();
         let restored = snapshot.index;
-        let actions = controller.restore(now_ns(), &snapshot);
+        let actions = controller.restore(now(), &snapshot);
         carry_out(&core, actions, &stop).await;
         loop {
             let actions = tokio::select! {
                 () = stop.cancelled() => return,
                 commit = commits.recv() => match commit {
                     Ok(commit) if commit.at.index <= restored => continue,
-                    Ok(commit) => controller.on_commit(now_ns(), &commit),
+                    Ok(commit) => controller.on_commit(now(), &commit),
                     // Too far behind, or the state was replaced as a whole.
                     Err(RecvError::Lagged(_) | RecvError::Closed) => break,
                 },
                 () = until(controller.next_tick()) => {
-                    controller.on_tick(now_ns(), &core.published.current())
+                    controller.on_tick(now(), &core.published.current())
                 }
                 () = moved(&controller) => continue,
             };
@@ -80,11 +81,10 @@ async fn moved(controller: &impl Controller) {
     }
 }
 
-async fn until(due: Option<i64>) {
+async fn until(due: Option<Timestamp>) {
     match due {
         Some(due) => {
-            let left = due.saturating_sub(now_ns());
-            sleep(Duration::from_nanos(u64::try_from(left).unwrap_or(0))).await;
+            sleep(due.since(now())).await;
         }
         None => future::pending().await,
     }
@@ -98,7 +98,7 @@ pub(super) async fn carry_out(core: &Core, actions: Vec<Action>, stop: &Cancella
         match action {
             Action::Propose(command) => commands.push(Command::from(command)),
             Action::Enqueue(eval) => {
-                core.broker.lock().on_eval(now_ns(), &eval);
+                core.broker.lock().on_eval(now(), &eval);
                 core.work.notify_one();
             }
         }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::plans;
 use crate::server::{
     Core,
-    log::propose::{now_ns, seed},
+    log::propose::{now, seed},
     loops,
 };
 
@@ -27,7 +27,7 @@ const PLAN_RETRIES_MAX: usize = 5;
 /// Decides until `stop`.
 pub(in crate::server) async fn run(core: Arc<Core>, stop: CancellationToken) {
     loop {
-        let deliveries = core.broker.lock().dequeue(now_ns(), BATCH_MAX);
+        let deliveries = core.broker.lock().dequeue(now(), BATCH_MAX);
         core.broker_moved.notify_one();
         if deliveries.is_empty() {
             tokio::select! {
@@ -76,7 +76,7 @@ async fn schedule(core: &Core, deliveries: &[Delivery]) -> Option<(Index, Vec<Pl
     let snapshot = core.published.current();
     let seen = snapshot.index;
     let decide = move || {
-        let mut cx = scheduler::Context::new(now_ns(), seed());
+        let mut cx = scheduler::Context::new(now(), seed());
         scheduler::schedule_batch(&snapshot.jobs, &evals, &mut cx)
     };
     let results = core.decisions.run(decide).await;
@@ -101,7 +101,7 @@ async fn acknowledge(
     {
         let mut broker = core.broker.lock();
         for Delivery { eval, token } in &done {
-            actions.extend(broker.ack(now_ns(), eval.id, *token));
+            actions.extend(broker.ack(now(), eval.id, *token));
         }
     }
     loops::carry_out(core, actions, stop).await;
@@ -110,7 +110,7 @@ async fn acknowledge(
 
 async fn refuse(core: &Core, delivery: &Delivery, stop: &CancellationToken) {
     let Delivery { eval, token } = delivery;
-    let actions = core.broker.lock().nack(now_ns(), eval.id, *token);
+    let actions = core.broker.lock().nack(now(), eval.id, *token);
     core.broker_moved.notify_one();
     loops::carry_out(core, actions, stop).await;
 }

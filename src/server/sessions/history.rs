@@ -202,7 +202,7 @@ impl History {
 mod tests {
     use super::*;
     use mesh::{
-        model::Node,
+        model::{Node, Timestamp},
         state::{Command, Stamp, State, UpsertNode},
     };
 
@@ -237,7 +237,7 @@ mod tests {
             });
             let at = Stamp {
                 index: self.index,
-                now_ns: 0,
+                now: Timestamp::default(),
             };
             let applied = self.catalog.apply(at, command).unwrap();
             let snapshot = Snapshot {

@@ -8,7 +8,7 @@ use super::{Agent, Core, reports};
 use crate::{
     rpc::message::{Confirmation, Report, ToClient, ToServer},
     server::{
-        log::propose::{ProposeError, now_ns},
+        log::propose::{ProposeError, now},
         loops,
         state::Outcome,
     },
@@ -85,7 +85,7 @@ async fn on_heard(core: &Core, agent: &Agent) {
     let actions = core
         .heartbeats
         .lock()
-        .on_beat(now_ns(), node_id, &snapshot.jobs);
+        .on_beat(now(), node_id, &snapshot.jobs);
     core.heartbeats_moved.notify_one();
     if !actions.is_empty() {
         loops::carry_out(core, actions, &CancellationToken::new()).await;

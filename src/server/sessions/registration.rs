@@ -5,7 +5,7 @@ use jobs::model::{Node, NodeStatus};
 use super::{Core, streams::Fenced};
 use crate::server::{
     self,
-    log::propose::{ids, now_ns},
+    log::propose::{ids, now},
     state::Command,
 };
 
@@ -97,8 +97,7 @@ fn is_registered(known: &Node, node: &Node) -> bool {
 pub(super) fn node_command(core: &Core, mut node: Node) -> Command {
     node.status = NodeStatus::Ready;
     let snapshot = core.published.current();
-    let evals =
-        jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now_ns(), &mut ids());
+    let evals = jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now(), &mut ids());
     let upsert = jobs::state::Command::UpsertNode(Box::new(node)).into();
     if evals.is_empty() {
         return upsert;

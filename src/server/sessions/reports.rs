@@ -16,7 +16,7 @@ use crate::{
     rpc::message::{CheckReport, Report},
     server::{
         Snapshot,
-        log::propose::{ids, now_ns},
+        log::propose::{ids, now},
         state::Command,
     },
 };
@@ -121,7 +121,7 @@ fn allocs_command(
             alloc.is_some_and(|alloc| Some(alloc.node_id) == agent.node_id)
         })
         .collect();
-    let evals = triggers::for_client_updates(&snapshot.jobs, &updates, now_ns(), &mut ids());
+    let evals = triggers::for_client_updates(&snapshot.jobs, &updates, now(), &mut ids());
     jobs::state::Command::UpdateAllocs { updates, evals }.into()
 }
 

@@ -249,7 +249,7 @@ fn job(id: &str, job_type: JobType, count: u32) -> Job {
             count,
             tasks: vec![task],
             reschedule_policy: (job_type == JobType::Service).then(|| ReschedulePolicy {
-                delay: 5_000_000,
+                delay: Duration::from_millis(5).into(),
                 delay_function: "constant".into(),
                 unlimited: true,
                 ..ReschedulePolicy::default()

@@ -4,6 +4,7 @@
 //! catalog commands that follow from it are derived and applied at the same index. So there is no
 //! moment at which one of them shows what the other does not.
 
+use jobs::model::Timestamp;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -151,7 +152,7 @@ pub struct Changes {
 #[derive(Clone, Debug, Default)]
 pub struct State {
     index: Index,
-    now_ns: i64,
+    now: Timestamp,
     version: Version,
     jobs: jobs::state::State,
     mesh: mesh::state::State,
@@ -162,8 +163,8 @@ pub struct State {
 pub struct Snapshot {
     /// The last entry in it.
     pub index: Index,
-    /// When that entry was written, nanoseconds since the epoch.
-    pub now_ns: i64,
+    /// When that entry was written.
+    pub now: Timestamp,
     /// The rules that the cluster goes by.
     pub version: Version,
     /// Jobs tables.
@@ -177,7 +178,7 @@ impl State {
     pub fn stamp(&self) -> Stamp {
         Stamp {
             index: self.index,
-            now_ns: self.now_ns,
+            now: self.now,
         }
     }
 
@@ -185,7 +186,7 @@ impl State {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             index: self.index,
-            now_ns: self.now_ns,
+            now: self.now,
             version: self.version,
             jobs: self.jobs.snapshot(),
             mesh: self.mesh.snapshot(),
@@ -195,7 +196,7 @@ impl State {
     /// Takes note that the entry at `at` is applied entirely.
     pub fn advance(&mut self, at: Stamp) {
         self.index = at.index;
-        self.now_ns = at.now_ns;
+        self.now = at.now;
     }
 
     /// Carries out one command and adds what it changed to `changes`.
@@ -395,6 +396,6 @@ impl State {
 fn catalog_stamp(at: Stamp) -> mesh::state::Stamp {
     mesh::state::Stamp {
         index: at.index,
-        now_ns: at.now_ns,
+        now: mesh::model::Timestamp::from_nanos(at.now.as_nanos()),
     }
 }

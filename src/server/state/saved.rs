@@ -1,6 +1,6 @@
 //! The state as it stands in a snapshot file: rows, table by table.
 
-use jobs::model::Index;
+use jobs::model::{Index, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::State;
@@ -13,8 +13,9 @@ pub enum SavedRow {
     Head {
         /// The last entry.
         index: Index,
-        /// When it was written, nanoseconds since the epoch.
-        now_ns: i64,
+        /// When it was written.
+        #[serde(rename = "now_ns")]
+        now: Timestamp,
         /// The rules that the cluster goes by.
         version: Version,
     },
@@ -40,7 +41,7 @@ impl State {
     pub fn saved_rows(&self) -> impl Iterator<Item = SavedRow> {
         let head = SavedRow::Head {
             index: self.index,
-            now_ns: self.now_ns,
+            now: self.now,
             version: self.version,
         };
         std::iter::once(head)
@@ -53,7 +54,7 @@ impl State {
 #[derive(Debug, Default)]
 pub struct Loading {
     index: Index,
-    now_ns: i64,
+    now: Timestamp,
     version: Version,
     jobs: jobs::state::Loading,
     mesh: mesh::state::Loading,
@@ -65,11 +66,11 @@ impl Loading {
         match row {
             SavedRow::Head {
                 index,
-                now_ns,
+                now,
                 version,
             } => {
                 self.index = index;
-                self.now_ns = now_ns;
+                self.now = now;
                 self.version = version;
             }
             SavedRow::Jobs(row) => self.jobs.add(row),
@@ -81,7 +82,7 @@ impl Loading {
     pub fn finish(self) -> State {
         State {
             index: self.index,
-            now_ns: self.now_ns,
+            now: self.now,
             version: self.version,
             jobs: jobs::state::State::restore(self.jobs.finish()),
             mesh: self.mesh.finish(),

@@ -4,7 +4,7 @@ use super::*;
 use jobs::{
     model::{
         AllocDeploymentStatus, AllocatedPort, ClientStatus, Deployment, DeploymentState, FlatMap,
-        Id, Job, Node, NodeStatus, PlanResult, ServiceCheck, ServiceSpec, StoppedAlloc, Task,
+        Id, Job, Node, NodeStatus, PlanResult, ServiceCheck, ServiceSpec, Span, StoppedAlloc, Task,
         TaskGroup, TaskPhase, TaskState,
     },
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
@@ -29,7 +29,7 @@ impl World {
         self.index += 1;
         let at = Stamp {
             index: self.index,
-            now_ns: i64::try_from(self.index).unwrap(),
+            now: Timestamp::from_nanos(i64::try_from(self.index).unwrap()),
         };
         let mut changes = Changes::default();
         self.state.apply(at, command.into(), &mut changes).unwrap();
@@ -150,8 +150,8 @@ fn service(name: &str) -> ServiceSpec {
             name: "alive".into(),
             check_type: "tcp".into(),
             port_label: "http".into(),
-            interval: 1_000_000_000,
-            timeout: 1_000_000_000,
+            interval: Span::SECOND,
+            timeout: Span::SECOND,
             ..ServiceCheck::default()
         }],
         ..ServiceSpec::default()

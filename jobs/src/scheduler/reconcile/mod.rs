@@ -50,8 +50,8 @@ pub(super) struct Input<'a> {
     pub(super) node_gone: &'a dyn Fn(NodeId) -> bool,
     /// True when the allocation may go on with this form of its group on its node.
     pub(super) in_place: &'a dyn Fn(&Allocation, &TaskGroup) -> bool,
-    /// Now, nanoseconds since the epoch.
-    pub(super) now_ns: i64,
+    /// Now since the epoch.
+    pub(super) now: Timestamp,
 }
 
 /// An allocation to place.
@@ -302,8 +302,8 @@ fn running_text(deployment: &Deployment) -> &'static str {
     }
 }
 
-/// An evaluation of the same job that waits until `due_ns`.
-pub(super) fn delayed_eval(eval: &Evaluation, due_ns: i64, ids: &mut Ids) -> Evaluation {
+/// An evaluation of the same job that waits until `due`.
+pub(super) fn delayed_eval(eval: &Evaluation, due: Timestamp, ids: &mut Ids) -> Evaluation {
     Evaluation {
         id: ids.next_eval(),
         namespace: eval.namespace.clone(),
@@ -314,7 +314,7 @@ pub(super) fn delayed_eval(eval: &Evaluation, due_ns: i64, ids: &mut Ids) -> Eva
         job_modify_index: eval.job_modify_index,
         status: EvalStatus::Pending,
         status_description: texts::RESCHEDULE_LATER.into(),
-        wait_until: Timestamp(due_ns),
+        wait_until: due,
         previous_eval: Some(eval.id),
         ..Evaluation::default()
     }

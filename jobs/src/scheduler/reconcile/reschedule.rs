@@ -1,8 +1,11 @@
 use super::Input;
-use crate::model::{Allocation, ClientStatus, DeploymentId, ReschedulePolicy, RescheduleTracker};
+use crate::model::{
+    Allocation, ClientStatus, DeploymentId, ReschedulePolicy, RescheduleTracker, Span, Timestamp,
+};
+use std::time::Duration;
 
-/// Due within this is due now, nanoseconds.
-const DUE_SLACK_NS: i64 = 1_000_000_000;
+/// Due within this is due now.
+const DUE_SLACK: Duration = Duration::from_secs(1);
 
 /// What to do about a failed allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +13,7 @@ pub(super) enum Verdict {
     /// Replace it now.
     Now,
     /// Replace it at that instant.
-    Later(i64),
+    Later(Timestamp),
     /// Leave it: its policy is exhausted, or its deployment decides.
     Leave,
 }
@@ -40,8 +43,8 @@ pub(super) fn judge(
     if alloc.followup_eval_id == Some(input.eval.id) {
         return Verdict::Now;
     }
-    let due = failed_at.saturating_add(next_delay(policy, alloc, failed_at));
-    if due <= input.now_ns.saturating_add(DUE_SLACK_NS) {
+    let due = failed_at + next_delay(policy, alloc, failed_at);
+    if due <= input.now + DUE_SLACK {
         Verdict::Now
     } else {
         Verdict::Later(due)
@@ -52,12 +55,12 @@ pub(super) fn judge(
 pub(crate) fn allowed(
     policy: &ReschedulePolicy,
     tracker: Option<&RescheduleTracker>,
-    failed_at: i64,
+    failed_at: Timestamp,
 ) -> bool {
     if policy.unlimited {
         return true;
     }
-    let since = failed_at.saturating_sub(policy.interval);
+    let since = failed_at - policy.interval;
     let used = tracker.map_or(0, |tracker| {
         tracker
             .events
@@ -68,8 +71,12 @@ pub(crate) fn allowed(
     used < policy.attempts as usize
 }
 
-/// The pause before the next replacement, nanoseconds.
-pub(crate) fn next_delay(policy: &ReschedulePolicy, alloc: &Allocation, failed_at: i64) -> i64 {
+/// The pause before the next replacement.
+pub(crate) fn next_delay(
+    policy: &ReschedulePolicy,
+    alloc: &Allocation,
+    failed_at: Timestamp,
+) -> Span {
     let events = alloc
         .reschedule_tracker
         .as_ref()
@@ -77,16 +84,16 @@ pub(crate) fn next_delay(policy: &ReschedulePolicy, alloc: &Allocation, failed_a
     let last = events.last().map(|event| event.delay);
     let before_last = events.iter().rev().nth(1).map(|event| event.delay);
     let delay = match (policy.delay_function.as_str(), last, before_last) {
-        ("exponential", Some(last), _) => last.saturating_mul(2),
-        ("fibonacci", Some(last), Some(before)) => last.saturating_add(before),
+        ("exponential", Some(last), _) => 2 * last,
+        ("fibonacci", Some(last), Some(before)) => last + before,
         _ => policy.delay,
     };
-    if policy.max_delay <= 0 || policy.delay_function == "constant" {
-        return delay.max(0);
+    if policy.max_delay <= Span::ZERO || policy.delay_function == "constant" {
+        return delay.max(Span::ZERO);
     }
-    let ran_ns = failed_at.saturating_sub(alloc.create_time);
-    if delay >= policy.max_delay && ran_ns > policy.max_delay {
-        return policy.delay.max(0);
+    let ran = failed_at - alloc.create_time;
+    if delay >= policy.max_delay && ran > policy.max_delay {
+        return policy.delay.max(Span::ZERO);
     }
-    delay.min(policy.max_delay).max(0)
+    delay.min(policy.max_delay).max(Span::ZERO)
 }

@@ -1,9 +1,7 @@
 use super::refuse::{Owner, refuse};
 use super::{Findings, count, text};
-use crate::model::{self, Nanos};
-use crate::wire::{self, Duration};
-
-const SECOND: Nanos = 1_000_000_000;
+use crate::model::{self, Span};
+use crate::wire;
 
 /// Longest note that the catalog keeps.
 const LONGEST_NOTES: usize = 255;
@@ -31,8 +29,8 @@ pub(super) fn check(
         protocol: text(given.protocol),
         port_label: text(given.port_label),
         address_mode: text(given.address_mode),
-        interval: given.interval.unwrap_or_default().0,
-        timeout: given.timeout.unwrap_or_default().0,
+        interval: given.interval.unwrap_or_default(),
+        timeout: given.timeout.unwrap_or_default(),
         initial_status: text(given.initial_status),
         tls_skip_verify: given.tls_skip_verify.unwrap_or(false),
         method: text(given.method),
@@ -125,18 +123,19 @@ fn common(findings: &mut Findings, check: &model::ServiceCheck, provider: &str) 
         "script type must have a valid script path".into()
     });
     match check.interval {
-        0 => findings.error("missing required value interval. Interval cannot be less than 1s"),
-        interval => findings.require(interval >= SECOND, || {
-            format!("interval ({}) cannot be lower than 1s", Duration(interval))
+        Span::ZERO => {
+            findings.error("missing required value interval. Interval cannot be less than 1s")
+        }
+        interval => findings.require(interval >= Span::SECOND, || {
+            format!("interval ({interval}) cannot be lower than 1s")
         }),
     }
     match check.timeout {
-        0 => findings.error("missing required value timeout. Timeout cannot be less than 1s"),
-        timeout => findings.require(timeout >= SECOND, || {
-            format!(
-                "timeout ({}) is lower than required minimum timeout 1s",
-                Duration(timeout)
-            )
+        Span::ZERO => {
+            findings.error("missing required value timeout. Timeout cannot be less than 1s")
+        }
+        timeout => findings.require(timeout >= Span::SECOND, || {
+            format!("timeout ({timeout}) is lower than required minimum timeout 1s")
         }),
     }
     let status = check.initial_status.as_str();
@@ -224,9 +223,12 @@ pub(super) fn check_restart(
     findings.require(limit >= 0, || {
         format!("limit must be greater than or equal to 0 but found {limit}")
     });
-    let grace = given.grace.map_or(SECOND, |d| d.0);
-    findings.require(grace >= 0, || {
-        format!("grace period must be greater than or equal to 0 but found {grace}")
+    let grace = given.grace.unwrap_or(Span::SECOND);
+    findings.require(grace >= Span::ZERO, || {
+        format!(
+            "grace period must be greater than or equal to 0 but found {}",
+            grace.as_nanos()
+        )
     });
     model::CheckRestart {
         limit: super::unsigned(limit),

@@ -3,7 +3,7 @@ use super::refuse::{Owner, refuse};
 use super::service::{self, Place};
 use super::task::{self, task};
 use super::{Findings, placement, policy, shown, text};
-use crate::model::{self, JobType};
+use crate::model::{self, JobType, Span};
 use crate::wire;
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ pub(super) fn group(
         },
         update: policy::update(findings, given.update, job.update, job.job_type),
         migrate: policy::migrate(findings, given.migrate, job.migrate, job.job_type),
-        shutdown_delay: given.shutdown_delay.map(|d| d.0),
+        shutdown_delay: given.shutdown_delay,
         name,
     };
     findings.require(group.ephemeral_disk.size_mb >= 10, || {
@@ -191,19 +191,19 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
 
 /// Services that leave the catalog at the moment of the kill signal lose requests.
 pub(super) fn shutdown_delay_warnings(group: &model::TaskGroup, warnings: &mut Vec<String>) {
-    let mut any = group.shutdown_delay.unwrap_or(0) > 0;
+    let mut any = group.shutdown_delay.unwrap_or_default() > Span::ZERO;
     for task in &group.tasks {
         let named = group
             .services
             .iter()
             .any(|service| service.task_name == task.name);
-        if named && task.shutdown_delay == 0 {
+        if named && task.shutdown_delay.is_zero() {
             warnings.push(format!(
                 "group {:?} references task {:?} in a service definition, but the task has no shutdown_delay set",
                 group.name, task.name
             ));
         }
-        if task.shutdown_delay > 0 {
+        if task.shutdown_delay > Span::ZERO {
             any = true;
         } else if !task.services.is_empty() {
             warnings.push(format!(

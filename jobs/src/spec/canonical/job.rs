@@ -1,7 +1,7 @@
 use super::group::{self, group};
 use super::refuse::{Owner, refuse};
 use super::{Findings, Validation, placement, policy, shown, text};
-use crate::model::{self, JobType};
+use crate::model::{self, JobType, Span};
 use crate::spec::Defaults;
 use crate::spec::limits::{GROUPS_MAX, Limit, TASKS_MAX};
 use crate::wire;
@@ -143,9 +143,10 @@ fn validate(findings: &mut Findings, job: &model::Job, defaults: &Defaults) {
         } else {
             known.insert(&group.name, number);
         }
-        findings.require(group.shutdown_delay.is_none_or(|delay| delay >= 0), || {
-            "ShutdownDelay must be a positive value".into()
-        });
+        findings.require(
+            group.shutdown_delay.is_none_or(|delay| delay >= Span::ZERO),
+            || "ShutdownDelay must be a positive value".into(),
+        );
         findings.require(job.job_type != JobType::System || group.count <= 1, || {
             format!(
                 "Job task group {} has count {}. Count cannot exceed 1 with system scheduler",

@@ -2,11 +2,9 @@ use super::network::Ports;
 use super::refuse::{Owner, is_set, refuse};
 use super::service::{Place, service, task_services};
 use super::{Findings, count, placement, policy, text};
-use crate::model::{self, JobType, Nanos};
-use crate::wire::{self, Duration};
+use crate::model::{self, JobType, Span};
+use crate::wire;
 use std::collections::BTreeSet;
-
-const SECOND: Nanos = 1_000_000_000;
 
 /// What a task takes from its group.
 pub(super) struct Group<'a> {
@@ -66,9 +64,9 @@ pub(super) fn task(
         services,
         artifacts: artifacts(findings, given.artifacts),
         templates: templates(findings, given.templates),
-        kill_timeout: given.kill_timeout.map_or(5 * SECOND, |d| d.0),
+        kill_timeout: given.kill_timeout.unwrap_or(Span::from_secs(5)),
         kill_signal: text(given.kill_signal),
-        shutdown_delay: given.shutdown_delay.unwrap_or_default().0,
+        shutdown_delay: given.shutdown_delay.unwrap_or_default(),
         log_config: logs(findings, given.log_config, group.disk_mb),
         name,
     };
@@ -91,19 +89,21 @@ fn validate(findings: &mut Findings, task: &model::Task, group: &Group<'_>) {
         format!("Task cannot be named {name:?}")
     });
     findings.require(!task.driver.is_empty(), || "Missing task driver".into());
-    if task.kill_timeout < 0 {
+    if task.kill_timeout < Span::ZERO {
         findings.error("KillTimeout must be a positive value");
     } else if let (JobType::Service, Some(update)) = (group.job_type, group.update) {
         let deadline = update.progress_deadline;
-        findings.require(deadline <= 0 || task.kill_timeout <= deadline, || {
-            format!(
-                "KillTimout ({}) longer than the group's ProgressDeadline ({})",
-                Duration(task.kill_timeout),
-                Duration(deadline)
-            )
-        });
+        findings.require(
+            deadline <= Span::ZERO || task.kill_timeout <= deadline,
+            || {
+                format!(
+                    "KillTimout ({}) longer than the group's ProgressDeadline ({})",
+                    task.kill_timeout, deadline
+                )
+            },
+        );
     }
-    findings.require(task.shutdown_delay >= 0, || {
+    findings.require(task.shutdown_delay >= Span::ZERO, || {
         "ShutdownDelay must be a positive value".into()
     });
     for (index, constraint) in task.constraints.iter().enumerate() {
@@ -335,7 +335,7 @@ fn templates(findings: &mut Findings, given: Option<Vec<wire::Template>>) -> Vec
             change_signal: text(given.change_signal).to_uppercase(),
             perms: or(given.perms, "0644"),
             envvars: given.envvars.unwrap_or(false),
-            splay: given.splay.map_or(5 * SECOND, |d| d.0),
+            splay: given.splay.unwrap_or(Span::from_secs(5)),
             left_delim: or(given.left_delim, "{{"),
             right_delim: or(given.right_delim, "}}"),
             once: given.once.unwrap_or(false),
@@ -382,7 +382,7 @@ fn check_template(findings: &mut Findings, template: &model::Template) {
             "Invalid change mode. Must be one of the following: noop, signal, script, restart",
         ),
     }
-    findings.require(template.splay >= 0, || {
+    findings.require(template.splay >= Span::ZERO, || {
         "Must specify positive splay value".into()
     });
     let octal = u32::from_str_radix(&template.perms, 8).is_ok_and(|bits| bits < 1 << 12);

@@ -1,6 +1,6 @@
+use crate::model::Span;
 use crate::spec::schema::Kind;
 use crate::spec::value;
-use crate::wire::Duration;
 use serde_json::Value;
 
 /// The value as an attribute's kind, or what is required.
@@ -22,8 +22,8 @@ pub(super) fn convert(kind: Kind, value: Value) -> Result<Value, String> {
                 .as_i64()
                 .map(Value::from)
                 .ok_or_else(|| "a whole number of nanoseconds is required".into()),
-            Value::String(text) => Duration::parse(text)
-                .map(|duration| duration.0.into())
+            Value::String(text) => Span::parse(text)
+                .map(|duration| duration.as_nanos().into())
                 .map_err(|error| error.to_string()),
             _ => Err("a duration such as \"30s\" is required".into()),
         },

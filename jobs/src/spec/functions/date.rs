@@ -1,5 +1,5 @@
 use super::{CallError, Result, bounded, failed, text_at};
-use crate::wire::Duration;
+use crate::model::Span;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use serde_json::Value;
@@ -116,13 +116,14 @@ impl Written {
 
 pub(super) fn timeadd(args: &[Value]) -> Result {
     let written = timestamp_at(args, 0)?;
-    let duration =
-        Duration::parse(&text_at(args, 1)?).map_err(|error| failed(error.to_string()))?;
+    let duration = Span::parse(&text_at(args, 1)?).map_err(|error| failed(error.to_string()))?;
     let out_of_range = |_| failed("the result is out of range");
     let offset = Offset::from_seconds(written.offset).map_err(out_of_range)?;
     let instant = offset
         .to_timestamp(written.local)
-        .and_then(|instant| instant.checked_add(jiff::SignedDuration::from_nanos(duration.0)))
+        .and_then(|instant| {
+            instant.checked_add(jiff::SignedDuration::from_nanos(duration.as_nanos()))
+        })
         .map_err(out_of_range)?;
     let moved = Written {
         local: offset.to_datetime(instant),

@@ -90,7 +90,7 @@ impl Snapshot {
             }
             None => {
                 alloc.create_index = change.at.index;
-                alloc.create_time = change.at.now_ns;
+                alloc.create_time = change.at.now;
                 self.link_previous(change, &alloc);
             }
         }

@@ -188,8 +188,8 @@ pub struct DeregisterJob {
     pub id: String,
     /// Remove it rather than keeping it as dead.
     pub purge: bool,
-    /// When, nanoseconds since the epoch.
-    pub submit_time: i64,
+    /// When.
+    pub submit_time: Timestamp,
     /// Stops its allocations.
     pub eval: Option<Evaluation>,
 }
@@ -207,6 +207,7 @@ pub struct AllocUpdate {
     /// Task name to its state: all tasks.
     pub task_states: FlatMap<String, TaskState>,
     /// Health in the deployment and when it was decided; none while undecided.
+    #[serde(with = "crate::model::rfc3339::decision")]
     pub health: Option<(bool, Timestamp)>,
     /// Address of its network.
     pub network_status: Option<NetworkStatus>,

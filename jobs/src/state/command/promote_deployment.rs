@@ -1,7 +1,7 @@
 //! Promotes canaries.
 
 use crate::{
-    model::{DeploymentId, Evaluation, Timestamp},
+    model::{DeploymentId, Evaluation, Span},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -18,9 +18,8 @@ impl Snapshot {
         for (name, state) in &mut deployment.task_groups {
             if state.desired_canaries > 0 && (groups.is_empty() || groups.contains(name)) {
                 state.promoted = true;
-                if state.progress_deadline > 0 {
-                    state.require_progress_by =
-                        Timestamp(change.at.now_ns.saturating_add(state.progress_deadline));
+                if state.progress_deadline > Span::ZERO {
+                    state.require_progress_by = change.at.now + state.progress_deadline;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Changes the count of a group.
 
 use crate::{
-    model::{Evaluation, Index, Job, JobKey, JobType, ScalingEvent},
+    model::{Evaluation, Index, Job, JobKey, JobType, ScalingEvent, Timestamp},
     state::{GROUP_COUNT_MAX, Rejected, Snapshot, change::Change},
 };
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,8 @@ pub struct ScaleJob {
     pub count: Option<i64>,
     /// What is recorded; count, previous count, time and indexes are set by apply.
     pub event: ScalingEvent,
-    /// When, nanoseconds since the epoch.
-    pub submit_time: i64,
+    /// When.
+    pub submit_time: Timestamp,
     /// Acts on the new count.
     pub eval: Option<Evaluation>,
     /// Refuse unless the job's `job_modify_index` is this.

@@ -1,7 +1,7 @@
 //! Sets the health of allocations by hand or by the controller.
 
 use crate::{
-    model::{AllocDeploymentStatus, AllocId, DeploymentId, Timestamp},
+    model::{AllocDeploymentStatus, AllocId, DeploymentId},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -33,7 +33,7 @@ impl Snapshot {
                 .deployment_status
                 .get_or_insert_with(AllocDeploymentStatus::default);
             status.healthy = Some(health);
-            status.timestamp = Timestamp(change.at.now_ns);
+            status.timestamp = change.at.now;
             status.modify_index = change.at.index;
             self.put_server_change(change, alloc);
         }

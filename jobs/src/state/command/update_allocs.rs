@@ -23,7 +23,7 @@ impl Snapshot {
                 continue;
             }
             alloc.modify_index = change.at.index;
-            alloc.modify_time = change.at.now_ns;
+            alloc.modify_time = change.at.now;
             self.put_alloc(change, alloc);
         }
     }

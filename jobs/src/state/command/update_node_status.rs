@@ -5,8 +5,6 @@ use crate::{
     state::{Rejected, Snapshot, change::Change, tables::push_event},
 };
 
-const SECOND_NS: i64 = 1_000_000_000;
-
 impl Snapshot {
     pub(in crate::state) fn update_node_status(
         &mut self,
@@ -27,7 +25,7 @@ impl Snapshot {
             }
             let mut node = (**node).clone();
             node.status = status;
-            node.status_updated_at = change.at.now_ns / SECOND_NS;
+            node.status_updated_at = change.at.now.into();
             let message = match status {
                 NodeStatus::Down => "Node heartbeat missed",
                 NodeStatus::Ready => "Node reregistered by heartbeat",

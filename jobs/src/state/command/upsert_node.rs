@@ -5,8 +5,6 @@ use crate::{
     state::{Rejected, Snapshot, change::Change, tables::push_event},
 };
 
-const SECOND_NS: i64 = 1_000_000_000;
-
 impl Snapshot {
     /// A registration keeps what servers and operators own: eligibility, events, creation.
     pub(in crate::state) fn upsert_node(
@@ -14,7 +12,7 @@ impl Snapshot {
         change: &mut Change,
         mut node: Node,
     ) -> Result<(), Rejected> {
-        let now_ns = change.at.now_ns;
+        let now = change.at.now;
         let event = match self.nodes.get(&node.id) {
             Some(known) => {
                 if !known.secret_id.is_empty() && known.secret_id != node.secret_id {
@@ -30,7 +28,7 @@ impl Snapshot {
                 Some("Node registered")
             }
         };
-        node.status_updated_at = now_ns / SECOND_NS;
+        node.status_updated_at = now.into();
         if let Some(message) = event {
             push_event(&mut node, message, change);
         }

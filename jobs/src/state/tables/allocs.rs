@@ -96,7 +96,7 @@ impl Snapshot {
     ) {
         alloc.modify_index = change.at.index;
         alloc.alloc_modify_index = change.at.index;
-        alloc.modify_time = change.at.now_ns;
+        alloc.modify_time = change.at.now;
         self.put_alloc(change, alloc);
     }
 

@@ -3,8 +3,8 @@
 use super::{by_prefix, from, of_job};
 use crate::{
     model::{
-        AllocDeploymentStatus, Allocation, Deployment, DeploymentId, DeploymentStatus,
-        DeploymentUpdate, JobKey, Timestamp,
+        Allocation, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate, JobKey, Span,
+        Timestamp,
     },
     state::{Rejected, Snapshot, Table, change::Change},
 };
@@ -118,9 +118,9 @@ impl Snapshot {
             return;
         }
         deployment.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
-        deployment.create_time = before.as_ref().map_or(change.at.now_ns, |b| b.create_time);
+        deployment.create_time = before.as_ref().map_or(change.at.now, |b| b.create_time);
         deployment.modify_index = change.at.index;
-        deployment.modify_time = change.at.now_ns;
+        deployment.modify_time = change.at.now;
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.active_deployments += u64::from(deployment.is_active());
         tally.active_deployments -= u64::from(before.as_ref().is_some_and(|b| b.is_active()));
@@ -152,7 +152,7 @@ impl Snapshot {
         if deployment.status == DeploymentStatus::Paused
             && update.status == DeploymentStatus::Running
         {
-            restart_deadlines(&mut deployment, change.at.now_ns);
+            restart_deadlines(&mut deployment, change.at.now);
         }
         deployment.status = update.status;
         deployment.status_description = update.description;
@@ -190,9 +190,8 @@ impl Snapshot {
             if alloc.is_canary() && !state.placed_canaries.contains(&alloc.id) {
                 state.placed_canaries.push(alloc.id);
             }
-            if state.require_progress_by.is_zero() && state.progress_deadline > 0 {
-                state.require_progress_by =
-                    Timestamp(change.at.now_ns.saturating_add(state.progress_deadline));
+            if state.require_progress_by.is_zero() && state.progress_deadline > Span::ZERO {
+                state.require_progress_by = change.at.now + state.progress_deadline;
             }
         }
         match health_before {
@@ -203,10 +202,13 @@ impl Snapshot {
         match health {
             Some(true) => {
                 state.healthy_allocs += 1;
-                let decided = alloc.deployment_status.as_ref().map_or(0, decided_at);
-                let by = decided.saturating_add(state.progress_deadline);
-                if state.progress_deadline > 0 && by > state.require_progress_by.0 {
-                    state.require_progress_by = Timestamp(by);
+                let decided = alloc
+                    .deployment_status
+                    .as_ref()
+                    .map_or_else(Timestamp::default, |status| status.timestamp);
+                let by = decided + state.progress_deadline;
+                if state.progress_deadline > Span::ZERO && by > state.require_progress_by {
+                    state.require_progress_by = by;
                 }
             }
             Some(false) => state.unhealthy_allocs += 1,
@@ -229,14 +231,10 @@ impl Snapshot {
     }
 }
 
-fn decided_at(status: &AllocDeploymentStatus) -> i64 {
-    status.timestamp.0
-}
-
-fn restart_deadlines(deployment: &mut Deployment, now_ns: i64) {
+fn restart_deadlines(deployment: &mut Deployment, now: Timestamp) {
     for state in deployment.task_groups.values_mut() {
-        if state.progress_deadline > 0 && !state.require_progress_by.is_zero() {
-            state.require_progress_by = Timestamp(now_ns.saturating_add(state.progress_deadline));
+        if state.progress_deadline > Span::ZERO && !state.require_progress_by.is_zero() {
+            state.require_progress_by = now + state.progress_deadline;
         }
     }
 }

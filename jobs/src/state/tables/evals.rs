@@ -57,9 +57,9 @@ impl Snapshot {
             return;
         }
         eval.create_index = before.as_ref().map_or(change.at.index, |b| b.create_index);
-        eval.create_time = before.as_ref().map_or(change.at.now_ns, |b| b.create_time);
+        eval.create_time = before.as_ref().map_or(change.at.now, |b| b.create_time);
         eval.modify_index = change.at.index;
-        eval.modify_time = change.at.now_ns;
+        eval.modify_time = change.at.now;
         let key = self.job_key(&eval.namespace, &eval.job_id);
         let was_open = before.as_ref().is_some_and(|b| !b.status.is_terminal());
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();

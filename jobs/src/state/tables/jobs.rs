@@ -233,7 +233,7 @@ impl Snapshot {
         let all = Arc::make_mut(self.scaling_events.entry(key).or_default());
         for (group, mut event) in events {
             event.create_index = change.at.index;
-            event.time = change.at.now_ns;
+            event.time = change.at.now;
             event.eval_id = eval_id;
             let of_group = all.entry(group).or_default();
             of_group.insert(0, event);

@@ -2,7 +2,7 @@
 
 use super::{by_prefix, from};
 use crate::{
-    model::{Node, NodeEvent, NodeId, NodeStatus, NodeUsage, Timestamp, first_port},
+    model::{Node, NodeEvent, NodeId, NodeStatus, NodeUsage, first_port},
     state::{NodeChange, Snapshot, Table, change::Change},
 };
 use std::sync::Arc;
@@ -82,7 +82,7 @@ pub(in crate::state) fn push_event(node: &mut Node, message: &str, change: &Chan
     node.events.push(NodeEvent {
         message: message.into(),
         subsystem: "Cluster".into(),
-        timestamp: Timestamp(change.at.now_ns),
+        timestamp: change.at.now,
         create_index: change.at.index,
         ..NodeEvent::default()
     });

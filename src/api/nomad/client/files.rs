@@ -6,14 +6,14 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use jobs::{model::Timestamp, wire::AllocFileInfo};
-use std::time::{SystemTime, UNIX_EPOCH};
+use jobs::wire::AllocFileInfo;
 use tokio_util::io::ReaderStream;
 
 use super::of_alloc;
 use crate::{
     api::{Api, error::Error, nomad::query::Query},
     client::FileInfo,
+    sys::clock,
 };
 
 /// A place in a file that a query may name.
@@ -34,14 +34,9 @@ fn info(file: FileInfo) -> AllocFileInfo {
         is_dir: file.is_dir,
         size: i64::try_from(file.size).unwrap_or(i64::MAX),
         file_mode: file.mode,
-        mod_time: timestamp(file.modified),
+        mod_time: clock::timestamp(file.modified),
         content_type: String::new(),
     }
-}
-
-fn timestamp(time: SystemTime) -> Timestamp {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// `GET /v1/client/fs/ls/:alloc`

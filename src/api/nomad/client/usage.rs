@@ -4,6 +4,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
+use jobs::model::UnixSeconds;
 use jobs::wire;
 use mesh::model::Status;
 use serde::Serialize;
@@ -96,7 +97,7 @@ pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Respons
         device_stats: Vec::new(),
         uptime: stats.uptime_s,
         cpu_ticks_consumed: stats.cpu_ticks,
-        timestamp: crate::server::log::propose::now_ns(),
+        timestamp: crate::server::log::propose::now(),
     })
 }
 
@@ -114,7 +115,7 @@ struct AllocCheckStatus {
     task: String,
     status: &'static str,
     status_code: u16,
-    timestamp: i64,
+    timestamp: UnixSeconds,
 }
 
 impl From<CheckStatus> for AllocCheckStatus {

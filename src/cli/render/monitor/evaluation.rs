@@ -7,7 +7,7 @@ use crate::cli::{
     http::{Answer, Error, Http, segment},
     render::placement,
 };
-use jobs::model::{AllocId, DeploymentStatus, DesiredStatus, EvalId, EvalStatus, Evaluation};
+use jobs::model::{AllocId, DeploymentStatus, DesiredStatus, EvalId, EvalStatus, Evaluation, Span};
 use jobs::wire::AllocationListStub;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -32,12 +32,12 @@ pub(in crate::cli) async fn follow(
         };
         if let Some(next) = eval.next_eval {
             let view = cx.view(verbose);
-            if eval.wait > 0 {
+            if eval.wait > Span::ZERO {
                 cx.print(&format!(
                     "==> {}: Monitoring next evaluation {} in {}",
                     view.now(),
                     quoted(view.id(next)),
-                    jobs::wire::Duration(eval.wait)
+                    eval.wait
                 ))?;
             }
             id = next;

@@ -8,7 +8,7 @@ use crate::server::{Snapshot, state::Command};
 use jobs::{
     control::triggers,
     ids::Ids,
-    model::{ClientStatus, Job, Node, TaskPhase, TaskState, Trigger},
+    model::{ClientStatus, Job, Node, TaskPhase, TaskState, Timestamp, Trigger},
     scheduler,
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
 };
@@ -185,7 +185,7 @@ async fn write(raft: &Raft, command: impl Into<Command>) {
 
 async fn register(raft: &Raft, priority: i32, ids: &mut Ids) {
     let job = job(priority);
-    let eval = triggers::for_job(&job, Trigger::JobRegister, 1, ids);
+    let eval = triggers::for_job(&job, Trigger::JobRegister, Timestamp::from_nanos(1), ids);
     let command = RegisterJob {
         job,
         eval: Some(eval),
@@ -203,7 +203,7 @@ async fn schedule(raft: &Raft, published: &Published) {
         .filter(|eval| !eval.status.is_terminal())
         .cloned()
         .collect();
-    let mut cx = scheduler::Context::new(1, 7);
+    let mut cx = scheduler::Context::new(Timestamp::from_nanos(1), 7);
     let results = scheduler::schedule_batch(&snapshot.jobs, &pending, &mut cx);
     let command = Command::Plans {
         seen: snapshot.index,

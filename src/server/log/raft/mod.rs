@@ -301,7 +301,7 @@ async fn start_library(
         library.shutdown().await.ok();
         return Err(error);
     }
-    clock::raise(published.current().now_ns);
+    clock::raise(published.current().now);
     let compaction = Compaction::new(library.clone(), store, file, snapshot_index);
     tokio::spawn(compaction.clone().purge());
     let queue = proposer::start(proposer::Proposer {

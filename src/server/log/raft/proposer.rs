@@ -14,7 +14,7 @@ use tokio::{
 
 use super::super::{
     super::state::{Command, Outcome},
-    propose::{ProposeError, now_ns},
+    propose::{ProposeError, now},
 };
 use super::{
     compaction::Compaction,
@@ -127,7 +127,7 @@ impl Proposer {
                 })
                 .unzip();
             let entry = Batch {
-                now: now_ns(),
+                now: now(),
                 proposals,
             };
             write(&self.raft, entry, replies).await;

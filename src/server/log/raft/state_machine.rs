@@ -55,7 +55,7 @@ impl StateMachine {
     ) -> Result<Outcomes, rmp_serde::decode::Error> {
         let at = Stamp {
             index: log_id.index,
-            now_ns: batch.now,
+            now: batch.now,
         };
         let mut changes = Changes::default();
         let mut outcomes = Vec::with_capacity(batch.proposals.len());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::server::state::Command;
+use jobs::model::Timestamp;
 use log_store::LogStore;
 use mesh::state::{Command as MeshCommand, SetRouteOverrides, UpsertNode};
 use openraft::{
@@ -57,7 +58,7 @@ fn entry(index: u64) -> Entry<Types> {
     Entry {
         log_id: log_id(index),
         payload: EntryPayload::Normal(Batch {
-            now: i64::try_from(index).unwrap(),
+            now: Timestamp::from_nanos(i64::try_from(index).unwrap()),
             proposals,
         }),
     }
@@ -118,7 +119,7 @@ async fn a_log_of_many_segments_reads_back_and_gives_room_back() {
     let mut store = LogStore::open(directory.path()).unwrap();
     let long = |index: u64, bytes: usize| Entry {
         payload: EntryPayload::Normal(Batch {
-            now: 0,
+            now: Timestamp::default(),
             proposals: vec![Proposal::new(routes(&"x".repeat(bytes))).unwrap()],
         }),
         ..entry(index)

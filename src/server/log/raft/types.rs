@@ -1,6 +1,7 @@
 //! What the Raft library needs to know of our entries.
 
 use bytes::Bytes;
+use jobs::model::Timestamp;
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, sync::Arc};
@@ -21,8 +22,8 @@ openraft::declare_raft_types!(
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Batch {
-    /// When it was formed, nanoseconds since the epoch; never below that of the entry before.
-    pub(super) now: i64,
+    /// When it was formed; never below that of the entry before.
+    pub(super) now: Timestamp,
     /// In order.
     pub(super) proposals: Vec<Proposal>,
 }

@@ -12,14 +12,14 @@ use crate::{
     ids::Ids,
     model::{
         AllocId, Allocation, ClientStatus, DeploymentState, DesiredUpdates, EvalId, Job, JobType,
-        StoppedAlloc, TaskGroup, UpdateStrategy,
+        StoppedAlloc, TaskGroup, Timestamp, UpdateStrategy,
     },
 };
 use slots::{Cause, Leaving, Split};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// Delayed replacements that are due within this of each other share an evaluation, nanoseconds.
-const FOLLOWUP_WINDOW_NS: i64 = 5_000_000_000;
+/// Delayed replacements that are due within this of each other share an evaluation.
+const FOLLOWUP_WINDOW: Duration = Duration::from_secs(5);
 
 /// The allocations of a group, sorted by what is to become of them.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Group<'_, '_> {
     ) -> Sorted {
         let batch = self.job.job_type == JobType::Batch;
         let mut sorted = Sorted::default();
-        let mut later: Vec<(i64, Arc<Allocation>)> = Vec::new();
+        let mut later: Vec<(Timestamp, Arc<Allocation>)> = Vec::new();
         for alloc in allocs {
             let alloc = Arc::clone(alloc);
             let gone = (self.input.node_gone)(alloc.node_id);
@@ -127,7 +127,7 @@ impl Group<'_, '_> {
         batch: bool,
         rollout: &Rollout<'_>,
         sorted: &mut Sorted,
-        later: &mut Vec<(i64, Arc<Allocation>)>,
+        later: &mut Vec<(Timestamp, Arc<Allocation>)>,
     ) {
         let replaced = alloc.next_allocation.is_some();
         let stale = batch && !self.is_current(&alloc);
@@ -160,15 +160,15 @@ impl Group<'_, '_> {
     /// Makes the evaluations that will replace failed allocations later.
     fn postpone(
         &self,
-        mut later: Vec<(i64, Arc<Allocation>)>,
+        mut later: Vec<(Timestamp, Arc<Allocation>)>,
         wanted: &mut ReconcileResult,
         ids: &mut Ids,
     ) {
         later.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
-        let mut window: Option<(i64, EvalId)> = None;
+        let mut window: Option<(Timestamp, EvalId)> = None;
         for (due, alloc) in later {
             let id = match &window {
-                Some((start, id)) if due - start < FOLLOWUP_WINDOW_NS => *id,
+                Some((start, id)) if due.since(*start) < FOLLOWUP_WINDOW => *id,
                 _ => {
                     let eval = delayed_eval(self.input.eval, due, ids);
                     let id = eval.id;

@@ -1,5 +1,4 @@
-use super::show;
-use crate::model::{self, JobType};
+use crate::model::{self, JobType, Span};
 use crate::spec::canonical::{Findings, unsigned};
 use crate::wire;
 
@@ -35,11 +34,11 @@ pub(in crate::spec::canonical) fn migrate(
         min_healthy_time: group
             .min_healthy_time
             .or(job.min_healthy_time)
-            .map_or(base.min_healthy_time, |d| d.0),
+            .unwrap_or(base.min_healthy_time),
         healthy_deadline: group
             .healthy_deadline
             .or(job.healthy_deadline)
-            .map_or(base.healthy_deadline, |d| d.0),
+            .unwrap_or(base.healthy_deadline),
     };
     match migrate.health_check.as_str() {
         "checks" | "task_states" => {}
@@ -48,11 +47,11 @@ pub(in crate::spec::canonical) fn migrate(
         other => findings.error(format!("Invalid HealthCheck: {other:?}")),
     }
     let (minimum, deadline) = (migrate.min_healthy_time, migrate.healthy_deadline);
-    findings.require(minimum >= 0, || {
-        format!("MinHealthyTime is {} and must be >= 0", show(minimum))
+    findings.require(minimum >= Span::ZERO, || {
+        format!("MinHealthyTime is {minimum} and must be >= 0")
     });
-    findings.require(deadline >= 0, || {
-        format!("HealthyDeadline is {} and must be >= 0", show(deadline))
+    findings.require(deadline >= Span::ZERO, || {
+        format!("HealthyDeadline is {deadline} and must be >= 0")
     });
     findings.require(minimum <= deadline, || {
         "MinHealthyTime must be less than HealthyDeadline".into()

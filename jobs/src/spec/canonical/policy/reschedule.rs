@@ -1,5 +1,4 @@
-use super::{HOUR, SECOND, show};
-use crate::model::{self, JobType, Nanos};
+use crate::model::{self, JobType, Span};
 use crate::spec::canonical::{Findings, count, is_system};
 use crate::wire;
 
@@ -19,19 +18,19 @@ pub(in crate::spec::canonical) fn reschedule(
     let base = if job_type == JobType::Service {
         model::ReschedulePolicy {
             attempts: 0,
-            interval: 0,
-            delay: 30 * SECOND,
+            interval: Span::ZERO,
+            delay: Span::from_secs(30),
             delay_function: "exponential".into(),
-            max_delay: HOUR,
+            max_delay: Span::HOUR,
             unlimited: true,
         }
     } else {
         model::ReschedulePolicy {
             attempts: 1,
-            interval: 24 * HOUR,
-            delay: 5 * SECOND,
+            interval: 24 * Span::HOUR,
+            delay: Span::from_secs(5),
             delay_function: "constant".into(),
-            max_delay: 0,
+            max_delay: Span::ZERO,
             unlimited: false,
         }
     };
@@ -44,19 +43,13 @@ pub(in crate::spec::canonical) fn reschedule(
             group.attempts.or(job.attempts),
             base.attempts,
         ),
-        interval: group
-            .interval
-            .or(job.interval)
-            .map_or(base.interval, |d| d.0),
-        delay: group.delay.or(job.delay).map_or(base.delay, |d| d.0),
+        interval: group.interval.or(job.interval).unwrap_or(base.interval),
+        delay: group.delay.or(job.delay).unwrap_or(base.delay),
         delay_function: group
             .delay_function
             .or(job.delay_function)
             .unwrap_or(base.delay_function),
-        max_delay: group
-            .max_delay
-            .or(job.max_delay)
-            .map_or(base.max_delay, |d| d.0),
+        max_delay: group.max_delay.or(job.max_delay).unwrap_or(base.max_delay),
         unlimited: group.unlimited.or(job.unlimited).unwrap_or(base.unlimited),
     };
     check_reschedule(findings, &policy);
@@ -70,23 +63,22 @@ fn check_reschedule(findings: &mut Findings, policy: &model::ReschedulePolicy) {
         return;
     }
     if attempts > 0 {
-        findings.require(interval > 0, || {
+        findings.require(interval > Span::ZERO, || {
             "Interval must be a non zero value if Attempts > 0".into()
         });
         if policy.unlimited {
             findings.error(format!(
-                "Reschedule Policy with Attempts = {attempts}, Interval = {}, and Unlimited = true is ambiguous",
-                show(interval)
+                "Reschedule Policy with Attempts = {attempts}, Interval = {interval}, and Unlimited = true is ambiguous"
             ));
             findings.error("If Attempts >0, Unlimited cannot also be set to true");
         }
     }
     let before = findings.errors.len();
-    findings.require(delay >= 5 * SECOND, || {
+    findings.require(delay >= Span::from_secs(5), || {
         format!(
             "Delay cannot be less than {} (got {})",
-            show(5 * SECOND),
-            show(delay)
+            Span::from_secs(5),
+            delay
         )
     });
     let function = policy.delay_function.as_str();
@@ -95,27 +87,26 @@ fn check_reschedule(findings: &mut Findings, policy: &model::ReschedulePolicy) {
         format!("Invalid delay function {function:?}, must be one of [\"constant\" \"exponential\" \"fibonacci\"]")
     });
     if function != "constant" {
-        findings.require(policy.max_delay >= 5 * SECOND, || {
+        findings.require(policy.max_delay >= Span::from_secs(5), || {
             format!(
                 "Max Delay cannot be less than {} (got {})",
-                show(5 * SECOND),
-                show(policy.max_delay)
+                Span::from_secs(5),
+                policy.max_delay
             )
         });
         findings.require(policy.max_delay >= delay, || {
             format!(
                 "Max Delay cannot be less than Delay {} (got {})",
-                show(delay),
-                show(policy.max_delay)
+                delay, policy.max_delay
             )
         });
     }
     if !policy.unlimited {
-        findings.require(interval >= 15 * SECOND, || {
+        findings.require(interval >= Span::from_secs(15), || {
             format!(
                 "Interval cannot be less than {} (got {})",
-                show(15 * SECOND),
-                show(interval)
+                Span::from_secs(15),
+                interval
             )
         });
         if findings.errors.len() == before {
@@ -129,16 +120,16 @@ fn check_attempts(findings: &mut Findings, policy: &model::ReschedulePolicy) {
     // More attempts than this never fit into an interval that anybody means.
     const MOST: u32 = 10_000;
     let constant = policy.delay_function == "constant";
-    let (mut previous, mut pause, mut total, mut possible): (Nanos, Nanos, Nanos, u32) =
-        (0, policy.delay, 0, 0);
+    let (mut previous, mut pause) = (Span::ZERO, policy.delay);
+    let (mut total, mut possible) = (Span::ZERO, 0);
     for _ in 0..policy.attempts.min(MOST) {
-        total = total.saturating_add(pause);
+        total = total + pause;
         if total <= policy.interval {
             possible += 1;
         }
         let next = match policy.delay_function.as_str() {
-            "exponential" => pause.saturating_mul(2),
-            "fibonacci" => pause.saturating_add(previous),
+            "exponential" => 2 * pause,
+            "fibonacci" => pause + previous,
             _ => pause,
         };
         previous = pause;
@@ -151,23 +142,18 @@ fn check_attempts(findings: &mut Findings, policy: &model::ReschedulePolicy) {
     if possible >= policy.attempts {
         return;
     }
-    let (interval, delay, function) = (
-        show(policy.interval),
-        show(policy.delay),
-        &policy.delay_function,
-    );
+    let (interval, delay, function) = (policy.interval, policy.delay, &policy.delay_function);
     findings.error(if constant {
         format!("Nomad can only make {possible} attempts in {interval} with initial delay {delay} and delay function {function:?}")
     } else {
         format!(
             "Nomad can only make {possible} attempts in {interval} with initial delay {delay}, delay function {function:?}, and delay ceiling {}",
-            show(policy.max_delay)
+            policy.max_delay
         )
     });
-    let seconds = total / SECOND * SECOND;
+    let seconds = Span::from_secs(total.as_secs());
     findings.error(format!(
         "Set the interval to at least {} to accommodate {} attempts",
-        show(seconds),
-        policy.attempts
+        seconds, policy.attempts
     ));
 }

@@ -1,5 +1,4 @@
-use super::{HOUR, MINUTE, SECOND, show};
-use crate::model::{self, JobType};
+use crate::model::{self, JobType, Span};
 use crate::spec::canonical::refuse::{Owner, refuse};
 use crate::spec::canonical::{Findings, count};
 use crate::wire;
@@ -14,13 +13,13 @@ pub(in crate::spec::canonical) fn restart(
     let group = base;
     let base = base.cloned().unwrap_or_else(|| {
         let (attempts, interval) = match job_type {
-            JobType::Service | JobType::System => (2, 30 * MINUTE),
-            JobType::Batch | JobType::Sysbatch => (3, 24 * HOUR),
+            JobType::Service | JobType::System => (2, 30 * Span::MINUTE),
+            JobType::Batch | JobType::Sysbatch => (3, 24 * Span::HOUR),
         };
         model::RestartPolicy {
             attempts,
             interval,
-            delay: 15 * SECOND,
+            delay: Span::from_secs(15),
             mode: "fail".into(),
         }
     });
@@ -28,8 +27,8 @@ pub(in crate::spec::canonical) fn restart(
     refuse(findings, Owner::Restart, &given.rest);
     let policy = model::RestartPolicy {
         attempts: count(findings, "Restart attempts", given.attempts, base.attempts),
-        interval: given.interval.map_or(base.interval, |d| d.0),
-        delay: given.delay.map_or(base.delay, |d| d.0),
+        interval: given.interval.unwrap_or(base.interval),
+        delay: given.delay.unwrap_or(base.delay),
         mode: given.mode.unwrap_or(base.mode),
     };
     // What a task inherits has been checked on its group.
@@ -44,18 +43,16 @@ pub(in crate::spec::canonical) fn restart(
     findings.require(attempts > 0 || mode == "fail", || {
         format!("Restart policy {mode:?} with {attempts} attempts is ambiguous")
     });
-    findings.require(interval >= 5 * SECOND, || {
+    findings.require(interval >= Span::from_secs(5), || {
         format!(
             "Interval can not be less than {} (got {})",
-            show(5 * SECOND),
-            show(interval)
+            Span::from_secs(5),
+            interval
         )
     });
-    findings.require(i64::from(attempts).saturating_mul(delay) <= interval, || {
+    findings.require(i64::from(attempts) * delay <= interval, || {
         format!(
-            "Nomad can't restart the TaskGroup {attempts} times in an interval of {} with a delay of {}",
-            show(interval),
-            show(delay)
+            "Nomad can't restart the TaskGroup {attempts} times in an interval of {interval} with a delay of {delay}"
         )
     });
     policy

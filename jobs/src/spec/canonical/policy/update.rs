@@ -1,5 +1,4 @@
-use super::show;
-use crate::model::{self, JobType};
+use crate::model::{self, JobType, Span};
 use crate::spec::canonical::{Findings, unsigned};
 use crate::wire;
 
@@ -43,21 +42,15 @@ pub(in crate::spec::canonical) fn fill_update(
         ));
     }
     model::UpdateStrategy {
-        stagger: given.stagger.map_or(base.stagger, |d| d.0),
+        stagger: given.stagger.unwrap_or(base.stagger),
         max_parallel: given.max_parallel.map_or(base.max_parallel, unsigned),
         health_check: given
             .health_check
             .filter(|text| !text.is_empty())
             .unwrap_or(base.health_check),
-        min_healthy_time: given
-            .min_healthy_time
-            .map_or(base.min_healthy_time, |d| d.0),
-        healthy_deadline: given
-            .healthy_deadline
-            .map_or(base.healthy_deadline, |d| d.0),
-        progress_deadline: given
-            .progress_deadline
-            .map_or(base.progress_deadline, |d| d.0),
+        min_healthy_time: given.min_healthy_time.unwrap_or(base.min_healthy_time),
+        healthy_deadline: given.healthy_deadline.unwrap_or(base.healthy_deadline),
+        progress_deadline: given.progress_deadline.unwrap_or(base.progress_deadline),
         auto_revert: given.auto_revert.unwrap_or(base.auto_revert),
         auto_promote: given.auto_promote.unwrap_or(base.auto_promote),
         canary: given.canary.map_or(base.canary, unsigned),
@@ -93,43 +86,23 @@ pub(in crate::spec::canonical) fn update(
     findings.require(update.canary > 0 || !update.auto_promote, || {
         "Auto Promote requires a Canary count greater than zero".into()
     });
-    findings.require(minimum >= 0, || {
-        format!(
-            "Minimum healthy time may not be less than zero: {}",
-            show(minimum)
-        )
+    findings.require(minimum >= Span::ZERO, || {
+        format!("Minimum healthy time may not be less than zero: {minimum}")
     });
-    findings.require(healthy > 0, || {
-        format!(
-            "Healthy deadline must be greater than zero: {}",
-            show(healthy)
-        )
+    findings.require(healthy > Span::ZERO, || {
+        format!("Healthy deadline must be greater than zero: {healthy}")
     });
-    findings.require(progress >= 0, || {
-        format!(
-            "Progress deadline must be zero or greater: {}",
-            show(progress)
-        )
+    findings.require(progress >= Span::ZERO, || {
+        format!("Progress deadline must be zero or greater: {progress}")
     });
     findings.require(minimum < healthy, || {
-        format!(
-            "Minimum healthy time must be less than healthy deadline: {} > {}",
-            show(minimum),
-            show(healthy)
-        )
+        format!("Minimum healthy time must be less than healthy deadline: {minimum} > {healthy}")
     });
-    findings.require(progress == 0 || healthy < progress, || {
-        format!(
-            "Healthy deadline must be less than progress deadline: {} > {}",
-            show(healthy),
-            show(progress)
-        )
+    findings.require(progress.is_zero() || healthy < progress, || {
+        format!("Healthy deadline must be less than progress deadline: {healthy} > {progress}")
     });
-    findings.require(update.stagger > 0, || {
-        format!(
-            "Stagger must be greater than zero: {}",
-            show(update.stagger)
-        )
+    findings.require(update.stagger > Span::ZERO, || {
+        format!("Stagger must be greater than zero: {}", update.stagger)
     });
     Some(update)
 }

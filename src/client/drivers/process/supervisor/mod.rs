@@ -27,7 +27,7 @@ pub(in crate::client) mod remote;
 mod rotation;
 
 use crate::sys::processes::{Ended, Identity, TaskProcess, Tree};
-use jobs::model::AllocId;
+use jobs::model::{AllocId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -138,8 +138,9 @@ pub(in crate::client) struct Exit {
     pub(in crate::client) run_id: String,
     /// Exit code and signal.
     pub(in crate::client) ended: Ended,
-    /// When, nanoseconds since the epoch.
-    pub(in crate::client) at_ns: i64,
+    /// When.
+    #[serde(rename = "at_ns")]
+    pub(in crate::client) at: Timestamp,
     /// Free text when the end was not observed; empty otherwise.
     pub(in crate::client) message: String,
 }

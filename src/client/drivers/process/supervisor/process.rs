@@ -5,7 +5,8 @@ use super::{
 };
 use crate::sys::{
     cgroups::Cgroup,
-    clock, descriptors, faults,
+    clock::{self, Monotonic},
+    descriptors, faults,
     files::{Durability, write_atomic},
     locks::Locks,
     processes::{self, Identity, Tree},
@@ -24,6 +25,7 @@ use std::{
     },
     path::Path,
     process::Stdio,
+    time::Duration,
 };
 
 /// Agents that may be connected at a time; further ones wait in the backlog.
@@ -32,9 +34,9 @@ const CONNECTIONS_MAX: usize = 8;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// How long the end of killed processes is waited for, nanoseconds. Only a process that hangs in the kernel
+/// How long the end of killed processes is waited for. Only a process that hangs in the kernel
 /// takes longer.
-const KILL_WAIT_NS: i64 = 5_000_000_000;
+const KILL_WAIT: Duration = Duration::from_secs(5);
 /// Pause between two looks at processes that were killed.
 const KILL_LOOK_MS: u16 = 5;
 /// How long an agent may take to note the end before it is written to a file.
@@ -107,7 +109,7 @@ struct Supervisor {
     outputs: Vec<Output>,
     child_signals: OwnedFd,
     /// When to kill the task, by the monotonic clock.
-    kill_at_ns: Option<i64>,
+    kill_at: Option<Monotonic>,
     /// The agent knows how the run ended.
     is_noted: bool,
     /// Used again for each chunk of output.
@@ -177,7 +179,7 @@ impl Supervisor {
             connections: Vec::new(),
             outputs,
             child_signals,
-            kill_at_ns: None,
+            kill_at: None,
             is_noted: false,
             chunk: Vec::new(),
             locks,
@@ -203,11 +205,8 @@ impl Supervisor {
             self.wait()?;
             self.move_output();
             self.hear_agents(None);
-            if self
-                .kill_at_ns
-                .is_some_and(|at| clock::monotonic_ns() >= at)
-            {
-                self.kill_at_ns = None;
+            if self.kill_at.is_some_and(|at| clock::monotonic() >= at) {
+                self.kill_at = None;
                 processes::signal_group(self.tree.task.pid, nix::libc::SIGKILL).ok();
             }
             drain(&self.child_signals);
@@ -223,10 +222,10 @@ impl Supervisor {
 
     /// Waits until something happens. Only what is worth waiting for is in the set, so an idle task costs nothing.
     fn wait(&self) -> io::Result<()> {
-        let timeout = match self.kill_at_ns {
+        let timeout = match self.kill_at {
             None => PollTimeout::NONE,
             Some(at) => {
-                let left_ms = (at - clock::monotonic_ns()).max(0) / 1_000_000 + 1;
+                let left_ms = (at - clock::monotonic()).as_millis() + 1;
                 PollTimeout::from(u16::try_from(left_ms).unwrap_or(u16::MAX))
             }
         };
@@ -294,24 +293,21 @@ impl Supervisor {
             }
             Request::Stop { number, timeout_ms } => {
                 processes::signal_group(self.tree.task.pid, *number).ok();
-                let timeout_ns = i64::try_from(*timeout_ms)
-                    .unwrap_or(i64::MAX)
-                    .saturating_mul(1_000_000);
-                let at = clock::monotonic_ns().saturating_add(timeout_ns);
-                self.kill_at_ns = Some(self.kill_at_ns.map_or(at, |sooner| sooner.min(at)));
+                let at = clock::monotonic() + Duration::from_millis(*timeout_ms);
+                self.kill_at = Some(self.kill_at.map_or(at, |sooner| sooner.min(at)));
             }
         }
     }
 
     /// Ends what the task left behind, takes its last output and tells how it ended.
     fn finish(mut self, ended: processes::Ended) -> io::Result<()> {
-        let at_ns = clock::now_ns();
-        let give_up = clock::monotonic_ns() + KILL_WAIT_NS;
+        let at = clock::now();
+        let give_up = clock::monotonic() + KILL_WAIT;
         let group = self.tree.cgroup.as_deref().map(Cgroup::at);
         let is_empty = || {
             !processes::has_children() && group.as_ref().is_none_or(|group| group.remove().is_ok())
         };
-        while !is_empty() && clock::monotonic_ns() < give_up {
+        while !is_empty() && clock::monotonic() < give_up {
             processes::kill_all_children(self.tree.task.pid);
             if let Some(group) = &group {
                 group.kill();
@@ -326,7 +322,7 @@ impl Supervisor {
         let exit = Exit {
             run_id: self.run_id.clone(),
             ended,
-            at_ns,
+            at,
             message: String::new(),
         };
         let event = Event::Ended(exit.clone());
@@ -385,8 +381,8 @@ impl Supervisor {
     }
 
     /// Every writer is dead, so each pipe holds a bounded rest and then its end.
-    fn take_last_output(&mut self, give_up_ns: i64) {
-        while !self.outputs.is_empty() && clock::monotonic_ns() < give_up_ns {
+    fn take_last_output(&mut self, give_up: Monotonic) {
+        while !self.outputs.is_empty() && clock::monotonic() < give_up {
             self.move_output();
             let mut watched: Vec<PollFd<'_>> = self
                 .outputs

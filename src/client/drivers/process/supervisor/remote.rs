@@ -400,7 +400,7 @@ impl Connection {
                 code: 137,
                 signal: 9,
             },
-            at_ns: clock::now_ns(),
+            at: clock::now(),
             message: "the task's supervisor was killed".into(),
         }
     }
