@@ -132,7 +132,9 @@ impl Group<'_, '_> {
         let replaced = alloc.next_allocation.is_some();
         let stale = batch && !self.is_current(&alloc);
         let finished = alloc.client_status != ClientStatus::Failed;
-        if replaced || stale || finished {
+        // Of a job that was purged and registered again: a new one does not make up for its failures.
+        let purged = alloc.job.create_index != self.job.create_index;
+        if replaced || stale || finished || purged {
             return;
         }
         if alloc.is_canary() && alloc.deployment_id != rollout.id() {
