@@ -45,7 +45,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
     let annotations = PlanAnnotations {
         desired_tg_updates: std::mem::take(&mut wanted.counts),
     };
-    let followups = std::mem::take(&mut wanted.followups);
+    let mut followups = std::mem::take(&mut wanted.followups);
     let plan = Plan {
         eval_id: eval.id,
         job: job.cloned(),
@@ -68,18 +68,30 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
         );
     };
     let mut placer = Placer::new(snapshot, eval, job, &wanted, plan, cx);
-    placer.update_in_place(std::mem::take(&mut wanted.in_place), job);
+    for alloc in std::mem::take(&mut wanted.in_place) {
+        if placer.has_room_for(&alloc.task_group) {
+            placer.update_in_place(&alloc, job);
+        }
+    }
     for placement in std::mem::take(&mut wanted.place) {
-        placer.place(placement);
+        if placer.has_room_for(&placement.group) {
+            placer.place(placement);
+        }
     }
     for replacement in std::mem::take(&mut wanted.replace) {
-        placer.replace(replacement, job);
+        if placer.has_room_for(&replacement.old.task_group) {
+            placer.replace(replacement, job);
+        }
     }
     let Placer {
         mut plan,
         mut report,
+        is_cut,
         ..
     } = placer;
+    if is_cut {
+        followups.push(super::next_eval(eval, cx));
+    }
     if plan.all_at_once && !report.failed.is_empty() {
         for placed in plan.placements.values().flatten() {
             *report.queued.get_or_default(placed.task_group.clone()) += 1;
@@ -130,6 +142,10 @@ struct Placer<'a, 'c> {
     report: Report,
     /// Some allocation of the job is stopping and gives its room back soon.
     stopping: bool,
+    /// Allocations that the plan may still place or update.
+    room: usize,
+    /// Something is left for another evaluation.
+    is_cut: bool,
     /// Placements still to be made with their own scores.
     own_metrics: usize,
     shared_metrics: BTreeMap<String, Arc<AllocMetric>>,
@@ -192,6 +208,11 @@ impl<'a, 'c> Placer<'a, 'c> {
                 fleet.release(alloc);
             }
         }
+        let room = if plan.all_at_once {
+            usize::MAX
+        } else {
+            cx.plan_allocs_max
+        };
         Self {
             snapshot,
             eval,
@@ -202,6 +223,8 @@ impl<'a, 'c> Placer<'a, 'c> {
             deployment_id: wanted.deployment_id,
             rolling,
             stopping,
+            room,
+            is_cut: false,
             plan,
             report,
             own_metrics: if wants <= OWN_METRICS_MAX { wants } else { 0 },
@@ -209,25 +232,30 @@ impl<'a, 'c> Placer<'a, 'c> {
         }
     }
 
-    /// Rewrites allocations with the current version, where they are.
-    fn update_in_place(&mut self, allocs: Vec<Arc<Allocation>>, job: &Arc<Job>) {
-        for row in allocs {
-            let mut alloc = (*row).clone();
-            alloc.job = Arc::clone(job);
-            alloc.job_version = job.version;
-            alloc.eval_id = self.eval.id;
-            if self.rolling.contains(&alloc.task_group) {
-                alloc.deployment_id = self.deployment_id;
-                alloc.deployment_status = None;
-            } else {
-                alloc.deployment_id = None;
-                alloc.deployment_status = None;
-            }
-            self.put(alloc);
+    /// Whether one more allocation of the group fits the plan; otherwise it is left for another evaluation.
+    fn has_room_for(&mut self, group: &str) -> bool {
+        if self.room == 0 {
+            self.is_cut = true;
+            *self.report.queued.get_or_default(group.to_owned()) += 1;
         }
+        self.room > 0
+    }
+
+    /// Rewrites an allocation with the current version, where it is.
+    fn update_in_place(&mut self, row: &Allocation, job: &Arc<Job>) {
+        let mut alloc = row.clone();
+        alloc.job = Arc::clone(job);
+        alloc.job_version = job.version;
+        alloc.eval_id = self.eval.id;
+        alloc.deployment_status = None;
+        alloc.deployment_id = self
+            .deployment_id
+            .filter(|_| self.rolling.contains(&alloc.task_group));
+        self.put(alloc);
     }
 
     fn put(&mut self, alloc: Allocation) {
+        self.room = self.room.saturating_sub(1);
         match self.plan.placements.get_mut(&alloc.node_id) {
             Some(of_node) => of_node.push(alloc),
             None => {

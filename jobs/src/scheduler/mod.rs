@@ -34,7 +34,13 @@ pub struct Context {
     pub now: Timestamp,
     /// Where ids and tie breaks come from.
     pub ids: Ids,
+    /// Allocations that one plan may place or update, unless they must be placed all at once. What is left
+    /// is for another evaluation, so that a plan fits a log entry whatever the job counts.
+    pub plan_allocs_max: usize,
 }
+
+/// As [`Context::plan_allocs_max`], unless told otherwise.
+const PLAN_ALLOCS_MAX: usize = 4096;
 
 impl Context {
     /// A context for decisions at `now`, fully determined by `seed`.
@@ -42,6 +48,7 @@ impl Context {
         Self {
             now,
             ids: Ids::from_seed(seed),
+            plan_allocs_max: PLAN_ALLOCS_MAX,
         }
     }
 }
@@ -225,6 +232,23 @@ fn conclude(
         canceled,
         followups,
         annotations,
+    }
+}
+
+/// Goes on with what the plan of `eval` had no room for.
+fn next_eval(eval: &Evaluation, cx: &mut Context) -> Evaluation {
+    Evaluation {
+        id: cx.ids.next_eval(),
+        namespace: eval.namespace.clone(),
+        priority: eval.priority,
+        job_type: eval.job_type,
+        triggered_by: Trigger::QueuedAllocs,
+        job_id: eval.job_id.clone(),
+        job_modify_index: eval.job_modify_index,
+        status: EvalStatus::Pending,
+        status_description: "created to place what the plan had no room for".into(),
+        previous_eval: Some(eval.id),
+        ..Evaluation::default()
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct World {
     decided: Option<(u64, Vec<Delivery>, Vec<PlanResult>)>,
     /// Evaluations are not decided about until told.
     held: bool,
+    /// As of the scheduler's context.
+    plan_allocs_max: usize,
     /// Alloc ids in order of appearance, for stable names.
     order: Vec<AllocId>,
 }
@@ -72,6 +74,7 @@ impl World {
             prepared: VecDeque::new(),
             decided: None,
             held: false,
+            plan_allocs_max: 4096,
             order: Vec::new(),
         }
     }
@@ -125,6 +128,13 @@ impl World {
         actions
     }
 
+    fn context(&self) -> Context {
+        Context {
+            plan_allocs_max: self.plan_allocs_max,
+            ..Context::new(self.now, self.seed)
+        }
+    }
+
     /// Decides until nothing is left to decide.
     pub(crate) fn settle(&mut self) {
         if self.held {
@@ -137,7 +147,7 @@ impl World {
             }
             let evals: Vec<_> = deliveries.iter().map(|d| Arc::clone(&d.eval)).collect();
             self.seed += 1;
-            let mut cx = Context::new(self.now, self.seed);
+            let mut cx = self.context();
             let results = scheduler::schedule_batch(self.state.current(), &evals, &mut cx);
             let seen = self.state.current().index();
             for result in &results {
@@ -265,6 +275,7 @@ impl World {
 
     fn carry_out(&mut self, verb: &str, words: &[&str]) -> Result<String, Rejected> {
         match verb {
+            "bound" => self.plan_allocs_max = words[0].parse().expect("a number"),
             "node" => {
                 self.add_node(node_from(words));
                 self.settle();
@@ -454,7 +465,7 @@ impl World {
         let deliveries = self.broker.dequeue(self.now, BATCH);
         let evals: Vec<_> = deliveries.iter().map(|d| Arc::clone(&d.eval)).collect();
         self.seed += 1;
-        let mut cx = Context::new(self.now, self.seed);
+        let mut cx = self.context();
         let results = scheduler::schedule_batch(self.state.current(), &evals, &mut cx);
         self.decided = Some((self.state.current().index(), deliveries, results));
         self.held = false;
