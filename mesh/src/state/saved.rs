@@ -146,6 +146,6 @@ impl Loading {
     /// The catalog, after the last row.
     #[must_use]
     pub fn finish(self) -> State {
-        State::restore(Snapshot::from(self.view))
+        State::restore(Snapshot { view: self.view })
     }
 }

@@ -1,7 +1,8 @@
-//! Logs and snapshots that other versions wrote must load.
+//! Logs and views that other versions wrote must load.
 
 use mesh::model::{Status, Timestamp};
-use mesh::state::{Command, Snapshot, Stamp, State};
+use mesh::state::{Command, Stamp, State};
+use mesh::view::View;
 
 /// Commands with fields missing, as an older version wrote them, and unknown, as a newer one does.
 const LOG: [&str; 9] = [
@@ -44,12 +45,12 @@ fn commands_of_other_versions_load() {
 }
 
 #[test]
-fn snapshots_of_other_versions_load() {
-    let snapshot: Snapshot = serde_json::from_str(
+fn views_of_other_versions_load() {
+    let view: View = serde_json::from_str(
         r#"{"nodes":[{"id":"A","name":"n1"}],"services":[{"id":"web1","node":"n1","name":"web"}],
             "last_index":7,"service_indexes":[["web",{"instances":6}]],"intentions":[]}"#,
     )
     .unwrap();
-    assert_eq!(snapshot.usable().count(), 1);
-    assert_eq!((snapshot.index(), snapshot.service_index("web")), (7, 6));
+    assert_eq!(view.usable().count(), 1);
+    assert_eq!((view.index(), view.service_index("web")), (7, 6));
 }
