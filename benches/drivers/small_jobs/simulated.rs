@@ -1,16 +1,14 @@
 //! Small batch jobs from submission to their end on simulated agents: a durable log, real streams, no processes.
 
+#[path = "../../../src/server/sessions/fixtures.rs"]
+mod fixtures;
+
 use jobs::{
     control::operator::Registration,
-    model::{
-        ClientStatus, DriverInfo, FlatMap, Job, JobKey, JobStatus, JobType, NetworkResource, Node,
-        NodeCpu, NodeDisk, NodeId, NodeMemory, NodeResources, Resources, Task, TaskGroup,
-        TaskPhase, TaskState,
-    },
+    model::{ClientStatus, FlatMap, Job, JobStatus, JobType, Node, TaskPhase, TaskState},
     state::{AllocUpdate, Table},
 };
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -199,74 +197,25 @@ fn update(assignment: &Assignment, status: ClientStatus, phase: TaskPhase) -> Al
 }
 
 fn node(number: usize) -> Node {
-    Node {
-        id: NodeId::named(&format!("{number}")),
-        name: format!("node-{number}"),
-        datacenter: "dc1".into(),
-        node_pool: "default".into(),
-        node_resources: NodeResources {
-            cpu: NodeCpu {
-                cpu_shares: 1_000_000,
-                total_cpu_cores: 64,
-                ..NodeCpu::default()
-            },
-            memory: NodeMemory {
-                memory_mb: 1_000_000,
-            },
-            disk: NodeDisk {
-                disk_mb: 10_000_000,
-            },
-            networks: vec![NetworkResource {
-                ip: "127.0.0.1".into(),
-                ..NetworkResource::default()
-            }],
-            min_dynamic_port: 20_000,
-            max_dynamic_port: 32_000,
-        },
-        drivers: BTreeMap::from([(
-            "raw_exec".into(),
-            DriverInfo {
-                detected: true,
-                healthy: true,
-                ..DriverInfo::default()
-            },
-        )]),
-        ..Node::default()
-    }
+    let mut node = fixtures::node(&format!("node-{number}"));
+    let resources = &mut node.node_resources;
+    resources.cpu.cpu_shares = 1_000_000;
+    resources.cpu.total_cpu_cores = 64;
+    resources.memory.memory_mb = 1_000_000;
+    resources.disk.disk_mb = 10_000_000;
+    node
 }
 
 fn job(number: usize) -> Job {
-    let id = format!("small-{number:06}");
-    let task = Task {
-        name: "main".into(),
-        driver: "raw_exec".into(),
-        resources: Resources {
-            cpu: 20,
-            memory_mb: 10,
-            ..Resources::default()
-        },
-        ..Task::default()
-    };
-    let mut group = TaskGroup {
-        name: "work".into(),
-        count: 1,
-        tasks: vec![task],
-        ..TaskGroup::default()
-    };
-    group.ephemeral_disk.size_mb = 10;
-    let key = JobKey::new("default", id);
-    Job {
-        region: "global".into(),
-        namespace: key.namespace,
-        id: key.id.clone(),
-        name: key.id,
-        job_type: JobType::Batch,
-        priority: 50,
-        datacenters: vec!["*".into()],
-        node_pool: "default".into(),
-        task_groups: vec![group],
-        ..Job::default()
+    let mut job = fixtures::job(&format!("small-{number:06}"), JobType::Batch, 1);
+    for group in &mut job.task_groups {
+        group.ephemeral_disk.size_mb = 10;
+        for task in &mut group.tasks {
+            task.resources.cpu = 20;
+            task.resources.memory_mb = 10;
+        }
     }
+    job
 }
 
 fn resident_kib() -> f64 {

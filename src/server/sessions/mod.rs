@@ -6,6 +6,8 @@
 //! waits for the other, so that a full queue on one way cannot stop the other. An agent that reads slowly
 //! gets more at a time; one that reads nothing loses its stream.
 
+#[cfg(test)]
+mod fixtures;
 pub(super) mod follow;
 pub(super) mod history;
 mod incoming;

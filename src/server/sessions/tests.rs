@@ -13,19 +13,19 @@ use crate::{
 use jobs::{
     control::operator::Registration,
     model::{
-        AllocId, ClientStatus, DriverInfo, EvalId, EvalStatus, FlatMap, Index, Job, JobKey,
-        JobStatus, JobType, NetworkResource, Node, NodeCpu, NodeDisk, NodeId, NodeMemory,
-        NodeResources, NodeStatus, ReschedulePolicy, Resources, ServiceSpec, Task, TaskGroup,
-        TaskPhase, TaskState,
+        AllocId, ClientStatus, EvalId, EvalStatus, FlatMap, Index, Job, JobKey, JobStatus, JobType,
+        NodeId, NodeStatus, ServiceSpec, TaskPhase, TaskState,
     },
     state::{AllocUpdate, Table},
 };
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
     time::{sleep, timeout},
 };
+
+use super::fixtures::{job, node};
 
 /// Longer than anything here may take on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
@@ -181,39 +181,6 @@ impl Agent {
     }
 }
 
-fn node(id: &str) -> Node {
-    Node {
-        id: NodeId::named(id),
-        name: id.into(),
-        datacenter: "dc1".into(),
-        node_pool: "default".into(),
-        node_resources: NodeResources {
-            cpu: NodeCpu {
-                cpu_shares: 4000,
-                total_cpu_cores: 2,
-                ..NodeCpu::default()
-            },
-            memory: NodeMemory { memory_mb: 8000 },
-            disk: NodeDisk { disk_mb: 50_000 },
-            networks: vec![NetworkResource {
-                ip: "127.0.0.1".into(),
-                ..NetworkResource::default()
-            }],
-            min_dynamic_port: 20_000,
-            max_dynamic_port: 32_000,
-        },
-        drivers: BTreeMap::from([(
-            "raw_exec".into(),
-            DriverInfo {
-                detected: true,
-                healthy: true,
-                ..DriverInfo::default()
-            },
-        )]),
-        ..Node::default()
-    }
-}
-
 fn hello(agent_id: &str, node_id: &str) -> Hello {
     Hello {
         agent_id: agent_id.into(),
@@ -221,42 +188,6 @@ fn hello(agent_id: &str, node_id: &str) -> Hello {
         node: Some(node(node_id)),
         data_plane: true,
         ..Hello::default()
-    }
-}
-
-fn job(id: &str, job_type: JobType, count: u32) -> Job {
-    let task = Task {
-        name: "main".into(),
-        driver: "raw_exec".into(),
-        resources: Resources {
-            cpu: 100,
-            memory_mb: 64,
-            ..Resources::default()
-        },
-        ..Task::default()
-    };
-    Job {
-        region: "global".into(),
-        namespace: "default".into(),
-        id: id.into(),
-        name: id.into(),
-        job_type,
-        priority: 50,
-        datacenters: vec!["*".into()],
-        node_pool: "default".into(),
-        task_groups: vec![TaskGroup {
-            name: "work".into(),
-            count,
-            tasks: vec![task],
-            reschedule_policy: (job_type == JobType::Service).then(|| ReschedulePolicy {
-                delay: Duration::from_millis(5).into(),
-                delay_function: "constant".into(),
-                unlimited: true,
-                ..ReschedulePolicy::default()
-            }),
-            ..TaskGroup::default()
-        }],
-        ..Job::default()
     }
 }
 
