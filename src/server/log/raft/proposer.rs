@@ -180,3 +180,25 @@ async fn write(raft: &openraft::Raft<Types>, entry: Batch, replies: Vec<oneshot:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registration::Version;
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_quorum_each_proposal_gets_its_error_in_time() {
+        let (sender, _nobody) = mpsc::channel(1);
+        let queue = Queue(sender);
+        let command = || Command::RaiseVersion { to: Version::FIRST };
+        let started = tokio::time::Instant::now();
+        let answers = queue.propose_all(vec![command(), command()]).await;
+        assert!(started.elapsed() <= ROOM_TIMEOUT + ANSWER_TIMEOUT);
+        let [written, waiting] = &answers[..] else {
+            panic!("{answers:?}");
+        };
+        let waited = ANSWER_TIMEOUT;
+        assert_eq!(*written, Err(ProposeError::Timeout { waited }));
+        assert_eq!(*waiting, Err(ProposeError::Busy));
+    }
+}
