@@ -1,27 +1,26 @@
 //! Attacks on one listener: the others go on, and traffic is not delayed.
 
 use crate::harness::{
-    Agent, DEADLINE, Echo,
+    Agent, Echo,
     agent::{Mode, Room, no_process_left},
     command::trivet,
     dns, http,
+    probes::{MemoryCeiling, Probes, named, routed},
 };
 use hickory_proto::rr::RecordType;
 use reqwest::{Method, StatusCode};
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::TcpStream,
     task::JoinSet,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 
-/// Within which traffic is answered while something else is attacked.
-const TRAFFIC_MAX: Duration = Duration::from_millis(100);
-/// Requests of one window; its longest counts.
-const WINDOW: usize = 5;
-/// How long an undisturbed window is looked for.
-const WINDOWS_MAX: Duration = Duration::from_secs(20);
+/// What the agent may need beyond what it needed before, during any attack of idle connections, KiB.
+const MEMORY_KIB_MAX: u64 = 96 * 1024;
+/// The same, for requests that cost much to answer, KiB.
+const HEAVY_KIB_MAX: u64 = 400 * 1024;
 /// How long an attacker takes to open its connections.
 const OPENING_MAX: Duration = Duration::from_secs(1);
 /// Connections of an attacker.
@@ -46,60 +45,6 @@ async fn hold(address: SocketAddr, say: &'static [u8]) -> Vec<TcpStream> {
         open.extend(stream.ok().flatten());
     }
     open
-}
-
-/// One request by hand: what is measured should be the agent.
-async fn routed(agent: &Agent) {
-    let mut stream = TcpStream::connect(agent.address("ingress"))
-        .await
-        .expect("a connection");
-    stream
-        .write_all(b"GET /web HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n")
-        .await
-        .expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-}
-
-async fn named(agent: &Agent) {
-    let answer = dns::ask(agent.address("dns"), "web.service.consul.", RecordType::A).await;
-    assert_eq!(answer.answers.len(), 1, "{answer:?}");
-}
-
-/// How long the slowest of a few requests and queries takes, in the best of several windows: other processes of
-/// the machine may take the processor away for a moment.
-async fn best_window(agent: &Agent, enough: Duration) -> Duration {
-    let start = Instant::now();
-    let mut best = Duration::MAX;
-    while best > enough && start.elapsed() < WINDOWS_MAX {
-        let mut longest = Duration::ZERO;
-        for _ in 0..WINDOW {
-            longest = longest.max(timed(routed(agent)).await);
-            longest = longest.max(timed(named(agent)).await);
-        }
-        best = best.min(longest);
-    }
-    best
-}
-
-/// What traffic needs on this machine when nothing is attacked, and the limit that follows from it.
-async fn limit(agent: &Agent) -> Duration {
-    TRAFFIC_MAX.max(best_window(agent, TRAFFIC_MAX / 4).await * 3)
-}
-
-async fn traffic_flows(agent: &Agent, limit: Duration, attack: &str) {
-    let best = best_window(agent, limit).await;
-    assert!(
-        best <= limit,
-        "{attack}: {best:?}, and {limit:?} is allowed"
-    );
-}
-
-async fn timed(work: impl Future<Output = ()>) -> Duration {
-    let start = Instant::now();
-    timeout(DEADLINE, work).await.expect("an answer");
-    start.elapsed()
 }
 
 async fn answers(agent: &Agent, listener: &str) {
@@ -128,6 +73,7 @@ async fn no_listener_takes_the_descriptors_of_the_others() {
     job.run(&agent).await;
     job.passing(&agent, 1).await;
     for attacked in LISTENERS {
+        let memory = MemoryCeiling::above_now(&agent, MEMORY_KIB_MAX);
         let held = hold(agent.address(attacked), b"").await;
         assert!(
             held.len() > ATTACK / 8,
@@ -140,6 +86,7 @@ async fn no_listener_takes_the_descriptors_of_the_others() {
                 answers(&agent, listener).await;
             }
         }
+        memory.assert_kept(&agent, attacked);
         drop(held);
         answers(&agent, attacked).await;
     }
@@ -164,7 +111,7 @@ async fn traffic_is_not_delayed_by_attacks_on_any_listener() {
     let job = Echo::new("web", 1);
     job.run(&agent).await;
     job.passing(&agent, 1).await;
-    let limit = limit(&agent).await;
+    let probes = Probes::start();
     for (listener, say) in [
         ("dns", &b""[..]),
         ("dns", &b"\x01\x00half"[..]),
@@ -177,9 +124,11 @@ async fn traffic_is_not_delayed_by_attacks_on_any_listener() {
         ("rpc", &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..]),
     ] {
         let attack = format!("{listener} with {say:?}");
+        let memory = MemoryCeiling::above_now(&agent, MEMORY_KIB_MAX);
         let held = hold(agent.address(listener), say).await;
         assert!(held.len() > ATTACK / 4, "{attack}: {}", held.len());
-        traffic_flows(&agent, limit, &attack).await;
+        probes.assert_in_time(&agent, &attack).await;
+        memory.assert_kept(&agent, &attack);
         drop(held);
     }
 }
@@ -190,7 +139,8 @@ async fn traffic_is_not_delayed_by_heavy_requests_to_the_api() {
     let job = Echo::new("web", 1);
     job.run(&agent).await;
     job.passing(&agent, 1).await;
-    let limit = limit(&agent).await;
+    let probes = Probes::start();
+    let memory = MemoryCeiling::above_now(&agent, HEAVY_KIB_MAX);
     // Text that takes long to read: many small blocks.
     let block = "group \"g\" { task \"t\" { driver = \"raw_exec\" } }\n".repeat(4_000);
     let body = serde_json::json!({"JobHCL": format!("job \"big\" {{\n{block}}}\n")});
@@ -205,7 +155,8 @@ async fn traffic_is_not_delayed_by_heavy_requests_to_the_api() {
             }
         });
     }
-    traffic_flows(&agent, limit, "heavy requests").await;
+    probes.assert_in_time(&agent, "heavy requests").await;
+    memory.assert_kept(&agent, "heavy requests");
     assert!(heavy.try_join_next().is_none(), "the attack goes on");
     heavy.shutdown().await;
 }

@@ -6,6 +6,7 @@ pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod job;
 pub(crate) mod load;
+pub(crate) mod probes;
 pub(crate) mod raw;
 
 pub(crate) use agent::Agent;
