@@ -4,7 +4,7 @@ use jobs::model::{
     DriverInfo, Job, JobType, NetworkResource, Node, NodeCpu, NodeDisk, NodeId, NodeMemory,
     NodeResources, ReschedulePolicy, Resources, Task, TaskGroup,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// A node that runs programs and has a little of everything.
 pub(super) fn node(id: &str) -> Node {
@@ -67,7 +67,7 @@ pub(super) fn job(id: &str, job_type: JobType, count: u32) -> Job {
             tasks: vec![task],
             // Soon, for tests that wait for it.
             reschedule_policy: (job_type == JobType::Service).then(|| ReschedulePolicy {
-                delay: 5_000_000,
+                delay: Duration::from_millis(5).into(),
                 delay_function: "constant".into(),
                 unlimited: true,
                 ..ReschedulePolicy::default()

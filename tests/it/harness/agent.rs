@@ -226,7 +226,8 @@ impl Drop for Agent {
         let mut empty_looks = 0;
         for _ in 0..1000 {
             let is_dead = !matches!(self.child.try_wait(), Ok(None));
-            let left = processes_of(self.dir.path());
+            let mut left = processes_of(self.dir.path());
+            left.extend(helpers_of(self.dir.path()));
             empty_looks = if is_dead && left.is_empty() {
                 empty_looks + 1
             } else {
@@ -317,7 +318,10 @@ async fn launch(
     if mode == Mode::Dev {
         command.arg("-dev");
     }
-    command.envs(faults.iter().copied());
+    if !faults.is_empty() {
+        // What hangs where it is told to can be found.
+        command.env(faults::MARK, dir).envs(faults.iter().copied());
+    }
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -350,22 +354,55 @@ async fn launch(
     (child, listeners)
 }
 
+fn all_processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").expect("procfs");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The first argument of a process; empty when there is none.
+fn subcommand(pid: i32) -> Vec<u8> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let word = line.split(|&byte| byte == 0).nth(1);
+    word.unwrap_or_default().to_vec()
+}
+
+/// What an agent started of its own program, such as its fork server, whatever that does or hangs in. It ends by
+/// itself only after the agent.
+fn helpers_of(dir: &Path) -> Vec<Pid> {
+    let mark = [
+        faults::MARK.as_bytes(),
+        b"=",
+        dir.as_os_str().as_encoded_bytes(),
+    ]
+    .concat();
+    let is_marked = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environment.split(|&byte| byte == 0);
+        subcommand(*pid) == b"supervise" && variables.any(|variable| variable == mark)
+    };
+    all_processes()
+        .filter(is_marked)
+        .map(Pid::from_raw)
+        .collect()
+}
+
 fn processes_of(dir: &Path) -> Vec<Pid> {
     let marker = dir.as_os_str().as_encoded_bytes().to_vec();
     let holds = |file: PathBuf| {
         std::fs::read(file)
             .is_ok_and(|bytes| bytes.windows(marker.len()).any(|window| window == marker))
     };
-    let entries = std::fs::read_dir("/proc").expect("procfs");
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+    all_processes()
         .filter(|pid| {
             let of = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
-            let agent = std::fs::read(of("cmdline"))
-                .is_ok_and(|line| line.split(|&byte| byte == 0).nth(1) == Some(b"agent"));
+            let subcommand = subcommand(*pid);
             // A supervisor works in a directory of the agent, which its environment does not name.
             let works = std::fs::read_link(of("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
-            !agent && (works || holds(of("environ")) || holds(of("cmdline")))
+            let is_named = || {
+                let by_environment = subcommand != b"supervise" && holds(of("environ"));
+                by_environment || holds(of("cmdline"))
+            };
+            subcommand != b"agent" && (works || is_named())
         })
         .map(Pid::from_raw)
         .collect()
