@@ -87,6 +87,11 @@ impl<S: Sync> FromRequest<S> for Raw {
 }
 
 impl Raw {
+    /// What came.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How long it is, bytes.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()

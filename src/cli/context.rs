@@ -1,6 +1,6 @@
 //! What every command works with: the HTTP caller, the terminal and the program's name.
 
-use super::http::{Http, Target};
+use super::http::{Dialect, Http, Target};
 use super::view::{Paint, View, printable};
 use super::{DEFAULT_ADDRESS, Global};
 use crate::sys::clock;
@@ -65,6 +65,8 @@ pub(super) struct Context {
     pub(super) program: String,
     /// The namespace option, as given.
     pub(super) namespace: Option<String>,
+    /// The token, as given.
+    pub(super) token: Option<String>,
     output: Output,
     paint: Paint,
 }
@@ -73,6 +75,7 @@ impl Context {
     pub(super) fn new(program: String, global: &Global, output: Output) -> anyhow::Result<Self> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let target = Target {
+            dialect: Dialect::Jobs,
             address: given(&global.address).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()),
             region: given(&global.region),
             namespace: given(&global.namespace),
@@ -80,6 +83,7 @@ impl Context {
         };
         Ok(Self {
             namespace: target.namespace.clone(),
+            token: target.token.clone(),
             http: Http::new(target)?,
             program,
             paint: paint(global, output.terminal),

@@ -14,10 +14,6 @@ const BODY_BYTES_MAX: usize = 256 << 20;
 const ERROR_BYTES_MAX: usize = 64 << 10;
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Response header with the index of the answer.
-const INDEX_HEADER: &str = "x-nomad-index";
-/// Request header with the token.
-const TOKEN_HEADER: &str = "x-nomad-token";
 
 /// Why a request gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +28,13 @@ pub(super) enum Error {
     },
     /// Nothing answers at the address.
     #[error(
-        "cannot reach the agent at {address}: {reason}; is it running? -address or NOMAD_ADDR name another one"
+        "cannot reach the agent at {address}: {reason}; is it running? {named_by} name another one"
     )]
     Unreachable {
         /// Where.
         address: String,
+        /// What names another address.
+        named_by: &'static str,
         /// Innermost cause.
         reason: String,
     },
@@ -85,10 +83,47 @@ pub(super) struct Answer<T> {
     pub(super) index: u64,
 }
 
-/// A caller of the jobs API.
+/// Which API is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// That of jobs.
+    #[default]
+    Jobs,
+    /// That of the catalog.
+    Catalog,
+}
+
+impl Dialect {
+    /// Response header with the index of the answer.
+    fn index_header(self) -> &'static str {
+        match self {
+            Self::Jobs => "x-nomad-index",
+            Self::Catalog => "x-consul-index",
+        }
+    }
+
+    /// Request header with the token.
+    fn token_header(self) -> &'static str {
+        match self {
+            Self::Jobs => "x-nomad-token",
+            Self::Catalog => "x-consul-token",
+        }
+    }
+
+    /// What names the address of an agent.
+    fn named_by(self) -> &'static str {
+        match self {
+            Self::Jobs => "-address or NOMAD_ADDR",
+            Self::Catalog => "-http-addr or CONSUL_HTTP_ADDR",
+        }
+    }
+}
+
+/// A caller of an API.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
     client: reqwest::Client,
+    dialect: Dialect,
     address: String,
     region: Option<String>,
     namespace: Option<String>,
@@ -98,6 +133,8 @@ pub(super) struct Http {
 /// Where and as whom to call.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Target {
+    /// The API.
+    pub(super) dialect: Dialect,
     /// Such as `http://127.0.0.1:4646`.
     pub(super) address: String,
     /// Added to each query when given.
@@ -135,6 +172,7 @@ impl Http {
             .context("cannot set up the HTTP caller")?;
         Ok(Self {
             client,
+            dialect: target.dialect,
             address: address.trim_end_matches('/').to_owned(),
             region: target.region,
             namespace: target.namespace,
@@ -203,7 +241,7 @@ impl Http {
         let response = self.send(Method::GET, path, &all, None).await?;
         let index = response
             .headers()
-            .get(INDEX_HEADER)
+            .get(self.dialect.index_header())
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse().ok())
             .unwrap_or(0);
@@ -243,6 +281,20 @@ impl Http {
         })?;
         let response = self.send(Method::PUT, path, query, Some(body)).await?;
         self.value(path, response).await
+    }
+
+    /// Writes bytes as they are and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn put_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: Vec<u8>,
+    ) -> Result<T, Error> {
+        let response = self.send(Method::PUT, path, query, Some(body)).await?;
+        decode(path, self.value(path, response).await?)
     }
 
     /// Deletes an object and reads the answer.
@@ -286,7 +338,7 @@ impl Http {
     ) -> Result<reqwest::Response, Error> {
         let mut request = self.client.request(method, self.url(path, query));
         if let Some(token) = &self.token {
-            request = request.header(TOKEN_HEADER, token);
+            request = request.header(self.dialect.token_header(), token);
         }
         if let Some(body) = body {
             request = request
@@ -296,7 +348,12 @@ impl Http {
         let response = request.send().await.map_err(|error| {
             let (address, reason) = (self.address.clone(), innermost(&error));
             if error.is_connect() {
-                Error::Unreachable { address, reason }
+                let named_by = self.dialect.named_by();
+                Error::Unreachable {
+                    address,
+                    named_by,
+                    reason,
+                }
             } else {
                 Error::Broken { address, reason }
             }
@@ -367,6 +424,12 @@ pub(super) fn segment(text: impl std::fmt::Display) -> String {
         .remove(b'.')
         .remove(b'~');
     percent_encoding::utf8_percent_encode(&text.to_string(), ESCAPED).to_string()
+}
+
+/// The parts of a path, each as [`segment`].
+pub(super) fn segments(text: &str) -> String {
+    let parts: Vec<String> = text.split('/').map(segment).collect();
+    parts.join("/")
 }
 
 /// An object out of an answer. Nulls are dropped first: where the API may say null for an empty list or

@@ -10,11 +10,13 @@
 mod agent_info;
 mod alloc;
 mod arguments;
+mod catalog_options;
 mod context;
 mod deployment;
 mod eval;
 mod http;
 mod job;
+mod kv;
 mod lookup;
 mod node;
 mod operator;
@@ -146,6 +148,9 @@ pub enum Request {
     /// Run, plan, look at and stop jobs
     #[command(subcommand)]
     Job(job::Command),
+    /// Read and write keys
+    #[command(subcommand)]
+    Kv(kv::Command),
     /// Look at and act on nodes
     #[command(subcommand)]
     Node(node::Command),
@@ -277,6 +282,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Deployment(command) => deployment::run(cx, command).await,
         Request::Eval(command) => eval::run(cx, command).await,
         Request::Job(command) => Box::pin(job::run(cx, command)).await,
+        Request::Kv(command) => kv::run(cx, command).await,
         Request::Node(command) => node::run(cx, command).await,
         Request::Operator(command) => operator::run(cx, command).await,
         Request::Route(command) => route::run(cx, command).await,

@@ -567,3 +567,99 @@ async fn a_share_of_nothing_goes_back_to_equal_turns() {
         json!({"Service": "web", "Src": "/w", "Weight": null, "Tags": ["canary", "v2"]})
     );
 }
+
+#[tokio::test]
+async fn keys_are_written_and_read_with_the_published_texts() {
+    let pair = json!([{"LockIndex": 0, "Key": "a/1", "Flags": 7, "Value": "aGVsbG8=",
+        "CreateIndex": 15, "ModifyIndex": 24}]);
+    let fake = Fake::start(&[
+        ("PUT /v1/kv/a/1", 200, json!(true)),
+        ("PUT /v1/kv/held", 200, json!(false)),
+        ("GET /v1/kv/a/1", 200, pair.clone()),
+        ("GET /v1/kv/a/", 200, pair),
+        ("DELETE /v1/kv/a/1", 200, json!(true)),
+        ("DELETE /v1/kv/held", 200, json!(false)),
+    ])
+    .await;
+    let session = "-session 3f2a91c0-0000-4000-8000-000000000001";
+    let detailed = "CreateIndex      15\nFlags            7\nKey              a/1\nLockIndex        0\n\
+                    ModifyIndex      24\nSession          -\nValue            hello\n";
+    for (line, code, text) in [
+        (
+            "put a/1 hello",
+            0,
+            "Success! Data written to: a/1\n".to_owned(),
+        ),
+        (
+            "put /a/1 hello",
+            0,
+            "Success! Data written to: a/1\n".to_owned(),
+        ),
+        (
+            "put -cas -modify-index=5 held x",
+            1,
+            "Error! Did not write to held: CAS failed\n".to_owned(),
+        ),
+        (
+            &format!("put -acquire {session} a/1 x"),
+            0,
+            "Success! Lock acquired on: a/1\n".to_owned(),
+        ),
+        (
+            &format!("put -acquire {session} held x"),
+            1,
+            "Error! Did not acquire lock\n".to_owned(),
+        ),
+        (
+            &format!("put -release {session} a/1"),
+            0,
+            "Success! Lock released on: a/1\n".to_owned(),
+        ),
+        (
+            "put -release a/1",
+            1,
+            "Error! Missing -session (required with -acquire and -release)\n".to_owned(),
+        ),
+        ("get a/1", 0, "hello\n".to_owned()),
+        ("get -base64 a/1", 0, "aGVsbG8=\n".to_owned()),
+        ("get -detailed a/1", 0, detailed.to_owned()),
+        ("get -recurse a/", 0, "a/1:hello\n".to_owned()),
+        ("get none", 1, "Error! No key exists at: none\n".to_owned()),
+        ("get -recurse none", 0, String::new()),
+        ("get", 1, "Error! Missing KEY argument\n".to_owned()),
+        ("delete a/1", 0, "Success! Deleted key: a/1\n".to_owned()),
+        (
+            "delete -cas -modify-index 5 held",
+            1,
+            "Error! Did not delete key held: CAS failed\n".to_owned(),
+        ),
+        (
+            "delete -recurse a/1",
+            0,
+            "Success! Deleted keys with prefix: a/1\n".to_owned(),
+        ),
+        (
+            "delete -recurse -cas a",
+            1,
+            "Cannot specify both -cas and -recurse!\n".to_owned(),
+        ),
+    ] {
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let line = format!("kv {command} -http-addr {} {rest}", fake.address);
+        let outcome = call(&fake.address, &line).await;
+        assert_eq!(
+            (outcome.code, format!("{}{}", outcome.out, outcome.err)),
+            (code, text),
+            "{line}"
+        );
+    }
+    let asked = fake.requests();
+    assert!(
+        asked.contains(&"PUT /v1/kv/a/1?flags=0".to_owned()),
+        "{asked:?}"
+    );
+    assert!(
+        asked.contains(&"PUT /v1/kv/held?flags=0&cas=5".to_owned()),
+        "{asked:?}"
+    );
+}

@@ -17,7 +17,7 @@ use super::{
     log::propose::{ProposeError, ids, now, seed},
     log::raft::{Metrics, Voter},
     log::watch::{Subscription, Topic},
-    state::{Command, Outcome, Rejected, Snapshot},
+    state::{Command, Outcome, Rejected, Snapshot, log_time},
 };
 
 /// Why a request was not carried out.
@@ -393,6 +393,18 @@ impl Handle {
         };
         let decided = self.core.previews.run(preview).await;
         decided.ok_or(ProposeError::Stopped)
+    }
+
+    /// Gives a session of the catalog a whole lifetime from now on; none when there is no such session.
+    pub fn renew_session(&self, id: &str) -> Option<Arc<mesh::model::Session>> {
+        let snapshot = self.snapshot();
+        let session = snapshot.mesh.session(id)?;
+        self.core
+            .lifetimes
+            .lock()
+            .renew(log_time(now()), id, &snapshot.mesh);
+        self.core.lifetimes_moved.notify_one();
+        Some(Arc::clone(session))
     }
 
     /// Replaces the operator's route text, when it still has version `expected` (if given).

@@ -15,6 +15,7 @@ pub mod state;
 mod supervise;
 
 use jobs::control::{Broker, GcLimits, Heartbeats};
+use mesh::lifetimes::Lifetimes;
 use parking_lot::Mutex;
 use std::{
     future::{self, Future},
@@ -91,6 +92,10 @@ pub(crate) struct Core {
     heartbeats: Mutex<Heartbeats>,
     /// The heartbeats' next tick may have moved.
     heartbeats_moved: Notify,
+    /// When sessions of the catalog end.
+    lifetimes: Mutex<Lifetimes>,
+    /// The lifetimes' next tick may have moved.
+    lifetimes_moved: Notify,
     data_planes: DataPlanes,
     history: History,
     streams: Streams,
@@ -128,6 +133,8 @@ impl Server {
             work: Notify::new(),
             broker_moved: Notify::new(),
             heartbeats_moved: Notify::new(),
+            lifetimes: Mutex::default(),
+            lifetimes_moved: Notify::new(),
             data_planes: DataPlanes::default(),
             history: History::default(),
             streams: Streams::default(),

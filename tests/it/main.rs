@@ -31,6 +31,7 @@ mod listeners;
 mod needs;
 mod races;
 mod rollback;
+mod store;
 mod storms;
 mod tidy;
 mod walkthrough;

@@ -2,18 +2,22 @@
 //! [`crate::state`].
 
 mod check;
+mod kv_entry;
 mod node;
 mod overrides;
 mod service;
+mod session;
 mod split;
 mod time;
 
 pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
 };
+pub use kv_entry::KvEntry;
 pub use node::Node;
 pub use overrides::RouteOverrides;
 pub use service::{Origin, Service, ServiceAddress, ServiceKey, Weights};
+pub use session::{Behavior, Session, UnknownBehavior};
 pub use split::{Split, SplitKey};
 pub use time::Timestamp;
 

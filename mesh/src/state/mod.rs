@@ -4,11 +4,14 @@
 //! structure. The catalog tables themselves are a [`crate::view::View`], whose indexes watchers compare.
 
 mod command;
+mod kv;
 mod saved;
+mod sessions;
 mod snapshot;
 mod transaction;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,9 +19,12 @@ use crate::model::{CheckKey, Index, Timestamp};
 use crate::view::{Change, Table};
 
 pub use command::{
-    CheckResult, Command, DeregisterService, DrainService, RegisterService, RemoveNode,
-    SetRouteOverrides, SetSplit, UpdateChecks, UpsertNode,
+    CheckResult, Command, CreateSession, DeleteKey, DeregisterService, DestroySession,
+    DrainService, Failure, KeyCondition, KeyOperation, KeyVerb, Operation, OperationFailure,
+    OperationResult, PutKey, RegisterService, RemoveNode, RunTransaction, SetRouteOverrides,
+    SetSplit, UpdateChecks, UpsertNode,
 };
+pub use kv::Tombstone;
 pub use saved::{Loading, SavedRow};
 pub use snapshot::Snapshot;
 
@@ -34,6 +40,16 @@ pub const CHECK_RESULTS_PER_COMMAND_MAX: usize = 10_000;
 pub const ROUTE_OVERRIDES_BYTES_MAX: usize = 512 * 1024;
 /// Largest number of splits.
 pub const SPLITS_MAX: usize = 10_000;
+/// Longest value of a key, bytes.
+pub const KV_VALUE_BYTES_MAX: usize = 512 * 1024;
+/// Longest key, bytes.
+pub const KEY_BYTES_MAX: usize = 8 * 1024;
+/// Largest number of operations of one [`RunTransaction`].
+pub const OPERATIONS_MAX: usize = 128;
+/// Largest number of sessions.
+pub const SESSIONS_MAX: usize = 100_000;
+/// Longest time for which a key cannot be locked after its session ended.
+pub const LOCK_DELAY_MAX: Duration = Duration::from_mins(1);
 /// Longest node name, service name, service id, check id or tag, bytes.
 pub const NAME_BYTES_MAX: usize = 2048;
 
@@ -56,8 +72,15 @@ pub struct Applied {
     pub services: BTreeSet<String>,
     /// Names of nodes whose row, services or checks changed.
     pub nodes: BTreeSet<String>,
-    /// The rows that changed, in order: what a view has to carry out to follow.
+    /// Keys whose entry changed or went.
+    pub keys: BTreeSet<String>,
+    /// Ids of sessions that began or ended.
+    pub sessions: BTreeSet<String>,
+    /// The rows of the view that changed, in order: what a view has to carry out to follow.
     pub changes: Vec<Change>,
+    /// What the operations of a [`RunTransaction`] gave, in their order; operations that remove something
+    /// give nothing.
+    pub results: Vec<OperationResult>,
     /// Reported results for checks that do not exist (any more); they were ignored.
     pub unknown_checks: Vec<CheckKey>,
 }
@@ -66,7 +89,7 @@ impl Applied {
     /// Whether the command left every row as it was.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.tables.is_empty()
+        self.tables.is_empty() && self.keys.is_empty() && self.sessions.is_empty()
     }
 }
 
@@ -98,6 +121,14 @@ pub enum Noun {
     Route,
     /// Splits of all routes.
     Split,
+    /// A key of the key-value store.
+    Key,
+    /// The value of a key.
+    Value,
+    /// Operations in one [`RunTransaction`].
+    Operation,
+    /// Id of a session, or all sessions.
+    Session,
 }
 
 impl std::fmt::Display for Noun {
@@ -115,6 +146,10 @@ impl std::fmt::Display for Noun {
             Self::RouteOverrides => "route overrides",
             Self::Route => "route",
             Self::Split => "split",
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::Operation => "operation",
+            Self::Session => "session",
         })
     }
 }
@@ -183,6 +218,60 @@ pub enum Rejected {
         expected: Index,
         /// Version that is stored.
         actual: Index,
+    },
+    /// Another session holds the key.
+    #[error("key `{key}` is locked by another session")]
+    KeyLocked {
+        /// The key.
+        key: String,
+    },
+    /// A session that held the key was ended by others a moment ago.
+    #[error("key `{key}` cannot be locked yet: the session that held it was ended")]
+    LockDelayed {
+        /// The key.
+        key: String,
+    },
+    /// The session does not hold the key.
+    #[error("key `{key}` is not locked by session `{session}`")]
+    KeyNotHeld {
+        /// The key.
+        key: String,
+        /// Id of the session.
+        session: String,
+    },
+    /// There is no session of this id.
+    #[error("session `{id}` does not exist")]
+    UnknownSession {
+        /// The id.
+        id: String,
+    },
+    /// A session of this id exists already.
+    #[error("session id `{id}` is taken")]
+    SessionIdTaken {
+        /// The id.
+        id: String,
+    },
+    /// A session names a check that its node does not have.
+    #[error("check `{id}` is not registered on node `{node}`")]
+    UnknownCheck {
+        /// Name of the node.
+        node: String,
+        /// Id of the check.
+        id: String,
+    },
+    /// A session names a check that is critical.
+    #[error("check `{id}` on node `{node}` is critical")]
+    CheckCritical {
+        /// Name of the node.
+        node: String,
+        /// Id of the check.
+        id: String,
+    },
+    /// Operations of a transaction failed, in their order; none was carried out.
+    #[error("{} operations of the transaction failed", failures.len())]
+    Operations {
+        /// Which, and why.
+        failures: Vec<OperationFailure>,
     },
 }
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, Index, Node, RouteOverrides, Service, Split};
-use crate::view::{ServiceIndex, View};
+use crate::model::{
+    Check, Index, KvEntry, Node, RouteOverrides, Service, Session, Split, Timestamp,
+};
+use crate::view::ServiceIndex;
 
 use super::State;
+use super::kv::Tombstone;
 use super::snapshot::Snapshot;
 
 /// One piece of a catalog in a file: a row, or what belongs to the whole catalog.
@@ -46,6 +49,21 @@ pub enum SavedRow {
     ServiceIndex(String, Index, Index),
     /// Index of a node, by name.
     NodeIndex(String, Index),
+    /// The newest forgotten deletion of a key, and the last change of a session.
+    StoreIndexes {
+        /// Of keys.
+        forgotten: Index,
+        /// Of sessions.
+        sessions: Index,
+    },
+    /// A key.
+    Key(Arc<KvEntry>),
+    /// A deleted key.
+    Tombstone(String, Tombstone),
+    /// A key that cannot be locked before that time.
+    LockDelay(String, Timestamp),
+    /// A session.
+    Session(Arc<Session>),
 }
 
 impl SavedRow {
@@ -61,6 +79,11 @@ impl SavedRow {
             Self::Split(_) => "splits",
             Self::ServiceIndex(..) => "service indexes",
             Self::NodeIndex(..) => "node indexes",
+            Self::StoreIndexes { .. } => "store indexes",
+            Self::Key(_) => "keys",
+            Self::Tombstone(..) => "deleted keys",
+            Self::LockDelay(..) => "lock delays",
+            Self::Session(_) => "sessions",
         }
     }
 }
@@ -96,19 +119,39 @@ impl Snapshot {
             .chain(view.splits.iter().cloned().map(SavedRow::Split))
             .chain(of_services)
             .chain(of_nodes)
+            .chain(self.saved_store())
+    }
+
+    /// What stands beside the view.
+    fn saved_store(&self) -> impl Iterator<Item = SavedRow> {
+        let of_store = SavedRow::StoreIndexes {
+            forgotten: self.keys.tombstones.forgotten(),
+            sessions: self.sessions.index,
+        };
+        let gone = self.keys.tombstones.iter();
+        let delayed = self.keys.delays.iter();
+        iter::once(of_store)
+            .chain(self.keys.iter().cloned().map(SavedRow::Key))
+            .chain(gone.map(|(key, mark)| SavedRow::Tombstone(key.clone(), *mark)))
+            .chain(delayed.map(|(key, end)| SavedRow::LockDelay(key.clone(), *end)))
+            .chain(self.sessions.iter().cloned().map(SavedRow::Session))
     }
 }
 
 /// A catalog that is read back row by row.
 #[derive(Debug, Default)]
 pub struct Loading {
-    view: View,
+    state: Snapshot,
 }
 
 impl Loading {
     /// Takes over one row, in the order of [`Snapshot::saved_rows`].
     pub fn add(&mut self, row: SavedRow) {
-        let tables = &mut self.view;
+        let Snapshot {
+            view: tables,
+            keys,
+            sessions,
+        } = &mut self.state;
         match row {
             SavedRow::Indexes {
                 last,
@@ -140,12 +183,23 @@ impl Loading {
             SavedRow::NodeIndex(name, index) => {
                 tables.indexes.by_node.insert(name, index);
             }
+            SavedRow::StoreIndexes {
+                forgotten,
+                sessions: of_sessions,
+            } => {
+                keys.tombstones.set_forgotten(forgotten);
+                sessions.index = of_sessions;
+            }
+            SavedRow::Key(entry) => keys.put(entry),
+            SavedRow::Tombstone(key, mark) => keys.tombstones.put(key, mark),
+            SavedRow::LockDelay(key, end) => keys.delays.put(key, end),
+            SavedRow::Session(session) => sessions.put(session),
         }
     }
 
     /// The catalog, after the last row.
     #[must_use]
     pub fn finish(self) -> State {
-        State::restore(Snapshot { view: self.view })
+        State::restore(self.state)
     }
 }

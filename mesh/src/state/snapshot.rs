@@ -1,13 +1,21 @@
 //! One consistent view of all replicated tables.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
+use crate::model::{Index, KvEntry, Session};
 use crate::view::View;
 
-/// All tables at one moment; cloning shares structure. It reads like its catalog view.
+use super::kv::Keys;
+use super::sessions::Sessions;
+
+/// All tables at one moment; cloning shares structure. It reads like its catalog view, beside which stands
+/// what never leaves the servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub(super) view: View,
+    pub(super) keys: Keys,
+    pub(super) sessions: Sessions,
 }
 
 impl Snapshot {
@@ -15,6 +23,58 @@ impl Snapshot {
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// The entry of a key.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Option<&Arc<KvEntry>> {
+        self.keys.row(key)
+    }
+
+    /// The entries whose key starts with `prefix`, by key in the order of its bytes. The prefix is text: no
+    /// separator means anything.
+    pub fn keys_below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<KvEntry>> {
+        self.keys.below(prefix)
+    }
+
+    /// Whether there is no key at all.
+    #[must_use]
+    pub fn has_no_keys(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// What a reader of one key waits on; it never goes back.
+    #[must_use]
+    pub fn key_index(&self, key: &str) -> Index {
+        self.keys.key_index(key)
+    }
+
+    /// What a reader of the keys below `prefix` waits on; it never goes back.
+    #[must_use]
+    pub fn prefix_index(&self, prefix: &str) -> Index {
+        self.keys.prefix_index(prefix)
+    }
+
+    /// A session.
+    #[must_use]
+    pub fn session(&self, id: &str) -> Option<&Arc<Session>> {
+        self.sessions.row(id)
+    }
+
+    /// All sessions, by id.
+    pub fn sessions(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.sessions.iter()
+    }
+
+    /// The sessions of a node, by id.
+    pub fn sessions_of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Session>> {
+        self.sessions.of_node(node)
+    }
+
+    /// What a reader of sessions waits on.
+    #[must_use]
+    pub fn sessions_index(&self) -> Index {
+        self.sessions.index
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::model::{Check, CheckKey, Node, RouteOverrides, Service, ServiceKey, Split, SplitKey};
+use crate::model::{
+    Behavior, Check, CheckKey, KvEntry, Node, RouteOverrides, Service, ServiceKey, Session, Split,
+    SplitKey, Status,
+};
 use crate::view::{Change, View};
 
-use super::{Applied, Snapshot, Stamp};
+use super::kv::{Keys, Tombstone};
+use super::sessions::Sessions;
+use super::{Applied, LOCK_DELAY_MAX, Snapshot, Stamp};
 
 /// The tables during one command, with what changed so far.
 ///
@@ -13,6 +18,8 @@ use super::{Applied, Snapshot, Stamp};
 #[derive(Debug)]
 pub(super) struct Transaction<'a> {
     pub(super) tables: &'a mut View,
+    pub(super) keys: &'a mut Keys,
+    pub(super) sessions: &'a mut Sessions,
     pub(super) at: Stamp,
     pub(super) applied: Applied,
 }
@@ -21,6 +28,8 @@ impl<'a> Transaction<'a> {
     pub(super) fn new(tables: &'a mut Snapshot, at: Stamp) -> Self {
         Self {
             tables: &mut tables.view,
+            keys: &mut tables.keys,
+            sessions: &mut tables.sessions,
             at,
             applied: Applied::default(),
         }
@@ -28,6 +37,10 @@ impl<'a> Transaction<'a> {
 
     /// Ends the command.
     pub(super) fn finish(self) -> Applied {
+        if !self.applied.keys.is_empty() {
+            self.keys.tombstones.forget(self.at.now);
+            self.keys.delays.forget(self.at.now);
+        }
         self.applied
     }
 
@@ -126,11 +139,97 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    pub(super) fn put_key(&mut self, mut entry: KvEntry) {
+        let stored = self.keys.row(&entry.key);
+        entry.create_index = stored.map_or(self.at.index, |row| row.create_index);
+        entry.modify_index = stored.map_or(self.at.index, |row| row.modify_index);
+        if stored.is_some_and(|row| **row == entry) {
+            return;
+        }
+        entry.modify_index = self.at.index;
+        self.applied.keys.insert(entry.key.clone());
+        self.keys.put(Arc::new(entry));
+    }
+
+    pub(super) fn remove_key(&mut self, key: &str) {
+        if self.keys.row(key).is_none() {
+            return;
+        }
+        self.keys.remove(key);
+        let mark = Tombstone {
+            index: self.at.index,
+            removed_at: self.at.now,
+        };
+        self.keys.tombstones.put(key.to_owned(), mark);
+        self.applied.keys.insert(key.to_owned());
+    }
+
+    pub(super) fn put_session(&mut self, mut session: Session) {
+        session.create_index = self.at.index;
+        session.modify_index = self.at.index;
+        self.touch_session(&session.id);
+        self.sessions.put(Arc::new(session));
+    }
+
+    /// Ends a session: its keys are unlocked or deleted, and nobody may lock them for a while.
+    pub(super) fn end_session(&mut self, id: &str) {
+        let Some(session) = self.sessions.remove(id) else {
+            return;
+        };
+        self.touch_session(id);
+        let delay = session.lock_delay.min(LOCK_DELAY_MAX);
+        for key in self.keys.held_by(id) {
+            let Some(row) = self.keys.row(&key).map(Arc::clone) else {
+                continue;
+            };
+            match session.behavior {
+                Behavior::Release => self.put_key(KvEntry {
+                    session: None,
+                    ..(*row).clone()
+                }),
+                Behavior::Delete => self.remove_key(&key),
+            }
+            if !delay.is_zero() {
+                self.keys.delays.put(key, self.at.now + delay);
+            }
+        }
+    }
+
+    fn touch_session(&mut self, id: &str) {
+        self.sessions.index = self.at.index;
+        self.applied.sessions.insert(id.to_owned());
+    }
+
     fn record(&mut self, change: Change) {
+        let ended = self.sessions_ended_by(&change);
         let touched = self.tables.apply(self.at.index, change.clone());
         self.applied.tables.extend(touched.tables);
         self.applied.services.extend(touched.services);
         self.applied.nodes.extend(touched.nodes);
         self.applied.changes.push(change);
+        for id in &ended {
+            self.end_session(id);
+        }
+    }
+
+    /// The sessions that need what this change takes away.
+    fn sessions_ended_by(&self, change: &Change) -> Vec<String> {
+        match change {
+            Change::RemoveNode(name) => {
+                let of_node = self.sessions.of_node(name);
+                of_node.map(|session| session.id.clone()).collect()
+            }
+            Change::RemoveCheck(key) => self.sessions.of_check(key),
+            Change::PutCheck(row) if row.status == Status::Critical => {
+                self.sessions.of_check(&row.key())
+            }
+            Change::PutNode(_)
+            | Change::PutService(_)
+            | Change::RemoveService(_)
+            | Change::PutCheck(_)
+            | Change::PutRouteOverrides(_)
+            | Change::PutSplit(_)
+            | Change::RemoveSplit(_) => Vec::new(),
+        }
     }
 }

@@ -7,6 +7,8 @@ mod agent;
 mod catalog;
 mod duration;
 mod health;
+mod kv;
+mod session;
 
 pub use agent::{
     AgentConfig, AgentIdentity, AgentMember, AgentSelf, AgentService, Coordinate, DebugConfig,
@@ -18,3 +20,5 @@ pub use catalog::{
 };
 pub use duration::go_duration;
 pub use health::{HealthCheck, HealthServiceEntry};
+pub use kv::{KvExport, KvPair};
+pub use session::{SessionEntry, SessionServiceCheck};

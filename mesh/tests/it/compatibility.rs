@@ -5,7 +5,7 @@ use mesh::state::{Command, Stamp, State};
 use mesh::view::View;
 
 /// Commands with fields missing, as an older version wrote them, and unknown, as a newer one does.
-const LOG: [&str; 9] = [
+const LOG: [&str; 14] = [
     r#"{"upsert_node":{"node":{"id":"A","name":"n1","address":"192.0.2.1"}}}"#,
     r#"{"upsert_node":{"node":{"id":"B","name":"n2","zone":"z"},"checks":[{"id":"serfHealth"}],"why":1}}"#,
     r#"{"register_service":{"service":{"id":"web1","node":"n1","name":"web","origin":{"alloc_id":"a"}},"checks":[{"id":"c1"}]}}"#,
@@ -14,6 +14,11 @@ const LOG: [&str; 9] = [
     r#"{"set_split":{"key":{"route":"/","service":"web","tags":["canary"]},"share_millionths":50000}}"#,
     r#"{"drain_service":{"node":"n1","id":"none"}}"#,
     r#"{"deregister_service":{"node":"n1","id":"none","force":true}}"#,
+    r#"{"create_session":{"session":{"id":"S","node":"n1","scope":"x"}}}"#,
+    r#"{"put_key":{"key":"a","value":[49],"condition":{"acquire":"S"},"why":1}}"#,
+    r#"{"run_transaction":{"operations":[{"key":{"verb":"get-or-empty","key":"b"}}]}}"#,
+    r#"{"delete_key":{"key":"none"}}"#,
+    r#"{"destroy_session":{"id":"none"}}"#,
     r#"{"remove_node":{"name":"n2"}}"#,
 ];
 
@@ -41,7 +46,9 @@ fn commands_of_other_versions_load() {
     assert_eq!(web.service.origin.as_ref().unwrap().alloc_id, "a");
     assert_eq!(snapshot.route_overrides().text, "route add web /");
     assert_eq!(snapshot.splits().next().unwrap().share_millionths, 50_000);
-    assert_eq!(snapshot.index(), 9);
+    let key = snapshot.key("a").unwrap();
+    assert_eq!((key.session.as_deref(), key.lock_index), (Some("S"), 1));
+    assert_eq!(snapshot.index(), 14);
 }
 
 #[test]

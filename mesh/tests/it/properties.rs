@@ -1,11 +1,16 @@
 //! Properties of the catalog over random command sequences on a few names.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use mesh::model::{Check, Node, Service, ServiceKey, SplitKey, Status, Timestamp};
+use mesh::model::{
+    Behavior, Check, Node, Service, ServiceKey, Session, SplitKey, Status, Timestamp,
+};
 use mesh::state::{
-    CheckResult, Command, DeregisterService, DrainService, Loading, RegisterService, RemoveNode,
-    SavedRow, SetRouteOverrides, SetSplit, Snapshot, Stamp, State, UpdateChecks, UpsertNode,
+    CheckResult, Command, CreateSession, DeleteKey, DeregisterService, DestroySession,
+    DrainService, KeyCondition, KeyOperation, KeyVerb, Loading, Operation, PutKey, RegisterService,
+    RemoveNode, RunTransaction, SavedRow, SetRouteOverrides, SetSplit, Snapshot, Stamp, State,
+    UpdateChecks, UpsertNode,
 };
 use mesh::view::{Table, View};
 use mesh::wire::{CatalogNode, CatalogService, HealthCheck, HealthServiceEntry};
@@ -17,6 +22,14 @@ const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const SERVICES: [&str; 2] = ["web", "db"];
 const INSTANCES: [&str; 3] = ["i1", "i2", "i3"];
 const CHECKS: [&str; 4] = ["serfHealth", "c1", "c2", "c3"];
+const KEYS: [&str; 4] = ["a", "a/1", "a/2", "b"];
+const PREFIXES: [&str; 4] = ["", "a", "a/", "b"];
+const SESSIONS: [&str; 3] = ["s1", "s2", "s3"];
+/// When the entry at an index is written: so much later than its predecessor that marks of deleted keys are
+/// forgotten within a sequence.
+fn time(index: u64) -> Timestamp {
+    Timestamp::from_nanos(i64::try_from(index).unwrap() * 100 * 1_000_000_000)
+}
 
 fn name(names: &'static [&'static str]) -> impl Strategy<Value = String> {
     select(names).prop_map(str::to_owned)
@@ -103,6 +116,7 @@ fn command() -> impl Strategy<Value = Command> {
         });
     let instance = || (name(&NODES), name(&INSTANCES));
     prop_oneof![
+        6 => store_command(),
         4 => upsert,
         8 => register,
         4 => results,
@@ -113,6 +127,103 @@ fn command() -> impl Strategy<Value = Command> {
             Command::DeregisterService(DeregisterService { node, id })
         }),
         2 => instance().prop_map(|(node, id)| Command::DrainService(DrainService { node, id })),
+    ]
+}
+
+fn key_condition() -> impl Strategy<Value = KeyCondition> {
+    prop_oneof![
+        Just(KeyCondition::Always),
+        (0..30_u64).prop_map(KeyCondition::Unchanged),
+        name(&SESSIONS).prop_map(KeyCondition::Acquire),
+        name(&SESSIONS).prop_map(KeyCondition::Release),
+    ]
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    const VERBS: [KeyVerb; 13] = [
+        KeyVerb::Set,
+        KeyVerb::Cas,
+        KeyVerb::Lock,
+        KeyVerb::Unlock,
+        KeyVerb::Get,
+        KeyVerb::GetOrEmpty,
+        KeyVerb::GetTree,
+        KeyVerb::CheckIndex,
+        KeyVerb::CheckSession,
+        KeyVerb::CheckNotExists,
+        KeyVerb::Delete,
+        KeyVerb::DeleteCas,
+        KeyVerb::DeleteTree,
+    ];
+    let operation = (
+        select(VERBS.to_vec()),
+        name(&KEYS),
+        vec(0..2_u8, 0..2),
+        0..30_u64,
+        name(&SESSIONS),
+    )
+        .prop_map(|(verb, key, value, index, session)| {
+            Operation::Key(KeyOperation {
+                verb,
+                key,
+                value,
+                flags: 0,
+                index,
+                session,
+            })
+        });
+    vec(operation, 0..3)
+}
+
+/// Commands on keys and sessions.
+fn store_command() -> impl Strategy<Value = Command> {
+    let put = (name(&KEYS), vec(0..2_u8, 0..2), 0..2_u64, key_condition()).prop_map(
+        |(key, value, flags, condition)| {
+            Command::PutKey(PutKey {
+                key,
+                value,
+                flags,
+                condition,
+            })
+        },
+    );
+    let delete = (
+        name(&PREFIXES),
+        any::<bool>(),
+        proptest::option::of(0..30_u64),
+    )
+        .prop_map(|(key, is_prefix, expected_index)| {
+            Command::DeleteKey(DeleteKey {
+                key,
+                is_prefix,
+                expected_index,
+            })
+        });
+    let create = (
+        name(&SESSIONS),
+        name(&NODES),
+        select(vec![Behavior::Release, Behavior::Delete]),
+        0..2_u64,
+        vec(name(&CHECKS), 0..2),
+    )
+        .prop_map(|(id, node, behavior, delay, node_checks)| {
+            let session = Session {
+                id,
+                node,
+                behavior,
+                lock_delay: Duration::from_secs(delay * 1000),
+                node_checks,
+                ..Session::default()
+            };
+            Command::CreateSession(CreateSession { session })
+        });
+    prop_oneof![
+        6 => put,
+        2 => delete,
+        4 => create,
+        1 => name(&SESSIONS).prop_map(|id| Command::DestroySession(DestroySession { id })),
+        2 => operations()
+            .prop_map(|operations| Command::RunTransaction(RunTransaction { operations })),
     ]
 }
 
@@ -130,7 +241,7 @@ fn replay(
         let before = state.snapshot();
         let stamp = Stamp {
             index,
-            now: Timestamp::from_nanos(i64::try_from(index).unwrap()),
+            now: time(index),
         };
         let outcome = state.apply(stamp, command.clone());
         let after = state.snapshot();
@@ -211,6 +322,22 @@ fn views(snapshot: &Snapshot) -> BTreeMap<String, (u64, String)> {
         let body = text(serde_json::json!([row, services, checks]));
         put(format!("node {node}"), snapshot.node_index(node), body);
     }
+    for key in KEYS {
+        let body = format!("{:?}", snapshot.key(key));
+        put(format!("key {key}"), snapshot.key_index(key), body);
+    }
+    for prefix in PREFIXES {
+        let rows: Vec<_> = snapshot.keys_below(prefix).collect();
+        let body = format!("{rows:?}");
+        put(
+            format!("keys {prefix}"),
+            snapshot.prefix_index(prefix),
+            body,
+        );
+    }
+    let sessions: Vec<_> = snapshot.sessions().collect();
+    let body = format!("{sessions:?}");
+    put("sessions".into(), snapshot.sessions_index(), body);
     views
 }
 
@@ -257,8 +384,7 @@ proptest! {
             let packed = rmp_serde::to_vec_named(&command).unwrap();
             let command: Command = rmp_serde::from_slice(&packed).unwrap();
             let index = u64::try_from(ordinal).unwrap() + 1;
-            let now = Timestamp::from_nanos(i64::try_from(index).unwrap());
-            let _ = replica.apply(Stamp { index, now }, command);
+            let _ = replica.apply(Stamp { index, now: time(index) }, command);
         }
         prop_assert_eq!(replica.snapshot(), full);
     }
@@ -344,6 +470,37 @@ proptest! {
                 assert!(still || removes, "{command:?} ended draining of {row:?}");
             }
         });
+    }
+
+    #[test]
+    fn locks_are_held_by_sessions_that_live(commands in commands()) {
+        replay(commands, |_, command, _, after| {
+            for row in after.keys_below("") {
+                let lives = row.session.as_ref().is_none_or(|id| after.session(id).is_some());
+                assert!(lives, "{row:?} after {command:?}");
+            }
+            for session in after.sessions() {
+                assert!(after.node(&session.node).is_some(), "{session:?} after {command:?}");
+                for key in session.checks() {
+                    let check = after.check(&key).expect("a check of a session");
+                    assert!(check.status != Status::Critical, "{session:?} after {command:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn keys_and_sessions_are_in_no_change_of_the_view(commands in commands()) {
+        let mut state = State::default();
+        for (index, command) in (1..).zip(commands) {
+            let at = Stamp { index, now: time(index) };
+            let before = state.current().view().clone();
+            let Ok(applied) = state.apply(at, command) else { continue };
+            if applied.tables.is_empty() {
+                prop_assert!(applied.changes.is_empty());
+                prop_assert_eq!(&before, state.current().view());
+            }
+        }
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! Runs `tests/state/*.txt`: each step is a line, `----`, the expected transcript and an empty line.
 //!
-//! A step that starts with a number is a command at that log index; `show` prints a view. Set
-//! `REWRITE_EXPECTED` to rewrite the expectations.
+//! A step that starts with a number is a command at that log index, with `@` and a number at that second;
+//! `show` prints a view, `read` a transaction that changes nothing. Set `REWRITE_EXPECTED` to rewrite the
+//! expectations.
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
-use mesh::model::{Check, Node, Origin, Service, ServiceKey, Status, Timestamp, Weights};
+use mesh::model::{
+    Check, KvEntry, Node, Origin, Service, ServiceKey, Session, Status, Timestamp, Weights,
+};
 use mesh::state::{
-    Applied, CheckResult, Command, DeregisterService, DrainService, RegisterService, Rejected,
-    RemoveNode, SetRouteOverrides, Snapshot, Stamp, State, UpdateChecks, UpsertNode,
+    Applied, CheckResult, Command, CreateSession, DeleteKey, DeregisterService, DestroySession,
+    DrainService, KeyCondition, KeyOperation, KeyVerb, Operation, OperationResult, PutKey,
+    RegisterService, Rejected, RemoveNode, RunTransaction, SetRouteOverrides, Snapshot, Stamp,
+    State, UpdateChecks, UpsertNode,
 };
 use mesh::view::{Instance, Table};
 
@@ -67,16 +73,21 @@ fn step(state: &mut State, line: &str) -> String {
     if words[0] == "show" {
         return show(&state.snapshot(), &words[1..]);
     }
-    let index = words[0].parse().unwrap();
+    if words[0] == "read" {
+        let operations = words[1..].iter().map(|word| operation(word)).collect();
+        return match state.snapshot().read_transaction(operations) {
+            Ok(results) => results.iter().map(result_row).collect::<String>(),
+            Err(rejected) => describe_rejected(&rejected),
+        };
+    }
+    let (index, second) = words[0].split_once('@').unwrap_or((words[0], "0"));
+    let at = Stamp {
+        index: index.parse().unwrap(),
+        now: Timestamp::from_nanos(second.parse::<i64>().unwrap() * 1_000_000_000),
+    };
     let command = command(&words[1..]);
     let before = state.snapshot();
-    match state.apply(
-        Stamp {
-            index,
-            now: Timestamp::default(),
-        },
-        command,
-    ) {
+    match state.apply(at, command) {
         Ok(applied) => describe(&applied),
         Err(rejected) => {
             assert_eq!(
@@ -92,6 +103,8 @@ fn step(state: &mut State, line: &str) -> String {
 fn describe(applied: &Applied) -> String {
     let mut text = if applied.is_unchanged() {
         "unchanged".to_owned()
+    } else if applied.tables.is_empty() {
+        String::new()
     } else {
         let join = |names: Vec<String>| names.join(",");
         format!(
@@ -110,11 +123,101 @@ fn describe(applied: &Applied) -> String {
     for key in &applied.unknown_checks {
         write!(text, " unknown-check={}/{}", key.node, key.id).unwrap();
     }
-    text
+    for (name, changed) in [("keys", &applied.keys), ("sessions", &applied.sessions)] {
+        if !changed.is_empty() {
+            let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+            write!(text, " {name}={}", changed.join(",")).unwrap();
+        }
+    }
+    for result in &applied.results {
+        write!(text, "\n{}", result_row(result).trim_end()).unwrap();
+    }
+    text.trim_start().to_owned()
+}
+
+fn result_row(result: &OperationResult) -> String {
+    let OperationResult::Key(row) = result;
+    format!("{}\n", kv_entry(row))
 }
 
 fn describe_rejected(rejected: &Rejected) -> String {
-    format!("rejected: {rejected}")
+    let mut text = format!("rejected: {rejected}");
+    if let Rejected::Operations { failures } = rejected {
+        for failed in failures {
+            write!(text, "\n{}: {}", failed.ordinal, failed.failure).unwrap();
+        }
+    }
+    text
+}
+
+fn kv_entry(row: &KvEntry) -> String {
+    format!(
+        "{}={} flags={} lock={}{} created={} modified={}",
+        row.key,
+        String::from_utf8_lossy(&row.value),
+        row.flags,
+        row.lock_index,
+        row.session
+            .as_ref()
+            .map_or_else(String::new, |session| format!(" session={session}")),
+        row.create_index,
+        row.modify_index
+    )
+}
+
+/// Reads `verb:key`, with `=value`, `@index` and `/session` behind it, in this order.
+fn operation(word: &str) -> Operation {
+    let (verb, rest) = word.split_once(':').unwrap();
+    let (rest, session) = rest.split_once('!').unwrap_or((rest, ""));
+    let (rest, index) = rest.split_once('@').unwrap_or((rest, "0"));
+    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+    let verb: KeyVerb = serde_json::from_value(serde_json::json!(verb)).unwrap();
+    Operation::Key(KeyOperation {
+        verb,
+        key: key.to_owned(),
+        value: value.as_bytes().to_owned(),
+        index: index.parse().unwrap(),
+        session: session.to_owned(),
+        ..KeyOperation::default()
+    })
+}
+
+fn put_key(words: &[&str]) -> Command {
+    let condition = if let Some(index) = option(words, "cas") {
+        KeyCondition::Unchanged(index.parse().unwrap())
+    } else if let Some(session) = option(words, "acquire") {
+        KeyCondition::Acquire(session.to_owned())
+    } else if let Some(session) = option(words, "release") {
+        KeyCondition::Release(session.to_owned())
+    } else {
+        KeyCondition::Always
+    };
+    Command::PutKey(PutKey {
+        key: words.get(1).copied().unwrap_or_default().to_owned(),
+        value: option(words, "value")
+            .unwrap_or_default()
+            .as_bytes()
+            .to_owned(),
+        flags: option(words, "flags").map_or(0, |flags| flags.parse().unwrap()),
+        condition,
+    })
+}
+
+fn create_session(words: &[&str]) -> Command {
+    let seconds = |name| option(words, name).map_or(0, |text| text.parse::<u64>().unwrap());
+    Command::CreateSession(CreateSession {
+        session: Session {
+            id: words[1].to_owned(),
+            node: option(words, "node").unwrap_or_default().to_owned(),
+            behavior: option(words, "behavior")
+                .unwrap_or_default()
+                .parse()
+                .unwrap(),
+            lock_delay: Duration::from_secs(seconds("delay")),
+            node_checks: list(option(words, "checks")),
+            ..Session::default()
+        },
+    })
 }
 
 fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
@@ -193,6 +296,17 @@ fn command(words: &[&str]) -> Command {
         "overrides" => Command::SetRouteOverrides(SetRouteOverrides {
             text: option(words, "text").unwrap_or_default().to_owned(),
             expected_index: option(words, "expected").map(|index| index.parse().unwrap()),
+        }),
+        "put" => put_key(words),
+        "delete" | "delete-tree" => Command::DeleteKey(DeleteKey {
+            key: name(1),
+            is_prefix: words[0] == "delete-tree",
+            expected_index: option(words, "cas").map(|index| index.parse().unwrap()),
+        }),
+        "session" => create_session(words),
+        "destroy" => Command::DestroySession(DestroySession { id: name(1) }),
+        "txn" => Command::RunTransaction(RunTransaction {
+            operations: words[1..].iter().map(|word| operation(word)).collect(),
         }),
         other => panic!("unknown step {other}"),
     }
@@ -278,6 +392,19 @@ fn show(snapshot: &Snapshot, words: &[&str]) -> String {
             )]
         }
         "indexes" => indexes(snapshot, &words[1..]),
+        "keys" => snapshot.keys_below(name).map(|row| kv_entry(row)).collect(),
+        "sessions" => snapshot
+            .sessions()
+            .map(|row| format!("{} node={} created={}", row.id, row.node, row.create_index))
+            .chain([format!("index={}", snapshot.sessions_index())])
+            .collect(),
+        "key-indexes" => words[1..]
+            .iter()
+            .map(|key| {
+                let (one, below) = (snapshot.key_index(key), snapshot.prefix_index(key));
+                format!("{key}: key={one} prefix={below}")
+            })
+            .collect(),
         other => panic!("unknown view {other}"),
     };
     if lines.is_empty() {

@@ -1,16 +1,24 @@
 //! The catalog dialect: who runs where and is it well, read over HTTP.
 //!
-//! Every answer is drawn from this agent's replica of the catalog, so reads go on without servers.
-//! Start at [`router`]; `query` reads the parameters and writes the answer. Endpoints not built here
-//! answer 501.
+//! Answers about nodes, services and checks are drawn from this agent's replica of the catalog, so these reads
+//! go on without servers; keys never leave the servers, so they are asked there. Start at [`router`];
+//! `query` reads the parameters and writes the answer. Endpoints not built here answer 501.
 
 mod agent;
 mod catalog;
+mod decode;
 mod health;
+mod kv;
+mod paths;
 mod query;
+mod refusals;
+mod session;
 mod status;
 #[cfg(test)]
+mod store_tests;
+#[cfg(test)]
 mod tests;
+mod txn;
 
 use std::sync::Arc;
 
@@ -19,8 +27,8 @@ use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, put};
 use mesh::view::View;
 use mesh::wire::AgentIdentity;
 use tokio::sync::watch;
@@ -28,6 +36,7 @@ use tokio::time::Instant;
 
 use super::error::Error;
 use super::read::wait::Spread;
+use crate::server;
 
 /// What the catalog dialect answers from.
 #[derive(Debug, Clone)]
@@ -40,6 +49,7 @@ pub struct Catalog {
 #[derive(Debug)]
 struct Shared {
     agent: AgentIdentity,
+    server: server::Handle,
     waits: Spread,
 }
 
@@ -64,18 +74,20 @@ pub struct ServerPeer {
 }
 
 impl Catalog {
-    /// Answers as `agent` from a replica and what is known about the servers.
+    /// Answers as `agent` from a replica, a server and what is known about the servers.
     ///
     /// When the sender of `snapshots` is dropped, waiting readers are answered at once.
     #[must_use]
     pub fn new(
         agent: AgentIdentity,
+        server: server::Handle,
         snapshots: watch::Receiver<Arc<View>>,
         cluster: watch::Receiver<Cluster>,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 agent,
+                server,
                 waits: Spread::default(),
             }),
             snapshots,
@@ -85,6 +97,10 @@ impl Catalog {
 
     fn agent(&self) -> &AgentIdentity {
         &self.shared.agent
+    }
+
+    fn server(&self) -> &server::Handle {
+        &self.shared.server
     }
 
     fn snapshot(&self) -> Arc<View> {
@@ -104,7 +120,11 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(health::router())
         .merge(agent::router())
         .merge(status::router())
+        .merge(kv::router())
+        .merge(session::router())
+        .merge(txn::router())
         .fallback(absent)
+        .layer(middleware::from_fn(paths::check))
         .layer(middleware::from_fn(add_headers))
         .with_state(catalog)
 }
@@ -115,21 +135,33 @@ where
     H: Handler<T, Catalog>,
     T: 'static,
 {
-    get(handler).head(refuse).options(allow).fallback(refuse)
+    only(get(handler), "OPTIONS,GET")
 }
 
-const ALLOWED: [(header::HeaderName, &str); 1] = [(header::ALLOW, "OPTIONS,GET")];
-
-async fn allow() -> impl IntoResponse {
-    ALLOWED
+/// As [`read`], for PUT.
+fn write<H, T>(handler: H) -> MethodRouter<Catalog>
+where
+    H: Handler<T, Catalog>,
+    T: 'static,
+{
+    only(put(handler), "OPTIONS,PUT")
 }
 
-async fn refuse(method: Method) -> impl IntoResponse {
-    let refused = Error::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("method {method} not allowed"),
-    );
-    (ALLOWED, refused)
+/// Tells OPTIONS which methods there are, and refuses every other one, HEAD included.
+fn only(methods: MethodRouter<Catalog>, allowed: &'static str) -> MethodRouter<Catalog> {
+    let allow = [(header::ALLOW, HeaderValue::from_static(allowed))];
+    let refusing = allow.clone();
+    let refuse = async move |method: Method| {
+        let refused = Error::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("method {method} not allowed"),
+        );
+        (refusing, refused)
+    };
+    methods
+        .head(refuse.clone())
+        .options(async move || allow)
+        .fallback(refuse)
 }
 
 async fn root() -> &'static str {
@@ -170,12 +202,6 @@ async fn absent(State(_): State<Catalog>, request: Request) -> Error {
         );
     };
     let family = rest.split('/').next().unwrap_or_default();
-    if family == "kv" {
-        return Error::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "the key-value store is not built yet",
-        );
-    }
     let is_write = !matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS

@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use mesh::model::Node;
 use mesh::view::View;
 use serde::Serialize;
@@ -18,12 +18,16 @@ use crate::api::error::Error;
 use crate::api::listener::Stopping;
 use crate::api::read::Consistency;
 use crate::api::read::json::{self, Layout};
+use crate::api::read::of_server::OfServer;
 use crate::api::read::parameters::Parameters;
 use crate::api::read::wait::{Asked, Source, wait};
+use crate::server::log::watch::Topic;
 
 /// The parameters of a read, checked.
 #[derive(Debug, Clone)]
 pub(super) struct Query {
+    /// All of them, as written.
+    pub(super) parameters: Parameters,
     asked: Asked,
     consistency: Consistency,
     layout: Layout,
@@ -55,18 +59,18 @@ impl FromRequestParts<Catalog> for Query {
             .await
             .map_or_else(|_| Stopping::default(), |Extension(stopping)| stopping);
         let parameters = Parameters::parse(parts.uri.query().unwrap_or_default())?;
-        check(&parameters, catalog, stopping)
+        check(parameters, catalog, stopping)
     }
 }
 
-fn check(parameters: &Parameters, catalog: &Catalog, stopping: Stopping) -> Result<Query, Error> {
-    refuse_unsupported(parameters)?;
+fn check(parameters: Parameters, catalog: &Catalog, stopping: Stopping) -> Result<Query, Error> {
+    refuse_unsupported(&parameters)?;
     let is_passing = parameters.switch("passing", |_| {
         Error::bad_request("Invalid value for ?passing")
     });
     let query = Query {
         asked: parameters.asked()?,
-        consistency: consistency(parameters)?,
+        consistency: consistency(&parameters)?,
         layout: if parameters.has("pretty") {
             Layout::Pretty
         } else {
@@ -86,9 +90,10 @@ fn check(parameters: &Parameters, catalog: &Catalog, stopping: Stopping) -> Resu
             .map(|pair| pair.split_once(':').unwrap_or((pair, "")))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
+        parameters,
     };
     let is_local = |dc: &str| dc.is_empty() || dc == catalog.agent().datacenter;
-    if !parameters.all("dc").all(is_local) {
+    if !query.parameters.all("dc").all(is_local) {
         return Err(Error::internal("No path to datacenter"));
     }
     if query.consistency == Consistency::Consistent && catalog.cluster.borrow().leader.is_none() {
@@ -172,8 +177,35 @@ pub(super) async fn answer<T: Serialize>(
     let waits = &catalog.shared.waits;
     let snapshot = wait(source, query.asked, waits, &query.stopping, &index).await;
     let mut response = json(query, &view(&snapshot))?;
-    let index = index(&snapshot).max(1);
-    add_index_headers(response.headers_mut(), &catalog, query, index);
+    add_index_headers(response.headers_mut(), &catalog, query, index(&snapshot));
+    let is_fresh =
+        catalog.cluster.borrow().last_contact.is_none() && query.consistency != Consistency::Stale;
+    response.headers_mut().insert(
+        "x-consul-effective-consistency",
+        HeaderValue::from_static(if is_fresh { "leader" } else { "stale" }),
+    );
+    Ok(response)
+}
+
+/// Answers a read of what only servers have: waits as `query` asks until `index` passes, which `topics` move,
+/// then shows `view`. A refusal has the index too, so that a client can wait for what is missing.
+pub(super) async fn answer_from_server(
+    catalog: &Catalog,
+    query: &Query,
+    topics: impl IntoIterator<Item = Topic>,
+    index: impl Fn(&mesh::state::Snapshot) -> u64,
+    view: impl FnOnce(&mesh::state::Snapshot) -> Result<Response, Error>,
+) -> Result<Response, Error> {
+    if query.consistency != Consistency::Stale {
+        catalog.server().read_barrier().await?;
+    }
+    let source = OfServer::new(catalog.server(), topics);
+    let waits = &catalog.shared.waits;
+    let index_of = |snapshot: &crate::server::Snapshot| index(&snapshot.mesh);
+    let snapshot = wait(source, query.asked, waits, &query.stopping, index_of).await;
+    let mut response = view(&snapshot.mesh).unwrap_or_else(IntoResponse::into_response);
+    let index = index(&snapshot.mesh);
+    add_index_headers(response.headers_mut(), catalog, query, index);
     Ok(response)
 }
 
@@ -183,22 +215,18 @@ fn add_index_headers(headers: &mut HeaderMap, catalog: &Catalog, query: &Query, 
         .last_contact
         .map_or(Duration::ZERO, |heard| heard.elapsed());
     let milliseconds = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-    let is_fresh = cluster.last_contact.is_none() && query.consistency != Consistency::Stale;
     let known_leader = if cluster.leader.is_some() {
         "true"
     } else {
         "false"
     };
-    headers.insert("x-consul-index", HeaderValue::from(index));
+    // A client that gets 0 asks again without waiting.
+    headers.insert("x-consul-index", HeaderValue::from(index.max(1)));
     headers.insert(
         "x-consul-knownleader",
         HeaderValue::from_static(known_leader),
     );
     headers.insert("x-consul-lastcontact", HeaderValue::from(milliseconds));
-    headers.insert(
-        "x-consul-effective-consistency",
-        HeaderValue::from_static(if is_fresh { "leader" } else { "stale" }),
-    );
     if query.is_cached {
         headers.insert("x-cache", HeaderValue::from_static("HIT"));
         headers.insert(header::AGE, HeaderValue::from_static("0"));

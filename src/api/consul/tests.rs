@@ -19,6 +19,8 @@ struct Fixture {
     snapshots: watch::Sender<Arc<View>>,
     cluster: watch::Sender<Cluster>,
     router: Router,
+    /// The server beside the replica; it has no part in reads of the catalog.
+    _server: crate::api::tests::Fixture,
 }
 
 /// One answer: status, headers, body.
@@ -57,7 +59,8 @@ fn node(name: &str, id: &str, address: &str) -> Node {
 }
 
 impl Fixture {
-    fn new() -> Self {
+    async fn new() -> Self {
+        let server = crate::api::tests::Fixture::start().await;
         let agent = AgentIdentity {
             node_id: "id-1".to_owned(),
             node_name: "n1".to_owned(),
@@ -79,12 +82,18 @@ impl Fixture {
             last_contact: None,
         });
         let (snapshots, seen) = watch::channel(Arc::new(View::default()));
-        let router = router(Catalog::new(agent, seen, cluster_seen));
+        let router = router(Catalog::new(
+            agent,
+            server.api.server().clone(),
+            seen,
+            cluster_seen,
+        ));
         let mut fixture = Self {
             tables: Tables::default(),
             snapshots,
             cluster,
             router,
+            _server: server,
         };
         fixture.fill();
         fixture
@@ -209,7 +218,7 @@ const WEB_CHECK: &str = r#"{"Node":"n1","CheckID":"service:web1","Name":"Service
 
 #[tokio::test]
 async fn reads_have_the_reference_shape_byte_for_byte() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let db = r#"{"ID":"db1","Service":"db","Tags":[],"Address":"","Meta":null,"Port":0,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":false,"Proxy":{"MeshGateway":{},"Expose":{}},"Connect":{},"CreateIndex":12,"ModifyIndex":12}"#;
     let tags = r#"["urlprefix-/a?b=\u003cc\u003e\u0026d $x","v1"]"#;
     let registered_tags = r#"["v1","urlprefix-/a?b=\u003cc\u003e\u0026d $x"]"#;
@@ -263,7 +272,7 @@ async fn reads_have_the_reference_shape_byte_for_byte() {
 
 #[tokio::test]
 async fn each_endpoint_reports_its_own_index() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::new().await;
     fixture.result(20, "n1", "service:web1", Status::Passing);
     for (path, index) in [
         ("/v1/catalog/nodes", "11"),
@@ -300,7 +309,7 @@ async fn each_endpoint_reports_its_own_index() {
 
 #[tokio::test]
 async fn passing_tag_and_node_meta_select_instances() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::new().await;
     let count = async |fixture: &Fixture, path: &str| {
         fixture.get(path).await.json().as_array().unwrap().len()
     };
@@ -331,7 +340,7 @@ async fn passing_tag_and_node_meta_select_instances() {
 
 #[tokio::test]
 async fn a_draining_instance_leaves_every_answer() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::new().await;
     let drain = DrainService {
         node: "n1".to_owned(),
         id: "web1".to_owned(),
@@ -354,7 +363,7 @@ async fn a_draining_instance_leaves_every_answer() {
 
 #[tokio::test]
 async fn the_agent_describes_itself_with_objects_only() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let itself = fixture.get("/v1/agent/self").await.json();
     for (name, value) in itself.as_object().unwrap() {
         assert!(
@@ -378,7 +387,7 @@ async fn the_agent_describes_itself_with_objects_only() {
 
 #[tokio::test]
 async fn members_are_the_nodes_with_an_agent() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::new().await;
     let catalog_only = UpsertNode {
         node: node("n3", "id-3", "192.0.2.13"),
         checks: Vec::new(),
@@ -411,7 +420,7 @@ async fn members_are_the_nodes_with_an_agent() {
 
 #[tokio::test]
 async fn bad_requests_say_what_is_wrong() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let web = "/v1/health/service/web";
     for (path, status, body) in [
         (format!("{web}?index=abc"), 400, "Invalid index"),
@@ -455,15 +464,11 @@ async fn bad_requests_say_what_is_wrong() {
         ),
         ("/v1/catalog/node/".to_owned(), 400, "Missing node name"),
         ("/v1/health/state/".to_owned(), 400, "Missing check state"),
+        ("/v1/kv/".to_owned(), 400, "Missing key name"),
         (
-            "/v1/kv/fabio/config?recurse".to_owned(),
-            501,
-            "the key-value store is not built yet",
-        ),
-        (
-            "/v1/session/list".to_owned(),
+            "/v1/query".to_owned(),
             404,
-            "`/v1/session/list` is not built, or not an API endpoint",
+            "`/v1/query` is not built, or not an API endpoint",
         ),
         ("/v1/status/leader/".to_owned(), 404, ""),
         ("/V1/status/leader".to_owned(), 404, ""),
@@ -500,16 +505,12 @@ async fn bad_requests_say_what_is_wrong() {
 
 #[tokio::test]
 async fn writes_and_other_methods_are_refused() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let register = fixture.send("PUT", "/v1/agent/service/register").await;
     assert_eq!(register.status, StatusCode::NOT_IMPLEMENTED);
     assert_eq!(
         register.body,
         "`PUT /v1/agent/service/register` is not built: the catalog is written by jobs, not over this API"
-    );
-    assert_eq!(
-        fixture.send("PUT", "/v1/kv/a").await.status,
-        StatusCode::NOT_IMPLEMENTED
     );
     assert_eq!(
         fixture.send("PUT", "/v1/nonsense").await.status,
@@ -532,14 +533,14 @@ async fn writes_and_other_methods_are_refused() {
 
 #[tokio::test]
 async fn pretty_indents_by_four_and_ends_the_line() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let answer = fixture.get("/v1/catalog/datacenters?pretty=false").await;
     assert_eq!(answer.body, "[\n    \"dc1\"\n]\n");
 }
 
 #[tokio::test]
 async fn headers_tell_how_old_the_replica_may_be() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.cluster.send_modify(|cluster| {
         cluster.leader = None;
         cluster.last_contact = Instant::now().checked_sub(Duration::from_millis(1500));
@@ -584,7 +585,7 @@ async fn start(fixture: &Fixture, path: &str) -> tokio::task::JoinHandle<Answer>
 
 #[tokio::test]
 async fn a_waiting_read_wakes_for_its_own_change_only() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::new().await;
     let began = Instant::now();
     let read = start(&fixture, "/v1/health/service/web?index=14").await;
     fixture.result(20, "n2", "serfHealth", Status::Passing);
@@ -604,7 +605,7 @@ async fn a_waiting_read_wakes_for_its_own_change_only() {
 
 #[tokio::test]
 async fn a_waiting_read_times_out_with_the_unchanged_index() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for index in [14, 99_999] {
         let began = Instant::now();
         let path = format!("/v1/health/service/web?index={index}&wait=80ms");
@@ -617,7 +618,7 @@ async fn a_waiting_read_times_out_with_the_unchanged_index() {
 
 #[tokio::test]
 async fn a_read_behind_the_index_is_answered_at_once() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let began = Instant::now();
     fixture.get("/v1/health/service/web?index=13&wait=1m").await;
     fixture.get("/v1/health/service/web?index=0&wait=1m").await;
@@ -626,7 +627,7 @@ async fn a_read_behind_the_index_is_answered_at_once() {
 
 #[tokio::test]
 async fn a_read_of_nothing_waits_until_something_is_registered() {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::new().await;
     let first = fixture.get("/v1/catalog/service/new").await;
     assert_eq!(first.header("x-consul-index"), "1");
     let read = start(&fixture, "/v1/catalog/service/new?index=1").await;
@@ -643,7 +644,7 @@ async fn a_read_of_nothing_waits_until_something_is_registered() {
 
 #[tokio::test]
 async fn waiting_reads_are_answered_when_the_agent_stops_or_restores() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let began = Instant::now();
     let read = start(&fixture, "/v1/catalog/services?index=14").await;
     fixture.snapshots.send_replace(Arc::new(View::default()));

@@ -11,7 +11,7 @@ use jobs::{
     state::Table,
 };
 use serde::Serialize;
-use std::{str::FromStr, sync::Arc};
+use std::str::FromStr;
 
 use crate::{
     api::{
@@ -22,15 +22,13 @@ use crate::{
             Consistency,
             filter::Filter,
             json::{self, Layout},
+            of_server::OfServer,
             page::{Key, Page, Paging},
             parameters::Parameters,
-            wait::{Asked, Source, wait},
+            wait::{Asked, wait},
         },
     },
-    server::{
-        self, Snapshot,
-        log::watch::{Subscription, Topic},
-    },
+    server::{Snapshot, log::watch::Topic},
 };
 
 /// The parameters that reads share, checked; all others by name.
@@ -183,35 +181,6 @@ fn insert_index(response: &mut Response, index: Index) {
     response.headers_mut().insert("x-nomad-index", index);
 }
 
-/// Snapshots of the server, and the topics that wake a reader. The subscription is made when it is
-/// needed; the look at the newest snapshot comes after it, so no change is missed.
-struct OfServer<'a> {
-    server: &'a server::Handle,
-    topics: Vec<Topic>,
-    subscription: Option<Subscription>,
-}
-
-impl Source for OfServer<'_> {
-    type Snapshot = Snapshot;
-
-    fn newest(&self) -> Arc<Snapshot> {
-        self.server.snapshot()
-    }
-
-    async fn changed(&mut self) -> bool {
-        match &self.subscription {
-            Some(subscription) => {
-                subscription.changed().await;
-                true
-            }
-            None => {
-                self.subscription = self.server.subscribe(std::mem::take(&mut self.topics));
-                self.subscription.is_some()
-            }
-        }
-    }
-}
-
 impl Api {
     /// Answers a read: waits as `query` asks until `index_of` passes its index, then shows `view`.
     /// `topics` is what moves that index.
@@ -257,11 +226,7 @@ impl Api {
         if query.consistency != Consistency::Stale {
             self.server().read_barrier().await?;
         }
-        let source = OfServer {
-            server: self.server(),
-            topics: topics.into_iter().collect(),
-            subscription: None,
-        };
+        let source = OfServer::new(self.server(), topics);
         let waits = &self.shared.waits;
         let snapshot = wait(source, query.asked, waits, &query.stopping, &index_of).await;
         Ok(self.with_meta(show(&snapshot), index_of(&snapshot)))

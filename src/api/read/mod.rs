@@ -5,6 +5,7 @@
 
 pub(crate) mod filter;
 pub(crate) mod json;
+pub(crate) mod of_server;
 pub(crate) mod page;
 pub(crate) mod parameters;
 pub(crate) mod wait;

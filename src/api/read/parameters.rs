@@ -40,6 +40,15 @@ impl Parameters {
         Ok(parameters)
     }
 
+    /// The parameters as a query string, in the order of their names.
+    pub(crate) fn sorted(&self) -> String {
+        let mut pairs: Vec<&(String, String)> = self.0.iter().collect();
+        pairs.sort_by(|one, other| one.0.cmp(&other.0));
+        url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish()
+    }
+
     /// Every value of a parameter, empty ones too.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0

@@ -38,6 +38,12 @@ pub enum Topic {
     Service(String),
     /// A catalog node with what is on it, by name.
     MeshNode(String),
+    /// A key of the key-value store.
+    Key(String),
+    /// The keys that start so.
+    KeysBelow(String),
+    /// Any session.
+    Sessions,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +51,26 @@ struct Readers {
     next_id: u64,
     count: usize,
     by_topic: BTreeMap<Topic, BTreeMap<u64, Arc<Notify>>>,
+    /// Lengths of the starts of keys that are waited for, with the number of readers.
+    prefixes: BTreeMap<usize, usize>,
+}
+
+impl Readers {
+    fn wake(&self, topic: &Topic) {
+        let of_topic = self.by_topic.get(topic).into_iter();
+        for woken in of_topic.flat_map(BTreeMap::values) {
+            woken.notify_one();
+        }
+    }
+
+    /// Wakes those who wait for the key, or for keys that start as it does.
+    fn wake_key(&self, key: &str) {
+        self.wake(&Topic::Key(key.to_owned()));
+        let lengths = self.prefixes.range(..=key.len());
+        for prefix in lengths.filter_map(|(length, _)| key.get(..*length)) {
+            self.wake(&Topic::KeysBelow(prefix.to_owned()));
+        }
+    }
 }
 
 /// Who waits for what.
@@ -75,6 +101,9 @@ impl Watch {
         for topic in &topics {
             let of_topic = readers.by_topic.entry(topic.clone()).or_default();
             of_topic.insert(id, Arc::clone(&woken));
+            if let Topic::KeysBelow(prefix) = topic {
+                *readers.prefixes.entry(prefix.len()).or_default() += 1;
+            }
         }
         drop(readers);
         Some(Subscription {
@@ -92,14 +121,10 @@ impl Watch {
             return;
         }
         for topic in touched(changes) {
-            for woken in readers
-                .by_topic
-                .get(&topic)
-                .into_iter()
-                .flat_map(BTreeMap::values)
-            {
-                woken.notify_one();
-            }
+            readers.wake(&topic);
+        }
+        for key in changes.mesh.iter().flat_map(|applied| &applied.keys) {
+            readers.wake_key(key);
         }
     }
 }
@@ -130,6 +155,14 @@ impl Drop for Subscription {
                 of_topic.remove(&self.id);
                 if of_topic.is_empty() {
                     readers.by_topic.remove(topic);
+                }
+            }
+            if let Topic::KeysBelow(prefix) = topic
+                && let Some(count) = readers.prefixes.get_mut(&prefix.len())
+            {
+                *count -= 1;
+                if *count == 0 {
+                    readers.prefixes.remove(&prefix.len());
                 }
             }
         }
@@ -172,6 +205,9 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
         topics.extend(applied.tables.iter().copied().map(Topic::Mesh));
         topics.extend(applied.services.iter().cloned().map(Topic::Service));
         topics.extend(applied.nodes.iter().cloned().map(Topic::MeshNode));
+        if !applied.sessions.is_empty() {
+            topics.insert(Topic::Sessions);
+        }
     }
     topics
 }
@@ -207,6 +243,40 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    fn change_of_key(key: &str) -> Changes {
+        let applied = mesh::state::Applied {
+            keys: [key.to_owned()].into(),
+            ..mesh::state::Applied::default()
+        };
+        Changes {
+            mesh: vec![applied],
+            ..Changes::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readers_of_keys_are_woken_by_keys_that_start_as_they_wait_for() {
+        let watch = Watch::default();
+        let second = std::time::Duration::from_secs(1);
+        for (topic, changed, is_woken) in [
+            (Topic::Key("a/1".into()), "a/1", true),
+            (Topic::Key("a/1".into()), "a/12", false),
+            (Topic::KeysBelow(String::new()), "a/1", true),
+            (Topic::KeysBelow("a/".into()), "a/1", true),
+            (Topic::KeysBelow("a/1".into()), "a/1", true),
+            (Topic::KeysBelow("a/1".into()), "a/", false),
+            (Topic::KeysBelow("b".into()), "a/1", false),
+            (Topic::KeysBelow("a".into()), "ä", false),
+            (Topic::KeysBelow("ä".into()), "ä/1", true),
+        ] {
+            let reader = watch.subscribe([topic.clone()]).unwrap();
+            watch.wake(&change_of_key(changed));
+            let woken = tokio::time::timeout(second, reader.changed()).await;
+            assert_eq!(woken.is_ok(), is_woken, "{topic:?} {changed}");
+        }
+        assert!(watch.0.lock().prefixes.is_empty());
     }
 
     #[test]

@@ -20,6 +20,8 @@ impl Rollouts {
 }
 
 impl Controller for Rollouts {
+    type Action = Action;
+
     fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         self.0.restore(now, &snapshot.jobs)
     }

@@ -27,6 +27,8 @@ impl Evaluations {
 }
 
 impl Controller for Evaluations {
+    type Action = Action;
+
     fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         self.core.broker.lock().restore(now, &snapshot.jobs);
         self.core.work.notify_one();

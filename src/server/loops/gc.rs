@@ -17,6 +17,8 @@ impl Collector {
 }
 
 impl Controller for Collector {
+    type Action = Action;
+
     fn restore(&mut self, _now: Timestamp, _snapshot: &Snapshot) -> Vec<Action> {
         self.0.restore();
         Vec::new()

@@ -12,6 +12,8 @@ use crate::server::{Core, Snapshot, log::published::Commit};
 pub(in crate::server) struct Leases(pub(in crate::server) Arc<Core>);
 
 impl Controller for Leases {
+    type Action = Action;
+
     fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         // Agents find a restarted server within one lease.
         let lease = self.0.config.lease;

@@ -1,10 +1,11 @@
-//! The one loop around every controller of `jobs::control`: it feeds applied entries and ticks, and
+//! The one loop around every controller of `jobs` and `mesh`: it feeds applied entries and ticks, and
 //! carries actions out. It decides nothing.
 
 pub(super) mod deployments;
 pub(super) mod evaluations;
 pub(super) mod gc;
 pub(super) mod heartbeats;
+pub(super) mod lifetimes;
 
 use jobs::control::Action;
 use jobs::model::Timestamp;
@@ -27,14 +28,36 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// How often a command is offered to a busy log.
 const RETRIES_MAX: usize = 20;
 
+/// What a controller wants done.
+pub(super) enum Wanted {
+    /// Of the jobs side.
+    Jobs(Box<Action>),
+    /// A change of the catalog.
+    Mesh(mesh::state::Command),
+}
+
+impl From<Action> for Wanted {
+    fn from(action: Action) -> Self {
+        Self::Jobs(Box::new(action))
+    }
+}
+
+impl From<mesh::state::Command> for Wanted {
+    fn from(command: mesh::state::Command) -> Self {
+        Self::Mesh(command)
+    }
+}
+
 /// A controller with what it needs of an entry.
 pub(super) trait Controller: Send + 'static {
+    /// What it wants done.
+    type Action: Into<Wanted> + Send;
     /// Forgets everything and rebuilds it from the state.
-    fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action>;
+    fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Self::Action>;
     /// Looks at an applied entry.
-    fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Action>;
+    fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Self::Action>;
     /// Looks at what is due.
-    fn on_tick(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action>;
+    fn on_tick(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Self::Action>;
     /// When something is due.
     fn next_tick(&self) -> Option<Timestamp>;
     /// Told when `next_tick` moved for another reason than a call of this trait.
@@ -92,15 +115,22 @@ async fn until(due: Option<Timestamp>) {
 
 /// Carries out what a controller wants. What it wants written is handed in at once, so that the log takes
 /// it in few entries.
-pub(super) async fn carry_out(core: &Core, actions: Vec<Action>, stop: &CancellationToken) {
+pub(super) async fn carry_out(
+    core: &Core,
+    actions: Vec<impl Into<Wanted>>,
+    stop: &CancellationToken,
+) {
     let mut commands = Vec::new();
     for action in actions {
-        match action {
-            Action::Propose(command) => commands.push(Command::from(command)),
-            Action::Enqueue(eval) => {
-                core.broker.lock().on_eval(now(), &eval);
-                core.work.notify_one();
-            }
+        match action.into() {
+            Wanted::Mesh(command) => commands.push(Command::from(command)),
+            Wanted::Jobs(action) => match *action {
+                Action::Propose(command) => commands.push(Command::from(command)),
+                Action::Enqueue(eval) => {
+                    core.broker.lock().on_eval(now(), &eval);
+                    core.work.notify_one();
+                }
+            },
         }
     }
     offer(core, commands, stop).await;

@@ -85,12 +85,14 @@ pub enum Rejected {
 
 /// What a command did, as far as its answer tells it. It is about that command, whatever others of the
 /// same entry did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Effect {
     /// The `job_modify_index` that the job has after the command; none when the command is about no job
     /// or removed it.
     pub job_modify_index: Option<Index>,
+    /// What the operations of a catalog transaction gave.
+    pub results: Vec<mesh::state::OperationResult>,
 }
 
 /// What became of a command.
@@ -103,21 +105,19 @@ pub enum Row {
     Job(JobKey),
     /// The operator's route text.
     RouteOverrides,
+    /// A key of the key-value store.
+    Key(String),
 }
 
 impl Command {
-    /// The row of which the command makes a version. One log entry makes one version of a row at most, so
+    /// The rows of which the command makes a version. One log entry makes one version of a row at most, so
     /// that an index identifies it.
-    pub fn versioned_row(&self) -> Option<Row> {
+    pub fn versioned_rows(&self) -> Vec<Row> {
         match self {
-            Self::Jobs(command) => command.versioned_job().map(Row::Job),
-            Self::Mesh(command) => matches!(
-                **command,
-                mesh::state::Command::SetRouteOverrides(_) | mesh::state::Command::SetSplit(_)
-            )
-            .then_some(Row::RouteOverrides),
-            Self::Sequence(commands) => commands.iter().find_map(Self::versioned_row),
-            Self::Withdraw { .. } | Self::Plans { .. } | Self::RaiseVersion { .. } => None,
+            Self::Jobs(command) => command.versioned_job().map(Row::Job).into_iter().collect(),
+            Self::Mesh(command) => catalog_rows(command),
+            Self::Sequence(commands) => commands.iter().flat_map(Self::versioned_rows).collect(),
+            Self::Withdraw { .. } | Self::Plans { .. } | Self::RaiseVersion { .. } => Vec::new(),
         }
     }
 
@@ -134,6 +134,28 @@ impl Command {
                 versions.max().unwrap_or_default()
             }
         }
+    }
+}
+
+fn catalog_rows(command: &mesh::state::Command) -> Vec<Row> {
+    use mesh::state::{Command, Operation};
+    match command {
+        Command::SetRouteOverrides(_) | Command::SetSplit(_) => vec![Row::RouteOverrides],
+        Command::PutKey(put) => vec![Row::Key(put.key.clone())],
+        Command::DeleteKey(delete) => vec![Row::Key(delete.key.clone())],
+        Command::RunTransaction(transaction) => {
+            let operations = transaction.operations.iter();
+            let keys = operations.map(|Operation::Key(operation)| operation.key.clone());
+            keys.map(Row::Key).collect()
+        }
+        Command::UpsertNode(_)
+        | Command::RemoveNode(_)
+        | Command::RegisterService(_)
+        | Command::DeregisterService(_)
+        | Command::DrainService(_)
+        | Command::UpdateChecks(_)
+        | Command::CreateSession(_)
+        | Command::DestroySession(_) => Vec::new(),
     }
 }
 
@@ -235,6 +257,7 @@ impl State {
                 for command in commands {
                     let own = self.apply(at, command, changes)?;
                     effect.job_modify_index = own.job_modify_index.or(effect.job_modify_index);
+                    effect.results.extend(own.results);
                 }
                 Ok(effect)
             }
@@ -257,6 +280,7 @@ impl State {
         let job = job.and_then(|key| self.jobs.current().job(&key));
         let effect = Effect {
             job_modify_index: job.map(|job| job.job_modify_index),
+            ..Effect::default()
         };
         let mut commands = Vec::new();
         for change in &applied.nodes {
@@ -292,11 +316,15 @@ impl State {
         command: mesh::state::Command,
         changes: &mut Changes,
     ) -> Outcome {
-        let applied = self.mesh.apply(catalog_stamp(at), command)?;
+        let mut applied = self.mesh.apply(catalog_stamp(at), command)?;
+        let effect = Effect {
+            results: std::mem::take(&mut applied.results),
+            ..Effect::default()
+        };
         if !applied.is_unchanged() {
             changes.mesh.push(applied);
         }
-        Ok(Effect::default())
+        Ok(effect)
     }
 
     /// Applies what follows from a jobs command, which stands whatever the catalog says.
@@ -393,9 +421,14 @@ impl State {
     }
 }
 
+/// An instant of the log as the catalog writes it.
+pub(super) fn log_time(at: Timestamp) -> mesh::model::Timestamp {
+    mesh::model::Timestamp::from_nanos(at.as_nanos())
+}
+
 fn catalog_stamp(at: Stamp) -> mesh::state::Stamp {
     mesh::state::Stamp {
         index: at.index,
-        now: mesh::model::Timestamp::from_nanos(at.now.as_nanos()),
+        now: log_time(at.now),
     }
 }

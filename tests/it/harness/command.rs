@@ -31,21 +31,31 @@ impl Output {
 
 /// Runs `trivet` with `args` against `agent`.
 pub(crate) async fn trivet(agent: &Agent, args: &[&str]) -> Output {
-    run(args, Some(&agent.url("http", "")), agent.dir()).await
+    let addresses = [
+        ("NOMAD_ADDR", agent.url("http", "")),
+        ("CONSUL_HTTP_ADDR", agent.url("catalog", "")),
+    ];
+    run_with(args, &addresses, agent.dir()).await
 }
 
 /// Runs `trivet` with `args` in `dir`, with the address of an agent or without.
 pub(crate) async fn run(args: &[&str], address: Option<&str>, dir: &Path) -> Output {
+    let address = address.map(|address| ("NOMAD_ADDR", address.to_owned()));
+    run_with(args, address.as_slice(), dir).await
+}
+
+async fn run_with(args: &[&str], addresses: &[(&str, String)], dir: &Path) -> Output {
     let mut command = Command::new(TRIVET);
     command
         .args(args)
         .current_dir(dir)
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    command.env_remove("NOMAD_ADDR").env("NO_COLOR", "1");
-    if let Some(address) = address {
-        command.env("NOMAD_ADDR", address);
-    }
+    command
+        .env_remove("NOMAD_ADDR")
+        .env_remove("CONSUL_HTTP_ADDR");
+    command.env("NO_COLOR", "1");
+    command.envs(addresses.iter().map(|(name, address)| (name, address)));
     let output = timeout(DEADLINE, command.output())
         .await
         .expect("it ends in time")

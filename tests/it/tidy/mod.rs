@@ -211,6 +211,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("health", &["model"]),
                 ("view", &["model"]),
                 ("state", &["model", "view"]),
+                ("lifetimes", &["model", "state"]),
                 ("wire", &["model", "view"]),
             ],
         ),

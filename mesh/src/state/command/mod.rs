@@ -1,9 +1,14 @@
 //! The commands of the catalog, one file each.
 
+mod create_session;
+mod delete_key;
 mod deregister_service;
+mod destroy_session;
 mod drain_service;
+mod put_key;
 mod register_service;
 mod remove_node;
+mod run_transaction;
 mod set_route_overrides;
 mod set_split;
 mod update_checks;
@@ -14,10 +19,17 @@ use serde::{Deserialize, Serialize};
 use super::transaction::Transaction;
 use super::{Applied, META_PAIRS_MAX, NAME_BYTES_MAX, Noun, Rejected, Snapshot, Stamp};
 
+pub use create_session::CreateSession;
+pub use delete_key::DeleteKey;
 pub use deregister_service::DeregisterService;
+pub use destroy_session::DestroySession;
 pub use drain_service::DrainService;
+pub use put_key::{KeyCondition, PutKey};
 pub use register_service::RegisterService;
 pub use remove_node::RemoveNode;
+pub use run_transaction::{
+    Failure, KeyOperation, KeyVerb, Operation, OperationFailure, OperationResult, RunTransaction,
+};
 pub use set_route_overrides::SetRouteOverrides;
 pub use set_split::SetSplit;
 pub use update_checks::{CheckResult, UpdateChecks};
@@ -43,11 +55,24 @@ pub enum Command {
     SetRouteOverrides(SetRouteOverrides),
     /// Fixes or frees the share of some targets of a route.
     SetSplit(SetSplit),
+    /// Writes, locks or unlocks a key.
+    PutKey(PutKey),
+    /// Deletes a key, or all keys with a prefix.
+    DeleteKey(DeleteKey),
+    /// Begins a session.
+    CreateSession(CreateSession),
+    /// Ends a session.
+    DestroySession(DestroySession),
+    /// Carries out several operations, entirely or not at all.
+    RunTransaction(RunTransaction),
 }
 
 impl Command {
     /// Carries out the command on `tables`, entirely or not at all.
     pub(super) fn apply(self, tables: &mut Snapshot, at: Stamp) -> Result<Applied, Rejected> {
+        if let Self::RunTransaction(command) = self {
+            return command.apply(tables, at);
+        }
         let mut transaction = Transaction::new(tables, at);
         match self {
             Self::UpsertNode(command) => command.apply(&mut transaction)?,
@@ -58,6 +83,11 @@ impl Command {
             Self::UpdateChecks(command) => command.apply(&mut transaction)?,
             Self::SetRouteOverrides(command) => command.apply(&mut transaction)?,
             Self::SetSplit(command) => command.apply(&mut transaction)?,
+            Self::PutKey(command) => command.apply(&mut transaction)?,
+            Self::DeleteKey(command) => command.apply(&mut transaction)?,
+            Self::CreateSession(command) => command.apply(&mut transaction)?,
+            Self::DestroySession(command) => command.apply(&mut transaction),
+            Self::RunTransaction(_) => {}
         }
         Ok(transaction.finish())
     }

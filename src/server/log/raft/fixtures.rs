@@ -164,7 +164,18 @@ fn describe(snapshot: &Snapshot) -> String {
             SavedRow::ServiceIndex(name, instances, health) => {
                 writeln!(text, "index of {name} {instances} {health}")
             }
-            SavedRow::Indexes { .. } | SavedRow::Node(_) | SavedRow::NodeIndex(..) => Ok(()),
+            SavedRow::Key(row) => writeln!(
+                text,
+                "key {} index {} held by {:?}",
+                row.key, row.modify_index, row.session
+            ),
+            SavedRow::Session(row) => writeln!(text, "session {} of {}", row.id, row.node),
+            SavedRow::Indexes { .. }
+            | SavedRow::Node(_)
+            | SavedRow::NodeIndex(..)
+            | SavedRow::StoreIndexes { .. }
+            | SavedRow::Tombstone(..)
+            | SavedRow::LockDelay(..) => Ok(()),
         }
         .unwrap();
     }

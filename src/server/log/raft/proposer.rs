@@ -145,11 +145,11 @@ fn next_batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
     while let Some(request) = waiting.front() {
         bytes += request.proposal.len();
         let is_full = bytes > BATCH_BYTES_MAX || batch.len() >= BATCH_MAX;
-        let row = request.proposal.row();
-        if !batch.is_empty() && (is_full || row.is_some_and(|row| rows.contains(row))) {
+        let own = request.proposal.rows();
+        if !batch.is_empty() && (is_full || own.iter().any(|row| rows.contains(row))) {
             break;
         }
-        rows.extend(row.cloned());
+        rows.extend(own.iter().cloned());
         batch.extend(waiting.pop_front());
     }
     batch

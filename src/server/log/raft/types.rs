@@ -40,7 +40,7 @@ pub(super) struct Outcomes(pub(super) Vec<Outcome>);
 pub(crate) struct Proposal {
     encoded: Bytes,
     decoded: Arc<Mutex<Option<Box<Command>>>>,
-    row: Option<Row>,
+    rows: Box<[Row]>,
 }
 
 impl Proposal {
@@ -48,7 +48,7 @@ impl Proposal {
     pub(crate) fn new(command: Command) -> Result<Self, rmp_serde::encode::Error> {
         Ok(Self {
             encoded: rmp_serde::to_vec_named(&command)?.into(),
-            row: command.versioned_row(),
+            rows: command.versioned_rows().into(),
             decoded: Arc::new(Mutex::new(Some(Box::new(command)))),
         })
     }
@@ -58,9 +58,9 @@ impl Proposal {
         self.encoded.len()
     }
 
-    /// The row whose version it makes; at most one such command per row is in an entry.
-    pub(super) fn row(&self) -> Option<&Row> {
-        self.row.as_ref()
+    /// The rows whose versions it makes; at most one such command per row is in an entry.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     /// The command; decoded again when it was taken before.
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Proposal {
         Ok(Self {
             encoded: encoded.into(),
             decoded: Arc::new(Mutex::new(Some(Box::new(command)))),
-            row: None,
+            rows: Box::default(),
         })
     }
 }
