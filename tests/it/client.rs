@@ -237,6 +237,7 @@ fn alloc(job_type: JobType, attempts: u32, task: Task) -> Allocation {
             interval: Span::HOUR,
             delay: Span::ZERO,
             mode: "fail".into(),
+            ..RestartPolicy::default()
         },
         ..TaskGroup::default()
     };

@@ -1,6 +1,6 @@
 use super::{
-    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Spread, Task, TaskGroup, Timestamp,
-    UpdateStrategy,
+    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Parameterized, Periodic, Spread,
+    Task, TaskGroup, Timestamp, UpdateStrategy, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -114,6 +114,12 @@ pub struct Job {
     pub update: Option<UpdateStrategy>,
     /// Free-form labels.
     pub meta: BTreeMap<String, String>,
+    /// When it is launched again and again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub periodic: Option<Box<Periodic>>,
+    /// What it takes when others launch it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub parameterized_job: Option<Box<Parameterized>>,
     /// What a user interface shows beside the job.
     #[serde(rename = "UI")]
     pub ui: Option<JobUi>,

@@ -6,21 +6,30 @@
 //!
 //! Instants are a [`Timestamp`], lengths of time a [`Span`].
 
+mod absent;
+mod action;
 mod allocation;
 mod capacity;
+mod change;
 mod class;
+mod connect;
 mod constraint;
+mod credentials;
 mod deployment;
+mod device;
 mod evaluation;
 mod flat_map;
 mod id;
 mod job;
+mod launch;
 mod metric;
 mod network;
 mod node;
 mod plan;
 mod policy;
+mod region_set;
 mod resources;
+mod scaling;
 mod secret_id;
 mod service;
 mod span;
@@ -31,15 +40,27 @@ mod task_group;
 mod task_state;
 mod timestamp;
 mod usage;
+mod volume;
 
+pub use absent::{ABSENT, Absent, Lack, absent_refusal, absent_warnings};
+pub use action::{Action, Schedule, ScheduleCron};
 pub use allocation::{
     AllocDeploymentStatus, AllocatedCpu, AllocatedMemory, AllocatedPort, AllocatedResources,
     AllocatedShared, AllocatedTask, Allocation, ClientStatus, DesiredStatus, DesiredTransition,
     NetworkStatus, RescheduleEvent, RescheduleTracker,
 };
 pub(crate) use capacity::{Ask, Capacity, allocate_without_ports, refusal};
+pub use change::{Effect, Field, GROUP_FIELDS, TASK_FIELDS, is_destructive};
+pub use connect::{
+    BindAddress, Connect, Expose, ExposePath, Gateway, GatewayProxy, GatewaySecrets, GatewayTls,
+    HeaderModifiers, Ingress, IngressListener, IngressService, LinkedService, MeshGateway,
+    MeshGatewayEntry, Proxy, SidecarLogs, SidecarResources, SidecarService, SidecarTask,
+    Terminating, TransparentProxy, Upstream,
+};
 pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
+pub use credentials::{Consul, Secret, Vault, WorkloadIdentity};
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate};
+pub use device::{DeviceAffinity, Numa, RequestedDevice};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;
 pub use id::{
@@ -47,26 +68,30 @@ pub use id::{
     NotAnId,
 };
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
+pub use launch::{DispatchPayload, Parameterized, Periodic};
 pub use metric::{AllocMetric, NodeScore};
-pub use network::{NetworkResource, Port};
+pub use network::{Cni, Dns, NetworkResource, Port};
 pub use node::{
     DriverInfo, Eligibility, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory, NodeResources,
     NodeStatus, ReservedNetworks, ReservedResources,
 };
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, StoppedAlloc};
-pub use policy::{MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy};
+pub use policy::{Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy};
+pub use region_set::{Multiregion, MultiregionRegion, MultiregionStrategy};
 pub use resources::Resources;
+pub use scaling::ScalingPolicy;
 pub use secret_id::SecretId;
 pub use service::{CheckRestart, ServiceCheck, ServiceSpec, Weights};
 pub use span::{Span, SpanError};
 pub use submission::Submission;
 pub use summary::{GroupSummary, JobSummary, ScalingEvent};
-pub use task::{Artifact, Lifecycle, LogConfig, Task, Template};
+pub use task::{Artifact, ChangeScript, Lifecycle, LogConfig, Task, Template, Wait};
 pub use task_group::{EphemeralDisk, TaskGroup};
 pub use task_state::{TaskEvent, TaskPhase, TaskState};
 pub use timestamp::{Timestamp, UnixSeconds, rfc3339};
 pub(crate) use usage::Room;
 pub use usage::{NodeUsage, dynamic_ports, first_port};
+pub use volume::{CsiPlugin, MountOptions, VolumeMount, VolumeRequest};
 
 /// A position in the replicated log; 0 means "never".
 pub type Index = u64;

@@ -1,11 +1,12 @@
 use super::is_default;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A network of a group or task: its mode and the ports it asks for or was given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkResource {
-    /// `host`; other modes are refused by this version.
+    /// `host`, `bridge`, `none` or `cni/NAME`.
     #[serde(skip_serializing_if = "is_default")]
     pub mode: String,
     /// Interface name.
@@ -26,6 +27,15 @@ pub struct NetworkResource {
     /// Ignored, kept for old clients.
     #[serde(rename = "MBits", skip_serializing_if = "is_default")]
     pub mbits: i64,
+    /// How names are resolved inside.
+    #[serde(rename = "DNS", skip_serializing_if = "is_default")]
+    pub dns: Option<Box<Dns>>,
+    /// Name of the machine inside.
+    #[serde(skip_serializing_if = "is_default")]
+    pub hostname: Box<str>,
+    /// Options of a network plugin.
+    #[serde(rename = "CNI", skip_serializing_if = "is_default")]
+    pub cni: Option<Box<Cni>>,
 }
 
 /// One port of a network.
@@ -43,4 +53,27 @@ pub struct Port {
     /// Which of the host's networks.
     #[serde(skip_serializing_if = "is_default")]
     pub host_network: String,
+    /// Take the port though another has it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ignore_collision: bool,
+}
+
+/// How names are resolved inside a network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Dns {
+    /// Servers to ask.
+    pub servers: Option<Vec<String>>,
+    /// Domains to try behind short names.
+    pub searches: Option<Vec<String>>,
+    /// Options of the resolver.
+    pub options: Option<Vec<String>>,
+}
+
+/// Options of a network plugin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Cni {
+    /// Arguments by name.
+    pub args: Option<BTreeMap<String, String>>,
 }

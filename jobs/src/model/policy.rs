@@ -1,4 +1,4 @@
-use super::Span;
+use super::{Span, is_default};
 use serde::{Deserialize, Serialize};
 
 /// How the client restarts a task that exited.
@@ -13,6 +13,24 @@ pub struct RestartPolicy {
     pub delay: Span,
     /// `fail` (give up) or `delay` (wait for the next interval).
     pub mode: String,
+    /// Render templates again at each restart.
+    #[serde(skip_serializing_if = "is_default")]
+    pub render_templates: bool,
+}
+
+/// What becomes of an allocation whose node is out of reach.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Disconnect {
+    /// Time until it counts as lost; 0 is at once.
+    pub lost_after: Option<Span>,
+    /// Time after which the node ends it by itself.
+    pub stop_on_client_after: Option<Span>,
+    /// Run a replacement meanwhile.
+    pub replace: Option<bool>,
+    /// Which one stays when it comes back: `best_score`, `longest_running`, `keep_original` or
+    /// `keep_replacement`.
+    pub reconcile: Option<String>,
 }
 
 /// How the servers replace a failed allocation.

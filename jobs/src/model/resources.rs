@@ -1,4 +1,4 @@
-use super::NetworkResource;
+use super::{NetworkResource, Numa, RequestedDevice, is_default};
 use serde::{Deserialize, Serialize};
 
 /// What a task asks for, or the sum for an allocation.
@@ -23,6 +23,15 @@ pub struct Resources {
     pub disk_mb: i64,
     /// Networks in the old position, below the task.
     pub networks: Vec<NetworkResource>,
+    /// Devices to reserve.
+    #[serde(skip_serializing_if = "is_default")]
+    pub devices: Box<[RequestedDevice]>,
+    /// Nearness of cores and devices.
+    #[serde(rename = "NUMA", skip_serializing_if = "is_default")]
+    pub numa: Option<Box<Numa>>,
+    /// Size of the folder of secrets in MB; 0 is the default.
+    #[serde(rename = "SecretsMB", skip_serializing_if = "is_default")]
+    pub secrets_mb: i64,
 }
 
 impl Default for Resources {
@@ -34,6 +43,9 @@ impl Default for Resources {
             memory_max_mb: 0,
             disk_mb: 0,
             networks: Vec::new(),
+            devices: Box::default(),
+            numa: None,
+            secrets_mb: 0,
         }
     }
 }

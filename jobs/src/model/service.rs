@@ -1,4 +1,4 @@
-use super::Span;
+use super::{Connect, Span, WorkloadIdentity, is_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,6 +40,18 @@ pub struct ServiceSpec {
     pub checks: Vec<ServiceCheck>,
     /// Restart the task after failing checks.
     pub check_restart: Option<CheckRestart>,
+    /// How it takes part in the mesh.
+    #[serde(skip_serializing_if = "is_default")]
+    pub connect: Option<Box<Connect>>,
+    /// Token that it is registered with.
+    #[serde(skip_serializing_if = "is_default")]
+    pub identity: Option<Box<WorkloadIdentity>>,
+    /// Which of several catalogs; empty for the default one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cluster: Box<str>,
+    /// What it is to the mesh; empty for an ordinary service.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kind: Box<str>,
 }
 
 /// SRV weights of an instance.
@@ -111,6 +123,21 @@ pub struct ServiceCheck {
     pub on_update: String,
     /// Restart the task after failing; the service's unless given.
     pub check_restart: Option<CheckRestart>,
+    /// Let it through the proxy of the service.
+    #[serde(skip_serializing_if = "is_default")]
+    pub expose: bool,
+    /// Service of a grpc check.
+    #[serde(rename = "GRPCService", skip_serializing_if = "is_default")]
+    pub grpc_service: Box<str>,
+    /// Encrypt a grpc check.
+    #[serde(rename = "GRPCUseTLS", skip_serializing_if = "is_default")]
+    pub grpc_use_tls: bool,
+    /// Name that the certificate must have.
+    #[serde(rename = "TLSServerName", skip_serializing_if = "is_default")]
+    pub tls_server_name: Box<str>,
+    /// Address to publish for it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub advertise: Box<str>,
 }
 
 /// Restarting a task whose check keeps failing.

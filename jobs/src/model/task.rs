@@ -1,4 +1,8 @@
-use super::{Affinity, Constraint, Resources, RestartPolicy, ServiceSpec, Span};
+use super::{
+    Action, Affinity, Constraint, Consul, CsiPlugin, DispatchPayload, Resources, RestartPolicy,
+    ScalingPolicy, Schedule, Secret, ServiceSpec, Span, Vault, VolumeMount, WorkloadIdentity,
+    is_default,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -46,6 +50,42 @@ pub struct Task {
     pub shutdown_delay: Span,
     /// Log rotation.
     pub log_config: LogConfig,
+    /// What it is to the mesh; empty for an ordinary task.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kind: Box<str>,
+    /// Secrets of another system that it may read.
+    #[serde(skip_serializing_if = "is_default")]
+    pub vault: Option<Box<Vault>>,
+    /// Which catalog its services and templates speak with.
+    #[serde(skip_serializing_if = "is_default")]
+    pub consul: Option<Box<Consul>>,
+    /// Values that it gets from stores of secrets.
+    #[serde(skip_serializing_if = "is_default")]
+    pub secrets: Box<[Secret]>,
+    /// The token that the servers know.
+    #[serde(skip_serializing_if = "is_default")]
+    pub identity: Option<Box<WorkloadIdentity>>,
+    /// Further tokens.
+    #[serde(skip_serializing_if = "is_default")]
+    pub identities: Box<[WorkloadIdentity]>,
+    /// Commands that users may run inside it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub actions: Box<[Action]>,
+    /// When it is paused.
+    #[serde(skip_serializing_if = "is_default")]
+    pub schedule: Option<Box<Schedule>>,
+    /// Volumes that it serves to others.
+    #[serde(rename = "CSIPluginConfig", skip_serializing_if = "is_default")]
+    pub csi_plugin_config: Option<Box<CsiPlugin>>,
+    /// Where the payload of a launch goes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dispatch_payload: Option<Box<DispatchPayload>>,
+    /// Where it sees volumes of the group.
+    #[serde(skip_serializing_if = "is_default")]
+    pub volume_mounts: Box<[VolumeMount]>,
+    /// How far others may change its resources.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scaling_policies: Box<[ScalingPolicy]>,
 }
 
 impl Task {
@@ -140,4 +180,36 @@ pub struct Template {
     pub uid: i64,
     /// Group of the file; −1 is the agent's group.
     pub gid: i64,
+    /// Command for `script`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub change_script: Option<Box<ChangeScript>>,
+    /// How long values must be calm before they are rendered.
+    #[serde(skip_serializing_if = "is_default")]
+    pub wait: Option<Box<Wait>>,
+}
+
+/// The command that a change of a template runs inside the task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ChangeScript {
+    /// Program.
+    pub command: Option<String>,
+    /// Its arguments.
+    pub args: Option<Vec<String>>,
+    /// Time until it is ended.
+    pub timeout: Option<Span>,
+    /// A failure ends the task.
+    pub fail_on_error: Option<bool>,
+    /// Run it for the first rendering too.
+    pub run_on_first_render: Option<bool>,
+}
+
+/// How long values must be calm before a template is rendered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Wait {
+    /// At least.
+    pub min: Option<Span>,
+    /// At most, however often they change.
+    pub max: Option<Span>,
 }

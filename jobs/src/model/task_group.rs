@@ -1,6 +1,7 @@
 use super::{
-    Affinity, Constraint, MigrateStrategy, NetworkResource, ReschedulePolicy, RestartPolicy,
-    ServiceSpec, Span, Spread, Task, UpdateStrategy,
+    Affinity, Constraint, Consul, Disconnect, FlatMap, MigrateStrategy, NetworkResource,
+    ReschedulePolicy, RestartPolicy, ScalingPolicy, ServiceSpec, Span, Spread, Task,
+    UpdateStrategy, VolumeRequest, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,21 @@ pub struct TaskGroup {
     pub migrate: Option<MigrateStrategy>,
     /// Pause between leaving the catalog and the kill signal.
     pub shutdown_delay: Option<Span>,
+    /// Volumes by name.
+    #[serde(skip_serializing_if = "is_default")]
+    pub volumes: FlatMap<String, VolumeRequest>,
+    /// How far others may change the count.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scaling: Option<Box<ScalingPolicy>>,
+    /// What becomes of it when its node is out of reach.
+    #[serde(skip_serializing_if = "is_default")]
+    pub disconnect: Option<Box<Disconnect>>,
+    /// Which catalog its services are in.
+    #[serde(skip_serializing_if = "is_default")]
+    pub consul: Option<Box<Consul>>,
+    /// Time after which an allocation is ended.
+    #[serde(skip_serializing_if = "is_default")]
+    pub max_run_duration: Option<Span>,
 }
 
 impl TaskGroup {

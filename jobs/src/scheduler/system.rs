@@ -5,7 +5,7 @@ use super::{
     feasible::Feasibility,
     fleet::Fleet,
     generic::{Report, allocate_with_ports},
-    reconcile::{delayed_eval, is_destructive, texts},
+    reconcile::{delayed_eval, texts},
 };
 use crate::{
     model::{
@@ -185,9 +185,9 @@ impl<'a> Work<'a> {
                 self.stop(alloc, texts::NOT_NEEDED, None);
                 continue;
             }
-            let same = alloc
-                .group()
-                .is_some_and(|before| !is_destructive((&alloc.job, before), (job, group)));
+            let same = alloc.group().is_some_and(|before| {
+                !crate::model::is_destructive((&alloc.job, before), (job, group))
+            });
             let moved = alloc.desired_transition.migrate == Some(true);
             standing = Some(if current && !moved {
                 Standing::Keep

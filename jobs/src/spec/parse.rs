@@ -1,6 +1,7 @@
 use super::declare;
 use super::decode::{Decoder, label};
 use super::evaluate::{Evaluator, TOO_MUCH};
+use super::json_form;
 use super::limits;
 use super::problem::{Problem, Source};
 use super::schema;
@@ -39,8 +40,27 @@ pub fn parse(
         )]);
     }
     if text.trim_start_matches(' ').starts_with('{') {
-        return parse_json(&source).map_err(|problem| vec![problem]);
+        return parse_json(&source, variables, surroundings);
     }
+    parse_hcl(&source, variables, surroundings)
+}
+
+/// Reads a job in the JSON of the API: alone, or below the key `Job`. Capitals of keys do not matter.
+///
+/// # Errors
+/// What is wrong with the JSON.
+pub fn parse_api(text: &str, file_name: &str) -> Result<wire::Job, Problem> {
+    let source = Source::new(file_name, text);
+    let value = read_json(&source)?;
+    api_job(&source, value)
+}
+
+fn parse_hcl(
+    source: &Source<'_>,
+    variables: &Variables,
+    surroundings: &Surroundings<'_>,
+) -> Result<wire::Job, Vec<Problem>> {
+    let text = source.text;
     let marks = text
         .bytes()
         .filter(|byte| b"={[(,:?+-*/%<>&|!".contains(byte));
@@ -50,9 +70,9 @@ pub fn parse(
             format!("File too large; A job file may hold at most {MOST_MARKS} brackets, separators and operators. Large texts belong in artifacts."),
         )]);
     }
-    let body = hcl_edit::parser::parse_body(text)
-        .map_err(|error| vec![syntax_problem(&source, &error)])?;
-    let evaluator = Evaluator::new(&source, surroundings);
+    let body =
+        hcl_edit::parser::parse_body(text).map_err(|error| vec![syntax_problem(source, &error)])?;
+    let evaluator = Evaluator::new(source, surroundings);
     let mut decoder = Decoder {
         evaluator: &evaluator,
         problems: Vec::new(),
@@ -154,33 +174,69 @@ fn top_level(decoder: &mut Decoder<'_, '_>, body: &Body) {
     }
 }
 
-/// `{"Job": {…}}` or a bare job object.
-fn parse_json(source: &Source<'_>) -> Result<wire::Job, Problem> {
-    let too_large = |limit: limits::Limit| source.problem(None, format!("Too large; {limit}."));
-    limits::check_text(source.text.as_bytes()).map_err(too_large)?;
-    let value: Value =
-        serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))?;
-    if value.get("job").is_some() {
-        return Err(source.problem(
-            None,
-            "Not supported yet; the JSON form of HCL is not supported yet by this version. Use HCL, or the JSON of the jobs API.",
-        ));
+/// A job file in the JSON form of the language, or a job of the API.
+fn parse_json(
+    source: &Source<'_>,
+    variables: &Variables,
+    surroundings: &Surroundings<'_>,
+) -> Result<wire::Job, Vec<Problem>> {
+    let value = read_json(source).map_err(|problem| vec![problem])?;
+    let Value::Object(document) = &value else {
+        return Err(vec![source.problem(None, "Job must be specified")]);
+    };
+    if !json_form::is_job_file(&value) {
+        return api_job(source, value).map_err(|problem| vec![problem]);
     }
-    limits::check_job(value.get("Job").unwrap_or(&value)).map_err(too_large)?;
-    let wrapped = value.get("Job").is_some();
-    drop(value);
-    // From the text, not from the value: only then do errors know their line.
-    if wrapped {
+    let text = json_form::to_hcl(document).map_err(|refusal| {
+        vec![source.problem(None, format!("Invalid JSON expression; {refusal}."))]
+    })?;
+    let written = Source::new(&source.file, &text);
+    // The places are those of a text that nobody has seen.
+    parse_hcl(&written, variables, surroundings).map_err(|mut problems| {
+        for problem in problems.iter_mut().filter(|p| p.file == source.file) {
+            problem.line = 0;
+        }
+        problems
+    })
+}
+
+fn read_json(source: &Source<'_>) -> Result<Value, Problem> {
+    limits::check_text(source.text.as_bytes())
+        .map_err(|limit| source.problem(None, format!("Too large; {limit}.")))?;
+    serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))
+}
+
+/// `{"Job": {…}}` or a bare job object.
+fn api_job(source: &Source<'_>, value: Value) -> Result<wire::Job, Problem> {
+    let wrapper = value.as_object().and_then(|map| {
+        map.keys()
+            .find(|key| key.eq_ignore_ascii_case("job"))
+            .cloned()
+    });
+    let mut job = match (wrapper, value) {
+        (Some(key), Value::Object(mut map)) => map.remove(&key).unwrap_or_default(),
+        (_, value) => value,
+    };
+    if !job.is_object() {
+        return Err(source.problem(None, "Job must be specified"));
+    }
+    wire::shapes::JOB.restore_case(&mut job);
+    limits::check_job(&job)
+        .map_err(|limit| source.problem(None, format!("Too large; {limit}.")))?;
+    serde_json::from_value(job).map_err(|error| {
+        // Only when it is read from the text an error knows its line.
         #[derive(serde::Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Wrapped {
-            job: Option<wire::Job>,
+            #[serde(rename = "Job")]
+            _job: Option<wire::Job>,
         }
-        let wrapped: Wrapped =
-            serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))?;
-        return wrapped
-            .job
-            .ok_or_else(|| source.problem(None, "Job must be specified"));
-    }
-    serde_json::from_str(source.text).map_err(|error| json_problem(source, &error))
+        let placed = serde_json::from_str::<Wrapped>(source.text)
+            .err()
+            .or_else(|| serde_json::from_str::<wire::Job>(source.text).err());
+        match placed {
+            Some(placed) => json_problem(source, &placed),
+            None => source.problem(None, format!("Invalid JSON; {error}")),
+        }
+    })
 }

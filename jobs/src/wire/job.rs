@@ -1,9 +1,6 @@
-use super::{
-    Affinity, Constraint, MigrateStrategy, ReschedulePolicy, Spread, TaskGroup, UpdateStrategy,
-};
-use crate::model::{Index, JobUi, Timestamp};
+use super::{Affinity, MigrateStrategy, ReschedulePolicy, Spread, TaskGroup, UpdateStrategy};
+use crate::model::{Constraint, Index, Multiregion, Parameterized, Periodic, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// A job as it was written or posted: whatever is missing gets its default later.
@@ -42,13 +39,39 @@ pub struct Job {
     pub task_groups: Option<Vec<TaskGroup>>,
     /// Defaults of the groups.
     pub update: Option<UpdateStrategy>,
+    /// Several regions; refused.
+    pub multiregion: Option<Multiregion>,
+    /// When it is launched again and again.
+    pub periodic: Option<Periodic>,
+    /// What it takes when others launch it.
+    pub parameterized_job: Option<Parameterized>,
+    /// Defaults of the groups.
+    pub reschedule: Option<ReschedulePolicy>,
+    /// Defaults of the groups.
+    pub migrate: Option<MigrateStrategy>,
     /// Free-form labels.
     pub meta: Option<BTreeMap<String, String>>,
+    /// What a user interface shows beside the job.
+    #[serde(rename = "UI")]
+    pub ui: Option<JobUi>,
+    /// True once a user stopped it.
+    pub stop: Option<bool>,
     /// Parent of a dispatched or periodic child; empty otherwise.
     #[serde(rename = "ParentID")]
     pub parent_id: Option<String>,
-    /// True once a user stopped it.
-    pub stop: Option<bool>,
+    /// True for the child of a parameterized job.
+    pub dispatched: bool,
+    /// Token that made a launch unique.
+    pub dispatch_idempotency_token: Option<String>,
+    /// What a launch was given, in Base64.
+    pub payload: Option<String>,
+    /// Namespace in the catalog.
+    pub consul_namespace: Option<String>,
+    /// Namespace in the store of secrets.
+    pub vault_namespace: Option<String>,
+    /// Token that registered it.
+    #[serde(rename = "NomadTokenID")]
+    pub nomad_token_id: Option<String>,
     /// Derived from its allocations.
     pub status: Option<String>,
     /// Why the status is what it is.
@@ -57,7 +80,7 @@ pub struct Job {
     pub stable: Option<bool>,
     /// First version is 0.
     pub version: Option<u64>,
-    /// When it was submitted since the epoch.
+    /// When it was submitted.
     pub submit_time: Option<Timestamp>,
     /// Index of the first registration.
     pub create_index: Option<Index>,
@@ -65,14 +88,39 @@ pub struct Job {
     pub modify_index: Option<Index>,
     /// Index of the last change of the specification.
     pub job_modify_index: Option<Index>,
-    /// What a user interface shows beside the job.
-    #[serde(rename = "UI")]
-    pub ui: Option<JobUi>,
-    /// Defaults of the groups.
-    pub reschedule: Option<ReschedulePolicy>,
-    /// Defaults of the groups.
-    pub migrate: Option<MigrateStrategy>,
-    /// Keys that are not modelled; validation refuses those that ask for something.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    /// Name of this version.
+    pub version_tag: Option<VersionTag>,
+}
+
+/// A name that users gave one version of a job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VersionTag {
+    /// The name.
+    pub name: String,
+    /// What is special about the version.
+    pub description: String,
+    /// When it was named, nanoseconds since the epoch.
+    pub tagged_time: i64,
+}
+
+/// What a user interface shows beside a job; it has no effect on scheduling.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JobUi {
+    /// Text with Markdown, at most 1000 characters.
+    pub description: String,
+    /// Links.
+    pub links: Option<Vec<JobLink>>,
+}
+
+/// A link of a job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JobLink {
+    /// What is shown.
+    pub label: String,
+    /// Where it leads. A job that is read back has it under another name.
+    #[serde(rename = "URL", alias = "Url")]
+    pub url: String,
 }

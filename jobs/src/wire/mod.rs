@@ -42,12 +42,12 @@ pub use deployment::{
 pub use diff::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
 pub use evaluation::{Evaluation, EvaluationStub};
 pub use file::{AllocFileInfo, StreamFrame};
-pub use job::Job;
+pub use job::{Job, JobLink, JobUi, VersionTag};
 pub use job_list::JobListStub;
 pub use node::{Node, NodeEligibilityRequest, NodeListStub, NodeStubOptions, NodeUpdateResponse};
 pub use plan::{JobPlanRequest, JobPlanResponse, JobVersionsResponse};
 pub use policy::{
-    Affinity, Constraint, MigrateStrategy, ReschedulePolicy, RestartPolicy, Spread, SpreadTarget,
+    Affinity, MigrateStrategy, ReschedulePolicy, RestartPolicy, Spread, SpreadTarget,
     UpdateStrategy,
 };
 pub use registration::{

@@ -1,6 +1,5 @@
 use crate::model::Span;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// How the client restarts a task that exited.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,9 +13,8 @@ pub struct RestartPolicy {
     pub delay: Option<Span>,
     /// `fail` (give up) or `delay` (wait for the next interval).
     pub mode: Option<String>,
-    /// Keys that are not modelled; validation refuses those that ask for something.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    /// Render templates again at each restart.
+    pub render_templates: Option<bool>,
 }
 
 /// How the servers replace a failed allocation.
@@ -75,32 +73,18 @@ pub struct MigrateStrategy {
     pub healthy_deadline: Option<Span>,
 }
 
-/// A hard requirement on a node.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Constraint {
-    /// Left side, usually `${attr.…}`.
-    #[serde(rename = "LTarget")]
-    pub l_target: Option<String>,
-    /// Right side.
-    #[serde(rename = "RTarget")]
-    pub r_target: Option<String>,
-    /// `=`, `!=`, `regexp`, `version`, `distinct_hosts` …
-    pub operand: Option<String>,
-}
-
 /// A soft preference for nodes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Affinity {
     /// Left side, usually `${attr.…}`.
     #[serde(rename = "LTarget")]
-    pub l_target: Option<String>,
+    pub l_target: String,
     /// Right side.
     #[serde(rename = "RTarget")]
-    pub r_target: Option<String>,
+    pub r_target: String,
     /// As of a constraint.
-    pub operand: Option<String>,
+    pub operand: String,
     /// −100 to 100, not 0.
     pub weight: Option<i64>,
 }
@@ -110,7 +94,7 @@ pub struct Affinity {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Spread {
     /// The attribute, `${…}`.
-    pub attribute: Option<String>,
+    pub attribute: String,
     /// 1 to 100.
     pub weight: Option<i64>,
     /// Wanted shares; empty is even.
@@ -122,7 +106,7 @@ pub struct Spread {
 #[serde(rename_all = "PascalCase", default)]
 pub struct SpreadTarget {
     /// Attribute value.
-    pub value: Option<String>,
+    pub value: String,
     /// 0 to 100.
-    pub percent: Option<i64>,
+    pub percent: i64,
 }

@@ -83,10 +83,14 @@ impl Shape {
     }
 
     /// Gives posted keys the spelling that this crate decodes: capitals do not matter to clients of
-    /// the API. A key that is there in both spellings stays as it is.
+    /// the API. A key that is there in both spellings stays as it is. Keys without a value, which is
+    /// what null says, are taken out.
     pub fn restore_case(&self, value: &mut Value) {
         let Value::Object(object) = value else { return };
         let known = self.posted.map(|keys| keys());
+        if self.posted.is_some() {
+            object.retain(|_, value| !value.is_null());
+        }
         if let Some(Ok(Value::Object(known))) = known {
             rename(object, known.keys().map(String::as_str));
         }

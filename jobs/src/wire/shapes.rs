@@ -5,12 +5,24 @@ use super::shape::{
     Position::{Each, One, Values},
     Shape, keys_of,
 };
+use crate::model;
 
 /// Nothing but the keys of a posted type.
 const fn posted<T: serde::Serialize + Default>() -> Shape {
     Shape {
         fixed: &[],
         children: &[],
+        posted: Some(keys_of::<T>),
+    }
+}
+
+/// The keys of a posted type, and the objects below them.
+const fn parent<T: serde::Serialize + Default>(
+    children: &'static [(&'static str, super::shape::Position, &'static Shape)],
+) -> Shape {
+    Shape {
+        fixed: &[],
+        children,
         posted: Some(keys_of::<T>),
     }
 }
@@ -39,6 +51,11 @@ pub static JOB: Shape = Shape {
         ("Reschedule", One, &RESCHEDULE),
         ("Migrate", One, &MIGRATE),
         ("TaskGroups", Each, &TASK_GROUP),
+        ("Periodic", One, &PERIODIC),
+        ("ParameterizedJob", One, &PARAMETERIZED),
+        ("Multiregion", One, &MULTIREGION),
+        ("UI", One, &UI),
+        ("VersionTag", One, &VERSION_TAG),
     ],
     posted: Some(keys_of::<super::Job>),
 };
@@ -66,6 +83,10 @@ static TASK_GROUP: Shape = Shape {
         ("Networks", Each, &NETWORK),
         ("Services", Each, &SERVICE),
         ("Tasks", Each, &TASK),
+        ("Volumes", Values, &VOLUME),
+        ("Scaling", One, &SCALING),
+        ("Disconnect", One, &DISCONNECT),
+        ("Consul", One, &CONSUL),
     ],
     posted: Some(keys_of::<super::TaskGroup>),
 };
@@ -95,6 +116,17 @@ static TASK: Shape = Shape {
         ("Artifacts", Each, &ARTIFACT),
         ("Templates", Each, &TEMPLATE),
         ("LogConfig", One, &LOG_CONFIG),
+        ("Vault", One, &VAULT),
+        ("Consul", One, &CONSUL),
+        ("Secrets", Each, &SECRET),
+        ("Identity", One, &IDENTITY),
+        ("Identities", Each, &IDENTITY),
+        ("Actions", Each, &ACTION),
+        ("Schedule", One, &SCHEDULE),
+        ("CSIPluginConfig", One, &CSI_PLUGIN),
+        ("DispatchPayload", One, &DISPATCH_PAYLOAD),
+        ("VolumeMounts", Each, &VOLUME_MOUNT),
+        ("ScalingPolicies", Each, &SCALING),
     ],
     posted: Some(keys_of::<super::Task>),
 };
@@ -112,6 +144,8 @@ static SERVICE: Shape = Shape {
         ("Checks", Each, &CHECK),
         ("CheckRestart", One, &CHECK_RESTART),
         ("Weights", One, &WEIGHTS),
+        ("Connect", One, &CONNECT),
+        ("Identity", One, &IDENTITY),
     ],
     posted: Some(keys_of::<super::Service>),
 };
@@ -143,7 +177,11 @@ static RESOURCES: Shape = Shape {
         ("NUMA", Null),
         ("SecretsMB", Zero),
     ],
-    children: &[("Networks", Each, &NETWORK)],
+    children: &[
+        ("Networks", Each, &NETWORK),
+        ("Devices", Each, &DEVICE),
+        ("NUMA", One, &NUMA),
+    ],
     posted: Some(keys_of::<super::Resources>),
 };
 
@@ -163,6 +201,8 @@ static NETWORK: Shape = Shape {
     children: &[
         ("ReservedPorts", Each, &PORT),
         ("DynamicPorts", Each, &PORT),
+        ("DNS", One, &DNS),
+        ("CNI", One, &CNI),
     ],
     posted: Some(keys_of::<super::NetworkResource>),
 };
@@ -178,7 +218,7 @@ static PORT: Shape = Shape {
     posted: Some(keys_of::<super::Port>),
 };
 
-static CONSTRAINT: Shape = posted::<super::Constraint>();
+static CONSTRAINT: Shape = posted::<model::Constraint>();
 static AFFINITY: Shape = posted::<super::Affinity>();
 static SPREAD: Shape = Shape {
     fixed: &[],
@@ -192,10 +232,104 @@ static MIGRATE: Shape = posted::<super::MigrateStrategy>();
 static EPHEMERAL_DISK: Shape = posted::<super::EphemeralDisk>();
 static LIFECYCLE: Shape = posted::<super::Lifecycle>();
 static ARTIFACT: Shape = posted::<super::Artifact>();
-static TEMPLATE: Shape = posted::<super::Template>();
+static TEMPLATE: Shape = Shape {
+    fixed: &[("ChangeScript", Null), ("VaultGrace", Null), ("Wait", Null)],
+    children: &[("ChangeScript", One, &CHANGE_SCRIPT), ("Wait", One, &WAIT)],
+    posted: Some(keys_of::<super::Template>),
+};
 static LOG_CONFIG: Shape = posted::<super::LogConfig>();
 static CHECK_RESTART: Shape = posted::<super::CheckRestart>();
 static WEIGHTS: Shape = posted::<super::Weights>();
+
+static PERIODIC: Shape = posted::<model::Periodic>();
+static PARAMETERIZED: Shape = posted::<model::Parameterized>();
+static MULTIREGION: Shape = parent::<model::Multiregion>(&[
+    ("Strategy", One, &posted::<model::MultiregionStrategy>()),
+    ("Regions", Each, &posted::<model::MultiregionRegion>()),
+]);
+static UI: Shape = parent::<super::JobUi>(&[("Links", Each, &LINK)]);
+static LINK: Shape = posted::<super::JobLink>();
+static VERSION_TAG: Shape = posted::<super::VersionTag>();
+static VOLUME: Shape =
+    parent::<model::VolumeRequest>(&[("MountOptions", One, &posted::<model::MountOptions>())]);
+static VOLUME_MOUNT: Shape = posted::<model::VolumeMount>();
+static CSI_PLUGIN: Shape = posted::<model::CsiPlugin>();
+static SCALING: Shape = posted::<model::ScalingPolicy>();
+static DISCONNECT: Shape = posted::<model::Disconnect>();
+static CONSUL: Shape = posted::<model::Consul>();
+static VAULT: Shape = posted::<model::Vault>();
+static SECRET: Shape = posted::<model::Secret>();
+static IDENTITY: Shape = posted::<model::WorkloadIdentity>();
+static ACTION: Shape = posted::<model::Action>();
+static SCHEDULE: Shape =
+    parent::<model::Schedule>(&[("Cron", One, &posted::<model::ScheduleCron>())]);
+static DISPATCH_PAYLOAD: Shape = posted::<model::DispatchPayload>();
+static DEVICE: Shape = parent::<model::RequestedDevice>(&[
+    ("Constraints", Each, &CONSTRAINT),
+    ("Affinities", Each, &posted::<model::DeviceAffinity>()),
+]);
+static NUMA: Shape = posted::<model::Numa>();
+static DNS: Shape = posted::<model::Dns>();
+static CNI: Shape = posted::<model::Cni>();
+static CHANGE_SCRIPT: Shape = posted::<model::ChangeScript>();
+static WAIT: Shape = posted::<model::Wait>();
+
+static CONNECT: Shape = parent::<model::Connect>(&[
+    ("Gateway", One, &GATEWAY),
+    ("SidecarService", One, &SIDECAR_SERVICE),
+    ("SidecarTask", One, &SIDECAR_TASK),
+]);
+static SIDECAR_SERVICE: Shape = parent::<model::SidecarService>(&[("Proxy", One, &PROXY)]);
+static PROXY: Shape = parent::<model::Proxy>(&[
+    ("Expose", One, &EXPOSE),
+    ("ExposeConfig", One, &EXPOSE),
+    ("Upstreams", Each, &UPSTREAM),
+    (
+        "TransparentProxy",
+        One,
+        &posted::<model::TransparentProxy>(),
+    ),
+]);
+static EXPOSE: Shape =
+    parent::<model::Expose>(&[("Paths", Each, &EXPOSE_PATH), ("Path", Each, &EXPOSE_PATH)]);
+static EXPOSE_PATH: Shape = posted::<model::ExposePath>();
+static UPSTREAM: Shape =
+    parent::<model::Upstream>(&[("MeshGateway", One, &posted::<model::MeshGateway>())]);
+static SIDECAR_TASK: Shape = parent::<model::SidecarTask>(&[
+    ("Resources", One, &SIDECAR_RESOURCES),
+    ("LogConfig", One, &posted::<model::SidecarLogs>()),
+    ("VolumeMounts", Each, &VOLUME_MOUNT),
+    ("Identities", Each, &IDENTITY),
+]);
+static SIDECAR_RESOURCES: Shape = parent::<model::SidecarResources>(&[
+    ("Networks", Each, &NETWORK),
+    ("Devices", Each, &DEVICE),
+    ("NUMA", One, &NUMA),
+]);
+static GATEWAY: Shape = parent::<model::Gateway>(&[
+    ("Proxy", One, &GATEWAY_PROXY),
+    ("Ingress", One, &INGRESS),
+    ("Terminating", One, &TERMINATING),
+    ("Mesh", One, &posted::<model::MeshGatewayEntry>()),
+]);
+static GATEWAY_PROXY: Shape = parent::<model::GatewayProxy>(&[(
+    "EnvoyGatewayBindAddresses",
+    Values,
+    &posted::<model::BindAddress>(),
+)]);
+static INGRESS: Shape =
+    parent::<model::Ingress>(&[("TLS", One, &GATEWAY_TLS), ("Listeners", Each, &LISTENER)]);
+static GATEWAY_TLS: Shape =
+    parent::<model::GatewayTls>(&[("SDS", One, &posted::<model::GatewaySecrets>())]);
+static LISTENER: Shape = parent::<model::IngressListener>(&[("Services", Each, &INGRESS_SERVICE)]);
+static INGRESS_SERVICE: Shape = parent::<model::IngressService>(&[
+    ("TLS", One, &GATEWAY_TLS),
+    ("RequestHeaders", One, &HEADERS),
+    ("ResponseHeaders", One, &HEADERS),
+]);
+static HEADERS: Shape = posted::<model::HeaderModifiers>();
+static TERMINATING: Shape =
+    parent::<model::Terminating>(&[("Services", Each, &posted::<model::LinkedService>())]);
 
 /// Body of a registration.
 pub static JOB_REGISTER_REQUEST: Shape = Shape {

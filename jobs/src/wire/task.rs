@@ -1,5 +1,8 @@
-use super::{Affinity, Constraint, NetworkResource, RestartPolicy, Service};
-use crate::model::Span;
+use super::{Affinity, NetworkResource, RestartPolicy, Service};
+use crate::model::{
+    Action, ChangeScript, Constraint, Consul, CsiPlugin, DispatchPayload, Numa, RequestedDevice,
+    ScalingPolicy, Schedule, Secret, Span, Vault, VolumeMount, Wait, WorkloadIdentity,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -9,46 +12,68 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "PascalCase", default)]
 pub struct Task {
     /// Unique in the group.
-    pub name: Option<String>,
+    pub name: String,
     /// Which driver runs it.
-    pub driver: Option<String>,
+    pub driver: String,
     /// Operating system user; empty is the driver's default.
-    pub user: Option<String>,
-    /// Driver options, checked by the driver on the client.
-    pub config: Option<Map<String, Value>>,
-    /// Environment; values may hold `${…}` that the client resolves.
-    pub env: Option<BTreeMap<String, String>>,
-    /// Free-form labels.
-    pub meta: Option<BTreeMap<String, String>>,
-    /// When the leader ends, the rest of the group is stopped.
-    pub leader: Option<bool>,
+    pub user: String,
     /// When it runs relative to the main tasks; none for a main task.
     pub lifecycle: Option<Lifecycle>,
-    /// What it needs.
-    pub resources: Option<Resources>,
-    /// The group's policy unless the task has its own.
-    pub restart_policy: Option<RestartPolicy>,
+    /// Driver options, checked by the driver on the client.
+    pub config: Option<Map<String, Value>>,
     /// Hard requirements on the node.
     pub constraints: Option<Vec<Constraint>>,
     /// Soft preferences for nodes.
     pub affinities: Option<Vec<Affinity>>,
+    /// Environment; values may hold `${…}` that the client resolves.
+    pub env: Option<BTreeMap<String, String>>,
     /// Services of this task.
     pub services: Option<Vec<Service>>,
-    /// Files to fetch before the start.
-    pub artifacts: Option<Vec<Artifact>>,
-    /// Files to render before the start.
-    pub templates: Option<Vec<Template>>,
+    /// What it needs.
+    pub resources: Option<Resources>,
+    /// The group's policy unless the task has its own.
+    pub restart_policy: Option<RestartPolicy>,
+    /// Free-form labels.
+    pub meta: Option<BTreeMap<String, String>>,
     /// Time between the kill signal and the kill.
     pub kill_timeout: Option<Span>,
-    /// Signal name with `SIG`; empty is SIGINT.
-    pub kill_signal: Option<String>,
-    /// Pause between leaving the catalog and the kill signal.
-    pub shutdown_delay: Option<Span>,
     /// Log rotation.
     pub log_config: Option<LogConfig>,
-    /// Keys that are not modelled; validation refuses those that ask for something.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    /// Files to fetch before the start.
+    pub artifacts: Option<Vec<Artifact>>,
+    /// Secrets of another system that it may read.
+    pub vault: Option<Vault>,
+    /// Which catalog its services and templates speak with.
+    pub consul: Option<Consul>,
+    /// Files to render before the start.
+    pub templates: Option<Vec<Template>>,
+    /// Where the payload of a launch goes.
+    pub dispatch_payload: Option<DispatchPayload>,
+    /// Where it sees volumes of the group.
+    pub volume_mounts: Option<Vec<VolumeMount>>,
+    /// Volumes that it serves to others.
+    #[serde(rename = "CSIPluginConfig", skip_serializing_if = "Option::is_none")]
+    pub csi_plugin_config: Option<CsiPlugin>,
+    /// When the leader ends, the rest of the group is stopped.
+    pub leader: bool,
+    /// Pause between leaving the catalog and the kill signal.
+    pub shutdown_delay: Span,
+    /// Signal name with `SIG`; empty is SIGINT.
+    pub kill_signal: String,
+    /// What it is to the mesh.
+    pub kind: String,
+    /// How far others may change its resources.
+    pub scaling_policies: Option<Vec<ScalingPolicy>>,
+    /// Values that it gets from stores of secrets.
+    pub secrets: Option<Vec<Secret>>,
+    /// The token that the servers know.
+    pub identity: Option<WorkloadIdentity>,
+    /// Further tokens.
+    pub identities: Option<Vec<WorkloadIdentity>>,
+    /// Commands that users may run inside it.
+    pub actions: Option<Vec<Action>>,
+    /// When it is paused.
+    pub schedule: Option<Schedule>,
 }
 
 /// When a task runs relative to the main tasks.
@@ -56,9 +81,9 @@ pub struct Task {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Lifecycle {
     /// `prestart`, `poststart` or `poststop`.
-    pub hook: Option<String>,
+    pub hook: String,
     /// Keeps running beside the main tasks.
-    pub sidecar: Option<bool>,
+    pub sidecar: bool,
 }
 
 /// Rotation of a task's logs.
@@ -70,6 +95,8 @@ pub struct LogConfig {
     /// Size of one file in MB.
     #[serde(rename = "MaxFileSizeMB")]
     pub max_file_size_mb: Option<i64>,
+    /// Ignored, kept for old clients.
+    pub enabled: Option<bool>,
     /// True to keep no logs.
     pub disabled: Option<bool>,
 }
@@ -91,10 +118,10 @@ pub struct Artifact {
     /// Destination below the task directory.
     pub relative_dest: Option<String>,
     /// Give the files to the task's user.
-    pub chown: Option<bool>,
+    pub chown: bool,
 }
 
-/// A file rendered before a task starts. Accepted by the parser; drivers of this version refuse it.
+/// A file rendered before a task starts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Template {
@@ -106,29 +133,32 @@ pub struct Template {
     pub embedded_tmpl: Option<String>,
     /// What a change does: `noop`, `restart`, `signal` or `script`.
     pub change_mode: Option<String>,
+    /// Command for `script`.
+    pub change_script: Option<ChangeScript>,
     /// Signal for `signal`.
     pub change_signal: Option<String>,
-    /// File mode in octal.
-    pub perms: Option<String>,
-    /// Load the result into the environment.
-    pub envvars: Option<bool>,
-    /// Longest random pause before the change action.
-    pub splay: Option<Span>,
-    /// Opens an action in the text.
-    pub left_delim: Option<String>,
-    /// Closes an action in the text.
-    pub right_delim: Option<String>,
     /// Render once, then stop watching.
     pub once: Option<bool>,
-    /// A missing key of a map is an error.
-    pub err_missing_key: Option<bool>,
+    /// Longest random pause before the change action.
+    pub splay: Option<Span>,
+    /// File mode in octal.
+    pub perms: Option<String>,
     /// Owner of the file; −1 is the agent's user.
     pub uid: Option<i64>,
     /// Group of the file; −1 is the agent's group.
     pub gid: Option<i64>,
-    /// Keys that are not modelled; validation refuses those that ask for something.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    /// Opens an action in the text.
+    pub left_delim: Option<String>,
+    /// Closes an action in the text.
+    pub right_delim: Option<String>,
+    /// Load the result into the environment.
+    pub envvars: Option<bool>,
+    /// Ignored, kept for old job files.
+    pub vault_grace: Option<Span>,
+    /// How long values must be calm before they are rendered.
+    pub wait: Option<Wait>,
+    /// A missing key of a map is an error.
+    pub err_missing_key: Option<bool>,
 }
 
 /// What a task asks for, or the sum for an allocation.
@@ -151,7 +181,15 @@ pub struct Resources {
     pub disk_mb: Option<i64>,
     /// Networks in the old position, below the task.
     pub networks: Option<Vec<NetworkResource>>,
-    /// Keys that are not modelled; validation refuses those that ask for something.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    /// Devices to reserve.
+    pub devices: Option<Vec<RequestedDevice>>,
+    /// Nearness of cores and devices.
+    #[serde(rename = "NUMA")]
+    pub numa: Option<Numa>,
+    /// Size of the folder of secrets in MB.
+    #[serde(rename = "SecretsMB")]
+    pub secrets_mb: Option<i64>,
+    /// Ignored, kept for old clients.
+    #[serde(rename = "IOPS")]
+    pub iops: Option<i64>,
 }

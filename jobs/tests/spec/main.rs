@@ -10,6 +10,7 @@
     reason = "tests read the files that they compare with"
 )]
 
+mod absent;
 mod diff;
 mod files;
 mod golden;

@@ -99,7 +99,8 @@ impl Source {
             if !self.var.is_empty() || !self.var_file.is_empty() {
                 bail!("variables cannot be used with -json");
             }
-            let job = parse_json(&text).with_context(|| format!("`{name}` is no job in JSON"))?;
+            let job = spec::parse_api(&text, name)
+                .map_err(|problem| anyhow::anyhow!("`{name}` is no job in JSON: {problem}"))?;
             return Ok(Loaded {
                 submission: submission(&text, "json", BTreeMap::new(), String::new()),
                 job,
@@ -159,15 +160,6 @@ impl Source {
             tolerate_undeclared: !self.hcl2_strict,
         })
     }
-}
-
-/// A job alone, or below the key `Job`.
-fn parse_json(text: &str) -> anyhow::Result<Job> {
-    let mut value: serde_json::Value = serde_json::from_str(text)?;
-    if let Some(job) = value.get_mut("Job").filter(|job| job.is_object()) {
-        return Ok(serde_json::from_value(job.take())?);
-    }
-    Ok(serde_json::from_value(value)?)
 }
 
 fn submission(
@@ -291,21 +283,5 @@ impl ReadFile for Disk {
         std::path::absolute(path)
             .map(|path| path.display().to_string())
             .map_err(|error| error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_jobs_stand_alone_or_below_a_key() {
-        for text in [
-            r#"{"ID": "web"}"#,
-            r#"{"Job": {"ID": "web"}, "Diff": true}"#,
-        ] {
-            assert_eq!(parse_json(text).unwrap().id.as_deref(), Some("web"));
-        }
-        assert!(parse_json("[]").is_err());
     }
 }

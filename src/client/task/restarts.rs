@@ -156,6 +156,7 @@ mod tests {
             interval: Span::from_secs(number(1)),
             delay: Span::from_secs(number(2)),
             mode: parts[3].into(),
+            ..RestartPolicy::default()
         };
         let mut restarts = Restarts::new(policy, ends_on_success, 7);
         for (at, outcome, expected) in script {

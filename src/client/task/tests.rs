@@ -63,6 +63,7 @@ fn assignment(job_type: JobType, task: Task) -> Assignment {
             interval: Span::HOUR,
             delay: Span::ZERO,
             mode: "fail".into(),
+            ..RestartPolicy::default()
         },
         tasks: vec![task],
         ..TaskGroup::default()

@@ -3,7 +3,7 @@
 mod constraint;
 mod version;
 
-use crate::model::{Constraint, Job, Node, TaskGroup};
+use crate::model::{Constraint, Job, Node, TaskGroup, absent_refusal};
 use constraint::Operators;
 use std::{
     borrow::Cow,
@@ -17,6 +17,8 @@ pub(super) struct Feasibility<'a> {
     /// Some constraint looks at something that differs between nodes of one class.
     unique: bool,
     by_class: BTreeMap<&'a str, Option<String>>,
+    /// Why no node may run the group.
+    refusal: Option<String>,
     operators: Operators,
 }
 
@@ -37,12 +39,16 @@ impl<'a> Feasibility<'a> {
             drivers: group.tasks.iter().map(|t| t.driver.as_str()).collect(),
             unique,
             by_class: BTreeMap::new(),
+            refusal: absent_refusal(job, group),
             operators: Operators::default(),
         }
     }
 
     /// Why the node may not run the group; none when it may.
     pub(super) fn objection(&mut self, node: &'a Node) -> Option<String> {
+        if self.refusal.is_some() {
+            return self.refusal.clone();
+        }
         if self.unique || node.computed_class.is_empty() {
             return self.judge(node);
         }

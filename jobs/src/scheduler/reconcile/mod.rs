@@ -1,11 +1,9 @@
 //! What should change, regardless of where there is room: the job against its allocations.
 
-mod changes;
 mod group;
 mod names;
 mod reschedule;
 
-pub(super) use changes::is_destructive;
 pub(crate) use reschedule::{allowed, next_delay};
 
 use crate::{

@@ -1,5 +1,4 @@
-use super::refuse::{Owner, refuse};
-use super::{Findings, count, text};
+use super::{Findings, count};
 use crate::model::{self, Span};
 use crate::wire;
 
@@ -12,58 +11,60 @@ pub(super) fn check(
     given: wire::ServiceCheck,
     service: &model::ServiceSpec,
 ) -> model::ServiceCheck {
-    let name = given
-        .name
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| format!("service: {:?} check", service.name));
+    let or = |given: String, default: &str| {
+        if given.is_empty() {
+            default.to_owned()
+        } else {
+            given
+        }
+    };
+    let name = or(given.name, &format!("service: {:?} check", service.name));
     let mut part = Findings::default();
-    refuse(&mut part, Owner::Check, &given.rest);
     let own_restart = given
         .check_restart
         .map(|block| check_restart(&mut part, block));
     let check = model::ServiceCheck {
-        check_type: text(given.check_type).to_lowercase(),
-        command: text(given.command),
+        check_type: given.check_type.to_lowercase(),
+        command: given.command,
         args: given.args.unwrap_or_default(),
-        path: text(given.path),
-        protocol: text(given.protocol),
-        port_label: text(given.port_label),
-        address_mode: text(given.address_mode),
-        interval: given.interval.unwrap_or_default(),
-        timeout: given.timeout.unwrap_or_default(),
-        initial_status: text(given.initial_status),
-        tls_skip_verify: given.tls_skip_verify.unwrap_or(false),
-        method: text(given.method),
+        path: given.path,
+        protocol: given.protocol,
+        port_label: given.port_label,
+        address_mode: given.address_mode,
+        interval: given.interval,
+        timeout: given.timeout,
+        initial_status: given.initial_status,
+        tls_skip_verify: given.tls_skip_verify,
+        method: given.method,
         header: given.header.unwrap_or_default(),
-        body: text(given.body),
-        notes: text(given.notes),
-        task_name: given
-            .task_name
-            .filter(|task| !task.is_empty())
-            .unwrap_or_else(|| service.task_name.clone()),
+        body: given.body,
+        notes: given.notes,
+        task_name: or(given.task_name, &service.task_name),
         success_before_passing: count(
             &mut part,
             "success_before_passing",
-            given.success_before_passing,
+            Some(given.success_before_passing),
             0,
         ),
         failures_before_critical: count(
             &mut part,
             "failures_before_critical",
-            given.failures_before_critical,
+            Some(given.failures_before_critical),
             0,
         ),
         failures_before_warning: count(
             &mut part,
             "failures_before_warning",
-            given.failures_before_warning,
+            Some(given.failures_before_warning),
             0,
         ),
-        on_update: given
-            .on_update
-            .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| service.on_update.clone()),
+        on_update: or(given.on_update, &service.on_update),
         check_restart: own_restart.or_else(|| service.check_restart.clone()),
+        expose: given.expose,
+        grpc_service: given.grpc_service.into(),
+        grpc_use_tls: given.grpc_use_tls,
+        tls_server_name: given.tls_server_name.into(),
+        advertise: given.advertise.into(),
         name,
     };
     if check.port_label.is_empty()
@@ -89,23 +90,19 @@ pub(super) fn check(
     check
 }
 
-/// True for the types that this version runs.
+/// True for the types that there are.
 fn known(check: &model::ServiceCheck) -> bool {
-    ["http", "tcp", "script"].contains(&check.check_type.as_str())
+    ["http", "tcp", "grpc", "script"].contains(&check.check_type.as_str())
 }
 
 fn common(findings: &mut Findings, check: &model::ServiceCheck, provider: &str) {
     let allowed: &[&str] = if provider == "nomad" {
         &["tcp", "http"]
     } else {
-        &["tcp", "http", "script"]
+        &["grpc", "tcp", "http", "script"]
     };
     let kind = check.check_type.as_str();
-    if kind == "grpc" && provider != "nomad" {
-        findings.error(
-            "check type \"grpc\" is not supported yet by this version; use tcp, http or script",
-        );
-    } else if !allowed.contains(&kind) {
+    if !allowed.contains(&kind) {
         findings.error(format!(
             "invalid check type ({kind:?}), must be one of {}",
             allowed.join(", ")
@@ -163,6 +160,12 @@ fn common(findings: &mut Findings, check: &model::ServiceCheck, provider: &str) 
 
 /// What checks of the scheduler's own provider do not know.
 fn nomad(findings: &mut Findings, check: &model::ServiceCheck) {
+    findings.require(!check.expose, || {
+        "expose may only be set for Consul service checks".into()
+    });
+    findings.require(check.tls_server_name.is_empty(), || {
+        "tls_server_name may only be set for Consul service checks".into()
+    });
     findings.require(check.on_update != "ignore_warnings", || {
         "on_update may only be set to ignore_warnings for Consul service checks".into()
     });
@@ -193,6 +196,10 @@ fn nomad(findings: &mut Findings, check: &model::ServiceCheck) {
 
 /// What checks of the catalog know beyond the common rules.
 fn catalog(findings: &mut Findings, check: &model::ServiceCheck) {
+    let kind = check.check_type.as_str();
+    findings.require(!check.expose || matches!(kind, "http" | "grpc"), || {
+        "expose may only be set on HTTP or gRPC checks".into()
+    });
     for (name, value) in thresholds(check) {
         findings.require(value == 0 || check.check_type != "script", || {
             format!(
@@ -219,7 +226,7 @@ pub(super) fn check_restart(
     findings: &mut Findings,
     given: wire::CheckRestart,
 ) -> model::CheckRestart {
-    let limit = given.limit.unwrap_or(0);
+    let limit = given.limit;
     findings.require(limit >= 0, || {
         format!("limit must be greater than or equal to 0 but found {limit}")
     });
@@ -233,6 +240,6 @@ pub(super) fn check_restart(
     model::CheckRestart {
         limit: super::unsigned(limit),
         grace,
-        ignore_warnings: given.ignore_warnings.unwrap_or(false),
+        ignore_warnings: given.ignore_warnings,
     }
 }

@@ -1,7 +1,9 @@
+use super::connect;
 use super::network::Ports;
-use super::refuse::{Owner, refuse};
+use super::scaling;
 use super::service::{self, Place};
 use super::task::{self, task};
+use super::volume;
 use super::{Findings, placement, policy, shown, text};
 use crate::model::{self, JobType, Span};
 use crate::wire;
@@ -10,6 +12,7 @@ use std::collections::BTreeMap;
 /// What a group takes from its job.
 pub(super) struct Job<'a> {
     pub(super) id: &'a str,
+    pub(super) namespace: &'a str,
     pub(super) job_type: JobType,
     pub(super) update: Option<&'a wire::UpdateStrategy>,
     pub(super) reschedule: Option<&'a wire::ReschedulePolicy>,
@@ -22,9 +25,10 @@ pub(super) fn group(
     given: wire::TaskGroup,
     job: &Job<'_>,
 ) -> model::TaskGroup {
-    refuse(findings, Owner::Group, &given.rest);
+    deprecated(findings, &given);
     let name = text(given.name);
-    let count = given.count.unwrap_or(1);
+    let least = given.scaling.as_ref().and_then(|scaling| scaling.min);
+    let count = given.count.or(least).unwrap_or(1);
     findings.require(!name.contains('\0'), || {
         "Task group name contains null character".into()
     });
@@ -56,8 +60,29 @@ pub(super) fn group(
         update: policy::update(findings, given.update, job.update, job.job_type),
         migrate: policy::migrate(findings, given.migrate, job.migrate, job.job_type),
         shutdown_delay: given.shutdown_delay,
+        volumes: volume::requests(findings, given.volumes, job.job_type),
+        scaling: given.scaling.map(|policy| {
+            let target = [
+                ("Namespace", job.namespace),
+                ("Job", job.id),
+                ("Group", &name),
+            ];
+            scaling::policy(findings, policy, count, &target)
+        }),
+        disconnect: policy::disconnect(findings, given.disconnect, job.job_type),
+        consul: given.consul.map(Box::new),
+        max_run_duration: given.max_run_duration,
         name,
     };
+    if let Some(limit) = group.max_run_duration {
+        let batch = matches!(job.job_type, JobType::Batch | JobType::Sysbatch);
+        findings.require(batch, || {
+            "max_run_duration is only supported for batch and sysbatch jobs".into()
+        });
+        findings.require(limit > Span::ZERO, || {
+            format!("max_run_duration must be greater than zero, got {limit}")
+        });
+    }
     findings.require(group.ephemeral_disk.size_mb >= 10, || {
         format!(
             "minimum DiskMB value is 10; got {}",
@@ -78,7 +103,7 @@ pub(super) fn group(
     let of_tasks: Vec<_> = tasks
         .iter_mut()
         .map(|task| {
-            let owner = task.name.clone().unwrap_or_default();
+            let owner = task.name.clone();
             let given = task
                 .resources
                 .as_mut()
@@ -95,6 +120,7 @@ pub(super) fn group(
         restart: &group.restart_policy,
         update: group.update.as_ref(),
         disk_mb: group.ephemeral_disk.size_mb,
+        volumes: &group.volumes,
         ports: &ports,
     };
     let mut all = Vec::new();
@@ -138,12 +164,27 @@ fn group_services(
         let service = service::service(&mut part, given, &place, index);
         group.services.push(service);
     }
-    let names: Vec<&str> = tasks
-        .iter()
-        .filter_map(|task| task.name.as_deref())
-        .collect();
+    let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
     service::group_services(&mut part, &group.services, &names, ports);
     findings.nest("Task group service validation failed", part);
+}
+
+/// Fields that another block replaces.
+fn deprecated(findings: &mut Findings, given: &wire::TaskGroup) {
+    let ignored = |findings: &mut Findings, old: &str, new: &str| {
+        findings.warning(format!(
+            "{old} is deprecated and ignored in favor of Disconnect.{new}"
+        ));
+    };
+    if given.max_client_disconnect.is_some() {
+        ignored(findings, "MaxClientDisconnect", "LostAfter");
+    }
+    if given.stop_after_client_disconnect.is_some() {
+        ignored(findings, "StopAfterClientDisconnect", "StopOnClientAfter");
+    }
+    if given.prevent_reschedule_on_lost == Some(true) {
+        ignored(findings, "PreventRescheduleOnLost", "Replace");
+    }
 }
 
 /// Rules that need all tasks of the group.
@@ -177,7 +218,10 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
     );
     let mut part = Findings::default();
     service::across(&mut part, group);
+    connect::of_group(&mut part, group);
     findings.nest("Task group service validation failed", part);
+    let canaries = group.update.as_ref().map_or(0, |update| update.canary);
+    volume::whole(findings, group, canaries);
     if let Some(update) = &group.update
         && group.count > 1
         && update.max_parallel > group.count

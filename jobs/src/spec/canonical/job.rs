@@ -1,5 +1,5 @@
 use super::group::{self, group};
-use super::refuse::{Owner, refuse};
+use super::launch;
 use super::{Findings, Validation, placement, policy, shown, text};
 use crate::model::{self, JobType, Span};
 use crate::spec::Defaults;
@@ -16,7 +16,22 @@ const LONGEST_DESCRIPTION: usize = 1000;
 /// Canonicalizing the JSON of a canonical job gives the same job again.
 pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validation {
     let mut findings = Findings::default();
-    refuse(&mut findings, Owner::Job, &job.rest);
+    findings.require(job.multiregion.is_none(), || {
+        "Multiregion jobs are not supported".into()
+    });
+    let payload = job.payload.as_deref().unwrap_or_default();
+    findings.require(payload.is_empty(), || {
+        "job can't be submitted with a payload, only dispatched".into()
+    });
+    for (name, namespace) in [
+        ("consul", &job.consul_namespace),
+        ("vault", &job.vault_namespace),
+    ] {
+        let namespace = namespace.as_deref().unwrap_or_default();
+        findings.require(matches!(namespace, "" | "default"), || {
+            format!("{name} namespace {namespace:?} is not supported: there is one namespace only")
+        });
+    }
     let id = text(job.id);
     let job_type = job_type(&mut findings, job.job_type.as_deref());
     let or = |given: Option<String>, default: &str| {
@@ -51,13 +66,19 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
             .update
             .clone()
             .map(|block| policy::fill_update(&mut Findings::default(), block)),
-        ui: job.ui.filter(|ui| *ui != model::JobUi::default()),
+        periodic: launch::periodic(&mut findings, job.periodic, job_type),
+        parameterized_job: launch::parameterized(&mut findings, job.parameterized_job, job_type),
+        ui: job
+            .ui
+            .map(user_interface)
+            .filter(|ui| *ui != model::JobUi::default()),
         stop: job.stop.unwrap_or(false),
         id,
         ..model::Job::default()
     };
     let context = group::Job {
         id: &canonical.id,
+        namespace: &canonical.namespace,
         job_type,
         update: job.update.as_ref(),
         reschedule: job.reschedule.as_ref(),
@@ -85,11 +106,27 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
     canonical.meta = meta;
     validate(&mut findings, &canonical, defaults);
     warn(&mut findings, &canonical);
+    for warning in model::absent_warnings(&canonical) {
+        findings.warning(warning);
+    }
     let (errors, warnings) = findings.into_entries();
     Validation {
         job: errors.is_empty().then_some(canonical),
         errors,
         warnings,
+    }
+}
+
+fn user_interface(given: wire::JobUi) -> model::JobUi {
+    let links = given.links.into_iter().flatten();
+    model::JobUi {
+        description: given.description,
+        links: links
+            .map(|link| model::JobLink {
+                label: link.label,
+                url: link.url,
+            })
+            .collect(),
     }
 }
 

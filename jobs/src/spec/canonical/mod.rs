@@ -3,14 +3,19 @@
 //! One function for each noun does all three, so that a default and the rule about it stand together.
 
 mod check;
+mod connect;
+mod credentials;
+mod device;
 mod group;
 mod job;
+mod launch;
 mod network;
 mod placement;
 mod policy;
-mod refuse;
+mod scaling;
 mod service;
 mod task;
+mod volume;
 
 pub use job::canonicalize_and_validate;
 

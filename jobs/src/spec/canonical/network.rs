@@ -1,5 +1,4 @@
-use super::refuse::{Owner, refuse};
-use super::{Findings, text};
+use super::Findings;
 use crate::model;
 use crate::wire;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,19 +42,39 @@ impl Ports {
         given: wire::NetworkResource,
         owner: &str,
     ) -> model::NetworkResource {
-        refuse(findings, Owner::Network, &given.rest);
-        let mode = text(given.mode);
-        findings.require(mode.is_empty() || mode == "host", || {
-            format!("Network mode {mode:?} is not supported yet by this version; only \"host\" is")
+        let mode = given.mode;
+        let plugin = mode.strip_prefix("cni/");
+        let known = matches!(mode.as_str(), "" | "host" | "bridge" | "none");
+        findings.require(known || plugin.is_some_and(|name| !name.is_empty()), || {
+            format!("Unsupported network mode {mode:?}; must be \"host\", \"bridge\", \"none\" or \"cni/NAME\"")
         });
+        let own = mode == "bridge" || plugin.is_some();
+        if !given.hostname.is_empty() {
+            findings.require(own || given.hostname.contains("${"), || {
+                "hostname is only supported with bridge and cni networks".into()
+            });
+            findings.require(valid_hostname(&given.hostname), || {
+                "hostname is not a valid DNS name".into()
+            });
+        }
+        let separated = |text: &String| text.contains(';');
+        let args = given.cni.as_ref().and_then(|cni| cni.args.as_ref());
+        for (key, value) in args.into_iter().flatten() {
+            findings.require(!separated(key) && !separated(value), || {
+                format!("invalid ';' character in CNI arg {key:?}")
+            });
+        }
         if given.mbits.is_some_and(|mbits| mbits > 0) {
             findings.warning("mbits has been deprecated as of Nomad 0.12.0. Please remove mbits from the network block");
         }
         model::NetworkResource {
             mode,
-            device: text(given.device),
-            cidr: text(given.cidr),
-            ip: text(given.ip),
+            device: given.device,
+            cidr: given.cidr,
+            ip: given.ip,
+            dns: given.dns.map(Box::new),
+            hostname: given.hostname.into(),
+            cni: given.cni.map(Box::new),
             reserved_ports: self.ports(findings, given.reserved_ports, owner, true),
             dynamic_ports: self.ports(findings, given.dynamic_ports, owner, false),
             mbits: given.mbits.unwrap_or(0),
@@ -71,18 +90,17 @@ impl Ports {
     ) -> Vec<model::Port> {
         let mut all = Vec::new();
         for port in given.into_iter().flatten() {
-            refuse(findings, Owner::Port, &port.rest);
-            let label = text(port.label);
+            let label = port.label;
             findings.require(!label.is_empty(), || "Port must have a label".into());
             findings.require(self.labels.insert(label.clone()), || {
                 format!("Port label {label} already in use by {owner}")
             });
-            let host_network = text(port.host_network);
-            let value = port.value.unwrap_or(0);
+            let host_network = port.host_network;
+            let value = port.value;
             if value != 0 || reserved {
                 self.number(findings, &label, value, &host_network, owner);
             }
-            let to = port.to.unwrap_or(0);
+            let to = port.to;
             findings.require(to >= -1, || {
                 format!("Port {label:?} cannot be mapped to negative value {to}")
             });
@@ -94,6 +112,7 @@ impl Ports {
                 value: u16::try_from(value).unwrap_or(0),
                 to: i32::try_from(to).unwrap_or(0),
                 host_network,
+                ignore_collision: port.ignore_collision,
             });
         }
         all
@@ -132,4 +151,18 @@ impl Ports {
             }
         }
     }
+}
+
+/// Names of at most 63 letters, digits and hyphens, parted by dots; what the client resolves is fine.
+fn valid_hostname(name: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 63
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    name.contains("${") || (name.len() <= 253 && name.split('.').all(part))
 }

@@ -1,4 +1,4 @@
-use super::{Findings, text};
+use super::Findings;
 use crate::model::{self, JobType};
 use crate::wire;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ const LONGEST_PATTERN: usize = 4096;
 
 pub(super) fn constraints(
     findings: &mut Findings,
-    given: Option<Vec<wire::Constraint>>,
+    given: Option<Vec<model::Constraint>>,
 ) -> Vec<model::Constraint> {
     let given = given.unwrap_or_default();
     if given.len() > MOST {
@@ -28,9 +28,8 @@ pub(super) fn constraints(
     let mut all = Vec::new();
     for (index, constraint) in given.into_iter().enumerate() {
         let constraint = model::Constraint {
-            l_target: text(constraint.l_target),
-            r_target: text(constraint.r_target),
             operand: operand(constraint.operand),
+            ..constraint
         };
         let mut part = Findings::default();
         check_constraint(&mut part, &constraint);
@@ -40,10 +39,8 @@ pub(super) fn constraints(
     all
 }
 
-fn operand(given: Option<String>) -> String {
-    given
-        .filter(|operand| !operand.is_empty())
-        .unwrap_or_else(|| "=".into())
+fn operand(given: String) -> String {
+    if given.is_empty() { "=".into() } else { given }
 }
 
 fn check_constraint(findings: &mut Findings, constraint: &model::Constraint) {
@@ -122,6 +119,14 @@ pub(super) fn affinities(
         findings.error("System jobs may not have an affinity block");
         return Vec::new();
     }
+    affinity_rules(findings, given)
+}
+
+/// Affinities of a job, group, task or device.
+pub(super) fn affinity_rules(
+    findings: &mut Findings,
+    given: Vec<wire::Affinity>,
+) -> Vec<model::Affinity> {
     if given.len() > MOST {
         findings.error(format!("More than {MOST} affinities"));
         return Vec::new();
@@ -129,7 +134,7 @@ pub(super) fn affinities(
     let mut all = Vec::new();
     for (index, affinity) in given.into_iter().enumerate() {
         let mut part = Findings::default();
-        let (operand, right) = (operand(affinity.operand), text(affinity.r_target));
+        let (operand, right) = (operand(affinity.operand), affinity.r_target);
         match operand.as_str() {
             "set_contains" | "set_contains_all" | "set_contains_any" => {
                 part.require(!right.is_empty(), || {
@@ -143,7 +148,7 @@ pub(super) fn affinities(
                 ("affinity operator", "affinity"),
             ),
         }
-        let left = text(affinity.l_target);
+        let left = affinity.l_target;
         part.require(!left.is_empty(), || {
             "No LTarget provided but is required".into()
         });
@@ -176,7 +181,7 @@ pub(super) fn spreads(
     let mut all = Vec::new();
     for (index, spread) in given.into_iter().enumerate() {
         let mut part = Findings::default();
-        let attribute = text(spread.attribute);
+        let attribute = spread.attribute;
         part.require(!attribute.is_empty(), || "Missing spread attribute".into());
         let weight = spread.weight.unwrap_or(WEIGHT);
         part.require((1..=100).contains(&weight), || {
@@ -186,7 +191,7 @@ pub(super) fn spreads(
         let mut sum: i64 = 0;
         let mut targets = Vec::new();
         for target in spread.spread_target.into_iter().flatten() {
-            let (value, percent) = (text(target.value), target.percent.unwrap_or(0));
+            let (value, percent) = (target.value, target.percent);
             part.require(seen.insert(value.clone()), || {
                 format!("Spread target value {value:?} already defined")
             });

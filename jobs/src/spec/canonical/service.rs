@@ -1,7 +1,7 @@
+use super::Findings;
 use super::check::{check, check_restart};
 use super::network::Ports;
-use super::refuse::{Owner, refuse};
-use super::{Findings, text};
+use super::{connect, credentials};
 use crate::model;
 use crate::wire;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,39 +22,24 @@ pub(super) fn service(
     index: usize,
 ) -> model::ServiceSpec {
     let mut part = Findings::default();
-    refuse(&mut part, Owner::Service, &given.rest);
     let name = service_name(given.name, place);
     let mut service = model::ServiceSpec {
-        provider: given
-            .provider
-            .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| "consul".into()),
-        port_label: text(given.port_label),
-        address: text(given.address),
-        address_mode: given
-            .address_mode
-            .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| "auto".into()),
-        task_name: given
-            .task_name
-            .filter(|text| !text.is_empty())
-            .or_else(|| place.task.map(str::to_owned))
-            .unwrap_or_default(),
+        provider: or(given.provider, "consul"),
+        port_label: given.port_label,
+        address: given.address,
+        address_mode: or(given.address_mode, "auto"),
+        task_name: or(given.task_name, place.task.unwrap_or_default()),
         tags: given.tags.unwrap_or_default(),
         canary_tags: given.canary_tags.unwrap_or_default(),
         meta: given.meta.unwrap_or_default(),
         canary_meta: given.canary_meta.unwrap_or_default(),
         tagged_addresses: given.tagged_addresses.unwrap_or_default(),
-        enable_tag_override: given.enable_tag_override.unwrap_or(false),
-        on_update: given
-            .on_update
-            .filter(|text| !text.is_empty())
-            .unwrap_or_else(|| "require_healthy".into()),
+        enable_tag_override: given.enable_tag_override,
+        on_update: or(given.on_update, "require_healthy"),
         weights: given.weights.map(|weights| {
-            let weight = |value: Option<i64>| {
-                value
-                    .and_then(|number| i32::try_from(number).ok())
-                    .unwrap_or(1)
+            let weight = |value: i64| match i32::try_from(value) {
+                Ok(0) | Err(_) => 1,
+                Ok(number) => number,
             };
             model::Weights {
                 passing: weight(weights.passing),
@@ -65,9 +50,25 @@ pub(super) fn service(
         check_restart: given
             .check_restart
             .map(|block| check_restart(&mut part, block)),
+        connect: given.connect.map(Box::new),
+        identity: given.identity.map(|token| {
+            let token = credentials::identity(token);
+            part.require(
+                token.audience.as_ref().is_some_and(|aud| !aud.is_empty()),
+                || "Service identity must provide at least one target aud value".into(),
+            );
+            Box::new(token)
+        }),
+        // The default one is what nothing means.
+        cluster: Some(given.cluster)
+            .filter(|name| name != "default")
+            .unwrap_or_default()
+            .into(),
+        kind: given.kind.into(),
         name,
     };
     validate(&mut part, &service);
+    connect::check(&mut part, &service);
     let checks = given.checks.unwrap_or_default();
     service.checks = checks
         .into_iter()
@@ -81,16 +82,22 @@ pub(super) fn service(
     service
 }
 
+fn or(given: String, default: &str) -> String {
+    if given.is_empty() {
+        default.to_owned()
+    } else {
+        given
+    }
+}
+
 /// The name, with the placeholders that the servers replace filled in.
-fn service_name(given: Option<String>, place: &Place<'_>) -> String {
+fn service_name(given: String, place: &Place<'_>) -> String {
     let Place { job, group, task } = place;
     let base = match task {
         Some(task) => format!("{job}-{group}-{task}"),
         None => format!("{job}-{group}"),
     };
-    let name = given
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| base.clone());
+    let name = or(given, &base);
     name.replace("${JOB}", job)
         .replace("${TASKGROUP}", group)
         .replace("${TASK}", task.unwrap_or_default())
@@ -117,6 +124,20 @@ fn validate(findings: &mut Findings, service: &model::ServiceSpec) {
     let on_update = service.on_update.as_str();
     findings.require(["require_healthy", "ignore_warnings", "ignore"].contains(&on_update), || {
         format!("Service on_update must be \"require_healthy\", \"ignore_warnings\", or \"ignore\"; not {on_update:?}")
+    });
+    let kinds = [
+        "",
+        "typical",
+        "api-gateway",
+        "ingress-gateway",
+        "mesh-gateway",
+        "terminating-gateway",
+    ];
+    findings.require(kinds.contains(&&*service.kind), || {
+        format!(
+            "Service {} kind must be one of consul service kind or empty",
+            service.name
+        )
     });
     let provider = service.provider.as_str();
     findings.require(["consul", "nomad"].contains(&provider), || {

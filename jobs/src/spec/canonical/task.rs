@@ -1,8 +1,11 @@
+use super::credentials;
+use super::device;
 use super::network::Ports;
-use super::refuse::{Owner, is_set, refuse};
+use super::scaling;
 use super::service::{Place, service, task_services};
+use super::volume;
 use super::{Findings, count, placement, policy, text};
-use crate::model::{self, JobType, Span};
+use crate::model::{self, FlatMap, JobType, Span};
 use crate::wire;
 use std::collections::BTreeSet;
 
@@ -14,6 +17,7 @@ pub(super) struct Group<'a> {
     pub(super) restart: &'a model::RestartPolicy,
     pub(super) update: Option<&'a model::UpdateStrategy>,
     pub(super) disk_mb: i64,
+    pub(super) volumes: &'a FlatMap<String, model::VolumeRequest>,
     pub(super) ports: &'a Ports,
 }
 
@@ -24,13 +28,7 @@ pub(super) fn task(
     networks: Vec<model::NetworkResource>,
     group: &Group<'_>,
 ) -> model::Task {
-    refuse(findings, Owner::Task, &given.rest);
-    for key in ["Identity", "Identities"] {
-        if given.rest.get(key).is_some_and(|value| is_set(key, value)) {
-            findings.warning("identity has no effect: workload identity tokens are not supported yet by this version");
-        }
-    }
-    let name = text(given.name);
+    let name = given.name;
     let place = Place {
         job: group.job,
         group: group.name,
@@ -42,15 +40,15 @@ pub(super) fn task(
     }
     task_services(findings, &name, &services, group.ports);
     let task = model::Task {
-        driver: text(given.driver),
-        user: text(given.user),
+        driver: given.driver,
+        user: given.user,
         config: given.config.unwrap_or_default(),
         env: given.env.unwrap_or_default(),
         meta: given.meta.unwrap_or_default(),
-        leader: given.leader.unwrap_or(false),
+        leader: given.leader,
         lifecycle: given.lifecycle.map(|given| model::Lifecycle {
-            hook: text(given.hook),
-            sidecar: given.sidecar.unwrap_or(false),
+            hook: given.hook,
+            sidecar: given.sidecar,
         }),
         resources: resources(findings, given.resources, networks),
         restart_policy: Some(policy::restart(
@@ -65,11 +63,33 @@ pub(super) fn task(
         artifacts: artifacts(findings, given.artifacts),
         templates: templates(findings, given.templates),
         kill_timeout: given.kill_timeout.unwrap_or(Span::from_secs(5)),
-        kill_signal: text(given.kill_signal),
-        shutdown_delay: given.shutdown_delay.unwrap_or_default(),
+        kill_signal: given.kill_signal,
+        shutdown_delay: given.shutdown_delay,
         log_config: logs(findings, given.log_config, group.disk_mb),
+        kind: given.kind.into(),
+        vault: given
+            .vault
+            .map(|vault| Box::new(credentials::vault(findings, vault))),
+        consul: given.consul.map(Box::new),
+        secrets: credentials::secrets(findings, given.secrets),
+        identity: given
+            .identity
+            .map(|token| Box::new(credentials::identity(token))),
+        identities: given
+            .identities
+            .into_iter()
+            .flatten()
+            .map(credentials::identity)
+            .collect(),
+        actions: actions(findings, given.actions),
+        schedule: schedule(findings, given.schedule),
+        csi_plugin_config: volume::plugin(findings, given.csi_plugin_config),
+        dispatch_payload: dispatch_payload(findings, given.dispatch_payload),
+        volume_mounts: volume::mounts(findings, given.volume_mounts, group.volumes),
+        scaling_policies: scaling::of_task(findings, given.scaling_policies),
         name,
     };
+    credentials::identities(findings, &task);
     validate(findings, &task, group);
     task
 }
@@ -135,12 +155,7 @@ fn resources(
     networks: Vec<model::NetworkResource>,
 ) -> model::Resources {
     let given = given.unwrap_or_default();
-    refuse(findings, Owner::Resources, &given.rest);
-    if given
-        .rest
-        .get("IOPS")
-        .is_some_and(|value| is_set("IOPS", value))
-    {
+    if given.iops.is_some_and(|iops| iops > 0) {
         findings.warning(
             "IOPS has been deprecated as of Nomad 0.9.0. Please remove IOPS from resource block.",
         );
@@ -161,6 +176,9 @@ fn resources(
         memory_max_mb: given.memory_max_mb.unwrap_or(0),
         disk_mb: 0,
         networks,
+        devices: device::requested(findings, given.devices),
+        numa: device::numa(findings, given.numa),
+        secrets_mb: given.secrets_mb.unwrap_or(0),
     };
     let (cpu, memory, most) = (resources.cpu, resources.memory_mb, resources.memory_max_mb);
     findings.require(cores <= 0 || cpu <= 0, || {
@@ -177,6 +195,10 @@ fn resources(
     });
     findings.require(matches!(most, 0 | -1) || most >= memory, || {
         format!("MemoryMaxMB value ({most}) should be larger than MemoryMB value ({memory})")
+    });
+    let secrets = resources.secrets_mb;
+    findings.require(secrets >= 0 && secrets <= memory, || {
+        format!("SecretsMB value ({secrets}) must be between 0 and MemoryMB value ({memory})")
     });
     for (key, value) in [
         ("CPU", cpu),
@@ -254,7 +276,7 @@ fn artifacts(findings: &mut Findings, given: Option<Vec<wire::Artifact>>) -> Vec
             getter_mode: mode,
             getter_insecure: given.getter_insecure.unwrap_or(false),
             relative_dest: destination,
-            chown: given.chown.unwrap_or(false),
+            chown: given.chown,
         });
     }
     all
@@ -313,12 +335,7 @@ fn templates(findings: &mut Findings, given: Option<Vec<wire::Template>>) -> Vec
     let mut destinations: BTreeSet<String> = BTreeSet::new();
     for (index, given) in given.into_iter().flatten().enumerate() {
         let mut part = Findings::default();
-        refuse(&mut part, Owner::Template, &given.rest);
-        if given
-            .rest
-            .get("VaultGrace")
-            .is_some_and(|value| is_set("VaultGrace", value))
-        {
+        if given.vault_grace.is_some_and(|grace| !grace.is_zero()) {
             findings
                 .warning("vault_grace has no effect. Please remove it from the template block.");
         }
@@ -342,6 +359,16 @@ fn templates(findings: &mut Findings, given: Option<Vec<wire::Template>>) -> Vec
             err_missing_key: given.err_missing_key.unwrap_or(false),
             uid: given.uid.unwrap_or(-1),
             gid: given.gid.unwrap_or(-1),
+            change_script: given.change_script.map(|script| {
+                Box::new(model::ChangeScript {
+                    command: Some(script.command.unwrap_or_default()),
+                    args: script.args.filter(|args| !args.is_empty()),
+                    timeout: Some(script.timeout.unwrap_or(Span::from_secs(5))),
+                    fail_on_error: Some(script.fail_on_error.unwrap_or(false)),
+                    run_on_first_render: Some(script.run_on_first_render.unwrap_or(false)),
+                })
+            }),
+            wait: given.wait.map(Box::new),
         };
         check_template(&mut part, &template);
         part.require(destinations.insert(template.dest_path.clone()), || {
@@ -377,10 +404,31 @@ fn check_template(findings: &mut Findings, template: &model::Template) {
                 "cannot use signals with env var templates".into()
             });
         }
-        "script" => findings.error("change mode \"script\" is not supported yet by this version"),
+        "script" => {
+            let command = template
+                .change_script
+                .as_ref()
+                .and_then(|script| script.command.as_deref());
+            findings.require(template.change_script.is_some(), || {
+                "must specify change script configuration value when change mode is script".into()
+            });
+            findings.require(
+                template.change_script.is_none() || command.is_some_and(|text| !text.is_empty()),
+                || "must specify script path value when change mode is script".into(),
+            );
+        }
         _ => findings.error(
             "Invalid change mode. Must be one of the following: noop, signal, script, restart",
         ),
+    }
+    if let Some((min, max)) = template
+        .wait
+        .as_ref()
+        .and_then(|wait| wait.min.zip(wait.max))
+    {
+        findings.require(min <= max, || {
+            format!("wait min {min} is greater than max {max}")
+        });
     }
     findings.require(template.splay >= Span::ZERO, || {
         "Must specify positive splay value".into()
@@ -389,4 +437,61 @@ fn check_template(findings: &mut Findings, template: &model::Template) {
     findings.require(octal, || {
         format!("Failed to parse {:?} as octal", template.perms)
     });
+}
+
+fn actions(findings: &mut Findings, given: Option<Vec<model::Action>>) -> Box<[model::Action]> {
+    let mut names = BTreeSet::new();
+    let given = given.unwrap_or_default();
+    for action in &given {
+        let name = action.name.as_str();
+        let valid =
+            (1..=128).contains(&name.chars().count()) && !name.contains(char::is_whitespace);
+        findings.require(valid, || format!("Action invalid: invalid name '{name}'"));
+        findings.require(!action.command.is_empty(), || {
+            format!("Action {name} invalid: command cannot be empty")
+        });
+        findings.require(names.insert(name), || {
+            format!("Action {name} defined more than once")
+        });
+    }
+    given
+        .into_iter()
+        .map(|action| model::Action {
+            args: action.args.filter(|args| !args.is_empty()),
+            ..action
+        })
+        .collect()
+}
+
+fn schedule(
+    findings: &mut Findings,
+    given: Option<model::Schedule>,
+) -> Option<Box<model::Schedule>> {
+    let given = given?;
+    match &given.cron {
+        None => findings.error("Schedule invalid: must specify cron block"),
+        Some(cron) => {
+            for (name, text, fields) in [("start", &cron.start, 6), ("end", &cron.end, 2)] {
+                findings.require(text.split(' ').count() == fields, || {
+                    format!("Schedule invalid: cron.{name} must contain {fields} fields")
+                });
+                findings.require(!text.contains(['/', ',']), || {
+                    format!("Schedule invalid: cron.{name} must not contain \"/,\"")
+                });
+            }
+        }
+    }
+    Some(Box::new(given))
+}
+
+fn dispatch_payload(
+    findings: &mut Findings,
+    given: Option<model::DispatchPayload>,
+) -> Option<Box<model::DispatchPayload>> {
+    let given = given?;
+    // The file lies below the task's `local` folder.
+    findings.require(!escapes(&format!("local/{}", given.file)), || {
+        "Dispatch Payload validation failed: destination escapes allocation directory".into()
+    });
+    Some(Box::new(given))
 }

@@ -1,7 +1,7 @@
 use crate::model::Span;
 use crate::spec::schema::Kind;
 use crate::spec::value;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The value as an attribute's kind, or what is required.
 pub(super) fn convert(kind: Kind, value: Value) -> Result<Value, String> {
@@ -35,6 +35,24 @@ pub(super) fn convert(kind: Kind, value: Value) -> Result<Value, String> {
                 .map(Value::Array)
                 .ok_or_else(|| "list of string required".into()),
             _ => Err("list of string required".into()),
+        },
+        Kind::WholeList => match value {
+            Value::Array(items) => items
+                .iter()
+                .map(|item| value::whole(item).map(Value::from))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::Array)
+                .ok_or_else(|| "list of number required".into()),
+            _ => Err("list of number required".into()),
+        },
+        Kind::TextMap => match value {
+            Value::Object(map) => map
+                .into_iter()
+                .map(|(key, item)| Some((key, value::text(&item)?.into())))
+                .collect::<Option<Map<_, _>>>()
+                .map(Value::Object)
+                .ok_or_else(|| "map of string required".into()),
+            _ => Err("map of string required".into()),
         },
     }
 }

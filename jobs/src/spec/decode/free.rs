@@ -96,24 +96,21 @@ impl Decoder<'_, '_> {
     }
 
     /// Any attributes and blocks; blocks become lists of objects, nested by their labels.
-    pub(super) fn free(
-        &mut self,
-        body: &Body,
-        scope: &Scope<'_>,
-        wrap: bool,
-    ) -> Map<String, Value> {
+    pub(super) fn free(&mut self, body: &Body, scope: &Scope<'_>) -> Map<String, Value> {
         let mut out = Map::new();
         for structure in body.iter() {
             match structure {
                 Structure::Attribute(attribute) => {
+                    // What is written as an object is as good as a block.
+                    let written = matches!(attribute.value, Expression::Object(_));
                     let value = match self.evaluate(&attribute.value, scope) {
-                        object @ Value::Object(_) if wrap => Value::Array(vec![object]),
+                        object @ Value::Object(_) if written => Value::Array(vec![object]),
                         other => other,
                     };
                     out.insert(attribute.key.as_str().to_owned(), value);
                 }
                 Structure::Block(block) => {
-                    let mut value = Value::Object(self.free(&block.body, scope, false));
+                    let mut value = Value::Object(self.free(&block.body, scope));
                     for name in block.labels.iter().rev() {
                         let mut outer = Map::new();
                         outer.insert(label(name).0, Value::Array(vec![value]));
@@ -130,29 +127,4 @@ impl Decoder<'_, '_> {
         }
         out
     }
-}
-
-/// Names such as `link_url` as the API writes them: `LinkUrl`.
-pub(super) fn api_keys(map: Map<String, Value>) -> Map<String, Value> {
-    map.into_iter()
-        .map(|(key, value)| {
-            let mut name = String::new();
-            for word in key.split('_') {
-                let mut letters = word.chars();
-                name.extend(letters.next().into_iter().flat_map(char::to_uppercase));
-                name.push_str(letters.as_str());
-            }
-            let value = match value {
-                Value::Array(items) => items
-                    .into_iter()
-                    .map(|item| match item {
-                        Value::Object(map) => Value::Object(api_keys(map)),
-                        other => other,
-                    })
-                    .collect(),
-                other => other,
-            };
-            (name, value)
-        })
-        .collect()
 }

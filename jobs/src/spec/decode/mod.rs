@@ -7,10 +7,9 @@ mod unknown;
 
 use super::evaluate::{Evaluator, Fault};
 use super::problem::Problem;
-use super::schema::{Attribute, BlockType, Content, Kind, Schema};
+use super::schema::{Attribute, BlockType, Content, Kind, Schema, Times};
 use super::scope::Scope;
 use convert::convert;
-use free::api_keys;
 use hcl_edit::Span;
 use hcl_edit::expr::Expression;
 use hcl_edit::structure::{BlockLabel, Body, Structure};
@@ -216,7 +215,7 @@ impl Decoder<'_, '_> {
             self.report_fault(fault);
             return;
         }
-        if !known.many && !self.once(known, nested.span.clone(), seen) {
+        if known.times == Times::One && !self.once(known, nested.span.clone(), seen) {
             return;
         }
         let expected = usize::from(known.label.is_some());
@@ -246,21 +245,32 @@ impl Decoder<'_, '_> {
             Content::Schema(schema) => self.body(nested.body, nested.span, schema, scope),
             Content::Texts(_) => self.texts(nested.body, scope, Kind::Text),
             Content::TextLists => self.texts(nested.body, scope, Kind::TextList),
-            Content::Free => self.free(nested.body, scope, true),
-            Content::Known => api_keys(self.free(nested.body, scope, false)),
+            Content::Free => self.free(nested.body, scope),
         };
-        if let (Some(key), Some((label, _))) = (known.label, nested.labels.into_iter().next()) {
-            map.entry(key).or_insert(Value::String(label));
+        let label = nested.labels.into_iter().next();
+        if let (Some(key), Some((label, _))) = (known.label, &label) {
+            map.entry(key).or_insert(label.as_str().into());
         }
-        if known.many {
-            let list = out
-                .entry(known.key)
-                .or_insert_with(|| Value::Array(Vec::new()));
-            if let Value::Array(items) = list {
-                items.push(Value::Object(map));
+        match known.times {
+            Times::One => {
+                out.insert(known.key.to_owned(), Value::Object(map));
             }
-        } else {
-            out.insert(known.key.to_owned(), Value::Object(map));
+            Times::Many => {
+                let list = out
+                    .entry(known.key)
+                    .or_insert_with(|| Value::Array(Vec::new()));
+                if let Value::Array(items) = list {
+                    items.push(Value::Object(map));
+                }
+            }
+            Times::Named => {
+                let all = out
+                    .entry(known.key)
+                    .or_insert_with(|| Value::Object(Map::new()));
+                if let (Value::Object(all), Some((label, _))) = (all, label) {
+                    all.insert(label, Value::Object(map));
+                }
+            }
         }
     }
 }

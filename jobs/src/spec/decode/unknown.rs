@@ -4,10 +4,6 @@ use crate::spec::schema::Schema;
 
 impl Decoder<'_, '_> {
     pub(super) fn unknown_attribute(&mut self, name: &str, span: Place, schema: &Schema) {
-        if schema.refused.contains(&name) {
-            self.report(span, not_supported("argument", name), "");
-            return;
-        }
         let message =
             format!("Unsupported argument; An argument named \"{name}\" is not expected here.");
         let hint = nearest(name, schema.attributes.iter().map(|known| known.name))
@@ -20,10 +16,6 @@ impl Decoder<'_, '_> {
     }
 
     pub(super) fn unknown_block(&mut self, name: &str, span: Place, schema: &Schema) {
-        if schema.refused.contains(&name) {
-            self.report(span, not_supported("block", name), "");
-            return;
-        }
         let message =
             format!("Unsupported block type; Blocks of type \"{name}\" are not expected here.");
         let hint = if schema.attributes.iter().any(|known| known.name == name) {
@@ -36,8 +28,4 @@ impl Decoder<'_, '_> {
         };
         self.report(span, message, hint.unwrap_or_default());
     }
-}
-
-fn not_supported(what: &str, name: &str) -> String {
-    format!("Not supported yet; {what} \"{name}\" is not supported yet by this version.")
 }

@@ -1,19 +1,10 @@
-use crate::model::PlanAnnotations;
-use crate::wire::{DiffType, JobDiff, TaskDiff, TaskGroupDiff};
+use crate::model::{Effect, PlanAnnotations, TASK_FIELDS};
+use crate::wire::{DiffType, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
 
 const CREATE: &str = "forces create";
 const DESTROY: &str = "forces destroy";
 const IN_PLACE: &str = "forces in-place update";
 const DESTRUCTIVE: &str = "forces create/destroy update";
-
-/// Blocks whose change does not touch the running program.
-const HARMLESS: &[&str] = &[
-    "Service",
-    "Constraint",
-    "Affinity",
-    "Spread",
-    "RestartPolicy",
-];
 
 /// Adds what the scheduler would do to a difference: counts for each group, and what the change of
 /// a field or task forces.
@@ -72,27 +63,45 @@ fn forced(task: &TaskDiff, group: DiffType) -> Option<&'static str> {
         (DiffType::Deleted, _) => Some(DESTROY),
         (DiffType::Edited, DiffType::Added | DiffType::Deleted) => Some(DESTRUCTIVE),
         (DiffType::Edited, DiffType::Edited) => {
-            let changed = |diff_type: DiffType| diff_type != DiffType::None;
             let field = task
                 .fields
                 .iter()
-                .any(|field| changed(field.diff_type) && field.name != "KillTimeout");
+                .filter(|field| field.diff_type != DiffType::None)
+                .any(|field| is_destructive(&field.name, None));
             let object = task
                 .objects
                 .iter()
-                .filter(|object| changed(object.diff_type))
-                .any(|object| {
-                    let name = object.name.as_str();
-                    let disables = object
-                        .fields
-                        .iter()
-                        .any(|field| field.name == "Disabled" && changed(field.diff_type));
-                    !HARMLESS.contains(&name) && (name != "LogConfig" || disables)
-                });
+                .filter(|object| object.diff_type != DiffType::None)
+                .any(|object| is_destructive(&object.name, Some(object)));
             Some(if field || object {
                 DESTRUCTIVE
             } else {
                 IN_PLACE
+            })
+        }
+    }
+}
+
+/// True when the change of a field or block of a task needs new processes, by the one table of effects.
+fn is_destructive(name: &str, block: Option<&ObjectDiff>) -> bool {
+    // `Meta[owner]` is a part of `Meta`.
+    let name = name.split('[').next().unwrap_or_default();
+    let effect = TASK_FIELDS
+        .iter()
+        .find(|field| field.shown == name)
+        .map(|field| field.effect);
+    match effect {
+        Some(Effect::InPlace) => false,
+        Some(Effect::Destructive) | None => true,
+        Some(Effect::Parts(parts)) => {
+            block.is_none_or(|block| {
+                let field = block.fields.iter().any(|field| {
+                    field.diff_type != DiffType::None && parts.contains(&&*field.name)
+                });
+                let inner = block.objects.iter().any(|object| {
+                    object.diff_type != DiffType::None && parts.contains(&&*object.name)
+                });
+                field || inner
             })
         }
     }

@@ -47,7 +47,14 @@ pub fn diff(old: Option<&model::Job>, new: Option<&model::Job>, contextual: bool
         contextual,
     ));
     objects.extend(lists("Affinity", "Affinities", &before, &after, contextual));
-    objects.extend(block("UI", "UI", &before, &after, contextual));
+    objects.extend(lists("Spread", "Spreads", &before, &after, contextual));
+    for (name, key) in [
+        ("UI", "UI"),
+        ("Periodic", "Periodic"),
+        ("ParameterizedJob", "ParameterizedJob"),
+    ] {
+        objects.extend(block(name, key, &before, &after, contextual));
+    }
     let objects = objects.sorted();
     let groups = |job: Option<&model::Job>| -> BTreeMap<String, Value> {
         let groups = job
@@ -87,6 +94,9 @@ fn group(name: String, old: &Value, new: &Value, contextual: bool) -> TaskGroupD
         ("ReschedulePolicy", "ReschedulePolicy"),
         ("EphemeralDisk", "EphemeralDisk"),
         ("Migrate", "Migrate"),
+        ("Scaling", "Scaling"),
+        ("Disconnect", "Disconnect"),
+        ("Consul", "Consul"),
     ] {
         objects.extend(block(name, key, old, new, contextual));
     }
@@ -103,9 +113,11 @@ fn group(name: String, old: &Value, new: &Value, contextual: bool) -> TaskGroupD
         ("Affinity", "Affinities"),
         ("Network", "Networks"),
         ("Service", "Services"),
+        ("Spread", "Spreads"),
     ] {
         objects.extend(lists(name, key, old, new, contextual));
     }
+    objects.extend(object::entries("Volume", "Volumes", old, new, contextual));
     let objects = objects.sorted();
     let tasks = |group: &Value| -> BTreeMap<String, Value> {
         let tasks = group.get("Tasks").and_then(Value::as_array);
@@ -144,7 +156,8 @@ fn without_inherited(mut task: Value, group: &Value) -> Value {
 
 fn task(name: String, old: &Value, new: &Value, contextual: bool) -> TaskDiff {
     let shape = Shape {
-        skip: &["Name"],
+        // Options of the driver have a block of their own.
+        skip: &["Name", "Config"],
         contextual,
     };
     let fields = field_diffs(&flat(old, &shape), &flat(new, &shape), false);
@@ -155,6 +168,12 @@ fn task(name: String, old: &Value, new: &Value, contextual: bool) -> TaskDiff {
         ("RestartPolicy", "RestartPolicy"),
         ("LogConfig", "LogConfig"),
         ("Lifecycle", "Lifecycle"),
+        ("Vault", "Vault"),
+        ("Consul", "Consul"),
+        ("Identity", "Identity"),
+        ("Schedule", "Schedule"),
+        ("CSIPluginConfig", "CSIPluginConfig"),
+        ("DispatchPayload", "DispatchPayload"),
     ] {
         objects.extend(block(name, key, old, new, contextual));
     }
@@ -164,6 +183,11 @@ fn task(name: String, old: &Value, new: &Value, contextual: bool) -> TaskDiff {
         ("Artifact", "Artifacts"),
         ("Template", "Templates"),
         ("Service", "Services"),
+        ("Secret", "Secrets"),
+        ("Identities", "Identities"),
+        ("Action", "Actions"),
+        ("VolumeMount", "VolumeMounts"),
+        ("ScalingPolicy", "ScalingPolicies"),
     ] {
         objects.extend(lists(name, key, old, new, contextual));
     }

@@ -21,6 +21,12 @@ const MAPS: &[&str] = &[
     "GetterOptions",
     "GetterHeaders",
     "Header",
+    "Args",
+    "Config",
+    "Policy",
+    "Target",
+    "Add",
+    "Set",
 ];
 
 /// Blocks that may be missing; they are no scalars then either.
@@ -165,6 +171,28 @@ pub(super) fn block_without(
     object(name, old, new, &Shape { skip, contextual })
 }
 
+fn is_list_of_objects(value: &Value) -> bool {
+    value
+        .as_array()
+        .is_some_and(|items| items.iter().any(Value::is_object))
+}
+
+/// What one entry of a list is called.
+fn shown(key: &str) -> &str {
+    match key {
+        "Checks" => "Check",
+        "DynamicPorts" => "Dynamic Port",
+        "ReservedPorts" => "Static Port",
+        "Networks" => "Network",
+        "Links" => "Link",
+        "Devices" => "Device",
+        "Constraints" => "Constraint",
+        "Affinities" => "Affinity",
+        "Upstreams" => "ConsulUpstreams",
+        other => other,
+    }
+}
+
 /// The difference of two blocks; none when neither exists.
 fn object(name: &str, old: &Value, new: &Value, shape: &Shape<'_>) -> Option<ObjectDiff> {
     if old.is_null() && new.is_null() {
@@ -173,20 +201,24 @@ fn object(name: &str, old: &Value, new: &Value, shape: &Shape<'_>) -> Option<Obj
     let contextual = shape.contextual;
     let (before, after) = (flat(old, shape), flat(new, shape));
     let mut objects = Blocks::default();
-    for (name, key) in [
-        ("Check", "Checks"),
-        ("Dynamic Port", "DynamicPorts"),
-        ("Static Port", "ReservedPorts"),
-        ("Network", "Networks"),
-        ("Link", "Links"),
-    ] {
-        objects.extend(lists(name, key, old, new, contextual));
-    }
-    for key in ["CheckRestart", "Weights"] {
-        objects.extend(block(key, key, old, new, contextual));
-    }
-    for key in ["Tags", "CanaryTags", "Args"] {
-        objects.extend(texts(key, old, new, contextual));
+    let keys: BTreeSet<&String> = members(old)
+        .into_iter()
+        .chain(members(new))
+        .flat_map(|map| map.keys())
+        .collect();
+    for key in keys {
+        // Maps of texts count as scalars.
+        let map = MAPS.contains(&key.as_str());
+        let is = |test: fn(&Value) -> bool| {
+            old.get(key).is_some_and(test) || new.get(key).is_some_and(test)
+        };
+        if is(is_list_of_objects) {
+            objects.extend(lists(shown(key), key, old, new, contextual));
+        } else if is(Value::is_array) {
+            objects.extend(texts(key, old, new, contextual));
+        } else if !map && is(Value::is_object) {
+            objects.extend(block(key, key, old, new, contextual));
+        }
     }
     let objects = objects.sorted();
     let mut fields = field_diffs(&before, &after, false);
@@ -244,6 +276,34 @@ pub(super) fn lists(
         all.extend(object(name, &Value::Null, &item, &shape));
     }
     all
+}
+
+/// Blocks that stand by their names under `key`.
+pub(super) fn entries(
+    name: &str,
+    key: &str,
+    old: &Value,
+    new: &Value,
+    contextual: bool,
+) -> Vec<ObjectDiff> {
+    let null = Value::Null;
+    let (old, new) = (old.get(key).unwrap_or(&null), new.get(key).unwrap_or(&null));
+    let names: BTreeSet<&String> = members(old)
+        .into_iter()
+        .chain(members(new))
+        .flat_map(|map| map.keys())
+        .collect();
+    let shape = Shape {
+        skip: &[],
+        contextual,
+    };
+    names
+        .into_iter()
+        .filter_map(|entry| {
+            let of = |map: &Value| map.get(entry).cloned().unwrap_or_default();
+            object(name, &of(old), &of(new), &shape)
+        })
+        .collect()
 }
 
 /// A list of texts as an object with one field for each.

@@ -15,6 +15,7 @@ use super::value::{self, from_f64};
 pub(super) use budget::Budget;
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, Object, ObjectKey};
+use hcl_edit::template::{Element, StringTemplate};
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -142,6 +143,11 @@ impl<'a> Evaluator<'a> {
             ),
             Expression::Object(object) => self.object(object, scope)?,
             Expression::StringTemplate(template) => {
+                if let Some(expr) = alone(template)
+                    && !self.is_run_time(expr, scope)
+                {
+                    return self.value(expr, scope);
+                }
                 let mut text = String::new();
                 self.template(template, scope, &mut text)?;
                 Value::String(text)
@@ -226,5 +232,14 @@ impl<'a> Evaluator<'a> {
             map.insert(key, value);
         }
         Ok(Value::Object(map))
+    }
+}
+
+/// The expression of `"${…}"`, which has the value of the expression, whatever its type.
+fn alone(template: &StringTemplate) -> Option<&Expression> {
+    let mut elements = template.iter();
+    match (elements.next(), elements.next()) {
+        (Some(Element::Interpolation(part)), None) => Some(&part.expr),
+        _ => None,
     }
 }

@@ -246,7 +246,7 @@ impl Group<'_, '_> {
                 continue;
             }
             let same = alloc.group().is_some_and(|before| {
-                !super::is_destructive((&alloc.job, before), (self.job, self.group))
+                !crate::model::is_destructive((&alloc.job, before), (self.job, self.group))
             });
             if same && over {
                 // It waits for its successor, which gets the current version.
@@ -398,8 +398,9 @@ impl Group<'_, '_> {
 
     /// The version that serves while canaries wait: never the canaries' own.
     fn serving_version(&self, alloc: &Allocation, split: &Split) -> Arc<Job> {
-        let differs = (alloc.group())
-            .is_some_and(|old| super::is_destructive((&alloc.job, old), (self.job, self.group)));
+        let differs = (alloc.group()).is_some_and(|old| {
+            crate::model::is_destructive((&alloc.job, old), (self.job, self.group))
+        });
         if !self.is_current(alloc) && alloc.job.create_index == self.job.create_index {
             return Arc::clone(if differs { &alloc.job } else { self.job });
         }

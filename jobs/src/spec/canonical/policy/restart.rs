@@ -1,5 +1,4 @@
 use crate::model::{self, JobType, Span};
-use crate::spec::canonical::refuse::{Owner, refuse};
 use crate::spec::canonical::{Findings, count};
 use crate::wire;
 
@@ -21,15 +20,16 @@ pub(in crate::spec::canonical) fn restart(
             interval,
             delay: Span::from_secs(15),
             mode: "fail".into(),
+            render_templates: false,
         }
     });
     let given = given.unwrap_or_default();
-    refuse(findings, Owner::Restart, &given.rest);
     let policy = model::RestartPolicy {
         attempts: count(findings, "Restart attempts", given.attempts, base.attempts),
         interval: given.interval.unwrap_or(base.interval),
         delay: given.delay.unwrap_or(base.delay),
         mode: given.mode.unwrap_or(base.mode),
+        render_templates: given.render_templates.unwrap_or(base.render_templates),
     };
     // What a task inherits has been checked on its group.
     if group == Some(&policy) {

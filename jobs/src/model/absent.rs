@@ -1,0 +1,381 @@
+//! What a job file may ask for and this version does not do: one table, from which the warnings at
+//! registration, the refusal of a placement and the page in the docs are made.
+
+use super::{Job, NetworkResource, ServiceSpec, Task, TaskGroup, WorkloadIdentity};
+
+/// What becomes of a job that asks for something that is not built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// It runs without it; the one who registers it is told.
+    Ignored,
+    /// Running without it would be wrong: its group is not placed.
+    Refused,
+}
+
+/// Where something may be asked for, and how to see that it is.
+#[derive(Clone, Copy)]
+enum Asked {
+    Job(fn(&Job) -> bool),
+    Group(fn(&TaskGroup) -> bool),
+    Task(fn(&Task) -> bool),
+    Service(fn(&ServiceSpec) -> bool),
+}
+
+/// One thing that job files may ask for and that this version does not do.
+#[derive(Clone, Copy)]
+pub struct Absent {
+    /// How it is written in a job file, with the block around it.
+    pub name: &'static str,
+    /// What becomes of a job that has it.
+    pub lack: Lack,
+    /// What is missing then, as a clause.
+    pub sentence: &'static str,
+    asked: Asked,
+}
+
+impl std::fmt::Debug for Absent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+use Asked::{Group, Job as Whole, Service, Task as OfTask};
+use Lack::{Ignored, Refused};
+
+const fn absent(name: &'static str, lack: Lack, sentence: &'static str, asked: Asked) -> Absent {
+    Absent {
+        name,
+        lack,
+        sentence,
+        asked,
+    }
+}
+
+/// Everything that job files may ask for and that this version does not do.
+pub const ABSENT: &[Absent] = &[
+    absent(
+        "periodic",
+        Refused,
+        "jobs are not launched at set times yet, and this one is not meant to run at once",
+        Whole(|job| job.periodic.is_some()),
+    ),
+    absent(
+        "parameterized",
+        Refused,
+        "jobs cannot be dispatched yet, and this one is not meant to run by itself",
+        Whole(|job| job.parameterized_job.is_some()),
+    ),
+    absent(
+        "network.mode",
+        Refused,
+        "networks apart from the host's are not built yet, so its tasks would not be isolated",
+        Group(|group| networks(group).any(|network| !matches!(network.mode.as_str(), "" | "host"))),
+    ),
+    absent(
+        "network.dns",
+        Ignored,
+        "names are resolved as on the host",
+        Group(|group| networks(group).any(|network| network.dns.is_some())),
+    ),
+    absent(
+        "network.hostname",
+        Ignored,
+        "tasks see the name of the host",
+        Group(|group| networks(group).any(|network| !network.hostname.is_empty())),
+    ),
+    absent(
+        "network.cni",
+        Ignored,
+        "no network plugin is called",
+        Group(|group| networks(group).any(|network| network.cni.is_some())),
+    ),
+    absent(
+        "network.port.ignore_collision",
+        Ignored,
+        "a port that is taken stays taken",
+        Group(|group| {
+            networks(group).any(|network| {
+                network
+                    .reserved_ports
+                    .iter()
+                    .chain(&network.dynamic_ports)
+                    .any(|port| port.ignore_collision)
+            })
+        }),
+    ),
+    absent(
+        "group.volume",
+        Refused,
+        "volumes are not mounted yet, so its data would be missing or lost",
+        Group(|group| !group.volumes.is_empty()),
+    ),
+    absent(
+        "group.max_run_duration",
+        Ignored,
+        "allocations run until they end by themselves",
+        Group(|group| group.max_run_duration.is_some()),
+    ),
+    absent(
+        "group.disconnect",
+        Ignored,
+        "allocations of a node that is out of reach count as lost at once and are replaced",
+        Group(|group| {
+            group
+                .disconnect
+                .as_ref()
+                .is_some_and(|block| block.stop_on_client_after.is_none())
+        }),
+    ),
+    absent(
+        "group.disconnect.stop_on_client_after",
+        Refused,
+        "a node that is cut off does not stop its tasks yet, so two of them could run",
+        Group(|group| {
+            group
+                .disconnect
+                .as_ref()
+                .is_some_and(|block| block.stop_on_client_after.is_some())
+        }),
+    ),
+    absent(
+        "group.scaling",
+        Ignored,
+        "the policy is kept for other programs; `job scale` does not look at its bounds",
+        Group(|group| group.scaling.is_some()),
+    ),
+    absent(
+        "consul",
+        Ignored,
+        "there is one catalog without namespaces, and services are in it",
+        Group(|group| {
+            group.consul.is_some() || group.tasks.iter().any(|task| task.consul.is_some())
+        }),
+    ),
+    absent(
+        "task.vault",
+        Refused,
+        "tokens of Vault are not fetched yet, so a secret would be missing",
+        OfTask(|task| task.vault.is_some()),
+    ),
+    absent(
+        "task.secret",
+        Refused,
+        "stores of secrets are not read yet, so a secret would be missing",
+        OfTask(|task| !task.secrets.is_empty()),
+    ),
+    absent(
+        "task.identity",
+        Ignored,
+        "workload identity tokens are not issued yet; the task gets none",
+        OfTask(|task| task.identity.as_deref().is_some_and(is_given)),
+    ),
+    absent(
+        "task.identity with a name",
+        Refused,
+        "workload identity tokens are not issued yet, so a token would be missing",
+        OfTask(|task| task.identities.iter().any(is_given)),
+    ),
+    absent(
+        "task.template",
+        Refused,
+        "templates are not rendered yet, so a file would be missing",
+        OfTask(|task| !task.templates.is_empty()),
+    ),
+    absent(
+        "task.restart.render_templates",
+        Ignored,
+        "templates are not rendered again at a restart",
+        OfTask(|task| {
+            task.restart_policy
+                .as_ref()
+                .is_some_and(|policy| policy.render_templates)
+        }),
+    ),
+    absent(
+        "task.volume_mount",
+        Refused,
+        "volumes are not mounted yet, so its data would be missing or lost",
+        OfTask(|task| !task.volume_mounts.is_empty()),
+    ),
+    absent(
+        "task.csi_plugin",
+        Refused,
+        "volumes are not mounted yet, so nothing would reach the plugin",
+        OfTask(|task| task.csi_plugin_config.is_some()),
+    ),
+    absent(
+        "task.dispatch_payload",
+        Ignored,
+        "there is no payload without dispatched jobs",
+        OfTask(|task| task.dispatch_payload.is_some()),
+    ),
+    absent(
+        "task.action",
+        Ignored,
+        "commands cannot be run inside a task on demand yet",
+        OfTask(|task| !task.actions.is_empty()),
+    ),
+    absent(
+        "task.schedule",
+        Refused,
+        "tasks are not paused at set times yet, so it would run at the wrong ones",
+        OfTask(|task| task.schedule.is_some()),
+    ),
+    absent(
+        "task.kind",
+        Ignored,
+        "there is no mesh that would look at it",
+        OfTask(|task| !task.kind.is_empty()),
+    ),
+    absent(
+        "task.resources.device",
+        Refused,
+        "devices are not found on nodes yet, so they would be missing",
+        OfTask(|task| !task.resources.devices.is_empty()),
+    ),
+    absent(
+        "task.resources.numa with \"prefer\"",
+        Ignored,
+        "cores are taken wherever they are",
+        OfTask(|task| numa(task) == "prefer"),
+    ),
+    absent(
+        "task.resources.numa with \"require\"",
+        Refused,
+        "cores are taken wherever they are, so they could be far from each other",
+        OfTask(|task| numa(task) == "require"),
+    ),
+    absent(
+        "task.resources.secrets",
+        Ignored,
+        "the folder of secrets has no limit of its own",
+        OfTask(|task| task.resources.secrets_mb > 0),
+    ),
+    absent(
+        "service.connect",
+        Refused,
+        "proxies beside services are not started yet, so a sidecar or gateway would not be there",
+        Service(|service| service.connect.is_some()),
+    ),
+    absent(
+        "service.identity",
+        Ignored,
+        "services need no token to be registered",
+        Service(|service| service.identity.is_some()),
+    ),
+    absent(
+        "service.cluster",
+        Ignored,
+        "there is one catalog, and the service is in it",
+        Service(|service| !service.cluster.is_empty()),
+    ),
+    absent(
+        "service.kind",
+        Ignored,
+        "there is no mesh that would look at it",
+        Service(|service| !service.kind.is_empty()),
+    ),
+    absent(
+        "service.check with type \"grpc\"",
+        Refused,
+        "checks over gRPC are not run yet, so the service would stay critical",
+        Service(|service| {
+            service
+                .checks
+                .iter()
+                .any(|check| check.check_type == "grpc")
+        }),
+    ),
+    absent(
+        "service.check.expose",
+        Ignored,
+        "there is no proxy to let the check through",
+        Service(|service| service.checks.iter().any(|check| check.expose)),
+    ),
+    absent(
+        "service.check.tls_server_name",
+        Ignored,
+        "certificates are checked for the address",
+        Service(|service| {
+            service
+                .checks
+                .iter()
+                .any(|check| !check.tls_server_name.is_empty())
+        }),
+    ),
+    absent(
+        "service.check.advertise",
+        Ignored,
+        "the check is known by the address of the service",
+        Service(|service| {
+            service
+                .checks
+                .iter()
+                .any(|check| !check.advertise.is_empty())
+        }),
+    ),
+];
+
+/// The networks of a group and of its tasks.
+fn networks(group: &TaskGroup) -> impl Iterator<Item = &NetworkResource> {
+    let of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
+    group.networks.iter().chain(of_tasks)
+}
+
+fn is_given(token: &WorkloadIdentity) -> bool {
+    token.env || token.file
+}
+
+fn numa(task: &Task) -> &str {
+    task.resources
+        .numa
+        .as_ref()
+        .map_or("", |numa| &numa.affinity)
+}
+
+impl Absent {
+    /// True when the group, or the job around it, asks for it.
+    fn is_asked(&self, job: &Job, group: &TaskGroup) -> bool {
+        match self.asked {
+            Whole(asked) => asked(job),
+            Group(asked) => asked(group),
+            OfTask(asked) => group.tasks.iter().any(asked),
+            Service(asked) => {
+                let of_tasks = group.tasks.iter().flat_map(|task| &task.services);
+                group.services.iter().chain(of_tasks).any(asked)
+            }
+        }
+    }
+}
+
+/// Why a group of a job cannot be placed by this version; none when it can.
+pub fn absent_refusal(job: &Job, group: &TaskGroup) -> Option<String> {
+    let refused = |absent: &&Absent| absent.lack == Refused && absent.is_asked(job, group);
+    let absent = ABSENT.iter().find(refused)?;
+    Some(format!("{}: {}", absent.name, absent.sentence))
+}
+
+/// What a job asks for and does not get, a line for each.
+pub fn absent_warnings(job: &Job) -> Vec<String> {
+    let mut lines = Vec::new();
+    for absent in ABSENT {
+        let groups = job.task_groups.iter();
+        let asking: Vec<&str> = groups
+            .filter(|group| absent.is_asked(job, group))
+            .map(|group| group.name.as_str())
+            .collect();
+        if asking.is_empty() {
+            continue;
+        }
+        let place = match absent.asked {
+            Whole(_) => String::new(),
+            Group(_) | OfTask(_) | Service(_) => format!(" (group {})", asking.join(", ")),
+        };
+        let end = match absent.lack {
+            Ignored => "",
+            Refused => "; nothing is placed",
+        };
+        lines.push(format!("{}{place}: {}{end}", absent.name, absent.sentence));
+    }
+    lines
+}

@@ -1,0 +1,156 @@
+use super::Findings;
+use crate::model::{Secret, Task, Vault, WorkloadIdentity};
+use std::collections::BTreeSet;
+
+/// The name of the token that the servers know.
+const DEFAULT: &str = "default";
+
+/// For whom the token is that the servers know.
+const DEFAULT_AUDIENCE: &str = "nomadproject.io";
+
+/// A token with its defaults.
+pub(super) fn identity(mut token: WorkloadIdentity) -> WorkloadIdentity {
+    if token.name.is_empty() {
+        DEFAULT.clone_into(&mut token.name);
+    }
+    if token.name == DEFAULT {
+        token.audience = Some(vec![DEFAULT_AUDIENCE.into()]);
+    }
+    token.audience = token.audience.filter(|list| !list.is_empty());
+    token.extra_claims = token.extra_claims.filter(|list| !list.is_empty());
+    token.change_signal = token.change_signal.to_uppercase();
+    token
+}
+
+/// Rules of the tokens of a task.
+pub(super) fn identities(findings: &mut Findings, task: &Task) {
+    let mut names = BTreeSet::new();
+    for token in task
+        .identity
+        .iter()
+        .map(|token| &**token)
+        .chain(&task.identities)
+    {
+        let mut part = Findings::default();
+        token_rules(&mut part, token);
+        findings.nest(&format!("Identity {:?} is invalid", token.name), part);
+        findings.require(names.insert(&token.name), || {
+            format!("Multiple identities with name {:?}", token.name)
+        });
+    }
+}
+
+fn token_rules(findings: &mut Findings, token: &WorkloadIdentity) {
+    let name = token.name.as_str();
+    let valid = (1..=128).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    findings.require(valid, || {
+        format!(
+            "invalid name {name:?}. It must be 1 to 128 letters, digits, hyphens and underscores"
+        )
+    });
+    for (at, audience) in token.audience.iter().flatten().enumerate() {
+        findings.require(!audience.is_empty(), || {
+            format!("an empty string is an invalid audience ({})", at + 1)
+        });
+    }
+    let signal = token.change_signal.as_str();
+    match token.change_mode.as_str() {
+        "" | "noop" | "restart" => findings.require(signal.is_empty(), || {
+            format!("can only use change_signal={signal:?} with change_mode=\"signal\"")
+        }),
+        "signal" => findings.require(!signal.is_empty(), || {
+            "change_signal must be specified when using change_mode=\"signal\"".into()
+        }),
+        other => findings.error(format!("invalid change_mode: {other}")),
+    }
+    findings.require(token.ttl.as_nanos() <= 0 || name != DEFAULT, || {
+        "ttl for default identity not yet supported".into()
+    });
+    findings.require(token.ttl.as_nanos() >= 0, || "ttl must be >= 0".into());
+    findings.require(token.filepath.is_empty() || token.file, || {
+        "file parameter must be true in order to specify filepath".into()
+    });
+}
+
+/// A `vault` block with its defaults.
+pub(super) fn vault(findings: &mut Findings, given: Vault) -> Vault {
+    let mode = given
+        .change_mode
+        .filter(|mode| !mode.is_empty())
+        .unwrap_or_else(|| "restart".into());
+    let signal = given.change_signal.unwrap_or_default().to_uppercase();
+    match mode.as_str() {
+        "signal" => findings.require(!signal.is_empty(), || {
+            "Signal must be specified when using change mode \"signal\"".into()
+        }),
+        "noop" | "restart" => {}
+        other => findings.error(format!("Unknown change mode {other:?}")),
+    }
+    Vault {
+        policies: given.policies.filter(|list| !list.is_empty()),
+        namespace: Some(given.namespace.unwrap_or_default()),
+        cluster: if given.cluster.is_empty() {
+            "default".into()
+        } else {
+            given.cluster
+        },
+        env: Some(given.env.unwrap_or(true)),
+        disable_file: Some(given.disable_file.unwrap_or(false)),
+        change_mode: Some(mode),
+        change_signal: Some(signal),
+        allow_token_expiration: Some(given.allow_token_expiration.unwrap_or(false)),
+        role: given.role,
+    }
+}
+
+/// The secrets of a task.
+pub(super) fn secrets(findings: &mut Findings, given: Option<Vec<Secret>>) -> Box<[Secret]> {
+    let mut names = BTreeSet::new();
+    let given = given.unwrap_or_default();
+    for secret in &given {
+        let mut part = Findings::default();
+        let name = secret.name.as_str();
+        let valid = !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        part.require(valid, || {
+            "secret name must be letters, digits and underscores".into()
+        });
+        part.require(names.insert(name), || {
+            "the name is that of another secret too".into()
+        });
+        part.require(!secret.provider.is_empty(), || {
+            "secret provider cannot be empty".into()
+        });
+        part.require(!secret.path.is_empty(), || {
+            "secret path cannot be empty".into()
+        });
+        let built_in = matches!(secret.provider.as_str(), "nomad" | "vault");
+        let (env, config) = (
+            secret.env.as_ref().is_some_and(|map| !map.is_empty()),
+            secret.config.as_ref().is_some_and(|map| !map.is_empty()),
+        );
+        part.require(!built_in || !env, || {
+            format!("{} provider cannot use the env block", secret.provider)
+        });
+        part.require(built_in || !config, || {
+            format!(
+                "custom plugin provider {} cannot use the config block",
+                secret.provider
+            )
+        });
+        findings.nest(&format!("Secret {name:?} is invalid"), part);
+    }
+    given
+        .into_iter()
+        .map(|secret| Secret {
+            config: secret.config.filter(|map| !map.is_empty()),
+            env: secret.env.filter(|map| !map.is_empty()),
+            ..secret
+        })
+        .collect()
+}

@@ -1,0 +1,71 @@
+use super::{
+    BlockType, Content, Schema, duration, flag, opaque, plain, preset, required, text, whole,
+};
+use serde_json::{Map, Value};
+
+pub(super) static UPDATE: Schema = plain(&[
+    whole("max_parallel", "MaxParallel"),
+    text("health_check", "HealthCheck"),
+    duration("min_healthy_time", "MinHealthyTime"),
+    duration("healthy_deadline", "HealthyDeadline"),
+    duration("progress_deadline", "ProgressDeadline"),
+    flag("auto_revert", "AutoRevert"),
+    flag("auto_promote", "AutoPromote"),
+    whole("canary", "Canary"),
+    duration("stagger", "Stagger"),
+]);
+
+pub(super) static RESTART: Schema = plain(&[
+    whole("attempts", "Attempts"),
+    duration("interval", "Interval"),
+    duration("delay", "Delay"),
+    text("mode", "Mode"),
+    flag("render_templates", "RenderTemplates"),
+]);
+
+pub(super) static RESCHEDULE: Schema = plain(&[
+    whole("attempts", "Attempts"),
+    duration("interval", "Interval"),
+    duration("delay", "Delay"),
+    text("delay_function", "DelayFunction"),
+    duration("max_delay", "MaxDelay"),
+    flag("unlimited", "Unlimited"),
+]);
+
+pub(super) static MIGRATE: Schema = plain(&[
+    whole("max_parallel", "MaxParallel"),
+    text("health_check", "HealthCheck"),
+    duration("min_healthy_time", "MinHealthyTime"),
+    duration("healthy_deadline", "HealthyDeadline"),
+]);
+
+pub(super) static EPHEMERAL_DISK: Schema = plain(&[
+    flag("sticky", "Sticky"),
+    flag("migrate", "Migrate"),
+    whole("size", "SizeMB"),
+]);
+
+pub(super) static DISCONNECT: Schema = plain(&[
+    duration("lost_after", "LostAfter"),
+    duration("stop_on_client_after", "StopOnClientAfter"),
+    flag("replace", "Replace"),
+    text("reconcile", "Reconcile"),
+]);
+
+pub(super) static GROUP_SCALING: Schema = Schema {
+    attributes: &[
+        whole("min", "Min"),
+        required(whole("max", "Max")),
+        flag("enabled", "Enabled"),
+        text("type", "Type"),
+    ],
+    blocks: &[POLICY],
+    finish: finish_scaling,
+};
+
+/// The rule of another program: anything.
+pub(super) const POLICY: BlockType = opaque("policy", "Policy", Content::Free);
+
+fn finish_scaling(scaling: &mut Map<String, Value>) {
+    preset(scaling, "Type", "horizontal");
+}
