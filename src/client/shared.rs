@@ -130,6 +130,18 @@ impl Shared {
         }
     }
 
+    /// Changes the record and wakes whoever waits for a change. The next change that is kept keeps this one too:
+    /// for what may be lost when this agent is killed before.
+    pub(in crate::client) fn note(&self, change: impl FnOnce(&mut AllocRecord)) {
+        change(&mut self.record.lock());
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.changed.notify_one();
+        self.revision.send_modify(|revision| *revision += 1);
+    }
+
     /// As [`Shared::update`], for a change that must have been kept before something else is done.
     ///
     /// # Errors
@@ -141,8 +153,7 @@ impl Shared {
             let id = self.alloc.lock().id;
             self.cx.store.save_record(id, &record)
         };
-        self.changed.notify_one();
-        self.revision.send_modify(|revision| *revision += 1);
+        self.wake();
         kept
     }
 
@@ -166,6 +177,11 @@ impl Shared {
         change: impl FnOnce(&mut TaskRecord),
     ) -> io::Result<()> {
         self.try_update(|record| change(record.tasks.entry(task.to_owned()).or_default()))
+    }
+
+    /// Changes the record of one task in a way that the next change keeps, about which nobody is told before.
+    pub(in crate::client) fn prepare_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
+        change(self.record.lock().tasks.entry(task.to_owned()).or_default());
     }
 
     /// Adds an event to a task.

@@ -15,5 +15,6 @@ pub mod processes;
 pub mod random;
 pub mod removal;
 pub mod seldom;
+mod spawn;
 pub mod threads;
 pub mod watch;

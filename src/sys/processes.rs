@@ -1,6 +1,6 @@
 //! Processes: who they are, how they are started, signaled and ended.
 
-use super::cgroups::Cgroup;
+use super::{cgroups::Cgroup, spawn};
 use nix::{
     errno::Errno,
     libc,
@@ -15,12 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::{
-        fd::{FromRawFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::fd::{FromRawFd, OwnedFd},
     path::PathBuf,
-    process::{Child, Command, Stdio},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -324,26 +320,31 @@ pub struct TaskProcess {
 /// An unknown user, or whatever the start of the program failed with.
 pub fn spawn_task(
     task: &TaskProcess,
-    stdout: Stdio,
-    stderr: Stdio,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
     joins: Option<fs::File>,
-) -> io::Result<Child> {
-    let mut command = Command::new(&task.program);
-    command
-        .args(&task.args)
-        .env_clear()
-        .envs(&task.env)
-        .current_dir(&task.dir)
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(stderr)
-        .process_group(0);
-    if !task.user.is_empty() {
-        let (uid, gid) = user_ids(&task.user)?;
-        command.uid(uid).gid(gid);
-    }
-    before_exec(&mut command, joins);
-    command.spawn()
+) -> io::Result<i32> {
+    let user = match task.user.as_str() {
+        "" => None,
+        name => Some(user_ids(name)?),
+    };
+    let env = task.env.iter();
+    let entry = |(name, value): (&String, &String)| {
+        spawn::text(&[name.as_ref(), "=".as_ref(), value.as_ref()])
+    };
+    spawn::spawn(spawn::Start {
+        program: spawn::text(&[task.program.as_os_str()])?,
+        args: task
+            .args
+            .iter()
+            .map(|arg| spawn::text(&[arg.as_ref()]))
+            .collect::<io::Result<_>>()?,
+        env: env.map(entry).collect::<io::Result<_>>()?,
+        dir: spawn::text(&[task.dir.as_os_str()])?,
+        streams: [fs::File::open("/dev/null")?.into(), stdout, stderr],
+        user,
+        joins: joins.map(OwnedFd::from),
+    })
 }
 
 /// Numbers of a user and its main group.
@@ -358,23 +359,6 @@ pub fn user_ids(name: &str) -> io::Result<(u32, u32)> {
         )
     })?;
     Ok((user.uid.as_raw(), user.gid.as_raw()))
-}
-
-#[expect(unsafe_code, reason = "code between fork and exec has no safe form")]
-fn before_exec(command: &mut Command, joins: Option<fs::File>) {
-    // SAFETY: the closure makes system calls that are safe between fork and exec, and allocates nothing.
-    unsafe {
-        command.pre_exec(move || {
-            // A task that may not join runs where it is, and is found by its session.
-            if let Some(group) = &joins {
-                nix::unistd::write(group, b"0").ok();
-            }
-            // A task without its supervisor would run unseen; it goes down with it.
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
-            SigSet::empty().thread_set_mask()?;
-            Ok(())
-        });
-    }
 }
 
 /// How a process ended.

@@ -533,3 +533,52 @@ async fn the_next_agent_takes_the_control_group_over_and_the_last_one_removes_it
     agent.stop().await;
     assert!(!group.path().exists(), "{group:?} is left");
 }
+
+/// Runs a batch job to its end: the supervisor that it had, and how often it was restarted.
+async fn batch(agent: &Agent, id: &str) -> (i32, u64) {
+    let job = json!({"Job": {
+        "ID": id, "Type": "batch", "Datacenters": ["*"],
+        "TaskGroups": [{"Name": "g", "Tasks": [{
+            "Name": "t", "Driver": "raw_exec",
+            "Config": {"command": "/bin/sh", "args": ["-c", "echo $PPID > $NOMAD_ALLOC_DIR/data/supervisor"]},
+            "Resources": {"CPU": 1, "MemoryMB": 10}}]}],
+    }});
+    put(agent, &job).await;
+    let alloc = agent
+        .wait(&format!("/v1/job/{id}/allocations"), |allocs| {
+            let alloc = allocs.as_array()?.first()?;
+            (alloc["ClientStatus"] == "complete").then(|| alloc.clone())
+        })
+        .await;
+    let file = alloc_dir(agent, alloc["ID"].as_str().expect("an id")).join("supervisor");
+    let supervisor = fs::read_to_string(file).expect("a file");
+    let restarts = alloc["TaskStates"]["t"]["Restarts"].as_u64();
+    (
+        supervisor.trim().parse().expect("a process"),
+        restarts.expect("a number"),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_serves_one_task_after_the_other_and_may_be_killed_in_between() {
+    let agent = Agent::start_with(Mode::Durable, "").await;
+    let (mut last, _) = batch(&agent, "first").await;
+    // It waits for a second; a busy machine may need longer for the next job.
+    let mut number = 0;
+    let served_again = async {
+        loop {
+            number += 1;
+            let (supervisor, restarts) = batch(&agent, &format!("again-{number}")).await;
+            assert_eq!(restarts, 0);
+            if supervisor == last {
+                return;
+            }
+            last = supervisor;
+        }
+    };
+    let waited = tokio::time::timeout(DEADLINE, served_again).await;
+    waited.expect("a supervisor serves another task");
+    kill(Pid::from_raw(last), Signal::SIGKILL).ok();
+    let (supervisor, restarts) = batch(&agent, "after").await;
+    assert!(supervisor != last && restarts == 0);
+}

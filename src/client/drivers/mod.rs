@@ -101,7 +101,7 @@ pub(super) trait Execution: Debug + Send + Sync {
 }
 
 /// A task that runs.
-pub(super) trait Run: Debug + Send {
+pub(super) trait Run: Debug + Send + Sync {
     /// Id of the run, as it was given when it was started.
     fn run_id(&self) -> &str;
 
@@ -120,8 +120,17 @@ pub(super) trait Run: Debug + Send {
     /// Waits for the end. Safe to cancel and to call again.
     fn ended(&mut self) -> BoxFuture<'_, Exit>;
 
-    /// Tells that the end was kept, so that the driver need not remember it.
-    fn noted(&mut self) -> BoxFuture<'_, ()>;
+    /// Tells what became of the news of its end, so that the driver need not remember it. Called once.
+    fn noted(&mut self, end: End) -> BoxFuture<'_, ()>;
+}
+
+/// What became of the news of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is kept where the next agent finds it: what was known of the run is known no more.
+    Kept,
+    /// It was heard and told, but could not be kept.
+    Heard,
 }
 
 /// Measures a task.

@@ -1,6 +1,6 @@
 //! A driver without processes, for tests of those who use drivers.
 
-use super::{Driver, Exit, Found, Meter, Owner, Run, Start, StartError};
+use super::{Driver, End, Exit, Found, Meter, Owner, Run, Start, StartError};
 use crate::sys::processes::{Ended, Usage};
 use futures_util::future::{BoxFuture, pending, ready};
 use jobs::model::{DriverInfo, Timestamp};
@@ -160,7 +160,7 @@ impl Run for SimulatedRun {
         }
     }
 
-    fn noted(&mut self) -> BoxFuture<'_, ()> {
+    fn noted(&mut self, _end: End) -> BoxFuture<'_, ()> {
         self.asked.lock().push("noted".into());
         Box::pin(ready(()))
     }

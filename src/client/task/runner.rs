@@ -6,9 +6,9 @@ use super::{
 use crate::{
     client::{
         Error,
-        drivers::{Driver, Exit, Found, Owner, Run, StartError},
+        drivers::{Driver, End, Exit, Found, Owner, Run, StartError},
         shared::Shared,
-        store::RUN_UNKNOWN,
+        store::{RUN_UNKNOWN, TaskRecord},
     },
     registration,
     rpc::message::Report,
@@ -85,6 +85,8 @@ pub(in crate::client) struct TaskRunner {
     name: String,
     commands: mpsc::Receiver<TaskCommand>,
     restarts: Restarts,
+    /// A run whose end is to be kept with the decision about what comes next, and then noted.
+    unnoted: Option<Box<dyn Run>>,
 }
 
 impl TaskRunner {
@@ -111,6 +113,7 @@ impl TaskRunner {
             shared,
             commands,
             restarts,
+            unnoted: None,
         }
     }
 
@@ -123,21 +126,23 @@ impl TaskRunner {
                 Some(code) => outcome(code),
                 None => match self.attempt().await {
                     Ended::With(outcome) => outcome,
-                    Ended::Killed => return self.die(false),
+                    Ended::Killed => return self.die(false).await,
                     Ended::Left => return,
                 },
             };
             let decision = self.restarts.decide(clock::now(), outcome);
             match decision {
-                Decision::Done => return self.die(false),
+                Decision::Done => return self.die(false).await,
                 Decision::Fail { reason } => {
-                    self.event(events::failure("Not Restarting", reason, "restart_reason"));
-                    return self.die(true);
+                    let event = events::failure("Not Restarting", reason, "restart_reason");
+                    self.shared
+                        .prepare_task(&self.name, |record| record.state.push_event(event));
+                    return self.die(true).await;
                 }
                 Decision::Restart { after, reason } => {
                     let event = events::restarting(after, reason);
                     let counted = self.restarts.counted();
-                    self.shared.update_task(&self.name, |record| {
+                    let kept = self.shared.try_update_task(&self.name, |record| {
                         record.restarts = counted;
                         record.undecided = None;
                         record.state.state = TaskPhase::Pending;
@@ -145,9 +150,14 @@ impl TaskRunner {
                         record.state.last_restart = clock::now();
                         record.state.push_event(event);
                     });
+                    match self.settle_end(kept).await {
+                        None => {}
+                        Some(Ended::Left) => return,
+                        Some(_) => return self.die(false).await,
+                    }
                     match pause(&mut self.commands, after).await {
                         Paused::Over => {}
-                        Paused::Killed => return self.die(false),
+                        Paused::Killed => return self.die(false).await,
                         Paused::Left => return,
                     }
                 }
@@ -313,10 +323,12 @@ impl TaskRunner {
         loop {
             let command = tokio::select! {
                 exit = run.ended() => {
-                    return match self.note_exit(&mut *run, &exit, Cause::Itself).await {
-                        Some(ended) => ended,
-                        None => Ended::With(outcome(exit.ended.code)),
-                    };
+                    faults::point("exit.heard");
+                    self.shared
+                        .prepare_task(&self.name, |record| note_end(record, &exit, Cause::Itself));
+                    self.unnoted = Some(run);
+                    self.shared.meters.lock().remove(&self.name);
+                    return Ended::With(outcome(exit.ended.code));
                 }
                 command = self.commands.recv() => command,
             };
@@ -401,30 +413,39 @@ impl TaskRunner {
             Some(Ended::Left) => return Some(Ended::Left),
             // The servers know that it is over, so nobody has to hear of it again.
             Some(ended) => {
-                run.noted().await;
+                run.noted(End::Heard).await;
                 return Some(ended);
             }
-            None => run.noted().await,
+            None => run.noted(End::Kept).await,
         }
         None
     }
 
     fn keep_exit(&self, exit: &Exit, cause: Cause) -> io::Result<()> {
         self.shared.meters.lock().remove(&self.name);
-        let event = events::terminated(exit);
-        self.shared.try_update_task(&self.name, |record| {
-            record.run_id.clear();
-            if exit.message.is_empty() {
-                // Nothing is left of it: its end was seen.
-                record.handle.clear();
+        self.shared
+            .try_update_task(&self.name, |record| note_end(record, exit, cause))
+    }
+
+    /// Notes the run that ended by itself, once its end and the decision about it are kept. Answers when that is not
+    /// to be waited for.
+    async fn settle_end(&mut self, kept: io::Result<()>) -> Option<Ended> {
+        faults::point("exit.recorded");
+        let Some(mut run) = self.unnoted.take() else {
+            if let Err(error) = kept {
+                let alloc = self.shared.alloc();
+                tracing::error!(alloc = %alloc.id, task = self.name, %error, "the state of a task cannot be kept");
             }
-            record.undecided = match cause {
-                Cause::Itself => Some(exit.ended.code),
-                Cause::Asked => None,
-            };
-            record.state.finished_at = exit.at;
-            record.state.push_event(event);
-        })
+            return None;
+        };
+        let waited = self.until_kept(kept).await;
+        match waited {
+            Some(Ended::Left) => {}
+            // The servers know that it is over, so nobody has to hear of it again.
+            Some(_) => run.noted(End::Heard).await,
+            None => run.noted(End::Kept).await,
+        }
+        waited
     }
 
     /// Tries again until the state of the task can be kept: the disk may be full. Answers when the task, or this
@@ -443,8 +464,8 @@ impl TaskRunner {
         None
     }
 
-    fn die(&self, failed: bool) {
-        self.shared.update_task(&self.name, |record| {
+    async fn die(&mut self, failed: bool) {
+        let kept = self.shared.try_update_task(&self.name, |record| {
             record.undecided = None;
             record.state.state = TaskPhase::Dead;
             record.state.failed |= failed;
@@ -452,6 +473,7 @@ impl TaskRunner {
                 record.state.finished_at = clock::now();
             }
         });
+        self.settle_end(kept).await;
     }
 
     /// Takes the task's instances out of DNS and routes and waits, within limits, until no request is on
@@ -570,6 +592,21 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
             () = &mut sleep => return Paused::Over,
         }
     }
+}
+
+/// Puts the end of a run into the record of its task.
+fn note_end(record: &mut TaskRecord, exit: &Exit, cause: Cause) {
+    record.run_id.clear();
+    if exit.message.is_empty() {
+        // Nothing is left of it: its end was seen.
+        record.handle.clear();
+    }
+    record.undecided = match cause {
+        Cause::Itself => Some(exit.ended.code),
+        Cause::Asked => None,
+    };
+    record.state.finished_at = exit.at;
+    record.state.push_event(events::terminated(exit));
 }
 
 /// What an end that nobody asked for is to the restart policy.

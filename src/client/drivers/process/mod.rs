@@ -8,7 +8,7 @@ pub(super) mod raw_exec;
 pub mod supervisor;
 
 use super::{
-    Driver, Exec, Execution, Exit, Found, Meter, Owner, Run, Start, StartError, Unrunnable,
+    Driver, End, Exec, Execution, Exit, Found, Meter, Owner, Run, Start, StartError, Unrunnable,
 };
 use crate::sys::{
     descriptors,
@@ -175,8 +175,8 @@ impl Run for Connection {
         Box::pin(Self::ended(self))
     }
 
-    fn noted(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(Self::noted(self))
+    fn noted(&mut self, end: End) -> BoxFuture<'_, ()> {
+        Box::pin(Self::noted(self, end))
     }
 }
 

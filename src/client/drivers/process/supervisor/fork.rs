@@ -1,6 +1,6 @@
 //! Where supervisors come from.
 
-use super::process;
+use super::{Owner, address::stem, process};
 use crate::sys::{
     faults,
     handover::{self, Side},
@@ -56,6 +56,8 @@ fn serve() -> io::Result<()> {
     // An interrupt from the terminal is for the agent.
     processes::detach();
     handover::forget_children()?;
+    // What is found out once per process is found out before it is copied.
+    stem(&Owner::default());
     let control = io::stdin();
     while let Some(agent) = handover::receive(control.as_fd())? {
         faults::point("fork.received");

@@ -14,6 +14,11 @@
 //! the file `lock` in the run directory; the socket has a name in the kernel and no file. Should the lock file get
 //! lost, supervisors are still found by the names of their sockets.
 //!
+//! One that has nothing left to do gives lock and socket back and waits for another launch on the same connection,
+//! where the same steps begin anew: most of what a short task costs is the making of its supervisor. The agent asks
+//! for that only after it has kept the end, so that no record names a supervisor that serves another task by now,
+//! and only supervisors that it made itself. It sends them away a moment later by closing the connection.
+//!
 //! Files in the run directory: `lock`; `cgroup`, the path of the control group in which each task gets one, so that
 //! the next agent goes on with it wherever that agent itself was started; and by the stem of a task `<stem>.exit`,
 //! from the end of a run that no agent took note of until one does.
@@ -100,6 +105,8 @@ enum Request {
     },
     /// The end was taken note of: it needs no file.
     Noted,
+    /// As [`Request::Noted`]; the supervisor then waits for another launch.
+    Next,
 }
 
 /// To the agent.
@@ -121,6 +128,8 @@ enum Event {
     Taken,
     /// The task and all that it started ended.
     Ended(Exit),
+    /// Lock and socket were given back: the next message is another launch.
+    Idle,
 }
 
 /// What a supervisor says of itself.

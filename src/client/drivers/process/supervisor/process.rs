@@ -24,7 +24,6 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
-    process::Stdio,
     time::Duration,
 };
 
@@ -44,21 +43,25 @@ const NOTE_WAIT_MS: u16 = 10_000;
 /// Pause between two attempts to write the end to a file.
 const WRITE_AGAIN_MS: u16 = 1_000;
 
-/// Reads a launch from `agent` and stays until the task has ended.
+/// Reads a launch from `agent` and stays until the task has ended, again and again as long as the agent wishes.
 pub(super) fn run(mut agent: UnixStream) -> io::Result<()> {
-    let launch = read_launch(&agent)?;
-    faults::point("supervisor.read");
-    match Supervisor::start(launch, &agent) {
-        Ok(supervisor) => supervisor.run(),
-        Err(NotStarted::Unwanted) => Ok(()),
-        Err(NotStarted::Taken) => send(&mut agent, &Event::Taken),
-        Err(NotStarted::Failed(error)) => send(
-            &mut agent,
-            &Event::Failed {
-                reason: error.to_string(),
-            },
-        ),
+    while let Some(launch) = read_launch(&agent)? {
+        faults::point("supervisor.read");
+        let supervisor = match Supervisor::start(launch, &agent) {
+            Ok(supervisor) => supervisor,
+            Err(NotStarted::Unwanted) => return Ok(()),
+            Err(NotStarted::Taken) => return send(&mut agent, &Event::Taken),
+            Err(NotStarted::Failed(error)) => {
+                let reason = error.to_string();
+                return send(&mut agent, &Event::Failed { reason });
+            }
+        };
+        match supervisor.run()? {
+            Some(idle) => agent = idle,
+            None => return Ok(()),
+        }
     }
+    Ok(())
 }
 
 /// Why a supervisor starts nothing.
@@ -77,12 +80,16 @@ impl From<io::Error> for NotStarted {
     }
 }
 
-fn read_launch(agent: &UnixStream) -> io::Result<Launch> {
+/// The next message, which is a launch; none when the agent wants no more of them, or is gone.
+fn read_launch(agent: &UnixStream) -> io::Result<Option<Launch>> {
     let mut line = Vec::new();
     BufReader::new(agent.take(MESSAGE_BYTES_MAX as u64)).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
     match serde_json::from_slice(&line)? {
-        Request::Start(launch) => Ok(*launch),
-        Request::Signal { .. } | Request::Stop { .. } | Request::Noted => {
+        Request::Start(launch) => Ok(Some(*launch)),
+        Request::Signal { .. } | Request::Stop { .. } | Request::Noted | Request::Next => {
             Err(io::Error::other("the first message is no launch"))
         }
     }
@@ -96,6 +103,8 @@ struct Output {
 struct Connection {
     stream: UnixStream,
     received: Vec<u8>,
+    /// Its agent wants to launch another task here.
+    wants_next: bool,
 }
 
 struct Supervisor {
@@ -195,12 +204,14 @@ impl Supervisor {
             self.connections.push(Connection {
                 stream,
                 received: Vec::new(),
+                wants_next: false,
             });
         }
         told
     }
 
-    fn run(mut self) -> io::Result<()> {
+    /// Answers with the connection on which the next launch comes; none when this was the last one.
+    fn run(mut self) -> io::Result<Option<UnixStream>> {
         loop {
             self.wait()?;
             self.move_output();
@@ -287,7 +298,7 @@ impl Supervisor {
     fn on_request(&mut self, request: &Request) {
         match request {
             Request::Start(_) => {}
-            Request::Noted => self.is_noted = true,
+            Request::Noted | Request::Next => self.is_noted = true,
             Request::Signal { number } => {
                 processes::signal(self.tree.task.pid, *number).ok();
             }
@@ -299,15 +310,16 @@ impl Supervisor {
         }
     }
 
-    /// Ends what the task left behind, takes its last output and tells how it ended.
-    fn finish(mut self, ended: processes::Ended) -> io::Result<()> {
+    /// Ends what the task left behind, takes its last output and tells how it ended. Answers as [`Supervisor::run`].
+    fn finish(mut self, ended: processes::Ended) -> io::Result<Option<UnixStream>> {
         let at = clock::now();
         let give_up = clock::monotonic() + KILL_WAIT;
         let group = self.tree.cgroup.as_deref().map(Cgroup::at);
         let is_empty = || {
             !processes::has_children() && group.as_ref().is_none_or(|group| group.remove().is_ok())
         };
-        while !is_empty() && clock::monotonic() < give_up {
+        let mut is_clean = is_empty();
+        while !is_clean && clock::monotonic() < give_up {
             processes::kill_all_children(self.tree.task.pid);
             if let Some(group) = &group {
                 group.kill();
@@ -316,6 +328,7 @@ impl Supervisor {
             poll(&mut watched, PollTimeout::from(KILL_LOOK_MS)).ok();
             drain(&self.child_signals);
             processes::reap();
+            is_clean = is_empty();
         }
         self.take_last_output(give_up);
         faults::point("supervisor.ended");
@@ -329,12 +342,21 @@ impl Supervisor {
         self.connections
             .retain_mut(|agent| send(&mut agent.stream, &event).is_ok());
         faults::point("supervisor.told");
-        let done = self.until_noted(&exit, &event);
-        // In this order: an agent that sees its connection end finds the lock free.
+        self.until_noted(&exit, &event)?;
+        let next = self.connections.iter().position(|agent| agent.wants_next);
+        // What was left of one task must not be taken for something of another.
+        let next = next.filter(|_| is_clean && self.outputs.is_empty());
+        let mut next = next.map(|at| self.connections.swap_remove(at).stream);
+        // In this order: an agent that sees its connection end, or idle, finds the lock free.
         drop(self.listener);
         drop(self.locks);
         drop(self.connections);
-        done
+        if let Some(agent) = &mut next {
+            env::set_current_dir("/")?;
+            agent.set_nonblocking(false)?;
+            send(agent, &Event::Idle)?;
+        }
+        Ok(next)
     }
 
     /// Waits until an agent has noted the end, or it stands in a file for the next one.
@@ -415,7 +437,9 @@ impl Connection {
         }
         while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.received.drain(..=end).collect();
-            requests.push(serde_json::from_slice(&line)?);
+            let request = serde_json::from_slice(&line)?;
+            self.wants_next |= matches!(request, Request::Next);
+            requests.push(request);
         }
         Ok(())
     }
@@ -425,10 +449,10 @@ impl Connection {
 fn spawn(launch: &Launch, joins: Option<fs::File>) -> io::Result<(Identity, Vec<Output>)> {
     let mut outputs = Vec::new();
     let (stdout, stderr) = match &launch.logs {
-        None => (Stdio::null(), Stdio::null()),
+        None => (nothing()?, nothing()?),
         Some(logs) => {
             let [stdout, stderr] = Rotation::open(logs, ["stdout", "stderr"])?;
-            let mut stream = |log| -> io::Result<Stdio> {
+            let mut stream = |log| -> io::Result<OwnedFd> {
                 let (pipe, writer) = io::pipe()?;
                 nonblocking(&pipe)?;
                 outputs.push(Output { pipe, log });
@@ -440,11 +464,16 @@ fn spawn(launch: &Launch, joins: Option<fs::File>) -> io::Result<(Identity, Vec<
     if let Some(descriptors_max) = launch.descriptors_max {
         descriptors::lower(descriptors_max);
     }
-    let child = processes::spawn_task(&launch.process, stdout, stderr, joins)?;
-    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let pid = processes::spawn_task(&launch.process, stdout, stderr, joins)?;
     // It is not collected before `reap`, so it has an identity even if it ended already.
     let task = Identity::of(pid).ok_or_else(|| io::Error::other("the task has no process"))?;
     Ok((task, outputs))
+}
+
+/// Takes output and drops it.
+fn nothing() -> io::Result<OwnedFd> {
+    let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
+    Ok(null.into())
 }
 
 fn nonblocking(pipe: &PipeReader) -> io::Result<()> {

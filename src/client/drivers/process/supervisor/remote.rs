@@ -5,12 +5,15 @@ use super::{
     address::{Addresses, lock_number, stem},
     fork::ForkServer,
 };
-use crate::sys::{
-    cgroups::Cgroup,
-    clock, faults,
-    files::{Durability, write_atomic},
-    locks::Locks,
-    processes::{Ended, Identity, Tree, TreeEnd},
+use crate::{
+    client::drivers::End,
+    sys::{
+        cgroups::Cgroup,
+        clock, faults,
+        files::{Durability, write_atomic},
+        locks::Locks,
+        processes::{Ended, Identity, Tree, TreeEnd},
+    },
 };
 use nix::unistd::geteuid;
 use parking_lot::Mutex;
@@ -35,12 +38,18 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::{Instant, sleep, timeout},
+    time::{Instant, error::Elapsed, sleep, timeout},
 };
 
 /// How long a supervisor may take to say that its task runs, or to greet an agent that comes back. One that has not
 /// done so by then is ended.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Supervisors that wait for their next launch.
+const IDLE_MAX: usize = 32;
+/// How long one waits.
+const IDLE_TIME: Duration = Duration::from_secs(1);
+/// Tasks that one supervisor looks after, one after the other.
+const RUNS_MAX: u32 = 256;
 /// How long the end of killed processes is waited for.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause between two looks at something that tells nobody when it changes: a lock, a dying process.
@@ -85,15 +94,40 @@ pub(in crate::client) struct Supervisors {
     cgroup: Option<Cgroup>,
     /// Stems of those that were there when this agent started, with or without a lock.
     earlier: Mutex<BTreeSet<String>>,
+    /// Those that wait for their next launch, with when they began to; the latest last.
+    idle: Mutex<Vec<(Instant, Link)>>,
+}
+
+/// The way to a supervisor.
+#[derive(Debug)]
+struct Link {
+    events: Lines<BufReader<OwnedReadHalf>>,
+    requests: OwnedWriteHalf,
+    /// Launches that it may still take; 0 for one that another agent made.
+    launches_left: u32,
 }
 
 /// A connection to the supervisor of a running task.
 #[derive(Debug)]
 pub(in crate::client) struct Connection {
     supervisors: Arc<Supervisors>,
-    events: Lines<BufReader<OwnedReadHalf>>,
-    requests: OwnedWriteHalf,
+    /// None once the supervisor is done with this task.
+    link: Option<Link>,
     started: Started,
+}
+
+/// What became of a launch.
+struct Answer {
+    /// The supervisor, once it held the lock.
+    begun: Option<Identity>,
+    event: Result<io::Result<Option<Event>>, Elapsed>,
+}
+
+impl Answer {
+    /// The supervisor was gone before it had looked at the launch, as far as one can see.
+    fn is_unheard(&self) -> bool {
+        self.begun.is_none() && matches!(self.event, Ok(Ok(None) | Err(_)))
+    }
 }
 
 impl Supervisors {
@@ -115,6 +149,7 @@ impl Supervisors {
             addresses,
             cgroup,
             earlier: Mutex::default(),
+            idle: Mutex::default(),
         })
     }
 
@@ -170,25 +205,25 @@ impl Supervisors {
         launch.run_dir.clone_from(&self.run_dir);
         launch.cgroup = self.cgroup.as_ref().map(|group| group.path().to_owned());
         self.forget(&launch.owner);
-        let (ours, theirs) = StdStream::pair()?;
-        ours.set_nonblocking(true)?;
-        self.fork_server.supervise(OwnedFd::from(theirs))?;
-        let (read, mut requests) = UnixStream::from_std(ours)?.into_split();
-        let mut events = BufReader::new(read).lines();
-        let mut begun = None;
-        let started = async {
-            send(&mut requests, &Request::Start(Box::new(launch))).await?;
-            faults::point("launch.sent");
-            let mut event = next(&mut events).await?;
-            if let Some(Event::Begun { supervisor }) = event {
-                begun = Some(supervisor);
-                event = next(&mut events).await?;
+        let number = lock_number(&stem(&launch.owner));
+        let launch = Request::Start(Box::new(launch));
+        let (mut link, mut answer) = match self.take_idle() {
+            Some(mut link) => {
+                let answer = link.launch(&launch).await;
+                (link, answer)
             }
-            Ok(event)
+            None => self.launch_anew(&launch).await?,
         };
-        let answer: Result<io::Result<Option<Event>>, _> =
-            timeout(faults::patience(GREETING_TIMEOUT), started).await;
-        if let (Ok(Ok(None) | Err(_)) | Err(_), Some(supervisor)) = (&answer, begun) {
+        // One that died while it was idle. The connection is closed first, so that a free lock says that nothing
+        // came of the launch.
+        if link.launches_left + 1 < RUNS_MAX && answer.is_unheard() {
+            drop(link);
+            if self.locks.holder(number)?.is_some() {
+                return Err(LaunchError::Taken);
+            }
+            (link, answer) = self.launch_anew(&launch).await?;
+        }
+        if let (Ok(Ok(None) | Err(_)) | Err(_), Some(supervisor)) = (&answer.event, answer.begun) {
             // It died or hangs on the way; the task may be there, or a part of it.
             let tree = Tree {
                 supervisor,
@@ -197,16 +232,15 @@ impl Supervisors {
             };
             end_tree(&tree).await?;
         }
-        match answer {
+        match answer.event {
             Ok(Ok(Some(Event::Started(started)))) => Ok(Connection {
                 supervisors: Arc::clone(self),
-                events,
-                requests,
+                link: Some(link),
                 started: *started,
             }),
             Ok(Ok(Some(Event::Failed { reason }))) => Err(LaunchError::Program { reason }),
             Ok(Ok(Some(Event::Taken))) => Err(LaunchError::Taken),
-            Ok(Ok(Some(Event::Ended(_) | Event::Begun { .. }) | None)) => {
+            Ok(Ok(Some(Event::Ended(_) | Event::Begun { .. } | Event::Idle) | None)) => {
                 Err(io::Error::other("it ended before it had started the task").into())
             }
             Ok(Err(error)) => Err(error.into()),
@@ -214,6 +248,53 @@ impl Supervisors {
                 self.fork_server.give_up();
                 Err(io::Error::from(io::ErrorKind::TimedOut).into())
             }
+        }
+    }
+
+    /// Hands a launch to a supervisor that is made for it.
+    async fn launch_anew(&self, launch: &Request) -> io::Result<(Link, Answer)> {
+        let (ours, theirs) = StdStream::pair()?;
+        ours.set_nonblocking(true)?;
+        self.fork_server.supervise(OwnedFd::from(theirs))?;
+        let mut link = Link::new(UnixStream::from_std(ours)?, RUNS_MAX);
+        let answer = link.launch(launch).await;
+        Ok((link, answer))
+    }
+
+    /// A supervisor that waits for a launch.
+    fn take_idle(&self) -> Option<Link> {
+        let mut idle = self.idle.lock();
+        loop {
+            let (_, mut link) = idle.pop()?;
+            if link.is_open() {
+                return Some(link);
+            }
+        }
+    }
+
+    /// Keeps a supervisor for the next launch, for a while.
+    fn keep_idle(self: &Arc<Self>, link: Link) {
+        let mut idle = self.idle.lock();
+        if idle.len() >= IDLE_MAX {
+            return;
+        }
+        idle.push((Instant::now(), link));
+        if idle.len() == 1 {
+            let supervisors = Arc::downgrade(self);
+            // Ends when none is left.
+            tokio::spawn(async move {
+                loop {
+                    sleep(IDLE_TIME).await;
+                    let Some(supervisors) = supervisors.upgrade() else {
+                        return;
+                    };
+                    let mut idle = supervisors.idle.lock();
+                    idle.retain(|(since, _)| since.elapsed() < IDLE_TIME);
+                    if idle.is_empty() {
+                        return;
+                    }
+                }
+            });
         }
     }
 
@@ -271,13 +352,11 @@ impl Supervisors {
         if uid != geteuid().as_raw() && uid != 0 {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let (read, requests) = stream.into_split();
-        let mut events = BufReader::new(read).lines();
-        match timeout(faults::patience(GREETING_TIMEOUT), next(&mut events)).await?? {
+        let mut link = Link::new(stream, 0);
+        match timeout(faults::patience(GREETING_TIMEOUT), link.next()).await?? {
             Some(Event::Started(started)) => Ok(Connection {
                 supervisors: Arc::clone(self),
-                events,
-                requests,
+                link: Some(link),
                 started: *started,
             }),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -337,7 +416,7 @@ impl Connection {
     /// # Errors
     /// When the supervisor is gone.
     pub(in crate::client) async fn signal(&mut self, number: i32) -> io::Result<()> {
-        send(&mut self.requests, &Request::Signal { number }).await
+        self.send(&Request::Signal { number }).await
     }
 
     /// Asks the supervisor to end the task: `number` first, SIGKILL after `kill_timeout`.
@@ -350,28 +429,59 @@ impl Connection {
         kill_timeout: Duration,
     ) -> io::Result<()> {
         let timeout_ms = u64::try_from(kill_timeout.as_millis()).unwrap_or(u64::MAX);
-        send(&mut self.requests, &Request::Stop { number, timeout_ms }).await
+        self.send(&Request::Stop { number, timeout_ms }).await
+    }
+
+    async fn send(&mut self, request: &Request) -> io::Result<()> {
+        match &mut self.link {
+            Some(link) => link.send(request).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Waits for the end of the task. Safe to cancel and to call again.
     pub(in crate::client) async fn ended(&mut self) -> Exit {
+        let Some(link) = &mut self.link else {
+            return self.lost().await;
+        };
         loop {
-            match next(&mut self.events).await {
+            match link.next().await {
                 Ok(Some(Event::Ended(exit))) => return exit,
                 Ok(Some(
-                    Event::Started(_) | Event::Failed { .. } | Event::Taken | Event::Begun { .. },
+                    Event::Started(_)
+                    | Event::Failed { .. }
+                    | Event::Taken
+                    | Event::Begun { .. }
+                    | Event::Idle,
                 )) => {}
                 Ok(None) | Err(_) => return self.lost().await,
             }
         }
     }
 
-    /// Tells that the end was kept, and waits until the supervisor is gone.
-    pub(in crate::client) async fn noted(&mut self) {
-        let told = send(&mut self.requests, &Request::Noted).await;
-        let gone = async { while let Ok(Some(_)) = next(&mut self.events).await {} };
+    /// Tells that the end was heard, and waits until the supervisor is gone or has nothing more to do with the task.
+    /// It may serve another task only when the end was kept, too.
+    pub(in crate::client) async fn noted(&mut self, end: End) {
+        let Some(mut link) = self.link.take() else {
+            return;
+        };
+        let request = match end {
+            End::Kept if link.launches_left > 0 => Request::Next,
+            End::Kept | End::Heard => Request::Noted,
+        };
+        let told = link.send(&request).await;
+        let gone = async {
+            while let Ok(Some(event)) = link.next().await {
+                if matches!(event, Event::Idle) {
+                    return true;
+                }
+            }
+            false
+        };
         // One that hangs is found, and ended, before the task is started again.
-        timeout(KILL_TIMEOUT, gone).await.ok();
+        if timeout(KILL_TIMEOUT, gone).await == Ok(true) {
+            self.supervisors.keep_idle(link);
+        }
         if told.is_err() {
             self.supervisors.forget(self.owner());
         }
@@ -463,18 +573,54 @@ fn cannot_end(pids: &[i32]) -> io::Error {
     ))
 }
 
-async fn send(requests: &mut OwnedWriteHalf, request: &Request) -> io::Result<()> {
-    let mut line = serde_json::to_vec(request)?;
-    if line.len() >= MESSAGE_BYTES_MAX {
-        return Err(io::Error::other("the task's environment is too large"));
+impl Link {
+    fn new(stream: UnixStream, launches_left: u32) -> Self {
+        let (read, requests) = stream.into_split();
+        Self {
+            events: BufReader::new(read).lines(),
+            requests,
+            launches_left,
+        }
     }
-    line.push(b'\n');
-    requests.write_all(&line).await
-}
 
-async fn next(events: &mut Lines<BufReader<OwnedReadHalf>>) -> io::Result<Option<Event>> {
-    match events.next_line().await? {
-        Some(line) => Ok(Some(serde_json::from_str(&line)?)),
-        None => Ok(None),
+    /// Sends a launch and waits until the task runs, or does not.
+    async fn launch(&mut self, launch: &Request) -> Answer {
+        self.launches_left = self.launches_left.saturating_sub(1);
+        let mut begun = None;
+        let started = async {
+            self.send(launch).await?;
+            faults::point("launch.sent");
+            let mut event = self.next().await?;
+            if let Some(Event::Begun { supervisor }) = event {
+                begun = Some(supervisor);
+                event = self.next().await?;
+            }
+            Ok(event)
+        };
+        let event = timeout(faults::patience(GREETING_TIMEOUT), started).await;
+        Answer { begun, event }
+    }
+
+    /// False when the other side is known to be gone.
+    fn is_open(&mut self) -> bool {
+        let mut nothing = [0];
+        let read = self.events.get_ref().get_ref().try_read(&mut nothing);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    async fn send(&mut self, request: &Request) -> io::Result<()> {
+        let mut line = serde_json::to_vec(request)?;
+        if line.len() >= MESSAGE_BYTES_MAX {
+            return Err(io::Error::other("the task's environment is too large"));
+        }
+        line.push(b'\n');
+        self.requests.write_all(&line).await
+    }
+
+    async fn next(&mut self) -> io::Result<Option<Event>> {
+        match self.events.next_line().await? {
+            Some(line) => Ok(Some(serde_json::from_str(&line)?)),
+            None => Ok(None),
+        }
     }
 }
