@@ -30,6 +30,7 @@ pub(in crate::client) struct Claims {
 pub(in crate::client) struct Claim {
     claims: Arc<Claims>,
     alloc_id: AllocId,
+    held: Vec<Held>,
 }
 
 /// What an allocation must hold before it is set up: its ports, its place, and that of the one it replaces.
@@ -72,6 +73,7 @@ impl Claims {
         self.try_hold(alloc_id, wanted).then(|| Claim {
             claims: Arc::clone(self),
             alloc_id,
+            held: wanted.to_vec(),
         })
     }
 
@@ -88,10 +90,13 @@ impl Claims {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims
-            .holders
-            .lock()
-            .retain(|_, holder| *holder != self.alloc_id);
+        let mut holders = self.claims.holders.lock();
+        for held in &self.held {
+            if holders.get(held) == Some(&self.alloc_id) {
+                holders.remove(held);
+            }
+        }
+        drop(holders);
         self.claims.freed.notify_waiters();
     }
 }

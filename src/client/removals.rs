@@ -6,7 +6,11 @@
 use super::{allocdir::AllocDir, context::Context};
 use jobs::model::AllocId;
 use nix::sys::statvfs::statvfs;
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -27,6 +31,8 @@ const FREE_PERCENT_MIN: u64 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Removals {
     waiting: VecDeque<Ended>,
+    /// Whose.
+    ids: BTreeSet<AllocId>,
     running: JoinSet<()>,
     is_short: bool,
 }
@@ -44,6 +50,7 @@ impl Removals {
         if self.waiting.len().is_multiple_of(LOOK_EVERY) {
             self.is_short = is_short(&dir);
         }
+        self.ids.insert(alloc_id);
         self.waiting.push_back(Ended {
             alloc_id,
             dir,
@@ -53,7 +60,9 @@ impl Removals {
 
     /// Keeps what waits of an allocation that came back.
     pub(super) fn keep(&mut self, alloc_id: AllocId) {
-        self.waiting.retain(|ended| ended.alloc_id != alloc_id);
+        if self.ids.remove(&alloc_id) {
+            self.waiting.retain(|ended| ended.alloc_id != alloc_id);
+        }
     }
 
     /// Resolves when [`Removals::begin`] has something to do. Safe to cancel.
@@ -70,6 +79,9 @@ impl Removals {
     pub(super) fn begin(&mut self, cx: &Arc<Context>) {
         let count = self.waiting.len().min(BATCH_MAX);
         let batch: Vec<Ended> = self.waiting.drain(..count).collect();
+        for ended in &batch {
+            self.ids.remove(&ended.alloc_id);
+        }
         let cx = Arc::clone(cx);
         self.running.spawn(async move {
             let threads = cx.files.removals.clone();

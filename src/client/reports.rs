@@ -8,11 +8,25 @@ use crate::rpc::{
 };
 use jobs::{model::Node, state::AllocUpdate};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
-use tokio::sync::{Notify, watch};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until},
+};
 
 /// Changes in one message.
 const BATCH_MAX: usize = 512;
+/// How long a change that is no news for long waits for a newer one.
+const SOON: Duration = Duration::from_millis(20);
+
+/// When a change is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// At once.
+    Now,
+    /// A moment later, or with the next one that is told at once.
+    Soon,
+}
 
 /// Changes that wait to be told, by allocation and by check: bounded by what runs here.
 #[derive(Debug)]
@@ -34,6 +48,8 @@ struct Queue<T> {
 struct Waiting<T> {
     changes: BTreeMap<String, (u64, T)>,
     last: u64,
+    /// When they are told at the latest; none when nothing waits.
+    due: Option<Instant>,
 }
 
 impl<T> Queue<T> {
@@ -42,6 +58,7 @@ impl<T> Queue<T> {
             waiting: Mutex::new(Waiting {
                 changes: BTreeMap::new(),
                 last: 0,
+                due: None,
             }),
             arrived: Notify::new(),
             settled: watch::Sender::new(0),
@@ -49,12 +66,17 @@ impl<T> Queue<T> {
     }
 
     /// Puts a change in place of an older one for the same thing.
-    fn push(&self, key: String, change: T) -> u64 {
+    fn push(&self, key: String, change: T, urgency: Urgency) -> u64 {
+        let due = match urgency {
+            Urgency::Now => Instant::now(),
+            Urgency::Soon => Instant::now() + SOON,
+        };
         let number = {
             let mut waiting = self.waiting.lock();
             waiting.last += 1;
             let number = waiting.last;
             waiting.changes.insert(key, (number, change));
+            waiting.due = Some(waiting.due.map_or(due, |sooner| sooner.min(due)));
             number
         };
         self.arrived.notify_one();
@@ -64,13 +86,23 @@ impl<T> Queue<T> {
     /// The next batch and the number up to which everything is settled once it is told.
     async fn take(&self) -> (u64, Vec<T>) {
         loop {
-            {
+            let due = {
                 let mut waiting = self.waiting.lock();
-                if !waiting.changes.is_empty() {
-                    return waiting.take();
+                match waiting.due {
+                    Some(due) if due <= Instant::now() => return waiting.take(),
+                    due => due,
                 }
+            };
+            let elapsed = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.arrived.notified() => {}
+                () = elapsed => {}
             }
-            self.arrived.notified().await;
         }
     }
 }
@@ -82,6 +114,9 @@ impl<T> Waiting<T> {
             None => BTreeMap::new(),
         };
         let taken = std::mem::replace(&mut self.changes, rest);
+        if self.changes.is_empty() {
+            self.due = None;
+        }
         let oldest_left = self.changes.values().map(|(number, _)| *number).min();
         let settled = oldest_left.map_or(self.last, |number| number - 1);
         (
@@ -101,18 +136,20 @@ impl Reports {
     }
 
     /// Tells what became of an allocation; returns the number to wait for with [`Reports::settled`].
-    pub(super) fn alloc(&self, update: AllocUpdate) -> u64 {
-        self.allocs.push(update.alloc_id.to_string(), update)
+    pub(super) fn alloc(&self, update: AllocUpdate, urgency: Urgency) -> u64 {
+        self.allocs
+            .push(update.alloc_id.to_string(), update, urgency)
     }
 
     /// Tells a check's new status.
     pub(super) fn check(&self, report: CheckReport) {
-        self.checks.push(report.check_id.clone(), report);
+        self.checks
+            .push(report.check_id.clone(), report, Urgency::Now);
     }
 
     /// Tells what is new about the node.
     pub(super) fn node(&self, node: Node) {
-        self.node.push(String::new(), node);
+        self.node.push(String::new(), node, Urgency::Now);
     }
 
     /// Waits until the change of an allocation with that number is in the log.
@@ -154,9 +191,9 @@ mod tests {
     async fn newer_changes_replace_older_ones_and_batches_are_bounded() {
         let queue = Queue::new();
         for number in 0..BATCH_MAX + 10 {
-            queue.push(format!("{number:06}"), number);
+            queue.push(format!("{number:06}"), number, Urgency::Now);
         }
-        queue.push("000000".into(), 999_999);
+        queue.push("000000".into(), 999_999, Urgency::Now);
         let (settled, batch) = queue.take().await;
         assert_eq!(batch.len(), BATCH_MAX);
         assert_eq!(batch[0], 999_999);
@@ -165,5 +202,19 @@ mod tests {
         let (settled, batch) = queue.take().await;
         assert_eq!(batch.len(), 10);
         assert_eq!(settled, BATCH_MAX as u64 + 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_news_for_long_waits_for_what_follows_it() {
+        let queue = Queue::new();
+        queue.push("a".into(), 1, Urgency::Soon);
+        queue.push("b".into(), 1, Urgency::Soon);
+        let began = Instant::now();
+        queue.push("a".into(), 2, Urgency::Now);
+        assert_eq!(queue.take().await, (3, vec![2, 1]));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        queue.push("a".into(), 3, Urgency::Soon);
+        assert_eq!(queue.take().await, (4, vec![3]));
+        assert!(began.elapsed() >= SOON && began.elapsed() < SOON * 2);
     }
 }

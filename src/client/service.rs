@@ -150,6 +150,7 @@ impl Client {
             allocs: self.allocs,
             runners: JoinSet::new(),
             dying: BTreeSet::new(),
+            ended: BTreeSet::new(),
             damaged,
             removals: Removals::default(),
         };
@@ -185,6 +186,8 @@ struct Running {
     runners: JoinSet<AllocId>,
     /// Forgotten by the servers: their directories go when their tasks have ended.
     dying: BTreeSet<AllocId>,
+    /// Terminal allocations that keep their directory, with when they ended.
+    ended: BTreeSet<(Timestamp, AllocId)>,
     /// Files that do not say what was kept in them, by allocation, until the servers say what it was.
     damaged: BTreeMap<AllocId, Damaged>,
     /// Directories that are to be removed.
@@ -301,24 +304,15 @@ impl Running {
         };
         if self.dying.remove(&id) {
             self.destroy(id);
-        } else {
-            self.collect();
+            return;
         }
-    }
-
-    /// Removes the directories of the oldest terminal allocations past the limit.
-    fn collect(&mut self) {
-        let mut over: Vec<(Timestamp, AllocId)> = self
-            .allocs
-            .read()
-            .iter()
-            .filter(|(_, known)| known.messages.is_closed())
-            .map(|(id, known)| (known.shared.finished_at(), *id))
-            .collect();
-        over.sort_unstable();
-        let surplus = over.len().saturating_sub(TERMINAL_ALLOCS_MAX);
-        for (_, id) in over.into_iter().take(surplus) {
-            self.destroy(id);
+        if let Some(known) = self.allocs.read().get(&id) {
+            self.ended.insert((known.shared.finished_at(), id));
+        }
+        while self.ended.len() > TERMINAL_ALLOCS_MAX
+            && let Some((_, oldest)) = self.ended.pop_first()
+        {
+            self.destroy(oldest);
         }
     }
 
@@ -326,6 +320,7 @@ impl Running {
         let Some(known) = self.allocs.write().remove(&id) else {
             return;
         };
+        self.ended.remove(&(known.shared.finished_at(), id));
         self.removals.push(id, known.shared.dir.clone());
     }
 

@@ -45,14 +45,17 @@ impl Checked {
     /// Starts and ends the loops of instances whose tasks started or ended. Results are told only after the
     /// report numbered `last_report` is settled: the instance must be in the catalog before them.
     pub(super) fn follow(&mut self, last_report: u64) {
-        let mut alloc = (*self.shared.alloc()).clone();
+        let assigned = self.shared.alloc();
+        let node = Arc::clone(&self.shared.cx.node.borrow());
+        let mut live = registration::instances(&assigned, &node);
+        live.retain(|instance| !instance.checks.is_empty());
+        if live.is_empty() {
+            return self.loops.clear();
+        }
+        let mut alloc = (*assigned).clone();
         let record = self.shared.record();
         alloc.task_states = self.shared.states();
-        let node = Arc::clone(&self.shared.cx.node.borrow());
-        let live: Vec<Instance> = registration::instances(&alloc, &node)
-            .into_iter()
-            .filter(|instance| instance.is_live(&alloc) && !instance.checks.is_empty())
-            .collect();
+        live.retain(|instance| instance.is_live(&alloc));
         self.loops
             .retain(|id, _| live.iter().any(|instance| instance.service.id == *id));
         for instance in live {

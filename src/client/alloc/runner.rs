@@ -13,7 +13,9 @@ use crate::{
     client::{
         Error,
         claims::{self, Claim},
+        reports::Urgency,
         shared::Shared,
+        store::AllocRecord,
         task::{
             events,
             runner::{COMMANDS_MAX, TaskCommand, TaskRunner},
@@ -24,7 +26,7 @@ use crate::{
 };
 use futures_util::FutureExt;
 use jobs::{
-    model::{Allocation, Span, Task, TaskEvent, TaskPhase},
+    model::{Allocation, ClientStatus, Span, Task, TaskEvent, TaskPhase},
     state::AllocUpdate,
 };
 use std::{
@@ -93,6 +95,9 @@ impl AllocRunner {
             self.report();
         } else if let Some(claim) = self.claim().await {
             self.live().await;
+            let mut tasks = std::mem::take(&mut self.tasks);
+            self.unless_forced(async move { while tasks.join_next().await.is_some() {} })
+                .await;
             drop(claim);
         } else {
             self.mark_all_dead();
@@ -199,7 +204,7 @@ impl AllocRunner {
         let built = hooks::prerun(&self.shared).await;
         let alloc = self.shared.alloc();
         let names: Vec<String> = definitions(&alloc).map(|task| task.name.clone()).collect();
-        self.shared.update(|record| {
+        let change = |record: &mut AllocRecord| {
             record.is_built = built.is_ok();
             for name in &names {
                 let task = record.tasks.entry(name.clone()).or_default();
@@ -213,7 +218,13 @@ impl AllocRunner {
                     task.state.failed = true;
                 }
             }
-        });
+        };
+        if built.is_ok() {
+            // Kept with the first start: an agent that dies before sets it up again.
+            self.shared.note(change);
+        } else {
+            self.shared.update(change);
+        }
         built.is_ok()
     }
 
@@ -526,9 +537,24 @@ impl AllocRunner {
             network_status: None,
         };
         if update != self.reported {
+            let urgency = urgency(&alloc, self.reported.client_status, client_status);
             self.reported = update.clone();
-            self.last_report = self.shared.cx.reports.alloc(update);
+            self.last_report = self.shared.cx.reports.alloc(update, urgency);
         }
+    }
+}
+
+/// What is over in a moment is told with its end, unless somebody looks for its instances.
+fn urgency(alloc: &Allocation, before: ClientStatus, now: ClientStatus) -> Urgency {
+    let has_services = alloc.group().is_some_and(|group| {
+        let mut of_tasks = group.tasks.iter().map(|task| &task.services);
+        !group.services.is_empty() || of_tasks.any(|services| !services.is_empty())
+    });
+    let is_short_lived = alloc.job.is_batch() && !has_services;
+    match (before, now) {
+        (ClientStatus::Pending, ClientStatus::Pending) => Urgency::Soon,
+        (_, ClientStatus::Pending | ClientStatus::Running) if is_short_lived => Urgency::Soon,
+        _ => Urgency::Now,
     }
 }
 
