@@ -1,4 +1,5 @@
-//! Control groups, used for one thing: to find and end every process of a task, whatever it did to get away.
+//! Control groups, used for two things: to find and end every process of a task, whatever it did to get away, and to
+//! let threads that must not wait run before tasks.
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -12,8 +13,9 @@ use std::{
 
 /// Rounds of killing in a hierarchy that cannot kill a group by itself; each leaves fewer processes.
 const KILL_ROUNDS_MAX: u32 = 64;
-/// Hierarchies of version 1 that only count or freeze, so that a group of its own changes nothing for a task.
-const V1_CONTROLLERS: [&str; 2] = ["freezer", "pids"];
+/// File systems of hierarchies and their controllers, the best first. Those of version 1 only count or freeze, so
+/// that a group of its own changes nothing for a task.
+const KINDS: [(&str, &str); 3] = [("cgroup2", ""), ("cgroup", "freezer"), ("cgroup", "pids")];
 
 /// A group of processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +32,36 @@ impl Cgroup {
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        candidates(&mounts, &own).into_iter().find_map(|dir| {
-            let group = Self {
-                path: dir.join(name),
-            };
-            group.create().is_ok().then_some(group)
-        })
+        candidates(&mounts, &own, &KINDS)
+            .into_iter()
+            .find_map(|dir| {
+                let group = Self {
+                    path: dir.join(name),
+                };
+                group.create().is_ok().then_some(group)
+            })
+    }
+
+    /// As [`Cgroup::below_own`], a group for single threads of this process that gets `shares` of the processors where
+    /// an ordinary group gets 1024. Only version 1 has such groups.
+    pub fn of_threads(name: &str, shares: u32) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let dir = candidates(&mounts, &own, &[("cgroup", "cpu")]).pop()?;
+        let group = Self {
+            path: dir.join(name),
+        };
+        group.create().ok()?;
+        fs::write(group.path.join("cpu.shares"), shares.to_string()).ok()?;
+        Some(group)
+    }
+
+    /// Moves the calling thread into a group for threads.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn take_this_thread(&self) -> io::Result<()> {
+        fs::write(self.path.join("tasks"), "0")
     }
 
     /// Removes the group when nothing is in it, neither a process nor another group.
@@ -142,9 +168,9 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Directories of this process's own groups, version 2 first. `mounts` is `/proc/self/mountinfo`, `own` is
+/// Directories of this process's own groups, in the order of `kinds`. `mounts` is `/proc/self/mountinfo`, `own` is
 /// `/proc/self/cgroup`.
-fn candidates(mounts: &str, own: &str) -> Vec<PathBuf> {
+fn candidates(mounts: &str, own: &str, kinds: &[(&str, &str)]) -> Vec<PathBuf> {
     let own_path = |wanted: &str| {
         own.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -169,9 +195,8 @@ fn candidates(mounts: &str, own: &str) -> Vec<PathBuf> {
             fits.then(|| (root.to_owned(), PathBuf::from(point)))
         })
     };
-    [("cgroup2", "")]
-        .into_iter()
-        .chain(V1_CONTROLLERS.map(|controller| ("cgroup", controller)))
+    kinds
+        .iter()
         .filter_map(|(kind, controller)| {
             let (root, point) = mount(kind, controller)?;
             let own = own_path(controller)?;
@@ -196,15 +221,15 @@ mod tests {
     #[test]
     fn own_groups_are_found_in_every_hierarchy() {
         let own = "12:freezer:/docker/abc/x\n5:pids:/\n0::/system.slice/trivet.service\n";
-        let found = candidates(MOUNTS, own);
+        let found = candidates(MOUNTS, own, &KINDS);
         let expected = [
             "/sys/fs/cgroup/unified/system.slice/trivet.service",
             "/sys/fs/cgroup/freezer/x",
             "/sys/fs/cgroup/pids",
         ];
         assert_eq!(found, expected.map(PathBuf::from));
-        assert!(candidates("", own).is_empty());
-        assert!(candidates(MOUNTS, "").is_empty());
+        assert!(candidates("", own, &KINDS).is_empty());
+        assert!(candidates(MOUNTS, "", &KINDS).is_empty());
     }
 
     #[test]
