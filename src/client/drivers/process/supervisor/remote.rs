@@ -363,16 +363,23 @@ impl Supervisors {
         }
     }
 
-    /// Kills the process that holds a lock and waits until the lock is free.
+    /// Ends the supervisor that holds a lock with whatever it may have started, which nothing else names yet when its
+    /// task was starting.
     async fn end_holder(&self, number: u64, pid: i32) -> io::Result<()> {
         let holder = Identity::of(pid);
-        let give_up = Instant::now() + KILL_TIMEOUT;
-        while self.locks.holder(number)? == Some(pid) {
-            match holder {
-                Some(holder) if Instant::now() < give_up => holder.kill().ok(),
-                _ => return Err(cannot_end(&[pid])),
+        if self.locks.holder(number)? != Some(pid) {
+            return Ok(());
+        }
+        if let Some(supervisor) = holder {
+            let tree = Tree {
+                supervisor,
+                task: supervisor,
+                cgroup: None,
             };
-            sleep(LOOK_PAUSE).await;
+            end_tree(&tree).await?;
+        }
+        if self.locks.holder(number)? == Some(pid) {
+            return Err(cannot_end(&[pid]));
         }
         tracing::warn!(pid, "ended a supervisor that did not answer");
         Ok(())
