@@ -82,7 +82,7 @@ pub(crate) async fn run() {
         "{PACE} requests/s on {CONNECTIONS} connections and {PACE} DNS queries/s by UDP, windows of {} s in turn;\n\
          a storm is {JOBS_PER_SECOND} one-task raw_exec jobs of /bin/true a second and `dd … conv=fsync` of 64 MiB \
          again and again\n\
-         on the disk of the data directory ({}); load generator and backend run with nice -10 where that is allowed\n",
+         on the disk of the data directory ({}); load generator and backend run in real time (chrt --fifo 1) where that is allowed\n",
         WINDOW.as_secs(),
         filesystem(agent.dir()).await,
     );
@@ -228,11 +228,12 @@ fn answer(mut stream: TcpStream) {
     }
 }
 
-/// The measurement is of the agent: what measures should not wait itself.
+/// The measurement is of the agent: what measures should not wait itself. A nice value is not enough where each session
+/// is a scheduling group of its own, for each task is a session.
 fn favor_this_thread() {
     let thread = nix::unistd::gettid().to_string();
-    std::process::Command::new("renice")
-        .args(["-n", "-10", "-p", &thread])
+    std::process::Command::new("chrt")
+        .args(["--fifo", "--pid", "1", &thread])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
