@@ -4,6 +4,7 @@
 //! knows nothing of room; the rest finds places, by `feasible` (may it run there), `model::Capacity` and `ports`
 //! (is there room) and `rank` (which is best).
 
+mod distinct;
 mod feasible;
 mod fleet;
 mod generic;
@@ -11,6 +12,7 @@ mod ports;
 mod rank;
 mod ranking;
 mod reconcile;
+mod spread;
 mod system;
 
 pub(crate) use reconcile::{allowed as reschedule_allowed, texts};

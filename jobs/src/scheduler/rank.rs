@@ -1,21 +1,20 @@
 //! Which of the nodes with room is the best.
 
 use super::{
+    distinct::Distinct,
     feasible::{self, Feasibility},
     fleet::Fleet,
     ranking::{Ranking, Standing},
+    spread::Spreads,
 };
 use crate::{
     ids::Ids,
     model::{
-        Affinity, AllocMetric, Ask, Capacity, Constraint, FlatMap, Job, Node, NodeId, NodeScore,
-        NodeUsage, Spread, TaskGroup,
+        Affinity, AllocMetric, Ask, Capacity, FlatMap, Job, Node, NodeId, NodeScore, NodeUsage,
+        TaskGroup,
     },
 };
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many nodes a metric shows with their scores.
 const SCORES_SHOWN_MAX: usize = 5;
@@ -55,22 +54,6 @@ pub(super) struct Candidates {
     count: f64,
     distinct: Distinct,
     metric: AllocMetric,
-}
-
-/// `distinct_hosts` and `distinct_property` of a group.
-#[derive(Default)]
-struct Distinct {
-    hosts_of_job: bool,
-    hosts_of_group: bool,
-    properties: Vec<Property>,
-}
-
-struct Property {
-    target: String,
-    at_most: u32,
-    /// Value by candidate; none is infeasible.
-    values: Vec<Option<String>>,
-    used: BTreeMap<String, u32>,
 }
 
 impl Candidates {
@@ -209,7 +192,7 @@ impl Candidates {
         except: &BTreeSet<usize>,
     ) -> Option<usize> {
         let plain = penalized.is_empty() && except.is_empty() && self.distinct.is_empty();
-        if plain && self.spreads.boosts.len() <= COMBOS_MAX {
+        if plain && self.spreads.combos() <= COMBOS_MAX {
             self.choices += 1;
             if self.choices > CHOICES_MAX {
                 return self.first_in_order();
@@ -240,7 +223,7 @@ impl Candidates {
 
     /// As a pass over all would find it: the greatest score, and of equal ones the earliest candidate.
     fn first_in_order(&mut self) -> Option<usize> {
-        let combos = self.spreads.boosts.len();
+        let combos = self.spreads.combos();
         let ranking = match self.ranking.take() {
             Some(ranking) => ranking,
             None => {
@@ -486,266 +469,4 @@ fn affinity_score<'n>(
         by_class.insert(&node.computed_class, score);
     }
     Some(score)
-}
-
-/// The spreads of a group: how much each combination of values is wanted next.
-#[derive(Default)]
-struct Spreads {
-    rules: Vec<SpreadRule>,
-    /// Combination to the value of each rule.
-    combos: Vec<Vec<usize>>,
-    /// Combination to its boost.
-    boosts: Vec<f64>,
-}
-
-struct SpreadRule {
-    /// Wanted number by value; empty is even.
-    desired: BTreeMap<String, f64>,
-    /// Wanted number of every value that has no target; none when the targets make 100 %.
-    rest: Option<f64>,
-    share: f64,
-    /// Value names; position 0 is a missing attribute.
-    values: Vec<Option<String>>,
-    used: Vec<u32>,
-}
-
-impl Spreads {
-    fn new(job: &Job, group: &TaskGroup, nodes: &[&Node], own: &[u32]) -> (Self, Vec<usize>) {
-        let spreads: Vec<&Spread> = group.spreads.iter().chain(&job.spreads).collect();
-        let weights: f64 = spreads.iter().map(|s| f64::from(s.weight)).sum();
-        let mut rules: Vec<SpreadRule> = spreads
-            .iter()
-            .map(|s| SpreadRule::new(s, group.count, weights))
-            .collect();
-        if rules.is_empty() {
-            let one = Self {
-                rules,
-                combos: vec![Vec::new()],
-                boosts: vec![0.0],
-            };
-            return (one, vec![0; nodes.len()]);
-        }
-        let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
-        let mut value_ids: Vec<BTreeMap<Cow<'_, str>, usize>> = vec![BTreeMap::new(); rules.len()];
-        let mut combo_of = Vec::with_capacity(nodes.len());
-        let mut combos = Vec::new();
-        for (node, own) in nodes.iter().zip(own) {
-            let mut combo = Vec::with_capacity(rules.len());
-            for (at, rule) in rules.iter_mut().enumerate() {
-                let id = match feasible::resolve(&spreads[at].attribute, node) {
-                    None => 0,
-                    Some(value) => {
-                        let next = rule.values.len();
-                        let id = *value_ids[at].entry(value.clone()).or_insert(next);
-                        if id == next {
-                            rule.values.push(Some(value.into_owned()));
-                            rule.used.push(0);
-                        }
-                        id
-                    }
-                };
-                rule.used[id] += own;
-                combo.push(id);
-            }
-            let next = combos.len();
-            let id = *known.entry(combo.clone()).or_insert(next);
-            if id == next {
-                combos.push(combo);
-            }
-            combo_of.push(id);
-        }
-        let mut all = Self {
-            boosts: vec![0.0; combos.len()],
-            rules,
-            combos,
-        };
-        all.update();
-        (all, combo_of)
-    }
-
-    fn boost(&self, combo: usize) -> f64 {
-        self.boosts.get(combo).copied().unwrap_or(0.0)
-    }
-
-    fn count(&mut self, combo: usize, placed: bool) {
-        if self.rules.is_empty() {
-            return;
-        }
-        let Some(values) = self.combos.get(combo) else {
-            return;
-        };
-        for (rule, value) in self.rules.iter_mut().zip(values) {
-            let used = &mut rule.used[*value];
-            *used = if placed {
-                *used + 1
-            } else {
-                used.saturating_sub(1)
-            };
-        }
-        self.update();
-    }
-
-    fn update(&mut self) {
-        let of_rules: Vec<Vec<f64>> = self.rules.iter().map(SpreadRule::boosts).collect();
-        for (boost, combo) in self.boosts.iter_mut().zip(&self.combos) {
-            *boost = of_rules.iter().zip(combo).map(|(b, value)| b[*value]).sum();
-        }
-    }
-}
-
-impl SpreadRule {
-    fn new(spread: &Spread, count: u32, weights: f64) -> Self {
-        let count = f64::from(count);
-        let wanted = |percent: u8| f64::from(percent) / 100.0 * count;
-        let desired: BTreeMap<String, f64> = spread
-            .spread_target
-            .iter()
-            .map(|target| (target.value.clone(), wanted(target.percent)))
-            .collect();
-        let named: u32 = spread
-            .spread_target
-            .iter()
-            .map(|t| u32::from(t.percent))
-            .sum();
-        let rest =
-            (!desired.is_empty() && named < 100).then(|| f64::from(100 - named) / 100.0 * count);
-        let weight = f64::from(spread.weight);
-        Self {
-            desired,
-            rest,
-            share: if weights > 0.0 { weight / weights } else { 0.0 },
-            values: vec![None],
-            used: vec![0],
-        }
-    }
-
-    /// The boost of each value.
-    fn boosts(&self) -> Vec<f64> {
-        if self.desired.is_empty() {
-            self.even_boosts()
-        } else {
-            self.target_boosts()
-        }
-    }
-
-    fn target_boosts(&self) -> Vec<f64> {
-        let boost = |value: &Option<String>, used: u32| {
-            let Some(value) = value else {
-                return -1.0;
-            };
-            match self.desired.get(value).copied().or(self.rest) {
-                Some(desired) if desired > 0.0 => {
-                    (desired - (f64::from(used) + 1.0)) / desired * self.share
-                }
-                _ => -1.0,
-            }
-        };
-        let pairs = self.values.iter().zip(&self.used);
-        pairs.map(|(value, used)| boost(value, *used)).collect()
-    }
-
-    /// Counts include values that no allocation uses yet, so that they come first.
-    fn even_boosts(&self) -> Vec<f64> {
-        let used = self.used.get(1..).unwrap_or(&[]);
-        let min = used.iter().copied().min().unwrap_or(0);
-        let max = used.iter().copied().max().unwrap_or(0);
-        let boost = |current: u32| {
-            let (current, min, max) = (f64::from(current), f64::from(min), f64::from(max));
-            if max == 0.0 {
-                0.0
-            } else if current != min {
-                if min == 0.0 {
-                    -1.0
-                } else {
-                    (min - current) / min
-                }
-            } else if min == max {
-                -1.0
-            } else if min == 0.0 {
-                1.0
-            } else {
-                (max - min) / min
-            }
-        };
-        let mut boosts = vec![-1.0];
-        boosts.extend(used.iter().map(|current| boost(*current)));
-        boosts
-    }
-}
-
-impl Distinct {
-    fn new(job: &Job, group: &TaskGroup, nodes: &[&Node], own: &[u32], job_own: &[u32]) -> Self {
-        let mut distinct = Self::default();
-        let of_job = job.constraints.iter().map(|c| (c, true));
-        let of_group = group.constraints.iter().map(|c| (c, false));
-        for (constraint, of_job) in of_job
-            .chain(of_group)
-            .filter(|(c, _)| feasible::is_distinct(c))
-        {
-            if constraint.operand == "distinct_property" {
-                let counts = if of_job { job_own } else { own };
-                distinct
-                    .properties
-                    .push(Property::new(constraint, nodes, counts));
-            } else if constraint.r_target != "false" {
-                distinct.hosts_of_job |= of_job;
-                distinct.hosts_of_group |= !of_job;
-            }
-        }
-        distinct
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.hosts_of_job && !self.hosts_of_group && self.properties.is_empty()
-    }
-
-    fn refusal(&self, at: usize, own: u32, job_own: u32) -> Option<String> {
-        if (self.hosts_of_job && job_own > 0) || (self.hosts_of_group && own > 0) {
-            return Some("distinct_hosts".into());
-        }
-        self.properties.iter().find_map(|p| p.refusal(at))
-    }
-
-    fn count(&mut self, at: usize, placed: bool) {
-        for property in &mut self.properties {
-            if let Some(Some(value)) = property.values.get(at) {
-                let used = property.used.entry(value.clone()).or_default();
-                *used = if placed {
-                    *used + 1
-                } else {
-                    used.saturating_sub(1)
-                };
-            }
-        }
-    }
-}
-
-impl Property {
-    fn new(constraint: &Constraint, nodes: &[&Node], counts: &[u32]) -> Self {
-        let value =
-            |node: &&Node| feasible::resolve(&constraint.l_target, node).map(Cow::into_owned);
-        let values: Vec<Option<String>> = nodes.iter().map(value).collect();
-        let mut used: BTreeMap<String, u32> = BTreeMap::new();
-        for (value, count) in values.iter().zip(counts) {
-            if let Some(value) = value {
-                *used.entry(value.clone()).or_default() += count;
-            }
-        }
-        Self {
-            target: constraint.l_target.clone(),
-            at_most: constraint.r_target.parse().unwrap_or(1),
-            values,
-            used,
-        }
-    }
-
-    fn refusal(&self, at: usize) -> Option<String> {
-        let target = self.target.trim_start_matches("${").trim_end_matches('}');
-        let Some(value) = self.values.get(at).and_then(Option::as_ref) else {
-            return Some(format!("distinct_property: missing property \"{target}\""));
-        };
-        let used = self.used.get(value).copied().unwrap_or(0);
-        (used >= self.at_most)
-            .then(|| format!("distinct_property: {target}={value} used by {used} allocs"))
-    }
 }
