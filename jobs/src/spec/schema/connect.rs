@@ -1,5 +1,5 @@
+use super::grants::{IDENTITY, VOLUME_MOUNT};
 use super::resources::{LOGS, RESOURCES};
-use super::task::{IDENTITY, VOLUME_MOUNT};
 use super::{
     BlockType, Content, Schema, duration, flag, many, named, nested, one, opaque, plain, text,
     texts, whole, whole_list,

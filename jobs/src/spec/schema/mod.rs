@@ -1,6 +1,7 @@
 //! Which attributes and blocks a job file may hold, and which JSON keys they become.
 
 mod connect;
+mod grants;
 mod group;
 mod job;
 mod network;

@@ -1,5 +1,5 @@
 use super::connect::CONNECT;
-use super::task::IDENTITY;
+use super::grants::IDENTITY;
 use super::{Content, Schema, duration, flag, keep, many, one, opaque, plain, text, texts, whole};
 
 pub(super) static SERVICE: Schema = Schema {

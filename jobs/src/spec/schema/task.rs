@@ -1,3 +1,4 @@
+use super::grants::{IDENTITY, VOLUME_MOUNT};
 use super::placement::{AFFINITIES, CONSTRAINTS};
 use super::policy::{POLICY, RESTART};
 use super::resources::{LOGS, RESOURCES};
@@ -72,27 +73,6 @@ fn finish_task(task: &mut Map<String, Value>) {
 }
 
 static LIFECYCLE: Schema = plain(&[required(text("hook", "Hook")), flag("sidecar", "Sidecar")]);
-
-pub(super) static IDENTITY: Schema = plain(&[
-    text("name", "Name"),
-    texts("aud", "Audience"),
-    text("change_mode", "ChangeMode"),
-    text("change_signal", "ChangeSignal"),
-    flag("env", "Env"),
-    flag("file", "File"),
-    text("filepath", "Filepath"),
-    text("service_name", "ServiceName"),
-    duration("ttl", "TTL"),
-    texts("extra_claims", "ExtraClaims"),
-]);
-
-pub(super) static VOLUME_MOUNT: Schema = plain(&[
-    text("volume", "Volume"),
-    text("destination", "Destination"),
-    flag("read_only", "ReadOnly"),
-    text("propagation_mode", "PropagationMode"),
-    text("selinux_label", "SELinuxLabel"),
-]);
 
 pub(super) static VAULT: Schema = Schema {
     attributes: &[
