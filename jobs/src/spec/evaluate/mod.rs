@@ -18,6 +18,7 @@ use hcl_edit::expr::{Expression, Object, ObjectKey};
 use hcl_edit::template::{Element, StringTemplate};
 use serde_json::{Map, Value};
 use std::ops::Range;
+use template::Layout;
 
 /// What is said when the budget does not suffice.
 pub(super) const TOO_MUCH: &str = "Expression too large; The expressions of this file build more, or deeper, data than a job may hold.";
@@ -149,12 +150,13 @@ impl<'a> Evaluator<'a> {
                     return self.value(expr, scope);
                 }
                 let mut text = String::new();
-                self.template(template, scope, &mut text)?;
+                self.template(template, scope, Layout::default(), &mut text)?;
                 Value::String(text)
             }
             Expression::HeredocTemplate(heredoc) => {
                 let mut text = String::new();
-                self.template(&heredoc.template, scope, &mut text)?;
+                let layout = Layout::indented(heredoc.indent().unwrap_or(0));
+                self.template(&heredoc.template, scope, layout, &mut text)?;
                 Value::String(text)
             }
             Expression::Parenthesis(inner) => return self.value(inner.inner(), scope),

@@ -4,29 +4,89 @@ use crate::spec::value;
 use hcl_edit::Span;
 use hcl_edit::template::{Directive, Element, Strip, Template};
 
+/// How a text with indentation is read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Layout {
+    /// Spaces that each line of an indented text loses.
+    indent: usize,
+    /// Inside a directive: there the parser has left the lines as they are.
+    nested: bool,
+    /// A marker before the text eats the white space at its start.
+    trims_start: bool,
+    /// A marker behind the text eats the white space at its end.
+    trims_end: bool,
+}
+
+impl Layout {
+    /// A heredoc whose lines lose that many spaces.
+    pub(super) fn indented(indent: usize) -> Self {
+        Self {
+            indent,
+            ..Self::default()
+        }
+    }
+
+    fn inside(self, trims_start: bool, trims_end: bool) -> Self {
+        Self {
+            nested: true,
+            trims_start,
+            trims_end,
+            ..self
+        }
+    }
+
+    /// Literal text with the white space that it keeps between its neighbors. A marker reaches to the
+    /// end of its line and no further.
+    fn literal(self, text: &str, eaten_before: bool, eaten_behind: bool) -> String {
+        let pad = " ".repeat(self.indent);
+        let mut text = if self.nested && self.indent > 0 {
+            text.replace(&format!("\n{pad}"), "\n")
+        } else {
+            text.to_owned()
+        };
+        if eaten_before {
+            let end = text.find('\n').map_or(text.len(), |at| at + 1);
+            let (line, rest) = text.split_at(end);
+            let kept = line.trim_start();
+            // Without its line end the next line is no longer at the start of one.
+            let pad = if kept.is_empty() && !rest.is_empty() {
+                &pad
+            } else {
+                ""
+            };
+            text = format!("{kept}{pad}{rest}");
+        }
+        if eaten_behind {
+            let body = text.strip_suffix('\n').unwrap_or(&text);
+            let start = body.rfind('\n').map_or(0, |at| at + 1);
+            let (before, line) = text.split_at(start);
+            text = format!("{before}{}", line.trim_end());
+        }
+        text
+    }
+}
+
 impl Evaluator<'_> {
     pub(super) fn template(
         &self,
         template: &Template,
         scope: &Scope<'_>,
+        layout: Layout,
         out: &mut String,
     ) -> Result<(), Fault> {
         let elements: Vec<&Element> = template.iter().collect();
         for (index, element) in elements.iter().enumerate() {
             match element {
                 Element::Literal(text) => {
-                    let mut text = text.value().as_str();
-                    let before = index.checked_sub(1).and_then(|at| elements.get(at));
-                    if before.is_some_and(|element| strips(element).1) {
-                        text = text.trim_start();
-                    }
-                    if elements
-                        .get(index + 1)
-                        .is_some_and(|element| strips(element).0)
-                    {
-                        text = text.trim_end();
-                    }
-                    out.push_str(text);
+                    let before = match index.checked_sub(1).and_then(|at| elements.get(at)) {
+                        Some(element) => strips(element).1,
+                        None => layout.trims_start,
+                    };
+                    let behind = match elements.get(index + 1) {
+                        Some(element) => strips(element).0,
+                        None => layout.trims_end,
+                    };
+                    out.push_str(&layout.literal(text.value(), before, behind));
                 }
                 Element::Interpolation(part)
                     if !self.constant && self.is_run_time(&part.expr, scope) =>
@@ -46,7 +106,7 @@ impl Evaluator<'_> {
                     self.charge(text.len(), part.expr.span())?;
                     out.push_str(&text);
                 }
-                Element::Directive(directive) => self.directive(directive, scope, out)?,
+                Element::Directive(directive) => self.directive(directive, scope, layout, out)?,
             }
         }
         Ok(())
@@ -56,6 +116,7 @@ impl Evaluator<'_> {
         &self,
         directive: &Directive,
         scope: &Scope<'_>,
+        layout: Layout,
         out: &mut String,
     ) -> Result<(), Fault> {
         match directive {
@@ -85,10 +146,7 @@ impl Evaluator<'_> {
                         ));
                     }
                 };
-                let mut text = String::new();
-                self.template(template, scope, &mut text)?;
-                out.push_str(trimmed(&text, trim_start, trim_end));
-                Ok(())
+                self.template(template, scope, layout.inside(trim_start, trim_end), out)
             }
             Directive::For(directive) => {
                 let intro = &directive.for_expr;
@@ -98,14 +156,13 @@ impl Evaluator<'_> {
                     if let Some(name) = &intro.key_var {
                         names.push((name.as_str().to_owned(), key));
                     }
-                    let mut text = String::new();
-                    self.template(&intro.template, &scope.inner(names), &mut text)?;
-                    self.charge(text.len(), intro.collection_expr.span())?;
-                    out.push_str(trimmed(
-                        &text,
+                    let inside = layout.inside(
                         intro.strip.strip_end(),
                         directive.endfor_expr.strip.strip_start(),
-                    ));
+                    );
+                    let before = out.len();
+                    self.template(&intro.template, &scope.inner(names), inside, out)?;
+                    self.charge(out.len() - before, intro.collection_expr.span())?;
                 }
                 Ok(())
             }
@@ -130,9 +187,4 @@ fn strips(element: &Element) -> (bool, bool) {
             ),
         },
     }
-}
-
-fn trimmed(text: &str, start: bool, end: bool) -> &str {
-    let text = if start { text.trim_start() } else { text };
-    if end { text.trim_end() } else { text }
 }
