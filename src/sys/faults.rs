@@ -5,7 +5,7 @@ use std::{ffi::OsString, time::Duration};
 
 /// Names the place at which the process dies, such as `launch.recorded`; several are separated by commas.
 pub const VARIABLE: &str = "TRIVET_FAULT";
-/// Names places at which the process does nothing for [`HANG`] and then dies, in the same way.
+/// Names places at which the process does nothing for half a minute and then dies, in the same way.
 pub const HANGS: &str = "TRIVET_FAULT_HANGS";
 /// Names things that the process is to do without, such as `cgroups`, in the same way.
 pub const WITHOUT: &str = "TRIVET_FAULT_WITHOUT";
