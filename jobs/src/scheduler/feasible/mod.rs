@@ -177,7 +177,21 @@ fn glob_matches(glob: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::glob_matches;
+    use super::{Feasibility, glob_matches};
+    use crate::model::{FlatMap, Job, Node, TaskGroup, VolumeRequest};
+
+    #[test]
+    fn no_node_runs_a_group_that_asks_for_what_is_not_built() {
+        let mut group = TaskGroup::default();
+        let (job, node) = (Job::default(), Node::default());
+        assert_eq!(Feasibility::new(&job, &group).objection(&node), None);
+        group.volumes = FlatMap::from([("data".to_owned(), VolumeRequest::default())]);
+        let objection = Feasibility::new(&job, &group).objection(&node);
+        assert_eq!(
+            objection.as_deref(),
+            Some("group.volume: volumes are not mounted yet, so its data would be missing or lost")
+        );
+    }
 
     #[test]
     fn globs_match_any_text_at_stars() {
