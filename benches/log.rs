@@ -77,7 +77,7 @@ async fn nodes_down(handle: &Handle, nodes: usize) {
     let write = |number: usize| {
         Command::UpsertNode(Box::new(Node {
             id: NodeId::named(&number.to_string()),
-            name: format!("node-{number}"),
+            name: format!("node-{number}").into(),
             status: NodeStatus::Ready,
             ..Node::default()
         }))
@@ -141,7 +141,7 @@ fn register(job: usize, version: usize) -> Command {
         ..TaskGroup::default()
     };
     let job = Job {
-        id: format!("job-{job}"),
+        id: format!("job-{job}").into(),
         name: format!("job-{job}"),
         namespace: "default".into(),
         task_groups: vec![group],

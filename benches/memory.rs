@@ -218,7 +218,7 @@ fn ended(snapshot: &Snapshot, job: &Job, phase: TaskPhase) -> Vec<AllocUpdate> {
         .map(|alloc: &Arc<Allocation>| AllocUpdate {
             alloc_id: alloc.id,
             client_status: status,
-            task_states: FlatMap::from([("main".to_owned(), state.clone())]),
+            task_states: FlatMap::from([("main".into(), state.clone())]),
             ..AllocUpdate::default()
         })
         .collect()
@@ -253,7 +253,7 @@ fn small_job(number: usize) -> Job {
     Job {
         region: "global".into(),
         namespace: "default".into(),
-        id: id.clone(),
+        id: id.as_str().into(),
         name: id,
         job_type: JobType::Batch,
         priority: 50,

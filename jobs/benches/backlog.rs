@@ -100,7 +100,7 @@ impl Cluster {
         task.resources.cpu = SLOT_MHZ;
         task.resources.memory_mb = 10;
         let job = Job {
-            id: format!("job-{at:06}"),
+            id: format!("job-{at:06}").into(),
             namespace: "default".into(),
             job_type: JobType::Batch,
             priority: 50,
@@ -147,7 +147,7 @@ impl Cluster {
 fn node(at: usize) -> Node {
     let mut node = Node {
         id: NodeId::named(&format!("n{at}")),
-        name: format!("node-{at}"),
+        name: format!("node-{at}").into(),
         datacenter: "dc1".into(),
         node_pool: "default".into(),
         status: NodeStatus::Ready,

@@ -42,7 +42,7 @@ fn add(state: &mut State, index: &mut u64, at: usize, live: bool) {
     let eval = Evaluation {
         id: EvalId::named(&format!("e{at}")),
         namespace: "default".into(),
-        job_id: id.clone(),
+        job_id: id.as_str().into(),
         job_type: job_type(live),
         status: EvalStatus::Complete,
         ..Evaluation::default()
@@ -51,7 +51,7 @@ fn add(state: &mut State, index: &mut u64, at: usize, live: bool) {
         id: AllocId::named(&format!("a{at}")),
         namespace: "default".into(),
         eval_id: eval.id,
-        job_id: id.clone(),
+        job_id: id.as_str().into(),
         task_group: "app".into(),
         node_id: NodeId::named(&format!("n{}", at % 5_000)),
         client_status: if live {
@@ -62,7 +62,7 @@ fn add(state: &mut State, index: &mut u64, at: usize, live: bool) {
         ..Allocation::default()
     };
     let job = Job {
-        id,
+        id: id.into(),
         namespace: "default".into(),
         job_type: job_type(live),
         task_groups: vec![TaskGroup {

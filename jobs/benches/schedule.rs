@@ -23,7 +23,7 @@ const TINY_JOBS: usize = 1_000;
 fn node(at: usize) -> Node {
     let mut node = Node {
         id: NodeId::named(&format!("{at:08x}")),
-        name: format!("node-{at}"),
+        name: format!("node-{at}").into(),
         datacenter: "dc1".into(),
         node_pool: "default".into(),
         status: NodeStatus::Ready,

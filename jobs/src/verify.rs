@@ -2,7 +2,7 @@
 
 use crate::{
     model::{
-        AllocId, Allocation, DeploymentId, EvalId, Index, NodeId, NodeStatus, NodeUsage,
+        AllocId, Allocation, DeploymentId, EvalId, Index, JobId, NodeId, NodeStatus, NodeUsage,
         PlanResult, refusal,
     },
     state::Snapshot,
@@ -22,7 +22,7 @@ pub enum Conflict {
     #[error("job `{job_id}` changed at index {index}")]
     JobChanged {
         /// Which.
-        job_id: String,
+        job_id: JobId,
         /// When.
         index: Index,
     },

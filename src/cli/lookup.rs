@@ -40,8 +40,8 @@ pub(super) async fn job(cx: &Context, id: &str) -> anyhow::Result<JobListStub> {
         // Without the right to list, the id must be the whole one.
         Err(Error::Status { status: 403, .. }) => {
             return Ok(JobListStub {
-                id: id.to_owned(),
-                namespace: cx.namespace.clone().unwrap_or_default(),
+                id: id.into(),
+                namespace: cx.namespace.clone().unwrap_or_default().into(),
                 ..JobListStub::default()
             });
         }

@@ -6,7 +6,7 @@ use super::{
     task::events,
 };
 use crate::rpc::message::Assignment;
-use jobs::model::{AllocId, TaskPhase, TaskState, Timestamp};
+use jobs::model::{AllocId, TaskName, TaskPhase, TaskState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads the files and brings them into agreement with what runs: a supervisor whose task is known and not over is
@@ -74,7 +74,7 @@ fn adopt(saved: &mut [Saved], supervisor: &Connection) -> bool {
     if record.run_id != supervisor.run_id() {
         tracing::warn!(
             alloc = %owner.alloc_id,
-            task = owner.task,
+            task = %owner.task,
             "a run that was not kept goes on"
         );
         record.run_id = supervisor.run_id().to_owned();
@@ -93,13 +93,13 @@ async fn end(supervisor: Connection, damaged: &BTreeMap<AllocId, Damaged>) {
         Ok(()) => {
             tracing::warn!(
                 alloc = %owner.alloc_id,
-                task = owner.task,
+                task = %owner.task,
                 why,
                 "ended a task of an earlier agent"
             );
         }
         Err(error) => {
-            tracing::error!(alloc = %owner.alloc_id, task = owner.task, why, %error, "a task of an earlier agent cannot be ended");
+            tracing::error!(alloc = %owner.alloc_id, task = %owner.task, why, %error, "a task of an earlier agent cannot be ended");
         }
     }
 }
@@ -123,7 +123,7 @@ pub(super) fn failed(assignment: &Assignment, file: &Damaged, now: Timestamp) ->
         file.path.display(),
         file.reason
     );
-    let task = |name: &str| {
+    let task = |name: &TaskName| {
         let mut state = TaskState {
             state: TaskPhase::Dead,
             failed: true,
@@ -139,7 +139,7 @@ pub(super) fn failed(assignment: &Assignment, file: &Damaged, now: Timestamp) ->
             state,
             ..TaskRecord::default()
         };
-        (name.to_owned(), record)
+        (name.clone(), record)
     };
     let group = assignment.alloc.group().into_iter();
     AllocRecord {

@@ -6,7 +6,9 @@ use crate::client::{
     drivers::Meter,
     store::{AllocRecord, TaskRecord},
 };
-use jobs::model::{Allocation, FlatMap, TaskEvent, TaskPhase, TaskState, Timestamp, UnixSeconds};
+use jobs::model::{
+    Allocation, FlatMap, TaskEvent, TaskName, TaskPhase, TaskState, Timestamp, UnixSeconds,
+};
 use mesh::model::Status;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, io, sync::Arc};
@@ -47,7 +49,7 @@ pub(in crate::client) struct Shared {
     /// By check id.
     pub(in crate::client) checks: Mutex<BTreeMap<String, CheckStatus>>,
     /// Of running tasks.
-    pub(in crate::client) meters: Mutex<BTreeMap<String, Arc<dyn Meter>>>,
+    pub(in crate::client) meters: Mutex<BTreeMap<TaskName, Arc<dyn Meter>>>,
     /// Something of the above changed; for the runner of the allocation.
     pub(in crate::client) changed: Notify,
     /// Counts changes of the record, for everyone else who waits for one.
@@ -106,7 +108,7 @@ impl Shared {
     }
 
     /// The states of all tasks.
-    pub(in crate::client) fn states(&self) -> FlatMap<String, TaskState> {
+    pub(in crate::client) fn states(&self) -> FlatMap<TaskName, TaskState> {
         let record = self.record.lock();
         record
             .tasks
@@ -164,7 +166,7 @@ impl Shared {
 
     /// Changes the record of one task.
     pub(in crate::client) fn update_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
-        self.update(|record| change(record.tasks.entry(task.to_owned()).or_default()));
+        self.update(|record| change(record.tasks.entry(task.into()).or_default()));
     }
 
     /// As [`Shared::update_task`], for a change that must have been kept before something else is done.
@@ -176,12 +178,12 @@ impl Shared {
         task: &str,
         change: impl FnOnce(&mut TaskRecord),
     ) -> io::Result<()> {
-        self.try_update(|record| change(record.tasks.entry(task.to_owned()).or_default()))
+        self.try_update(|record| change(record.tasks.entry(task.into()).or_default()))
     }
 
     /// Changes the record of one task in a way that the next change keeps, about which nobody is told before.
     pub(in crate::client) fn prepare_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
-        change(self.record.lock().tasks.entry(task.to_owned()).or_default());
+        change(self.record.lock().tasks.entry(task.into()).or_default());
     }
 
     /// Adds an event to a task.

@@ -8,7 +8,7 @@ use crate::sys::{
     clock,
     processes::{self, Usage},
 };
-use jobs::model::Timestamp;
+use jobs::model::{TaskName, Timestamp};
 use nix::sys::statvfs::statvfs;
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -60,7 +60,7 @@ pub struct AllocUsage {
     /// Of all its tasks.
     pub total: ResourceUsage,
     /// Of each running task.
-    pub tasks: BTreeMap<String, TaskUsage>,
+    pub tasks: BTreeMap<TaskName, TaskUsage>,
     /// When.
     pub timestamp: Timestamp,
 }
@@ -126,7 +126,7 @@ pub struct HostStats {
 }
 
 pub(super) async fn alloc_usage(
-    tasks: BTreeMap<String, Arc<dyn Meter>>,
+    tasks: BTreeMap<TaskName, Arc<dyn Meter>>,
     cpu_mhz: i64,
     cores: u16,
 ) -> AllocUsage {
@@ -156,7 +156,7 @@ pub(super) async fn alloc_usage(
 }
 
 /// Counters of every process of every task. A task that ended is not in it.
-fn look(tasks: &BTreeMap<String, Arc<dyn Meter>>) -> BTreeMap<String, BTreeMap<i32, Usage>> {
+fn look(tasks: &BTreeMap<TaskName, Arc<dyn Meter>>) -> BTreeMap<TaskName, BTreeMap<i32, Usage>> {
     tasks
         .iter()
         .map(|(task, meter)| (task.clone(), meter.usage()))

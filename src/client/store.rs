@@ -15,7 +15,7 @@ use crate::{
         random,
     },
 };
-use jobs::model::{AllocId, DeploymentId, NodeId, SecretId, TaskState, Timestamp};
+use jobs::model::{AllocId, DeploymentId, NodeId, SecretId, TaskName, TaskState, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -88,7 +88,7 @@ impl Identity {
 #[serde(default)]
 pub(super) struct AllocRecord {
     /// One per task of the group.
-    pub(super) tasks: BTreeMap<String, TaskRecord>,
+    pub(super) tasks: BTreeMap<TaskName, TaskRecord>,
     /// Health in the deployment and when it was decided.
     #[serde(with = "jobs::model::rfc3339::decision")]
     pub(super) health: Option<(bool, Timestamp)>,
@@ -423,7 +423,7 @@ mod tests {
             ..TaskRecord::default()
         };
         AllocRecord {
-            tasks: BTreeMap::from([("t".to_owned(), task)]),
+            tasks: BTreeMap::from([("t".into(), task)]),
             is_built: true,
             ..AllocRecord::default()
         }

@@ -126,7 +126,7 @@ impl Derivation<'_> {
         let weights = spec.weights.unwrap_or_default();
         let service = Service {
             id,
-            node: self.node.name.clone(),
+            node: self.node.name.to_string(),
             name,
             address,
             port,
@@ -142,10 +142,10 @@ impl Derivation<'_> {
             },
             origin: Some(Origin {
                 alloc_id: self.alloc.id.to_string(),
-                namespace: self.alloc.namespace.clone(),
-                job_id: self.alloc.job_id.clone(),
+                namespace: self.alloc.namespace.to_string(),
+                job_id: self.alloc.job_id.to_string(),
                 job_version: self.alloc.job_version,
-                task_group: self.alloc.task_group.clone(),
+                task_group: self.alloc.task_group.to_string(),
                 task: task.map(str::to_owned),
                 canary,
             }),

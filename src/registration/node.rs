@@ -16,7 +16,7 @@ pub fn catalog_node(node: &Node) -> UpsertNode {
     UpsertNode {
         node: mesh::model::Node {
             id: node.id.to_string(),
-            name: node.name.clone(),
+            name: node.name.to_string(),
             address,
             datacenter: node.datacenter.clone(),
             tagged_addresses,

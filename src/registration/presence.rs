@@ -1,6 +1,6 @@
 //! Where an allocation's instances belong in the catalog.
 
-use jobs::model::Allocation;
+use jobs::model::{Allocation, TaskName};
 use std::collections::BTreeMap;
 
 use super::Instance;
@@ -39,11 +39,11 @@ pub fn has_services(alloc: &Allocation) -> bool {
 /// True when the process behind the instance is another one than before, even if no report in between
 /// said that it was not running.
 pub fn has_restarted(before: &Allocation, after: &Allocation, instance: &Instance) -> bool {
-    let restarts = |alloc: &Allocation| -> BTreeMap<String, u64> {
+    let restarts = |alloc: &Allocation| -> BTreeMap<TaskName, u64> {
         alloc
             .task_states
             .iter()
-            .filter(|(name, _)| instance.task.as_ref().is_none_or(|task| task == *name))
+            .filter(|(name, _)| instance.task.as_ref().is_none_or(|task| *name == task))
             .map(|(name, state)| (name.clone(), state.restarts))
             .collect()
     };

@@ -5,7 +5,7 @@ use jobs::{
         Gc,
         operator::{self, Registration, Scaling},
     },
-    model::{AllocId, DeploymentId, Eligibility, EvalId, Index, Job, JobKey, NodeId},
+    model::{AllocId, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey, NodeId},
     scheduler,
     state::Command as JobsCommand,
 };
@@ -268,7 +268,7 @@ impl Handle {
     pub async fn promote_deployment(
         &self,
         id: DeploymentId,
-        groups: &[String],
+        groups: &[GroupName],
     ) -> Result<Written, Error> {
         let snapshot = self.snapshot();
         let command = operator::promote(&snapshot.jobs, now(), id, groups, &mut ids())?;

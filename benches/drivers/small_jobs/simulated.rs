@@ -191,7 +191,7 @@ fn update(assignment: &Assignment, status: ClientStatus, phase: TaskPhase) -> Al
     AllocUpdate {
         alloc_id: assignment.alloc.id,
         client_status: status,
-        task_states: FlatMap::from([("main".to_owned(), state)]),
+        task_states: FlatMap::from([("main".into(), state)]),
         ..AllocUpdate::default()
     }
 }

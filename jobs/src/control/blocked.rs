@@ -1,8 +1,8 @@
 use super::Action;
 use crate::{
     model::{
-        EvalId, EvalStatus, Evaluation, Index, Job, JobKey, Node, NodeId, NodeUsage, Room,
-        TaskGroup, Timestamp,
+        EvalId, EvalStatus, Evaluation, GroupName, Index, Job, JobKey, Node, NodeId, NodeUsage,
+        Room, TaskGroup, Timestamp,
     },
     scheduler,
     state::{Applied, Snapshot},
@@ -58,7 +58,7 @@ struct Shape {
     /// One of the jobs.
     job: Arc<Job>,
     /// Its group.
-    group: String,
+    group: GroupName,
     waiting: BTreeSet<Order>,
 }
 
@@ -405,7 +405,7 @@ mod tests {
                 .blocked
                 .on_applied(at.now, self.state.current(), &applied);
             let woken = actions.into_iter().map(|action| match action {
-                Action::Enqueue(eval) => eval.job_id.clone(),
+                Action::Enqueue(eval) => eval.job_id.to_string(),
                 Action::Propose(command) => panic!("{command:?}"),
             });
             woken.collect()
@@ -449,7 +449,7 @@ mod tests {
                 priority: 50,
                 status: EvalStatus::Blocked,
                 snapshot_index: self.index,
-                failed_tg_allocs: [("app".to_owned(), AllocMetric::default())].into(),
+                failed_tg_allocs: [("app".into(), AllocMetric::default())].into(),
                 ..Evaluation::default()
             };
             self.apply(Command::UpsertEvals(vec![eval]))
@@ -544,7 +544,7 @@ mod tests {
             job_id: "late".into(),
             status: EvalStatus::Blocked,
             snapshot_index: seen,
-            failed_tg_allocs: [("app".to_owned(), AllocMetric::default())].into(),
+            failed_tg_allocs: [("app".into(), AllocMetric::default())].into(),
             ..Evaluation::default()
         };
         assert_eq!(world.apply(Command::UpsertEvals(vec![eval])), ["late"]);

@@ -5,8 +5,8 @@ use crate::{
     ids::Ids,
     model::{
         AllocId, ClientStatus, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate,
-        DesiredTransition, Eligibility, Evaluation, Index, Job, JobKey, NodeId, ScalingEvent,
-        Submission, Timestamp, Trigger,
+        DesiredTransition, Eligibility, Evaluation, GroupName, Index, Job, JobKey, NodeId,
+        ScalingEvent, Submission, Timestamp, Trigger,
     },
     scheduler::texts,
     state::{Command, DeregisterJob, RegisterJob, Rejected, Revert, ScaleJob, Snapshot},
@@ -101,7 +101,7 @@ pub fn evaluate(
 #[derive(Clone, Debug, Default)]
 pub struct Scaling {
     /// Group; needed unless the job has only one.
-    pub group: String,
+    pub group: GroupName,
     /// New count; none only records the message.
     pub count: Option<i64>,
     /// Free text.
@@ -227,7 +227,7 @@ pub fn promote(
     state: &Snapshot,
     now: Timestamp,
     id: DeploymentId,
-    groups: &[String],
+    groups: &[GroupName],
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
     let deployment = active(state, id)?;

@@ -180,7 +180,7 @@ impl<'a> TaskEnvironment<'a> {
     fn node_fact(&self, fact: &str) -> Option<String> {
         Some(match fact {
             "unique.id" => self.node.id.to_string(),
-            "unique.name" => self.node.name.clone(),
+            "unique.name" => self.node.name.to_string(),
             "datacenter" => self.node.datacenter.clone(),
             "region" => self.region.clone(),
             "class" => self.node.node_class.clone(),
@@ -208,8 +208,8 @@ impl<'a> TaskEnvironment<'a> {
         self.set("NOMAD_GROUP_NAME", &alloc.task_group);
         self.set("NOMAD_JOB_ID", &alloc.job_id);
         self.set("NOMAD_JOB_NAME", &job.name);
-        if !job.parent_id.is_empty() {
-            self.set("NOMAD_JOB_PARENT_ID", &job.parent_id);
+        if let Some(parent) = &job.parent_id {
+            self.set("NOMAD_JOB_PARENT_ID", parent);
         }
         let datacenter = self.node.datacenter.clone();
         self.set("NOMAD_DC", &datacenter);

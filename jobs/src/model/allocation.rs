@@ -1,7 +1,8 @@
 use super::id::or_none;
 use super::{
-    AllocId, AllocMetric, DeploymentId, EvalId, FlatMap, Index, Job, JobKey, NetworkResource,
-    NodeId, Resources, Span, TaskGroup, TaskState, Timestamp, is_default,
+    AllocId, AllocMetric, DeploymentId, EvalId, FlatMap, GroupName, Index, Job, JobId, JobKey,
+    Namespace, NetworkResource, NodeId, NodeName, Resources, Span, TaskGroup, TaskName, TaskState,
+    Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -84,7 +85,7 @@ pub struct Allocation {
     #[serde(rename = "ID")]
     pub id: AllocId,
     /// Namespace of the job.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Evaluation that placed it.
     #[serde(rename = "EvalID")]
     pub eval_id: EvalId,
@@ -94,12 +95,12 @@ pub struct Allocation {
     #[serde(rename = "NodeID")]
     pub node_id: NodeId,
     /// Name of that node.
-    pub node_name: String,
+    pub node_name: NodeName,
     /// Job.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// Group.
-    pub task_group: String,
+    pub task_group: GroupName,
     /// The version of the job it was placed with. Not serialized with the row: snapshots keep one
     /// copy per version, wire types add it.
     #[serde(skip)]
@@ -123,7 +124,7 @@ pub struct Allocation {
     #[serde(skip_serializing_if = "is_default")]
     pub client_description: String,
     /// Task name to its state.
-    pub task_states: FlatMap<String, TaskState>,
+    pub task_states: FlatMap<TaskName, TaskState>,
     /// Deployment that placed or adopted it.
     #[serde(
         rename = "DeploymentID",
@@ -209,6 +210,21 @@ impl Allocation {
         self.deployment_status
             .as_ref()
             .and_then(|status| status.healthy)
+    }
+
+    /// Keeps its names in the memory in which the job has them.
+    pub fn share_names(&mut self) {
+        let job = Arc::clone(&self.job);
+        self.namespace.share(&job.namespace);
+        self.job_id.share(&job.id);
+        let Some(group) = job.task_group(&self.task_group) else {
+            return;
+        };
+        self.task_group.share(&group.name);
+        for task in &group.tasks {
+            self.task_states.share_key(&task.name);
+            self.allocated_resources.tasks.share_key(&task.name);
+        }
     }
 
     /// When its last task ended, or its last change while none did.
@@ -299,7 +315,7 @@ pub struct NetworkStatus {
 #[serde(rename_all = "PascalCase", default)]
 pub struct AllocatedResources {
     /// Task name to its part.
-    pub tasks: FlatMap<String, AllocatedTask>,
+    pub tasks: FlatMap<TaskName, AllocatedTask>,
     /// What the tasks share.
     pub shared: AllocatedShared,
 }

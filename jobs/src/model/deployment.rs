@@ -1,4 +1,4 @@
-use super::{AllocId, DeploymentId, Index, JobKey, Span, Timestamp};
+use super::{AllocId, DeploymentId, GroupName, Index, JobId, JobKey, Namespace, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,10 +45,10 @@ pub struct Deployment {
     #[serde(rename = "ID")]
     pub id: DeploymentId,
     /// Namespace of the job.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Job.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// Version it brings.
     pub job_version: u64,
     /// `modify_index` of the job at its creation.
@@ -60,7 +60,7 @@ pub struct Deployment {
     /// Always false: one region.
     pub is_multiregion: bool,
     /// Group to its progress.
-    pub task_groups: BTreeMap<String, DeploymentState>,
+    pub task_groups: BTreeMap<GroupName, DeploymentState>,
     /// Where it is in its life.
     pub status: DeploymentStatus,
     /// Why; the published texts.

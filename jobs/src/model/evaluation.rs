@@ -1,7 +1,7 @@
 use super::id::or_none;
 use super::{
-    AllocMetric, DeploymentId, EvalId, FlatMap, Index, JobKey, JobType, NodeId, PlanAnnotations,
-    Span, Timestamp, is_default,
+    AllocMetric, DeploymentId, EvalId, FlatMap, GroupName, Index, JobId, JobKey, JobType,
+    Namespace, NodeId, PlanAnnotations, Span, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,7 +90,7 @@ pub struct Evaluation {
     #[serde(rename = "ID")]
     pub id: EvalId,
     /// Namespace of the job.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Priority of the job.
     pub priority: i32,
     /// Type of the job.
@@ -100,7 +100,7 @@ pub struct Evaluation {
     pub triggered_by: Trigger,
     /// Job.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// `job_modify_index` of the job when it was made.
     #[serde(skip_serializing_if = "is_default")]
     pub job_modify_index: Index,
@@ -141,10 +141,10 @@ pub struct Evaluation {
     pub blocked_eval: Option<EvalId>,
     /// Group to the reason why it could not be placed.
     #[serde(rename = "FailedTGAllocs", skip_serializing_if = "is_default")]
-    pub failed_tg_allocs: FlatMap<String, AllocMetric>,
+    pub failed_tg_allocs: FlatMap<GroupName, AllocMetric>,
     /// Group to the number not placed yet.
     #[serde(skip_serializing_if = "is_default")]
-    pub queued_allocations: FlatMap<String, u32>,
+    pub queued_allocations: FlatMap<GroupName, u32>,
     /// What the plan wanted, kept for previews.
     #[serde(skip_serializing_if = "is_default")]
     pub plan_annotations: Option<PlanAnnotations>,

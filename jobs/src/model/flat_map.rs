@@ -94,6 +94,16 @@ impl<K: Ord, V> FlatMap<K, V> {
         Some(self.entries.remove(at).1)
     }
 
+    /// Puts `key` in the place of an equal one, so that both share their memory.
+    pub fn share_key(&mut self, key: &K)
+    where
+        K: Clone,
+    {
+        if let Ok(at) = self.find(key) {
+            self.entries[at].0 = key.clone();
+        }
+    }
+
     /// The value of a key, the default one if it was not there.
     pub fn get_or_default(&mut self, key: K) -> &mut V
     where

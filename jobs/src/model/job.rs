@@ -1,6 +1,6 @@
 use super::{
-    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobSummary, Parameterized, Periodic, Spread,
-    Task, TaskGroup, Timestamp, UpdateStrategy, is_default,
+    Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobId, JobSummary, Namespace, Parameterized,
+    Periodic, Spread, Task, TaskGroup, Timestamp, UpdateStrategy, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobKey {
     /// The namespace, `default` unless the user chose one.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// The id, unique in the namespace.
-    pub id: String,
+    pub id: JobId,
 }
 
 impl JobKey {
     /// The key of the job `id` in `namespace`.
-    pub fn new(namespace: impl Into<String>, id: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<Namespace>, id: impl Into<JobId>) -> Self {
         Self {
             namespace: namespace.into(),
             id: id.into(),
@@ -85,10 +85,10 @@ pub struct Job {
     /// Region, always the agent's own.
     pub region: String,
     /// Namespace.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Id, unique in the namespace.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: JobId,
     /// Name; the id unless given.
     pub name: String,
     /// Which scheduler places it.
@@ -123,9 +123,9 @@ pub struct Job {
     /// What a user interface shows beside the job.
     #[serde(rename = "UI")]
     pub ui: Option<JobUi>,
-    /// Parent of a dispatched or periodic child; empty otherwise.
-    #[serde(rename = "ParentID")]
-    pub parent_id: String,
+    /// Parent of a dispatched or periodic child.
+    #[serde(rename = "ParentID", with = "super::or_empty")]
+    pub parent_id: Option<JobId>,
     /// True once a user stopped it.
     pub stop: bool,
     /// Derived from its allocations.

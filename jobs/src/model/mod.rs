@@ -23,6 +23,7 @@ mod id;
 mod job;
 mod launch;
 mod metric;
+mod name;
 mod network;
 mod node;
 mod plan;
@@ -70,6 +71,8 @@ pub use id::{
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
 pub use launch::{DispatchPayload, Parameterized, Periodic};
 pub use metric::{AllocMetric, NodeScore};
+pub(crate) use name::or_empty;
+pub use name::{GroupName, JobId, Name, Namespace, NodeName, TaskName};
 pub use network::{Cni, Dns, NetworkResource, Port};
 pub use node::{
     DriverInfo, Eligibility, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory, NodeResources,

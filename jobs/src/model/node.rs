@@ -1,4 +1,4 @@
-use super::{Index, NetworkResource, NodeId, SecretId, Timestamp, UnixSeconds};
+use super::{Index, NetworkResource, NodeId, NodeName, SecretId, Timestamp, UnixSeconds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ pub struct Node {
     /// Datacenter.
     pub datacenter: String,
     /// Name.
-    pub name: String,
+    pub name: NodeName,
     /// Address of its HTTP API, host:port.
     #[serde(rename = "HTTPAddr")]
     pub http_addr: String,

@@ -1,6 +1,6 @@
 use super::{
     AllocId, Allocation, ClientStatus, Deployment, DeploymentUpdate, EvalId, Evaluation, FlatMap,
-    Index, Job, NodeId,
+    GroupName, Index, Job, NodeId,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -80,7 +80,7 @@ pub struct PlanResult {
 pub struct PlanAnnotations {
     /// Group to its counts.
     #[serde(rename = "DesiredTGUpdates")]
-    pub desired_tg_updates: FlatMap<String, DesiredUpdates>,
+    pub desired_tg_updates: FlatMap<GroupName, DesiredUpdates>,
 }
 
 /// Counts of one group.

@@ -1,4 +1,4 @@
-use super::{EvalId, FlatMap, Index, Timestamp};
+use super::{EvalId, FlatMap, GroupName, Index, JobId, Namespace, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Counts of a job's allocations, kept up to date by the state machine.
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 pub struct JobSummary {
     /// Job.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Group to its counts.
-    pub summary: FlatMap<String, GroupSummary>,
+    pub summary: FlatMap<GroupName, GroupSummary>,
     /// Index of its creation.
     pub create_index: Index,
     /// Index of its last change.

@@ -1,7 +1,7 @@
 use super::{
     Action, Affinity, Constraint, Consul, CsiPlugin, DispatchPayload, Resources, RestartPolicy,
-    ScalingPolicy, Schedule, Secret, ServiceSpec, Span, Vault, VolumeMount, WorkloadIdentity,
-    is_default,
+    ScalingPolicy, Schedule, Secret, ServiceSpec, Span, TaskName, Vault, VolumeMount,
+    WorkloadIdentity, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "PascalCase", default)]
 pub struct Task {
     /// Unique in the group.
-    pub name: String,
+    pub name: TaskName,
     /// Which driver runs it.
     pub driver: String,
     /// Operating system user; empty is the driver's default.

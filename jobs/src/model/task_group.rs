@@ -1,5 +1,5 @@
 use super::{
-    Affinity, Constraint, Consul, Disconnect, FlatMap, MigrateStrategy, NetworkResource,
+    Affinity, Constraint, Consul, Disconnect, FlatMap, GroupName, MigrateStrategy, NetworkResource,
     ReschedulePolicy, RestartPolicy, ScalingPolicy, ServiceSpec, Span, Spread, Task,
     UpdateStrategy, VolumeRequest, is_default,
 };
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "PascalCase", default)]
 pub struct TaskGroup {
     /// Unique in the job.
-    pub name: String,
+    pub name: GroupName,
     /// How many allocations to run; 0 is allowed.
     pub count: u32,
     /// Hard requirements on the node.

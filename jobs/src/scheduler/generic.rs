@@ -10,8 +10,9 @@ use super::{
 use crate::{
     model::{
         AllocDeploymentStatus, AllocId, AllocMetric, AllocatedResources, Allocation, DeploymentId,
-        Evaluation, FlatMap, Job, Node, NodeId, NodeUsage, Plan, PlanAnnotations, RescheduleEvent,
-        RescheduleTracker, Span, StoppedAlloc, TaskGroup, Timestamp, allocate_without_ports,
+        Evaluation, FlatMap, GroupName, Job, Node, NodeId, NodeUsage, Plan, PlanAnnotations,
+        RescheduleEvent, RescheduleTracker, Span, StoppedAlloc, TaskGroup, Timestamp,
+        allocate_without_ports,
     },
     state::Snapshot,
 };
@@ -104,28 +105,28 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
 /// What could not be placed.
 #[derive(Default)]
 pub(super) struct Report {
-    pub(super) failed: FlatMap<String, AllocMetric>,
-    pub(super) queued: FlatMap<String, u32>,
+    pub(super) failed: FlatMap<GroupName, AllocMetric>,
+    pub(super) queued: FlatMap<GroupName, u32>,
     /// Groups whose replacements wait for allocations that are stopping, and what their nodes lack until
     /// then. No failure: nobody is told.
-    pub(super) postponed: FlatMap<String, AllocMetric>,
+    pub(super) postponed: FlatMap<GroupName, AllocMetric>,
 }
 
 impl Report {
     /// The first failure of a group is told in full, the others are counted.
-    pub(super) fn fail(&mut self, group: &str, metric: impl FnOnce() -> AllocMetric) {
+    pub(super) fn fail(&mut self, group: &GroupName, metric: impl FnOnce() -> AllocMetric) {
         *self.queued.get_or_default(group.to_owned()) += 1;
         match self.failed.get_mut(group) {
             Some(first) => first.coalesced_failures += 1,
             None => {
-                self.failed.insert(group.to_owned(), metric());
+                self.failed.insert(group.clone(), metric());
             }
         }
     }
 }
 
 /// Which candidates: the group in one version of the job.
-type CandidatesKey = (String, u64);
+type CandidatesKey = (GroupName, u64);
 
 struct Placer<'a, 'c> {
     snapshot: &'a Snapshot,
@@ -134,10 +135,10 @@ struct Placer<'a, 'c> {
     fleet: Fleet<'a>,
     sets: BTreeMap<CandidatesKey, Candidates>,
     /// Group to node to the live allocations there that the plan keeps.
-    on_node: BTreeMap<String, BTreeMap<NodeId, u32>>,
+    on_node: BTreeMap<GroupName, BTreeMap<NodeId, u32>>,
     deployment_id: Option<DeploymentId>,
     /// Groups that the deployment covers.
-    rolling: BTreeSet<String>,
+    rolling: BTreeSet<GroupName>,
     plan: Plan,
     report: Report,
     /// Some allocation of the job is stopping and gives its room back soon.
@@ -148,7 +149,7 @@ struct Placer<'a, 'c> {
     is_cut: bool,
     /// Placements still to be made with their own scores.
     own_metrics: usize,
-    shared_metrics: BTreeMap<String, Arc<AllocMetric>>,
+    shared_metrics: BTreeMap<GroupName, Arc<AllocMetric>>,
 }
 
 /// A place that was found.
@@ -176,7 +177,7 @@ impl<'a, 'c> Placer<'a, 'c> {
             .flat_map(|d| d.task_groups.keys().cloned())
             .collect();
         let stopped: BTreeSet<AllocId> = plan.stops.iter().map(|s| s.alloc_id).collect();
-        let mut on_node: BTreeMap<String, BTreeMap<NodeId, u32>> = BTreeMap::new();
+        let mut on_node: BTreeMap<GroupName, BTreeMap<NodeId, u32>> = BTreeMap::new();
         let mut stopping = false;
         for alloc in snapshot.allocs_of_job(&job.key()) {
             let ends = alloc.server_terminal() || stopped.contains(&alloc.id);
@@ -236,7 +237,7 @@ impl<'a, 'c> Placer<'a, 'c> {
     fn has_room_for(&mut self, group: &str) -> bool {
         if self.room == 0 {
             self.is_cut = true;
-            *self.report.queued.get_or_default(group.to_owned()) += 1;
+            *self.report.queued.get_or_default(group.into()) += 1;
         }
         self.room > 0
     }

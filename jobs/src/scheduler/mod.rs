@@ -20,9 +20,9 @@ pub(crate) use reconcile::{allowed as reschedule_allowed, texts};
 use crate::{
     ids::Ids,
     model::{
-        AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, Job, JobType, Node, NodeId,
-        NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup, Timestamp,
-        Trigger,
+        AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, GroupName, Job, JobType, Node,
+        NodeId, NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup,
+        Timestamp, Trigger,
     },
     state::{Snapshot, Stamp},
 };
@@ -107,7 +107,7 @@ pub struct Preview {
     /// What would change per group.
     pub annotations: PlanAnnotations,
     /// Group to the reason why it could not be placed.
-    pub failed_tg_allocs: FlatMap<String, AllocMetric>,
+    pub failed_tg_allocs: FlatMap<GroupName, AllocMetric>,
     /// Evaluations that it would create.
     pub created_evals: Vec<Evaluation>,
     /// `job_modify_index` to pass back with the registration; 0 when the job is new.
@@ -256,7 +256,7 @@ fn next_eval(eval: &Evaluation, cx: &mut Context) -> Evaluation {
 
 fn blocked_eval(
     eval: &Evaluation,
-    waits_for: FlatMap<String, AllocMetric>,
+    waits_for: FlatMap<GroupName, AllocMetric>,
     cx: &mut Context,
 ) -> Evaluation {
     Evaluation {

@@ -10,7 +10,8 @@ use super::{
 use crate::{
     model::{
         AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, FlatMap,
-        Job, JobType, NodeId, Plan, PlanAnnotations, Span, StoppedAlloc, TaskGroup, Trigger,
+        GroupName, Job, JobType, NodeId, Plan, PlanAnnotations, Span, StoppedAlloc, TaskGroup,
+        Trigger,
     },
     state::Snapshot,
 };
@@ -34,7 +35,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
         shared: Arc::default(),
         more: false,
     };
-    let mut by_group: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
+    let mut by_group: BTreeMap<&GroupName, Vec<&Arc<Allocation>>> = BTreeMap::new();
     for alloc in snapshot.allocs_of_job(&key) {
         by_group.entry(&alloc.task_group).or_default().push(alloc);
     }
@@ -42,7 +43,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
     if let Some(job) = job.filter(|job| !job.stop) {
         let mut fleet = Fleet::new(snapshot, job);
         for group in &job.task_groups {
-            let allocs = by_group.remove(group.name.as_str()).unwrap_or_default();
+            let allocs = by_group.remove(&group.name).unwrap_or_default();
             work.group(job, group, &allocs, &mut fleet, cx);
         }
         if work.more {
@@ -85,7 +86,7 @@ struct Work<'a> {
     eval: &'a Evaluation,
     plan: Plan,
     report: Report,
-    counts: FlatMap<String, DesiredUpdates>,
+    counts: FlatMap<GroupName, DesiredUpdates>,
     shared: Arc<AllocMetric>,
     /// Old allocations are left for a later evaluation.
     more: bool,
@@ -231,7 +232,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn stop_all(&mut self, group: &str, allocs: &[&Arc<Allocation>]) {
+    fn stop_all(&mut self, group: &GroupName, allocs: &[&Arc<Allocation>]) {
         let mut stopped = 0;
         for alloc in allocs {
             if alloc.client_terminal() {
@@ -246,7 +247,7 @@ impl<'a> Work<'a> {
             }
             stopped += 1;
         }
-        self.counts.get_or_default(group.to_owned()).stop += stopped;
+        self.counts.get_or_default(group.clone()).stop += stopped;
     }
 
     fn stop(&mut self, alloc: &Allocation, description: &str, status: Option<ClientStatus>) {

@@ -1,5 +1,6 @@
 use crate::model::{
-    Allocation, Deployment, DeploymentId, Evaluation, Index, Job, JobKey, Node, Timestamp,
+    Allocation, Deployment, DeploymentId, Evaluation, GroupName, Index, Job, JobKey, Node,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
@@ -152,7 +153,7 @@ pub enum Rejected {
     #[error("task group {group:?} specified for scaling does not exist in job")]
     NoGroup {
         /// The name.
-        group: String,
+        group: GroupName,
     },
     /// The count is out of bounds.
     #[error("scaling action count must be between 0 and {count_max}")]

@@ -16,7 +16,7 @@ pub use command::{AllocUpdate, Command, DeregisterJob, RegisterJob, Revert, Scal
 pub use saved::{Loading, SavedAlloc, SavedRow};
 pub use snapshot::Snapshot;
 
-use crate::model::ScalingEvent;
+use crate::model::{GroupName, ScalingEvent};
 use std::collections::BTreeMap;
 
 /// Largest count of a group.
@@ -29,7 +29,7 @@ pub const SCALING_EVENTS_MAX: usize = 20;
 pub const SUBMISSION_BYTES_MAX: usize = 1_000_000;
 
 /// Scaling events of a job by group, newest first.
-pub type ScalingEvents = BTreeMap<String, Vec<ScalingEvent>>;
+pub type ScalingEvents = BTreeMap<GroupName, Vec<ScalingEvent>>;
 
 /// The jobs side as one replica holds it.
 #[derive(Clone, Debug, Default)]

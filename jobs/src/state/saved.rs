@@ -2,8 +2,8 @@
 
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobKey, JobSummary, Node, NodeId, NodeUsage,
-    Submission,
+    Allocation, Deployment, Evaluation, Index, Job, JobId, JobKey, JobSummary, Namespace, Node,
+    NodeId, NodeUsage, Submission,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -71,7 +71,7 @@ pub struct SavedAlloc {
 }
 
 /// What tells one version of a job from every other.
-type VersionKey = (String, String, Index, u64);
+type VersionKey = (Namespace, JobId, Index, u64);
 
 fn version_key(job: &Job) -> VersionKey {
     (
@@ -163,7 +163,7 @@ impl Loading {
             SavedRow::OldVersion(job) => {
                 self.versions.insert(version_key(&job), job);
             }
-            SavedRow::Job(key, versions) => tables.load_job(key, versions, &mut self.versions),
+            SavedRow::Job(_, versions) => tables.load_job(versions, &mut self.versions),
             SavedRow::Node(node) => {
                 tables.nodes.insert(node.id, node);
             }
@@ -193,16 +193,11 @@ impl Loading {
 }
 
 impl Snapshot {
-    fn load_job(
-        &mut self,
-        key: JobKey,
-        of_job: Vec<Arc<Job>>,
-        versions: &mut BTreeMap<VersionKey, Arc<Job>>,
-    ) {
+    fn load_job(&mut self, of_job: Vec<Arc<Job>>, versions: &mut BTreeMap<VersionKey, Arc<Job>>) {
         let Some(newest) = of_job.first() else {
             return;
         };
-        let key = Arc::new(key);
+        let key = Arc::new(newest.key());
         for job in &of_job {
             versions.insert(version_key(job), Arc::clone(job));
         }
@@ -221,7 +216,10 @@ impl Snapshot {
     }
 
     fn load_eval(&mut self, eval: Arc<Evaluation>) {
+        let mut eval = Arc::unwrap_or_clone(eval);
         let key = self.job_key(&eval.namespace, &eval.job_id);
+        eval.namespace.share(&key.namespace);
+        eval.job_id.share(&key.id);
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.evals += 1;
         tally.open_evals += u64::from(!eval.status.is_terminal());
@@ -229,7 +227,7 @@ impl Snapshot {
             self.open_evals.insert(eval.id);
         }
         self.evals_by_job.insert((key, eval.id));
-        self.evals.insert(eval.id, eval);
+        self.evals.insert(eval.id, Arc::new(eval));
     }
 
     fn load_deployment(&mut self, deployment: Arc<Deployment>) {
@@ -251,6 +249,7 @@ impl Snapshot {
         if let Some(job) = versions.get(&version) {
             alloc.job = Arc::clone(job);
         }
+        alloc.share_names();
         let key = self.job_key(&alloc.namespace, &alloc.job_id);
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.allocs += 1;

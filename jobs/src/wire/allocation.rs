@@ -1,8 +1,9 @@
 use super::or_empty;
 use crate::model::{
     AllocDeploymentStatus, AllocId, AllocatedResources, AllocatedShared, AllocatedTask,
-    ClientStatus, DesiredStatus, DesiredTransition, EvalId, FlatMap, Index, Job, JobType, NodeId,
-    RescheduleTracker, Resources, TaskState, Timestamp, is_default,
+    ClientStatus, DesiredStatus, DesiredTransition, EvalId, FlatMap, GroupName, Index, Job, JobId,
+    JobType, Namespace, NodeId, NodeName, RescheduleTracker, Resources, TaskName, TaskState,
+    Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,7 +21,7 @@ pub struct Allocation {
     /// Sum over all tasks, plus the shared disk.
     pub resources: Resources,
     /// Task name to what it was given.
-    pub task_resources: BTreeMap<String, Resources>,
+    pub task_resources: BTreeMap<TaskName, Resources>,
     /// What the tasks share: disk and networks, no CPU or memory.
     pub shared_resources: Resources,
 }
@@ -76,22 +77,22 @@ pub struct AllocationListStub {
     #[serde(rename = "EvalID")]
     pub eval_id: EvalId,
     pub name: String,
-    pub namespace: String,
+    pub namespace: Namespace,
     #[serde(rename = "NodeID")]
     pub node_id: NodeId,
-    pub node_name: String,
+    pub node_name: NodeName,
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     pub job_type: JobType,
     pub job_version: u64,
-    pub task_group: String,
+    pub task_group: GroupName,
     pub desired_transition: DesiredTransition,
     pub desired_status: DesiredStatus,
     pub desired_description: String,
     pub client_status: ClientStatus,
     pub client_description: String,
     /// Empty when the caller said `task_states=false`.
-    pub task_states: FlatMap<String, TaskState>,
+    pub task_states: FlatMap<TaskName, TaskState>,
     pub deployment_status: Option<AllocDeploymentStatus>,
     #[serde(rename = "FollowupEvalID", with = "or_empty")]
     pub followup_eval_id: Option<EvalId>,

@@ -1,5 +1,5 @@
 use super::or_empty;
-use crate::model::{EvalId, Index};
+use crate::model::{EvalId, GroupName, Index};
 use serde::{Deserialize, Serialize};
 
 /// Body of `PUT /v1/deployment/promote/:id`.
@@ -12,7 +12,7 @@ pub struct DeploymentPromoteRequest {
     /// Every group with canaries.
     pub all: bool,
     /// These groups, when not all.
-    pub groups: Vec<String>,
+    pub groups: Vec<GroupName>,
 }
 
 /// Body of `PUT /v1/deployment/pause/:id`.

@@ -1,5 +1,7 @@
 use super::or_empty;
-use crate::model::{DeploymentId, EvalId, EvalStatus, Index, JobType, NodeId, Timestamp, Trigger};
+use crate::model::{
+    DeploymentId, EvalId, EvalStatus, Index, JobId, JobType, Namespace, NodeId, Timestamp, Trigger,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -25,13 +27,13 @@ pub struct Evaluation {
 pub struct EvaluationStub {
     #[serde(rename = "ID")]
     pub id: EvalId,
-    pub namespace: String,
+    pub namespace: Namespace,
     pub priority: i32,
     #[serde(rename = "Type")]
     pub job_type: JobType,
     pub triggered_by: Trigger,
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     #[serde(rename = "NodeID", with = "or_empty")]
     pub node_id: Option<NodeId>,
     #[serde(rename = "DeploymentID", with = "or_empty")]

@@ -1,4 +1,4 @@
-use crate::model::{Index, Job, JobStatus, JobSummary, JobType, Timestamp};
+use crate::model::{Index, Job, JobId, JobStatus, JobSummary, JobType, Namespace, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 )]
 pub struct JobListStub {
     #[serde(rename = "ID")]
-    pub id: String,
-    #[serde(rename = "ParentID")]
-    pub parent_id: String,
+    pub id: JobId,
+    #[serde(rename = "ParentID", with = "crate::model::or_empty")]
+    pub parent_id: Option<JobId>,
     pub name: String,
-    pub namespace: String,
+    pub namespace: Namespace,
     pub datacenters: Vec<String>,
     pub node_pool: String,
     #[serde(rename = "Type")]

@@ -1,6 +1,6 @@
 use crate::model::{
-    DriverInfo, Eligibility, EvalId, Index, NodeId, NodeResources, NodeStatus, ReservedResources,
-    Resources, SecretId,
+    DriverInfo, Eligibility, EvalId, Index, NodeId, NodeName, NodeResources, NodeStatus,
+    ReservedResources, Resources, SecretId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ pub struct NodeListStub {
     #[serde(rename = "ID")]
     pub id: NodeId,
     pub datacenter: String,
-    pub name: String,
+    pub name: NodeName,
     pub node_class: String,
     pub node_pool: String,
     /// Version of the agent.

@@ -1,6 +1,6 @@
 use super::{Job, JobDiff};
 use crate::model::{
-    AllocMetric, Evaluation, FlatMap, Index, PlanAnnotations, Timestamp, is_default,
+    AllocMetric, Evaluation, FlatMap, GroupName, Index, PlanAnnotations, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct JobPlanResponse {
     pub annotations: PlanAnnotations,
     /// Group to the reason why not all of it could be placed.
     #[serde(rename = "FailedTGAllocs")]
-    pub failed_tg_allocs: FlatMap<String, AllocMetric>,
+    pub failed_tg_allocs: FlatMap<GroupName, AllocMetric>,
     /// Always null: this version has no periodic jobs.
     #[serde(with = "crate::model::rfc3339")]
     pub next_periodic_launch: Timestamp,

@@ -1,5 +1,5 @@
 use super::{Job, or_empty};
-use crate::model::{EvalId, Index, Submission, is_default};
+use crate::model::{EvalId, Index, JobId, Namespace, Submission, is_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -114,7 +114,7 @@ pub struct JobValidateResponse {
 pub struct JobEvaluateRequest {
     /// Job; must equal the one of the path when given.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// How to evaluate.
     pub eval_options: EvalOptions,
 }
@@ -133,7 +133,7 @@ pub struct EvalOptions {
 pub struct JobRevertRequest {
     /// Job; must equal the one of the path.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// Version to go back to.
     pub job_version: u64,
     /// Refuse unless this is the current version.
@@ -146,7 +146,7 @@ pub struct JobRevertRequest {
 pub struct JobStabilityRequest {
     /// Job; must equal the one of the path.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// Version to mark.
     pub job_version: u64,
     /// New mark.
@@ -176,10 +176,10 @@ pub struct JobSubmission {
     /// Text of the variable files.
     pub variables: String,
     /// Namespace of the job.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Job.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// Version that it belongs to.
     pub version: u64,
     /// Index of that version.

@@ -1,4 +1,4 @@
-use crate::model::{Index, Job, ScalingEvent, is_default};
+use crate::model::{GroupName, Index, Job, JobId, Namespace, ScalingEvent, is_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -36,9 +36,9 @@ impl ScalingRequest {
 pub struct JobScaleStatus {
     /// Job.
     #[serde(rename = "JobID")]
-    pub job_id: String,
+    pub job_id: JobId,
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Index of its first registration.
     pub job_create_index: Index,
     /// Index of its specification.
@@ -46,7 +46,7 @@ pub struct JobScaleStatus {
     /// True once a user stopped it.
     pub job_stopped: bool,
     /// Group to its counts.
-    pub task_groups: BTreeMap<String, GroupScaleStatus>,
+    pub task_groups: BTreeMap<GroupName, GroupScaleStatus>,
 }
 
 /// Counts of one group.
@@ -72,9 +72,9 @@ impl JobScaleStatus {
     pub fn new<'a>(
         job: &Job,
         allocs: impl IntoIterator<Item = &'a crate::model::Allocation>,
-        events: &BTreeMap<String, Vec<ScalingEvent>>,
+        events: &BTreeMap<GroupName, Vec<ScalingEvent>>,
     ) -> Self {
-        let mut task_groups: BTreeMap<String, GroupScaleStatus> = job
+        let mut task_groups: BTreeMap<GroupName, GroupScaleStatus> = job
             .task_groups
             .iter()
             .map(|group| {

@@ -1,4 +1,4 @@
-use crate::model::Timestamp;
+use crate::model::{TaskName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ pub struct AllocResourceUsage {
     /// Sum over the tasks.
     pub resource_usage: ResourceUsage,
     /// Task name to its usage.
-    pub tasks: BTreeMap<String, TaskResourceUsage>,
+    pub tasks: BTreeMap<TaskName, TaskResourceUsage>,
     /// When.
     pub timestamp: Timestamp,
 }

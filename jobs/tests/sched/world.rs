@@ -257,7 +257,7 @@ impl World {
         AllocUpdate {
             alloc_id: alloc.id,
             client_status: status,
-            task_states: FlatMap::from([("main".to_owned(), state)]),
+            task_states: FlatMap::from([("main".into(), state)]),
             health: health.filter(|_| alloc.deployment_id.is_some()),
             ..AllocUpdate::default()
         }
@@ -282,7 +282,7 @@ impl World {
             }
             "job" => {
                 let job = self.job_from(words);
-                self.jobs.insert(job.id.clone(), job.clone());
+                self.jobs.insert(job.id.to_string(), job.clone());
                 let enforce = option(words, "enforce").map(|v| v.parse().expect("an index"));
                 self.register(job, enforce)?;
                 self.settle();
@@ -853,7 +853,7 @@ fn alloc_text(alloc: &Allocation) -> String {
     text
 }
 
-fn failures(failed: &FlatMap<String, jobs::model::AllocMetric>) -> String {
+fn failures(failed: &FlatMap<jobs::model::GroupName, jobs::model::AllocMetric>) -> String {
     let mut text = String::new();
     for (group, metric) in failed {
         let _ = writeln!(

@@ -71,7 +71,7 @@ fn annotations() -> PlanAnnotations {
         ..DesiredUpdates::default()
     };
     PlanAnnotations {
-        desired_tg_updates: [("web".to_owned(), updates)].into(),
+        desired_tg_updates: [("web".into(), updates)].into(),
     }
 }
 

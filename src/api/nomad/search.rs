@@ -103,7 +103,7 @@ fn found(snapshot: &Snapshot, kind: Kind, query: &Query, prefix: &str) -> Vec<St
     match kind {
         Kind::Jobs => jobs
             .jobs(query.namespace.as_deref(), prefix)
-            .map(|job| job.id.clone())
+            .map(|job| job.id.to_string())
             .take(limit)
             .collect(),
         Kind::Allocs => jobs

@@ -1,6 +1,6 @@
 //! Pages of a list: walked in key order, cut at a token.
 
-use jobs::model::{Id, Index, Kind};
+use jobs::model::{Id, Index, JobId, Kind, Namespace};
 use serde::Serialize;
 
 use super::{filter::Filter, parameters::Parameters};
@@ -26,10 +26,10 @@ impl<K: Kind> Key for Id<K> {
 }
 
 /// A namespace and an id; namespaces hold no dot.
-impl Key for (String, String) {
+impl Key for (Namespace, JobId) {
     fn from_token(token: &str) -> Option<Self> {
         let (namespace, id) = token.split_once('.')?;
-        Some((namespace.to_owned(), id.to_owned()))
+        Some((namespace.into(), id.into()))
     }
 
     fn token(&self) -> String {

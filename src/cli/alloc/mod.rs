@@ -46,7 +46,12 @@ fn task<'a>(alloc: &'a Allocation, named: Option<&str>) -> anyhow::Result<&'a st
     let group = alloc.job.task_group(&alloc.row.task_group);
     let names: Vec<&str> = match group {
         Some(group) => group.tasks.iter().map(|task| task.name.as_str()).collect(),
-        None => alloc.row.task_states.keys().map(String::as_str).collect(),
+        None => alloc
+            .row
+            .task_states
+            .keys()
+            .map(|name| name.as_str())
+            .collect(),
     };
     match (named, names.as_slice()) {
         (Some(named), _) => names

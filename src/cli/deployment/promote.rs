@@ -3,7 +3,7 @@
 use super::{Ways, follow};
 use crate::cli::{context::Context, http::segment, lookup};
 use anyhow::Context as _;
-use jobs::model::Deployment;
+use jobs::model::{Deployment, GroupName};
 use jobs::wire::{DeploymentPromoteRequest, DeploymentUpdateResponse};
 
 /// Arguments of `deployment promote`.
@@ -46,7 +46,7 @@ pub(in crate::cli) async fn promote(
     let request = DeploymentPromoteRequest {
         deployment_id: current.id.to_string(),
         all: groups.is_empty(),
-        groups: groups.to_vec(),
+        groups: groups.iter().map(GroupName::from).collect(),
     };
     let http = cx.http.in_namespace(&current.namespace);
     let path = format!("/v1/deployment/promote/{}", segment(current.id));

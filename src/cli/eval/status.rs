@@ -9,7 +9,7 @@ use crate::cli::{
     structured::Structured,
 };
 use anyhow::{Context as _, bail};
-use jobs::model::{DesiredUpdates, Evaluation, FlatMap, Trigger};
+use jobs::model::{DesiredUpdates, Evaluation, FlatMap, GroupName, Trigger};
 use jobs::wire::{AllocationListStub, EvaluationStub};
 
 /// Arguments of `eval status`.
@@ -89,8 +89,8 @@ fn head(eval: &Evaluation, view: &View) -> String {
         ("Status Description", description.to_owned()),
         ("Type", eval.job_type.as_str().to_owned()),
         ("TriggeredBy", eval.triggered_by.as_str().to_owned()),
-        ("Job ID", eval.job_id.clone()),
-        ("Namespace", eval.namespace.clone()),
+        ("Job ID", eval.job_id.to_string()),
+        ("Namespace", eval.namespace.to_string()),
     ];
     match eval.triggered_by {
         Trigger::NodeUpdate => {
@@ -178,7 +178,7 @@ fn related(evals: &[EvaluationStub], view: &View) -> String {
 /// A column of the plan that is shown when some group uses it.
 type OptionalColumn = (&'static str, fn(&DesiredUpdates) -> u64);
 
-fn annotations(groups: &FlatMap<String, DesiredUpdates>, verbose: bool) -> String {
+fn annotations(groups: &FlatMap<GroupName, DesiredUpdates>, verbose: bool) -> String {
     let optional: [OptionalColumn; 7] = [
         ("Migrate", |group| group.migrate),
         ("Canary", |group| group.canary),
@@ -209,7 +209,7 @@ fn annotations(groups: &FlatMap<String, DesiredUpdates>, verbose: bool) -> Strin
     ];
     for (name, group) in groups {
         let mut line = vec![
-            name.clone(),
+            name.to_string(),
             group.ignore.to_string(),
             group.place.to_string(),
             group.stop.to_string(),

@@ -22,13 +22,13 @@ pub(super) struct Parts {
 /// What it is.
 pub(super) fn head(job: &Job, view: &View) -> String {
     columns::key_values(&[
-        ("ID", job.id.clone()),
+        ("ID", job.id.to_string()),
         ("Name", job.name.clone()),
         ("Submit Date", view.time(job.submit_time)),
         ("Type", job.job_type.as_str().to_owned()),
         ("Priority", job.priority.to_string()),
         ("Datacenters", job.datacenters.join(",")),
-        ("Namespace", job.namespace.clone()),
+        ("Namespace", job.namespace.to_string()),
         ("Node Pool", job.node_pool.clone()),
         ("Status", status_text(job.status.as_str(), job.stop)),
         ("Periodic", "false".to_owned()),
@@ -80,7 +80,7 @@ pub(super) fn body(parts: &Parts, with_evals: bool, view: &View) -> String {
 fn summary(summary: &JobSummary) -> String {
     let rows = summary.summary.iter().map(|(group, counts)| {
         [
-            group.clone(),
+            group.to_string(),
             counts.queued.to_string(),
             counts.starting.to_string(),
             counts.running.to_string(),

@@ -53,7 +53,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let request = ScalingRequest {
         count: Some(i64::from(count)),
         target: BTreeMap::from([
-            (ScalingRequest::TARGET_JOB.to_owned(), job.id.clone()),
+            (ScalingRequest::TARGET_JOB.to_owned(), job.id.to_string()),
             (ScalingRequest::TARGET_GROUP.to_owned(), group),
         ]),
         message: MESSAGE.to_owned(),
@@ -83,10 +83,14 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
 fn only_group(status: &JobScaleStatus) -> anyhow::Result<String> {
     let mut names = status.task_groups.keys();
     match (names.next(), names.next()) {
-        (Some(only), None) => Ok(only.clone()),
+        (Some(only), None) => Ok(only.to_string()),
         (None, _) => bail!("Job {:?} has no task groups", status.job_id),
         _ => {
-            let names: Vec<&str> = status.task_groups.keys().map(String::as_str).collect();
+            let names: Vec<&str> = status
+                .task_groups
+                .keys()
+                .map(|name| name.as_str())
+                .collect();
             bail!(
                 "Must specify a task group: job {:?} has {}",
                 status.job_id,

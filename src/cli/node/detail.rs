@@ -73,7 +73,7 @@ pub(super) fn full(
 fn head(node: &Node) -> Vec<(&'static str, String)> {
     vec![
         ("ID", node.id.to_string()),
-        ("Name", node.name.clone()),
+        ("Name", node.name.to_string()),
         ("Node Pool", node.node_pool.clone()),
         ("Class", node.node_class.clone()),
         ("DC", node.datacenter.clone()),

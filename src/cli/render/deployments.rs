@@ -2,7 +2,7 @@
 
 use super::columns;
 use crate::cli::view::View;
-use jobs::model::{Deployment, DeploymentState};
+use jobs::model::{Deployment, DeploymentState, GroupName};
 use std::collections::BTreeMap;
 
 /// A table of deployments.
@@ -13,7 +13,7 @@ pub(in crate::cli) fn list(all: &[Deployment], view: &View) -> String {
     let rows = all.iter().map(|one| {
         [
             view.id(one.id),
-            one.job_id.clone(),
+            one.job_id.to_string(),
             one.job_version.to_string(),
             one.status.as_str().to_owned(),
             one.status_description.clone(),
@@ -29,7 +29,7 @@ pub(in crate::cli) fn list(all: &[Deployment], view: &View) -> String {
 pub(in crate::cli) fn detail(current: &Deployment, view: &View) -> String {
     let head = columns::key_values(&[
         ("ID", view.id(current.id)),
-        ("Job ID", current.job_id.clone()),
+        ("Job ID", current.job_id.to_string()),
         ("Job Version", current.job_version.to_string()),
         ("Status", current.status.as_str().to_owned()),
         ("Description", current.status_description.clone()),
@@ -59,7 +59,7 @@ fn with_progress(head: String, current: &Deployment, view: &View) -> String {
 }
 
 /// A row per group; columns that no group uses are left out.
-fn progress(groups: &BTreeMap<String, DeploymentState>, view: &View) -> String {
+fn progress(groups: &BTreeMap<GroupName, DeploymentState>, view: &View) -> String {
     let reverts = groups.values().any(|group| group.auto_revert);
     let canaries = groups.values().any(|group| group.desired_canaries > 0);
     let deadline = groups
@@ -83,7 +83,7 @@ fn progress(groups: &BTreeMap<String, DeploymentState>, view: &View) -> String {
             "N/A".to_owned()
         };
         lines.push(columns::chosen([
-            (true, name.clone()),
+            (true, name.to_string()),
             (reverts, group.auto_revert.to_string()),
             (canaries, promoted),
             (true, group.desired_total.to_string()),

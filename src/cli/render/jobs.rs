@@ -16,8 +16,8 @@ pub(in crate::cli) fn list(jobs: &[JobListStub], namespaces: bool, view: &View) 
     ])];
     for job in jobs {
         lines.push(columns::chosen([
-            (true, job.id.clone()),
-            (namespaces, job.namespace.clone()),
+            (true, job.id.to_string()),
+            (namespaces, job.namespace.to_string()),
             (true, type_text(job)),
             (true, job.priority.to_string()),
             (true, status_text(job.status.as_str(), job.stop)),

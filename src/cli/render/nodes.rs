@@ -39,7 +39,7 @@ pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View)
             (true, view.id(node.id)),
             (true, node.node_pool.clone()),
             (true, node.datacenter.clone()),
-            (true, node.name.clone()),
+            (true, node.name.to_string()),
             (true, node.node_class.clone()),
             (wanted.os, os.cloned().unwrap_or_default()),
             (verbose, node.address.clone()),

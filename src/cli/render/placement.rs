@@ -2,7 +2,7 @@
 
 use crate::cli::render::columns;
 use crate::cli::view::{Ink, Paint, View, quoted};
-use jobs::model::{AllocMetric, FlatMap};
+use jobs::model::{AllocMetric, FlatMap, GroupName};
 
 /// `Task Group "app" (failed to place 2 allocations)`.
 pub(in crate::cli) fn group_title(group: &str, metric: &AllocMetric) -> String {
@@ -71,7 +71,7 @@ pub(in crate::cli) fn bullets(metric: &AllocMetric, paint: Paint, indent: &str) 
 }
 
 /// Every group with its bullets.
-pub(in crate::cli) fn groups(failed: &FlatMap<String, AllocMetric>, paint: Paint) -> String {
+pub(in crate::cli) fn groups(failed: &FlatMap<GroupName, AllocMetric>, paint: Paint) -> String {
     let blocks: Vec<String> = failed
         .iter()
         .map(|(group, metric)| {
@@ -148,7 +148,7 @@ mod tests {
             coalesced_failures: 1,
             ..AllocMetric::default()
         };
-        let failed = FlatMap::from([("app".to_owned(), metric)]);
+        let failed = FlatMap::from([("app".into(), metric)]);
         assert_eq!(
             groups(&failed, Paint::Plain),
             "Task Group \"app\" (failed to place 2 allocations):

@@ -1,7 +1,7 @@
 //! Which tasks a request to restart or to signal means.
 
 use crate::client::Error;
-use jobs::model::{FlatMap, TaskPhase, TaskState};
+use jobs::model::{FlatMap, TaskName, TaskPhase, TaskState};
 
 /// The running tasks that are meant: the named one, or all that run.
 ///
@@ -9,12 +9,12 @@ use jobs::model::{FlatMap, TaskPhase, TaskState};
 /// [`Error::UnknownTask`] for a name that the allocation does not have, [`Error::NotRunning`] when the named
 /// task or all of them do not run.
 pub(super) fn addressed(
-    states: &FlatMap<String, TaskState>,
+    states: &FlatMap<TaskName, TaskState>,
     task: Option<&str>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<TaskName>, Error> {
     let is_running = |state: &TaskState| state.state == TaskPhase::Running;
     let Some(task) = task else {
-        let all: Vec<String> = states
+        let all: Vec<TaskName> = states
             .iter()
             .filter(|(_, state)| is_running(state))
             .map(|(name, _)| name.clone())
@@ -29,7 +29,7 @@ pub(super) fn addressed(
         None => Err(Error::UnknownTask {
             task: task.to_owned(),
         }),
-        Some(state) if is_running(state) => Ok(vec![task.to_owned()]),
+        Some(state) if is_running(state) => Ok(vec![task.into()]),
         Some(_) => Err(Error::NotRunning),
     }
 }
@@ -54,7 +54,7 @@ mod tests {
                 if running.split(' ').any(|one| one == name) {
                     state.state = TaskPhase::Running;
                 }
-                states.insert(name.to_owned(), state);
+                states.insert(name.into(), state);
             }
             let found = match addressed(&states, asked) {
                 Ok(mut names) => {

@@ -134,7 +134,7 @@ fn own_task(instance: &Instance, check: &InstanceCheck) -> Option<String> {
 fn script_task(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) -> Option<String> {
     own_task(instance, check).or_else(|| {
         let mut main = definitions(alloc).filter(|task| task.is_main());
-        main.next().map(|task| task.name.clone())
+        main.next().map(|task| task.name.to_string())
     })
 }
 

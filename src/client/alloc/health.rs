@@ -2,7 +2,7 @@ use super::lifecycle::Role;
 use crate::client::shared::CheckStatus;
 use crate::registration::Instance;
 use crate::sys::clock::Monotonic;
-use jobs::model::{FlatMap, Span, Task, TaskPhase, TaskState, UpdateStrategy};
+use jobs::model::{FlatMap, Span, Task, TaskName, TaskPhase, TaskState, UpdateStrategy};
 use mesh::model::Status;
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl<'a> Facts<'a> {
     /// results by check id.
     pub(super) fn new(
         tasks: impl Iterator<Item = &'a Task>,
-        states: &'a FlatMap<String, TaskState>,
+        states: &'a FlatMap<TaskName, TaskState>,
         instances: &[Instance],
         results: &BTreeMap<String, CheckStatus>,
     ) -> Self {
@@ -91,7 +91,7 @@ pub(super) struct Health {
     healthy_deadline: Span,
     deadline: Monotonic,
     well_since: Option<Monotonic>,
-    restarts: BTreeMap<String, u64>,
+    restarts: BTreeMap<TaskName, u64>,
     ever_running: bool,
 }
 
@@ -158,7 +158,7 @@ impl Health {
     fn note_restarts(&mut self, facts: &Facts<'_>) -> bool {
         let mut changed = false;
         for (name, state) in &facts.tasks {
-            let before = self.restarts.insert((*name).to_owned(), state.restarts);
+            let before = self.restarts.insert((*name).into(), state.restarts);
             changed |= before.is_some_and(|before| before != state.restarts);
         }
         changed

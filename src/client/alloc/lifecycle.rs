@@ -1,7 +1,7 @@
 //! Which task of a group starts or ends when: before, beside and after the main tasks.
 
 use crate::client::task::events;
-use jobs::model::{Allocation, FlatMap, Task, TaskEvent, TaskPhase, TaskState};
+use jobs::model::{Allocation, FlatMap, Task, TaskEvent, TaskName, TaskPhase, TaskState};
 
 /// When a task runs, in the order of stopping and starting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,14 +78,14 @@ pub(super) fn definitions(alloc: &Allocation) -> impl Iterator<Item = &Task> {
 pub(super) struct Group<'a> {
     roles: Vec<(&'a str, Role)>,
     leader: Option<&'a str>,
-    states: &'a FlatMap<String, TaskState>,
+    states: &'a FlatMap<TaskName, TaskState>,
 }
 
 impl<'a> Group<'a> {
     /// `states` by task name; a task that is missing there has not started.
     pub(super) fn new(
         tasks: impl Iterator<Item = &'a Task>,
-        states: &'a FlatMap<String, TaskState>,
+        states: &'a FlatMap<TaskName, TaskState>,
     ) -> Self {
         let mut leader = None;
         let mut roles = Vec::new();

@@ -26,7 +26,7 @@ use crate::{
 };
 use futures_util::FutureExt;
 use jobs::{
-    model::{Allocation, ClientStatus, Span, Task, TaskEvent, TaskPhase},
+    model::{Allocation, ClientStatus, Span, Task, TaskEvent, TaskName, TaskPhase},
     state::AllocUpdate,
 };
 use std::{
@@ -46,7 +46,7 @@ pub(in crate::client) struct AllocRunner {
     messages: mpsc::Receiver<Message>,
     /// What it holds already, when an earlier agent had set it up.
     held: Option<Claim>,
-    running: BTreeMap<String, mpsc::Sender<TaskCommand>>,
+    running: BTreeMap<TaskName, mpsc::Sender<TaskCommand>>,
     /// Tasks that were sent a kill because of another one.
     kill_sent: BTreeSet<String>,
     tasks: JoinSet<()>,
@@ -203,7 +203,7 @@ impl AllocRunner {
         }
         let built = hooks::prerun(&self.shared).await;
         let alloc = self.shared.alloc();
-        let names: Vec<String> = definitions(&alloc).map(|task| task.name.clone()).collect();
+        let names: Vec<TaskName> = definitions(&alloc).map(|task| task.name.clone()).collect();
         let change = |record: &mut AllocRecord| {
             record.is_built = built.is_ok();
             for name in &names {
@@ -452,7 +452,7 @@ impl AllocRunner {
             let (reply, done) = oneshot::channel();
             let signal = TaskCommand::Signal {
                 number,
-                name: name.to_owned(),
+                name: name.into(),
                 reply,
             };
             commands.send(signal).await.map_err(|_| Error::NotRunning)?;
@@ -509,7 +509,7 @@ impl AllocRunner {
             Verdict::Healthy => (true, None),
             Verdict::Unhealthy { reason } => (false, Some(reason)),
         };
-        let names: Vec<String> = states.keys().cloned().collect();
+        let names: Vec<TaskName> = states.keys().cloned().collect();
         self.shared.update(|record| {
             record.health = Some((is_healthy, clock::now()));
             for name in names {

@@ -1,10 +1,10 @@
 //! What the states of its tasks say about an allocation.
 
-use jobs::model::{ClientStatus, FlatMap, TaskPhase, TaskState};
+use jobs::model::{ClientStatus, FlatMap, TaskName, TaskPhase, TaskState};
 
 /// The client status with its description. It is terminal only when every task is dead, so that nothing of
 /// the allocation still holds a port when the servers replace it.
-pub(super) fn client_status(states: &FlatMap<String, TaskState>) -> (ClientStatus, &'static str) {
+pub(super) fn client_status(states: &FlatMap<TaskName, TaskState>) -> (ClientStatus, &'static str) {
     let any = |test: fn(&TaskState) -> bool| states.values().any(test);
     if any(|state| state.state == TaskPhase::Running) {
         return (ClientStatus::Running, "Tasks are running");
@@ -20,7 +20,7 @@ pub(super) fn client_status(states: &FlatMap<String, TaskState>) -> (ClientStatu
 }
 
 /// True when nothing runs and nothing will.
-pub(super) fn all_dead(states: &FlatMap<String, TaskState>) -> bool {
+pub(super) fn all_dead(states: &FlatMap<TaskName, TaskState>) -> bool {
     states.values().all(|state| state.state == TaskPhase::Dead)
 }
 
@@ -49,7 +49,7 @@ mod tests {
                     "pending" => TaskPhase::Pending,
                     _ => TaskPhase::Dead,
                 };
-                states.insert(place.to_string(), state);
+                states.insert(place.to_string().into(), state);
             }
             assert_eq!(client_status(&states).0, expected, "{phases}");
             assert_eq!(all_dead(&states), is_over, "{phases}");

@@ -25,7 +25,7 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
         id,
         secret_id,
         datacenter: config.datacenter.clone(),
-        name: config.name.clone(),
+        name: config.name.as_str().into(),
         http_addr: config.http_addr.clone(),
         node_class: config.node_class.clone(),
         node_pool: config.node_pool.clone(),

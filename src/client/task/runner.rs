@@ -14,7 +14,7 @@ use crate::{
     rpc::message::Report,
     sys::{clock, faults, processes, random},
 };
-use jobs::model::{Span, Task, TaskEvent, TaskPhase};
+use jobs::model::{Span, Task, TaskEvent, TaskName, TaskPhase};
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -54,7 +54,7 @@ pub(in crate::client) enum TaskCommand {
         /// Number.
         number: i32,
         /// Name.
-        name: String,
+        name: TaskName,
         /// What came of it.
         reply: oneshot::Sender<Result<(), Error>>,
     },
@@ -82,7 +82,7 @@ enum Cause {
 /// Carries one task from its setup to its end.
 pub(in crate::client) struct TaskRunner {
     shared: Arc<Shared>,
-    name: String,
+    name: TaskName,
     commands: mpsc::Receiver<TaskCommand>,
     restarts: Restarts,
     /// A run whose end is to be kept with the decision about what comes next, and then noted.
@@ -434,7 +434,7 @@ impl TaskRunner {
         let Some(mut run) = self.unnoted.take() else {
             if let Err(error) = kept {
                 let alloc = self.shared.alloc();
-                tracing::error!(alloc = %alloc.id, task = self.name, %error, "the state of a task cannot be kept");
+                tracing::error!(alloc = %alloc.id, task = %self.name, %error, "the state of a task cannot be kept");
             }
             return None;
         };
@@ -453,7 +453,7 @@ impl TaskRunner {
     async fn until_kept(&mut self, mut kept: io::Result<()>) -> Option<Ended> {
         while let Err(error) = kept {
             let alloc = self.shared.alloc();
-            tracing::error!(alloc = %alloc.id, task = self.name, %error, "the state of a task cannot be kept");
+            tracing::error!(alloc = %alloc.id, task = %self.name, %error, "the state of a task cannot be kept");
             match pause(&mut self.commands, KEEP_PAUSE).await {
                 Paused::Over => {}
                 Paused::Killed => return Some(Ended::Killed),
@@ -491,7 +491,7 @@ impl TaskRunner {
         let is_group = affected.iter().any(|instance| instance.task.is_none());
         let report = Report::Withdraw {
             alloc_id: alloc.id,
-            task: (!is_group).then(|| self.name.clone()),
+            task: (!is_group).then(|| self.name.to_string()),
         };
         let ids: Vec<String> = affected.into_iter().map(|one| one.service.id).collect();
         let session = &self.shared.cx.session;
@@ -501,7 +501,7 @@ impl TaskRunner {
         })
         .await;
         if !matches!(drained, Ok(Ok(()))) {
-            tracing::warn!(alloc = %alloc.id, task = self.name, "restarting without every data plane's word");
+            tracing::warn!(alloc = %alloc.id, task = %self.name, "restarting without every data plane's word");
         }
     }
 

@@ -174,7 +174,7 @@ impl Agent {
         self.report(Report::Allocs(vec![AllocUpdate {
             alloc_id: id,
             client_status: status,
-            task_states: FlatMap::from([("main".to_owned(), state)]),
+            task_states: FlatMap::from([("main".into(), state)]),
             ..AllocUpdate::default()
         }]))
         .await

@@ -80,7 +80,7 @@ impl World {
             updates: vec![AllocUpdate {
                 alloc_id: Id::named(id),
                 client_status: status,
-                task_states: FlatMap::from([("server".to_owned(), state)]),
+                task_states: FlatMap::from([("server".into(), state)]),
                 ..AllocUpdate::default()
             }],
             evals: Vec::new(),

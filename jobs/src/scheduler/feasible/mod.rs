@@ -118,7 +118,7 @@ pub(super) fn resolve<'n>(target: &'n str, node: &'n Node) -> Option<Cow<'n, str
     };
     match name {
         "node.unique.id" => Some(node.id.to_string().into()),
-        "node.unique.name" => Some((&node.name).into()),
+        "node.unique.name" => Some(node.name.as_str().into()),
         "node.datacenter" => Some((&node.datacenter).into()),
         "node.class" => Some((&node.node_class).into()),
         "node.pool" => Some((&node.node_pool).into()),

@@ -10,7 +10,7 @@ use crate::{
     ids::Ids,
     model::{
         Allocation, ClientStatus, Deployment, DeploymentId, DeploymentState, DeploymentStatus,
-        DeploymentUpdate, DesiredUpdates, EvalStatus, Evaluation, FlatMap, Job, NodeId,
+        DeploymentUpdate, DesiredUpdates, EvalStatus, Evaluation, FlatMap, GroupName, Job, NodeId,
         StoppedAlloc, TaskGroup, Timestamp, Trigger,
     },
 };
@@ -58,7 +58,7 @@ pub(super) struct Placement {
     /// `job.group[index]`.
     pub(super) name: String,
     /// Group.
-    pub(super) group: String,
+    pub(super) group: GroupName,
     /// The version to run.
     pub(super) job: Arc<Job>,
     /// The one it replaces.
@@ -91,7 +91,7 @@ pub(super) struct ReconcileResult {
     pub(super) deployment: Option<Deployment>,
     pub(super) deployment_updates: Vec<DeploymentUpdate>,
     pub(super) followups: Vec<Evaluation>,
-    pub(super) counts: FlatMap<String, DesiredUpdates>,
+    pub(super) counts: FlatMap<GroupName, DesiredUpdates>,
     /// The deployment that new allocations belong to.
     pub(super) deployment_id: Option<DeploymentId>,
 }
@@ -119,7 +119,7 @@ impl ReconcileResult {
 /// Compares a service or batch job with its allocations.
 pub(super) fn reconcile(input: &Input<'_>, ids: &mut Ids) -> ReconcileResult {
     let mut wanted = ReconcileResult::default();
-    let mut groups: BTreeMap<&str, Vec<&Arc<Allocation>>> = BTreeMap::new();
+    let mut groups: BTreeMap<&GroupName, Vec<&Arc<Allocation>>> = BTreeMap::new();
     for alloc in &input.allocs {
         groups.entry(&alloc.task_group).or_default().push(alloc);
     }
@@ -141,7 +141,7 @@ pub(super) fn reconcile(input: &Input<'_>, ids: &mut Ids) -> ReconcileResult {
         complete: true,
     };
     for group in &job.task_groups {
-        let allocs = groups.remove(group.name.as_str()).unwrap_or_default();
+        let allocs = groups.remove(&group.name).unwrap_or_default();
         group::reconcile_group(input, job, group, &allocs, &mut rollout, &mut wanted, ids);
     }
     for (name, allocs) in groups {
@@ -183,7 +183,7 @@ fn cancel(deployment: &Deployment, description: &str) -> DeploymentUpdate {
 fn stop_group(
     input: &Input<'_>,
     wanted: &mut ReconcileResult,
-    name: &str,
+    name: &GroupName,
     allocs: &[&Arc<Allocation>],
 ) {
     let mut stopped = 0;
@@ -200,7 +200,7 @@ fn stop_group(
         }
         stopped += 1;
     }
-    let counts = wanted.counts.get_or_default(name.to_owned());
+    let counts = wanted.counts.get_or_default(name.clone());
     counts.stop += stopped;
 }
 
@@ -222,7 +222,7 @@ impl Rollout<'_> {
             .map(|deployment| deployment.id)
     }
 
-    fn state(&self, group: &str) -> Option<&DeploymentState> {
+    fn state(&self, group: &GroupName) -> Option<&DeploymentState> {
         let current = self.current.and_then(|d| d.task_groups.get(group));
         current.or_else(|| self.created.as_ref()?.task_groups.get(group))
     }
@@ -245,7 +245,7 @@ impl Rollout<'_> {
         &mut self,
         input: &Input<'_>,
         job: &Job,
-        group: &str,
+        group: &GroupName,
         state: DeploymentState,
         ids: &mut Ids,
     ) {
@@ -262,7 +262,7 @@ impl Rollout<'_> {
             eval_priority: input.eval.priority,
             ..Deployment::default()
         });
-        created.task_groups.insert(group.to_owned(), state);
+        created.task_groups.insert(group.clone(), state);
     }
 
     fn finish(mut self, wanted: &mut ReconcileResult) {

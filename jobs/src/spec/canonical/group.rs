@@ -72,7 +72,7 @@ pub(super) fn group(
         disconnect: policy::disconnect(findings, given.disconnect, job.job_type),
         consul: given.consul.map(Box::new),
         max_run_duration: given.max_run_duration,
-        name,
+        name: name.into(),
     };
     if let Some(limit) = group.max_run_duration {
         let batch = matches!(job.job_type, JobType::Batch | JobType::Sysbatch);
@@ -240,7 +240,7 @@ pub(super) fn shutdown_delay_warnings(group: &model::TaskGroup, warnings: &mut V
         let named = group
             .services
             .iter()
-            .any(|service| service.task_name == task.name);
+            .any(|service| task.name == service.task_name);
         if named && task.shutdown_delay.is_zero() {
             warnings.push(format!(
                 "group {:?} references task {:?} in a service definition, but the task has no shutdown_delay set",

@@ -48,7 +48,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
     let datacenters = job.datacenters.unwrap_or_default();
     let mut canonical = model::Job {
         region: or(job.region, &defaults.region),
-        namespace: or(job.namespace, &defaults.namespace),
+        namespace: or(job.namespace, &defaults.namespace).into(),
         name: or(job.name, &id),
         job_type,
         priority: i32::try_from(priority).unwrap_or(0),
@@ -73,7 +73,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
             .map(user_interface)
             .filter(|ui| *ui != model::JobUi::default()),
         stop: job.stop.unwrap_or(false),
-        id,
+        id: id.into(),
         ..model::Job::default()
     };
     let context = group::Job {

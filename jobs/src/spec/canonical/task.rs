@@ -87,7 +87,7 @@ pub(super) fn task(
         dispatch_payload: dispatch_payload(findings, given.dispatch_payload),
         volume_mounts: volume::mounts(findings, given.volume_mounts, group.volumes),
         scaling_policies: scaling::of_task(findings, given.scaling_policies),
-        name,
+        name: name.into(),
     };
     credentials::identities(findings, &task);
     validate(findings, &task, group);

@@ -22,7 +22,7 @@ pub fn annotate(diff: &mut JobDiff, annotations: &PlanAnnotations) {
 }
 
 fn counts(group: &mut TaskGroupDiff, annotations: &PlanAnnotations) {
-    let Some(updates) = annotations.desired_tg_updates.get(&group.name) else {
+    let Some(updates) = annotations.desired_tg_updates.get(group.name.as_str()) else {
         return;
     };
     for (label, number) in [

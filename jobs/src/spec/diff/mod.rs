@@ -62,7 +62,7 @@ pub fn diff(old: Option<&model::Job>, new: Option<&model::Job>, contextual: bool
             .unwrap_or_default();
         groups
             .iter()
-            .map(|group| (group.name.clone(), json(Some(group))))
+            .map(|group| (group.name.to_string(), json(Some(group))))
             .collect()
     };
     let task_groups: Vec<TaskGroupDiff> = pairs(groups(old), groups(new))
@@ -75,7 +75,10 @@ pub fn diff(old: Option<&model::Job>, new: Option<&model::Job>, contextual: bool
             .any(|group| group.diff_type != DiffType::None);
     JobDiff {
         diff_type: kind(&before, &after, edited),
-        id: new.or(old).map(|job| job.id.clone()).unwrap_or_default(),
+        id: new
+            .or(old)
+            .map(|job| job.id.to_string())
+            .unwrap_or_default(),
         fields,
         objects,
         task_groups,

@@ -21,8 +21,8 @@ pub use update_deployment::Revert;
 use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
     AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
-    Evaluation, FlatMap, Index, Job, JobKey, NetworkStatus, Node, NodeId, NodeStatus, PlanResult,
-    Submission, TaskState, Timestamp,
+    Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey, Namespace, NetworkStatus, Node,
+    NodeId, NodeStatus, PlanResult, Submission, TaskName, TaskState, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -99,7 +99,7 @@ pub enum Command {
         /// Deployment.
         deployment_id: DeploymentId,
         /// Groups; empty is all.
-        groups: Vec<String>,
+        groups: Vec<GroupName>,
         /// Evaluation that goes on with the rest.
         eval: Evaluation,
     },
@@ -139,7 +139,7 @@ impl Command {
         match self {
             Self::RegisterJob(command) => Some(command.job.key()),
             Self::ScaleJob(command) => {
-                Some(JobKey::new(command.namespace.as_str(), command.id.as_str()))
+                Some(JobKey::new(command.namespace.clone(), command.id.clone()))
             }
             Self::DeregisterJob(command) => Some(JobKey {
                 namespace: command.namespace.clone(),
@@ -183,9 +183,9 @@ pub struct RegisterJob {
 #[serde(default)]
 pub struct DeregisterJob {
     /// Namespace.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Job.
-    pub id: String,
+    pub id: JobId,
     /// Remove it rather than keeping it as dead.
     pub purge: bool,
     /// When.
@@ -205,7 +205,7 @@ pub struct AllocUpdate {
     /// Why.
     pub client_description: String,
     /// Task name to its state: all tasks.
-    pub task_states: FlatMap<String, TaskState>,
+    pub task_states: FlatMap<TaskName, TaskState>,
     /// Health in the deployment and when it was decided; none while undecided.
     #[serde(with = "crate::model::rfc3339::decision")]
     pub health: Option<(bool, Timestamp)>,

@@ -1,7 +1,7 @@
 //! Promotes canaries.
 
 use crate::{
-    model::{DeploymentId, Evaluation, Span},
+    model::{DeploymentId, Evaluation, GroupName, Span},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -10,7 +10,7 @@ impl Snapshot {
         &mut self,
         change: &mut Change,
         id: DeploymentId,
-        groups: &[String],
+        groups: &[GroupName],
         eval: Evaluation,
     ) -> Result<(), Rejected> {
         let mut deployment = self.active_deployment(id)?.clone();

@@ -1,7 +1,10 @@
 //! Changes the count of a group.
 
 use crate::{
-    model::{Evaluation, Index, Job, JobKey, JobType, ScalingEvent, Timestamp},
+    model::{
+        Evaluation, GroupName, Index, Job, JobId, JobKey, JobType, Namespace, ScalingEvent,
+        Timestamp,
+    },
     state::{GROUP_COUNT_MAX, Rejected, Snapshot, change::Change},
 };
 use serde::{Deserialize, Serialize};
@@ -13,11 +16,11 @@ use std::{collections::BTreeMap, sync::Arc};
 #[serde(default)]
 pub struct ScaleJob {
     /// Namespace.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Job.
-    pub id: String,
+    pub id: JobId,
     /// Group; empty for the only one of the job.
-    pub group: String,
+    pub group: GroupName,
     /// New count; none only records the event.
     pub count: Option<i64>,
     /// What is recorded; count, previous count, time and indexes are set by apply.
@@ -32,7 +35,7 @@ pub struct ScaleJob {
 
 impl ScaleJob {
     /// The job with its new count, the group and its count until now.
-    fn scaled(&self, tables: &Snapshot) -> Result<(Job, String, i64), Rejected> {
+    fn scaled(&self, tables: &Snapshot) -> Result<(Job, GroupName, i64), Rejected> {
         let key = JobKey::new(self.namespace.as_str(), self.id.as_str());
         let current: &Arc<Job> = tables.job(&key).ok_or(Rejected::NoJob)?;
         if let Some(wanted) = self.enforce_index {

@@ -101,7 +101,7 @@ impl Snapshot {
     }
 
     /// Writes an allocation; the caller has set its indexes and times.
-    pub(in crate::state) fn put_alloc(&mut self, change: &mut Change, alloc: Allocation) {
+    pub(in crate::state) fn put_alloc(&mut self, change: &mut Change, mut alloc: Allocation) {
         let before = self.allocs.get(&alloc.id).cloned();
         let before_ref = before.as_deref();
         // An id belongs to the job and node that came first.
@@ -120,6 +120,7 @@ impl Snapshot {
         tally.allocs += u64::from(before.is_none());
         tally.live_allocs += u64::from(!alloc.is_terminal());
         tally.live_allocs -= u64::from(before_ref.is_some_and(|b| !b.is_terminal()));
+        alloc.share_names();
         let after = Arc::new(alloc);
         self.allocs.insert(after.id, Arc::clone(&after));
         change.touch(Table::Allocs);

@@ -3,8 +3,8 @@
 use super::{by_prefix, from, of_job};
 use crate::{
     model::{
-        Allocation, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate, JobKey, Span,
-        Timestamp,
+        Allocation, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate, GroupName,
+        JobKey, Span, Timestamp,
     },
     state::{Rejected, Snapshot, Table, change::Change},
 };
@@ -50,10 +50,10 @@ impl Snapshot {
     pub(crate) fn check_promotable(
         &self,
         deployment: &Deployment,
-        groups: &[String],
+        groups: &[GroupName],
     ) -> Result<(), Rejected> {
         let mut problems = Vec::new();
-        let chosen = |name: &String| groups.is_empty() || groups.contains(name);
+        let chosen = |name: &GroupName| groups.is_empty() || groups.contains(name);
         let mut with_canaries = 0;
         for (name, state) in &deployment.task_groups {
             if !chosen(name) || state.desired_canaries == 0 || state.promoted {

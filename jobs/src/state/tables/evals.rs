@@ -61,6 +61,8 @@ impl Snapshot {
         eval.modify_index = change.at.index;
         eval.modify_time = change.at.now;
         let key = self.job_key(&eval.namespace, &eval.job_id);
+        eval.namespace.share(&key.namespace);
+        eval.job_id.share(&key.id);
         let was_open = before.as_ref().is_some_and(|b| !b.status.is_terminal());
         let tally = self.tallies.entry(Arc::clone(&key)).or_default();
         tally.evals += u64::from(before.is_none());

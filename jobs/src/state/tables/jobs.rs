@@ -2,8 +2,8 @@
 
 use crate::{
     model::{
-        AllocId, DeploymentId, EvalId, Job, JobKey, JobStatus, JobSummary, JobType, ScalingEvent,
-        Submission,
+        AllocId, DeploymentId, EvalId, GroupName, Job, JobId, JobKey, JobStatus, JobSummary,
+        JobType, Namespace, ScalingEvent, Submission,
     },
     state::{
         JOB_VERSIONS_MAX, JobChange, SCALING_EVENTS_MAX, SUBMISSION_BYTES_MAX, Snapshot, Table,
@@ -86,8 +86,8 @@ impl Snapshot {
 
 impl Snapshot {
     /// The shared form of a job's key.
-    pub(in crate::state) fn job_key(&self, namespace: &str, id: &str) -> Arc<JobKey> {
-        let key = JobKey::new(namespace, id);
+    pub(in crate::state) fn job_key(&self, namespace: &Namespace, id: &JobId) -> Arc<JobKey> {
+        let key = JobKey::new(namespace.clone(), id.clone());
         match self.tallies.get_key_value(&key) {
             Some((shared, _)) => Arc::clone(shared),
             None => Arc::new(key),
@@ -102,8 +102,10 @@ impl Snapshot {
         }
     }
 
-    pub(in crate::state) fn put_job(&mut self, change: &mut Change, job: Job) -> Arc<Job> {
+    pub(in crate::state) fn put_job(&mut self, change: &mut Change, mut job: Job) -> Arc<Job> {
         let key = self.job_key(&job.namespace, &job.id);
+        job.namespace.share(&key.namespace);
+        job.id.share(&key.id);
         let job = Arc::new(job);
         let before = self.jobs.insert(Arc::clone(&key), Arc::clone(&job));
         self.tallies.entry(Arc::clone(&key)).or_default();
@@ -223,7 +225,7 @@ impl Snapshot {
         &mut self,
         change: &mut Change,
         key: &JobKey,
-        events: BTreeMap<String, ScalingEvent>,
+        events: BTreeMap<GroupName, ScalingEvent>,
         eval_id: Option<EvalId>,
     ) {
         if events.is_empty() {

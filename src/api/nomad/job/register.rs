@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use jobs::{
     control::operator::Registration,
-    model::{Job, JobKey},
+    model::{Job, JobId, JobKey},
     wire,
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn register_at(
     write(api, query, body, Some(key.id.clone())).await
 }
 
-async fn write(api: &Api, query: &Query, body: Raw, id: Option<String>) -> Result<Response, Error> {
+async fn write(api: &Api, query: &Query, body: Raw, id: Option<JobId>) -> Result<Response, Error> {
     let (with, of, bytes) = (api.clone(), query.clone(), body.len());
     let work = move || prepare(&with, &of, &body, id.as_deref());
     let (registration, warnings) = api.heavy().run_sized(bytes, work).await??;

@@ -74,7 +74,7 @@ pub(super) async fn scale(
         ));
     }
     let scaling = Scaling {
-        group: group.to_owned(),
+        group: group.into(),
         count: request.count,
         message: request.message.clone(),
         error: request.error,

@@ -232,9 +232,7 @@ async fn report_running(raft: &Raft, published: &Published) {
     let updates = snapshot.jobs.allocs("").map(|alloc| AllocUpdate {
         alloc_id: alloc.id,
         client_status: ClientStatus::Running,
-        task_states: [("server".to_owned(), running.clone())]
-            .into_iter()
-            .collect(),
+        task_states: [("server".into(), running.clone())].into_iter().collect(),
         ..AllocUpdate::default()
     });
     let command = JobsCommand::UpdateAllocs {

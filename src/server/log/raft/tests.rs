@@ -400,7 +400,7 @@ async fn an_index_tells_one_version_of_a_row() {
     }
     let snapshot = published.current();
     let key = jobs::model::JobKey {
-        namespace: String::new(),
+        namespace: "".into(),
         id: "web".into(),
     };
     let versions = snapshot.jobs.versions(&key);

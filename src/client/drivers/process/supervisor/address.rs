@@ -83,7 +83,7 @@ pub(super) fn stem(owner: &Owner) -> String {
     let mut hash = Sha256::new();
     hash.update(owner.alloc_id.to_bytes());
     hash.update([0]);
-    hash.update(&owner.task);
+    hash.update(owner.task.as_str());
     hex(&hash.finalize(), DIGITS.1)
 }
 

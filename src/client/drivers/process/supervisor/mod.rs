@@ -32,7 +32,7 @@ pub(in crate::client) mod remote;
 mod rotation;
 
 use crate::sys::processes::{Ended, Identity, TaskProcess, Tree};
-use jobs::model::{AllocId, Timestamp};
+use jobs::model::{AllocId, TaskName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -70,7 +70,7 @@ pub(in crate::client) struct Owner {
     /// Id of its allocation.
     pub(in crate::client) alloc_id: AllocId,
     /// Name of the task.
-    pub(in crate::client) task: String,
+    pub(in crate::client) task: TaskName,
 }
 
 /// Log files of one task: `<task>.stdout.<n>` and `<task>.stderr.<n>`.
@@ -79,7 +79,7 @@ pub(in crate::client) struct LogFiles {
     /// Directory.
     pub(in crate::client) dir: PathBuf,
     /// Name of the task.
-    pub(in crate::client) task: String,
+    pub(in crate::client) task: TaskName,
     /// Files kept per stream, at least 1.
     pub(in crate::client) files_max: u32,
     /// Size of one file, bytes.

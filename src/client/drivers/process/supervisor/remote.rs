@@ -509,7 +509,7 @@ impl Connection {
             return exit;
         }
         if let Err(error) = end_tree(self.tree()).await {
-            tracing::error!(alloc = %self.owner().alloc_id, task = self.owner().task, %error, "a task outlives its supervisor");
+            tracing::error!(alloc = %self.owner().alloc_id, task = %self.owner().task, %error, "a task outlives its supervisor");
         }
         Exit {
             run_id: self.run_id().to_owned(),
