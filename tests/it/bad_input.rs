@@ -376,10 +376,18 @@ async fn what_is_not_built_says_so() {
         );
     }
     let periodic = "job \"p\" {\n type = \"batch\"\n periodic {\n cron = \"@daily\"\n }\n group \"g\" {\n task \"t\" {\n driver = \"raw_exec\"\n config {\n command = \"/bin/true\"\n }\n }\n }\n}\n";
-    let output = refused(&agent, periodic).await;
-    assert!(
-        output.stderr.contains("periodic") && output.stderr.contains("not supported"),
-        "{}",
+    std::fs::write(agent.dir().join("periodic.nomad"), periodic).expect("a job file");
+    let output = trivet(&agent, &["job", "run", "periodic.nomad"]).await;
+    assert_eq!(
+        output.code,
+        2,
+        "registered and not placed: {}",
         output.text()
     );
+    let sentence = "periodic: jobs are not launched at set times yet";
+    for place in [format!("* {sentence}"), format!("Constraint \"{sentence}")] {
+        assert!(output.stdout.contains(&place), "{place}: {}", output.text());
+    }
+    let allocs = http::get(&agent.url("http", "/v1/allocations")).await;
+    assert_eq!(allocs, json!([]), "nothing was placed");
 }
