@@ -155,7 +155,7 @@ impl Agent {
 
         let api = api::Api::new(
             server_handle.clone(),
-            client_handle,
+            client_handle.clone(),
             proxy,
             facts(&config, &listeners, node_id),
         );
@@ -177,7 +177,13 @@ impl Agent {
             serve(listener, api::fabio::router(api), limits.ingress_admin);
         }
         if let Some(listener) = bound.catalog {
-            let catalog = catalog_of(&config, &listeners, node_id, server_handle, catalog_reader);
+            let catalog = catalog_of(
+                &config,
+                &listeners,
+                node_id,
+                (server_handle, client_handle),
+                catalog_reader,
+            );
             serve(listener, api::consul::router(catalog), limits.catalog);
         }
         Ok(Self {
@@ -319,7 +325,7 @@ fn catalog_of(
     config: &Config,
     listeners: &Listeners,
     node_id: Option<NodeId>,
-    server: server::Handle,
+    (server, client): (server::Handle, Option<client::Handle>),
     catalog: watch::Receiver<Arc<mesh::view::View>>,
 ) -> api::consul::Catalog {
     let node_id = node_id.map_or_else(String::new, |id| id.to_string());
@@ -344,5 +350,5 @@ fn catalog_of(
     };
     // The one server of this version leads as long as it runs; the sender may go.
     let (_, cluster) = watch::channel(cluster);
-    api::consul::Catalog::new(identity, server, catalog, cluster)
+    api::consul::Catalog::new(identity, server, client, catalog, cluster)
 }

@@ -19,7 +19,7 @@ pub(in crate::client) struct Context {
     pub(in crate::client) node: watch::Sender<Arc<Node>>,
     pub(in crate::client) store: Store,
     pub(in crate::client) reports: Reports,
-    pub(in crate::client) checks: Checks,
+    pub(in crate::client) checks: Arc<Checks>,
     pub(in crate::client) files: FileThreads,
     pub(in crate::client) session: session::Handle,
     /// The agent's own environment, which tasks without isolation inherit.

@@ -3,6 +3,7 @@ use super::{
     alloc::message::Message,
     allocdir::SECRET_DIRS,
     file_threads::READ_TIMEOUT,
+    local::Registered,
     logs::{self, Frame, Range, Writer},
     shared::{CheckStatus, Shared},
     stats::{self, AllocUsage, HostStats},
@@ -75,6 +76,7 @@ pub struct Handle {
     node: watch::Receiver<Arc<Node>>,
     alloc_dir: PathBuf,
     reads: Threads,
+    registered: Arc<Registered>,
 }
 
 impl Handle {
@@ -83,13 +85,20 @@ impl Handle {
         node: watch::Receiver<Arc<Node>>,
         alloc_dir: PathBuf,
         reads: Threads,
+        registered: Arc<Registered>,
     ) -> Self {
         Self {
             allocs,
             node,
             alloc_dir,
             reads,
+            registered,
         }
+    }
+
+    /// What was registered with this agent over its API.
+    pub fn registered(&self) -> &Registered {
+        &self.registered
     }
 
     /// This machine.

@@ -10,6 +10,7 @@ use super::{
     file_threads::FileThreads,
     fingerprint,
     handle::Allocs,
+    local::Registered,
     removals::Removals,
     reports::Reports,
     restore,
@@ -66,6 +67,7 @@ pub struct Client {
     node: watch::Sender<Arc<Node>>,
     allocs: Arc<RwLock<Allocs>>,
     files: FileThreads,
+    registered: Arc<Registered>,
 }
 
 impl Client {
@@ -92,7 +94,10 @@ impl Client {
                 add_driver(&mut node, driver.name(), info);
             }
         }
+        let registered = Registered::open(&config.data_dir, &config.name)
+            .map_err(|source| open(&config.data_dir, source))?;
         Ok(Self {
+            registered: Arc::new(registered),
             config,
             store,
             drivers,
@@ -114,6 +119,7 @@ impl Client {
             self.node.subscribe(),
             self.config.alloc_dir.clone(),
             self.files.reads.clone(),
+            Arc::clone(&self.registered),
         )
     }
 
@@ -133,7 +139,7 @@ impl Client {
             node: self.node,
             store: self.store,
             reports: Reports::new(),
-            checks: Checks::new(),
+            checks: Arc::new(Checks::new()),
             files: self.files,
             session,
             host_env: std::env::vars().collect(),
@@ -143,6 +149,10 @@ impl Client {
         let reporter = tokio::spawn({
             let cx = Arc::clone(&cx);
             async move { cx.reports.run(&cx.session).await }
+        });
+        let registered = tokio::spawn({
+            let cx = Arc::clone(&cx);
+            async move { self.registered.run(&cx.session, &cx.checks).await }
         });
         let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&cx)));
         let mut running = Running {
@@ -172,6 +182,7 @@ impl Client {
             }
         }
         fingerprints.abort();
+        registered.abort();
         if running.cx.config.dev {
             running.stop_all().await;
         }

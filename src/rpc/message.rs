@@ -5,6 +5,7 @@
 
 use jobs::model::{AllocId, Allocation, Index, Job, Node};
 use jobs::state::AllocUpdate;
+use mesh::local::Difference;
 use mesh::view::{Change, View};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -91,6 +92,8 @@ pub enum Report {
     Allocs(Vec<AllocUpdate>),
     /// Checks changed status or output.
     Checks(Vec<CheckReport>),
+    /// What was registered with this agent differs from the catalog.
+    Local(Difference),
     /// Take the instances of an allocation (or of one of its tasks) out of DNS and routes, because it is
     /// about to be stopped or restarted here.
     Withdraw {

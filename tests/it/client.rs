@@ -184,7 +184,7 @@ impl Heard {
                 self.checks.extend(news);
             }
             Report::Withdraw { task, .. } => self.withdrawn.push(task),
-            Report::Node(_) => {}
+            Report::Node(_) | Report::Local(_) => {}
         }
     }
 }

@@ -30,6 +30,7 @@ mod launches;
 mod listeners;
 mod needs;
 mod races;
+mod registered;
 mod rollback;
 mod store;
 mod storms;

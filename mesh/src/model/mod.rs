@@ -2,6 +2,7 @@
 //! [`crate::state`].
 
 mod check;
+mod definition;
 mod kv_entry;
 mod node;
 mod overrides;
@@ -13,6 +14,7 @@ mod time;
 pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
 };
+pub use definition::{CheckDefinition, HttpProbe, Probe};
 pub use kv_entry::KvEntry;
 pub use node::Node;
 pub use overrides::RouteOverrides;

@@ -37,6 +37,8 @@ pub struct Service {
     pub tagged_addresses: BTreeMap<String, ServiceAddress>,
     /// DNS and routing weight by health.
     pub weights: Weights,
+    /// Whether the catalog's tags win over those of the agent that registered the instance.
+    pub enable_tag_override: bool,
     /// What runs behind the instance; absent for instances not started by a job.
     pub origin: Option<Origin>,
     /// Whether the instance is leaving: out of catalog, health, DNS and routes, row still counted.

@@ -19,10 +19,10 @@ use crate::model::{CheckKey, Index, Timestamp};
 use crate::view::{Change, Table};
 
 pub use command::{
-    CheckResult, Command, CreateSession, DeleteKey, DeregisterService, DestroySession,
+    CheckResult, Command, CreateSession, DeleteKey, Deregister, DeregisterService, DestroySession,
     DrainService, Failure, KeyCondition, KeyOperation, KeyVerb, Operation, OperationFailure,
-    OperationResult, PutKey, RegisterService, RemoveNode, RunTransaction, SetRouteOverrides,
-    SetSplit, UpdateChecks, UpsertNode,
+    OperationResult, PutKey, Register, RegisterService, RemoveNode, RunTransaction,
+    SetRouteOverrides, SetSplit, UpdateChecks, UpsertNode,
 };
 pub use kv::Tombstone;
 pub use saved::{Loading, SavedRow};
@@ -238,6 +238,22 @@ pub enum Rejected {
         key: String,
         /// Id of the session.
         session: String,
+    },
+    /// A check names an instance that is not registered.
+    #[error("service `{id}` is not registered on node `{node}`")]
+    UnknownService {
+        /// Name of the node.
+        node: String,
+        /// Id of the instance.
+        id: String,
+    },
+    /// An allocation's instance or check changes with its allocation only.
+    #[error("`{id}` on node `{node}` belongs to an allocation")]
+    OfAllocation {
+        /// Name of the node.
+        node: String,
+        /// Id of the instance or check.
+        id: String,
     },
     /// There is no session of this id.
     #[error("session `{id}` does not exist")]

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod compatibility;
+mod local;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

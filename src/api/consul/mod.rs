@@ -12,6 +12,7 @@ mod kv;
 mod paths;
 mod query;
 mod refusals;
+mod register;
 mod session;
 mod status;
 #[cfg(test)]
@@ -36,7 +37,7 @@ use tokio::time::Instant;
 
 use super::error::Error;
 use super::read::wait::Spread;
-use crate::server;
+use crate::{client, server};
 
 /// What the catalog dialect answers from.
 #[derive(Debug, Clone)]
@@ -50,6 +51,7 @@ pub struct Catalog {
 struct Shared {
     agent: AgentIdentity,
     server: server::Handle,
+    client: Option<client::Handle>,
     waits: Spread,
 }
 
@@ -74,13 +76,15 @@ pub struct ServerPeer {
 }
 
 impl Catalog {
-    /// Answers as `agent` from a replica, a server and what is known about the servers.
+    /// Answers as `agent` from a replica, a server, the client part if this agent has one, and what is known about
+    /// the servers.
     ///
     /// When the sender of `snapshots` is dropped, waiting readers are answered at once.
     #[must_use]
     pub fn new(
         agent: AgentIdentity,
         server: server::Handle,
+        client: Option<client::Handle>,
         snapshots: watch::Receiver<Arc<View>>,
         cluster: watch::Receiver<Cluster>,
     ) -> Self {
@@ -88,6 +92,7 @@ impl Catalog {
             shared: Arc::new(Shared {
                 agent,
                 server,
+                client,
                 waits: Spread::default(),
             }),
             snapshots,
@@ -101,6 +106,11 @@ impl Catalog {
 
     fn server(&self) -> &server::Handle {
         &self.shared.server
+    }
+
+    /// What was registered with this agent, when it runs anything.
+    fn registered(&self) -> Option<&client::Registered> {
+        self.shared.client.as_ref().map(client::Handle::registered)
     }
 
     fn snapshot(&self) -> Arc<View> {
@@ -121,6 +131,7 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(agent::router())
         .merge(status::router())
         .merge(kv::router())
+        .merge(register::router())
         .merge(session::router())
         .merge(txn::router())
         .fallback(absent)
@@ -207,10 +218,7 @@ async fn absent(State(_): State<Catalog>, request: Request) -> Error {
         Method::GET | Method::HEAD | Method::OPTIONS
     );
     if is_write && FAMILIES.contains(&family) {
-        let sentence = format!(
-            "`{} {path}` is not built: the catalog is written by jobs, not over this API",
-            request.method()
-        );
+        let sentence = format!("`{} {path}` is not built", request.method());
         return Error::new(StatusCode::NOT_IMPLEMENTED, sentence);
     }
     Error::new(

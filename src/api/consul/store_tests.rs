@@ -36,7 +36,7 @@ impl Store {
         let (view, view_seen) = watch::channel(Arc::default());
         let handle = server.api.server().clone();
         Self {
-            router: router(Catalog::new(agent, handle, view_seen, cluster_seen)),
+            router: router(Catalog::new(agent, handle, None, view_seen, cluster_seen)),
             server,
             _cluster: cluster,
             _view: view,

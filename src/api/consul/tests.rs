@@ -85,6 +85,7 @@ impl Fixture {
         let router = router(Catalog::new(
             agent,
             server.api.server().clone(),
+            None,
             seen,
             cluster_seen,
         ));
@@ -506,12 +507,9 @@ async fn bad_requests_say_what_is_wrong() {
 #[tokio::test]
 async fn writes_and_other_methods_are_refused() {
     let fixture = Fixture::new().await;
-    let register = fixture.send("PUT", "/v1/agent/service/register").await;
+    let register = fixture.send("PUT", "/v1/query").await;
     assert_eq!(register.status, StatusCode::NOT_IMPLEMENTED);
-    assert_eq!(
-        register.body,
-        "`PUT /v1/agent/service/register` is not built: the catalog is written by jobs, not over this API"
-    );
+    assert_eq!(register.body, "`PUT /v1/query` is not built");
     assert_eq!(
         fixture.send("PUT", "/v1/nonsense").await.status,
         StatusCode::NOT_FOUND

@@ -1,7 +1,9 @@
-use super::{OUTPUT_BYTES_MAX, authority, critical, is_no_verdict};
-use crate::registration::InstanceCheck;
+use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
 use http::StatusCode;
-use mesh::{health::Outcome, model::Status};
+use mesh::{
+    health::Outcome,
+    model::{HttpProbe, Status},
+};
 use reqwest::{Client, Method, redirect::Policy};
 use std::sync::OnceLock;
 
@@ -17,39 +19,33 @@ pub(super) struct HttpClients {
 
 impl HttpClients {
     /// Passing for 2xx, warning for 429, critical for everything else; none when this process could not try.
-    pub(super) async fn check(&self, check: &InstanceCheck) -> Option<Outcome> {
-        self.request(check)
+    pub(super) async fn check(&self, probe: &HttpProbe) -> Option<Outcome> {
+        self.request(probe)
             .await
             .unwrap_or_else(|reason| Some(critical(&reason)))
     }
 
-    async fn request(&self, check: &InstanceCheck) -> Result<Option<Outcome>, String> {
-        let spec = &check.spec;
-        let method = match spec.method.as_str() {
+    async fn request(&self, probe: &HttpProbe) -> Result<Option<Outcome>, String> {
+        let method = match probe.method.as_str() {
             "" => Method::GET,
             name => name
                 .to_uppercase()
                 .parse()
                 .map_err(|_| format!("`{name}` is no HTTP method"))?,
         };
-        let protocol = match spec.protocol.as_str() {
-            "" => "http",
-            protocol => protocol,
-        };
-        let slash = if spec.path.starts_with('/') { "" } else { "/" };
-        let url = format!("{protocol}://{}{slash}{}", authority(check), spec.path);
+        let url = &probe.url;
         let mut request = self
-            .client(spec.tls_skip_verify)?
-            .request(method.clone(), &url)
+            .client(probe.tls_skip_verify)?
+            .request(method.clone(), url)
             .header("Accept", "text/plain, text/*, */*")
             .header("Connection", "close");
-        for (name, values) in &spec.header {
+        for (name, values) in &probe.header {
             for value in values {
                 request = request.header(name, value);
             }
         }
-        if !spec.body.is_empty() {
-            request = request.body(spec.body.clone());
+        if !probe.body.is_empty() {
+            request = request.body(probe.body.clone());
         }
         let mut response = match request.send().await {
             Ok(response) => response,

@@ -16,7 +16,7 @@ use http::HttpClients;
 use jobs::model::{ServiceCheck, Span};
 use mesh::{
     health::{Change, Monitor, Outcome, Thresholds},
-    model::Status,
+    model::{CheckDefinition, HttpProbe, Probe, Status},
 };
 use std::{future::Future, hash::Hasher, time::Duration};
 use tokio::{
@@ -112,10 +112,58 @@ impl Checks {
         }
     }
 
+    /// Runs a check that was registered with the agent until dropped, and hands each change to `on_change`.
+    /// `status` is how it stands; its first result counts at once.
+    pub(super) async fn run_probe(
+        &self,
+        id: &str,
+        definition: &CheckDefinition,
+        status: Status,
+        mut on_change: impl FnMut(Change),
+    ) {
+        let interval = definition.interval.max(INTERVAL_MIN);
+        let thresholds = Thresholds {
+            initial: status,
+            success_before_passing: definition.success_before_passing,
+            failures_before_critical: definition.failures_before_critical,
+            failures_before_warning: definition.failures_before_warning,
+        };
+        let mut monitor = Monitor::resume(thresholds, status, String::new());
+        let mut pause = interval.mul_f64(share(id)).min(FIRST_PASS_PAUSE);
+        loop {
+            let Some(outcome) = self.slotted(self.probe_once(definition)).await else {
+                sleep(NO_VERDICT_PAUSE.min(interval)).await;
+                continue;
+            };
+            if let Some(change) = monitor.on_result(clock::monotonic().since_start(), outcome) {
+                on_change(change);
+            }
+            sleep(pause).await;
+            pause = interval;
+        }
+    }
+
+    async fn probe_once(&self, definition: &CheckDefinition) -> Option<Outcome> {
+        let limit = match definition.timeout {
+            Duration::ZERO => TIMEOUT_DEFAULT,
+            limit => limit,
+        };
+        match &definition.probe {
+            Probe::Http(probe) => within(limit, self.http.check(probe)).await,
+            Probe::Tcp { address } => within(limit, tcp::check(address)).await,
+            Probe::Fixed | Probe::Ttl { .. } | Probe::Alias { .. } => None,
+        }
+    }
+
     async fn once(&self, check: &InstanceCheck, script: Option<&ScriptContext>) -> Option<Outcome> {
+        self.slotted(self.run_once(check, script)).await
+    }
+
+    /// Carries out a run when there are not too many.
+    async fn slotted(&self, run: impl Future<Output = Option<Outcome>>) -> Option<Outcome> {
         // It is never closed.
         let slot = self.slots.acquire().await.ok()?;
-        let run = Box::pin(self.run_once(check, script));
+        let run = Box::pin(run);
         match select(run, Box::pin(sleep(RUN_COUNTS))).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(((), run)) => {
@@ -135,8 +183,8 @@ impl Checks {
             limit => limit,
         };
         match check.spec.check_type.as_str() {
-            "http" => within(limit, self.http.check(check)).await,
-            "tcp" => within(limit, tcp::check(check)).await,
+            "http" => within(limit, self.http.check(&http_probe(check))).await,
+            "tcp" => within(limit, tcp::check(&authority(check))).await,
             "script" => match script {
                 Some(task) => script::check(&check.spec, task, limit).await,
                 None => Some(critical("the check names no task to run in")),
@@ -188,6 +236,23 @@ fn share(id: &str) -> f64 {
     hash.write(id.as_bytes());
     let thousandths = u16::try_from(hash.finish() % 1000).unwrap_or(0);
     0.5 + f64::from(thousandths) / 2000.0
+}
+
+/// The request that a job's check asks for.
+fn http_probe(check: &InstanceCheck) -> HttpProbe {
+    let spec = &check.spec;
+    let protocol = match spec.protocol.as_str() {
+        "" => "http",
+        protocol => protocol,
+    };
+    let slash = if spec.path.starts_with('/') { "" } else { "/" };
+    HttpProbe {
+        url: format!("{protocol}://{}{slash}{}", authority(check), spec.path),
+        method: spec.method.clone(),
+        header: spec.header.clone(),
+        body: spec.body.clone(),
+        tls_skip_verify: spec.tls_skip_verify,
+    }
 }
 
 /// `host:port`, with brackets around IPv6; this machine when no host is given.

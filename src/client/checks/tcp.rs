@@ -1,12 +1,10 @@
-use super::{authority, critical, is_no_verdict};
-use crate::registration::InstanceCheck;
+use super::{critical, is_no_verdict};
 use mesh::{health::Outcome, model::Status};
 use tokio::net::TcpStream;
 
 /// Passing when a connection opens; none when this process could not try.
-pub(super) async fn check(check: &InstanceCheck) -> Option<Outcome> {
-    let address = authority(check);
-    match TcpStream::connect(&address).await {
+pub(super) async fn check(address: &str) -> Option<Outcome> {
+    match TcpStream::connect(address).await {
         Ok(_) => Some(Outcome {
             status: Status::Passing,
             output: format!("TCP connect {address}: Success"),

@@ -108,7 +108,7 @@ fn bench(driver: Simulated, job_type: JobType, task: Task, record: TaskRecord) -
         node: watch::Sender::new(Arc::new(Node::default())),
         store,
         reports: Reports::new(),
-        checks: Checks::new(),
+        checks: Arc::new(Checks::new()),
         files: FileThreads::new(),
         session,
         host_env: BTreeMap::new(),

@@ -6,8 +6,9 @@ use jobs::{
     state::AllocUpdate,
 };
 use mesh::{
+    local::Difference,
     model::Status,
-    state::{CHECK_RESULTS_PER_COMMAND_MAX, CheckResult, UpdateChecks},
+    state::{CHECK_RESULTS_PER_COMMAND_MAX, CheckResult, Deregister, Register, UpdateChecks},
 };
 use std::collections::BTreeMap;
 
@@ -38,6 +39,7 @@ enum Group {
     /// The newest update of each allocation.
     Allocs(BTreeMap<AllocId, AllocUpdate>),
     Checks(Vec<CheckReport>),
+    Local(Difference),
     Withdraw {
         alloc_id: AllocId,
         task: Option<String>,
@@ -67,6 +69,7 @@ pub(super) fn merge(core: &Core, agent: &Agent, numbered: Vec<(u64, Report)>) ->
             Report::Node(node) => Group::Node(node),
             Report::Allocs(updates) => Group::Allocs(by_alloc(updates).collect()),
             Report::Checks(checks) => Group::Checks(checks),
+            Report::Local(difference) => Group::Local(difference),
             Report::Withdraw { alloc_id, task } => Group::Withdraw { alloc_id, task },
         };
         groups.push((vec![number], group));
@@ -105,6 +108,7 @@ fn command(
         Group::Node(_) | Group::Withdraw { .. } => Err(FOREIGN),
         Group::Allocs(updates) => Ok(allocs_command(agent, snapshot, updates)),
         Group::Checks(checks) => Ok(checks_command(agent, snapshot, checks)),
+        Group::Local(difference) => local_command(agent, snapshot, difference),
     }
 }
 
@@ -125,11 +129,47 @@ fn allocs_command(
     jobs::state::Command::UpdateAllocs { updates, evals }.into()
 }
 
+/// The name of the agent's node in the catalog.
+fn node_name(agent: &Agent, snapshot: &Snapshot) -> Option<String> {
+    let node = snapshot.mesh.node_by_id(&agent.node_id?.to_string())?;
+    Some(node.name.clone())
+}
+
+/// What was registered with an agent is on its own node.
+fn local_command(
+    agent: &Agent,
+    snapshot: &Snapshot,
+    difference: Difference,
+) -> Result<Command, &'static str> {
+    let node = node_name(agent, snapshot).ok_or(FOREIGN)?;
+    let deregister = |node, service_id, check_id| {
+        mesh::state::Command::Deregister(Deregister {
+            node,
+            service_id,
+            check_id,
+        })
+    };
+    let command = match difference {
+        Difference::Register { service, checks } => {
+            let node = mesh::model::Node {
+                name: node,
+                ..mesh::model::Node::default()
+            };
+            mesh::state::Command::Register(Box::new(Register {
+                node,
+                keep_node: true,
+                service: service.map(|service| *service),
+                checks,
+            }))
+        }
+        Difference::DeregisterService { id } => deregister(node, id, String::new()),
+        Difference::DeregisterCheck { id } => deregister(node, String::new(), id),
+    };
+    Ok(command.into())
+}
+
 fn checks_command(agent: &Agent, snapshot: &Snapshot, checks: Vec<CheckReport>) -> Command {
-    let node_id = agent.node_id.map(|id| id.to_string());
-    let node = node_id
-        .and_then(|id| snapshot.mesh.node_by_id(&id))
-        .map_or_else(String::new, |node| node.name.clone());
+    let node = node_name(agent, snapshot).unwrap_or_default();
     let results = checks
         .into_iter()
         .filter_map(|check| {

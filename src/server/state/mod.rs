@@ -154,6 +154,8 @@ fn catalog_rows(command: &mesh::state::Command) -> Vec<Row> {
         | Command::DeregisterService(_)
         | Command::DrainService(_)
         | Command::UpdateChecks(_)
+        | Command::Register(_)
+        | Command::Deregister(_)
         | Command::CreateSession(_)
         | Command::DestroySession(_) => Vec::new(),
     }

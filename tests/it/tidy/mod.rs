@@ -212,6 +212,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("view", &["model"]),
                 ("state", &["model", "view"]),
                 ("lifetimes", &["model", "state"]),
+                ("local", &["model", "view"]),
                 ("wire", &["model", "view"]),
             ],
         ),

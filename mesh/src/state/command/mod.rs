@@ -2,10 +2,12 @@
 
 mod create_session;
 mod delete_key;
+mod deregister;
 mod deregister_service;
 mod destroy_session;
 mod drain_service;
 mod put_key;
+mod register;
 mod register_service;
 mod remove_node;
 mod run_transaction;
@@ -21,10 +23,12 @@ use super::{Applied, META_PAIRS_MAX, NAME_BYTES_MAX, Noun, Rejected, Snapshot, S
 
 pub use create_session::CreateSession;
 pub use delete_key::DeleteKey;
+pub use deregister::Deregister;
 pub use deregister_service::DeregisterService;
 pub use destroy_session::DestroySession;
 pub use drain_service::DrainService;
 pub use put_key::{KeyCondition, PutKey};
+pub use register::Register;
 pub use register_service::RegisterService;
 pub use remove_node::RemoveNode;
 pub use run_transaction::{
@@ -55,6 +59,10 @@ pub enum Command {
     SetRouteOverrides(SetRouteOverrides),
     /// Fixes or frees the share of some targets of a route.
     SetSplit(SetSplit),
+    /// Registers what somebody says of a node, an instance and checks.
+    Register(Box<Register>),
+    /// Removes an instance, a check or a node that was registered so.
+    Deregister(Deregister),
     /// Writes, locks or unlocks a key.
     PutKey(PutKey),
     /// Deletes a key, or all keys with a prefix.
@@ -83,6 +91,8 @@ impl Command {
             Self::UpdateChecks(command) => command.apply(&mut transaction)?,
             Self::SetRouteOverrides(command) => command.apply(&mut transaction)?,
             Self::SetSplit(command) => command.apply(&mut transaction)?,
+            Self::Register(command) => command.apply(&mut transaction)?,
+            Self::Deregister(command) => command.apply(&mut transaction)?,
             Self::PutKey(command) => command.apply(&mut transaction)?,
             Self::DeleteKey(command) => command.apply(&mut transaction)?,
             Self::CreateSession(command) => command.apply(&mut transaction)?,

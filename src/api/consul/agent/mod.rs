@@ -2,12 +2,18 @@
 //!
 //! These reads have no index and never wait.
 
+mod definition;
+mod register;
+
+pub(super) use definition::{PostedCheck, PostedService};
+
 use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use mesh::model::{CheckKey, Node, SERF_HEALTH, Status};
+use mesh::local::{Local, LocalCheck};
+use mesh::model::{Check, CheckKey, Node, SERF_HEALTH, Service, ServiceKey, Status};
 use mesh::view::View;
 use mesh::wire::{
     AgentIdentity, AgentMember, AgentSelf, AgentService, HealthCheck, Member, MemberStatus,
@@ -16,6 +22,7 @@ use mesh::wire::{
 use super::query::{Query, json};
 use super::{Catalog, Cluster, read};
 use crate::api::error::Error;
+use crate::client;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -23,6 +30,7 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/agent/services", read(services))
         .route("/v1/agent/checks", read(checks))
         .route("/v1/agent/members", read(members))
+        .merge(register::router())
 }
 
 async fn itself(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
@@ -66,26 +74,55 @@ fn stats(
 
 async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
-    let services: BTreeMap<String, AgentService> = snapshot
-        .services_of_node(&agent.node_name)
-        .map(|row| (row.id.clone(), AgentService::new(row, &agent.datacenter)))
+    let shown = |row: &Service| (row.id.clone(), AgentService::new(row, &agent.datacenter));
+    // What was registered here is known here first; the rest are instances of allocations.
+    let local = catalog.registered().map(client::Registered::local);
+    let of_node = snapshot.services_of_node(&agent.node_name);
+    let mut services: BTreeMap<String, AgentService> = of_node
+        .filter(|row| row.origin.is_some() || local.is_none())
+        .map(|row| shown(row))
         .collect();
+    services.extend(local.iter().flat_map(Local::services).map(shown));
     json(&query, &services)
 }
 
 async fn checks(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let snapshot = catalog.snapshot();
-    let checks: BTreeMap<String, HealthCheck> = snapshot
-        .checks_of_node(&catalog.agent().node_name)
-        .filter(|row| row.id != SERF_HEALTH)
+    let node = &catalog.agent().node_name;
+    let local = catalog.registered().map(client::Registered::local);
+    let of_alloc = |row: &Check| {
+        let key = ServiceKey {
+            node: node.clone(),
+            id: row.service_id.clone(),
+        };
+        let owner = snapshot.service(&key);
+        owner.is_some_and(|owner| owner.origin.is_some())
+    };
+    let mut checks: BTreeMap<String, HealthCheck> = snapshot
+        .checks_of_node(node)
+        .filter(|row| row.id != SERF_HEALTH && (local.is_none() || of_alloc(row)))
         .map(|row| {
-            (
-                row.id.clone(),
-                HealthCheck::of(&snapshot, row).without_indexes(),
-            )
+            let check = HealthCheck::of(&snapshot, row).without_indexes();
+            (row.id.clone(), check)
         })
         .collect();
+    if let Some(local) = &local {
+        let own = local.checks().map(|own| own_check(node, local, own));
+        checks.extend(own.map(|check| (check.check_id.clone(), check)));
+    }
     json(&query, &checks)
+}
+
+/// A check that was registered with this agent.
+fn own_check(node: &str, local: &Local, own: &LocalCheck) -> HealthCheck {
+    let service = local.service(&own.check.service_id);
+    let check = Check {
+        node: node.to_owned(),
+        service_name: service.map_or_else(String::new, |service| service.name.clone()),
+        ..own.check.clone()
+    };
+    let tags = service.map_or(&[][..], |service| &service.tags);
+    HealthCheck::new(&check, tags)
 }
 
 async fn members(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {

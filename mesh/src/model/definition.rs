@@ -1,0 +1,97 @@
+//! How an agent checks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How an agent finds out how something stands, and what follows from it.
+///
+/// Writer: a user, through the agent API. It stays with the agent that runs the check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckDefinition {
+    /// What is done.
+    pub probe: Probe,
+    /// Pause between runs; for probes that are run.
+    #[serde(rename = "interval_ns", with = "super::time::nanos")]
+    pub interval: Duration,
+    /// Longest run; nothing for the usual one of its kind.
+    #[serde(rename = "timeout_ns", with = "super::time::nanos")]
+    pub timeout: Duration,
+    /// Results better than critical in a row before the check leaves critical.
+    pub success_before_passing: u32,
+    /// Critical results in a row before the check shows warning, if it ever does before critical.
+    pub failures_before_warning: Option<u32>,
+    /// Critical results in a row before the check is critical.
+    pub failures_before_critical: u32,
+    /// The instance goes when its check is critical for so long; nothing for never.
+    #[serde(rename = "deregister_after_ns", with = "super::time::nanos")]
+    pub deregister_after: Duration,
+}
+
+/// What is done to find out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// Nothing: the status is as it was registered.
+    #[default]
+    Fixed,
+    /// Nothing: whoever registered it says how it stands, again and again.
+    Ttl {
+        /// It is critical when nothing was said for so long.
+        #[serde(rename = "ttl_ns", with = "super::time::nanos")]
+        ttl: Duration,
+    },
+    /// A request over HTTP.
+    Http(HttpProbe),
+    /// A connection over TCP.
+    Tcp {
+        /// `host:port`.
+        address: String,
+    },
+    /// What another service of the same agent says, or its node.
+    Alias {
+        /// Id of the service; empty for the node.
+        service: String,
+    },
+}
+
+impl Probe {
+    /// The word that stands for its kind in the API.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Fixed => "",
+            Self::Ttl { .. } => "ttl",
+            Self::Http(_) => "http",
+            Self::Tcp { .. } => "tcp",
+            Self::Alias { .. } => "alias",
+        }
+    }
+
+    /// Whether somebody has to run it again and again.
+    #[must_use]
+    pub fn is_run(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Tcp { .. } => true,
+            Self::Fixed | Self::Ttl { .. } | Self::Alias { .. } => false,
+        }
+    }
+}
+
+/// A request over HTTP that tells how something stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HttpProbe {
+    /// Where.
+    pub url: String,
+    /// Method; empty for GET.
+    pub method: String,
+    /// Headers, each with its values.
+    pub header: BTreeMap<String, Vec<String>>,
+    /// Body; empty for none.
+    pub body: String,
+    /// Whether any certificate will do.
+    pub tls_skip_verify: bool,
+}

@@ -1,0 +1,46 @@
+//! Removes an instance, a check or a node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{CheckKey, ServiceKey};
+use crate::state::Rejected;
+use crate::state::transaction::Transaction;
+
+use super::RemoveNode;
+use super::register::{require_own, require_own_check};
+
+/// Removes an instance with its checks, a check, or a node with everything on it; what is not there is no
+/// error. An allocation's instance is not touched.
+///
+/// Source: catalog API, "Deregister Entity".
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deregister {
+    /// Name of the node.
+    pub node: String,
+    /// Id of the instance; empty for none.
+    pub service_id: String,
+    /// Id of the check, when no instance is named; empty for none.
+    pub check_id: String,
+}
+
+impl Deregister {
+    pub(super) fn apply(self, transaction: &mut Transaction<'_>) -> Result<(), Rejected> {
+        let Self {
+            node,
+            service_id,
+            check_id,
+        } = self;
+        if !service_id.is_empty() {
+            require_own(transaction, &node, &service_id)?;
+            let id = service_id;
+            transaction.remove_service(&ServiceKey { node, id });
+        } else if !check_id.is_empty() {
+            require_own_check(transaction, &node, &check_id)?;
+            transaction.remove_check(&CheckKey { node, id: check_id });
+        } else {
+            RemoveNode { name: node }.apply(transaction);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,263 @@
+//! An agent's own services and checks, and the catalog that follows them.
+
+use std::time::Duration;
+
+use mesh::local::{Difference, Local, Touched};
+use mesh::model::{Check, CheckDefinition, CheckKey, Node, Probe, Service, Status, Timestamp};
+use mesh::state::{Command, Deregister, Register, Stamp, State};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_nanos(second * 1_000_000_000)
+}
+
+/// An agent on node `n1`, and the catalog.
+struct World {
+    local: Local,
+    catalog: State,
+    index: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            local: Local::default(),
+            catalog: State::default(),
+            index: 0,
+        };
+        world.apply(Register {
+            node: Node {
+                name: "n1".to_owned(),
+                address: "192.0.2.1".to_owned(),
+                ..Node::default()
+            },
+            checks: vec![Check::serf_health("n1", true)],
+            ..Register::default()
+        });
+        world
+    }
+
+    fn apply(&mut self, register: Register) {
+        self.command(Command::Register(Box::new(register)));
+    }
+
+    fn command(&mut self, command: Command) {
+        self.index += 1;
+        let stamp = Stamp {
+            index: self.index,
+            now: at(0),
+        };
+        self.catalog
+            .apply(stamp, command)
+            .expect("a command that fits");
+    }
+
+    fn carry_out(&mut self, differences: Vec<Difference>) {
+        for difference in differences {
+            let node = "n1".to_owned();
+            let deregister = |service_id: String, check_id: String| {
+                Command::Deregister(Deregister {
+                    node: node.clone(),
+                    service_id,
+                    check_id,
+                })
+            };
+            match difference {
+                Difference::Register { service, checks } => self.apply(Register {
+                    node: Node {
+                        name: node,
+                        ..Node::default()
+                    },
+                    keep_node: true,
+                    service: service.map(|service| *service),
+                    checks,
+                }),
+                Difference::DeregisterService { id } => {
+                    self.command(deregister(id, String::new()));
+                }
+                Difference::DeregisterCheck { id } => self.command(deregister(String::new(), id)),
+            }
+        }
+    }
+
+    fn push(&mut self, touched: &Touched) {
+        let pushed = self.local.pushed(touched);
+        self.carry_out(pushed);
+        assert_eq!(self.differences(), []);
+    }
+
+    fn differences(&self) -> Vec<Difference> {
+        self.local.differences("n1", self.catalog.current().view())
+    }
+
+    fn status(&self, id: &str) -> (Status, String) {
+        let key = CheckKey {
+            node: "n1".to_owned(),
+            id: id.to_owned(),
+        };
+        let row = self.catalog.current().check(&key).expect("a check");
+        (row.status, row.output.clone())
+    }
+}
+
+fn web() -> Service {
+    Service {
+        id: "web1".to_owned(),
+        name: "web".to_owned(),
+        port: 80,
+        ..Service::default()
+    }
+}
+
+fn ttl(id: &str, deregister_after: u64) -> (Check, CheckDefinition) {
+    let check = Check {
+        id: id.to_owned(),
+        kind: "ttl".to_owned(),
+        ..Check::default()
+    };
+    let definition = CheckDefinition {
+        probe: Probe::Ttl {
+            ttl: Duration::from_secs(10),
+        },
+        deregister_after: Duration::from_secs(deregister_after),
+        ..CheckDefinition::default()
+    };
+    (check, definition)
+}
+
+#[test]
+fn what_is_pushed_leaves_no_difference() {
+    let mut world = World::new();
+    let touched = world
+        .local
+        .register_service(at(0), web(), vec![ttl("c1", 0)], false);
+    world.push(&touched);
+    let (check, definition) = ttl("node-check", 0);
+    let touched = world
+        .local
+        .register_check(at(0), check, definition)
+        .unwrap();
+    world.push(&touched);
+    let touched = world
+        .local
+        .on_heard(at(1), "c1", Status::Passing, "ok".into());
+    world.push(&touched.unwrap());
+    assert_eq!(world.status("c1"), (Status::Passing, "ok".to_owned()));
+    // What stands is kept when the service is registered again, and the other check stays.
+    let again = world
+        .local
+        .register_service(at(2), web(), vec![ttl("c1", 0)], false);
+    world.push(&again);
+    assert_eq!(world.status("c1"), (Status::Passing, "ok".to_owned()));
+    let replaced = world
+        .local
+        .register_service(at(2), web(), vec![ttl("c2", 0)], true);
+    world.push(&replaced);
+    let gone = world.local.deregister_service(at(3), "web1").unwrap();
+    world.push(&gone);
+    let gone = world.local.deregister_check(at(3), "node-check").unwrap();
+    world.push(&gone);
+    assert_eq!(world.local.deregister_service(at(3), "web1"), None);
+    let left: Vec<_> = world.catalog.current().checks_of_node("n1").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn heartbeats_that_say_nothing_new_are_not_pushed() {
+    let mut world = World::new();
+    world
+        .local
+        .register_service(at(0), web(), vec![ttl("c1", 0)], false);
+    let mut heard = |second, output: &str| {
+        let heard = world
+            .local
+            .on_heard(at(second), "c1", Status::Passing, output.into());
+        !heard.unwrap().is_empty()
+    };
+    assert!(heard(1, "a"));
+    assert!(!heard(2, "a"));
+    assert!(!heard(3, "b"), "outputs alone are pushed seldom");
+    assert!(heard(301, "c"));
+    assert!(
+        world
+            .local
+            .on_heard(at(0), "none", Status::Passing, String::new())
+            .is_err()
+    );
+}
+
+#[test]
+fn a_check_that_nobody_speaks_for_expires_and_takes_its_service_along() {
+    let mut world = World::new();
+    world
+        .local
+        .register_service(at(0), web(), vec![ttl("c1", 5)], false);
+    let alias = Check {
+        id: "alias".to_owned(),
+        ..Check::default()
+    };
+    let definition = CheckDefinition {
+        probe: Probe::Alias {
+            service: "web1".to_owned(),
+        },
+        ..CheckDefinition::default()
+    };
+    world
+        .local
+        .register_check(at(0), alias, definition)
+        .unwrap();
+    let heard = world
+        .local
+        .on_heard(at(1), "c1", Status::Passing, "ok".into());
+    assert_eq!(heard.unwrap().checks.len(), 2, "the alias follows");
+    assert_eq!(world.local.next_tick(), Some(at(11)));
+    assert!(world.local.on_tick(at(10)).is_empty());
+    let expired = world.local.on_tick(at(11));
+    assert_eq!(expired.checks.len(), 2);
+    let check = world.local.checks_of("web1").next().unwrap();
+    assert_eq!(
+        check.check.output,
+        "TTL expired (last output before timeout follows): ok"
+    );
+    // Not before a minute, whatever was asked.
+    assert_eq!(world.local.next_tick(), Some(at(71)));
+    let reaped = world.local.on_tick(at(71));
+    assert!(reaped.services.contains("web1"));
+    assert_eq!(world.local.services().count(), 0);
+}
+
+#[test]
+fn foreign_changes_of_the_catalog_are_found() {
+    let mut world = World::new();
+    let touched = world
+        .local
+        .register_service(at(0), web(), vec![ttl("c1", 0)], false);
+    world.push(&touched);
+    world.apply(Register {
+        node: Node {
+            name: "n1".to_owned(),
+            ..Node::default()
+        },
+        keep_node: true,
+        service: Some(Service {
+            id: "foreign".to_owned(),
+            name: "foreign".to_owned(),
+            ..Service::default()
+        }),
+        checks: vec![Check {
+            id: "c1".to_owned(),
+            service_id: "web1".to_owned(),
+            status: Status::Passing,
+            kind: "ttl".to_owned(),
+            ..Check::default()
+        }],
+    });
+    assert_eq!(world.differences().len(), 2);
+    let found = world.differences();
+    world.carry_out(found);
+    assert_eq!(world.differences(), []);
+    let mut restarted = Local::default();
+    std::mem::swap(&mut restarted, &mut world.local);
+    restarted.adopt(at(9), "n1", world.catalog.current().view());
+    world.local = restarted;
+    assert_eq!(world.differences(), []);
+}

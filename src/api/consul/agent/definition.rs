@@ -1,0 +1,368 @@
+//! Services and checks as clients post them, and what becomes of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use mesh::model::{
+    Check, CheckDefinition, HttpProbe, Probe, Service, ServiceAddress, Status, Weights,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::consul::decode::GoDuration;
+use crate::api::error::Error;
+
+/// Shortest pause between two runs of a check.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// A service as it is posted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(in crate::api::consul) struct PostedService {
+    #[serde(rename = "ID")]
+    pub(in crate::api::consul) id: String,
+    #[serde(alias = "Service")]
+    pub(in crate::api::consul) name: String,
+    tags: Vec<String>,
+    meta: BTreeMap<String, String>,
+    port: u16,
+    address: String,
+    tagged_addresses: BTreeMap<String, PostedAddress>,
+    weights: Option<PostedWeights>,
+    enable_tag_override: bool,
+    kind: String,
+    connect: Option<Value>,
+    proxy: Option<Value>,
+    pub(in crate::api::consul) check: Option<PostedCheck>,
+    pub(in crate::api::consul) checks: Vec<PostedCheck>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedAddress {
+    address: String,
+    port: u16,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedWeights {
+    passing: i64,
+    warning: i64,
+}
+
+/// A check as it is posted; the fields beyond these are ignored.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(in crate::api::consul) struct PostedCheck {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "CheckID")]
+    check_id: String,
+    name: String,
+    notes: String,
+    #[serde(rename = "ServiceID")]
+    service_id: String,
+    status: String,
+    interval: Option<GoDuration>,
+    timeout: Option<GoDuration>,
+    #[serde(rename = "TTL")]
+    ttl: Option<GoDuration>,
+    #[serde(rename = "HTTP")]
+    http: String,
+    header: BTreeMap<String, Vec<String>>,
+    method: String,
+    body: String,
+    #[serde(rename = "TLSSkipVerify")]
+    tls_skip_verify: bool,
+    #[serde(rename = "TCP")]
+    tcp: String,
+    #[serde(rename = "UDP")]
+    udp: String,
+    #[serde(rename = "GRPC")]
+    grpc: String,
+    #[serde(rename = "H2PING")]
+    h2ping: String,
+    #[serde(rename = "OSService")]
+    os_service: String,
+    #[serde(rename = "DockerContainerID")]
+    docker_container_id: String,
+    #[serde(alias = "ScriptArgs")]
+    args: Vec<String>,
+    alias_service: String,
+    alias_node: String,
+    success_before_passing: u32,
+    failures_before_warning: u32,
+    failures_before_critical: u32,
+    deregister_critical_service_after: Option<GoDuration>,
+}
+
+impl PostedService {
+    /// The instance that it describes.
+    pub(in crate::api::consul) fn service(&self) -> Result<Service, Error> {
+        let weights = self.weights()?;
+        if !self.kind.is_empty() || is_something(&self.proxy) || is_something(&self.connect) {
+            return Err(Error::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "services of the mesh (`Kind`, `Proxy`, `Connect`) are not built yet",
+            ));
+        }
+        let tagged = self.tagged_addresses.iter().map(|(tag, at)| {
+            let (address, port) = (at.address.clone(), at.port);
+            (tag.clone(), ServiceAddress { address, port })
+        });
+        let mut tagged_addresses: BTreeMap<String, ServiceAddress> = tagged.collect();
+        let family = match self.address.parse() {
+            Ok(IpAddr::V4(_)) => Some("ipv4"),
+            Ok(IpAddr::V6(_)) => Some("ipv6"),
+            Err(_) => None,
+        };
+        for network in family
+            .into_iter()
+            .flat_map(|family| ["lan", "wan"].map(|of| (of, family)))
+        {
+            let own = ServiceAddress {
+                address: self.address.clone(),
+                port: self.port,
+            };
+            let tag = format!("{}_{}", network.0, network.1);
+            tagged_addresses.entry(tag).or_insert(own);
+        }
+        Ok(Service {
+            id: self.id().to_owned(),
+            name: self.name.clone(),
+            address: self.address.clone(),
+            port: self.port,
+            tags: self.tags.clone(),
+            meta: self.meta.clone(),
+            tagged_addresses,
+            weights,
+            enable_tag_override: self.enable_tag_override,
+            ..Service::default()
+        })
+    }
+
+    /// As the catalog takes it: with exactly the addresses that were posted.
+    pub(in crate::api::consul) fn catalog_service(&self) -> Result<Service, Error> {
+        let posted: Vec<&String> = self.tagged_addresses.keys().collect();
+        let mut service = self.service()?;
+        service
+            .tagged_addresses
+            .retain(|tag, _| posted.contains(&tag));
+        Ok(service)
+    }
+
+    /// The id, which is the name unless one is given.
+    pub(in crate::api::consul) fn id(&self) -> &str {
+        if self.id.is_empty() {
+            &self.name
+        } else {
+            &self.id
+        }
+    }
+
+    fn weights(&self) -> Result<Weights, Error> {
+        let Some(weights) = &self.weights else {
+            return Ok(Weights::default());
+        };
+        let invalid = |reason: &str| Error::bad_request(format!("Invalid Weights: {reason}"));
+        if weights.passing < 1 {
+            return Err(invalid("Passing must be greater than 0"));
+        }
+        let weight = |weight| {
+            u16::try_from(weight).map_err(|_| invalid("DNS Weight must be between 0 and 65535"))
+        };
+        Ok(Weights {
+            passing: weight(weights.passing)?,
+            warning: weight(weights.warning)?,
+        })
+    }
+
+    /// The checks, named after the service where they have no name.
+    pub(in crate::api::consul) fn named_checks(
+        &self,
+    ) -> Result<Vec<(Check, CheckDefinition)>, Error> {
+        let all: Vec<&PostedCheck> = self.check.iter().chain(&self.checks).collect();
+        let id = self.id();
+        let named = all.iter().zip(1..).map(|(posted, ordinal)| {
+            let own = if all.len() == 1 {
+                format!("service:{id}")
+            } else {
+                format!("service:{id}:{ordinal}")
+            };
+            let (mut check, definition) = posted.check()?;
+            if check.id.is_empty() {
+                check.id = own;
+            }
+            if check.name.is_empty() {
+                check.name = format!("Service '{}' check", self.name);
+            }
+            Ok((check, definition))
+        });
+        named.collect()
+    }
+}
+
+fn is_something(value: &Option<Value>) -> bool {
+    match value {
+        None => false,
+        Some(Value::Object(map)) => !map.values().all(|value| {
+            value.is_null()
+                || *value == Value::Bool(false)
+                || value.as_object().is_some_and(serde_json::Map::is_empty)
+        }),
+        Some(other) => !other.is_null(),
+    }
+}
+
+impl PostedCheck {
+    /// Its name, if it has one.
+    pub(in crate::api::consul) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The check and how it is made.
+    pub(in crate::api::consul) fn check(&self) -> Result<(Check, CheckDefinition), Error> {
+        let definition = self.definition()?;
+        let id = if self.id.is_empty() {
+            &self.check_id
+        } else {
+            &self.id
+        };
+        let check = Check {
+            id: id.clone(),
+            name: self.name.clone(),
+            notes: self.notes.clone(),
+            service_id: self.service_id.clone(),
+            status: self.status()?,
+            kind: definition.probe.kind().to_owned(),
+            interval: definition.interval,
+            timeout: definition.timeout,
+            ..Check::default()
+        };
+        Ok((check, definition))
+    }
+
+    /// The check as the catalog takes it: somebody else looks after it.
+    pub(in crate::api::consul) fn catalog_check(&self) -> Result<Check, Error> {
+        let kinds = [
+            (&self.grpc, "grpc"),
+            (&self.http, "http"),
+            (&self.tcp, "tcp"),
+            (&self.udp, "udp"),
+        ];
+        let kind = kinds.iter().find(|(target, _)| !target.is_empty());
+        let id = if self.check_id.is_empty() {
+            &self.name
+        } else {
+            &self.check_id
+        };
+        Ok(Check {
+            id: id.clone(),
+            name: self.name.clone(),
+            notes: self.notes.clone(),
+            service_id: self.service_id.clone(),
+            status: self.status()?,
+            kind: kind.map(|(_, kind)| (*kind).to_owned()).unwrap_or_default(),
+            ..Check::default()
+        })
+    }
+
+    fn status(&self) -> Result<Status, Error> {
+        if self.status.is_empty() {
+            return Ok(Status::Critical);
+        }
+        self.status.parse().map_err(|_| {
+            Error::bad_request("Status for checks must 'passing', 'warning', 'critical'")
+        })
+    }
+
+    fn definition(&self) -> Result<CheckDefinition, Error> {
+        let interval = length(self.interval);
+        let ttl = length(self.ttl);
+        let probe = self.probe(ttl)?;
+        let invalid = |reason: &str| Err(Error::bad_request(format!("Invalid check: {reason}")));
+        let is_alias = matches!(probe, Probe::Alias { .. });
+        if is_alias && !interval.is_zero() {
+            return invalid("Interval cannot be set for Alias checks");
+        }
+        if !interval.is_zero() && !ttl.is_zero() {
+            return invalid("Interval and TTL cannot both be specified");
+        }
+        if probe.is_run() && interval.is_zero() {
+            return invalid(
+                "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
+            );
+        }
+        if self.failures_before_warning > self.failures_before_critical {
+            return invalid("FailuresBeforeWarning can't be higher than FailuresBeforeCritical");
+        }
+        let warns = self.failures_before_warning > 0;
+        Ok(CheckDefinition {
+            interval: if interval.is_zero() {
+                interval
+            } else {
+                interval.max(INTERVAL_MIN)
+            },
+            timeout: length(self.timeout),
+            success_before_passing: self.success_before_passing,
+            failures_before_warning: warns.then_some(self.failures_before_warning),
+            failures_before_critical: self.failures_before_critical,
+            deregister_after: length(self.deregister_critical_service_after),
+            probe,
+        })
+    }
+
+    fn probe(&self, ttl: Duration) -> Result<Probe, Error> {
+        if !self.args.is_empty() {
+            return Err(Error::bad_request(
+                "Invalid check: Scripts are disabled on this agent; a script check can be part of a job",
+            ));
+        }
+        let absent = [
+            (&self.grpc, "gRPC"),
+            (&self.udp, "UDP"),
+            (&self.h2ping, "H2 ping"),
+            (&self.os_service, "OS service"),
+            (&self.docker_container_id, "Docker"),
+            (&self.alias_node, "alias node"),
+        ];
+        if let Some((_, kind)) = absent.iter().find(|(target, _)| !target.is_empty()) {
+            let message = format!("{kind} checks are not built yet");
+            return Err(Error::new(StatusCode::NOT_IMPLEMENTED, message));
+        }
+        if !self.http.is_empty() {
+            return Ok(Probe::Http(HttpProbe {
+                url: self.http.clone(),
+                method: self.method.clone(),
+                header: self.header.clone(),
+                body: self.body.clone(),
+                tls_skip_verify: self.tls_skip_verify,
+            }));
+        }
+        if !ttl.is_zero() {
+            return Ok(Probe::Ttl { ttl });
+        }
+        if !self.tcp.is_empty() {
+            let address = self.tcp.clone();
+            return Ok(Probe::Tcp { address });
+        }
+        if !self.alias_service.is_empty() {
+            let service = self.alias_service.clone();
+            return Ok(Probe::Alias { service });
+        }
+        Err(Error::bad_request(
+            "Invalid check: TTL must be > 0 for TTL checks",
+        ))
+    }
+}
+
+fn length(posted: Option<GoDuration>) -> Duration {
+    match posted {
+        None => Duration::ZERO,
+        Some(GoDuration::Text(span)) => span.to_std(),
+        Some(GoDuration::Number(nanos)) => Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)),
+    }
+}

@@ -1,0 +1,139 @@
+//! Rows that somebody writes into the catalog without an agent.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use mesh::model::Node;
+use mesh::state::{Command, Deregister, Register, Rejected};
+use serde::Deserialize;
+
+use super::agent::{PostedCheck, PostedService};
+use super::decode::body;
+use super::query::{Query, json};
+use super::{Catalog, refusals, write};
+use crate::api::body::Raw;
+use crate::api::error::Error;
+use crate::server;
+
+/// Characters of a node id.
+const ID_CHARACTERS: usize = 36;
+
+pub(super) fn router() -> Router<Catalog> {
+    Router::new()
+        .route("/v1/catalog/register", write(register))
+        .route("/v1/catalog/deregister", write(deregister))
+}
+
+/// A registration as it is posted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Posted {
+    #[serde(rename = "ID")]
+    id: String,
+    node: String,
+    address: String,
+    tagged_addresses: BTreeMap<String, String>,
+    node_meta: BTreeMap<String, String>,
+    service: Option<PostedService>,
+    check: Option<PostedCheck>,
+    checks: Vec<PostedCheck>,
+    skip_node_update: bool,
+}
+
+async fn register(
+    State(catalog): State<Catalog>,
+    query: Query,
+    raw: Raw,
+) -> Result<Response, Error> {
+    let posted: Posted = body(&raw)?;
+    if posted.node.is_empty() {
+        return Err(Error::internal("Must provide node"));
+    }
+    if posted.address.is_empty() && !posted.skip_node_update {
+        return Err(Error::internal(
+            "Must provide address if SkipNodeUpdate is not set",
+        ));
+    }
+    if !posted.id.is_empty() && posted.id.len() != ID_CHARACTERS {
+        return Err(Error::internal("Bad node ID: uuid string is wrong length"));
+    }
+    let service = posted.service.as_ref().map(|service| {
+        if service.name.is_empty() {
+            return Err(Error::internal("Must provide service name with ID"));
+        }
+        service.catalog_service()
+    });
+    let checks = posted.check.iter().chain(&posted.checks);
+    let checks: Result<Vec<_>, Error> = checks.map(PostedCheck::catalog_check).collect();
+    // The row of a node that runs an agent is that agent's own.
+    let is_agent = runs_agent(&catalog, &posted.node);
+    let command = Register {
+        node: Node {
+            id: posted.id,
+            name: posted.node.clone(),
+            address: posted.address,
+            datacenter: catalog.agent().datacenter.clone(),
+            meta: posted.node_meta,
+            tagged_addresses: posted.tagged_addresses,
+            ..Node::default()
+        },
+        keep_node: posted.skip_node_update || is_agent,
+        service: service.transpose()?,
+        checks: checks?,
+    };
+    let command = Command::Register(Box::new(command));
+    let (_, outcome) = catalog.server().propose(command).await?;
+    match outcome {
+        Ok(_) => json(&query, &true),
+        Err(server::Rejected::Mesh(Rejected::UnknownService { node, .. })) => Err(Error::internal(
+            format!("failed inserting check: Missing service registration on node {node:?}"),
+        )),
+        Err(rejected) => Err(refusals::of(rejected)),
+    }
+}
+
+/// What is to be removed, as it is posted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedRemoval {
+    node: String,
+    #[serde(rename = "ServiceID")]
+    service_id: String,
+    #[serde(rename = "CheckID")]
+    check_id: String,
+}
+
+async fn deregister(
+    State(catalog): State<Catalog>,
+    query: Query,
+    raw: Raw,
+) -> Result<Response, Error> {
+    let posted: PostedRemoval = body(&raw)?;
+    if posted.node.is_empty() {
+        return Err(Error::internal("Must provide node"));
+    }
+    let is_node = posted.service_id.is_empty() && posted.check_id.is_empty();
+    // A node with an agent would be put back at once.
+    if is_node && runs_agent(&catalog, &posted.node) {
+        return json(&query, &true);
+    }
+    let command = Command::Deregister(Deregister {
+        node: posted.node,
+        service_id: posted.service_id,
+        check_id: posted.check_id,
+    });
+    let (_, outcome) = catalog.server().propose(command).await?;
+    match outcome {
+        // An allocation's instance would be put back at once.
+        Ok(_) | Err(server::Rejected::Mesh(Rejected::OfAllocation { .. })) => json(&query, &true),
+        Err(rejected) => Err(refusals::of(rejected)),
+    }
+}
+
+/// Whether an agent of this cluster looks after the node.
+fn runs_agent(catalog: &Catalog, name: &str) -> bool {
+    let snapshot = catalog.server().snapshot();
+    snapshot.jobs.nodes("").any(|node| node.name == name)
+}

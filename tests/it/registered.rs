@@ -1,0 +1,182 @@
+//! Services and checks that are registered over the catalog API.
+
+use crate::harness::{Agent, agent::Mode, dns, eventually, http};
+use hickory_proto::rr::RecordType;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+async fn put(agent: &Agent, path: &str, body: Value) -> (StatusCode, String) {
+    http::send(Method::PUT, &agent.url("catalog", path), Some(&body)).await
+}
+
+async fn get(agent: &Agent, path: &str) -> Value {
+    http::get(&agent.url("catalog", path)).await
+}
+
+/// A server that answers 200 until it is dropped, with its address.
+async fn healthy() -> (tokio::task::JoinHandle<()>, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let served = tokio::spawn(async move {
+        let router = axum::Router::new().fallback(|| async { "well" });
+        axum::serve(listener, router).await.expect("it serves");
+    });
+    (served, address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registered_service_is_checked_and_outlives_the_agent() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    let (served, address) = healthy().await;
+    let service = json!({
+        "ID": "fabio-1", "Name": "fabio", "Port": 9998, "Address": "127.0.0.1", "Tags": ["b", "a"],
+        "check": {"http": format!("http://{address}/health"), "interval": "1s", "timeout": "3s"},
+    });
+    let registered = put(&agent, "/v1/agent/service/register", service).await;
+    assert_eq!(registered, (StatusCode::OK, String::new()));
+    let services = get(&agent, "/v1/agent/services").await;
+    assert_eq!(services["fabio-1"]["Tags"], json!(["b", "a"]), "{services}");
+    passing(&agent).await;
+    let checks = get(&agent, "/v1/agent/checks").await;
+    assert_eq!(checks["service:fabio-1"]["Name"], "Service 'fabio' check");
+    let answer = dns::ask(agent.address("dns"), "fabio.service.consul.", RecordType::A).await;
+    assert_eq!(answer.answers.len(), 1);
+
+    agent.stop().await;
+    agent.start_again().await;
+    passing(&agent).await;
+    let services = get(&agent, "/v1/agent/services").await;
+    assert_eq!(services["fabio-1"]["Port"], 9998, "{services}");
+    served.abort();
+    agent
+        .wait_catalog("/v1/health/checks/fabio", |checks| {
+            (checks[0]["Status"] == "critical").then_some(())
+        })
+        .await;
+    let gone = put(&agent, "/v1/agent/service/deregister/fabio-1", Value::Null).await;
+    assert_eq!(gone, (StatusCode::OK, String::new()));
+    assert_eq!(get(&agent, "/v1/catalog/service/fabio").await, json!([]));
+}
+
+async fn passing(agent: &Agent) {
+    agent
+        .wait_catalog("/v1/health/service/fabio?passing", |instances| {
+            (instances.as_array()?.len() == 1).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_live_on_what_is_said_and_maintenance_is_a_check() {
+    let agent = Agent::start().await;
+    let bad = put(&agent, "/v1/agent/service/register", json!({"Port": 1})).await;
+    assert_eq!(
+        bad,
+        (StatusCode::BAD_REQUEST, "Missing service name".into())
+    );
+    let no_interval = json!({"Name": "x", "Check": {"HTTP": "http://127.0.0.1:1/"}});
+    let (status, text) = put(&agent, "/v1/agent/service/register", no_interval).await;
+    assert!(
+        status == StatusCode::BAD_REQUEST && text.starts_with("Invalid check: Interval"),
+        "{text}"
+    );
+    let service = json!({"Name": "vault", "Port": 8200});
+    put(&agent, "/v1/agent/service/register", service).await;
+    let unknown = json!({"Name": "c", "ServiceID": "zzz", "TTL": "5s"});
+    let refused = put(&agent, "/v1/agent/check/register", unknown).await;
+    assert_eq!(
+        refused,
+        (
+            StatusCode::NOT_FOUND,
+            "ServiceID \"zzz\" does not exist".into()
+        )
+    );
+    let ttl = json!({"ID": "sealed", "Name": "Sealed", "ServiceID": "vault", "TTL": "60s"});
+    assert_eq!(
+        put(&agent, "/v1/agent/check/register", ttl).await.0,
+        StatusCode::OK
+    );
+    let pass = "/v1/agent/check/pass/sealed?note=Vault+Unsealed";
+    assert_eq!(put(&agent, pass, Value::Null).await.0, StatusCode::OK);
+    let checks = get(&agent, "/v1/health/checks/vault").await;
+    assert_eq!(checks[0]["Output"], "Vault Unsealed", "{checks}");
+    assert_eq!(checks[0]["Status"], "passing");
+    // Nothing new enters the log.
+    let before = get(&agent, "/v1/catalog/service/vault").await;
+    for _ in 0..3 {
+        put(&agent, pass, Value::Null).await;
+    }
+    assert_eq!(get(&agent, "/v1/catalog/service/vault").await, before);
+    let none = put(&agent, "/v1/agent/check/pass/none", Value::Null).await;
+    assert_eq!(
+        none,
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "CheckID \"none\" does not have associated TTL".into()
+        )
+    );
+    let on = "/v1/agent/service/maintenance/vault?enable=true&reason=upgrade";
+    assert_eq!(put(&agent, on, Value::Null).await.0, StatusCode::OK);
+    let state = get(&agent, "/v1/health/state/critical").await;
+    assert_eq!(state[0]["CheckID"], "_service_maintenance:vault", "{state}");
+    assert_eq!(state[0]["Notes"], "upgrade");
+    let off = "/v1/agent/service/maintenance/vault?enable=false";
+    assert_eq!(put(&agent, off, Value::Null).await.0, StatusCode::OK);
+    assert_eq!(get(&agent, "/v1/health/state/critical").await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_without_an_agent_are_registered_and_removed() {
+    let agent = Agent::start().await;
+    let web = json!({
+        "Node": "ext", "Address": "192.0.2.9", "NodeMeta": {"rack": "r1"},
+        "Service": {"Service": "web", "Port": 80},
+        "Check": {"Name": "up", "Status": "passing", "ServiceID": "web"},
+    });
+    assert_eq!(put(&agent, "/v1/catalog/register", web).await.1, "true");
+    let seen = eventually("the instance", || async {
+        let seen = get(&agent, "/v1/health/service/web?passing&node-meta=rack:r1").await;
+        if seen[0]["Service"]["Port"] == 80 {
+            Ok(seen)
+        } else {
+            Err(seen.to_string())
+        }
+    })
+    .await;
+    assert_eq!(seen[0]["Node"]["Address"], "192.0.2.9");
+    let node = get(&agent, "/v1/agent/self").await["Config"]["NodeName"].clone();
+    // The agent's own node stays, whatever is asked.
+    let own = json!({"Node": node});
+    assert_eq!(put(&agent, "/v1/catalog/deregister", own).await.1, "true");
+    let gone = json!({"Node": "ext"});
+    assert_eq!(put(&agent, "/v1/catalog/deregister", gone).await.1, "true");
+    eventually("the node's end", || async {
+        let nodes = get(&agent, "/v1/catalog/nodes").await;
+        let names: Vec<_> = nodes.as_array().into_iter().flatten().collect();
+        if names.len() == 1 && names[0]["Node"] == node {
+            Ok(())
+        } else {
+            Err(nodes.to_string())
+        }
+    })
+    .await;
+    for (body, text) in [
+        (json!({"Address": "192.0.2.9"}), "Must provide node"),
+        (
+            json!({"Node": "x"}),
+            "Must provide address if SkipNodeUpdate is not set",
+        ),
+        (
+            json!({"Node": "x", "Address": "192.0.2.9", "Check": {"Name": "c", "ServiceID": "no"}}),
+            "failed inserting check: Missing service registration on node \"x\"",
+        ),
+    ] {
+        let refused = put(&agent, "/v1/catalog/register", body).await;
+        assert_eq!(
+            refused,
+            (StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
+        );
+    }
+}
