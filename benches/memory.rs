@@ -225,11 +225,11 @@ fn ended(snapshot: &Snapshot, job: &Job, phase: TaskPhase) -> Vec<AllocUpdate> {
 }
 
 fn event(event_type: &str, message: &str, details: &[(&str, &str)]) -> TaskEvent {
-    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let owned = |(key, value): &(&str, &str)| ((*key).into(), (*value).into());
     TaskEvent {
-        event_type: event_type.to_owned(),
+        event_type: event_type.into(),
         time: NOW,
-        display_message: message.to_owned(),
+        display_message: message.into(),
         details: details.iter().map(owned).collect(),
         ..TaskEvent::default()
     }
@@ -240,7 +240,7 @@ fn small_job(number: usize) -> Job {
     let task = Task {
         name: "main".into(),
         driver: "raw_exec".into(),
-        config: [("command".to_owned(), "/bin/true".into())]
+        config: [("command".into(), "/bin/true".into())]
             .into_iter()
             .collect(),
         resources: Resources {

@@ -8,7 +8,7 @@
 
 use jobs::model::{
     AllocId, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy,
-    ServiceCheck, ServiceSpec, Span, Task, TaskGroup, TaskPhase, Template,
+    ServiceCheck, ServiceSpec, Span, Task, TaskConfig, TaskGroup, TaskPhase, Template,
 };
 use jobs::state::AllocUpdate;
 use std::{
@@ -213,11 +213,13 @@ fn config(dir: &Path, dev: bool) -> Config {
 }
 
 fn shell(script: &str) -> Task {
-    let config = serde_json::json!({"command": "/bin/sh", "args": ["-c", script]});
     Task {
         name: "main".into(),
         driver: "raw_exec".into(),
-        config: config.as_object().unwrap().clone(),
+        config: TaskConfig::from([
+            ("command".into(), "/bin/sh".into()),
+            ("args".into(), vec!["-c", script].into()),
+        ]),
         kill_timeout: Span::from_secs(5),
         ..Task::default()
     }
@@ -357,10 +359,7 @@ async fn failures_are_restarted_as_the_policy_says() {
 async fn a_task_that_cannot_run_says_why() {
     let missing = {
         let mut task = shell("");
-        task.config = serde_json::json!({"command": "no-such-program"})
-            .as_object()
-            .unwrap()
-            .clone();
+        task.config = TaskConfig::from([("command".into(), "no-such-program".into())]);
         task
     };
     let unknown = {

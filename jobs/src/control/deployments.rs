@@ -232,7 +232,7 @@ fn can_try_again(alloc: &Allocation, deployment: &Deployment) -> bool {
     let policy = alloc.group().and_then(|g| g.reschedule_policy.as_ref());
     has_deadline
         && policy.is_some_and(|policy| {
-            let tracker = alloc.reschedule_tracker.as_ref();
+            let tracker = alloc.reschedule_tracker.as_deref();
             reschedule_allowed(policy, tracker, alloc.failed_at())
         })
 }

@@ -9,7 +9,7 @@
 
 mod template;
 
-use crate::model::{AllocatedPort, Allocation, NetworkResource, Node, Port, Task};
+use crate::model::{AllocatedPort, Allocation, NetworkResource, Node, Port, Task, TaskConfig};
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
@@ -137,10 +137,7 @@ impl<'a> TaskEnvironment<'a> {
     ///
     /// # Errors
     /// All problems: unknown variables and expressions that this version cannot evaluate.
-    pub fn interpolate_config(
-        &self,
-        config: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<serde_json::Map<String, serde_json::Value>, Vec<Problem>> {
+    pub fn interpolate_config(&self, config: &TaskConfig) -> Result<TaskConfig, Vec<Problem>> {
         let mut problems = Vec::new();
         let resolved = config
             .iter()

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{AllocatedTask, Job, TaskGroup};
+use crate::model::{AllocatedTask, Job, TaskConfig, TaskGroup};
 use std::sync::Arc;
 
 fn node() -> Node {
@@ -168,9 +168,9 @@ fn driver_configuration_reports_every_problem() {
     let node = node();
     let alloc = alloc();
     let environment = TaskEnvironment::of_group(&alloc, &node);
-    let config = |value: serde_json::Value| match value {
-        serde_json::Value::Object(map) => environment.interpolate_config(&map),
-        _ => unreachable!("the tests pass objects"),
+    let config = |value: serde_json::Value| {
+        let config: TaskConfig = serde_json::from_value(value).expect("an object");
+        environment.interpolate_config(&config)
     };
     let good = config(serde_json::json!({
         "args": ["-p", "${ NOMAD_PORT_http }", "$${HOME} $HOME 100% %%{x}"], "deep": {"n": 1}
@@ -178,7 +178,7 @@ fn driver_configuration_reports_every_problem() {
     let expected = serde_json::json!({
         "args": ["-p", "21000", "${HOME} $HOME 100% %{x}"], "deep": {"n": 1}
     });
-    assert_eq!(serde_json::Value::Object(good.expect("valid")), expected);
+    assert_eq!(serde_json::json!(good.expect("valid")), expected);
     let problems = config(serde_json::json!({"args": ["${nope}", "${upper(x)}", "${x", "%{if}"]}))
         .expect_err("four problems");
     assert_eq!(problems.len(), 4);
@@ -196,8 +196,7 @@ proptest::proptest! {
         if !text.contains("${") {
             proptest::prop_assert_eq!(&once, &text);
         }
-        let mut config = serde_json::Map::new();
-        config.insert("a".into(), text.into());
+        let config = TaskConfig::from([("a".into(), text.into())]);
         drop(environment.interpolate_config(&config));
     }
 }

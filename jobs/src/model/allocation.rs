@@ -150,10 +150,10 @@ pub struct Allocation {
     pub next_allocation: Option<AllocId>,
     /// Earlier replacements.
     #[serde(skip_serializing_if = "is_default")]
-    pub reschedule_tracker: Option<RescheduleTracker>,
+    pub reschedule_tracker: Option<Box<RescheduleTracker>>,
     /// Address of the task's network.
     #[serde(skip_serializing_if = "is_default")]
-    pub network_status: Option<NetworkStatus>,
+    pub network_status: Option<Box<NetworkStatus>>,
     /// Index of its creation.
     pub create_index: Index,
     /// Index of its last change.

@@ -4,24 +4,25 @@ use serde::{
     ser::SerializeMap,
 };
 use std::{borrow::Borrow, fmt, marker::PhantomData, ops::Index};
+use thin_vec::ThinVec;
 
 /// Most room that a length announced by a message reserves before the entries have come.
 const ANNOUNCED_MAX: usize = 64;
 
 /// A sorted map of a few entries in one exactly sized block of memory; serialized as a map.
 ///
-/// A node of a tree has room for eleven entries, which is most of what a finished job would keep. Changes
-/// move entries, so it is for maps of a few keys. Invariant: keys ascend strictly.
+/// A node of a tree has room for eleven entries, which is most of what a finished job would keep, and most of a
+/// row's maps are empty: those take one pointer. Changes move entries, so it is for maps of a few keys. Invariant: keys ascend strictly.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FlatMap<K, V> {
-    entries: Vec<(K, V)>,
+    entries: ThinVec<(K, V)>,
 }
 
 impl<K: Ord, V> FlatMap<K, V> {
     /// An empty map.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
-            entries: Vec::new(),
+            entries: ThinVec::new(),
         }
     }
 
@@ -141,7 +142,7 @@ impl<K: Ord, V> FlatMap<K, V> {
     }
 
     /// Sorts once, so that many entries cost no more than their reading. Of equal keys the last one counts.
-    fn sorted(mut entries: Vec<(K, V)>) -> Self {
+    fn sorted(mut entries: ThinVec<(K, V)>) -> Self {
         if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
             // The stable sort puts the last of equal keys first.
             entries.reverse();
@@ -164,7 +165,7 @@ impl<K: Ord, V> FlatMap<K, V> {
 impl<K, V> Default for FlatMap<K, V> {
     fn default() -> Self {
         Self {
-            entries: Vec::new(),
+            entries: ThinVec::new(),
         }
     }
 }
@@ -211,7 +212,7 @@ impl<'a, K, V> IntoIterator for &'a FlatMap<K, V> {
 
 impl<K, V> IntoIterator for FlatMap<K, V> {
     type Item = (K, V);
-    type IntoIter = std::vec::IntoIter<(K, V)>;
+    type IntoIter = thin_vec::IntoIter<(K, V)>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.entries.into_iter()
@@ -255,7 +256,7 @@ impl<'de, K: Ord + Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for Entri
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
         let announced = access.size_hint().unwrap_or(0).min(ANNOUNCED_MAX);
-        let mut entries = Vec::with_capacity(announced);
+        let mut entries = ThinVec::with_capacity(announced);
         while let Some(entry) = access.next_entry()? {
             entries.push(entry);
         }

@@ -1,4 +1,4 @@
-use super::{FlatMap, NodeId, Span};
+use super::{FlatMap, NodeId, Span, Text};
 use serde::{Deserialize, Serialize};
 
 /// How one placement was decided, or why it could not be made.
@@ -14,9 +14,9 @@ pub struct AllocMetric {
     /// Nodes of the pool.
     pub nodes_in_pool: u32,
     /// Name of the pool.
-    pub node_pool: String,
+    pub node_pool: Text,
     /// Ready nodes by datacenter.
-    pub nodes_available: FlatMap<String, u32>,
+    pub nodes_available: FlatMap<Text, u32>,
     /// Ruled out by node class.
     pub class_filtered: FlatMap<String, u32>,
     /// Ruled out by constraint text.
@@ -43,7 +43,7 @@ pub struct NodeScore {
     #[serde(rename = "NodeID")]
     pub node_id: NodeId,
     /// Score name to value.
-    pub scores: FlatMap<String, f64>,
+    pub scores: FlatMap<Text, f64>,
     /// Their mean.
     pub norm_score: f64,
 }

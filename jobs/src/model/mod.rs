@@ -72,7 +72,7 @@ pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
 pub use launch::{DispatchPayload, Parameterized, Periodic};
 pub use metric::{AllocMetric, NodeScore};
 pub(crate) use name::or_empty;
-pub use name::{GroupName, JobId, Name, Namespace, NodeName, TaskName};
+pub use name::{GroupName, JobId, Name, Namespace, NodeName, TaskName, Text};
 pub use network::{Cni, Dns, NetworkResource, Port};
 pub use node::{
     DriverInfo, Eligibility, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory, NodeResources,
@@ -88,7 +88,7 @@ pub use service::{CheckRestart, ServiceCheck, ServiceSpec, Weights};
 pub use span::{Span, SpanError};
 pub use submission::Submission;
 pub use summary::{GroupSummary, JobSummary, ScalingEvent};
-pub use task::{Artifact, ChangeScript, Lifecycle, LogConfig, Task, Template, Wait};
+pub use task::{Artifact, ChangeScript, Lifecycle, LogConfig, Task, TaskConfig, Template, Wait};
 pub use task_group::{EphemeralDisk, TaskGroup};
 pub use task_state::{TaskEvent, TaskPhase, TaskState};
 pub use timestamp::{Timestamp, UnixSeconds, rfc3339};

@@ -5,8 +5,14 @@ use serde::{
     de::{self, Visitor},
 };
 use std::{
-    borrow::Borrow, cmp::Ordering, fmt, hash::Hash, hash::Hasher, marker::PhantomData, ops::Deref,
-    sync::Arc,
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::Hash,
+    hash::Hasher,
+    marker::PhantomData,
+    ops::Deref,
+    sync::{Arc, LazyLock},
 };
 
 macro_rules! kinds {
@@ -31,6 +37,8 @@ kinds! {
     TaskKind TaskName "task";
     /// Name of a node; several may have the same.
     NodeNameKind NodeName "node";
+    /// A short text that many rows repeat: the kind of an event, a key of its details, a score's name.
+    TextKind Text "text";
 }
 
 /// A text that names something of one kind. A clone shares the text.
@@ -71,15 +79,57 @@ impl<K> Default for Name<K> {
     }
 }
 
+/// Texts that nearly every row has, in ascending order; they are in memory once for all rows.
+const COMMON: &[&str] = &[
+    "",
+    "0",
+    "1",
+    "Building Task Directory",
+    "Exit Code: 0",
+    "Exit Code: 1",
+    "Killed",
+    "Killing",
+    "Received",
+    "Started",
+    "Task Setup",
+    "Task received by client",
+    "Task started by client",
+    "Task successfully killed",
+    "Terminated",
+    "allocation-spread",
+    "args",
+    "binpack",
+    "command",
+    "dc1",
+    "default",
+    "exit_code",
+    "exit_message",
+    "fails_task",
+    "false",
+    "job-anti-affinity",
+    "kill_timeout",
+    "node-affinity",
+    "node-reschedule-penalty",
+    "oom_killed",
+    "restart_reason",
+    "signal",
+    "start_delay",
+    "true",
+];
+
+fn shared(text: &str) -> Arc<str> {
+    static KEPT: LazyLock<Vec<Arc<str>>> =
+        LazyLock::new(|| COMMON.iter().map(|&text| Arc::from(text)).collect());
+    match COMMON.binary_search(&text) {
+        Ok(at) => Arc::clone(&KEPT[at]),
+        Err(_) => Arc::from(text),
+    }
+}
+
 impl<K> From<&str> for Name<K> {
     fn from(text: &str) -> Self {
-        let text = if text.is_empty() {
-            Arc::default()
-        } else {
-            Arc::from(text)
-        };
         Self {
-            text,
+            text: shared(text),
             kind: PhantomData,
         }
     }
@@ -254,6 +304,15 @@ mod tests {
         );
         let known = BTreeMap::from([(name, 1)]);
         assert_eq!(known.get("web"), Some(&1));
+    }
+
+    #[test]
+    fn common_texts_are_kept_once() {
+        assert!(COMMON.is_sorted());
+        for text in COMMON {
+            let again: Text = serde_json::from_str(&format!("{text:?}")).unwrap();
+            assert!(Arc::ptr_eq(&Text::from(*text).text, &again.text), "{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 use super::{
-    Action, Affinity, Constraint, Consul, CsiPlugin, DispatchPayload, Resources, RestartPolicy,
-    ScalingPolicy, Schedule, Secret, ServiceSpec, Span, TaskName, Vault, VolumeMount,
-    WorkloadIdentity, is_default,
+    Action, Affinity, Constraint, Consul, CsiPlugin, DispatchPayload, FlatMap, Resources,
+    RestartPolicy, ScalingPolicy, Schedule, Secret, ServiceSpec, Span, TaskName, Text, Vault,
+    VolumeMount, WorkloadIdentity, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// TaskConfig of a driver by name.
+pub type TaskConfig = FlatMap<Text, serde_json::Value>;
 
 /// One program of a task group.
 ///
@@ -19,7 +22,7 @@ pub struct Task {
     /// Operating system user; empty is the driver's default.
     pub user: String,
     /// Driver options, checked by the driver on the client.
-    pub config: serde_json::Map<String, serde_json::Value>,
+    pub config: TaskConfig,
     /// Environment; values may hold `${…}` that the client resolves.
     pub env: BTreeMap<String, String>,
     /// Its own labels; [`super::Job::meta_of`] has those of the job and the group too.
@@ -134,7 +137,7 @@ impl Default for LogConfig {
 pub struct Artifact {
     /// Where from; may hold `${…}`.
     pub getter_source: String,
-    /// Options such as `checksum` and `archive`.
+    /// TaskConfig such as `checksum` and `archive`.
     pub getter_options: BTreeMap<String, String>,
     /// Request headers.
     pub getter_headers: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-use super::{FlatMap, Timestamp, is_default};
+use super::{FlatMap, Text, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
 
 /// Where a task is in its life.
@@ -72,16 +72,16 @@ impl TaskState {
 pub struct TaskEvent {
     /// `Received`, `Task Setup`, `Started`, `Terminated`, `Restarting` …
     #[serde(rename = "Type")]
-    pub event_type: String,
+    pub event_type: Text,
     /// Nanoseconds since the epoch.
     pub time: Timestamp,
     /// What users read.
-    pub display_message: String,
+    pub display_message: Text,
     /// Facts by key, such as `exit_code`.
-    pub details: FlatMap<String, String>,
+    pub details: FlatMap<Text, Text>,
     /// Free text.
     #[serde(skip_serializing_if = "is_default")]
-    pub message: String,
+    pub message: Text,
     /// True when it ends the task for good.
     #[serde(skip_serializing_if = "is_default")]
     pub fails_task: bool,

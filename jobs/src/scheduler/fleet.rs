@@ -2,7 +2,9 @@
 
 use super::feasible;
 use crate::{
-    model::{AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, dynamic_ports},
+    model::{
+        AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, Text, dynamic_ports,
+    },
     state::Snapshot,
 };
 use std::sync::Arc;
@@ -19,7 +21,7 @@ pub(super) struct Fleet<'a> {
     /// In order of ids.
     pub(super) nodes: Vec<FleetNode<'a>>,
     /// Ready nodes by datacenter.
-    pub(super) available: FlatMap<String, u32>,
+    pub(super) available: FlatMap<Text, u32>,
     /// Nodes of the pool, ready or not.
     pub(super) in_pool: u32,
 }
@@ -48,10 +50,10 @@ impl<'a> Fleet<'a> {
             if !node.is_ready() || !feasible::in_reach(job, node) {
                 continue;
             }
-            match fleet.available.get_mut(&node.datacenter) {
+            match fleet.available.get_mut(node.datacenter.as_str()) {
                 Some(count) => *count += 1,
                 None => {
-                    fleet.available.insert(node.datacenter.clone(), 1);
+                    fleet.available.insert(node.datacenter.as_str().into(), 1);
                 }
             }
             let usage = usage.cloned().unwrap_or_default();

@@ -548,7 +548,7 @@ impl<'a, 'c> Placer<'a, 'c> {
         if !reschedule {
             return;
         }
-        alloc.reschedule_tracker = Some(next_tracker(previous, self.cx.now));
+        alloc.reschedule_tracker = Some(Box::new(next_tracker(previous, self.cx.now)));
         self.plan.stops.push(StoppedAlloc {
             alloc_id: previous.id,
             node_id: previous.node_id,

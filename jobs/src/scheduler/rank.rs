@@ -68,7 +68,7 @@ impl Candidates {
         let mut feasibility = Feasibility::new(job, group);
         let mut metric = AllocMetric {
             nodes_in_pool: fleet.in_pool,
-            node_pool: job.node_pool.clone(),
+            node_pool: job.node_pool.as_str().into(),
             nodes_available: fleet.available.clone(),
             ..AllocMetric::default()
         };
@@ -365,7 +365,7 @@ impl Candidates {
         let ask = self.ask.on(entry.node);
         let mut scores = FlatMap::new();
         let fit = fit_score(&Capacity::of(entry.node), &entry.usage, &ask);
-        scores.insert("binpack".to_owned(), fit);
+        scores.insert("binpack".into(), fit);
         // These are named also where they have no part in the decision, as clients show a column each.
         let anti_affinity = if self.own[at] > 0 {
             self.anti_affinity(at)

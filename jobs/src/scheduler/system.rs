@@ -115,7 +115,7 @@ impl<'a> Work<'a> {
         self.shared = Arc::new(AllocMetric {
             nodes_evaluated: 1,
             nodes_in_pool: fleet.in_pool,
-            node_pool: job.node_pool.clone(),
+            node_pool: job.node_pool.as_str().into(),
             nodes_available: fleet.available.clone(),
             ..AllocMetric::default()
         });

@@ -98,7 +98,7 @@ pub struct AllocationListStub {
     pub followup_eval_id: Option<EvalId>,
     #[serde(with = "or_empty")]
     pub next_allocation: Option<AllocId>,
-    pub reschedule_tracker: Option<RescheduleTracker>,
+    pub reschedule_tracker: Option<Box<RescheduleTracker>>,
     /// Only when the caller said `resources=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocated_resources: Option<AllocatedResources>,

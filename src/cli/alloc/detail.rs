@@ -126,7 +126,7 @@ pub(super) fn short(alloc: &Allocation, view: &View) -> String {
         [
             name.to_owned(),
             state.state.as_str().to_owned(),
-            last.map(|event| event.event_type.clone())
+            last.map(|event| event.event_type.to_string())
                 .unwrap_or_default(),
             last.map(|event| view.time(event.time)).unwrap_or_default(),
             lifecycle_name(lifecycle),

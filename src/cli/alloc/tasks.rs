@@ -173,11 +173,11 @@ fn events(state: &TaskState, view: &View) -> String {
     ]);
     let rows = state.events.iter().rev().map(|event| {
         let text = if event.display_message.is_empty() {
-            event.message.clone()
+            event.message.to_string()
         } else {
-            event.display_message.clone()
+            event.display_message.to_string()
         };
-        [view.time(event.time), event.event_type.clone(), text]
+        [view.time(event.time), event.event_type.to_string(), text]
     });
     let recent = columns::table(["Time", "Type", "Description"], rows.collect());
     format!("Task Events:\n{times}\n\nRecent Events:\n{recent}")

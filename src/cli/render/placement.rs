@@ -90,7 +90,7 @@ pub(in crate::cli) fn scores(metric: &AllocMetric, view: &View) -> String {
     let mut names: Vec<&str> = metric
         .score_meta_data
         .iter()
-        .flat_map(|node| node.scores.keys().map(String::as_str))
+        .flat_map(|node| node.scores.keys().map(|name| name.as_str()))
         .collect();
     names.sort_unstable();
     names.dedup();
@@ -139,7 +139,7 @@ mod tests {
     fn bullets_come_in_the_published_order() {
         let count = |key: &str, n| FlatMap::from([(key.to_owned(), n)]);
         let metric = AllocMetric {
-            nodes_available: count("dc2", 0),
+            nodes_available: FlatMap::from([("dc2".into(), 0)]),
             class_filtered: count("gpu", 3),
             constraint_filtered: count("${attr.kernel.name} = linux", 2),
             nodes_exhausted: 4,

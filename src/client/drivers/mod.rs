@@ -12,9 +12,8 @@ pub(super) mod simulated;
 
 use crate::{client::Config, sys::processes::Usage};
 use futures_util::future::BoxFuture;
-use jobs::model::DriverInfo;
+use jobs::model::{DriverInfo, TaskConfig};
 use process::{ProcessDriver, java::Java, raw_exec::RawExec, supervisor::remote::Supervisors};
-use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     fmt::Debug,
@@ -36,7 +35,7 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn fingerprint(&self) -> BoxFuture<'_, DriverInfo>;
 
     /// Every problem of a configuration; empty for a good one.
-    fn problems(&self, config: &Map<String, Value>) -> Vec<String>;
+    fn problems(&self, config: &TaskConfig) -> Vec<String>;
 
     /// Whether users may send signals to its tasks.
     fn takes_signals(&self) -> bool;
@@ -162,7 +161,7 @@ pub(super) struct Start {
     /// The task's environment.
     pub(super) env: BTreeMap<String, String>,
     /// The task's configuration with every `${…}` resolved, free of problems.
-    pub(super) config: Map<String, Value>,
+    pub(super) config: TaskConfig,
     /// Operating system user; empty for the agent's own.
     pub(super) user: String,
     /// Where its output goes; none drops it.

@@ -1,4 +1,5 @@
-use serde_json::{Map, Value};
+use jobs::model::TaskConfig;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// What kind of value an option takes.
@@ -11,10 +12,10 @@ pub(super) enum Kind {
 }
 
 /// Every problem of `config` against the options a driver has.
-pub(super) fn problems(config: &Map<String, Value>, known: &[(&str, Kind)]) -> Vec<String> {
+pub(super) fn problems(config: &TaskConfig, known: &[(&str, Kind)]) -> Vec<String> {
     let mut problems = Vec::new();
     for (key, value) in config {
-        let Some((_, kind)) = known.iter().find(|(name, _)| name == key) else {
+        let Some((_, kind)) = known.iter().find(|(name, _)| *name == *key) else {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             problems.push(format!(
                 "invalid label: no option named `{key}` is expected in config; it may hold {}",
@@ -40,12 +41,12 @@ pub(super) fn problems(config: &Map<String, Value>, known: &[(&str, Kind)]) -> V
 }
 
 /// The text of an option; empty when it is not set.
-pub(super) fn text(config: &Map<String, Value>, key: &str) -> String {
+pub(super) fn text(config: &TaskConfig, key: &str) -> String {
     config.get(key).and_then(scalar).unwrap_or_default()
 }
 
 /// The texts of an option; empty when it is not set.
-pub(super) fn list(config: &Map<String, Value>, key: &str) -> Vec<String> {
+pub(super) fn list(config: &TaskConfig, key: &str) -> Vec<String> {
     config
         .get(key)
         .and_then(Value::as_array)
@@ -54,7 +55,7 @@ pub(super) fn list(config: &Map<String, Value>, key: &str) -> Vec<String> {
 }
 
 /// The working directory: `work_dir` when set, the task's own otherwise.
-pub(super) fn work_dir(config: &Map<String, Value>, task_dir: &Path) -> PathBuf {
+pub(super) fn work_dir(config: &TaskConfig, task_dir: &Path) -> PathBuf {
     // Joining an absolute path replaces the base.
     task_dir.join(text(config, "work_dir"))
 }

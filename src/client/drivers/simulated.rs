@@ -3,9 +3,8 @@
 use super::{Driver, End, Exit, Found, Meter, Owner, Run, Start, StartError};
 use crate::sys::processes::{Ended, Usage};
 use futures_util::future::{BoxFuture, pending, ready};
-use jobs::model::{DriverInfo, Timestamp};
+use jobs::model::{DriverInfo, TaskConfig, Timestamp};
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -76,7 +75,7 @@ impl Driver for Simulated {
         Box::pin(ready(DriverInfo::default()))
     }
 
-    fn problems(&self, config: &Map<String, Value>) -> Vec<String> {
+    fn problems(&self, config: &TaskConfig) -> Vec<String> {
         let problem = config
             .get("problem")
             .map(|problem| format!("config has {problem}"));

@@ -3,11 +3,11 @@
 //! Source: jobs API, `TaskEvent`.
 
 use crate::{client::drivers::Exit, sys::clock};
-use jobs::model::{Span, TaskEvent};
+use jobs::model::{Span, TaskEvent, Text};
 use std::time::Duration;
 
 /// An event of `event_type` that reads `message`.
-pub(crate) fn event(event_type: &str, message: impl Into<String>) -> TaskEvent {
+pub(crate) fn event(event_type: &str, message: impl Into<Text>) -> TaskEvent {
     TaskEvent {
         event_type: event_type.into(),
         time: clock::now(),
@@ -17,7 +17,7 @@ pub(crate) fn event(event_type: &str, message: impl Into<String>) -> TaskEvent {
 }
 
 /// As [`event`], with one fact.
-pub(crate) fn with_detail(event_type: &str, message: impl Into<String>, key: &str) -> TaskEvent {
+pub(crate) fn with_detail(event_type: &str, message: impl Into<Text>, key: &str) -> TaskEvent {
     let mut event = event(event_type, message);
     let message = event.display_message.clone();
     event.details.insert(key.into(), message);
@@ -25,7 +25,7 @@ pub(crate) fn with_detail(event_type: &str, message: impl Into<String>, key: &st
 }
 
 /// A failure that ends the task.
-pub(crate) fn failure(event_type: &str, message: impl Into<String>, key: &str) -> TaskEvent {
+pub(crate) fn failure(event_type: &str, message: impl Into<Text>, key: &str) -> TaskEvent {
     let mut event = with_detail(event_type, message, key);
     event.details.insert("fails_task".into(), "true".into());
     event.fails_task = true;
@@ -51,7 +51,7 @@ pub(crate) fn terminated(exit: &Exit) -> TaskEvent {
         ("exit_message", exit.message.clone()),
         ("oom_killed", "false".to_owned()),
     ] {
-        event.details.insert(key.into(), value);
+        event.details.insert(key.into(), value.into());
     }
     event
 }
@@ -67,7 +67,7 @@ pub(crate) fn restarting(after: Duration, reason: &str) -> TaskEvent {
     let mut event = event("Restarting", format!("{prefix}Task restarting in {pause}"));
     let details = &mut event.details;
     details.insert("restart_reason".into(), reason.into());
-    details.insert("start_delay".into(), after.as_nanos().to_string());
+    details.insert("start_delay".into(), after.as_nanos().to_string().into());
     event
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn killing(reason: &str, kill_timeout: Duration) -> TaskEvent {
     let mut event = event("Killing", message);
     event
         .details
-        .insert("kill_timeout".into(), pause.to_string());
+        .insert("kill_timeout".into(), pause.to_string().into());
     if !reason.is_empty() {
         event.details.insert("kill_reason".into(), reason.into());
     }

@@ -37,7 +37,7 @@ pub(super) fn judge(
         return Verdict::Leave;
     };
     let failed_at = alloc.failed_at();
-    if !allowed(policy, alloc.reschedule_tracker.as_ref(), failed_at) {
+    if !allowed(policy, alloc.reschedule_tracker.as_deref(), failed_at) {
         return Verdict::Leave;
     }
     if alloc.followup_eval_id == Some(input.eval.id) {

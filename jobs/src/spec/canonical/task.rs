@@ -42,7 +42,12 @@ pub(super) fn task(
     let task = model::Task {
         driver: given.driver,
         user: given.user,
-        config: given.config.unwrap_or_default(),
+        config: given
+            .config
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key.into(), value))
+            .collect(),
         env: given.env.unwrap_or_default(),
         meta: given.meta.unwrap_or_default(),
         leader: given.leader,

@@ -210,7 +210,7 @@ pub struct AllocUpdate {
     #[serde(with = "crate::model::rfc3339::decision")]
     pub health: Option<(bool, Timestamp)>,
     /// Address of its network.
-    pub network_status: Option<NetworkStatus>,
+    pub network_status: Option<Box<NetworkStatus>>,
 }
 
 impl Command {

@@ -7,8 +7,7 @@ use crate::{
     sys::processes::TaskProcess,
 };
 use futures_util::future::BoxFuture;
-use jobs::model::DriverInfo;
-use serde_json::{Map, Value};
+use jobs::model::{DriverInfo, TaskConfig};
 use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 use tokio::{process::Command, time::timeout};
 
@@ -52,7 +51,7 @@ impl Kind for Java {
         })
     }
 
-    fn problems(&self, config: &Map<String, Value>) -> Vec<String> {
+    fn problems(&self, config: &TaskConfig) -> Vec<String> {
         let mut problems = options::problems(config, OPTIONS);
         let is_empty = |key| options::text(config, key).is_empty();
         if is_empty("jar_path") && is_empty("class") {
@@ -94,7 +93,7 @@ async fn version(lookup: &Lookup) -> Result<String, String> {
 }
 
 /// `<jvm_options> [-cp <class_path>] (-jar <jar_path> | <class>) <args>`.
-fn arguments(config: &Map<String, Value>) -> Vec<String> {
+fn arguments(config: &TaskConfig) -> Vec<String> {
     let mut args = options::list(config, "jvm_options");
     let class_path = options::text(config, "class_path");
     if !class_path.is_empty() {
@@ -152,12 +151,13 @@ mod tests {
         let config = serde_json::json!({
             "jar_path": "local/app.jar", "class_path": "lib/*", "jvm_options": ["-Xmx64m"], "args": ["a"]
         });
-        let args = arguments(config.as_object().unwrap());
+        let args = arguments(&serde_json::from_value(config).unwrap());
         assert_eq!(
             args,
             ["-Xmx64m", "-cp", "lib/*", "-jar", "local/app.jar", "a"]
         );
         let config = serde_json::json!({"class": "Main", "args": [1]});
-        assert_eq!(arguments(config.as_object().unwrap()), ["Main", "1"]);
+        let config = serde_json::from_value(config).unwrap();
+        assert_eq!(arguments(&config), ["Main", "1"]);
     }
 }

@@ -16,9 +16,8 @@ use crate::sys::{
 };
 use execution::Command;
 use futures_util::future::BoxFuture;
-use jobs::model::DriverInfo;
+use jobs::model::{DriverInfo, TaskConfig};
 use lookup::Lookup;
-use serde_json::{Map, Value};
 use std::{collections::BTreeMap, fmt::Debug, io, path::Path, sync::Arc, time::Duration};
 use supervisor::{
     Launch,
@@ -93,7 +92,7 @@ pub(super) trait Kind: Debug + Send + Sync {
     fn fingerprint<'a>(&'a self, lookup: &'a Lookup) -> BoxFuture<'a, DriverInfo>;
 
     /// As [`Driver::problems`].
-    fn problems(&self, config: &Map<String, Value>) -> Vec<String>;
+    fn problems(&self, config: &TaskConfig) -> Vec<String>;
 
     /// The program to start for a task.
     fn process(&self, lookup: &Lookup, task: &Start) -> Result<TaskProcess, Unrunnable>;
@@ -121,7 +120,7 @@ impl<K: Kind> Driver for ProcessDriver<K> {
         self.kind.fingerprint(&self.programs.lookup)
     }
 
-    fn problems(&self, config: &Map<String, Value>) -> Vec<String> {
+    fn problems(&self, config: &TaskConfig) -> Vec<String> {
         self.kind.problems(config)
     }
 

@@ -8,8 +8,7 @@ use crate::{
 };
 use futures_util::future::{BoxFuture, ready};
 use globset::GlobBuilder;
-use jobs::model::DriverInfo;
-use serde_json::{Map, Value};
+use jobs::model::{DriverInfo, TaskConfig};
 use std::collections::BTreeMap;
 
 const OPTIONS: &[(&str, OptionKind)] = &[
@@ -39,7 +38,7 @@ impl Kind for RawExec {
         }))
     }
 
-    fn problems(&self, config: &Map<String, Value>) -> Vec<String> {
+    fn problems(&self, config: &TaskConfig) -> Vec<String> {
         let mut problems = options::problems(config, OPTIONS);
         if options::text(config, "command").is_empty() {
             problems.push("config option `command` is missing: it names the program to run".into());
@@ -79,7 +78,7 @@ mod tests {
     #[test]
     fn a_bad_configuration_gives_every_problem() {
         let config = serde_json::json!({"args": "text", "image": "x", "command": ""});
-        let problems = RawExec.problems(config.as_object().unwrap());
+        let problems = RawExec.problems(&serde_json::from_value(config).unwrap());
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 

@@ -1,13 +1,15 @@
 use super::SetupError;
 use crate::client::{drivers::Driver, shared::Shared};
-use jobs::{environment::TaskEnvironment, model::Task};
-use serde_json::{Map, Value};
+use jobs::{
+    environment::TaskEnvironment,
+    model::{Task, TaskConfig},
+};
 use std::sync::Arc;
 
 /// A definition without problems.
 pub(super) struct Definition {
     pub(super) driver: Arc<dyn Driver>,
-    pub(super) config: Map<String, Value>,
+    pub(super) config: TaskConfig,
 }
 
 /// Checks what only this machine can check; every problem at once.
