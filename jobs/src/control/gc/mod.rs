@@ -15,6 +15,7 @@ use found::Found;
 use retention::{Verdict, ended_at, is_collectable};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -37,8 +38,8 @@ pub struct Gc {
     /// When to look at what.
     due: BTreeSet<(Timestamp, Subject)>,
     /// Dead jobs by the time at which they ended.
-    dead: BTreeSet<(Timestamp, JobKey)>,
-    dead_at: BTreeMap<JobKey, Timestamp>,
+    dead: BTreeSet<(Timestamp, Arc<JobKey>)>,
+    dead_at: BTreeMap<Arc<JobKey>, Timestamp>,
     /// Where the walk over rows that ended before stands; none when it is done.
     walk: Option<Walk>,
     next_step: Option<Timestamp>,
@@ -50,7 +51,7 @@ enum Subject {
     Eval(EvalId),
     Deployment(DeploymentId),
     Node(NodeId),
-    Job(JobKey),
+    Job(Arc<JobKey>),
 }
 
 /// The next row of a walk over the tables.
@@ -258,14 +259,18 @@ impl Gc {
         let key = job.key();
         if !self.dead_at.contains_key(&key) {
             let ended = ended_at(state, job).unwrap_or(now);
-            self.dead.insert((ended, key.clone()));
-            self.dead_at.insert(key, ended);
+            self.remember_dead(ended, Arc::new(key));
         }
     }
 
+    fn remember_dead(&mut self, ended: Timestamp, key: Arc<JobKey>) {
+        self.dead.insert((ended, Arc::clone(&key)));
+        self.dead_at.insert(key, ended);
+    }
+
     fn forget_dead(&mut self, key: &JobKey) {
-        if let Some(ended) = self.dead_at.remove(key) {
-            self.dead.remove(&(ended, key.clone()));
+        if let Some((key, ended)) = self.dead_at.remove_entry(key) {
+            self.dead.remove(&(ended, key));
         }
     }
 
@@ -275,7 +280,7 @@ impl Gc {
         now: Timestamp,
         state: &Snapshot,
         noted: Timestamp,
-        key: &JobKey,
+        key: &Arc<JobKey>,
         found: &mut Found,
     ) -> usize {
         self.forget_dead(key);
@@ -286,16 +291,15 @@ impl Gc {
         let again = now + self.limits.interval;
         match ended_at(state, job) {
             Some(ended) if ended > noted => {
-                self.dead.insert((ended, key.clone()));
-                self.dead_at.insert(key.clone(), ended);
+                self.remember_dead(ended, Arc::clone(key));
                 1
             }
             Some(_) => {
-                self.due.insert((again, Subject::Job(key.clone())));
+                self.due.insert((again, Subject::Job(Arc::clone(key))));
                 self.take_job(state, key, found)
             }
             None => {
-                self.due.insert((again, Subject::Job(key.clone())));
+                self.due.insert((again, Subject::Job(Arc::clone(key))));
                 1
             }
         }
