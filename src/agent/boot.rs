@@ -111,6 +111,7 @@ impl Agent {
         let hello = Hello {
             agent_id: uuid::Uuid::new_v4().to_string(),
             version: env!("CARGO_PKG_VERSION").into(),
+            rules: client::RULES,
             node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
             ..Hello::default()

@@ -88,6 +88,7 @@ impl From<ProposeError> for Error {
             | ProposeError::Timeout { .. }
             | ProposeError::Storage { .. }
             | ProposeError::Version { .. }
+            | ProposeError::Rules(_)
             | ProposeError::Encoding => Self::internal(error.to_string()),
         }
     }

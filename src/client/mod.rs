@@ -27,6 +27,8 @@ mod stats;
 mod store;
 mod task;
 
+use crate::{registration::Version, rpc::message::RulesVersion};
+
 pub use config::Config;
 pub use drivers::process::supervisor;
 pub use error::Error;
@@ -39,3 +41,6 @@ pub use stats::{
     AllocUsage, CpuStats, CpuTimes, DiskStats, HostMemory, HostStats, MemoryStats, ResourceUsage,
     TaskUsage,
 };
+
+/// The newest rules by which this build derives the instances of an allocation.
+pub const RULES: RulesVersion = RulesVersion(Version::SUPPORTED.number());

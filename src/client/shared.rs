@@ -1,10 +1,13 @@
 //! What the runner of an allocation, the runners of its tasks and the API look at together.
 
-use crate::client::{
-    allocdir::AllocDir,
-    context::Context,
-    drivers::Meter,
-    store::{AllocRecord, TaskRecord},
+use crate::{
+    client::{
+        allocdir::AllocDir,
+        context::Context,
+        drivers::Meter,
+        store::{AllocRecord, TaskRecord},
+    },
+    registration::{self, Instance, Rules, Version},
 };
 use jobs::model::{
     Allocation, FlatMap, TaskEvent, TaskName, TaskPhase, TaskState, Timestamp, UnixSeconds,
@@ -78,6 +81,14 @@ impl Shared {
     /// The allocation as the servers last gave it.
     pub(in crate::client) fn alloc(&self) -> Arc<Allocation> {
         Arc::clone(&self.alloc.lock())
+    }
+
+    /// Its instances on this machine, by the rules of the servers.
+    pub(in crate::client) fn instances(&self) -> Vec<Instance> {
+        let version = Version::new(self.cx.session.rules().borrow().0);
+        // The session follows no server whose rules are newer than those that this agent knows.
+        let rules = Rules::of(version).unwrap_or(Rules::NEWEST);
+        registration::instances(rules, &self.alloc(), &self.cx.node.borrow())
     }
 
     /// Takes a newer one.

@@ -8,6 +8,8 @@ use mesh::model::{Check, Origin, Service, ServiceAddress, Status, Weights, bound
 use sha1::{Digest, Sha1};
 use std::{collections::BTreeMap, fmt::Write};
 
+use super::Rules;
+
 /// Label under which an instance says which version of its job it runs.
 pub const JOB_VERSION_META: &str = "job_version";
 
@@ -64,9 +66,15 @@ impl Instance {
     }
 }
 
-/// The instances of `alloc` on `node`, in the order of the job: those of the group, then those of its
-/// tasks. Empty when the job has no services.
-pub fn instances(alloc: &Allocation, node: &Node) -> Vec<Instance> {
+/// The instances of `alloc` on `node` by the rules of the cluster, in the order of the job: those of the
+/// group, then those of its tasks. Empty when the job has no services.
+pub fn instances(rules: Rules, alloc: &Allocation, node: &Node) -> Vec<Instance> {
+    match rules {
+        Rules::First => first_instances(alloc, node),
+    }
+}
+
+fn first_instances(alloc: &Allocation, node: &Node) -> Vec<Instance> {
     let Some(group) = alloc.group() else {
         return Vec::new();
     };
@@ -360,7 +368,7 @@ mod tests {
 
     #[test]
     fn an_instance_has_the_published_id_address_tags_and_labels() {
-        let all = instances(&alloc(), &node());
+        let all = instances(Rules::First, &alloc(), &node());
         let web = &all[0].service;
         let id = AllocId::named("a1");
         assert_eq!(web.id, format!("_nomad-task-{id}-group-g-web-http"));
@@ -385,13 +393,13 @@ mod tests {
 
     #[test]
     fn a_canary_has_its_own_tags_and_the_same_identity() {
-        let plain = instances(&alloc(), &node());
+        let plain = instances(Rules::First, &alloc(), &node());
         let mut canary = alloc();
         canary.deployment_status = Some(AllocDeploymentStatus {
             canary: true,
             ..AllocDeploymentStatus::default()
         });
-        let canary = instances(&canary, &node());
+        let canary = instances(Rules::First, &canary, &node());
         assert_eq!(canary[0].service.tags, ["canary"]);
         assert!(canary[0].service.origin.as_ref().unwrap().canary);
         assert_eq!(canary[0].service.id, plain[0].service.id);
@@ -405,7 +413,7 @@ mod tests {
             ..TaskState::default()
         };
         let mut alloc = alloc();
-        let all = instances(&alloc, &node());
+        let all = instances(Rules::First, &alloc, &node());
         let live =
             |alloc: &Allocation| all.iter().map(|one| one.is_live(alloc)).collect::<Vec<_>>();
         assert_eq!(live(&alloc), [false, false]);

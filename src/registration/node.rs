@@ -3,8 +3,17 @@
 use jobs::model::{Node, NodeStatus};
 use mesh::{model::Check, state::UpsertNode};
 
-/// The catalog's row of a node, with the check that says whether its agent is alive.
-pub fn catalog_node(node: &Node) -> UpsertNode {
+use super::Rules;
+
+/// The catalog's row of a node by the rules of the cluster, with the check that says whether its agent is
+/// alive.
+pub fn catalog_node(rules: Rules, node: &Node) -> UpsertNode {
+    match rules {
+        Rules::First => first_row(node),
+    }
+}
+
+fn first_row(node: &Node) -> UpsertNode {
     let address = node_address(node);
     let tags = ["lan", "lan_ipv4", "wan", "wan_ipv4"];
     let tagged_addresses = tags

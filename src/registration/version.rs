@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Which rules a cluster goes by: what commands may stand in its log, and how catalog rows are derived
-/// from an entry. Two builds that know a version derive the same from it.
+/// The number of the rules that a cluster goes by: what commands may stand in its log, and how catalog
+/// rows are derived from an entry. Two builds that know a version derive the same from it.
 ///
 /// It is part of the replicated state. A server that leads raises it by an entry once every server knows
 /// the next one. A command of a newer version is refused when it is proposed, never when it is applied; a
-/// change of a derivation asks the version that the state has.
+/// derivation takes the [`Rules`] of the state. A number may be newer than this build: it may come from
+/// another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version(u32);
 
@@ -16,7 +17,17 @@ impl Version {
     /// The rules of the first format.
     pub const FIRST: Self = Self(1);
     /// The newest rules that this build knows.
-    pub const SUPPORTED: Self = Self::FIRST;
+    pub const SUPPORTED: Self = Rules::NEWEST.version();
+
+    /// The version of that number.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number, counted from 1.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
 
     /// The rules after these.
     #[must_use]
@@ -34,5 +45,64 @@ impl Default for Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Rules that this build knows, and so can derive by. A change of a derivation is a new variant, and the
+/// derivations below `registration` match on it; what the older variants give never changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rules {
+    /// Version 1: those of the first format.
+    #[default]
+    First,
+}
+
+impl Rules {
+    /// The newest of them.
+    pub const NEWEST: Self = Self::First;
+
+    /// The rules of that version.
+    ///
+    /// # Errors
+    /// [`UnknownRules`] when this build is older than they are.
+    pub fn of(version: Version) -> Result<Self, UnknownRules> {
+        match version {
+            Version::FIRST => Ok(Self::First),
+            version => Err(UnknownRules { version }),
+        }
+    }
+
+    /// Their number.
+    pub const fn version(self) -> Version {
+        match self {
+            Self::First => Version::FIRST,
+        }
+    }
+}
+
+/// A cluster goes by rules that this build does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "version {version} of the cluster's rules is needed, and this version of trivet knows only version {} \
+     and before",
+    Version::SUPPORTED
+)]
+pub struct UnknownRules {
+    /// The rules.
+    pub version: Version,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_known_up_to_the_newest() {
+        let mut version = Version::FIRST;
+        while version <= Version::SUPPORTED {
+            assert_eq!(Rules::of(version).unwrap().version(), version);
+            version = version.next();
+        }
+        assert_eq!(Rules::of(version), Err(UnknownRules { version }));
     }
 }

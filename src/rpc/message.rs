@@ -8,7 +8,7 @@ use jobs::state::AllocUpdate;
 use mesh::local::Difference;
 use mesh::view::{Change, View};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// From an agent to a server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +51,23 @@ pub struct Position {
     pub index: Index,
 }
 
+/// Number of the rules by which catalog rows are derived from allocations; both ends of a stream have to go by
+/// the same. A message without it comes from a build that knows the first only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RulesVersion(pub u32);
+
+impl Default for RulesVersion {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl fmt::Display for RulesVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Who speaks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +76,8 @@ pub struct Hello {
     pub agent_id: String,
     /// Version of the program.
     pub version: String,
+    /// The newest rules that it can derive instances by.
+    pub rules: RulesVersion,
     /// The node, when this agent runs tasks.
     pub node: Option<Node>,
     /// True when this agent answers DNS or carries traffic, so that drains wait for it.
@@ -125,6 +144,9 @@ pub enum ToClient {
         lease_ms: u64,
         /// Which history this server can continue; see [`Held`].
         history: u64,
+        /// The rules that the cluster goes by; when they change, the stream ends.
+        #[serde(default)]
+        rules: RulesVersion,
     },
     /// Answers [`ToServer::Hello`] when the agent cannot be registered; the stream ends.
     Rejected {

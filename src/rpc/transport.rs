@@ -345,7 +345,7 @@ async fn pump<In: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::message::Hello;
+    use crate::rpc::message::{Hello, RulesVersion};
 
     #[tokio::test]
     async fn both_directions_carry_messages_until_one_side_leaves() {
@@ -375,6 +375,7 @@ mod tests {
                 ToClient::Welcome {
                     lease_ms: 7,
                     history: 1,
+                    rules: RulesVersion::default(),
                 }
                 .into(),
             )

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use trivet::{
     client::{Client, Config, Error, Handle, LogStream, Origin, Range},
     rpc::{
-        message::{Assignment, Hello, Position, Report, ToClient, ToServer},
+        message::{Assignment, Hello, Position, Report, RulesVersion, ToClient, ToServer},
         session::Session,
         transport::Listener,
     },
@@ -76,6 +76,7 @@ impl Machine {
             let welcome = ToClient::Welcome {
                 lease_ms: 60_000,
                 history: 1,
+                rules: RulesVersion::default(),
             };
             link.outgoing.send(welcome.into()).await.unwrap();
             let mut index = 100;

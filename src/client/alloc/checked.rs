@@ -6,7 +6,7 @@ use crate::{
         checks::{CheckResult, ScriptContext},
         shared::{CheckStatus, Shared},
     },
-    registration::{self, Instance, InstanceCheck},
+    registration::{Instance, InstanceCheck},
     rpc::message::CheckReport,
     sys::clock,
 };
@@ -46,8 +46,7 @@ impl Checked {
     /// report numbered `last_report` is settled: the instance must be in the catalog before them.
     pub(super) fn follow(&mut self, last_report: u64) {
         let assigned = self.shared.alloc();
-        let node = Arc::clone(&self.shared.cx.node.borrow());
-        let mut live = registration::instances(&assigned, &node);
+        let mut live = self.shared.instances();
         live.retain(|instance| !instance.checks.is_empty());
         if live.is_empty() {
             return self.loops.clear();

@@ -1,17 +1,14 @@
 //! The wait for data planes before tasks stop.
 
-use crate::{
-    client::{shared::Shared, task::runner::DRAIN_TIMEOUT},
-    registration,
-};
+use crate::client::{shared::Shared, task::runner::DRAIN_TIMEOUT};
 use std::sync::Arc;
 use tokio::time::timeout;
 
 /// Waits, within limits, until no data plane sends anything to the instances of a stopped allocation.
 pub(super) async fn wait(shared: Arc<Shared>) {
     let alloc = shared.alloc();
-    let node = Arc::clone(&shared.cx.node.borrow());
-    let ids: Vec<String> = registration::instances(&alloc, &node)
+    let ids: Vec<String> = shared
+        .instances()
         .into_iter()
         .map(|instance| instance.service.id)
         .collect();

@@ -21,7 +21,6 @@ use crate::{
             runner::{COMMANDS_MAX, TaskCommand, TaskRunner},
         },
     },
-    registration,
     sys::{clock, processes},
 };
 use futures_util::FutureExt;
@@ -112,6 +111,7 @@ impl AllocRunner {
             self.report();
             return;
         }
+        let mut rules = self.shared.cx.session.rules();
         loop {
             self.follow_deployment();
             if self.shared.alloc().server_terminal() && !self.stops {
@@ -130,6 +130,8 @@ impl AllocRunner {
             }
             tokio::select! {
                 () = self.shared.changed.notified() => {}
+                // Its instances may be others now. Without a session nothing changes them.
+                Ok(()) = rules.changed() => {}
                 message = self.messages.recv() => match message {
                     Some(message) => self.on_message(message).await,
                     None => return,
@@ -493,8 +495,7 @@ impl AllocRunner {
         let alloc = self.shared.alloc();
         let states = self.shared.states();
         let now = clock::monotonic();
-        let node = Arc::clone(&self.shared.cx.node.borrow());
-        let instances = registration::instances(&alloc, &node);
+        let instances = self.shared.instances();
         let facts = Facts::new(
             definitions(&alloc),
             &states,

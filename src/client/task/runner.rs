@@ -10,7 +10,6 @@ use crate::{
         shared::Shared,
         store::{RUN_UNKNOWN, TaskRecord},
     },
-    registration,
     rpc::message::Report,
     sys::{clock, faults, processes, random},
 };
@@ -480,8 +479,9 @@ impl TaskRunner {
     /// its way to them.
     async fn withdraw(&self) {
         let alloc = self.shared.alloc();
-        let node = Arc::clone(&self.shared.cx.node.borrow());
-        let affected: Vec<_> = registration::instances(&alloc, &node)
+        let affected: Vec<_> = self
+            .shared
+            .instances()
             .into_iter()
             .filter(|instance| instance.task.as_ref().is_none_or(|task| *task == self.name))
             .collect();

@@ -13,7 +13,7 @@ mod stream;
 mod tests;
 
 use crate::{
-    rpc::message::{Confirmation, Hello, Position, Report},
+    rpc::message::{Confirmation, Hello, Position, Report, RulesVersion},
     sys,
 };
 use jobs::model::Index;
@@ -87,6 +87,7 @@ pub struct Handle {
     catalog: watch::Receiver<Arc<Replica>>,
     confirmed: Arc<watch::Sender<Confirmation>>,
     connected: watch::Receiver<bool>,
+    rules: watch::Receiver<RulesVersion>,
 }
 
 impl std::fmt::Debug for Pending {
@@ -158,6 +159,12 @@ impl Handle {
     pub fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
     }
+
+    /// The rules by which the servers derive instances, and every change of them; those that the agent
+    /// knows before the first welcome.
+    pub fn rules(&self) -> watch::Receiver<RulesVersion> {
+        self.rules.clone()
+    }
 }
 
 /// Keeps the stream. See the module.
@@ -181,6 +188,7 @@ pub struct Session {
     /// What the servers were told last on this stream.
     told: Confirmation,
     connected: watch::Sender<bool>,
+    rules: watch::Sender<RulesVersion>,
     pending: BTreeMap<u64, Pending>,
     awaited: BTreeMap<u64, Await>,
     next_number: u64,
@@ -201,12 +209,14 @@ impl Session {
         let (catalog, catalog_reader) = watch::channel(Arc::new(Replica::default()));
         let (confirm, confirmed) = watch::channel(Confirmation::default());
         let (connected, connected_reader) = watch::channel(false);
+        let (rules, rules_reader) = watch::channel(hello.rules);
         let handle = Handle {
             reports: report_sender,
             awaits: await_sender,
             catalog: catalog_reader,
             confirmed: Arc::new(confirm),
             connected: connected_reader,
+            rules: rules_reader,
         };
         let session = Self {
             server,
@@ -223,6 +233,7 @@ impl Session {
             to_confirm: Position::default(),
             told: Confirmation::default(),
             connected,
+            rules,
             pending: BTreeMap::new(),
             awaited: BTreeMap::new(),
             next_number: 1,
@@ -262,10 +273,15 @@ impl Session {
     /// A registration that is rejected needs an operator's eye, once; servers come and go.
     fn tell(&mut self, error: &StreamError) {
         let source = std::error::Error::source(error).map(ToString::to_string);
-        match error {
-            StreamError::Rejected { reason } if self.rejected.as_ref() != Some(reason) => {
+        let reason = match error {
+            StreamError::Rejected { reason } => Some(reason.clone()),
+            StreamError::Rules { .. } => Some(error.to_string()),
+            _ => None,
+        };
+        match reason {
+            Some(_) if self.rejected != reason => {
                 tracing::warn!(server = %self.server, "{error}");
-                self.rejected = Some(reason.clone());
+                self.rejected = reason;
             }
             _ => tracing::debug!(server = %self.server, source, "{error}"),
         }

@@ -2,7 +2,7 @@
 
 use super::{Await, REPORTS_MAX, Session};
 use crate::rpc::{
-    message::{Held, ToClient, ToServer},
+    message::{Held, RulesVersion, ToClient, ToServer},
     transport::{self, AgentLink},
 };
 use std::time::Duration;
@@ -23,6 +23,14 @@ pub(super) enum StreamError {
     Transport(#[from] transport::Error),
     #[error("agent registration rejected: {reason}")]
     Rejected { reason: String },
+    #[error(
+        "the cluster goes by version {rules} of its rules and this agent knows version {knows}: upgrade the \
+         agent to a version of trivet that knows {rules}"
+    )]
+    Rules {
+        rules: RulesVersion,
+        knows: RulesVersion,
+    },
     #[error("the server answered the registration with another message")]
     Unexpected,
     #[error("the server ended the stream")]
@@ -48,8 +56,12 @@ impl Session {
             .send(ToServer::Hello(Box::new(self.hello.clone())))
             .await?;
         self.hello.stream += 1;
-        let (lease_ms, history) = match timeout(WELCOME_TIMEOUT, incoming.recv()).await {
-            Ok(Some(ToClient::Welcome { lease_ms, history })) => (lease_ms, history),
+        let (lease_ms, history, rules) = match timeout(WELCOME_TIMEOUT, incoming.recv()).await {
+            Ok(Some(ToClient::Welcome {
+                lease_ms,
+                history,
+                rules,
+            })) => (lease_ms, history, rules),
             Ok(Some(ToClient::Rejected { reason })) => {
                 return Err(StreamError::Rejected { reason });
             }
@@ -57,6 +69,12 @@ impl Session {
             Ok(None) => return Err(StreamError::Ended),
             Err(_) => return Err(StreamError::Silent),
         };
+        let knows = self.hello.rules;
+        if rules > knows {
+            return Err(StreamError::Rules { rules, knows });
+        }
+        self.rules
+            .send_if_modified(|known| std::mem::replace(known, rules) != rules);
         if self.hello.held.history != history {
             self.hello.held = Held {
                 history,

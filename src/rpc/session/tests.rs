@@ -49,6 +49,7 @@ impl Fixture {
         peer.say(ToClient::Welcome {
             lease_ms: 60_000,
             history: 1,
+            rules: RulesVersion::default(),
         })
         .await;
         (peer, *hello)
@@ -181,6 +182,42 @@ async fn a_rejected_registration_says_why() {
         "agent registration rejected: the node's secret is another"
     );
     rejecting.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_follows_the_rules_of_the_servers_as_far_as_it_knows_them() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let mut listener = Listener::bind(address).await.unwrap();
+    let hello = Hello {
+        rules: RulesVersion(3),
+        ..Hello::default()
+    };
+    let (mut session, handle, _allocs) = Session::new(listener.local_addr(), hello);
+    assert_eq!(*handle.rules().borrow(), RulesVersion(3));
+    let welcoming = tokio::spawn(async move {
+        for rules in [RulesVersion(2), RulesVersion(4)] {
+            let mut link = listener.accept().await.unwrap();
+            link.incoming.recv().await.unwrap();
+            let welcome = ToClient::Welcome {
+                lease_ms: 60_000,
+                history: 1,
+                rules,
+            };
+            link.outgoing.send(welcome.into()).await.unwrap();
+        }
+    });
+    let ended = timeout(LONG, session.stream()).await.unwrap().unwrap_err();
+    assert!(matches!(ended, StreamError::Ended), "{ended}");
+    assert_eq!(*handle.rules().borrow(), RulesVersion(2));
+    let error = timeout(LONG, session.stream()).await.unwrap().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("a version of trivet that knows 4"),
+        "{error}"
+    );
+    assert_eq!(*handle.rules().borrow(), RulesVersion(2));
+    welcoming.await.unwrap();
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ impl Gate {
 
     /// Writes a command; answers when it is durable and applied.
     pub(crate) async fn propose(&self, command: Command) -> Result<(Index, Outcome), ProposeError> {
-        self.may_propose(command.version())?;
+        self.may_propose(&command)?;
         let answer = self.raft()?.propose(command).await;
         answer.map_err(|error| self.explain(error))
     }
@@ -111,12 +111,9 @@ impl Gate {
     }
 
     /// Refuses what not every server of the cluster may know.
-    fn may_propose(&self, needed: Version) -> Result<(), ProposeError> {
-        let current = self.published.current().version;
-        if needed > current {
-            return Err(ProposeError::Version { needed, current });
-        }
-        Ok(())
+    fn may_propose(&self, command: &Command) -> Result<(), ProposeError> {
+        check_version(command.version(), self.published.current().version)?;
+        Ok(command.check_rules()?)
     }
 
     /// Writes commands that do not depend on each other, in few entries: all of them are handed in before
@@ -125,9 +122,9 @@ impl Gate {
         &self,
         commands: Vec<Command>,
     ) -> Vec<Result<(Index, Outcome), ProposeError>> {
-        let newest = commands.iter().map(Command::version).max();
-        let raft = self
-            .may_propose(newest.unwrap_or_default())
+        let raft = commands
+            .iter()
+            .try_for_each(|command| self.may_propose(command))
             .and_then(|()| self.raft());
         match raft {
             Ok(raft) => {
@@ -169,46 +166,71 @@ impl Gate {
     }
 }
 
+/// Whether a command of rules `needed` may be proposed while those of `current` are in force.
+fn check_version(needed: Version, current: Version) -> Result<(), ProposeError> {
+    if needed > current {
+        return Err(ProposeError::Version { needed, current });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_belongs_to_newer_rules_is_refused_until_they_are_in_force() {
+        let next = Version::FIRST.next();
+        for (needed, current, refused) in [
+            (Version::FIRST, Version::FIRST, false),
+            (Version::FIRST, next, false),
+            (next, next, false),
+            (next, Version::FIRST, true),
+        ] {
+            let error = check_version(needed, current).err();
+            let error = error.map(|error| error.to_string());
+            assert_eq!(error.is_some(), refused, "{error:?}");
+            if let Some(error) = error {
+                assert!(error.contains("version 1 of its rules"), "{error}");
+                assert!(error.contains("needs 2"), "{error}");
+            }
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_belongs_to_newer_rules_is_refused_until_they_are_in_force() {
+    async fn nobody_raises_the_rules_to_what_this_server_does_not_know() {
         let directory = tempfile::tempdir().unwrap();
         let published = Arc::new(Published::default());
-        let open = || {
-            Gate::open(
-                directory.path().to_owned(),
-                "127.0.0.1:4647".into(),
-                Arc::clone(&published),
-            )
+        let gate = Gate::open(
+            directory.path().to_owned(),
+            "127.0.0.1:4647".into(),
+            Arc::clone(&published),
+        )
+        .await
+        .unwrap();
+        let unknown = Version::SUPPORTED.next();
+        let refused = gate.raise_version(unknown).await.unwrap_err();
+        assert!(
+            refused.to_string().contains(&format!("version {unknown}")),
+            "{refused}"
+        );
+        assert!(!refused.is_retryable());
+        let hidden = Command::Sequence(vec![Command::RaiseVersion { to: unknown }]);
+        let answers = gate.propose_all(vec![hidden]).await;
+        assert!(
+            matches!(answers[..], [Err(ProposeError::Rules(_))]),
+            "{answers:?}"
+        );
+        // Known ones are taken, also again, after the log was closed and opened.
+        let known = || Command::RaiseVersion {
+            to: Version::SUPPORTED,
         };
-        let gate = open().await.unwrap();
-        let next = Version::FIRST.next();
-        let refused = gate.may_propose(next).unwrap_err();
-        assert!(refused.to_string().contains("version 1"), "{refused}");
-        gate.raise_version(next).await.unwrap();
-        gate.may_propose(next).unwrap();
-        // It never goes back, and it is part of the state.
-        gate.propose(Command::RaiseVersion { to: Version::FIRST })
-            .await
-            .unwrap()
-            .1
-            .unwrap();
-        assert_eq!(published.current().version, next);
+        gate.propose(known()).await.unwrap().1.unwrap();
+        assert_eq!(published.current().version, Version::SUPPORTED);
         gate.close("a test").await;
-        let error = gate
-            .propose(Command::RaiseVersion { to: next })
-            .await
-            .unwrap_err();
+        let error = gate.propose(known()).await.unwrap_err();
         assert_eq!(error.to_string(), "the log cannot be written: a test");
         gate.reopen().await.unwrap();
-        gate.may_propose(next).unwrap();
-        gate.propose(Command::RaiseVersion { to: next })
-            .await
-            .unwrap()
-            .1
-            .unwrap();
+        gate.propose(known()).await.unwrap().1.unwrap();
     }
 }

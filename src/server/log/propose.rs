@@ -1,7 +1,7 @@
 //! What a caller of the log chooses before a command is written: time and ids; and what can go wrong.
 
 use super::clock;
-use crate::registration::Version;
+use crate::registration::{UnknownRules, Version};
 use jobs::ids::Ids;
 use jobs::model::Timestamp;
 use std::{sync::Arc, time::Duration};
@@ -47,6 +47,9 @@ pub enum ProposeError {
         /// In force.
         current: Version,
     },
+    /// Rules that this server does not know.
+    #[error(transparent)]
+    Rules(#[from] UnknownRules),
     /// The command has no encoded form.
     #[error("the request cannot be encoded")]
     Encoding,
@@ -61,7 +64,7 @@ impl ProposeError {
             | Self::Stopped
             | Self::Timeout { .. }
             | Self::Storage { .. } => true,
-            Self::TooLong { .. } | Self::Version { .. } | Self::Encoding => false,
+            Self::TooLong { .. } | Self::Version { .. } | Self::Rules(_) | Self::Encoding => false,
         }
     }
 }

@@ -3,12 +3,13 @@
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use std::sync::Arc;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::{
     super::state::{Changes, Snapshot, Stamp, State},
     watch::Watch,
 };
+use crate::registration::Version;
 
 /// Entries that a follower may lag behind; past that it starts afresh from a snapshot.
 const COMMITS_MAX: usize = 4096;
@@ -30,6 +31,8 @@ pub(crate) struct Published {
     current: ArcSwap<Snapshot>,
     commits: RwLock<broadcast::Sender<Arc<Commit>>>,
     watch: Watch,
+    /// The rules that the cluster goes by.
+    pub(in crate::server) rules: watch::Sender<Version>,
 }
 
 impl Default for Published {
@@ -38,6 +41,7 @@ impl Default for Published {
             current: ArcSwap::default(),
             commits: RwLock::new(broadcast::channel(COMMITS_MAX).0),
             watch: Watch::default(),
+            rules: watch::Sender::default(),
         }
     }
 }
@@ -60,13 +64,21 @@ impl Published {
         (commits, self.current())
     }
 
+    fn follow_rules(&self, rules: Version) {
+        self.rules
+            .send_if_modified(|known| std::mem::replace(known, rules) != rules);
+    }
+
     /// Makes a whole state visible, for example one that another server sent. Followers start afresh, and
     /// every reader looks again. An older state than the current one is not shown.
     pub(crate) fn replace(&self, state: &State) {
         if state.stamp().index <= self.current().index {
             return;
         }
-        self.current.store(Arc::new(state.snapshot()));
+        let snapshot = Arc::new(state.snapshot());
+        let rules = snapshot.version;
+        self.current.store(snapshot);
+        self.follow_rules(rules);
         // Without its sender a channel ends, which tells those who follow it.
         *self.commits.write() = broadcast::channel(COMMITS_MAX).0;
         self.watch.wake_all();
@@ -79,6 +91,7 @@ impl Published {
         }
         let snapshot = Arc::new(state.snapshot());
         self.current.store(Arc::clone(&snapshot));
+        self.follow_rules(snapshot.version);
         self.watch.wake(&changes);
         let commit = Commit {
             at,

@@ -24,9 +24,12 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, data_planes};
-use crate::rpc::{
-    message::{Held, Hello, ToClient, ToServer},
-    transport::ServerLink,
+use crate::{
+    registration::Version,
+    rpc::{
+        message::{Held, Hello, ToClient, ToServer},
+        transport::ServerLink,
+    },
 };
 use streams::{Key, Stream};
 
@@ -41,6 +44,8 @@ struct Agent {
     agent_id: String,
     node_id: Option<NodeId>,
     data_plane: bool,
+    /// The rules that it was told to derive by.
+    rules: Version,
     held: Held,
     stream: Arc<Stream>,
 }
@@ -53,8 +58,10 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
         return;
     };
     let agent_id = hello.agent_id.clone();
+    let mut rules = core.published.rules.subscribe();
+    let in_force = *rules.borrow_and_update();
     let registered = tokio::select! {
-        registered = open(&core, *hello) => registered,
+        registered = open(&core, *hello, in_force) => registered,
         () = stop.cancelled() => return,
     };
     let agent = match registered {
@@ -77,6 +84,9 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
         () = agent.stream.fenced.cancelled() => {
             tracing::info!(agent_id, "a newer stream of the same agent or node is open");
         }
+        _ = rules.changed() => {
+            tracing::info!(agent_id, "the rules of the cluster changed: the agent has to agree anew");
+        }
         () = stop.cancelled() => {}
     }
     let key = Key::new(&agent.agent_id, agent.node_id);
@@ -87,8 +97,9 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
 }
 
 /// Registers an agent and takes its stream in.
-async fn open(core: &Core, hello: Hello) -> Result<Agent, registration::Error> {
+async fn open(core: &Core, hello: Hello, rules: Version) -> Result<Agent, registration::Error> {
     registration::check_version(&hello.version)?;
+    registration::check_rules(Version::new(hello.rules.0), rules)?;
     let node_id = hello.node.as_ref().map(|node| node.id);
     if let Some(node) = hello.node {
         registration::register_node(core, node).await?;
@@ -103,6 +114,7 @@ async fn open(core: &Core, hello: Hello) -> Result<Agent, registration::Error> {
         agent_id: hello.agent_id,
         node_id,
         data_plane: hello.data_plane,
+        rules,
         held: hello.held,
         stream,
     })

@@ -8,7 +8,7 @@ use super::{Agent, Core, history::Missing};
 use crate::{
     rpc::{
         frame::Frame,
-        message::{Assignment, Position, ToClient},
+        message::{Assignment, Position, RulesVersion, ToClient},
     },
     server::Snapshot,
 };
@@ -76,7 +76,12 @@ impl Outgoing<'_> {
     async fn begin(&mut self) -> Result<(), Gone> {
         let lease_ms = u64::try_from(self.core.config.lease.as_millis()).unwrap_or(u64::MAX);
         let history = self.core.history.id();
-        self.send(ToClient::Welcome { lease_ms, history }).await?;
+        self.send(ToClient::Welcome {
+            lease_ms,
+            history,
+            rules: RulesVersion(self.agent.rules.number()),
+        })
+        .await?;
         let snapshot = self.core.history.snapshot();
         let held = self.agent.held;
         let goes_on = held.history == history && held.catalog > 0;

@@ -3,10 +3,13 @@
 use jobs::model::{Node, NodeStatus};
 
 use super::{Core, streams::Fenced};
-use crate::server::{
-    self,
-    log::propose::{ids, now},
-    state::Command,
+use crate::{
+    registration::Version,
+    server::{
+        self,
+        log::propose::{ids, now},
+        state::Command,
+    },
 };
 
 /// Why an agent cannot be registered.
@@ -21,6 +24,17 @@ pub(super) enum Error {
         server: &'static str,
         /// What to do.
         advice: &'static str,
+    },
+    /// The agent would derive other instances than the servers.
+    #[error(
+        "the agent knows version {agent} of the cluster's rules and version {needed} is in force: upgrade \
+         the agent to a version of trivet that knows {needed}"
+    )]
+    Rules {
+        /// The newest that the agent knows.
+        agent: Version,
+        /// In force.
+        needed: Version,
     },
     /// The registration is under way for longer than a newer one.
     #[error(transparent)]
@@ -46,6 +60,15 @@ pub(super) fn check_version(agent: &str) -> Result<(), Error> {
         Some(theirs) if Some(theirs) < own => Err(refused("upgrade the agent")),
         Some(_) => Ok(()),
     }
+}
+
+/// An agent has to know the rules that are in force; it may know newer ones, since all agents and servers are
+/// upgraded before the rules are raised.
+pub(super) fn check_rules(agent: Version, needed: Version) -> Result<(), Error> {
+    if agent < needed {
+        return Err(Error::Rules { agent, needed });
+    }
+    Ok(())
 }
 
 /// The first of the three numbers of a version; a label behind them is ignored.

@@ -3,8 +3,8 @@
 use crate::{
     rpc::{
         message::{
-            Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, ToClient,
-            ToServer,
+            Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, RulesVersion,
+            ToClient, ToServer,
         },
         transport::{self, AgentLink, Listener},
     },
@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::fixtures::{job, node};
+use crate::registration::Version;
 
 /// Longer than anything here may take on a busy machine.
 const LONG: Duration = Duration::from_secs(30);
@@ -524,6 +525,47 @@ async fn an_agent_of_an_unknown_version_is_told_what_to_do() {
             .node(NodeId::named("node-1"))
             .is_none()
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_has_to_know_the_rules_of_the_cluster() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let mut old = Agent::connect(&server, hello("a", "node-1")).await;
+    let ToClient::Welcome { rules, .. } = old.next().await else {
+        panic!("expected a welcome");
+    };
+    assert_eq!(rules, RulesVersion(1));
+    // As if the servers were of a newer build and had gone over to its rules.
+    let next = Version::SUPPORTED.next();
+    server.handle.core.published.rules.send_replace(next);
+    let ended = async { while old.link.incoming.recv().await.is_some() {} };
+    timeout(LONG, ended)
+        .await
+        .expect("the agent derives by rules of before");
+    let again = Hello {
+        stream: 1,
+        ..hello("a", "node-1")
+    };
+    let mut old = Agent::connect(&server, again.clone()).await;
+    let ToClient::Rejected { reason } = old.next().await else {
+        panic!("expected a rejection");
+    };
+    let advice = format!("upgrade the agent to a version of trivet that knows {next}");
+    assert!(reason.contains(&advice), "{reason}");
+    for knows in [next, next.next()] {
+        let upgraded = Hello {
+            stream: 2,
+            rules: RulesVersion(knows.number()),
+            ..again.clone()
+        };
+        let mut upgraded = Agent::connect(&server, upgraded).await;
+        let ToClient::Welcome { rules, .. } = upgraded.next().await else {
+            panic!("expected a welcome");
+        };
+        assert_eq!(rules, RulesVersion(next.number()));
+    }
     server.stop().await;
 }
 

@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::registration::{
-    CatalogPresence, Instance, Version, catalog_node, has_restarted, has_services, instances,
+    CatalogPresence, Instance, Rules, UnknownRules, Version, catalog_node, has_restarted,
+    has_services, instances,
 };
 
 pub use jobs::state::Stamp;
@@ -135,6 +136,18 @@ impl Command {
             }
         }
     }
+
+    /// Makes sure that this build knows the rules that are in force after the command.
+    ///
+    /// # Errors
+    /// [`UnknownRules`]: only a newer build may propose or apply the command.
+    pub fn check_rules(&self) -> Result<(), UnknownRules> {
+        match self {
+            Self::RaiseVersion { to } => Rules::of(*to).map(drop),
+            Self::Sequence(commands) => commands.iter().try_for_each(Self::check_rules),
+            Self::Jobs(_) | Self::Mesh(_) | Self::Withdraw { .. } | Self::Plans { .. } => Ok(()),
+        }
+    }
 }
 
 fn catalog_rows(command: &mesh::state::Command) -> Vec<Row> {
@@ -177,7 +190,7 @@ pub struct Changes {
 pub struct State {
     index: Index,
     now: Timestamp,
-    version: Version,
+    rules: Rules,
     jobs: jobs::state::State,
     mesh: mesh::state::State,
 }
@@ -211,7 +224,7 @@ impl State {
         Snapshot {
             index: self.index,
             now: self.now,
-            version: self.version,
+            version: self.rules.version(),
             jobs: self.jobs.snapshot(),
             mesh: self.mesh.snapshot(),
         }
@@ -251,7 +264,10 @@ impl State {
                 Ok(Effect::default())
             }
             Command::RaiseVersion { to } => {
-                self.version = self.version.max(to);
+                // An entry with rules that are not known here does not come this far.
+                if let Ok(rules) = Rules::of(to) {
+                    self.rules = self.rules.max(rules);
+                }
                 Ok(Effect::default())
             }
             Command::Sequence(commands) => {
@@ -274,7 +290,7 @@ impl State {
     ) -> Outcome {
         // A node that the catalog refuses must not enter the jobs tables either.
         if let jobs::state::Command::UpsertNode(node) = &command {
-            let trial = mesh::state::Command::UpsertNode(catalog_node(node));
+            let trial = mesh::state::Command::UpsertNode(catalog_node(self.rules, node));
             self.mesh.clone().apply(catalog_stamp(at), trial)?;
         }
         let job = command.versioned_job();
@@ -302,13 +318,14 @@ impl State {
 
     fn node_commands(&self, change: &NodeChange) -> Option<mesh::state::Command> {
         let before = change.before.as_deref();
-        let Some(after) = change.after.as_deref().map(catalog_node) else {
+        let row = |node| catalog_node(self.rules, node);
+        let Some(after) = change.after.as_deref().map(row) else {
             // Another node may have its name by now.
             let row = self.mesh.current().node_by_id(&before?.id.to_string())?;
             let name = row.name.clone();
             return Some(mesh::state::Command::RemoveNode(RemoveNode { name }));
         };
-        let unchanged = before.is_some_and(|before| catalog_node(before) == after);
+        let unchanged = before.is_some_and(|before| row(before) == after);
         (!unchanged).then_some(mesh::state::Command::UpsertNode(after))
     }
 
@@ -345,7 +362,7 @@ impl State {
 
     fn instances_of(&self, alloc: &Allocation) -> Vec<Instance> {
         match self.jobs.current().node(alloc.node_id) {
-            Some(node) => instances(alloc, node),
+            Some(node) => instances(self.rules, alloc, node),
             None => Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use jobs::model::{Index, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::registration::Version;
+use crate::registration::{Rules, UnknownRules, Version};
 
 /// One piece of a state in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ impl State {
         let head = SavedRow::Head {
             index: self.index,
             now: self.now,
-            version: self.version,
+            version: self.rules.version(),
         };
         std::iter::once(head)
             .chain(self.jobs.current().saved_rows().map(SavedRow::Jobs))
@@ -55,14 +55,17 @@ impl State {
 pub struct Loading {
     index: Index,
     now: Timestamp,
-    version: Version,
+    rules: Rules,
     jobs: jobs::state::Loading,
     mesh: mesh::state::Loading,
 }
 
 impl Loading {
     /// Takes over one row, in the order of [`State::saved_rows`].
-    pub fn add(&mut self, row: SavedRow) {
+    ///
+    /// # Errors
+    /// [`UnknownRules`] when the state goes by rules that only a newer build knows.
+    pub fn add(&mut self, row: SavedRow) -> Result<(), UnknownRules> {
         match row {
             SavedRow::Head {
                 index,
@@ -71,11 +74,12 @@ impl Loading {
             } => {
                 self.index = index;
                 self.now = now;
-                self.version = version;
+                self.rules = Rules::of(version)?;
             }
             SavedRow::Jobs(row) => self.jobs.add(row),
             SavedRow::Mesh(row) => self.mesh.add(row),
         }
+        Ok(())
     }
 
     /// The state, after the last row.
@@ -83,7 +87,7 @@ impl Loading {
         State {
             index: self.index,
             now: self.now,
-            version: self.version,
+            rules: self.rules,
             jobs: jobs::state::State::restore(self.jobs.finish()),
             mesh: self.mesh.finish(),
         }

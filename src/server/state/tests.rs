@@ -398,7 +398,7 @@ fn a_saved_state_reads_back_the_same() {
     };
     let mut loading = Loading::default();
     for row in rows(&world.state) {
-        loading.add(rmp_serde::from_slice(&row).unwrap());
+        loading.add(rmp_serde::from_slice(&row).unwrap()).unwrap();
     }
     let read = loading.finish();
     assert_eq!(read.stamp(), world.state.stamp());

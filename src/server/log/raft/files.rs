@@ -459,6 +459,15 @@ pub(super) fn damaged(directory: &Path, path: &Path, what: &str) -> StartError {
     }
 }
 
+/// The error for a file that only a newer build can follow.
+pub(super) fn too_new(path: &Path, error: &dyn std::error::Error) -> StartError {
+    StartError::Damaged {
+        path: path.display().to_string(),
+        what: format!("was written by a newer version: {error}"),
+        way_out: "Run the version of trivet that wrote it, or a newer one".into(),
+    }
+}
+
 /// The error for a file that must be there.
 pub(super) fn missing(directory: &Path, path: &Path) -> StartError {
     damaged(

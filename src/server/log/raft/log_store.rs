@@ -170,6 +170,12 @@ impl LogStore {
         })
     }
 
+    /// The file that the entry at `index` is in; none when it is in no file.
+    pub(super) fn path_of(&self, index: u64) -> Option<PathBuf> {
+        let segment = self.tail.read().place(index)?.segment;
+        Some(files::segment_path(&self.directory, segment))
+    }
+
     /// The end of what was removed from the log; none when all of it is there.
     pub(super) fn purged_index(&self) -> Option<u64> {
         self.tail.read().purged.map(|purged| purged.index)

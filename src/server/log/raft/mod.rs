@@ -143,7 +143,7 @@ impl Raft {
             let opened = opening
                 .await
                 .map_err(|error| StartError::library(&error))??;
-            start_library(opened, &address, &published).await
+            start_library(opened, &directory, &address, &published).await
         });
         let started = starting
             .await
@@ -281,6 +281,7 @@ fn settings() -> openraft::Config {
 
 async fn start_library(
     opened: Opened,
+    directory: &Path,
     address: &str,
     published: &Published,
 ) -> Result<(openraft::Raft<Types>, proposer::Queue), StartError> {
@@ -293,13 +294,21 @@ async fn start_library(
         .validate()
         .map_err(|error| StartError::library(&error))?;
     let snapshot_index = machine.applied_index();
+    let too_new = machine.too_new();
     let library = openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, store.clone(), machine)
         .await
         .map_err(|error| StartError::library(&error))?;
     if let Err(error) = lead(&library, address).await {
         // What it holds is let go, so that another try finds it free.
         library.shutdown().await.ok();
-        return Err(error);
+        let refused = *too_new.lock();
+        return Err(match refused {
+            Some((index, rules)) => {
+                let path = store.path_of(index);
+                files::too_new(&path.unwrap_or_else(|| directory.to_owned()), &rules)
+            }
+            None => error,
+        });
     }
     clock::raise(published.current().now);
     let compaction = Compaction::new(library.clone(), store, file, snapshot_index);

@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     StartError,
-    files::damaged,
+    files::{damaged, too_new},
     identity::sync_directory,
     stored::{Position, Voters},
 };
@@ -128,6 +128,7 @@ impl SnapshotFile {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 damaged(&self.directory, &path, &error.to_string())
             }
+            io::ErrorKind::Unsupported => too_new(&path, &error),
             _ => StartError::files(&path, error),
         })?;
         *self.last.lock() = read.0.last_log_id;
@@ -156,12 +157,16 @@ impl SnapshotFile {
 
 fn write_to(path: &Path, meta: &Meta, state: &State) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    write_all(&mut out, meta, state)?;
+    write_all(&mut out, meta, state.saved_rows())?;
     out.flush()?;
     out.get_ref().sync_all()
 }
 
-fn write_all(out: &mut impl Write, meta: &Meta, state: &State) -> io::Result<()> {
+fn write_all(
+    out: &mut impl Write,
+    meta: &Meta,
+    saved: impl Iterator<Item = SavedRow>,
+) -> io::Result<()> {
     out.write_all(MAGIC)?;
     out.write_all(&FORMAT.to_le_bytes())?;
     let head = Head {
@@ -170,7 +175,7 @@ fn write_all(out: &mut impl Write, meta: &Meta, state: &State) -> io::Result<()>
     };
     write_section(out, Section::Head, &encode(&head)?)?;
     let (mut section, mut table, mut rows) = (Vec::new(), None, 0);
-    for row in state.saved_rows() {
+    for row in saved {
         let of_row = Some(row.table());
         if !section.is_empty() && (table != of_row || section.len() >= SECTION_BYTES) {
             write_section(out, Section::Rows, &section)?;
@@ -223,7 +228,9 @@ pub(super) fn read_from(file: File) -> io::Result<(Meta, State)> {
                             "holds a row that this version of trivet does not know ({error})"
                         ))
                     })?;
-                    loading.add(row);
+                    loading
+                        .add(row)
+                        .map_err(|error| io::Error::new(io::ErrorKind::Unsupported, error))?;
                     rows += 1;
                 }
             }
@@ -327,4 +334,44 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 
 fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registration::Version;
+    use jobs::model::Timestamp;
+
+    #[test]
+    fn a_state_of_newer_rules_is_refused_with_the_way_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = SnapshotFile::new(directory.path().to_owned());
+        let write = |version| {
+            let row = SavedRow::Head {
+                index: 7,
+                now: Timestamp::from_nanos(7),
+                version,
+            };
+            let mut bytes = Vec::new();
+            write_all(&mut bytes, &Meta::default(), std::iter::once(row)).unwrap();
+            fs::write(file.path(), bytes).unwrap();
+        };
+        write(Version::SUPPORTED);
+        assert_eq!(file.read().unwrap().unwrap().1.stamp().index, 7);
+        let newer = Version::SUPPORTED.next();
+        write(newer);
+        let error = file.read().unwrap_err().to_string();
+        assert!(
+            error.contains(&file.path().display().to_string()),
+            "{error}"
+        );
+        assert!(
+            error.contains(&format!("version {newer} of the cluster's rules")),
+            "{error}"
+        );
+        assert!(
+            error.contains("Run the version of trivet that wrote it"),
+            "{error}"
+        );
+    }
 }

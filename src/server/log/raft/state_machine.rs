@@ -4,6 +4,7 @@ use openraft::{
     BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot,
     SnapshotMeta, StorageError, StorageIOError, StoredMembership, storage::RaftStateMachine,
 };
+use parking_lot::Mutex;
 use std::{io, sync::Arc};
 use tokio::{fs::File, task::spawn_blocking};
 
@@ -16,6 +17,7 @@ use super::{
     snapshot::{self, Meta, SnapshotFile},
     types::{Batch, Outcomes, Types},
 };
+use crate::registration::UnknownRules;
 
 type Failure = StorageError<u64>;
 
@@ -26,6 +28,20 @@ pub(super) struct StateMachine {
     membership: StoredMembership<u64, BasicNode>,
     file: SnapshotFile,
     published: Arc<Published>,
+    too_new: TooNew,
+}
+
+/// The first entry that a newer build is needed for, when the machine came upon one; it applied nothing
+/// from there on.
+pub(super) type TooNew = Arc<Mutex<Option<(u64, UnknownRules)>>>;
+
+/// Why an entry cannot be applied.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error(transparent)]
+    Undecodable(#[from] rmp_serde::decode::Error),
+    #[error(transparent)]
+    Rules(#[from] UnknownRules),
 }
 
 impl StateMachine {
@@ -38,6 +54,7 @@ impl StateMachine {
             membership: meta.last_membership,
             file,
             published,
+            too_new: TooNew::default(),
         };
         machine.published.replace(&machine.state);
         Ok(machine)
@@ -48,11 +65,12 @@ impl StateMachine {
         self.applied.map(|id| id.index)
     }
 
-    fn apply_batch(
-        &mut self,
-        log_id: LogId<u64>,
-        batch: &Batch,
-    ) -> Result<Outcomes, rmp_serde::decode::Error> {
+    /// Where it says that it came upon an entry of newer rules.
+    pub(super) fn too_new(&self) -> TooNew {
+        Arc::clone(&self.too_new)
+    }
+
+    fn apply_batch(&mut self, log_id: LogId<u64>, batch: &Batch) -> Result<Outcomes, ApplyError> {
         let at = Stamp {
             index: log_id.index,
             now: batch.now,
@@ -60,7 +78,12 @@ impl StateMachine {
         let mut changes = Changes::default();
         let mut outcomes = Vec::with_capacity(batch.proposals.len());
         for proposal in &batch.proposals {
-            outcomes.push(self.state.apply(at, proposal.take()?, &mut changes));
+            let command = proposal.take()?;
+            if let Err(error) = command.check_rules() {
+                *self.too_new.lock() = Some((log_id.index, error));
+                return Err(error.into());
+            }
+            outcomes.push(self.state.apply(at, command, &mut changes));
         }
         self.state.advance(at);
         self.published.commit(changes, at, &self.state);

@@ -1,7 +1,7 @@
 //! What was acknowledged is there after every kind of end.
 
 use super::*;
-use crate::server::state::Command;
+use crate::{registration::Version, server::state::Command};
 use jobs::model::Timestamp;
 use log_store::LogStore;
 use mesh::state::{Command as MeshCommand, SetRouteOverrides, UpsertNode};
@@ -430,5 +430,34 @@ async fn a_single_voter_leads_at_once() {
         assert!(raft.metrics().is_leader, "{when}");
         assert_eq!(raft.configuration().len(), 1);
         raft.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_goes_over_to_newer_rules_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (raft, published) = raft_in(directory.path()).await;
+    raft.propose(routes("known")).await.unwrap().1.unwrap();
+    let before = published.current();
+    // As a newer build writes it; this one neither applies it nor goes on.
+    let newer = Version::SUPPORTED.next();
+    let raised = Command::Sequence(vec![Command::RaiseVersion { to: newer }]);
+    raft.propose(raised).await.unwrap_err();
+    let reason = timeout(LEAD_TIMEOUT, raft.broken()).await.unwrap();
+    assert!(reason.contains("version of trivet"), "{reason}");
+    assert_eq!(published.current().index, before.index);
+    raft.shutdown().await;
+    drop(raft);
+    let published = Arc::new(Published::default());
+    let started = Raft::start(directory.path(), "127.0.0.1:4647", published).await;
+    let error = started.err().unwrap().to_string();
+    let segment = files::segment_path(directory.path(), 1);
+    let parts = [
+        format!("`{}` was written by a newer version", segment.display()),
+        format!("version {newer} of the cluster's rules is needed"),
+        "Run the version of trivet that wrote it, or a newer one".into(),
+    ];
+    for part in parts {
+        assert!(error.contains(&part), "{error}");
     }
 }
