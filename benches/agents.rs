@@ -1,5 +1,5 @@
-//! Many agents on one server: what an entry of the log costs when all of them follow. Real streams over
-//! loopback, a durable log, agents that only read and confirm. Prints a table.
+//! Many agents on one server: what an entry of the log costs when all of them follow. Real streams
+//! over loopback, a durable log, agents that only read and confirm. Prints a table.
 //!
 //! `cargo bench --bench agents -- [AGENTS] [SECONDS]`
 
@@ -184,8 +184,9 @@ fn cpu() -> Duration {
     of(usage.user_time()) + of(usage.system_time())
 }
 
-/// An agent that reads and confirms as one does whose tables are swapped at once, and comes back when its stream ends:
-/// where all of them share two cores with the server, an answer to a ping may come too late.
+/// An agent that reads and confirms as one does whose tables are swapped at once, and comes back
+/// when its stream ends: where all of them share two cores with the server, an answer to a ping may
+/// come too late.
 struct Simulated {
     address: SocketAddr,
     number: usize,

@@ -1,5 +1,5 @@
-//! What the log costs: entries and time until silent nodes are down, and bytes written for snapshots while
-//! jobs are registered and changed. Prints a table.
+//! What the log costs: entries and time until silent nodes are down, and bytes written for
+//! snapshots while jobs are registered and changed. Prints a table.
 //!
 //! `cargo bench --bench log -- [NODES] [JOBS] [CHANGES]`
 

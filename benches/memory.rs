@@ -1,8 +1,9 @@
 //! What the rows of a job cost in memory, read from their serialized form as after a restart.
 //! Prints a table.
 //!
-//! `cargo bench --bench memory -- [JOBS] [ALLOCATIONS]`: that many small jobs that have ended, and one job with that
-//! many running allocations. Figures are the growth of this process's anonymous pages, in bytes per row.
+//! `cargo bench --bench memory -- [JOBS] [ALLOCATIONS]`: that many small jobs that have ended, and
+//! one job with that many running allocations. Figures are the growth of this process's anonymous
+//! pages, in bytes per row.
 
 #![expect(
     clippy::print_stdout,

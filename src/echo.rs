@@ -1,7 +1,7 @@
 //! A small HTTP server that examples and tests run as a task, so that nothing needs downloading.
 //!
-//! `GET /health` answers 200 while it serves and 503 once it drains, `/todo` answers 204, every other
-//! path answers the text. Each answer carries the wanted headers.
+//! `GET /health` answers 200 while it serves and 503 once it drains, `/todo` answers 204, every
+//! other path answers the text. Each answer carries the wanted headers.
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -113,7 +113,8 @@ impl Echo {
         }
         let deadline = sleep(self.drain);
         tokio::pin!(deadline);
-        // Connections that wait in the backlog were accepted by the kernel: they get their answer too.
+        // Connections that wait in the backlog were accepted by the kernel: they get their answer
+        // too.
         while let Ok(Ok((socket, _))) =
             tokio::time::timeout(Duration::ZERO, self.listener.accept()).await
         {

@@ -5,8 +5,8 @@ use tracing_subscriber::{
     EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-/// What the libraries below us may say by default. What the Raft library's handle says at `error`, it also
-/// returns to its caller, which knows whether it matters; at a stop it does not.
+/// What the libraries below us may say by default. What the Raft library's handle says at `error`,
+/// it also returns to its caller, which knows whether it matters; at a stop it does not.
 const QUIET: &str = "hickory_server=warn,openraft=warn,openraft::raft::raft_inner=off,pingora_core=warn,pingora_proxy=off,hyper=warn,h2=warn,reqwest=warn";
 
 /// Starts writing logs: `level` is a level or directives of the log filter.

@@ -1,8 +1,9 @@
-//! Traffic while tasks and the disk are busy: the p99 of ingress and DNS, calm and in a storm of small jobs with
-//! large writes on the data directory's disk.
+//! Traffic while tasks and the disk are busy: the p99 of ingress and DNS, calm and in a storm of
+//! small jobs with large writes on the data directory's disk.
 //!
-//! Load is offered at a fixed pace by threads of this program, latency counts from the moment at which a request was
-//! due, and calm and stormy windows take turns, so that what else happens on the machine meets both.
+//! Load is offered at a fixed pace by threads of this program, latency counts from the moment at
+//! which a request was due, and calm and stormy windows take turns, so that what else happens on
+//! the machine meets both.
 
 use crate::{
     harness::{Agent, Echo, agent::Mode, dns, eventually, http},
@@ -149,7 +150,8 @@ async fn traffic(agent: &Agent) -> [Window; 2] {
     [Window::new(all), Window::new(queries)]
 }
 
-/// Calls `once` at a fixed pace for a window; the time from when each call was due to its end, in microseconds.
+/// Calls `once` at a fixed pace for a window; the time from when each call was due to its end, in
+/// microseconds.
 fn at_pace(first: Duration, pause: Duration, mut once: impl FnMut()) -> Vec<u64> {
     favor_this_thread();
     let start = Instant::now() + first;
@@ -228,8 +230,8 @@ fn answer(mut stream: TcpStream) {
     }
 }
 
-/// The measurement is of the agent: what measures should not wait itself. A nice value is not enough where each session
-/// is a scheduling group of its own, for each task is a session.
+/// The measurement is of the agent: what measures should not wait itself. A nice value is not
+/// enough where each session is a scheduling group of its own, for each task is a session.
 fn favor_this_thread() {
     let thread = nix::unistd::gettid().to_string();
     std::process::Command::new("chrt")

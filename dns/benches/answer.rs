@@ -1,4 +1,5 @@
-//! Cost of one answer, without sockets, from a catalog of 1,000 services and one service with 2,000 instances.
+//! Cost of one answer, without sockets, from a catalog of 1,000 services and one service with 2,000
+//! instances.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dns::answer::{Context, Question, Room, answer};

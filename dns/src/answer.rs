@@ -29,7 +29,8 @@ const OPT_BYTES_MAX: usize = 11 + 4 + 4 + 16;
 const RECORD_FIELDS_BYTES: usize = 10;
 /// A compressed owner name.
 const POINTER_BYTES: usize = 2;
-/// Names after this many are counted at full length, because the encoder stops compressing after 120.
+/// Names after this many are counted at full length, because the encoder stops compressing after
+/// 120.
 const COMPRESSED_NAMES_MAX: usize = 100;
 /// How many host names inside the zone are followed, one behind another.
 const ALIAS_DEPTH_MAX: usize = 3;
@@ -54,7 +55,8 @@ pub struct Context<'a> {
     pub rules: &'a Rules,
     /// How much may be said.
     pub room: Room,
-    /// Decides the order of answers and which ones are left out; any number, a new one for each question.
+    /// Decides the order of answers and which ones are left out; any number, a new one for each
+    /// question.
     pub seed: u64,
     /// Seconds since the Unix epoch, the serial number of the zone.
     pub now: u32,
@@ -68,7 +70,8 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room over UDP for a client that accepts `payload` bytes through EDNS, or does not speak EDNS.
+    /// Room over UDP for a client that accepts `payload` bytes through EDNS, or does not speak
+    /// EDNS.
     pub fn udp(payload: Option<u16>, rules: &Rules) -> Self {
         let bytes_max = payload
             .map_or(0, usize::from)
@@ -168,7 +171,8 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(view: &'a View, question: Question<'a>, cx: &'a Context<'a>) -> Self {
-        // The question's name is counted twice: the first record that repeats it may not be compressed.
+        // The question's name is counted twice: the first record that repeats it may not be
+        // compressed.
         let taken =
             HEADER_BYTES + 2 * name_bytes(question.name) + QUESTION_FIELDS_BYTES + OPT_BYTES_MAX;
         Self {
@@ -419,8 +423,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// One SRV record and, unless they are known already, the addresses of its target. Both or, if there is no room,
-    /// neither, except that the first answer is given in any case.
+    /// One SRV record and, unless they are known already, the addresses of its target. Both or, if
+    /// there is no room, neither, except that the first answer is given in any case.
     fn target(&mut self, endpoint: &Endpoint, ttl: u32, is_known: bool) -> bool {
         let additionals = if is_known {
             Vec::new()
@@ -460,7 +464,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A few addresses of a host name inside our zone; none of one outside, which only a recursor could know.
+    /// A few addresses of a host name inside our zone; none of one outside, which only a recursor
+    /// could know.
     fn alias_addresses(&self, alias: &Name) -> Vec<RData> {
         let labels = Labels::read(alias);
         let (v4, v6) = match parse(&labels, self.view.zone()) {

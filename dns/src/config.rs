@@ -10,10 +10,11 @@ const UDP_ANSWERS_MAX: usize = 8;
 /// Everything the DNS part needs to start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Addresses to listen on, UDP and TCP alike; port 0 lets the system choose one port for both. Not empty.
+    /// Addresses to listen on, UDP and TCP alike; port 0 lets the system choose one port for both.
+    /// Not empty.
     pub listen: Vec<SocketAddr>,
-    /// Most open TCP connections per address, at least 1. A client that comes when all are taken gets the place of
-    /// the connection that has been idle longest.
+    /// Most open TCP connections per address, at least 1. A client that comes when all are taken
+    /// gets the place of the connection that has been idle longest.
     pub tcp_connections_max: usize,
     /// How answers are shaped.
     pub rules: Rules,
@@ -26,15 +27,18 @@ impl Config {
 
 /// How answers are shaped.
 ///
-/// Source: the agent's `dns_config` block; [`Rules::default`] has the defaults of the reference product.
+/// Source: the agent's `dns_config` block; [`Rules::default`] has the defaults of the reference
+/// product.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// TTL of node, address and name-server records, in whole seconds.
     pub node_ttl: Duration,
-    /// TTL of service records by service name, in whole seconds. A key may end in `*`; an exact name wins over a
-    /// prefix and a longer prefix over a shorter one. A service that no key matches has TTL 0.
+    /// TTL of service records by service name, in whole seconds. A key may end in `*`; an exact
+    /// name wins over a prefix and a longer prefix over a shorter one. A service that no key
+    /// matches has TTL 0.
     pub service_ttl: BTreeMap<String, Duration>,
-    /// Most answers in a UDP reply to a client that accepts no more than 512 bytes; 1 to 8, other values are clamped.
+    /// Most answers in a UDP reply to a client that accepts no more than 512 bytes; 1 to 8, other
+    /// values are clamped.
     pub udp_answer_limit: usize,
     /// Most address records in any reply; 0 means no limit.
     pub a_record_limit: usize,
@@ -108,7 +112,8 @@ pub struct Soa {
     pub retry: Duration,
     /// When a secondary would give up, in whole seconds.
     pub expire: Duration,
-    /// How long resolvers may remember that a name does not exist, in whole seconds. It is also the TTL of the SOA.
+    /// How long resolvers may remember that a name does not exist, in whole seconds. It is also the
+    /// TTL of the SOA.
     pub min_ttl: Duration,
 }
 

@@ -1,14 +1,16 @@
 //! Names to answers.
 //!
-//! This package answers questions about the service catalog over DNS. The catalog itself is not here: its owner builds
-//! a [`View`] from [`Facts`] whenever the catalog changes and swaps it in through a [`Handle`]. Answers are drawn from
-//! that one immutable value, so a question never sees half a change.
+//! This package answers questions about the service catalog over DNS. The catalog itself is not
+//! here: its owner builds a [`View`] from [`Facts`] whenever the catalog changes and swaps it in
+//! through a [`Handle`]. Answers are drawn from that one immutable value, so a question never sees
+//! half a change.
 //!
-//! Reading order: [`name`] (question name → query), [`view`] (the facts, indexed), [`answer`] (query and view →
-//! records, pure), then the listeners.
+//! Reading order: [`name`] (question name → query), [`view`] (the facts, indexed), [`answer`]
+//! (query and view → records, pure), then the listeners.
 //!
-//! Deliberately not here: recursion (names outside the zone are refused), prepared queries, mesh names (`connect`,
-//! `ingress`, `virtual`) and other datacenters; inside the zone they do not exist and are answered so.
+//! Deliberately not here: recursion (names outside the zone are refused), prepared queries, mesh
+//! names (`connect`, `ingress`, `virtual`) and other datacenters; inside the zone they do not exist
+//! and are answered so.
 
 pub mod answer;
 mod config;

@@ -69,7 +69,8 @@ impl std::fmt::Debug for Labels {
 }
 
 impl Labels {
-    /// Copies a name. Labels that do not fit are left out; the wire format cannot produce such a name.
+    /// Copies a name. Labels that do not fit are left out; the wire format cannot produce such a
+    /// name.
     pub fn read(name: &Name) -> Self {
         let mut labels = Self {
             text: [0; TEXT_MAX],
@@ -119,8 +120,8 @@ impl Labels {
 
 /// Reads a question name against a zone.
 ///
-/// Source: the DNS interface of the reference product. Differs: only the zone's own datacenter exists; prepared
-/// queries, mesh names and named ports are not answered.
+/// Source: the DNS interface of the reference product. Differs: only the zone's own datacenter
+/// exists; prepared queries, mesh names and named ports are not answered.
 pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
     let Some(below) = labels.count.checked_sub(zone.labels) else {
         return reverse(labels);
@@ -147,7 +148,8 @@ pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
     Query::NoSuchName
 }
 
-/// Whether the labels `from..to`, right of the kind, name this datacenter: nothing, `DC` or `DC.dc`.
+/// Whether the labels `from..to`, right of the kind, name this datacenter: nothing, `DC` or
+/// `DC.dc`.
 fn is_here(labels: &Labels, zone: &Zone, from: usize, to: usize) -> bool {
     match to - from {
         0 => true,

@@ -3,8 +3,8 @@
 /// Up to how many picks a list of earlier picks is searched instead of shuffling all positions.
 const SPARSE_PICKS_MAX: usize = 16;
 
-/// A small generator (SplitMix64) that turns one seed into a stream of numbers; two seeds that differ by one give
-/// unrelated streams, so a counter is a good source of seeds.
+/// A small generator (SplitMix64) that turns one seed into a stream of numbers; two seeds that
+/// differ by one give unrelated streams, so a counter is a good source of seeds.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream(u64);
 

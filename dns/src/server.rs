@@ -1,7 +1,7 @@
 //! The UDP and TCP front: sockets, headers, EDNS. Nothing else names the DNS server library.
 //!
-//! The library drives UDP. TCP connections are accepted by [`crate::tcp`], because the library has no bound on their
-//! number; both go through [`Front::respond`].
+//! The library drives UDP. TCP connections are accepted by [`crate::tcp`], because the library has
+//! no bound on their number; both go through [`Front::respond`].
 
 use std::fmt;
 use std::io;
@@ -61,7 +61,8 @@ pub struct Handle {
 impl Handle {
     /// Replaces the view; questions in flight finish with the one they started with.
     ///
-    /// Before the first view every question is answered SERVFAIL, because "no such name" would be a guess.
+    /// Before the first view every question is answered SERVFAIL, because "no such name" would be a
+    /// guess.
     pub fn set_view(&self, view: View) {
         self.front.view.store(Some(Arc::new(view)));
     }
@@ -71,7 +72,8 @@ impl Dns {
     /// Binds every listen address for UDP and TCP.
     ///
     /// # Errors
-    /// [`Error::AddressInUse`] and [`Error::Bind`] name the address; [`Error::NoAddress`] if there is none.
+    /// [`Error::AddressInUse`] and [`Error::Bind`] name the address; [`Error::NoAddress`] if there
+    /// is none.
     // Registering a socket needs the runtime, which only an async function proves to be there.
     #[expect(
         clippy::unused_async,
@@ -219,8 +221,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// One socket per core on a shared port. An exclusive socket comes and goes first, since a shared port would hide
-/// another process of the same user that also shares it.
+/// One socket per core on a shared port. An exclusive socket comes and goes first, since a shared
+/// port would hide another process of the same user that also shares it.
 fn bind_udp(address: SocketAddr) -> io::Result<Vec<UdpSocket>> {
     drop(udp_socket(address, Port::Exclusive)?);
     let count = std::thread::available_parallelism()
@@ -390,8 +392,8 @@ fn sections(response: &Response) -> (&[Record], &[Record], &[Record]) {
     })
 }
 
-/// The OPT record of a reply: the client's size, version 0, no flags, and its subnet with scope 0, which says that the
-/// answer does not depend on it.
+/// The OPT record of a reply: the client's size, version 0, no flags, and its subnet with scope 0,
+/// which says that the answer does not depend on it.
 fn echo(request: &Edns) -> Edns {
     let mut edns = Edns::new();
     edns.set_max_payload(request.max_payload());

@@ -1,5 +1,5 @@
-//! TCP: messages behind a two-byte length (RFC 1035, 4.2.2), answered one after another on a bounded number of
-//! connections.
+//! TCP: messages behind a two-byte length (RFC 1035, 4.2.2), answered one after another on a
+//! bounded number of connections.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,8 +23,9 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 /// Turns a message into its reply; no reply closes the connection.
 pub(crate) type Reply = Arc<dyn Fn(Vec<u8>, SocketAddr) -> Option<Vec<u8>> + Send + Sync>;
 
-/// Serves at most `connections_max` connections, which end with it, until it is dropped. A client that comes when
-/// all places are taken gets the place of the connection that has waited longest for a whole message.
+/// Serves at most `connections_max` connections, which end with it, until it is dropped. A client
+/// that comes when all places are taken gets the place of the connection that has waited longest
+/// for a whole message.
 pub(crate) async fn serve(listener: TcpListener, connections_max: usize, reply: Reply) {
     let places = Arc::new(Semaphore::new(connections_max.max(1)));
     let waiting = Arc::new(Waiting::default());

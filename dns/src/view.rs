@@ -10,7 +10,8 @@ use hickory_proto::rr::rdata::TXT;
 use crate::error::Error;
 use crate::name::Zone;
 
-/// Most names that one address has in reverse lookups; more instances than this may share an address.
+/// Most names that one address has in reverse lookups; more instances than this may share an
+/// address.
 const REVERSE_NAMES_MAX: usize = 16;
 /// Longest character string inside a TXT record, in bytes (RFC 1035, 3.3.14).
 const TXT_STRING_BYTES_MAX: usize = 255;
@@ -79,8 +80,8 @@ impl View {
     /// Indexes the facts; cost grows with the number of nodes, instances and tags.
     ///
     /// # Errors
-    /// [`Error::InvalidDomain`] and [`Error::InvalidDatacenter`] when these cannot be part of a DNS name. Nodes and
-    /// services whose names cannot be asked for are no error.
+    /// [`Error::InvalidDomain`] and [`Error::InvalidDatacenter`] when these cannot be part of a DNS
+    /// name. Nodes and services whose names cannot be asked for are no error.
     pub fn new(facts: &Facts) -> Result<Self, Error> {
         let names = ZoneNames::new(facts)?;
         let mut reverse = HashMap::new();
@@ -116,7 +117,8 @@ impl View {
         self.nodes.get(name).map(Arc::as_ref)
     }
 
-    /// The passing instances of that lower-case service name, with that lower-case tag if one is given.
+    /// The passing instances of that lower-case service name, with that lower-case tag if one is
+    /// given.
     pub(crate) fn service(&self, name: &[u8], tag: Option<&[u8]>) -> Option<ServiceMatch<'_>> {
         let service = self.services.get(name)?;
         let pool = match tag {
@@ -129,7 +131,8 @@ impl View {
         })
     }
 
-    /// Names of an address: of the node that has it, else of the services on it. Empty when it is unknown.
+    /// Names of an address: of the node that has it, else of the services on it. Empty when it is
+    /// unknown.
     pub(crate) fn reverse(&self, ip: IpAddr) -> &[Name] {
         self.reverse.get(&ip).map_or(&[], Vec::as_slice)
     }
@@ -177,7 +180,8 @@ impl ZoneNames {
         })
     }
 
-    /// The name that spells an address, `HEX.addr.DC.DOMAIN`; absent if the zone leaves no room for it.
+    /// The name that spells an address, `HEX.addr.DC.DOMAIN`; absent if the zone leaves no room for
+    /// it.
     fn address(&self, ip: IpAddr) -> Option<Name> {
         let hex = match ip {
             IpAddr::V4(ip) => format!("{:08x}", ip.to_bits()),
@@ -322,7 +326,8 @@ fn host(instance: &Instance, node: &NodeEntry, names: &ZoneNames) -> Host {
     }
 }
 
-/// The SRV target of an instance at its node's address: the node's name, or its address spelled as a name.
+/// The SRV target of an instance at its node's address: the node's name, or its address spelled as
+/// a name.
 fn node_target(node: &NodeEntry, names: &ZoneNames) -> Option<Name> {
     let v4 = node.v4.iter().map(|ip| IpAddr::V4(*ip));
     let first = v4.chain(node.v6.iter().map(|ip| IpAddr::V6(*ip))).next();
@@ -355,7 +360,8 @@ impl<'a> ServiceMatch<'a> {
     }
 }
 
-/// Instances of a service, or of one tag of it, as lists without duplicates, so that an answer only has to pick.
+/// Instances of a service, or of one tag of it, as lists without duplicates, so that an answer only
+/// has to pick.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) v4: Vec<Ipv4Addr>,

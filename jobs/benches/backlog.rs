@@ -1,6 +1,8 @@
-//! What a freed slot costs in a full cluster with a backlog: entries, log bytes, decisions and time.
+//! What a freed slot costs in a full cluster with a backlog: entries, log bytes, decisions and
+//! time.
 //!
-//! Prints one line; `BACKLOG_JOBS` and `BACKLOG_SLOTS` change the size. No statistics: the run itself is long.
+//! Prints one line; `BACKLOG_JOBS` and `BACKLOG_SLOTS` change the size. No statistics: the run
+//! itself is long.
 
 #![expect(
     clippy::print_stdout,

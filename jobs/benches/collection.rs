@@ -1,7 +1,8 @@
-//! What collection costs beside a million rows: the longest step on the thread of the controllers, and a pass in
-//! all.
+//! What collection costs beside a million rows: the longest step on the thread of the controllers,
+//! and a pass in all.
 //!
-//! Prints one line per case; `COLLECTION_JOBS` changes the size (each job has an evaluation and an allocation).
+//! Prints one line per case; `COLLECTION_JOBS` changes the size (each job has an evaluation and an
+//! allocation).
 
 #![expect(
     clippy::print_stdout,

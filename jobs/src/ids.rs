@@ -6,8 +6,8 @@ use rand_core::{Rng, SeedableRng};
 
 /// A source of ids (UUIDs, version 4 layout) and of the numbers that break ties.
 ///
-/// Each kind of id draws from its own stream, so that one more allocation does not rename the deployments
-/// that come after it.
+/// Each kind of id draws from its own stream, so that one more allocation does not rename the
+/// deployments that come after it.
 #[derive(Clone, Debug)]
 pub struct Ids {
     evaluations: ChaCha8Rng,

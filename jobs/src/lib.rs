@@ -1,4 +1,5 @@
-//! What should run where: the job model, job files, state tables, the scheduler and its controllers.
+//! What should run where: the job model, job files, state tables, the scheduler and its
+//! controllers.
 //!
 //! Pure and deterministic: no clock, no randomness source, no input or output, no async.
 //!

@@ -34,7 +34,8 @@ pub enum Conflict {
         /// When.
         index: Index,
     },
-    /// A server changed an allocation that the plan touches, or its client ended one that the plan updates.
+    /// A server changed an allocation that the plan touches, or its client ended one that the plan
+    /// updates.
     #[error("allocation `{alloc_id}` changed at index {index}")]
     AllocChanged {
         /// Which.
@@ -60,8 +61,8 @@ pub enum Conflict {
 
 /// Whether a plan that was made from the state at index `seen` still fits `snapshot`.
 ///
-/// Reports of clients do not count unless they end an allocation that the plan updates in place: they only
-/// free room, and bring evaluations of their own.
+/// Reports of clients do not count unless they end an allocation that the plan updates in place:
+/// they only free room, and bring evaluations of their own.
 ///
 /// # Errors
 /// The first [`Conflict`] found.
@@ -133,8 +134,9 @@ fn verify_allocs(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<
     Ok(())
 }
 
-/// Node id to its allocations whose room the plan may use: those that are given up because nothing is heard
-/// of the node, and those stopped for a successor right there, which the client starts when they are over.
+/// Node id to its allocations whose room the plan may use: those that are given up because nothing
+/// is heard of the node, and those stopped for a successor right there, which the client starts
+/// when they are over.
 fn freed_by<'a>(
     snapshot: &'a Snapshot,
     plan: &'a PlanResult,

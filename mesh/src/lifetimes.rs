@@ -1,7 +1,8 @@
 //! Sessions that end unless they are renewed.
 //!
-//! Renewals are known to the leader alone and never enter the log. A session ends twice its time to live after
-//! its last renewal, never earlier than after once: its holder may have been paused for a while.
+//! Renewals are known to the leader alone and never enter the log. A session ends twice its time to
+//! live after its last renewal, never earlier than after once: its holder may have been paused for
+//! a while.
 //!
 //! On leader change: [`Lifetimes::restore`] gives every session a whole lifetime again.
 

@@ -1,8 +1,8 @@
 //! What one agent was told to register: its services and checks, and how the checks stand.
 //!
-//! The agent is the source of truth for them; the catalog follows. [`Local`] never waits and keeps no timer: it says
-//! what was [`Touched`], which is then pushed, and when it wants to be called again. [`Local::differences`]
-//! compares everything with the catalog.
+//! The agent is the source of truth for them; the catalog follows. [`Local`] never waits and keeps
+//! no timer: it says what was [`Touched`], which is then pushed, and when it wants to be called
+//! again. [`Local::differences`] compares everything with the catalog.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -134,8 +134,8 @@ impl Local {
         all.filter(move |local| local.check.service_id == service)
     }
 
-    /// Registers a service with checks, or replaces it. Checks that are known keep how they stand; others of the
-    /// service stay unless `replaces` says that these are all.
+    /// Registers a service with checks, or replaces it. Checks that are known keep how they stand;
+    /// others of the service stay unless `replaces` says that these are all.
     pub fn register_service(
         &mut self,
         now: Timestamp,
@@ -246,8 +246,8 @@ impl Local {
         }
     }
 
-    /// Lets checks expire of which nobody said anything, and removes services whose checks were critical for
-    /// too long.
+    /// Lets checks expire of which nobody said anything, and removes services whose checks were
+    /// critical for too long.
     pub fn on_tick(&mut self, now: Timestamp) -> Touched {
         let mut touched = Touched::default();
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
@@ -329,8 +329,8 @@ impl Local {
         services.chain(checks).collect()
     }
 
-    /// What makes the catalog's rows of `node` those of this agent. Instances of allocations, the servers
-    /// themselves and the agent's own liveness are others' business.
+    /// What makes the catalog's rows of `node` those of this agent. Instances of allocations, the
+    /// servers themselves and the agent's own liveness are others' business.
     #[must_use]
     pub fn differences(&self, node: &str, view: &View) -> Vec<Difference> {
         let mut found = Vec::new();

@@ -24,11 +24,11 @@ pub struct Config {
     pub no_route_status: u16,
     /// The longest time for a TCP connection to a target to come about.
     pub connect_timeout: Duration,
-    /// The longest silence of a target, before and within its answer; `None` waits forever. Upgraded connections and
-    /// requests for an event stream are never timed.
+    /// The longest silence of a target, before and within its answer; `None` waits forever.
+    /// Upgraded connections and requests for an event stream are never timed.
     pub response_timeout: Option<Duration>,
-    /// How long a connection to a target may wait for its next request. Keep it below what targets allow, or a
-    /// request may meet a connection that is just being closed.
+    /// How long a connection to a target may wait for its next request. Keep it below what targets
+    /// allow, or a request may meet a connection that is just being closed.
     pub upstream_idle_timeout: Duration,
     /// How many idle connections to targets are kept, all together.
     pub upstream_idle_max: usize,
@@ -40,11 +40,13 @@ pub struct Config {
     pub client_timeout: Duration,
     /// How long a client's connection may wait for its next request.
     pub client_idle_timeout: Duration,
-    /// How many connections of clients are open at once, per listener; more wait in the system's queue.
+    /// How many connections of clients are open at once, per listener; more wait in the system's
+    /// queue.
     pub connections_max: usize,
     /// The largest request body in bytes; `None` for no limit (bodies are streamed, not kept).
     pub request_body_max: Option<u64>,
-    /// How long requests in flight are waited for when targets leave the table, and when the proxy stops.
+    /// How long requests in flight are waited for when targets leave the table, and when the proxy
+    /// stops.
     pub drain_timeout: Duration,
 }
 

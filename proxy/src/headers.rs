@@ -23,7 +23,8 @@ const PROTECTED: [HeaderName; 8] = [
     X_REAL_IP,
 ];
 
-/// The client's connection, as targets are told about it; the values are made once for all its requests.
+/// The client's connection, as targets are told about it; the values are made once for all its
+/// requests.
 #[derive(Debug)]
 pub(crate) struct Hop {
     /// The client's address.
@@ -52,8 +53,8 @@ fn visible(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("addresses are made of visible characters")
 }
 
-/// The forwarding headers to set on a request that came in with `headers`. `strip` is the prefix that the route cuts
-/// off. Headers that the client sent are believed.
+/// The forwarding headers to set on a request that came in with `headers`. `strip` is the prefix
+/// that the route cuts off. Headers that the client sent are believed.
 pub(crate) fn forwarding(
     headers: &HeaderMap,
     hop: &Hop,
@@ -146,7 +147,8 @@ fn port(host: &HeaderValue) -> Option<&str> {
     (whole_name && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
 }
 
-/// The `Connection` header without the names in it that a client may not have removed; `None` if it names none.
+/// The `Connection` header without the names in it that a client may not have removed; `None` if it
+/// names none.
 pub(crate) fn harmless_connection(value: &HeaderValue) -> Option<HeaderValue> {
     let text = value.to_str().ok()?;
     let is_protected = |name: &str| {

@@ -1,8 +1,9 @@
 //! Routes and traffic.
 //!
-//! [`route`] turns definitions into a table and requests into targets, and does nothing else. [`Proxy`] carries the
-//! requests: it listens, looks the target up in the table that is in force, and forwards. The table is replaced as a
-//! whole through a [`Handle`], which also tells when no request is left on a target that is gone.
+//! [`route`] turns definitions into a table and requests into targets, and does nothing else.
+//! [`Proxy`] carries the requests: it listens, looks the target up in the table that is in force,
+//! and forwards. The table is replaced as a whole through a [`Handle`], which also tells when no
+//! request is left on a target that is gone.
 
 mod config;
 mod headers;

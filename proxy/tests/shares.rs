@@ -1,4 +1,5 @@
-//! What holds for all tables: shares are exact over a period, and a rebuild does not disturb the turns.
+//! What holds for all tables: shares are exact over a period, and a rebuild does not disturb the
+//! turns.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
 use std::collections::BTreeMap;

@@ -71,8 +71,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves. Waits as long as the
-    /// disk of the data directory is full: nothing could be acknowledged.
+    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves. Waits
+    /// as long as the disk of the data directory is full: nothing could be acknowledged.
     ///
     /// # Errors
     /// Any [`Error`]; nothing runs then, and nothing is held.
@@ -200,14 +200,15 @@ impl Agent {
         &self.listeners
     }
 
-    /// Resolves when the agent takes work: a leader is known and has registered the node, and DNS and ingress
-    /// answer from the catalog. Until then the log says every few seconds what is missing.
+    /// Resolves when the agent takes work: a leader is known and has registered the node, and DNS
+    /// and ingress answer from the catalog. Until then the log says every few seconds what is
+    /// missing.
     pub async fn ready(&self) {
         self.readiness.clone().wait().await;
     }
 
-    /// Resolves when a part that the others cannot do without has ended by itself; the log says why. Then
-    /// the agent is to be stopped.
+    /// Resolves when a part that the others cannot do without has ended by itself; the log says
+    /// why. Then the agent is to be stopped.
     pub async fn broke(&self) {
         self.parts.server_ended().await;
     }

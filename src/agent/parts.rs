@@ -7,8 +7,8 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-/// How long the client may take to stop. Tasks of a dev agent have their own bounds (`kill_timeout`), which
-/// lie below.
+/// How long the client may take to stop. Tasks of a dev agent have their own bounds
+/// (`kill_timeout`), which lie below.
 const CLIENT_STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long listeners may let requests finish.
 const EDGE_STOP_TIMEOUT: Duration = Duration::from_secs(35);
@@ -66,8 +66,8 @@ impl Parts {
         self.server_ended.cancelled().await;
     }
 
-    /// Stops the client first, which still needs the others, then the listeners, then the server. What does not
-    /// stop in time is left behind.
+    /// Stops the client first, which still needs the others, then the listeners, then the server.
+    /// What does not stop in time is left behind.
     pub(super) async fn stop(self) {
         self.stop_client.cancel();
         if let Some(client) = self.client {

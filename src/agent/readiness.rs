@@ -20,8 +20,8 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// Resolves when a server has registered the node, and DNS and ingress answer from the catalog. Says every
-    /// few seconds what is missing.
+    /// Resolves when a server has registered the node, and DNS and ingress answer from the catalog.
+    /// Says every few seconds what is missing.
     pub(super) async fn wait(mut self) {
         let mut reminder = interval_at(Instant::now() + REMINDER_INTERVAL, REMINDER_INTERVAL);
         // The senders live as long as the agent.

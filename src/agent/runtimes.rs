@@ -2,13 +2,14 @@
 //!
 //! | runtime | what runs there | what it must not feel |
 //! |---|---|---|
-//! | data plane | ingress, DNS, the agent's stream and what it makes of the catalog | anything below |
+//! | data plane | ingress, DNS, the agent's stream and what is made of it | anything below |
 //! | control | the HTTP APIs, the server's loops and the streams it serves | files of tasks |
 //! | client | allocations, tasks, checks, artifacts, reading of logs | |
 //!
-//! Threads of the data plane ask the system to run soon after they wake, also while tasks keep all processors busy.
-//! The log has threads of its own inside the server. The thread that called [`run`] starts and stops the
-//! parts and does nothing else, so that a stop is bounded even when every other thread hangs.
+//! Threads of the data plane ask the system to run soon after they wake, also while tasks keep all
+//! processors busy. The log has threads of its own inside the server. The thread that called
+//! [`run`] starts and stops the parts and does nothing else, so that a stop is bounded even when
+//! every other thread hangs.
 
 use crate::sys::priority;
 use std::{future::Future, io, num::NonZero, thread::available_parallelism, time::Duration};
@@ -19,7 +20,8 @@ use tokio::{
 
 /// Threads of the control and of the client runtime; more would only add switches.
 const SIDE_THREADS_MAX: usize = 4;
-/// How long the threads of a runtime may take to end. What still blocks one then ends with the process.
+/// How long the threads of a runtime may take to end. What still blocks one then ends with the
+/// process.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the parts of an agent run; cheap to clone.
@@ -59,8 +61,9 @@ pub(super) async fn join<T>(work: JoinHandle<T>) -> T {
     }
 }
 
-/// Carries out `work` on the calling thread, with the runtimes of an agent beside it. Returns when the work is
-/// done, and at most a few seconds later: whatever hangs then does not keep the process.
+/// Carries out `work` on the calling thread, with the runtimes of an agent beside it. Returns when
+/// the work is done, and at most a few seconds later: whatever hangs then does not keep the
+/// process.
 ///
 /// # Errors
 /// When the system has no room for the threads.

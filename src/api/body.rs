@@ -97,8 +97,8 @@ impl Raw {
         self.bytes.len()
     }
 
-    /// The first JSON value of the body; what stands behind it is ignored, and so are keys whose value
-    /// is null.
+    /// The first JSON value of the body; what stands behind it is ignored, and so are keys whose
+    /// value is null.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.optional_json()?
             .ok_or_else(|| Error::bad_request("Request body is empty"))
@@ -188,8 +188,8 @@ async fn read(body: Body, of: Bodies) -> Result<Raw, Error> {
     })
 }
 
-/// Removes keys without a value: writers in Go send `null` for every list and map that is not set. The
-/// depth is bounded by the parser.
+/// Removes keys without a value: writers in Go send `null` for every list and map that is not set.
+/// The depth is bounded by the parser.
 fn remove_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {

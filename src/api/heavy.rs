@@ -1,8 +1,8 @@
 //! Work on large requests, on threads of its own and little of it at a time.
 //!
-//! Reading and checking a job file costs time and memory in proportion to what was sent, and a caller
-//! may send much. The threads that carry requests, traffic and DNS answers do not wait for it, and
-//! together it needs no more memory than a few such jobs.
+//! Reading and checking a job file costs time and memory in proportion to what was sent, and a
+//! caller may send much. The threads that carry requests, traffic and DNS answers do not wait for
+//! it, and together it needs no more memory than a few such jobs.
 
 use parking_lot::Mutex;
 use std::{
@@ -51,7 +51,8 @@ impl Heavy {
         Self(sender)
     }
 
-    /// Does `work` on a request of so many bytes: a short one at once, others on one of the threads.
+    /// Does `work` on a request of so many bytes: a short one at once, others on one of the
+    /// threads.
     ///
     /// # Errors
     /// As [`Heavy::run`].

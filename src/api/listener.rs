@@ -41,9 +41,9 @@ pub struct Common {
     pub bodies: Bodies,
 }
 
-/// Serves `router` on at most `connections_max` connections at a time, further ones wait in the system's queue, until
-/// `shutdown` resolves. Then it lets the requests in flight finish for a short time.
-/// Waiting and streaming requests end at once.
+/// Serves `router` on at most `connections_max` connections at a time, further ones wait in the
+/// system's queue, until `shutdown` resolves. Then it lets the requests in flight finish for a
+/// short time. Waiting and streaming requests end at once.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

@@ -1,10 +1,10 @@
 //! Everything that is spoken over HTTP, one folder per dialect.
 //!
 //! [`serve`] carries any of the routers; [`jobs_router`] has the jobs dialect (`nomad`) and our own
-//! endpoints (`trivet`), [`consul`] is the catalog dialect, [`fabio`] the ingress admin dialect. `read`
-//! has what reads share, `auth` says who
-//! may ask, `body` reads bodies within bounds, `heavy` keeps work on large ones off the async threads, `error` is where a failure gets its status
-//! and text.
+//! endpoints (`trivet`), [`consul`] is the catalog dialect, [`fabio`] the ingress admin dialect.
+//! `read` has what reads share, `auth` says who may ask, `body` reads bodies within bounds, `heavy`
+//! keeps work on large ones off the async threads, `error` is where a failure gets its status and
+//! text.
 
 mod auth;
 mod body;

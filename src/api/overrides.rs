@@ -1,4 +1,5 @@
-//! What operators lay over the routes: a text, and single weights beside it that are shown as lines of it.
+//! What operators lay over the routes: a text, and single weights beside it that are shown as lines
+//! of it.
 
 use mesh::{model::SplitKey, state::SetSplit, view::View};
 use proxy::route::{Command, Source, Weigh, parse};
@@ -50,7 +51,8 @@ pub(crate) enum Edit {
     Text(String),
 }
 
-/// The operator's text as it is shown: byte for byte as it was written, and a line for each split after it.
+/// The operator's text as it is shown: byte for byte as it was written, and a line for each split
+/// after it.
 pub(crate) fn shown(catalog: &View) -> String {
     let mut text = catalog.route_overrides().text.clone();
     let mut splits: Vec<_> = catalog.splits().collect();
@@ -160,7 +162,8 @@ impl RouteWeight {
     }
 }
 
-/// The text with the lines of that target replaced by `line`, or removed; all others stay byte for byte.
+/// The text with the lines of that target replaced by `line`, or removed; all others stay byte for
+/// byte.
 fn replaced(text: &str, wanted: &Weigh, mut line: Option<String>) -> String {
     let mut edited = String::with_capacity(text.len() + 128);
     for old in text.split_inclusive('\n') {

@@ -1,12 +1,13 @@
-//! Arguments as people type them (`-check-index 41`, `-detach=false`) to arguments as the parser wants
-//! them (`--check-index=41`).
+//! Arguments as people type them (`-check-index 41`, `-detach=false`) to arguments as the parser
+//! wants them (`--check-index=41`).
 
 use clap::{Arg, ArgAction, Command};
 use std::ffi::{OsStr, OsString};
 
 /// Rewrites the arguments behind the program's name for `command` and its subcommands.
 ///
-/// Everything behind `--`, and everything of a command that passes its arguments on, stays as it is.
+/// Everything behind `--`, and everything of a command that passes its arguments on, stays as it
+/// is.
 pub(super) fn rewrite(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
     let mut out = Vec::with_capacity(args.len());
     let mut path: Vec<&Command> = vec![command];

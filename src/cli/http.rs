@@ -432,8 +432,8 @@ pub(super) fn segments(text: &str) -> String {
     parts.join("/")
 }
 
-/// An object out of an answer. Nulls are dropped first: where the API may say null for an empty list or
-/// map, our types have the empty value as default.
+/// An object out of an answer. Nulls are dropped first: where the API may say null for an empty
+/// list or map, our types have the empty value as default.
 pub(super) fn decode<T: DeserializeOwned>(path: &str, mut value: Value) -> Result<T, Error> {
     drop_nulls(&mut value);
     serde_json::from_value(value).map_err(|error| Error::Unreadable {

@@ -1,11 +1,12 @@
 //! The command line: reads arguments, asks the HTTP API, prints what comes back.
 //!
-//! It speaks only HTTP to an agent and knows no other part of the program, so it also tests the API.
-//! [`parse`] turns arguments into an [`Invocation`]; [`run`] carries out those that are requests to an
-//! agent. The long-running commands ([`Command::Agent`] and its neighbors) only have their arguments
-//! read here; `main` starts them.
+//! It speaks only HTTP to an agent and knows no other part of the program, so it also tests the
+//! API. [`parse`] turns arguments into an [`Invocation`]; [`run`] carries out those that are
+//! requests to an agent. The long-running commands ([`Command::Agent`] and its neighbors) only have
+//! their arguments read here; `main` starts them.
 //!
-//! Each command is fetching plus a pure rendering function; the renderings are what the tests look at.
+//! Each command is fetching plus a pure rendering function; the renderings are what the tests look
+//! at.
 
 mod agent_info;
 mod alloc;

@@ -1,12 +1,13 @@
-//! Arguments of the commands that run until they are stopped. `main` starts them; only their arguments
-//! are read here.
+//! Arguments of the commands that run until they are stopped. `main` starts them; only their
+//! arguments are read here.
 
 use jobs::model::Span;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Arguments of `agent`. What is not given comes from the configuration files, then from the defaults.
+/// Arguments of `agent`. What is not given comes from the configuration files, then from the
+/// defaults.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct AgentArguments {
     /// Server and client in one process, on loopback, with a temporary data directory

@@ -1,5 +1,6 @@
-//! The part of Go's text templates that `-t` understands: `{{.Field.Path}}`, `{{range .Path}}…{{end}}`,
-//! `{{.}}` and quoted text such as `{{"\n"}}`. Everything else is refused by name.
+//! The part of Go's text templates that `-t` understands: `{{.Field.Path}}`, `{{range
+//! .Path}}…{{end}}`, `{{.}}` and quoted text such as `{{"\n"}}`. Everything else is refused by
+//! name.
 
 use serde_json::Value;
 

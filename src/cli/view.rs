@@ -162,8 +162,8 @@ pub(in crate::cli) fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A whole text: lines, tabs and the colors of `paint` stay, anything else that a terminal would act
-/// on is escaped.
+/// A whole text: lines, tabs and the colors of `paint` stay, anything else that a terminal would
+/// act on is escaped.
 pub(in crate::cli) fn printable(text: &str, paint: Paint) -> Cow<'_, str> {
     let stays = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     if text.chars().all(stays) {

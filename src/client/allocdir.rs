@@ -73,8 +73,8 @@ impl AllocDir {
         Ok(())
     }
 
-    /// Creates what belongs to one task. Everyone may write to its directory, but nobody can put something else
-    /// in the place of what is made here.
+    /// Creates what belongs to one task. Everyone may write to its directory, but nobody can put
+    /// something else in the place of what is made here.
     pub(super) fn build_task(&self, task: &str) -> io::Result<()> {
         let root = self.open()?;
         let dir = root.make_directory(task, 0o700)?;

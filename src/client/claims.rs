@@ -1,8 +1,8 @@
 //! What an allocation holds while it lasts: its ports, and its own place.
 //!
-//! A plan may stop one allocation and place another on the same port at once. The newcomer waits here
-//! until the holder has ended, and only then looks whether another program has the port. In the same way a
-//! successor waits for the end of the allocation that it replaces.
+//! A plan may stop one allocation and place another on the same port at once. The newcomer waits
+//! here until the holder has ended, and only then looks whether another program has the port. In
+//! the same way a successor waits for the end of the allocation that it replaces.
 
 use jobs::model::{AllocId, Allocation};
 use parking_lot::Mutex;
@@ -33,7 +33,8 @@ pub(in crate::client) struct Claim {
     held: Vec<Held>,
 }
 
-/// What an allocation must hold before it is set up: its ports, its place, and that of the one it replaces.
+/// What an allocation must hold before it is set up: its ports, its place, and that of the one it
+/// replaces.
 pub(in crate::client) fn wanted(alloc: &Allocation) -> Vec<Held> {
     let places = std::iter::once(alloc.id)
         .chain(alloc.previous_allocation)

@@ -35,7 +35,8 @@ pub struct Config {
     pub cpu_mhz: Option<i64>,
     /// MB to offer instead of what is found.
     pub memory_mib: Option<i64>,
-    /// Directories below which artifacts may be read from this machine; none for no local artifacts.
+    /// Directories below which artifacts may be read from this machine; none for no local
+    /// artifacts.
     pub artifact_dirs: Vec<PathBuf>,
     /// Stop every task and remove every directory when the client stops.
     pub dev: bool,

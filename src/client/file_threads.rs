@@ -1,5 +1,5 @@
-//! The threads on which this part works with files, by purpose, so that one kind cannot starve another and none
-//! holds an async worker.
+//! The threads on which this part works with files, by purpose, so that one kind cannot starve
+//! another and none holds an async worker.
 
 use crate::sys::threads::Threads;
 use std::time::Duration;

@@ -109,8 +109,8 @@ impl Handle {
     /// The entries of a directory, by name; at most 10,000.
     ///
     /// # Errors
-    /// Unknown allocation, a path that no file can have, nothing there, no directory, or outside of the
-    /// allocation's directory.
+    /// Unknown allocation, a path that no file can have, nothing there, no directory, or outside of
+    /// the allocation's directory.
     pub async fn list(&self, alloc: &str, path: &str) -> Result<Vec<FileInfo>, Error> {
         let asked = path.to_owned();
         self.open(alloc, path, move |found| {
@@ -148,8 +148,8 @@ impl Handle {
     /// The content of a file from `offset` on, at most `limit` bytes.
     ///
     /// # Errors
-    /// As [`Handle::list`], for everything but a regular file, and for one that only a hard link brought into
-    /// the allocation's directory.
+    /// As [`Handle::list`], for everything but a regular file, and for one that only a hard link
+    /// brought into the allocation's directory.
     pub async fn read(
         &self,
         alloc: &str,
@@ -180,7 +180,8 @@ impl Handle {
         Ok(logs::stream_file(file, path.to_owned(), range, reads))
     }
 
-    /// What a task wrote as frames, over all its log files; with `follow`, also what it writes later.
+    /// What a task wrote as frames, over all its log files; with `follow`, also what it writes
+    /// later.
     ///
     /// # Errors
     /// Unknown allocation or task, or no logs yet.
@@ -344,8 +345,8 @@ impl Handle {
         .await
     }
 
-    /// Looks at what stands at a path below the allocation's directory, which it cannot leave, and uses it where
-    /// waiting for the disk holds nobody up.
+    /// Looks at what stands at a path below the allocation's directory, which it cannot leave, and
+    /// uses it where waiting for the disk holds nobody up.
     async fn open<T: Send + 'static>(
         &self,
         alloc: &str,
@@ -415,8 +416,8 @@ fn check_offset(offset: u64) -> Result<(), Error> {
     }
 }
 
-/// True when each task that may have made the link could read the file anyway: it runs as the owner of the file
-/// or as the agent's own user.
+/// True when each task that may have made the link could read the file anyway: it runs as the owner
+/// of the file or as the agent's own user.
 fn may_be_linked(alloc: &Allocation, found: &Found) -> bool {
     let owner = found.metadata().uid();
     let own = nix::unistd::geteuid().as_raw();

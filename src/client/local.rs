@@ -1,7 +1,8 @@
 //! Services and checks that were registered with this agent over its API.
 //!
-//! What they are and what follows decides [`Local`]; here are its file, its clock, the runs of its checks and the way
-//! to the servers. The file outlives the agent; how the checks stand comes back from the catalog.
+//! What they are and what follows decides [`Local`]; here are its file, its clock, the runs of its
+//! checks and the way to the servers. The file outlives the agent; how the checks stand comes back
+//! from the catalog.
 
 use super::checks::Checks;
 use crate::{

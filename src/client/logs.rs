@@ -76,7 +76,8 @@ pub(super) struct Writer {
     pub(super) is_over: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// Streams one file. The stream ends with the file, or, when followed, with its deletion or its reader.
+/// Streams one file. The stream ends with the file, or, when followed, with its deletion or its
+/// reader.
 pub(super) fn stream_file(
     file: fs::File,
     name: String,
@@ -99,8 +100,8 @@ pub(super) fn stream_file(
     receiver
 }
 
-/// Streams the numbered files `<prefix><n>` in `dir` as one. When followed, the stream ends when its writer
-/// is over and everything was read, or with its reader.
+/// Streams the numbered files `<prefix><n>` in `dir` as one. When followed, the stream ends when
+/// its writer is over and everything was read, or with its reader.
 pub(super) fn stream_logs(
     dir: Directory,
     prefix: String,
@@ -245,7 +246,8 @@ fn watch_file(file: &impl AsFd) -> Option<Watched> {
         .ok()
 }
 
-/// Waits until something that is followed has changed, or `other` happens. An error when the reader is gone.
+/// Waits until something that is followed has changed, or `other` happens. An error when the reader
+/// is gone.
 async fn wait(
     watched: &mut Option<Watched>,
     frames: &mpsc::Sender<Frame>,
@@ -305,7 +307,8 @@ impl Logs {
                 threads: self.threads.clone(),
             };
             let next = loop {
-                // In this order: a task that ends, or a file that is left, gets nothing more afterwards.
+                // In this order: a task that ends, or a file that is left, gets nothing more
+                // afterwards.
                 let is_last = !range.follow || (writer.is_over)();
                 let found = self.found().await?;
                 let next = found.into_iter().map(|(n, _)| n).find(|n| *n > opened);
@@ -375,8 +378,8 @@ fn beginning(files: &[(u64, u64)], range: Range) -> (u64, u64) {
     files.last().copied().unwrap_or_default()
 }
 
-/// Numbers and sizes of the log files, ascending. What has such a name and is no file of one name is none: a
-/// task may have put it there.
+/// Numbers and sizes of the log files, ascending. What has such a name and is no file of one name
+/// is none: a task may have put it there.
 pub(super) fn log_files(dir: &Directory, prefix: &str) -> io::Result<Vec<(u64, u64)>> {
     let mut found = Vec::new();
     for entry in dir.entries()?.take(ENTRIES_MAX) {

@@ -1,8 +1,9 @@
-//! What one machine does: runs the allocations that servers assign to it, and reports what becomes of them.
+//! What one machine does: runs the allocations that servers assign to it, and reports what becomes
+//! of them.
 //!
-//! [`Client`] is the running part, [`Handle`] what the API uses of it. A runner per allocation (`alloc`) and per
-//! task (`task`) carries out what the servers want; a supervisor process per task keeps it independent of this one.
-//! Nothing here decides where a task runs.
+//! [`Client`] is the running part, [`Handle`] what the API uses of it. A runner per allocation
+//! (`alloc`) and per task (`task`) carries out what the servers want; a supervisor process per task
+//! keeps it independent of this one. Nothing here decides where a task runs.
 
 mod alloc;
 mod allocdir;

@@ -1,7 +1,8 @@
 //! Removes what is left of ended allocations, later and many at a time.
 //!
-//! A file system looks longer for a free inode while others were freed a moment ago, so directories that go while
-//! new ones come slow the new ones down: under a load of small jobs they wait until it is over.
+//! A file system looks longer for a free inode while others were freed a moment ago, so directories
+//! that go while new ones come slow the new ones down: under a load of small jobs they wait until
+//! it is over.
 
 use super::{allocdir::AllocDir, context::Context};
 use jobs::model::AllocId;

@@ -135,7 +135,8 @@ impl Reports {
         }
     }
 
-    /// Tells what became of an allocation; returns the number to wait for with [`Reports::settled`].
+    /// Tells what became of an allocation; returns the number to wait for with
+    /// [`Reports::settled`].
     pub(super) fn alloc(&self, update: AllocUpdate, urgency: Urgency) -> u64 {
         self.allocs
             .push(update.alloc_id.to_string(), update, urgency)

@@ -1,4 +1,5 @@
-//! What an agent finds when it starts: files of allocations, and supervisors that an earlier agent left.
+//! What an agent finds when it starts: files of allocations, and supervisors that an earlier agent
+//! left.
 
 use super::{
     drivers::{Drivers, Owner, process::supervisor::remote::Connection},
@@ -9,9 +10,9 @@ use crate::rpc::message::Assignment;
 use jobs::model::{AllocId, TaskName, TaskPhase, TaskState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Reads the files and brings them into agreement with what runs: a supervisor whose task is known and not over is
-/// left for the runner of the task to find, every other one is ended. Files that do not say what was kept come by
-/// allocation; nothing of those runs any more.
+/// Reads the files and brings them into agreement with what runs: a supervisor whose task is known
+/// and not over is left for the runner of the task to find, every other one is ended. Files that do
+/// not say what was kept come by allocation; nothing of those runs any more.
 pub(super) async fn restore(
     store: &Store,
     drivers: &Drivers,
@@ -115,7 +116,8 @@ fn owners(alloc: &Saved) -> Vec<Owner> {
         .collect()
 }
 
-/// The record of an allocation whose file was damaged: it failed here, so that the servers replace it.
+/// The record of an allocation whose file was damaged: it failed here, so that the servers replace
+/// it.
 pub(super) fn failed(assignment: &Assignment, file: &Damaged, now: Timestamp) -> AllocRecord {
     let text = format!(
         "the agent's file `{}` about this allocation is damaged: {}. Its processes on this node were ended. Nothing has to \

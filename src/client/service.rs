@@ -71,8 +71,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Opens the state of this machine and looks at what it is. Quick: what takes longer, such as asking a
-    /// virtual machine for its version, is found out and reported while it runs.
+    /// Opens the state of this machine and looks at what it is. Quick: what takes longer, such as
+    /// asking a virtual machine for its version, is found out and reported while it runs.
     ///
     /// # Errors
     /// [`OpenError`] when a directory cannot be made or the node's identity cannot be read.
@@ -88,7 +88,8 @@ impl Client {
         let drivers = Drivers::open(&config, store.run_dir())
             .map_err(|source| open(&store.run_dir().to_owned(), source))?;
         let mut node = fingerprint::node(&config, identity.id, identity.secret_id);
-        // Drivers that know at once are there from the first moment; the others are asked while it runs.
+        // Drivers that know at once are there from the first moment; the others are asked while it
+        // runs.
         for driver in drivers.values() {
             if let Some(info) = driver.fingerprint().now_or_never() {
                 add_driver(&mut node, driver.name(), info);
@@ -123,8 +124,9 @@ impl Client {
         )
     }
 
-    /// Carries out what the servers want until `shutdown`. Then, in dev mode, it stops every task and removes
-    /// every directory; otherwise the tasks go on, and the next start on the same directory finds them.
+    /// Carries out what the servers want until `shutdown`. Then, in dev mode, it stops every task
+    /// and removes every directory; otherwise the tasks go on, and the next start on the same
+    /// directory finds them.
     pub async fn run(
         self,
         session: session::Handle,
@@ -199,7 +201,8 @@ struct Running {
     dying: BTreeSet<AllocId>,
     /// Terminal allocations that keep their directory, with when they ended.
     ended: BTreeSet<(Timestamp, AllocId)>,
-    /// Files that do not say what was kept in them, by allocation, until the servers say what it was.
+    /// Files that do not say what was kept in them, by allocation, until the servers say what it
+    /// was.
     damaged: BTreeMap<AllocId, Damaged>,
     /// Directories that are to be removed.
     removals: Removals,
@@ -238,8 +241,8 @@ impl Running {
         let known = self.allocs.read().get(&assignment.alloc.id).cloned();
         let Some(known) = known else {
             let damaged = self.damaged.remove(&assignment.alloc.id);
-            // What is over already is none of this machine's business any more. What is not wanted any
-            // more, and was never heard of, has its end reported.
+            // What is over already is none of this machine's business any more. What is not wanted
+            // any more, and was never heard of, has its end reported.
             if !assignment.alloc.client_terminal() {
                 let record = damaged.map_or_else(AllocRecord::default, |file| {
                     restore::failed(&assignment, &file, clock::now())

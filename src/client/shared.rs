@@ -135,7 +135,8 @@ impl Shared {
         ends.max().unwrap_or_default()
     }
 
-    /// Changes the record, keeps it and wakes whoever waits for a change. That it could not be kept is logged.
+    /// Changes the record, keeps it and wakes whoever waits for a change. That it could not be kept
+    /// is logged.
     pub(in crate::client) fn update(&self, change: impl FnOnce(&mut AllocRecord)) {
         if let Err(error) = self.try_update(change) {
             let id = self.alloc.lock().id;
@@ -143,8 +144,8 @@ impl Shared {
         }
     }
 
-    /// Changes the record and wakes whoever waits for a change. The next change that is kept keeps this one too:
-    /// for what may be lost when this agent is killed before.
+    /// Changes the record and wakes whoever waits for a change. The next change that is kept keeps
+    /// this one too: for what may be lost when this agent is killed before.
     pub(in crate::client) fn note(&self, change: impl FnOnce(&mut AllocRecord)) {
         change(&mut self.record.lock());
         self.wake();
@@ -180,7 +181,8 @@ impl Shared {
         self.update(|record| change(record.tasks.entry(task.into()).or_default()));
     }
 
-    /// As [`Shared::update_task`], for a change that must have been kept before something else is done.
+    /// As [`Shared::update_task`], for a change that must have been kept before something else is
+    /// done.
     ///
     /// # Errors
     /// When it could not be kept; it is made nevertheless.
@@ -192,7 +194,8 @@ impl Shared {
         self.try_update(|record| change(record.tasks.entry(task.into()).or_default()))
     }
 
-    /// Changes the record of one task in a way that the next change keeps, about which nobody is told before.
+    /// Changes the record of one task in a way that the next change keeps, about which nobody is
+    /// told before.
     pub(in crate::client) fn prepare_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
         change(self.record.lock().tasks.entry(task.into()).or_default());
     }

@@ -230,7 +230,8 @@ fn core_ticks() -> io::Result<Vec<Core>> {
             let mut words = line.split_whitespace();
             let name = words.next().unwrap_or_default().to_owned();
             let ticks: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
-            // Of proc(5): user nice system idle iowait irq softirq steal; the rest repeats user time.
+            // Of proc(5): user nice system idle iowait irq softirq steal; the rest repeats user
+            // time.
             let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
             Core {
                 name,

@@ -1,12 +1,12 @@
 //! What the client must still know after it was killed.
 //!
-//! One file per allocation: a mark, then frames, each a length, a checksum and a value. The first frame is what the
-//! servers want; every change of that, or of what became of it, is appended, for new files cost the file system much
-//! more than new bytes. The last frame of each kind counts.
+//! One file per allocation: a mark, then frames, each a length, a checksum and a value. The first
+//! frame is what the servers want; every change of that, or of what became of it, is appended, for
+//! new files cost the file system much more than new bytes. The last frame of each kind counts.
 //!
-//! The files survive the end of the agent, not a power cut: after one no task runs any more, and the servers say
-//! again what they want. The node's own identity survives both. A file that was cut short gives what it still
-//! holds, and says so; one that was changed gives nothing.
+//! The files survive the end of the agent, not a power cut: after one no task runs any more, and
+//! the servers say again what they want. The node's own identity survives both. A file that was cut
+//! short gives what it still holds, and says so; one that was changed gives nothing.
 
 use crate::{
     rpc::message::Assignment,
@@ -318,8 +318,8 @@ struct Frames<'a> {
     whole: usize,
 }
 
-/// Reads frame after frame until the file ends, within one if it was cut there; a frame whose checksum is wrong is
-/// an error.
+/// Reads frame after frame until the file ends, within one if it was cut there; a frame whose
+/// checksum is wrong is an error.
 fn frames(bytes: &[u8]) -> Result<Frames<'_>, String> {
     let Some(mut rest) = bytes.strip_prefix(MARK) else {
         return Err(if MARK.starts_with(bytes) {

@@ -1,8 +1,8 @@
 use std::process::ExitCode;
 use trivet::client::supervisor;
 
-/// True for the command line of a supervisor. One is started per task: it needs neither the parser of command
-/// lines nor a runtime.
+/// True for the command line of a supervisor. One is started per task: it needs neither the parser
+/// of command lines nor a runtime.
 pub(crate) fn is_asked() -> bool {
     std::env::args_os()
         .nth(1)

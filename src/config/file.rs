@@ -74,7 +74,8 @@ pub(super) enum Value {
     Other,
 }
 
-/// The files that `path` stands for: itself, or the `.hcl` and `.json` files of a directory by name.
+/// The files that `path` stands for: itself, or the `.hcl` and `.json` files of a directory by
+/// name.
 pub(super) fn expand(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_path_buf()];

@@ -1,7 +1,8 @@
-//! How many connections each listener may hold, so that no one of them takes the descriptors of the others.
+//! How many connections each listener may hold, so that no one of them takes the descriptors of the
+//! others.
 
-/// Connections that the listeners of one agent may hold at the same time; further ones wait in the system's queue,
-/// or take the place of an idle one. All are at least 4.
+/// Connections that the listeners of one agent may hold at the same time; further ones wait in the
+/// system's queue, or take the place of an idle one. All are at least 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connections {
     /// Jobs API.
@@ -20,14 +21,15 @@ pub struct Connections {
     pub rpc: usize,
 }
 
-/// Descriptors that listeners leave to checks, tasks, files and streams: a quarter, within these bounds.
+/// Descriptors that listeners leave to checks, tasks, files and streams: a quarter, within these
+/// bounds.
 const RESERVE: (u64, u64) = (96, 8192);
 /// The least number of connections of any listener, whatever the system allows.
 const LEAST: usize = 4;
 
 impl Connections {
-    /// Shares what a process may open, `descriptors`, among the listeners: half of it to the ingress, which needs two
-    /// and a half for each client.
+    /// Shares what a process may open, `descriptors`, among the listeners: half of it to the
+    /// ingress, which needs two and a half for each client.
     pub fn within(descriptors: u64) -> Self {
         let reserve = (descriptors / 4).clamp(RESERVE.0, RESERVE.1);
         let shared = descriptors.saturating_sub(reserve);

@@ -1,8 +1,8 @@
 //! The machine's configuration: files and flags become one resolved [`Config`].
 //!
-//! Three steps, each with its own type: a file becomes a tree with places (`file`), the tree becomes
-//! what was written ([`Written`], everything optional), and what was written is merged and resolved
-//! here. Every problem is reported, not just the first.
+//! Three steps, each with its own type: a file becomes a tree with places (`file`), the tree
+//! becomes what was written ([`Written`], everything optional), and what was written is merged and
+//! resolved here. Every problem is reported, not just the first.
 
 mod file;
 mod limits;
@@ -55,11 +55,11 @@ pub struct Config {
 /// Who may ask over HTTP, on every listener but the ingress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Api {
-    /// Host names that connections to a loopback address may name, besides the loopback ones and the
-    /// names of this machine and agent.
+    /// Host names that connections to a loopback address may name, besides the loopback ones and
+    /// the names of this machine and agent.
     pub allowed_hosts: Vec<String>,
-    /// Origins (`scheme://host:port`) whose web pages may ask, besides that of the listener itself; `*`
-    /// for all.
+    /// Origins (`scheme://host:port`) whose web pages may ask, besides that of the listener itself;
+    /// `*` for all.
     pub allowed_origins: Vec<String>,
 }
 
@@ -112,7 +112,8 @@ pub struct Client {
 }
 
 impl Config {
-    /// Reads the files and directories in `paths` in order, lets `flags` win over them, and resolves.
+    /// Reads the files and directories in `paths` in order, lets `flags` win over them, and
+    /// resolves.
     ///
     /// # Errors
     /// Every problem of every file.

@@ -173,8 +173,9 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
     })
 }
 
-/// Where local artifacts may lie. In dev mode, unless something else is written, below the working directory:
-/// that is where the job files of the one who started it are. The whole machine is never meant by that.
+/// Where local artifacts may lie. In dev mode, unless something else is written, below the working
+/// directory: that is where the job files of the one who started it are. The whole machine is never
+/// meant by that.
 fn artifact_dirs(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let Some(dirs) = &written.artifact_directories else {
         let here = std::env::current_dir().ok().filter(|_| dev);

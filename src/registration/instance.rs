@@ -66,8 +66,8 @@ impl Instance {
     }
 }
 
-/// The instances of `alloc` on `node` by the rules of the cluster, in the order of the job: those of the
-/// group, then those of its tasks. Empty when the job has no services.
+/// The instances of `alloc` on `node` by the rules of the cluster, in the order of the job: those
+/// of the group, then those of its tasks. Empty when the job has no services.
 pub fn instances(rules: Rules, alloc: &Allocation, node: &Node) -> Vec<Instance> {
     match rules {
         Rules::First => first_instances(alloc, node),

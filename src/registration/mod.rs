@@ -2,9 +2,9 @@
 //!
 //! Servers register, drain and remove the rows in the same log entry that changes the allocation or
 //! the node; clients run the checks of the instances. Both use this one derivation, so ids and
-//! addresses cannot differ. It takes the [`Rules`] that the replicated state names, so that two builds
-//! derive the same rows from one entry; a client takes those of the server's welcome. Pure: no clock, no
-//! files.
+//! addresses cannot differ. It takes the [`Rules`] that the replicated state names, so that two
+//! builds derive the same rows from one entry; a client takes those of the server's welcome. Pure:
+//! no clock, no files.
 
 mod instance;
 mod node;

@@ -5,8 +5,8 @@ use mesh::{model::Check, state::UpsertNode};
 
 use super::Rules;
 
-/// The catalog's row of a node by the rules of the cluster, with the check that says whether its agent is
-/// alive.
+/// The catalog's row of a node by the rules of the cluster, with the check that says whether its
+/// agent is alive.
 pub fn catalog_node(rules: Rules, node: &Node) -> UpsertNode {
     match rules {
         Rules::First => first_row(node),

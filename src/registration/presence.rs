@@ -36,8 +36,8 @@ pub fn has_services(alloc: &Allocation) -> bool {
     })
 }
 
-/// True when the process behind the instance is another one than before, even if no report in between
-/// said that it was not running.
+/// True when the process behind the instance is another one than before, even if no report in
+/// between said that it was not running.
 pub fn has_restarted(before: &Allocation, after: &Allocation, instance: &Instance) -> bool {
     let restarts = |alloc: &Allocation| -> BTreeMap<TaskName, u64> {
         alloc

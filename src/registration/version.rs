@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The number of the rules that a cluster goes by: what commands may stand in its log, and how catalog
-/// rows are derived from an entry. Two builds that know a version derive the same from it.
+/// The number of the rules that a cluster goes by: what commands may stand in its log, and how
+/// catalog rows are derived from an entry. Two builds that know a version derive the same from it.
 ///
-/// It is part of the replicated state. A server that leads raises it by an entry once every server knows
-/// the next one. A command of a newer version is refused when it is proposed, never when it is applied; a
-/// derivation takes the [`Rules`] of the state. A number may be newer than this build: it may come from
-/// another one.
+/// It is part of the replicated state. A server that leads raises it by an entry once every server
+/// knows the next one. A command of a newer version is refused when it is proposed, never when it
+/// is applied; a derivation takes the [`Rules`] of the state. A number may be newer than this
+/// build: it may come from another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version(u32);
 
@@ -48,8 +48,9 @@ impl fmt::Display for Version {
     }
 }
 
-/// Rules that this build knows, and so can derive by. A change of a derivation is a new variant, and the
-/// derivations below `registration` match on it; what the older variants give never changes.
+/// Rules that this build knows, and so can derive by. A change of a derivation is a new variant,
+/// and the derivations below `registration` match on it; what the older variants give never
+/// changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rules {
     /// Version 1: those of the first format.

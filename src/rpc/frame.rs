@@ -1,4 +1,5 @@
-//! Messages as bytes: a 32-bit big-endian length, and that many bytes of MessagePack with field names.
+//! Messages as bytes: a 32-bit big-endian length, and that many bytes of MessagePack with field
+//! names.
 
 use super::message::{ToClient, ToServer};
 use bytes::{Buf, BufMut, Bytes, BytesMut};

@@ -17,19 +17,19 @@ pub enum ToServer {
     Hello(Box<Hello>),
     /// Renews the lease; sent every third of it.
     Heartbeat,
-    /// Something to write to the log; answered by [`ToClient::Committed`] or [`ToClient::Refused`] with
-    /// the same number.
+    /// Something to write to the log; answered by [`ToClient::Committed`] or [`ToClient::Refused`]
+    /// with the same number.
     Report {
         /// Counts up per agent process.
         number: u64,
         /// What.
         report: Report,
     },
-    /// What this agent's DNS view and proxy table show. Sent when a catalog message asks for it, and when
-    /// other instances are busy than before.
+    /// What this agent's DNS view and proxy table show. Sent when a catalog message asks for it,
+    /// and when other instances are busy than before.
     Confirmed(Confirmation),
-    /// Asks for [`ToClient::Drained`] with the same number once every data plane with a live lease has
-    /// confirmed `index` and none is busy with any of `instances`.
+    /// Asks for [`ToClient::Drained`] with the same number once every data plane with a live lease
+    /// has confirmed `index` and none is busy with any of `instances`.
     Await {
         /// Counts up per agent process.
         number: u64,
@@ -40,8 +40,8 @@ pub enum ToServer {
     },
 }
 
-/// How far the speaker was when it spoke: the later of two is the one with the higher term, then the one
-/// with the higher index. Whoever holds a later list or confirmation ignores an older one.
+/// How far the speaker was when it spoke: the later of two is the one with the higher term, then
+/// the one with the higher index. Whoever holds a later list or confirmation ignores an older one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Position {
@@ -51,8 +51,8 @@ pub struct Position {
     pub index: Index,
 }
 
-/// Number of the rules by which catalog rows are derived from allocations; both ends of a stream have to go by
-/// the same. A message without it comes from a build that knows the first only.
+/// Number of the rules by which catalog rows are derived from allocations; both ends of a stream
+/// have to go by the same. A message without it comes from a build that knows the first only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RulesVersion(pub u32);
 
@@ -113,8 +113,8 @@ pub enum Report {
     Checks(Vec<CheckReport>),
     /// What was registered with this agent differs from the catalog.
     Local(Difference),
-    /// Take the instances of an allocation (or of one of its tasks) out of DNS and routes, because it is
-    /// about to be stopped or restarted here.
+    /// Take the instances of an allocation (or of one of its tasks) out of DNS and routes, because
+    /// it is about to be stopped or restarted here.
     Withdraw {
         /// Allocation.
         alloc_id: AllocId,
@@ -173,8 +173,8 @@ pub enum ToClient {
     Allocs {
         /// Up to where it holds everything.
         at: Position,
-        /// Ids of all allocations that the servers know of this node; what else it has, it stops and
-        /// cleans up. None: only the allocations named below changed.
+        /// Ids of all allocations that the servers know of this node; what else it has, it stops
+        /// and cleans up. None: only the allocations named below changed.
         known: Option<Vec<AllocId>>,
         /// New or changed.
         assignments: Vec<Assignment>,

@@ -1,8 +1,8 @@
 //! Messages between machines and how they travel: the only place where server and client meet, also
 //! inside one process.
 //!
-//! [`message`] says what is said, [`frame`] gives it a form, [`transport`] carries it over HTTP/2, and
-//! [`session`] is an agent's end of its one long-lived stream.
+//! [`message`] says what is said, [`frame`] gives it a form, [`transport`] carries it over HTTP/2,
+//! and [`session`] is an agent's end of its one long-lived stream.
 
 pub mod frame;
 pub mod message;

@@ -1,8 +1,8 @@
 //! One long-lived stream per agent: HTTP/2 with MessagePack frames in both bodies.
 //!
 //! Both ends ping each other, so that a path that is cut without a word ends the stream within
-//! [`PING_INTERVAL`] and [`PING_TIMEOUT`]. Plain TCP on the loopback interface only; streams between
-//! machines need certificates, which this version does not have.
+//! [`PING_INTERVAL`] and [`PING_TIMEOUT`]. Plain TCP on the loopback interface only; streams
+//! between machines need certificates, which this version does not have.
 
 use super::{
     frame::{self, Frame, Limits},
@@ -282,7 +282,8 @@ fn answer(request: Request<Incoming>, accept: &mpsc::Sender<ServerLink>) -> Resp
     }
 }
 
-/// A body that carries what is sent to the channel; it ends with the first message that has no form.
+/// A body that carries what is sent to the channel; it ends with the first message that has no
+/// form.
 fn body_of<Out: Into<Frame> + Send + 'static>() -> (mpsc::Sender<Out>, FrameBody) {
     let (sender, receiver) = mpsc::channel::<Out>(STREAM_MESSAGES_MAX);
     let frames = ReceiverStream::new(receiver)

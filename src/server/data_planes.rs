@@ -1,9 +1,9 @@
 //! Which data planes have confirmed which entry, and who waits for that.
 //!
-//! A data plane is an agent that answers DNS or carries traffic. Only entries in which instances leave
-//! the catalog are confirmed. A data plane is waited for while its lease lasts: a moment without a stream
-//! is not its end. One that lets [`CONFIRM_TIMEOUT`] pass ([`FIRST_TIMEOUT`] when it never confirmed
-//! anything) is not waited for again before it has caught up.
+//! A data plane is an agent that answers DNS or carries traffic. Only entries in which instances
+//! leave the catalog are confirmed. A data plane is waited for while its lease lasts: a moment
+//! without a stream is not its end. One that lets [`CONFIRM_TIMEOUT`] pass ([`FIRST_TIMEOUT`] when
+//! it never confirmed anything) is not waited for again before it has caught up.
 
 use jobs::model::{Index, NodeId};
 use parking_lot::Mutex;
@@ -331,8 +331,8 @@ pub(super) struct TooManyQuestions;
 pub(super) struct DataPlanes(Mutex<Planes>);
 
 impl DataPlanes {
-    /// An agent with a data plane opened a stream; it shows everything up to `confirmed`, nothing yet when
-    /// that is 0.
+    /// An agent with a data plane opened a stream; it shows everything up to `confirmed`, nothing
+    /// yet when that is 0.
     pub(super) fn on_hello(
         &self,
         agent_id: &str,
@@ -355,8 +355,8 @@ impl DataPlanes {
         self.0.lock().on_closed(agent_id);
     }
 
-    /// An agent's DNS view and proxy table show everything up to `index`, and are busy with instances that
-    /// left.
+    /// An agent's DNS view and proxy table show everything up to `index`, and are busy with
+    /// instances that left.
     pub(super) fn on_confirmed(&self, agent_id: &str, index: Index, busy: Vec<String>) {
         self.0.lock().on_confirmed(agent_id, index, busy);
     }

@@ -1,4 +1,5 @@
-//! What the HTTP API and the agent use of the server: reads of one snapshot, writes through the log.
+//! What the HTTP API and the agent use of the server: reads of one snapshot, writes through the
+//! log.
 
 use jobs::{
     control::{
@@ -175,8 +176,8 @@ impl Handle {
         self.write_jobs(command).await
     }
 
-    /// Looks at a job again. With `force_reschedule`, failed allocations are replaced whatever their
-    /// policy says.
+    /// Looks at a job again. With `force_reschedule`, failed allocations are replaced whatever
+    /// their policy says.
     ///
     /// # Errors
     /// [`Error`]; an unknown job is [`Error::Rejected`].
@@ -395,7 +396,8 @@ impl Handle {
         decided.ok_or(ProposeError::Stopped)
     }
 
-    /// Gives a session of the catalog a whole lifetime from now on; none when there is no such session.
+    /// Gives a session of the catalog a whole lifetime from now on; none when there is no such
+    /// session.
     pub fn renew_session(&self, id: &str) -> Option<Arc<mesh::model::Session>> {
         let snapshot = self.snapshot();
         let session = snapshot.mesh.session(id)?;

@@ -1,8 +1,8 @@
 //! The replicated control plane: one log, one state over jobs and catalog, and what acts on it.
 //!
-//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a leader does is started by
-//! `cluster::leader`; agents are served by `sessions`.
-//! Start reading at [`Handle`].
+//! A write goes through the [`log`] into the [`state`]; readers see it there too. What only a
+//! leader does is started by `cluster::leader`; agents are served by `sessions`. Start reading at
+//! [`Handle`].
 
 mod cluster;
 mod data_planes;
@@ -109,7 +109,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the log and leads; every write that was ever acknowledged is visible when this returns.
+    /// Opens the log and leads; every write that was ever acknowledged is visible when this
+    /// returns.
     ///
     /// # Errors
     /// [`StartError`] when the log cannot be used.
@@ -152,9 +153,9 @@ impl Server {
         }
     }
 
-    /// Leads and serves agents until `shutdown`. When the log breaks, or a part of the leader does not get
-    /// well, the server stops leading, keeps its last known state for readers, and opens the log again as
-    /// soon as that works.
+    /// Leads and serves agents until `shutdown`. When the log breaks, or a part of the leader does
+    /// not get well, the server stops leading, keeps its last known state for readers, and opens
+    /// the log again as soon as that works.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let Self { core, mut listener } = self;
         tokio::pin!(shutdown);
@@ -223,8 +224,8 @@ impl Server {
     }
 }
 
-/// Opens the log again, however long it takes. Agents that come meanwhile are sent away: they keep what they
-/// know and come again.
+/// Opens the log again, however long it takes. Agents that come meanwhile are sent away: they keep
+/// what they know and come again.
 async fn reopen(log: &Gate, listener: &mut Listener, mut pause: Duration) {
     let mut said = String::new();
     loop {

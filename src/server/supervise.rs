@@ -1,5 +1,5 @@
-//! Keeps the parts of a leader running: one that panics is started again after a pause, and when that
-//! does not help, the server stops leading and says so.
+//! Keeps the parts of a leader running: one that panics is started again after a pause, and when
+//! that does not help, the server stops leading and says so.
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;

@@ -1,5 +1,5 @@
-//! Control groups, used for two things: to find and end every process of a task, whatever it did to get away, and to
-//! let threads that must not wait run before tasks.
+//! Control groups, used for two things: to find and end every process of a task, whatever it did to
+//! get away, and to let threads that must not wait run before tasks.
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -11,10 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Rounds of killing in a hierarchy that cannot kill a group by itself; each leaves fewer processes.
+/// Rounds of killing in a hierarchy that cannot kill a group by itself; each leaves fewer
+/// processes.
 const KILL_ROUNDS_MAX: u32 = 64;
-/// File systems of hierarchies and their controllers, the best first. Those of version 1 only count or freeze, so
-/// that a group of its own changes nothing for a task.
+/// File systems of hierarchies and their controllers, the best first. Those of version 1 only count
+/// or freeze, so that a group of its own changes nothing for a task.
 const KINDS: [(&str, &str); 3] = [("cgroup2", ""), ("cgroup", "freezer"), ("cgroup", "pids")];
 
 /// A group of processes.
@@ -24,8 +25,8 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// The group in which groups can be made below the one that this process is in; none when this process may not,
-    /// or when the kernel has no groups. Creates it.
+    /// The group in which groups can be made below the one that this process is in; none when this
+    /// process may not, or when the kernel has no groups. Creates it.
     pub fn below_own(name: &str) -> Option<Self> {
         if super::faults::is_without("cgroups") {
             return None;
@@ -42,8 +43,8 @@ impl Cgroup {
             })
     }
 
-    /// As [`Cgroup::below_own`], a group for single threads of this process that gets `shares` of the processors where
-    /// an ordinary group gets 1024. Only version 1 has such groups.
+    /// As [`Cgroup::below_own`], a group for single threads of this process that gets `shares` of
+    /// the processors where an ordinary group gets 1024. Only version 1 has such groups.
     pub fn of_threads(name: &str, shares: u32) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -99,7 +100,8 @@ impl Cgroup {
             .open(self.path.join("cgroup.procs"))
     }
 
-    /// The processes in it and in groups that were made inside of it; empty when there is no such group.
+    /// The processes in it and in groups that were made inside of it; empty when there is no such
+    /// group.
     pub fn processes(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
         let mut found: Vec<i32> = text.lines().filter_map(|pid| pid.parse().ok()).collect();
@@ -168,8 +170,8 @@ fn create(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Directories of this process's own groups, in the order of `kinds`. `mounts` is `/proc/self/mountinfo`, `own` is
-/// `/proc/self/cgroup`.
+/// Directories of this process's own groups, in the order of `kinds`. `mounts` is
+/// `/proc/self/mountinfo`, `own` is `/proc/self/cgroup`.
 fn candidates(mounts: &str, own: &str, kinds: &[(&str, &str)]) -> Vec<PathBuf> {
     let own_path = |wanted: &str| {
         own.lines().find_map(|line| {

@@ -17,7 +17,8 @@ pub fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::default() + Span::from(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// An instant of a clock that never goes back and that nobody sets: the time since the process began to ask.
+/// An instant of a clock that never goes back and that nobody sets: the time since the process
+/// began to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Monotonic(Duration);
 
@@ -48,8 +49,8 @@ impl Sub for Monotonic {
     }
 }
 
-/// The monotonic clock. For what is no part of an async runtime; all else uses the runtime's clock, which tests
-/// can pause.
+/// The monotonic clock. For what is no part of an async runtime; all else uses the runtime's clock,
+/// which tests can pause.
 #[expect(
     clippy::disallowed_methods,
     reason = "there is no runtime to ask where this is used"

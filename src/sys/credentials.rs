@@ -7,8 +7,8 @@ use nix::{
 };
 use std::{io, thread};
 
-/// Runs `work` with the file-system rights of a user and its main group, without any further group. Without
-/// privileges, this process has only its own rights, which are then what counts.
+/// Runs `work` with the file-system rights of a user and its main group, without any further group.
+/// Without privileges, this process has only its own rights, which are then what counts.
 ///
 /// The kernel keeps these rights per thread, so `work` has a thread of its own that ends with it.
 ///
@@ -37,7 +37,8 @@ pub fn as_user<T: Send>(
 /// Gives up this thread's rights to files for those of a user, for good.
 fn become_user(uid: Uid, gid: Gid) -> io::Result<()> {
     drop_groups()?;
-    // Both answer what was before and say nothing about a failure; a second call tells what holds now.
+    // Both answer what was before and say nothing about a failure; a second call tells what holds
+    // now.
     setfsgid(gid);
     setfsuid(uid);
     if setfsgid(gid) != gid || setfsuid(uid) != uid {

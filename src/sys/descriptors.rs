@@ -6,8 +6,8 @@ use std::{io, sync::OnceLock};
 /// The soft limit that this process was started with.
 static ORIGINAL: OnceLock<u64> = OnceLock::new();
 
-/// Raises the limit to what the system allows and answers with it. Programs that this process starts should run
-/// with what it was started with: see [`original`].
+/// Raises the limit to what the system allows and answers with it. Programs that this process
+/// starts should run with what it was started with: see [`original`].
 ///
 /// # Errors
 /// When the system does not say what the limit is.

@@ -1,9 +1,11 @@
-//! Directories that others write to: reached by handle, never left, never blocked by what lies in them.
+//! Directories that others write to: reached by handle, never left, never blocked by what lies in
+//! them.
 //!
-//! Whoever may write to a directory may swap links, pipes and other directories into it at any moment. So each
-//! step goes from an open handle, the kernel resolves a path in one call without leaving the handle
-//! (`openat2`; step by step without links on a kernel that does not have it), and what was opened is looked at
-//! before it is read. A pipe or a device is never opened, only looked at.
+//! Whoever may write to a directory may swap links, pipes and other directories into it at any
+//! moment. So each step goes from an open handle, the kernel resolves a path in one call without
+//! leaving the handle (`openat2`; step by step without links on a kernel that does not have it),
+//! and what was opened is looked at before it is read. A pipe or a device is never opened, only
+//! looked at.
 
 use nix::{
     errno::Errno,
@@ -29,7 +31,8 @@ const REPLACE_TRIES_MAX: usize = 16;
 pub enum Links {
     /// None is followed.
     Refused,
-    /// They are followed as long as they stay below the directory; not at all on a kernel without `openat2`.
+    /// They are followed as long as they stay below the directory; not at all on a kernel without
+    /// `openat2`.
     Inside,
 }
 
@@ -39,7 +42,8 @@ pub struct Directory {
     file: OwnedFd,
 }
 
-/// Something that was found and pinned, but not opened: no name can come to mean something else any more.
+/// Something that was found and pinned, but not opened: no name can come to mean something else any
+/// more.
 #[derive(Debug)]
 pub struct Found {
     handle: File,
@@ -60,8 +64,8 @@ impl Directory {
         Ok(Self { file: file.into() })
     }
 
-    /// Opens the directory at `path`, which the operator chose: links on the way to it are the operator's. It
-    /// cannot be listed, so the right to do so is not needed.
+    /// Opens the directory at `path`, which the operator chose: links on the way to it are the
+    /// operator's. It cannot be listed, so the right to do so is not needed.
     ///
     /// # Errors
     /// Any error of the file system.
@@ -74,8 +78,8 @@ impl Directory {
     /// Looks at what stands at `path` below it. A leading `/` means the directory itself.
     ///
     /// # Errors
-    /// [`io::ErrorKind::PermissionDenied`] when the path leaves the directory or a link is in the way, and any
-    /// error of the file system.
+    /// [`io::ErrorKind::PermissionDenied`] when the path leaves the directory or a link is in the
+    /// way, and any error of the file system.
     pub fn find(&self, path: &Path, links: Links) -> io::Result<Found> {
         let handle = File::from(self.open_below(path, OFlag::O_PATH, links)?);
         let metadata = handle.metadata()?;
@@ -92,8 +96,8 @@ impl Directory {
         Ok(Self { file })
     }
 
-    /// Opens the directory at `path` below it and makes what is missing on the way, mode 0755. No links are
-    /// followed.
+    /// Opens the directory at `path` below it and makes what is missing on the way, mode 0755. No
+    /// links are followed.
     ///
     /// # Errors
     /// As [`Directory::find`].
@@ -115,12 +119,12 @@ impl Directory {
         Ok(reached)
     }
 
-    /// Makes the directory `name` in it with exactly `mode` and opens it. One that is there already and belongs
-    /// to this program is taken.
+    /// Makes the directory `name` in it with exactly `mode` and opens it. One that is there already
+    /// and belongs to this program is taken.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] when something else of that name is in the way, and any error of the
-    /// file system.
+    /// [`io::ErrorKind::AlreadyExists`] when something else of that name is in the way, and any
+    /// error of the file system.
     pub fn make_directory(&self, name: &str, mode: u32) -> io::Result<Self> {
         let first = Mode::from_bits_truncate(mode & 0o755);
         let is_new = match mkdirat(self, name, first) {
@@ -153,8 +157,8 @@ impl Directory {
         Ok(file)
     }
 
-    /// Makes the file `name` in it in place of one that may be there; what that one's other names mean is
-    /// left alone.
+    /// Makes the file `name` in it in place of one that may be there; what that one's other names
+    /// mean is left alone.
     ///
     /// # Errors
     /// Any error of the file system; a directory of that name is one.
@@ -175,8 +179,8 @@ impl Directory {
     /// Opens the file `name` in it to append to; makes it, mode 0644, when it is not there.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for anything but a file of this program with this one name, and any
-    /// error of the file system.
+    /// [`io::ErrorKind::InvalidInput`] for anything but a file of this program with this one name,
+    /// and any error of the file system.
     pub fn append_file(&self, name: &Path) -> io::Result<File> {
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
         // Without blocking: nobody may read at the other end of a pipe.

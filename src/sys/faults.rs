@@ -1,9 +1,11 @@
-//! Places at which a debug build kills itself or hangs when it is told to, and things that it does without, so that
-//! tests can end or hold a process at each step of what it does. A release build has none of this.
+//! Places at which a debug build kills itself or hangs when it is told to, and things that it does
+//! without, so that tests can end or hold a process at each step of what it does. A release build
+//! has none of this.
 
 use std::{ffi::OsString, time::Duration};
 
-/// Names the place at which the process dies, such as `launch.recorded`; several are separated by commas.
+/// Names the place at which the process dies, such as `launch.recorded`; several are separated by
+/// commas.
 pub const VARIABLE: &str = "TRIVET_FAULT";
 /// Names places at which the process does nothing for half a minute and then dies, in the same way.
 pub const HANGS: &str = "TRIVET_FAULT_HANGS";
@@ -11,7 +13,8 @@ pub const HANGS: &str = "TRIVET_FAULT_HANGS";
 pub const WITHOUT: &str = "TRIVET_FAULT_WITHOUT";
 /// Milliseconds that long waits for other processes are cut to.
 pub const PATIENCE: &str = "TRIVET_FAULT_PATIENCE";
-/// Means nothing to the program: by its value a test finds whatever came of a process that it started.
+/// Means nothing to the program: by its value a test finds whatever came of a process that it
+/// started.
 pub const MARK: &str = "TRIVET_FAULT_MARK";
 
 fn names(variable: &str, name: &str) -> bool {

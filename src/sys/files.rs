@@ -18,7 +18,8 @@ pub enum Durability {
     Process,
 }
 
-/// Writes `bytes` to `path` so that a reader sees the old or the new content, never a part. Mode 0600.
+/// Writes `bytes` to `path` so that a reader sees the old or the new content, never a part. Mode
+/// 0600.
 ///
 /// # Errors
 /// Any error of the file system; the old content is then still there.
@@ -61,7 +62,8 @@ pub fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// The bits that the kernel takes from the mode of what this process makes; all when that is not known.
+/// The bits that the kernel takes from the mode of what this process makes; all when that is not
+/// known.
 fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();
     *UMASK.get_or_init(|| {

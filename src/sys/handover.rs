@@ -1,4 +1,5 @@
-//! Hands open connections from one process to another, and makes processes without starting a program anew.
+//! Hands open connections from one process to another, and makes processes without starting a
+//! program anew.
 
 use nix::{
     errno::Errno,
@@ -50,8 +51,9 @@ pub fn send(socket: BorrowedFd<'_>, handed: BorrowedFd<'_>) -> io::Result<()> {
     let mut control = Control { bytes: [0; 64] };
     let descriptor = handed.as_raw_fd();
     let size = u32::try_from(size_of::<i32>()).map_err(io::Error::other)?;
-    // SAFETY: `message` points at `part` and `control`, which live until the call is over; the control buffer is
-    // aligned for its header and has room for one descriptor, which is written inside of it.
+    // SAFETY: `message` points at `part` and `control`, which live until the call is over; the
+    // control buffer is aligned for its header and has room for one descriptor, which is written
+    // inside of it.
     let sent = unsafe {
         let mut message: libc::msghdr = mem::zeroed();
         message.msg_iov = &raw mut part;
@@ -82,8 +84,8 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
         iov_len: byte.len(),
     };
     let mut control = Control { bytes: [0; 64] };
-    // SAFETY: as in `send`; the kernel writes at most `msg_controllen` bytes, and the header is read only when it
-    // says that there is one.
+    // SAFETY: as in `send`; the kernel writes at most `msg_controllen` bytes, and the header is
+    // read only when it says that there is one.
     unsafe {
         let mut message: libc::msghdr = mem::zeroed();
         message.msg_iov = &raw mut part;
@@ -121,8 +123,8 @@ pub enum Side {
     Child,
 }
 
-/// Lets the children of this process vanish when they end, without being waited for. What this process starts
-/// afterwards inherits it; [`fork`] takes it back in the child.
+/// Lets the children of this process vanish when they end, without being waited for. What this
+/// process starts afterwards inherits it; [`fork`] takes it back in the child.
 ///
 /// # Errors
 /// As of the system call.
@@ -136,7 +138,8 @@ pub fn forget_children() -> io::Result<()> {
 /// Makes a copy of this process. The child has no standard input and hears of its own children.
 ///
 /// # Errors
-/// As of the system call, and when this process has several threads, of which a copy would have one.
+/// As of the system call, and when this process has several threads, of which a copy would have
+/// one.
 #[expect(unsafe_code, reason = "a fork has no safe form")]
 pub fn fork() -> io::Result<Side> {
     let threads = fs::read_dir("/proc/self/task")?.count();

@@ -14,8 +14,9 @@ use std::{
 /// Highest number of a lock.
 pub const NUMBER_MAX: u64 = 1 << 62;
 
-/// A file each byte of which is a lock, so that many locks cost one file. A lock belongs to the process that took
-/// it: it is not inherited by what the process starts, and it ends with the process, however that ends.
+/// A file each byte of which is a lock, so that many locks cost one file. A lock belongs to the
+/// process that took it: it is not inherited by what the process starts, and it ends with the
+/// process, however that ends.
 ///
 /// Invariant: the content is empty; a lock is a number, not a byte that is there.
 #[derive(Debug)]
@@ -33,8 +34,8 @@ impl Locks {
         Self::with(path, true)
     }
 
-    /// Opens the file that somebody made. A process that takes locks calls this once: closing any descriptor of
-    /// the file gives all of them up.
+    /// Opens the file that somebody made. A process that takes locks calls this once: closing any
+    /// descriptor of the file gives all of them up.
     ///
     /// # Errors
     /// Any error of the file system.
@@ -66,7 +67,8 @@ impl Locks {
         }
     }
 
-    /// The process that holds a lock, 0 for one that this process cannot see; none when nobody does.
+    /// The process that holds a lock, 0 for one that this process cannot see; none when nobody
+    /// does.
     ///
     /// # Errors
     /// As of the system call.
@@ -89,7 +91,8 @@ impl Locks {
         Ok(all)
     }
 
-    /// True while the path still leads to this file. Locks of a file that was replaced keep nobody out.
+    /// True while the path still leads to this file. Locks of a file that was replaced keep nobody
+    /// out.
     pub fn is_in_place(&self) -> bool {
         match (self.file.metadata(), std::fs::metadata(&self.path)) {
             (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),

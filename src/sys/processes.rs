@@ -57,8 +57,8 @@ impl Identity {
     /// # Errors
     /// `ESRCH` when the process is gone, `EPERM` when it belongs to somebody else.
     pub fn kill(&self) -> io::Result<()> {
-        // The descriptor pins the process, so that between the check and the signal its number cannot
-        // pass to another one.
+        // The descriptor pins the process, so that between the check and the signal its number
+        // cannot pass to another one.
         let _pin = pidfd_open(self.pid)?;
         if !self.is_alive() {
             return Err(Errno::ESRCH.into());
@@ -78,7 +78,8 @@ impl Identity {
     }
 }
 
-/// Every process of one run of a task: its supervisor and whatever came of the task, also after both are dead.
+/// Every process of one run of a task: its supervisor and whatever came of the task, also after
+/// both are dead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
     /// Leader of the session in which the task was started.
@@ -120,8 +121,8 @@ impl Tree {
         }
     }
 
-    /// Living processes of the task's group and of the supervisor's session. Neither needs its leader: a number
-    /// does not pass on while it names a group or a session in which somebody is.
+    /// Living processes of the task's group and of the supervisor's session. Neither needs its
+    /// leader: a number does not pass on while it names a group or a session in which somebody is.
     fn members(&self) -> Vec<Identity> {
         let group = (!self.task.is_replaced()).then_some(self.task.pid);
         let session = (!self.supervisor.is_replaced()).then_some(self.supervisor.pid);
@@ -258,8 +259,8 @@ impl ProcessEnd {
     )]
     pub fn of(pid: i32) -> io::Result<Self> {
         let descriptor = pidfd_open(pid)?;
-        // SAFETY: what is handed over owns the descriptor, always answers the same one and closes it only when it
-        // is dropped, after the runtime has forgotten it.
+        // SAFETY: what is handed over owns the descriptor, always answers the same one and closes
+        // it only when it is dropped, after the runtime has forgotten it.
         let descriptor = unsafe { AsyncFd::register(descriptor) }?;
         Ok(Self { descriptor })
     }
@@ -313,8 +314,8 @@ pub struct TaskProcess {
     pub user: String,
 }
 
-/// Starts a task in a process group of its own; it is killed when this process dies. `joins` is what
-/// [`Cgroup::create`] opened.
+/// Starts a task in a process group of its own; it is killed when this process dies. `joins` is
+/// what [`Cgroup::create`] opened.
 ///
 /// # Errors
 /// An unknown user, or whatever the start of the program failed with.
@@ -400,7 +401,8 @@ pub fn has_children() -> bool {
     )
 }
 
-/// Kills every child of this process and every orphan that returned to it. `leader` is a process group.
+/// Kills every child of this process and every orphan that returned to it. `leader` is a process
+/// group.
 pub fn kill_all_children(leader: i32) {
     kill(Pid::from_raw(-leader), Signal::SIGKILL).ok();
     for child in children(Pid::this().as_raw()) {

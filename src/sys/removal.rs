@@ -1,7 +1,7 @@
 //! Removes a directory tree that somebody else filled.
 //!
-//! Links are removed, never followed, and neither depth nor number of the entries costs more than a few open
-//! files: what lies too deep is first moved up.
+//! Links are removed, never followed, and neither depth nor number of the entries costs more than a
+//! few open files: what lies too deep is first moved up.
 
 use super::directory::Directory;
 use nix::{
@@ -13,10 +13,11 @@ use std::{ffi::OsString, io, os::fd::AsFd, path::Path};
 
 /// Directories that are open at a time.
 const DEPTH_MAX: usize = 32;
-/// Names of directories that are kept in memory for one directory; further ones have their turn later.
+/// Names of directories that are kept in memory for one directory; further ones have their turn
+/// later.
 const NAMES_MAX: usize = 10_000;
-/// How often the whole is gone through: more than once only for what was moved up or put off, or while somebody
-/// still writes.
+/// How often the whole is gone through: more than once only for what was moved up or put off, or
+/// while somebody still writes.
 const PASSES_MAX: usize = 100_000;
 /// How often it is gone through in vain, while somebody fills it.
 const VAIN_PASSES_MAX: usize = 8;
@@ -24,7 +25,8 @@ const VAIN_PASSES_MAX: usize = 8;
 /// Removes the directory `name` in `parent` with all that it holds.
 ///
 /// # Errors
-/// Any error of the file system, and [`io::ErrorKind::DirectoryNotEmpty`] when somebody keeps filling it.
+/// Any error of the file system, and [`io::ErrorKind::DirectoryNotEmpty`] when somebody keeps
+/// filling it.
 pub fn remove_tree(parent: &Directory, name: &Path) -> io::Result<()> {
     let mut done = 0_u64;
     let mut vain = 0;

@@ -1,8 +1,9 @@
 //! Starts a program without copying this process first.
 //!
-//! A copy of a process costs most of what the start of a small program costs: tables of pages are copied, pages that
-//! either side writes to are copied, and all of it is thrown away when the program begins. The new process here
-//! borrows the memory of this one, which stands still until the program has begun.
+//! A copy of a process costs most of what the start of a small program costs: tables of pages are
+//! copied, pages that either side writes to are copied, and all of it is thrown away when the
+//! program begins. The new process here borrows the memory of this one, which stands still until
+//! the program has begun.
 
 use nix::{
     errno::Errno,
@@ -105,7 +106,8 @@ impl Plan {
     }
 }
 
-/// Starts a program in a process group of its own that is killed when this process dies. Waits until it has begun.
+/// Starts a program in a process group of its own that is killed when this process dies. Waits
+/// until it has begun.
 ///
 /// # Errors
 /// Whatever it could not begin with.
@@ -119,9 +121,10 @@ pub(super) fn spawn(start: Start) -> io::Result<i32> {
         127
     };
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
-    // SAFETY: this thread stands still until the other process has begun its program or ended, so nothing that the
-    // latter reads changes or goes away; it runs on a stack of its own, makes system calls only, and writes to
-    // nothing but `plan.error`. Both share the thread's `errno`, which this thread does not look at meanwhile.
+    // SAFETY: this thread stands still until the other process has begun its program or ended, so
+    // nothing that the latter reads changes or goes away; it runs on a stack of its own, makes
+    // system calls only, and writes to nothing but `plan.error`. Both share the thread's `errno`,
+    // which this thread does not look at meanwhile.
     let pid = unsafe { clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD)) }?;
     match plan.error.load(Ordering::Relaxed) {
         0 => Ok(pid.as_raw()),

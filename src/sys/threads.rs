@@ -1,7 +1,7 @@
 //! Threads for work that waits for a disk, a few for each purpose.
 //!
-//! A disk that hangs holds the threads of that purpose and nothing else: no async worker, no other purpose, and not
-//! the end of the process, which waits for none of them.
+//! A disk that hangs holds the threads of that purpose and nothing else: no async worker, no other
+//! purpose, and not the end of the process, which waits for none of them.
 
 use parking_lot::{Condvar, Mutex};
 use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
@@ -12,9 +12,11 @@ use tokio::{
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A few threads for one purpose. They are made when they are first needed and wait for work from then on.
+/// A few threads for one purpose. They are made when they are first needed and wait for work from
+/// then on.
 ///
-/// Invariant: never more pieces of work are handed over than there are threads; further ones wait with their callers.
+/// Invariant: never more pieces of work are handed over than there are threads; further ones wait
+/// with their callers.
 #[derive(Clone, Debug)]
 pub struct Threads {
     free: Arc<Semaphore>,
@@ -61,8 +63,8 @@ impl Threads {
         }
     }
 
-    /// Carries out `work` on one of them, as soon as one is free. Once begun it is carried out to its end, also when
-    /// nobody waits for it any more.
+    /// Carries out `work` on one of them, as soon as one is free. Once begun it is carried out to
+    /// its end, also when nobody waits for it any more.
     ///
     /// # Errors
     /// The error of `work`, and one of this machine when no thread can be made or `work` panics.

@@ -1,7 +1,8 @@
 //! Changes of files and directories, as the kernel tells them.
 //!
-//! One notification channel and one thread for the whole process, made with the first watch: the kernel allows
-//! a user only a few channels. Whoever watches waits for an event instead of looking again and again.
+//! One notification channel and one thread for the whole process, made with the first watch: the
+//! kernel allows a user only a few channels. Whoever watches waits for an event instead of looking
+//! again and again.
 
 use nix::{errno::Errno, libc};
 use parking_lot::Mutex;
@@ -43,8 +44,8 @@ struct Channel {
 }
 
 impl Watched {
-    /// Watches an open file or directory; in a directory, also what happens to its files. Changes from now
-    /// on count, so look at the file after this.
+    /// Watches an open file or directory; in a directory, also what happens to its files. Changes
+    /// from now on count, so look at the file after this.
     ///
     /// # Errors
     /// When the kernel has no more watches to give.
@@ -167,7 +168,8 @@ fn add_watch(channel: &File, path: &CString) -> io::Result<i32> {
 
 #[expect(unsafe_code, reason = "the system call has no safe wrapper here")]
 fn remove_watch(channel: &File, descriptor: i32) {
-    // SAFETY: the call takes two integers. It fails for a watch that went with its file, which is as good.
+    // SAFETY: the call takes two integers. It fails for a watch that went with its file, which is
+    // as good.
     unsafe { libc::inotify_rm_watch(channel.as_raw_fd(), descriptor) };
 }
 

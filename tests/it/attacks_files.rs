@@ -1,5 +1,6 @@
-//! A task of user `nobody` that puts links, pipes and directories where the agent, which runs as root, works
-//! with files: nothing outside is read, written or made, nothing hangs, and traffic goes on.
+//! A task of user `nobody` that puts links, pipes and directories where the agent, which runs as
+//! root, works with files: nothing outside is read, written or made, nothing hangs, and traffic
+//! goes on.
 
 use crate::harness::{Agent, DEADLINE, Echo, http, probes::Probes};
 use reqwest::{Method, StatusCode};
@@ -58,8 +59,8 @@ impl Scene {
         }
     }
 
-    /// Runs `script` as `nobody` in a service job; answers with the allocation's id once it runs. `$OUT` is the
-    /// directory to protect.
+    /// Runs `script` as `nobody` in a service job; answers with the allocation's id once it runs.
+    /// `$OUT` is the directory to protect.
     async fn attack(&self, script: &str, more: &Value) -> String {
         let script = format!("OUT={}\n{script}", self.outside.display());
         let mut task = json!({
@@ -147,7 +148,8 @@ async fn needs_root_logs_are_neither_written_nor_read_through_what_a_task_puts_i
         return;
     }
     let scene = Scene::start().await;
-    // Rotation goes through numbers that the attacker tries to take first, with everything that has a name.
+    // Rotation goes through numbers that the attacker tries to take first, with everything that has
+    // a name.
     let script = r#"
         cd "$NOMAD_ALLOC_DIR/logs" 2>/dev/null
         for n in 1 2 3 4 5 6 7 8 9 10 11 12; do

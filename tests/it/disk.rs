@@ -280,9 +280,11 @@ async fn start_on(data: &Path, dir: &Path) -> Result<Vec<String>, String> {
         .collect())
 }
 
-/// Each start either has everything that was acknowledged, or refuses with the file's name and the way out.
+/// Each start either has everything that was acknowledged, or refuses with the file's name and the
+/// way out.
 ///
-/// `TRIVET_TEST_SWEEP=all` does everything to every file; otherwise each file gets one damage in turn.
+/// `TRIVET_TEST_SWEEP=all` does everything to every file; otherwise each file gets one damage in
+/// turn.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_file_of_the_data_directory_may_be_damaged() {
     let mut agent = Agent::start_with(Mode::Durable, "").await;

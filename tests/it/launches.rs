@@ -1,8 +1,8 @@
-//! Never two processes of one task: agent and supervisors are killed at every step of a launch and at random, and
-//! what the agent keeps is damaged under live tasks.
+//! Never two processes of one task: agent and supervisors are killed at every step of a launch and
+//! at random, and what the agent keeps is damaged under live tasks.
 //!
-//! Each task takes a lock in its allocation's directory and hands it to a child of its own; a second run that comes
-//! while anything of the first lives finds the lock taken and leaves a mark.
+//! Each task takes a lock in its allocation's directory and hands it to a child of its own; a
+//! second run that comes while anything of the first lives finds the lock taken and leaves a mark.
 
 use crate::harness::{
     Agent, DEADLINE,
@@ -187,7 +187,8 @@ async fn a_supervisor_killed_at_any_step_leaves_one_process() {
     }
 }
 
-/// An end that was heard of, or told, when agent or supervisor died is neither lost nor told twice as a start.
+/// An end that was heard of, or told, when agent or supervisor died is neither lost nor told twice
+/// as a start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_at_any_step_of_an_end_does_not_lose_the_exit_code() {
     let mut agent = Agent::start_with(Mode::Durable, "").await;
@@ -320,7 +321,8 @@ async fn damaged_files_under_live_tasks_never_leave_a_process_that_nobody_knows(
     }
 }
 
-/// Either the allocation failed with a sentence that names the file, or what is left of the file was enough to go on.
+/// Either the allocation failed with a sentence that names the file, or what is left of the file
+/// was enough to go on.
 async fn settled_after(agent: &Agent, alloc_id: &str, damage: Damage, file: &Path) {
     let name = file
         .file_name()
@@ -476,8 +478,8 @@ async fn a_greeting_that_comes_too_late_leaves_one_process() {
     }
 }
 
-/// Supervisors are started one by one when none can be forked, and a task that scatters its processes is ended as a
-/// whole when there are no control groups to find them by.
+/// Supervisors are started one by one when none can be forked, and a task that scatters its
+/// processes is ended as a whole when there are no control groups to find them by.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_start_and_end_without_fork_server_and_control_groups() {
     let mut agent = Agent::start_with(Mode::Durable, "").await;

@@ -17,7 +17,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// What the agent may need beyond what it needed before, during any attack of idle connections, KiB.
+/// What the agent may need beyond what it needed before, during any attack of idle connections,
+/// KiB.
 const MEMORY_KIB_MAX: u64 = 96 * 1024;
 /// The same, for requests that cost much to answer, KiB.
 const HEAVY_KIB_MAX: u64 = 400 * 1024;
@@ -81,7 +82,8 @@ async fn no_listener_takes_the_descriptors_of_the_others() {
             held.len()
         );
         for listener in LISTENERS {
-            // Idle clients of DNS make room for new ones; the others wait in the queue of the one that is full.
+            // Idle clients of DNS make room for new ones; the others wait in the queue of the one
+            // that is full.
             if listener != attacked || listener == "dns" {
                 answers(&agent, listener).await;
             }

@@ -1,4 +1,5 @@
-//! Writes that meet each other: what was acknowledged last stands, and nothing that was acknowledged is lost.
+//! Writes that meet each other: what was acknowledged last stands, and nothing that was
+//! acknowledged is lost.
 
 use crate::harness::{Agent, http};
 use reqwest::{Method, StatusCode};

@@ -63,7 +63,8 @@ async fn a_bad_version_goes_back_to_the_last_stable_one_and_drops_nothing() {
         requests.iter().all(|r| r.outcome.as_deref() == Ok("one")),
         "nobody was sent to the version that never passed"
     );
-    // The two that the bad version never reached stayed as they are, with the version's number of now.
+    // The two that the bad version never reached stayed as they are, with the version's number of
+    // now.
     assert_eq!(versions(&agent, &good).await, [2, 2, 2]);
 }
 

@@ -1,4 +1,5 @@
-//! Small jobs: one-task batch jobs through the durable log to their end, as processes and on simulated agents.
+//! Small jobs: one-task batch jobs through the durable log to their end, as processes and on
+//! simulated agents.
 
 mod processes;
 mod simulated;

@@ -95,7 +95,8 @@ async fn measure(agent: &Agent, options: &Options, round: usize, group: Option<&
     rate(finished)
 }
 
-/// Median from the creation of an allocation to its task's start, milliseconds, by the agent's clock.
+/// Median from the creation of an allocation to its task's start, milliseconds, by the agent's
+/// clock.
 async fn start_latency(agent: &Agent) -> f64 {
     let mut times = Vec::new();
     for number in 0..SINGLE_JOBS {
@@ -123,15 +124,16 @@ async fn start_latency(agent: &Agent) -> f64 {
     times[times.len() / 2] as f64 / 1e6
 }
 
-/// A control group that counts the CPU of the agent and of everything that it starts, also of what it does not wait
-/// for.
+/// A control group that counts the CPU of the agent and of everything that it starts, also of what
+/// it does not wait for.
 struct Group {
     path: PathBuf,
     before: PathBuf,
 }
 
 impl Group {
-    /// Puts this process into a group of its own, so that an agent is born in it; none where that is not allowed.
+    /// Puts this process into a group of its own, so that an agent is born in it; none where that
+    /// is not allowed.
     fn enter() -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let mount = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
@@ -160,7 +162,8 @@ impl Group {
     }
 }
 
-/// Waits for the end with few questions: a list of all jobs costs the agent as much as several jobs.
+/// Waits for the end with few questions: a list of all jobs costs the agent as much as several
+/// jobs.
 async fn until_all_complete(agent: &Agent, wanted: usize, round: usize, start: Instant) {
     let url = agent.url("http", &format!("/v1/jobs?prefix=b{round}-"));
     loop {
@@ -183,8 +186,8 @@ async fn until_all_complete(agent: &Agent, wanted: usize, round: usize, start: I
     }
 }
 
-/// When the last allocation of the round was placed, and when the servers took note of the last end;
-/// nanoseconds since the epoch, by the agent.
+/// When the last allocation of the round was placed, and when the servers took note of the last
+/// end; nanoseconds since the epoch, by the agent.
 async fn last_times(agent: &Agent, round: usize) -> (i64, i64) {
     let allocs = http::get(&agent.url("http", "/v1/allocations?task_states=false")).await;
     let prefix = format!("b{round}-");

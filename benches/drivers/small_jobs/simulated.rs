@@ -1,4 +1,5 @@
-//! Small batch jobs from submission to their end on simulated agents: a durable log, real streams, no processes.
+//! Small batch jobs from submission to their end on simulated agents: a durable log, real streams,
+//! no processes.
 
 #[path = "../../../src/server/sessions/fixtures.rs"]
 mod fixtures;

@@ -1,7 +1,9 @@
-//! Runs `tests/answers/*.txt`: lines that set a catalog up, questions, and the answers below them, indented.
+//! Runs `tests/answers/*.txt`: lines that set a catalog up, questions, and the answers below them,
+//! indented.
 //!
-//! `ask NAME TYPE [tcp | edns=SIZE]` asks over UDP without EDNS unless it says otherwise. Records of a section are sorted, since
-//! their order is random by design. With `UPDATE_ANSWERS=1` the answers in the files are rewritten.
+//! `ask NAME TYPE [tcp | edns=SIZE]` asks over UDP without EDNS unless it says otherwise. Records
+//! of a section are sorted, since their order is random by design. With `UPDATE_ANSWERS=1` the
+//! answers in the files are rewritten.
 
 use std::fmt::Write as _;
 use std::fs;

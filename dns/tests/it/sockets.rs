@@ -153,8 +153,8 @@ async fn shortened_answer_sends_the_client_to_tcp_if_enabled() {
     assert!(bytes.len() <= 1_232, "{} bytes", bytes.len());
     let larger = Message::from_vec(&bytes).unwrap();
     assert!(larger.metadata.truncation);
-    // Names are counted without compression before they are encoded, so there is always room to spare.
-    // Which instances are drawn, and so how long their names are, differs from run to run.
+    // Names are counted without compression before they are encoded, so there is always room to
+    // spare. Which instances are drawn, and so how long their names are, differs from run to run.
     assert!(
         (14..=16).contains(&larger.answers.len()),
         "{} answers",

@@ -21,20 +21,22 @@ type Order = (Reverse<i32>, Index, EvalId);
 /// Everything that decides where a group may be placed; groups of many jobs share one.
 type ShapeKey = String;
 
-/// Keeps evaluations that wait for capacity and wakes them when some comes: only as many as the freed room
-/// takes, the highest priority first.
+/// Keeps evaluations that wait for capacity and wakes them when some comes: only as many as the
+/// freed room takes, the highest priority first.
 ///
 /// Invariants:
 /// 1. A waiting evaluation stands in the shape of each of its groups that could not be placed.
-/// 2. An evaluation is woken for a node only if the node got room after the evaluation was last decided about.
-/// 3. The room that woken evaluations were promised is offered to nobody else until they are decided about.
+/// 2. An evaluation is woken for a node only if the node got room after the evaluation was last
+///    decided about.
+/// 3. The room that woken evaluations were promised is offered to nobody else until they are
+///    decided about.
 #[derive(Debug, Default)]
 pub struct Blocked {
     waiting: BTreeMap<Order, Waiting>,
     by_job: BTreeMap<JobKey, Order>,
     shapes: BTreeMap<ShapeKey, Shape>,
-    /// Node id to the index at which it last got room: an evaluation that was decided about before, but
-    /// written after, must not miss it.
+    /// Node id to the index at which it last got room: an evaluation that was decided about before,
+    /// but written after, must not miss it.
     freed: BTreeMap<NodeId, Index>,
     freed_at: BTreeSet<(Index, NodeId)>,
     /// Id of a woken evaluation to the nodes on which it was promised room.
@@ -69,8 +71,8 @@ impl Shape {
 }
 
 impl Blocked {
-    /// Takes up every blocked evaluation of the state; forgets everything else. Those that could be placed
-    /// already are woken.
+    /// Takes up every blocked evaluation of the state; forgets everything else. Those that could be
+    /// placed already are woken.
     pub fn restore(&mut self, _now: Timestamp, state: &Snapshot) -> Vec<Action> {
         *self = Self::default();
         for eval in state.open_evals() {
@@ -208,7 +210,8 @@ impl Blocked {
         Some(waiting.eval)
     }
 
-    /// Takes back what an evaluation was promised, because it was decided about; answers with the nodes.
+    /// Takes back what an evaluation was promised, because it was decided about; answers with the
+    /// nodes.
     fn release(&mut self, eval_id: EvalId) -> BTreeSet<NodeId> {
         let nodes = self.promised.remove(&eval_id).unwrap_or_default();
         for node_id in &nodes {
@@ -312,8 +315,8 @@ impl Blocked {
     }
 }
 
-/// Two groups with the same key suit the same nodes and take the same room. A job that may still have
-/// allocations of an older version, whose room it can use, stands alone.
+/// Two groups with the same key suit the same nodes and take the same room. A job that may still
+/// have allocations of an older version, whose room it can use, stands alone.
 fn shape_key(job: &Job, group: &TaskGroup) -> ShapeKey {
     let tasks: Vec<_> = group
         .tasks

@@ -146,8 +146,8 @@ impl Broker {
         deliveries
     }
 
-    /// The result of a delivery is in the log. Evaluations of the job that waited behind it are superseded
-    /// by the newest of them.
+    /// The result of a delivery is in the log. Evaluations of the job that waited behind it are
+    /// superseded by the newest of them.
     pub fn ack(&mut self, now: Timestamp, eval_id: EvalId, token: u64) -> Vec<Action> {
         let Some(done) = self.take_outstanding(eval_id, token) else {
             return Vec::new();
@@ -174,7 +174,8 @@ impl Broker {
             .collect()
     }
 
-    /// A delivery came to nothing: it is tried again later, at most [`DELIVERIES_MAX`] times, then fails.
+    /// A delivery came to nothing: it is tried again later, at most [`DELIVERIES_MAX`] times, then
+    /// fails.
     pub fn nack(&mut self, now: Timestamp, eval_id: EvalId, token: u64) -> Vec<Action> {
         let Some(eval) = self.take_outstanding(eval_id, token) else {
             return Vec::new();

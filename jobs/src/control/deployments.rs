@@ -13,9 +13,11 @@ use std::{
     sync::Arc,
 };
 
-/// Carries deployments to their end: goes on when allocations turn healthy, promotes, fails, reverts.
+/// Carries deployments to their end: goes on when allocations turn healthy, promotes, fails,
+/// reverts.
 ///
-/// Invariant: every active deployment has a deadline here, an evaluation on its way, or waits for a user.
+/// Invariant: every active deployment has a deadline here, an evaluation on its way, or waits for a
+/// user.
 #[derive(Debug)]
 pub struct Deployments {
     ids: Ids,
@@ -32,8 +34,8 @@ impl Deployments {
         }
     }
 
-    /// Takes up every active deployment of the state; forgets everything else. Each is looked at again,
-    /// because a reaction of the former leader may be missing.
+    /// Takes up every active deployment of the state; forgets everything else. Each is looked at
+    /// again, because a reaction of the former leader may be missing.
     pub fn restore(&mut self, now: Timestamp, state: &Snapshot) -> Vec<Action> {
         self.deadlines.clear();
         let active: Vec<DeploymentId> = state
@@ -119,7 +121,8 @@ impl Deployments {
         }
     }
 
-    /// Decides what follows from the health of a deployment's allocations. `moved` when some changed.
+    /// Decides what follows from the health of a deployment's allocations. `moved` when some
+    /// changed.
     fn look(
         &mut self,
         now: Timestamp,
@@ -185,8 +188,8 @@ fn next_deadline(deployment: &Deployment) -> Option<Timestamp> {
         .min()
 }
 
-/// True while the group must still make progress by itself: not when it is done, and not while it only
-/// waits for a user to promote it.
+/// True while the group must still make progress by itself: not when it is done, and not while it
+/// only waits for a user to promote it.
 fn is_behind(group: &DeploymentState) -> bool {
     let canarying = group.desired_canaries > 0 && !group.promoted;
     let wanted = if canarying {
@@ -222,8 +225,8 @@ fn failure(
         .then_some("Failed due to progress deadline")
 }
 
-/// True when an unhealthy allocation may be replaced within the deployment: its group has a deadline to
-/// do so, and its policy permits one more.
+/// True when an unhealthy allocation may be replaced within the deployment: its group has a
+/// deadline to do so, and its policy permits one more.
 fn can_try_again(alloc: &Allocation, deployment: &Deployment) -> bool {
     let has_deadline = deployment
         .task_groups

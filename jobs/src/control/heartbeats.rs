@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-/// A look at the leases that comes this much too late says that the server itself stood still, or that its
-/// clock was moved: it could not have heard anybody.
+/// A look at the leases that comes this much too late says that the server itself stood still, or
+/// that its clock was moved: it could not have heard anybody.
 const LATE: Duration = Duration::from_millis(500);
 /// Most nodes taken down by one command; the rest follows in the next one.
 pub const NODES_DOWN_MAX: usize = 1_024;
@@ -61,8 +61,8 @@ impl Heartbeats {
         }
     }
 
-    /// Renews a lease. A node that was down becomes ready again by the action. Unknown nodes are ignored:
-    /// they must register first.
+    /// Renews a lease. A node that was down becomes ready again by the action. Unknown nodes are
+    /// ignored: they must register first.
     pub fn on_beat(&mut self, now: Timestamp, node_id: NodeId, state: &Snapshot) -> Vec<Action> {
         let Some(node) = state.node(node_id) else {
             return Vec::new();
@@ -81,8 +81,8 @@ impl Heartbeats {
         })]
     }
 
-    /// Takes nodes down whose lease ran out. When the server itself was away meanwhile, they get half a
-    /// lease more to be heard.
+    /// Takes nodes down whose lease ran out. When the server itself was away meanwhile, they get
+    /// half a lease more to be heard.
     pub fn on_tick(&mut self, now: Timestamp, state: &Snapshot) -> Vec<Action> {
         let mut down: Vec<NodeId> = Vec::new();
         while self.by_end.first().is_some_and(|(end, _)| *end <= now)

@@ -1,8 +1,8 @@
 //! Controllers: events and ticks in, actions out. None of them waits or asks a clock.
 //!
-//! Each that remembers anything has `restore` (rebuild from the state after winning leadership); events are
-//! `on_applied` or another `on_…`; those that wait for a time have `on_tick` and `next_tick` (nanoseconds since
-//! the epoch; none while nothing is due).
+//! Each that remembers anything has `restore` (rebuild from the state after winning leadership);
+//! events are `on_applied` or another `on_…`; those that wait for a time have `on_tick` and
+//! `next_tick` (nanoseconds since the epoch; none while nothing is due).
 
 mod blocked;
 mod broker;
@@ -29,8 +29,8 @@ use std::{collections::BTreeMap, sync::Arc};
 /// Most evaluations that `batched` puts into one command.
 pub const EVALS_PER_COMMAND_MAX: usize = 1_024;
 
-/// The same actions with evaluations and transitions of many commands in few, for a controller that reacts to
-/// thousands of rows at once.
+/// The same actions with evaluations and transitions of many commands in few, for a controller that
+/// reacts to thousands of rows at once.
 fn batched(actions: Vec<Action>) -> Vec<Action> {
     let mut evals: Vec<Evaluation> = Vec::new();
     let mut rest = Vec::new();

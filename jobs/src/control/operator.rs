@@ -71,7 +71,8 @@ pub fn deregister(
     })
 }
 
-/// Looks at a job again. With `force_reschedule`, failed allocations are replaced whatever their policy says.
+/// Looks at a job again. With `force_reschedule`, failed allocations are replaced whatever their
+/// policy says.
 ///
 /// # Errors
 /// [`Rejected::NoJob`].
@@ -114,12 +115,12 @@ pub struct Scaling {
     pub enforce_index: Option<Index>,
 }
 
-/// Changes a group's count, or records why it was not changed. Everything is checked again when the entry is
-/// applied.
+/// Changes a group's count, or records why it was not changed. Everything is checked again when the
+/// entry is applied.
 ///
 /// # Errors
-/// [`Rejected`] when the job or the group is missing, another index is enforced, the count is out of bounds or a
-/// deployment of the job is active.
+/// [`Rejected`] when the job or the group is missing, another index is enforced, the count is out
+/// of bounds or a deployment of the job is active.
 pub fn scale(
     state: &Snapshot,
     now: Timestamp,
@@ -149,7 +150,8 @@ pub fn scale(
     Ok(Command::ScaleJob(Box::new(command)))
 }
 
-/// Changes whether a node takes new allocations; an eligible one is offered to the jobs that want it.
+/// Changes whether a node takes new allocations; an eligible one is offered to the jobs that want
+/// it.
 ///
 /// # Errors
 /// [`Rejected::NoNode`].
@@ -186,8 +188,8 @@ pub fn evaluate_node(
     Ok(triggers::for_nodes(state, &[node_id], now, ids))
 }
 
-/// The version that a job went back to when the entry at `index` was applied; none when it did not, because the
-/// job changed before.
+/// The version that a job went back to when the entry at `index` was applied; none when it did not,
+/// because the job changed before.
 pub fn reverted_version(state: &Snapshot, index: Index, revert: &Revert) -> Option<u64> {
     let written = state.versions(&revert.job.key()).iter().any(|version| {
         version.job_modify_index == index && version.same_specification(&revert.job)
@@ -206,7 +208,8 @@ fn active(state: &Snapshot, id: DeploymentId) -> Result<&Arc<Deployment>, Reject
     })
 }
 
-/// The evaluation that goes on with a deployment; of the job as the deployment has it when it was purged.
+/// The evaluation that goes on with a deployment; of the job as the deployment has it when it was
+/// purged.
 fn watcher_eval(
     state: &Snapshot,
     deployment: &Deployment,
@@ -280,8 +283,8 @@ pub(super) fn end_failed(
     }
 }
 
-/// The description of a failure, and the version to go back to; that is left out, and the description
-/// stands, when the job changes before the entry is applied.
+/// The description of a failure, and the version to go back to; that is left out, and the
+/// description stands, when the job changes before the entry is applied.
 fn failure_with_revert(
     state: &Snapshot,
     deployment: &Deployment,

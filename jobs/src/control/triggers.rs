@@ -43,8 +43,8 @@ pub fn for_key(
     Some(for_job(job, trigger, now, ids))
 }
 
-/// One per job whose allocations the reports end although they are still wanted: failed ones, and finished
-/// ones of service jobs.
+/// One per job whose allocations the reports end although they are still wanted: failed ones, and
+/// finished ones of service jobs.
 pub fn for_client_updates(
     state: &Snapshot,
     updates: &[AllocUpdate],
@@ -73,8 +73,8 @@ pub fn for_client_updates(
         .collect()
 }
 
-/// For nodes whose status or eligibility changes: one per job with allocations there, and one per system job
-/// that one of them could run.
+/// For nodes whose status or eligibility changes: one per job with allocations there, and one per
+/// system job that one of them could run.
 pub fn for_nodes(
     state: &Snapshot,
     node_ids: &[NodeId],

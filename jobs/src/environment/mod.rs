@@ -1,9 +1,10 @@
-//! What a task can know of its place: the `NOMAD_…` environment and the `${…}` that job files leave for
-//! run time.
+//! What a task can know of its place: the `NOMAD_…` environment and the `${…}` that job files leave
+//! for run time.
 //!
-//! Two engines exist, as published. [`TaskEnvironment::interpolate`] serves every field but the driver's
-//! configuration: unknown names stay as they are. [`TaskEnvironment::interpolate_config`] serves the driver's
-//! configuration: unknown names are problems, and `$${` stands for a plain `${`.
+//! Two engines exist, as published. [`TaskEnvironment::interpolate`] serves every field but the
+//! driver's configuration: unknown names stay as they are. [`TaskEnvironment::interpolate_config`]
+//! serves the driver's configuration: unknown names are problems, and `$${` stands for a plain
+//! `${`.
 //!
 //! Source: jobs API, "Runtime Environment" and "Variable Interpolation".
 
@@ -56,7 +57,8 @@ pub struct TaskEnvironment<'a> {
 }
 
 impl<'a> TaskEnvironment<'a> {
-    /// The environment of group services and checks: allocation, job and node, nothing of a single task.
+    /// The environment of group services and checks: allocation, job and node, nothing of a single
+    /// task.
     pub fn of_group(alloc: &Allocation, node: &'a Node) -> Self {
         let mut environment = Self {
             variables: BTreeMap::new(),

@@ -72,8 +72,8 @@ impl ClientStatus {
 /// One attempt to place and run a task group on a node.
 ///
 /// Invariants:
-/// 1. `desired_status` is written by servers only, `client_status` and `task_states` by the node only
-///    (servers write `lost` when the node is gone).
+/// 1. `desired_status` is written by servers only, `client_status` and `task_states` by the node
+///    only (servers write `lost` when the node is gone).
 /// 2. A terminal `client_status` never becomes non-terminal again.
 ///
 /// Source: allocations API, "Read Allocation". Differs: `Job`, `Resources` and `TaskResources` are
@@ -243,7 +243,8 @@ impl Allocation {
     }
 }
 
-/// The desired transition of an allocation: what the next evaluation is to do with it. Writer: servers.
+/// The desired transition of an allocation: what the next evaluation is to do with it. Writer:
+/// servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DesiredTransition {

@@ -1,4 +1,5 @@
-//! Does an allocation fit on a node? The one answer for the scheduler and for the plan's verification.
+//! Does an allocation fit on a node? The one answer for the scheduler and for the plan's
+//! verification.
 
 use super::{
     AllocatedCpu, AllocatedMemory, AllocatedResources, AllocatedTask, Node, NodeUsage, TaskGroup,

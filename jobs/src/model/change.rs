@@ -1,5 +1,5 @@
-//! What a change of a job file does to running allocations: one table, which the scheduler, the preview
-//! and the differences that users see share.
+//! What a change of a job file does to running allocations: one table, which the scheduler, the
+//! preview and the differences that users see share.
 
 use super::{FlatMap, Job, NetworkResource, ServiceSpec, Task, TaskGroup};
 

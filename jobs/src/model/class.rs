@@ -1,8 +1,8 @@
 use super::Node;
 
 impl Node {
-    /// Renews `computed_class`: a name that nodes share when no constraint without `unique.` can tell them
-    /// apart. The same on every machine and in every release.
+    /// Renews `computed_class`: a name that nodes share when no constraint without `unique.` can
+    /// tell them apart. The same on every machine and in every release.
     pub fn classify(&mut self) {
         self.computed_class = self.derived_class();
     }

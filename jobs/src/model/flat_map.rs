@@ -11,8 +11,9 @@ const ANNOUNCED_MAX: usize = 64;
 
 /// A sorted map of a few entries in one exactly sized block of memory; serialized as a map.
 ///
-/// A node of a tree has room for eleven entries, which is most of what a finished job would keep, and most of a
-/// row's maps are empty: those take one pointer. Changes move entries, so it is for maps of a few keys. Invariant: keys ascend strictly.
+/// A node of a tree has room for eleven entries, which is most of what a finished job would keep,
+/// and most of a row's maps are empty: those take one pointer. Changes move entries, so it is for
+/// maps of a few keys. Invariant: keys ascend strictly.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FlatMap<K, V> {
     entries: ThinVec<(K, V)>,
@@ -141,7 +142,8 @@ impl<K: Ord, V> FlatMap<K, V> {
         self.entries.iter_mut().map(|(_, value)| value)
     }
 
-    /// Sorts once, so that many entries cost no more than their reading. Of equal keys the last one counts.
+    /// Sorts once, so that many entries cost no more than their reading. Of equal keys the last one
+    /// counts.
     fn sorted(mut entries: ThinVec<(K, V)>) -> Self {
         if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
             // The stable sort puts the last of equal keys first.

@@ -47,11 +47,12 @@ kinds! {
 
 /// A UUID that names a row of one kind.
 ///
-/// Shape: as text 36 characters in lower case with hyphens; in binary formats 16 bytes. Orders as its
-/// bytes do, which is how its text does. [`Id::default`] is the id of nothing and stands for no row.
+/// Shape: as text 36 characters in lower case with hyphens; in binary formats 16 bytes. Orders as
+/// its bytes do, which is how its text does. [`Id::default`] is the id of nothing and stands for no
+/// row.
 ///
-/// Invariant: the first eight bytes are not all ones, which leaves room for the absence of an id: an
-/// `Option` of it takes no more memory.
+/// Invariant: the first eight bytes are not all ones, which leaves room for the absence of an id:
+/// an `Option` of it takes no more memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Id<K> {
     /// The first eight bytes, all bits turned round.
@@ -104,8 +105,8 @@ impl<K: Kind> Id<K> {
         Self::from_number(digits(text)?.0)
     }
 
-    /// The ids that begin with the digits of `prefix`, all for an empty one; hyphens may be left out. None
-    /// if no id can begin so.
+    /// The ids that begin with the digits of `prefix`, all for an empty one; hyphens may be left
+    /// out. None if no id can begin so.
     pub fn with_prefix(prefix: &str) -> Option<RangeInclusive<Self>> {
         let (given, count) = digits(prefix)?;
         let rest = 4 * (DIGITS - count);
@@ -130,8 +131,8 @@ impl<K: Kind> Id<K> {
         Self::from_bytes(bytes).expect("text never begins with bytes of all ones")
     }
 
-    /// The name that [`Id::named`] was given, or the first eight digits of any other id: short enough
-    /// for logs and transcripts.
+    /// The name that [`Id::named`] was given, or the first eight digits of any other id: short
+    /// enough for logs and transcripts.
     pub fn label(self) -> String {
         let bytes = self.to_bytes();
         let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(16);
@@ -150,8 +151,8 @@ impl<K: Kind> Id<K> {
     }
 }
 
-/// The number that the digits in `text` make, and how many they are. None for other characters, for hyphens
-/// where an id has none, and for more digits than an id has.
+/// The number that the digits in `text` make, and how many they are. None for other characters, for
+/// hyphens where an id has none, and for more digits than an id has.
 fn digits(text: &str) -> Option<(u128, usize)> {
     let (mut number, mut count) = (0_u128, 0);
     let mut after_hyphen = false;

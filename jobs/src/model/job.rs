@@ -172,8 +172,8 @@ impl Job {
         JobKey::new(self.namespace.clone(), self.id.clone())
     }
 
-    /// The labels that a task of `group` sees, or the group without a task: those of the job, the group
-    /// and the task, of which the inner win.
+    /// The labels that a task of `group` sees, or the group without a task: those of the job, the
+    /// group and the task, of which the inner win.
     pub fn meta_of(&self, group: &TaskGroup, task: Option<&Task>) -> BTreeMap<String, String> {
         let mut meta = self.meta.clone();
         meta.extend(group.meta.clone());

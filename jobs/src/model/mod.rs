@@ -102,7 +102,8 @@ pub type Index = u64;
 /// The namespace of jobs that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// True for the value that a field has when nobody set it; such fields are left out of some objects.
+/// True for the value that a field has when nobody set it; such fields are left out of some
+/// objects.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

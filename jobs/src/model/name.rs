@@ -37,14 +37,15 @@ kinds! {
     TaskKind TaskName "task";
     /// Name of a node; several may have the same.
     NodeNameKind NodeName "node";
-    /// A short text that many rows repeat: the kind of an event, a key of its details, a score's name.
+    /// A short text that many rows repeat: the kind of an event, a key of its details, a score's
+    /// name.
     TextKind Text "text";
 }
 
 /// A text that names something of one kind. A clone shares the text.
 ///
-/// Shape: any text, compared and ordered byte by byte; what it may contain is checked where it comes in. Plain
-/// text in every format.
+/// Shape: any text, compared and ordered byte by byte; what it may contain is checked where it
+/// comes in. Plain text in every format.
 pub struct Name<K> {
     text: Arc<str>,
     kind: PhantomData<K>,

@@ -18,7 +18,8 @@ pub struct ServiceSpec {
     pub address: String,
     /// `auto`, `host`, `driver`, `alloc`.
     pub address_mode: String,
-    /// Owning task of a task-level service, or the task that script checks of a group service run in.
+    /// Owning task of a task-level service, or the task that script checks of a group service run
+    /// in.
     pub task_name: String,
     /// Tags.
     pub tags: Vec<String>,

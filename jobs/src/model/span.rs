@@ -4,8 +4,8 @@ use std::{
     time::Duration,
 };
 
-/// A length of time that may be negative, as job files and the API write it: whole nanoseconds in JSON;
-/// text such as `"30s"` is read too. Arithmetic stays within the range of the type.
+/// A length of time that may be negative, as job files and the API write it: whole nanoseconds in
+/// JSON; text such as `"30s"` is read too. Arithmetic stays within the range of the type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(i64);
 

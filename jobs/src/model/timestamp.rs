@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-/// An instant: nanoseconds since the Unix epoch, a whole number in JSON; 0 is "never". Arithmetic stays
-/// within the range of the type.
+/// An instant: nanoseconds since the Unix epoch, a whole number in JSON; 0 is "never". Arithmetic
+/// stays within the range of the type.
 ///
-/// The published API writes some instants as RFC 3339 instead; those fields say so with [`rfc3339`].
+/// The published API writes some instants as RFC 3339 instead; those fields say so with
+/// [`rfc3339`].
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -2,8 +2,8 @@ use super::{AllocatedResources, Ask, Capacity, Node, TaskGroup};
 
 /// What the allocations of one node take, counted as they come and go.
 ///
-/// Counts every allocation that its client may still run, wanted or not: room comes back with the proof
-/// that the allocation is over.
+/// Counts every allocation that its client may still run, wanted or not: room comes back with the
+/// proof that the allocation is over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeUsage {
     /// MHz.
@@ -14,7 +14,8 @@ pub struct NodeUsage {
     pub disk_mb: i64,
     /// Ports in ascending order; one that two allocations hold stands there twice.
     pub ports: Vec<u16>,
-    /// Where the search for the next dynamic port begins, so that a port rests before it is used again.
+    /// Where the search for the next dynamic port begins, so that a port rests before it is used
+    /// again.
     pub port_cursor: u16,
 }
 
@@ -121,8 +122,8 @@ pub fn dynamic_ports(node: &Node) -> (u16, u16) {
     (low, high.max(low))
 }
 
-/// Where a node's first dynamic port is looked for: differs between nodes, so that several agents on one
-/// machine seldom choose the same.
+/// Where a node's first dynamic port is looked for: differs between nodes, so that several agents
+/// on one machine seldom choose the same.
 pub fn first_port(node: &Node) -> u16 {
     let (low, high) = dynamic_ports(node);
     let hash = node

@@ -107,8 +107,8 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
 pub(super) struct Report {
     pub(super) failed: FlatMap<GroupName, AllocMetric>,
     pub(super) queued: FlatMap<GroupName, u32>,
-    /// Groups whose replacements wait for allocations that are stopping, and what their nodes lack until
-    /// then. No failure: nobody is told.
+    /// Groups whose replacements wait for allocations that are stopping, and what their nodes lack
+    /// until then. No failure: nobody is told.
     pub(super) postponed: FlatMap<GroupName, AllocMetric>,
 }
 
@@ -203,7 +203,8 @@ impl<'a, 'c> Placer<'a, 'c> {
         } else {
             Fleet::new(snapshot, job)
         };
-        // Room comes back with the proof that an allocation is over; of those on lost nodes none will come.
+        // Room comes back with the proof that an allocation is over; of those on lost nodes none
+        // will come.
         for stop in plan.stops.iter().filter(|s| s.client_status.is_some()) {
             if let Some(alloc) = snapshot.alloc(stop.alloc_id) {
                 fleet.release(alloc);
@@ -233,7 +234,8 @@ impl<'a, 'c> Placer<'a, 'c> {
         }
     }
 
-    /// Whether one more allocation of the group fits the plan; otherwise it is left for another evaluation.
+    /// Whether one more allocation of the group fits the plan; otherwise it is left for another
+    /// evaluation.
     fn has_room_for(&mut self, group: &str) -> bool {
         if self.room == 0 {
             self.is_cut = true;

@@ -1,8 +1,8 @@
 //! Decides what should run where: a snapshot and an evaluation in, a plan out.
 //!
-//! [`schedule`] looks at one evaluation in two steps: `reconcile` compares the job with its allocations and
-//! knows nothing of room; the rest finds places, by `feasible` (may it run there), `model::Capacity` and `ports`
-//! (is there room) and `rank` (which is best).
+//! [`schedule`] looks at one evaluation in two steps: `reconcile` compares the job with its
+//! allocations and knows nothing of room; the rest finds places, by `feasible` (may it run there),
+//! `model::Capacity` and `ports` (is there room) and `rank` (which is best).
 
 mod distinct;
 mod feasible;
@@ -36,8 +36,8 @@ pub struct Context {
     pub now: Timestamp,
     /// Where ids and tie breaks come from.
     pub ids: Ids,
-    /// Allocations that one plan may place or update, unless they must be placed all at once. What is left
-    /// is for another evaluation, so that a plan fits a log entry whatever the job counts.
+    /// Allocations that one plan may place or update, unless they must be placed all at once. What
+    /// is left is for another evaluation, so that a plan fits a log entry whatever the job counts.
     pub plan_allocs_max: usize,
 }
 
@@ -123,7 +123,8 @@ pub fn schedule(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Out
 }
 
 /// Decides about several evaluations, each seeing what the ones before it decided. Each result is
-/// verified by [`crate::verify`] when its entry is applied; what was overtaken is decided about anew.
+/// verified by [`crate::verify`] when its entry is applied; what was overtaken is decided about
+/// anew.
 pub fn schedule_batch(
     snapshot: &Snapshot,
     evals: &[Arc<Evaluation>],
@@ -308,8 +309,9 @@ fn stays_feasible(snapshot: &Snapshot, job: &Job, group: &TaskGroup, alloc: &All
     })
 }
 
-/// The room that one allocation of the group would take on the node beside `used`, or in the place of an older
-/// one, which is no room at all; none when the node cannot take it. Used to decide whom to wake.
+/// The room that one allocation of the group would take on the node beside `used`, or in the place
+/// of an older one, which is no room at all; none when the node cannot take it. Used to decide whom
+/// to wake.
 pub(crate) fn room_for(
     snapshot: &Snapshot,
     job: &Job,

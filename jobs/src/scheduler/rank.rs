@@ -27,8 +27,8 @@ const NO_ROOM: f64 = f64::NEG_INFINITY;
 
 /// The nodes that may run one group, with scores that are kept up to date as the plan grows.
 ///
-/// Scores are columns: choosing is one pass over numbers, and a look at the firsts of some ordered sets once
-/// there are many choices. Ties go to the first in a shuffled order.
+/// Scores are columns: choosing is one pass over numbers, and a look at the firsts of some ordered
+/// sets once there are many choices. Ties go to the first in a shuffled order.
 pub(super) struct Candidates {
     /// Position in the fleet.
     fleet_at: Vec<usize>,
@@ -184,8 +184,8 @@ impl Candidates {
         }
     }
 
-    /// The fleet positions from the best down, as far as the caller looks. `penalized` nodes ran a failed
-    /// predecessor; `except` were tried in vain.
+    /// The fleet positions from the best down, as far as the caller looks. `penalized` nodes ran a
+    /// failed predecessor; `except` were tried in vain.
     pub(super) fn best(
         &mut self,
         penalized: &BTreeSet<usize>,
@@ -221,7 +221,8 @@ impl Candidates {
         best.map(|(_, fleet_at)| fleet_at)
     }
 
-    /// As a pass over all would find it: the greatest score, and of equal ones the earliest candidate.
+    /// As a pass over all would find it: the greatest score, and of equal ones the earliest
+    /// candidate.
     fn first_in_order(&mut self) -> Option<usize> {
         let combos = self.spreads.combos();
         let ranking = match self.ranking.take() {
@@ -260,7 +261,8 @@ impl Candidates {
         at.is_some_and(|at| self.sum[at] != NO_ROOM && self.distinct_refusal(at).is_none())
     }
 
-    /// Counts a placement of the job on a node, or one taken back; `same_group` when it is of this group.
+    /// Counts a placement of the job on a node, or one taken back; `same_group` when it is of this
+    /// group.
     pub(super) fn count(
         &mut self,
         fleet_at: usize,
@@ -366,7 +368,8 @@ impl Candidates {
         let mut scores = FlatMap::new();
         let fit = fit_score(&Capacity::of(entry.node), &entry.usage, &ask);
         scores.insert("binpack".into(), fit);
-        // These are named also where they have no part in the decision, as clients show a column each.
+        // These are named also where they have no part in the decision, as clients show a column
+        // each.
         let anti_affinity = if self.own[at] > 0 {
             self.anti_affinity(at)
         } else {

@@ -5,8 +5,8 @@ use std::{cmp::Ordering, collections::BTreeSet};
 /// Parts that a score may have: fit, anti-affinity, affinity.
 const PARTS_MAX: usize = 3;
 
-/// The candidates with room, in sets whose scores differ by their sums alone: the same spread values and the
-/// same number of parts. The best of all is the best of the firsts.
+/// The candidates with room, in sets whose scores differ by their sums alone: the same spread
+/// values and the same number of parts. The best of all is the best of the firsts.
 #[derive(Debug)]
 pub(super) struct Ranking(Vec<BTreeSet<Rank>>);
 
@@ -38,7 +38,8 @@ impl PartialEq for Rank {
 
 impl Eq for Rank {}
 
-/// Where a candidate stands: its combination of spread values, the number of parts of its score, their sum.
+/// Where a candidate stands: its combination of spread values, the number of parts of its score,
+/// their sum.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     pub(super) combo: usize,

@@ -26,7 +26,8 @@ struct SpreadRule {
 }
 
 impl Spreads {
-    /// Of these candidates, with the allocations of the group on each; and which combination of values each has.
+    /// Of these candidates, with the allocations of the group on each; and which combination of
+    /// values each has.
     pub(super) fn new(
         job: &Job,
         group: &TaskGroup,

@@ -158,7 +158,8 @@ impl<'a> Work<'a> {
         self.counts.insert(group.name.clone(), counts);
     }
 
-    /// Looks at the allocations of a node that takes new ones; returns the one that stands for the group.
+    /// Looks at the allocations of a node that takes new ones; returns the one that stands for the
+    /// group.
     fn settle<'b>(
         &mut self,
         job: &Arc<Job>,

@@ -1,5 +1,5 @@
-//! Job files in the JSON form of the language: written out as HCL by the schema, so that there is one
-//! reader for both.
+//! Job files in the JSON form of the language: written out as HCL by the schema, so that there is
+//! one reader for both.
 
 use super::schema::{self, BlockType, Content, Schema};
 use serde_json::{Map, Value};
@@ -10,8 +10,8 @@ const DEEPEST: usize = 60;
 /// Why a document is no job file.
 pub(super) type Refusal = String;
 
-/// True for a document that is a job file: every entry of its `job` is an object or a list, as labels
-/// have it. The job of the API has texts and numbers there.
+/// True for a document that is a job file: every entry of its `job` is an object or a list, as
+/// labels have it. The job of the API has texts and numbers there.
 pub(super) fn is_job_file(document: &Value) -> bool {
     document
         .get("job")

@@ -45,7 +45,8 @@ pub fn parse(
     parse_hcl(&source, variables, surroundings)
 }
 
-/// Reads a job in the JSON of the API: alone, or below the key `Job`. Capitals of keys do not matter.
+/// Reads a job in the JSON of the API: alone, or below the key `Job`. Capitals of keys do not
+/// matter.
 ///
 /// # Errors
 /// What is wrong with the JSON.

@@ -64,7 +64,8 @@ impl Type {
         matches!(self, Self::Text | Self::Number)
     }
 
-    /// A value that stands for a missing one once that has been reported, so that it is reported once.
+    /// A value that stands for a missing one once that has been reported, so that it is reported
+    /// once.
     pub(super) fn blank(&self) -> Value {
         match self {
             Self::Any | Self::Text => Value::String(String::new()),

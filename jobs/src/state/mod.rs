@@ -1,7 +1,7 @@
 //! The replicated tables of the jobs side.
 //!
-//! [`State::apply`] is the only way to change them. A [`Snapshot`] has everything but that: tables are
-//! persistent maps and rows are shared.
+//! [`State::apply`] is the only way to change them. A [`Snapshot`] has everything but that: tables
+//! are persistent maps and rows are shared.
 
 mod applied;
 mod change;

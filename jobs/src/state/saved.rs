@@ -1,4 +1,5 @@
-//! The state as it is written to a file: row by row, so that neither writing nor reading holds it twice.
+//! The state as it is written to a file: row by row, so that neither writing nor reading holds it
+//! twice.
 
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
@@ -10,8 +11,8 @@ use std::{collections::BTreeMap, iter, sync::Arc};
 
 /// One piece of a state in a file: a row, or what belongs to the whole state.
 ///
-/// Each version of a job is written once. Secondary indexes and usage are left out: they follow from
-/// the rows. Counts that depend on rows already deleted are kept.
+/// Each version of a job is written once. Secondary indexes and usage are left out: they follow
+/// from the rows. Counts that depend on rows already deleted are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SavedRow {
     /// The last index, and that of each table.
@@ -83,8 +84,8 @@ fn version_key(job: &Job) -> VersionKey {
 }
 
 impl Snapshot {
-    /// Everything, to be written to a file: rows table by table, in the order in which [`Loading`] needs
-    /// them.
+    /// Everything, to be written to a file: rows table by table, in the order in which [`Loading`]
+    /// needs them.
     pub fn saved_rows(&self) -> impl Iterator<Item = SavedRow> {
         let indexes = SavedRow::Indexes {
             last: self.index,

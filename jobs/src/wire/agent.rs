@@ -40,8 +40,8 @@ pub struct AgentMember {
     pub port: u16,
     /// `alive`, `leaving`, `left` or `failed`.
     pub status: String,
-    /// `role`, `region`, `dc`, `build`, `revision`, `vsn`, `raft_vsn`, `id`, `rpc_addr`, `port` (of RPC),
-    /// `expect` or `bootstrap`.
+    /// `role`, `region`, `dc`, `build`, `revision`, `vsn`, `raft_vsn`, `id`, `rpc_addr`, `port` (of
+    /// RPC), `expect` or `bootstrap`.
     pub tags: BTreeMap<String, String>,
     /// Oldest protocol it speaks.
     pub protocol_min: u8,

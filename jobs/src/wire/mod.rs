@@ -3,8 +3,8 @@
 //! A [`Job`] is what a user wrote: every field may be missing, which is not the same as zero.
 //! [`crate::spec::canonicalize_and_validate`] makes the canonical [`crate::model::Job`] of it.
 //!
-//! Objects without any difference (a job read back, `JobSummary`, `Deployment`, lists of evaluations)
-//! have no type here: the model's own is the shape.
+//! Objects without any difference (a job read back, `JobSummary`, `Deployment`, lists of
+//! evaluations) have no type here: the model's own is the shape.
 
 mod agent;
 mod allocation;

@@ -53,8 +53,8 @@ pub struct JobPlanResponse {
 pub struct JobVersionsResponse {
     /// Newest first.
     pub versions: Vec<Arc<crate::model::Job>>,
-    /// Entry `i` compares version `i` with the one after it in the list, so there is one less; none unless the
-    /// caller said `diffs=true`.
+    /// Entry `i` compares version `i` with the one after it in the list, so there is one less; none
+    /// unless the caller said `diffs=true`.
     pub diffs: Option<Vec<JobDiff>>,
     /// Index of the answer.
     pub index: Index,

@@ -32,7 +32,8 @@ pub struct Service {
     pub canary_meta: Option<BTreeMap<String, String>>,
     /// Extra addresses by name.
     pub tagged_addresses: Option<BTreeMap<String, String>>,
-    /// Owning task of a task-level service, or the task that script checks of a group service run in.
+    /// Owning task of a task-level service, or the task that script checks of a group service run
+    /// in.
     pub task_name: String,
     /// How check states count for a deployment: `require_healthy`, `ignore_warnings`, `ignore`.
     pub on_update: String,

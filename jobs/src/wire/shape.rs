@@ -64,7 +64,8 @@ impl<T: Serialize> Serialize for Complete<T> {
 }
 
 impl Shape {
-    /// Adds the keys that are missing, at every level. In what clients post, empty lists and maps are null.
+    /// Adds the keys that are missing, at every level. In what clients post, empty lists and maps
+    /// are null.
     pub fn complete(&self, value: &mut Value) {
         let Value::Object(object) = value else { return };
         for (key, fixed) in self.fixed {
@@ -83,8 +84,8 @@ impl Shape {
     }
 
     /// Gives posted keys the spelling that this crate decodes: capitals do not matter to clients of
-    /// the API. A key that is there in both spellings stays as it is. Keys without a value, which is
-    /// what null says, are taken out.
+    /// the API. A key that is there in both spellings stays as it is. Keys without a value, which
+    /// is what null says, are taken out.
     pub fn restore_case(&self, value: &mut Value) {
         let Value::Object(object) = value else { return };
         let known = self.posted.map(|keys| keys());

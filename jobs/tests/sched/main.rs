@@ -1,8 +1,9 @@
-//! Runs the command scripts beside this file against the state, the scheduler and the controllers, and
-//! compares what they print with what the scripts say.
+//! Runs the command scripts beside this file against the state, the scheduler and the controllers,
+//! and compares what they print with what the scripts say.
 //!
-//! A script is made of blocks: lines beginning with `> ` are commands, the lines below are what they print.
-//! Lines beginning with `#` are notes. Set `REWRITE_SCRIPTS` to write what is printed into the scripts.
+//! A script is made of blocks: lines beginning with `> ` are commands, the lines below are what
+//! they print. Lines beginning with `#` are notes. Set `REWRITE_SCRIPTS` to write what is printed
+//! into the scripts.
 
 #[cfg(test)]
 #[path = "properties.rs"]

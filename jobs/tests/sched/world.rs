@@ -471,7 +471,8 @@ impl World {
         self.held = false;
     }
 
-    /// Verifies the plans that were kept, writes those that still fit, and decides about the others anew.
+    /// Verifies the plans that were kept, writes those that still fit, and decides about the others
+    /// anew.
     fn commit(&mut self) -> String {
         let (seen, deliveries, results) = self.decided.take().expect("plans were decided");
         self.held = false;
@@ -533,7 +534,8 @@ impl World {
         deployment.map(|d| d.id).ok_or(Rejected::NoDeployment)
     }
 
-    /// Allocations by job, then by version (`v1`), name index (`[0]`) or status, those not over only.
+    /// Allocations by job, then by version (`v1`), name index (`[0]`) or status, those not over
+    /// only.
     fn select(&self, words: &[&str]) -> Vec<Arc<Allocation>> {
         let key = JobKey::new("default", words[0]);
         let mut allocs: Vec<Arc<Allocation>> = self

@@ -1,7 +1,8 @@
 //! The check state machine: from results of single runs to the status that is reported.
 //!
-//! A [`Monitor`] belongs to one check on the machine that runs it. It never waits and keeps no timer:
-//! whoever runs the check calls [`Monitor::on_result`] and sends what comes back to the catalog.
+//! A [`Monitor`] belongs to one check on the machine that runs it. It never waits and keeps no
+//! timer: whoever runs the check calls [`Monitor::on_result`] and sends what comes back to the
+//! catalog.
 
 use std::time::Duration;
 
@@ -65,9 +66,9 @@ pub struct Change {
 /// 2. A change of status is reported at once, a change of output alone at most every
 ///    [`OUTPUT_INTERVAL`].
 ///
-/// Source: agent checks. Differs: a new monitor counts successes from zero, so that a fresh instance
-/// is published only after `success_before_passing` results in a row; the reference applies the
-/// first result at once, which here only [`Monitor::resume`] does.
+/// Source: agent checks. Differs: a new monitor counts successes from zero, so that a fresh
+/// instance is published only after `success_before_passing` results in a row; the reference
+/// applies the first result at once, which here only [`Monitor::resume`] does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Monitor {
     thresholds: Thresholds,

@@ -22,8 +22,8 @@ pub const SERF_HEALTH: &str = "serfHealth";
 ///    `node`.
 /// 3. `output` is bounded by [`OUTPUT_BYTES_MAX`] and the note that it was cut.
 ///
-/// Writer: definition by the leader at registration, `status` and `output` by the node that runs the
-/// check. The indexes are written by [`crate::state::State::apply`] only.
+/// Writer: definition by the leader at registration, `status` and `output` by the node that runs
+/// the check. The indexes are written by [`crate::state::State::apply`] only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Check {

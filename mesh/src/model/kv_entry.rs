@@ -7,9 +7,11 @@ use super::Index;
 /// One entry of the key-value store.
 ///
 /// Invariants:
-/// 1. `session` names a session that exists: when it ends, it loses its locks in the same entry of the log.
-/// 2. `lock_index` counts the acquisitions by other holders than before, so that key, `lock_index` and
-///    `session` together fence an outdated holder off. A write that is no lock operation sets it to 0.
+/// 1. `session` names a session that exists: when it ends, it loses its locks in the same entry of
+///    the log.
+/// 2. `lock_index` counts the acquisitions by other holders than before, so that key, `lock_index`
+///    and `session` together fence an outdated holder off. A write that is no lock operation sets
+///    it to 0.
 ///
 /// Writer: users, through the key-value API. The indexes and `lock_index` are written by
 /// [`crate::state::State::apply`] only.

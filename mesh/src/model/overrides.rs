@@ -6,12 +6,13 @@ use super::{Index, Timestamp};
 
 /// Route-language text that an operator lays over the routes derived from services.
 ///
-/// Writer: an operator, through the route admin API. The text is stored byte for byte; its syntax is
-/// the reader's concern.
+/// Writer: an operator, through the route admin API. The text is stored byte for byte; its syntax
+/// is the reader's concern.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouteOverrides {
-    /// The text, at most [`crate::state::ROUTE_OVERRIDES_BYTES_MAX`] bytes; empty means no overrides.
+    /// The text, at most [`crate::state::ROUTE_OVERRIDES_BYTES_MAX`] bytes; empty means no
+    /// overrides.
     pub text: String,
     /// When the text last changed.
     #[serde(rename = "modified_at_ns")]

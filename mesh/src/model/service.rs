@@ -11,11 +11,11 @@ use super::Index;
 /// Invariants:
 /// 1. `id` is unique on `node`.
 /// 2. A draining instance stays draining until it is deregistered.
-/// 3. Identity is `node` and `id`: a change of tags, version or canary state is a change of the same
-///    instance and keeps its checks' statuses.
+/// 3. Identity is `node` and `id`: a change of tags, version or canary state is a change of the
+///    same instance and keeps its checks' statuses.
 ///
-/// Writer: the leader, on behalf of the allocation's node. The indexes and `draining` are written by
-/// [`crate::state::State::apply`] only.
+/// Writer: the leader, on behalf of the allocation's node. The indexes and `draining` are written
+/// by [`crate::state::State::apply`] only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Service {

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{CheckKey, Index, SERF_HEALTH};
 
-/// What holds locks on keys, for as long as a node, some checks and perhaps a user's renewals say so.
+/// What holds locks on keys, for as long as a node, some checks and perhaps a user's renewals say
+/// so.
 ///
 /// Invariants:
-/// 1. Its node and all of its checks are registered, and none of the checks is critical: otherwise the
-///    session ends in the same entry of the log.
+/// 1. Its node and all of its checks are registered, and none of the checks is critical: otherwise
+///    the session ends in the same entry of the log.
 /// 2. A session never changes; a renewal is known to the leader alone.
 ///
 /// Writer: users, through the session API; the leader ends one that was not renewed.

@@ -1,7 +1,8 @@
 //! The replicated catalog: tables in persistent maps, changed only by commands from the log.
 //!
 //! [`State::apply`] carries out one [`Command`]; [`State::snapshot`] is a cheap clone that shares
-//! structure. The catalog tables themselves are a [`crate::view::View`], whose indexes watchers compare.
+//! structure. The catalog tables themselves are a [`crate::view::View`], whose indexes watchers
+//! compare.
 
 mod command;
 mod kv;
@@ -78,8 +79,8 @@ pub struct Applied {
     pub sessions: BTreeSet<String>,
     /// The rows of the view that changed, in order: what a view has to carry out to follow.
     pub changes: Vec<Change>,
-    /// What the operations of a [`RunTransaction`] gave, in their order; operations that remove something
-    /// give nothing.
+    /// What the operations of a [`RunTransaction`] gave, in their order; operations that remove
+    /// something give nothing.
     pub results: Vec<OperationResult>,
     /// Reported results for checks that do not exist (any more); they were ignored.
     pub unknown_checks: Vec<CheckKey>,

@@ -9,8 +9,8 @@ use crate::view::View;
 use super::kv::Keys;
 use super::sessions::Sessions;
 
-/// All tables at one moment; cloning shares structure. It reads like its catalog view, beside which stands
-/// what never leaves the servers.
+/// All tables at one moment; cloning shares structure. It reads like its catalog view, beside which
+/// stands what never leaves the servers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub(super) view: View,
@@ -31,8 +31,8 @@ impl Snapshot {
         self.keys.row(key)
     }
 
-    /// The entries whose key starts with `prefix`, by key in the order of its bytes. The prefix is text: no
-    /// separator means anything.
+    /// The entries whose key starts with `prefix`, by key in the order of its bytes. The prefix is
+    /// text: no separator means anything.
     pub fn keys_below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<KvEntry>> {
         self.keys.below(prefix)
     }

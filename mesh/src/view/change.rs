@@ -35,8 +35,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whether an instance leaves DNS and routes for good by this change: it drains or is gone. Somebody
-    /// may wait until no request goes to it any more.
+    /// Whether an instance leaves DNS and routes for good by this change: it drains or is gone.
+    /// Somebody may wait until no request goes to it any more.
     #[must_use]
     pub fn is_departure(&self) -> bool {
         match self {
@@ -53,8 +53,8 @@ impl Change {
 }
 
 impl View {
-    /// Carries out a change of the entry at `index`. Changes must come in the order in which they were
-    /// recorded, entries without gaps; several may share an index.
+    /// Carries out a change of the entry at `index`. Changes must come in the order in which they
+    /// were recorded, entries without gaps; several may share an index.
     pub fn apply(&mut self, index: Index, change: Change) -> Touched {
         let mut at = At {
             view: self,

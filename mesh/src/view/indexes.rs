@@ -1,8 +1,8 @@
 //! What watchers wait on: the log index of the last change, by table, by service and by node.
 //!
 //! Rows exist only for services and nodes that exist, so the size is bounded by the tables. What is
-//! gone shares one index each, the last time that any service or node vanished; it is never below the
-//! index that the vanished row had, so a waiting reader wakes up and no index goes backwards.
+//! gone shares one index each, the last time that any service or node vanished; it is never below
+//! the index that the vanished row had, so a waiting reader wakes up and no index goes backwards.
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};

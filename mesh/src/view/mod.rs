@@ -1,9 +1,10 @@
-//! The catalog view: what every agent may hold, and what DNS, routes and the catalog API are drawn from.
+//! The catalog view: what every agent may hold, and what DNS, routes and the catalog API are drawn
+//! from.
 //!
-//! Nodes, instances, checks and what operators lay over the routes; never keys, sessions or tokens. A
-//! [`View`] and its [`Change`]s are all of the catalog that crosses to agents. The state machine records
-//! a change for each row that a command really changed; a view that carries out the same changes at the
-//! same indexes is the same view, without knowing any command.
+//! Nodes, instances, checks and what operators lay over the routes; never keys, sessions or tokens.
+//! A [`View`] and its [`Change`]s are all of the catalog that crosses to agents. The state machine
+//! records a change for each row that a command really changed; a view that carries out the same
+//! changes at the same indexes is the same view, without knowing any command.
 
 mod change;
 mod checks;

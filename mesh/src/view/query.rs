@@ -139,8 +139,8 @@ impl View {
         &self.route_overrides
     }
 
-    /// Returns the log index of the last change of the operator's route text or of any split; 0 if neither
-    /// was ever set.
+    /// Returns the log index of the last change of the operator's route text or of any split; 0 if
+    /// neither was ever set.
     #[must_use]
     pub fn route_overrides_version(&self) -> Index {
         self.indexes.route_overrides

@@ -115,8 +115,8 @@ pub struct Proxy {
 
 /// An instance with its node's facts. Source: catalog API, "List Nodes for Service".
 ///
-/// Shape: `service_meta` and `service_tags` are empty rather than null; `service_tagged_addresses` is
-/// absent when empty.
+/// Shape: `service_meta` and `service_tags` are empty rather than null; `service_tagged_addresses`
+/// is absent when empty.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CatalogService {

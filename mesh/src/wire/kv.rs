@@ -9,7 +9,8 @@ use crate::model::KvEntry;
 
 /// A key with its value. Source: KV store API, "Read Key".
 ///
-/// Shape: `value` is base64 and null when it is empty; `session` is absent unless the key is locked.
+/// Shape: `value` is base64 and null when it is empty; `session` is absent unless the key is
+/// locked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct KvPair {

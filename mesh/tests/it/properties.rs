@@ -25,8 +25,8 @@ const CHECKS: [&str; 4] = ["serfHealth", "c1", "c2", "c3"];
 const KEYS: [&str; 4] = ["a", "a/1", "a/2", "b"];
 const PREFIXES: [&str; 4] = ["", "a", "a/", "b"];
 const SESSIONS: [&str; 3] = ["s1", "s2", "s3"];
-/// When the entry at an index is written: so much later than its predecessor that marks of deleted keys are
-/// forgotten within a sequence.
+/// When the entry at an index is written: so much later than its predecessor that marks of deleted
+/// keys are forgotten within a sequence.
 fn time(index: u64) -> Timestamp {
     Timestamp::from_nanos(i64::try_from(index).unwrap() * 100 * 1_000_000_000)
 }

@@ -1,8 +1,9 @@
-//! Runs `tests/state/*.txt`: each step is a line, `----`, the expected transcript and an empty line.
+//! Runs `tests/state/*.txt`: each step is a line, `----`, the expected transcript and an empty
+//! line.
 //!
-//! A step that starts with a number is a command at that log index, with `@` and a number at that second;
-//! `show` prints a view, `read` a transaction that changes nothing. Set `REWRITE_EXPECTED` to rewrite the
-//! expectations.
+//! A step that starts with a number is a command at that log index, with `@` and a number at that
+//! second; `show` prints a view, `read` a transaction that changes nothing. Set `REWRITE_EXPECTED`
+//! to rewrite the expectations.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -33,7 +33,8 @@ struct Shared {
 /// What was left when a swap stopped waiting for requests to targets that are gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// The targets that still had requests in flight when the drain timeout ended the wait; empty if all finished.
+    /// The targets that still had requests in flight when the drain timeout ended the wait; empty
+    /// if all finished.
     pub pending: Vec<Pending>,
 }
 
@@ -75,11 +76,12 @@ impl Handle {
         self.shared.table.load_full()
     }
 
-    /// Puts a table in force at once, before this function returns. It should be built from [`Handle::table`], so
-    /// that turns and in-flight counts go on.
+    /// Puts a table in force at once, before this function returns. It should be built from
+    /// [`Handle::table`], so that turns and in-flight counts go on.
     ///
-    /// The future resolves when no request is in flight any more to any target (by instance id and address) that the
-    /// table before had and this one has not, or when the drain timeout is over. It need not be awaited.
+    /// The future resolves when no request is in flight any more to any target (by instance id and
+    /// address) that the table before had and this one has not, or when the drain timeout is over.
+    /// It need not be awaited.
     pub fn swap(&self, table: Table) -> impl Future<Output = Drained> + Send + use<> {
         let removed = self.put(Arc::new(table));
         let shared = self.shared.clone();
@@ -136,7 +138,8 @@ impl Handle {
         }
     }
 
-    /// A number of the splitmix64 sequence, started at a random place. It spreads load; nothing secret rests on it.
+    /// A number of the splitmix64 sequence, started at a random place. It spreads load; nothing
+    /// secret rests on it.
     fn random(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.shared.random.fetch_add(STEP, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! What is wrong with the head of a request, beyond what the library refuses.
 //!
-//! Whatever two readers could understand differently is refused or written in one way before it goes on: a target
-//! behind us must not see another request than we did.
+//! Whatever two readers could understand differently is refused or written in one way before it
+//! goes on: a target behind us must not see another request than we did.
 
 use ::http::Version;
 use ::http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::handle::Handle;
 use crate::route::{Entered, RequestPath, Route, Table, Target};
 
-/// How often a request that meets a removed target picks again. Each time a whole swap must have happened in between.
+/// How often a request that meets a removed target picks again. Each time a whole swap must have
+/// happened in between.
 const PICKS_MAX: usize = 16;
 
 /// A target that a request may be sent to. The request counts as in flight until this is dropped.
@@ -25,10 +26,11 @@ pub(super) enum Refused {
 }
 
 impl Lease {
-    /// Picks a target of the request's route in the table in force, by `pick`, and counts the request in.
+    /// Picks a target of the request's route in the table in force, by `pick`, and counts the
+    /// request in.
     ///
-    /// The target that is returned was in the table in force at some moment after this was called, and no swap that
-    /// removes it is told that it has drained before the lease is dropped.
+    /// The target that is returned was in the table in force at some moment after this was called,
+    /// and no swap that removes it is told that it has drained before the lease is dropped.
     pub(super) fn take(
         handle: &Handle,
         host: &str,
@@ -91,8 +93,8 @@ mod tests {
         })
     }
 
-    /// Two targets take turns. Whenever a swap says that the one that left has drained, it counts as stopped until it
-    /// is put back. No request may ever hold a target that counts as stopped.
+    /// Two targets take turns. Whenever a swap says that the one that left has drained, it counts
+    /// as stopped until it is put back. No request may ever hold a target that counts as stopped.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_request_holds_a_target_that_has_drained() {
         let handle = Handle::new(&Config::default());

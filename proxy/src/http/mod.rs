@@ -106,8 +106,8 @@ impl Proxy {
         self.handle.clone()
     }
 
-    /// Serves until `shutdown` resolves. Then it stops listening, closes idle connections, and lets requests in flight
-    /// finish, at most for the drain timeout.
+    /// Serves until `shutdown` resolves. Then it stops listening, closes idle connections, and lets
+    /// requests in flight finish, at most for the drain timeout.
     ///
     /// # Errors
     /// None at present: a failing connection never ends the proxy.
@@ -127,8 +127,8 @@ impl Proxy {
             upstream_keepalive_pool_size: config.upstream_idle_max.div_ceil(threads.max(1)),
             // The library counts all attempts.
             max_retries: config.retries.saturating_add(1),
-            // Targets are reached without TLS. With none named, the library would read all certificates of the
-            // system, and end the process if one of them cannot be used.
+            // Targets are reached without TLS. With none named, the library would read all
+            // certificates of the system, and end the process if one of them cannot be used.
             ca_file: Some(NO_CERTIFICATES.to_owned()),
             ..ServerConf::default()
         });

@@ -62,7 +62,8 @@ impl Service {
 
     fn peer(&self, target: &Target, session: &Session) -> Box<HttpPeer> {
         let mut peer = HttpPeer::new(target.address(), false, String::new());
-        // Connections are only reused for the same upstream: one that is gone takes its idle ones with it.
+        // Connections are only reused for the same upstream: one that is gone takes its idle ones
+        // with it.
         peer.group_key = target.upstream().serial();
         peer.options.connection_timeout = Some(self.config.connect_timeout);
         peer.options.idle_timeout = Some(self.config.upstream_idle_timeout);
@@ -145,8 +146,9 @@ const FORWARDING_HEADERS: usize = 8;
 
 /// Sets the forwarding headers of a request to an upstream, which came in with `headers`.
 ///
-/// The library keeps the case of each header name as it came, at the price of two allocations and a second map entry
-/// for each header that is set. Names go out in lower case instead where that is possible, as they have no case.
+/// The library keeps the case of each header name as it came, at the price of two allocations and a
+/// second map entry for each header that is set. Names go out in lower case instead where that is
+/// possible, as they have no case.
 fn tell(
     request: &mut RequestHeader,
     headers: &HeaderMap,
@@ -228,8 +230,9 @@ impl ProxyHttp for Service {
         }
         // Requests that were sent ahead are answered in order.
         session.set_pipelining_enabled(true);
-        // A client that sends nothing more may still wait for its answer; what bounds the wait is the target's
-        // silence. Where that is not timed, the end of the client's side counts as its leaving.
+        // A client that sends nothing more may still wait for its answer; what bounds the wait is
+        // the target's silence. Where that is not timed, the end of the client's side counts as its
+        // leaving.
         let is_timed = self.config.response_timeout.is_some() && !is_open_ended(session);
         session.set_abort_on_close(!is_timed);
         if session.is_upgrade_req() {
@@ -339,8 +342,9 @@ impl ProxyHttp for Service {
         error
     }
 
-    /// Something was sent: another target may be asked only if asking twice is asking once, the whole body is still
-    /// here, and the client has seen nothing yet. A timeout is not repeated, since the client has waited enough.
+    /// Something was sent: another target may be asked only if asking twice is asking once, the
+    /// whole body is still here, and the client has seen nothing yet. A timeout is not repeated,
+    /// since the client has waited enough.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,

@@ -1,5 +1,6 @@
-//! A client's connection, as the proxy library wants it, with the bounds that the library has not: a request's head
-//! has a largest size and one deadline, and what the library answers to a bad one is put into our own words.
+//! A client's connection, as the proxy library wants it, with the bounds that the library has not:
+//! a request's head has a largest size and one deadline, and what the library answers to a bad one
+//! is put into our own words.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +25,8 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use crate::headers::Hop;
 
-/// Room for the head and a small body of an answer, so that both leave in one system call. Larger writes go through.
+/// Room for the head and a small body of an answer, so that both leave in one system call. Larger
+/// writes go through.
 const WRITE_BUFFER_BYTES: usize = 1460;
 
 /// The largest head of a request in bytes.
@@ -41,7 +43,8 @@ const LINGER_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Socket {
     stream: BufWriter<TcpStream>,
     digest: Arc<SocketDigest>,
-    /// Carries the [`Client`], in the place that the library passes on from the connection to its requests.
+    /// Carries the [`Client`], in the place that the library passes on from the connection to its
+    /// requests.
     client: Arc<ProxyDigest>,
     head_timeout: Duration,
     /// Bytes of the head so far; what follows the head in the same read counts too.
@@ -148,8 +151,8 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes a write of the library. As long as no request is there, it is an answer to something that is none:
-    /// the library's name, date and caching do not belong there.
+    /// Takes a write of the library. As long as no request is there, it is an answer to something
+    /// that is none: the library's name, date and caching do not belong there.
     fn poll_answer(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.is_refused || self.stage().load(Ordering::Relaxed) != SERVED {
             let status = buf
@@ -161,7 +164,8 @@ impl Socket {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
-    /// Reads and drops what a refused client still sends: closing with unread bytes would take the answer away.
+    /// Reads and drops what a refused client still sends: closing with unread bytes would take the
+    /// answer away.
     async fn linger(&mut self) {
         let mut rest = self.stream.get_mut().take(LINGER_BYTES_MAX as u64);
         let mut nowhere = tokio::io::sink();

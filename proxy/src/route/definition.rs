@@ -256,8 +256,8 @@ impl Options {
     /// Reads `key=value` words; a later word replaces an earlier one with the same key.
     ///
     /// # Errors
-    /// If an option is not known, is not supported, or has a value that cannot be used: a route that does less than
-    /// it says (an access rule, say) must not go live.
+    /// If an option is not known, is not supported, or has a value that cannot be used: a route
+    /// that does less than it says (an access rule, say) must not go live.
     pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Options, Fault> {
         let mut options = Options::default();
         for word in words {

@@ -1,5 +1,5 @@
-//! Host patterns: `*` and `**` any run of characters (dots too, also none), `?` one character, `[abc]` `[a-z]` `[!a]`,
-//! `{a,b}`, and a backslash before a character that stands for itself.
+//! Host patterns: `*` and `**` any run of characters (dots too, also none), `?` one character,
+//! `[abc]` `[a-z]` `[!a]`, `{a,b}`, and a backslash before a character that stands for itself.
 
 use std::net::Ipv6Addr;
 
@@ -219,8 +219,8 @@ impl Glob {
     /// Whether the whole text matches; time is at most pattern length times text length.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         let (mut token, mut at) = (0, 0);
-        // Where to take up again after the last run: one run needs no deeper backtracking, since an earlier one can
-        // only give back what the later one could take as well.
+        // Where to take up again after the last run: one run needs no deeper backtracking, since an
+        // earlier one can only give back what the later one could take as well.
         let mut resume = None;
         loop {
             match self.tokens.get(token) {

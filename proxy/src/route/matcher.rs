@@ -1,8 +1,8 @@
 //! Finding the routes of a request without looking at all of them.
 //!
-//! Paths and the fixed ends of host patterns are kept in sorted arrays with a link from each entry to the longest other
-//! entry that it begins with. All entries that a text begins with are then one binary search and a walk along links
-//! away, whatever the number of entries.
+//! Paths and the fixed ends of host patterns are kept in sorted arrays with a link from each entry
+//! to the longest other entry that it begins with. All entries that a text begins with are then one
+//! binary search and a walk along links away, whatever the number of entries.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use super::glob::{self, Glob};
 
-/// Hosts longer than this match no pattern that is found by its end: a DNS name has at most 253 characters, and a
-/// port adds 6.
+/// Hosts longer than this match no pattern that is found by its end: a DNS name has at most 253
+/// characters, and a port adds 6.
 const HOST_BYTES_MAX: usize = 264;
 
 /// No entry.
@@ -25,7 +25,8 @@ pub(super) struct PrefixIndex {
 }
 
 impl PrefixIndex {
-    /// Takes the keys in ascending order without duplicates; entry numbers are positions in that order.
+    /// Takes the keys in ascending order without duplicates; entry numbers are positions in that
+    /// order.
     pub(super) fn new(keys: impl IntoIterator<Item = Box<[u8]>>) -> PrefixIndex {
         let keys: Vec<Box<[u8]>> = keys.into_iter().collect();
         let mut parents = Vec::with_capacity(keys.len());
@@ -46,8 +47,9 @@ impl PrefixIndex {
 
     /// The entries that `text` begins with, longest first.
     pub(super) fn matches<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-        // Every prefix of the text sorts at or before the text, and everything between the two begins with that
-        // prefix: so all of them are on the chain of the last entry that is not greater than the text.
+        // Every prefix of the text sorts at or before the text, and everything between the two
+        // begins with that prefix: so all of them are on the chain of the last entry that is not
+        // greater than the text.
         let after = self.keys.partition_point(|key| key.as_ref() <= text);
         let mut next = u32::try_from(after)
             .ok()
@@ -99,9 +101,9 @@ impl Buckets {
 
 /// Host patterns of a table, numbered by the caller.
 ///
-/// The order in which the hosts that match a request are tried: exact ones, with the request's port first, then
-/// patterns by their reversed text, descending (so a longer, more specific ending comes first), then the routes
-/// without a host. A host that names no port matches requests to any port.
+/// The order in which the hosts that match a request are tried: exact ones, with the request's port
+/// first, then patterns by their reversed text, descending (so a longer, more specific ending comes
+/// first), then the routes without a host. A host that names no port matches requests to any port.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     exact: HashMap<Box<str>, SmallVec<[u32; 1]>>,
@@ -112,8 +114,8 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Indexes host keys; the number of a host is its position in the iteration. The keys were checked when they
-    /// were parsed: one that does not compile as a pattern matches nothing.
+    /// Indexes host keys; the number of a host is its position in the iteration. The keys were
+    /// checked when they were parsed: one that does not compile as a pattern matches nothing.
     pub(super) fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Hosts {
         let mut numbered: Vec<(u32, &str)> = (0..).zip(keys).collect();
         numbered.sort_by_cached_key(|(_, key)| std::cmp::Reverse(sort_text(key)));
@@ -137,7 +139,8 @@ impl Hosts {
         hosts
     }
 
-    /// Puts each pattern under its fixed end or its fixed start, whichever it shares with fewer others.
+    /// Puts each pattern under its fixed end or its fixed start, whichever it shares with fewer
+    /// others.
     fn index_patterns(&mut self) {
         let ends: Vec<Vec<u8>> = self
             .patterns
@@ -164,7 +167,8 @@ impl Hosts {
         self.by_start = Buckets::new(by_start);
     }
 
-    /// Offers the hosts that match, in order, until one is taken. The host is in lower case and without default port.
+    /// Offers the hosts that match, in order, until one is taken. The host is in lower case and
+    /// without default port.
     pub(super) fn find<R>(&self, host: &str, mut offer: impl FnMut(u32) -> Option<R>) -> Option<R> {
         let name = split_port(host).map(|(name, _)| name);
         for text in std::iter::once(host).chain(name) {
@@ -242,7 +246,8 @@ fn split_port(host: &str) -> Option<(&str, &str)> {
     is_port.then_some((name, port))
 }
 
-/// A host whose name ends in one dot, as fully qualified ones may, without it; none for other hosts.
+/// A host whose name ends in one dot, as fully qualified ones may, without it; none for other
+/// hosts.
 pub(super) fn without_last_dot(host: &str) -> Option<String> {
     let split = split_port(host);
     let name = split.map_or(host, |(name, _)| name).strip_suffix('.')?;

@@ -1,8 +1,9 @@
 //! Definitions to a [`Table`], and requests to a [`Target`].
 //!
-//! Everything here is pure: no clock, no socket, no randomness (the random strategy takes its number as an argument).
-//! The only shared state is counters: whose turn it is on a route, and how many requests are in flight to an upstream.
-//! Both survive when a table is rebuilt from the one before it.
+//! Everything here is pure: no clock, no socket, no randomness (the random strategy takes its
+//! number as an argument). The only shared state is counters: whose turn it is on a route, and how
+//! many requests are in flight to an upstream. Both survive when a table is rebuilt from the one
+//! before it.
 
 mod definition;
 mod glob;

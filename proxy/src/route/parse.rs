@@ -5,7 +5,8 @@ use super::definition::{
 };
 use super::problem::{Fault, Origin, Problem};
 
-/// Reads route-language text. A line that cannot be used is reported with its number; all other lines are returned.
+/// Reads route-language text. A line that cannot be used is reported with its number; all other
+/// lines are returned.
 pub fn parse(text: &str) -> (Vec<Definition>, Vec<Problem>) {
     let mut definitions = Vec::new();
     let mut problems = Vec::new();
@@ -60,8 +61,8 @@ fn command(line: &str) -> Result<Command, Fault> {
     }
 }
 
-/// Splits at white space. A word that begins with a quote runs to the next quote; without one it is a plain word,
-/// which no command accepts where a quoted one belongs.
+/// Splits at white space. A word that begins with a quote runs to the next quote; without one it is
+/// a plain word, which no command accepts where a quoted one belongs.
 fn tokens(line: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut rest = line.trim_start();

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use super::definition::Options;
 
-/// The path of a request, cleaned for matching: percent-decoded once, repeated slashes collapsed, dot segments removed.
+/// The path of a request, cleaned for matching: percent-decoded once, repeated slashes collapsed,
+/// dot segments removed.
 #[derive(Debug)]
 pub struct RequestPath<'a> {
     raw: &'a str,
     decoded: Cow<'a, [u8]>,
-    /// Set if cleaning changed more than the encoding, so that the raw form must not be sent on: it could mean
-    /// another place to the target than it meant to the matcher.
+    /// Set if cleaning changed more than the encoding, so that the raw form must not be sent on: it
+    /// could mean another place to the target than it meant to the matcher.
     cleaned: Option<String>,
 }
 

@@ -22,7 +22,8 @@ pub(super) struct Picker {
 }
 
 impl Picker {
-    /// One period of turns in which target `i` has `slots[i]`; the counter goes on where `turns` stands.
+    /// One period of turns in which target `i` has `slots[i]`; the counter goes on where `turns`
+    /// stands.
     pub(super) fn new(slots: &[u64], turns: Arc<AtomicU64>) -> Picker {
         Picker {
             ring: weight::ring(slots),

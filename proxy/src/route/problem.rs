@@ -126,7 +126,8 @@ pub enum Fault {
         /// The value as written.
         value: String,
     },
-    /// A weight command matches no target of the route (none yet, or none any more); it has no effect.
+    /// A weight command matches no target of the route (none yet, or none any more); it has no
+    /// effect.
     #[error("route: no target match")]
     NoTarget,
     /// A service name that the route language cannot carry.

@@ -19,8 +19,8 @@ pub struct Table {
     /// In ascending order of the host.
     sites: Vec<Site>,
     upstreams: BTreeMap<UpstreamKey, Arc<Upstream>>,
-    /// Upstreams of earlier tables that still had requests in flight when this one was built: if one of them comes
-    /// back, its count goes on.
+    /// Upstreams of earlier tables that still had requests in flight when this one was built: if
+    /// one of them comes back, its count goes on.
     retired: BTreeMap<UpstreamKey, Arc<Upstream>>,
 }
 
@@ -126,7 +126,8 @@ impl Route {
         &self.targets
     }
 
-    /// The target whose turn it is. There is one on every route of a table that was built from definitions.
+    /// The target whose turn it is. There is one on every route of a table that was built from
+    /// definitions.
     pub fn pick(&self, choice: Choice) -> Option<&Arc<Target>> {
         self.picker.pick(choice).map(|at| &self.targets[at])
     }
@@ -144,9 +145,11 @@ impl Route {
 }
 
 impl Table {
-    /// Carries out definitions in order. One that finds nothing to act on is reported; the rest stays in force.
+    /// Carries out definitions in order. One that finds nothing to act on is reported; the rest
+    /// stays in force.
     ///
-    /// `previous` is the table that is in force: its turns and in-flight counts go on in the new one.
+    /// `previous` is the table that is in force: its turns and in-flight counts go on in the new
+    /// one.
     pub fn build(
         definitions: impl IntoIterator<Item = Definition>,
         previous: Option<&Table>,
@@ -177,7 +180,8 @@ impl Table {
         )
     }
 
-    /// The route of a request: its Host header (any case, with or without a port or a last dot) and its path.
+    /// The route of a request: its Host header (any case, with or without a port or a last dot) and
+    /// its path.
     pub fn lookup(&self, host: &str, path: &RequestPath<'_>) -> Option<&Route> {
         if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return self.lookup(&host.to_ascii_lowercase(), path);
@@ -288,8 +292,9 @@ impl Drafts {
         });
     }
 
-    /// The matching targets share the weight evenly, so that a canary's part does not depend on how many instances
-    /// it has. If none matches, nothing changes (the share stays with the others) and the answer is `false`.
+    /// The matching targets share the weight evenly, so that a canary's part does not depend on how
+    /// many instances it has. If none matches, nothing changes (the share stays with the others)
+    /// and the answer is `false`.
     fn weigh(&mut self, weigh: &Weigh) -> bool {
         let paths = self.sites.get_mut(&weigh.source.host);
         let Some(drafts) = paths.and_then(|paths| paths.get_mut(&weigh.source.path)) else {
@@ -403,8 +408,9 @@ impl Builder<'_> {
         upstream
     }
 
-    /// The upstreams of the table before that this one does not have. Those of its own targets are kept even if they
-    /// are idle now, since that table is still in force; older ones only as long as they are not.
+    /// The upstreams of the table before that this one does not have. Those of its own targets are
+    /// kept even if they are idle now, since that table is still in force; older ones only as long
+    /// as they are not.
     fn retired(&self) -> BTreeMap<UpstreamKey, Arc<Upstream>> {
         let Some(previous) = self.previous else {
             return BTreeMap::new();

@@ -25,8 +25,8 @@ pub struct Instance<'a> {
     pub datacenter: &'a str,
 }
 
-/// The routes that an instance's `urlprefix-` tags define, one `route add` for each tag, and the tags that cannot be
-/// used. All other tags become the tags of its targets.
+/// The routes that an instance's `urlprefix-` tags define, one `route add` for each tag, and the
+/// tags that cannot be used. All other tags become the tags of its targets.
 pub fn definitions(instance: &Instance<'_>) -> (Vec<Definition>, Vec<Problem>) {
     let mut definitions = Vec::new();
     let mut problems = Vec::new();

@@ -9,8 +9,8 @@ const CLOSED: u64 = 1 << 63;
 /// Tells upstreams apart for the life of the process.
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
-/// An instance at an address. It is shared by all targets and all tables in a row that name the same instance id and
-/// address, and so counts all requests that are in flight to it.
+/// An instance at an address. It is shared by all targets and all tables in a row that name the
+/// same instance id and address, and so counts all requests that are in flight to it.
 #[derive(Debug)]
 pub struct Upstream {
     serial: u64,
@@ -18,12 +18,13 @@ pub struct Upstream {
     address: SocketAddr,
     /// The number of requests in flight, and [`CLOSED`].
     ///
-    /// Both are in one word, because together they decide whether an instance may be stopped. A request first adds
-    /// itself and then looks at the flag that the *same* operation returned; a table swap first puts the new table
-    /// in place and then sets the flag, looking at the count that the same operation returned. Operations on one
-    /// word have one order. If the request came first, the swap sees it in the count and waits for it. If the swap
-    /// came first, the request sees the flag, takes itself back, and (acquire after release) sees the new table when
-    /// it picks again. There is no third case, so none is in flight unseen.
+    /// Both are in one word, because together they decide whether an instance may be stopped. A
+    /// request first adds itself and then looks at the flag that the *same* operation returned; a
+    /// table swap first puts the new table in place and then sets the flag, looking at the count
+    /// that the same operation returned. Operations on one word have one order. If the request came
+    /// first, the swap sees it in the count and waits for it. If the swap came first, the request
+    /// sees the flag, takes itself back, and (acquire after release) sees the new table when it
+    /// picks again. There is no third case, so none is in flight unseen.
     state: AtomicU64,
 }
 
@@ -32,8 +33,9 @@ pub struct Upstream {
 pub enum Entered {
     /// The request is counted and may be sent; [`Upstream::leave`] must follow.
     Open,
-    /// A newer table does not have the upstream: pick again from that table. The request is not counted, but it was
-    /// for a moment, so whoever waits for the count to reach zero has to be told to look again.
+    /// A newer table does not have the upstream: pick again from that table. The request is not
+    /// counted, but it was for a moment, so whoever waits for the count to reach zero has to be
+    /// told to look again.
     Closed,
 }
 
@@ -86,8 +88,8 @@ impl Upstream {
         self.state.fetch_and(!CLOSED, Ordering::AcqRel);
     }
 
-    /// Lets no request in any more, and returns how many are still in flight. To be called *after* a table without
-    /// this upstream was put in place.
+    /// Lets no request in any more, and returns how many are still in flight. To be called *after*
+    /// a table without this upstream was put in place.
     pub fn close(&self) -> u64 {
         self.state.fetch_or(CLOSED, Ordering::AcqRel) & !CLOSED
     }

@@ -3,13 +3,15 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// The most slots that a ring has; shares that need more are rounded down to this many, each at least one slot.
+/// The most slots that a ring has; shares that need more are rounded down to this many, each at
+/// least one slot.
 pub(super) const RING_SLOTS_MAX: u128 = 10_000;
 
 /// One, in the unit of weights.
 const ONE: u128 = 1_000_000;
 
-/// The largest common denominator of shares that were split over targets; beyond it they are rounded.
+/// The largest common denominator of shares that were split over targets; beyond it they are
+/// rounded.
 const DENOMINATOR_MAX: u128 = 1_000_000_000;
 
 /// A fixed weight: millionths, divided evenly among a number of targets.
@@ -19,8 +21,8 @@ pub(super) struct Share {
     pub(super) parts: u64,
 }
 
-/// Slots of each target: those with a fixed share get it (scaled to one if they exceed it, or if there are no others),
-/// the others (`None`) get even parts of what is left.
+/// Slots of each target: those with a fixed share get it (scaled to one if they exceed it, or if
+/// there are no others), the others (`None`) get even parts of what is left.
 pub(super) fn slots(shares: &[Option<Share>]) -> Vec<u64> {
     let weights = integers(shares);
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
@@ -64,7 +66,8 @@ fn integers(shares: &[Option<Share>]) -> Vec<u128> {
     let sum: u128 = shares.iter().flatten().map(fixed).sum();
     let dynamic = shares.iter().filter(|share| share.is_none()).count() as u128;
     let left = (ONE * unit).saturating_sub(sum);
-    // With `n` dynamic targets each gets left / n of the whole: multiply everything by n to stay whole.
+    // With `n` dynamic targets each gets left / n of the whole: multiply everything by n to stay
+    // whole.
     let scale = if dynamic == 0 || left == 0 {
         1
     } else {
@@ -82,9 +85,9 @@ fn gcd(a: u128, b: u128) -> u128 {
 
 /// One period of turns: target `i` has exactly `slots[i]` of them, spread as evenly as they go.
 ///
-/// Each turn goes to the target with the largest `slots / (2 × turns so far + 1)`. When all turns are given, that rule
-/// has given each target exactly its slots, because the quotas are whole (it is the divisor method with rounding to
-/// the nearest).
+/// Each turn goes to the target with the largest `slots / (2 × turns so far + 1)`. When all turns
+/// are given, that rule has given each target exactly its slots, because the quotas are whole (it
+/// is the divisor method with rounding to the nearest).
 pub(super) fn ring(slots: &[u64]) -> Box<[u32]> {
     let mut heap: BinaryHeap<Reverse<Turn>> = (0..)
         .zip(slots)

@@ -78,7 +78,8 @@ async fn a_swap_that_removes_nothing_is_done_at_once() {
     assert_eq!(client.receive().await.unwrap().status(), 200);
 }
 
-/// Targets are replaced one after the other; each old one is killed as soon as the swap says that it has drained.
+/// Targets are replaced one after the other; each old one is killed as soon as the swap says that
+/// it has drained.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replacing_targets_under_load_fails_no_request() {
     const REPLACEMENTS: usize = 20;

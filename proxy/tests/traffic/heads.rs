@@ -1,4 +1,5 @@
-//! Heads of requests: bad ones, slow ones, long ones, several at once, and clients that say no more.
+//! Heads of requests: bad ones, slow ones, long ones, several at once, and clients that say no
+//! more.
 
 use std::time::Duration;
 

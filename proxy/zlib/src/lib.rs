@@ -39,7 +39,8 @@ macro_rules! forward {
     ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         /// Forwards to the function of the same name.
         pub unsafe fn $name(stream: z_streamp, $($arg: $ty),*) -> c_int {
-            // SAFETY: both streams have the same layout (asserted above); the caller keeps zlib's contract.
+            // SAFETY: both streams have the same layout (asserted above); the caller keeps zlib's
+            // contract.
             unsafe { z::$name(stream.cast(), $($arg),*) }
         }
     )*};

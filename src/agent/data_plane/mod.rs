@@ -1,10 +1,11 @@
-//! The glue between the libraries: every change of the catalog becomes a DNS view and a routing table.
+//! The glue between the libraries: every change of the catalog becomes a DNS view and a routing
+//! table.
 //!
-//! [`names`] makes the view and [`routes`] the table, on a thread that carries no traffic; what changes
-//! meanwhile goes into the next ones. A whole new value is computed and swapped in; nothing is patched in
-//! place. A value that cannot be computed leaves the old one in force and is reported. What was swapped in
-//! is confirmed to the servers, with the instances that left and still have requests in flight
-//! ([`draining`]).
+//! [`names`] makes the view and [`routes`] the table, on a thread that carries no traffic; what
+//! changes meanwhile goes into the next ones. A whole new value is computed and swapped in; nothing
+//! is patched in place. A value that cannot be computed leaves the old one in force and is
+//! reported. What was swapped in is confirmed to the servers, with the instances that left and
+//! still have requests in flight ([`draining`]).
 
 mod draining;
 mod names;
@@ -27,8 +28,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The longest pause between two makings. A pause is as long as the making before it, so that a storm of
-/// changes costs at most half a core.
+/// The longest pause between two makings. A pause is as long as the making before it, so that a
+/// storm of changes costs at most half a core.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// What an agent serves from its replica of the catalog.

@@ -7,8 +7,8 @@ use mesh::{
 use proxy::route::{self, Command, Definition, Origin, Problem, Source, Weigh, Weight};
 use std::{collections::BTreeSet, sync::Arc};
 
-/// The table of all usable instances of `catalog`, with the operator's text and then the splits applied
-/// after, and what was left out.
+/// The table of all usable instances of `catalog`, with the operator's text and then the splits
+/// applied after, and what was left out.
 pub(super) fn build(
     catalog: &View,
     instances: &[Instance],

@@ -1,8 +1,8 @@
 //! Bodies of the dialect: names of fields match whatever their capitals and underscores.
 //!
-//! A body is read as a value first; where a type wants an object with known fields, each name in the body is
-//! matched with the type's own. Maps whose keys are free keep them. Unknown fields are left to the type,
-//! which ignores them, so that newer clients are served too.
+//! A body is read as a value first; where a type wants an object with known fields, each name in
+//! the body is matched with the type's own. Maps whose keys are free keep them. Unknown fields are
+//! left to the type, which ignores them, so that newer clients are served too.
 
 use jobs::model::Span;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
@@ -35,7 +35,8 @@ pub(super) fn body<T: DeserializeOwned>(body: &Raw) -> Result<T, Refusal> {
         .map_err(|error| Refusal::bad_request(format!("Request decode failed: {error}")))
 }
 
-/// A duration in a body: a text with units, or a number, of nanoseconds unless the field says otherwise.
+/// A duration in a body: a text with units, or a number, of nanoseconds unless the field says
+/// otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub(super) enum GoDuration {
@@ -155,8 +156,8 @@ fn entries<'de>(
     MapDeserializer::new(map.into_iter().map(|(key, value)| (key, Loose(value))))
 }
 
-/// The object with the names of `fields`; what is null counts as not given. Of two spellings of one name the
-/// exact one counts, else the first.
+/// The object with the names of `fields`; what is null counts as not given. Of two spellings of one
+/// name the exact one counts, else the first.
 fn renamed(map: Map<String, Value>, fields: &[&str]) -> Map<String, Value> {
     let mut known = Map::new();
     for (key, value) in map {

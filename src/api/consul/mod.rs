@@ -1,8 +1,9 @@
 //! The catalog dialect: who runs where and is it well, read over HTTP.
 //!
-//! Answers about nodes, services and checks are drawn from this agent's replica of the catalog, so these reads
-//! go on without servers; keys never leave the servers, so they are asked there. Start at [`router`];
-//! `query` reads the parameters and writes the answer. Endpoints not built here answer 501.
+//! Answers about nodes, services and checks are drawn from this agent's replica of the catalog, so
+//! these reads go on without servers; keys never leave the servers, so they are asked there. Start
+//! at [`router`]; `query` reads the parameters and writes the answer. Endpoints not built here
+//! answer 501.
 
 mod agent;
 mod catalog;
@@ -76,8 +77,8 @@ pub struct ServerPeer {
 }
 
 impl Catalog {
-    /// Answers as `agent` from a replica, a server, the client part if this agent has one, and what is known about
-    /// the servers.
+    /// Answers as `agent` from a replica, a server, the client part if this agent has one, and what
+    /// is known about the servers.
     ///
     /// When the sender of `snapshots` is dropped, waiting readers are answered at once.
     #[must_use]

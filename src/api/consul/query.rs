@@ -187,8 +187,9 @@ pub(super) async fn answer<T: Serialize>(
     Ok(response)
 }
 
-/// Answers a read of what only servers have: waits as `query` asks until `index` passes, which `topics` move,
-/// then shows `view`. A refusal has the index too, so that a client can wait for what is missing.
+/// Answers a read of what only servers have: waits as `query` asks until `index` passes, which
+/// `topics` move, then shows `view`. A refusal has the index too, so that a client can wait for
+/// what is missing.
 pub(super) async fn answer_from_server(
     catalog: &Catalog,
     query: &Query,

@@ -1,7 +1,7 @@
 //! The jobs dialect: jobs and what became of them, a folder or file per noun.
 //!
-//! Start at [`router`]; `query` has the parameters and headers that reads share. Endpoints not built
-//! here answer 501.
+//! Start at [`router`]; `query` has the parameters and headers that reads share. Endpoints not
+//! built here answer 501.
 
 mod agent;
 mod alloc;

@@ -195,8 +195,8 @@ impl Api {
         self.read_with(query, topics, index_of, show).await
     }
 
-    /// Answers with one row that `find` finds together with its index, or with the refusal `missing`,
-    /// which has the index of the row's table, so that a client can wait for the row.
+    /// Answers with one row that `find` finds together with its index, or with the refusal
+    /// `missing`, which has the index of the row's table, so that a client can wait for the row.
     pub(crate) async fn read_row<R, T: Serialize>(
         &self,
         query: &Query,

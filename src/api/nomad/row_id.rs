@@ -4,8 +4,8 @@ use jobs::model::{Id, Kind};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 
-/// The id of a row as a request names it. A text that is no id is the id of nothing, so that it is answered
-/// as an unknown row is.
+/// The id of a row as a request names it. A text that is no id is the id of nothing, so that it is
+/// answered as an unknown row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowId<K: Kind>(pub(crate) Id<K>);
 

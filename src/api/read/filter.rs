@@ -1,4 +1,5 @@
-//! Filter expressions over the JSON of a row: selectors, comparisons, `and`, `or`, `not`, parentheses.
+//! Filter expressions over the JSON of a row: selectors, comparisons, `and`, `or`, `not`,
+//! parentheses.
 //!
 //! The language is a part of go-bexpr: `any` and `all` are not in it and are refused.
 

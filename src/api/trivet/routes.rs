@@ -57,8 +57,8 @@ pub(super) async fn overrides(State(api): State<Api>, query: Query) -> Result<Re
     api.read_with(&query, topics, index_of, show).await
 }
 
-/// `PUT /v1/trivet/routes/overrides`: replaces the text, when it still has the version `version` (if
-/// given).
+/// `PUT /v1/trivet/routes/overrides`: replaces the text, when it still has the version `version`
+/// (if given).
 pub(super) async fn replace(
     State(api): State<Api>,
     query: Query,

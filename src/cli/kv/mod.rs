@@ -53,8 +53,8 @@ fn path(key: &str) -> String {
     format!("/v1/kv/{}", segments(key))
 }
 
-/// What an argument stands for: `@file` for a file, `-` for standard input, else itself; `\@` and `\-` for what
-/// begins so.
+/// What an argument stands for: `@file` for a file, `-` for standard input, else itself; `\@` and
+/// `\-` for what begins so.
 fn data(argument: &str) -> anyhow::Result<Vec<u8>> {
     if let Some(file) = argument.strip_prefix('@') {
         return std::fs::read(file)

@@ -6,8 +6,8 @@ use jobs::model::{FlatMap, TaskName, TaskPhase, TaskState};
 /// The running tasks that are meant: the named one, or all that run.
 ///
 /// # Errors
-/// [`Error::UnknownTask`] for a name that the allocation does not have, [`Error::NotRunning`] when the named
-/// task or all of them do not run.
+/// [`Error::UnknownTask`] for a name that the allocation does not have, [`Error::NotRunning`] when
+/// the named task or all of them do not run.
 pub(super) fn addressed(
     states: &FlatMap<TaskName, TaskState>,
     task: Option<&str>,

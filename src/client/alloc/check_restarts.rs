@@ -59,8 +59,8 @@ mod tests {
         Monotonic::START + Duration::from_secs(second)
     }
 
-    /// Plays results, one a second from second 0 on: `p`, `w` or `c`. An upper-case `R` in `expected` marks
-    /// a restart.
+    /// Plays results, one a second from second 0 on: `p`, `w` or `c`. An upper-case `R` in
+    /// `expected` marks a restart.
     fn check(limit: u32, grace_s: i64, ignore_warnings: bool, results: &str, expected: &str) {
         let asked = CheckRestart {
             limit,

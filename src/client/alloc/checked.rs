@@ -42,8 +42,9 @@ impl Checked {
         self.loops.clear();
     }
 
-    /// Starts and ends the loops of instances whose tasks started or ended. Results are told only after the
-    /// report numbered `last_report` is settled: the instance must be in the catalog before them.
+    /// Starts and ends the loops of instances whose tasks started or ended. Results are told only
+    /// after the report numbered `last_report` is settled: the instance must be in the catalog
+    /// before them.
     pub(super) fn follow(&mut self, last_report: u64) {
         let assigned = self.shared.alloc();
         let mut live = self.shared.instances();

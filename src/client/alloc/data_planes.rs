@@ -4,7 +4,8 @@ use crate::client::{shared::Shared, task::runner::DRAIN_TIMEOUT};
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Waits, within limits, until no data plane sends anything to the instances of a stopped allocation.
+/// Waits, within limits, until no data plane sends anything to the instances of a stopped
+/// allocation.
 pub(super) async fn wait(shared: Arc<Shared>) {
     let alloc = shared.alloc();
     let ids: Vec<String> = shared

@@ -20,8 +20,8 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// From the tasks of the group, their states by name, the instances with their checks, and the last
-    /// results by check id.
+    /// From the tasks of the group, their states by name, the instances with their checks, and the
+    /// last results by check id.
     pub(super) fn new(
         tasks: impl Iterator<Item = &'a Task>,
         states: &'a FlatMap<TaskName, TaskState>,

@@ -102,8 +102,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// What is to be done now, in the order of the job. While the allocation `stops`, nothing starts but the
-    /// poststop tasks, once all others are dead.
+    /// What is to be done now, in the order of the job. While the allocation `stops`, nothing
+    /// starts but the poststop tasks, once all others are dead.
     pub(super) fn steps(&self, stops: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         if let Some(failed) = self.failed() {
@@ -219,7 +219,8 @@ pub(super) mod tests {
         task
     }
 
-    /// A state from `pending`, `running`, `waiting` (pending after a first run), `dead` or `failed`.
+    /// A state from `pending`, `running`, `waiting` (pending after a first run), `dead` or
+    /// `failed`.
     fn state(text: &str) -> TaskState {
         let mut state = TaskState {
             failed: text == "failed",

@@ -59,8 +59,8 @@ pub(in crate::client) struct AllocRunner {
 }
 
 impl AllocRunner {
-    /// For an allocation that an earlier agent had set up, this takes what it holds at once: call it for
-    /// those before all others.
+    /// For an allocation that an earlier agent had set up, this takes what it holds at once: call
+    /// it for those before all others.
     pub(in crate::client) fn new(
         shared: Arc<Shared>,
         sender: mpsc::Sender<Message>,
@@ -119,7 +119,8 @@ impl AllocRunner {
             }
             self.advance();
             let wake = self.judge();
-            // Looked at before the report: an end that comes between the two is told in the next round.
+            // Looked at before the report: an end that comes between the two is told in the next
+            // round.
             let is_terminal = self.all_dead();
             self.report();
             if !self.stops {
@@ -141,8 +142,8 @@ impl AllocRunner {
         }
     }
 
-    /// Waits until no other allocation of this machine holds a port of this one, and the one that it
-    /// replaces is over. None when it is not wanted any more.
+    /// Waits until no other allocation of this machine holds a port of this one, and the one that
+    /// it replaces is over. None when it is not wanted any more.
     async fn claim(&mut self) -> Option<Claim> {
         if let Some(held) = self.held.take() {
             return Some(held);
@@ -161,8 +162,8 @@ impl AllocRunner {
         None
     }
 
-    /// Waits until the servers know its end: until then it must not be forgotten here, or a new stream
-    /// would bring it back to life.
+    /// Waits until the servers know its end: until then it must not be forgotten here, or a new
+    /// stream would bring it back to life.
     async fn settle(&mut self) {
         let shared = Arc::clone(&self.shared);
         let settled = shared.cx.reports.settled(self.last_report);
@@ -337,8 +338,8 @@ impl AllocRunner {
         }
     }
 
-    /// Stops everything: instances first, then the leader, the other tasks, the sidecars; then the poststop
-    /// tasks have their turn. When forced, everything at once.
+    /// Stops everything: instances first, then the leader, the other tasks, the sidecars; then the
+    /// poststop tasks have their turn. When forced, everything at once.
     async fn stop(&mut self) {
         self.stops = true;
         self.checked.clear();
@@ -361,8 +362,8 @@ impl AllocRunner {
         }
     }
 
-    /// Kills some tasks and waits for their end, reporting what happens meanwhile. Returns early when it
-    /// is forced to stop meanwhile.
+    /// Kills some tasks and waits for their end, reporting what happens meanwhile. Returns early
+    /// when it is forced to stop meanwhile.
     async fn stop_tasks(&mut self, alloc: &Allocation, chosen: &[&str], delays: bool) {
         let forced = self.force_stop;
         for name in chosen {

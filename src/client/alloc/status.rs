@@ -2,8 +2,8 @@
 
 use jobs::model::{ClientStatus, FlatMap, TaskName, TaskPhase, TaskState};
 
-/// The client status with its description. It is terminal only when every task is dead, so that nothing of
-/// the allocation still holds a port when the servers replace it.
+/// The client status with its description. It is terminal only when every task is dead, so that
+/// nothing of the allocation still holds a port when the servers replace it.
 pub(super) fn client_status(states: &FlatMap<TaskName, TaskState>) -> (ClientStatus, &'static str) {
     let any = |test: fn(&TaskState) -> bool| states.values().any(test);
     if any(|state| state.state == TaskPhase::Running) {

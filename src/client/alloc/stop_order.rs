@@ -4,8 +4,9 @@ use super::lifecycle::Role;
 use crate::client::store::TaskRecord;
 use jobs::model::{Task, TaskPhase};
 
-/// The names of the tasks to stop, one stage after the other: the leader, then the ordinary tasks, then the
-/// sidecars, which the others may need to their end. Poststop tasks are not stopped: their turn comes now.
+/// The names of the tasks to stop, one stage after the other: the leader, then the ordinary tasks,
+/// then the sidecars, which the others may need to their end. Poststop tasks are not stopped: their
+/// turn comes now.
 pub(super) fn stages<'a>(tasks: impl Iterator<Item = &'a Task>) -> [Vec<&'a str>; 3] {
     let [mut leaders, mut ordinary, mut sidecars] = [Vec::new(), Vec::new(), Vec::new()];
     for task in tasks {
@@ -30,7 +31,8 @@ pub(super) enum Stop {
     MarkDead,
     /// Its runner is sent a kill.
     Kill,
-    /// Its process may be there although nobody looks after it yet: it gets a runner, which is sent a kill.
+    /// Its process may be there although nobody looks after it yet: it gets a runner, which is sent
+    /// a kill.
     AttachAndKill,
 }
 

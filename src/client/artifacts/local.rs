@@ -1,5 +1,5 @@
-//! Artifacts from a path of this machine: below the directories that the operator allows, and with the rights
-//! of the task's user.
+//! Artifacts from a path of this machine: below the directories that the operator allows, and with
+//! the rights of the task's user.
 
 use super::Reason;
 use crate::sys::{
@@ -51,8 +51,8 @@ impl Wanted {
     /// Opens it with the rights of the user.
     ///
     /// # Errors
-    /// When it is not there or no regular file, when a link leads out of the allowed directory, and when the
-    /// user may not read it.
+    /// When it is not there or no regular file, when a link leads out of the allowed directory, and
+    /// when the user may not read it.
     pub(super) fn open(&self) -> Result<File, Reason> {
         let ids = match self.user.as_str() {
             "" => None,

@@ -1,4 +1,5 @@
-//! Fetches the files that a task needs: over http(s) or from a path of this machine, checked and unpacked.
+//! Fetches the files that a task needs: over http(s) or from a path of this machine, checked and
+//! unpacked.
 //!
 //! Nothing is ever written outside of the allocation's directory, whatever names an archive holds.
 
@@ -137,7 +138,8 @@ impl Fetcher<'_> {
     /// Fetches one artifact, whose texts are resolved.
     ///
     /// # Errors
-    /// [`ArtifactError`]; what was fetched so far is gone or incomplete, and fetching again replaces it.
+    /// [`ArtifactError`]; what was fetched so far is gone or incomplete, and fetching again
+    /// replaces it.
     pub(super) async fn fetch(&self, artifact: &Artifact) -> Result<(), ArtifactError> {
         let fetched = timeout(FETCH_TIMEOUT, self.try_fetch(artifact)).await;
         fetched
@@ -151,8 +153,8 @@ impl Fetcher<'_> {
     async fn try_fetch(&self, artifact: &Artifact) -> Result<(), Reason> {
         let request = request(artifact, self.dir, self.task)?;
         let dir = self.dir.clone();
-        // Without a name, and in a directory that no task without privileges writes to: nobody can exchange
-        // it before it is unpacked.
+        // Without a name, and in a directory that no task without privileges writes to: nobody can
+        // exchange it before it is unpacked.
         let unnamed = move || Ok(tempfile::tempfile_in(dir.open()?.reach())?);
         let mut landing = Landing::new(self.threads, request.checksum.as_ref());
         landing.file = Some(self.on_disk(unnamed).await?);
@@ -200,8 +202,8 @@ async fn on_disk<T: Send + 'static>(
     threads.run(move || Ok(work())).await?
 }
 
-/// A file that arrives in pieces, which are gathered, written and digested where waiting for the disk holds
-/// nobody up.
+/// A file that arrives in pieces, which are gathered, written and digested where waiting for the
+/// disk holds nobody up.
 struct Landing<'a> {
     threads: &'a Threads,
     /// None only while a piece is being written, and after that failed.
@@ -340,8 +342,8 @@ async fn download(artifact: &Artifact, url: &str, landing: &mut Landing<'_>) -> 
     Ok(())
 }
 
-/// Puts a complete and checked file where it belongs. What tasks have put in the way is replaced or refused, never
-/// followed.
+/// Puts a complete and checked file where it belongs. What tasks have put in the way is replaced or
+/// refused, never followed.
 fn place(file: File, request: &Request, dir: &AllocDir, mode: &str) -> Result<(), Reason> {
     let root = dir.open()?;
     let name = request.origin.file_name();

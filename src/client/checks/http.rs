@@ -18,7 +18,8 @@ pub(super) struct HttpClients {
 }
 
 impl HttpClients {
-    /// Passing for 2xx, warning for 429, critical for everything else; none when this process could not try.
+    /// Passing for 2xx, warning for 429, critical for everything else; none when this process could
+    /// not try.
     pub(super) async fn check(&self, probe: &HttpProbe) -> Option<Outcome> {
         self.request(probe)
             .await

@@ -1,7 +1,8 @@
 //! Runs the health checks of the instances on this machine.
 //!
-//! One loop per check. It runs at once when its instance starts, at least once a second until it passes for
-//! the first time, so that a new instance gets traffic soon, and at its interval from then on.
+//! One loop per check. It runs at once when its instance starts, at least once a second until it
+//! passes for the first time, so that a new instance gets traffic soon, and at its interval from
+//! then on.
 
 mod http;
 mod script;
@@ -65,8 +66,8 @@ impl Checks {
         }
     }
 
-    /// Runs `check` until dropped and hands each result to `on_result`. `script` is none when there is no
-    /// task that a script could run in.
+    /// Runs `check` until dropped and hands each result to `on_result`. `script` is none when there
+    /// is no task that a script could run in.
     pub(super) async fn run(
         &self,
         check: &InstanceCheck,
@@ -86,8 +87,8 @@ impl Checks {
             };
             let single = outcome.status;
             let change = monitor.on_result(clock::monotonic().since_start(), outcome);
-            // The first result is always told: what the catalog says may come from before a restart of
-            // this agent.
+            // The first result is always told: what the catalog says may come from before a restart
+            // of this agent.
             let change = change.or_else(|| {
                 (is_first && monitor.status() == single).then(|| Change {
                     status: single,
@@ -105,15 +106,16 @@ impl Checks {
                 interval
             } else {
                 has_passed = true;
-                // The first pause differs between checks, so that those that start together do not stay together.
+                // The first pause differs between checks, so that those that start together do not
+                // stay together.
                 interval.mul_f64(share(&check.check.id))
             };
             sleep(pause).await;
         }
     }
 
-    /// Runs a check that was registered with the agent until dropped, and hands each change to `on_change`.
-    /// `status` is how it stands; its first result counts at once.
+    /// Runs a check that was registered with the agent until dropped, and hands each change to
+    /// `on_change`. `status` is how it stands; its first result counts at once.
     pub(super) async fn run_probe(
         &self,
         id: &str,
@@ -202,8 +204,8 @@ async fn within(limit: Duration, run: impl Future<Output = Option<Outcome>>) -> 
         .unwrap_or_else(|_| Some(critical(&format!("no answer within {}", Span::from(limit)))))
 }
 
-/// Whether a run failed for want of a descriptor: that says something about this process, and nothing about what is
-/// checked.
+/// Whether a run failed for want of a descriptor: that says something about this process, and
+/// nothing about what is checked.
 fn is_no_verdict(error: &(dyn std::error::Error + 'static)) -> bool {
     static WARNINGS: Seldom = Seldom::new();
     let is_ours = descriptors::is_exhausted(error);

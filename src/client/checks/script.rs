@@ -27,9 +27,9 @@ pub(in crate::client) struct ScriptContext {
     pub(in crate::client) user: String,
 }
 
-/// Exit code 0 is passing, 1 warning, everything else critical. The script and all that it started are
-/// killed when it ends, when it takes too long, and when nobody waits for it any more. None when this
-/// process could not try.
+/// Exit code 0 is passing, 1 warning, everything else critical. The script and all that it started
+/// are killed when it ends, when it takes too long, and when nobody waits for it any more. None
+/// when this process could not try.
 pub(super) async fn check(
     spec: &ServiceCheck,
     task: &ScriptContext,
@@ -59,7 +59,8 @@ async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::
     let mut reader = pipe::Receiver::from_owned_fd(reader.into())?;
     let ended = timeout(limit, async {
         tokio::select! {
-            // What the script has left behind may hold the pipe; the script's own end is what counts.
+            // What the script has left behind may hold the pipe; the script's own end is what
+            // counts.
             () = script.ended() => {}
             () = output.read_from(&mut reader) => script.ended().await,
         }

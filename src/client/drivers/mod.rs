@@ -1,9 +1,9 @@
 //! How a task comes to run.
 //!
-//! A [`Driver`] says whether this machine can run its kind of task, checks a task's configuration, starts it,
-//! finds it again after a restart of the agent, and executes commands beside it; a [`Run`] stops, signals and
-//! waits; a [`Meter`] measures. Nothing here knows of programs or of supervisors but [`process`], which holds the
-//! drivers whose tasks are processes of this machine.
+//! A [`Driver`] says whether this machine can run its kind of task, checks a task's configuration,
+//! starts it, finds it again after a restart of the agent, and executes commands beside it; a
+//! [`Run`] stops, signals and waits; a [`Meter`] measures. Nothing here knows of programs or of
+//! supervisors but [`process`], which holds the drivers whose tasks are processes of this machine.
 
 mod options;
 pub(super) mod process;
@@ -40,12 +40,13 @@ pub(super) trait Driver: Debug + Send + Sync {
     /// Whether users may send signals to its tasks.
     fn takes_signals(&self) -> bool;
 
-    /// Starts a task. Not to be cancelled: what has been asked for may come into being without whoever asked.
-    /// A run of the same task that is there already is returned in place of a second one.
+    /// Starts a task. Not to be cancelled: what has been asked for may come into being without
+    /// whoever asked. A run of the same task that is there already is returned in place of a second
+    /// one.
     fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>>;
 
-    /// Looks for a task that an earlier agent, or an earlier attempt, may have started. `handle` is what
-    /// [`Run::handle`] gave for its last run, empty when that is not known.
+    /// Looks for a task that an earlier agent, or an earlier attempt, may have started. `handle` is
+    /// what [`Run::handle`] gave for its last run, empty when that is not known.
     ///
     /// When it finds neither a run nor an end, nothing of the task is left on this machine.
     ///
@@ -59,8 +60,8 @@ pub(super) trait Driver: Debug + Send + Sync {
     /// Starts a command in the surroundings of one of the driver's tasks.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] when the driver executes nothing beside its tasks; otherwise whatever the
-    /// start failed with.
+    /// [`io::ErrorKind::Unsupported`] when the driver executes nothing beside its tasks; otherwise
+    /// whatever the start failed with.
     fn exec(&self, exec: Exec) -> io::Result<Box<dyn Execution>> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -90,7 +91,8 @@ pub(super) struct Exec {
     pub(super) output: PipeWriter,
 }
 
-/// A command that was started beside a task. It, and all that it started, is killed when this is dropped.
+/// A command that was started beside a task. It, and all that it started, is killed when this is
+/// dropped.
 pub(super) trait Execution: Debug + Send + Sync {
     /// Waits for its end. Safe to cancel and to call again.
     fn ended(&self) -> BoxFuture<'_, ()>;
@@ -119,7 +121,8 @@ pub(super) trait Run: Debug + Send + Sync {
     /// Waits for the end. Safe to cancel and to call again.
     fn ended(&mut self) -> BoxFuture<'_, Exit>;
 
-    /// Tells what became of the news of its end, so that the driver need not remember it. Called once.
+    /// Tells what became of the news of its end, so that the driver need not remember it. Called
+    /// once.
     fn noted(&mut self, end: End) -> BoxFuture<'_, ()>;
 }
 

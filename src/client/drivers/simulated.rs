@@ -27,7 +27,8 @@ pub(in crate::client) enum Fate {
     Unknown,
 }
 
-/// A driver whose starts have the fates that it was given, in turn, and which writes down what is asked of it.
+/// A driver whose starts have the fates that it was given, in turn, and which writes down what is
+/// asked of it.
 #[derive(Debug, Default)]
 pub(in crate::client) struct Simulated {
     fates: Mutex<VecDeque<Fate>>,

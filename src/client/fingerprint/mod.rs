@@ -1,5 +1,5 @@
-//! Facts about this machine, for constraints and for placement. One file per fact; each adds what it finds
-//! to the node and leaves out what it cannot find.
+//! Facts about this machine, for constraints and for placement. One file per fact; each adds what
+//! it finds to the node and leaves out what it cannot find.
 //!
 //! Names are those of the jobs API. Drivers report their own facts, see [`super::drivers`].
 

@@ -2,7 +2,8 @@ use super::set;
 use crate::client::Config;
 use jobs::model::Node;
 
-/// The version of the jobs API that this program is compatible with; constraints in job files ask for it.
+/// The version of the jobs API that this program is compatible with; constraints in job files ask
+/// for it.
 const COMPATIBLE_VERSION: &str = "2.0.0";
 
 /// Versions of this program.

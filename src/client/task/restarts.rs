@@ -64,7 +64,8 @@ impl Restarts {
         }
     }
 
-    /// Restarts counted in the current interval and when that began, to be kept across agent restarts.
+    /// Restarts counted in the current interval and when that began, to be kept across agent
+    /// restarts.
     pub(super) fn counted(&self) -> (u32, Option<Timestamp>) {
         (self.count, self.window_start)
     }
@@ -131,7 +132,8 @@ impl Restarts {
     }
 
     fn jitter(&mut self) -> Duration {
-        // A linear congruential step (Knuth's MMIX constants); its high bits are good enough to spread load.
+        // A linear congruential step (Knuth's MMIX constants); its high bits are good enough to
+        // spread load.
         self.seed = self
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)

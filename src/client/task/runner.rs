@@ -222,7 +222,8 @@ impl TaskRunner {
         }
     }
 
-    /// Looks for the task before anything is started: whatever the record says, there must not be two of it.
+    /// Looks for the task before anything is started: whatever the record says, there must not be
+    /// two of it.
     async fn find(&self) -> io::Result<Found> {
         match self.driver() {
             // Nothing here can have started it; the setup says so.
@@ -244,8 +245,8 @@ impl TaskRunner {
         Some((Arc::clone(driver), owner))
     }
 
-    /// The machine was restarted, or somebody killed supervisor and task: whether the task is still wanted
-    /// here only the servers know.
+    /// The machine was restarted, or somebody killed supervisor and task: whether the task is still
+    /// wanted here only the servers know.
     async fn wait_for_servers(&mut self) -> Option<Ended> {
         self.event(events::event(
             "Failed Restoring Task",
@@ -271,8 +272,8 @@ impl TaskRunner {
         let run_id = random::uuid();
         let mut start = prepared.start;
         start.run_id.clone_from(&run_id);
-        // Kept before the start, so that an agent that dies in between looks for this run. Without that there is
-        // no start: nobody would know of the process.
+        // Kept before the start, so that an agent that dies in between looks for this run. Without
+        // that there is no start: nobody would know of the process.
         let kept = self.shared.try_update_task(&self.name, |record| {
             record.run_id = run_id;
             record.handle.clear();
@@ -402,8 +403,8 @@ impl TaskRunner {
         });
     }
 
-    /// Keeps the end of a run, and then lets its driver forget it: an agent that dies in between must hear of it
-    /// once more. Answers when that is not to be waited for.
+    /// Keeps the end of a run, and then lets its driver forget it: an agent that dies in between
+    /// must hear of it once more. Answers when that is not to be waited for.
     async fn note_exit(&mut self, run: &mut dyn Run, exit: &Exit, cause: Cause) -> Option<Ended> {
         faults::point("exit.heard");
         let kept = self.keep_exit(exit, cause);
@@ -426,8 +427,8 @@ impl TaskRunner {
             .try_update_task(&self.name, |record| note_end(record, exit, cause))
     }
 
-    /// Notes the run that ended by itself, once its end and the decision about it are kept. Answers when that is not
-    /// to be waited for.
+    /// Notes the run that ended by itself, once its end and the decision about it are kept. Answers
+    /// when that is not to be waited for.
     async fn settle_end(&mut self, kept: io::Result<()>) -> Option<Ended> {
         faults::point("exit.recorded");
         let Some(mut run) = self.unnoted.take() else {
@@ -447,8 +448,8 @@ impl TaskRunner {
         waited
     }
 
-    /// Tries again until the state of the task can be kept: the disk may be full. Answers when the task, or this
-    /// agent, is to end before.
+    /// Tries again until the state of the task can be kept: the disk may be full. Answers when the
+    /// task, or this agent, is to end before.
     async fn until_kept(&mut self, mut kept: io::Result<()>) -> Option<Ended> {
         while let Err(error) = kept {
             let alloc = self.shared.alloc();
@@ -475,8 +476,8 @@ impl TaskRunner {
         self.settle_end(kept).await;
     }
 
-    /// Takes the task's instances out of DNS and routes and waits, within limits, until no request is on
-    /// its way to them.
+    /// Takes the task's instances out of DNS and routes and waits, within limits, until no request
+    /// is on its way to them.
     async fn withdraw(&self) {
         let alloc = self.shared.alloc();
         let affected: Vec<_> = self

@@ -1,4 +1,5 @@
-//! The life of a task with a driver that is simulated: what the runner asks of it, and what it tells the user.
+//! The life of a task with a driver that is simulated: what the runner asks of it, and what it
+//! tells the user.
 
 use super::runner::{TaskCommand, TaskRunner};
 use crate::{
@@ -156,8 +157,8 @@ impl Bench {
     }
 }
 
-/// How a task ends that nobody meddles with: what was found of it, the fates of its starts, what was asked of its
-/// driver, the events of its life, and whether it failed.
+/// How a task ends that nobody meddles with: what was found of it, the fates of its starts, what
+/// was asked of its driver, the events of its life, and whether it failed.
 #[tokio::test]
 async fn a_task_ends_as_its_runs_and_its_policy_say() {
     use Fate::{Absent, Exits, Impossible, RunsOn, Unknown};

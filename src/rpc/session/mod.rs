@@ -1,8 +1,8 @@
 //! An agent's end of its one long-lived stream to the servers.
 //!
-//! The session keeps the stream open, holds the agent's replica of the catalog, hands allocations to
-//! the client part, and carries reports to the log. What was reported and not yet committed, and what is
-//! waited for, is sent again when the stream breaks; what the agent holds already is not.
+//! The session keeps the stream open, holds the agent's replica of the catalog, hands allocations
+//! to the client part, and carries reports to the log. What was reported and not yet committed, and
+//! what is waited for, is sent again when the stream breaks; what the agent holds already is not.
 //!
 //! `stream` is one stream, `received` what becomes of what the servers say on it.
 
@@ -39,8 +39,8 @@ const REPORTS_MAX: usize = 1024;
 const AWAITS_MAX: usize = 64;
 /// Allocation changes that wait for the client part, beside the one in which later ones are merged.
 const ALLOC_DELTAS_MAX: usize = 4;
-/// First pause before the stream is opened again, or a refused report is sent again; the true one is
-/// between half of it and all of it.
+/// First pause before the stream is opened again, or a refused report is sent again; the true one
+/// is between half of it and all of it.
 const RECONNECT_MIN: Duration = Duration::from_millis(20);
 /// Longest pause before the stream is opened again, or a refused report is sent again.
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
@@ -108,10 +108,12 @@ impl std::fmt::Debug for Await {
 }
 
 impl Handle {
-    /// Writes `report` to the log and answers with its index. Waits as long as no server can be reached.
+    /// Writes `report` to the log and answers with its index. Waits as long as no server can be
+    /// reached.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the servers will not take it, [`Error::Closed`] when the agent stops.
+    /// [`Error::Refused`] when the servers will not take it, [`Error::Closed`] when the agent
+    /// stops.
     pub async fn report(&self, report: Report) -> Result<Index, Error> {
         let (reply, committed) = oneshot::channel();
         self.reports
@@ -121,8 +123,8 @@ impl Handle {
         committed.await.map_err(|_| Error::Closed)?
     }
 
-    /// Waits until every data plane with a live lease shows `index` and has no request in flight to any of
-    /// `instances` (service ids).
+    /// Waits until every data plane with a live lease shows `index` and has no request in flight to
+    /// any of `instances` (service ids).
     ///
     /// # Errors
     /// [`Error::Closed`] when the agent stops.
@@ -142,7 +144,8 @@ impl Handle {
         self.catalog.clone()
     }
 
-    /// Says how far this agent's DNS view and proxy table have come. The position only moves forward.
+    /// Says how far this agent's DNS view and proxy table have come. The position only moves
+    /// forward.
     pub fn confirm(&self, confirmation: Confirmation) {
         self.confirmed.send_if_modified(|confirmed| {
             let next = Confirmation {
@@ -160,8 +163,8 @@ impl Handle {
         self.connected.clone()
     }
 
-    /// The rules by which the servers derive instances, and every change of them; those that the agent
-    /// knows before the first welcome.
+    /// The rules by which the servers derive instances, and every change of them; those that the
+    /// agent knows before the first welcome.
     pub fn rules(&self) -> watch::Receiver<RulesVersion> {
         self.rules.clone()
     }

@@ -155,8 +155,8 @@ impl Session {
         outgoing.send(ToServer::Report { number, report }).await
     }
 
-    /// Confirms what the servers want to be confirmed as soon as it is shown, and says when other instances
-    /// are busy than before.
+    /// Confirms what the servers want to be confirmed as soon as it is shown, and says when other
+    /// instances are busy than before.
     async fn confirm_if_asked(&mut self, outgoing: &Outgoing) -> Result<(), StreamError> {
         let confirmation = {
             let now = self.confirmed.borrow_and_update();

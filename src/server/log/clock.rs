@@ -1,8 +1,9 @@
-//! The time of the log: it goes forward at an even pace whatever somebody does to the machine's clock.
+//! The time of the log: it goes forward at an even pace whatever somebody does to the machine's
+//! clock.
 //!
-//! It follows the wall clock. When that is set back, log time does not wait for it: it goes on a little
-//! slower until both agree. When it is set forward, log time follows in bounded steps, so that a clock
-//! that is wrong for a moment leaves at most one step behind.
+//! It follows the wall clock. When that is set back, log time does not wait for it: it goes on a
+//! little slower until both agree. When it is set forward, log time follows in bounded steps, so
+//! that a clock that is wrong for a moment leaves at most one step behind.
 
 use jobs::model::Timestamp;
 use parking_lot::Mutex;

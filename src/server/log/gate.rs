@@ -1,7 +1,7 @@
 //! The log as the parts of a server use it: open, or closed with the reason why.
 //!
-//! A log that broke, for example on a full disk, is closed and later opened again in the same process.
-//! Meanwhile writes are refused with the reason, and readers keep the last known state.
+//! A log that broke, for example on a full disk, is closed and later opened again in the same
+//! process. Meanwhile writes are refused with the reason, and readers keep the last known state.
 
 use crate::registration::Version;
 use jobs::model::Index;
@@ -33,8 +33,8 @@ struct Closed {
 }
 
 impl Gate {
-    /// Opens the log in `directory` and leads; everything that was ever acknowledged is applied when this
-    /// returns.
+    /// Opens the log in `directory` and leads; everything that was ever acknowledged is applied
+    /// when this returns.
     pub(crate) async fn open(
         directory: PathBuf,
         address: String,
@@ -116,8 +116,8 @@ impl Gate {
         Ok(command.check_rules()?)
     }
 
-    /// Writes commands that do not depend on each other, in few entries: all of them are handed in before
-    /// the first is waited for. The answers are in the same order.
+    /// Writes commands that do not depend on each other, in few entries: all of them are handed in
+    /// before the first is waited for. The answers are in the same order.
     pub(crate) async fn propose_all(
         &self,
         commands: Vec<Command>,
@@ -136,7 +136,8 @@ impl Gate {
         }
     }
 
-    /// Returns once everything that was acknowledged anywhere before this call is in the state here.
+    /// Returns once everything that was acknowledged anywhere before this call is in the state
+    /// here.
     pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
         self.raft()?.read_barrier().await
     }

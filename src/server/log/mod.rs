@@ -1,9 +1,9 @@
 //! The log and its two ends: what a writer chooses before an entry is written, and the state that
 //! readers see after it was applied.
 //!
-//! [`propose`] has ids and errors of a write, `clock` its time, `gate` lets it in while the log is open,
-//! [`raft`] makes it durable and applies it, [`published`] holds the newest state, and [`watch`] wakes
-//! those who wait for a change.
+//! [`propose`] has ids and errors of a write, `clock` its time, `gate` lets it in while the log is
+//! open, [`raft`] makes it durable and applies it, [`published`] holds the newest state, and
+//! [`watch`] wakes those who wait for a change.
 
 mod clock;
 pub(crate) mod gate;

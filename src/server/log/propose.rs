@@ -1,4 +1,5 @@
-//! What a caller of the log chooses before a command is written: time and ids; and what can go wrong.
+//! What a caller of the log chooses before a command is written: time and ids; and what can go
+//! wrong.
 
 use super::clock;
 use crate::registration::{UnknownRules, Version};

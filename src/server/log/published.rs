@@ -57,8 +57,9 @@ impl Published {
         &self.watch
     }
 
-    /// Every entry from now on, and a state that is at least as old as the first of them. Entries up to
-    /// the state's index are to be skipped; when the channel ends, the state was replaced as a whole.
+    /// Every entry from now on, and a state that is at least as old as the first of them. Entries
+    /// up to the state's index are to be skipped; when the channel ends, the state was replaced as
+    /// a whole.
     pub(crate) fn follow(&self) -> (broadcast::Receiver<Arc<Commit>>, Arc<Snapshot>) {
         let commits = self.commits.read().subscribe();
         (commits, self.current())
@@ -69,8 +70,8 @@ impl Published {
             .send_if_modified(|known| std::mem::replace(known, rules) != rules);
     }
 
-    /// Makes a whole state visible, for example one that another server sent. Followers start afresh, and
-    /// every reader looks again. An older state than the current one is not shown.
+    /// Makes a whole state visible, for example one that another server sent. Followers start
+    /// afresh, and every reader looks again. An older state than the current one is not shown.
     pub(crate) fn replace(&self, state: &State) {
         if state.stamp().index <= self.current().index {
             return;

@@ -1,8 +1,8 @@
 //! Wakes readers whose tables or rows changed.
 //!
-//! A reader subscribes to topics, reads a snapshot, and waits when the snapshot is not new enough. The
-//! subscription comes first, so no change is missed. Waking costs one look-up per changed topic,
-//! however many readers wait for other things.
+//! A reader subscribes to topics, reads a snapshot, and waits when the snapshot is not new enough.
+//! The subscription comes first, so no change is missed. Waking costs one look-up per changed
+//! topic, however many readers wait for other things.
 
 use jobs::model::{AllocId, DeploymentId, EvalId, JobKey, NodeId};
 use parking_lot::Mutex;

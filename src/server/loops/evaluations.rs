@@ -1,6 +1,7 @@
 //! Feeds the broker, which the workers empty, and wakes evaluations that wait for capacity.
 //!
-//! One loop for both: what the second wakes goes to the first, which must not start afresh in between.
+//! One loop for both: what the second wakes goes to the first, which must not start afresh in
+//! between.
 
 use jobs::control::{Action, Blocked};
 use jobs::model::Timestamp;

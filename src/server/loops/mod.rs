@@ -1,5 +1,5 @@
-//! The one loop around every controller of `jobs` and `mesh`: it feeds applied entries and ticks, and
-//! carries actions out. It decides nothing.
+//! The one loop around every controller of `jobs` and `mesh`: it feeds applied entries and ticks,
+//! and carries actions out. It decides nothing.
 
 pub(super) mod deployments;
 pub(super) mod evaluations;
@@ -113,8 +113,8 @@ async fn until(due: Option<Timestamp>) {
     }
 }
 
-/// Carries out what a controller wants. What it wants written is handed in at once, so that the log takes
-/// it in few entries.
+/// Carries out what a controller wants. What it wants written is handed in at once, so that the log
+/// takes it in few entries.
 pub(super) async fn carry_out(
     core: &Core,
     actions: Vec<impl Into<Wanted>>,

@@ -7,8 +7,8 @@ use crate::server::{Core, Error, state::Command};
 /// Placements and stops of one log entry, unless a single plan has more.
 const ENTRY_ALLOCS_MAX: usize = 4096;
 
-/// Writes the results of one batch of decisions, made from the state at `seen`. A plan that something
-/// overtook is left out, and its evaluation stays pending.
+/// Writes the results of one batch of decisions, made from the state at `seen`. A plan that
+/// something overtook is left out, and its evaluation stays pending.
 pub(super) async fn commit(
     core: &Core,
     seen: Index,

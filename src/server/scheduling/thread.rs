@@ -10,8 +10,8 @@ const WAITING_MAX: usize = 16;
 
 type Decision = Box<dyn FnOnce() + Send>;
 
-/// A thread of its own for decisions: they hold up no worker of a runtime, and no file that hangs in the pool of
-/// blocking work holds them up.
+/// A thread of its own for decisions: they hold up no worker of a runtime, and no file that hangs
+/// in the pool of blocking work holds them up.
 ///
 /// It ends when the last handle is gone.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl DecisionThread {
         Ok(Self(sender))
     }
 
-    /// Takes a decision on the thread, after those that wait already; none when it panicked, which ends this
-    /// decision only.
+    /// Takes a decision on the thread, after those that wait already; none when it panicked, which
+    /// ends this decision only.
     pub(in crate::server) async fn run<T: Send + 'static>(
         &self,
         decide: impl FnOnce() -> T + Send + 'static,

@@ -1,8 +1,8 @@
 //! Evaluation → scheduler → plan.
 //!
-//! One worker takes every evaluation that is ready, up to a limit, and decides about them in turn, each
-//! seeing what the ones before it decided. So plans do not conflict, and all of them are one write. What
-//! arrives meanwhile is the next batch.
+//! One worker takes every evaluation that is ready, up to a limit, and decides about them in turn,
+//! each seeing what the ones before it decided. So plans do not conflict, and all of them are one
+//! write. What arrives meanwhile is the next batch.
 
 use jobs::{
     control::Delivery,
@@ -42,7 +42,8 @@ pub(in crate::server) async fn run(core: Arc<Core>, stop: CancellationToken) {
     }
 }
 
-/// Decides about all at once, or one by one when that fails, so that a single bad one holds nobody up.
+/// Decides about all at once, or one by one when that fails, so that a single bad one holds nobody
+/// up.
 async fn decide(core: &Core, mut deliveries: Vec<Delivery>, stop: &CancellationToken) {
     for _ in 0..PLAN_RETRIES_MAX {
         let Some((seen, results)) = schedule(core, &deliveries).await else {

@@ -1,5 +1,5 @@
-//! The one follower of applied entries for all streams: it records catalog changes, wakes the streams of
-//! nodes whose allocations changed, and says which entries have to be confirmed.
+//! The one follower of applied entries for all streams: it records catalog changes, wakes the
+//! streams of nodes whose allocations changed, and says which entries have to be confirmed.
 
 use jobs::model::Index;
 use std::{sync::Arc, time::Duration};
@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::Core;
 use crate::server::log::published::Commit;
 
-/// How long changes are collected into one message, per open stream: what a message costs grows with the
-/// number of streams.
+/// How long changes are collected into one message, per open stream: what a message costs grows
+/// with the number of streams.
 const PAUSE_PER_STREAM: Duration = Duration::from_micros(4);
 /// The longest that changes are collected.
 const PAUSE_MAX: Duration = Duration::from_millis(20);

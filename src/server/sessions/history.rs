@@ -1,8 +1,8 @@
 //! What the catalog went through lately, as messages that are encoded once for all agents.
 //!
-//! A stream holds a place in the history and takes what came after it when it has room; so a slow agent
-//! gets more at a time, and one that comes back goes on where it was. Who is behind the oldest message
-//! gets the whole catalog, which is encoded once too.
+//! A stream holds a place in the history and takes what came after it when it has room; so a slow
+//! agent gets more at a time, and one that comes back goes on where it was. Who is behind the
+//! oldest message gets the whole catalog, which is encoded once too.
 
 use jobs::model::Index;
 use mesh::view::Change;
@@ -157,8 +157,8 @@ impl History {
         Missing::Messages(frames, newest.max(place))
     }
 
-    /// A whole catalog, and the place of those who have it. It may be as old as the oldest message: what
-    /// follows it is in the messages.
+    /// A whole catalog, and the place of those who have it. It may be as old as the oldest message:
+    /// what follows it is in the messages.
     pub(super) async fn whole(&self, term: u64) -> (Frame, Index) {
         let _encoding = self.encoding.lock().await;
         let snapshot = {

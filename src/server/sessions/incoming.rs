@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 /// Messages that are handled in one go.
 const BATCH_MAX: usize = 256;
 
-/// Takes messages until the stream ends. What arrived while the reports before were written is written
-/// together.
+/// Takes messages until the stream ends. What arrived while the reports before were written is
+/// written together.
 pub(super) async fn run(
     core: &Arc<Core>,
     agent: &Agent,

@@ -1,10 +1,10 @@
 //! Serves the one stream of each agent.
 //!
-//! One follower ([`follow`]) looks at applied entries for all streams; [`history`] holds what it found of
-//! the catalog, [`streams`] what it found for each node. Two loops per stream: `outgoing` pushes catalog
-//! changes, allocations and answers; `incoming` takes heartbeats, confirmations and reports. Neither
-//! waits for the other, so that a full queue on one way cannot stop the other. An agent that reads slowly
-//! gets more at a time; one that reads nothing loses its stream.
+//! One follower ([`follow`]) looks at applied entries for all streams; [`history`] holds what it
+//! found of the catalog, [`streams`] what it found for each node. Two loops per stream: `outgoing`
+//! pushes catalog changes, allocations and answers; `incoming` takes heartbeats, confirmations and
+//! reports. Neither waits for the other, so that a full queue on one way cannot stop the other. An
+//! agent that reads slowly gets more at a time; one that reads nothing loses its stream.
 
 #[cfg(test)]
 mod fixtures;

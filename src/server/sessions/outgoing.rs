@@ -153,8 +153,8 @@ impl Outgoing<'_> {
         .await
     }
 
-    /// Sends what changed for the node since the last time, in the state that it has now. What the node
-    /// itself reported is not sent back to it.
+    /// Sends what changed for the node since the last time, in the state that it has now. What the
+    /// node itself reported is not sent back to it.
     async fn send_allocs(&mut self) -> Result<(), Gone> {
         // An agent should not act on an entry whose catalog changes it has not seen.
         self.send_catalog().await?;

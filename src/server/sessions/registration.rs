@@ -62,8 +62,8 @@ pub(super) fn check_version(agent: &str) -> Result<(), Error> {
     }
 }
 
-/// An agent has to know the rules that are in force; it may know newer ones, since all agents and servers are
-/// upgraded before the rules are raised.
+/// An agent has to know the rules that are in force; it may know newer ones, since all agents and
+/// servers are upgraded before the rules are raised.
 pub(super) fn check_rules(agent: Version, needed: Version) -> Result<(), Error> {
     if agent < needed {
         return Err(Error::Rules { agent, needed });
@@ -86,7 +86,8 @@ fn major(version: &str) -> Option<u64> {
     }
 }
 
-/// Writes what an agent says of its node, with the evaluations that follow, unless it is known already.
+/// Writes what an agent says of its node, with the evaluations that follow, unless it is known
+/// already.
 pub(super) async fn register_node(core: &Core, node: Node) -> Result<(), server::Error> {
     let is_known = {
         let snapshot = core.published.current();

@@ -1,4 +1,5 @@
-//! The open streams: one per agent and node, and what each has to be told of its node's allocations.
+//! The open streams: one per agent and node, and what each has to be told of its node's
+//! allocations.
 
 use jobs::model::{AllocId, Index, NodeId};
 use parking_lot::Mutex;

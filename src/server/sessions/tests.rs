@@ -379,7 +379,8 @@ async fn drained_is_said_when_every_data_plane_has_confirmed() {
     let at = two.next_departure().await;
     assert_eq!(at.index, index);
     one.confirm(at, &["busy"]).await;
-    // The answers to later reports say that the confirmations were read, and nothing was drained yet.
+    // The answers to later reports say that the confirmations were read, and nothing was drained
+    // yet.
     one.report_and_expect_no_drain().await;
     two.confirm(at, &[]).await;
     two.report(Report::Checks(Vec::new())).await;

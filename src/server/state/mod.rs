@@ -1,8 +1,8 @@
 //! The replicated state: jobs and catalog under one index, and what couples them.
 //!
-//! An allocation, its instances and its node are changed by the same entry: after a jobs command the
-//! catalog commands that follow from it are derived and applied at the same index. So there is no
-//! moment at which one of them shows what the other does not.
+//! An allocation, its instances and its node are changed by the same entry: after a jobs command
+//! the catalog commands that follow from it are derived and applied at the same index. So there is
+//! no moment at which one of them shows what the other does not.
 
 use jobs::model::Timestamp;
 mod saved;
@@ -36,23 +36,24 @@ pub enum Command {
     Jobs(Box<jobs::state::Command>),
     /// Of the catalog.
     Mesh(Box<mesh::state::Command>),
-    /// Takes the instances of an allocation out of DNS and routes, because its client is about to stop
-    /// or restart it.
+    /// Takes the instances of an allocation out of DNS and routes, because its client is about to
+    /// stop or restart it.
     Withdraw {
         /// Allocation.
         alloc_id: AllocId,
         /// Task; none for all of the allocation.
         task: Option<String>,
     },
-    /// Plans, one per evaluation. Each is verified when it is applied; one that does not fit any more
-    /// is left out: its evaluation stays as it was and is decided about anew.
+    /// Plans, one per evaluation. Each is verified when it is applied; one that does not fit any
+    /// more is left out: its evaluation stays as it was and is decided about anew.
     Plans {
         /// The state that they were made from.
         seen: Index,
         /// The plans.
         results: Vec<PlanResult>,
     },
-    /// Goes over to newer rules, which every server knows. Older ones than those in force change nothing.
+    /// Goes over to newer rules, which every server knows. Older ones than those in force change
+    /// nothing.
     RaiseVersion {
         /// The rules.
         to: Version,
@@ -84,13 +85,13 @@ pub enum Rejected {
     Mesh(#[from] mesh::state::Rejected),
 }
 
-/// What a command did, as far as its answer tells it. It is about that command, whatever others of the
-/// same entry did.
+/// What a command did, as far as its answer tells it. It is about that command, whatever others of
+/// the same entry did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Effect {
-    /// The `job_modify_index` that the job has after the command; none when the command is about no job
-    /// or removed it.
+    /// The `job_modify_index` that the job has after the command; none when the command is about no
+    /// job or removed it.
     pub job_modify_index: Option<Index>,
     /// What the operations of a catalog transaction gave.
     pub results: Vec<mesh::state::OperationResult>,
@@ -111,8 +112,8 @@ pub enum Row {
 }
 
 impl Command {
-    /// The rows of which the command makes a version. One log entry makes one version of a row at most, so
-    /// that an index identifies it.
+    /// The rows of which the command makes a version. One log entry makes one version of a row at
+    /// most, so that an index identifies it.
     pub fn versioned_rows(&self) -> Vec<Row> {
         match self {
             Self::Jobs(command) => command.versioned_job().map(Row::Job).into_iter().collect(),

@@ -188,7 +188,8 @@ impl Agent {
         self.listeners = listeners;
     }
 
-    /// Processes that belong to tasks of this agent: those with an allocation directory below its own.
+    /// Processes that belong to tasks of this agent: those with an allocation directory below its
+    /// own.
     pub(crate) fn task_processes(&self) -> Vec<Pid> {
         processes_of(self.dir.path())
     }
@@ -199,8 +200,8 @@ impl Agent {
         Some(Cgroup::at(Path::new(&path)))
     }
 
-    /// Reads `path` of the jobs API with a blocking query again and again until `wanted` finds what it
-    /// wants in it.
+    /// Reads `path` of the jobs API with a blocking query again and again until `wanted` finds what
+    /// it wants in it.
     pub(crate) async fn wait<T>(
         &self,
         path: &str,
@@ -222,7 +223,8 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.child.start_kill().ok();
-        // A dead agent starts nothing more; what it had just started shows by the second look at the latest.
+        // A dead agent starts nothing more; what it had just started shows by the second look at
+        // the latest.
         let mut empty_looks = 0;
         for _ in 0..1000 {
             let is_dead = !matches!(self.child.try_wait(), Ok(None));
@@ -366,8 +368,8 @@ fn subcommand(pid: i32) -> Vec<u8> {
     word.unwrap_or_default().to_vec()
 }
 
-/// What an agent started of its own program, such as its fork server, whatever that does or hangs in. It ends by
-/// itself only after the agent.
+/// What an agent started of its own program, such as its fork server, whatever that does or hangs
+/// in. It ends by itself only after the agent.
 fn helpers_of(dir: &Path) -> Vec<Pid> {
     let mark = [
         faults::MARK.as_bytes(),

@@ -16,8 +16,8 @@ use tokio::{
 /// No load goes on for longer, whatever the test does.
 const LOAD_MAX: Duration = Duration::from_secs(120);
 
-/// Requests in flight at a time. A machine that cannot keep up gets fewer requests, not a pile of them that
-/// time out in the test's own queue.
+/// Requests in flight at a time. A machine that cannot keep up gets fewer requests, not a pile of
+/// them that time out in the test's own queue.
 const IN_FLIGHT_MAX: usize = 256;
 
 /// What came of one request.

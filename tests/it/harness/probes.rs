@@ -1,4 +1,5 @@
-//! How fast traffic and names are answered while an agent is attacked, and how fast anything is on this machine.
+//! How fast traffic and names are answered while an agent is attacked, and how fast anything is on
+//! this machine.
 
 use super::{Agent, dns, raw};
 use hickory_proto::rr::RecordType;
@@ -15,14 +16,17 @@ use tokio::{
 
 /// How long a request through the ingress, or a DNS query, may take.
 const ANSWERED_WITHIN: Duration = Duration::from_millis(100);
-/// Of so many probes at the most one may be late: a machine with much else to do may hold up a process for a moment.
+/// Of so many probes at the most one may be late: a machine with much else to do may hold up a
+/// process for a moment.
 const LATE_ONE_IN: usize = 4;
-/// Round trips within this process that change threads as often as a request through the ingress does.
+/// Round trips within this process that change threads as often as a request through the ingress
+/// does.
 const HOPS: usize = 4;
 /// Probes of one look.
 const PROBES: usize = 24;
 
-/// A request through the ingress and a query, and what the machine took for a comparable exchange at the same time.
+/// A request through the ingress and a query, and what the machine took for a comparable exchange
+/// at the same time.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     agent: Duration,
@@ -46,8 +50,8 @@ impl Probes {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let echo = listener.local_addr().expect("an address");
-        // A thread of its own, as what the agent does is done by others, too. It ends with its last connection's
-        // test, at the latest with the process.
+        // A thread of its own, as what the agent does is done by others, too. It ends with its last
+        // connection's test, at the latest with the process.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };

@@ -3,11 +3,12 @@
 use super::source::Segments;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which child of which folder uses which other child: folder to child to the children that it uses.
+/// Which child of which folder uses which other child: folder to child to the children that it
+/// uses.
 pub(super) type Arrows = BTreeMap<Segments, BTreeMap<String, BTreeSet<String>>>;
 
-/// Adds the arrow from module `from` to module `to` at the folder that holds both. What stands in the
-/// folder's own file is neither child.
+/// Adds the arrow from module `from` to module `to` at the folder that holds both. What stands in
+/// the folder's own file is neither child.
 pub(super) fn add(arrows: &mut Arrows, from: &[String], to: &[String]) {
     let shared = from.iter().zip(to).take_while(|(a, b)| a == b).count();
     let (Some(from_child), Some(to_child)) = (from.get(shared), to.get(shared)) else {

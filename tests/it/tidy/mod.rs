@@ -1,5 +1,5 @@
-//! What lints cannot check: arrows between packages and modules, circles of folders, one home per heavy
-//! library, the maps in README and ARCHITECTURE.
+//! What lints cannot check: arrows between packages and modules, circles of folders, one home per
+//! heavy library, the maps in README and ARCHITECTURE.
 
 mod circles;
 mod source;
@@ -116,8 +116,8 @@ fn modules(src: &str) -> Vec<(Segments, BTreeSet<Segments>)> {
         .collect()
 }
 
-/// What of `allowed` a module's references break, as sentences. `allowed` has every top module of the
-/// package with those that it may use, `open` those that every one may use.
+/// What of `allowed` a module's references break, as sentences. `allowed` has every top module of
+/// the package with those that it may use, `open` those that every one may use.
 fn broken_arrows(
     modules: &[(Segments, BTreeSet<Segments>)],
     allowed: &[Arrow<'_>],

@@ -1,5 +1,5 @@
-//! A Rust file as the paths that it names, read from its tokens: comments, texts and white space do not
-//! matter, and grouped imports are taken apart however they nest.
+//! A Rust file as the paths that it names, read from its tokens: comments, texts and white space do
+//! not matter, and grouped imports are taken apart however they nest.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use std::{
@@ -30,8 +30,9 @@ pub(super) fn module_of(file: &Path, src: &Path) -> Segments {
     segments
 }
 
-/// Every path of at least two segments that `text` names. Paths from `crate`, `self` and `super` are made
-/// absolute and start with `crate`; all others are as written. `module` is where the text stands.
+/// Every path of at least two segments that `text` names. Paths from `crate`, `self` and `super`
+/// are made absolute and start with `crate`; all others are as written. `module` is where the text
+/// stands.
 pub(super) fn references(module: &[String], text: &str) -> BTreeSet<Segments> {
     let tokens: TokenStream = text.parse().expect("Rust");
     let mut found = BTreeSet::new();

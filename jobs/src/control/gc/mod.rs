@@ -22,16 +22,17 @@ use std::{
 pub use found::COLLECTED_MAX;
 pub use retention::GcLimits;
 
-/// Most rows looked at in one tick, some milliseconds of work; the rest follows after [`STEP_PAUSE`].
+/// Most rows looked at in one tick, some milliseconds of work; the rest follows after
+/// [`STEP_PAUSE`].
 pub const LOOKED_MAX: usize = 4_096;
 /// Pause between the steps of one pass.
 pub const STEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// Deletes terminal rows: by age, and the oldest dead jobs beyond a number.
 ///
-/// Rows are noted when they end, with the time at which they may go; so a pass looks only at what is due, and at
-/// most at [`LOOKED_MAX`] rows in one tick. After a change of leader the rows that ended before are found by a
-/// walk over the tables, in steps of the same size.
+/// Rows are noted when they end, with the time at which they may go; so a pass looks only at what
+/// is due, and at most at [`LOOKED_MAX`] rows in one tick. After a change of leader the rows that
+/// ended before are found by a walk over the tables, in steps of the same size.
 #[derive(Debug)]
 pub struct Gc {
     limits: GcLimits,
@@ -132,8 +133,8 @@ impl Gc {
         Some(self.next_step.unwrap_or_default())
     }
 
-    /// Everything that is terminal, regardless of its age. Looks at every row: not for a thread that must not
-    /// be held up.
+    /// Everything that is terminal, regardless of its age. Looks at every row: not for a thread
+    /// that must not be held up.
     pub fn force(now: Timestamp, state: &Snapshot) -> Vec<Action> {
         let mut gc = Self::new(GcLimits {
             interval: Duration::from_secs(1),
@@ -175,7 +176,8 @@ impl Gc {
         (found, left > 0)
     }
 
-    /// Notes at most `left` rows of the table that the walk is in; answers with what is left of that.
+    /// Notes at most `left` rows of the table that the walk is in; answers with what is left of
+    /// that.
     fn walk_on(&mut self, now: Timestamp, state: &Snapshot, left: usize) -> usize {
         let before = left;
         let mut left = left;

@@ -162,8 +162,8 @@ pub(super) fn ended_at(state: &Snapshot, job: &Job) -> Option<Timestamp> {
     Some(ended)
 }
 
-/// The runs of a batch job are remembered as long as the job, so that nothing runs twice. Runs of older
-/// versions do not matter any more.
+/// The runs of a batch job are remembered as long as the job, so that nothing runs twice. Runs of
+/// older versions do not matter any more.
 fn remembers(job: Option<&Job>, eval: &Evaluation, alloc: &Allocation) -> bool {
     is_batch(eval.job_type) && job.is_some_and(|job| !job.stop && alloc.job_version == job.version)
 }

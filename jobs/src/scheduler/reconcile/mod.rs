@@ -74,8 +74,8 @@ pub(super) struct Placement {
 pub(super) struct Replacement {
     /// The old one.
     pub(super) old: Arc<Allocation>,
-    /// The new one is placed beside the old one where there is room; the old one is stopped by a later
-    /// evaluation, when the new one is healthy.
+    /// The new one is placed beside the old one where there is room; the old one is stopped by a
+    /// later evaluation, when the new one is healthy.
     pub(super) side_by_side: bool,
 }
 
@@ -151,7 +151,8 @@ pub(super) fn reconcile(input: &Input<'_>, ids: &mut Ids) -> ReconcileResult {
     wanted
 }
 
-/// The deployment of this version, whatever its status; an active one of another version is canceled.
+/// The deployment of this version, whatever its status; an active one of another version is
+/// canceled.
 fn current_deployment<'a>(
     input: &Input<'a>,
     job: &Job,

@@ -1,6 +1,7 @@
 //! A job as written to the canonical job: defaults filled in, blocks merged, rules checked.
 //!
-//! One function for each noun does all three, so that a default and the rule about it stand together.
+//! One function for each noun does all three, so that a default and the rule about it stand
+//! together.
 
 mod check;
 mod connect;

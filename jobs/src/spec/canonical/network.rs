@@ -153,7 +153,8 @@ impl Ports {
     }
 }
 
-/// Names of at most 63 letters, digits and hyphens, parted by dots; what the client resolves is fine.
+/// Names of at most 63 letters, digits and hyphens, parted by dots; what the client resolves is
+/// fine.
 fn valid_hostname(name: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()

@@ -82,7 +82,8 @@ fn forced(task: &TaskDiff, group: DiffType) -> Option<&'static str> {
     }
 }
 
-/// True when the change of a field or block of a task needs new processes, by the one table of effects.
+/// True when the change of a field or block of a task needs new processes, by the one table of
+/// effects.
 fn is_destructive(name: &str, block: Option<&ObjectDiff>) -> bool {
     // `Meta[owner]` is a part of `Meta`.
     let name = name.split('[').next().unwrap_or_default();

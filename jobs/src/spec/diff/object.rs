@@ -234,8 +234,8 @@ fn object(name: &str, old: &Value, new: &Value, shape: &Shape<'_>) -> Option<Obj
     })
 }
 
-/// Blocks that may stand more than once. Services and checks are the same when their names are; other
-/// blocks have no name, a change of one is a removal and an addition.
+/// Blocks that may stand more than once. Services and checks are the same when their names are;
+/// other blocks have no name, a change of one is a removal and an addition.
 pub(super) fn lists(
     name: &str,
     key: &str,

@@ -2,10 +2,12 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Bytes that the expressions of one file may allocate together, whether the values are kept or not.
+/// Bytes that the expressions of one file may allocate together, whether the values are kept or
+/// not.
 const BYTES_MAX: usize = 64 << 20;
 
-/// What one value takes besides what hangs on it: its own bytes, and those that an allocation costs.
+/// What one value takes besides what hangs on it: its own bytes, and those that an allocation
+/// costs.
 const VALUE_BYTES: usize = size_of::<Value>() + 16;
 
 /// What a key of an object takes besides its text and its value.
@@ -14,8 +16,9 @@ const KEY_BYTES: usize = size_of::<String>() + 24;
 /// Lists and objects inside each other; more would not fit the stack of those that walk them.
 const DEEPEST: usize = 100;
 
-/// What all expressions of a file, its variables included, may still allocate. Every step takes from
-/// it, so a loop that builds nothing ends too. Once something was refused, nothing is allowed any more.
+/// What all expressions of a file, its variables included, may still allocate. Every step takes
+/// from it, so a loop that builds nothing ends too. Once something was refused, nothing is allowed
+/// any more.
 #[derive(Clone, Debug)]
 pub(in crate::spec) struct Budget(Rc<Cell<usize>>);
 
@@ -40,8 +43,8 @@ impl Budget {
         if left == 0 { Err(Spent) } else { Ok(()) }
     }
 
-    /// Takes what a copy of a value allocates; refuses also a value that is nested too deep. Looks at
-    /// no more of the value than the budget would allow to copy.
+    /// Takes what a copy of a value allocates; refuses also a value that is nested too deep. Looks
+    /// at no more of the value than the budget would allow to copy.
     pub(super) fn take_copy(&self, value: &Value) -> Result<(), Spent> {
         let fits = self.walk(value, DEEPEST);
         if fits.is_err() {

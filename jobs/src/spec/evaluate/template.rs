@@ -35,8 +35,8 @@ impl Layout {
         }
     }
 
-    /// Literal text with the white space that it keeps between its neighbors. A marker reaches to the
-    /// end of its line and no further.
+    /// Literal text with the white space that it keeps between its neighbors. A marker reaches to
+    /// the end of its line and no further.
     fn literal(self, text: &str, eaten_before: bool, eaten_behind: bool) -> String {
         let pad = " ".repeat(self.indent);
         let mut text = if self.nested && self.indent > 0 {

@@ -7,7 +7,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use std::fmt::Write as _;
 
-/// Logarithm of the work of `bcrypt`: each step doubles it. The strongest here takes about a second.
+/// Logarithm of the work of `bcrypt`: each step doubles it. The strongest here takes about a
+/// second.
 const COST_MAX: i64 = 14;
 const COST_MIN: i64 = 4;
 const COST: i64 = 10;

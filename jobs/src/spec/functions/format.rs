@@ -276,8 +276,8 @@ impl Verb {
     }
 }
 
-/// A number with an exponent of at least two digits: `1.5e+06`. Without a precision as many digits as
-/// tell it from others.
+/// A number with an exponent of at least two digits: `1.5e+06`. Without a precision as many digits
+/// as tell it from others.
 fn exponent(number: f64, precision: Option<usize>, letter: char) -> String {
     let text = match precision {
         Some(precision) => format!("{number:.precision$e}"),

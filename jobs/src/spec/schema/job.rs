@@ -38,8 +38,8 @@ pub(in crate::spec) static JOB: Schema = Schema {
     finish: finish_job,
 };
 
-/// Tasks directly below the job become groups of their own, before the declared ones; what else stands
-/// on the job and is meant for tasks goes to all of them.
+/// Tasks directly below the job become groups of their own, before the declared ones; what else
+/// stands on the job and is meant for tasks goes to all of them.
 fn finish_job(job: &mut Map<String, Value>) {
     if let Some(Value::Array(tasks)) = job.remove("Tasks") {
         let mut groups: Vec<Value> = tasks

@@ -50,7 +50,8 @@ pub(super) static TASK: Schema = Schema {
     finish: finish_task,
 };
 
-/// Says what policies are about by their labels, and takes the token that the servers know out of the list of tokens.
+/// Says what policies are about by their labels, and takes the token that the servers know out of
+/// the list of tokens.
 fn finish_task(task: &mut Map<String, Value>) {
     if let Some(Value::Array(policies)) = task.get_mut("ScalingPolicies") {
         for policy in policies.iter_mut().filter_map(Value::as_object_mut) {

@@ -10,8 +10,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Changes the count of one group of the job that is current when the entry is applied, so that nothing that
-/// was written meanwhile is undone; without a count, only records the event.
+/// Changes the count of one group of the job that is current when the entry is applied, so that
+/// nothing that was written meanwhile is undone; without a count, only records the event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ScaleJob {
@@ -71,8 +71,8 @@ impl ScaleJob {
     /// Whether it would be carried out now.
     ///
     /// # Errors
-    /// [`Rejected`] when the job or the group is missing, another index is enforced, the count is out of bounds
-    /// or a deployment is active.
+    /// [`Rejected`] when the job or the group is missing, another index is enforced, the count is
+    /// out of bounds or a deployment is active.
     pub(crate) fn check(&self, tables: &Snapshot) -> Result<(), Rejected> {
         self.scaled(tables).map(|_| ())
     }

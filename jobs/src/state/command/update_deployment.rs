@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 /// The version that a failed deployment goes back to.
 ///
-/// It is registered only if the version of the deployment is still current and not stopped when the entry is
-/// applied: what was registered or stopped meanwhile stands.
+/// It is registered only if the version of the deployment is still current and not stopped when the
+/// entry is applied: what was registered or stopped meanwhile stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Revert {
     /// The older version; it becomes the next one.
     pub job: Job,
-    /// Description of the deployment when the job is registered; that of the update stands otherwise.
+    /// Description of the deployment when the job is registered; that of the update stands
+    /// otherwise.
     pub description: String,
 }
 

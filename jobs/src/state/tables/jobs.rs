@@ -326,8 +326,8 @@ impl Snapshot {
         change.touched_jobs.clear();
     }
 
-    /// Lets the few allocations of a finished job share its row, so that the earlier copy goes. They differ in
-    /// nothing that an allocation's reader looks at: status and index of the job.
+    /// Lets the few allocations of a finished job share its row, so that the earlier copy goes.
+    /// They differ in nothing that an allocation's reader looks at: status and index of the job.
     fn share_row(&mut self, key: &Arc<JobKey>) {
         let few = (self.tallies.get(key)).is_some_and(|tally| tally.allocs <= SHARED_ROWS_MAX);
         let Some(job) = self.jobs.get(key).filter(|_| few).cloned() else {

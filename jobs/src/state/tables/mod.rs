@@ -1,4 +1,5 @@
-//! Rows with their secondary indexes, counts and reports: a file per table, its reads and its writes.
+//! Rows with their secondary indexes, counts and reports: a file per table, its reads and its
+//! writes.
 
 mod allocs;
 mod deployments;

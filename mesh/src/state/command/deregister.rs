@@ -9,8 +9,8 @@ use crate::state::transaction::Transaction;
 use super::RemoveNode;
 use super::register::{require_own, require_own_check};
 
-/// Removes an instance with its checks, a check, or a node with everything on it; what is not there is no
-/// error. An allocation's instance is not touched.
+/// Removes an instance with its checks, a check, or a node with everything on it; what is not there
+/// is no error. An allocation's instance is not touched.
 ///
 /// Source: catalog API, "Deregister Entity".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

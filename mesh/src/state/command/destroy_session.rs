@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::transaction::Transaction;
 
-/// Ends a session, with what its behavior says for the keys that it holds; an unknown one is no error.
+/// Ends a session, with what its behavior says for the keys that it holds; an unknown one is no
+/// error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DestroySession {

@@ -8,8 +8,8 @@ use crate::state::{KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, Noun, Rejected};
 
 use super::require_length;
 
-/// Writes a key, when its condition holds. A write of the value, flags and lock that are stored already
-/// changes nothing.
+/// Writes a key, when its condition holds. A write of the value, flags and lock that are stored
+/// already changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PutKey {

@@ -12,8 +12,9 @@ use crate::state::{
 
 use super::{UpsertNode, require_count, require_length, require_meta, require_name};
 
-/// Registers a node, and on it an instance and checks, each with the status that it carries. What is there and
-/// not named stays. An allocation's instance is not touched: it changes with its allocation.
+/// Registers a node, and on it an instance and checks, each with the status that it carries. What
+/// is there and not named stays. An allocation's instance is not touched: it changes with its
+/// allocation.
 ///
 /// Source: catalog API, "Register Entity".
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,8 @@ pub struct Register {
     pub keep_node: bool,
     /// The instance; its node, origin and indexes are ignored.
     pub service: Option<Service>,
-    /// The checks; an empty `service_id` means the node. Node, service name and indexes are ignored.
+    /// The checks; an empty `service_id` means the node. Node, service name and indexes are
+    /// ignored.
     pub checks: Vec<Check>,
 }
 

@@ -13,8 +13,8 @@ use super::{require_count, require_meta, require_name};
 /// Registers a service instance with all its checks, or changes it.
 ///
 /// An instance that exists keeps whether it is draining, and its checks keep status and output;
-/// checks of the instance that are not listed any more are removed. Repeating a registration changes
-/// nothing.
+/// checks of the instance that are not listed any more are removed. Repeating a registration
+/// changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RegisterService {

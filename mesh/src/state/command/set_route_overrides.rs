@@ -8,15 +8,15 @@ use crate::state::{Noun, ROUTE_OVERRIDES_BYTES_MAX, Rejected};
 
 use super::require_length;
 
-/// Replaces the operator's route text, and removes every split: whoever writes the text has seen the
-/// splits as lines of it. Equal text without splits changes nothing.
+/// Replaces the operator's route text, and removes every split: whoever writes the text has seen
+/// the splits as lines of it. Equal text without splits changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SetRouteOverrides {
     /// The new text; empty removes all overrides.
     pub text: String,
-    /// If set, the write happens only when [`crate::view::View::route_overrides_version`] is this index
-    /// (0: never set).
+    /// If set, the write happens only when [`crate::view::View::route_overrides_version`] is this
+    /// index (0: never set).
     pub expected_index: Option<Index>,
 }
 

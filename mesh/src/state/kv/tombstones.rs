@@ -1,8 +1,8 @@
 //! What deleted keys leave behind, so that no reader is told a lower index than before.
 //!
-//! A mark is kept for [`KEPT`], and at most [`TOMBSTONES_MAX`] are. The newest index among the forgotten ones
-//! stays as a floor under every answer about keys that are not there: it is at least as high as what any
-//! reader was told of them.
+//! A mark is kept for [`KEPT`], and at most [`TOMBSTONES_MAX`] are. The newest index among the
+//! forgotten ones stays as a floor under every answer about keys that are not there: it is at least
+//! as high as what any reader was told of them.
 
 use std::time::Duration;
 

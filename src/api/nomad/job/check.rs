@@ -46,7 +46,8 @@ pub(super) fn check(
     }
 }
 
-/// What is wrong with a job, wherever it belongs. The query string wins over the body, that over the job.
+/// What is wrong with a job, wherever it belongs. The query string wins over the body, that over
+/// the job.
 pub(super) fn validation(
     api: &Api,
     query: &Query,

@@ -1,7 +1,7 @@
 //! Follows an evaluation and then its deployment until both are decided.
 //!
-//! It waits by blocking queries. On a terminal the deployment's block is repainted in place; elsewhere
-//! each change is appended.
+//! It waits by blocking queries. On a terminal the deployment's block is repainted in place;
+//! elsewhere each change is appended.
 
 pub(in crate::cli) mod deployment;
 pub(in crate::cli) mod evaluation;

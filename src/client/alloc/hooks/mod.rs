@@ -1,7 +1,8 @@
-//! What happens before the first task of an allocation starts, in order: its directory is built, its ports
-//! are looked at.
+//! What happens before the first task of an allocation starts, in order: its directory is built,
+//! its ports are looked at.
 //!
-//! Each step is safe to repeat, and leaves nothing that the removal of the directory would not take away.
+//! Each step is safe to repeat, and leaves nothing that the removal of the directory would not take
+//! away.
 
 mod directory;
 mod network;

@@ -13,8 +13,8 @@ pub(in crate::client::drivers) struct Lookup {
 }
 
 impl Lookup {
-    /// Programs beside `executable` come first, so that a job can name the agent's own program although
-    /// nobody installed it.
+    /// Programs beside `executable` come first, so that a job can name the agent's own program
+    /// although nobody installed it.
     pub(in crate::client::drivers) fn new(executable: &Path) -> Self {
         let own = executable.parent().map(Path::to_path_buf);
         let path = env::var_os("PATH").unwrap_or_default();
@@ -23,8 +23,8 @@ impl Lookup {
         }
     }
 
-    /// The program for `command`: an absolute path as it is, then below the task's directory, then the
-    /// directories of programs. What lies in the task's directory is made executable.
+    /// The program for `command`: an absolute path as it is, then below the task's directory, then
+    /// the directories of programs. What lies in the task's directory is made executable.
     pub(in crate::client::drivers) fn find(
         &self,
         command: &str,

@@ -1,5 +1,5 @@
-//! Drivers whose tasks are programs of this machine. They differ in the command line, which is what a [`Kind`]
-//! knows; what runs it is the same [`supervisor`] for all.
+//! Drivers whose tasks are programs of this machine. They differ in the command line, which is what
+//! a [`Kind`] knows; what runs it is the same [`supervisor`] for all.
 
 mod execution;
 pub(super) mod java;

@@ -20,7 +20,8 @@ const OPTIONS: &[(&str, OptionKind)] = &[
 
 /// Runs a program of the machine as it is, without isolation.
 ///
-/// Source: `raw_exec` driver. Differs: no resource limits, no choice of cgroup or of an out-of-memory score.
+/// Source: `raw_exec` driver. Differs: no resource limits, no choice of cgroup or of an
+/// out-of-memory score.
 #[derive(Debug)]
 pub(in crate::client::drivers) struct RawExec;
 

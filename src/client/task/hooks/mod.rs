@@ -1,5 +1,5 @@
-//! What happens before a task starts, in order: its definition is checked, its directory is built, its files
-//! are fetched; then it is clear what to start.
+//! What happens before a task starts, in order: its definition is checked, its directory is built,
+//! its files are fetched; then it is clear what to start.
 //!
 //! Each step is safe to repeat; fetching is remembered and done once per allocation.
 

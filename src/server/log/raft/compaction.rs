@@ -1,7 +1,8 @@
 //! When a snapshot is taken, and what of the log is removed afterwards.
 //!
-//! A snapshot costs as much as the state is large, so the log may grow as long as that before the next:
-//! what is written for snapshots is then at most what is written for the log, however large the state.
+//! A snapshot costs as much as the state is large, so the log may grow as long as that before the
+//! next: what is written for snapshots is then at most what is written for the log, however large
+//! the state.
 
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -10,8 +11,8 @@ use super::{log_store::LogStore, snapshot::SnapshotFile, types::Types};
 
 /// The log may always have this many bytes, however small the state is.
 const LOG_BYTES_MIN: u64 = 16 << 20;
-/// Bytes of entries that stay behind a snapshot, so that a server that was away for a moment, for example
-/// to reboot, need not be sent all of the state.
+/// Bytes of entries that stay behind a snapshot, so that a server that was away for a moment, for
+/// example to reboot, need not be sent all of the state.
 const KEPT_BYTES: u64 = 8 << 20;
 
 /// Takes snapshots of one log.

@@ -71,8 +71,9 @@ pub(super) fn segment_path(directory: &Path, number: u64) -> PathBuf {
 }
 
 impl Files {
-    /// Opens the log in `directory`, or makes one where there never was any. Everything is checked; what
-    /// a power cut left unfinished at the end is cut off, and the rest is durable when this returns.
+    /// Opens the log in `directory`, or makes one where there never was any. Everything is checked;
+    /// what a power cut left unfinished at the end is cut off, and the rest is durable when this
+    /// returns.
     pub(super) fn open(directory: &Path) -> Result<(Self, Opened), StartError> {
         let lock = lock(directory)?;
         refuse_old_format(directory)?;
@@ -112,7 +113,8 @@ impl Files {
             vote: reading.opened.vote,
             _lock: lock,
         };
-        // What was read may be in memory only, and behind the end may be the rest of an unfinished write.
+        // What was read may be in memory only, and behind the end may be the rest of an unfinished
+        // write.
         let mut content = reading.content;
         content[files.end..].fill(0);
         files

@@ -1,7 +1,7 @@
 //! Files that earlier builds wrote: every build must load them, and find in them what was written.
 //!
-//! `TRIVET_WRITE_FIXTURES=1 cargo test --lib files_of_earlier_builds` writes those of this build anew, as long as
-//! no release reads them.
+//! `TRIVET_WRITE_FIXTURES=1 cargo test --lib files_of_earlier_builds` writes those of this build
+//! anew, as long as no release reads them.
 
 use super::*;
 use crate::server::{Snapshot, state::Command};

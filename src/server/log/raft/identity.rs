@@ -1,5 +1,5 @@
-//! A small file that says that this directory has a log, so that a log that vanished is not taken for
-//! one that never was.
+//! A small file that says that this directory has a log, so that a log that vanished is not taken
+//! for one that never was.
 
 use std::{
     fs::{self, File},

@@ -1,7 +1,7 @@
 //! The durable log as the Raft library sees it: entries and the vote, written by one thread.
 //!
-//! Entries are readable from memory as soon as they are appended and acknowledged after the sync. The
-//! writer takes everything that waits, syncs once, then acknowledges all of it.
+//! Entries are readable from memory as soon as they are appended and acknowledged after the sync.
+//! The writer takes everything that waits, syncs once, then acknowledges all of it.
 
 use openraft::{
     Entry, LogId, LogState, OptionalSend, RaftLogReader, StorageError, StorageIOError, Vote,
@@ -273,8 +273,8 @@ impl LogStore {
     }
 }
 
-/// Takes all that waits, syncs once, answers all. Ends with the first error: the files have to be opened
-/// anew then, since nobody knows what of a failed write is durable.
+/// Takes all that waits, syncs once, answers all. Ends with the first error: the files have to be
+/// opened anew then, since nobody knows what of a failed write is durable.
 fn write_all(mut files: Files, tail: &RwLock<Tail>, mut requests: mpsc::Receiver<Write>) {
     while let Some(first) = requests.blocking_recv() {
         let mut batch = vec![first];

@@ -1,10 +1,10 @@
 //! The replicated log: durable entries, snapshots and the batching proposer.
 //!
-//! Nothing else names the Raft library, and nothing of it stands in the files. This version runs one
-//! voter; the connection to others says that they cannot be reached.
+//! Nothing else names the Raft library, and nothing of it stands in the files. This version runs
+//! one voter; the connection to others says that they cannot be reached.
 //!
-//! Everything here runs on threads of its own: neither a slow disk nor applying a large entry holds up
-//! others, and a storm of requests does not hold up the log.
+//! Everything here runs on threads of its own: neither a slow disk nor applying a large entry holds
+//! up others, and a storm of requests does not hold up the log.
 
 mod compaction;
 mod error;
@@ -122,8 +122,8 @@ impl std::fmt::Debug for Raft {
 }
 
 impl Raft {
-    /// Opens the log in `directory` and leads; everything that was ever acknowledged is applied when
-    /// this returns.
+    /// Opens the log in `directory` and leads; everything that was ever acknowledged is applied
+    /// when this returns.
     pub(crate) async fn start(
         directory: &Path,
         address: &str,
@@ -169,7 +169,8 @@ impl Raft {
         self.queue.propose_all(commands).await
     }
 
-    /// Returns once everything that was acknowledged anywhere before this call is in the state here.
+    /// Returns once everything that was acknowledged anywhere before this call is in the state
+    /// here.
     pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
         let barrier = timeout(BARRIER_TIMEOUT, self.library.ensure_linearizable()).await;
         let Ok(passed) = barrier else {
@@ -184,7 +185,8 @@ impl Raft {
         }
     }
 
-    /// Resolves with the reason when the log cannot be written any more; it does not recover by itself.
+    /// Resolves with the reason when the log cannot be written any more; it does not recover by
+    /// itself.
     pub(crate) async fn broken(&self) -> String {
         let mut metrics = self.library.metrics();
         match metrics.wait_for(|now| now.running_state.is_err()).await {
@@ -260,8 +262,8 @@ fn open(directory: &Path, published: Arc<Published>) -> Result<Opened, StartErro
 fn settings() -> openraft::Config {
     openraft::Config {
         cluster_name: "trivet".into(),
-        // Also how long one append may take, so an entry has to travel and be written within it; the
-        // bytes of one append are bounded for that.
+        // Also how long one append may take, so an entry has to travel and be written within it;
+        // the bytes of one append are bounded for that.
         heartbeat_interval: 250,
         // A follower first waits out a lease of the maximum, then elects: together below 2 s.
         election_timeout_min: 700,

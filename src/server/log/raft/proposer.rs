@@ -136,8 +136,8 @@ impl Proposer {
     }
 }
 
-/// As many requests as fit one entry, at least one. Two commands that make a version of the same row are not
-/// in one entry: its index tells one version of a row.
+/// As many requests as fit one entry, at least one. Two commands that make a version of the same
+/// row are not in one entry: its index tells one version of a row.
 fn next_batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
     let mut bytes = 0;
     let mut batch = Vec::new();

@@ -1,12 +1,12 @@
 //! One file of the log, as bytes: a header, then records, then zeros up to its full length.
 //!
-//! A segment has its whole length, all zeros, before the first record is written into it. So appending
-//! overwrites and never grows the file, and a file of another length is a damaged one.
+//! A segment has its whole length, all zeros, before the first record is written into it. So
+//! appending overwrites and never grows the file, and a file of another length is a damaged one.
 //!
-//! A record is a head of 16 bytes, its payload, and an end mark that is never zero; then zeros up to the
-//! next multiple of 16. The head never crosses a sector, and has a checksum of its own. That tells what
-//! a power cut leaves from damage: disks write sectors of 512 bytes wholly or not at all, so an unfinished
-//! record has a sector that is still zero, and a damaged one has none.
+//! A record is a head of 16 bytes, its payload, and an end mark that is never zero; then zeros up
+//! to the next multiple of 16. The head never crosses a sector, and has a checksum of its own. That
+//! tells what a power cut leaves from damage: disks write sectors of 512 bytes wholly or not at
+//! all, so an unfinished record has a sector that is still zero, and a damaged one has none.
 
 use super::stored::{POSITION_BYTES, Position, StoredVote, VOTE_BYTES};
 

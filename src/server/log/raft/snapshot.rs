@@ -1,8 +1,9 @@
-//! The snapshot file: a header, then sections, each with a checksum, then an end that says how many rows
-//! there were. A section holds rows of one table, so that neither writing nor reading needs memory for
-//! more than one section besides the state itself.
+//! The snapshot file: a header, then sections, each with a checksum, then an end that says how many
+//! rows there were. A section holds rows of one table, so that neither writing nor reading needs
+//! memory for more than one section besides the state itself.
 //!
-//! It is written beside its place, synced and renamed, so that a crash leaves the old one or the new one.
+//! It is written beside its place, synced and renamed, so that a crash leaves the old one or the
+//! new one.
 
 use openraft::{BasicNode, LogId, SnapshotMeta};
 use parking_lot::Mutex;

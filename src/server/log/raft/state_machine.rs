@@ -31,8 +31,8 @@ pub(super) struct StateMachine {
     too_new: TooNew,
 }
 
-/// The first entry that a newer build is needed for, when the machine came upon one; it applied nothing
-/// from there on.
+/// The first entry that a newer build is needed for, when the machine came upon one; it applied
+/// nothing from there on.
 pub(super) type TooNew = Arc<Mutex<Option<(u64, UnknownRules)>>>;
 
 /// Why an entry cannot be applied.
@@ -214,8 +214,9 @@ impl RaftSnapshotBuilder<Types> for Builder {
     }
 }
 
-/// Writes a snapshot. When that fails, for example on a full disk, the log goes on and only stays as long
-/// as it is: the library is handed the snapshot from before, which it takes note of without purging.
+/// Writes a snapshot. When that fails, for example on a full disk, the log goes on and only stays
+/// as long as it is: the library is handed the snapshot from before, which it takes note of without
+/// purging.
 fn write_or_keep(
     file: &SnapshotFile,
     meta: Meta,

@@ -15,8 +15,8 @@ use rand_chacha::{
 };
 use types::{Batch, Proposal};
 
-/// What a power cut leaves of a directory: everything that `before` has, and any sectors of what `after`
-/// has more.
+/// What a power cut leaves of a directory: everything that `before` has, and any sectors of what
+/// `after` has more.
 fn after_power_cut(before: &Path, after: &Path, random: &mut ChaCha8Rng) -> tempfile::TempDir {
     let left = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(before).unwrap() {
@@ -178,8 +178,8 @@ async fn truncated_and_purged_entries_stay_away_after_a_restart() {
     assert_eq!(state.last_log_id, Some(log_id(21)));
 }
 
-/// What becomes of every file of a log when it is damaged: the start refuses with its name, or everything
-/// is there.
+/// What becomes of every file of a log when it is damaged: the start refuses with its name, or
+/// everything is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_named_or_nothing_is_lost() {
     let directory = tempfile::tempdir().unwrap();

@@ -91,8 +91,8 @@ impl Group<'_, '_> {
             let alloc = Arc::clone(alloc);
             let gone = (self.input.node_gone)(alloc.node_id);
             if batch && alloc.ran_successfully() && alloc.client_terminal() {
-                // A finished run counts for its version, whatever became of its node, unless it was told to
-                // stop before it ended.
+                // A finished run counts for its version, whatever became of its node, unless it was
+                // told to stop before it ended.
                 if self.is_current(&alloc) && !alloc.server_terminal() {
                     sorted.keep.push(alloc);
                 }
@@ -132,7 +132,8 @@ impl Group<'_, '_> {
         let replaced = alloc.next_allocation.is_some();
         let stale = batch && !self.is_current(&alloc);
         let finished = alloc.client_status != ClientStatus::Failed;
-        // Of a job that was purged and registered again: a new one does not make up for its failures.
+        // Of a job that was purged and registered again: a new one does not make up for its
+        // failures.
         let purged = alloc.job.create_index != self.job.create_index;
         if replaced || stale || finished || purged {
             return;
@@ -370,7 +371,8 @@ impl Group<'_, '_> {
                 continue;
             }
             let reschedule = *cause == Cause::Failed;
-            // A failed one is stopped when its successor has a place, so that its history is not lost.
+            // A failed one is stopped when its successor has a place, so that its history is not
+            // lost.
             if !reschedule {
                 wanted.lose(alloc);
                 self.counts.stop += 1;

@@ -8,8 +8,8 @@ use std::{
     sync::Arc,
 };
 
-/// Why an allocation goes although its place in the group stays; in the order in which surplus ones are
-/// given up.
+/// Why an allocation goes although its place in the group stays; in the order in which surplus ones
+/// are given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// Its node is gone.
@@ -84,11 +84,11 @@ enum New {
 }
 
 impl Group<'_, '_> {
-    /// Decides which of an old and a new allocation with one name goes, so that a name is one slot whether
-    /// its allocations stay or leave.
+    /// Decides which of an old and a new allocation with one name goes, so that a name is one slot
+    /// whether its allocations stay or leave.
     ///
-    /// The old one is stopped once the new one is healthy. While the deployment is failed, the new one goes
-    /// instead, unless it is the only one that runs.
+    /// The old one is stopped once the new one is healthy. While the deployment is failed, the new
+    /// one goes instead, unless it is the only one that runs.
     pub(super) fn settle_pairs(
         &mut self,
         failed: &BTreeSet<AllocId>,
@@ -139,7 +139,8 @@ impl Group<'_, '_> {
         self.give_up(&given_up, split, leaving, wanted);
     }
 
-    /// The names that have an allocation of the current version, or one that becomes it where it is.
+    /// The names that have an allocation of the current version, or one that becomes it where it
+    /// is.
     fn news(
         &self,
         failed: &BTreeSet<AllocId>,
@@ -220,8 +221,8 @@ impl Group<'_, '_> {
         }
     }
 
-    /// Of old allocations with one name, keeps the one that serves best: the others are replacements that a
-    /// newer version overtook.
+    /// Of old allocations with one name, keeps the one that serves best: the others are
+    /// replacements that a newer version overtook.
     fn drop_overtaken(
         &mut self,
         olds: Vec<Arc<Allocation>>,
@@ -253,8 +254,8 @@ impl Group<'_, '_> {
         kept
     }
 
-    /// Stops what the group has too much of: those that leave are not replaced first, then duplicate names,
-    /// failed ones, highest numbers.
+    /// Stops what the group has too much of: those that leave are not replaced first, then
+    /// duplicate names, failed ones, highest numbers.
     pub(super) fn drop_surplus(
         &mut self,
         count: usize,

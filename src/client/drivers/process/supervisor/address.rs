@@ -9,12 +9,12 @@ use std::{
     path::Path,
 };
 
-/// Hexadecimal digits of the part that names the run directory, of the part that names the task, and of the part
-/// that nobody can know before.
+/// Hexadecimal digits of the part that names the run directory, of the part that names the task,
+/// and of the part that nobody can know before.
 const DIGITS: (usize, usize, usize) = (16, 24, 16);
 
-/// The names of one run directory's supervisors in the kernel's table of sockets:
-/// `trivet.<run directory>.<task>.<run>`. The name of a run holds a part of its random id, so that no other user
+/// The names of one run directory's supervisors in the kernel's table of sockets: `trivet.<run
+/// directory>.<task>.<run>`. The name of a run holds a part of its random id, so that no other user
 /// of the machine can take it in advance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Addresses {

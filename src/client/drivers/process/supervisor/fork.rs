@@ -22,8 +22,8 @@ pub const SUBCOMMAND: &str = "supervise";
 /// Its option for a process that makes supervisors.
 pub const FORK_SERVER: &str = "--fork-server";
 
-/// Runs the hidden subcommand: one supervisor whose agent is its standard input, or with [`FORK_SERVER`] a process
-/// that makes one for each connection that it is handed.
+/// Runs the hidden subcommand: one supervisor whose agent is its standard input, or with
+/// [`FORK_SERVER`] a process that makes one for each connection that it is handed.
 pub fn main() -> ExitCode {
     let is_server = std::env::args_os()
         .nth(2)
@@ -69,7 +69,8 @@ fn serve() -> io::Result<()> {
     Ok(())
 }
 
-/// The agent's side: a fork server that is started when it is needed for the first time, or after its end.
+/// The agent's side: a fork server that is started when it is needed for the first time, or after
+/// its end.
 #[derive(Debug)]
 pub(in crate::client) struct ForkServer {
     executable: PathBuf,

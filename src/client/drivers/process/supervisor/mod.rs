@@ -1,27 +1,31 @@
 //! The small process that stands between the agent and one run of a task.
 //!
-//! It starts the task in a process group of its own, moves its output into rotated files, waits for it, ends
-//! whatever the task left behind, and tells how it ended. It outlives the agent: an agent that comes back connects
-//! to it and goes on as if nothing had happened; one that comes too late reads the exit file.
+//! It starts the task in a process group of its own, moves its output into rotated files, waits for
+//! it, ends whatever the task left behind, and tells how it ended. It outlives the agent: an agent
+//! that comes back connects to it and goes on as if nothing had happened; one that comes too late
+//! reads the exit file.
 //!
-//! How it comes to be: the agent hands a connection over to a `fork` server, a process of the same program that
-//! only makes copies of itself, and sends the `Launch` through the connection. Where that does not work, the
-//! program is started anew with the connection as its standard input.
+//! How it comes to be: the agent hands a connection over to a `fork` server, a process of the same
+//! program that only makes copies of itself, and sends the `Launch` through the connection. Where
+//! that does not work, the program is started anew with the connection as its standard input.
 //!
-//! Never two of one task: a supervisor (1) takes the lock of its task, (2) listens, (3) looks whether the agent is
-//! still connected, and only then (4) starts the task. Whoever gives a launch up closes the connection first and
-//! looks at the lock afterwards: when nobody holds it then, nobody passes step 3 any more. The lock is a byte of
-//! the file `lock` in the run directory; the socket has a name in the kernel and no file. Should the lock file get
-//! lost, supervisors are still found by the names of their sockets.
+//! Never two of one task: a supervisor (1) takes the lock of its task, (2) listens, (3) looks
+//! whether the agent is still connected, and only then (4) starts the task. Whoever gives a launch
+//! up closes the connection first and looks at the lock afterwards: when nobody holds it then,
+//! nobody passes step 3 any more. The lock is a byte of the file `lock` in the run directory; the
+//! socket has a name in the kernel and no file. Should the lock file get lost, supervisors are
+//! still found by the names of their sockets.
 //!
-//! One that has nothing left to do gives lock and socket back and waits for another launch on the same connection,
-//! where the same steps begin anew: most of what a short task costs is the making of its supervisor. The agent asks
-//! for that only after it has kept the end, so that no record names a supervisor that serves another task by now,
-//! and only supervisors that it made itself. It sends them away a moment later by closing the connection.
+//! One that has nothing left to do gives lock and socket back and waits for another launch on the
+//! same connection, where the same steps begin anew: most of what a short task costs is the making
+//! of its supervisor. The agent asks for that only after it has kept the end, so that no record
+//! names a supervisor that serves another task by now, and only supervisors that it made itself. It
+//! sends them away a moment later by closing the connection.
 //!
-//! Files in the run directory: `lock`; `cgroup`, the path of the control group in which each task gets one, so that
-//! the next agent goes on with it wherever that agent itself was started; and by the stem of a task `<stem>.exit`,
-//! from the end of a run that no agent took note of until one does.
+//! Files in the run directory: `lock`; `cgroup`, the path of the control group in which each task
+//! gets one, so that the next agent goes on with it wherever that agent itself was started; and by
+//! the stem of a task `<stem>.exit`, from the end of a run that no agent took note of until one
+//! does.
 //!
 //! Messages are JSON, one per line.
 
@@ -38,7 +42,8 @@ use std::path::PathBuf;
 
 pub use fork::{FORK_SERVER, SUBCOMMAND, main};
 
-/// Longest message, bytes. A launch carries the task's environment, which the kernel limits to less.
+/// Longest message, bytes. A launch carries the task's environment, which the kernel limits to
+/// less.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The file with the locks of all tasks.
 const LOCK_FILE: &str = "lock";

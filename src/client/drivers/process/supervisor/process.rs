@@ -43,7 +43,8 @@ const NOTE_WAIT_MS: u16 = 10_000;
 /// Pause between two attempts to write the end to a file.
 const WRITE_AGAIN_MS: u16 = 1_000;
 
-/// Reads a launch from `agent` and stays until the task has ended, again and again as long as the agent wishes.
+/// Reads a launch from `agent` and stays until the task has ended, again and again as long as the
+/// agent wishes.
 pub(super) fn run(mut agent: UnixStream) -> io::Result<()> {
     while let Some(launch) = read_launch(&agent)? {
         faults::point("supervisor.read");
@@ -155,7 +156,8 @@ impl Supervisor {
         if !locks.is_in_place() {
             return Err(lost_lock_file(&launch.run_dir).into());
         }
-        // After the lock, so that whoever closed the connection and finds the lock free knows that nothing starts.
+        // After the lock, so that whoever closed the connection and finds the lock free knows that
+        // nothing starts.
         if is_closed(agent) {
             return Err(NotStarted::Unwanted);
         }
@@ -231,7 +233,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits until something happens. Only what is worth waiting for is in the set, so an idle task costs nothing.
+    /// Waits until something happens. Only what is worth waiting for is in the set, so an idle task
+    /// costs nothing.
     fn wait(&self) -> io::Result<()> {
         let timeout = match self.kill_at {
             None => PollTimeout::NONE,
@@ -256,8 +259,8 @@ impl Supervisor {
         }
     }
 
-    /// Moves what the task wrote so far into the log files. One chunk per stream and round, so that a task
-    /// that writes without end cannot keep signals from being heard.
+    /// Moves what the task wrote so far into the log files. One chunk per stream and round, so that
+    /// a task that writes without end cannot keep signals from being heard.
     fn move_output(&mut self) {
         self.chunk.resize(CHUNK_BYTES, 0);
         let chunk = &mut self.chunk;
@@ -310,7 +313,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends what the task left behind, takes its last output and tells how it ended. Answers as [`Supervisor::run`].
+    /// Ends what the task left behind, takes its last output and tells how it ended. Answers as
+    /// [`Supervisor::run`].
     fn finish(mut self, ended: processes::Ended) -> io::Result<Option<UnixStream>> {
         let at = clock::now();
         let give_up = clock::monotonic() + KILL_WAIT;

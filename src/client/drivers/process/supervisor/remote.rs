@@ -41,8 +41,8 @@ use tokio::{
     time::{Instant, error::Elapsed, sleep, timeout},
 };
 
-/// How long a supervisor may take to say that its task runs, or to greet an agent that comes back. One that has not
-/// done so by then is ended.
+/// How long a supervisor may take to say that its task runs, or to greet an agent that comes back.
+/// One that has not done so by then is ended.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Supervisors that wait for their next launch.
 const IDLE_MAX: usize = 32;
@@ -168,7 +168,8 @@ impl Supervisors {
         let known: BTreeSet<i32> = found.iter().map(Connection::pid).collect();
         let locks = self.locks.holders()?;
         for (number, pid) in locks.into_iter().filter(|(_, pid)| !known.contains(pid)) {
-            // It took its lock a moment ago, or it hangs: its agent is gone, so it need not come into being.
+            // It took its lock a moment ago, or it hangs: its agent is gone, so it need not come
+            // into being.
             self.end_holder(number, pid).await?;
         }
         Ok(found)
@@ -214,8 +215,8 @@ impl Supervisors {
             }
             None => self.launch_anew(&launch).await?,
         };
-        // One that died while it was idle. The connection is closed first, so that a free lock says that nothing
-        // came of the launch.
+        // One that died while it was idle. The connection is closed first, so that a free lock says
+        // that nothing came of the launch.
         if link.launches_left + 1 < RUNS_MAX && answer.is_unheard() {
             drop(link);
             if self.locks.holder(number)?.is_some() {
@@ -298,12 +299,13 @@ impl Supervisors {
         }
     }
 
-    /// Looks for a task: its supervisor, or the exit file that it left. When there is neither, whatever may be left
-    /// of the task, by its control group and by `last`, is ended before this returns.
+    /// Looks for a task: its supervisor, or the exit file that it left. When there is neither,
+    /// whatever may be left of the task, by its control group and by `last`, is ended before this
+    /// returns.
     ///
     /// # Errors
-    /// When it cannot be told, or when processes of the task are left that cannot be ended. Then nothing may be
-    /// started.
+    /// When it cannot be told, or when processes of the task are left that cannot be ended. Then
+    /// nothing may be started.
     pub(in crate::client) async fn find(
         self: &Arc<Self>,
         owner: &Owner,
@@ -363,8 +365,8 @@ impl Supervisors {
         }
     }
 
-    /// Ends the supervisor that holds a lock with whatever it may have started, which nothing else names yet when its
-    /// task was starting.
+    /// Ends the supervisor that holds a lock with whatever it may have started, which nothing else
+    /// names yet when its task was starting.
     async fn end_holder(&self, number: u64, pid: i32) -> io::Result<()> {
         let holder = Identity::of(pid);
         if self.locks.holder(number)? != Some(pid) {
@@ -466,8 +468,8 @@ impl Connection {
         }
     }
 
-    /// Tells that the end was heard, and waits until the supervisor is gone or has nothing more to do with the task.
-    /// It may serve another task only when the end was kept, too.
+    /// Tells that the end was heard, and waits until the supervisor is gone or has nothing more to
+    /// do with the task. It may serve another task only when the end was kept, too.
     pub(in crate::client) async fn noted(&mut self, end: End) {
         let Some(mut link) = self.link.take() else {
             return;
@@ -502,7 +504,8 @@ impl Connection {
         end_tree(self.tree()).await
     }
 
-    /// The supervisor is gone without a word: somebody killed it, and whatever is left of the task goes, too.
+    /// The supervisor is gone without a word: somebody killed it, and whatever is left of the task
+    /// goes, too.
     async fn lost(&self) -> Exit {
         let exit = self.supervisors.read_exit(&stem(self.owner()));
         if let Some(exit) = exit.filter(|exit| exit.run_id == self.run_id()) {
@@ -532,8 +535,8 @@ impl Drop for Supervisors {
     }
 }
 
-/// The control group of an earlier agent, which may hold its tasks; none when there is none, or none that can be
-/// used from here.
+/// The control group of an earlier agent, which may hold its tasks; none when there is none, or
+/// none that can be used from here.
 fn kept_group(file: &Path) -> Option<Cgroup> {
     if faults::is_without("cgroups") {
         return None;

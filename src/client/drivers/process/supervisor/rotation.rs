@@ -18,8 +18,8 @@ const SKIPPED_MAX: u64 = 64;
 /// Invariants:
 /// 1. No file is larger than the limit.
 /// 2. At most `files_max` files exist; the oldest go first.
-/// 3. Nothing is written but regular files of this program in the directory that was opened first, whatever else
-///    the task puts there.
+/// 3. Nothing is written but regular files of this program in the directory that was opened first,
+///    whatever else the task puts there.
 #[derive(Debug)]
 pub(super) struct Rotation {
     dir: Directory,
@@ -100,7 +100,8 @@ impl Rotation {
     }
 }
 
-/// Opens the file numbered `first`, or the next one whose name is not taken by something that is no log of ours.
+/// Opens the file numbered `first`, or the next one whose name is not taken by something that is no
+/// log of ours.
 fn open_from(dir: &Directory, prefix: &str, first: u64) -> io::Result<(u64, File)> {
     let mut number = first;
     loop {
