@@ -339,6 +339,46 @@ fn each_heavy_library_has_one_home() {
     }
 }
 
+/// Columns of a comment, its indentation and mark included.
+const COMMENT_COLUMNS_MAX: usize = 100;
+
+/// Lines of `text` that hold a comment wider than allowed. A row of a table and an address cannot
+/// be broken.
+fn wide_comments(text: &str) -> Vec<usize> {
+    let lines = text.lines().enumerate();
+    let wide = lines.filter(|(_, line)| {
+        let comment = line.trim_start();
+        let breaks = !comment.contains("://") && !comment.contains(" | ");
+        comment.starts_with("//") && breaks && line.chars().count() > COMMENT_COLUMNS_MAX
+    });
+    wide.map(|(at, _)| at + 1).collect()
+}
+
+#[test]
+fn comments_fit_their_columns() {
+    let folders = ["src", "tests", "benches"].into_iter();
+    let files = folders.chain(LIBRARIES).flat_map(rust_files);
+    let wide: Vec<String> = files
+        .flat_map(|file| {
+            let lines = wide_comments(&read(&file));
+            lines
+                .into_iter()
+                .map(move |line| format!("{}:{line}", file.display()))
+        })
+        .collect();
+    assert!(
+        wide.is_empty(),
+        "comments are wider than {COMMENT_COLUMNS_MAX} columns: {wide:?}"
+    );
+}
+
+#[test]
+fn a_planted_wide_comment_is_found() {
+    let fits = "x".repeat(COMMENT_COLUMNS_MAX - 3);
+    let text = format!("// {fits}\n    // {fits}\nlet s = \"{fits}{fits}\";\n/// {fits}\n");
+    assert_eq!(wide_comments(&text), [2, 4]);
+}
+
 #[test]
 fn no_file_has_a_name_that_says_nothing() {
     for file in LIBRARIES
