@@ -18,9 +18,9 @@ use jobs::{
     control::triggers,
     ids::Ids,
     model::{
-        Allocation, ClientStatus, DriverInfo, FlatMap, Job, JobType, Node, NodeCpu, NodeDisk,
-        NodeId, NodeMemory, NodeResources, NodeStatus, Resources, Task, TaskEvent, TaskGroup,
-        TaskPhase, TaskState, Timestamp, Trigger,
+        Allocation, ClientStatus, DriverInfo, EvalStatus, FlatMap, Job, JobType, Node, NodeCpu,
+        NodeDisk, NodeId, NodeMemory, NodeResources, NodeStatus, Resources, Task, TaskEvent,
+        TaskGroup, TaskPhase, TaskState, Timestamp, Trigger,
     },
     scheduler::{self, Context},
     state::{AllocUpdate, Command, RegisterJob, Snapshot, Stamp, State},
@@ -124,17 +124,22 @@ impl World {
         })));
     }
 
-    /// Decides about every pending evaluation.
+    /// Decides until no evaluation is pending: one plan places a bounded number.
     fn settle(&mut self) {
-        let snapshot = self.state.snapshot();
-        let pending: Vec<_> = snapshot
-            .evals("")
-            .filter(|eval| !eval.status.is_terminal())
-            .cloned()
-            .collect();
-        let mut cx = Context::new(NOW, self.index);
-        let results = scheduler::schedule_batch(&snapshot, &pending, &mut cx);
-        self.apply(Command::ApplyPlans(results));
+        loop {
+            let snapshot = self.state.snapshot();
+            let pending: Vec<_> = snapshot
+                .evals("")
+                .filter(|eval| eval.status == EvalStatus::Pending)
+                .cloned()
+                .collect();
+            if pending.is_empty() {
+                return;
+            }
+            let mut cx = Context::new(NOW, self.index);
+            let results = scheduler::schedule_batch(&snapshot, &pending, &mut cx);
+            self.apply(Command::ApplyPlans(results));
+        }
     }
 
     fn finish_jobs(&mut self, count: usize) {
