@@ -118,13 +118,22 @@ const COMMON: &[&str] = &[
     "true",
 ];
 
+/// The shared form of a text. Texts are ordered by length first, so that nearly all comparisons
+/// look at no letter.
 fn shared(text: &str) -> Arc<str> {
-    static KEPT: LazyLock<Vec<Arc<str>>> =
-        LazyLock::new(|| COMMON.iter().map(|&text| Arc::from(text)).collect());
-    match COMMON.binary_search(&text) {
+    static KEPT: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
+        let mut kept: Vec<Arc<str>> = COMMON.iter().map(|&text| Arc::from(text)).collect();
+        kept.sort_by(|a, b| by_length(a, b));
+        kept
+    });
+    match KEPT.binary_search_by(|kept| by_length(kept, text)) {
         Ok(at) => Arc::clone(&KEPT[at]),
         Err(_) => Arc::from(text),
     }
+}
+
+fn by_length(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 impl<K> From<&str> for Name<K> {

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     used: BTreeSet<u32>,
+    /// Every number below it is in use.
+    free: u32,
 }
 
 impl Names {
@@ -16,15 +18,10 @@ impl Names {
 
     /// The lowest free number.
     pub(super) fn next_index(&mut self) -> u32 {
-        let mut free = 0;
-        for used in &self.used {
-            if *used != free {
-                break;
-            }
-            free += 1;
+        while !self.used.insert(self.free) {
+            self.free += 1;
         }
-        self.used.insert(free);
-        free
+        self.free
     }
 }
 
