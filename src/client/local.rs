@@ -30,11 +30,11 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
-    time::{interval, sleep, timeout},
+    time::{Instant, interval, timeout},
 };
 
 /// Name of the file, in the directory of the client.
-const FILE: &str = "registered";
+pub(super) const FILE: &str = "registered";
 /// Largest number of services that may be registered with one agent.
 const SERVICES_MAX: usize = 10_000;
 /// Largest number of checks that may be registered with one agent.
@@ -80,20 +80,19 @@ pub enum RegisterError {
 }
 
 impl Registered {
-    /// Reads what was registered before.
+    /// Reads what was registered before from the file at `path`.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub(super) fn open(dir: &Path, node: &str) -> io::Result<Self> {
-        let path = dir.join(FILE);
-        let local = match fs::read(&path) {
+    pub(super) fn open(path: &Path, node: &str) -> io::Result<Self> {
+        let local = match fs::read(path) {
             Ok(bytes) => rmp_serde::from_slice(&bytes).map_err(io::Error::other)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Local::default(),
             Err(error) => return Err(error),
         };
         Ok(Self {
             node: node.to_owned(),
-            path,
+            path: path.to_owned(),
             local: Mutex::new(local),
             pending: Mutex::default(),
             touched: Notify::new(),
@@ -104,6 +103,11 @@ impl Registered {
     /// The services and checks as they are now.
     pub fn local(&self) -> Local {
         self.local.lock().clone()
+    }
+
+    /// True for a service that is registered.
+    pub fn has_service(&self, id: &str) -> bool {
+        self.local.lock().service(id).is_some()
     }
 
     /// Registers a service with checks, or replaces it; see [`Local::register_service`].
@@ -163,8 +167,6 @@ impl Registered {
     /// [`Error::NoTtl`].
     pub async fn heard(&self, id: &str, status: Status, output: String) -> Result<(), Error> {
         let touched = self.local.lock().on_heard(now(), id, status, output)?;
-        // The end of its time has moved.
-        self.touched.notify_one();
         self.settle(touched).await;
         Ok(())
     }
@@ -242,9 +244,10 @@ impl Registered {
         loop {
             runs.follow(&self.local.lock());
             let due = self.local.lock().next_tick();
+            let due = due.map(|due| Instant::now() + due.since(now()));
             tokio::select! {
                 () = self.touched.notified() => self.push(session).await,
-                () = until(due) => self.on_tick(),
+                () = clock::until(due) => self.on_tick(),
                 _ = compare.tick() => self.compare(session).await,
                 changed = connected.changed() => {
                     if changed.is_err() {
@@ -298,13 +301,6 @@ async fn tell(session: &session::Handle, differences: Vec<Difference>) {
             }
             Err(session::Error::Closed) => return,
         }
-    }
-}
-
-async fn until(due: Option<Timestamp>) {
-    match due {
-        Some(due) => sleep(due.since(now())).await,
-        None => std::future::pending().await,
     }
 }
 

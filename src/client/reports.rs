@@ -2,16 +2,19 @@
 //!
 //! While one message is under way, further changes gather and go out together with the next one.
 
-use crate::rpc::{
-    message::{CheckReport, Report},
-    session,
+use crate::{
+    rpc::{
+        message::{CheckReport, Report},
+        session,
+    },
+    sys::clock,
 };
 use jobs::{model::Node, state::AllocUpdate};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 
 /// Changes in one message.
@@ -93,15 +96,9 @@ impl<T> Queue<T> {
                     due => due,
                 }
             };
-            let elapsed = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = self.arrived.notified() => {}
-                () = elapsed => {}
+                () = clock::until(due) => {}
             }
         }
     }

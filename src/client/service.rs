@@ -10,7 +10,7 @@ use super::{
     file_threads::FileThreads,
     fingerprint,
     handle::Allocs,
-    local::Registered,
+    local::{self, Registered},
     removals::Removals,
     reports::Reports,
     restore,
@@ -95,8 +95,9 @@ impl Client {
                 add_driver(&mut node, driver.name(), info);
             }
         }
-        let registered = Registered::open(&config.data_dir, &config.name)
-            .map_err(|source| open(&config.data_dir, source))?;
+        let kept = config.data_dir.join(local::FILE);
+        let registered =
+            Registered::open(&kept, &config.name).map_err(|source| open(&kept, source))?;
         Ok(Self {
             registered: Arc::new(registered),
             config,

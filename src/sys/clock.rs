@@ -6,6 +6,7 @@ use std::{
     sync::OnceLock,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tokio::time::sleep_until;
 
 /// The wall clock; the epoch on a machine whose clock stands before it.
 pub fn now() -> Timestamp {
@@ -15,6 +16,14 @@ pub fn now() -> Timestamp {
 /// An instant of the wall clock; the epoch for what lies before it.
 pub fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::default() + Span::from(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// Resolves at `due`, by the runtime's clock; never when nothing is due.
+pub async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// An instant of a clock that never goes back and that nobody sets: the time since the process

@@ -36,7 +36,7 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 /// Carries one allocation from its setup to its end.
@@ -137,7 +137,7 @@ impl AllocRunner {
                     Some(message) => self.on_message(message).await,
                     None => return,
                 },
-                () = wait_until(wake) => {}
+                () = clock::until(wake) => {}
             }
         }
     }
@@ -557,12 +557,5 @@ fn urgency(alloc: &Allocation, before: ClientStatus, now: ClientStatus) -> Urgen
         (ClientStatus::Pending, ClientStatus::Pending) => Urgency::Soon,
         (_, ClientStatus::Pending | ClientStatus::Running) if is_short_lived => Urgency::Soon,
         _ => Urgency::Now,
-    }
-}
-
-async fn wait_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
-        None => std::future::pending().await,
     }
 }

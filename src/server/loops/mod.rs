@@ -12,7 +12,7 @@ use jobs::model::Timestamp;
 use std::{future, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, broadcast::error::RecvError},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,7 @@ use super::{
     log::published::Commit,
     state::Command,
 };
+use crate::sys::clock;
 
 /// Pause before a command that the log could not take is offered again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -79,6 +80,8 @@ pub(super) async fn drive<C: Controller>(
         let actions = controller.restore(now(), &snapshot);
         carry_out(&core, actions, &stop).await;
         loop {
+            let due = controller.next_tick();
+            let due = due.map(|due| Instant::now() + due.since(now()));
             let actions = tokio::select! {
                 () = stop.cancelled() => return,
                 commit = commits.recv() => match commit {
@@ -87,7 +90,7 @@ pub(super) async fn drive<C: Controller>(
                     // Too far behind, or the state was replaced as a whole.
                     Err(RecvError::Lagged(_) | RecvError::Closed) => break,
                 },
-                () = until(controller.next_tick()) => {
+                () = clock::until(due) => {
                     controller.on_tick(now(), &core.published.current())
                 }
                 () = moved(&controller) => continue,
@@ -100,15 +103,6 @@ pub(super) async fn drive<C: Controller>(
 async fn moved(controller: &impl Controller) {
     match controller.moved() {
         Some(moved) => moved.notified().await,
-        None => future::pending().await,
-    }
-}
-
-async fn until(due: Option<Timestamp>) {
-    match due {
-        Some(due) => {
-            sleep(due.since(now())).await;
-        }
         None => future::pending().await,
     }
 }

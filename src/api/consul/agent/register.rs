@@ -188,7 +188,7 @@ async fn service_maintenance(
     query: Query,
 ) -> Result<(), Error> {
     let registered = registered(&catalog)?;
-    if registered.local().service(&id).is_none() {
+    if !registered.has_service(&id) {
         return Err(Error::not_found(format!(
             "No service registered with ID {id:?}"
         )));
