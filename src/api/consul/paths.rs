@@ -1,5 +1,7 @@
 //! What a path must look like before any handler sees it.
 
+use std::borrow::Cow;
+
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -9,8 +11,7 @@ use percent_encoding::percent_decode_str;
 /// Refuses control characters, and sends clients with `//`, `.` or `..` in a path to the clean one.
 pub(super) async fn check(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let decoded: Vec<u8> = percent_decode_str(path).collect();
-    if decoded.iter().any(u8::is_ascii_control) {
+    if percent_decode_str(path).any(|byte| byte.is_ascii_control()) {
         return StatusCode::BAD_REQUEST.into_response();
     }
     match clean(path) {
@@ -31,29 +32,47 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
     }
 }
 
+/// What a part of a path does.
+enum Part {
+    Nothing,
+    Up,
+    Name,
+}
+
+impl Part {
+    fn of(part: &str) -> Self {
+        match Cow::from(percent_decode_str(part)).as_ref() {
+            b"" | b"." => Self::Nothing,
+            b".." => Self::Up,
+            _ => Self::Name,
+        }
+    }
+}
+
 /// The path without empty and dot parts; none when it has none of them. A slash at the end stays.
 fn clean(path: &str) -> Option<String> {
-    let is_plain = |part: &str| {
-        let decoded: Vec<u8> = percent_decode_str(part).collect();
-        !matches!(decoded.as_slice(), b"" | b"." | b"..")
+    let slashes = if path.contains('%') {
+        Cow::Owned(path.replace("%2f", "/").replace("%2F", "/"))
+    } else {
+        Cow::Borrowed(path)
     };
-    let slashes = path.replace("%2f", "%2F").replace("%2F", "/");
     let inner = slashes.strip_prefix('/').unwrap_or(&slashes);
     let (inner, ends_with_slash) = match inner.strip_suffix('/') {
         Some(inner) => (inner, true),
         None => (inner, false),
     };
-    if inner.is_empty() || inner.split('/').all(is_plain) {
+    let mut parts = inner.split('/');
+    if inner.is_empty() || parts.all(|part| matches!(Part::of(part), Part::Name)) {
         return None;
     }
     let mut kept: Vec<&str> = Vec::new();
     for part in inner.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
+        match Part::of(part) {
+            Part::Nothing => {}
+            Part::Up => {
                 kept.pop();
             }
-            part => kept.push(part),
+            Part::Name => kept.push(part),
         }
     }
     let end = if ends_with_slash && !kept.is_empty() {
@@ -87,6 +106,7 @@ mod tests {
             ("/v1/kv/a//", "/v1/kv/a/"),
             ("/v1/kv/a/./b/../c", "/v1/kv/a/c"),
             ("/../..", "/"),
+            ("/v1/kv/a/%2e/b/%2E%2e/c", "/v1/kv/a/c"),
         ] {
             assert_eq!(clean(path).as_deref(), Some(cleaned), "{path}");
         }
