@@ -53,6 +53,16 @@ async fn put(agent: &Agent, job: &Value) {
     }
 }
 
+/// Waits until the task of the job `job` was started again.
+async fn has_restarted(agent: &Agent) {
+    agent
+        .wait("/v1/job/job/allocations", |allocs| {
+            let restarts = &allocs.as_array()?.first()?["TaskStates"]["t"]["Restarts"];
+            (restarts.as_u64()? > 0).then_some(())
+        })
+        .await;
+}
+
 fn alloc_dir(agent: &Agent, alloc_id: &str) -> PathBuf {
     agent
         .dir()
@@ -174,12 +184,7 @@ async fn a_supervisor_killed_at_any_step_leaves_one_process() {
         agent.stop().await;
         agent.start_with_fault(place).await;
         run(&agent, "job").await;
-        agent
-            .wait("/v1/job/job/allocations", |allocs| {
-                let restarts = &allocs.as_array()?.first()?["TaskStates"]["t"]["Restarts"];
-                (restarts.as_u64()? > 0).then_some(())
-            })
-            .await;
+        has_restarted(&agent).await;
         agent.kill().await;
         agent.start_again().await;
         assert_one(&agent, "job", place).await;
@@ -465,12 +470,7 @@ async fn a_greeting_that_comes_too_late_leaves_one_process() {
             .start_with_faults(&[hangs[0], hangs[1], IMPATIENT])
             .await;
         run(&agent, "job").await;
-        agent
-            .wait("/v1/job/job/allocations", |allocs| {
-                let restarts = &allocs.as_array()?.first()?["TaskStates"]["t"]["Restarts"];
-                (restarts.as_u64()? > 0).then_some(())
-            })
-            .await;
+        has_restarted(&agent).await;
         agent.kill().await;
         agent.start_with_faults(&[IMPATIENT]).await;
         assert_one(&agent, "job", place).await;

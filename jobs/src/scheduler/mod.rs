@@ -241,17 +241,8 @@ fn conclude(
 /// Goes on with what the plan of `eval` had no room for.
 fn next_eval(eval: &Evaluation, cx: &mut Context) -> Evaluation {
     Evaluation {
-        id: cx.ids.next_eval(),
-        namespace: eval.namespace.clone(),
-        priority: eval.priority,
-        job_type: eval.job_type,
-        triggered_by: Trigger::QueuedAllocs,
-        job_id: eval.job_id.clone(),
-        job_modify_index: eval.job_modify_index,
-        status: EvalStatus::Pending,
         status_description: "created to place what the plan had no room for".into(),
-        previous_eval: Some(eval.id),
-        ..Evaluation::default()
+        ..following_eval(eval, EvalStatus::Pending, cx)
     }
 }
 
@@ -261,6 +252,15 @@ fn blocked_eval(
     cx: &mut Context,
 ) -> Evaluation {
     Evaluation {
+        status_description: "created to place remaining allocations".into(),
+        failed_tg_allocs: waits_for,
+        ..following_eval(eval, EvalStatus::Blocked, cx)
+    }
+}
+
+/// An evaluation for the allocations that `eval` left unplaced.
+fn following_eval(eval: &Evaluation, status: EvalStatus, cx: &mut Context) -> Evaluation {
+    Evaluation {
         id: cx.ids.next_eval(),
         namespace: eval.namespace.clone(),
         priority: eval.priority,
@@ -268,10 +268,8 @@ fn blocked_eval(
         triggered_by: Trigger::QueuedAllocs,
         job_id: eval.job_id.clone(),
         job_modify_index: eval.job_modify_index,
-        status: EvalStatus::Blocked,
-        status_description: "created to place remaining allocations".into(),
+        status,
         previous_eval: Some(eval.id),
-        failed_tg_allocs: waits_for,
         ..Evaluation::default()
     }
 }

@@ -29,10 +29,15 @@ pub(super) fn body_or_default<T: DeserializeOwned + Default>(body: &Raw) -> Resu
 /// # Errors
 /// 400 when it has another shape.
 pub(super) fn body<T: DeserializeOwned>(body: &Raw) -> Result<T, Refusal> {
-    let value = serde_json::from_slice(body.bytes());
-    value
-        .and_then(decode)
-        .map_err(|error| Refusal::bad_request(format!("Request decode failed: {error}")))
+    parse(body).map_err(|error| Refusal::bad_request(format!("Request decode failed: {error}")))
+}
+
+/// As [`body`], for a refusal in other words.
+///
+/// # Errors
+/// When it has another shape.
+pub(super) fn parse<T: DeserializeOwned>(body: &Raw) -> Result<T, Error> {
+    serde_json::from_slice(body.bytes()).and_then(decode)
 }
 
 /// A duration in a body: a text with units, or a number, of nanoseconds unless the field says
@@ -65,10 +70,7 @@ impl TryFrom<Value> for GoDuration {
 }
 
 /// Reads a value of the dialect.
-///
-/// # Errors
-/// When it has another shape.
-pub(super) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Loose(value))
 }
 

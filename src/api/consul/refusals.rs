@@ -15,7 +15,7 @@ const TXN_PAGE: &str =
 /// Longest body of a transaction, bytes.
 pub(super) const TXN_BYTES_MAX: usize = 512 * 1024;
 /// Characters of an id.
-const ID_CHARACTERS: usize = 36;
+pub(super) const ID_CHARACTERS: usize = 36;
 
 /// A limit of bodies that clients know.
 #[derive(Debug, Clone, Copy)]

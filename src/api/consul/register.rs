@@ -17,9 +17,6 @@ use crate::api::body::Raw;
 use crate::api::error::Error;
 use crate::server;
 
-/// Characters of a node id.
-const ID_CHARACTERS: usize = 36;
-
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
         .route("/v1/catalog/register", write(register))
@@ -56,7 +53,7 @@ async fn register(
             "Must provide address if SkipNodeUpdate is not set",
         ));
     }
-    if !posted.id.is_empty() && posted.id.len() != ID_CHARACTERS {
+    if !posted.id.is_empty() && posted.id.len() != refusals::ID_CHARACTERS {
         return Err(Error::internal("Bad node ID: uuid string is wrong length"));
     }
     let service = posted.service.as_ref().map(|service| {

@@ -7,14 +7,14 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mesh::state::{
-    Command, KeyOperation, KeyVerb, OPERATIONS_MAX, Operation, OperationResult, Rejected,
-    RunTransaction,
+    Command, KeyOperation, KeyVerb, OPERATIONS_MAX, Operation, OperationFailure, OperationResult,
+    Rejected, RunTransaction,
 };
 use mesh::wire::KvPair;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::decode::decode;
+use super::decode;
 use super::query::{Query, answer_from_server, json};
 use super::refusals::{self, Limit, TXN_BYTES_MAX};
 use super::{Catalog, write};
@@ -86,11 +86,20 @@ struct Failed {
     what: String,
 }
 
+impl From<OperationFailure> for Failed {
+    fn from(failed: OperationFailure) -> Self {
+        Self {
+            op_index: failed.ordinal,
+            what: failed.failure.to_string(),
+        }
+    }
+}
+
 async fn run(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<Response, Error> {
     if body.len() > TXN_BYTES_MAX {
         return Err(refusals::too_large(body.len() as u64, Limit::Txn));
     }
-    let posted = parse(&body)?;
+    let posted: Vec<Posted> = decode::parse(&body).map_err(not_parsed)?;
     if posted.len() > OPERATIONS_MAX {
         let message = format!(
             "Transaction contains too many operations ({} > {OPERATIONS_MAX})",
@@ -110,11 +119,7 @@ async fn run(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<
     match outcome {
         Ok(effect) => json(&query, &done(effect.results)),
         Err(server::Rejected::Mesh(Rejected::Operations { failures })) => {
-            let failed = failures.into_iter().map(|failed| Failed {
-                op_index: failed.ordinal,
-                what: failed.failure.to_string(),
-            });
-            refused(&query, failed.collect())
+            refused(&query, failures.into_iter().map(Failed::from).collect())
         }
         Err(rejected) => Err(refusals::of(rejected)),
     }
@@ -141,11 +146,7 @@ async fn read(
             json(query, &answer)
         }
         Err(Rejected::Operations { failures }) => {
-            let failed = failures.into_iter().map(|failed| Failed {
-                op_index: failed.ordinal,
-                what: failed.failure.to_string(),
-            });
-            refused(query, failed.collect())
+            refused(query, failures.into_iter().map(Failed::from).collect())
         }
         Err(rejected) => Err(refusals::of(rejected.into())),
     };
@@ -174,11 +175,8 @@ fn refused(query: &Query, failed: Vec<Failed>) -> Result<Response, Error> {
     Ok((StatusCode::CONFLICT, json(query, &answer)?).into_response())
 }
 
-fn parse(body: &Raw) -> Result<Vec<Posted>, Error> {
-    let failed = |reason: String| Error::bad_request(format!("Failed to parse body: {reason}"));
-    let value: Value =
-        serde_json::from_slice(body.bytes()).map_err(|error| failed(error.to_string()))?;
-    decode(value).map_err(|error| failed(error.to_string()))
+fn not_parsed(reason: impl std::fmt::Display) -> Error {
+    Error::bad_request(format!("Failed to parse body: {reason}"))
 }
 
 /// The operations, or what is wrong with each that cannot be one.
@@ -198,9 +196,7 @@ fn operations(posted: Vec<Posted>) -> Result<Result<Vec<Operation>, Vec<Failed>>
             failed.push(Failed { op_index, what });
             continue;
         };
-        let value = STANDARD
-            .decode(&key.value)
-            .map_err(|error| Error::bad_request(format!("Failed to parse body: {error}")))?;
+        let value = STANDARD.decode(&key.value).map_err(not_parsed)?;
         let Some(verb) = verb(&key.verb) else {
             let what = format!("unknown KV verb {:?}", key.verb);
             failed.push(Failed { op_index, what });

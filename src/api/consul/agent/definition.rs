@@ -100,8 +100,27 @@ pub(in crate::api::consul) struct PostedCheck {
 }
 
 impl PostedService {
-    /// The instance that it describes.
+    /// The instance that it describes, also at its own address for each network.
     pub(in crate::api::consul) fn service(&self) -> Result<Service, Error> {
+        let mut service = self.catalog_service()?;
+        let family = match self.address.parse() {
+            Ok(IpAddr::V4(_)) => "ipv4",
+            Ok(IpAddr::V6(_)) => "ipv6",
+            Err(_) => return Ok(service),
+        };
+        for network in ["lan", "wan"] {
+            let own = ServiceAddress {
+                address: self.address.clone(),
+                port: self.port,
+            };
+            let tag = format!("{network}_{family}");
+            service.tagged_addresses.entry(tag).or_insert(own);
+        }
+        Ok(service)
+    }
+
+    /// As the catalog takes it: with exactly the addresses that were posted.
+    pub(in crate::api::consul) fn catalog_service(&self) -> Result<Service, Error> {
         let weights = self.weights()?;
         if !self.kind.is_empty() || is_something(&self.proxy) || is_something(&self.connect) {
             return Err(Error::new(
@@ -113,23 +132,6 @@ impl PostedService {
             let (address, port) = (at.address.clone(), at.port);
             (tag.clone(), ServiceAddress { address, port })
         });
-        let mut tagged_addresses: BTreeMap<String, ServiceAddress> = tagged.collect();
-        let family = match self.address.parse() {
-            Ok(IpAddr::V4(_)) => Some("ipv4"),
-            Ok(IpAddr::V6(_)) => Some("ipv6"),
-            Err(_) => None,
-        };
-        for network in family
-            .into_iter()
-            .flat_map(|family| ["lan", "wan"].map(|of| (of, family)))
-        {
-            let own = ServiceAddress {
-                address: self.address.clone(),
-                port: self.port,
-            };
-            let tag = format!("{}_{}", network.0, network.1);
-            tagged_addresses.entry(tag).or_insert(own);
-        }
         Ok(Service {
             id: self.id().to_owned(),
             name: self.name.clone(),
@@ -137,21 +139,11 @@ impl PostedService {
             port: self.port,
             tags: self.tags.clone(),
             meta: self.meta.clone(),
-            tagged_addresses,
+            tagged_addresses: tagged.collect(),
             weights,
             enable_tag_override: self.enable_tag_override,
             ..Service::default()
         })
-    }
-
-    /// As the catalog takes it: with exactly the addresses that were posted.
-    pub(in crate::api::consul) fn catalog_service(&self) -> Result<Service, Error> {
-        let posted: Vec<&String> = self.tagged_addresses.keys().collect();
-        let mut service = self.service()?;
-        service
-            .tagged_addresses
-            .retain(|tag, _| posted.contains(&tag));
-        Ok(service)
     }
 
     /// The id, which is the name unless one is given.
