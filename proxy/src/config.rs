@@ -1,6 +1,8 @@
 //! Settings of the running proxy.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 /// How to choose among the targets of a route.
@@ -18,6 +20,10 @@ pub enum Strategy {
 pub struct Config {
     /// Where to listen for HTTP/1.1 without TLS. Port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
+    /// How many threads carry requests, at least one; each listens on every address.
+    pub threads: usize,
+    /// Called by each of these threads when it starts.
+    pub on_thread_start: Option<fn()>,
     /// How to choose among targets.
     pub strategy: Strategy,
     /// The status of the answer to a request without a route.
@@ -40,7 +46,7 @@ pub struct Config {
     pub client_timeout: Duration,
     /// How long a client's connection may wait for its next request.
     pub client_idle_timeout: Duration,
-    /// How many connections of clients are open at once, per listener; more wait in the system's
+    /// How many connections of clients are open at once, per address; more wait in the system's
     /// queue.
     pub connections_max: usize,
     /// The largest request body in bytes; `None` for no limit (bodies are streamed, not kept).
@@ -54,6 +60,8 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: Vec::new(),
+            threads: available_parallelism().map_or(1, NonZero::get),
+            on_thread_start: None,
             strategy: Strategy::RoundRobin,
             no_route_status: 404,
             connect_timeout: Duration::from_secs(3),

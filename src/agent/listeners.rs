@@ -5,6 +5,7 @@ use super::runtimes::{Planes, join};
 use crate::{
     config::{Config, Connections, Ingress, Strategy},
     rpc::transport,
+    sys::priority,
 };
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -152,7 +153,7 @@ impl Traffic {
             None => None,
         };
         let ingress = match &config.ingress {
-            Some(ingress) => Some(open_ingress(ingress, limits).await?),
+            Some(ingress) => Some(open_ingress(ingress, limits)?),
             None => None,
         };
         Ok(Self { dns, ingress })
@@ -184,7 +185,7 @@ async fn open_dns(address: SocketAddr, limits: Connections) -> Result<dns::Dns, 
     bound.map_err(|error| bind_error(address, "DNS", "dns", &error))
 }
 
-async fn open_ingress(ingress: &Ingress, limits: Connections) -> Result<proxy::Proxy, BindError> {
+fn open_ingress(ingress: &Ingress, limits: Connections) -> Result<proxy::Proxy, BindError> {
     let address = ingress.address;
     let config = proxy::Config {
         listen: vec![address],
@@ -194,9 +195,10 @@ async fn open_ingress(ingress: &Ingress, limits: Connections) -> Result<proxy::P
             Strategy::RoundRobin => proxy::Strategy::RoundRobin,
             Strategy::Random => proxy::Strategy::Random,
         },
+        on_thread_start: Some(priority::prefer_this_thread),
         ..proxy::Config::default()
     };
-    let bound = proxy::Proxy::bind(config).await;
+    let bound = proxy::Proxy::bind(config);
     bound.map_err(|error| bind_error(address, "ingress", "ingress", &error))
 }
 

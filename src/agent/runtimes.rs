@@ -2,11 +2,13 @@
 //!
 //! | runtime | what runs there | what it must not feel |
 //! |---|---|---|
-//! | data plane | ingress, DNS, the agent's stream and what is made of it | anything below |
+//! | data plane | DNS, the agent's stream and what is made of it | anything below |
 //! | control | the HTTP APIs, the server's loops and the streams it serves | files of tasks |
 //! | client | allocations, tasks, checks, artifacts, reading of logs | |
 //!
-//! Threads of the data plane ask the system to run soon after they wake, also while tasks keep all
+//! Requests are carried by threads that the proxy makes, one for each core.
+//!
+//! Threads of the ingress and of the data plane ask the system to run soon after they wake, also while tasks keep all
 //! processors busy. The log has threads of its own inside the server. The thread that called
 //! [`run`] starts and stops the parts and does nothing else, so that a stop is bounded even when
 //! every other thread hangs.

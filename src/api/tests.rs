@@ -106,7 +106,7 @@ impl Fixture {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             ..proxy::Config::default()
         };
-        let proxy = proxy::Proxy::bind(ingress).await.unwrap().handle();
+        let proxy = proxy::Proxy::bind(ingress).unwrap().handle();
         let facts = Facts {
             name: "one".into(),
             region: "global".into(),

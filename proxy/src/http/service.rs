@@ -1,5 +1,7 @@
 //! What happens to one request, in the hooks of the proxy library.
 
+use std::sync::Arc;
+
 use ::http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
 use ::http::request::Parts as ReqParts;
 use ::http::{HeaderMap, StatusCode, Uri};
@@ -22,7 +24,7 @@ use crate::route::{RequestPath, Route, Target};
 
 /// The decisions of the proxy; the library carries them out.
 pub(super) struct Service {
-    config: Config,
+    config: Arc<Config>,
     handle: Handle,
 }
 
@@ -40,7 +42,7 @@ pub(super) struct Request {
 }
 
 impl Service {
-    pub(super) fn new(config: Config, handle: Handle) -> Service {
+    pub(super) fn new(config: Arc<Config>, handle: Handle) -> Service {
         Service { config, handle }
     }
 

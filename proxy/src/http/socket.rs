@@ -87,7 +87,6 @@ impl Socket {
         peer: SocketAddr,
         head_timeout: Duration,
     ) -> io::Result<Socket> {
-        stream.set_nodelay(true)?;
         let client = Client {
             hop: Hop::new(peer.ip(), stream.local_addr()?),
             stage: AtomicU8::new(FRESH),

@@ -30,7 +30,7 @@ impl Running {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             ..config
         };
-        let proxy = Proxy::bind(config).await.unwrap();
+        let proxy = Proxy::bind(config).unwrap();
         let address = proxy.local_addrs()[0];
         let handle = proxy.handle();
         let (stop, stopped) = oneshot::channel();
@@ -89,7 +89,6 @@ async fn an_address_in_use_is_an_error_that_names_it() {
         listen: vec![address],
         ..Config::default()
     })
-    .await
     .unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen on `{address}`"));
 }
