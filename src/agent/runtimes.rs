@@ -8,10 +8,10 @@
 //!
 //! Requests are carried by threads that the proxy makes, one for each core.
 //!
-//! Threads of the ingress and of the data plane ask the system to run soon after they wake, also while tasks keep all
-//! processors busy. The log has threads of its own inside the server. The thread that called
-//! [`run`] starts and stops the parts and does nothing else, so that a stop is bounded even when
-//! every other thread hangs.
+//! Threads of the ingress and of the data plane ask the system to run soon after they wake, also
+//! while tasks keep all processors busy. The log has threads of its own inside the server. The
+//! thread that called [`run`] starts and stops the parts and does nothing else, so that a stop is
+//! bounded even when every other thread hangs.
 
 use crate::sys::priority;
 use std::{future::Future, io, num::NonZero, thread::available_parallelism, time::Duration};
