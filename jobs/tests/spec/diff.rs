@@ -85,11 +85,11 @@ fn differences_are_the_recorded_ones() {
         let name = path.file_name().unwrap().to_str().unwrap();
         let (old, new) = text.split_once("\n---\n").unwrap();
         let (old, new) = (job(old, name), job(new, name));
-        let mut edited = diff(Some(&old), Some(&new), true);
+        let mut edited = diff(Some(&old), Some(&new));
         annotate(&mut edited, &annotations());
-        let mut added = diff(None, Some(&new), true);
+        let mut added = diff(None, Some(&new));
         annotate(&mut added, &annotations());
-        let deleted = diff(Some(&old), None, false);
+        let deleted = diff(Some(&old), None);
         let all = format!("{}\n{}\n{}", show(&edited), show(&added), show(&deleted));
         golden(&path.with_extension("nomad.out"), &all);
     }
@@ -99,7 +99,7 @@ fn differences_are_the_recorded_ones() {
 fn a_job_does_not_differ_from_itself() {
     for (path, text) in files("examples") {
         let job: Job = job(&text, &path.display().to_string());
-        let same = diff(Some(&job), Some(&job), true);
+        let same = diff(Some(&job), Some(&job));
         assert_eq!(same.diff_type, DiffType::None);
         assert!(same.fields.is_empty() && same.objects.is_empty());
         assert!(

@@ -1,375 +1,282 @@
-use super::{by_name, changed, kind, members};
+use super::fields::{Flat, addresses, field_diffs, flat, free, texts};
+use super::nouns::{By, Noun, Part, Same};
+use super::{changed, kind};
 use crate::wire::{DiffType, FieldDiff, ObjectDiff};
 use serde_json::Value;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which scalars of a noun are compared.
-pub(super) struct Shape<'a> {
-    pub(super) skip: &'a [&'a str],
-    pub(super) contextual: bool,
+/// What stands at a key, or at a path of keys with dots; null for nothing.
+pub(super) fn at<'a>(noun: &'a Value, path: &str) -> &'a Value {
+    path.split('.')
+        .try_fold(noun, |value, key| value.get(key))
+        .unwrap_or(&Value::Null)
 }
 
-/// Scalars by name, as text.
-pub(super) type Flat = BTreeMap<String, String>;
-
-/// Maps whose entries count as scalars: `Meta[owner]`.
-const MAPS: &[&str] = &[
-    "Meta",
-    "CanaryMeta",
-    "TaggedAddresses",
-    "Env",
-    "GetterOptions",
-    "GetterHeaders",
-    "Header",
-    "Args",
-    "Config",
-    "Policy",
-    "Target",
-    "Add",
-    "Set",
-];
-
-/// Blocks that may be missing; they are no scalars then either.
-const BLOCKS: &[&str] = &[
-    "CheckRestart",
-    "Lifecycle",
-    "Migrate",
-    "ReschedulePolicy",
-    "RestartPolicy",
-    "UI",
-    "Update",
-    "Weights",
-];
-
-/// The scalars of a noun, its text maps flattened.
-pub(super) fn flat(noun: &Value, shape: &Shape<'_>) -> Flat {
-    let mut out = Flat::new();
-    for (key, value) in members(noun).into_iter().flatten() {
-        if shape.skip.contains(&key.as_str()) {
-            continue;
-        }
-        match value {
-            Value::Object(map) if MAPS.contains(&key.as_str()) => {
-                for (entry, value) in map {
-                    deep(&format!("{key}[{entry}]"), value, &mut out);
-                }
-            }
-            Value::Object(_) | Value::Array(_) => {}
-            Value::Null if BLOCKS.contains(&key.as_str()) => {}
-            scalar => {
-                out.insert(key.clone(), text(scalar));
-            }
-        }
-    }
-    out
-}
-
-/// Everything below a value, each scalar with its path.
-fn deep(path: &str, value: &Value, out: &mut Flat) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                deep(&format!("{path}[{key}]"), value, out);
-            }
-        }
-        Value::Array(items) => {
-            for (index, value) in items.iter().enumerate() {
-                deep(&format!("{path}[{index}]"), value, out);
-            }
-        }
-        scalar => {
-            out.insert(path.to_owned(), text(scalar));
-        }
-    }
-}
-
-fn text(scalar: &Value) -> String {
-    match scalar {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// The differences of scalars; nothing and the empty text are the same.
-pub(super) fn field_diffs(old: &Flat, new: &Flat, unchanged_too: bool) -> Vec<FieldDiff> {
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let mut fields = Vec::new();
-    for name in names {
-        let before = old.get(name).cloned().unwrap_or_default();
-        let after = new.get(name).cloned().unwrap_or_default();
-        let diff_type = if before == after {
-            DiffType::None
-        } else if before.is_empty() {
-            DiffType::Added
-        } else if after.is_empty() {
-            DiffType::Deleted
-        } else {
-            DiffType::Edited
-        };
-        if diff_type != DiffType::None || unchanged_too {
-            fields.push(FieldDiff {
-                diff_type,
-                name: name.clone(),
-                old: before,
-                new: after,
-                annotations: Vec::new(),
-            });
-        }
-    }
-    fields
-}
-
-/// Blocks of one noun, collected in any order.
-#[derive(Default)]
-pub(super) struct Blocks {
-    all: Vec<ObjectDiff>,
-}
-
-impl Blocks {
-    /// Adds blocks; unchanged ones are left out, they would be repeated in every plan.
-    pub(super) fn extend(&mut self, blocks: impl IntoIterator<Item = ObjectDiff>) {
-        self.all.extend(
-            blocks
-                .into_iter()
-                .filter(|block| block.diff_type != DiffType::None),
-        );
-    }
-
-    pub(super) fn sorted(self) -> Vec<ObjectDiff> {
-        let mut all = self.all;
-        all.sort_by(|a, b| {
-            (&a.name, a.diff_type, &a.fields).cmp(&(&b.name, b.diff_type, &b.fields))
-        });
-        all
-    }
-}
-
-/// One block that both versions may have under `key`.
-pub(super) fn block(
-    name: &str,
-    key: &str,
-    old: &Value,
-    new: &Value,
-    contextual: bool,
-) -> Option<ObjectDiff> {
-    block_without(name, key, &[], old, new, contextual)
-}
-
-/// As [`block`], leaving out some scalars.
-pub(super) fn block_without(
-    name: &str,
-    key: &str,
-    skip: &[&str],
-    old: &Value,
-    new: &Value,
-    contextual: bool,
-) -> Option<ObjectDiff> {
-    let null = Value::Null;
-    let old = old.get(key).unwrap_or(&null);
-    let new = new.get(key).unwrap_or(&null);
-    object(name, old, new, &Shape { skip, contextual })
-}
-
-fn is_list_of_objects(value: &Value) -> bool {
-    value
-        .as_array()
-        .is_some_and(|items| items.iter().any(Value::is_object))
-}
-
-/// What one entry of a list is called.
-fn shown(key: &str) -> &str {
-    match key {
-        "Checks" => "Check",
-        "DynamicPorts" => "Dynamic Port",
-        "ReservedPorts" => "Static Port",
-        "Networks" => "Network",
-        "Links" => "Link",
-        "Devices" => "Device",
-        "Constraints" => "Constraint",
-        "Affinities" => "Affinity",
-        "Upstreams" => "ConsulUpstreams",
-        other => other,
-    }
-}
-
-/// The difference of two blocks; none when neither exists.
-fn object(name: &str, old: &Value, new: &Value, shape: &Shape<'_>) -> Option<ObjectDiff> {
-    if old.is_null() && new.is_null() {
+/// The difference of two blocks of a kind; none when they do not differ.
+pub(super) fn block(noun: &Noun, old: &Value, new: &Value) -> Option<ObjectDiff> {
+    if old == new {
         return None;
     }
-    let contextual = shape.contextual;
-    let (before, after) = (flat(old, shape), flat(new, shape));
-    let mut objects = Blocks::default();
-    let keys: BTreeSet<&String> = members(old)
-        .into_iter()
-        .chain(members(new))
-        .flat_map(|map| map.keys())
-        .collect();
-    for key in keys {
-        // Maps of texts count as scalars.
-        let map = MAPS.contains(&key.as_str());
-        let is = |test: fn(&Value) -> bool| {
-            old.get(key).is_some_and(test) || new.get(key).is_some_and(test)
-        };
-        if is(is_list_of_objects) {
-            objects.extend(lists(shown(key), key, old, new, contextual));
-        } else if is(Value::is_array) {
-            objects.extend(texts(key, old, new, contextual));
-        } else if !map && is(Value::is_object) {
-            objects.extend(block(key, key, old, new, contextual));
-        }
-    }
-    let objects = objects.sorted();
-    let mut fields = field_diffs(&before, &after, false);
-    let diff_type = kind(old, new, changed(&fields, &objects));
-    if contextual && diff_type == DiffType::Edited {
-        fields = field_diffs(&before, &after, true);
-    }
-    Some(ObjectDiff {
+    let fields = fields_of(noun, old, new);
+    let objects = objects_of(noun, old, new);
+    let diff_type = match noun.by {
+        By::Presence => kind(old, new, true),
+        By::Fields => type_of(&fields),
+    };
+    (diff_type != DiffType::None || changed(&[], &objects)).then(|| ObjectDiff {
         diff_type,
-        name: name.to_owned(),
+        name: noun.name.to_owned(),
         fields,
         objects,
     })
 }
 
-/// Blocks that may stand more than once. Services and checks are the same when their names are;
-/// other blocks have no name, a change of one is a removal and an addition.
-pub(super) fn lists(
-    name: &str,
-    key: &str,
-    old: &Value,
-    new: &Value,
-    contextual: bool,
-) -> Vec<ObjectDiff> {
-    let items = |noun: &Value| -> Vec<Value> {
-        noun.get(key)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
-    let (mut old, mut new) = (items(old), items(new));
-    // What did not change is matched first.
-    old.retain(|item| match new.iter().position(|other| other == item) {
-        Some(at) => {
-            new.remove(at);
-            false
-        }
-        None => true,
-    });
-    let shape = Shape {
-        skip: &[],
-        contextual,
-    };
-    let named = matches!(key, "Services" | "Checks");
-    let mut all = Vec::new();
-    for item in old {
-        let same = |other: &Value| named && other.get("Name") == item.get("Name");
-        let partner = match new.iter().position(same) {
-            Some(at) => new.remove(at),
-            None => Value::Null,
-        };
-        all.extend(object(name, &item, &partner, &shape));
-    }
-    for item in new {
-        all.extend(object(name, &Value::Null, &item, &shape));
-    }
-    all
+/// The differences of the scalars of a noun.
+pub(super) fn fields_of(noun: &Noun, old: &Value, new: &Value) -> Vec<FieldDiff> {
+    let edited = !old.is_null() && !new.is_null();
+    let before = flat(noun.fields, old, edited);
+    let after = flat(noun.fields, new, edited);
+    field_diffs(&before, &after, noun.contextual)
 }
 
-/// Blocks that stand by their names under `key`.
-pub(super) fn entries(
-    name: &str,
-    key: &str,
-    old: &Value,
-    new: &Value,
-    contextual: bool,
-) -> Vec<ObjectDiff> {
-    let null = Value::Null;
-    let (old, new) = (old.get(key).unwrap_or(&null), new.get(key).unwrap_or(&null));
-    let names: BTreeSet<&String> = members(old)
-        .into_iter()
-        .chain(members(new))
-        .flat_map(|map| map.keys())
-        .collect();
-    let shape = Shape {
-        skip: &[],
-        contextual,
-    };
-    names
-        .into_iter()
-        .filter_map(|entry| {
-            let of = |map: &Value| map.get(entry).cloned().unwrap_or_default();
-            object(name, &of(old), &of(new), &shape)
-        })
+/// The differences of the blocks of a noun, in the order of its parts.
+pub(super) fn objects_of(noun: &Noun, old: &Value, new: &Value) -> Vec<ObjectDiff> {
+    noun.parts
+        .iter()
+        .flat_map(|part| part_diffs(part, old, new))
         .collect()
 }
 
-/// A list of texts as an object with one field for each.
-pub(super) fn texts(key: &str, old: &Value, new: &Value, contextual: bool) -> Option<ObjectDiff> {
-    let items = |noun: &Value| -> BTreeSet<String> {
-        let list = noun.get(key).and_then(Value::as_array);
-        list.into_iter().flatten().map(text).collect()
-    };
-    let (old, new) = (items(old), items(new));
-    let mut fields = Vec::new();
-    for item in old.union(&new) {
-        let (before, after) = (old.contains(item), new.contains(item));
-        let diff_type = match (before, after) {
-            (true, true) if contextual => DiffType::None,
-            (true, true) => continue,
-            (true, false) => DiffType::Deleted,
-            (false, _) => DiffType::Added,
-        };
-        let shown = |present: bool| if present { item.clone() } else { String::new() };
-        fields.push(FieldDiff {
-            diff_type,
-            name: key.to_owned(),
-            old: shown(before),
-            new: shown(after),
-            annotations: Vec::new(),
-        });
+fn part_diffs(part: &Part, old: &Value, new: &Value) -> Vec<ObjectDiff> {
+    let pair = |path: &str| (at(old, path), at(new, path));
+    match part {
+        Part::One(path, noun) => {
+            let (old, new) = pair(path);
+            block(noun, old, new).into_iter().collect()
+        }
+        Part::Each(path, noun, same) => {
+            let (old, new) = pair(path);
+            list(noun, *same, old, new)
+        }
+        Part::Entries(path, noun) => {
+            let (old, new) = pair(path);
+            let keys: BTreeSet<&String> = [old, new]
+                .into_iter()
+                .filter_map(Value::as_object)
+                .flat_map(|map| map.keys())
+                .collect();
+            keys.into_iter()
+                .filter_map(|key| block(noun, at_key(old, key), at_key(new, key)))
+                .collect()
+        }
+        Part::Set(key) => {
+            let (old, new) = pair(key);
+            set(key, &texts(old), &texts(new)).into_iter().collect()
+        }
+        Part::ChangedSet(key) => {
+            let (old, new) = pair(key);
+            set(key, &texts(old), &texts(new))
+                .into_iter()
+                .filter(|set| set.diff_type != DiffType::None)
+                .collect()
+        }
+        Part::Free(path, name, contextual) => {
+            let (old, new) = pair(path);
+            flattened(name, *contextual, &free(old), &free(new), old == new)
+        }
+        Part::Addresses(key) => {
+            let (old, new) = pair(key);
+            flattened(key, true, &addresses(old), &addresses(new), old == new)
+        }
+        Part::Edit(_) if old.is_null() || new.is_null() => Vec::new(),
+        Part::Edit(part) => part_diffs(part, old, new),
     }
-    if old == new {
-        return None;
-    }
-    Some(ObjectDiff {
-        diff_type: match (old.is_empty(), new.is_empty()) {
-            (true, _) => DiffType::Added,
-            (_, true) => DiffType::Deleted,
-            _ => DiffType::Edited,
-        },
-        name: key.to_owned(),
-        fields: by_name(fields),
-        objects: Vec::new(),
-    })
 }
 
-/// The driver's options, flattened deep: `args[0]`, `port_map[0][db]`.
-pub(super) fn config(old: &Value, new: &Value, contextual: bool) -> Option<ObjectDiff> {
-    let flatten = |task: &Value| -> Flat {
-        let mut out = Flat::new();
-        for (key, value) in task.get("Config").and_then(members).into_iter().flatten() {
-            deep(key, value, &mut out);
-        }
-        out
-    };
-    let (before, after) = (flatten(old), flatten(new));
-    let fields = field_diffs(&before, &after, false);
-    if fields.is_empty() {
-        return None;
+fn at_key<'a>(map: &'a Value, key: &str) -> &'a Value {
+    map.get(key).unwrap_or(&Value::Null)
+}
+
+/// A map of free form as one object.
+fn flattened(name: &str, contextual: bool, old: &Flat, new: &Flat, same: bool) -> Vec<ObjectDiff> {
+    if same {
+        return Vec::new();
     }
-    let diff_type = match (before.is_empty(), after.is_empty()) {
+    let diff_type = match (old.is_empty(), new.is_empty()) {
         (true, _) => DiffType::Added,
         (_, true) => DiffType::Deleted,
         _ => DiffType::Edited,
     };
-    let context = contextual && diff_type == DiffType::Edited;
-    Some(ObjectDiff {
+    vec![ObjectDiff {
         diff_type,
-        name: "Config".into(),
-        fields: field_diffs(&before, &after, context),
+        name: name.to_owned(),
+        fields: field_diffs(old, new, contextual),
+        objects: Vec::new(),
+    }]
+}
+
+/// A set of texts as one object with a field for each; none for an empty one.
+fn set(key: &str, old: &BTreeSet<String>, new: &BTreeSet<String>) -> Option<ObjectDiff> {
+    let mut fields = Vec::new();
+    for item in old.union(new) {
+        let flat = |set: &BTreeSet<String>| -> Flat {
+            let present = set.contains(item);
+            present
+                .then(|| (key.to_owned(), item.clone()))
+                .into_iter()
+                .collect()
+        };
+        fields.extend(field_diffs(&flat(old), &flat(new), true));
+    }
+    fields.sort_by(|a, b| (&a.old, &a.new).cmp(&(&b.old, &b.new)));
+    let diff_type = match (new.is_subset(old), old.is_subset(new)) {
+        (true, true) => DiffType::None,
+        (true, false) => DiffType::Deleted,
+        (false, true) => DiffType::Added,
+        (false, false) => DiffType::Edited,
+    };
+    (!fields.is_empty()).then(|| ObjectDiff {
+        diff_type,
+        name: key.to_owned(),
+        fields,
         objects: Vec::new(),
     })
+}
+
+/// Edited when anything is edited, or one scalar is added and another deleted.
+fn type_of(fields: &[FieldDiff]) -> DiffType {
+    let any = |wanted: DiffType| fields.iter().any(|field| field.diff_type == wanted);
+    let (added, deleted) = (any(DiffType::Added), any(DiffType::Deleted));
+    if any(DiffType::Edited) || (added && deleted) {
+        DiffType::Edited
+    } else if added {
+        DiffType::Added
+    } else if deleted {
+        DiffType::Deleted
+    } else {
+        DiffType::None
+    }
+}
+
+/// The differences of two lists of blocks, sorted.
+fn list(noun: &Noun, same: Same, old: &Value, new: &Value) -> Vec<ObjectDiff> {
+    let items = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    let (old, new) = (items(old), items(new));
+    let mut all: Vec<ObjectDiff> = partners(same, old, new)
+        .into_iter()
+        .filter_map(|(old, new)| block(noun, &old, &new))
+        .collect();
+    all.sort_by(order);
+    all
+}
+
+/// Which entries belong together; null for what has no partner.
+fn partners(same: Same, old: Vec<Value>, new: Vec<Value>) -> Vec<(Value, Value)> {
+    match same {
+        Same::Equal => by_key(&[], old, new),
+        Same::Keyed(keys) => by_key(keys, old, new),
+        Same::Place => {
+            let count = old.len().max(new.len());
+            let mut old = old.into_iter();
+            let mut new = new.into_iter();
+            (0..count)
+                .map(|_| {
+                    (
+                        old.next().unwrap_or_default(),
+                        new.next().unwrap_or_default(),
+                    )
+                })
+                .collect()
+        }
+        Same::Target => matched(old, new, |old, _, new, _| {
+            u32::from(old.get("DestPath") == new.get("DestPath"))
+        }),
+        Same::Best => matched(old, new, |old, at, new, place| {
+            let alike = |key: &str, points: u32| match old.get(key) == new.get(key) {
+                true => points,
+                false => 0,
+            };
+            let score = alike("Name", 3) + alike("PortLabel", 2) + u32::from(at == place);
+            // The place alone, or the port alone, says too little.
+            if score > 2 { score } else { 0 }
+        }),
+    }
+}
+
+fn by_key(keys: &[&str], old: Vec<Value>, new: Vec<Value>) -> Vec<(Value, Value)> {
+    let key = |item: &Value| {
+        let parts: Vec<String> = keys
+            .iter()
+            .map(|key| at_key(item, key).to_string())
+            .collect();
+        match parts.iter().all(|part| part == "\"\"" || part == "null") {
+            true => item.to_string(),
+            false => parts.join("/"),
+        }
+    };
+    let map = |items: Vec<Value>| -> BTreeMap<String, Value> {
+        items.into_iter().map(|item| (key(&item), item)).collect()
+    };
+    let (mut old, mut new) = (map(old), map(new));
+    let all: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    all.into_iter()
+        .map(|key| {
+            (
+                old.remove(&key).unwrap_or_default(),
+                new.remove(&key).unwrap_or_default(),
+            )
+        })
+        .collect()
+}
+
+/// Gives each old entry the new one with the highest score; the only ones always belong together.
+fn matched(
+    old: Vec<Value>,
+    new: Vec<Value>,
+    score: impl Fn(&Value, usize, &Value, usize) -> u32,
+) -> Vec<(Value, Value)> {
+    let only = old.len() == 1 && new.len() == 1;
+    let mut new: Vec<Option<Value>> = new.into_iter().map(Some).collect();
+    let mut pairs = Vec::new();
+    for (place, before) in old.into_iter().enumerate() {
+        let mut best = (0, None);
+        for (at, after) in new.iter().enumerate() {
+            let Some(after) = after else { continue };
+            let points = if only {
+                1
+            } else {
+                score(&before, place, after, at)
+            };
+            if points > best.0 {
+                best = (points, Some(at));
+            }
+        }
+        let after = best.1.and_then(|at| new[at].take());
+        pairs.push((before, after.unwrap_or_default()));
+    }
+    pairs.extend(new.into_iter().flatten().map(|new| (Value::Null, new)));
+    pairs
+}
+
+/// Edited before added before deleted, small before large.
+fn order(a: &ObjectDiff, b: &ObjectDiff) -> Ordering {
+    let rank = |diff: &ObjectDiff| match diff.diff_type {
+        DiffType::Edited => 0,
+        DiffType::Added => 1,
+        DiffType::Deleted => 2,
+        DiffType::None => 3,
+    };
+    let texts = |diff: &ObjectDiff| -> Vec<(String, String, String)> {
+        let fields = diff.fields.iter();
+        fields
+            .map(|field| (field.name.clone(), field.old.clone(), field.new.clone()))
+            .collect()
+    };
+    a.name
+        .cmp(&b.name)
+        .then_with(|| rank(a).cmp(&rank(b)))
+        .then_with(|| a.fields.len().cmp(&b.fields.len()))
+        .then_with(|| a.objects.len().cmp(&b.objects.len()))
+        .then_with(|| texts(a).cmp(&texts(b)))
 }

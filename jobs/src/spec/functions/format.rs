@@ -276,6 +276,12 @@ impl Verb {
     }
 }
 
+/// A number with as many digits as tell it from others, with an exponent below 1e-4 and from 1e6.
+pub(in crate::spec) fn shortest(number: f64) -> String {
+    let sign = if number < 0.0 { "-" } else { "" };
+    format!("{sign}{}", general(number.abs(), None, 'e'))
+}
+
 /// A number with an exponent of at least two digits: `1.5e+06`. Without a precision as many digits
 /// as tell it from others.
 fn exponent(number: f64, precision: Option<usize>, letter: char) -> String {

@@ -7,7 +7,7 @@ mod date;
 mod digest;
 mod encoding;
 mod file;
-mod format;
+pub(super) mod format;
 mod glob;
 mod number;
 mod text;

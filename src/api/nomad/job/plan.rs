@@ -79,7 +79,7 @@ fn prepare(
     let current = snapshot.jobs.job(&job.key());
     let diff = request
         .diff
-        .then(|| spec::diff(current.map(|job| &**job), Some(&job), true));
+        .then(|| spec::diff(current.map(|job| &**job), Some(&job)));
     Ok(Asked {
         job,
         warnings,

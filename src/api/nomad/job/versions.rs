@@ -58,7 +58,7 @@ fn diffs(versions: &[Arc<Job>], base: Option<u64>) -> Result<Vec<wire::JobDiff>,
     let Some(base) = base else {
         let pairs = versions.iter().zip(versions.iter().skip(1));
         return Ok(pairs
-            .map(|(new, old)| spec::diff(Some(old), Some(new), true))
+            .map(|(new, old)| spec::diff(Some(old), Some(new)))
             .collect());
     };
     let old = versions
@@ -67,7 +67,7 @@ fn diffs(versions: &[Arc<Job>], base: Option<u64>) -> Result<Vec<wire::JobDiff>,
         .ok_or_else(|| Error::internal(format!("version {base} not found")))?;
     Ok(versions
         .iter()
-        .map(|new| spec::diff(Some(old), Some(new), true))
+        .map(|new| spec::diff(Some(old), Some(new)))
         .collect())
 }
 
