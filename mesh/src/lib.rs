@@ -1,12 +1,14 @@
 //! What is running, is it well, who may talk to whom: the service catalog and its health.
 //!
 //! [`model`] holds the nouns, [`view`] the catalog that every agent may hold and the queries over
-//! it, [`state`] the replicated tables and the commands that change them, [`health`] the check
-//! state machine, [`lifetimes`] what ends sessions, [`local`] what one agent was told to register,
-//! and [`wire`] the JSON shapes of the catalog HTTP API. Nothing here reads a clock, draws a random
-//! number or performs I/O: time arrives as an argument, so equal command sequences give equal
-//! states on every machine. Start reading at [`state::State::apply`].
+//! it, [`filter`] the expressions that pick rows of an answer, [`state`] the replicated tables and
+//! the commands that change them, [`health`] the check state machine, [`lifetimes`] what ends
+//! sessions, [`local`] what one agent was told to register, and [`wire`] the JSON shapes of the
+//! catalog HTTP API. Nothing here reads a clock, draws a random number or performs I/O: time
+//! arrives as an argument, so equal command sequences give equal states on every machine. Start
+//! reading at [`state::State::apply`].
 
+pub mod filter;
 pub mod health;
 pub mod lifetimes;
 pub mod local;

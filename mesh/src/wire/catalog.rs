@@ -258,3 +258,14 @@ pub struct CatalogNodeServices {
     /// Its instances by id.
     pub services: BTreeMap<String, CatalogServiceEntry>,
 }
+
+/// A node with its instances as a list; both are null for an unknown node. Source: catalog API,
+/// "List Services for Node".
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CatalogNodeServiceList {
+    /// The node.
+    pub node: Option<CatalogNode>,
+    /// Its instances by id.
+    pub services: Option<Vec<CatalogServiceEntry>>,
+}

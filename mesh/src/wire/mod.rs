@@ -6,6 +6,7 @@
 mod agent;
 mod catalog;
 mod duration;
+mod fields;
 mod health;
 mod kv;
 mod session;
@@ -15,8 +16,8 @@ pub use agent::{
     Member, MemberStatus,
 };
 pub use catalog::{
-    CatalogNode, CatalogNodeServices, CatalogService, CatalogServiceEntry, Empty, Proxy,
-    TaggedAddress, WeightsEntry,
+    CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,
+    Empty, Proxy, TaggedAddress, WeightsEntry,
 };
 pub use duration::go_duration;
 pub use health::{HealthCheck, HealthServiceEntry};

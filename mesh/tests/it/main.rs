@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod compatibility;
+mod filter;
 mod local;
 #[cfg(test)]
 mod properties;

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use mesh::model::Node;
 use mesh::view::{Table, View};
-use mesh::wire::{CatalogNode, CatalogNodeServices, CatalogService};
+use mesh::wire::{
+    CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,
+};
 
-use super::query::{Query, answer, json};
+use super::query::{Query, Wanted, answer, json};
 use super::{Catalog, read};
 use crate::api::error::Error;
 
@@ -21,6 +24,8 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/catalog/service/{*name}", read(service))
         .route("/v1/catalog/node/", read(missing_node))
         .route("/v1/catalog/node/{*name}", read(node))
+        .route("/v1/catalog/node-services/", read(missing_node))
+        .route("/v1/catalog/node-services/{*name}", read(node_services))
 }
 
 /// Refuses a path that ends before the service name.
@@ -38,9 +43,10 @@ async fn datacenters(State(catalog): State<Catalog>, query: Query) -> Result<Res
 }
 
 async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let wanted = query.wanted::<CatalogNode>()?;
     let view = |snapshot: &View| -> Vec<CatalogNode> {
         let nodes = snapshot.nodes().filter(|node| query.wants_node(node));
-        nodes.map(|node| node.as_ref().into()).collect()
+        wanted.of(nodes.map(|node| node.as_ref().into()))
     };
     answer(
         catalog,
@@ -52,29 +58,34 @@ async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response,
 }
 
 async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let wanted = query.wanted::<CatalogService>()?;
     let index = |snapshot: &View| {
         let services = snapshot.table_index(Table::Services);
-        if query.node_meta.is_empty() {
+        if query.wants_all_nodes() {
             services
         } else {
             services.max(snapshot.table_index(Table::Nodes))
         }
     };
     answer(catalog, &query, index, |snapshot| {
-        service_tags(snapshot, &query)
+        service_tags(snapshot, &query, &wanted)
     })
     .await
 }
 
 /// Returns service names with the union of their tags, on the nodes that were asked for.
-fn service_tags(snapshot: &View, query: &Query) -> BTreeMap<String, BTreeSet<String>> {
-    if query.node_meta.is_empty() {
+fn service_tags(
+    snapshot: &View,
+    query: &Query,
+    wanted: &Wanted,
+) -> BTreeMap<String, BTreeSet<String>> {
+    if query.wants_all_nodes() {
         return snapshot.service_tags();
     }
     let mut services: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for instance in snapshot
         .all_instances()
-        .filter(|row| query.wants_node(&row.node))
+        .filter(|row| query.wants_node(&row.node) && wanted.has(&CatalogService::from(row)))
     {
         let tags = services.entry(instance.service.name.clone()).or_default();
         tags.extend(instance.service.tags.iter().cloned());
@@ -87,10 +98,11 @@ async fn service(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
+    let wanted = query.wanted::<CatalogService>()?;
     let view = |snapshot: &View| -> Vec<CatalogService> {
         let instances = snapshot.instances_tagged(&name, &query.tags);
         let shown = instances.iter().filter(|row| query.wants_node(&row.node));
-        shown.map(Into::into).collect()
+        wanted.of(shown.map(Into::into))
     };
     answer(
         catalog,
@@ -106,13 +118,59 @@ async fn node(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
+    let wanted = query.wanted::<CatalogServiceEntry>()?;
     let view = |snapshot: &View| {
-        let node = snapshot.node(&name)?.as_ref().into();
-        let services = snapshot
-            .services_of_node(&name)
-            .map(|row| (row.id.clone(), row.as_ref().into()))
-            .collect();
-        Some(CatalogNodeServices { node, services })
+        let node = find_node(snapshot, &name)?;
+        let rows = services_of(snapshot, node, &wanted).into_iter();
+        Some(CatalogNodeServices {
+            node: node.into(),
+            services: rows.map(|row| (row.id.clone(), row)).collect(),
+        })
     };
-    answer(catalog, &query, |snapshot| snapshot.node_index(&name), view).await
+    answer(
+        catalog,
+        &query,
+        |snapshot| node_index(snapshot, &name),
+        view,
+    )
+    .await
+}
+
+/// As [`node`], with the instances as a list.
+async fn node_services(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let wanted = query.wanted::<CatalogServiceEntry>()?;
+    let view = |snapshot: &View| {
+        let node = find_node(snapshot, &name);
+        CatalogNodeServiceList {
+            node: node.map(Into::into),
+            services: node.map(|node| services_of(snapshot, node, &wanted)),
+        }
+    };
+    answer(
+        catalog,
+        &query,
+        |snapshot| node_index(snapshot, &name),
+        view,
+    )
+    .await
+}
+
+/// A node by its name, or by its id.
+fn find_node<'a>(snapshot: &'a View, name: &str) -> Option<&'a Node> {
+    let by_id = || snapshot.node_by_id(name);
+    snapshot.node(name).or_else(by_id).map(AsRef::as_ref)
+}
+
+fn node_index(snapshot: &View, name: &str) -> u64 {
+    let name = find_node(snapshot, name).map_or(name, |node| &node.name);
+    snapshot.node_index(name)
+}
+
+fn services_of(snapshot: &View, node: &Node, wanted: &Wanted) -> Vec<CatalogServiceEntry> {
+    let rows = snapshot.services_of_node(&node.name);
+    wanted.of(rows.map(|row| row.as_ref().into()))
 }

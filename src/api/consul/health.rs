@@ -9,7 +9,7 @@ use mesh::view::{Table, View};
 use mesh::wire::{HealthCheck, HealthServiceEntry};
 
 use super::catalog::{missing_node, missing_service};
-use super::query::{Query, answer};
+use super::query::{Query, Wanted, answer};
 use super::{Catalog, read};
 use crate::api::error::Error;
 
@@ -34,13 +34,14 @@ async fn service(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
+    let wanted = query.wanted::<HealthServiceEntry>()?;
     let view = |snapshot: &View| -> Vec<HealthServiceEntry> {
         let instances = snapshot.instances_tagged(&name, &query.tags);
         let shown = instances
             .iter()
             .filter(|row| query.wants_node(&row.node))
             .filter(|row| !query.is_passing || row.status == Status::Passing);
-        shown.map(Into::into).collect()
+        wanted.of(shown.map(Into::into))
     };
     let mut response = answer(
         catalog,
@@ -61,9 +62,10 @@ async fn checks(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
+    let wanted = query.wanted::<HealthCheck>()?;
     let view = |snapshot: &View| {
         let checks = snapshot.checks_of_service(&name).map(AsRef::as_ref);
-        shown(snapshot, &query, checks)
+        shown(snapshot, &query, &wanted, checks)
     };
     answer(
         catalog,
@@ -79,18 +81,17 @@ async fn state(
     Path(state): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
+    let wanted = query.wanted::<HealthCheck>()?;
+    let of = |snapshot: &View, status| {
+        let checks = snapshot.checks(status).map(AsRef::as_ref);
+        shown(snapshot, &query, &wanted, checks)
+    };
     let view = |snapshot: &View| match state.as_str() {
-        "any" => shown(snapshot, &query, snapshot.checks(None).map(AsRef::as_ref)),
-        word => word.parse().map_or_else(
-            |_| Vec::new(),
-            |status| {
-                shown(
-                    snapshot,
-                    &query,
-                    snapshot.checks(Some(status)).map(AsRef::as_ref),
-                )
-            },
-        ),
+        "any" => of(snapshot, None),
+        word => {
+            let status = word.parse().ok();
+            status.map_or_else(Vec::new, |status| of(snapshot, Some(status)))
+        }
     };
     let index = |snapshot: &View| {
         let checks = snapshot.table_index(Table::Checks);
@@ -108,11 +109,10 @@ async fn node(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
+    let wanted = query.wanted::<HealthCheck>()?;
     let view = |snapshot: &View| -> Vec<HealthCheck> {
         let checks = snapshot.checks_of_node(&name);
-        checks
-            .map(|check| HealthCheck::of(snapshot, check))
-            .collect()
+        wanted.of(checks.map(|check| HealthCheck::of(snapshot, check)))
     };
     answer(catalog, &query, |snapshot| snapshot.node_index(&name), view).await
 }
@@ -121,6 +121,7 @@ async fn node(
 fn shown<'a>(
     snapshot: &View,
     query: &Query,
+    wanted: &Wanted,
     checks: impl Iterator<Item = &'a Check>,
 ) -> Vec<HealthCheck> {
     let wants = |check: &&Check| {
@@ -129,8 +130,6 @@ fn shown<'a>(
                 .node(&check.node)
                 .is_some_and(|node| query.wants_node(node))
     };
-    checks
-        .filter(wants)
-        .map(|check| HealthCheck::of(snapshot, check))
-        .collect()
+    let checks = checks.filter(wants);
+    wanted.of(checks.map(|check| HealthCheck::of(snapshot, check)))
 }

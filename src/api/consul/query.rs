@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use mesh::filter::{Filter, Filterable, Row};
 use mesh::model::Node;
 use mesh::view::View;
 use serde::Serialize;
@@ -48,6 +49,43 @@ impl Query {
         self.node_meta
             .iter()
             .all(|(key, value)| node.meta.get(key) == Some(value))
+    }
+
+    /// Whether nothing but the services themselves decides which of them are shown.
+    pub(super) fn wants_all_nodes(&self) -> bool {
+        self.node_meta.is_empty() && self.parameters.get("filter").is_none()
+    }
+}
+
+/// Which rows of an answer are wanted.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted(Option<Filter>);
+
+impl Wanted {
+    /// Whether a row is.
+    pub(super) fn has(&self, row: &dyn Row) -> bool {
+        self.0.as_ref().is_none_or(|filter| filter.holds(row))
+    }
+
+    /// Those of `rows` that are.
+    pub(super) fn of<T: Row>(&self, rows: impl Iterator<Item = T>) -> Vec<T> {
+        rows.filter(|row| self.has(row)).collect()
+    }
+}
+
+impl Query {
+    /// Which rows of type `T` are wanted, by the expression in `filter`.
+    ///
+    /// # Errors
+    /// 400 when the expression does not fit such rows.
+    pub(super) fn wanted<T: Filterable>(&self) -> Result<Wanted, Error> {
+        let expression = self.parameters.get("filter");
+        let filter = expression.map(Filter::of::<T>).transpose();
+        filter.map(Wanted).map_err(|error| {
+            Error::bad_request(format!(
+                "Failed to create boolean expression evaluator: {error}"
+            ))
+        })
     }
 }
 
@@ -117,11 +155,6 @@ fn refuse_unsupported(parameters: &Parameters) -> Result<(), Error> {
     if is_foreign("partition") || is_foreign("ap") {
         return Err(Error::bad_request(
             "Bad request: Invalid query parameter: \"partition\" - Partitions are a Consul Enterprise feature",
-        ));
-    }
-    if parameters.get("filter").is_some() {
-        return Err(Error::bad_request(
-            "filter expressions are not supported yet",
         ));
     }
     if parameters.get("peer").is_some() {

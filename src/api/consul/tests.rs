@@ -242,6 +242,9 @@ async fn reads_have_the_reference_shape_byte_for_byte() {
         ("/v1/catalog/service/nope", "[]".to_owned()),
         ("/v1/catalog/node/n1", format!(r#"{{"Node":{NODE_1},"Services":{{"web1":{WEB}}}}}"#)),
         ("/v1/catalog/node/nope", "null".to_owned()),
+        ("/v1/catalog/node/id-1", format!(r#"{{"Node":{NODE_1},"Services":{{"web1":{WEB}}}}}"#)),
+        ("/v1/catalog/node-services/n1", format!(r#"{{"Node":{NODE_1},"Services":[{WEB}]}}"#)),
+        ("/v1/catalog/node-services/nope", r#"{"Node":null,"Services":null}"#.to_owned()),
         (
             "/v1/health/service/web",
             format!(r#"[{{"Node":{NODE_1},"Service":{WEB},"Checks":[{SERF_1},{WEB_CHECK}]}}]"#),
@@ -336,6 +339,66 @@ async fn passing_tag_and_node_meta_select_instances() {
             let path = format!("/v1/{kind}/service/web?{query}");
             assert_eq!(count(&fixture, &path).await, expected, "{path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn every_list_takes_a_filter() {
+    let fixture = Fixture::new().await;
+    let all = [
+        ("/v1/catalog/nodes", "Meta.rack == r1", "Meta.rack == r2"),
+        (
+            "/v1/catalog/services",
+            "ServiceName == web",
+            "ServicePort == 1",
+        ),
+        (
+            "/v1/catalog/service/web",
+            "v1 in ServiceTags",
+            "v2 in ServiceTags",
+        ),
+        (
+            "/v1/health/service/web",
+            "Checks.Status == passing",
+            "Node.Node == n2",
+        ),
+        (
+            "/v1/health/checks/web",
+            "Status == critical",
+            "Status == passing",
+        ),
+        ("/v1/health/state/any", "Node == n1", "Node == n3"),
+        (
+            "/v1/health/state/critical",
+            "CheckID == serfHealth",
+            "ServiceName == db",
+        ),
+        ("/v1/health/node/n1", "ServiceID == web1", "Name == x"),
+        ("/v1/agent/services", "Meta.ver == `1`", "Port == 1"),
+        ("/v1/agent/checks", "Type == http", "Type == tcp"),
+        ("/v1/agent/members", "Tags.role == consul", "Name == n3"),
+    ];
+    for (path, some, none) in all {
+        let count = async |expression: &str| {
+            let filter = expression.replace(' ', "+").replace('=', "%3D");
+            let answer = fixture.get(&format!("{path}?filter={filter}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+            match answer.json() {
+                Value::Array(rows) => rows.len(),
+                Value::Object(rows) => rows.len(),
+                other => panic!("{path}: {other}"),
+            }
+        };
+        assert!(count(some).await > 0, "{path}");
+        assert_eq!(count(none).await, 0, "{path}");
+    }
+    for path in ["/v1/catalog/node/n1", "/v1/catalog/node-services/n1"] {
+        let found = fixture
+            .get(&format!("{path}?filter=Service%3D%3Dweb"))
+            .await;
+        assert!(found.body.contains("web1"), "{path}: {}", found.body);
+        let none = fixture.get(&format!("{path}?filter=Service%3D%3Ddb")).await;
+        assert!(!none.body.contains("web1"), "{path}: {}", none.body);
     }
 }
 
@@ -444,9 +507,9 @@ async fn bad_requests_say_what_is_wrong() {
             "Cannot specify ?cached with ?consistent, conflicting semantics.",
         ),
         (
-            format!("{web}?filter=x"),
+            format!("{web}?filter=Nope%3D%3Dx"),
             400,
-            "filter expressions are not supported yet",
+            "Failed to create boolean expression evaluator: Selector \"Nope\" is not valid",
         ),
         (
             format!("{web}?peer=p"),

@@ -207,13 +207,14 @@ fn modules_of_the_libraries_use_only_what_they_may() {
         (
             "mesh",
             &[
+                ("filter", &[]),
                 ("model", &[]),
                 ("health", &["model"]),
                 ("view", &["model"]),
                 ("state", &["model", "view"]),
                 ("lifetimes", &["model", "state"]),
                 ("local", &["model", "view"]),
-                ("wire", &["model", "view"]),
+                ("wire", &["filter", "model", "view"]),
             ],
         ),
         (

@@ -73,6 +73,7 @@ fn stats(
 }
 
 async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let wanted = query.wanted::<AgentService>()?;
     let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
     let shown = |row: &Service| (row.id.clone(), AgentService::new(row, &agent.datacenter));
     // What was registered here is known here first; the rest are instances of allocations.
@@ -83,10 +84,12 @@ async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Respon
         .map(|row| shown(row))
         .collect();
     services.extend(local.iter().flat_map(Local::services).map(shown));
+    services.retain(|_, row| wanted.has(row));
     json(&query, &services)
 }
 
 async fn checks(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let wanted = query.wanted::<HealthCheck>()?;
     let snapshot = catalog.snapshot();
     let node = &catalog.agent().node_name;
     let local = catalog.registered().map(client::Registered::local);
@@ -110,6 +113,7 @@ async fn checks(State(catalog): State<Catalog>, query: Query) -> Result<Response
         let own = local.checks().map(|own| own_check(node, local, own));
         checks.extend(own.map(|check| (check.check_id.clone(), check)));
     }
+    checks.retain(|_, row| wanted.has(row));
     json(&query, &checks)
 }
 
@@ -126,6 +130,7 @@ fn own_check(node: &str, local: &Local, own: &LocalCheck) -> HealthCheck {
 }
 
 async fn members(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let wanted = query.wanted::<AgentMember>()?;
     let (agent, snapshot, cluster) = (catalog.agent(), catalog.snapshot(), catalog.cluster());
     let own = Member {
         identity: agent,
@@ -143,6 +148,7 @@ async fn members(State(catalog): State<Catalog>, query: Query) -> Result<Respons
             member.name = format!("{}.{}", member.name, agent.datacenter);
         }
     }
+    members.retain(|member| wanted.has(member));
     json(&query, &members)
 }
 
