@@ -6,7 +6,7 @@ use super::limits;
 use super::problem::{Problem, Source};
 use super::schema;
 use super::scope::Scope;
-use super::syntax::{json_problem, syntax_problem};
+use super::syntax::{self, json_problem};
 use super::{Surroundings, Variables};
 use crate::wire;
 use hcl_edit::Span;
@@ -61,8 +61,8 @@ fn parse_hcl(
     variables: &Variables,
     surroundings: &Surroundings<'_>,
 ) -> Result<wire::Job, Vec<Problem>> {
-    let text = source.text;
-    let marks = text
+    let marks = source
+        .text
         .bytes()
         .filter(|byte| b"={[(,:?+-*/%<>&|!".contains(byte));
     if marks.count() > MOST_MARKS {
@@ -71,18 +71,33 @@ fn parse_hcl(
             format!("File too large; A job file may hold at most {MOST_MARKS} brackets, separators and operators. Large texts belong in artifacts."),
         )]);
     }
-    let body =
-        hcl_edit::parser::parse_body(text).map_err(|error| vec![syntax_problem(source, &error)])?;
-    let evaluator = Evaluator::new(source, surroundings);
-    let mut decoder = Decoder {
-        evaluator: &evaluator,
-        problems: Vec::new(),
-    };
-    let job = decode(&mut decoder, &body, variables);
-    let mut problems = decoder.problems;
-    if problems.is_empty() && evaluator.budget().is_spent() {
-        // It was spent on a value of a variable that has no place in the file.
-        problems.push(source.problem(None, TOO_MUCH));
+    let syntax::Read {
+        body,
+        text: readable,
+        mut problems,
+    } = syntax::read(source);
+    let mut job = Value::Null;
+    if let Some(body) = body {
+        let patched;
+        let source = match &readable {
+            Some(readable) => {
+                patched = source.with_text(readable);
+                &patched
+            }
+            None => source,
+        };
+        let evaluator = Evaluator::new(source, surroundings);
+        let mut decoder = Decoder {
+            evaluator: &evaluator,
+            problems: Vec::new(),
+            is_torn: !problems.is_empty(),
+        };
+        job = decode(&mut decoder, &body, variables);
+        problems.append(&mut decoder.problems);
+        if problems.is_empty() && evaluator.budget().is_spent() {
+            // It was spent on a value of a variable that has no place in the file.
+            problems.push(source.problem(None, TOO_MUCH));
+        }
     }
     if problems.is_empty()
         && let Err(limit) = limits::check_job(&job)
@@ -182,23 +197,16 @@ fn parse_json(
     surroundings: &Surroundings<'_>,
 ) -> Result<wire::Job, Vec<Problem>> {
     let value = read_json(source).map_err(|problem| vec![problem])?;
-    let Value::Object(document) = &value else {
-        return Err(vec![source.problem(None, "Job must be specified")]);
-    };
-    if !json_form::is_job_file(&value) {
+    let document = json_form::locate(source.text).filter(json_form::is_job_file);
+    let Some(json_form::Located {
+        item: json_form::Item::Map(document),
+        ..
+    }) = document
+    else {
         return api_job(source, value).map_err(|problem| vec![problem]);
-    }
-    let text = json_form::to_hcl(document).map_err(|refusal| {
-        vec![source.problem(None, format!("Invalid JSON expression; {refusal}."))]
-    })?;
-    let written = Source::new(&source.file, &text);
-    // The places are those of a text that nobody has seen.
-    parse_hcl(&written, variables, surroundings).map_err(|mut problems| {
-        for problem in problems.iter_mut().filter(|p| p.file == source.file) {
-            problem.line = 0;
-        }
-        problems
-    })
+    };
+    let (text, origin) = json_form::to_hcl(source, &document)?;
+    parse_hcl(&Source::made(&text, origin), variables, surroundings)
 }
 
 fn read_json(source: &Source<'_>) -> Result<Value, Problem> {

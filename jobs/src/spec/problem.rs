@@ -52,9 +52,48 @@ pub(super) struct Source<'a> {
     pub(super) file: String,
     pub(super) text: &'a str,
     line_starts: Vec<usize>,
+    origin: Option<Origin<'a>>,
+}
+
+/// What a text was made of, when it is not what was written.
+#[derive(Debug)]
+pub(super) struct Origin<'a> {
+    /// What was written.
+    pub(super) source: &'a Source<'a>,
+    /// Offsets in the made text, in rising order, and what of the written one stands from there on.
+    pub(super) places: Vec<(usize, Range<usize>)>,
+}
+
+impl Origin<'_> {
+    /// What was written at an offset of the made text.
+    fn span(&self, offset: usize) -> Option<Range<usize>> {
+        let behind = self.places.partition_point(|(start, _)| *start <= offset);
+        let (_, span) = self.places.get(behind.checked_sub(1)?)?;
+        Some(span.clone())
+    }
 }
 
 impl<'a> Source<'a> {
+    /// A text that was made of another one: its problems are told at the places of that.
+    pub(super) fn made(text: &'a str, origin: Origin<'a>) -> Self {
+        let mut source = Self::new(&origin.source.file, text);
+        source.origin = Some(origin);
+        source
+    }
+
+    /// The same places, with another text of the same layout.
+    pub(super) fn with_text(&self, text: &'a str) -> Self
+    where
+        Self: Sized,
+    {
+        let mut source = Self::new(&self.file, text);
+        source.origin = self.origin.as_ref().map(|origin| Origin {
+            source: origin.source,
+            places: origin.places.clone(),
+        });
+        source
+    }
+
     pub(super) fn new(file: &str, text: &'a str) -> Self {
         let base = file.rsplit('/').next().unwrap_or(file);
         let line_starts = std::iter::once(0)
@@ -64,6 +103,7 @@ impl<'a> Source<'a> {
             file: base.to_owned(),
             text,
             line_starts,
+            origin: None,
         }
     }
 
@@ -74,6 +114,11 @@ impl<'a> Source<'a> {
 
     /// Line and column, both from 1, of a byte offset.
     pub(super) fn place(&self, offset: usize) -> (usize, usize) {
+        if let Some(origin) = &self.origin {
+            return origin
+                .source
+                .place(origin.span(offset).map_or(0, |span| span.start));
+        }
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = line
             .checked_sub(1)
@@ -101,6 +146,10 @@ impl<'a> Source<'a> {
             message: message.into(),
             ..Problem::default()
         };
+        if let Some(origin) = &self.origin {
+            let span = span.and_then(|span| origin.span(span.start));
+            return origin.source.problem(span, problem.message);
+        }
         if let Some(span) = span {
             (problem.line, problem.column) = self.place(span.start);
             (problem.end_line, problem.end_column) = self.place(span.end);

@@ -1,7 +1,9 @@
 use super::value;
-use hcl_edit::expr::{Expression, ObjectKey};
+use hcl_edit::Span;
+use hcl_edit::expr::{Expression, FuncCall, ObjectKey};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The declared type of an input variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +19,25 @@ pub(super) enum Type {
     Tuple(Vec<Type>),
 }
 
+/// Why a type cannot be read, and where.
+#[derive(Debug)]
+pub(super) struct TypeFault {
+    pub(super) span: Option<Range<usize>>,
+    pub(super) detail: String,
+}
+
+impl TypeFault {
+    fn new<T>(expr: &Expression, detail: impl Into<String>) -> Result<T, Self> {
+        Err(Self {
+            span: expr.span(),
+            detail: detail.into(),
+        })
+    }
+}
+
 impl Type {
     /// Reads a type as it is written: `string`, `list(number)`, `object({ a = bool })`.
-    pub(super) fn parse(expr: &Expression) -> Result<Self, ()> {
+    pub(super) fn parse(expr: &Expression) -> Result<Self, TypeFault> {
         match expr {
             Expression::Variable(name) => match name.as_str() {
                 "any" => Ok(Self::Any),
@@ -30,32 +48,80 @@ impl Type {
                 "list" => Ok(Self::List(Box::new(Self::Any))),
                 "set" => Ok(Self::Set(Box::new(Self::Any))),
                 "map" => Ok(Self::Map(Box::new(Self::Any))),
-                _ => Err(()),
+                other => TypeFault::new(
+                    expr,
+                    format!("The keyword \"{other}\" is not a valid type specification."),
+                ),
             },
-            Expression::FuncCall(call) => {
-                let [arg] = call.args.iter().collect::<Vec<_>>()[..] else {
-                    return Err(());
-                };
-                match (call.name.name.as_str(), arg) {
-                    ("list", item) => Ok(Self::List(Box::new(Self::parse(item)?))),
-                    ("set", item) => Ok(Self::Set(Box::new(Self::parse(item)?))),
-                    ("map", item) => Ok(Self::Map(Box::new(Self::parse(item)?))),
-                    ("object", Expression::Object(object)) => object
-                        .iter()
-                        .map(|(key, item)| {
-                            Ok((key_name(key).ok_or(())?, Self::parse(item.expr())?))
-                        })
-                        .collect::<Result<_, _>>()
-                        .map(Self::Object),
-                    ("tuple", Expression::Array(items)) => items
-                        .iter()
-                        .map(Self::parse)
-                        .collect::<Result<_, _>>()
-                        .map(Self::Tuple),
-                    _ => Err(()),
-                }
-            }
-            _ => Err(()),
+            Expression::FuncCall(call) => Self::parse_call(expr, call),
+            _ => TypeFault::new(
+                expr,
+                "A type specification is either a primitive type keyword (bool, number, string) or a complex type constructor call, like list(string).",
+            ),
+        }
+    }
+
+    fn parse_call(expr: &Expression, call: &FuncCall) -> Result<Self, TypeFault> {
+        let name = call.name.name.as_str();
+        let args: Vec<&Expression> = call.args.iter().collect();
+        match (name, args.as_slice()) {
+            ("list", [item]) => Ok(Self::List(Box::new(Self::parse(item)?))),
+            ("set", [item]) => Ok(Self::Set(Box::new(Self::parse(item)?))),
+            ("map", [item]) => Ok(Self::Map(Box::new(Self::parse(item)?))),
+            ("object", [Expression::Object(object)]) => object
+                .iter()
+                .map(|(key, item)| match key_name(key) {
+                    Some(key) => Ok((key, Self::parse(item.expr())?)),
+                    None => TypeFault::new(
+                        item.expr(),
+                        "Object constructor map keys must be attribute names.",
+                    ),
+                })
+                .collect::<Result<_, _>>()
+                .map(Self::Object),
+            ("tuple", [Expression::Array(items)]) => items
+                .iter()
+                .map(Self::parse)
+                .collect::<Result<_, _>>()
+                .map(Self::Tuple),
+            ("list" | "set" | "map", _) => TypeFault::new(
+                expr,
+                format!(
+                    "The {name} type constructor requires one argument specifying the element type."
+                ),
+            ),
+            ("object", _) => TypeFault::new(
+                expr,
+                "The object type constructor requires one argument specifying the attribute types and values as a map.",
+            ),
+            ("tuple", _) => TypeFault::new(
+                expr,
+                "The tuple type constructor requires one argument specifying the element types as a list.",
+            ),
+            ("optional", _) => TypeFault::new(
+                expr,
+                "Optional attribute modifier is only for type constraints, not for exact types.",
+            ),
+            _ => TypeFault::new(
+                expr,
+                format!("Keyword \"{name}\" is not a valid type constructor."),
+            ),
+        }
+    }
+
+    /// The type that a value has, which is that of a variable with this default and no type.
+    pub(super) fn of(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Any,
+            Value::String(_) => Self::Text,
+            Value::Bool(_) => Self::Flag,
+            Value::Number(_) => Self::Number,
+            Value::Array(items) => Self::Tuple(items.iter().map(Self::of).collect()),
+            Value::Object(map) => Self::Object(
+                map.iter()
+                    .map(|(key, item)| (key.clone(), Self::of(item)))
+                    .collect(),
+            ),
         }
     }
 
@@ -91,7 +157,7 @@ impl Type {
             Self::Any => Ok(value),
             Self::Text => value::text(&value)
                 .map(Value::String)
-                .ok_or_else(|| "string required".into()),
+                .ok_or_else(|| wanted("string", &value)),
             Self::Number => match value {
                 Value::Number(_) => Ok(value),
                 other => value::number(&other)
@@ -100,7 +166,7 @@ impl Type {
             },
             Self::Flag => value::flag(&value)
                 .map(Value::Bool)
-                .ok_or_else(|| "bool required".into()),
+                .ok_or_else(|| wanted("bool", &value)),
             Self::List(item) => Ok(Value::Array(convert_all(items(value)?, item)?)),
             Self::Set(item) => {
                 let mut known = std::collections::BTreeSet::new();
@@ -115,11 +181,12 @@ impl Type {
                     .map(|(key, value)| Ok((key, item.convert(value)?)))
                     .collect::<Result<Map<_, _>, String>>()
                     .map(Value::Object),
-                _ => Err("map required".into()),
+                other => Err(wanted("map", &other)),
             },
             Self::Object(types) => {
-                let Value::Object(mut map) = value else {
-                    return Err("object required".into());
+                let mut map = match value {
+                    Value::Object(map) => map,
+                    other => return Err(wanted("object", &other)),
                 };
                 types
                     .iter()
@@ -149,8 +216,12 @@ impl Type {
 fn items(value: Value) -> Result<Vec<Value>, String> {
     match value {
         Value::Array(items) => Ok(items),
-        _ => Err("list required".into()),
+        other => Err(wanted("list", &other)),
     }
+}
+
+fn wanted(name: &str, value: &Value) -> String {
+    format!("{name} required, but have {}", value::type_name(value))
 }
 
 fn convert_all(values: Vec<Value>, item: &Type) -> Result<Vec<Value>, String> {

@@ -32,15 +32,14 @@ impl Decoder<'_, '_> {
             return;
         };
         let Some(for_each) = block.body.get_attribute("for_each") else {
-            self.report(
+            self.missing(
                 span,
                 "Missing required argument; The argument \"for_each\" is required, but no definition was found.",
-                "",
             );
             return;
         };
         let Some(content) = block.body.get_blocks("content").next() else {
-            self.report(span, "Missing dynamic content block; A dynamic block must have a nested block of type \"content\".", "");
+            self.missing(span, "Missing dynamic content block; A dynamic block must have a nested block of type \"content\".");
             return;
         };
         let iterator = match block
@@ -59,20 +58,17 @@ impl Decoder<'_, '_> {
             }
             None => name,
         };
-        let collection = self.evaluate(&for_each.value, scope);
-        let pairs = match value::pairs(collection) {
-            Ok(pairs) => pairs,
-            Err(other) => {
-                // After a problem in the expression itself there is nothing to add.
-                if self.problems.is_empty() || !other.is_null() {
-                    self.report(
-                        for_each.value.span(),
-                        "Invalid dynamic for_each value; Cannot use a value of this type in for_each. An iterable collection is required.",
-                        "",
-                    );
-                }
-                return;
-            }
+        let collection = match self.evaluator.value(&for_each.value, scope) {
+            Ok(collection) => collection,
+            Err(fault) => return self.report_fault(fault),
+        };
+        let Ok(pairs) = value::pairs(collection) else {
+            self.report(
+                for_each.value.span(),
+                "Invalid dynamic for_each value; Cannot use a value of this type in for_each. An iterable collection is required.",
+                "",
+            );
+            return;
         };
         for (key, item) in pairs {
             let mut pair = Map::new();

@@ -28,6 +28,9 @@ type Place = Option<Range<usize>>;
 pub(super) struct Decoder<'a, 'e> {
     pub(super) evaluator: &'e Evaluator<'a>,
     pub(super) problems: Vec<Problem>,
+    /// Set when parts of the file are left out because they cannot be read: what seems to be missing
+    /// may stand there.
+    pub(super) is_torn: bool,
 }
 
 /// A block about to be decoded: written, or made by `dynamic`.
@@ -51,10 +54,22 @@ impl Decoder<'_, '_> {
         }
     }
 
+    /// Notes that something is missing, which it may only seem to be.
+    pub(super) fn missing(&mut self, span: Place, message: impl Into<String>) {
+        if !self.is_torn {
+            self.report(span, message, "");
+        }
+    }
+
     fn note(&mut self, span: Place, message: String, hint: String) {
-        if self.problems.len() < MOST_PROBLEMS {
-            let mut problem = self.evaluator.source.problem(span, message);
-            problem.hint = hint;
+        let mut problem = self.evaluator.source.problem(span, message);
+        problem.hint = hint;
+        self.add(problem);
+    }
+
+    /// Notes a problem, once: blocks that `dynamic` makes have the same one each.
+    pub(super) fn add(&mut self, problem: Problem) {
+        if self.problems.len() < MOST_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
@@ -139,13 +154,12 @@ impl Decoder<'_, '_> {
                 matches!(structure, Structure::Attribute(given) if given.key.as_str() == attribute.name)
             });
             if attribute.required && !given {
-                self.report(
+                self.missing(
                     owner.clone(),
                     format!(
                         "Missing required argument; The argument \"{}\" is required, but no definition was found.",
                         attribute.name
                     ),
-                    "",
                 );
             }
         }

@@ -43,10 +43,10 @@ impl Evaluator<'_> {
                 return last.map_or(Ok(Value::Null), Err);
             }
             ("convert", [arg, wanted]) => {
-                let wanted_type = Type::parse(wanted).map_err(|()| {
+                let wanted_type = Type::parse(wanted).map_err(|fault| {
                     Fault::new(
-                        wanted.span(),
-                        "Invalid type specification; A type is expected here.",
+                        fault.span,
+                        format!("Invalid type specification; {}", fault.detail),
                     )
                 })?;
                 return wanted_type.convert(self.value(arg, scope)?).map_err(|detail| {
