@@ -6,7 +6,7 @@ use axum::{
 };
 use std::borrow::Cow;
 
-use crate::server::{self, log::propose::ProposeError, state::Rejected};
+use crate::server::{self, KeyringError, log::propose::ProposeError, state::Rejected};
 
 /// A refusal: a status and a plain text, as the compatible clients expect it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,11 +114,22 @@ fn jobs_status(rejected: &jobs::state::Rejected) -> StatusCode {
         | Rejected::NoVersion
         | Rejected::NoNode
         | Rejected::NoAlloc
-        | Rejected::NoDeployment => StatusCode::NOT_FOUND,
+        | Rejected::NoDeployment
+        | Rejected::NoVariable
+        | Rejected::NoRootKey => StatusCode::NOT_FOUND,
+        Rejected::VariableChanged { .. } | Rejected::VariableLocked | Rejected::NoLock => {
+            StatusCode::CONFLICT
+        }
         Rejected::ScalingBlocked | Rejected::NoGroup { .. } | Rejected::Count { .. } => {
             StatusCode::BAD_REQUEST
         }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+impl From<KeyringError> for Error {
+    fn from(error: KeyringError) -> Self {
+        Self::internal(error.to_string())
     }
 }
 
@@ -127,6 +138,7 @@ impl From<server::Error> for Error {
         match error {
             server::Error::Rejected(rejected) => rejected.into(),
             server::Error::Propose(error) => error.into(),
+            server::Error::Keyring(error) => error.into(),
         }
     }
 }

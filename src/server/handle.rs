@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::{
     Config, Core,
+    keyring::KeyringError,
     log::propose::{ProposeError, ids, now, seed},
     log::raft::{Metrics, Voter},
     log::watch::{Subscription, Topic},
@@ -30,6 +31,9 @@ pub enum Error {
     /// The log could not take it.
     #[error(transparent)]
     Propose(#[from] ProposeError),
+    /// It could not be encrypted or decrypted.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
 }
 
 impl From<jobs::state::Rejected> for Error {
@@ -318,7 +322,7 @@ impl Handle {
         self.write_jobs(command).await
     }
 
-    async fn write_jobs(&self, command: JobsCommand) -> Result<Written, Error> {
+    pub(super) async fn write_jobs(&self, command: JobsCommand) -> Result<Written, Error> {
         let eval_id = command.eval_id();
         let revert = command.revert().cloned();
         let written = self.write(command, eval_id).await?;

@@ -7,14 +7,16 @@
 mod cluster;
 mod data_planes;
 mod handle;
+mod keyring;
 pub mod log;
 mod loops;
 mod scheduling;
 mod sessions;
 pub mod state;
 mod supervise;
+mod variables;
 
-use jobs::control::{Broker, GcLimits, Heartbeats};
+use jobs::control::{Broker, GcLimits, Heartbeats, Locks};
 use mesh::lifetimes::Lifetimes;
 use parking_lot::Mutex;
 use std::{
@@ -31,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{registration::Version, rpc::transport::Listener};
 use data_planes::DataPlanes;
+use keyring::Keyring;
 use log::{gate::Gate, propose::ids, published::Published};
 use sessions::{follow, history::History, streams::Streams};
 use supervise::Supervisor;
@@ -38,8 +41,10 @@ use supervise::Supervisor;
 use scheduling::DecisionThread;
 
 pub use handle::{Error, Handle, Stats, Written};
+pub use keyring::KeyringError;
 pub use log::raft::{Metrics, StartError, Voter};
 pub use state::{Command, Outcome, Rejected, Snapshot};
+pub use variables::Items;
 
 /// How long the parts may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +58,8 @@ const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How a server runs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the log and the snapshots are kept, in the folder `raft`.
+    /// Where the log and the snapshots are kept, in the folder `raft`, and the key that encrypts
+    /// other keys, in the folder `keyring`.
     pub data_dir: PathBuf,
     /// Name of the server.
     pub name: String,
@@ -96,6 +102,11 @@ pub(crate) struct Core {
     lifetimes: Mutex<Lifetimes>,
     /// The lifetimes' next tick may have moved.
     lifetimes_moved: Notify,
+    /// When locks of variables end.
+    locks: Mutex<Locks>,
+    /// The locks' next tick may have moved.
+    locks_moved: Notify,
+    keyring: Keyring,
     data_planes: DataPlanes,
     history: History,
     streams: Streams,
@@ -122,6 +133,11 @@ impl Server {
             Arc::clone(&published),
         )
         .await?;
+        let keyring = {
+            let snapshot = published.current();
+            let root_keys = snapshot.jobs.root_keys().map(|root_key| &**root_key);
+            Keyring::open(config.data_dir.join("keyring/wrapping"), root_keys)?
+        };
         let threads = |source| StartError::Threads { source };
         let core = Core {
             heartbeats: Mutex::new(Heartbeats::new(config.lease, ids())),
@@ -136,6 +152,9 @@ impl Server {
             heartbeats_moved: Notify::new(),
             lifetimes: Mutex::default(),
             lifetimes_moved: Notify::new(),
+            locks: Mutex::default(),
+            locks_moved: Notify::new(),
+            keyring,
             data_planes: DataPlanes::default(),
             history: History::default(),
             streams: Streams::default(),

@@ -226,8 +226,8 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// Starts an agent on `data`: the ids of its jobs, or what it said when it refused.
-async fn start_on(data: &Path, dir: &Path) -> Result<Vec<String>, String> {
+/// Starts an agent on `data`: the ids of its jobs and a secret, or what it said when it refused.
+async fn start_on(data: &Path, dir: &Path) -> Result<(Vec<String>, Value), String> {
     let config = format!(
         "data_dir = \"{}\"\nbind_addr = \"127.0.0.1\"\nserver {{ enabled = true }}\n\
          client {{\n  enabled = true\n}}\n\
@@ -271,13 +271,13 @@ async fn start_on(data: &Path, dir: &Path) -> Result<Vec<String>, String> {
     }
     let address = http_address.expect("an address");
     let jobs: Value = http::get(&format!("http://{address}/v1/jobs")).await;
+    let variable: Value = http::get(&format!("http://{address}/v1/var/app/db")).await;
     let pid = Pid::from_raw(i32::try_from(child.id().expect("it runs")).expect("an id"));
     kill(pid, Signal::SIGINT).expect("it runs");
     child.wait().await.expect("a status");
     let ids = jobs.as_array().expect("jobs").iter();
-    Ok(ids
-        .filter_map(|job| job["ID"].as_str().map(str::to_owned))
-        .collect())
+    let ids = ids.filter_map(|job| job["ID"].as_str().map(str::to_owned));
+    Ok((ids.collect(), variable["Items"]["password"].clone()))
 }
 
 /// Each start either has everything that was acknowledged, or refuses with the file's name and the
@@ -292,6 +292,8 @@ async fn any_file_of_the_data_directory_may_be_damaged() {
         let (status, body) = write_big(&agent, number).await;
         assert!(status.is_success(), "{body}");
     }
+    let variable = json!({"Items": {"password": "secret"}});
+    http::put(&agent.url("http", "/v1/var/app/db"), &variable).await;
     agent.stop().await;
     let data = agent.dir().join("data");
     let everything = std::env::var("TRIVET_TEST_SWEEP").is_ok_and(|what| what == "all");
@@ -308,7 +310,10 @@ async fn any_file_of_the_data_directory_may_be_damaged() {
             copy_tree(&data, &damaged);
             damage.carry_out(&damaged.join(&file));
             match start_on(&damaged, copy.path()).await {
-                Ok(ids) => assert_eq!(ids, ["big-0", "big-1", "big-2"], "{file:?} {damage:?}"),
+                Ok((ids, secret)) => {
+                    assert_eq!(ids, ["big-0", "big-1", "big-2"], "{file:?} {damage:?}");
+                    assert_eq!(secret, "secret", "{file:?} {damage:?}");
+                }
                 Err(said) => {
                     refused += 1;
                     let name = file.file_name().expect("a name").to_string_lossy();

@@ -9,6 +9,7 @@ mod broker;
 mod deployments;
 mod gc;
 mod heartbeats;
+mod locks;
 pub mod operator;
 pub mod triggers;
 
@@ -19,6 +20,7 @@ pub use broker::{
 pub use deployments::Deployments;
 pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE};
 pub use heartbeats::{Heartbeats, NODES_DOWN_MAX};
+pub use locks::{Locks, RenewError};
 
 use crate::{
     model::{AllocId, DesiredTransition, Evaluation},

@@ -43,6 +43,8 @@ kinds! {
     DeploymentKind DeploymentId "deployment";
     /// Id of a node.
     NodeKind NodeId "node";
+    /// Id of a root key.
+    RootKeyKind RootKeyId "root key";
 }
 
 /// A UUID that names a row of one kind.

@@ -41,6 +41,7 @@ mod task_group;
 mod task_state;
 mod timestamp;
 mod usage;
+mod variable;
 mod volume;
 
 pub use absent::{ABSENT, Absent, Lack, absent_refusal, absent_warnings};
@@ -66,13 +67,13 @@ pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;
 pub use id::{
     AllocId, AllocKind, DeploymentId, DeploymentKind, EvalId, EvalKind, Id, Kind, NodeId, NodeKind,
-    NotAnId,
+    NotAnId, RootKeyId, RootKeyKind,
 };
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
 pub use launch::{DispatchPayload, Parameterized, Periodic};
 pub use metric::{AllocMetric, NodeScore};
 pub(crate) use name::or_empty;
-pub use name::{GroupName, JobId, Name, Namespace, NodeName, TaskName, Text};
+pub use name::{GroupName, JobId, LockId, Name, Namespace, NodeName, TaskName, Text, VariablePath};
 pub use network::{Cni, Dns, NetworkResource, Port};
 pub use node::{
     DriverInfo, Eligibility, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory, NodeResources,
@@ -94,6 +95,10 @@ pub use task_state::{TaskEvent, TaskPhase, TaskState};
 pub use timestamp::{Timestamp, UnixSeconds, rfc3339};
 pub(crate) use usage::Room;
 pub use usage::{NodeUsage, dynamic_ports, first_port};
+pub use variable::{
+    RootKey, RootKeyState, Sealed, VARIABLE_BYTES_MAX, Variable, VariableKey, VariableLock,
+    VariablePathError, check_variable_path,
+};
 pub use volume::{CsiPlugin, MountOptions, VolumeMount, VolumeRequest};
 
 /// A position in the replicated log; 0 means "never".

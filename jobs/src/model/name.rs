@@ -37,6 +37,10 @@ kinds! {
     TaskKind TaskName "task";
     /// Name of a node; several may have the same.
     NodeNameKind NodeName "node";
+    /// Path of a variable, unique in its namespace.
+    VariableKind VariablePath "variable";
+    /// What the holder of a variable's lock shows.
+    LockKind LockId "lock";
     /// A short text that many rows repeat: the kind of an event, a key of its details, a score's
     /// name.
     TextKind Text "text";

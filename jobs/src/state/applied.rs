@@ -1,6 +1,6 @@
 use crate::model::{
     Allocation, Deployment, DeploymentId, Evaluation, GroupName, Index, Job, JobKey, Node,
-    Timestamp,
+    Timestamp, Variable, VariableKey,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
@@ -33,6 +33,10 @@ pub enum Table {
     Nodes,
     /// Scaling events.
     ScalingEvents,
+    /// Variables.
+    Variables,
+    /// Keys that variables are encrypted with.
+    RootKeys,
 }
 
 /// What a command changed; everything is empty when it changed nothing.
@@ -50,6 +54,8 @@ pub struct Applied {
     pub deployments: Vec<Arc<Deployment>>,
     /// Nodes created, changed or removed.
     pub nodes: Vec<NodeChange>,
+    /// Variables created, changed or removed.
+    pub variables: Vec<VariableKey>,
 }
 
 /// A job before and after.
@@ -164,4 +170,28 @@ pub enum Rejected {
     /// The canaries of a group cannot be promoted yet.
     #[error("{0}")]
     NotPromotable(String),
+    /// The variable changed since the caller looked.
+    #[error("cas error: the variable was changed at another index")]
+    VariableChanged {
+        /// What is there; none when there is no such variable.
+        found: Option<Box<Variable>>,
+    },
+    /// Somebody else holds the lock of the variable.
+    #[error("attempting to modify locked variable")]
+    VariableLocked,
+    /// There is no such variable.
+    #[error("variable doesn't exist")]
+    NoVariable,
+    /// The variable has no lock.
+    #[error("variable doesn't hold a lock")]
+    NoLock,
+    /// There is no such root key.
+    #[error("root key not found")]
+    NoRootKey,
+    /// The key encrypts what is written.
+    #[error("active root key cannot be deleted - call rotate first")]
+    RootKeyActive,
+    /// Variables are encrypted with the key.
+    #[error("root key in use, cannot delete")]
+    RootKeyInUse,
 }

@@ -12,7 +12,9 @@ mod tables;
 mod tally;
 
 pub use applied::{AllocChange, Applied, JobChange, NodeChange, Rejected, Stamp, Table};
-pub use command::{AllocUpdate, Command, DeregisterJob, RegisterJob, Revert, ScaleJob};
+pub use command::{
+    AllocUpdate, Command, DeregisterJob, RegisterJob, Revert, ScaleJob, VariableVerb, WriteVariable,
+};
 pub use saved::{Loading, SavedAlloc, SavedRow};
 pub use snapshot::Snapshot;
 

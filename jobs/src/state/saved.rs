@@ -4,7 +4,7 @@
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
     Allocation, Deployment, Evaluation, Index, Job, JobId, JobKey, JobSummary, Namespace, Node,
-    NodeId, NodeUsage, Submission,
+    NodeId, NodeUsage, RootKey, Submission, Variable,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -42,6 +42,10 @@ pub enum SavedRow {
     ScalingEvents(JobKey, Arc<ScalingEvents>),
     /// The text of a version of a job.
     Submission(JobKey, u64, Arc<Submission>),
+    /// A variable, encrypted.
+    Variable(Arc<Variable>),
+    /// A key of variables, encrypted.
+    RootKey(Arc<RootKey>),
 }
 
 impl SavedRow {
@@ -59,6 +63,8 @@ impl SavedRow {
             Self::Summary(_) => "summaries",
             Self::ScalingEvents(..) => "scaling events",
             Self::Submission(..) => "submissions",
+            Self::Variable(_) => "variables",
+            Self::RootKey(_) => "root keys",
         }
     }
 }
@@ -123,6 +129,8 @@ impl Snapshot {
             .chain(self.summaries.values().cloned().map(SavedRow::Summary))
             .chain(events)
             .chain(submissions)
+            .chain(self.variables.values().cloned().map(SavedRow::Variable))
+            .chain(self.root_keys.values().cloned().map(SavedRow::RootKey))
     }
 
     /// Versions of jobs that only allocations still refer to.
@@ -183,6 +191,12 @@ impl Loading {
             SavedRow::Submission(key, version, submission) => {
                 let key = tables.job_key(&key.namespace, &key.id);
                 tables.submissions.insert((key, version), submission);
+            }
+            SavedRow::Variable(variable) => {
+                tables.variables.insert(variable.key.clone(), variable);
+            }
+            SavedRow::RootKey(root_key) => {
+                tables.root_keys.insert(root_key.id, root_key);
             }
         }
     }

@@ -1,7 +1,7 @@
 use super::{ScalingEvents, Table, tally::Tally};
 use crate::model::{
     AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobKey,
-    JobSummary, Node, NodeId, NodeUsage, Submission,
+    JobSummary, Node, NodeId, NodeUsage, RootKey, RootKeyId, Submission, Variable, VariableKey,
 };
 use imbl::{OrdMap, OrdSet};
 use std::{collections::BTreeMap, sync::Arc};
@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub(super) deployments_by_job: OrdSet<(Arc<JobKey>, DeploymentId)>,
     pub(super) nodes: OrdMap<NodeId, Arc<Node>>,
     pub(super) usage: OrdMap<NodeId, Arc<NodeUsage>>,
+    pub(super) variables: OrdMap<VariableKey, Arc<Variable>>,
+    pub(super) root_keys: OrdMap<RootKeyId, Arc<RootKey>>,
 }
 
 impl Snapshot {

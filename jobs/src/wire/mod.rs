@@ -27,6 +27,7 @@ pub mod shapes;
 mod stats;
 mod task;
 mod task_group;
+mod variable;
 
 pub use agent::{
     AgentHealth, AgentMember, AgentSelf, RaftConfiguration, RaftServer, RoleHealth, ServerMembers,
@@ -65,3 +66,4 @@ pub use stats::{
 };
 pub use task::{Artifact, Lifecycle, LogConfig, Resources, Task, Template};
 pub use task_group::{EphemeralDisk, NetworkResource, Port, TaskGroup};
+pub use variable::{RootKeyMeta, RootKeyRotateResponse, Variable, VariableLock};

@@ -17,6 +17,7 @@ mod row_id;
 mod search;
 #[cfg(test)]
 mod tests;
+mod variable;
 
 use axum::{
     Router,
@@ -44,6 +45,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(agent::router())
         .merge(namespace::router())
         .merge(operator::router())
+        .merge(variable::router())
         .merge(client::router())
         .route("/v1/search", write(search::search))
         .fallback(unknown)
@@ -73,7 +75,7 @@ async fn placeholder() -> Html<&'static str> {
 }
 
 /// First parts of paths that clients know and that are not built here.
-const FAMILIES: [&str; 28] = [
+const FAMILIES: [&str; 26] = [
     "acl",
     "agent",
     "allocation",
@@ -98,8 +100,6 @@ const FAMILIES: [&str; 28] = [
     "service",
     "services",
     "system",
-    "var",
-    "vars",
     "volume",
     "volumes",
 ];

@@ -105,6 +105,11 @@ impl Query {
         self.parameters.get(name)
     }
 
+    /// True when the parameter is there, with a value or without.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.parameters.has(name)
+    }
+
     /// A number; `complaint` is the text of the refusal.
     pub(crate) fn number<T: FromStr>(
         &self,

@@ -1,6 +1,6 @@
 //! Pages of a list: walked in key order, cut at a token.
 
-use jobs::model::{Id, Index, JobId, Kind, Namespace};
+use jobs::model::{Id, Index, JobId, Kind, Namespace, VariableKey};
 use serde::Serialize;
 
 use super::{filter::Filter, parameters::Parameters};
@@ -34,6 +34,21 @@ impl Key for (Namespace, JobId) {
 
     fn token(&self) -> String {
         format!("{}.{}", self.0, self.1)
+    }
+}
+
+/// A namespace and a path.
+impl Key for VariableKey {
+    fn from_token(token: &str) -> Option<Self> {
+        let (namespace, path) = token.split_once('.')?;
+        Some(Self {
+            namespace: namespace.into(),
+            path: path.into(),
+        })
+    }
+
+    fn token(&self) -> String {
+        format!("{}.{}", self.namespace, self.path)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::server::{
     Core, data_planes,
     log::propose::ids,
-    loops::{self, deployments, evaluations, gc, heartbeats, lifetimes},
+    loops::{self, deployments, evaluations, gc, heartbeats, lifetimes, locks},
     scheduling,
     supervise::Supervisor,
 };
@@ -31,6 +31,10 @@ pub(in crate::server) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     let of = core();
     supervisor.keep("session lifetimes", move |stop| {
         loops::drive(lifetimes::Sessions(Arc::clone(&of)), Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("locks of variables", move |stop| {
+        loops::drive(locks::Locks(Arc::clone(&of)), Arc::clone(&of), stop)
     });
     let of = core();
     supervisor.keep("garbage collection", move |stop| {

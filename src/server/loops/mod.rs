@@ -6,6 +6,7 @@ pub(super) mod evaluations;
 pub(super) mod gc;
 pub(super) mod heartbeats;
 pub(super) mod lifetimes;
+pub(super) mod locks;
 
 use jobs::control::Action;
 use jobs::model::Timestamp;

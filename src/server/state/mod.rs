@@ -10,7 +10,7 @@ mod saved;
 mod tests;
 
 use jobs::{
-    model::{AllocId, Allocation, Index, JobKey, NodeId, PlanResult},
+    model::{AllocId, Allocation, Index, JobKey, NodeId, PlanResult, VariableKey},
     state::{AllocChange, Applied, NodeChange},
     verify::verify,
 };
@@ -109,6 +109,8 @@ pub enum Row {
     RouteOverrides,
     /// A key of the key-value store.
     Key(String),
+    /// A variable.
+    Variable(VariableKey),
 }
 
 impl Command {
@@ -116,7 +118,7 @@ impl Command {
     /// most, so that an index identifies it.
     pub fn versioned_rows(&self) -> Vec<Row> {
         match self {
-            Self::Jobs(command) => command.versioned_job().map(Row::Job).into_iter().collect(),
+            Self::Jobs(command) => jobs_row(command).into_iter().collect(),
             Self::Mesh(command) => catalog_rows(command),
             Self::Sequence(commands) => commands.iter().flat_map(Self::versioned_rows).collect(),
             Self::Withdraw { .. } | Self::Plans { .. } | Self::RaiseVersion { .. } => Vec::new(),
@@ -148,6 +150,13 @@ impl Command {
             Self::Sequence(commands) => commands.iter().try_for_each(Self::check_rules),
             Self::Jobs(_) | Self::Mesh(_) | Self::Withdraw { .. } | Self::Plans { .. } => Ok(()),
         }
+    }
+}
+
+fn jobs_row(command: &jobs::state::Command) -> Option<Row> {
+    match command {
+        jobs::state::Command::WriteVariable(write) => Some(Row::Variable(write.key.clone())),
+        command => command.versioned_job().map(Row::Job),
     }
 }
 

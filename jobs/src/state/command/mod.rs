@@ -6,6 +6,7 @@ mod deregister_job;
 mod mark_stable;
 mod promote_deployment;
 mod register_job;
+mod root_keys;
 mod scale_job;
 mod set_alloc_health;
 mod transition_allocs;
@@ -14,15 +15,18 @@ mod update_deployment;
 mod update_node_eligibility;
 mod update_node_status;
 mod upsert_node;
+mod write_variable;
 
 pub use scale_job::ScaleJob;
 pub use update_deployment::Revert;
+pub use write_variable::{VariableVerb, WriteVariable};
 
 use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
     AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
     Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey, Namespace, NetworkStatus, Node,
-    NodeId, NodeStatus, PlanResult, Submission, TaskName, TaskState, Timestamp,
+    NodeId, NodeStatus, PlanResult, RootKey, RootKeyId, Sealed, Submission, TaskName, TaskState,
+    Timestamp, VariableKey,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -131,6 +135,31 @@ pub enum Command {
         /// Nodes that are down and run nothing.
         nodes: Vec<NodeId>,
     },
+    /// Writes, removes, locks or unlocks a variable.
+    WriteVariable(Box<WriteVariable>),
+    /// Encrypts the same contents of a variable with another key.
+    ResealVariable {
+        /// Which.
+        key: VariableKey,
+        /// The contents.
+        sealed: Sealed,
+        /// Where they were read; nothing happens if they changed since.
+        seen: Index,
+    },
+    /// Adds a key of variables, which is the active one from then on.
+    AddRootKey {
+        /// The key, encrypted.
+        root_key: RootKey,
+        /// Only when there is none yet.
+        only_first: bool,
+    },
+    /// Removes a key of variables.
+    RemoveRootKey {
+        /// Which.
+        id: RootKeyId,
+        /// Also when variables can be read with no other.
+        even_if_used: bool,
+    },
 }
 
 impl Command {
@@ -157,7 +186,11 @@ impl Command {
             | Self::UpdateAllocs { .. }
             | Self::TransitionAllocs { .. }
             | Self::PromoteDeployment { .. }
-            | Self::Collect { .. } => None,
+            | Self::Collect { .. }
+            | Self::WriteVariable(_)
+            | Self::ResealVariable { .. }
+            | Self::AddRootKey { .. }
+            | Self::RemoveRootKey { .. } => None,
         }
     }
 }
@@ -232,7 +265,11 @@ impl Command {
             Self::MarkStable { .. }
             | Self::UpsertNode(_)
             | Self::ApplyPlans(_)
-            | Self::Collect { .. } => None,
+            | Self::Collect { .. }
+            | Self::WriteVariable(_)
+            | Self::ResealVariable { .. }
+            | Self::AddRootKey { .. }
+            | Self::RemoveRootKey { .. } => None,
         };
         eval.map(|eval| eval.id)
     }
@@ -314,6 +351,17 @@ impl Command {
             } => {
                 tables.collect(&mut change, &evals, &allocs, &deployments, &jobs);
                 tables.collect_nodes(&mut change, &nodes);
+            }
+            Self::WriteVariable(command) => tables.write_variable(&mut change, *command)?,
+            Self::ResealVariable { key, sealed, seen } => {
+                tables.reseal_variable(&key, sealed, seen);
+            }
+            Self::AddRootKey {
+                root_key,
+                only_first,
+            } => tables.add_root_key(&mut change, root_key, only_first),
+            Self::RemoveRootKey { id, even_if_used } => {
+                tables.remove_root_key(&mut change, id, even_if_used)?;
             }
         }
         Ok(change.finish(tables))

@@ -7,6 +7,7 @@ mod evals;
 mod jobs;
 mod nodes;
 mod projection;
+mod variables;
 
 pub(super) use nodes::push_event;
 

@@ -1,5 +1,7 @@
 //! Where the log stands, how scheduling is set, and tidying up.
 
+mod keyring;
+
 use axum::{
     Router,
     extract::State,
@@ -23,6 +25,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/operator/scheduler/configuration", get(scheduler))
         .route("/v1/operator/autopilot/health", get(autopilot))
         .route("/v1/operator/license", get(async || StatusCode::NO_CONTENT))
+        .merge(keyring::router())
         .route("/v1/system/gc", write(collect_garbage))
 }
 
