@@ -6,14 +6,14 @@ use std::ffi::{OsStr, OsString};
 
 /// Rewrites the arguments behind the program's name for `command` and its subcommands.
 ///
-/// Everything behind `--`, and everything of a command that passes its arguments on, stays as it
-/// is.
+/// Everything behind `--` stays as it is, and so does what a command passes on: everything behind
+/// the flags that it knows.
 pub(super) fn rewrite(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
     let mut out = Vec::with_capacity(args.len());
     let mut path: Vec<&Command> = vec![command];
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        if arg == "--" || passes_on(&path) {
+        if arg == "--" || passes_on(&path, &arg) {
             out.push(arg);
             out.extend(args);
             break;
@@ -53,9 +53,13 @@ pub(super) fn subcommands(command: &Command, args: &[OsString]) -> Vec<String> {
     names
 }
 
-fn passes_on(path: &[&Command]) -> bool {
-    path.last()
-        .is_some_and(|at| at.get_arguments().any(Arg::is_trailing_var_arg_set))
+/// True for the first argument that a command passes on.
+fn passes_on(path: &[&Command], arg: &OsStr) -> bool {
+    let passes = path
+        .last()
+        .is_some_and(|at| at.get_arguments().any(Arg::is_trailing_var_arg_set));
+    let is_known = |(name, _): (String, _)| path.iter().any(|at| flag(at, &name).is_some());
+    passes && !long_flag(arg).is_some_and(is_known)
 }
 
 fn subcommand<'a>(command: &'a Command, arg: &OsStr) -> Option<&'a Command> {
@@ -149,6 +153,10 @@ mod tests {
     #[test]
     fn what_is_passed_on_stays() {
         check("supervise -x --y=1 -detach", "supervise -x --y=1 -detach");
+        check(
+            "var lock -ttl 20s -early-return path run -ttl -x",
+            "var lock --ttl=20s --early-return path run -ttl -x",
+        );
         check("job run -- -detach", "job run -- -detach");
     }
 }

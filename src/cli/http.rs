@@ -218,6 +218,21 @@ impl Http {
         self.value(path, response).await
     }
 
+    /// Reads a page of a list, with the token of the next one; none at the end.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn get_page(
+        &self,
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<(Value, Option<String>), Error> {
+        let response = self.send(Method::GET, path, query, None).await?;
+        let next = response.headers().get("x-nomad-nexttoken");
+        let next = next.and_then(|next| Some(next.to_str().ok()?.to_owned()));
+        Ok((self.value(path, response).await?, next))
+    }
+
     /// Reads an object once it is newer than `index`; 0 reads at once.
     ///
     /// # Errors

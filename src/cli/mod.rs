@@ -31,6 +31,7 @@ mod structured;
 mod template;
 #[cfg(test)]
 mod tests;
+mod var;
 mod version;
 mod view;
 
@@ -166,6 +167,9 @@ pub enum Request {
     Server(server::Command),
     /// Show the state of whatever has this id
     Status(status::Arguments),
+    /// Read and write variables
+    #[command(subcommand)]
+    Var(var::Command),
     /// Print the version
     Version(version::Arguments),
     /// As `job run`
@@ -289,6 +293,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Route(command) => route::run(cx, command).await,
         Request::Server(command) => server::run(cx, command).await,
         Request::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
+        Request::Var(command) => var::run(cx, command).await,
         Request::Version(_) => version::run(cx),
         Request::Run(arguments) => Box::pin(job::run::run(cx, &arguments)).await,
         Request::Plan(arguments) => Box::pin(job::plan::run(cx, &arguments)).await,

@@ -43,8 +43,13 @@ impl Structured {
 
 /// JSON with an indent of four.
 pub(super) fn json(object: &Value) -> String {
+    json_by(object, b"    ")
+}
+
+/// JSON with that indent.
+pub(super) fn json_by(object: &Value, indent: &[u8]) -> String {
     let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent);
     let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
     if object.serialize(&mut serializer).is_err() {
         return object.to_string();

@@ -35,4 +35,5 @@ mod rollback;
 mod store;
 mod storms;
 mod tidy;
+mod variables;
 mod walkthrough;

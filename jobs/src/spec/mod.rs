@@ -1,5 +1,6 @@
 //! Job files to jobs: HCL text to [`wire::Job`](crate::wire::Job), that to the canonical
-//! [`model::Job`](crate::model::Job), and the difference of two of them.
+//! [`model::Job`](crate::model::Job), and the difference of two of them; beside that the files that
+//! describe variables to be stored.
 
 mod canonical;
 mod declare;
@@ -14,6 +15,7 @@ mod parse;
 mod problem;
 mod schema;
 mod scope;
+mod stored_variable;
 mod syntax;
 mod types;
 mod value;
@@ -23,3 +25,4 @@ pub use diff::{annotate, diff};
 pub use input::{Defaults, ReadFile, Surroundings, VariableFile, Variables};
 pub use parse::{parse, parse_api};
 pub use problem::Problem;
+pub use stored_variable::{StoredVariableError, parse_stored_variable};

@@ -27,6 +27,13 @@ pub(in super::super) fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::
     } else {
         EXAMPLE
     };
+    write_example(file, &format!("Job '{file}' already exists"), text)?;
+    cx.print(&format!("Example job file written to {file}"))?;
+    Ok(0)
+}
+
+/// Writes an example into a new file; one that is there is refused as `exists`.
+pub(in super::super) fn write_example(file: &str, exists: &str, text: &str) -> anyhow::Result<()> {
     let created = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -34,13 +41,11 @@ pub(in super::super) fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::
     let mut created = match created {
         Ok(created) => created,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            bail!("Job '{file}' already exists");
+            bail!("{exists}");
         }
         Err(error) => bail!("Failed to write '{file}': {error}"),
     };
     created
         .write_all(text.as_bytes())
-        .with_context(|| format!("Failed to write '{file}'"))?;
-    cx.print(&format!("Example job file written to {file}"))?;
-    Ok(0)
+        .with_context(|| format!("Failed to write '{file}'"))
 }

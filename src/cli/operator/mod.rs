@@ -1,6 +1,7 @@
 //! `operator …`: a file per thing that is looked after.
 
 mod raft;
+mod root;
 
 use crate::cli::context::Context;
 
@@ -10,9 +11,14 @@ pub enum Command {
     /// Look at the replicated log
     #[command(subcommand)]
     Raft(raft::Command),
+    /// Look after keys that encrypt
+    #[command(subcommand)]
+    Root(root::Command),
 }
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
-    let Command::Raft(command) = command;
-    raft::run(cx, command).await
+    match command {
+        Command::Raft(command) => raft::run(cx, command).await,
+        Command::Root(command) => root::run(cx, command).await,
+    }
 }
