@@ -15,6 +15,16 @@ pub enum Strategy {
     Random,
 }
 
+/// Which requests are carried by the proxy library.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Library {
+    /// Those that are not plain HTTP/1.1.
+    #[default]
+    Doubtful,
+    /// All: slower, and what the short way of plain ones is compared with.
+    All,
+}
+
 /// Settings of the running proxy; all of them hold until it stops.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +34,8 @@ pub struct Config {
     pub threads: usize,
     /// Called by each of these threads when it starts.
     pub on_thread_start: Option<fn()>,
+    /// Which requests are carried by the proxy library.
+    pub library: Library,
     /// How to choose among targets.
     pub strategy: Strategy,
     /// The status of the answer to a request without a route.
@@ -62,6 +74,7 @@ impl Default for Config {
             listen: Vec::new(),
             threads: available_parallelism().map_or(1, NonZero::get),
             on_thread_start: None,
+            library: Library::Doubtful,
             strategy: Strategy::RoundRobin,
             no_route_status: 404,
             connect_timeout: Duration::from_secs(3),

@@ -1,38 +1,73 @@
-//! What targets are told about the client.
+//! What targets are told about the client, and which headers end at the proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
-use ::http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
+use ::http::header::HeaderValue;
+use smallvec::SmallVec;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+/// A header that tells of the client and the hops so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// `Forwarded`
+    Forwarded,
+    /// `X-Forwarded-For`
+    For,
+    /// `X-Forwarded-Host`
+    Host,
+    /// `X-Forwarded-Port`
+    Port,
+    /// `X-Forwarded-Prefix`
+    Prefix,
+    /// `X-Forwarded-Proto`
+    Proto,
+    /// `X-Real-Ip`
+    RealIp,
+}
 
-/// Headers that a client may not have removed by naming them in `Connection`.
-const PROTECTED: [HeaderName; 8] = [
-    FORWARDED,
-    HOST,
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PORT,
-    X_FORWARDED_PREFIX,
-    X_FORWARDED_PROTO,
-    X_REAL_IP,
-];
+impl Told {
+    const ALL: [Told; 7] = [
+        Told::Forwarded,
+        Told::For,
+        Told::Host,
+        Told::Port,
+        Told::Prefix,
+        Told::Proto,
+        Told::RealIp,
+    ];
 
-/// The client's connection, as targets are told about it; the values are made once for all its
+    /// The header of a name in any case.
+    pub(crate) fn of(name: &[u8]) -> Option<Told> {
+        // The lengths that there are; most other names have another one, or another letter.
+        let may_be =
+            matches!(name.len(), 9 | 15..=18) && matches!(name[0], b'f' | b'F' | b'x' | b'X');
+        let is = |told: &Told| name.eq_ignore_ascii_case(told.name().as_bytes());
+        Told::ALL.into_iter().find(is).filter(|_| may_be)
+    }
+
+    /// In lower case.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Told::Forwarded => "forwarded",
+            Told::For => "x-forwarded-for",
+            Told::Host => "x-forwarded-host",
+            Told::Port => "x-forwarded-port",
+            Told::Prefix => "x-forwarded-prefix",
+            Told::Proto => "x-forwarded-proto",
+            Told::RealIp => "x-real-ip",
+        }
+    }
+}
+
+/// The client's connection, as targets are told about it; the texts are made once for all its
 /// requests.
 #[derive(Debug)]
 pub(crate) struct Hop {
     /// The client's address.
-    client: HeaderValue,
+    client: Box<str>,
     /// The element of RFC 7239 for this hop.
-    element: HeaderValue,
+    element: Box<str>,
     /// The port that the client connected to.
-    port: HeaderValue,
+    port: Box<str>,
 }
 
 impl Hop {
@@ -41,58 +76,81 @@ impl Hop {
         let (client, by) = (client.to_canonical(), own.ip().to_canonical());
         let element = format!("for={};proto=http;by={}", Node(client), Node(by));
         Hop {
-            client: visible(&client.to_string()),
-            element: visible(&element),
-            port: HeaderValue::from(own.port()),
+            client: client.to_string().into(),
+            element: element.into(),
+            port: own.port().to_string().into(),
         }
     }
 }
 
-/// A value that is made of addresses and fixed text.
-fn visible(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).expect("addresses are made of visible characters")
+/// What a request says of its way so far. Headers that the client sent are believed.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming<'a> {
+    host: Option<&'a [u8]>,
+    forwarded: SmallVec<[&'a [u8]; 1]>,
+    forwarded_for: SmallVec<[&'a [u8]; 1]>,
+    others: SmallVec<[Told; 5]>,
 }
 
-/// The forwarding headers to set on a request that came in with `headers`. `strip` is the prefix
-/// that the route cuts off. Headers that the client sent are believed.
+impl<'a> Incoming<'a> {
+    /// Of a request with a Host header, which may be empty, or without one.
+    pub(crate) fn new(host: Option<&'a [u8]>) -> Incoming<'a> {
+        Incoming {
+            host: host.filter(|host| !host.is_empty()),
+            ..Incoming::default()
+        }
+    }
+
+    /// Notes a header, in the order of the lines.
+    pub(crate) fn note(&mut self, told: Told, value: &'a [u8]) {
+        match told {
+            Told::Forwarded => self.forwarded.push(value),
+            Told::For => self.forwarded_for.push(value),
+            other if !self.others.contains(&other) => self.others.push(other),
+            _ => {}
+        }
+    }
+}
+
+/// The forwarding headers to set on a request, each instead of all of its name; a value is given in
+/// pieces. `strip` is the prefix that the route cuts off.
 pub(crate) fn forwarding(
-    headers: &HeaderMap,
+    incoming: &Incoming<'_>,
     hop: &Hop,
-    strip: Option<HeaderValue>,
-    mut set: impl FnMut(HeaderName, HeaderValue),
+    strip: Option<&str>,
+    mut set: impl FnMut(Told, &[&[u8]]),
 ) {
-    if !headers.contains_key(X_REAL_IP) {
-        set(X_REAL_IP, hop.client.clone());
+    let has = |told| incoming.others.contains(&told);
+    if !has(Told::RealIp) {
+        set(Told::RealIp, &[hop.client.as_bytes()]);
     }
     set(
-        X_FORWARDED_FOR,
-        appended(headers, &X_FORWARDED_FOR, &hop.client),
+        Told::For,
+        &appended(&incoming.forwarded_for, hop.client.as_bytes()),
     );
-    if !headers.contains_key(X_FORWARDED_PROTO) {
-        let told = headers.get(FORWARDED).and_then(forwarded_proto);
-        set(
-            X_FORWARDED_PROTO,
-            HeaderValue::from_static(told.unwrap_or("http")),
-        );
+    if !has(Told::Proto) {
+        let first = incoming.forwarded.first();
+        let told = first.and_then(|forwarded| forwarded_proto(forwarded));
+        set(Told::Proto, &[told.unwrap_or("http").as_bytes()]);
     }
-    let host = headers.get(HOST).filter(|host| !host.is_empty());
-    if !headers.contains_key(X_FORWARDED_PORT) {
-        let value = match host.and_then(port) {
-            None => HeaderValue::from_static("80"),
-            Some(port) if port.as_bytes() == hop.port.as_bytes() => hop.port.clone(),
-            Some(port) => HeaderValue::from_str(port).unwrap_or(HeaderValue::from_static("80")),
-        };
-        set(X_FORWARDED_PORT, value);
+    if !has(Told::Port) {
+        let port = incoming.host.and_then(port).unwrap_or(b"80");
+        // The usual one is at hand.
+        let own = hop.port.as_bytes();
+        set(Told::Port, &[if port == own { own } else { port }]);
     }
-    if let Some(host) = host
-        && !headers.contains_key(X_FORWARDED_HOST)
+    if let Some(host) = incoming.host
+        && !has(Told::Host)
     {
-        set(X_FORWARDED_HOST, host.clone());
+        set(Told::Host, &[host]);
     }
     if let Some(strip) = strip {
-        set(X_FORWARDED_PREFIX, strip);
+        set(Told::Prefix, &[strip.as_bytes()]);
     }
-    set(FORWARDED, appended(headers, &FORWARDED, &hop.element));
+    set(
+        Told::Forwarded,
+        &appended(&incoming.forwarded, hop.element.as_bytes()),
+    );
 }
 
 /// An address in the form of RFC 7239 §6.
@@ -108,27 +166,19 @@ impl std::fmt::Display for Node {
 }
 
 /// All values of a header with one more at the end, in one line.
-fn appended(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> HeaderValue {
-    let mut values = headers
-        .get_all(name)
-        .iter()
-        .filter(|value| !value.is_empty())
-        .peekable();
-    if values.peek().is_none() {
-        return last.clone();
+fn appended<'a>(values: &[&'a [u8]], last: &'a [u8]) -> SmallVec<[&'a [u8]; 5]> {
+    let mut pieces: SmallVec<[&'a [u8]; 5]> = SmallVec::new();
+    for value in values.iter().filter(|value| !value.is_empty()) {
+        pieces.push(*value);
+        pieces.push(b", ");
     }
-    let mut joined = Vec::new();
-    for value in values {
-        joined.extend_from_slice(value.as_bytes());
-        joined.extend_from_slice(b", ");
-    }
-    joined.extend_from_slice(last.as_bytes());
-    HeaderValue::from_bytes(&joined).unwrap_or_else(|_| last.clone())
+    pieces.push(last);
+    pieces
 }
 
 /// The `proto` parameter of the first element, if it is one that HTTP is carried by.
-fn forwarded_proto(value: &HeaderValue) -> Option<&'static str> {
-    let first = value.to_str().ok()?.split(',').next()?;
+fn forwarded_proto(value: &[u8]) -> Option<&'static str> {
+    let first = str::from_utf8(value).ok()?.split(',').next()?;
     let mut pairs = first
         .split(';')
         .filter_map(|pair| pair.trim().split_once('='));
@@ -141,21 +191,19 @@ fn forwarded_proto(value: &HeaderValue) -> Option<&'static str> {
 }
 
 /// The port in a Host header; a bare IPv6 address has none.
-fn port(host: &HeaderValue) -> Option<&str> {
-    let (name, port) = host.to_str().ok()?.rsplit_once(':')?;
-    let whole_name = !name.contains(':') || name.ends_with(']');
-    (whole_name && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
+fn port(host: &[u8]) -> Option<&[u8]> {
+    let at = host.iter().rposition(|byte| *byte == b':')?;
+    let (name, port) = (&host[..at], &host[at + 1..]);
+    let whole_name = !name.contains(&b':') || name.ends_with(b"]");
+    (whole_name && !port.is_empty() && port.iter().all(u8::is_ascii_digit)).then_some(port)
 }
 
 /// The `Connection` header without the names in it that a client may not have removed; `None` if it
 /// names none.
 pub(crate) fn harmless_connection(value: &HeaderValue) -> Option<HeaderValue> {
     let text = value.to_str().ok()?;
-    let is_protected = |name: &str| {
-        PROTECTED
-            .iter()
-            .any(|protected| name.eq_ignore_ascii_case(protected.as_str()))
-    };
+    let is_protected =
+        |name: &str| Told::of(name.as_bytes()).is_some() || name.eq_ignore_ascii_case("host");
     let names = || text.split(',').map(str::trim);
     if !names().any(is_protected) {
         return None;
@@ -164,21 +212,46 @@ pub(crate) fn harmless_connection(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_str(&kept.join(", ")).ok()
 }
 
+/// Whether a header of an answer speaks of one connection only.
+pub(crate) fn hop_by_hop(name: &[u8]) -> bool {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    match name.len() {
+        2 => is("te"),
+        7 => is("upgrade") || is("trailer"),
+        10 => is("connection") || is("keep-alive"),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        _ => false,
+    }
+}
+
+/// Whether a name is among those of `Connection` headers.
+pub(crate) fn is_nominated(name: &[u8], connection: &[&[u8]]) -> bool {
+    let mut names = connection
+        .iter()
+        .flat_map(|value| value.split(|byte| *byte == b','));
+    names.any(|nominated| nominated.trim_ascii().eq_ignore_ascii_case(name))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
 
-    fn set(incoming: &[(&'static str, &str)], client: &str) -> BTreeMap<String, String> {
-        let mut headers = HeaderMap::new();
+    fn set(incoming: &[(&str, &str)], client: &str) -> BTreeMap<String, String> {
+        let host = incoming.iter().find(|(name, _)| *name == "host");
+        let mut told = Incoming::new(host.map(|(_, value)| value.as_bytes()));
         for (name, value) in incoming {
-            headers.append(*name, HeaderValue::from_str(value).unwrap());
+            if let Some(header) = Told::of(name.as_bytes()) {
+                told.note(header, value.as_bytes());
+            }
         }
         let mut out = BTreeMap::new();
         let hop = Hop::new(client.parse().unwrap(), "10.0.0.1:9999".parse().unwrap());
-        forwarding(&headers, &hop, None, |name, value| {
-            out.insert(name.to_string(), value.to_str().unwrap().to_owned());
+        forwarding(&told, &hop, None, |header, pieces| {
+            let value = String::from_utf8(pieces.concat()).unwrap();
+            out.insert(header.name().to_owned(), value);
         });
         out
     }
@@ -220,6 +293,27 @@ mod tests {
         assert_eq!(out["x-forwarded-proto"], "https");
         assert_eq!(out["x-forwarded-port"], "80");
         assert!(!out.contains_key("x-real-ip"));
+    }
+
+    #[test]
+    fn every_header_is_known_by_its_name() {
+        for told in Told::ALL {
+            let name = told.name().to_uppercase();
+            assert_eq!(Told::of(name.as_bytes()), Some(told));
+        }
+        for other in ["", "x", "forwarded-", "x-forwarded-fox", "accept-encoding"] {
+            assert_eq!(Told::of(other.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn names_of_a_connection_are_found() {
+        let values: [&[u8]; 2] = [b"close, X-Own", b" keep-alive "];
+        for name in ["close", "x-own", "keep-alive"] {
+            assert!(is_nominated(name.as_bytes(), &values), "{name}");
+        }
+        assert!(!is_nominated(b"own", &values));
+        assert!(hop_by_hop(b"Keep-Alive") && !hop_by_hop(b"Date"));
     }
 
     #[test]

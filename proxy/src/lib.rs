@@ -11,5 +11,5 @@ mod http;
 mod listen;
 pub mod route;
 
-pub use config::{Config, Strategy};
+pub use config::{Config, Library, Strategy};
 pub use http::{Drained, Error, Handle, Pending, Proxy};

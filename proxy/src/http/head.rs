@@ -63,7 +63,12 @@ fn check_host(headers: &HeaderMap, version: Version) -> Result<(), &'static str>
 
 /// Whether a byte may stand in a host with a port (RFC 3986 §3.2).
 fn is_of_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+    is_of_name(byte) || b"~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// Whether a byte may stand in a plain name of a host.
+pub(super) fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
 /// A body that is coded in any other way than in chunks has a length that we do not know.

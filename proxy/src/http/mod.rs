@@ -1,8 +1,11 @@
 //! The running ingress. No module outside of this folder names the proxy library.
 
+mod fast;
 mod handle;
 mod head;
 mod lease;
+mod linger;
+mod routing;
 mod service;
 mod socket;
 mod worker;

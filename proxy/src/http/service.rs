@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use ::http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
+use ::http::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use ::http::request::Parts as ReqParts;
-use ::http::{HeaderMap, StatusCode, Uri};
+use ::http::{HeaderMap, StatusCode, Uri, Version};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
@@ -13,14 +15,16 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use smallvec::SmallVec;
 
 use super::handle::Handle;
 use super::head;
 use super::lease::{Lease, Refused};
+use super::routing::{self, Failure, Tried};
 use super::socket;
 use crate::config::Config;
-use crate::headers::{self, Hop};
-use crate::route::{RequestPath, Route, Target};
+use crate::headers::{self, Hop, Incoming, Told};
+use crate::route::{RequestPath, Target};
 
 /// The decisions of the proxy; the library carries them out.
 pub(super) struct Service {
@@ -32,12 +36,7 @@ pub(super) struct Service {
 #[derive(Default)]
 pub(super) struct Request {
     lease: Option<Lease>,
-    /// Serials of upstreams that could not be connected to: not asked again for this request.
-    unreachable: Vec<u64>,
-    /// Serials of upstreams whose connection broke: asked again only if there is no other.
-    broken: Vec<u64>,
-    /// The answer if no target is left to try.
-    last_status: Option<StatusCode>,
+    tried: Tried,
     body_bytes: u64,
 }
 
@@ -48,18 +47,7 @@ impl Service {
 
     fn lease(&self, header: &RequestHeader, cx: &Request) -> Result<Lease, Refused> {
         let path = RequestPath::new(header.uri.path());
-        let choice = self.handle.choice();
-        let reachable = |target: &Target| !cx.unreachable.contains(&target.upstream().serial());
-        let sound =
-            |target: &Target| reachable(target) && !cx.broken.contains(&target.upstream().serial());
-        Lease::take(&self.handle, host(header), &path, |route: &Route| {
-            if cx.unreachable.is_empty() && cx.broken.is_empty() {
-                return route.pick(choice);
-            }
-            route
-                .pick_where(choice, sound)
-                .or_else(|| route.pick_where(choice, reachable))
-        })
+        cx.tried.lease(&self.handle, host(header), &path)
     }
 
     fn peer(&self, target: &Target, session: &Session) -> Box<HttpPeer> {
@@ -122,27 +110,6 @@ fn content_length(header: &RequestHeader) -> Option<u64> {
         .ok()
 }
 
-/// The target of the request line for an upstream; `None` if it is the one that came in.
-fn forwarded_uri(header: &RequestHeader, target: &Target) -> Option<String> {
-    let path = RequestPath::new(header.uri.path()).forwarded(target.options());
-    let added = target.destination().query.as_str();
-    if path.is_none() && added.is_empty() {
-        return None;
-    }
-    let mut uri = path.unwrap_or_else(|| header.uri.path().to_owned());
-    let own = header.uri.query().unwrap_or_default();
-    for (separator, query) in [
-        ("?", added),
-        (if added.is_empty() { "?" } else { "&" }, own),
-    ] {
-        if !query.is_empty() {
-            uri.push_str(separator);
-            uri.push_str(query);
-        }
-    }
-    Some(uri)
-}
-
 /// Room for all forwarding headers.
 const FORWARDING_HEADERS: usize = 8;
 
@@ -155,34 +122,72 @@ fn tell(
     request: &mut RequestHeader,
     headers: &HeaderMap,
     hop: &Hop,
-    strip: Option<HeaderValue>,
+    strip: Option<&str>,
 ) -> Result<()> {
+    let mut incoming = Incoming::new(headers.get(HOST).map(HeaderValue::as_bytes));
+    for (name, value) in headers {
+        if let Some(told) = Told::of(name.as_str().as_bytes()) {
+            incoming.note(told, value.as_bytes());
+        }
+    }
+    let mut set: SmallVec<[(HeaderName, HeaderValue); FORWARDING_HEADERS]> = SmallVec::new();
+    headers::forwarding(&incoming, hop, strip, |told, pieces| {
+        // What came in as values is one when joined.
+        if let Ok(value) = HeaderValue::from_bytes(&pieces.concat()) {
+            set.push((HeaderName::from_static(told.name()), value));
+        }
+    });
     let target = request
         .uri
         .path_and_query()
         .map(|target| target.as_str().as_bytes());
     if target != Some(request.raw_path()) {
         // The target would not survive: it is kept apart from the URI.
-        let mut failed = Ok(());
-        headers::forwarding(headers, hop, strip, |name, value| {
-            if failed.is_ok() {
-                failed = request.insert_header(name, value);
-            }
-        });
-        return failed;
+        for (name, value) in set {
+            request.insert_header(name, value)?;
+        }
+        return Ok(());
     }
     let (placeholder, ()) = ::http::Request::new(()).into_parts();
     let mut parts = ReqParts::from(std::mem::replace(request, placeholder.into()));
     parts.headers.reserve(FORWARDING_HEADERS);
-    headers::forwarding(headers, hop, strip, |name, value| {
+    for (name, value) in set {
         parts.headers.insert(name, value);
-    });
+    }
     *request = parts.into();
     Ok(())
 }
 
-fn status(code: u16) -> StatusCode {
-    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+/// Headers of an answer that the library frames it by.
+const FRAMING: [HeaderName; 3] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING];
+
+/// Names of an answer's headers that speak of one connection only, as far as the library leaves
+/// them in.
+fn ending(headers: &HeaderMap) -> SmallVec<[HeaderName; 2]> {
+    let connection = headers.get_all(CONNECTION).iter();
+    let connection: SmallVec<[&[u8]; 1]> = connection.map(HeaderValue::as_bytes).collect();
+    let ends = |name: &&HeaderName| {
+        let bytes = name.as_str().as_bytes();
+        !FRAMING.contains(name)
+            && (headers::hop_by_hop(bytes) || headers::is_nominated(bytes, &connection))
+    };
+    headers.keys().filter(ends).cloned().collect()
+}
+
+/// Leaves out of an answer what speaks of the target's connection only.
+fn clean(answer: &mut ResponseHeader) -> Result<()> {
+    answer.set_version(Version::HTTP_11);
+    for name in ending(&answer.headers) {
+        answer.remove_header(&name);
+    }
+    // The library has checked that all say the same.
+    let length = answer.headers.get(CONTENT_LENGTH);
+    let length =
+        length.and_then(|length| length.to_str().ok()?.split(',').next()?.trim().parse().ok());
+    if let Some(length) = length.map(|length: u64| HeaderValue::from(length)) {
+        answer.insert_header(CONTENT_LENGTH, length)?;
+    }
+    Ok(())
 }
 
 fn is_timeout(error: &Error) -> bool {
@@ -192,12 +197,12 @@ fn is_timeout(error: &Error) -> bool {
     )
 }
 
-/// The answer to a failure of a target.
-fn upstream_status(error: &Error) -> StatusCode {
+/// What a target did to make a request fail.
+fn failure(error: &Error) -> Failure {
     if is_timeout(error) {
-        StatusCode::GATEWAY_TIMEOUT
+        Failure::Silent
     } else {
-        StatusCode::BAD_GATEWAY
+        Failure::Broken
     }
 }
 
@@ -255,8 +260,7 @@ impl ProxyHttp for Service {
                 cx.lease = Some(lease);
                 return Ok(false);
             }
-            Err(Refused::NoRoute) => status(self.config.no_route_status),
-            Err(Refused::NoTarget) => StatusCode::SERVICE_UNAVAILABLE,
+            Err(refused) => routing::refusal(&self.config, refused),
         };
         Service::answer(session, refused).await?;
         Ok(true)
@@ -283,11 +287,8 @@ impl ProxyHttp for Service {
     ) -> Result<Box<HttpPeer>> {
         if cx.lease.is_none() {
             let refused = |_| {
-                let last = cx.last_status.unwrap_or(StatusCode::BAD_GATEWAY);
-                Error::explain(
-                    ErrorType::HTTPStatus(last.as_u16()),
-                    "no target is left to try",
-                )
+                let last = cx.tried.status().as_u16();
+                Error::explain(ErrorType::HTTPStatus(last), "no target is left to try")
             };
             cx.lease = Some(self.lease(session.req_header(), cx).map_err(refused)?);
         }
@@ -307,7 +308,10 @@ impl ProxyHttp for Service {
             return Ok(());
         };
         let target = lease.target();
-        if let Some(uri) = forwarded_uri(session.req_header(), target) {
+        let header = session.req_header();
+        let (path, query) = (header.uri.path(), header.uri.query().unwrap_or_default());
+        let uri = routing::forwarded_uri(&RequestPath::new(path), (path, query), target);
+        if let Some(uri) = uri {
             let uri = Uri::try_from(uri).map_err(|error| {
                 Error::because(
                     ErrorType::HTTPStatus(400),
@@ -319,7 +323,6 @@ impl ProxyHttp for Service {
         }
         if let Some(client) = session.digest().and_then(socket::client) {
             let strip = target.options().strip.as_deref();
-            let strip = strip.and_then(|strip| HeaderValue::from_str(strip).ok());
             let headers = &session.req_header().headers;
             tell(upstream_request, headers, client.hop(), strip)?;
         }
@@ -327,6 +330,32 @@ impl ProxyHttp for Service {
             upstream_request.insert_header(HOST, host)?;
         }
         Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _cx: &mut Request,
+    ) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            if session.is_upgrade_req() {
+                return Ok(());
+            }
+            let reason = "nobody asked to switch protocols";
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, reason).into_up());
+        }
+        let coding = response
+            .headers
+            .get_all(TRANSFER_ENCODING)
+            .iter()
+            .next_back();
+        let coding = coding.and_then(|codings| codings.as_bytes().rsplit(|b| *b == b',').next());
+        if coding.is_some_and(|last| !last.trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+            // Only the end of the connection tells the end of the body.
+            session.set_keepalive(None);
+        }
+        clean(response)
     }
 
     /// Nothing was sent, so another target may be asked whatever the method.
@@ -337,16 +366,14 @@ impl ProxyHttp for Service {
         cx: &mut Request,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        cx.unreachable.push(peer.group_key);
-        cx.last_status = Some(upstream_status(&error));
+        cx.tried.unreachable(peer.group_key, failure(&error));
         cx.lease = None;
         error.set_retry(true);
         error
     }
 
-    /// Something was sent: another target may be asked only if asking twice is asking once, the
-    /// whole body is still here, and the client has seen nothing yet. A timeout is not repeated,
-    /// since the client has waited enough.
+    /// Something was sent: another target may be asked only if the request may be repeated, the
+    /// whole body is still here, and the client has seen nothing yet.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -356,14 +383,12 @@ impl ProxyHttp for Service {
         client_reused: bool,
     ) -> Box<Error> {
         let repeatable = *error.esource() == ErrorSource::Upstream
-            && !is_timeout(&error)
-            && session.req_header().method.is_idempotent()
+            && routing::may_repeat(&session.req_header().method, failure(&error))
             && !session.as_ref().retry_buffer_truncated()
             && session.response_written().is_none();
         if repeatable {
             tracing::debug!(%error, client_reused, "asking another target");
-            cx.broken.push(peer.group_key);
-            cx.last_status = Some(upstream_status(&error));
+            cx.tried.broken(peer.group_key, failure(&error));
             cx.lease = None;
         }
         error.set_retry(repeatable);
@@ -378,11 +403,12 @@ impl ProxyHttp for Service {
     ) -> FailToProxy {
         let code = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(code), _) => *code,
-            (_, ErrorSource::Upstream) => upstream_status(error).as_u16(),
+            (_, ErrorSource::Upstream) => failure(error).status().as_u16(),
             (
                 ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed,
                 ErrorSource::Downstream,
             ) => 0,
+            (ErrorType::ReadTimedout, ErrorSource::Downstream) => 408,
             (_, ErrorSource::Downstream) => 400,
             (_, ErrorSource::Internal | ErrorSource::Unset) => 500,
         };
@@ -392,13 +418,15 @@ impl ProxyHttp for Service {
         } else {
             tracing::debug!(%error, code, "request failed");
         }
+        // A body that was not read through would be taken for the next request.
+        session.set_keepalive(None);
+        let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if code > 0
             && session.response_written().is_none()
-            && let Err(error) = Service::answer(session, status(code)).await
+            && let Err(error) = Service::answer(session, status).await
         {
             tracing::debug!(%error, "cannot tell the client that its request failed");
         }
-        // A body that was not read through would be taken for the next request.
         FailToProxy {
             error_code: code,
             can_reuse_downstream: false,

@@ -19,10 +19,11 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora_http::ResponseHeader;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::linger::linger;
 use crate::headers::Hop;
 
 /// Room for the head and a small body of an answer, so that both leave in one system call. Larger
@@ -30,18 +31,23 @@ use crate::headers::Hop;
 const WRITE_BUFFER_BYTES: usize = 1460;
 
 /// The largest head of a request in bytes.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// How much of a refused request is read and dropped, so that the client gets to read the answer.
-const LINGER_BYTES_MAX: usize = 1 << 20;
-
-/// How long a refused client is listened to.
-const LINGER_MAX: Duration = Duration::from_secs(1);
+/// What was read of a connection before the library got it.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The start of a request.
+    pub(super) bytes: Vec<u8>,
+    /// When its head has to be whole.
+    pub(super) deadline: Instant,
+}
 
 /// A TCP connection with buffered writes; reads go straight into the parser's own buffer.
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: BufWriter<TcpStream>,
+    /// What was read before, and how much of it the library has got.
+    replay: (Vec<u8>, usize),
     digest: Arc<SocketDigest>,
     /// Carries the [`Client`], in the place that the library passes on from the connection to its
     /// requests.
@@ -49,6 +55,8 @@ pub(super) struct Socket {
     head_timeout: Duration,
     /// Bytes of the head so far; what follows the head in the same read counts too.
     head_bytes: usize,
+    /// When the first head has to be whole.
+    first_deadline: Option<Instant>,
     /// Set when a head did not come in one read.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The request was refused by us; nothing more is written.
@@ -84,11 +92,12 @@ impl Client {
 impl Socket {
     pub(super) fn new(
         stream: TcpStream,
-        peer: SocketAddr,
+        (peer, own): (SocketAddr, SocketAddr),
         head_timeout: Duration,
+        replay: Replay,
     ) -> io::Result<Socket> {
         let client = Client {
-            hop: Hop::new(peer.ip(), stream.local_addr()?),
+            hop: Hop::new(peer.ip(), own),
             stage: AtomicU8::new(FRESH),
         };
         let unused =
@@ -98,10 +107,12 @@ impl Socket {
         let _ = digest.peer_addr.set(Some(peer.into()));
         Ok(Socket {
             stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
+            replay: (replay.bytes, 0),
             digest: Arc::new(digest),
             client: Arc::new(ProxyDigest::new(Box::new(unused), Some(Box::new(client)))),
             head_timeout,
             head_bytes: 0,
+            first_deadline: Some(replay.deadline),
             deadline: None,
             is_refused: false,
         })
@@ -113,6 +124,22 @@ impl Socket {
             .stage
     }
 
+    /// Reads what was read before, and then what comes.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let (bytes, at) = &mut self.replay;
+        let rest = &bytes[*at..];
+        if rest.is_empty() {
+            return Pin::new(self.stream.get_mut()).poll_read(cx, buf);
+        }
+        let part = rest.len().min(buf.remaining());
+        buf.put_slice(&rest[..part]);
+        *at += part;
+        if *at == bytes.len() {
+            self.replay = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads a part of a head within its bounds.
     fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.head_bytes >= HEAD_BYTES_MAX {
@@ -120,17 +147,17 @@ impl Socket {
             return Poll::Ready(Err(io::Error::other("the head of a request is too large")));
         }
         let before = buf.filled().len();
-        if Pin::new(self.stream.get_mut())
-            .poll_read(cx, buf)?
-            .is_ready()
-        {
+        if self.poll_bytes(cx, buf)?.is_ready() {
             self.head_bytes += buf.filled().len() - before;
             return Poll::Ready(Ok(()));
         }
         // A connection may rest between requests, but not within a head.
         if self.head_bytes > 0 {
-            let limit = self.head_timeout;
-            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+            let first = self.first_deadline;
+            let at = first.unwrap_or_else(|| Instant::now() + self.head_timeout);
+            let deadline = self
+                .deadline
+                .get_or_insert_with(|| Box::pin(sleep_until(at)));
             ready!(deadline.as_mut().poll(cx));
             ready!(self.poll_refuse(cx, StatusCode::REQUEST_TIMEOUT))?;
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -162,15 +189,6 @@ impl Socket {
         }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
-
-    /// Reads and drops what a refused client still sends: closing with unread bytes would take the
-    /// answer away.
-    async fn linger(&mut self) {
-        let mut rest = self.stream.get_mut().take(LINGER_BYTES_MAX as u64);
-        let mut nowhere = tokio::io::sink();
-        let drain = tokio::io::copy(&mut rest, &mut nowhere);
-        drop(timeout(LINGER_MAX, drain).await);
-    }
 }
 
 /// What the socket of a request knows of its client.
@@ -189,8 +207,12 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.stage().load(Ordering::Relaxed) {
-            SERVED => return Pin::new(self.stream.get_mut()).poll_read(cx, buf),
+            SERVED => return self.poll_bytes(cx, buf),
             FRESH => {
+                if self.head_bytes > 0 {
+                    // The first head is over.
+                    self.first_deadline = None;
+                }
                 self.stage().store(HEAD, Ordering::Relaxed);
                 self.head_bytes = 0;
                 self.deadline = None;
@@ -241,7 +263,7 @@ impl Shutdown for Socket {
         if let Err(error) = AsyncWriteExt::shutdown(&mut self.stream).await {
             tracing::debug!(%error, "cannot shut a client's connection down");
         } else if self.is_refused {
-            self.linger().await;
+            linger(self.stream.get_mut()).await;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! that a connection is carried by one thread from its first byte to its last.
 
 use std::cell::Cell;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::fast::{self, Accepted, Local};
 use super::handle::Handle;
 use super::service::Service;
 use super::socket::Socket;
@@ -83,10 +85,10 @@ impl Worker {
     }
 
     async fn carry(self, stopping: watch::Receiver<bool>) {
-        let threads = self.config.threads.max(1);
+        let (_, idle_max) = fast::idle_max(&self.config);
         let conf = Arc::new(ServerConf {
             threads: 1,
-            upstream_keepalive_pool_size: self.config.upstream_idle_max.div_ceil(threads),
+            upstream_keepalive_pool_size: idle_max,
             // The library counts all attempts.
             max_retries: self.config.retries.saturating_add(1),
             // Targets are reached without TLS. With none named, the library would read all
@@ -94,6 +96,7 @@ impl Worker {
             ca_file: Some(NO_CERTIFICATES.to_owned()),
             ..ServerConf::default()
         });
+        let local = Rc::new(Local::new(self.config.clone(), self.handle.clone()));
         let service = Service::new(self.config.clone(), self.handle);
         let mut server = HttpProxy::new(service, conf);
         server.handle_init_modules();
@@ -102,13 +105,18 @@ impl Worker {
         for listener in self.listeners {
             let acceptor = Acceptor {
                 config: self.config.clone(),
+                local: local.clone(),
                 server: server.clone(),
                 stopping: stopping.clone(),
                 open: Rc::default(),
             };
             loops.spawn_local(acceptor.run(listener));
         }
-        stopped(stopping).await;
+        tokio::select! {
+            () = stopped(stopping) => {}
+            () = local.sweep() => {}
+        }
+        local.stop();
         server.http_cleanup().await;
         while let Some(ended) = loops.join_next().await {
             if let Err(error) = ended {
@@ -132,11 +140,11 @@ struct Open {
 /// Counts a connection for as long as it lives.
 struct Counted {
     open: Rc<Open>,
-    _slot: OwnedSemaphorePermit,
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Counted {
-    fn new(open: &Rc<Open>, slot: OwnedSemaphorePermit) -> Counted {
+    fn new(open: &Rc<Open>, slot: Option<OwnedSemaphorePermit>) -> Counted {
         open.count.set(open.count.get() + 1);
         Counted {
             open: open.clone(),
@@ -154,6 +162,7 @@ impl Drop for Counted {
 
 struct Acceptor {
     config: Arc<Config>,
+    local: Rc<Local>,
     server: Arc<HttpProxy<Service>>,
     stopping: watch::Receiver<bool>,
     open: Rc<Open>,
@@ -168,7 +177,12 @@ impl Acceptor {
             slots,
         } = listener;
         match TcpListener::from_std(socket) {
-            Ok(socket) => self.accept(local, socket, slots).await,
+            Ok(socket) => {
+                self.accept(local, &socket, slots).await;
+                if let Err(error) = self.empty(local, socket) {
+                    tracing::debug!(%error, %local, "connections that waited are not served");
+                }
+            }
             Err(error) => tracing::error!(%error, %local, "cannot accept connections"),
         }
         let finish = async {
@@ -183,7 +197,7 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self, local: SocketAddr, listener: TcpListener, slots: Arc<Semaphore>) {
+    async fn accept(&self, local: SocketAddr, listener: &TcpListener, slots: Arc<Semaphore>) {
         let stopped = stopped(self.stopping.clone());
         tokio::pin!(stopped);
         let mut slot = None;
@@ -194,9 +208,8 @@ impl Acceptor {
                 Ok(free) = slots.clone().acquire_owned(), if slot.is_none() => slot = Some(free),
                 accepted = listener.accept(), if slot.is_some() => match accepted {
                     Ok((stream, peer)) => {
-                        if let Some(slot) = slot.take() {
-                            self.serve(stream, peer, Counted::new(&self.open, slot));
-                        }
+                        let counted = Counted::new(&self.open, slot.take());
+                        self.serve(stream, (peer, local), counted);
                     }
                     Err(error) => {
                         if warned.is_none_or(|at: Instant| at.elapsed() >= WARNING_INTERVAL) {
@@ -210,13 +223,40 @@ impl Acceptor {
         }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, counted: Counted) {
-        let (server, stopping) = (self.server.clone(), self.stopping.clone());
-        let head_timeout = self.config.head_timeout;
+    /// Takes the connections that wait in the system's queue, and closes the listener: closing it
+    /// alone would reset them.
+    fn empty(&self, local: SocketAddr, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        loop {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    let stream = TcpStream::from_std(stream)?;
+                    self.serve(stream, (peer, local), Counted::new(&self.open, None));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Carries a connection: plain requests here, others by the library.
+    fn serve(&self, stream: TcpStream, (peer, own): (SocketAddr, SocketAddr), counted: Counted) {
+        let (local, server) = (self.local.clone(), self.server.clone());
+        let (head_timeout, stopping) = (self.config.head_timeout, self.stopping.clone());
         tokio::task::spawn_local(async move {
             let _counted = counted;
-            if let Ok(socket) = Socket::new(stream, peer, head_timeout) {
-                server.process_new(Box::new(socket), &stopping).await;
+            let own = if own.ip().is_unspecified() {
+                stream.local_addr().unwrap_or(own)
+            } else {
+                own
+            };
+            let accepted = Accepted { stream, peer, own };
+            if let Some((accepted, replay)) = fast::serve(local, accepted).await {
+                let Accepted { stream, peer, own } = accepted;
+                if let Ok(socket) = Socket::new(stream, (peer, own), head_timeout, replay) {
+                    server.process_new(Box::new(socket), &stopping).await;
+                }
             }
         });
     }

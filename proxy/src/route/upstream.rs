@@ -69,6 +69,11 @@ impl Upstream {
         self.state.load(Ordering::Acquire) & !CLOSED
     }
 
+    /// Whether the table in force does not have it.
+    pub fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CLOSED != 0
+    }
+
     /// Counts a request in, before anything of it is sent.
     pub fn enter(&self) -> Entered {
         if self.state.fetch_add(1, Ordering::AcqRel) & CLOSED == 0 {

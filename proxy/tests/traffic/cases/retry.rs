@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proxy::Config;
 
+use super::{Running, config};
 use crate::backend::{Backend, Behavior};
 use crate::client::{Client, get, post};
-use crate::{Running, dead_address};
+use crate::running::dead_address;
 
 #[tokio::test]
 async fn a_dead_target_fails_no_request() {
@@ -14,11 +15,7 @@ async fn a_dead_target_fails_no_request() {
         Backend::start("a", Behavior::Name).await,
         Backend::start("b", Behavior::Name).await,
     );
-    let proxy = Running::to(
-        Config::default(),
-        &[a.address, dead_address().await, b.address],
-    )
-    .await;
+    let proxy = Running::to(config(), &[a.address, dead_address().await, b.address]).await;
     let mut client = Client::connect(proxy.address).await;
     for _ in 0..60 {
         assert_eq!(client.get("/").await.status(), 200);
@@ -36,7 +33,7 @@ async fn a_killed_target_fails_no_get() {
         Backend::start("a", Behavior::Name).await,
         Backend::start("b", Behavior::Name).await,
     );
-    let proxy = Running::to(Config::default(), &[a.address, b.address]).await;
+    let proxy = Running::to(config(), &[a.address, b.address]).await;
     let mut client = Client::connect(proxy.address).await;
     for _ in 0..10 {
         assert_eq!(client.get("/").await.status(), 200);
@@ -53,7 +50,7 @@ async fn a_broken_connection_is_made_good_for_get_but_never_for_post() {
         Backend::start("bad", Behavior::Close).await,
         Backend::start("good", Behavior::Name).await,
     );
-    let proxy = Running::to(Config::default(), &[bad.address, good.address]).await;
+    let proxy = Running::to(config(), &[bad.address, good.address]).await;
     for _ in 0..10 {
         assert_eq!(get(proxy.address, "/").await.text(), "good");
     }
@@ -72,7 +69,7 @@ async fn a_broken_connection_is_made_good_for_get_but_never_for_post() {
 #[tokio::test]
 async fn a_kept_connection_that_just_closed_is_replaced() {
     let backend = Backend::start("a", Behavior::OneThenClose).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
     for _ in 0..10 {
         assert_eq!(client.get("/").await.status(), 200);
@@ -86,7 +83,7 @@ async fn a_large_body_is_not_sent_twice() {
         Backend::start("a", Behavior::Close).await,
         Backend::start("b", Behavior::Close).await,
     );
-    let proxy = Running::to(Config::default(), &[a.address, b.address]).await;
+    let proxy = Running::to(config(), &[a.address, b.address]).await;
     let mut client = Client::connect(proxy.address).await;
     let body = "x".repeat(BYTES);
     client
@@ -100,11 +97,7 @@ async fn a_large_body_is_not_sent_twice() {
 
 #[tokio::test]
 async fn with_all_targets_dead_it_is_502() {
-    let proxy = Running::to(
-        Config::default(),
-        &[dead_address().await, dead_address().await],
-    )
-    .await;
+    let proxy = Running::to(config(), &[dead_address().await, dead_address().await]).await;
     let answer = get(proxy.address, "/").await;
     assert_eq!(answer.status(), 502);
     assert!(answer.header("server").is_empty());
@@ -118,7 +111,7 @@ async fn silence_is_504_and_not_repeated() {
     );
     let config = Config {
         response_timeout: Some(Duration::from_millis(100)),
-        ..Config::default()
+        ..config()
     };
     let proxy = Running::to(config, &[a.address, b.address]).await;
     assert_eq!(get(proxy.address, "/").await.status(), 504);
@@ -136,7 +129,7 @@ async fn retries_are_bounded() {
     let proxy = Running::to(
         Config {
             retries: 1,
-            ..Config::default()
+            ..config()
         },
         &dead,
     )

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use proxy::{Config, Pending};
 
+use super::{Running, config};
 use crate::backend::{Backend, Behavior};
 use crate::client::{Client, get};
-use crate::{Running, lines};
+use crate::running::lines;
 
 #[tokio::test]
 async fn a_swap_waits_for_requests_in_flight() {
@@ -16,7 +17,7 @@ async fn a_swap_waits_for_requests_in_flight() {
         Backend::start("old", Behavior::Held).await,
         Backend::start("new", Behavior::Name).await,
     );
-    let proxy = Running::to(Config::default(), &[old.address]).await;
+    let proxy = Running::to(config(), &[old.address]).await;
     let mut client = Client::connect(proxy.address).await;
     client.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
     old.request_arrived().await;
@@ -38,7 +39,7 @@ async fn a_swap_gives_up_in_time_and_says_what_is_left() {
     let backend = Backend::start("a", Behavior::Held).await;
     let config = Config {
         drain_timeout: Duration::from_millis(50),
-        ..Config::default()
+        ..config()
     };
     let proxy = Running::to(config, &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
@@ -59,7 +60,7 @@ async fn a_swap_gives_up_in_time_and_says_what_is_left() {
 #[tokio::test]
 async fn a_swap_that_removes_nothing_is_done_at_once() {
     let backend = Backend::start("a", Behavior::Held).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
     client.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
     backend.request_arrived().await;
@@ -87,7 +88,7 @@ async fn replacing_targets_under_load_fails_no_request() {
     let proxy = Running::to(
         Config {
             retries: 0,
-            ..Config::default()
+            ..config()
         },
         &[current.address],
     )

@@ -6,14 +6,14 @@ use proxy::Config;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::Running;
+use super::{Running, config};
 use crate::backend::{Backend, Behavior};
 use crate::client::Client;
 
 #[tokio::test]
 async fn stopping_finishes_requests_and_closes_the_rest() {
     let backend = Backend::start("a", Behavior::Held).await;
-    let mut proxy = Running::to(Config::default(), &[backend.address]).await;
+    let mut proxy = Running::to(config(), &[backend.address]).await;
     let mut idle = Client::connect(proxy.address).await;
     backend.permits.add_permits(1);
     assert_eq!(idle.get("/").await.status(), 200);
@@ -35,7 +35,7 @@ async fn stopping_is_bounded() {
     let backend = Backend::start("a", Behavior::Silent).await;
     let config = Config {
         drain_timeout: Duration::from_millis(50),
-        ..Config::default()
+        ..config()
     };
     let mut proxy = Running::to(config, &[backend.address]).await;
     let mut busy = Client::connect(proxy.address).await;

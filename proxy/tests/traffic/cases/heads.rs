@@ -7,7 +7,7 @@ use proxy::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::Running;
+use super::{Running, config};
 use crate::backend::{Backend, Behavior};
 use crate::client::{Client, Message};
 
@@ -25,7 +25,7 @@ async fn rest(client: &mut Client) -> String {
 #[tokio::test]
 async fn a_client_that_says_no_more_gets_its_answer() {
     let backend = Backend::start("a", Behavior::Held).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     for _ in 0..10 {
         let mut client = Client::connect(proxy.address).await;
         client.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
@@ -44,7 +44,7 @@ async fn a_client_that_says_no_more_gets_its_answer() {
 #[tokio::test]
 async fn requests_that_were_sent_ahead_are_answered_in_order() {
     let backend = Backend::start("a", Behavior::Head).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
     let many: String = (0..20)
         .map(|at| {
@@ -83,7 +83,7 @@ async fn requests_that_were_sent_ahead_are_answered_in_order() {
 #[tokio::test]
 async fn what_could_be_read_in_two_ways_reaches_no_target() {
     let backend = Backend::start("a", Behavior::Head).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     for wrong in [
         "GET / HTTP/1.1\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
@@ -116,7 +116,7 @@ async fn what_could_be_read_in_two_ways_reaches_no_target() {
 #[tokio::test]
 async fn a_length_that_is_said_twice_goes_on_once() {
     let backend = Backend::start("a", Behavior::Head).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     for lengths in [
         "Content-Length: 3, 3",
         "Content-Length: 3\r\nContent-Length: 3",
@@ -139,7 +139,7 @@ async fn a_length_that_is_said_twice_goes_on_once() {
     // The bound on bodies holds for such a length too.
     let config = Config {
         request_body_max: Some(10),
-        ..Config::default()
+        ..config()
     };
     let proxy = Running::to(config, &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
@@ -152,7 +152,7 @@ async fn a_length_that_is_said_twice_goes_on_once() {
 #[tokio::test]
 async fn names_match_with_a_port_and_a_last_dot() {
     let backend = Backend::start("a", Behavior::Name).await;
-    let proxy = Running::start(Config::default()).await;
+    let proxy = Running::start(config()).await;
     let text = format!("route add a shop.io/ http://{}/", backend.address);
     drop(proxy.handle.swap(proxy.table(&text)));
     let mut client = Client::connect(proxy.address).await;
@@ -169,7 +169,7 @@ async fn a_head_has_one_deadline_however_it_trickles() {
     let backend = Backend::start("a", Behavior::Name).await;
     let config = Config {
         head_timeout: Duration::from_millis(300),
-        ..Config::default()
+        ..config()
     };
     let proxy = Running::to(config, &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
@@ -199,7 +199,7 @@ async fn a_head_has_one_deadline_however_it_trickles() {
 #[tokio::test]
 async fn a_head_has_a_largest_size() {
     let backend = Backend::start("a", Behavior::Name).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let head = |bytes: usize| {
         let line = format!("X: {}\r\n", "x".repeat(995));
         let lines = line.repeat(bytes / line.len());
@@ -221,7 +221,7 @@ async fn a_body_may_be_slow_and_long() {
     let backend = Backend::start("a", Behavior::Echo).await;
     let config = Config {
         head_timeout: Duration::from_millis(100),
-        ..Config::default()
+        ..config()
     };
     let proxy = Running::to(config, &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;

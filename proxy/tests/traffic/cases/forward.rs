@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use proxy::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::{Running, config};
 use crate::backend::{Backend, Behavior};
 use crate::client::{Client, get};
-use crate::{Running, lines};
+use crate::running::lines;
 
 #[tokio::test]
 async fn routes_decide_and_no_route_is_404() {
@@ -15,7 +16,7 @@ async fn routes_decide_and_no_route_is_404() {
         Backend::start("a", Behavior::Name).await,
         Backend::start("b", Behavior::Name).await,
     );
-    let proxy = Running::start(Config::default()).await;
+    let proxy = Running::start(config()).await;
     assert_eq!(get(proxy.address, "/").await.status(), 404);
     let text = format!(
         "route add a /a http://{}/\nroute add b any/b http://{}/",
@@ -48,7 +49,7 @@ async fn targets_take_exact_turns() {
         backends.push(Backend::start("x", Behavior::Name).await);
     }
     let addresses: Vec<_> = backends.iter().map(|backend| backend.address).collect();
-    let proxy = Running::to(Config::default(), &addresses).await;
+    let proxy = Running::to(config(), &addresses).await;
     let mut client = Client::connect(proxy.address).await;
     for _ in 0..60 {
         assert_eq!(client.get("/").await.status(), 200);
@@ -60,7 +61,7 @@ async fn targets_take_exact_turns() {
 #[tokio::test]
 async fn connections_are_kept_on_both_sides() {
     let backend = Backend::start("a", Behavior::Name).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
     for _ in 0..20 {
         assert_eq!(client.get("/").await.text(), "a");
@@ -71,7 +72,7 @@ async fn connections_are_kept_on_both_sides() {
 #[tokio::test]
 async fn targets_learn_about_the_client() {
     let backend = Backend::start("a", Behavior::Head).await;
-    let proxy = Running::start(Config::default()).await;
+    let proxy = Running::start(config()).await;
     let text = format!(
         "route add a /p http://{}/?a=1 opts \"strip=/p prepend=/q host=dst\"",
         backend.address
@@ -110,7 +111,7 @@ async fn targets_learn_about_the_client() {
 async fn large_bodies_pass_both_ways() {
     const BYTES: usize = 8 << 20;
     let backend = Backend::start("a", Behavior::Echo).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let body: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
     let mut client = Client::connect(proxy.address).await;
     client
@@ -126,7 +127,7 @@ async fn large_bodies_pass_both_ways() {
 #[tokio::test]
 async fn an_answer_streams_while_it_is_made() {
     let backend = Backend::start("a", Behavior::Halves).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
     client.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
     let mut seen = Vec::new();
@@ -141,7 +142,7 @@ async fn an_answer_streams_while_it_is_made() {
 #[tokio::test]
 async fn upgraded_connections_carry_bytes_both_ways() {
     let backend = Backend::start("a", Behavior::Upgrade).await;
-    let proxy = Running::to(Config::default(), &[backend.address]).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
     let request = "GET /ws HTTP/1.1\r\nHost: any\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -161,7 +162,7 @@ async fn too_large_a_body_is_refused() {
     let backend = Backend::start("a", Behavior::Echo).await;
     let config = Config {
         request_body_max: Some(10),
-        ..Config::default()
+        ..config()
     };
     let proxy = Running::to(config, &[backend.address]).await;
     let mut client = Client::connect(proxy.address).await;
@@ -189,7 +190,7 @@ async fn random_choice_reaches_all() {
     );
     let config = Config {
         strategy: proxy::Strategy::Random,
-        ..Config::default()
+        ..config()
     };
     let proxy = Running::start(config).await;
     drop(

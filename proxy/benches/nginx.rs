@@ -1,0 +1,420 @@
+//! The ingress beside nginx: the same backend, the same load, in turns within one run.
+//!
+//! `cargo bench -p proxy --bench nginx -- [seconds=4] [rounds=3] [threads=2]` needs `nginx` and
+//! `wrk` on the path. What counts is the ratio of CPU time for a request: absolute figures depend
+//! on what else the machine does. nginx proxies with one worker, the ingress is a process of its
+//! own with `threads` threads; generator, backend and proxies share all processors.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement that cannot be made ends the program, and the tables are its purpose"
+)]
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use proxy::route::{Table, parse};
+use proxy::{Config, Proxy};
+
+/// The largest body, in bytes.
+const LARGE_BYTES: usize = 64 << 10;
+
+/// How many connections rest when their memory is measured.
+const IDLE: usize = 2000;
+
+/// What a browser sends.
+const BROWSER: [&str; 12] = [
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.5",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Referer: https://www.example.com/some/page/of/a/site",
+    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=1",
+    "Upgrade-Insecure-Requests: 1",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+    "Sec-Fetch-User: ?1",
+    "Priority: u=0, i",
+];
+
+struct Case {
+    name: &'static str,
+    connections: usize,
+    path: &'static str,
+    headers: &'static [&'static str],
+    /// Which of the two ingress processes is asked.
+    routes: usize,
+}
+
+const FEW: usize = 10;
+const MANY: usize = 5000;
+
+const CASES: [Case; 6] = [
+    Case {
+        name: "kept, 64 connections",
+        connections: 64,
+        path: "/",
+        headers: &[],
+        routes: FEW,
+    },
+    Case {
+        name: "kept, 256 connections",
+        connections: 256,
+        path: "/",
+        headers: &[],
+        routes: FEW,
+    },
+    Case {
+        name: "twelve headers",
+        connections: 64,
+        path: "/",
+        headers: &BROWSER,
+        routes: FEW,
+    },
+    Case {
+        name: "5,000 routes",
+        connections: 64,
+        path: "/",
+        headers: &["Host: h2500.example"],
+        routes: MANY,
+    },
+    Case {
+        name: "64 KiB bodies",
+        connections: 64,
+        path: "/large",
+        headers: &[],
+        routes: FEW,
+    },
+    Case {
+        name: "Connection: close",
+        connections: 64,
+        path: "/",
+        headers: &["Connection: close"],
+        routes: FEW,
+    },
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let option = |name: &str| {
+        let mut values = arguments
+            .iter()
+            .filter_map(|argument| argument.strip_prefix(name));
+        values.next().and_then(|value| value.parse::<usize>().ok())
+    };
+    let threads = option("threads=").unwrap_or(2);
+    if let (Some(backend), Some(routes)) = (option("serve="), option("routes=")) {
+        return serve(local(backend as u16), routes, threads);
+    }
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        // Run by the tests: there is nothing to check.
+        return;
+    }
+    if find("nginx").is_none() || find("wrk").is_none() {
+        println!("SKIPPED: needs `nginx` (Debian package nginx-light) and `wrk`");
+        return;
+    }
+    measure(
+        option("seconds=").unwrap_or(4),
+        option("rounds=").unwrap_or(3),
+        threads,
+    );
+}
+
+fn measure(seconds: usize, rounds: usize, threads: usize) {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::fs::write(dir.path().join("large"), "x".repeat(LARGE_BYTES)).unwrap();
+    let (backend_port, proxy_port) = (free_port(), free_port());
+    let backend = format!(
+        "server {{ listen 127.0.0.1:{backend_port} reuseport; keepalive_timeout 600;\n\
+         location / {{ return 200 \"{}\"; }}\n location /large {{ root {}; sendfile on; }} }}",
+        "x".repeat(6),
+        dir.path().display()
+    );
+    let _backend = nginx(dir.path(), "backend", &backend);
+    let peer = format!(
+        "upstream backend {{ server 127.0.0.1:{backend_port}; keepalive 512; keepalive_requests 10000000; }}\n\
+         server {{ listen 127.0.0.1:{proxy_port} reuseport; keepalive_timeout 600;\n location / {{ proxy_pass http://backend; \
+         proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; \
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Real-Ip $remote_addr; \
+         proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host; }} }}"
+    );
+    let peer = nginx(dir.path(), "proxy", &peer);
+    let few = ingress(backend_port, FEW, threads);
+    let many = ingress(backend_port, MANY, threads);
+    for port in [backend_port, proxy_port, few.port, many.port] {
+        wait_for(port);
+    }
+    let worker = first_child(peer.0.id());
+
+    println!("{seconds} s a run, {rounds} rounds in turns; medians\n");
+    println!(
+        "| case | nginx CPU µs | ingress CPU µs | ratio (all) | nginx requests/s, p50, p99 | ingress requests/s, p50, p99 |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for case in &CASES {
+        let own = if case.routes == FEW { &few } else { &many };
+        let mut runs: Vec<(Run, Run)> = (0..rounds)
+            .map(|_| {
+                let theirs = load(proxy_port, worker, case, seconds);
+                (theirs, load(own.port, own.child.id(), case, seconds))
+            })
+            .collect();
+        runs.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+        let all: Vec<String> = runs
+            .iter()
+            .map(|run| format!("{:.2}", ratio(run)))
+            .collect();
+        let (theirs, ours) = &runs[runs.len() / 2];
+        println!(
+            "| {} | {:.1} | {:.1} | **{:.2}** ({}) | {} | {} |",
+            case.name,
+            theirs.cpu_us,
+            ours.cpu_us,
+            ratio(&runs[runs.len() / 2]),
+            all.join(" "),
+            theirs.speed,
+            ours.speed
+        );
+    }
+    println!("\n| memory of an idle connection | bytes |\n|---|---|");
+    for (name, port, pid) in [
+        ("nginx", proxy_port, worker),
+        ("ingress", few.port, few.child.id()),
+    ] {
+        println!("| {name} | {} |", idle_bytes(port, pid));
+    }
+}
+
+fn ratio((theirs, ours): &(Run, Run)) -> f64 {
+    ours.cpu_us / theirs.cpu_us
+}
+
+/// One run of the load generator.
+struct Run {
+    cpu_us: f64,
+    speed: String,
+}
+
+fn load(port: u16, pid: u32, case: &Case, seconds: usize) -> Run {
+    let mut wrk = Command::new(find("wrk").unwrap());
+    wrk.args(["-t1", "--latency"])
+        .arg(format!("-c{}", case.connections))
+        .arg(format!("-d{seconds}s"));
+    for header in case.headers {
+        wrk.arg("-H").arg(header);
+    }
+    let before = cpu(pid);
+    let output = wrk
+        .arg(format!("http://127.0.0.1:{port}{}", case.path))
+        .output()
+        .unwrap();
+    let used = cpu(pid) - before;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && !text.contains("Non-2xx"),
+        "{text}"
+    );
+    let word = |start: &str, at: usize| {
+        let mut lines = text.lines().map(str::trim);
+        let line = lines
+            .find(|line| line.starts_with(start))
+            .unwrap_or_default();
+        line.split_whitespace().nth(at).unwrap_or("?").to_owned()
+    };
+    let total = text
+        .lines()
+        .find(|line| line.contains("requests in"))
+        .unwrap();
+    let total: f64 = total.split_whitespace().next().unwrap().parse().unwrap();
+    Run {
+        cpu_us: used.as_secs_f64() * 1e6 / total,
+        speed: format!(
+            "{}, {}, {}",
+            word("Requests/sec:", 1),
+            word("50%", 1),
+            word("99%", 1)
+        ),
+    }
+}
+
+/// What a connection that was served once and rests costs a process.
+fn idle_bytes(port: u16, pid: u32) -> usize {
+    let request = b"GET / HTTP/1.1\r\nHost: any\r\n\r\n";
+    let open = |count: usize| -> Vec<TcpStream> {
+        let one = || {
+            use std::io::{Read, Write};
+            let mut stream = TcpStream::connect(local(port)).unwrap();
+            stream.write_all(request).unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream
+        };
+        (0..count).map(|_| one()).collect()
+    };
+    // What the first ones cost is not paid again.
+    let _first = open(IDLE);
+    let before = anonymous(pid);
+    let _second = open(IDLE);
+    anonymous(pid).saturating_sub(before) / IDLE
+}
+
+fn anonymous(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        * 1024
+}
+
+/// Time on a processor so far, from the scheduler's own count of every thread.
+fn cpu(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .flatten();
+    let of = |thread: std::fs::DirEntry| -> u64 {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        stat.split_whitespace()
+            .next()
+            .and_then(|time| time.parse().ok())
+            .unwrap_or(0)
+    };
+    Duration::from_nanos(threads.map(of).sum())
+}
+
+/// A child that ends with the measurement.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let pid = self.0.id().to_string();
+        // Ended in order, it takes its workers along.
+        Command::new("kill").args(["-TERM", &pid]).status().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn nginx(dir: &Path, name: &str, server: &str) -> Ended {
+    let home = dir.join(name);
+    std::fs::create_dir_all(&home).unwrap();
+    let conf = format!(
+        "daemon off; worker_processes 1; pid {0}/pid; error_log {0}/error.log; user root;\n\
+         events {{ worker_connections 16384; }}\n\
+         http {{ access_log off; keepalive_requests 100000000;\n {server} }}\n",
+        home.display()
+    );
+    std::fs::write(home.join("nginx.conf"), conf).unwrap();
+    let mut command = Command::new(find("nginx").unwrap());
+    command
+        .arg("-p")
+        .arg(&home)
+        .arg("-c")
+        .arg(home.join("nginx.conf"));
+    Ended(command.spawn().unwrap())
+}
+
+struct Ingress {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Ingress {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn ingress(backend: u16, routes: usize, threads: usize) -> Ingress {
+    use std::io::{BufRead, BufReader};
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .arg(format!("serve={backend}"))
+        .arg(format!("routes={routes}"))
+        .arg(format!("threads={threads}"))
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    Ingress {
+        child,
+        port: line.trim().parse().unwrap(),
+    }
+}
+
+/// Runs an ingress with so many routes to a backend, and says its port.
+fn serve(backend: SocketAddr, routes: usize, threads: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let config = Config {
+            listen: vec![local(0)],
+            threads,
+            ..Config::default()
+        };
+        let proxy = Proxy::bind(config).unwrap();
+        let mut text = format!("route add web / http://{backend}/\n");
+        for route in 1..routes {
+            let host = if route % 3 == 0 {
+                format!("*.g{route}.example")
+            } else {
+                format!("h{route}.example")
+            };
+            text.push_str(&format!("route add web {host}/ http://{backend}/\n"));
+        }
+        let (definitions, problems) = parse::parse(&text);
+        assert!(problems.is_empty(), "{problems:?}");
+        drop(proxy.handle().swap(Table::build(definitions, None).0));
+        println!("{}", proxy.local_addrs()[0].port());
+        proxy.run(std::future::pending()).await.unwrap();
+    });
+}
+
+fn first_child(pid: u32) -> u32 {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(path).unwrap();
+    children.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn wait_for(port: u16) {
+    for _ in 0..500 {
+        if TcpStream::connect(local(port)).is_ok() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    println!("nothing listens on {port}");
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(local(0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/sbin"])
+        .map(|dir| PathBuf::from(dir).join(program))
+        .find(|file| file.is_file())
+}

@@ -1,0 +1,305 @@
+//! A client's connection: from one plain request to the next.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::answer;
+use super::local::Local;
+use super::request::{self, Head, Plain};
+use super::timer::Timer;
+use crate::headers::Hop;
+use crate::http::linger::linger;
+use crate::http::socket::{HEAD_BYTES_MAX, Replay};
+
+/// How long a connection that came just before the stop may take to send its first request.
+const STOP_GRACE: Duration = Duration::from_millis(100);
+
+/// A connection as it was accepted.
+pub(in crate::http) struct Accepted {
+    pub(in crate::http) stream: TcpStream,
+    pub(in crate::http) peer: SocketAddr,
+    /// The address that the client connected to.
+    pub(in crate::http) own: SocketAddr,
+}
+
+/// Carries plain requests as long as the connection lasts. If another one comes, the connection is
+/// returned as it was before that request.
+pub(in crate::http) async fn serve(
+    local: Rc<Local>,
+    accepted: Accepted,
+) -> Option<(Accepted, Replay)> {
+    let number = poll_fn(|cx| Poll::Ready(local.entered(cx.waker().clone()))).await;
+    let _entry = Entry {
+        local: local.clone(),
+        number,
+    };
+    let mut connection = Connection {
+        hop: Hop::new(accepted.peer.ip(), accepted.own),
+        accepted,
+        bytes: Vec::new(),
+        timer: Timer::after(local.config.client_idle_timeout),
+        has_served: false,
+        local,
+    };
+    loop {
+        let after = match connection.next().await {
+            Next::Request(plain) => {
+                let after = connection.exchange(&plain).await;
+                if matches!(after, After::Kept) {
+                    connection.served(&plain);
+                }
+                after
+            }
+            Next::Late => {
+                let status = StatusCode::REQUEST_TIMEOUT;
+                match connection.answer(status, false).await {
+                    After::Ended => After::Refused,
+                    other => other,
+                }
+            }
+            Next::Doubtful => After::Doubtful,
+            Next::End => After::Ended,
+        };
+        match after {
+            After::Kept => {}
+            After::Doubtful => return Some(connection.hand_over()),
+            After::Ended => return None,
+            After::Refused => {
+                linger(&mut connection.accepted.stream).await;
+                return None;
+            }
+        }
+    }
+}
+
+/// What comes next on a connection.
+enum Next {
+    /// A plain request, whole.
+    Request(Plain),
+    /// Something that is not for us.
+    Doubtful,
+    /// A body that does not come.
+    Late,
+    /// Nothing.
+    End,
+}
+
+/// What becomes of a connection after a request.
+#[derive(Debug)]
+pub(super) enum After {
+    /// It waits for the next request.
+    Kept,
+    /// It is closed.
+    Ended,
+    /// It is closed, though the client may still be sending.
+    Refused,
+    /// The request is not for us after all; nothing of it was answered.
+    Doubtful,
+}
+
+/// The place of a connection among those of its thread.
+struct Entry {
+    local: Rc<Local>,
+    number: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.local.left(self.number);
+    }
+}
+
+pub(super) struct Connection {
+    pub(super) local: Rc<Local>,
+    pub(super) accepted: Accepted,
+    pub(super) hop: Hop,
+    /// What was read and not served; without memory when nothing was.
+    pub(super) bytes: Vec<u8>,
+    pub(super) timer: Timer,
+    has_served: bool,
+}
+
+/// How far the next request has come.
+struct Reading {
+    /// Bytes have come that were not looked at.
+    is_fresh: bool,
+    /// So many bytes hold no end of a head.
+    searched: usize,
+    /// The deadline is that of a head.
+    has_deadline: bool,
+    /// The head, whose body is on its way.
+    plain: Option<Plain>,
+}
+
+impl Connection {
+    /// Waits for the next request.
+    async fn next(&mut self) -> Next {
+        self.timer.set_after(self.local.config.client_idle_timeout);
+        let mut reading = Reading {
+            is_fresh: !self.bytes.is_empty(),
+            searched: 0,
+            has_deadline: false,
+            plain: None,
+        };
+        poll_fn(|cx| self.poll_next(cx, &mut reading)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>, reading: &mut Reading) -> Poll<Next> {
+        loop {
+            if std::mem::take(&mut reading.is_fresh)
+                && let Some(next) = self.look(reading)
+            {
+                return Poll::Ready(next);
+            }
+            if self.local.is_stopping() && self.bytes.is_empty() {
+                if self.has_served {
+                    return Poll::Ready(Next::End);
+                }
+                self.timer.at_most(Instant::now() + STOP_GRACE);
+            }
+            match self.poll_read(cx) {
+                Poll::Ready(Ok(0)) if !self.bytes.is_empty() => {
+                    return Poll::Ready(Next::Doubtful);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
+                Poll::Ready(Ok(_)) => reading.is_fresh = true,
+                Poll::Pending => {
+                    ready!(self.timer.poll(cx));
+                    return Poll::Ready(reading.late());
+                }
+            }
+        }
+    }
+
+    /// Looks at what has come; none if more has to.
+    fn look(&mut self, reading: &mut Reading) -> Option<Next> {
+        if let Some(plain) = reading.plain.take() {
+            return self.body(plain, reading);
+        }
+        let unseen = self.bytes.get(reading.searched.saturating_sub(3)..);
+        let is_partial = reading.searched > 0 && !request::may_end_in(unseen.unwrap_or_default());
+        let head = if is_partial {
+            Head::Partial
+        } else {
+            request::read(&self.bytes)
+        };
+        match head {
+            _ if !self.local.carries_plain() => Some(Next::Doubtful),
+            Head::Doubtful(doubt) => {
+                tracing::trace!(?doubt, "a request is left to the library");
+                Some(Next::Doubtful)
+            }
+            Head::Partial if self.bytes.len() >= HEAD_BYTES_MAX => Some(Next::Doubtful),
+            Head::Partial => {
+                reading.searched = self.bytes.len();
+                if !reading.has_deadline {
+                    reading.has_deadline = true;
+                    self.timer.set_after(self.local.config.head_timeout);
+                }
+                None
+            }
+            Head::Plain(plain) => {
+                let most = self.local.config.request_body_max;
+                if most.is_some_and(|most| plain.body_bytes() as u64 > most) {
+                    return Some(Next::Doubtful);
+                }
+                self.body(plain, reading)
+            }
+        }
+    }
+
+    /// Whether the body of a request is there too.
+    fn body(&mut self, plain: Plain, reading: &mut Reading) -> Option<Next> {
+        if self.bytes.len() >= plain.bytes() {
+            return Some(Next::Request(plain));
+        }
+        self.timer.set_after(self.local.config.client_timeout);
+        reading.plain = Some(plain);
+        None
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = self.local.scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch.read);
+        ready!(Pin::new(&mut self.accepted.stream).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        if self.bytes.capacity() == 0 {
+            self.bytes = self.local.buffer();
+        }
+        self.bytes.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
+    }
+
+    /// Forgets a request that was answered.
+    fn served(&mut self, plain: &Plain) {
+        self.has_served = true;
+        self.bytes.drain(..plain.bytes());
+        if self.bytes.is_empty() {
+            self.local.give_back(std::mem::take(&mut self.bytes));
+        }
+    }
+
+    /// Answers a request that goes to no target.
+    pub(super) async fn answer(&mut self, status: StatusCode, keeps: bool) -> After {
+        let keeps = keeps && !self.local.is_stopping();
+        let mut unwritten = self.local.buffer();
+        {
+            let mut scratch = self.local.scratch.borrow_mut();
+            answer::own(status, keeps, scratch.date.now(), &mut unwritten);
+        }
+        self.timer.set_after(self.local.config.client_timeout);
+        let mut written = 0;
+        let write = poll_fn(|cx| {
+            while written < unwritten.len() {
+                let rest = &unwritten[written..];
+                match Pin::new(&mut self.accepted.stream).poll_write(cx, rest) {
+                    Poll::Ready(Ok(more)) => written += more,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        ready!(self.timer.poll(cx));
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        });
+        let result = write.await;
+        self.local.give_back(unwritten);
+        match result {
+            Ok(()) if keeps => After::Kept,
+            _ => After::Ended,
+        }
+    }
+
+    /// Gives the connection away, with what was read.
+    fn hand_over(self) -> (Accepted, Replay) {
+        let head_deadline = Instant::now() + self.local.config.head_timeout;
+        let replay = Replay {
+            bytes: self.bytes,
+            deadline: head_deadline.min(self.timer.deadline()),
+        };
+        (self.accepted, replay)
+    }
+}
+
+impl Reading {
+    /// What it means that the deadline has come.
+    fn late(&self) -> Next {
+        match (&self.plain, self.has_deadline) {
+            (Some(_), _) => Next::Late,
+            // The library answers it: the deadline is its own.
+            (None, true) => Next::Doubtful,
+            (None, false) => Next::End,
+        }
+    }
+}

@@ -1,0 +1,532 @@
+//! A plain request on its way to a target, and the answer on its way back.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use ::http::Method;
+use smallvec::SmallVec;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
+
+use super::answer::{self, Asked, Final, Head};
+use super::body::{Body, Coding};
+use super::connection::{After, Connection};
+use super::local::Date;
+use super::request::Plain;
+use crate::headers;
+use crate::http::lease::{Lease, Refused};
+use crate::http::routing::{self, Failure, Tried};
+use crate::route::{RequestPath, Upstream};
+
+/// How many interim answers a target may send before its answer.
+const INTERIM_MAX: u32 = 64;
+
+/// Content is copied behind what is before it up to so many bytes; more goes out from where it was
+/// read.
+const COPY_BYTES_MAX: usize = 4 << 10;
+
+/// Why an exchange ended before the answer was whole.
+#[derive(Debug)]
+enum Broken {
+    /// The target failed.
+    Target(Failure, &'static str),
+    /// The client is gone, or takes nothing.
+    Client,
+}
+
+/// How an answer ended.
+struct Whole {
+    keeps_upstream: bool,
+    keeps_client: bool,
+}
+
+impl Connection {
+    /// Carries a request that is at the start of the bytes to a target, and the answer back.
+    pub(super) async fn exchange(&mut self, plain: &Plain) -> After {
+        let method = plain.method(&self.bytes);
+        let mut tried = Tried::default();
+        for _ in 0..=self.local.config.retries {
+            let lease = match self.lease(plain, &tried) {
+                Ok(lease) => lease,
+                Err(_) if !tried.is_empty() => break,
+                Err(refused) => {
+                    let status = routing::refusal(&self.local.config, refused);
+                    // As behind us, a body that nobody wants ends the connection.
+                    let keeps = !plain.is_last() && plain.body_bytes() == 0;
+                    return self.answer(status, keeps).await;
+                }
+            };
+            let upstream = lease.target().upstream();
+            let stream = match self.upstream(upstream, &method, tried.is_empty()).await {
+                Ok(stream) => stream,
+                Err(failure) => {
+                    tried.unreachable(upstream.serial(), failure);
+                    continue;
+                }
+            };
+            let Ok(mut relay) = self.begin(plain, &lease, stream) else {
+                return After::Doubtful;
+            };
+            match poll_fn(|cx| relay.poll(cx)).await {
+                Ok(whole) => return relay.end(whole, &lease),
+                Err(Broken::Client) => return After::Ended,
+                Err(Broken::Target(..)) if relay.has_answered => return After::Ended,
+                Err(Broken::Target(failure, reason)) => {
+                    tried.broken(upstream.serial(), failure);
+                    if !routing::may_repeat(&method, failure) {
+                        tracing::warn!(
+                            reason,
+                            code = failure.status().as_u16(),
+                            target = %upstream.address(),
+                            "request failed"
+                        );
+                        break;
+                    }
+                    tracing::debug!(reason, "asking another target");
+                }
+            }
+        }
+        self.answer(tried.status(), false).await
+    }
+
+    fn lease(&self, plain: &Plain, tried: &Tried) -> Result<Lease, Refused> {
+        let path = RequestPath::new(plain.path(&self.bytes));
+        tried.lease(&self.local.handle, plain.host(&self.bytes), &path)
+    }
+
+    /// A connection to an upstream: one that waits, if `may_wait`, or a new one.
+    async fn upstream(
+        &mut self,
+        upstream: &Upstream,
+        method: &Method,
+        may_wait: bool,
+    ) -> Result<TcpStream, Failure> {
+        let waiting = poll_fn(|cx| {
+            let mut pool = self.local.pool.borrow_mut();
+            Poll::Ready(pool.take(upstream, Instant::now(), cx))
+        });
+        if may_wait
+            && let Some(stream) = waiting.await
+            // What cannot be repeated is worth a question to the system.
+            && (method.is_idempotent() || is_quiet(&stream))
+        {
+            return Ok(stream);
+        }
+        self.timer.set_after(self.local.config.connect_timeout);
+        let connect = connect(upstream.address());
+        tokio::pin!(connect);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = connect.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(|_| Failure::Broken));
+            }
+            ready!(self.timer.poll(cx));
+            Poll::Ready(Err(Failure::Silent))
+        })
+        .await
+    }
+
+    /// Writes a request for its target, as much as goes out at once. An error means that the target
+    /// of the request cannot be written as the route wants.
+    fn begin<'c>(
+        &'c mut self,
+        plain: &'c Plain,
+        lease: &Lease,
+        stream: TcpStream,
+    ) -> Result<Relay<'c>, ()> {
+        let target = lease.target();
+        let (raw, query) = (plain.path(&self.bytes), plain.query(&self.bytes));
+        let uri = routing::forwarded_uri(&RequestPath::new(raw), (raw, query), target);
+        if uri
+            .as_ref()
+            .is_some_and(|uri| !uri.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err(());
+        }
+        let mut unsent = self.local.buffer();
+        let told = |out: &mut Vec<u8>| {
+            let mut replaced = SmallVec::new();
+            let incoming = plain.incoming(&self.bytes);
+            let strip = target.options().strip.as_deref();
+            headers::forwarding(&incoming, &self.hop, strip, |told, pieces| {
+                replaced.push(told);
+                out.extend_from_slice(told.name().as_bytes());
+                out.extend_from_slice(b": ");
+                for piece in pieces {
+                    out.extend_from_slice(piece);
+                }
+                out.extend_from_slice(b"\r\n");
+            });
+            replaced
+        };
+        plain.write(
+            &self.bytes,
+            (uri.as_deref(), target.host_header()),
+            told,
+            &mut unsent,
+        );
+        self.timer.set_after(self.silence_max());
+        Ok(Relay {
+            plain,
+            stream,
+            unsent: Rest::new(unsent),
+            unwritten: Rest::new(Vec::new()),
+            head: Vec::new(),
+            state: State::Head { interim: 0 },
+            is_sound: true,
+            has_answered: false,
+            is_watching: true,
+            waits_for_client: false,
+            connection: self,
+        })
+    }
+
+    /// The longest silence of a target.
+    fn silence_max(&self) -> std::time::Duration {
+        // Requests without such a bound are not carried here.
+        self.local.config.response_timeout.unwrap_or_default()
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
+}
+
+/// Whether nothing has come on a connection, not even its end.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Bytes of which some were written.
+struct Rest {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Rest {
+    fn new(bytes: Vec<u8>) -> Rest {
+        Rest { bytes, at: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Writes as much as goes.
+    fn poll_write(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let rest = &self.bytes[self.at..];
+            self.at += ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Where an answer is.
+enum State {
+    /// Before its head, after so many interim ones.
+    Head { interim: u32 },
+    /// In its body.
+    Body {
+        body: Body,
+        coding: Coding,
+        whole: Whole,
+    },
+    /// At its end.
+    Whole(Whole),
+}
+
+/// A request on its way and its answer.
+struct Relay<'c> {
+    connection: &'c mut Connection,
+    plain: &'c Plain,
+    /// To the target.
+    stream: TcpStream,
+    unsent: Rest,
+    /// For the client.
+    unwritten: Rest,
+    /// The head of the answer as far as it came.
+    head: Vec<u8>,
+    state: State,
+    /// The target has taken everything so far.
+    is_sound: bool,
+    /// The client got something.
+    has_answered: bool,
+    /// The client's connection is watched for its end.
+    is_watching: bool,
+    /// The deadline is that of the client.
+    waits_for_client: bool,
+}
+
+impl Relay<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Whole, Broken>> {
+        loop {
+            // Both ways at once: a target may answer before it has read everything.
+            let sent = self.unsent.poll_write(&mut self.stream, cx);
+            if let Poll::Ready(Err(_)) = sent {
+                // It may have answered nevertheless.
+                self.unsent.at = self.unsent.bytes.len();
+                self.is_sound = false;
+            }
+            if !self.unwritten.is_empty() {
+                ready!(self.poll_client(cx))?;
+            }
+            if let State::Whole(whole) = &self.state {
+                return Poll::Ready(Ok(Whole { ..*whole }));
+            }
+            match self.poll_answer(cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => {
+                    if self.is_watching && self.is_client_gone(cx) {
+                        return Poll::Ready(Err(Broken::Client));
+                    }
+                    ready!(self.connection.timer.poll(cx));
+                    let silent = Broken::Target(Failure::Silent, "it is silent");
+                    return Poll::Ready(Err(silent));
+                }
+            }
+        }
+    }
+
+    /// Gives the client what waits for it.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let connection = &mut *self.connection;
+        let before = self.unwritten.at;
+        let written = self
+            .unwritten
+            .poll_write(&mut connection.accepted.stream, cx);
+        if self.unwritten.at > before || !self.waits_for_client {
+            let wait = connection.local.config.client_timeout;
+            connection.timer.set_after(wait);
+        }
+        self.waits_for_client = written.is_pending();
+        match written {
+            Poll::Ready(Ok(())) => {
+                let silence_max = connection.silence_max();
+                connection.timer.set_after(silence_max);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Client)),
+            Poll::Pending => {
+                ready!(connection.timer.poll(cx));
+                Poll::Ready(Err(Broken::Client))
+            }
+        }
+    }
+
+    /// Reads of the answer what there is, and passes it on.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let local = self.connection.local.clone();
+        let mut scratch = local.scratch.borrow_mut();
+        let scratch = &mut *scratch;
+        let mut buffer = ReadBuf::new(&mut scratch.read);
+        let broken = |_| Broken::Target(Failure::Broken, "its connection broke");
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)).map_err(broken)?;
+        let read = buffer.filled();
+        let out = &mut scratch.write;
+        out.clear();
+        let silence_max = self.connection.silence_max();
+        self.connection.timer.set_after(silence_max);
+        let mut tail: &[u8] = &[];
+        // A head that came in parts is put together.
+        let mut held = std::mem::take(&mut self.head);
+        if read.is_empty() {
+            self.take_end(out)?;
+        } else if matches!(self.state, State::Head { .. }) && !held.is_empty() {
+            held.extend_from_slice(read);
+            tail = self.take(&held, &mut scratch.date, out)?;
+        } else {
+            tail = self.take(read, &mut scratch.date, out)?;
+        }
+        if tail.len() <= COPY_BYTES_MAX {
+            out.extend_from_slice(tail);
+            tail = &[];
+        }
+        let result = self.write(out, tail, cx);
+        local.give_back(held);
+        Poll::Ready(result)
+    }
+
+    /// The target has closed its connection.
+    fn take_end(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        match std::mem::replace(&mut self.state, State::Head { interim: 0 }) {
+            State::Body {
+                body: Body::UntilClose,
+                coding,
+                whole,
+            } => {
+                coding.finish(out);
+                self.state = State::Whole(whole);
+                Ok(())
+            }
+            _ => Err(Broken::Target(
+                Failure::Broken,
+                "it closed the connection before the end of its answer",
+            )),
+        }
+    }
+
+    /// Takes bytes of the answer; what goes on is `out` and what is returned, in this order.
+    fn take<'b>(
+        &mut self,
+        mut bytes: &'b [u8],
+        date: &mut Date,
+        out: &mut Vec<u8>,
+    ) -> Result<&'b [u8], Broken> {
+        let unclear = |reason| Broken::Target(Failure::Broken, reason);
+        while let State::Head { interim } = &mut self.state {
+            let asked = Asked {
+                is_head: self.plain.method(&self.connection.bytes) == Method::HEAD,
+                keeps: !self.plain.is_last() && !self.connection.local.is_stopping(),
+                date: date.now(),
+            };
+            let head = answer::take(bytes, asked, out)
+                .map_err(|answer::Malformed(reason)| unclear(reason))?;
+            match head {
+                Head::Partial if bytes.len() >= answer::HEAD_BYTES_MAX => {
+                    return Err(unclear("the head of its answer is too large"));
+                }
+                Head::Partial => {
+                    self.head = self.connection.local.buffer();
+                    self.head.extend_from_slice(bytes);
+                    return Ok(&[]);
+                }
+                Head::Interim(_) if *interim == INTERIM_MAX => {
+                    return Err(unclear("it sends nothing but interim answers"));
+                }
+                Head::Interim(length) => {
+                    *interim += 1;
+                    bytes = &bytes[length..];
+                    if bytes.is_empty() {
+                        return Ok(&[]);
+                    }
+                }
+                Head::Final(answer) => {
+                    bytes = &bytes[answer.bytes..];
+                    self.state = self.answered(answer, bytes);
+                }
+            }
+        }
+        let State::Body {
+            body,
+            coding,
+            whole,
+        } = &mut self.state
+        else {
+            return Ok(&[]);
+        };
+        let coding = *coding;
+        let taken = body.take(bytes, |content| {
+            if coding == Coding::Chunked && !content.is_empty() {
+                coding.write(content, out);
+            }
+        });
+        let taken = taken.map_err(|_| unclear("its body is not in chunks"))?;
+        if taken.is_whole {
+            coding.finish(out);
+            // More than the answer: whose it is, nobody knows.
+            let keeps_upstream = whole.keeps_upstream && taken.bytes == bytes.len();
+            self.state = State::Whole(Whole {
+                keeps_upstream,
+                ..*whole
+            });
+        }
+        let is_plain = coding == Coding::Plain;
+        Ok(if is_plain { &bytes[..taken.bytes] } else { &[] })
+    }
+
+    /// The state behind the head of an answer, which `rest` follows.
+    fn answered(&self, answer: Final, rest: &[u8]) -> State {
+        // A request that is not sent whole is not followed by another one.
+        let keeps_upstream = answer.keeps_upstream && self.unsent.is_empty();
+        let whole = Whole {
+            keeps_upstream,
+            keeps_client: answer.keeps_client,
+        };
+        match answer.body {
+            Some(body) => State::Body {
+                body,
+                coding: answer.coding,
+                whole,
+            },
+            None => State::Whole(Whole {
+                keeps_upstream: keeps_upstream && rest.is_empty(),
+                ..whole
+            }),
+        }
+    }
+
+    /// Gives the client `out` and `tail`; what does not go out at once waits.
+    fn write(&mut self, out: &[u8], tail: &[u8], cx: &mut Context<'_>) -> Result<(), Broken> {
+        if out.is_empty() && tail.is_empty() {
+            return Ok(());
+        }
+        self.has_answered = true;
+        let client = Pin::new(&mut self.connection.accepted.stream);
+        let written = if tail.is_empty() {
+            client.poll_write(cx, out)
+        } else {
+            client.poll_write_vectored(cx, &[IoSlice::new(out), IoSlice::new(tail)])
+        };
+        let written = match written {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(_)) => return Err(Broken::Client),
+            Poll::Pending => 0,
+        };
+        let in_tail = written.saturating_sub(out.len());
+        let (out, tail) = (&out[written.min(out.len())..], &tail[in_tail..]);
+        if !(out.is_empty() && tail.is_empty()) {
+            let mut rest = std::mem::take(&mut self.unwritten.bytes);
+            if rest.capacity() == 0 {
+                rest = self.connection.local.buffer();
+            }
+            rest.clear();
+            rest.extend_from_slice(out);
+            rest.extend_from_slice(tail);
+            self.unwritten = Rest::new(rest);
+        }
+        Ok(())
+    }
+
+    /// Whether the client has closed its connection altogether. That it says no more, or says the
+    /// next request already, is no reason to end this one; then it is watched no more.
+    fn is_client_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        let client = &self.connection.accepted.stream;
+        if client.poll_read_ready(cx).is_pending() {
+            return false;
+        }
+        self.is_watching = false;
+        let peeked = SockRef::from(client).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+    }
+
+    /// Keeps what can be used again.
+    fn end(self, whole: Whole, lease: &Lease) -> After {
+        let local = &self.connection.local;
+        if whole.keeps_upstream && self.is_sound {
+            let mut pool = local.pool.borrow_mut();
+            pool.put(lease.target().upstream(), self.stream, Instant::now());
+        }
+        for buffer in [self.unsent.bytes, self.unwritten.bytes, self.head] {
+            local.give_back(buffer);
+        }
+        if whole.keeps_client {
+            After::Kept
+        } else if self.connection.bytes.len() > self.plain.bytes() {
+            After::Refused
+        } else {
+            After::Ended
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What both ways of carrying a request decide alike: where it goes, what it looks like there, what
+//! follows from a failure.
+
+use ::http::{Method, StatusCode};
+
+use super::handle::Handle;
+use super::lease::{Lease, Refused};
+use crate::config::Config;
+use crate::route::{RequestPath, Route, Target};
+
+/// What was tried for a request so far.
+#[derive(Debug, Default)]
+pub(super) struct Tried {
+    /// Serials of upstreams that could not be connected to: not asked again for this request.
+    unreachable: Vec<u64>,
+    /// Serials of upstreams whose connection broke: asked again only if there is no other.
+    broken: Vec<u64>,
+    /// The answer if no target is left to try.
+    last: Option<Failure>,
+}
+
+/// How a target failed a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It was silent for too long.
+    Silent,
+    /// It could not be reached, or broke off, or said what nobody understands.
+    Broken,
+}
+
+impl Failure {
+    /// The answer to the client.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Failure::Silent => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Broken => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+impl Tried {
+    /// Whether any target was tried.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unreachable.is_empty() && self.broken.is_empty()
+    }
+
+    /// Notes an upstream that got no byte of the request.
+    pub(super) fn unreachable(&mut self, serial: u64, failure: Failure) {
+        self.unreachable.push(serial);
+        self.last = Some(failure);
+    }
+
+    /// Notes an upstream that may have got the request.
+    pub(super) fn broken(&mut self, serial: u64, failure: Failure) {
+        self.broken.push(serial);
+        self.last = Some(failure);
+    }
+
+    /// The answer when no target is left to try.
+    pub(super) fn status(&self) -> StatusCode {
+        self.last.unwrap_or(Failure::Broken).status()
+    }
+
+    /// A target for the request, one that did not fail it yet if there is one.
+    pub(super) fn lease(
+        &self,
+        handle: &Handle,
+        host: &str,
+        path: &RequestPath<'_>,
+    ) -> Result<Lease, Refused> {
+        let choice = handle.choice();
+        let reachable = |target: &Target| !self.unreachable.contains(&target.upstream().serial());
+        let sound = |target: &Target| {
+            reachable(target) && !self.broken.contains(&target.upstream().serial())
+        };
+        Lease::take(handle, host, path, |route: &Route| {
+            if self.is_empty() {
+                return route.pick(choice);
+            }
+            route
+                .pick_where(choice, sound)
+                .or_else(|| route.pick_where(choice, reachable))
+        })
+    }
+}
+
+/// The answer to a request that goes to no target.
+pub(super) fn refusal(config: &Config, refused: Refused) -> StatusCode {
+    match refused {
+        Refused::NoRoute => StatusCode::from_u16(config.no_route_status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Refused::NoTarget => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Whether a request of which something was sent may be given to another target: only if asking
+/// twice is asking once. A silent target is not followed by another, since the client has waited
+/// enough.
+pub(super) fn may_repeat(method: &Method, failure: Failure) -> bool {
+    method.is_idempotent() && failure != Failure::Silent
+}
+
+/// The target of the request line for an upstream; `None` if it is the one that came in.
+pub(super) fn forwarded_uri(
+    path: &RequestPath<'_>,
+    (raw_path, own): (&str, &str),
+    target: &Target,
+) -> Option<String> {
+    let path = path.forwarded(target.options());
+    let added = target.destination().query.as_str();
+    if path.is_none() && added.is_empty() {
+        return None;
+    }
+    let mut uri = path.unwrap_or_else(|| raw_path.to_owned());
+    for (separator, query) in [
+        ("?", added),
+        (if added.is_empty() { "?" } else { "&" }, own),
+    ] {
+        if !query.is_empty() {
+            uri.push_str(separator);
+            uri.push_str(query);
+        }
+    }
+    Some(uri)
+}

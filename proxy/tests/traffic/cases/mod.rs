@@ -1,0 +1,19 @@
+//! What holds on both ways.
+
+mod drain;
+mod forward;
+mod heads;
+mod retry;
+mod stop;
+
+use proxy::Config;
+
+use super::LIBRARY;
+use crate::running::Running;
+
+fn config() -> Config {
+    Config {
+        library: LIBRARY,
+        ..Config::default()
+    }
+}

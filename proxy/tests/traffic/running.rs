@@ -1,0 +1,76 @@
+//! A running proxy.
+
+use std::net::SocketAddr;
+
+use proxy::route::{Table, parse};
+use proxy::{Config, Error, Handle, Library, Proxy};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A proxy that runs until it is stopped.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: Handle,
+    pub(crate) library: Library,
+    stop: Option<oneshot::Sender<()>>,
+    pub(crate) ended: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    pub(crate) async fn start(config: Config) -> Running {
+        let config = Config {
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            ..config
+        };
+        let library = config.library;
+        let proxy = Proxy::bind(config).unwrap();
+        let address = proxy.local_addrs()[0];
+        let handle = proxy.handle();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(proxy.run(async move { drop(stopped.await) }));
+        Running {
+            address,
+            handle,
+            library,
+            stop: Some(stop),
+            ended,
+        }
+    }
+
+    /// A proxy with one route `/` to all these addresses.
+    pub(crate) async fn to(config: Config, targets: &[SocketAddr]) -> Running {
+        let running = Running::start(config).await;
+        running.route(targets);
+        running
+    }
+
+    pub(crate) fn route(&self, targets: &[SocketAddr]) {
+        drop(self.handle.swap(self.table(&lines(targets))));
+    }
+
+    pub(crate) fn table(&self, text: &str) -> Table {
+        let (definitions, problems) = parse::parse(text);
+        assert!(problems.is_empty(), "{problems:?}");
+        Table::build(definitions, Some(&self.handle.table())).0
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+}
+
+pub(crate) fn lines(targets: &[SocketAddr]) -> String {
+    targets
+        .iter()
+        .map(|address| format!("route add web / http://{address}/\n"))
+        .collect()
+}
+
+/// An address on which nothing listens.
+pub(crate) async fn dead_address() -> SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
