@@ -8,7 +8,11 @@ const PARTS_MAX: usize = 3;
 /// The candidates with room, in sets whose scores differ by their sums alone: the same spread
 /// values and the same number of parts. The best of all is the best of the firsts.
 #[derive(Debug)]
-pub(super) struct Ranking(Vec<BTreeSet<Rank>>);
+pub(super) struct Ranking {
+    sets: Vec<BTreeSet<Rank>>,
+    /// The first of each set: every choice looks at all of them, and changes one or two.
+    firsts: Vec<Option<usize>>,
+}
 
 /// Order within a set: the greater sum first, then the earlier candidate.
 #[derive(Clone, Copy, Debug)]
@@ -64,25 +68,38 @@ impl Ranking {
                 set.push(Rank { sum, at });
             }
         }
-        Self(sets.into_iter().map(BTreeSet::from_iter).collect())
+        let sets: Vec<BTreeSet<Rank>> = sets.into_iter().map(BTreeSet::from_iter).collect();
+        let firsts = sets.iter().map(first).collect();
+        Self { sets, firsts }
     }
 
     pub(super) fn remove(&mut self, at: usize, standing: Standing) {
-        if let Some(set) = self.0.get_mut(standing.set()) {
-            let sum = standing.sum;
-            set.remove(&Rank { sum, at });
-        }
+        self.change(standing, |set, sum| set.remove(&Rank { sum, at }));
     }
 
     pub(super) fn insert(&mut self, at: usize, standing: Standing) {
-        if let Some(set) = self.0.get_mut(standing.set()) {
-            let sum = standing.sum;
-            set.insert(Rank { sum, at });
+        self.change(standing, |set, sum| set.insert(Rank { sum, at }));
+    }
+
+    fn change(
+        &mut self,
+        standing: Standing,
+        change: impl FnOnce(&mut BTreeSet<Rank>, f64) -> bool,
+    ) {
+        let of_set = (self.sets.get_mut(standing.set())).zip(self.firsts.get_mut(standing.set()));
+        if let Some((set, known)) = of_set
+            && change(set, standing.sum)
+        {
+            *known = first(set);
         }
     }
 
     /// The first of each set.
     pub(super) fn firsts(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().filter_map(|set| Some(set.first()?.at))
+        self.firsts.iter().flatten().copied()
     }
+}
+
+fn first(set: &BTreeSet<Rank>) -> Option<usize> {
+    Some(set.first()?.at)
 }

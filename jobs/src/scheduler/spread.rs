@@ -52,8 +52,9 @@ impl Spreads {
         let mut value_ids: Vec<BTreeMap<Cow<'_, str>, usize>> = vec![BTreeMap::new(); rules.len()];
         let mut combo_of = Vec::with_capacity(nodes.len());
         let mut combos = Vec::new();
+        let mut combo = Vec::with_capacity(rules.len());
         for (node, own) in nodes.iter().zip(own) {
-            let mut combo = Vec::with_capacity(rules.len());
+            combo.clear();
             for (at, rule) in rules.iter_mut().enumerate() {
                 let id = match feasible::resolve(&spreads[at].attribute, node) {
                     None => 0,
@@ -70,11 +71,12 @@ impl Spreads {
                 rule.used[id] += own;
                 combo.push(id);
             }
-            let next = combos.len();
-            let id = *known.entry(combo.clone()).or_insert(next);
-            if id == next {
-                combos.push(combo);
-            }
+            // Few nodes have a combination that no earlier one has.
+            let id = known.get(combo.as_slice()).copied().unwrap_or_else(|| {
+                known.insert(combo.clone(), combos.len());
+                combos.push(combo.clone());
+                combos.len() - 1
+            });
             combo_of.push(id);
         }
         let mut all = Self {
