@@ -9,6 +9,7 @@ use jobs::model::AllocId;
 use nix::sys::statvfs::statvfs;
 use std::{
     collections::{BTreeSet, VecDeque},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -29,8 +30,10 @@ const LOOK_EVERY: usize = 64;
 const FREE_PERCENT_MIN: u64 = 10;
 
 /// Directories that wait for their removal, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Removals {
+    /// Where they all stand.
+    alloc_dir: PathBuf,
     waiting: VecDeque<Ended>,
     /// Whose.
     ids: BTreeSet<AllocId>,
@@ -41,20 +44,29 @@ pub(super) struct Removals {
 #[derive(Debug)]
 struct Ended {
     alloc_id: AllocId,
-    dir: AllocDir,
     due: Instant,
 }
 
 impl Removals {
+    /// Of directories in `alloc_dir`.
+    pub(super) fn new(alloc_dir: &Path) -> Self {
+        Self {
+            alloc_dir: alloc_dir.to_owned(),
+            waiting: VecDeque::new(),
+            ids: BTreeSet::new(),
+            running: JoinSet::new(),
+            is_short: false,
+        }
+    }
+
     /// Takes the directory and the file of an allocation that nobody asks for any more.
-    pub(super) fn push(&mut self, alloc_id: AllocId, dir: AllocDir) {
+    pub(super) fn push(&mut self, alloc_id: AllocId) {
         if self.waiting.len().is_multiple_of(LOOK_EVERY) {
-            self.is_short = is_short(&dir);
+            self.is_short = is_short(&self.alloc_dir);
         }
         self.ids.insert(alloc_id);
         self.waiting.push_back(Ended {
             alloc_id,
-            dir,
             due: Instant::now() + WAIT,
         });
     }
@@ -83,13 +95,14 @@ impl Removals {
         for ended in &batch {
             self.ids.remove(&ended.alloc_id);
         }
-        let cx = Arc::clone(cx);
+        let (cx, alloc_dir) = (Arc::clone(cx), self.alloc_dir.clone());
         self.running.spawn(async move {
             let threads = cx.files.removals.clone();
             let remove = move || {
                 for ended in batch {
-                    if let Err(error) = ended.dir.destroy() {
-                        tracing::warn!(path = %ended.dir.root().display(), %error, "a directory cannot be removed");
+                    let dir = AllocDir::new(&alloc_dir, ended.alloc_id);
+                    if let Err(error) = dir.destroy() {
+                        tracing::warn!(path = %dir.root().display(), %error, "a directory cannot be removed");
                     }
                     // Last, so that an agent that dies in between finds the rest again.
                     cx.store.forget(ended.alloc_id);
@@ -112,8 +125,8 @@ impl Removals {
 }
 
 /// True when the file system of `dir` is nearly full.
-fn is_short(dir: &AllocDir) -> bool {
-    let Some(found) = dir.root().parent().and_then(|parent| statvfs(parent).ok()) else {
+fn is_short(dir: &Path) -> bool {
+    let Ok(found) = statvfs(dir) else {
         return false;
     };
     let short = |free: u64, all: u64| {
@@ -126,16 +139,11 @@ fn is_short(dir: &AllocDir) -> bool {
 mod tests {
     use super::*;
 
-    fn push(removals: &mut Removals, root: &std::path::Path, id: &str) {
-        let id = AllocId::named(id);
-        removals.push(id, AllocDir::new(root, id));
-    }
-
     #[tokio::test(start_paused = true)]
     async fn directories_wait_for_their_time_unless_there_are_too_many() {
         let dir = tempfile::tempdir().unwrap();
-        let mut removals = Removals::default();
-        push(&mut removals, dir.path(), "a");
+        let mut removals = Removals::new(dir.path());
+        removals.push(AllocId::named("a"));
         removals.is_short = false;
         let begun = Instant::now();
         removals.due().await;
@@ -143,7 +151,7 @@ mod tests {
         removals.keep(AllocId::named("a"));
         assert!(removals.waiting.is_empty());
         for number in 0..=WAITING_MAX {
-            push(&mut removals, dir.path(), &number.to_string());
+            removals.push(AllocId::named(&number.to_string()));
         }
         removals.is_short = false;
         let begun = Instant::now();

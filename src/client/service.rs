@@ -159,13 +159,13 @@ impl Client {
         });
         let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&cx)));
         let mut running = Running {
+            removals: Removals::new(&cx.config.alloc_dir),
             cx,
             allocs: self.allocs,
             runners: JoinSet::new(),
             dying: BTreeSet::new(),
             ended: BTreeSet::new(),
             damaged,
-            removals: Removals::default(),
         };
         // Those that were set up hold what they have before any other can ask for it.
         let (built, new): (Vec<_>, Vec<_>) =
@@ -336,7 +336,7 @@ impl Running {
             return;
         };
         self.ended.remove(&(known.shared.finished_at(), id));
-        self.removals.push(id, known.shared.dir.clone());
+        self.removals.push(id);
     }
 
     /// Stops every task, waits for the end and removes every directory.
