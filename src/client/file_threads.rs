@@ -12,6 +12,8 @@ const ARTIFACT_THREADS: usize = 4;
 const READ_THREADS: usize = 8;
 /// Threads that remove directories.
 const REMOVAL_THREADS: usize = 2;
+/// Threads that keep what was registered with this agent: its versions are written one by one.
+const REGISTERED_THREADS: usize = 1;
 
 /// How long a request may wait for the disk.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +29,8 @@ pub(super) struct FileThreads {
     pub(super) reads: Threads,
     /// Removes directories.
     pub(super) removals: Threads,
+    /// Keeps what was registered with this agent.
+    pub(super) registered: Threads,
 }
 
 impl FileThreads {
@@ -37,6 +41,7 @@ impl FileThreads {
             artifacts: Threads::new("files-artifacts", ARTIFACT_THREADS),
             reads: Threads::new("files-reads", READ_THREADS),
             removals: Threads::new("files-removals", REMOVAL_THREADS),
+            registered: Threads::new("files-registered", REGISTERED_THREADS),
         }
     }
 }

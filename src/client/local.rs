@@ -13,6 +13,7 @@ use crate::{
     sys::{
         clock,
         files::{Durability, write_atomic},
+        threads::Threads,
     },
 };
 use mesh::{
@@ -50,6 +51,10 @@ pub struct Registered {
     node: String,
     path: PathBuf,
     local: Mutex<Local>,
+    /// Held by who changes what is in the file.
+    changing: tokio::sync::Mutex<()>,
+    /// Writes the file.
+    threads: Threads,
     pending: Mutex<Pending>,
     /// Something is pending.
     touched: Notify,
@@ -84,7 +89,7 @@ impl Registered {
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub(super) fn open(path: &Path, node: &str) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, node: &str, threads: Threads) -> io::Result<Self> {
         let local = match fs::read(path) {
             Ok(bytes) => rmp_serde::from_slice(&bytes).map_err(io::Error::other)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Local::default(),
@@ -94,6 +99,8 @@ impl Registered {
             node: node.to_owned(),
             path: path.to_owned(),
             local: Mutex::new(local),
+            changing: tokio::sync::Mutex::default(),
+            threads,
             pending: Mutex::default(),
             touched: Notify::new(),
             settled: watch::Sender::new(0),
@@ -120,8 +127,11 @@ impl Registered {
         checks: Vec<(Check, CheckDefinition)>,
         replaces: bool,
     ) -> Result<(), RegisterError> {
-        self.change(|local| Ok(local.register_service(now(), service, checks, replaces)))
-            .await
+        self.change(|local| {
+            let (service, checks) = (service.clone(), checks.clone());
+            Ok(local.register_service(now(), service, checks, replaces))
+        })
+        .await
     }
 
     /// Registers a check, or replaces it.
@@ -133,7 +143,7 @@ impl Registered {
         check: Check,
         definition: CheckDefinition,
     ) -> Result<(), RegisterError> {
-        self.change(|local| local.register_check(now(), check, definition))
+        self.change(|local| local.register_check(now(), check.clone(), definition.clone()))
             .await
     }
 
@@ -171,29 +181,34 @@ impl Registered {
         Ok(())
     }
 
-    /// Changes what is registered, keeps it, and waits a moment for the servers.
+    /// Changes what is registered, keeps it, and waits a moment for the servers. `change` is
+    /// carried out twice: on what is kept, and then on what counts, in which checks may stand
+    /// otherwise by then.
     async fn change(
         &self,
-        change: impl FnOnce(&mut Local) -> Result<Touched, Error>,
+        mut change: impl FnMut(&mut Local) -> Result<Touched, Error>,
     ) -> Result<(), RegisterError> {
-        let touched = {
-            let mut local = self.local.lock();
-            let mut changed = local.clone();
-            let touched = change(&mut changed)?;
-            if changed.services().count() > SERVICES_MAX || changed.checks().count() > CHECKS_MAX {
-                return Err(RegisterError::Full);
-            }
-            self.write(&changed)?;
-            *local = changed;
-            touched
-        };
+        let changing = self.changing.lock().await;
+        let mut changed = self.local();
+        change(&mut changed)?;
+        if changed.services().count() > SERVICES_MAX || changed.checks().count() > CHECKS_MAX {
+            return Err(RegisterError::Full);
+        }
+        self.keep(changed).await?;
+        let touched = change(&mut self.local.lock())?;
+        drop(changing);
         self.settle(touched).await;
         Ok(())
     }
 
-    fn write(&self, local: &Local) -> io::Result<()> {
-        let bytes = rmp_serde::to_vec_named(local).map_err(io::Error::other)?;
-        write_atomic(&self.path, &bytes, Durability::Power)
+    /// Writes the file. For whoever holds `changing`.
+    async fn keep(&self, local: Local) -> io::Result<()> {
+        let path = self.path.clone();
+        let write = move || {
+            let bytes = rmp_serde::to_vec_named(&local).map_err(io::Error::other)?;
+            write_atomic(&path, &bytes, Durability::Power)
+        };
+        self.threads.run(write).await
     }
 
     async fn settle(&self, touched: Touched) {
@@ -247,7 +262,7 @@ impl Registered {
             let due = due.map(|due| Instant::now() + due.since(now()));
             tokio::select! {
                 () = self.touched.notified() => self.push(session).await,
-                () = clock::until(due) => self.on_tick(),
+                () = clock::until(due) => self.on_tick().await,
                 _ = compare.tick() => self.compare(session).await,
                 changed = connected.changed() => {
                     if changed.is_err() {
@@ -259,17 +274,15 @@ impl Registered {
         }
     }
 
-    fn on_tick(&self) {
-        let touched = {
-            let mut local = self.local.lock();
-            let touched = local.on_tick(now());
-            if !touched.services.is_empty()
-                && let Err(error) = self.write(&local)
-            {
-                tracing::warn!(%error, "a removed service is still in the agent's file");
-            }
-            touched
-        };
+    async fn on_tick(&self) {
+        let changing = self.changing.lock().await;
+        let touched = self.local.lock().on_tick(now());
+        if !touched.services.is_empty()
+            && let Err(error) = self.keep(self.local()).await
+        {
+            tracing::warn!(%error, "a removed service is still in the agent's file");
+        }
+        drop(changing);
         self.touch(touched);
     }
 

@@ -96,8 +96,9 @@ impl Client {
             }
         }
         let kept = config.data_dir.join(local::FILE);
-        let registered =
-            Registered::open(&kept, &config.name).map_err(|source| open(&kept, source))?;
+        let files = FileThreads::new();
+        let registered = Registered::open(&kept, &config.name, files.registered.clone())
+            .map_err(|source| open(&kept, source))?;
         Ok(Self {
             registered: Arc::new(registered),
             config,
@@ -105,7 +106,7 @@ impl Client {
             drivers,
             node: watch::Sender::new(Arc::new(node)),
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
-            files: FileThreads::new(),
+            files,
         })
     }
 
