@@ -1,8 +1,8 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
 //! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start] [storm]` runs the named ones, or
-//! all; `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH` for where the
-//! data directory is made. The peer runs in the same run where Debian has it; what a driver needs
+//! all; `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and
+//! `dirs=PATH,PATH` for where the data directory is made. The peer runs in the same run where Debian has it; what a driver needs
 //! and does not find, it says and skips. All traffic stays on loopback, and every load is bounded
 //! in time.
 
@@ -40,7 +40,7 @@ async fn main() {
     run("dns", &wanted, dns_load::run()).await;
     run("jobs", &wanted, small_jobs::run(&options)).await;
     run("start", &wanted, start::run()).await;
-    run("storm", &wanted, storm::run()).await;
+    run("storm", &wanted, storm::run(&options)).await;
 }
 
 async fn run(name: &str, wanted: &[String], driver: impl Future<Output = ()>) {

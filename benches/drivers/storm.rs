@@ -33,6 +33,7 @@ use tokio::{
     time::{Instant, interval},
 };
 
+/// Rounds of a calm and a stormy window each, unless told otherwise.
 const ROUNDS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(6);
 /// Requests a second of each kind, over all connections.
@@ -57,7 +58,10 @@ impl Window {
     }
 }
 
-pub(crate) async fn run() {
+/// Words: `rounds=`.
+pub(crate) async fn run(words: &[String]) {
+    let rounds = words.iter().find_map(|word| word.strip_prefix("rounds="));
+    let rounds = rounds.map_or(ROUNDS, |text| text.parse().expect("a number"));
     let agent = Agent::start_with(Mode::Durable, "").await;
     let backend = backend();
     let text = format!("route add bench / http://{backend}/\n");
@@ -92,7 +96,7 @@ pub(crate) async fn run() {
          |---|---|---|---|---|---|---|---|"
     );
     let mut ratios = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let calm = traffic(&agent).await;
         print(round, "calm", &calm, "", "");
         let storming = Arc::new(AtomicBool::new(true));
@@ -115,7 +119,7 @@ pub(crate) async fn run() {
         of[of.len() / 2]
     };
     println!(
-        "\np99 in the storm to p99 in the calm, median of {ROUNDS} rounds: ingress {:.2}, DNS {:.2} (aim: at most 1.5)",
+        "\np99 in the storm to p99 in the calm, median of {rounds} rounds: ingress {:.2}, DNS {:.2} (aim: at most 1.5)",
         median(0),
         median(1)
     );
