@@ -144,7 +144,7 @@ fn register(job: usize, version: usize) -> Command {
         id: format!("job-{job}").into(),
         name: format!("job-{job}"),
         namespace: "default".into(),
-        task_groups: vec![group],
+        task_groups: vec![group].into(),
         ..Job::default()
     };
     Command::RegisterJob(Box::new(RegisterJob {

@@ -270,7 +270,8 @@ fn small_job(number: usize) -> Job {
             count: 1,
             tasks: vec![task],
             ..TaskGroup::default()
-        }],
+        }]
+        .into(),
         ..Job::default()
     }
 }

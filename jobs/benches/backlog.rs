@@ -117,7 +117,8 @@ impl Cluster {
                     ..EphemeralDisk::default()
                 },
                 ..TaskGroup::default()
-            }],
+            }]
+            .into(),
             ..Job::default()
         };
         let eval = triggers::for_job(&job, Trigger::JobRegister, NOW, &mut self.ids);

@@ -70,7 +70,8 @@ fn add(state: &mut State, index: &mut u64, at: usize, live: bool) {
             name: "app".into(),
             count: 1,
             ..TaskGroup::default()
-        }],
+        }]
+        .into(),
         ..Job::default()
     };
     let commands = [

@@ -71,7 +71,8 @@ fn job(id: &str, count: u32, spread: bool) -> Job {
                 ..EphemeralDisk::default()
             },
             ..TaskGroup::default()
-        }],
+        }]
+        .into(),
         ..Job::default()
     };
     if spread {

@@ -404,7 +404,7 @@ mod tests {
             ..TaskGroup::default()
         };
         let job = Arc::new(Job {
-            task_groups: vec![group],
+            task_groups: vec![group].into(),
             version,
             ..Job::default()
         });

@@ -346,7 +346,7 @@ mod tests {
         let job = Job {
             id: "j".into(),
             version: 3,
-            task_groups: vec![group],
+            task_groups: vec![group].into(),
             ..Job::default()
         };
         let mut alloc = Allocation {
@@ -362,7 +362,8 @@ mod tests {
             label: "http".into(),
             value: 20_001,
             ..AllocatedPort::default()
-        }];
+        }]
+        .into();
         alloc
     }
 
@@ -395,10 +396,10 @@ mod tests {
     fn a_canary_has_its_own_tags_and_the_same_identity() {
         let plain = instances(Rules::First, &alloc(), &node());
         let mut canary = alloc();
-        canary.deployment_status = Some(AllocDeploymentStatus {
+        canary.deployment_status = Some(Box::new(AllocDeploymentStatus {
             canary: true,
             ..AllocDeploymentStatus::default()
-        });
+        }));
         let canary = instances(Rules::First, &canary, &node());
         assert_eq!(canary[0].service.tags, ["canary"]);
         assert!(canary[0].service.origin.as_ref().unwrap().canary);

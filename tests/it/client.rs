@@ -248,7 +248,7 @@ fn alloc(job_type: JobType, attempts: u32, task: Task) -> Allocation {
         id: "j".into(),
         name: "j".into(),
         job_type,
-        task_groups: vec![group],
+        task_groups: vec![group].into(),
         ..Job::default()
     };
     Allocation {

@@ -434,7 +434,8 @@ mod tests {
                     count: 1,
                     tasks: vec![task],
                     ..TaskGroup::default()
-                }],
+                }]
+                .into(),
                 ..Job::default()
             };
             self.apply(Command::RegisterJob(Box::new(RegisterJob {

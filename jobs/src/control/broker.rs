@@ -186,7 +186,8 @@ impl Broker {
             self.tries.remove(&eval_id);
             let failed = Evaluation {
                 status: EvalStatus::Failed,
-                status_description: format!("evaluation reached delivery limit ({DELIVERIES_MAX})"),
+                status_description: format!("evaluation reached delivery limit ({DELIVERIES_MAX})")
+                    .into(),
                 ..(*eval).clone()
             };
             return vec![Action::Propose(Command::UpsertEvals(vec![failed]))];

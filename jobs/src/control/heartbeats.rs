@@ -190,7 +190,7 @@ mod tests {
             namespace: "default".into(),
             job_type: JobType::System,
             datacenters: vec!["*".into()],
-            task_groups: vec![TaskGroup::default()],
+            task_groups: vec![TaskGroup::default()].into(),
             ..Job::default()
         };
         let registration = RegisterJob {

@@ -46,7 +46,8 @@ fn alloc() -> Allocation {
                 name: "front".into(),
                 tasks: vec![task()],
                 ..TaskGroup::default()
-            }],
+            }]
+            .into(),
             ..Job::default()
         }),
         ..Allocation::default()
@@ -72,7 +73,8 @@ fn alloc() -> Allocation {
                 ..Port::default()
             }],
             ..NetworkResource::default()
-        }],
+        }]
+        .into(),
         ..AllocatedTask::default()
     };
     let tasks = &mut alloc.allocated_resources.tasks;

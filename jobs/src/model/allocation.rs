@@ -2,10 +2,11 @@ use super::id::or_none;
 use super::{
     AllocId, AllocMetric, DeploymentId, EvalId, FlatMap, GroupName, Index, Job, JobId, JobKey,
     Namespace, NetworkResource, NodeId, NodeName, Resources, Span, TaskGroup, TaskName, TaskState,
-    Timestamp, is_default,
+    Text, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use thin_vec::ThinVec;
 
 /// What the servers want of an allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,14 +116,14 @@ pub struct Allocation {
     pub desired_status: DesiredStatus,
     /// Why.
     #[serde(skip_serializing_if = "is_default")]
-    pub desired_description: String,
+    pub desired_description: Text,
     /// Desired transition for the next evaluation.
     pub desired_transition: DesiredTransition,
     /// What the client reports.
     pub client_status: ClientStatus,
     /// Why.
     #[serde(skip_serializing_if = "is_default")]
-    pub client_description: String,
+    pub client_description: Text,
     /// Task name to its state.
     pub task_states: FlatMap<TaskName, TaskState>,
     /// Deployment that placed or adopted it.
@@ -134,7 +135,7 @@ pub struct Allocation {
     pub deployment_id: Option<DeploymentId>,
     /// Health within that deployment.
     #[serde(skip_serializing_if = "is_default")]
-    pub deployment_status: Option<AllocDeploymentStatus>,
+    pub deployment_status: Option<Box<AllocDeploymentStatus>>,
     /// Evaluation that will replace it later.
     #[serde(
         rename = "FollowupEvalID",
@@ -335,7 +336,7 @@ impl AllocatedResources {
             total.memory_max_mb += task.memory.memory_max_mb.max(task.memory.memory_mb);
         }
         total.disk_mb = self.shared.disk_mb;
-        total.networks.clone_from(&self.shared.networks);
+        total.networks = self.shared.networks.to_vec();
         total
     }
 
@@ -371,7 +372,7 @@ pub struct AllocatedTask {
     pub memory: AllocatedMemory,
     /// Networks in the old position, below the task.
     #[serde(skip_serializing_if = "is_default")]
-    pub networks: Vec<NetworkResource>,
+    pub networks: ThinVec<NetworkResource>,
 }
 
 /// CPU of one task.
@@ -402,9 +403,9 @@ pub struct AllocatedShared {
     #[serde(rename = "DiskMB")]
     pub disk_mb: i64,
     /// The group's network with its ports filled in.
-    pub networks: Vec<NetworkResource>,
+    pub networks: ThinVec<NetworkResource>,
     /// Every port of the group.
-    pub ports: Vec<AllocatedPort>,
+    pub ports: ThinVec<AllocatedPort>,
 }
 
 /// A port that an allocation was given.

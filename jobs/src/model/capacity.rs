@@ -4,6 +4,7 @@
 use super::{
     AllocatedCpu, AllocatedMemory, AllocatedResources, AllocatedTask, Node, NodeUsage, TaskGroup,
 };
+use thin_vec::ThinVec;
 
 /// What a node can give in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,7 +102,7 @@ pub(crate) fn allocate_without_ports(group: &TaskGroup, node: &Node) -> Allocate
                 memory_mb: wants.memory_mb,
                 memory_max_mb: wants.memory_max_mb,
             },
-            networks: Vec::new(),
+            networks: ThinVec::new(),
         };
         given.tasks.insert(task.name.clone(), part);
     }

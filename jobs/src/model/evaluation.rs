@@ -1,7 +1,7 @@
 use super::id::or_none;
 use super::{
     AllocMetric, DeploymentId, EvalId, FlatMap, GroupName, Index, JobId, JobKey, JobType,
-    Namespace, NodeId, PlanAnnotations, Span, Timestamp, is_default,
+    Namespace, NodeId, PlanAnnotations, Span, Text, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +122,7 @@ pub struct Evaluation {
     pub status: EvalStatus,
     /// Why.
     #[serde(skip_serializing_if = "is_default")]
-    pub status_description: String,
+    pub status_description: Text,
     /// Not before this instant; 0 is at once.
     #[serde(skip_serializing_if = "is_default")]
     #[serde(with = "super::rfc3339")]
@@ -147,7 +147,7 @@ pub struct Evaluation {
     pub queued_allocations: FlatMap<GroupName, u32>,
     /// What the plan wanted, kept for previews.
     #[serde(skip_serializing_if = "is_default")]
-    pub plan_annotations: Option<PlanAnnotations>,
+    pub plan_annotations: Option<Box<PlanAnnotations>>,
     /// Index of the snapshot that the scheduler saw.
     #[serde(skip_serializing_if = "is_default")]
     pub snapshot_index: Index,

@@ -1,6 +1,6 @@
 use super::{
     Affinity, Constraint, DEFAULT_NAMESPACE, Index, JobId, JobSummary, Namespace, Parameterized,
-    Periodic, Spread, Task, TaskGroup, Timestamp, UpdateStrategy, is_default,
+    Periodic, Shared, Spread, Task, TaskGroup, Timestamp, UpdateStrategy, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -108,10 +108,10 @@ pub struct Job {
     pub affinities: Vec<Affinity>,
     /// Wanted distribution over an attribute.
     pub spreads: Vec<Spread>,
-    /// The task groups in the order of the file, never empty.
-    pub task_groups: Vec<TaskGroup>,
+    /// The task groups in the order of the file, never empty. Jobs that are alike share them.
+    pub task_groups: Shared<Vec<TaskGroup>>,
     /// The job-level block as given; the merged form stands on each group.
-    pub update: Option<UpdateStrategy>,
+    pub update: Option<Box<UpdateStrategy>>,
     /// Free-form labels.
     pub meta: BTreeMap<String, String>,
     /// When it is launched again and again.
@@ -122,7 +122,7 @@ pub struct Job {
     pub parameterized_job: Option<Box<Parameterized>>,
     /// What a user interface shows beside the job.
     #[serde(rename = "UI")]
-    pub ui: Option<JobUi>,
+    pub ui: Option<Box<JobUi>>,
     /// Parent of a dispatched or periodic child.
     #[serde(rename = "ParentID", with = "super::or_empty")]
     pub parent_id: Option<JobId>,

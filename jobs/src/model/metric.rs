@@ -1,5 +1,6 @@
 use super::{FlatMap, NodeId, Span, Text};
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
 /// How one placement was decided, or why it could not be made.
 ///
@@ -28,7 +29,7 @@ pub struct AllocMetric {
     /// Without room by dimension: `cpu`, `memory`, `disk`, `network: …`.
     pub dimension_exhausted: FlatMap<String, u32>,
     /// Best nodes with their scores.
-    pub score_meta_data: Vec<NodeScore>,
+    pub score_meta_data: ThinVec<NodeScore>,
     /// Nanoseconds spent; the caller measures it.
     pub allocation_time: Span,
     /// Further placements of the group that failed alike.

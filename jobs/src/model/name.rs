@@ -1,18 +1,13 @@
 //! Names that users give, typed by what they name.
 
+use arcstr::ArcStr;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 use std::{
-    borrow::Borrow,
-    cmp::Ordering,
-    fmt,
-    hash::Hash,
-    hash::Hasher,
-    marker::PhantomData,
-    ops::Deref,
-    sync::{Arc, LazyLock},
+    borrow::Borrow, cmp::Ordering, fmt, hash::Hash, hash::Hasher, marker::PhantomData, ops::Deref,
+    sync::LazyLock,
 };
 
 macro_rules! kinds {
@@ -51,7 +46,7 @@ kinds! {
 /// Shape: any text, compared and ordered byte by byte; what it may contain is checked where it
 /// comes in. Plain text in every format.
 pub struct Name<K> {
-    text: Arc<str>,
+    text: ArcStr,
     kind: PhantomData<K>,
 }
 
@@ -72,7 +67,7 @@ impl<K> Name<K> {
 impl<K> Clone for Name<K> {
     fn clone(&self) -> Self {
         Self {
-            text: Arc::clone(&self.text),
+            text: ArcStr::clone(&self.text),
             kind: PhantomData,
         }
     }
@@ -89,6 +84,7 @@ const COMMON: &[&str] = &[
     "",
     "0",
     "1",
+    "All tasks have completed",
     "Building Task Directory",
     "Exit Code: 0",
     "Exit Code: 1",
@@ -100,6 +96,7 @@ const COMMON: &[&str] = &[
     "Task received by client",
     "Task started by client",
     "Task successfully killed",
+    "Tasks are running",
     "Terminated",
     "allocation-spread",
     "args",
@@ -111,6 +108,7 @@ const COMMON: &[&str] = &[
     "exit_message",
     "fails_task",
     "false",
+    "global",
     "job-anti-affinity",
     "kill_timeout",
     "node-affinity",
@@ -124,15 +122,15 @@ const COMMON: &[&str] = &[
 
 /// The shared form of a text. Texts are ordered by length first, so that nearly all comparisons
 /// look at no letter.
-fn shared(text: &str) -> Arc<str> {
-    static KEPT: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
-        let mut kept: Vec<Arc<str>> = COMMON.iter().map(|&text| Arc::from(text)).collect();
+fn shared(text: &str) -> ArcStr {
+    static KEPT: LazyLock<Vec<ArcStr>> = LazyLock::new(|| {
+        let mut kept: Vec<ArcStr> = COMMON.iter().map(|&text| ArcStr::from(text)).collect();
         kept.sort_by(|a, b| by_length(a, b));
         kept
     });
     match KEPT.binary_search_by(|kept| by_length(kept, text)) {
-        Ok(at) => Arc::clone(&KEPT[at]),
-        Err(_) => Arc::from(text),
+        Ok(at) => ArcStr::clone(&KEPT[at]),
+        Err(_) => ArcStr::from(text),
     }
 }
 
@@ -189,7 +187,7 @@ impl<K> AsRef<str> for Name<K> {
 
 impl<K> PartialEq for Name<K> {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.text, &other.text) || self.text == other.text
+        ArcStr::ptr_eq(&self.text, &other.text) || self.text == other.text
     }
 }
 
@@ -325,7 +323,10 @@ mod tests {
         assert!(COMMON.is_sorted());
         for text in COMMON {
             let again: Text = serde_json::from_str(&format!("{text:?}")).unwrap();
-            assert!(Arc::ptr_eq(&Text::from(*text).text, &again.text), "{text}");
+            assert!(
+                ArcStr::ptr_eq(&Text::from(*text).text, &again.text),
+                "{text}"
+            );
         }
     }
 
@@ -333,7 +334,7 @@ mod tests {
     fn the_same_text_is_kept_once() {
         let (kept, mut again) = (TaskName::from("main"), TaskName::from("main"));
         again.share(&kept);
-        assert!(Arc::ptr_eq(&again.text, &kept.text));
+        assert!(ArcStr::ptr_eq(&again.text, &kept.text));
         again.share(&TaskName::from("other"));
         assert_eq!(again, "main");
     }

@@ -1,6 +1,6 @@
 use super::{
     AllocId, Allocation, ClientStatus, Deployment, DeploymentUpdate, EvalId, Evaluation, FlatMap,
-    GroupName, Index, Job, NodeId,
+    GroupName, Index, Job, NodeId, Text,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -47,7 +47,7 @@ pub struct StoppedAlloc {
     /// Its node, whose room it gives back.
     pub node_id: NodeId,
     /// Published reason.
-    pub description: String,
+    pub description: Text,
     /// Set to `lost` or `unknown` when the node cannot tell any more.
     pub client_status: Option<ClientStatus>,
     /// Evaluation that will replace it later.

@@ -529,10 +529,10 @@ impl<'a, 'c> Placer<'a, 'c> {
         if current && self.rolling.contains(&placement.group) {
             alloc.deployment_id = self.deployment_id;
             if placement.canary {
-                alloc.deployment_status = Some(AllocDeploymentStatus {
+                alloc.deployment_status = Some(Box::new(AllocDeploymentStatus {
                     canary: true,
                     ..AllocDeploymentStatus::default()
-                });
+                }));
             }
         }
         if let Some(previous) = &placement.previous {

@@ -21,7 +21,7 @@ use crate::{
     ids::Ids,
     model::{
         AllocMetric, Allocation, EvalStatus, Evaluation, FlatMap, GroupName, Job, JobType, Node,
-        NodeId, NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup,
+        NodeId, NodeStatus, NodeUsage, Plan, PlanAnnotations, PlanResult, Room, TaskGroup, Text,
         Timestamp, Trigger,
     },
     state::{Snapshot, Stamp},
@@ -198,11 +198,11 @@ fn conclude(
     } = report;
     let mut done = eval.clone();
     done.status = EvalStatus::Complete;
-    done.status_description.clear();
+    done.status_description = Text::default();
     done.blocked_eval = None;
     done.queued_allocations = queued;
     done.failed_tg_allocs = failed;
-    done.plan_annotations = Some(annotations.clone());
+    done.plan_annotations = Some(Box::new(annotations.clone()));
     let latest = snapshot.latest_deployment(&eval.job_key());
     if let Some(id) = plan
         .deployment
@@ -284,7 +284,8 @@ fn superfluous(snapshot: &Snapshot, eval: &Evaluation) -> Vec<Evaluation> {
             status_description: format!(
                 "existing blocked evaluation exists for job \"{}\"",
                 other.job_id
-            ),
+            )
+            .into(),
             ..(**other).clone()
         })
         .collect()

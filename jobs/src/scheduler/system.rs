@@ -11,7 +11,7 @@ use crate::{
     model::{
         AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, FlatMap,
         GroupName, Job, JobType, NodeId, Plan, PlanAnnotations, Span, StoppedAlloc, TaskGroup,
-        Trigger,
+        Text, Trigger,
     },
     state::Snapshot,
 };
@@ -76,7 +76,7 @@ fn rolling_eval(eval: &Evaluation, job: &Job, cx: &mut Context) -> Evaluation {
     let due = cx.now + stagger.max(Span::ZERO);
     Evaluation {
         triggered_by: Trigger::RollingUpdate,
-        status_description: String::new(),
+        status_description: Text::default(),
         ..delayed_eval(eval, due, &mut cx.ids)
     }
 }

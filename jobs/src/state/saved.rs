@@ -209,10 +209,14 @@ impl Loading {
 
 impl Snapshot {
     fn load_job(&mut self, of_job: Vec<Arc<Job>>, versions: &mut BTreeMap<VersionKey, Arc<Job>>) {
-        let Some(newest) = of_job.first() else {
+        let Some(key) = of_job.first().map(|newest| Arc::new(newest.key())) else {
             return;
         };
-        let key = Arc::new(newest.key());
+        let mut of_job = of_job;
+        for job in &mut of_job {
+            self.share_groups(&key, Arc::make_mut(job));
+        }
+        let newest = &of_job[0];
         for job in &of_job {
             versions.insert(version_key(job), Arc::clone(job));
         }

@@ -49,7 +49,7 @@ fn task_resources(task: &AllocatedTask) -> Resources {
         cpu: task.cpu.cpu_shares,
         memory_mb: task.memory.memory_mb,
         memory_max_mb: task.memory.memory_max_mb,
-        networks: task.networks.clone(),
+        networks: task.networks.to_vec(),
         ..Resources::default()
     }
 }
@@ -59,7 +59,7 @@ fn shared_resources(shared: &AllocatedShared) -> Resources {
         cpu: 0,
         memory_mb: 0,
         disk_mb: shared.disk_mb,
-        networks: shared.networks.clone(),
+        networks: shared.networks.to_vec(),
         ..Resources::default()
     }
 }
@@ -93,7 +93,7 @@ pub struct AllocationListStub {
     pub client_description: String,
     /// Empty when the caller said `task_states=false`.
     pub task_states: FlatMap<TaskName, TaskState>,
-    pub deployment_status: Option<AllocDeploymentStatus>,
+    pub deployment_status: Option<Box<AllocDeploymentStatus>>,
     #[serde(rename = "FollowupEvalID", with = "or_empty")]
     pub followup_eval_id: Option<EvalId>,
     #[serde(with = "or_empty")]
@@ -146,9 +146,9 @@ impl AllocationListStub {
             task_group: row.task_group.clone(),
             desired_transition: row.desired_transition.clone(),
             desired_status: row.desired_status,
-            desired_description: row.desired_description.clone(),
+            desired_description: row.desired_description.to_string(),
             client_status: row.client_status,
-            client_description: row.client_description.clone(),
+            client_description: row.client_description.to_string(),
             task_states: if options.task_states {
                 row.task_states.clone()
             } else {
@@ -227,7 +227,7 @@ mod tests {
                         memory_mb: memory,
                         memory_max_mb: 0,
                     },
-                    networks: Vec::new(),
+                    ..AllocatedTask::default()
                 },
             );
         }

@@ -67,7 +67,7 @@ impl EvaluationStub {
             node_id: row.node_id,
             deployment_id: row.deployment_id,
             status: row.status,
-            status_description: row.status_description.clone(),
+            status_description: row.status_description.to_string(),
             wait_until: row.wait_until,
             next_eval: row.next_eval,
             previous_eval: row.previous_eval,

@@ -125,17 +125,18 @@ mod tests {
                 name: "app".into(),
                 count: 3,
                 ..TaskGroup::default()
-            }],
+            }]
+            .into(),
             ..Job::default()
         };
         let alloc = |client_status, desired_status, healthy| Allocation {
             task_group: "app".into(),
             client_status,
             desired_status,
-            deployment_status: Some(AllocDeploymentStatus {
+            deployment_status: Some(Box::new(AllocDeploymentStatus {
                 healthy,
                 ..AllocDeploymentStatus::default()
-            }),
+            })),
             ..Allocation::default()
         };
         let allocs = [

@@ -8,10 +8,10 @@ use jobs::{
     },
     ids::Ids,
     model::{
-        AllocDeploymentStatus, AllocId, Allocation, ClientStatus, Constraint, DeploymentId,
-        DesiredStatus, DriverInfo, EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource,
-        Node, NodeId, NodeStatus, PlanResult, Port, ReschedulePolicy, Span, Spread, Task,
-        TaskGroup, TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
+        AllocId, Allocation, ClientStatus, Constraint, DeploymentId, DesiredStatus, DriverInfo,
+        EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource, Node, NodeId, NodeStatus,
+        PlanResult, Port, ReschedulePolicy, Span, Spread, Task, TaskGroup, TaskPhase, TaskState,
+        Timestamp, Trigger, UpdateStrategy,
     },
     scheduler::{self, Context},
     state::{
@@ -697,7 +697,8 @@ pub(crate) fn new_job(id: &str) -> Job {
                 ..EphemeralDisk::default()
             },
             ..TaskGroup::default()
-        }],
+        }]
+        .into(),
         ..Job::default()
     }
 }
@@ -830,16 +831,13 @@ fn alloc_text(alloc: &Allocation) -> String {
         alloc.desired_status.as_str(),
         alloc.client_status.as_str()
     );
-    if let Some(AllocDeploymentStatus {
-        healthy, canary, ..
-    }) = &alloc.deployment_status
-    {
-        match healthy {
+    if let Some(status) = &alloc.deployment_status {
+        match status.healthy {
             Some(true) => text.push_str(" healthy"),
             Some(false) => text.push_str(" unhealthy"),
             None => {}
         }
-        if *canary {
+        if status.canary {
             text.push_str(" canary");
         }
     }

@@ -18,9 +18,9 @@ pub(super) fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &Vie
         ("Job ID", row.job_id.to_string()),
         ("Job Version", alloc.job.version.to_string()),
         ("Client Status", row.client_status.as_str().to_owned()),
-        ("Client Description", row.client_description.clone()),
+        ("Client Description", row.client_description.to_string()),
         ("Desired Status", row.desired_status.as_str().to_owned()),
-        ("Desired Description", row.desired_description.clone()),
+        ("Desired Description", row.desired_description.to_string()),
         ("Created", view.when(row.create_time)),
         ("Modified", view.when(row.modify_time)),
     ];

@@ -533,7 +533,7 @@ impl AllocRunner {
         let update = AllocUpdate {
             alloc_id: alloc.id,
             client_status,
-            client_description: description.to_owned(),
+            client_description: description.into(),
             task_states: states,
             health: record.health,
             network_status: None,

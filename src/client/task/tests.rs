@@ -72,7 +72,7 @@ fn assignment(job_type: JobType, task: Task) -> Assignment {
     let job = Arc::new(Job {
         id: "j".into(),
         job_type,
-        task_groups: vec![group],
+        task_groups: vec![group].into(),
         ..Job::default()
     });
     let alloc = Allocation {

@@ -73,7 +73,8 @@ pub(super) fn job(id: &str, job_type: JobType, count: u32) -> Job {
                 ..ReschedulePolicy::default()
             }),
             ..TaskGroup::default()
-        }],
+        }]
+        .into(),
         ..Job::default()
     }
 }

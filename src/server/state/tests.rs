@@ -63,7 +63,7 @@ impl World {
             stops: vec![StoppedAlloc {
                 alloc_id: Id::named(id),
                 node_id: Id::named("node-1"),
-                description: "alloc not needed".to_owned(),
+                description: "alloc not needed".into(),
                 ..StoppedAlloc::default()
             }],
             ..PlanResult::default()
@@ -176,7 +176,7 @@ fn job() -> Job {
         namespace: "default".into(),
         id: "web".into(),
         name: "web".into(),
-        task_groups: vec![group],
+        task_groups: vec![group].into(),
         ..Job::default()
     }
 }
@@ -202,7 +202,8 @@ fn alloc(id: &str) -> Allocation {
         value: 20_000,
         to: 0,
         host_ip: "10.0.0.1".into(),
-    }];
+    }]
+    .into();
     alloc
 }
 
@@ -258,11 +259,11 @@ fn promotion_changes_the_tags_and_keeps_the_check() {
     let mut world = World::new();
     let mut canary = alloc("a");
     canary.deployment_id = Some(Id::named("d"));
-    canary.deployment_status = Some(AllocDeploymentStatus {
+    canary.deployment_status = Some(Box::new(AllocDeploymentStatus {
         healthy: Some(true),
         canary: true,
         ..AllocDeploymentStatus::default()
-    });
+    }));
     let progress = DeploymentState {
         placed_canaries: vec![Id::named("a")],
         desired_canaries: 1,

@@ -45,7 +45,7 @@ impl World {
             id: id.into(),
             namespace: "default".into(),
             job_type: JobType::Batch,
-            task_groups: vec![TaskGroup::default()],
+            task_groups: vec![TaskGroup::default()].into(),
             ..Job::default()
         };
         let eval = Evaluation {

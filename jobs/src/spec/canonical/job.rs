@@ -65,13 +65,14 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
         update: job
             .update
             .clone()
-            .map(|block| policy::fill_update(&mut Findings::default(), block)),
+            .map(|block| Box::new(policy::fill_update(&mut Findings::default(), block))),
         periodic: launch::periodic(&mut findings, job.periodic, job_type),
         parameterized_job: launch::parameterized(&mut findings, job.parameterized_job, job_type),
         ui: job
             .ui
             .map(user_interface)
-            .filter(|ui| *ui != model::JobUi::default()),
+            .filter(|ui| *ui != model::JobUi::default())
+            .map(Box::new),
         stop: job.stop.unwrap_or(false),
         id: id.into(),
         ..model::Job::default()
@@ -102,7 +103,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
         );
         groups.push(group);
     }
-    canonical.task_groups = groups;
+    canonical.task_groups = groups.into();
     canonical.meta = meta;
     validate(&mut findings, &canonical, defaults);
     warn(&mut findings, &canonical);
@@ -203,6 +204,9 @@ fn validate(findings: &mut Findings, job: &model::Job, defaults: &Defaults) {
     let (total, most) = (job.total_count(), defaults.max_count);
     findings.require(total <= most, || {
         format!("total count was greater than configured job_max_count: {total} > {most}")
+    });
+    findings.require(!job.all_at_once || total <= ALL_AT_ONCE_MAX, || {
+        Limit::AllAtOnce { count: total }.to_string()
     });
 }
 

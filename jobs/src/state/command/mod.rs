@@ -26,7 +26,7 @@ use crate::model::{
     AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
     Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey, Namespace, NetworkStatus, Node,
     NodeId, NodeStatus, PlanResult, RootKey, RootKeyId, Sealed, Submission, TaskName, TaskState,
-    Timestamp, VariableKey,
+    Text, Timestamp, VariableKey,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -236,7 +236,7 @@ pub struct AllocUpdate {
     /// New status.
     pub client_status: ClientStatus,
     /// Why.
-    pub client_description: String,
+    pub client_description: Text,
     /// Task name to its state: all tasks.
     pub task_states: FlatMap<TaskName, TaskState>,
     /// Health in the deployment and when it was decided; none while undecided.

@@ -1,7 +1,7 @@
 //! Sets the health of allocations by hand or by the controller.
 
 use crate::{
-    model::{AllocDeploymentStatus, AllocId, DeploymentId},
+    model::{AllocId, DeploymentId},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -29,9 +29,7 @@ impl Snapshot {
                 continue;
             };
             let mut alloc = (**row).clone();
-            let status = alloc
-                .deployment_status
-                .get_or_insert_with(AllocDeploymentStatus::default);
+            let status = alloc.deployment_status.get_or_insert_default();
             status.healthy = Some(health);
             status.timestamp = change.at.now;
             status.modify_index = change.at.index;

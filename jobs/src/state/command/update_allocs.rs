@@ -2,7 +2,7 @@
 
 use super::AllocUpdate;
 use crate::{
-    model::{AllocDeploymentStatus, Allocation},
+    model::Allocation,
     state::{Snapshot, change::Change},
 };
 
@@ -45,9 +45,7 @@ fn merge_report(alloc: &mut Allocation, update: AllocUpdate, index: u64) {
     if let Some((healthy, decided)) = update.health
         && alloc.deployment_id.is_some()
     {
-        let status = alloc
-            .deployment_status
-            .get_or_insert_with(AllocDeploymentStatus::default);
+        let status = alloc.deployment_status.get_or_insert_default();
         // Health is decided once per deployment; a late or repeated report changes nothing.
         if status.healthy.is_none() {
             status.healthy = Some(healthy);

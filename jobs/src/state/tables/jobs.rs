@@ -120,6 +120,15 @@ impl Snapshot {
         job
     }
 
+    /// Keeps the groups of a job in the memory of an equal version, or of a neighbor: jobs that are
+    /// alike are mostly named alike too, as the children of one job are.
+    pub(in crate::state) fn share_groups(&self, key: &Arc<JobKey>, job: &mut Job) {
+        let near = [self.jobs.get_prev(key), self.jobs.get_next(key)];
+        for (_, other) in near.into_iter().flatten() {
+            job.task_groups.share(&other.task_groups);
+        }
+    }
+
     /// Writes the current row of a job in both of its places.
     pub(in crate::state) fn replace_newest_version(&mut self, change: &mut Change, job: Job) {
         let job = self.put_job(change, job);
@@ -163,6 +172,7 @@ impl Snapshot {
         }
         job.job_modify_index = index;
         job.stable = false;
+        self.share_groups(&key, &mut job);
         self.start_summary(change, &key, &job);
         let job = self.put_job(change, job);
         let older = self.versions.get(&key).map_or(&[][..], |v| v);
@@ -349,5 +359,70 @@ impl Snapshot {
         if self.tallies.get(key).is_some_and(unused) {
             self.tallies.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        model::{Job, JobKey, TaskGroup, Timestamp},
+        state::{Command, Loading, RegisterJob, Snapshot, Stamp, State},
+    };
+    use std::ptr;
+
+    fn register(state: &mut State, index: u64, id: &str, count: u32) {
+        let group = TaskGroup {
+            name: "app".into(),
+            count,
+            ..TaskGroup::default()
+        };
+        let job = Job {
+            id: id.into(),
+            namespace: "default".into(),
+            task_groups: vec![group].into(),
+            ..Job::default()
+        };
+        let registration = RegisterJob {
+            job,
+            ..RegisterJob::default()
+        };
+        let now = Timestamp::from_nanos(1);
+        let command = Command::RegisterJob(Box::new(registration));
+        state.apply(Stamp { index, now }, command).unwrap();
+    }
+
+    /// Whether the newest versions of two jobs have their groups in the same memory.
+    fn share(state: &Snapshot, one: &str, other: &str) -> bool {
+        let groups = |id: &str| &*state.job(&JobKey::new("default", id)).unwrap().task_groups;
+        ptr::eq(groups(one), groups(other))
+    }
+
+    #[test]
+    fn jobs_that_are_alike_share_their_groups_also_after_a_restart() {
+        let mut state = State::default();
+        register(&mut state, 1, "run-1", 1);
+        register(&mut state, 2, "run-3", 1);
+        register(&mut state, 3, "run-2", 1);
+        register(&mut state, 4, "run-4", 2);
+        let mut loading = Loading::default();
+        state
+            .current()
+            .saved_rows()
+            .map(|row| serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap())
+            .for_each(|row| loading.add(row));
+        for snapshot in [state.current(), &loading.finish()] {
+            assert!(share(snapshot, "run-1", "run-2") && share(snapshot, "run-2", "run-3"));
+            assert!(!share(snapshot, "run-3", "run-4"));
+        }
+        // A change of one is no change of the others.
+        register(&mut state, 5, "run-2", 3);
+        let count = |id: &str| {
+            state
+                .current()
+                .job(&JobKey::new("default", id))
+                .unwrap()
+                .total_count()
+        };
+        assert_eq!(["run-1", "run-2", "run-3"].map(count), [1, 3, 1]);
     }
 }
