@@ -34,6 +34,8 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
         counts: FlatMap::new(),
         shared: Arc::default(),
         more: false,
+        room: cx.plan_allocs_max,
+        is_cut: false,
     };
     let mut by_group: BTreeMap<&GroupName, Vec<&Arc<Allocation>>> = BTreeMap::new();
     for alloc in snapshot.allocs_of_job(&key) {
@@ -47,7 +49,10 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
             work.group(job, group, &allocs, &mut fleet, cx);
         }
         if work.more {
+            // What did not fit waits as long: another evaluation at once would go on replacing too.
             followups.push(rolling_eval(eval, job, cx));
+        } else if work.is_cut {
+            followups.push(super::next_eval(eval, cx));
         }
     }
     for (name, allocs) in by_group {
@@ -90,6 +95,10 @@ struct Work<'a> {
     shared: Arc<AllocMetric>,
     /// Old allocations are left for a later evaluation.
     more: bool,
+    /// Allocations that the plan may still place or update.
+    room: usize,
+    /// Something did not fit the plan.
+    is_cut: bool,
 }
 
 impl<'a> Work<'a> {
@@ -132,6 +141,7 @@ impl<'a> Work<'a> {
             let live = self.settle(job, group, &there, suits, &mut counts);
             match live {
                 Some(Standing::Keep) => counts.ignore += 1,
+                Some(Standing::InPlace(_)) if !self.has_room_for(group) => counts.ignore += 1,
                 Some(Standing::InPlace(alloc)) => {
                     counts.in_place_update += 1;
                     self.update_in_place(alloc, job);
@@ -140,12 +150,13 @@ impl<'a> Work<'a> {
                     self.more = true;
                     counts.ignore += 1;
                 }
+                Some(Standing::Old(_)) if !self.has_room_for(group) => counts.ignore += 1,
                 Some(Standing::Old(old)) => {
                     budget -= 1;
                     counts.destructive_update += 1;
                     self.put_new(job, group, at, Some(old), fleet, cx);
                 }
-                None if suits => {
+                None if suits && self.has_room_for(group) => {
                     counts.place += 1;
                     self.put_new(job, group, at, None, fleet, cx);
                 }
@@ -156,6 +167,16 @@ impl<'a> Work<'a> {
             self.leave(node_id, job, &there, &mut counts);
         }
         self.counts.insert(group.name.clone(), counts);
+    }
+
+    /// Whether one more allocation of the group fits the plan; otherwise it is left for another
+    /// evaluation.
+    fn has_room_for(&mut self, group: &TaskGroup) -> bool {
+        if self.room == 0 {
+            self.is_cut = true;
+            *self.report.queued.get_or_default(group.name.clone()) += 1;
+        }
+        self.room > 0
     }
 
     /// Looks at the allocations of a node that takes new ones; returns the one that stands for the
@@ -266,6 +287,11 @@ impl<'a> Work<'a> {
         alloc.job = Arc::clone(job);
         alloc.job_version = job.version;
         alloc.eval_id = self.eval.id;
+        self.put(alloc);
+    }
+
+    fn put(&mut self, alloc: Allocation) {
+        self.room -= 1;
         let of_node = self.plan.placements.entry(alloc.node_id);
         of_node.or_default().push(alloc);
     }
@@ -322,8 +348,7 @@ impl<'a> Work<'a> {
             previous_allocation: old.map(|old| old.id),
             ..Allocation::default()
         };
-        let of_node = self.plan.placements.entry(alloc.node_id);
-        of_node.or_default().push(alloc);
+        self.put(alloc);
     }
 }
 

@@ -12,6 +12,8 @@ pub const GROUPS_MAX: usize = 1_000;
 pub const TASKS_MAX: usize = 5_000;
 /// Entries of any other list in a job.
 pub const LIST_ENTRIES_MAX: usize = 10_000;
+/// Allocations of a job that is placed all at once: they stand in one entry of the log.
+pub const ALL_AT_ONCE_MAX: u64 = 16_384;
 /// Errors of one job that are listed; further ones are counted.
 pub const ERRORS_MAX: usize = 100;
 
@@ -35,6 +37,14 @@ pub enum Limit {
     Tasks {
         /// How many.
         count: usize,
+    },
+    /// Too many allocations that must be placed all at once.
+    #[error(
+        "the job counts {count} allocations; with all_at_once at most {ALL_AT_ONCE_MAX} are allowed"
+    )]
+    AllAtOnce {
+        /// How many.
+        count: u64,
     },
     /// Too many entries in one list.
     #[error(

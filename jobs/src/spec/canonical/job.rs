@@ -3,7 +3,7 @@ use super::launch;
 use super::{Findings, Validation, placement, policy, shown, text};
 use crate::model::{self, JobType, Span};
 use crate::spec::Defaults;
-use crate::spec::limits::{GROUPS_MAX, Limit, TASKS_MAX};
+use crate::spec::limits::{ALL_AT_ONCE_MAX, GROUPS_MAX, Limit, TASKS_MAX};
 use crate::wire;
 use std::collections::BTreeMap;
 
