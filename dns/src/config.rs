@@ -18,9 +18,15 @@ pub struct Config {
     pub tcp_connections_max: usize,
     /// How answers are shaped.
     pub rules: Rules,
+    /// Servers that are asked for names outside the zone, in this order; none refuses such names.
+    pub recursors: Vec<SocketAddr>,
+    /// How long one of them may take.
+    pub recursor_timeout: Duration,
 }
 
 impl Config {
+    /// How long a recursor may take unless configured otherwise.
+    pub const RECURSOR_TIMEOUT: Duration = Duration::from_secs(2);
     /// Most TCP connections per address unless configured otherwise.
     pub const TCP_CONNECTIONS_MAX: usize = 256;
 }

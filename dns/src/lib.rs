@@ -8,15 +8,17 @@
 //! Reading order: [`name`] (question name → query), [`view`] (the facts, indexed), [`answer`]
 //! (query and view → records, pure), then the listeners.
 //!
-//! Deliberately not here: recursion (names outside the zone are refused), prepared queries, mesh
-//! names (`connect`, `ingress`, `virtual`) and other datacenters; inside the zone they do not exist
-//! and are answered so.
+//! Names outside the zone are asked of other servers, if there are any (`recurse`).
+//!
+//! Deliberately not here: prepared queries, mesh names (`connect`, `ingress`, `virtual`) and other
+//! datacenters; inside the zone they do not exist and are answered so.
 
 pub mod answer;
 mod config;
 mod error;
 pub mod name;
 mod pick;
+mod recurse;
 mod server;
 mod tcp;
 pub mod view;

@@ -37,20 +37,51 @@ pub enum Query<'a> {
 /// The zone that names are read against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    domain: Box<[u8]>,
-    labels: usize,
+    /// Its names; the first is the one that answers use.
+    domains: Vec<Domain>,
     datacenter: Box<[u8]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Domain {
+    text: Box<[u8]>,
+    labels: usize,
+}
+
+impl Domain {
+    fn new(text: &str) -> Self {
+        let text = text.trim_end_matches('.').to_ascii_lowercase();
+        Self {
+            labels: text.split('.').count(),
+            text: text.into_bytes().into(),
+        }
+    }
 }
 
 impl Zone {
     /// A zone of `domain` (with or without the final dot) in `datacenter`, in any case.
     pub fn new(domain: &str, datacenter: &str) -> Self {
-        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
         Self {
-            labels: domain.split('.').count(),
-            domain: domain.into_bytes().into(),
+            domains: vec![Domain::new(domain)],
             datacenter: datacenter.to_ascii_lowercase().into_bytes().into(),
         }
+    }
+
+    /// The zone, also under another name; an empty one adds nothing.
+    #[must_use]
+    pub fn also(mut self, domain: &str) -> Self {
+        if !domain.trim_end_matches('.').is_empty() {
+            self.domains.push(Domain::new(domain));
+        }
+        self
+    }
+
+    /// How many labels stand before the zone; none for a name outside.
+    fn below(&self, labels: &Labels) -> Option<usize> {
+        self.domains.iter().find_map(|domain| {
+            let below = labels.count.checked_sub(domain.labels)?;
+            (labels.range(below, labels.count) == &*domain.text).then_some(below)
+        })
     }
 }
 
@@ -123,12 +154,9 @@ impl Labels {
 /// Source: the DNS interface of the reference product. Differs: only the zone's own datacenter
 /// exists; prepared queries, mesh names and named ports are not answered.
 pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
-    let Some(below) = labels.count.checked_sub(zone.labels) else {
+    let Some(below) = zone.below(labels) else {
         return reverse(labels);
     };
-    if labels.range(below, labels.count) != &*zone.domain {
-        return reverse(labels);
-    }
     // The kind is searched from the right, so that a service or a node may be called like a kind.
     for at in (0..below).rev() {
         let kind = labels.label(at);
@@ -311,6 +339,20 @@ mod tests {
         ] {
             check(name, Query::NoSuchName);
         }
+    }
+
+    #[test]
+    fn a_zone_may_have_two_names() {
+        let zone = Zone::new("consul", "dc1").also("Alt.Example.");
+        for (text, expected) in [
+            ("web.service.alt.example", service("web", None)),
+            ("web.service.consul", service("web", None)),
+            ("web.service.example", Query::Foreign),
+        ] {
+            let name = Name::from_labels(text.split('.').map(str::as_bytes)).unwrap();
+            assert_eq!(parse(&Labels::read(&name), &zone), expected, "{text}");
+        }
+        assert_eq!(zone.clone().also(""), zone);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use hickory_proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::Record;
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncoder};
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use crate::answer::{Answer, Context, Question, Room, answer};
 use crate::config::{Config, Rules};
 use crate::error::Error;
+use crate::recurse::{Asked, Recursors, Transport};
 use crate::tcp;
 use crate::view::View;
 
@@ -36,6 +37,10 @@ const UDP_SOCKETS_MAX: usize = 16;
 const UDP_BUFFER_BYTES: usize = 1 << 20;
 /// How many ports are tried when the system chooses one that must be free for both transports.
 const PORT_TRIES_MAX: usize = 32;
+/// Host names outside the zone that are looked up for one answer.
+const FOLLOWED_NAMES_MAX: usize = 5;
+/// Records that are taken of each of them.
+const FOLLOWED_RECORDS_MAX: usize = 5;
 
 /// The question section of replies that repeat no question.
 static NO_QUESTIONS: LazyLock<Queries> = LazyLock::new(|| {
@@ -85,7 +90,10 @@ impl Dns {
             listeners: Vec::new(),
             addresses: Vec::new(),
             tcp_connections_max: config.tcp_connections_max,
-            front: Arc::new(Front::new(config.rules)),
+            front: Arc::new(Front::new(
+                config.rules,
+                Recursors::new(config.recursors, config.recursor_timeout),
+            )),
         };
         for address in &config.listen {
             let bound = Bound::new(*address)?;
@@ -133,7 +141,10 @@ impl Dns {
         let mut connections = JoinSet::new();
         for listener in self.listeners {
             let front = Arc::clone(&self.front);
-            let reply: tcp::Reply = Arc::new(move |message, peer| front.reply(message, peer));
+            let reply: tcp::Reply = Arc::new(move |message, peer| {
+                let front = Arc::clone(&front);
+                Box::pin(async move { front.reply(message, peer).await })
+            });
             connections.spawn(tcp::serve(listener, self.tcp_connections_max, reply));
         }
         tokio::select! {
@@ -255,6 +266,7 @@ fn udp_socket(address: SocketAddr, port: Port) -> io::Result<Socket> {
 struct Front {
     view: ArcSwapOption<View>,
     rules: Rules,
+    recursors: Recursors,
     seed: AtomicU64,
 }
 
@@ -288,11 +300,12 @@ impl Response {
 }
 
 impl Front {
-    fn new(rules: Rules) -> Self {
+    fn new(rules: Rules, recursors: Recursors) -> Self {
         let start = unix_nanos();
         Self {
             view: ArcSwapOption::empty(),
             rules,
+            recursors,
             seed: AtomicU64::new(start),
         }
     }
@@ -342,8 +355,100 @@ impl Front {
         response
     }
 
+    /// As [`Front::respond`], with what only other servers know.
+    async fn respond_with_others(&self, request: &Request) -> Response {
+        let mut response = self.respond(request);
+        if self.recursors.is_empty() {
+            return response;
+        }
+        response.metadata.recursion_available = true;
+        let (Some(answer), [query]) = (&mut response.answer, request.queries.queries()) else {
+            return response;
+        };
+        let asked = Asked {
+            name: Name::from(query.name()),
+            record_type: query.query_type(),
+            is_recursion_desired: request.metadata.recursion_desired,
+            edns: request.edns.clone(),
+            transport: match request.protocol() {
+                Protocol::Udp => Transport::Udp,
+                _ => Transport::Tcp,
+            },
+        };
+        if answer.code == ResponseCode::Refused {
+            return self.forward(response, &asked).await;
+        }
+        let view = self.view.load_full();
+        if let Some(view) = view {
+            self.follow(&view, answer, &asked).await;
+        }
+        response
+    }
+
+    /// The answer of another server as it is.
+    async fn forward(&self, response: Response, asked: &Asked) -> Response {
+        let Some(message) = self.recursors.ask(asked).await else {
+            let mut metadata = response.metadata;
+            metadata.response_code = ResponseCode::ServFail;
+            metadata.authoritative = false;
+            return Response {
+                metadata,
+                answer: None,
+                ..response
+            };
+        };
+        let mut metadata = response.metadata;
+        metadata.response_code = message.metadata.response_code;
+        metadata.authoritative = false;
+        metadata.truncation = message.metadata.truncation;
+        let answer = Answer {
+            code: message.metadata.response_code,
+            authoritative: false,
+            shortened: false,
+            answers: message.answers,
+            authorities: message.authorities,
+            additionals: message.additionals,
+        };
+        Response {
+            metadata,
+            answer: Some(answer),
+            edns: message.edns,
+            ..response
+        }
+    }
+
+    /// Adds the addresses of host names outside the zone that an answer leads to.
+    async fn follow(&self, view: &View, answer: &mut Answer, asked: &Asked) {
+        let outside: Vec<Outside> = outside(view, answer);
+        for Outside { name, ttl } in outside {
+            let record_type = match asked.record_type {
+                RecordType::AAAA => RecordType::AAAA,
+                _ => RecordType::A,
+            };
+            let asked = Asked {
+                name,
+                record_type,
+                edns: None,
+                ..asked.clone()
+            };
+            let Some(message) = self.recursors.ask(&asked).await else {
+                continue;
+            };
+            let found = message.answers.into_iter().take(FOLLOWED_RECORDS_MAX);
+            let found = found.map(|mut record| {
+                record.ttl = ttl.unwrap_or(record.ttl);
+                record
+            });
+            if ttl.is_some() && is_target(answer, &asked.name) {
+                answer.additionals.extend(found);
+            } else {
+                answer.answers.extend(found);
+            }
+        }
+    }
+
     /// The reply to a message that came over TCP, encoded.
-    fn reply(&self, message: Vec<u8>, peer: SocketAddr) -> Option<Vec<u8>> {
+    async fn reply(&self, message: Vec<u8>, peer: SocketAddr) -> Option<Vec<u8>> {
         let header = Header::read(&mut BinDecoder::new(&message)).ok()?;
         if header.metadata.message_type == MessageType::Response {
             return None;
@@ -352,7 +457,7 @@ impl Front {
             let response = Response::error(&header.metadata, ResponseCode::FormErr);
             return encode(&response, &NO_QUESTIONS);
         };
-        let response = self.respond(&request);
+        let response = self.respond_with_others(&request).await;
         encode(
             &response,
             if response.repeats_question {
@@ -362,6 +467,42 @@ impl Front {
             },
         )
     }
+}
+
+/// A host name outside the zone that an answer leads to.
+struct Outside {
+    name: Name,
+    /// TTL that its addresses get; none to keep their own.
+    ttl: Option<u32>,
+}
+
+/// The host names outside the zone that an answer leads to. Addresses of a service's host name get
+/// the TTL of the service, those of a node's keep their own.
+fn outside(view: &View, answer: &Answer) -> Vec<Outside> {
+    let mut found: Vec<Outside> = Vec::new();
+    for record in &answer.answers {
+        let name = match &record.data {
+            RData::CNAME(alias) => &alias.0,
+            RData::SRV(target) => &target.target,
+            _ => continue,
+        };
+        let is_known = found.iter().any(|outside| outside.name == *name);
+        if is_known || found.len() == FOLLOWED_NAMES_MAX || !view.is_outside(name) {
+            continue;
+        }
+        let keeps = matches!(record.data, RData::CNAME(_)) && view.is_node(&record.name);
+        found.push(Outside {
+            name: name.clone(),
+            ttl: (!keeps).then_some(record.ttl),
+        });
+    }
+    found
+}
+
+/// Whether the name is the target of an SRV record of the answer.
+fn is_target(answer: &Answer, name: &Name) -> bool {
+    let mut records = answer.answers.iter();
+    records.any(|record| matches!(&record.data, RData::SRV(target) if target.target == *name))
 }
 
 /// Encodes a reply for TCP.
@@ -434,7 +575,7 @@ impl RequestHandler for Udp {
         request: &Request,
         mut responder: R,
     ) -> ResponseInfo {
-        let response = self.front.respond(request);
+        let response = self.front.respond_with_others(request).await;
         let queries = if response.repeats_question {
             &request.queries
         } else {

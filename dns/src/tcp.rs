@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two warnings about failed accepts.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A reply in the making.
+pub(crate) type Replying = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
 /// Turns a message into its reply; no reply closes the connection.
-pub(crate) type Reply = Arc<dyn Fn(Vec<u8>, SocketAddr) -> Option<Vec<u8>> + Send + Sync>;
+pub(crate) type Reply = Arc<dyn Fn(Vec<u8>, SocketAddr) -> Replying + Send + Sync>;
 
 /// Serves at most `connections_max` connections, which end with it, until it is dropped. A client
 /// that comes when all places are taken gets the place of the connection that has waited longest
@@ -142,7 +145,10 @@ async fn converse(
             () = leave.notified() => return Ok(()),
         };
         drop(waits);
-        let Some(answer) = message.and_then(|message| reply(message, peer)) else {
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let Some(answer) = reply(message, peer).await else {
             return Ok(());
         };
         let Ok(length) = u16::try_from(answer.len()) else {
@@ -191,7 +197,7 @@ mod tests {
     async fn served(connections_max: usize) -> (SocketAddr, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let reply: Reply = Arc::new(|message, _| Some(message));
+        let reply: Reply = Arc::new(|message, _| Box::pin(async { Some(message) }));
         (
             address,
             tokio::spawn(serve(listener, connections_max, reply)),

@@ -8,7 +8,7 @@ use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::TXT;
 
 use crate::error::Error;
-use crate::name::Zone;
+use crate::name::{Labels, Query, Zone, parse};
 
 /// Most names that one address has in reverse lookups; more instances than this may share an
 /// address.
@@ -21,6 +21,8 @@ const TXT_STRING_BYTES_MAX: usize = 255;
 pub struct Facts {
     /// Zone that is served, such as `consul.`; the final dot may be left out.
     pub domain: String,
+    /// Another name of the zone that questions may use; empty for none. Answers name the first one.
+    pub alt_domain: String,
     /// Datacenter that the names are in, one label.
     pub datacenter: String,
     /// All nodes; of two with the same name (in any case) the first counts.
@@ -92,7 +94,7 @@ impl View {
             .iter()
             .filter_map(|name| nodes.get(&*lower(name)).cloned())
             .collect();
-        let zone = Zone::new(&facts.domain, &facts.datacenter);
+        let zone = Zone::new(&facts.domain, &facts.datacenter).also(&facts.alt_domain);
         Ok(Self {
             zone,
             names,
@@ -101,6 +103,16 @@ impl View {
             reverse,
             servers,
         })
+    }
+
+    /// Whether a name is none of the zone, and no address spelled as a name.
+    pub(crate) fn is_outside(&self, name: &Name) -> bool {
+        matches!(parse(&Labels::read(name), &self.zone), Query::Foreign)
+    }
+
+    /// Whether a name is that of a node.
+    pub(crate) fn is_node(&self, name: &Name) -> bool {
+        matches!(parse(&Labels::read(name), &self.zone), Query::Node { .. })
     }
 
     /// The zone that question names are read against.

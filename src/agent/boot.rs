@@ -1,7 +1,7 @@
 //! Configuration to running parts, in order, and back.
 
 use super::{
-    data_plane::DataPlane,
+    data_plane::{DataPlane, Zone},
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
     readiness::Readiness,
@@ -130,12 +130,7 @@ impl Agent {
             catalog,
             dns: bound.dns.as_ref().map(dns::Dns::handle),
             proxy: proxy.clone(),
-            domain: config
-                .dns
-                .as_ref()
-                .map(|dns| dns.domain.clone())
-                .unwrap_or_default(),
-            datacenter: config.datacenter.clone(),
+            zone: zone(&config),
         };
         parts.edge(planes.data(), |stopped| data_plane.run(stopped));
         if let Some(dns) = bound.dns {
@@ -310,6 +305,21 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         artifact_dirs: client.artifact_dirs.clone(),
         dev: config.dev,
     })
+}
+
+/// What names are made of; the datacenter counts for routes too.
+fn zone(config: &Config) -> Zone {
+    let datacenter = config.datacenter.clone();
+    let named = config.dns.as_ref().map(|dns| Zone {
+        domain: dns.domain.clone(),
+        alt_domain: dns.alt_domain.clone(),
+        only_passing: dns.only_passing,
+        ..Zone::default()
+    });
+    Zone {
+        datacenter,
+        ..named.unwrap_or_default()
+    }
 }
 
 fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api::Facts {

@@ -3,7 +3,7 @@
 
 use super::runtimes::{Planes, join};
 use crate::{
-    config::{Config, Connections, Ingress, Strategy},
+    config::{Config, Connections, Dns, Ingress, Strategy},
     rpc::transport,
     sys::priority,
 };
@@ -149,7 +149,7 @@ struct Traffic {
 impl Traffic {
     async fn open(config: Config, limits: Connections) -> Result<Self, BindError> {
         let dns = match &config.dns {
-            Some(dns) => Some(open_dns(dns.address, limits).await?),
+            Some(dns) => Some(open_dns(dns, limits).await?),
             None => None,
         };
         let ingress = match &config.ingress {
@@ -175,11 +175,25 @@ async fn tcp(
         .map_err(|error| bind_error(address, what, name, &error))
 }
 
-async fn open_dns(address: SocketAddr, limits: Connections) -> Result<dns::Dns, BindError> {
+async fn open_dns(settings: &Dns, limits: Connections) -> Result<dns::Dns, BindError> {
+    let address = settings.address;
     let config = dns::Config {
         listen: vec![address],
         tcp_connections_max: limits.dns,
-        rules: dns::Rules::default(),
+        rules: dns::Rules {
+            node_ttl: settings.node_ttl,
+            service_ttl: settings.service_ttl.clone(),
+            udp_answer_limit: settings.udp_answer_limit,
+            a_record_limit: settings.a_record_limit,
+            enable_truncate: settings.enable_truncate,
+            soa: dns::Soa {
+                min_ttl: settings.min_ttl,
+                ..dns::Soa::default()
+            },
+            ..dns::Rules::default()
+        },
+        recursors: settings.recursors.clone(),
+        recursor_timeout: settings.recursor_timeout,
     };
     let bound = dns::Dns::bind(config).await;
     bound.map_err(|error| bind_error(address, "DNS", "dns", &error))

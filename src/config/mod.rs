@@ -6,11 +6,13 @@
 
 mod file;
 mod limits;
+mod names;
 mod resolve;
 mod written;
 
 pub use file::Problem;
 pub use limits::Connections;
+pub use names::{Dns, WrittenDns};
 pub use written::Written;
 
 use std::{
@@ -61,15 +63,6 @@ pub struct Api {
     /// Origins (`scheme://host:port`) whose web pages may ask, besides that of the listener itself;
     /// `*` for all.
     pub allowed_origins: Vec<String>,
-}
-
-/// How names are answered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dns {
-    /// UDP and TCP.
-    pub address: SocketAddr,
-    /// Zone, without the last dot.
-    pub domain: String,
 }
 
 /// How traffic is carried.

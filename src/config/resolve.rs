@@ -1,6 +1,6 @@
 //! What was written to what runs.
 
-use super::{Api, Client, Config, Dns, Ingress, Problem, Strategy, Written, written::LISTENERS};
+use super::{Api, Client, Config, Ingress, Problem, Strategy, Written, names, written::LISTENERS};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -18,7 +18,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let http = listen("http", problems);
     let rpc = rpc_listener(&written, problems);
     let catalog = listen("catalog", problems);
-    let dns = listen("dns", problems);
+    let dns_address = listen("dns", problems);
     let ingress = listen("ingress", problems);
     let admin = listen("ingress_admin", problems);
     let strategy = match written.ingress_strategy.as_deref() {
@@ -45,13 +45,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         http,
         rpc,
         catalog: written.catalog_enabled.unwrap_or(true).then_some(catalog),
-        dns: written.dns_enabled.unwrap_or(true).then(|| Dns {
-            address: dns,
-            domain: written
-                .dns_domain
-                .clone()
-                .unwrap_or_else(|| "consul".into()),
-        }),
+        dns: names::resolve(&written, dns_address, problems),
         ingress: written.ingress_enabled.unwrap_or(true).then_some(Ingress {
             address: ingress,
             admin,

@@ -222,3 +222,46 @@ fn local_artifacts_lie_below_named_directories_and_in_dev_mode_below_the_working
         (Vec::new(), 0)
     );
 }
+
+#[test]
+fn names_have_settings_of_their_own() {
+    let text = r#"
+server { enabled = true }
+client { enabled = true }
+data_dir = "/tmp/x"
+dns {
+  alt_domain = "alt.example"
+  recursors = ["192.0.2.53", "[2001:db8::1]:5353"]
+  recursor_timeout = "500ms"
+  only_passing = true
+  node_ttl = "10s"
+  service_ttl { "web*" = "5s" }
+  min_ttl = "1m"
+  enable_truncate = true
+  udp_answer_limit = 5
+  a_record_limit = 2
+}
+"#;
+    let load = |text: &str| {
+        let (written, problems) = parsed("a.hcl", text);
+        assert_eq!(problems, Vec::<String>::new());
+        let mut problems = Vec::new();
+        (resolve::resolve(written, &mut problems), problems)
+    };
+    let (config, problems) = load(text);
+    assert_eq!(problems, []);
+    let dns = config.dns.unwrap();
+    let recursors: Vec<String> = dns.recursors.iter().map(ToString::to_string).collect();
+    assert_eq!(recursors, ["192.0.2.53:53", "[2001:db8::1]:5353"]);
+    assert_eq!(dns.recursor_timeout.as_millis(), 500);
+    assert_eq!(dns.service_ttl["web*"].as_secs(), 5);
+    assert_eq!((dns.node_ttl.as_secs(), dns.min_ttl.as_secs()), (10, 60));
+    assert!(dns.only_passing && dns.enable_truncate);
+    assert_eq!((dns.udp_answer_limit, dns.a_record_limit), (5, 2));
+    assert_eq!(dns.alt_domain, "alt.example");
+    let wrong = text
+        .replace("192.0.2.53", "ns.example")
+        .replace("10s", "soon");
+    let (_, problems) = load(&wrong);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}

@@ -1,6 +1,7 @@
 //! What a configuration file says: everything optional, nothing checked beyond its type.
 
 use super::file::{Entry, Problem, Value};
+use super::names::WrittenDns;
 use std::collections::BTreeMap;
 
 /// One source of settings.
@@ -30,6 +31,7 @@ pub struct Written {
     pub catalog_enabled: Option<bool>,
     pub dns_enabled: Option<bool>,
     pub dns_domain: Option<String>,
+    pub dns: WrittenDns,
     pub ingress_enabled: Option<bool>,
     pub ingress_strategy: Option<String>,
     pub allowed_hosts: Option<Vec<String>>,
@@ -107,6 +109,7 @@ impl Written {
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             dns_enabled: other.dns_enabled.or(self.dns_enabled),
             dns_domain: other.dns_domain.or(self.dns_domain),
+            dns: self.dns.merge(other.dns),
             ingress_enabled: other.ingress_enabled.or(self.ingress_enabled),
             ingress_strategy: other.ingress_strategy.or(self.ingress_strategy),
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
@@ -145,15 +148,7 @@ impl Written {
                     }
                 }
             }
-            "dns" => {
-                for inner in reader.block(entry) {
-                    match inner.key.as_str() {
-                        "enabled" => self.dns_enabled = reader.flag(&inner),
-                        "domain" => self.dns_domain = reader.text(&inner),
-                        _ => reader.unknown(&inner, "dns", &["enabled", "domain"]),
-                    }
-                }
-            }
+            "dns" => self.take_dns(entry, reader),
             "ingress" => {
                 for inner in reader.block(entry) {
                     match inner.key.as_str() {
@@ -164,6 +159,36 @@ impl Written {
                 }
             }
             _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api"]].concat()),
+        }
+    }
+
+    fn take_dns(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            let dns = &mut self.dns;
+            match inner.key.as_str() {
+                "enabled" => self.dns_enabled = reader.flag(&inner),
+                "domain" => self.dns_domain = reader.text(&inner),
+                "alt_domain" => dns.alt_domain = reader.text(&inner),
+                "recursors" => dns.recursors = reader.texts(&inner),
+                "recursor_timeout" => dns.recursor_timeout = reader.text(&inner),
+                "only_passing" => dns.only_passing = reader.flag(&inner),
+                "node_ttl" => dns.node_ttl = reader.text(&inner),
+                "min_ttl" => dns.min_ttl = reader.text(&inner),
+                "enable_truncate" => dns.enable_truncate = reader.flag(&inner),
+                "udp_answer_limit" => dns.udp_answer_limit = reader.number(&inner),
+                "a_record_limit" => dns.a_record_limit = reader.number(&inner),
+                "service_ttl" => {
+                    for service in reader.block(inner) {
+                        if let Some(text) = reader.text(&service) {
+                            self.dns.service_ttl.insert(service.key, text);
+                        }
+                    }
+                }
+                _ => {
+                    let known = [&["enabled", "domain"][..], &WrittenDns::KEYS].concat();
+                    reader.unknown(&inner, "dns", &known);
+                }
+            }
         }
     }
 

@@ -29,6 +29,7 @@ impl Scenario {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["domain", domain] => self.facts.domain = (*domain).to_owned(),
+            ["alt_domain", domain] => self.facts.alt_domain = (*domain).to_owned(),
             ["datacenter", datacenter] => self.facts.datacenter = (*datacenter).to_owned(),
             ["server", name] => self.facts.servers.push((*name).to_owned()),
             ["node", name, addresses, meta @ ..] => self.facts.nodes.push(Node {

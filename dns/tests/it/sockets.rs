@@ -6,7 +6,7 @@ use std::time::Duration;
 use dns::{Config, Dns, Error, Handle, Rules, View};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::oneshot;
@@ -26,10 +26,16 @@ struct Running {
 
 impl Running {
     async fn start(rules: Rules) -> Self {
+        Self::start_with(rules, Vec::new()).await
+    }
+
+    async fn start_with(rules: Rules, recursors: Vec<SocketAddr>) -> Self {
         let dns = Dns::bind(Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
             rules,
+            recursors,
+            recursor_timeout: Duration::from_millis(200),
         })
         .await
         .unwrap();
@@ -251,6 +257,140 @@ async fn names_outside_the_zone_are_refused() {
     server.stop().await;
 }
 
+/// A server that answers every A question with 203.0.113.5 and a TTL of 60, except for names that
+/// start with `nx`, which it does not know, and `bad`, where it fails.
+async fn recursor() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 4096];
+        loop {
+            let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
+            let reply = recursed(&buffer[..length]);
+            socket.send_to(&reply, peer).await.unwrap();
+        }
+    });
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let length = stream.read_u16().await.unwrap();
+            let mut asked = vec![0; usize::from(length)];
+            stream.read_exact(&mut asked).await.unwrap();
+            let reply = recursed(&asked);
+            stream
+                .write_u16(reply.len().try_into().unwrap())
+                .await
+                .unwrap();
+            stream.write_all(&reply).await.unwrap();
+        }
+    });
+    address
+}
+
+fn recursed(asked: &[u8]) -> Vec<u8> {
+    let asked = Message::from_vec(asked).unwrap();
+    let name = asked.queries[0].name().clone();
+    let mut reply = Message::response(asked.metadata.id, OpCode::Query);
+    reply.metadata.recursion_available = true;
+    reply.add_queries(asked.queries.clone());
+    let text = name.to_string();
+    reply.metadata.response_code = if text.starts_with("nx") {
+        ResponseCode::NXDomain
+    } else if text.starts_with("bad") {
+        ResponseCode::ServFail
+    } else {
+        ResponseCode::NoError
+    };
+    if reply.metadata.response_code == ResponseCode::NoError
+        && asked.queries[0].query_type() == RecordType::A
+    {
+        let data = RData::A("203.0.113.5".parse().unwrap());
+        reply.add_answer(Record::from_rdata(name, 60, data));
+    }
+    reply.to_vec().unwrap()
+}
+
+#[tokio::test]
+async fn names_outside_the_zone_are_asked_elsewhere() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let failing = silent.local_addr().unwrap();
+    let server = Running::start_with(Rules::default(), vec![failing, recursor().await]).await;
+    let mut scenario = Scenario::new();
+    for line in [
+        "node n1 192.0.2.11",
+        "node nhost host.example.com",
+        "instance ext n1 ext.example.com:443",
+        "instance web n1 192.0.2.21:80",
+        "rule service_ttl.ext=9",
+    ] {
+        assert!(scenario.read(line));
+    }
+    server.handle.set_view(View::new(&scenario.facts).unwrap());
+    for (name, record_type, code, expected) in [
+        (
+            "example.org.",
+            RecordType::A,
+            ResponseCode::NoError,
+            "A 203.0.113.5 60",
+        ),
+        ("nx.example.org.", RecordType::A, ResponseCode::NXDomain, ""),
+        (
+            "bad.example.org.",
+            RecordType::A,
+            ResponseCode::ServFail,
+            "",
+        ),
+        (
+            "250.2.0.192.in-addr.arpa.",
+            RecordType::PTR,
+            ResponseCode::NoError,
+            "",
+        ),
+        (
+            "nhost.node.consul.",
+            RecordType::A,
+            ResponseCode::NoError,
+            "CNAME host.example.com. 0, A 203.0.113.5 60",
+        ),
+        (
+            "ext.service.consul.",
+            RecordType::A,
+            ResponseCode::NoError,
+            "CNAME ext.example.com. 0, A 203.0.113.5 0",
+        ),
+        (
+            "web.service.consul.",
+            RecordType::A,
+            ResponseCode::NoError,
+            "A 192.0.2.21 0",
+        ),
+    ] {
+        let asked = question(name, record_type);
+        for reply in [server.udp(&asked).await, server.tcp(&asked).await] {
+            let said: Vec<String> = reply
+                .answers
+                .iter()
+                .map(|record| format!("{} {} {}", record.record_type(), record.data, record.ttl))
+                .collect();
+            assert_eq!(said.join(", "), expected, "{name}");
+            assert_eq!(reply.metadata.response_code, code, "{name}");
+            assert!(reply.metadata.recursion_available, "{name}");
+            let is_own = name.ends_with("consul.");
+            assert_eq!(reply.metadata.authoritative, is_own, "{name}");
+        }
+    }
+    let targets = server
+        .udp(&question("ext.service.consul.", RecordType::SRV))
+        .await;
+    assert_eq!(targets.answers.len(), 1);
+    assert_eq!(
+        targets.additionals[0].data,
+        RData::A("203.0.113.5".parse().unwrap())
+    );
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn malformed_messages_get_a_bare_header() {
     let server = Running::with_many(1, Rules::default()).await;
@@ -315,6 +455,8 @@ async fn port_in_use_names_the_address() {
         listen: vec![server.address],
         tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
         rules: Rules::default(),
+        recursors: Vec::new(),
+        recursor_timeout: Config::RECURSOR_TIMEOUT,
     };
     let error = Dns::bind(again).await.unwrap_err();
     assert!(matches!(error, Error::AddressInUse { .. }));
@@ -330,6 +472,8 @@ async fn port_in_use_names_the_address() {
         listen: vec![address],
         tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
         rules: Rules::default(),
+        recursors: Vec::new(),
+        recursor_timeout: Config::RECURSOR_TIMEOUT,
     })
     .await
     .unwrap_err();

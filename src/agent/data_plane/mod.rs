@@ -20,6 +20,7 @@ use mesh::{
     model::{Index, Status},
     view::{Instance, Table, View},
 };
+pub(super) use names::Zone;
 use proxy::route;
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 use tokio::{
@@ -43,10 +44,8 @@ pub(super) struct DataPlane {
     pub dns: Option<dns::Handle>,
     /// Ingress, when this agent carries traffic.
     pub proxy: Option<proxy::Handle>,
-    /// DNS zone.
-    pub domain: String,
-    /// Datacenter of this agent.
-    pub datacenter: String,
+    /// DNS zone, and the datacenter of this agent.
+    pub zone: Zone,
 }
 
 /// Indexes of the tables that views are made from.
@@ -130,7 +129,7 @@ impl DataPlane {
 
     /// Makes view and table of a replica, beside everything else.
     fn make(&self, replica: Arc<Replica>) -> JoinHandle<Made> {
-        let (domain, datacenter) = (self.domain.clone(), self.datacenter.clone());
+        let zone = self.zone.clone();
         let has_dns = self.dns.is_some();
         let old = self.proxy.as_ref().map(proxy::Handle::table);
         tokio::task::spawn_blocking(move || {
@@ -140,8 +139,7 @@ impl DataPlane {
             let alive =
                 |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
             let instances: Vec<Instance> = catalog.all_instances().filter(alive).collect();
-            let dns = has_dns
-                .then(|| dns::View::new(&names::facts(&domain, &datacenter, catalog, &instances)));
+            let dns = has_dns.then(|| dns::View::new(&names::facts(&zone, catalog, &instances)));
             let dns = dns.and_then(|made| match made {
                 Ok(view) => Some(view),
                 Err(error) => {
@@ -150,7 +148,7 @@ impl DataPlane {
                 }
             });
             let routes = old.map(|old| {
-                let (table, problems) = routes::build(catalog, &instances, &datacenter, &old);
+                let (table, problems) = routes::build(catalog, &instances, &zone.datacenter, &old);
                 let left = routes::left_by(&old, &table);
                 Routes {
                     table,

@@ -5,13 +5,21 @@ use mesh::{
     view::{Instance, View},
 };
 
+/// What names are made of besides the catalog.
+#[derive(Clone, Debug, Default)]
+pub(in crate::agent) struct Zone {
+    /// Name of the zone.
+    pub domain: String,
+    /// Another name of it; empty for none.
+    pub alt_domain: String,
+    /// Datacenter of this agent.
+    pub datacenter: String,
+    /// Whether instances in warning are left out.
+    pub only_passing: bool,
+}
+
 /// The facts of `catalog`, with those of its `instances` that DNS may name.
-pub(super) fn facts(
-    domain: &str,
-    datacenter: &str,
-    catalog: &View,
-    instances: &[Instance],
-) -> dns::Facts {
+pub(super) fn facts(zone: &Zone, catalog: &View, instances: &[Instance]) -> dns::Facts {
     let nodes = catalog.nodes().map(|node| dns::Node {
         name: node.name.clone(),
         addresses: vec![node.address.clone()],
@@ -22,10 +30,15 @@ pub(super) fn facts(
             .collect(),
     });
     dns::Facts {
-        domain: domain.to_owned(),
-        datacenter: datacenter.to_owned(),
+        domain: zone.domain.clone(),
+        alt_domain: zone.alt_domain.clone(),
+        datacenter: zone.datacenter.clone(),
         nodes: nodes.collect(),
-        instances: instances.iter().map(instance).collect(),
+        instances: instances
+            .iter()
+            .filter(|instance| !zone.only_passing || instance.status == Status::Passing)
+            .map(instance)
+            .collect(),
         servers: catalog.nodes().map(|node| node.name.clone()).collect(),
     }
 }
