@@ -50,6 +50,15 @@ pub enum Probe {
         /// `host:port`.
         address: String,
     },
+    /// A packet over UDP.
+    Udp {
+        /// `host:port`.
+        address: String,
+    },
+    /// A ping over HTTP/2.
+    H2Ping(Http2Probe),
+    /// A question to a health service over gRPC.
+    Grpc(Http2Probe),
     /// What another service of the same agent says, or its node.
     Alias {
         /// Id of the service; empty for the node.
@@ -66,6 +75,9 @@ impl Probe {
             Self::Ttl { .. } => "ttl",
             Self::Http(_) => "http",
             Self::Tcp { .. } => "tcp",
+            Self::Udp { .. } => "udp",
+            Self::H2Ping(_) => "h2ping",
+            Self::Grpc(_) => "grpc",
             Self::Alias { .. } => "alias",
         }
     }
@@ -74,7 +86,11 @@ impl Probe {
     #[must_use]
     pub fn is_run(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Tcp { .. } => true,
+            Self::Http(_)
+            | Self::Tcp { .. }
+            | Self::Udp { .. }
+            | Self::H2Ping(_)
+            | Self::Grpc(_) => true,
             Self::Fixed | Self::Ttl { .. } | Self::Alias { .. } => false,
         }
     }
@@ -94,4 +110,20 @@ pub struct HttpProbe {
     pub body: String,
     /// Whether any certificate will do.
     pub tls_skip_verify: bool,
+}
+
+/// A connection over HTTP/2 that tells how something stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Http2Probe {
+    /// `host:port`.
+    pub address: String,
+    /// Name of the service that a health service is asked about; empty for all of it.
+    pub service: String,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// Whether any certificate will do.
+    pub tls_skip_verify: bool,
+    /// Name that the certificate must be for; empty for the host.
+    pub tls_server_name: String,
 }

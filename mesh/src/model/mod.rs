@@ -14,7 +14,7 @@ mod time;
 pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
 };
-pub use definition::{CheckDefinition, HttpProbe, Probe};
+pub use definition::{CheckDefinition, Http2Probe, HttpProbe, Probe};
 pub use kv_entry::KvEntry;
 pub use node::Node;
 pub use overrides::RouteOverrides;

@@ -5,8 +5,10 @@
 //! then on.
 
 mod http;
+mod http2;
 mod script;
 mod tcp;
+mod udp;
 
 use crate::{
     registration::InstanceCheck,
@@ -153,6 +155,9 @@ impl Checks {
         match &definition.probe {
             Probe::Http(probe) => within(limit, self.http.check(probe)).await,
             Probe::Tcp { address } => within(limit, tcp::check(address)).await,
+            Probe::Udp { address } => udp::check(address, limit).await,
+            Probe::H2Ping(probe) => within(limit, Box::pin(http2::ping(probe))).await,
+            Probe::Grpc(probe) => within(limit, Box::pin(http2::grpc(probe))).await,
             Probe::Fixed | Probe::Ttl { .. } | Probe::Alias { .. } => None,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use mesh::model::{
-    Check, CheckDefinition, HttpProbe, Probe, Service, ServiceAddress, Status, Weights,
+    Check, CheckDefinition, Http2Probe, HttpProbe, Probe, Service, ServiceAddress, Status, Weights,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,6 +16,9 @@ use crate::api::error::Error;
 
 /// Shortest pause between two runs of a check.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// Why a script is refused: whoever reaches the API would run programs as the agent's user.
+const NO_SCRIPTS: &str = "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
 
 /// A service as it is posted.
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +80,12 @@ pub(in crate::api::consul) struct PostedCheck {
     body: String,
     #[serde(rename = "TLSSkipVerify")]
     tls_skip_verify: bool,
+    #[serde(rename = "TLSServerName")]
+    tls_server_name: String,
+    #[serde(rename = "GRPCUseTLS")]
+    grpc_use_tls: bool,
+    #[serde(rename = "H2PingUseTLS")]
+    h2ping_use_tls: Option<bool>,
     #[serde(rename = "TCP")]
     tcp: String,
     #[serde(rename = "UDP")]
@@ -308,22 +317,19 @@ impl PostedCheck {
     }
 
     fn probe(&self, ttl: Duration) -> Result<Probe, Error> {
-        if !self.args.is_empty() {
-            return Err(Error::bad_request(
-                "Invalid check: Scripts are disabled on this agent; a script check can be part of a job",
-            ));
+        if !self.args.is_empty() || !self.docker_container_id.is_empty() {
+            return Err(Error::internal(NO_SCRIPTS));
         }
-        let absent = [
-            (&self.grpc, "gRPC"),
-            (&self.udp, "UDP"),
-            (&self.h2ping, "H2 ping"),
-            (&self.os_service, "OS service"),
-            (&self.docker_container_id, "Docker"),
-            (&self.alias_node, "alias node"),
-        ];
-        if let Some((_, kind)) = absent.iter().find(|(target, _)| !target.is_empty()) {
-            let message = format!("{kind} checks are not built yet");
+        if !self.os_service.is_empty() {
+            return Err(Error::internal("not implemented"));
+        }
+        if !self.alias_node.is_empty() {
+            let message = "checks that alias another node are not built yet";
             return Err(Error::new(StatusCode::NOT_IMPLEMENTED, message));
+        }
+        if !self.grpc.is_empty() {
+            let (address, service) = self.grpc.split_once('/').unwrap_or((&self.grpc, ""));
+            return Ok(Probe::Grpc(self.http2(address, service, self.grpc_use_tls)));
         }
         if !self.http.is_empty() {
             return Ok(Probe::Http(HttpProbe {
@@ -341,13 +347,33 @@ impl PostedCheck {
             let address = self.tcp.clone();
             return Ok(Probe::Tcp { address });
         }
+        if !self.udp.is_empty() {
+            let address = self.udp.clone();
+            return Ok(Probe::Udp { address });
+        }
         if !self.alias_service.is_empty() {
             let service = self.alias_service.clone();
             return Ok(Probe::Alias { service });
         }
+        if !self.h2ping.is_empty() {
+            let tls = self.h2ping_use_tls.unwrap_or(true);
+            return Ok(Probe::H2Ping(self.http2(&self.h2ping, "", tls)));
+        }
         Err(Error::bad_request(
             "Invalid check: TTL must be > 0 for TTL checks",
         ))
+    }
+}
+
+impl PostedCheck {
+    fn http2(&self, address: &str, service: &str, tls: bool) -> Http2Probe {
+        Http2Probe {
+            address: address.to_owned(),
+            service: service.to_owned(),
+            tls,
+            tls_skip_verify: self.tls_skip_verify,
+            tls_server_name: self.tls_server_name.clone(),
+        }
     }
 }
 
