@@ -11,21 +11,29 @@
 mod agent_info;
 mod alloc;
 mod arguments;
+mod catalog;
 mod catalog_options;
 mod context;
 mod deployment;
 mod eval;
+mod event;
 mod http;
+mod info;
 mod job;
+mod keygen;
 mod kv;
 mod lookup;
+mod maint;
+mod members;
 mod node;
 mod operator;
 mod process;
 mod reach;
 mod render;
 mod route;
+mod rtt;
 mod server;
+mod services;
 mod status;
 mod structured;
 mod template;
@@ -115,6 +123,30 @@ pub struct Global {
     pub force_color: bool,
 }
 
+/// Arguments of `exec`, which is refused.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Exec {
+    /// What would be run
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+impl Exec {
+    fn refusal(&self) -> String {
+        let command: Vec<_> = self
+            .command
+            .iter()
+            .map(|part| part.to_string_lossy())
+            .collect();
+        format!(
+            "`{}` is not run: trivet runs no command on other machines on request; a job of type `sysbatch` with the \
+             driver `raw_exec` does",
+            command.join(" ")
+        )
+    }
+}
+
 /// What to do.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
@@ -141,18 +173,36 @@ pub enum Request {
     /// Look at and act on allocations
     #[command(subcommand)]
     Alloc(alloc::Command),
+    /// Look at nodes and services of the catalog
+    #[command(subcommand)]
+    Catalog(catalog::Command),
     /// Look at and act on deployments
     #[command(subcommand)]
     Deployment(deployment::Command),
     /// Look at evaluations
     #[command(subcommand)]
     Eval(eval::Command),
+    /// Fire an event
+    Event(event::Arguments),
+    /// Run a command on other machines
+    Exec(Exec),
+    /// Take a member that failed out of the catalog
+    #[command(name = "force-leave")]
+    ForceLeave(members::ForceLeave),
+    /// Show figures of the agent
+    Info(info::Arguments),
     /// Run, plan, look at and stop jobs
     #[command(subcommand)]
     Job(job::Command),
+    /// Make a key for gossip
+    Keygen(keygen::Arguments),
     /// Read and write keys
     #[command(subcommand)]
     Kv(kv::Command),
+    /// Put the node or a service into maintenance
+    Maint(maint::Arguments),
+    /// List the members of the cluster
+    Members(members::Arguments),
     /// Look at and act on nodes
     #[command(subcommand)]
     Node(node::Command),
@@ -162,9 +212,14 @@ pub enum Request {
     /// Look at routes and set their shares
     #[command(subcommand)]
     Route(route::Command),
+    /// Show how far two machines are apart
+    Rtt(rtt::Arguments),
     /// Look at servers
     #[command(subcommand)]
     Server(server::Command),
+    /// Register services with the agent
+    #[command(subcommand)]
+    Services(services::Command),
     /// Show the state of whatever has this id
     Status(status::Arguments),
     /// Read and write variables
@@ -284,6 +339,19 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
     match request {
         Request::AgentInfo(arguments) => agent_info::run(cx, &arguments).await,
         Request::Alloc(command) => alloc::run(cx, command).await,
+        Request::Catalog(command) => catalog::run(cx, command).await,
+        Request::Event(arguments) => event::run(cx, &arguments).await,
+        Request::Exec(exec) => {
+            cx.complain(&exec.refusal());
+            Ok(1)
+        }
+        Request::ForceLeave(arguments) => members::force_leave(cx, &arguments).await,
+        Request::Info(arguments) => info::run(cx, &arguments).await,
+        Request::Keygen(_) => keygen::run(cx),
+        Request::Maint(arguments) => maint::run(cx, &arguments).await,
+        Request::Members(arguments) => members::run(cx, &arguments).await,
+        Request::Rtt(arguments) => rtt::run(cx, &arguments).await,
+        Request::Services(command) => services::run(cx, command).await,
         Request::Deployment(command) => deployment::run(cx, command).await,
         Request::Eval(command) => eval::run(cx, command).await,
         Request::Job(command) => Box::pin(job::run(cx, command)).await,

@@ -1,6 +1,6 @@
 //! The key-value store of a running agent.
 
-use crate::harness::{Agent, agent::Mode, command::trivet, http};
+use crate::harness::{Agent, agent::Mode, command::trivet, eventually, http};
 use reqwest::Method;
 use serde_json::json;
 
@@ -57,4 +57,60 @@ async fn a_session_of_the_agent_s_node_locks_a_key() {
     .await;
     let free = http::get(&url("/v1/kv/lock")).await;
     assert_eq!(free[0].get("Session"), None, "{free}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_knows_the_catalog() {
+    let agent = Agent::start().await;
+    let register = [
+        "services",
+        "register",
+        "-name=web",
+        "-port",
+        "80",
+        "-tag=v1",
+    ];
+    let registered = trivet(&agent, &register).await.ok();
+    assert_eq!(registered.stdout, "Registered service: web\n");
+    eventually("the service", || async {
+        let listed = trivet(&agent, &["catalog", "services", "-tags"]).await.ok();
+        if listed.stdout.contains("web         v1\n") {
+            Ok(())
+        } else {
+            Err(listed.stdout)
+        }
+    })
+    .await;
+    let nodes = trivet(&agent, &["catalog", "nodes", "-service", "web"]).await;
+    let nodes = nodes.ok().stdout;
+    assert!(
+        nodes.starts_with("Node ") && nodes.lines().count() == 2,
+        "{nodes}"
+    );
+    let members = trivet(&agent, &["members"]).await.ok().stdout;
+    assert!(members.contains("alive   server"), "{members}");
+    let on = ["maint", "-enable", "-service", "web", "-reason", "upgrade"];
+    let on = trivet(&agent, &on).await.ok();
+    assert_eq!(
+        on.stdout,
+        "Service maintenance is now enabled for \"web\"\n"
+    );
+    let shown = trivet(&agent, &["maint"]).await.ok().stdout;
+    assert!(
+        shown.contains("  ID:     web\n  Reason: upgrade\n"),
+        "{shown}"
+    );
+    let off = trivet(&agent, &["maint", "-disable", "-service=web"]).await;
+    off.ok();
+    let fired = trivet(&agent, &["event", "-name=deploy", "now"]).await.ok();
+    assert!(fired.stdout.starts_with("Event ID: "), "{}", fired.stdout);
+    let info = trivet(&agent, &["info"]).await.ok().stdout;
+    assert!(info.contains("consul:\n\t"), "{info}");
+    let gone = trivet(&agent, &["services", "deregister", "-id=web"]).await;
+    assert_eq!(gone.ok().stdout, "Deregistered service: web\n");
+    let refused = trivet(&agent, &["exec", "uptime", "-p"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("`uptime -p`"), "{}", refused.stderr);
+    let key = trivet(&agent, &["keygen"]).await.ok().stdout;
+    assert_eq!(key.trim().len(), 44, "{key}");
 }
