@@ -128,6 +128,76 @@ async fn checks_live_on_what_is_said_and_maintenance_is_a_check() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_speak_udp_and_http2_and_run_no_scripts() {
+    let agent = Agent::start().await;
+    let http2 = agent.address("catalog").to_string();
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let udp = silent.local_addr().expect("an address").to_string();
+    for (name, check) in [
+        ("udp", json!({"UDP": udp, "Timeout": "100ms"})),
+        ("h2", json!({"H2PING": http2, "H2PingUseTLS": false})),
+        // It speaks HTTP/2, and is no health service.
+        ("grpc", json!({"GRPC": format!("{http2}/web")})),
+    ] {
+        let mut body = check;
+        body["Name"] = name.into();
+        body["Interval"] = "1s".into();
+        let registered = put(&agent, "/v1/agent/check/register", body).await;
+        assert_eq!(registered, (StatusCode::OK, String::new()), "{name}");
+    }
+    let outcome = async |name: &str, status: &str| {
+        eventually(name, || async {
+            let check = get(&agent, "/v1/agent/checks").await[name].clone();
+            if check["Status"] == status && check["Output"] != "" {
+                Ok(check["Output"].as_str().expect("a text").to_owned())
+            } else {
+                Err(check.to_string())
+            }
+        })
+        .await
+    };
+    let success = format!("UDP connect {udp}: Success");
+    assert_eq!(outcome("udp", "passing").await, success);
+    assert_eq!(outcome("h2", "passing").await, "HTTP2 ping was successful");
+    let refused = outcome("grpc", "critical").await;
+    assert!(refused.contains("404"), "{refused}");
+    drop(silent);
+    outcome("udp", "critical").await;
+    let script = json!({"Name": "s", "Args": ["true"], "Interval": "1s"});
+    let (status, text) = put(&agent, "/v1/agent/check/register", script).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(
+        text.starts_with("Scripts are disabled on this agent"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_servers_are_a_service() {
+    let agent = Agent::start().await;
+    agent
+        .wait_catalog("/v1/health/service/consul?passing", |rows| {
+            let version = rows[0]["Service"]["Meta"]["version"].as_str()?;
+            (version.starts_with("1.")).then_some(())
+        })
+        .await;
+    let services = get(&agent, "/v1/catalog/services").await;
+    assert_eq!(services, json!({"consul": []}));
+    assert_eq!(get(&agent, "/v1/agent/services").await, json!({}));
+    let node = get(&agent, "/v1/agent/self").await["Config"]["NodeName"].clone();
+    // Whoever removes it gets it back.
+    let own = json!({"Node": node, "ServiceID": "consul"});
+    assert_eq!(put(&agent, "/v1/catalog/deregister", own).await.1, "true");
+    agent
+        .wait_catalog("/v1/catalog/service/consul", |rows| {
+            (rows.as_array()?.len() == 1).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_without_an_agent_are_registered_and_removed() {
     let agent = Agent::start().await;
     let web = json!({

@@ -57,6 +57,13 @@ impl AgentService {
     }
 }
 
+/// The level of the original's API that is kept, which clients are told as its version.
+pub const API_VERSION: &str = "1.22.0";
+/// A time that nobody knows.
+const NO_DATE: &str = "1970-01-01T00:00:01Z";
+/// Longest body of a transaction and longest value of a key, bytes, as tools look them up.
+const BODY_BYTES_MAX: u32 = 512 * 1024;
+
 /// Who the answering agent is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AgentIdentity {
@@ -115,8 +122,12 @@ pub struct AgentConfig {
     pub revision: String,
     /// Whether the agent is a server.
     pub server: bool,
+    /// The level of the API, [`API_VERSION`].
+    pub version: &'static str,
+    /// When the program was built: not said.
+    pub build_date: &'static str,
     /// Program version.
-    pub version: String,
+    pub trivet_version: String,
 }
 
 /// The part of the agent's configuration that tools look at.
@@ -134,8 +145,13 @@ pub struct DebugConfig {
     pub node_name: String,
     /// Whether the agent is a server.
     pub server_mode: bool,
-    /// Program version.
-    pub version: String,
+    /// Longest value of a key, bytes.
+    #[serde(rename = "KVMaxValueSize")]
+    pub kv_max_value_size: u32,
+    /// Longest body of a transaction, bytes.
+    pub txn_max_req_len: u32,
+    /// The level of the API, [`API_VERSION`].
+    pub version: &'static str,
 }
 
 /// A network coordinate.
@@ -215,15 +231,15 @@ impl From<Member<'_>> for AgentMember {
         let Member { identity, status } = member;
         let role = if identity.is_server { "consul" } else { "node" };
         let tags = [
-            (
-                "build",
-                format!("{}:{}", identity.version, identity.revision),
-            ),
+            ("acls", "0".to_owned()),
+            ("build", format!("{API_VERSION}:{}", identity.revision)),
             ("dc", identity.datacenter.clone()),
             ("id", identity.node_id.clone()),
             ("port", identity.member_port.to_string()),
+            ("raft_vsn", "3".to_owned()),
             ("role", role.to_owned()),
             ("segment", String::new()),
+            ("trivet", identity.version.clone()),
             ("vsn", "2".to_owned()),
             ("vsn_max", "3".to_owned()),
             ("vsn_min", "2".to_owned()),
@@ -266,7 +282,9 @@ impl AgentSelf {
                 node_id: identity.node_id.clone(),
                 revision: identity.revision.clone(),
                 server: identity.is_server,
-                version: identity.version.clone(),
+                version: API_VERSION,
+                build_date: NO_DATE,
+                trivet_version: identity.version.clone(),
             },
             debug_config: DebugConfig {
                 advertise_addr_lan: identity.advertise_address.clone(),
@@ -274,7 +292,9 @@ impl AgentSelf {
                 node_id: identity.node_id.clone(),
                 node_name: identity.node_name.clone(),
                 server_mode: identity.is_server,
-                version: identity.version.clone(),
+                kv_max_value_size: BODY_BYTES_MAX,
+                txn_max_req_len: BODY_BYTES_MAX,
+                version: API_VERSION,
             },
             coord: Coordinate::default(),
             member: Member {

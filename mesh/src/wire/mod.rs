@@ -12,8 +12,8 @@ mod kv;
 mod session;
 
 pub use agent::{
-    AgentConfig, AgentIdentity, AgentMember, AgentSelf, AgentService, Coordinate, DebugConfig,
-    Member, MemberStatus,
+    API_VERSION, AgentConfig, AgentIdentity, AgentMember, AgentSelf, AgentService, Coordinate,
+    DebugConfig, Member, MemberStatus,
 };
 pub use catalog::{
     CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,

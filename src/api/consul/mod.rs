@@ -7,9 +7,13 @@
 
 mod agent;
 mod catalog;
+mod compress;
+mod coordinate;
 mod decode;
+mod event;
 mod health;
 mod kv;
+mod operator;
 mod paths;
 mod query;
 mod refusals;
@@ -54,6 +58,7 @@ struct Shared {
     server: server::Handle,
     client: Option<client::Handle>,
     waits: Spread,
+    events: event::Events,
 }
 
 /// What this agent knows about the servers.
@@ -95,6 +100,7 @@ impl Catalog {
                 server,
                 client,
                 waits: Spread::default(),
+                events: event::Events::default(),
             }),
             snapshots,
             cluster,
@@ -135,8 +141,12 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(register::router())
         .merge(session::router())
         .merge(txn::router())
+        .merge(operator::router())
+        .merge(coordinate::router())
+        .merge(event::router())
         .fallback(absent)
         .layer(middleware::from_fn(paths::check))
+        .layer(middleware::from_fn(compress::compress))
         .layer(middleware::from_fn(add_headers))
         .with_state(catalog)
 }

@@ -51,6 +51,27 @@ impl Query {
             .all(|(key, value)| node.meta.get(key) == Some(value))
     }
 
+    /// How long a reader waits that waits for something without an index.
+    pub(super) fn wait_with_jitter(&self, catalog: &Catalog) -> Duration {
+        let wait = self.asked.wait;
+        wait + catalog.shared.waits.jitter(wait)
+    }
+
+    /// The index that must be passed; 0 for none.
+    pub(super) fn index(&self) -> u64 {
+        self.asked.index
+    }
+
+    /// Whether readers are no longer to wait.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.0.is_cancelled()
+    }
+
+    /// Resolves when readers are no longer to wait.
+    pub(super) async fn stopped(&self) {
+        self.stopping.0.cancelled().await;
+    }
+
     /// Whether nothing but the services themselves decides which of them are shown.
     pub(super) fn wants_all_nodes(&self) -> bool {
         self.node_meta.is_empty() && self.parameters.get("filter").is_none()
@@ -77,12 +98,12 @@ impl Query {
     /// Which rows of type `T` are wanted, by the expression in `filter`.
     ///
     /// # Errors
-    /// 400 when the expression does not fit such rows.
+    /// 500 when the expression does not fit such rows.
     pub(super) fn wanted<T: Filterable>(&self) -> Result<Wanted, Error> {
         let expression = self.parameters.get("filter");
         let filter = expression.map(Filter::of::<T>).transpose();
         filter.map(Wanted).map_err(|error| {
-            Error::bad_request(format!(
+            Error::internal(format!(
                 "Failed to create boolean expression evaluator: {error}"
             ))
         })
@@ -243,7 +264,12 @@ pub(super) async fn answer_from_server(
     Ok(response)
 }
 
-fn add_index_headers(headers: &mut HeaderMap, catalog: &Catalog, query: &Query, index: u64) {
+pub(super) fn add_index_headers(
+    headers: &mut HeaderMap,
+    catalog: &Catalog,
+    query: &Query,
+    index: u64,
+) {
     let cluster = catalog.cluster.borrow();
     let silence = cluster
         .last_contact

@@ -9,7 +9,7 @@ use mesh::model::Node;
 use mesh::state::{Command, Deregister, Register, Rejected};
 use serde::Deserialize;
 
-use super::agent::{PostedCheck, PostedService};
+use super::agent::{PostedCheck, PostedService, metadata};
 use super::decode::body;
 use super::query::{Query, json};
 use super::{Catalog, refusals, write};
@@ -56,6 +56,7 @@ async fn register(
     if !posted.id.is_empty() && posted.id.len() != refusals::ID_CHARACTERS {
         return Err(Error::internal("Bad node ID: uuid string is wrong length"));
     }
+    metadata::check_node(&posted.node_meta)?;
     let service = posted.service.as_ref().map(|service| {
         if service.name.is_empty() {
             return Err(Error::internal("Must provide service name with ID"));

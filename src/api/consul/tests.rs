@@ -8,6 +8,7 @@ use mesh::state::{
     CheckResult, Command, DrainService, RegisterService, Stamp, State as Tables, UpdateChecks,
     UpsertNode,
 };
+use mesh::wire::API_VERSION;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -450,6 +451,221 @@ async fn the_agent_describes_itself_with_objects_only() {
 }
 
 #[tokio::test]
+async fn the_version_told_is_the_level_of_the_api() {
+    let fixture = Fixture::new().await;
+    let itself = fixture.get("/v1/agent/self").await.json();
+    assert_eq!(itself["Config"]["Version"], API_VERSION);
+    assert_eq!(itself["Config"]["TrivetVersion"], "0.1.0");
+    assert_eq!(
+        itself["Member"]["Tags"]["build"],
+        format!("{API_VERSION}:"),
+        "the command line cuts at the colon"
+    );
+    let version = fixture.get("/v1/agent/version").await.json();
+    assert_eq!(version["HumanVersion"], API_VERSION);
+}
+
+#[tokio::test]
+async fn the_health_of_own_services_is_told_by_the_status_code() {
+    let mut fixture = Fixture::new().await;
+    let by_id = "/v1/agent/health/service/id/web1";
+    let by_name = "/v1/agent/health/service/name/web";
+    for (index, status, code) in [
+        (20, Status::Passing, 200),
+        (21, Status::Warning, 429),
+        (22, Status::Critical, 503),
+    ] {
+        fixture.result(index, "n1", "service:web1", status);
+        let one = fixture.get(by_id).await;
+        assert_eq!(one.status.as_u16(), code);
+        assert_eq!(one.header("x-consul-reason"), status.as_str());
+        assert_eq!(one.json()["AggregatedStatus"], status.as_str());
+        assert_eq!(one.json()["Service"]["ID"], "web1");
+        let check = &one.json()["Checks"][0];
+        assert_eq!(check["Definition"]["Interval"], "0s");
+        let all = fixture.get(by_name).await;
+        assert_eq!(all.status.as_u16(), code);
+        assert_eq!(all.json()[0]["AggregatedStatus"], status.as_str());
+        let text = fixture.get(&format!("{by_name}?format=text")).await;
+        assert_eq!(
+            (text.status.as_u16(), text.body.as_str()),
+            (code, status.as_str())
+        );
+    }
+    let maintenance = Check {
+        id: "_service_maintenance:web1".to_owned(),
+        ..Check::default()
+    };
+    let row = fixture.tables.current().service(&mesh::model::ServiceKey {
+        node: "n1".to_owned(),
+        id: "web1".to_owned(),
+    });
+    let service = row.unwrap().as_ref().clone();
+    fixture.register(23, service, vec![maintenance]);
+    let one = fixture.get(by_id).await;
+    assert_eq!(one.status.as_u16(), 503);
+    assert_eq!(one.header("x-consul-reason"), "maintenance");
+    let unknown = fixture.get("/v1/agent/health/service/id/none").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    let expected = json!({"AggregatedStatus": "critical", "Service": null, "Checks": null});
+    assert_eq!(unknown.json(), expected);
+    let unknown = fixture.get("/v1/agent/health/service/name/none").await;
+    assert_eq!(
+        (unknown.status, unknown.json()),
+        (StatusCode::NOT_FOUND, json!([]))
+    );
+}
+
+#[tokio::test]
+async fn one_own_service_is_waited_for_by_its_hash() {
+    let mut fixture = Fixture::new().await;
+    let path = "/v1/agent/service/web1";
+    let first = fixture.get(path).await;
+    let hash = first.header("x-consul-contenthash").to_owned();
+    assert_eq!(first.json()["ContentHash"], hash);
+    assert_eq!(first.json()["Service"], "web");
+    let same = fixture.get(&format!("{path}?hash={hash}&wait=10ms")).await;
+    assert_eq!(
+        same.header("x-consul-contenthash"),
+        hash,
+        "the time is over"
+    );
+    let router = fixture.router.clone();
+    let waiting = format!("{path}?hash={hash}&wait=60s");
+    let waiting = tokio::spawn(async move { send(router, "GET", &waiting).await });
+    let changed = Service {
+        id: "web1".to_owned(),
+        node: "n1".to_owned(),
+        name: "web".to_owned(),
+        port: 9,
+        ..Service::default()
+    };
+    fixture.register(30, changed, Vec::new());
+    let changed = waiting.await.unwrap();
+    assert_eq!(changed.json()["Port"], 9);
+    assert_ne!(changed.header("x-consul-contenthash"), hash);
+    let unknown = fixture.get("/v1/agent/service/none").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert_eq!(unknown.body, "unknown service ID: none");
+}
+
+#[tokio::test]
+async fn operators_see_the_servers_and_where_machines_stand() {
+    let fixture = Fixture::new().await;
+    let raft = fixture.get("/v1/operator/raft/configuration").await.json();
+    assert_eq!(raft["Servers"][0]["Leader"], true, "{raft}");
+    assert_eq!(raft["Servers"][0]["ProtocolVersion"], "3");
+    let health = fixture.get("/v1/operator/autopilot/health").await;
+    assert_eq!(health.status, StatusCode::OK);
+    assert_eq!(health.json()["Healthy"], true);
+    let state = fixture.get("/v1/operator/autopilot/state").await.json();
+    assert_eq!(state["Voters"].as_array().unwrap().len(), 1, "{state}");
+    let settings = fixture.get("/v1/operator/autopilot/configuration").await;
+    assert_eq!(settings.json()["LastContactThreshold"], "200ms");
+    let nodes = fixture.get("/v1/coordinate/nodes").await;
+    assert_eq!(nodes.json()[0]["Node"], "n1");
+    assert_eq!(nodes.json()[0]["Coord"]["Vec"].as_array().unwrap().len(), 8);
+    assert_eq!(nodes.header("x-consul-index"), "11");
+    let one = fixture.get("/v1/coordinate/node/n2").await.json();
+    assert_eq!(one[0]["Node"], "n2");
+    let none = fixture.get("/v1/coordinate/node/none").await;
+    assert_eq!(
+        (none.status, none.body.as_str()),
+        (StatusCode::NOT_FOUND, "")
+    );
+    let map = fixture.get("/v1/coordinate/datacenters").await.json();
+    assert_eq!(map[0]["Coordinates"][0]["Node"], "n1.dc1");
+}
+
+#[tokio::test]
+async fn figures_are_told_in_both_forms() {
+    let fixture = Fixture::new().await;
+    let metrics = fixture.get("/v1/agent/metrics").await.json();
+    let gauges = metrics["Gauges"].as_array().unwrap();
+    let gauge = |name: &str| gauges.iter().find(|gauge| gauge["Name"] == name).unwrap();
+    assert_eq!(gauge("consul.state.nodes")["Value"], 2);
+    assert_eq!(gauge("consul.state.services")["Value"], 2);
+    let timestamp = metrics["Timestamp"].as_str().unwrap();
+    assert!(timestamp.ends_with(" +0000 UTC"), "{timestamp}");
+    let text = fixture.get("/v1/agent/metrics?format=prometheus").await;
+    assert!(
+        text.body.contains("\nconsul_state_nodes 2\n"),
+        "{}",
+        text.body
+    );
+}
+
+#[tokio::test]
+async fn events_are_fired_kept_and_waited_for() {
+    let fixture = Fixture::new().await;
+    let none = fixture.get("/v1/event/list").await;
+    assert_eq!(
+        (none.json(), none.header("x-consul-index")),
+        (json!([]), "1")
+    );
+    let waiting = fixture.router.clone();
+    let waiting =
+        tokio::spawn(async move { send(waiting, "GET", "/v1/event/list?index=1&wait=60s").await });
+    let fired = fixture
+        .send("PUT", "/v1/event/fire/deploy?service=web")
+        .await;
+    assert_eq!(fired.json()["ServiceFilter"], "web");
+    assert_eq!(fired.json()["Payload"], Value::Null);
+    let seen = waiting.await.unwrap();
+    assert_eq!(seen.json()[0]["ID"], fired.json()["ID"]);
+    assert_eq!(seen.json()[0]["LTime"], 1);
+    let id: uuid::Uuid = fired.json()["ID"].as_str().unwrap().parse().unwrap();
+    let (high, low) = id.as_u64_pair();
+    assert_eq!(seen.header("x-consul-index"), (high ^ low).to_string());
+    for elsewhere in ["node=n2", "service=db", "service=web&tag=v9"] {
+        let path = format!("/v1/event/fire/other?{elsewhere}");
+        assert_eq!(fixture.send("PUT", &path).await.status, StatusCode::OK);
+    }
+    let named = fixture.get("/v1/event/list?name=other").await;
+    assert_eq!(named.json(), json!([]), "it concerns others");
+    for (query, complaint) in [
+        ("tag=x", "Cannot provide tag filter without service filter"),
+        ("node=(", "Invalid node filter: "),
+    ] {
+        let path = format!("/v1/event/fire/e?{query}");
+        let refused = fixture.send("PUT", &path).await;
+        assert_eq!(refused.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(refused.body.starts_with(complaint), "{}", refused.body);
+    }
+    for _ in 0..300 {
+        fixture.send("PUT", "/v1/event/fire/many").await;
+    }
+    let kept = fixture.get("/v1/event/list").await.json();
+    assert_eq!(kept.as_array().unwrap().len(), 256);
+}
+
+#[tokio::test]
+async fn long_answers_are_compressed_for_those_who_can_expand_them() {
+    use std::io::Read as _;
+    let fixture = Fixture::new().await;
+    let ask = async |encoding: &str| {
+        let request = Request::builder()
+            .uri("/v1/health/service/web")
+            .header("accept-encoding", encoding)
+            .body(Body::empty())
+            .unwrap();
+        let response = fixture.router.clone().oneshot(request).await.unwrap();
+        let encoding = response.headers().get("content-encoding").cloned();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (encoding, body)
+    };
+    let (encoding, plain) = ask("identity").await;
+    assert_eq!(encoding, None);
+    let (encoding, short) = ask("gzip").await;
+    assert_eq!(encoding.unwrap(), "gzip");
+    assert!(short.len() < plain.len());
+    let mut expanded = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(short.as_ref());
+    decoder.read_to_end(&mut expanded).unwrap();
+    assert_eq!(expanded, plain);
+}
+
+#[tokio::test]
 async fn members_are_the_nodes_with_an_agent() {
     let mut fixture = Fixture::new().await;
     let catalog_only = UpsertNode {
@@ -508,7 +724,7 @@ async fn bad_requests_say_what_is_wrong() {
         ),
         (
             format!("{web}?filter=Nope%3D%3Dx"),
-            400,
+            500,
             "Failed to create boolean expression evaluator: Selector \"Nope\" is not valid",
         ),
         (

@@ -50,7 +50,7 @@ impl Spread {
     }
 
     /// Between 0 and a part of `wait`, evenly spread over the calls.
-    fn jitter(&self, wait: Duration) -> Duration {
+    pub(crate) fn jitter(&self, wait: Duration) -> Duration {
         /// Steps of a golden-ratio sequence fill the range evenly, whatever the count.
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
         let count = self.0.fetch_add(1, Ordering::Relaxed);

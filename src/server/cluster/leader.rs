@@ -4,6 +4,7 @@
 use jobs::control::Gc;
 use std::sync::Arc;
 
+use super::presence;
 use crate::server::{
     Core, data_planes,
     log::propose::ids,
@@ -45,6 +46,8 @@ pub(in crate::server) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     supervisor.keep("scheduling", move |stop| {
         scheduling::run(Arc::clone(&of), stop)
     });
+    let of = core();
+    supervisor.keep("presence", move |stop| presence::run(Arc::clone(&of), stop));
     let of = core();
     supervisor.keep("data planes", move |stop| {
         data_planes::run(Arc::clone(&of), stop)

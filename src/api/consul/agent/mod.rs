@@ -3,30 +3,56 @@
 //! These reads have no index and never wait.
 
 mod definition;
+mod health;
+mod host;
+pub(super) mod metadata;
+mod metrics;
 mod register;
+mod service;
 
 pub(super) use definition::{PostedCheck, PostedService};
 
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use mesh::local::{Local, LocalCheck};
 use mesh::model::{Check, CheckKey, Node, SERF_HEALTH, Service, ServiceKey, Status};
+use mesh::state::{Command, RemoveNode};
 use mesh::view::View;
 use mesh::wire::{
-    AgentIdentity, AgentMember, AgentSelf, AgentService, HealthCheck, Member, MemberStatus,
+    API_VERSION, AgentIdentity, AgentMember, AgentSelf, AgentService, HealthCheck, Member,
+    MemberStatus,
 };
 
+use serde_json::json;
+
 use super::query::{Query, json};
-use super::{Catalog, Cluster, read};
+use super::{Catalog, Cluster, read, refusals, write};
 use crate::api::error::Error;
 use crate::client;
+
+/// Id of the check that says that a service is in maintenance, before its own id.
+const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
+/// Id of the check that says that the node is in maintenance.
+const NODE_MAINTENANCE: &str = "_node_maintenance";
+/// Name of the service that the servers are; it is theirs, not the agent's.
+const SERVERS: &str = "consul";
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
         .route("/v1/agent/self", read(itself))
+        .route("/v1/agent/version", read(version))
+        .route("/v1/agent/host", read(host::host))
+        .route("/v1/agent/metrics", read(metrics::metrics))
+        .route("/v1/agent/service/{*id}", read(service::service))
+        .route("/v1/agent/health/service/id/{*id}", read(health::by_id))
+        .route(
+            "/v1/agent/health/service/name/{*name}",
+            read(health::by_name),
+        )
+        .route("/v1/agent/force-leave/{*name}", write(force_leave))
         .route("/v1/agent/services", read(services))
         .route("/v1/agent/checks", read(checks))
         .route("/v1/agent/members", read(members))
@@ -72,24 +98,51 @@ fn stats(
         .collect()
 }
 
+/// `GET /v1/agent/version`
+async fn version(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    json(
+        &query,
+        &json!({
+            "SHA": catalog.agent().revision,
+            "BuildDate": "1970-01-01T00:00:01Z",
+            "HumanVersion": API_VERSION,
+            "FIPS": "",
+            "TrivetVersion": catalog.agent().version,
+        }),
+    )
+}
+
 async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let wanted = query.wanted::<AgentService>()?;
+    let mut services = all_services(&catalog);
+    services.retain(|_, row| wanted.has(row));
+    json(&query, &services)
+}
+
+/// The services of this agent, by id.
+fn all_services(catalog: &Catalog) -> BTreeMap<String, AgentService> {
     let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
     let shown = |row: &Service| (row.id.clone(), AgentService::new(row, &agent.datacenter));
     // What was registered here is known here first; the rest are instances of allocations.
     let local = catalog.registered().map(client::Registered::local);
     let of_node = snapshot.services_of_node(&agent.node_name);
     let mut services: BTreeMap<String, AgentService> = of_node
-        .filter(|row| row.origin.is_some() || local.is_none())
+        .filter(|row| row.origin.is_some() || (local.is_none() && row.name != SERVERS))
         .map(|row| shown(row))
         .collect();
     services.extend(local.iter().flat_map(Local::services).map(shown));
-    services.retain(|_, row| wanted.has(row));
-    json(&query, &services)
+    services
 }
 
 async fn checks(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let wanted = query.wanted::<HealthCheck>()?;
+    let mut checks = all_checks(&catalog);
+    checks.retain(|_, row| wanted.has(row));
+    json(&query, &checks)
+}
+
+/// The checks of this agent, by id.
+fn all_checks(catalog: &Catalog) -> BTreeMap<String, HealthCheck> {
     let snapshot = catalog.snapshot();
     let node = &catalog.agent().node_name;
     let local = catalog.registered().map(client::Registered::local);
@@ -113,8 +166,7 @@ async fn checks(State(catalog): State<Catalog>, query: Query) -> Result<Response
         let own = local.checks().map(|own| own_check(node, local, own));
         checks.extend(own.map(|check| (check.check_id.clone(), check)));
     }
-    checks.retain(|_, row| wanted.has(row));
-    json(&query, &checks)
+    checks
 }
 
 /// A check that was registered with this agent.
@@ -152,6 +204,30 @@ async fn members(State(catalog): State<Catalog>, query: Query) -> Result<Respons
     json(&query, &members)
 }
 
+/// Takes an agent that failed out of the catalog; one that is alive stays.
+async fn force_leave(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    _query: Query,
+) -> Result<(), Error> {
+    let snapshot = catalog.snapshot();
+    let key = CheckKey {
+        node: name.clone(),
+        id: SERF_HEALTH.to_owned(),
+    };
+    let Some(check) = snapshot.check(&key) else {
+        return Err(Error::internal(format!(
+            "agent: No node found with name '{name}'"
+        )));
+    };
+    if check.status == Status::Critical {
+        let command = Command::RemoveNode(RemoveNode { name });
+        let (_, outcome) = catalog.server().propose(command).await?;
+        outcome.map_err(refusals::of)?;
+    }
+    Ok(())
+}
+
 /// Describes another agent; nothing for a node without an agent, which is no member.
 fn member(
     snapshot: &View,
@@ -177,11 +253,7 @@ fn member(
             .servers
             .iter()
             .any(|server| server.node_id == node.id),
-        version: node
-            .meta
-            .get("consul-version")
-            .unwrap_or(&agent.version)
-            .clone(),
+        version: agent.version.clone(),
         revision: String::new(),
     };
     Some(

@@ -7,17 +7,13 @@ use mesh::model::{Check, CheckDefinition, Status};
 use serde::Deserialize;
 
 use super::definition::{PostedCheck, PostedService};
+use super::{NODE_MAINTENANCE, SERVICE_MAINTENANCE, metadata};
 use crate::api::body::Raw;
 use crate::api::consul::decode::body;
 use crate::api::consul::query::Query;
 use crate::api::consul::{Catalog, write};
 use crate::api::error::Error;
 use crate::client::{RegisterError, Registered};
-
-/// Id of the check that says that a service is in maintenance, before its own id.
-const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
-/// Id of the check that says that the node is in maintenance.
-const NODE_MAINTENANCE: &str = "_node_maintenance";
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -72,6 +68,7 @@ async fn register_service(
     if matches!(service.address.as_str(), "0.0.0.0" | "::" | "[::]") {
         return Err(Error::bad_request("Invalid service address"));
     }
+    metadata::check_service(&service.meta)?;
     let checks = posted.named_checks()?;
     let replaces = query
         .parameters

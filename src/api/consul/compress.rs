@@ -1,0 +1,96 @@
+//! Shorter bodies for clients that can expand them.
+
+use std::io::Write as _;
+
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+/// Shorter bodies gain nothing, bytes.
+const BYTES_MIN: usize = 1024;
+/// Bodies up to here are compressed at once, others on a thread of their own, bytes.
+const AT_ONCE_BYTES_MAX: usize = 32 * 1024;
+
+/// Compresses answers whose body is there already; streams go as they are.
+pub(super) async fn compress(request: Request, next: Next) -> Response {
+    let is_wanted = request
+        .headers()
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .any(takes_gzip);
+    let response = next.run(request).await;
+    let length = response.body().size_hint().exact();
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let is_plain = !response.headers().contains_key(header::CONTENT_ENCODING);
+    match length {
+        Some(length) if is_wanted && is_plain && length >= BYTES_MIN => {
+            compressed(response, length).await
+        }
+        _ => response,
+    }
+}
+
+/// Whether a header names the encoding, and not to refuse it.
+fn takes_gzip(header: &HeaderValue) -> bool {
+    let text = header.to_str().unwrap_or_default();
+    text.split(',').any(|part| {
+        let mut parts = part.split(';').map(str::trim);
+        let is_gzip = matches!(parts.next(), Some("gzip" | "*"));
+        let is_refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        is_gzip && !is_refused
+    })
+}
+
+async fn compressed(response: Response, length: usize) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, length).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let shorter = if length <= AT_ONCE_BYTES_MAX {
+        gzip(&bytes)
+    } else {
+        let bytes = bytes.clone();
+        let work = tokio::task::spawn_blocking(move || gzip(&bytes));
+        work.await.ok().flatten()
+    };
+    let Some(shorter) = shorter else {
+        return Response::from_parts(parts, Body::from(bytes));
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let encoding = HeaderValue::from_static("gzip");
+    parts.headers.insert(header::CONTENT_ENCODING, encoding);
+    Response::from_parts(parts, Body::from(shorter))
+}
+
+fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_read_with_their_weight() {
+        for (text, expected) in [
+            ("gzip", true),
+            ("deflate, gzip;q=0.5", true),
+            ("*", true),
+            ("identity", false),
+            ("gzip;q=0", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                takes_gzip(&HeaderValue::from_static(text)),
+                expected,
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The row of this server in the catalog: the service `consul`, by which clients find servers.
+//!
+//! It stands on the node that this agent registers, so a server without a client part has none.
+
+use mesh::model::{Service, ServiceKey};
+use mesh::state::{Command, Register};
+use mesh::view::View;
+use mesh::wire::API_VERSION;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::{Config, Core, log::watch::Topic};
+
+/// Name and id of the service.
+const NAME: &str = "consul";
+/// Pause after a row that could not be written.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Puts the row where it is missing until `stop`.
+pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
+    loop {
+        let topic = Topic::MeshNode(core.config.name.clone());
+        // First the subscription, then the look: no change is missed.
+        let subscription = core.published.watch().subscribe([topic]);
+        let missing = missing(&core.config, core.published.current().mesh.view());
+        if let Some(command) = missing
+            && let Err(error) = core.raft.propose(command.into()).await
+        {
+            tracing::debug!(%error, "the server is not in the catalog yet");
+            tokio::select! {
+                () = sleep(PAUSE) => continue,
+                () = stop.cancelled() => return,
+            }
+        }
+        let changed = async {
+            match &subscription {
+                Some(subscription) => subscription.changed().await,
+                None => sleep(PAUSE).await,
+            }
+        };
+        tokio::select! {
+            () = changed => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// What puts the row there; nothing when it is there, or the node is not.
+fn missing(config: &Config, catalog: &View) -> Option<Command> {
+    let node = catalog.node(&config.name)?;
+    let key = ServiceKey {
+        node: node.name.clone(),
+        id: NAME.to_owned(),
+    };
+    let service = service(config);
+    let is_there = catalog
+        .service(&key)
+        .is_some_and(|row| row.port == service.port && row.meta == service.meta);
+    if is_there {
+        return None;
+    }
+    Some(Command::Register(Box::new(Register {
+        node: node.as_ref().clone(),
+        keep_node: true,
+        service: Some(service),
+        checks: Vec::new(),
+    })))
+}
+
+fn service(config: &Config) -> Service {
+    let port = config.rpc_address.rsplit_once(':');
+    let port = port.and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+    let meta = [
+        ("raft_version", "3"),
+        ("read_replica", "false"),
+        ("trivet_version", env!("CARGO_PKG_VERSION")),
+        ("version", API_VERSION),
+    ];
+    Service {
+        id: NAME.to_owned(),
+        name: NAME.to_owned(),
+        port,
+        meta: meta
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..Service::default()
+    }
+}
