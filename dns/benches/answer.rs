@@ -33,6 +33,7 @@ fn facts() -> Facts {
     });
     let big = (0..INSTANCES_OF_THE_BIG_SERVICE).map(|at| instance("big".to_owned(), at));
     Facts {
+        alt_domain: String::new(),
         domain: "consul.".to_owned(),
         datacenter: "dc1".to_owned(),
         nodes: nodes.collect(),

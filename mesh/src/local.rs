@@ -403,17 +403,20 @@ impl Local {
         };
         let output = bound_output(output);
         let is_new = local.check.status != status;
-        let is_due = now.since(local.pushed) >= OUTPUT_INTERVAL;
-        if !is_new && (local.check.output == output || !is_due) {
+        if !is_new && local.check.output == output {
             return;
         }
+        // The first words of a check are news.
+        let is_due = local.check.output.is_empty() || now.since(local.pushed) >= OUTPUT_INTERVAL;
         if is_new {
             local.since = now;
         }
         local.check.status = status;
         local.check.output = output;
-        local.pushed = now;
-        touched.checks.insert(id.to_owned());
+        if is_new || is_due {
+            local.pushed = now;
+            touched.checks.insert(id.to_owned());
+        }
     }
 
     /// Brings checks in line that repeat what others say.

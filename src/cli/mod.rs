@@ -13,6 +13,7 @@ mod alloc;
 mod arguments;
 mod catalog;
 mod catalog_options;
+mod config;
 mod context;
 mod deployment;
 mod eval;
@@ -176,6 +177,9 @@ pub enum Request {
     /// Look at nodes and services of the catalog
     #[command(subcommand)]
     Catalog(catalog::Command),
+    /// Read and write configuration entries
+    #[command(subcommand)]
+    Config(config::Command),
     /// Look at and act on deployments
     #[command(subcommand)]
     Deployment(deployment::Command),
@@ -340,6 +344,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::AgentInfo(arguments) => agent_info::run(cx, &arguments).await,
         Request::Alloc(command) => alloc::run(cx, command).await,
         Request::Catalog(command) => catalog::run(cx, command).await,
+        Request::Config(command) => config::run(cx, command).await,
         Request::Event(arguments) => event::run(cx, &arguments).await,
         Request::Exec(exec) => {
             cx.complain(&exec.refusal());

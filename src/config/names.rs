@@ -1,6 +1,6 @@
 //! The block `dns` of a configuration file, as it is written and as it is meant.
 
-use super::{Problem, written::Written};
+use super::Problem;
 use jobs::model::Span;
 use std::{
     collections::BTreeMap,
@@ -22,6 +22,8 @@ const UDP_ANSWER_LIMIT: u64 = 3;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the configuration file")]
 pub struct WrittenDns {
+    pub enabled: Option<bool>,
+    pub domain: Option<String>,
     pub alt_domain: Option<String>,
     pub recursors: Option<Vec<String>>,
     pub recursor_timeout: Option<String>,
@@ -35,8 +37,10 @@ pub struct WrittenDns {
 }
 
 impl WrittenDns {
-    /// Keys of the block besides `enabled` and `domain`.
-    pub(super) const KEYS: [&str; 10] = [
+    /// Keys of the block.
+    pub(super) const KEYS: [&str; 12] = [
+        "enabled",
+        "domain",
         "alt_domain",
         "recursors",
         "recursor_timeout",
@@ -54,6 +58,8 @@ impl WrittenDns {
         let mut service_ttl = self.service_ttl;
         service_ttl.extend(other.service_ttl);
         Self {
+            enabled: other.enabled.or(self.enabled),
+            domain: other.domain.or(self.domain),
             alt_domain: other.alt_domain.or(self.alt_domain),
             recursors: other.recursors.or(self.recursors),
             recursor_timeout: other.recursor_timeout.or(self.recursor_timeout),
@@ -98,15 +104,13 @@ pub struct Dns {
 }
 
 pub(super) fn resolve(
-    written: &Written,
+    dns: &WrittenDns,
     address: SocketAddr,
     problems: &mut Vec<Problem>,
 ) -> Option<Dns> {
-    if !written.dns_enabled.unwrap_or(true) {
+    if !dns.enabled.unwrap_or(true) {
         return None;
     }
-    let dns = &written.dns;
-    let domain = written.dns_domain.clone();
     let mut ttl = |name: &str, text: Option<&String>, default| {
         text.map_or(default, |text| duration(name, text, problems))
     };
@@ -122,7 +126,7 @@ pub(super) fn resolve(
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Some(Dns {
         address,
-        domain: domain.unwrap_or_else(|| "consul".into()),
+        domain: dns.domain.clone().unwrap_or_else(|| "consul".into()),
         alt_domain: dns.alt_domain.clone().unwrap_or_default(),
         recursors: recursors(dns.recursors.as_deref().unwrap_or_default(), problems),
         recursor_timeout,

@@ -45,7 +45,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         http,
         rpc,
         catalog: written.catalog_enabled.unwrap_or(true).then_some(catalog),
-        dns: names::resolve(&written, dns_address, problems),
+        dns: names::resolve(&written.dns, dns_address, problems),
         ingress: written.ingress_enabled.unwrap_or(true).then_some(Ingress {
             address: ingress,
             admin,

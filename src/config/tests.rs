@@ -235,7 +235,7 @@ dns {
   recursor_timeout = "500ms"
   only_passing = true
   node_ttl = "10s"
-  service_ttl { "web*" = "5s" }
+  service_ttl = { "web*" = "5s" }
   min_ttl = "1m"
   enable_truncate = true
   udp_answer_limit = 5

@@ -29,8 +29,6 @@ pub struct Written {
     pub raw_exec: Option<bool>,
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
-    pub dns_enabled: Option<bool>,
-    pub dns_domain: Option<String>,
     pub dns: WrittenDns,
     pub ingress_enabled: Option<bool>,
     pub ingress_strategy: Option<String>,
@@ -107,8 +105,6 @@ impl Written {
             raw_exec: other.raw_exec.or(self.raw_exec),
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
-            dns_enabled: other.dns_enabled.or(self.dns_enabled),
-            dns_domain: other.dns_domain.or(self.dns_domain),
             dns: self.dns.merge(other.dns),
             ingress_enabled: other.ingress_enabled.or(self.ingress_enabled),
             ingress_strategy: other.ingress_strategy.or(self.ingress_strategy),
@@ -166,8 +162,8 @@ impl Written {
         for inner in reader.block(entry) {
             let dns = &mut self.dns;
             match inner.key.as_str() {
-                "enabled" => self.dns_enabled = reader.flag(&inner),
-                "domain" => self.dns_domain = reader.text(&inner),
+                "enabled" => dns.enabled = reader.flag(&inner),
+                "domain" => dns.domain = reader.text(&inner),
                 "alt_domain" => dns.alt_domain = reader.text(&inner),
                 "recursors" => dns.recursors = reader.texts(&inner),
                 "recursor_timeout" => dns.recursor_timeout = reader.text(&inner),
@@ -185,8 +181,7 @@ impl Written {
                     }
                 }
                 _ => {
-                    let known = [&["enabled", "domain"][..], &WrittenDns::KEYS].concat();
-                    reader.unknown(&inner, "dns", &known);
+                    reader.unknown(&inner, "dns", &WrittenDns::KEYS);
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! [`crate::state`].
 
 mod check;
+mod config_entry;
 mod definition;
 mod kv_entry;
 mod node;
@@ -14,6 +15,7 @@ mod time;
 pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
 };
+pub use config_entry::{ConfigEntry, ConfigKey};
 pub use definition::{CheckDefinition, Http2Probe, HttpProbe, Probe};
 pub use kv_entry::KvEntry;
 pub use node::Node;

@@ -20,10 +20,11 @@ use crate::model::{CheckKey, Index, Timestamp};
 use crate::view::{Change, Table};
 
 pub use command::{
-    CheckResult, Command, CreateSession, DeleteKey, Deregister, DeregisterService, DestroySession,
-    DrainService, Failure, KeyCondition, KeyOperation, KeyVerb, Operation, OperationFailure,
-    OperationResult, PutKey, Register, RegisterService, RemoveNode, RunTransaction,
-    SetRouteOverrides, SetSplit, UpdateChecks, UpsertNode,
+    CheckResult, Command, CreateSession, DeleteConfigEntry, DeleteKey, Deregister,
+    DeregisterService, DestroySession, DrainService, Failure, KeyCondition, KeyOperation, KeyVerb,
+    Operation, OperationFailure, OperationResult, PutConfigEntry, PutKey, Register,
+    RegisterService, RemoveNode, RunTransaction, SetRouteOverrides, SetSplit, UpdateChecks,
+    UpsertNode,
 };
 pub use kv::Tombstone;
 pub use saved::{Loading, SavedRow};
@@ -41,6 +42,10 @@ pub const CHECK_RESULTS_PER_COMMAND_MAX: usize = 10_000;
 pub const ROUTE_OVERRIDES_BYTES_MAX: usize = 512 * 1024;
 /// Largest number of splits.
 pub const SPLITS_MAX: usize = 10_000;
+/// Largest number of configuration entries.
+pub const CONFIG_ENTRIES_MAX: usize = 10_000;
+/// Longest configuration entry, bytes.
+pub const CONFIG_ENTRY_BYTES_MAX: usize = 64 * 1024;
 /// Longest value of a key, bytes.
 pub const KV_VALUE_BYTES_MAX: usize = 512 * 1024;
 /// Longest key, bytes.
@@ -130,6 +135,12 @@ pub enum Noun {
     Operation,
     /// Id of a session, or all sessions.
     Session,
+    /// Kind of a configuration entry.
+    ConfigKind,
+    /// Name of a configuration entry.
+    ConfigName,
+    /// A configuration entry, or all of them.
+    ConfigEntry,
 }
 
 impl std::fmt::Display for Noun {
@@ -151,6 +162,9 @@ impl std::fmt::Display for Noun {
             Self::Value => "value",
             Self::Operation => "operation",
             Self::Session => "session",
+            Self::ConfigKind => "kind of a configuration entry",
+            Self::ConfigName => "name of a configuration entry",
+            Self::ConfigEntry => "configuration entry",
         })
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, Index, KvEntry, Node, RouteOverrides, Service, Session, Split, Timestamp,
+    Check, ConfigEntry, Index, KvEntry, Node, RouteOverrides, Service, Session, Split, Timestamp,
 };
 use crate::view::ServiceIndex;
 
@@ -45,6 +45,10 @@ pub enum SavedRow {
     RouteOverrides(Arc<RouteOverrides>),
     /// The share of some targets of a route.
     Split(Arc<Split>),
+    /// A configuration entry.
+    ConfigEntry(Arc<ConfigEntry>),
+    /// The last change of any configuration entry.
+    ConfigIndex(Index),
     /// Index of a service: of its instances, and of their health.
     ServiceIndex(String, Index, Index),
     /// Index of a node, by name.
@@ -77,6 +81,8 @@ impl SavedRow {
             Self::Check(_) => "checks",
             Self::RouteOverrides(_) => "route overrides",
             Self::Split(_) => "splits",
+            Self::ConfigEntry(_) => "config entries",
+            Self::ConfigIndex(_) => "config index",
             Self::ServiceIndex(..) => "service indexes",
             Self::NodeIndex(..) => "node indexes",
             Self::StoreIndexes { .. } => "store indexes",
@@ -110,6 +116,8 @@ impl Snapshot {
             .by_node
             .iter()
             .map(|(name, index)| SavedRow::NodeIndex(name.clone(), *index));
+        let config_index =
+            (indexes.config_entries > 0).then_some(SavedRow::ConfigIndex(indexes.config_entries));
         let overrides = SavedRow::RouteOverrides(Arc::clone(&view.route_overrides));
         iter::once(of_tables)
             .chain(view.nodes.iter().cloned().map(SavedRow::Node))
@@ -117,6 +125,13 @@ impl Snapshot {
             .chain(view.checks.iter().cloned().map(SavedRow::Check))
             .chain(iter::once(overrides))
             .chain(view.splits.iter().cloned().map(SavedRow::Split))
+            .chain(config_index)
+            .chain(
+                view.config_entries
+                    .iter()
+                    .cloned()
+                    .map(SavedRow::ConfigEntry),
+            )
             .chain(of_services)
             .chain(of_nodes)
             .chain(self.saved_store())
@@ -176,6 +191,8 @@ impl Loading {
             SavedRow::Check(check) => tables.checks.put(check),
             SavedRow::RouteOverrides(overrides) => tables.route_overrides = overrides,
             SavedRow::Split(split) => tables.splits.put(split),
+            SavedRow::ConfigEntry(entry) => tables.config_entries.put(entry),
+            SavedRow::ConfigIndex(index) => tables.indexes.config_entries = index,
             SavedRow::ServiceIndex(name, instances, health) => {
                 let index = ServiceIndex { instances, health };
                 tables.indexes.by_service.insert(name, index);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Behavior, Check, CheckKey, KvEntry, Node, RouteOverrides, Service, ServiceKey, Session, Split,
-    SplitKey, Status,
+    Behavior, Check, CheckKey, ConfigEntry, ConfigKey, KvEntry, Node, RouteOverrides, Service,
+    ServiceKey, Session, Split, SplitKey, Status,
 };
 use crate::view::{Change, View};
 
@@ -139,6 +139,23 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    pub(super) fn put_config_entry(&mut self, mut entry: ConfigEntry) {
+        let stored = self.tables.config_entries.row(&entry.key);
+        entry.create_index = stored.map_or(self.at.index, |row| row.create_index);
+        entry.modify_index = stored.map_or(self.at.index, |row| row.modify_index);
+        if stored.is_some_and(|row| **row == entry) {
+            return;
+        }
+        entry.modify_index = self.at.index;
+        self.record(Change::PutConfigEntry(Arc::new(entry)));
+    }
+
+    pub(super) fn remove_config_entry(&mut self, key: &ConfigKey) {
+        if self.tables.config_entries.row(key).is_some() {
+            self.record(Change::RemoveConfigEntry(key.clone()));
+        }
+    }
+
     pub(super) fn put_key(&mut self, mut entry: KvEntry) {
         let stored = self.keys.row(&entry.key);
         entry.create_index = stored.map_or(self.at.index, |row| row.create_index);
@@ -229,7 +246,9 @@ impl<'a> Transaction<'a> {
             | Change::PutCheck(_)
             | Change::PutRouteOverrides(_)
             | Change::PutSplit(_)
-            | Change::RemoveSplit(_) => Vec::new(),
+            | Change::RemoveSplit(_)
+            | Change::PutConfigEntry(_)
+            | Change::RemoveConfigEntry(_) => Vec::new(),
         }
     }
 }

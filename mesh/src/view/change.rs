@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, CheckKey, Index, Node, RouteOverrides, Service, ServiceKey, Split, SplitKey,
+    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, RouteOverrides, Service, ServiceKey,
+    Split, SplitKey,
 };
 
 use super::{Table, Touched, View};
@@ -32,6 +33,10 @@ pub enum Change {
     PutSplit(Arc<Split>),
     /// A split is gone.
     RemoveSplit(SplitKey),
+    /// A configuration entry is new or different.
+    PutConfigEntry(Arc<ConfigEntry>),
+    /// A configuration entry is gone.
+    RemoveConfigEntry(ConfigKey),
 }
 
 impl Change {
@@ -47,7 +52,9 @@ impl Change {
             | Self::RemoveCheck(_)
             | Self::PutRouteOverrides(_)
             | Self::PutSplit(_)
-            | Self::RemoveSplit(_) => false,
+            | Self::RemoveSplit(_)
+            | Self::PutConfigEntry(_)
+            | Self::RemoveConfigEntry(_) => false,
         }
     }
 }
@@ -79,6 +86,15 @@ impl View {
             Change::RemoveSplit(key) => {
                 if at.view.splits.remove(&key).is_some() {
                     at.touch_table(Table::RouteOverrides);
+                }
+            }
+            Change::PutConfigEntry(row) => {
+                at.view.config_entries.put(row);
+                at.touch_table(Table::ConfigEntries);
+            }
+            Change::RemoveConfigEntry(key) => {
+                if at.view.config_entries.remove(&key).is_some() {
+                    at.touch_table(Table::ConfigEntries);
                 }
             }
         }

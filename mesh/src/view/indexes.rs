@@ -29,6 +29,7 @@ pub(crate) struct Indexes {
     pub(crate) services: Index,
     pub(crate) checks: Index,
     pub(crate) route_overrides: Index,
+    pub(crate) config_entries: Index,
     pub(crate) service_vanished: Index,
     pub(crate) node_vanished: Index,
     pub(crate) by_service: OrdMap<String, ServiceIndex>,
@@ -42,6 +43,7 @@ impl Indexes {
             Table::Services => self.services,
             Table::Checks => self.checks,
             Table::RouteOverrides => self.route_overrides,
+            Table::ConfigEntries => self.config_entries,
         }
     }
 
@@ -51,6 +53,7 @@ impl Indexes {
             Table::Services => self.services = index,
             Table::Checks => self.checks = index,
             Table::RouteOverrides => self.route_overrides = index,
+            Table::ConfigEntries => self.config_entries = index,
         }
     }
 }

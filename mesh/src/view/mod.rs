@@ -8,6 +8,7 @@
 
 mod change;
 mod checks;
+mod config_entries;
 mod indexes;
 mod nodes;
 mod query;
@@ -28,6 +29,7 @@ pub use query::Instance;
 pub(crate) use indexes::ServiceIndex;
 
 use checks::Checks;
+use config_entries::ConfigEntries;
 use indexes::Indexes;
 use nodes::Nodes;
 use services::Services;
@@ -46,6 +48,7 @@ pub struct View {
     pub(crate) checks: Checks,
     pub(crate) route_overrides: Arc<RouteOverrides>,
     pub(crate) splits: Splits,
+    pub(crate) config_entries: ConfigEntries,
     pub(crate) indexes: Indexes,
 }
 
@@ -62,6 +65,8 @@ pub enum Table {
     /// What operators lay over the routes: the one [`RouteOverrides`] row and the
     /// [`crate::model::Split`] rows.
     RouteOverrides,
+    /// [`crate::model::ConfigEntry`] rows.
+    ConfigEntries,
 }
 
 /// What changes touched, for those who wait.

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
-    Check, CheckKey, Index, Node, RouteOverrides, Service, ServiceKey, Split, Status,
+    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, RouteOverrides, Service, ServiceKey,
+    Split, Status,
 };
 
 use super::{Table, View};
@@ -149,6 +150,17 @@ impl View {
     /// Iterates the splits by key.
     pub fn splits(&self) -> impl Iterator<Item = &Arc<Split>> {
         self.splits.iter()
+    }
+
+    /// Iterates the configuration entries by kind and name.
+    pub fn config_entries(&self) -> impl Iterator<Item = &Arc<ConfigEntry>> {
+        self.config_entries.iter()
+    }
+
+    /// Returns a configuration entry.
+    #[must_use]
+    pub fn config_entry(&self, key: &ConfigKey) -> Option<&Arc<ConfigEntry>> {
+        self.config_entries.row(key)
     }
 
     /// Returns every service name with the union of its instances' tags, both in order.

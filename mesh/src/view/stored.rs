@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, Index, Node, RouteOverrides, Service, Split};
+use crate::model::{Check, ConfigEntry, Index, Node, RouteOverrides, Service, Split};
 
 use super::View;
 use super::indexes::{Indexes, ServiceIndex};
@@ -18,11 +18,13 @@ pub(super) struct Stored {
     checks: Vec<Arc<Check>>,
     route_overrides: Arc<RouteOverrides>,
     splits: Vec<Arc<Split>>,
+    config_entries: Vec<Arc<ConfigEntry>>,
     last_index: Index,
     nodes_index: Index,
     services_index: Index,
     checks_index: Index,
     route_overrides_index: Index,
+    config_entries_index: Index,
     service_vanished_index: Index,
     node_vanished_index: Index,
     service_indexes: Vec<(String, ServiceIndex)>,
@@ -37,12 +39,14 @@ impl From<View> for Stored {
             services: view.services.iter().cloned().collect(),
             checks: view.checks.iter().cloned().collect(),
             splits: view.splits.iter().cloned().collect(),
+            config_entries: view.config_entries.iter().cloned().collect(),
             route_overrides: view.route_overrides,
             last_index: indexes.last,
             nodes_index: indexes.nodes,
             services_index: indexes.services,
             checks_index: indexes.checks,
             route_overrides_index: indexes.route_overrides,
+            config_entries_index: indexes.config_entries,
             service_vanished_index: indexes.service_vanished,
             node_vanished_index: indexes.node_vanished,
             service_indexes: indexes.by_service.into_iter().collect(),
@@ -61,6 +65,7 @@ impl From<Stored> for View {
                 services: stored.services_index,
                 checks: stored.checks_index,
                 route_overrides: stored.route_overrides_index,
+                config_entries: stored.config_entries_index,
                 service_vanished: stored.service_vanished_index,
                 node_vanished: stored.node_vanished_index,
                 by_service: stored.service_indexes.into_iter().collect(),
@@ -79,6 +84,9 @@ impl From<Stored> for View {
         }
         for split in stored.splits {
             view.splits.put(split);
+        }
+        for entry in stored.config_entries {
+            view.config_entries.put(entry);
         }
         view
     }

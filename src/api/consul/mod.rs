@@ -8,6 +8,7 @@
 mod agent;
 mod catalog;
 mod compress;
+mod config;
 mod coordinate;
 mod decode;
 mod event;
@@ -144,6 +145,7 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(operator::router())
         .merge(coordinate::router())
         .merge(event::router())
+        .merge(config::router())
         .fallback(absent)
         .layer(middleware::from_fn(paths::check))
         .layer(middleware::from_fn(compress::compress))

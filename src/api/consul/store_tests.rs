@@ -487,3 +487,102 @@ async fn a_lock_is_delayed_after_its_session_was_ended() {
         ])
         .await;
 }
+
+#[tokio::test]
+async fn configuration_is_checked_kept_and_listed() {
+    let store = Store::start().await;
+    let splitter = |subset: &str| {
+        format!(
+            r#"{{"Kind":"service-splitter","Name":"web","Splits":[{{"Weight":90}},{{"Weight":10,"ServiceSubset":"{subset}"}}]}}"#
+        )
+    };
+    let (known, unknown) = (splitter("v1"), splitter("v2"));
+    store
+        .check(&[
+            ("GET /v1/config/service-defaults", "", 200, "[]"),
+            ("GET /v1/config/bogus", "", 500, "invalid config entry kind: bogus"),
+            ("PUT /v1/config", r#"{"Kind":"bogus","Name":"x"}"#, 400, "Request decoding failed: invalid config entry kind: bogus"),
+            ("PUT /v1/config", r#"{"Name":"x"}"#, 400, "Request decoding failed: Payload does not contain a kind/Kind key at the top level"),
+            ("PUT /v1/config", r#"{"Kind":"service-defaults"}"#, 500, "Name is required"),
+            (
+                "PUT /v1/config",
+                r#"{"Kind":"service-defaults","Name":"x","Nope":1}"#,
+                400,
+                "Request decoding failed: 1 error occurred:\n\t* invalid config key \"Nope\"\n\n",
+            ),
+            ("PUT /v1/config", r#"{"Kind":"proxy-defaults","Name":"x"}"#, 500, "invalid name (\"x\"), only \"global\" is supported"),
+            (
+                "PUT /v1/config",
+                r#"{"Kind":"service-splitter","Name":"web","Splits":[{"Weight":90},{"Weight":5,"Service":"o"}]}"#,
+                500,
+                "the sum of all split weights must be 100, not 95.000000",
+            ),
+            (
+                "PUT /v1/config",
+                &known,
+                500,
+                "discovery chain \"web\" uses a protocol \"tcp\" that does not permit advanced routing or splitting behavior",
+            ),
+            ("PUT /v1/config", r#"{"kind":"service-defaults","name":"web","protocol":"http","mesh_gateway":{"mode":"local"}}"#, 200, "true"),
+            ("PUT /v1/config", r#"{"Kind":"service-resolver","Name":"web","Subsets":{"v1":{"Filter":"x"}}}"#, 200, "true"),
+            ("PUT /v1/config", &unknown, 500, "service \"web\" does not have a subset named \"v2\""),
+            ("PUT /v1/config", &known, 200, "true"),
+            ("DELETE /v1/config/service-defaults/web", "", 500, "discovery chain \"web\" uses a protocol \"tcp\" that does not permit advanced routing or splitting behavior"),
+            (
+                "PUT /v1/config",
+                r#"{"Kind":"service-router","Name":"web","Routes":[{"Match":{"HTTP":{"PathPrefix":"admin"}}}]}"#,
+                500,
+                "Route[0] PathPrefix doesn't start with '/': \"admin\"",
+            ),
+            (
+                "PUT /v1/config",
+                r#"{"Kind":"service-resolver","Name":"web","Redirect":{"Service":"b"},"Subsets":{"v1":{}}}"#,
+                200,
+                "true",
+            ),
+            (
+                "PUT /v1/config",
+                r#"{"Kind":"service-resolver","Name":"b","Redirect":{"Service":"web"}}"#,
+                500,
+                "detected circular resolver redirect: [b -> web -> b]",
+            ),
+            ("PUT /v1/config", r#"{"Kind":"mesh","TransparentProxy":{"MeshDestinationsOnly":true}}"#, 200, "true"),
+            ("GET /v1/config/service-defaults/nope", "", 404, "Config entry not found for \"service-defaults\" / \"nope\""),
+            ("DELETE /v1/config/service-defaults", "", 404, "Must provide both a kind and name to delete"),
+            ("DELETE /v1/config/service-defaults/nope", "", 200, "{}"),
+            ("DELETE /v1/config/mesh/mesh?cas=1", "", 200, "false"),
+            ("PUT /v1/config?cas=1", r#"{"Kind":"service-defaults","Name":"web"}"#, 500, "discovery chain \"web\" uses a protocol \"tcp\" that does not permit advanced routing or splitting behavior"),
+            ("PUT /v1/config?cas=7", r#"{"Kind":"service-defaults","Name":"new"}"#, 200, "false"),
+            ("PUT /v1/config?cas=0", r#"{"Kind":"service-defaults","Name":"new"}"#, 200, "true"),
+            ("PUT /v1/config?cas=x", r#"{"Kind":"service-defaults","Name":"new"}"#, 500, "strconv.ParseUint: parsing \"x\": invalid syntax"),
+        ])
+        .await;
+    let web = store.ask("GET /v1/config/service-defaults/web", "").await;
+    let mut entry: Value = serde_json::from_str(&web.body).unwrap();
+    let index = entry["ModifyIndex"].as_u64().unwrap();
+    assert_eq!(entry["CreateIndex"], index);
+    for key in ["CreateIndex", "ModifyIndex"] {
+        entry.as_object_mut().unwrap().remove(key);
+    }
+    assert_eq!(
+        entry,
+        json!({
+            "Kind": "service-defaults", "Name": "web", "Protocol": "http", "TransparentProxy": {},
+            "MeshGateway": {"Mode": "local"}, "Expose": {},
+        })
+    );
+    let waiting = store.wait("/v1/config/service-intentions").await;
+    let intentions = r#"{"Kind":"service-intentions","Name":"db","Sources":[{"Name":"*","Action":"deny"},{"Name":"web","Action":"allow"}]}"#;
+    store
+        .check(&[("PUT /v1/config", intentions, 200, "true")])
+        .await;
+    let listed: Value = serde_json::from_str(&waiting.await.unwrap().body).unwrap();
+    let sources = listed[0]["Sources"].clone();
+    assert_eq!(
+        sources,
+        json!([
+            {"Name": "web", "Action": "allow", "Precedence": 9, "Type": "consul"},
+            {"Name": "*", "Action": "deny", "Precedence": 8, "Type": "consul"},
+        ])
+    );
+}

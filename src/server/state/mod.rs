@@ -111,6 +111,8 @@ pub enum Row {
     Key(String),
     /// A variable.
     Variable(VariableKey),
+    /// A configuration entry.
+    ConfigEntry(mesh::model::ConfigKey),
 }
 
 impl Command {
@@ -166,6 +168,8 @@ fn catalog_rows(command: &mesh::state::Command) -> Vec<Row> {
         Command::SetRouteOverrides(_) | Command::SetSplit(_) => vec![Row::RouteOverrides],
         Command::PutKey(put) => vec![Row::Key(put.key.clone())],
         Command::DeleteKey(delete) => vec![Row::Key(delete.key.clone())],
+        Command::PutConfigEntry(put) => vec![Row::ConfigEntry(put.key.clone())],
+        Command::DeleteConfigEntry(delete) => vec![Row::ConfigEntry(delete.key.clone())],
         Command::RunTransaction(transaction) => {
             let operations = transaction.operations.iter();
             let keys = operations.map(|Operation::Key(operation)| operation.key.clone());

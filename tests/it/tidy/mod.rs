@@ -224,10 +224,14 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("config", &[]),
                 ("name", &[]),
                 ("pick", &[]),
+                ("recurse", &[]),
                 ("tcp", &[]),
                 ("view", &["error", "name"]),
                 ("answer", &["config", "name", "pick", "view"]),
-                ("server", &["answer", "config", "error", "tcp", "view"]),
+                (
+                    "server",
+                    &["answer", "config", "error", "recurse", "tcp", "view"],
+                ),
             ],
         ),
         (

@@ -1,11 +1,13 @@
 //! The commands of the catalog, one file each.
 
 mod create_session;
+mod delete_config_entry;
 mod delete_key;
 mod deregister;
 mod deregister_service;
 mod destroy_session;
 mod drain_service;
+mod put_config_entry;
 mod put_key;
 mod register;
 mod register_service;
@@ -22,11 +24,13 @@ use super::transaction::Transaction;
 use super::{Applied, META_PAIRS_MAX, NAME_BYTES_MAX, Noun, Rejected, Snapshot, Stamp};
 
 pub use create_session::CreateSession;
+pub use delete_config_entry::DeleteConfigEntry;
 pub use delete_key::DeleteKey;
 pub use deregister::Deregister;
 pub use deregister_service::DeregisterService;
 pub use destroy_session::DestroySession;
 pub use drain_service::DrainService;
+pub use put_config_entry::PutConfigEntry;
 pub use put_key::{KeyCondition, PutKey};
 pub use register::Register;
 pub use register_service::RegisterService;
@@ -73,6 +77,10 @@ pub enum Command {
     DestroySession(DestroySession),
     /// Carries out several operations, entirely or not at all.
     RunTransaction(RunTransaction),
+    /// Writes a configuration entry.
+    PutConfigEntry(PutConfigEntry),
+    /// Removes a configuration entry.
+    DeleteConfigEntry(DeleteConfigEntry),
 }
 
 impl Command {
@@ -97,6 +105,8 @@ impl Command {
             Self::DeleteKey(command) => command.apply(&mut transaction)?,
             Self::CreateSession(command) => command.apply(&mut transaction)?,
             Self::DestroySession(command) => command.apply(&mut transaction),
+            Self::PutConfigEntry(command) => command.apply(&mut transaction)?,
+            Self::DeleteConfigEntry(command) => command.apply(&mut transaction)?,
             Self::RunTransaction(_) => {}
         }
         Ok(transaction.finish())

@@ -173,6 +173,8 @@ fn describe(snapshot: &Snapshot) -> String {
             SavedRow::Indexes { .. }
             | SavedRow::Node(_)
             | SavedRow::NodeIndex(..)
+            | SavedRow::ConfigEntry(_)
+            | SavedRow::ConfigIndex(_)
             | SavedRow::StoreIndexes { .. }
             | SavedRow::Tombstone(..)
             | SavedRow::LockDelay(..) => Ok(()),

@@ -1,0 +1,250 @@
+//! Configuration entries: what operators say about how services speak to each other.
+//!
+//! They are checked here, stored in the log and held by every agent. The chain that a service's
+//! requests go along is not compiled: what the entries about one service say together is checked
+//! (`validate`), the rest is kept as it is.
+
+mod shape;
+mod validate;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::Method;
+use axum::response::Response;
+use axum::routing::get;
+use mesh::model::{ConfigEntry, ConfigKey};
+use mesh::state::{Command, DeleteConfigEntry, PutConfigEntry, Rejected, Snapshot};
+use mesh::view::{Table, View};
+use serde_json::{Map, Value, json};
+
+use super::query::{Query, answer_from_server, json as answer_json};
+use super::{Catalog, only, refusals, write};
+use crate::api::body::Raw;
+use crate::api::error::Error;
+use crate::server;
+use crate::server::log::watch::Topic;
+use validate::Others;
+
+/// Kinds whose entries make the chain of a service.
+const CHAIN: [&str; 5] = [
+    "service-defaults",
+    "proxy-defaults",
+    "service-router",
+    "service-splitter",
+    "service-resolver",
+];
+
+/// What wakes readers.
+const TOPICS: [Topic; 1] = [Topic::Mesh(Table::ConfigEntries)];
+
+pub(super) fn router() -> Router<Catalog> {
+    let both = "OPTIONS,GET,DELETE";
+    Router::new()
+        .route("/v1/config", write(put))
+        .route("/v1/config/{kind}", only(get(list).delete(no_name), both))
+        .route(
+            "/v1/config/{kind}/{*name}",
+            only(get(one).delete(delete), both),
+        )
+}
+
+/// The entries, with one of them as it would be.
+struct Prospect<'a> {
+    view: &'a View,
+    key: &'a ConfigKey,
+    entry: Option<&'a Value>,
+}
+
+impl Others for Prospect<'_> {
+    fn entry(&self, kind: &str, name: &str) -> Option<Value> {
+        if self.key.kind == kind && self.key.name == name {
+            return self.entry.cloned();
+        }
+        let key = ConfigKey {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        };
+        let row = self.view.config_entry(&key)?;
+        serde_json::from_str(&row.body).ok()
+    }
+}
+
+impl Prospect<'_> {
+    /// Checks every service whose chain the entry may change.
+    fn check(&self) -> Result<(), Error> {
+        if !CHAIN.contains(&self.key.kind.as_str()) {
+            return Ok(());
+        }
+        let rows = self.view.config_entries();
+        let with_chain = rows.filter(|row| CHAIN.contains(&row.key.kind.as_str()));
+        let mut services: Vec<&str> = with_chain.map(|row| row.key.name.as_str()).collect();
+        services.push(&self.key.name);
+        services.sort_unstable();
+        services.dedup();
+        for service in services {
+            validate::check_chain(service, self).map_err(Error::internal)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an entry says, with its indexes.
+fn shown(row: &ConfigEntry) -> Value {
+    let mut entry: Value = serde_json::from_str(&row.body).unwrap_or_else(|_| json!({}));
+    if let Some(map) = entry.as_object_mut() {
+        map.insert("CreateIndex".to_owned(), row.create_index.into());
+        map.insert("ModifyIndex".to_owned(), row.modify_index.into());
+    }
+    entry
+}
+
+fn version(query: &Query) -> Result<Option<u64>, Error> {
+    let Some(text) = query.parameters.value("cas") else {
+        return Ok(None);
+    };
+    let version = text.parse();
+    version.map(Some).map_err(|_| {
+        Error::internal(format!(
+            "strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ))
+    })
+}
+
+async fn put(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<Response, Error> {
+    let refused = |reason: String| Error::bad_request(format!("Request decoding failed: {reason}"));
+    let posted: Map<String, Value> =
+        serde_json::from_slice(body.bytes()).map_err(|error| refused(error.to_string()))?;
+    let kind = posted.get("Kind").or_else(|| posted.get("kind"));
+    let Some(kind) = kind.and_then(Value::as_str).map(str::to_owned) else {
+        let reason = "Payload does not contain a kind/Kind key at the top level";
+        return Err(refused(reason.to_owned()));
+    };
+    if !shape::is_known(&kind) {
+        return Err(refused(format!("invalid config entry kind: {kind}")));
+    }
+    let entry = shape::canonical(&kind, posted).map_err(|unknown| {
+        let lines = unknown
+            .iter()
+            .map(|key| format!("\t* invalid config key {key:?}\n"));
+        let noun = if unknown.len() == 1 {
+            "error"
+        } else {
+            "errors"
+        };
+        let lines: String = lines.collect();
+        refused(format!("{} {noun} occurred:\n{lines}\n", unknown.len()))
+    })?;
+    let mut entry = validate::normalized(&kind, entry).map_err(Error::internal)?;
+    let name = match (kind.as_str(), entry["Name"].as_str()) {
+        ("mesh", _) => "mesh".to_owned(),
+        (_, name) => name.unwrap_or_default().to_owned(),
+    };
+    if let Some(map) = entry.as_object_mut() {
+        for own in ["Hash", "CreateIndex", "ModifyIndex"] {
+            map.remove(own);
+        }
+    }
+    let key = ConfigKey { kind, name };
+    let snapshot = catalog.server().snapshot();
+    let prospect = Prospect {
+        view: snapshot.mesh.view(),
+        key: &key,
+        entry: Some(&entry),
+    };
+    prospect.check()?;
+    let body = serde_json::to_string(&entry).map_err(|error| Error::internal(error.to_string()))?;
+    let command = Command::PutConfigEntry(PutConfigEntry {
+        key,
+        body,
+        expected_index: version(&query)?,
+    });
+    let (_, outcome) = catalog.server().propose(command).await?;
+    match outcome {
+        Ok(_) => answer_json(&query, &true),
+        Err(server::Rejected::Mesh(Rejected::IndexMismatch { .. })) => answer_json(&query, &false),
+        Err(rejected) => Err(refusals::of(rejected)),
+    }
+}
+
+/// Refuses a kind that nobody knows.
+fn known(kind: &str) -> Result<(), Error> {
+    if shape::is_known(kind) {
+        Ok(())
+    } else {
+        Err(Error::internal(format!(
+            "invalid config entry kind: {kind}"
+        )))
+    }
+}
+
+async fn list(
+    State(catalog): State<Catalog>,
+    Path(kind): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    known(&kind)?;
+    let show = |snapshot: &Snapshot| {
+        let rows = snapshot.config_entries();
+        let rows = rows.filter(|row| row.key.kind == kind);
+        let rows: Vec<Value> = rows.map(|row| shown(row)).collect();
+        answer_json(&query, &rows)
+    };
+    answer_from_server(&catalog, &query, TOPICS, index, show).await
+}
+
+fn index(snapshot: &Snapshot) -> u64 {
+    snapshot.table_index(Table::ConfigEntries)
+}
+
+async fn one(
+    State(catalog): State<Catalog>,
+    Path((kind, name)): Path<(String, String)>,
+    query: Query,
+) -> Result<Response, Error> {
+    known(&kind)?;
+    let key = ConfigKey { kind, name };
+    let show = |snapshot: &Snapshot| match snapshot.config_entry(&key) {
+        Some(row) => answer_json(&query, &shown(row)),
+        None => {
+            let ConfigKey { kind, name } = &key;
+            Err(Error::not_found(format!(
+                "Config entry not found for {kind:?} / {name:?}"
+            )))
+        }
+    };
+    answer_from_server(&catalog, &query, TOPICS, index, show).await
+}
+
+async fn no_name(method: Method) -> Error {
+    let verb = method.as_str().to_ascii_lowercase();
+    Error::not_found(format!("Must provide both a kind and name to {verb}"))
+}
+
+async fn delete(
+    State(catalog): State<Catalog>,
+    Path((kind, name)): Path<(String, String)>,
+    query: Query,
+) -> Result<Response, Error> {
+    known(&kind)?;
+    let key = ConfigKey { kind, name };
+    let snapshot = catalog.server().snapshot();
+    let prospect = Prospect {
+        view: snapshot.mesh.view(),
+        key: &key,
+        entry: None,
+    };
+    prospect.check()?;
+    let expected_index = version(&query)?;
+    let is_conditional = expected_index.is_some();
+    let command = Command::DeleteConfigEntry(DeleteConfigEntry {
+        key,
+        expected_index,
+    });
+    let (_, outcome) = catalog.server().propose(command).await?;
+    match outcome {
+        Ok(_) if is_conditional => answer_json(&query, &true),
+        Ok(_) => answer_json(&query, &json!({})),
+        Err(server::Rejected::Mesh(Rejected::IndexMismatch { .. })) => answer_json(&query, &false),
+        Err(rejected) => Err(refusals::of(rejected)),
+    }
+}
