@@ -400,6 +400,10 @@ async fn fingerprint_drivers(cx: Arc<Context>) {
 fn add_driver(node: &mut Node, name: &str, mut info: DriverInfo) {
     info.update_time = clock::now();
     node.attributes.extend(info.attributes.clone());
+    if info.detected {
+        // What job files ask of nodes, other than what the driver says of itself.
+        node.attributes.insert(format!("driver.{name}"), "1".into());
+    }
     node.drivers.insert(name.to_owned(), info);
     node.classify();
 }

@@ -3,6 +3,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// The name of the token that the servers know.
+pub const DEFAULT_IDENTITY: &str = "default";
+
+/// For whom the token is that the servers know.
+pub const DEFAULT_AUDIENCE: &str = "nomadproject.io";
+
 /// A token that says who a task is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -28,6 +34,17 @@ pub struct WorkloadIdentity {
     pub ttl: Span,
     /// Further things that it says.
     pub extra_claims: Option<Vec<String>>,
+}
+
+impl WorkloadIdentity {
+    /// The token that every task has and that the servers know.
+    pub fn of_task() -> Self {
+        Self {
+            name: DEFAULT_IDENTITY.into(),
+            audience: Some(vec![DEFAULT_AUDIENCE.into()]),
+            ..Self::default()
+        }
+    }
 }
 
 /// Secrets of another system that a task may read.

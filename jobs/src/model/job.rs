@@ -110,7 +110,9 @@ pub struct Job {
     pub spreads: Vec<Spread>,
     /// The task groups in the order of the file, never empty. Jobs that are alike share them.
     pub task_groups: Shared<Vec<TaskGroup>>,
-    /// The job-level block as given; the merged form stands on each group.
+    /// The `stagger` and `max_parallel` of the job-level block, and nothing else of it: the merged
+    /// form stands on each group. None for jobs of other types than service that have no such block.
+    #[serde(skip_serializing_if = "is_default")]
     pub update: Option<Box<UpdateStrategy>>,
     /// Free-form labels.
     pub meta: BTreeMap<String, String>,

@@ -61,7 +61,9 @@ pub use connect::{
     Terminating, TransparentProxy, Upstream,
 };
 pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
-pub use credentials::{Consul, Secret, Vault, WorkloadIdentity};
+pub use credentials::{
+    Consul, DEFAULT_AUDIENCE, DEFAULT_IDENTITY, Secret, Vault, WorkloadIdentity,
+};
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate};
 pub use device::{DeviceAffinity, Numa, RequestedDevice};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};

@@ -75,6 +75,23 @@ pub struct UpdateStrategy {
     pub canary: u32,
 }
 
+impl UpdateStrategy {
+    /// Nothing is said.
+    pub fn none() -> Self {
+        Self {
+            stagger: Span::ZERO,
+            max_parallel: 0,
+            health_check: String::new(),
+            min_healthy_time: Span::ZERO,
+            healthy_deadline: Span::ZERO,
+            progress_deadline: Span::ZERO,
+            auto_revert: false,
+            auto_promote: false,
+            canary: 0,
+        }
+    }
+}
+
 impl Default for UpdateStrategy {
     fn default() -> Self {
         Self {

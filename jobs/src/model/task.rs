@@ -65,7 +65,8 @@ pub struct Task {
     /// Values that it gets from stores of secrets.
     #[serde(skip_serializing_if = "is_default")]
     pub secrets: Box<[Secret]>,
-    /// The token that the servers know.
+    /// The token that the servers know; none for one that says nothing beyond
+    /// [`WorkloadIdentity::of_task`], which answers show.
     #[serde(skip_serializing_if = "is_default")]
     pub identity: Option<Box<WorkloadIdentity>>,
     /// Further tokens.
@@ -179,10 +180,10 @@ pub struct Template {
     pub once: bool,
     /// A missing key of a map is an error.
     pub err_missing_key: bool,
-    /// Owner of the file; −1 is the agent's user.
-    pub uid: i64,
-    /// Group of the file; −1 is the agent's group.
-    pub gid: i64,
+    /// Owner of the file; the agent's user unless given.
+    pub uid: Option<i64>,
+    /// Group of the file; the agent's group unless given.
+    pub gid: Option<i64>,
     /// Command for `script`.
     #[serde(skip_serializing_if = "is_default")]
     pub change_script: Option<Box<ChangeScript>>,

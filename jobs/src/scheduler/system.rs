@@ -269,7 +269,9 @@ impl<'a> Work<'a> {
             }
             stopped += 1;
         }
-        self.counts.get_or_default(group.clone()).stop += stopped;
+        if stopped > 0 {
+            self.counts.get_or_default(group.clone()).stop += stopped;
+        }
     }
 
     fn stop(&mut self, alloc: &Allocation, description: &str, status: Option<ClientStatus>) {

@@ -1,6 +1,14 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The level of the original's API that this program keeps. Clients look at it before they use
+/// what older servers do not have, so it stands wherever they look for the version of a server or
+/// node; the program's own version stands beside it.
+pub const API_VERSION: &str = "2.0.5";
+
+/// The tag of a member with the version of the program itself.
+pub const OWN_VERSION_TAG: &str = "trivet_version";
+
 /// Answer to `GET /v1/agent/self`. Its own keys are lower case.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -30,7 +30,8 @@ mod task_group;
 mod variable;
 
 pub use agent::{
-    AgentHealth, AgentMember, AgentSelf, RaftConfiguration, RaftServer, RoleHealth, ServerMembers,
+    API_VERSION, AgentHealth, AgentMember, AgentSelf, OWN_VERSION_TAG, RaftConfiguration,
+    RaftServer, RoleHealth, ServerMembers,
 };
 pub use allocation::{
     AllocRestartRequest, AllocSignalRequest, AllocStopResponse, Allocation, AllocationListStub,

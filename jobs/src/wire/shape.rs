@@ -14,11 +14,13 @@ pub(super) enum Position {
 }
 
 /// What a key has that this version keeps nothing for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Fixed {
     Null,
     False,
     Zero,
+    /// What every object of that kind has.
+    Same(fn() -> serde_json::Result<Value>),
     Text(&'static str),
     /// An object with all its numbers 0.
     Zeros(&'static [&'static str]),
@@ -142,6 +144,7 @@ impl Fixed {
             Self::Null => Value::Null,
             Self::False => Value::Bool(false),
             Self::Zero => Value::from(0),
+            Self::Same(value) => value().unwrap_or_default(),
             Self::Text(text) => Value::from(text),
             Self::Zeros(keys) => keys
                 .iter()

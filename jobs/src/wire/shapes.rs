@@ -1,11 +1,12 @@
 //! The shapes of the objects of the API.
 
 use super::shape::{
-    Fixed::{Detail, DetailFlag, DetailNumber, DetailTime, False, Null, Text, Zero, Zeros},
+    Fixed::{Detail, DetailFlag, DetailNumber, DetailTime, False, Null, Same, Text, Zero, Zeros},
     Position::{Each, One, Values},
     Shape, keys_of,
 };
 use crate::model;
+use serde_json::to_value;
 
 /// Nothing but the keys of a posted type.
 const fn posted<T: serde::Serialize + Default>() -> Shape {
@@ -40,6 +41,7 @@ pub static JOB: Shape = Shape {
         ("Payload", Null),
         ("Periodic", Null),
         ("Reschedule", Null),
+        ("Update", Same(|| to_value(model::UpdateStrategy::none()))),
         ("VaultNamespace", Text("")),
         ("VersionTag", Null),
     ],
@@ -98,7 +100,10 @@ static TASK: Shape = Shape {
         ("Consul", Null),
         ("DispatchPayload", Null),
         ("Identities", Null),
-        ("Identity", Null),
+        (
+            "Identity",
+            Same(|| to_value(model::WorkloadIdentity::of_task())),
+        ),
         ("Kind", Text("")),
         ("ScalingPolicies", Null),
         ("Schedule", Null),
@@ -193,7 +198,7 @@ static NETWORK: Shape = Shape {
         ("Device", Text("")),
         ("Hostname", Text("")),
         ("IP", Text("")),
-        ("MBits", Zero),
+        ("MBits", Null),
         ("Mode", Text("")),
         ("ReservedPorts", Null),
         ("DynamicPorts", Null),
@@ -233,7 +238,7 @@ static EPHEMERAL_DISK: Shape = posted::<super::EphemeralDisk>();
 static LIFECYCLE: Shape = posted::<super::Lifecycle>();
 static ARTIFACT: Shape = posted::<super::Artifact>();
 static TEMPLATE: Shape = Shape {
-    fixed: &[("ChangeScript", Null), ("VaultGrace", Null), ("Wait", Null)],
+    fixed: &[("ChangeScript", Null), ("VaultGrace", Zero), ("Wait", Null)],
     children: &[("ChangeScript", One, &CHANGE_SCRIPT), ("Wait", One, &WAIT)],
     posted: Some(keys_of::<super::Template>),
 };

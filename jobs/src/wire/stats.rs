@@ -112,6 +112,7 @@ pub struct MemoryStats {
     pub max_usage: u64,
     pub kernel_usage: u64,
     pub kernel_max_usage: u64,
+    pub mapped_file: u64,
     /// Which of them were measured: `RSS`, `Cache`, `Swap`, `Usage`, `Max Usage` …
     pub measured: Vec<String>,
 }

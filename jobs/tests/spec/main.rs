@@ -14,6 +14,7 @@ mod absent;
 mod diff;
 mod files;
 mod golden;
+mod implied;
 mod invariants;
 
 use jobs::model;

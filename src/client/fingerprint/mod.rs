@@ -3,11 +3,12 @@
 //!
 //! Names are those of the jobs API. Drivers report their own facts, see [`super::drivers`].
 
+mod catalog;
 mod cpu;
 mod host;
 mod memory;
-
 mod network;
+mod numa;
 mod os;
 mod program;
 mod storage;
@@ -33,12 +34,14 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
         ..Node::default()
     };
     cpu::add(&mut node);
+    numa::add(&mut node);
     memory::add(&mut node);
     storage::add(&mut node, &config.alloc_dir);
     os::add(&mut node);
     host::add(&mut node);
     network::add(&mut node, config);
     program::add(&mut node, config);
+    catalog::add(&mut node, config);
     if let Some(mhz) = config.cpu_mhz {
         node.node_resources.cpu.cpu_shares = mhz;
     }

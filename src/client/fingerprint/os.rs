@@ -11,14 +11,21 @@ pub(super) fn add(node: &mut Node) {
         set(node, "kernel.version", release.trim());
     }
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    for (key, name) in [("os.name", "ID"), ("os.version", "VERSION_ID")] {
-        let value = release
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .find(|(found, _)| *found == name);
-        if let Some((_, value)) = value {
-            set(node, key, value.trim_matches('"'));
-        }
+    let value = |name: &str| {
+        let mut lines = release.lines().filter_map(|line| line.split_once('='));
+        let (_, value) = lines.find(|(found, _)| *found == name)?;
+        Some(value.trim_matches('"'))
+    };
+    let name = value("ID");
+    if let Some(name) = name {
+        set(node, "os.name", name);
+    }
+    // Debian keeps its minor version elsewhere.
+    let minor = fs::read_to_string("/etc/debian_version").ok();
+    let minor = minor.as_deref().map(str::trim);
+    let minor = minor.filter(|_| name == Some("debian"));
+    if let Some(version) = minor.or(value("VERSION_ID")) {
+        set(node, "os.version", version);
     }
     set(node, "os.signals", processes::signal_names().join(","));
     let cgroups = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {

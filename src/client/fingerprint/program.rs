@@ -1,16 +1,12 @@
 use super::set;
 use crate::client::Config;
-use jobs::model::Node;
+use jobs::{model::Node, wire::API_VERSION};
 
-/// The version of the jobs API that this program is compatible with; constraints in job files ask
-/// for it.
-const COMPATIBLE_VERSION: &str = "2.0.0";
-
-/// Versions of this program.
+/// Versions of this program: job files ask for that of the jobs API with their constraints, its own
+/// stands beside it.
 pub(super) fn add(node: &mut Node, config: &Config) {
-    set(node, "nomad.version", COMPATIBLE_VERSION);
-    set(node, "nomad.revision", config.version.clone());
-    set(node, "nomad.advertise.address", config.http_addr.clone());
+    set(node, "nomad.version", API_VERSION);
+    set(node, "unique.advertise.address", config.http_addr.clone());
     set(node, "nomad.service_discovery", "true");
     set(node, "trivet.version", config.version.clone());
 }

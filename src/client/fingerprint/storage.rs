@@ -18,7 +18,6 @@ pub(super) fn add(node: &mut Node, alloc_dir: &Path) {
         mount_of(alloc_dir).map_or_else(|| alloc_dir.display().to_string(), |(_, device)| device);
     set(node, "unique.storage.volume", volume);
     set(node, "unique.storage.bytestotal", total.to_string());
-    set(node, "unique.storage.bytesfree", free.to_string());
     node.node_resources.disk.disk_mb = i64::try_from(free / (1024 * 1024)).unwrap_or(i64::MAX);
 }
 

@@ -201,8 +201,9 @@ fn stop_group(
         }
         stopped += 1;
     }
-    let counts = wanted.counts.get_or_default(name.clone());
-    counts.stop += stopped;
+    if stopped > 0 {
+        wanted.counts.get_or_default(name.clone()).stop += stopped;
+    }
 }
 
 /// The deployment while its groups are looked at.

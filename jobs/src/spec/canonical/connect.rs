@@ -1,8 +1,23 @@
 use super::Findings;
 use crate::model::{
-    Gateway, GatewayProxy, Ingress, IngressListener, IngressService, LinkedService, Proxy,
-    ServiceSpec, TaskGroup,
+    Connect, Gateway, GatewayProxy, Ingress, IngressListener, IngressService, LinkedService,
+    LogConfig, Proxy, ServiceSpec, SidecarLogs, TaskGroup,
 };
+
+/// What a service asks of the mesh, with its defaults.
+pub(super) fn with_defaults(mut given: Connect) -> Box<Connect> {
+    if let Some(task) = &mut given.sidecar_task {
+        let logs = task.log_config.take().unwrap_or_default();
+        let base = LogConfig::default();
+        task.log_config = Some(SidecarLogs {
+            max_files: logs.max_files.or(Some(base.max_files.into())),
+            max_file_size_mb: logs.max_file_size_mb.or(Some(base.max_file_size_mb.into())),
+            disabled: logs.disabled.or(Some(base.disabled)),
+            ..logs
+        });
+    }
+    Box::new(given)
+}
 
 /// Rules of what a service asks of the mesh.
 pub(super) fn check(findings: &mut Findings, service: &ServiceSpec) {

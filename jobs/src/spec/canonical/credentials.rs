@@ -1,21 +1,42 @@
 use super::Findings;
-use crate::model::{Secret, Task, Vault, WorkloadIdentity};
+use crate::model::{
+    Consul, DEFAULT_AUDIENCE, DEFAULT_IDENTITY, Secret, ServiceSpec, Task, Vault, WorkloadIdentity,
+};
 use std::collections::BTreeSet;
 
-/// The name of the token that the servers know.
-const DEFAULT: &str = "default";
+/// Which of several catalogs or stores of secrets is meant unless one is named.
+const DEFAULT_CLUSTER: &str = "default";
 
-/// For whom the token is that the servers know.
-const DEFAULT_AUDIENCE: &str = "nomadproject.io";
-
-/// A token with its defaults.
+/// A token of a task with its defaults.
 pub(super) fn identity(mut token: WorkloadIdentity) -> WorkloadIdentity {
     if token.name.is_empty() {
-        DEFAULT.clone_into(&mut token.name);
+        DEFAULT_IDENTITY.clone_into(&mut token.name);
     }
-    if token.name == DEFAULT {
+    if token.name == DEFAULT_IDENTITY {
         token.audience = Some(vec![DEFAULT_AUDIENCE.into()]);
     }
+    without_empty_lists(token)
+}
+
+/// The token of a service, which is called after it.
+pub(super) fn service_identity(token: WorkloadIdentity, service: &ServiceSpec) -> WorkloadIdentity {
+    let kind = match service.provider.as_str() {
+        "nomad" => "nomad-service",
+        _ => "consul-service",
+    };
+    let task = match service.task_name.as_str() {
+        "" => String::new(),
+        task => format!("{task}-"),
+    };
+    let (name, port) = (&service.name, &service.port_label);
+    without_empty_lists(WorkloadIdentity {
+        name: format!("{kind}_{task}{name}-{port}"),
+        service_name: name.clone(),
+        ..token
+    })
+}
+
+fn without_empty_lists(mut token: WorkloadIdentity) -> WorkloadIdentity {
     token.audience = token.audience.filter(|list| !list.is_empty());
     token.extra_claims = token.extra_claims.filter(|list| !list.is_empty());
     token.change_signal = token.change_signal.to_uppercase();
@@ -66,13 +87,23 @@ fn token_rules(findings: &mut Findings, token: &WorkloadIdentity) {
         }),
         other => findings.error(format!("invalid change_mode: {other}")),
     }
-    findings.require(token.ttl.as_nanos() <= 0 || name != DEFAULT, || {
-        "ttl for default identity not yet supported".into()
-    });
+    findings.require(
+        token.ttl.as_nanos() <= 0 || name != DEFAULT_IDENTITY,
+        || "ttl for default identity not yet supported".into(),
+    );
     findings.require(token.ttl.as_nanos() >= 0, || "ttl must be >= 0".into());
     findings.require(token.filepath.is_empty() || token.file, || {
         "file parameter must be true in order to specify filepath".into()
     });
+}
+
+/// A `consul` block with its defaults.
+pub(super) fn consul(given: Consul) -> Box<Consul> {
+    let cluster = match given.cluster.as_str() {
+        "" => DEFAULT_CLUSTER.to_owned(),
+        _ => given.cluster,
+    };
+    Box::new(Consul { cluster, ..given })
 }
 
 /// A `vault` block with its defaults.
@@ -93,7 +124,7 @@ pub(super) fn vault(findings: &mut Findings, given: Vault) -> Vault {
         policies: given.policies.filter(|list| !list.is_empty()),
         namespace: Some(given.namespace.unwrap_or_default()),
         cluster: if given.cluster.is_empty() {
-            "default".into()
+            DEFAULT_CLUSTER.into()
         } else {
             given.cluster
         },

@@ -1,4 +1,5 @@
 use super::connect;
+use super::credentials;
 use super::network::Ports;
 use super::scaling;
 use super::service::{self, Place};
@@ -70,7 +71,7 @@ pub(super) fn group(
             scaling::policy(findings, policy, count, &target)
         }),
         disconnect: policy::disconnect(findings, given.disconnect, job.job_type),
-        consul: given.consul.map(Box::new),
+        consul: given.consul.map(credentials::consul),
         max_run_duration: given.max_run_duration,
         name: name.into(),
     };

@@ -1,4 +1,5 @@
 use super::group::{self, group};
+use super::implied;
 use super::launch;
 use super::{Findings, Validation, placement, policy, shown, text};
 use crate::model::{self, JobType, Span};
@@ -62,10 +63,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
         constraints: placement::constraints(&mut findings, job.constraints),
         affinities: placement::affinities(&mut findings, job.affinities, job_type),
         spreads: placement::spreads(&mut findings, job.spreads, job_type),
-        update: job
-            .update
-            .clone()
-            .map(|block| Box::new(policy::fill_update(&mut Findings::default(), block))),
+        update: policy::update_of_job(job.update.as_ref(), job_type).map(Box::new),
         periodic: launch::periodic(&mut findings, job.periodic, job_type),
         parameterized_job: launch::parameterized(&mut findings, job.parameterized_job, job_type),
         ui: job
@@ -105,6 +103,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
     }
     canonical.task_groups = groups.into();
     canonical.meta = meta;
+    implied::constrain(&mut canonical);
     validate(&mut findings, &canonical, defaults);
     warn(&mut findings, &canonical);
     for warning in model::absent_warnings(&canonical) {

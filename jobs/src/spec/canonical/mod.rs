@@ -8,6 +8,7 @@ mod connect;
 mod credentials;
 mod device;
 mod group;
+mod implied;
 mod job;
 mod launch;
 mod network;

@@ -48,11 +48,7 @@ impl Ports {
         findings.require(known || plugin.is_some_and(|name| !name.is_empty()), || {
             format!("Unsupported network mode {mode:?}; must be \"host\", \"bridge\", \"none\" or \"cni/NAME\"")
         });
-        let own = mode == "bridge" || plugin.is_some();
         if !given.hostname.is_empty() {
-            findings.require(own || given.hostname.contains("${"), || {
-                "hostname is only supported with bridge and cni networks".into()
-            });
             findings.require(valid_hostname(&given.hostname), || {
                 "hostname is not a valid DNS name".into()
             });

@@ -50,15 +50,8 @@ pub(super) fn service(
         check_restart: given
             .check_restart
             .map(|block| check_restart(&mut part, block)),
-        connect: given.connect.map(Box::new),
-        identity: given.identity.map(|token| {
-            let token = credentials::identity(token);
-            part.require(
-                token.audience.as_ref().is_some_and(|aud| !aud.is_empty()),
-                || "Service identity must provide at least one target aud value".into(),
-            );
-            Box::new(token)
-        }),
+        connect: given.connect.map(connect::with_defaults),
+        identity: None,
         // The default one is what nothing means.
         cluster: Some(given.cluster)
             .filter(|name| name != "default")
@@ -67,6 +60,14 @@ pub(super) fn service(
         kind: given.kind.into(),
         name,
     };
+    service.identity = given.identity.map(|token| {
+        let token = credentials::service_identity(token, &service);
+        part.require(
+            token.audience.as_ref().is_some_and(|aud| !aud.is_empty()),
+            || "Service identity must provide at least one target aud value".into(),
+        );
+        Box::new(token)
+    });
     validate(&mut part, &service);
     connect::check(&mut part, &service);
     let checks = given.checks.unwrap_or_default();

@@ -75,11 +75,13 @@ pub(super) fn task(
         vault: given
             .vault
             .map(|vault| Box::new(credentials::vault(findings, vault))),
-        consul: given.consul.map(Box::new),
+        consul: given.consul.map(credentials::consul),
         secrets: credentials::secrets(findings, given.secrets),
         identity: given
             .identity
-            .map(|token| Box::new(credentials::identity(token))),
+            .map(credentials::identity)
+            .filter(|token| *token != model::WorkloadIdentity::of_task())
+            .map(Box::new),
         identities: given
             .identities
             .into_iter()
@@ -362,8 +364,8 @@ fn templates(findings: &mut Findings, given: Option<Vec<wire::Template>>) -> Vec
             right_delim: or(given.right_delim, "}}"),
             once: given.once.unwrap_or(false),
             err_missing_key: given.err_missing_key.unwrap_or(false),
-            uid: given.uid.unwrap_or(-1),
-            gid: given.gid.unwrap_or(-1),
+            uid: given.uid,
+            gid: given.gid,
             change_script: given.change_script.map(|script| {
                 Box::new(model::ChangeScript {
                     command: Some(script.command.unwrap_or_default()),

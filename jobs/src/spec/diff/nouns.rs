@@ -465,13 +465,13 @@ static VOLUME_MOUNT: Noun = noun(
 static RESOURCES: Noun = noun(
     "Resources",
     &[
-        Scalar("CPU"),
-        Scalar("Cores"),
-        Scalar("DiskMB"),
+        Number("CPU"),
+        Number("Cores"),
+        Number("DiskMB"),
         Number("IOPS"),
-        Scalar("MemoryMB"),
-        Scalar("MemoryMaxMB"),
-        Scalar("SecretsMB"),
+        Number("MemoryMB"),
+        Number("MemoryMaxMB"),
+        Number("SecretsMB"),
     ],
     &[
         Each("Networks", &NETWORK, Equal),

@@ -43,7 +43,7 @@ static CHANGE_SCRIPT: Schema = Schema {
         required(text("command", "Command")),
         texts("args", "Args"),
         duration("timeout", "Timeout"),
-        required(flag("fail_on_error", "FailOnError")),
+        flag("fail_on_error", "FailOnError"),
         flag("run_on_first_render", "RunOnFirstRender"),
     ],
     blocks: &[],

@@ -10,4 +10,4 @@ pub(super) use disconnect::disconnect;
 pub(super) use migrate::migrate;
 pub(super) use reschedule::reschedule;
 pub(super) use restart::restart;
-pub(super) use update::{fill_update, update};
+pub(super) use update::{update, update_of_job};

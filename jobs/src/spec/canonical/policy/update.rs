@@ -25,11 +25,26 @@ fn merge_update(
     })
 }
 
+/// What a job keeps of its own block; rules about it are checked with each group.
+pub(in crate::spec::canonical) fn update_of_job(
+    given: Option<&wire::UpdateStrategy>,
+    job_type: JobType,
+) -> Option<model::UpdateStrategy> {
+    let given = match given {
+        None if job_type != JobType::Service => return None,
+        given => given.cloned().unwrap_or_default(),
+    };
+    let filled = fill_update(&mut Findings::default(), given);
+    let kept = model::UpdateStrategy {
+        stagger: filled.stagger,
+        max_parallel: filled.max_parallel,
+        ..model::UpdateStrategy::none()
+    };
+    (kept != model::UpdateStrategy::none()).then_some(kept)
+}
+
 /// An update block with its defaults, unchecked.
-pub(in crate::spec::canonical) fn fill_update(
-    findings: &mut Findings,
-    given: wire::UpdateStrategy,
-) -> model::UpdateStrategy {
+fn fill_update(findings: &mut Findings, given: wire::UpdateStrategy) -> model::UpdateStrategy {
     let base = model::UpdateStrategy::default();
     if let Some(parallel) = given.max_parallel.filter(|number| *number < 0) {
         findings.error(format!(
