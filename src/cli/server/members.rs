@@ -2,7 +2,7 @@
 
 use crate::cli::{context::Context, http::decode, render::columns, structured::Structured};
 use anyhow::Context as _;
-use jobs::wire::{AgentMember, ServerMembers};
+use jobs::wire::{AgentMember, OWN_VERSION_TAG, ServerMembers};
 use std::collections::BTreeMap;
 
 /// Arguments of `server members`.
@@ -49,6 +49,15 @@ fn tag<'a>(member: &'a AgentMember, name: &str) -> &'a str {
     member.tags.get(name).map_or("", String::as_str)
 }
 
+/// The level of the API, and the program that keeps it.
+fn build(member: &AgentMember) -> String {
+    let level = tag(member, "build");
+    match tag(member, OWN_VERSION_TAG) {
+        "" => level.to_owned(),
+        own => format!("{level}+trivet.{own}"),
+    }
+}
+
 fn regions(members: &[AgentMember]) -> Vec<String> {
     let mut regions: Vec<String> = members
         .iter()
@@ -89,7 +98,7 @@ fn members(all: &[AgentMember], leaders: &BTreeMap<String, String>, verbose: boo
             (true, leads.to_string()),
             (verbose, member.protocol_cur.to_string()),
             (true, tag(member, "raft_vsn").to_owned()),
-            (true, tag(member, "build").to_owned()),
+            (true, build(member)),
             (true, tag(member, "dc").to_owned()),
             (true, tag(member, "region").to_owned()),
             (verbose, tags.join(",")),
@@ -108,14 +117,14 @@ mod tests {
             "",
             serde_json::json!({"Members": [{"Name": "s1.global", "Addr": "10.0.0.1", "Port": 4648,
                 "Status": "alive", "Tags": {"region": "global", "dc": "dc1", "build": "2.0.1",
-                "raft_vsn": "3", "port": "4647"}}]}),
+                "trivet_version": "0.1.0", "raft_vsn": "3", "port": "4647"}}]}),
         )
         .unwrap();
         let leaders = BTreeMap::from([("global".to_owned(), "10.0.0.1:4647".to_owned())]);
         assert_eq!(
             members(&found.members, &leaders, false),
-            "Name       Address   Port  Status  Leader  Raft Version  Build  Datacenter  Region
-s1.global  10.0.0.1  4648  alive   true    3             2.0.1  dc1         global"
+            "Name       Address   Port  Status  Leader  Raft Version  Build                Datacenter  Region
+s1.global  10.0.0.1  4648  alive   true    3             2.0.1+trivet.0.1.0  dc1         global"
         );
     }
 }

@@ -52,7 +52,8 @@ fn member(api: &Api) -> wire::AgentMember {
         ("role", "nomad".to_owned()),
         ("region", facts.region.clone()),
         ("dc", facts.datacenter.clone()),
-        ("build", facts.version.clone()),
+        ("build", wire::API_VERSION.to_owned()),
+        (wire::OWN_VERSION_TAG, facts.version.clone()),
         ("revision", String::new()),
         ("vsn", "1".to_owned()),
         ("raft_vsn", RAFT_VERSION.to_owned()),
@@ -60,6 +61,7 @@ fn member(api: &Api) -> wire::AgentMember {
         ("rpc_addr", addr.clone()),
         ("port", port.to_string()),
         ("bootstrap", "1".to_owned()),
+        ("expect", "1".to_owned()),
     ];
     wire::AgentMember {
         name: format!("{}.{}", facts.name, facts.region),
@@ -82,34 +84,34 @@ fn member(api: &Api) -> wire::AgentMember {
 /// `GET /v1/agent/self`
 async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
-    let config = json!({
-        "Name": facts.name,
-        "Region": facts.region,
-        "Datacenter": facts.datacenter,
-        "NodeName": facts.name,
-        "Version": { "Version": facts.version, "VersionPrerelease": "", "VersionMetadata": "", "Revision": "" },
-        "Server": { "Enabled": true, "BootstrapExpect": 1 },
-        "Client": { "Enabled": facts.node_id.is_some() },
-        "ACL": { "Enabled": false },
-        "UI": { "Enabled": false, "ShowCLIHints": false },
-    });
-    let serde_json::Value::Object(config) = config else {
-        return Err(Error::internal("the configuration is no object"));
-    };
     let mut stats = server_rows(&api.server().stats());
     if let Some(node_id) = facts.node_id {
+        let snapshot = api.server().snapshot();
         let client = [
             ("node_id", node_id.to_string()),
             ("known_servers", facts.rpc_address.clone()),
+            (
+                "num_allocations",
+                snapshot.jobs.allocs_of_node(node_id).count().to_string(),
+            ),
         ];
         let client = client.map(|(key, value)| (key.to_owned(), value));
         stats.insert("client".to_owned(), BTreeMap::from(client));
     }
     query.json(&wire::AgentSelf {
-        config,
+        config: facts.config.clone(),
         member: member(&api),
         stats,
     })
+}
+
+/// The processor's kind as clients of the API call it.
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 /// Section to key to value, as `agent-info` shows them.
@@ -136,9 +138,21 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
         ("commit_index", log.applied_index.to_string()),
         ("applied_index", log.applied_index.to_string()),
         ("last_snapshot_index", log.snapshot_index.to_string()),
+        ("last_contact", "0".to_owned()),
+        ("protocol_version", RAFT_VERSION.to_owned()),
         ("num_peers", voters.saturating_sub(1).to_string()),
     ];
     let broker = [("total_ready", ready_evals.to_string())];
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let runtime = [
+        ("arch", go_arch().to_owned()),
+        ("cpu_count", cores.to_string()),
+        ("kernel.name", std::env::consts::OS.to_owned()),
+        (
+            "version",
+            concat!("trivet", env!("CARGO_PKG_VERSION")).to_owned(),
+        ),
+    ];
     let section = |rows: &[(&str, String)]| {
         rows.iter()
             .map(|(key, value)| ((*key).to_owned(), value.clone()))
@@ -148,6 +162,7 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
         ("nomad".to_owned(), section(&nomad)),
         ("raft".to_owned(), section(&raft)),
         ("broker".to_owned(), section(&broker)),
+        ("runtime".to_owned(), section(&runtime)),
     ])
 }
 

@@ -105,7 +105,7 @@ async fn autopilot(State(api): State<Api>, query: Query) -> Result<Response, Err
             "Name": format!("{}.{}", facts.name, facts.region),
             "Address": facts.rpc_address,
             "SerfStatus": "alive",
-            "Version": facts.version,
+            "Version": wire::API_VERSION,
             "Leader": metrics.is_leader,
             "LastContact": "0s",
             "LastTerm": metrics.term,
