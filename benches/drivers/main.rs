@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start] [storm]` runs the named ones, or
 //! all; `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and
-//! `dirs=PATH,PATH` for where the data directory is made. The peer runs in the same run where Debian has it; what a driver needs
-//! and does not find, it says and skips. All traffic stays on loopback, and every load is bounded
-//! in time.
+//! `dirs=PATH,PATH` for where the data directory is made. The peer runs in the same run where
+//! Debian has it; what a driver needs and does not find, it says and skips. All traffic stays on
+//! loopback, and every load is bounded in time.
 
 #![expect(
     clippy::print_stdout,

@@ -6,6 +6,7 @@ use super::{
     parts::{Parts, log_end},
     readiness::Readiness,
     runtimes::{Planes, join},
+    shown,
 };
 use crate::{
     api,
@@ -330,6 +331,7 @@ fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api
         version: env!("CARGO_PKG_VERSION").into(),
         rpc_address: listeners.rpc.to_string(),
         node_id,
+        config: shown::configuration(config, listeners),
     }
 }
 

@@ -6,6 +6,7 @@ mod listeners;
 mod parts;
 mod readiness;
 mod runtimes;
+mod shown;
 mod signal;
 #[cfg(test)]
 mod tests;

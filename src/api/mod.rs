@@ -62,6 +62,8 @@ pub struct Facts {
     pub rpc_address: String,
     /// Id of this agent's node; none when it runs no tasks.
     pub node_id: Option<NodeId>,
+    /// Its configuration under the names of the jobs API.
+    pub config: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Makes the router of the jobs API: the jobs dialect and our own endpoints.

@@ -114,6 +114,7 @@ impl Fixture {
             version: "0.1.0".into(),
             rpc_address,
             node_id: None,
+            config: serde_json::Map::new(),
         };
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {

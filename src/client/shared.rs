@@ -40,6 +40,8 @@ pub struct CheckStatus {
     pub on_update: String,
     /// False until the first result.
     pub has_result: bool,
+    /// Of a service that the job keeps to itself: `provider = "nomad"`.
+    pub native: bool,
 }
 
 /// One allocation on this machine.

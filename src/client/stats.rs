@@ -34,6 +34,8 @@ pub struct CpuStats {
 pub struct MemoryStats {
     /// Resident, bytes.
     pub rss: u64,
+    /// Swapped out, bytes.
+    pub swap: u64,
 }
 
 /// What a task or an allocation uses.
@@ -178,6 +180,7 @@ fn used(then: Usage, now: Usage, seconds: f64, mhz: f64) -> ResourceUsage {
         },
         memory: MemoryStats {
             rss: now.resident_bytes,
+            swap: now.swap_bytes,
         },
     }
 }
@@ -188,6 +191,7 @@ fn add(total: &mut ResourceUsage, part: ResourceUsage) {
     total.cpu.percent += part.cpu.percent;
     total.cpu.total_ticks += part.cpu.total_ticks;
     total.memory.rss = total.memory.rss.saturating_add(part.memory.rss);
+    total.memory.swap = total.memory.swap.saturating_add(part.memory.swap);
 }
 
 pub(super) async fn host_stats(alloc_dir: &Path, cpu_mhz: i64) -> io::Result<HostStats> {

@@ -22,6 +22,8 @@ pub struct Instance {
     pub checks: Vec<InstanceCheck>,
     /// The task whose service it is; none for a service of the group.
     pub task: Option<String>,
+    /// The job keeps it to itself: `provider = "nomad"`.
+    pub native: bool,
 }
 
 /// One check of an instance.
@@ -168,6 +170,7 @@ impl Derivation<'_> {
             checks: checks.collect(),
             service,
             task: task.map(str::to_owned),
+            native: spec.provider == "nomad",
         }
     }
 

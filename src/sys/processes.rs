@@ -38,6 +38,8 @@ pub struct Usage {
     pub system_ticks: u64,
     /// Resident memory, bytes.
     pub resident_bytes: u64,
+    /// Memory that was swapped out, bytes.
+    pub swap_bytes: u64,
 }
 
 impl Identity {
@@ -74,7 +76,10 @@ impl Identity {
     /// What the process used so far.
     pub fn usage(&self) -> Option<Usage> {
         let now = stat(self.pid)?;
-        (now.start_ticks == self.start_ticks).then_some(now.usage)
+        (now.start_ticks == self.start_ticks).then(|| Usage {
+            swap_bytes: swap_bytes(self.pid),
+            ..now.usage
+        })
     }
 }
 
@@ -212,8 +217,18 @@ fn stat(pid: i32) -> Option<Stat> {
             user_ticks: number(14)?,
             system_ticks: number(15)?,
             resident_bytes: number(24)? * page_bytes(),
+            swap_bytes: 0,
         },
     })
+}
+
+/// What of a process is swapped out; 0 where the kernel does not tell.
+fn swap_bytes(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut lines = status.lines();
+    let kib = lines.find_map(|line| line.strip_prefix("VmSwap:"));
+    kib.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib.saturating_mul(1024))
 }
 
 fn page_bytes() -> u64 {

@@ -111,7 +111,7 @@ pub struct Job {
     /// The task groups in the order of the file, never empty. Jobs that are alike share them.
     pub task_groups: Shared<Vec<TaskGroup>>,
     /// The `stagger` and `max_parallel` of the job-level block, and nothing else of it: the merged
-    /// form stands on each group. None for jobs of other types than service that have no such block.
+    /// form stands on each group. None for jobs without such a block that are no service jobs.
     #[serde(skip_serializing_if = "is_default")]
     pub update: Option<Box<UpdateStrategy>>,
     /// Free-form labels.

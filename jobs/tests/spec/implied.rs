@@ -1,5 +1,6 @@
 use crate::{files, golden, job};
 use jobs::model::{Constraint, WorkloadIdentity};
+use jobs::spec::{Defaults, canonicalize_and_validate};
 use std::fmt::Write;
 
 fn show(out: &mut String, owner: &str, constraints: &[Constraint]) {
@@ -50,4 +51,19 @@ fn an_answer_shows_the_token_that_every_task_has_and_the_row_does_not_keep_it() 
         *shown,
         serde_json::to_value(WorkloadIdentity::of_task()).unwrap()
     );
+}
+
+#[test]
+fn the_answer_about_a_job_can_be_registered_again() {
+    for kind in ["service", "batch", "system", "sysbatch"] {
+        let text = format!(
+            "job \"a\" {{\n  type = \"{kind}\"\n  group \"g\" {{\n    task \"t\" {{\n      driver = \"raw_exec\"\n    }}\n  }}\n}}"
+        );
+        let job = job(&text, "again.nomad");
+        let answer = jobs::wire::Complete(&job, &jobs::wire::shapes::JOB);
+        let posted = serde_json::from_value(serde_json::to_value(answer).unwrap()).unwrap();
+        let again = canonicalize_and_validate(posted, &Defaults::default());
+        assert_eq!(again.errors, Vec::<String>::new(), "{kind}");
+        assert_eq!(again.job, Some(job), "{kind}");
+    }
 }

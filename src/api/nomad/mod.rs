@@ -15,6 +15,7 @@ mod operator;
 pub(super) mod query;
 mod row_id;
 mod search;
+mod service;
 #[cfg(test)]
 mod tests;
 mod variable;
@@ -47,6 +48,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(operator::router())
         .merge(variable::router())
         .merge(client::router())
+        .merge(service::router())
         .route("/v1/search", write(search::search))
         .fallback(unknown)
         .method_not_allowed_fallback(async || Error::method())

@@ -52,6 +52,18 @@ impl Key for VariableKey {
     }
 }
 
+/// A namespace and the id of an instance of a service; namespaces hold no dot.
+impl Key for (Namespace, String) {
+    fn from_token(token: &str) -> Option<Self> {
+        let (namespace, id) = token.split_once('.')?;
+        Some((namespace.into(), id.to_owned()))
+    }
+
+    fn token(&self) -> String {
+        format!("{}.{}", self.0, self.1)
+    }
+}
+
 /// The index of creation and an id.
 impl<K: Kind> Key for (Index, Id<K>) {
     fn from_token(token: &str) -> Option<Self> {

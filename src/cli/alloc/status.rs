@@ -5,11 +5,12 @@ use crate::cli::{
     context::Context,
     http::{decode, segment},
     lookup,
-    render::allocations,
+    render::{allocations, columns},
     structured::Structured,
 };
 use jobs::model::Evaluation;
 use jobs::wire::{AllocResourceUsage, Allocation};
+use std::collections::BTreeMap;
 
 /// Arguments of `alloc status`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -52,6 +53,12 @@ pub(in crate::cli) async fn run(cx: &mut Context, arguments: &Arguments) -> anyh
     if let Some(text) = detail::addresses(&alloc) {
         cx.print(&format!("\n{text}"))?;
     }
+    if let Some(text) = checks(cx, &alloc).await {
+        cx.print(&format!(
+            "\n{}\n{text}",
+            view.paint.title("Nomad Service Checks:")
+        ))?;
+    }
     let usage = usage(cx, &alloc).await?;
     cx.print(&tasks::list(&alloc, usage.as_ref(), arguments.stats, &view))?;
     if arguments.verbose {
@@ -82,6 +89,40 @@ async fn followup(cx: &Context, alloc: &Allocation) -> Option<Evaluation> {
     let path = format!("/v1/evaluation/{}", segment(id));
     // It may be collected already; then there is nothing to tell.
     cx.http.get(&path, &[]).await.ok()
+}
+
+/// A check of a service that the job keeps to itself.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Check {
+    service: String,
+    task: String,
+    check: String,
+    mode: String,
+    status: String,
+}
+
+/// The checks of services that the job keeps to itself; none without any, or when nobody can tell.
+async fn checks(cx: &Context, alloc: &Allocation) -> Option<String> {
+    if alloc.row.client_terminal() {
+        return None;
+    }
+    let path = format!("/v1/client/allocation/{}/checks", segment(alloc.row.id));
+    let http = cx.http.in_namespace(&alloc.row.namespace);
+    let found: BTreeMap<String, Check> = http.get(&path, &[]).await.ok()?;
+    let mut rows: Vec<[String; 5]> = found
+        .into_values()
+        .map(|check| {
+            let task = match check.task.as_str() {
+                "" => "(group)".to_owned(),
+                _ => check.task,
+            };
+            [check.service, task, check.check, check.mode, check.status]
+        })
+        .collect();
+    rows.sort();
+    let header = ["Service", "Task", "Name", "Mode", "Status"];
+    (!rows.is_empty()).then(|| columns::table(header, rows))
 }
 
 /// What the tasks use; none when nobody can tell, which is said where it matters.

@@ -151,6 +151,7 @@ fn first_status(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) 
         timestamp: UnixSeconds::default(),
         on_update: check.spec.on_update.clone(),
         has_result: false,
+        native: instance.native,
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn add(node: &mut Node) {
     let minor = fs::read_to_string("/etc/debian_version").ok();
     let minor = minor.as_deref().map(str::trim);
     let minor = minor.filter(|_| name == Some("debian"));
-    if let Some(version) = minor.or(value("VERSION_ID")) {
+    if let Some(version) = minor.or_else(|| value("VERSION_ID")) {
         set(node, "os.version", version);
     }
     set(node, "os.signals", processes::signal_names().join(","));

@@ -83,7 +83,9 @@ fn watch() {
     loop {
         thread::sleep(LOOK);
         // A thread that ended is forgotten.
-        WATCHED.lock().retain_mut(|watched| watched.look().is_some());
+        WATCHED
+            .lock()
+            .retain_mut(|watched| watched.look().is_some());
     }
 }
 
@@ -93,7 +95,10 @@ impl Watched {
         let now = ran(self.thread)?;
         let used = now.checked_sub(mem::replace(&mut self.ran, now))?;
         let percent = used.as_micros() * 100 / LOOK.as_micros();
-        let policy = match self.turn.on_look(u64::try_from(percent).unwrap_or(u64::MAX)) {
+        let policy = match self
+            .turn
+            .on_look(u64::try_from(percent).unwrap_or(u64::MAX))
+        {
             Turned::No => return Some(()),
             Turned::Back => Policy::BEST_FAIR,
             Turned::In => Policy::RealTime { rank: RANK },

@@ -9,10 +9,11 @@ pub(super) fn with_defaults(mut given: Connect) -> Box<Connect> {
     if let Some(task) = &mut given.sidecar_task {
         let logs = task.log_config.take().unwrap_or_default();
         let base = LogConfig::default();
+        let (files, size) = (base.max_files.into(), base.max_file_size_mb.into());
         task.log_config = Some(SidecarLogs {
-            max_files: logs.max_files.or(Some(base.max_files.into())),
-            max_file_size_mb: logs.max_file_size_mb.or(Some(base.max_file_size_mb.into())),
-            disabled: logs.disabled.or(Some(base.disabled)),
+            max_files: Some(logs.max_files.unwrap_or(files)),
+            max_file_size_mb: Some(logs.max_file_size_mb.unwrap_or(size)),
+            disabled: Some(logs.disabled.unwrap_or(base.disabled)),
             ..logs
         });
     }

@@ -50,7 +50,8 @@ fn resources(usage: client::ResourceUsage) -> wire::ResourceUsage {
     wire::ResourceUsage {
         memory_stats: wire::MemoryStats {
             rss: usage.memory.rss,
-            measured: words(&["RSS"]),
+            swap: usage.memory.swap,
+            measured: words(&["RSS", "Swap"]),
             ..wire::MemoryStats::default()
         },
         cpu_stats: wire::CpuStats {
@@ -147,7 +148,8 @@ impl From<CheckStatus> for AllocCheckStatus {
     }
 }
 
-/// `GET /v1/client/allocation/:id/checks`
+/// `GET /v1/client/allocation/:id/checks`: those of services with `provider = "nomad"`; the others
+/// stand in the catalog.
 pub(super) async fn checks(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -157,6 +159,7 @@ pub(super) async fn checks(
     let checks: BTreeMap<String, AllocCheckStatus> = client
         .checks(&id)?
         .into_iter()
+        .filter(|(_, check)| check.native)
         .map(|(id, check)| (id, check.into()))
         .collect();
     query.json(&checks)

@@ -25,12 +25,31 @@ fn merge_update(
     })
 }
 
+/// True for the block that answers have where a job has none: everything is zero.
+fn says_nothing(block: &wire::UpdateStrategy) -> bool {
+    let zero = |span: Option<Span>| span.is_none_or(|span| span.is_zero());
+    let none = |number: Option<i64>| number.is_none_or(|number| number == 0);
+    let off = |flag: Option<bool>| flag != Some(true);
+    let spans = [
+        block.stagger,
+        block.min_healthy_time,
+        block.healthy_deadline,
+        block.progress_deadline,
+    ];
+    spans.into_iter().all(zero)
+        && none(block.max_parallel)
+        && none(block.canary)
+        && off(block.auto_revert)
+        && off(block.auto_promote)
+        && block.health_check.as_deref().is_none_or(str::is_empty)
+}
+
 /// What a job keeps of its own block; rules about it are checked with each group.
 pub(in crate::spec::canonical) fn update_of_job(
     given: Option<&wire::UpdateStrategy>,
     job_type: JobType,
 ) -> Option<model::UpdateStrategy> {
-    let given = match given {
+    let given = match given.filter(|block| !says_nothing(block)) {
         None if job_type != JobType::Service => return None,
         given => given.cloned().unwrap_or_default(),
     };
@@ -79,7 +98,7 @@ pub(in crate::spec::canonical) fn update(
     job: Option<&wire::UpdateStrategy>,
     job_type: JobType,
 ) -> Option<model::UpdateStrategy> {
-    let merged = merge_update(group, job);
+    let merged = merge_update(group, job.filter(|block| !says_nothing(block)));
     if matches!(job_type, JobType::Batch | JobType::Sysbatch) {
         merged.as_ref()?;
         findings.error(format!(

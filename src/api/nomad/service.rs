@@ -1,0 +1,160 @@
+//! Instances of services that jobs keep to themselves: those with `provider = "nomad"`.
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    response::Response,
+    routing::get,
+};
+use jobs::{environment::TaskEnvironment, model::Allocation};
+use mesh::{model::Service, view::Table};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::query::Query;
+use crate::{
+    api::{Api, error::Error},
+    server::{Snapshot, log::watch::Topic},
+};
+
+/// The provider in job files.
+const PROVIDER: &str = "nomad";
+
+/// The endpoints of services.
+pub(super) fn router() -> Router<Api> {
+    Router::new()
+        .route("/v1/services", get(list))
+        .route("/v1/service/{name}", get(read))
+}
+
+/// The services of a namespace.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Names {
+    namespace: String,
+    services: Vec<Name>,
+}
+
+/// A service and the tags of all its instances.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Name {
+    service_name: String,
+    tags: BTreeSet<String>,
+}
+
+/// An instance.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Registration {
+    #[serde(rename = "ID")]
+    id: String,
+    service_name: String,
+    namespace: String,
+    #[serde(rename = "NodeID")]
+    node_id: String,
+    datacenter: String,
+    #[serde(rename = "JobID")]
+    job_id: String,
+    #[serde(rename = "AllocID")]
+    alloc_id: String,
+    tags: Vec<String>,
+    address: String,
+    port: u16,
+    create_index: u64,
+    modify_index: u64,
+}
+
+/// `GET /v1/services`
+async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let view = |snapshot: &Snapshot| {
+        let mut spaces: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+        let rows = registrations(snapshot)
+            .filter(|row| query.wants(&row.namespace))
+            .filter(|row| row.service_name.starts_with(&query.prefix));
+        for row in rows {
+            let names = spaces.entry(row.namespace).or_default();
+            names.entry(row.service_name).or_default().extend(row.tags);
+        }
+        let names = |(namespace, services): (String, BTreeMap<String, BTreeSet<String>>)| Names {
+            namespace,
+            services: services
+                .into_iter()
+                .map(|(service_name, tags)| Name { service_name, tags })
+                .collect(),
+        };
+        Ok(spaces.into_iter().map(names).collect::<Vec<_>>())
+    };
+    let topics = [Topic::Mesh(Table::Services)];
+    api.read(&query, topics, services_index, view).await
+}
+
+/// `GET /v1/service/:name`
+async fn read(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    if query.get("choose").is_some() {
+        return Err(Error::absent("choosing among the instances of a service"));
+    }
+    let view = |snapshot: &Snapshot| {
+        let rows = registrations(snapshot)
+            .filter(|row| query.wants(&row.namespace) && row.service_name == name);
+        query.page(rows, |row| (row.namespace.as_str().into(), row.id.clone()))
+    };
+    let topics = [Topic::Mesh(Table::Services)];
+    api.read_page(&query, topics, services_index, view).await
+}
+
+fn services_index(snapshot: &Snapshot) -> u64 {
+    snapshot.mesh.table_index(Table::Services)
+}
+
+/// Every instance whose job asks for this provider, by node and id; leaving ones are left out.
+fn registrations(snapshot: &Snapshot) -> impl Iterator<Item = Registration> {
+    let rows = snapshot.mesh.all_services().filter(|row| !row.draining);
+    rows.filter_map(|row| {
+        let origin = row.origin.as_ref()?;
+        let alloc = snapshot.jobs.alloc(origin.alloc_id.parse().ok()?)?;
+        let node = snapshot.jobs.node(alloc.node_id)?;
+        is_native(alloc, node, row).then(|| Registration {
+            id: row.id.clone(),
+            service_name: row.name.clone(),
+            namespace: origin.namespace.clone(),
+            node_id: alloc.node_id.to_string(),
+            datacenter: node.datacenter.clone(),
+            job_id: origin.job_id.clone(),
+            alloc_id: origin.alloc_id.clone(),
+            tags: row.tags.clone(),
+            address: row.address.clone(),
+            port: row.port,
+            create_index: row.create_index,
+            modify_index: row.modify_index,
+        })
+    })
+}
+
+/// True when the job asks for this provider where it defines the service.
+fn is_native(alloc: &Allocation, node: &jobs::model::Node, row: &Service) -> bool {
+    let task = row
+        .origin
+        .as_ref()
+        .and_then(|origin| origin.task.as_deref());
+    let Some(group) = alloc.group() else {
+        return false;
+    };
+    let specs = match task {
+        None => &group.services,
+        Some(task) => match group.task(task) {
+            Some(task) => &task.services,
+            None => return false,
+        },
+    };
+    let environment = TaskEnvironment::of_group(alloc, node);
+    specs.iter().any(|spec| {
+        spec.provider == PROVIDER
+            && environment.interpolate(&spec.name) == row.name
+            && row.id.ends_with(&format!("-{}", spec.port_label))
+    })
+}
