@@ -28,8 +28,8 @@ type Place = Option<Range<usize>>;
 pub(super) struct Decoder<'a, 'e> {
     pub(super) evaluator: &'e Evaluator<'a>,
     pub(super) problems: Vec<Problem>,
-    /// Set when parts of the file are left out because they cannot be read: what seems to be missing
-    /// may stand there.
+    /// Set when parts of the file are left out because they cannot be read: what seems to be
+    /// missing may stand there.
     pub(super) is_torn: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Looks at a text that the parser refuses: what is wrong with it, in each argument and block on its
-//! own, and which parts are intact.
+//! Looks at a text that the parser refuses: what is wrong with it, in each argument and block on
+//! its own, and which parts are intact.
 
 use super::tokens::{Kind, Token, tokens};
 use crate::spec::problem::{Problem, Source};

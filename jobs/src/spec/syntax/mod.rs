@@ -14,8 +14,8 @@ use hcl_edit::structure::Body;
 pub(super) struct Read {
     /// What can be read; none when nothing can.
     pub(super) body: Option<Body>,
-    /// The text of `body` at the places of the original, where it is another: what cannot be read is
-    /// blank.
+    /// The text of `body` at the places of the original, where it is another: what cannot be read
+    /// is blank.
     pub(super) text: Option<String>,
     /// Syntax errors.
     pub(super) problems: Vec<Problem>,
