@@ -3,7 +3,7 @@
 use jobs::model::{Allocation, TaskName};
 use std::collections::BTreeMap;
 
-use super::Instance;
+use super::{Instance, Rules};
 
 /// Where an instance of an allocation belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,8 +17,14 @@ pub enum CatalogPresence {
 }
 
 impl CatalogPresence {
-    /// Where `instance` of `alloc` belongs now.
-    pub fn of(alloc: &Allocation, instance: &Instance) -> Self {
+    /// Where `instance` of `alloc` belongs now, by the rules of the cluster.
+    pub fn of(rules: Rules, alloc: &Allocation, instance: &Instance) -> Self {
+        match rules {
+            Rules::First => Self::first(alloc, instance),
+        }
+    }
+
+    fn first(alloc: &Allocation, instance: &Instance) -> Self {
         if alloc.client_terminal() || !instance.is_live(alloc) {
             Self::Absent
         } else if alloc.server_terminal() {
@@ -37,8 +43,19 @@ pub fn has_services(alloc: &Allocation) -> bool {
 }
 
 /// True when the process behind the instance is another one than before, even if no report in
-/// between said that it was not running.
-pub fn has_restarted(before: &Allocation, after: &Allocation, instance: &Instance) -> bool {
+/// between said that it was not running; by the rules of the cluster.
+pub fn has_restarted(
+    rules: Rules,
+    before: &Allocation,
+    after: &Allocation,
+    instance: &Instance,
+) -> bool {
+    match rules {
+        Rules::First => first_has_restarted(before, after, instance),
+    }
+}
+
+fn first_has_restarted(before: &Allocation, after: &Allocation, instance: &Instance) -> bool {
     let restarts = |alloc: &Allocation| -> BTreeMap<TaskName, u64> {
         alloc
             .task_states

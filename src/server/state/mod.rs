@@ -432,14 +432,15 @@ impl State {
         {
             let Some(alloc) = after else { continue };
             let key = instance.service.key();
-            match CatalogPresence::of(alloc, &instance) {
+            match CatalogPresence::of(self.rules, alloc, &instance) {
                 CatalogPresence::Absent => gone.insert(key),
                 CatalogPresence::Draining => {
                     commands.extend(self.drain(key.clone()));
                     gone.remove(&key)
                 }
                 CatalogPresence::Listed => {
-                    if before.is_some_and(|before| has_restarted(before, alloc, &instance)) {
+                    let restarted = |before| has_restarted(self.rules, before, alloc, &instance);
+                    if before.is_some_and(restarted) {
                         commands.extend(self.deregister(key.clone()));
                     }
                     let checks = instance.registered_checks();
