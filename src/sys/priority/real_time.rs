@@ -18,8 +18,10 @@ use std::{
     time::Duration,
 };
 
-/// Pause between two looks.
+/// Pause between two looks while a thread is busy or was sent back.
 const LOOK: Duration = Duration::from_millis(20);
+/// Pause between two looks while none is: looking costs time too.
+const CALM_LOOK: Duration = Duration::from_millis(100);
 /// Share of the time between two looks from which on a thread counts as one that does not sleep,
 /// percent.
 const BUSY_PERCENT: u64 = 75;
@@ -80,31 +82,46 @@ fn start() -> bool {
 }
 
 fn watch() {
+    let mut pause = LOOK;
     loop {
-        thread::sleep(LOOK);
+        thread::sleep(pause);
+        let mut is_calm = true;
         // A thread that ended is forgotten.
-        WATCHED
-            .lock()
-            .retain_mut(|watched| watched.look().is_some());
+        WATCHED.lock().retain_mut(|watched| {
+            let looked = watched.look(pause);
+            is_calm &= looked != Some(Looked::Busy);
+            looked.is_some()
+        });
+        pause = if is_calm { CALM_LOOK } else { LOOK };
     }
+}
+
+/// What a thread is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looked {
+    /// It has to be looked at again soon.
+    Busy,
+    Calm,
 }
 
 impl Watched {
     /// None when it ended.
-    fn look(&mut self) -> Option<()> {
+    fn look(&mut self, pause: Duration) -> Option<Looked> {
         let now = ran(self.thread)?;
         let used = now.checked_sub(mem::replace(&mut self.ran, now))?;
-        let percent = used.as_micros() * 100 / LOOK.as_micros();
-        let policy = match self
-            .turn
-            .on_look(u64::try_from(percent).unwrap_or(u64::MAX))
-        {
-            Turned::No => return Some(()),
-            Turned::Back => Policy::BEST_FAIR,
-            Turned::In => Policy::RealTime { rank: RANK },
-        };
-        set(self.thread, policy);
-        Some(())
+        let percent = used.as_micros() * 100 / pause.as_micros();
+        let percent = u64::try_from(percent).unwrap_or(u64::MAX);
+        match self.turn.on_look(percent) {
+            Turned::No => {}
+            Turned::Back => {
+                set(self.thread, Policy::BEST_FAIR);
+            }
+            Turned::In => {
+                set(self.thread, Policy::RealTime { rank: RANK });
+            }
+        }
+        let is_busy = percent >= CALM_PERCENT || self.turn.is_back;
+        Some(if is_busy { Looked::Busy } else { Looked::Calm })
     }
 }
 
