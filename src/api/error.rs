@@ -120,9 +120,12 @@ fn jobs_status(rejected: &jobs::state::Rejected) -> StatusCode {
         Rejected::VariableChanged { .. } | Rejected::VariableLocked | Rejected::NoLock => {
             StatusCode::CONFLICT
         }
-        Rejected::ScalingBlocked | Rejected::NoGroup { .. } | Rejected::Count { .. } => {
-            StatusCode::BAD_REQUEST
-        }
+        Rejected::ScalingBlocked
+        | Rejected::NoGroup { .. }
+        | Rejected::Count { .. }
+        | Rejected::BelowMinimum { .. }
+        | Rejected::AboveMaximum { .. }
+        | Rejected::TooManyTags => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

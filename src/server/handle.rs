@@ -6,9 +6,12 @@ use jobs::{
         Gc,
         operator::{self, Registration, Scaling},
     },
-    model::{AllocId, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey, NodeId},
+    model::{
+        AllocId, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey, NodeId,
+        VersionTag,
+    },
     scheduler,
-    state::Command as JobsCommand,
+    state::{Command as JobsCommand, TagVersion},
 };
 use mesh::state::{SetRouteOverrides, SetSplit};
 use std::sync::Arc;
@@ -53,6 +56,17 @@ pub struct Written {
     pub job_modify_index: Option<Index>,
     /// Version that the job went back to with it.
     pub reverted_version: Option<u64>,
+}
+
+/// A name for a version of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tagging {
+    /// The name.
+    pub name: String,
+    /// What is special about the version.
+    pub description: String,
+    /// The version; none for the current one.
+    pub version: Option<u64>,
 }
 
 /// Figures about the server.
@@ -244,6 +258,49 @@ impl Handle {
             stable,
         })
         .await
+    }
+
+    /// Names a version of a job.
+    ///
+    /// # Errors
+    /// [`Error`]; a missing version and a name of another version are [`Error::Rejected`].
+    pub async fn tag_version(
+        &self,
+        key: &JobKey,
+        tagging: Tagging,
+    ) -> Result<(Written, VersionTag), Error> {
+        let tag = VersionTag {
+            name: tagging.name,
+            description: tagging.description,
+            tagged_time: now(),
+        };
+        let command = TagVersion {
+            namespace: key.namespace.clone(),
+            id: key.id.clone(),
+            name: tag.name.clone(),
+            version: tagging.version,
+            tag: Some(tag.clone()),
+        };
+        let written = self
+            .write_jobs(JobsCommand::TagVersion(Box::new(command)))
+            .await?;
+        Ok((written, tag))
+    }
+
+    /// Takes the name of a version of a job away.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown name is [`Error::Rejected`].
+    pub async fn untag_version(&self, key: &JobKey, name: &str) -> Result<Written, Error> {
+        let command = TagVersion {
+            namespace: key.namespace.clone(),
+            id: key.id.clone(),
+            name: name.to_owned(),
+            version: None,
+            tag: None,
+        };
+        self.write_jobs(JobsCommand::TagVersion(Box::new(command)))
+            .await
     }
 
     /// Stops an allocation and has another placed.

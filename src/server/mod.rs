@@ -40,7 +40,7 @@ use supervise::Supervisor;
 
 use scheduling::DecisionThread;
 
-pub use handle::{Error, Handle, Stats, Written};
+pub use handle::{Error, Handle, Stats, Tagging, Written};
 pub use keyring::KeyringError;
 pub use log::raft::{Metrics, StartError, Voter};
 pub use state::{Command, Outcome, Rejected, Snapshot};

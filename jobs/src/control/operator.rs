@@ -438,6 +438,7 @@ pub fn revert(
     let older = state.version(key, version).ok_or(Rejected::NoVersion)?;
     let mut job = (**older).clone();
     job.stable = false;
+    job.version_tag = None;
     job.submit_time = now;
     let eval = triggers::for_job(&job, Trigger::JobRegister, now, ids);
     Ok(Command::RegisterJob(Box::new(RegisterJob {

@@ -138,12 +138,6 @@ pub const ABSENT: &[Absent] = &[
         }),
     ),
     absent(
-        "group.scaling",
-        Ignored,
-        "the policy is kept for other programs; `job scale` does not look at its bounds",
-        Group(|group| group.scaling.is_some()),
-    ),
-    absent(
         "consul",
         Ignored,
         "there is one catalog without namespaces, and services are in it",

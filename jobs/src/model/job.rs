@@ -138,6 +138,9 @@ pub struct Job {
     pub stable: bool,
     /// First version is 0.
     pub version: u64,
+    /// The name that users gave this version.
+    #[serde(skip_serializing_if = "is_default")]
+    pub version_tag: Option<Box<VersionTag>>,
     /// When it was submitted.
     pub submit_time: Timestamp,
     /// Index of the first registration.
@@ -146,6 +149,18 @@ pub struct Job {
     pub modify_index: Index,
     /// Index of the last change of the specification.
     pub job_modify_index: Index,
+}
+
+/// A name that users gave one version of a job. A version that has one is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct VersionTag {
+    /// The name, unique among the versions of the job.
+    pub name: String,
+    /// What is special about the version.
+    pub description: String,
+    /// When it was named.
+    pub tagged_time: Timestamp,
 }
 
 /// What a user interface shows beside a job; it has no effect on scheduling.
@@ -198,13 +213,15 @@ impl Job {
         self.namespace == DEFAULT_NAMESPACE
     }
 
-    /// True when `other` asks for the same thing: all but status, indexes, version and submit time.
+    /// True when `other` asks for the same thing: all but status, indexes, version with its
+    /// name, and submit time.
     pub fn same_specification(&self, other: &Self) -> bool {
         let strip = |job: &Self| Self {
             status: JobStatus::default(),
             status_description: String::new(),
             stable: false,
             version: 0,
+            version_tag: None,
             submit_time: Timestamp::default(),
             create_index: 0,
             modify_index: 0,

@@ -72,7 +72,7 @@ pub use id::{
     AllocId, AllocKind, DeploymentId, DeploymentKind, EvalId, EvalKind, Id, Kind, NodeId, NodeKind,
     NotAnId, RootKeyId, RootKeyKind,
 };
-pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi};
+pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi, VersionTag};
 pub use launch::{DispatchPayload, Parameterized, Periodic};
 pub use metric::{AllocMetric, NodeScore};
 pub(crate) use name::or_empty;

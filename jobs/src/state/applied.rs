@@ -1,5 +1,6 @@
+use super::JOB_TAGS_MAX;
 use crate::model::{
-    Allocation, Deployment, DeploymentId, Evaluation, GroupName, Index, Job, JobKey, Node,
+    Allocation, Deployment, DeploymentId, Evaluation, GroupName, Index, Job, JobId, JobKey, Node,
     Timestamp, Variable, VariableKey,
 };
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,33 @@ pub enum Rejected {
         /// The version.
         version: u64,
     },
+    /// The job has no version to be named.
+    #[error("job {job:?} version {version} not found")]
+    NoVersionToTag {
+        /// The job.
+        job: JobId,
+        /// The version.
+        version: u64,
+    },
+    /// Another version of the job has that name.
+    #[error("tag {name:?} already exists on a different version of job {job:?}")]
+    TagTaken {
+        /// The name.
+        name: String,
+        /// The job.
+        job: JobId,
+    },
+    /// No version of the job has that name.
+    #[error("tag {name:?} not found on job {job:?}")]
+    NoTag {
+        /// The name.
+        name: String,
+        /// The job.
+        job: JobId,
+    },
+    /// Too many versions of the job have names.
+    #[error("at most {JOB_TAGS_MAX} versions of a job may have names: unset one first")]
+    TooManyTags,
     /// There is no such node.
     #[error("node not found")]
     NoNode,
@@ -166,6 +194,22 @@ pub enum Rejected {
     Count {
         /// Largest count.
         count_max: u32,
+    },
+    /// The count is below what the group's scaling policy allows.
+    #[error("group count was less than scaling policy minimum: {count} < {min}")]
+    BelowMinimum {
+        /// Wanted count.
+        count: i64,
+        /// Least count.
+        min: i64,
+    },
+    /// The count is above what the group's scaling policy allows.
+    #[error("group count was greater than scaling policy maximum: {count} > {max}")]
+    AboveMaximum {
+        /// Wanted count.
+        count: i64,
+        /// Largest count.
+        max: i64,
     },
     /// The canaries of a group cannot be promoted yet.
     #[error("{0}")]

@@ -13,7 +13,8 @@ mod tally;
 
 pub use applied::{AllocChange, Applied, JobChange, NodeChange, Rejected, Stamp, Table};
 pub use command::{
-    AllocUpdate, Command, DeregisterJob, RegisterJob, Revert, ScaleJob, VariableVerb, WriteVariable,
+    AllocUpdate, Command, DeregisterJob, RegisterJob, Revert, ScaleJob, TagVersion, VariableVerb,
+    WriteVariable,
 };
 pub use saved::{Loading, SavedAlloc, SavedRow};
 pub use snapshot::Snapshot;
@@ -25,6 +26,8 @@ use std::collections::BTreeMap;
 pub const GROUP_COUNT_MAX: u32 = 50_000;
 /// How many versions of a job are kept besides the newest stable one.
 pub const JOB_VERSIONS_MAX: usize = 6;
+/// How many versions of a job may have names, which are kept besides those.
+pub const JOB_TAGS_MAX: usize = 100;
 /// How many scaling events are kept per group of a job.
 pub const SCALING_EVENTS_MAX: usize = 20;
 /// Longest job file that is kept with a version, bytes.

@@ -24,8 +24,14 @@ impl Tally {
             JobStatus::Running
         } else if job.stop {
             JobStatus::Dead
-        } else if self.open_evals > 0 || (self.evals == 0 && self.allocs == 0) {
+        } else if self.open_evals > 0 {
             JobStatus::Pending
+        } else if self.evals == 0 && self.allocs == 0 {
+            // Either nothing was looked at yet, or what was over has been collected.
+            match job.status {
+                JobStatus::Dead => JobStatus::Dead,
+                JobStatus::Pending | JobStatus::Running => JobStatus::Pending,
+            }
         } else {
             JobStatus::Dead
         }

@@ -1,5 +1,7 @@
 use super::{Affinity, MigrateStrategy, ReschedulePolicy, Spread, TaskGroup, UpdateStrategy};
-use crate::model::{Constraint, Index, Multiregion, Parameterized, Periodic, Timestamp};
+use crate::model::{
+    Constraint, Index, Multiregion, Parameterized, Periodic, Timestamp, VersionTag,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -90,18 +92,6 @@ pub struct Job {
     pub job_modify_index: Option<Index>,
     /// Name of this version.
     pub version_tag: Option<VersionTag>,
-}
-
-/// A name that users gave one version of a job.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct VersionTag {
-    /// The name.
-    pub name: String,
-    /// What is special about the version.
-    pub description: String,
-    /// When it was named, nanoseconds since the epoch.
-    pub tagged_time: i64,
 }
 
 /// What a user interface shows beside a job; it has no effect on scheduling.

@@ -44,7 +44,7 @@ pub use deployment::{
 pub use diff::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
 pub use evaluation::{Evaluation, EvaluationStub};
 pub use file::{AllocFileInfo, StreamFrame};
-pub use job::{Job, JobLink, JobUi, VersionTag};
+pub use job::{Job, JobLink, JobUi};
 pub use job_list::JobListStub;
 pub use node::{Node, NodeEligibilityRequest, NodeListStub, NodeStubOptions, NodeUpdateResponse};
 pub use plan::{JobPlanRequest, JobPlanResponse, JobVersionsResponse};
@@ -55,9 +55,10 @@ pub use policy::{
 pub use registration::{
     EvalOptions, JobDeregisterResponse, JobEvaluateRequest, JobRegisterRequest,
     JobRegisterResponse, JobRevertRequest, JobStabilityRequest, JobStabilityResponse,
-    JobSubmission, JobValidateRequest, JobValidateResponse, JobsParseRequest,
+    JobSubmission, JobTagResponse, JobValidateRequest, JobValidateResponse, JobsParseRequest,
+    TagVersionRequest,
 };
-pub use scaling::{GroupScaleStatus, JobScaleStatus, ScalingRequest};
+pub use scaling::{GroupScaleStatus, JobScaleStatus, ScalingPolicyStub, ScalingRequest, policies};
 pub use search::{SearchRequest, SearchResponse};
 pub use service::{CheckRestart, Service, ServiceCheck, Weights};
 pub use shape::{Complete, Shape};

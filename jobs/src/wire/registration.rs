@@ -1,5 +1,5 @@
 use super::{Job, or_empty};
-use crate::model::{EvalId, Index, JobId, Namespace, Submission, is_default};
+use crate::model::{EvalId, Index, JobId, Namespace, Submission, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -84,6 +84,9 @@ pub struct JobsParseRequest {
     /// Fill in the defaults.
     #[serde(rename = "Canonicalize")]
     pub canonicalize: bool,
+    /// Read the first version of the language, which is not there any more.
+    #[serde(rename = "hclv1")]
+    pub hcl_v1: bool,
 }
 
 /// Body of `PUT /v1/validate/job`.
@@ -161,6 +164,36 @@ pub struct JobStabilityResponse {
     pub job_modify_index: Index,
     /// Index of the write.
     pub index: Index,
+}
+
+/// Body of `PUT /v1/job/:id/versions/:name/tag`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TagVersionRequest {
+    /// Version to name.
+    pub version: u64,
+    /// Name the current version; `version` is 0 then.
+    pub latest: bool,
+    /// What is special about the version.
+    pub description: String,
+}
+
+/// Answer to a version being named, or its name taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JobTagResponse {
+    /// The name; empty when it was taken away.
+    pub name: String,
+    /// What is special about the version.
+    pub description: String,
+    /// When it was named.
+    pub tagged_time: Timestamp,
+    /// Index of the write.
+    pub index: Index,
+    /// Milliseconds since the leader was heard.
+    pub last_contact: u64,
+    /// True when there is a leader.
+    pub known_leader: bool,
 }
 
 /// Answer to `GET /v1/job/:id/submission`.

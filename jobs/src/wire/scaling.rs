@@ -1,6 +1,81 @@
-use crate::model::{GroupName, Index, Job, JobId, Namespace, ScalingEvent, is_default};
+use crate::model::{
+    GroupName, Index, Job, JobId, Namespace, ScalingEvent, ScalingPolicy, is_default,
+};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+
+/// A scaling policy in a list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ScalingPolicyStub {
+    /// Id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// False to switch the rule off.
+    pub enabled: bool,
+    /// `horizontal` for counts.
+    #[serde(rename = "Type")]
+    pub policy_type: String,
+    /// What it is about: namespace, job and group.
+    pub target: BTreeMap<String, String>,
+    /// Index of the first registration of the job.
+    pub create_index: Index,
+    /// Index of the job's specification.
+    pub modify_index: Index,
+}
+
+impl From<&ScalingPolicy> for ScalingPolicyStub {
+    fn from(policy: &ScalingPolicy) -> Self {
+        Self {
+            id: policy.id.clone(),
+            enabled: policy.enabled.unwrap_or(true),
+            policy_type: policy.policy_type.clone(),
+            target: policy.target.clone().unwrap_or_default(),
+            create_index: policy.create_index,
+            modify_index: policy.modify_index,
+        }
+    }
+}
+
+/// The scaling policies of a job that is not stopped, with ids and indexes.
+///
+/// A policy keeps its id as long as the job is not purged: it is made of what it is about.
+pub fn policies(job: &Job) -> Vec<ScalingPolicy> {
+    let groups = job.task_groups.iter().filter(|_| !job.stop);
+    groups
+        .filter_map(|group| {
+            let mut policy = ScalingPolicy::clone(group.scaling.as_deref()?);
+            policy.id = policy_id(job, &group.name);
+            policy.namespace = job.namespace.to_string();
+            policy.create_index = job.create_index;
+            policy.modify_index = job.job_modify_index;
+            Some(policy)
+        })
+        .collect()
+}
+
+/// A UUID in the published form, of the digest of what the policy is about.
+fn policy_id(job: &Job, group: &str) -> String {
+    let digest = Sha256::new()
+        .chain_update(job.namespace.as_str())
+        .chain_update([0])
+        .chain_update(job.id.as_str())
+        .chain_update([0])
+        .chain_update(group)
+        .chain_update(job.create_index.to_be_bytes())
+        .finalize();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let piece = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
+    [
+        piece(0..8),
+        piece(8..12),
+        format!("8{}", piece(13..16)),
+        format!("8{}", piece(17..20)),
+        piece(20..32),
+    ]
+    .join("-")
+}
 
 /// Body of `PUT /v1/job/:id/scale`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

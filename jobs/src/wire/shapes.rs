@@ -254,7 +254,7 @@ static MULTIREGION: Shape = parent::<model::Multiregion>(&[
 ]);
 static UI: Shape = parent::<super::JobUi>(&[("Links", Each, &LINK)]);
 static LINK: Shape = posted::<super::JobLink>();
-static VERSION_TAG: Shape = posted::<super::VersionTag>();
+static VERSION_TAG: Shape = posted::<model::VersionTag>();
 static VOLUME: Shape =
     parent::<model::VolumeRequest>(&[("MountOptions", One, &posted::<model::MountOptions>())]);
 static VOLUME_MOUNT: Shape = posted::<model::VolumeMount>();

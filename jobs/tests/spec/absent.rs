@@ -57,9 +57,9 @@ fn what_cannot_be_missed_is_not_placed_and_the_rest_is_said() {
         )]
     );
     assert_eq!(refusal, Some(format!("group.volume: {sentence}")));
-    let (warnings, refusal) = outcome("scaling {\n max = 3\n }");
+    let (warnings, refusal) = outcome("consul {}");
     assert_eq!(warnings.len(), 1);
-    assert!(warnings[0].starts_with("group.scaling (group g): the policy is kept"));
+    assert!(warnings[0].starts_with("consul (group g): there is one catalog"));
     assert_eq!(refusal, None);
     assert_eq!(outcome("count = 2"), (Vec::new(), None));
 }

@@ -14,6 +14,7 @@ mod node;
 mod operator;
 pub(super) mod query;
 mod row_id;
+mod scaling;
 mod search;
 mod service;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(agent::router())
         .merge(namespace::router())
         .merge(operator::router())
+        .merge(scaling::router())
         .merge(variable::router())
         .merge(client::router())
         .merge(service::router())

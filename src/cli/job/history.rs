@@ -1,14 +1,14 @@
 //! `job history`.
 
 use super::super::context::Context;
-use super::super::http::{decode, segment};
+use super::super::http::{Http, decode, segment};
 use super::super::structured::{self, Structured};
 use super::super::view::View;
 use super::super::{lookup, render::columns};
 use super::diff;
 use anyhow::{Context as _, bail};
 use jobs::model::Job;
-use jobs::wire::{JobDiff, JobVersionsResponse};
+use jobs::wire::{DiffType, JobDiff, JobVersionsResponse};
 use serde_json::Value;
 
 /// Arguments of `job history`.
@@ -25,18 +25,55 @@ pub struct Arguments {
     /// Show this version only
     #[arg(long, value_name = "VERSION")]
     version: Option<u64>,
+    /// With -p, show the differences to the version of this name
+    #[arg(long, value_name = "NAME")]
+    diff_tag: Option<String>,
+    /// With -p, show the differences to this version
+    #[arg(long, value_name = "VERSION")]
+    diff_version: Option<u64>,
     #[command(flatten)]
     structured: Structured,
 }
 
+impl Arguments {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.structured.is_wanted() && (self.diffs || self.full) {
+            bail!("-json and -t are exclusive with -p and -full");
+        }
+        if (self.diff_tag.is_some() || self.diff_version.is_some()) && !self.diffs {
+            bail!("-diff-tag and -diff-version can only be used with -p");
+        }
+        if self.diff_tag.is_some() && self.diff_version.is_some() {
+            bail!("-diff-tag and -diff-version are mutually exclusive");
+        }
+        Ok(())
+    }
+}
+
+/// The version of a job that has a name.
+pub(super) async fn named(http: &Http, job: &str, name: &str) -> anyhow::Result<u64> {
+    let path = format!("/v1/job/{}/versions", segment(job));
+    let found: JobVersionsResponse = http.get(&path, &[]).await?;
+    let has_name = |job: &Job| job.version_tag.as_ref().is_some_and(|tag| tag.name == name);
+    match found.versions.iter().find(|job| has_name(job)) {
+        Some(job) => Ok(job.version),
+        None => bail!("version tag {name} not found for job {job}"),
+    }
+}
+
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
+    arguments.check()?;
     let job = lookup::job(cx, &arguments.job).await?;
     let path = format!("/v1/job/{}/versions", segment(&job.id));
     let diffs = if arguments.diffs { "true" } else { "false" };
+    let base = arguments.diff_version.map(|version| version.to_string());
+    let mut query = vec![("diffs", diffs)];
+    query.extend(arguments.diff_tag.as_deref().map(|tag| ("diff_tag", tag)));
+    query.extend(base.as_deref().map(|version| ("diff_version", version)));
     let value = cx
         .http
         .in_namespace(&job.namespace)
-        .get_value(&path, &[("diffs", diffs)])
+        .get_value(&path, &query)
         .await
         .context("Error retrieving job versions")?;
     if arguments.structured.is_wanted() {
@@ -91,18 +128,24 @@ fn print_structured(cx: &mut Context, arguments: &Arguments, value: &Value) -> a
 }
 
 fn block(job: &Job, difference: Option<&JobDiff>, full: Option<&Value>, view: &View) -> String {
-    const LONGEST_KEY: &str = "Submit Date";
-    let mut text = columns::key_values(&[
+    let mut rows = vec![
         ("Version", job.version.to_string()),
         ("Stable", job.stable.to_string()),
-        (LONGEST_KEY, view.time(job.submit_time)),
-    ]);
+        ("Submit Date", view.time(job.submit_time)),
+    ];
+    if let Some(tag) = &job.version_tag {
+        rows.push(("Tag Name", tag.name.clone()));
+        if !tag.description.is_empty() {
+            rows.push(("Tag Description", tag.description.clone()));
+        }
+    }
+    let width = rows.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let mut text = columns::key_values(&rows);
     // Values of several lines, which a cell has not.
     let mut add = |key: &str, lines: &str| {
-        let width = LONGEST_KEY.len();
         text.push_str(&format!("\n{key:width$} = {lines}"));
     };
-    if let Some(difference) = difference {
+    if let Some(difference) = difference.filter(|diff| diff.diff_type != DiffType::None) {
         add(
             "Diff",
             &format!("\n{}", diff::render(difference, view).trim()),
@@ -118,7 +161,6 @@ fn block(job: &Job, difference: Option<&JobDiff>, full: Option<&Value>, view: &V
 mod tests {
     use super::*;
     use crate::cli::view::test_view;
-    use jobs::wire::DiffType;
 
     #[test]
     fn a_version_may_carry_its_difference() {
@@ -134,6 +176,22 @@ mod tests {
             id: "web".into(),
             ..JobDiff::default()
         };
+        let tagged = Job {
+            version_tag: Some(Box::new(jobs::model::VersionTag {
+                name: "golden".into(),
+                description: "before the move".into(),
+                ..Default::default()
+            })),
+            ..job.clone()
+        };
+        assert_eq!(
+            block(&tagged, None, None, &view),
+            "Version         = 1
+Stable          = true
+Submit Date     = 2026-03-02T10:05:00Z
+Tag Name        = golden
+Tag Description = before the move"
+        );
         assert_eq!(
             block(&job, Some(&difference), None, &view),
             "Version     = 1

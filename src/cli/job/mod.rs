@@ -13,9 +13,11 @@ mod promote;
 mod revert;
 pub(super) mod run;
 mod scale;
+mod scaling_events;
 mod source;
 pub(super) mod status;
 pub(super) mod stop;
+mod tag;
 pub(super) mod validate;
 
 use super::context::Context;
@@ -48,10 +50,16 @@ pub enum Command {
     Run(run::Arguments),
     /// Change the count of a group
     Scale(scale::Arguments),
+    /// List the latest changes of counts
+    #[command(name = "scaling-events")]
+    ScalingEvents(scaling_events::Arguments),
     /// List jobs, or show one
     Status(status::Arguments),
     /// Stop jobs
     Stop(stop::Arguments),
+    /// Name versions of jobs
+    #[command(subcommand)]
+    Tag(tag::Command),
     /// Check a job file
     Validate(validate::Arguments),
 }
@@ -62,15 +70,17 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
         Command::Deployments(arguments) => deployments::run(cx, &arguments).await,
         Command::Eval(arguments) => Box::pin(eval::run(cx, &arguments)).await,
         Command::History(arguments) => history::run(cx, &arguments).await,
-        Command::Init(arguments) => init::run(cx, &arguments),
+        Command::Init(arguments) => init::run(cx, &arguments).await,
         Command::Inspect(arguments) => inspect::run(cx, &arguments).await,
         Command::Plan(arguments) => Box::pin(plan::run(cx, &arguments)).await,
         Command::Promote(arguments) => Box::pin(promote::run(cx, &arguments)).await,
         Command::Revert(arguments) => Box::pin(revert::run(cx, &arguments)).await,
         Command::Run(arguments) => Box::pin(run::run(cx, &arguments)).await,
         Command::Scale(arguments) => Box::pin(scale::run(cx, &arguments)).await,
+        Command::ScalingEvents(arguments) => scaling_events::run(cx, &arguments).await,
         Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Command::Stop(arguments) => Box::pin(stop::run(cx, &arguments)).await,
+        Command::Tag(command) => tag::run(cx, command).await,
         Command::Validate(arguments) => Box::pin(validate::run(cx, &arguments)).await,
     }
 }

@@ -9,8 +9,8 @@ use jobs::wire::{JobRegisterResponse, JobRevertRequest};
 pub struct Arguments {
     /// Job id or its beginning
     job: String,
-    /// Version to go back to
-    version: u64,
+    /// Version to go back to, or its name
+    version: String,
     /// Do not follow the evaluation
     #[arg(long)]
     detach: bool,
@@ -22,9 +22,15 @@ pub struct Arguments {
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     let job = lookup::job(cx, &arguments.job).await?;
     let http = cx.http.in_namespace(&job.namespace);
+    let version = match arguments.version.parse() {
+        Ok(version) => version,
+        Err(_) => super::history::named(&http, &job.id, &arguments.version)
+            .await
+            .context("Error retrieving job versions")?,
+    };
     let request = JobRevertRequest {
         job_id: job.id.clone(),
-        job_version: arguments.version,
+        job_version: version,
         enforce_prior_version: None,
     };
     let answer: JobRegisterResponse = http

@@ -42,13 +42,11 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let job = lookup::job(cx, &arguments.job).await?;
     let http = cx.http.in_namespace(&job.namespace);
     let path = format!("/v1/job/{}/scale", segment(&job.id));
+    let status: JobScaleStatus = http.get(&path, &[]).await.context("Error querying job")?;
     let group = match group {
-        Some(group) => group,
-        None => {
-            let status: JobScaleStatus =
-                http.get(&path, &[]).await.context("Error querying job")?;
-            only_group(&status)?
-        }
+        Some(group) if status.task_groups.keys().any(|name| *name == group) => group,
+        Some(group) => bail!("Group {group} not found within job"),
+        None => only_group(&status)?,
     };
     let request = ScalingRequest {
         count: Some(i64::from(count)),
@@ -92,7 +90,7 @@ fn only_group(status: &JobScaleStatus) -> anyhow::Result<String> {
                 .map(|name| name.as_str())
                 .collect();
             bail!(
-                "Must specify a task group: job {:?} has {}",
+                "Group name required: job {:?} has {}",
                 status.job_id,
                 names.join(", ")
             )

@@ -291,6 +291,15 @@ impl Gc {
         };
         // Whatever comes of it: if the job is still there after a while, it is looked at again.
         let again = now + self.limits.interval;
+        if state
+            .versions(key)
+            .iter()
+            .any(|job| job.version_tag.is_some())
+        {
+            // Whoever named it wants to find it.
+            self.due.insert((again, Subject::Job(Arc::clone(key))));
+            return 1;
+        }
         match ended_at(state, job) {
             Some(ended) if ended > noted => {
                 self.remember_dead(ended, Arc::clone(key));

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    model::{EvalStatus, JobType, TaskGroup},
-    state::{Command, RegisterJob, Stamp, State},
+    model::{EvalStatus, JobType, TaskGroup, VersionTag},
+    state::{Command, RegisterJob, Stamp, State, TagVersion},
 };
 
 const START: Timestamp = Timestamp::from_secs(1);
@@ -153,4 +153,30 @@ fn a_node_that_comes_back_stays() {
     let mut gc = world.gc.take().unwrap();
     run(&mut world, &mut gc, hours(48));
     assert_eq!(world.rows(), (0, 0, 1));
+}
+
+#[test]
+fn a_job_with_a_named_version_stays_until_the_name_is_taken_away() {
+    let mut world = World::new(Some(Gc::new(GcLimits::default())));
+    world.finish(START, "web");
+    let tag = |tag: Option<VersionTag>| {
+        Command::TagVersion(Box::new(TagVersion {
+            namespace: "default".into(),
+            id: "web".into(),
+            name: "golden".into(),
+            version: None,
+            tag,
+        }))
+    };
+    let golden = VersionTag {
+        name: "golden".into(),
+        ..VersionTag::default()
+    };
+    world.apply(hours(1), tag(Some(golden)));
+    let mut gc = world.gc.take().unwrap();
+    run(&mut world, &mut gc, hours(48));
+    assert_eq!(world.rows().0, 1);
+    world.apply(hours(48), tag(None));
+    run(&mut world, &mut gc, hours(49));
+    assert_eq!(world.rows(), (0, 0, 0));
 }

@@ -48,6 +48,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
     let meta = job.meta.unwrap_or_default();
     let datacenters = job.datacenters.unwrap_or_default();
     let mut canonical = model::Job {
+        version_tag: None,
         region: or(job.region, &defaults.region),
         namespace: or(job.namespace, &defaults.namespace).into(),
         name: or(job.name, &id),

@@ -9,6 +9,7 @@ mod register_job;
 mod root_keys;
 mod scale_job;
 mod set_alloc_health;
+mod tag_version;
 mod transition_allocs;
 mod update_allocs;
 mod update_deployment;
@@ -18,6 +19,7 @@ mod upsert_node;
 mod write_variable;
 
 pub use scale_job::ScaleJob;
+pub use tag_version::TagVersion;
 pub use update_deployment::Revert;
 pub use write_variable::{VariableVerb, WriteVariable};
 
@@ -51,6 +53,8 @@ pub enum Command {
         /// New mark.
         stable: bool,
     },
+    /// Names a version of a job, or takes its name away.
+    TagVersion(Box<TagVersion>),
     /// Writes evaluations.
     UpsertEvals(Vec<Evaluation>),
     /// Registers a node or renews what is known of it.
@@ -178,6 +182,7 @@ impl Command {
                 revert.as_ref().map(|revert| revert.job.key())
             }
             Self::MarkStable { .. }
+            | Self::TagVersion(_)
             | Self::UpsertEvals(_)
             | Self::UpsertNode(_)
             | Self::UpdateNodeStatus { .. }
@@ -263,6 +268,7 @@ impl Command {
             | Self::UpdateAllocs { evals, .. }
             | Self::TransitionAllocs { evals, .. } => evals.first(),
             Self::MarkStable { .. }
+            | Self::TagVersion(_)
             | Self::UpsertNode(_)
             | Self::ApplyPlans(_)
             | Self::Collect { .. }
@@ -296,6 +302,7 @@ impl Command {
                 version,
                 stable,
             } => tables.mark_stable(&mut change, &key, version, stable)?,
+            Self::TagVersion(command) => tables.tag_version(&mut change, *command)?,
             Self::UpsertEvals(evals) => tables.upsert_evals(&mut change, evals),
             Self::UpsertNode(node) => tables.upsert_node(&mut change, *node)?,
             Self::UpdateNodeStatus {

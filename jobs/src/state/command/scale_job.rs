@@ -54,6 +54,15 @@ impl ScaleJob {
         let name = group.name.clone();
         let previous = i64::from(group.count);
         if let Some(count) = self.count {
+            if let Some(policy) = &group.scaling {
+                let (min, max) = (policy.min.unwrap_or(0), policy.max.unwrap_or(i64::MAX));
+                if count < min {
+                    return Err(Rejected::BelowMinimum { count, min });
+                }
+                if count > max {
+                    return Err(Rejected::AboveMaximum { count, max });
+                }
+            }
             let count_max = if everywhere { 1 } else { GROUP_COUNT_MAX };
             group.count = u32::try_from(count)
                 .ok()

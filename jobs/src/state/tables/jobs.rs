@@ -172,6 +172,7 @@ impl Snapshot {
         }
         job.job_modify_index = index;
         job.stable = false;
+        job.version_tag = None;
         self.share_groups(&key, &mut job);
         self.start_summary(change, &key, &job);
         let job = self.put_job(change, job);
@@ -183,15 +184,19 @@ impl Snapshot {
         job
     }
 
-    /// Keeps the newest versions and the newest stable one.
+    /// Keeps the newest versions, the newest stable one and those that have names. Only versions
+    /// without one count.
     fn keep_versions(&mut self, key: &Arc<JobKey>, versions: Vec<Arc<Job>>) {
         let newest_stable = versions
             .iter()
             .find(|job| job.stable)
             .map(|job| job.version);
         let mut kept = Vec::with_capacity(versions.len().min(JOB_VERSIONS_MAX + 1));
-        for (at, job) in versions.into_iter().enumerate() {
-            if at < JOB_VERSIONS_MAX || Some(job.version) == newest_stable {
+        let mut unnamed = 0;
+        for job in versions {
+            let has_name = job.version_tag.is_some();
+            unnamed += usize::from(!has_name);
+            if has_name || unnamed <= JOB_VERSIONS_MAX || Some(job.version) == newest_stable {
                 kept.push(job);
             } else {
                 self.submissions.remove(&(Arc::clone(key), job.version));
@@ -262,21 +267,32 @@ impl Snapshot {
         version: u64,
         stable: bool,
     ) {
-        let shared = self.job_key(&key.namespace, &key.id);
-        let Some(versions) = self.versions.get(key) else {
-            return;
-        };
-        let mut versions = versions.to_vec();
+        let versions = self.versions(key);
         let Some(at) = versions.iter().position(|job| job.version == version) else {
             return;
         };
-        if versions[at].stable == stable {
-            return;
+        if versions[at].stable != stable {
+            self.edit_version(change, key, at, |job| job.stable = stable);
         }
-        let mut job = (*versions[at]).clone();
-        job.stable = stable;
+    }
+
+    /// Changes the version at a place among those that are kept, if there is one.
+    pub(in crate::state) fn edit_version(
+        &mut self,
+        change: &mut Change,
+        key: &JobKey,
+        at: usize,
+        edit: impl FnOnce(&mut Job),
+    ) {
+        let shared = self.job_key(&key.namespace, &key.id);
+        let mut versions = self.versions(key).to_vec();
+        let Some(version) = versions.get_mut(at) else {
+            return;
+        };
+        let mut job = (**version).clone();
+        edit(&mut job);
         job.modify_index = change.at.index;
-        versions[at] = if at == 0 {
+        *version = if at == 0 {
             self.put_job(change, job)
         } else {
             Arc::new(job)

@@ -7,6 +7,7 @@ mod plan;
 mod read;
 mod register;
 mod scale;
+mod tags;
 mod versions;
 
 use axum::{
@@ -108,9 +109,6 @@ const ACTIONS: [(&str, Action); 18] = [
 
 /// Takes `ID/action` apart; the id may hold `/` itself.
 fn split(path: &str) -> (&str, Action) {
-    if path.ends_with("/tag") && path.contains("/versions/") {
-        return (path, Action::Absent);
-    }
     ACTIONS
         .iter()
         .find_map(|(end, action)| Some((path.strip_suffix(end)?, *action)))
@@ -124,6 +122,12 @@ async fn dispatch(
     query: Query,
     request: Request,
 ) -> Result<Response, Error> {
+    if let Some((id, name)) = tags::split(&path) {
+        let key = JobKey::new(query.one_namespace()?, id);
+        let method = request.method().clone();
+        let body = Raw::from_request(request, &()).await?;
+        return tags::change(&api, &query, key, name, &method, &body).await;
+    }
     let (id, action) = split(&path);
     if action == Action::Absent {
         return Err(Error::absent(&format!("/v1/job/{path}")));
@@ -176,7 +180,6 @@ mod tests {
         assert_eq!(split("web/deployment"), ("web", Action::Deployment));
         assert_eq!(split("web/deployments"), ("web", Action::Deployments));
         assert_eq!(split("web/periodic/force").1, Action::Absent);
-        assert_eq!(split("web/versions/v1/tag").1, Action::Absent);
         assert_eq!(split("/plan"), ("", Action::Plan));
     }
 }

@@ -6,7 +6,7 @@ use jobs::{
     wire,
 };
 
-use super::check::{Checked, Place, check, list_warnings, validation};
+use super::check::{Place, list_warnings, validation};
 use crate::api::{Api, body::Raw, error::Error, nomad::query::Query};
 use crate::sys::random;
 
@@ -58,18 +58,34 @@ fn parsed(api: &Api, query: &Query, body: &Raw) -> Result<Response, Error> {
     if request.job_hcl.is_empty() {
         return Err(Error::bad_request("Job spec is empty"));
     }
+    if request.hcl_v1 {
+        return Err(Error::bad_request(
+            "HCLv1 job files are not read any more: write the job in HCL2 and leave \"hclv1\" out",
+        ));
+    }
     let job = parse_text(&request)
         .map_err(|text| Error::bad_request(format!("Failed to parse job: {}", text.trim_end())))?;
     if request.canonicalize {
-        let Checked { job, .. } = check(api, query, job, Place::default())?;
-        return query.json(&job);
+        let validation = validation(api, query, job, Place::default())?;
+        let Some(job) = validation.job else {
+            let errors = spec::list_errors(&validation.errors);
+            return Err(Error::bad_request(format!(
+                "Failed to parse job: {}",
+                errors.trim_end()
+            )));
+        };
+        return query.json(&wire::Complete(job, &wire::shapes::JOB));
     }
     query.json(&job)
 }
 
 /// The functions that read files are not there: they would read those of the server.
 fn parse_text(request: &wire::JobsParseRequest) -> Result<wire::Job, String> {
-    let mut variables = Variables::default();
+    // Whoever asks may have one set of values for several files.
+    let mut variables = Variables {
+        tolerate_undeclared: true,
+        ..Variables::default()
+    };
     if !request.variables.is_empty() {
         variables.files.push(spec::VariableFile {
             name: "input.vars".to_owned(),

@@ -27,10 +27,12 @@ fn versions_index(snapshot: &Snapshot, key: &JobKey) -> Index {
 
 /// `GET /v1/job/:id/versions`
 pub(super) async fn list(api: &Api, query: &Query, key: JobKey) -> Result<Response, Error> {
-    if query.get("diff_tag").is_some() {
-        return Err(Error::absent("naming versions by a tag"));
-    }
-    let base: Option<u64> = query.number("diff_version", "diff_version is no number")?;
+    let base = match query.get("diff_tag").filter(|tag| !tag.is_empty()) {
+        Some(tag) => Some(Base::Tag(tag.to_owned())),
+        None => query
+            .number("diff_version", "diff_version is no number")?
+            .map(Base::Version),
+    };
     let with_diffs = query.flag("diffs")?;
     let known_leader = api.knows_leader();
     let index_of = |snapshot: &Snapshot| versions_index(snapshot, &key);
@@ -39,7 +41,9 @@ pub(super) async fn list(api: &Api, query: &Query, key: JobKey) -> Result<Respon
         if versions.is_empty() {
             return Err(Error::not_found("job versions not found"));
         }
-        let diffs = with_diffs.then(|| diffs(&versions, base)).transpose()?;
+        let diffs = with_diffs
+            .then(|| diffs(&versions, base.as_ref()))
+            .transpose()?;
         let response = wire::JobVersionsResponse {
             versions,
             diffs,
@@ -53,18 +57,41 @@ pub(super) async fn list(api: &Api, query: &Query, key: JobKey) -> Result<Respon
         .await
 }
 
+/// A version that all others are compared with.
+#[derive(Clone, Debug)]
+enum Base {
+    Version(u64),
+    /// The one that has this name.
+    Tag(String),
+}
+
+impl Base {
+    fn of<'v>(&self, versions: &'v [Arc<Job>]) -> Result<&'v Arc<Job>, Error> {
+        let is_it = |job: &&Arc<Job>| match self {
+            Self::Version(version) => job.version == *version,
+            Self::Tag(name) => job
+                .version_tag
+                .as_ref()
+                .is_some_and(|tag| tag.name == *name),
+        };
+        versions.iter().find(is_it).ok_or_else(|| {
+            Error::internal(match self {
+                Self::Version(version) => format!("version {version} not found"),
+                Self::Tag(name) => format!("tag {name:?} not found"),
+            })
+        })
+    }
+}
+
 /// Each version compared with the one before it, or every one with `base`.
-fn diffs(versions: &[Arc<Job>], base: Option<u64>) -> Result<Vec<wire::JobDiff>, Error> {
+fn diffs(versions: &[Arc<Job>], base: Option<&Base>) -> Result<Vec<wire::JobDiff>, Error> {
     let Some(base) = base else {
         let pairs = versions.iter().zip(versions.iter().skip(1));
         return Ok(pairs
             .map(|(new, old)| spec::diff(Some(old), Some(new)))
             .collect());
     };
-    let old = versions
-        .iter()
-        .find(|job| job.version == base)
-        .ok_or_else(|| Error::internal(format!("version {base} not found")))?;
+    let old = base.of(versions)?;
     Ok(versions
         .iter()
         .map(|new| spec::diff(Some(old), Some(new)))
