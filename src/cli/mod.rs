@@ -18,6 +18,7 @@ mod context;
 mod deployment;
 mod eval;
 mod event;
+mod fmt;
 mod http;
 mod info;
 mod job;
@@ -195,6 +196,8 @@ pub enum Request {
     ForceLeave(members::ForceLeave),
     /// Show figures of the agent
     Info(info::Arguments),
+    /// Bring job files and configuration into their canonical layout
+    Fmt(fmt::Arguments),
     /// Run, plan, look at and stop jobs
     #[command(subcommand)]
     Job(job::Command),
@@ -359,6 +362,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Services(command) => services::run(cx, command).await,
         Request::Deployment(command) => deployment::run(cx, command).await,
         Request::Eval(command) => eval::run(cx, command).await,
+        Request::Fmt(arguments) => fmt::run(cx, &arguments),
         Request::Job(command) => Box::pin(job::run(cx, command)).await,
         Request::Kv(command) => kv::run(cx, command).await,
         Request::Node(command) => node::run(cx, command).await,
@@ -372,7 +376,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Plan(arguments) => Box::pin(job::plan::run(cx, &arguments)).await,
         Request::Stop(arguments) => Box::pin(job::stop::run(cx, &arguments)).await,
         Request::Validate(arguments) => Box::pin(job::validate::run(cx, &arguments)).await,
-        Request::Init(arguments) => job::init::run(cx, &arguments),
+        Request::Init(arguments) => job::init::run(cx, &arguments).await,
         Request::Inspect(arguments) => job::inspect::run(cx, &arguments).await,
         Request::Logs(arguments) => Box::pin(alloc::logs::run(cx, &arguments)).await,
         Request::Fs(arguments) => Box::pin(alloc::fs::run(cx, &arguments)).await,

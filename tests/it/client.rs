@@ -388,7 +388,7 @@ async fn a_task_that_cannot_run_says_why() {
         (
             unknown,
             "Failed Validation",
-            "unknown variable `${nope}`; invalid label",
+            "unknown variable `${nope}` (to pass it on as it is, write `$$${nope}` in the job file); invalid label",
         ),
         (template, "Failed Validation", "does not support"),
         (

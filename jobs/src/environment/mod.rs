@@ -2,19 +2,17 @@
 //! for run time.
 //!
 //! Two engines exist, as published. [`TaskEnvironment::interpolate`] serves every field but the
-//! driver's configuration: unknown names stay as they are. [`TaskEnvironment::interpolate_config`]
-//! serves the driver's configuration: unknown names are problems, and `$${` stands for a plain
-//! `${`.
+//! driver's configuration: unknown names stay as they are. The driver's configuration is read as
+//! job files are (`spec::resolve`), with the names that are known here: unknown ones are
+//! problems.
 //!
 //! Source: jobs API, "Runtime Environment" and "Variable Interpolation".
 
 mod template;
 
-use crate::model::{AllocatedPort, Allocation, NetworkResource, Node, Port, Task, TaskConfig};
+use crate::model::{AllocatedPort, Allocation, NetworkResource, Node, Port, Task};
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
-
-pub use template::Problem;
 
 /// Variables of the agent that no task inherits, because they carry secrets of the agent.
 pub const HOST_DENYLIST: &[&str] = &[
@@ -133,26 +131,6 @@ impl<'a> TaskEnvironment<'a> {
     /// Replaces every known `${…}`; unknown ones stay as they are.
     pub fn interpolate(&self, text: &str) -> String {
         template::replace(text, |name| self.lookup(name))
-    }
-
-    /// Replaces every `${…}` in the strings of a driver's configuration, at any depth.
-    ///
-    /// # Errors
-    /// All problems: unknown variables and expressions that this version cannot evaluate.
-    pub fn interpolate_config(&self, config: &TaskConfig) -> Result<TaskConfig, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let resolved = config
-            .iter()
-            .map(|(key, value)| {
-                let value = template::evaluate(value, &|name| self.lookup(name), &mut problems);
-                (key.clone(), value)
-            })
-            .collect();
-        if problems.is_empty() {
-            Ok(resolved)
-        } else {
-            Err(problems)
-        }
     }
 
     /// The value of one name: a variable, `env["…"]`, `node.…`, `attr.…` or `meta.…`.

@@ -25,7 +25,7 @@ const MOST_MARKS: usize = 200_000;
 /// `surroundings` serves the functions that read files and those that draw random numbers.
 ///
 /// # Errors
-/// Every problem of the file at once; a syntax error hides the ones behind it.
+/// Every problem of the file at once.
 pub fn parse(
     text: &str,
     file_name: &str,
@@ -33,16 +33,37 @@ pub fn parse(
     surroundings: &Surroundings<'_>,
 ) -> Result<wire::Job, Vec<Problem>> {
     let source = Source::new(file_name, text);
-    if text.len() > LONGEST {
-        return Err(vec![source.problem(
-            None,
-            format!("File too large; A job file may have at most {LONGEST} bytes."),
-        )]);
-    }
+    check_length(&source).map_err(|problem| vec![problem])?;
     if text.trim_start_matches(' ').starts_with('{') {
         return parse_json(&source, variables, surroundings);
     }
     parse_hcl(&source, variables, surroundings)
+}
+
+fn check_length(source: &Source<'_>) -> Result<(), Problem> {
+    if source.text.len() > LONGEST {
+        return Err(source.problem(
+            None,
+            format!("File too large; A job file may have at most {LONGEST} bytes."),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a text that the parser would make too much of.
+pub(super) fn check_size(source: &Source<'_>) -> Result<(), Problem> {
+    check_length(source)?;
+    let marks = source
+        .text
+        .bytes()
+        .filter(|byte| b"={[(,:?+-*/%<>&|!".contains(byte));
+    if marks.count() > MOST_MARKS {
+        return Err(source.problem(
+            None,
+            format!("File too large; A job file may hold at most {MOST_MARKS} brackets, separators and operators. Large texts belong in artifacts."),
+        ));
+    }
+    Ok(())
 }
 
 /// Reads a job in the JSON of the API: alone, or below the key `Job`. Capitals of keys do not
@@ -61,16 +82,7 @@ fn parse_hcl(
     variables: &Variables,
     surroundings: &Surroundings<'_>,
 ) -> Result<wire::Job, Vec<Problem>> {
-    let marks = source
-        .text
-        .bytes()
-        .filter(|byte| b"={[(,:?+-*/%<>&|!".contains(byte));
-    if marks.count() > MOST_MARKS {
-        return Err(vec![source.problem(
-            None,
-            format!("File too large; A job file may hold at most {MOST_MARKS} brackets, separators and operators. Large texts belong in artifacts."),
-        )]);
-    }
+    check_size(source).map_err(|problem| vec![problem])?;
     let syntax::Read {
         body,
         text: readable,

@@ -1,4 +1,4 @@
-use super::{Evaluated, Evaluator, Fault};
+use super::{Evaluated, Evaluator, Fault, Mode};
 use crate::spec::functions::{self, CallError};
 use crate::spec::problem::nearest;
 use crate::spec::scope::Scope;
@@ -17,10 +17,18 @@ impl Evaluator<'_> {
     ) -> Evaluated {
         let name = call.name.name.as_str();
         let name_span = call.name.name.span();
-        if self.constant {
+        if matches!(self.mode, Mode::Constant) {
             return Err(Fault::new(
                 name_span,
                 "Function calls not allowed; Functions may not be called here.",
+            ));
+        }
+        if matches!(self.mode, Mode::RunTime(_)) && !functions::RUN_TIME.contains(&name) {
+            return Err(Fault::new(
+                name_span,
+                format!(
+                    "Call to unknown function; There is no function named \"{name}\" at run time."
+                ),
             ));
         }
         let args: Vec<&Expression> = call.args.iter().collect();
@@ -71,7 +79,12 @@ impl Evaluator<'_> {
             }
         }
         self.charge(functions::cost(name, &values), span.clone())?;
-        functions::call(name, &values, &self.outside).map_err(|error| {
+        let result = match self.mode {
+            Mode::RunTime(_) => functions::call_at_run_time(name, &values),
+            Mode::File | Mode::Constant => None,
+        };
+        let result = result.unwrap_or_else(|| functions::call(name, &values, &self.outside));
+        result.map_err(|error| {
             let (at, message) = match error {
                 CallError::Unknown => {
                     let mut fault = Fault::new(

@@ -15,7 +15,7 @@ use super::value::{self, from_f64};
 pub(super) use budget::Budget;
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, Object, ObjectKey};
-use hcl_edit::template::{Element, StringTemplate};
+use hcl_edit::template::{Element, StringTemplate, Template};
 use serde_json::{Map, Value};
 use std::ops::Range;
 use template::Layout;
@@ -34,6 +34,8 @@ pub(super) struct Fault {
     pub(super) hint: String,
     /// Follows from one that has been reported: nothing to add.
     pub(super) is_known: bool,
+    /// The name that nothing has at run time.
+    pub(super) unknown: Option<String>,
 }
 
 impl Fault {
@@ -43,6 +45,7 @@ impl Fault {
             message: message.into(),
             hint: String::new(),
             is_known: false,
+            unknown: None,
         }
     }
 
@@ -59,9 +62,25 @@ impl Fault {
 pub(super) struct Evaluator<'a> {
     pub(super) source: &'a Source<'a>,
     outside: Outside<'a>,
-    /// Set where neither references nor functions may stand: variable files, defaults.
-    constant: bool,
+    mode: Mode<'a>,
     budget: Budget,
+}
+
+/// Where an expression stands.
+#[derive(Clone, Copy)]
+enum Mode<'a> {
+    /// In a job file: what is unknown is left for run time.
+    File,
+    /// In a variable file or a default, where neither references nor functions may stand.
+    Constant,
+    /// In what a job file left for run time: names have values, or nothing has.
+    RunTime(Names<'a>),
+}
+
+/// The names that have a value at run time, dots included.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
+    pub(super) lookup: &'a dyn Fn(&str) -> Option<String>,
 }
 
 type Evaluated = Result<Value, Fault>;
@@ -71,8 +90,16 @@ impl<'a> Evaluator<'a> {
         Self {
             source,
             outside: Outside::new(surroundings),
-            constant: false,
+            mode: Mode::File,
             budget: Budget::new(),
+        }
+    }
+
+    /// For what was left for run time, on a budget for all of it.
+    pub(super) fn at_run_time(source: &'a Source<'a>, names: Names<'a>, budget: &Budget) -> Self {
+        Self {
+            mode: Mode::RunTime(names),
+            ..Self::constant(source, budget)
         }
     }
 
@@ -81,7 +108,7 @@ impl<'a> Evaluator<'a> {
         Self {
             source,
             outside: Outside::new(&Surroundings::default()),
-            constant: true,
+            mode: Mode::Constant,
             budget: budget.clone(),
         }
     }
@@ -162,7 +189,7 @@ impl<'a> Evaluator<'a> {
             Expression::Parenthesis(inner) => return self.value(inner.inner(), scope),
             Expression::Variable(name) => match scope.get(name.as_str()) {
                 Some(value) => return self.copy(value, expr.span()),
-                None => self.verbatim(expr)?,
+                None => self.unknown(expr, scope)?,
             },
             Expression::Conditional(cond) => {
                 let test = self.value(&cond.cond_expr, scope)?;
@@ -178,7 +205,7 @@ impl<'a> Evaluator<'a> {
             Expression::FuncCall(call) => self.call(call, expr.span(), scope)?,
             Expression::Traversal(traversal) => {
                 if self.is_run_time(expr, scope) {
-                    self.verbatim(expr)?
+                    self.unknown(expr, scope)?
                 } else {
                     return self.traversal(traversal, scope);
                 }
@@ -202,14 +229,32 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// A reference as text that the client will see.
-    fn verbatim(&self, expr: &Expression) -> Evaluated {
-        if self.constant {
-            return Err(Fault::new(
+    /// The value of a reference whose root name is unknown.
+    fn unknown(&self, expr: &Expression, scope: &Scope<'_>) -> Evaluated {
+        match self.mode {
+            Mode::File => self.verbatim(expr),
+            Mode::Constant => Err(Fault::new(
                 expr.span(),
                 "Variables not allowed; Variables may not be used here.",
-            ));
+            )),
+            Mode::RunTime(names) => self.named(names, expr, scope),
         }
+    }
+
+    /// True where unknown references stay as they are.
+    fn is_file(&self) -> bool {
+        matches!(self.mode, Mode::File)
+    }
+
+    /// The text of a template.
+    pub(super) fn text(&self, template: &Template, scope: &Scope<'_>) -> Result<String, Fault> {
+        let mut text = String::new();
+        self.template(template, scope, Layout::default(), &mut text)?;
+        Ok(text)
+    }
+
+    /// A reference as text that the client will see.
+    fn verbatim(&self, expr: &Expression) -> Evaluated {
         let text = self.source.slice(expr.span().unwrap_or_default()).trim();
         Ok(Value::String(format!("${{{text}}}")))
     }

@@ -89,7 +89,7 @@ impl Evaluator<'_> {
                     out.push_str(&layout.literal(text.value(), before, behind));
                 }
                 Element::Interpolation(part)
-                    if !self.constant && self.is_run_time(&part.expr, scope) =>
+                    if self.is_file() && self.is_run_time(&part.expr, scope) =>
                 {
                     out.push_str(self.source.slice(part.span().unwrap_or_default()));
                 }

@@ -1,4 +1,4 @@
-use super::{Evaluated, Evaluator, Fault};
+use super::{Evaluated, Evaluator, Fault, Names};
 use crate::spec::scope::Scope;
 use crate::spec::value;
 use hcl_edit::Span;
@@ -27,6 +27,56 @@ impl Evaluator<'_> {
             .map(|operator| (operator.value(), operator.span()))
             .collect();
         self.walk(root, &operators, scope, &traversal.span())
+    }
+
+    /// The value of a reference at run time: the longest beginning of it that is a name has one.
+    pub(super) fn named(
+        &self,
+        names: Names<'_>,
+        expr: &Expression,
+        scope: &Scope<'_>,
+    ) -> Evaluated {
+        let (root, operators) = match expr {
+            Expression::Variable(name) => (name.as_str(), &[][..]),
+            Expression::Traversal(traversal) => match &traversal.expr {
+                Expression::Variable(name) => (name.as_str(), traversal.operators.as_slice()),
+                _ => ("", &[][..]),
+            },
+            _ => ("", &[][..]),
+        };
+        let parts = operators
+            .iter()
+            .map_while(|operator| match operator.value() {
+                TraversalOperator::GetAttr(name) => Some(name.as_str()),
+                _ => None,
+            });
+        let mut name = root.to_owned();
+        let mut found = (names.lookup)(&name).map(|value| (value, 0));
+        for (at, part) in parts.enumerate() {
+            name.push('.');
+            name.push_str(part);
+            if let Some(value) = (names.lookup)(&name) {
+                found = Some((value, at + 1));
+            }
+        }
+        let Some((value, used)) = found else {
+            return Err(Fault {
+                unknown: Some(name.clone()),
+                ..Fault::new(
+                    expr.span(),
+                    format!("Unknown variable; There is no variable named \"{name}\"."),
+                )
+            });
+        };
+        let rest: Vec<(&TraversalOperator, Option<Range<usize>>)> = operators
+            .iter()
+            .skip(used)
+            .map(|operator| (operator.value(), operator.span()))
+            .collect();
+        if rest.is_empty() {
+            return Ok(Value::String(value));
+        }
+        self.walk(&Value::String(value), &rest, scope, &expr.span())
     }
 
     fn walk(

@@ -263,3 +263,17 @@ pub(super) fn zipmap(args: &[Value]) -> Result {
         .collect::<Result<Map<_, _>>>()
         .map(Value::Object)
 }
+
+/// True when a collection has an element at an index or under a key.
+pub(super) fn hasindex(args: &[Value]) -> Result {
+    let found = match (args.first(), args.get(1)) {
+        (Some(Value::Array(items)), Some(key)) => value::whole(key)
+            .and_then(|at| usize::try_from(at).ok())
+            .is_some_and(|at| at < items.len()),
+        (Some(Value::Object(map)), Some(key)) => {
+            value::text(key).is_some_and(|key| map.contains_key(&key))
+        }
+        _ => return Err(CallError::Argument(0, "list or map required".into())),
+    };
+    Ok(Value::Bool(found))
+}

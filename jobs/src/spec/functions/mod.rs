@@ -169,6 +169,36 @@ fn text_in(args: &[Value], at: usize) -> &str {
 /// Functions whose result is another one each time.
 const RANDOM: &[&str] = &["bcrypt", "uuidv4"];
 
+/// Functions that what a job file leaves for run time may call.
+pub(super) const RUN_TIME: [&str; 14] = [
+    "abs",
+    "coalesce",
+    "concat",
+    "hasindex",
+    "int",
+    "jsondecode",
+    "jsonencode",
+    "length",
+    "lower",
+    "max",
+    "min",
+    "strlen",
+    "substr",
+    "upper",
+];
+
+/// Functions that there are at run time only, in a table as the other.
+const AT_RUN_TIME: &[(&str, usize, usize, Function)] = &[
+    ("hasindex", 2, 2, collection::hasindex),
+    ("int", 1, 1, number::int),
+];
+
+/// Calls a function that there is at run time only, if it is one.
+pub(super) fn call_at_run_time(name: &str, args: &[Value]) -> Option<Result> {
+    let (_, fewest, most, function) = AT_RUN_TIME.iter().find(|(known, ..)| *known == name)?;
+    Some(count(args, *fewest, *most).and_then(|()| function(args)))
+}
+
 /// Calls a function.
 pub(super) fn call(name: &str, args: &[Value], outside: &Outside<'_>) -> Result {
     if let Ok(at) = TABLE.binary_search_by(|(known, ..)| (*known).cmp(name)) {

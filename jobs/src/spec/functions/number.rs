@@ -54,3 +54,8 @@ pub(super) fn parseint(args: &[Value]) -> Result {
         .map(Value::from)
         .map_err(|_| failed(format!("cannot parse {text:?} as a base {base} integer")))
 }
+
+/// The whole part of a number.
+pub(super) fn int(args: &[Value]) -> Result {
+    from_number(number_at(args, 0)?.trunc())
+}

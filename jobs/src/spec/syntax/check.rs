@@ -576,7 +576,7 @@ fn in_text(kind: Kind) -> bool {
 }
 
 /// How many more brackets are open behind a token.
-fn change(kind: Kind) -> i32 {
+pub(in crate::spec) fn change(kind: Kind) -> i32 {
     match kind {
         Kind::OpenBrace
         | Kind::OpenBracket

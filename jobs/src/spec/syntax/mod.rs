@@ -5,6 +5,8 @@ mod check;
 mod expression;
 pub(super) mod tokens;
 
+pub(super) use check::change;
+
 use super::problem::{Problem, Source};
 use hcl_edit::expr::Expression;
 use hcl_edit::structure::Body;
@@ -97,12 +99,14 @@ pub(super) fn json_problem(source: &Source<'_>, error: &serde_json::Error) -> Pr
     let message = message
         .rsplit_once(" at line ")
         .map_or(message.as_str(), |(text, _)| text);
+    // A line break is behind the last column of its line, and the parser says 0.
+    let column = error.column().max(1);
     Problem {
         file: source.file.clone(),
         line: error.line(),
-        column: error.column(),
+        column,
         end_line: error.line(),
-        end_column: error.column() + 1,
+        end_column: column + 1,
         message: format!("Invalid JSON; {message}"),
         hint: String::new(),
     }

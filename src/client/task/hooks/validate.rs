@@ -3,6 +3,7 @@ use crate::client::{drivers::Driver, shared::Shared};
 use jobs::{
     environment::TaskEnvironment,
     model::{Task, TaskConfig},
+    spec,
 };
 use std::sync::Arc;
 
@@ -25,12 +26,13 @@ pub(super) fn run(
             task.name
         ));
     }
-    let config = environment
-        .interpolate_config(&task.config)
-        .unwrap_or_else(|unknown| {
-            problems.extend(unknown.iter().map(ToString::to_string));
+    let lookup = |name: &str| environment.lookup(name);
+    let config = spec::resolve(&task.config, environment.variables(), &lookup).unwrap_or_else(
+        |unresolved| {
+            problems.extend(unresolved.iter().map(ToString::to_string));
             task.config.clone()
-        });
+        },
+    );
     let driver = shared.cx.drivers.get(task.driver.as_str());
     match driver {
         None => problems.push(format!(
