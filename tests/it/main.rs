@@ -33,6 +33,7 @@ mod plans;
 mod races;
 mod registered;
 mod rollback;
+mod specification;
 mod store;
 mod storms;
 mod tidy;

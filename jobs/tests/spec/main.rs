@@ -7,15 +7,25 @@
 )]
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests read the files that they compare with"
+    reason = "tests read the files that they compare with, and bound their time"
+)]
+#![expect(
+    clippy::print_stdout,
+    clippy::string_slice,
+    reason = "cases that fail are shown; texts are cut where characters begin"
 )]
 
 mod absent;
+mod bounds;
 mod diff;
 mod files;
+mod fuzz;
 mod golden;
 mod implied;
 mod invariants;
+mod layout;
+mod resolve;
+mod round_trip;
 
 use jobs::model;
 use jobs::spec::{Defaults, Surroundings, Variables, canonicalize_and_validate, parse};

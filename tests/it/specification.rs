@@ -1,0 +1,403 @@
+//! Job files and versions of jobs, from the command line to the running task.
+
+use crate::harness::{
+    Agent, Echo,
+    command::{run, trivet},
+    http,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// Registers a job file over the API and answers with its warnings.
+async fn register(agent: &Agent, hcl: &str) -> Value {
+    let parsed = http::put(
+        &agent.url("http", "/v1/jobs/parse"),
+        &json!({"JobHCL": hcl}),
+    )
+    .await;
+    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await
+}
+
+/// A job that places nothing, of some priority.
+fn idle(priority: u32) -> String {
+    format!(
+        r#"
+job "web" {{
+  priority = {priority}
+  group "app" {{
+    count = 0
+    scaling {{
+      min = 0
+      max = 3
+    }}
+    task "t" {{
+      driver = "raw_exec"
+      config {{
+        command = "true"
+      }}
+    }}
+  }}
+}}
+"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_named_compared_and_reverted_to_by_name() {
+    let agent = Agent::start().await;
+    for priority in [50, 60] {
+        register(&agent, &idle(priority)).await;
+    }
+    let tag = async |args: &[&str]| trivet(&agent, &[&["job", "tag"], args].concat()).await;
+    let named = tag(&[
+        "apply",
+        "-name",
+        "golden",
+        "-version",
+        "0",
+        "-description",
+        "as it was",
+        "web",
+    ]);
+    assert_eq!(
+        named.await.ok().stdout,
+        "Job version 0 tagged with name \"golden\"\n"
+    );
+    for (args, text) in [
+        (&["apply", "web"][..], "A version tag name is required"),
+        (
+            &["apply", "-name", "x", "-version", "abc", "web"],
+            "Error parsing version",
+        ),
+        (
+            &["apply", "-name", "x", "nope"],
+            "No job(s) with prefix or ID \"nope\" found",
+        ),
+        (
+            &["apply", "-name", "x", "-version", "9", "web"],
+            "job \"web\" version 9 not found",
+        ),
+        (
+            &["apply", "-name", "golden", "web"],
+            "tag \"golden\" already exists on a different version of job \"web\"",
+        ),
+        (
+            &["unset", "-name", "x", "web"],
+            "tag \"x\" not found on job \"web\"",
+        ),
+    ] {
+        let refused = tag(args).await;
+        assert_eq!(refused.code, 1, "{args:?}");
+        assert!(
+            refused.stderr.contains(text),
+            "no `{text}` in {}",
+            refused.stderr
+        );
+    }
+    // Many versions later it is still there.
+    for priority in 70..80 {
+        register(&agent, &idle(priority)).await;
+    }
+    let history = trivet(&agent, &["job", "history", "web"]).await.ok().stdout;
+    assert!(
+        history.contains("Version         = 0\n")
+            && history.contains("Tag Name        = golden\nTag Description = as it was"),
+        "{history}"
+    );
+    let base = ["job", "history", "-p", "-version", "11"];
+    for more in [["-diff-tag", "golden"], ["-diff-version", "0"]] {
+        let compared = trivet(&agent, &[&base[..], &more, &["web"]].concat())
+            .await
+            .ok();
+        assert!(
+            compared.stdout.contains("\"50\" => \"79\""),
+            "{}",
+            compared.stdout
+        );
+    }
+    let unknown = trivet(
+        &agent,
+        &["job", "history", "-p", "-diff-tag", "nope", "web"],
+    )
+    .await;
+    assert!(unknown.code == 1 && unknown.stderr.contains("tag \"nope\" not found"));
+    let alone = trivet(&agent, &["job", "history", "-diff-version", "0", "web"]).await;
+    assert!(
+        alone.stderr.contains("can only be used with -p"),
+        "{}",
+        alone.stderr
+    );
+
+    trivet(&agent, &["job", "revert", "-detach", "web", "golden"])
+        .await
+        .ok();
+    let now = http::get(&agent.url("http", "/v1/job/web")).await;
+    assert_eq!(
+        (&now["Version"], &now["Priority"], &now["VersionTag"]),
+        (&json!(12), &json!(50), &Value::Null)
+    );
+    let unset = tag(&["unset", "-name", "golden", "web"]).await.ok();
+    assert_eq!(unset.stdout, "Tag \"golden\" removed from job \"web\"\n");
+    let gone = trivet(&agent, &["job", "revert", "web", "golden"]).await;
+    assert!(
+        gone.stderr
+            .contains("version tag golden not found for job web"),
+        "{}",
+        gone.stderr
+    );
+    let path = agent.url("http", "/v1/job/web/versions/latest/tag");
+    let answer = http::put(&path, &json!({"Latest": true, "Description": "d"})).await;
+    assert_eq!(
+        (&answer["Name"], &answer["Description"]),
+        (&json!("latest"), &json!("d"))
+    );
+    let now = http::get(&agent.url("http", "/v1/job/web")).await;
+    assert_eq!(now["VersionTag"]["Name"], "latest");
+    assert_eq!(now["VersionTag"]["TaggedTime"], answer["TaggedTime"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_keep_to_the_policy_and_leave_events() {
+    let agent = Agent::start().await;
+    register(&agent, &idle(50)).await;
+    let none = trivet(&agent, &["job", "scaling-events", "web"]).await.ok();
+    assert_eq!(none.stdout, "No events found\n");
+    for (args, text) in [
+        (
+            &["web", "4"][..],
+            "group count was greater than scaling policy maximum: 4 > 3",
+        ),
+        (&["web", "nope", "1"], "Group nope not found within job"),
+        (&["web", "x"], "Failed to convert count string to int"),
+    ] {
+        let refused = trivet(&agent, &[&["job", "scale"], args].concat()).await;
+        assert!(
+            refused.code == 1 && refused.stderr.contains(text),
+            "no `{text}` in {}",
+            refused.stderr
+        );
+    }
+    trivet(&agent, &["job", "scale", "-detach", "web", "app", "0"])
+        .await
+        .ok();
+    let events = trivet(&agent, &["job", "scaling-events", "web"]).await.ok();
+    let lines: Vec<&str> = events.stdout.lines().collect();
+    assert!(
+        lines.len() == 2
+            && lines[0].starts_with("Task Group  Count  PrevCount  Date")
+            && lines[1].starts_with("app         0      0          "),
+        "{}",
+        events.stdout
+    );
+    let policies = http::get(&agent.url("http", "/v1/scaling/policies?job=web")).await;
+    assert_eq!(policies.as_array().map(Vec::len), Some(1), "{policies}");
+    let id = policies[0]["ID"].as_str().expect("an id");
+    let policy = http::get(&agent.url("http", &format!("/v1/scaling/policy/{id}"))).await;
+    assert_eq!((&policy["Min"], &policy["Max"]), (&json!(0), &json!(3)));
+    assert_eq!(
+        policy["Target"],
+        json!({"Namespace": "default", "Job": "web", "Group": "app"})
+    );
+    let missing = agent.url("http", "/v1/scaling/policy/nope");
+    let (status, _) = http::send(Method::GET, &missing, None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_for_run_time_gets_its_value_when_the_task_starts() {
+    let agent = Agent::start().await;
+    let mut job = Echo::new("web", 1);
+    // The configuration is read a second time, so what is meant literally is escaped twice.
+    job.text = "${NOMAD_JOB_NAME} $$${NOMAD_JOB_NAME} $HOME %%%{x} ${OWN}".into();
+    job.task = r#"
+      env {
+        OWN = "at ${node.datacenter} of ${NOMAD_GROUP_NAME}, ${unknown} and $${NOMAD_JOB_NAME}"
+      }
+    "#
+    .into();
+    job.service = r#"meta { where = "${node.datacenter}-${NOMAD_ALLOC_INDEX}-${nope}" }"#.into();
+    job.run(&agent).await;
+    let (_, body) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
+    assert_eq!(
+        body,
+        "web ${NOMAD_JOB_NAME} $HOME %{x} at dc1 of web, ${unknown} and web"
+    );
+    let entries = http::get(&agent.url("catalog", "/v1/health/service/web")).await;
+    assert_eq!(entries[0]["Service"]["Meta"]["where"], "dc1-0-${nope}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_texts_are_parsed_with_values_and_all_problems() {
+    let agent = Agent::start().await;
+    let url = agent.url("http", "/v1/jobs/parse");
+    let text = "variable \"n\" {\n type = number\n}\njob \"a\" {\n group \"g\" {\n count = var.n\n task \"t\" {\n driver = \"raw_exec\"\n}\n}\n}";
+    let body = json!({"JobHCL": text, "Variables": "n = 3\nother = 1\n"});
+    let parsed = http::put(&url, &body).await;
+    assert_eq!(parsed["TaskGroups"][0]["Count"], 3);
+    assert_eq!(parsed["Priority"], Value::Null);
+    let mut body = body;
+    body["Canonicalize"] = true.into();
+    let parsed = http::put(&url, &body).await;
+    assert_eq!(parsed["Priority"], 50);
+    assert_eq!(parsed["TaskGroups"][0]["RestartPolicy"]["Attempts"], 2);
+
+    let refused = async |body: Value| {
+        let (status, text) = http::send(Method::PUT, &url, Some(&body)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+        text
+    };
+    let bad = "job \"a\" {\n type = [1\n colour = 3\n group \"g\" {\n cuont = 1\n}\n}\n";
+    assert_eq!(
+        refused(json!({"JobHCL": bad})).await,
+        "Failed to parse job: input.hcl:3,2-8: Missing item separator; Expected a comma to mark the beginning of the next item. Is the closing bracket (\"]\") missing?\n\
+         input.hcl:3,2-8: Unsupported argument; An argument named \"colour\" is not expected here.\n\
+         input.hcl:5,2-7: Unsupported argument; An argument named \"cuont\" is not expected here. Did you mean \"count\"?"
+    );
+    assert!(
+        refused(json!({"JobHCL": text, "hclv1": true}))
+            .await
+            .starts_with("HCLv1 job files are not read any more")
+    );
+    assert_eq!(refused(json!({"JobHCL": ""})).await, "Job spec is empty");
+    let (status, body) = http::send(
+        Method::PUT,
+        &agent.url("http", "/v1/validate/job"),
+        Some(&json!({"Job": {"ID": "a b", "Priority": 1000, "TaskGroups": [{"Name": "g", "Tasks": [{"Name": "t"}]}]}})),
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Value = serde_json::from_str(&body).expect("JSON");
+    assert!(
+        answer["ValidationErrors"]
+            .as_array()
+            .is_some_and(|all| all.len() >= 3),
+        "{answer:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_block_is_inspected_as_it_was_written() {
+    let agent = Agent::start().await;
+    let text = include_str!("../../jobs/tests/spec/published/everything.nomad");
+    let parse = json!({"JobHCL": text, "Canonicalize": true});
+    let expected = http::put(&agent.url("http", "/v1/jobs/parse"), &parse).await;
+    register(&agent, text).await;
+    let id = expected["ID"].as_str().expect("an id");
+    let inspect = trivet(&agent, &["job", "inspect", id]).await.ok();
+    let mut shown: Value = serde_json::from_str(&inspect.stdout).expect("JSON");
+    let job = shown["Job"].as_object_mut().expect("a job");
+    // What only the servers know.
+    for key in [
+        "CreateIndex",
+        "JobModifyIndex",
+        "ModifyIndex",
+        "Status",
+        "SubmitTime",
+        "Version",
+    ] {
+        job.insert(key.to_owned(), expected[key].clone());
+    }
+    assert_eq!(shown["Job"], expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_laid_out_and_examples_written_without_an_agent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path();
+    let ugly = "job \"a\" {\ntype=\"batch\" # kind\n}\n";
+    let fine = "job \"a\" {\n  type = \"batch\" # kind\n}\n";
+    let write = |name: &str, text: &str| std::fs::write(path.join(name), text).expect("a file");
+    let read = |name: &str| std::fs::read_to_string(path.join(name)).expect("a file");
+    std::fs::create_dir(path.join("deep")).expect("a directory");
+    for name in ["ugly.nomad", "deep/ugly.hcl", "ugly.txt"] {
+        write(name, ugly);
+    }
+    write("fine.nomad", fine);
+    let checked = run(&["fmt", "-check"], None, path).await;
+    assert_eq!((checked.code, checked.stdout.as_str()), (1, "ugly.nomad\n"));
+    assert_eq!(read("ugly.nomad"), ugly);
+    let shown = run(
+        &["fmt", "-list=false", "-write=false", "ugly.nomad"],
+        None,
+        path,
+    )
+    .await;
+    assert_eq!((shown.code, shown.stdout.as_str()), (0, fine));
+    let all = run(&["fmt", "-recursive"], None, path).await;
+    assert_eq!(
+        (all.code, all.stdout.as_str()),
+        (0, "deep/ugly.hcl\nugly.nomad\n")
+    );
+    assert_eq!(
+        (read("ugly.nomad"), read("deep/ugly.hcl")),
+        (fine.into(), fine.into())
+    );
+    assert_eq!(
+        run(&["fmt", "-check", "-recursive"], None, path).await.code,
+        0
+    );
+    write("bad.nomad", "job = \na : 1\n");
+    let bad = run(&["fmt", "bad.nomad", "ugly.txt", "none.nomad"], None, path).await;
+    assert_eq!(bad.code, 1);
+    for text in [
+        "bad.nomad:1,7-8: Invalid expression",
+        "bad.nomad:2,3-4: Argument or block definition required",
+        "Only .nomad and .hcl files can be processed using fmt: ugly.txt",
+        "No file or directory at none.nomad",
+    ] {
+        assert!(bad.stderr.contains(text), "no `{text}` in {}", bad.stderr);
+    }
+    for args in [&[][..], &["-short"], &["-connect"], &["-connect", "-short"]] {
+        let name = format!("example{}.nomad.hcl", args.concat());
+        run(&[&["job", "init"], args, &[&name]].concat(), None, path)
+            .await
+            .ok();
+        assert_eq!(
+            run(&["fmt", "-check", &name], None, path).await.code,
+            0,
+            "{name}"
+        );
+        run(&["job", "run", "-output", &name], None, path)
+            .await
+            .ok();
+    }
+    let again = run(&["job", "init", "fine.nomad"], None, path).await;
+    assert!(again.code == 1 && again.stderr.contains("Job 'fine.nomad' already exists"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn job_files_that_are_kept_as_variables_are_examples_too() {
+    let agent = Agent::start().await;
+    let none = trivet(&agent, &["job", "init", "-list-templates"]).await;
+    assert!(none.code == 1 && none.stderr.contains("No variables in nomad/job-templates"));
+    for (name, item) in [("web", "template"), ("broken", "text")] {
+        let url = agent.url("http", &format!("/v1/var/nomad/job-templates/{name}"));
+        let mut items = serde_json::Map::new();
+        items.insert(item.into(), "job \"web\" {}\n".into());
+        http::put(&url, &json!({ "Items": items })).await;
+    }
+    let list = trivet(&agent, &["job", "init", "-list-templates"])
+        .await
+        .ok();
+    assert!(
+        list.stdout.ends_with(":\n  broken\n  web\n"),
+        "{}",
+        list.stdout
+    );
+    trivet(&agent, &["job", "init", "-template", "web", "kept.nomad"])
+        .await
+        .ok();
+    let written = std::fs::read_to_string(agent.dir().join("kept.nomad")).expect("a file");
+    assert_eq!(written, "job \"web\" {}\n");
+    for (name, text) in [
+        ("broken", "missing a template field"),
+        ("none", "Variable not found"),
+    ] {
+        let refused = trivet(&agent, &["job", "init", "-template", name, "x.nomad"]).await;
+        assert!(
+            refused.code == 1 && refused.stderr.contains(text),
+            "{}",
+            refused.stderr
+        );
+    }
+}
