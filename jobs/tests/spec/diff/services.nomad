@@ -61,9 +61,8 @@ job "services" {
       }
     }
     service {
-      name     = "control"
-      port     = "admin"
-      provider = "nomad"
+      name = "control"
+      port = "admin"
       weights {
         passing = 7
         warning = 2

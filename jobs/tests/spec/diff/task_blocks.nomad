@@ -77,9 +77,6 @@ job "blocks" {
         device "nvidia/gpu" {
           count = 1
         }
-        numa {
-          affinity = "prefer"
-        }
         cores = 2
       }
     }
@@ -186,9 +183,6 @@ job "blocks" {
         }
         device "fpga" {
           count = 1
-        }
-        numa {
-          affinity = "require"
         }
         cores = 2
       }

@@ -27,6 +27,9 @@ job "reasons" {
   }
 
   group "native" {
+    network {
+      port "db" {}
+    }
     service {
       name     = "db"
       provider = "nomad"
@@ -38,7 +41,7 @@ job "reasons" {
       }
       service {
         name     = "db-admin"
-        port     = "9000"
+        port     = "db"
         provider = "nomad"
         check {
           type     = "tcp"
@@ -137,7 +140,7 @@ job "reasons" {
       }
       schedule {
         cron {
-          start = "0 30 9 * * * *"
+          start = "0 30 9 * * *"
           end   = "0 16"
         }
       }
