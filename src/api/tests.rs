@@ -114,7 +114,7 @@ impl Fixture {
             version: "0.1.0".into(),
             rpc_address,
             node_id: None,
-            config: serde_json::Map::new(),
+            config: serde_json::Map::from_iter([("Region".to_owned(), "global".into())]),
         };
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {

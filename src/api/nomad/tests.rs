@@ -528,6 +528,9 @@ async fn the_agent_tells_who_it_is() {
     assert_eq!(namespaces[0]["Name"], "default");
     let members = fixture.get("/v1/agent/members").await.json();
     assert_eq!(members["Members"][0]["Status"], "alive");
+    let tags = &members["Members"][0]["Tags"];
+    assert_eq!(tags["build"], jobs::wire::API_VERSION);
+    assert_eq!(tags[jobs::wire::OWN_VERSION_TAG], "0.1.0");
     let raft = fixture.get("/v1/operator/raft/configuration").await.json();
     assert_eq!(raft["Servers"][0]["Leader"], true);
     let health = fixture.get("/v1/agent/health").await;

@@ -123,7 +123,7 @@ mod tests {
         let leaders = BTreeMap::from([("global".to_owned(), "10.0.0.1:4647".to_owned())]);
         assert_eq!(
             members(&found.members, &leaders, false),
-            "Name       Address   Port  Status  Leader  Raft Version  Build                Datacenter  Region
+            "Name       Address   Port  Status  Leader  Raft Version  Build               Datacenter  Region
 s1.global  10.0.0.1  4648  alive   true    3             2.0.1+trivet.0.1.0  dc1         global"
         );
     }
