@@ -97,11 +97,10 @@ fn every_key_of_the_file_is_shown() {
     let shown = serde_json::to_value(Complete(canonical(written(VALID)), &shapes::JOB)).unwrap();
     let mut missing = Vec::new();
     compare("Job", &json, &shown, &mut missing);
-    // Legacy names of what is shown elsewhere, one without effect, and one in another spelling.
+    // Legacy names of what is shown elsewhere, and one in another spelling.
     let elsewhere = [
         "Job.TaskGroups[].MaxClientDisconnect",
         "Job.TaskGroups[].StopAfterClientDisconnect",
-        "Job.TaskGroups[].Tasks[].Templates[].VaultGrace",
         "Job.UI.Links[].URL",
     ];
     missing.sort();

@@ -25,10 +25,9 @@ fn merge_update(
     })
 }
 
-/// True for the block that answers have where a job has none: everything is zero.
+/// True for the block that answers have where a job has none: everything is zero, and said so.
 fn says_nothing(block: &wire::UpdateStrategy) -> bool {
-    let zero = |span: Option<Span>| span.is_none_or(|span| span.is_zero());
-    let none = |number: Option<i64>| number.is_none_or(|number| number == 0);
+    let zero = |span: Option<Span>| span.is_some_and(Span::is_zero);
     let off = |flag: Option<bool>| flag != Some(true);
     let spans = [
         block.stagger,
@@ -37,11 +36,11 @@ fn says_nothing(block: &wire::UpdateStrategy) -> bool {
         block.progress_deadline,
     ];
     spans.into_iter().all(zero)
-        && none(block.max_parallel)
-        && none(block.canary)
+        && block.max_parallel == Some(0)
+        && block.canary.is_none_or(|count| count == 0)
         && off(block.auto_revert)
         && off(block.auto_promote)
-        && block.health_check.as_deref().is_none_or(str::is_empty)
+        && block.health_check.as_deref() == Some("")
 }
 
 /// What a job keeps of its own block; rules about it are checked with each group.
