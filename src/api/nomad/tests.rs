@@ -188,9 +188,9 @@ async fn paths_and_methods_that_are_not_there_say_so() {
         ("GET", "/elsewhere", 404, ""),
         (
             "GET",
-            "/v1/vars",
+            "/v1/plugins",
             501,
-            "GET /v1/vars is not part of this version of trivet",
+            "GET /v1/plugins is not part of this version of trivet",
         ),
         (
             "GET",

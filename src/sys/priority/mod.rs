@@ -1,7 +1,7 @@
 //! How soon a thread gets to run.
 //!
 //! Threads that must not wait run in real time where the system grants that (root, `CAP_SYS_NICE`
-//! or a limit of `LimitRTPRIO`), see [`real_time`]. Elsewhere they ask the fair scheduler for the
+//! or a limit of `LimitRTPRIO`), see `real_time`. Elsewhere they ask the fair scheduler for the
 //! best it has. That is less: where the kernel makes a group of each session
 //! (`sched_autogroup_enabled`, as on most distributions), a nice value counts within the session
 //! only, and each task is a session. A group of their own beside those of the sessions helps, but
