@@ -58,8 +58,6 @@ impl<'t> Layout<'t> {
         let mut end = 0;
         let pieces = tokens(text)
             .into_iter()
-            // Without a line feed it breaks no line: it is a blank.
-            .filter(|token| text.get(token.span.clone()) != Some("\r"))
             .map(|token| {
                 let blanks = token.span.start - end;
                 end = token.span.end;
@@ -317,11 +315,6 @@ mod tests {
             "a=1 # x\nlonger = \"b\" # y\nc   = 3\n",
             "a      = 1   # x\nlonger = \"b\" # y\nc      = 3\n",
         );
-    }
-
-    #[test]
-    fn a_carriage_return_alone_is_a_blank() {
-        check("a {\n  \r\t\nb =1\r\n}\n", "a {\n\n  b = 1\r\n}\n");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(super) use check::change;
 use super::problem::{Problem, Source};
 use hcl_edit::expr::Expression;
 use hcl_edit::structure::Body;
+use tokens::{Kind, tokens};
 
 /// A file as far as it can be read.
 #[derive(Debug)]
@@ -27,22 +28,20 @@ pub(super) struct Read {
 ///
 /// Nothing is left when what is damaged may be referred to from anywhere.
 pub(super) fn read(source: &Source<'_>) -> Read {
-    let refused = match hcl_edit::parser::parse_body(source.text) {
-        Ok(body) => {
-            return Read {
-                body: Some(body),
-                text: None,
-                problems: Vec::new(),
-            };
-        }
-        Err(refused) => refused,
+    let parsed = hcl_edit::parser::parse_body(source.text);
+    let findings = match &parsed {
+        Ok(_) if !is_lenient(source.text) => check::Findings::default(),
+        _ => check::file(source),
     };
-    let findings = check::file(source);
     if findings.problems.is_empty() {
+        let (body, problems) = match parsed {
+            Ok(body) => (Some(body), Vec::new()),
+            Err(refused) => (None, vec![parser_problem(source, &refused)]),
+        };
         return Read {
-            body: None,
+            body,
             text: None,
-            problems: vec![parser_problem(source, &refused)],
+            problems,
         };
     }
     let mut text = source.text.to_owned();
@@ -69,14 +68,23 @@ pub(super) fn read(source: &Source<'_>) -> Read {
 
 /// Reads one expression.
 pub(super) fn read_expression(source: &Source<'_>) -> Result<Expression, Vec<Problem>> {
-    hcl_edit::parser::parse_expr(source.text).map_err(|refused| {
-        let problems = check::expression(source);
-        if problems.is_empty() {
-            vec![parser_problem(source, &refused)]
-        } else {
-            problems
-        }
-    })
+    let parsed = hcl_edit::parser::parse_expr(source.text);
+    let problems = match &parsed {
+        Ok(_) if !is_lenient(source.text) => Vec::new(),
+        _ => check::expression(source),
+    };
+    match parsed {
+        Ok(expression) if problems.is_empty() => Ok(expression),
+        Err(refused) if problems.is_empty() => Err(vec![parser_problem(source, &refused)]),
+        _ => Err(problems),
+    }
+}
+
+/// True for a text with something that the parser takes and the language does not: a text in quotes
+/// over several lines, or a character outside of texts that means nothing.
+fn is_lenient(text: &str) -> bool {
+    let odd = |kind| matches!(kind, Kind::QuotedNewline | Kind::Invalid);
+    tokens(text).iter().any(|token| odd(token.kind))
 }
 
 /// A refusal in the words of the parser, for what only it knows.
@@ -109,5 +117,29 @@ pub(super) fn json_problem(source: &Source<'_>, error: &serde_json::Error) -> Pr
         end_column: column + 1,
         message: format!("Invalid JSON; {message}"),
         hint: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_parser_takes_and_the_language_does_not_is_refused() {
+        for (text, place) in [
+            ("a = \"one\ntwo\"\n", "1,9"),
+            ("b {\n  \r\t\n  a = 1\n}\n", "2,3"),
+        ] {
+            hcl_edit::parser::parse_body(text).expect("the parser takes it");
+            let read = read(&Source::new("x", text));
+            let first = read.problems.first().map(ToString::to_string);
+            let first = first.unwrap_or_default();
+            assert!(
+                first.starts_with(&format!("x:{place}")),
+                "{text:?}: {first}"
+            );
+        }
+        let read = read(&Source::new("x", "a = \"${\n1\n}\"\nb = <<E\none\nE\n"));
+        assert_eq!(read.problems, []);
     }
 }
