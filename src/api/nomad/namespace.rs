@@ -48,6 +48,13 @@ const NAMESPACE: Namespace = Namespace {
     modify_index: 1,
 };
 
+/// Why nothing can be in a namespace of that name; none for the one that there is.
+pub(super) fn refusal(name: &str) -> Option<String> {
+    (name != DEFAULT_NAMESPACE).then(|| {
+        format!("nonexistent namespace {name:?}: this version has the namespace \"default\" only")
+    })
+}
+
 /// `GET /v1/namespaces`
 async fn namespaces(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let found = DEFAULT_NAMESPACE.starts_with(&query.prefix);

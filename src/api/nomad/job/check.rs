@@ -6,7 +6,11 @@ use jobs::{
     wire,
 };
 
-use crate::api::{Api, error::Error, nomad::query::Query};
+use crate::api::{
+    Api,
+    error::Error,
+    nomad::{namespace, query::Query},
+};
 
 /// The region that a job names when it means that of the agent.
 const ANY_REGION: &str = "global";
@@ -66,11 +70,8 @@ pub(super) fn validation(
         .or_else(|| named(place.namespace))
         .or_else(|| named(job.namespace.take()))
         .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-    if namespace != DEFAULT_NAMESPACE {
-        let message = format!(
-            "nonexistent namespace {namespace:?}: this version has the namespace \"default\" only"
-        );
-        return Err(Error::internal(message));
+    if let Some(refusal) = namespace::refusal(&namespace) {
+        return Err(Error::internal(refusal));
     }
     job.region = Some(api.facts().region.clone());
     job.namespace = Some(namespace.clone());

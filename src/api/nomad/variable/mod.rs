@@ -11,14 +11,14 @@ use axum::{
     routing::get,
 };
 use jobs::{
-    model::{self, DEFAULT_NAMESPACE, VariableKey},
+    model::{self, VariableKey},
     state::{Rejected as JobsRejected, Table},
     wire,
 };
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 
-use super::query::Query;
+use super::{namespace, query::Query};
 use crate::{
     api::{Api, error::Error},
     server::{self, Rejected, Snapshot, log::watch::Topic},
@@ -120,10 +120,7 @@ fn decrypted(
 /// The variable that a body is about, in the namespace that it or else the query names.
 fn key_of(query: &Query, path: Path, posted: &wire::Variable) -> Result<VariableKey, Error> {
     let namespace = if posted.namespace.is_empty() {
-        query
-            .namespace
-            .as_deref()
-            .ok_or_else(|| Error::bad_request("can not target wildcard (\"*\")namespace"))?
+        query.namespace.as_deref().unwrap_or("*")
     } else {
         &posted.namespace
     };
@@ -132,10 +129,8 @@ fn key_of(query: &Query, path: Path, posted: &wire::Variable) -> Result<Variable
             "can not target wildcard (\"*\")namespace",
         ));
     }
-    if namespace != DEFAULT_NAMESPACE {
-        return Err(Error::bad_request(format!(
-            "nonexistent namespace {namespace:?}: this version has the namespace \"default\" only"
-        )));
+    if let Some(refusal) = namespace::refusal(namespace) {
+        return Err(Error::bad_request(refusal));
     }
     model::check_variable_path(&path.0).map_err(|error| Error::bad_request(error.to_string()))?;
     Ok(VariableKey {
