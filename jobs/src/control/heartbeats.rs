@@ -12,6 +12,10 @@ use std::{
 /// A look at the leases that comes this much too late says that the server itself stood still, or
 /// that its clock was moved: it could not have heard anybody.
 const LATE: Duration = Duration::from_millis(500);
+/// Leases end on multiples of this, so that nodes which fall silent together, and whose last words
+/// came one after the other, are taken down together.
+const STEP: Duration = Duration::from_nanos(STEP_NANOS.unsigned_abs());
+const STEP_NANOS: i64 = 250_000_000;
 /// Most nodes taken down by one command; the rest follows in the next one.
 pub const NODES_DOWN_MAX: usize = 1_024;
 
@@ -118,6 +122,7 @@ impl Heartbeats {
     }
 
     fn set(&mut self, node_id: NodeId, end: Timestamp) {
+        let end = next_step(end);
         if let Some(before) = self.leases.insert(node_id, end) {
             self.by_end.remove(&(before, node_id));
         }
@@ -128,6 +133,14 @@ impl Heartbeats {
         if let Some(end) = self.leases.remove(&node_id) {
             self.by_end.remove(&(end, node_id));
         }
+    }
+}
+
+/// The first multiple of [`STEP`] that is not earlier.
+fn next_step(end: Timestamp) -> Timestamp {
+    match end.as_nanos().rem_euclid(STEP_NANOS) {
+        0 => end,
+        over => end + Duration::from_nanos((STEP_NANOS - over).unsigned_abs()),
     }
 }
 
@@ -172,7 +185,46 @@ mod tests {
         );
         // In time, and nothing was heard.
         let end = awake + Duration::from_nanos(1) + LEASE;
-        assert_eq!(heartbeats.on_tick(end, &state).len(), 1);
+        assert!(heartbeats.on_tick(end, &state).is_empty());
+        let rounded = heartbeats.next_tick().unwrap();
+        assert_eq!(rounded, awake + LEASE + STEP);
+        assert_eq!(heartbeats.on_tick(rounded, &state).len(), 1);
+    }
+
+    #[test]
+    fn nodes_whose_last_words_came_one_after_the_other_go_down_in_one_command() {
+        const NODES: u64 = 500;
+        let mut state = State::default();
+        for number in 0..NODES {
+            let node = Node {
+                id: NodeId::named(&number.to_string()),
+                status: NodeStatus::Ready,
+                ..Node::default()
+            };
+            let at = Stamp {
+                index: number + 1,
+                ..Stamp::default()
+            };
+            state
+                .apply(at, Command::UpsertNode(Box::new(node)))
+                .unwrap();
+        }
+        let state = state.snapshot();
+        let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
+        for number in 0..NODES {
+            let at = START + Duration::from_micros(400 * (number + 1));
+            heartbeats.on_beat(at, NodeId::named(&number.to_string()), &state);
+        }
+        let due = heartbeats.next_tick().unwrap();
+        let actions = heartbeats.on_tick(due, &state);
+        assert!(
+            matches!(
+                actions.as_slice(),
+                [Action::Propose(Command::UpdateNodeStatus { node_ids, .. })] if node_ids.len() == 500
+            ),
+            "{actions:?}"
+        );
+        assert_eq!(heartbeats.next_tick(), None);
     }
 
     #[test]
