@@ -9,6 +9,13 @@ use trivet::cli::{self, Command};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// The allocator's settings, which it looks up by this name. With its own choice of four arenas a
+/// core, a row and those that follow it lie in as many half empty pages: 6.0 KiB a finished job
+/// instead of 3.9. What is allocated often comes from each thread's own cache anyway.
+#[expect(unsafe_code, reason = "the allocator reads this symbol")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static ALLOCATOR_SETTINGS: &[u8; 10] = b"narenas:2\0";
+
 fn main() -> ExitCode {
     if commands::supervise::is_asked() {
         return commands::supervise::run();

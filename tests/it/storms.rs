@@ -132,3 +132,18 @@ async fn bodies_that_never_end_take_little_memory_and_keep_nobody_out() {
     http::put(&agent.url("http", "/v1/jobs"), &job).await;
     drop(open);
 }
+
+#[test]
+fn the_allocator_reads_the_settings_of_the_program() {
+    // It prints them at the end of the process when it is asked to, in its own words.
+    let output = std::process::Command::new(crate::harness::agent::TRIVET)
+        .arg("version")
+        .env("_RJEM_MALLOC_CONF", "stats_print:true")
+        .output()
+        .expect("it runs");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let arenas = printed
+        .lines()
+        .find(|line| line.trim_start().starts_with("opt.narenas:"));
+    assert_eq!(arenas.map(str::trim), Some("opt.narenas: 2"), "{printed}");
+}
