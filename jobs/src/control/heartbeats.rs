@@ -12,9 +12,8 @@ use std::{
 /// A look at the leases that comes this much too late says that the server itself stood still, or
 /// that its clock was moved: it could not have heard anybody.
 const LATE: Duration = Duration::from_millis(500);
-/// Leases end on multiples of this, so that nodes which fall silent together, and whose last words
-/// came one after the other, are taken down together.
-const STEP: Duration = Duration::from_nanos(STEP_NANOS.unsigned_abs());
+/// Leases end on multiples of this many nanoseconds, so that nodes which fall silent together, and
+/// whose last words came one after the other, are taken down together.
 const STEP_NANOS: i64 = 250_000_000;
 /// Most nodes taken down by one command; the rest follows in the next one.
 pub const NODES_DOWN_MAX: usize = 1_024;
@@ -136,7 +135,7 @@ impl Heartbeats {
     }
 }
 
-/// The first multiple of [`STEP`] that is not earlier.
+/// The first multiple of [`STEP_NANOS`] that is not earlier.
 fn next_step(end: Timestamp) -> Timestamp {
     match end.as_nanos().rem_euclid(STEP_NANOS) {
         0 => end,
@@ -187,7 +186,7 @@ mod tests {
         let end = awake + Duration::from_nanos(1) + LEASE;
         assert!(heartbeats.on_tick(end, &state).is_empty());
         let rounded = heartbeats.next_tick().unwrap();
-        assert_eq!(rounded, awake + LEASE + STEP);
+        assert_eq!(rounded, awake + LEASE + Duration::from_millis(250));
         assert_eq!(heartbeats.on_tick(rounded, &state).len(), 1);
     }
 

@@ -1,8 +1,8 @@
 use super::id::or_none;
 use super::{
-    AllocId, AllocMetric, DeploymentId, EvalId, FlatMap, GroupName, Index, Job, JobId, JobKey,
-    Namespace, NetworkResource, NodeId, NodeName, Resources, Span, TaskGroup, TaskName, TaskState,
-    Text, Timestamp, is_default,
+    AllocId, AllocMetric, AllocName, DeploymentId, EvalId, FlatMap, GroupName, Index, Job, JobId,
+    JobKey, Namespace, NetworkResource, NodeId, NodeName, Resources, Span, TaskGroup, TaskName,
+    TaskState, Text, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -91,7 +91,7 @@ pub struct Allocation {
     #[serde(rename = "EvalID")]
     pub eval_id: EvalId,
     /// `job.group[index]`.
-    pub name: String,
+    pub name: AllocName,
     /// Node that runs it.
     #[serde(rename = "NodeID")]
     pub node_id: NodeId,

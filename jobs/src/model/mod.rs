@@ -76,7 +76,9 @@ pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi, VersionTag};
 pub use launch::{DispatchPayload, Parameterized, Periodic};
 pub use metric::{AllocMetric, NodeScore};
 pub(crate) use name::or_empty;
-pub use name::{GroupName, JobId, LockId, Name, Namespace, NodeName, TaskName, Text, VariablePath};
+pub use name::{
+    AllocName, GroupName, JobId, LockId, Name, Namespace, NodeName, TaskName, Text, VariablePath,
+};
 pub use network::{Cni, Dns, NetworkResource, Port};
 pub use node::{
     DriverInfo, Eligibility, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory, NodeResources,

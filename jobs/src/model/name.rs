@@ -30,6 +30,8 @@ kinds! {
     GroupKind GroupName "task group";
     /// Name of a task, unique in its group.
     TaskKind TaskName "task";
+    /// Name of an allocation: `job.group[index]`.
+    AllocNameKind AllocName "allocation";
     /// Name of a node; several may have the same.
     NodeNameKind NodeName "node";
     /// Path of a variable, unique in its namespace.

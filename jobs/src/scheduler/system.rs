@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     model::{
-        AllocMetric, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates, Evaluation, FlatMap,
-        GroupName, Job, JobType, NodeId, Plan, PlanAnnotations, Span, StoppedAlloc, TaskGroup,
-        Text, Trigger,
+        AllocMetric, AllocName, Allocation, Ask, Capacity, ClientStatus, DesiredUpdates,
+        Evaluation, FlatMap, GroupName, Job, JobType, NodeId, Plan, PlanAnnotations, Span,
+        StoppedAlloc, TaskGroup, Text, Trigger,
     },
     state::Snapshot,
 };
@@ -338,7 +338,7 @@ impl<'a> Work<'a> {
             id: cx.ids.next_alloc(),
             namespace: job.namespace.clone(),
             eval_id: self.eval.id,
-            name: format!("{}.{}[0]", job.id, group.name),
+            name: AllocName::from(format!("{}.{}[0]", job.id, group.name)),
             node_id: node.id,
             node_name: node.name.clone(),
             job_id: job.id.clone(),

@@ -1,6 +1,6 @@
 use super::or_empty;
 use crate::model::{
-    AllocDeploymentStatus, AllocId, AllocatedResources, AllocatedShared, AllocatedTask,
+    AllocDeploymentStatus, AllocId, AllocName, AllocatedResources, AllocatedShared, AllocatedTask,
     ClientStatus, DesiredStatus, DesiredTransition, EvalId, FlatMap, GroupName, Index, Job, JobId,
     JobType, Namespace, NodeId, NodeName, RescheduleTracker, Resources, TaskName, TaskState,
     Timestamp, is_default,
@@ -76,7 +76,7 @@ pub struct AllocationListStub {
     pub id: AllocId,
     #[serde(rename = "EvalID")]
     pub eval_id: EvalId,
-    pub name: String,
+    pub name: AllocName,
     pub namespace: Namespace,
     #[serde(rename = "NodeID")]
     pub node_id: NodeId,

@@ -12,7 +12,7 @@ pub(super) fn head(alloc: &Allocation, followup: Option<&Evaluation>, view: &Vie
     let mut pairs = vec![
         ("ID", row.id.to_string()),
         ("Eval ID", view.id(row.eval_id)),
-        ("Name", row.name.clone()),
+        ("Name", row.name.to_string()),
         ("Node ID", view.id(row.node_id)),
         ("Node Name", row.node_name.to_string()),
         ("Job ID", row.job_id.to_string()),
@@ -117,7 +117,7 @@ pub(super) fn addresses(alloc: &Allocation) -> Option<String> {
 pub(super) fn short(alloc: &Allocation, view: &View) -> String {
     let head = columns::key_values(&[
         ("ID", alloc.row.id.to_string()),
-        ("Name", alloc.row.name.clone()),
+        ("Name", alloc.row.name.to_string()),
         ("Created", view.ago(alloc.row.create_time)),
         ("Modified", view.ago(alloc.row.modify_time)),
     ]);

@@ -143,7 +143,7 @@ fn first_status(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) 
     CheckStatus {
         id: check.check.id.clone(),
         name: check.check.name.clone(),
-        group: alloc.name.clone(),
+        group: alloc.name.to_string(),
         task: instance.task.clone().unwrap_or_default(),
         service: instance.service.name.clone(),
         status: check.check.status,

@@ -9,9 +9,9 @@ pub(crate) use reschedule::{allowed, next_delay};
 use crate::{
     ids::Ids,
     model::{
-        Allocation, ClientStatus, Deployment, DeploymentId, DeploymentState, DeploymentStatus,
-        DeploymentUpdate, DesiredUpdates, EvalStatus, Evaluation, FlatMap, GroupName, Job, NodeId,
-        StoppedAlloc, TaskGroup, Timestamp, Trigger,
+        AllocName, Allocation, ClientStatus, Deployment, DeploymentId, DeploymentState,
+        DeploymentStatus, DeploymentUpdate, DesiredUpdates, EvalStatus, Evaluation, FlatMap,
+        GroupName, Job, NodeId, StoppedAlloc, TaskGroup, Timestamp, Trigger,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -56,7 +56,7 @@ pub(super) struct Input<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Placement {
     /// `job.group[index]`.
-    pub(super) name: String,
+    pub(super) name: AllocName,
     /// Group.
     pub(super) group: GroupName,
     /// The version to run.

@@ -1,4 +1,4 @@
-use crate::model::Allocation;
+use crate::model::{AllocName, Allocation};
 use std::collections::BTreeSet;
 
 /// Which numbers of a group's names are in use.
@@ -25,6 +25,6 @@ impl Names {
     }
 }
 
-pub(super) fn name(job_id: &str, group: &str, index: u32) -> String {
-    format!("{job_id}.{group}[{index}]")
+pub(super) fn name(job_id: &str, group: &str, index: u32) -> AllocName {
+    AllocName::from(format!("{job_id}.{group}[{index}]"))
 }

@@ -2,7 +2,7 @@
 
 use super::super::{ReconcileResult, Rollout, texts};
 use super::Group;
-use crate::model::{AllocId, Allocation, ClientStatus};
+use crate::model::{AllocId, AllocName, Allocation, ClientStatus};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -99,8 +99,8 @@ impl Group<'_, '_> {
     ) {
         let news = self.news(failed, split, leaving, rollout);
         let olds = self.drop_overtaken(std::mem::take(&mut split.solo), wanted);
-        let mut old_names: BTreeSet<String> = olds.iter().map(|old| old.name.clone()).collect();
-        let mut given_up: BTreeSet<String> = BTreeSet::new();
+        let mut old_names: BTreeSet<AllocName> = olds.iter().map(|old| old.name.clone()).collect();
+        let mut given_up: BTreeSet<AllocName> = BTreeSet::new();
         for old in olds {
             match news.get(&old.name) {
                 None => split.solo.push(old),
@@ -147,9 +147,9 @@ impl Group<'_, '_> {
         split: &Split,
         leaving: &[Leaving],
         rollout: &Rollout<'_>,
-    ) -> BTreeMap<String, New> {
+    ) -> BTreeMap<AllocName, New> {
         let rolling = rollout.id().is_some() || rollout.failed();
-        let mut news: BTreeMap<String, New> = BTreeMap::new();
+        let mut news: BTreeMap<AllocName, New> = BTreeMap::new();
         let mut note = |alloc: &Allocation, new: New| {
             let known = news.entry(alloc.name.clone()).or_insert(new);
             *known = new.max(*known);
@@ -185,7 +185,7 @@ impl Group<'_, '_> {
     /// Stops the new allocations of these names; the old ones go on.
     fn give_up(
         &mut self,
-        names: &BTreeSet<String>,
+        names: &BTreeSet<AllocName>,
         split: &mut Split,
         leaving: &mut Vec<Leaving>,
         wanted: &mut ReconcileResult,
@@ -238,7 +238,7 @@ impl Group<'_, '_> {
             )
         };
         let mut kept: Vec<Arc<Allocation>> = Vec::with_capacity(olds.len());
-        let mut by_name: BTreeMap<String, usize> = BTreeMap::new();
+        let mut by_name: BTreeMap<AllocName, usize> = BTreeMap::new();
         for mut old in olds {
             let Some(&at) = by_name.get(&old.name) else {
                 by_name.insert(old.name.clone(), kept.len());
@@ -305,7 +305,7 @@ impl Group<'_, '_> {
     fn stop_chosen(
         &mut self,
         chosen: &BTreeSet<AllocId>,
-        mut names: BTreeSet<String>,
+        mut names: BTreeSet<AllocName>,
         split: &mut Split,
         wanted: &mut ReconcileResult,
     ) {
