@@ -1,8 +1,8 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
-//! `cargo bench --bench drivers -- [ingress] [dns] [jobs] [start] [storm]` runs the named ones, or
-//! all; `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and
-//! `dirs=PATH,PATH` for where the data directory is made. The peer runs in the same run where
+//! `cargo bench --bench drivers -- [ingress] [hung] [dns] [jobs] [start] [storm]` runs the named
+//! ones, or all; `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16`
+//! and `dirs=PATH,PATH` for where the data directory is made. The peer runs in the same run where
 //! Debian has it; what a driver needs and does not find, it says and skips. All traffic stays on
 //! loopback, and every load is bounded in time.
 
@@ -22,6 +22,7 @@ mod dns_load;
     reason = "the benchmarks use a part of what the tests share"
 )]
 mod harness;
+mod hung;
 mod ingress;
 mod process;
 mod small_jobs;
@@ -37,6 +38,7 @@ async fn main() {
         .filter(|argument| !argument.starts_with('-'))
         .partition(|argument| argument.contains('='));
     run("ingress", &wanted, ingress::run()).await;
+    run("hung", &wanted, hung::run()).await;
     run("dns", &wanted, dns_load::run()).await;
     run("jobs", &wanted, small_jobs::run(&options)).await;
     run("start", &wanted, start::run()).await;

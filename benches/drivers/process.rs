@@ -43,6 +43,15 @@ fn status_kib(pid: Pid, field: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// The words that a process was started with.
+pub(crate) fn command_line(pid: Pid) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = line.split(|&byte| byte == 0);
+    words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
+}
+
 /// Direct children of a process.
 pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));

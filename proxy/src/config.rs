@@ -52,6 +52,16 @@ pub struct Config {
     pub upstream_idle_max: usize,
     /// How many more targets are tried when one fails.
     pub retries: usize,
+    /// How many of a hundred requests may be repeated after something of them was sent.
+    pub repeats_percent: u32,
+    /// How many requests a second may be repeated beside those.
+    pub repeats_per_second: u32,
+    /// A target that fails so many requests in a row gets no new ones for a while; 0 for never. No
+    /// more than half of the targets of a route rest for that reason.
+    pub eject_after: u32,
+    /// How long a target rests that failed, the first time; the second time twice as long, and so
+    /// on.
+    pub eject_time: Duration,
     /// How long the head of a request may take from its first byte to its last.
     pub head_timeout: Duration,
     /// The longest silence of a client within a request.
@@ -82,6 +92,10 @@ impl Default for Config {
             upstream_idle_timeout: Duration::from_secs(4),
             upstream_idle_max: 4096,
             retries: 2,
+            repeats_percent: 20,
+            repeats_per_second: 10,
+            eject_after: 5,
+            eject_time: Duration::from_secs(10),
             head_timeout: Duration::from_secs(15),
             client_timeout: Duration::from_secs(60),
             client_idle_timeout: Duration::from_secs(75),

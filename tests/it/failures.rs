@@ -91,7 +91,7 @@ async fn a_killed_task_is_restarted_and_no_get_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hung_instance_leaves_the_routes_and_only_what_it_swallowed_fails() {
+async fn a_hung_instance_leaves_the_routes_and_no_get_fails() {
     let agent = Agent::start().await;
     let job = Echo::new("web", 3);
     job.run(&agent).await;
@@ -99,7 +99,7 @@ async fn a_hung_instance_leaves_the_routes_and_only_what_it_swallowed_fails() {
     let allocs = job.running(&agent, 3).await;
     let victim = read_alloc(&agent, &allocs[0]).await;
     let pid = server_process(&agent, port(&victim));
-    let timeout = Duration::from_secs(4);
+    let timeout = Duration::from_secs(10);
     let load = Load::start(agent.address("ingress"), "/web", 200, timeout);
     load.more(100).await;
     let hung = Instant::now();
@@ -115,23 +115,16 @@ async fn a_hung_instance_leaves_the_routes_and_only_what_it_swallowed_fails() {
         out < Duration::from_secs(3),
         "out of the routes after {out:?}"
     );
+    // What it swallowed was given to others. Where the machine has time, 99 of 100 take less than
+    // 1.5 s; the driver `hung` measures that.
+    println!("99 of 100 requests took {:?} at most", load::p99(&requests));
     let failed = failures(&requests);
-    let stray: Vec<_> = failed
-        .iter()
-        .filter(|request| request.sent > hung + out + Duration::from_millis(100))
-        .collect();
     assert!(
-        stray.is_empty(),
-        "failed although sent after it left: {stray:?}"
-    );
-    let while_routed = requests
-        .iter()
-        .filter(|r| r.sent >= hung && r.sent <= hung + out)
-        .count();
-    assert!(
-        failed.len() <= while_routed / 3 + 2,
-        "only every third request could be swallowed: {} of {while_routed}",
-        failed.len()
+        failed.is_empty(),
+        "{} of {} failed: {:?}",
+        failed.len(),
+        requests.len(),
+        failed[0]
     );
 }
 

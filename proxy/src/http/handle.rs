@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::config::{Config, Strategy};
 use crate::route::{Choice, Table, Upstream};
@@ -25,9 +26,13 @@ struct Shared {
     swap: Mutex<()>,
     /// Told when the last request leaves an upstream that no table has any more.
     drained: Notify,
+    /// Told when a target was found dead.
+    lost: Arc<Notify>,
     drain_timeout: Duration,
     strategy: Strategy,
     random: AtomicU64,
+    /// Where the clock of [`Handle::now_ms`] begins.
+    started: Instant,
 }
 
 /// What was left when a swap stopped waiting for requests to targets that are gone.
@@ -62,9 +67,11 @@ impl Handle {
             table: ArcSwap::from_pointee(Table::default()),
             swap: Mutex::new(()),
             drained: Notify::new(),
+            lost: Arc::default(),
             drain_timeout: config.drain_timeout,
             strategy: config.strategy,
             random: AtomicU64::new(RandomState::new().hash_one(0)),
+            started: Instant::now(),
         };
         Handle {
             shared: Arc::new(shared),
@@ -121,6 +128,33 @@ impl Handle {
         removed
     }
 
+    /// Says that instances are dead, as a check has found: a request that waits for one of them and
+    /// may be repeated is given to another target at once. To be called after the swap that removed
+    /// them.
+    pub fn lost(&self, is_dead: impl Fn(&str) -> bool) {
+        let table = self.shared.table.load();
+        let mut any = false;
+        for upstream in table.upstreams().chain(table.retired()) {
+            if !upstream.instance().is_empty() && is_dead(upstream.instance()) {
+                upstream.health().lost();
+                any = true;
+            }
+        }
+        if any {
+            self.tell_losses();
+        }
+    }
+
+    /// Tells everybody who waits for an answer to look whether it will come.
+    pub(super) fn tell_losses(&self) {
+        self.shared.lost.notify_waiters();
+    }
+
+    /// Where that is told.
+    pub(super) fn losses(&self) -> &Arc<Notify> {
+        &self.shared.lost
+    }
+
     pub(super) fn load(&self) -> Guard<Arc<Table>> {
         self.shared.table.load()
     }
@@ -128,6 +162,19 @@ impl Handle {
     /// Tells everybody who waits for upstreams to drain to look again.
     pub(super) fn wake_drains(&self) {
         self.shared.drained.notify_waiters();
+    }
+
+    /// Milliseconds of the clock by which the health of upstreams is kept, at least 1.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.at_ms(Instant::now())
+    }
+
+    /// A moment of that clock.
+    pub(super) fn at_ms(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.shared.started);
+        u64::try_from(since.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
     }
 
     /// How the next request chooses.

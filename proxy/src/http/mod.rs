@@ -5,6 +5,7 @@ mod handle;
 mod head;
 mod lease;
 mod linger;
+mod rescue;
 mod routing;
 mod service;
 mod socket;

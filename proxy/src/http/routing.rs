@@ -11,6 +11,8 @@ use crate::route::{RequestPath, Route, Target};
 /// What was tried for a request so far.
 #[derive(Debug, Default)]
 pub(super) struct Tried {
+    /// Asking twice is asking once.
+    is_repeatable: bool,
     /// Serials of upstreams that could not be connected to: not asked again for this request.
     unreachable: Vec<u64>,
     /// Serials of upstreams whose connection broke: asked again only if there is no other.
@@ -24,6 +26,10 @@ pub(super) struct Tried {
 pub(super) enum Failure {
     /// It was silent for too long.
     Silent,
+    /// It was silent while others answered.
+    Suspected,
+    /// It was found dead while it was waited for.
+    Lost,
     /// It could not be reached, or broke off, or said what nobody understands.
     Broken,
 }
@@ -32,13 +38,27 @@ impl Failure {
     /// The answer to the client.
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Failure::Silent => StatusCode::GATEWAY_TIMEOUT,
-            Failure::Broken => StatusCode::BAD_GATEWAY,
+            Failure::Silent | Failure::Suspected => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Lost | Failure::Broken => StatusCode::BAD_GATEWAY,
         }
     }
 }
 
 impl Tried {
+    /// Nothing yet, for a request by a method.
+    pub(super) fn of(method: &Method) -> Tried {
+        Tried {
+            is_repeatable: method.is_idempotent(),
+            ..Tried::default()
+        }
+    }
+
+    /// Whether the request may be given to another target after something of it was sent. A silent
+    /// target is not followed by another, since the client has waited enough.
+    pub(super) fn may_repeat(&self, failure: Failure) -> bool {
+        self.is_repeatable && failure != Failure::Silent
+    }
+
     /// Whether any target was tried.
     pub(super) fn is_empty(&self) -> bool {
         self.unreachable.is_empty() && self.broken.is_empty()
@@ -69,16 +89,27 @@ impl Tried {
         path: &RequestPath<'_>,
     ) -> Result<Lease, Refused> {
         let choice = handle.choice();
+        let may_fail = self.is_repeatable;
         let reachable = |target: &Target| !self.unreachable.contains(&target.upstream().serial());
         let sound = |target: &Target| {
             reachable(target) && !self.broken.contains(&target.upstream().serial())
         };
         Lease::take(handle, host, path, |route: &Route| {
             if self.is_empty() {
-                return route.pick(choice);
+                let turn = route.pick(choice)?;
+                if !turn.upstream().health().is_doubtful() {
+                    return Some(turn);
+                }
             }
+            // The clock is asked only when something is wrong.
+            let now = handle.now_ms();
+            let may_try = |target: &Target| {
+                let health = target.upstream().health();
+                sound(target) && health.may_try(now, may_fail)
+            };
             route
-                .pick_where(choice, sound)
+                .pick_where(choice, may_try)
+                .or_else(|| route.pick_where(choice, sound))
                 .or_else(|| route.pick_where(choice, reachable))
         })
     }
@@ -91,13 +122,6 @@ pub(super) fn refusal(config: &Config, refused: Refused) -> StatusCode {
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         Refused::NoTarget => StatusCode::SERVICE_UNAVAILABLE,
     }
-}
-
-/// Whether a request of which something was sent may be given to another target: only if asking
-/// twice is asking once. A silent target is not followed by another, since the client has waited
-/// enough.
-pub(super) fn may_repeat(method: &Method, failure: Failure) -> bool {
-    method.is_idempotent() && failure != Failure::Silent
 }
 
 /// The target of the request line for an upstream; `None` if it is the one that came in.

@@ -10,18 +10,21 @@ use ::http::{HeaderMap, StatusCode, Uri, Version};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::v1::server::HttpSession as SessionV1;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::handle::Handle;
 use super::head;
 use super::lease::{Lease, Refused};
+use super::rescue::{self, Budget, Wait};
 use super::routing::{self, Failure, Tried};
-use super::socket;
+use super::socket::{self, Waiting};
 use crate::config::Config;
 use crate::headers::{self, Hop, Incoming, Told};
 use crate::route::{RequestPath, Target};
@@ -30,6 +33,7 @@ use crate::route::{RequestPath, Target};
 pub(super) struct Service {
     config: Arc<Config>,
     handle: Handle,
+    budget: Arc<Budget>,
 }
 
 /// What is remembered of a request from hook to hook.
@@ -37,17 +41,58 @@ pub(super) struct Service {
 pub(super) struct Request {
     lease: Option<Lease>,
     tried: Tried,
+    /// When the last target was chosen, until it has answered.
+    asked: Option<Instant>,
+    /// How many more targets may be tried.
+    left: usize,
+    /// The connection to the target waited for this request.
+    is_kept: bool,
     body_bytes: u64,
 }
 
 impl Service {
-    pub(super) fn new(config: Arc<Config>, handle: Handle) -> Service {
-        Service { config, handle }
+    pub(super) fn new(config: Arc<Config>, handle: Handle, budget: Arc<Budget>) -> Service {
+        Service {
+            config,
+            handle,
+            budget,
+        }
     }
 
     fn lease(&self, header: &RequestHeader, cx: &Request) -> Result<Lease, Refused> {
         let path = RequestPath::new(header.uri.path());
         cx.tried.lease(&self.handle, host(header), &path)
+    }
+
+    /// Notes that the target of a request failed it.
+    fn failed(&self, header: &RequestHeader, cx: &Request) {
+        if let Some(lease) = &cx.lease {
+            let path = RequestPath::new(header.uri.path());
+            let upstream = lease.target().upstream();
+            rescue::failed(&self.config, &self.handle, (host(header), &path), upstream);
+        }
+    }
+
+    /// Lets a request wait for the first of an answer only as long as it is worth it.
+    fn watch(&self, session: &Session, cx: &Request) {
+        let header = session.req_header();
+        let client = session.digest().and_then(socket::client);
+        let (Some(client), Some(lease)) = (client, &cx.lease) else {
+            return;
+        };
+        let may_leave = cx.left > 0
+            && cx.tried.may_repeat(Failure::Suspected)
+            && !session.as_ref().retry_buffer_truncated();
+        let upstream = lease.target().upstream().clone();
+        client.wait(may_leave.then(|| Waiting {
+            wait: Wait::begin(&upstream, Instant::now()),
+            upstream,
+            host: host(header).to_owned(),
+            path: header.uri.path().to_owned(),
+            handle: self.handle.clone(),
+            budget: self.budget.clone(),
+            alarms: None,
+        }));
     }
 
     fn peer(&self, target: &Target, session: &Session) -> Box<HttpPeer> {
@@ -255,6 +300,9 @@ impl ProxyHttp for Service {
             Service::answer(session, StatusCode::PAYLOAD_TOO_LARGE).await?;
             return Ok(true);
         }
+        self.budget.on_request();
+        cx.tried = Tried::of(&session.req_header().method);
+        cx.left = self.config.retries.saturating_add(1);
         let refused = match self.lease(session.req_header(), cx) {
             Ok(lease) => {
                 cx.lease = Some(lease);
@@ -292,10 +340,26 @@ impl ProxyHttp for Service {
             };
             cx.lease = Some(self.lease(session.req_header(), cx).map_err(refused)?);
         }
+        cx.asked = Some(Instant::now());
+        cx.left = cx.left.saturating_sub(1);
+        self.watch(session, cx);
         match &cx.lease {
             Some(lease) => Ok(self.peer(lease.target(), session)),
             None => Error::e_explain(ErrorType::InternalError, "no target was chosen"),
         }
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        _digest: Option<&Digest>,
+        cx: &mut Request,
+    ) -> Result<()> {
+        cx.is_kept = reused;
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -336,8 +400,16 @@ impl ProxyHttp for Service {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _cx: &mut Request,
+        cx: &mut Request,
     ) -> Result<()> {
+        if let (Some(asked), Some(lease)) = (cx.asked.take(), &cx.lease) {
+            let health = lease.target().upstream().health();
+            health.answered(self.handle.now_ms(), asked.elapsed());
+            health.succeeded();
+        }
+        if let Some(client) = session.digest().and_then(socket::client) {
+            client.wait(None);
+        }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             if session.is_upgrade_req() {
                 return Ok(());
@@ -367,7 +439,9 @@ impl ProxyHttp for Service {
         mut error: Box<Error>,
     ) -> Box<Error> {
         cx.tried.unreachable(peer.group_key, failure(&error));
-        cx.lease = None;
+        if let Some(lease) = cx.lease.take() {
+            rescue::unreachable(&self.handle, lease.target().upstream());
+        }
         error.set_retry(true);
         error
     }
@@ -382,13 +456,23 @@ impl ProxyHttp for Service {
         cx: &mut Request,
         client_reused: bool,
     ) -> Box<Error> {
-        let repeatable = *error.esource() == ErrorSource::Upstream
-            && routing::may_repeat(&session.req_header().method, failure(&error))
+        let client = session.digest().and_then(socket::client);
+        let left = client.and_then(|client| client.has_left());
+        let is_upstream = *error.esource() == ErrorSource::Upstream;
+        let failure = left.unwrap_or_else(|| failure(&error));
+        // That a connection which waited has ended says nothing of its target.
+        let is_stale = cx.is_kept && cx.asked.is_some() && failure == Failure::Broken;
+        if is_upstream && !is_stale {
+            self.failed(session.req_header(), cx);
+        }
+        let repeatable = (is_upstream || left.is_some())
+            && cx.tried.may_repeat(failure)
             && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none();
+            && session.response_written().is_none()
+            && (is_stale || self.budget.take());
         if repeatable {
             tracing::debug!(%error, client_reused, "asking another target");
-            cx.tried.broken(peer.group_key, failure(&error));
+            cx.tried.broken(peer.group_key, failure);
             cx.lease = None;
         }
         error.set_retry(repeatable);

@@ -6,8 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,10 +21,15 @@ use pingora_core::protocols::{
 use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::handle::Handle;
 use super::linger::linger;
+use super::rescue::{Budget, LOOK_INTERVAL, Verdict, Wait};
+use super::routing::Failure;
 use crate::headers::Hop;
+use crate::route::{RequestPath, Upstream};
 
 /// Room for the head and a small body of an answer, so that both leave in one system call. Larger
 /// writes go through.
@@ -68,6 +73,67 @@ pub(super) struct Socket {
 pub(super) struct Client {
     hop: Hop,
     stage: AtomicU8,
+    waiting: Mutex<Waits>,
+}
+
+/// Whether the request waits for the first of an answer.
+#[derive(Debug, Default)]
+enum Waits {
+    #[default]
+    No,
+    Yes(Box<Waiting>),
+    /// It did, and has left its target.
+    Left(Failure),
+}
+
+/// A request that waits for the first of an answer, and may be given to another target.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) wait: Wait,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) handle: Handle,
+    pub(super) budget: Arc<Budget>,
+    /// What wakes it: set when it waits for the first time.
+    pub(super) alarms: Option<Alarms>,
+}
+
+/// The next look, and word of targets that were found dead.
+type Alarms = (Pin<Box<Sleep>>, Pin<Box<OwnedNotified>>);
+
+impl Waiting {
+    /// Ready when the request is better off with another target.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        loop {
+            let losses = self.handle.losses();
+            let (look, told) = self.alarms.get_or_insert_with(|| {
+                let mut told = Box::pin(losses.clone().notified_owned());
+                told.as_mut().enable();
+                (Box::pin(sleep_until(self.wait.first_look())), told)
+            });
+            let mut is_due = look.as_mut().poll(cx).is_ready();
+            if told.as_mut().poll(cx).is_ready() {
+                told.set(losses.clone().notified_owned());
+                told.as_mut().enable();
+                is_due = true;
+            }
+            if !is_due && !self.wait.is_lost(&self.upstream) {
+                return Poll::Pending;
+            }
+            let path = RequestPath::new(&self.path);
+            let (request, now) = ((&*self.host, &path), Instant::now());
+            let next = match self.wait.look(&self.handle, request, &self.upstream, now) {
+                Verdict::Leave(failure) if self.budget.has_left() => return Poll::Ready(failure),
+                Verdict::Leave(_) => now + LOOK_INTERVAL,
+                Verdict::Wait(at) => at,
+            };
+            look.as_mut().reset(next);
+            if look.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
 }
 
 /// Nothing of the next request was read yet.
@@ -81,6 +147,36 @@ impl Client {
     /// Where the client is.
     pub(super) fn hop(&self) -> &Hop {
         &self.hop
+    }
+
+    /// Lets the request wait for an answer, or not any more.
+    pub(super) fn wait(&self, waiting: Option<Waiting>) {
+        let waits = waiting.map_or(Waits::No, |waiting| Waits::Yes(Box::new(waiting)));
+        *self.waits() = waits;
+    }
+
+    /// Why the request has left its target, if it has.
+    pub(super) fn has_left(&self) -> Option<Failure> {
+        match *self.waits() {
+            Waits::Left(failure) => Some(failure),
+            Waits::No | Waits::Yes(_) => None,
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        // No panic leaves it half-changed.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready when the request leaves its target.
+    fn poll_left(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waits = self.waits();
+        let Waits::Yes(waiting) = &mut *waits else {
+            return Poll::Pending;
+        };
+        let failure = ready!(waiting.poll(cx));
+        *waits = Waits::Left(failure);
+        Poll::Ready(())
     }
 
     /// The head of the request has come; its bounds end.
@@ -99,6 +195,7 @@ impl Socket {
         let client = Client {
             hop: Hop::new(peer.ip(), own),
             stage: AtomicU8::new(FRESH),
+            waiting: Mutex::default(),
         };
         let unused =
             ResponseHeader::build_no_case(StatusCode::OK, Some(0)).map_err(io::Error::other)?;
@@ -207,7 +304,15 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.stage().load(Ordering::Relaxed) {
-            SERVED => return self.poll_bytes(cx, buf),
+            SERVED => {
+                if self.poll_bytes(cx, buf)?.is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
+                if let Some(client) = of(&self.client) {
+                    ready!(client.poll_left(cx));
+                }
+                return Poll::Ready(Err(io::Error::other("the request leaves its target")));
+            }
             FRESH => {
                 if self.head_bytes > 0 {
                     // The first head is over.

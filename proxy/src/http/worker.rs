@@ -97,7 +97,7 @@ impl Worker {
             ..ServerConf::default()
         });
         let local = Rc::new(Local::new(self.config.clone(), self.handle.clone()));
-        let service = Service::new(self.config.clone(), self.handle);
+        let service = Service::new(self.config.clone(), self.handle, local.budget());
         let mut server = HttpProxy::new(service, conf);
         server.handle_init_modules();
         let server = Arc::new(server);
@@ -115,6 +115,7 @@ impl Worker {
         tokio::select! {
             () = stopped(stopping) => {}
             () = local.sweep() => {}
+            () = local.rescue() => {}
         }
         local.stop();
         server.http_cleanup().await;

@@ -1,12 +1,14 @@
 //! Definitions to a [`Table`], and requests to a [`Target`].
 //!
 //! Everything here is pure: no clock, no socket, no randomness (the random strategy takes its
-//! number as an argument). The only shared state is counters: whose turn it is on a route, and how
-//! many requests are in flight to an upstream. Both survive when a table is rebuilt from the one
-//! before it.
+//! number as an argument). The only shared state is counters: whose turn it is on a route, how many
+//! requests are in flight to an upstream, and how it has answered. They survive when a table is
+//! rebuilt from the one before it.
 
 mod definition;
 mod glob;
+mod health;
+mod histogram;
 mod matcher;
 pub mod parse;
 mod path;
@@ -21,6 +23,9 @@ mod weight;
 pub use definition::{
     Add, Command, Definition, Delete, Destination, Options, Source, Weigh, Weight,
 };
+pub use health::Health;
+pub(crate) use health::PATIENCE_MIN;
+pub use histogram::Histogram;
 pub use path::RequestPath;
 pub use picker::Choice;
 pub use problem::{Fault, Origin, Problem};

@@ -222,6 +222,11 @@ impl Table {
         self.upstreams.values()
     }
 
+    /// Servers of earlier tables that may still have requests in flight.
+    pub fn retired(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.retired.values()
+    }
+
     /// Whether requests of this table may go to that very upstream.
     pub fn has_upstream(&self, upstream: &Upstream) -> bool {
         // The key is only borrowed for the comparison; tables are swapped far less often than read.

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::health::Health;
+
 /// Set in the state of an upstream that the current table does not have.
 const CLOSED: u64 = 1 << 63;
 
@@ -26,6 +28,7 @@ pub struct Upstream {
     /// sees the flag, takes itself back, and (acquire after release) sees the new table when it
     /// picks again. There is no third case, so none is in flight unseen.
     state: AtomicU64,
+    health: Health,
 }
 
 /// The answer of an upstream to a new request.
@@ -46,6 +49,7 @@ impl Upstream {
             instance: instance.to_owned(),
             address,
             state: AtomicU64::new(0),
+            health: Health::default(),
         }
     }
 
@@ -62,6 +66,11 @@ impl Upstream {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How it has answered lately.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Requests that are in flight now.
@@ -89,8 +98,11 @@ impl Upstream {
     }
 
     /// Lets requests in (again): the upstream is in the table that is about to be put in place.
+    /// What it did before it was gone counts no more.
     pub fn open(&self) {
-        self.state.fetch_and(!CLOSED, Ordering::AcqRel);
+        if self.state.fetch_and(!CLOSED, Ordering::AcqRel) & CLOSED != 0 {
+            self.health.forgive();
+        }
     }
 
     /// Lets no request in any more, and returns how many are still in flight. To be called *after*

@@ -7,6 +7,7 @@ mod backend;
 mod client;
 mod differential;
 mod kept;
+mod rescue;
 mod running;
 
 use proxy::{Config, Proxy};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use proxy::route::{Table, parse};
+use proxy::route::{Definition, Instance, Table, parse, tags};
 use proxy::{Config, Error, Handle, Library, Proxy};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -51,6 +51,24 @@ impl Running {
     pub(crate) fn table(&self, text: &str) -> Table {
         let (definitions, problems) = parse::parse(text);
         assert!(problems.is_empty(), "{problems:?}");
+        Table::build(definitions, Some(&self.handle.table())).0
+    }
+
+    /// A table of instances of a service, each with its id and tags.
+    pub(crate) fn instances(&self, instances: &[(&str, SocketAddr, &[&str])]) -> Table {
+        let definitions = instances.iter().flat_map(|(id, address, tags)| {
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            let (definitions, problems): (Vec<Definition>, _) = tags::definitions(&Instance {
+                id,
+                service: "web",
+                address: &address.ip().to_string(),
+                port: address.port(),
+                tags: &tags,
+                datacenter: "dc1",
+            });
+            assert!(problems.is_empty(), "{problems:?}");
+            definitions
+        });
         Table::build(definitions, Some(&self.handle.table())).0
     }
 

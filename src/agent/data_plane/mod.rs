@@ -80,6 +80,8 @@ struct Routes {
     table: route::Table,
     problems: BTreeSet<String>,
     left: BTreeSet<String>,
+    /// Those of them that are still registered and found dead by their checks.
+    dead: BTreeSet<String>,
 }
 
 impl DataPlane {
@@ -150,7 +152,9 @@ impl DataPlane {
             let routes = old.map(|old| {
                 let (table, problems) = routes::build(catalog, &instances, &zone.datacenter, &old);
                 let left = routes::left_by(&old, &table);
+                let dead = routes::dead(catalog, &left);
                 Routes {
+                    dead,
                     table,
                     problems,
                     left,
@@ -176,6 +180,9 @@ impl DataPlane {
             }
             *problems = routes.problems;
             draining.watch(routes.left, proxy.swap(routes.table));
+            if !routes.dead.is_empty() {
+                proxy.lost(|instance| routes.dead.contains(instance));
+            }
         }
         self.catalog
             .send_replace(Arc::new(made.replica.catalog.clone()));

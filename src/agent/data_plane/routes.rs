@@ -1,7 +1,7 @@
 //! Catalog to routing table.
 
 use mesh::{
-    model::Split,
+    model::{Split, Status},
     view::{Instance, View},
 };
 use proxy::route::{self, Command, Definition, Origin, Problem, Source, Weigh, Weight};
@@ -76,5 +76,19 @@ pub(super) fn left_by(old: &route::Table, new: &route::Table) -> BTreeSet<String
         .filter(|upstream| !new.has_upstream(upstream))
         .map(|upstream| upstream.instance().to_owned())
         .filter(|instance| !instance.is_empty())
+        .collect()
+}
+
+/// Which of the instances that `left` are there still, but critical: what they were asked they will
+/// hardly answer. One that drains answers, and one that is gone has broken its connections.
+pub(super) fn dead(catalog: &View, left: &BTreeSet<String>) -> BTreeSet<String> {
+    if left.is_empty() {
+        return BTreeSet::new();
+    }
+    catalog
+        .all_instances()
+        .filter(|instance| instance.status == Status::Critical)
+        .map(|instance| instance.service.id.clone())
+        .filter(|id| left.contains(id))
         .collect()
 }

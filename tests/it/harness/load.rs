@@ -25,6 +25,8 @@ const IN_FLIGHT_MAX: usize = 256;
 pub(crate) struct Request {
     /// When it was sent.
     pub(crate) sent: Instant,
+    /// How long it took.
+    pub(crate) took: Duration,
     /// Body of a 2xx answer, or what went wrong.
     pub(crate) outcome: Result<String, String>,
 }
@@ -120,7 +122,11 @@ async fn one(
         Ok((status, text)) => Err(format!("{status}: {text}")),
         Err(error) => Err(format!("{error:?}")),
     };
-    let request = Request { sent, outcome };
+    let request = Request {
+        sent,
+        took: sent.elapsed(),
+        outcome,
+    };
     done.lock().expect("no panic holds it").push(request);
 }
 
@@ -130,6 +136,14 @@ pub(crate) fn failures(requests: &[Request]) -> Vec<&Request> {
         .iter()
         .filter(|request| request.outcome.is_err())
         .collect()
+}
+
+/// The time that 99 of 100 requests did not exceed.
+pub(crate) fn p99(requests: &[Request]) -> Duration {
+    let mut times: Vec<Duration> = requests.iter().map(|request| request.took).collect();
+    times.sort_unstable();
+    let at = (times.len() * 99).div_ceil(100);
+    times[at.saturating_sub(1)]
 }
 
 /// How often each body came, over `count` requests one after the other.

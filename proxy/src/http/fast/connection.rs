@@ -49,6 +49,7 @@ pub(in crate::http) async fn serve(
         bytes: Vec::new(),
         timer: Timer::after(local.config.client_idle_timeout),
         has_served: false,
+        number,
         local,
     };
     loop {
@@ -110,7 +111,7 @@ pub(super) enum After {
 /// The place of a connection among those of its thread.
 struct Entry {
     local: Rc<Local>,
-    number: u64,
+    number: usize,
 }
 
 impl Drop for Entry {
@@ -127,6 +128,8 @@ pub(super) struct Connection {
     pub(super) bytes: Vec<u8>,
     pub(super) timer: Timer,
     has_served: bool,
+    /// The number of the connection among those of the thread.
+    pub(super) number: usize,
 }
 
 /// How far the next request has come.

@@ -5,7 +5,9 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ::http::Method;
 use smallvec::SmallVec;
@@ -21,6 +23,7 @@ use super::local::Date;
 use super::request::Plain;
 use crate::headers;
 use crate::http::lease::{Lease, Refused};
+use crate::http::rescue::{self, Verdict, Wait};
 use crate::http::routing::{self, Failure, Tried};
 use crate::route::{RequestPath, Upstream};
 
@@ -50,8 +53,9 @@ impl Connection {
     /// Carries a request that is at the start of the bytes to a target, and the answer back.
     pub(super) async fn exchange(&mut self, plain: &Plain) -> After {
         let method = plain.method(&self.bytes);
-        let mut tried = Tried::default();
-        for _ in 0..=self.local.config.retries {
+        let mut tried = Tried::of(&method);
+        self.local.budget.on_request();
+        for left in (0..=self.local.config.retries).rev() {
             let lease = match self.lease(plain, &tried) {
                 Ok(lease) => lease,
                 Err(_) if !tried.is_empty() => break,
@@ -66,20 +70,34 @@ impl Connection {
             let stream = match self.upstream(upstream, &method, tried.is_empty()).await {
                 Ok(stream) => stream,
                 Err(failure) => {
+                    rescue::unreachable(&self.local.handle, upstream);
                     tried.unreachable(upstream.serial(), failure);
                     continue;
                 }
             };
-            let Ok(mut relay) = self.begin(plain, &lease, stream) else {
+            let is_kept = stream.is_kept;
+            let may_leave = left > 0 && tried.may_repeat(Failure::Suspected);
+            let Ok(mut relay) = self.begin(plain, &lease, stream.stream, may_leave) else {
                 return After::Doubtful;
             };
             match poll_fn(|cx| relay.poll(cx)).await {
                 Ok(whole) => return relay.end(whole, &lease),
                 Err(Broken::Client) => return After::Ended,
-                Err(Broken::Target(..)) if relay.has_answered => return After::Ended,
                 Err(Broken::Target(failure, reason)) => {
+                    let has_answered = relay.has_answered;
+                    // That a connection which waited has ended says nothing of its target.
+                    let is_stale = is_kept && !relay.is_heard && failure == Failure::Broken;
+                    relay.abandon(failure);
+                    if !is_stale {
+                        self.failed(plain, upstream, failure);
+                    }
+                    if has_answered {
+                        return After::Ended;
+                    }
                     tried.broken(upstream.serial(), failure);
-                    if !routing::may_repeat(&method, failure) {
+                    let is_repeated =
+                        tried.may_repeat(failure) && (is_stale || self.local.budget.take());
+                    if !is_repeated {
                         tracing::warn!(
                             reason,
                             code = failure.status().as_u16(),
@@ -100,13 +118,23 @@ impl Connection {
         tried.lease(&self.local.handle, plain.host(&self.bytes), &path)
     }
 
+    /// Notes that a target failed a request.
+    fn failed(&self, plain: &Plain, upstream: &Upstream, failure: Failure) {
+        if matches!(failure, Failure::Silent | Failure::Broken) {
+            let path = RequestPath::new(plain.path(&self.bytes));
+            let request = (plain.host(&self.bytes), &path);
+            let local = &self.local;
+            rescue::failed(&local.config, &local.handle, request, upstream);
+        }
+    }
+
     /// A connection to an upstream: one that waits, if `may_wait`, or a new one.
     async fn upstream(
         &mut self,
         upstream: &Upstream,
         method: &Method,
         may_wait: bool,
-    ) -> Result<TcpStream, Failure> {
+    ) -> Result<Connected, Failure> {
         let waiting = poll_fn(|cx| {
             let mut pool = self.local.pool.borrow_mut();
             Poll::Ready(pool.take(upstream, Instant::now(), cx))
@@ -116,14 +144,21 @@ impl Connection {
             // What cannot be repeated is worth a question to the system.
             && (method.is_idempotent() || is_quiet(&stream))
         {
-            return Ok(stream);
+            return Ok(Connected {
+                stream,
+                is_kept: true,
+            });
         }
         self.timer.set_after(self.local.config.connect_timeout);
         let connect = connect(upstream.address());
         tokio::pin!(connect);
         poll_fn(|cx| {
             if let Poll::Ready(result) = connect.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(|_| Failure::Broken));
+                let connected = result.map(|stream| Connected {
+                    stream,
+                    is_kept: false,
+                });
+                return Poll::Ready(connected.map_err(|_| Failure::Broken));
             }
             ready!(self.timer.poll(cx));
             Poll::Ready(Err(Failure::Silent))
@@ -136,8 +171,9 @@ impl Connection {
     fn begin<'c>(
         &'c mut self,
         plain: &'c Plain,
-        lease: &Lease,
+        lease: &'c Lease,
         stream: TcpStream,
+        may_leave: bool,
     ) -> Result<Relay<'c>, ()> {
         let target = lease.target();
         let (raw, query) = (plain.path(&self.bytes), plain.query(&self.bytes));
@@ -170,9 +206,18 @@ impl Connection {
             told,
             &mut unsent,
         );
-        self.timer.set_after(self.silence_max());
+        let now = Instant::now();
+        let wait = Wait::begin(target.upstream(), now);
+        self.timer
+            .set(wait.first_look().min(now + self.silence_max()));
+        self.local.asks(self.number, may_leave);
         Ok(Relay {
             plain,
+            upstream: target.upstream(),
+            wait,
+            since: now,
+            may_leave,
+            is_heard: false,
             stream,
             unsent: Rest::new(unsent),
             unwritten: Rest::new(Vec::new()),
@@ -187,10 +232,17 @@ impl Connection {
     }
 
     /// The longest silence of a target.
-    fn silence_max(&self) -> std::time::Duration {
+    fn silence_max(&self) -> Duration {
         // Requests without such a bound are not carried here.
         self.local.config.response_timeout.unwrap_or_default()
     }
+}
+
+/// A connection to a target.
+struct Connected {
+    stream: TcpStream,
+    /// It waited for this request.
+    is_kept: bool,
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
@@ -251,6 +303,14 @@ enum State {
 struct Relay<'c> {
     connection: &'c mut Connection,
     plain: &'c Plain,
+    upstream: &'c Arc<Upstream>,
+    wait: Wait,
+    /// When the request was sent, or the last of the answer came.
+    since: Instant,
+    /// The request may be given to another target.
+    may_leave: bool,
+    /// Something of the answer has come.
+    is_heard: bool,
     /// To the target.
     stream: TcpStream,
     unsent: Rest,
@@ -291,9 +351,9 @@ impl Relay<'_> {
                     if self.is_watching && self.is_client_gone(cx) {
                         return Poll::Ready(Err(Broken::Client));
                     }
+                    self.look_for_loss()?;
                     ready!(self.connection.timer.poll(cx));
-                    let silent = Broken::Target(Failure::Silent, "it is silent");
-                    return Poll::Ready(Err(silent));
+                    self.on_silence()?;
                 }
             }
         }
@@ -313,8 +373,9 @@ impl Relay<'_> {
         self.waits_for_client = written.is_pending();
         match written {
             Poll::Ready(Ok(())) => {
-                let silence_max = connection.silence_max();
-                connection.timer.set_after(silence_max);
+                self.since = Instant::now();
+                let deadline = self.since + connection.silence_max();
+                connection.timer.set(deadline);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(Broken::Client)),
@@ -336,8 +397,9 @@ impl Relay<'_> {
         let read = buffer.filled();
         let out = &mut scratch.write;
         out.clear();
-        let silence_max = self.connection.silence_max();
-        self.connection.timer.set_after(silence_max);
+        if !read.is_empty() {
+            self.on_bytes();
+        }
         let mut tail: &[u8] = &[];
         // A head that came in parts is put together.
         let mut held = std::mem::take(&mut self.head);
@@ -356,6 +418,72 @@ impl Relay<'_> {
         let result = self.write(out, tail, cx);
         local.give_back(held);
         Poll::Ready(result)
+    }
+
+    /// Something of the answer has come.
+    fn on_bytes(&mut self) {
+        let now = Instant::now();
+        let local = &self.connection.local;
+        if !std::mem::replace(&mut self.is_heard, true) {
+            local.asks(self.connection.number, false);
+            let took = now.saturating_duration_since(self.wait.since());
+            let now_ms = local.handle.at_ms(now);
+            self.upstream.health().answered(now_ms, took);
+        }
+        self.since = now;
+        let deadline = now + self.connection.silence_max();
+        self.connection.timer.set(deadline);
+    }
+
+    /// Whether the request may be given to another target now.
+    fn may_leave(&self) -> bool {
+        self.may_leave && !self.is_heard && self.connection.local.budget.has_left()
+    }
+
+    /// The target may have been found dead meanwhile.
+    fn look_for_loss(&self) -> Result<(), Broken> {
+        if self.wait.is_lost(self.upstream) && self.may_leave() {
+            let reason = "it was found dead";
+            return Err(Broken::Target(Failure::Lost, reason));
+        }
+        Ok(())
+    }
+
+    /// The target was silent until the deadline: the last one, or one to look whether others answer
+    /// meanwhile.
+    fn on_silence(&mut self) -> Result<(), Broken> {
+        let now = Instant::now();
+        let end = self.since + self.connection.silence_max();
+        if now >= end {
+            return Err(Broken::Target(Failure::Silent, "it is silent"));
+        }
+        let mut next = end;
+        if !self.is_heard {
+            let Connection { local, bytes, .. } = &*self.connection;
+            let path = RequestPath::new(self.plain.path(bytes));
+            let request = (self.plain.host(bytes), &path);
+            match self.wait.look(&local.handle, request, self.upstream, now) {
+                Verdict::Wait(at) => next = at,
+                Verdict::Leave(failure) if self.may_leave() => {
+                    return Err(Broken::Target(failure, "it is silent while others answer"));
+                }
+                Verdict::Leave(_) => next = now + rescue::LOOK_INTERVAL,
+            }
+        }
+        self.connection.timer.set(next.min(end));
+        Ok(())
+    }
+
+    /// Gives the target up.
+    fn abandon(self, failure: Failure) {
+        let local = &self.connection.local;
+        local.asks(self.connection.number, false);
+        if failure == Failure::Suspected {
+            local.overhear(self.upstream, self.stream);
+        }
+        for buffer in [self.unsent.bytes, self.unwritten.bytes, self.head] {
+            local.give_back(buffer);
+        }
     }
 
     /// The target has closed its connection.
@@ -413,6 +541,7 @@ impl Relay<'_> {
                     }
                 }
                 Head::Final(answer) => {
+                    self.upstream.health().succeeded();
                     bytes = &bytes[answer.bytes..];
                     self.state = self.answered(answer, bytes);
                 }

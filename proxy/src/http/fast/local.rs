@@ -1,19 +1,23 @@
 //! What the connections of one thread share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 use httpdate::HttpDate;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, interval};
 
 use super::pool::Pool;
 use crate::config::{Config, Library};
 use crate::http::handle::Handle;
+use crate::http::rescue::Budget;
+use crate::route::Upstream;
 
 /// Room for what comes in one read.
 const READ_BYTES: usize = 128 << 10;
@@ -23,7 +27,11 @@ const BUFFERS_MAX: usize = 1024;
 const BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// Idle connections to targets are looked through so often.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(500);
+const SWEEP_INTERVAL: Duration = Budget::SLOT;
+
+/// How many targets a thread listens to that did not answer in time, and how long.
+const OVERHEARD_MAX: usize = 64;
+const OVERHEAR_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Of four idle connections to targets, three are kept here, and one by the library.
 pub(in crate::http) fn idle_max(config: &Config) -> (usize, usize) {
@@ -38,11 +46,26 @@ pub(in crate::http) struct Local {
     pub(super) handle: Handle,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) pool: RefCell<Pool>,
+    pub(super) budget: Arc<Budget>,
     buffers: RefCell<Vec<Vec<u8>>>,
     is_stopping: Cell<bool>,
-    /// Connections to wake when the thread stops.
-    open: RefCell<BTreeMap<u64, Waker>>,
-    next_open: Cell<u64>,
+    open: RefCell<Open>,
+    /// Targets that are listened to.
+    overheard: RefCell<BTreeSet<u64>>,
+}
+
+/// The connections of clients by number.
+#[derive(Default)]
+struct Open {
+    connections: Vec<Option<Place>>,
+    free: Vec<usize>,
+}
+
+/// A connection of a client.
+struct Place {
+    waker: Waker,
+    /// It waits for the first of an answer.
+    asks: bool,
 }
 
 /// Memory that is used within one poll, never across two.
@@ -81,6 +104,7 @@ impl Local {
         let (idle_max, _) = idle_max(&config);
         Local {
             pool: RefCell::new(Pool::new(idle_max, config.upstream_idle_timeout)),
+            budget: Arc::new(Budget::new(&config)),
             config,
             handle,
             scratch: RefCell::new(Scratch {
@@ -91,7 +115,7 @@ impl Local {
             buffers: RefCell::default(),
             is_stopping: Cell::new(false),
             open: RefCell::default(),
-            next_open: Cell::new(0),
+            overheard: RefCell::default(),
         }
     }
 
@@ -108,17 +132,23 @@ impl Local {
             ticks.tick().await;
             poll_fn(|cx| {
                 self.pool.borrow_mut().sweep(Instant::now(), cx);
+                self.budget.on_slot();
                 Poll::Ready(())
             })
             .await;
         }
     }
 
+    /// What the library may use of the thread's repetitions: there is one budget.
+    pub(in crate::http) fn budget(&self) -> Arc<Budget> {
+        self.budget.clone()
+    }
+
     /// Lets connections end as soon as they serve no request.
     pub(in crate::http) fn stop(&self) {
         self.is_stopping.set(true);
-        for (_, waker) in std::mem::take(&mut *self.open.borrow_mut()) {
-            waker.wake();
+        for place in self.open.borrow().connections.iter().flatten() {
+            place.waker.wake_by_ref();
         }
     }
 
@@ -126,17 +156,67 @@ impl Local {
         self.is_stopping.get()
     }
 
-    /// Wakes a connection when the thread stops; the number is for [`Local::left`].
-    pub(super) fn entered(&self, waker: Waker) -> u64 {
-        let number = self.next_open.get();
-        self.next_open.set(number + 1);
-        self.open.borrow_mut().insert(number, waker);
-        number
+    /// Wakes those who wait for an answer whenever a target was found dead, for ever.
+    pub(in crate::http) async fn rescue(&self) {
+        loop {
+            let mut told = std::pin::pin!(self.handle.losses().notified());
+            // Listen before waking, so that what is told meanwhile is not missed.
+            told.as_mut().enable();
+            for place in self.open.borrow().connections.iter().flatten() {
+                if place.asks {
+                    place.waker.wake_by_ref();
+                }
+            }
+            told.await;
+        }
+    }
+
+    /// Wakes a connection when the thread stops, or when a target was found dead for which it
+    /// waits; the number is for [`Local::left`].
+    pub(super) fn entered(&self, waker: Waker) -> usize {
+        let mut open = self.open.borrow_mut();
+        let place = Some(Place { waker, asks: false });
+        match open.free.pop() {
+            Some(number) => {
+                open.connections[number] = place;
+                number
+            }
+            None => {
+                open.connections.push(place);
+                open.connections.len() - 1
+            }
+        }
+    }
+
+    /// Notes whether a connection waits for the first of an answer.
+    pub(super) fn asks(&self, number: usize, asks: bool) {
+        if let Some(place) = &mut self.open.borrow_mut().connections[number] {
+            place.asks = asks;
+        }
     }
 
     /// Forgets a connection.
-    pub(super) fn left(&self, number: u64) {
-        self.open.borrow_mut().remove(&number);
+    pub(super) fn left(&self, number: usize) {
+        let mut open = self.open.borrow_mut();
+        open.connections[number] = None;
+        open.free.push(number);
+    }
+
+    /// Listens whether a target that did not answer in time answers after all.
+    pub(super) fn overhear(self: &Rc<Local>, upstream: &Arc<Upstream>, stream: TcpStream) {
+        let mut overheard = self.overheard.borrow_mut();
+        let serial = upstream.serial();
+        if overheard.len() >= OVERHEARD_MAX || !overheard.insert(serial) {
+            return;
+        }
+        let (local, upstream) = (self.clone(), upstream.clone());
+        tokio::task::spawn_local(async move {
+            let heard = tokio::time::timeout(OVERHEAR_TIMEOUT, stream.peek(&mut [0])).await;
+            if let Ok(Ok(1)) = heard {
+                upstream.health().heard(local.handle.now_ms());
+            }
+            local.overheard.borrow_mut().remove(&serial);
+        });
     }
 
     /// An empty buffer.

@@ -3,6 +3,7 @@
 mod drain;
 mod forward;
 mod heads;
+mod rescue;
 mod retry;
 mod stop;
 

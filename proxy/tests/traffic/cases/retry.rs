@@ -50,7 +50,12 @@ async fn a_broken_connection_is_made_good_for_get_but_never_for_post() {
         Backend::start("bad", Behavior::Close).await,
         Backend::start("good", Behavior::Name).await,
     );
-    let proxy = Running::to(config(), &[bad.address, good.address]).await;
+    let config = Config {
+        // It is asked all the time.
+        eject_after: 0,
+        ..config()
+    };
+    let proxy = Running::to(config, &[bad.address, good.address]).await;
     for _ in 0..10 {
         assert_eq!(get(proxy.address, "/").await.text(), "good");
     }
