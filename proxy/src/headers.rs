@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use ::http::header::HeaderValue;
 use smallvec::SmallVec;
 
+use crate::route::Scheme;
+
 /// A header that tells of the client and the hops so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
@@ -62,6 +64,8 @@ impl Told {
 /// requests.
 #[derive(Debug)]
 pub(crate) struct Hop {
+    address: IpAddr,
+    is_tls: bool,
     /// The client's address.
     client: Box<str>,
     /// The element of RFC 7239 for this hop.
@@ -71,16 +75,58 @@ pub(crate) struct Hop {
 }
 
 impl Hop {
-    /// A connection from one address to another, without TLS.
-    pub(crate) fn new(client: IpAddr, own: SocketAddr) -> Hop {
+    /// A connection from one address to another.
+    pub(crate) fn new(client: IpAddr, own: SocketAddr, is_tls: bool) -> Hop {
         let (client, by) = (client.to_canonical(), own.ip().to_canonical());
-        let element = format!("for={};proto=http;by={}", Node(client), Node(by));
+        let proto = if is_tls { "https" } else { "http" };
+        let element = format!("for={};proto={proto};by={}", Node(client), Node(by));
         Hop {
+            address: client,
+            is_tls,
             client: client.to_string().into(),
             element: element.into(),
             port: own.port().to_string().into(),
         }
     }
+
+    /// The client's address.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Whether TLS ended here.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    fn scheme(&self) -> Scheme {
+        if self.is_tls {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+}
+
+/// The scheme of HTTP that a header names.
+pub(crate) fn scheme(value: &[u8]) -> Option<Scheme> {
+    let value = value.trim_ascii();
+    let is = |known: &str| value.eq_ignore_ascii_case(known.as_bytes());
+    if is("http") || is("ws") {
+        Some(Scheme::Http)
+    } else if is("https") || is("wss") {
+        Some(Scheme::Https)
+    } else {
+        None
+    }
+}
+
+/// The addresses that `X-Forwarded-For` headers name; what is none is passed over.
+pub(crate) fn forwarded_for<'a>(
+    values: impl Iterator<Item = &'a [u8]>,
+) -> impl Iterator<Item = IpAddr> {
+    let elements = values.flat_map(|value| value.split(|byte| *byte == b','));
+    elements.filter_map(|element| str::from_utf8(element.trim_ascii()).ok()?.parse().ok())
 }
 
 /// What a request says of its way so far. Headers that the client sent are believed.
@@ -131,10 +177,12 @@ pub(crate) fn forwarding(
     if !has(Told::Proto) {
         let first = incoming.forwarded.first();
         let told = first.and_then(|forwarded| forwarded_proto(forwarded));
-        set(Told::Proto, &[told.unwrap_or("http").as_bytes()]);
+        let own = hop.scheme().as_str();
+        set(Told::Proto, &[told.unwrap_or(own).as_bytes()]);
     }
     if !has(Told::Port) {
-        let port = incoming.host.and_then(port).unwrap_or(b"80");
+        let usual: &[u8] = if hop.is_tls { b"443" } else { b"80" };
+        let port = incoming.host.and_then(port).unwrap_or(usual);
         // The usual one is at hand.
         let own = hop.port.as_bytes();
         set(Told::Port, &[if port == own { own } else { port }]);
@@ -248,7 +296,8 @@ mod tests {
             }
         }
         let mut out = BTreeMap::new();
-        let hop = Hop::new(client.parse().unwrap(), "10.0.0.1:9999".parse().unwrap());
+        let own = "10.0.0.1:9999".parse().unwrap();
+        let hop = Hop::new(client.parse().unwrap(), own, false);
         forwarding(&told, &hop, None, |header, pieces| {
             let value = String::from_utf8(pieces.concat()).unwrap();
             out.insert(header.name().to_owned(), value);

@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use proxy::route::{self, Choice, Command, Definition, Instance, Problem, RequestPath, Table};
+use proxy::route::{
+    self, Choice, Command, Definition, Instance, Matching, PathMatcher, Problem, RequestPath,
+    Route, Scheme, Table,
+};
 
 #[test]
 fn scenarios_give_what_they_say() {
@@ -53,6 +56,7 @@ struct Scenario {
     definitions: Vec<Definition>,
     problems: Vec<Problem>,
     lines: usize,
+    matching: Matching,
     table: Option<Table>,
     previous: Option<Table>,
 }
@@ -80,6 +84,15 @@ impl Scenario {
                 self.problems.clear();
                 self.lines = 0;
             }
+            ("matcher", name) => {
+                self.matching.paths = match name {
+                    "prefix" => PathMatcher::Prefix,
+                    "iprefix" => PathMatcher::PrefixFolded,
+                    "glob" => PathMatcher::Glob,
+                    _ => panic!("matcher {name}"),
+                };
+            }
+            ("globs", switch) => self.matching.has_host_globs = switch == "on",
             ("instance", rest) => self.instance(rest),
             ("define", text) => self.define(text),
             _ => self.define(line),
@@ -120,7 +133,11 @@ impl Scenario {
 
     fn table(&mut self) -> &Table {
         if self.table.is_none() {
-            let (table, problems) = Table::build(self.definitions.clone(), self.previous.as_ref());
+            let (table, problems) = Table::build_with(
+                self.matching,
+                self.definitions.clone(),
+                self.previous.as_ref(),
+            );
             self.problems.extend(problems);
             self.table = Some(table);
         }
@@ -161,23 +178,53 @@ impl Scenario {
                 }
                 other => format!("{other:?}"),
             },
-            [host, path] => self.route(host, path),
+            ["port", port] => {
+                let port = port.parse().unwrap();
+                chosen(self.table().lookup_port(port))
+            }
+            ["address", address] => {
+                let address = address.parse().unwrap();
+                chosen(self.table().lookup_address(address))
+            }
+            ["sni", name] => chosen(self.table().lookup_name(name, false)),
+            ["anysni", name] => chosen(self.table().lookup_name(name, true)),
+            ["ports"] => format!("{:?}", self.table().tcp_ports()),
+            ["tls", host, target] => self.route(host, target, true, None),
+            ["behind-tls", host, target] => self.route(host, target, false, Some(Scheme::Https)),
+            [host, target] => self.route(host, target, false, None),
             _ => panic!("unknown question {question}"),
         }
     }
 
-    /// `SERVICE`, `SERVICE PATH` if another path is sent on, or `none`
-    fn route(&mut self, host: &str, path: &str) -> String {
-        let host = if host == "-" { "" } else { host };
-        let path = RequestPath::new(path);
-        let Some(route) = self.table().lookup(host, &path) else {
+    /// `SERVICE`, `SERVICE TARGET` if another one is sent on, `STATUS LOCATION`, or `none`
+    fn route(
+        &mut self,
+        host: &str,
+        target: &str,
+        is_tls: bool,
+        forwarded_scheme: Option<Scheme>,
+    ) -> String {
+        let (raw, query) = target.split_once('?').unwrap_or((target, ""));
+        let path = RequestPath::new(raw);
+        let request = route::Request {
+            host: if host == "-" { "" } else { host },
+            path: &path,
+            query,
+            is_tls,
+            forwarded_scheme,
+        };
+        let Some(route) = self.table().lookup_request(&request) else {
             return "none".to_owned();
         };
         let Some(target) = route.pick(Choice::RoundRobin) else {
             return "empty".to_owned();
         };
+        if let Some(redirect) = &target.destination().redirect {
+            let location = redirect.location(&request, target.options());
+            return format!("{} {location}", redirect.status());
+        }
         let label = target.service();
-        match path.forwarded(target.options()) {
+        match target.forwarded(&path, (raw, query)) {
             Some(sent) => format!("{label} {sent}"),
             None => label.to_owned(),
         }
@@ -190,4 +237,15 @@ impl Scenario {
             .map(|_| route.pick(Choice::RoundRobin).unwrap().service().to_owned())
             .collect()
     }
+}
+
+/// The service whose turn it is on a route.
+fn chosen(route: Option<&Route>) -> String {
+    route.map_or_else(
+        || "none".to_owned(),
+        |route| {
+            let target = route.pick(Choice::RoundRobin).unwrap();
+            target.service().to_owned()
+        },
+    )
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use crate::route::{Entered, RequestPath, Route, Table, Target};
+use crate::route::{Entered, Request, Route, Table, Target};
 
 /// How often a request that meets a removed target picks again. Each time a whole swap must have
 /// happened in between.
@@ -23,6 +23,8 @@ pub(super) enum Refused {
     NoRoute,
     /// The route has no target that is acceptable.
     NoTarget,
+    /// The route asks for more than plain requests get.
+    NotPlain,
 }
 
 impl Lease {
@@ -31,16 +33,22 @@ impl Lease {
     ///
     /// The target that is returned was in the table in force at some moment after this was called,
     /// and no swap that removes it is told that it has drained before the lease is dropped.
+    ///
+    /// With `is_plain`, nothing is picked on a route that asks for more than plain requests get:
+    /// whoever carries it has its turn.
     pub(super) fn take(
         handle: &Handle,
-        host: &str,
-        path: &RequestPath<'_>,
+        request: &Request<'_>,
+        is_plain: bool,
         pick: impl Fn(&Route) -> Option<&Arc<Target>>,
     ) -> Result<Lease, Refused> {
         for _ in 0..PICKS_MAX {
             let table = handle.load();
             let table: &Table = &table;
-            let route = table.lookup(host, path).ok_or(Refused::NoRoute)?;
+            let route = table.lookup_request(request).ok_or(Refused::NoRoute)?;
+            if is_plain && !route.is_plain() {
+                return Err(Refused::NotPlain);
+            }
             let target = pick(route).ok_or(Refused::NoTarget)?;
             match target.upstream().enter() {
                 Entered::Open => {
@@ -55,7 +63,7 @@ impl Lease {
         Err(Refused::NoTarget)
     }
 
-    pub(super) fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }
 }
@@ -76,7 +84,7 @@ mod tests {
     use super::{Lease, Refused};
     use crate::config::Config;
     use crate::http::Handle;
-    use crate::route::{Choice, RequestPath, Table, parse};
+    use crate::route::{Choice, Request, RequestPath, Table, parse};
 
     const SWAPS: usize = 2_000;
 
@@ -88,7 +96,8 @@ mod tests {
     }
 
     fn take(handle: &Handle) -> Result<Lease, Refused> {
-        Lease::take(handle, "", &RequestPath::new("/"), |route| {
+        let path = RequestPath::new("/");
+        Lease::take(handle, &Request::plain("", &path), false, |route| {
             route.pick(Choice::RoundRobin)
         })
     }
@@ -146,7 +155,14 @@ mod tests {
         let handle = Handle::new(&Config::default());
         assert_eq!(take(&handle).unwrap_err(), Refused::NoRoute);
         drop(handle.swap(table(0, &handle.table())));
-        let refused = Lease::take(&handle, "", &RequestPath::new("/"), |_| None).unwrap_err();
+        let path = RequestPath::new("/");
+        let request = Request::plain("", &path);
+        let refused = Lease::take(&handle, &request, false, |_| None).unwrap_err();
         assert_eq!(refused, Refused::NoTarget);
+        let text = "route add web / http://127.0.0.1:1/ opts \"allow=ip:10.0.0.1\"";
+        let (table, _) = Table::build(parse::parse(text).0, None);
+        drop(handle.swap(table));
+        let refused = Lease::take(&handle, &request, true, |_| None).unwrap_err();
+        assert_eq!(refused, Refused::NotPlain);
     }
 }

@@ -6,7 +6,7 @@ use ::http::{Method, StatusCode};
 use super::handle::Handle;
 use super::lease::{Lease, Refused};
 use crate::config::Config;
-use crate::route::{RequestPath, Route, Target};
+use crate::route::{Request, Route, Target};
 
 /// What was tried for a request so far.
 #[derive(Debug, Default)]
@@ -81,12 +81,13 @@ impl Tried {
         self.last.unwrap_or(Failure::Broken).status()
     }
 
-    /// A target for the request, one that did not fail it yet if there is one.
+    /// A target for the request, one that did not fail it yet if there is one; with `is_plain` only
+    /// on a route that asks for no more than plain requests get.
     pub(super) fn lease(
         &self,
         handle: &Handle,
-        host: &str,
-        path: &RequestPath<'_>,
+        request: &Request<'_>,
+        is_plain: bool,
     ) -> Result<Lease, Refused> {
         let choice = handle.choice();
         let may_fail = self.is_repeatable;
@@ -94,7 +95,7 @@ impl Tried {
         let sound = |target: &Target| {
             reachable(target) && !self.broken.contains(&target.upstream().serial())
         };
-        Lease::take(handle, host, path, |route: &Route| {
+        Lease::take(handle, request, is_plain, |route: &Route| {
             if self.is_empty() {
                 let turn = route.pick(choice)?;
                 if !turn.upstream().health().is_doubtful() {
@@ -121,29 +122,7 @@ pub(super) fn refusal(config: &Config, refused: Refused) -> StatusCode {
         Refused::NoRoute => StatusCode::from_u16(config.no_route_status)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         Refused::NoTarget => StatusCode::SERVICE_UNAVAILABLE,
+        // The library takes all of them.
+        Refused::NotPlain => StatusCode::INTERNAL_SERVER_ERROR,
     }
-}
-
-/// The target of the request line for an upstream; `None` if it is the one that came in.
-pub(super) fn forwarded_uri(
-    path: &RequestPath<'_>,
-    (raw_path, own): (&str, &str),
-    target: &Target,
-) -> Option<String> {
-    let path = path.forwarded(target.options());
-    let added = target.destination().query.as_str();
-    if path.is_none() && added.is_empty() {
-        return None;
-    }
-    let mut uri = path.unwrap_or_else(|| raw_path.to_owned());
-    for (separator, query) in [
-        ("?", added),
-        (if added.is_empty() { "?" } else { "&" }, own),
-    ] {
-        if !query.is_empty() {
-            uri.push_str(separator);
-            uri.push_str(query);
-        }
-    }
-    Some(uri)
 }

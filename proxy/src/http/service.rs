@@ -1,15 +1,18 @@
 //! What happens to one request, in the hooks of the proxy library.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ::http::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION,
+    TRANSFER_ENCODING,
 };
 use ::http::request::Parts as ReqParts;
 use ::http::{HeaderMap, StatusCode, Uri, Version};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::ALPN;
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::v1::server::HttpSession as SessionV1;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -27,7 +30,7 @@ use super::routing::{self, Failure, Tried};
 use super::socket::{self, Waiting};
 use crate::config::Config;
 use crate::headers::{self, Hop, Incoming, Told};
-use crate::route::{RequestPath, Target};
+use crate::route::{self, RequestPath, Scheme, Target};
 
 /// The decisions of the proxy; the library carries them out.
 pub(super) struct Service {
@@ -59,9 +62,10 @@ impl Service {
         }
     }
 
-    fn lease(&self, header: &RequestHeader, cx: &Request) -> Result<Lease, Refused> {
-        let path = RequestPath::new(header.uri.path());
-        cx.tried.lease(&self.handle, host(header), &path)
+    fn lease(&self, session: &Session, cx: &Request) -> Result<Lease, Refused> {
+        let path = RequestPath::new(session.req_header().uri.path());
+        let request = asked(session, &path);
+        cx.tried.lease(&self.handle, &request, false)
     }
 
     /// Notes that the target of a request failed it.
@@ -96,7 +100,19 @@ impl Service {
     }
 
     fn peer(&self, target: &Target, session: &Session) -> Box<HttpPeer> {
-        let mut peer = HttpPeer::new(target.address(), false, String::new());
+        let scheme = target.destination().scheme;
+        let mut peer = HttpPeer::new(target.address(), scheme.is_tls(), server_name(target));
+        if target.options().skips_verification {
+            peer.options.verify_cert = false;
+            peer.options.verify_hostname = false;
+        }
+        peer.options.alpn = match scheme {
+            Scheme::Grpc | Scheme::Grpcs => ALPN::H2,
+            _ if target.options().h2c => ALPN::H2,
+            // Only the older version has upgrades.
+            Scheme::Https if !session.is_upgrade_req() => ALPN::H2H1,
+            _ => ALPN::H1,
+        };
         // Connections are only reused for the same upstream: one that is gone takes its idle ones
         // with it.
         peer.group_key = target.upstream().serial();
@@ -111,15 +127,86 @@ impl Service {
 
     /// Answers a request that goes to no target.
     async fn answer(session: &mut Session, status: StatusCode) -> Result<()> {
-        let mut response = ResponseHeader::build(status, Some(1))?;
+        Service::answer_with(session, status, None).await
+    }
+
+    async fn answer_with(
+        session: &mut Session,
+        status: StatusCode,
+        header: Option<(HeaderName, String)>,
+    ) -> Result<()> {
+        let mut response = ResponseHeader::build(status, Some(2))?;
         response.insert_header(CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+        if let Some((name, value)) = header {
+            response.insert_header(name, value)?;
+        }
         session
             .write_response_header(Box::new(response), true)
             .await
     }
 
+    /// Answers a request that its route does not send on: the client may not use it, or is told to
+    /// go elsewhere. `false` if it is to be sent on.
+    async fn stop(session: &mut Session, target: &Target) -> Result<bool> {
+        let (options, destination) = (target.options(), target.destination());
+        if !options.access.is_open() && !options.access.admits(addresses(session)) {
+            Service::answer(session, StatusCode::FORBIDDEN).await?;
+        } else if options.auth.is_some() {
+            // There are no schemes: nobody has credentials.
+            Service::answer(session, StatusCode::UNAUTHORIZED).await?;
+        } else if let Some(redirect) = &destination.redirect {
+            let status = StatusCode::from_u16(redirect.status()).unwrap_or(StatusCode::FOUND);
+            let path = RequestPath::new(session.req_header().uri.path());
+            let location = redirect.location(&asked(session, &path), options);
+            Service::answer_with(session, status, Some((LOCATION, location))).await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     fn is_too_large(&self, bytes: u64) -> bool {
         self.config.request_body_max.is_some_and(|max| bytes > max)
+    }
+}
+
+/// What of a request decides on its route.
+fn asked<'a>(session: &'a Session, path: &'a RequestPath<'a>) -> route::Request<'a> {
+    let header = session.req_header();
+    let client = session.digest().and_then(socket::client);
+    let proto = header.headers.get(Told::Proto.name());
+    route::Request {
+        host: host(header),
+        path,
+        query: header.uri.query().unwrap_or_default(),
+        is_tls: client.is_some_and(|client| client.hop().is_tls()),
+        forwarded_scheme: proto.and_then(|proto| headers::scheme(proto.as_bytes())),
+    }
+}
+
+/// The address of the client, and those that proxies before us name.
+fn addresses(session: &Session) -> Vec<IpAddr> {
+    let told = session.req_header().headers.get_all(Told::For.name());
+    let told = headers::forwarded_for(told.iter().map(HeaderValue::as_bytes));
+    let own = session.digest().and_then(socket::client);
+    let own = own.map(|client| client.hop().address());
+    own.into_iter().chain(told).collect()
+}
+
+/// The name in a target's certificate.
+fn server_name(target: &Target) -> String {
+    let options = target.options();
+    let name = match (&options.grpc_server_name, &options.host) {
+        (Some(name), _) => Some(name),
+        (None, Some(host)) if host != "dst" => Some(host),
+        _ => None,
+    };
+    match name {
+        Some(name) => match name.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
+            _ => name.clone(),
+        },
+        None => target.address().ip().to_string(),
     }
 }
 
@@ -135,14 +222,18 @@ fn host(header: &RequestHeader) -> &str {
     }
 }
 
-/// Whether silence is normal for a request: an upgrade or an event stream.
+/// Whether silence is normal for a request: an upgrade, an event stream or a call of gRPC.
 fn is_open_ended(session: &Session) -> bool {
+    let headers = &session.req_header().headers;
+    let is = |name, test: fn(&[u8]) -> bool| {
+        let value = headers.get(name).map(HeaderValue::as_bytes);
+        value.is_some_and(test)
+    };
     session.is_upgrade_req()
-        || session
-            .req_header()
-            .headers
-            .get(ACCEPT)
-            .is_some_and(|accept| accept.as_bytes() == b"text/event-stream")
+        || is(ACCEPT, |accept| accept == b"text/event-stream")
+        || is(CONTENT_TYPE, |content| {
+            content.starts_with(b"application/grpc")
+        })
 }
 
 fn content_length(header: &RequestHeader) -> Option<u64> {
@@ -303,10 +394,11 @@ impl ProxyHttp for Service {
         self.budget.on_request();
         cx.tried = Tried::of(&session.req_header().method);
         cx.left = self.config.retries.saturating_add(1);
-        let refused = match self.lease(session.req_header(), cx) {
+        let refused = match self.lease(session, cx) {
             Ok(lease) => {
+                let target = lease.target().clone();
                 cx.lease = Some(lease);
-                return Ok(false);
+                return Service::stop(session, &target).await;
             }
             Err(refused) => routing::refusal(&self.config, refused),
         };
@@ -338,7 +430,7 @@ impl ProxyHttp for Service {
                 let last = cx.tried.status().as_u16();
                 Error::explain(ErrorType::HTTPStatus(last), "no target is left to try")
             };
-            cx.lease = Some(self.lease(session.req_header(), cx).map_err(refused)?);
+            cx.lease = Some(self.lease(session, cx).map_err(refused)?);
         }
         cx.asked = Some(Instant::now());
         cx.left = cx.left.saturating_sub(1);
@@ -374,7 +466,7 @@ impl ProxyHttp for Service {
         let target = lease.target();
         let header = session.req_header();
         let (path, query) = (header.uri.path(), header.uri.query().unwrap_or_default());
-        let uri = routing::forwarded_uri(&RequestPath::new(path), (path, query), target);
+        let uri = target.forwarded(&RequestPath::new(path), (path, query));
         if let Some(uri) = uri {
             let uri = Uri::try_from(uri).map_err(|error| {
                 Error::because(

@@ -193,7 +193,7 @@ impl Socket {
         replay: Replay,
     ) -> io::Result<Socket> {
         let client = Client {
-            hop: Hop::new(peer.ip(), own),
+            hop: Hop::new(peer.ip(), own, false),
             stage: AtomicU8::new(FRESH),
             waiting: Mutex::default(),
         };

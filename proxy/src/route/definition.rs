@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::access::Access;
 use super::glob;
 use super::problem::{Fault, Origin};
+use super::redirect::Redirect;
 
 /// Fixed weights are kept in millionths, so that sums and shares are exact.
 const MILLION: f64 = 1_000_000.0;
@@ -25,7 +27,7 @@ pub struct Definition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `route add`
-    Add(Add),
+    Add(Box<Add>),
     /// `route del`
     Delete(Delete),
     /// `route weight`
@@ -92,7 +94,7 @@ impl Weight {
         let invalid = || Fault::InvalidWeight {
             text: text.to_owned(),
         };
-        let value: f64 = text.parse().map_err(|_| invalid())?;
+        let value = number(text).ok_or_else(invalid)?;
         if !value.is_finite() || value > WEIGHT_MAX {
             return Err(invalid());
         }
@@ -120,27 +122,57 @@ impl Weight {
     }
 }
 
-/// The requests of a route: a host pattern (may be empty, for any host) and a path prefix.
+/// Reads a number, as decimals or in the hexadecimal form of Go (`0x1p-2`).
+fn number(text: &str) -> Option<f64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let Some(hex) = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"))
+    else {
+        return text.parse().ok();
+    };
+    let (mantissa, exponent) = hex.split_once(['p', 'P'])?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let value = u64::from_str_radix(&format!("{whole}{fraction}"), 16).ok()?;
+    let exponent: i32 = exponent.parse().ok().filter(|e: &i32| e.abs() <= 1100)?;
+    let exponent = exponent - 4 * i32::try_from(fraction.len()).ok()?;
+    Some(sign * value as f64 * 2f64.powi(exponent))
+}
+
+/// The requests of a route: a host pattern (may be empty, for any host) and a path, or the port of
+/// a TCP listener.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
-    /// Host or host pattern in lower case, with its port if one was written; empty for any host.
+    /// Host or host pattern in lower case, with its port if one was written; empty for any host;
+    /// `:PORT` for connections to a listener.
     pub host: String,
-    /// Path prefix, case kept.
+    /// Path, case kept; empty for connections to a listener.
     pub path: String,
 }
 
 impl Source {
-    /// Splits `host/path`, `/path` or `host`; the host is folded to lower case.
+    /// Splits `host/path`, `/path`, `host` or `:port`; the host is folded to lower case.
     ///
     /// # Errors
-    /// If the text is empty, names a scheme, is a TCP listener port, or has a broken host pattern.
+    /// If the text is empty, names a scheme, is no port of a listener though it begins like one, or
+    /// has a broken host pattern.
     pub fn parse(text: &str) -> Result<Source, Fault> {
         if text.is_empty() {
             return Err(Fault::EmptySource);
         }
-        if text.starts_with(':') {
-            return Err(Fault::TcpSource {
-                source_text: text.to_owned(),
+        if let Some(port) = text.strip_prefix(':') {
+            let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+            if !is_port || !port.parse().is_ok_and(|port: u16| port > 0) {
+                return Err(Fault::InvalidPort {
+                    source_text: text.to_owned(),
+                });
+            }
+            return Ok(Source {
+                host: text.to_owned(),
+                path: String::new(),
             });
         }
         if text.contains("://") {
@@ -158,6 +190,11 @@ impl Source {
         })?;
         Ok(Source { host, path })
     }
+
+    /// Whether it is the port of a listener.
+    pub fn is_port(&self) -> bool {
+        self.path.is_empty()
+    }
 }
 
 impl fmt::Display for Source {
@@ -166,15 +203,74 @@ impl fmt::Display for Source {
     }
 }
 
-/// Where the requests of a route go: an HTTP server at an address.
+/// What is spoken to a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// Bytes.
+    Tcp,
+    /// gRPC: HTTP/2 without TLS.
+    Grpc,
+    /// gRPC over TLS.
+    Grpcs,
+}
+
+impl Scheme {
+    /// The scheme of a name.
+    pub fn parse(text: &str) -> Option<Scheme> {
+        Some(match text {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            "tcp" => Scheme::Tcp,
+            "grpc" => Scheme::Grpc,
+            "grpcs" => Scheme::Grpcs,
+            _ => return None,
+        })
+    }
+
+    /// As in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::Tcp => "tcp",
+            Scheme::Grpc => "grpc",
+            Scheme::Grpcs => "grpcs",
+        }
+    }
+
+    /// Whether it is spoken over TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Scheme::Https | Scheme::Grpcs)
+    }
+
+    /// Where it is spoken if nothing else is said.
+    fn default_port(self) -> Option<u16> {
+        match self {
+            Scheme::Http | Scheme::Grpc => Some(80),
+            Scheme::Https | Scheme::Grpcs => Some(443),
+            Scheme::Tcp => None,
+        }
+    }
+}
+
+/// Where the requests of a route go: a server at an address, or a redirect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The URL as written; `route del` compares this text.
     pub url: String,
-    /// The address of the server.
+    /// What is spoken there.
+    pub scheme: Scheme,
+    /// The address of the server; unspecified for a redirect.
     pub address: SocketAddr,
     /// Put in front of the request's own query, if not empty.
     pub query: String,
+    /// Requests are not sent on: the client is told to go there.
+    pub redirect: Option<Redirect>,
 }
 
 impl Destination {
@@ -182,12 +278,39 @@ impl Destination {
     pub fn http(address: SocketAddr) -> Destination {
         Destination {
             url: format!("http://{address}/"),
+            scheme: Scheme::Http,
             address,
             query: String::new(),
+            redirect: None,
         }
     }
 
-    /// Reads `http://IP[:PORT][/…][?query]`; the port defaults to 80 and the path is ignored.
+    /// The server at an address that an instance asks for with the option `proto`.
+    pub(super) fn of_instance(address: SocketAddr, options: &Options) -> Destination {
+        let scheme = options.proto.unwrap_or_default();
+        if scheme == Scheme::Http {
+            return Destination::http(address);
+        }
+        Destination {
+            url: format!("{}://{address}", scheme.as_str()),
+            scheme,
+            ..Destination::http(address)
+        }
+    }
+
+    /// Where a redirect leads.
+    ///
+    /// # Errors
+    /// If the text is no HTTP URL, or has unknown variables.
+    pub fn redirect(status: u16, text: &str) -> Result<Destination, Fault> {
+        Ok(Destination {
+            redirect: Some(Redirect::parse(status, text)?),
+            url: text.to_owned(),
+            ..Destination::http(SocketAddr::from(([0, 0, 0, 0], 0)))
+        })
+    }
+
+    /// Reads `SCHEME://IP[:PORT][/…][?query]`; the path is ignored.
     ///
     /// # Errors
     /// If the text is no such URL, names another scheme, or names a host instead of an address.
@@ -199,21 +322,30 @@ impl Destination {
             text: text.to_owned(),
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
-        if scheme != "http" {
-            return Err(Fault::UnsupportedProtocol {
-                protocol: scheme.to_owned(),
-            });
-        }
+        let scheme = Scheme::parse(scheme).ok_or_else(|| Fault::UnsupportedProtocol {
+            protocol: scheme.to_owned(),
+        })?;
         let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
         let authority = before_query.split('/').next().unwrap_or_default();
         let address = match authority.parse::<SocketAddr>() {
             Ok(address) => address,
-            Err(_) => SocketAddr::new(host_address(authority).ok_or_else(invalid)??, 80),
+            Err(_) => {
+                let address = host_address(authority).ok_or_else(invalid)??;
+                SocketAddr::new(address, scheme.default_port().ok_or_else(invalid)?)
+            }
         };
+        let is_query = query
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'#');
+        if !is_query {
+            return Err(invalid());
+        }
         Ok(Destination {
             url: text.to_owned(),
+            scheme,
             address,
             query: query.to_owned(),
+            redirect: None,
         })
     }
 }
@@ -239,6 +371,15 @@ fn host_address(authority: &str) -> Option<Result<std::net::IpAddr, Fault>> {
     })
 }
 
+/// Which form of the PROXY protocol a target is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// A line of text.
+    V1,
+    /// The binary form.
+    V2,
+}
+
 /// What to do to a request on its way to a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -248,6 +389,22 @@ pub struct Options {
     pub prepend: Option<String>,
     /// Sent as the Host header; `dst` means the target's own address.
     pub host: Option<String>,
+    /// What the target speaks, where the destination does not say it: in the tags of an instance.
+    pub proto: Option<Scheme>,
+    /// Whether HTTP/2 without TLS is spoken to the target.
+    pub h2c: bool,
+    /// Any certificate of the target is taken.
+    pub skips_verification: bool,
+    /// The name in the certificate of a gRPC target, if it is not the address.
+    pub grpc_server_name: Option<String>,
+    /// The status of a redirect to the destination, and where it leads if a tag says so.
+    pub redirect: Option<(u16, Option<String>)>,
+    /// Whose credentials a request must carry: the name of a configured scheme.
+    pub auth: Option<String>,
+    /// Who may use the route.
+    pub access: Access,
+    /// What connections to a TCP target begin with.
+    pub proxy_header: Option<ProxyHeader>,
     /// All options as written, for display.
     pub written: Vec<(String, String)>,
 }
@@ -264,35 +421,36 @@ impl Options {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
             options.set(key, value)?;
         }
+        let has = |key: &str| options.written.iter().any(|(known, _)| known == key);
+        if has("allow") && has("deny") {
+            return Err(Fault::AllowAndDeny);
+        }
         Ok(options)
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), Fault> {
-        let owned = value.to_owned();
         match key {
-            "strip" if is_path_text(value) => self.strip = Some(owned),
-            "strip" => {
-                return Err(Fault::InvalidOption {
-                    option: "strip",
-                    value: owned,
-                });
+            "strip" => self.strip = Some(path_text("strip", value)?),
+            "prepend" => self.prepend = Some(path_text("prepend", value)?),
+            "host" => self.host = Some(host_text("host", value)?),
+            "proto" => self.set_proto(value)?,
+            "tlsskipverify" => self.skips_verification = flag("tlsskipverify", value)?,
+            "grpcservername" => {
+                self.grpc_server_name = Some(host_text("grpcservername", value)?);
             }
-            "prepend" if is_path_text(value) => self.prepend = Some(owned),
-            "prepend" => {
-                return Err(Fault::InvalidOption {
-                    option: "prepend",
-                    value: owned,
-                });
+            "redirect" => self.redirect = Some(redirect(value)?),
+            "auth" => self.auth = Some(name_text("auth", value)?),
+            "allow" => self.access = Access::parse("allow", value)?,
+            "deny" => self.access = Access::parse("deny", value)?,
+            "pxyproto" => {
+                self.proxy_header = match value {
+                    "true" | "v1" => Some(ProxyHeader::V1),
+                    "v2" => Some(ProxyHeader::V2),
+                    "false" => None,
+                    _ => return Err(invalid("pxyproto", value, "`true`, `v1`, `v2` or `false`")),
+                };
             }
-            "host" if is_host_text(value) => self.host = Some(owned),
-            "host" => {
-                return Err(Fault::InvalidOption {
-                    option: "host",
-                    value: owned,
-                });
-            }
-            "proto" if value == "http" => {}
-            "proto" => return Err(Fault::UnsupportedProtocol { protocol: owned }),
+            "weight" => return Err(Fault::WeightOption),
             _ => {
                 return Err(Fault::UnsupportedOption {
                     option: key.to_owned(),
@@ -303,6 +461,72 @@ impl Options {
         self.written.push((key.to_owned(), value.to_owned()));
         Ok(())
     }
+
+    fn set_proto(&mut self, value: &str) -> Result<(), Fault> {
+        self.h2c = value == "h2c";
+        self.proto = match value {
+            // An upgrade of a plain request, as any.
+            "ws" | "h2c" => Some(Scheme::Http),
+            "wss" => Some(Scheme::Https),
+            _ => Some(
+                Scheme::parse(value).ok_or_else(|| Fault::UnsupportedProtocol {
+                    protocol: value.to_owned(),
+                })?,
+            ),
+        };
+        Ok(())
+    }
+}
+
+fn invalid(option: &'static str, value: &str, wanted: &'static str) -> Fault {
+    Fault::InvalidOption {
+        option,
+        value: value.to_owned(),
+        wanted,
+    }
+}
+
+fn path_text(option: &'static str, value: &str) -> Result<String, Fault> {
+    if is_path_text(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(invalid(option, value, "a path that begins with `/`"))
+    }
+}
+
+fn host_text(option: &'static str, value: &str) -> Result<String, Fault> {
+    if is_host_text(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(invalid(option, value, "a host name"))
+    }
+}
+
+fn name_text(option: &'static str, value: &str) -> Result<String, Fault> {
+    if value.is_empty() {
+        Err(invalid(option, value, "a name"))
+    } else {
+        Ok(value.to_owned())
+    }
+}
+
+fn flag(option: &'static str, value: &str) -> Result<bool, Fault> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(invalid(option, value, "`true` or `false`")),
+    }
+}
+
+/// `CODE` or `CODE,URL`
+fn redirect(value: &str) -> Result<(u16, Option<String>), Fault> {
+    let (code, url) = match value.split_once(',') {
+        Some((code, url)) => (code, Some(url.to_owned())),
+        None => (value, None),
+    };
+    let status = code.parse().ok().filter(|code| (300..400).contains(code));
+    let status = status.ok_or_else(|| invalid("redirect", value, "a status from 300 to 399"))?;
+    Ok((status, url))
 }
 
 /// Text that can stand in a request path as it is, and in a header.

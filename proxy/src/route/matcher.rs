@@ -116,7 +116,14 @@ pub(super) struct Hosts {
 impl Hosts {
     /// Indexes host keys; the number of a host is its position in the iteration. The keys were
     /// checked when they were parsed: one that does not compile as a pattern matches nothing.
-    pub(super) fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Hosts {
+    ///
+    /// `is_tls` says which port is the one that goes without saying, `has_globs` whether patterns
+    /// are patterns or plain text.
+    pub(super) fn new<'a>(
+        keys: impl IntoIterator<Item = &'a str>,
+        is_tls: bool,
+        has_globs: bool,
+    ) -> Hosts {
         let mut numbered: Vec<(u32, &str)> = (0..).zip(keys).collect();
         numbered.sort_by_cached_key(|(_, key)| std::cmp::Reverse(sort_text(key)));
         let mut hosts = Hosts::default();
@@ -125,8 +132,8 @@ impl Hosts {
                 hosts.any = Some(host);
                 continue;
             }
-            let text = without_default_port(key);
-            if glob::is_pattern(text) {
+            let text = without_default_port(key, is_tls);
+            if has_globs && glob::is_pattern(text) {
                 let globs = glob::compile(text).unwrap_or_default();
                 hosts
                     .patterns
@@ -260,9 +267,10 @@ pub(super) fn without_last_dot(host: &str) -> Option<String> {
     })
 }
 
-/// A host without the port that plain HTTP has anyway.
-pub(super) fn without_default_port(host: &str) -> &str {
-    host.strip_suffix(":80").unwrap_or(host)
+/// A host without the port that HTTP has anyway, over TLS or without.
+pub(super) fn without_default_port(host: &str, is_tls: bool) -> &str {
+    let port = if is_tls { ":443" } else { ":80" };
+    host.strip_suffix(port).unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -290,7 +298,7 @@ mod tests {
             host in "[ab.]{0,6}",
         ) {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let hosts = Hosts::new(keys.iter().copied());
+            let hosts = Hosts::new(keys.iter().copied(), false, true);
             let mut offered = Vec::new();
             let taken: Option<()> = hosts.find(&host, |number| {
                 offered.push(keys[number as usize]);
@@ -310,7 +318,7 @@ mod tests {
 
     #[test]
     fn long_hosts_match_only_what_needs_no_end() {
-        let hosts = Hosts::new(["*.io", ""]);
+        let hosts = Hosts::new(["*.io", ""], false, true);
         let long = "a".repeat(HOST_BYTES_MAX) + ".io";
         let mut offered = Vec::new();
         let _: Option<()> = hosts.find(&long, |number| {

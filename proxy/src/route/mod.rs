@@ -5,6 +5,7 @@
 //! requests are in flight to an upstream, and how it has answered. They survive when a table is
 //! rebuilt from the one before it.
 
+mod access;
 mod definition;
 mod glob;
 mod health;
@@ -12,24 +13,30 @@ mod histogram;
 mod matcher;
 pub mod parse;
 mod path;
+mod paths;
 mod picker;
 mod problem;
+mod redirect;
 mod table;
 pub mod tags;
 mod upstream;
 mod view;
 mod weight;
 
+pub use access::{Access, Block};
 pub use definition::{
-    Add, Command, Definition, Delete, Destination, Options, Source, Weigh, Weight,
+    Add, Command, Definition, Delete, Destination, Options, ProxyHeader, Scheme, Source, Weigh,
+    Weight,
 };
 pub use health::Health;
 pub(crate) use health::PATIENCE_MIN;
 pub use histogram::Histogram;
 pub use path::RequestPath;
+pub use paths::PathMatcher;
 pub use picker::Choice;
 pub use problem::{Fault, Origin, Problem};
-pub use table::{Route, Table, Target};
+pub use redirect::{Redirect, Request};
+pub use table::{Matching, Route, Table, Target};
 pub use tags::Instance;
 pub use upstream::{Entered, Upstream};
 pub use view::RouteRow;

@@ -54,7 +54,7 @@ fn command(line: &str) -> Result<Command, Fault> {
         _ => return Err(Fault::UnknownCommand),
     };
     match rest {
-        ("add", rest) => add(rest).map(Command::Add),
+        ("add", rest) => add(rest).map(|add| Command::Add(Box::new(add))),
         ("del", rest) => delete(rest).map(Command::Delete),
         ("weight", rest) => weigh(rest).map(Command::Weigh),
         _ => Err(Fault::UnknownCommand),
@@ -102,14 +102,20 @@ fn add(tokens: &[Token<'_>]) -> Result<Add, Fault> {
     if !rest.is_empty() {
         return Err(invalid);
     }
+    let options = Options::parse(options.unwrap_or_default().split_whitespace())?;
+    let destination = match options.redirect.clone() {
+        Some((status, None)) => Destination::redirect(status, destination)?,
+        Some((_, Some(url))) => return Err(Fault::InvalidRedirect { text: url }),
+        None => Destination::parse(destination)?,
+    };
     Ok(Add {
         service: (*service).to_owned(),
         instance: String::new(),
         source: Source::parse(source)?,
-        destination: Destination::parse(destination)?,
+        destination,
         weight: weight.flatten(),
         tags: split_tags(tags.unwrap_or_default()),
-        options: Options::parse(options.unwrap_or_default().split_whitespace())?,
+        options,
     })
 }
 

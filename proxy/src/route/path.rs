@@ -40,6 +40,11 @@ impl<'a> RequestPath<'a> {
         &self.decoded
     }
 
+    /// The path as it goes on if no option changes it.
+    pub fn sent(&self) -> &str {
+        self.cleaned.as_deref().unwrap_or(self.raw)
+    }
+
     /// The path to send on under a target's options; `None` if it is the one that came in.
     pub fn forwarded(&self, options: &Options) -> Option<String> {
         if options.strip.is_none() && options.prepend.is_none() {

@@ -1,27 +1,59 @@
 //! The routing table: built whole from definitions, then only read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::definition::{Add, Command, Definition, Delete, Destination, Options, Weigh, Weight};
-use super::matcher::{self, Hosts, PrefixIndex};
+use super::definition::{
+    Add, Command, Definition, Delete, Destination, Options, Scheme, Weigh, Weight,
+};
+use super::glob;
+use super::matcher::{self, Hosts};
 use super::path::RequestPath;
+use super::paths::{PathMatcher, Paths};
 use super::picker::{Choice, Picker};
 use super::problem::{Fault, Problem};
+use super::redirect::Request;
 use super::upstream::Upstream;
 use super::weight::{self, Share};
+
+/// How hosts and paths of routes are compared with those of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matching {
+    /// How paths are compared.
+    pub paths: PathMatcher,
+    /// Whether hosts may be patterns; else they are plain text.
+    pub has_host_globs: bool,
+}
+
+impl Default for Matching {
+    fn default() -> Matching {
+        Matching {
+            paths: PathMatcher::Prefix,
+            has_host_globs: true,
+        }
+    }
+}
 
 /// All routes. Cheap to look things up in; replaced as a whole when anything changes.
 #[derive(Debug, Default)]
 pub struct Table {
-    hosts: Hosts,
-    /// In ascending order of the host.
-    sites: Vec<Site>,
+    http: Sites,
+    tcp: Sites,
     upstreams: BTreeMap<UpstreamKey, Arc<Upstream>>,
     /// Upstreams of earlier tables that still had requests in flight when this one was built: if
     /// one of them comes back, its count goes on.
     retired: BTreeMap<UpstreamKey, Arc<Upstream>>,
+}
+
+/// Routes of one kind.
+#[derive(Debug, Default)]
+struct Sites {
+    hosts: Hosts,
+    /// The hosts as requests over TLS see them, where that makes a difference.
+    tls_hosts: Option<Hosts>,
+    /// In ascending order of the host.
+    sites: Vec<Site>,
 }
 
 type UpstreamKey = (String, SocketAddr);
@@ -30,7 +62,7 @@ type UpstreamKey = (String, SocketAddr);
 #[derive(Debug)]
 struct Site {
     host: String,
-    paths: PrefixIndex,
+    paths: Paths,
     /// In ascending order of the path, in parallel with `paths`.
     routes: Vec<Route>,
 }
@@ -42,6 +74,8 @@ pub struct Route {
     path: String,
     targets: Vec<Arc<Target>>,
     picker: Picker,
+    is_plain: bool,
+    is_redirect: bool,
 }
 
 /// A destination of a route.
@@ -104,6 +138,36 @@ impl Target {
             .map(|share| share.millionths as f64 / 1_000_000.0 / share.parts as f64)
     }
 
+    /// The path and query of a request as they go on, of what came in; `None` if nothing changes.
+    pub fn forwarded(&self, path: &RequestPath<'_>, raw: (&str, &str)) -> Option<String> {
+        let (raw_path, own) = raw;
+        let path = path.forwarded(&self.options);
+        let added = self.destination.query.as_str();
+        if path.is_none() && added.is_empty() {
+            return None;
+        }
+        let mut uri = path.unwrap_or_else(|| raw_path.to_owned());
+        for (separator, query) in [
+            ("?", added),
+            (if added.is_empty() { "?" } else { "&" }, own),
+        ] {
+            if !query.is_empty() {
+                uri.push_str(separator);
+                uri.push_str(query);
+            }
+        }
+        Some(uri)
+    }
+
+    /// Whether it is an HTTP/1.1 server that takes requests of everybody.
+    fn is_plain(&self) -> bool {
+        self.destination.scheme == Scheme::Http
+            && self.destination.redirect.is_none()
+            && !self.options.h2c
+            && self.options.access.is_open()
+            && self.options.auth.is_none()
+    }
+
     /// The server behind it, with the count of requests in flight.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
@@ -119,6 +183,20 @@ impl Route {
     /// The path prefix.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether all its targets are HTTP/1.1 servers that take requests of everybody.
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// Whether all its targets are redirects that lead a request back to where it came from.
+    fn leads_back(&self, request: &Request<'_>) -> bool {
+        let back = |target: &Arc<Target>| {
+            let redirect = target.destination.redirect.as_ref();
+            redirect.is_some_and(|redirect| redirect.leads_back(request, &target.options))
+        };
+        self.is_redirect && self.targets.iter().all(back)
     }
 
     /// All targets, those without a share too.
@@ -154,11 +232,26 @@ impl Table {
         definitions: impl IntoIterator<Item = Definition>,
         previous: Option<&Table>,
     ) -> (Table, Vec<Problem>) {
+        Table::build_with(Matching::default(), definitions, previous)
+    }
+
+    /// [`Table::build`] with another way to compare hosts and paths.
+    pub fn build_with(
+        matching: Matching,
+        definitions: impl IntoIterator<Item = Definition>,
+        previous: Option<&Table>,
+    ) -> (Table, Vec<Problem>) {
         let mut drafts = Drafts::default();
         let mut problems = Vec::new();
         for definition in definitions {
             match definition.command {
-                Command::Add(add) => drafts.add(add),
+                Command::Add(add) => match check_path(&add, matching) {
+                    Ok(()) => drafts.add(*add),
+                    Err(fault) => problems.push(Problem {
+                        origin: definition.origin,
+                        fault,
+                    }),
+                },
                 Command::Delete(delete) => drafts.delete(&delete),
                 Command::Weigh(weigh) => {
                     if !drafts.weigh(&weigh) {
@@ -172,6 +265,7 @@ impl Table {
         }
         (
             Builder {
+                matching,
                 previous,
                 upstreams: BTreeMap::new(),
             }
@@ -180,41 +274,74 @@ impl Table {
         )
     }
 
-    /// The route of a request: its Host header (any case, with or without a port or a last dot) and
-    /// its path.
+    /// The route of a request without TLS: its Host header (any case, with or without a port or a
+    /// last dot) and its path.
     pub fn lookup(&self, host: &str, path: &RequestPath<'_>) -> Option<&Route> {
-        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return self.lookup(&host.to_ascii_lowercase(), path);
-        }
-        if let Some(host) = matcher::without_last_dot(host) {
-            return self.lookup(&host, path);
-        }
-        self.hosts
-            .find(matcher::without_default_port(host), |number| {
-                let site = &self.sites[number as usize];
-                site.paths
-                    .matches(path.decoded())
-                    .next()
-                    .map(|at| &site.routes[at])
-            })
+        self.lookup_request(&Request::plain(host, path))
     }
 
-    /// The route with exactly this host key and path prefix.
+    /// The route of a request. One that would only lead the client back to where it came from is
+    /// passed over.
+    pub fn lookup_request(&self, request: &Request<'_>) -> Option<&Route> {
+        self.http.find(request.host, request.is_tls, |site| {
+            let route = &site.routes[site.paths.find(request.path.decoded())?];
+            (!route.leads_back(request)).then_some(route)
+        })
+    }
+
+    /// The route of connections to a listener, by its port.
+    pub fn lookup_port(&self, port: u16) -> Option<&Route> {
+        self.tcp.route(&format!(":{port}"), "")
+    }
+
+    /// The route of connections to an address, of that very address or else of its port.
+    pub fn lookup_address(&self, address: SocketAddr) -> Option<&Route> {
+        let exact = self.tcp.route(&address.to_string(), "/");
+        exact.or_else(|| self.lookup_port(address.port()))
+    }
+
+    /// The route of TLS connections for a name (any case, with or without a last dot), which are
+    /// passed on as they are. `is_any` takes routes to targets that speak HTTP too.
+    pub fn lookup_name(&self, name: &str, is_any: bool) -> Option<&Route> {
+        let whole = |site: &'_ Site| -> Option<usize> {
+            let path = |route: &Route| route.path.as_str().cmp("/");
+            site.routes.binary_search_by(path).ok()
+        };
+        let tcp = self.tcp.find(name, true, |site| {
+            (!site.host.is_empty()).then_some(&site.routes[whole(site)?])
+        });
+        let has_server = |route: &&Route| !route.is_redirect;
+        tcp.or_else(|| {
+            let http = self.http.find(name, true, |site| {
+                (!site.host.is_empty()).then_some(&site.routes[whole(site)?])
+            });
+            http.filter(|_| is_any).filter(has_server)
+        })
+    }
+
+    /// The ports that routes ask to be listened on: of addresses or alone, and only where all
+    /// targets are TCP servers.
+    pub fn tcp_ports(&self) -> BTreeSet<u16> {
+        let is_tcp = |route: &&Route| {
+            let mut targets = route.targets.iter();
+            targets.all(|target| target.destination.scheme == Scheme::Tcp)
+        };
+        let routes = self.tcp.sites.iter().flat_map(|site| &site.routes);
+        let port = |route: &Route| route.host.rsplit_once(':')?.1.parse().ok();
+        routes.filter(is_tcp).filter_map(port).collect()
+    }
+
+    /// The route with exactly this host key and path.
     pub fn route(&self, host: &str, path: &str) -> Option<&Route> {
-        let site = &self.sites[self
-            .sites
-            .binary_search_by(|site| site.host.as_str().cmp(host))
-            .ok()?];
-        let at = site
-            .routes
-            .binary_search_by(|route| route.path.as_str().cmp(path))
-            .ok()?;
-        Some(&site.routes[at])
+        let http = self.http.route(host, path);
+        http.or_else(|| self.tcp.route(host, path))
     }
 
-    /// All routes, hosts ascending, paths of a host in the order in which they are tried.
+    /// All routes, hosts ascending, paths of a host in the order in which they are tried; those of
+    /// TCP after those of HTTP.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.sites.iter().flat_map(|site| site.routes.iter().rev())
+        let sites = self.http.sites.iter().chain(&self.tcp.sites);
+        sites.flat_map(|site| site.routes.iter().rev())
     }
 
     /// Every server that requests of this table may go to, once.
@@ -237,11 +364,57 @@ impl Table {
     }
 }
 
+impl Sites {
+    /// Offers the sites whose host matches, in order, until one is taken.
+    fn find<'t, R>(
+        &'t self,
+        host: &str,
+        is_tls: bool,
+        mut offer: impl FnMut(&'t Site) -> Option<R>,
+    ) -> Option<R> {
+        if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return self.find(&host.to_ascii_lowercase(), is_tls, offer);
+        }
+        let whole = matcher::without_last_dot(host);
+        let host = matcher::without_default_port(whole.as_deref().unwrap_or(host), is_tls);
+        let hosts = self.tls_hosts.as_ref().filter(|_| is_tls);
+        let hosts = hosts.unwrap_or(&self.hosts);
+        hosts.find(host, |number| offer(&self.sites[number as usize]))
+    }
+
+    fn route(&self, host: &str, path: &str) -> Option<&Route> {
+        let site = self
+            .sites
+            .binary_search_by(|site| site.host.as_str().cmp(host));
+        let site = &self.sites[site.ok()?];
+        let at = site
+            .routes
+            .binary_search_by(|route| route.path.as_str().cmp(path));
+        Some(&site.routes[at.ok()?])
+    }
+}
+
+/// Checks the path of a route where it is a pattern.
+fn check_path(add: &Add, matching: Matching) -> Result<(), Fault> {
+    if matching.paths != PathMatcher::Glob {
+        return Ok(());
+    }
+    let compiled = glob::compile(&add.source.path);
+    compiled.map(drop).map_err(|reason| Fault::InvalidPattern {
+        pattern: add.source.path.clone(),
+        reason,
+    })
+}
+
 /// Targets that are still subject to later commands.
 #[derive(Default)]
 struct Drafts {
-    sites: BTreeMap<String, BTreeMap<String, Vec<Draft>>>,
+    http: DraftSites,
+    tcp: DraftSites,
 }
+
+/// By host and path.
+type DraftSites = BTreeMap<String, BTreeMap<String, Vec<Draft>>>;
 
 struct Draft {
     add: Add,
@@ -265,7 +438,13 @@ impl Draft {
 
 impl Drafts {
     fn add(&mut self, add: Add) {
-        let paths = self.sites.entry(add.source.host.clone()).or_default();
+        let is_tcp = add.source.is_port() || add.destination.scheme == Scheme::Tcp;
+        let sites = if is_tcp {
+            &mut self.tcp
+        } else {
+            &mut self.http
+        };
+        let paths = sites.entry(add.source.host.clone()).or_default();
         let drafts = paths.entry(add.source.path.clone()).or_default();
         if !drafts.iter().any(|draft| draft.is_same(&add)) {
             let fixed = add.weight.map(|weight| Share {
@@ -288,47 +467,70 @@ impl Drafts {
                     .as_ref()
                     .is_none_or(|url| draft.add.destination.url == *url)
         };
-        self.sites.retain(|_, paths| {
-            paths.retain(|_, drafts| {
-                drafts.retain(|draft| !gone(draft));
-                !drafts.is_empty()
+        for sites in [&mut self.http, &mut self.tcp] {
+            sites.retain(|_, paths| {
+                paths.retain(|_, drafts| {
+                    drafts.retain(|draft| !gone(draft));
+                    !drafts.is_empty()
+                });
+                !paths.is_empty()
             });
-            !paths.is_empty()
-        });
+        }
     }
 
     /// The matching targets share the weight evenly, so that a canary's part does not depend on how
     /// many instances it has. If none matches, nothing changes (the share stays with the others)
     /// and the answer is `false`.
     fn weigh(&mut self, weigh: &Weigh) -> bool {
-        let paths = self.sites.get_mut(&weigh.source.host);
-        let Some(drafts) = paths.and_then(|paths| paths.get_mut(&weigh.source.path)) else {
-            return false;
-        };
+        let mut sites = [&mut self.http, &mut self.tcp];
         let is_match = |draft: &Draft| draft.has(weigh.service.as_deref(), &weigh.tags);
-        let parts = drafts.iter().filter(|draft| is_match(draft)).count() as u64;
-        let share = |weight: Weight| Share {
-            millionths: weight.millionths(),
-            parts,
-        };
-        for draft in drafts.iter_mut().filter(|draft| is_match(draft)) {
-            draft.fixed = weigh.weight.map(share);
+        let mut matched = false;
+        for sites in &mut sites {
+            let paths = sites.get_mut(&weigh.source.host);
+            let Some(drafts) = paths.and_then(|paths| paths.get_mut(&weigh.source.path)) else {
+                continue;
+            };
+            let parts = drafts.iter().filter(|draft| is_match(draft)).count() as u64;
+            let share = |weight: Weight| Share {
+                millionths: weight.millionths(),
+                parts,
+            };
+            for draft in drafts.iter_mut().filter(|draft| is_match(draft)) {
+                draft.fixed = weigh.weight.map(share);
+                matched = true;
+            }
         }
-        parts > 0
+        matched
     }
 }
 
 struct Builder<'a> {
+    matching: Matching,
     previous: Option<&'a Table>,
     upstreams: BTreeMap<UpstreamKey, Arc<Upstream>>,
 }
 
 impl Builder<'_> {
     fn table(mut self, drafts: Drafts) -> Table {
-        let hosts = Hosts::new(drafts.sites.keys().map(String::as_str));
-        let mut sites = Vec::with_capacity(drafts.sites.len());
-        for (host, paths) in drafts.sites {
-            let index = PrefixIndex::new(paths.keys().map(|path| path.as_bytes().into()));
+        let (http, tcp) = (self.sites(drafts.http), self.sites(drafts.tcp));
+        let retired = self.retired();
+        Table {
+            http,
+            tcp,
+            upstreams: self.upstreams,
+            retired,
+        }
+    }
+
+    fn sites(&mut self, drafts: DraftSites) -> Sites {
+        let has_globs = self.matching.has_host_globs;
+        let hosts = |is_tls| Hosts::new(drafts.keys().map(String::as_str), is_tls, has_globs);
+        let differs = |host: &String| host.ends_with(":80") || host.ends_with(":443");
+        let tls_hosts = drafts.keys().any(differs).then(|| hosts(true));
+        let hosts = hosts(false);
+        let mut sites = Vec::with_capacity(drafts.len());
+        for (host, paths) in drafts {
+            let index = Paths::new(self.matching.paths, paths.keys().map(String::as_str));
             let routes = paths
                 .into_iter()
                 .map(|(path, drafts)| self.route(&host, path, drafts))
@@ -339,12 +541,10 @@ impl Builder<'_> {
                 routes,
             });
         }
-        let retired = self.retired();
-        Table {
+        Sites {
             hosts,
+            tls_hosts,
             sites,
-            upstreams: self.upstreams,
-            retired,
         }
     }
 
@@ -360,10 +560,14 @@ impl Builder<'_> {
             .into_iter()
             .zip(&slots)
             .map(|(draft, slots)| self.target(draft, *slots as f64 / total));
-        let targets = targets.map(Arc::new).collect();
+        let targets: Vec<Arc<Target>> = targets.map(Arc::new).collect();
         Route {
             host: host.to_owned(),
             path,
+            is_plain: targets.iter().all(|target| target.is_plain()),
+            is_redirect: targets
+                .iter()
+                .all(|target| target.destination.redirect.is_some()),
             targets,
             picker: Picker::new(&slots, turns.unwrap_or_default()),
         }

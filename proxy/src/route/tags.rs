@@ -42,7 +42,7 @@ pub fn definitions(instance: &Instance<'_>) -> (Vec<Definition>, Vec<Problem>) {
         match add(instance, tag, &labels) {
             Ok(add) => definitions.push(Definition {
                 origin,
-                command: Command::Add(add),
+                command: Command::Add(Box::new(add)),
             }),
             Err(fault) => problems.push(Problem { origin, fault }),
         }
@@ -79,14 +79,27 @@ fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fa
         .map_err(|_| Fault::DestinationName {
             host: instance.address.to_owned(),
         })?;
+    let mut options = Options::parse(rest.into_iter())?;
+    let destination = match options.redirect.take() {
+        Some((status, url)) => {
+            // As in a line, the destination is one thing and the status the other.
+            let is_redirect = |(key, _): &&mut (String, String)| key == "redirect";
+            if let Some((_, value)) = options.written.iter_mut().find(is_redirect) {
+                *value = status.to_string();
+            }
+            options.redirect = Some((status, None));
+            Destination::redirect(status, &url.unwrap_or_default())?
+        }
+        None => Destination::of_instance(SocketAddr::new(address, instance.port), &options),
+    };
     Ok(Add {
         service: instance.service.to_owned(),
         instance: instance.id.to_owned(),
         source,
-        destination: Destination::http(SocketAddr::new(address, instance.port)),
+        destination,
         weight,
         tags: labels.iter().map(|label| (*label).clone()).collect(),
-        options: Options::parse(rest.into_iter())?,
+        options,
     })
 }
 

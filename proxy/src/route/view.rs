@@ -48,9 +48,12 @@ impl Table {
             rate1: 0,
             pct99: 0,
         };
-        self.routes()
+        let mut rows: Vec<RouteRow> = self
+            .routes()
             .flat_map(|route| route.targets().iter().map(move |target| row(route, target)))
-            .collect()
+            .collect();
+        rows.sort_by(|one, two| one.host.cmp(&two.host));
+        rows
     }
 
     /// The table in the route language, without the targets that get no requests.

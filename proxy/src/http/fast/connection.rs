@@ -44,7 +44,7 @@ pub(in crate::http) async fn serve(
         number,
     };
     let mut connection = Connection {
-        hop: Hop::new(accepted.peer.ip(), accepted.own),
+        hop: Hop::new(accepted.peer.ip(), accepted.own, false),
         accepted,
         bytes: Vec::new(),
         timer: Timer::after(local.config.client_idle_timeout),

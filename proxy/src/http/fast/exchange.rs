@@ -25,7 +25,7 @@ use crate::headers;
 use crate::http::lease::{Lease, Refused};
 use crate::http::rescue::{self, Verdict, Wait};
 use crate::http::routing::{self, Failure, Tried};
-use crate::route::{RequestPath, Upstream};
+use crate::route::{Request, RequestPath, Upstream};
 
 /// How many interim answers a target may send before its answer.
 const INTERIM_MAX: u32 = 64;
@@ -58,6 +58,7 @@ impl Connection {
         for left in (0..=self.local.config.retries).rev() {
             let lease = match self.lease(plain, &tried) {
                 Ok(lease) => lease,
+                Err(Refused::NotPlain) if tried.is_empty() => return After::Doubtful,
                 Err(_) if !tried.is_empty() => break,
                 Err(refused) => {
                     let status = routing::refusal(&self.local.config, refused);
@@ -114,8 +115,14 @@ impl Connection {
     }
 
     fn lease(&self, plain: &Plain, tried: &Tried) -> Result<Lease, Refused> {
-        let path = RequestPath::new(plain.path(&self.bytes));
-        tried.lease(&self.local.handle, plain.host(&self.bytes), &path)
+        let request = Request {
+            host: plain.host(&self.bytes),
+            path: &RequestPath::new(plain.path(&self.bytes)),
+            query: plain.query(&self.bytes),
+            is_tls: self.hop.is_tls(),
+            forwarded_scheme: plain.forwarded_scheme(&self.bytes),
+        };
+        tried.lease(&self.local.handle, &request, true)
     }
 
     /// Notes that a target failed a request.
@@ -177,7 +184,7 @@ impl Connection {
     ) -> Result<Relay<'c>, ()> {
         let target = lease.target();
         let (raw, query) = (plain.path(&self.bytes), plain.query(&self.bytes));
-        let uri = routing::forwarded_uri(&RequestPath::new(raw), (raw, query), target);
+        let uri = target.forwarded(&RequestPath::new(raw), (raw, query));
         if uri
             .as_ref()
             .is_some_and(|uri| !uri.bytes().all(|byte| byte.is_ascii_graphic()))

@@ -8,8 +8,9 @@ use std::mem::MaybeUninit;
 use ::http::Method;
 use smallvec::SmallVec;
 
-use crate::headers::{Incoming, Told};
+use crate::headers::{self, Incoming, Told};
 use crate::http::head::is_of_name;
+use crate::route::Scheme;
 
 /// The largest body of a request that is read whole before anything of it is sent.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
@@ -378,6 +379,13 @@ impl Plain {
 
     pub(super) fn host<'b>(&self, bytes: &'b [u8]) -> &'b str {
         self.host.text(bytes)
+    }
+
+    /// The client's own scheme, as far as a proxy before us told it.
+    pub(super) fn forwarded_scheme(&self, bytes: &[u8]) -> Option<Scheme> {
+        let mut told = self.noted.iter();
+        let proto = told.find(|noted| noted.what == What::Told(Told::Proto))?;
+        headers::scheme(proto.value.of(bytes))
     }
 
     /// What the request says of the hops before.

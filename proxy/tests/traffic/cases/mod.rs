@@ -6,6 +6,7 @@ mod heads;
 mod rescue;
 mod retry;
 mod stop;
+mod stopped;
 
 use proxy::Config;
 

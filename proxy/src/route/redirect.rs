@@ -1,0 +1,169 @@
+//! Routes that answer with another place instead of sending the request on.
+
+use super::definition::{Options, Scheme};
+use super::matcher;
+use super::path::RequestPath;
+use super::problem::Fault;
+
+/// What stands for the path of the request.
+const PATH: &str = "$path";
+
+/// What stands for the host of the request.
+const HOST: &str = "$host";
+
+/// Where a redirect leads, with the places that are filled in from the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    status: u16,
+    scheme: Scheme,
+    /// What stands before and behind the request's host, or all of the host.
+    host: (String, Option<String>),
+    /// What stands before and behind the request's path, or all of the path.
+    path: (String, Option<String>),
+    query: Option<String>,
+}
+
+/// A request as far as the choice of its route goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The Host header: any case, with or without a port or a last dot.
+    pub host: &'a str,
+    /// The path.
+    pub path: &'a RequestPath<'a>,
+    /// The query, without the question mark; empty if there is none.
+    pub query: &'a str,
+    /// Whether the listener ended TLS.
+    pub is_tls: bool,
+    /// What proxies before us say of the client's own scheme, if they do.
+    pub forwarded_scheme: Option<Scheme>,
+}
+
+impl<'a> Request<'a> {
+    /// A request without TLS and without a query.
+    pub fn plain(host: &'a str, path: &'a RequestPath<'a>) -> Request<'a> {
+        Request {
+            host,
+            path,
+            query: "",
+            is_tls: false,
+            forwarded_scheme: None,
+        }
+    }
+
+    /// The scheme by which the client came.
+    pub fn scheme(&self) -> Scheme {
+        let own = if self.is_tls {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        self.forwarded_scheme.unwrap_or(own)
+    }
+}
+
+impl Redirect {
+    /// Reads a URL in which `$host` and `$path` may stand once each.
+    ///
+    /// # Errors
+    /// If it is no HTTP URL, or has other variables.
+    pub(super) fn parse(status: u16, url: &str) -> Result<Redirect, Fault> {
+        let invalid = || Fault::InvalidRedirect {
+            text: url.to_owned(),
+        };
+        let (scheme, rest) = url.split_once("://").ok_or_else(invalid)?;
+        let scheme = Scheme::parse(scheme).ok_or_else(invalid)?;
+        let is_http = matches!(scheme, Scheme::Http | Scheme::Https);
+        let is_clean = rest.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_http || !is_clean || rest.contains('"') {
+            return Err(invalid());
+        }
+        let (place, query) = match rest.split_once('?') {
+            Some((place, query)) => (place, Some(query.to_owned())),
+            None => (rest, None),
+        };
+        let host_end = place
+            .find('/')
+            .into_iter()
+            .chain(place.find(PATH))
+            .min()
+            .unwrap_or(place.len());
+        let (host, path) = place.split_at(host_end);
+        let host = once(host, HOST).ok_or_else(invalid)?;
+        // `/$path` and `$path` are the same.
+        let path = once(&path.replace("/$path", PATH), PATH).ok_or_else(invalid)?;
+        if host.0.is_empty() && host.1.is_none() {
+            return Err(invalid());
+        }
+        Ok(Redirect {
+            status,
+            scheme,
+            host,
+            path,
+            query,
+        })
+    }
+
+    /// The status of the answer, 300 to 399.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The value of the Location header.
+    pub fn location(&self, request: &Request<'_>, options: &Options) -> String {
+        let (host, path) = (self.host(request), self.path(request, options));
+        let scheme = self.scheme.as_str();
+        let own = Some(request.query).filter(|own| self.path.1.is_some() && !own.is_empty());
+        match self.query.as_deref().or(own) {
+            Some(query) => format!("{scheme}://{host}{path}?{query}"),
+            None => format!("{scheme}://{host}{path}"),
+        }
+    }
+
+    /// Whether it leads a request back to where it came from.
+    pub(super) fn leads_back(&self, request: &Request<'_>, options: &Options) -> bool {
+        if self.scheme != request.scheme() {
+            return false;
+        }
+        let is_tls = self.scheme == Scheme::Https;
+        let own = self.host(request).to_ascii_lowercase();
+        let other = request.host.to_ascii_lowercase();
+        matcher::without_default_port(&own, is_tls) == matcher::without_default_port(&other, is_tls)
+            && self.path(request, options) == request.path.sent()
+    }
+
+    fn host(&self, request: &Request<'_>) -> String {
+        let (before, after) = &self.host;
+        let own = matcher::without_default_port(request.host, request.is_tls);
+        match after {
+            Some(after) => format!("{before}{own}{after}"),
+            None => before.clone(),
+        }
+    }
+
+    fn path(&self, request: &Request<'_>, options: &Options) -> String {
+        let (before, after) = &self.path;
+        let mut path = before.clone();
+        if let Some(after) = after {
+            match request.path.forwarded(options) {
+                Some(own) => path.push_str(&own),
+                None => path.push_str(request.path.sent()),
+            }
+            path.push_str(after);
+        }
+        if !path.starts_with('/') {
+            path.insert(0, '/');
+        }
+        path
+    }
+}
+
+/// What stands before and behind a variable; nothing behind if it does not occur. None if it occurs
+/// twice, or there are others.
+fn once(text: &str, variable: &str) -> Option<(String, Option<String>)> {
+    let (before, after) = match text.split_once(variable) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    };
+    let is_fine = !before.contains('$') && !after.unwrap_or_default().contains('$');
+    is_fine.then(|| (before.to_owned(), after.map(str::to_owned)))
+}
