@@ -219,9 +219,8 @@ impl Scenario {
         let Some(target) = route.pick(Choice::RoundRobin) else {
             return "empty".to_owned();
         };
-        if let Some(redirect) = &target.destination().redirect {
-            let location = redirect.location(&request, target.options());
-            return format!("{} {location}", redirect.status());
+        if let Some((status, location)) = target.redirect(&request) {
+            return format!("{status} {location}");
         }
         let label = target.service();
         match target.forwarded(&path, (raw, query)) {

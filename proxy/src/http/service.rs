@@ -148,16 +148,16 @@ impl Service {
     /// Answers a request that its route does not send on: the client may not use it, or is told to
     /// go elsewhere. `false` if it is to be sent on.
     async fn stop(session: &mut Session, target: &Target) -> Result<bool> {
-        let (options, destination) = (target.options(), target.destination());
+        let options = target.options();
+        let path = RequestPath::new(session.req_header().uri.path());
+        let redirect = target.redirect(&asked(session, &path));
         if !options.access.is_open() && !options.access.admits(addresses(session)) {
             Service::answer(session, StatusCode::FORBIDDEN).await?;
         } else if options.auth.is_some() {
             // There are no schemes: nobody has credentials.
             Service::answer(session, StatusCode::UNAUTHORIZED).await?;
-        } else if let Some(redirect) = &destination.redirect {
-            let status = StatusCode::from_u16(redirect.status()).unwrap_or(StatusCode::FOUND);
-            let path = RequestPath::new(session.req_header().uri.path());
-            let location = redirect.location(&asked(session, &path), options);
+        } else if let Some((status, location)) = redirect {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
             Service::answer_with(session, status, Some((LOCATION, location))).await?;
         } else {
             return Ok(false);

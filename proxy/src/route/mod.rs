@@ -17,6 +17,8 @@ mod paths;
 mod picker;
 mod problem;
 mod redirect;
+mod request;
+mod scheme;
 mod table;
 pub mod tags;
 mod upstream;
@@ -25,8 +27,7 @@ mod weight;
 
 pub use access::{Access, Block};
 pub use definition::{
-    Add, Command, Definition, Delete, Destination, Options, ProxyHeader, Scheme, Source, Weigh,
-    Weight,
+    Add, Command, Definition, Delete, Destination, Options, ProxyHeader, Source, Weigh, Weight,
 };
 pub use health::Health;
 pub(crate) use health::PATIENCE_MIN;
@@ -35,7 +36,9 @@ pub use path::RequestPath;
 pub use paths::PathMatcher;
 pub use picker::Choice;
 pub use problem::{Fault, Origin, Problem};
-pub use redirect::{Redirect, Request};
+pub use redirect::Redirect;
+pub use request::Request;
+pub use scheme::Scheme;
 pub use table::{Matching, Route, Table, Target};
 pub use tags::Instance;
 pub use upstream::{Entered, Upstream};

@@ -1,9 +1,7 @@
 //! Routes that answer with another place instead of sending the request on.
 
-use super::definition::{Options, Scheme};
-use super::matcher;
-use super::path::RequestPath;
 use super::problem::Fault;
+use super::scheme::Scheme;
 
 /// What stands for the path of the request.
 const PATH: &str = "$path";
@@ -21,44 +19,6 @@ pub struct Redirect {
     /// What stands before and behind the request's path, or all of the path.
     path: (String, Option<String>),
     query: Option<String>,
-}
-
-/// A request as far as the choice of its route goes.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The Host header: any case, with or without a port or a last dot.
-    pub host: &'a str,
-    /// The path.
-    pub path: &'a RequestPath<'a>,
-    /// The query, without the question mark; empty if there is none.
-    pub query: &'a str,
-    /// Whether the listener ended TLS.
-    pub is_tls: bool,
-    /// What proxies before us say of the client's own scheme, if they do.
-    pub forwarded_scheme: Option<Scheme>,
-}
-
-impl<'a> Request<'a> {
-    /// A request without TLS and without a query.
-    pub fn plain(host: &'a str, path: &'a RequestPath<'a>) -> Request<'a> {
-        Request {
-            host,
-            path,
-            query: "",
-            is_tls: false,
-            forwarded_scheme: None,
-        }
-    }
-
-    /// The scheme by which the client came.
-    pub fn scheme(&self) -> Scheme {
-        let own = if self.is_tls {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        };
-        self.forwarded_scheme.unwrap_or(own)
-    }
 }
 
 impl Redirect {
@@ -108,46 +68,37 @@ impl Redirect {
         self.status
     }
 
-    /// The value of the Location header.
-    pub fn location(&self, request: &Request<'_>, options: &Options) -> String {
-        let (host, path) = (self.host(request), self.path(request, options));
+    /// The scheme that it leads to.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Where it leads a request for a host and a path; `query` is its own, if it has one.
+    pub(super) fn location(&self, host: &str, path: &str, query: &str) -> String {
+        let (host, path) = (self.host(host), self.path(path));
         let scheme = self.scheme.as_str();
-        let own = Some(request.query).filter(|own| self.path.1.is_some() && !own.is_empty());
+        let own = Some(query).filter(|own| self.path.1.is_some() && !own.is_empty());
         match self.query.as_deref().or(own) {
             Some(query) => format!("{scheme}://{host}{path}?{query}"),
             None => format!("{scheme}://{host}{path}"),
         }
     }
 
-    /// Whether it leads a request back to where it came from.
-    pub(super) fn leads_back(&self, request: &Request<'_>, options: &Options) -> bool {
-        if self.scheme != request.scheme() {
-            return false;
-        }
-        let is_tls = self.scheme == Scheme::Https;
-        let own = self.host(request).to_ascii_lowercase();
-        let other = request.host.to_ascii_lowercase();
-        matcher::without_default_port(&own, is_tls) == matcher::without_default_port(&other, is_tls)
-            && self.path(request, options) == request.path.sent()
-    }
-
-    fn host(&self, request: &Request<'_>) -> String {
+    /// The host that it leads a request for `own` to.
+    pub(super) fn host(&self, own: &str) -> String {
         let (before, after) = &self.host;
-        let own = matcher::without_default_port(request.host, request.is_tls);
         match after {
             Some(after) => format!("{before}{own}{after}"),
             None => before.clone(),
         }
     }
 
-    fn path(&self, request: &Request<'_>, options: &Options) -> String {
+    /// The path that it leads a request for `own` to.
+    pub(super) fn path(&self, own: &str) -> String {
         let (before, after) = &self.path;
         let mut path = before.clone();
         if let Some(after) = after {
-            match request.path.forwarded(options) {
-                Some(own) => path.push_str(&own),
-                None => path.push_str(request.path.sent()),
-            }
+            path.push_str(own);
             path.push_str(after);
         }
         if !path.starts_with('/') {

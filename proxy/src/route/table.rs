@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::definition::{
-    Add, Command, Definition, Delete, Destination, Options, Scheme, Weigh, Weight,
-};
+use super::definition::{Add, Command, Definition, Delete, Destination, Options, Weigh, Weight};
 use super::glob;
 use super::matcher::{self, Hosts};
 use super::path::RequestPath;
 use super::paths::{PathMatcher, Paths};
 use super::picker::{Choice, Picker};
 use super::problem::{Fault, Problem};
-use super::redirect::Request;
+use super::request::Request;
+use super::scheme::Scheme;
 use super::upstream::Upstream;
 use super::weight::{self, Share};
 
@@ -159,6 +158,34 @@ impl Target {
         Some(uri)
     }
 
+    /// Status and place of the answer to a request, if the target is a redirect.
+    pub fn redirect(&self, request: &Request<'_>) -> Option<(u16, String)> {
+        let redirect = self.destination.redirect.as_ref()?;
+        let path = request.path.forwarded(&self.options);
+        let path = path.as_deref().unwrap_or_else(|| request.path.sent());
+        let host = matcher::without_default_port(request.host, request.is_tls);
+        let location = redirect.location(host, path, request.query);
+        Some((redirect.status(), location))
+    }
+
+    /// Whether it is a redirect that leads a request back to where it came from.
+    fn leads_back(&self, request: &Request<'_>) -> bool {
+        let Some(redirect) = &self.destination.redirect else {
+            return false;
+        };
+        let is_tls = redirect.scheme() == Scheme::Https;
+        let bare = |host: &str| {
+            let host = host.to_ascii_lowercase();
+            matcher::without_default_port(&host, is_tls).to_owned()
+        };
+        let path = request.path.forwarded(&self.options);
+        let path = path.as_deref().unwrap_or_else(|| request.path.sent());
+        let own = matcher::without_default_port(request.host, request.is_tls);
+        redirect.scheme() == request.scheme()
+            && bare(&redirect.host(own)) == bare(request.host)
+            && redirect.path(path) == request.path.sent()
+    }
+
     /// Whether it is an HTTP/1.1 server that takes requests of everybody.
     fn is_plain(&self) -> bool {
         self.destination.scheme == Scheme::Http
@@ -192,11 +219,7 @@ impl Route {
 
     /// Whether all its targets are redirects that lead a request back to where it came from.
     fn leads_back(&self, request: &Request<'_>) -> bool {
-        let back = |target: &Arc<Target>| {
-            let redirect = target.destination.redirect.as_ref();
-            redirect.is_some_and(|redirect| redirect.leads_back(request, &target.options))
-        };
-        self.is_redirect && self.targets.iter().all(back)
+        self.is_redirect && self.targets.iter().all(|target| target.leads_back(request))
     }
 
     /// All targets, those without a share too.

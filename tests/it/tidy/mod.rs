@@ -239,7 +239,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
             &[
                 ("route", &[]),
                 ("config", &[]),
-                ("headers", &[]),
+                ("headers", &["route"]),
                 ("listen", &[]),
                 ("http", &["config", "headers", "listen", "route"]),
             ],
