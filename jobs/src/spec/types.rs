@@ -27,84 +27,157 @@ pub(super) struct TypeFault {
 }
 
 impl TypeFault {
-    fn new<T>(expr: &Expression, detail: impl Into<String>) -> Result<T, Self> {
+    fn new<T>(span: Option<Range<usize>>, detail: impl Into<String>) -> Result<T, Self> {
         Err(Self {
-            span: expr.span(),
+            span,
             detail: detail.into(),
         })
     }
 }
 
+/// What a type is written for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A variable: nothing may be left open.
+    Variable,
+    /// A conversion: `any` and `optional(…)` are fine.
+    Conversion,
+}
+
 impl Type {
-    /// Reads a type as it is written: `string`, `list(number)`, `object({ a = bool })`.
+    /// Reads the type of a variable: `string`, `list(number)`, `object({ a = bool })`.
     pub(super) fn parse(expr: &Expression) -> Result<Self, TypeFault> {
-        match expr {
-            Expression::Variable(name) => match name.as_str() {
-                "any" => Ok(Self::Any),
-                "string" => Ok(Self::Text),
-                "number" => Ok(Self::Number),
-                "bool" => Ok(Self::Flag),
-                // The bare names of collections hold anything.
-                "list" => Ok(Self::List(Box::new(Self::Any))),
-                "set" => Ok(Self::Set(Box::new(Self::Any))),
-                "map" => Ok(Self::Map(Box::new(Self::Any))),
-                other => TypeFault::new(
-                    expr,
-                    format!("The keyword \"{other}\" is not a valid type specification."),
-                ),
-            },
-            Expression::FuncCall(call) => Self::parse_call(expr, call),
-            _ => TypeFault::new(
-                expr,
-                "A type specification is either a primitive type keyword (bool, number, string) or a complex type constructor call, like list(string).",
+        Self::read(expr, Use::Variable)
+    }
+
+    /// Reads the type that `convert` is given, in which `any` may stand too.
+    pub(super) fn parse_wanted(expr: &Expression) -> Result<Self, TypeFault> {
+        Self::read(expr, Use::Conversion)
+    }
+
+    fn read(expr: &Expression, of: Use) -> Result<Self, TypeFault> {
+        let keyword = match expr {
+            Expression::Variable(name) => name.as_str(),
+            Expression::Null(_) => "null",
+            Expression::Bool(value) if *value.value() => "true",
+            Expression::Bool(_) => "false",
+            Expression::FuncCall(call) => return Self::read_call(expr, call, of),
+            _ => {
+                return TypeFault::new(
+                    expr.span(),
+                    "A type specification is either a primitive type keyword (bool, number, string) or a complex type constructor call, like list(string).",
+                );
+            }
+        };
+        match keyword {
+            "string" => Ok(Self::Text),
+            "number" => Ok(Self::Number),
+            "bool" => Ok(Self::Flag),
+            "any" if of == Use::Conversion => Ok(Self::Any),
+            "any" => TypeFault::new(
+                expr.span(),
+                "The keyword \"any\" cannot be used in this type specification: an exact type is required.",
+            ),
+            "list" | "set" | "map" | "object" | "tuple" => {
+                TypeFault::new(expr.span(), wants_one(keyword))
+            }
+            other => TypeFault::new(
+                expr.span(),
+                format!("The keyword \"{other}\" is not a valid type specification."),
             ),
         }
     }
 
-    fn parse_call(expr: &Expression, call: &FuncCall) -> Result<Self, TypeFault> {
+    fn read_call(expr: &Expression, call: &FuncCall, of: Use) -> Result<Self, TypeFault> {
         let name = call.name.name.as_str();
         let args: Vec<&Expression> = call.args.iter().collect();
-        match (name, args.as_slice()) {
-            ("list", [item]) => Ok(Self::List(Box::new(Self::parse(item)?))),
-            ("set", [item]) => Ok(Self::Set(Box::new(Self::parse(item)?))),
-            ("map", [item]) => Ok(Self::Map(Box::new(Self::parse(item)?))),
-            ("object", [Expression::Object(object)]) => object
+        let arg = match (name, args.as_slice()) {
+            ("string" | "number" | "bool", _) => {
+                return TypeFault::new(
+                    arguments(call),
+                    format!("Primitive type keyword \"{name}\" does not expect arguments."),
+                );
+            }
+            ("any", _) => {
+                return TypeFault::new(
+                    arguments(call),
+                    "Type constraint keyword \"any\" does not expect arguments.",
+                );
+            }
+            ("optional", _) => {
+                return TypeFault::new(
+                    call.name.name.span(),
+                    "Keyword \"optional\" is valid only as a modifier for object type attributes.",
+                );
+            }
+            ("list" | "set" | "map" | "object" | "tuple", [arg]) => *arg,
+            ("list" | "set" | "map" | "object" | "tuple", args) => {
+                let surplus = args.get(1).and_then(|arg| arg.span());
+                return TypeFault::new(surplus.or_else(|| arguments(call)), wants_one(name));
+            }
+            _ => {
+                return TypeFault::new(
+                    expr.span(),
+                    format!("Keyword \"{name}\" is not a valid type constructor."),
+                );
+            }
+        };
+        match (name, arg) {
+            ("list", item) => Ok(Self::List(Box::new(Self::read(item, of)?))),
+            ("set", item) => Ok(Self::Set(Box::new(Self::read(item, of)?))),
+            ("map", item) => Ok(Self::Map(Box::new(Self::read(item, of)?))),
+            ("object", Expression::Object(object)) => object
                 .iter()
                 .map(|(key, item)| match key_name(key) {
-                    Some(key) => Ok((key, Self::parse(item.expr())?)),
+                    Some(key) => Ok((key, Self::read_attribute(item.expr(), of)?)),
                     None => TypeFault::new(
-                        item.expr(),
+                        key.span(),
                         "Object constructor map keys must be attribute names.",
                     ),
                 })
                 .collect::<Result<_, _>>()
                 .map(Self::Object),
-            ("tuple", [Expression::Array(items)]) => items
+            ("tuple", Expression::Array(items)) => items
                 .iter()
-                .map(Self::parse)
+                .map(|item| Self::read(item, of))
                 .collect::<Result<_, _>>()
                 .map(Self::Tuple),
-            ("list" | "set" | "map", _) => TypeFault::new(
-                expr,
-                format!(
-                    "The {name} type constructor requires one argument specifying the element type."
-                ),
-            ),
-            ("object", _) => TypeFault::new(
-                expr,
-                "The object type constructor requires one argument specifying the attribute types and values as a map.",
-            ),
             ("tuple", _) => TypeFault::new(
-                expr,
-                "The tuple type constructor requires one argument specifying the element types as a list.",
-            ),
-            ("optional", _) => TypeFault::new(
-                expr,
-                "Optional attribute modifier is only for type constraints, not for exact types.",
+                arg.span(),
+                "Tuple type constructor requires a list of element types.",
             ),
             _ => TypeFault::new(
-                expr,
-                format!("Keyword \"{name}\" is not a valid type constructor."),
+                arg.span(),
+                "Object type constructor requires a map whose keys are attribute names and whose values are the corresponding attribute types.",
+            ),
+        }
+    }
+
+    /// The type of an attribute of an object, which may be `optional(…)` in a conversion. The
+    /// attribute has to be there all the same.
+    fn read_attribute(expr: &Expression, of: Use) -> Result<Self, TypeFault> {
+        let Expression::FuncCall(call) = expr else {
+            return Self::read(expr, of);
+        };
+        if call.name.name.as_str() != "optional" {
+            return Self::read(expr, of);
+        }
+        if of == Use::Variable {
+            return TypeFault::new(
+                call.name.name.span(),
+                "Optional attribute modifier is only for type constraints, not for exact types.",
+            );
+        }
+        let args: Vec<&Expression> = call.args.iter().collect();
+        match args.as_slice() {
+            [item] => Self::read(item, of),
+            [] => TypeFault::new(
+                arguments(call),
+                "Optional attribute modifier requires the attribute type as its argument.",
+            ),
+            _ => TypeFault::new(
+                arguments(call),
+                "Optional attribute modifier expects only one argument: the attribute type.",
             ),
         }
     }
@@ -231,12 +304,26 @@ fn convert_all(values: Vec<Value>, item: &Type) -> Result<Vec<Value>, String> {
         .collect()
 }
 
-/// The name that an object key stands for when nothing is computed.
+/// Where the arguments of a call stand, with the brackets around them.
+fn arguments(call: &FuncCall) -> Option<Range<usize>> {
+    Some(call.name.name.span()?.end..call.span()?.end)
+}
+
+/// The name of an attribute of an object type; none for what is no plain word.
 fn key_name(key: &ObjectKey) -> Option<String> {
     match key {
         ObjectKey::Ident(name) => Some(name.as_str().to_owned()),
         ObjectKey::Expression(Expression::Variable(name)) => Some(name.as_str().to_owned()),
-        ObjectKey::Expression(Expression::String(name)) => Some(name.value().clone()),
         ObjectKey::Expression(_) => None,
     }
+}
+
+/// What is wrong with a constructor that does not have exactly one argument.
+fn wants_one(constructor: &str) -> String {
+    let wanted = match constructor {
+        "object" => "the attribute types and values as a map",
+        "tuple" => "the element types as a list",
+        _ => "the element type",
+    };
+    format!("The {constructor} type constructor requires one argument specifying {wanted}.")
 }

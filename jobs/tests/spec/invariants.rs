@@ -150,7 +150,7 @@ fn nesting_fits_the_stack_or_is_refused() {
             "x {\n".repeat(depth),
             "}\n".repeat(depth)
         ));
-        let types = wrap("list(", ")", depth).replace('1', "any");
+        let types = wrap("list(", ")", depth).replace('1', "string");
         texts.push(format!(
             "variable \"x\" {{ \n type = {types} \n default = [] \n }} \n job \"a\" {{}}"
         ));

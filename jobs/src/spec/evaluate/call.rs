@@ -51,7 +51,7 @@ impl Evaluator<'_> {
                 return last.map_or(Ok(Value::Null), Err);
             }
             ("convert", [arg, wanted]) => {
-                let wanted_type = Type::parse(wanted).map_err(|fault| {
+                let wanted_type = Type::parse_wanted(wanted).map_err(|fault| {
                     Fault::new(
                         fault.span,
                         format!("Invalid type specification; {}", fault.detail),

@@ -49,7 +49,7 @@ variable "shaped" {
   default = [1, "2"]
 }
 variable "anything" {
-  type = any
+  type = tuple([number, string])
 }
 variable "strongest" {
   default = "default"
