@@ -15,6 +15,7 @@ mod class;
 mod connect;
 mod constraint;
 mod credentials;
+mod cron;
 mod deployment;
 mod device;
 mod evaluation;
@@ -64,6 +65,7 @@ pub use constraint::{Affinity, Constraint, Spread, SpreadTarget};
 pub use credentials::{
     Consul, DEFAULT_AUDIENCE, DEFAULT_IDENTITY, Secret, Vault, WorkloadIdentity,
 };
+pub use cron::Cron;
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate};
 pub use device::{DeviceAffinity, Numa, RequestedDevice};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};

@@ -68,7 +68,7 @@ pub trait ReadFile {
 }
 
 /// What a job gets that does not name it itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Defaults {
     /// Region of the agent.
     pub region: String,
@@ -82,6 +82,8 @@ pub struct Defaults {
     pub max_priority: i32,
     /// Most allocations that one job may ask for.
     pub max_count: u64,
+    /// Says whether there is a time zone of a name; without it, whether the name could be one.
+    pub knows_zone: fn(&str) -> bool,
 }
 
 impl Default for Defaults {
@@ -93,6 +95,10 @@ impl Default for Defaults {
             node_pool: "default".into(),
             max_priority: 100,
             max_count: 50_000,
+            knows_zone: |name| {
+                let part = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte);
+                name.bytes().all(part)
+            },
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::{Job, JobDiff};
 use crate::model::{
-    AllocMetric, Evaluation, FlatMap, GroupName, Index, PlanAnnotations, Timestamp, is_default,
+    AllocMetric, Evaluation, FlatMap, GroupName, Index, PlanAnnotations, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -38,13 +38,18 @@ pub struct JobPlanResponse {
     /// Group to the reason why not all of it could be placed.
     #[serde(rename = "FailedTGAllocs")]
     pub failed_tg_allocs: FlatMap<GroupName, AllocMetric>,
-    /// Always null: this version has no periodic jobs.
-    #[serde(with = "crate::model::rfc3339")]
-    pub next_periodic_launch: Timestamp,
+    /// When a periodic job would be launched next, as RFC 3339 with the offset of its time zone;
+    /// year 1 for a job that is not launched at set times.
+    pub next_periodic_launch: String,
     /// What is allowed and yet suspicious, as lines of text.
     pub warnings: String,
     /// Index of the snapshot that the preview was made from.
     pub index: Index,
+}
+
+impl JobPlanResponse {
+    /// What stands for "never" where clients expect a time.
+    pub const NEVER: &str = "0001-01-01T00:00:00Z";
 }
 
 /// Answer to `GET /v1/job/:id/versions`.

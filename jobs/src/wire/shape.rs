@@ -44,7 +44,7 @@ pub struct Shape {
     pub(super) fixed: &'static [(&'static str, Fixed)],
     /// Objects below this one.
     pub(super) children: &'static [(&'static str, Position, &'static Shape)],
-    /// An empty object of what a client posts; only its keys count.
+    /// An empty object of what a client posts or reads in the same form; only its keys count.
     pub(super) posted: Option<fn() -> serde_json::Result<Value>>,
 }
 
@@ -77,10 +77,11 @@ impl Shape {
             }
         }
         if self.posted.is_some() {
-            object
-                .values_mut()
-                .filter(|value| is_empty(value))
-                .for_each(|value| *value = Value::Null);
+            for (key, value) in object.iter_mut() {
+                if is_empty(value) && !self.has_object(key) {
+                    *value = Value::Null;
+                }
+            }
         }
         self.visit(object, Self::complete);
     }
@@ -99,6 +100,12 @@ impl Shape {
         }
         rename(object, self.fixed.iter().map(|(key, _)| *key));
         self.visit(object, Self::restore_case);
+    }
+
+    /// True when an object of a known shape stands at the key: one without keys is there.
+    fn has_object(&self, key: &str) -> bool {
+        let mut children = self.children.iter();
+        children.any(|(name, position, _)| *name == key && *position == Position::One)
     }
 
     fn visit(&self, object: &mut Map<String, Value>, f: fn(&Self, &mut Value)) {
@@ -187,6 +194,19 @@ mod tests {
         let task = &json["TaskGroups"][0]["Tasks"][0];
         assert_eq!(task.get("Vault"), Some(&Value::Null));
         assert_eq!(task["Resources"]["IOPS"], 0);
+    }
+
+    #[test]
+    fn a_block_without_keys_is_there_and_an_empty_list_is_null() {
+        let mut job = json!({"TaskGroups": [{"Services": [
+            {"Tags": [], "Connect": {"Gateway": {"Mesh": {}, "Ingress": {"Listeners": []}}}},
+        ]}]});
+        shapes::JOB.complete(&mut job);
+        let service = &job["TaskGroups"][0]["Services"][0];
+        assert_eq!(service["Tags"], Value::Null);
+        assert_eq!(service["Connect"]["Gateway"]["Mesh"], json!({}));
+        let ingress = &service["Connect"]["Gateway"]["Ingress"];
+        assert_eq!(ingress["Listeners"], Value::Null);
     }
 
     #[test]

@@ -360,9 +360,30 @@ pub static JOB_VALIDATE_REQUEST: Shape = Shape {
 /// All versions of a job.
 pub static JOB_VERSIONS: Shape = Shape {
     fixed: &[("NextToken", Text(""))],
-    children: &[("Versions", Each, &JOB)],
+    children: &[("Versions", Each, &JOB), ("Diffs", Each, &JOB_DIFF)],
     posted: None,
 };
+
+/// What differs between two versions of a job; lists without entries are null.
+static JOB_DIFF: Shape = parent::<super::JobDiff>(&[
+    ("Fields", Each, &FIELD_DIFF),
+    ("Objects", Each, &OBJECT_DIFF),
+    ("TaskGroups", Each, &GROUP_DIFF),
+]);
+static GROUP_DIFF: Shape = parent::<super::TaskGroupDiff>(&[
+    ("Fields", Each, &FIELD_DIFF),
+    ("Objects", Each, &OBJECT_DIFF),
+    ("Tasks", Each, &TASK_DIFF),
+]);
+static TASK_DIFF: Shape = parent::<super::TaskDiff>(&[
+    ("Fields", Each, &FIELD_DIFF),
+    ("Objects", Each, &OBJECT_DIFF),
+]);
+static OBJECT_DIFF: Shape = parent::<super::ObjectDiff>(&[
+    ("Fields", Each, &FIELD_DIFF),
+    ("Objects", Each, &OBJECT_DIFF),
+]);
+static FIELD_DIFF: Shape = posted::<super::FieldDiff>();
 
 /// A job in a list.
 pub static JOB_STUB: Shape = Shape {
@@ -520,12 +541,13 @@ pub static EVALUATION: Shape = Shape {
 
 /// Answer to a preview.
 pub static JOB_PLAN: Shape = Shape {
-    fixed: &[("NextPeriodicLaunch", Null)],
+    fixed: &[],
     children: &[
         ("CreatedEvals", Each, &EVALUATION),
+        ("Diff", One, &JOB_DIFF),
         ("FailedTGAllocs", Values, &METRIC),
     ],
-    posted: None,
+    posted: Some(keys_of::<super::JobPlanResponse>),
 };
 
 /// A node.

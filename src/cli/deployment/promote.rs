@@ -5,6 +5,7 @@ use crate::cli::{context::Context, http::segment, lookup};
 use anyhow::Context as _;
 use jobs::model::{Deployment, GroupName};
 use jobs::wire::{DeploymentPromoteRequest, DeploymentUpdateResponse};
+use std::fmt::Display;
 
 /// Arguments of `deployment promote`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -41,7 +42,7 @@ pub(in crate::cli) async fn promote(
     current: &Deployment,
     groups: &[String],
     ways: Ways,
-    failing: &'static str,
+    failing: impl Display + Send + Sync + 'static,
 ) -> anyhow::Result<u8> {
     let request = DeploymentPromoteRequest {
         deployment_id: current.id.to_string(),

@@ -4,12 +4,13 @@ use super::super::context::Context;
 use super::super::http::{decode, segment};
 use super::super::render::placement;
 use super::super::structured::Structured;
-use super::super::view::{Ink, View, quoted};
+use super::super::view::{Ink, View, escaped, quoted};
 use super::diff;
 use super::run::warnings;
 use super::source::Source;
+use crate::sys::clock::now;
 use anyhow::Context as _;
-use jobs::model::Trigger;
+use jobs::model::{Timestamp, Trigger};
 use jobs::wire::{DiffType, Job, JobPlanRequest, JobPlanResponse};
 
 /// Nothing would be placed or stopped.
@@ -33,8 +34,14 @@ pub struct Arguments {
         action = clap::ArgAction::Set
     )]
     diff: bool,
-    /// Print the API's object as JSON
+    /// Accepted for old scripts: there are no policies to override
     #[arg(long)]
+    policy_override: bool,
+    /// Namespace of Vault that the job uses
+    #[arg(long, value_name = "NAMESPACE")]
+    vault_namespace: Option<String>,
+    /// Print the API's object as JSON
+    #[arg(long, conflicts_with = "template")]
     json_output: bool,
     /// Print the API's object through a Go template
     #[arg(short = 't', value_name = "TEMPLATE")]
@@ -45,11 +52,15 @@ pub struct Arguments {
 }
 
 pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
-    let loaded = arguments.source.load().await?;
+    let mut loaded = arguments.source.load().await?;
+    if let Some(namespace) = &arguments.vault_namespace {
+        loaded.job.vault_namespace = Some(namespace.clone());
+    }
     let http = loaded.http(cx);
     let request = JobPlanRequest {
         job: Some(Box::new(loaded.job.clone())),
         diff: true,
+        policy_override: arguments.policy_override,
         ..JobPlanRequest::default()
     };
     let path = format!("/v1/job/{}/plan", segment(loaded.id()));
@@ -69,7 +80,12 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
         let text = diff::render(difference, &view);
         cx.print(&format!("{}\n", text.trim()))?;
     }
-    cx.print(&dry_run(&preview, &loaded.job, &view))?;
+    let mut lines = dry_run(&preview, &loaded.job, &view);
+    if let Some(launch) = next_launch(&preview, &loaded.job, now()) {
+        lines.push('\n');
+        lines.push_str(&view.paint.ink(Ink::Green, &launch));
+    }
+    cx.print(&lines)?;
     cx.print("")?;
     if let Some(text) = warnings(cx, &preview.warnings) {
         cx.print(&text)?;
@@ -166,6 +182,21 @@ fn dry_run(preview: &JobPlanResponse, job: &Job, view: &View) -> String {
     lines.join("\n")
 }
 
+/// When a job that is launched at set times would be launched; none for others.
+fn next_launch(preview: &JobPlanResponse, job: &Job, now: Timestamp) -> Option<String> {
+    let text = preview.next_periodic_launch.as_str();
+    if job.parameterized_job.is_some() || text.is_empty() || text == JobPlanResponse::NEVER {
+        return None;
+    }
+    let at: jiff::Timestamp = text.parse().ok()?;
+    let second = |at: Timestamp| Timestamp::from_secs(at.as_nanos().div_euclid(1_000_000_000));
+    let wait = Timestamp::from_secs(at.as_second()) - second(now);
+    Some(format!(
+        "- If submitted now, next periodic launch would be at {} ({wait} from now).",
+        escaped(text)
+    ))
+}
+
 /// How to run exactly what was planned.
 fn trailer(index: u64, command: &str, view: &View) -> String {
     let title = view.paint.title(&format!("Job Modify Index: {index}"));
@@ -228,6 +259,29 @@ mod tests {
     * Resources exhausted on 1 nodes
     * Dimension \"network: reserved port collision http=8080\" exhausted on 1 nodes"
         );
+    }
+
+    #[test]
+    fn the_next_launch_is_told_in_the_zone_of_the_job() {
+        let now = Timestamp::from_nanos(1_800_000_000_900_000_000);
+        let told = |text: &str, job: &Job| {
+            let preview = JobPlanResponse {
+                next_periodic_launch: text.into(),
+                ..JobPlanResponse::default()
+            };
+            next_launch(&preview, job, now)
+        };
+        let periodic = Job::default();
+        assert_eq!(
+            told("2027-01-15T10:05:09+01:00", &periodic).unwrap(),
+            "- If submitted now, next periodic launch would be at 2027-01-15T10:05:09+01:00 (1h5m9s from now)."
+        );
+        assert_eq!(told(JobPlanResponse::NEVER, &periodic), None);
+        let parameterized = Job {
+            parameterized_job: Some(jobs::model::Parameterized::default()),
+            ..Job::default()
+        };
+        assert_eq!(told("2027-01-15T10:05:09Z", &parameterized), None);
     }
 
     #[test]

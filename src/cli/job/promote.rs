@@ -38,12 +38,10 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         detach: arguments.detach,
         verbose: arguments.verbose,
     };
-    promote(
-        cx,
-        &latest,
-        &arguments.group,
-        ways,
-        "Error promoting deployment",
-    )
-    .await
+    let promoting = format!(
+        "Error promoting deployment {:?} for job {:?}",
+        latest.id.to_string(),
+        job.id
+    );
+    promote(cx, &latest, &arguments.group, ways, promoting).await
 }

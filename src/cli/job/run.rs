@@ -34,13 +34,33 @@ pub struct Arguments {
     /// Keep the resources of tasks that exist
     #[arg(long)]
     preserve_resources: bool,
+    /// Accepted for old scripts: there are no policies to override
+    #[arg(long)]
+    policy_override: bool,
+    /// Namespace of the catalog that the job uses
+    #[arg(long, value_name = "NAMESPACE")]
+    consul_namespace: Option<String>,
+    /// Namespace of Vault that the job uses
+    #[arg(long, value_name = "NAMESPACE")]
+    vault_namespace: Option<String>,
     /// Show full ids
     #[arg(long)]
     verbose: bool,
 }
 
 pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
-    let loaded = arguments.source.load().await?;
+    let mut loaded = arguments.source.load().await?;
+    for (namespace, of_job) in [
+        (
+            &arguments.consul_namespace,
+            &mut loaded.job.consul_namespace,
+        ),
+        (&arguments.vault_namespace, &mut loaded.job.vault_namespace),
+    ] {
+        if namespace.is_some() {
+            of_job.clone_from(namespace);
+        }
+    }
     if arguments.output {
         let object = serde_json::json!({ "Job": loaded.job });
         cx.print(&structured::json(&object))?;
@@ -55,6 +75,7 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
         preserve_counts: arguments.preserve_counts,
         preserve_resources: arguments.preserve_resources,
         eval_priority: arguments.eval_priority.unwrap_or(0),
+        policy_override: arguments.policy_override,
         ..JobRegisterRequest::default()
     };
     let answer: JobRegisterResponse = match http.put("/v1/jobs", &[], &request).await {

@@ -65,7 +65,7 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
         affinities: placement::affinities(&mut findings, job.affinities, job_type),
         spreads: placement::spreads(&mut findings, job.spreads, job_type),
         update: policy::update_of_job(job.update.as_ref(), job_type).map(Box::new),
-        periodic: launch::periodic(&mut findings, job.periodic, job_type),
+        periodic: launch::periodic(&mut findings, job.periodic, job_type, defaults),
         parameterized_job: launch::parameterized(&mut findings, job.parameterized_job, job_type),
         ui: job
             .ui

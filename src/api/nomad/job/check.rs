@@ -78,6 +78,7 @@ pub(super) fn validation(
     let defaults = Defaults {
         region: api.facts().region.clone(),
         namespace,
+        knows_zone: |name| jiff::tz::TimeZone::get(name).is_ok(),
         ..Defaults::default()
     };
     Ok(spec::canonicalize_and_validate(job, &defaults))

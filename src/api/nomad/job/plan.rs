@@ -1,8 +1,9 @@
 //! What a registration would do.
 
 use axum::response::Response;
+use jiff::tz::TimeZone;
 use jobs::{
-    model::{Job, JobKey},
+    model::{Job, JobKey, Timestamp},
     spec, wire,
 };
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::check::{Checked, Place, check};
 use crate::{
     api::{Api, body::Raw, error::Error, nomad::query::Query},
     server::Snapshot,
+    sys::clock,
 };
 
 /// A job to preview, its warnings, and how it differs from the current one if that was asked for.
@@ -36,6 +38,7 @@ pub(super) async fn plan(
         warnings,
         diff,
     } = api.heavy().run_sized(bytes, work).await??;
+    let next_periodic_launch = next_launch(&job, clock::now());
     let preview = api.server().preview(job).await?;
     let diff = diff.map(|mut diff| {
         spec::annotate(&mut diff, &preview.annotations);
@@ -47,12 +50,28 @@ pub(super) async fn plan(
         diff,
         annotations: preview.annotations,
         failed_tg_allocs: preview.failed_tg_allocs,
-        next_periodic_launch: jobs::model::Timestamp::default(),
+        next_periodic_launch,
         warnings,
         index: snapshot.index,
     };
     let index = snapshot.index;
     query.written(index, &wire::Complete(response, &wire::shapes::JOB_PLAN))
+}
+
+/// When a job would be launched next, in its own time zone.
+fn next_launch(job: &Job, now: Timestamp) -> String {
+    let launch = job.periodic.as_ref().and_then(|periodic| {
+        let zone = periodic.time_zone.as_deref().unwrap_or_default();
+        let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+        let at = periodic.next(now, &zone)?;
+        let at = jiff::Timestamp::from_nanosecond(at.as_nanos().into()).ok()?;
+        Some((at, zone))
+    });
+    match launch {
+        Some((at, zone)) if zone == TimeZone::UTC => at.to_string(),
+        Some((at, zone)) => at.display_with_offset(zone.to_offset(at)).to_string(),
+        None => wire::JobPlanResponse::NEVER.to_owned(),
+    }
 }
 
 fn prepare(
