@@ -5,9 +5,11 @@
 
 mod agent;
 mod catalog;
+mod chain;
 mod duration;
 mod fields;
 mod health;
+mod intention;
 mod kv;
 mod session;
 
@@ -19,7 +21,12 @@ pub use catalog::{
     CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,
     Empty, Proxy, TaggedAddress, WeightsEntry,
 };
+pub use chain::{
+    ChainAnswer, ChainEntry, ChainFailover, ChainNode, ChainResolver, ChainRoute, ChainSplit,
+    ChainTarget, GatewayMode, SubsetEntry,
+};
 pub use duration::go_duration;
 pub use health::{HealthCheck, HealthServiceEntry};
+pub use intention::IntentionEntry;
 pub use kv::{KvExport, KvPair};
 pub use session::{SessionEntry, SessionServiceCheck};

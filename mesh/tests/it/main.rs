@@ -1,6 +1,7 @@
 //! The catalog from outside: scenarios as text, and properties over random commands.
 
 #[cfg(test)]
+mod chains;
 mod compatibility;
 mod filter;
 mod local;

@@ -207,14 +207,16 @@ fn modules_of_the_libraries_use_only_what_they_may() {
         (
             "mesh",
             &[
+                ("chain", &["model", "view"]),
                 ("filter", &[]),
                 ("model", &[]),
                 ("health", &["model"]),
+                ("intention", &["model", "view"]),
                 ("view", &["model"]),
                 ("state", &["model", "view"]),
                 ("lifetimes", &["model", "state"]),
                 ("local", &["model", "view"]),
-                ("wire", &["filter", "model", "view"]),
+                ("wire", &["chain", "filter", "intention", "model", "view"]),
             ],
         ),
         (
