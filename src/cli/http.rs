@@ -298,6 +298,24 @@ impl Http {
         self.value(path, response).await
     }
 
+    /// Posts an object and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: &B,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let response = self.send(Method::POST, path, query, Some(body)).await?;
+        decode(path, self.value(path, response).await?)
+    }
+
     /// Writes bytes as they are and reads the answer.
     ///
     /// # Errors

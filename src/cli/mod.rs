@@ -21,6 +21,7 @@ mod event;
 mod fmt;
 mod http;
 mod info;
+mod intention;
 mod job;
 mod keygen;
 mod kv;
@@ -196,6 +197,9 @@ pub enum Request {
     ForceLeave(members::ForceLeave),
     /// Show figures of the agent
     Info(info::Arguments),
+    /// Say which services may talk to which
+    #[command(subcommand)]
+    Intention(intention::Command),
     /// Bring job files and configuration into their canonical layout
     Fmt(fmt::Arguments),
     /// Run, plan, look at and stop jobs
@@ -355,6 +359,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         }
         Request::ForceLeave(arguments) => members::force_leave(cx, &arguments).await,
         Request::Info(arguments) => info::run(cx, &arguments).await,
+        Request::Intention(command) => intention::run(cx, command).await,
         Request::Keygen(_) => keygen::run(cx),
         Request::Maint(arguments) => maint::run(cx, &arguments).await,
         Request::Members(arguments) => members::run(cx, &arguments).await,

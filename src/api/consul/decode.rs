@@ -4,6 +4,8 @@
 //! the body is matched with the type's own. Maps whose keys are free keep them. Unknown fields are
 //! left to the type, which ignores them, so that newer clients are served too.
 
+use std::time::Duration;
+
 use jobs::model::Span;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
@@ -49,6 +51,18 @@ pub(super) enum GoDuration {
     Text(Span),
     /// It was a number.
     Number(i64),
+}
+
+impl GoDuration {
+    /// The duration, of a field whose numbers are nanoseconds; nothing for a negative one.
+    pub(super) fn of_nanoseconds(self) -> Duration {
+        match self {
+            Self::Text(span) => span.to_std(),
+            Self::Number(nanoseconds) => {
+                Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
+            }
+        }
+    }
 }
 
 impl TryFrom<Value> for GoDuration {

@@ -9,6 +9,7 @@ mod agent;
 mod catalog;
 mod compress;
 mod config;
+mod connect;
 mod coordinate;
 mod decode;
 mod event;
@@ -146,6 +147,7 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(coordinate::router())
         .merge(event::router())
         .merge(config::router())
+        .merge(connect::router())
         .fallback(absent)
         .layer(middleware::from_fn(paths::check))
         .layer(middleware::from_fn(compress::compress))

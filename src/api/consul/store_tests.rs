@@ -519,7 +519,7 @@ async fn configuration_is_checked_kept_and_listed() {
             ),
             (
                 "PUT /v1/config",
-                &known,
+                r#"{"Kind":"service-splitter","Name":"web","Splits":[{"Weight":100}]}"#,
                 500,
                 "discovery chain \"web\" uses a protocol \"tcp\" that does not permit advanced routing or splitting behavior",
             ),
@@ -534,6 +534,7 @@ async fn configuration_is_checked_kept_and_listed() {
                 500,
                 "Route[0] PathPrefix doesn't start with '/': \"admin\"",
             ),
+            ("PUT /v1/config", r#"{"Kind":"service-defaults","Name":"b","Protocol":"http"}"#, 200, "true"),
             (
                 "PUT /v1/config",
                 r#"{"Kind":"service-resolver","Name":"web","Redirect":{"Service":"b"},"Subsets":{"v1":{}}}"#,
@@ -544,14 +545,14 @@ async fn configuration_is_checked_kept_and_listed() {
                 "PUT /v1/config",
                 r#"{"Kind":"service-resolver","Name":"b","Redirect":{"Service":"web"}}"#,
                 500,
-                "detected circular resolver redirect: [b -> web -> b]",
+                "detected circular resolver redirect: [b.default.default.dc1 -> web.default.default.dc1 -> b.default.default.dc1]",
             ),
             ("PUT /v1/config", r#"{"Kind":"mesh","TransparentProxy":{"MeshDestinationsOnly":true}}"#, 200, "true"),
             ("GET /v1/config/service-defaults/nope", "", 404, "Config entry not found for \"service-defaults\" / \"nope\""),
             ("DELETE /v1/config/service-defaults", "", 404, "Must provide both a kind and name to delete"),
             ("DELETE /v1/config/service-defaults/nope", "", 200, "{}"),
             ("DELETE /v1/config/mesh/mesh?cas=1", "", 200, "false"),
-            ("PUT /v1/config?cas=1", r#"{"Kind":"service-defaults","Name":"web"}"#, 500, "discovery chain \"web\" uses a protocol \"tcp\" that does not permit advanced routing or splitting behavior"),
+            ("PUT /v1/config?cas=1", r#"{"Kind":"service-defaults","Name":"web"}"#, 500, "discovery chain \"web\" uses inconsistent protocols; service \"b\" has \"http\" which is not \"tcp\""),
             ("PUT /v1/config?cas=7", r#"{"Kind":"service-defaults","Name":"new"}"#, 200, "false"),
             ("PUT /v1/config?cas=0", r#"{"Kind":"service-defaults","Name":"new"}"#, 200, "true"),
             ("PUT /v1/config?cas=x", r#"{"Kind":"service-defaults","Name":"new"}"#, 500, "strconv.ParseUint: parsing \"x\": invalid syntax"),
@@ -585,4 +586,139 @@ async fn configuration_is_checked_kept_and_listed() {
             {"Name": "*", "Action": "deny", "Precedence": 8, "Type": "consul"},
         ])
     );
+}
+
+#[tokio::test]
+async fn intentions_are_kept_as_entries_and_decide_by_precedence() {
+    let store = Store::start().await;
+    let made = store
+        .ask(
+            "POST /v1/connect/intentions",
+            r#"{"SourceName":"web","DestinationName":"db","Action":"deny","Meta":{"a":"b"}}"#,
+        )
+        .await;
+    let made: Value = serde_json::from_str(&made.body).unwrap();
+    let id = made["ID"].as_str().unwrap().to_owned();
+    let path = |verb: &str| format!("{verb} /v1/connect/intentions/{id}");
+    let other = "/v1/connect/intentions/11111111-2222-3333-4444-555555555555";
+    let missing = |verb: &str| format!("{verb} {other}");
+    let gone = |verb: &str| {
+        format!("Cannot {verb} non-existent intention: '11111111-2222-3333-4444-555555555555'")
+    };
+    let answer = format!(r#"{{"ID":"{id}"}}"#);
+    let exact = "/v1/connect/intentions/exact";
+    store
+        .check(&[
+            ("POST /v1/connect/intentions", r#"{"SourceName":"web","DestinationName":"db","Action":"allow"}"#, 500, "Sources[1] defines \"web\" more than once"),
+            ("POST /v1/connect/intentions", r#"{"SourceName":"we*","DestinationName":"","Action":"x","SourceType":"y"}"#, 500, "4 errors occurred:\n\t* SourceName: wildcard character '*' cannot be used with partial values\n\t* DestinationName must be set\n\t* SourceType must be set to 'consul'\n\t* Action must be set to 'allow' or 'deny'\n\n"),
+            (&missing("GET"), "", 404, "Intention not found"),
+            ("GET /v1/connect/intentions/foo", "", 400, "failed config entry lookup: index error: UUID must be 36 characters"),
+            (&missing("PUT"), r#"{"SourceName":"web","DestinationName":"db","Action":"allow"}"#, 500, &gone("modify")),
+            (&missing("DELETE"), "", 500, &gone("delete")),
+            (&path("PUT"), r#"{"SourceName":"web","DestinationName":"other","Action":"allow"}"#, 500, "Cannot modify Destination partition/namespace/name for an intention once it exists."),
+            (&path("PUT"), r#"{"SourceName":"web","DestinationName":"db","Action":"allow"}"#, 200, &answer),
+            ("GET /v1/connect/intentions/check?source=web&destination=db", "", 200, r#"{"Allowed":true}"#),
+            (&path("DELETE"), "", 200, "true"),
+            ("GET /v1/connect/intentions", "", 200, "[]"),
+            ("GET /v1/config/service-intentions/db", "", 404, "Config entry not found for \"service-intentions\" / \"db\""),
+            (&format!("PUT {exact}?source=*&destination=db"), r#"{"Action":"deny"}"#, 200, "true"),
+            (&format!("PUT {exact}?source=default/api&destination=*"), r#"{"Action":"allow"}"#, 200, "true"),
+            (&format!("PUT {exact}?source=x&destination=y"), r#"{"Action":"bad"}"#, 500, "Sources[0].Action must be set to 'allow' or 'deny'"),
+            (&format!("PUT {exact}?source=l7&destination=db"), r#"{"Permissions":[{"Action":"allow","HTTP":{"PathPrefix":"/x"}}]}"#, 500, "service \"db\" has protocol \"tcp\", which is incompatible with L7 intentions permissions"),
+            ("PUT /v1/config", r#"{"Kind":"service-defaults","Name":"db","Protocol":"http"}"#, 200, "true"),
+            (&format!("PUT {exact}?source=l7&destination=db"), r#"{"Permissions":[{"Action":"allow","HTTP":{"PathPrefix":"/x"}}]}"#, 200, "true"),
+            ("POST /v1/connect/intentions", r#"{"SourceName":"web","DestinationName":"db","Action":"allow"}"#, 500, "Cannot use legacy intention API to edit intentions with a destination of \"db\" after editing them via a service-intentions config entry"),
+            (&format!("PUT {exact}?source=a/b/c/d&destination=db"), "{}", 500, "source \"a/b/c/d\" is invalid: input can contain at most two '/'"),
+            (&format!("PUT {exact}?source=x"), "{}", 500, "required query parameter 'destination' not set"),
+            (&format!("GET {exact}?source=nn&destination=mm"), "", 404, "Intention not found"),
+            ("GET /v1/connect/intentions/match?by=foo&name=x", "", 500, "'by' parameter must be one of 'source' or 'destination'"),
+            ("GET /v1/connect/intentions/match?by=source", "", 500, "required query parameter 'name' not set"),
+            ("GET /v1/connect/intentions/check?source=zz&destination=db", "", 200, r#"{"Allowed":false}"#),
+            ("GET /v1/connect/intentions/check?source=l7&destination=db", "", 200, r#"{"Allowed":false}"#),
+            ("GET /v1/connect/intentions/check?source=zz&destination=none", "", 200, r#"{"Allowed":true}"#),
+            ("GET /v1/connect/intentions/check?source=a&destination=b&source-type=x", "", 500, "unsupported SourceType: \"x\""),
+            ("POST /v1/agent/connect/authorize", r#"{"Target":"","ClientCertURI":"foo"}"#, 400, "Target service must be specified"),
+            ("POST /v1/agent/connect/authorize", r#"{"Target":"db","ClientCertURI":"foo"}"#, 400, "ClientCertURI not a valid Connect identifier"),
+        ])
+        .await;
+    let listed = store.ask("GET /v1/connect/intentions", "").await.json();
+    let order: Vec<String> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("{} {}", row["SourceName"], row["Precedence"]))
+        .collect();
+    assert_eq!(order, [r#""l7" 9"#, r#""*" 8"#, r#""api" 6"#]);
+    assert_eq!(listed[1].get("ID"), None, "{listed}");
+    let filtered = store
+        .ask("GET /v1/connect/intentions?filter=SourceName==api", "")
+        .await
+        .json();
+    assert_eq!(filtered.as_array().unwrap().len(), 1);
+    let matched = store
+        .ask(
+            "GET /v1/connect/intentions/match?by=destination&name=db&name=x",
+            "",
+        )
+        .await
+        .json();
+    assert_eq!(matched["db"].as_array().unwrap().len(), 3);
+    assert_eq!(matched["x"][0]["SourceName"], "api");
+    store
+        .check(&[
+            (
+                &format!("DELETE {exact}?source=api&destination=*"),
+                "",
+                200,
+                "true",
+            ),
+            (
+                &format!("DELETE {exact}?source=api&destination=*"),
+                "",
+                200,
+                "true",
+            ),
+        ])
+        .await;
+    let none = store
+        .ask("GET /v1/connect/intentions/match?by=destination&name=x", "")
+        .await;
+    assert_eq!(none.body, r#"{"x":null}"#);
+}
+
+#[tokio::test]
+async fn the_chain_of_a_service_is_compiled_and_awaited() {
+    let store = Store::start().await;
+    let plain = store.ask("GET /v1/discovery-chain/web", "").await.json();
+    let chain = &plain["Chain"];
+    assert_eq!(chain["Default"], true);
+    assert_eq!(chain["StartNode"], "resolver:web.default.default.dc1");
+    assert_eq!(chain["AutoVirtualIPs"], Value::Null);
+    let waiting = store.wait("/v1/discovery-chain/web").await;
+    store
+        .check(&[
+            ("PUT /v1/config", r#"{"Kind":"proxy-defaults","Name":"global","Config":{"protocol":"http"}}"#, 200, "true"),
+            ("PUT /v1/config", r#"{"Kind":"service-splitter","Name":"web","Splits":[{"Weight":90},{"Weight":10,"Service":"web2"}]}"#, 200, "true"),
+            ("PUT /v1/config", r#"{"Kind":"service-splitter","Name":"web2","Splits":[{"Weight":100,"Service":"web"}]}"#, 500, "detected circular reference: [splitter:web.default.default -> splitter:web2.default.default -> splitter:web.default.default]"),
+        ])
+        .await;
+    waiting.await.unwrap();
+    let split = store.ask("GET /v1/discovery-chain/web", "").await.json();
+    let node = &split["Chain"]["Nodes"]["splitter:web.default.default"];
+    assert_eq!(node["Splits"][1]["Weight"], 10, "{split}");
+    let wishes = r#"{"OverrideProtocol":"tcp","OverrideConnectTimeout":"9s","OverrideMeshGateway":{"Mode":"remote"}}"#;
+    let tcp = store
+        .ask("POST /v1/discovery-chain/web", wishes)
+        .await
+        .json();
+    let chain = &tcp["Chain"];
+    let target = &chain["Targets"]["web.default.default.dc1"];
+    assert_eq!(target["ConnectTimeout"], "9s");
+    assert_eq!(target["MeshGateway"]["Mode"], "remote");
+    assert_eq!(chain["CustomizationHash"].as_str().unwrap().len(), 8);
+    let there = store
+        .ask("GET /v1/discovery-chain/web?compile-dc=dc2", "")
+        .await
+        .json();
+    assert_eq!(there["Chain"]["Datacenter"], "dc2");
 }

@@ -1,8 +1,8 @@
 //! Configuration entries: what operators say about how services speak to each other.
 //!
-//! They are checked here, stored in the log and held by every agent. The chain that a service's
-//! requests go along is not compiled: what the entries about one service say together is checked
-//! (`validate`), the rest is kept as it is.
+//! They are checked here, stored in the log and held by every agent. An entry that makes a chain of
+//! which the parts do not fit together is refused ([`mesh::chain`]), and so is the removal of one
+//! that others need.
 
 mod shape;
 mod validate;
@@ -12,6 +12,8 @@ use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::response::Response;
 use axum::routing::get;
+use mesh::chain::{self, Entries};
+use mesh::intention;
 use mesh::model::{ConfigEntry, ConfigKey};
 use mesh::state::{Command, DeleteConfigEntry, PutConfigEntry, Rejected, Snapshot};
 use mesh::view::{Table, View};
@@ -23,7 +25,6 @@ use crate::api::body::Raw;
 use crate::api::error::Error;
 use crate::server;
 use crate::server::log::watch::Topic;
-use validate::Others;
 
 /// Kinds whose entries make the chain of a service.
 const CHAIN: [&str; 5] = [
@@ -50,22 +51,18 @@ pub(super) fn router() -> Router<Catalog> {
 
 /// The entries, with one of them as it would be.
 struct Prospect<'a> {
+    datacenter: &'a str,
     view: &'a View,
     key: &'a ConfigKey,
     entry: Option<&'a Value>,
 }
 
-impl Others for Prospect<'_> {
+impl Entries for Prospect<'_> {
     fn entry(&self, kind: &str, name: &str) -> Option<Value> {
         if self.key.kind == kind && self.key.name == name {
             return self.entry.cloned();
         }
-        let key = ConfigKey {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-        };
-        let row = self.view.config_entry(&key)?;
-        serde_json::from_str(&row.body).ok()
+        self.view.entry(kind, name)
     }
 }
 
@@ -73,7 +70,7 @@ impl Prospect<'_> {
     /// Checks every service whose chain the entry may change.
     fn check(&self) -> Result<(), Error> {
         if !CHAIN.contains(&self.key.kind.as_str()) {
-            return Ok(());
+            return self.check_requests();
         }
         let rows = self.view.config_entries();
         let with_chain = rows.filter(|row| CHAIN.contains(&row.key.kind.as_str()));
@@ -82,9 +79,37 @@ impl Prospect<'_> {
         services.sort_unstable();
         services.dedup();
         for service in services {
-            validate::check_chain(service, self).map_err(Error::internal)?;
+            let request = chain::Request {
+                service,
+                datacenter: self.datacenter,
+                ..chain::Request::default()
+            };
+            chain::compile(self, &request).map_err(|error| Error::internal(error.to_string()))?;
         }
         Ok(())
+    }
+
+    /// Who decides by request needs a protocol that has requests.
+    fn check_requests(&self) -> Result<(), Error> {
+        let Some(entry) = self.entry.filter(|_| self.key.kind == intention::KIND) else {
+            return Ok(());
+        };
+        let sources = entry["Sources"].as_array().map_or(&[][..], Vec::as_slice);
+        let by_request = |source: &Value| {
+            let permissions = source["Permissions"].as_array();
+            permissions.is_some_and(|permissions| !permissions.is_empty())
+        };
+        let service = &self.key.name;
+        let protocol = chain::protocol(self, service);
+        if service == intention::ANY
+            || chain::HTTP_LIKE.contains(&protocol.as_str())
+            || !sources.iter().any(by_request)
+        {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "service {service:?} has protocol {protocol:?}, which is incompatible with L7 intentions permissions"
+        )))
     }
 }
 
@@ -111,18 +136,27 @@ fn version(query: &Query) -> Result<Option<u64>, Error> {
 }
 
 async fn put(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<Response, Error> {
-    let refused = |reason: String| Error::bad_request(format!("Request decoding failed: {reason}"));
     let posted: Map<String, Value> =
-        serde_json::from_slice(body.bytes()).map_err(|error| refused(error.to_string()))?;
+        serde_json::from_slice(body.bytes()).map_err(|error| undecoded(&error.to_string()))?;
     let kind = posted.get("Kind").or_else(|| posted.get("kind"));
     let Some(kind) = kind.and_then(Value::as_str).map(str::to_owned) else {
         let reason = "Payload does not contain a kind/Kind key at the top level";
-        return Err(refused(reason.to_owned()));
+        return Err(undecoded(reason));
     };
     if !shape::is_known(&kind) {
-        return Err(refused(format!("invalid config entry kind: {kind}")));
+        return Err(undecoded(&format!("invalid config entry kind: {kind}")));
     }
-    let entry = shape::canonical(&kind, posted).map_err(|unknown| {
+    let entry = canonical(&kind, posted)?;
+    let is_written = store(&catalog, &kind, entry, version(&query)?).await?;
+    answer_json(&query, &is_written)
+}
+
+/// An entry with its keys as the API answers them.
+///
+/// # Errors
+/// 400 with every key that it may not have.
+pub(super) fn canonical(kind: &str, entry: Map<String, Value>) -> Result<Value, Error> {
+    shape::canonical(kind, entry).map_err(|unknown| {
         let lines = unknown
             .iter()
             .map(|key| format!("\t* invalid config key {key:?}\n"));
@@ -132,21 +166,42 @@ async fn put(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<
             "errors"
         };
         let lines: String = lines.collect();
-        refused(format!("{} {noun} occurred:\n{lines}\n", unknown.len()))
-    })?;
-    let mut entry = validate::normalized(&kind, entry).map_err(Error::internal)?;
-    let name = match (kind.as_str(), entry["Name"].as_str()) {
-        ("mesh", _) => "mesh".to_owned(),
-        (_, name) => name.unwrap_or_default().to_owned(),
+        undecoded(&format!("{} {noun} occurred:\n{lines}\n", unknown.len()))
+    })
+}
+
+fn undecoded(reason: &str) -> Error {
+    Error::bad_request(format!("Request decoding failed: {reason}"))
+}
+
+/// Checks an entry whose keys are as the API answers them, and writes it. False when it has another
+/// version than `expected`, 0 standing for none yet.
+///
+/// # Errors
+/// The first thing that is wrong with it, alone or beside the other entries.
+pub(super) async fn store(
+    catalog: &Catalog,
+    kind: &str,
+    entry: Value,
+    expected: Option<u64>,
+) -> Result<bool, Error> {
+    let mut entry = validate::normalized(kind, entry).map_err(Error::internal)?;
+    let name = match (kind, entry["Name"].as_str()) {
+        ("mesh", _) => "mesh",
+        (_, name) => name.unwrap_or_default(),
+    };
+    let key = ConfigKey {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
     };
     if let Some(map) = entry.as_object_mut() {
         for own in ["Hash", "CreateIndex", "ModifyIndex"] {
             map.remove(own);
         }
     }
-    let key = ConfigKey { kind, name };
     let snapshot = catalog.server().snapshot();
     let prospect = Prospect {
+        datacenter: &catalog.agent().datacenter,
         view: snapshot.mesh.view(),
         key: &key,
         entry: Some(&entry),
@@ -156,12 +211,41 @@ async fn put(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<
     let command = Command::PutConfigEntry(PutConfigEntry {
         key,
         body,
-        expected_index: version(&query)?,
+        expected_index: expected,
     });
+    written(catalog, command).await
+}
+
+/// Removes an entry; false when it has another version than `expected`.
+///
+/// # Errors
+/// When other entries need it.
+pub(super) async fn remove(
+    catalog: &Catalog,
+    key: ConfigKey,
+    expected: Option<u64>,
+) -> Result<bool, Error> {
+    let snapshot = catalog.server().snapshot();
+    let prospect = Prospect {
+        datacenter: &catalog.agent().datacenter,
+        view: snapshot.mesh.view(),
+        key: &key,
+        entry: None,
+    };
+    prospect.check()?;
+    let command = Command::DeleteConfigEntry(DeleteConfigEntry {
+        key,
+        expected_index: expected,
+    });
+    written(catalog, command).await
+}
+
+/// Writes; false when the entry has another version.
+async fn written(catalog: &Catalog, command: Command) -> Result<bool, Error> {
     let (_, outcome) = catalog.server().propose(command).await?;
     match outcome {
-        Ok(_) => answer_json(&query, &true),
-        Err(server::Rejected::Mesh(Rejected::IndexMismatch { .. })) => answer_json(&query, &false),
+        Ok(_) => Ok(true),
+        Err(server::Rejected::Mesh(Rejected::IndexMismatch { .. })) => Ok(false),
         Err(rejected) => Err(refusals::of(rejected)),
     }
 }
@@ -227,24 +311,10 @@ async fn delete(
 ) -> Result<Response, Error> {
     known(&kind)?;
     let key = ConfigKey { kind, name };
-    let snapshot = catalog.server().snapshot();
-    let prospect = Prospect {
-        view: snapshot.mesh.view(),
-        key: &key,
-        entry: None,
-    };
-    prospect.check()?;
-    let expected_index = version(&query)?;
-    let is_conditional = expected_index.is_some();
-    let command = Command::DeleteConfigEntry(DeleteConfigEntry {
-        key,
-        expected_index,
-    });
-    let (_, outcome) = catalog.server().propose(command).await?;
-    match outcome {
-        Ok(_) if is_conditional => answer_json(&query, &true),
-        Ok(_) => answer_json(&query, &json!({})),
-        Err(server::Rejected::Mesh(Rejected::IndexMismatch { .. })) => answer_json(&query, &false),
-        Err(rejected) => Err(refusals::of(rejected)),
+    let expected = version(&query)?;
+    let is_removed = remove(&catalog, key, expected).await?;
+    match expected {
+        Some(_) => answer_json(&query, &is_removed),
+        None => answer_json(&query, &json!({})),
     }
 }

@@ -1,17 +1,10 @@
-//! What a configuration entry has to say, by itself and together with the others.
+//! What a configuration entry has to say by itself.
 
+use mesh::intention::precedence;
 use serde_json::{Map, Value, json};
 
-/// Protocols whose requests can be told apart.
-const HTTP_LIKE: [&str; 3] = ["http", "http2", "grpc"];
 /// Shares are rounded to this part of a percent.
 const SHARE_ROUNDING: f64 = 100.0;
-
-/// The other entries, as far as one depends on them.
-pub(super) trait Others {
-    /// What the entry says; none when there is none.
-    fn entry(&self, kind: &str, name: &str) -> Option<Value>;
-}
 
 /// Checks an entry and fills in what is always there.
 ///
@@ -197,8 +190,12 @@ fn complete_sources(entry: &mut Value, destination: &str) -> Result<(), String> 
     let Some(sources) = entry["Sources"].as_array_mut() else {
         return Ok(());
     };
+    let mut names: Vec<String> = Vec::with_capacity(sources.len());
     for (at, source) in sources.iter_mut().enumerate() {
         let name = text(source, "Name").to_owned();
+        if names.contains(&name) {
+            return Err(format!("Sources[{at}] defines {name:?} more than once"));
+        }
         if name.is_empty() {
             return Err(format!("Sources[{at}].Name is required"));
         }
@@ -223,6 +220,7 @@ fn complete_sources(entry: &mut Value, destination: &str) -> Result<(), String> 
             }
         }
         let precedence = precedence(&name, destination);
+        names.push(name);
         set(source, "Precedence", json!(precedence));
         set_default(source, "Type", json!("consul"));
     }
@@ -233,99 +231,5 @@ fn complete_sources(entry: &mut Value, destination: &str) -> Result<(), String> 
             text(source, "Name").to_owned(),
         )
     });
-    let twice = sources
-        .windows(2)
-        .find(|pair| text(&pair[0], "Name") == text(&pair[1], "Name"));
-    match twice {
-        Some(pair) => Err(format!(
-            "Sources[] defines {:?} more than once",
-            text(&pair[0], "Name")
-        )),
-        None => Ok(()),
-    }
-}
-
-/// How much an intention counts; 9 is most.
-fn precedence(source: &str, destination: &str) -> u8 {
-    match (source == "*", destination == "*") {
-        (false, false) => 9,
-        (true, false) => 8,
-        (false, true) => 6,
-        (true, true) => 5,
-    }
-}
-
-/// Checks what the entries about a service say together.
-///
-/// # Errors
-/// As [`normalized`].
-pub(super) fn check_chain(service: &str, others: &dyn Others) -> Result<(), String> {
-    let splitter = others.entry("service-splitter", service);
-    let router = others.entry("service-router", service);
-    if splitter.is_some() || router.is_some() {
-        let protocol = protocol(service, others);
-        if !HTTP_LIKE.contains(&protocol.as_str()) {
-            return Err(format!(
-                "discovery chain {service:?} uses a protocol {protocol:?} that does not permit advanced routing or \
-                 splitting behavior"
-            ));
-        }
-    }
-    let splits = splitter.iter().flat_map(|entry| items(entry, "Splits"));
-    let routes = router.iter().flat_map(|entry| items(entry, "Routes"));
-    let destinations = routes.map(|route| &route["Destination"]);
-    for leg in splits.chain(destinations) {
-        let target = match text(leg, "Service") {
-            "" => service,
-            target => target,
-        };
-        check_subset(target, text(leg, "ServiceSubset"), others)?;
-    }
-    check_redirects(service, others)
-}
-
-fn check_subset(service: &str, subset: &str, others: &dyn Others) -> Result<(), String> {
-    let resolver = others.entry("service-resolver", service);
-    let is_known =
-        subset.is_empty() || resolver.is_some_and(|entry| entry["Subsets"].get(subset).is_some());
-    if is_known {
-        Ok(())
-    } else {
-        Err(format!(
-            "service {service:?} does not have a subset named {subset:?}"
-        ))
-    }
-}
-
-/// Follows redirects from a service; one that leads back is refused.
-fn check_redirects(service: &str, others: &dyn Others) -> Result<(), String> {
-    let mut path = vec![service.to_owned()];
-    loop {
-        let last = path.last().map_or("", String::as_str);
-        let next = others
-            .entry("service-resolver", last)
-            .map(|entry| text(&entry["Redirect"], "Service").to_owned())
-            .filter(|next| !next.is_empty() && next != last);
-        let Some(next) = next else { return Ok(()) };
-        let is_circle = path.contains(&next);
-        path.push(next);
-        if is_circle {
-            return Err(format!(
-                "detected circular resolver redirect: [{}]",
-                path.join(" -> ")
-            ));
-        }
-    }
-}
-
-fn protocol(service: &str, others: &dyn Others) -> String {
-    let own = others.entry("service-defaults", service);
-    let own = own.map(|entry| text(&entry, "Protocol").to_owned());
-    let own = own.filter(|protocol| !protocol.is_empty());
-    let global = || {
-        let entry = others.entry("proxy-defaults", "global")?;
-        let protocol = entry["Config"]["protocol"].as_str()?;
-        Some(protocol.to_owned())
-    };
-    own.or_else(global).unwrap_or_else(|| "tcp".to_owned())
+    Ok(())
 }
