@@ -39,6 +39,7 @@ fn facts() -> Facts {
         nodes: nodes.collect(),
         instances: small.chain(big).collect(),
         servers: vec!["node-0".to_owned()],
+        queries: None,
     }
 }
 

@@ -130,9 +130,12 @@ pub fn answer(view: &View, question: Question<'_>, cx: &Context<'_>) -> Answer {
         (Query::Address(ip), _) => draft.address(ip, question.name),
         (Query::Service { name, tag }, record_type) => match view.service(name, tag) {
             None => draft.answer.code = ResponseCode::NXDomain,
-            Some(service) if record_type == RecordType::SRV => draft.targets(name, service),
+            Some(service) if record_type == RecordType::SRV => {
+                draft.targets(cx.rules.service_ttl(name), service);
+            }
             Some(service) => draft.service(name, service.pool),
         },
+        (Query::Prepared { name }, record_type) => draft.prepared(name, record_type),
     }
     draft.finish()
 }
@@ -164,6 +167,8 @@ struct Draft<'a> {
     question: Question<'a>,
     cx: &'a Context<'a>,
     stream: Stream,
+    /// Whether what is found first is answered first.
+    is_ordered: bool,
     answer: Answer,
     bytes_left: usize,
     names: usize,
@@ -180,6 +185,7 @@ impl<'a> Draft<'a> {
             question,
             cx,
             stream: Stream::new(cx.seed),
+            is_ordered: false,
             answer: Answer {
                 code: ResponseCode::NoError,
                 authoritative: true,
@@ -331,13 +337,39 @@ impl<'a> Draft<'a> {
         self.pool(pool, self.question.name, ttl, 0);
     }
 
+    fn prepared(&mut self, name: &[u8], record_type: RecordType) {
+        let found = self.view.prepared(name, self.cx.seed);
+        let found = found.filter(|found| !found.instances().pool.endpoints.is_empty());
+        let Some(found) = found else {
+            self.answer.code = ResponseCode::NXDomain;
+            return;
+        };
+        self.is_ordered = found.is_ordered;
+        let of_service = || self.cx.rules.service_ttl(&found.service);
+        let ttl = found.ttl.map_or_else(of_service, seconds);
+        if record_type == RecordType::SRV {
+            self.targets(ttl, found.instances());
+        } else {
+            self.pool(found.instances().pool, self.question.name, ttl, 0);
+        }
+    }
+
+    /// Which of `len` things are answered, at most `count`, in which order.
+    fn positions(&mut self, len: usize, count: usize) -> Vec<usize> {
+        if self.is_ordered {
+            (0..len.min(count)).collect()
+        } else {
+            self.stream.positions(len, count)
+        }
+    }
+
     /// Addresses of a pool in random order, or one of its host names if it has no address at all.
     fn pool(&mut self, pool: &Pool, owner: &Name, ttl: u32, depth: usize) {
         let wanted = Wanted::of(self.question.record_type);
         let v4 = if wanted.v4 { pool.v4.as_slice() } else { &[] };
         let v6 = if wanted.v6 { pool.v6.as_slice() } else { &[] };
         if pool.v4.is_empty() && pool.v6.is_empty() && wanted.alias {
-            if let Some(at) = self.stream.positions(pool.aliases.len(), 1).first() {
+            if let Some(at) = self.positions(pool.aliases.len(), 1).first() {
                 self.alias(&pool.aliases[*at], owner, ttl, depth);
             }
             return;
@@ -349,7 +381,7 @@ impl<'a> Draft<'a> {
             .answers_max
             .saturating_sub(self.answer.answers.len());
         self.answer.shortened |= room < limit;
-        for at in self.stream.positions(v4.len() + v6.len(), limit.min(room)) {
+        for at in self.positions(v4.len() + v6.len(), limit.min(room)) {
             let data = match at.checked_sub(v4.len()) {
                 None => RData::A(A(v4[at])),
                 Some(at) => RData::AAAA(AAAA(v6[at])),
@@ -388,16 +420,15 @@ impl<'a> Draft<'a> {
                 }
             }
             Query::Address(ip) => self.address(ip, alias),
-            Query::Reverse(_) | Query::NoSuchName | Query::Foreign => {}
+            Query::Prepared { .. } | Query::Reverse(_) | Query::NoSuchName | Query::Foreign => {}
         }
     }
 
     /// SRV records in random order, each with the addresses of its target.
-    fn targets(&mut self, name: &[u8], service: ServiceMatch<'_>) {
-        let ttl = self.cx.rules.service_ttl(name);
+    fn targets(&mut self, ttl: u32, service: ServiceMatch<'_>) {
         let total = service.pool.endpoints.len();
         self.answer.shortened |= self.cx.room.answers_max < total;
-        let picked = self.stream.positions(total, self.cx.room.answers_max);
+        let picked = self.positions(total, self.cx.room.answers_max);
         let mut known = Vec::with_capacity(picked.len());
         for at in &picked {
             let endpoint = service.endpoint(*at);
@@ -483,7 +514,9 @@ impl<'a> Draft<'a> {
                     IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
                 }];
             }
-            Query::Reverse(_) | Query::NoSuchName | Query::Foreign => return Vec::new(),
+            Query::Prepared { .. } | Query::Reverse(_) | Query::NoSuchName | Query::Foreign => {
+                return Vec::new();
+            }
         };
         let v4 = v4.iter().map(|ip| RData::A(A(*ip)));
         v4.chain(v6.iter().map(|ip| RData::AAAA(AAAA(*ip))))

@@ -10,7 +10,7 @@
 //!
 //! Names outside the zone are asked of other servers, if there are any (`recurse`).
 //!
-//! Deliberately not here: prepared queries, mesh names (`connect`, `ingress`, `virtual`) and other
+//! Deliberately not here: mesh names (`connect`, `ingress`, `virtual`) and other
 //! datacenters; inside the zone they do not exist and are answered so.
 
 pub mod answer;
@@ -26,4 +26,4 @@ pub mod view;
 pub use config::{Config, Rules, Soa};
 pub use error::Error;
 pub use server::{Dns, Handle};
-pub use view::{Facts, Instance, Node, View};
+pub use view::{Facts, Instance, Node, Prepared, PreparedQueries, View};

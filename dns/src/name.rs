@@ -24,6 +24,11 @@ pub enum Query<'a> {
         /// Tag the instances must carry; may contain dots.
         tag: Option<&'a [u8]>,
     },
+    /// `NAME.query[.DC].DOMAIN` or `_NAME._tcp.query[.DC].DOMAIN`; the name may contain dots.
+    Prepared {
+        /// Name or id of the prepared query.
+        name: &'a [u8],
+    },
     /// `HEX.addr[.DC].DOMAIN`: the address is the name.
     Address(IpAddr),
     /// A name below `in-addr.arpa` or `ip6.arpa` that spells a whole address.
@@ -152,7 +157,7 @@ impl Labels {
 /// Reads a question name against a zone.
 ///
 /// Source: the DNS interface of the reference product. Differs: only the zone's own datacenter
-/// exists; prepared queries, mesh names and named ports are not answered.
+/// exists; mesh names and named ports are not answered.
 pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
     let Some(below) = zone.below(labels) else {
         return reverse(labels);
@@ -168,6 +173,7 @@ pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
                     name: labels.range(0, at),
                 };
             }
+            b"query" if here && at > 0 => return prepared(labels, at),
             b"addr" => return address(labels, at),
             b"service" | b"node" | b"query" | b"connect" | b"ingress" | b"virtual" => break,
             _ => {}
@@ -207,6 +213,19 @@ fn service(labels: &Labels, at: usize) -> Query<'_> {
     Query::Service {
         name: labels.label(at - 1),
         tag: (!tag.is_empty()).then_some(tag),
+    }
+}
+
+/// The form of prepared queries, `at` being the place of the label `query`.
+fn prepared(labels: &Labels, at: usize) -> Query<'_> {
+    if at == 2
+        && labels.label(1) == b"_tcp"
+        && let Some(name) = labels.label(0).strip_prefix(b"_")
+    {
+        return Query::Prepared { name };
+    }
+    Query::Prepared {
+        name: labels.range(0, at),
     }
 }
 
@@ -314,6 +333,10 @@ mod tests {
     #[test]
     fn other_forms_inside_the_zone() {
         check("a.b.node.consul", Query::Node { name: b"a.b" });
+        let prepared = |name| Query::Prepared { name };
+        check("Q.query.consul", prepared(b"q"));
+        check("a.b.query.dc1.consul", prepared(b"a.b"));
+        check("_q._tcp.query.consul", prepared(b"q"));
         check(
             "c0000215.addr.dc9.consul",
             Query::Address("192.0.2.21".parse().unwrap()),
@@ -334,7 +357,8 @@ mod tests {
             "web.service.dc9.consul",
             "web.service.dc1.x.consul",
             "web.connect.consul",
-            "q.query.consul",
+            "query.consul",
+            "q.query.dc9.consul",
             "web.virtual.consul",
         ] {
             check(name, Query::NoSuchName);

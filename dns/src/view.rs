@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::TXT;
@@ -31,6 +32,8 @@ pub struct Facts {
     pub instances: Vec<Instance>,
     /// Names of the nodes that are listed as name servers of the zone.
     pub servers: Vec<String>,
+    /// Who finds what answers a prepared query; nobody if there are none.
+    pub queries: Option<Arc<dyn PreparedQueries>>,
 }
 
 /// A catalog node.
@@ -63,6 +66,26 @@ pub struct Instance {
     pub passing: bool,
 }
 
+/// Finds what answers a name below `query`.
+pub trait PreparedQueries: std::fmt::Debug + Send + Sync {
+    /// The instances behind a name in lower case, which may contain dots; none when no query has
+    /// it. `seed` decides the order of the instances.
+    fn execute(&self, name: &str, seed: u64) -> Option<Prepared>;
+}
+
+/// What answers a prepared query.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// Name of the service, whose TTL counts unless the query has one.
+    pub service: String,
+    /// The instances, in any order unless `is_ordered`. Those that do not pass are left out.
+    pub instances: Vec<Instance>,
+    /// How long the answer may be kept.
+    pub ttl: Option<Duration>,
+    /// Whether the first instances are to be answered first.
+    pub is_ordered: bool,
+}
+
 /// The facts an answer is drawn from: immutable, built whole, shared by all questions.
 ///
 /// Invariants:
@@ -76,6 +99,7 @@ pub struct View {
     services: HashMap<Box<[u8]>, Service>,
     reverse: HashMap<IpAddr, Vec<Name>>,
     servers: Vec<Arc<NodeEntry>>,
+    queries: Option<Arc<dyn PreparedQueries>>,
 }
 
 impl View {
@@ -102,6 +126,7 @@ impl View {
             services,
             reverse,
             servers,
+            queries: facts.queries.clone(),
         })
     }
 
@@ -140,6 +165,25 @@ impl View {
         Some(ServiceMatch {
             pool,
             endpoints: &service.endpoints,
+        })
+    }
+
+    /// What answers the prepared query of that lower-case name.
+    pub(crate) fn prepared(&self, name: &[u8], seed: u64) -> Option<PreparedMatch> {
+        let queries = self.queries.as_ref()?;
+        let found = queries.execute(str::from_utf8(name).ok()?, seed)?;
+        let passing = found.instances.iter().filter(|instance| instance.passing);
+        let endpoints = passing.filter_map(|instance| {
+            let node = self.nodes.get(&*lower(&instance.node))?;
+            Endpoint::new(instance, node, &self.names)
+        });
+        let endpoints: Vec<Endpoint> = endpoints.collect();
+        Some(PreparedMatch {
+            pool: Pool::new(&endpoints, 0..endpoints.len()),
+            endpoints,
+            service: lower(&found.service),
+            ttl: found.ttl,
+            is_ordered: found.is_ordered,
         })
     }
 
@@ -363,6 +407,26 @@ struct Service {
 pub(crate) struct ServiceMatch<'a> {
     pub(crate) pool: &'a Pool,
     endpoints: &'a [Endpoint],
+}
+
+/// What a prepared query draws from; it may be empty.
+#[derive(Debug)]
+pub(crate) struct PreparedMatch {
+    pub(crate) service: Box<[u8]>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) is_ordered: bool,
+    pool: Pool,
+    endpoints: Vec<Endpoint>,
+}
+
+impl PreparedMatch {
+    /// The instances as those of a service.
+    pub(crate) fn instances(&self) -> ServiceMatch<'_> {
+        ServiceMatch {
+            pool: &self.pool,
+            endpoints: &self.endpoints,
+        }
+    }
 }
 
 impl<'a> ServiceMatch<'a> {

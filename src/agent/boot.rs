@@ -5,6 +5,7 @@ use super::{
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
     readiness::Readiness,
+    requests::{Request, Requests},
     runtimes::{Planes, join},
     shown,
 };
@@ -15,6 +16,7 @@ use crate::{
     rpc::{message::Hello, session::Session},
     server::{self, Server, StartError},
     sys::{descriptors, disk},
+    telemetry,
 };
 use jobs::model::NodeId;
 use mesh::wire::AgentIdentity;
@@ -67,6 +69,7 @@ pub struct Agent {
     listeners: Listeners,
     readiness: Readiness,
     parts: Parts,
+    requests: Requests,
     /// Removed when the agent is dropped.
     _temporary: Option<TempDir>,
 }
@@ -120,6 +123,7 @@ impl Agent {
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
         parts.edge(planes.data(), |stopped| session.run(stopped));
 
+        let (requests, incoming) = api::consul::agent_requests();
         let (catalog, catalog_reader) = watch::channel(Arc::default());
         let readiness = Readiness {
             connected: handle.connected(),
@@ -180,15 +184,33 @@ impl Agent {
                 node_id,
                 (server_handle, client_handle),
                 catalog_reader,
-            );
+            )
+            .with_requests(requests);
             serve(listener, api::consul::router(catalog), limits.catalog);
         }
         Ok(Self {
             listeners,
             readiness,
             parts,
+            requests: Requests::new(incoming),
             _temporary: temporary,
         })
+    }
+
+    /// Resolves when the agent as a whole is asked to do something.
+    pub async fn requested(&self) -> Request {
+        self.requests.next().await
+    }
+
+    /// Takes over what may change while it runs: how much is logged.
+    ///
+    /// # Errors
+    /// What is wrong, in a line each; nothing is taken over then.
+    pub async fn reload(&self, config: &Config) -> Result<(), String> {
+        telemetry::set_level(&config.log_level)
+            .map_err(|_| "`log_level` is neither a level nor a filter".to_owned())?;
+        tracing::info!("the configuration was read again");
+        Ok(())
     }
 
     /// Where it listens.
@@ -310,7 +332,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
 
 /// What names are made of; the datacenter counts for routes too.
 fn zone(config: &Config) -> Zone {
-    let datacenter = config.datacenter.clone();
+    let (datacenter, node) = (config.datacenter.clone(), config.name.clone());
     let named = config.dns.as_ref().map(|dns| Zone {
         domain: dns.domain.clone(),
         alt_domain: dns.alt_domain.clone(),
@@ -319,6 +341,7 @@ fn zone(config: &Config) -> Zone {
     });
     Zone {
         datacenter,
+        node,
         ..named.unwrap_or_default()
     }
 }

@@ -5,6 +5,7 @@ mod data_plane;
 mod listeners;
 mod parts;
 mod readiness;
+mod requests;
 mod runtimes;
 mod shown;
 mod signal;
@@ -13,5 +14,6 @@ mod tests;
 
 pub use boot::{Agent, Error};
 pub use listeners::{BindError, Listeners};
+pub use requests::Request;
 pub use runtimes::{Planes, run};
-pub use signal::interrupted;
+pub use signal::{hang_ups, interrupted};

@@ -1,20 +1,26 @@
-//! The signals that end an agent.
+//! The signals that an agent listens to.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Resolves at the first interrupt, termination or hang-up of the terminal.
+/// Resolves at the first interrupt or termination.
 ///
 /// # Errors
 /// When the system does not let the process listen for signals.
 pub fn interrupted() -> std::io::Result<impl Future<Output = ()> + Send> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hang_up.recv() => {}
         }
     })
+}
+
+/// Hang-ups: a terminal that is closed, or somebody who wants the configuration to be read again.
+///
+/// # Errors
+/// When the system does not let the process listen for signals.
+pub fn hang_ups() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -23,6 +23,8 @@ use super::error::Error;
 
 /// Longest body of a request, bytes: a job file of the longest kept length, escaped, and its job.
 pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest body of the few requests that carry a whole state, bytes.
+pub(crate) const LARGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes that all bodies together may take, over all connections of all listeners.
 const ALL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What of that only small bodies may take, so that large ones that arrive slowly keep nobody out.
@@ -83,6 +85,20 @@ impl<S: Sync> FromRequest<S> for Raw {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
         let of = request.extensions().get::<Bodies>().cloned();
         read(request.into_body(), of.unwrap_or_default()).await
+    }
+}
+
+/// A body that may be longer than others, still as it came.
+#[derive(Debug)]
+pub(crate) struct Large(pub(crate) Raw);
+
+impl<S: Sync> FromRequest<S> for Large {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Error> {
+        let of = request.extensions().get::<Bodies>().cloned();
+        let read = read_up_to(LARGE_BYTES_MAX, request.into_body(), of.unwrap_or_default());
+        read.await.map(Self)
     }
 }
 
@@ -148,12 +164,16 @@ fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
 }
 
 async fn read(body: Body, of: Bodies) -> Result<Raw, Error> {
+    read_up_to(BODY_BYTES_MAX, body, of).await
+}
+
+async fn read_up_to(bytes_max: usize, body: Body, of: Bodies) -> Result<Raw, Error> {
     let too_large = || {
-        let message = format!("the request body is larger than {BODY_BYTES_MAX} bytes");
+        let message = format!("the request body is larger than {bytes_max} bytes");
         Error::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     };
     let announced = body.size_hint().lower();
-    if usize::try_from(announced).map_or(true, |bytes| bytes > BODY_BYTES_MAX) {
+    if usize::try_from(announced).map_or(true, |bytes| bytes > bytes_max) {
         return Err(too_large());
     }
     let mut body = body;
@@ -176,7 +196,7 @@ async fn read(body: Body, of: Bodies) -> Result<Raw, Error> {
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if bytes.len() + data.len() > BODY_BYTES_MAX {
+        if bytes.len() + data.len() > bytes_max {
             return Err(too_large());
         }
         bytes.extend_from_slice(&data);

@@ -1,19 +1,21 @@
 //! One accept loop for every HTTP listener of the agent.
 
-use axum::{Extension, Router, middleware};
+use axum::{Extension, Router, extract::ConnectInfo, http::Request, middleware};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use super::{
     auth::{Access, Reach, guard},
@@ -71,7 +73,7 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         while connections.try_join_next().is_some() {}
-        let Some((stream, slot)) = accepted else {
+        let Some((stream, peer, slot)) = accepted else {
             continue;
         };
         let mut builder = Builder::new(TokioExecutor::new());
@@ -84,7 +86,11 @@ pub async fn serve(
             Ok(address) if address.ip().to_canonical().is_loopback() => inside.clone(),
             _ => outside.clone(),
         };
-        let service = TowerToHyperService::new(router);
+        let service = router.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request
+        });
+        let service = TowerToHyperService::new(service);
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
@@ -106,13 +112,13 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Without it small answers wait for the peer's acknowledgement.
             drop(stream.set_nodelay(true));
-            Some((stream, slot))
+            Some((stream, peer, slot))
         }
         Err(error) => {
             static WARNINGS: Seldom = Seldom::new();

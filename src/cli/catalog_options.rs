@@ -41,6 +41,11 @@ impl CatalogOptions {
         })
     }
 
+    /// Whether any server may answer.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
     /// The parameters of a read, with more of them.
     pub(super) fn read<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let mut query = self.write(more);

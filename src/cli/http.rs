@@ -330,6 +330,15 @@ impl Http {
         decode(path, self.value(path, response).await?)
     }
 
+    /// Reads a body as it is.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn get_bytes(&self, path: &str, query: Query<'_>) -> Result<Bytes, Error> {
+        let response = self.send(Method::GET, path, query, None).await?;
+        self.bytes(response, BODY_BYTES_MAX).await
+    }
+
     /// Deletes an object and reads the answer.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! Each command is fetching plus a pure rendering function; the renderings are what the tests look
 //! at.
 
+mod agent_control;
 mod agent_info;
 mod alloc;
 mod arguments;
@@ -37,6 +38,7 @@ mod route;
 mod rtt;
 mod server;
 mod services;
+mod snapshot;
 mod status;
 mod structured;
 mod template;
@@ -202,6 +204,8 @@ pub enum Request {
     Intention(intention::Command),
     /// Bring job files and configuration into their canonical layout
     Fmt(fmt::Arguments),
+    /// Let an agent meet others
+    Join(agent_control::Join),
     /// Run, plan, look at and stop jobs
     #[command(subcommand)]
     Job(job::Command),
@@ -210,16 +214,22 @@ pub enum Request {
     /// Read and write keys
     #[command(subcommand)]
     Kv(kv::Command),
+    /// Let an agent leave for good
+    Leave(agent_control::Leave),
     /// Put the node or a service into maintenance
     Maint(maint::Arguments),
     /// List the members of the cluster
     Members(members::Arguments),
+    /// Follow the log of an agent
+    Monitor(agent_control::Monitor),
     /// Look at and act on nodes
     #[command(subcommand)]
     Node(node::Command),
     /// Look after the servers
     #[command(subcommand)]
     Operator(operator::Command),
+    /// Let an agent read its configuration again
+    Reload(agent_control::Reload),
     /// Look at routes and set their shares
     #[command(subcommand)]
     Route(route::Command),
@@ -231,6 +241,9 @@ pub enum Request {
     /// Register services with the agent
     #[command(subcommand)]
     Services(services::Command),
+    /// Save, look into and bring back snapshots of the catalog
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
     /// Show the state of whatever has this id
     Status(status::Arguments),
     /// Read and write variables
@@ -360,7 +373,12 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::ForceLeave(arguments) => members::force_leave(cx, &arguments).await,
         Request::Info(arguments) => info::run(cx, &arguments).await,
         Request::Intention(command) => intention::run(cx, command).await,
+        Request::Join(arguments) => agent_control::join(cx, &arguments).await,
         Request::Keygen(_) => keygen::run(cx),
+        Request::Leave(arguments) => agent_control::leave(cx, &arguments).await,
+        Request::Monitor(arguments) => agent_control::monitor(cx, &arguments).await,
+        Request::Reload(arguments) => agent_control::reload(cx, &arguments).await,
+        Request::Snapshot(command) => snapshot::run(cx, command).await,
         Request::Maint(arguments) => maint::run(cx, &arguments).await,
         Request::Members(arguments) => members::run(cx, &arguments).await,
         Request::Rtt(arguments) => rtt::run(cx, &arguments).await,

@@ -1,8 +1,8 @@
-use super::{banner, load, say};
+use super::{banner, load, reload, say};
 use anyhow::Context as _;
 use std::process::ExitCode;
 use trivet::{
-    agent::{self, Agent},
+    agent::{self, Agent, Request},
     cli::AgentArguments,
     config::Written,
     telemetry,
@@ -11,12 +11,14 @@ use trivet::{
 /// `agent`: runs until interrupted.
 pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     let paths = arguments.config.clone();
-    let Some(config) = load(&paths, written(arguments))? else {
+    let flags = written(arguments);
+    let Some(config) = load(&paths, flags.clone())? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
     agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
+        let mut hang_ups = agent::hang_ups()?;
         tokio::pin!(interrupted);
         let agent = tokio::select! {
             agent = Agent::start(config, &planes) => agent?,
@@ -27,11 +29,26 @@ pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
             say(&banner(agent.listeners()));
             std::future::pending().await
         };
-        let code = tokio::select! {
-            () = &mut interrupted => ExitCode::SUCCESS,
-            () = agent.broke() => ExitCode::FAILURE,
-            never = serve => never,
+        let mut serve = Box::pin(serve);
+        let code = loop {
+            tokio::select! {
+                () = &mut interrupted => break ExitCode::SUCCESS,
+                () = agent.broke() => break ExitCode::FAILURE,
+                Some(()) = hang_ups.recv() => {
+                    if let Err(problems) = reload(&agent, &paths, flags.clone()).await {
+                        tracing::error!(problems, "the configuration stays as it was");
+                    }
+                }
+                request = agent.requested() => match request {
+                    Request::Reload(answer) => {
+                        answer.tell(reload(&agent, &paths, flags.clone()).await);
+                    }
+                    Request::Leave => break ExitCode::SUCCESS,
+                },
+                never = &mut serve => break never,
+            }
         };
+        drop(serve);
         agent.stop().await;
         Ok(code)
     })?

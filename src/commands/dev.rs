@@ -1,4 +1,4 @@
-use super::{banner, load, say};
+use super::{banner, load, reload, say};
 use std::{path::Path, process::ExitCode};
 use trivet::{
     agent::{self, Agent},
@@ -13,16 +13,20 @@ pub(crate) fn run(
     program: String,
     global: Global,
 ) -> anyhow::Result<ExitCode> {
-    let flags = Written {
-        dev: Some(true),
-        ..Written::default()
-    };
-    let Some(config) = load(&arguments.config, flags)? else {
+    let Some(config) = load(&arguments.config, flags())? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
     agent::run(async |planes| {
         let interrupted = agent::interrupted()?;
+        let mut hang_ups = agent::hang_ups()?;
+        let interrupted = async {
+            tokio::select! {
+                () = interrupted => {}
+                // The terminal is gone, and with it whoever wanted this agent.
+                _ = hang_ups.recv() => {}
+            }
+        };
         tokio::pin!(interrupted);
         let agent = tokio::select! {
             agent = Agent::start(config, &planes) => agent?,
@@ -32,6 +36,7 @@ pub(crate) fn run(
             code = submit(&agent, &arguments, program, &global) => code,
             () = &mut interrupted => Ok(ExitCode::SUCCESS),
             () = agent.broke() => Ok(ExitCode::FAILURE),
+            () = left(&agent, &arguments) => Ok(ExitCode::SUCCESS),
         };
         agent.stop().await;
         code
@@ -84,5 +89,24 @@ fn run_of(arguments: &DevArguments, file: &Path) -> anyhow::Result<Request> {
             _ => anyhow::bail!("`{}` is no job file", file.display()),
         },
         Err(refusal) => anyhow::bail!(refusal.text),
+    }
+}
+
+fn flags() -> Written {
+    Written {
+        dev: Some(true),
+        ..Written::default()
+    }
+}
+
+/// Does what the agent is asked to do, until it is asked to leave.
+async fn left(agent: &Agent, arguments: &DevArguments) {
+    loop {
+        match agent.requested().await {
+            agent::Request::Reload(answer) => {
+                answer.tell(reload(agent, &arguments.config, flags()).await);
+            }
+            agent::Request::Leave => return,
+        }
     }
 }

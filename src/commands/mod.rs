@@ -8,7 +8,7 @@ pub(crate) mod supervise;
 
 use std::{fmt::Write as _, io::Write as _, path::PathBuf};
 use trivet::{
-    agent::Listeners,
+    agent::{Agent, Listeners},
     config::{Config, Written},
 };
 
@@ -24,6 +24,18 @@ fn load(paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
             Ok(None)
         }
     }
+}
+
+/// Reads the configuration again and lets the agent take over what may change while it runs.
+///
+/// # Errors
+/// What is wrong, in a line each; everything stays as it was then.
+async fn reload(agent: &Agent, paths: &[PathBuf], flags: Written) -> Result<(), String> {
+    let config = Config::load(paths, flags).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })?;
+    agent.reload(&config).await
 }
 
 fn banner(listeners: &Listeners) -> String {

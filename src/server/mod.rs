@@ -4,6 +4,7 @@
 //! leader does is started by `cluster::leader`; agents are served by `sessions`. Start reading at
 //! [`Handle`].
 
+pub mod catalog_archive;
 mod cluster;
 mod data_planes;
 mod handle;

@@ -29,6 +29,7 @@ mod indexes;
 mod launches;
 mod listeners;
 mod needs;
+mod operated;
 mod plans;
 mod races;
 mod registered;

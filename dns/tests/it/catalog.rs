@@ -1,14 +1,27 @@
 //! Facts and rules as text, one line each, for transcripts and tests.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use dns::{Facts, Instance, Node, Rules};
+use dns::{Facts, Instance, Node, Prepared, PreparedQueries, Rules};
 
 /// What the lines of a scenario have set up so far.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) facts: Facts,
     pub(crate) rules: Rules,
+    queries: BTreeMap<String, Prepared>,
+}
+
+/// The prepared queries of a scenario by name.
+#[derive(Debug)]
+struct Queries(BTreeMap<String, Prepared>);
+
+impl PreparedQueries for Queries {
+    fn execute(&self, name: &str, _seed: u64) -> Option<Prepared> {
+        self.0.get(name).cloned()
+    }
 }
 
 impl Scenario {
@@ -21,7 +34,26 @@ impl Scenario {
         Self {
             facts,
             rules: Rules::default(),
+            queries: BTreeMap::new(),
         }
+    }
+
+    /// Reads `query NAME SERVICE [ttl=SECONDS] [ordered]`: it finds what instances of the service
+    /// there are by then.
+    fn query(&mut self, name: &str, service: &str, options: &[&str]) {
+        let instances = self.facts.instances.iter();
+        let of_service = instances.filter(|instance| instance.service == service);
+        let ttl = options
+            .iter()
+            .find_map(|option| option.strip_prefix("ttl="));
+        let found = Prepared {
+            service: service.to_owned(),
+            instances: of_service.cloned().collect(),
+            ttl: ttl.map(|ttl| Duration::from_secs(ttl.parse().unwrap())),
+            is_ordered: options.contains(&"ordered"),
+        };
+        self.queries.insert(name.to_owned(), found);
+        self.facts.queries = Some(Arc::new(Queries(self.queries.clone())));
     }
 
     /// Reads one line; false if it sets nothing up.
@@ -42,6 +74,7 @@ impl Scenario {
                     .instances
                     .push(instance(service, node, place, options));
             }
+            ["query", name, service, options @ ..] => self.query(name, service, options),
             ["rule", rule] => self.rule(&split(rule)),
             _ => return false,
         }

@@ -7,6 +7,7 @@ mod definition;
 mod kv_entry;
 mod node;
 mod overrides;
+mod prepared_query;
 mod service;
 mod session;
 mod split;
@@ -20,6 +21,10 @@ pub use definition::{CheckDefinition, Http2Probe, HttpProbe, Probe};
 pub use kv_entry::KvEntry;
 pub use node::Node;
 pub use overrides::RouteOverrides;
+pub use prepared_query::{
+    FailoverTarget, NAME_PREFIX_MATCH, PreparedQuery, QueryDns, QueryFailover, QueryTemplate,
+    ServiceQuery,
+};
 pub use service::{Origin, Service, ServiceAddress, ServiceKey, Weights};
 pub use session::{Behavior, Session, UnknownBehavior};
 pub use split::{Split, SplitKey};

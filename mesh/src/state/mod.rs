@@ -20,11 +20,12 @@ use crate::model::{CheckKey, Index, Timestamp};
 use crate::view::{Change, Table};
 
 pub use command::{
-    CheckResult, Command, CreateSession, DeleteConfigEntry, DeleteKey, Deregister,
-    DeregisterService, DestroySession, DrainService, Failure, KeyCondition, KeyOperation, KeyVerb,
-    Operation, OperationFailure, OperationResult, PutConfigEntry, PutKey, Register,
-    RegisterService, RemoveNode, RunTransaction, SetRouteOverrides, SetSplit, UpdateChecks,
-    UpsertNode,
+    CheckOperation, CheckResult, Command, CreateSession, DeleteConfigEntry, DeleteKey,
+    DeletePreparedQuery, Deregister, DeregisterService, DestroySession, DrainService, Failure,
+    KeyCondition, KeyOperation, KeyVerb, NodeOperation, Operation, OperationFailure,
+    OperationResult, PutConfigEntry, PutKey, PutPreparedQuery, Register, RegisterService,
+    RemoveNode, RestoreCatalog, RowVerb, RunTransaction, ServiceOperation, SetRouteOverrides,
+    SetSplit, UpdateChecks, UpsertNode,
 };
 pub use kv::Tombstone;
 pub use saved::{Loading, SavedRow};
@@ -46,6 +47,8 @@ pub const SPLITS_MAX: usize = 10_000;
 pub const CONFIG_ENTRIES_MAX: usize = 10_000;
 /// Longest configuration entry, bytes.
 pub const CONFIG_ENTRY_BYTES_MAX: usize = 64 * 1024;
+/// Largest number of prepared queries.
+pub const PREPARED_QUERIES_MAX: usize = 10_000;
 /// Longest value of a key, bytes.
 pub const KV_VALUE_BYTES_MAX: usize = 512 * 1024;
 /// Longest key, bytes.
@@ -141,6 +144,8 @@ pub enum Noun {
     ConfigName,
     /// A configuration entry, or all of them.
     ConfigEntry,
+    /// Id or name of a prepared query, or all of them.
+    PreparedQuery,
 }
 
 impl std::fmt::Display for Noun {
@@ -165,6 +170,7 @@ impl std::fmt::Display for Noun {
             Self::ConfigKind => "kind of a configuration entry",
             Self::ConfigName => "name of a configuration entry",
             Self::ConfigEntry => "configuration entry",
+            Self::PreparedQuery => "prepared query",
         })
     }
 }
@@ -297,6 +303,18 @@ pub enum Rejected {
         node: String,
         /// Id of the check.
         id: String,
+    },
+    /// There is no prepared query of this id.
+    #[error("prepared query `{id}` does not exist")]
+    UnknownPreparedQuery {
+        /// The id.
+        id: String,
+    },
+    /// Another prepared query answers to the name.
+    #[error("name `{name}` is that of another prepared query")]
+    QueryNameTaken {
+        /// The name.
+        name: String,
     },
     /// Operations of a transaction failed, in their order; none was carried out.
     #[error("{} operations of the transaction failed", failures.len())]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, ConfigEntry, Index, KvEntry, Node, RouteOverrides, Service, Session, Split, Timestamp,
+    Check, ConfigEntry, Index, KvEntry, Node, PreparedQuery, RouteOverrides, Service, Session,
+    Split, Timestamp,
 };
 use crate::view::ServiceIndex;
 
@@ -49,6 +50,12 @@ pub enum SavedRow {
     ConfigEntry(Arc<ConfigEntry>),
     /// The last change of any configuration entry.
     ConfigIndex(Index),
+    /// A prepared query.
+    PreparedQuery(Arc<PreparedQuery>),
+    /// The last change of any prepared query.
+    PreparedQueryIndex(Index),
+    /// The session that a prepared query lives with: id of the query, id of the session.
+    QuerySession(String, String),
     /// Index of a service: of its instances, and of their health.
     ServiceIndex(String, Index, Index),
     /// Index of a node, by name.
@@ -83,6 +90,9 @@ impl SavedRow {
             Self::Split(_) => "splits",
             Self::ConfigEntry(_) => "config entries",
             Self::ConfigIndex(_) => "config index",
+            Self::PreparedQuery(_) => "prepared queries",
+            Self::PreparedQueryIndex(_) => "prepared query index",
+            Self::QuerySession(..) => "sessions of prepared queries",
             Self::ServiceIndex(..) => "service indexes",
             Self::NodeIndex(..) => "node indexes",
             Self::StoreIndexes { .. } => "store indexes",
@@ -118,6 +128,9 @@ impl Snapshot {
             .map(|(name, index)| SavedRow::NodeIndex(name.clone(), *index));
         let config_index =
             (indexes.config_entries > 0).then_some(SavedRow::ConfigIndex(indexes.config_entries));
+        let query_index = (indexes.prepared_queries > 0)
+            .then_some(SavedRow::PreparedQueryIndex(indexes.prepared_queries));
+        let queries = view.prepared_queries.iter().cloned();
         let overrides = SavedRow::RouteOverrides(Arc::clone(&view.route_overrides));
         iter::once(of_tables)
             .chain(view.nodes.iter().cloned().map(SavedRow::Node))
@@ -132,6 +145,8 @@ impl Snapshot {
                     .cloned()
                     .map(SavedRow::ConfigEntry),
             )
+            .chain(query_index)
+            .chain(queries.map(SavedRow::PreparedQuery))
             .chain(of_services)
             .chain(of_nodes)
             .chain(self.saved_store())
@@ -145,11 +160,16 @@ impl Snapshot {
         };
         let gone = self.keys.tombstones.iter();
         let delayed = self.keys.delays.iter();
+        let bound = self.query_sessions.iter();
         iter::once(of_store)
             .chain(self.keys.iter().cloned().map(SavedRow::Key))
             .chain(gone.map(|(key, mark)| SavedRow::Tombstone(key.clone(), *mark)))
             .chain(delayed.map(|(key, end)| SavedRow::LockDelay(key.clone(), *end)))
             .chain(self.sessions.iter().cloned().map(SavedRow::Session))
+            .chain(
+                bound
+                    .map(|(query, session)| SavedRow::QuerySession(query.clone(), session.clone())),
+            )
     }
 }
 
@@ -166,6 +186,7 @@ impl Loading {
             view: tables,
             keys,
             sessions,
+            query_sessions,
         } = &mut self.state;
         match row {
             SavedRow::Indexes {
@@ -193,6 +214,11 @@ impl Loading {
             SavedRow::Split(split) => tables.splits.put(split),
             SavedRow::ConfigEntry(entry) => tables.config_entries.put(entry),
             SavedRow::ConfigIndex(index) => tables.indexes.config_entries = index,
+            SavedRow::PreparedQuery(query) => tables.prepared_queries.put(query),
+            SavedRow::PreparedQueryIndex(index) => tables.indexes.prepared_queries = index,
+            SavedRow::QuerySession(query, session) => {
+                query_sessions.insert(query, session);
+            }
             SavedRow::ServiceIndex(name, instances, health) => {
                 let index = ServiceIndex { instances, health };
                 tables.indexes.by_service.insert(name, index);

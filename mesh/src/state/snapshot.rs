@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::model::{Index, KvEntry, Session};
 use crate::view::View;
 
@@ -16,6 +18,8 @@ pub struct Snapshot {
     pub(super) view: View,
     pub(super) keys: Keys,
     pub(super) sessions: Sessions,
+    /// Id of a prepared query to the id of the session that it lives with.
+    pub(super) query_sessions: OrdMap<String, String>,
 }
 
 impl Snapshot {
@@ -69,6 +73,12 @@ impl Snapshot {
     /// The sessions of a node, by id.
     pub fn sessions_of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Session>> {
         self.sessions.of_node(node)
+    }
+
+    /// Id of the session that a prepared query lives with.
+    #[must_use]
+    pub fn session_of_query(&self, query: &str) -> Option<&str> {
+        self.query_sessions.get(query).map(String::as_str)
     }
 
     /// What a reader of sessions waits on.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::model::{
-    Behavior, Check, CheckKey, ConfigEntry, ConfigKey, KvEntry, Node, RouteOverrides, Service,
-    ServiceKey, Session, Split, SplitKey, Status,
+    Behavior, Check, CheckKey, ConfigEntry, ConfigKey, KvEntry, Node, PreparedQuery,
+    RouteOverrides, Service, ServiceKey, Session, Split, SplitKey, Status,
 };
 use crate::view::{Change, View};
 
@@ -20,6 +22,7 @@ pub(super) struct Transaction<'a> {
     pub(super) tables: &'a mut View,
     pub(super) keys: &'a mut Keys,
     pub(super) sessions: &'a mut Sessions,
+    pub(super) query_sessions: &'a mut OrdMap<String, String>,
     pub(super) at: Stamp,
     pub(super) applied: Applied,
 }
@@ -30,6 +33,7 @@ impl<'a> Transaction<'a> {
             tables: &mut tables.view,
             keys: &mut tables.keys,
             sessions: &mut tables.sessions,
+            query_sessions: &mut tables.query_sessions,
             at,
             applied: Applied::default(),
         }
@@ -156,6 +160,30 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// Writes a prepared query, which goes with `session` if one is given.
+    pub(super) fn put_prepared_query(&mut self, mut query: PreparedQuery, session: Option<String>) {
+        let stored = self.tables.prepared_queries.row(&query.id);
+        query.create_index = stored.map_or(self.at.index, |row| row.create_index);
+        query.modify_index = stored.map_or(self.at.index, |row| row.modify_index);
+        let is_same = stored.is_some_and(|row| **row == query);
+        if is_same && self.query_sessions.get(&query.id) == session.as_ref() {
+            return;
+        }
+        match session {
+            Some(session) => self.query_sessions.insert(query.id.clone(), session),
+            None => self.query_sessions.remove(&query.id),
+        };
+        query.modify_index = self.at.index;
+        self.record(Change::PutPreparedQuery(Arc::new(query)));
+    }
+
+    pub(super) fn remove_prepared_query(&mut self, id: &str) {
+        self.query_sessions.remove(id);
+        if self.tables.prepared_queries.row(id).is_some() {
+            self.record(Change::RemovePreparedQuery(id.to_owned()));
+        }
+    }
+
     pub(super) fn put_key(&mut self, mut entry: KvEntry) {
         let stored = self.keys.row(&entry.key);
         entry.create_index = stored.map_or(self.at.index, |row| row.create_index);
@@ -210,6 +238,12 @@ impl<'a> Transaction<'a> {
                 self.keys.delays.put(key, self.at.now + delay);
             }
         }
+        let bound = self.query_sessions.iter();
+        let bound = bound.filter(|(_, session)| *session == id);
+        let queries: Vec<String> = bound.map(|(query, _)| query.clone()).collect();
+        for query in queries {
+            self.remove_prepared_query(&query);
+        }
     }
 
     fn touch_session(&mut self, id: &str) {
@@ -248,7 +282,9 @@ impl<'a> Transaction<'a> {
             | Change::PutSplit(_)
             | Change::RemoveSplit(_)
             | Change::PutConfigEntry(_)
-            | Change::RemoveConfigEntry(_) => Vec::new(),
+            | Change::RemoveConfigEntry(_)
+            | Change::PutPreparedQuery(_)
+            | Change::RemovePreparedQuery(_) => Vec::new(),
         }
     }
 }

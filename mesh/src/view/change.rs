@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, RouteOverrides, Service, ServiceKey,
-    Split, SplitKey,
+    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, PreparedQuery, RouteOverrides, Service,
+    ServiceKey, Split, SplitKey,
 };
 
 use super::{Table, Touched, View};
@@ -37,6 +37,10 @@ pub enum Change {
     PutConfigEntry(Arc<ConfigEntry>),
     /// A configuration entry is gone.
     RemoveConfigEntry(ConfigKey),
+    /// A prepared query is new or different.
+    PutPreparedQuery(Arc<PreparedQuery>),
+    /// The prepared query of this id is gone.
+    RemovePreparedQuery(String),
 }
 
 impl Change {
@@ -54,7 +58,9 @@ impl Change {
             | Self::PutSplit(_)
             | Self::RemoveSplit(_)
             | Self::PutConfigEntry(_)
-            | Self::RemoveConfigEntry(_) => false,
+            | Self::RemoveConfigEntry(_)
+            | Self::PutPreparedQuery(_)
+            | Self::RemovePreparedQuery(_) => false,
         }
     }
 }
@@ -95,6 +101,15 @@ impl View {
             Change::RemoveConfigEntry(key) => {
                 if at.view.config_entries.remove(&key).is_some() {
                     at.touch_table(Table::ConfigEntries);
+                }
+            }
+            Change::PutPreparedQuery(row) => {
+                at.view.prepared_queries.put(row);
+                at.touch_table(Table::PreparedQueries);
+            }
+            Change::RemovePreparedQuery(id) => {
+                if at.view.prepared_queries.remove(&id).is_some() {
+                    at.touch_table(Table::PreparedQueries);
                 }
             }
         }

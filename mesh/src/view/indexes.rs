@@ -30,6 +30,7 @@ pub(crate) struct Indexes {
     pub(crate) checks: Index,
     pub(crate) route_overrides: Index,
     pub(crate) config_entries: Index,
+    pub(crate) prepared_queries: Index,
     pub(crate) service_vanished: Index,
     pub(crate) node_vanished: Index,
     pub(crate) by_service: OrdMap<String, ServiceIndex>,
@@ -44,6 +45,7 @@ impl Indexes {
             Table::Checks => self.checks,
             Table::RouteOverrides => self.route_overrides,
             Table::ConfigEntries => self.config_entries,
+            Table::PreparedQueries => self.prepared_queries,
         }
     }
 
@@ -54,6 +56,7 @@ impl Indexes {
             Table::Checks => self.checks = index,
             Table::RouteOverrides => self.route_overrides = index,
             Table::ConfigEntries => self.config_entries = index,
+            Table::PreparedQueries => self.prepared_queries = index,
         }
     }
 }

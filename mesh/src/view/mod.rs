@@ -11,6 +11,7 @@ mod checks;
 mod config_entries;
 mod indexes;
 mod nodes;
+mod prepared_queries;
 mod query;
 mod services;
 mod splits;
@@ -32,6 +33,7 @@ use checks::Checks;
 use config_entries::ConfigEntries;
 use indexes::Indexes;
 use nodes::Nodes;
+use prepared_queries::PreparedQueries;
 use services::Services;
 use splits::Splits;
 use stored::Stored;
@@ -49,6 +51,7 @@ pub struct View {
     pub(crate) route_overrides: Arc<RouteOverrides>,
     pub(crate) splits: Splits,
     pub(crate) config_entries: ConfigEntries,
+    pub(crate) prepared_queries: PreparedQueries,
     pub(crate) indexes: Indexes,
 }
 
@@ -67,6 +70,8 @@ pub enum Table {
     RouteOverrides,
     /// [`crate::model::ConfigEntry`] rows.
     ConfigEntries,
+    /// [`crate::model::PreparedQuery`] rows.
+    PreparedQueries,
 }
 
 /// What changes touched, for those who wait.

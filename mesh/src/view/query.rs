@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::{
-    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, RouteOverrides, Service, ServiceKey,
-    Split, Status,
+    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, PreparedQuery, RouteOverrides,
+    SERF_HEALTH, Service, ServiceKey, Split, Status,
 };
 
 use super::{Table, View};
@@ -161,6 +161,43 @@ impl View {
     #[must_use]
     pub fn config_entry(&self, key: &ConfigKey) -> Option<&Arc<ConfigEntry>> {
         self.config_entries.row(key)
+    }
+
+    /// How near a node is to another: less is nearer. Distances are not measured: a node is nearest
+    /// to itself, then come those with an agent, then the rest. All are alike from a node without
+    /// an agent.
+    #[must_use]
+    pub fn nearness(&self, from: &str, to: &str) -> u8 {
+        if !self.has_agent(from) {
+            0
+        } else if from == to {
+            1
+        } else if self.has_agent(to) {
+            2
+        } else {
+            3
+        }
+    }
+
+    /// Whether an agent looks after the node.
+    #[must_use]
+    pub fn has_agent(&self, node: &str) -> bool {
+        let key = CheckKey {
+            node: node.to_owned(),
+            id: SERF_HEALTH.to_owned(),
+        };
+        self.checks.row(&key).is_some()
+    }
+
+    /// Iterates the prepared queries by id.
+    pub fn prepared_queries(&self) -> impl Iterator<Item = &Arc<PreparedQuery>> {
+        self.prepared_queries.iter()
+    }
+
+    /// Returns a prepared query by id.
+    #[must_use]
+    pub fn prepared_query(&self, id: &str) -> Option<&Arc<PreparedQuery>> {
+        self.prepared_queries.row(id)
     }
 
     /// Returns every service name with the union of its instances' tags, both in order.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, ConfigEntry, Index, Node, RouteOverrides, Service, Split};
+use crate::model::{
+    Check, ConfigEntry, Index, Node, PreparedQuery, RouteOverrides, Service, Split,
+};
 
 use super::View;
 use super::indexes::{Indexes, ServiceIndex};
@@ -19,12 +21,14 @@ pub(super) struct Stored {
     route_overrides: Arc<RouteOverrides>,
     splits: Vec<Arc<Split>>,
     config_entries: Vec<Arc<ConfigEntry>>,
+    prepared_queries: Vec<Arc<PreparedQuery>>,
     last_index: Index,
     nodes_index: Index,
     services_index: Index,
     checks_index: Index,
     route_overrides_index: Index,
     config_entries_index: Index,
+    prepared_queries_index: Index,
     service_vanished_index: Index,
     node_vanished_index: Index,
     service_indexes: Vec<(String, ServiceIndex)>,
@@ -40,6 +44,7 @@ impl From<View> for Stored {
             checks: view.checks.iter().cloned().collect(),
             splits: view.splits.iter().cloned().collect(),
             config_entries: view.config_entries.iter().cloned().collect(),
+            prepared_queries: view.prepared_queries.iter().cloned().collect(),
             route_overrides: view.route_overrides,
             last_index: indexes.last,
             nodes_index: indexes.nodes,
@@ -47,6 +52,7 @@ impl From<View> for Stored {
             checks_index: indexes.checks,
             route_overrides_index: indexes.route_overrides,
             config_entries_index: indexes.config_entries,
+            prepared_queries_index: indexes.prepared_queries,
             service_vanished_index: indexes.service_vanished,
             node_vanished_index: indexes.node_vanished,
             service_indexes: indexes.by_service.into_iter().collect(),
@@ -66,6 +72,7 @@ impl From<Stored> for View {
                 checks: stored.checks_index,
                 route_overrides: stored.route_overrides_index,
                 config_entries: stored.config_entries_index,
+                prepared_queries: stored.prepared_queries_index,
                 service_vanished: stored.service_vanished_index,
                 node_vanished: stored.node_vanished_index,
                 by_service: stored.service_indexes.into_iter().collect(),
@@ -87,6 +94,9 @@ impl From<Stored> for View {
         }
         for entry in stored.config_entries {
             view.config_entries.put(entry);
+        }
+        for query in stored.prepared_queries {
+            view.prepared_queries.put(query);
         }
         view
     }

@@ -6,6 +6,8 @@ mod compatibility;
 mod filter;
 mod local;
 #[cfg(test)]
+mod prepared;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenarios;

@@ -10,12 +10,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use mesh::model::{
-    Check, KvEntry, Node, Origin, Service, ServiceKey, Session, Status, Timestamp, Weights,
+    Check, KvEntry, Node, Origin, PreparedQuery, QueryTemplate, Service, ServiceKey, Session,
+    Status, Timestamp, Weights,
 };
 use mesh::state::{
-    Applied, CheckResult, Command, CreateSession, DeleteKey, DeregisterService, DestroySession,
-    DrainService, KeyCondition, KeyOperation, KeyVerb, Operation, OperationResult, PutKey,
-    RegisterService, Rejected, RemoveNode, RunTransaction, SetRouteOverrides, Snapshot, Stamp,
+    Applied, CheckOperation, CheckResult, Command, CreateSession, DeleteKey, DeletePreparedQuery,
+    DeregisterService, DestroySession, DrainService, KeyCondition, KeyOperation, KeyVerb,
+    NodeOperation, Operation, OperationResult, PutKey, PutPreparedQuery, RegisterService, Rejected,
+    RemoveNode, RowVerb, RunTransaction, ServiceOperation, SetRouteOverrides, Snapshot, Stamp,
     State, UpdateChecks, UpsertNode,
 };
 use mesh::view::{Instance, Table};
@@ -137,8 +139,27 @@ fn describe(applied: &Applied) -> String {
 }
 
 fn result_row(result: &OperationResult) -> String {
-    let OperationResult::Key(row) = result;
-    format!("{}\n", kv_entry(row))
+    match result {
+        OperationResult::Key(row) => format!("{}\n", kv_entry(row)),
+        OperationResult::Node(row) => format!(
+            "node {} at {} created={} modified={}\n",
+            row.name, row.address, row.create_index, row.modify_index
+        ),
+        OperationResult::Service(row) => format!(
+            "service {} on {} called {} created={} modified={}\n",
+            row.id, row.node, row.name, row.create_index, row.modify_index
+        ),
+        OperationResult::Check(row, tags) => format!(
+            "check {} on {} of {:?} {} tags={} created={} modified={}\n",
+            row.id,
+            row.node,
+            row.service_name,
+            row.status,
+            tags.join(","),
+            row.create_index,
+            row.modify_index
+        ),
+    }
 }
 
 fn describe_rejected(rejected: &Rejected) -> String {
@@ -172,6 +193,9 @@ fn operation(word: &str) -> Operation {
     let (rest, session) = rest.split_once('!').unwrap_or((rest, ""));
     let (rest, index) = rest.split_once('@').unwrap_or((rest, "0"));
     let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+    if let Some((noun, verb)) = verb.split_once('/') {
+        return row_operation(noun, verb, key, value, index.parse().unwrap());
+    }
     let verb: KeyVerb = serde_json::from_value(serde_json::json!(verb)).unwrap();
     Operation::Key(KeyOperation {
         verb,
@@ -181,6 +205,52 @@ fn operation(word: &str) -> Operation {
         session: session.to_owned(),
         ..KeyOperation::default()
     })
+}
+
+/// A node's value is its address, an instance's its service, a check's its status and, behind a
+/// comma, its instance.
+fn row_operation(noun: &str, verb: &str, key: &str, value: &str, index: u64) -> Operation {
+    let verb: RowVerb = serde_json::from_value(serde_json::json!(verb)).unwrap();
+    let (node, id) = key.split_once('/').unwrap_or((key, ""));
+    let (node, id, value) = (node.to_owned(), id.to_owned(), value.to_owned());
+    match noun {
+        "node" | "kept-node" => Operation::Node(Box::new(NodeOperation {
+            verb,
+            node: Node {
+                name: node,
+                address: value,
+                modify_index: index,
+                ..Node::default()
+            },
+            keep: noun == "kept-node",
+        })),
+        "service" => Operation::Service(Box::new(ServiceOperation {
+            verb,
+            service: Service {
+                node,
+                id,
+                name: value,
+                tags: vec!["t".to_owned()],
+                modify_index: index,
+                ..Service::default()
+            },
+        })),
+        "check" => {
+            let (status, of) = value.split_once(',').unwrap_or((&value, ""));
+            Operation::Check(Box::new(CheckOperation {
+                verb,
+                check: Check {
+                    node,
+                    id,
+                    status: status.parse().unwrap_or_default(),
+                    service_id: of.to_owned(),
+                    modify_index: index,
+                    ..Check::default()
+                },
+            }))
+        }
+        other => panic!("unknown noun {other}"),
+    }
 }
 
 fn put_key(words: &[&str]) -> Command {
@@ -305,6 +375,20 @@ fn command(words: &[&str]) -> Command {
             expected_index: option(words, "cas").map(|index| index.parse().unwrap()),
         }),
         "session" => create_session(words),
+        "query" => Command::PutPreparedQuery(Box::new(PutPreparedQuery {
+            query: PreparedQuery {
+                id: name(1),
+                name: option(words, "name").unwrap_or_default().to_owned(),
+                template: QueryTemplate {
+                    kind: option(words, "template").unwrap_or_default().to_owned(),
+                    ..QueryTemplate::default()
+                },
+                ..PreparedQuery::default()
+            },
+            session: option(words, "session").unwrap_or_default().to_owned(),
+            is_update: words.contains(&"update"),
+        })),
+        "delete-query" => Command::DeletePreparedQuery(DeletePreparedQuery { id: name(1) }),
         "destroy" => Command::DestroySession(DestroySession { id: name(1) }),
         "txn" => Command::RunTransaction(RunTransaction {
             operations: words[1..].iter().map(|word| operation(word)).collect(),

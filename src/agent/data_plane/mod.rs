@@ -60,7 +60,8 @@ impl Seen {
         let of = |table| catalog.table_index(table);
         let rows = of(Table::Nodes)
             .max(of(Table::Services))
-            .max(of(Table::Checks));
+            .max(of(Table::Checks))
+            .max(of(Table::PreparedQueries));
         Self {
             catalog: rows,
             overrides: of(Table::RouteOverrides),

@@ -1,9 +1,12 @@
 //! Catalog to the facts that DNS answers are drawn from.
 
+use jobs::model::Span;
 use mesh::{
     model::Status,
+    prepared::{self, Asker},
     view::{Instance, View},
 };
+use std::sync::Arc;
 
 /// What names are made of besides the catalog.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,8 @@ pub(in crate::agent) struct Zone {
     pub alt_domain: String,
     /// Datacenter of this agent.
     pub datacenter: String,
+    /// Name of this agent's node.
+    pub node: String,
     /// Whether instances in warning are left out.
     pub only_passing: bool,
 }
@@ -40,6 +45,10 @@ pub(super) fn facts(zone: &Zone, catalog: &View, instances: &[Instance]) -> dns:
             .map(instance)
             .collect(),
         servers: catalog.nodes().map(|node| node.name.clone()).collect(),
+        queries: Some(Arc::new(Queries {
+            catalog: catalog.clone(),
+            node: zone.node.clone(),
+        })),
     }
 }
 
@@ -55,5 +64,34 @@ fn instance(instance: &Instance) -> dns::Instance {
             _ => instance.service.weights.passing,
         },
         passing: true,
+    }
+}
+
+/// The prepared queries of a catalog.
+#[derive(Debug)]
+struct Queries {
+    catalog: View,
+    /// Name of this agent's node.
+    node: String,
+}
+
+impl dns::PreparedQueries for Queries {
+    fn execute(&self, name: &str, seed: u64) -> Option<dns::Prepared> {
+        // What cannot be rendered has no answer.
+        let query = prepared::resolve(&self.catalog, name, "").ok()??;
+        let near = match query.service.near.as_str() {
+            // Whoever asked a resolver is not known.
+            "" | "_ip" => None,
+            "_agent" => Some(self.node.as_str()),
+            node => Some(node),
+        };
+        let found = prepared::execute(&self.catalog, &query, Asker { near, seed });
+        let ttl = Span::parse(&query.dns.ttl).ok();
+        Some(dns::Prepared {
+            service: query.service.service.clone(),
+            instances: found.iter().map(instance).collect(),
+            ttl: ttl.map(Span::to_std),
+            is_ordered: near.is_some(),
+        })
     }
 }

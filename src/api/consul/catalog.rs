@@ -44,9 +44,12 @@ async fn datacenters(State(catalog): State<Catalog>, query: Query) -> Result<Res
 
 async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let wanted = query.wanted::<CatalogNode>()?;
+    let asked = catalog.clone();
     let view = |snapshot: &View| -> Vec<CatalogNode> {
         let nodes = snapshot.nodes().filter(|node| query.wants_node(node));
-        wanted.of(nodes.map(|node| node.as_ref().into()))
+        let mut nodes = wanted.of(nodes.map(|node| node.as_ref().into()));
+        query.sort_near(snapshot, &asked, &mut nodes, |row: &CatalogNode| &row.node);
+        nodes
     };
     answer(
         catalog,
@@ -99,8 +102,10 @@ async fn service(
     query: Query,
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<CatalogService>()?;
+    let asked = catalog.clone();
     let view = |snapshot: &View| -> Vec<CatalogService> {
-        let instances = snapshot.instances_tagged(&name, &query.tags);
+        let mut instances = snapshot.instances_tagged(&name, &query.tags);
+        query.sort_near(snapshot, &asked, &mut instances, |row| &row.node.name);
         let shown = instances.iter().filter(|row| query.wants_node(&row.node));
         wanted.of(shown.map(Into::into))
     };

@@ -84,7 +84,10 @@ impl TryFrom<Value> for GoDuration {
 }
 
 /// Reads a value of the dialect.
-fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+///
+/// # Errors
+/// When it has another shape.
+pub(super) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     T::deserialize(Loose(value))
 }
 

@@ -35,8 +35,10 @@ async fn service(
     query: Query,
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<HealthServiceEntry>()?;
+    let asked = catalog.clone();
     let view = |snapshot: &View| -> Vec<HealthServiceEntry> {
-        let instances = snapshot.instances_tagged(&name, &query.tags);
+        let mut instances = snapshot.instances_tagged(&name, &query.tags);
+        query.sort_near(snapshot, &asked, &mut instances, |row| &row.node.name);
         let shown = instances
             .iter()
             .filter(|row| query.wants_node(&row.node))
@@ -63,9 +65,12 @@ async fn checks(
     query: Query,
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<HealthCheck>()?;
+    let asked = catalog.clone();
     let view = |snapshot: &View| {
         let checks = snapshot.checks_of_service(&name).map(AsRef::as_ref);
-        shown(snapshot, &query, &wanted, checks)
+        let mut checks = shown(snapshot, &query, &wanted, checks);
+        query.sort_near(snapshot, &asked, &mut checks, |row: &HealthCheck| &row.node);
+        checks
     };
     answer(
         catalog,
@@ -82,9 +87,12 @@ async fn state(
     query: Query,
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<HealthCheck>()?;
+    let asked = catalog.clone();
     let of = |snapshot: &View, status| {
         let checks = snapshot.checks(status).map(AsRef::as_ref);
-        shown(snapshot, &query, &wanted, checks)
+        let mut checks = shown(snapshot, &query, &wanted, checks);
+        query.sort_near(snapshot, &asked, &mut checks, |row: &HealthCheck| &row.node);
+        checks
     };
     let view = |snapshot: &View| match state.as_str() {
         "any" => of(snapshot, None),

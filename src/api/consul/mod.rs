@@ -17,10 +17,12 @@ mod health;
 mod kv;
 mod operator;
 mod paths;
+mod prepared;
 mod query;
 mod refusals;
 mod register;
 mod session;
+mod snapshot;
 mod status;
 #[cfg(test)]
 mod store_tests;
@@ -39,8 +41,10 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, put};
 use mesh::view::View;
 use mesh::wire::AgentIdentity;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+
+pub use agent::{AgentRequest, agent_requests};
 
 use super::error::Error;
 use super::read::wait::Spread;
@@ -52,6 +56,8 @@ pub struct Catalog {
     shared: Arc<Shared>,
     snapshots: watch::Receiver<Arc<View>>,
     cluster: watch::Receiver<Cluster>,
+    /// The way of requests to the agent as a whole.
+    requests: Option<mpsc::Sender<AgentRequest>>,
 }
 
 #[derive(Debug)]
@@ -106,6 +112,16 @@ impl Catalog {
             }),
             snapshots,
             cluster,
+            requests: None,
+        }
+    }
+
+    /// The same, which hands what the agent as a whole is asked to do to `requests`.
+    #[must_use]
+    pub fn with_requests(self, requests: mpsc::Sender<AgentRequest>) -> Self {
+        Self {
+            requests: Some(requests),
+            ..self
         }
     }
 
@@ -148,6 +164,8 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(event::router())
         .merge(config::router())
         .merge(connect::router())
+        .merge(prepared::router())
+        .merge(snapshot::router())
         .fallback(absent)
         .layer(middleware::from_fn(paths::check))
         .layer(middleware::from_fn(compress::compress))

@@ -1,10 +1,11 @@
 //! Parameters and headers of the catalog dialect.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::FromRequestParts;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -34,6 +35,8 @@ pub(super) struct Query {
     layout: Layout,
     is_cached: bool,
     stopping: Stopping,
+    /// Address of whoever asks, when it is known.
+    asker: Option<IpAddr>,
     pub(super) wants_wan: bool,
     /// Only instances without a failing check.
     pub(super) is_passing: bool,
@@ -49,6 +52,45 @@ impl Query {
         self.node_meta
             .iter()
             .all(|(key, value)| node.meta.get(key) == Some(value))
+    }
+
+    /// Whether an answer of any age will do.
+    pub(super) fn is_stale(&self) -> bool {
+        self.consistency == Consistency::Stale
+    }
+
+    /// Name of the node whose neighbors are to come first, if any was asked for and is known.
+    pub(super) fn near(&self, view: &View, catalog: &Catalog) -> Option<String> {
+        let near = self.parameters.get("near")?;
+        self.nearby(view, catalog, near)
+    }
+
+    /// The node that `near` means: a name, the node of this agent, or the one at the address of
+    /// whoever asks.
+    pub(super) fn nearby(&self, view: &View, catalog: &Catalog, near: &str) -> Option<String> {
+        match near {
+            "_agent" => Some(catalog.agent().node_name.clone()),
+            "_ip" => {
+                let asker = self.asker?.to_string();
+                let mut nodes = view.nodes();
+                let of = nodes.find(|node| node.address == asker)?;
+                Some(of.name.clone())
+            }
+            name => view.node(name).map(|node| node.name.clone()),
+        }
+    }
+
+    /// Brings rows into the order that was asked for; `node` names the node of a row.
+    pub(super) fn sort_near<T>(
+        &self,
+        view: &View,
+        catalog: &Catalog,
+        rows: &mut [T],
+        node: impl Fn(&T) -> &str,
+    ) {
+        if let Some(near) = self.near(view, catalog) {
+            rows.sort_by_key(|row| view.nearness(&near, node(row)));
+        }
     }
 
     /// How long a reader waits that waits for something without an index.
@@ -118,7 +160,9 @@ impl FromRequestParts<Catalog> for Query {
             .await
             .map_or_else(|_| Stopping::default(), |Extension(stopping)| stopping);
         let parameters = Parameters::parse(parts.uri.query().unwrap_or_default())?;
-        check(parameters, catalog, stopping)
+        let asker = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let asker = asker.map(|ConnectInfo(address)| address.ip());
+        check(parameters, catalog, stopping).map(|query| Query { asker, ..query })
     }
 }
 
@@ -137,6 +181,7 @@ fn check(parameters: Parameters, catalog: &Catalog, stopping: Stopping) -> Resul
         },
         is_cached: parameters.has("cached"),
         stopping,
+        asker: None,
         wants_wan: parameters.get("wan").is_some(),
         is_passing: is_passing?.unwrap_or(false),
         tags: parameters

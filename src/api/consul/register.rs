@@ -131,7 +131,7 @@ async fn deregister(
 }
 
 /// Whether an agent of this cluster looks after the node.
-fn runs_agent(catalog: &Catalog, name: &str) -> bool {
+pub(super) fn runs_agent(catalog: &Catalog, name: &str) -> bool {
     let snapshot = catalog.server().snapshot();
     snapshot.jobs.nodes("").any(|node| node.name == name)
 }

@@ -722,3 +722,350 @@ async fn the_chain_of_a_service_is_compiled_and_awaited() {
         .json();
     assert_eq!(there["Chain"]["Datacenter"], "dc2");
 }
+
+#[tokio::test]
+async fn transactions_write_nodes_instances_and_checks_together() {
+    let store = Store::start().await;
+    let posted = json!([
+        {"Node": {"Verb": "set", "Node": {"Node": "x1", "Address": "192.0.2.1", "Meta": {"a": "b"}}}},
+        {"Service": {"Verb": "set", "Node": "x1", "Service": {"ID": "s1", "Service": "svc", "Port": 1}}},
+        {"Check": {"Verb": "set", "Check": {"Node": "x1", "CheckID": "c1", "Name": "c", "ServiceID": "s1", "Status": "passing"}}},
+        {"KV": {"Verb": "set", "Key": "k"}},
+    ]);
+    let done = store.ask("PUT /v1/txn", posted.to_string()).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    let rows = &done.json()["Results"];
+    let index = &rows[0]["Node"]["ModifyIndex"];
+    assert_eq!(rows[0]["Node"]["Meta"], json!({"a": "b"}));
+    assert_eq!(rows[1]["Service"]["Tags"], Value::Null);
+    assert_eq!(rows[1]["Service"]["ModifyIndex"], *index);
+    assert_eq!(rows[2]["Check"]["ServiceName"], "svc");
+    assert_eq!(rows[2]["Check"]["ServiceTags"], Value::Null);
+    assert_eq!(rows[3]["KV"]["ModifyIndex"], *index);
+    let refused = |failures: &[(u64, &str)]| {
+        let errors = failures
+            .iter()
+            .map(|(at, what)| json!({"OpIndex": at, "What": what}));
+        json!({"Results": null, "Errors": errors.collect::<Vec<_>>()}).to_string()
+    };
+    let cases = [
+        (
+            json!([
+                {"Node": {"Verb": "get", "Node": {"Node": "x9"}}},
+                {"Service": {"Verb": "get", "Node": "x1", "Service": {"ID": "s9"}}},
+                {"Check": {"Verb": "get", "Check": {"Node": "x1", "CheckID": "c9"}}},
+            ]),
+            refused(&[
+                (0, "node \"x9\" doesn't exist"),
+                (1, "service \"s9\" on node \"x1\" doesn't exist"),
+                (2, "check \"c9\" on node \"x1\" doesn't exist"),
+            ]),
+        ),
+        (
+            json!([
+                {"Node": {"Verb": "cas", "Node": {"Node": "x1", "ModifyIndex": 1}}},
+                {"Service": {"Verb": "cas", "Node": "x1", "Service": {"ID": "s1", "Service": "svc", "ModifyIndex": 1}}},
+                {"Check": {"Verb": "delete-cas", "Check": {"Node": "x1", "CheckID": "c1", "ModifyIndex": 1}}},
+                {"KV": {"Verb": "set", "Key": "never"}},
+            ]),
+            refused(&[
+                (0, "failed to set node \"x1\", index is stale"),
+                (
+                    1,
+                    "failed to set service \"s1\" on node \"x1\", index is stale",
+                ),
+                (
+                    2,
+                    "failed to delete check \"c1\" on node \"x1\", index is stale",
+                ),
+            ]),
+        ),
+        (
+            json!([
+                {"Node": {"Verb": "twist", "Node": {"Node": "x9"}}},
+                {"Service": {"Verb": "twist", "Node": "x1", "Service": {"ID": "s9"}}},
+                {"Check": {"Verb": "twist", "Check": {"Node": "x1", "CheckID": "c9"}}},
+                {"Node": {"Verb": "set", "Node": {"Address": "192.0.2.1"}}},
+                {"Node": {"Verb": "set", "Node": {"Node": "x2", "ID": "abc"}}},
+                {"Service": {"Verb": "delete", "Node": "x1", "Service": {"ID": "s9"}}},
+                {"Service": {"Verb": "set", "Node": "x1", "Service": {"Service": "s", "Address": "0.0.0.0"}}},
+            ]),
+            refused(&[
+                (0, "unknown node operation: twist"),
+                (1, "unknown service operation: twist"),
+                (2, "unknown check operation: twist"),
+                (3, "Must provide node"),
+                (4, "Bad node ID: uuid string is wrong length"),
+                (
+                    5,
+                    "Must provide service name (Service.Service) when service ID is provided",
+                ),
+                (6, "Invalid service address"),
+            ]),
+        ),
+        (
+            json!([
+                {"Service": {"Verb": "set", "Node": "x7", "Service": {"Service": "svc"}}},
+                {"Check": {"Verb": "set", "Check": {"Node": "x7", "CheckID": "c1"}}},
+                {"Check": {"Verb": "set", "Check": {"Node": "x1", "CheckID": "c1", "ServiceID": "none"}}},
+            ]),
+            refused(&[
+                (0, "Missing node registration"),
+                (1, "Missing node registration"),
+                (2, "Missing service registration"),
+            ]),
+        ),
+    ];
+    for (posted, expected) in cases {
+        let answer = store.ask("PUT /v1/txn", posted.to_string()).await;
+        assert_eq!(answer.status, 409, "{posted}");
+        assert_eq!(answer.body, expected, "{posted}");
+    }
+    store
+        .check(&[
+            ("GET /v1/kv/never", "", 404, ""),
+            (
+                "PUT /v1/txn",
+                r#"[{"Session":{"Verb":"delete"}}]"#,
+                400,
+                "Failed to parse body: json: unknown field \"Session\"",
+            ),
+            (
+                "PUT /v1/txn",
+                r#"[{"Node":{"Verb":"delete","Node":{"Node":"x1"}}}]"#,
+                200,
+                r#"{"Results":[],"Errors":null}"#,
+            ),
+        ])
+        .await;
+    let gone = store.server.api.server().snapshot();
+    assert!(gone.mesh.node("x1").is_none());
+    assert_eq!(gone.mesh.checks_of_node("x1").count(), 0);
+}
+
+#[tokio::test]
+async fn prepared_queries_are_written_rendered_and_executed() {
+    let store = Store::start().await;
+    let register = |node: &str, status: &str| {
+        json!({
+            "Node": node, "Address": "192.0.2.1",
+            "Service": {"ID": "web", "Service": "web", "Port": 80, "Tags": ["v1"]},
+            "Check": {"Node": node, "CheckID": "c", "ServiceID": "web", "Status": status},
+        })
+        .to_string()
+    };
+    for (node, status) in [("a", "passing"), ("b", "warning"), ("c", "critical")] {
+        let body = register(node, status);
+        store.ask("PUT /v1/catalog/register", body).await;
+    }
+    let made = store
+        .ask(
+            "POST /v1/query",
+            r#"{"Name":"web","Service":{"Service":"web","Near":"a"},"DNS":{"TTL":"10s"}}"#,
+        )
+        .await;
+    let id = made.json()["ID"].as_str().unwrap().to_owned();
+    let template = r#"{"Name":"t-","Template":{"Type":"name_prefix_match","Regexp":"^t-(.*)$"},"Service":{"Service":"${match(1)}","OnlyPassing":true}}"#;
+    assert_eq!(store.ask("POST /v1/query", template).await.status, 200);
+    let unknown = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
+    let no_id = "failed prepared query lookup: index error: UUID must be 36 characters";
+    let no_such = format!("Cannot modify non-existent prepared query: '{unknown}'");
+    let of_unknown = |method: &str| format!("{method} /v1/query/{unknown}");
+    let posted = r#"{"Name":"x","Service":{"Service":"web"}}"#;
+    store
+        .check(&[
+            (
+                "POST /v1/query",
+                "{}",
+                500,
+                "Invalid prepared query: Must be bound to a session",
+            ),
+            (
+                "POST /v1/query",
+                r#"{"Name":"WEB","Service":{"Service":"a"}}"#,
+                500,
+                "raft apply failed: name 'WEB' aliases an existing query name",
+            ),
+            (
+                "POST /v1/query",
+                r#"{"Session":"abc","Service":{"Service":"a"}}"#,
+                500,
+                "raft apply failed: invalid session \"abc\"",
+            ),
+            (
+                "POST /v1/query",
+                r#"{"Name":"b","Service":{"Service":"a"},"DNS":{"TTL":"abc"}}"#,
+                500,
+                "Invalid prepared query: Bad DNS TTL 'abc': time: invalid duration \"abc\"",
+            ),
+            (
+                "POST /v1/query",
+                r#"{"Name":"b","Service":{"Service":"a"},"DNS":{"TTL":"-1s"}}"#,
+                500,
+                "Invalid prepared query: DNS TTL '-1000000000', must be >=0",
+            ),
+            (
+                "POST /v1/query",
+                r#"{"ID":"b","Name":"b","Service":{"Service":"a"}}"#,
+                500,
+                "ID must be empty when creating a new prepared query",
+            ),
+            (&of_unknown("GET"), "", 404, "Query not found"),
+            (&of_unknown("PUT"), posted, 500, &no_such),
+            (&of_unknown("DELETE"), "", 500, &no_such),
+            ("GET /v1/query/nope", "", 500, no_id),
+            (
+                "DELETE /v1/query/nope",
+                "",
+                500,
+                &format!("Prepared Query lookup failed: {no_id}"),
+            ),
+            ("GET /v1/query/nope/execute", "", 404, "Query not found"),
+            ("GET /v1/query/nope/explain", "", 404, "Query not found"),
+            (
+                "GET /v1/query/web/execute?limit=abc",
+                "",
+                500,
+                "Bad limit: strconv.Atoi: parsing \"abc\": invalid syntax",
+            ),
+            ("PATCH /v1/query", "", 405, "method PATCH not allowed"),
+        ])
+        .await;
+    let listed = store.ask("GET /v1/query", "").await;
+    assert_eq!(listed.json().as_array().unwrap().len(), 2);
+    let one = store.ask(&format!("GET /v1/query/{id}"), "").await;
+    assert_eq!(one.json()[0]["Service"]["Tags"], Value::Null);
+    assert_eq!(one.json()[0]["Session"], "");
+    let executed = store.ask("GET /v1/query/web/execute", "").await;
+    assert_eq!(executed.header("x-consul-index"), "1");
+    let executed = executed.json();
+    assert_eq!(executed["DNS"], json!({"TTL": "10s"}));
+    assert_eq!(executed["Failovers"], 0);
+    let names = |executed: &Value| -> Vec<String> {
+        let nodes = executed["Nodes"].as_array().unwrap().iter();
+        let names = nodes.map(|row| row["Node"]["Node"].as_str().unwrap().to_owned());
+        names.collect()
+    };
+    let mut found = names(&executed);
+    found.sort();
+    assert_eq!(found, ["a", "b"]);
+    let limited = store.ask("GET /v1/query/web/execute?limit=1", "").await;
+    assert_eq!(names(&limited.json()).len(), 1);
+    let rendered = store.ask("GET /v1/query/t-web/explain", "").await.json();
+    assert_eq!(rendered["Query"]["Service"]["Service"], "web");
+    let of_template = store.ask("GET /v1/query/T-web/execute", "").await.json();
+    assert_eq!(names(&of_template).len(), 0);
+    let of_template = store.ask("GET /v1/query/t-web/execute", "").await.json();
+    assert_eq!(names(&of_template), ["a"]);
+    let waiting = store.wait("/v1/query").await;
+    let updated = store.ask(&format!("PUT /v1/query/{id}"), posted).await;
+    assert_eq!((updated.status.as_u16(), updated.body.as_str()), (200, ""));
+    let woken = tokio::time::timeout(LONG, waiting).await.unwrap().unwrap();
+    assert_eq!(woken.status, 200);
+    let deleted = store.ask(&format!("DELETE /v1/query/{id}"), "").await;
+    assert_eq!((deleted.status.as_u16(), deleted.body.as_str()), (200, ""));
+    assert_eq!(store.ask("GET /v1/query/x/execute", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_snapshot_brings_back_what_users_wrote_and_no_index_goes_back() {
+    let store = Store::start().await;
+    store
+        .server
+        .add_node("00000000-0000-4000-8000-000000000001")
+        .await;
+    let external = r#"{"Node":"ext","Address":"192.0.2.9","Service":{"Service":"db","Port":5}}"#;
+    let entry = r#"{"Kind":"service-defaults","Name":"web","Protocol":"http"}"#;
+    let query = r#"{"Name":"q","Service":{"Service":"db"}}"#;
+    for (line, body) in [
+        ("PUT /v1/kv/kept", "old"),
+        ("PUT /v1/kv/gone", "x"),
+        ("PUT /v1/catalog/register", external),
+        ("PUT /v1/config", entry),
+        ("POST /v1/query", query),
+    ] {
+        let answer = store.ask(line, body).await;
+        assert_eq!(answer.status, 200, "{line}: {}", answer.body);
+    }
+    let router = store.router.clone();
+    let request = http::Request::get("/v1/snapshot");
+    let saved = tower::ServiceExt::oneshot(router, request.body(Body::empty()).unwrap());
+    let saved = saved.await.unwrap();
+    assert_eq!(saved.headers()["content-type"], "application/x-gzip");
+    let archive = axum::body::to_bytes(saved.into_body(), 1 << 20)
+        .await
+        .unwrap();
+
+    store.ask("DELETE /v1/kv/gone", "").await;
+    store.ask("PUT /v1/kv/kept", "new").await;
+    store.ask("PUT /v1/kv/later", "x").await;
+    store
+        .ask("PUT /v1/catalog/deregister", r#"{"Node":"ext"}"#)
+        .await;
+    store
+        .ask("DELETE /v1/config/service-defaults/web", "")
+        .await;
+    let before = store.server.api.server().snapshot();
+    let waiting = store.wait("/v1/kv/kept").await;
+    let restored = store.ask("PUT /v1/snapshot", archive.clone()).await;
+    assert_eq!(
+        (restored.status.as_u16(), restored.body.as_str()),
+        (200, "")
+    );
+    let woken = tokio::time::timeout(LONG, waiting).await.unwrap().unwrap();
+    assert_eq!(woken.json()[0]["Value"], "b2xk");
+    store
+        .check(&[
+            ("GET /v1/kv/kept?raw", "", 200, "old"),
+            ("GET /v1/kv/gone?raw", "", 200, "x"),
+            ("GET /v1/kv/later", "", 404, ""),
+        ])
+        .await;
+    let after = store.server.api.server().snapshot();
+    assert!(after.mesh.index() > before.mesh.index());
+    assert!(after.mesh.key_index("later") > before.mesh.key_index("later"));
+    assert_eq!(after.mesh.instances("db").len(), 1);
+    assert_eq!(after.mesh.config_entries().count(), 1);
+    assert_eq!(after.mesh.prepared_queries().count(), 1);
+    // The agent's node is its agent's.
+    assert_eq!(after.mesh.nodes().count(), before.mesh.nodes().count() + 1);
+
+    let cut = archive.slice(..archive.len() / 2);
+    for bad in [Body::from("junk\n"), Body::from(cut), Body::empty()] {
+        let refused = store.ask("PUT /v1/snapshot", bad).await;
+        assert_eq!(refused.status, 500);
+        assert!(
+            refused.body.starts_with("failed to decompress snapshot: ")
+                || refused.body.starts_with("failed to read snapshot: "),
+            "{}",
+            refused.body
+        );
+    }
+    assert_eq!(store.server.api.server().snapshot().index, after.index);
+}
+
+#[tokio::test]
+async fn an_agent_meets_itself_alone_and_its_log_can_be_followed() {
+    let store = Store::start().await;
+    store
+        .check(&[
+            ("PUT /v1/agent/join/one", "", 200, ""),
+            (
+                "PUT /v1/agent/join/",
+                "",
+                500,
+                "1 error occurred:\n\t* Failed to resolve : lookup : no such host\n\n",
+            ),
+            (
+                "GET /v1/agent/monitor?loglevel=bogus",
+                "",
+                400,
+                "Unknown log level: bogus",
+            ),
+            ("PUT /v1/agent/reload", "", 503, "the agent is stopping"),
+        ])
+        .await;
+    let other = store.ask("PUT /v1/agent/join/192.0.2.7", "").await;
+    assert_eq!(other.status, 500);
+    assert!(other.body.contains("not built yet"), "{}", other.body);
+}

@@ -746,9 +746,9 @@ async fn bad_requests_say_what_is_wrong() {
         ("/v1/health/state/".to_owned(), 400, "Missing check state"),
         ("/v1/kv/".to_owned(), 400, "Missing key name"),
         (
-            "/v1/query".to_owned(),
+            "/v1/peerings".to_owned(),
             404,
-            "`/v1/query` is not built, or not an API endpoint",
+            "`/v1/peerings` is not built, or not an API endpoint",
         ),
         ("/v1/status/leader/".to_owned(), 404, ""),
         ("/V1/status/leader".to_owned(), 404, ""),
@@ -786,9 +786,9 @@ async fn bad_requests_say_what_is_wrong() {
 #[tokio::test]
 async fn writes_and_other_methods_are_refused() {
     let fixture = Fixture::new().await;
-    let register = fixture.send("PUT", "/v1/query").await;
+    let register = fixture.send("PUT", "/v1/peering/token").await;
     assert_eq!(register.status, StatusCode::NOT_IMPLEMENTED);
-    assert_eq!(register.body, "`PUT /v1/query` is not built");
+    assert_eq!(register.body, "`PUT /v1/peering/token` is not built");
     assert_eq!(
         fixture.send("PUT", "/v1/nonsense").await.status,
         StatusCode::NOT_FOUND

@@ -1,22 +1,28 @@
 //! Several operations, carried out entirely or not at all.
 
+use std::collections::BTreeMap;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use mesh::model::{Check, Node, Service};
 use mesh::state::{
-    Command, KeyOperation, KeyVerb, OPERATIONS_MAX, Operation, OperationFailure, OperationResult,
-    Rejected, RunTransaction,
+    CheckOperation, Command, KeyOperation, KeyVerb, NodeOperation, OPERATIONS_MAX, Operation,
+    OperationFailure, OperationResult, Rejected, RowVerb, RunTransaction, ServiceOperation,
 };
-use mesh::wire::KvPair;
+use mesh::wire::{CatalogNode, CatalogServiceEntry, HealthCheck, KvPair};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::agent::{PostedCheck, PostedService};
 use super::decode;
 use super::query::{Query, answer_from_server, json};
 use super::refusals::{self, Limit, TXN_BYTES_MAX};
+use super::register::runs_agent;
 use super::{Catalog, write};
 use crate::api::body::Raw;
 use crate::api::error::Error;
@@ -33,13 +39,45 @@ struct Posted {
     #[serde(rename = "KV")]
     key: Option<PostedKey>,
     #[serde(rename = "Node")]
-    node: Option<Value>,
+    node: Option<PostedRow>,
     #[serde(rename = "Service")]
-    service: Option<Value>,
+    service: Option<PostedRow>,
     #[serde(rename = "Check")]
-    check: Option<Value>,
+    check: Option<PostedRow>,
     #[serde(rename = "Session")]
     session: Option<Value>,
+}
+
+/// An operation on a node, an instance or a check as it is posted. A node's own field is an object,
+/// that of the other two the name of their node.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedRow {
+    verb: String,
+    node: Value,
+    service: Value,
+    check: Value,
+}
+
+/// A node as it is posted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedNode {
+    #[serde(rename = "ID")]
+    id: String,
+    node: String,
+    address: String,
+    tagged_addresses: BTreeMap<String, String>,
+    meta: BTreeMap<String, String>,
+    modify_index: u64,
+}
+
+/// What a posted check says besides what it checks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct OfNode {
+    node: String,
+    modify_index: u64,
 }
 
 /// An operation on a key as it is posted.
@@ -73,10 +111,14 @@ struct ReadMeta {
     consistency_level: &'static str,
 }
 
+/// What an operation gave: one of the four.
 #[derive(Debug, Serialize)]
-struct Row {
+enum Row {
     #[serde(rename = "KV")]
-    key: KvPair,
+    Key(KvPair),
+    Node(CatalogNode),
+    Service(Value),
+    Check(Value),
 }
 
 #[derive(Debug, Serialize)]
@@ -107,7 +149,7 @@ async fn run(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<
         );
         return Err(Error::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    let operations = match operations(posted)? {
+    let operations = match operations(&catalog, posted)? {
         Ok(operations) => operations,
         Err(failed) => return refused(&query, failed),
     };
@@ -117,7 +159,7 @@ async fn run(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<
     let command = Command::RunTransaction(RunTransaction { operations });
     let (_, outcome) = catalog.server().propose(command).await?;
     match outcome {
-        Ok(effect) => json(&query, &done(effect.results)),
+        Ok(effect) => json(&query, &done(effect.results)?),
         Err(server::Rejected::Mesh(Rejected::Operations { failures })) => {
             refused(&query, failures.into_iter().map(Failed::from).collect())
         }
@@ -141,7 +183,7 @@ async fn read(
             };
             let answer = Answer {
                 read: Some(read),
-                ..done(results)
+                ..done(results)?
             };
             json(query, &answer)
         }
@@ -155,15 +197,40 @@ async fn read(
     Ok(response)
 }
 
-fn done(results: Vec<OperationResult>) -> Answer {
-    let rows = results.into_iter().map(|OperationResult::Key(entry)| Row {
-        key: entry.as_ref().into(),
-    });
-    Answer {
-        results: Some(rows.collect()),
+fn done(results: Vec<OperationResult>) -> Result<Answer, Error> {
+    let rows: Result<Vec<Row>, Error> = results.into_iter().map(row).collect();
+    Ok(Answer {
+        results: Some(rows?),
         errors: None,
         read: None,
+    })
+}
+
+fn row(result: OperationResult) -> Result<Row, Error> {
+    Ok(match result {
+        OperationResult::Key(entry) => Row::Key(entry.as_ref().into()),
+        OperationResult::Node(node) => Row::Node(node.as_ref().into()),
+        OperationResult::Service(service) => {
+            let entry = CatalogServiceEntry::from(service.as_ref());
+            Row::Service(with_null(&entry, "Tags")?)
+        }
+        OperationResult::Check(check, tags) => {
+            let entry = HealthCheck::new(&check, &tags);
+            Row::Check(with_null(&entry, "ServiceTags")?)
+        }
+    })
+}
+
+/// A row as transactions show it: with null for a list that is empty.
+fn with_null<T: Serialize>(row: &T, list: &str) -> Result<Value, Error> {
+    let mut shown =
+        serde_json::to_value(row).map_err(|error| Error::internal(error.to_string()))?;
+    if let Some(field) = shown.get_mut(list)
+        && field.as_array().is_some_and(Vec::is_empty)
+    {
+        *field = Value::Null;
     }
+    Ok(shown)
 }
 
 fn refused(query: &Query, failed: Vec<Failed>) -> Result<Response, Error> {
@@ -180,36 +247,17 @@ fn not_parsed(reason: impl std::fmt::Display) -> Error {
 }
 
 /// The operations, or what is wrong with each that cannot be one.
-fn operations(posted: Vec<Posted>) -> Result<Result<Vec<Operation>, Vec<Failed>>, Error> {
+fn operations(
+    catalog: &Catalog,
+    posted: Vec<Posted>,
+) -> Result<Result<Vec<Operation>, Vec<Failed>>, Error> {
     let mut operations = Vec::with_capacity(posted.len());
     let mut failed = Vec::new();
     for (op_index, posted) in posted.into_iter().enumerate() {
-        let Some(key) = posted.key else {
-            let others = [posted.node, posted.service, posted.check, posted.session];
-            if others.iter().any(Option::is_some) {
-                return Err(Error::new(
-                    StatusCode::NOT_IMPLEMENTED,
-                    "transactions of nodes, services, checks and sessions are not built yet; those of keys are",
-                ));
-            }
-            let what = "unknown operation type".to_owned();
-            failed.push(Failed { op_index, what });
-            continue;
-        };
-        let value = STANDARD.decode(&key.value).map_err(not_parsed)?;
-        let Some(verb) = verb(&key.verb) else {
-            let what = format!("unknown KV verb {:?}", key.verb);
-            failed.push(Failed { op_index, what });
-            continue;
-        };
-        operations.push(Operation::Key(KeyOperation {
-            verb,
-            key: key.key,
-            value,
-            flags: key.flags,
-            index: key.index,
-            session: key.session,
-        }));
+        match operation(catalog, posted)? {
+            Ok(operation) => operations.push(operation),
+            Err(what) => failed.push(Failed { op_index, what }),
+        }
     }
     Ok(if failed.is_empty() {
         Ok(operations)
@@ -218,6 +266,127 @@ fn operations(posted: Vec<Posted>) -> Result<Result<Vec<Operation>, Vec<Failed>>
     })
 }
 
-fn verb(word: &str) -> Option<KeyVerb> {
+/// An operation, or what is wrong with it.
+fn operation(catalog: &Catalog, posted: Posted) -> Result<Result<Operation, String>, Error> {
+    if let Some(key) = posted.key {
+        return key_operation(key);
+    }
+    if let Some(row) = posted.node {
+        return node_operation(catalog, row);
+    }
+    if let Some(row) = posted.service {
+        return service_operation(row);
+    }
+    if let Some(row) = posted.check {
+        return check_operation(row);
+    }
+    if posted.session.is_some() {
+        return Err(not_parsed("json: unknown field \"Session\""));
+    }
+    Ok(Err("unknown operation type".to_owned()))
+}
+
+fn key_operation(posted: PostedKey) -> Result<Result<Operation, String>, Error> {
+    let value = STANDARD.decode(&posted.value).map_err(not_parsed)?;
+    let Some(verb) = verb::<KeyVerb>(&posted.verb) else {
+        return Ok(Err(format!("unknown KV verb {:?}", posted.verb)));
+    };
+    Ok(Ok(Operation::Key(KeyOperation {
+        verb,
+        key: posted.key,
+        value,
+        flags: posted.flags,
+        index: posted.index,
+        session: posted.session,
+    })))
+}
+
+fn node_operation(catalog: &Catalog, row: PostedRow) -> Result<Result<Operation, String>, Error> {
+    let node: PostedNode = object(row.node)?;
+    let Some(verb) = verb(&row.verb) else {
+        return Ok(Err(format!("unknown node operation: {}", row.verb)));
+    };
+    if node.node.is_empty() && (verb != RowVerb::Get || node.id.is_empty()) {
+        return Ok(Err("Must provide node".to_owned()));
+    }
+    if !node.id.is_empty() && node.id.len() != refusals::ID_CHARACTERS {
+        let wrong = "Bad node ID: uuid string is wrong length";
+        return Ok(Err(wrong.to_owned()));
+    }
+    Ok(Ok(Operation::Node(Box::new(NodeOperation {
+        verb,
+        keep: runs_agent(catalog, &node.node),
+        node: Node {
+            id: node.id,
+            name: node.node,
+            address: node.address,
+            datacenter: catalog.agent().datacenter.clone(),
+            meta: node.meta,
+            tagged_addresses: node.tagged_addresses,
+            create_index: 0,
+            modify_index: node.modify_index,
+        },
+    }))))
+}
+
+fn service_operation(row: PostedRow) -> Result<Result<Operation, String>, Error> {
+    let node: String = object(row.node)?;
+    let version: OfNode = version(&row.service)?;
+    let posted: PostedService = object(row.service)?;
+    let Some(verb) = verb(&row.verb) else {
+        return Ok(Err(format!("unknown service operation: {}", row.verb)));
+    };
+    if verb != RowVerb::Get {
+        if posted.name.is_empty() && !posted.id.is_empty() {
+            let wrong = "Must provide service name (Service.Service) when service ID is provided";
+            return Ok(Err(wrong.to_owned()));
+        }
+        if posted.is_at_no_address() {
+            return Ok(Err("Invalid service address".to_owned()));
+        }
+    }
+    Ok(Ok(Operation::Service(Box::new(ServiceOperation {
+        verb,
+        service: Service {
+            node,
+            modify_index: version.modify_index,
+            ..posted.catalog_service()?
+        },
+    }))))
+}
+
+fn check_operation(row: PostedRow) -> Result<Result<Operation, String>, Error> {
+    let of: OfNode = version(&row.check)?;
+    let posted: PostedCheck = object(row.check)?;
+    let Some(verb) = verb(&row.verb) else {
+        return Ok(Err(format!("unknown check operation: {}", row.verb)));
+    };
+    if of.node.is_empty() {
+        return Ok(Err("Must provide node".to_owned()));
+    }
+    Ok(Ok(Operation::Check(Box::new(CheckOperation {
+        verb,
+        check: Check {
+            node: of.node,
+            modify_index: of.modify_index,
+            ..posted.catalog_check()?
+        },
+    }))))
+}
+
+/// What a row says besides what it is; the object is looked at again as a whole.
+fn version(value: &Value) -> Result<OfNode, Error> {
+    object(value.clone())
+}
+
+/// What is null is as what was never given.
+fn object<T: DeserializeOwned + Default>(value: Value) -> Result<T, Error> {
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    decode::decode(value).map_err(not_parsed)
+}
+
+fn verb<T: DeserializeOwned>(word: &str) -> Option<T> {
     serde_json::from_value(Value::from(word)).ok()
 }

@@ -113,6 +113,16 @@ pub enum Row {
     Variable(VariableKey),
     /// A configuration entry.
     ConfigEntry(mesh::model::ConfigKey),
+    /// A node of the catalog, by name.
+    MeshNode(String),
+    /// An instance of the catalog.
+    MeshService(ServiceKey),
+    /// A check of the catalog.
+    MeshCheck(mesh::model::CheckKey),
+    /// All that users wrote into the catalog.
+    Catalog,
+    /// A prepared query, by id.
+    PreparedQuery(String),
 }
 
 impl Command {
@@ -172,20 +182,46 @@ fn catalog_rows(command: &mesh::state::Command) -> Vec<Row> {
         Command::DeleteConfigEntry(delete) => vec![Row::ConfigEntry(delete.key.clone())],
         Command::RunTransaction(transaction) => {
             let operations = transaction.operations.iter();
-            let keys = operations.map(|Operation::Key(operation)| operation.key.clone());
-            keys.map(Row::Key).collect()
+            let rows = operations.map(|operation| match operation {
+                Operation::Key(of) => Row::Key(of.key.clone()),
+                Operation::Node(of) => Row::MeshNode(of.node.name.clone()),
+                Operation::Service(of) => Row::MeshService(of.service.key()),
+                Operation::Check(of) => Row::MeshCheck(of.check.key()),
+            });
+            rows.collect()
         }
+        Command::Register(register) => registered_rows(register),
+        Command::PutPreparedQuery(put) => vec![Row::PreparedQuery(put.query.id.clone())],
+        Command::DeletePreparedQuery(delete) => vec![Row::PreparedQuery(delete.id.clone())],
+        Command::RestoreCatalog(_) => vec![Row::Catalog],
         Command::UpsertNode(_)
         | Command::RemoveNode(_)
         | Command::RegisterService(_)
         | Command::DeregisterService(_)
         | Command::DrainService(_)
         | Command::UpdateChecks(_)
-        | Command::Register(_)
         | Command::Deregister(_)
         | Command::CreateSession(_)
         | Command::DestroySession(_) => Vec::new(),
     }
+}
+
+/// The node of a registration is mostly as it was, and then no version of it is made.
+fn registered_rows(register: &mesh::state::Register) -> Vec<Row> {
+    let node = &register.node.name;
+    let service = register.service.iter().map(|service| {
+        Row::MeshService(ServiceKey {
+            node: node.clone(),
+            id: service.id.clone(),
+        })
+    });
+    let checks = register.checks.iter().map(|check| {
+        Row::MeshCheck(mesh::model::CheckKey {
+            node: node.clone(),
+            id: check.id.clone(),
+        })
+    });
+    service.chain(checks).collect()
 }
 
 /// What the commands of one entry changed, in order.

@@ -216,6 +216,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("state", &["model", "view"]),
                 ("lifetimes", &["model", "state"]),
                 ("local", &["model", "view"]),
+                ("prepared", &["model", "view"]),
                 ("wire", &["chain", "filter", "intention", "model", "view"]),
             ],
         ),

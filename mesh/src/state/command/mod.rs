@@ -3,15 +3,20 @@
 mod create_session;
 mod delete_config_entry;
 mod delete_key;
+mod delete_prepared_query;
 mod deregister;
 mod deregister_service;
 mod destroy_session;
 mod drain_service;
+mod on_row;
+mod operation;
 mod put_config_entry;
 mod put_key;
+mod put_prepared_query;
 mod register;
 mod register_service;
 mod remove_node;
+mod restore_catalog;
 mod run_transaction;
 mod set_route_overrides;
 mod set_split;
@@ -26,18 +31,23 @@ use super::{Applied, META_PAIRS_MAX, NAME_BYTES_MAX, Noun, Rejected, Snapshot, S
 pub use create_session::CreateSession;
 pub use delete_config_entry::DeleteConfigEntry;
 pub use delete_key::DeleteKey;
+pub use delete_prepared_query::DeletePreparedQuery;
 pub use deregister::Deregister;
 pub use deregister_service::DeregisterService;
 pub use destroy_session::DestroySession;
 pub use drain_service::DrainService;
+pub use operation::{
+    CheckOperation, Failure, KeyOperation, KeyVerb, NodeOperation, Operation, OperationFailure,
+    OperationResult, RowVerb, ServiceOperation,
+};
 pub use put_config_entry::PutConfigEntry;
 pub use put_key::{KeyCondition, PutKey};
+pub use put_prepared_query::PutPreparedQuery;
 pub use register::Register;
 pub use register_service::RegisterService;
 pub use remove_node::RemoveNode;
-pub use run_transaction::{
-    Failure, KeyOperation, KeyVerb, Operation, OperationFailure, OperationResult, RunTransaction,
-};
+pub use restore_catalog::RestoreCatalog;
+pub use run_transaction::RunTransaction;
 pub use set_route_overrides::SetRouteOverrides;
 pub use set_split::SetSplit;
 pub use update_checks::{CheckResult, UpdateChecks};
@@ -81,6 +91,12 @@ pub enum Command {
     PutConfigEntry(PutConfigEntry),
     /// Removes a configuration entry.
     DeleteConfigEntry(DeleteConfigEntry),
+    /// Writes a prepared query.
+    PutPreparedQuery(Box<PutPreparedQuery>),
+    /// Removes a prepared query.
+    DeletePreparedQuery(DeletePreparedQuery),
+    /// Brings back what a snapshot of the catalog held.
+    RestoreCatalog(RestoreCatalog),
 }
 
 impl Command {
@@ -107,6 +123,9 @@ impl Command {
             Self::DestroySession(command) => command.apply(&mut transaction),
             Self::PutConfigEntry(command) => command.apply(&mut transaction)?,
             Self::DeleteConfigEntry(command) => command.apply(&mut transaction)?,
+            Self::PutPreparedQuery(command) => command.apply(&mut transaction)?,
+            Self::DeletePreparedQuery(command) => command.apply(&mut transaction)?,
+            Self::RestoreCatalog(command) => command.apply(&mut transaction),
             Self::RunTransaction(_) => {}
         }
         Ok(transaction.finish())

@@ -8,8 +8,11 @@ use crate::model::{Index, KvEntry, Timestamp};
 use crate::state::transaction::Transaction;
 use crate::state::{Applied, Noun, OPERATIONS_MAX, Rejected, Snapshot, Stamp};
 
+use super::operation::{
+    Failure, KeyOperation, KeyVerb, Operation, OperationFailure, OperationResult,
+};
 use super::put_key::require_key;
-use super::{DeleteKey, KeyCondition, PutKey, require_count};
+use super::{DeleteKey, KeyCondition, PutKey, on_row, require_count};
 
 /// Carries out its operations in their order; when one of them fails, none is carried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,191 +20,6 @@ use super::{DeleteKey, KeyCondition, PutKey, require_count};
 pub struct RunTransaction {
     /// The operations, at most [`OPERATIONS_MAX`].
     pub operations: Vec<Operation>,
-}
-
-/// One operation of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// On a key.
-    Key(KeyOperation),
-}
-
-/// An operation on a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct KeyOperation {
-    /// What to do.
-    pub verb: KeyVerb,
-    /// The key, or the start of the keys.
-    pub key: String,
-    /// The value to write.
-    #[serde(with = "serde_bytes")]
-    pub value: Vec<u8>,
-    /// The flags to write.
-    pub flags: u64,
-    /// The version to compare with.
-    pub index: Index,
-    /// Id of the session that locks, unlocks or is compared with.
-    pub session: String,
-}
-
-/// What to do with a key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyVerb {
-    /// Write it.
-    Set,
-    /// Write it when it has that version.
-    Cas,
-    /// Write and lock it.
-    Lock,
-    /// Write and unlock it.
-    Unlock,
-    /// Read it; it must exist.
-    #[default]
-    Get,
-    /// Read it; it need not exist.
-    GetOrEmpty,
-    /// Read every key that starts so.
-    GetTree,
-    /// It must have that version.
-    CheckIndex,
-    /// That session must hold it.
-    CheckSession,
-    /// It must not exist.
-    CheckNotExists,
-    /// Delete it.
-    Delete,
-    /// Delete it when it has that version.
-    DeleteCas,
-    /// Delete every key that starts so.
-    DeleteTree,
-}
-
-impl KeyVerb {
-    /// Whether it changes nothing.
-    #[must_use]
-    pub fn is_read(self) -> bool {
-        match self {
-            Self::Get
-            | Self::GetOrEmpty
-            | Self::GetTree
-            | Self::CheckIndex
-            | Self::CheckSession
-            | Self::CheckNotExists => true,
-            Self::Set
-            | Self::Cas
-            | Self::Lock
-            | Self::Unlock
-            | Self::Delete
-            | Self::DeleteCas
-            | Self::DeleteTree => false,
-        }
-    }
-}
-
-impl Operation {
-    /// Whether it changes nothing.
-    #[must_use]
-    pub fn is_read(&self) -> bool {
-        match self {
-            Self::Key(operation) => operation.verb.is_read(),
-        }
-    }
-}
-
-/// What an operation gave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OperationResult {
-    /// An entry as it is after the operation; without its value unless the operation reads.
-    Key(Arc<KvEntry>),
-}
-
-/// An operation that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OperationFailure {
-    /// Its place in the transaction, from 0.
-    pub ordinal: usize,
-    /// Why it failed.
-    pub failure: Failure,
-}
-
-/// Why an operation failed. The texts are those of the transaction API.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Failure {
-    /// The key to be written has another version.
-    #[error("failed to set key {key:?}, index is stale")]
-    StaleSet {
-        /// The key.
-        key: String,
-    },
-    /// The key to be deleted has another version.
-    #[error("failed to delete key {key:?}, index is stale")]
-    StaleDelete {
-        /// The key.
-        key: String,
-    },
-    /// Another session holds the key.
-    #[error("failed to lock key {key:?}, lock is already held")]
-    Held {
-        /// The key.
-        key: String,
-    },
-    /// The session that held the key was ended a moment ago.
-    #[error("failed to lock key {key:?} due to lock delay")]
-    Delayed {
-        /// The key.
-        key: String,
-    },
-    /// The session does not hold the key.
-    #[error("failed to unlock key {key:?}, lock isn't held, or is held by another session")]
-    NotHeld {
-        /// The key.
-        key: String,
-    },
-    /// There is no such session.
-    #[error("invalid session {id:?}")]
-    UnknownSession {
-        /// Id.
-        id: String,
-    },
-    /// There is no such key.
-    #[error("key {key:?} doesn't exist")]
-    Missing {
-        /// The key.
-        key: String,
-    },
-    /// There is such a key.
-    #[error("key {key:?} exists")]
-    Exists {
-        /// The key.
-        key: String,
-    },
-    /// The key has another version.
-    #[error("failed index check for key {key:?}, current modify index {actual} != {expected}")]
-    Index {
-        /// The key.
-        key: String,
-        /// Its version.
-        actual: Index,
-        /// The version asked for.
-        expected: Index,
-    },
-    /// Another session, or none, holds the key.
-    #[error("failed session check for key {key:?}, current session {actual:?} != {expected:?}")]
-    Session {
-        /// The key.
-        key: String,
-        /// Id of its holder; empty for none.
-        actual: String,
-        /// The id asked for.
-        expected: String,
-    },
-    /// The operation is refused by itself.
-    #[error("{0}")]
-    Refused(Box<Rejected>),
 }
 
 impl RunTransaction {
@@ -239,6 +57,9 @@ fn run(tables: &mut Snapshot, at: Stamp, operations: Vec<Operation>) -> Result<A
     for (ordinal, operation) in operations.into_iter().enumerate() {
         let outcome = match operation {
             Operation::Key(operation) => on_key(&mut transaction, operation),
+            Operation::Node(operation) => on_row::node(&mut transaction, *operation),
+            Operation::Service(operation) => on_row::service(&mut transaction, *operation),
+            Operation::Check(operation) => on_row::check(&mut transaction, *operation),
         };
         if let Err(failure) = outcome {
             failures.push(OperationFailure { ordinal, failure });

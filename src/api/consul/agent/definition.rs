@@ -155,6 +155,11 @@ impl PostedService {
         })
     }
 
+    /// Whether its address is that of every machine and none.
+    pub(in crate::api::consul) fn is_at_no_address(&self) -> bool {
+        matches!(self.address.as_str(), "0.0.0.0" | "::" | "[::]")
+    }
+
     /// The id, which is the name unless one is given.
     pub(in crate::api::consul) fn id(&self) -> &str {
         if self.id.is_empty() {

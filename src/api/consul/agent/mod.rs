@@ -2,6 +2,7 @@
 //!
 //! These reads have no index and never wait.
 
+mod control;
 mod definition;
 mod health;
 mod host;
@@ -10,6 +11,7 @@ mod metrics;
 mod register;
 mod service;
 
+pub use control::{AgentRequest, agent_requests};
 pub(super) use definition::{PostedCheck, PostedService};
 
 use std::collections::BTreeMap;
@@ -57,6 +59,7 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/agent/checks", read(checks))
         .route("/v1/agent/members", read(members))
         .merge(register::router())
+        .merge(control::router())
 }
 
 async fn itself(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {

@@ -65,7 +65,7 @@ async fn register_service(
         return Err(Error::bad_request("Missing service name"));
     }
     let service = posted.service()?;
-    if matches!(service.address.as_str(), "0.0.0.0" | "::" | "[::]") {
+    if posted.is_at_no_address() {
         return Err(Error::bad_request("Invalid service address"));
     }
     metadata::check_service(&service.meta)?;

@@ -175,6 +175,9 @@ fn describe(snapshot: &Snapshot) -> String {
             | SavedRow::NodeIndex(..)
             | SavedRow::ConfigEntry(_)
             | SavedRow::ConfigIndex(_)
+            | SavedRow::PreparedQuery(_)
+            | SavedRow::PreparedQueryIndex(_)
+            | SavedRow::QuerySession(..)
             | SavedRow::StoreIndexes { .. }
             | SavedRow::Tombstone(..)
             | SavedRow::LockDelay(..) => Ok(()),

@@ -1,0 +1,114 @@
+//! An agent as its operators use it: prepared queries in DNS, snapshots, its log, reload and leave.
+
+use crate::harness::{Agent, DEADLINE, agent::Mode, command::trivet, dns, eventually, http};
+use hickory_proto::rr::{RData, RecordType};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+async fn put(agent: &Agent, path: &str, body: &Value) {
+    let sent = http::send(Method::PUT, &agent.url("catalog", path), Some(body)).await;
+    assert!(sent.0.is_success(), "{path}: {sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prepared_query_is_a_name() {
+    let agent = Agent::start().await;
+    for (node, address) in [("a", "192.0.2.1"), ("b", "192.0.2.2")] {
+        let body = json!({
+            "Node": node, "Address": address, "NodeMeta": {"rack": node},
+            "Service": {"ID": "web", "Service": "web", "Port": 80},
+        });
+        put(&agent, "/v1/catalog/register", &body).await;
+    }
+    let query = json!({
+        "Name": "in-", "Template": {"Type": "name_prefix_match", "Regexp": "^in-(.*)-(.*)$"},
+        "Service": {"Service": "${match(2)}", "NodeMeta": {"rack": "${match(1)}"}}, "DNS": {"TTL": "7s"},
+    });
+    let made = http::send(
+        Method::POST,
+        &agent.url("catalog", "/v1/query"),
+        Some(&query),
+    )
+    .await;
+    assert!(made.0.is_success(), "{made:?}");
+    let answer = eventually("the query is answered", async || {
+        let name = "in-b-web.query.consul.";
+        let answer = dns::ask(agent.address("dns"), name, RecordType::A).await;
+        let first = answer.answers.first().cloned();
+        first.ok_or_else(|| format!("{answer:?}"))
+    })
+    .await;
+    assert_eq!(answer.ttl, 7);
+    let RData::A(address) = answer.data else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(address.to_string(), "192.0.2.2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_saved_looked_into_and_brought_back() {
+    let agent = Agent::start().await;
+    trivet(&agent, &["kv", "put", "app/a", "1"]).await.ok();
+    let file = agent.dir().join("catalog.snap");
+    let file = file.to_str().expect("a name");
+    let saved = trivet(&agent, &["snapshot", "save", file]).await.ok();
+    assert!(
+        saved
+            .stdout
+            .starts_with("Saved and verified snapshot to index "),
+        "{}",
+        saved.stdout
+    );
+    let shown = trivet(&agent, &["snapshot", "inspect", "-kvdetails", file]).await;
+    let shown = shown.ok().stdout;
+    assert!(
+        shown.contains("\n keys ") && shown.contains("\n app/a "),
+        "{shown}"
+    );
+    trivet(&agent, &["kv", "delete", "app/a"]).await.ok();
+    let restored = trivet(&agent, &["snapshot", "restore", file]).await.ok();
+    assert_eq!(restored.stdout, "Restored snapshot\n");
+    let value = trivet(&agent, &["kv", "get", "app/a"]).await.ok();
+    assert_eq!(value.stdout, "1\n");
+    std::fs::write(file, "junk").expect("a file");
+    let refused = trivet(&agent, &["snapshot", "restore", file]).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("failed to decompress snapshot"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_followed_while_the_agent_reloads_and_leaves() {
+    let mut agent = Agent::start_with(Mode::Durable, "log_level = \"warn\"").await;
+    let url = agent.url("catalog", "/v1/agent/monitor?loglevel=debug");
+    let mut followed = reqwest::get(&url).await.expect("a stream");
+    assert_eq!(followed.status(), 200);
+    let reloaded = trivet(&agent, &["reload"]).await.ok();
+    assert_eq!(reloaded.stdout, "Configuration reload triggered\n");
+    let lines = async {
+        let mut text = String::new();
+        while !text.contains("the configuration was read again") {
+            let piece = followed.chunk().await.expect("it goes on");
+            text.push_str(&String::from_utf8_lossy(&piece.expect("more")));
+        }
+        text
+    };
+    let text = timeout(DEADLINE, lines).await.expect("it is told");
+    assert!(text.contains(" [INFO]  trivet::"), "{text}");
+
+    std::fs::write(agent.dir().join("agent.hcl"), "data_dir = 7").expect("a file");
+    let refused = trivet(&agent, &["reload"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("`data_dir` must be a text"),
+        "{}",
+        refused.stderr
+    );
+    let left = trivet(&agent, &["leave"]).await.ok();
+    assert_eq!(left.stdout, "Graceful leave complete\n");
+    assert!(agent.ended().await.success());
+}
