@@ -2,8 +2,15 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
+
+use crate::auth::Schemes;
+use crate::certs::Tls;
+use crate::log::AccessLog;
+use crate::route::Block;
 
 /// How to choose among the targets of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +20,8 @@ pub enum Strategy {
     RoundRobin,
     /// At random, by share.
     Random,
+    /// The one with the fewest requests in flight for its share.
+    LeastConnections,
 }
 
 /// Which requests are carried by the proxy library.
@@ -25,11 +34,88 @@ pub enum Library {
     All,
 }
 
-/// Settings of the running proxy; all of them hold until it stops.
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 and HTTP/2; over TLS if the listener has certificates.
+    #[default]
+    Http,
+    /// The same; over TLS, HTTP/2 only.
+    Grpc,
+    /// Bytes, for the route of the listener's port; out of TLS if the listener has certificates.
+    Tcp,
+    /// TLS that is passed on as it is, for the route of the name in it.
+    TcpSni,
+    /// TLS that is passed on if a TCP route has its name, and otherwise HTTP over TLS.
+    HttpsTcpSni,
+    /// Bytes, on a listener for each port of a TCP route; the port of the address is not used.
+    TcpDynamic,
+}
+
+/// What a listener knows of the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// How long the header may take.
+    pub timeout: Duration,
+    /// Only these may send one; everybody if empty.
+    pub trusted: Vec<Block>,
+    /// Connections without one are closed.
+    pub is_required: bool,
+}
+
+/// Where and how to listen.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Ends TLS.
+    pub tls: Option<Tls>,
+    /// Reads the header of the PROXY protocol.
+    pub announced: Option<Announced>,
+    /// How long the head of a request may take; of bytes, how long the next ones may. Where it is
+    /// not set, the settings of all listeners hold; bytes may rest forever.
+    pub read_timeout: Option<Duration>,
+    /// How long a client may take none of an answer.
+    pub write_timeout: Option<Duration>,
+    /// How long a connection may wait for its next request.
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Listener {
+    /// HTTP without TLS.
+    pub fn http(address: SocketAddr) -> Listener {
+        Listener {
+            address,
+            protocol: Protocol::Http,
+            tls: None,
+            announced: None,
+            read_timeout: None,
+            write_timeout: None,
+            idle_timeout: None,
+        }
+    }
+}
+
+/// Headers that requests and answers get beside the usual ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnHeaders {
+    /// Carries the client's address, whatever came in under its name.
+    pub client_ip: Option<String>,
+    /// Carries an id that no other request has, whatever came in under its name.
+    pub request_id: Option<String>,
+    /// Name and value of a header of requests that came over TLS; from others it is removed.
+    pub tls: Option<(String, String)>,
+    /// The value of `Strict-Transport-Security` of answers over TLS.
+    pub transport_security: Option<String>,
+}
+
+/// Settings of the running proxy; all but the listeners hold until it stops.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen for HTTP/1.1 without TLS. Port 0 lets the system choose.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen at the start; [`crate::Handle::listen`] changes it.
+    pub listeners: Vec<Listener>,
     /// How many threads carry requests, at least one; each listens on every address.
     pub threads: usize,
     /// Called by each of these threads when it starts.
@@ -48,8 +134,19 @@ pub struct Config {
     /// How long a connection to a target may wait for its next request. Keep it below what targets
     /// allow, or a request may meet a connection that is just being closed.
     pub upstream_idle_timeout: Duration,
+    /// Authorities of targets that are reached over TLS, in PEM form; without them, only targets
+    /// with `tlsskipverify` can be.
+    pub authorities_file: Option<PathBuf>,
     /// How many idle connections to targets are kept, all together.
     pub upstream_idle_max: usize,
+    /// Headers beside the usual ones.
+    pub own_headers: OwnHeaders,
+    /// A regular expression for types of content that is compressed; none is if there is none.
+    pub compressed_types: Option<String>,
+    /// Schemes by which routes let users in.
+    pub schemes: Arc<Schemes>,
+    /// Where requests are written down.
+    pub access_log: Option<Arc<AccessLog>>,
     /// How many more targets are tried when one fails.
     pub retries: usize,
     /// How many of a hundred requests may be repeated after something of them was sent.
@@ -78,10 +175,21 @@ pub struct Config {
     pub drain_timeout: Duration,
 }
 
+impl Config {
+    /// Whether requests are carried as plain ones are, without anything that only the library
+    /// does.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.library == Library::Doubtful
+            && self.own_headers == OwnHeaders::default()
+            && self.compressed_types.is_none()
+            && self.access_log.is_none()
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: Vec::new(),
+            listeners: Vec::new(),
             threads: available_parallelism().map_or(1, NonZero::get),
             on_thread_start: None,
             library: Library::Doubtful,
@@ -90,7 +198,12 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(3),
             response_timeout: Some(Duration::from_secs(60)),
             upstream_idle_timeout: Duration::from_secs(4),
+            authorities_file: None,
             upstream_idle_max: 4096,
+            own_headers: OwnHeaders::default(),
+            compressed_types: None,
+            schemes: Arc::default(),
+            access_log: None,
             retries: 2,
             repeats_percent: 20,
             repeats_per_second: 10,

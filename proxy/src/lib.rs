@@ -5,11 +5,16 @@
 //! and forwards. The table is replaced as a whole through a [`Handle`], which also tells when no
 //! request is left on a target that is gone.
 
+pub mod auth;
+pub mod certs;
 mod config;
 mod headers;
 mod http;
 mod listen;
+mod log;
 pub mod route;
+mod tcp;
 
-pub use config::{Config, Library, Strategy};
-pub use http::{Drained, Error, Handle, Pending, Proxy};
+pub use config::{Announced, Config, Library, Listener, OwnHeaders, Protocol, Strategy};
+pub use http::{Drained, Error, Handle, Listening, Pending, Proxy};
+pub use log::AccessLog;

@@ -165,3 +165,42 @@ fn an_upstream_keeps_its_count_over_rebuilds_and_absence() {
     busy.leave();
     assert_eq!(upstream(&fourth, 0).in_flight(), 0);
 }
+
+/// Requests that stay in flight spread by share, and go where fewest are.
+#[test]
+fn least_connections_go_where_fewest_requests_are() {
+    let text = "route add s / http://10.0.0.1:80/\nroute add s / http://10.0.0.2:80/\n\
+                route add s / http://10.0.0.3:80/ weight 0.5";
+    let table = table(text, None);
+    let enter = || {
+        let target = route(&table).pick(Choice::LeastConnections).unwrap();
+        target.upstream().enter();
+        target.clone()
+    };
+    let entered: Vec<_> = (0..40).map(|_| enter()).collect();
+    let busy: Vec<u64> = route(&table)
+        .targets()
+        .iter()
+        .map(|target| target.upstream().in_flight())
+        .collect();
+    assert_eq!(busy, [10, 10, 20]);
+    // One that finishes its requests gets the next ones, until it is as busy as the others.
+    let first = entered
+        .iter()
+        .filter(|target| target.address().ip().to_string() == "10.0.0.1");
+    let finished = first
+        .take(4)
+        .map(|target| target.upstream().leave())
+        .count();
+    for _ in 0..finished {
+        assert_eq!(enter().address().ip().to_string(), "10.0.0.1");
+    }
+    // With nothing in flight they take turns.
+    for target in &entered {
+        target.upstream().leave();
+    }
+    let two = "route add s / http://10.0.0.8:80/\nroute add s / http://10.0.0.9:80/";
+    let idle = self::table(two, None);
+    let seen = counts(&idle, 10, |_| Choice::LeastConnections);
+    assert_eq!(seen.values().copied().collect::<Vec<_>>(), [5, 5]);
+}

@@ -2,6 +2,7 @@
 
 use super::{
     data_plane::{DataPlane, Zone},
+    ingress::Reloads,
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
     readiness::Readiness,
@@ -70,6 +71,7 @@ pub struct Agent {
     readiness: Readiness,
     parts: Parts,
     requests: Requests,
+    reloads: Option<Reloads>,
     /// Removed when the agent is dropped.
     _temporary: Option<TempDir>,
 }
@@ -129,12 +131,17 @@ impl Agent {
             connected: handle.connected(),
             catalog: catalog_reader.clone(),
         };
-        let proxy = bound.ingress.as_ref().map(proxy::Proxy::handle);
+        let proxy = bound.ingress.as_ref().map(|(proxy, _)| proxy.handle());
         let data_plane = DataPlane {
             session: handle.clone(),
             catalog,
             dns: bound.dns.as_ref().map(dns::Dns::handle),
             proxy: proxy.clone(),
+            matching: config
+                .ingress
+                .as_ref()
+                .map(|ingress| ingress.matching)
+                .unwrap_or_default(),
             zone: zone(&config),
         };
         parts.edge(planes.data(), |stopped| data_plane.run(stopped));
@@ -143,7 +150,10 @@ impl Agent {
                 log_end("DNS", dns.run(stopped).await);
             });
         }
-        if let Some(proxy) = bound.ingress {
+        let mut reloads = None;
+        if let Some((proxy, sources)) = bound.ingress {
+            let _guard = planes.data().enter();
+            reloads = Some(Reloads::new(proxy.handle(), sources));
             parts.edge(planes.data(), |stopped| async move {
                 log_end("ingress", proxy.run(stopped).await);
             });
@@ -193,6 +203,7 @@ impl Agent {
             readiness,
             parts,
             requests: Requests::new(incoming),
+            reloads,
             _temporary: temporary,
         })
     }
@@ -202,13 +213,17 @@ impl Agent {
         self.requests.next().await
     }
 
-    /// Takes over what may change while it runs: how much is logged.
+    /// Takes over what may change while it runs: how much is logged, listeners and certificates of
+    /// the ingress.
     ///
     /// # Errors
     /// What is wrong, in a line each; nothing is taken over then.
     pub async fn reload(&self, config: &Config) -> Result<(), String> {
         telemetry::set_level(&config.log_level)
             .map_err(|_| "`log_level` is neither a level nor a filter".to_owned())?;
+        if let Some(reloads) = &self.reloads {
+            reloads.reload(config).await;
+        }
         tracing::info!("the configuration was read again");
         Ok(())
     }
@@ -355,6 +370,7 @@ fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api
         rpc_address: listeners.rpc.to_string(),
         node_id,
         config: shown::configuration(config, listeners),
+        ingress: shown::ingress(config),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Where an agent listens. Everything is bound before anything starts, so that a taken port is one
 //! clear error and not half an agent.
 
-use super::runtimes::{Planes, join};
+use super::{
+    ingress::{self, Sources},
+    runtimes::{Planes, join},
+};
 use crate::{
-    config::{Config, Connections, Dns, Ingress, Strategy},
+    config::{Config, Connections, Dns, Ingress},
     rpc::transport,
-    sys::priority,
 };
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -67,7 +69,7 @@ pub(super) struct Bound {
     pub rpc: transport::Listener,
     pub catalog: Option<TcpListener>,
     pub dns: Option<dns::Dns>,
-    pub ingress: Option<proxy::Proxy>,
+    pub ingress: Option<(proxy::Proxy, Sources)>,
     pub ingress_admin: Option<TcpListener>,
 }
 
@@ -90,7 +92,7 @@ impl Bound {
             ingress: traffic
                 .ingress
                 .as_ref()
-                .and_then(|proxy| proxy.local_addrs().first().copied()),
+                .and_then(|(proxy, _)| proxy.local_addrs().first().copied()),
             ingress_admin: apis.ingress_admin.as_ref().map(|(_, address)| *address),
         };
         Ok(Self {
@@ -143,7 +145,7 @@ impl Apis {
 /// The listeners of the data plane.
 struct Traffic {
     dns: Option<dns::Dns>,
-    ingress: Option<proxy::Proxy>,
+    ingress: Option<(proxy::Proxy, Sources)>,
 }
 
 impl Traffic {
@@ -153,7 +155,7 @@ impl Traffic {
             None => None,
         };
         let ingress = match &config.ingress {
-            Some(ingress) => Some(open_ingress(ingress, limits)?),
+            Some(ingress) => Some(open_ingress(ingress, limits).await?),
             None => None,
         };
         Ok(Self { dns, ingress })
@@ -199,21 +201,31 @@ async fn open_dns(settings: &Dns, limits: Connections) -> Result<dns::Dns, BindE
     bound.map_err(|error| bind_error(address, "DNS", "dns", &error))
 }
 
-fn open_ingress(ingress: &Ingress, limits: Connections) -> Result<proxy::Proxy, BindError> {
-    let address = ingress.address;
-    let config = proxy::Config {
-        listen: vec![address],
-        connections_max: limits.ingress,
-        upstream_idle_max: limits.ingress_targets,
-        strategy: match ingress.strategy {
-            Strategy::RoundRobin => proxy::Strategy::RoundRobin,
-            Strategy::Random => proxy::Strategy::Random,
-        },
-        on_thread_start: Some(priority::prefer_this_thread),
-        ..proxy::Config::default()
+async fn open_ingress(
+    settings: &Ingress,
+    limits: Connections,
+) -> Result<(proxy::Proxy, Sources), BindError> {
+    let address = ingress::first_address(settings).unwrap_or(settings.admin);
+    let failed = |address, reason| BindError {
+        address,
+        what: "ingress",
+        name: "ingress",
+        reason,
     };
-    let bound = proxy::Proxy::bind(config);
-    bound.map_err(|error| bind_error(address, "ingress", "ingress", &error))
+    let sources = Sources::open(settings, &Sources::default()).await;
+    let sources = sources.map_err(|reason| failed(address, reason))?;
+    let config = ingress::proxy_config(settings, &sources, limits);
+    let config = config.map_err(|reason| failed(address, reason))?;
+    let proxy = proxy::Proxy::bind(config).map_err(|error| {
+        let address = match &error {
+            proxy::Error::Listen { address, .. }
+            | proxy::Error::Tls { address, .. }
+            | proxy::Error::Certificates { address } => *address,
+            _ => address,
+        };
+        failed(address, root_cause(&error))
+    })?;
+    Ok((proxy, sources))
 }
 
 fn bind_error(

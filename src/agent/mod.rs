@@ -2,6 +2,7 @@
 
 mod boot;
 mod data_plane;
+mod ingress;
 mod listeners;
 mod parts;
 mod readiness;

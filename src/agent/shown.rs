@@ -1,8 +1,9 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
 use super::listeners::Listeners;
-use crate::config::Config;
+use crate::config::{CertificatePlace, Config, Strategy};
 use jobs::wire::API_VERSION;
+use proxy::route::PathMatcher;
 use serde_json::{Map, Value, json};
 
 /// Every setting that has a name in the jobs API. No setting holds a secret.
@@ -56,4 +57,94 @@ fn client(config: &Config) -> Value {
         "NodeClass": client.node_class,
         "NodePool": "default",
     })
+}
+
+/// The settings of the ingress, as its admin API shows them: places of certificates without the
+/// tokens that may stand in them.
+pub(super) fn ingress(config: &Config) -> Value {
+    let Some(ingress) = &config.ingress else {
+        return Value::Null;
+    };
+    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
+    let listeners = ingress.listeners.iter().map(|listener| {
+        json!({
+            "Address": listener.address,
+            "Protocol": format!("{:?}", listener.protocol),
+            "Certificates": listener.tls.as_ref().map(|tls| &tls.source),
+            "StrictMatch": listener.tls.as_ref().map(|tls| tls.is_strict),
+            "ProxyProtocol": listener.announced.is_some(),
+            "ReadTimeout": seconds(listener.read_timeout),
+            "WriteTimeout": seconds(listener.write_timeout),
+            "IdleTimeout": seconds(listener.idle_timeout),
+        })
+    });
+    let certificates = ingress.certificates.iter().map(|(name, source)| {
+        let (kind, place) = match &source.place {
+            CertificatePlace::File { certificate, .. } => {
+                ("file", certificate.display().to_string())
+            }
+            CertificatePlace::Path(directory) => ("path", directory.display().to_string()),
+            CertificatePlace::Http(url) => ("http", without_secrets(url)),
+            CertificatePlace::Consul(url) => ("consul", without_secrets(url)),
+        };
+        json!({
+            "Name": name,
+            "Type": kind,
+            "Place": place,
+            "Refresh": seconds(source.refresh),
+            "ClientAuthorities": source.client_authorities,
+        })
+    });
+    json!({
+        "Listeners": listeners.collect::<Vec<_>>(),
+        "CertificateSources": certificates.collect::<Vec<_>>(),
+        "Admin": ingress.admin,
+        "Strategy": match ingress.strategy {
+            Strategy::RoundRobin => "rr",
+            Strategy::Random => "rnd",
+            Strategy::LeastConnections => "lc",
+        },
+        "Matcher": match ingress.matching.paths {
+            PathMatcher::Prefix => "prefix",
+            PathMatcher::PrefixFolded => "iprefix",
+            PathMatcher::Glob => "glob",
+        },
+        "HostGlobs": ingress.matching.has_host_globs,
+        "NoRouteStatus": ingress.no_route_status,
+        "ConnectTimeout": seconds(ingress.timeouts.connect),
+        "ResponseTimeout": seconds(ingress.timeouts.response),
+        "UpstreamIdleTimeout": seconds(ingress.timeouts.upstream_idle),
+        "DrainTimeout": seconds(ingress.timeouts.drain),
+        "IdleTimeout": seconds(ingress.timeouts.idle),
+        "Retries": ingress.retries,
+        "RequestBodyMax": ingress.request_body_max,
+        "AuthoritiesFile": ingress.authorities_file,
+    })
+}
+
+/// A URL without its query and its user, where tokens and passwords stand.
+fn without_secrets(url: &str) -> String {
+    let place = url.split('?').next().unwrap_or_default();
+    match place.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
+        }
+        None => place.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tokens_and_passwords_are_not_shown() {
+        for (url, shown) in [
+            ("http://u:p@h:1/v1/kv/x?token=t&y", "http://h:1/v1/kv/x"),
+            ("http://h", "http://h/"),
+            ("certs", "certs"),
+        ] {
+            assert_eq!(super::without_secrets(url), shown);
+        }
+    }
 }

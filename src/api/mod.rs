@@ -64,6 +64,8 @@ pub struct Facts {
     pub node_id: Option<NodeId>,
     /// Its configuration under the names of the jobs API.
     pub config: serde_json::Map<String, serde_json::Value>,
+    /// The configuration of its ingress, without secrets.
+    pub ingress: serde_json::Value,
 }
 
 /// Makes the router of the jobs API: the jobs dialect and our own endpoints.

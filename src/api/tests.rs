@@ -103,7 +103,7 @@ impl Fixture {
         };
         let server = Server::start(config, listener).await.unwrap();
         let ingress = proxy::Config {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            listeners: vec![proxy::Listener::http("127.0.0.1:0".parse().unwrap())],
             ..proxy::Config::default()
         };
         let proxy = proxy::Proxy::bind(ingress).unwrap().handle();
@@ -115,6 +115,7 @@ impl Fixture {
             rpc_address,
             node_id: None,
             config: serde_json::Map::from_iter([("Region".to_owned(), "global".into())]),
+            ingress: json!({ "Strategy": "rr" }),
         };
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {

@@ -17,7 +17,8 @@ pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
     };
     telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
     agent::run(async |planes| {
-        let interrupted = agent::interrupted()?;
+        // Without files there is nothing to read again.
+        let interrupted = agent::interrupted(paths.is_empty())?;
         let mut hang_ups = agent::hang_ups()?;
         tokio::pin!(interrupted);
         let agent = tokio::select! {

@@ -18,15 +18,7 @@ pub(crate) fn run(
     };
     telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
     agent::run(async |planes| {
-        let interrupted = agent::interrupted()?;
-        let mut hang_ups = agent::hang_ups()?;
-        let interrupted = async {
-            tokio::select! {
-                () = interrupted => {}
-                // The terminal is gone, and with it whoever wanted this agent.
-                _ = hang_ups.recv() => {}
-            }
-        };
+        let interrupted = agent::interrupted(true)?;
         tokio::pin!(interrupted);
         let agent = tokio::select! {
             agent = Agent::start(config, &planes) => agent?,

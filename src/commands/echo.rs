@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let interrupted = agent::interrupted()?;
+        let interrupted = agent::interrupted(true)?;
         let server = echo::Echo::bind(config)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;

@@ -5,12 +5,18 @@
 //! resolved here. Every problem is reported, not just the first.
 
 mod file;
+mod ingress;
 mod limits;
 mod names;
+mod pairs;
 mod resolve;
 mod written;
 
 pub use file::Problem;
+pub use ingress::{
+    AuthScheme, CertificatePlace, CertificateSource, Ingress, IngressListener, IngressLog,
+    ListenerTls, Strategy, Timeouts, WrittenIngress,
+};
 pub use limits::Connections;
 pub use names::{Dns, WrittenDns};
 pub use written::Written;
@@ -63,26 +69,6 @@ pub struct Api {
     /// Origins (`scheme://host:port`) whose web pages may ask, besides that of the listener itself;
     /// `*` for all.
     pub allowed_origins: Vec<String>,
-}
-
-/// How traffic is carried.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ingress {
-    /// HTTP.
-    pub address: SocketAddr,
-    /// Admin API and its page.
-    pub admin: SocketAddr,
-    /// How a target is picked.
-    pub strategy: Strategy,
-}
-
-/// How a target is picked among equals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// In turn.
-    RoundRobin,
-    /// At random.
-    Random,
 }
 
 /// What this machine offers to jobs.

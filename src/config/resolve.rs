@@ -1,6 +1,6 @@
 //! What was written to what runs.
 
-use super::{Api, Client, Config, Ingress, Problem, Strategy, Written, names, written::LISTENERS};
+use super::{Api, Client, Config, Problem, Written, ingress, names, written::LISTENERS};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -21,14 +21,10 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let dns_address = listen("dns", problems);
     let ingress = listen("ingress", problems);
     let admin = listen("ingress_admin", problems);
-    let strategy = match written.ingress_strategy.as_deref() {
-        None | Some("rr") => Strategy::RoundRobin,
-        Some("rnd") => Strategy::Random,
-        Some(other) => {
-            let message = format!("`ingress.strategy` is `{other}`; it must be `rr` or `rnd`");
-            problems.push(Problem::new(SOURCE, message));
-            Strategy::RoundRobin
-        }
+    let places = ingress::Places {
+        address: ingress,
+        admin,
+        bind,
     };
     Config {
         dev,
@@ -46,11 +42,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         rpc,
         catalog: written.catalog_enabled.unwrap_or(true).then_some(catalog),
         dns: names::resolve(&written.dns, dns_address, problems),
-        ingress: written.ingress_enabled.unwrap_or(true).then_some(Ingress {
-            address: ingress,
-            admin,
-            strategy,
-        }),
+        ingress: ingress::resolve(&written.ingress, places, problems),
         client: client(&written, dev, problems),
         api: api(&written, problems),
     }

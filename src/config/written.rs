@@ -1,6 +1,7 @@
 //! What a configuration file says: everything optional, nothing checked beyond its type.
 
 use super::file::{Entry, Problem, Value};
+use super::ingress::WrittenIngress;
 use super::names::WrittenDns;
 use std::collections::BTreeMap;
 
@@ -30,8 +31,7 @@ pub struct Written {
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
     pub dns: WrittenDns,
-    pub ingress_enabled: Option<bool>,
-    pub ingress_strategy: Option<String>,
+    pub ingress: WrittenIngress,
     pub allowed_hosts: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
 }
@@ -106,8 +106,7 @@ impl Written {
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             dns: self.dns.merge(other.dns),
-            ingress_enabled: other.ingress_enabled.or(self.ingress_enabled),
-            ingress_strategy: other.ingress_strategy.or(self.ingress_strategy),
+            ingress: self.ingress.merge(other.ingress),
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
             allowed_origins: other.allowed_origins.or(self.allowed_origins),
         }
@@ -145,16 +144,39 @@ impl Written {
                 }
             }
             "dns" => self.take_dns(entry, reader),
-            "ingress" => {
-                for inner in reader.block(entry) {
-                    match inner.key.as_str() {
-                        "enabled" => self.ingress_enabled = reader.flag(&inner),
-                        "strategy" => self.ingress_strategy = reader.text(&inner),
-                        _ => reader.unknown(&inner, "ingress", &["enabled", "strategy"]),
+            "ingress" => self.take_ingress(entry, reader),
+            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api"]].concat()),
+        }
+    }
+
+    fn take_ingress(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        let ingress = &mut self.ingress;
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "enabled" => ingress.enabled = reader.flag(&inner),
+                "listener" => {
+                    let keys = ("address", &WrittenIngress::LISTENER[..]);
+                    ingress.listeners.extend(reader.items(inner, keys));
+                }
+                "certificates" => {
+                    let keys = ("cs", &WrittenIngress::CERTIFICATES[..]);
+                    ingress.certificates.extend(reader.items(inner, keys));
+                }
+                "auth" => {
+                    let keys = ("name", &WrittenIngress::AUTH[..]);
+                    ingress.auth.extend(reader.items(inner, keys));
+                }
+                key if WrittenIngress::SETTINGS.contains(&key) => {
+                    if let Some(text) = reader.scalar(&inner) {
+                        ingress.settings.insert(inner.key, text);
                     }
                 }
+                _ => {
+                    let blocks = ["enabled", "listener", "certificates", "auth"];
+                    let known = [&blocks[..], &WrittenIngress::SETTINGS[..]].concat();
+                    reader.unknown(&inner, "ingress", &known);
+                }
             }
-            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api"]].concat()),
         }
     }
 
@@ -317,6 +339,53 @@ impl Reader<'_> {
         }
         self.wrong(entry, "a text");
         None
+    }
+
+    /// A text, or a number or a flag as one.
+    fn scalar(&mut self, entry: &Entry) -> Option<String> {
+        match &entry.value {
+            Value::Text(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(flag) => Some(flag.to_string()),
+            _ => {
+                self.wrong(entry, "a text, a number, or true or false");
+                None
+            }
+        }
+    }
+
+    /// A block whose label is the value of `first`; in JSON, an object keyed by labels. A list of
+    /// texts is one text with commas.
+    fn items(
+        &mut self,
+        entry: Entry,
+        (first, known): (&str, &[&str]),
+    ) -> Vec<BTreeMap<String, String>> {
+        let name = entry.key.clone();
+        let blocks: Vec<(String, Entry)> = match entry.labels.first().cloned() {
+            Some(label) => vec![(label, entry)],
+            None => self
+                .block(entry)
+                .into_iter()
+                .map(|inner| (inner.key.clone(), inner))
+                .collect(),
+        };
+        let mut items = Vec::new();
+        for (label, block) in blocks {
+            let mut item = BTreeMap::from([(first.to_owned(), label)]);
+            for pair in self.block(block) {
+                if !known.contains(&pair.key.as_str()) || pair.key == first {
+                    self.unknown(&pair, &format!("ingress.{name}"), known);
+                } else if matches!(pair.value, Value::List(_)) {
+                    let texts = self.texts(&pair).unwrap_or_default();
+                    item.insert(pair.key, texts.join(","));
+                } else if let Some(text) = self.scalar(&pair) {
+                    item.insert(pair.key, text);
+                }
+            }
+            items.push(item);
+        }
+        items
     }
 
     fn texts(&mut self, entry: &Entry) -> Option<Vec<String>> {

@@ -123,7 +123,31 @@ impl<'a> Transaction<'a> {
             modified_at: self.at.now,
             create_index,
             modify_index: self.at.index,
+            ..(**stored).clone()
         })));
+    }
+
+    /// Shows agents a key that lays something over the routes, or that it is gone.
+    fn show_key(&mut self, key: &str, value: Option<&[u8]>) {
+        if !RouteOverrides::takes_key(key) {
+            return;
+        }
+        let stored = &self.tables.route_overrides;
+        let mut row = (**stored).clone();
+        row.keys.remove(key);
+        row.left_out.remove(key);
+        if let Some(value) = value {
+            let others: usize = row.keys.values().map(String::len).sum();
+            if others + value.len() > RouteOverrides::KEYS_BYTES_MAX {
+                row.left_out.insert(key.to_owned());
+            } else {
+                let text = String::from_utf8_lossy(value).into_owned();
+                row.keys.insert(key.to_owned(), text);
+            }
+        }
+        if row != **stored {
+            self.record(Change::PutRouteOverrides(Arc::new(row)));
+        }
     }
 
     pub(super) fn put_split(&mut self, mut split: Split) {
@@ -193,7 +217,9 @@ impl<'a> Transaction<'a> {
         }
         entry.modify_index = self.at.index;
         self.applied.keys.insert(entry.key.clone());
-        self.keys.put(Arc::new(entry));
+        let entry = Arc::new(entry);
+        self.keys.put(Arc::clone(&entry));
+        self.show_key(&entry.key, Some(&entry.value));
     }
 
     pub(super) fn remove_key(&mut self, key: &str) {
@@ -207,6 +233,7 @@ impl<'a> Transaction<'a> {
         };
         self.keys.tombstones.put(key.to_owned(), mark);
         self.applied.keys.insert(key.to_owned());
+        self.show_key(key, None);
     }
 
     pub(super) fn put_session(&mut self, mut session: Session) {

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::Notify;
+use bytes::Bytes;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::config::{Config, Strategy};
+use super::Error;
+use crate::config::{Config, Listener, Strategy};
 use crate::route::{Choice, Table, Upstream};
 
 /// Access to the routing table of a running proxy; cheap to clone.
@@ -33,6 +35,30 @@ struct Shared {
     random: AtomicU64,
     /// Where the clock of [`Handle::now_ms`] begins.
     started: Instant,
+    /// Told when a table was put in place.
+    swapped: Notify,
+    /// The body of the answer to a request without a route; empty for none.
+    no_route_page: ArcSwap<Bytes>,
+    /// Definitions that were left out of the table.
+    problems: ArcSwap<Vec<String>>,
+    changes: mpsc::Sender<Change>,
+    /// Taken by the one who carries them out.
+    receiver: Mutex<Option<mpsc::Receiver<Change>>>,
+}
+
+/// How many changes of listeners wait to be carried out.
+const CHANGES_MAX: usize = 16;
+
+/// Other listeners, and whom to tell what came of it.
+pub(super) type Change = (Vec<Listener>, oneshot::Sender<Vec<Listening>>);
+
+/// What became of a listener.
+#[derive(Debug)]
+pub struct Listening {
+    /// The address as configured.
+    pub address: SocketAddr,
+    /// The address that is listened on, or why there is none.
+    pub local: Result<SocketAddr, Error>,
 }
 
 /// What was left when a swap stopped waiting for requests to targets that are gone.
@@ -63,6 +89,7 @@ impl Drained {
 
 impl Handle {
     pub(super) fn new(config: &Config) -> Handle {
+        let (changes, receiver) = mpsc::channel(CHANGES_MAX);
         let shared = Shared {
             table: ArcSwap::from_pointee(Table::default()),
             swap: Mutex::new(()),
@@ -72,10 +99,64 @@ impl Handle {
             strategy: config.strategy,
             random: AtomicU64::new(RandomState::new().hash_one(0)),
             started: Instant::now(),
+            swapped: Notify::new(),
+            no_route_page: ArcSwap::default(),
+            problems: ArcSwap::default(),
+            changes,
+            receiver: Mutex::new(Some(receiver)),
         };
         Handle {
             shared: Arc::new(shared),
         }
+    }
+
+    /// Listens on these addresses, and on no others, from now on. A listener that stays keeps its
+    /// connections and its socket; new connections get its new settings. One that goes lets its
+    /// connections end by themselves.
+    ///
+    /// Returns what became of each, in order; nothing if the proxy does not run.
+    pub async fn listen(&self, listeners: Vec<Listener>) -> Vec<Listening> {
+        let (done, result) = oneshot::channel();
+        if self.shared.changes.send((listeners, done)).await.is_err() {
+            return Vec::new();
+        }
+        result.await.unwrap_or_default()
+    }
+
+    /// The changes that are asked for; the first caller gets them.
+    pub(super) fn changes(&self) -> Option<mpsc::Receiver<Change>> {
+        let mut receiver = self.shared.receiver.lock();
+        receiver
+            .as_mut()
+            .map_or_else(|poisoned| poisoned.get_mut().take(), |own| own.take())
+    }
+
+    /// Resolves after a table was put in place.
+    pub(super) async fn swapped(&self) {
+        self.shared.swapped.notified().await;
+    }
+
+    /// Sets the HTML page that requests without a route are answered with; empty for none.
+    pub fn set_no_route_page(&self, page: &str) {
+        let page = Bytes::copy_from_slice(page.as_bytes());
+        if *self.shared.no_route_page.load_full() != page {
+            self.shared.no_route_page.store(Arc::new(page));
+        }
+    }
+
+    /// The page for requests without a route.
+    pub(super) fn no_route_page(&self) -> Arc<Bytes> {
+        self.shared.no_route_page.load_full()
+    }
+
+    /// Says which definitions were left out of the table, each with the reason.
+    pub fn set_problems(&self, problems: Vec<String>) {
+        self.shared.problems.store(Arc::new(problems));
+    }
+
+    /// Definitions that were left out of the table.
+    pub fn problems(&self) -> Arc<Vec<String>> {
+        self.shared.problems.load_full()
     }
 
     /// The table that is in force.
@@ -125,6 +206,7 @@ impl Handle {
         for upstream in &removed {
             upstream.close();
         }
+        self.shared.swapped.notify_one();
         removed
     }
 
@@ -181,8 +263,22 @@ impl Handle {
     pub(super) fn choice(&self) -> Choice {
         match self.shared.strategy {
             Strategy::RoundRobin => Choice::RoundRobin,
+            Strategy::LeastConnections => Choice::LeastConnections,
             Strategy::Random => Choice::Random(self.random()),
         }
+    }
+
+    /// An id for a request, in the form of a UUID.
+    pub(super) fn request_id(&self) -> String {
+        let (high, low) = (self.random(), self.random());
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        )
     }
 
     /// A number of the splitmix64 sequence, started at a random place. It spreads load; nothing

@@ -16,7 +16,7 @@ pub(super) fn check(header: &mut RequestHeader, raw: &[u8]) -> Result<(), &'stat
         return Err("a line ends without a carriage return");
     }
     check_target(header.raw_path())?;
-    check_host(&header.headers, header.version)?;
+    check_host(header)?;
     check_coding(&header.headers)?;
     if let Some(length) = length_to_write(&header.headers)? {
         header
@@ -46,15 +46,19 @@ fn check_target(target: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-fn check_host(headers: &HeaderMap, version: Version) -> Result<(), &'static str> {
-    let Some(host) = headers.get(HOST) else {
-        return if version >= Version::HTTP_11 {
-            Err("there is no host")
-        } else {
-            Ok(())
-        };
+fn check_host(header: &RequestHeader) -> Result<(), &'static str> {
+    let authority = header.uri.authority();
+    let host = header.headers.get(HOST);
+    let host = match (host, authority) {
+        (Some(host), _) => host.as_bytes(),
+        // Only the newer version says it so without a header.
+        (None, Some(authority)) if header.version == Version::HTTP_2 => {
+            authority.as_str().as_bytes()
+        }
+        (None, _) if header.version >= Version::HTTP_11 => return Err("there is no host"),
+        (None, _) => return Ok(()),
     };
-    if host.as_bytes().iter().all(|byte| is_of_host(*byte)) {
+    if host.iter().all(|byte| is_of_host(*byte)) {
         Ok(())
     } else {
         Err("the host is no name")

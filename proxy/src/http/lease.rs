@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use crate::route::{Entered, Request, Route, Table, Target};
+use crate::route::{Entered, Route, Table, Target};
 
 /// How often a request that meets a removed target picks again. Each time a whole swap must have
 /// happened in between.
@@ -28,8 +28,8 @@ pub(super) enum Refused {
 }
 
 impl Lease {
-    /// Picks a target of the request's route in the table in force, by `pick`, and counts the
-    /// request in.
+    /// Picks a target of the route that `find` finds in the table in force, by `pick`, and counts
+    /// the request in.
     ///
     /// The target that is returned was in the table in force at some moment after this was called,
     /// and no swap that removes it is told that it has drained before the lease is dropped.
@@ -38,14 +38,14 @@ impl Lease {
     /// whoever carries it has its turn.
     pub(super) fn take(
         handle: &Handle,
-        request: &Request<'_>,
+        find: impl Fn(&Table) -> Option<&Route>,
         is_plain: bool,
         pick: impl Fn(&Route) -> Option<&Arc<Target>>,
     ) -> Result<Lease, Refused> {
         for _ in 0..PICKS_MAX {
             let table = handle.load();
             let table: &Table = &table;
-            let route = table.lookup_request(request).ok_or(Refused::NoRoute)?;
+            let route = find(table).ok_or(Refused::NoRoute)?;
             if is_plain && !route.is_plain() {
                 return Err(Refused::NotPlain);
             }
@@ -97,9 +97,13 @@ mod tests {
 
     fn take(handle: &Handle) -> Result<Lease, Refused> {
         let path = RequestPath::new("/");
-        Lease::take(handle, &Request::plain("", &path), false, |route| {
-            route.pick(Choice::RoundRobin)
-        })
+        let request = Request::plain("", &path);
+        Lease::take(
+            handle,
+            |table| table.lookup_request(&request),
+            false,
+            |route| route.pick(Choice::RoundRobin),
+        )
     }
 
     /// Two targets take turns. Whenever a swap says that the one that left has drained, it counts
@@ -157,12 +161,20 @@ mod tests {
         drop(handle.swap(table(0, &handle.table())));
         let path = RequestPath::new("/");
         let request = Request::plain("", &path);
-        let refused = Lease::take(&handle, &request, false, |_| None).unwrap_err();
+        let take = |is_plain| {
+            Lease::take(
+                &handle,
+                |table| table.lookup_request(&request),
+                is_plain,
+                |_| None,
+            )
+        };
+        let refused = take(false).unwrap_err();
         assert_eq!(refused, Refused::NoTarget);
         let text = "route add web / http://127.0.0.1:1/ opts \"allow=ip:10.0.0.1\"";
         let (table, _) = Table::build(parse::parse(text).0, None);
         drop(handle.swap(table));
-        let refused = Lease::take(&handle, &request, true, |_| None).unwrap_err();
+        let refused = take(true).unwrap_err();
         assert_eq!(refused, Refused::NotPlain);
     }
 }

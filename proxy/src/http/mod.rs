@@ -1,26 +1,35 @@
 //! The running ingress. No module outside of this folder names the proxy library.
 
+mod arrival;
+mod compress;
 mod fast;
 mod handle;
 mod head;
 mod lease;
 mod linger;
+mod listeners;
+mod patience;
 mod rescue;
 mod routing;
 mod service;
 mod socket;
+mod stream;
 mod worker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::handle::{Drained, Handle, Pending};
-use self::worker::{Listener, Worker};
+pub use self::handle::{Drained, Handle, Listening, Pending};
+use self::listeners::{Listeners, Opened};
+use self::worker::Worker;
+use crate::certs::TlsError;
 use crate::config::Config;
-use crate::listen;
+
+/// How many listeners wait until a thread takes them.
+const LISTENERS_WAITING_MAX: usize = 64;
 
 /// Why the proxy cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +42,39 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// TLS cannot be spoken as a listener wants.
+    #[error("cannot speak TLS on `{address}`: {source}")]
+    Tls {
+        /// The address as configured.
+        address: SocketAddr,
+        /// Why.
+        source: TlsError,
+    },
+    /// A listener that has to end TLS has no certificates.
+    #[error("`{address}` has to end TLS and has no certificates; name a certificate source")]
+    Certificates {
+        /// The address as configured.
+        address: SocketAddr,
+    },
     /// The status for requests without a route is none.
     #[error("`{status}` is not a final HTTP status (200 to 599)")]
     NoRouteStatus {
         /// The status as configured.
         status: u16,
+    },
+    /// The types of content that is compressed cannot be told.
+    #[error("`{pattern}` is no regular expression for types of content: {reason}")]
+    CompressedTypes {
+        /// As configured.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A header of the proxy's own has a name or a value that no header has.
+    #[error("`{text}` cannot be the name or the value of a header")]
+    Header {
+        /// As configured.
+        text: String,
     },
     /// The system has no room for the threads.
     #[error("cannot start a thread that carries requests")]
@@ -52,8 +89,7 @@ pub enum Error {
 pub struct Proxy {
     config: Config,
     handle: Handle,
-    /// The addresses, each with a socket for each thread.
-    listeners: Vec<(SocketAddr, Vec<std::net::TcpListener>)>,
+    listeners: Vec<Opened>,
 }
 
 impl Proxy {
@@ -67,17 +103,10 @@ impl Proxy {
                 status: config.no_route_status,
             });
         }
-        let mut listeners = Vec::with_capacity(config.listen.len());
-        for address in &config.listen {
-            let open = || {
-                let sockets = listen::bind(*address, config.threads)?;
-                let local = sockets[0].local_addr()?;
-                Ok((local, sockets))
-            };
-            listeners.push(open().map_err(|source| Error::Listen {
-                address: *address,
-                source,
-            })?);
+        service::check(&config)?;
+        let mut listeners = Vec::with_capacity(config.listeners.len());
+        for listener in &config.listeners {
+            listeners.push(Opened::new(listener, &config)?);
         }
         let handle = Handle::new(&config);
         Ok(Proxy {
@@ -89,7 +118,7 @@ impl Proxy {
 
     /// The addresses that are listened on, in the order of the configuration.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|(address, _)| *address).collect()
+        self.listeners.iter().map(Opened::local).collect()
     }
 
     /// Access to the routing table.
@@ -107,21 +136,17 @@ impl Proxy {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Error> {
         let threads = self.config.threads.max(1);
-        let mut listeners: Vec<Vec<Listener>> = (0..threads).map(|_| Vec::new()).collect();
-        for (address, sockets) in self.listeners {
-            let slots = worker::slots(&self.config);
-            for (own, socket) in listeners.iter_mut().zip(sockets) {
-                own.push(Listener::new(address, socket, slots.clone()));
-            }
-        }
         let config = Arc::new(self.config);
         let (stop, stopping) = watch::channel(false);
         let mut running = Vec::with_capacity(threads);
-        for (number, listeners) in listeners.into_iter().enumerate() {
+        let mut workers = Vec::with_capacity(threads);
+        for number in 0..threads {
+            let (listeners, incoming) = mpsc::channel(LISTENERS_WAITING_MAX);
+            workers.push(listeners);
             let worker = Worker {
                 config: config.clone(),
                 handle: self.handle.clone(),
-                listeners,
+                incoming,
             };
             let (ended, end) = oneshot::channel();
             let stopping = stopping.clone();
@@ -136,7 +161,14 @@ impl Proxy {
             running.push(end);
         }
         drop(stopping);
-        shutdown.await;
+        let mut listeners = Listeners::new(config, self.handle.clone(), workers);
+        for opened in self.listeners {
+            listeners.serve(opened).await;
+        }
+        tokio::select! {
+            () = shutdown => {}
+            never = follow(&mut listeners, &self.handle) => never,
+        }
         stop.send_replace(true);
         for end in running {
             if end.await.is_err() {
@@ -144,5 +176,27 @@ impl Proxy {
             }
         }
         Ok(())
+    }
+}
+
+/// Carries out changes of listeners and of the ports that routes ask for, for ever.
+async fn follow(listeners: &mut Listeners, handle: &Handle) {
+    let mut changes = handle.changes();
+    listeners.follow().await;
+    loop {
+        let change = async {
+            match &mut changes {
+                Some(changes) => changes.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some((wanted, done)) = change => {
+                let became = listeners.replace(&wanted).await;
+                done.send(became).ok();
+            }
+            () = handle.swapped() => listeners.follow().await,
+            else => std::future::pending().await,
+        }
     }
 }

@@ -6,7 +6,7 @@ use ::http::{Method, StatusCode};
 use super::handle::Handle;
 use super::lease::{Lease, Refused};
 use crate::config::Config;
-use crate::route::{Request, Route, Target};
+use crate::route::{Request, Route, Table, Target};
 
 /// What was tried for a request so far.
 #[derive(Debug, Default)]
@@ -89,13 +89,23 @@ impl Tried {
         request: &Request<'_>,
         is_plain: bool,
     ) -> Result<Lease, Refused> {
+        self.lease_by(handle, |table| table.lookup_request(request), is_plain)
+    }
+
+    /// The same, of the route that `find` finds.
+    pub(super) fn lease_by(
+        &self,
+        handle: &Handle,
+        find: impl Fn(&Table) -> Option<&Route>,
+        is_plain: bool,
+    ) -> Result<Lease, Refused> {
         let choice = handle.choice();
         let may_fail = self.is_repeatable;
         let reachable = |target: &Target| !self.unreachable.contains(&target.upstream().serial());
         let sound = |target: &Target| {
             reachable(target) && !self.broken.contains(&target.upstream().serial())
         };
-        Lease::take(handle, request, is_plain, |route: &Route| {
+        Lease::take(handle, find, is_plain, |route: &Route| {
             if self.is_empty() {
                 let turn = route.pick(choice)?;
                 if !turn.upstream().health().is_doubtful() {

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use ::http::header::{
-    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION,
-    TRANSFER_ENCODING,
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    LOCATION, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use ::http::request::Parts as ReqParts;
-use ::http::{HeaderMap, StatusCode, Uri, Version};
+use ::http::{HeaderMap, Method, StatusCode, Uri, Version};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
@@ -19,9 +20,11 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use regex::Regex;
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::compress::Encoder;
 use super::handle::Handle;
 use super::head;
 use super::lease::{Lease, Refused};
@@ -30,6 +33,7 @@ use super::routing::{self, Failure, Tried};
 use super::socket::{self, Waiting};
 use crate::config::Config;
 use crate::headers::{self, Hop, Incoming, Told};
+use crate::log::{AccessLog, Entry, UpstreamEntry};
 use crate::route::{self, RequestPath, Scheme, Target};
 
 /// The decisions of the proxy; the library carries them out.
@@ -37,6 +41,43 @@ pub(super) struct Service {
     config: Arc<Config>,
     handle: Handle,
     budget: Arc<Budget>,
+    compressed: Option<Regex>,
+}
+
+/// Checks what of the settings only this way uses.
+pub(super) fn check(config: &Config) -> Result<(), super::Error> {
+    compressed_types(config)?;
+    let own = &config.own_headers;
+    let (tls, value) = own.tls.clone().unzip();
+    for name in [&own.client_ip, &own.request_id, &tls]
+        .into_iter()
+        .flatten()
+    {
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(super::Error::Header { text: name.clone() });
+        }
+    }
+    for value in [&own.transport_security, &value].into_iter().flatten() {
+        if HeaderValue::from_str(value).is_err() {
+            return Err(super::Error::Header {
+                text: value.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn compressed_types(config: &Config) -> Result<Option<Regex>, super::Error> {
+    let Some(pattern) = &config.compressed_types else {
+        return Ok(None);
+    };
+    let compiled = Regex::new(pattern);
+    compiled
+        .map(Some)
+        .map_err(|error| super::Error::CompressedTypes {
+            pattern: pattern.clone(),
+            reason: error.to_string(),
+        })
 }
 
 /// What is remembered of a request from hook to hook.
@@ -51,14 +92,19 @@ pub(super) struct Request {
     /// The connection to the target waited for this request.
     is_kept: bool,
     body_bytes: u64,
+    began: Option<Instant>,
+    encoder: Option<Encoder>,
 }
 
 impl Service {
     pub(super) fn new(config: Arc<Config>, handle: Handle, budget: Arc<Budget>) -> Service {
+        // It was checked before anything was started.
+        let compressed = compressed_types(&config).unwrap_or_default();
         Service {
             config,
             handle,
             budget,
+            compressed,
         }
     }
 
@@ -84,7 +130,9 @@ impl Service {
         let (Some(client), Some(lease)) = (client, &cx.lease) else {
             return;
         };
+        // Requests of the newer version share their connection: none may leave by an error on it.
         let may_leave = cx.left > 0
+            && !session.is_http2()
             && cx.tried.may_repeat(Failure::Suspected)
             && !session.as_ref().retry_buffer_truncated();
         let upstream = lease.target().upstream().clone();
@@ -135,27 +183,95 @@ impl Service {
         status: StatusCode,
         header: Option<(HeaderName, String)>,
     ) -> Result<()> {
+        if is_grpc(session.req_header()) {
+            return answer_call(session, status).await;
+        }
         let mut response = ResponseHeader::build(status, Some(2))?;
         response.insert_header(CONTENT_LENGTH, HeaderValue::from_static("0"))?;
         if let Some((name, value)) = header {
             response.insert_header(name, value)?;
         }
+        send(session, response).await
+    }
+
+    /// What asks for the credentials that a request lacks for a scheme; none if it has them. A
+    /// scheme that there is not lets nobody in and asks for nothing.
+    async fn challenge(&self, session: &Session, scheme: Option<&str>) -> Option<Option<String>> {
+        let Some(scheme) = self.config.schemes.scheme(scheme?) else {
+            return Some(None);
+        };
+        let header = session.req_header().headers.get(AUTHORIZATION);
+        let given = header.map(|header| header.as_bytes().to_vec());
+        let is_in = match given {
+            None => false,
+            Some(given) if scheme.is_known(&given) => true,
+            Some(given) => {
+                // It may take long, and other requests wait on this thread.
+                let scheme = scheme.clone();
+                let checked = tokio::task::spawn_blocking(move || scheme.admits(&given)).await;
+                checked.unwrap_or(false)
+            }
+        };
+        (!is_in).then(|| Some(scheme.challenge()))
+    }
+
+    /// Sets the headers of a request that are the proxy's own.
+    fn tell_own(&self, request: &mut RequestHeader, hop: &Hop) -> Result<()> {
+        let own = &self.config.own_headers;
+        if let Some(name) = &own.client_ip
+            && Told::of(name.as_bytes()).is_none()
+        {
+            request.insert_header(name.clone(), hop.address().to_string())?;
+        }
+        if let Some(name) = &own.request_id {
+            request.insert_header(name.clone(), self.handle.request_id())?;
+        }
+        if let Some((name, value)) = &own.tls {
+            if hop.is_tls() {
+                request.insert_header(name.clone(), value.clone())?;
+            } else {
+                request.remove_header(name.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a request without a route, with the page if there is one.
+    async fn answer_no_route(&self, session: &mut Session) -> Result<()> {
+        let status = routing::refusal(&self.config, Refused::NoRoute);
+        let page = self.handle.no_route_page();
+        if page.is_empty() || is_grpc(session.req_header()) {
+            return Service::answer(session, status).await;
+        }
+        let mut response = ResponseHeader::build(status, Some(2))?;
+        response.insert_header(CONTENT_LENGTH, page.len())?;
+        response.insert_header(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        )?;
+        let has_body = session.req_header().method != Method::HEAD;
+        if !has_body {
+            return send(session, response).await;
+        }
         session
-            .write_response_header(Box::new(response), true)
+            .write_response_header(Box::new(response), false)
+            .await?;
+        session
+            .write_response_body(Some(Bytes::clone(&page)), true)
             .await
     }
 
     /// Answers a request that its route does not send on: the client may not use it, or is told to
     /// go elsewhere. `false` if it is to be sent on.
-    async fn stop(session: &mut Session, target: &Target) -> Result<bool> {
+    async fn stop(&self, session: &mut Session, target: &Target) -> Result<bool> {
         let options = target.options();
         let path = RequestPath::new(session.req_header().uri.path());
         let redirect = target.redirect(&asked(session, &path));
         if !options.access.is_open() && !options.access.admits(addresses(session)) {
             Service::answer(session, StatusCode::FORBIDDEN).await?;
-        } else if options.auth.is_some() {
-            // There are no schemes: nobody has credentials.
-            Service::answer(session, StatusCode::UNAUTHORIZED).await?;
+        } else if let Some(challenge) = self.challenge(session, options.auth.as_deref()).await {
+            let header = challenge.map(|challenge| (WWW_AUTHENTICATE, challenge));
+            Service::answer_with(session, StatusCode::UNAUTHORIZED, header).await?;
         } else if let Some((status, location)) = redirect {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
             Service::answer_with(session, status, Some((LOCATION, location))).await?;
@@ -170,13 +286,111 @@ impl Service {
     }
 }
 
+/// Names the host of a call, for which its authority is not asked then.
+const GRPC_HOST: &str = "dsthost";
+
+/// What calls are of.
+const GRPC: &[u8] = b"application/grpc";
+
+fn is_grpc(header: &RequestHeader) -> bool {
+    let content = header.headers.get(CONTENT_TYPE);
+    content.is_some_and(|content| content.as_bytes().starts_with(GRPC))
+}
+
+/// Answers a call of gRPC that goes to no target: its status stands in headers of its own.
+async fn answer_call(session: &mut Session, status: StatusCode) -> Result<()> {
+    let (code, message) = match status.as_u16() {
+        400 => ("3", "invalid request"),
+        401 => ("16", "authorization failed"),
+        403 => ("7", "access denied"),
+        404 => ("5", "no route found"),
+        408 | 504 => ("4", "no answer in time"),
+        413 => ("8", "the message is too large"),
+        429 => ("8", "too many requests"),
+        502 | 503 => ("14", "no server can be reached"),
+        500.. => ("13", "internal error"),
+        _ => ("2", "unknown error"),
+    };
+    let mut response = ResponseHeader::build(StatusCode::OK, Some(3))?;
+    response.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
+    response.insert_header("grpc-status", code)?;
+    response.insert_header("grpc-message", message)?;
+    // A stream that ends while the client still sends looks like one that was broken off.
+    let rest = session.as_downstream_mut().drain_request_body();
+    drop(timeout(CALL_REST_WAIT_MAX, rest).await);
+    send(session, response).await
+}
+
+/// Sends an answer without a body.
+async fn send(session: &mut Session, answer: ResponseHeader) -> Result<()> {
+    session
+        .write_response_header(Box::new(answer), true)
+        .await?;
+    if session.is_http2() {
+        // After a failure, the library would break the stream off instead.
+        session.as_downstream_mut().finish_body().await?;
+    }
+    Ok(())
+}
+
+/// How long the rest of a call is waited for that goes to no target.
+const CALL_REST_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Writes a request down that has ended.
+fn note(log: &AccessLog, session: &Session, cx: &Request) {
+    let header = session.req_header();
+    let client = session.digest().and_then(socket::client);
+    let Some(client) = client else { return };
+    let status = session
+        .response_written()
+        .map(|answer| answer.status.as_u16());
+    let find = |name: &str| {
+        let value = header.headers.get(name)?.to_str().ok()?;
+        Some(value.to_owned())
+    };
+    let (path, query) = (header.uri.path(), header.uri.query().unwrap_or_default());
+    let uri = header.uri.path_and_query();
+    let uri = uri.map_or(path, |uri| uri.as_str());
+    let upstream = cx.lease.as_ref().map(|lease| {
+        let target = lease.target();
+        let sent = target.forwarded(&RequestPath::new(path), (path, query));
+        UpstreamEntry {
+            address: target.address(),
+            scheme: target.destination().scheme.as_str(),
+            uri: sent.unwrap_or_else(|| uri.to_owned()),
+            service: target.service(),
+        }
+    });
+    log.add(&Entry {
+        ended: SystemTime::now(),
+        took: cx.began.map(|began| began.elapsed()).unwrap_or_default(),
+        remote: client.peer(),
+        is_tls: client.hop().is_tls(),
+        method: header.method.as_str(),
+        uri,
+        host: host(header),
+        proto: match header.version {
+            Version::HTTP_2 => "HTTP/2.0",
+            Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        },
+        header: &find,
+        // The client went away before there was an answer.
+        status: status.unwrap_or(499),
+        body_bytes: session.body_bytes_sent() as u64,
+        upstream,
+    });
+}
+
 /// What of a request decides on its route.
 fn asked<'a>(session: &'a Session, path: &'a RequestPath<'a>) -> route::Request<'a> {
     let header = session.req_header();
     let client = session.digest().and_then(socket::client);
+    let named = header.headers.get(GRPC_HOST).filter(|_| is_grpc(header));
+    let named = named.and_then(|host| host.to_str().ok());
     let proto = header.headers.get(Told::Proto.name());
     route::Request {
-        host: host(header),
+        host: named.unwrap_or_else(|| host(header)),
         path,
         query: header.uri.query().unwrap_or_default(),
         is_tls: client.is_some_and(|client| client.hop().is_tls()),
@@ -256,11 +470,12 @@ const FORWARDING_HEADERS: usize = 8;
 /// possible, as they have no case.
 fn tell(
     request: &mut RequestHeader,
-    headers: &HeaderMap,
+    (authority, headers): (Option<&str>, &HeaderMap),
     hop: &Hop,
     strip: Option<&str>,
 ) -> Result<()> {
-    let mut incoming = Incoming::new(headers.get(HOST).map(HeaderValue::as_bytes));
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    let mut incoming = Incoming::new(host.or_else(|| authority.map(str::as_bytes)));
     for (name, value) in headers {
         if let Some(told) = Told::of(name.as_str().as_bytes()) {
             incoming.note(told, value.as_bytes());
@@ -353,6 +568,7 @@ impl ProxyHttp for Service {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, cx: &mut Request) -> Result<bool> {
+        cx.began = Some(Instant::now());
         if let Some(client) = session.digest().and_then(socket::client) {
             client.on_head();
         }
@@ -378,13 +594,19 @@ impl ProxyHttp for Service {
         // leaving.
         let is_timed = self.config.response_timeout.is_some() && !is_open_ended(session);
         session.set_abort_on_close(!is_timed);
+        let limits = session.digest().and_then(socket::client);
+        let limits = limits.map(socket::Client::limits);
+        let (client, idle) = limits.map_or(
+            (self.config.client_timeout, self.config.client_idle_timeout),
+            |limits| (limits.client, limits.idle),
+        );
         if session.is_upgrade_req() {
             session.set_read_timeout(None);
         } else {
-            session.set_read_timeout(Some(self.config.client_timeout));
+            session.set_read_timeout(Some(client));
         }
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.config.client_idle_timeout.as_secs().max(1)));
+            session.set_keepalive(Some(idle.as_secs().max(1)));
         }
         if content_length(session.req_header()).is_some_and(|bytes| self.is_too_large(bytes)) {
             session.set_keepalive(None);
@@ -398,7 +620,11 @@ impl ProxyHttp for Service {
             Ok(lease) => {
                 let target = lease.target().clone();
                 cx.lease = Some(lease);
-                return Service::stop(session, &target).await;
+                return self.stop(session, &target).await;
+            }
+            Err(Refused::NoRoute) => {
+                self.answer_no_route(session).await?;
+                return Ok(true);
             }
             Err(refused) => routing::refusal(&self.config, refused),
         };
@@ -467,6 +693,13 @@ impl ProxyHttp for Service {
         let header = session.req_header();
         let (path, query) = (header.uri.path(), header.uri.query().unwrap_or_default());
         let uri = target.forwarded(&RequestPath::new(path), (path, query));
+        if let Some(authority) = header.uri.authority()
+            && !upstream_request.headers.contains_key(HOST)
+        {
+            // The newer version of HTTP says it so; it would be lost with the rest of the URI.
+            let authority = authority.as_str().to_owned();
+            upstream_request.insert_header(HOST, authority)?;
+        }
         if let Some(uri) = uri {
             let uri = Uri::try_from(uri).map_err(|error| {
                 Error::because(
@@ -479,8 +712,10 @@ impl ProxyHttp for Service {
         }
         if let Some(client) = session.digest().and_then(socket::client) {
             let strip = target.options().strip.as_deref();
-            let headers = &session.req_header().headers;
-            tell(upstream_request, headers, client.hop(), strip)?;
+            let authority = header.uri.authority().map(|authority| authority.as_str());
+            let told = (authority, &header.headers);
+            tell(upstream_request, told, client.hop(), strip)?;
+            self.tell_own(upstream_request, client.hop())?;
         }
         if let Some(host) = target.host_header() {
             upstream_request.insert_header(HOST, host)?;
@@ -519,7 +754,44 @@ impl ProxyHttp for Service {
             // Only the end of the connection tells the end of the body.
             session.set_keepalive(None);
         }
-        clean(response)
+        clean(response)?;
+        let client = session.digest().and_then(socket::client);
+        if let Some(value) = &self.config.own_headers.transport_security
+            && client.is_some_and(|client| client.hop().is_tls())
+        {
+            response.insert_header(STRICT_TRANSPORT_SECURITY, value.clone())?;
+        }
+        if let Some(types) = &self.compressed {
+            cx.encoder = Encoder::of(types, session.req_header(), response)?;
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        cx: &mut Request,
+    ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut cx.encoder {
+            let encoded = encoder.push(body.as_deref(), end_of_stream);
+            let encoded = encoded.map_err(|error| {
+                Error::because(
+                    ErrorType::InternalError,
+                    "an answer cannot be compressed",
+                    error,
+                )
+            })?;
+            *body = Some(encoded);
+        }
+        Ok(None)
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, cx: &mut Request) {
+        if let Some(log) = &self.config.access_log {
+            note(log, session, cx);
+        }
     }
 
     /// Nothing was sent, so another target may be asked whatever the method.

@@ -14,20 +14,22 @@ use std::time::Duration;
 use ::http::StatusCode;
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
-    Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
+    ALPN, Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest,
+    Ssl, TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora_http::ResponseHeader;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::sync::futures::OwnedNotified;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::handle::Handle;
 use super::linger::linger;
+use super::patience::Limits;
 use super::rescue::{Budget, LOOK_INTERVAL, Verdict, Wait};
 use super::routing::Failure;
+use super::stream::Stream;
 use crate::headers::Hop;
 use crate::route::{RequestPath, Upstream};
 
@@ -37,6 +39,9 @@ const WRITE_BUFFER_BYTES: usize = 1460;
 
 /// The largest head of a request in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// What HTTP/2 begins with.
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What was read of a connection before the library got it.
 #[derive(Debug)]
@@ -50,13 +55,16 @@ pub(super) struct Replay {
 /// A TCP connection with buffered writes; reads go straight into the parser's own buffer.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: BufWriter<TcpStream>,
+    stream: BufWriter<Stream>,
     /// What was read before, and how much of it the library has got.
     replay: (Vec<u8>, usize),
     digest: Arc<SocketDigest>,
     /// Carries the [`Client`], in the place that the library passes on from the connection to its
     /// requests.
     client: Arc<ProxyDigest>,
+    tls: Option<Arc<SslDigest>>,
+    /// The library reads frames, and bounds heads itself.
+    is_http2: bool,
     head_timeout: Duration,
     /// Bytes of the head so far; what follows the head in the same read counts too.
     head_bytes: usize,
@@ -71,7 +79,9 @@ pub(super) struct Socket {
 /// What the socket of a request says about its client, and is told about the request.
 #[derive(Debug)]
 pub(super) struct Client {
+    peer: SocketAddr,
     hop: Hop,
+    limits: Limits,
     stage: AtomicU8,
     waiting: Mutex<Waits>,
 }
@@ -179,6 +189,16 @@ impl Client {
         Poll::Ready(())
     }
 
+    /// The client's address and port.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// How long it may take.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// The head of the request has come; its bounds end.
     pub(super) fn on_head(&self) {
         self.stage.store(SERVED, Ordering::Relaxed);
@@ -187,31 +207,44 @@ impl Client {
 
 impl Socket {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         (peer, own): (SocketAddr, SocketAddr),
-        head_timeout: Duration,
+        limits: Limits,
         replay: Replay,
     ) -> io::Result<Socket> {
         let client = Client {
-            hop: Hop::new(peer.ip(), own, false),
+            peer,
+            hop: Hop::new(peer.ip(), own, stream.is_tls()),
+            limits,
             stage: AtomicU8::new(FRESH),
             waiting: Mutex::default(),
         };
+        let is_http2 = stream.is_http2();
+        if is_http2 {
+            client.on_head();
+        }
         let unused =
             ResponseHeader::build_no_case(StatusCode::OK, Some(0)).map_err(io::Error::other)?;
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // It is fresh, so this cannot be refused; the system would be asked again otherwise.
         let _ = digest.peer_addr.set(Some(peer.into()));
         Ok(Socket {
-            stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
             replay: (replay.bytes, 0),
             digest: Arc::new(digest),
             client: Arc::new(ProxyDigest::new(Box::new(unused), Some(Box::new(client)))),
-            head_timeout,
+            tls: stream.tls().map(|(version, cipher)| {
+                let unknown = (None, None, Vec::new());
+                Arc::new(SslDigest::new(
+                    cipher, version, unknown.0, unknown.1, unknown.2,
+                ))
+            }),
+            is_http2,
+            head_timeout: limits.head,
             head_bytes: 0,
             first_deadline: Some(replay.deadline),
             deadline: None,
             is_refused: false,
+            stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
         })
     }
 
@@ -379,10 +412,40 @@ impl UniqueID for Socket {
     }
 }
 
-impl Ssl for Socket {}
+impl Ssl for Socket {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.tls.clone()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        (self.tls.is_some() && self.is_http2).then_some(ALPN::H2)
+    }
+}
 
 #[async_trait]
-impl Peek for Socket {}
+impl Peek for Socket {
+    /// Tells HTTP/2 without TLS by its first bytes; the buffer is filled only with those.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        loop {
+            let (bytes, _) = &self.replay;
+            let seen = bytes.len().min(HTTP2_PREFACE.len());
+            if bytes[..seen] != HTTP2_PREFACE[..seen] || buf.len() != HTTP2_PREFACE.len() {
+                return Ok(true);
+            }
+            if seen == HTTP2_PREFACE.len() {
+                buf.copy_from_slice(HTTP2_PREFACE);
+                self.is_http2 = true;
+                self.stage().store(SERVED, Ordering::Relaxed);
+                return Ok(true);
+            }
+            let read = self.stream.get_mut().read_buf(&mut self.replay.0);
+            let read = timeout(self.head_timeout, read).await;
+            if read.map_err(|_| io::ErrorKind::TimedOut)?? == 0 {
+                return Ok(true);
+            }
+        }
+    }
+}
 
 impl GetTimingDigest for Socket {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
@@ -393,7 +456,9 @@ impl GetTimingDigest for Socket {
 impl GetProxyDigest for Socket {
     /// The library asks for it once for each request, just before it waits for the head.
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stage().store(FRESH, Ordering::Relaxed);
+        if !self.is_http2 {
+            self.stage().store(FRESH, Ordering::Relaxed);
+        }
         Some(self.client.clone())
     }
 }

@@ -10,19 +10,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::{HttpServerApp, ServerApp};
+use arc_swap::ArcSwap;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::fast::{self, Accepted, Local};
+use super::arrival::{Arrival, Served};
+use super::fast::{self, Local};
 use super::handle::Handle;
 use super::service::Service;
-use super::socket::Socket;
+use super::socket::HEAD_BYTES_MAX;
 use crate::config::Config;
 
 /// How long to wait before accepting again when the system has no room for another connection.
@@ -31,41 +37,35 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Between two warnings about failed accepts.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many requests of one HTTP/2 connection are carried at once.
+const STREAMS_MAX: u32 = 128;
+
 /// A file that holds no certificate.
 const NO_CERTIFICATES: &str = "/dev/null";
 
-/// The connections that an address may still have, all threads together.
-pub(super) fn slots(config: &Config) -> Arc<Semaphore> {
-    let most = config.connections_max.clamp(1, Semaphore::MAX_PERMITS);
-    Arc::new(Semaphore::new(most))
+/// How many connections an address may have, all threads together.
+pub(super) fn connections_max(config: &Config) -> usize {
+    config.connections_max.clamp(1, Semaphore::MAX_PERMITS)
 }
 
 /// A thread's own socket of an address.
 pub(super) struct Listener {
-    local: SocketAddr,
-    socket: std::net::TcpListener,
-    slots: Arc<Semaphore>,
-}
-
-impl Listener {
-    pub(super) fn new(
-        local: SocketAddr,
-        socket: std::net::TcpListener,
-        slots: Arc<Semaphore>,
-    ) -> Listener {
-        Listener {
-            local,
-            socket,
-            slots,
-        }
-    }
+    pub(super) local: SocketAddr,
+    pub(super) socket: std::net::TcpListener,
+    /// Connections that the address may still have, all threads together.
+    pub(super) slots: Arc<Semaphore>,
+    /// What connections get that come now.
+    pub(super) served: Arc<ArcSwap<Served>>,
+    /// Nothing is accepted any more when the sender is gone.
+    pub(super) stopping: watch::Receiver<bool>,
 }
 
 /// What a thread needs to carry requests.
 pub(super) struct Worker {
     pub(super) config: Arc<Config>,
     pub(super) handle: Handle,
-    pub(super) listeners: Vec<Listener>,
+    /// Listeners to serve.
+    pub(super) incoming: mpsc::Receiver<Listener>,
 }
 
 impl Worker {
@@ -84,47 +84,112 @@ impl Worker {
         }
     }
 
-    async fn carry(self, stopping: watch::Receiver<bool>) {
+    async fn carry(mut self, stopping: watch::Receiver<bool>) {
         let (_, idle_max) = fast::idle_max(&self.config);
         let conf = Arc::new(ServerConf {
             threads: 1,
             upstream_keepalive_pool_size: idle_max,
             // The library counts all attempts.
             max_retries: self.config.retries.saturating_add(1),
-            // Targets are reached without TLS. With none named, the library would read all
-            // certificates of the system, and end the process if one of them cannot be used.
-            ca_file: Some(NO_CERTIFICATES.to_owned()),
+            // With none named, the library would read all certificates of the system, and end the
+            // process if one of them cannot be used.
+            ca_file: Some(authorities_file(&self.config)),
             ..ServerConf::default()
         });
         let local = Rc::new(Local::new(self.config.clone(), self.handle.clone()));
         let service = Service::new(self.config.clone(), self.handle, local.budget());
         let mut server = HttpProxy::new(service, conf);
+        server.server_options = Some(server_options(&self.config));
+        server.h2_options = Some(h2_options());
         server.handle_init_modules();
         let server = Arc::new(server);
+        let arrival = Rc::new(Arrival {
+            config: self.config.clone(),
+            local: local.clone(),
+            server: server.clone(),
+            stopping: stopping.clone(),
+        });
+        let open: Rc<Open> = Rc::default();
         let mut loops = JoinSet::new();
-        for listener in self.listeners {
-            let acceptor = Acceptor {
-                config: self.config.clone(),
-                local: local.clone(),
-                server: server.clone(),
-                stopping: stopping.clone(),
-                open: Rc::default(),
-            };
-            loops.spawn_local(acceptor.run(listener));
-        }
+        let accept = async {
+            while let Some(listener) = self.incoming.recv().await {
+                let acceptor = Acceptor {
+                    arrival: arrival.clone(),
+                    stopping: stopping.clone(),
+                    open: open.clone(),
+                };
+                loops.spawn_local(acceptor.run(listener));
+                while let Some(ended) = loops.try_join_next() {
+                    log_end(ended);
+                }
+            }
+            std::future::pending().await
+        };
         tokio::select! {
-            () = stopped(stopping) => {}
+            () = stopped(stopping.clone()) => {}
             () = local.sweep() => {}
             () = local.rescue() => {}
+            never = accept => never,
         }
         local.stop();
         server.http_cleanup().await;
         while let Some(ended) = loops.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "accept loop ended badly");
+            log_end(ended);
+        }
+        let finish = async {
+            while open.count.get() > 0 {
+                open.changed.notified().await;
             }
+        };
+        let waited = tokio::time::timeout(self.config.drain_timeout, finish).await;
+        if waited.is_err() {
+            let open = open.count.get();
+            tracing::warn!(
+                open,
+                "closing connections whose requests did not finish in time"
+            );
         }
     }
+}
+
+fn log_end(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "accept loop ended badly");
+    }
+}
+
+/// The file with the authorities of targets; one that cannot be used as it is would end the process
+/// within the library.
+fn authorities_file(config: &Config) -> String {
+    let usable = config.authorities_file.as_ref().and_then(|path| {
+        let text = std::fs::read(path).ok()?;
+        let mut all = CertificateDer::pem_slice_iter(&text);
+        let mut roots = RootCertStore::empty();
+        all.all(|one| one.is_ok_and(|one| roots.add(one).is_ok()))
+            .then(|| path.to_str().map(str::to_owned))?
+    });
+    if usable.is_none()
+        && let Some(path) = &config.authorities_file
+    {
+        let path = path.display();
+        tracing::warn!(%path, "the authorities of targets cannot be used: none is trusted");
+    }
+    usable.unwrap_or_else(|| NO_CERTIFICATES.to_owned())
+}
+
+fn server_options(config: &Config) -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(config.client_idle_timeout);
+    options
+}
+
+fn h2_options() -> H2Options {
+    let mut options = default_h2_options();
+    let bytes = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
+    options.max_header_list_size(bytes);
+    options.max_concurrent_streams(STREAMS_MAX);
+    options
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
@@ -162,44 +227,45 @@ impl Drop for Counted {
 }
 
 struct Acceptor {
-    config: Arc<Config>,
-    local: Rc<Local>,
-    server: Arc<HttpProxy<Service>>,
+    arrival: Rc<Arrival>,
     stopping: watch::Receiver<bool>,
     open: Rc<Open>,
 }
 
 impl Acceptor {
-    /// Accepts connections until told to stop, and then waits for those that are open.
+    /// Accepts connections until told to stop.
     async fn run(self, listener: Listener) {
         let Listener {
             local,
             socket,
             slots,
+            served,
+            stopping,
         } = listener;
         match TcpListener::from_std(socket) {
             Ok(socket) => {
-                self.accept(local, &socket, slots).await;
-                if let Err(error) = self.empty(local, socket) {
+                let stop = async {
+                    tokio::select! {
+                        () = stopped(self.stopping.clone()) => {}
+                        () = stopped(stopping) => {}
+                    }
+                };
+                self.accept((local, &socket), slots, &served, stop).await;
+                if let Err(error) = self.empty(local, socket, &served) {
                     tracing::debug!(%error, %local, "connections that waited are not served");
                 }
             }
             Err(error) => tracing::error!(%error, %local, "cannot accept connections"),
         }
-        let finish = async {
-            while self.open.count.get() > 0 {
-                self.open.changed.notified().await;
-            }
-        };
-        let waited = tokio::time::timeout(self.config.drain_timeout, finish).await;
-        if waited.is_err() {
-            let open = self.open.count.get();
-            tracing::warn!(%local, open, "closing connections whose requests did not finish in time");
-        }
     }
 
-    async fn accept(&self, local: SocketAddr, listener: &TcpListener, slots: Arc<Semaphore>) {
-        let stopped = stopped(self.stopping.clone());
+    async fn accept(
+        &self,
+        (local, listener): (SocketAddr, &TcpListener),
+        slots: Arc<Semaphore>,
+        served: &ArcSwap<Served>,
+        stopped: impl Future<Output = ()>,
+    ) {
         tokio::pin!(stopped);
         let mut slot = None;
         let mut warned = None;
@@ -210,7 +276,7 @@ impl Acceptor {
                 accepted = listener.accept(), if slot.is_some() => match accepted {
                     Ok((stream, peer)) => {
                         let counted = Counted::new(&self.open, slot.take());
-                        self.serve(stream, (peer, local), counted);
+                        self.serve(stream, (peer, local), served, counted);
                     }
                     Err(error) => {
                         if warned.is_none_or(|at: Instant| at.elapsed() >= WARNING_INTERVAL) {
@@ -226,14 +292,20 @@ impl Acceptor {
 
     /// Takes the connections that wait in the system's queue, and closes the listener: closing it
     /// alone would reset them.
-    fn empty(&self, local: SocketAddr, listener: TcpListener) -> io::Result<()> {
+    fn empty(
+        &self,
+        local: SocketAddr,
+        listener: TcpListener,
+        served: &ArcSwap<Served>,
+    ) -> io::Result<()> {
         let listener = listener.into_std()?;
         loop {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     stream.set_nonblocking(true)?;
                     let stream = TcpStream::from_std(stream)?;
-                    self.serve(stream, (peer, local), Counted::new(&self.open, None));
+                    let counted = Counted::new(&self.open, None);
+                    self.serve(stream, (peer, local), served, counted);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -241,24 +313,18 @@ impl Acceptor {
         }
     }
 
-    /// Carries a connection: plain requests here, others by the library.
-    fn serve(&self, stream: TcpStream, (peer, own): (SocketAddr, SocketAddr), counted: Counted) {
-        let (local, server) = (self.local.clone(), self.server.clone());
-        let (head_timeout, stopping) = (self.config.head_timeout, self.stopping.clone());
+    /// Carries a connection beside the others.
+    fn serve(
+        &self,
+        stream: TcpStream,
+        ends: (SocketAddr, SocketAddr),
+        served: &ArcSwap<Served>,
+        counted: Counted,
+    ) {
+        let (arrival, served) = (self.arrival.clone(), served.load_full());
         tokio::task::spawn_local(async move {
             let _counted = counted;
-            let own = if own.ip().is_unspecified() {
-                stream.local_addr().unwrap_or(own)
-            } else {
-                own
-            };
-            let accepted = Accepted { stream, peer, own };
-            if let Some((accepted, replay)) = fast::serve(local, accepted).await {
-                let Accepted { stream, peer, own } = accepted;
-                if let Ok(socket) = Socket::new(stream, (peer, own), head_timeout, replay) {
-                    server.process_new(Box::new(socket), &stopping).await;
-                }
-            }
+            arrival.carry(stream, ends, &served).await;
         });
     }
 }

@@ -164,6 +164,12 @@ impl Source {
         if text.is_empty() {
             return Err(Fault::EmptySource);
         }
+        if text.contains('"') {
+            return Err(Fault::InvalidPattern {
+                pattern: text.to_owned(),
+                reason: "it holds a quote, which no text of routes can",
+            });
+        }
         if let Some(port) = text.strip_prefix(':') {
             let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
             if !is_port || !port.parse().is_ok_and(|port: u16| port > 0) {
@@ -268,6 +274,9 @@ impl Destination {
             text: text.to_owned(),
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
+        if text.contains('"') {
+            return Err(invalid());
+        }
         let scheme = Scheme::parse(scheme).ok_or_else(|| Fault::UnsupportedProtocol {
             protocol: scheme.to_owned(),
         })?;

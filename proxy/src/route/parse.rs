@@ -8,6 +8,11 @@ use super::problem::{Fault, Origin, Problem};
 /// Reads route-language text. A line that cannot be used is reported with its number; all other
 /// lines are returned.
 pub fn parse(text: &str) -> (Vec<Definition>, Vec<Problem>) {
+    parse_from(text, Origin::Line)
+}
+
+/// [`parse`] for a text of which `origin` says where its lines were written.
+pub fn parse_from(text: &str, origin: impl Fn(usize) -> Origin) -> (Vec<Definition>, Vec<Problem>) {
     let mut definitions = Vec::new();
     let mut problems = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -15,7 +20,7 @@ pub fn parse(text: &str) -> (Vec<Definition>, Vec<Problem>) {
         if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
             continue;
         }
-        let origin = Origin::Line(number);
+        let origin = origin(number);
         match command(line) {
             Ok(command) => definitions.push(Definition { origin, command }),
             Err(fault) => problems.push(Problem { origin, fault }),
@@ -96,6 +101,9 @@ fn add(tokens: &[Token<'_>]) -> Result<Add, Fault> {
     else {
         return Err(invalid);
     };
+    if service.contains('"') {
+        return Err(invalid);
+    }
     let (weight, rest) = clause_weight(rest)?;
     let (tags, rest) = clause_quoted(rest, "tags");
     let (options, rest) = clause_quoted(rest, "opts");

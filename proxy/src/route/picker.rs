@@ -10,6 +10,8 @@ use super::weight;
 pub enum Choice {
     /// In turn, by the route's own counter.
     RoundRobin,
+    /// The one with the fewest requests in flight for its share; in turn among equals.
+    LeastConnections,
     /// By a random number, evenly distributed over all of `u64`.
     Random(u64),
 }
@@ -52,7 +54,7 @@ impl Picker {
             (0, _) => return None,
             (1, _) => 0,
             // The remainder is less than the length, which is a usize.
-            (_, Choice::RoundRobin) => {
+            (_, Choice::RoundRobin | Choice::LeastConnections) => {
                 (self.turns.fetch_add(1, Ordering::Relaxed) % length as u64) as usize
             }
             (_, Choice::Random(number)) => ((u128::from(number) * length as u128) >> 64) as usize,

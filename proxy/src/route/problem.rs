@@ -7,6 +7,13 @@ use std::fmt;
 pub enum Origin {
     /// A line of route-language text, counted from 1.
     Line(usize),
+    /// A line of the text at a key of the key-value store.
+    Key {
+        /// The key.
+        key: String,
+        /// Counted from 1.
+        line: usize,
+    },
     /// A tag of a service instance.
     Tag {
         /// The instance's id.
@@ -27,6 +34,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Line(line) => write!(f, "line {line}"),
+            Origin::Key { key, line } => write!(f, "key `{key}` line {line}"),
             Origin::Tag { instance, tag } => write!(f, "instance `{instance}` tag `{tag}`"),
             Origin::Split { service, route } => {
                 write!(f, "weight of service `{service}` on route `{route}`")

@@ -230,6 +230,9 @@ impl Route {
     /// The target whose turn it is. There is one on every route of a table that was built from
     /// definitions.
     pub fn pick(&self, choice: Choice) -> Option<&Arc<Target>> {
+        if choice == Choice::LeastConnections {
+            return self.pick_where(choice, |_| true);
+        }
         self.picker.pick(choice).map(|at| &self.targets[at])
     }
 
@@ -239,9 +242,32 @@ impl Route {
         choice: Choice,
         acceptable: impl Fn(&Target) -> bool,
     ) -> Option<&Arc<Target>> {
-        self.picker
-            .pick_where(choice, |at| acceptable(&self.targets[at]))
-            .map(|at| &self.targets[at])
+        let turn = self
+            .picker
+            .pick_where(choice, |at| acceptable(&self.targets[at]));
+        let turn = turn.map(|at| &self.targets[at]);
+        if choice == Choice::LeastConnections {
+            return turn.map(|turn| self.least_busy(turn, acceptable));
+        }
+        turn
+    }
+
+    /// The acceptable target with the fewest requests in flight for its share; `turn` if none has
+    /// fewer.
+    fn least_busy<'t>(
+        &'t self,
+        turn: &'t Arc<Target>,
+        acceptable: impl Fn(&Target) -> bool,
+    ) -> &'t Arc<Target> {
+        let load = |target: &Target| (target.upstream.in_flight() + 1) as f64 / target.share;
+        let mut least = (turn, load(turn));
+        for target in self.targets.iter().filter(|target| target.share > 0.0) {
+            let own = load(target);
+            if own < least.1 && acceptable(target) {
+                least = (target, own);
+            }
+        }
+        least.0
     }
 }
 

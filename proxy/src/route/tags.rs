@@ -51,7 +51,11 @@ pub fn definitions(instance: &Instance<'_>) -> (Vec<Definition>, Vec<Problem>) {
 }
 
 fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fault> {
-    if instance.service.is_empty() || instance.service.contains(char::is_whitespace) {
+    if instance.service.is_empty()
+        || instance
+            .service
+            .contains(|c: char| c.is_whitespace() || c == '"')
+    {
         return Err(Fault::InvalidService {
             service: instance.service.to_owned(),
         });

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A request or an answer with a body of known length.
@@ -77,7 +77,10 @@ pub(crate) async fn post(address: SocketAddr, body: &str) -> Message {
 }
 
 /// Reads a head, and as much body as its Content-Length says.
-pub(crate) async fn read_message(stream: &mut TcpStream, rest: &mut Vec<u8>) -> Option<Message> {
+pub(crate) async fn read_message(
+    stream: &mut (impl AsyncRead + Unpin),
+    rest: &mut Vec<u8>,
+) -> Option<Message> {
     let end = loop {
         if let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;

@@ -4,13 +4,17 @@
 
 mod allocations;
 mod backend;
+mod bytes;
+mod calls;
 mod client;
 mod differential;
+mod extras;
 mod kept;
 mod rescue;
 mod running;
+mod secured;
 
-use proxy::{Config, Proxy};
+use proxy::{Config, Listener, Proxy};
 
 /// Plain requests by the short way.
 #[path = "cases"]
@@ -36,7 +40,7 @@ async fn an_address_in_use_is_an_error_that_names_it() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap();
     let error = Proxy::bind(Config {
-        listen: vec![address],
+        listeners: vec![Listener::http(address)],
         ..Config::default()
     })
     .unwrap_err();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use proxy::route::{Definition, Instance, Table, parse, tags};
-use proxy::{Config, Error, Handle, Library, Proxy};
+use proxy::{Config, Error, Handle, Library, Listener, Proxy};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -18,10 +18,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start(config: Config) -> Running {
-        let config = Config {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
-            ..config
-        };
+        let mut config = config;
+        if config.listeners.is_empty() {
+            config.listeners = vec![Listener::http("127.0.0.1:0".parse().unwrap())];
+        }
         let library = config.library;
         let proxy = Proxy::bind(config).unwrap();
         let address = proxy.local_addrs()[0];

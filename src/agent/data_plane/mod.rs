@@ -44,6 +44,8 @@ pub(super) struct DataPlane {
     pub dns: Option<dns::Handle>,
     /// Ingress, when this agent carries traffic.
     pub proxy: Option<proxy::Handle>,
+    /// How hosts and paths of routes are compared.
+    pub matching: route::Matching,
     /// DNS zone, and the datacenter of this agent.
     pub zone: Zone,
 }
@@ -83,6 +85,8 @@ struct Routes {
     left: BTreeSet<String>,
     /// Those of them that are still registered and found dead by their checks.
     dead: BTreeSet<String>,
+    /// For requests without a route.
+    page: String,
 }
 
 impl DataPlane {
@@ -133,6 +137,7 @@ impl DataPlane {
     /// Makes view and table of a replica, beside everything else.
     fn make(&self, replica: Arc<Replica>) -> JoinHandle<Made> {
         let zone = self.zone.clone();
+        let matching = self.matching;
         let has_dns = self.dns.is_some();
         let old = self.proxy.as_ref().map(proxy::Handle::table);
         tokio::task::spawn_blocking(move || {
@@ -151,7 +156,8 @@ impl DataPlane {
                 }
             });
             let routes = old.map(|old| {
-                let (table, problems) = routes::build(catalog, &instances, &zone.datacenter, &old);
+                let (table, problems) =
+                    routes::build(catalog, &instances, (&zone.datacenter, matching), &old);
                 let left = routes::left_by(&old, &table);
                 let dead = routes::dead(catalog, &left);
                 Routes {
@@ -159,6 +165,7 @@ impl DataPlane {
                     table,
                     problems,
                     left,
+                    page: catalog.route_overrides().page(),
                 }
             });
             Made {
@@ -179,7 +186,9 @@ impl DataPlane {
             for problem in routes.problems.difference(problems) {
                 tracing::warn!(problem, "a route is left out");
             }
+            proxy.set_problems(routes.problems.iter().cloned().collect());
             *problems = routes.problems;
+            proxy.set_no_route_page(&routes.page);
             draining.watch(routes.left, proxy.swap(routes.table));
             if !routes.dead.is_empty() {
                 proxy.lost(|instance| routes.dead.contains(instance));

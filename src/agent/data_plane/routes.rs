@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, sync::Arc};
 pub(super) fn build(
     catalog: &View,
     instances: &[Instance],
-    datacenter: &str,
+    (datacenter, matching): (&str, route::Matching),
     old: &route::Table,
 ) -> (route::Table, BTreeSet<String>) {
     let mut definitions = Vec::new();
@@ -29,18 +29,33 @@ pub(super) fn build(
         definitions.extend(found);
         problems.extend(wrong);
     }
-    let (found, wrong) = route::parse::parse(&catalog.route_overrides().text);
+    let overrides = catalog.route_overrides();
+    let (found, wrong) = route::parse::parse(&overrides.text);
     definitions.extend(found);
     problems.extend(wrong);
+    for (key, text) in overrides.commands() {
+        let origin = |line| Origin::Key {
+            key: key.to_owned(),
+            line,
+        };
+        let (found, wrong) = route::parse::parse_from(text, origin);
+        definitions.extend(found);
+        problems.extend(wrong);
+    }
     for split in in_order(catalog) {
         match weigh(split) {
             Ok(definition) => definitions.push(definition),
             Err(problem) => problems.push(problem),
         }
     }
-    let (table, wrong) = route::Table::build(definitions, Some(old));
+    let (table, wrong) = route::Table::build_with(matching, definitions, Some(old));
     problems.extend(wrong);
-    (table, problems.iter().map(ToString::to_string).collect())
+    let left_out = overrides.left_out.iter();
+    let left_out = left_out.map(|key| {
+        format!("key `{key}`: it is left out, as all route texts together are larger than 1 MiB")
+    });
+    let told = problems.iter().map(ToString::to_string);
+    (table, told.chain(left_out).collect())
 }
 
 /// The splits of `catalog` in the order in which they were first set.

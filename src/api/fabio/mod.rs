@@ -8,10 +8,14 @@ mod tests;
 
 use axum::{
     Router,
-    extract::{RawQuery, State},
+    extract::{Path, RawQuery, State},
     http::{StatusCode, Uri, header},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
+};
+use mesh::{
+    model::RouteOverrides,
+    state::{Command, KeyCondition, PutKey},
 };
 use proxy::route::Table;
 use serde::{Deserialize, Serialize};
@@ -26,7 +30,12 @@ pub fn router(api: Api) -> Router {
         .route("/health", get(async || "OK\n"))
         .route("/api/routes", get(routes))
         .route("/api/version", get(version))
+        .route("/api/config", get(config))
+        .route("/api/paths", get(paths))
+        .route("/api/problems", get(problems))
         .route("/api/manual", get(manual).put(set_manual))
+        .route("/api/manual/", get(manual).put(set_manual))
+        .route("/api/manual/{*path}", get(manual_at).put(set_manual_at))
         .route("/routes", get(table_page))
         .route("/", get(table_page))
         .route("/favicon.ico", get(async || StatusCode::NOT_FOUND))
@@ -89,33 +98,133 @@ struct Manual {
     version: String,
 }
 
-async fn manual(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+/// The settings of the ingress; what is secret is not among them.
+async fn config(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    encode(query.as_deref(), &api.facts().ingress)
+}
+
+/// Definitions that were left out of the table, each with the reason.
+async fn problems(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    let proxy = api.proxy();
+    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
+    encode(query.as_deref(), &*proxy.problems())
+}
+
+/// The places of the operator's texts: empty for the one without a path.
+async fn paths(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
     let catalog = &api.server().snapshot().mesh;
-    let value = overrides::shown(catalog);
-    let version = catalog.route_overrides_version().to_string();
-    encode(query.as_deref(), &Manual { value, version })
+    let overrides = catalog.route_overrides();
+    let mut paths: Vec<&str> = overrides
+        .commands()
+        .filter_map(|(key, _)| key.strip_prefix(RouteOverrides::CONFIG_KEY))
+        .map(|path| path.trim_start_matches('/'))
+        .collect();
+    if !overrides::shown(catalog).is_empty() && !paths.contains(&"") {
+        paths.insert(0, "");
+    }
+    // Readers of this API know an empty list as null.
+    encode(
+        query.as_deref(),
+        &Some(paths).filter(|paths| !paths.is_empty()),
+    )
+}
+
+/// The key that an operator's text is kept at. Without a path, that is the text of the catalog,
+/// unless somebody keeps one in the key-value store.
+fn key_of(api: &Api, path: &str) -> Option<String> {
+    let root = RouteOverrides::CONFIG_KEY;
+    if !path.is_empty() {
+        return Some(format!("{root}/{path}"));
+    }
+    let catalog = &api.server().snapshot().mesh;
+    catalog.key(root).is_some().then(|| root.to_owned())
+}
+
+async fn manual(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    read_manual(&api, "", query.as_deref())
+}
+
+async fn manual_at(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    read_manual(&api, &path, query.as_deref())
+}
+
+fn read_manual(api: &Api, path: &str, query: Option<&str>) -> Result<Response, Error> {
+    let catalog = &api.server().snapshot().mesh;
+    let manual = match key_of(api, path) {
+        Some(key) => {
+            let row = catalog.key(&key);
+            Manual {
+                value: row.map_or_else(String::new, |row| {
+                    String::from_utf8_lossy(&row.value).into_owned()
+                }),
+                version: row.map_or(0, |row| row.modify_index).to_string(),
+            }
+        }
+        None => Manual {
+            value: overrides::shown(catalog),
+            version: catalog.route_overrides_version().to_string(),
+        },
+    };
+    encode(query, &manual)
 }
 
 async fn set_manual(State(api): State<Api>, body: Raw) -> Result<(), Error> {
+    write_manual(&api, "", &body).await
+}
+
+async fn set_manual_at(
+    State(api): State<Api>,
+    Path(path): Path<String>,
+    body: Raw,
+) -> Result<(), Error> {
+    write_manual(&api, &path, &body).await
+}
+
+async fn write_manual(api: &Api, path: &str, body: &Raw) -> Result<(), Error> {
     let manual: Manual = body.json()?;
     let expected = manual
         .version
         .parse()
         .map_err(|_| Error::bad_request("version must be a number in quotes"))?;
     overrides::check(&manual.value).map_err(|refused| Error::bad_request(refused.to_string()))?;
-    let written = api
-        .server()
-        .set_route_overrides(manual.value, Some(expected))
-        .await;
+    let written = match key_of(api, path) {
+        Some(key) => {
+            let command = PutKey {
+                key,
+                value: manual.value.into_bytes(),
+                flags: 0,
+                condition: KeyCondition::Unchanged(expected),
+            };
+            let (_, outcome) = api.server().propose(Command::PutKey(command)).await?;
+            outcome.map(drop)
+        }
+        None => {
+            let written = api
+                .server()
+                .set_route_overrides(manual.value, Some(expected))
+                .await;
+            match written {
+                Ok(_) => Ok(()),
+                Err(server::Error::Rejected(rejected)) => Err(rejected),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
     match written {
-        Ok(_) => Ok(()),
-        Err(server::Error::Rejected(Rejected::Mesh(mesh::state::Rejected::IndexMismatch {
-            ..
-        }))) => Err(Error::new(StatusCode::CONFLICT, "version mismatch")),
-        Err(error) => Err(error.into()),
+        Ok(()) => Ok(()),
+        Err(Rejected::Mesh(mesh::state::Rejected::IndexMismatch { .. })) => {
+            Err(Error::new(StatusCode::CONFLICT, "version mismatch"))
+        }
+        Err(rejected) => Err(server::Error::Rejected(rejected).into()),
     }
 }
 
 async fn table_page(State(api): State<Api>) -> Result<Html<String>, Error> {
-    Ok(Html(page::render(&table(&api)?.rows())))
+    let proxy = api.proxy();
+    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
+    Ok(Html(page::render(&proxy.table().rows(), &proxy.problems())))
 }

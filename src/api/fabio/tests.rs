@@ -39,7 +39,11 @@ async fn the_table_is_shown_in_every_form() {
     );
     assert_eq!(get(&fixture, "/health").await.body, "OK\n");
     assert_eq!(get(&fixture, "/api/version").await.body, "0.1.0");
-    assert_eq!(get(&fixture, "/api/config").await.refusal().0, 501);
+    assert_eq!(
+        get(&fixture, "/api/config").await.json(),
+        json!({ "Strategy": "rr" })
+    );
+    assert_eq!(get(&fixture, "/api/problems").await.json(), json!([]));
 }
 
 #[tokio::test]
@@ -56,9 +60,55 @@ async fn the_page_escapes_what_services_say() {
     );
     assert!(page.contains("&lt;b&gt;&amp;&#39;"), "{page}");
     assert!(
-        !page.contains("<script>") && !page.contains("<b>"),
+        !page.contains("<script>alert") && !page.contains("<b>&"),
         "{page}"
     );
+    fixture.proxy.set_problems(vec!["line 1: <i>".into()]);
+    let page = get(&fixture, "/routes").await.body;
+    assert!(page.contains("<li>line 1: &lt;i&gt;</li>"), "{page}");
+    assert_eq!(
+        get(&fixture, "/api/problems").await.json(),
+        json!(["line 1: <i>"])
+    );
+}
+
+#[tokio::test]
+async fn texts_at_paths_are_keys() {
+    let fixture = Fixture::start().await;
+    assert_eq!(get(&fixture, "/api/paths").await.body, "null");
+    let put = |path: &'static str, value: &str, version: &str| {
+        let body = json!({ "value": value, "version": version }).to_string();
+        ask(&fixture.admin, "PUT", path, body)
+    };
+    let (one, two) = ("/api/manual/team/one", "/api/manual/two");
+    assert_eq!(put(one, "route del a\n", "0").await.status, 200);
+    assert_eq!(put(two, "route del b\n", "0").await.status, 200);
+    assert_eq!(put(two, "route del c\n", "0").await.refusal().0, 409);
+    assert_eq!(put(two, "nonsense", "0").await.refusal().0, 400);
+    let read = get(&fixture, one).await.json();
+    assert_eq!(read["value"], "route del a\n");
+    let version = read["version"].as_str().unwrap().to_owned();
+    assert_eq!(put(one, "route del d\n", &version).await.status, 200);
+    assert_eq!(
+        get(&fixture, "/api/paths").await.json(),
+        json!(["team/one", "two"])
+    );
+    assert_eq!(
+        put("/api/manual", "route del e\n", "0").await.refusal().0,
+        409
+    );
+    // Agents get them with the rest of what lies over the routes, in the order of their keys.
+    let catalog = &fixture.api.server().snapshot().mesh;
+    let texts: Vec<&str> = catalog
+        .route_overrides()
+        .commands()
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(texts, ["route del d\n", "route del b\n"]);
+    let missing = get(&fixture, "/api/manual/none").await.json();
+    assert_eq!(missing, json!({ "value": "", "version": "0" }));
+    let deleted = ask(&fixture.admin, "DELETE", two, Body::empty()).await;
+    assert_eq!(deleted.status, 405);
 }
 
 #[tokio::test]

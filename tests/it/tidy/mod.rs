@@ -241,10 +241,19 @@ fn modules_of_the_libraries_use_only_what_they_may() {
             "proxy",
             &[
                 ("route", &[]),
-                ("config", &[]),
+                ("auth", &[]),
+                ("certs", &[]),
+                ("log", &[]),
+                ("config", &["auth", "certs", "log", "route"]),
                 ("headers", &["route"]),
                 ("listen", &[]),
-                ("http", &["config", "headers", "listen", "route"]),
+                ("tcp", &["route"]),
+                (
+                    "http",
+                    &[
+                        "auth", "certs", "config", "headers", "listen", "log", "route", "tcp",
+                    ],
+                ),
             ],
         ),
     ];

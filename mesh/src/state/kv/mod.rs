@@ -1,6 +1,7 @@
 //! The key-value store: rows, who holds which of them, and the marks that deleted keys leave.
 //!
-//! No part of it is in the catalog view: keys never leave the servers.
+//! No part of it is in the catalog view, but for the values that lay something over the routes
+//! ([`crate::model::RouteOverrides`]): all other keys never leave the servers.
 
 mod delays;
 mod tombstones;

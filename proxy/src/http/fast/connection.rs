@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use ::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer;
@@ -19,24 +18,29 @@ use super::request::{self, Head, Plain};
 use super::timer::Timer;
 use crate::headers::Hop;
 use crate::http::linger::linger;
+use crate::http::patience::Limits;
 use crate::http::socket::{HEAD_BYTES_MAX, Replay};
+use crate::http::stream::Stream;
 
 /// How long a connection that came just before the stop may take to send its first request.
 const STOP_GRACE: Duration = Duration::from_millis(100);
 
 /// A connection as it was accepted.
 pub(in crate::http) struct Accepted {
-    pub(in crate::http) stream: TcpStream,
+    pub(in crate::http) stream: Stream,
     pub(in crate::http) peer: SocketAddr,
     /// The address that the client connected to.
     pub(in crate::http) own: SocketAddr,
+    /// What was read of it already.
+    pub(in crate::http) first: Vec<u8>,
+    pub(in crate::http) limits: Limits,
 }
 
 /// Carries plain requests as long as the connection lasts. If another one comes, the connection is
 /// returned as it was before that request.
 pub(in crate::http) async fn serve(
     local: Rc<Local>,
-    accepted: Accepted,
+    mut accepted: Accepted,
 ) -> Option<(Accepted, Replay)> {
     let number = poll_fn(|cx| Poll::Ready(local.entered(cx.waker().clone()))).await;
     let _entry = Entry {
@@ -44,10 +48,10 @@ pub(in crate::http) async fn serve(
         number,
     };
     let mut connection = Connection {
-        hop: Hop::new(accepted.peer.ip(), accepted.own, false),
+        hop: Hop::new(accepted.peer.ip(), accepted.own, accepted.stream.is_tls()),
+        bytes: std::mem::take(&mut accepted.first),
+        timer: Timer::after(accepted.limits.idle),
         accepted,
-        bytes: Vec::new(),
-        timer: Timer::after(local.config.client_idle_timeout),
         has_served: false,
         number,
         local,
@@ -74,7 +78,10 @@ pub(in crate::http) async fn serve(
         match after {
             After::Kept => {}
             After::Doubtful => return Some(connection.hand_over()),
-            After::Ended => return None,
+            After::Ended => {
+                connection.accepted.stream.close().await;
+                return None;
+            }
             After::Refused => {
                 linger(&mut connection.accepted.stream).await;
                 return None;
@@ -147,7 +154,7 @@ struct Reading {
 impl Connection {
     /// Waits for the next request.
     async fn next(&mut self) -> Next {
-        self.timer.set_after(self.local.config.client_idle_timeout);
+        self.timer.set_after(self.accepted.limits.idle);
         let mut reading = Reading {
             is_fresh: !self.bytes.is_empty(),
             searched: 0,
@@ -198,6 +205,7 @@ impl Connection {
         };
         match head {
             _ if !self.local.carries_plain() => Some(Next::Doubtful),
+            _ if self.accepted.stream.is_http2() => Some(Next::Doubtful),
             Head::Doubtful(doubt) => {
                 tracing::trace!(?doubt, "a request is left to the library");
                 Some(Next::Doubtful)
@@ -207,7 +215,7 @@ impl Connection {
                 reading.searched = self.bytes.len();
                 if !reading.has_deadline {
                     reading.has_deadline = true;
-                    self.timer.set_after(self.local.config.head_timeout);
+                    self.timer.set_after(self.accepted.limits.head);
                 }
                 None
             }
@@ -226,7 +234,7 @@ impl Connection {
         if self.bytes.len() >= plain.bytes() {
             return Some(Next::Request(plain));
         }
-        self.timer.set_after(self.local.config.client_timeout);
+        self.timer.set_after(self.accepted.limits.client);
         reading.plain = Some(plain);
         None
     }
@@ -260,7 +268,7 @@ impl Connection {
             let mut scratch = self.local.scratch.borrow_mut();
             answer::own(status, keeps, scratch.date.now(), &mut unwritten);
         }
-        self.timer.set_after(self.local.config.client_timeout);
+        self.timer.set_after(self.accepted.limits.client);
         let mut written = 0;
         let write = poll_fn(|cx| {
             while written < unwritten.len() {
@@ -286,7 +294,7 @@ impl Connection {
 
     /// Gives the connection away, with what was read.
     fn hand_over(self) -> (Accepted, Replay) {
-        let head_deadline = Instant::now() + self.local.config.head_timeout;
+        let head_deadline = Instant::now() + self.accepted.limits.head;
         let replay = Replay {
             bytes: self.bytes,
             deadline: head_deadline.min(self.timer.deadline()),

@@ -60,6 +60,10 @@ impl Connection {
                 Ok(lease) => lease,
                 Err(Refused::NotPlain) if tried.is_empty() => return After::Doubtful,
                 Err(_) if !tried.is_empty() => break,
+                // The library has the page.
+                Err(Refused::NoRoute) if !self.local.handle.no_route_page().is_empty() => {
+                    return After::Doubtful;
+                }
                 Err(refused) => {
                     let status = routing::refusal(&self.local.config, refused);
                     // As behind us, a body that nobody wants ends the connection.
@@ -283,7 +287,11 @@ impl Rest {
     }
 
     /// Writes as much as goes.
-    fn poll_write(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             let rest = &self.bytes[self.at..];
             self.at += ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
@@ -374,7 +382,7 @@ impl Relay<'_> {
             .unwritten
             .poll_write(&mut connection.accepted.stream, cx);
         if self.unwritten.at > before || !self.waits_for_client {
-            let wait = connection.local.config.client_timeout;
+            let wait = connection.accepted.limits.client;
             connection.timer.set_after(wait);
         }
         self.waits_for_client = written.is_pending();
@@ -638,7 +646,7 @@ impl Relay<'_> {
     /// Whether the client has closed its connection altogether. That it says no more, or says the
     /// next request already, is no reason to end this one; then it is watched no more.
     fn is_client_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        let client = &self.connection.accepted.stream;
+        let client = self.connection.accepted.stream.tcp();
         if client.poll_read_ready(cx).is_pending() {
             return false;
         }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval};
 
 use super::pool::Pool;
-use crate::config::{Config, Library};
+use crate::config::Config;
 use crate::http::handle::Handle;
 use crate::http::rescue::Budget;
 use crate::route::Upstream;
@@ -119,10 +119,15 @@ impl Local {
         }
     }
 
+    /// Access to the table.
+    pub(in crate::http) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Whether plain requests go by the short way. Only the silence of a target bounds how long an
     /// answer is waited for there, so it must have a bound.
     pub(super) fn carries_plain(&self) -> bool {
-        self.config.library == Library::Doubtful && self.config.response_timeout.is_some()
+        self.config.is_plain() && self.config.response_timeout.is_some()
     }
 
     /// Closes idle connections to targets that are of no use any more, for ever.

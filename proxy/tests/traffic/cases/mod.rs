@@ -3,10 +3,13 @@
 mod drain;
 mod forward;
 mod heads;
+mod listeners;
+mod page;
 mod rescue;
 mod retry;
 mod stop;
 mod stopped;
+mod tls;
 
 use proxy::Config;
 

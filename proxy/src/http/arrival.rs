@@ -1,0 +1,339 @@
+//! What a connection is, before it is carried: whose it is, whether it is inside of TLS, and what
+//! is spoken on it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::apps::ServerApp;
+use pingora_proxy::HttpProxy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::fast::{self, Accepted, Local};
+use super::lease::{Lease, Refused};
+use super::patience::Limits;
+use super::routing::{Failure, Tried};
+use super::service::Service;
+use super::socket::Socket;
+use super::stream::{Prefixed, Stream};
+use crate::certs::{TlsError, server_config};
+use crate::config::{Announced, Config, Listener, Protocol};
+use crate::route::{Route, Table};
+use crate::tcp::{self, Begin, Hello, Patience};
+
+/// How connections of a listener are carried; connections keep what was in force when they came.
+pub(super) struct Served {
+    protocol: Protocol,
+    tls: Option<TlsAcceptor>,
+    announced: Option<Announced>,
+    limits: Limits,
+    patience: Patience,
+}
+
+impl std::fmt::Debug for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Served")
+            .field("protocol", &self.protocol)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Served {
+    /// What a listener wants, where it says nothing as the configuration of all says.
+    pub(super) fn new(listener: &Listener, config: &Config) -> Result<Served, TlsError> {
+        let protocols: &[&[u8]] = match listener.protocol {
+            Protocol::Http | Protocol::HttpsTcpSni => &[b"h2", b"http/1.1"],
+            Protocol::Grpc => &[b"h2"],
+            Protocol::Tcp | Protocol::TcpSni | Protocol::TcpDynamic => &[],
+        };
+        let tls = match &listener.tls {
+            Some(tls) => Some(TlsAcceptor::from(Arc::new(server_config(tls, protocols)?))),
+            None => None,
+        };
+        let (read, write) = (listener.read_timeout, listener.write_timeout);
+        Ok(Served {
+            protocol: listener.protocol,
+            tls,
+            announced: listener.announced.clone(),
+            limits: Limits {
+                head: read.unwrap_or(config.head_timeout),
+                client: write.or(read).unwrap_or(config.client_timeout),
+                idle: listener
+                    .idle_timeout
+                    .or(read)
+                    .unwrap_or(config.client_idle_timeout),
+            },
+            patience: Patience { read, write },
+        })
+    }
+}
+
+impl Served {
+    /// What is spoken.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+}
+
+/// Carries the connections of one thread.
+pub(super) struct Arrival {
+    pub(super) config: Arc<Config>,
+    pub(super) local: Rc<Local>,
+    pub(super) server: Arc<HttpProxy<Service>>,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// A connection, from where to where, and what was read of it.
+struct Come {
+    tcp: TcpStream,
+    ends: (SocketAddr, SocketAddr),
+    first: Vec<u8>,
+}
+
+impl Arrival {
+    /// Carries a connection to its end.
+    pub(super) async fn carry(
+        &self,
+        tcp: TcpStream,
+        (peer, own): (SocketAddr, SocketAddr),
+        served: &Served,
+    ) {
+        let own = if own.ip().is_unspecified() {
+            tcp.local_addr().unwrap_or(own)
+        } else {
+            own
+        };
+        let mut come = Come {
+            tcp,
+            ends: (peer, own),
+            first: Vec::new(),
+        };
+        if let Some(rule) = &served.announced
+            && let Err(error) = come.announce(rule).await
+        {
+            tracing::debug!(%error, %peer, "a connection is not what it should begin with");
+            return;
+        }
+        let port = own.port();
+        match served.protocol {
+            Protocol::Http | Protocol::Grpc => {
+                if let Some((stream, ends, first)) = come.open(served).await {
+                    self.http(stream, ends, first, served).await;
+                }
+            }
+            Protocol::Tcp => {
+                if let Some(opened) = come.open(served).await {
+                    self.bytes(opened, served, |table| table.lookup_port(port))
+                        .await;
+                }
+            }
+            Protocol::TcpDynamic => {
+                if let Some(opened) = come.open(served).await {
+                    self.bytes(opened, served, |table| table.lookup_address(own))
+                        .await;
+                }
+            }
+            Protocol::TcpSni => {
+                if let Ok(Some(name)) = come.name(served.limits.head).await {
+                    self.bytes(come.plain(), served, |table| table.lookup_name(&name, true))
+                        .await;
+                }
+            }
+            Protocol::HttpsTcpSni => {
+                let Ok(name) = come.name(served.limits.head).await else {
+                    return;
+                };
+                let name = name.unwrap_or_default();
+                let is_passed = self
+                    .local
+                    .handle()
+                    .load()
+                    .lookup_name(&name, false)
+                    .is_some();
+                if is_passed {
+                    self.bytes(come.plain(), served, |table| {
+                        table.lookup_name(&name, false)
+                    })
+                    .await;
+                } else if let Some((stream, ends, first)) = come.open(served).await {
+                    self.http(stream, ends, first, served).await;
+                }
+            }
+        }
+    }
+
+    /// Carries requests: plain ones here, others by the library.
+    async fn http(
+        &self,
+        stream: Stream,
+        (peer, own): (SocketAddr, SocketAddr),
+        first: Vec<u8>,
+        served: &Served,
+    ) {
+        let limits = served.limits;
+        let accepted = Accepted {
+            stream,
+            peer,
+            own,
+            first,
+            limits,
+        };
+        let Some((accepted, replay)) = fast::serve(self.local.clone(), accepted).await else {
+            return;
+        };
+        if let Ok(socket) = Socket::new(accepted.stream, (peer, own), limits, replay) {
+            self.server
+                .process_new(Box::new(socket), &self.stopping)
+                .await;
+        }
+    }
+
+    /// Passes a connection on to a target of a route.
+    async fn bytes(
+        &self,
+        (mut client, (peer, own), first): (Stream, (SocketAddr, SocketAddr), Vec<u8>),
+        served: &Served,
+        find: impl Fn(&Table) -> Option<&Route>,
+    ) {
+        let mut tried = Tried::default();
+        for _ in 0..=self.config.retries {
+            let lease = match tried.lease_by(self.local.handle(), &find, false) {
+                Ok(lease) => lease,
+                Err(refused) => {
+                    let is_known = refused != Refused::NoRoute;
+                    tracing::debug!(%peer, %own, is_known, "a connection goes to no target");
+                    return;
+                }
+            };
+            if !lease.target().options().access.admits([peer.ip()]) {
+                return;
+            }
+            let address = lease.target().address();
+            let connected = timeout(self.config.connect_timeout, connect(address)).await;
+            let (failure, target) = match connected {
+                Ok(Ok(target)) => (Failure::Broken, Some(target)),
+                Ok(Err(_)) => (Failure::Broken, None),
+                Err(_) => (Failure::Silent, None),
+            };
+            let Some(target) = target else {
+                tried.unreachable(lease.target().upstream().serial(), failure);
+                continue;
+            };
+            let passed = pass_on(&mut client, target, &lease, (peer, own), first, served).await;
+            if let Err(error) = passed {
+                tracing::trace!(%error, %peer, target = %address, "a connection ended early");
+            }
+            return;
+        }
+        tracing::warn!(%peer, %own, "no target of a connection can be reached");
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn pass_on(
+    client: &mut Stream,
+    mut target: TcpStream,
+    lease: &Lease,
+    (peer, own): (SocketAddr, SocketAddr),
+    first: Vec<u8>,
+    served: &Served,
+) -> io::Result<()> {
+    let mut head = Vec::new();
+    if let Some(form) = lease.target().options().proxy_header {
+        tcp::write_header(form, peer, own, &mut head);
+    }
+    head.extend_from_slice(&first);
+    target.write_all(&head).await?;
+    tcp::relay(client, target, served.patience).await
+}
+
+impl Come {
+    /// Reads what the proxy before us says of the client.
+    async fn announce(&mut self, rule: &Announced) -> io::Result<()> {
+        let (peer, _) = self.ends;
+        if !rule.trusted.is_empty() && !rule.trusted.iter().any(|block| block.has(peer.ip())) {
+            return if rule.is_required {
+                Err(io::ErrorKind::PermissionDenied.into())
+            } else {
+                Ok(())
+            };
+        }
+        let read = async {
+            loop {
+                match tcp::begin(&self.first) {
+                    Begin::Partial => self.more().await?,
+                    Begin::Header(bytes, ends) => {
+                        self.first.drain(..bytes);
+                        self.ends = ends.unwrap_or(self.ends);
+                        return Ok(());
+                    }
+                    Begin::Other if !rule.is_required => return Ok(()),
+                    Begin::Other | Begin::Malformed => {
+                        return Err(io::Error::from(io::ErrorKind::InvalidData));
+                    }
+                }
+            }
+        };
+        match timeout(rule.timeout, read).await {
+            Ok(result) => result,
+            // A client that waits for the server to speak first sends none.
+            Err(_) if !rule.is_required && self.first.is_empty() => Ok(()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// The name in the greeting of TLS, which stays to be read.
+    async fn name(&mut self, most: Duration) -> io::Result<Option<String>> {
+        let read = async {
+            loop {
+                match tcp::hello(&self.first) {
+                    Hello::Partial => self.more().await?,
+                    Hello::Name(name) => return Ok(name),
+                    Hello::Other => return Err(io::Error::from(io::ErrorKind::InvalidData)),
+                }
+            }
+        };
+        timeout(most, read)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    async fn more(&mut self) -> io::Result<()> {
+        if self.tcp.read_buf(&mut self.first).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// The connection as it is.
+    fn plain(self) -> (Stream, (SocketAddr, SocketAddr), Vec<u8>) {
+        (Stream::Plain(self.tcp), self.ends, self.first)
+    }
+
+    /// The connection behind TLS, where the listener ends it.
+    async fn open(self, served: &Served) -> Option<(Stream, (SocketAddr, SocketAddr), Vec<u8>)> {
+        let Some(acceptor) = &served.tls else {
+            return Some(self.plain());
+        };
+        let handshake = acceptor.accept(Prefixed::new(self.tcp, self.first));
+        match timeout(served.limits.head, handshake).await {
+            Ok(Ok(stream)) => Some((Stream::Tls(Box::new(stream)), self.ends, Vec::new())),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, peer = %self.ends.0, "TLS did not come about");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}

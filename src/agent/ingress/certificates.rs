@@ -1,0 +1,338 @@
+//! Certificates from files, directories, web servers and keys, read again while they are in use.
+
+use crate::config::{CertificatePlace, CertificateSource};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use proxy::certs::{Pair, Store};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// The largest file of certificates, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The most files of a source.
+const FILES_MAX: usize = 10_000;
+/// How deep directories are looked into.
+const DEPTH_MAX: usize = 16;
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a key-value store holds a request that waits for a change.
+const WAIT: &str = "30s";
+/// Between two tries of a source that cannot be read.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// Names of files with their contents.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// What was read, and where a source that can wait for changes stands.
+struct Read {
+    files: Files,
+    index: Option<u64>,
+}
+
+/// Reads a source once.
+pub(super) async fn read_once(name: &str, source: &CertificateSource, store: &Store) {
+    match read(&source.place, None).await {
+        Ok(read) => take(name, source, &read.files, store),
+        Err(reason) => tracing::error!(source = name, reason, "certificates cannot be read yet"),
+    }
+}
+
+/// Reads a source again and again, for ever: what was read last stays in use when it cannot be
+/// read.
+pub(super) async fn keep_fresh(
+    name: String,
+    source: CertificateSource,
+    store: std::sync::Arc<Store>,
+) {
+    let mut before: Option<Files> = None;
+    let mut index = None;
+    let mut has_failed = false;
+    loop {
+        match read(&source.place, index).await {
+            Ok(read) => {
+                has_failed = false;
+                index = read.index;
+                if before.as_ref() != Some(&read.files) {
+                    take(&name, &source, &read.files, &store);
+                    before = Some(read.files);
+                }
+                match (index, source.refresh) {
+                    // The store answers when something changes.
+                    (Some(_), _) => {}
+                    (None, Some(refresh)) => sleep(refresh).await,
+                    (None, None) => return,
+                }
+            }
+            Err(reason) => {
+                if !has_failed {
+                    tracing::error!(source = name, reason, "certificates stay as they are");
+                }
+                has_failed = true;
+                index = None;
+                sleep(source.refresh.unwrap_or(RETRY).max(RETRY)).await;
+            }
+        }
+    }
+}
+
+/// Puts what was read into use, and names what cannot be.
+fn take(name: &str, source: &CertificateSource, files: &Files, store: &Store) {
+    let pairs = pairs(&source.place, files);
+    let count = pairs.len();
+    for unusable in store.replace(pairs) {
+        tracing::error!(source = name, %unusable, "a certificate is left out");
+    }
+    tracing::info!(source = name, count, "certificates were read");
+}
+
+/// `X.pem` holds both, or `X-cert.pem` and `X-key.pem` one each.
+fn pairs(place: &CertificatePlace, files: &Files) -> Vec<Pair> {
+    if let CertificatePlace::File { .. } = place {
+        let chain = files.get("cert").cloned().unwrap_or_default();
+        return vec![Pair {
+            name: "file".into(),
+            key: files.get("key").cloned().unwrap_or_else(|| chain.clone()),
+            chain,
+        }];
+    }
+    let pair = |(name, text): (&String, &Vec<u8>)| {
+        let stem = name.strip_suffix(".pem")?;
+        if stem.ends_with("-key") {
+            return None;
+        }
+        let key = match stem.strip_suffix("-cert") {
+            Some(stem) => files.get(&format!("{stem}-key.pem"))?,
+            None => text,
+        };
+        Some(Pair {
+            name: name.clone(),
+            chain: text.clone(),
+            key: key.clone(),
+        })
+    };
+    files.iter().filter_map(pair).collect()
+}
+
+async fn read(place: &CertificatePlace, index: Option<u64>) -> Result<Read, String> {
+    let files = match place {
+        CertificatePlace::File { certificate, key } => {
+            let mut files = Files::from([("cert".to_owned(), file(certificate).await?)]);
+            if let Some(key) = key {
+                files.insert("key".to_owned(), file(key).await?);
+            }
+            files
+        }
+        CertificatePlace::Path(directory) => directory_files(directory).await?,
+        CertificatePlace::Http(list) => listed(list).await?,
+        CertificatePlace::Consul(prefix) => return keys(prefix, index).await,
+    };
+    Ok(Read { files, index: None })
+}
+
+async fn file(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("`{}`: {error}", path.display());
+    let size = tokio::fs::metadata(path).await.map_err(failed)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(format!("`{}` is larger than 1 MiB", path.display()));
+    }
+    tokio::fs::read(path).await.map_err(failed)
+}
+
+/// All files of a directory and those below whose names end in `.pem`, without hidden ones.
+async fn directory_files(directory: &Path) -> Result<Files, String> {
+    let mut files = Files::new();
+    let mut open: Vec<(PathBuf, usize)> = vec![(directory.to_path_buf(), 0)];
+    while let Some((path, depth)) = open.pop() {
+        let failed = |error: std::io::Error| format!("`{}`: {error}", path.display());
+        let mut entries = tokio::fs::read_dir(&path).await.map_err(failed)?;
+        while let Some(entry) = entries.next_entry().await.map_err(failed)? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let own = entry.path();
+            if name.starts_with('.') {
+                continue;
+            }
+            let kind = tokio::fs::metadata(&own).await.map_err(failed)?;
+            if kind.is_dir() && depth < DEPTH_MAX {
+                open.push((own, depth + 1));
+            } else if kind.is_file() && name.ends_with(".pem") && files.len() < FILES_MAX {
+                let within = own.strip_prefix(directory).unwrap_or(&own);
+                let within = within.to_string_lossy().into_owned();
+                match file(&own).await {
+                    Ok(text) => drop(files.insert(within, text)),
+                    Err(reason) => tracing::error!(reason, "a certificate is left out"),
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn client() -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+async fn get(
+    client: &reqwest::Client,
+    url: &str,
+    most: Duration,
+) -> Result<reqwest::Response, String> {
+    let answer = client.get(url).timeout(most).send().await;
+    // The URL may hold a token.
+    let answer = answer.map_err(|error| error.without_url().to_string())?;
+    let status = answer.status();
+    if status.is_success() {
+        Ok(answer)
+    } else {
+        Err(format!("the server answers {status}"))
+    }
+}
+
+async fn body(answer: reqwest::Response) -> Result<Vec<u8>, String> {
+    if answer
+        .content_length()
+        .is_some_and(|bytes| bytes > FILE_BYTES_MAX)
+    {
+        return Err("an answer is larger than 1 MiB".into());
+    }
+    let body = answer.bytes().await;
+    let body = body.map_err(|error| error.without_url().to_string())?;
+    Ok(body.to_vec())
+}
+
+/// The files that a list names, each beside the list.
+async fn listed(list: &str) -> Result<Files, String> {
+    let client = client()?;
+    let text = body(get(&client, list, REQUEST_TIMEOUT).await?).await?;
+    let text = String::from_utf8_lossy(&text);
+    let (place, query) = match list.split_once('?') {
+        Some((place, query)) => (place, format!("?{query}")),
+        None => (list, String::new()),
+    };
+    let (folder, _) = place.rsplit_once('/').unwrap_or((place, ""));
+    let mut files = Files::new();
+    for name in text.lines().map(str::trim).filter(|name| !name.is_empty()) {
+        let name = name.trim_start_matches('/');
+        if files.len() == FILES_MAX {
+            return Err(format!("the list has more than {FILES_MAX} names"));
+        }
+        let url = format!("{folder}/{name}{query}");
+        let text = body(get(&client, &url, REQUEST_TIMEOUT).await?).await?;
+        files.insert(name.to_owned(), text);
+    }
+    Ok(files)
+}
+
+/// A key as the store shows it.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Key {
+    key: String,
+    value: Option<String>,
+}
+
+/// The keys below a prefix; with an index, as soon as one of them has changed.
+async fn keys(url: &str, index: Option<u64>) -> Result<Read, String> {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    let separator = if query.is_empty() { "" } else { "&" };
+    let waiting = match index {
+        Some(index) => format!("&index={index}&wait={WAIT}"),
+        None => String::new(),
+    };
+    let url = format!("{place}?{query}{separator}recurse{waiting}");
+    let answer = client()?
+        .get(&url)
+        .timeout(REQUEST_TIMEOUT * 6)
+        .send()
+        .await;
+    let answer = answer.map_err(|error| error.without_url().to_string())?;
+    let now = answer.headers().get("x-consul-index");
+    let now = now.and_then(|now| now.to_str().ok()?.parse().ok());
+    // Without an index that moves on, waiting would not wait.
+    let now = now.filter(|now: &u64| *now > 0);
+    if answer.status() == reqwest::StatusCode::NOT_FOUND {
+        return Err("there is no key below the prefix".into());
+    }
+    if !answer.status().is_success() {
+        return Err(format!("the key-value store answers {}", answer.status()));
+    }
+    let keys: Vec<Key> = answer
+        .json()
+        .await
+        .map_err(|error| error.without_url().to_string())?;
+    let mut files = Files::new();
+    for key in keys.into_iter().take(FILES_MAX) {
+        let name = key.key.rsplit('/').next().unwrap_or_default().to_owned();
+        let text = STANDARD.decode(key.value.unwrap_or_default());
+        let text = text.map_err(|_| format!("the key `{}` has no readable value", key.key))?;
+        files.insert(name, text);
+    }
+    Ok(Read { files, index: now })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(place: &CertificatePlace, files: &[(&str, &str)]) -> Vec<(String, String)> {
+        let files = files
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
+            .collect();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        pairs(place, &files)
+            .iter()
+            .map(|pair| {
+                (
+                    pair.name.clone(),
+                    format!("{} {}", text(&pair.chain), text(&pair.key)),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn files_are_paired_by_their_names() {
+        let place = CertificatePlace::Path("/certs".into());
+        let files = [
+            ("a.pem", "A"),
+            ("b-cert.pem", "B"),
+            ("b-key.pem", "b"),
+            ("c-cert.pem", "C"),
+            ("d-key.pem", "d"),
+            ("e.txt", "E"),
+            ("sub/f.pem", "F"),
+        ];
+        let expected = [
+            ("a.pem", "A A"),
+            ("b-cert.pem", "B b"),
+            ("sub/f.pem", "F F"),
+        ];
+        let expected: Vec<(String, String)> = expected
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
+        assert_eq!(names(&place, &files), expected);
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_read_with_those_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str| std::fs::write(directory.path().join(name), name).unwrap();
+        std::fs::create_dir_all(directory.path().join("sub/.hidden")).unwrap();
+        for name in ["a.pem", ".b.pem", "c.txt", "sub/d.pem", "sub/.hidden/e.pem"] {
+            write(name);
+        }
+        let read = read(&CertificatePlace::Path(directory.path().into()), None)
+            .await
+            .unwrap();
+        let names: Vec<&String> = read.files.keys().collect();
+        assert_eq!(names, ["a.pem", "sub/d.pem"]);
+        let gone = CertificatePlace::Path(directory.path().join("gone"));
+        assert!(super::read(&gone, None).await.is_err());
+    }
+}

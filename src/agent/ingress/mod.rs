@@ -1,0 +1,223 @@
+//! Settings of the ingress to a running one: its listeners, and the certificates that they get.
+
+mod certificates;
+mod requests_log;
+mod users;
+
+use crate::config::{self, Config, Connections, Ingress, IngressListener};
+use crate::sys::priority;
+use proxy::certs::{Store, Tls};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use tokio::sync::Mutex;
+
+/// The certificates of a source.
+#[derive(Clone, Debug)]
+struct Source {
+    settings: config::CertificateSource,
+    store: Arc<Store>,
+    /// Authorities of clients, if the source names some.
+    authorities: Option<Vec<u8>>,
+}
+
+/// What the listeners of an ingress are made of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    by_name: BTreeMap<String, Source>,
+    /// Users of routes, and the files that they come from.
+    users: users::Users,
+}
+
+impl Sources {
+    /// Reads every source once; one that cannot be read yet has no certificates, and is tried
+    /// again. Those that `known` has are kept with what is in them.
+    ///
+    /// # Errors
+    /// If authorities of clients cannot be read: nobody could be told from anybody.
+    pub(super) async fn open(ingress: &Ingress, known: &Self) -> Result<Self, String> {
+        let mut by_name = BTreeMap::new();
+        for (name, settings) in &ingress.certificates {
+            let before = known.by_name.get(name);
+            let kept = before.filter(|source| source.settings == *settings);
+            let authorities = match &settings.client_authorities {
+                None => None,
+                Some(path) => Some(tokio::fs::read(path).await.map_err(|error| {
+                    format!(
+                        "the authorities of clients in `{}`: {error}",
+                        path.display()
+                    )
+                })?),
+            };
+            let store = match kept {
+                Some(source) => Arc::clone(&source.store),
+                None => {
+                    let store = Arc::default();
+                    certificates::read_once(name, settings, &store).await;
+                    store
+                }
+            };
+            let source = Source {
+                settings: settings.clone(),
+                store,
+                authorities,
+            };
+            by_name.insert(name.clone(), source);
+        }
+        let users = users::Users::open(&ingress.auth, &known.users).await;
+        Ok(Self { by_name, users })
+    }
+
+    /// A listener with its certificates.
+    fn listener(&self, listener: &IngressListener) -> proxy::Listener {
+        let tls = listener.tls.as_ref().map(|wanted| {
+            let source = self.by_name.get(&wanted.source);
+            let store = source.map(|source| Arc::clone(&source.store));
+            Tls {
+                is_strict: wanted.is_strict,
+                oldest: wanted.oldest,
+                newest: wanted.newest,
+                ciphers: wanted.ciphers.clone(),
+                client_authorities: source.and_then(|source| source.authorities.clone()),
+                ..Tls::new(store.unwrap_or_default())
+            }
+        });
+        proxy::Listener {
+            protocol: listener.protocol,
+            tls,
+            announced: listener.announced.clone(),
+            read_timeout: listener.read_timeout,
+            write_timeout: listener.write_timeout,
+            idle_timeout: listener.idle_timeout,
+            ..proxy::Listener::http(listener.address)
+        }
+    }
+
+    fn listeners(&self, ingress: &Ingress) -> Vec<proxy::Listener> {
+        let listeners = ingress.listeners.iter();
+        listeners.map(|listener| self.listener(listener)).collect()
+    }
+}
+
+/// The settings of the proxy.
+///
+/// # Errors
+/// If the log of requests cannot be written.
+pub(super) fn proxy_config(
+    ingress: &Ingress,
+    sources: &Sources,
+    limits: Connections,
+) -> Result<proxy::Config, String> {
+    let access_log = ingress.access_log.as_ref();
+    let access_log = access_log.map(requests_log::open).transpose()?;
+    let usual = proxy::Config::default();
+    let timeouts = ingress.timeouts;
+    Ok(proxy::Config {
+        listeners: sources.listeners(ingress),
+        own_headers: ingress.own_headers.clone(),
+        compressed_types: ingress.compress.clone(),
+        schemes: sources.users.schemes(),
+        access_log,
+        connections_max: limits.ingress,
+        upstream_idle_max: limits.ingress_targets,
+        strategy: match ingress.strategy {
+            config::Strategy::RoundRobin => proxy::Strategy::RoundRobin,
+            config::Strategy::Random => proxy::Strategy::Random,
+            config::Strategy::LeastConnections => proxy::Strategy::LeastConnections,
+        },
+        no_route_status: ingress.no_route_status,
+        connect_timeout: timeouts.connect.unwrap_or(usual.connect_timeout),
+        response_timeout: timeouts.response.or(usual.response_timeout),
+        upstream_idle_timeout: timeouts
+            .upstream_idle
+            .unwrap_or(usual.upstream_idle_timeout),
+        client_idle_timeout: timeouts.idle.unwrap_or(usual.client_idle_timeout),
+        drain_timeout: timeouts.drain.unwrap_or(usual.drain_timeout),
+        retries: ingress.retries.unwrap_or(usual.retries),
+        request_body_max: ingress.request_body_max,
+        authorities_file: ingress.authorities_file.clone(),
+        on_thread_start: Some(priority::prefer_this_thread),
+        ..usual
+    })
+}
+
+/// What may change while an ingress runs.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    proxy: proxy::Handle,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    sources: Sources,
+    refreshing: Vec<tokio::task::AbortHandle>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for refresh in &self.refreshing {
+            refresh.abort();
+        }
+    }
+}
+
+impl Reloads {
+    /// Keeps the certificates of a running ingress fresh from now on.
+    pub(super) fn new(proxy: proxy::Handle, sources: Sources) -> Self {
+        let refreshing = refresh(&sources);
+        let running = Running {
+            sources,
+            refreshing,
+        };
+        Self {
+            proxy,
+            running: Mutex::new(running),
+        }
+    }
+
+    /// Gives a running ingress the listeners and the certificates of another configuration. What
+    /// cannot be had is told in the log; the rest is in force.
+    pub(super) async fn reload(&self, config: &Config) {
+        let Some(ingress) = &config.ingress else {
+            tracing::warn!("the ingress cannot be switched off while the agent runs");
+            return;
+        };
+        let mut running = self.running.lock().await;
+        let sources = match Sources::open(ingress, &running.sources).await {
+            Ok(sources) => sources,
+            Err(reason) => {
+                tracing::error!(reason, "the listeners of the ingress stay as they are");
+                return;
+            }
+        };
+        for listening in self.proxy.listen(sources.listeners(ingress)).await {
+            match listening.local {
+                Ok(local) => tracing::info!(%local, "the ingress listens"),
+                Err(error) => tracing::error!(%error, "a listener of the ingress is not there"),
+            }
+        }
+        let refreshing = refresh(&sources);
+        *running = Running {
+            sources,
+            refreshing,
+        };
+    }
+}
+
+fn refresh(sources: &Sources) -> Vec<tokio::task::AbortHandle> {
+    let spawn = |(name, source): (&String, &Source)| {
+        let keep = certificates::keep_fresh(
+            name.clone(),
+            source.settings.clone(),
+            Arc::clone(&source.store),
+        );
+        tokio::spawn(keep).abort_handle()
+    };
+    let certificates = sources.by_name.iter().map(spawn);
+    let users = tokio::spawn(sources.users.clone().keep_fresh()).abort_handle();
+    certificates.chain([users]).collect()
+}
+
+/// The address that stands for the whole ingress.
+pub(super) fn first_address(ingress: &Ingress) -> Option<SocketAddr> {
+    ingress.listeners.first().map(|listener| listener.address)
+}

@@ -1,0 +1,911 @@
+//! The block `ingress` of a configuration file, as it is written and as it is meant.
+
+use super::{Problem, pairs};
+use jobs::model::Span;
+use proxy::{
+    Announced, Protocol,
+    certs::Version,
+    route::{Block, Matching, PathMatcher},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+const SOURCE: &str = "configuration";
+/// How often files of certificates are looked at, unless configured.
+const REFRESH: Duration = Duration::from_secs(3);
+/// The least time between two looks.
+const REFRESH_MIN: Duration = Duration::from_secs(1);
+/// How long the header of the PROXY protocol may take, unless configured.
+const HEADER_TIMEOUT: Duration = Duration::from_millis(250);
+/// Authorities of targets, where the system keeps them.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// What is written about the ingress. Listeners and sources of certificates are keys and values
+/// with the key that names them first.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the configuration file")]
+pub struct WrittenIngress {
+    pub enabled: Option<bool>,
+    pub settings: BTreeMap<String, String>,
+    pub listeners: Vec<BTreeMap<String, String>>,
+    pub certificates: Vec<BTreeMap<String, String>>,
+    pub auth: Vec<BTreeMap<String, String>>,
+}
+
+impl WrittenIngress {
+    /// Settings of the block that are a text, a number or a flag.
+    pub(super) const SETTINGS: [&'static str; 25] = [
+        "strategy",
+        "matcher",
+        "host_globs",
+        "proxy_addr",
+        "proxy_cs",
+        "no_route_status",
+        "connect_timeout",
+        "response_timeout",
+        "upstream_idle_timeout",
+        "drain_timeout",
+        "retries",
+        "request_body_max",
+        "authorities_file",
+        "idle_timeout",
+        "proxy_auth",
+        "header_clientip",
+        "header_requestid",
+        "header_tls",
+        "header_tls_value",
+        "sts_maxage",
+        "sts_subdomains",
+        "sts_preload",
+        "compress",
+        "access_log",
+        "access_log_target",
+    ];
+    /// Keys of a scheme of users, as in `proxy_auth`.
+    pub(super) const AUTH: [&'static str; 5] = ["name", "type", "file", "realm", "refresh"];
+    /// Keys of a listener, as in `proxy_addr`.
+    pub(super) const LISTENER: [&'static str; 14] = [
+        "address",
+        "proto",
+        "cs",
+        "rt",
+        "wt",
+        "it",
+        "strictmatch",
+        "tlsmin",
+        "tlsmax",
+        "tlsciphers",
+        "pxyproto",
+        "pxytimeout",
+        "pxytrusted",
+        "refresh",
+    ];
+    /// Keys of a source of certificates, as in `proxy_cs`.
+    pub(super) const CERTIFICATES: [&'static str; 6] =
+        ["cs", "type", "cert", "key", "clientca", "refresh"];
+
+    /// `self` with everything that `other` sets.
+    pub(super) fn merge(mut self, other: Self) -> Self {
+        self.settings.extend(other.settings);
+        self.listeners.extend(other.listeners);
+        self.certificates.extend(other.certificates);
+        self.auth.extend(other.auth);
+        Self {
+            enabled: other.enabled.or(self.enabled),
+            ..self
+        }
+    }
+}
+
+/// How traffic is carried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ingress {
+    /// Where to listen, at least one.
+    pub listeners: Vec<IngressListener>,
+    /// Sources of certificates by name.
+    pub certificates: BTreeMap<String, CertificateSource>,
+    /// Admin API and its page.
+    pub admin: SocketAddr,
+    /// How a target is picked.
+    pub strategy: Strategy,
+    /// How hosts and paths of routes are compared with those of requests.
+    pub matching: Matching,
+    /// The status of the answer to a request without a route.
+    pub no_route_status: u16,
+    /// What replaces the defaults of the proxy.
+    pub timeouts: Timeouts,
+    /// How many more targets are tried when one fails.
+    pub retries: Option<usize>,
+    /// The largest body of a request in bytes.
+    pub request_body_max: Option<u64>,
+    /// Authorities of targets that are reached over TLS.
+    pub authorities_file: Option<PathBuf>,
+    /// Schemes of users by name.
+    pub auth: BTreeMap<String, AuthScheme>,
+    /// Headers beside the usual ones.
+    pub own_headers: proxy::OwnHeaders,
+    /// A regular expression for types of content that is compressed.
+    pub compress: Option<String>,
+    /// Format and place of the log of requests; none without a format.
+    pub access_log: Option<IngressLog>,
+}
+
+/// Users with their passwords.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthScheme {
+    /// A file as `htpasswd` writes it.
+    pub file: PathBuf,
+    /// What users are asked for.
+    pub realm: String,
+    /// How often the file is looked at.
+    pub refresh: Duration,
+}
+
+/// Where requests are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressLog {
+    /// `common`, `combined`, or fields and text.
+    pub format: String,
+    /// A file; none for standard output.
+    pub file: Option<PathBuf>,
+}
+
+/// What replaces the defaults of the proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection to a target to come about.
+    pub connect: Option<Duration>,
+    /// For the silence of a target.
+    pub response: Option<Duration>,
+    /// For a connection to a target to wait for its next request.
+    pub upstream_idle: Option<Duration>,
+    /// For requests in flight when something leaves.
+    pub drain: Option<Duration>,
+    /// For a connection of a client to wait for its next request.
+    pub idle: Option<Duration>,
+}
+
+/// How a target is picked among equals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// In turn.
+    RoundRobin,
+    /// At random.
+    Random,
+    /// The one with the fewest requests in flight for its share.
+    LeastConnections,
+}
+
+/// One address of the ingress.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IngressListener {
+    /// Where.
+    pub address: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// TLS ends here.
+    pub tls: Option<ListenerTls>,
+    /// The header of the PROXY protocol is read.
+    pub announced: Option<Announced>,
+    /// See [`proxy::Listener::read_timeout`].
+    pub read_timeout: Option<Duration>,
+    /// See [`proxy::Listener::write_timeout`].
+    pub write_timeout: Option<Duration>,
+    /// See [`proxy::Listener::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+}
+
+/// How TLS ends at a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The source of its certificates.
+    pub source: String,
+    /// Connections for hosts without a certificate are refused.
+    pub is_strict: bool,
+    /// The oldest version that is spoken.
+    pub oldest: Version,
+    /// The newest one.
+    pub newest: Version,
+    /// Ciphers of TLS 1.2; all if empty.
+    pub ciphers: Vec<String>,
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateSource {
+    /// The place.
+    pub place: CertificatePlace,
+    /// How often it is looked at; none for once.
+    pub refresh: Option<Duration>,
+    /// A file with authorities: clients must have a certificate of one of them.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// The place that certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificatePlace {
+    /// One certificate and its key; both in one file if there is no other.
+    File {
+        /// The certificate.
+        certificate: PathBuf,
+        /// Its key.
+        key: Option<PathBuf>,
+    },
+    /// All files of a directory and those below: `X.pem` with both, or `X-cert.pem` and
+    /// `X-key.pem`.
+    Path(PathBuf),
+    /// A list of names, one a line, each to be asked for beside the list.
+    Http(String),
+    /// Keys of the key-value store, named like the files of a directory: a URL of its API, or the
+    /// prefix alone.
+    Consul(String),
+}
+
+/// Addresses that the rest of the file decides on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    /// The ingress, unless listeners are written.
+    pub(super) address: SocketAddr,
+    pub(super) admin: SocketAddr,
+    /// For listeners that name a port only.
+    pub(super) bind: IpAddr,
+}
+
+pub(super) fn resolve(
+    written: &WrittenIngress,
+    places: Places,
+    problems: &mut Vec<Problem>,
+) -> Option<Ingress> {
+    if !written.enabled.unwrap_or(true) {
+        return None;
+    }
+    let mut reader = Resolver { problems };
+    let certificates = reader.sources(written);
+    let mut listeners = reader.listeners(written, places.bind);
+    for listener in &listeners {
+        let source = listener.tls.as_ref().map(|tls| &tls.source);
+        if let Some(source) = source.filter(|source| !certificates.contains_key(*source)) {
+            let address = listener.address;
+            reader.wrong(format!(
+                "the listener `{address}` gets its certificates from `{source}`, which is not configured"
+            ));
+        }
+    }
+    if listeners.is_empty() {
+        listeners.push(plain(places.address));
+    }
+    let setting = |name: &str| written.settings.get(name).map(String::as_str);
+    let strategy = match setting("strategy") {
+        None | Some("rr") => Strategy::RoundRobin,
+        Some("rnd") => Strategy::Random,
+        Some("lc") => Strategy::LeastConnections,
+        Some(other) => {
+            reader.wrong(format!(
+                "`ingress.strategy` is `{other}`; it must be `rr`, `rnd` or `lc`"
+            ));
+            Strategy::RoundRobin
+        }
+    };
+    let paths = match setting("matcher") {
+        None | Some("prefix") => PathMatcher::Prefix,
+        Some("iprefix") => PathMatcher::PrefixFolded,
+        Some("glob") => PathMatcher::Glob,
+        Some(other) => {
+            reader.wrong(format!(
+                "`ingress.matcher` is `{other}`; it must be `prefix`, `iprefix` or `glob`"
+            ));
+            PathMatcher::Prefix
+        }
+    };
+    let has_host_globs = reader.flag("ingress.host_globs", setting("host_globs"), true);
+    let no_route_status = reader.number("no_route_status", setting("no_route_status"));
+    let no_route_status = match no_route_status {
+        None => 404,
+        Some(status) if (200..600).contains(&status) => status as u16,
+        Some(other) => {
+            reader.wrong(format!(
+                "`ingress.no_route_status` is {other}; it must be a status from 200 to 599"
+            ));
+            404
+        }
+    };
+    let mut time = |name: &str| {
+        let text = setting(name)?;
+        reader.duration(&format!("ingress.{name}"), text)
+    };
+    let timeouts = Timeouts {
+        connect: time("connect_timeout"),
+        response: time("response_timeout"),
+        upstream_idle: time("upstream_idle_timeout"),
+        drain: time("drain_timeout"),
+        idle: time("idle_timeout"),
+    };
+    let retries = reader.number("retries", setting("retries"));
+    let own_headers = reader.own_headers(&setting);
+    let access_log = reader.access_log(&setting);
+    let auth = reader.schemes(written);
+    let authorities_file = setting("authorities_file").map(PathBuf::from);
+    let usual = || Some(PathBuf::from(AUTHORITIES)).filter(|path| path.is_file());
+    Some(Ingress {
+        listeners,
+        certificates,
+        admin: places.admin,
+        strategy,
+        matching: Matching {
+            paths,
+            has_host_globs,
+        },
+        no_route_status,
+        timeouts,
+        retries: retries.and_then(|retries| usize::try_from(retries).ok()),
+        request_body_max: reader.number("request_body_max", setting("request_body_max")),
+        authorities_file: authorities_file.or_else(usual),
+        auth,
+        own_headers,
+        compress: setting("compress").map(str::to_owned),
+        access_log,
+    })
+}
+
+/// HTTP without TLS.
+fn plain(address: SocketAddr) -> IngressListener {
+    IngressListener {
+        address,
+        protocol: Protocol::Http,
+        tls: None,
+        announced: None,
+        read_timeout: None,
+        write_timeout: None,
+        idle_timeout: None,
+    }
+}
+
+/// The pairs of one listener or source; the value without a key is that of `first`.
+fn keyed(item: pairs::Item, first: &str) -> BTreeMap<String, String> {
+    let named = item.into_iter().map(|(key, value)| {
+        let key = if key.is_empty() {
+            first.to_owned()
+        } else {
+            key
+        };
+        (key, value)
+    });
+    named.collect()
+}
+
+struct Resolver<'a> {
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Resolver<'_> {
+    fn wrong(&mut self, message: impl Into<String>) {
+        self.problems.push(Problem::new(SOURCE, message));
+    }
+
+    /// What is written in blocks and what in one line.
+    fn all(
+        &mut self,
+        blocks: &[BTreeMap<String, String>],
+        (name, line): (&str, Option<&String>),
+        (first, known): (&str, &[&str]),
+    ) -> Vec<BTreeMap<String, String>> {
+        let mut all = blocks.to_vec();
+        match line.map(|line| pairs::items(line)) {
+            Some(Ok(items)) => all.extend(items.into_iter().map(|item| keyed(item, first))),
+            Some(Err(reason)) => self.wrong(format!("`ingress.{name}`: {reason}")),
+            None => {}
+        }
+        for item in &all {
+            let unknown = item.keys().filter(|key| !known.contains(&key.as_str()));
+            for key in unknown {
+                self.wrong(format!(
+                    "`ingress.{name}` has no key `{key}`; known here: {}",
+                    known.join(", ")
+                ));
+            }
+        }
+        all
+    }
+
+    fn listeners(&mut self, written: &WrittenIngress, bind: IpAddr) -> Vec<IngressListener> {
+        let line = ("proxy_addr", written.settings.get("proxy_addr"));
+        let keys = ("address", &WrittenIngress::LISTENER[..]);
+        let all = self.all(&written.listeners, line, keys);
+        all.iter()
+            .filter_map(|item| self.listener(item, bind))
+            .collect()
+    }
+
+    fn listener(
+        &mut self,
+        item: &BTreeMap<String, String>,
+        bind: IpAddr,
+    ) -> Option<IngressListener> {
+        let value = |key: &str| item.get(key).map(String::as_str);
+        let text = value("address").unwrap_or_default();
+        let Some(address) = place(text, bind) else {
+            self.wrong(format!(
+                "the listener `{text}` has no address; write `IP:PORT` or `:PORT`"
+            ));
+            return None;
+        };
+        let source = value("cs");
+        let (protocol, must, may) = match value("proto") {
+            None => (Protocol::Http, false, true),
+            Some("http") => (Protocol::Http, false, false),
+            Some("https") => (Protocol::Http, true, true),
+            Some("grpc") => (Protocol::Grpc, false, false),
+            Some("grpcs") => (Protocol::Grpc, true, true),
+            Some("tcp") => (Protocol::Tcp, false, true),
+            Some("tcp+sni") => (Protocol::TcpSni, false, false),
+            Some("https+tcp+sni") => (Protocol::HttpsTcpSni, true, true),
+            Some("tcp-dynamic") => (Protocol::TcpDynamic, false, true),
+            Some(other) => {
+                self.wrong(format!(
+                    "the listener `{text}` has the protocol `{other}`; there are `http`, `https`, `grpc`, `grpcs`, \
+                     `tcp`, `tcp+sni`, `https+tcp+sni` and `tcp-dynamic`"
+                ));
+                return None;
+            }
+        };
+        let proto = value("proto").unwrap_or("http");
+        if must && source.is_none() {
+            self.wrong(format!(
+                "the listener `{text}` speaks `{proto}` and needs certificates: name their source with `cs`"
+            ));
+        }
+        if !may && source.is_some() {
+            self.wrong(format!(
+                "the listener `{text}` speaks `{proto}`, which has no certificates: leave `cs` out"
+            ));
+        }
+        let mut time = |key: &str| {
+            let written = value(key)?;
+            self.duration(&format!("ingress listener {text}: {key}"), written)
+        };
+        let (rt, wt, it) = (time("rt"), time("wt"), time("it"));
+        let header = time("pxytimeout");
+        let announced = self.announced(item, header);
+        Some(IngressListener {
+            tls: source.and_then(|source| self.tls(text, source, item)),
+            announced,
+            read_timeout: rt,
+            write_timeout: wt,
+            idle_timeout: it,
+            protocol,
+            ..plain(address)
+        })
+    }
+
+    fn announced(
+        &mut self,
+        item: &BTreeMap<String, String>,
+        timeout: Option<Duration>,
+    ) -> Option<Announced> {
+        let is_required = match item.get("pxyproto").map(String::as_str) {
+            None | Some("false") => return None,
+            Some("true") => false,
+            Some("required") => true,
+            Some(other) => {
+                self.wrong(format!(
+                    "`pxyproto` of a listener is `{other}`; it must be `true`, `required` or `false`"
+                ));
+                return None;
+            }
+        };
+        let mut trusted = Vec::new();
+        let blocks = item.get("pxytrusted").map(String::as_str);
+        for text in words(blocks.unwrap_or_default()) {
+            match Block::parse(text) {
+                Some(block) => trusted.push(block),
+                None => self.wrong(format!(
+                    "`pxytrusted` of a listener has `{text}`, which is no address or block"
+                )),
+            }
+        }
+        Some(Announced {
+            timeout: timeout.unwrap_or(HEADER_TIMEOUT),
+            trusted,
+            is_required,
+        })
+    }
+
+    fn tls(
+        &mut self,
+        listener: &str,
+        source: &str,
+        item: &BTreeMap<String, String>,
+    ) -> Option<ListenerTls> {
+        let value = |key: &str| item.get(key).map(String::as_str);
+        let oldest = match value("tlsmin").map(version) {
+            None | Some(Some(10..=12)) => Version::Tls12,
+            Some(Some(_)) => Version::Tls13,
+            Some(None) => {
+                self.wrong(format!(
+                    "`tlsmin` of the listener `{listener}` must be `tls12` or `tls13`"
+                ));
+                return None;
+            }
+        };
+        let newest = match value("tlsmax").map(version) {
+            None | Some(Some(13)) => Version::Tls13,
+            Some(Some(12)) => Version::Tls12,
+            Some(_) => {
+                self.wrong(format!(
+                    "`tlsmax` of the listener `{listener}` must be `tls12` or `tls13`: older versions are not spoken"
+                ));
+                return None;
+            }
+        };
+        Some(ListenerTls {
+            source: source.to_owned(),
+            is_strict: self.flag("strictmatch", value("strictmatch"), false),
+            oldest,
+            newest,
+            ciphers: words(value("tlsciphers").unwrap_or_default())
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+
+    fn sources(&mut self, written: &WrittenIngress) -> BTreeMap<String, CertificateSource> {
+        let line = ("proxy_cs", written.settings.get("proxy_cs"));
+        let keys = ("cs", &WrittenIngress::CERTIFICATES[..]);
+        let all = self.all(&written.certificates, line, keys);
+        let mut sources = BTreeMap::new();
+        for item in &all {
+            let name = item.get("cs").cloned().unwrap_or_default();
+            if name.is_empty() {
+                self.wrong("a source of certificates has no name: write `cs=NAME` first");
+            } else if let Some(source) = self.source(&name, item)
+                && sources.insert(name.clone(), source).is_some()
+            {
+                self.wrong(format!("there are two sources of certificates `{name}`"));
+            }
+        }
+        sources
+    }
+
+    fn source(&mut self, name: &str, item: &BTreeMap<String, String>) -> Option<CertificateSource> {
+        let value = |key: &str| item.get(key).filter(|value| !value.is_empty()).cloned();
+        let Some(cert) = value("cert") else {
+            self.wrong(format!(
+                "the source of certificates `{name}` has no place: write `cert`"
+            ));
+            return None;
+        };
+        let place = match value("type").as_deref() {
+            Some("file") => CertificatePlace::File {
+                certificate: cert.into(),
+                key: value("key").map(PathBuf::from),
+            },
+            Some("path") => CertificatePlace::Path(cert.into()),
+            Some("http") => CertificatePlace::Http(cert),
+            Some("consul") => CertificatePlace::Consul(cert),
+            Some(other) => {
+                self.wrong(format!(
+                    "the source of certificates `{name}` has the type `{other}`; there are `file`, `path`, `http` and \
+                     `consul` (those of a vault are not built)"
+                ));
+                return None;
+            }
+            None => {
+                self.wrong(format!(
+                    "the source of certificates `{name}` has no type: write `file`, `path`, `http` or `consul`"
+                ));
+                return None;
+            }
+        };
+        let refresh = match value("refresh") {
+            None => Some(REFRESH),
+            Some(text) => match self.duration(&format!("refresh of `{name}`"), &text)? {
+                Duration::ZERO => None,
+                time => Some(time.max(REFRESH_MIN)),
+            },
+        };
+        Some(CertificateSource {
+            place,
+            refresh,
+            client_authorities: value("clientca").map(PathBuf::from),
+        })
+    }
+
+    fn schemes(&mut self, written: &WrittenIngress) -> BTreeMap<String, AuthScheme> {
+        let line = ("proxy_auth", written.settings.get("proxy_auth"));
+        let all = self.all(&written.auth, line, ("name", &WrittenIngress::AUTH[..]));
+        let mut schemes = BTreeMap::new();
+        for item in &all {
+            let value = |key: &str| item.get(key).filter(|value| !value.is_empty()).cloned();
+            let (Some(name), Some(file)) = (value("name"), value("file")) else {
+                self.wrong("a scheme of users needs `name` and `file`");
+                continue;
+            };
+            match value("type").as_deref() {
+                None | Some("basic") => {}
+                Some(other) => {
+                    self.wrong(format!(
+                        "the scheme of users `{name}` has the type `{other}`; there is `basic`"
+                    ));
+                    continue;
+                }
+            }
+            let refresh = match value("refresh") {
+                None => Some(REFRESH),
+                Some(text) => self.duration(&format!("refresh of `{name}`"), &text),
+            };
+            let scheme = AuthScheme {
+                file: file.into(),
+                realm: value("realm").unwrap_or_else(|| name.clone()),
+                refresh: refresh.unwrap_or(REFRESH).max(REFRESH_MIN),
+            };
+            if schemes.insert(name.clone(), scheme).is_some() {
+                self.wrong(format!("there are two schemes of users `{name}`"));
+            }
+        }
+        schemes
+    }
+
+    fn own_headers<'s>(&mut self, setting: &impl Fn(&str) -> Option<&'s str>) -> proxy::OwnHeaders {
+        let text = |name: &str| {
+            setting(name)
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+        };
+        let age = self
+            .number("sts_maxage", setting("sts_maxage"))
+            .unwrap_or(0);
+        let mut security = format!("max-age={age}");
+        for (name, word) in [
+            ("sts_subdomains", "includeSubdomains"),
+            ("sts_preload", "preload"),
+        ] {
+            if self.flag(&format!("ingress.{name}"), setting(name), false) {
+                security.push_str("; ");
+                security.push_str(word);
+            }
+        }
+        proxy::OwnHeaders {
+            client_ip: text("header_clientip"),
+            request_id: text("header_requestid"),
+            tls: text("header_tls")
+                .map(|name| (name, text("header_tls_value").unwrap_or_default())),
+            transport_security: (age > 0).then_some(security),
+        }
+    }
+
+    fn access_log<'s>(&mut self, setting: &impl Fn(&str) -> Option<&'s str>) -> Option<IngressLog> {
+        let target = setting("access_log_target").filter(|target| !target.is_empty());
+        let format = setting("access_log").filter(|format| !format.is_empty());
+        if target.is_none() && format.is_none() {
+            return None;
+        }
+        let format = format.unwrap_or("common");
+        if let Err(reason) = proxy::AccessLog::new(format) {
+            self.wrong(format!("`ingress.access_log`: {reason}"));
+            return None;
+        }
+        Some(IngressLog {
+            format: format.to_owned(),
+            file: target
+                .filter(|target| *target != "stdout")
+                .map(PathBuf::from),
+        })
+    }
+
+    fn duration(&mut self, name: &str, text: &str) -> Option<Duration> {
+        match Span::parse(text) {
+            Ok(span) if span >= Span::ZERO => Some(span.to_std()),
+            Ok(_) | Err(_) => {
+                self.wrong(format!(
+                    "`{name}` is `{text}`, which is no duration such as `10s`"
+                ));
+                None
+            }
+        }
+    }
+
+    fn flag(&mut self, name: &str, text: Option<&str>, default: bool) -> bool {
+        match text {
+            None => default,
+            Some("true") => true,
+            Some("false") => false,
+            Some(other) => {
+                self.wrong(format!(
+                    "`{name}` is `{other}`; it must be `true` or `false`"
+                ));
+                default
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str, text: Option<&str>) -> Option<u64> {
+        let text = text?;
+        let number = text.parse().ok();
+        if number.is_none() {
+            self.wrong(format!("`ingress.{name}` is `{text}`, which is no number"));
+        }
+        number
+    }
+}
+
+/// `IP:PORT`, or `:PORT` of the usual address.
+fn place(text: &str, bind: IpAddr) -> Option<SocketAddr> {
+    match text.strip_prefix(':') {
+        Some(port) => Some(SocketAddr::new(bind, port.parse().ok()?)),
+        None => text.parse().ok(),
+    }
+}
+
+/// Words between commas.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+}
+
+/// A version of TLS as `tls12` or by its number on the wire.
+fn version(text: &str) -> Option<u8> {
+    match text.to_ascii_lowercase().as_str() {
+        "tls10" | "0x0301" | "769" => Some(10),
+        "tls11" | "0x0302" | "770" => Some(11),
+        "tls12" | "0x0303" | "771" => Some(12),
+        "tls13" | "0x0304" | "772" => Some(13),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(written: &WrittenIngress) -> (Ingress, Vec<String>) {
+        let mut problems = Vec::new();
+        let places = Places {
+            address: "127.0.0.1:9999".parse().unwrap(),
+            admin: "127.0.0.1:9998".parse().unwrap(),
+            bind: "10.0.0.1".parse().unwrap(),
+        };
+        let ingress = resolve(written, places, &mut problems).unwrap();
+        (ingress, problems.iter().map(ToString::to_string).collect())
+    }
+
+    fn lines(addr: &str, cs: &str) -> WrittenIngress {
+        let settings = [("proxy_addr", addr), ("proxy_cs", cs)];
+        WrittenIngress {
+            settings: settings
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            ..WrittenIngress::default()
+        }
+    }
+
+    #[test]
+    fn listeners_in_one_line_are_as_written() {
+        let (ingress, problems) = resolved(&lines(
+            ":9999, 127.0.0.1:9443;proto=https;cs=a;tlsmin=tls13;strictmatch=true;rt=5s;it=1m, :53;proto=tcp-dynamic, \
+             :1;cs=a;tlsciphers=\"X,Y\";tlsmax=0x0303, :2;proto=tcp+sni;pxyproto=required;pxytrusted='10.0.0.0/8,::1'",
+            "cs=a;type=path;cert=/etc/certs;refresh=0s;clientca=/etc/ca.pem, cs=b;type=file;cert=/c.pem;key=/k.pem",
+        ));
+        assert_eq!(problems, Vec::<String>::new());
+        let addresses: Vec<String> = ingress
+            .listeners
+            .iter()
+            .map(|l| l.address.to_string())
+            .collect();
+        assert_eq!(
+            addresses,
+            [
+                "10.0.0.1:9999",
+                "127.0.0.1:9443",
+                "10.0.0.1:53",
+                "10.0.0.1:1",
+                "10.0.0.1:2"
+            ]
+        );
+        let tls = ingress.listeners[1].tls.clone().unwrap();
+        assert_eq!(
+            (tls.oldest, tls.newest, tls.is_strict),
+            (Version::Tls13, Version::Tls13, true)
+        );
+        assert_eq!(
+            ingress.listeners[1].read_timeout,
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(ingress.listeners[2].protocol, Protocol::TcpDynamic);
+        assert_eq!(ingress.listeners[3].protocol, Protocol::Http);
+        assert_eq!(
+            ingress.listeners[3].tls.clone().unwrap().ciphers,
+            ["X", "Y"]
+        );
+        let announced = ingress.listeners[4].announced.clone().unwrap();
+        assert!(announced.is_required && announced.trusted.len() == 2);
+        assert_eq!(ingress.certificates["a"].refresh, None);
+        assert_eq!(ingress.certificates["b"].refresh, Some(REFRESH));
+    }
+
+    #[test]
+    fn headers_users_and_logs_are_as_written() {
+        let mut written = WrittenIngress::default();
+        for (key, value) in [
+            (
+                "proxy_auth",
+                "name=team;type=basic;file=/etc/users;realm=the team;refresh=5s",
+            ),
+            ("header_tls", "X-Tls"),
+            ("header_tls_value", "on"),
+            ("sts_maxage", "60"),
+            ("sts_preload", "true"),
+            ("access_log", "combined"),
+            ("access_log_target", "/var/log/requests"),
+        ] {
+            written.settings.insert(key.into(), value.into());
+        }
+        let (ingress, problems) = resolved(&written);
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(ingress.auth["team"].realm, "the team");
+        assert_eq!(ingress.own_headers.tls, Some(("X-Tls".into(), "on".into())));
+        let security = ingress.own_headers.transport_security.unwrap();
+        assert_eq!(security, "max-age=60; preload");
+        let log = ingress.access_log.unwrap();
+        assert_eq!(
+            (log.format.as_str(), log.file),
+            ("combined", Some("/var/log/requests".into()))
+        );
+    }
+
+    #[test]
+    fn without_any_the_usual_address_is_listened_on() {
+        let (ingress, problems) = resolved(&WrittenIngress::default());
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(
+            ingress.listeners,
+            [plain("127.0.0.1:9999".parse().unwrap())]
+        );
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let mut written = lines(
+            "x, :1;proto=https, :2;proto=http;cs=a, :3;proto=quic, :4;cs=none, :5;rt=fast, :6;cs=a;tlsmax=tls11, \
+             :7;pxyproto=maybe, :8;color=red",
+            "cs=a;type=file;cert=/c.pem, type=path;cert=/x, cs=c;type=vault;cert=x, cs=d;type=file, cs=a;type=path;cert=/y",
+        );
+        written.settings.insert("matcher".into(), "regex".into());
+        written
+            .settings
+            .insert("no_route_status".into(), "99".into());
+        let (_, problems) = resolved(&written);
+        for part in [
+            "`x` has no address",
+            "`:1` speaks `https` and needs certificates",
+            "`:2` speaks `http`, which has no certificates",
+            "the protocol `quic`",
+            "from `none`, which is not configured",
+            "`ingress listener :5: rt` is `fast`",
+            "`tlsmax` of the listener `:6`",
+            "`pxyproto` of a listener is `maybe`",
+            "no key `color`",
+            "no name",
+            "the type `vault`",
+            "`d` has no place",
+            "two sources of certificates `a`",
+            "`ingress.matcher` is `regex`",
+            "`ingress.no_route_status` is 99",
+            "no field `$nope`",
+            "`ingress.sts_maxage` is `long`",
+            "the type `ldap`",
+            "needs `name` and `file`",
+        ] {
+            assert!(
+                problems.iter().any(|problem| problem.contains(part)),
+                "{part}: {problems:#?}"
+            );
+        }
+        assert_eq!(problems.len(), 19, "{problems:#?}");
+    }
+}
