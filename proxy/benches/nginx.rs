@@ -1,9 +1,10 @@
 //! The ingress beside nginx: the same backend, the same load, in turns within one run.
 //!
 //! `cargo bench -p proxy --bench nginx -- [seconds=4] [rounds=3] [threads=2]` needs `nginx` and
-//! `wrk` on the path. What counts is the ratio of CPU time for a request: absolute figures depend
-//! on what else the machine does. nginx proxies with one worker, the ingress is a process of its
-//! own with `threads` threads; generator, backend and proxies share all processors.
+//! `wrk` on the path, and `h2load` for HTTP/2. What counts is the ratio of CPU time for a request:
+//! absolute figures depend on what else the machine does. nginx proxies with one worker, the
+//! ingress is a process of its own with `threads` threads; generator, backend and proxies share all
+//! processors.
 
 #![expect(
     clippy::print_stdout,
@@ -14,10 +15,12 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use proxy::certs::{Pair, Store, Tls};
 use proxy::route::{Table, parse};
-use proxy::{Config, Proxy};
+use proxy::{Config, Listener, Proxy};
 
 /// The largest body, in bytes.
 const LARGE_BYTES: usize = 64 << 10;
@@ -48,18 +51,30 @@ struct Case {
     headers: &'static [&'static str],
     /// Which of the two ingress processes is asked.
     routes: usize,
+    speaks: Speaks,
+}
+
+/// What the load generator speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    /// HTTP/1.1 over TLS.
+    Tls,
+    /// HTTP/2 over TLS, eight requests at a time on a connection.
+    Http2,
 }
 
 const FEW: usize = 10;
 const MANY: usize = 5000;
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 9] = [
     Case {
         name: "kept, 64 connections",
         connections: 64,
         path: "/",
         headers: &[],
         routes: FEW,
+        speaks: Speaks::Http1,
     },
     Case {
         name: "kept, 256 connections",
@@ -67,6 +82,7 @@ const CASES: [Case; 6] = [
         path: "/",
         headers: &[],
         routes: FEW,
+        speaks: Speaks::Http1,
     },
     Case {
         name: "twelve headers",
@@ -74,6 +90,7 @@ const CASES: [Case; 6] = [
         path: "/",
         headers: &BROWSER,
         routes: FEW,
+        speaks: Speaks::Http1,
     },
     Case {
         name: "5,000 routes",
@@ -81,6 +98,7 @@ const CASES: [Case; 6] = [
         path: "/",
         headers: &["Host: h2500.example"],
         routes: MANY,
+        speaks: Speaks::Http1,
     },
     Case {
         name: "64 KiB bodies",
@@ -88,6 +106,7 @@ const CASES: [Case; 6] = [
         path: "/large",
         headers: &[],
         routes: FEW,
+        speaks: Speaks::Http1,
     },
     Case {
         name: "Connection: close",
@@ -95,6 +114,31 @@ const CASES: [Case; 6] = [
         path: "/",
         headers: &["Connection: close"],
         routes: FEW,
+        speaks: Speaks::Http1,
+    },
+    Case {
+        name: "TLS, kept, 64 connections",
+        connections: 64,
+        path: "/",
+        headers: &[],
+        routes: FEW,
+        speaks: Speaks::Tls,
+    },
+    Case {
+        name: "TLS, 64 KiB bodies",
+        connections: 64,
+        path: "/large",
+        headers: &[],
+        routes: FEW,
+        speaks: Speaks::Tls,
+    },
+    Case {
+        name: "HTTP/2, 64 connections",
+        connections: 64,
+        path: "/",
+        headers: &[],
+        routes: FEW,
+        speaks: Speaks::Http2,
     },
 ];
 
@@ -107,8 +151,13 @@ fn main() {
         values.next().and_then(|value| value.parse::<usize>().ok())
     };
     let threads = option("threads=").unwrap_or(2);
+    let text = |name: &str| {
+        let mut values = arguments.iter();
+        values.find_map(|argument| argument.strip_prefix(name))
+    };
     if let (Some(backend), Some(routes)) = (option("serve="), option("routes=")) {
-        return serve(local(backend as u16), routes, threads);
+        let certificate = Path::new(text("certificate=").unwrap_or_default());
+        return serve(local(backend as u16), routes, threads, certificate);
     }
     if !arguments.iter().any(|argument| argument == "--bench") {
         // Run by the tests: there is nothing to check.
@@ -128,7 +177,15 @@ fn main() {
 fn measure(seconds: usize, rounds: usize, threads: usize) {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     std::fs::write(dir.path().join("large"), "x".repeat(LARGE_BYTES)).unwrap();
-    let (backend_port, proxy_port) = (free_port(), free_port());
+    let (backend_port, proxy_port, tls_port) = (free_port(), free_port(), free_port());
+    let certificate = dir.path().join("certificate.pem");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(
+        &certificate,
+        made.cert.pem() + &made.signing_key.serialize_pem(),
+    )
+    .unwrap();
+    let pem = certificate.display();
     let backend = format!(
         "server {{ listen 127.0.0.1:{backend_port} reuseport; keepalive_timeout 600;\n\
          location / {{ return 200 \"{}\"; }}\n location /large {{ root {}; sendfile on; }} }}",
@@ -138,15 +195,17 @@ fn measure(seconds: usize, rounds: usize, threads: usize) {
     let _backend = nginx(dir.path(), "backend", &backend);
     let peer = format!(
         "upstream backend {{ server 127.0.0.1:{backend_port}; keepalive 512; keepalive_requests 10000000; }}\n\
-         server {{ listen 127.0.0.1:{proxy_port} reuseport; keepalive_timeout 600;\n location / {{ proxy_pass http://backend; \
+         server {{ listen 127.0.0.1:{proxy_port} reuseport; listen 127.0.0.1:{tls_port} ssl http2 reuseport; \
+         ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.2 TLSv1.3; \
+         keepalive_timeout 600;\n location / {{ proxy_pass http://backend; \
          proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; \
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Real-Ip $remote_addr; \
          proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host; }} }}"
     );
     let peer = nginx(dir.path(), "proxy", &peer);
-    let few = ingress(backend_port, FEW, threads);
-    let many = ingress(backend_port, MANY, threads);
-    for port in [backend_port, proxy_port, few.port, many.port] {
+    let few = ingress(backend_port, FEW, threads, &certificate);
+    let many = ingress(backend_port, MANY, threads, &certificate);
+    for port in [backend_port, proxy_port, tls_port, few.port, many.port] {
         wait_for(port);
     }
     let worker = first_child(peer.0.id());
@@ -157,11 +216,29 @@ fn measure(seconds: usize, rounds: usize, threads: usize) {
     );
     println!("|---|---|---|---|---|---|");
     for case in &CASES {
+        if case.speaks == Speaks::Http2 && find("h2load").is_none() {
+            println!(
+                "| {} | needs `h2load` (Debian package nghttp2-client) | | | | |",
+                case.name
+            );
+            continue;
+        }
+        let (their_port, own_port) = match case.speaks {
+            Speaks::Http1 => (
+                proxy_port,
+                if case.routes == FEW {
+                    few.port
+                } else {
+                    many.port
+                },
+            ),
+            Speaks::Tls | Speaks::Http2 => (tls_port, few.tls_port),
+        };
         let own = if case.routes == FEW { &few } else { &many };
         let mut runs: Vec<(Run, Run)> = (0..rounds)
             .map(|_| {
-                let theirs = load(proxy_port, worker, case, seconds);
-                (theirs, load(own.port, own.child.id(), case, seconds))
+                let theirs = load(their_port, worker, case, seconds);
+                (theirs, load(own_port, own.child.id(), case, seconds))
             })
             .collect();
         runs.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
@@ -201,6 +278,14 @@ struct Run {
 }
 
 fn load(port: u16, pid: u32, case: &Case, seconds: usize) -> Run {
+    if case.speaks == Speaks::Http2 {
+        return load_http2(port, pid, case, seconds);
+    }
+    let scheme = if case.speaks == Speaks::Tls {
+        "https"
+    } else {
+        "http"
+    };
     let mut wrk = Command::new(find("wrk").unwrap());
     wrk.args(["-t1", "--latency"])
         .arg(format!("-c{}", case.connections))
@@ -210,7 +295,7 @@ fn load(port: u16, pid: u32, case: &Case, seconds: usize) -> Run {
     }
     let before = cpu(pid);
     let output = wrk
-        .arg(format!("http://127.0.0.1:{port}{}", case.path))
+        .arg(format!("{scheme}://127.0.0.1:{port}{}", case.path))
         .output()
         .unwrap();
     let used = cpu(pid) - before;
@@ -239,6 +324,44 @@ fn load(port: u16, pid: u32, case: &Case, seconds: usize) -> Run {
             word("50%", 1),
             word("99%", 1)
         ),
+    }
+}
+
+fn load_http2(port: u16, pid: u32, case: &Case, seconds: usize) -> Run {
+    let before = cpu(pid);
+    let output = Command::new(find("h2load").unwrap())
+        .args(["-t1", "-m8"])
+        .arg(format!("-c{}", case.connections))
+        .arg(format!("-D{seconds}"))
+        .arg(format!("https://127.0.0.1:{port}{}", case.path))
+        .output()
+        .unwrap();
+    let used = cpu(pid) - before;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = |start: &str| {
+        let mut lines = text.lines().map(str::trim);
+        lines
+            .find(|line| line.starts_with(start))
+            .unwrap_or_default()
+    };
+    // "requests: 100 total, 100 started, 100 done, 100 succeeded, 0 failed, …"
+    let words: Vec<&str> = line("requests:").split_whitespace().collect();
+    let before_word = |word: &str| {
+        let at = words
+            .iter()
+            .position(|own| own.trim_end_matches(',') == word);
+        at.and_then(|at| words[at - 1].parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    let (done, failed) = (before_word("succeeded"), before_word("failed"));
+    assert!(
+        output.status.success() && done > 0.0 && failed == 0.0,
+        "{text}"
+    );
+    let speed = line("finished in").split_whitespace().nth(3).unwrap_or("?");
+    Run {
+        cpu_us: used.as_secs_f64() * 1e6 / done,
+        speed: format!("{speed}, ?, ?"),
     }
 }
 
@@ -325,6 +448,7 @@ fn nginx(dir: &Path, name: &str, server: &str) -> Ended {
 struct Ingress {
     child: Child,
     port: u16,
+    tls_port: u16,
 }
 
 impl Drop for Ingress {
@@ -334,34 +458,50 @@ impl Drop for Ingress {
     }
 }
 
-fn ingress(backend: u16, routes: usize, threads: usize) -> Ingress {
+fn ingress(backend: u16, routes: usize, threads: usize, certificate: &Path) -> Ingress {
     use std::io::{BufRead, BufReader};
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .arg(format!("serve={backend}"))
         .arg(format!("routes={routes}"))
         .arg(format!("threads={threads}"))
+        .arg(format!("certificate={}", certificate.display()))
         .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
+    let (port, tls_port) = line.trim().split_once(' ').unwrap();
     Ingress {
         child,
-        port: line.trim().parse().unwrap(),
+        port: port.parse().unwrap(),
+        tls_port: tls_port.parse().unwrap(),
     }
 }
 
-/// Runs an ingress with so many routes to a backend, and says its port.
-fn serve(backend: SocketAddr, routes: usize, threads: usize) {
+/// Runs an ingress with so many routes to a backend, and says its ports, without TLS and with.
+fn serve(backend: SocketAddr, routes: usize, threads: usize, certificate: &Path) {
+    let pem = std::fs::read(certificate).unwrap();
+    let store = Arc::new(Store::default());
+    let unusable = store.replace(vec![Pair {
+        name: "own".to_owned(),
+        chain: pem.clone(),
+        key: pem,
+    }]);
+    assert!(unusable.is_empty(), "{unusable:?}");
+    let plain = Listener::http(local(0));
+    let secured = Listener {
+        tls: Some(Tls::new(store)),
+        ..plain.clone()
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
         let config = Config {
-            listen: vec![local(0)],
+            listeners: vec![plain, secured],
             threads,
             ..Config::default()
         };
@@ -378,7 +518,8 @@ fn serve(backend: SocketAddr, routes: usize, threads: usize) {
         let (definitions, problems) = parse::parse(&text);
         assert!(problems.is_empty(), "{problems:?}");
         drop(proxy.handle().swap(Table::build(definitions, None).0));
-        println!("{}", proxy.local_addrs()[0].port());
+        let ports = proxy.local_addrs();
+        println!("{} {}", ports[0].port(), ports[1].port());
         proxy.run(std::future::pending()).await.unwrap();
     });
 }
