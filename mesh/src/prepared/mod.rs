@@ -1,8 +1,8 @@
 //! Prepared queries: which one a name means, what it asks then, and which instances answer it.
 //!
 //! [`check`] is asked before a query is stored, [`resolve`] finds and renders one, [`execute`]
-//! picks the instances. Other datacenters and peers are not known here, so a query never fails over; the
-//! places that it names are kept.
+//! picks the instances. Other datacenters and peers are not known here, so a query never fails
+//! over; the places that it names are kept.
 
 mod template;
 
