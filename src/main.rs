@@ -34,6 +34,7 @@ fn main() -> ExitCode {
             commands::dev::run(arguments, invocation.program, invocation.global)
         }
         Command::Echo(arguments) => commands::echo::run(arguments),
+        Command::ValidateServices(arguments) => commands::validate::run(&arguments),
         Command::Supervise(_) => Ok(commands::supervise::run()),
         Command::Request(request) => {
             commands::request::run(invocation.program, invocation.global, request)

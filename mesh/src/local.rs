@@ -30,7 +30,20 @@ const EXPIRED: &str = "TTL expired";
 pub struct Local {
     services: BTreeMap<String, Service>,
     checks: BTreeMap<String, LocalCheck>,
+    /// What of both files of the machine define.
+    of_files: Ids,
 }
+
+/// Ids of services and checks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Ids {
+    services: BTreeSet<String>,
+    checks: BTreeSet<String>,
+}
+
+/// A service with its checks, and how they are made.
+pub type Definition = (Service, Vec<(Check, CheckDefinition)>);
 
 /// A check of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +223,48 @@ impl Local {
         touched.checks.insert(id.to_owned());
         self.settle(now, &mut touched);
         Some(touched)
+    }
+
+    /// Takes over what files define: what they defined before and do not any more goes, checks that
+    /// are known keep how they stand.
+    ///
+    /// # Errors
+    /// [`Error::UnknownService`] for a check of a service that nobody registered.
+    pub fn load(
+        &mut self,
+        now: Timestamp,
+        services: Vec<Definition>,
+        checks: Vec<(Check, CheckDefinition)>,
+    ) -> Result<Touched, Error> {
+        let mut defined = Ids::default();
+        for (service, own) in &services {
+            defined.services.insert(service.id.clone());
+            defined
+                .checks
+                .extend(own.iter().map(|(check, _)| check.id.clone()));
+        }
+        defined
+            .checks
+            .extend(checks.iter().map(|(check, _)| check.id.clone()));
+        let before = std::mem::replace(&mut self.of_files, defined);
+        let mut touched = Touched::default();
+        for id in before.services.difference(&self.of_files.services.clone()) {
+            touched.extend(self.deregister_service(now, id).unwrap_or_default());
+        }
+        for id in before.checks.difference(&self.of_files.checks.clone()) {
+            touched.extend(self.deregister_check(now, id).unwrap_or_default());
+        }
+        for (service, own) in services {
+            touched.extend(self.register_service(now, service, own, false));
+        }
+        for (mut check, definition) in checks {
+            if let Some(known) = self.checks.get(&check.id) {
+                check.status = known.check.status;
+                check.output.clone_from(&known.check.output);
+            }
+            touched.extend(self.register_check(now, check, definition)?);
+        }
+        Ok(touched)
     }
 
     /// Takes note of how a check stands.

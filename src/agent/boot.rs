@@ -2,6 +2,7 @@
 
 use super::{
     data_plane::{DataPlane, Zone},
+    definitions,
     ingress::Reloads,
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
@@ -59,6 +60,9 @@ pub enum Error {
     /// The log cannot be used.
     #[error(transparent)]
     Server(#[from] StartError),
+    /// What files define cannot be registered.
+    #[error("{}", .0.join("\n"))]
+    Definitions(Vec<String>),
     /// The client's state cannot be used.
     #[error(transparent)]
     Client(#[from] client::OpenError),
@@ -72,6 +76,8 @@ pub struct Agent {
     parts: Parts,
     requests: Requests,
     reloads: Option<Reloads>,
+    /// The client part, if there is one.
+    client: Option<client::Handle>,
     /// Removed when the agent is dropped.
     _temporary: Option<TempDir>,
 }
@@ -83,6 +89,7 @@ impl Agent {
     /// # Errors
     /// Any [`Error`]; nothing runs then, and nothing is held.
     pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
+        let defined = definitions::read(&config).map_err(Error::Definitions)?;
         let temporary = prepare_data_dir(&mut config)?;
         wait_for_room(&config.data_dir).await;
         let limits = Connections::within(descriptors());
@@ -160,10 +167,16 @@ impl Agent {
         }
 
         let client_handle = client.as_ref().map(Client::handle);
+        if let Some(client) = &client_handle
+            && let Err(error) = definitions::load(client.registered(), defined).await
+        {
+            tracing::error!(error, "what files define is not registered");
+        }
         if let Some(client) = client {
             parts.client(planes.client(), |stop| client.run(handle, allocs, stop));
         }
 
+        let client_of_reload = client_handle.clone();
         let api = api::Api::new(
             server_handle.clone(),
             client_handle.clone(),
@@ -196,12 +209,18 @@ impl Agent {
                 catalog_reader,
             )
             .with_requests(requests);
+            let catalog = if config.registration.remote_scripts {
+                catalog.with_scripts()
+            } else {
+                catalog
+            };
             serve(listener, api::consul::router(catalog), limits.catalog);
         }
         Ok(Self {
             listeners,
             readiness,
             parts,
+            client: client_of_reload,
             requests: Requests::new(incoming),
             reloads,
             _temporary: temporary,
@@ -213,14 +232,18 @@ impl Agent {
         self.requests.next().await
     }
 
-    /// Takes over what may change while it runs: how much is logged, listeners and certificates of
-    /// the ingress.
+    /// Takes over what may change while it runs: how much is logged, what files define, listeners
+    /// and certificates of the ingress.
     ///
     /// # Errors
     /// What is wrong, in a line each; nothing is taken over then.
     pub async fn reload(&self, config: &Config) -> Result<(), String> {
+        let defined = definitions::read(config).map_err(|problems| problems.join("\n"))?;
         telemetry::set_level(&config.log_level)
             .map_err(|_| "`log_level` is neither a level nor a filter".to_owned())?;
+        if let Some(client) = &self.client {
+            definitions::load(client.registered(), defined).await?;
+        }
         if let Some(reloads) = &self.reloads {
             reloads.reload(config).await;
         }

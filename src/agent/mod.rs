@@ -2,6 +2,7 @@
 
 mod boot;
 mod data_plane;
+mod definitions;
 mod ingress;
 mod listeners;
 mod parts;
@@ -14,6 +15,7 @@ mod signal;
 mod tests;
 
 pub use boot::{Agent, Error};
+pub use definitions::validate;
 pub use listeners::{BindError, Listeners};
 pub use requests::Request;
 pub use runtimes::{Planes, run};

@@ -49,7 +49,9 @@ mod version;
 mod view;
 
 pub use context::Output;
-pub use process::{AgentArguments, DevArguments, EchoArguments, SuperviseArguments};
+pub use process::{
+    AgentArguments, DevArguments, EchoArguments, SuperviseArguments, ValidateArguments,
+};
 pub use reach::{Places, reach};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
@@ -58,6 +60,8 @@ use std::ffi::OsString;
 
 /// Where an agent listens unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4646";
+/// Name of the program by which users of the catalog's command line call it.
+const CATALOG_PROGRAM: &str = "consul";
 /// Exit code of a plan that could not be made.
 const PLAN_FAILED: u8 = 255;
 
@@ -161,6 +165,9 @@ pub enum Command {
     Dev(DevArguments),
     /// Run a small HTTP server to try things with
     Echo(EchoArguments),
+    /// Check files that define services and checks
+    #[command(name = "validate-services")]
+    ValidateServices(ValidateArguments),
     /// Watch over one task's process (started by the agent itself)
     #[command(hide = true)]
     Supervise(SuperviseArguments),
@@ -295,6 +302,10 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Ref
         .is_some_and(|arg| arg == "-v" || arg == "-version" || arg == "--version")
     {
         args = vec!["version".into()];
+    }
+    // Users of the catalog's command line know it by that name.
+    if program == CATALOG_PROGRAM && args.first().is_some_and(|arg| arg == "validate") {
+        args[0] = "validate-services".into();
     }
     let command = Line::command().bin_name(program.clone());
     let names = arguments::subcommands(&command, &args);

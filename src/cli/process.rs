@@ -85,6 +85,17 @@ pub struct EchoArguments {
     pub drain: Duration,
 }
 
+/// Arguments of `validate-services`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ValidateArguments {
+    /// Print nothing when nothing is wrong
+    #[arg(long)]
+    pub quiet: bool,
+    /// Files that define services and checks, and directories of such files
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
 /// Arguments of `supervise`, passed on as they are.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(disable_help_flag = true)]

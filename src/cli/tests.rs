@@ -125,6 +125,21 @@ fn job_file() -> (tempfile::TempDir, String) {
 }
 
 #[test]
+fn called_as_the_catalog_s_program_validate_checks_definitions() {
+    let parse = |line: &str| {
+        let words = line.split(' ').map(std::ffi::OsString::from);
+        super::parse(words).map(|invocation| invocation.command)
+    };
+    let command = parse("/usr/bin/consul validate /etc/consul.d").unwrap();
+    assert!(
+        matches!(command, super::Command::ValidateServices(_)),
+        "{command:?}"
+    );
+    let command = parse("trivet validate job.nomad").unwrap();
+    assert!(matches!(command, super::Command::Request(_)), "{command:?}");
+}
+
+#[test]
 fn wrong_arguments_end_with_one_and_plans_with_255() {
     assert_eq!(refused("job run").code, 1);
     assert_eq!(refused("job run -nonsense x").code, 1);

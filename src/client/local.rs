@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use mesh::{
-    local::{Difference, Error, Local, Touched},
+    local::{Definition, Difference, Error, Local, Touched},
     model::{Check, CheckDefinition, Service, Status, Timestamp},
 };
 use parking_lot::Mutex;
@@ -134,6 +134,24 @@ impl Registered {
         .await
     }
 
+    /// Takes over what files define; see [`Local::load`]. It does not wait for the servers.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub async fn load(
+        &self,
+        services: Vec<Definition>,
+        checks: Vec<(Check, CheckDefinition)>,
+    ) -> Result<(), RegisterError> {
+        let touched = self
+            .changed(|local| local.load(now(), services.clone(), checks.clone()))
+            .await?;
+        if !touched.is_empty() {
+            self.touch(touched);
+        }
+        Ok(())
+    }
+
     /// Registers a check, or replaces it.
     ///
     /// # Errors
@@ -181,13 +199,22 @@ impl Registered {
         Ok(())
     }
 
-    /// Changes what is registered, keeps it, and waits a moment for the servers. `change` is
-    /// carried out twice: on what is kept, and then on what counts, in which checks may stand
-    /// otherwise by then.
+    /// Changes what is registered, keeps it, and waits a moment for the servers.
     async fn change(
         &self,
-        mut change: impl FnMut(&mut Local) -> Result<Touched, Error>,
+        change: impl FnMut(&mut Local) -> Result<Touched, Error>,
     ) -> Result<(), RegisterError> {
+        let touched = self.changed(change).await?;
+        self.settle(touched).await;
+        Ok(())
+    }
+
+    /// Changes what is registered and keeps it. `change` is carried out twice: on what is kept, and
+    /// then on what counts, in which checks may stand otherwise by then.
+    async fn changed(
+        &self,
+        mut change: impl FnMut(&mut Local) -> Result<Touched, Error>,
+    ) -> Result<Touched, RegisterError> {
         let changing = self.changing.lock().await;
         let mut changed = self.local();
         change(&mut changed)?;
@@ -197,8 +224,7 @@ impl Registered {
         self.keep(changed).await?;
         let touched = change(&mut self.local.lock())?;
         drop(changing);
-        self.settle(touched).await;
-        Ok(())
+        Ok(touched)
     }
 
     /// Writes the file. For whoever holds `changing`.

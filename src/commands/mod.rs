@@ -5,6 +5,7 @@ pub(crate) mod dev;
 pub(crate) mod echo;
 pub(crate) mod request;
 pub(crate) mod supervise;
+pub(crate) mod validate;
 
 use std::{fmt::Write as _, io::Write as _, path::PathBuf};
 use trivet::{

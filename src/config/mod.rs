@@ -4,6 +4,7 @@
 //! becomes what was written ([`Written`], everything optional), and what was written is merged and
 //! resolved here. Every problem is reported, not just the first.
 
+pub mod definitions;
 mod file;
 mod ingress;
 mod limits;
@@ -58,6 +59,19 @@ pub struct Config {
     pub client: Option<Client>,
     /// Who may ask over HTTP.
     pub api: Api,
+    /// What is registered with this agent by files, and how it may be checked.
+    pub registration: Registration,
+}
+
+/// What is registered with an agent by files, and how it may be checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registration {
+    /// Files that define services and checks, and directories of such files.
+    pub definitions: Vec<PathBuf>,
+    /// Whether checks that are registered over the API may run programs.
+    pub remote_scripts: bool,
+    /// Whether checks of files may.
+    pub local_scripts: bool,
 }
 
 /// Who may ask over HTTP, on every listener but the ingress.

@@ -1,6 +1,8 @@
 //! What was written to what runs.
 
-use super::{Api, Client, Config, Problem, Written, ingress, names, written::LISTENERS};
+use super::{
+    Api, Client, Config, Problem, Registration, Written, ingress, names, written::LISTENERS,
+};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::PathBuf,
@@ -45,6 +47,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         ingress: ingress::resolve(&written.ingress, places, problems),
         client: client(&written, dev, problems),
         api: api(&written, problems),
+        registration: registration(&written, problems),
     }
 }
 
@@ -182,6 +185,26 @@ fn artifact_dirs(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> V
         problems.push(Problem::new(SOURCE, message));
     }
     absolute
+}
+
+fn registration(written: &Written, problems: &mut Vec<Problem>) -> Registration {
+    let remote_scripts = written.enable_script_checks.unwrap_or(false);
+    let paths = written.definitions.iter().flatten().map(PathBuf::from);
+    let definitions: Vec<PathBuf> = paths.collect();
+    for path in &definitions {
+        if !path.is_absolute() {
+            let message = format!(
+                "`catalog.definitions` holds `{}`, which must be an absolute path",
+                path.display()
+            );
+            problems.push(Problem::new(SOURCE, message));
+        }
+    }
+    Registration {
+        definitions,
+        remote_scripts,
+        local_scripts: remote_scripts || written.enable_local_script_checks.unwrap_or(false),
+    }
 }
 
 fn dynamic_ports(written: &Written, problems: &mut Vec<Problem>) -> (u16, u16) {

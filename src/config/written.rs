@@ -30,6 +30,9 @@ pub struct Written {
     pub raw_exec: Option<bool>,
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
+    pub definitions: Option<Vec<String>>,
+    pub enable_script_checks: Option<bool>,
+    pub enable_local_script_checks: Option<bool>,
     pub dns: WrittenDns,
     pub ingress: WrittenIngress,
     pub allowed_hosts: Option<Vec<String>>,
@@ -60,6 +63,13 @@ const TOP: [&str; 13] = [
     "plugin",
     "catalog",
     "dns",
+];
+
+const CATALOG: [&str; 4] = [
+    "enabled",
+    "definitions",
+    "enable_script_checks",
+    "enable_local_script_checks",
 ];
 
 const CLIENT: [&str; 8] = [
@@ -105,6 +115,11 @@ impl Written {
             raw_exec: other.raw_exec.or(self.raw_exec),
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
+            definitions: other.definitions.or(self.definitions),
+            enable_script_checks: other.enable_script_checks.or(self.enable_script_checks),
+            enable_local_script_checks: other
+                .enable_local_script_checks
+                .or(self.enable_local_script_checks),
             dns: self.dns.merge(other.dns),
             ingress: self.ingress.merge(other.ingress),
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
@@ -135,14 +150,7 @@ impl Written {
             "client" => self.take_client(entry, reader),
             "plugin" => self.take_plugin(entry, reader),
             "api" => self.take_api(entry, reader),
-            "catalog" => {
-                for inner in reader.block(entry) {
-                    match inner.key.as_str() {
-                        "enabled" => self.catalog_enabled = reader.flag(&inner),
-                        _ => reader.unknown(&inner, "catalog", &["enabled"]),
-                    }
-                }
-            }
+            "catalog" => self.take_catalog(entry, reader),
             "dns" => self.take_dns(entry, reader),
             "ingress" => self.take_ingress(entry, reader),
             _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api"]].concat()),
@@ -176,6 +184,20 @@ impl Written {
                     let known = [&blocks[..], &WrittenIngress::SETTINGS[..]].concat();
                     reader.unknown(&inner, "ingress", &known);
                 }
+            }
+        }
+    }
+
+    fn take_catalog(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "enabled" => self.catalog_enabled = reader.flag(&inner),
+                "definitions" => self.definitions = reader.texts(&inner),
+                "enable_script_checks" => self.enable_script_checks = reader.flag(&inner),
+                "enable_local_script_checks" => {
+                    self.enable_local_script_checks = reader.flag(&inner);
+                }
+                _ => reader.unknown(&inner, "catalog", &CATALOG),
             }
         }
     }

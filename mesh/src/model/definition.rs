@@ -25,6 +25,8 @@ pub struct CheckDefinition {
     pub failures_before_warning: Option<u32>,
     /// Critical results in a row before the check is critical.
     pub failures_before_critical: u32,
+    /// Bytes of output that are kept, if fewer than usual.
+    pub output_bytes_max: Option<u32>,
     /// The instance goes when its check is critical for so long; nothing for never.
     #[serde(rename = "deregister_after_ns", with = "super::time::nanos")]
     pub deregister_after: Duration,
@@ -49,6 +51,9 @@ pub enum Probe {
     Tcp {
         /// `host:port`.
         address: String,
+        /// How it is encrypted, if it is.
+        #[serde(default)]
+        tls: Option<TlsProbe>,
     },
     /// A packet over UDP.
     Udp {
@@ -63,6 +68,18 @@ pub enum Probe {
     Alias {
         /// Id of the service; empty for the node.
         service: String,
+    },
+    /// A program of the machine.
+    Script {
+        /// The program and its arguments.
+        args: Vec<String>,
+    },
+    /// A program in a container.
+    Docker(DockerProbe),
+    /// What the machine's service manager says of a service.
+    OsService {
+        /// Its name there.
+        name: String,
     },
 }
 
@@ -79,6 +96,9 @@ impl Probe {
             Self::H2Ping(_) => "h2ping",
             Self::Grpc(_) => "grpc",
             Self::Alias { .. } => "alias",
+            Self::Script { .. } => "script",
+            Self::Docker(_) => "docker",
+            Self::OsService { .. } => "os_service",
         }
     }
 
@@ -90,7 +110,10 @@ impl Probe {
             | Self::Tcp { .. }
             | Self::Udp { .. }
             | Self::H2Ping(_)
-            | Self::Grpc(_) => true,
+            | Self::Grpc(_)
+            | Self::Script { .. }
+            | Self::Docker(_)
+            | Self::OsService { .. } => true,
             Self::Fixed | Self::Ttl { .. } | Self::Alias { .. } => false,
         }
     }
@@ -110,6 +133,32 @@ pub struct HttpProbe {
     pub body: String,
     /// Whether any certificate will do.
     pub tls_skip_verify: bool,
+    /// Name that the certificate must be for; empty for the host.
+    pub tls_server_name: String,
+    /// Whether an answer that leads elsewhere is the answer.
+    pub disable_redirects: bool,
+}
+
+/// How a connection is encrypted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsProbe {
+    /// Whether any certificate will do.
+    pub skip_verify: bool,
+    /// Name that the certificate must be for; empty for the host.
+    pub server_name: String,
+}
+
+/// A program in a container that tells how something stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DockerProbe {
+    /// Id or name of the container.
+    pub container: String,
+    /// A shell of the container that gets the arguments as one line; empty for none.
+    pub shell: String,
+    /// The program and its arguments.
+    pub args: Vec<String>,
 }
 
 /// A connection over HTTP/2 that tells how something stands.

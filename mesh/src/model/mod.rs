@@ -17,7 +17,7 @@ pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
 };
 pub use config_entry::{ConfigEntry, ConfigKey};
-pub use definition::{CheckDefinition, Http2Probe, HttpProbe, Probe};
+pub use definition::{CheckDefinition, DockerProbe, Http2Probe, HttpProbe, Probe, TlsProbe};
 pub use kv_entry::KvEntry;
 pub use node::Node;
 pub use overrides::RouteOverrides;

@@ -125,6 +125,45 @@ fn ttl(id: &str, deregister_after: u64) -> (Check, CheckDefinition) {
 }
 
 #[test]
+fn what_files_define_is_taken_over_and_goes_with_them() {
+    let service = |id: &str| Service {
+        id: id.to_owned(),
+        name: id.to_owned(),
+        ..Service::default()
+    };
+    let check = |id: &str| {
+        let check = Check {
+            id: id.to_owned(),
+            ..Check::default()
+        };
+        (check, CheckDefinition::default())
+    };
+    let now = Timestamp::default();
+    let mut local = Local::default();
+    local.register_service(now, service("api"), vec![check("of-api")], false);
+    let both = vec![(service("a"), vec![check("of-a")]), (service("b"), vec![])];
+    let touched = local.load(now, both, vec![check("of-node")]).unwrap();
+    assert_eq!(touched.services.len(), 2);
+    local.on_result(now, "of-node", Status::Passing, "well".to_owned());
+    let one = vec![(service("b"), vec![])];
+    let touched = local.load(now, one, vec![check("of-node")]).unwrap();
+    assert!(touched.services.contains("a"), "{touched:?}");
+    let ids: Vec<&str> = local.services().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["api", "b"]);
+    let kept = local
+        .checks()
+        .find(|local| local.check.id == "of-node")
+        .unwrap();
+    assert_eq!(kept.check.status, Status::Passing);
+    let stranger = Check {
+        service_id: "none".to_owned(),
+        ..check("stranger").0
+    };
+    let refused = local.load(now, vec![], vec![(stranger, CheckDefinition::default())]);
+    assert!(refused.is_err());
+}
+
+#[test]
 fn what_is_pushed_leaves_no_difference() {
     let mut world = World::new();
     let touched = world

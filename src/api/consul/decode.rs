@@ -88,11 +88,39 @@ impl TryFrom<Value> for GoDuration {
 /// # Errors
 /// When it has another shape.
 pub(super) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
-    T::deserialize(Loose(value))
+    T::deserialize(Loose {
+        value,
+        unknown: Unknown::Ignored,
+    })
+}
+
+/// As [`decode`], for what people write by hand: a field that the type does not know is an error.
+///
+/// # Errors
+/// When it has another shape.
+pub(super) fn decode_strictly<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    T::deserialize(Loose {
+        value,
+        unknown: Unknown::Refused,
+    })
+}
+
+/// Fields that are accepted everywhere and mean nothing here: there are no tokens, one namespace
+/// and one partition.
+const MEANINGLESS: [&str; 3] = ["token", "namespace", "partition"];
+
+/// What becomes of fields that a type does not know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    Ignored,
+    Refused,
 }
 
 /// A value whose objects are read with the names of the type's fields.
-struct Loose(Value);
+struct Loose {
+    value: Value,
+    unknown: Unknown,
+}
 
 impl IntoDeserializer<'_, Error> for Loose {
     type Deserializer = Self;
@@ -106,19 +134,21 @@ impl<'de> Deserializer<'de> for Loose {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
+        let unknown = self.unknown;
+        match self.value {
             Value::Array(values) => {
-                visitor.visit_seq(SeqDeserializer::new(values.into_iter().map(Loose)))
+                let values = values.into_iter().map(|value| Loose { value, unknown });
+                visitor.visit_seq(SeqDeserializer::new(values))
             }
-            Value::Object(map) => visitor.visit_map(entries(map)),
+            Value::Object(map) => visitor.visit_map(entries(map, unknown)),
             other => other.deserialize_any(visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
+        match self.value {
             Value::Null => visitor.visit_none(),
-            other => visitor.visit_some(Loose(other)),
+            _ => visitor.visit_some(self),
         }
     }
 
@@ -136,11 +166,12 @@ impl<'de> Deserializer<'de> for Loose {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let Value::Object(map) = self.0 else {
-            let error = format!("an object is expected, not `{}`", kind(&self.0));
+        let Value::Object(map) = self.value else {
+            let error = format!("an object is expected, not `{}`", kind(&self.value));
             return Err(Error::custom(error));
         };
-        visitor.visit_map(entries(renamed(map, fields)))
+        let map = renamed(map, fields, self.unknown)?;
+        visitor.visit_map(entries(map, self.unknown))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -149,7 +180,7 @@ impl<'de> Deserializer<'de> for Loose {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.0.deserialize_enum(name, variants, visitor)
+        self.value.deserialize_enum(name, variants, visitor)
     }
 
     forward_to_deserialize_any! {
@@ -171,13 +202,19 @@ fn kind(value: &Value) -> &'static str {
 
 fn entries<'de>(
     map: Map<String, Value>,
+    unknown: Unknown,
 ) -> MapDeserializer<'de, impl Iterator<Item = (String, Loose)>, Error> {
-    MapDeserializer::new(map.into_iter().map(|(key, value)| (key, Loose(value))))
+    let loose = move |(key, value)| (key, Loose { value, unknown });
+    MapDeserializer::new(map.into_iter().map(loose))
 }
 
 /// The object with the names of `fields`; what is null counts as not given. Of two spellings of one
 /// name the exact one counts, else the first.
-fn renamed(map: Map<String, Value>, fields: &[&str]) -> Map<String, Value> {
+fn renamed(
+    map: Map<String, Value>,
+    fields: &[&str],
+    unknown: Unknown,
+) -> Result<Map<String, Value>, Error> {
     let mut known = Map::new();
     for (key, value) in map {
         if value.is_null() {
@@ -193,10 +230,14 @@ fn renamed(map: Map<String, Value>, fields: &[&str]) -> Map<String, Value> {
             Some(field) => {
                 known.entry((*field).to_owned()).or_insert(value);
             }
+            None if unknown == Unknown::Refused && !MEANINGLESS.contains(&folded.as_str()) => {
+                let error = format!("`{key}` is no setting that is read here");
+                return Err(Error::custom(error));
+            }
             None => {}
         }
     }
-    known
+    Ok(known)
 }
 
 fn folded(name: &str) -> String {

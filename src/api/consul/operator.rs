@@ -1,17 +1,22 @@
 //! What operators look at: the servers of the log, and how they are.
 
+use std::collections::BTreeSet;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
 use mesh::wire::API_VERSION;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::query::{Query, json as answer};
-use super::{Catalog, read};
+use super::{Catalog, only, read};
 use crate::api::error::Error;
 use crate::server::Voter;
 
+/// Name of the service that the servers are.
+const SERVERS: &str = "consul";
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_PROTOCOL: &str = "3";
 
@@ -21,6 +26,101 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/operator/autopilot/configuration", read(configuration))
         .route("/v1/operator/autopilot/health", read(health))
         .route("/v1/operator/autopilot/state", read(state))
+        .route(
+            "/v1/operator/raft/peer",
+            only(delete(remove_peer), "OPTIONS,DELETE"),
+        )
+        .route(
+            "/v1/operator/raft/transfer-leader",
+            only(post(transfer), "OPTIONS,POST"),
+        )
+        .route(
+            "/v1/operator/keyring",
+            only(
+                get(keyring).post(keyring).put(keyring).delete(keyring),
+                "OPTIONS,GET,POST,PUT,DELETE",
+            ),
+        )
+        .route("/v1/operator/usage", read(usage))
+        .route("/v1/operator/utilization", read(utilization))
+}
+
+/// The one server cannot go.
+async fn remove_peer(State(catalog): State<Catalog>, query: Query) -> Error {
+    let asked = ["id", "address"]
+        .iter()
+        .find_map(|key| query.parameters.get(key).map(|value| (*key, value)));
+    let Some((key, value)) = asked else {
+        return Error::bad_request(
+            "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
+        );
+    };
+    let voters = catalog.server().voters().into_iter();
+    let mut known = voters.map(|voter| (named(&catalog, &voter).0, voter.address));
+    if known.any(|(id, address)| value == if key == "id" { id } else { address }) {
+        return Error::internal("the only server cannot be removed: nobody would lead");
+    }
+    Error::internal(format!(
+        "{key} {value:?} was not found in the Raft configuration"
+    ))
+}
+
+async fn transfer(State(_): State<Catalog>, query: Query) -> Error {
+    drop(query);
+    Error::internal("cannot find peer: there is one server, and it leads")
+}
+
+/// Nothing is said between machines yet that had to be encrypted.
+async fn keyring(State(catalog): State<Catalog>, query: Query) -> Error {
+    drop(query);
+    let node = &catalog.agent().node_name;
+    Error::internal(format!(
+        "1 error occurred:\n\t* {node}: Keyring is empty (encryption not enabled)\n\n"
+    ))
+}
+
+async fn utilization(State(_): State<Catalog>, query: Query) -> Error {
+    drop(query);
+    Error::not_found("operator utilization requires Consul Enterprise")
+}
+
+async fn usage(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let snapshot = catalog.snapshot();
+    let instances: Vec<_> = snapshot.all_instances().collect();
+    let names: BTreeSet<&str> = instances.iter().map(|row| &*row.service.name).collect();
+    let own = instances.iter().filter(|row| row.service.name == SERVERS);
+    let of_mesh = [
+        "api-gateway",
+        "connect-native",
+        "connect-proxy",
+        "ingress-gateway",
+        "mesh-gateway",
+        "terminating-gateway",
+    ];
+    let of_mesh: Map<String, Value> = of_mesh
+        .map(|kind| (kind.to_owned(), 0.into()))
+        .into_iter()
+        .collect();
+    let counts = json!({
+        "Services": names.len(),
+        "ServiceInstances": instances.len(),
+        "ConnectServiceInstances": of_mesh,
+        "BillableServiceInstances": instances.len() - own.count(),
+        "Nodes": snapshot.nodes().count(),
+    });
+    let mut usage = Map::new();
+    usage.insert(catalog.agent().datacenter.clone(), counts);
+    let answer_of = json!({
+        "Usage": usage,
+        "Index": snapshot.index(),
+        "LastContact": 0,
+        "KnownLeader": true,
+        "ConsistencyLevel": "leader",
+        "NotModified": false,
+        "Backend": 0,
+        "ResultsFilteredByACLs": false,
+    });
+    answer(&query, &answer_of)
 }
 
 /// Id and name of a voter: those of its node, its address where they are not known.
@@ -121,7 +221,7 @@ async fn state(State(catalog): State<Catalog>, query: Query) -> Result<Response,
     let metrics = catalog.server().raft_metrics();
     let voters = catalog.server().voters();
     let is_healthy = voters.iter().any(|voter| voter.is_leader);
-    let mut servers = serde_json::Map::new();
+    let mut servers = Map::new();
     let mut leader = String::new();
     for voter in &voters {
         let (id, name) = named(&catalog, voter);

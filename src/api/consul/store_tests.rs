@@ -1069,3 +1069,98 @@ async fn an_agent_meets_itself_alone_and_its_log_can_be_followed() {
     assert_eq!(other.status, 500);
     assert!(other.body.contains("not built yet"), "{}", other.body);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_readers_wait_and_only_those_concerned_wake() {
+    const READERS: usize = 10_000;
+    let store = Store::start().await;
+    store.ask("PUT /v1/kv/quiet", "1").await;
+    store.ask("PUT /v1/kv/loud", "1").await;
+    let path = |key: &str, index: u64| format!("/v1/kv/{key}?index={index}&wait=60s");
+    let quiet = path("quiet", store.index_of("/v1/kv/quiet").await);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..READERS {
+        let (router, quiet) = (store.router.clone(), quiet.clone());
+        waiting.spawn(async move { ask(&router, "GET", &quiet, "").await.status });
+    }
+    let loud = store.wait("/v1/kv/loud").await;
+    store.ask("PUT /v1/kv/loud", "2").await;
+    let woken = tokio::time::timeout(LONG, loud).await.unwrap().unwrap();
+    assert_eq!(woken.status, 200);
+    assert!(waiting.try_join_next().is_none(), "nobody else is woken");
+    store.ask("PUT /v1/kv/quiet", "2").await;
+    let all = tokio::time::timeout(LONG, waiting.join_all())
+        .await
+        .unwrap();
+    assert_eq!(all.len(), READERS);
+    assert!(all.iter().all(|status| *status == 200));
+}
+
+#[tokio::test]
+async fn what_one_server_without_tokens_cannot_do_is_said() {
+    let store = Store::start().await;
+    let refused = |line: &'static str, status, text| (line, "", status, text);
+    store
+        .check(&[
+            refused("GET /v1/acl/tokens", 401, "ACL support disabled"),
+            refused("PUT /v1/acl/bootstrap", 401, "ACL support disabled"),
+            refused("PUT /v1/agent/token/default", 401, "ACL support disabled"),
+            refused(
+                "GET /v1/operator/utilization",
+                404,
+                "operator utilization requires Consul Enterprise",
+            ),
+            refused(
+                "DELETE /v1/operator/raft/peer?address=192.0.2.1:1",
+                500,
+                "address \"192.0.2.1:1\" was not found in the Raft configuration",
+            ),
+            refused("GET /v1/operator/raft/peer", 405, "method GET not allowed"),
+            refused(
+                "GET /v1/operator/keyring",
+                500,
+                "1 error occurred:\n\t* one: Keyring is empty (encryption not enabled)\n\n",
+            ),
+            refused(
+                "POST /v1/operator/raft/transfer-leader",
+                500,
+                "cannot find peer: there is one server, and it leads",
+            ),
+            refused(
+                "GET /v1/config/service-resolver?filter=Name==x",
+                500,
+                "filtering not supported for config entry kind=service-resolver",
+            ),
+            refused(
+                "GET /v1/config/service-defaults?filter=Nope==x",
+                500,
+                "Failed to create boolean expression evaluator: Selector \"Nope\" is not valid",
+            ),
+        ])
+        .await;
+    for (name, protocol) in [("web", "http"), ("api", "tcp")] {
+        let entry = json!({"Kind": "service-defaults", "Name": name, "Protocol": protocol, "Meta": {"of": name}});
+        store.ask("PUT /v1/config", entry.to_string()).await;
+    }
+    for filter in [
+        "Protocol==http",
+        "Meta.of==web",
+        "Name==web%20and%20Mode==%22%22",
+    ] {
+        let found = store
+            .ask(
+                &format!("GET /v1/config/service-defaults?filter={filter}"),
+                "",
+            )
+            .await;
+        assert_eq!(
+            found.json().as_array().unwrap().len(),
+            1,
+            "{filter}: {}",
+            found.body
+        );
+        assert_eq!(found.json()[0]["Name"], "web");
+    }
+    let usage = store.ask("GET /v1/operator/usage", "").await.json();
+    assert_eq!(usage["Usage"]["dc1"]["BillableServiceInstances"], 0);
+}

@@ -4,8 +4,10 @@ use mesh::{
     health::Outcome,
     model::{HttpProbe, Status},
 };
-use reqwest::{Client, Method, redirect::Policy};
-use std::sync::OnceLock;
+use reqwest::{Client, ClientBuilder, Method, redirect::Policy};
+use std::{net::SocketAddr, sync::OnceLock};
+use tokio::net::lookup_host;
+use url::Url;
 
 const USER_AGENT: &str = "Consul Health Check";
 const REDIRECTS_MAX: usize = 10;
@@ -35,11 +37,19 @@ impl HttpClients {
                 .map_err(|_| format!("`{name}` is no HTTP method"))?,
         };
         let url = &probe.url;
-        let mut request = self
-            .client(probe.tls_skip_verify)?
-            .request(method.clone(), url)
+        let (client, target) = self.caller(probe).await?;
+        let mut request = client
+            .request(method.clone(), target)
             .header("Accept", "text/plain, text/*, */*")
             .header("Connection", "close");
+        let has_host = probe
+            .header
+            .keys()
+            .any(|name| name.eq_ignore_ascii_case("host"));
+        if !probe.tls_server_name.is_empty() && !has_host {
+            let authority = Url::parse(url).map_err(|error| chain(&error))?;
+            request = request.header("Host", authority.authority());
+        }
         for (name, values) in &probe.header {
             for value in values {
                 request = request.header(name, value);
@@ -69,6 +79,35 @@ impl HttpClients {
         }))
     }
 
+    /// Who asks, and for what URL.
+    async fn caller(&self, probe: &HttpProbe) -> Result<(Client, Url), String> {
+        let url = Url::parse(&probe.url).map_err(|error| chain(&error))?;
+        if probe.tls_server_name.is_empty() && !probe.disable_redirects {
+            return Ok((self.client(probe.tls_skip_verify)?.clone(), url));
+        }
+        let mut builder = builder(probe.tls_skip_verify);
+        if probe.disable_redirects {
+            builder = builder.redirect(Policy::none());
+        }
+        let name = &probe.tls_server_name;
+        if name.is_empty() || url.scheme() != "https" {
+            let made = builder.build().map_err(|error| chain(&error))?;
+            return Ok((made, url));
+        }
+        // The certificate is asked for under its name, and the name leads to the host.
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or(443);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let found = lookup_host((host, port)).await;
+        let found: Vec<SocketAddr> = found.map_err(|error| chain(&error))?.collect();
+        let mut named = url.clone();
+        named
+            .set_host(Some(name))
+            .map_err(|error| format!("`{name}` is no name of a server: {error}"))?;
+        let made = builder.resolve_to_addrs(name, &found).build();
+        Ok((made.map_err(|error| chain(&error))?, named))
+    }
+
     fn client(&self, skip_verify: bool) -> Result<&Client, String> {
         let kept = if skip_verify {
             &self.lenient
@@ -76,17 +115,20 @@ impl HttpClients {
             &self.strict
         };
         let made = kept.get_or_init(|| {
-            Client::builder()
-                .user_agent(USER_AGENT)
-                .redirect(Policy::limited(REDIRECTS_MAX))
-                .pool_max_idle_per_host(0)
-                .no_proxy()
-                .danger_accept_invalid_certs(skip_verify)
-                .build()
-                .map_err(|error| chain(&error))
+            let made = builder(skip_verify).build();
+            made.map_err(|error| chain(&error))
         });
         made.as_ref().map_err(Clone::clone)
     }
+}
+
+fn builder(skip_verify: bool) -> ClientBuilder {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(Policy::limited(REDIRECTS_MAX))
+        .pool_max_idle_per_host(0)
+        .no_proxy()
+        .danger_accept_invalid_certs(skip_verify)
 }
 
 fn status(code: StatusCode) -> Status {

@@ -86,14 +86,19 @@ async fn connect(probe: &Http2Probe) -> Result<Connected, Failure> {
     if !probe.tls {
         return greet(stream).await;
     }
-    let host = probe.address.rsplit_once(':').map_or("", |(host, _)| host);
-    let named = match probe.tls_server_name.as_str() {
+    let name = server_name(&probe.address, &probe.tls_server_name)?;
+    let connector = connector(probe.tls_skip_verify, &[b"h2"])?;
+    greet(connector.connect(name, stream).await?).await
+}
+
+/// The name that a certificate must be for: `name`, or the host of `address`.
+pub(super) fn server_name(address: &str, name: &str) -> Result<ServerName<'static>, Failure> {
+    let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+    let named = match name {
         "" => host.trim_start_matches('[').trim_end_matches(']'),
         name => name,
     };
-    let name = ServerName::try_from(named.to_owned())?;
-    let connector = TlsConnector::from(Arc::new(configuration(probe.tls_skip_verify)?));
-    greet(connector.connect(name, stream).await?).await
+    Ok(ServerName::try_from(named.to_owned())?)
 }
 
 async fn greet<S>(stream: S) -> Result<Connected, Failure>
@@ -111,7 +116,8 @@ where
     })
 }
 
-fn configuration(skip_verify: bool) -> Result<ClientConfig, Failure> {
+/// What encrypts connections on which one of `protocols` is spoken.
+pub(super) fn connector(skip_verify: bool, protocols: &[&[u8]]) -> Result<TlsConnector, Failure> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
@@ -124,8 +130,8 @@ fn configuration(skip_verify: bool) -> Result<ClientConfig, Failure> {
     let mut config = builder
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 async fn pinged(probe: &Http2Probe) -> Result<(), Failure> {

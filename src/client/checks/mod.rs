@@ -4,10 +4,13 @@
 //! passes for the first time, so that a new instance gets traffic soon, and at its interval from
 //! then on.
 
+mod docker;
 mod http;
 mod http2;
 mod script;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use crate::{
@@ -21,7 +24,7 @@ use mesh::{
     health::{Change, Monitor, Outcome, Thresholds},
     model::{CheckDefinition, HttpProbe, Probe, Status},
 };
-use std::{future::Future, hash::Hasher, time::Duration};
+use std::{future::Future, hash::Hasher, path::Path, time::Duration};
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
@@ -41,6 +44,8 @@ const NO_VERDICT_PAUSE: Duration = Duration::from_secs(1);
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// How long a run may take unless the job says so.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// As [`TIMEOUT_DEFAULT`], for programs.
+const SCRIPT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Bytes of output that a run may hand on; the catalog cuts it further.
 const OUTPUT_BYTES_MAX: usize = 4096;
 
@@ -148,16 +153,38 @@ impl Checks {
     }
 
     async fn probe_once(&self, definition: &CheckDefinition) -> Option<Outcome> {
-        let limit = match definition.timeout {
-            Duration::ZERO => TIMEOUT_DEFAULT,
-            limit => limit,
+        let limit = match (definition.timeout, &definition.probe) {
+            (Duration::ZERO, Probe::Script { .. } | Probe::Docker(_) | Probe::OsService { .. }) => {
+                SCRIPT_TIMEOUT_DEFAULT
+            }
+            (Duration::ZERO, _) => TIMEOUT_DEFAULT,
+            (limit, _) => limit,
         };
-        match &definition.probe {
+        let mut outcome = self.probed(&definition.probe, limit).await?;
+        if let Some(bytes_max) = definition.output_bytes_max {
+            let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+            let cut = outcome.output.floor_char_boundary(bytes_max);
+            outcome.output.truncate(cut);
+        }
+        Some(outcome)
+    }
+
+    async fn probed(&self, probe: &Probe, limit: Duration) -> Option<Outcome> {
+        match probe {
             Probe::Http(probe) => within(limit, self.http.check(probe)).await,
-            Probe::Tcp { address } => within(limit, tcp::check(address)).await,
+            Probe::Tcp { address, tls: None } => within(limit, tcp::check(address)).await,
+            Probe::Tcp {
+                address,
+                tls: Some(tls),
+            } => within(limit, Box::pin(tcp::check_tls(address, tls))).await,
             Probe::Udp { address } => udp::check(address, limit).await,
             Probe::H2Ping(probe) => within(limit, Box::pin(http2::ping(probe))).await,
             Probe::Grpc(probe) => within(limit, Box::pin(http2::grpc(probe))).await,
+            Probe::Script { args } => script::check_local(args, limit).await,
+            Probe::Docker(probe) => {
+                Box::pin(docker::check(Path::new(docker::SOCKET), probe, limit)).await
+            }
+            Probe::OsService { name } => script::check_os_service(name, limit).await,
             Probe::Fixed | Probe::Ttl { .. } | Probe::Alias { .. } => None,
         }
     }
@@ -259,6 +286,7 @@ fn http_probe(check: &InstanceCheck) -> HttpProbe {
         header: spec.header.clone(),
         body: spec.body.clone(),
         tls_skip_verify: spec.tls_skip_verify,
+        ..HttpProbe::default()
     }
 }
 

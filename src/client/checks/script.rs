@@ -1,10 +1,11 @@
 use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
-use crate::client::drivers::{Driver, Exec};
+use crate::client::drivers::{Driver, Exec, Execution, execute};
 use jobs::model::{ServiceCheck, Span};
 use mesh::{health::Outcome, model::Status};
 use std::{
     collections::{BTreeMap, VecDeque},
-    io,
+    env, io,
+    io::PipeWriter,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -35,26 +36,116 @@ pub(super) async fn check(
     task: &ScriptContext,
     limit: Duration,
 ) -> Option<Outcome> {
-    match run(spec, task, limit).await {
+    let start = |output| {
+        task.driver.exec(Exec {
+            command: spec.command.clone(),
+            args: spec.args.clone(),
+            dir: task.dir.clone(),
+            env: task.env.clone(),
+            user: task.user.clone(),
+            output,
+        })
+    };
+    told(&spec.command, run(start, limit).await.map(Ran::outcome))
+}
+
+/// As [`check`], for a program of the machine, with the agent's own environment.
+pub(super) async fn check_local(args: &[String], limit: Duration) -> Option<Outcome> {
+    let (command, _) = args.split_first()?;
+    told(command, run_local(args, limit).await.map(Ran::outcome))
+}
+
+/// What the machine's service manager says of a service: passing when it is active, warning when it
+/// is about to be.
+pub(super) async fn check_os_service(name: &str, limit: Duration) -> Option<Outcome> {
+    let args = ["systemctl", "is-active", "--", name].map(str::to_owned);
+    let ran = run_local(&args, limit).await;
+    let ran = match ran {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let reason = "this machine has no `systemctl`, so nothing says how its services are";
+            return Some(critical(reason));
+        }
+        Err(error) => return told("systemctl", Err(error)),
+        Ok(ran) => ran,
+    };
+    let Ran::Ended { output, .. } = &ran else {
+        return Some(ran.outcome());
+    };
+    let word = output.trim();
+    Some(Outcome {
+        status: match word {
+            "active" | "reloading" => Status::Passing,
+            "activating" => Status::Warning,
+            _ => Status::Critical,
+        },
+        output: format!("Service {name} is {word}"),
+    })
+}
+
+async fn run_local(args: &[String], limit: Duration) -> io::Result<Ran> {
+    let Some((command, args)) = args.split_first() else {
+        return Err(io::Error::other("no program is named"));
+    };
+    let dir = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let start = |output| {
+        execute(Exec {
+            command: command.clone(),
+            args: args.to_vec(),
+            dir,
+            env: env::vars().collect(),
+            user: String::new(),
+            output,
+        })
+    };
+    run(start, limit).await
+}
+
+fn told(command: &str, ran: io::Result<Outcome>) -> Option<Outcome> {
+    match ran {
         Ok(outcome) => Some(outcome),
         Err(error) if is_no_verdict(&error) => None,
-        Err(error) => Some(critical(&format!(
-            "could not run `{}`: {error}",
-            spec.command
-        ))),
+        Err(error) => Some(critical(&format!("could not run `{command}`: {error}"))),
     }
 }
 
-async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::Result<Outcome> {
+/// How a script ended.
+enum Ran {
+    /// By itself, with a code unless a signal ended it.
+    Ended { code: Option<i32>, output: String },
+    /// It took too long.
+    TimedOut { limit: Duration, output: String },
+}
+
+impl Ran {
+    fn outcome(self) -> Outcome {
+        match self {
+            Self::TimedOut { limit, output } => {
+                let seconds = Span::from(limit);
+                critical(&format!("Timed out ({seconds}) running check\n\n{output}"))
+            }
+            Self::Ended { code, output } => Outcome {
+                status: by_code(code),
+                output,
+            },
+        }
+    }
+}
+
+/// What the code of a program says.
+pub(super) fn by_code(code: Option<i32>) -> Status {
+    match code {
+        Some(0) => Status::Passing,
+        Some(1) => Status::Warning,
+        _ => Status::Critical,
+    }
+}
+
+async fn run(
+    start: impl FnOnce(PipeWriter) -> io::Result<Box<dyn Execution>>,
+    limit: Duration,
+) -> io::Result<Ran> {
     let (reader, writer) = io::pipe()?;
-    let script = task.driver.exec(Exec {
-        command: spec.command.clone(),
-        args: spec.args.clone(),
-        dir: task.dir.clone(),
-        env: task.env.clone(),
-        user: task.user.clone(),
-        output: writer,
-    })?;
+    let script = start(writer)?;
     let mut output = Tail::default();
     let mut reader = pipe::Receiver::from_owned_fd(reader.into())?;
     let ended = timeout(limit, async {
@@ -68,26 +159,19 @@ async fn run(spec: &ServiceCheck, task: &ScriptContext, limit: Duration) -> io::
     .await;
     let status = script.kill_and_collect().await?;
     if ended.is_err() {
-        let seconds = Span::from(limit);
-        return Ok(critical(&format!(
-            "Timed out ({seconds}) running check\n\n{}",
-            output.text()
-        )));
+        let output = output.text();
+        return Ok(Ran::TimedOut { limit, output });
     }
     output.read_rest(&reader);
-    Ok(Outcome {
-        status: match status.code() {
-            Some(0) => Status::Passing,
-            Some(1) => Status::Warning,
-            _ => Status::Critical,
-        },
+    Ok(Ran::Ended {
+        code: status.code(),
         output: output.text(),
     })
 }
 
 /// The last bytes of an output, and how many there were.
 #[derive(Default)]
-struct Tail {
+pub(super) struct Tail {
     kept: VecDeque<u8>,
     bytes: usize,
 }
@@ -112,14 +196,14 @@ impl Tail {
         }
     }
 
-    fn take(&mut self, data: &[u8]) {
+    pub(super) fn take(&mut self, data: &[u8]) {
         self.bytes = self.bytes.saturating_add(data.len());
         self.kept.extend(data);
         let surplus = self.kept.len().saturating_sub(OUTPUT_BYTES_MAX);
         self.kept.drain(..surplus);
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let (front, back) = self.kept.as_slices();
         let text = String::from_utf8_lossy(&[front, back].concat()).into_owned();
         if self.bytes > self.kept.len() {

@@ -74,6 +74,14 @@ pub(super) trait Driver: Debug + Send + Sync {
     }
 }
 
+/// Starts a command of the machine, in no task's surroundings.
+///
+/// # Errors
+/// Whatever the start failed with.
+pub(super) fn execute(exec: Exec) -> io::Result<Box<dyn Execution>> {
+    process::execute(exec)
+}
+
 /// A command to execute beside a task; paths are those of the task.
 #[derive(Debug)]
 pub(super) struct Exec {

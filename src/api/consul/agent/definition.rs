@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use mesh::model::{
-    Check, CheckDefinition, Http2Probe, HttpProbe, Probe, Service, ServiceAddress, Status, Weights,
+    Check, CheckDefinition, DockerProbe, Http2Probe, HttpProbe, Probe, Service, ServiceAddress,
+    Status, TlsProbe, Weights,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,8 +18,20 @@ use crate::api::error::Error;
 /// Shortest pause between two runs of a check.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
+/// Longest output that is kept, bytes.
+const OUTPUT_BYTES_MAX: u32 = 4096;
+
+/// Whether checks that run programs are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api::consul) enum Scripts {
+    /// They are.
+    Taken,
+    /// They are not, and why.
+    Refused(&'static str),
+}
+
 /// Why a script is refused: whoever reaches the API would run programs as the agent's user.
-const NO_SCRIPTS: &str = "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
+pub(in crate::api::consul) const NO_SCRIPTS: &str = "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
 
 /// A service as it is posted.
 #[derive(Debug, Default, Deserialize)]
@@ -100,6 +113,11 @@ pub(in crate::api::consul) struct PostedCheck {
     docker_container_id: String,
     #[serde(alias = "ScriptArgs")]
     args: Vec<String>,
+    shell: String,
+    #[serde(rename = "TCPUseTLS")]
+    tcp_use_tls: bool,
+    disable_redirects: bool,
+    output_max_size: u32,
     alias_service: String,
     alias_node: String,
     success_before_passing: u32,
@@ -189,6 +207,7 @@ impl PostedService {
     /// The checks, named after the service where they have no name.
     pub(in crate::api::consul) fn named_checks(
         &self,
+        scripts: Scripts,
     ) -> Result<Vec<(Check, CheckDefinition)>, Error> {
         let all: Vec<&PostedCheck> = self.check.iter().chain(&self.checks).collect();
         let id = self.id();
@@ -198,7 +217,7 @@ impl PostedService {
             } else {
                 format!("service:{id}:{ordinal}")
             };
-            let (mut check, definition) = posted.check()?;
+            let (mut check, definition) = posted.check(scripts)?;
             if check.id.is_empty() {
                 check.id = own;
             }
@@ -230,8 +249,11 @@ impl PostedCheck {
     }
 
     /// The check and how it is made.
-    pub(in crate::api::consul) fn check(&self) -> Result<(Check, CheckDefinition), Error> {
-        let definition = self.definition()?;
+    pub(in crate::api::consul) fn check(
+        &self,
+        scripts: Scripts,
+    ) -> Result<(Check, CheckDefinition), Error> {
+        let definition = self.definition(scripts)?;
         let id = if self.id.is_empty() {
             &self.check_id
         } else {
@@ -285,10 +307,10 @@ impl PostedCheck {
         })
     }
 
-    fn definition(&self) -> Result<CheckDefinition, Error> {
+    fn definition(&self, scripts: Scripts) -> Result<CheckDefinition, Error> {
         let interval = length(self.interval);
         let ttl = length(self.ttl);
-        let probe = self.probe(ttl)?;
+        let probe = self.probe(ttl, scripts)?;
         let invalid = |reason: &str| Err(Error::bad_request(format!("Invalid check: {reason}")));
         let is_alias = matches!(probe, Probe::Alias { .. });
         if is_alias && !interval.is_zero() {
@@ -316,17 +338,20 @@ impl PostedCheck {
             success_before_passing: self.success_before_passing,
             failures_before_warning: warns.then_some(self.failures_before_warning),
             failures_before_critical: self.failures_before_critical,
+            output_bytes_max: (1..OUTPUT_BYTES_MAX)
+                .contains(&self.output_max_size)
+                .then_some(self.output_max_size),
             deregister_after: length(self.deregister_critical_service_after),
             probe,
         })
     }
 
-    fn probe(&self, ttl: Duration) -> Result<Probe, Error> {
-        if !self.args.is_empty() || !self.docker_container_id.is_empty() {
-            return Err(Error::internal(NO_SCRIPTS));
-        }
-        if !self.os_service.is_empty() {
-            return Err(Error::internal("not implemented"));
+    fn probe(&self, ttl: Duration, scripts: Scripts) -> Result<Probe, Error> {
+        let runs_program = !self.args.is_empty() || !self.docker_container_id.is_empty();
+        if let Scripts::Refused(reason) = scripts
+            && runs_program
+        {
+            return Err(Error::internal(reason));
         }
         if !self.alias_node.is_empty() {
             let message = "checks that alias another node are not built yet";
@@ -343,6 +368,8 @@ impl PostedCheck {
                 header: self.header.clone(),
                 body: self.body.clone(),
                 tls_skip_verify: self.tls_skip_verify,
+                tls_server_name: self.tls_server_name.clone(),
+                disable_redirects: self.disable_redirects,
             }));
         }
         if !ttl.is_zero() {
@@ -350,7 +377,11 @@ impl PostedCheck {
         }
         if !self.tcp.is_empty() {
             let address = self.tcp.clone();
-            return Ok(Probe::Tcp { address });
+            let tls = self.tcp_use_tls.then(|| TlsProbe {
+                skip_verify: self.tls_skip_verify,
+                server_name: self.tls_server_name.clone(),
+            });
+            return Ok(Probe::Tcp { address, tls });
         }
         if !self.udp.is_empty() {
             let address = self.udp.clone();
@@ -359,6 +390,21 @@ impl PostedCheck {
         if !self.alias_service.is_empty() {
             let service = self.alias_service.clone();
             return Ok(Probe::Alias { service });
+        }
+        if !self.docker_container_id.is_empty() {
+            return Ok(Probe::Docker(DockerProbe {
+                container: self.docker_container_id.clone(),
+                shell: self.shell.clone(),
+                args: self.args.clone(),
+            }));
+        }
+        if !self.args.is_empty() {
+            let args = self.args.clone();
+            return Ok(Probe::Script { args });
+        }
+        if !self.os_service.is_empty() {
+            let name = self.os_service.clone();
+            return Ok(Probe::OsService { name });
         }
         if !self.h2ping.is_empty() {
             let tls = self.h2ping_use_tls.unwrap_or(true);

@@ -4,6 +4,7 @@
 
 mod control;
 mod definition;
+mod files;
 mod health;
 mod host;
 pub(super) mod metadata;
@@ -12,7 +13,8 @@ mod register;
 mod service;
 
 pub use control::{AgentRequest, agent_requests};
-pub(super) use definition::{PostedCheck, PostedService};
+pub(super) use definition::{NO_SCRIPTS, PostedCheck, PostedService, Scripts};
+pub use files::Definitions;
 
 use std::collections::BTreeMap;
 

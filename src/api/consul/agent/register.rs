@@ -69,7 +69,7 @@ async fn register_service(
         return Err(Error::bad_request("Invalid service address"));
     }
     metadata::check_service(&service.meta)?;
-    let checks = posted.named_checks()?;
+    let checks = posted.named_checks(catalog.scripts())?;
     let replaces = query
         .parameters
         .switch("replace-existing-checks", |_| {
@@ -101,7 +101,7 @@ async fn register_check(
     if posted.name().is_empty() {
         return Err(Error::bad_request("Missing check name"));
     }
-    let (mut check, definition) = posted.check()?;
+    let (mut check, definition) = posted.check(catalog.scripts())?;
     if check.id.is_empty() {
         check.id.clone_from(&check.name);
     }

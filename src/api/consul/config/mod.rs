@@ -4,6 +4,7 @@
 //! which the parts do not fit together is refused ([`mesh::chain`]), and so is the removal of one
 //! that others need.
 
+mod rows;
 mod shape;
 mod validate;
 
@@ -25,6 +26,7 @@ use crate::api::body::Raw;
 use crate::api::error::Error;
 use crate::server;
 use crate::server::log::watch::Topic;
+use rows::ServiceDefaults;
 
 /// Kinds whose entries make the chain of a service.
 const CHAIN: [&str; 5] = [
@@ -34,6 +36,9 @@ const CHAIN: [&str; 5] = [
     "service-splitter",
     "service-resolver",
 ];
+
+/// The one kind whose lists can be filtered.
+const FILTERED: &str = "service-defaults";
 
 /// What wakes readers.
 const TOPICS: [Topic; 1] = [Topic::Mesh(Table::ConfigEntries)];
@@ -267,9 +272,19 @@ async fn list(
     query: Query,
 ) -> Result<Response, Error> {
     known(&kind)?;
+    let has_filter = query.parameters.get("filter").is_some();
+    if has_filter && kind != FILTERED {
+        let message = format!("filtering not supported for config entry kind={kind}");
+        return Err(Error::internal(message));
+    }
+    let wanted = query.wanted::<ServiceDefaults>()?;
+    let wants = |row: &ConfigEntry| {
+        let read = || serde_json::from_str(&row.body).unwrap_or_default();
+        !has_filter || wanted.has(&read() as &ServiceDefaults)
+    };
     let show = |snapshot: &Snapshot| {
         let rows = snapshot.config_entries();
-        let rows = rows.filter(|row| row.key.kind == kind);
+        let rows = rows.filter(|row| row.key.kind == kind && wants(row));
         let rows: Vec<Value> = rows.map(|row| shown(row)).collect();
         answer_json(&query, &rows)
     };

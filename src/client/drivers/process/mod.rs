@@ -144,8 +144,13 @@ impl<K: Kind> Driver for ProcessDriver<K> {
     }
 
     fn exec(&self, exec: Exec) -> io::Result<Box<dyn Execution>> {
-        Ok(Box::new(Command::start(exec)?))
+        execute(exec)
     }
+}
+
+/// Starts a command.
+pub(super) fn execute(exec: Exec) -> io::Result<Box<dyn Execution>> {
+    Ok(Box::new(Command::start(exec)?))
 }
 
 impl Run for Connection {
