@@ -18,7 +18,7 @@ pub(super) fn rewrite(command: &Command, args: Vec<OsString>) -> Vec<OsString> {
             out.extend(args);
             break;
         }
-        let Some((name, value)) = long_flag(&arg) else {
+        let Some((name, value)) = known_flag(&path, &arg) else {
             let deeper = path.last().and_then(|at| subcommand(at, &arg));
             path.extend(deeper);
             out.push(arg);
@@ -59,7 +59,20 @@ fn passes_on(path: &[&Command], arg: &OsStr) -> bool {
         .last()
         .is_some_and(|at| at.get_arguments().any(Arg::is_trailing_var_arg_set));
     let is_known = |(name, _): (String, _)| path.iter().any(|at| flag(at, &name).is_some());
-    passes && !long_flag(arg).is_some_and(is_known)
+    passes && !known_flag(path, arg).is_some_and(is_known)
+}
+
+/// As [`long_flag`], also of one letter where a command of the path calls one of its flags so.
+fn known_flag(path: &[&Command], arg: &OsStr) -> Option<(String, Option<OsString>)> {
+    let is_known = |name: &str| path.iter().any(|at| flag(at, name).is_some());
+    long_flag(arg).or_else(|| {
+        let body = arg.to_str()?.strip_prefix('-')?;
+        let (name, value) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (body, None),
+        };
+        (name.len() == 1 && is_known(name)).then(|| (name.to_owned(), value))
+    })
 }
 
 fn subcommand<'a>(command: &'a Command, arg: &OsStr) -> Option<&'a Command> {
@@ -145,6 +158,8 @@ mod tests {
             "alloc logs -f -n 5 --stderr 7ab",
         );
         check("alloc logs -n=5 7ab", "alloc logs -n=5 7ab");
+        check("lock -n=2 -try 1s p c -n", "lock --n=2 --try=1s p c -n");
+        check("lock -n 2 -verbose p c", "lock --n=2 --verbose p c");
         check("job scale web -5", "job scale web -5");
         check("-address x status", "--address=x status");
         check("status -address http://a:1", "status --address=http://a:1");

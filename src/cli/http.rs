@@ -267,6 +267,35 @@ impl Http {
         })
     }
 
+    /// Reads what may be missing, which is null, once it is newer than `index`; 0 reads at once.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn look(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        index: u64,
+    ) -> Result<Answer<Value>, Error> {
+        let index_text = index.to_string();
+        let mut all: Vec<(&str, &str)> = query.to_vec();
+        if index > 0 {
+            all.push(("index", &index_text));
+        }
+        let response = self.exchange(Method::GET, path, &all, None).await?;
+        let is_missing = response.status() == reqwest::StatusCode::NOT_FOUND;
+        let seen = response.headers().get(self.dialect.index_header());
+        let seen = seen.and_then(|value| value.to_str().ok()?.parse().ok());
+        let index = seen.unwrap_or(0);
+        if is_missing {
+            let body = Value::Null;
+            return Ok(Answer { body, index });
+        }
+        let response = self.accepted(response).await?;
+        let body = self.value(path, response).await?;
+        Ok(Answer { body, index })
+    }
+
     /// Writes an object and reads the answer.
     ///
     /// # Errors
@@ -378,6 +407,18 @@ impl Http {
         query: Query<'_>,
         body: Option<Vec<u8>>,
     ) -> Result<reqwest::Response, Error> {
+        let response = self.exchange(method, path, query, body).await?;
+        self.accepted(response).await
+    }
+
+    /// Sends a request and takes whatever is answered.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        body: Option<Vec<u8>>,
+    ) -> Result<reqwest::Response, Error> {
         let mut request = self.client.request(method, self.url(path, query));
         if let Some(token) = &self.token {
             request = request.header(self.dialect.token_header(), token);
@@ -387,7 +428,7 @@ impl Http {
                 .header(http::header::CONTENT_TYPE, "application/json")
                 .body(body);
         }
-        let response = request.send().await.map_err(|error| {
+        request.send().await.map_err(|error| {
             let (address, reason) = (self.address.clone(), innermost(&error));
             if error.is_connect() {
                 let named_by = self.dialect.named_by();
@@ -399,7 +440,11 @@ impl Http {
             } else {
                 Error::Broken { address, reason }
             }
-        })?;
+        })
+    }
+
+    /// An answer that is no refusal.
+    async fn accepted(&self, response: reqwest::Response) -> Result<reqwest::Response, Error> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);

@@ -14,8 +14,10 @@ mod alloc;
 mod arguments;
 mod catalog;
 mod catalog_options;
+mod child;
 mod config;
 mod context;
+mod debug;
 mod deployment;
 mod eval;
 mod event;
@@ -26,6 +28,7 @@ mod intention;
 mod job;
 mod keygen;
 mod kv;
+mod lock;
 mod lookup;
 mod maint;
 mod members;
@@ -47,6 +50,7 @@ mod tests;
 mod var;
 mod version;
 mod view;
+mod watch;
 
 pub use context::Output;
 pub use process::{
@@ -191,6 +195,8 @@ pub enum Request {
     /// Read and write configuration entries
     #[command(subcommand)]
     Config(config::Command),
+    /// Capture what is known of an agent
+    Debug(debug::Arguments),
     /// Look at and act on deployments
     #[command(subcommand)]
     Deployment(deployment::Command),
@@ -223,6 +229,8 @@ pub enum Request {
     Kv(kv::Command),
     /// Let an agent leave for good
     Leave(agent_control::Leave),
+    /// Run a program while a lock is held
+    Lock(lock::Arguments),
     /// Put the node or a service into maintenance
     Maint(maint::Arguments),
     /// List the members of the cluster
@@ -256,6 +264,8 @@ pub enum Request {
     /// Read and write variables
     #[command(subcommand)]
     Var(var::Command),
+    /// Look at something until it changes
+    Watch(watch::Arguments),
     /// Print the version
     Version(version::Arguments),
     /// As `job run`
@@ -394,6 +404,9 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Members(arguments) => members::run(cx, &arguments).await,
         Request::Rtt(arguments) => rtt::run(cx, &arguments).await,
         Request::Services(command) => services::run(cx, command).await,
+        Request::Debug(arguments) => Box::pin(debug::run(cx, &arguments)).await,
+        Request::Lock(arguments) => Box::pin(lock::run(cx, &arguments)).await,
+        Request::Watch(arguments) => Box::pin(watch::run(cx, &arguments)).await,
         Request::Deployment(command) => deployment::run(cx, command).await,
         Request::Eval(command) => eval::run(cx, command).await,
         Request::Fmt(arguments) => fmt::run(cx, &arguments),

@@ -44,3 +44,4 @@ mod storms;
 mod tidy;
 mod variables;
 mod walkthrough;
+mod watched;

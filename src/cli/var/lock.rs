@@ -2,6 +2,7 @@
 
 use super::{one_namespace, pairs::Input, path, put::described, spec::Language};
 use crate::cli::{
+    child::{self, forward},
     context::Context,
     http::{Error, Http},
 };
@@ -10,13 +11,13 @@ use jobs::{
     model::{Span, VariableLock as Limits},
     wire::{Variable, VariableLock},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use nix::sys::signal::Signal;
+use std::{
+    process::{ExitStatus, Stdio},
+    time::Duration,
 };
-use std::{process::ExitStatus, time::Duration};
 use tokio::{
-    process::{Child, Command},
+    process::Child,
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep, sleep_until},
 };
@@ -95,7 +96,9 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         cx,
         &format!("Variable locked, ready to execute: {}", command.join(" ")),
     );
-    let child = start(arguments.shell, command)?;
+    let mut program = child::program(arguments.shell, command);
+    program.stdin(Stdio::inherit());
+    let child = child::start(program, command).context("Lock error")?;
     let lease = Lease {
         http: &cx.http,
         held: &held,
@@ -157,23 +160,6 @@ async fn acquire(
     }
 }
 
-fn start(shell: bool, command: &[String]) -> anyhow::Result<Child> {
-    let mut process = if shell {
-        let shell = std::env::var("SHELL")
-            .ok()
-            .filter(|shell| !shell.is_empty());
-        let mut process = Command::new(shell.as_deref().unwrap_or("/bin/sh"));
-        process.arg("-c").arg(command.join(" "));
-        process
-    } else {
-        let mut process = Command::new(&command[0]);
-        process.args(&command[1..]);
-        process
-    };
-    let started = process.kill_on_drop(true).spawn();
-    started.with_context(|| format!("Lock error: cannot run {:?}", command[0]))
-}
-
 /// A lock that is held.
 struct Lease<'a> {
     http: &'a Http,
@@ -223,13 +209,5 @@ impl Lease<'_> {
             .put(&path(&self.held.path), &query, self.held)
             .await?;
         Ok(())
-    }
-}
-
-fn forward(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    if let Some(pid) = pid {
-        // It may have ended just now.
-        let _ended = kill(Pid::from_raw(pid), signal);
     }
 }
