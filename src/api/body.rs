@@ -7,7 +7,10 @@ use axum::{
 };
 use bytes::BytesMut;
 use http_body_util::BodyExt as _;
-use jobs::{spec::limits, wire::Shape};
+use jobs::{
+    spec::{self, limits},
+    wire::{self, Shape},
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::{
@@ -122,14 +125,28 @@ impl Raw {
 
     /// As [`Raw::json`], with the keys of `shape` in any case.
     pub(crate) fn json_of<T: DeserializeOwned>(&self, shape: &Shape) -> Result<T, Error> {
-        let mut value = self
-            .value()?
-            .ok_or_else(|| Error::bad_request("Request body is empty"))?;
-        shape.restore_case(&mut value);
+        let value = self.value_of(shape)?;
         if let Some(job) = value.get("Job") {
             limits::check_job(job).map_err(|limit| Error::bad_request(limit.to_string()))?;
         }
-        decode(value)
+        serde_json::from_value(value).map_err(|error| {
+            let value = self.value_of(shape).unwrap_or_default();
+            let misfits = wire::misfits::<T>(value, self.len());
+            let lines: Vec<String> = misfits.iter().map(ToString::to_string).collect();
+            Error::bad_request(match lines.as_slice() {
+                [] => error.to_string(),
+                [only] => only.clone(),
+                several => spec::list_errors(several),
+            })
+        })
+    }
+
+    /// The first value of the body with the keys of `shape` in any case.
+    fn value_of(&self, shape: &Shape) -> Result<Value, Error> {
+        let value = self.value()?;
+        let mut value = value.ok_or_else(|| Error::bad_request("Request body is empty"))?;
+        shape.restore_case(&mut value);
+        Ok(value)
     }
 
     /// As [`Raw::json`]; none for an empty body.

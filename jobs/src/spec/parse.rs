@@ -12,6 +12,7 @@ use crate::wire;
 use hcl_edit::Span;
 use hcl_edit::structure::{Block, Body, Structure};
 use serde_json::Value;
+use std::ops::Range;
 
 /// Bytes of the longest job file.
 const LONGEST: usize = 4 << 20;
@@ -70,10 +71,10 @@ pub(super) fn check_size(source: &Source<'_>) -> Result<(), Problem> {
 /// matter.
 ///
 /// # Errors
-/// What is wrong with the JSON.
-pub fn parse_api(text: &str, file_name: &str) -> Result<wire::Job, Problem> {
+/// Everything that is wrong with the JSON.
+pub fn parse_api(text: &str, file_name: &str) -> Result<wire::Job, Vec<Problem>> {
     let source = Source::new(file_name, text);
-    let value = read_json(&source)?;
+    let value = read_json(&source).map_err(|problem| vec![problem])?;
     api_job(&source, value)
 }
 
@@ -215,7 +216,7 @@ fn parse_json(
         ..
     }) = document
     else {
-        return api_job(source, value).map_err(|problem| vec![problem]);
+        return api_job(source, value);
     };
     let (text, origin) = json_form::to_hcl(source, &document)?;
     parse_hcl(&Source::made(&text, origin), variables, surroundings)
@@ -228,10 +229,32 @@ fn read_json(source: &Source<'_>) -> Result<Value, Problem> {
 }
 
 /// `{"Job": {…}}` or a bare job object.
-fn api_job(source: &Source<'_>, value: Value) -> Result<wire::Job, Problem> {
+fn api_job(source: &Source<'_>, value: Value) -> Result<wire::Job, Vec<Problem>> {
+    let job = bare_job(source, value).map_err(|problem| vec![problem])?;
+    serde_json::from_value(job).map_err(|error| {
+        let again = read_json(source).and_then(|value| bare_job(source, value));
+        let misfits = again.map(|job| wire::misfits::<wire::Job>(job, source.text.len()));
+        let document = json_form::locate(source.text);
+        let told = misfits.unwrap_or_default().into_iter().map(|misfit| {
+            let place = document
+                .as_ref()
+                .and_then(|document| place(document, &misfit.path));
+            source.problem(place, format!("Invalid value; {misfit}"))
+        });
+        let mut problems: Vec<Problem> = told.collect();
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        if problems.is_empty() {
+            problems.push(source.problem(None, format!("Invalid JSON; {error}")));
+        }
+        problems
+    })
+}
+
+/// The job of a document, with the keys as they are known.
+fn bare_job(source: &Source<'_>, value: Value) -> Result<Value, Problem> {
     let wrapper = value.as_object().and_then(|map| {
         map.keys()
-            .find(|key| key.eq_ignore_ascii_case("job"))
+            .find(|key| key.eq_ignore_ascii_case(WRAPPER))
             .cloned()
     });
     let mut job = match (wrapper, value) {
@@ -244,20 +267,18 @@ fn api_job(source: &Source<'_>, value: Value) -> Result<wire::Job, Problem> {
     wire::shapes::JOB.restore_case(&mut job);
     limits::check_job(&job)
         .map_err(|limit| source.problem(None, format!("Too large; {limit}.")))?;
-    serde_json::from_value(job).map_err(|error| {
-        // Only when it is read from the text an error knows its line.
-        #[derive(serde::Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Wrapped {
-            #[serde(rename = "Job")]
-            _job: Option<wire::Job>,
-        }
-        let placed = serde_json::from_str::<Wrapped>(source.text)
-            .err()
-            .or_else(|| serde_json::from_str::<wire::Job>(source.text).err());
-        match placed {
-            Some(placed) => json_problem(source, &placed),
-            None => source.problem(None, format!("Invalid JSON; {error}")),
-        }
-    })
+    Ok(job)
+}
+
+/// The key of a job in a document that holds more.
+const WRAPPER: &str = "Job";
+
+/// Where a value of a job stands in its document.
+fn place(document: &json_form::Located<'_>, path: &[wire::Step]) -> Option<Range<usize>> {
+    let job = document.at_key(WRAPPER).unwrap_or(document);
+    let value = path.iter().try_fold(job, |at, step| match step {
+        wire::Step::Key(key) => at.at_key(key),
+        wire::Step::Entry(entry) => at.entry(*entry),
+    })?;
+    Some(value.span.clone())
 }

@@ -14,6 +14,7 @@ mod evaluation;
 mod file;
 mod job;
 mod job_list;
+mod misfit;
 mod node;
 mod or_empty;
 mod plan;
@@ -46,7 +47,10 @@ pub use evaluation::{Evaluation, EvaluationStub};
 pub use file::{AllocFileInfo, StreamFrame};
 pub use job::{Job, JobLink, JobUi};
 pub use job_list::JobListStub;
-pub use node::{Node, NodeEligibilityRequest, NodeListStub, NodeStubOptions, NodeUpdateResponse};
+pub use misfit::{Misfit, Step, misfits};
+pub use node::{
+    Node, NodeEligibilityRequest, NodeListStub, NodePool, NodeStubOptions, NodeUpdateResponse,
+};
 pub use plan::{JobPlanRequest, JobPlanResponse, JobVersionsResponse};
 pub use policy::{
     Affinity, MigrateStrategy, ReschedulePolicy, RestartPolicy, Spread, SpreadTarget,

@@ -172,6 +172,27 @@ pub struct NodeUpdateResponse {
     pub index: Index,
 }
 
+/// A node pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodePool {
+    /// Name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Labels.
+    pub meta: BTreeMap<String, String>,
+    /// How long identities of its nodes live; nodes get none here, which is 0.
+    #[serde(rename = "NodeIdentityTTL")]
+    pub node_identity_ttl: crate::model::Span,
+    /// How its jobs are scheduled, when that differs from the rest.
+    pub scheduler_configuration: Option<serde_json::Value>,
+    /// Index of its first registration.
+    pub create_index: Index,
+    /// Index of its last change.
+    pub modify_index: Index,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

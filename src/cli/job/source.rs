@@ -5,7 +5,7 @@ use crate::sys::random;
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use jobs::model::Submission;
-use jobs::spec::{self, ReadFile, Surroundings, VariableFile, Variables};
+use jobs::spec::{self, Problem, ReadFile, Surroundings, VariableFile, Variables};
 use jobs::wire::Job;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -99,8 +99,7 @@ impl Source {
             if !self.var.is_empty() || !self.var_file.is_empty() {
                 bail!("variables cannot be used with -json");
             }
-            let job = spec::parse_api(&text, name)
-                .map_err(|problem| anyhow::anyhow!("`{name}` is no job in JSON: {problem}"))?;
+            let job = spec::parse_api(&text, name).map_err(|problems| refusal(name, &problems))?;
             return Ok(Loaded {
                 submission: submission(&text, "json", BTreeMap::new(), String::new()),
                 job,
@@ -114,15 +113,8 @@ impl Source {
             files: Some(&Disk),
             seed: random::seed_bytes(),
         };
-        let job = spec::parse(&text, name, &variables, &surroundings).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            let noun = if lines.len() == 1 {
-                "problem"
-            } else {
-                "problems"
-            };
-            anyhow::anyhow!("{} {noun} in {name}:\n{}", lines.len(), lines.join("\n"))
-        })?;
+        let job = spec::parse(&text, name, &variables, &surroundings)
+            .map_err(|problems| refusal(name, &problems))?;
         Ok(Loaded { job, submission })
     }
 
@@ -160,6 +152,16 @@ impl Source {
             tolerate_undeclared: !self.hcl2_strict,
         })
     }
+}
+
+/// Every problem of a file, a line for each.
+fn refusal(name: &str, problems: &[Problem]) -> anyhow::Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let noun = match lines.len() {
+        1 => "problem",
+        _ => "problems",
+    };
+    anyhow::anyhow!("{} {noun} in {name}:\n{}", lines.len(), lines.join("\n"))
 }
 
 fn submission(

@@ -21,6 +21,30 @@ pub(in crate::spec) enum Item<'t> {
     Map(Entries<'t>),
 }
 
+impl<'t> Located<'t> {
+    /// The value at a key of an object, the last one that is written; capitals matter only when
+    /// there are several spellings.
+    pub(in crate::spec) fn at_key(&self, key: &str) -> Option<&Self> {
+        let Item::Map(entries) = &self.item else {
+            return None;
+        };
+        let is_it = |same: fn(&str, &str) -> bool| {
+            let mut entries = entries.iter().rev();
+            entries.find(|(written, _)| same(&written.text, key))
+        };
+        let found = is_it(|a, b| a == b).or_else(|| is_it(str::eq_ignore_ascii_case))?;
+        Some(&found.1)
+    }
+
+    /// An entry of a list.
+    pub(in crate::spec) fn entry(&self, at: usize) -> Option<&Self> {
+        match &self.item {
+            Item::List(items) => items.get(at),
+            Item::Null | Item::Plain(_) | Item::Text(_) | Item::Map(_) => None,
+        }
+    }
+}
+
 /// The entries of an object as they are written: in their order, the same key perhaps twice.
 pub(in crate::spec) type Entries<'t> = Vec<(Key, Located<'t>)>;
 
