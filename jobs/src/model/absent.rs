@@ -219,7 +219,8 @@ pub const ABSENT: &[Absent] = &[
         "task.kind",
         Ignored,
         "there is no mesh that would look at it",
-        OfTask(|task| !task.kind.is_empty()),
+        // Kinds that follow from `connect` are told with it.
+        OfTask(|task| !task.kind.is_empty() && !task.kind.starts_with("connect-")),
     ),
     absent(
         "task.resources.device",

@@ -26,6 +26,7 @@ mod invariants;
 mod layout;
 mod resolve;
 mod round_trip;
+mod sidecar;
 
 use jobs::model;
 use jobs::spec::{Defaults, Surroundings, Variables, canonicalize_and_validate, parse};

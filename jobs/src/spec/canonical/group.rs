@@ -3,6 +3,7 @@ use super::credentials;
 use super::network::Ports;
 use super::scaling;
 use super::service::{self, Place};
+use super::sidecar::{self, Around};
 use super::task::{self, task};
 use super::volume;
 use super::{Findings, placement, policy, shown, text};
@@ -12,8 +13,7 @@ use std::collections::BTreeMap;
 
 /// What a group takes from its job.
 pub(super) struct Job<'a> {
-    pub(super) id: &'a str,
-    pub(super) namespace: &'a str,
+    pub(super) around: Around<'a>,
     pub(super) job_type: JobType,
     pub(super) update: Option<&'a wire::UpdateStrategy>,
     pub(super) reschedule: Option<&'a wire::ReschedulePolicy>,
@@ -23,10 +23,11 @@ pub(super) struct Job<'a> {
 /// A group with its defaults and its tasks.
 pub(super) fn group(
     findings: &mut Findings,
-    given: wire::TaskGroup,
+    mut given: wire::TaskGroup,
     job: &Job<'_>,
 ) -> model::TaskGroup {
     deprecated(findings, &given);
+    sidecar::inject(findings, &mut given, job.around);
     let name = text(given.name);
     let least = given.scaling.as_ref().and_then(|scaling| scaling.min);
     let count = given.count.or(least).unwrap_or(1);
@@ -64,8 +65,8 @@ pub(super) fn group(
         volumes: volume::requests(findings, given.volumes, job.job_type),
         scaling: given.scaling.map(|policy| {
             let target = [
-                ("Namespace", job.namespace),
-                ("Job", job.id),
+                ("Namespace", job.around.namespace),
+                ("Job", job.around.id),
                 ("Group", &name),
             ];
             scaling::policy(findings, policy, count, &target)
@@ -115,7 +116,7 @@ pub(super) fn group(
     findings.nest("Task group network validation failed", part);
     group_services(findings, given.services, &mut group, &tasks, &ports, job);
     let context = task::Group {
-        job: job.id,
+        job: job.around.id,
         job_type: job.job_type,
         name: &group.name,
         restart: &group.restart_policy,
@@ -157,7 +158,7 @@ fn group_services(
 ) {
     let mut part = Findings::default();
     let place = Place {
-        job: job.id,
+        job: job.around.id,
         group: &group.name,
         task: None,
     };

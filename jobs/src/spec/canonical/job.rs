@@ -1,6 +1,7 @@
 use super::group::{self, group};
 use super::implied;
 use super::launch;
+use super::sidecar::Around;
 use super::{Findings, Validation, placement, policy, shown, text};
 use crate::model::{self, JobType, Span};
 use crate::spec::Defaults;
@@ -77,8 +78,13 @@ pub fn canonicalize_and_validate(job: wire::Job, defaults: &Defaults) -> Validat
         ..model::Job::default()
     };
     let context = group::Job {
-        id: &canonical.id,
-        namespace: &canonical.namespace,
+        around: Around {
+            id: &canonical.id,
+            name: &canonical.name,
+            namespace: &canonical.namespace,
+            region: &canonical.region,
+            meta: &meta,
+        },
         job_type,
         update: job.update.as_ref(),
         reschedule: job.reschedule.as_ref(),

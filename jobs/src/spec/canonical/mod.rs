@@ -16,6 +16,7 @@ mod placement;
 mod policy;
 mod scaling;
 mod service;
+mod sidecar;
 mod task;
 mod volume;
 

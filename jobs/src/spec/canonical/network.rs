@@ -91,7 +91,10 @@ impl Ports {
             findings.require(self.labels.insert(label.clone()), || {
                 format!("Port label {label} already in use by {owner}")
             });
-            let host_network = port.host_network;
+            // The default one is what nothing means, and what answers show for it.
+            let host_network = Some(port.host_network)
+                .filter(|name| name != "default")
+                .unwrap_or_default();
             let value = port.value;
             if value != 0 || reserved {
                 self.number(findings, &label, value, &host_network, owner);

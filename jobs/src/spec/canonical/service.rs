@@ -92,7 +92,7 @@ fn or(given: String, default: &str) -> String {
 }
 
 /// The name, with the placeholders that the servers replace filled in.
-fn service_name(given: String, place: &Place<'_>) -> String {
+pub(super) fn service_name(given: String, place: &Place<'_>) -> String {
     let Place { job, group, task } = place;
     let base = match task {
         Some(task) => format!("{job}-{group}-{task}"),
