@@ -39,6 +39,7 @@ mod reach;
 mod render;
 mod route;
 mod rtt;
+mod scaling;
 mod server;
 mod services;
 mod snapshot;
@@ -250,6 +251,9 @@ pub enum Request {
     Route(route::Command),
     /// Show how far two machines are apart
     Rtt(rtt::Arguments),
+    /// Look at how far counts may be changed
+    #[command(subcommand)]
+    Scaling(scaling::Command),
     /// Look at servers
     #[command(subcommand)]
     Server(server::Command),
@@ -415,6 +419,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Node(command) => node::run(cx, command).await,
         Request::Operator(command) => operator::run(cx, command).await,
         Request::Route(command) => route::run(cx, command).await,
+        Request::Scaling(command) => Box::pin(scaling::run(cx, command)).await,
         Request::Server(command) => server::run(cx, command).await,
         Request::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Request::Var(command) => var::run(cx, command).await,

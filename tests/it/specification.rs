@@ -1,12 +1,14 @@
 //! Job files and versions of jobs, from the command line to the running task.
 
 use crate::harness::{
-    Agent, Echo,
+    Agent, DEADLINE, Echo,
+    agent::Mode,
     command::{run, trivet},
     http,
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 /// Registers a job file over the API and answers with its warnings.
 async fn register(agent: &Agent, hcl: &str) -> Value {
@@ -400,4 +402,272 @@ async fn job_files_that_are_kept_as_variables_are_examples_too() {
             refused.stderr
         );
     }
+}
+
+/// A job whose services, tags and checks say what only their node knows: one group for the
+/// catalog, checked at `port` of the test, and one that keeps its service to the jobs API.
+fn referring(port: u16) -> String {
+    format!(
+        r#"
+job "refer" {{
+  meta {{
+    tier = "front"
+    verb = "HEAD"
+  }}
+  group "web" {{
+    service {{
+      name = "${{NOMAD_META_tier}}-${{node.datacenter}}"
+      port = "{port}"
+      tags = ["rack-${{meta.rack}}", "${{attr.kernel.name}}", "v${{NOMAD_ALLOC_INDEX}}", "${{unknown}}"]
+      check {{
+        name     = "as ${{NOMAD_JOB_NAME}}"
+        type     = "http"
+        method   = "${{NOMAD_META_verb}}"
+        path     = "/${{NOMAD_META_tier}}/${{node.datacenter}}/${{meta.rack}}"
+        interval = "1s"
+        timeout  = "1s"
+        header {{
+          X-Kernel = ["${{attr.kernel.name}} of ${{NOMAD_GROUP_NAME}}"]
+        }}
+      }}
+      check {{
+        name     = "script"
+        type     = "script"
+        task     = "sleeper"
+        command  = "/bin/sh"
+        args     = ["-c", "test ${{node.datacenter}}-${{meta.rack}}-${{NOMAD_META_tier}} = dc1-r1-front"]
+        interval = "1s"
+        timeout  = "1s"
+      }}
+    }}
+    task "sleeper" {{
+      driver = "raw_exec"
+      config {{
+        command = "/bin/sleep"
+        args    = ["600"]
+      }}
+    }}
+  }}
+  group "own" {{
+    service {{
+      provider = "nomad"
+      name     = "own-${{NOMAD_META_tier}}"
+      port     = "{port}"
+      tags     = ["b", "rack-${{meta.rack}}"]
+    }}
+    task "sleeper" {{
+      driver = "raw_exec"
+      config {{
+        command = "/bin/sleep"
+        args    = ["600"]
+      }}
+    }}
+  }}
+}}
+"#
+    )
+}
+
+/// Answers one request and tells what it was: the first line, and the line that begins so.
+async fn asked(listener: &tokio::net::TcpListener, header: &str) -> (String, String) {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let (read, mut write) = stream.split();
+    let mut lines = BufReader::new(read).lines();
+    let mut head = Vec::new();
+    while let Some(line) = lines.next_line().await.expect("a line") {
+        if line.is_empty() {
+            break;
+        }
+        head.push(line);
+    }
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    write.write_all(answer).await.expect("an answer");
+    let line = |start: &str| {
+        let is_it = |line: &&String| line.to_lowercase().starts_with(start);
+        head.iter().find(is_it).cloned().unwrap_or_default()
+    };
+    (head.first().cloned().unwrap_or_default(), line(header))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn references_of_services_get_their_values_on_the_node() {
+    let more = "client {\n  meta {\n    rack = \"r1\"\n  }\n}\n";
+    let agent = Agent::start_with(Mode::Dev, more).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    register(&agent, &referring(port)).await;
+    let (request, header) = timeout(DEADLINE, asked(&listener, "x-kernel"))
+        .await
+        .expect("a check in time");
+    assert_eq!(request, "HEAD /front/dc1/r1 HTTP/1.1");
+    let (_, value) = header.split_once(": ").expect("a header");
+    assert_eq!(value, "linux of web");
+    let answering = tokio::spawn(async move {
+        loop {
+            asked(&listener, "x-kernel").await;
+        }
+    });
+    // The check by a script passes only when its references had values.
+    let entry = agent
+        .wait_catalog("/v1/health/service/front-dc1?passing", |entries| {
+            entries.get(0).cloned()
+        })
+        .await;
+    assert_eq!(
+        entry["Service"]["Tags"],
+        json!(["rack-r1", "linux", "v0", "${unknown}"])
+    );
+    // Names of checks are registered as they are written.
+    let checks = entry["Checks"].as_array().expect("checks").iter();
+    let names: Vec<&Value> = checks.map(|check| &check["Name"]).collect();
+    assert!(names.contains(&&json!("as ${NOMAD_JOB_NAME}")), "{names:?}");
+
+    // What a job keeps to itself has an API of its own.
+    let services =
+        async |query: &str| http::get(&agent.url("http", &format!("/v1/services{query}"))).await;
+    let all = json!([{"Namespace": "default", "Services": [
+        {"ServiceName": "own-front", "Tags": ["b", "rack-r1"]}
+    ]}]);
+    for query in ["", "?namespace=*", "?namespace=default", "?prefix=own"] {
+        assert_eq!(services(query).await, all, "{query}");
+    }
+    assert_eq!(services("?prefix=front").await, json!([]));
+    let service = agent.url("http", "/v1/service/own-front");
+    let instances = http::get(&service).await;
+    let alloc = http::get(&agent.url("http", "/v1/job/refer/allocations")).await;
+    let alloc = alloc.as_array().expect("allocations").iter();
+    let alloc = alloc
+        .clone()
+        .find(|alloc| alloc["TaskGroup"] == "own")
+        .expect("one")
+        .clone();
+    let instance = &instances[0];
+    for (key, value) in [
+        ("ServiceName", &json!("own-front")),
+        ("Namespace", &json!("default")),
+        ("JobID", &json!("refer")),
+        ("AllocID", &alloc["ID"]),
+        ("NodeID", &alloc["NodeID"]),
+        ("Datacenter", &json!("dc1")),
+        ("Tags", &json!(["b", "rack-r1"])),
+        ("Address", &json!("127.0.0.1")),
+        ("Port", &json!(port)),
+    ] {
+        assert_eq!(&instance[key], value, "{key}");
+    }
+    let filtered = async |filter: &str| {
+        let (_, body) = http::send(Method::GET, &format!("{service}?filter={filter}"), None).await;
+        serde_json::from_str::<Value>(&body).expect("JSON")
+    };
+    assert_eq!(filtered("%22b%22%20in%20Tags").await, instances);
+    assert_eq!(filtered("%22c%22%20in%20Tags").await, json!([]));
+    assert_eq!(
+        http::get(&agent.url("http", "/v1/service/none")).await,
+        json!([])
+    );
+    // Once the job is stopped, nothing is left of it.
+    trivet(&agent, &["job", "stop", "-detach", "refer"])
+        .await
+        .ok();
+    agent
+        .wait("/v1/services", |names| (*names == json!([])).then_some(()))
+        .await;
+    answering.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_pools_and_misfits_are_told() {
+    let agent = Agent::start().await;
+    register(&agent, &idle(50)).await;
+    let list = trivet(&agent, &["scaling", "policy", "list"])
+        .await
+        .ok()
+        .stdout;
+    assert!(
+        list.starts_with("ID        Enabled  Type        Target\n")
+            && list.contains("  true     horizontal  Namespace:default,Job:web,Group:app"),
+        "{list}"
+    );
+    let id = list
+        .lines()
+        .nth(1)
+        .and_then(|line| line.get(..8))
+        .expect("an id");
+    let info = trivet(&agent, &["scaling", "policy", "info", id])
+        .await
+        .ok();
+    assert!(
+        info.stdout
+            .contains("Min     = 0\nMax     = 3\n\nPolicy:\n<empty>"),
+        "{}",
+        info.stdout
+    );
+    for args in [&["none"][..], &["x"], &[]] {
+        let refused = trivet(&agent, &[&["scaling", "policy", "info"], args].concat()).await;
+        assert_eq!(refused.code, 1, "{args:?}");
+    }
+    let none = trivet(&agent, &["scaling", "policy", "list", "-job", "none"])
+        .await
+        .ok();
+    assert_eq!(none.stdout, "No policies found\n");
+
+    let pool = async |args: &[&str]| trivet(&agent, &[&["node", "pool"], args].concat()).await;
+    assert_eq!(
+        pool(&["list"]).await.ok().stdout,
+        "Name     Description\nall      Node pool with all nodes in the cluster.\ndefault  Default node pool.\n"
+    );
+    assert!(
+        pool(&["info", "def"])
+            .await
+            .ok()
+            .stdout
+            .starts_with("Name        = default\n")
+    );
+    for name in ["all", "default"] {
+        assert!(
+            pool(&["nodes", name])
+                .await
+                .ok()
+                .stdout
+                .contains("eligible")
+        );
+        assert!(pool(&["jobs", name]).await.ok().stdout.contains("web "));
+    }
+    let missing = pool(&["nodes", "nope"]).await;
+    assert!(
+        missing
+            .stderr
+            .contains("No node pool with prefix \"nope\" found")
+    );
+    let (status, _) = http::send(Method::GET, &agent.url("http", "/v1/node/pool/nope"), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+
+    // Everything of the wrong type at once, the same by the API and from a file.
+    let posted = json!({"Job": {"ID": "bad", "Priority": "high",
+        "TaskGroups": [{"Name": "g", "Count": [], "Tasks": [{"Name": 7}]}]}});
+    let (status, told) =
+        http::send(Method::PUT, &agent.url("http", "/v1/jobs"), Some(&posted)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    std::fs::write(agent.dir().join("bad.json"), posted.to_string()).expect("a file");
+    let refused = trivet(&agent, &["job", "run", "-json", "bad.json"]).await;
+    assert_eq!(refused.code, 1);
+    for text in [
+        "Priority: invalid type: string \"high\", expected i64",
+        "TaskGroups[0].Count: invalid type: sequence, expected i64",
+        "TaskGroups[0].Tasks[0].Name: invalid type: integer `7`, expected a string",
+    ] {
+        assert!(
+            told.contains(&format!("Job.{text}")),
+            "no `{text}` in {told}"
+        );
+        assert!(
+            refused.stderr.contains(text),
+            "no `{text}` in {}",
+            refused.stderr
+        );
+    }
+    assert!(told.starts_with("3 errors occurred:") && refused.stderr.contains("bad.json:1,"));
 }

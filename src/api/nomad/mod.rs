@@ -52,6 +52,9 @@ pub(super) fn router(api: Api) -> Router {
         .merge(client::router())
         .merge(service::router())
         .route("/v1/search", write(search::search))
+        // There is none of these, and a list says so.
+        .route("/v1/volumes", get(nothing))
+        .route("/v1/plugins", get(nothing))
         .fallback(unknown)
         .method_not_allowed_fallback(async || Error::method())
         .with_state(api)
@@ -74,13 +77,16 @@ async fn root(uri: Uri) -> Response {
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response()
 }
 
+async fn nothing(query: query::Query) -> Result<Response, Error> {
+    query.json(&[(); 0])
+}
+
 async fn placeholder() -> Html<&'static str> {
     Html(include_str!("placeholder.html"))
 }
 
 /// First parts of paths that clients know and that are not built here.
-const FAMILIES: [&str; 26] = [
-    "acl",
+const FAMILIES: [&str; 18] = [
     "agent",
     "allocation",
     "client",
@@ -92,20 +98,24 @@ const FAMILIES: [&str; 26] = [
     "operator",
     "plugin",
     "plugins",
+    "scaling",
+    "search",
+    "service",
+    "services",
+    "system",
+    "volume",
+    "volumes",
+];
+
+/// First parts of paths that only the enterprise version of the original has.
+const ENTERPRISE: [&str; 7] = [
     "quota",
     "quota-usage",
     "quota-usages",
     "quotas",
     "recommendation",
     "recommendations",
-    "scaling",
-    "search",
     "sentinel",
-    "service",
-    "services",
-    "system",
-    "volume",
-    "volumes",
 ];
 
 async fn unknown(State(_): State<Api>, request: Request) -> Response {
@@ -114,6 +124,11 @@ async fn unknown(State(_): State<Api>, request: Request) -> Response {
         .strip_prefix("/v1/")
         .and_then(|rest| rest.split('/').next());
     match family {
+        Some("acl") => Error::bad_request("ACL support disabled").into_response(),
+        Some(family) if ENTERPRISE.contains(&family) => {
+            let text = "Nomad Enterprise only endpoint";
+            Error::new(StatusCode::NOT_IMPLEMENTED, text).into_response()
+        }
         Some(family) if FAMILIES.contains(&family) => {
             Error::absent(&format!("{} {path}", request.method())).into_response()
         }

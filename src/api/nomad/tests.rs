@@ -188,9 +188,17 @@ async fn paths_and_methods_that_are_not_there_say_so() {
         ("GET", "/elsewhere", 404, ""),
         (
             "GET",
-            "/v1/plugins",
+            "/v1/plugin/csi/x",
             501,
-            "GET /v1/plugins is not part of this version of trivet",
+            "GET /v1/plugin/csi/x is not part of this version of trivet",
+        ),
+        ("GET", "/v1/quotas", 501, "Nomad Enterprise only endpoint"),
+        ("GET", "/v1/acl/policies", 400, "ACL support disabled"),
+        (
+            "PUT",
+            "/v1/node/pools",
+            501,
+            "changing node pools is not part of this version of trivet",
         ),
         (
             "GET",

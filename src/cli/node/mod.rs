@@ -2,6 +2,7 @@
 
 mod detail;
 mod eligibility;
+mod pool;
 pub(super) mod status;
 
 use crate::cli::{context::Context, http::Http};
@@ -15,12 +16,16 @@ pub enum Command {
     Status(status::Arguments),
     /// Say whether a node takes new allocations
     Eligibility(eligibility::Arguments),
+    /// Look at groups of nodes
+    #[command(subcommand)]
+    Pool(pool::Command),
 }
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Command::Eligibility(arguments) => eligibility::run(cx, &arguments).await,
+        Command::Pool(command) => Box::pin(pool::run(cx, command)).await,
     }
 }
 

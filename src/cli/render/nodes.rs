@@ -13,14 +13,31 @@ pub(in crate::cli) struct Columns {
     pub(in crate::cli) allocs: Option<Vec<usize>>,
 }
 
+/// A table of nodes of one pool, which is not named in each line.
+pub(in crate::cli) fn of_pool(nodes: &[NodeListStub], view: &View) -> String {
+    rows(nodes, Columns::default(), Pool::Known, view)
+}
+
+/// Whether lines name the pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pool {
+    Known,
+    Shown,
+}
+
 /// A table of nodes.
 pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View) -> String {
+    rows(nodes, wanted, Pool::Shown, view)
+}
+
+fn rows(nodes: &[NodeListStub], wanted: Columns, pool: Pool, view: &View) -> String {
+    let pool = pool == Pool::Shown;
     let verbose = view.verbose;
     let counted = wanted.allocs.is_some();
     let counts = wanted.allocs.unwrap_or_default();
     let mut lines = vec![columns::chosen([
         (true, "ID".into()),
-        (true, "Node Pool".into()),
+        (pool, "Node Pool".into()),
         (true, "DC".into()),
         (true, "Name".into()),
         (true, "Class".into()),
@@ -37,7 +54,7 @@ pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View)
         let count = counts.get(at).map(ToString::to_string).unwrap_or_default();
         lines.push(columns::chosen([
             (true, view.id(node.id)),
-            (true, node.node_pool.clone()),
+            (pool, node.node_pool.clone()),
             (true, node.datacenter.clone()),
             (true, node.name.to_string()),
             (true, node.node_class.clone()),

@@ -140,6 +140,14 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
         ("last_snapshot_index", log.snapshot_index.to_string()),
         ("last_contact", "0".to_owned()),
         ("protocol_version", RAFT_VERSION.to_owned()),
+        ("protocol_version_max", RAFT_VERSION.to_owned()),
+        ("protocol_version_min", RAFT_VERSION.to_owned()),
+        (
+            "fsm_pending",
+            log.last_log_index
+                .saturating_sub(log.applied_index)
+                .to_string(),
+        ),
         ("num_peers", voters.saturating_sub(1).to_string()),
     ];
     let broker = [("total_ready", ready_evals.to_string())];
@@ -147,6 +155,7 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
     let runtime = [
         ("arch", go_arch().to_owned()),
         ("cpu_count", cores.to_string()),
+        ("max_procs", cores.to_string()),
         ("kernel.name", std::env::consts::OS.to_owned()),
         (
             "version",

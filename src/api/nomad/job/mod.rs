@@ -51,16 +51,24 @@ async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
         let page = query.page(rows, |job: &&Arc<Job>| {
             (job.namespace.clone(), job.id.clone())
         })?;
-        Ok(page.map(|job| {
-            let summary = snapshot.jobs.summary(&job.key());
-            let stub = wire::JobListStub::new(job, summary.map(|summary| &**summary), with_meta);
-            wire::Complete(stub, &wire::shapes::JOB_STUB)
-        }))
+        Ok(page.map(|job| stub(snapshot, job, with_meta)))
     };
     api.read_page(&query, topics, list_index, view).await
 }
 
-fn list_index(snapshot: &Snapshot) -> Index {
+/// A job in a list.
+pub(super) fn stub(
+    snapshot: &Snapshot,
+    job: &Job,
+    with_meta: bool,
+) -> wire::Complete<wire::JobListStub> {
+    let summary = snapshot.jobs.summary(&job.key());
+    let stub = wire::JobListStub::new(job, summary.map(|summary| &**summary), with_meta);
+    wire::Complete(stub, &wire::shapes::JOB_STUB)
+}
+
+/// The index of what lists of jobs show.
+pub(super) fn list_index(snapshot: &Snapshot) -> Index {
     let of = |table| snapshot.jobs.table_index(table);
     of(Table::Jobs).max(of(Table::Summaries))
 }

@@ -1,5 +1,7 @@
 //! Nodes.
 
+mod pool;
+
 use axum::{
     Router,
     extract::{Path, State},
@@ -31,22 +33,31 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/node/{id}/allocations", get(allocations))
         .route("/v1/node/{id}/eligibility", write(set_eligibility))
         .route("/v1/node/{id}/evaluate", write(evaluate))
+        .merge(pool::router())
+}
+
+/// What of a node a list shows.
+fn options(query: &Query) -> Result<wire::NodeStubOptions, Error> {
+    Ok(wire::NodeStubOptions {
+        resources: query.flag("resources")?,
+        os: query.flag("os")?,
+    })
+}
+
+/// A node in a list.
+fn stub(node: &Node, options: wire::NodeStubOptions) -> wire::Complete<wire::NodeListStub> {
+    let stub = wire::NodeListStub::new(node, options);
+    wire::Complete(stub, &wire::shapes::NODE_STUB)
 }
 
 /// `GET /v1/nodes`
 async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let options = wire::NodeStubOptions {
-        resources: query.flag("resources")?,
-        os: query.flag("os")?,
-    };
+    let options = options(&query)?;
     let index_of = |snapshot: &Snapshot| snapshot.jobs.table_index(Table::Nodes);
     let view = |snapshot: &Snapshot| {
         let rows = snapshot.jobs.nodes(&query.prefix);
         let page = query.page(rows, |node: &&Arc<Node>| node.id)?;
-        Ok(page.map(|node| {
-            let stub = wire::NodeListStub::new(node, options);
-            wire::Complete(stub, &wire::shapes::NODE_STUB)
-        }))
+        Ok(page.map(|node| stub(node, options)))
     };
     api.read_page(&query, [Topic::Jobs(Table::Nodes)], index_of, view)
         .await

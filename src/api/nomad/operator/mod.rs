@@ -23,10 +23,19 @@ pub(super) fn router() -> Router<Api> {
     Router::new()
         .route("/v1/operator/raft/configuration", get(raft))
         .route("/v1/operator/scheduler/configuration", get(scheduler))
+        .route(
+            "/v1/operator/autopilot/configuration",
+            get(autopilot_configuration),
+        )
         .route("/v1/operator/autopilot/health", get(autopilot))
         .route("/v1/operator/license", get(async || StatusCode::NO_CONTENT))
         .merge(keyring::router())
         .route("/v1/system/gc", write(collect_garbage))
+        // Counts of jobs are part of the state, and never off.
+        .route(
+            "/v1/system/reconcile/summaries",
+            write(async || StatusCode::OK),
+        )
 }
 
 /// `GET /v1/operator/raft/configuration`
@@ -84,6 +93,23 @@ async fn scheduler(State(api): State<Api>, query: Query) -> Result<Response, Err
         }))
     };
     api.read(&query, [], |_| 1, view).await
+}
+
+/// `GET /v1/operator/autopilot/configuration`: what holds of one server, which nothing ever takes
+/// out of the group; fixed in this version.
+async fn autopilot_configuration(query: Query) -> Result<Response, Error> {
+    query.json(&json!({
+        "CleanupDeadServers": true,
+        "LastContactThreshold": "200ms",
+        "MaxTrailingLogs": 250,
+        "MinQuorum": 0,
+        "ServerStabilizationTime": "10s",
+        "EnableRedundancyZones": false,
+        "DisableUpgradeMigration": false,
+        "EnableCustomUpgrades": false,
+        "CreateIndex": 1,
+        "ModifyIndex": 1,
+    }))
 }
 
 /// `GET /v1/operator/autopilot/health`
