@@ -127,8 +127,8 @@ fn job_file() -> (tempfile::TempDir, String) {
 #[test]
 fn called_as_the_catalog_s_program_validate_checks_definitions() {
     let parse = |line: &str| {
-        let words = line.split(' ').map(std::ffi::OsString::from);
-        super::parse(words).map(|invocation| invocation.command)
+        let words = line.split(' ').map(OsString::from);
+        parse(words).map(|invocation| invocation.command)
     };
     let command = parse("/usr/bin/consul validate /etc/consul.d").unwrap();
     assert!(

@@ -247,7 +247,7 @@ async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
 }
 
 /// An engine whose programs write to both streams and end with `code`.
-fn engine(dir: &std::path::Path, code: i32) -> std::path::PathBuf {
+fn engine(dir: &Path, code: i32) -> std::path::PathBuf {
     let socket = dir.join(format!("engine-{code}.sock"));
     let listener = UnixListener::bind(&socket).unwrap();
     let output = [
