@@ -117,7 +117,7 @@ async fn a_double_of_fabio_finds_the_routes_that_the_ingress_has() {
         let own = own_routes(&agent).await;
         (own == routes)
             .then_some(())
-            .ok_or(format!("{own:?}, not {routes:?}"))
+            .ok_or_else(|| format!("{own:?}, not {routes:?}"))
     })
     .await;
 
@@ -153,7 +153,9 @@ async fn a_double_of_fabio_finds_the_routes_that_the_ingress_has() {
     // The ingress obeys the same keys; the line that is none keeps nothing else out.
     eventually("the override", async || {
         let own = own_routes(&agent).await;
-        own.is_empty().then_some(()).ok_or(format!("{own:?}"))
+        own.is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{own:?}"))
     })
     .await;
     let problems = http::get(&agent.url("ingress_admin", "/api/problems")).await;
