@@ -188,11 +188,11 @@ fn least_connections_go_where_fewest_requests_are() {
     let first = entered
         .iter()
         .filter(|target| target.address().ip().to_string() == "10.0.0.1");
-    let finished = first
-        .take(4)
-        .map(|target| target.upstream().leave())
-        .count();
-    for _ in 0..finished {
+    let finished: Vec<_> = first.take(4).collect();
+    for target in &finished {
+        target.upstream().leave();
+    }
+    for _ in finished {
         assert_eq!(enter().address().ip().to_string(), "10.0.0.1");
     }
     // With nothing in flight they take turns.
