@@ -104,10 +104,22 @@ pub const ABSENT: &[Absent] = &[
         }),
     ),
     absent(
-        "group.volume",
+        "group.volume with type \"csi\"",
         Refused,
-        "volumes are not mounted yet, so its data would be missing or lost",
-        Group(|group| !group.volumes.is_empty()),
+        "volumes of plugins are not mounted, so its data would be missing or lost; host volumes are",
+        Group(|group| group.volumes.values().any(|one| one.volume_type == "csi")),
+    ),
+    absent(
+        "group.volume with per_alloc",
+        Refused,
+        "each allocation would need a volume of its own, and those are not chosen yet",
+        Group(|group| group.volumes.values().any(|one| one.per_alloc)),
+    ),
+    absent(
+        "group.volume with sticky",
+        Refused,
+        "there are no volumes yet that an allocation could claim, so it might find another one's data",
+        Group(|group| group.volumes.values().any(|one| one.sticky)),
     ),
     absent(
         "group.max_run_duration",
@@ -184,12 +196,6 @@ pub const ABSENT: &[Absent] = &[
                 .as_ref()
                 .is_some_and(|policy| policy.render_templates)
         }),
-    ),
-    absent(
-        "task.volume_mount",
-        Refused,
-        "volumes are not mounted yet, so its data would be missing or lost",
-        OfTask(|task| !task.volume_mounts.is_empty()),
     ),
     absent(
         "task.csi_plugin",

@@ -22,6 +22,10 @@ impl Node {
                 }
             }
         }
+        for (name, volume) in &self.host_volumes {
+            hash.add(if volume.read_only { "read" } else { "write" });
+            hash.add(name);
+        }
         for (name, driver) in &self.drivers {
             if driver.detected && driver.healthy {
                 hash.add("driver");

@@ -83,8 +83,8 @@ pub use name::{
 };
 pub use network::{Cni, Dns, NetworkResource, Port};
 pub use node::{
-    DriverInfo, Eligibility, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory, NodeResources,
-    NodeStatus, ReservedNetworks, ReservedResources,
+    DriverInfo, Eligibility, HostVolume, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory,
+    NodeResources, NodeStatus, ReservedNetworks, ReservedResources,
 };
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, StoppedAlloc};
 pub use policy::{Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy};

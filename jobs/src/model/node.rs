@@ -78,6 +78,8 @@ pub struct Node {
     pub reserved_resources: ReservedResources,
     /// Driver name to its state.
     pub drivers: BTreeMap<String, DriverInfo>,
+    /// Directories that jobs may mount, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
     /// Where it is in its life. Writer: servers.
     pub status: NodeStatus,
     /// Why.
@@ -178,6 +180,18 @@ pub struct ReservedResources {
 pub struct ReservedNetworks {
     /// Such as `22,80,8500-8600`.
     pub reserved_host_ports: String,
+}
+
+/// A directory of a node that jobs may mount.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostVolume {
+    /// Its name.
+    pub name: String,
+    /// Path on the node.
+    pub path: String,
+    /// No job may write to it.
+    pub read_only: bool,
 }
 
 /// A driver of a node.

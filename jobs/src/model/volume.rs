@@ -26,6 +26,16 @@ pub struct VolumeRequest {
     pub per_alloc: bool,
 }
 
+impl VolumeRequest {
+    /// The name on the host for the allocation with that index.
+    pub fn source_of(&self, index: Option<u32>) -> String {
+        match index {
+            Some(index) if self.per_alloc => format!("{}[{index}]", self.source),
+            _ => self.source.clone(),
+        }
+    }
+}
+
 /// How a volume is mounted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

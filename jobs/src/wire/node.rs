@@ -1,6 +1,6 @@
 use crate::model::{
-    DriverInfo, Eligibility, EvalId, Index, NodeId, NodeName, NodeResources, NodeStatus,
-    ReservedResources, Resources, SecretId,
+    DriverInfo, Eligibility, EvalId, HostVolume, Index, NodeId, NodeName, NodeResources,
+    NodeStatus, ReservedResources, Resources, SecretId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,8 +28,6 @@ pub struct Node {
     pub drain_strategy: Option<serde_json::Value>,
     /// Always null: this version does not drain.
     pub last_drain: Option<serde_json::Value>,
-    /// Always empty.
-    pub host_volumes: BTreeMap<String, serde_json::Value>,
     /// Always empty.
     pub host_networks: BTreeMap<String, serde_json::Value>,
     /// Always empty.
@@ -81,7 +79,7 @@ pub struct NodeListStub {
     pub status: NodeStatus,
     pub status_description: String,
     pub drivers: BTreeMap<String, DriverInfo>,
-    pub host_volumes: BTreeMap<String, serde_json::Value>,
+    pub host_volumes: BTreeMap<String, HostVolume>,
     pub last_drain: Option<serde_json::Value>,
     /// Only when the caller said `os=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +125,7 @@ impl NodeListStub {
             status: row.status,
             status_description: row.status_description.clone(),
             drivers: row.drivers.clone(),
-            host_volumes: BTreeMap::new(),
+            host_volumes: row.host_volumes.clone(),
             last_drain: None,
             attributes: options
                 .os

@@ -48,15 +48,21 @@ fn outcome(lines: &str) -> (Vec<String>, Option<String>) {
 
 #[test]
 fn what_cannot_be_missed_is_not_placed_and_the_rest_is_said() {
-    let (warnings, refusal) = outcome("volume \"v\" {\n type = \"host\"\n source = \"s\"\n }");
-    let sentence = "volumes are not mounted yet, so its data would be missing or lost";
+    let (warnings, refusal) = outcome(
+        "volume \"v\" {\n type = \"csi\"\n source = \"s\"\n access_mode = \"single-node-writer\"\n \
+         attachment_mode = \"file-system\"\n }",
+    );
+    let sentence = "volumes of plugins are not mounted, so its data would be missing or lost; host volumes are";
+    let name = "group.volume with type \"csi\"";
     assert_eq!(
         warnings,
-        [format!(
-            "group.volume (group g): {sentence}; nothing is placed"
-        )]
+        [format!("{name} (group g): {sentence}; nothing is placed")]
     );
-    assert_eq!(refusal, Some(format!("group.volume: {sentence}")));
+    assert_eq!(refusal, Some(format!("{name}: {sentence}")));
+    assert_eq!(
+        outcome("volume \"v\" {\n type = \"host\"\n source = \"s\"\n }"),
+        (Vec::new(), None)
+    );
     let (warnings, refusal) = outcome("consul {}");
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].starts_with("consul (group g): there is one catalog"));

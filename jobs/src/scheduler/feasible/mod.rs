@@ -14,6 +14,8 @@ use std::{
 pub(super) struct Feasibility<'a> {
     constraints: Vec<&'a Constraint>,
     drivers: BTreeSet<&'a str>,
+    /// Names of the host's volumes, and whether the group only reads them.
+    volumes: Vec<(&'a str, bool)>,
     /// Some constraint looks at something that differs between nodes of one class.
     unique: bool,
     by_class: BTreeMap<&'a str, Option<String>>,
@@ -37,6 +39,9 @@ impl<'a> Feasibility<'a> {
         Self {
             constraints,
             drivers: group.tasks.iter().map(|t| t.driver.as_str()).collect(),
+            volumes: (group.volumes.values())
+                .map(|volume| (volume.source.as_str(), volume.read_only))
+                .collect(),
             unique,
             by_class: BTreeMap::new(),
             refusal: absent_refusal(job, group),
@@ -68,6 +73,14 @@ impl<'a> Feasibility<'a> {
         };
         if !self.drivers.iter().all(runs) {
             return Some("missing drivers".into());
+        }
+        let mounts = |(source, only_reads): &(&str, bool)| {
+            node.host_volumes
+                .get(*source)
+                .is_some_and(|volume| *only_reads || !volume.read_only)
+        };
+        if !self.volumes.iter().all(mounts) {
+            return Some("missing compatible host volumes".into());
         }
         let Self {
             constraints,
@@ -178,19 +191,50 @@ fn glob_matches(glob: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Feasibility, glob_matches};
-    use crate::model::{FlatMap, Job, Node, TaskGroup, VolumeRequest};
+    use crate::model::{FlatMap, HostVolume, Job, Node, TaskGroup, VolumeRequest};
 
     #[test]
     fn no_node_runs_a_group_that_asks_for_what_is_not_built() {
         let mut group = TaskGroup::default();
         let (job, node) = (Job::default(), Node::default());
         assert_eq!(Feasibility::new(&job, &group).objection(&node), None);
-        group.volumes = FlatMap::from([("data".to_owned(), VolumeRequest::default())]);
+        group.volumes = FlatMap::from([(
+            "data".to_owned(),
+            VolumeRequest {
+                volume_type: "csi".into(),
+                ..VolumeRequest::default()
+            },
+        )]);
         let objection = Feasibility::new(&job, &group).objection(&node);
-        assert_eq!(
-            objection.as_deref(),
-            Some("group.volume: volumes are not mounted yet, so its data would be missing or lost")
-        );
+        let expected = "group.volume with type \"csi\": ";
+        assert!(objection.is_some_and(|text| text.starts_with(expected)));
+    }
+
+    #[test]
+    fn a_group_goes_where_its_volumes_are_and_may_be_written_to() {
+        let (job, mut node, mut group) = (Job::default(), Node::default(), TaskGroup::default());
+        let mut ask = |node: &Node, read_only| {
+            let request = VolumeRequest {
+                volume_type: "host".into(),
+                source: "certs".into(),
+                read_only,
+                ..VolumeRequest::default()
+            };
+            group.volumes = FlatMap::from([("data".to_owned(), request)]);
+            Feasibility::new(&job, &group).objection(node)
+        };
+        let missing = Some("missing compatible host volumes".to_owned());
+        assert_eq!(ask(&node, true), missing);
+        let volume = HostVolume {
+            read_only: true,
+            ..HostVolume::default()
+        };
+        node.host_volumes.insert("certs".into(), volume);
+        assert_eq!(ask(&node, false), missing);
+        assert_eq!(ask(&node, true), None);
+        node.host_volumes
+            .insert("certs".into(), HostVolume::default());
+        assert_eq!(ask(&node, false), None);
     }
 
     #[test]
