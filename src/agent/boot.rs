@@ -364,6 +364,9 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         cpu_mhz: client.cpu_mhz,
         memory_mib: client.memory_mib,
         artifact_dirs: client.artifact_dirs.clone(),
+        plugins: client.plugins.clone(),
+        host_volumes: client.host_volumes.clone(),
+        chroot_env: client.chroot_env.clone(),
         dev: config.dev,
     })
 }

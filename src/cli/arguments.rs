@@ -173,5 +173,9 @@ mod tests {
             "var lock --ttl=20s --early-return path run -ttl -x",
         );
         check("job run -- -detach", "job run -- -detach");
+        check(
+            "alloc exec -i=false -t -e none -task web 7ab sh -c -i",
+            "alloc exec --i=false --t --e=none --task=web 7ab sh -c -i",
+        );
     }
 }

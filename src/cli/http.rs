@@ -71,6 +71,9 @@ impl Error {
     }
 }
 
+/// A web socket to the agent.
+pub(super) type Socket = tokio_tungstenite::WebSocketStream<reqwest::Upgraded>;
+
 /// Query parameters.
 pub(super) type Query<'a> = &'a [(&'a str, &'a str)];
 
@@ -379,6 +382,51 @@ impl Http {
     ) -> Result<T, Error> {
         let response = self.send(Method::DELETE, path, query, None).await?;
         decode(path, self.value(path, response).await?)
+    }
+
+    /// Opens a web socket.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is a refusal.
+    pub(super) async fn socket(&self, path: &str, query: Query<'_>) -> Result<Socket, Error> {
+        let broken = |reason: String| Error::Broken {
+            address: self.address.clone(),
+            reason,
+        };
+        let mut url = url::Url::parse(&format!("{}{path}", self.address))
+            .map_err(|error| broken(error.to_string()))?;
+        url.query_pairs_mut().extend_pairs(query);
+        for (name, value) in [("region", &self.region), ("namespace", &self.namespace)] {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+        }
+        let key = tokio_tungstenite::tungstenite::handshake::client::generate_key();
+        let mut request = self
+            .client
+            .get(url)
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", key);
+        if let Some(token) = &self.token {
+            request = request.header(self.dialect.token_header(), token);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        let status = response.status().as_u16();
+        if status != 101 {
+            let body = response.text().await.unwrap_or_default();
+            return Err(Error::Status { status, body });
+        }
+        let upgraded = response
+            .upgrade()
+            .await
+            .map_err(|error| broken(error.to_string()))?;
+        let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
+        Ok(Socket::from_raw_socket(upgraded, role, None).await)
     }
 
     /// Reads a body piece by piece, for logs and files.

@@ -8,6 +8,7 @@
 
 use crate::sys::{directory::Directory, removal::remove_tree};
 use jobs::{environment::TaskDirectories, model::AllocId};
+use nix::unistd::fchown;
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt,
@@ -16,6 +17,17 @@ use std::{
 
 /// Directories of a task whose files the file API does not show.
 pub(super) const SECRET_DIRS: [&str; 2] = ["secrets", "private"];
+
+/// Who reads the secrets of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// The agent's own user.
+    Agent,
+    /// A user and its group, by their numbers.
+    User(u32, u32),
+    /// A user of an image, who is not known here.
+    Anyone,
+}
 
 /// The directory of one allocation.
 #[derive(Clone, Debug)]
@@ -38,6 +50,11 @@ impl AllocDir {
     /// The directory itself.
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What the tasks share.
+    pub(super) fn shared(&self) -> PathBuf {
+        self.root.join("alloc")
     }
 
     /// Log files of all tasks.
@@ -74,8 +91,8 @@ impl AllocDir {
     }
 
     /// Creates what belongs to one task. Everyone may write to its directory, but nobody can put
-    /// something else in the place of what is made here.
-    pub(super) fn build_task(&self, task: &str) -> io::Result<()> {
+    /// something else in the place of what is made here. `reader` is who reads its secrets.
+    pub(super) fn build_task(&self, task: &str, reader: Reader) -> io::Result<()> {
         let root = self.open()?;
         let dir = root.make_directory(task, 0o700)?;
         dir.make_directory("local", 0o777)?;
@@ -83,7 +100,20 @@ impl AllocDir {
             dir.make_directory(name, 0o700)?;
         }
         dir.make_directory("tmp", 0o1777)?;
-        root.make_directory(task, 0o1777)?;
+        let mode = match reader {
+            Reader::Agent => 0o1777,
+            Reader::User(uid, gid) => {
+                let secrets = dir.directory(Path::new("secrets"))?;
+                fchown(&secrets, Some(uid.into()), Some(gid.into()))?;
+                0o1777
+            }
+            // Whoever that is inside: on the host nobody passes the directory above.
+            Reader::Anyone => {
+                dir.make_directory("secrets", 0o777)?;
+                0o710
+            }
+        };
+        root.make_directory(task, mode)?;
         Ok(())
     }
 
@@ -118,7 +148,7 @@ mod tests {
         let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
         for _ in 0..2 {
             alloc.build().unwrap();
-            alloc.build_task("web").unwrap();
+            alloc.build_task("web", Reader::Agent).unwrap();
             assert!(alloc.has_task("web"));
         }
         for (path, expected) in [
@@ -145,6 +175,23 @@ mod tests {
     }
 
     #[test]
+    fn secrets_of_an_image_are_behind_a_closed_door() {
+        let dir = tempfile::tempdir().unwrap();
+        let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
+        alloc.build().unwrap();
+        alloc.build_task("box", Reader::Anyone).unwrap();
+        assert!(alloc.has_task("box"));
+        for (path, expected) in [
+            ("box", 0o710),
+            ("box/secrets", 0o777),
+            ("box/private", 0o700),
+        ] {
+            let found = fs::metadata(alloc.root().join(path)).unwrap();
+            assert_eq!(found.permissions().mode() & 0o7777, expected, "{path}");
+        }
+    }
+
+    #[test]
     fn a_link_in_the_place_of_a_directory_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let outside = dir.path().join("outside");
@@ -155,7 +202,7 @@ mod tests {
         alloc.build().unwrap();
         fs::create_dir(alloc.task("web")).unwrap();
         std::os::unix::fs::symlink(&outside, alloc.task("web").join("local")).unwrap();
-        assert!(alloc.build_task("web").is_err());
+        assert!(alloc.build_task("web", Reader::Agent).is_err());
         assert_eq!(fs::metadata(&outside).unwrap().permissions(), before);
         alloc.destroy().unwrap();
         assert!(outside.is_dir());

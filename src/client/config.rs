@@ -1,3 +1,4 @@
+use crate::config::{HostVolume, Plugins};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 /// The settings of the client part, resolved.
@@ -38,6 +39,13 @@ pub struct Config {
     /// Directories below which artifacts may be read from this machine; none for no local
     /// artifacts.
     pub artifact_dirs: Vec<PathBuf>,
+    /// Settings of drivers.
+    pub plugins: Plugins,
+    /// Directories of the host that jobs may mount, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
+    /// What of the host isolated tasks see: path on the host to path in the task; none for the
+    /// usual.
+    pub chroot_env: Option<BTreeMap<String, String>>,
     /// Stop every task and remove every directory when the client stops.
     pub dev: bool,
 }

@@ -2,6 +2,7 @@ use super::{
     Error,
     alloc::message::Message,
     allocdir::SECRET_DIRS,
+    command::{Command, CommandRequest},
     file_threads::READ_TIMEOUT,
     local::Registered,
     logs::{self, Frame, Range, Writer},
@@ -260,6 +261,15 @@ impl Handle {
             reply,
         })
         .await
+    }
+
+    /// Starts a command inside of a task.
+    ///
+    /// # Errors
+    /// Unknown allocation or task, the task does not run, or its driver cannot start the command.
+    pub async fn command(&self, alloc: &str, request: CommandRequest) -> Result<Command, Error> {
+        let known = self.known(alloc)?;
+        Command::start(&known.shared, request).await
     }
 
     /// What an allocation uses right now; `task` leaves the others out.

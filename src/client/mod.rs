@@ -10,6 +10,7 @@ mod allocdir;
 mod artifacts;
 mod checks;
 mod claims;
+mod command;
 mod config;
 mod context;
 mod drivers;
@@ -30,6 +31,7 @@ mod task;
 
 use crate::{registration::Version, rpc::message::RulesVersion};
 
+pub use command::{Command, CommandRequest, Heard};
 pub use config::Config;
 pub use drivers::process::supervisor;
 pub use error::Error;

@@ -6,7 +6,7 @@ use super::{
     },
     checks::Checks,
     context::Context,
-    drivers::Drivers,
+    drivers::{Drivers, Owner},
     file_threads::FileThreads,
     fingerprint,
     handle::Allocs,
@@ -25,7 +25,9 @@ use crate::{
     sys::{clock, files},
 };
 use futures_util::FutureExt;
-use jobs::model::{AllocId, Allocation, DriverInfo, Node, Timestamp};
+use jobs::model::{
+    AllocId, Allocation, DriverInfo, Node, NodeEvent, TaskName, TaskPhase, Timestamp,
+};
 use parking_lot::RwLock;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +39,7 @@ use std::{
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +47,8 @@ use tokio_util::sync::CancellationToken;
 const TERMINAL_ALLOCS_MAX: usize = 50;
 /// How long the end in dev mode waits for the removal of directories.
 const REMOVALS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause between two looks for what belongs to no task.
+const SWEEP_PAUSE: Duration = Duration::from_secs(5);
 /// Starts of tasks at a time.
 const STARTS_MAX: usize = 16;
 
@@ -159,6 +163,7 @@ impl Client {
             async move { self.registered.run(&cx.session, &cx.checks).await }
         });
         let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&cx)));
+        let sweeps = tokio::spawn(sweep(Arc::clone(&cx), Arc::clone(&self.allocs)));
         let mut running = Running {
             removals: Removals::new(&cx.config.alloc_dir),
             cx,
@@ -186,6 +191,7 @@ impl Client {
             }
         }
         fingerprints.abort();
+        sweeps.abort();
         registered.abort();
         if running.cx.config.dev {
             running.stop_all().await;
@@ -375,19 +381,33 @@ async fn fingerprint_drivers(cx: Arc<Context>) {
     let mut asked = JoinSet::new();
     for driver in cx.drivers.values() {
         let driver = Arc::clone(driver);
-        asked.spawn(async move { (driver.name(), driver.fingerprint().await) });
+        asked.spawn(async move {
+            let info = driver.fingerprint().await;
+            (driver, info)
+        });
     }
     while let Some(answer) = asked.join_next().await {
-        let Ok((name, info)) = answer else {
+        let Ok((driver, info)) = answer else {
             continue;
         };
-        let known = cx
-            .node
-            .borrow()
-            .drivers
-            .get(name)
-            .map(|known| known.healthy);
-        if known == Some(info.healthy) {
+        let name = driver.name();
+        if let Some(period) = driver.fingerprint_period() {
+            let again = Arc::clone(&driver);
+            asked.spawn(async move {
+                sleep(period).await;
+                let info = again.fingerprint().await;
+                (again, info)
+            });
+        }
+        let is_news = {
+            let node = cx.node.borrow();
+            node.drivers.get(name).is_none_or(|known| {
+                known.healthy != info.healthy
+                    || known.attributes != info.attributes
+                    || known.health_description != info.health_description
+            })
+        };
+        if !is_news {
             continue;
         }
         cx.node
@@ -397,12 +417,63 @@ async fn fingerprint_drivers(cx: Arc<Context>) {
     }
 }
 
+/// Lets drivers look from time to time for what belongs to no task.
+async fn sweep(cx: Arc<Context>, allocs: Arc<RwLock<Allocs>>) {
+    let mut contacted = cx.contacted.subscribe();
+    // Until then it is not known what belongs here.
+    if contacted.wait_for(|yes| *yes).await.is_err() {
+        return;
+    }
+    let node_id = cx.node.borrow().id.to_string();
+    loop {
+        let known: BTreeSet<Owner> = {
+            let allocs = allocs.read();
+            let tasks = allocs.iter().flat_map(|(id, known)| {
+                let states = known.shared.states();
+                let live = states
+                    .iter()
+                    .filter(|(_, state)| state.state != TaskPhase::Dead);
+                let names: Vec<TaskName> = live.map(|(name, _)| name.clone()).collect();
+                names.into_iter().map(|task| Owner {
+                    alloc_id: *id,
+                    task,
+                })
+            });
+            tasks.collect()
+        };
+        for driver in cx.drivers.values() {
+            driver.sweep(&node_id, &known).await;
+        }
+        sleep(SWEEP_PAUSE).await;
+    }
+}
+
 fn add_driver(node: &mut Node, name: &str, mut info: DriverInfo) {
     info.update_time = clock::now();
+    // What it said before does not hold any more.
+    let own = format!("driver.{name}");
+    node.attributes.retain(|key, _| {
+        *key != own
+            && !key
+                .strip_prefix(&own)
+                .is_some_and(|rest| rest.starts_with('.'))
+    });
+    let known = node.drivers.get(name);
+    if known.is_some_and(|known| known.healthy != info.healthy) {
+        let surplus = (node.events.len() + 1).saturating_sub(Node::EVENTS_MAX);
+        node.events.drain(..surplus);
+        node.events.push(NodeEvent {
+            message: info.health_description.clone(),
+            subsystem: "Driver".into(),
+            details: [("driver".to_owned(), name.to_owned())].into(),
+            timestamp: info.update_time,
+            ..NodeEvent::default()
+        });
+    }
     node.attributes.extend(info.attributes.clone());
     if info.detected {
         // What job files ask of nodes, other than what the driver says of itself.
-        node.attributes.insert(format!("driver.{name}"), "1".into());
+        node.attributes.insert(own, "1".into());
     }
     node.drivers.insert(name.to_owned(), info);
     node.classify();

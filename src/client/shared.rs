@@ -4,17 +4,21 @@ use crate::{
     client::{
         allocdir::AllocDir,
         context::Context,
-        drivers::Meter,
+        drivers::{Isolation, Meter, OwnNetwork},
         store::{AllocRecord, TaskRecord},
     },
     registration::{self, Instance, Rules, Version},
 };
-use jobs::model::{
-    Allocation, FlatMap, TaskEvent, TaskName, TaskPhase, TaskState, Timestamp, UnixSeconds,
+use jobs::{
+    environment::{TaskDirectories, TaskEnvironment},
+    model::{
+        Allocation, FlatMap, Node, Task, TaskEvent, TaskName, TaskPhase, TaskState, Timestamp,
+        UnixSeconds,
+    },
 };
 use mesh::model::Status;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use tokio::sync::{Notify, watch};
 
 /// Last result of a check, for the API and for the allocation's health.
@@ -83,6 +87,50 @@ impl Shared {
     /// The allocation as the servers last gave it.
     pub(in crate::client) fn alloc(&self) -> Arc<Allocation> {
         Arc::clone(&self.alloc.lock())
+    }
+
+    /// The environment of one of its tasks, with the paths as the task sees them.
+    pub(in crate::client) fn environment<'a>(
+        &self,
+        alloc: &Allocation,
+        task: &Task,
+        node: &'a Node,
+    ) -> TaskEnvironment<'a> {
+        let driver = self.cx.drivers.get(&task.driver);
+        let isolation = driver.map_or(Isolation::None, |driver| driver.isolation());
+        let seen = match isolation {
+            Isolation::None => self.dir.seen_by(&task.name),
+            Isolation::Chroot | Isolation::Image => TaskDirectories {
+                alloc: "/alloc".into(),
+                local: "/local".into(),
+                secrets: "/secrets".into(),
+            },
+        };
+        // An image brings what its programs need.
+        let none = BTreeMap::new();
+        let host = match isolation {
+            Isolation::None | Isolation::Chroot => &self.cx.host_env,
+            Isolation::Image => &none,
+        };
+        let mut environment = TaskEnvironment::of_task(alloc, task, node, Some(&seen), host);
+        for (label, port) in mapped_ports(task) {
+            environment.set(&format!("NOMAD_PORT_{label}"), &port);
+        }
+        environment
+    }
+
+    /// Where commands beside a task begin, as the task sees it; empty for where the task does.
+    pub(in crate::client) fn work_dir(&self, task: &Task) -> PathBuf {
+        let driver = self.cx.drivers.get(&task.driver);
+        match driver.map(|driver| driver.isolation()) {
+            Some(Isolation::None) | None => self.dir.task(&task.name),
+            Some(Isolation::Chroot | Isolation::Image) => PathBuf::new(),
+        }
+    }
+
+    /// The network that its tasks have for themselves; none for that of the host.
+    pub(in crate::client) fn network(&self) -> Option<OwnNetwork> {
+        None
     }
 
     /// Its instances on this machine, by the rules of the servers.
@@ -206,4 +254,17 @@ impl Shared {
     pub(in crate::client) fn event(&self, task: &str, event: TaskEvent) {
         self.update_task(task, |record| record.state.push_event(event));
     }
+}
+
+/// Ports inside of a container by label, in the old form: `port_map` in the configuration.
+fn mapped_ports(task: &Task) -> Vec<(String, String)> {
+    let maps = match task.config.get("port_map") {
+        Some(serde_json::Value::Array(maps)) => maps.iter().collect(),
+        Some(map) => vec![map],
+        None => Vec::new(),
+    };
+    let maps = maps.into_iter().filter_map(|map| map.as_object());
+    maps.flatten()
+        .filter_map(|(label, port)| Some((label.clone(), port.as_u64()?.to_string())))
+        .collect()
 }

@@ -1,13 +1,11 @@
 //! What tasks and this machine use.
 
 use super::{
-    drivers::Meter,
+    drivers::{Measured, Meter},
     fingerprint::{kib, mount_of},
 };
-use crate::sys::{
-    clock,
-    processes::{self, Usage},
-};
+use crate::sys::{cgroups::WholeUsage, clock, processes::Usage};
+use futures_util::future::join_all;
 use jobs::model::{TaskName, Timestamp};
 use nix::sys::statvfs::statvfs;
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
@@ -27,6 +25,10 @@ pub struct CpuStats {
     pub percent: f64,
     /// MHz.
     pub total_ticks: f64,
+    /// Periods in which it was held back by its limit.
+    pub throttled_periods: u64,
+    /// How long it was held back, nanoseconds.
+    pub throttled_time: u64,
 }
 
 /// Memory of a task.
@@ -34,6 +36,12 @@ pub struct CpuStats {
 pub struct MemoryStats {
     /// Resident, bytes.
     pub rss: u64,
+    /// Of files, bytes; none where it is not counted.
+    pub cache: Option<u64>,
+    /// All that counts for its limit, bytes; none where it is not counted.
+    pub usage: Option<u64>,
+    /// The most of that so far, bytes; none where it is not counted.
+    pub max_usage: Option<u64>,
     /// Swapped out, bytes.
     pub swap: u64,
 }
@@ -132,10 +140,10 @@ pub(super) async fn alloc_usage(
     cpu_mhz: i64,
     cores: u16,
 ) -> AllocUsage {
-    let before = look(&tasks);
+    let before = look(&tasks).await;
     let begun = clock::monotonic();
     sleep(SAMPLE).await;
-    let after = look(&tasks);
+    let after = look(&tasks).await;
     let seconds = (clock::monotonic() - begun).as_secs_f64();
     let mhz = lossy(cpu_mhz) / f64::from(cores.max(1));
     let mut usage = AllocUsage {
@@ -145,11 +153,15 @@ pub(super) async fn alloc_usage(
     for (task, found) in after {
         let earlier = before.get(&task);
         let mut of_task = TaskUsage::default();
-        for (pid, now) in found {
-            let then = earlier.and_then(|known| known.get(&pid)).copied();
+        for (pid, now) in found.processes {
+            let then = earlier.and_then(|known| known.processes.get(&pid)).copied();
             let used = used(then.unwrap_or(now), now, seconds, mhz);
             add(&mut of_task.total, used);
             of_task.processes.insert(pid, used);
+        }
+        if let Some(now) = found.whole {
+            let then = earlier.and_then(|known| known.whole).unwrap_or(now);
+            of_task.total = whole(of_task.total, then, now, seconds, mhz);
         }
         add(&mut usage.total, of_task.total);
         usage.tasks.insert(task, of_task);
@@ -157,17 +169,48 @@ pub(super) async fn alloc_usage(
     usage
 }
 
-/// Counters of every process of every task. A task that ended is not in it.
-fn look(tasks: &BTreeMap<TaskName, Arc<dyn Meter>>) -> BTreeMap<TaskName, BTreeMap<i32, Usage>> {
-    tasks
-        .iter()
-        .map(|(task, meter)| (task.clone(), meter.usage()))
-        .filter(|(_, found)| !found.is_empty())
-        .collect()
+/// What every task has used so far. A task that ended is not in it.
+async fn look(tasks: &BTreeMap<TaskName, Arc<dyn Meter>>) -> BTreeMap<TaskName, Measured> {
+    let asked = tasks.iter().map(|(task, meter)| async {
+        let found = meter.measure().await?;
+        Some((task.clone(), found))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// What is counted for a task as a whole is better than the sum of its processes: it has those,
+/// too, that have ended.
+fn whole(
+    sum: ResourceUsage,
+    then: WholeUsage,
+    now: WholeUsage,
+    seconds: f64,
+    mhz: f64,
+) -> ResourceUsage {
+    let ticks = |usage: WholeUsage| Usage {
+        user_ticks: usage.user_ticks,
+        system_ticks: usage.system_ticks,
+        ..Usage::default()
+    };
+    let used = used(ticks(then), ticks(now), seconds, mhz);
+    ResourceUsage {
+        cpu: CpuStats {
+            throttled_periods: now.throttled_periods,
+            throttled_time: now.throttled_ns,
+            ..used.cpu
+        },
+        memory: MemoryStats {
+            rss: now.resident_bytes.unwrap_or(sum.memory.rss),
+            cache: now.cache_bytes,
+            swap: now.swap_bytes.unwrap_or(sum.memory.swap),
+            usage: now.used_bytes,
+            max_usage: now.used_bytes_max,
+        },
+    }
 }
 
 fn used(then: Usage, now: Usage, seconds: f64, mhz: f64) -> ResourceUsage {
-    let per_second = lossy(processes::ticks_per_second()) * seconds.max(f64::EPSILON);
+    let per_second = lossy(clock::ticks_per_second()) * seconds.max(f64::EPSILON);
     let percent = |now: u64, then: u64| lossy(now.saturating_sub(then)) / per_second * 100.0;
     let user_mode = percent(now.user_ticks, then.user_ticks);
     let system_mode = percent(now.system_ticks, then.system_ticks);
@@ -177,10 +220,12 @@ fn used(then: Usage, now: Usage, seconds: f64, mhz: f64) -> ResourceUsage {
             user_mode,
             percent: user_mode + system_mode,
             total_ticks: (user_mode + system_mode) / 100.0 * mhz,
+            ..CpuStats::default()
         },
         memory: MemoryStats {
             rss: now.resident_bytes,
             swap: now.swap_bytes,
+            ..MemoryStats::default()
         },
     }
 }
@@ -192,6 +237,21 @@ fn add(total: &mut ResourceUsage, part: ResourceUsage) {
     total.cpu.total_ticks += part.cpu.total_ticks;
     total.memory.rss = total.memory.rss.saturating_add(part.memory.rss);
     total.memory.swap = total.memory.swap.saturating_add(part.memory.swap);
+    total.cpu.throttled_periods += part.cpu.throttled_periods;
+    total.cpu.throttled_time = total
+        .cpu
+        .throttled_time
+        .saturating_add(part.cpu.throttled_time);
+    for (sum, more) in [
+        (&mut total.memory.cache, part.memory.cache),
+        (&mut total.memory.usage, part.memory.usage),
+        (&mut total.memory.max_usage, part.memory.max_usage),
+    ] {
+        *sum = match (*sum, more) {
+            (Some(sum), Some(more)) => Some(sum.saturating_add(more)),
+            (one, other) => one.or(other),
+        };
+    }
 }
 
 pub(super) async fn host_stats(alloc_dir: &Path, cpu_mhz: i64) -> io::Result<HostStats> {

@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The place of problems that no single file has.
+pub(super) const SETTINGS: &str = "configuration";
 /// The longest configuration file in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 

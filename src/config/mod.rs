@@ -10,7 +10,10 @@ mod ingress;
 mod limits;
 mod names;
 mod pairs;
+mod plugins;
+mod reader;
 mod resolve;
+mod volumes;
 mod written;
 
 pub use file::Problem;
@@ -20,6 +23,8 @@ pub use ingress::{
 };
 pub use limits::Connections;
 pub use names::{Dns, WrittenDns};
+pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
+pub use volumes::HostVolume;
 pub use written::Written;
 
 use std::{
@@ -102,6 +107,13 @@ pub struct Client {
     pub raw_exec: bool,
     /// Absolute paths of directories below which local artifacts may lie.
     pub artifact_dirs: Vec<PathBuf>,
+    /// Settings of drivers.
+    pub plugins: Plugins,
+    /// Directories of the host that jobs may mount, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
+    /// What of the host isolated tasks see: path on the host to path in the task; none for the
+    /// usual.
+    pub chroot_env: Option<BTreeMap<String, String>>,
 }
 
 impl Config {

@@ -112,7 +112,9 @@ pub(super) fn resolve(
         return None;
     }
     let mut ttl = |name: &str, text: Option<&String>, default| {
-        text.map_or(default, |text| duration(name, text, problems))
+        text.map_or(default, |text| {
+            duration(&format!("dns.{name}"), text, problems)
+        })
     };
     let node_ttl = ttl("node_ttl", dns.node_ttl.as_ref(), Duration::ZERO);
     let min_ttl = ttl("min_ttl", dns.min_ttl.as_ref(), Duration::ZERO);
@@ -140,11 +142,11 @@ pub(super) fn resolve(
     })
 }
 
-fn duration(name: &str, text: &str, problems: &mut Vec<Problem>) -> Duration {
+pub(super) fn duration(name: &str, text: &str, problems: &mut Vec<Problem>) -> Duration {
     match Span::parse(text) {
         Ok(span) if span >= Span::ZERO => span.to_std(),
         Ok(_) | Err(_) => {
-            let message = format!("`dns.{name}` is `{text}`, which is no duration such as `10s`");
+            let message = format!("`{name}` is `{text}`, which is no duration such as `10s`");
             problems.push(Problem::new(SOURCE, message));
             Duration::ZERO
         }

@@ -1,7 +1,8 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Problem, Registration, Written, ingress, names, written::LISTENERS,
+    Api, Client, Config, Problem, Registration, Written, ingress, names, volumes,
+    written::LISTENERS,
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -147,6 +148,8 @@ fn data_dir(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> PathBu
 fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Client> {
     let dynamic_ports = dynamic_ports(written, problems);
     let artifact_dirs = artifact_dirs(written, dev, problems);
+    let plugins = written.plugins.resolve(dev, problems);
+    volumes::check(&written.host_volumes, problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         node_class: written.node_class.clone().unwrap_or_default(),
         meta: written.meta.clone(),
@@ -157,8 +160,11 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
             .memory_total_mb
             .and_then(|mib| i64::try_from(mib).ok()),
         dynamic_ports,
-        raw_exec: written.raw_exec.unwrap_or(dev),
+        raw_exec: plugins.raw_exec.unwrap_or(dev),
+        plugins,
         artifact_dirs,
+        host_volumes: written.host_volumes.clone(),
+        chroot_env: written.chroot_env.clone(),
     })
 }
 

@@ -73,14 +73,14 @@ fn json_says_the_same_as_hcl() {
 
 #[test]
 fn every_unknown_key_and_wrong_type_is_named_with_its_place() {
-    let text = "dat_dir = \"/x\"\nserver {\n  enabled = 3\n  encrypt = \"k\"\n}\nports { web = 80 }\nplugin \"docker\" {}\n";
+    let text = "dat_dir = \"/x\"\nserver {\n  enabled = 3\n  encrypt = \"k\"\n}\nports { web = 80 }\nplugin \"lxc\" {}\n";
     let (_, problems) = parsed("a.hcl", text);
     let starts = [
         "a.hcl:1,1: unknown key `dat_dir`",
         "a.hcl:3,3: `enabled` must be true or false",
         "a.hcl:4,3: unknown key `server.encrypt`",
         "a.hcl:6,9: unknown key `ports.web`",
-        "a.hcl:7,1: no plugin `docker`",
+        "a.hcl:7,1: no plugin `lxc`",
     ];
     assert_eq!(problems.len(), starts.len(), "{problems:?}");
     for (problem, start) in problems.iter().zip(starts) {

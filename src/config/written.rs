@@ -1,8 +1,11 @@
 //! What a configuration file says: everything optional, nothing checked beyond its type.
 
-use super::file::{Entry, Problem, Value};
+use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
 use super::names::WrittenDns;
+use super::plugins::{self, WrittenPlugins};
+use super::reader::Reader;
+use super::volumes::{self, HostVolume};
 use std::collections::BTreeMap;
 
 /// One source of settings.
@@ -27,7 +30,9 @@ pub struct Written {
     pub memory_total_mb: Option<u64>,
     pub min_dynamic_port: Option<u64>,
     pub max_dynamic_port: Option<u64>,
-    pub raw_exec: Option<bool>,
+    pub plugins: WrittenPlugins,
+    pub host_volumes: BTreeMap<String, HostVolume>,
+    pub chroot_env: Option<BTreeMap<String, String>>,
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
     pub definitions: Option<Vec<String>>,
@@ -72,7 +77,7 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 8] = [
+const CLIENT: [&str; 10] = [
     "enabled",
     "node_class",
     "cpu_total_compute",
@@ -81,6 +86,8 @@ const CLIENT: [&str; 8] = [
     "max_dynamic_port",
     "meta",
     "artifact_directories",
+    "host_volume",
+    "chroot_env",
 ];
 
 impl Written {
@@ -93,6 +100,8 @@ impl Written {
         ports.extend(other.ports);
         let mut meta = self.meta;
         meta.extend(other.meta);
+        let mut host_volumes = self.host_volumes;
+        host_volumes.extend(other.host_volumes);
         Self {
             dev: other.dev.or(self.dev),
             data_dir: other.data_dir.or(self.data_dir),
@@ -112,7 +121,9 @@ impl Written {
             memory_total_mb: other.memory_total_mb.or(self.memory_total_mb),
             min_dynamic_port: other.min_dynamic_port.or(self.min_dynamic_port),
             max_dynamic_port: other.max_dynamic_port.or(self.max_dynamic_port),
-            raw_exec: other.raw_exec.or(self.raw_exec),
+            plugins: self.plugins.merge(other.plugins),
+            host_volumes,
+            chroot_env: other.chroot_env.or(self.chroot_env),
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             definitions: other.definitions.or(self.definitions),
@@ -129,7 +140,7 @@ impl Written {
 
     pub(super) fn from_tree(file: &str, tree: Vec<Entry>, problems: &mut Vec<Problem>) -> Self {
         let mut written = Self::default();
-        let mut reader = Reader { file, problems };
+        let mut reader = Reader::new(file, problems);
         for entry in tree {
             written.take(entry, &mut reader);
         }
@@ -148,7 +159,7 @@ impl Written {
             "ports" => self.take_ports(entry, reader),
             "server" => self.take_server(entry, reader),
             "client" => self.take_client(entry, reader),
-            "plugin" => self.take_plugin(entry, reader),
+            "plugin" => self.plugins.take(entry, reader),
             "api" => self.take_api(entry, reader),
             "catalog" => self.take_catalog(entry, reader),
             "dns" => self.take_dns(entry, reader),
@@ -274,6 +285,8 @@ impl Written {
                 "min_dynamic_port" => self.min_dynamic_port = reader.number(&inner),
                 "artifact_directories" => self.artifact_directories = reader.texts(&inner),
                 "max_dynamic_port" => self.max_dynamic_port = reader.number(&inner),
+                "host_volume" => volumes::take(&mut self.host_volumes, inner, reader),
+                "chroot_env" => self.chroot_env = Some(plugins::texts(inner, reader)),
                 "meta" => {
                     for label in reader.block(inner) {
                         if let Some(text) = reader.text(&label) {
@@ -292,177 +305,6 @@ impl Written {
                 "allowed_hosts" => self.allowed_hosts = reader.texts(&inner),
                 "allowed_origins" => self.allowed_origins = reader.texts(&inner),
                 _ => reader.unknown(&inner, "api", &["allowed_hosts", "allowed_origins"]),
-            }
-        }
-    }
-
-    fn take_plugin(&mut self, entry: Entry, reader: &mut Reader<'_>) {
-        let (labels, place) = (entry.labels.clone(), entry.place);
-        // In JSON a plugin is an object keyed by its name.
-        let plugins: Vec<(String, Entry)> = match labels.as_slice() {
-            [name] => vec![(name.clone(), entry)],
-            _ => reader
-                .block(entry)
-                .into_iter()
-                .map(|inner| (inner.key.clone(), inner))
-                .collect(),
-        };
-        for (name, plugin) in plugins {
-            if name != "raw_exec" {
-                let message =
-                    format!("no plugin `{name}`: this version has settings for `raw_exec` only");
-                reader
-                    .problems
-                    .push(Problem::at(reader.file, place, message));
-                continue;
-            }
-            for inner in reader.block(plugin) {
-                if inner.key != "config" {
-                    reader.unknown(&inner, "plugin", &["config"]);
-                    continue;
-                }
-                for setting in reader.block(inner) {
-                    match setting.key.as_str() {
-                        "enabled" => self.raw_exec = reader.flag(&setting),
-                        _ => reader.unknown(&setting, "plugin.config", &["enabled"]),
-                    }
-                }
-            }
-        }
-    }
-}
-
-struct Reader<'a> {
-    file: &'a str,
-    problems: &'a mut Vec<Problem>,
-}
-
-impl Reader<'_> {
-    fn wrong(&mut self, entry: &Entry, wanted: &str) {
-        let message = format!("`{}` must be {wanted}", entry.key);
-        self.problems
-            .push(Problem::at(self.file, entry.place, message));
-    }
-
-    fn unknown(&mut self, entry: &Entry, block: &str, known: &[&str]) {
-        let whole = if block.is_empty() {
-            entry.key.clone()
-        } else {
-            format!("{block}.{}", entry.key)
-        };
-        let message = format!("unknown key `{whole}`; known here: {}", known.join(", "));
-        self.problems
-            .push(Problem::at(self.file, entry.place, message));
-    }
-
-    fn text(&mut self, entry: &Entry) -> Option<String> {
-        if let Value::Text(text) = &entry.value {
-            return Some(text.clone());
-        }
-        self.wrong(entry, "a text");
-        None
-    }
-
-    /// A text, or a number or a flag as one.
-    fn scalar(&mut self, entry: &Entry) -> Option<String> {
-        match &entry.value {
-            Value::Text(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(flag) => Some(flag.to_string()),
-            _ => {
-                self.wrong(entry, "a text, a number, or true or false");
-                None
-            }
-        }
-    }
-
-    /// A block whose label is the value of `first`; in JSON, an object keyed by labels. A list of
-    /// texts is one text with commas.
-    fn items(
-        &mut self,
-        entry: Entry,
-        (first, known): (&str, &[&str]),
-    ) -> Vec<BTreeMap<String, String>> {
-        let name = entry.key.clone();
-        let blocks: Vec<(String, Entry)> = match entry.labels.first().cloned() {
-            Some(label) => vec![(label, entry)],
-            None => self
-                .block(entry)
-                .into_iter()
-                .map(|inner| (inner.key.clone(), inner))
-                .collect(),
-        };
-        let mut items = Vec::new();
-        for (label, block) in blocks {
-            let mut item = BTreeMap::from([(first.to_owned(), label)]);
-            for pair in self.block(block) {
-                if !known.contains(&pair.key.as_str()) || pair.key == first {
-                    self.unknown(&pair, &format!("ingress.{name}"), known);
-                } else if matches!(pair.value, Value::List(_)) {
-                    let texts = self.texts(&pair).unwrap_or_default();
-                    item.insert(pair.key, texts.join(","));
-                } else if let Some(text) = self.scalar(&pair) {
-                    item.insert(pair.key, text);
-                }
-            }
-            items.push(item);
-        }
-        items
-    }
-
-    fn texts(&mut self, entry: &Entry) -> Option<Vec<String>> {
-        if let Value::List(items) = &entry.value {
-            let texts = items.iter().map(|item| match item {
-                Value::Text(text) => Some(text.clone()),
-                _ => None,
-            });
-            if let Some(texts) = texts.collect() {
-                return Some(texts);
-            }
-        }
-        self.wrong(entry, "a list of texts");
-        None
-    }
-
-    fn flag(&mut self, entry: &Entry) -> Option<bool> {
-        if let Value::Bool(flag) = &entry.value {
-            return Some(*flag);
-        }
-        self.wrong(entry, "true or false");
-        None
-    }
-
-    fn number(&mut self, entry: &Entry) -> Option<u64> {
-        if let Value::Number(number) = &entry.value
-            && *number >= 0.0
-            && number.fract() == 0.0
-            && *number <= f64::from(u32::MAX)
-        {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "checked above"
-            )]
-            return Some(*number as u64);
-        }
-        self.wrong(entry, "a whole number");
-        None
-    }
-
-    /// The entries of a block, or of every block in a list of them.
-    fn block(&mut self, entry: Entry) -> Vec<Entry> {
-        match entry.value {
-            Value::Tree(entries) => entries,
-            Value::List(items) if items.iter().all(|item| matches!(item, Value::Tree(_))) => items
-                .into_iter()
-                .flat_map(|item| match item {
-                    Value::Tree(entries) => entries,
-                    _ => Vec::new(),
-                })
-                .collect(),
-            _ => {
-                self.wrong(&entry, "a block");
-                Vec::new()
             }
         }
     }

@@ -24,6 +24,29 @@ pub struct Cgroup {
     path: PathBuf,
 }
 
+/// What is counted for all processes of a group together, those that have ended included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WholeUsage {
+    /// CPU time in user mode, clock ticks.
+    pub user_ticks: u64,
+    /// CPU time in the kernel, clock ticks.
+    pub system_ticks: u64,
+    /// Periods in which the group was held back by its limit.
+    pub throttled_periods: u64,
+    /// How long it was held back, nanoseconds.
+    pub throttled_ns: u64,
+    /// Memory that belongs to no file, bytes.
+    pub resident_bytes: Option<u64>,
+    /// Memory of files, bytes.
+    pub cache_bytes: Option<u64>,
+    /// Memory that was swapped out, bytes.
+    pub swap_bytes: Option<u64>,
+    /// All memory that counts for the limit, bytes.
+    pub used_bytes: Option<u64>,
+    /// The most of that so far, bytes.
+    pub used_bytes_max: Option<u64>,
+}
+
 impl Cgroup {
     /// The group in which groups can be made below the one that this process is in; none when this
     /// process may not, or when the kernel has no groups. Creates it.
@@ -161,6 +184,13 @@ impl Cgroup {
             }
         }
     }
+}
+
+/// The directory of this process's own group in the hierarchy of version 1 that has a controller.
+pub(super) fn own_dir(controller: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    candidates(&mounts, &own, &[("cgroup", controller)]).pop()
 }
 
 fn create(path: &Path) -> io::Result<()> {

@@ -68,3 +68,12 @@ pub fn monotonic() -> Monotonic {
     static START: OnceLock<Instant> = OnceLock::new();
     Monotonic(START.get_or_init(Instant::now).elapsed())
 }
+
+/// Clock ticks in a second, the unit of the kernel's process times.
+pub fn ticks_per_second() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .and_then(|ticks| u64::try_from(ticks).ok())
+        .unwrap_or(100)
+}

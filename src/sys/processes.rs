@@ -1,9 +1,15 @@
 //! Processes: who they are, how they are started, signaled and ended.
 
-use super::{cgroups::Cgroup, spawn};
+use super::{
+    cgroups::{Cgroup, WholeUsage},
+    isolation::{Isolation, Prepared},
+    limits::Controllers,
+    spawn,
+};
 use nix::{
     errno::Errno,
     libc,
+    sched::{CloneFlags, setns},
     sys::{
         prctl,
         signal::{SigSet, Signal, kill},
@@ -15,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::{FromRawFd, OwnedFd},
-    path::PathBuf,
+    os::fd::{AsFd, FromRawFd, OwnedFd},
+    path::{Path, PathBuf},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -93,6 +99,9 @@ pub struct Tree {
     pub task: Identity,
     /// The task's control group; none where there are none.
     pub cgroup: Option<PathBuf>,
+    /// Further control groups of the task, which limit and count.
+    #[serde(default)]
+    pub controllers: Controllers,
 }
 
 impl Tree {
@@ -109,7 +118,7 @@ impl Tree {
         for member in &members {
             member.kill().ok();
         }
-        let emptied = group.is_none_or(|group| group.remove().is_ok());
+        let emptied = group.is_none_or(|group| group.remove().is_ok()) && self.controllers.remove();
         if emptied && members.is_empty() && !self.supervisor.is_alive() {
             TreeEnd::Gone
         } else {
@@ -124,6 +133,11 @@ impl Tree {
             empty if empty.is_empty() && self.task.is_alive() => tree(self.task.pid),
             found => found,
         }
+    }
+
+    /// What is counted for all processes together.
+    pub fn whole_usage(&self) -> Option<WholeUsage> {
+        self.controllers.usage(self.cgroup.as_deref())
     }
 
     /// Living processes of the task's group and of the supervisor's session. Neither needs its
@@ -239,15 +253,6 @@ fn page_bytes() -> u64 {
         .unwrap_or(4096)
 }
 
-/// Clock ticks in a second, the unit of the kernel's process times.
-pub fn ticks_per_second() -> u64 {
-    nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
-        .ok()
-        .flatten()
-        .and_then(|ticks| u64::try_from(ticks).ok())
-        .unwrap_or(100)
-}
-
 #[expect(unsafe_code, reason = "the system call has no safe wrapper")]
 fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: the call takes two integers and touches no memory of ours.
@@ -310,7 +315,6 @@ pub fn child_signals() -> io::Result<OwnedFd> {
         &set,
         nix::sys::signalfd::SfdFlags::SFD_NONBLOCK | nix::sys::signalfd::SfdFlags::SFD_CLOEXEC,
     )?;
-    use std::os::fd::AsFd;
     descriptor.as_fd().try_clone_to_owned()
 }
 
@@ -327,9 +331,13 @@ pub struct TaskProcess {
     pub dir: PathBuf,
     /// Name of the user; empty is this process's own.
     pub user: String,
+    /// What it sees of the machine; none for all of it. Program and working directory are paths
+    /// inside.
+    #[serde(default)]
+    pub isolation: Option<Isolation>,
 }
 
-/// Starts a task in a process group of its own; it is killed when this process dies. `joins` is
+/// Starts a task in a process group of its own; it is killed when this process dies. `joins` are
 /// what [`Cgroup::create`] opened.
 ///
 /// # Errors
@@ -338,7 +346,7 @@ pub fn spawn_task(
     task: &TaskProcess,
     stdout: OwnedFd,
     stderr: OwnedFd,
-    joins: Option<fs::File>,
+    joins: Vec<fs::File>,
 ) -> io::Result<i32> {
     let user = match task.user.as_str() {
         "" => None,
@@ -359,8 +367,131 @@ pub fn spawn_task(
         dir: spawn::text(&[task.dir.as_os_str()])?,
         streams: [fs::File::open("/dev/null")?.into(), stdout, stderr],
         user,
-        joins: joins.map(OwnedFd::from),
+        joins: joins.into_iter().map(OwnedFd::from).collect(),
+        isolation: task.isolation.as_ref().map(Prepared::new).transpose()?,
     })
+}
+
+/// The way into what an isolated task sees.
+#[derive(Debug)]
+pub struct Entrance {
+    process: OwnedFd,
+    user: (u32, u32),
+    groups: Vec<fs::File>,
+}
+
+impl Entrance {
+    /// Of a task that runs, for a user of the host.
+    ///
+    /// # Errors
+    /// When the task has ended or there is no such user.
+    pub fn of(task: &Tree, user: &str) -> io::Result<Self> {
+        let process = pidfd_open(task.task.pid)?;
+        if !task.task.is_alive() {
+            return Err(io::Error::other("the task has ended"));
+        }
+        let groups = task
+            .cgroup
+            .as_deref()
+            .into_iter()
+            .chain(task.controllers.groups());
+        Ok(Self {
+            process,
+            user: user_ids(user)?,
+            groups: groups
+                .map(|group| {
+                    fs::OpenOptions::new()
+                        .write(true)
+                        .open(group.join("cgroup.procs"))
+                })
+                .collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Enters it with this process, which must have one thread. What it starts afterwards belongs
+    /// to the task's table of processes, too.
+    ///
+    /// # Errors
+    /// When this process may not, or the task has ended.
+    pub fn enter(&self) -> io::Result<()> {
+        let all = CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWNET;
+        setns(&self.process, all)?;
+        Ok(())
+    }
+}
+
+/// Runs a program inside of a task that this process has entered, on this process's streams and
+/// with its environment, until it ends. It is killed when this process dies.
+///
+/// # Errors
+/// Whatever the start of the program failed with.
+pub fn run_entered(
+    entrance: &Entrance,
+    program: &Path,
+    args: &[String],
+    dir: &Path,
+    rights: (u64, u64),
+) -> io::Result<Ended> {
+    let texts = |list: &[String]| -> io::Result<Vec<_>> {
+        list.iter()
+            .map(|arg| spawn::text(&[arg.as_ref()]))
+            .collect()
+    };
+    let env = std::env::vars_os();
+    let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        spawn::text(&[&name, "=".as_ref(), &value])
+    };
+    let copies = [
+        io::stdin().as_fd().try_clone_to_owned()?,
+        io::stdout().as_fd().try_clone_to_owned()?,
+        io::stderr().as_fd().try_clone_to_owned()?,
+    ];
+    let joins = entrance
+        .groups
+        .iter()
+        .map(|group| group.try_clone().map(OwnedFd::from));
+    let pid = spawn::spawn(spawn::Start {
+        program: spawn::text(&[program.as_os_str()])?,
+        args: texts(args)?,
+        env: env.map(entry).collect::<io::Result<_>>()?,
+        dir: spawn::text(&[dir.as_os_str()])?,
+        streams: copies,
+        user: Some(entrance.user),
+        joins: joins.collect::<io::Result<_>>()?,
+        isolation: Some(Prepared::inside(rights)),
+    })?;
+    let pid = Pid::from_raw(pid);
+    give_terminal(pid);
+    loop {
+        match waitpid(pid, None) {
+            Ok(WaitStatus::Exited(_, code)) => return Ok(Ended { code, signal: 0 }),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                let signal = signal as i32;
+                return Ok(Ended {
+                    code: 128 + signal,
+                    signal,
+                });
+            }
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Lets a process group read from the terminal, when the standard input is one.
+#[expect(unsafe_code, reason = "signal handlers have no safe form")]
+fn give_terminal(group: Pid) {
+    // SAFETY: to ignore a signal runs no code of ours.
+    let ignored =
+        unsafe { nix::sys::signal::signal(Signal::SIGTTOU, nix::sys::signal::SigHandler::SigIgn) };
+    if ignored.is_ok() && nix::unistd::tcsetpgrp(io::stdin(), group).is_ok() {
+        // It may have tried to read a moment ago.
+        kill(Pid::from_raw(-group.as_raw()), Signal::SIGCONT).ok();
+    }
 }
 
 /// Numbers of a user and its main group.

@@ -5,6 +5,7 @@
 //! program begins. The new process here borrows the memory of this one, which stands still until
 //! the program has begun.
 
+use super::isolation::Prepared;
 use nix::{
     errno::Errno,
     libc,
@@ -43,8 +44,10 @@ pub(super) struct Start {
     pub(super) streams: [OwnedFd; 3],
     /// User and group, unless those of this process.
     pub(super) user: Option<(u32, u32)>,
-    /// Written `0` to by the new process; none for no control group of its own.
-    pub(super) joins: Option<OwnedFd>,
+    /// Written `0` to by the new process, to join control groups.
+    pub(super) joins: Vec<OwnedFd>,
+    /// What it sees of the machine; none for all of it.
+    pub(super) isolation: Option<Prepared>,
 }
 
 /// A text for the kernel.
@@ -69,7 +72,7 @@ struct Plan {
     shell_argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
     streams: [RawFd; 3],
-    joins: Option<RawFd>,
+    joins: Vec<RawFd>,
     drops_groups: bool,
     parent: libc::pid_t,
     /// Why the program did not begin; 0 while it may.
@@ -96,7 +99,7 @@ impl Plan {
             shell_argv: shell_argv.chain([ptr::null()]).collect(),
             envp: env.chain([ptr::null()]).collect(),
             streams: start.streams.each_ref().map(AsRawFd::as_raw_fd),
-            joins: start.joins.as_ref().map(AsRawFd::as_raw_fd),
+            joins: start.joins.iter().map(AsRawFd::as_raw_fd).collect(),
             drops_groups: geteuid().is_root(),
             parent: Pid::this().as_raw(),
             error: AtomicI32::new(0),
@@ -120,7 +123,9 @@ pub(super) fn spawn(start: Start) -> io::Result<i32> {
         plan.error.store(error as i32, Ordering::Relaxed);
         127
     };
-    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    let namespaces = plan.start.isolation.as_ref().map(Prepared::flags);
+    let flags =
+        CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK | namespaces.unwrap_or(CloneFlags::empty());
     // SAFETY: this thread stands still until the other process has begun its program or ended, so
     // nothing that the latter reads changes or goes away; it runs on a stack of its own, makes
     // system calls only, and writes to nothing but `plan.error`. Both share the thread's `errno`,
@@ -157,28 +162,41 @@ fn prepare(plan: &Plan) -> Result<(), Errno> {
         Errno::result(libc::setpgid(0, 0))?;
         // Rust programs ignore it, and what is ignored is inherited.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-        if let Some((uid, gid)) = plan.start.user {
-            if plan.drops_groups {
-                done(libc::syscall(libc::SYS_setgroups, 0, ptr::null::<u32>()))?;
+        for group in &plan.joins {
+            // A task that may not join runs where it is, and is found by its session.
+            libc::write(*group, b"0".as_ptr().cast(), 1);
+        }
+        let become_user = || {
+            if let Some((uid, gid)) = plan.start.user {
+                if plan.drops_groups {
+                    done(libc::syscall(libc::SYS_setgroups, 0, ptr::null::<u32>()))?;
+                }
+                done(libc::syscall(libc::SYS_setgid, gid))?;
+                done(libc::syscall(libc::SYS_setuid, uid))?;
             }
-            done(libc::syscall(libc::SYS_setgid, gid))?;
-            done(libc::syscall(libc::SYS_setuid, uid))?;
+            Ok(())
+        };
+        match &plan.start.isolation {
+            None => become_user()?,
+            Some(isolation) => {
+                isolation.enter()?;
+                isolation.restrict(become_user)?;
+            }
         }
         Errno::result(libc::chdir(plan.start.dir.as_ptr()))?;
-        if let Some(group) = plan.joins {
-            // A task that may not join runs where it is, and is found by its session.
-            libc::write(group, b"0".as_ptr().cast(), 1);
-        }
         // A task without its supervisor would run unseen; it goes down with it.
         Errno::result(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-        if libc::getppid() != plan.parent {
+        // Seen from a table of its own, it has no parent.
+        let isolation = plan.start.isolation.as_ref();
+        let is_first = isolation.is_some_and(Prepared::has_own_processes);
+        if !is_first && libc::getppid() != plan.parent {
             return Err(Errno::ESRCH);
         }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        isolation.map_or(Ok(()), Prepared::filter_calls)
     }
-    Ok(())
 }
 
 #[expect(unsafe_code, reason = "the safe form allocates")]
@@ -215,7 +233,8 @@ mod tests {
             dir: text(&["/".as_ref()])?,
             streams: [null()?, write.into(), null()?],
             user: None,
-            joins: None,
+            joins: Vec::new(),
+            isolation: None,
         })?;
         let mut printed = String::new();
         read.read_to_string(&mut printed)?;

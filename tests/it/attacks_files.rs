@@ -506,7 +506,7 @@ fn cpu_seconds(pid: i32) -> f64 {
         .and_then(|process| process.usage())
         .expect("the agent runs");
     let ticks = u32::try_from(usage.user_ticks + usage.system_ticks).expect("a short test");
-    let per_second = u32::try_from(trivet::sys::processes::ticks_per_second()).expect("a number");
+    let per_second = u32::try_from(trivet::sys::clock::ticks_per_second()).expect("a number");
     f64::from(ticks) / f64::from(per_second)
 }
 

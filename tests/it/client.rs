@@ -209,6 +209,9 @@ fn config(dir: &Path, dev: bool) -> Config {
         cpu_mhz: None,
         memory_mib: None,
         artifact_dirs: vec!["/no".into()],
+        plugins: trivet::config::Plugins::default(),
+        host_volumes: BTreeMap::new(),
+        chroot_env: None,
         dev,
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The program, or a line that says what is missing.
-fn need(program: &str, package: &str) -> Option<PathBuf> {
+pub(crate) fn need(program: &str, package: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let found = path
         .split(':')
@@ -185,4 +185,13 @@ async fn needs_redis_the_example_answers_a_ping() {
     })
     .await;
     assert_eq!(&answer, b"+PONG\r\n");
+}
+
+/// True for root; otherwise prints what is missing.
+pub(crate) fn need_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        std::io::Write::write_all(&mut std::io::stderr(), b"\nSKIPPED: needs root\n").ok();
+    }
+    is_root
 }

@@ -1,6 +1,7 @@
 //! `alloc …`: one file per command.
 
 mod detail;
+mod exec;
 pub(super) mod fs;
 pub(super) mod logs;
 mod restart;
@@ -16,6 +17,8 @@ use jobs::wire::Allocation;
 /// Look at and act on allocations.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Run a command inside a task
+    Exec(exec::Arguments),
     /// List and print files of an allocation
     Fs(fs::Arguments),
     /// Print the logs of a task
@@ -32,6 +35,7 @@ pub enum Command {
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Exec(arguments) => Box::pin(exec::run(cx, &arguments)).await,
         Command::Fs(arguments) => Box::pin(fs::run(cx, &arguments)).await,
         Command::Logs(arguments) => Box::pin(logs::run(cx, &arguments)).await,
         Command::Restart(arguments) => Box::pin(restart::run(cx, &arguments)).await,

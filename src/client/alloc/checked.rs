@@ -90,14 +90,14 @@ impl Checked {
         let script = script_task(alloc, instance, &check).and_then(|task| {
             let node = Arc::clone(&shared.cx.node.borrow());
             let definition = definitions(alloc).find(|known| known.name == task)?;
-            let seen = shared.dir.seen_by(&task);
-            let host = &shared.cx.host_env;
-            let environment = TaskEnvironment::of_task(alloc, definition, &node, Some(&seen), host);
+            let environment = shared.environment(alloc, definition, &node);
             resolve(&mut check, &environment);
             let driver = Arc::clone(shared.cx.drivers.get(&definition.driver)?);
             Some(ScriptContext {
+                dir: shared.work_dir(definition),
+                handle: shared.task(&task).handle,
+                config: definition.config.clone(),
                 driver,
-                dir: shared.dir.task(&task),
                 env: environment.variables().clone(),
                 user: definition.user.clone(),
             })

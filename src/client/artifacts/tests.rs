@@ -71,7 +71,9 @@ async fn run(source: String, mode: &str, dest: &str, options: &[(&str, &str)]) -
     let dir = tempfile::tempdir().unwrap();
     let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
     alloc.build().unwrap();
-    alloc.build_task("web").unwrap();
+    alloc
+        .build_task("web", crate::client::allocdir::Reader::Agent)
+        .unwrap();
     let options: BTreeMap<String, String> = options
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))

@@ -1,6 +1,6 @@
 use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
 use crate::client::drivers::{Driver, Exec, Execution, execute};
-use jobs::model::{ServiceCheck, Span};
+use jobs::model::{ServiceCheck, Span, TaskConfig};
 use mesh::{health::Outcome, model::Status};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,6 +20,10 @@ const PIPE_READS_MAX: usize = 256;
 pub(in crate::client) struct ScriptContext {
     /// The task's driver.
     pub(in crate::client) driver: Arc<dyn Driver>,
+    /// Its run, as the driver finds it.
+    pub(in crate::client) handle: String,
+    /// Its configuration.
+    pub(in crate::client) config: TaskConfig,
     /// Working directory: the task's.
     pub(in crate::client) dir: PathBuf,
     /// The task's environment.
@@ -36,15 +40,21 @@ pub(super) async fn check(
     task: &ScriptContext,
     limit: Duration,
 ) -> Option<Outcome> {
-    let start = |output| {
-        task.driver.exec(Exec {
+    let start = async |output: PipeWriter| {
+        let exec = Exec {
+            handle: task.handle.clone(),
+            config: task.config.clone(),
             command: spec.command.clone(),
             args: spec.args.clone(),
             dir: task.dir.clone(),
             env: task.env.clone(),
             user: task.user.clone(),
+            input: None,
+            errors: output.try_clone()?,
             output,
-        })
+            terminal: None,
+        };
+        task.driver.exec(exec).await
     };
     told(&spec.command, run(start, limit).await.map(Ran::outcome))
 }
@@ -87,14 +97,19 @@ async fn run_local(args: &[String], limit: Duration) -> io::Result<Ran> {
         return Err(io::Error::other("no program is named"));
     };
     let dir = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let start = |output| {
+    let start = async |output: PipeWriter| {
         execute(Exec {
+            handle: String::new(),
+            config: TaskConfig::default(),
             command: command.clone(),
             args: args.to_vec(),
             dir,
             env: env::vars().collect(),
             user: String::new(),
+            input: None,
+            errors: output.try_clone()?,
             output,
+            terminal: None,
         })
     };
     run(start, limit).await
@@ -141,11 +156,17 @@ pub(super) fn by_code(code: Option<i32>) -> Status {
 }
 
 async fn run(
-    start: impl FnOnce(PipeWriter) -> io::Result<Box<dyn Execution>>,
+    start: impl AsyncFnOnce(PipeWriter) -> io::Result<Box<dyn Execution>>,
     limit: Duration,
 ) -> io::Result<Ran> {
     let (reader, writer) = io::pipe()?;
-    let script = start(writer)?;
+    let script = match timeout(limit, start(writer)).await {
+        Ok(script) => script?,
+        Err(_) => {
+            let output = String::new();
+            return Ok(Ran::TimedOut { limit, output });
+        }
+    };
     let mut output = Tail::default();
     let mut reader = pipe::Receiver::from_owned_fd(reader.into())?;
     let ended = timeout(limit, async {

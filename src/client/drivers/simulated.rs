@@ -1,16 +1,13 @@
 //! A driver without processes, for tests of those who use drivers.
 
-use super::{Driver, End, Exit, Found, Meter, Owner, Run, Start, StartError};
-use crate::sys::processes::{Ended, Usage};
+use super::{
+    Driver, End, Exit, Found, Isolation, LogFiles, Measured, Meter, Owner, Run, Start, StartError,
+};
+use crate::sys::processes::Ended;
 use futures_util::future::{BoxFuture, pending, ready};
 use jobs::model::{DriverInfo, TaskConfig, Timestamp};
 use parking_lot::Mutex;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 /// What comes of a start, or what is found of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +99,16 @@ impl Driver for Simulated {
         }))
     }
 
-    fn find<'a>(&'a self, _: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
+    fn isolation(&self) -> Isolation {
+        Isolation::None
+    }
+
+    fn find<'a>(
+        &'a self,
+        _: &'a Owner,
+        handle: &'a str,
+        _: Option<&'a LogFiles>,
+    ) -> BoxFuture<'a, io::Result<Found>> {
         let found = self.found.lock().pop_front();
         Box::pin(ready(match found {
             None => Ok(Found::Gone),
@@ -146,7 +152,12 @@ impl Run for SimulatedRun {
         Box::pin(ready(Ok(())))
     }
 
-    fn stop(&mut self, number: i32, kill_timeout: Duration) -> BoxFuture<'_, io::Result<()>> {
+    fn stop(
+        &mut self,
+        number: Option<i32>,
+        kill_timeout: Duration,
+    ) -> BoxFuture<'_, io::Result<()>> {
+        let number = number.unwrap_or(2);
         let text = format!("stop {number} within {kill_timeout:?}");
         self.asked.lock().push(text);
         self.code = Some(128 + number);
@@ -170,8 +181,8 @@ impl Run for SimulatedRun {
 struct Nothing;
 
 impl Meter for Nothing {
-    fn usage(&self) -> BTreeMap<i32, Usage> {
-        BTreeMap::new()
+    fn measure(&self) -> BoxFuture<'_, Option<Measured>> {
+        Box::pin(ready(None))
     }
 }
 
@@ -181,6 +192,6 @@ fn exit(run_id: &str, code: i32) -> Exit {
         run_id: run_id.to_owned(),
         ended: Ended { code, signal },
         at: Timestamp::from_nanos(1),
-        message: String::new(),
+        ..Exit::default()
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
     network::add(&mut node, config);
     program::add(&mut node, config);
     catalog::add(&mut node, config);
+    storage::add_volumes(&mut node, config);
     if let Some(mhz) = config.cpu_mhz {
         node.node_resources.cpu.cpu_shares = mhz;
     }

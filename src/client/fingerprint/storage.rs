@@ -1,5 +1,6 @@
 use super::set;
-use jobs::model::Node;
+use crate::client::Config;
+use jobs::model::{HostVolume, Node};
 use nix::sys::statvfs::statvfs;
 use std::{
     fs,
@@ -19,6 +20,21 @@ pub(super) fn add(node: &mut Node, alloc_dir: &Path) {
     set(node, "unique.storage.volume", volume);
     set(node, "unique.storage.bytestotal", total.to_string());
     node.node_resources.disk.disk_mb = i64::try_from(free / (1024 * 1024)).unwrap_or(i64::MAX);
+}
+
+/// Directories that the operator offers to jobs.
+pub(super) fn add_volumes(node: &mut Node, config: &Config) {
+    let volumes = config.host_volumes.iter();
+    node.host_volumes = volumes
+        .map(|(name, volume)| {
+            let shown = HostVolume {
+                name: name.clone(),
+                path: volume.path.display().to_string(),
+                read_only: volume.read_only,
+            };
+            (name.clone(), shown)
+        })
+        .collect();
 }
 
 /// Where the file system that holds `path` is mounted, and its device.

@@ -49,7 +49,7 @@ pub(crate) fn terminated(exit: &Exit) -> TaskEvent {
         ("exit_code", exit.ended.code.to_string()),
         ("signal", exit.ended.signal.to_string()),
         ("exit_message", exit.message.clone()),
-        ("oom_killed", "false".to_owned()),
+        ("oom_killed", exit.is_out_of_memory.to_string()),
     ] {
         event.details.insert(key.into(), value.into());
     }

@@ -1,6 +1,6 @@
 use super::{
     events,
-    hooks::{self, Prepared, SetupError},
+    hooks::{self, Prepared},
     restarts::{Decision, Outcome, Restarts},
 };
 use crate::{
@@ -28,8 +28,6 @@ pub(in crate::client) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
 const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Pause between two attempts to keep the state of a task.
 const KEEP_PAUSE: Duration = Duration::from_secs(1);
-/// Sent when the job names no signal.
-const KILL_SIGNAL_DEFAULT: &str = "SIGINT";
 
 /// What the runner of a task is asked for.
 #[derive(Debug)]
@@ -208,8 +206,8 @@ impl TaskRunner {
                     events::with_detail(event_type, text, key)
                 });
                 Ended::With(match error {
-                    SetupError::Artifact(_) | SetupError::Directory(_) => Outcome::Recoverable,
-                    SetupError::Invalid(_) => Outcome::Unrecoverable,
+                    _ if is_final => Outcome::Unrecoverable,
+                    _ => Outcome::Recoverable,
                 })
             }
         }
@@ -230,7 +228,9 @@ impl TaskRunner {
             None => Ok(Found::Gone),
             Some((driver, owner)) => {
                 let handle = self.shared.task(&self.name).handle;
-                driver.find(&owner, &handle).await
+                let definition = self.definition();
+                let logs = definition.and_then(|task| hooks::log_files(&self.shared, &task));
+                driver.find(&owner, &handle, logs.as_ref()).await
             }
         }
     }
@@ -306,14 +306,21 @@ impl TaskRunner {
             self.shared
                 .update_task(&self.name, |record| record.run_id.clear());
         }
-        if matches!(error, StartError::Unrunnable(_)) {
+        let is_final = matches!(
+            error,
+            StartError::Unrunnable(_)
+                | StartError::Program { .. }
+                | StartError::Refused { is_final: true, .. }
+        );
+        if is_final && !matches!(error, StartError::Program { .. }) {
             self.event(events::failure("Driver Failure", text, "driver_error"));
         } else {
             self.event(events::with_detail("Driver Failure", text, "driver_error"));
         }
-        Ended::With(match error {
-            StartError::Unrunnable(_) | StartError::Program { .. } => Outcome::Unrecoverable,
-            StartError::Absent { .. } | StartError::Unknown { .. } => Outcome::Recoverable,
+        Ended::With(if is_final {
+            Outcome::Unrecoverable
+        } else {
+            Outcome::Recoverable
         })
     }
 
@@ -527,12 +534,8 @@ impl TaskRunner {
     }
 
     async fn stop(&self, run: &mut dyn Run) -> Exit {
-        let name = self
-            .definition()
-            .map(|task| task.kill_signal)
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| KILL_SIGNAL_DEFAULT.into());
-        let number = processes::signal_number(&name).unwrap_or(nix::libc::SIGINT);
+        let named = self.definition().map(|task| task.kill_signal);
+        let number = named.and_then(|name| processes::signal_number(&name));
         // An error means that the supervisor is gone, which the wait finds out too.
         run.stop(number, self.kill_timeout()).await.ok();
         run.ended().await

@@ -22,7 +22,8 @@ use crate::{
     },
 };
 use jobs::model::{
-    AllocId, Allocation, Job, JobType, Node, RestartPolicy, Span, Task, TaskGroup, TaskPhase,
+    AllocId, Allocation, Job, JobType, Node, RestartPolicy, Span, Task, TaskConfig, TaskGroup,
+    TaskPhase,
 };
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 use tokio::{
@@ -52,6 +53,9 @@ fn config(dir: &Path) -> Config {
         cpu_mhz: None,
         memory_mib: None,
         artifact_dirs: Vec::new(),
+        plugins: Default::default(),
+        host_volumes: BTreeMap::new(),
+        chroot_env: None,
         dev: false,
     }
 }
@@ -305,10 +309,15 @@ async fn a_task_with_problems_is_not_started() {
     assert!(bench.shared.task("t").state.failed);
 }
 
-#[test]
-fn a_driver_that_cannot_execute_says_so() {
+#[tokio::test]
+async fn a_driver_that_cannot_execute_says_so() {
     let (_, output) = io::pipe().unwrap();
     let exec = Exec {
+        handle: String::new(),
+        config: TaskConfig::default(),
+        input: None,
+        errors: output.try_clone().unwrap(),
+        terminal: None,
         command: "/bin/true".into(),
         args: Vec::new(),
         dir: "/".into(),
@@ -316,7 +325,7 @@ fn a_driver_that_cannot_execute_says_so() {
         user: String::new(),
         output,
     };
-    let error = Simulated::default().exec(exec).unwrap_err();
+    let error = Simulated::default().exec(exec).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     assert!(error.to_string().contains("`simulated`"), "{error}");
 }

@@ -3,6 +3,7 @@
 //! Answered for allocations of this agent's own node; streams between machines are not built yet.
 
 mod actions;
+mod execute;
 mod files;
 mod streams;
 mod usage;
@@ -34,6 +35,7 @@ pub(super) fn router() -> Router<Api> {
             write(actions::restart),
         )
         .route("/v1/client/allocation/{id}/signal", write(actions::signal))
+        .route("/v1/client/allocation/{id}/exec", get(execute::execute))
         .route("/v1/client/stats", get(usage::host))
 }
 

@@ -46,21 +46,39 @@ pub(super) async fn alloc(
 }
 
 fn resources(usage: client::ResourceUsage) -> wire::ResourceUsage {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let words =
+        |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+    let (memory, cpu) = (usage.memory, usage.cpu);
+    let mut of_memory = words(&["RSS", "Swap"]);
+    for (word, measured) in [
+        ("Cache", memory.cache),
+        ("Usage", memory.usage),
+        ("Max Usage", memory.max_usage),
+    ] {
+        of_memory.extend(measured.map(|_| word.to_owned()));
+    }
+    let mut of_cpu = words(&["System Mode", "User Mode", "Percent"]);
+    if memory.usage.is_some() {
+        of_cpu.extend(words(&["Throttled Periods", "Throttled Time"]));
+    }
     wire::ResourceUsage {
         memory_stats: wire::MemoryStats {
-            rss: usage.memory.rss,
-            swap: usage.memory.swap,
-            measured: words(&["RSS", "Swap"]),
+            rss: memory.rss,
+            swap: memory.swap,
+            cache: memory.cache.unwrap_or(0),
+            usage: memory.usage.unwrap_or(0),
+            max_usage: memory.max_usage.unwrap_or(0),
+            measured: of_memory,
             ..wire::MemoryStats::default()
         },
         cpu_stats: wire::CpuStats {
-            system_mode: usage.cpu.system_mode,
-            user_mode: usage.cpu.user_mode,
-            percent: usage.cpu.percent,
-            total_ticks: usage.cpu.total_ticks,
-            measured: words(&["System Mode", "User Mode", "Percent"]),
-            ..wire::CpuStats::default()
+            system_mode: cpu.system_mode,
+            user_mode: cpu.user_mode,
+            percent: cpu.percent,
+            total_ticks: cpu.total_ticks,
+            throttled_periods: cpu.throttled_periods,
+            throttled_time: cpu.throttled_time,
+            measured: of_cpu,
         },
         device_stats: Vec::new(),
     }

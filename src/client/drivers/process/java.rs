@@ -1,23 +1,27 @@
-use super::{Kind, lookup::Lookup};
+use super::{Kind, enter::Rights, isolated, isolated::Root, lookup::Lookup};
 use crate::{
     client::drivers::{
-        Start, Unrunnable,
-        options::{self, Kind as OptionKind},
+        Exec, Isolation, Start, Unrunnable,
+        options::{self, Kind as OptionKind, Table},
     },
-    sys::processes::TaskProcess,
+    sys::{limits::Limits, processes::TaskProcess},
 };
 use futures_util::future::BoxFuture;
 use jobs::model::{DriverInfo, TaskConfig};
 use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
 use tokio::{process::Command, time::timeout};
 
-const OPTIONS: &[(&str, OptionKind)] = &[
+const OPTIONS: Table = &[
     ("jar_path", OptionKind::Text),
     ("class", OptionKind::Text),
     ("class_path", OptionKind::Text),
     ("jvm_options", OptionKind::List),
     ("args", OptionKind::List),
     ("work_dir", OptionKind::Text),
+    ("pid_mode", OptionKind::Text),
+    ("ipc_mode", OptionKind::Text),
+    ("cap_add", OptionKind::List),
+    ("cap_drop", OptionKind::List),
 ];
 
 /// A virtual machine that says nothing for so long is none.
@@ -25,13 +29,28 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs a program of the Java virtual machine that the machine has.
 ///
-/// Source: `java` driver. Differs: no chroot, so a jar may be named by any path of the host.
+/// Where the machine can isolate programs, as `exec` does, the task has a root of its own and
+/// limits; a jar is named by its path inside. Elsewhere it sees all files of the host.
+///
+/// Source: `java` driver.
 #[derive(Debug)]
-pub(in crate::client::drivers) struct Java;
+pub(in crate::client::drivers) struct Java {
+    root: Root,
+}
+
+impl Java {
+    pub(in crate::client::drivers) fn new(root: Root) -> Self {
+        Self { root }
+    }
+}
 
 impl Kind for Java {
     const NAME: &'static str = "java";
     const TAKES_SIGNALS: bool = false;
+
+    fn isolation(&self) -> Isolation {
+        self.root.sees()
+    }
 
     fn fingerprint<'a>(&'a self, lookup: &'a Lookup) -> BoxFuture<'a, DriverInfo> {
         Box::pin(async {
@@ -57,17 +76,39 @@ impl Kind for Java {
         if is_empty("jar_path") && is_empty("class") {
             problems.push("jar_path or class must be specified".into());
         }
+        problems.extend(self.root.problems(config));
         problems
     }
 
     fn process(&self, lookup: &Lookup, task: &Start) -> Result<TaskProcess, Unrunnable> {
+        let args = arguments(&task.config);
+        let env = task.env.clone();
+        if self.root.lack().is_some() {
+            return Ok(TaskProcess {
+                program: lookup.find("java", &task.dir)?,
+                args,
+                env,
+                dir: options::work_dir(&task.config, &task.dir),
+                user: task.user.clone(),
+                isolation: None,
+            });
+        }
         Ok(TaskProcess {
-            program: lookup.find("java", &task.dir)?,
-            args: arguments(&task.config),
-            env: task.env.clone(),
-            dir: options::work_dir(&task.config, &task.dir),
-            user: task.user.clone(),
+            program: self.root.find(task, "java")?,
+            args,
+            env,
+            dir: options::work_dir(&task.config, Path::new("/")),
+            user: self.root.user(task)?,
+            isolation: Some(self.root.isolation(task)),
         })
+    }
+
+    fn rights(&self, exec: &Exec) -> Option<Rights> {
+        self.root.rights(exec)
+    }
+
+    fn limits(&self, task: &Start) -> Option<Limits> {
+        self.root.lack().is_none().then(|| isolated::limits(task))
     }
 }
 

@@ -62,7 +62,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// A file that cannot be made executable fails at its start with a better message.
-fn make_executable(path: &Path) {
+pub(super) fn make_executable(path: &Path) {
     if let Ok(found) = fs::metadata(path) {
         let mode = found.permissions().mode();
         if mode & 0o111 != 0o111 {

@@ -1,24 +1,36 @@
 //! Drivers whose tasks are programs of this machine. They differ in the command line, which is what
 //! a [`Kind`] knows; what runs it is the same [`supervisor`] for all.
 
+mod enter;
+pub(super) mod exec;
 mod execution;
+pub(super) mod isolated;
 pub(super) mod java;
 mod lookup;
 pub(super) mod raw_exec;
 pub mod supervisor;
 
 use super::{
-    Driver, End, Exec, Execution, Exit, Found, Meter, Owner, Run, Start, StartError, Unrunnable,
+    Driver, End, Exec, Execution, Exit, Found, Isolation, LogFiles, Measured, Meter, Owner, Run,
+    Start, StartError, Unrunnable,
 };
 use crate::sys::{
     descriptors,
-    processes::{Identity, TaskProcess, Tree, Usage},
+    limits::Limits,
+    processes::{Identity, TaskProcess, Tree},
 };
+use enter::Rights;
 use execution::Command;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use jobs::model::{DriverInfo, TaskConfig};
 use lookup::Lookup;
-use std::{collections::BTreeMap, fmt::Debug, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use supervisor::{
     Launch,
     remote::{self, Connection, LaunchError, Supervisors},
@@ -28,6 +40,7 @@ use supervisor::{
 #[derive(Clone, Debug)]
 pub(super) struct Programs {
     lookup: Arc<Lookup>,
+    executable: PathBuf,
     supervisors: Arc<Supervisors>,
 }
 
@@ -36,12 +49,19 @@ impl Programs {
     pub(super) fn new(executable: &Path, supervisors: Arc<Supervisors>) -> Self {
         Self {
             lookup: Arc::new(Lookup::new(executable)),
+            executable: executable.to_owned(),
             supervisors,
         }
     }
 
-    async fn start(&self, task: &Start, process: TaskProcess) -> Result<Box<dyn Run>, StartError> {
+    async fn start(
+        &self,
+        task: &Start,
+        process: TaskProcess,
+        limits: Option<Limits>,
+    ) -> Result<Box<dyn Run>, StartError> {
         let launch = Launch {
+            limits,
             run_id: task.run_id.clone(),
             owner: task.owner.clone(),
             process,
@@ -88,6 +108,9 @@ pub(super) trait Kind: Debug + Send + Sync {
     /// As [`Driver::takes_signals`].
     const TAKES_SIGNALS: bool;
 
+    /// As [`Driver::isolation`].
+    fn isolation(&self) -> Isolation;
+
     /// As [`Driver::fingerprint`].
     fn fingerprint<'a>(&'a self, lookup: &'a Lookup) -> BoxFuture<'a, DriverInfo>;
 
@@ -96,6 +119,12 @@ pub(super) trait Kind: Debug + Send + Sync {
 
     /// The program to start for a task.
     fn process(&self, lookup: &Lookup, task: &Start) -> Result<TaskProcess, Unrunnable>;
+
+    /// The rights of a command inside of a task; none when it need not be entered.
+    fn rights(&self, exec: &Exec) -> Option<Rights>;
+
+    /// What the task is held to; none for no limits.
+    fn limits(&self, task: &Start) -> Option<Limits>;
 }
 
 /// The driver of one kind of program.
@@ -131,11 +160,21 @@ impl<K: Kind> Driver for ProcessDriver<K> {
     fn start<'a>(&'a self, start: &'a Start) -> BoxFuture<'a, Result<Box<dyn Run>, StartError>> {
         Box::pin(async {
             let process = self.kind.process(&self.programs.lookup, start)?;
-            self.programs.start(start, process).await
+            let limits = self.kind.limits(start);
+            self.programs.start(start, process, limits).await
         })
     }
 
-    fn find<'a>(&'a self, owner: &'a Owner, handle: &'a str) -> BoxFuture<'a, io::Result<Found>> {
+    fn isolation(&self) -> Isolation {
+        self.kind.isolation()
+    }
+
+    fn find<'a>(
+        &'a self,
+        owner: &'a Owner,
+        handle: &'a str,
+        _: Option<&'a LogFiles>,
+    ) -> BoxFuture<'a, io::Result<Found>> {
         Box::pin(self.programs.find(owner, handle))
     }
 
@@ -143,8 +182,16 @@ impl<K: Kind> Driver for ProcessDriver<K> {
         self.programs.supervisors.forget(owner);
     }
 
-    fn exec(&self, exec: Exec) -> io::Result<Box<dyn Execution>> {
-        execute(exec)
+    fn exec(&self, exec: Exec) -> BoxFuture<'_, io::Result<Box<dyn Execution>>> {
+        let program = (&*self.programs.executable, supervisor::SUBCOMMAND);
+        let started = match self.kind.rights(&exec) {
+            None => Command::start(exec),
+            Some(rights) => enter::command(program, &exec, rights)
+                .and_then(|command| Command::spawn(command, exec)),
+        };
+        Box::pin(ready(
+            started.map(|command| Box::new(command) as Box<dyn Execution>),
+        ))
     }
 }
 
@@ -171,7 +218,12 @@ impl Run for Connection {
         Box::pin(Self::signal(self, number))
     }
 
-    fn stop(&mut self, number: i32, kill_timeout: Duration) -> BoxFuture<'_, io::Result<()>> {
+    fn stop(
+        &mut self,
+        number: Option<i32>,
+        kill_timeout: Duration,
+    ) -> BoxFuture<'_, io::Result<()>> {
+        let number = number.unwrap_or(nix::libc::SIGINT);
         Box::pin(Self::stop(self, number, kill_timeout))
     }
 
@@ -185,10 +237,15 @@ impl Run for Connection {
 }
 
 impl Meter for Tree {
-    fn usage(&self) -> BTreeMap<i32, Usage> {
+    fn measure(&self) -> BoxFuture<'_, Option<Measured>> {
         let found = self.processes().into_iter();
-        found
-            .filter_map(|pid| Some((pid, Identity::of(pid)?.usage()?)))
-            .collect()
+        let measured = Measured {
+            processes: found
+                .filter_map(|pid| Some((pid, Identity::of(pid)?.usage()?)))
+                .collect(),
+            whole: self.whole_usage(),
+        };
+        let is_there = !measured.processes.is_empty();
+        Box::pin(ready(is_there.then_some(measured)))
     }
 }

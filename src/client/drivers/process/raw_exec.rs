@@ -1,17 +1,17 @@
-use super::{Kind, lookup::Lookup};
+use super::{Kind, enter::Rights, lookup::Lookup};
 use crate::{
     client::drivers::{
-        Start, Unrunnable,
-        options::{self, Kind as OptionKind},
+        Exec, Isolation, Start, Unrunnable,
+        options::{self, Kind as OptionKind, Table},
     },
-    sys::processes::TaskProcess,
+    sys::{limits::Limits, processes::TaskProcess},
 };
 use futures_util::future::{BoxFuture, ready};
 use globset::GlobBuilder;
 use jobs::model::{DriverInfo, TaskConfig};
 use std::collections::BTreeMap;
 
-const OPTIONS: &[(&str, OptionKind)] = &[
+const OPTIONS: Table = &[
     ("command", OptionKind::Text),
     ("args", OptionKind::List),
     ("work_dir", OptionKind::Text),
@@ -28,6 +28,10 @@ pub(in crate::client::drivers) struct RawExec;
 impl Kind for RawExec {
     const NAME: &'static str = "raw_exec";
     const TAKES_SIGNALS: bool = true;
+
+    fn isolation(&self) -> Isolation {
+        Isolation::None
+    }
 
     fn fingerprint<'a>(&'a self, _: &'a Lookup) -> BoxFuture<'a, DriverInfo> {
         Box::pin(ready(DriverInfo {
@@ -55,7 +59,16 @@ impl Kind for RawExec {
             env: allowed(&task.env, &options::list(&task.config, "denied_envvars")),
             dir: options::work_dir(&task.config, &task.dir),
             user: task.user.clone(),
+            isolation: None,
         })
+    }
+
+    fn rights(&self, _: &Exec) -> Option<Rights> {
+        None
+    }
+
+    fn limits(&self, _: &Start) -> Option<Limits> {
+        None
     }
 }
 

@@ -1,18 +1,21 @@
 //! What happens before a task starts, in order: its definition is checked, its directory is built,
-//! its files are fetched; then it is clear what to start.
+//! its files are fetched, its volumes are found, and its driver fetches what it needs; then it is
+//! clear what to start.
 //!
 //! Each step is safe to repeat; fetching is remembered and done once per allocation.
 
 mod artifacts;
 mod directory;
 mod validate;
+mod volumes;
 
+use super::events;
 use crate::client::{
     artifacts::ArtifactError,
-    drivers::{Driver, LogFiles, Owner, Start},
+    drivers::{Driver, Limits, LogFiles, Names, News, Owner, Start, StartError},
     shared::Shared,
 };
-use jobs::environment::TaskEnvironment;
+use jobs::model::{AllocatedPort, Allocation, Node, Task};
 use std::{io, sync::Arc};
 
 const MB: u64 = 1024 * 1024;
@@ -38,6 +41,9 @@ pub(super) enum SetupError {
     /// A file could not be fetched.
     #[error("{0}")]
     Artifact(#[from] ArtifactError),
+    /// What the driver needs could not be fetched.
+    #[error("{0}")]
+    Driver(#[from] StartError),
 }
 
 impl SetupError {
@@ -47,17 +53,21 @@ impl SetupError {
             Self::Invalid(_) => ("Failed Validation", "validation_error"),
             Self::Directory(_) => ("Setup Failure", "setup_error"),
             Self::Artifact(_) => ("Failed Artifact Download", "download_error"),
+            Self::Driver(_) => ("Driver Failure", "driver_error"),
         }
     }
 
     /// True when trying again gives the same.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Invalid(_))
+        matches!(
+            self,
+            Self::Invalid(_) | Self::Driver(StartError::Refused { is_final: true, .. })
+        )
     }
 }
 
 /// Carries out every step for `task`.
-pub(super) async fn prestart(shared: &Shared, task: &str) -> Result<Prepared, SetupError> {
+pub(super) async fn prestart(shared: &Arc<Shared>, task: &str) -> Result<Prepared, SetupError> {
     let alloc = shared.alloc();
     let Some(task) = alloc.group().and_then(|group| group.task(task)) else {
         return Err(SetupError::Invalid(vec![format!(
@@ -65,32 +75,95 @@ pub(super) async fn prestart(shared: &Shared, task: &str) -> Result<Prepared, Se
         )]));
     };
     let node = Arc::clone(&shared.cx.node.borrow());
-    let seen = shared.dir.seen_by(&task.name);
-    let environment =
-        TaskEnvironment::of_task(&alloc, task, &node, Some(&seen), &shared.cx.host_env);
+    let environment = shared.environment(&alloc, task, &node);
     let definition = validate::run(shared, task, &environment)?;
     directory::run(shared, task).await?;
     artifacts::run(shared, task, &environment).await?;
-    let logs = (!task.log_config.disabled).then(|| LogFiles {
-        dir: shared.dir.logs(),
-        task: task.name.clone(),
-        files_max: task.log_config.max_files,
-        file_bytes_max: u64::from(task.log_config.max_file_size_mb) * MB,
-    });
+    let mounts = volumes::run(shared, &alloc, task, definition.driver.isolation())?;
     let start = Start {
         owner: Owner {
             alloc_id: alloc.id,
             task: task.name.clone(),
         },
         dir: shared.dir.task(&task.name),
+        alloc_dir: shared.dir.shared(),
         env: environment.variables().clone(),
         config: definition.config,
         user: task.user.clone(),
-        logs,
-        ..Start::default()
+        logs: log_files(shared, task),
+        limits: limits(&alloc, task, &node),
+        ports: alloc.allocated_resources.shared.ports.to_vec(),
+        own_ports: own_ports(&alloc, task),
+        mounts,
+        network: shared.network(),
+        names: names(&alloc, &node),
+        news: news(shared, task),
+        run_id: String::new(),
     };
+    definition.driver.prepare(&start).await?;
     Ok(Prepared {
         driver: definition.driver,
         start,
+    })
+}
+
+/// Where the output of a task goes; none to drop it.
+pub(super) fn log_files(shared: &Shared, task: &Task) -> Option<LogFiles> {
+    (!task.log_config.disabled).then(|| LogFiles {
+        dir: shared.dir.logs(),
+        task: task.name.clone(),
+        files_max: task.log_config.max_files,
+        file_bytes_max: u64::from(task.log_config.max_file_size_mb) * MB,
+    })
+}
+
+fn limits(alloc: &Allocation, task: &Task, node: &Node) -> Limits {
+    let given = alloc.allocated_resources.tasks.get(&task.name);
+    let given = given.cloned().unwrap_or_default();
+    Limits {
+        cpu_mhz: given.cpu.cpu_shares,
+        node_mhz: node.node_resources.cpu.cpu_shares,
+        node_cores: node.node_resources.cpu.total_cpu_cores,
+        memory_mib: given.memory.memory_mb,
+        memory_max_mib: given.memory.memory_max_mb,
+    }
+}
+
+/// Ports in the old position, below the task.
+fn own_ports(alloc: &Allocation, task: &Task) -> Vec<AllocatedPort> {
+    let given = alloc.allocated_resources.tasks.get(&task.name);
+    let networks = given.into_iter().flat_map(|given| &given.networks);
+    networks
+        .flat_map(|network| {
+            let ports = network.reserved_ports.iter().chain(&network.dynamic_ports);
+            ports.map(|port| AllocatedPort {
+                label: port.label.clone(),
+                value: port.value,
+                to: port.to,
+                host_ip: network.ip.clone(),
+            })
+        })
+        .collect()
+}
+
+fn names(alloc: &Allocation, node: &Node) -> Names {
+    Names {
+        job: alloc.job.name.to_string(),
+        job_id: alloc.job_id.to_string(),
+        group: alloc.task_group.to_string(),
+        namespace: alloc.namespace.to_string(),
+        node: node.name.to_string(),
+        node_id: node.id.to_string(),
+    }
+}
+
+/// What the driver tells becomes an event of the task.
+fn news(shared: &Arc<Shared>, task: &Task) -> News {
+    let (shared, name) = (Arc::downgrade(shared), task.name.clone());
+    News::new(move |text| {
+        if let Some(shared) = shared.upgrade() {
+            let event = events::with_detail("Driver", text, "driver_message");
+            shared.event(&name, event);
+        }
     })
 }

@@ -1,6 +1,7 @@
 //! Where supervisors come from.
 
 use super::{Owner, address::stem, process};
+use crate::client::drivers::process::enter;
 use crate::sys::{
     faults,
     handover::{self, Side},
@@ -23,11 +24,14 @@ pub const SUBCOMMAND: &str = "supervise";
 pub const FORK_SERVER: &str = "--fork-server";
 
 /// Runs the hidden subcommand: one supervisor whose agent is its standard input, or with
-/// [`FORK_SERVER`] a process that makes one for each connection that it is handed.
+/// [`FORK_SERVER`] a process that makes one for each connection that it is handed; or a command
+/// inside of a task.
 pub fn main() -> ExitCode {
-    let is_server = std::env::args_os()
-        .nth(2)
-        .is_some_and(|word| word == FORK_SERVER);
+    let option = std::env::args_os().nth(2);
+    if option.as_ref().is_some_and(|word| word == enter::OPTION) {
+        return enter::main();
+    }
+    let is_server = option.is_some_and(|word| word == FORK_SERVER);
     let done = if is_server {
         serve()
     } else {

@@ -33,9 +33,14 @@ mod address;
 pub(in crate::client) mod fork;
 mod process;
 pub(in crate::client) mod remote;
-mod rotation;
 
-use crate::sys::processes::{Ended, Identity, TaskProcess, Tree};
+use crate::{
+    client::drivers::rotation::LogFiles,
+    sys::{
+        limits::{Controllers, Limits},
+        processes::{Ended, Identity, TaskProcess, Tree},
+    },
+};
 use jobs::model::{AllocId, TaskName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -67,6 +72,12 @@ pub(in crate::client) struct Launch {
     pub(in crate::client) descriptors_max: Option<u64>,
     /// The control group in which the task gets one of its own; none where there are none.
     pub(in crate::client) cgroup: Option<PathBuf>,
+    /// What the task is held to; none for no limits.
+    #[serde(default)]
+    pub(in crate::client) limits: Option<Limits>,
+    /// Groups in which it gets those that limit it.
+    #[serde(default)]
+    pub(in crate::client) controllers: Controllers,
 }
 
 /// The task that a supervisor belongs to.
@@ -76,19 +87,6 @@ pub(in crate::client) struct Owner {
     pub(in crate::client) alloc_id: AllocId,
     /// Name of the task.
     pub(in crate::client) task: TaskName,
-}
-
-/// Log files of one task: `<task>.stdout.<n>` and `<task>.stderr.<n>`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::client) struct LogFiles {
-    /// Directory.
-    pub(in crate::client) dir: PathBuf,
-    /// Name of the task.
-    pub(in crate::client) task: TaskName,
-    /// Files kept per stream, at least 1.
-    pub(in crate::client) files_max: u32,
-    /// Size of one file, bytes.
-    pub(in crate::client) file_bytes_max: u64,
 }
 
 /// From the agent.
@@ -157,4 +155,7 @@ pub(in crate::client) struct Exit {
     pub(in crate::client) at: Timestamp,
     /// Free text when the end was not observed; empty otherwise.
     pub(in crate::client) message: String,
+    /// It used more memory than it may, and the kernel ended it.
+    #[serde(default)]
+    pub(in crate::client) is_out_of_memory: bool,
 }

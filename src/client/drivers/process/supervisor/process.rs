@@ -1,15 +1,18 @@
 use super::{
     Event, Exit, LOCK_FILE, Launch, MESSAGE_BYTES_MAX, Request, Started,
     address::{Addresses, lock_number, stem},
-    rotation::Rotation,
 };
-use crate::sys::{
-    cgroups::Cgroup,
-    clock::{self, Monotonic},
-    descriptors, faults,
-    files::{Durability, write_atomic},
-    locks::Locks,
-    processes::{self, Identity, Tree},
+use crate::{
+    client::drivers::rotation::Rotation,
+    sys::{
+        cgroups::Cgroup,
+        clock::{self, Monotonic},
+        descriptors, faults,
+        files::{Durability, write_atomic},
+        limits::Controllers,
+        locks::Locks,
+        processes::{self, Identity, Tree},
+    },
 };
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -40,6 +43,8 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 const KILL_LOOK_MS: u16 = 5;
 /// How long an agent may take to note the end before it is written to a file.
 const NOTE_WAIT_MS: u16 = 10_000;
+/// What is said of a task that used more memory than it may.
+const OUT_OF_MEMORY: &str = "OOM Killed";
 /// Pause between two attempts to write the end to a file.
 const WRITE_AGAIN_MS: u16 = 1_000;
 
@@ -164,11 +169,19 @@ impl Supervisor {
         let (path, joins) = group.map_or((None, None), |(group, joins)| {
             (Some(group.path().to_owned()), Some(joins))
         });
+        let mut joins: Vec<fs::File> = joins.into_iter().collect();
+        let mut controllers = Controllers::default();
+        if let Some(limits) = &launch.limits {
+            let (made, more) = launch.controllers.limit(&stem, limits)?;
+            controllers = made;
+            joins.extend(more);
+        }
         let started = spawn(&launch, joins);
-        if started.is_err()
-            && let Some(path) = &path
-        {
-            Cgroup::at(path).remove().ok();
+        if started.is_err() {
+            if let Some(path) = &path {
+                Cgroup::at(path).remove().ok();
+            }
+            controllers.remove();
         }
         let (task, outputs) = started?;
         faults::point("supervisor.spawned");
@@ -176,6 +189,7 @@ impl Supervisor {
             supervisor: myself,
             task,
             cgroup: path,
+            controllers,
         };
         let mut supervisor = Self {
             started: Event::Started(Box::new(Started {
@@ -319,8 +333,13 @@ impl Supervisor {
         let at = clock::now();
         let give_up = clock::monotonic() + KILL_WAIT;
         let group = self.tree.cgroup.as_deref().map(Cgroup::at);
+        let controllers = self.tree.controllers.clone();
+        // Before the groups are removed, which know it.
+        let is_out_of_memory = ended.signal != 0 && controllers.out_of_memory_kills() > 0;
         let is_empty = || {
-            !processes::has_children() && group.as_ref().is_none_or(|group| group.remove().is_ok())
+            !processes::has_children()
+                && group.as_ref().is_none_or(|group| group.remove().is_ok())
+                && controllers.remove()
         };
         let mut is_clean = is_empty();
         while !is_clean && clock::monotonic() < give_up {
@@ -340,7 +359,12 @@ impl Supervisor {
             run_id: self.run_id.clone(),
             ended,
             at,
-            message: String::new(),
+            message: if is_out_of_memory {
+                OUT_OF_MEMORY.into()
+            } else {
+                String::new()
+            },
+            is_out_of_memory,
         };
         let event = Event::Ended(exit.clone());
         self.connections
@@ -450,7 +474,7 @@ impl Connection {
 }
 
 /// Starts the task with its output connected to the log files.
-fn spawn(launch: &Launch, joins: Option<fs::File>) -> io::Result<(Identity, Vec<Output>)> {
+fn spawn(launch: &Launch, joins: Vec<fs::File>) -> io::Result<(Identity, Vec<Output>)> {
     let mut outputs = Vec::new();
     let (stdout, stderr) = match &launch.logs {
         None => (nothing()?, nothing()?),

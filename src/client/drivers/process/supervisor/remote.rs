@@ -11,6 +11,7 @@ use crate::{
         cgroups::Cgroup,
         clock, faults,
         files::{Durability, write_atomic},
+        limits::Controllers,
         locks::Locks,
         processes::{Ended, Identity, Tree, TreeEnd},
     },
@@ -92,6 +93,8 @@ pub(in crate::client) struct Supervisors {
     fork_server: ForkServer,
     /// Where tasks get control groups of their own; none where there are none.
     cgroup: Option<Cgroup>,
+    /// Where they get those that limit and count.
+    controllers: Controllers,
     /// Stems of those that were there when this agent started, with or without a lock.
     earlier: Mutex<BTreeSet<String>>,
     /// Those that wait for their next launch, with when they began to; the latest last.
@@ -142,7 +145,10 @@ impl Supervisors {
         if let Some(group) = &cgroup {
             keep_group(&run_dir.join(CGROUP_FILE), group);
         }
+        let name = format!("trivet-{}", addresses.key());
+        let unified = cgroup.as_ref().map(Cgroup::path);
         Ok(Self {
+            controllers: Controllers::below_own(&name, unified),
             locks: Locks::create(&run_dir.join(LOCK_FILE))?,
             run_dir: run_dir.to_owned(),
             fork_server: ForkServer::new(executable.to_owned()),
@@ -205,6 +211,7 @@ impl Supervisors {
     ) -> Result<Connection, LaunchError> {
         launch.run_dir.clone_from(&self.run_dir);
         launch.cgroup = self.cgroup.as_ref().map(|group| group.path().to_owned());
+        launch.controllers = self.controllers.clone();
         self.forget(&launch.owner);
         let number = lock_number(&stem(&launch.owner));
         let launch = Request::Start(Box::new(launch));
@@ -230,6 +237,7 @@ impl Supervisors {
                 supervisor,
                 task: supervisor,
                 cgroup: None,
+                controllers: Controllers::default(),
             };
             end_tree(&tree).await?;
         }
@@ -377,6 +385,7 @@ impl Supervisors {
                 supervisor,
                 task: supervisor,
                 cgroup: None,
+                controllers: Controllers::default(),
             };
             end_tree(&tree).await?;
         }
@@ -522,6 +531,7 @@ impl Connection {
             },
             at: clock::now(),
             message: "the task's supervisor was killed".into(),
+            is_out_of_memory: false,
         }
     }
 }
@@ -532,6 +542,7 @@ impl Drop for Supervisors {
         if let Some(group) = &self.cgroup {
             group.remove_empty();
         }
+        self.controllers.remove_empty();
     }
 }
 

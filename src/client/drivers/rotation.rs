@@ -1,11 +1,27 @@
-use super::LogFiles;
+//! The log files of a task.
+
 use crate::{client::logs::log_number, sys::directory::Directory};
+use jobs::model::TaskName;
+use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     fs::File,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+/// Log files of one task: `<task>.stdout.<n>` and `<task>.stderr.<n>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::client) struct LogFiles {
+    /// Directory.
+    pub(in crate::client) dir: PathBuf,
+    /// Name of the task.
+    pub(in crate::client) task: TaskName,
+    /// Files kept per stream, at least 1.
+    pub(in crate::client) files_max: u32,
+    /// Size of one file, bytes.
+    pub(in crate::client) file_bytes_max: u64,
+}
 
 /// How far before the size limit a line end is looked for, bytes, so that a line stays in one file.
 const LINE_SEARCH_BYTES: usize = 32 * 1024;

@@ -1,0 +1,353 @@
+//! Tasks in containers of a real daemon. The daemon is started here, with a socket and a data
+//! directory of its own; its images are made of this program's own files.
+
+use crate::{
+    harness::{
+        Agent,
+        agent::{Mode, TRIVET},
+        command, eventually, http,
+    },
+    needs::need,
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// A daemon of containers that ends with the test, and its containers with it.
+struct Daemon {
+    dir: tempfile::TempDir,
+    child: Child,
+}
+
+impl Daemon {
+    /// None, and a line that says why, where none can run.
+    async fn start() -> Option<Self> {
+        let dockerd = need("dockerd", "docker.io")?;
+        need("docker", "docker.io")?;
+        if !nix::unistd::geteuid().is_root() {
+            skip("root");
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = std::fs::File::create(dir.path().join("log")).expect("a log");
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let child = Command::new(dockerd)
+            .args(["--data-root", &at("data"), "--exec-root", &at("exec")])
+            .args([
+                "--pidfile",
+                &at("pid"),
+                "-H",
+                &format!("unix://{}", at("d.sock")),
+            ])
+            .args([
+                "--storage-driver",
+                "vfs",
+                "--iptables=false",
+                "--ip6tables=false",
+            ])
+            .args(["--bridge=none", "--ip-masq=false", "--userland-proxy=false"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("dockerd starts");
+        let mut daemon = Self { dir, child };
+        for _ in 0..600 {
+            if daemon.docker(&["version"]).is_some() {
+                daemon.import();
+                return Some(daemon);
+            }
+            if let Ok(Some(_)) = daemon.child.try_wait() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let log = std::fs::read_to_string(daemon.dir.path().join("log")).unwrap_or_default();
+        skip(&format!(
+            "a daemon that starts: {}",
+            log.lines().last().unwrap_or("")
+        ));
+        None
+    }
+
+    fn socket(&self) -> String {
+        format!("unix://{}", self.dir.path().join("d.sock").display())
+    }
+
+    /// What the daemon's own client prints; none when it fails.
+    fn docker(&self, args: &[&str]) -> Option<String> {
+        let output = Command::new("docker")
+            .args(["-H", &self.socket()])
+            .args(args)
+            .env("HOME", self.dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(text)
+    }
+
+    /// Makes the image `local/shell:1`: this machine's shell and what it needs, and this program.
+    fn import(&self) {
+        let root = self.dir.path().join("root");
+        let mut files = vec![PathBuf::from("/bin/sh"), PathBuf::from(TRIVET)];
+        for tool in [
+            "cat", "sleep", "id", "ls", "hostname", "env", "head", "tail", "tr", "seq",
+        ] {
+            files.extend(["/bin", "/usr/bin"].map(|dir| Path::new(dir).join(tool)));
+        }
+        files.retain(|file| file.is_file());
+        let libraries: Vec<PathBuf> = files
+            .iter()
+            .flat_map(|file| {
+                let listed = Command::new("ldd").arg(file).output().expect("ldd");
+                let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+                let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
+                paths.map(PathBuf::from).collect::<Vec<_>>()
+            })
+            .collect();
+        for file in libraries {
+            copy(&file, &root.join(file.strip_prefix("/").expect("absolute")));
+        }
+        for file in files {
+            copy(
+                &file,
+                &root.join("bin").join(file.file_name().expect("a name")),
+            );
+        }
+        std::fs::create_dir_all(root.join("etc")).expect("a directory");
+        std::fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
+        )
+        .expect("a file");
+        let tar = self.dir.path().join("image.tar");
+        let packed = Command::new("tar")
+            .arg("-cf")
+            .arg(&tar)
+            .arg("-C")
+            .arg(&root)
+            .arg(".")
+            .status();
+        assert!(packed.expect("tar").success());
+        let imported = self.docker(&[
+            "import",
+            "-c",
+            "ENV PATH=/bin",
+            &tar.display().to_string(),
+            "local/shell:1",
+        ]);
+        assert!(imported.is_some(), "an image");
+    }
+
+    async fn agent(&self) -> Agent {
+        let settings = format!(
+            "plugin \"docker\" {{\n  config {{\n    endpoint = \"{}\"\n    volumes {{ enabled = true }}\n  }}\n}}\n",
+            self.socket()
+        );
+        Agent::start_with(Mode::Durable, &settings).await
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(all) = self.docker(&["ps", "-aq"]) {
+            let mut args = vec!["rm", "-f"];
+            args.extend(all.split_whitespace());
+            if args.len() > 2 {
+                self.docker(&args);
+            }
+        }
+        // It ends what it started, and unmounts what it mounted.
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).ok();
+        }
+        self.child.wait().ok();
+    }
+}
+
+fn skip(what: &str) {
+    let text = format!("\nSKIPPED: needs {what}\n");
+    std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).ok();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
+    std::fs::copy(from, to).expect("a copy");
+}
+
+async fn run(agent: &Agent, hcl: &str) {
+    let parsed = http::put(
+        &agent.url("http", "/v1/jobs/parse"),
+        &json!({"JobHCL": hcl}),
+    )
+    .await;
+    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+}
+
+async fn alloc(agent: &Agent, job: &str, status: &str) -> Value {
+    agent
+        .wait(&format!("/v1/job/{job}/allocations"), |allocs| {
+            let all = allocs.as_array()?;
+            all.iter()
+                .find(|alloc| alloc["ClientStatus"] == status)
+                .cloned()
+        })
+        .await
+}
+
+/// What a task's file holds, once it holds something.
+async fn log(agent: &Agent, alloc: &Value, stream: &str) -> String {
+    let id = alloc["ID"].as_str().expect("an id").to_owned();
+    let url = agent.url(
+        "http",
+        &format!("/v1/client/fs/logs/{id}?task=main&type={stream}&plain=true"),
+    );
+    eventually("a log", || {
+        let url = url.clone();
+        async move {
+            let answer = http::client()
+                .get(&url)
+                .send()
+                .await
+                .map_err(|error| error.to_string())?;
+            let text = answer.text().await.map_err(|error| error.to_string())?;
+            if text.is_empty() {
+                Err("nothing yet".into())
+            } else {
+                Ok(text)
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_docker_a_task_lives_in_a_container_and_nothing_is_left_of_it() {
+    let Some(daemon) = Daemon::start().await else {
+        return;
+    };
+    let mut agent = daemon.agent().await;
+    agent
+        .wait("/v1/nodes", |nodes| {
+            (nodes[0]["Drivers"]["docker"]["Healthy"] == true).then_some(())
+        })
+        .await;
+    let script = "echo to-out $NOMAD_TASK_NAME; echo to-err >&2; trap 'exit 7' USR1; while :; do sleep 0.1; done";
+    run(
+        &agent,
+        &format!(
+            r#"
+job "box" {{
+  group "g" {{
+    task "main" {{
+      driver = "docker"
+      user   = "nobody"
+      config {{
+        image        = "local/shell:1"
+        network_mode = "none"
+        command      = "sh"
+        args         = ["-c", "{script}"]
+        labels {{ mine = "yes" }}
+      }}
+      resources {{
+        cpu    = 50
+        memory = 40
+      }}
+    }}
+  }}
+}}
+"#
+        ),
+    )
+    .await;
+    let running = alloc(&agent, "box", "running").await;
+    let id = running["ID"].as_str().expect("an id").to_owned();
+    assert_eq!(log(&agent, &running, "stdout").await, "to-out main\n");
+    assert_eq!(log(&agent, &running, "stderr").await, "to-err\n");
+    let name = format!("main-{id}");
+    let limits = daemon.docker(&[
+        "inspect",
+        "-f",
+        "{{.HostConfig.Memory}} {{.Config.User}} {{.Config.Labels.mine}}",
+        &name,
+    ]);
+    assert_eq!(limits.as_deref(), Some("41943040 nobody yes\n"));
+    // The agent goes and comes back; the container does not notice.
+    let before = daemon.docker(&["inspect", "-f", "{{.Id}} {{.State.Pid}}", &name]);
+    agent.kill().await;
+    agent.start_again().await;
+    let stats = agent
+        .wait(&format!("/v1/client/allocation/{id}/stats"), |stats| {
+            let memory = &stats["Tasks"]["main"]["ResourceUsage"]["MemoryStats"];
+            (memory["Usage"].as_u64()? > 0).then(|| memory.clone())
+        })
+        .await;
+    assert!(stats["Measured"].to_string().contains("Usage"), "{stats}");
+    assert_eq!(
+        daemon.docker(&["inspect", "-f", "{{.Id}} {{.State.Pid}}", &name]),
+        before
+    );
+    let signaled = command::trivet(&agent, &["alloc", "signal", "-s", "SIGUSR1", &id]).await;
+    signaled.ok();
+    // It is restarted by the policy, and says what it kept.
+    let again = agent
+        .wait(&format!("/v1/allocation/{id}"), |alloc| {
+            (alloc["TaskStates"]["main"]["Restarts"].as_u64()? >= 1).then(|| alloc.clone())
+        })
+        .await;
+    let events = again["TaskStates"]["main"]["Events"].to_string();
+    assert!(events.contains("Exit Code: 7"), "{events}");
+    let stopped = command::trivet(&agent, &["job", "stop", "-purge", "-detach", "box"]).await;
+    stopped.ok();
+    eventually("no container", || async {
+        match daemon.docker(&["ps", "-aq"]) {
+            Some(left) if left.is_empty() => Ok(()),
+            left => Err(format!("{left:?}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_docker_what_cannot_run_says_why() {
+    let Some(daemon) = Daemon::start().await else {
+        return;
+    };
+    let agent = daemon.agent().await;
+    for (job, config, memory, expected) in [
+        (
+            "lost",
+            "image = \"local/none:1\"",
+            40,
+            "Failed to pull `local/none:1`",
+        ),
+        (
+            "wrong",
+            "image = \"local/shell:1\"\ncolour = \"red\"",
+            40,
+            "no option named `colour`",
+        ),
+        (
+            "hungry",
+            "image = \"local/shell:1\"\nnetwork_mode = \"none\"\ncommand = \"sh\"\nargs = [\"-c\", \"x=a; while :; do x=$x$x; done\"]",
+            20,
+            "OOM Killed",
+        ),
+    ] {
+        run(
+            &agent,
+            &format!(
+                "job \"{job}\" {{\n type = \"batch\"\n group \"g\" {{\n restart {{ attempts = 0 }}\n reschedule {{ attempts = 0 }}\n \
+                 task \"main\" {{\n driver = \"docker\"\n config {{\n {config}\n }}\n resources {{ memory = {memory} }}\n }}\n }}\n}}"
+            ),
+        )
+        .await;
+        let failed = alloc(&agent, job, "failed").await;
+        let events = failed["TaskStates"]["main"]["Events"].to_string();
+        assert!(events.contains(expected), "{job}: {events}");
+    }
+}
