@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dns::answer::{Context, Question, Room, answer};
-use dns::{Facts, Instance, Node, Rules, View};
+use dns::{Changes, Facts, Instance, Kind, Node, Rules, View};
 use hickory_proto::rr::{Name, RecordType};
 
 const SERVICES: usize = 1_000;
@@ -39,7 +39,7 @@ fn facts() -> Facts {
         nodes: nodes.collect(),
         instances: small.chain(big).collect(),
         servers: vec!["node-0".to_owned()],
-        queries: None,
+        ..Facts::default()
     }
 }
 
@@ -108,5 +108,38 @@ fn answers(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, answers);
+/// One instance of 10,000 becomes another: what the next view costs.
+fn changes(criterion: &mut Criterion) {
+    let instance = |service: usize, at: usize| Instance {
+        service: format!("service-{service}"),
+        node: format!(
+            "node-{}",
+            (service * 10 + at) % INSTANCES_OF_THE_BIG_SERVICE
+        ),
+        address: String::new(),
+        port: 8_080,
+        tags: vec!["v1".to_owned()],
+        weight: 1,
+        passing: true,
+    };
+    let facts = Facts {
+        instances: (0..10_000).map(|at| instance(at / 10, at % 10)).collect(),
+        ..facts()
+    };
+    let view = View::new(&facts).expect("the facts are valid");
+    let mut weight = 0;
+    criterion.bench_function("one_of_10000_instances", |bencher| {
+        bencher.iter(|| {
+            weight = (weight + 1) % 100;
+            let mut instances: Vec<Instance> = (0..10).map(|at| instance(500, at)).collect();
+            instances[3].weight = weight;
+            view.with(&Changes {
+                services: vec![(Kind::Service, "service-500".to_owned(), instances)],
+                ..Changes::default()
+            })
+        });
+    });
+}
+
+criterion_group!(benches, answers, changes);
 criterion_main!(benches);

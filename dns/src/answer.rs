@@ -128,13 +128,10 @@ pub fn answer(view: &View, question: Question<'_>, cx: &Context<'_>) -> Answer {
         (Query::NoSuchName, _) => draft.answer.code = ResponseCode::NXDomain,
         (Query::Node { name }, _) => draft.node(name),
         (Query::Address(ip), _) => draft.address(ip, question.name),
-        (Query::Service { name, tag }, record_type) => match view.service(name, tag) {
-            None => draft.answer.code = ResponseCode::NXDomain,
-            Some(service) if record_type == RecordType::SRV => {
-                draft.targets(cx.rules.service_ttl(name), service);
-            }
-            Some(service) => draft.service(name, service.pool),
-        },
+        (Query::Service { name, tag }, _) => draft.matched(name, view.service(name, tag)),
+        (Query::Mesh { name }, _) => draft.matched(name, view.mesh(name)),
+        (Query::Ingress { name }, _) => draft.matched(name, view.ingress(name)),
+        (Query::Virtual { name }, _) => draft.virtual_address(name),
         (Query::Prepared { name }, record_type) => draft.prepared(name, record_type),
     }
     draft.finish()
@@ -214,8 +211,9 @@ impl<'a> Draft<'a> {
     }
 
     fn reverse(&mut self, ip: IpAddr) {
-        let names = self.view.reverse(ip);
-        if names.is_empty() {
+        let view = self.view;
+        let mut names = view.reverse(ip).peekable();
+        if names.peek().is_none() {
             return self.refuse();
         }
         if matches!(self.question.record_type, RecordType::PTR | RecordType::ANY) {
@@ -337,6 +335,29 @@ impl<'a> Draft<'a> {
         self.pool(pool, self.question.name, ttl, 0);
     }
 
+    /// Instances that answer for the service `name`, which may be none.
+    fn matched(&mut self, name: &[u8], service: Option<ServiceMatch<'_>>) {
+        match service {
+            None => self.answer.code = ResponseCode::NXDomain,
+            Some(service) if self.question.record_type == RecordType::SRV => {
+                self.targets(self.cx.rules.service_ttl(name), service);
+            }
+            Some(service) => self.service(name, service.pool),
+        }
+    }
+
+    /// The address that stands for a service; there is one of version 4 only.
+    fn virtual_address(&mut self, name: &[u8]) {
+        let Some(ip) = self.view.virtual_address(name) else {
+            self.answer.code = ResponseCode::NXDomain;
+            return;
+        };
+        if Wanted::of(self.question.record_type).v4 {
+            let ttl = self.cx.rules.service_ttl(name);
+            self.push_answer(self.question.name, ttl, RData::A(A(ip)));
+        }
+    }
+
     fn prepared(&mut self, name: &[u8], record_type: RecordType) {
         let found = self.view.prepared(name, self.cx.seed);
         let found = found.filter(|found| !found.instances().pool.endpoints.is_empty());
@@ -420,7 +441,13 @@ impl<'a> Draft<'a> {
                 }
             }
             Query::Address(ip) => self.address(ip, alias),
-            Query::Prepared { .. } | Query::Reverse(_) | Query::NoSuchName | Query::Foreign => {}
+            Query::Prepared { .. }
+            | Query::Mesh { .. }
+            | Query::Ingress { .. }
+            | Query::Virtual { .. }
+            | Query::Reverse(_)
+            | Query::NoSuchName
+            | Query::Foreign => {}
         }
     }
 
@@ -514,9 +541,13 @@ impl<'a> Draft<'a> {
                     IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
                 }];
             }
-            Query::Prepared { .. } | Query::Reverse(_) | Query::NoSuchName | Query::Foreign => {
-                return Vec::new();
-            }
+            Query::Prepared { .. }
+            | Query::Mesh { .. }
+            | Query::Ingress { .. }
+            | Query::Virtual { .. }
+            | Query::Reverse(_)
+            | Query::NoSuchName
+            | Query::Foreign => return Vec::new(),
         };
         let v4 = v4.iter().map(|ip| RData::A(A(*ip)));
         v4.chain(v6.iter().map(|ip| RData::AAAA(AAAA(*ip))))

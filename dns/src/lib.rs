@@ -1,8 +1,8 @@
 //! Names to answers.
 //!
 //! This package answers questions about the service catalog over DNS. The catalog itself is not
-//! here: its owner builds a [`View`] from [`Facts`] whenever the catalog changes and swaps it in
-//! through a [`Handle`]. Answers are drawn from that one immutable value, so a question never sees
+//! here: its owner builds a [`View`] from [`Facts`], makes the next one from [`Changes`] of the
+//! catalog, and swaps it in through a [`Handle`]. Answers are drawn from that one immutable value, so a question never sees
 //! half a change.
 //!
 //! Reading order: [`name`] (question name → query), [`view`] (the facts, indexed), [`answer`]
@@ -10,8 +10,8 @@
 //!
 //! Names outside the zone are asked of other servers, if there are any (`recurse`).
 //!
-//! Deliberately not here: mesh names (`connect`, `ingress`, `virtual`) and other
-//! datacenters; inside the zone they do not exist and are answered so.
+//! Deliberately not here: other datacenters and peers; inside the zone they do not exist and are
+//! answered so.
 
 pub mod answer;
 mod config;
@@ -26,4 +26,4 @@ pub mod view;
 pub use config::{Config, Rules, Soa};
 pub use error::Error;
 pub use server::{Dns, Handle};
-pub use view::{Facts, Instance, Node, Prepared, PreparedQueries, View};
+pub use view::{Changes, Facts, Instance, Kind, Node, Prepared, PreparedQueries, View};

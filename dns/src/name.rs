@@ -24,6 +24,22 @@ pub enum Query<'a> {
         /// Tag the instances must carry; may contain dots.
         tag: Option<&'a [u8]>,
     },
+    /// `NAME.connect[.DC].DOMAIN`, labels before the name aside: what takes connections of the mesh
+    /// for a service.
+    Mesh {
+        /// Service name, one label.
+        name: &'a [u8],
+    },
+    /// `NAME.ingress[.DC].DOMAIN`: the gateways to a service.
+    Ingress {
+        /// Service name, one label.
+        name: &'a [u8],
+    },
+    /// `NAME.virtual[.DC].DOMAIN`: the address that stands for a service.
+    Virtual {
+        /// Service name, one label.
+        name: &'a [u8],
+    },
     /// `NAME.query[.DC].DOMAIN` or `_NAME._tcp.query[.DC].DOMAIN`; the name may contain dots.
     Prepared {
         /// Name or id of the prepared query.
@@ -157,7 +173,7 @@ impl Labels {
 /// Reads a question name against a zone.
 ///
 /// Source: the DNS interface of the reference product. Differs: only the zone's own datacenter
-/// exists; mesh names and named ports are not answered.
+/// exists, and no peer; named ports are not answered.
 pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
     let Some(below) = zone.below(labels) else {
         return reverse(labels);
@@ -175,11 +191,40 @@ pub fn parse<'a>(labels: &'a Labels, zone: &Zone) -> Query<'a> {
             }
             b"query" if here && at > 0 => return prepared(labels, at),
             b"addr" => return address(labels, at),
+            b"connect" if here && at > 0 => {
+                return Query::Mesh {
+                    name: labels.label(at - 1),
+                };
+            }
+            b"ingress" if here && at == 1 => {
+                return Query::Ingress {
+                    name: labels.label(0),
+                };
+            }
+            b"virtual" if here && at == 1 => {
+                return Query::Virtual {
+                    name: labels.label(0),
+                };
+            }
             b"service" | b"node" | b"query" | b"connect" | b"ingress" | b"virtual" => break,
             _ => {}
         }
     }
+    // The form of RFC 2782 needs no kind.
+    if below >= 2 && is_here(labels, zone, 2, below) {
+        return underscored(labels).unwrap_or(Query::NoSuchName);
+    }
     Query::NoSuchName
+}
+
+/// `_NAME._TAG` at the start of a name.
+fn underscored(labels: &Labels) -> Option<Query<'_>> {
+    let name = labels.label(0).strip_prefix(b"_")?;
+    let tag = labels.label(1).strip_prefix(b"_")?;
+    Some(Query::Service {
+        name,
+        tag: (tag != b"tcp").then_some(tag),
+    })
 }
 
 /// Whether the labels `from..to`, right of the kind, name this datacenter: nothing, `DC` or
@@ -199,15 +244,9 @@ fn service(labels: &Labels, at: usize) -> Query<'_> {
         return Query::NoSuchName;
     }
     if at == 2
-        && let (Some(name), Some(tag)) = (
-            labels.label(0).strip_prefix(b"_"),
-            labels.label(1).strip_prefix(b"_"),
-        )
+        && let Some(query) = underscored(labels)
     {
-        return Query::Service {
-            name,
-            tag: (tag != b"tcp").then_some(tag),
-        };
+        return query;
     }
     let tag = labels.range(0, at - 1);
     Query::Service {
@@ -356,13 +395,32 @@ mod tests {
             "a.c0000215.addr.consul",
             "web.service.dc9.consul",
             "web.service.dc1.x.consul",
-            "web.connect.consul",
+            "connect.consul",
+            "web.connect.dc9.consul",
+            "web.service.one.peer.consul",
+            "web.virtual.one.peer.consul",
+            "a.web.virtual.consul",
+            "a.web.ingress.consul",
+            "web.service.default.ns.consul",
+            "_web.consul",
+            "_web._tcp.dc9.consul",
             "query.consul",
             "q.query.dc9.consul",
-            "web.virtual.consul",
         ] {
             check(name, Query::NoSuchName);
         }
+    }
+
+    #[test]
+    fn names_of_the_mesh() {
+        let name = b"web".as_slice();
+        check("web.connect.consul", Query::Mesh { name });
+        check("x.web.connect.dc1.consul", Query::Mesh { name });
+        check("_web._tcp.connect.consul", Query::Mesh { name: b"_tcp" });
+        check("Web.ingress.consul", Query::Ingress { name });
+        check("web.virtual.dc1.dc.consul", Query::Virtual { name });
+        check("_web._tcp.consul", service("web", None));
+        check("_web._v1.dc1.consul", service("web", Some("v1")));
     }
 
     #[test]

@@ -147,6 +147,7 @@ impl From<server::Error> for Error {
             server::Error::Rejected(rejected) => rejected.into(),
             server::Error::Propose(error) => error.into(),
             server::Error::Keyring(error) => error.into(),
+            server::Error::Authority(error) => Self::internal(error.to_string()),
         }
     }
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::{
     Config, Core,
+    authority::AuthorityError,
     keyring::KeyringError,
     log::propose::{ProposeError, ids, now, seed},
     log::raft::{Metrics, Voter},
@@ -37,6 +38,9 @@ pub enum Error {
     /// It could not be encrypted or decrypted.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// The certificate authority says no.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 impl From<jobs::state::Rejected> for Error {

@@ -4,6 +4,7 @@
 //! leader does is started by `cluster::leader`; agents are served by `sessions`. Start reading at
 //! [`Handle`].
 
+mod authority;
 pub mod catalog_archive;
 mod cluster;
 mod data_planes;
@@ -41,6 +42,8 @@ use supervise::Supervisor;
 
 use scheduling::DecisionThread;
 
+pub(crate) use authority::shown_config;
+pub use authority::{AuthorityError, Leaf};
 pub use handle::{Error, Handle, Stats, Tagging, Written};
 pub use keyring::KeyringError;
 pub use log::raft::{Metrics, StartError, Voter};
@@ -137,7 +140,9 @@ impl Server {
         let keyring = {
             let snapshot = published.current();
             let root_keys = snapshot.jobs.root_keys().map(|root_key| &**root_key);
-            Keyring::open(config.data_dir.join("keyring/wrapping"), root_keys)?
+            let path = config.data_dir.join("keyring/wrapping");
+            let authority = snapshot.mesh.authority().map(|row| &**row);
+            Keyring::open(path, root_keys, authority)?
         };
         let threads = |source| StartError::Threads { source };
         let core = Core {

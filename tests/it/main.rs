@@ -34,6 +34,7 @@ mod ingress;
 mod isolation;
 mod launches;
 mod listeners;
+mod mesh;
 mod needs;
 mod operated;
 mod plans;

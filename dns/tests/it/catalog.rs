@@ -74,6 +74,18 @@ impl Scenario {
                     .instances
                     .push(instance(service, node, place, options));
             }
+            ["mesh", service, node, place, options @ ..] => {
+                let instance = instance(service, node, place, options);
+                self.facts.mesh.push(instance);
+            }
+            ["ingress", service, node, place, options @ ..] => {
+                let instance = instance(service, node, place, options);
+                self.facts.ingress.push(instance);
+            }
+            ["virtual", service, address] => {
+                let virtuals = &mut self.facts.virtuals;
+                virtuals.push(((*service).to_owned(), address.parse().unwrap()));
+            }
             ["query", name, service, options @ ..] => self.query(name, service, options),
             ["rule", rule] => self.rule(&split(rule)),
             _ => return false,

@@ -8,5 +8,6 @@
 
 mod answers;
 mod catalog;
+mod increments;
 mod questions;
 mod sockets;

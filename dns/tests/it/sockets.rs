@@ -17,8 +17,8 @@ use crate::catalog::Scenario;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running server.
-struct Running {
-    address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     handle: Handle,
     stop: oneshot::Sender<()>,
     ended: tokio::task::JoinHandle<Result<(), Error>>,
@@ -53,7 +53,7 @@ impl Running {
     }
 
     /// A server with `instances` instances of `many`.
-    async fn with_many(instances: usize, rules: Rules) -> Self {
+    pub(crate) async fn with_many(instances: usize, rules: Rules) -> Self {
         let running = Self::start(rules).await;
         running
             .handle
@@ -61,7 +61,7 @@ impl Running {
         running
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         tokio::time::timeout(PATIENCE, self.ended)
             .await
@@ -79,11 +79,11 @@ impl Running {
         buffer
     }
 
-    async fn udp(&self, message: &Message) -> Message {
+    pub(crate) async fn udp(&self, message: &Message) -> Message {
         Message::from_vec(&self.udp_bytes(&message.to_vec().unwrap()).await).unwrap()
     }
 
-    async fn tcp(&self, message: &Message) -> Message {
+    pub(crate) async fn tcp(&self, message: &Message) -> Message {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         Message::from_vec(&tcp_exchange(&mut stream, &message.to_vec().unwrap()).await).unwrap()
     }
@@ -111,7 +111,7 @@ fn many(instances: usize) -> Scenario {
     scenario
 }
 
-fn question(name: &str, record_type: RecordType) -> Message {
+pub(crate) fn question(name: &str, record_type: RecordType) -> Message {
     let mut message = Message::new(4_711, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));

@@ -1,6 +1,7 @@
 //! The nouns of the catalog. Rows are plain data; the rules that change them are in
 //! [`crate::state`].
 
+mod authority;
 mod check;
 mod config_entry;
 mod definition;
@@ -8,11 +9,13 @@ mod kv_entry;
 mod node;
 mod overrides;
 mod prepared_query;
+mod role;
 mod service;
 mod session;
 mod split;
 mod time;
 
+pub use authority::{Authority, Root};
 pub use check::{
     Check, CheckKey, OUTPUT_BYTES_MAX, SERF_HEALTH, Status, UnknownStatus, bound_output,
 };
@@ -25,6 +28,7 @@ pub use prepared_query::{
     FailoverTarget, NAME_PREFIX_MATCH, PreparedQuery, QueryDns, QueryFailover, QueryTemplate,
     ServiceQuery,
 };
+pub use role::{CONNECT_PROXY, INGRESS_GATEWAY, Role};
 pub use service::{Origin, Service, ServiceAddress, ServiceKey, Weights};
 pub use session::{Behavior, Session, UnknownBehavior};
 pub use split::{Split, SplitKey};

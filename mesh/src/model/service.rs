@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{Index, Role};
 
 /// One instance of a service on a node.
 ///
@@ -39,6 +39,8 @@ pub struct Service {
     pub weights: Weights,
     /// Whether the catalog's tags win over those of the agent that registered the instance.
     pub enable_tag_override: bool,
+    /// What it is in the mesh; absent for an ordinary instance.
+    pub role: Option<Box<Role>>,
     /// What runs behind the instance; absent for instances not started by a job.
     pub origin: Option<Origin>,
     /// Whether the instance is leaving: out of catalog, health, DNS and routes, row still counted.

@@ -24,8 +24,8 @@ pub use command::{
     DeletePreparedQuery, Deregister, DeregisterService, DestroySession, DrainService, Failure,
     KeyCondition, KeyOperation, KeyVerb, NodeOperation, Operation, OperationFailure,
     OperationResult, PutConfigEntry, PutKey, PutPreparedQuery, Register, RegisterService,
-    RemoveNode, RestoreCatalog, RowVerb, RunTransaction, ServiceOperation, SetRouteOverrides,
-    SetSplit, UpdateChecks, UpsertNode,
+    RemoveNode, RestoreCatalog, RowVerb, RunTransaction, ServiceOperation, SetAuthority,
+    SetRouteOverrides, SetSplit, UpdateChecks, UpsertNode,
 };
 pub use kv::Tombstone;
 pub use saved::{Loading, SavedRow};
@@ -85,6 +85,8 @@ pub struct Applied {
     pub keys: BTreeSet<String>,
     /// Ids of sessions that began or ended.
     pub sessions: BTreeSet<String>,
+    /// Whether the certificate authority changed.
+    pub authority: bool,
     /// The rows of the view that changed, in order: what a view has to carry out to follow.
     pub changes: Vec<Change>,
     /// What the operations of a [`RunTransaction`] gave, in their order; operations that remove
@@ -98,7 +100,10 @@ impl Applied {
     /// Whether the command left every row as it was.
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
-        self.tables.is_empty() && self.keys.is_empty() && self.sessions.is_empty()
+        self.tables.is_empty()
+            && self.keys.is_empty()
+            && self.sessions.is_empty()
+            && !self.authority
     }
 }
 
@@ -144,6 +149,8 @@ pub enum Noun {
     ConfigName,
     /// A configuration entry, or all of them.
     ConfigEntry,
+    /// The certificate authority.
+    Authority,
     /// Id or name of a prepared query, or all of them.
     PreparedQuery,
 }
@@ -170,6 +177,7 @@ impl std::fmt::Display for Noun {
             Self::ConfigKind => "kind of a configuration entry",
             Self::ConfigName => "name of a configuration entry",
             Self::ConfigEntry => "configuration entry",
+            Self::Authority => "certificate authority",
             Self::PreparedQuery => "prepared query",
         })
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, ConfigEntry, Index, KvEntry, Node, PreparedQuery, RouteOverrides, Service, Session,
-    Split, Timestamp,
+    Authority, Check, ConfigEntry, Index, KvEntry, Node, PreparedQuery, RouteOverrides, Service,
+    Session, Split, Timestamp,
 };
 use crate::view::ServiceIndex;
 
@@ -50,6 +50,10 @@ pub enum SavedRow {
     ConfigEntry(Arc<ConfigEntry>),
     /// The last change of any configuration entry.
     ConfigIndex(Index),
+    /// The number of the address that stands for a service.
+    Virtual(String, u32),
+    /// The last such number that was given.
+    LastVirtual(u32),
     /// A prepared query.
     PreparedQuery(Arc<PreparedQuery>),
     /// The last change of any prepared query.
@@ -75,6 +79,8 @@ pub enum SavedRow {
     LockDelay(String, Timestamp),
     /// A session.
     Session(Arc<Session>),
+    /// The certificate authority.
+    Authority(Arc<Authority>),
 }
 
 impl SavedRow {
@@ -90,6 +96,7 @@ impl SavedRow {
             Self::Split(_) => "splits",
             Self::ConfigEntry(_) => "config entries",
             Self::ConfigIndex(_) => "config index",
+            Self::Virtual(..) | Self::LastVirtual(_) => "virtual addresses",
             Self::PreparedQuery(_) => "prepared queries",
             Self::PreparedQueryIndex(_) => "prepared query index",
             Self::QuerySession(..) => "sessions of prepared queries",
@@ -100,6 +107,7 @@ impl SavedRow {
             Self::Tombstone(..) => "deleted keys",
             Self::LockDelay(..) => "lock delays",
             Self::Session(_) => "sessions",
+            Self::Authority(_) => "certificate authority",
         }
     }
 }
@@ -145,6 +153,12 @@ impl Snapshot {
                     .cloned()
                     .map(SavedRow::ConfigEntry),
             )
+            .chain(
+                view.virtuals
+                    .iter()
+                    .map(|(service, number)| SavedRow::Virtual(service.clone(), number)),
+            )
+            .chain((view.virtuals.last > 0).then_some(SavedRow::LastVirtual(view.virtuals.last)))
             .chain(query_index)
             .chain(queries.map(SavedRow::PreparedQuery))
             .chain(of_services)
@@ -166,6 +180,7 @@ impl Snapshot {
             .chain(gone.map(|(key, mark)| SavedRow::Tombstone(key.clone(), *mark)))
             .chain(delayed.map(|(key, end)| SavedRow::LockDelay(key.clone(), *end)))
             .chain(self.sessions.iter().cloned().map(SavedRow::Session))
+            .chain(self.authority.iter().cloned().map(SavedRow::Authority))
             .chain(
                 bound
                     .map(|(query, session)| SavedRow::QuerySession(query.clone(), session.clone())),
@@ -186,6 +201,7 @@ impl Loading {
             view: tables,
             keys,
             sessions,
+            authority,
             query_sessions,
         } = &mut self.state;
         match row {
@@ -214,6 +230,8 @@ impl Loading {
             SavedRow::Split(split) => tables.splits.put(split),
             SavedRow::ConfigEntry(entry) => tables.config_entries.put(entry),
             SavedRow::ConfigIndex(index) => tables.indexes.config_entries = index,
+            SavedRow::Virtual(service, number) => tables.virtuals.put(service, number),
+            SavedRow::LastVirtual(number) => tables.virtuals.last = number,
             SavedRow::PreparedQuery(query) => tables.prepared_queries.put(query),
             SavedRow::PreparedQueryIndex(index) => tables.indexes.prepared_queries = index,
             SavedRow::QuerySession(query, session) => {
@@ -237,6 +255,7 @@ impl Loading {
             SavedRow::Tombstone(key, mark) => keys.tombstones.put(key, mark),
             SavedRow::LockDelay(key, end) => keys.delays.put(key, end),
             SavedRow::Session(session) => sessions.put(session),
+            SavedRow::Authority(row) => *authority = Some(row),
         }
     }
 

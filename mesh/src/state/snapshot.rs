@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::model::{Index, KvEntry, Session};
+use crate::model::{Authority, Index, KvEntry, Session};
 use crate::view::View;
 
 use super::kv::Keys;
@@ -18,6 +18,7 @@ pub struct Snapshot {
     pub(super) view: View,
     pub(super) keys: Keys,
     pub(super) sessions: Sessions,
+    pub(super) authority: Option<Arc<Authority>>,
     /// Id of a prepared query to the id of the session that it lives with.
     pub(super) query_sessions: OrdMap<String, String>,
 }
@@ -57,6 +58,12 @@ impl Snapshot {
     #[must_use]
     pub fn prefix_index(&self, prefix: &str) -> Index {
         self.keys.prefix_index(prefix)
+    }
+
+    /// The certificate authority, once there is one.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Arc<Authority>> {
+        self.authority.as_ref()
     }
 
     /// A session.

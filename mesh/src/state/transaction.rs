@@ -5,14 +5,25 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::model::{
-    Behavior, Check, CheckKey, ConfigEntry, ConfigKey, KvEntry, Node, PreparedQuery,
+    Authority, Behavior, Check, CheckKey, ConfigEntry, ConfigKey, KvEntry, Node, PreparedQuery,
     RouteOverrides, Service, ServiceKey, Session, Split, SplitKey, Status,
 };
-use crate::view::{Change, View};
+use crate::view::{Change, NUMBERS_MAX, View};
 
 use super::kv::{Keys, Tombstone};
 use super::sessions::Sessions;
 use super::{Applied, LOCK_DELAY_MAX, Snapshot, Stamp};
+
+/// The name that stands for every service.
+const ANY: &str = "*";
+/// Kinds of configuration entries that make a service one of the mesh.
+const VIRTUAL_KINDS: [&str; 5] = [
+    "service-defaults",
+    "service-intentions",
+    "service-resolver",
+    "service-router",
+    "service-splitter",
+];
 
 /// The tables during one command, with what changed so far.
 ///
@@ -22,6 +33,7 @@ pub(super) struct Transaction<'a> {
     pub(super) tables: &'a mut View,
     pub(super) keys: &'a mut Keys,
     pub(super) sessions: &'a mut Sessions,
+    pub(super) authority: &'a mut Option<Arc<Authority>>,
     pub(super) query_sessions: &'a mut OrdMap<String, String>,
     pub(super) at: Stamp,
     pub(super) applied: Applied,
@@ -33,6 +45,7 @@ impl<'a> Transaction<'a> {
             tables: &mut tables.view,
             keys: &mut tables.keys,
             sessions: &mut tables.sessions,
+            authority: &mut tables.authority,
             query_sessions: &mut tables.query_sessions,
             at,
             applied: Applied::default(),
@@ -73,7 +86,44 @@ impl<'a> Transaction<'a> {
             return;
         }
         service.modify_index = self.at.index;
+        let replaced = stored
+            .and_then(|row| row.takes_mesh_for())
+            .map(str::to_owned);
+        let named = service.takes_mesh_for().map(str::to_owned);
         self.record(Change::PutService(Arc::new(service)));
+        if let Some(name) = &named {
+            self.give_virtual(name);
+        }
+        if let Some(name) = replaced.filter(|name| Some(name) != named.as_ref()) {
+            self.take_unused_virtual(&name);
+        }
+    }
+
+    /// Lets an address stand for a service of the mesh.
+    fn give_virtual(&mut self, service: &str) {
+        let virtuals = &self.tables.virtuals;
+        let is_new = service != ANY && virtuals.number(service).is_none();
+        if is_new && virtuals.last < NUMBERS_MAX {
+            let number = virtuals.last + 1;
+            self.record(Change::PutVirtual(service.to_owned(), number));
+        }
+    }
+
+    /// Takes the address away from a service that nothing makes one of the mesh any more.
+    fn take_unused_virtual(&mut self, service: &str) {
+        let has_entry = || {
+            VIRTUAL_KINDS.iter().any(|kind| {
+                let key = ConfigKey {
+                    kind: (*kind).to_owned(),
+                    name: service.to_owned(),
+                };
+                self.tables.config_entries.row(&key).is_some()
+            })
+        };
+        let is_given = self.tables.virtuals.number(service).is_some();
+        if is_given && !self.tables.services.has_mesh(service) && !has_entry() {
+            self.record(Change::RemoveVirtual(service.to_owned()));
+        }
     }
 
     pub(super) fn remove_service(&mut self, key: &ServiceKey) {
@@ -86,8 +136,12 @@ impl<'a> Transaction<'a> {
         for check in &checks {
             self.remove_check(check);
         }
-        if self.tables.services.row(key).is_some() {
+        if let Some(row) = self.tables.services.row(key) {
+            let named = row.takes_mesh_for().map(str::to_owned);
             self.record(Change::RemoveService(key.clone()));
+            if let Some(name) = named {
+                self.take_unused_virtual(&name);
+            }
         }
     }
 
@@ -175,13 +229,27 @@ impl<'a> Transaction<'a> {
             return;
         }
         entry.modify_index = self.at.index;
+        let named = VIRTUAL_KINDS.contains(&entry.key.kind.as_str());
+        let named = named.then(|| entry.key.name.clone());
         self.record(Change::PutConfigEntry(Arc::new(entry)));
+        if let Some(name) = named {
+            self.give_virtual(&name);
+        }
     }
 
     pub(super) fn remove_config_entry(&mut self, key: &ConfigKey) {
         if self.tables.config_entries.row(key).is_some() {
             self.record(Change::RemoveConfigEntry(key.clone()));
+            self.take_unused_virtual(&key.name);
         }
+    }
+
+    pub(super) fn put_authority(&mut self, row: Authority) {
+        if self.authority.as_deref() == Some(&row) {
+            return;
+        }
+        *self.authority = Some(Arc::new(row));
+        self.applied.authority = true;
     }
 
     /// Writes a prepared query, which goes with `session` if one is given.
@@ -310,6 +378,8 @@ impl<'a> Transaction<'a> {
             | Change::RemoveSplit(_)
             | Change::PutConfigEntry(_)
             | Change::RemoveConfigEntry(_)
+            | Change::PutVirtual(..)
+            | Change::RemoveVirtual(_)
             | Change::PutPreparedQuery(_)
             | Change::RemovePreparedQuery(_) => Vec::new(),
         }

@@ -37,6 +37,10 @@ pub enum Change {
     PutConfigEntry(Arc<ConfigEntry>),
     /// A configuration entry is gone.
     RemoveConfigEntry(ConfigKey),
+    /// A service got an address that stands for it, with that number.
+    PutVirtual(String, u32),
+    /// No address stands for the service any more.
+    RemoveVirtual(String),
     /// A prepared query is new or different.
     PutPreparedQuery(Arc<PreparedQuery>),
     /// The prepared query of this id is gone.
@@ -59,6 +63,8 @@ impl Change {
             | Self::RemoveSplit(_)
             | Self::PutConfigEntry(_)
             | Self::RemoveConfigEntry(_)
+            | Self::PutVirtual(..)
+            | Self::RemoveVirtual(_)
             | Self::PutPreparedQuery(_)
             | Self::RemovePreparedQuery(_) => false,
         }
@@ -100,6 +106,15 @@ impl View {
             }
             Change::RemoveConfigEntry(key) => {
                 if at.view.config_entries.remove(&key).is_some() {
+                    at.touch_table(Table::ConfigEntries);
+                }
+            }
+            Change::PutVirtual(service, number) => {
+                at.view.virtuals.put(service, number);
+                at.touch_table(Table::ConfigEntries);
+            }
+            Change::RemoveVirtual(service) => {
+                if at.view.virtuals.remove(&service).is_some() {
                     at.touch_table(Table::ConfigEntries);
                 }
             }

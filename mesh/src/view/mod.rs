@@ -1,7 +1,8 @@
 //! The catalog view: what every agent may hold, and what DNS, routes and the catalog API are drawn
 //! from.
 //!
-//! Nodes, instances, checks and what operators lay over the routes; never keys, sessions or tokens.
+//! Nodes, instances, checks and what operators lay over the routes; never keys, sessions, tokens or
+//! the key of the certificate authority.
 //! A [`View`] and its [`Change`]s are all of the catalog that crosses to agents. The state machine
 //! records a change for each row that a command really changed; a view that carries out the same
 //! changes at the same indexes is the same view, without knowing any command.
@@ -16,6 +17,7 @@ mod query;
 mod services;
 mod splits;
 mod stored;
+mod virtuals;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,6 +39,9 @@ use prepared_queries::PreparedQueries;
 use services::Services;
 use splits::Splits;
 use stored::Stored;
+use virtuals::Virtuals;
+
+pub(crate) use virtuals::NUMBERS_MAX;
 
 /// The catalog at one moment; cloning shares structure. Queries are in the methods.
 ///
@@ -51,6 +56,7 @@ pub struct View {
     pub(crate) route_overrides: Arc<RouteOverrides>,
     pub(crate) splits: Splits,
     pub(crate) config_entries: ConfigEntries,
+    pub(crate) virtuals: Virtuals,
     pub(crate) prepared_queries: PreparedQueries,
     pub(crate) indexes: Indexes,
 }

@@ -1,10 +1,13 @@
 //! The nodes table: keyed by name, found by id.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use crate::model::Node;
+
+use super::query::key_of;
 
 /// Rows by node name. Invariant: `names_by_id` has one entry per row with a non-empty id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +27,12 @@ impl Nodes {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.rows.values()
+    }
+
+    /// Names of the rows that are not those of `newer`.
+    pub(crate) fn changed(&self, newer: &Self) -> BTreeSet<String> {
+        let changed = self.rows.diff(&newer.rows);
+        changed.map(key_of).cloned().collect()
     }
 
     pub(crate) fn put(&mut self, node: Arc<Node>) {

@@ -4,13 +4,17 @@
 //! [`View::all_services`] alone still show its row.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
 
 use crate::model::{
     Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, PreparedQuery, RouteOverrides,
     SERF_HEALTH, Service, ServiceKey, Split, Status,
 };
 
+use super::virtuals::address;
 use super::{Table, View};
 
 /// A service instance with its node and everything that is known about its health.
@@ -48,6 +52,15 @@ impl Instance {
         } else {
             &self.service.address
         }
+    }
+}
+
+/// The key of an entry that differs between two maps.
+pub(super) fn key_of<'a, V>(item: DiffItem<'a, 'a, String, V>) -> &'a String {
+    match item {
+        DiffItem::Add(key, _)
+        | DiffItem::Remove(key, _)
+        | DiffItem::Update { new: (key, _), .. } => key,
     }
 }
 
@@ -223,6 +236,55 @@ impl View {
             .of_name(name)
             .filter_map(|row| self.instance(row))
             .collect()
+    }
+
+    /// Returns what takes connections of the mesh for a service, by node name and id.
+    #[must_use]
+    pub fn mesh_instances(&self, name: &str) -> Vec<Instance> {
+        self.services
+            .of_mesh(name)
+            .filter_map(|row| self.instance(row))
+            .collect()
+    }
+
+    /// Iterates the services that something takes connections of the mesh for.
+    pub fn mesh_names(&self) -> impl Iterator<Item = &String> {
+        self.services.mesh_names()
+    }
+
+    /// Iterates the services for which an address stands, with it.
+    pub fn virtual_addresses(&self) -> impl Iterator<Item = (&String, Ipv4Addr)> {
+        let rows = self.virtuals.iter();
+        rows.map(|(service, number)| (service, address(number)))
+    }
+
+    /// Returns the address that stands for a service.
+    #[must_use]
+    pub fn virtual_address(&self, service: &str) -> Option<Ipv4Addr> {
+        self.virtuals.number(service).map(address)
+    }
+
+    /// Returns the log index of the last change of what readers of mesh instances and gateways
+    /// see: that of the whole tables, since a proxy has another name than its service.
+    #[must_use]
+    pub fn mesh_index(&self) -> Index {
+        let tables = [
+            Table::Nodes,
+            Table::Services,
+            Table::Checks,
+            Table::ConfigEntries,
+        ];
+        let indexes = tables.map(|table| self.table_index(table));
+        indexes.into_iter().max().unwrap_or_default()
+    }
+
+    /// Returns the names of services whose instances, checks or host nodes are not those of
+    /// `older`, and the names of nodes that differ; cost grows with the differences.
+    #[must_use]
+    pub fn changed_since(&self, older: &Self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let services = older.indexes.by_service.diff(&self.indexes.by_service);
+        let nodes = older.nodes.changed(&self.nodes);
+        (services.map(key_of).cloned().collect(), nodes)
     }
 
     /// Returns the instances of a service whose every check is passing.

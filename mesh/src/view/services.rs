@@ -6,11 +6,13 @@ use imbl::OrdMap;
 
 use crate::model::{Service, ServiceKey};
 
-/// Rows by key. Invariant: `by_name` holds the same rows, without empty inner maps.
+/// Rows by key. Invariant: `by_name` holds the same rows, `by_mesh` those that take connections of
+/// the mesh, by the service that they take them for; both without empty inner maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Services {
     rows: OrdMap<ServiceKey, Arc<Service>>,
-    by_name: OrdMap<String, OrdMap<ServiceKey, Arc<Service>>>,
+    by_name: Named,
+    by_mesh: Named,
 }
 
 impl Services {
@@ -37,6 +39,20 @@ impl Services {
         self.by_name.get(name).into_iter().flat_map(OrdMap::values)
     }
 
+    /// What takes connections of the mesh for a service.
+    pub(crate) fn of_mesh(&self, name: &str) -> impl Iterator<Item = &Arc<Service>> {
+        self.by_mesh.get(name).into_iter().flat_map(OrdMap::values)
+    }
+
+    /// The services that something takes connections of the mesh for.
+    pub(crate) fn mesh_names(&self) -> impl Iterator<Item = &String> {
+        self.by_mesh.keys()
+    }
+
+    pub(crate) fn has_mesh(&self, name: &str) -> bool {
+        self.by_mesh.contains_key(name)
+    }
+
     pub(crate) fn names(
         &self,
     ) -> impl Iterator<Item = (&String, impl Iterator<Item = &Arc<Service>>)> {
@@ -52,20 +68,37 @@ impl Services {
     pub(crate) fn put(&mut self, service: Arc<Service>) {
         let key = service.key();
         self.remove(&key);
-        let mut named = self.by_name.get(&service.name).cloned().unwrap_or_default();
-        named.insert(key.clone(), Arc::clone(&service));
-        self.by_name.insert(service.name.clone(), named);
+        insert(&mut self.by_name, &service.name, &service);
+        if let Some(destination) = service.takes_mesh_for() {
+            insert(&mut self.by_mesh, destination, &service);
+        }
         self.rows.insert(key, service);
     }
 
     pub(crate) fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Service>> {
         let row = self.rows.remove(key)?;
-        if let Some(named) = self.by_name.get_mut(&row.name) {
-            named.remove(key);
-            if named.is_empty() {
-                self.by_name.remove(&row.name);
-            }
+        remove(&mut self.by_name, &row.name, key);
+        if let Some(destination) = row.takes_mesh_for() {
+            remove(&mut self.by_mesh, destination, key);
         }
         Some(row)
+    }
+}
+
+/// Rows by a name, then by key.
+type Named = OrdMap<String, OrdMap<ServiceKey, Arc<Service>>>;
+
+fn insert(named: &mut Named, name: &str, row: &Arc<Service>) {
+    let mut rows = named.get(name).cloned().unwrap_or_default();
+    rows.insert(row.key(), Arc::clone(row));
+    named.insert(name.to_owned(), rows);
+}
+
+fn remove(named: &mut Named, name: &str, key: &ServiceKey) {
+    if let Some(rows) = named.get_mut(name) {
+        rows.remove(key);
+        if rows.is_empty() {
+            named.remove(name);
+        }
     }
 }

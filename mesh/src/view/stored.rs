@@ -21,6 +21,8 @@ pub(super) struct Stored {
     route_overrides: Arc<RouteOverrides>,
     splits: Vec<Arc<Split>>,
     config_entries: Vec<Arc<ConfigEntry>>,
+    virtuals: Vec<(String, u32)>,
+    last_virtual: u32,
     prepared_queries: Vec<Arc<PreparedQuery>>,
     last_index: Index,
     nodes_index: Index,
@@ -44,6 +46,12 @@ impl From<View> for Stored {
             checks: view.checks.iter().cloned().collect(),
             splits: view.splits.iter().cloned().collect(),
             config_entries: view.config_entries.iter().cloned().collect(),
+            last_virtual: view.virtuals.last,
+            virtuals: view
+                .virtuals
+                .iter()
+                .map(|(service, number)| (service.clone(), number))
+                .collect(),
             prepared_queries: view.prepared_queries.iter().cloned().collect(),
             route_overrides: view.route_overrides,
             last_index: indexes.last,
@@ -95,6 +103,10 @@ impl From<Stored> for View {
         for entry in stored.config_entries {
             view.config_entries.put(entry);
         }
+        for (service, number) in stored.virtuals {
+            view.virtuals.put(service, number);
+        }
+        view.virtuals.last = stored.last_virtual;
         for query in stored.prepared_queries {
             view.prepared_queries.put(query);
         }

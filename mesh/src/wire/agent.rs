@@ -6,14 +6,18 @@ use serde::Serialize;
 
 use crate::model::Service;
 
-use super::catalog::{TaggedAddress, WeightsEntry, tagged};
+use super::catalog::{Connect, Proxy, TaggedAddress, WeightsEntry, tagged};
 
 /// A service on the answering agent. Source: agent API, "List Services".
 ///
-/// Shape: `tags` and `meta` are empty rather than null; `tagged_addresses` is absent when empty.
+/// Shape: `tags` and `meta` are empty rather than null; `tagged_addresses` is absent when empty, what
+/// belongs to the mesh for ordinary services.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AgentService {
+    /// What the instance is in the mesh.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
     /// Instance id.
     #[serde(rename = "ID")]
     pub id: String,
@@ -34,6 +38,12 @@ pub struct AgentService {
     pub weights: WeightsEntry,
     /// Always false: tags are the registration's.
     pub enable_tag_override: bool,
+    /// Proxy settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
+    /// Mesh settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Connect>,
     /// Datacenter of the agent.
     pub datacenter: String,
 }
@@ -42,7 +52,11 @@ impl AgentService {
     /// Converts a service of an agent in `datacenter`.
     #[must_use]
     pub fn new(service: &Service, datacenter: &str) -> Self {
+        let connect = Connect::of(service);
         Self {
+            kind: service.kind().to_owned(),
+            proxy: Proxy::of(service),
+            connect: connect.native.then_some(connect),
             id: service.id.clone(),
             service: service.name.clone(),
             tags: service.tags.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::model::{Node, Service, ServiceAddress, Weights};
 use crate::view::Instance;
@@ -103,14 +104,55 @@ impl From<Weights> for WeightsEntry {
     }
 }
 
+/// Proxy settings.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Proxy {
+    /// Of an instance that is no proxy.
+    None(NoProxy),
+    /// As registered.
+    Of(Box<Value>),
+}
+
 /// Proxy settings of an instance that is no proxy.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Proxy {
+pub struct NoProxy {
     /// Always empty.
     pub mesh_gateway: Empty,
     /// Always empty.
     pub expose: Empty,
+}
+
+impl Proxy {
+    /// Those of an instance; nothing when it has none.
+    pub(super) fn of(service: &Service) -> Option<Self> {
+        let role = service.role.as_deref()?;
+        let settings = serde_json::from_str(&role.proxy).ok()?;
+        Some(Self::Of(Box::new(settings)))
+    }
+
+    fn shown(service: &Service) -> Self {
+        Self::of(service).unwrap_or(Self::None(NoProxy::default()))
+    }
+}
+
+/// Mesh settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Connect {
+    /// Whether the instance speaks the mesh's TLS itself; absent unless it does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub native: bool,
+}
+
+impl Connect {
+    pub(super) fn of(service: &Service) -> Self {
+        let role = service.role.as_deref();
+        Self {
+            native: role.is_some_and(|role| role.is_native),
+        }
+    }
 }
 
 /// An instance with its node's facts. Source: catalog API, "List Nodes for Service".
@@ -133,8 +175,8 @@ pub struct CatalogService {
     pub tagged_addresses: Option<BTreeMap<String, String>>,
     /// Node metadata.
     pub node_meta: Option<BTreeMap<String, String>>,
-    /// Always empty: an ordinary service.
-    pub service_kind: &'static str,
+    /// What the instance is in the mesh; empty for an ordinary one.
+    pub service_kind: String,
     /// Instance id.
     #[serde(rename = "ServiceID")]
     pub service_id: String,
@@ -157,8 +199,8 @@ pub struct CatalogService {
     pub service_enable_tag_override: bool,
     /// Proxy settings.
     pub service_proxy: Proxy,
-    /// Mesh settings, always empty.
-    pub service_connect: Empty,
+    /// Mesh settings.
+    pub service_connect: Connect,
     /// First write.
     pub create_index: u64,
     /// Last change.
@@ -175,7 +217,7 @@ impl From<&Instance> for CatalogService {
             datacenter: node.datacenter.clone(),
             tagged_addresses: or_null(&node.tagged_addresses),
             node_meta: or_null(&node.meta),
-            service_kind: "",
+            service_kind: service.kind().to_owned(),
             service_id: service.id.clone(),
             service_name: service.name.clone(),
             service_tags: service.tags.clone(),
@@ -185,8 +227,8 @@ impl From<&Instance> for CatalogService {
             service_meta: service.meta.clone(),
             service_port: service.port,
             service_enable_tag_override: false,
-            service_proxy: Proxy::default(),
-            service_connect: Empty {},
+            service_proxy: Proxy::shown(service),
+            service_connect: Connect::of(service),
             create_index: service.create_index,
             modify_index: service.modify_index,
         }
@@ -195,10 +237,13 @@ impl From<&Instance> for CatalogService {
 
 /// An instance without its node. Source: catalog API, "Map of Services for Node".
 ///
-/// Shape: `meta` is null when it has no entry; `tagged_addresses` is absent when empty.
+/// Shape: `meta` is null when it has no entry; `tagged_addresses` and `kind` are absent when empty.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CatalogServiceEntry {
+    /// What the instance is in the mesh; empty for an ordinary one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
     /// Instance id.
     #[serde(rename = "ID")]
     pub id: String,
@@ -221,8 +266,8 @@ pub struct CatalogServiceEntry {
     pub enable_tag_override: bool,
     /// Proxy settings.
     pub proxy: Proxy,
-    /// Mesh settings, always empty.
-    pub connect: Empty,
+    /// Mesh settings.
+    pub connect: Connect,
     /// First write.
     pub create_index: u64,
     /// Last change.
@@ -232,6 +277,7 @@ pub struct CatalogServiceEntry {
 impl From<&Service> for CatalogServiceEntry {
     fn from(service: &Service) -> Self {
         Self {
+            kind: service.kind().to_owned(),
             id: service.id.clone(),
             service: service.name.clone(),
             tags: service.tags.clone(),
@@ -241,8 +287,8 @@ impl From<&Service> for CatalogServiceEntry {
             port: service.port,
             weights: service.weights.into(),
             enable_tag_override: false,
-            proxy: Proxy::default(),
-            connect: Empty {},
+            proxy: Proxy::shown(service),
+            connect: Connect::of(service),
             create_index: service.create_index,
             modify_index: service.modify_index,
         }

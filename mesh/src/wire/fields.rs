@@ -117,7 +117,7 @@ impl Row for CatalogService {
             "Datacenter" => Value::Text(&self.datacenter),
             "TaggedAddresses" => optional(self.tagged_addresses.as_ref()),
             "NodeMeta" => optional(self.node_meta.as_ref()),
-            "ServiceKind" => Value::Text(self.service_kind),
+            "ServiceKind" => Value::Text(&self.service_kind),
             "ServiceID" => Value::Text(&self.service_id),
             "ServiceName" => Value::Text(&self.service_name),
             "ServiceTags" => Value::Texts(&self.service_tags),
@@ -178,6 +178,7 @@ const INSTANCE: Fields = &[
 impl Row for CatalogServiceEntry {
     fn value(&self, name: &str) -> Value<'_> {
         match name {
+            "Kind" => Value::Text(&self.kind),
             "ID" => Value::Text(&self.id),
             "Service" => Value::Text(&self.service),
             "Tags" => Value::Texts(&self.tags),
@@ -199,6 +200,7 @@ impl Filterable for CatalogServiceEntry {
 impl Row for AgentService {
     fn value(&self, name: &str) -> Value<'_> {
         match name {
+            "Kind" => Value::Text(&self.kind),
             "ID" => Value::Text(&self.id),
             "Service" => Value::Text(&self.service),
             "Tags" => Value::Texts(&self.tags),

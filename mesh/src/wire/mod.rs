@@ -8,6 +8,7 @@ mod catalog;
 mod chain;
 mod duration;
 mod fields;
+mod gateway;
 mod health;
 mod intention;
 mod kv;
@@ -19,13 +20,14 @@ pub use agent::{
 };
 pub use catalog::{
     CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,
-    Empty, Proxy, TaggedAddress, WeightsEntry,
+    Connect, Empty, NoProxy, Proxy, TaggedAddress, WeightsEntry,
 };
 pub use chain::{
     ChainAnswer, ChainEntry, ChainFailover, ChainNode, ChainResolver, ChainRoute, ChainSplit,
     ChainTarget, GatewayMode, SubsetEntry,
 };
 pub use duration::go_duration;
+pub use gateway::{GatewayService, Named};
 pub use health::{HealthCheck, HealthServiceEntry};
 pub use intention::IntentionEntry;
 pub use kv::{KvExport, KvPair};

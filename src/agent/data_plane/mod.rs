@@ -2,8 +2,8 @@
 //! table.
 //!
 //! [`names`] makes the view and [`routes`] the table, on a thread that carries no traffic; what
-//! changes meanwhile goes into the next ones. A whole new value is computed and swapped in; nothing
-//! is patched in place. A value that cannot be computed leaves the old one in force and is
+//! changes meanwhile goes into the next ones. A new value is computed and swapped in; nothing is
+//! patched in place, though a DNS view shares with the last one what stayed as it was. A value that cannot be computed leaves the old one in force and is
 //! reported. What was swapped in is confirmed to the servers, with the instances that left and
 //! still have requests in flight ([`draining`]).
 
@@ -17,9 +17,10 @@ use crate::rpc::{
 };
 use draining::Draining;
 use mesh::{
-    model::{Index, Status},
+    model::Index,
     view::{Instance, Table, View},
 };
+use names::Names;
 pub(super) use names::Zone;
 use proxy::route;
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
@@ -55,6 +56,7 @@ pub(super) struct DataPlane {
 struct Seen {
     catalog: Index,
     overrides: Index,
+    entries: Index,
 }
 
 impl Seen {
@@ -67,6 +69,7 @@ impl Seen {
         Self {
             catalog: rows,
             overrides: of(Table::RouteOverrides),
+            entries: of(Table::ConfigEntries),
         }
     }
 }
@@ -74,6 +77,7 @@ impl Seen {
 /// What was made of a replica.
 struct Made {
     replica: Arc<Replica>,
+    names: Option<Names>,
     dns: Option<dns::View>,
     routes: Option<Routes>,
     took: Duration,
@@ -98,6 +102,7 @@ impl DataPlane {
         let mut problems = BTreeSet::new();
         let mut at = Position::default();
         let mut making: Option<JoinHandle<Made>> = None;
+        let mut names = self.dns.is_some().then(|| Names::new(self.zone.clone()));
         let mut next = Instant::now();
         tokio::pin!(shutdown);
         loop {
@@ -114,12 +119,13 @@ impl DataPlane {
                         at = reached;
                     } else {
                         seen = Some(now);
-                        making = Some(self.make(replica));
+                        making = Some(self.make(replica, names.take()));
                         continue;
                     }
                 }
-                Some(made) = finished(&mut making) => {
+                Some(mut made) = finished(&mut making) => {
                     making = None;
+                    names = made.names.take();
                     next = Instant::now() + made.took.min(PAUSE_MAX);
                     at = made.replica.at.unwrap_or_default();
                     self.put_in_force(made, &mut draining, &mut problems);
@@ -135,19 +141,14 @@ impl DataPlane {
     }
 
     /// Makes view and table of a replica, beside everything else.
-    fn make(&self, replica: Arc<Replica>) -> JoinHandle<Made> {
-        let zone = self.zone.clone();
+    fn make(&self, replica: Arc<Replica>, mut names: Option<Names>) -> JoinHandle<Made> {
+        let datacenter = self.zone.datacenter.clone();
         let matching = self.matching;
-        let has_dns = self.dns.is_some();
         let old = self.proxy.as_ref().map(proxy::Handle::table);
         tokio::task::spawn_blocking(move || {
             let began = Instant::now();
             let catalog = &replica.catalog;
-            // As its users expect, the catalog's DNS answers with instances in warning too.
-            let alive =
-                |instance: &Instance| matches!(instance.status, Status::Passing | Status::Warning);
-            let instances: Vec<Instance> = catalog.all_instances().filter(alive).collect();
-            let dns = has_dns.then(|| dns::View::new(&names::facts(&zone, catalog, &instances)));
+            let dns = names.as_mut().map(|names| names.next(catalog));
             let dns = dns.and_then(|made| match made {
                 Ok(view) => Some(view),
                 Err(error) => {
@@ -156,8 +157,9 @@ impl DataPlane {
                 }
             });
             let routes = old.map(|old| {
+                let instances: Vec<Instance> = catalog.usable().collect();
                 let (table, problems) =
-                    routes::build(catalog, &instances, (&zone.datacenter, matching), &old);
+                    routes::build(catalog, &instances, (&datacenter, matching), &old);
                 let left = routes::left_by(&old, &table);
                 let dead = routes::dead(catalog, &left);
                 Routes {
@@ -169,6 +171,7 @@ impl DataPlane {
                 }
             });
             Made {
+                names,
                 dns,
                 routes,
                 took: began.elapsed(),

@@ -1,12 +1,16 @@
-//! Catalog to the facts that DNS answers are drawn from.
+//! Catalog to the view that DNS answers are drawn from, changed by what changed in the catalog.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use dns::Kind;
 use jobs::model::Span;
 use mesh::{
-    model::Status,
+    gateway,
+    model::{INGRESS_GATEWAY, Status},
     prepared::{self, Asker},
-    view::{Instance, View},
+    view::{Instance, Table, View},
 };
-use std::sync::Arc;
 
 /// What names are made of besides the catalog.
 #[derive(Clone, Debug, Default)]
@@ -23,48 +27,217 @@ pub(in crate::agent) struct Zone {
     pub only_passing: bool,
 }
 
-/// The facts of `catalog`, with those of its `instances` that DNS may name.
-pub(super) fn facts(zone: &Zone, catalog: &View, instances: &[Instance]) -> dns::Facts {
-    let nodes = catalog.nodes().map(|node| dns::Node {
-        name: node.name.clone(),
-        addresses: vec![node.address.clone()],
-        meta: node
-            .meta
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
+/// The last view, and what it was made of.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    zone: Zone,
+    last: Option<Last>,
+}
+
+#[derive(Clone, Debug)]
+struct Last {
+    catalog: View,
+    view: dns::View,
+    /// Names of services that have capitals, by the name without.
+    capitals: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Names {
+    pub(super) fn new(zone: Zone) -> Self {
+        Self { zone, last: None }
+    }
+
+    /// The view of a catalog. The first one is made of all of it, the next ones of what changed.
+    pub(super) fn next(&mut self, catalog: &View) -> Result<dns::View, dns::Error> {
+        let last = match self.last.take() {
+            None => Last {
+                catalog: catalog.clone(),
+                view: dns::View::new(&facts(&self.zone, catalog))?,
+                capitals: capitals(catalog.service_tags().keys()),
+            },
+            Some(last) => last.next(&self.zone, catalog),
+        };
+        let view = last.view.clone();
+        self.last = Some(last);
+        Ok(view)
+    }
+}
+
+impl Last {
+    fn next(self, zone: &Zone, catalog: &View) -> Self {
+        let Self {
+            catalog: older,
+            view,
+            mut capitals,
+        } = self;
+        let (services, nodes) = catalog.changed_since(&older);
+        for (lower, names) in self::capitals(services.iter()) {
+            capitals.entry(lower).or_default().extend(names);
+        }
+        let mut changes = dns::Changes {
+            nodes: nodes.iter().map(|name| node_of(catalog, name)).collect(),
+            servers: (!nodes.is_empty()).then(|| servers(catalog)),
+            queries: Some(queries(zone, catalog)),
+            ..dns::Changes::default()
+        };
+        let entries = |view: &View| view.table_index(Table::ConfigEntries);
+        let mut are_gateways_new = entries(catalog) != entries(&older);
+        if are_gateways_new {
+            changes.virtuals = Some(virtuals(catalog));
+        }
+        let mut meshed = BTreeSet::new();
+        let mut plain = BTreeSet::new();
+        for name in &services {
+            for row in older.instances(name).iter().chain(&catalog.instances(name)) {
+                meshed.extend(row.service.takes_mesh_for().map(str::to_ascii_lowercase));
+                are_gateways_new |= row.service.kind() == INGRESS_GATEWAY;
+            }
+            plain.insert(name.to_ascii_lowercase());
+        }
+        for name in plain {
+            let mut spelled: BTreeSet<String> = capitals.get(&name).cloned().unwrap_or_default();
+            spelled.insert(name.clone());
+            let rows = spelled.iter().flat_map(|name| catalog.instances(name));
+            let found = rows.filter_map(|row| instance(zone, &row.service.name, &row));
+            changes
+                .services
+                .push((Kind::Service, name, found.collect()));
+        }
+        for name in meshed {
+            let spelled = catalog.mesh_names();
+            let spelled = spelled.filter(|known| known.eq_ignore_ascii_case(&name));
+            let rows = spelled.flat_map(|known| catalog.mesh_instances(known));
+            let found = rows.filter_map(|row| instance(zone, &name, &row)).collect();
+            changes.services.push((Kind::Mesh, name, found));
+        }
+        if are_gateways_new {
+            changes.services.extend(gateways(zone, &older, catalog));
+        }
+        Self {
+            catalog: catalog.clone(),
+            view: view.with(&changes),
+            capitals,
+        }
+    }
+}
+
+fn capitals<'a>(names: impl Iterator<Item = &'a String>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for name in names.filter(|name| name.contains(|c: char| c.is_ascii_uppercase())) {
+        let spelled = found.entry(name.to_ascii_lowercase()).or_default();
+        spelled.insert(name.clone());
+    }
+    found
+}
+
+/// The facts of a whole catalog.
+fn facts(zone: &Zone, catalog: &View) -> dns::Facts {
+    let instances = catalog.all_instances();
+    let meshed = catalog.mesh_names().flat_map(|name| {
+        let rows = catalog.mesh_instances(name).into_iter();
+        rows.filter_map(|row| instance(zone, name, &row))
+            .collect::<Vec<_>>()
     });
     dns::Facts {
         domain: zone.domain.clone(),
         alt_domain: zone.alt_domain.clone(),
         datacenter: zone.datacenter.clone(),
-        nodes: nodes.collect(),
+        nodes: catalog.nodes().map(|row| node(row)).collect(),
         instances: instances
-            .iter()
-            .filter(|instance| !zone.only_passing || instance.status == Status::Passing)
-            .map(instance)
+            .filter_map(|row| instance(zone, &row.service.name, &row))
             .collect(),
-        servers: catalog.nodes().map(|node| node.name.clone()).collect(),
-        queries: Some(Arc::new(Queries {
-            catalog: catalog.clone(),
-            node: zone.node.clone(),
-        })),
+        mesh: meshed.collect(),
+        ingress: ingress(zone, catalog),
+        virtuals: virtuals(catalog),
+        servers: servers(catalog),
+        queries: Some(queries(zone, catalog)),
     }
 }
 
-fn instance(instance: &Instance) -> dns::Instance {
-    dns::Instance {
-        service: instance.service.name.clone(),
-        node: instance.node.name.clone(),
-        address: instance.service.address.clone(),
-        port: instance.service.port,
-        tags: instance.service.tags.clone(),
-        weight: match instance.status {
-            Status::Warning => instance.service.weights.warning,
-            _ => instance.service.weights.passing,
-        },
-        passing: true,
+fn virtuals(catalog: &View) -> Vec<(String, std::net::Ipv4Addr)> {
+    let all = catalog.virtual_addresses();
+    all.map(|(service, address)| (service.clone(), address))
+        .collect()
+}
+
+fn servers(catalog: &View) -> Vec<String> {
+    catalog.nodes().map(|node| node.name.clone()).collect()
+}
+
+fn node(row: &mesh::model::Node) -> dns::Node {
+    let meta = row.meta.iter();
+    dns::Node {
+        name: row.name.clone(),
+        addresses: vec![row.address.clone()],
+        meta: meta
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
     }
+}
+
+/// The node of a name in any case; of several the first.
+fn node_of(catalog: &View, name: &str) -> (String, Option<dns::Node>) {
+    let mut rows = catalog.nodes();
+    let found = rows.find(|row| row.name.eq_ignore_ascii_case(name));
+    (name.to_owned(), found.map(|row| node(row)))
+}
+
+/// The gateways by the service that they lead to, where they were or are.
+fn gateways(zone: &Zone, older: &View, catalog: &View) -> Vec<(Kind, String, Vec<dns::Instance>)> {
+    let mut found: BTreeMap<String, Vec<dns::Instance>> = BTreeMap::new();
+    for row in ingress(zone, older) {
+        found.entry(row.service.to_ascii_lowercase()).or_default();
+    }
+    for row in ingress(zone, catalog) {
+        let of_service = found.entry(row.service.to_ascii_lowercase()).or_default();
+        of_service.push(row);
+    }
+    found
+        .into_iter()
+        .map(|(name, rows)| (Kind::Ingress, name, rows))
+        .collect()
+}
+
+fn ingress(zone: &Zone, catalog: &View) -> Vec<dns::Instance> {
+    let mut by_service: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for bound in gateway::bindings(catalog, INGRESS_GATEWAY) {
+        let services = if bound.service == mesh::intention::ANY {
+            catalog.service_tags().into_keys().collect()
+        } else {
+            vec![bound.service]
+        };
+        for service in services {
+            let gateways = by_service.entry(service).or_default();
+            gateways.insert(bound.gateway.clone());
+        }
+    }
+    let mut found = Vec::new();
+    for (service, gateways) in by_service {
+        let gateways: Vec<String> = gateways.into_iter().collect();
+        let rows = gateway::instances_of(catalog, &gateways);
+        found.extend(rows.iter().filter_map(|row| instance(zone, &service, row)));
+    }
+    found
+}
+
+/// An instance that answers for `service`; none for one that DNS may not name. As its users
+/// expect, the catalog's DNS answers with instances in warning too.
+fn instance(zone: &Zone, service: &str, row: &Instance) -> Option<dns::Instance> {
+    let weights = row.service.weights;
+    let weight = match row.status {
+        Status::Passing => weights.passing,
+        Status::Warning if !zone.only_passing => weights.warning,
+        Status::Warning | Status::Critical => return None,
+    };
+    Some(dns::Instance {
+        service: service.to_owned(),
+        node: row.node.name.clone(),
+        address: row.service.address.clone(),
+        port: row.service.port,
+        tags: row.service.tags.clone(),
+        weight,
+        passing: true,
+    })
 }
 
 /// The prepared queries of a catalog.
@@ -85,13 +258,161 @@ impl dns::PreparedQueries for Queries {
             "_agent" => Some(self.node.as_str()),
             node => Some(node),
         };
+        // Whether instances in warning answer is what the query says.
+        let shown = |row: &Instance| instance(&Zone::default(), &row.service.name, row);
         let found = prepared::execute(&self.catalog, &query, Asker { near, seed });
         let ttl = Span::parse(&query.dns.ttl).ok();
         Some(dns::Prepared {
             service: query.service.service.clone(),
-            instances: found.iter().map(instance).collect(),
+            instances: found.iter().filter_map(shown).collect(),
             ttl: ttl.map(Span::to_std),
             is_ordered: near.is_some(),
         })
+    }
+}
+
+fn queries(zone: &Zone, catalog: &View) -> Arc<dyn dns::PreparedQueries> {
+    Arc::new(Queries {
+        catalog: catalog.clone(),
+        node: zone.node.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_proto::rr::{Name, RecordType};
+    use mesh::model::{Check, ConfigKey, Node, Role, Service, Timestamp};
+    use mesh::state::{Command, Deregister, PutConfigEntry, Register, Stamp, State};
+
+    fn service(id: &str, name: &str, role: Option<Role>) -> Service {
+        Service {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            port: 80,
+            role: role.map(Box::new),
+            ..Service::default()
+        }
+    }
+
+    fn register(service: Service, status: Status) -> Command {
+        let check = Check {
+            id: format!("check-{}", service.id),
+            service_id: service.id.clone(),
+            status,
+            ..Check::default()
+        };
+        Command::Register(Box::new(Register {
+            node: Node {
+                name: "One".to_owned(),
+                address: "192.0.2.1".to_owned(),
+                ..Node::default()
+            },
+            service: Some(service),
+            checks: vec![check],
+            ..Register::default()
+        }))
+    }
+
+    fn entry(kind: &str, name: &str, body: &str) -> Command {
+        Command::PutConfigEntry(PutConfigEntry {
+            key: ConfigKey {
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+            },
+            body: body.to_owned(),
+            ..PutConfigEntry::default()
+        })
+    }
+
+    fn ask(view: &dns::View, name: &str) -> Vec<String> {
+        let rules = dns::Rules::default();
+        let cx = dns::answer::Context {
+            rules: &rules,
+            room: dns::answer::Room::tcp(),
+            seed: 1,
+            now: 1,
+        };
+        let name = Name::from_ascii(name).unwrap();
+        let question = dns::answer::Question {
+            name: &name,
+            record_type: RecordType::SRV,
+        };
+        let found = dns::answer::answer(view, question, &cx).answers;
+        let mut found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        found.sort();
+        found
+    }
+
+    /// After every command the view that follows changes answers as a new one does.
+    #[test]
+    fn changes_of_the_catalog_lead_where_a_new_view_leads() {
+        let proxy = Role {
+            kind: "connect-proxy".to_owned(),
+            destination: "web".to_owned(),
+            ..Role::default()
+        };
+        let native = Role {
+            is_native: true,
+            ..Role::default()
+        };
+        let gateway = Role {
+            kind: INGRESS_GATEWAY.to_owned(),
+            ..Role::default()
+        };
+        let gone = |id: &str| {
+            Command::Deregister(Deregister {
+                node: "One".to_owned(),
+                service_id: id.to_owned(),
+                ..Deregister::default()
+            })
+        };
+        let bound = r#"{"Listeners":[{"Port":8080,"Services":[{"Name":"web"}]}]}"#;
+        let commands = [
+            register(service("web1", "web", None), Status::Passing),
+            register(service("web2", "Web", None), Status::Warning),
+            register(service("web1", "web", None), Status::Critical),
+            register(
+                service("proxy", "web-proxy", Some(proxy.clone())),
+                Status::Passing,
+            ),
+            register(service("native", "nat", Some(native)), Status::Passing),
+            entry(INGRESS_GATEWAY, "gw", bound),
+            register(service("gw", "gw", Some(gateway)), Status::Passing),
+            entry(INGRESS_GATEWAY, "gw", r#"{"Listeners":[]}"#),
+            register(service("proxy", "web-proxy", None), Status::Passing),
+            register(service("proxy", "other", Some(proxy)), Status::Critical),
+            gone("web2"),
+            gone("native"),
+            gone("web1"),
+        ];
+        let zone = Zone {
+            domain: "consul".to_owned(),
+            datacenter: "dc1".to_owned(),
+            ..Zone::default()
+        };
+        let mut state = State::default();
+        let mut names = Names::new(zone.clone());
+        let mut answers = BTreeSet::new();
+        names.next(state.current().view()).unwrap();
+        for (index, command) in (1..).zip(commands) {
+            let at = Stamp {
+                index,
+                now: Timestamp::default(),
+            };
+            state.apply(at, command).unwrap();
+            let catalog = state.current().view();
+            let next = names.next(catalog).unwrap();
+            let new = Names::new(zone.clone()).next(catalog).unwrap();
+            for kind in ["service", "connect", "ingress", "virtual"] {
+                for service in ["web", "nat", "web-proxy", "other", "gw"] {
+                    let name = format!("{service}.{kind}.consul.");
+                    let found = ask(&next, &name);
+                    assert_eq!(found, ask(&new, &name), "{index}: {name}");
+                    answers.extend(found);
+                }
+            }
+        }
+        assert!(answers.len() >= 6, "{answers:?}");
     }
 }

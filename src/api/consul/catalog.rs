@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use mesh::gateway;
 use mesh::model::Node;
 use mesh::view::{Table, View};
 use mesh::wire::{
     CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,
+    GatewayService,
 };
 
 use super::query::{Query, Wanted, answer, json};
@@ -22,6 +24,13 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/catalog/services", read(services))
         .route("/v1/catalog/service/", read(missing_service))
         .route("/v1/catalog/service/{*name}", read(service))
+        .route("/v1/catalog/connect/", read(missing_service))
+        .route("/v1/catalog/connect/{*name}", read(connect))
+        .route("/v1/catalog/gateway-services/", read(missing_gateway))
+        .route(
+            "/v1/catalog/gateway-services/{*name}",
+            read(gateway_services),
+        )
         .route("/v1/catalog/node/", read(missing_node))
         .route("/v1/catalog/node/{*name}", read(node))
         .route("/v1/catalog/node-services/", read(missing_node))
@@ -116,6 +125,41 @@ async fn service(
         view,
     )
     .await
+}
+
+/// What takes connections of the mesh for a service.
+async fn connect(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let wanted = query.wanted::<CatalogService>()?;
+    let view = |snapshot: &View| -> Vec<CatalogService> {
+        let instances = snapshot.mesh_instances(&name);
+        let shown = instances
+            .iter()
+            .filter(|row| row.has_tags(&query.tags) && query.wants_node(&row.node));
+        wanted.of(shown.map(Into::into))
+    };
+    answer(catalog, &query, View::mesh_index, view).await
+}
+
+async fn missing_gateway() -> Error {
+    Error::bad_request("Missing gateway name")
+}
+
+/// What is reached through a gateway.
+async fn gateway_services(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let index = |snapshot: &View| snapshot.table_index(Table::ConfigEntries);
+    let view = |snapshot: &View| -> Vec<GatewayService> {
+        let bound = gateway::bindings_of(snapshot, &name);
+        bound.iter().map(GatewayService::from).collect()
+    };
+    answer(catalog, &query, index, view).await
 }
 
 async fn node(

@@ -4,8 +4,9 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::response::Response;
+use mesh::gateway;
 use mesh::model::{Check, Status};
-use mesh::view::{Table, View};
+use mesh::view::{Instance, Table, View};
 use mesh::wire::{HealthCheck, HealthServiceEntry};
 
 use super::catalog::{missing_node, missing_service};
@@ -17,6 +18,10 @@ pub(super) fn router() -> Router<Catalog> {
     Router::new()
         .route("/v1/health/service/", read(missing_service))
         .route("/v1/health/service/{*name}", read(service))
+        .route("/v1/health/connect/", read(missing_service))
+        .route("/v1/health/connect/{*name}", read(connect))
+        .route("/v1/health/ingress/", read(missing_service))
+        .route("/v1/health/ingress/{*name}", read(ingress))
         .route("/v1/health/checks/", read(missing_service))
         .route("/v1/health/checks/{*name}", read(checks))
         .route("/v1/health/state/", read(missing_state))
@@ -34,24 +39,49 @@ async fn service(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
+    let of = |snapshot: &View| snapshot.instances(&name);
+    entries(catalog, &query, |snapshot| snapshot.health_index(&name), of).await
+}
+
+/// What takes connections of the mesh for a service.
+async fn connect(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let of = |snapshot: &View| snapshot.mesh_instances(&name);
+    entries(catalog, &query, View::mesh_index, of).await
+}
+
+/// The gateways through which a service is reached.
+async fn ingress(
+    State(catalog): State<Catalog>,
+    Path(name): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let of = |snapshot: &View| gateway::ingress_instances(snapshot, &name);
+    entries(catalog, &query, View::mesh_index, of).await
+}
+
+async fn entries(
+    catalog: Catalog,
+    query: &Query,
+    index: impl Fn(&View) -> u64,
+    instances: impl Fn(&View) -> Vec<Instance>,
+) -> Result<Response, Error> {
     let wanted = query.wanted::<HealthServiceEntry>()?;
     let asked = catalog.clone();
     let view = |snapshot: &View| -> Vec<HealthServiceEntry> {
-        let mut instances = snapshot.instances_tagged(&name, &query.tags);
+        let mut instances = instances(snapshot);
         query.sort_near(snapshot, &asked, &mut instances, |row| &row.node.name);
         let shown = instances
             .iter()
+            .filter(|row| row.has_tags(&query.tags))
             .filter(|row| query.wants_node(&row.node))
             .filter(|row| !query.is_passing || row.status == Status::Passing);
         wanted.of(shown.map(Into::into))
     };
-    let mut response = answer(
-        catalog,
-        &query,
-        |snapshot| snapshot.health_index(&name),
-        view,
-    )
-    .await?;
+    let mut response = answer(catalog, query, index, view).await?;
     let backend = HeaderValue::from_static("blocking-query");
     response
         .headers_mut()

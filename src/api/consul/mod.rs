@@ -69,6 +69,7 @@ struct Shared {
     client: Option<client::Handle>,
     waits: Spread,
     events: event::Events,
+    leaves: connect::Leaves,
 }
 
 /// What this agent knows about the servers.
@@ -111,6 +112,7 @@ impl Catalog {
                 client,
                 waits: Spread::default(),
                 events: event::Events::default(),
+                leaves: connect::Leaves::default(),
             }),
             snapshots,
             cluster,
@@ -143,6 +145,11 @@ impl Catalog {
 
     fn agent(&self) -> &AgentIdentity {
         &self.shared.agent
+    }
+
+    /// The certificates that this agent gave out.
+    fn leaves(&self) -> &connect::Leaves {
+        &self.shared.leaves
     }
 
     fn server(&self) -> &server::Handle {

@@ -14,7 +14,7 @@ use super::{Catalog, Cluster, router};
 use crate::api::tests::{Answer, Fixture, LONG, ask};
 
 /// A server with its catalog API.
-struct Store {
+pub(super) struct Store {
     router: Router,
     server: Fixture,
     _cluster: watch::Sender<Cluster>,
@@ -22,7 +22,7 @@ struct Store {
 }
 
 impl Store {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let server = Fixture::start().await;
         let agent = AgentIdentity {
             node_name: "one".to_owned(),
@@ -43,7 +43,7 @@ impl Store {
         }
     }
 
-    async fn ask(&self, line: &str, body: impl Into<Body>) -> Answer {
+    pub(super) async fn ask(&self, line: &str, body: impl Into<Body>) -> Answer {
         let (method, path) = line.split_once(' ').unwrap();
         ask(&self.router, method, path, body).await
     }
@@ -721,6 +721,111 @@ async fn the_chain_of_a_service_is_compiled_and_awaited() {
         .await
         .json();
     assert_eq!(there["Chain"]["Datacenter"], "dc2");
+}
+
+#[tokio::test]
+async fn the_authority_signs_leaves_and_rotates_its_root() {
+    let store = Store::start().await;
+    let roots = store.ask("GET /v1/connect/ca/roots", "").await;
+    let first = roots.json();
+    let domain = first["TrustDomain"].as_str().unwrap().to_owned();
+    assert!(domain.len() == 43 && domain.ends_with(".consul"), "{first}");
+    assert_eq!(first["Roots"][0]["ID"], first["ActiveRootID"]);
+    assert_eq!(first["Roots"][0]["IntermediateCerts"], Value::Null);
+    assert!(!roots.body.contains("PRIVATE"), "{}", roots.body);
+    let pem = store.ask("GET /v1/connect/ca/roots?pem=true", "").await;
+    assert_eq!(
+        pem.header("content-type"),
+        "application/pem-certificate-chain"
+    );
+    assert!(
+        pem.body.starts_with("-----BEGIN CERTIFICATE-----\n"),
+        "{}",
+        pem.body
+    );
+    let agent = store.ask("GET /v1/agent/connect/ca/roots", "").await;
+    assert_eq!(
+        (agent.json(), agent.header("x-cache")),
+        (first.clone(), "HIT".into())
+    );
+
+    let leaf = store.ask("GET /v1/agent/connect/ca/leaf/web", "").await;
+    assert_eq!(leaf.header("x-cache"), "MISS");
+    let uri = format!("spiffe://{domain}/ns/default/dc/dc1/svc/web");
+    assert_eq!(leaf.json()["ServiceURI"], uri);
+    let again = store.ask("GET /v1/agent/connect/ca/leaf/web", "").await;
+    assert_eq!(
+        (again.json(), again.header("x-cache")),
+        (leaf.json(), "HIT".into())
+    );
+    assert_eq!(leaf.header("cache-control"), "no-store");
+    let chain = store.ask("GET /v1/discovery-chain/web", "").await.json();
+    let target = &chain["Chain"]["Targets"]["web.default.default.dc1"];
+    assert_eq!(target["SNI"], format!("web.default.dc1.internal.{domain}"));
+
+    let config = store
+        .ask("GET /v1/connect/ca/configuration", "")
+        .await
+        .json();
+    assert_eq!(config["Config"]["LeafCertTTL"], "72h");
+    let path = "PUT /v1/connect/ca/configuration";
+    store
+        .check(&[
+            (
+                path,
+                r#"{"Provider":"bogus"}"#,
+                500,
+                "could not initialize provider: unknown CA provider \"bogus\"",
+            ),
+            (
+                path,
+                r#"{"Provider":"consul","Config":{"LeafCertTTL":"30m"}}"#,
+                500,
+                "error configuring provider: leaf cert TTL must be greater or equal than 1h0m0s",
+            ),
+            (
+                path,
+                r#"{"Provider":"consul","Config":{"LeafCertTTL":"24h"}}"#,
+                200,
+                "",
+            ),
+        ])
+        .await;
+    assert_eq!(
+        store.ask("GET /v1/connect/ca/roots", "").await.json(),
+        first
+    );
+    let (waiting_roots, waiting_leaf) = (
+        store.wait("/v1/connect/ca/roots").await,
+        store.wait("/v1/agent/connect/ca/leaf/web").await,
+    );
+    let rotate = r#"{"Provider":"consul","Config":{"LeafCertTTL":"24h","PrivateKeyBits":384}}"#;
+    store.check(&[(path, rotate, 200, "")]).await;
+    let rotated = waiting_roots.await.unwrap().json();
+    assert_eq!(rotated["TrustDomain"], first["TrustDomain"]);
+    assert_eq!(rotated["Roots"].as_array().unwrap().len(), 2, "{rotated}");
+    assert_eq!(rotated["Roots"][0]["PrivateKeyBits"], 384);
+    assert_eq!(
+        rotated["Roots"][0]["IntermediateCerts"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(rotated["Roots"][1]["ID"], first["ActiveRootID"]);
+    assert_eq!(rotated["Roots"][1]["Active"], false);
+    let renewed = waiting_leaf.await.unwrap().json();
+    let certificates = renewed["CertPEM"].as_str().unwrap();
+    assert_eq!(certificates.matches("BEGIN CERTIFICATE").count(), 2);
+    assert_ne!(renewed["SerialNumber"], leaf.json()["SerialNumber"]);
+    assert_eq!(
+        store
+            .ask("GET /v1/agent/connect/ca/leaf/", "")
+            .await
+            .status
+            .as_u16(),
+        400
+    );
 }
 
 #[tokio::test]

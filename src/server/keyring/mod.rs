@@ -1,5 +1,5 @@
-//! Encrypts variables: root keys in the replicated state, and the wrapping key that encrypts them
-//! in a file of each server.
+//! Encrypts variables and the key of the certificate authority: root keys in the replicated state,
+//! and the wrapping key that encrypts them in a file of each server.
 //!
 //! AES-256 in Galois/counter mode with a random nonce for each text. A variable is bound to its
 //! namespace and path, a root key to its id, so that no text can be moved to another row.
@@ -7,6 +7,7 @@
 mod wrapping;
 
 use jobs::model::{Id, RootKey, RootKeyId, Sealed, VariableKey};
+use mesh::model::{Authority, Root};
 use parking_lot::Mutex;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -57,6 +58,7 @@ impl Keyring {
     pub(super) fn open<'a>(
         path: PathBuf,
         root_keys: impl Iterator<Item = &'a RootKey>,
+        authority: Option<&Authority>,
     ) -> Result<Self, StartError> {
         let wrapping = wrapping::read(&path)?.map(|key| Arc::new(Cipher::new(key)));
         for root_key in root_keys {
@@ -68,10 +70,34 @@ impl Keyring {
             };
             return Err(wrapping::unusable(&path, what));
         }
+        if let Some(root) = authority.and_then(Authority::active) {
+            let opened = wrapping
+                .as_ref()
+                .map(|cipher| unwrap_authority(cipher, root));
+            let what = match opened {
+                Some(Ok(_)) => None,
+                Some(Err(_)) => Some("does not open the key of the certificate authority"),
+                None => Some("is missing, and the certificate authority cannot sign without it"),
+            };
+            if let Some(what) = what {
+                return Err(wrapping::unusable(&path, what));
+            }
+        }
         Ok(Self {
             path,
             wrapping: Mutex::new(wrapping),
         })
+    }
+
+    /// Encrypts the private key of a root certificate. Waits for the disk when it is the first key
+    /// of this server.
+    pub(super) fn wrap_authority(&self, root: &str, key: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        self.wrapping()?.seal(key, &authority_purpose(root))
+    }
+
+    /// Decrypts the private key of a root certificate.
+    pub(super) fn unwrap_authority(&self, root: &Root) -> Result<Vec<u8>, KeyringError> {
+        unwrap_authority(&*self.wrapping()?, root)
     }
 
     /// A new root key, encrypted. Waits for the disk when it is the first of this server.
@@ -143,6 +169,17 @@ fn unwrap(wrapping: &Cipher, root_key: &RootKey) -> Result<Cipher, KeyringError>
         })
 }
 
+fn unwrap_authority(wrapping: &Cipher, root: &Root) -> Result<Vec<u8>, KeyringError> {
+    let opened = wrapping.unseal(&root.wrapped_key, &authority_purpose(&root.id));
+    opened.ok_or_else(|| KeyringError::Unreadable {
+        what: format!("the key of the root certificate {}", root.id),
+    })
+}
+
+fn authority_purpose(root: &str) -> Vec<u8> {
+    format!("certificate authority {root}").into_bytes()
+}
+
 fn wrapping_purpose(id: RootKeyId) -> Vec<u8> {
     format!("root key {id}").into_bytes()
 }
@@ -210,7 +247,7 @@ mod tests {
     }
 
     fn open(path: &std::path::Path, root_keys: &[RootKey]) -> Result<Keyring, StartError> {
-        Keyring::open(path.to_owned(), root_keys.iter())
+        Keyring::open(path.to_owned(), root_keys.iter(), None)
     }
 
     #[test]

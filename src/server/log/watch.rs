@@ -44,6 +44,8 @@ pub enum Topic {
     KeysBelow(String),
     /// Any session.
     Sessions,
+    /// The certificate authority.
+    Authority,
 }
 
 #[derive(Debug, Default)]
@@ -207,6 +209,9 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
         topics.extend(applied.nodes.iter().cloned().map(Topic::MeshNode));
         if !applied.sessions.is_empty() {
             topics.insert(Topic::Sessions);
+        }
+        if applied.authority {
+            topics.insert(Topic::Authority);
         }
     }
     topics

@@ -202,7 +202,8 @@ fn catalog_rows(command: &mesh::state::Command) -> Vec<Row> {
         | Command::UpdateChecks(_)
         | Command::Deregister(_)
         | Command::CreateSession(_)
-        | Command::DestroySession(_) => Vec::new(),
+        | Command::DestroySession(_)
+        | Command::SetAuthority(_) => Vec::new(),
     }
 }
 

@@ -210,6 +210,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("chain", &["model", "view"]),
                 ("filter", &[]),
                 ("model", &[]),
+                ("gateway", &["intention", "model", "view"]),
                 ("health", &["model"]),
                 ("intention", &["model", "view"]),
                 ("view", &["model"]),
@@ -217,7 +218,10 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("lifetimes", &["model", "state"]),
                 ("local", &["model", "view"]),
                 ("prepared", &["model", "view"]),
-                ("wire", &["chain", "filter", "intention", "model", "view"]),
+                (
+                    "wire",
+                    &["chain", "filter", "gateway", "intention", "model", "view"],
+                ),
             ],
         ),
         (

@@ -18,6 +18,7 @@ mod register_service;
 mod remove_node;
 mod restore_catalog;
 mod run_transaction;
+mod set_authority;
 mod set_route_overrides;
 mod set_split;
 mod update_checks;
@@ -48,6 +49,7 @@ pub use register_service::RegisterService;
 pub use remove_node::RemoveNode;
 pub use restore_catalog::RestoreCatalog;
 pub use run_transaction::RunTransaction;
+pub use set_authority::SetAuthority;
 pub use set_route_overrides::SetRouteOverrides;
 pub use set_split::SetSplit;
 pub use update_checks::{CheckResult, UpdateChecks};
@@ -91,6 +93,8 @@ pub enum Command {
     PutConfigEntry(PutConfigEntry),
     /// Removes a configuration entry.
     DeleteConfigEntry(DeleteConfigEntry),
+    /// Configures the certificate authority.
+    SetAuthority(Box<SetAuthority>),
     /// Writes a prepared query.
     PutPreparedQuery(Box<PutPreparedQuery>),
     /// Removes a prepared query.
@@ -123,6 +127,7 @@ impl Command {
             Self::DestroySession(command) => command.apply(&mut transaction),
             Self::PutConfigEntry(command) => command.apply(&mut transaction)?,
             Self::DeleteConfigEntry(command) => command.apply(&mut transaction)?,
+            Self::SetAuthority(command) => command.apply(&mut transaction)?,
             Self::PutPreparedQuery(command) => command.apply(&mut transaction)?,
             Self::DeletePreparedQuery(command) => command.apply(&mut transaction)?,
             Self::RestoreCatalog(command) => command.apply(&mut transaction),

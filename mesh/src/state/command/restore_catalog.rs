@@ -198,6 +198,10 @@ fn put(transaction: &mut Transaction<'_>, row: SavedRow, agents: &BTreeSet<Strin
         | SavedRow::Indexes { .. }
         | SavedRow::ConfigIndex(_)
         | SavedRow::PreparedQueryIndex(_)
+        // Addresses follow from what is brought back; the authority is the cluster's own.
+        | SavedRow::Virtual(..)
+        | SavedRow::LastVirtual(_)
+        | SavedRow::Authority(_)
         | SavedRow::ServiceIndex(..)
         | SavedRow::NodeIndex(..)
         | SavedRow::StoreIndexes { .. }

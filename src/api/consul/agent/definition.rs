@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use jobs::model::Span;
 use mesh::model::{
     Check, CheckDefinition, DockerProbe, Http2Probe, HttpProbe, Probe, Service, ServiceAddress,
     Status, TlsProbe, Weights,
 };
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::role::{PostedConnect, PostedProxy};
 use crate::api::consul::decode::GoDuration;
 use crate::api::error::Error;
 
@@ -41,16 +42,16 @@ pub(in crate::api::consul) struct PostedService {
     pub(in crate::api::consul) id: String,
     #[serde(alias = "Service")]
     pub(in crate::api::consul) name: String,
-    tags: Vec<String>,
-    meta: BTreeMap<String, String>,
-    port: u16,
-    address: String,
+    pub(super) tags: Vec<String>,
+    pub(super) meta: BTreeMap<String, String>,
+    pub(super) port: u16,
+    pub(super) address: String,
     tagged_addresses: BTreeMap<String, PostedAddress>,
     weights: Option<PostedWeights>,
     enable_tag_override: bool,
-    kind: String,
-    connect: Option<Value>,
-    proxy: Option<Value>,
+    pub(super) kind: String,
+    pub(super) connect: Option<PostedConnect>,
+    pub(super) proxy: Option<PostedProxy>,
     pub(in crate::api::consul) check: Option<PostedCheck>,
     pub(in crate::api::consul) checks: Vec<PostedCheck>,
 }
@@ -149,12 +150,7 @@ impl PostedService {
     /// As the catalog takes it: with exactly the addresses that were posted.
     pub(in crate::api::consul) fn catalog_service(&self) -> Result<Service, Error> {
         let weights = self.weights()?;
-        if !self.kind.is_empty() || is_something(&self.proxy) || is_something(&self.connect) {
-            return Err(Error::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "services of the mesh (`Kind`, `Proxy`, `Connect`) are not built yet",
-            ));
-        }
+        let role = self.role()?;
         let tagged = self.tagged_addresses.iter().map(|(tag, at)| {
             let (address, port) = (at.address.clone(), at.port);
             (tag.clone(), ServiceAddress { address, port })
@@ -169,6 +165,7 @@ impl PostedService {
             tagged_addresses: tagged.collect(),
             weights,
             enable_tag_override: self.enable_tag_override,
+            role,
             ..Service::default()
         })
     }
@@ -230,19 +227,26 @@ impl PostedService {
     }
 }
 
-fn is_something(value: &Option<Value>) -> bool {
-    match value {
-        None => false,
-        Some(Value::Object(map)) => !map.values().all(|value| {
-            value.is_null()
-                || *value == Value::Bool(false)
-                || value.as_object().is_some_and(serde_json::Map::is_empty)
-        }),
-        Some(other) => !other.is_null(),
-    }
-}
-
 impl PostedCheck {
+    /// A check that connects to an address.
+    pub(super) fn of_tcp(name: &str, address: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            tcp: address,
+            interval: Some(GoDuration::Text(Span::from_secs(10))),
+            ..Self::default()
+        }
+    }
+
+    /// A check that stands as a service does.
+    pub(super) fn of_alias(name: String, service: String) -> Self {
+        Self {
+            name,
+            alias_service: service,
+            ..Self::default()
+        }
+    }
+
     /// Its name, if it has one.
     pub(in crate::api::consul) fn name(&self) -> &str {
         &self.name

@@ -10,6 +10,7 @@ mod host;
 pub(super) mod metadata;
 mod metrics;
 mod register;
+mod role;
 mod service;
 
 pub use control::{AgentRequest, agent_requests};

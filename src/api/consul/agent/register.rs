@@ -60,10 +60,16 @@ async fn register_service(
     query: Query,
     raw: Raw,
 ) -> Result<(), Error> {
-    let posted: PostedService = body(&raw)?;
+    let mut posted: PostedService = body(&raw)?;
     if posted.name.is_empty() {
         return Err(Error::bad_request("Missing service name"));
     }
+    let registered = registered(&catalog)?;
+    let sidecar = posted.take_sidecar(registered)?;
+    let sidecar = match sidecar {
+        Some(sidecar) => Some((sidecar.service()?, sidecar.named_checks()?)),
+        None => None,
+    };
     let service = posted.service()?;
     if posted.is_at_no_address() {
         return Err(Error::bad_request("Invalid service address"));
@@ -76,10 +82,17 @@ async fn register_service(
             Error::bad_request("Invalid value for replace-existing-checks")
         })?
         .unwrap_or(false);
-    registered(&catalog)?
+    registered
         .register_service(service, checks, replaces)
         .await
-        .map_err(refused)
+        .map_err(refused)?;
+    if let Some((service, checks)) = sidecar {
+        registered
+            .register_service(service, checks, replaces)
+            .await
+            .map_err(refused)?;
+    }
+    Ok(())
 }
 
 /// An unknown id is no error: clients deregister when they end, whatever happened before.
@@ -88,7 +101,11 @@ async fn deregister_service(
     Path(id): Path<String>,
     _query: Query,
 ) -> Result<(), Error> {
-    let removed = registered(&catalog)?.deregister_service(&id).await;
+    let registered = registered(&catalog)?;
+    let removed = registered.deregister_service(&id).await;
+    removed.map_err(refused)?;
+    let sidecar = PostedService::sidecar_id(&id);
+    let removed = registered.deregister_service(&sidecar).await;
     removed.map(|_| ()).map_err(refused)
 }
 

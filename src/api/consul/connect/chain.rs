@@ -84,16 +84,19 @@ async fn answer(
     overrides: Overrides,
 ) -> Result<Response, Error> {
     let wanted = query.parameters.value("compile-dc");
+    let trust_domain = catalog.server().authority().await?.trust_domain();
     let request = Request {
         service,
         datacenter: wanted.unwrap_or(&catalog.agent().datacenter),
-        trust_domain: "",
+        trust_domain: &trust_domain,
         overrides,
     };
     let show = |snapshot: &Snapshot| {
         let chain = compile(snapshot.view(), &request);
         let chain = chain.map_err(|error| Error::internal(error.to_string()))?;
-        json(query, &ChainAnswer::new(&chain, None))
+        let address = snapshot.virtual_address(service);
+        let address = address.map(|address| address.to_string());
+        json(query, &ChainAnswer::new(&chain, address))
     };
     let topics = [Topic::Mesh(Table::ConfigEntries)];
     let index = |snapshot: &Snapshot| snapshot.table_index(Table::ConfigEntries);

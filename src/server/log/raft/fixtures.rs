@@ -170,11 +170,14 @@ fn describe(snapshot: &Snapshot) -> String {
                 row.key, row.modify_index, row.session
             ),
             SavedRow::Session(row) => writeln!(text, "session {} of {}", row.id, row.node),
+            SavedRow::Virtual(service, number) => writeln!(text, "address {number} of {service}"),
             SavedRow::Indexes { .. }
             | SavedRow::Node(_)
             | SavedRow::NodeIndex(..)
             | SavedRow::ConfigEntry(_)
             | SavedRow::ConfigIndex(_)
+            | SavedRow::LastVirtual(_)
+            | SavedRow::Authority(_)
             | SavedRow::PreparedQuery(_)
             | SavedRow::PreparedQueryIndex(_)
             | SavedRow::QuerySession(..)

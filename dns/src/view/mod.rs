@@ -1,6 +1,11 @@
 //! The facts an answer is drawn from, indexed for lookup.
+//!
+//! A view never changes; the next one shares with it what stayed as it was ([`View::with`]).
 
-use std::collections::{HashMap, HashSet};
+mod reverse;
+mod shards;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +15,9 @@ use hickory_proto::rr::rdata::TXT;
 
 use crate::error::Error;
 use crate::name::{Labels, Query, Zone, parse};
+use reverse::{Owner, Reverse};
+use shards::Shards;
 
-/// Most names that one address has in reverse lookups; more instances than this may share an
-/// address.
-const REVERSE_NAMES_MAX: usize = 16;
 /// Longest character string inside a TXT record, in bytes (RFC 1035, 3.3.14).
 const TXT_STRING_BYTES_MAX: usize = 255;
 
@@ -30,6 +34,13 @@ pub struct Facts {
     pub nodes: Vec<Node>,
     /// All service instances, in any order.
     pub instances: Vec<Instance>,
+    /// What takes connections of the mesh for a service: its proxies, and instances that speak the
+    /// mesh's TLS themselves. `service` is the service that they take them for.
+    pub mesh: Vec<Instance>,
+    /// Gateways through which a service is reached. `service` is that service.
+    pub ingress: Vec<Instance>,
+    /// Addresses that stand for services, by service.
+    pub virtuals: Vec<(String, Ipv4Addr)>,
     /// Names of the nodes that are listed as name servers of the zone.
     pub servers: Vec<String>,
     /// Who finds what answers a prepared query; nobody if there are none.
@@ -66,6 +77,33 @@ pub struct Instance {
     pub passing: bool,
 }
 
+/// Which question an instance answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// For the service itself.
+    Service,
+    /// For connections of the mesh.
+    Mesh,
+    /// For gateways.
+    Ingress,
+}
+
+/// What is different from an older view.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Nodes that are new, different or gone, by name.
+    pub nodes: Vec<(String, Option<Node>)>,
+    /// Services that are new, different or gone, and every one with an instance on a node in
+    /// `nodes`: all instances of that name in any case.
+    pub services: Vec<(Kind, String, Vec<Instance>)>,
+    /// All addresses that stand for services, when any is different.
+    pub virtuals: Option<Vec<(String, Ipv4Addr)>>,
+    /// All names of nodes that are name servers; has to be given with changes of nodes.
+    pub servers: Option<Vec<String>>,
+    /// Who finds what answers a prepared query from now on.
+    pub queries: Option<Arc<dyn PreparedQueries>>,
+}
+
 /// Finds what answers a name below `query`.
 pub trait PreparedQueries: std::fmt::Debug + Send + Sync {
     /// The instances behind a name in lower case, which may contain dots; none when no query has
@@ -86,19 +124,22 @@ pub struct Prepared {
     pub is_ordered: bool,
 }
 
-/// The facts an answer is drawn from: immutable, built whole, shared by all questions.
+/// The facts an answer is drawn from: immutable, shared by all questions; cheap to clone.
 ///
 /// Invariants:
 /// 1. Only passing instances are stored, so no answer can name another one.
 /// 2. A pool is never empty: a service or tag without passing instances has no entry.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct View {
-    zone: Zone,
-    names: ZoneNames,
-    nodes: HashMap<Box<[u8]>, Arc<NodeEntry>>,
-    services: HashMap<Box<[u8]>, Service>,
-    reverse: HashMap<IpAddr, Vec<Name>>,
-    servers: Vec<Arc<NodeEntry>>,
+    zone: Arc<Zone>,
+    names: Arc<ZoneNames>,
+    nodes: Shards<Box<[u8]>, Arc<NodeEntry>>,
+    services: Shards<Box<[u8]>, Arc<Service>>,
+    mesh: Shards<Box<[u8]>, Arc<Service>>,
+    ingress: Shards<Box<[u8]>, Arc<Service>>,
+    virtuals: Arc<HashMap<Box<[u8]>, Ipv4Addr>>,
+    reverse: Reverse,
+    servers: Arc<[Arc<NodeEntry>]>,
     queries: Option<Arc<dyn PreparedQueries>>,
 }
 
@@ -110,24 +151,126 @@ impl View {
     /// name. Nodes and services whose names cannot be asked for are no error.
     pub fn new(facts: &Facts) -> Result<Self, Error> {
         let names = ZoneNames::new(facts)?;
-        let mut reverse = HashMap::new();
-        let nodes = index_nodes(&facts.nodes, &names, &mut reverse);
-        let services = index_services(&facts.instances, &nodes, &names, &mut reverse);
-        let servers = facts
-            .servers
-            .iter()
-            .filter_map(|name| nodes.get(&*lower(name)).cloned())
-            .collect();
         let zone = Zone::new(&facts.domain, &facts.datacenter).also(&facts.alt_domain);
-        Ok(Self {
-            zone,
-            names,
-            nodes,
-            services,
-            reverse,
-            servers,
+        let empty = Self {
+            zone: Arc::new(zone),
+            names: Arc::new(names),
+            nodes: Shards::default(),
+            services: Shards::default(),
+            mesh: Shards::default(),
+            ingress: Shards::default(),
+            virtuals: Arc::default(),
+            reverse: Reverse::default(),
+            servers: Arc::default(),
+            queries: None,
+        };
+        let mut known = HashSet::new();
+        let nodes = facts
+            .nodes
+            .iter()
+            .filter(|node| known.insert(lower(&node.name)));
+        let nodes = nodes.map(|node| (node.name.clone(), Some(node.clone())));
+        let mut services: BTreeMap<(Kind, String), Vec<Instance>> = BTreeMap::new();
+        for (kind, instances) in [
+            (Kind::Service, &facts.instances),
+            (Kind::Mesh, &facts.mesh),
+            (Kind::Ingress, &facts.ingress),
+        ] {
+            for instance in instances {
+                let key = (kind, instance.service.to_ascii_lowercase());
+                services.entry(key).or_default().push(instance.clone());
+            }
+        }
+        let services = services.into_iter();
+        Ok(empty.with(&Changes {
+            nodes: nodes.collect(),
+            services: services
+                .map(|((kind, name), instances)| (kind, name, instances))
+                .collect(),
+            virtuals: Some(facts.virtuals.clone()),
+            servers: Some(facts.servers.clone()),
             queries: facts.queries.clone(),
-        })
+        }))
+    }
+
+    /// The view after changes; cost grows with them, not with what there is.
+    #[must_use]
+    pub fn with(&self, changes: &Changes) -> Self {
+        let mut view = self.clone();
+        for (name, node) in &changes.nodes {
+            view.set_node(name, node.as_ref());
+        }
+        for (kind, name, instances) in &changes.services {
+            view.set_service(*kind, name, instances);
+        }
+        if let Some(virtuals) = &changes.virtuals {
+            let virtuals = virtuals.iter();
+            let virtuals = virtuals.map(|(name, address)| (lower(name), *address));
+            view.virtuals = Arc::new(virtuals.collect());
+        }
+        if let Some(servers) = &changes.servers {
+            let servers = servers.iter();
+            let servers = servers.filter_map(|name| view.nodes.get(&*lower(name)).cloned());
+            view.servers = servers.collect();
+        }
+        if let Some(queries) = &changes.queries {
+            view.queries = Some(Arc::clone(queries));
+        }
+        view
+    }
+
+    fn set_node(&mut self, name: &str, node: Option<&Node>) {
+        let key = lower(name);
+        if let Some(old) = self.nodes.remove(&*key)
+            && let Some(fqdn) = &old.fqdn
+        {
+            for ip in old.ips() {
+                self.reverse.remove(ip, Owner::Node, fqdn);
+            }
+        }
+        let Some(node) = node else { return };
+        let entry = Arc::new(NodeEntry::new(node, &self.names));
+        if let Some(fqdn) = &entry.fqdn {
+            for ip in entry.ips() {
+                self.reverse.add(ip, Owner::Node, fqdn);
+            }
+        }
+        self.nodes.insert(key, entry);
+    }
+
+    fn set_service(&mut self, kind: Kind, name: &str, instances: &[Instance]) {
+        let key = lower(name);
+        let mut group = Group::default();
+        for instance in instances.iter().filter(|instance| instance.passing) {
+            let node = self.nodes.get(&*lower(&instance.node));
+            let endpoint = node.and_then(|node| Endpoint::new(instance, node, &self.names));
+            if let Some(endpoint) = endpoint {
+                group.endpoints.push(endpoint);
+                group.tags.push(&instance.tags);
+            }
+        }
+        let new = (!group.endpoints.is_empty()).then(|| Arc::new(group.index()));
+        if kind == Kind::Service
+            && let Some(fqdn) = prepend(&self.names.service_suffix, &name.to_ascii_lowercase())
+        {
+            if let Some(old) = self.services.get(&*key).cloned() {
+                for ip in old.own_ips() {
+                    self.reverse.remove(ip, Owner::Service, &fqdn);
+                }
+            }
+            for ip in new.iter().flat_map(|new| new.own_ips()) {
+                self.reverse.add(ip, Owner::Service, &fqdn);
+            }
+        }
+        let table = match kind {
+            Kind::Service => &mut self.services,
+            Kind::Mesh => &mut self.mesh,
+            Kind::Ingress => &mut self.ingress,
+        };
+        match new {
+            Some(new) => table.insert(key, new),
+            None => table.remove(&*key),
+        };
     }
 
     /// Whether a name is none of the zone, and no address spelled as a name.
@@ -157,15 +300,22 @@ impl View {
     /// The passing instances of that lower-case service name, with that lower-case tag if one is
     /// given.
     pub(crate) fn service(&self, name: &[u8], tag: Option<&[u8]>) -> Option<ServiceMatch<'_>> {
-        let service = self.services.get(name)?;
-        let pool = match tag {
-            Some(tag) => service.by_tag.get(tag)?,
-            None => &service.all,
-        };
-        Some(ServiceMatch {
-            pool,
-            endpoints: &service.endpoints,
-        })
+        matching(self.services.get(name)?, tag)
+    }
+
+    /// What takes connections of the mesh for the service of that lower-case name.
+    pub(crate) fn mesh(&self, name: &[u8]) -> Option<ServiceMatch<'_>> {
+        matching(self.mesh.get(name)?, None)
+    }
+
+    /// The gateways through which the service of that lower-case name is reached.
+    pub(crate) fn ingress(&self, name: &[u8]) -> Option<ServiceMatch<'_>> {
+        matching(self.ingress.get(name)?, None)
+    }
+
+    /// The address that stands for the service of that lower-case name.
+    pub(crate) fn virtual_address(&self, name: &[u8]) -> Option<Ipv4Addr> {
+        self.virtuals.get(name).copied()
     }
 
     /// What answers the prepared query of that lower-case name.
@@ -189,14 +339,26 @@ impl View {
 
     /// Names of an address: of the node that has it, else of the services on it. Empty when it is
     /// unknown.
-    pub(crate) fn reverse(&self, ip: IpAddr) -> &[Name] {
-        self.reverse.get(&ip).map_or(&[], Vec::as_slice)
+    pub(crate) fn reverse(&self, ip: IpAddr) -> impl Iterator<Item = &Name> {
+        self.reverse.names(ip)
     }
 
     /// The nodes listed as name servers, in the order of the facts.
     pub(crate) fn servers(&self) -> &[Arc<NodeEntry>] {
         &self.servers
     }
+}
+
+/// The instances of a service, or those with a lower-case tag.
+fn matching<'a>(service: &'a Service, tag: Option<&[u8]>) -> Option<ServiceMatch<'a>> {
+    let pool = match tag {
+        Some(tag) => service.by_tag.get(tag)?,
+        None => &service.all,
+    };
+    Some(ServiceMatch {
+        pool,
+        endpoints: &service.endpoints,
+    })
 }
 
 /// Names that are the same for all records of the zone.
@@ -292,6 +454,11 @@ impl NodeEntry {
         entry
     }
 
+    fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.iter().map(|ip| IpAddr::V4(*ip));
+        v4.chain(self.v6.iter().map(|ip| IpAddr::V6(*ip)))
+    }
+
     fn has(&self, ip: IpAddr) -> bool {
         match ip {
             IpAddr::V4(ip) => self.v4.contains(&ip),
@@ -385,8 +552,7 @@ fn host(instance: &Instance, node: &NodeEntry, names: &ZoneNames) -> Host {
 /// The SRV target of an instance at its node's address: the node's name, or its address spelled as
 /// a name.
 fn node_target(node: &NodeEntry, names: &ZoneNames) -> Option<Name> {
-    let v4 = node.v4.iter().map(|ip| IpAddr::V4(*ip));
-    let first = v4.chain(node.v6.iter().map(|ip| IpAddr::V6(*ip))).next();
+    let first = node.ips().next();
     let spelled = || first.and_then(|ip| names.address(ip));
     node.alias
         .clone()
@@ -400,6 +566,18 @@ struct Service {
     endpoints: Vec<Endpoint>,
     all: Pool,
     by_tag: HashMap<Box<[u8]>, Pool>,
+}
+
+impl Service {
+    /// Addresses that instances have for themselves.
+    fn own_ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.endpoints
+            .iter()
+            .filter_map(|endpoint| match endpoint.host {
+                Host::Ip(ip) => Some(ip),
+                Host::Node | Host::Alias(_) => None,
+            })
+    }
 }
 
 /// What a service question draws from.
@@ -467,64 +645,6 @@ impl Pool {
 fn deduplicated<T: Clone + Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = HashSet::new();
     items.filter(|item| seen.insert(item.clone())).collect()
-}
-
-fn index_nodes(
-    nodes: &[Node],
-    names: &ZoneNames,
-    reverse: &mut HashMap<IpAddr, Vec<Name>>,
-) -> HashMap<Box<[u8]>, Arc<NodeEntry>> {
-    let mut index: HashMap<Box<[u8]>, Arc<NodeEntry>> = HashMap::with_capacity(nodes.len());
-    for node in nodes {
-        index.entry(lower(&node.name)).or_insert_with(|| {
-            let entry = NodeEntry::new(node, names);
-            let ips = entry.v4.iter().map(|ip| IpAddr::V4(*ip));
-            for ip in ips.chain(entry.v6.iter().map(|ip| IpAddr::V6(*ip))) {
-                if let Some(name) = &entry.fqdn {
-                    reverse.entry(ip).or_insert_with(|| vec![name.clone()]);
-                }
-            }
-            Arc::new(entry)
-        });
-    }
-    index
-}
-
-fn index_services(
-    instances: &[Instance],
-    nodes: &HashMap<Box<[u8]>, Arc<NodeEntry>>,
-    names: &ZoneNames,
-    reverse: &mut HashMap<IpAddr, Vec<Name>>,
-) -> HashMap<Box<[u8]>, Service> {
-    let mut groups: HashMap<Box<[u8]>, Group<'_>> = HashMap::new();
-    let mut service_addresses = Vec::new();
-    for instance in instances.iter().filter(|instance| instance.passing) {
-        let endpoint = nodes
-            .get(&*lower(&instance.node))
-            .and_then(|node| Endpoint::new(instance, node, names));
-        let Some(endpoint) = endpoint else { continue };
-        if let Host::Ip(ip) = endpoint.host
-            && !reverse.contains_key(&ip)
-        {
-            service_addresses.push((ip, instance.service.as_str()));
-        }
-        let group = groups.entry(lower(&instance.service)).or_default();
-        group.endpoints.push(endpoint);
-        group.tags.push(&instance.tags);
-    }
-    for (ip, service) in service_addresses {
-        let known = reverse.entry(ip).or_default();
-        if known.len() < REVERSE_NAMES_MAX
-            && let Some(name) = prepend(&names.service_suffix, service)
-            && !known.contains(&name)
-        {
-            known.push(name);
-        }
-    }
-    groups
-        .into_iter()
-        .map(|(name, group)| (name, group.index()))
-        .collect()
 }
 
 /// The instances of one service while they are collected; both lists run in parallel.

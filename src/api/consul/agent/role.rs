@@ -1,0 +1,265 @@
+//! What a posted service is in the mesh: a proxy, a gateway, or an instance that speaks its TLS.
+
+use axum::http::StatusCode;
+use mesh::model::{CONNECT_PROXY, Role};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::definition::{PostedCheck, PostedService};
+use crate::api::error::Error;
+use crate::client::Registered;
+
+/// First and last port that sidecars are given.
+const SIDECAR_PORTS: std::ops::RangeInclusive<u16> = 21_000..=21_255;
+
+/// Mesh settings of a service as they are posted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct PostedConnect {
+    native: bool,
+    pub(super) sidecar_service: Option<Box<PostedService>>,
+}
+
+/// Proxy settings as they are posted, and as the API answers them.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct PostedProxy {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    destination_service_name: String,
+    #[serde(
+        rename = "DestinationServiceID",
+        skip_serializing_if = "String::is_empty"
+    )]
+    destination_service_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    local_service_address: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    local_service_port: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    local_service_socket_path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    mode: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    config: Map<String, Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    upstreams: Vec<PostedUpstream>,
+    mesh_gateway: PostedMode,
+    expose: PostedExpose,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transparent_proxy: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_logs: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    envoy_extensions: Option<Value>,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedUpstream {
+    destination_type: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    destination_name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    destination_peer: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    datacenter: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    local_bind_address: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    local_bind_port: u16,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    config: Map<String, Value>,
+    mesh_gateway: PostedMode,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedMode {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    mode: String,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedExpose {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    checks: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<PostedPath>,
+}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedPath {
+    #[serde(skip_serializing_if = "is_zero")]
+    listener_port: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    path: String,
+    #[serde(skip_serializing_if = "is_zero")]
+    local_path_port: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    protocol: String,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the serializer hands a reference"
+)]
+fn is_zero(port: &u16) -> bool {
+    *port == 0
+}
+
+impl PostedService {
+    /// What it is in the mesh.
+    ///
+    /// # Errors
+    /// 400 with everything that a proxy lacks.
+    pub(super) fn role(&self) -> Result<Option<Box<Role>>, Error> {
+        let is_native = self.connect.as_ref().is_some_and(|connect| connect.native);
+        let proxy = self.proxy.clone().unwrap_or_default();
+        if self.kind == CONNECT_PROXY {
+            self.check_proxy(&proxy)?;
+        } else if self.kind.is_empty() && !is_native {
+            return Ok(None);
+        }
+        let has_proxy = self.kind == CONNECT_PROXY || self.kind.ends_with("-gateway");
+        let mut proxy_text = String::new();
+        if has_proxy {
+            let mut proxy = proxy.clone();
+            for upstream in &mut proxy.upstreams {
+                if upstream.destination_type.is_empty() {
+                    "service".clone_into(&mut upstream.destination_type);
+                }
+            }
+            proxy_text = serde_json::to_string(&proxy)
+                .map_err(|error| Error::internal(error.to_string()))?;
+        }
+        Ok(Some(Box::new(Role {
+            kind: self.kind.clone(),
+            destination: proxy.destination_service_name,
+            is_native,
+            proxy: proxy_text,
+        })))
+    }
+
+    fn check_proxy(&self, proxy: &PostedProxy) -> Result<(), Error> {
+        let mut problems = Vec::new();
+        if proxy.destination_service_name.is_empty() {
+            problems
+                .push("Proxy.DestinationServiceName must be non-empty for Connect proxy services");
+        }
+        if proxy.destination_service_name == "*" {
+            problems.push(
+                "Proxy.DestinationServiceName must not be a wildcard for Connect proxy services",
+            );
+        }
+        if self.port == 0 {
+            problems.push("Port or SocketPath must be set for a Connect proxy");
+        }
+        if self.connect.as_ref().is_some_and(|connect| connect.native) {
+            problems.push("A Proxy cannot also be Connect Native, only typical services");
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let noun = if problems.len() == 1 {
+            "error"
+        } else {
+            "errors"
+        };
+        let lines: String = problems
+            .iter()
+            .map(|line| format!("\t* {line}\n"))
+            .collect();
+        Err(Error::bad_request(format!(
+            "Validation failed: {} {noun} occurred:\n{lines}\n",
+            problems.len()
+        )))
+    }
+
+    /// The id of the proxy that a service brings with it.
+    pub(super) fn sidecar_id(id: &str) -> String {
+        format!("{id}-sidecar-proxy")
+    }
+
+    /// The proxy that it brings with it, with everything filled in that was not posted.
+    ///
+    /// # Errors
+    /// When no port is left for it.
+    pub(super) fn take_sidecar(&mut self, registered: &Registered) -> Result<Option<Self>, Error> {
+        let sidecar = self.connect.as_mut();
+        let Some(sidecar) = sidecar.and_then(|connect| connect.sidecar_service.take()) else {
+            return Ok(None);
+        };
+        let mut sidecar = *sidecar;
+        if sidecar
+            .connect
+            .as_ref()
+            .is_some_and(|own| own.sidecar_service.is_some())
+        {
+            return Err(Error::bad_request(
+                "Invalid SidecarService: it must not have a sidecar itself",
+            ));
+        }
+        let own_id = self.id().to_owned();
+        if sidecar.id.is_empty() {
+            sidecar.id = Self::sidecar_id(&own_id);
+        }
+        if sidecar.name.is_empty() {
+            sidecar.name = Self::sidecar_id(&self.name);
+        }
+        if sidecar.kind.is_empty() {
+            CONNECT_PROXY.clone_into(&mut sidecar.kind);
+        }
+        if sidecar.tags.is_empty() {
+            sidecar.tags.clone_from(&self.tags);
+        }
+        if sidecar.meta.is_empty() {
+            sidecar.meta.clone_from(&self.meta);
+        }
+        if sidecar.port == 0 {
+            sidecar.port = free_port(registered, &sidecar.id)?;
+        }
+        let proxy = sidecar.proxy.get_or_insert_default();
+        if proxy.destination_service_name.is_empty() {
+            proxy.destination_service_name.clone_from(&self.name);
+        }
+        if proxy.destination_service_id.is_empty() {
+            proxy.destination_service_id.clone_from(&own_id);
+        }
+        if proxy.local_service_address.is_empty() {
+            "127.0.0.1".clone_into(&mut proxy.local_service_address);
+        }
+        if proxy.local_service_port == 0 {
+            proxy.local_service_port = self.port;
+        }
+        if sidecar.check.is_none() && sidecar.checks.is_empty() {
+            let address = match sidecar.address.as_str() {
+                "" => "127.0.0.1",
+                address => address,
+            };
+            let address = format!("{address}:{}", sidecar.port);
+            sidecar.checks = vec![
+                PostedCheck::of_tcp("Connect Sidecar Listening", address),
+                PostedCheck::of_alias(format!("Connect Sidecar Aliasing {own_id}"), own_id),
+            ];
+        }
+        Ok(Some(sidecar))
+    }
+}
+
+/// The port that the sidecar of this id has already, or the first one that no other has.
+fn free_port(registered: &Registered, id: &str) -> Result<u16, Error> {
+    let local = registered.local();
+    if let Some(known) = local.service(id) {
+        return Ok(known.port);
+    }
+    let taken: Vec<u16> = local.services().map(|service| service.port).collect();
+    let mut ports = SIDECAR_PORTS.filter(|port| !taken.contains(port));
+    ports.next().ok_or_else(|| {
+        Error::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "none left in range for sidecar proxies; name a port",
+        )
+    })
+}
