@@ -3,6 +3,7 @@
 use super::{
     data_plane::{DataPlane, Zone},
     definitions,
+    external::External,
     ingress::Reloads,
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
@@ -152,6 +153,15 @@ impl Agent {
             zone: zone(&config),
         };
         parts.edge(planes.data(), |stopped| data_plane.run(stopped));
+        if let (Some(settings), Some(owner)) = (&config.external, node_id) {
+            let external = External::new(
+                settings.clone(),
+                handle.clone(),
+                config.name.clone(),
+                owner.to_string(),
+            );
+            parts.edge(planes.control(), |stopped| external.run(stopped));
+        }
         if let Some(dns) = bound.dns {
             parts.edge(planes.data(), |stopped| async move {
                 log_end("DNS", dns.run(stopped).await);

@@ -3,6 +3,7 @@
 mod boot;
 mod data_plane;
 mod definitions;
+mod external;
 mod ingress;
 mod listeners;
 mod parts;

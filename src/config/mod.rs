@@ -5,6 +5,7 @@
 //! resolved here. Every problem is reported, not just the first.
 
 pub mod definitions;
+mod external;
 mod file;
 mod ingress;
 mod limits;
@@ -16,6 +17,7 @@ mod resolve;
 mod volumes;
 mod written;
 
+pub use external::{External, WrittenExternal};
 pub use file::Problem;
 pub use ingress::{
     AuthScheme, CertificatePlace, CertificateSource, Ingress, IngressListener, IngressLog,
@@ -58,6 +60,8 @@ pub struct Config {
     pub catalog: Option<SocketAddr>,
     /// DNS; none when it is switched off.
     pub dns: Option<Dns>,
+    /// A catalog elsewhere, in which what runs here is registered; none for the built-in one.
+    pub external: Option<External>,
     /// Ingress; none when it is switched off.
     pub ingress: Option<Ingress>,
     /// Client; none when this agent runs no tasks.

@@ -1,7 +1,7 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Problem, Registration, Written, ingress, names, volumes,
+    Api, Client, Config, Problem, Registration, Written, external, ingress, names, volumes,
     written::LISTENERS,
 };
 use std::{
@@ -29,6 +29,19 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         admin,
         bind,
     };
+    let external = external::resolve(&written.external, problems);
+    let is_built_in = external.is_none();
+    for (name, wanted) in [
+        ("catalog", written.catalog_enabled),
+        ("dns", written.dns.enabled),
+    ] {
+        if !is_built_in && wanted == Some(true) {
+            let message = format!(
+                "`{name}.enabled` and `consul.address` are both set: with a catalog elsewhere the built-in one is off"
+            );
+            problems.push(Problem::new(SOURCE, message));
+        }
+    }
     Config {
         dev,
         data_dir: data_dir(&written, dev, problems),
@@ -43,8 +56,12 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         },
         http,
         rpc,
-        catalog: written.catalog_enabled.unwrap_or(true).then_some(catalog),
-        dns: names::resolve(&written.dns, dns_address, problems),
+        catalog: written
+            .catalog_enabled
+            .unwrap_or(is_built_in)
+            .then_some(catalog),
+        dns: names::resolve(&written.dns, dns_address, problems).filter(|_| is_built_in),
+        external,
         ingress: ingress::resolve(&written.ingress, places, problems),
         client: client(&written, dev, problems),
         api: api(&written, problems),

@@ -265,3 +265,55 @@ dns {
     let (_, problems) = load(&wrong);
     assert_eq!(problems.len(), 2, "{problems:?}");
 }
+
+#[test]
+fn a_catalog_elsewhere_turns_the_built_in_one_off() {
+    let load = |text: &str| {
+        let (written, problems) = parsed("a.hcl", &format!("{WHOLE}{text}"));
+        assert_eq!(problems, Vec::<String>::new());
+        let mut problems = Vec::new();
+        let config = resolve::resolve(written, &mut problems);
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        (config, problems)
+    };
+    let (config, problems) = load("consul {\n  address = \"10.0.0.1\"\n  token = \"s3cret\"\n}\n");
+    assert_eq!(problems, Vec::<String>::new());
+    assert_eq!((config.catalog, config.dns.clone()), (None, None));
+    let external = config.external.clone().unwrap();
+    assert_eq!(external.address, "http://10.0.0.1:8500");
+    assert_eq!(external.token.as_deref(), Some("s3cret"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for (text, expected) in [
+        (
+            "address = \"https://c.example:8501/\"",
+            "https://c.example:8501",
+        ),
+        (
+            "address = \"[2001:db8::1]:1\"\n  ssl = true",
+            "https://[2001:db8::1]:1",
+        ),
+    ] {
+        let (config, _) = load(&format!("consul {{\n  {text}\n}}\n"));
+        assert_eq!(config.external.unwrap().address, expected);
+    }
+    for (text, expected) in [
+        ("consul {\n  address = \"ftp://x\"\n}\n", "HOST:PORT"),
+        ("consul {\n  address = \"x/y\"\n}\n", "HOST:PORT"),
+        ("consul {\n  token = \"x\"\n}\n", "has no `address`"),
+        (
+            "consul {\n  address = \"x\"\n}\ndns { enabled = true }\n",
+            "both set",
+        ),
+    ] {
+        let (_, problems) = load(text);
+        assert!(
+            problems.len() == 1 && problems[0].contains(expected),
+            "{problems:?}"
+        );
+    }
+    let (_, problems) = parsed("a.hcl", "consul { ingress = true }\n");
+    assert!(
+        problems[0].contains("unknown key `consul.ingress`"),
+        "{problems:?}"
+    );
+}

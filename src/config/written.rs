@@ -1,5 +1,6 @@
 //! What a configuration file says: everything optional, nothing checked beyond its type.
 
+use super::external::WrittenExternal;
 use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
 use super::names::WrittenDns;
@@ -39,6 +40,7 @@ pub struct Written {
     pub enable_script_checks: Option<bool>,
     pub enable_local_script_checks: Option<bool>,
     pub dns: WrittenDns,
+    pub external: WrittenExternal,
     pub ingress: WrittenIngress,
     pub allowed_hosts: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
@@ -132,6 +134,7 @@ impl Written {
                 .enable_local_script_checks
                 .or(self.enable_local_script_checks),
             dns: self.dns.merge(other.dns),
+            external: self.external.merge(other.external),
             ingress: self.ingress.merge(other.ingress),
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
             allowed_origins: other.allowed_origins.or(self.allowed_origins),
@@ -163,8 +166,19 @@ impl Written {
             "api" => self.take_api(entry, reader),
             "catalog" => self.take_catalog(entry, reader),
             "dns" => self.take_dns(entry, reader),
+            "consul" => {
+                for inner in reader.block(entry) {
+                    let external = &mut self.external;
+                    match inner.key.as_str() {
+                        "address" => external.address = reader.text(&inner),
+                        "ssl" => external.ssl = reader.flag(&inner),
+                        "token" => external.token = reader.text(&inner),
+                        _ => reader.unknown(&inner, "consul", &WrittenExternal::KEYS),
+                    }
+                }
+            }
             "ingress" => self.take_ingress(entry, reader),
-            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api"]].concat()),
+            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api", "consul"]].concat()),
         }
     }
 

@@ -24,6 +24,7 @@ mod containers;
 mod defined;
 mod deploys;
 mod disk;
+mod external;
 mod fabio;
 mod failures;
 mod full_disk;

@@ -1,6 +1,7 @@
 //! Tests that need a program that not every machine has. Each skips, loudly, where it is missing.
 
-use crate::harness::{Agent, eventually, http};
+use crate::harness::{Agent, dns, eventually, http};
+use hickory_proto::{op::ResponseCode, rr::RecordType};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::{
@@ -11,8 +12,10 @@ use std::{
 /// The program, or a line that says what is missing.
 pub(crate) fn need(program: &str, package: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
+    // Where Debian keeps daemons, which is not on everybody's path.
     let found = path
         .split(':')
+        .chain(["/usr/sbin"])
         .map(|dir| Path::new(dir).join(program))
         .find(|file| file.is_file());
     if found.is_none() {
@@ -194,4 +197,152 @@ pub(crate) fn need_root() -> bool {
         std::io::Write::write_all(&mut std::io::stderr(), b"\nSKIPPED: needs root\n").ok();
     }
     is_root
+}
+
+/// A process that is ended when dropped.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_dnsmasq_names_are_found_through_a_forwarder() {
+    let Some(dnsmasq) = need("dnsmasq", "dnsmasq-base") else {
+        return;
+    };
+    let agent = Agent::start().await;
+    let service = json!({"Name": "web", "Port": 8080, "Address": "192.0.2.7", "Tags": ["v1"]});
+    http::put(
+        &agent.url("catalog", "/v1/agent/service/register"),
+        &service,
+    )
+    .await;
+    let names = agent.address("dns");
+    eventually("the name itself", || async {
+        match dns::srv_ports(names, "web.service.consul.")
+            .await
+            .as_slice()
+        {
+            [8080] => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // A port that is free for both transports a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let forwarder = free.local_addr().expect("an address");
+    drop(free);
+    let started = Command::new(dnsmasq)
+        .args([
+            "--no-daemon",
+            "--no-resolv",
+            "--no-hosts",
+            "--conf-file=/dev/null",
+        ])
+        .args(["--user=", "--group=", "--pid-file="])
+        .args([
+            "--listen-address=127.0.0.1",
+            "--bind-interfaces",
+            "--no-negcache",
+        ])
+        .arg(format!("--port={}", forwarder.port()))
+        .arg(format!("--server=/consul/127.0.0.1#{}", names.port()))
+        .arg(format!(
+            "--rev-server=192.0.2.0/24,127.0.0.1#{}",
+            names.port()
+        ))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _ended = Ended(started.expect("dnsmasq starts"));
+    eventually("the forwarder", || async {
+        let asked = tokio::net::TcpStream::connect(forwarder).await;
+        asked.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    let ask = |name: &'static str, kind| dns::ask(forwarder, name, kind);
+    let found = ask("web.service.consul.", RecordType::SRV).await;
+    assert_eq!(dns::ports_of(&found), [8080]);
+    let address = ask("v1.web.service.consul.", RecordType::A).await;
+    assert_eq!(address.answers[0].data.to_string(), "192.0.2.7");
+    let reverse = ask("7.2.0.192.in-addr.arpa.", RecordType::PTR).await;
+    let name = reverse.answers[0].data.to_string();
+    assert_eq!(name, "web.service.dc1.consul.");
+    let missing = ask("none.service.consul.", RecordType::A).await;
+    assert_eq!(missing.metadata.response_code, ResponseCode::NXDomain);
+    let empty = ask("web.service.consul.", RecordType::AAAA).await;
+    assert_eq!(empty.metadata.response_code, ResponseCode::NoError);
+    assert!(empty.answers.is_empty(), "{empty:?}");
+    let by_tcp = dns::ask_by_tcp(forwarder, "web.service.consul.", RecordType::A).await;
+    assert_eq!(by_tcp.answers.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_consul_instances_are_shown_by_a_real_one() {
+    let Some(consul) = need("consul", "consul, from its vendor") else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let ports = [(); 4].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [http_port, server, gossip, dns_port] =
+        ports.map(|listener| listener.local_addr().expect("an address").port());
+    let started = Command::new(consul)
+        .args([
+            "agent",
+            "-server",
+            "-bootstrap-expect=1",
+            "-bind=127.0.0.1",
+            "-client=127.0.0.1",
+        ])
+        .arg(format!("-data-dir={}", dir.path().display()))
+        .arg(format!("-http-port={http_port}"))
+        .arg(format!("-server-port={server}"))
+        .arg(format!("-serf-lan-port={gossip}"))
+        .arg(format!("-dns-port={dns_port}"))
+        .args([
+            "-serf-wan-port=-1",
+            "-grpc-port=-1",
+            "-grpc-tls-port=-1",
+            "-log-level=error",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _ended = Ended(started.expect("consul starts"));
+    let url = move |path: &str| format!("http://127.0.0.1:{http_port}{path}");
+    let entries = || async {
+        let (status, body) = match http::client()
+            .get(url("/v1/health/service/web?passing"))
+            .send()
+            .await
+        {
+            Ok(answer) => (answer.status(), answer.text().await.unwrap_or_default()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let list: serde_json::Value =
+            serde_json::from_str(&body).map_err(|_| format!("{status} {body}"))?;
+        list.as_array().map(Vec::len).ok_or(body)
+    };
+    let count = |wanted: usize| async move {
+        match entries().await {
+            Ok(count) if count == wanted => Ok(()),
+            Ok(count) => Err(format!("{count} instances")),
+            Err(error) => Err(error),
+        }
+    };
+    eventually("a leader", || count(0)).await;
+    let block = format!("consul {{\n  address = \"127.0.0.1:{http_port}\"\n}}");
+    let agent = Agent::start_with(crate::harness::agent::Mode::Dev, &block).await;
+    let job = crate::harness::Echo::new("web", 2);
+    job.register(&agent).await;
+    eventually("the instances", || count(2)).await;
+    let stop = ["job", "stop", "-detach", "web"];
+    crate::harness::command::trivet(&agent, &stop).await.ok();
+    eventually("the end of the instances", || count(0)).await;
 }

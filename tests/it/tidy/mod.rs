@@ -208,6 +208,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
             "mesh",
             &[
                 ("chain", &["model", "view"]),
+                ("external", &["model", "view"]),
                 ("filter", &[]),
                 ("model", &[]),
                 ("gateway", &["intention", "model", "view"]),

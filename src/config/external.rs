@@ -1,0 +1,97 @@
+//! The block `consul` of a configuration file: a catalog elsewhere, instead of the built-in one.
+
+use super::Problem;
+
+const SOURCE: &str = "configuration";
+/// Port of an agent that is named without one.
+const PORT: &str = "8500";
+
+/// What is written about it.
+#[derive(Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the configuration file")]
+pub struct WrittenExternal {
+    pub address: Option<String>,
+    pub ssl: Option<bool>,
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for WrittenExternal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WrittenExternal")
+            .field("address", &self.address)
+            .field("ssl", &self.ssl)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WrittenExternal {
+    /// Keys of the block.
+    pub(super) const KEYS: [&str; 3] = ["address", "ssl", "token"];
+
+    /// `self` with everything that `other` sets.
+    pub(super) fn merge(self, other: Self) -> Self {
+        Self {
+            address: other.address.or(self.address),
+            ssl: other.ssl.or(self.ssl),
+            token: other.token.or(self.token),
+        }
+    }
+}
+
+/// A catalog elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct External {
+    /// Such as `http://127.0.0.1:8500`.
+    pub address: String,
+    /// Secret id of the token that it is asked with.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for External {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("External")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// None unless an address is written.
+pub(super) fn resolve(written: &WrittenExternal, problems: &mut Vec<Problem>) -> Option<External> {
+    let Some(address) = &written.address else {
+        if *written != WrittenExternal::default() {
+            problems.push(Problem::new(
+                SOURCE,
+                "`consul` has no `address`; name the agent to register with, or leave the block out",
+            ));
+        }
+        return None;
+    };
+    let scheme = if written.ssl.unwrap_or(false) {
+        "https"
+    } else {
+        "http"
+    };
+    let whole = if address.contains("://") {
+        address.clone()
+    } else {
+        format!("{scheme}://{address}")
+    };
+    let parsed = url::Url::parse(&whole).ok();
+    let parsed = parsed.filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.has_host() && matches!(url.path(), "" | "/")
+    });
+    let Some(parsed) = parsed else {
+        let message =
+            format!("`consul.address` is `{address}`; HOST:PORT or http://HOST:PORT is expected");
+        problems.push(Problem::new(SOURCE, message));
+        return None;
+    };
+    let host = parsed.host_str().unwrap_or_default();
+    let port = parsed
+        .port()
+        .map_or_else(|| PORT.to_owned(), |port| port.to_string());
+    Some(External {
+        address: format!("{}://{host}:{port}", parsed.scheme()),
+        token: written.token.clone().filter(|token| !token.is_empty()),
+    })
+}

@@ -1,0 +1,202 @@
+//! A catalog elsewhere: a double of its protocol notes every call.
+
+use crate::harness::{Agent, Echo, agent::Mode, command::trivet, eventually};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+/// What an agent elsewhere has, and what it was asked.
+#[derive(Default)]
+struct Elsewhere {
+    services: Map<String, Value>,
+    checks: Map<String, Value>,
+    /// Method and path of every write, ids left out, with how often it came.
+    writes: BTreeMap<String, usize>,
+    /// Everything that this protocol does not have.
+    wrong: Vec<String>,
+}
+
+type Double = Arc<Mutex<Elsewhere>>;
+
+impl Elsewhere {
+    fn answer(&mut self, method: &Method, uri: &Uri, body: &[u8]) -> Response {
+        let target = uri.path_and_query().map_or("", |target| target.as_str());
+        let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        if *method == Method::GET {
+            let list = match target {
+                "/v1/agent/services" => &self.services,
+                "/v1/agent/checks" => &self.checks,
+                _ => return self.refuse(method, target),
+            };
+            return axum::Json(list.clone()).into_response();
+        }
+        let (base, id) = match target.strip_prefix("/v1/agent/service/deregister/") {
+            Some(id) => ("deregister", id),
+            None => match target.strip_prefix("/v1/agent/check/update/") {
+                Some(id) => ("update", id),
+                None => (target, ""),
+            },
+        };
+        let id = id.replace("%5F", "_").replace("%2D", "-");
+        *self.writes.entry(format!("{method} {base}")).or_default() += 1;
+        match base {
+            "/v1/agent/service/register?replace-existing-checks=true" => self.register(&body),
+            "deregister" if self.services.remove(&id).is_some() => {
+                self.checks.retain(|_, check| check["ServiceID"] != id);
+            }
+            "update" if self.checks.contains_key(&id) => {
+                self.checks[&id]["Status"] = body["Status"].clone();
+                self.checks[&id]["Output"] = body["Output"].clone();
+            }
+            _ => return self.refuse(method, target),
+        }
+        StatusCode::OK.into_response()
+    }
+
+    fn register(&mut self, body: &Value) {
+        let id = body["ID"].as_str().expect("an id").to_owned();
+        self.checks.retain(|_, check| check["ServiceID"] != id);
+        for check in body["Checks"].as_array().expect("checks") {
+            assert_eq!(check["TTL"], "60s", "{check}");
+            let known = check["CheckID"].as_str().expect("an id").to_owned();
+            let row = json!({
+                "CheckID": known, "Name": check["Name"], "Status": check["Status"], "ServiceID": id,
+            });
+            self.checks.insert(known, row);
+        }
+        let mut row = body.clone();
+        row["Service"] = body["Name"].clone();
+        // As the original does for an address that is a number.
+        let own = json!({"Address": body["Address"], "Port": body["Port"]});
+        row["TaggedAddresses"]["lan_ipv4"] = own;
+        self.services.insert(id, row);
+    }
+
+    fn refuse(&mut self, method: &Method, target: &str) -> Response {
+        self.wrong.push(format!("{method} {target}"));
+        StatusCode::NOT_FOUND.into_response()
+    }
+
+    /// Services of the agent under test that are passing.
+    fn passing(&self) -> usize {
+        let own = self
+            .services
+            .iter()
+            .filter(|(_, row)| row["Meta"]["trivet-node"].is_string());
+        own.filter(|(id, _)| {
+            let mut checks = self
+                .checks
+                .values()
+                .filter(|check| check["ServiceID"] == **id);
+            checks.clone().count() > 0 && checks.all(|check| check["Status"] == "passing")
+        })
+        .count()
+    }
+}
+
+async fn double() -> (Double, SocketAddr) {
+    let double = Double::default();
+    let handle = async |State(double): State<Double>, method: Method, uri: Uri, body: Bytes| {
+        double.lock().expect("a lock").answer(&method, &uri, &body)
+    };
+    let router = Router::new()
+        .fallback(handle)
+        .with_state(Arc::clone(&double));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (double, address)
+}
+
+async fn shows(double: &Double, count: usize) {
+    eventually("what is shown elsewhere", || async {
+        let shown = double.lock().expect("a lock");
+        if shown.passing() == count {
+            Ok(())
+        } else {
+            Err(format!("{:?} {:?}", shown.services, shown.checks))
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_are_kept_in_step_with_a_catalog_elsewhere() {
+    let (double, address) = double().await;
+    let foreign = json!({"ID": "other", "Service": "other", "Meta": {}});
+    double
+        .lock()
+        .expect("a lock")
+        .services
+        .insert("other".to_owned(), foreign);
+    let block = format!("consul {{\n  address = \"{address}\"\n}}");
+    let mut agent = Agent::start_with(Mode::Durable, &block).await;
+    let job = Echo::new("web", 2);
+    job.register(&agent).await;
+    shows(&double, 2).await;
+    {
+        let shown = double.lock().expect("a lock");
+        let row = shown.services.values().find(|row| row["Name"] == "web");
+        let row = row.expect("an instance");
+        assert!(
+            row["ID"]
+                .as_str()
+                .is_some_and(|id| id.starts_with("_nomad-task-"))
+        );
+        assert_eq!(row["Meta"]["external-source"], "nomad");
+        assert!(row["Port"].as_u64().is_some_and(|port| port > 0), "{row}");
+    }
+
+    // The agent elsewhere loses everything; the next change here brings it back.
+    {
+        let mut shown = double.lock().expect("a lock");
+        shown.services.retain(|id, _| id == "other");
+        shown.checks.clear();
+    }
+    let scaled = Echo::new("web", 3);
+    scaled.register(&agent).await;
+    shows(&double, 3).await;
+
+    // This agent is restarted: what is there stays, and is taken up again.
+    agent.stop().await;
+    assert_eq!(double.lock().expect("a lock").passing(), 3);
+    let registered = |double: &Double| {
+        let writes = &double.lock().expect("a lock").writes;
+        let of = "PUT /v1/agent/service/register?replace-existing-checks=true";
+        writes.get(of).copied().unwrap_or_default()
+    };
+    let before = registered(&double);
+    agent.start_again().await;
+    scaled.running(&agent, 3).await;
+    shows(&double, 3).await;
+    assert_eq!(registered(&double), before, "nothing was registered again");
+
+    trivet(&agent, &["job", "stop", "-detach", "web"])
+        .await
+        .ok();
+    shows(&double, 0).await;
+    let shown = double.lock().expect("a lock");
+    assert_eq!(shown.services.keys().collect::<Vec<_>>(), ["other"]);
+    assert_eq!(shown.wrong, Vec::<String>::new());
+    let kinds: Vec<&str> = shown.writes.keys().map(String::as_str).collect();
+    assert_eq!(
+        kinds,
+        [
+            "PUT /v1/agent/service/register?replace-existing-checks=true",
+            "PUT deregister",
+            "PUT update",
+        ]
+    );
+}
