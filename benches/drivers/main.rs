@@ -1,9 +1,10 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
-//! `cargo bench --bench drivers -- [ingress] [hung] [dns] [jobs] [start] [storm]` runs the named
-//! ones, or all; `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16`
-//! and `dirs=PATH,PATH` for where the data directory is made. The peer runs in the same run where
-//! Debian has it; what a driver needs and does not find, it says and skips. All traffic stays on
+//! `cargo bench --bench drivers -- [ingress] [hung] [dns] [catalog] [jobs] [start] [storm]` runs
+//! the named ones, or all; `catalog` takes `seconds=6`, `rounds=3` and `watchers=1000`, `storm`
+//! takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH`
+//! for where the data directory is made. The peer runs in the same run where Debian has it; what a
+//! driver needs and does not find, it says and skips. All traffic stays on
 //! loopback, and every load is bounded in time.
 
 #![expect(
@@ -15,6 +16,7 @@
     reason = "a measurement that cannot be made ends the program"
 )]
 
+mod catalog;
 mod dns_load;
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(
@@ -40,6 +42,7 @@ async fn main() {
     run("ingress", &wanted, ingress::run()).await;
     run("hung", &wanted, hung::run()).await;
     run("dns", &wanted, dns_load::run()).await;
+    run("catalog", &wanted, catalog::run(&options)).await;
     run("jobs", &wanted, small_jobs::run(&options)).await;
     run("start", &wanted, start::run()).await;
     run("storm", &wanted, storm::run(&options)).await;

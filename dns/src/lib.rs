@@ -2,8 +2,8 @@
 //!
 //! This package answers questions about the service catalog over DNS. The catalog itself is not
 //! here: its owner builds a [`View`] from [`Facts`], makes the next one from [`Changes`] of the
-//! catalog, and swaps it in through a [`Handle`]. Answers are drawn from that one immutable value, so a question never sees
-//! half a change.
+//! catalog, and swaps it in through a [`Handle`]. Answers are drawn from that one immutable value,
+//! so a question never sees half a change.
 //!
 //! Reading order: [`name`] (question name → query), [`view`] (the facts, indexed), [`answer`]
 //! (query and view → records, pure), then the listeners.

@@ -7,8 +7,8 @@
 //! elsewhere has to be told, [`gateway`] what is reached from outside, [`health`] the check state
 //! machine, [`lifetimes`] what ends sessions, [`local`] what one agent was told to register, and
 //! [`wire`] the JSON shapes of the catalog HTTP API. Nothing here reads a clock, draws a random
-//! number or performs I/O: time arrives as an argument, so equal command sequences give equal states
-//! on every machine. Start reading at [`state::State::apply`].
+//! number or performs I/O: time arrives as an argument, so equal command sequences give equal
+//! states on every machine. Start reading at [`state::State::apply`].
 
 pub mod chain;
 pub mod external;

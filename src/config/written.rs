@@ -178,7 +178,11 @@ impl Written {
                 }
             }
             "ingress" => self.take_ingress(entry, reader),
-            _ => reader.unknown(&entry, "", &[&TOP[..], &["ingress", "api", "consul"]].concat()),
+            _ => reader.unknown(
+                &entry,
+                "",
+                &[&TOP[..], &["ingress", "api", "consul"]].concat(),
+            ),
         }
     }
 

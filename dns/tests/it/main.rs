@@ -8,6 +8,7 @@
 
 mod answers;
 mod catalog;
+mod fuzz;
 mod increments;
 mod questions;
 mod sockets;

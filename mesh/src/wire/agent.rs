@@ -10,8 +10,8 @@ use super::catalog::{Connect, Proxy, TaggedAddress, WeightsEntry, tagged};
 
 /// A service on the answering agent. Source: agent API, "List Services".
 ///
-/// Shape: `tags` and `meta` are empty rather than null; `tagged_addresses` is absent when empty, what
-/// belongs to the mesh for ordinary services.
+/// Shape: `tags` and `meta` are empty rather than null; `tagged_addresses` is absent when empty,
+/// what belongs to the mesh for ordinary services.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct AgentService {

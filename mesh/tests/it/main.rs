@@ -4,6 +4,8 @@
 mod chains;
 mod compatibility;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod local;
 #[cfg(test)]
 mod prepared;

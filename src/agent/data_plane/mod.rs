@@ -3,9 +3,9 @@
 //!
 //! [`names`] makes the view and [`routes`] the table, on a thread that carries no traffic; what
 //! changes meanwhile goes into the next ones. A new value is computed and swapped in; nothing is
-//! patched in place, though a DNS view shares with the last one what stayed as it was. A value that cannot be computed leaves the old one in force and is
-//! reported. What was swapped in is confirmed to the servers, with the instances that left and
-//! still have requests in flight ([`draining`]).
+//! patched in place, though a DNS view shares with the last one what stayed as it was. A value that
+//! cannot be computed leaves the old one in force and is reported. What was swapped in is confirmed
+//! to the servers, with the instances that left and still have requests in flight ([`draining`]).
 
 mod draining;
 mod names;

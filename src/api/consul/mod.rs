@@ -13,6 +13,8 @@ mod connect;
 mod coordinate;
 mod decode;
 mod event;
+#[cfg(test)]
+mod fuzz_tests;
 mod health;
 mod kv;
 mod operator;
