@@ -67,7 +67,7 @@ async fn register_service(
     let registered = registered(&catalog)?;
     let sidecar = posted.take_sidecar(registered)?;
     let sidecar = match sidecar {
-        Some(sidecar) => Some((sidecar.service()?, sidecar.named_checks()?)),
+        Some(sidecar) => Some((sidecar.service()?, sidecar.named_checks(catalog.scripts())?)),
         None => None,
     };
     let service = posted.service()?;
