@@ -2,10 +2,11 @@
 //!
 //! A second in the usual tests, and longer with `.ci/fuzz SECONDS`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::store_tests::Store;
 use crate::sys;

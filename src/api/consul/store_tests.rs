@@ -746,7 +746,7 @@ async fn the_authority_signs_leaves_and_rotates_its_root() {
     let agent = store.ask("GET /v1/agent/connect/ca/roots", "").await;
     assert_eq!(
         (agent.json(), agent.header("x-cache")),
-        (first.clone(), "HIT".into())
+        (first.clone(), "HIT")
     );
 
     let leaf = store.ask("GET /v1/agent/connect/ca/leaf/web", "").await;
@@ -756,7 +756,7 @@ async fn the_authority_signs_leaves_and_rotates_its_root() {
     let again = store.ask("GET /v1/agent/connect/ca/leaf/web", "").await;
     assert_eq!(
         (again.json(), again.header("x-cache")),
-        (leaf.json(), "HIT".into())
+        (leaf.json(), "HIT")
     );
     assert_eq!(leaf.header("cache-control"), "no-store");
     let chain = store.ask("GET /v1/discovery-chain/web", "").await.json();
