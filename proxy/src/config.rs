@@ -149,6 +149,14 @@ pub struct Config {
     pub access_log: Option<Arc<AccessLog>>,
     /// How many more targets are tried when one fails.
     pub retries: usize,
+    /// Statuses of answers that another target is asked instead of, if the request may be repeated.
+    pub retry_on: Vec<u16>,
+    /// How long requests wait for a target when their route has none; not at all if it is zero.
+    pub hold: Duration,
+    /// How many requests of a route wait when it has no target, or all of them have enough to do.
+    pub pending_max: u32,
+    /// How long they wait when all targets have enough to do.
+    pub pending_time: Duration,
     /// How many of a hundred requests may be repeated after something of them was sent.
     pub repeats_percent: u32,
     /// How many requests a second may be repeated beside those.
@@ -205,6 +213,10 @@ impl Default for Config {
             schemes: Arc::default(),
             access_log: None,
             retries: 2,
+            retry_on: Vec::new(),
+            hold: Duration::ZERO,
+            pending_max: 1000,
+            pending_time: Duration::from_secs(1),
             repeats_percent: 20,
             repeats_per_second: 10,
             eject_after: 5,

@@ -178,6 +178,8 @@ fn fuzz_tags() {
             port: 80,
             tags: &tags,
             datacenter: "dc1",
+            version: "",
+            turns: 1,
         };
         let (definitions, problems) = tags::definitions(&instance);
         assert!(definitions.len() + problems.len() <= 1);

@@ -125,6 +125,8 @@ impl Scenario {
             port: port.parse().unwrap(),
             tags: &tags,
             datacenter: "dc1",
+            version: "",
+            turns: 1,
         };
         let (definitions, problems) = route::tags::definitions(&instance);
         self.definitions.extend(definitions);

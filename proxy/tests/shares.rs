@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proxy::route::{Choice, RequestPath, Route, Table, parse};
+use proxy::route::{
+    Choice, Command, Condition, Definition, Facts, Instance, Origin, Part, RequestPath, Route,
+    Rule, Split, Table, Test, parse, tags,
+};
 
 fn table(text: &str, previous: Option<&Table>) -> Table {
     let (definitions, problems) = parse::parse(text);
@@ -184,7 +187,8 @@ fn least_connections_go_where_fewest_requests_are() {
         .map(|target| target.upstream().in_flight())
         .collect();
     assert_eq!(busy, [10, 10, 20]);
-    // One that finishes its requests gets the next ones, until it is as busy as the others.
+    // One that finishes its requests gets the next ones of its version, until it is as busy as the
+    // others.
     let first = entered
         .iter()
         .filter(|target| target.address().ip().to_string() == "10.0.0.1");
@@ -192,9 +196,14 @@ fn least_connections_go_where_fewest_requests_are() {
     for target in &finished {
         target.upstream().leave();
     }
-    for _ in finished {
-        assert_eq!(enter().address().ip().to_string(), "10.0.0.1");
+    // What has a share of its own keeps it: every second request is not for the first two.
+    let mut next = BTreeMap::new();
+    for _ in 0..2 * finished.len() {
+        let address = enter().address().ip().to_string();
+        *next.entry(address).or_insert(0) += 1;
     }
+    let expected = [("10.0.0.1".to_owned(), 4), ("10.0.0.3".to_owned(), 4)];
+    assert_eq!(next, expected.into());
     // With nothing in flight they take turns.
     for target in &entered {
         target.upstream().leave();
@@ -203,4 +212,250 @@ fn least_connections_go_where_fewest_requests_are() {
     let idle = self::table(two, None);
     let seen = counts(&idle, 10, |_| Choice::LeastConnections);
     assert_eq!(seen.values().copied().collect::<Vec<_>>(), [5, 5]);
+}
+
+/// Instances by id, with the turns of each.
+fn instances(instances: &[(&str, u16)]) -> Vec<Definition> {
+    let tags = ["urlprefix-/".to_owned()];
+    let define = |(at, (id, turns)): (usize, &(&str, u16))| {
+        let (definitions, problems) = tags::definitions(&Instance {
+            id,
+            service: "web",
+            address: &format!("10.0.0.{at}"),
+            port: 80,
+            tags: &tags,
+            datacenter: "dc1",
+            version: "",
+            turns: *turns,
+        });
+        assert!(problems.is_empty());
+        definitions
+    };
+    instances.iter().enumerate().flat_map(define).collect()
+}
+
+fn split(parts: &[(&str, u64, &[&str])], rules: Vec<Rule>) -> Definition {
+    let part = |(name, millionths, instances): &(&str, u64, &[&str])| Part {
+        name: (*name).to_owned(),
+        millionths: Some(*millionths),
+        instances: instances.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    Definition {
+        origin: Origin::Line(0),
+        command: Command::Split(Split {
+            service: "web".to_owned(),
+            parts: parts.iter().map(part).collect(),
+            rules,
+        }),
+    }
+}
+
+fn build(instances: Vec<Definition>, split: Definition, previous: Option<&Table>) -> Table {
+    Table::build(instances.into_iter().chain([split]), previous).0
+}
+
+fn ids(table: &Table, turns: usize, choice: impl Fn(usize) -> Choice) -> BTreeMap<String, usize> {
+    let mut ids = BTreeMap::new();
+    for turn in 0..turns {
+        let target = route(table).pick(choice(turn)).unwrap();
+        *ids.entry(target.instance().to_owned()).or_default() += 1;
+    }
+    ids
+}
+
+const STABLE: &[(&str, u16)] = &[("s1", 1), ("s2", 1), ("s3", 1), ("c1", 1)];
+
+#[test]
+fn a_share_does_not_depend_on_what_befalls_single_instances() {
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", 50_000, &["c1"]),
+        ("stable", 950_000, &["s1", "s2", "s3"]),
+    ];
+    let table = build(instances(STABLE), split(&parts, Vec::new()), None);
+    let counts = ids(&table, 6000, |_| Choice::RoundRobin);
+    assert_eq!((counts["c1"], counts["s1"]), (300, 1900));
+    let mut canary = 0;
+    for _ in 0..6000 {
+        // Two of the stable ones are not well.
+        let sound = |target: &proxy::route::Target| !["s1", "s2"].contains(&target.instance());
+        let target = route(&table).pick_where(Choice::RoundRobin, sound).unwrap();
+        canary += usize::from(target.instance() == "c1");
+    }
+    assert_eq!(canary, 300);
+    let random = ids(&table, 20_000, |turn| {
+        Choice::Random(u64::MAX / 20_000 * turn as u64)
+    });
+    assert!((800..1200).contains(&random["c1"]), "{random:?}");
+}
+
+#[test]
+fn a_share_of_one_in_a_hundred_is_exact() {
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", 10_000, &["c1"]),
+        ("stable", 990_000, &["s1", "s2", "s3"]),
+    ];
+    let mut table = build(instances(STABLE), split(&parts, Vec::new()), None);
+    let mut canary = 0;
+    for _ in 0..100 {
+        // The table changes all the time.
+        table = build(instances(STABLE), split(&parts, Vec::new()), Some(&table));
+        canary += ids(&table, 100, |_| Choice::RoundRobin)
+            .get("c1")
+            .copied()
+            .unwrap_or(0);
+    }
+    assert!((99..=101).contains(&canary), "{canary}");
+}
+
+#[test]
+fn an_empty_share_falls_back() {
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", 500_000, &["c1"]),
+        ("stable", 500_000, &["s1", "s2", "s3"]),
+    ];
+    let without: Vec<_> = STABLE
+        .iter()
+        .copied()
+        .filter(|(id, _)| *id != "c1")
+        .collect();
+    let table = build(instances(&without), split(&parts, Vec::new()), None);
+    assert_eq!(
+        ids(&table, 300, |_| Choice::RoundRobin)
+            .values()
+            .sum::<usize>(),
+        300
+    );
+    // One that is there, but takes nothing.
+    let mut with = without;
+    with.push(("c1", 0));
+    let table = build(instances(&with), split(&parts, Vec::new()), None);
+    let counts = ids(&table, 300, |_| Choice::RoundRobin);
+    assert_eq!(
+        counts.values().copied().collect::<Vec<_>>(),
+        [100, 100, 100]
+    );
+    let table = build(instances(STABLE), split(&parts, Vec::new()), None);
+    let sound = |target: &proxy::route::Target| target.instance() != "c1";
+    assert!((0..10).all(|_| {
+        route(&table)
+            .pick_where(Choice::RoundRobin, sound)
+            .is_some()
+    }));
+}
+
+#[test]
+fn health_is_a_weight_within_the_version() {
+    let sick: Vec<(&str, u16)> = vec![("s1", 4), ("s2", 1), ("s3", 0), ("c1", 1)];
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", 500_000, &["c1"]),
+        ("stable", 500_000, &["s1", "s2", "s3"]),
+    ];
+    let table = build(instances(&sick), split(&parts, Vec::new()), None);
+    let counts = ids(&table, 1000, |_| Choice::RoundRobin);
+    assert_eq!((counts["c1"], counts["s1"], counts["s2"]), (500, 400, 100));
+    assert_eq!(counts.get("s3"), None);
+    let shares: Vec<f64> = route(&table)
+        .targets()
+        .iter()
+        .map(|target| target.share())
+        .collect();
+    assert_eq!(shares, [0.4, 0.1, 0.0, 0.5]);
+    assert_eq!(route(&table).targets()[3].part(), Some("canary"));
+}
+
+#[test]
+fn rules_send_requests_to_a_version_without_a_share() {
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", 0, &["c1"]),
+        ("stable", 1_000_000, &["s1", "s2", "s3"]),
+    ];
+    let insider = Rule {
+        conditions: vec![Condition::Header("x-canary".into(), Test::Present)],
+        part: 0,
+    };
+    let table = build(instances(STABLE), split(&parts, vec![insider]), None);
+    assert_eq!(ids(&table, 300, |_| Choice::RoundRobin).get("c1"), None);
+    for (value, expected) in [(b"yes".as_slice(), true), (b"", false)] {
+        let header = |name: &str| (name == "x-canary" && !value.is_empty()).then_some(value);
+        let rule = route(&table).rule(&Facts {
+            method: "GET",
+            path: b"/",
+            query: "",
+            header: &header,
+        });
+        assert_eq!(rule.is_some(), expected);
+        let ruled = rule.map(|(ruled, _)| ruled);
+        let picked = route(&table).pick_of(ruled, Choice::RoundRobin, |_| true);
+        assert_eq!(picked.unwrap().instance() == "c1", expected);
+    }
+}
+
+#[test]
+fn a_version_for_rules_only_leaves_the_shares_as_they_are() {
+    let mut split = split(&[("beta", 0, &["c1"])], Vec::new());
+    let Command::Split(inner) = &mut split.command else {
+        unreachable!("it is one");
+    };
+    inner.parts[0].millionths = None;
+    inner.rules.push(Rule {
+        conditions: vec![Condition::Method(vec!["PUT".into()])],
+        part: 0,
+    });
+    let table = build(instances(STABLE), split, None);
+    let counts = ids(&table, 400, |_| Choice::RoundRobin);
+    assert!(counts.values().all(|count| *count == 100), "{counts:?}");
+    let header = |_: &str| None;
+    let rule = route(&table).rule(&Facts {
+        method: "PUT",
+        path: b"/",
+        query: "",
+        header: &header,
+    });
+    let ruled = rule.map(|(ruled, _)| ruled);
+    for _ in 0..8 {
+        let picked = route(&table).pick_of(ruled, Choice::RoundRobin, |_| true);
+        assert_eq!(picked.unwrap().instance(), "c1");
+    }
+}
+
+#[test]
+fn who_has_the_canary_keeps_it_when_its_share_grows() {
+    let at = |share: u64| {
+        let parts: [(&str, u64, &[&str]); 2] = [
+            ("canary", share, &["c1"]),
+            ("stable", 1_000_000 - share, &["s1", "s2", "s3"]),
+        ];
+        let table = build(instances(STABLE), split(&parts, Vec::new()), None);
+        let picked = |key: u64| {
+            let target = route(&table).pick(Choice::Hash(key)).unwrap();
+            assert_eq!(
+                route(&table).pick(Choice::Hash(key)).unwrap().instance(),
+                target.instance()
+            );
+            target.instance() == "c1"
+        };
+        (0..10_000).filter(|key| picked(*key)).collect::<Vec<u64>>()
+    };
+    let (few, some, many) = (at(10_000), at(50_000), at(250_000));
+    assert!((60..140).contains(&few.len()), "{}", few.len());
+    assert!((2300..2700).contains(&many.len()), "{}", many.len());
+    assert!(few.iter().all(|key| some.contains(key)));
+    assert!(some.iter().all(|key| many.contains(key)));
+}
+
+#[test]
+fn a_target_that_leaves_moves_its_own_keys_only() {
+    let all = build(instances(STABLE), split(&[], Vec::new()), None);
+    let fewer = build(instances(&STABLE[..3]), split(&[], Vec::new()), None);
+    let picked = |table: &Table, key: u64| {
+        let target = route(table).pick(Choice::Hash(key)).unwrap();
+        target.instance().to_owned()
+    };
+    let mut moved = 0;
+    for key in 0..4000 {
+        let (before, after) = (picked(&all, key), picked(&fewer, key));
+        assert!(before == after || before == "c1");
+        moved += usize::from(before != after);
+    }
+    assert!((800..1200).contains(&moved), "{moved}");
 }

@@ -151,6 +151,10 @@ impl Agent {
                 .map(|ingress| ingress.matching)
                 .unwrap_or_default(),
             zone: zone(&config),
+            hold: config
+                .ingress
+                .as_ref()
+                .map_or(Duration::ZERO, |ingress| ingress.resilience.hold),
         };
         parts.edge(planes.data(), |stopped| data_plane.run(stopped));
         if let (Some(settings), Some(owner)) = (&config.external, node_id) {

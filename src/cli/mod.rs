@@ -48,6 +48,7 @@ mod structured;
 mod template;
 #[cfg(test)]
 mod tests;
+mod top;
 mod var;
 mod version;
 mod view;
@@ -265,6 +266,8 @@ pub enum Request {
     Snapshot(snapshot::Command),
     /// Show the state of whatever has this id
     Status(status::Arguments),
+    /// Show live rates of the ingress
+    Top(top::Arguments),
     /// Read and write variables
     #[command(subcommand)]
     Var(var::Command),
@@ -418,6 +421,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Kv(command) => kv::run(cx, command).await,
         Request::Node(command) => node::run(cx, command).await,
         Request::Operator(command) => operator::run(cx, command).await,
+        Request::Top(arguments) => top::run(cx, &arguments).await,
         Request::Route(command) => route::run(cx, command).await,
         Request::Scaling(command) => Box::pin(scaling::run(cx, command)).await,
         Request::Server(command) => server::run(cx, command).await,

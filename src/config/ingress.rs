@@ -1,6 +1,6 @@
 //! The block `ingress` of a configuration file, as it is written and as it is meant.
 
-use super::{Problem, pairs};
+use super::{Problem, Resilience, pairs, resilience};
 use jobs::model::Span;
 use proxy::{
     Announced, Protocol,
@@ -38,7 +38,7 @@ pub struct WrittenIngress {
 
 impl WrittenIngress {
     /// Settings of the block that are a text, a number or a flag.
-    pub(super) const SETTINGS: [&'static str; 25] = [
+    pub(super) const SETTINGS: [&'static str; 33] = [
         "strategy",
         "matcher",
         "host_globs",
@@ -64,6 +64,14 @@ impl WrittenIngress {
         "compress",
         "access_log",
         "access_log_target",
+        "retry_on",
+        "retry_percent",
+        "retries_per_second",
+        "eject_after",
+        "eject_time",
+        "hold",
+        "pending_max",
+        "pending_time",
     ];
     /// Keys of a scheme of users, as in `proxy_auth`.
     pub(super) const AUTH: [&'static str; 5] = ["name", "type", "file", "realm", "refresh"];
@@ -120,6 +128,8 @@ pub struct Ingress {
     pub timeouts: Timeouts,
     /// How many more targets are tried when one fails.
     pub retries: Option<usize>,
+    /// What follows from failures, where a route does not say it.
+    pub resilience: Resilience,
     /// The largest body of a request in bytes.
     pub request_body_max: Option<u64>,
     /// Authorities of targets that are reached over TLS.
@@ -325,6 +335,7 @@ pub(super) fn resolve(
         idle: time("idle_timeout"),
     };
     let retries = reader.number("retries", setting("retries"));
+    let resilience = resilience::resolve(&setting, reader.problems);
     let own_headers = reader.own_headers(&setting);
     let access_log = reader.access_log(&setting);
     let auth = reader.schemes(written);
@@ -342,6 +353,7 @@ pub(super) fn resolve(
         no_route_status,
         timeouts,
         retries: retries.and_then(|retries| usize::try_from(retries).ok()),
+        resilience,
         request_body_max: reader.number("request_body_max", setting("request_body_max")),
         authorities_file: authorities_file.or_else(usual),
         auth,

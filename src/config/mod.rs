@@ -13,6 +13,7 @@ mod names;
 mod pairs;
 mod plugins;
 mod reader;
+mod resilience;
 mod resolve;
 mod volumes;
 mod written;
@@ -26,6 +27,7 @@ pub use ingress::{
 pub use limits::Connections;
 pub use names::{Dns, WrittenDns};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
+pub use resilience::Resilience;
 pub use volumes::HostVolume;
 pub use written::Written;
 

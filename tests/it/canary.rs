@@ -88,6 +88,75 @@ async fn a_canary_takes_its_turn_until_it_is_promoted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_says_the_share_of_its_canary_and_counts_are_told() {
+    let agent = Agent::start().await;
+    let job = with_canary(&agent, |job| {
+        job.service
+            .push_str("\nmeta {\n rollout_steps = \"10,50\"\n }");
+    })
+    .await;
+    job.register(&agent).await;
+    waiting_for_promotion(&agent, &job).await;
+    targets(&agent, "shop", 6).await;
+    let seen = load::spread(&agent.url("ingress", "/shop"), 200).await;
+    let canary: usize = seen
+        .iter()
+        .filter(|(text, _)| text.starts_with("new-"))
+        .map(|(_, count)| count)
+        .sum();
+    assert!((19..=21).contains(&canary), "{seen:?}");
+
+    let tested = trivet(&agent, &["route", "test", "/shop", "-H", "x-any: 1"]).await;
+    assert_eq!(tested.code, 0, "{}", tested.text());
+    for part in [
+        "Route   /shop",
+        "its version is chosen by the shares",
+        "6 instances take it in turn",
+        "v1 (canary)",
+        "v0 (stable)",
+        "10.00%",
+        "18.00%",
+    ] {
+        assert!(tested.stdout.contains(part), "{part}: {}", tested.text());
+    }
+    let nowhere = trivet(&agent, &["route", "test", "nowhere.example/x"]).await;
+    assert_eq!(nowhere.code, 1);
+    assert!(
+        nowhere.stdout.contains("no route matches"),
+        "{}",
+        nowhere.text()
+    );
+
+    let top = trivet(&agent, &["top", "-n", "1"]).await.ok();
+    assert!(
+        top.stdout.contains("In flight") && top.stdout.contains("/shop"),
+        "{}",
+        top.text()
+    );
+    let metrics = http::client()
+        .get(agent.url("ingress_admin", "/metrics"))
+        .send()
+        .await
+        .expect("an answer");
+    let metrics = metrics.text().await.expect("a text");
+    let count = |version: &str| -> u64 {
+        let labels = format!("version=\"{version}\"");
+        let lines = metrics.lines().filter(|line| {
+            line.starts_with("trivet_ingress_attempts_total{route=\"/shop\"")
+                && line.contains(&labels)
+                && line.contains("outcome=\"2xx\"")
+        });
+        let numbers = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        numbers.sum()
+    };
+    assert_eq!(
+        (count("v0") + count("v1"), count("v1")),
+        (200, canary as u64),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_gets_exactly_the_share_that_was_set() {
     let agent = Agent::start().await;
     let job = with_canary(&agent, |_| {}).await;

@@ -203,10 +203,10 @@ impl Arrival {
     ) {
         let mut tried = Tried::default();
         for _ in 0..=self.config.retries {
-            let lease = match tried.lease_by(self.local.handle(), &find, false) {
+            let lease = match tried.lease_by(&self.config, self.local.handle(), peer.ip(), &find) {
                 Ok(lease) => lease,
                 Err(refused) => {
-                    let is_known = refused != Refused::NoRoute;
+                    let is_known = !matches!(refused, Refused::NoRoute);
                     tracing::debug!(%peer, %own, is_known, "a connection goes to no target");
                     return;
                 }

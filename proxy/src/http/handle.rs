@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Error;
 use crate::config::{Config, Listener, Strategy};
-use crate::route::{Choice, Table, Upstream};
+use crate::route::{Choice, Explanation, Facts, RequestPath, Table, Upstream};
 
 /// Access to the routing table of a running proxy; cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,6 +28,10 @@ struct Shared {
     swap: Mutex<()>,
     /// Told when the last request leaves an upstream that no table has any more.
     drained: Notify,
+    /// Told when there is another table, and when a request has ended while others wait.
+    changed: Arc<Notify>,
+    /// Requests that wait for that.
+    waiting: AtomicUsize,
     /// Told when a target was found dead.
     lost: Arc<Notify>,
     drain_timeout: Duration,
@@ -94,6 +98,8 @@ impl Handle {
             table: ArcSwap::from_pointee(Table::default()),
             swap: Mutex::new(()),
             drained: Notify::new(),
+            changed: Arc::default(),
+            waiting: AtomicUsize::new(0),
             lost: Arc::default(),
             drain_timeout: config.drain_timeout,
             strategy: config.strategy,
@@ -207,6 +213,7 @@ impl Handle {
             upstream.close();
         }
         self.shared.swapped.notify_one();
+        self.shared.changed.notify_waiters();
         removed
     }
 
@@ -230,6 +237,44 @@ impl Handle {
     /// Tells everybody who waits for an answer to look whether it will come.
     pub(super) fn tell_losses(&self) {
         self.shared.lost.notify_waiters();
+    }
+
+    /// Told when a request that waits may have its turn.
+    pub(super) fn changed(&self) -> &Arc<Notify> {
+        &self.shared.changed
+    }
+
+    /// Counts a request that waits for that, or one that does no more.
+    pub(super) fn count_waiting(&self, more: bool) {
+        if more {
+            self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A request has ended: another one may have its turn.
+    pub(super) fn tell_turn(&self) {
+        if self.shared.waiting.load(Ordering::Acquire) > 0 {
+            self.shared.changed.notify_waiters();
+        }
+    }
+
+    /// Microseconds of the clock that begins with the handle.
+    pub(super) fn now_us(&self) -> u64 {
+        let since = Instant::now().saturating_duration_since(self.shared.started);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// What the targets of the table in force were asked and how they answered, in the text format
+    /// of Prometheus.
+    pub fn metrics(&self) -> String {
+        self.table().metrics(self.now_ms())
+    }
+
+    /// Where a request would go by the table in force.
+    pub fn explain(&self, host: &str, path: &RequestPath<'_>, facts: &Facts<'_>) -> Explanation {
+        self.table().explain(host, path, facts, self.now_ms())
     }
 
     /// Where that is told.
@@ -283,7 +328,7 @@ impl Handle {
 
     /// A number of the splitmix64 sequence, started at a random place. It spreads load; nothing
     /// secret rests on it.
-    fn random(&self) -> u64 {
+    pub(super) fn random(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.shared.random.fetch_add(STEP, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

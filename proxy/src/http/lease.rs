@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::handle::Handle;
-use crate::route::{Entered, Route, Table, Target};
+use super::waiting::Turn;
+use crate::config::Config;
+use crate::route::{Entered, Limits, Route, Table, Target};
 
 /// How often a request that meets a removed target picks again. Each time a whole swap must have
 /// happened in between.
@@ -14,10 +16,12 @@ const PICKS_MAX: usize = 16;
 pub(super) struct Lease {
     target: Arc<Target>,
     handle: Handle,
+    /// Those of a route that bounds its requests.
+    limits: Option<Arc<Limits>>,
 }
 
 /// Why there is no lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Refused {
     /// No route matches the request.
     NoRoute,
@@ -25,6 +29,10 @@ pub(super) enum Refused {
     NoTarget,
     /// The route asks for more than plain requests get.
     NotPlain,
+    /// There may be a target soon.
+    Wait(Turn),
+    /// The route has had enough requests lately.
+    Limited,
 }
 
 impl Lease {
@@ -40,7 +48,8 @@ impl Lease {
         handle: &Handle,
         find: impl Fn(&Table) -> Option<&Route>,
         is_plain: bool,
-        pick: impl Fn(&Route) -> Option<&Arc<Target>>,
+        config: &Config,
+        pick: impl Fn(&Route) -> Result<&Arc<Target>, Refused>,
     ) -> Result<Lease, Refused> {
         for _ in 0..PICKS_MAX {
             let table = handle.load();
@@ -49,15 +58,38 @@ impl Lease {
             if is_plain && !route.is_plain() {
                 return Err(Refused::NotPlain);
             }
-            let target = pick(route).ok_or(Refused::NoTarget)?;
+            let target = pick(route)?;
+            let policy = target.policy();
+            let limits = match policy.route_requests_max {
+                None => None,
+                Some(most) if route.limits().enter(most) => Some(route.limits().clone()),
+                Some(_) => {
+                    return Err(Refused::Wait(Turn {
+                        limits: route.limits().clone(),
+                        most: policy.pending_max.unwrap_or(config.pending_max),
+                        time: policy.pending_time.unwrap_or(config.pending_time),
+                    }));
+                }
+            };
             match target.upstream().enter() {
                 Entered::Open => {
-                    return Ok(Lease {
+                    let lease = Lease {
                         target: target.clone(),
                         handle: handle.clone(),
-                    });
+                        limits,
+                    };
+                    let most = policy.target_requests_max.map_or(u64::MAX, u64::from);
+                    // Others may have come at the same moment.
+                    if most == u64::MAX || target.upstream().in_flight() <= most {
+                        return Ok(lease);
+                    }
                 }
-                Entered::Closed => handle.wake_drains(),
+                Entered::Closed => {
+                    if let Some(limits) = limits {
+                        limits.leave();
+                    }
+                    handle.wake_drains();
+                }
             }
         }
         Err(Refused::NoTarget)
@@ -73,6 +105,10 @@ impl Drop for Lease {
         if self.target.upstream().leave() {
             self.handle.wake_drains();
         }
+        if let Some(limits) = &self.limits {
+            limits.leave();
+        }
+        self.handle.tell_turn();
     }
 }
 
@@ -84,7 +120,7 @@ mod tests {
     use super::{Lease, Refused};
     use crate::config::Config;
     use crate::http::Handle;
-    use crate::route::{Choice, Request, RequestPath, Table, parse};
+    use crate::route::{Choice, Request, RequestPath, Route, Table, Target, parse};
 
     const SWAPS: usize = 2_000;
 
@@ -96,13 +132,14 @@ mod tests {
     }
 
     fn take(handle: &Handle) -> Result<Lease, Refused> {
-        let path = RequestPath::new("/");
+        let (path, config) = (RequestPath::new("/"), Config::default());
         let request = Request::plain("", &path);
         Lease::take(
             handle,
             |table| table.lookup_request(&request),
             false,
-            |route| route.pick(Choice::RoundRobin),
+            &config,
+            |route| route.pick(Choice::RoundRobin).ok_or(Refused::NoTarget),
         )
     }
 
@@ -154,27 +191,30 @@ mod tests {
         assert!(taken.load(Ordering::Relaxed) > 0);
     }
 
+    fn nobody(_: &Route) -> Result<&Arc<Target>, Refused> {
+        Err(Refused::NoTarget)
+    }
+
     #[test]
     fn refusals_say_why() {
         let handle = Handle::new(&Config::default());
-        assert_eq!(take(&handle).unwrap_err(), Refused::NoRoute);
+        assert!(matches!(take(&handle), Err(Refused::NoRoute)));
         drop(handle.swap(table(0, &handle.table())));
-        let path = RequestPath::new("/");
+        let (path, config) = (RequestPath::new("/"), Config::default());
         let request = Request::plain("", &path);
         let take = |is_plain| {
             Lease::take(
                 &handle,
                 |table| table.lookup_request(&request),
                 is_plain,
-                |_| None,
+                &config,
+                nobody,
             )
         };
-        let refused = take(false).unwrap_err();
-        assert_eq!(refused, Refused::NoTarget);
+        assert!(matches!(take(false), Err(Refused::NoTarget)));
         let text = "route add web / http://127.0.0.1:1/ opts \"allow=ip:10.0.0.1\"";
         let (table, _) = Table::build(parse::parse(text).0, None);
         drop(handle.swap(table));
-        let refused = take(true).unwrap_err();
-        assert_eq!(refused, Refused::NotPlain);
+        assert!(matches!(take(true), Err(Refused::NotPlain)));
     }
 }

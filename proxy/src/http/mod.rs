@@ -14,6 +14,7 @@ mod routing;
 mod service;
 mod socket;
 mod stream;
+mod waiting;
 mod worker;
 
 use std::io;
@@ -144,6 +145,7 @@ impl Proxy {
             let (listeners, incoming) = mpsc::channel(LISTENERS_WAITING_MAX);
             workers.push(listeners);
             let worker = Worker {
+                number,
                 config: config.clone(),
                 handle: self.handle.clone(),
                 incoming,

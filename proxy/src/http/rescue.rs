@@ -125,14 +125,15 @@ pub(super) fn failed(
     (host, path): (&str, &RequestPath<'_>),
     upstream: &Upstream,
 ) {
-    if !upstream.health().failed(config.eject_after) {
-        return;
-    }
-    let now = handle.now_ms();
     let table = handle.load();
     let Some(route) = table.lookup(host, path) else {
         return;
     };
+    let most = route.policy().eject_after.unwrap_or(config.eject_after);
+    if !upstream.health().failed(most) {
+        return;
+    }
+    let now = handle.now_ms();
     let all = route.targets().len();
     let resting = route.targets().iter().filter(|target| {
         let other = target.upstream();

@@ -1,12 +1,14 @@
 //! What happens to one request, in the hooks of the proxy library.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ::http::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    LOCATION, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    LOCATION, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
 };
 use ::http::request::Parts as ReqParts;
 use ::http::{HeaderMap, Method, StatusCode, Uri, Version};
@@ -29,15 +31,18 @@ use super::handle::Handle;
 use super::head;
 use super::lease::{Lease, Refused};
 use super::rescue::{self, Budget, Wait};
-use super::routing::{self, Failure, Tried};
+use super::routing::{self, Criteria, Failure, Tried};
 use super::socket::{self, Waiting};
+use super::waiting::Queued;
 use crate::config::Config;
 use crate::headers::{self, Hop, Incoming, Told};
 use crate::log::{AccessLog, Entry, UpstreamEntry};
-use crate::route::{self, RequestPath, Scheme, Target};
+use crate::route::{self, Facts, Outcome, RequestPath, Scheme, Target};
 
 /// The decisions of the proxy; the library carries them out.
 pub(super) struct Service {
+    /// Which of the threads it works on.
+    thread: usize,
     config: Arc<Config>,
     handle: Handle,
     budget: Arc<Budget>,
@@ -87,6 +92,10 @@ pub(super) struct Request {
     tried: Tried,
     /// When the last target was chosen, until it has answered.
     asked: Option<Instant>,
+    /// When the last target was chosen.
+    since: Option<Instant>,
+    /// The answer was none that the client gets, but counts as a failure.
+    passed_over: Option<StatusCode>,
     /// How many more targets may be tried.
     left: usize,
     /// The connection to the target waited for this request.
@@ -97,10 +106,16 @@ pub(super) struct Request {
 }
 
 impl Service {
-    pub(super) fn new(config: Arc<Config>, handle: Handle, budget: Arc<Budget>) -> Service {
+    pub(super) fn new(
+        thread: usize,
+        config: Arc<Config>,
+        handle: Handle,
+        budget: Arc<Budget>,
+    ) -> Service {
         // It was checked before anything was started.
         let compressed = compressed_types(&config).unwrap_or_default();
         Service {
+            thread,
             config,
             handle,
             budget,
@@ -108,10 +123,46 @@ impl Service {
         }
     }
 
-    fn lease(&self, session: &Session, cx: &Request) -> Result<Lease, Refused> {
-        let path = RequestPath::new(session.req_header().uri.path());
-        let request = asked(session, &path);
-        cx.tried.lease(&self.handle, &request, false)
+    fn try_lease(&self, session: &Session, cx: &Request) -> Result<Lease, Refused> {
+        ask(session, |asked| {
+            cx.tried.lease(&self.config, &self.handle, asked, false)
+        })
+    }
+
+    /// A target for a request, which may have to wait for it.
+    async fn lease(&self, session: &Session, cx: &Request) -> Result<Lease, Refused> {
+        let turn = match self.try_lease(session, cx) {
+            Err(Refused::Wait(turn)) => turn,
+            other => return other,
+        };
+        let Some(_queued) = Queued::enter(&self.handle, &turn) else {
+            return Err(Refused::NoTarget);
+        };
+        let end = Instant::now() + turn.time;
+        loop {
+            let mut changed = pin!(self.handle.changed().notified());
+            // Listen before trying, so that nothing is missed.
+            changed.as_mut().enable();
+            match self.try_lease(session, cx) {
+                Err(Refused::Wait(_)) => {}
+                other => return other,
+            }
+            if tokio::time::timeout_at(end, changed).await.is_err() {
+                return Err(Refused::NoTarget);
+            }
+        }
+    }
+
+    /// Counts an attempt that has ended.
+    fn count(&self, cx: &Request, outcome: Outcome, is_repeated: bool) {
+        if let Some(lease) = &cx.lease {
+            let meter = lease.target().meter();
+            let took = cx.since.map_or(Duration::ZERO, |since| since.elapsed());
+            meter.ended(self.thread, outcome, took);
+            if is_repeated {
+                meter.retried(self.thread);
+            }
+        }
     }
 
     /// Notes that the target of a request failed it.
@@ -121,6 +172,39 @@ impl Service {
             let upstream = lease.target().upstream();
             rescue::failed(&self.config, &self.handle, (host(header), &path), upstream);
         }
+    }
+
+    /// Looks whether an answer counts as a failure of its target.
+    ///
+    /// # Errors
+    /// If another target is to be asked instead.
+    fn judge(&self, session: &Session, answer: &ResponseHeader, cx: &mut Request) -> Result<()> {
+        let Some(lease) = &cx.lease else {
+            return Ok(());
+        };
+        let (target, status) = (lease.target(), answer.status);
+        if status.is_informational() {
+            return Ok(());
+        }
+        if !routing::is_failure(&self.config, target.policy(), status) {
+            target.upstream().health().succeeded();
+            return Ok(());
+        }
+        let serial = target.upstream().serial();
+        let is_passed_over = cx.left > 0
+            && cx.tried.may_repeat(Failure::Status(status))
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none()
+            && self.budget.has_left()
+            && ask(session, |asked| {
+                cx.tried.has_other(&self.handle, asked, serial)
+            });
+        if !is_passed_over {
+            return Ok(());
+        }
+        cx.passed_over = Some(status);
+        let reason = "its answer is a failure";
+        Err(Error::explain(ErrorType::HTTPStatus(status.as_u16()), reason).into_up())
     }
 
     /// Lets a request wait for the first of an answer only as long as it is worth it.
@@ -191,6 +275,9 @@ impl Service {
         if let Some((name, value)) = header {
             response.insert_header(name, value)?;
         }
+        if routing::comes_again(status) {
+            response.insert_header(RETRY_AFTER, HeaderValue::from_static("1"))?;
+        }
         send(session, response).await
     }
 
@@ -238,7 +325,7 @@ impl Service {
 
     /// Answers a request without a route, with the page if there is one.
     async fn answer_no_route(&self, session: &mut Session) -> Result<()> {
-        let status = routing::refusal(&self.config, Refused::NoRoute);
+        let status = routing::refusal(&self.config, &Refused::NoRoute);
         let page = self.handle.no_route_page();
         if page.is_empty() || is_grpc(session.req_header()) {
             return Service::answer(session, status).await;
@@ -422,6 +509,26 @@ fn server_name(target: &Target) -> String {
         },
         None => target.address().ip().to_string(),
     }
+}
+
+/// Says what the target of a request is chosen by.
+fn ask<R>(session: &Session, tell: impl FnOnce(&Criteria<'_>) -> R) -> R {
+    let request = session.req_header();
+    let path = RequestPath::new(request.uri.path());
+    let header = |name: &str| request.headers.get(name).map(HeaderValue::as_bytes);
+    let client = session.digest().and_then(socket::client);
+    tell(&Criteria {
+        request: asked(session, &path),
+        client: client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| {
+            client.peer().ip()
+        }),
+        facts: Facts {
+            method: request.method.as_str(),
+            path: path.decoded(),
+            query: request.uri.query().unwrap_or_default(),
+            header: &header,
+        },
+    })
 }
 
 /// The host that a request is for: of an absolute target, else of the Host header.
@@ -615,9 +722,10 @@ impl ProxyHttp for Service {
         }
         self.budget.on_request();
         cx.tried = Tried::of(&session.req_header().method);
-        cx.left = self.config.retries.saturating_add(1);
-        let refused = match self.lease(session, cx) {
+        let refused = match self.lease(session, cx).await {
             Ok(lease) => {
+                // The first attempt is no repetition.
+                cx.left = routing::retries(&self.config, lease.target().policy()) + 1;
                 let target = lease.target().clone();
                 cx.lease = Some(lease);
                 return self.stop(session, &target).await;
@@ -626,7 +734,7 @@ impl ProxyHttp for Service {
                 self.answer_no_route(session).await?;
                 return Ok(true);
             }
-            Err(refused) => routing::refusal(&self.config, refused),
+            Err(refused) => routing::refusal(&self.config, &refused),
         };
         Service::answer(session, refused).await?;
         Ok(true)
@@ -656,9 +764,10 @@ impl ProxyHttp for Service {
                 let last = cx.tried.status().as_u16();
                 Error::explain(ErrorType::HTTPStatus(last), "no target is left to try")
             };
-            cx.lease = Some(self.lease(session, cx).map_err(refused)?);
+            cx.lease = Some(self.lease(session, cx).await.map_err(refused)?);
         }
         cx.asked = Some(Instant::now());
+        cx.since = cx.asked;
         cx.left = cx.left.saturating_sub(1);
         self.watch(session, cx);
         match &cx.lease {
@@ -732,10 +841,13 @@ impl ProxyHttp for Service {
         if let (Some(asked), Some(lease)) = (cx.asked.take(), &cx.lease) {
             let health = lease.target().upstream().health();
             health.answered(self.handle.now_ms(), asked.elapsed());
-            health.succeeded();
         }
         if let Some(client) = session.digest().and_then(socket::client) {
             client.wait(None);
+        }
+        self.judge(session, response, cx)?;
+        if let Some(cookie) = cx.tried.cookie() {
+            response.append_header(SET_COOKIE, cookie)?;
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             if session.is_upgrade_req() {
@@ -788,7 +900,11 @@ impl ProxyHttp for Service {
         Ok(None)
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, cx: &mut Request) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, cx: &mut Request) {
+        let answer = session.response_written().map(|answer| answer.status);
+        if let (None, Some(status), Some(_)) = (error, answer, cx.since) {
+            self.count(cx, Outcome::Status(status.as_u16()), false);
+        }
         if let Some(log) = &self.config.access_log {
             note(log, session, cx);
         }
@@ -803,10 +919,11 @@ impl ProxyHttp for Service {
         mut error: Box<Error>,
     ) -> Box<Error> {
         cx.tried.unreachable(peer.group_key, failure(&error));
+        self.count(cx, Outcome::Failed, cx.left > 0);
         if let Some(lease) = cx.lease.take() {
             rescue::unreachable(&self.handle, lease.target().upstream());
         }
-        error.set_retry(true);
+        error.set_retry(cx.left > 0);
         error
     }
 
@@ -823,17 +940,26 @@ impl ProxyHttp for Service {
         let client = session.digest().and_then(socket::client);
         let left = client.and_then(|client| client.has_left());
         let is_upstream = *error.esource() == ErrorSource::Upstream;
-        let failure = left.unwrap_or_else(|| failure(&error));
+        let passed_over = cx.passed_over.take().map(Failure::Status);
+        let failure = passed_over.or(left).unwrap_or_else(|| failure(&error));
         // That a connection which waited has ended says nothing of its target.
         let is_stale = cx.is_kept && cx.asked.is_some() && failure == Failure::Broken;
         if is_upstream && !is_stale {
             self.failed(session.req_header(), cx);
         }
         let repeatable = (is_upstream || left.is_some())
+            && cx.left > 0
             && cx.tried.may_repeat(failure)
             && !session.as_ref().retry_buffer_truncated()
             && session.response_written().is_none()
             && (is_stale || self.budget.take());
+        let outcome = match failure {
+            Failure::Status(status) => Outcome::Status(status.as_u16()),
+            _ if is_upstream || left.is_some() => Outcome::Failed,
+            _ => Outcome::Left,
+        };
+        self.count(cx, outcome, repeatable);
+        cx.since = None;
         if repeatable {
             tracing::debug!(%error, client_reused, "asking another target");
             cx.tried.broken(peer.group_key, failure);

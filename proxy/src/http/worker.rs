@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use super::arrival::{Arrival, Served};
 use super::fast::{self, Local};
 use super::handle::Handle;
+use super::routing::RETRIES_MAX;
 use super::service::Service;
 use super::socket::HEAD_BYTES_MAX;
 use crate::config::Config;
@@ -62,6 +63,8 @@ pub(super) struct Listener {
 
 /// What a thread needs to carry requests.
 pub(super) struct Worker {
+    /// Which of the threads it is.
+    pub(super) number: usize,
     pub(super) config: Arc<Config>,
     pub(super) handle: Handle,
     /// Listeners to serve.
@@ -89,15 +92,24 @@ impl Worker {
         let conf = Arc::new(ServerConf {
             threads: 1,
             upstream_keepalive_pool_size: idle_max,
-            // The library counts all attempts.
-            max_retries: self.config.retries.saturating_add(1),
+            // The library counts all attempts; how many there are is decided for each route.
+            max_retries: RETRIES_MAX + 1,
             // With none named, the library would read all certificates of the system, and end the
             // process if one of them cannot be used.
             ca_file: Some(authorities_file(&self.config)),
             ..ServerConf::default()
         });
-        let local = Rc::new(Local::new(self.config.clone(), self.handle.clone()));
-        let service = Service::new(self.config.clone(), self.handle, local.budget());
+        let local = Rc::new(Local::new(
+            self.number,
+            self.config.clone(),
+            self.handle.clone(),
+        ));
+        let service = Service::new(
+            self.number,
+            self.config.clone(),
+            self.handle,
+            local.budget(),
+        );
         let mut server = HttpProxy::new(service, conf);
         server.server_options = Some(server_options(&self.config));
         server.h2_options = Some(h2_options());

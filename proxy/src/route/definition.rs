@@ -1,12 +1,15 @@
 //! One command of the route language, checked and typed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
 use super::access::Access;
 use super::glob;
+use super::policy::Policy;
 use super::problem::{Fault, Origin};
 use super::redirect::Redirect;
+use super::rule::Condition;
 use super::scheme::Scheme;
 
 /// Fixed weights are kept in millionths, so that sums and shares are exact.
@@ -33,6 +36,10 @@ pub enum Command {
     Delete(Delete),
     /// `route weight`
     Weigh(Weigh),
+    /// The versions of a service
+    Split(Split),
+    /// A route whose targets may come back
+    Hold(Hold),
 }
 
 /// `route add`: one target on one route.
@@ -52,6 +59,71 @@ pub struct Add {
     pub tags: Vec<String>,
     /// What to do to the request on its way.
     pub options: Options,
+    /// What is known of the instance beside that.
+    pub traits: Traits,
+}
+
+/// What is known of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// The version that it runs; empty if nobody says.
+    pub version: String,
+    /// Its turns among those of its version, by its health; 0 for none.
+    pub turns: u16,
+}
+
+impl Default for Traits {
+    fn default() -> Traits {
+        Traits {
+            version: String::new(),
+            turns: 1,
+        }
+    }
+}
+
+/// Versions of a service on all its routes, with their shares and the requests that go to one
+/// whatever the shares are. Instances in none of them get nothing as long as the shares make a
+/// whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The service of the routes.
+    pub service: String,
+    /// The versions; an instance belongs to the first one that has it.
+    pub parts: Vec<Part>,
+    /// In order; the first one that applies counts.
+    pub rules: Vec<Rule>,
+}
+
+/// A version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// How it is called.
+    pub name: String,
+    /// Its share in millionths, up to a million, 0 for requests that a rule sends there only;
+    /// without one, its instances keep what they have, and the version is for rules.
+    pub millionths: Option<u64>,
+    /// Ids of its instances.
+    pub instances: BTreeSet<String>,
+}
+
+/// Requests that go to a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// All of these must hold.
+    pub conditions: Vec<Condition>,
+    /// The place of the version among the parts.
+    pub part: usize,
+}
+
+/// A route that is there without a target, because its targets may come back: its requests wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The service that is missing.
+    pub service: String,
+    /// The route.
+    pub source: Source,
+    /// What the route asks for.
+    pub policy: Policy,
 }
 
 /// `route del`: removes every target that matches all the given parts.
@@ -360,6 +432,8 @@ pub struct Options {
     pub access: Access,
     /// What connections to a TCP target begin with.
     pub proxy_header: Option<ProxyHeader>,
+    /// What the route asks for beside that.
+    pub policy: Policy,
     /// All options as written, for display.
     pub written: Vec<(String, String)>,
 }
@@ -406,11 +480,14 @@ impl Options {
                 };
             }
             "weight" => return Err(Fault::WeightOption),
-            _ => {
-                return Err(Fault::UnsupportedOption {
-                    option: key.to_owned(),
-                });
-            }
+            _ => match self.policy.set(key, value) {
+                Some(is_set) => is_set?,
+                None => {
+                    return Err(Fault::UnsupportedOption {
+                        option: key.to_owned(),
+                    });
+                }
+            },
         }
         self.written.retain(|(known, _)| known != key);
         self.written.push((key.to_owned(), value.to_owned()));

@@ -7,17 +7,24 @@
 
 mod access;
 mod definition;
+mod explain;
 mod glob;
+mod group;
 mod health;
 mod histogram;
+mod limits;
 mod matcher;
+mod meter;
+mod metrics;
 pub mod parse;
 mod path;
 mod paths;
 mod picker;
+mod policy;
 mod problem;
 mod redirect;
 mod request;
+mod rule;
 mod scheme;
 mod table;
 pub mod tags;
@@ -27,19 +34,29 @@ mod weight;
 
 pub use access::{Access, Block};
 pub use definition::{
-    Add, Command, Definition, Delete, Destination, Options, ProxyHeader, Source, Weigh, Weight,
+    Add, Command, Definition, Delete, Destination, Hold, Options, Part, ProxyHeader, Rule, Source,
+    Split, Traits, Weigh, Weight,
 };
+pub use explain::{Candidate, Explanation};
+pub(crate) use group::hash;
 pub use health::Health;
 pub(crate) use health::PATIENCE_MIN;
 pub use histogram::Histogram;
+pub(crate) use limits::Limits;
+pub use meter::{BOUNDS_MS, Meter, OUTCOME_NAMES, Outcome, Reading};
 pub use path::RequestPath;
 pub use paths::PathMatcher;
 pub use picker::Choice;
+pub use policy::{Policy, Rate, Sticky};
 pub use problem::{Fault, Origin, Problem};
 pub use redirect::Redirect;
 pub use request::Request;
+pub use rule::{Condition, Facts, Test};
 pub use scheme::Scheme;
-pub use table::{Matching, Route, Table, Target};
+pub use table::{Matching, Route, Ruled, Table, Target};
 pub use tags::Instance;
 pub use upstream::{Entered, Upstream};
 pub use view::RouteRow;
+
+/// The cookie of the proxy's own that keeps a client with its target.
+pub(crate) const STICKY_COOKIE: &str = "trivet-sticky";

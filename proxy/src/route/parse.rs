@@ -1,7 +1,7 @@
 //! The route language: text to definitions.
 
 use super::definition::{
-    Add, Command, Definition, Delete, Destination, Options, Source, Weigh, Weight,
+    Add, Command, Definition, Delete, Destination, Options, Source, Traits, Weigh, Weight,
 };
 use super::problem::{Fault, Origin, Problem};
 
@@ -124,6 +124,7 @@ fn add(tokens: &[Token<'_>]) -> Result<Add, Fault> {
         weight: weight.flatten(),
         tags: split_tags(tags.unwrap_or_default()),
         options,
+        traits: Traits::default(),
     })
 }
 

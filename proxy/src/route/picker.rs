@@ -14,6 +14,8 @@ pub enum Choice {
     LeastConnections,
     /// By a random number, evenly distributed over all of `u64`.
     Random(u64),
+    /// By the hash of a key: the same target for the same key, as long as it can be.
+    Hash(u64),
 }
 
 /// The turns of a route's targets, and the counter that walks them.
@@ -43,6 +45,14 @@ impl Picker {
         self.pick_where(choice, |_| true)
     }
 
+    /// The one that a random number falls on, and a random number of what is left of it.
+    pub(super) fn draw(&self, number: u64) -> Option<(usize, u64)> {
+        let product = u128::from(number) * self.ring.len() as u128;
+        let turn = *self.ring.get((product >> 64) as usize)?;
+        // The lower half.
+        Some((turn as usize, product as u64))
+    }
+
     /// The target whose turn it is, or the next one behind it that is acceptable.
     pub(super) fn pick_where(
         &self,
@@ -57,7 +67,9 @@ impl Picker {
             (_, Choice::RoundRobin | Choice::LeastConnections) => {
                 (self.turns.fetch_add(1, Ordering::Relaxed) % length as u64) as usize
             }
-            (_, Choice::Random(number)) => ((u128::from(number) * length as u128) >> 64) as usize,
+            (_, Choice::Random(number) | Choice::Hash(number)) => {
+                ((u128::from(number) * length as u128) >> 64) as usize
+            }
         };
         self.ring[start..]
             .iter()

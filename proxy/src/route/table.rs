@@ -4,17 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::definition::{Add, Command, Definition, Delete, Destination, Options, Weigh, Weight};
+use super::definition::{
+    Add, Command, Definition, Delete, Destination, Hold, Options, Rule, Split, Traits, Weigh,
+    Weight,
+};
 use super::glob;
+use super::group::{Groups, Member};
+use super::limits::Limits;
 use super::matcher::{self, Hosts};
+use super::meter::Meter;
 use super::path::RequestPath;
 use super::paths::{PathMatcher, Paths};
-use super::picker::{Choice, Picker};
+use super::picker::Choice;
+use super::policy::Policy;
 use super::problem::{Fault, Problem};
 use super::request::Request;
+use super::rule::Facts;
 use super::scheme::Scheme;
 use super::upstream::Upstream;
-use super::weight::{self, Share};
+use super::weight::Share;
 
 /// How hosts and paths of routes are compared with those of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +80,29 @@ pub struct Route {
     host: String,
     path: String,
     targets: Vec<Arc<Target>>,
-    picker: Picker,
     is_plain: bool,
     is_redirect: bool,
+    groups: Groups,
+    /// Requests that go to a version, by its number, whatever the shares are.
+    rules: Vec<(Rule, Ruled)>,
+    policy: Arc<Policy>,
+    limits: Arc<Limits>,
+    /// The services that are missing on a route that waits for them.
+    held: Vec<String>,
+}
+
+/// The version that a rule sends requests to.
+#[derive(Clone, Debug)]
+pub struct Ruled {
+    version: u32,
+    name: Arc<str>,
+}
+
+impl Ruled {
+    /// How it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// A destination of a route.
@@ -87,6 +115,10 @@ pub struct Target {
     host_header: Option<String>,
     fixed: Option<Share>,
     share: f64,
+    part: Option<Arc<str>>,
+    traits: Traits,
+    policy: Arc<Policy>,
+    meter: Arc<Meter>,
     upstream: Arc<Upstream>,
 }
 
@@ -135,6 +167,26 @@ impl Target {
     pub fn fixed_weight(&self) -> Option<f64> {
         self.fixed
             .map(|share| share.millionths as f64 / 1_000_000.0 / share.parts as f64)
+    }
+
+    /// The version that it runs; empty if nobody says.
+    pub fn version(&self) -> &str {
+        &self.traits.version
+    }
+
+    /// The version of its service that it belongs to by a split; none without one.
+    pub fn part(&self) -> Option<&str> {
+        self.part.as_deref()
+    }
+
+    /// What its route asks for.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What it was asked, and how it answered.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// The path and query of a request as they go on, of what came in; `None` if nothing changes.
@@ -227,41 +279,86 @@ impl Route {
         &self.targets
     }
 
-    /// The target whose turn it is. There is one on every route of a table that was built from
-    /// definitions.
-    pub fn pick(&self, choice: Choice) -> Option<&Arc<Target>> {
-        if choice == Choice::LeastConnections {
-            return self.pick_where(choice, |_| true);
-        }
-        self.picker.pick(choice).map(|at| &self.targets[at])
+    /// What it asks for.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
-    /// The target whose turn it is, or the next one behind it that is acceptable.
+    /// What bounds its requests.
+    pub(crate) fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    /// The services that it waits for, if its targets may come back.
+    pub fn held(&self) -> &[String] {
+        &self.held
+    }
+
+    /// Whether requests may go to one version whatever its share is.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// The version that a rule sends a request to, and the place of the rule.
+    pub fn rule(&self, facts: &Facts<'_>) -> Option<(&Ruled, usize)> {
+        let mut rules = self.rules.iter().enumerate();
+        let (at, (_, ruled)) = rules.find(|(_, (rule, _))| {
+            let mut conditions = rule.conditions.iter();
+            conditions.all(|condition| condition.holds(facts))
+        })?;
+        Some((ruled, at))
+    }
+
+    /// The target whose turn it is; none if the route waits for its targets.
+    pub fn pick(&self, choice: Choice) -> Option<&Arc<Target>> {
+        self.pick_where(choice, |_| true)
+    }
+
+    /// The target whose turn it is, or another one that is acceptable.
     pub fn pick_where(
         &self,
         choice: Choice,
         acceptable: impl Fn(&Target) -> bool,
     ) -> Option<&Arc<Target>> {
-        let turn = self
-            .picker
-            .pick_where(choice, |at| acceptable(&self.targets[at]));
-        let turn = turn.map(|at| &self.targets[at]);
-        if choice == Choice::LeastConnections {
-            return turn.map(|turn| self.least_busy(turn, acceptable));
-        }
-        turn
+        self.pick_of(None, choice, acceptable)
     }
 
-    /// The acceptable target with the fewest requests in flight for its share; `turn` if none has
-    /// fewer.
-    fn least_busy<'t>(
-        &'t self,
-        turn: &'t Arc<Target>,
+    /// The target whose turn it is, of the version of a rule if one is given, or another one that
+    /// is acceptable: of the same version if there is one.
+    pub fn pick_of(
+        &self,
+        ruled: Option<&Ruled>,
+        choice: Choice,
         acceptable: impl Fn(&Target) -> bool,
-    ) -> &'t Arc<Target> {
+    ) -> Option<&Arc<Target>> {
+        let of_rule = |ruled: &Ruled| {
+            let is_its = |target: &Target| target.part() == Some(ruled.name());
+            self.groups.pick(Some(ruled.version), choice, |at| {
+                is_its(&self.targets[at]) && acceptable(&self.targets[at])
+            })
+        };
+        ruled
+            .and_then(of_rule)
+            .or_else(|| {
+                self.groups
+                    .pick(None, choice, |at| acceptable(&self.targets[at]))
+            })
+            .map(|at| {
+                if choice == Choice::LeastConnections {
+                    self.least_busy(at, acceptable)
+                } else {
+                    &self.targets[at]
+                }
+            })
+    }
+
+    /// The acceptable target with the fewest requests in flight for its share, among those of the
+    /// same version as the one whose turn it is; that one if none has fewer.
+    fn least_busy(&self, turn: usize, acceptable: impl Fn(&Target) -> bool) -> &Arc<Target> {
         let load = |target: &Target| (target.upstream.in_flight() + 1) as f64 / target.share;
-        let mut least = (turn, load(turn));
-        for target in self.targets.iter().filter(|target| target.share > 0.0) {
+        let mut least = (&self.targets[turn], load(&self.targets[turn]));
+        let mates = self.groups.mates(turn).map(|at| &self.targets[at]);
+        for target in mates.filter(|target| target.share > 0.0) {
             let own = load(target);
             if own < least.1 && acceptable(target) {
                 least = (target, own);
@@ -310,6 +407,8 @@ impl Table {
                         });
                     }
                 }
+                Command::Split(split) => drafts.split(&split),
+                Command::Hold(hold) => drafts.hold(hold),
             }
         }
         (
@@ -460,14 +559,27 @@ fn check_path(add: &Add, matching: Matching) -> Result<(), Fault> {
 struct Drafts {
     http: DraftSites,
     tcp: DraftSites,
+    /// The number of the last version that was made.
+    versions: u32,
+}
+
+/// A route that is still subject to later commands.
+#[derive(Default)]
+struct RouteDraft {
+    targets: Vec<Draft>,
+    rules: Vec<(Rule, Ruled)>,
+    held: Vec<Hold>,
 }
 
 /// By host and path.
-type DraftSites = BTreeMap<String, BTreeMap<String, Vec<Draft>>>;
+type DraftSites = BTreeMap<String, BTreeMap<String, RouteDraft>>;
 
 struct Draft {
     add: Add,
     fixed: Option<Share>,
+    /// The number of the version that its share is of.
+    version: u32,
+    part: Option<Arc<str>>,
 }
 
 impl Draft {
@@ -494,13 +606,27 @@ impl Drafts {
             &mut self.http
         };
         let paths = sites.entry(add.source.host.clone()).or_default();
-        let drafts = paths.entry(add.source.path.clone()).or_default();
+        let drafts = &mut paths.entry(add.source.path.clone()).or_default().targets;
         if !drafts.iter().any(|draft| draft.is_same(&add)) {
             let fixed = add.weight.map(|weight| Share {
                 millionths: weight.millionths(),
                 parts: 1,
             });
-            drafts.push(Draft { add, fixed });
+            self.versions += u32::from(fixed.is_some());
+            drafts.push(Draft {
+                version: if fixed.is_some() { self.versions } else { 0 },
+                add,
+                fixed,
+                part: None,
+            });
+        }
+    }
+
+    fn hold(&mut self, hold: Hold) {
+        let paths = self.http.entry(hold.source.host.clone()).or_default();
+        let held = &mut paths.entry(hold.source.path.clone()).or_default().held;
+        if !held.iter().any(|other| other.service == hold.service) {
+            held.push(hold);
         }
     }
 
@@ -516,11 +642,18 @@ impl Drafts {
                     .as_ref()
                     .is_none_or(|url| draft.add.destination.url == *url)
         };
+        let freed = |hold: &Hold| {
+            let service = delete.service.as_ref();
+            let is_its = service.is_none_or(|service| hold.service == *service);
+            let source = delete.source.as_ref();
+            is_its && source.is_none_or(|source| hold.source == *source)
+        };
         for sites in [&mut self.http, &mut self.tcp] {
             sites.retain(|_, paths| {
-                paths.retain(|_, drafts| {
-                    drafts.retain(|draft| !gone(draft));
-                    !drafts.is_empty()
+                paths.retain(|_, draft| {
+                    draft.targets.retain(|draft| !gone(draft));
+                    draft.held.retain(|hold| !freed(hold));
+                    !draft.targets.is_empty() || !draft.held.is_empty()
                 });
                 !paths.is_empty()
             });
@@ -534,11 +667,14 @@ impl Drafts {
         let mut sites = [&mut self.http, &mut self.tcp];
         let is_match = |draft: &Draft| draft.has(weigh.service.as_deref(), &weigh.tags);
         let mut matched = false;
+        self.versions += 1;
+        let number = self.versions;
         for sites in &mut sites {
             let paths = sites.get_mut(&weigh.source.host);
-            let Some(drafts) = paths.and_then(|paths| paths.get_mut(&weigh.source.path)) else {
+            let Some(route) = paths.and_then(|paths| paths.get_mut(&weigh.source.path)) else {
                 continue;
             };
+            let drafts = &mut route.targets;
             let parts = drafts.iter().filter(|draft| is_match(draft)).count() as u64;
             let share = |weight: Weight| Share {
                 millionths: weight.millionths(),
@@ -546,11 +682,59 @@ impl Drafts {
             };
             for draft in drafts.iter_mut().filter(|draft| is_match(draft)) {
                 draft.fixed = weigh.weight.map(share);
+                draft.version = if draft.fixed.is_some() { number } else { 0 };
                 matched = true;
             }
         }
         matched
     }
+
+    /// Gives the parts of a service their shares on every route that it has.
+    fn split(&mut self, split: &Split) {
+        let first = self.versions + 1;
+        self.versions += u32::try_from(split.parts.len()).unwrap_or(u32::MAX - first);
+        let names: Vec<Arc<str>> = split.parts.iter().map(|part| (*part.name).into()).collect();
+        let part_of = |draft: &Draft| {
+            let mut parts = split.parts.iter();
+            parts.position(|part| part.instances.contains(&draft.add.instance))
+        };
+        let sites = self.http.values_mut().chain(self.tcp.values_mut());
+        let routes = sites.flat_map(BTreeMap::values_mut);
+        for route in routes {
+            if !route
+                .targets
+                .iter()
+                .any(|draft| draft.add.service == split.service)
+            {
+                continue;
+            }
+            let mut counts = vec![0; split.parts.len()];
+            for at in route.targets.iter().filter_map(part_of) {
+                counts[at] += 1;
+            }
+            for draft in &mut route.targets {
+                let Some(at) = part_of(draft) else { continue };
+                draft.part = Some(names[at].clone());
+                if let Some(millionths) = split.parts[at].millionths {
+                    draft.fixed = Some(Share {
+                        millionths,
+                        parts: counts[at],
+                    });
+                    draft.version = number(first, at);
+                }
+            }
+            let rules = split.rules.iter().filter_map(|rule| {
+                let name = names.get(rule.part)?.clone();
+                let version = number(first, rule.part);
+                Some((rule.clone(), Ruled { version, name }))
+            });
+            route.rules.extend(rules);
+        }
+    }
+}
+
+fn number(first: u32, at: usize) -> u32 {
+    first.saturating_add(u32::try_from(at).unwrap_or(u32::MAX))
 }
 
 struct Builder<'a> {
@@ -597,38 +781,70 @@ impl Builder<'_> {
         }
     }
 
-    fn route(&mut self, host: &str, path: String, drafts: Vec<Draft>) -> Route {
-        let shares: Vec<Option<Share>> = drafts.iter().map(|draft| draft.fixed).collect();
-        let slots = weight::slots(&shares);
-        let total = slots.iter().sum::<u64>().max(1) as f64;
-        let turns = self
-            .previous
-            .and_then(|table| table.route(host, &path))
-            .map(|route| route.picker.turns().clone());
-        let targets = drafts
-            .into_iter()
-            .zip(&slots)
-            .map(|(draft, slots)| self.target(draft, *slots as f64 / total));
-        let targets: Vec<Arc<Target>> = targets.map(Arc::new).collect();
+    fn route(&mut self, host: &str, path: String, draft: RouteDraft) -> Route {
+        let RouteDraft {
+            targets: drafts,
+            rules,
+            held,
+        } = draft;
+        let previous = self.previous.and_then(|table| table.route(host, &path));
+        let members: Vec<Member<'_>> = drafts
+            .iter()
+            .map(|draft| Member {
+                version: draft.version,
+                share: draft.fixed,
+                turns: draft.add.traits.turns,
+                key: (&draft.add.instance, draft.add.destination.address),
+            })
+            .collect();
+        let groups = Groups::new(&members, previous.map(|route| &route.groups));
+        let mut policy = Policy::default();
+        let written = drafts.iter().map(|draft| &draft.add.options.policy);
+        for written in written.chain(held.iter().map(|hold| &hold.policy)) {
+            policy.complete(written);
+        }
+        let policy = match previous {
+            Some(route) if *route.policy == policy => route.policy.clone(),
+            _ => Arc::new(policy),
+        };
+        let limits = previous.map(|route| route.limits.clone());
+        let limits = limits.filter(|limits| limits.suits(policy.rate));
+        let targets = (0..).zip(drafts).map(|(at, draft)| {
+            let share = groups.share(at);
+            Arc::new(self.target(draft, share, &policy, previous))
+        });
+        let targets: Vec<Arc<Target>> = targets.collect();
         Route {
             host: host.to_owned(),
             path,
             is_plain: targets.iter().all(|target| target.is_plain()),
-            is_redirect: targets
-                .iter()
-                .all(|target| target.destination.redirect.is_some()),
+            is_redirect: !targets.is_empty()
+                && targets
+                    .iter()
+                    .all(|target| target.destination.redirect.is_some()),
             targets,
-            picker: Picker::new(&slots, turns.unwrap_or_default()),
+            groups,
+            rules,
+            limits: limits.unwrap_or_else(|| Arc::new(Limits::new(policy.rate))),
+            policy,
+            held: held.into_iter().map(|hold| hold.service).collect(),
         }
     }
 
-    fn target(&mut self, draft: Draft, share: f64) -> Target {
+    fn target(
+        &mut self,
+        draft: Draft,
+        share: f64,
+        policy: &Arc<Policy>,
+        previous: Option<&Route>,
+    ) -> Target {
         let Add {
             service,
             instance,
             destination,
             tags,
             options,
+            traits,
             ..
         } = draft.add;
         let upstream = self.upstream(instance, destination.address);
@@ -636,7 +852,16 @@ impl Builder<'_> {
             "dst" => destination.address.to_string(),
             name => name.to_owned(),
         });
+        let earlier = previous.and_then(|route| {
+            let mut targets = route.targets.iter();
+            targets.find(|target| {
+                target.upstream.serial() == upstream.serial()
+                    && target.service == service
+                    && target.traits.version == traits.version
+            })
+        });
         Target {
+            meter: earlier.map_or_else(Arc::default, |target| target.meter.clone()),
             service,
             tags,
             destination,
@@ -644,6 +869,9 @@ impl Builder<'_> {
             host_header,
             fixed: draft.fixed,
             share,
+            part: draft.part,
+            traits,
+            policy: policy.clone(),
             upstream,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::definition::{Add, Command, Definition, Destination, Options, Source, Weight};
+use super::definition::{Add, Command, Definition, Destination, Options, Source, Traits, Weight};
 use super::problem::{Fault, Origin, Problem};
 
 /// Begins every tag that defines a route.
@@ -23,6 +23,10 @@ pub struct Instance<'a> {
     pub tags: &'a [String],
     /// What `$DC` in a route stands for.
     pub datacenter: &'a str,
+    /// The version that it runs; empty if nobody says.
+    pub version: &'a str,
+    /// Its turns among those of its version, by its health; 0 for none.
+    pub turns: u16,
 }
 
 /// The routes that an instance's `urlprefix-` tags define, one `route add` for each tag, and the
@@ -104,6 +108,10 @@ fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fa
         weight,
         tags: labels.iter().map(|label| (*label).clone()).collect(),
         options,
+        traits: Traits {
+            version: instance.version.to_owned(),
+            turns: instance.turns,
+        },
     })
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Behavior {
     OneThenClose,
     /// Closes the connection without an answer.
     Close,
+    /// Answers with a status and its name.
+    Status(u16),
     /// Never answers.
     Silent,
     /// Switches protocols and sends back what it gets.
@@ -145,6 +147,14 @@ impl Server {
             }
             Behavior::OneThenClose if served == 1 => respond(stream, self.name.as_bytes()).await,
             Behavior::OneThenClose | Behavior::Close => false,
+            Behavior::Status(status) => {
+                let length = self.name.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} Own\r\nContent-Length: {length}\r\n\r\n{}",
+                    self.name
+                );
+                stream.write_all(answer.as_bytes()).await.is_ok()
+            }
             Behavior::Silent => std::future::pending().await,
             Behavior::Upgrade => {
                 let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";

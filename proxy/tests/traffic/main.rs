@@ -9,10 +9,12 @@ mod calls;
 mod client;
 mod differential;
 mod extras;
+mod faults;
 mod kept;
 mod rescue;
 mod running;
 mod secured;
+mod system_calls;
 
 use proxy::{Config, Listener, Proxy};
 

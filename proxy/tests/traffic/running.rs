@@ -65,6 +65,8 @@ impl Running {
                 port: address.port(),
                 tags: &tags,
                 datacenter: "dc1",
+                version: "",
+                turns: 1,
             });
             assert!(problems.is_empty(), "{problems:?}");
             definitions

@@ -8,16 +8,19 @@
 //! to the servers, with the instances that left and still have requests in flight ([`draining`]).
 
 mod draining;
+mod holding;
 mod names;
 mod routes;
+mod versions;
 
 use crate::rpc::{
     message::{Confirmation, Position},
     session::{Handle, Replica},
 };
 use draining::Draining;
+use holding::Holding;
 use mesh::{
-    model::Index,
+    model::{Index, Status},
     view::{Instance, Table, View},
 };
 use names::Names;
@@ -49,6 +52,9 @@ pub(super) struct DataPlane {
     pub matching: route::Matching,
     /// DNS zone, and the datacenter of this agent.
     pub zone: Zone,
+    /// How long requests wait for an instance of a route that has none, unless the route says
+    /// another time.
+    pub hold: Duration,
 }
 
 /// Indexes of the tables that views are made from.
@@ -65,7 +71,8 @@ impl Seen {
         let rows = of(Table::Nodes)
             .max(of(Table::Services))
             .max(of(Table::Checks))
-            .max(of(Table::PreparedQueries));
+            .max(of(Table::PreparedQueries))
+            .max(of(Table::ConfigEntries));
         Self {
             catalog: rows,
             overrides: of(Table::RouteOverrides),
@@ -84,6 +91,7 @@ struct Made {
 }
 
 struct Routes {
+    holding: Holding,
     table: route::Table,
     problems: BTreeSet<String>,
     left: BTreeSet<String>,
@@ -100,6 +108,7 @@ impl DataPlane {
         let mut seen = None;
         let mut draining = Draining::default();
         let mut problems = BTreeSet::new();
+        let mut holding = Holding::default();
         let mut at = Position::default();
         let mut making: Option<JoinHandle<Made>> = None;
         let mut names = self.dns.is_some().then(|| Names::new(self.zone.clone()));
@@ -119,7 +128,7 @@ impl DataPlane {
                         at = reached;
                     } else {
                         seen = Some(now);
-                        making = Some(self.make(replica, names.take()));
+                        making = Some(self.make(replica, names.take(), holding.clone()));
                         continue;
                     }
                 }
@@ -128,7 +137,15 @@ impl DataPlane {
                     names = made.names.take();
                     next = Instant::now() + made.took.min(PAUSE_MAX);
                     at = made.replica.at.unwrap_or_default();
+                    if let Some(routes) = &made.routes {
+                        holding = routes.holding.clone();
+                    }
                     self.put_in_force(made, &mut draining, &mut problems);
+                }
+                () = at_last(holding.next()), if making.is_none() => {
+                    let replica = Arc::clone(&catalog.borrow());
+                    making = Some(self.make(replica, names.take(), holding.clone()));
+                    continue;
                 }
                 () = draining.changed() => {}
                 () = &mut shutdown => return,
@@ -141,7 +158,13 @@ impl DataPlane {
     }
 
     /// Makes view and table of a replica, beside everything else.
-    fn make(&self, replica: Arc<Replica>, mut names: Option<Names>) -> JoinHandle<Made> {
+    fn make(
+        &self,
+        replica: Arc<Replica>,
+        mut names: Option<Names>,
+        mut holding: Holding,
+    ) -> JoinHandle<Made> {
+        let hold = self.hold;
         let datacenter = self.zone.datacenter.clone();
         let matching = self.matching;
         let old = self.proxy.as_ref().map(proxy::Handle::table);
@@ -157,12 +180,22 @@ impl DataPlane {
                 }
             });
             let routes = old.map(|old| {
-                let instances: Vec<Instance> = catalog.usable().collect();
-                let (table, problems) =
-                    routes::build(catalog, &instances, (&datacenter, matching), &old);
+                let is_usable =
+                    |at: &Instance| matches!(at.status, Status::Passing | Status::Warning);
+                let (usable, critical): (Vec<Instance>, Vec<Instance>) =
+                    catalog.all_instances().partition(is_usable);
+                let instances = [usable, critical].concat();
+                let (table, problems) = routes::build(
+                    catalog,
+                    &instances,
+                    (&datacenter, matching),
+                    &old,
+                    (&mut holding, hold),
+                );
                 let left = routes::left_by(&old, &table);
                 let dead = routes::dead(catalog, &left);
                 Routes {
+                    holding,
                     dead,
                     table,
                     problems,
@@ -210,6 +243,14 @@ async fn changed_after(
     // Canceled and asked again, it loses nothing: a change is seen only after the pause.
     sleep_until(earliest).await;
     catalog.changed().await
+}
+
+/// Resolves at a moment; never without one.
+async fn at_last(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What was made, once it is; never while nothing is being made.

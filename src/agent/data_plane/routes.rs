@@ -5,30 +5,34 @@ use mesh::{
     view::{Instance, View},
 };
 use proxy::route::{self, Command, Definition, Origin, Problem, Source, Weigh, Weight};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
-/// The table of all usable instances of `catalog`, with the operator's text and then the splits
-/// applied after, and what was left out.
+pub(super) use super::holding::Holding;
+use super::versions::{self, Versions};
+
+/// The table of the instances of `catalog` that may get requests, with versions, the operator's
+/// text and then the splits applied after, and what was left out. Routes without an instance are
+/// held where they ask for that, or for a time by default.
 pub(super) fn build(
     catalog: &View,
     instances: &[Instance],
     (datacenter, matching): (&str, route::Matching),
     old: &route::Table,
+    (holding, hold): (&mut Holding, Duration),
 ) -> (route::Table, BTreeSet<String>) {
-    let mut definitions = Vec::new();
     let mut problems = Vec::new();
-    for instance in instances.iter().filter(|instance| instance.is_usable()) {
-        let (found, wrong) = route::tags::definitions(&route::Instance {
-            id: &instance.service.id,
-            service: &instance.service.name,
-            address: instance.address(),
-            port: instance.service.port,
-            tags: &instance.service.tags,
-            datacenter,
-        });
-        definitions.extend(found);
-        problems.extend(wrong);
-    }
+    let is_alive = |instance: &&Instance| instance.status != Status::Critical;
+    let alive = instances.iter().filter(is_alive);
+    let mut definitions = adds(alive, datacenter, &mut problems);
+    let critical = instances.iter().filter(|instance| !is_alive(instance));
+    let registered = adds(critical, datacenter, &mut problems);
+    let held = holding.update(&definitions, &registered, hold, Instant::now());
+    let mut versions = Versions::new(catalog, instances);
+    let split = versions.definitions(&definitions);
+    let sentences = versions.problems;
+    definitions.extend(held);
+    definitions.extend(split);
     let overrides = catalog.route_overrides();
     let (found, wrong) = route::parse::parse(&overrides.text);
     definitions.extend(found);
@@ -55,7 +59,32 @@ pub(super) fn build(
         format!("key `{key}`: it is left out, as all route texts together are larger than 1 MiB")
     });
     let told = problems.iter().map(ToString::to_string);
-    (table, told.chain(left_out).collect())
+    (table, told.chain(sentences).chain(left_out).collect())
+}
+
+/// The routes that instances ask for in their tags.
+fn adds<'a>(
+    instances: impl Iterator<Item = &'a Instance>,
+    datacenter: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<Definition> {
+    let mut definitions = Vec::new();
+    for instance in instances {
+        let traits = versions::traits(instance);
+        let (found, wrong) = route::tags::definitions(&route::Instance {
+            id: &instance.service.id,
+            service: &instance.service.name,
+            address: instance.address(),
+            port: instance.service.port,
+            tags: &instance.service.tags,
+            datacenter,
+            version: &traits.version,
+            turns: traits.turns,
+        });
+        definitions.extend(found);
+        problems.extend(wrong);
+    }
+    definitions
 }
 
 /// The splits of `catalog` in the order in which they were first set.

@@ -110,6 +110,7 @@ pub(super) fn proxy_config(
     let access_log = access_log.map(requests_log::open).transpose()?;
     let usual = proxy::Config::default();
     let timeouts = ingress.timeouts;
+    let resilience = &ingress.resilience;
     Ok(proxy::Config {
         listeners: sources.listeners(ingress),
         own_headers: ingress.own_headers.clone(),
@@ -132,6 +133,14 @@ pub(super) fn proxy_config(
         client_idle_timeout: timeouts.idle.unwrap_or(usual.client_idle_timeout),
         drain_timeout: timeouts.drain.unwrap_or(usual.drain_timeout),
         retries: ingress.retries.unwrap_or(usual.retries),
+        retry_on: resilience.retry_on.clone(),
+        repeats_percent: resilience.retry_percent,
+        repeats_per_second: resilience.retries_per_second,
+        eject_after: resilience.eject_after,
+        eject_time: resilience.eject_time,
+        hold: resilience.hold,
+        pending_max: resilience.pending_max,
+        pending_time: resilience.pending_time,
         request_body_max: ingress.request_body_max,
         authorities_file: ingress.authorities_file.clone(),
         on_thread_start: Some(priority::prefer_this_thread),

@@ -33,6 +33,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/config", get(config))
         .route("/api/paths", get(paths))
         .route("/api/problems", get(problems))
+        .route("/metrics", get(metrics))
         .route("/api/manual", get(manual).put(set_manual))
         .route("/api/manual/", get(manual).put(set_manual))
         .route("/api/manual/{*path}", get(manual_at).put(set_manual_at))
@@ -84,6 +85,17 @@ async fn routes(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Res
     let rows = table.rows();
     // Readers of this API know an empty table as null.
     encode(query, &Some(rows).filter(|rows| !rows.is_empty()))
+}
+
+/// What was counted, in the text format of Prometheus.
+async fn metrics(State(api): State<Api>) -> Result<Response, Error> {
+    let proxy = api.proxy();
+    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
+    let content_type = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    Ok((content_type, proxy.metrics()).into_response())
 }
 
 async fn version(State(api): State<Api>) -> String {

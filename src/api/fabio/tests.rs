@@ -37,6 +37,14 @@ async fn the_table_is_shown_in_every_form() {
         (answer.status.as_u16(), answer.header("location")),
         (303, "/routes")
     );
+    let metrics = get(&fixture, "/metrics").await;
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("text/plain; version=0.0.4")
+    );
+    let line = "trivet_ingress_in_flight{route=\"/todo\",service=\"todo\",version=\"\",instance=\"10.0.0.1:80\"} 0\n";
+    assert!(metrics.body.contains(line), "{}", metrics.body);
     assert_eq!(get(&fixture, "/health").await.body, "OK\n");
     assert_eq!(get(&fixture, "/api/version").await.body, "0.1.0");
     assert_eq!(

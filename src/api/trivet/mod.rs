@@ -1,6 +1,7 @@
 //! Our own endpoints, beside the jobs dialect and with its parameters and headers.
 
 mod routes;
+mod traffic;
 
 use axum::{
     Router,
@@ -13,6 +14,8 @@ use super::{Api, error::Error};
 pub(super) fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/trivet/routes", get(routes::list))
+        .route("/v1/trivet/routes/counts", get(traffic::counts))
+        .route("/v1/trivet/route/test", get(traffic::test))
         .route(
             "/v1/trivet/route/weight",
             put(routes::weigh).post(routes::weigh),

@@ -1,6 +1,7 @@
 //! `route …`: a file per command.
 
 mod list;
+mod test;
 mod weight;
 
 use crate::cli::context::Context;
@@ -10,6 +11,8 @@ use crate::cli::context::Context;
 pub enum Command {
     /// List the routes and their targets
     List(list::Arguments),
+    /// Say where a request would go, and why
+    Test(test::Arguments),
     /// Set the share of requests that instances get
     Weight(weight::Arguments),
 }
@@ -17,6 +20,7 @@ pub enum Command {
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
         Command::List(arguments) => list::run(cx, &arguments).await,
+        Command::Test(arguments) => test::run(cx, &arguments).await,
         Command::Weight(arguments) => weight::run(cx, &arguments).await,
     }
 }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::body::{Body, Chunks, Coding};
 use crate::headers::{hop_by_hop, is_nominated};
+use crate::http::routing;
 
 /// The largest head of an answer in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 1 << 20;
@@ -24,6 +25,8 @@ pub(super) struct Asked<'a> {
     pub(super) keeps: bool,
     /// For answers that have no date.
     pub(super) date: &'a [u8],
+    /// What the client is told to come back with.
+    pub(super) cookie: Option<&'a str>,
 }
 
 /// What stands at the start of a target's bytes.
@@ -40,6 +43,8 @@ pub(super) enum Head {
 /// An answer whose head was written for the client.
 #[derive(Debug, PartialEq)]
 pub(super) struct Final {
+    /// The status.
+    pub(super) status: StatusCode,
     /// Length of the head that was read.
     pub(super) bytes: usize,
     /// What follows it; nothing if it is whole.
@@ -95,10 +100,14 @@ pub(super) fn take(bytes: &[u8], asked: Asked<'_>, out: &mut Vec<u8>) -> Result<
     let has_body = !asked.is_head && status != 204 && status != 304;
     let (body, coding, keeps_client) = seen.body(has_body, out);
     line(b"Date", seen.date.unwrap_or(asked.date), out);
+    if let Some(cookie) = asked.cookie {
+        line(b"Set-Cookie", cookie.as_bytes(), out);
+    }
     let keeps_client = keeps_client && asked.keeps;
     out.extend_from_slice(connection(keeps_client));
     let is_reusable = answer.version == Some(1) && !seen.closes() && !seen.has_both();
     Ok(Head::Final(Final {
+        status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
         bytes: length,
         keeps_upstream: is_reusable && body != Some(Body::UntilClose),
         body,
@@ -112,6 +121,9 @@ pub(super) fn own(status: StatusCode, keeps: bool, date: &[u8], out: &mut Vec<u8
     write!(out, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nDate: ").expect(WRITES);
     out.extend_from_slice(date);
     out.extend_from_slice(b"\r\n");
+    if routing::comes_again(status) {
+        line(b"Retry-After", b"1", out);
+    }
     out.extend_from_slice(connection(keeps));
 }
 
@@ -246,6 +258,7 @@ mod tests {
         is_head: false,
         keeps: true,
         date: b"now",
+        cookie: None,
     };
 
     /// What goes on of an answer, and what it is.
@@ -337,6 +350,7 @@ mod tests {
                 )
             );
             let expected = Final {
+                status: answer.status,
                 bytes: lines.len() + 23,
                 body,
                 coding,

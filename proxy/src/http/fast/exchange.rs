@@ -4,12 +4,12 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use ::http::Method;
+use ::http::{Method, StatusCode};
 use smallvec::SmallVec;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,8 +24,9 @@ use super::request::Plain;
 use crate::headers;
 use crate::http::lease::{Lease, Refused};
 use crate::http::rescue::{self, Verdict, Wait};
-use crate::http::routing::{self, Failure, Tried};
-use crate::route::{Request, RequestPath, Upstream};
+use crate::http::routing::{self, Criteria, Failure, Tried};
+use crate::http::waiting::Queued;
+use crate::route::{Facts, Outcome, Request, RequestPath, Target, Upstream};
 
 /// How many interim answers a target may send before its answer.
 const INTERIM_MAX: u32 = 64;
@@ -55,8 +56,9 @@ impl Connection {
         let method = plain.method(&self.bytes);
         let mut tried = Tried::of(&method);
         self.local.budget.on_request();
-        for left in (0..=self.local.config.retries).rev() {
-            let lease = match self.lease(plain, &tried) {
+        let mut attempts = 0;
+        loop {
+            let lease = match self.lease(plain, &tried).await {
                 Ok(lease) => lease,
                 Err(Refused::NotPlain) if tried.is_empty() => return After::Doubtful,
                 Err(_) if !tried.is_empty() => break,
@@ -65,29 +67,48 @@ impl Connection {
                     return After::Doubtful;
                 }
                 Err(refused) => {
-                    let status = routing::refusal(&self.local.config, refused);
+                    let status = routing::refusal(&self.local.config, &refused);
                     // As behind us, a body that nobody wants ends the connection.
                     let keeps = !plain.is_last() && plain.body_bytes() == 0;
                     return self.answer(status, keeps).await;
                 }
             };
-            let upstream = lease.target().upstream();
-            let stream = match self.upstream(upstream, &method, tried.is_empty()).await {
-                Ok(stream) => stream,
+            let target = lease.target();
+            let upstream = target.upstream();
+            let most = routing::retries(&self.local.config, target.policy());
+            let is_last = attempts >= most;
+            attempts += 1;
+            let connected = match self.upstream(upstream, &method, tried.is_empty()).await {
+                Ok(connected) => connected,
                 Err(failure) => {
                     rescue::unreachable(&self.local.handle, upstream);
                     tried.unreachable(upstream.serial(), failure);
+                    self.count(&lease, Outcome::Failed, None, !is_last);
+                    if is_last {
+                        break;
+                    }
                     continue;
                 }
             };
-            let is_kept = stream.is_kept;
-            let may_leave = left > 0 && tried.may_repeat(Failure::Suspected);
-            let Ok(mut relay) = self.begin(plain, &lease, stream.stream, may_leave) else {
+            let Connected { stream, is_kept } = connected;
+            let may_leave = !is_last && tried.may_repeat(Failure::Suspected);
+            let Ok(mut relay) = self.begin((plain, &tried), &lease, stream, may_leave) else {
                 return After::Doubtful;
             };
-            match poll_fn(|cx| relay.poll(cx)).await {
-                Ok(whole) => return relay.end(whole, &lease),
-                Err(Broken::Client) => return After::Ended,
+            let result = poll_fn(|cx| relay.poll(cx)).await;
+            let since = Some(relay.wait.since());
+            match result {
+                Ok(whole) => {
+                    let outcome = Outcome::Status(relay.status.as_u16());
+                    let after = relay.end(whole, &lease);
+                    self.count(&lease, outcome, since, false);
+                    return after;
+                }
+                Err(Broken::Client) => {
+                    relay.abandon(Failure::Broken);
+                    self.count(&lease, Outcome::Left, since, false);
+                    return After::Ended;
+                }
                 Err(Broken::Target(failure, reason)) => {
                     let has_answered = relay.has_answered;
                     // That a connection which waited has ended says nothing of its target.
@@ -96,12 +117,19 @@ impl Connection {
                     if !is_stale {
                         self.failed(plain, upstream, failure);
                     }
+                    tried.broken(upstream.serial(), failure);
+                    let is_repeated = !has_answered
+                        && !is_last
+                        && tried.may_repeat(failure)
+                        && (is_stale || self.local.budget.take());
+                    let outcome = match failure {
+                        Failure::Status(status) => Outcome::Status(status.as_u16()),
+                        _ => Outcome::Failed,
+                    };
+                    self.count(&lease, outcome, since, is_repeated);
                     if has_answered {
                         return After::Ended;
                     }
-                    tried.broken(upstream.serial(), failure);
-                    let is_repeated =
-                        tried.may_repeat(failure) && (is_stale || self.local.budget.take());
                     if !is_repeated {
                         tracing::warn!(
                             reason,
@@ -118,20 +146,84 @@ impl Connection {
         self.answer(tried.status(), false).await
     }
 
-    fn lease(&self, plain: &Plain, tried: &Tried) -> Result<Lease, Refused> {
-        let request = Request {
-            host: plain.host(&self.bytes),
-            path: &RequestPath::new(plain.path(&self.bytes)),
-            query: plain.query(&self.bytes),
-            is_tls: self.hop.is_tls(),
-            forwarded_scheme: plain.forwarded_scheme(&self.bytes),
+    /// Counts an attempt, which began to wait for its answer `since` then.
+    fn count(&self, lease: &Lease, outcome: Outcome, since: Option<Instant>, is_repeated: bool) {
+        let meter = lease.target().meter();
+        let took = since.map_or(Duration::ZERO, |since| since.elapsed());
+        meter.ended(self.local.number, outcome, took);
+        if is_repeated {
+            meter.retried(self.local.number);
+        }
+    }
+
+    /// A target for a request, which may have to wait for it.
+    async fn lease(&mut self, plain: &Plain, tried: &Tried) -> Result<Lease, Refused> {
+        let turn = match self.try_lease(plain, tried) {
+            Err(Refused::Wait(turn)) => turn,
+            other => return other,
         };
-        tried.lease(&self.local.handle, &request, true)
+        let local = self.local.clone();
+        let Some(_queued) = Queued::enter(&local.handle, &turn) else {
+            return Err(Refused::NoTarget);
+        };
+        self.timer.set_after(turn.time);
+        loop {
+            let mut changed = pin!(local.handle.changed().notified());
+            // Listen before trying, so that nothing is missed.
+            changed.as_mut().enable();
+            match self.try_lease(plain, tried) {
+                Err(Refused::Wait(_)) => {}
+                other => return other,
+            }
+            let is_late = poll_fn(|cx| {
+                if changed.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                self.timer.poll(cx).map(|()| true)
+            });
+            if is_late.await {
+                return Err(Refused::NoTarget);
+            }
+        }
+    }
+
+    fn try_lease(&self, plain: &Plain, tried: &Tried) -> Result<Lease, Refused> {
+        let path = RequestPath::new(plain.path(&self.bytes));
+        self.ask(plain, &path, |asked| {
+            tried.lease(&self.local.config, &self.local.handle, asked, true)
+        })
+    }
+
+    /// Says what a target is chosen by.
+    fn ask<R>(
+        &self,
+        plain: &Plain,
+        path: &RequestPath<'_>,
+        tell: impl FnOnce(&Criteria<'_>) -> R,
+    ) -> R {
+        let bytes = &*self.bytes;
+        let header = |name: &str| plain.header(bytes, name);
+        tell(&Criteria {
+            request: Request {
+                host: plain.host(bytes),
+                path,
+                query: plain.query(bytes),
+                is_tls: self.hop.is_tls(),
+                forwarded_scheme: plain.forwarded_scheme(bytes),
+            },
+            client: self.accepted.peer.ip(),
+            facts: Facts {
+                method: plain.method_text(bytes),
+                path: path.decoded(),
+                query: plain.query(bytes),
+                header: &header,
+            },
+        })
     }
 
     /// Notes that a target failed a request.
     fn failed(&self, plain: &Plain, upstream: &Upstream, failure: Failure) {
-        if matches!(failure, Failure::Silent | Failure::Broken) {
+        if !matches!(failure, Failure::Suspected | Failure::Lost) {
             let path = RequestPath::new(plain.path(&self.bytes));
             let request = (plain.host(&self.bytes), &path);
             let local = &self.local;
@@ -181,7 +273,7 @@ impl Connection {
     /// of the request cannot be written as the route wants.
     fn begin<'c>(
         &'c mut self,
-        plain: &'c Plain,
+        (plain, tried): (&'c Plain, &'c Tried),
         lease: &'c Lease,
         stream: TcpStream,
         may_leave: bool,
@@ -224,7 +316,10 @@ impl Connection {
         self.local.asks(self.number, may_leave);
         Ok(Relay {
             plain,
+            tried,
+            target,
             upstream: target.upstream(),
+            status: StatusCode::OK,
             wait,
             since: now,
             may_leave,
@@ -318,7 +413,11 @@ enum State {
 struct Relay<'c> {
     connection: &'c mut Connection,
     plain: &'c Plain,
+    tried: &'c Tried,
+    target: &'c Target,
     upstream: &'c Arc<Upstream>,
+    /// The status of the answer, once its head is there.
+    status: StatusCode,
     wait: Wait,
     /// When the request was sent, or the last of the answer came.
     since: Instant,
@@ -455,6 +554,19 @@ impl Relay<'_> {
         self.may_leave && !self.is_heard && self.connection.local.budget.has_left()
     }
 
+    /// Whether another target may be asked instead of taking an answer that counts as a failure.
+    fn may_pass_over(&self) -> bool {
+        let connection = &*self.connection;
+        let path = RequestPath::new(self.plain.path(&connection.bytes));
+        self.may_leave
+            && !self.has_answered
+            && connection.local.budget.has_left()
+            && connection.ask(self.plain, &path, |asked| {
+                let handle = &connection.local.handle;
+                self.tried.has_other(handle, asked, self.upstream.serial())
+            })
+    }
+
     /// The target may have been found dead meanwhile.
     fn look_for_loss(&self) -> Result<(), Broken> {
         if self.wait.is_lost(self.upstream) && self.may_leave() {
@@ -528,11 +640,14 @@ impl Relay<'_> {
         out: &mut Vec<u8>,
     ) -> Result<&'b [u8], Broken> {
         let unclear = |reason| Broken::Target(Failure::Broken, reason);
+        let config = self.connection.local.config.clone();
+        let cookie = self.tried.cookie();
         while let State::Head { interim } = &mut self.state {
             let asked = Asked {
                 is_head: self.plain.method(&self.connection.bytes) == Method::HEAD,
                 keeps: !self.plain.is_last() && !self.connection.local.is_stopping(),
                 date: date.now(),
+                cookie: cookie.as_deref(),
             };
             let head = answer::take(bytes, asked, out)
                 .map_err(|answer::Malformed(reason)| unclear(reason))?;
@@ -556,7 +671,15 @@ impl Relay<'_> {
                     }
                 }
                 Head::Final(answer) => {
-                    self.upstream.health().succeeded();
+                    self.status = answer.status;
+                    if routing::is_failure(&config, self.target.policy(), answer.status) {
+                        if self.may_pass_over() {
+                            let failure = Failure::Status(answer.status);
+                            return Err(Broken::Target(failure, "its answer is a failure"));
+                        }
+                    } else {
+                        self.upstream.health().succeeded();
+                    }
                     bytes = &bytes[answer.bytes..];
                     self.state = self.answered(answer, bytes);
                 }

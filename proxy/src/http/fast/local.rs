@@ -42,6 +42,8 @@ pub(in crate::http) fn idle_max(config: &Config) -> (usize, usize) {
 
 /// What the connections of one thread share.
 pub(in crate::http) struct Local {
+    /// Which of the threads it is.
+    pub(super) number: usize,
     pub(super) config: Arc<Config>,
     pub(super) handle: Handle,
     pub(super) scratch: RefCell<Scratch>,
@@ -100,9 +102,10 @@ impl Date {
 }
 
 impl Local {
-    pub(in crate::http) fn new(config: Arc<Config>, handle: Handle) -> Local {
+    pub(in crate::http) fn new(number: usize, config: Arc<Config>, handle: Handle) -> Local {
         let (idle_max, _) = idle_max(&config);
         Local {
+            number,
             pool: RefCell::new(Pool::new(idle_max, config.upstream_idle_timeout)),
             budget: Arc::new(Budget::new(&config)),
             config,

@@ -369,6 +369,21 @@ impl Plain {
         Method::from_bytes(self.method.of(bytes)).unwrap_or(Method::POST)
     }
 
+    /// The method as it came.
+    pub(super) fn method_text<'b>(&self, bytes: &'b [u8]) -> &'b str {
+        self.method.text(bytes)
+    }
+
+    /// The first value of a header, by its name in small letters.
+    pub(super) fn header<'b>(&self, bytes: &'b [u8], name: &str) -> Option<&'b [u8]> {
+        let mut lines = self.lines.of(bytes).split(|byte| *byte == b'\n');
+        lines.find_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let is_own = line[..colon].eq_ignore_ascii_case(name.as_bytes());
+            is_own.then(|| line[colon + 1..].trim_ascii())
+        })
+    }
+
     pub(super) fn path<'b>(&self, bytes: &'b [u8]) -> &'b str {
         self.path.text(bytes)
     }

@@ -3,6 +3,7 @@
 mod drain;
 mod forward;
 mod heads;
+mod limits;
 mod listeners;
 mod page;
 mod rescue;
