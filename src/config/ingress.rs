@@ -891,6 +891,13 @@ mod tests {
         written
             .settings
             .insert("no_route_status".into(), "99".into());
+        for (name, text) in [
+            ("access_log", "$nope"),
+            ("sts_maxage", "long"),
+            ("proxy_auth", "name=a;type=ldap;file=/x, name=b"),
+        ] {
+            written.settings.insert(name.into(), text.into());
+        }
         let (_, problems) = resolved(&written);
         for part in [
             "`x` has no address",

@@ -59,7 +59,7 @@ async fn the_page_escapes_what_services_say() {
     let fixture = Fixture::start().await;
     put_table(
         &fixture,
-        "route add <script>alert(1)</script> /x\"y http://10.0.0.1:80/ tags \"<b>&'\"\n",
+        "route add <script>alert(1)</script> /x'y http://10.0.0.1:80/ tags \"<b>&'\"\n",
     );
     let page = get(&fixture, "/").await.body;
     assert!(
