@@ -14,6 +14,7 @@ pub mod log;
 mod loops;
 mod scheduling;
 mod sessions;
+mod signing;
 pub mod state;
 mod supervise;
 mod variables;

@@ -44,7 +44,7 @@ impl From<rcgen::Error> for CertificateError {
 
 /// Kind of a root's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyKind {
+pub(in crate::server) enum KeyKind {
     P256,
     P384,
 }
@@ -72,7 +72,7 @@ impl KeyKind {
     }
 
     /// Whether the root has such a key.
-    pub(super) fn is_of(self, root: &Root) -> bool {
+    pub(in crate::server) fn is_of(self, root: &Root) -> bool {
         self.bits() == root.key_bits
     }
 
@@ -83,19 +83,19 @@ impl KeyKind {
 }
 
 /// What a root is made of.
-pub(super) struct RootFacts<'a> {
-    pub(super) cluster_id: &'a str,
-    pub(super) kind: KeyKind,
-    pub(super) serial: u64,
-    pub(super) not_before: Timestamp,
-    pub(super) lifetime: Duration,
+pub(in crate::server) struct RootFacts<'a> {
+    pub(in crate::server) cluster_id: &'a str,
+    pub(in crate::server) kind: KeyKind,
+    pub(in crate::server) serial: u64,
+    pub(in crate::server) not_before: Timestamp,
+    pub(in crate::server) lifetime: Duration,
 }
 
 /// Whose a leaf is.
-pub(super) struct Identity<'a> {
-    pub(super) domain: &'a str,
-    pub(super) datacenter: &'a str,
-    pub(super) service: &'a str,
+pub(in crate::server) struct Identity<'a> {
+    pub(in crate::server) domain: &'a str,
+    pub(in crate::server) datacenter: &'a str,
+    pub(in crate::server) service: &'a str,
 }
 
 impl Identity<'_> {
@@ -176,7 +176,7 @@ fn issuer_params(root: &Root) -> CertificateParams {
 }
 
 /// A root, and its private key as PKCS #8.
-pub(super) fn root(facts: &RootFacts<'_>) -> Result<(Root, Vec<u8>), CertificateError> {
+pub(in crate::server) fn root(facts: &RootFacts<'_>) -> Result<(Root, Vec<u8>), CertificateError> {
     let key = KeyPair::generate_for(facts.kind.algorithm())?;
     let domain = format!("{}.consul", facts.cluster_id);
     let own: String = sys::random::uuid().chars().take(8).collect();
@@ -198,7 +198,7 @@ pub(super) fn root(facts: &RootFacts<'_>) -> Result<(Root, Vec<u8>), Certificate
 }
 
 /// The key of a new root, signed by an old one.
-pub(super) fn cross_signed(
+pub(in crate::server) fn cross_signed(
     new: &Root,
     new_key: &[u8],
     old: &Root,
@@ -222,7 +222,7 @@ pub(super) fn cross_signed(
 }
 
 /// A new key for a service with a certificate.
-pub(super) fn leaf(
+pub(in crate::server) fn leaf(
     root: &Root,
     root_key: &[u8],
     identity: &Identity<'_>,

@@ -129,6 +129,11 @@ impl Agent {
             .unwrap_or_else(|| panic!("no listener {listener} among {:?}", self.listeners))
     }
 
+    /// Whether it has the named listener.
+    pub(crate) fn has(&self, listener: &str) -> bool {
+        self.listeners.contains_key(listener)
+    }
+
     /// URL of `path` on the named listener.
     pub(crate) fn url(&self, listener: &str, path: &str) -> String {
         format!("http://{}{path}", self.address(listener))

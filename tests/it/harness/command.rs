@@ -31,10 +31,11 @@ impl Output {
 
 /// Runs `trivet` with `args` against `agent`.
 pub(crate) async fn trivet(agent: &Agent, args: &[&str]) -> Output {
-    let addresses = [
-        ("NOMAD_ADDR", agent.url("http", "")),
-        ("CONSUL_HTTP_ADDR", agent.url("catalog", "")),
-    ];
+    let mut addresses = vec![("NOMAD_ADDR", agent.url("http", ""))];
+    // An agent that uses a catalog elsewhere has none.
+    if agent.has("catalog") {
+        addresses.push(("CONSUL_HTTP_ADDR", agent.url("catalog", "")));
+    }
     run_with(args, &addresses, agent.dir()).await
 }
 

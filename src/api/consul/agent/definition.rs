@@ -12,7 +12,7 @@ use mesh::model::{
 };
 use serde::Deserialize;
 
-use super::role::{PostedConnect, PostedProxy};
+use super::posted_proxy::PostedProxy;
 use crate::api::consul::decode::GoDuration;
 use crate::api::error::Error;
 
@@ -54,6 +54,14 @@ pub(in crate::api::consul) struct PostedService {
     pub(super) proxy: Option<PostedProxy>,
     pub(in crate::api::consul) check: Option<PostedCheck>,
     pub(in crate::api::consul) checks: Vec<PostedCheck>,
+}
+
+/// Mesh settings of a service as they are posted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct PostedConnect {
+    pub(super) native: bool,
+    pub(super) sidecar_service: Option<Box<PostedService>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
