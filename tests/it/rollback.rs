@@ -8,8 +8,9 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// A check that never passes.
+/// Critical: a code of 1 would be a warning, with which an instance still gets requests.
 const SICK: &str = "check {\n name = \"sick\"\n type = \"script\"\n task = \"server\"\n \
-    command = \"/bin/false\"\n interval = \"1s\"\n timeout = \"1s\"\n }";
+    command = \"/bin/sh\"\n args = [\"-c\", \"exit 2\"]\n interval = \"1s\"\n timeout = \"1s\"\n }";
 
 /// The version of the job that each live instance belongs to.
 async fn versions(agent: &Agent, job: &Echo) -> Vec<u64> {

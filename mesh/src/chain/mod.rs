@@ -1,6 +1,6 @@
 //! The chain of a service: where its requests go by what the configuration entries say together.
 //!
-//! [`compile`] is pure: it asks for entries through [`Entries`] and gives a [`Chain`], a graph of
+//! [`compile()`] is pure: it asks for entries through [`Entries`] and gives a [`Chain`], a graph of
 //! steps from [`Chain::start`] to targets. Who carries traffic walks it: a router picks a step by
 //! request, a splitter by share, a resolver names the target and those that stand in for it.
 //! [`Chain::shares`] flattens what needs no request. Nothing here looks at instances.
