@@ -62,6 +62,20 @@ fn passes_on(path: &[&Command], arg: &OsStr) -> bool {
     passes && !known_flag(path, arg).is_some_and(is_known)
 }
 
+/// Makes the arguments of these names flags that are given as `-name`, `-name=true` or `-name=false`.
+pub(super) fn switches(names: &'static [&'static str]) -> impl FnMut(Arg) -> Arg {
+    move |arg| {
+        if !names.contains(&arg.get_id().as_str()) {
+            return arg;
+        }
+        arg.value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .action(ArgAction::Set)
+    }
+}
+
 /// As [`long_flag`], also of one letter where a command of the path calls one of its flags so.
 fn known_flag(path: &[&Command], arg: &OsStr) -> Option<(String, Option<OsString>)> {
     let is_known = |name: &str| path.iter().any(|at| flag(at, name).is_some());

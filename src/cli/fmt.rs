@@ -1,6 +1,7 @@
 //! `fmt`: brings job files and configuration into their canonical layout.
 
 use super::context::Context;
+use crate::cli::arguments::switches;
 use anyhow::{Context as _, bail};
 use jobs::spec;
 use std::io::Read as _;
@@ -19,6 +20,7 @@ const DEEPEST: usize = 64;
 
 /// Arguments of `fmt`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(mut_args(switches(&["list", "write"])))]
 pub struct Arguments {
     /// Files, folders, or `-` for standard input; the working directory unless given
     paths: Vec<PathBuf>,
@@ -26,26 +28,10 @@ pub struct Arguments {
     #[arg(long)]
     check: bool,
     /// Print the names of files that are changed
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
+    #[arg(long, default_value_t = true)]
     list: bool,
     /// Write changed files back
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
+    #[arg(long, default_value_t = true)]
     write: bool,
     /// Look into folders inside folders too
     #[arg(long)]

@@ -7,6 +7,7 @@ use super::{
     context::Context,
     http::{segment, segments},
 };
+use crate::cli::arguments::switches;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, ser::PrettyFormatter};
 use std::{process::Stdio, time::Duration};
@@ -19,6 +20,7 @@ const RETRY_MAX: Duration = Duration::from_secs(180);
 
 /// Arguments of `watch`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(mut_args(switches(&["passingonly", "shell"])))]
 pub struct Arguments {
     #[command(flatten)]
     options: CatalogOptions,
@@ -38,8 +40,7 @@ pub struct Arguments {
     #[arg(long)]
     tag: Vec<String>,
     /// Whether every check must pass, for `service`
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-        require_equals = true)]
+    #[arg(long)]
     passingonly: Option<String>,
     /// State of the checks, for `checks`
     #[arg(long)]
@@ -51,8 +52,7 @@ pub struct Arguments {
     #[arg(long, value_name = "EXPRESSION")]
     filter: Option<String>,
     /// Run the program in a shell
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true")]
+    #[arg(long, default_value_t = true)]
     shell: bool,
     /// Program that gets each result on standard input; without one the first is printed
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

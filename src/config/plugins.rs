@@ -217,16 +217,7 @@ impl WrittenPlugins {
     /// Takes a `plugin` block.
     pub(super) fn take(&mut self, entry: Entry, reader: &mut Reader<'_>) {
         let place = entry.place;
-        // In JSON a plugin is an object keyed by its name.
-        let plugins: Vec<(String, Entry)> = match entry.labels.as_slice() {
-            [name] => vec![(name.clone(), entry)],
-            _ => reader
-                .block(entry)
-                .into_iter()
-                .map(|inner| (inner.key.clone(), inner))
-                .collect(),
-        };
-        for (name, plugin) in plugins {
+        for (name, plugin) in reader.named(entry) {
             let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
             let own = built_in.map_or(name.as_str(), |(_, own)| *own);
             let Some((own, table)) = PLUGINS.iter().find(|(known, _)| *known == own) else {

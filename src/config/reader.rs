@@ -55,6 +55,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A block with its name: its label, or in JSON the keys of an object.
+    pub(super) fn named(&mut self, entry: Entry) -> Vec<(String, Entry)> {
+        match entry.labels.as_slice() {
+            [name] => vec![(name.clone(), entry)],
+            _ => self
+                .block(entry)
+                .into_iter()
+                .map(|inner| (inner.key.clone(), inner))
+                .collect(),
+        }
+    }
+
     /// A block whose label is the value of `first`; in JSON, an object keyed by labels. A list of
     /// texts is one text with commas.
     pub(super) fn items(
@@ -63,16 +75,8 @@ impl<'a> Reader<'a> {
         (first, known): (&str, &[&str]),
     ) -> Vec<BTreeMap<String, String>> {
         let name = entry.key.clone();
-        let blocks: Vec<(String, Entry)> = match entry.labels.first().cloned() {
-            Some(label) => vec![(label, entry)],
-            None => self
-                .block(entry)
-                .into_iter()
-                .map(|inner| (inner.key.clone(), inner))
-                .collect(),
-        };
         let mut items = Vec::new();
-        for (label, block) in blocks {
+        for (label, block) in self.named(entry) {
             let mut item = BTreeMap::from([(first.to_owned(), label)]);
             for pair in self.block(block) {
                 if !known.contains(&pair.key.as_str()) || pair.key == first {

@@ -21,15 +21,7 @@ pub(super) fn take(
     entry: Entry,
     reader: &mut Reader<'_>,
 ) {
-    let named: Vec<(String, Entry)> = match entry.labels.as_slice() {
-        [name] => vec![(name.clone(), entry)],
-        _ => reader
-            .block(entry)
-            .into_iter()
-            .map(|inner| (inner.key.clone(), inner))
-            .collect(),
-    };
-    for (name, entry) in named {
+    for (name, entry) in reader.named(entry) {
         if !matches!(entry.value, Value::Tree(_) | Value::List(_)) {
             reader.wrong(
                 &entry,

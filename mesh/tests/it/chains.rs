@@ -1,9 +1,9 @@
 //! Runs `tests/chains/*.txt`: lines that write or remove configuration entries, `chain` lines, and
 //! below them what the chain is, indented. Set `REWRITE_EXPECTED` to rewrite the expectations.
 
+use crate::transcripts;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use mesh::chain::{Chain, Entries, Overrides, Request, Step, compile};
@@ -22,27 +22,8 @@ impl Entries for Store {
 }
 
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the runner reads and rewrites scenario files"
-)]
 fn entries_give_the_expected_chains() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chains");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let transcript = run(&text);
-        if std::env::var("REWRITE_EXPECTED").is_ok() {
-            std::fs::write(&path, transcript).unwrap();
-        } else {
-            assert_eq!(transcript, text, "{}", path.display());
-        }
-    }
+    transcripts::check("chains", run);
 }
 
 fn run(text: &str) -> String {

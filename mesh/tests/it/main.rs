@@ -13,3 +13,5 @@ mod prepared;
 mod properties;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod transcripts;

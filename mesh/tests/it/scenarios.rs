@@ -5,8 +5,8 @@
 //! second; `show` prints a view, `read` a transaction that changes nothing. Set `REWRITE_EXPECTED`
 //! to rewrite the expectations.
 
+use crate::transcripts;
 use std::fmt::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use mesh::model::{
@@ -23,28 +23,8 @@ use mesh::state::{
 use mesh::view::{Instance, Table};
 
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the runner reads and rewrites scenario files"
-)]
 fn scenarios_give_the_expected_transcripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/state");
-    let mut paths: Vec<_> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    let rewrites = std::env::var("REWRITE_EXPECTED").is_ok();
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let transcript = run(&text);
-        if rewrites {
-            std::fs::write(&path, transcript).unwrap();
-        } else {
-            assert_eq!(transcript, text, "{}", path.display());
-        }
-    }
+    transcripts::check("state", run);
 }
 
 /// Replays the steps of a scenario and writes it again with what they gave.

@@ -20,7 +20,7 @@ use crate::rpc::{
 use draining::Draining;
 use holding::Holding;
 use mesh::{
-    model::{Index, Status},
+    model::Index,
     view::{Instance, Table, View},
 };
 use names::Names;
@@ -62,7 +62,6 @@ pub(super) struct DataPlane {
 struct Seen {
     catalog: Index,
     overrides: Index,
-    entries: Index,
 }
 
 impl Seen {
@@ -76,7 +75,6 @@ impl Seen {
         Self {
             catalog: rows,
             overrides: of(Table::RouteOverrides),
-            entries: of(Table::ConfigEntries),
         }
     }
 }
@@ -180,11 +178,7 @@ impl DataPlane {
                 }
             });
             let routes = old.map(|old| {
-                let is_usable =
-                    |at: &Instance| matches!(at.status, Status::Passing | Status::Warning);
-                let (usable, critical): (Vec<Instance>, Vec<Instance>) =
-                    catalog.all_instances().partition(is_usable);
-                let instances = [usable, critical].concat();
+                let instances: Vec<Instance> = catalog.all_instances().collect();
                 let (table, problems) = routes::build(
                     catalog,
                     &instances,
@@ -193,7 +187,7 @@ impl DataPlane {
                     (&mut holding, hold),
                 );
                 let left = routes::left_by(&old, &table);
-                let dead = routes::dead(catalog, &left);
+                let dead = routes::dead(&instances, &left);
                 Routes {
                     holding,
                     dead,

@@ -123,16 +123,14 @@ pub(super) fn left_by(old: &route::Table, new: &route::Table) -> BTreeSet<String
         .collect()
 }
 
-/// Which of the instances that `left` are there still, but critical: what they were asked they will
-/// hardly answer. One that drains answers, and one that is gone has broken its connections.
-pub(super) fn dead(catalog: &View, left: &BTreeSet<String>) -> BTreeSet<String> {
-    if left.is_empty() {
-        return BTreeSet::new();
-    }
-    catalog
-        .all_instances()
+/// Which of `instances` are among those that `left`, and so there still, but critical: what they
+/// were asked they will hardly answer. One that drains answers, and one that is gone has broken its connections.
+pub(super) fn dead(instances: &[Instance], left: &BTreeSet<String>) -> BTreeSet<String> {
+    instances
+        .iter()
         .filter(|instance| instance.status == Status::Critical)
-        .map(|instance| instance.service.id.clone())
-        .filter(|id| left.contains(id))
+        .map(|instance| &instance.service.id)
+        .filter(|&id| left.contains(id))
+        .cloned()
         .collect()
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use jobs::spec::list_errors;
 use mesh::wire::API_VERSION;
 use serde_json::{Map, Value, json};
 
@@ -74,9 +75,8 @@ async fn transfer(State(_): State<Catalog>, query: Query) -> Error {
 async fn keyring(State(catalog): State<Catalog>, query: Query) -> Error {
     drop(query);
     let node = &catalog.agent().node_name;
-    Error::internal(format!(
-        "1 error occurred:\n\t* {node}: Keyring is empty (encryption not enabled)\n\n"
-    ))
+    let problem = format!("{node}: Keyring is empty (encryption not enabled)");
+    Error::internal(list_errors(&[problem]))
 }
 
 async fn utilization(State(_): State<Catalog>, query: Query) -> Error {

@@ -1,5 +1,6 @@
 //! `alloc exec`: runs a command inside of a task.
 
+use crate::cli::arguments::switches;
 use crate::cli::{context::Context, http::segment, lookup};
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -25,6 +26,7 @@ const CHUNK_BYTES: usize = 4096;
 
 /// Arguments of `alloc exec`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(mut_args(switches(&["interactive", "tty"])))]
 pub struct Arguments {
     /// Task; may be left out when there is one
     #[arg(long, value_name = "TASK")]
@@ -36,10 +38,10 @@ pub struct Arguments {
     #[arg(long, requires = "job")]
     group: Option<String>,
     /// Pass on the standard input
-    #[arg(long = "i", value_name = "BOOL", default_value = "true", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long = "i", default_value_t = true)]
     interactive: bool,
     /// Give the command a terminal; as this one has it unless given
-    #[arg(long = "t", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long = "t")]
     tty: Option<bool>,
     /// Character that, at the beginning of a line and before a dot, ends the session; none for none
     #[arg(long = "e", value_name = "CHARACTER", default_value = "~")]

@@ -8,6 +8,7 @@ use super::super::view::{Ink, View, escaped, quoted};
 use super::diff;
 use super::run::warnings;
 use super::source::Source;
+use crate::cli::arguments::switches;
 use crate::sys::clock::now;
 use anyhow::Context as _;
 use jobs::model::{Timestamp, Trigger};
@@ -20,19 +21,12 @@ const CHANGES: u8 = 1;
 
 /// Arguments of `job plan`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(mut_args(switches(&["diff"])))]
 pub struct Arguments {
     #[command(flatten)]
     source: Source,
     /// Show the difference to the current version
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
+    #[arg(long, default_value_t = true)]
     diff: bool,
     /// Accepted for old scripts: there are no policies to override
     #[arg(long)]

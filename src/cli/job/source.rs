@@ -1,6 +1,7 @@
 //! From a path, a URL or standard input to a job: reading, variables, and every problem at once.
 
 use super::super::context::Context;
+use crate::cli::arguments::switches;
 use crate::sys::random;
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
@@ -24,6 +25,7 @@ const VARIABLE_PREFIX: &str = "NOMAD_VAR_";
 
 /// Which job file, and with what values.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(mut_args(switches(&["hcl2_strict"])))]
 pub(super) struct Source {
     /// Job file, `-` for standard input, or an http URL
     #[arg(value_name = "PATH")]
@@ -38,15 +40,7 @@ pub(super) struct Source {
     #[arg(long, value_name = "FILE")]
     pub(super) var_file: Vec<PathBuf>,
     /// Refuse values for variables that the file does not declare
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_value_t = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
+    #[arg(long, default_value_t = true)]
     pub(super) hcl2_strict: bool,
 }
 

@@ -11,6 +11,7 @@ use super::{
     context::Context,
     http::{Http, segment, segments},
 };
+use crate::cli::arguments::switches;
 use anyhow::{Context as _, bail};
 use jobs::model::Span;
 use nix::sys::signal::Signal;
@@ -38,6 +39,7 @@ const CHILD_FAILED: u8 = 2;
 
 /// Arguments of `lock`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(mut_args(switches(&["shell"])))]
 pub struct Arguments {
     #[command(flatten)]
     options: CatalogOptions,
@@ -62,8 +64,7 @@ pub struct Arguments {
     #[arg(long)]
     pass_stdin: bool,
     /// Run the program in a shell
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true")]
+    #[arg(long, default_value_t = true)]
     shell: bool,
     /// Give up when the lock is not to be had for so long
     #[arg(long = "try", alias = "timeout", value_name = "DURATION")]

@@ -1,6 +1,7 @@
 //! `var lock`: runs a command while a variable is locked.
 
 use super::{one_namespace, pairs::Input, path, put::described, spec::Language};
+use crate::cli::arguments::switches;
 use crate::cli::{
     child::{self, forward},
     context::Context,
@@ -29,6 +30,7 @@ const ASKED_AGAIN_AFTER: u32 = 110;
 
 /// Arguments of `var lock`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(mut_args(switches(&["shell"])))]
 pub struct Arguments {
     /// How long nobody gets the lock after it was lost
     #[arg(long)]
@@ -46,8 +48,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 5)]
     max_retry: u32,
     /// Run the command in a shell
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true")]
+    #[arg(long, default_value_t = true)]
     shell: bool,
     /// Say on standard error what is done
     #[arg(long)]

@@ -105,7 +105,7 @@ pub struct Validation {
 }
 
 /// Errors as one text: `2 errors occurred:` and a line for each.
-pub fn list_errors(errors: &[String]) -> String {
+pub fn list_errors(errors: &[impl AsRef<str>]) -> String {
     list("error", errors)
 }
 
@@ -126,13 +126,13 @@ fn inner(noun: &str, entries: &[String]) -> String {
     list(noun, entries).trim_end().replace('\n', "\n\t")
 }
 
-fn list(noun: &str, entries: &[String]) -> String {
+fn list(noun: &str, entries: &[impl AsRef<str>]) -> String {
     let count = entries.len();
     let plural = if count == 1 { "" } else { "s" };
     let mut text = format!("{count} {noun}{plural} occurred:");
     for entry in entries {
         text.push_str("\n\t* ");
-        text.push_str(entry);
+        text.push_str(entry.as_ref());
     }
     text.push_str("\n\n");
     text

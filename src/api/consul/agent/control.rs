@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use jobs::spec::list_errors;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::consul::query::Query;
@@ -95,7 +96,7 @@ fn is_own(catalog: &Catalog, address: &str) -> bool {
 }
 
 fn failed_to_join(reason: &str) -> Error {
-    Error::internal(format!("1 error occurred:\n\t* {reason}\n\n"))
+    Error::internal(list_errors(&[reason]))
 }
 
 /// Streams the log until whoever asked goes away or the agent stops.

@@ -1,6 +1,7 @@
 //! What a posted service is in the mesh: a proxy, a gateway, or an instance that speaks its TLS.
 
 use axum::http::StatusCode;
+use jobs::spec::list_errors;
 use mesh::model::{CONNECT_PROXY, Role};
 
 use super::definition::{PostedCheck, PostedService};
@@ -64,19 +65,8 @@ impl PostedService {
         if problems.is_empty() {
             return Ok(());
         }
-        let noun = if problems.len() == 1 {
-            "error"
-        } else {
-            "errors"
-        };
-        let lines: String = problems
-            .iter()
-            .map(|line| format!("\t* {line}\n"))
-            .collect();
-        Err(Error::bad_request(format!(
-            "Validation failed: {} {noun} occurred:\n{lines}\n",
-            problems.len()
-        )))
+        let listed = list_errors(&problems);
+        Err(Error::bad_request(format!("Validation failed: {listed}")))
     }
 
     /// The id of the proxy that a service brings with it.

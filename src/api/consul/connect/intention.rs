@@ -12,6 +12,7 @@ use axum::response::Response;
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jobs::spec::list_errors;
 use mesh::intention::{self, Intention, Legacy, Verdict};
 use mesh::model::ConfigKey;
 use mesh::state::Snapshot;
@@ -96,19 +97,7 @@ impl Posted {
         if problems.is_empty() {
             return Ok(());
         }
-        let noun = if problems.len() == 1 {
-            "error"
-        } else {
-            "errors"
-        };
-        let lines: String = problems
-            .iter()
-            .map(|line| format!("\t* {line}\n"))
-            .collect();
-        Err(Error::internal(format!(
-            "{} {noun} occurred:\n{lines}\n",
-            problems.len()
-        )))
+        Err(Error::internal(list_errors(&problems)))
     }
 
     /// The source as its entry has it.
