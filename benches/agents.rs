@@ -13,6 +13,11 @@
     reason = "a measurement that goes wrong ends the program"
 )]
 
+use rpc::{
+    message::{Confirmation, Held, Hello, Report, ToClient, ToServer},
+    transport::{self, AgentLink, Listener},
+};
+use server::{Config, Handle, Server};
 use std::{
     net::SocketAddr,
     sync::{
@@ -22,13 +27,6 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc, time::Instant};
-use trivet::{
-    rpc::{
-        message::{Confirmation, Held, Hello, Report, ToClient, ToServer},
-        transport::{self, AgentLink, Listener},
-    },
-    server::{Config, Handle, Server},
-};
 
 /// What the agents were told.
 #[derive(Debug, Default)]

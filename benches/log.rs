@@ -16,6 +16,8 @@ use jobs::{
     model::{Job, Node, NodeId, NodeStatus, Task, TaskGroup},
     state::{Command, RegisterJob, Table},
 };
+use rpc::transport::Listener;
+use server::{Config, Handle, Server, log::watch::Topic};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -26,10 +28,6 @@ use std::{
     time::Duration,
 };
 use tokio::{task::JoinSet, time::Instant};
-use trivet::{
-    rpc::transport::Listener,
-    server::{Config, Handle, Server, log::watch::Topic},
-};
 
 /// Writers at the same time.
 const WRITERS: usize = 64;

@@ -2,8 +2,8 @@
 
 mod commands;
 
+use cli::{self, Command};
 use std::{io::Write, process::ExitCode};
-use trivet::cli::{self, Command};
 
 /// Bodies of 100 KB go through the ingress more than twice as fast with it than with the system's.
 #[global_allocator]

@@ -12,23 +12,19 @@ use super::{
     runtimes::{Planes, join},
     shown,
 };
-use crate::{
-    api,
-    client::{self, Client},
-    config::{Config, Connections},
-    rpc::{message::Hello, session::Session},
-    server::{self, Server, StartError},
-    sys::{descriptors, disk},
-    telemetry,
-};
+use client::{self, Client};
+use config::{Config, Connections};
 use jobs::model::NodeId;
 use mesh::wire::AgentIdentity;
+use rpc::{message::Hello, session::Session};
+use server::{self, Server, StartError};
 use std::{
     future::ready,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
+use sys::{descriptors, disk};
 use tempfile::TempDir;
 use tokio::{
     sync::watch,

@@ -1,10 +1,8 @@
 //! What files of the machine define, read and handed to the client part.
 
-use crate::{
-    api::consul::Definitions,
-    client::Registered,
-    config::{Config, definitions::trees},
-};
+use api::consul::Definitions;
+use client::Registered;
+use config::{Config, definitions::trees};
 use std::path::PathBuf;
 
 /// Reads the definitions of a configuration.

@@ -5,12 +5,13 @@
 //! here; there they are checks with a time to live, which each round renews. What is there when
 //! this agent ends stays, as the tasks do.
 
-use crate::{config::External as Settings, rpc::session::Handle};
+use config::External as Settings;
 use mesh::{
     external::{Call, KnownCheck, KnownService, calls, wanted},
     view::View,
 };
 use reqwest::{Client, Method, StatusCode};
+use rpc::session::Handle;
 use serde::de::DeserializeOwned;
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};

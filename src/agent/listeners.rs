@@ -5,10 +5,8 @@ use super::{
     ingress::{self, Sources},
     runtimes::{Planes, join},
 };
-use crate::{
-    config::{Config, Connections, Dns, Ingress},
-    rpc::transport,
-};
+use config::{Config, Connections, Dns, Ingress};
+use rpc::transport;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 

@@ -1,6 +1,6 @@
 //! What the agent as a whole is asked to do over HTTP.
 
-use crate::api::consul::AgentRequest;
+use api::consul::AgentRequest;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// Something that the agent is asked to do.

@@ -13,8 +13,8 @@
 //! thread that called [`run`] starts and stops the parts and does nothing else, so that a stop is
 //! bounded even when every other thread hangs.
 
-use crate::sys::priority;
 use std::{future::Future, io, num::NonZero, thread::available_parallelism, time::Duration};
+use sys::priority;
 use tokio::{
     runtime::{Builder, Handle},
     task::JoinHandle,

@@ -1,7 +1,7 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
 use super::listeners::Listeners;
-use crate::config::{CertificatePlace, Config, Strategy};
+use config::{CertificatePlace, Config, Strategy};
 use jobs::wire::API_VERSION;
 use proxy::route::PathMatcher;
 use serde_json::{Map, Value, json};

@@ -1,11 +1,9 @@
 //! An agent in this process.
 
 use super::{Agent, Error, run};
-use crate::{
-    config::{Config, Written},
-    sys::clock,
-};
+use config::{Config, Written};
 use std::{path::Path, sync::mpsc, thread, time::Duration};
+use sys::clock;
 
 /// All listeners on ports that the system chooses.
 fn config(dir: &Path) -> Config {

@@ -6,7 +6,7 @@ use axum::{
 };
 use std::borrow::Cow;
 
-use crate::server::{self, KeyringError, log::propose::ProposeError, state::Rejected};
+use server::{self, KeyringError, log::propose::ProposeError, state::Rejected};
 
 /// A refusal: a status and a plain text, as the compatible clients expect it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::{
     auth::{Access, Reach, guard},
     body::Bodies,
 };
-use crate::sys::seldom::Seldom;
+use sys::seldom::Seldom;
 
 /// How long a connection may take to send a head, and may rest between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);

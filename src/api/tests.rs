@@ -17,10 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::{Access, Api, Bodies, Common, Facts, fabio, jobs_router, serve};
-use crate::{
-    rpc::transport::Listener,
-    server::{Config, Server},
-};
+use rpc::transport::Listener;
+use server::{Config, Server};
 
 /// Longer than anything here may take on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);

@@ -62,7 +62,8 @@ fn passes_on(path: &[&Command], arg: &OsStr) -> bool {
     passes && !known_flag(path, arg).is_some_and(is_known)
 }
 
-/// Makes the arguments of these names flags that are given as `-name`, `-name=true` or `-name=false`.
+/// Makes the arguments of these names flags that are given as `-name`, `-name=true` or
+/// `-name=false`.
 pub(super) fn switches(names: &'static [&'static str]) -> impl FnMut(Arg) -> Arg {
     move |arg| {
         if !names.contains(&arg.get_id().as_str()) {

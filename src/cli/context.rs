@@ -3,10 +3,10 @@
 use super::http::{Dialect, Http, Target};
 use super::view::{Paint, View, printable};
 use super::{DEFAULT_ADDRESS, Global};
-use crate::sys::clock;
 use parking_lot::Mutex;
 use std::io::{IsTerminal as _, Write};
 use std::sync::Arc;
+use sys::clock;
 
 type Sink = Arc<Mutex<dyn Write + Send>>;
 

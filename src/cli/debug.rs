@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::sys::files::{Durability, write_atomic};
+use sys::files::{Durability, write_atomic};
 
 /// Shortest time of a capture.
 const DURATION_MIN: Duration = Duration::from_secs(10);

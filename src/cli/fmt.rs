@@ -1,7 +1,7 @@
 //! `fmt`: brings job files and configuration into their canonical layout.
 
 use super::context::Context;
-use crate::cli::arguments::switches;
+use crate::arguments::switches;
 use anyhow::{Context as _, bail};
 use jobs::spec;
 use std::io::Read as _;

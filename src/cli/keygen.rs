@@ -1,8 +1,8 @@
 //! `keygen`: makes a key for gossip.
 
 use super::context::Context;
-use crate::sys::random;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sys::random;
 
 /// Arguments of `keygen`.
 #[derive(Clone, Debug, Default, clap::Args)]

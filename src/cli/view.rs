@@ -9,20 +9,20 @@ const ID_SHORT: usize = 8;
 
 /// What rendering depends on besides the data.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct View {
+pub(crate) struct View {
     /// The present instant.
-    pub(in crate::cli) now: Timestamp,
+    pub(crate) now: Timestamp,
     /// Zone that times are shown in.
-    pub(in crate::cli) zone: TimeZone,
+    pub(crate) zone: TimeZone,
     /// Full ids, absolute times and further columns.
-    pub(in crate::cli) verbose: bool,
+    pub(crate) verbose: bool,
     /// Colors.
-    pub(in crate::cli) paint: Paint,
+    pub(crate) paint: Paint,
 }
 
 impl View {
     /// An id at the length that the user wants; empty for none.
-    pub(in crate::cli) fn id<K: Kind>(&self, id: impl Into<Option<Id<K>>>) -> String {
+    pub(crate) fn id<K: Kind>(&self, id: impl Into<Option<Id<K>>>) -> String {
         let mut text = id.into().map_or_else(String::new, |id| id.to_string());
         if !self.verbose {
             text.truncate(ID_SHORT);
@@ -31,7 +31,7 @@ impl View {
     }
 
     /// An instant as `2026-03-02T10:00:00Z`; empty for "never".
-    pub(in crate::cli) fn time(&self, at: Timestamp) -> String {
+    pub(crate) fn time(&self, at: Timestamp) -> String {
         if at < Timestamp::from_secs(1) {
             return String::new();
         }
@@ -48,7 +48,7 @@ impl View {
     }
 
     /// An instant of a state, `N/A` for "never".
-    pub(in crate::cli) fn time_or_na(&self, at: Timestamp) -> String {
+    pub(crate) fn time_or_na(&self, at: Timestamp) -> String {
         if at.is_zero() {
             "N/A".to_owned()
         } else {
@@ -57,12 +57,12 @@ impl View {
     }
 
     /// The present instant.
-    pub(in crate::cli) fn now(&self) -> String {
+    pub(crate) fn now(&self) -> String {
         self.time(self.now)
     }
 
     /// An instant relative to now, in its two largest units: `3m12s ago`, `5s from now`.
-    pub(in crate::cli) fn ago(&self, at: Timestamp) -> String {
+    pub(crate) fn ago(&self, at: Timestamp) -> String {
         if at.is_zero() {
             return String::new();
         }
@@ -74,7 +74,7 @@ impl View {
     }
 
     /// An absolute time when verbose, a relative one otherwise.
-    pub(in crate::cli) fn when(&self, at: Timestamp) -> String {
+    pub(crate) fn when(&self, at: Timestamp) -> String {
         if self.verbose {
             self.time(at)
         } else {
@@ -109,7 +109,7 @@ fn two_units(seconds: u64) -> String {
 }
 
 /// A size as `256 MiB`, `1.5 GiB`: one digit after the point below ten.
-pub(in crate::cli) fn bytes(size: u64) -> String {
+pub(crate) fn bytes(size: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if size < 10 {
         return format!("{size} B");
@@ -131,7 +131,7 @@ pub(in crate::cli) fn bytes(size: u64) -> String {
 }
 
 /// MB as a size.
-pub(in crate::cli) fn megabytes(mb: i64) -> String {
+pub(crate) fn megabytes(mb: i64) -> String {
     bytes(u64::try_from(mb).unwrap_or(0).saturating_mul(1024 * 1024))
 }
 
@@ -148,7 +148,7 @@ fn escape(c: char) -> Option<String> {
 
 /// A name without quotes: what a terminal would act on is escaped. Names come from whoever may
 /// register a job.
-pub(in crate::cli) fn escaped(text: &str) -> Cow<'_, str> {
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }
@@ -164,7 +164,7 @@ pub(in crate::cli) fn escaped(text: &str) -> Cow<'_, str> {
 
 /// A whole text: lines, tabs and the colors of `paint` stay, anything else that a terminal would
 /// act on is escaped.
-pub(in crate::cli) fn printable(text: &str, paint: Paint) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str, paint: Paint) -> Cow<'_, str> {
     let stays = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     if text.chars().all(stays) {
         return Cow::Borrowed(text);
@@ -187,7 +187,7 @@ pub(in crate::cli) fn printable(text: &str, paint: Paint) -> Cow<'_, str> {
 }
 
 /// A text in double quotes, with the escapes of a program's source.
-pub(in crate::cli) fn quoted(text: impl AsRef<str>) -> String {
+pub(crate) fn quoted(text: impl AsRef<str>) -> String {
     let text = text.as_ref();
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -207,7 +207,7 @@ pub(in crate::cli) fn quoted(text: impl AsRef<str>) -> String {
 
 /// Whether and how text is colored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Paint {
+pub(crate) enum Paint {
     /// Not at all.
     Plain,
     /// With the codes of a terminal.
@@ -216,7 +216,7 @@ pub(in crate::cli) enum Paint {
 
 /// One color or weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Ink {
+pub(crate) enum Ink {
     Bold,
     Red,
     Green,
@@ -240,7 +240,7 @@ impl Paint {
     ];
 
     /// The text in a color.
-    pub(in crate::cli) fn ink(self, ink: Ink, text: &str) -> String {
+    pub(crate) fn ink(self, ink: Ink, text: &str) -> String {
         if self == Self::Plain || text.is_empty() {
             return text.to_owned();
         }
@@ -257,13 +257,13 @@ impl Paint {
     }
 
     /// A section title.
-    pub(in crate::cli) fn title(self, text: &str) -> String {
+    pub(crate) fn title(self, text: &str) -> String {
         self.ink(Ink::Bold, text)
     }
 }
 
 #[cfg(test)]
-pub(in crate::cli) fn test_view() -> View {
+pub(crate) fn test_view() -> View {
     View {
         // 2026-03-02T10:05:00Z
         now: Timestamp::from_secs(1_772_445_900),

@@ -7,7 +7,7 @@ use super::{
     context::Context,
     http::{segment, segments},
 };
-use crate::cli::arguments::switches;
+use crate::arguments::switches;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, ser::PrettyFormatter};
 use std::{process::Stdio, time::Duration};

@@ -6,7 +6,6 @@
 //!   <task>/ local/ secrets/ private/ tmp/
 //! ```
 
-use crate::sys::{directory::Directory, removal::remove_tree};
 use jobs::{environment::TaskDirectories, model::AllocId};
 use nix::unistd::fchown;
 use std::{
@@ -14,6 +13,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+use sys::{directory::Directory, removal::remove_tree};
 
 /// Directories of a task whose files the file API does not show.
 pub(super) const SECRET_DIRS: [&str; 2] = ["secrets", "private"];

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 /// What can be held by one allocation at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::client) enum Held {
+pub(crate) enum Held {
     /// A port.
     Port(u16),
     /// The place of an allocation, by its id: held by itself, and then by its successor.
@@ -20,14 +20,14 @@ pub(in crate::client) enum Held {
 
 /// Which allocation holds what.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Claims {
+pub(crate) struct Claims {
     holders: Mutex<BTreeMap<Held, AllocId>>,
     freed: Notify,
 }
 
 /// What one allocation holds until it is dropped.
 #[derive(Debug)]
-pub(in crate::client) struct Claim {
+pub(crate) struct Claim {
     claims: Arc<Claims>,
     alloc_id: AllocId,
     held: Vec<Held>,
@@ -35,7 +35,7 @@ pub(in crate::client) struct Claim {
 
 /// What an allocation must hold before it is set up: its ports, its place, and that of the one it
 /// replaces.
-pub(in crate::client) fn wanted(alloc: &Allocation) -> Vec<Held> {
+pub(crate) fn wanted(alloc: &Allocation) -> Vec<Held> {
     let places = std::iter::once(alloc.id)
         .chain(alloc.previous_allocation)
         .map(Held::Place);
@@ -48,11 +48,7 @@ pub(in crate::client) fn wanted(alloc: &Allocation) -> Vec<Held> {
 
 impl Claims {
     /// Holds `wanted` for the allocation, as soon as no other one holds any of them.
-    pub(in crate::client) async fn claim(
-        self: &Arc<Self>,
-        alloc_id: AllocId,
-        wanted: &[Held],
-    ) -> Claim {
+    pub(crate) async fn claim(self: &Arc<Self>, alloc_id: AllocId, wanted: &[Held]) -> Claim {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
@@ -66,11 +62,7 @@ impl Claims {
     }
 
     /// Holds `wanted` for the allocation now; none when another one holds any of them.
-    pub(in crate::client) fn hold(
-        self: &Arc<Self>,
-        alloc_id: AllocId,
-        wanted: &[Held],
-    ) -> Option<Claim> {
+    pub(crate) fn hold(self: &Arc<Self>, alloc_id: AllocId, wanted: &[Held]) -> Option<Claim> {
         self.try_hold(alloc_id, wanted).then(|| Claim {
             claims: Arc::clone(self),
             alloc_id,
@@ -103,9 +95,7 @@ impl Drop for Claim {
 }
 
 /// The first of `ports` (label and number) that a program of this machine listens on.
-pub(in crate::client) fn taken<'a>(
-    ports: impl Iterator<Item = (&'a str, u16)>,
-) -> Option<(&'a str, u16)> {
+pub(crate) fn taken<'a>(ports: impl Iterator<Item = (&'a str, u16)>) -> Option<(&'a str, u16)> {
     let in_use = |port: u16| {
         let bound = TcpListener::bind(("0.0.0.0", port));
         bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)

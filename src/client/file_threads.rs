@@ -1,8 +1,8 @@
 //! The threads on which this part works with files, by purpose, so that one kind cannot starve
 //! another and none holds an async worker.
 
-use crate::sys::threads::Threads;
 use std::time::Duration;
+use sys::threads::Threads;
 
 /// Threads that make directories of allocations.
 const SETUP_THREADS: usize = 4;

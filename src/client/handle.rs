@@ -9,11 +9,6 @@ use super::{
     shared::{CheckStatus, Shared},
     stats::{self, AllocUsage, HostStats},
 };
-use crate::sys::{
-    directory::{Directory, Found, Links, stays_below},
-    processes,
-    threads::Threads,
-};
 use jobs::model::{AllocId, Allocation, Node, TaskPhase};
 use parking_lot::RwLock;
 use std::{
@@ -24,6 +19,11 @@ use std::{
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::SystemTime,
+};
+use sys::{
+    directory::{Directory, Found, Links, stays_below},
+    processes,
+    threads::Threads,
 };
 use tokio::{
     io::AsyncRead,

@@ -5,28 +5,26 @@
 //! from the catalog.
 
 use super::checks::Checks;
-use crate::{
-    rpc::{
-        message::Report,
-        session::{self, Replica},
-    },
-    sys::{
-        clock,
-        files::{Durability, write_atomic},
-        threads::Threads,
-    },
-};
 use mesh::{
     local::{Definition, Difference, Error, Local, Touched},
     model::{Check, CheckDefinition, Service, Status, Timestamp},
 };
 use parking_lot::Mutex;
+use rpc::{
+    message::Report,
+    session::{self, Replica},
+};
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
+};
+use sys::{
+    clock,
+    files::{Durability, write_atomic},
+    threads::Threads,
 };
 use tokio::{
     sync::{Notify, watch},

@@ -1,11 +1,6 @@
 //! Reads files of allocations as a stream of frames, across the rotation of logs.
 
 use super::file_threads::READ_TIMEOUT;
-use crate::sys::{
-    directory::{Directory, Found, Links},
-    threads::Threads,
-    watch::Watched,
-};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use std::{
@@ -17,6 +12,11 @@ use std::{
     path::Path,
     sync::Arc,
     time::Duration,
+};
+use sys::{
+    directory::{Directory, Found, Links},
+    threads::Threads,
+    watch::Watched,
 };
 use tokio::{
     sync::{mpsc, watch},

@@ -2,16 +2,14 @@
 //!
 //! While one message is under way, further changes gather and go out together with the next one.
 
-use crate::{
-    rpc::{
-        message::{CheckReport, Report},
-        session,
-    },
-    sys::clock,
-};
 use jobs::{model::Node, state::AllocUpdate};
 use parking_lot::Mutex;
+use rpc::{
+    message::{CheckReport, Report},
+    session,
+};
 use std::{collections::BTreeMap, time::Duration};
+use sys::clock;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,

@@ -6,8 +6,8 @@ use super::{
     store::{AllocRecord, Damaged, Saved, Store, TaskRecord},
     task::events,
 };
-use crate::rpc::message::Assignment;
 use jobs::model::{AllocId, TaskName, TaskPhase, TaskState, Timestamp};
+use rpc::message::Assignment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Reads the files and brings them into agreement with what runs: a supervisor whose task is known

@@ -17,18 +17,15 @@ use super::{
     shared::Shared,
     store::{AllocRecord, Damaged, Store},
 };
-use crate::{
-    rpc::{
-        message::Assignment,
-        session::{self, AllocDelta},
-    },
-    sys::{clock, files},
-};
 use futures_util::FutureExt;
 use jobs::model::{
     AllocId, Allocation, DriverInfo, Node, NodeEvent, TaskName, TaskPhase, Timestamp,
 };
 use parking_lot::RwLock;
+use rpc::{
+    message::Assignment,
+    session::{self, AllocDelta},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -36,6 +33,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use sys::{clock, files};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,

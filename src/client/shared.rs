@@ -1,13 +1,10 @@
 //! What the runner of an allocation, the runners of its tasks and the API look at together.
 
 use crate::{
-    client::{
-        allocdir::AllocDir,
-        context::Context,
-        drivers::{Isolation, Meter, OwnNetwork},
-        store::{AllocRecord, TaskRecord},
-    },
-    registration::{self, Instance, Rules, Version},
+    allocdir::AllocDir,
+    context::Context,
+    drivers::{Isolation, Meter, OwnNetwork},
+    store::{AllocRecord, TaskRecord},
 };
 use jobs::{
     environment::{TaskDirectories, TaskEnvironment},
@@ -18,6 +15,7 @@ use jobs::{
 };
 use mesh::model::Status;
 use parking_lot::Mutex;
+use registration::{self, Instance, Rules, Version};
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use tokio::sync::{Notify, watch};
 
@@ -50,27 +48,23 @@ pub struct CheckStatus {
 
 /// One allocation on this machine.
 #[derive(Debug)]
-pub(in crate::client) struct Shared {
-    pub(in crate::client) cx: Arc<Context>,
-    pub(in crate::client) dir: AllocDir,
+pub(crate) struct Shared {
+    pub(crate) cx: Arc<Context>,
+    pub(crate) dir: AllocDir,
     alloc: Mutex<Arc<Allocation>>,
     record: Mutex<AllocRecord>,
     /// By check id.
-    pub(in crate::client) checks: Mutex<BTreeMap<String, CheckStatus>>,
+    pub(crate) checks: Mutex<BTreeMap<String, CheckStatus>>,
     /// Of running tasks.
-    pub(in crate::client) meters: Mutex<BTreeMap<TaskName, Arc<dyn Meter>>>,
+    pub(crate) meters: Mutex<BTreeMap<TaskName, Arc<dyn Meter>>>,
     /// Something of the above changed; for the runner of the allocation.
-    pub(in crate::client) changed: Notify,
+    pub(crate) changed: Notify,
     /// Counts changes of the record, for everyone else who waits for one.
     revision: watch::Sender<u64>,
 }
 
 impl Shared {
-    pub(in crate::client) fn new(
-        cx: Arc<Context>,
-        alloc: Arc<Allocation>,
-        record: AllocRecord,
-    ) -> Self {
+    pub(crate) fn new(cx: Arc<Context>, alloc: Arc<Allocation>, record: AllocRecord) -> Self {
         let dir = AllocDir::new(&cx.config.alloc_dir, alloc.id);
         Self {
             cx,
@@ -85,12 +79,12 @@ impl Shared {
     }
 
     /// The allocation as the servers last gave it.
-    pub(in crate::client) fn alloc(&self) -> Arc<Allocation> {
+    pub(crate) fn alloc(&self) -> Arc<Allocation> {
         Arc::clone(&self.alloc.lock())
     }
 
     /// The environment of one of its tasks, with the paths as the task sees them.
-    pub(in crate::client) fn environment<'a>(
+    pub(crate) fn environment<'a>(
         &self,
         alloc: &Allocation,
         task: &Task,
@@ -120,7 +114,7 @@ impl Shared {
     }
 
     /// Where commands beside a task begin, as the task sees it; empty for where the task does.
-    pub(in crate::client) fn work_dir(&self, task: &Task) -> PathBuf {
+    pub(crate) fn work_dir(&self, task: &Task) -> PathBuf {
         let driver = self.cx.drivers.get(&task.driver);
         match driver.map(|driver| driver.isolation()) {
             Some(Isolation::None) | None => self.dir.task(&task.name),
@@ -129,12 +123,12 @@ impl Shared {
     }
 
     /// The network that its tasks have for themselves; none for that of the host.
-    pub(in crate::client) fn network(&self) -> Option<OwnNetwork> {
+    pub(crate) fn network(&self) -> Option<OwnNetwork> {
         None
     }
 
     /// Its instances on this machine, by the rules of the servers.
-    pub(in crate::client) fn instances(&self) -> Vec<Instance> {
+    pub(crate) fn instances(&self) -> Vec<Instance> {
         let version = Version::new(self.cx.session.rules().borrow().0);
         // The session follows no server whose rules are newer than those that this agent knows.
         let rules = Rules::of(version).unwrap_or(Rules::NEWEST);
@@ -142,24 +136,24 @@ impl Shared {
     }
 
     /// Takes a newer one.
-    pub(in crate::client) fn set_alloc(&self, alloc: Arc<Allocation>) {
+    pub(crate) fn set_alloc(&self, alloc: Arc<Allocation>) {
         *self.alloc.lock() = alloc;
     }
 
     /// What became of it so far.
-    pub(in crate::client) fn record(&self) -> AllocRecord {
+    pub(crate) fn record(&self) -> AllocRecord {
         self.record.lock().clone()
     }
 
     /// True from its setup until its last task is over.
-    pub(in crate::client) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         let record = self.record.lock();
         let is_dead = |task: &TaskRecord| task.state.state == TaskPhase::Dead;
         record.is_built && !record.tasks.values().all(is_dead)
     }
 
     /// What became of one task so far.
-    pub(in crate::client) fn task(&self, task: &str) -> TaskRecord {
+    pub(crate) fn task(&self, task: &str) -> TaskRecord {
         self.record
             .lock()
             .tasks
@@ -169,7 +163,7 @@ impl Shared {
     }
 
     /// The states of all tasks.
-    pub(in crate::client) fn states(&self) -> FlatMap<TaskName, TaskState> {
+    pub(crate) fn states(&self) -> FlatMap<TaskName, TaskState> {
         let record = self.record.lock();
         record
             .tasks
@@ -179,7 +173,7 @@ impl Shared {
     }
 
     /// When its last task ended.
-    pub(in crate::client) fn finished_at(&self) -> Timestamp {
+    pub(crate) fn finished_at(&self) -> Timestamp {
         let record = self.record.lock();
         let ends = record.tasks.values().map(|task| task.state.finished_at);
         ends.max().unwrap_or_default()
@@ -187,7 +181,7 @@ impl Shared {
 
     /// Changes the record, keeps it and wakes whoever waits for a change. That it could not be kept
     /// is logged.
-    pub(in crate::client) fn update(&self, change: impl FnOnce(&mut AllocRecord)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut AllocRecord)) {
         if let Err(error) = self.try_update(change) {
             let id = self.alloc.lock().id;
             tracing::error!(alloc = %id, %error, "the state of an allocation cannot be kept");
@@ -196,7 +190,7 @@ impl Shared {
 
     /// Changes the record and wakes whoever waits for a change. The next change that is kept keeps
     /// this one too: for what may be lost when this agent is killed before.
-    pub(in crate::client) fn note(&self, change: impl FnOnce(&mut AllocRecord)) {
+    pub(crate) fn note(&self, change: impl FnOnce(&mut AllocRecord)) {
         change(&mut self.record.lock());
         self.wake();
     }
@@ -222,12 +216,12 @@ impl Shared {
     }
 
     /// Told with every change of the record.
-    pub(in crate::client) fn revisions(&self) -> watch::Receiver<u64> {
+    pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
     }
 
     /// Changes the record of one task.
-    pub(in crate::client) fn update_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
+    pub(crate) fn update_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
         self.update(|record| change(record.tasks.entry(task.into()).or_default()));
     }
 
@@ -236,7 +230,7 @@ impl Shared {
     ///
     /// # Errors
     /// When it could not be kept; it is made nevertheless.
-    pub(in crate::client) fn try_update_task(
+    pub(crate) fn try_update_task(
         &self,
         task: &str,
         change: impl FnOnce(&mut TaskRecord),
@@ -246,12 +240,12 @@ impl Shared {
 
     /// Changes the record of one task in a way that the next change keeps, about which nobody is
     /// told before.
-    pub(in crate::client) fn prepare_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
+    pub(crate) fn prepare_task(&self, task: &str, change: impl FnOnce(&mut TaskRecord)) {
         change(self.record.lock().tasks.entry(task.into()).or_default());
     }
 
     /// Adds an event to a task.
-    pub(in crate::client) fn event(&self, task: &str, event: TaskEvent) {
+    pub(crate) fn event(&self, task: &str, event: TaskEvent) {
         self.update_task(task, |record| record.state.push_event(event));
     }
 }

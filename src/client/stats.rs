@@ -4,11 +4,11 @@ use super::{
     drivers::{Measured, Meter},
     fingerprint::{kib, mount_of},
 };
-use crate::sys::{cgroups::WholeUsage, clock, processes::Usage};
 use futures_util::future::join_all;
 use jobs::model::{TaskName, Timestamp};
 use nix::sys::statvfs::statvfs;
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
+use sys::{cgroups::WholeUsage, clock, processes::Usage};
 use tokio::time::sleep;
 
 /// Time between two looks, over which a share of the processor is measured.

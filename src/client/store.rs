@@ -8,14 +8,8 @@
 //! the servers say again what they want. The node's own identity survives both. A file that was cut
 //! short gives what it still holds, and says so; one that was changed gives nothing.
 
-use crate::{
-    rpc::message::Assignment,
-    sys::{
-        files::{self, Durability, write_atomic},
-        random,
-    },
-};
 use jobs::model::{AllocId, DeploymentId, NodeId, SecretId, TaskName, TaskState, Timestamp};
+use rpc::message::Assignment;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -24,6 +18,10 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+};
+use sys::{
+    files::{self, Durability, write_atomic},
+    random,
 };
 
 /// What each file begins with; the last character is the version of the format.

@@ -1,12 +1,9 @@
 use super::{banner, load, reload, say};
 use anyhow::Context as _;
+use cli::AgentArguments;
+use config::Written;
 use std::process::ExitCode;
-use trivet::{
-    agent::{self, Agent, Request},
-    cli::AgentArguments,
-    config::Written,
-    telemetry,
-};
+use trivet::agent::{self, Agent, Request};
 
 /// `agent`: runs until interrupted.
 pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {

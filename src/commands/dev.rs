@@ -1,11 +1,8 @@
 use super::{banner, load, reload, say};
+use cli::{self, DevArguments, Global, Request};
+use config::Written;
 use std::{path::Path, process::ExitCode};
-use trivet::{
-    agent::{self, Agent},
-    cli::{self, DevArguments, Global, Request},
-    config::Written,
-    telemetry,
-};
+use trivet::agent::{self, Agent};
 
 /// `dev`: a dev agent, the jobs submitted, where to reach them, until interrupted.
 pub(crate) fn run(

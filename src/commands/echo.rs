@@ -1,7 +1,8 @@
 use super::say;
 use anyhow::Context as _;
+use cli::EchoArguments;
 use std::{net::SocketAddr, process::ExitCode};
-use trivet::{agent, cli::EchoArguments, echo, telemetry};
+use trivet::{agent, echo};
 
 /// `echo`: the sample workload.
 pub(crate) fn run(arguments: EchoArguments) -> anyhow::Result<ExitCode> {

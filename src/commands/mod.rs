@@ -7,11 +7,9 @@ pub(crate) mod request;
 pub(crate) mod supervise;
 pub(crate) mod validate;
 
+use config::{Config, Written};
 use std::{fmt::Write as _, io::Write as _, path::PathBuf};
-use trivet::{
-    agent::{Agent, Listeners},
-    config::{Config, Written},
-};
+use trivet::agent::{Agent, Listeners};
 
 /// The configuration; none after its problems were printed.
 fn load(paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {

@@ -1,5 +1,5 @@
+use cli::{self, Global, Request};
 use std::process::ExitCode;
-use trivet::cli::{self, Global, Request};
 
 /// A request to an agent.
 pub(crate) fn run(program: String, global: Global, request: Request) -> anyhow::Result<ExitCode> {

@@ -1,5 +1,5 @@
+use client::supervisor;
 use std::process::ExitCode;
-use trivet::client::supervisor;
 
 /// True for the command line of a supervisor. One is started per task: it needs neither the parser
 /// of command lines nor a runtime.

@@ -1,6 +1,7 @@
 use super::say;
+use cli::ValidateArguments;
 use std::{io::Write as _, process::ExitCode};
-use trivet::{agent, cli::ValidateArguments};
+use trivet::agent;
 
 /// `validate-services`: reads files of definitions as an agent would.
 pub(crate) fn run(arguments: &ValidateArguments) -> anyhow::Result<ExitCode> {

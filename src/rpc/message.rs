@@ -127,7 +127,7 @@ pub enum Report {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CheckReport {
-    /// Check id, as [`crate::rpc`] derives it from the allocation.
+    /// Check id, as [`crate`] derives it from the allocation.
     pub check_id: String,
     /// `passing`, `warning` or `critical`.
     pub status: String,

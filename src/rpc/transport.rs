@@ -8,7 +8,6 @@ use super::{
     frame::{self, Frame, Limits},
     message::{ToClient, ToServer},
 };
-use crate::sys::seldom::Seldom;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{Method, Request, Response, StatusCode};
@@ -17,6 +16,7 @@ use hyper::body::{Frame as BodyFrame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::de::DeserializeOwned;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use sys::seldom::Seldom;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore, mpsc},
@@ -346,7 +346,7 @@ async fn pump<In: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::message::{Hello, RulesVersion};
+    use crate::message::{Hello, RulesVersion};
 
     #[tokio::test]
     async fn both_directions_carry_messages_until_one_side_leaves() {

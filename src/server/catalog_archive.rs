@@ -8,7 +8,7 @@ use mesh::state::{Command, RestoreCatalog, SavedRow};
 use super::handle::Handle;
 use super::log::propose::ProposeError;
 use super::state::Snapshot;
-use crate::sys::archive::{self, Frame};
+use sys::archive::{self, Frame};
 
 /// Why a catalog was not saved or restored.
 #[derive(Debug, thiserror::Error)]

@@ -17,7 +17,6 @@ use super::{
     handle::Error,
     log::propose::ProposeError,
 };
-use crate::sys;
 
 /// Serial number of the first root.
 const FIRST_SERIAL: u64 = 7;

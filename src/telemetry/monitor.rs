@@ -290,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_gets_what_it_asked_for_and_hears_what_it_lost() {
-        crate::telemetry::start("warn").unwrap();
+        crate::start("warn").unwrap();
         let mut all = follow(Wanted::Debug, Form::Text);
         let mut few = follow(Wanted::Warn, Form::Json);
         tracing::debug!(target: "monitor_test", number = 1, "told to the curious");

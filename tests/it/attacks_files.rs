@@ -502,11 +502,11 @@ async fn paths_and_offsets_that_no_file_has_are_refused_with_a_reason() {
 
 /// CPU that a process has used, in seconds.
 fn cpu_seconds(pid: i32) -> f64 {
-    let usage = trivet::sys::processes::Identity::of(pid)
+    let usage = sys::processes::Identity::of(pid)
         .and_then(|process| process.usage())
         .expect("the agent runs");
     let ticks = u32::try_from(usage.user_ticks + usage.system_ticks).expect("a short test");
-    let per_second = u32::try_from(trivet::sys::clock::ticks_per_second()).expect("a number");
+    let per_second = u32::try_from(sys::clock::ticks_per_second()).expect("a number");
     f64::from(ticks) / f64::from(per_second)
 }
 
@@ -602,16 +602,13 @@ async fn a_script_check_ends_with_its_allocation_and_leaves_nothing() {
     };
     let processes: Vec<_> = [mark.clone(), mark.with_extension("child")]
         .iter()
-        .filter_map(|path| trivet::sys::processes::Identity::of(pid(path)))
+        .filter_map(|path| sys::processes::Identity::of(pid(path)))
         .collect();
     assert_eq!(processes.len(), 2);
     let url = agent.url("http", "/v1/job/checked");
     http::send(Method::DELETE, &url, None).await;
     let gone = async {
-        while processes
-            .iter()
-            .any(trivet::sys::processes::Identity::is_alive)
-        {
+        while processes.iter().any(sys::processes::Identity::is_alive) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

@@ -6,11 +6,17 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+use client::{Client, Config, Error, Handle, LogStream, Origin, Range};
 use jobs::model::{
     AllocId, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy,
     ServiceCheck, ServiceSpec, Span, Task, TaskConfig, TaskGroup, TaskPhase, Template,
 };
 use jobs::state::AllocUpdate;
+use rpc::{
+    message::{Assignment, Hello, Position, Report, RulesVersion, ToClient, ToServer},
+    session::Session,
+    transport::Listener,
+};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
@@ -26,14 +32,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use trivet::{
-    client::{Client, Config, Error, Handle, LogStream, Origin, Range},
-    rpc::{
-        message::{Assignment, Hello, Position, Report, RulesVersion, ToClient, ToServer},
-        session::Session,
-        transport::Listener,
-    },
-};
 
 /// Longest time for anything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,7 +207,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         cpu_mhz: None,
         memory_mib: None,
         artifact_dirs: vec!["/no".into()],
-        plugins: trivet::config::Plugins::default(),
+        plugins: config::Plugins::default(),
         host_volumes: BTreeMap::new(),
         chroot_env: None,
         dev,
@@ -279,7 +277,7 @@ fn event_types(update: &AllocUpdate) -> Vec<&str> {
 }
 
 fn is_alive(pid: i32) -> bool {
-    trivet::sys::processes::Identity::of(pid).is_some_and(|process| process.is_alive())
+    sys::processes::Identity::of(pid).is_some_and(|process| process.is_alive())
 }
 
 async fn logs(machine: &Machine, stream: LogStream) -> String {
@@ -644,7 +642,7 @@ async fn an_end_that_nobody_watched_is_noticed_with_its_exit_code() {
     let pid: i32 = first_line(&machine).await.parse().unwrap();
     machine.shut_down().await;
     std::fs::write(&go, "").unwrap();
-    let process = trivet::sys::processes::Identity::of(pid);
+    let process = sys::processes::Identity::of(pid);
     timeout(PATIENCE, async {
         while process.is_some_and(|process| process.is_alive()) {
             tokio::task::yield_now().await;

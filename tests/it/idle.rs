@@ -4,12 +4,12 @@ use crate::harness::{Agent, DEADLINE, dns, http, probes::MemoryCeiling};
 use hickory_proto::rr::RecordType;
 use reqwest::Method;
 use std::net::SocketAddr;
+use sys::descriptors;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
-use trivet::sys::descriptors;
 
 /// Readers that wait for something that does not change.
 const IDLE: usize = 1000;

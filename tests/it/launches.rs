@@ -20,7 +20,7 @@ use std::{
     process::Command,
     time::Duration,
 };
-use trivet::sys::faults;
+use sys::faults;
 
 /// How many kills the random test makes.
 const KILLS_VARIABLE: &str = "TRIVET_TEST_KILLS";

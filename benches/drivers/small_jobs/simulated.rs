@@ -9,6 +9,11 @@ use jobs::{
     model::{ClientStatus, FlatMap, Job, JobStatus, JobType, Node, TaskPhase, TaskState},
     state::{AllocUpdate, Table},
 };
+use rpc::{
+    message::{Assignment, Hello, Report, ToClient, ToServer},
+    transport::{self, Listener},
+};
+use server::{Config, Handle, Server, log::watch::Topic};
 use std::{
     net::SocketAddr,
     sync::{
@@ -18,13 +23,6 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use trivet::{
-    rpc::{
-        message::{Assignment, Hello, Report, ToClient, ToServer},
-        transport::{self, Listener},
-    },
-    server::{Config, Handle, Server, log::watch::Topic},
-};
 
 /// Agents that simulate.
 const AGENTS: usize = 2;

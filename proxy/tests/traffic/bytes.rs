@@ -50,7 +50,10 @@ async fn sink(name: &'static str) -> Sink {
 
 /// What comes back of some bytes and their end.
 async fn said(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut client = TcpStream::connect(address).await.unwrap();
+    answered(TcpStream::connect(address).await.unwrap(), bytes).await
+}
+
+async fn answered(mut client: TcpStream, bytes: &[u8]) -> String {
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
     let mut answer = Vec::new();
@@ -246,23 +249,31 @@ async fn routes_open_and_close_ports_of_their_own() {
         ),
     );
     let patience = Duration::from_secs(20);
+    // No other connection than this one is made, so that below all that were before have ended.
     let opened = async {
-        while TcpStream::connect(at(own)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        loop {
+            match TcpStream::connect(at(own)).await {
+                Ok(opened) => return opened,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
         }
     };
-    tokio::time::timeout(patience, opened).await.unwrap();
-    assert_eq!(said(at(own), b"x").await, "two:x");
-    // A connection that is open goes on when the port closes.
+    let opened = tokio::time::timeout(patience, opened).await.unwrap();
+    assert_eq!(answered(opened, b"x").await, "two:x");
+    // A connection that is open goes on when the port closes; those before it have ended.
+    let table = proxy.handle.table();
+    let until = async |is_carried: bool| {
+        let reached = async {
+            while table.upstreams().any(|upstream| upstream.in_flight() > 0) != is_carried {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(patience, reached).await.unwrap();
+    };
+    until(false).await;
     let mut open = TcpStream::connect(at(own)).await.unwrap();
     open.write_all(b"long").await.unwrap();
-    let table = proxy.handle.table();
-    let carried = async {
-        while table.upstreams().all(|upstream| upstream.in_flight() == 0) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(patience, carried).await.unwrap();
+    until(true).await;
     swap(&proxy, &format!("route add a :1 http://{}/", one.address));
     let closed = async {
         while TcpStream::connect(at(own)).await.is_ok() {

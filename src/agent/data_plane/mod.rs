@@ -13,10 +13,6 @@ mod names;
 mod routes;
 mod versions;
 
-use crate::rpc::{
-    message::{Confirmation, Position},
-    session::{Handle, Replica},
-};
 use draining::Draining;
 use holding::Holding;
 use mesh::{
@@ -26,6 +22,10 @@ use mesh::{
 use names::Names;
 pub(super) use names::Zone;
 use proxy::route;
+use rpc::{
+    message::{Confirmation, Position},
+    session::{Handle, Replica},
+};
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,

@@ -124,7 +124,8 @@ pub(super) fn left_by(old: &route::Table, new: &route::Table) -> BTreeSet<String
 }
 
 /// Which of `instances` are among those that `left`, and so there still, but critical: what they
-/// were asked they will hardly answer. One that drains answers, and one that is gone has broken its connections.
+/// were asked they will hardly answer. One that drains answers, and one that is gone has broken its
+/// connections.
 pub(super) fn dead(instances: &[Instance], left: &BTreeSet<String>) -> BTreeSet<String> {
     instances
         .iter()

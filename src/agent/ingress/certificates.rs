@@ -1,7 +1,7 @@
 //! Certificates from files, directories, web servers and keys, read again while they are in use.
 
-use crate::config::{CertificatePlace, CertificateSource};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use config::{CertificatePlace, CertificateSource};
 use proxy::certs::{Pair, Store};
 use std::{
     collections::BTreeMap,

@@ -4,10 +4,10 @@ mod certificates;
 mod requests_log;
 mod users;
 
-use crate::config::{self, Config, Connections, Ingress, IngressListener};
-use crate::sys::priority;
+use config::{self, Config, Connections, Ingress, IngressListener};
 use proxy::certs::{Store, Tls};
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use sys::priority;
 use tokio::sync::Mutex;
 
 /// The certificates of a source.

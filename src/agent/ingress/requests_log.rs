@@ -1,6 +1,6 @@
 //! The log of requests, written by a thread of its own.
 
-use crate::config::IngressLog;
+use config::IngressLog;
 use proxy::AccessLog;
 use std::{
     fs::File,

@@ -1,6 +1,6 @@
 //! Users of routes, from files that are read again when they change.
 
-use crate::config::AuthScheme;
+use config::AuthScheme;
 use proxy::auth::{Scheme, Schemes};
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use tokio::time::sleep;

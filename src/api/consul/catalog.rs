@@ -15,7 +15,7 @@ use mesh::wire::{
 
 use super::query::{Query, Wanted, answer, json};
 use super::{Catalog, read};
-use crate::api::error::Error;
+use crate::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()

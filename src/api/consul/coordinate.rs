@@ -13,7 +13,7 @@ use serde_json::json;
 use super::catalog::missing_node;
 use super::query::{Query, answer, json as answer_json};
 use super::{Catalog, read};
-use crate::api::error::Error;
+use crate::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()

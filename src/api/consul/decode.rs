@@ -12,8 +12,8 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Vi
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::{Error, Map, Value};
 
-use crate::api::body::Raw;
-use crate::api::error::Error as Refusal;
+use crate::body::Raw;
+use crate::error::Error as Refusal;
 
 /// Reads a body; one without anything is as an object without anything.
 ///

@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::query::{Query, add_index_headers, json};
 use super::{Catalog, read, write};
-use crate::api::body::Raw;
-use crate::api::error::Error;
+use crate::body::Raw;
+use crate::error::Error;
 
 /// Events that are kept.
 const KEPT_MAX: usize = 256;

@@ -9,7 +9,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::store_tests::Store;
-use crate::sys;
 
 /// Writes with a body that means something.
 const BODIES: [(&str, &str); 11] = [

@@ -12,7 +12,7 @@ use mesh::wire::{HealthCheck, HealthServiceEntry};
 use super::catalog::{missing_node, missing_service};
 use super::query::{Query, Wanted, answer};
 use super::{Catalog, read};
-use crate::api::error::Error;
+use crate::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()

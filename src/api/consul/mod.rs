@@ -50,7 +50,6 @@ pub use agent::{AgentRequest, Definitions, agent_requests};
 
 use super::error::Error;
 use super::read::wait::Spread;
-use crate::{client, server};
 
 /// What the catalog dialect answers from.
 #[derive(Debug, Clone)]

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::query::{Query, json as answer};
 use super::{Catalog, only, read};
-use crate::api::error::Error;
-use crate::server::Voter;
+use crate::error::Error;
+use server::Voter;
 
 /// Name of the service that the servers are.
 const SERVERS: &str = "consul";

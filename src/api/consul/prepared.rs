@@ -17,10 +17,9 @@ use serde_json::{Value, json};
 use super::decode::body;
 use super::query::{Query, add_index_headers, answer_from_server, json as answer_json};
 use super::{Catalog, only, read, refusals};
-use crate::api::body::Raw;
-use crate::api::error::Error;
-use crate::server;
-use crate::server::log::watch::Topic;
+use crate::body::Raw;
+use crate::error::Error;
+use server::log::watch::Topic;
 
 /// What wakes readers.
 const TOPICS: [Topic; 1] = [Topic::Mesh(Table::PreparedQueries)];

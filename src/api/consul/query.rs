@@ -16,14 +16,14 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Catalog;
-use crate::api::error::Error;
-use crate::api::listener::Stopping;
-use crate::api::read::Consistency;
-use crate::api::read::json::{self, Layout};
-use crate::api::read::of_server::OfServer;
-use crate::api::read::parameters::Parameters;
-use crate::api::read::wait::{Asked, Source, wait};
-use crate::server::log::watch::Topic;
+use crate::error::Error;
+use crate::listener::Stopping;
+use crate::read::Consistency;
+use crate::read::json::{self, Layout};
+use crate::read::of_server::OfServer;
+use crate::read::parameters::Parameters;
+use crate::read::wait::{Asked, Source, wait};
+use server::log::watch::Topic;
 
 /// The parameters of a read, checked.
 #[derive(Debug, Clone)]
@@ -301,7 +301,7 @@ pub(super) async fn answer_from_server(
     }
     let source = OfServer::new(catalog.server(), topics);
     let waits = &catalog.shared.waits;
-    let index_of = |snapshot: &crate::server::Snapshot| index(&snapshot.mesh);
+    let index_of = |snapshot: &server::Snapshot| index(&snapshot.mesh);
     let snapshot = wait(source, query.asked, waits, &query.stopping, index_of).await;
     let mut response = view(&snapshot.mesh).unwrap_or_else(IntoResponse::into_response);
     let index = index(&snapshot.mesh);

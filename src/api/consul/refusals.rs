@@ -3,8 +3,7 @@
 use axum::http::StatusCode;
 use mesh::state::{KV_VALUE_BYTES_MAX, Rejected};
 
-use crate::api::error::Error;
-use crate::server;
+use crate::error::Error;
 
 /// Where the documentation of the limit of values stands, which clients are told.
 const VALUE_PAGE: &str =

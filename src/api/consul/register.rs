@@ -13,9 +13,8 @@ use super::agent::{PostedCheck, PostedService, metadata};
 use super::decode::body;
 use super::query::{Query, json};
 use super::{Catalog, refusals, write};
-use crate::api::body::Raw;
-use crate::api::error::Error;
-use crate::server;
+use crate::body::Raw;
+use crate::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()

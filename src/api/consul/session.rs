@@ -15,9 +15,9 @@ use serde_json::json;
 use super::decode::{GoDuration, body_or_default};
 use super::query::{Query, answer_from_server, json as answer_json};
 use super::{Catalog, catalog, read, refusals, write};
-use crate::api::body::Raw;
-use crate::api::error::Error;
-use crate::server::log::watch::Topic;
+use crate::body::Raw;
+use crate::error::Error;
+use server::log::watch::Topic;
 
 /// Shortest time to live.
 const TTL_MIN: Duration = Duration::from_secs(10);

@@ -9,10 +9,10 @@ use axum::routing::get;
 
 use super::query::{Query, add_index_headers};
 use super::{Catalog, only};
-use crate::api::body::Large;
-use crate::api::error::Error;
-use crate::server::catalog_archive::{self, ArchiveError};
-use crate::sys::archive::{self, Meta, Servers};
+use crate::body::Large;
+use crate::error::Error;
+use server::catalog_archive::{self, ArchiveError};
+use sys::archive::{self, Meta, Servers};
 
 /// Version of what an archive says of itself.
 const VERSION: u32 = 1;

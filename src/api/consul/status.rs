@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::query::{Query, json};
 use super::{Catalog, read};
-use crate::api::error::Error;
+use crate::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()

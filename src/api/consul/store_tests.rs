@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Catalog, Cluster, router};
-use crate::api::tests::{Answer, Fixture, LONG, ask};
+use crate::tests::{Answer, Fixture, LONG, ask};
 
 /// A server with its catalog API.
 pub(super) struct Store {

@@ -21,7 +21,7 @@ struct Fixture {
     cluster: watch::Sender<Cluster>,
     router: Router,
     /// The server beside the replica; it has no part in reads of the catalog.
-    _server: crate::api::tests::Fixture,
+    _server: crate::tests::Fixture,
 }
 
 /// One answer: status, headers, body.
@@ -61,7 +61,7 @@ fn node(name: &str, id: &str, address: &str) -> Node {
 
 impl Fixture {
     async fn new() -> Self {
-        let server = crate::api::tests::Fixture::start().await;
+        let server = crate::tests::Fixture::start().await;
         let agent = AgentIdentity {
             node_id: "id-1".to_owned(),
             node_name: "n1".to_owned(),

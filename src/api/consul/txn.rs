@@ -24,9 +24,8 @@ use super::query::{Query, answer_from_server, json};
 use super::refusals::{self, Limit, TXN_BYTES_MAX};
 use super::register::runs_agent;
 use super::{Catalog, write};
-use crate::api::body::Raw;
-use crate::api::error::Error;
-use crate::server;
+use crate::body::Raw;
+use crate::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new().route("/v1/txn", write(run))

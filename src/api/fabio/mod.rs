@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::{Api, body::Raw, error::Error, overrides};
-use crate::server::{self, state::Rejected};
+use server::{self, state::Rejected};
 
 /// Makes the router of the dialect, with absolute paths.
 pub fn router(api: Api) -> Router {

@@ -2,7 +2,7 @@ use axum::body::Body;
 use proxy::route::{Table, parse};
 use serde_json::json;
 
-use crate::api::tests::{Answer, Fixture, ask};
+use crate::tests::{Answer, Fixture, ask};
 
 async fn get(fixture: &Fixture, uri: &str) -> Answer {
     ask(&fixture.admin, "GET", uri, Body::empty()).await

@@ -11,10 +11,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::query::Query;
-use crate::{
-    api::{Api, error::Error},
-    server::Snapshot,
-};
+use crate::{Api, error::Error};
+use server::Snapshot;
 
 /// The endpoints of namespaces.
 pub(super) fn router() -> Router<Api> {

@@ -14,22 +14,20 @@ use serde::Serialize;
 use std::str::FromStr;
 
 use crate::{
-    api::{
-        Api,
-        error::Error,
-        listener::Stopping,
-        read::{
-            Consistency,
-            filter::Filter,
-            json::{self, Layout},
-            of_server::OfServer,
-            page::{Key, Page, Paging},
-            parameters::Parameters,
-            wait::{Asked, wait},
-        },
+    Api,
+    error::Error,
+    listener::Stopping,
+    read::{
+        Consistency,
+        filter::Filter,
+        json::{self, Layout},
+        of_server::OfServer,
+        page::{Key, Page, Paging},
+        parameters::Parameters,
+        wait::{Asked, wait},
     },
-    server::{Snapshot, log::watch::Topic},
 };
+use server::{Snapshot, log::watch::Topic};
 
 /// The parameters that reads share, checked; all others by name.
 #[derive(Clone, Debug)]

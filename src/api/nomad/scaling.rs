@@ -13,10 +13,8 @@ use jobs::{
 };
 
 use super::query::Query;
-use crate::{
-    api::{Api, error::Error},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, error::Error};
+use server::{Snapshot, log::watch::Topic};
 
 /// The kind of policies that there is, as `type` may begin.
 const HORIZONTAL: &str = "horizontal";

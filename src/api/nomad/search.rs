@@ -4,10 +4,8 @@ use axum::{extract::State, response::Response};
 use jobs::{state::Table, wire};
 use std::collections::BTreeMap;
 
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use server::{Snapshot, log::watch::Topic};
 
 /// A kind of row, with its name in the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

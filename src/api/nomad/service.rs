@@ -12,10 +12,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::query::Query;
-use crate::{
-    api::{Api, error::Error},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, error::Error};
+use server::{Snapshot, log::watch::Topic};
 
 /// The provider in job files.
 const PROVIDER: &str = "nomad";

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
-use crate::api::tests::{Fixture, LONG, ask, job};
+use crate::tests::{Fixture, LONG, ask, job};
 
 const NODE: &str = "00000000-0000-4000-8000-000000000001";
 const MISSING: &str = "00000000-0000-4000-8000-00000000dead";

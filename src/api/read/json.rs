@@ -6,7 +6,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::api::error::Error;
+use crate::error::Error;
 
 /// How JSON is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::wait::Source;
-use crate::server::{
+use server::{
     self, Snapshot,
     log::watch::{Subscription, Topic},
 };

@@ -4,7 +4,7 @@ use jobs::model::{Id, Index, JobId, Kind, Namespace, VariableKey};
 use serde::Serialize;
 
 use super::{filter::Filter, parameters::Parameters};
-use crate::api::error::Error;
+use crate::error::Error;
 
 /// What rows of a list are ordered by, and the token that names the first row of a page.
 pub(crate) trait Key: Ord + Sized {

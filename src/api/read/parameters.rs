@@ -4,7 +4,7 @@ use jobs::model::{Index, Span};
 use std::{str::FromStr, time::Duration};
 
 use super::wait::Asked;
-use crate::api::error::Error;
+use crate::error::Error;
 
 /// Longest wait, whatever a query names.
 const WAIT_MAX: Duration = Duration::from_secs(600);

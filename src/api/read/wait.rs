@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::api::listener::Stopping;
+use crate::listener::Stopping;
 
 /// Part of the wait that is added at most, so that readers do not return all at once.
 const JITTER_PART: u32 = 16;

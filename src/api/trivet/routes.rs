@@ -9,15 +9,13 @@ use mesh::view::Table;
 use serde::Serialize;
 
 use crate::{
-    api::{
-        Api,
-        body::Raw,
-        error::Error,
-        nomad::query::Query,
-        overrides::{self, Edit, Refused, RouteWeight},
-    },
-    server::{self, Snapshot, Written, log::watch::Topic, state::Rejected},
+    Api,
+    body::Raw,
+    error::Error,
+    nomad::query::Query,
+    overrides::{self, Edit, Refused, RouteWeight},
 };
+use server::{self, Snapshot, Written, log::watch::Topic, state::Rejected};
 
 /// How often an edit is tried again because the text changed in between.
 const EDITS_MAX: usize = 8;

@@ -7,7 +7,7 @@ use axum::{
 use proxy::route::{Facts, RequestPath};
 use serde::Serialize;
 
-use crate::api::{Api, error::Error, nomad::query::Query};
+use crate::{Api, error::Error, nomad::query::Query};
 
 /// The most headers of a request that is tried.
 const HEADERS_MAX: usize = 64;

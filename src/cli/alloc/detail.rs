@@ -1,8 +1,8 @@
 //! How one allocation is shown, its tasks aside.
 
 use super::tasks::{lifecycle_name, ordered};
-use crate::cli::render::{columns, placement};
-use crate::cli::view::{View, quoted};
+use crate::render::{columns, placement};
+use crate::view::{View, quoted};
 use jobs::model::Evaluation;
 use jobs::wire::Allocation;
 
@@ -158,8 +158,8 @@ pub(super) fn metrics(alloc: &Allocation, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
-    use crate::cli::{alloc::tasks, http::decode};
+    use crate::view::test_view;
+    use crate::{alloc::tasks, http::decode};
     use jobs::wire::AllocResourceUsage;
 
     fn fixture() -> Allocation {

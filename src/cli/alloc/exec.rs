@@ -1,7 +1,7 @@
 //! `alloc exec`: runs a command inside of a task.
 
-use crate::cli::arguments::switches;
-use crate::cli::{context::Context, http::segment, lookup};
+use crate::arguments::switches;
+use crate::{context::Context, http::segment, lookup};
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -132,7 +132,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn carry(self, socket: crate::cli::http::Socket) -> anyhow::Result<u8> {
+    async fn carry(self, socket: crate::http::Socket) -> anyhow::Result<u8> {
         let (mut to, mut from) = socket.split();
         let token = self.cx.token.clone().unwrap_or_default();
         let mut outgoing = vec![json!({"version": 1, "auth_token": token})];
@@ -209,7 +209,7 @@ fn show(text: &str) -> anyhow::Result<Option<u8>> {
 
 /// The size of this terminal as a message.
 fn size() -> Option<Value> {
-    let (height, width) = crate::sys::terminal::size_of_output()?;
+    let (height, width) = sys::terminal::size_of_output()?;
     Some(json!({"tty_size": {"height": height, "width": width}}))
 }
 

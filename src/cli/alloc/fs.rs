@@ -153,7 +153,7 @@ fn list(files: &[AllocFileInfo], bytes_only: bool, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
 
     #[test]
     fn directories_end_in_a_slash() {

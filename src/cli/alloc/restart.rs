@@ -1,6 +1,6 @@
 //! `alloc restart`: restarts tasks in place.
 
-use crate::cli::{context::Context, http::segment, lookup};
+use crate::{context::Context, http::segment, lookup};
 use anyhow::{Context as _, bail};
 use jobs::wire::AllocRestartRequest;
 

@@ -1,6 +1,6 @@
 //! `alloc signal`: sends a signal to tasks.
 
-use crate::cli::{context::Context, http::segment, lookup};
+use crate::{context::Context, http::segment, lookup};
 use anyhow::Context as _;
 use jobs::wire::AllocSignalRequest;
 

@@ -1,7 +1,7 @@
 //! `alloc status`.
 
 use super::{detail, tasks};
-use crate::cli::{
+use crate::{
     context::Context,
     http::{decode, segment},
     lookup,
@@ -30,7 +30,7 @@ pub struct Arguments {
     structured: Structured,
 }
 
-pub(in crate::cli) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
+pub(crate) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     let view = cx.view(arguments.verbose);
     let found = lookup::allocations(cx, &arguments.id).await?;
     let [stub] = found.as_slice() else {
@@ -71,11 +71,7 @@ pub(in crate::cli) async fn run(cx: &mut Context, arguments: &Arguments) -> anyh
 ///
 /// # Errors
 /// When it cannot be read.
-pub(in crate::cli) async fn show_id(
-    cx: &mut Context,
-    id: &str,
-    verbose: bool,
-) -> anyhow::Result<u8> {
+pub(crate) async fn show_id(cx: &mut Context, id: &str, verbose: bool) -> anyhow::Result<u8> {
     let arguments = Arguments {
         id: id.to_owned(),
         verbose,

@@ -1,6 +1,6 @@
 //! `alloc stop`: stops an allocation, so that another is placed.
 
-use crate::cli::{context::Context, http::segment, lookup, render::monitor};
+use crate::{context::Context, http::segment, lookup, render::monitor};
 use anyhow::Context as _;
 use jobs::wire::AllocStopResponse;
 

@@ -1,7 +1,7 @@
 //! The tasks of an allocation: what they have, use and went through.
 
-use crate::cli::render::{allocations::used_memory, columns};
-use crate::cli::view::{View, bytes, megabytes, quoted};
+use crate::render::{allocations::used_memory, columns};
+use crate::view::{View, bytes, megabytes, quoted};
 use jobs::model::{Lifecycle, NetworkResource, TaskState};
 use jobs::wire::{AllocResourceUsage, Allocation};
 

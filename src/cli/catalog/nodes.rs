@@ -1,7 +1,7 @@
 //! `catalog nodes`.
 
 use super::{node_meta, picked};
-use crate::cli::{
+use crate::{
     catalog_options::CatalogOptions, context::Context, http::segment, render::columns::sparse,
 };
 use serde::Deserialize;

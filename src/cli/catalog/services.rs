@@ -1,7 +1,7 @@
 //! `catalog services`.
 
 use super::{node_meta, picked};
-use crate::cli::{catalog_options::CatalogOptions, context::Context, http::segment};
+use crate::{catalog_options::CatalogOptions, context::Context, http::segment};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 

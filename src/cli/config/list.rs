@@ -1,6 +1,6 @@
 //! `config list`.
 
-use crate::cli::{catalog_options::CatalogOptions, context::Context, http::segment};
+use crate::{catalog_options::CatalogOptions, context::Context, http::segment};
 use anyhow::Context as _;
 use serde_json::Value;
 

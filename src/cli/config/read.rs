@@ -1,7 +1,7 @@
 //! `config read`.
 
 use super::entry;
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use serde::Serialize as _;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! `config write`.
 
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! `deployment fail`: gives a deployment up.
 
 use super::{ActArguments, follow};
-use crate::cli::{context::Context, http::segment, lookup, view::quoted};
+use crate::{context::Context, http::segment, lookup, view::quoted};
 use anyhow::Context as _;
 use jobs::wire::{DeploymentFailRequest, DeploymentUpdateResponse};
 

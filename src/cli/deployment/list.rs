@@ -1,6 +1,6 @@
 //! `deployment list`.
 
-use crate::cli::{context::Context, http::decode, render::deployments, structured::Structured};
+use crate::{context::Context, http::decode, render::deployments, structured::Structured};
 use anyhow::Context as _;
 use jobs::model::Deployment;
 

@@ -7,7 +7,7 @@ pub(super) mod promote;
 mod resume;
 mod status;
 
-use crate::cli::{context::Context, render::monitor};
+use crate::{context::Context, render::monitor};
 use jobs::model::{Deployment, EvalId};
 
 /// Look at and act on deployments.

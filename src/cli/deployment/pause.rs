@@ -1,7 +1,7 @@
 //! `deployment pause`.
 
-use crate::cli::view::quoted;
-use crate::cli::{context::Context, http::segment, lookup, render::monitor};
+use crate::view::quoted;
+use crate::{context::Context, http::segment, lookup, render::monitor};
 use anyhow::Context as _;
 use jobs::model::Deployment;
 use jobs::wire::{DeploymentPauseRequest, DeploymentUpdateResponse};

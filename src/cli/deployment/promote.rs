@@ -1,7 +1,7 @@
 //! `deployment promote`, and what `job promote` shares with it.
 
 use super::{Ways, follow};
-use crate::cli::{context::Context, http::segment, lookup};
+use crate::{context::Context, http::segment, lookup};
 use anyhow::Context as _;
 use jobs::model::{Deployment, GroupName};
 use jobs::wire::{DeploymentPromoteRequest, DeploymentUpdateResponse};
@@ -37,7 +37,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
 ///
 /// # Errors
 /// When the agent refuses.
-pub(in crate::cli) async fn promote(
+pub(crate) async fn promote(
     cx: &mut Context,
     current: &Deployment,
     groups: &[String],

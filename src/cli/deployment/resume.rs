@@ -1,7 +1,7 @@
 //! `deployment resume`.
 
 use super::{ActArguments, follow, pause};
-use crate::cli::{context::Context, lookup, view::quoted};
+use crate::{context::Context, lookup, view::quoted};
 
 pub(super) async fn run(cx: &mut Context, arguments: &ActArguments) -> anyhow::Result<u8> {
     let current = lookup::deployment(cx, &arguments.id).await?;

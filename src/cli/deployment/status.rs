@@ -1,8 +1,8 @@
 //! `deployment status`: one deployment, shown or followed.
 
 use super::list;
-use crate::cli::view::quoted;
-use crate::cli::{
+use crate::view::quoted;
+use crate::{
     context::Context,
     http::{decode, segment},
     lookup, process,

@@ -1,6 +1,6 @@
 //! `eval list`.
 
-use crate::cli::{context::Context, http::decode, render::evaluations, structured::Structured};
+use crate::{context::Context, http::decode, render::evaluations, structured::Structured};
 use anyhow::Context as _;
 use jobs::model::Evaluation;
 

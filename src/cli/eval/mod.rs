@@ -3,7 +3,7 @@
 mod list;
 pub(super) mod status;
 
-use crate::cli::context::Context;
+use crate::context::Context;
 
 /// Look at evaluations.
 #[derive(Clone, Debug, clap::Subcommand)]

@@ -1,7 +1,7 @@
 //! `eval status`: one evaluation, shown or followed.
 
-use crate::cli::view::{View, quoted};
-use crate::cli::{
+use crate::view::{View, quoted};
+use crate::{
     context::Context,
     http::{decode, segment},
     lookup,
@@ -39,11 +39,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
 ///
 /// # Errors
 /// When it cannot be read.
-pub(in crate::cli) async fn show_id(
-    cx: &mut Context,
-    id: &str,
-    verbose: bool,
-) -> anyhow::Result<u8> {
+pub(crate) async fn show_id(cx: &mut Context, id: &str, verbose: bool) -> anyhow::Result<u8> {
     let arguments = Arguments {
         id: id.to_owned(),
         verbose,
@@ -225,7 +221,7 @@ fn annotations(groups: &FlatMap<GroupName, DesiredUpdates>, verbose: bool) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
 
     #[test]
     fn an_evaluation_that_could_not_place_all() {

@@ -1,6 +1,6 @@
 //! `intention check`.
 
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use serde::Deserialize;
 

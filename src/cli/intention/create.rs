@@ -1,7 +1,7 @@
 //! `intention create`.
 
 use super::{Intention, Which};
-use crate::cli::{
+use crate::{
     catalog_options::CatalogOptions,
     context::Context,
     http::{Error, Http},

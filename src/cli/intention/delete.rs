@@ -1,7 +1,7 @@
 //! `intention delete`.
 
 use super::Which;
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use serde_json::Value;
 

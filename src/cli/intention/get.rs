@@ -1,7 +1,7 @@
 //! `intention get`.
 
 use super::{Intention, Which};
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 
 /// Arguments of `intention get`.

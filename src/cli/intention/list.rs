@@ -1,7 +1,7 @@
 //! `intention list`.
 
 use super::Intention;
-use crate::cli::{catalog_options::CatalogOptions, context::Context, render::columns};
+use crate::{catalog_options::CatalogOptions, context::Context, render::columns};
 use anyhow::Context as _;
 
 /// Arguments of `intention list`.

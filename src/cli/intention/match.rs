@@ -1,7 +1,7 @@
 //! `intention match`.
 
 use super::Intention;
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 

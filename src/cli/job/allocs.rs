@@ -1,6 +1,6 @@
 //! `job allocs`.
 
-use crate::cli::{
+use crate::{
     context::Context,
     http::{decode, segment},
     lookup,

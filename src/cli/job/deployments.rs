@@ -1,6 +1,6 @@
 //! `job deployments`.
 
-use crate::cli::{
+use crate::{
     context::Context,
     http::{decode, segment},
     lookup,

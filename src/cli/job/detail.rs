@@ -1,10 +1,10 @@
 //! How one job is shown.
 
-use crate::cli::render::{
+use crate::render::{
     allocations, columns, deployments, evaluations::placement_failures, jobs::status_text,
     placement,
 };
-use crate::cli::view::View;
+use crate::view::View;
 use jobs::model::{Deployment, EvalStatus, Evaluation, Job, JobSummary};
 use jobs::wire::AllocationListStub;
 
@@ -130,8 +130,8 @@ fn evaluations(evals: &[Evaluation], view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::http::decode;
-    use crate::cli::view::test_view;
+    use crate::http::decode;
+    use crate::view::test_view;
 
     #[test]
     fn a_running_job_in_full() {

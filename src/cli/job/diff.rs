@@ -220,7 +220,7 @@ fn spaces(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
 
     fn check(value: serde_json::Value, expected: &str) {
         let diff: JobDiff = serde_json::from_value(value).unwrap();

@@ -1,6 +1,6 @@
 //! `job eval`: evaluates a job again.
 
-use crate::cli::{context::Context, http::segment, lookup, view::quoted};
+use crate::{context::Context, http::segment, lookup, view::quoted};
 use anyhow::Context as _;
 use jobs::wire::{EvalOptions, JobEvaluateRequest, JobRegisterResponse};
 

@@ -160,7 +160,7 @@ fn block(job: &Job, difference: Option<&JobDiff>, full: Option<&Value>, view: &V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
 
     #[test]
     fn a_version_may_carry_its_difference() {

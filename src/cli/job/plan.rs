@@ -8,11 +8,11 @@ use super::super::view::{Ink, View, escaped, quoted};
 use super::diff;
 use super::run::warnings;
 use super::source::Source;
-use crate::cli::arguments::switches;
-use crate::sys::clock::now;
+use crate::arguments::switches;
 use anyhow::Context as _;
 use jobs::model::{Timestamp, Trigger};
 use jobs::wire::{DiffType, Job, JobPlanRequest, JobPlanResponse};
+use sys::clock::now;
 
 /// Nothing would be placed or stopped.
 const UNCHANGED: u8 = 0;
@@ -209,7 +209,7 @@ plan was made, so the plan may no longer tell what would happen."
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
 
     fn preview(value: serde_json::Value) -> JobPlanResponse {
         decode("", value).unwrap()

@@ -1,6 +1,6 @@
 //! `job revert`: goes back to an earlier version.
 
-use crate::cli::{context::Context, http::segment, lookup};
+use crate::{context::Context, http::segment, lookup};
 use anyhow::Context as _;
 use jobs::wire::{JobRegisterResponse, JobRevertRequest};
 

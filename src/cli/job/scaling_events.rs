@@ -1,6 +1,6 @@
 //! `job scaling-events`.
 
-use crate::cli::{context::Context, http::segment, lookup, render::columns, view::View};
+use crate::{context::Context, http::segment, lookup, render::columns, view::View};
 use anyhow::Context as _;
 use jobs::model::ScalingEvent;
 use jobs::wire::JobScaleStatus;
@@ -77,7 +77,7 @@ fn list(status: &JobScaleStatus, verbose: bool, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
     use jobs::wire::GroupScaleStatus;
 
     #[test]

@@ -1,8 +1,7 @@
 //! From a path, a URL or standard input to a job: reading, variables, and every problem at once.
 
 use super::super::context::Context;
-use crate::cli::arguments::switches;
-use crate::sys::random;
+use crate::arguments::switches;
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use jobs::model::Submission;
@@ -11,6 +10,7 @@ use jobs::wire::Job;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use sys::random;
 
 /// Longest job or variable file, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;

@@ -1,7 +1,7 @@
 //! `job status`: all jobs as a list, or one in full.
 
 use super::detail::{self, Parts};
-use crate::cli::{
+use crate::{
     context::Context,
     http::{Http, decode, segment},
     lookup,
@@ -34,7 +34,7 @@ pub struct Arguments {
     structured: Structured,
 }
 
-pub(in crate::cli) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
+pub(crate) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     let Some(id) = &arguments.job else {
         return list_all(cx, arguments).await;
     };
@@ -65,7 +65,7 @@ pub(in crate::cli) async fn run(cx: &mut Context, arguments: &Arguments) -> anyh
 ///
 /// # Errors
 /// When it cannot be read.
-pub(in crate::cli) async fn show(
+pub(crate) async fn show(
     cx: &mut Context,
     job: Option<String>,
     verbose: bool,

@@ -1,7 +1,7 @@
 //! `kv delete`.
 
 use super::{path, plain, required};
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::{Context as _, bail};
 
 /// Arguments of `kv delete`.

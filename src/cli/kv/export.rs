@@ -1,7 +1,7 @@
 //! `kv export`.
 
 use super::{path, plain};
-use crate::cli::{catalog_options::CatalogOptions, context::Context, http::Error};
+use crate::{catalog_options::CatalogOptions, context::Context, http::Error};
 use anyhow::Context as _;
 use mesh::wire::{KvExport, KvPair};
 use serde::Serialize as _;

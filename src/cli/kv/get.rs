@@ -1,7 +1,7 @@
 //! `kv get`.
 
 use super::{path, plain, required};
-use crate::cli::{
+use crate::{
     catalog_options::CatalogOptions,
     context::Context,
     http::{Error, Http},

@@ -1,7 +1,7 @@
 //! `kv import`.
 
 use super::{data, path, plain};
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use mesh::wire::KvExport;
 

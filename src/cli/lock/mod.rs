@@ -11,7 +11,7 @@ use super::{
     context::Context,
     http::{Http, segment, segments},
 };
-use crate::cli::arguments::switches;
+use crate::arguments::switches;
 use anyhow::{Context as _, bail};
 use jobs::model::Span;
 use nix::sys::signal::Signal;

@@ -4,7 +4,7 @@ use super::{
     key_path,
     pair::{Pair, RETRY, pairs},
 };
-use crate::cli::http::Http;
+use crate::http::Http;
 use anyhow::bail;
 use std::time::Duration;
 use tokio::time::sleep;

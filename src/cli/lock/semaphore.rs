@@ -5,7 +5,7 @@ use super::{
     key_path,
     pair::{Pair, RETRY, pairs},
 };
-use crate::cli::http::Http;
+use crate::http::Http;
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! How one node is shown.
 
-use crate::cli::render::{self, columns};
-use crate::cli::view::{View, bytes, megabytes};
+use crate::render::{self, columns};
+use crate::view::{View, bytes, megabytes};
 use jobs::model::{Node, Span};
 use jobs::wire::{Allocation, AllocationListStub, HostStats, StubOptions};
 
@@ -275,9 +275,9 @@ pub(super) fn attributes(node: &Node, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::http::decode;
-    use crate::cli::render::nodes::test_node;
-    use crate::cli::view::test_view;
+    use crate::http::decode;
+    use crate::render::nodes::test_node;
+    use crate::view::test_view;
 
     #[test]
     fn one_node_in_full() {

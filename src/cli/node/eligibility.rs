@@ -1,7 +1,7 @@
 //! `node eligibility`: whether a node takes new allocations.
 
 use super::own_id;
-use crate::cli::{context::Context, http::segment, lookup, view::quoted};
+use crate::{context::Context, http::segment, lookup, view::quoted};
 use anyhow::{Context as _, bail};
 use jobs::model::Eligibility;
 use jobs::wire::{NodeEligibilityRequest, NodeUpdateResponse};

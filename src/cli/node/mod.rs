@@ -5,7 +5,7 @@ mod eligibility;
 mod pool;
 pub(super) mod status;
 
-use crate::cli::{context::Context, http::Http};
+use crate::{context::Context, http::Http};
 use anyhow::Context as _;
 use jobs::wire::AgentSelf;
 

@@ -1,6 +1,6 @@
 //! `node pool …`: groups of nodes.
 
-use crate::cli::{
+use crate::{
     context::Context,
     http::{decode, segment},
     render::{columns, jobs as job_rows, nodes},
@@ -167,7 +167,7 @@ fn rows_of_jobs(value: serde_json::Value, view: &View) -> anyhow::Result<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
 
     #[test]
     fn a_pool_is_shown_with_what_is_set_for_it() {

@@ -4,7 +4,7 @@ use super::{
     detail::{self, Usage},
     own_id,
 };
-use crate::cli::{
+use crate::{
     context::Context,
     http::{Http, decode, segment},
     lookup,
@@ -95,11 +95,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
 ///
 /// # Errors
 /// When it cannot be read.
-pub(in crate::cli) async fn show_id(
-    cx: &mut Context,
-    id: &str,
-    verbose: bool,
-) -> anyhow::Result<u8> {
+pub(crate) async fn show_id(cx: &mut Context, id: &str, verbose: bool) -> anyhow::Result<u8> {
     let arguments = Arguments {
         id: Some(id.to_owned()),
         verbose,

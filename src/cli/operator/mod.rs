@@ -3,7 +3,7 @@
 mod raft;
 mod root;
 
-use crate::cli::context::Context;
+use crate::context::Context;
 
 /// Look after the servers.
 #[derive(Clone, Debug, clap::Subcommand)]

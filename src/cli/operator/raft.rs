@@ -1,6 +1,6 @@
 //! `operator raft …`: the replicated log.
 
-use crate::cli::{context::Context, render::columns};
+use crate::{context::Context, render::columns};
 use anyhow::Context as _;
 use jobs::wire::RaftConfiguration;
 

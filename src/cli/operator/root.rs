@@ -1,6 +1,6 @@
 //! `operator root keyring …`: the keys that variables are encrypted with.
 
-use crate::cli::{context::Context, http::segment, render::columns, view::View};
+use crate::{context::Context, http::segment, render::columns, view::View};
 use anyhow::{Context as _, bail};
 use jobs::{
     model::{RootKeyState, Timestamp},

@@ -1,12 +1,12 @@
 //! Allocations as a table, and what is read from one in several places.
 
 use super::columns;
-use crate::cli::view::View;
+use crate::view::View;
 use jobs::model::ClientStatus;
 use jobs::wire::{Allocation, AllocationListStub};
 
 /// A table of allocations.
-pub(in crate::cli) fn list(allocs: &[AllocationListStub], view: &View) -> String {
+pub(crate) fn list(allocs: &[AllocationListStub], view: &View) -> String {
     if allocs.is_empty() {
         return "No allocations placed".to_owned();
     }
@@ -41,12 +41,12 @@ pub(in crate::cli) fn list(allocs: &[AllocationListStub], view: &View) -> String
 }
 
 /// True while its tasks run.
-pub(in crate::cli) fn is_running(alloc: &Allocation) -> bool {
+pub(crate) fn is_running(alloc: &Allocation) -> bool {
     alloc.row.client_status == ClientStatus::Running
 }
 
 /// Resident memory, or what the control group counts where that is not measured.
-pub(in crate::cli) fn used_memory(usage: &jobs::wire::ResourceUsage) -> u64 {
+pub(crate) fn used_memory(usage: &jobs::wire::ResourceUsage) -> u64 {
     let memory = &usage.memory_stats;
     let measured = memory.measured.iter().any(|name| name == "RSS");
     if memory.rss == 0 && !measured {

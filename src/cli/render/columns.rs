@@ -1,6 +1,6 @@
 //! Text in columns, laid out as users of the jobs command line know it.
 
-use crate::cli::view::escaped;
+use crate::view::escaped;
 
 /// What stands for an empty cell.
 const EMPTY: &str = "<none>";
@@ -10,14 +10,14 @@ const GAP: &str = "  ";
 const EQUALS: &str = " = ";
 
 /// A table: a header and rows, left-aligned, two spaces between columns, `<none>` for empty cells.
-pub(in crate::cli) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
+pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut lines = vec![header.map(str::to_owned).to_vec()];
     lines.extend(rows.into_iter().map(|row| row.to_vec()));
     rows_with(&lines, GAP, EMPTY)
 }
 
 /// The cells that are shown, of all that a row could have.
-pub(in crate::cli) fn chosen<const N: usize>(cells: [(bool, String); N]) -> Vec<String> {
+pub(crate) fn chosen<const N: usize>(cells: [(bool, String); N]) -> Vec<String> {
     cells
         .into_iter()
         .filter_map(|(shown, cell)| shown.then_some(cell))
@@ -25,17 +25,17 @@ pub(in crate::cli) fn chosen<const N: usize>(cells: [(bool, String); N]) -> Vec<
 }
 
 /// A table whose columns were chosen at run time.
-pub(in crate::cli) fn list(lines: &[Vec<String>]) -> String {
+pub(crate) fn list(lines: &[Vec<String>]) -> String {
     rows_with(lines, GAP, EMPTY)
 }
 
 /// A table whose empty cells stay empty.
-pub(in crate::cli) fn sparse(lines: &[Vec<String>]) -> String {
+pub(crate) fn sparse(lines: &[Vec<String>]) -> String {
     rows_with(lines, GAP, "")
 }
 
 /// Lines of `key = value`, the keys padded to the longest.
-pub(in crate::cli) fn key_values(pairs: &[(&str, String)]) -> String {
+pub(crate) fn key_values(pairs: &[(&str, String)]) -> String {
     let lines: Vec<Vec<String>> = pairs
         .iter()
         .map(|(key, value)| vec![(*key).to_owned(), value.clone()])

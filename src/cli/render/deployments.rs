@@ -1,12 +1,12 @@
 //! Deployments: as a table, and one with its progress.
 
 use super::columns;
-use crate::cli::view::View;
+use crate::view::View;
 use jobs::model::{Deployment, DeploymentState, GroupName};
 use std::collections::BTreeMap;
 
 /// A table of deployments.
-pub(in crate::cli) fn list(all: &[Deployment], view: &View) -> String {
+pub(crate) fn list(all: &[Deployment], view: &View) -> String {
     if all.is_empty() {
         return "No deployments found".to_owned();
     }
@@ -26,7 +26,7 @@ pub(in crate::cli) fn list(all: &[Deployment], view: &View) -> String {
 }
 
 /// One deployment with its progress by group.
-pub(in crate::cli) fn detail(current: &Deployment, view: &View) -> String {
+pub(crate) fn detail(current: &Deployment, view: &View) -> String {
     let head = columns::key_values(&[
         ("ID", view.id(current.id)),
         ("Job ID", current.job_id.to_string()),
@@ -38,7 +38,7 @@ pub(in crate::cli) fn detail(current: &Deployment, view: &View) -> String {
 }
 
 /// One deployment below its job, which is named already.
-pub(in crate::cli) fn brief(current: &Deployment, view: &View) -> String {
+pub(crate) fn brief(current: &Deployment, view: &View) -> String {
     let head = columns::key_values(&[
         ("ID", view.id(current.id)),
         ("Status", current.status.as_str().to_owned()),
@@ -100,8 +100,8 @@ fn progress(groups: &BTreeMap<GroupName, DeploymentState>, view: &View) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::http::decode;
-    use crate::cli::view::test_view;
+    use crate::http::decode;
+    use crate::view::test_view;
 
     fn fixture() -> Deployment {
         let value = serde_json::json!({

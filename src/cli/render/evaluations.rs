@@ -1,11 +1,11 @@
 //! Evaluations as a table.
 
 use super::columns;
-use crate::cli::view::View;
+use crate::view::View;
 use jobs::model::{EvalStatus, Evaluation};
 
 /// Whether something could not be placed, in words.
-pub(in crate::cli) fn placement_failures(eval: &Evaluation) -> String {
+pub(crate) fn placement_failures(eval: &Evaluation) -> String {
     if eval.status == EvalStatus::Blocked {
         return "N/A - In Progress".to_owned();
     }
@@ -13,7 +13,7 @@ pub(in crate::cli) fn placement_failures(eval: &Evaluation) -> String {
 }
 
 /// A table of evaluations.
-pub(in crate::cli) fn list(evals: &[Evaluation], view: &View) -> String {
+pub(crate) fn list(evals: &[Evaluation], view: &View) -> String {
     let rows = evals.iter().map(|eval| {
         [
             view.id(eval.id),

@@ -1,11 +1,11 @@
 //! Jobs as a table.
 
 use super::columns;
-use crate::cli::view::View;
+use crate::view::View;
 use jobs::wire::JobListStub;
 
 /// A table of jobs.
-pub(in crate::cli) fn list(jobs: &[JobListStub], namespaces: bool, view: &View) -> String {
+pub(crate) fn list(jobs: &[JobListStub], namespaces: bool, view: &View) -> String {
     let mut lines = vec![columns::chosen([
         (true, "ID".into()),
         (namespaces, "Namespace".into()),
@@ -37,7 +37,7 @@ fn type_text(job: &JobListStub) -> String {
 }
 
 /// A job's status, which says too whether it was stopped.
-pub(in crate::cli) fn status_text(status: &str, stopped: bool) -> String {
+pub(crate) fn status_text(status: &str, stopped: bool) -> String {
     if stopped {
         format!("{status} (stopped)")
     } else {
@@ -48,8 +48,8 @@ pub(in crate::cli) fn status_text(status: &str, stopped: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::http::decode;
-    use crate::cli::view::test_view;
+    use crate::http::decode;
+    use crate::view::test_view;
 
     #[test]
     fn the_list_marks_stopped_jobs() {

@@ -1,20 +1,20 @@
 //! Nodes as a table.
 
 use super::columns;
-use crate::cli::view::View;
+use crate::view::View;
 use jobs::wire::NodeListStub;
 
 /// Which columns a list has beyond the minimum.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Columns {
+pub(crate) struct Columns {
     /// The operating system.
-    pub(in crate::cli) os: bool,
+    pub(crate) os: bool,
     /// Running allocations, one per node.
-    pub(in crate::cli) allocs: Option<Vec<usize>>,
+    pub(crate) allocs: Option<Vec<usize>>,
 }
 
 /// A table of nodes of one pool, which is not named in each line.
-pub(in crate::cli) fn of_pool(nodes: &[NodeListStub], view: &View) -> String {
+pub(crate) fn of_pool(nodes: &[NodeListStub], view: &View) -> String {
     rows(nodes, Columns::default(), Pool::Known, view)
 }
 
@@ -26,7 +26,7 @@ enum Pool {
 }
 
 /// A table of nodes.
-pub(in crate::cli) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View) -> String {
+pub(crate) fn list(nodes: &[NodeListStub], wanted: Columns, view: &View) -> String {
     rows(nodes, wanted, Pool::Shown, view)
 }
 
@@ -72,7 +72,7 @@ fn rows(nodes: &[NodeListStub], wanted: Columns, pool: Pool, view: &View) -> Str
 
 /// A node as the API describes it.
 #[cfg(test)]
-pub(in crate::cli) fn test_node() -> jobs::model::Node {
+pub(crate) fn test_node() -> jobs::model::Node {
     let value = serde_json::json!({
         "ID": "7ab3c2ff-5c5e-4a2e-a1f6-000000000000", "Name": "n1", "NodePool": "default",
         "NodeClass": null, "Datacenter": "dc1", "Status": "ready",
@@ -84,13 +84,13 @@ pub(in crate::cli) fn test_node() -> jobs::model::Node {
         "Events": [{"Message": "Node registered", "Subsystem": "Cluster",
             "Timestamp": "2026-03-02T10:00:00Z"}],
     });
-    crate::cli::http::decode("", value).unwrap()
+    crate::http::decode("", value).unwrap()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
 
     #[test]
     fn the_list_has_one_line_per_node() {

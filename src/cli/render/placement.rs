@@ -1,11 +1,11 @@
 //! Why allocations could not be placed, as bullets.
 
-use crate::cli::render::columns;
-use crate::cli::view::{Ink, Paint, View, quoted};
+use crate::render::columns;
+use crate::view::{Ink, Paint, View, quoted};
 use jobs::model::{AllocMetric, FlatMap, GroupName};
 
 /// `Task Group "app" (failed to place 2 allocations)`.
-pub(in crate::cli) fn group_title(group: &str, metric: &AllocMetric) -> String {
+pub(crate) fn group_title(group: &str, metric: &AllocMetric) -> String {
     let noun = if metric.coalesced_failures > 0 {
         "allocations"
     } else {
@@ -19,7 +19,7 @@ pub(in crate::cli) fn group_title(group: &str, metric: &AllocMetric) -> String {
 }
 
 /// One bullet per line; empty when the metric says nothing.
-pub(in crate::cli) fn bullets(metric: &AllocMetric, paint: Paint, indent: &str) -> String {
+pub(crate) fn bullets(metric: &AllocMetric, paint: Paint, indent: &str) -> String {
     let mut lines = Vec::new();
     if metric.nodes_evaluated == 0 {
         lines.push("* No nodes were eligible for evaluation".to_owned());
@@ -71,7 +71,7 @@ pub(in crate::cli) fn bullets(metric: &AllocMetric, paint: Paint, indent: &str) 
 }
 
 /// Every group with its bullets.
-pub(in crate::cli) fn groups(failed: &FlatMap<GroupName, AllocMetric>, paint: Paint) -> String {
+pub(crate) fn groups(failed: &FlatMap<GroupName, AllocMetric>, paint: Paint) -> String {
     let blocks: Vec<String> = failed
         .iter()
         .map(|(group, metric)| {
@@ -83,7 +83,7 @@ pub(in crate::cli) fn groups(failed: &FlatMap<GroupName, AllocMetric>, paint: Pa
 }
 
 /// The scores of the best nodes, one row each; empty when none were kept.
-pub(in crate::cli) fn scores(metric: &AllocMetric, view: &View) -> String {
+pub(crate) fn scores(metric: &AllocMetric, view: &View) -> String {
     if metric.score_meta_data.is_empty() {
         return String::new();
     }

@@ -4,7 +4,7 @@ mod list;
 mod test;
 mod weight;
 
-use crate::cli::context::Context;
+use crate::context::Context;
 
 /// Look at routes and set their shares.
 #[derive(Clone, Debug, clap::Subcommand)]

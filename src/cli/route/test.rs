@@ -1,7 +1,7 @@
 //! `route test`.
 
 use super::percent;
-use crate::cli::{context::Context, http::decode, render::columns, structured::Structured};
+use crate::{context::Context, http::decode, render::columns, structured::Structured};
 use anyhow::Context as _;
 use serde::Deserialize;
 

@@ -1,7 +1,7 @@
 //! `route weight`.
 
 use super::percent;
-use crate::cli::context::Context;
+use crate::context::Context;
 use anyhow::Context as _;
 use serde::Serialize;
 

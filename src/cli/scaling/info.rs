@@ -1,7 +1,7 @@
 //! `scaling policy info`.
 
 use super::{list, shown_id, target_text};
-use crate::cli::{
+use crate::{
     context::Context,
     http::{decode, segment},
     render::columns,

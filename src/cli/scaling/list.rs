@@ -1,7 +1,7 @@
 //! `scaling policy list`.
 
 use super::{shown_id, target_text};
-use crate::cli::{context::Context, http::decode, render::columns, structured::Structured};
+use crate::{context::Context, http::decode, render::columns, structured::Structured};
 use anyhow::Context as _;
 use jobs::wire::ScalingPolicyStub;
 

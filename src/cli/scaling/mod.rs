@@ -3,7 +3,7 @@
 mod info;
 mod list;
 
-use crate::cli::context::Context;
+use crate::context::Context;
 use std::collections::BTreeMap;
 
 /// Look at scaling policies.

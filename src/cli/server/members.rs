@@ -1,6 +1,6 @@
 //! `server members`.
 
-use crate::cli::{context::Context, http::decode, render::columns, structured::Structured};
+use crate::{context::Context, http::decode, render::columns, structured::Structured};
 use anyhow::Context as _;
 use jobs::wire::{AgentMember, OWN_VERSION_TAG, ServerMembers};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 mod members;
 
-use crate::cli::context::Context;
+use crate::context::Context;
 
 /// Look at servers.
 #[derive(Clone, Debug, clap::Subcommand)]

@@ -1,6 +1,6 @@
 //! `services register`.
 
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;

@@ -1,13 +1,13 @@
 //! `snapshot inspect`.
 
 use super::{file, read};
-use crate::cli::context::Context;
-use crate::sys::archive::{Archive, Frame, frames};
+use crate::context::Context;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use sys::archive::{Archive, Frame, frames};
 
 /// Name of the table of keys.
 const KEYS: &str = "keys";
@@ -201,7 +201,7 @@ fn as_json(archive: &Archive, tables: &[Count], keys: Option<&[Count]>) -> Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::archive::Meta;
+    use sys::archive::Meta;
 
     #[test]
     fn what_is_in_a_snapshot_is_shown_as_it_is_known() {

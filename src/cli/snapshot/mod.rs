@@ -5,13 +5,13 @@ mod restore;
 mod save;
 
 use super::context::Context;
-use crate::sys::archive::{self, Archive};
 use anyhow::Context as _;
 use std::{
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
 };
+use sys::archive::{self, Archive};
 
 /// Save, look into and bring back snapshots of the catalog.
 #[derive(Clone, Debug, clap::Subcommand)]

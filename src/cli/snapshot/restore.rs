@@ -1,7 +1,7 @@
 //! `snapshot restore`.
 
 use super::file;
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use serde_json::Value;
 use std::path::PathBuf;

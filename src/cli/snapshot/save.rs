@@ -1,11 +1,11 @@
 //! `snapshot save`.
 
 use super::{file, read};
-use crate::cli::{catalog_options::CatalogOptions, context::Context};
-use crate::sys::files::{Durability, write_atomic};
+use crate::{catalog_options::CatalogOptions, context::Context};
 use anyhow::Context as _;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use sys::files::{Durability, write_atomic};
 
 /// Arguments of `snapshot save`.
 #[derive(Clone, Debug, Default, clap::Args)]

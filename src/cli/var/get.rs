@@ -4,7 +4,7 @@ use super::{
     one_namespace, path,
     show::{self, Format, check_template},
 };
-use crate::cli::context::Context;
+use crate::context::Context;
 use anyhow::Context as _;
 use jobs::wire::Variable;
 

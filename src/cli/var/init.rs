@@ -1,7 +1,7 @@
 //! `var init`.
 
 use super::spec::Language;
-use crate::cli::{context::Context, job::init::write_example};
+use crate::{context::Context, job::init::write_example};
 
 /// Arguments of `var init`.
 #[derive(Clone, Debug, clap::Args)]

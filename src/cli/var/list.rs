@@ -1,7 +1,7 @@
 //! `var list`.
 
 use super::show::check_template;
-use crate::cli::{context::Context, render::columns, structured, template};
+use crate::{context::Context, render::columns, structured, template};
 use anyhow::Context as _;
 use jobs::wire::Variable;
 use serde_json::Value;

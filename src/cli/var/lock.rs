@@ -1,8 +1,8 @@
 //! `var lock`: runs a command while a variable is locked.
 
 use super::{one_namespace, pairs::Input, path, put::described, spec::Language};
-use crate::cli::arguments::switches;
-use crate::cli::{
+use crate::arguments::switches;
+use crate::{
     child::{self, forward},
     context::Context,
     http::{Error, Http},

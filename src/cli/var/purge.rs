@@ -1,7 +1,7 @@
 //! `var purge`.
 
 use super::{explain_conflict, one_namespace, path};
-use crate::cli::context::Context;
+use crate::context::Context;
 use anyhow::Context as _;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use super::{
     show::{self, Format, check_template},
     spec::{self, Language},
 };
-use crate::cli::context::Context;
+use crate::context::Context;
 use anyhow::{Context as _, bail};
 use jobs::wire::Variable;
 

@@ -4,7 +4,7 @@ use anyhow::bail;
 use jobs::wire::Variable;
 use std::fmt::Write as _;
 
-use crate::cli::{
+use crate::{
     context::Context,
     render::columns,
     structured, template,
@@ -117,7 +117,7 @@ fn hcl(variable: &Variable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::test_view;
+    use crate::view::test_view;
     use jobs::model::Timestamp;
 
     fn variable() -> Variable {

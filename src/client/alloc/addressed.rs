@@ -1,6 +1,6 @@
 //! Which tasks a request to restart or to signal means.
 
-use crate::client::Error;
+use crate::Error;
 use jobs::model::{FlatMap, TaskName, TaskPhase, TaskState};
 
 /// The running tasks that are meant: the named one, or all that run.

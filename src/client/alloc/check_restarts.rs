@@ -1,8 +1,8 @@
 //! Restarts of a task whose check keeps failing: the `check_restart` block.
 
-use crate::sys::clock::Monotonic;
 use jobs::model::CheckRestart;
 use mesh::model::Status;
+use sys::clock::Monotonic;
 
 /// Counts failures of one check in a row.
 ///

@@ -2,19 +2,17 @@
 
 use super::{check_restarts::CheckRestarts, lifecycle::definitions, message::Message};
 use crate::{
-    client::{
-        checks::{CheckResult, ScriptContext},
-        shared::{CheckStatus, Shared},
-    },
-    registration::{Instance, InstanceCheck},
-    rpc::message::CheckReport,
-    sys::clock,
+    checks::{CheckResult, ScriptContext},
+    shared::{CheckStatus, Shared},
 };
 use jobs::{
     environment::TaskEnvironment,
     model::{Allocation, UnixSeconds},
 };
+use registration::{Instance, InstanceCheck};
+use rpc::message::CheckReport;
 use std::{collections::BTreeMap, sync::Arc};
+use sys::clock;
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// The running loops; they end when this is dropped.

@@ -1,6 +1,6 @@
 //! The wait for data planes before tasks stop.
 
-use crate::client::{shared::Shared, task::runner::DRAIN_TIMEOUT};
+use crate::{shared::Shared, task::runner::DRAIN_TIMEOUT};
 use std::sync::Arc;
 use tokio::time::timeout;
 

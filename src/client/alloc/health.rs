@@ -1,10 +1,10 @@
 use super::lifecycle::Role;
-use crate::client::shared::CheckStatus;
-use crate::registration::Instance;
-use crate::sys::clock::Monotonic;
+use crate::shared::CheckStatus;
 use jobs::model::{FlatMap, Span, Task, TaskName, TaskPhase, TaskState, UpdateStrategy};
 use mesh::model::Status;
+use registration::Instance;
 use std::collections::BTreeMap;
+use sys::clock::Monotonic;
 
 /// What an allocation's health depends on at one moment.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! Which task of a group starts or ends when: before, beside and after the main tasks.
 
-use crate::client::task::events;
+use crate::task::events;
 use jobs::model::{Allocation, FlatMap, Task, TaskEvent, TaskName, TaskPhase, TaskState};
 
 /// When a task runs, in the order of stopping and starting.
@@ -203,7 +203,7 @@ pub(super) mod tests {
 
     /// A task from `name:role`, where the role is one of `main`, `leader`, `prestart`, `prestart+`,
     /// `poststart`, `poststart+` and `poststop`; `+` is a sidecar.
-    pub(in crate::client::alloc) fn task(text: &str) -> Task {
+    pub(in crate::alloc) fn task(text: &str) -> Task {
         let (name, role) = text.split_once(':').unwrap();
         let mut task = Task {
             name: name.into(),

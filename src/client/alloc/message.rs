@@ -1,12 +1,12 @@
-use crate::client::Error;
+use crate::Error;
 use tokio::sync::oneshot;
 
 /// Changes and requests that may wait for an allocation.
-pub(in crate::client) const MESSAGES_MAX: usize = 64;
+pub(crate) const MESSAGES_MAX: usize = 64;
 
 /// What the runner of an allocation is told.
 #[derive(Debug)]
-pub(in crate::client) enum Message {
+pub(crate) enum Message {
     /// The servers changed it.
     Changed,
     /// Stop it for good, at once and without waiting for data planes.

@@ -10,18 +10,15 @@ use super::{
     stop_order::{self, Stop},
 };
 use crate::{
-    client::{
-        Error,
-        claims::{self, Claim},
-        reports::Urgency,
-        shared::Shared,
-        store::AllocRecord,
-        task::{
-            events,
-            runner::{COMMANDS_MAX, TaskCommand, TaskRunner},
-        },
+    Error,
+    claims::{self, Claim},
+    reports::Urgency,
+    shared::Shared,
+    store::AllocRecord,
+    task::{
+        events,
+        runner::{COMMANDS_MAX, TaskCommand, TaskRunner},
     },
-    sys::{clock, processes},
 };
 use futures_util::FutureExt;
 use jobs::{
@@ -33,6 +30,7 @@ use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
 };
+use sys::{clock, processes};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -40,7 +38,7 @@ use tokio::{
 };
 
 /// Carries one allocation from its setup to its end.
-pub(in crate::client) struct AllocRunner {
+pub(crate) struct AllocRunner {
     shared: Arc<Shared>,
     messages: mpsc::Receiver<Message>,
     /// What it holds already, when an earlier agent had set it up.
@@ -61,7 +59,7 @@ pub(in crate::client) struct AllocRunner {
 impl AllocRunner {
     /// For an allocation that an earlier agent had set up, this takes what it holds at once: call
     /// it for those before all others.
-    pub(in crate::client) fn new(
+    pub(crate) fn new(
         shared: Arc<Shared>,
         sender: mpsc::Sender<Message>,
         messages: mpsc::Receiver<Message>,
@@ -89,7 +87,7 @@ impl AllocRunner {
     }
 
     /// Runs it until every task is over and the servers know it.
-    pub(in crate::client) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         if self.shared.record().is_built && self.all_dead() {
             self.report();
         } else if let Some(claim) = self.claim().await {

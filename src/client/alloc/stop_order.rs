@@ -1,7 +1,7 @@
 //! In which order the tasks of an allocation are stopped.
 
 use super::lifecycle::Role;
-use crate::client::store::TaskRecord;
+use crate::store::TaskRecord;
 use jobs::model::{Task, TaskPhase};
 
 /// The names of the tasks to stop, one stage after the other: the leader, then the ordinary tasks,

@@ -2,15 +2,15 @@
 //! the rights of the task's user.
 
 use super::Reason;
-use crate::sys::{
-    credentials::as_user,
-    directory::{Directory, Links, stays_below},
-    processes,
-};
 use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
+};
+use sys::{
+    credentials::as_user,
+    directory::{Directory, Links, stays_below},
+    processes,
 };
 
 /// A file of this machine that an artifact may ask for.

@@ -9,10 +9,6 @@ mod source;
 mod unpack;
 
 use super::allocdir::AllocDir;
-use crate::sys::{
-    directory::{Directory, Links},
-    threads::Threads,
-};
 use checksum::{Checksum, Digester};
 use futures_util::StreamExt;
 use jobs::model::Artifact;
@@ -24,6 +20,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Component, Path, PathBuf},
     time::Duration,
+};
+use sys::{
+    directory::{Directory, Links},
+    threads::Threads,
 };
 use tokio::time::timeout;
 

@@ -72,7 +72,7 @@ async fn run(source: String, mode: &str, dest: &str, options: &[(&str, &str)]) -
     let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
     alloc.build().unwrap();
     alloc
-        .build_task("web", crate::client::allocdir::Reader::Agent)
+        .build_task("web", crate::allocdir::Reader::Agent)
         .unwrap();
     let options: BTreeMap<String, String> = options
         .iter()

@@ -1,10 +1,10 @@
 use super::Reason;
-use crate::sys::directory::{Directory, stays_below};
 use std::{
     fs::File,
     io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
+use sys::directory::{Directory, stays_below};
 
 /// Bytes that one archive may unpack to.
 const UNPACKED_BYTES_MAX: u64 = 100 * 1024 * 1024 * 1024;

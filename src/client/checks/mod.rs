@@ -13,10 +13,6 @@ mod tcp;
 mod tests;
 mod udp;
 
-use crate::{
-    registration::InstanceCheck,
-    sys::{clock, descriptors, seldom::Seldom},
-};
 use futures_util::future::{Either, select};
 use http::HttpClients;
 use jobs::model::{ServiceCheck, Span};
@@ -24,7 +20,9 @@ use mesh::{
     health::{Change, Monitor, Outcome, Thresholds},
     model::{CheckDefinition, HttpProbe, Probe, Status},
 };
+use registration::InstanceCheck;
 use std::{future::Future, hash::Hasher, path::Path, time::Duration};
+use sys::{clock, descriptors, seldom::Seldom};
 use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},

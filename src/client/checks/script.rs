@@ -1,5 +1,5 @@
 use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
-use crate::client::drivers::{Driver, Exec, Execution, execute};
+use crate::drivers::{Driver, Exec, Execution, execute};
 use jobs::model::{ServiceCheck, Span, TaskConfig};
 use mesh::{health::Outcome, model::Status};
 use std::{
@@ -17,19 +17,19 @@ const PIPE_READS_MAX: usize = 256;
 
 /// The task that a script runs in.
 #[derive(Clone, Debug)]
-pub(in crate::client) struct ScriptContext {
+pub(crate) struct ScriptContext {
     /// The task's driver.
-    pub(in crate::client) driver: Arc<dyn Driver>,
+    pub(crate) driver: Arc<dyn Driver>,
     /// Its run, as the driver finds it.
-    pub(in crate::client) handle: String,
+    pub(crate) handle: String,
     /// Its configuration.
-    pub(in crate::client) config: TaskConfig,
+    pub(crate) config: TaskConfig,
     /// Working directory: the task's.
-    pub(in crate::client) dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The task's environment.
-    pub(in crate::client) env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
     /// The task's user; empty for the agent's own.
-    pub(in crate::client) user: String,
+    pub(crate) user: String,
 }
 
 /// Exit code 0 is passing, 1 warning, everything else critical. The script and all that it started

@@ -13,11 +13,8 @@ mod rotation;
 #[cfg(test)]
 pub(super) mod simulated;
 
-use crate::{
-    client::Config,
-    config::Isolated,
-    sys::{cgroups::WholeUsage, processes::Usage},
-};
+use crate::Config;
+use config::Isolated;
 use futures_util::future::{BoxFuture, ready};
 use jobs::model::{AllocatedPort, DriverInfo, TaskConfig};
 use process::{
@@ -34,6 +31,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use sys::{cgroups::WholeUsage, processes::Usage};
 
 pub(super) use process::isolated::USUAL_USER;
 pub(super) use process::supervisor::{Exit, Owner};

@@ -1,6 +1,6 @@
 //! The log files of a task.
 
-use crate::{client::logs::log_number, sys::directory::Directory};
+use crate::logs::log_number;
 use jobs::model::TaskName;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -9,18 +9,19 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
 };
+use sys::directory::Directory;
 
 /// Log files of one task: `<task>.stdout.<n>` and `<task>.stderr.<n>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::client) struct LogFiles {
+pub(crate) struct LogFiles {
     /// Directory.
-    pub(in crate::client) dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Name of the task.
-    pub(in crate::client) task: TaskName,
+    pub(crate) task: TaskName,
     /// Files kept per stream, at least 1.
-    pub(in crate::client) files_max: u32,
+    pub(crate) files_max: u32,
     /// Size of one file, bytes.
-    pub(in crate::client) file_bytes_max: u64,
+    pub(crate) file_bytes_max: u64,
 }
 
 /// How far before the size limit a line end is looked for, bytes, so that a line stays in one file.

@@ -3,15 +3,15 @@
 use super::{
     Driver, End, Exit, Found, Isolation, LogFiles, Measured, Meter, Owner, Run, Start, StartError,
 };
-use crate::sys::processes::Ended;
 use futures_util::future::{BoxFuture, pending, ready};
 use jobs::model::{DriverInfo, TaskConfig, Timestamp};
 use parking_lot::Mutex;
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use sys::processes::Ended;
 
 /// What comes of a start, or what is found of an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Fate {
+pub(crate) enum Fate {
     /// It runs and ends by itself with this code.
     Exits(i32),
     /// It runs until it is stopped.
@@ -27,7 +27,7 @@ pub(in crate::client) enum Fate {
 /// A driver whose starts have the fates that it was given, in turn, and which writes down what is
 /// asked of it.
 #[derive(Debug, Default)]
-pub(in crate::client) struct Simulated {
+pub(crate) struct Simulated {
     fates: Mutex<VecDeque<Fate>>,
     /// What is left of an earlier agent's run.
     found: Mutex<VecDeque<Fate>>,
@@ -36,9 +36,9 @@ pub(in crate::client) struct Simulated {
 
 impl Simulated {
     /// The name in job files.
-    pub(in crate::client) const NAME: &str = "simulated";
+    pub(crate) const NAME: &str = "simulated";
 
-    pub(in crate::client) fn new(found: &[Fate], fates: &[Fate]) -> Self {
+    pub(crate) fn new(found: &[Fate], fates: &[Fate]) -> Self {
         Self {
             fates: Mutex::new(fates.iter().copied().collect()),
             found: Mutex::new(found.iter().copied().collect()),
@@ -47,7 +47,7 @@ impl Simulated {
     }
 
     /// What was asked of the driver and of its runs so far, in order.
-    pub(in crate::client) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().clone()
     }
 

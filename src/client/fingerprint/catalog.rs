@@ -1,5 +1,5 @@
 use super::set;
-use crate::client::Config;
+use crate::Config;
 use jobs::model::Node;
 
 /// The version of the catalog API that the agent keeps; jobs with services in the catalog ask for

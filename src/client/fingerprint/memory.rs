@@ -12,7 +12,7 @@ pub(super) fn add(node: &mut Node) {
 }
 
 /// One line of the kernel's memory table, KiB.
-pub(in crate::client) fn kib(info: &str, name: &str) -> Option<u64> {
+pub(crate) fn kib(info: &str, name: &str) -> Option<u64> {
     let (_, value) = info
         .lines()
         .filter_map(|line| line.split_once(':'))

@@ -17,8 +17,8 @@ pub(super) use memory::kib;
 pub(super) use storage::mount_of;
 
 use super::Config;
-use crate::sys::clock;
 use jobs::model::{Node, NodeEvent, NodeId, SecretId};
+use sys::clock;
 
 /// What drivers' and operators' constraints may ask of this machine; quick, without drivers.
 pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {

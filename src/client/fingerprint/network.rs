@@ -1,5 +1,5 @@
 use super::set;
-use crate::client::Config;
+use crate::Config;
 use jobs::model::{NetworkResource, Node};
 
 /// Address and ports that allocations get.

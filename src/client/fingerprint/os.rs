@@ -1,7 +1,7 @@
 use super::set;
-use crate::sys::processes;
 use jobs::model::Node;
 use std::{fs, path::Path};
+use sys::processes;
 
 /// Kernel and distribution.
 pub(super) fn add(node: &mut Node) {

@@ -1,5 +1,5 @@
 use super::set;
-use crate::client::Config;
+use crate::Config;
 use jobs::{model::Node, wire::API_VERSION};
 
 /// Versions of this program: job files ask for that of the jobs API with their constraints, its own

@@ -1,5 +1,5 @@
 use super::set;
-use crate::client::Config;
+use crate::Config;
 use jobs::model::{HostVolume, Node};
 use nix::sys::statvfs::statvfs;
 use std::{
@@ -38,7 +38,7 @@ pub(super) fn add_volumes(node: &mut Node, config: &Config) {
 }
 
 /// Where the file system that holds `path` is mounted, and its device.
-pub(in crate::client) fn mount_of(path: &Path) -> Option<(String, String)> {
+pub(crate) fn mount_of(path: &Path) -> Option<(String, String)> {
     let path: PathBuf = fs::canonicalize(path).ok()?;
     longest_mount(&fs::read_to_string("/proc/self/mounts").ok()?, &path)
 }

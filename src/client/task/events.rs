@@ -2,9 +2,10 @@
 //!
 //! Source: jobs API, `TaskEvent`.
 
-use crate::{client::drivers::Exit, sys::clock};
+use crate::drivers::Exit;
 use jobs::model::{Span, TaskEvent, Text};
 use std::time::Duration;
+use sys::clock;
 
 /// An event of `event_type` that reads `message`.
 pub(crate) fn event(event_type: &str, message: impl Into<Text>) -> TaskEvent {

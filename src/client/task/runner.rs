@@ -4,26 +4,24 @@ use super::{
     restarts::{Decision, Outcome, Restarts},
 };
 use crate::{
-    client::{
-        Error,
-        drivers::{Driver, End, Exit, Found, Owner, Run, StartError},
-        shared::Shared,
-        store::{RUN_UNKNOWN, TaskRecord},
-    },
-    rpc::message::Report,
-    sys::{clock, faults, processes, random},
+    Error,
+    drivers::{Driver, End, Exit, Found, Owner, Run, StartError},
+    shared::Shared,
+    store::{RUN_UNKNOWN, TaskRecord},
 };
 use jobs::model::{Span, Task, TaskEvent, TaskName, TaskPhase};
+use rpc::message::Report;
 use std::{io, sync::Arc, time::Duration};
+use sys::{clock, faults, processes, random};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 
 /// Commands that may wait for a task.
-pub(in crate::client) const COMMANDS_MAX: usize = 16;
+pub(crate) const COMMANDS_MAX: usize = 16;
 /// How long data planes are waited for before a task is stopped.
-pub(in crate::client) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
 /// Upper bound of a task's `kill_timeout`.
 const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Pause between two attempts to keep the state of a task.
@@ -31,7 +29,7 @@ const KEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the runner of a task is asked for.
 #[derive(Debug)]
-pub(in crate::client) enum TaskCommand {
+pub(crate) enum TaskCommand {
     /// End it for good.
     Kill {
         /// Why, when that is worth an event of its own.
@@ -77,7 +75,7 @@ enum Cause {
 }
 
 /// Carries one task from its setup to its end.
-pub(in crate::client) struct TaskRunner {
+pub(crate) struct TaskRunner {
     shared: Arc<Shared>,
     name: TaskName,
     commands: mpsc::Receiver<TaskCommand>,
@@ -87,7 +85,7 @@ pub(in crate::client) struct TaskRunner {
 }
 
 impl TaskRunner {
-    pub(in crate::client) fn new(
+    pub(crate) fn new(
         shared: Arc<Shared>,
         task: &Task,
         commands: mpsc::Receiver<TaskCommand>,
@@ -115,7 +113,7 @@ impl TaskRunner {
     }
 
     /// Runs the task until it is over, or until this agent stops.
-    pub(in crate::client) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             let undecided = self.shared.task(&self.name).undecided;
             let outcome = match undecided {

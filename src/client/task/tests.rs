@@ -3,27 +3,25 @@
 
 use super::runner::{TaskCommand, TaskRunner};
 use crate::{
-    client::{
-        Config,
-        checks::Checks,
-        context::Context,
-        drivers::{
-            Driver, Drivers, Exec,
-            simulated::{Fate, Simulated},
-        },
-        file_threads::FileThreads,
-        reports::Reports,
-        shared::Shared,
-        store::{AllocRecord, Store, TaskRecord},
+    Config,
+    checks::Checks,
+    context::Context,
+    drivers::{
+        Driver, Drivers, Exec,
+        simulated::{Fate, Simulated},
     },
-    rpc::{
-        message::{Assignment, Hello},
-        session::Session,
-    },
+    file_threads::FileThreads,
+    reports::Reports,
+    shared::Shared,
+    store::{AllocRecord, Store, TaskRecord},
 };
 use jobs::model::{
     AllocId, Allocation, Job, JobType, Node, RestartPolicy, Span, Task, TaskConfig, TaskGroup,
     TaskPhase,
+};
+use rpc::{
+    message::{Assignment, Hello},
+    session::Session,
 };
 use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 use tokio::{

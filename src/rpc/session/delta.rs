@@ -1,4 +1,4 @@
-use crate::rpc::message::Assignment;
+use crate::message::Assignment;
 use jobs::model::AllocId;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -12,10 +12,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use crate::{
-    rpc::message::{Confirmation, Hello, Position, Report, RulesVersion},
-    sys,
-};
+use crate::message::{Confirmation, Hello, Position, Report, RulesVersion};
 use jobs::model::Index;
 use mesh::view::View;
 use std::{

@@ -1,7 +1,7 @@
 //! What the servers say, and what becomes of it.
 
 use super::{AllocDelta, Error, RECONNECT_MAX, RECONNECT_MIN, Replica, Session, jittered};
-use crate::rpc::message::{Assignment, Position, ToClient};
+use crate::message::{Assignment, Position, ToClient};
 use jobs::model::{AllocId, Index};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;

@@ -1,7 +1,7 @@
 //! One stream from its opening to its end.
 
 use super::{Await, REPORTS_MAX, Session};
-use crate::rpc::{
+use crate::{
     message::{Held, RulesVersion, ToClient, ToServer},
     transport::{self, AgentLink},
 };

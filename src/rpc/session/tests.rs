@@ -1,7 +1,7 @@
 //! An agent's end of the stream against a server that is played.
 
 use super::*;
-use crate::rpc::{
+use crate::{
     message::{Assignment, Held, ToClient, ToServer},
     transport::{Listener, ServerLink},
 };
@@ -98,7 +98,7 @@ fn named(name: &str) -> Change {
 fn delta(index: Index, changes: Vec<Change>, confirm: bool) -> ToClient {
     ToClient::CatalogDelta {
         at: at(1, index),
-        entries: vec![crate::rpc::message::CatalogEntry { index, changes }],
+        entries: vec![crate::message::CatalogEntry { index, changes }],
         confirm,
     }
 }

@@ -14,7 +14,6 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Leaf;
-use crate::sys;
 
 /// A leaf is valid from a little before it is made, for clocks that go behind.
 const LEAF_BEFORE: Duration = Duration::from_mins(1);
@@ -44,7 +43,7 @@ impl From<rcgen::Error> for CertificateError {
 
 /// Kind of a root's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum KeyKind {
+pub(crate) enum KeyKind {
     P256,
     P384,
 }
@@ -72,7 +71,7 @@ impl KeyKind {
     }
 
     /// Whether the root has such a key.
-    pub(in crate::server) fn is_of(self, root: &Root) -> bool {
+    pub(crate) fn is_of(self, root: &Root) -> bool {
         self.bits() == root.key_bits
     }
 
@@ -83,19 +82,19 @@ impl KeyKind {
 }
 
 /// What a root is made of.
-pub(in crate::server) struct RootFacts<'a> {
-    pub(in crate::server) cluster_id: &'a str,
-    pub(in crate::server) kind: KeyKind,
-    pub(in crate::server) serial: u64,
-    pub(in crate::server) not_before: Timestamp,
-    pub(in crate::server) lifetime: Duration,
+pub(crate) struct RootFacts<'a> {
+    pub(crate) cluster_id: &'a str,
+    pub(crate) kind: KeyKind,
+    pub(crate) serial: u64,
+    pub(crate) not_before: Timestamp,
+    pub(crate) lifetime: Duration,
 }
 
 /// Whose a leaf is.
-pub(in crate::server) struct Identity<'a> {
-    pub(in crate::server) domain: &'a str,
-    pub(in crate::server) datacenter: &'a str,
-    pub(in crate::server) service: &'a str,
+pub(crate) struct Identity<'a> {
+    pub(crate) domain: &'a str,
+    pub(crate) datacenter: &'a str,
+    pub(crate) service: &'a str,
 }
 
 impl Identity<'_> {
@@ -176,7 +175,7 @@ fn issuer_params(root: &Root) -> CertificateParams {
 }
 
 /// A root, and its private key as PKCS #8.
-pub(in crate::server) fn root(facts: &RootFacts<'_>) -> Result<(Root, Vec<u8>), CertificateError> {
+pub(crate) fn root(facts: &RootFacts<'_>) -> Result<(Root, Vec<u8>), CertificateError> {
     let key = KeyPair::generate_for(facts.kind.algorithm())?;
     let domain = format!("{}.consul", facts.cluster_id);
     let own: String = sys::random::uuid().chars().take(8).collect();
@@ -198,7 +197,7 @@ pub(in crate::server) fn root(facts: &RootFacts<'_>) -> Result<(Root, Vec<u8>), 
 }
 
 /// The key of a new root, signed by an old one.
-pub(in crate::server) fn cross_signed(
+pub(crate) fn cross_signed(
     new: &Root,
     new_key: &[u8],
     old: &Root,
@@ -222,7 +221,7 @@ pub(in crate::server) fn cross_signed(
 }
 
 /// A new key for a service with a certificate.
-pub(in crate::server) fn leaf(
+pub(crate) fn leaf(
     root: &Root,
     root_key: &[u8],
     identity: &Identity<'_>,

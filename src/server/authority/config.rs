@@ -17,7 +17,7 @@ const TIMES_LEAF: u32 = 3;
 
 /// The configuration, as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::server) struct Config {
+pub(crate) struct Config {
     settings: Map<String, Value>,
 }
 
@@ -46,7 +46,7 @@ impl Config {
     ///
     /// # Errors
     /// What is wrong with it, in the words that clients know.
-    pub(in crate::server) fn read(
+    pub(crate) fn read(
         provider: &str,
         settings: Map<String, Value>,
     ) -> Result<Self, AuthorityError> {
@@ -76,16 +76,16 @@ impl Config {
     }
 
     /// One that was read before it was stored.
-    pub(in crate::server) fn stored(text: &str) -> Self {
+    pub(crate) fn stored(text: &str) -> Self {
         let settings = serde_json::from_str(text);
         settings.map_or_else(|_| Self::default(), |settings| Self { settings })
     }
 
-    pub(in crate::server) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         Value::Object(self.settings.clone()).to_string()
     }
 
-    pub(in crate::server) fn shown(&self) -> Value {
+    pub(crate) fn shown(&self) -> Value {
         json!(self.settings)
     }
 
@@ -122,11 +122,11 @@ impl Config {
         self.duration(key).ok().flatten().unwrap_or(default)
     }
 
-    pub(in crate::server) fn leaf_lifetime(&self) -> Duration {
+    pub(crate) fn leaf_lifetime(&self) -> Duration {
         self.lifetime("LeafCertTTL", LEAF)
     }
 
-    pub(in crate::server) fn root_lifetime(&self) -> Duration {
+    pub(crate) fn root_lifetime(&self) -> Duration {
         self.lifetime("RootCertTTL", ROOT)
     }
 
@@ -176,7 +176,7 @@ impl Config {
         }
     }
 
-    pub(in crate::server) fn key_kind(&self) -> KeyKind {
+    pub(crate) fn key_kind(&self) -> KeyKind {
         match self.settings.get("PrivateKeyBits").and_then(Value::as_u64) {
             Some(384) => KeyKind::P384,
             _ => KeyKind::P256,

@@ -66,6 +66,6 @@ impl std::fmt::Debug for Leaf {
 }
 
 /// What a stored configuration says, as the API shows it.
-pub(crate) fn shown_config(row: &Authority) -> serde_json::Value {
+pub fn shown_config(row: &Authority) -> serde_json::Value {
     Config::stored(&row.config).shown()
 }

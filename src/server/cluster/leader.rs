@@ -5,7 +5,7 @@ use jobs::control::Gc;
 use std::sync::Arc;
 
 use super::presence;
-use crate::server::{
+use crate::{
     Core, data_planes,
     log::propose::ids,
     loops::{self, deployments, evaluations, gc, heartbeats, lifetimes, locks},
@@ -14,7 +14,7 @@ use crate::server::{
 };
 
 /// Starts every loop under the supervisor.
-pub(in crate::server) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
+pub(crate) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     let core = || Arc::clone(core);
     let of = core();
     supervisor.keep("evaluations", move |stop| {

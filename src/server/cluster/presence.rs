@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Config, Core, log::watch::Topic};
+use crate::{Config, Core, log::watch::Topic};
 
 /// Name and id of the service.
 const NAME: &str = "consul";

@@ -3,10 +3,8 @@
 use std::{fs, io, path::Path};
 
 use super::KEY_LEN;
-use crate::{
-    server::log::raft::StartError,
-    sys::files::{Durability, create_dir, write_atomic},
-};
+use crate::log::raft::StartError;
+use sys::files::{Durability, create_dir, write_atomic};
 
 /// Reads the key; none when there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<[u8; KEY_LEN]>, StartError> {

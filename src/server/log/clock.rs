@@ -9,7 +9,7 @@ use jobs::model::Timestamp;
 use parking_lot::Mutex;
 use std::{sync::LazyLock, time::Duration};
 
-use crate::sys::clock::{self, Monotonic};
+use sys::clock::{self, Monotonic};
 
 /// A difference that needs no word: what time services correct all the time.
 const TOLERANCE: Duration = Duration::from_secs(1);

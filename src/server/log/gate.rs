@@ -3,9 +3,9 @@
 //! A log that broke, for example on a full disk, is closed and later opened again in the same
 //! process. Meanwhile writes are refused with the reason, and readers keep the last known state.
 
-use crate::registration::Version;
 use jobs::model::Index;
 use parking_lot::RwLock;
+use registration::Version;
 use std::{path::PathBuf, sync::Arc};
 
 use super::{

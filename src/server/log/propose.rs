@@ -2,9 +2,9 @@
 //! wrong.
 
 use super::clock;
-use crate::registration::{UnknownRules, Version};
 use jobs::ids::Ids;
 use jobs::model::Timestamp;
+use registration::{UnknownRules, Version};
 use std::{sync::Arc, time::Duration};
 
 /// Why a command was not written, or why nobody knows whether it was.

@@ -9,7 +9,7 @@ use super::{
     super::state::{Changes, Snapshot, Stamp, State},
     watch::Watch,
 };
-use crate::registration::Version;
+use registration::Version;
 
 /// Entries that a follower may lag behind; past that it starts afresh from a snapshot.
 const COMMITS_MAX: usize = 4096;
@@ -32,7 +32,7 @@ pub(crate) struct Published {
     commits: RwLock<broadcast::Sender<Arc<Commit>>>,
     watch: Watch,
     /// The rules that the cluster goes by.
-    pub(in crate::server) rules: watch::Sender<Version>,
+    pub(crate) rules: watch::Sender<Version>,
 }
 
 impl Default for Published {

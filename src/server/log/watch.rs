@@ -220,7 +220,7 @@ fn touched(changes: &Changes) -> BTreeSet<Topic> {
 #[cfg(test)]
 mod tests {
     use super::{AllocId, EvalId, Topic, Watch};
-    use crate::server::state::Changes;
+    use crate::state::Changes;
     use jobs::state::{Applied, Table};
 
     fn change_of(table: Table) -> Changes {

@@ -7,14 +7,14 @@ use jobs::{
 };
 
 use super::Controller;
-use crate::server::{Snapshot, log::published::Commit};
+use crate::{Snapshot, log::published::Commit};
 
 /// The active deployments.
-pub(in crate::server) struct Rollouts(Deployments);
+pub(crate) struct Rollouts(Deployments);
 
 impl Rollouts {
     /// Knows no deployment yet.
-    pub(in crate::server) fn new(ids: Ids) -> Self {
+    pub(crate) fn new(ids: Ids) -> Self {
         Self(Deployments::new(ids))
     }
 }

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Controller;
-use crate::server::{Core, Snapshot, log::published::Commit};
+use crate::{Core, Snapshot, log::published::Commit};
 
 /// The broker, shared with the workers, and the evaluations that wait for capacity.
-pub(in crate::server) struct Evaluations {
+pub(crate) struct Evaluations {
     core: Arc<Core>,
     blocked: Blocked,
 }
 
 impl Evaluations {
     /// Knows no evaluation yet.
-    pub(in crate::server) fn new(core: Arc<Core>) -> Self {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
         Self {
             core,
             blocked: Blocked::default(),

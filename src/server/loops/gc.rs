@@ -4,14 +4,14 @@ use jobs::control::{Action, Gc};
 use jobs::model::Timestamp;
 
 use super::Controller;
-use crate::server::{Snapshot, log::published::Commit};
+use crate::{Snapshot, log::published::Commit};
 
 /// The garbage collector.
-pub(in crate::server) struct Collector(Gc);
+pub(crate) struct Collector(Gc);
 
 impl Collector {
     /// Knows no row yet.
-    pub(in crate::server) fn new(gc: Gc) -> Self {
+    pub(crate) fn new(gc: Gc) -> Self {
         Self(gc)
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Controller;
-use crate::server::{Core, Snapshot, log::published::Commit};
+use crate::{Core, Snapshot, log::published::Commit};
 
 /// The leases, shared with the sessions that renew them.
-pub(in crate::server) struct Leases(pub(in crate::server) Arc<Core>);
+pub(crate) struct Leases(pub(crate) Arc<Core>);
 
 impl Controller for Leases {
     type Action = Action;

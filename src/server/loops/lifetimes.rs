@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Controller;
-use crate::server::{Core, Snapshot, log::published::Commit, state::log_time};
+use crate::{Core, Snapshot, log::published::Commit, state::log_time};
 
 /// The lifetimes, shared with the API that renews them.
-pub(in crate::server) struct Sessions(pub(in crate::server) Arc<Core>);
+pub(crate) struct Sessions(pub(crate) Arc<Core>);
 
 impl Controller for Sessions {
     type Action = Command;

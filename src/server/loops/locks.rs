@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::Controller;
-use crate::server::{Core, Snapshot, log::published::Commit};
+use crate::{Core, Snapshot, log::published::Commit};
 
 /// The locks, shared with the API that renews them.
-pub(in crate::server) struct Locks(pub(in crate::server) Arc<Core>);
+pub(crate) struct Locks(pub(crate) Arc<Core>);
 
 impl Controller for Locks {
     type Action = Action;

@@ -23,7 +23,7 @@ use super::{
     log::published::Commit,
     state::Command,
 };
-use crate::sys::clock;
+use sys::clock;
 
 /// Pause before a command that the log could not take is offered again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);

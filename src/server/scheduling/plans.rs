@@ -2,7 +2,7 @@
 
 use jobs::model::{Index, PlanResult};
 
-use crate::server::{Core, Error, state::Command};
+use crate::{Core, Error, state::Command};
 
 /// Placements and stops of one log entry, unless a single plan has more.
 const ENTRY_ALLOCS_MAX: usize = 4096;

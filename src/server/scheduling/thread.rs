@@ -15,14 +15,14 @@ type Decision = Box<dyn FnOnce() + Send>;
 ///
 /// It ends when the last handle is gone.
 #[derive(Debug)]
-pub(in crate::server) struct DecisionThread(mpsc::Sender<Decision>);
+pub(crate) struct DecisionThread(mpsc::Sender<Decision>);
 
 impl DecisionThread {
     /// Starts the thread.
     ///
     /// # Errors
     /// When the machine gives no thread.
-    pub(in crate::server) fn start(name: &str) -> io::Result<Self> {
+    pub(crate) fn start(name: &str) -> io::Result<Self> {
         let (sender, mut decisions) = mpsc::channel::<Decision>(WAITING_MAX);
         thread::Builder::new()
             .name(name.to_owned())
@@ -36,7 +36,7 @@ impl DecisionThread {
 
     /// Takes a decision on the thread, after those that wait already; none when it panicked, which
     /// ends this decision only.
-    pub(in crate::server) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         decide: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::plans;
-use crate::server::{
+use crate::{
     Core,
     log::propose::{now, seed},
     loops,
@@ -25,7 +25,7 @@ const BATCH_MAX: usize = 256;
 const PLAN_RETRIES_MAX: usize = 5;
 
 /// Decides until `stop`.
-pub(in crate::server) async fn run(core: Arc<Core>, stop: CancellationToken) {
+pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
     loop {
         let deliveries = core.broker.lock().dequeue(now(), BATCH_MAX);
         core.broker_moved.notify_one();

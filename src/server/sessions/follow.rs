@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Core;
-use crate::server::log::published::Commit;
+use crate::log::published::Commit;
 
 /// How long changes are collected into one message, per open stream: what a message costs grows
 /// with the number of streams.
@@ -20,13 +20,13 @@ const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// Where the follower is.
 #[derive(Debug)]
-pub(in crate::server) struct Followed {
+pub(crate) struct Followed {
     commits: broadcast::Receiver<Arc<Commit>>,
     index: Index,
 }
 
 /// Begins with the state as it is. Streams may be served from then on.
-pub(in crate::server) fn begin(core: &Core) -> Followed {
+pub(crate) fn begin(core: &Core) -> Followed {
     let (commits, snapshot) = core.published.follow();
     let index = snapshot.index;
     // What left meanwhile is not known one by one.
@@ -38,7 +38,7 @@ pub(in crate::server) fn begin(core: &Core) -> Followed {
 }
 
 /// Follows until `stop`.
-pub(in crate::server) async fn run(core: Arc<Core>, stop: CancellationToken) {
+pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
     // One turn around this loop per fresh start: the first, and after falling too far behind.
     loop {
         let Followed {

@@ -10,13 +10,10 @@ use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::watch;
 
-use crate::{
-    rpc::{
-        frame::Frame,
-        message::{CatalogEntry, Position, ToClient},
-    },
-    server::Snapshot,
-    sys,
+use crate::Snapshot;
+use rpc::{
+    frame::Frame,
+    message::{CatalogEntry, Position, ToClient},
 };
 
 /// Messages that are kept for those who are behind.
@@ -55,7 +52,7 @@ pub(super) enum Missing {
 
 /// The history, shared by all streams.
 #[derive(Debug)]
-pub(in crate::server) struct History {
+pub(crate) struct History {
     id: u64,
     /// Bytes of messages that are kept.
     bytes_max: usize,

@@ -6,13 +6,11 @@ use tokio::sync::mpsc;
 
 use super::{Agent, Core, reports};
 use crate::{
-    rpc::message::{Confirmation, Report, ToClient, ToServer},
-    server::{
-        log::propose::{ProposeError, now},
-        loops,
-        state::Outcome,
-    },
+    log::propose::{ProposeError, now},
+    loops,
+    state::Outcome,
 };
+use rpc::message::{Confirmation, Report, ToClient, ToServer};
 use tokio_util::sync::CancellationToken;
 
 /// Messages that are handled in one go.

@@ -6,13 +6,13 @@
 //! reports. Neither waits for the other, so that a full queue on one way cannot stop the other. An
 //! agent that reads slowly gets more at a time; one that reads nothing loses its stream.
 
+mod admission;
 #[cfg(test)]
 mod fixtures;
 pub(super) mod follow;
 pub(super) mod history;
 mod incoming;
 mod outgoing;
-mod registration;
 mod reports;
 pub(super) mod streams;
 #[cfg(test)]
@@ -24,12 +24,10 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Core, data_planes};
-use crate::{
-    registration::Version,
-    rpc::{
-        message::{Held, Hello, ToClient, ToServer},
-        transport::ServerLink,
-    },
+use registration::Version;
+use rpc::{
+    message::{Held, Hello, ToClient, ToServer},
+    transport::ServerLink,
 };
 use streams::{Key, Stream};
 
@@ -97,12 +95,12 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
 }
 
 /// Registers an agent and takes its stream in.
-async fn open(core: &Core, hello: Hello, rules: Version) -> Result<Agent, registration::Error> {
-    registration::check_version(&hello.version)?;
-    registration::check_rules(Version::new(hello.rules.0), rules)?;
+async fn open(core: &Core, hello: Hello, rules: Version) -> Result<Agent, admission::Error> {
+    admission::check_version(&hello.version)?;
+    admission::check_rules(Version::new(hello.rules.0), rules)?;
     let node_id = hello.node.as_ref().map(|node| node.id);
     if let Some(node) = hello.node {
-        registration::register_node(core, node).await?;
+        admission::register_node(core, node).await?;
     }
     let key = Key::new(&hello.agent_id, node_id);
     let stream = core.streams.open(&key, &hello.agent_id, hello.stream)?;

@@ -5,12 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Agent, Core, history::Missing};
-use crate::{
-    rpc::{
-        frame::Frame,
-        message::{Assignment, Position, RulesVersion, ToClient},
-    },
-    server::Snapshot,
+use crate::Snapshot;
+use rpc::{
+    frame::Frame,
+    message::{Assignment, Position, RulesVersion, ToClient},
 };
 
 /// How long a full stream may stay full before it is given up.

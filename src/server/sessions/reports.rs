@@ -12,15 +12,13 @@ use mesh::{
 };
 use std::collections::BTreeMap;
 
-use super::{Agent, Core, registration::node_command};
+use super::{Agent, Core, admission::node_command};
 use crate::{
-    rpc::message::{CheckReport, Report},
-    server::{
-        Snapshot,
-        log::propose::{ids, now},
-        state::Command,
-    },
+    Snapshot,
+    log::propose::{ids, now},
+    state::Command,
 };
+use rpc::message::{CheckReport, Report};
 
 /// A command and the reports that it carries out.
 pub(super) struct Write {

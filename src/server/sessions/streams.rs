@@ -56,7 +56,7 @@ pub(super) struct Fenced;
 
 /// All open streams, by node id; those of agents without a node by agent id.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Streams {
+pub(crate) struct Streams {
     by_key: Mutex<BTreeMap<Key, Arc<Stream>>>,
     count: AtomicUsize,
 }

@@ -1,15 +1,6 @@
 //! Agents and server over real streams in one process.
 
-use crate::{
-    rpc::{
-        message::{
-            Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, RulesVersion,
-            ToClient, ToServer,
-        },
-        transport::{self, AgentLink, Listener},
-    },
-    server::{Config, Handle, Server, Snapshot, log::watch::Topic},
-};
+use crate::{Config, Handle, Server, Snapshot, log::watch::Topic};
 use jobs::{
     control::operator::Registration,
     model::{
@@ -17,6 +8,13 @@ use jobs::{
         NodeId, NodeStatus, ServiceSpec, TaskPhase, TaskState,
     },
     state::{AllocUpdate, Table},
+};
+use rpc::{
+    message::{
+        Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, RulesVersion,
+        ToClient, ToServer,
+    },
+    transport::{self, AgentLink, Listener},
 };
 use std::{path::Path, time::Duration};
 use tokio::{
@@ -26,7 +24,7 @@ use tokio::{
 };
 
 use super::fixtures::{job, node};
-use crate::registration::Version;
+use registration::Version;
 
 /// Longer than anything here may take on a busy machine.
 const LONG: Duration = Duration::from_secs(30);

@@ -21,7 +21,7 @@ use mesh::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::registration::{
+use registration::{
     CatalogPresence, Instance, Rules, UnknownRules, Version, catalog_node, has_restarted,
     has_services, instances,
 };

@@ -4,7 +4,7 @@ use jobs::model::{Index, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::registration::{Rules, UnknownRules, Version};
+use registration::{Rules, UnknownRules, Version};
 
 /// One piece of a state in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,13 +13,13 @@ use std::{
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
+use sys::{cgroups::Cgroup, faults};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
     time::timeout,
 };
-use trivet::sys::{cgroups::Cgroup, faults};
 
 /// The binary under test.
 pub(crate) const TRIVET: &str = env!("CARGO_BIN_EXE_trivet");

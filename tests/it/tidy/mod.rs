@@ -108,10 +108,68 @@ fn modules(src: &str) -> Vec<(Segments, BTreeSet<Segments>)> {
     rust_files(src)
         .into_iter()
         .filter(|file| !file.ends_with("tests.rs"))
-        .map(|file| {
-            let module = source::module_of(&file, Path::new(src));
-            let references = source::references(&module, &read(&file));
-            (module, references)
+        .map(|file| match room_of(&file) {
+            Some(room) => in_room(&room, &file),
+            None => {
+                let module = source::module_of(&file, Path::new(src));
+                let references = source::references(&module, &read(&file));
+                (module, with_rooms(references, "Cargo.toml"))
+            }
+        })
+        .collect()
+}
+
+/// Rooms of the root that are packages of their own.
+fn rooms() -> impl Iterator<Item = &'static str> {
+    let packages = |name: &&str| {
+        Path::new(ROOT)
+            .join("src")
+            .join(name)
+            .join("Cargo.toml")
+            .exists()
+    };
+    ROOT_ARROWS.iter().map(|(name, _)| *name).filter(packages)
+}
+
+/// The room that is a package of its own and holds `file`.
+fn room_of(file: &Path) -> Option<String> {
+    rooms()
+        .find(|room| file.starts_with(Path::new("src").join(room)))
+        .map(str::to_owned)
+}
+
+/// A module of a room that is a package of its own, as if it were a module of the root.
+fn in_room(room: &str, file: &Path) -> (Segments, BTreeSet<Segments>) {
+    let inside = source::module_of(file, &Path::new("src").join(room));
+    let inner: BTreeSet<Segments> = source::references(&inside, &read(file))
+        .into_iter()
+        .map(|mut path| {
+            if path[0] == "crate" {
+                path.insert(1, room.to_owned());
+            }
+            path
+        })
+        .collect();
+    let module = std::iter::once(room.to_owned()).chain(inside).collect();
+    (module, with_rooms(inner, &format!("src/{room}/Cargo.toml")))
+}
+
+/// `references` with those to rooms that the `manifest` names as paths below the root.
+fn with_rooms(references: BTreeSet<Segments>, manifest: &str) -> BTreeSet<Segments> {
+    let manifest = read(manifest);
+    let named: BTreeSet<&str> = rooms()
+        .filter(|room| {
+            let line = format!("{room}.workspace = true");
+            manifest.lines().any(|at| at == line)
+        })
+        .collect();
+    references
+        .into_iter()
+        .map(|mut path| {
+            if named.contains(path[0].as_str()) {
+                path.insert(0, "crate".to_owned());
+            }
+            path
         })
         .collect()
 }
@@ -177,10 +235,11 @@ fn root_modules_use_only_what_they_may() {
 
 #[test]
 fn a_planted_arrow_is_found_inside_a_group() {
-    let text = "use crate::{\n    sys::{clock, files},\n    rpc::session::{self, Handle},\n    \
-                server::{Handle as Server},\n};";
+    let text = "use sys::{clock, files};\nuse rpc::session::{self, Handle};\n\
+                use server::{Handle as Server};";
     let module: Segments = vec!["client".into(), "service".into()];
-    let planted = [(module.clone(), source::references(&module, text))];
+    let references = with_rooms(source::references(&module, text), "Cargo.toml");
+    let planted = [(module, references)];
     assert_eq!(
         broken_arrows(&planted, ROOT_ARROWS, ROOT_OPEN),
         ["`client::service` must not use `crate::server::Handle`"]

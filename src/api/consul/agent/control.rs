@@ -12,10 +12,10 @@ use futures_util::stream;
 use jobs::spec::list_errors;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::consul::query::Query;
-use crate::api::consul::{Catalog, read, write};
-use crate::api::error::Error;
-use crate::telemetry::monitor::{self, Follower, Form, Wanted};
+use crate::consul::query::Query;
+use crate::consul::{Catalog, read, write};
+use crate::error::Error;
+use telemetry::monitor::{self, Follower, Form, Wanted};
 
 /// Requests that may wait for the agent.
 const REQUESTS_MAX: usize = 8;

@@ -13,8 +13,8 @@ use mesh::model::{
 use serde::Deserialize;
 
 use super::posted_proxy::PostedProxy;
-use crate::api::consul::decode::GoDuration;
-use crate::api::error::Error;
+use crate::consul::decode::GoDuration;
+use crate::error::Error;
 
 /// Shortest pause between two runs of a check.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const OUTPUT_BYTES_MAX: u32 = 4096;
 
 /// Whether checks that run programs are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::api::consul) enum Scripts {
+pub(in crate::consul) enum Scripts {
     /// They are.
     Taken,
     /// They are not, and why.
@@ -32,16 +32,16 @@ pub(in crate::api::consul) enum Scripts {
 }
 
 /// Why a script is refused: whoever reaches the API would run programs as the agent's user.
-pub(in crate::api::consul) const NO_SCRIPTS: &str = "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
+pub(in crate::consul) const NO_SCRIPTS: &str = "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
 
 /// A service as it is posted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(in crate::api::consul) struct PostedService {
+pub(in crate::consul) struct PostedService {
     #[serde(rename = "ID")]
-    pub(in crate::api::consul) id: String,
+    pub(in crate::consul) id: String,
     #[serde(alias = "Service")]
-    pub(in crate::api::consul) name: String,
+    pub(in crate::consul) name: String,
     pub(super) tags: Vec<String>,
     pub(super) meta: BTreeMap<String, String>,
     pub(super) port: u16,
@@ -52,8 +52,8 @@ pub(in crate::api::consul) struct PostedService {
     pub(super) kind: String,
     pub(super) connect: Option<PostedConnect>,
     pub(super) proxy: Option<PostedProxy>,
-    pub(in crate::api::consul) check: Option<PostedCheck>,
-    pub(in crate::api::consul) checks: Vec<PostedCheck>,
+    pub(in crate::consul) check: Option<PostedCheck>,
+    pub(in crate::consul) checks: Vec<PostedCheck>,
 }
 
 /// Mesh settings of a service as they are posted.
@@ -81,7 +81,7 @@ struct PostedWeights {
 /// A check as it is posted; the fields beyond these are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(in crate::api::consul) struct PostedCheck {
+pub(in crate::consul) struct PostedCheck {
     #[serde(rename = "ID")]
     id: String,
     #[serde(rename = "CheckID")]
@@ -137,7 +137,7 @@ pub(in crate::api::consul) struct PostedCheck {
 
 impl PostedService {
     /// The instance that it describes, also at its own address for each network.
-    pub(in crate::api::consul) fn service(&self) -> Result<Service, Error> {
+    pub(in crate::consul) fn service(&self) -> Result<Service, Error> {
         let mut service = self.catalog_service()?;
         let family = match self.address.parse() {
             Ok(IpAddr::V4(_)) => "ipv4",
@@ -156,7 +156,7 @@ impl PostedService {
     }
 
     /// As the catalog takes it: with exactly the addresses that were posted.
-    pub(in crate::api::consul) fn catalog_service(&self) -> Result<Service, Error> {
+    pub(in crate::consul) fn catalog_service(&self) -> Result<Service, Error> {
         let weights = self.weights()?;
         let role = self.role()?;
         let tagged = self.tagged_addresses.iter().map(|(tag, at)| {
@@ -179,12 +179,12 @@ impl PostedService {
     }
 
     /// Whether its address is that of every machine and none.
-    pub(in crate::api::consul) fn is_at_no_address(&self) -> bool {
+    pub(in crate::consul) fn is_at_no_address(&self) -> bool {
         matches!(self.address.as_str(), "0.0.0.0" | "::" | "[::]")
     }
 
     /// The id, which is the name unless one is given.
-    pub(in crate::api::consul) fn id(&self) -> &str {
+    pub(in crate::consul) fn id(&self) -> &str {
         if self.id.is_empty() {
             &self.name
         } else {
@@ -210,7 +210,7 @@ impl PostedService {
     }
 
     /// The checks, named after the service where they have no name.
-    pub(in crate::api::consul) fn named_checks(
+    pub(in crate::consul) fn named_checks(
         &self,
         scripts: Scripts,
     ) -> Result<Vec<(Check, CheckDefinition)>, Error> {
@@ -256,12 +256,12 @@ impl PostedCheck {
     }
 
     /// Its name, if it has one.
-    pub(in crate::api::consul) fn name(&self) -> &str {
+    pub(in crate::consul) fn name(&self) -> &str {
         &self.name
     }
 
     /// The check and how it is made.
-    pub(in crate::api::consul) fn check(
+    pub(in crate::consul) fn check(
         &self,
         scripts: Scripts,
     ) -> Result<(Check, CheckDefinition), Error> {
@@ -286,7 +286,7 @@ impl PostedCheck {
     }
 
     /// The check as the catalog takes it: somebody else looks after it.
-    pub(in crate::api::consul) fn catalog_check(&self) -> Result<Check, Error> {
+    pub(in crate::consul) fn catalog_check(&self) -> Result<Check, Error> {
         let kinds = [
             (&self.grpc, "grpc"),
             (&self.http, "http"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::definition::{PostedCheck, PostedService, Scripts};
 use super::metadata;
-use crate::api::consul::decode;
+use crate::consul::decode;
 
 /// Why a script of a file is refused.
 const NO_SCRIPTS: &str = "it runs a program, which is off: set `enable_local_script_checks` in the block `catalog` of the agent's configuration";
@@ -107,7 +107,7 @@ impl Reader {
         if posted.is_at_no_address() {
             return Err("`address` must be one that the service can be reached at".to_owned());
         }
-        let refused = |error: crate::api::error::Error| error.message().to_owned();
+        let refused = |error: crate::error::Error| error.message().to_owned();
         let service = posted.service().map_err(refused)?;
         metadata::check_service(&service.meta).map_err(refused)?;
         let checks = posted.named_checks(self.scripts).map_err(refused)?;

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{NODE_MAINTENANCE, SERVICE_MAINTENANCE, all_checks, all_services};
-use crate::api::consul::Catalog;
-use crate::api::consul::query::{Query, json as answer};
-use crate::api::error::Error;
+use crate::consul::Catalog;
+use crate::consul::query::{Query, json as answer};
+use crate::error::Error;
 
 /// How an instance or a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

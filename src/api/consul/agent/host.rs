@@ -5,11 +5,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::api::consul::Catalog;
-use crate::api::consul::query::{Query, json as answer};
-use crate::api::error::Error;
-use crate::client::{CpuTimes, HostStats};
-use crate::sys::clock;
+use crate::consul::Catalog;
+use crate::consul::query::{Query, json as answer};
+use crate::error::Error;
+use client::{CpuTimes, HostStats};
+use sys::clock;
 
 pub(super) async fn host(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let Some(client) = &catalog.shared.client else {

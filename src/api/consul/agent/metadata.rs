@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::error::Error;
+use crate::error::Error;
 
 /// Most pairs of one service or node.
 const PAIRS_MAX: usize = 64;
@@ -17,7 +17,7 @@ const RESERVED: &str = "consul-";
 ///
 /// # Errors
 /// 400 with what is wrong with the first bad pair.
-pub(in crate::api::consul) fn check_service(meta: &BTreeMap<String, String>) -> Result<(), Error> {
+pub(in crate::consul) fn check_service(meta: &BTreeMap<String, String>) -> Result<(), Error> {
     check(meta).map_err(|reason| Error::bad_request(format!("Invalid Service Meta: {reason}")))
 }
 
@@ -25,7 +25,7 @@ pub(in crate::api::consul) fn check_service(meta: &BTreeMap<String, String>) -> 
 ///
 /// # Errors
 /// As [`check_service`].
-pub(in crate::api::consul) fn check_node(meta: &BTreeMap<String, String>) -> Result<(), Error> {
+pub(in crate::consul) fn check_node(meta: &BTreeMap<String, String>) -> Result<(), Error> {
     check(meta).map_err(|reason| Error::bad_request(format!("Invalid Node Meta: {reason}")))
 }
 

@@ -11,10 +11,10 @@ use mesh::view::View;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::consul::Catalog;
-use crate::api::consul::query::{Query, json as answer};
-use crate::api::error::Error;
-use crate::sys::clock;
+use crate::consul::Catalog;
+use crate::consul::query::{Query, json as answer};
+use crate::error::Error;
+use sys::clock;
 
 /// A figure that goes up and down.
 #[derive(Debug, Serialize)]

@@ -36,8 +36,7 @@ use serde_json::json;
 
 use super::query::{Query, json};
 use super::{Catalog, Cluster, read, refusals, write};
-use crate::api::error::Error;
-use crate::client;
+use crate::error::Error;
 
 /// Id of the check that says that a service is in maintenance, before its own id.
 const SERVICE_MAINTENANCE: &str = "_service_maintenance:";

@@ -8,12 +8,12 @@ use serde::Deserialize;
 
 use super::definition::{PostedCheck, PostedService};
 use super::{NODE_MAINTENANCE, SERVICE_MAINTENANCE, metadata};
-use crate::api::body::Raw;
-use crate::api::consul::decode::body;
-use crate::api::consul::query::Query;
-use crate::api::consul::{Catalog, write};
-use crate::api::error::Error;
-use crate::client::{RegisterError, Registered};
+use crate::body::Raw;
+use crate::consul::decode::body;
+use crate::consul::query::Query;
+use crate::consul::{Catalog, write};
+use crate::error::Error;
+use client::{RegisterError, Registered};
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()

@@ -6,8 +6,8 @@ use mesh::model::{CONNECT_PROXY, Role};
 
 use super::definition::{PostedCheck, PostedService};
 use super::posted_proxy::PostedProxy;
-use crate::api::error::Error;
-use crate::client::Registered;
+use crate::error::Error;
+use client::Registered;
 
 /// First and last port that sidecars are given.
 const SIDECAR_PORTS: std::ops::RangeInclusive<u16> = 21_000..=21_255;

@@ -10,9 +10,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use super::all_services;
-use crate::api::consul::Catalog;
-use crate::api::consul::query::{Query, json as answer};
-use crate::api::error::Error;
+use crate::consul::Catalog;
+use crate::consul::query::{Query, json as answer};
+use crate::error::Error;
 
 /// A service and a number that its content has.
 #[derive(Debug, Serialize)]

@@ -22,11 +22,10 @@ use serde_json::{Map, Value, json};
 
 use super::query::{Query, answer_from_server, json as answer_json};
 use super::{Catalog, only, refusals, write};
-use crate::api::body::Raw;
-use crate::api::error::Error;
-use crate::server;
-use crate::server::log::watch::Topic;
+use crate::body::Raw;
+use crate::error::Error;
 use rows::ServiceDefaults;
+use server::log::watch::Topic;
 
 /// Kinds whose entries make the chain of a service.
 const CHAIN: [&str; 5] = [

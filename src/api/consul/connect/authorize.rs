@@ -10,10 +10,10 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::{Catalog, only};
-use crate::api::body::Raw;
-use crate::api::consul::decode::body;
-use crate::api::consul::query::{Query, json};
-use crate::api::error::Error;
+use crate::body::Raw;
+use crate::consul::decode::body;
+use crate::consul::query::{Query, json};
+use crate::error::Error;
 
 pub(super) fn router() -> Router<Catalog> {
     let path = "/v1/agent/connect/authorize";

@@ -11,11 +11,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Catalog, only, read};
-use crate::api::body::Raw;
-use crate::api::consul::decode::body;
-use crate::api::consul::query::{Query, answer_from_server, json as answer_json};
-use crate::api::error::Error;
-use crate::server::log::watch::Topic;
+use crate::body::Raw;
+use crate::consul::decode::body;
+use crate::consul::query::{Query, answer_from_server, json as answer_json};
+use crate::error::Error;
+use server::log::watch::Topic;
 
 pub(super) fn router() -> Router<Catalog> {
     let config = only(get(config).put(set_config), "OPTIONS,GET,PUT");
@@ -108,7 +108,7 @@ async fn config(State(catalog): State<Catalog>, query: Query) -> Result<Response
     let row = catalog.server().authority().await?;
     let config = json!({
         "Provider": "consul",
-        "Config": crate::server::shown_config(&row),
+        "Config": server::shown_config(&row),
         "State": null,
         "ForceWithoutCrossSigning": false,
         "CreateIndex": row.config_create_index,

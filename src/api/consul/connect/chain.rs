@@ -11,11 +11,11 @@ use mesh::wire::ChainAnswer;
 use serde::Deserialize;
 
 use super::{Catalog, only, read};
-use crate::api::body::Raw;
-use crate::api::consul::decode::{GoDuration, body_or_default};
-use crate::api::consul::query::{Query, answer_from_server, json};
-use crate::api::error::Error;
-use crate::server::log::watch::Topic;
+use crate::body::Raw;
+use crate::consul::decode::{GoDuration, body_or_default};
+use crate::consul::query::{Query, answer_from_server, json};
+use crate::error::Error;
+use server::log::watch::Topic;
 
 pub(super) fn router() -> Router<Catalog> {
     let path = "/v1/discovery-chain/{*service}";

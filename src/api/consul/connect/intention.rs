@@ -23,12 +23,11 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{Catalog, only, read};
-use crate::api::body::Raw;
-use crate::api::consul::query::{Query, answer_from_server, json as answer_json};
-use crate::api::consul::{config, decode, refusals};
-use crate::api::error::Error;
-use crate::server::log::watch::Topic;
-use crate::sys;
+use crate::body::Raw;
+use crate::consul::query::{Query, answer_from_server, json as answer_json};
+use crate::consul::{config, decode, refusals};
+use crate::error::Error;
+use server::log::watch::Topic;
 
 /// How often a write is tried again when somebody else changed the entry meanwhile.
 const TRIES_MAX: usize = 32;

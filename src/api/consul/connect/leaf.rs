@@ -14,11 +14,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ca::time;
 use super::{Catalog, read};
-use crate::api::consul::query::{Query, add_index_headers, json as answer_json};
-use crate::api::error::Error;
-use crate::server::Leaf;
-use crate::server::log::watch::Topic;
-use crate::sys;
+use crate::consul::query::{Query, add_index_headers, json as answer_json};
+use crate::error::Error;
+use server::Leaf;
+use server::log::watch::Topic;
 
 /// Most services of which an agent keeps a certificate; the one that was made first goes.
 const LEAVES_MAX: usize = 4096;
@@ -33,7 +32,7 @@ pub(super) fn router() -> Router<Catalog> {
 
 /// The certificates that this agent gave out.
 #[derive(Debug, Default)]
-pub(in crate::api::consul) struct Leaves {
+pub(in crate::consul) struct Leaves {
     issued: Mutex<Issued>,
 }
 

@@ -10,7 +10,7 @@ use axum::routing::get;
 use percent_encoding::percent_decode_str;
 
 use super::{Catalog, only};
-use crate::api::error::Error;
+use crate::error::Error;
 
 const PREFIX: &str = "/v1/kv/";
 

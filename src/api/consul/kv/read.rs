@@ -7,10 +7,10 @@ use mesh::state::Snapshot;
 use mesh::wire::KvPair;
 
 use super::Key;
-use crate::api::consul::Catalog;
-use crate::api::consul::query::{Query, answer_from_server, json};
-use crate::api::error::Error;
-use crate::server::log::watch::Topic;
+use crate::consul::Catalog;
+use crate::consul::query::{Query, answer_from_server, json};
+use crate::error::Error;
+use server::log::watch::Topic;
 
 /// Says that a value is not what it looks like to a browser.
 const RAW_HEADERS: [(HeaderName, HeaderValue); 3] = [

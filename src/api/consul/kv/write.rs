@@ -6,12 +6,11 @@ use axum::response::{IntoResponse, Response};
 use mesh::state::{Command, DeleteKey, KV_VALUE_BYTES_MAX, KeyCondition, PutKey, Rejected};
 
 use super::Key;
-use crate::api::body::Raw;
-use crate::api::consul::Catalog;
-use crate::api::consul::query::{Query, json};
-use crate::api::consul::refusals::{self, Limit};
-use crate::api::error::Error;
-use crate::server;
+use crate::body::Raw;
+use crate::consul::Catalog;
+use crate::consul::query::{Query, json};
+use crate::consul::refusals::{self, Limit};
+use crate::error::Error;
 
 pub(super) async fn put(
     State(catalog): State<Catalog>,

@@ -14,10 +14,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 use super::query::Query;
-use crate::{
-    api::{Api, error::Error},
-    server::Stats,
-};
+use crate::{Api, error::Error};
+use server::Stats;
 
 /// The endpoints of the agent and of the servers that it knows.
 pub(super) fn router() -> Router<Api> {

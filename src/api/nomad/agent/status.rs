@@ -2,7 +2,7 @@
 
 use axum::{extract::State, response::Response};
 
-use crate::api::{Api, error::Error, nomad::query::Query};
+use crate::{Api, error::Error, nomad::query::Query};
 
 /// `GET /v1/status/leader`
 pub(super) async fn leader(State(api): State<Api>, query: Query) -> Result<Response, Error> {

@@ -15,10 +15,8 @@ use serde::Serialize;
 use std::sync::Arc;
 
 use super::{query::Query, write};
-use crate::{
-    api::{Api, error::Error, nomad::row_id::RowId, read::page::Page},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, error::Error, nomad::row_id::RowId, read::page::Page};
+use server::{Snapshot, log::watch::Topic};
 
 /// The endpoints of allocations.
 pub(super) fn router() -> Router<Api> {

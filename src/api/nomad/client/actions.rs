@@ -8,7 +8,7 @@ use jobs::wire::{AllocRestartRequest, AllocSignalRequest};
 use serde_json::json;
 
 use super::of_alloc;
-use crate::api::{Api, body::Raw, error::Error, nomad::query::Query};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
 
 /// An answer without news; clients refuse an empty body here.
 fn done(api: &Api, query: &Query) -> Result<Response, Error> {

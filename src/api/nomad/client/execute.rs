@@ -5,11 +5,7 @@
 //! exit code as the last one.
 
 use super::of_alloc;
-use crate::{
-    api::{Api, error::Error, listener::Stopping, nomad::query::Query},
-    client::{self, Command, CommandRequest, Handle, Heard},
-    sys::clock,
-};
+use crate::{Api, error::Error, listener::Stopping, nomad::query::Query};
 use axum::{
     extract::{
         Path, State,
@@ -18,9 +14,11 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use client::{self, Command, CommandRequest, Handle, Heard};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{io, time::Duration};
+use sys::clock;
 use tokio::{
     io::AsyncWriteExt,
     net::unix::pipe,

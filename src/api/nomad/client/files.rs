@@ -10,11 +10,9 @@ use jobs::wire::AllocFileInfo;
 use tokio_util::io::ReaderStream;
 
 use super::of_alloc;
-use crate::{
-    api::{Api, error::Error, nomad::query::Query},
-    client::FileInfo,
-    sys::clock,
-};
+use crate::{Api, error::Error, nomad::query::Query};
+use client::FileInfo;
+use sys::clock;
 
 /// A place in a file that a query may name.
 pub(super) fn offset(query: &Query) -> Result<u64, Error> {

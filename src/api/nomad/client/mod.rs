@@ -13,10 +13,8 @@ use axum::{Router, http::StatusCode, routing::get};
 use super::{query::Query, write};
 use jobs::model::{AllocId, NodeId};
 
-use crate::{
-    api::{Api, error::Error},
-    client::{self, Handle},
-};
+use crate::{Api, error::Error};
+use client::{self, Handle};
 
 /// The endpoints of this agent's own node.
 pub(super) fn router() -> Router<Api> {

@@ -16,10 +16,8 @@ use super::{
     files::{file_path, offset},
     of_alloc,
 };
-use crate::{
-    api::{Api, error::Error, listener::Stopping, nomad::query::Query},
-    client::{Frame, LogStream, Origin, Range},
-};
+use crate::{Api, error::Error, listener::Stopping, nomad::query::Query};
+use client::{Frame, LogStream, Origin, Range};
 
 /// How long a stream may be silent before it says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(1);

@@ -11,10 +11,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::{of_alloc, of_node};
-use crate::{
-    api::{Api, error::Error, nomad::query::Query},
-    client::{self, CheckStatus},
-};
+use crate::{Api, error::Error, nomad::query::Query};
+use client::{self, CheckStatus};
 
 /// `GET /v1/client/allocation/:id/stats`
 pub(super) async fn alloc(
@@ -116,7 +114,7 @@ pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Respons
         device_stats: Vec::new(),
         uptime: stats.uptime_s,
         cpu_ticks_consumed: stats.cpu_ticks,
-        timestamp: crate::server::log::propose::now(),
+        timestamp: server::log::propose::now(),
     })
 }
 

@@ -20,10 +20,8 @@ use super::{
     query::Query,
     write,
 };
-use crate::{
-    api::{Api, error::Error, nomad::row_id::RowId},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, error::Error, nomad::row_id::RowId};
+use server::{Snapshot, log::watch::Topic};
 
 /// The endpoints of deployments.
 pub(super) fn router() -> Router<Api> {

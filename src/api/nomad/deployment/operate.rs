@@ -9,10 +9,8 @@ use jobs::{
     wire,
 };
 
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query, nomad::row_id::RowId},
-    server::Written,
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query, nomad::row_id::RowId};
+use server::Written;
 
 fn must_match(in_body: &str, id: DeploymentId) -> Result<(), Error> {
     if RowId::from(in_body) == RowId(id) {

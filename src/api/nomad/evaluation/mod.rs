@@ -18,10 +18,8 @@ use super::{
     alloc::{self, Owner, stub},
     query::Query,
 };
-use crate::{
-    api::{Api, error::Error, nomad::row_id::RowId, read::page::Page},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, error::Error, nomad::row_id::RowId, read::page::Page};
+use server::{Snapshot, log::watch::Topic};
 
 /// The endpoints of evaluations.
 pub(super) fn router() -> Router<Api> {

@@ -6,7 +6,7 @@ use jobs::{
     wire,
 };
 
-use crate::api::{
+use crate::{
     Api,
     error::Error,
     nomad::{namespace, query::Query},

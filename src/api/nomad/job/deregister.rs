@@ -4,7 +4,7 @@ use axum::response::Response;
 use jobs::{model::JobKey, wire};
 
 use super::register::priority;
-use crate::api::{Api, error::Error, nomad::query::Query};
+use crate::{Api, error::Error, nomad::query::Query};
 
 /// `DELETE /v1/job/:id`
 pub(super) async fn deregister(api: &Api, query: &Query, key: JobKey) -> Result<Response, Error> {

@@ -25,10 +25,8 @@ use jobs::{
 use std::sync::Arc;
 
 use super::{query::Query, write};
-use crate::{
-    api::{Api, body::Raw, error::Error, read::page::Page},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, body::Raw, error::Error, read::page::Page};
+use server::{Snapshot, log::watch::Topic};
 
 /// The endpoints of jobs.
 pub(super) fn router() -> Router<Api> {

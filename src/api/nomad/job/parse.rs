@@ -7,8 +7,8 @@ use jobs::{
 };
 
 use super::check::{Place, list_warnings, validation};
-use crate::api::{Api, body::Raw, error::Error, nomad::query::Query};
-use crate::sys::random;
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use sys::random;
 
 /// `PUT /v1/validate/job`
 pub(super) async fn validate(

@@ -9,11 +9,9 @@ use jobs::{
 use std::sync::Arc;
 
 use super::check::{Checked, Place, check};
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::Snapshot,
-    sys::clock,
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use server::Snapshot;
+use sys::clock;
 
 /// A job to preview, its warnings, and how it differs from the current one if that was asked for.
 struct Asked {

@@ -9,13 +9,11 @@ use jobs::{
 
 use super::{Action, scale, versions};
 use crate::{
-    api::{
-        Api,
-        error::Error,
-        nomad::{alloc::stub, query::Query},
-    },
-    server::{Snapshot, log::watch::Topic},
+    Api,
+    error::Error,
+    nomad::{alloc::stub, query::Query},
 };
+use server::{Snapshot, log::watch::Topic};
 
 /// Every `GET` below `/v1/job/`.
 pub(super) async fn get(

@@ -8,10 +8,8 @@ use jobs::{
 };
 
 use super::check::{Checked, Place, check};
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::Written,
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use server::Written;
 
 /// Bounds of an evaluation's priority.
 const PRIORITIES: std::ops::RangeInclusive<i32> = 1..=100;

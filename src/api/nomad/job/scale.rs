@@ -5,10 +5,8 @@ use jobs::{control::operator::Scaling, model::JobKey, state::Table, wire};
 use std::collections::BTreeMap;
 
 use super::{no_job, register::registered};
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use server::{Snapshot, log::watch::Topic};
 
 /// `GET /v1/job/:id/scale`
 pub(super) async fn status(api: &Api, query: &Query, key: JobKey) -> Result<Response, Error> {

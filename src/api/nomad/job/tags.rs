@@ -6,10 +6,8 @@ use jobs::{
     wire,
 };
 
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::Tagging,
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use server::Tagging;
 
 /// Bytes of the longest name.
 const NAME_BYTES_MAX: usize = 256;

@@ -10,10 +10,8 @@ use jobs::{
 use std::sync::Arc;
 
 use super::register::registered;
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use server::{Snapshot, log::watch::Topic};
 
 fn versions_index(snapshot: &Snapshot, key: &JobKey) -> Index {
     let newest = snapshot

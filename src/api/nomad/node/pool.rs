@@ -13,10 +13,8 @@ use jobs::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{
-    api::{Api, error::Error, nomad::query::Query},
-    server::{Snapshot, log::watch::Topic},
-};
+use crate::{Api, error::Error, nomad::query::Query};
+use server::{Snapshot, log::watch::Topic};
 
 /// The pool that every node is in.
 const ALL: &str = "all";

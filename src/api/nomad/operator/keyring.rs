@@ -10,13 +10,11 @@ use jobs::{model::RootKeyKind, state::Table, wire};
 use serde_json::json;
 
 use crate::{
-    api::{
-        Api,
-        error::Error,
-        nomad::{query::Query, row_id::RowId, write},
-    },
-    server::{Snapshot, log::watch::Topic},
+    Api,
+    error::Error,
+    nomad::{query::Query, row_id::RowId, write},
 };
+use server::{Snapshot, log::watch::Topic};
 
 /// The endpoints of root keys.
 pub(super) fn router() -> Router<Api> {

@@ -13,7 +13,7 @@ use jobs::wire;
 use serde_json::json;
 
 use super::{query::Query, write};
-use crate::api::{Api, error::Error};
+use crate::{Api, error::Error};
 
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_PROTOCOL: &str = "3";
@@ -41,7 +41,7 @@ pub(super) fn router() -> Router<Api> {
 /// `GET /v1/operator/raft/configuration`
 async fn raft(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
-    let server = |voter: crate::server::Voter| {
+    let server = |voter: server::Voter| {
         let is_self = voter.address == facts.rpc_address;
         wire::RaftServer {
             id: if is_self {
@@ -70,7 +70,7 @@ async fn raft(State(api): State<Api>, query: Query) -> Result<Response, Error> {
 /// `GET /v1/operator/scheduler/configuration`: fixed in this version.
 async fn scheduler(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let known_leader = api.knows_leader();
-    let view = |_: &crate::server::Snapshot| {
+    let view = |_: &server::Snapshot| {
         Ok(json!({
             "SchedulerConfig": {
                 "SchedulerAlgorithm": "binpack",

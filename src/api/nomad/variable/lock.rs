@@ -8,7 +8,7 @@ use jobs::{
 };
 
 use super::{Path, key_of, refused, write::check_size, written};
-use crate::api::{Api, body::Raw, error::Error, nomad::query::Query};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
 
 /// What happens to the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

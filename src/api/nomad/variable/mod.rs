@@ -19,10 +19,8 @@ use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 
 use super::{namespace, query::Query};
-use crate::{
-    api::{Api, error::Error},
-    server::{self, Rejected, Snapshot, log::watch::Topic},
-};
+use crate::{Api, error::Error};
+use server::{self, Rejected, Snapshot, log::watch::Topic};
 
 const PREFIX: &str = "/v1/var/";
 const MISSING: &str = "variable not found";
@@ -98,7 +96,7 @@ async fn put(
     state: State<Api>,
     path: Path,
     query: Query,
-    body: crate::api::body::Raw,
+    body: crate::body::Raw,
 ) -> Result<Response, Error> {
     match lock::Operation::of(&query)? {
         None => write::put(state, path, query, body).await,

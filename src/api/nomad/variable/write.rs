@@ -11,10 +11,8 @@ use jobs::{
 };
 
 use super::{Path, key_of, refused, written};
-use crate::{
-    api::{Api, body::Raw, error::Error, nomad::query::Query},
-    server::Items,
-};
+use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use server::Items;
 
 /// `PUT /v1/var/:path`
 pub(super) async fn put(

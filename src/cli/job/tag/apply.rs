@@ -1,6 +1,6 @@
 //! `job tag apply`.
 
-use crate::cli::{context::Context, lookup};
+use crate::{context::Context, lookup};
 use anyhow::Context as _;
 use jobs::model::Job;
 use jobs::wire::{JobTagResponse, TagVersionRequest};
@@ -41,7 +41,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
             .parse()
             .with_context(|| format!("Error parsing version: `{text}`"))?,
         None => {
-            let path = format!("/v1/job/{}", crate::cli::http::segment(&job.id));
+            let path = format!("/v1/job/{}", crate::http::segment(&job.id));
             let current: Job = http
                 .get(&path, &[])
                 .await

@@ -1,6 +1,6 @@
 //! `job tag unset`.
 
-use crate::cli::{context::Context, lookup};
+use crate::{context::Context, lookup};
 use anyhow::Context as _;
 use jobs::wire::JobTagResponse;
 

@@ -1,8 +1,8 @@
 //! Following a deployment, and the one that rolls it back.
 
 use super::{complain, next_index, screen::Screen};
-use crate::cli::view::View;
-use crate::cli::{
+use crate::view::View;
+use crate::{
     context::Context,
     http::{Answer, Error, Http, segment},
     render::{allocations, deployments},
@@ -28,7 +28,7 @@ const ROLLBACK_WAIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the output is closed.
-pub(in crate::cli) async fn follow(
+pub(crate) async fn follow(
     cx: &mut Context,
     http: &Http,
     id: DeploymentId,

@@ -1,8 +1,8 @@
 //! Following evaluations: each change is told once.
 
 use super::{DONE, FAILED, PLACEMENT_FAILED, complain, deployment, next_index};
-use crate::cli::view::{View, quoted};
-use crate::cli::{
+use crate::view::{View, quoted};
+use crate::{
     context::Context,
     http::{Answer, Error, Http, segment},
     render::placement,
@@ -19,7 +19,7 @@ const CHAIN_MAX: usize = 64;
 ///
 /// # Errors
 /// When the output is closed.
-pub(in crate::cli) async fn follow(
+pub(crate) async fn follow(
     cx: &mut Context,
     http: &Http,
     id: EvalId,
@@ -231,7 +231,7 @@ fn finished(eval: &Evaluation, view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::view::{test_id, test_view};
+    use crate::view::{test_id, test_view};
     use jobs::model::{AllocMetric, ClientStatus, Index};
 
     fn eval(status: EvalStatus) -> Evaluation {

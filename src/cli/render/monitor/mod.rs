@@ -3,23 +3,23 @@
 //! It waits by blocking queries. On a terminal the deployment's block is repainted in place;
 //! elsewhere each change is appended.
 
-pub(in crate::cli) mod deployment;
-pub(in crate::cli) mod evaluation;
+pub(crate) mod deployment;
+pub(crate) mod evaluation;
 mod screen;
 
-use crate::cli::context::Context;
+use crate::context::Context;
 use jobs::model::Index;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Placed everything, or finished well.
-pub(in crate::cli) const DONE: u8 = 0;
+pub(crate) const DONE: u8 = 0;
 
 /// Anything that is no placement failure.
-pub(in crate::cli) const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 
 /// Not everything could be placed.
-pub(in crate::cli) const PLACEMENT_FAILED: u8 = 2;
+pub(crate) const PLACEMENT_FAILED: u8 = 2;
 
 /// An agent that answers a blocking query faster than this without news does not block.
 const BLOCKING_MIN: Duration = Duration::from_millis(50);

@@ -1,6 +1,6 @@
 //! A deployment's progress, repainted in place on a terminal.
 
-use crate::cli::{context::Context, view::quoted};
+use crate::{context::Context, view::quoted};
 use jobs::model::{Deployment, DeploymentId, DeploymentStatus};
 use std::time::Duration;
 

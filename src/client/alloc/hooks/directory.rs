@@ -1,4 +1,4 @@
-use crate::client::shared::Shared;
+use crate::shared::Shared;
 
 /// Builds what the tasks of the allocation share.
 pub(super) async fn run(shared: &Shared) -> Result<(), String> {

@@ -7,7 +7,7 @@
 mod directory;
 mod network;
 
-use crate::client::shared::Shared;
+use crate::shared::Shared;
 
 /// Carries out every step; the text of the error goes into the event of each task.
 ///

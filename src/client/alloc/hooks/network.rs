@@ -1,4 +1,4 @@
-use crate::client::claims;
+use crate::claims;
 use jobs::model::Allocation;
 
 /// Makes sure that no program outside of this agent holds a port of an allocation that shall run.

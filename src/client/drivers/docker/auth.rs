@@ -1,6 +1,6 @@
 //! Which credentials go with the pull of an image.
 
-use crate::client::drivers::options::Options;
+use crate::drivers::options::Options;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bollard::auth::DockerCredentials;
 use jobs::model::TaskConfig;

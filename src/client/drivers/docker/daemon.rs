@@ -1,9 +1,9 @@
 //! The daemon behind the driver: where it is, and what its refusals mean.
 
-use crate::sys::faults;
 use bollard::{API_DEFAULT_VERSION, Docker as Api, errors::Error};
 use parking_lot::Mutex;
 use std::time::Duration;
+use sys::faults;
 use tokio::time::timeout;
 
 /// A daemon that does not answer a simple request for so long hangs.

@@ -1,7 +1,7 @@
 //! Commands inside a container.
 
 use super::daemon::Daemon;
-use crate::client::drivers::{Exec, Execution};
+use crate::drivers::{Exec, Execution};
 use bollard::{
     container::LogOutput,
     exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults},

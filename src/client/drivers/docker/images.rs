@@ -1,7 +1,7 @@
 //! Images: pulled once for all tasks that wait for one, and removed when nothing uses them.
 
 use super::daemon::{Daemon, Failure};
-use crate::{client::drivers::News, sys::clock};
+use crate::drivers::News;
 use bollard::{
     auth::DockerCredentials,
     models::CreateImageInfo,
@@ -17,6 +17,7 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
+use sys::clock;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -269,8 +270,8 @@ impl Images {
             return;
         };
         let text: String = pulled.iter().map(|id| format!("{id}\n")).collect();
-        let durability = crate::sys::files::Durability::Process;
-        if let Err(error) = crate::sys::files::write_atomic(file, text.as_bytes(), durability) {
+        let durability = sys::files::Durability::Process;
+        if let Err(error) = sys::files::write_atomic(file, text.as_bytes(), durability) {
             tracing::warn!(file = %file.display(), %error, "which images were pulled cannot be kept");
         }
     }

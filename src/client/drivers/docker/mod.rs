@@ -22,10 +22,6 @@ use super::{
     Driver, Exec, Execution, Found, Isolation, LogFiles, Owner, Run, Start, StartError,
     options::Options,
 };
-use crate::{
-    config::{Containers, Plugins},
-    sys::{clock, directory::Directory, faults, threads::Threads},
-};
 use bollard::{
     models::{ContainerCreateBody, ContainerInspectResponse},
     query_parameters::{
@@ -33,6 +29,7 @@ use bollard::{
         StartContainerOptions,
     },
 };
+use config::{Containers, Plugins};
 use daemon::{Daemon, Failure};
 use execute::DockerExec;
 use futures_util::{StreamExt, future::BoxFuture};
@@ -47,6 +44,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use sys::{clock, directory::Directory, faults, threads::Threads};
 use tokio::time::{Instant, sleep};
 
 /// Time between two looks at the daemon.
@@ -229,8 +227,7 @@ impl Docker {
         let (dir, path) = (start.dir.clone(), PathBuf::from(file));
         let open = move || {
             let dir = Directory::open(&dir)?;
-            dir.find(&path, crate::sys::directory::Links::Refused)?
-                .open_file()
+            dir.find(&path, sys::directory::Links::Refused)?.open_file()
         };
         let archive = self.threads.run(open).await;
         let archive = archive.map_err(|error| failed(error.to_string()))?;

@@ -1,17 +1,15 @@
 //! Copies what a container writes into the log files of its task.
 
 use super::daemon::Daemon;
-use crate::{
-    client::drivers::{LogFiles, rotation::Rotation},
-    sys::{
-        files::{Durability, write_atomic},
-        threads::Threads,
-    },
-};
+use crate::drivers::{LogFiles, rotation::Rotation};
 use bollard::{container::LogOutput, query_parameters::LogsOptionsBuilder};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use sys::{
+    files::{Durability, write_atomic},
+    threads::Threads,
+};
 use tokio::time::{Instant, sleep};
 
 /// Pieces that are written together.

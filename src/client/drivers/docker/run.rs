@@ -4,10 +4,7 @@ use super::{
     daemon::{Daemon, Failure},
     images::Used,
 };
-use crate::{
-    client::drivers::{End, Exit, Measured, Meter, Run},
-    sys::{cgroups::WholeUsage, clock, processes::Ended},
-};
+use crate::drivers::{End, Exit, Measured, Meter, Run};
 use bollard::{
     models::{ContainerState, ContainerStatsResponse},
     query_parameters::{
@@ -18,6 +15,7 @@ use bollard::{
 use futures_util::{StreamExt, future::BoxFuture};
 use jobs::model::Timestamp;
 use std::{io, sync::Arc, time::Duration};
+use sys::{cgroups::WholeUsage, clock, processes::Ended};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},

@@ -2,16 +2,14 @@
 //! and starts the command there with the rights of the task: threads of the agent cannot, and only
 //! what is started afterwards belongs to a table of processes.
 
-use crate::{
-    client::drivers::Exec,
-    sys::processes::{self, Entrance, Tree},
-};
+use crate::drivers::Exec;
 use serde::{Deserialize, Serialize};
 use std::{
     env, io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use sys::processes::{self, Entrance, Tree};
 
 /// The option of the hidden subcommand.
 pub(super) const OPTION: &str = "--enter";
@@ -21,7 +19,7 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 /// The rights of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::client::drivers) struct Rights {
+pub(in crate::drivers) struct Rights {
     pub(super) user: String,
     pub(super) bounding: u64,
     pub(super) ambient: u64,

@@ -1,14 +1,12 @@
 use super::{Kind, enter::Rights, isolated, isolated::Root, lookup::Lookup};
-use crate::{
-    client::drivers::{
-        Exec as Command, Isolation, Start, Unrunnable,
-        options::{self, Kind as OptionKind, Table},
-    },
-    sys::{limits::Limits, processes::TaskProcess},
+use crate::drivers::{
+    Exec as Command, Isolation, Start, Unrunnable,
+    options::{self, Kind as OptionKind, Table},
 };
 use futures_util::future::{BoxFuture, ready};
 use jobs::model::{DriverInfo, TaskConfig};
 use std::path::Path;
+use sys::{limits::Limits, processes::TaskProcess};
 
 const OPTIONS: Table = &[
     ("command", OptionKind::Text),
@@ -29,12 +27,12 @@ const OPTIONS: Table = &[
 /// than root has of the capabilities only `net_bind_service` and those that the task adds, and the
 /// others when it starts programs that have them.
 #[derive(Debug)]
-pub(in crate::client::drivers) struct Exec {
+pub(in crate::drivers) struct Exec {
     root: Root,
 }
 
 impl Exec {
-    pub(in crate::client::drivers) fn new(root: Root) -> Self {
+    pub(in crate::drivers) fn new(root: Root) -> Self {
         Self { root }
     }
 }

@@ -1,15 +1,13 @@
-use crate::{
-    client::drivers::{Exec, Execution},
-    sys::{
-        processes::{self, ProcessEnd},
-        terminal::{self, Terminal},
-    },
-};
+use crate::drivers::{Exec, Execution};
 use futures_util::future::BoxFuture;
 use std::{
     io::{self, PipeReader, PipeWriter},
     os::fd::OwnedFd,
     process::{ExitStatus, Stdio},
+};
+use sys::{
+    processes::{self, ProcessEnd},
+    terminal::{self, Terminal},
 };
 use tokio::{net::unix::pipe, process::Child, task::JoinHandle};
 

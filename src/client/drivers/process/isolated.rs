@@ -2,22 +2,20 @@
 //! read-only, and what belongs to its allocation.
 
 use super::enter::Rights;
-use crate::{
-    client::drivers::{
-        Exec, Isolation as Sees, OwnNetwork, Start, Unrunnable, capabilities, options,
-    },
-    config::Isolated,
-    sys::{
-        isolation::{self, Bind, Isolation, Propagation},
-        limits::Limits,
-    },
+use crate::drivers::{
+    Exec, Isolation as Sees, OwnNetwork, Start, Unrunnable, capabilities, options,
 };
+use config::Isolated;
 use jobs::model::{DriverInfo, TaskConfig};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+};
+use sys::{
+    isolation::{self, Bind, Isolation, Propagation},
+    limits::Limits,
 };
 
 /// What of the host every task sees unless the operator says otherwise.
@@ -34,7 +32,7 @@ const USUAL_ROOT: [&str; 8] = [
 /// Where programs are looked for when the task's environment does not say.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Who runs tasks that name nobody.
-pub(in crate::client) const USUAL_USER: &str = "nobody";
+pub(crate) const USUAL_USER: &str = "nobody";
 /// Who may not.
 const DENIED_USERS: [&str; 3] = ["root", "Administrator", "0"];
 /// Processes and threads of a task.
@@ -45,7 +43,7 @@ const MIB: u64 = 1024 * 1024;
 
 /// How tasks of one driver are isolated.
 #[derive(Clone, Debug)]
-pub(in crate::client::drivers) struct Root {
+pub(in crate::drivers) struct Root {
     settings: Isolated,
     /// Path on the host to path inside.
     dirs: BTreeMap<PathBuf, PathBuf>,
@@ -55,7 +53,7 @@ pub(in crate::client::drivers) struct Root {
 
 impl Root {
     /// By the operator's settings.
-    pub(in crate::client::drivers) fn new(
+    pub(in crate::drivers) fn new(
         settings: Isolated,
         chroot_env: Option<&BTreeMap<String, String>>,
     ) -> Self {

@@ -1,14 +1,12 @@
 use super::{Kind, enter::Rights, isolated, isolated::Root, lookup::Lookup};
-use crate::{
-    client::drivers::{
-        Exec, Isolation, Start, Unrunnable,
-        options::{self, Kind as OptionKind, Table},
-    },
-    sys::{limits::Limits, processes::TaskProcess},
+use crate::drivers::{
+    Exec, Isolation, Start, Unrunnable,
+    options::{self, Kind as OptionKind, Table},
 };
 use futures_util::future::BoxFuture;
 use jobs::model::{DriverInfo, TaskConfig};
 use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
+use sys::{limits::Limits, processes::TaskProcess};
 use tokio::{process::Command, time::timeout};
 
 const OPTIONS: Table = &[
@@ -34,12 +32,12 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 ///
 /// Source: `java` driver.
 #[derive(Debug)]
-pub(in crate::client::drivers) struct Java {
+pub(in crate::drivers) struct Java {
     root: Root,
 }
 
 impl Java {
-    pub(in crate::client::drivers) fn new(root: Root) -> Self {
+    pub(in crate::drivers) fn new(root: Root) -> Self {
         Self { root }
     }
 }

@@ -1,4 +1,4 @@
-use crate::client::drivers::Unrunnable;
+use crate::drivers::Unrunnable;
 use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
@@ -7,7 +7,7 @@ use std::{
 
 /// Finds the program that a task names.
 #[derive(Debug)]
-pub(in crate::client::drivers) struct Lookup {
+pub(in crate::drivers) struct Lookup {
     /// Directories in their order: the agent's own, then those of its PATH.
     dirs: Vec<PathBuf>,
 }
@@ -15,7 +15,7 @@ pub(in crate::client::drivers) struct Lookup {
 impl Lookup {
     /// Programs beside `executable` come first, so that a job can name the agent's own program
     /// although nobody installed it.
-    pub(in crate::client::drivers) fn new(executable: &Path) -> Self {
+    pub(in crate::drivers) fn new(executable: &Path) -> Self {
         let own = executable.parent().map(Path::to_path_buf);
         let path = env::var_os("PATH").unwrap_or_default();
         Self {
@@ -25,7 +25,7 @@ impl Lookup {
 
     /// The program for `command`: an absolute path as it is, then below the task's directory, then
     /// the directories of programs. What lies in the task's directory is made executable.
-    pub(in crate::client::drivers) fn find(
+    pub(in crate::drivers) fn find(
         &self,
         command: &str,
         task_dir: &Path,

@@ -14,11 +14,6 @@ use super::{
     Driver, End, Exec, Execution, Exit, Found, Isolation, LogFiles, Measured, Meter, Owner, Run,
     Start, StartError, Unrunnable,
 };
-use crate::sys::{
-    descriptors,
-    limits::Limits,
-    processes::{Identity, TaskProcess, Tree},
-};
 use enter::Rights;
 use execution::Command;
 use futures_util::future::{BoxFuture, ready};
@@ -34,6 +29,11 @@ use std::{
 use supervisor::{
     Launch,
     remote::{self, Connection, LaunchError, Supervisors},
+};
+use sys::{
+    descriptors,
+    limits::Limits,
+    processes::{Identity, TaskProcess, Tree},
 };
 
 /// What every such driver uses.

@@ -1,15 +1,13 @@
 use super::{Kind, enter::Rights, lookup::Lookup};
-use crate::{
-    client::drivers::{
-        Exec, Isolation, Start, Unrunnable,
-        options::{self, Kind as OptionKind, Table},
-    },
-    sys::{limits::Limits, processes::TaskProcess},
+use crate::drivers::{
+    Exec, Isolation, Start, Unrunnable,
+    options::{self, Kind as OptionKind, Table},
 };
 use futures_util::future::{BoxFuture, ready};
 use globset::GlobBuilder;
 use jobs::model::{DriverInfo, TaskConfig};
 use std::collections::BTreeMap;
+use sys::{limits::Limits, processes::TaskProcess};
 
 const OPTIONS: Table = &[
     ("command", OptionKind::Text),
@@ -23,7 +21,7 @@ const OPTIONS: Table = &[
 /// Source: `raw_exec` driver. Differs: no resource limits, no choice of cgroup or of an
 /// out-of-memory score.
 #[derive(Debug)]
-pub(in crate::client::drivers) struct RawExec;
+pub(in crate::drivers) struct RawExec;
 
 impl Kind for RawExec {
     const NAME: &'static str = "raw_exec";

@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{artifacts::Fetcher, shared::Shared, task::events};
+use crate::{artifacts::Fetcher, shared::Shared, task::events};
 use jobs::{
     environment::TaskEnvironment,
     model::{Artifact, Task},

@@ -1,14 +1,12 @@
 use super::SetupError;
 use crate::{
-    client::{
-        allocdir::Reader,
-        drivers::{Isolation, USUAL_USER},
-        shared::Shared,
-        task::events,
-    },
-    sys::processes,
+    allocdir::Reader,
+    drivers::{Isolation, USUAL_USER},
+    shared::Shared,
+    task::events,
 };
 use jobs::model::Task;
+use sys::processes;
 
 /// Builds the task's directory.
 pub(super) async fn run(shared: &Shared, task: &Task) -> Result<(), SetupError> {

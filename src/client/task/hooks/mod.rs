@@ -10,7 +10,7 @@ mod validate;
 mod volumes;
 
 use super::events;
-use crate::client::{
+use crate::{
     artifacts::ArtifactError,
     drivers::{Driver, Limits, LogFiles, Names, News, Owner, Start, StartError},
     shared::Shared,

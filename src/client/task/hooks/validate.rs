@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{drivers::Driver, shared::Shared};
+use crate::{drivers::Driver, shared::Shared};
 use jobs::{
     environment::TaskEnvironment,
     model::{Task, TaskConfig},

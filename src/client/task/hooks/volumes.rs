@@ -1,5 +1,5 @@
 use super::SetupError;
-use crate::client::{
+use crate::{
     drivers::{Isolation, Mounted},
     shared::Shared,
 };

@@ -44,7 +44,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    pub(in crate::server) fn files(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn files(path: &Path, source: io::Error) -> Self {
         Self::Files {
             path: path.display().to_string(),
             source,

@@ -4,7 +4,7 @@
 //! anew, as long as no release reads them.
 
 use super::*;
-use crate::server::{Snapshot, state::Command};
+use crate::{Snapshot, state::Command};
 use jobs::{
     control::triggers,
     ids::Ids,
@@ -55,7 +55,7 @@ job "web" {
 "#;
 
 fn all() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/log/raft/fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("log/raft/fixtures")
 }
 
 fn job(priority: i32) -> Job {

@@ -36,7 +36,6 @@ use super::{
     propose::ProposeError,
     published::Published,
 };
-use crate::sys;
 use compaction::Compaction;
 use jobs::model::Index;
 use log_store::LogStore;

@@ -184,7 +184,7 @@ async fn write(raft: &openraft::Raft<Types>, entry: Batch, replies: Vec<oneshot:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registration::Version;
+    use registration::Version;
 
     #[tokio::test(start_paused = true)]
     async fn without_a_quorum_each_proposal_gets_its_error_in_time() {

@@ -21,7 +21,7 @@ use super::{
     identity::sync_directory,
     stored::{Position, Voters},
 };
-use crate::server::state::{Loading, SavedRow, State};
+use crate::state::{Loading, SavedRow, State};
 
 /// What stands before the state, as the Raft library wants it.
 pub(super) type Meta = SnapshotMeta<u64, BasicNode>;
@@ -340,8 +340,8 @@ fn invalid(what: String) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registration::Version;
     use jobs::model::Timestamp;
+    use registration::Version;
 
     #[test]
     fn a_state_of_newer_rules_is_refused_with_the_way_out() {

@@ -17,7 +17,7 @@ use super::{
     snapshot::{self, Meta, SnapshotFile},
     types::{Batch, Outcomes, Types},
 };
-use crate::registration::UnknownRules;
+use registration::UnknownRules;
 
 type Failure = StorageError<u64>;
 

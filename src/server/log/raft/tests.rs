@@ -1,7 +1,7 @@
 //! What was acknowledged is there after every kind of end.
 
 use super::*;
-use crate::{registration::Version, server::state::Command};
+use crate::state::Command;
 use jobs::model::Timestamp;
 use log_store::LogStore;
 use mesh::state::{Command as MeshCommand, SetRouteOverrides, UpsertNode};
@@ -13,6 +13,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
+use registration::Version;
 use types::{Batch, Proposal};
 
 /// What a power cut leaves of a directory: everything that `before` has, and any sectors of what
@@ -284,7 +285,7 @@ fn an_older_snapshot_never_replaces_a_newer_one() {
         last_log_id: Some(log_id(index)),
         ..snapshot::Meta::default()
     };
-    let state = crate::server::state::State::default();
+    let state = crate::state::State::default();
     file.write(&meta(9), &state).unwrap();
     file.write(&meta(5), &state).unwrap();
     let (kept, _) = file.read().unwrap().unwrap();

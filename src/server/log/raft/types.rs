@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, sync::Arc};
 
-use crate::server::state::{Command, Outcome, Row};
+use crate::state::{Command, Outcome, Row};
 
 openraft::declare_raft_types!(
     /// Types of the one Raft group.

@@ -1,11 +1,8 @@
 //! The `config` block of a task, checked and turned into the body of a request. Pure.
 
-use crate::{
-    client::drivers::{
-        Start, capabilities,
-        options::{self, Kind, Options, Table},
-    },
-    config::Containers,
+use crate::drivers::{
+    Start, capabilities,
+    options::{self, Kind, Options, Table},
 };
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig,
@@ -13,6 +10,7 @@ use bollard::models::{
     MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions,
     MountVolumeOptionsDriverConfig, NetworkingConfig, PortBinding, ResourcesUlimits,
 };
+use config::Containers;
 use globset::Glob;
 use jobs::model::{AllocatedPort, Span, TaskConfig};
 use std::{
@@ -753,7 +751,7 @@ fn one_mount(start: &Start, mount: Options<'_>) -> Mount {
     }
 }
 
-fn host_volume(volume: &crate::client::drivers::Mounted) -> Mount {
+fn host_volume(volume: &crate::drivers::Mounted) -> Mount {
     let mode = match volume.propagation.as_str() {
         "host-to-task" => "rslave",
         "bidirectional" => "rshared",

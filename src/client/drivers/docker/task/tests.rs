@@ -178,7 +178,7 @@ fn a_task_becomes_a_request() {
 #[test]
 fn a_group_s_own_network_is_that_of_its_container() {
     let mut start = start(json!({"image": "x", "ports": ["http"]}));
-    start.network = Some(crate::client::drivers::OwnNetwork {
+    start.network = Some(crate::drivers::OwnNetwork {
         container: Some("pause".into()),
         hostname: "inside".into(),
         ..Default::default()

@@ -4,7 +4,7 @@
 mod double;
 
 use super::*;
-use crate::client::drivers::{End, Exit, News};
+use crate::drivers::{End, Exit, News};
 use double::{Daemon as Double, Fault};
 use jobs::model::AllocId;
 use serde_json::json;

@@ -1,12 +1,7 @@
 //! Where supervisors come from.
 
 use super::{Owner, address::stem, process};
-use crate::client::drivers::process::enter;
-use crate::sys::{
-    faults,
-    handover::{self, Side},
-    processes,
-};
+use crate::drivers::process::enter;
 use parking_lot::Mutex;
 use std::{
     io,
@@ -16,6 +11,11 @@ use std::{
     },
     path::PathBuf,
     process::{ExitCode, Stdio},
+};
+use sys::{
+    faults,
+    handover::{self, Side},
+    processes,
 };
 
 /// The hidden subcommand.
@@ -76,7 +76,7 @@ fn serve() -> io::Result<()> {
 /// The agent's side: a fork server that is started when it is needed for the first time, or after
 /// its end.
 #[derive(Debug)]
-pub(in crate::client) struct ForkServer {
+pub(crate) struct ForkServer {
     executable: PathBuf,
     control: Mutex<Option<OwnedFd>>,
 }

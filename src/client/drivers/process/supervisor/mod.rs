@@ -30,20 +30,18 @@
 //! Messages are JSON, one per line.
 
 mod address;
-pub(in crate::client) mod fork;
+pub(crate) mod fork;
 mod process;
-pub(in crate::client) mod remote;
+pub(crate) mod remote;
 
-use crate::{
-    client::drivers::rotation::LogFiles,
-    sys::{
-        limits::{Controllers, Limits},
-        processes::{Ended, Identity, TaskProcess, Tree},
-    },
-};
+use crate::drivers::rotation::LogFiles;
 use jobs::model::{AllocId, TaskName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use sys::{
+    limits::{Controllers, Limits},
+    processes::{Ended, Identity, TaskProcess, Tree},
+};
 
 pub use fork::{FORK_SERVER, SUBCOMMAND, main};
 
@@ -57,36 +55,36 @@ const CGROUP_FILE: &str = "cgroup";
 
 /// One run of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::client) struct Launch {
+pub(crate) struct Launch {
     /// New for each run, so that an exit file of an earlier run is told apart.
-    pub(in crate::client) run_id: String,
+    pub(crate) run_id: String,
     /// Whose.
-    pub(in crate::client) owner: Owner,
+    pub(crate) owner: Owner,
     /// Where the lock file and exit files stand.
-    pub(in crate::client) run_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
     /// What to start.
-    pub(in crate::client) process: TaskProcess,
+    pub(crate) process: TaskProcess,
     /// Where its output goes; none drops it.
-    pub(in crate::client) logs: Option<LogFiles>,
+    pub(crate) logs: Option<LogFiles>,
     /// How many files the task may hold, unless as many as the supervisor.
-    pub(in crate::client) descriptors_max: Option<u64>,
+    pub(crate) descriptors_max: Option<u64>,
     /// The control group in which the task gets one of its own; none where there are none.
-    pub(in crate::client) cgroup: Option<PathBuf>,
+    pub(crate) cgroup: Option<PathBuf>,
     /// What the task is held to; none for no limits.
     #[serde(default)]
-    pub(in crate::client) limits: Option<Limits>,
+    pub(crate) limits: Option<Limits>,
     /// Groups in which it gets those that limit it.
     #[serde(default)]
-    pub(in crate::client) controllers: Controllers,
+    pub(crate) controllers: Controllers,
 }
 
 /// The task that a supervisor belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(in crate::client) struct Owner {
+pub(crate) struct Owner {
     /// Id of its allocation.
-    pub(in crate::client) alloc_id: AllocId,
+    pub(crate) alloc_id: AllocId,
     /// Name of the task.
-    pub(in crate::client) task: TaskName,
+    pub(crate) task: TaskName,
 }
 
 /// From the agent.
@@ -145,17 +143,17 @@ struct Started {
 
 /// How a run ended; content of the exit file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::client) struct Exit {
+pub(crate) struct Exit {
     /// The run.
-    pub(in crate::client) run_id: String,
+    pub(crate) run_id: String,
     /// Exit code and signal.
-    pub(in crate::client) ended: Ended,
+    pub(crate) ended: Ended,
     /// When.
     #[serde(rename = "at_ns")]
-    pub(in crate::client) at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Free text when the end was not observed; empty otherwise.
-    pub(in crate::client) message: String,
+    pub(crate) message: String,
     /// It used more memory than it may, and the kernel ended it.
     #[serde(default)]
-    pub(in crate::client) is_out_of_memory: bool,
+    pub(crate) is_out_of_memory: bool,
 }

@@ -2,18 +2,7 @@ use super::{
     Event, Exit, LOCK_FILE, Launch, MESSAGE_BYTES_MAX, Request, Started,
     address::{Addresses, lock_number, stem},
 };
-use crate::{
-    client::drivers::rotation::Rotation,
-    sys::{
-        cgroups::Cgroup,
-        clock::{self, Monotonic},
-        descriptors, faults,
-        files::{Durability, write_atomic},
-        limits::Controllers,
-        locks::Locks,
-        processes::{self, Identity, Tree},
-    },
-};
+use crate::drivers::rotation::Rotation;
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{getsockopt, sockopt::PeerCredentials},
@@ -28,6 +17,15 @@ use std::{
     },
     path::Path,
     time::Duration,
+};
+use sys::{
+    cgroups::Cgroup,
+    clock::{self, Monotonic},
+    descriptors, faults,
+    files::{Durability, write_atomic},
+    limits::Controllers,
+    locks::Locks,
+    processes::{self, Identity, Tree},
 };
 
 /// Agents that may be connected at a time; further ones wait in the backlog.

@@ -5,17 +5,7 @@ use super::{
     address::{Addresses, lock_number, stem},
     fork::ForkServer,
 };
-use crate::{
-    client::drivers::End,
-    sys::{
-        cgroups::Cgroup,
-        clock, faults,
-        files::{Durability, write_atomic},
-        limits::Controllers,
-        locks::Locks,
-        processes::{Ended, Identity, Tree, TreeEnd},
-    },
-};
+use crate::drivers::End;
 use nix::unistd::geteuid;
 use parking_lot::Mutex;
 use std::{
@@ -32,6 +22,14 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
+};
+use sys::{
+    cgroups::Cgroup,
+    clock, faults,
+    files::{Durability, write_atomic},
+    limits::Controllers,
+    locks::Locks,
+    processes::{Ended, Identity, Tree, TreeEnd},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -58,7 +56,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why a task does not run.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::client) enum LaunchError {
+pub(crate) enum LaunchError {
     /// The program could not be executed; trying again gives the same.
     #[error("{reason}")]
     Program {
@@ -75,7 +73,7 @@ pub(in crate::client) enum LaunchError {
 
 /// What an agent finds of a task.
 #[derive(Debug)]
-pub(in crate::client) enum Found {
+pub(crate) enum Found {
     /// It runs.
     Running(Box<Connection>),
     /// Its last run ended meanwhile.
@@ -86,7 +84,7 @@ pub(in crate::client) enum Found {
 
 /// All supervisors of a run directory.
 #[derive(Debug)]
-pub(in crate::client) struct Supervisors {
+pub(crate) struct Supervisors {
     run_dir: PathBuf,
     locks: Locks,
     addresses: Addresses,
@@ -112,7 +110,7 @@ struct Link {
 
 /// A connection to the supervisor of a running task.
 #[derive(Debug)]
-pub(in crate::client) struct Connection {
+pub(crate) struct Connection {
     supervisors: Arc<Supervisors>,
     /// None once the supervisor is done with this task.
     link: Option<Link>,
@@ -138,7 +136,7 @@ impl Supervisors {
     ///
     /// # Errors
     /// When the lock file cannot be opened.
-    pub(in crate::client) fn open(run_dir: &Path, executable: &Path) -> io::Result<Self> {
+    pub(crate) fn open(run_dir: &Path, executable: &Path) -> io::Result<Self> {
         let addresses = Addresses::of(run_dir)?;
         let cgroup = kept_group(&run_dir.join(CGROUP_FILE))
             .or_else(|| Cgroup::below_own(&format!("trivet-{}", addresses.key())));
@@ -163,7 +161,7 @@ impl Supervisors {
     ///
     /// # Errors
     /// When the kernel's tables cannot be read, or a process cannot be ended.
-    pub(in crate::client) async fn earlier(self: &Arc<Self>) -> io::Result<Vec<Connection>> {
+    pub(crate) async fn earlier(self: &Arc<Self>) -> io::Result<Vec<Connection>> {
         let mut found = Vec::new();
         for address in self.addresses.listening(None)? {
             if let Ok(connection) = self.attach(&address).await {
@@ -185,7 +183,7 @@ impl Supervisors {
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub(in crate::client) fn forget_unknown(&self, known: &BTreeSet<Owner>) -> io::Result<()> {
+    pub(crate) fn forget_unknown(&self, known: &BTreeSet<Owner>) -> io::Result<()> {
         let known: BTreeSet<String> = known.iter().map(stem).collect();
         for entry in fs::read_dir(&self.run_dir)? {
             let path = entry?.path();
@@ -205,7 +203,7 @@ impl Supervisors {
     ///
     /// # Errors
     /// [`LaunchError`]. After any but [`LaunchError::Program`] the task may run: look for it.
-    pub(in crate::client) async fn start(
+    pub(crate) async fn start(
         self: &Arc<Self>,
         mut launch: Launch,
     ) -> Result<Connection, LaunchError> {
@@ -314,7 +312,7 @@ impl Supervisors {
     /// # Errors
     /// When it cannot be told, or when processes of the task are left that cannot be ended. Then
     /// nothing may be started.
-    pub(in crate::client) async fn find(
+    pub(crate) async fn find(
         self: &Arc<Self>,
         owner: &Owner,
         last: Option<&Tree>,
@@ -397,7 +395,7 @@ impl Supervisors {
     }
 
     /// Removes the exit file of a task.
-    pub(in crate::client) fn forget(&self, owner: &Owner) {
+    pub(crate) fn forget(&self, owner: &Owner) {
         let file = format!("{}.exit", stem(owner));
         fs::remove_file(self.run_dir.join(file)).ok();
     }
@@ -410,17 +408,17 @@ impl Supervisors {
 
 impl Connection {
     /// The run.
-    pub(in crate::client) fn run_id(&self) -> &str {
+    pub(crate) fn run_id(&self) -> &str {
         &self.started.run_id
     }
 
     /// The task.
-    pub(in crate::client) fn owner(&self) -> &Owner {
+    pub(crate) fn owner(&self) -> &Owner {
         &self.started.owner
     }
 
     /// Its processes.
-    pub(in crate::client) fn tree(&self) -> &Tree {
+    pub(crate) fn tree(&self) -> &Tree {
         &self.started.tree
     }
 
@@ -433,7 +431,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the supervisor is gone.
-    pub(in crate::client) async fn signal(&mut self, number: i32) -> io::Result<()> {
+    pub(crate) async fn signal(&mut self, number: i32) -> io::Result<()> {
         self.send(&Request::Signal { number }).await
     }
 
@@ -441,11 +439,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the supervisor is gone.
-    pub(in crate::client) async fn stop(
-        &mut self,
-        number: i32,
-        kill_timeout: Duration,
-    ) -> io::Result<()> {
+    pub(crate) async fn stop(&mut self, number: i32, kill_timeout: Duration) -> io::Result<()> {
         let timeout_ms = u64::try_from(kill_timeout.as_millis()).unwrap_or(u64::MAX);
         self.send(&Request::Stop { number, timeout_ms }).await
     }
@@ -458,7 +452,7 @@ impl Connection {
     }
 
     /// Waits for the end of the task. Safe to cancel and to call again.
-    pub(in crate::client) async fn ended(&mut self) -> Exit {
+    pub(crate) async fn ended(&mut self) -> Exit {
         let Some(link) = &mut self.link else {
             return self.lost().await;
         };
@@ -479,7 +473,7 @@ impl Connection {
 
     /// Tells that the end was heard, and waits until the supervisor is gone or has nothing more to
     /// do with the task. It may serve another task only when the end was kept, too.
-    pub(in crate::client) async fn noted(&mut self, end: End) {
+    pub(crate) async fn noted(&mut self, end: End) {
         let Some(mut link) = self.link.take() else {
             return;
         };
@@ -509,7 +503,7 @@ impl Connection {
     ///
     /// # Errors
     /// When a process cannot be ended.
-    pub(in crate::client) async fn end(self) -> io::Result<()> {
+    pub(crate) async fn end(self) -> io::Result<()> {
         end_tree(self.tree()).await
     }
 

@@ -1,4 +1,4 @@
-use crate::config::{HostVolume, Plugins};
+use config::{HostVolume, Plugins};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 /// The settings of the client part, resolved.

@@ -24,7 +24,6 @@ pub use auth::Access;
 pub use body::Bodies;
 pub use listener::{Common, Stopping, serve};
 
-use crate::{client, server};
 use axum::Router;
 use heavy::Heavy;
 use jobs::model::NodeId;

@@ -11,7 +11,6 @@ mod artifacts;
 mod checks;
 mod claims;
 mod command;
-mod config;
 mod context;
 mod drivers;
 mod error;
@@ -24,21 +23,23 @@ mod removals;
 mod reports;
 mod restore;
 mod service;
+mod settings;
 mod shared;
 mod stats;
 mod store;
 mod task;
 
-use crate::{registration::Version, rpc::message::RulesVersion};
+use registration::Version;
+use rpc::message::RulesVersion;
 
 pub use command::{Command, CommandRequest, Heard};
-pub use config::Config;
 pub use drivers::process::supervisor;
 pub use error::Error;
 pub use handle::{FileInfo, Handle, LogStream};
 pub use local::{RegisterError, Registered};
 pub use logs::{Frame, Origin, Range};
 pub use service::{Client, OpenError};
+pub use settings::Config;
 pub use shared::CheckStatus;
 pub use stats::{
     AllocUsage, CpuStats, CpuTimes, DiskStats, HostMemory, HostStats, MemoryStats, ResourceUsage,

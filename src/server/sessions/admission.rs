@@ -4,13 +4,10 @@ use jobs::model::{Node, NodeStatus};
 
 use super::{Core, streams::Fenced};
 use crate::{
-    registration::Version,
-    server::{
-        self,
-        log::propose::{ids, now},
-        state::Command,
-    },
+    log::propose::{ids, now},
+    state::Command,
 };
+use registration::Version;
 
 /// Why an agent cannot be registered.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +38,7 @@ pub(super) enum Error {
     Fenced(#[from] Fenced),
     /// The node was refused, or could not be written.
     #[error(transparent)]
-    Node(#[from] server::Error),
+    Node(#[from] crate::Error),
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -88,7 +85,7 @@ fn major(version: &str) -> Option<u64> {
 
 /// Writes what an agent says of its node, with the evaluations that follow, unless it is known
 /// already.
-pub(super) async fn register_node(core: &Core, node: Node) -> Result<(), server::Error> {
+pub(super) async fn register_node(core: &Core, node: Node) -> Result<(), crate::Error> {
     let is_known = {
         let snapshot = core.published.current();
         let known = snapshot.jobs.node(node.id);

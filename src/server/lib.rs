@@ -34,16 +34,17 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{registration::Version, rpc::transport::Listener};
 use data_planes::DataPlanes;
 use keyring::Keyring;
 use log::{gate::Gate, propose::ids, published::Published};
+use registration::Version;
+use rpc::transport::Listener;
 use sessions::{follow, history::History, streams::Streams};
 use supervise::Supervisor;
 
 use scheduling::DecisionThread;
 
-pub(crate) use authority::shown_config;
+pub use authority::shown_config;
 pub use authority::{AuthorityError, Leaf};
 pub use handle::{Error, Handle, Stats, Tagging, Written};
 pub use keyring::KeyringError;
