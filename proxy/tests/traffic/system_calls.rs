@@ -17,6 +17,8 @@ thread_local! {
 }
 
 static READS: AtomicUsize = AtomicUsize::new(0);
+/// Reads that came before there was anything to read.
+static EARLY_READS: AtomicUsize = AtomicUsize::new(0);
 static WRITES: AtomicUsize = AtomicUsize::new(0);
 
 #[cfg(target_arch = "x86_64")]
@@ -44,9 +46,10 @@ const NULL: *const c_void = std::ptr::null();
 #[expect(unsafe_code, reason = "the name is that of the library")]
 #[unsafe(no_mangle)]
 extern "C" fn recv(socket: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize {
-    count(&READS);
     // SAFETY: what the caller promises is what the system wants.
-    unsafe { syscall(NUMBERS[0], socket, buffer, length, flags, NULL, NULL) as isize }
+    let read = unsafe { syscall(NUMBERS[0], socket, buffer, length, flags, NULL, NULL) as isize };
+    count(if read < 0 { &EARLY_READS } else { &READS });
+    read
 }
 
 /// In the place of the library's, as [`recv`].
@@ -68,8 +71,8 @@ extern "C" fn writev(file: c_int, parts: *const c_void, count_of_parts: c_int) -
     unsafe { syscall(NUMBERS[2], file, parts, count_of_parts) as isize }
 }
 
-/// Reads and writes of the thread that carries requests, for each of many requests.
-async fn calls(config: Config, closes: bool) -> (f64, f64) {
+/// Reads, early reads and writes of the thread that carries requests, for each of many requests.
+async fn calls(config: Config, closes: bool) -> [f64; 3] {
     // It writes its answer at once.
     let backend = Backend::start("a", Behavior::Status(200)).await;
     let config = Config {
@@ -82,12 +85,7 @@ async fn calls(config: Config, closes: bool) -> (f64, f64) {
     for _ in 0..10 {
         assert_eq!(client.get("/").await.status(), 200);
     }
-    let read = || {
-        (
-            READS.load(Ordering::Relaxed),
-            WRITES.load(Ordering::Relaxed),
-        )
-    };
+    let read = || [&READS, &EARLY_READS, &WRITES].map(|calls| calls.load(Ordering::Relaxed));
     let before = read();
     for _ in 0..REQUESTS {
         if closes {
@@ -101,20 +99,21 @@ async fn calls(config: Config, closes: bool) -> (f64, f64) {
         }
     }
     let after = read();
-    let each = |before: usize, after: usize| (after - before) as f64 / REQUESTS as f64;
-    (each(before.0, after.0), each(before.1, after.1))
+    [0, 1, 2].map(|of| (after[of] - before[of]) as f64 / REQUESTS as f64)
 }
 
 /// Both cases in one test, as they share the counts.
 #[tokio::test]
 async fn a_request_costs_two_reads_and_two_writes() {
     for closes in [false, true] {
-        let (reads, writes) = calls(Config::default(), closes).await;
-        // Where a read comes before what is to be read, there is one more now and then.
+        let [reads, early, writes] = calls(Config::default(), closes).await;
         assert!(
-            (2.0..2.2).contains(&reads),
+            (2.0..2.05).contains(&reads),
             "{reads} reads, closes: {closes}"
         );
+        // The first read of a connection, and of an answer, may come before the bytes; how often
+        // is the machine's choice.
+        assert!(early <= 2.0, "{early} early reads, closes: {closes}");
         assert!(
             (2.0..2.05).contains(&writes),
             "{writes} writes, closes: {closes}"
