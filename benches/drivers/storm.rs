@@ -3,7 +3,11 @@
 //!
 //! Load is offered at a fixed pace by threads of this program, latency counts from the moment at
 //! which a request was due, and calm and stormy windows take turns, so that what else happens on
-//! the machine meets both.
+//! the machine meets both. When the system lets a thread that slept until a request was due run
+//! late, the request counts from then: that delay is the generator's own.
+//!
+//! The same requests also go straight to the backend, at the same time: what they wait for is the
+//! machine alone, and no program between them can be felt less than it.
 
 use crate::{
     harness::{Agent, Echo, agent::Mode, dns, eventually, http},
@@ -84,7 +88,8 @@ pub(crate) async fn run(words: &[String]) {
     .await;
 
     println!(
-        "{PACE} requests/s on {CONNECTIONS} connections and {PACE} DNS queries/s by UDP, windows of {} s in turn;\n\
+        "{PACE} requests/s on {CONNECTIONS} connections, {PACE} DNS queries/s by UDP and {PACE} requests/s on one connection straight to the \
+         backend, windows of {} s in turn;\n\
          a storm is {JOBS_PER_SECOND} one-task raw_exec jobs of /bin/true a second and `dd … conv=fsync` of 64 MiB \
          again and again\n\
          on the disk of the data directory ({}); load generator and backend run in real time (chrt --fifo 1) where that is allowed\n",
@@ -92,18 +97,18 @@ pub(crate) async fn run(words: &[String]) {
         filesystem(agent.dir()).await,
     );
     println!(
-        "| round | | ingress p50 ms | ingress p99 ms | DNS p50 ms | DNS p99 ms | jobs/s | dd runs |\n\
-         |---|---|---|---|---|---|---|---|"
+        "| round | | ingress p50 ms | ingress p99 ms | DNS p50 ms | DNS p99 ms | direct p50 ms | direct p99 ms | jobs/s | dd runs |\n\
+         |---|---|---|---|---|---|---|---|---|---|"
     );
     let mut ratios = Vec::new();
     for round in 0..rounds {
-        let calm = traffic(&agent).await;
+        let calm = traffic(&agent, backend).await;
         print(round, "calm", &calm, "", "");
         let storming = Arc::new(AtomicBool::new(true));
         let jobs = tokio::spawn(jobs(agent.url("http", "/v1/jobs"), round, storming.clone()));
         let disk = tokio::spawn(disk(agent.dir().join("storm"), storming.clone()));
         let start = Instant::now();
-        let storm = traffic(&agent).await;
+        let storm = traffic(&agent, backend).await;
         let lasted = start.elapsed().as_secs_f64();
         storming.store(false, Ordering::Relaxed);
         let jobs = jobs.await.expect("the jobs are submitted");
@@ -111,7 +116,7 @@ pub(crate) async fn run(words: &[String]) {
         let rate = format!("{:.0}", f64::from(jobs) / lasted);
         print(round, "storm", &storm, &rate, &disk.to_string());
         let ratio = |at: usize| storm[at].percentile(99) / calm[at].percentile(99);
-        ratios.push([ratio(0), ratio(1)]);
+        ratios.push([ratio(0), ratio(1), ratio(2)]);
     }
     let median = |at: usize| {
         let mut of: Vec<f64> = ratios.iter().map(|ratio| ratio[at]).collect();
@@ -119,13 +124,14 @@ pub(crate) async fn run(words: &[String]) {
         of[of.len() / 2]
     };
     println!(
-        "\np99 in the storm to p99 in the calm, median of {rounds} rounds: ingress {:.2}, DNS {:.2} (aim: at most 1.5)",
+        "\np99 in the storm to p99 in the calm, median of {rounds} rounds: ingress {:.2}, DNS {:.2} (aim: at most 1.5); direct {:.2}",
         median(0),
-        median(1)
+        median(1),
+        median(2)
     );
 }
 
-fn print(round: usize, name: &str, windows: &[Window; 2], jobs: &str, disk: &str) {
+fn print(round: usize, name: &str, windows: &[Window; 3], jobs: &str, disk: &str) {
     let mut line = format!("| {round} | {name} |");
     for window in windows {
         write!(
@@ -139,43 +145,47 @@ fn print(round: usize, name: &str, windows: &[Window; 2], jobs: &str, disk: &str
     println!("{line} {jobs} | {disk} |");
 }
 
-/// One window of ingress and DNS at the same time.
-async fn traffic(agent: &Agent) -> [Window; 2] {
+/// One window of ingress, DNS and the backend by itself, at the same time.
+async fn traffic(agent: &Agent, backend: SocketAddr) -> [Window; 3] {
     let (ingress, resolver) = (agent.address("ingress"), agent.address("dns"));
-    let requests: Vec<_> = (0..CONNECTIONS)
-        .map(|at| spawn_blocking(move || requests(ingress, at)))
+    let pause = Duration::from_secs(1) / PACE;
+    let requested: Vec<_> = (0..CONNECTIONS)
+        .map(|at| spawn_blocking(move || requests(ingress, pause * at, pause * CONNECTIONS)))
         .collect();
-    let queries = spawn_blocking(move || queries(resolver));
+    let direct = spawn_blocking(move || requests(backend, Duration::ZERO, pause));
+    let queries = spawn_blocking(move || queries(resolver, pause));
     let mut all = Vec::new();
-    for requests in requests {
-        all.extend(requests.await.expect("requests are answered"));
+    for requested in requested {
+        all.extend(requested.await.expect("requests are answered"));
     }
     let queries = queries.await.expect("queries are answered");
-    [Window::new(all), Window::new(queries)]
+    let direct = direct.await.expect("requests are answered");
+    [all, queries, direct].map(Window::new)
 }
 
 /// Calls `once` at a fixed pace for a window; the time from when each call was due to its end, in
-/// microseconds.
+/// microseconds. Where the thread slept until then and woke late, from when it woke.
 fn at_pace(first: Duration, pause: Duration, mut once: impl FnMut()) -> Vec<u64> {
     favor_this_thread();
     let start = Instant::now() + first;
     let mut latencies = Vec::new();
     let mut due = start;
     while due.duration_since(start) < WINDOW {
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let early = due.saturating_duration_since(Instant::now());
+        thread::sleep(early);
+        let from = if early.is_zero() { due } else { Instant::now() };
         once();
-        latencies.push(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
+        latencies.push(u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX));
         due += pause;
     }
     latencies
 }
 
-fn requests(address: SocketAddr, at: u32) -> Vec<u64> {
+fn requests(address: SocketAddr, first: Duration, pause: Duration) -> Vec<u64> {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_nodelay(true).expect("an option");
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-    let pause = Duration::from_secs(1) * CONNECTIONS / PACE;
-    at_pace(pause * at / CONNECTIONS, pause, || {
+    at_pace(first, pause, || {
         stream
             .write_all(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
             .expect("a request");
@@ -190,7 +200,7 @@ fn requests(address: SocketAddr, at: u32) -> Vec<u64> {
     })
 }
 
-fn queries(address: SocketAddr) -> Vec<u64> {
+fn queries(address: SocketAddr, pause: Duration) -> Vec<u64> {
     let mut message = Message::new(4_711, MessageType::Query, OpCode::Query);
     let name = Name::from_ascii("web.service.consul.").expect("a name");
     message.add_query(Query::query(name, RecordType::SRV));
@@ -198,7 +208,7 @@ fn queries(address: SocketAddr) -> Vec<u64> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.connect(address).expect("an address");
     socket.set_read_timeout(Some(PATIENCE)).expect("an option");
-    at_pace(Duration::ZERO, Duration::from_secs(1) / PACE, || {
+    at_pace(Duration::ZERO, pause, || {
         socket.send(&question).expect("a query");
         let mut answer = [0; 1024];
         socket.recv(&mut answer).expect("an answer");
