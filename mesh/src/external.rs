@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, Service, ServiceAddress, Status};
+use crate::model::{Check, CheckId, Service, ServiceAddress, ServiceId, ServiceName, Status};
 use crate::view::View;
 
 /// Metadata of a registration that names the node that it is of; only these are ever changed.
@@ -22,14 +22,14 @@ pub struct Registration {
     /// The instance.
     pub service: Service,
     /// Its checks, by id.
-    pub checks: BTreeMap<String, Check>,
+    pub checks: BTreeMap<CheckId, Check>,
 }
 
 /// A service as the other agent lists it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct KnownService {
-    service: String,
+    service: ServiceName,
     tags: Option<Vec<String>>,
     meta: Option<BTreeMap<String, String>>,
     port: u16,
@@ -45,7 +45,7 @@ pub struct KnownCheck {
     name: String,
     status: String,
     #[serde(rename = "ServiceID")]
-    service_id: String,
+    service_id: ServiceId,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,14 +77,14 @@ pub enum Call {
     /// A service is to go.
     Deregister {
         /// Its id.
-        id: String,
+        id: ServiceId,
     },
     /// A service is new or another one; these are all of its checks.
     Register(Box<Registration>),
     /// A check stands so.
     Update {
         /// Its id.
-        id: String,
+        id: CheckId,
         /// How it stands.
         status: Status,
         /// What its last run said.
@@ -183,7 +183,7 @@ fn shares(service: &Service) -> Shares {
 /// What the other catalog has to show of a node: its allocations' instances that do not leave, by
 /// id.
 #[must_use]
-pub fn wanted(view: &View, node: &str) -> BTreeMap<String, Registration> {
+pub fn wanted(view: &View, node: &str) -> BTreeMap<ServiceId, Registration> {
     let rows = view.services_of_node(node);
     let of_allocations = rows.filter(|row| row.origin.is_some());
     of_allocations
@@ -205,9 +205,9 @@ pub fn wanted(view: &View, node: &str) -> BTreeMap<String, Registration> {
 /// every check stands, before its time is over.
 #[must_use]
 pub fn calls(
-    wanted: &BTreeMap<String, Registration>,
-    services: &BTreeMap<String, KnownService>,
-    checks: &BTreeMap<String, KnownCheck>,
+    wanted: &BTreeMap<ServiceId, Registration>,
+    services: &BTreeMap<ServiceId, KnownService>,
+    checks: &BTreeMap<CheckId, KnownCheck>,
     owner: &str,
     refresh: bool,
 ) -> Vec<Call> {
@@ -220,7 +220,7 @@ pub fn calls(
         }
     }
     for (id, registration) in wanted {
-        let known: BTreeSet<&String> = checks
+        let known: BTreeSet<&CheckId> = checks
             .iter()
             .filter(|(_, check)| check.service_id == *id)
             .map(|(check, _)| check)
@@ -246,7 +246,7 @@ pub fn calls(
             let stands = checks.get(&check.id).map(|known| known.status.as_str());
             if !is_shown || refresh || stands != Some(check.status.as_str()) {
                 calls.push(Call::Update {
-                    id: check.id.clone(),
+                    id: check.id.to_string().into(),
                     status: check.status,
                     output: check.output.clone(),
                 });
@@ -262,23 +262,23 @@ mod tests {
 
     fn registration(port: u16, status: Status) -> Registration {
         let check = Check {
-            id: "c".to_owned(),
+            id: "c".into(),
             name: "up".to_owned(),
-            service_id: "s".to_owned(),
+            service_id: "s".into(),
             status,
             output: "fine".to_owned(),
             ..Check::default()
         };
         Registration {
             service: Service {
-                id: "s".to_owned(),
-                name: "web".to_owned(),
+                id: "s".into(),
+                name: "web".into(),
                 tags: vec!["a".to_owned()],
                 address: "192.0.2.1".to_owned(),
                 port,
                 ..Service::default()
             },
-            checks: [("c".to_owned(), check)].into(),
+            checks: [("c".into(), check)].into(),
         }
     }
 
@@ -301,8 +301,8 @@ mod tests {
     fn what_is_shown_needs_no_call_and_every_difference_one() {
         let shown = registration(80, Status::Passing);
         let (service, check) = listed(&shown);
-        let services = BTreeMap::from([("s".to_owned(), service)]);
-        let checks = BTreeMap::from([("c".to_owned(), check)]);
+        let services = BTreeMap::from([("s".into(), service)]);
+        let checks = BTreeMap::from([("c".into(), check)]);
         let names = |wanted: Vec<Registration>, services: &_, checks: &_, refresh| {
             let wanted = wanted.into_iter().map(|row| (row.service.id.clone(), row));
             let found = calls(&wanted.collect(), services, checks, "n", refresh);

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Timestamp;
+use crate::model::{SessionId, Timestamp};
 use crate::state::{Command, DestroySession, Snapshot};
 
 /// Most sessions that one call ends; the rest follows with the next.
@@ -18,8 +18,8 @@ const ENDED_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Lifetimes {
     /// Session id to its end.
-    ends: BTreeMap<String, Timestamp>,
-    by_end: BTreeSet<(Timestamp, String)>,
+    ends: BTreeMap<SessionId, Timestamp>,
+    by_end: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl Lifetimes {
@@ -35,7 +35,7 @@ impl Lifetimes {
     pub fn on_changed<'a>(
         &mut self,
         now: Timestamp,
-        ids: impl IntoIterator<Item = &'a String>,
+        ids: impl IntoIterator<Item = &'a SessionId>,
         state: &Snapshot,
     ) {
         for id in ids {
@@ -44,14 +44,14 @@ impl Lifetimes {
     }
 
     /// Gives a session a whole lifetime from now on; one that is gone is forgotten.
-    pub fn renew(&mut self, now: Timestamp, id: &str, state: &Snapshot) {
+    pub fn renew(&mut self, now: Timestamp, id: &SessionId, state: &Snapshot) {
         self.forget(id);
         let Some(session) = state.session(id).filter(|session| !session.ttl.is_zero()) else {
             return;
         };
         let end = now + session.ttl.saturating_mul(2);
-        self.by_end.insert((end, id.to_owned()));
-        self.ends.insert(id.to_owned(), end);
+        self.by_end.insert((end, id.clone()));
+        self.ends.insert(id.clone(), end);
     }
 
     /// Ends the sessions whose time is over.
@@ -72,9 +72,9 @@ impl Lifetimes {
         self.by_end.first().map(|(end, _)| *end)
     }
 
-    fn forget(&mut self, id: &str) {
+    fn forget(&mut self, id: &SessionId) {
         if let Some(end) = self.ends.remove(id) {
-            self.by_end.remove(&(end, id.to_owned()));
+            self.by_end.remove(&(end, id.clone()));
         }
     }
 }
@@ -84,7 +84,7 @@ mod tests {
     use std::time::Duration;
 
     use super::Lifetimes;
-    use crate::model::{Node, Session, Timestamp};
+    use crate::model::{Node, Session, SessionId, Timestamp};
     use crate::state::{Command, CreateSession, DestroySession, Stamp, State, UpsertNode};
 
     fn second(count: i64) -> Timestamp {
@@ -94,16 +94,16 @@ mod tests {
     fn state(sessions: &[(&str, u64)]) -> State {
         let mut state = State::default();
         let node = Node {
-            id: "A".to_owned(),
-            name: "n1".to_owned(),
+            id: "A".into(),
+            name: "n1".into(),
             ..Node::default()
         };
         let checks = Vec::new();
         let upsert = Command::UpsertNode(UpsertNode { node, checks });
         let created = sessions.iter().map(|(id, seconds)| {
             let session = Session {
-                id: (*id).to_owned(),
-                node: "n1".to_owned(),
+                id: (*id).into(),
+                node: "n1".into(),
                 ttl: Duration::from_secs(*seconds),
                 ..Session::default()
             };
@@ -116,7 +116,7 @@ mod tests {
         state
     }
 
-    fn ended(commands: Vec<Command>) -> Vec<String> {
+    fn ended(commands: Vec<Command>) -> Vec<SessionId> {
         let ids = commands.into_iter().map(|command| match command {
             Command::DestroySession(DestroySession { id }) => id,
             other => panic!("{other:?}"),
@@ -131,8 +131,8 @@ mod tests {
         lifetimes.restore(second(0), &state.snapshot());
         assert_eq!(lifetimes.next_tick(), Some(second(20)));
         assert!(lifetimes.on_tick(second(19)).is_empty());
-        lifetimes.renew(second(19), "a", &state.snapshot());
-        lifetimes.renew(second(19), "unknown", &state.snapshot());
+        lifetimes.renew(second(19), &"a".into(), &state.snapshot());
+        lifetimes.renew(second(19), &"unknown".into(), &state.snapshot());
         assert!(lifetimes.on_tick(second(20)).is_empty());
         assert_eq!(ended(lifetimes.on_tick(second(38))), ["b"]);
         assert_eq!(ended(lifetimes.on_tick(second(39))), ["a"]);
@@ -143,9 +143,9 @@ mod tests {
     fn a_session_that_was_ended_is_forgotten() {
         let mut state = state(&[("a", 10)]);
         let mut lifetimes = Lifetimes::default();
-        lifetimes.on_changed(second(0), [&"a".to_owned()], &state.snapshot());
+        lifetimes.on_changed(second(0), [&"a".into()], &state.snapshot());
         assert_eq!(lifetimes.next_tick(), Some(second(20)));
-        let destroy = Command::DestroySession(DestroySession { id: "a".to_owned() });
+        let destroy = Command::DestroySession(DestroySession { id: "a".into() });
         let at = Stamp {
             index: 9,
             now: second(0),

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, CheckDefinition, CheckKey, Probe, SERF_HEALTH, Service, ServiceKey, Status, Timestamp,
-    bound_output,
+    Check, CheckDefinition, CheckId, CheckKey, NodeName, Probe, SERF_HEALTH, Service, ServiceId,
+    ServiceKey, Status, Timestamp, bound_output,
 };
 use crate::view::View;
 
@@ -28,8 +28,8 @@ const EXPIRED: &str = "TTL expired";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Local {
-    services: BTreeMap<String, Service>,
-    checks: BTreeMap<String, LocalCheck>,
+    services: BTreeMap<ServiceId, Service>,
+    checks: BTreeMap<CheckId, LocalCheck>,
     /// What of both files of the machine define.
     of_files: Ids,
 }
@@ -38,8 +38,8 @@ pub struct Local {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Ids {
-    services: BTreeSet<String>,
-    checks: BTreeSet<String>,
+    services: BTreeSet<ServiceId>,
+    checks: BTreeSet<CheckId>,
 }
 
 /// A service with its checks, and how they are made.
@@ -65,9 +65,9 @@ pub struct LocalCheck {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Touched {
     /// Of services.
-    pub services: BTreeSet<String>,
+    pub services: BTreeSet<ServiceId>,
     /// Of checks.
-    pub checks: BTreeSet<String>,
+    pub checks: BTreeSet<CheckId>,
 }
 
 impl Touched {
@@ -98,12 +98,12 @@ pub enum Difference {
     /// Removes an instance.
     DeregisterService {
         /// Its id.
-        id: String,
+        id: ServiceId,
     },
     /// Removes a check.
     DeregisterCheck {
         /// Its id.
-        id: String,
+        id: CheckId,
     },
 }
 
@@ -114,13 +114,13 @@ pub enum Error {
     #[error("service `{id}` is not registered with this agent")]
     UnknownService {
         /// Its id.
-        id: String,
+        id: ServiceId,
     },
     /// The agent has no check of this id that somebody else speaks for.
     #[error("check `{id}` does not live on what is said of it")]
     NoTtl {
         /// Its id.
-        id: String,
+        id: CheckId,
     },
 }
 
@@ -159,9 +159,9 @@ impl Local {
         let mut touched = Touched::default();
         let id = service.id.clone();
         if replaces {
-            let named: BTreeSet<&String> = checks.iter().map(|(check, _)| &check.id).collect();
+            let named: BTreeSet<&CheckId> = checks.iter().map(|(check, _)| &check.id).collect();
             let of_service = self.checks_of(&id).map(|local| local.check.id.clone());
-            let dropped: Vec<String> = of_service.filter(|known| !named.contains(known)).collect();
+            let dropped: Vec<CheckId> = of_service.filter(|known| !named.contains(known)).collect();
             for check in dropped {
                 self.checks.remove(&check);
                 touched.checks.insert(check);
@@ -189,7 +189,7 @@ impl Local {
         self.services.remove(id)?;
         self.checks.retain(|_, local| local.check.service_id != id);
         let mut touched = Touched::default();
-        touched.services.insert(id.to_owned());
+        touched.services.insert(id.into());
         self.settle(now, &mut touched);
         Some(touched)
     }
@@ -220,7 +220,7 @@ impl Local {
     pub fn deregister_check(&mut self, now: Timestamp, id: &str) -> Option<Touched> {
         self.checks.remove(id)?;
         let mut touched = Touched::default();
-        touched.checks.insert(id.to_owned());
+        touched.checks.insert(id.into());
         self.settle(now, &mut touched);
         Some(touched)
     }
@@ -297,7 +297,7 @@ impl Local {
                 local.heard = now;
                 Ok(self.on_result(now, id, status, output))
             }
-            _ => Err(Error::NoTtl { id: id.to_owned() }),
+            _ => Err(Error::NoTtl { id: id.into() }),
         }
     }
 
@@ -306,7 +306,7 @@ impl Local {
     pub fn on_tick(&mut self, now: Timestamp) -> Touched {
         let mut touched = Touched::default();
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        let expired: Vec<(String, String)> = self
+        let expired: Vec<(CheckId, String)> = self
             .checks
             .values()
             .filter(|local| due(local.expires()))
@@ -320,7 +320,7 @@ impl Local {
             };
             self.set(now, &id, Status::Critical, text, &mut touched);
         }
-        let reaped: BTreeSet<String> = self
+        let reaped: BTreeSet<ServiceId> = self
             .checks
             .values()
             .filter(|local| due(local.reaped()))
@@ -347,7 +347,7 @@ impl Local {
     pub fn adopt(&mut self, now: Timestamp, node: &str, view: &View) {
         for local in self.checks.values_mut() {
             let key = CheckKey {
-                node: node.to_owned(),
+                node: node.into(),
                 id: local.check.id.clone(),
             };
             if let Some(row) = view.check(&key) {
@@ -389,31 +389,35 @@ impl Local {
     #[must_use]
     pub fn differences(&self, node: &str, view: &View) -> Vec<Difference> {
         let mut found = Vec::new();
-        let key = |id: &str| (node.to_owned(), id.to_owned());
+        let node = NodeName::from(node);
         for service in self.services.values() {
-            let (node, id) = key(&service.id);
-            let row = view.service(&ServiceKey { node, id });
+            let row = view.service(&ServiceKey {
+                node: node.clone(),
+                id: service.id.clone(),
+            });
             if !row.is_some_and(|row| is_same_service(row, service)) {
                 found.push(self.registration(service));
             }
         }
         for local in self.checks.values() {
-            let (node, id) = key(&local.check.id);
-            let row = view.check(&CheckKey { node, id });
+            let row = view.check(&CheckKey {
+                node: node.clone(),
+                id: local.check.id.clone(),
+            });
             if !row.is_some_and(|row| is_same_check(row, &local.check)) {
                 let checks = vec![local.check.clone()];
                 let service = None;
                 found.push(Difference::Register { service, checks });
             }
         }
-        for row in view.services_of_node(node) {
+        for row in view.services_of_node(&node) {
             let is_own = row.origin.is_none() && row.name != SERVERS;
             if is_own && !self.services.contains_key(&row.id) {
                 let id = row.id.clone();
                 found.push(Difference::DeregisterService { id });
             }
         }
-        for row in view.checks_of_node(node) {
+        for row in view.checks_of_node(&node) {
             let is_of_known = row.service_id.is_empty() || self.service(&row.service_id).is_some();
             if is_of_known && row.id != SERF_HEALTH && !self.checks.contains_key(&row.id) {
                 let id = row.id.clone();
@@ -470,13 +474,13 @@ impl Local {
         local.check.output = output;
         if is_new || is_due {
             local.pushed = now;
-            touched.checks.insert(id.to_owned());
+            touched.checks.insert(id.into());
         }
     }
 
     /// Brings checks in line that repeat what others say.
     fn settle(&mut self, now: Timestamp, touched: &mut Touched) {
-        let aliases: Vec<(String, String)> = self
+        let aliases: Vec<(CheckId, ServiceId)> = self
             .checks
             .values()
             .filter_map(|local| match &local.definition.probe {
@@ -491,8 +495,10 @@ impl Local {
     }
 
     /// The worst of what is aliased.
-    fn aliased(&self, id: &str, service: &str) -> (Status, String) {
-        let others = self.checks_of(service).filter(|local| local.check.id != id);
+    fn aliased(&self, id: &CheckId, service: &ServiceId) -> (Status, String) {
+        let others = self
+            .checks_of(service)
+            .filter(|local| local.check.id != *id);
         match others.max_by_key(|local| local.check.status) {
             None => (Status::Passing, "No checks found.".to_owned()),
             Some(worst) if worst.check.status == Status::Passing => {

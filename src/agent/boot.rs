@@ -157,8 +157,8 @@ impl Agent {
             let external = External::new(
                 settings.clone(),
                 handle.clone(),
-                config.name.clone(),
-                owner.to_string(),
+                config.name.as_str().into(),
+                owner.to_string().into(),
             );
             parts.edge(planes.control(), |stopped| external.run(stopped));
         }

@@ -8,6 +8,7 @@
 use config::External as Settings;
 use mesh::{
     external::{Call, KnownCheck, KnownService, calls, wanted},
+    model::{CheckId, NodeId, NodeName, ServiceId},
     view::View,
 };
 use reqwest::{Client, Method, StatusCode};
@@ -50,13 +51,13 @@ enum Error {
 pub(super) struct External {
     settings: Settings,
     session: Handle,
-    node: String,
-    owner: String,
+    node: NodeName,
+    owner: NodeId,
 }
 
 impl External {
     /// For the node `node`, whose id is `owner`.
-    pub(super) fn new(settings: Settings, session: Handle, node: String, owner: String) -> Self {
+    pub(super) fn new(settings: Settings, session: Handle, node: NodeName, owner: NodeId) -> Self {
         Self {
             settings,
             session,
@@ -150,8 +151,8 @@ impl External {
 
     /// Compares and calls.
     async fn round(&self, other: &Other<'_>, view: &View, refresh: bool) -> Result<(), Error> {
-        let services: BTreeMap<String, KnownService> = other.list("/v1/agent/services").await?;
-        let checks: BTreeMap<String, KnownCheck> = other.list("/v1/agent/checks").await?;
+        let services: BTreeMap<ServiceId, KnownService> = other.list("/v1/agent/services").await?;
+        let checks: BTreeMap<CheckId, KnownCheck> = other.list("/v1/agent/checks").await?;
         let wanted = wanted(view, &self.node);
         for call in calls(&wanted, &services, &checks, &self.owner, refresh) {
             other.call(&self.owner, call).await?;

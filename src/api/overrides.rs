@@ -1,7 +1,11 @@
 //! What operators lay over the routes: a text, and single weights beside it that are shown as lines
 //! of it.
 
-use mesh::{model::SplitKey, state::SetSplit, view::View};
+use mesh::{
+    model::{ServiceName, SplitKey},
+    state::SetSplit,
+    view::View,
+};
 use proxy::route::{Command, Source, Weigh, parse};
 
 /// Weights are kept in millionths.
@@ -33,7 +37,7 @@ pub(crate) fn check(text: &str) -> Result<(), Refused> {
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct RouteWeight {
     /// Service.
-    pub(crate) service: String,
+    pub(crate) service: ServiceName,
     /// Route, `host/path`.
     pub(crate) src: String,
     /// Share of the matching targets together, above 0 and at most 1; none removes the line.
@@ -194,7 +198,7 @@ fn is_same_target(line: &str, wanted: &Weigh) -> bool {
 
 fn is_same_split(key: &SplitKey, wanted: &Weigh) -> bool {
     let weigh = Source::parse(&key.route).map(|source| Weigh {
-        service: Some(key.service.clone()),
+        service: Some(key.service.to_string()),
         source,
         weight: None,
         tags: key.tags.clone(),

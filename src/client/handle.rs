@@ -10,6 +10,7 @@ use super::{
     stats::{self, AllocUsage, HostStats},
 };
 use jobs::model::{AllocId, Allocation, Node, TaskPhase};
+use mesh::model::CheckId;
 use parking_lot::RwLock;
 use std::{
     collections::BTreeMap,
@@ -305,7 +306,7 @@ impl Handle {
     ///
     /// # Errors
     /// Unknown allocation.
-    pub fn checks(&self, alloc: &str) -> Result<BTreeMap<String, CheckStatus>, Error> {
+    pub fn checks(&self, alloc: &str) -> Result<BTreeMap<CheckId, CheckStatus>, Error> {
         Ok(self.known(alloc)?.shared.checks.lock().clone())
     }
 

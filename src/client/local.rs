@@ -7,7 +7,7 @@
 use super::checks::Checks;
 use mesh::{
     local::{Definition, Difference, Error, Local, Touched},
-    model::{Check, CheckDefinition, Service, Status, Timestamp},
+    model::{Check, CheckDefinition, CheckId, Service, Status, Timestamp},
 };
 use parking_lot::Mutex;
 use rpc::{
@@ -347,7 +347,7 @@ fn now() -> Timestamp {
 
 /// The checks that run; each ends when it is removed from here.
 struct Runs {
-    running: BTreeMap<String, (CheckDefinition, Run)>,
+    running: BTreeMap<CheckId, (CheckDefinition, Run)>,
     checks: Arc<Checks>,
     registered: Arc<Registered>,
 }
@@ -377,13 +377,13 @@ impl Runs {
             if self.running.contains_key(id) {
                 continue;
             }
-            let run = self.start(id.to_owned(), local.definition.clone(), local.check.status);
+            let run = self.start(id.into(), local.definition.clone(), local.check.status);
             let run = (local.definition.clone(), run);
-            self.running.insert(id.to_owned(), run);
+            self.running.insert(id.into(), run);
         }
     }
 
-    fn start(&self, id: String, definition: CheckDefinition, status: Status) -> Run {
+    fn start(&self, id: CheckId, definition: CheckDefinition, status: Status) -> Run {
         let (checks, registered) = (Arc::clone(&self.checks), Arc::clone(&self.registered));
         Run(tokio::spawn(async move {
             let on_change = |change: mesh::health::Change| {

@@ -140,7 +140,7 @@ impl Reports {
     /// Tells a check's new status.
     pub(super) fn check(&self, report: CheckReport) {
         self.checks
-            .push(report.check_id.clone(), report, Urgency::Now);
+            .push(report.check_id.to_string(), report, Urgency::Now);
     }
 
     /// Tells what is new about the node.

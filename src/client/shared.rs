@@ -13,7 +13,7 @@ use jobs::{
         UnixSeconds,
     },
 };
-use mesh::model::Status;
+use mesh::model::{CheckId, ServiceName, Status};
 use parking_lot::Mutex;
 use registration::{self, Instance, Rules, Version};
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 #[derive(Clone, Debug)]
 pub struct CheckStatus {
     /// Check id.
-    pub id: String,
+    pub id: CheckId,
     /// Name of the check.
     pub name: String,
     /// `job.group[index]` of the allocation.
@@ -31,7 +31,7 @@ pub struct CheckStatus {
     /// Task of a task-level service; empty otherwise.
     pub task: String,
     /// Service.
-    pub service: String,
+    pub service: ServiceName,
     /// Status.
     pub status: Status,
     /// Text of the last result.
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     alloc: Mutex<Arc<Allocation>>,
     record: Mutex<AllocRecord>,
     /// By check id.
-    pub(crate) checks: Mutex<BTreeMap<String, CheckStatus>>,
+    pub(crate) checks: Mutex<BTreeMap<CheckId, CheckStatus>>,
     /// Of running tasks.
     pub(crate) meters: Mutex<BTreeMap<TaskName, Arc<dyn Meter>>>,
     /// Something of the above changed; for the runner of the allocation.

@@ -135,9 +135,9 @@ impl Derivation<'_> {
         };
         let weights = spec.weights.unwrap_or_default();
         let service = Service {
-            id,
-            node: self.node.name.to_string(),
-            name,
+            id: id.into(),
+            node: self.node.name.as_str().into(),
+            name: name.into(),
             address,
             port,
             tags: tags
@@ -151,12 +151,12 @@ impl Derivation<'_> {
                 warning: weight(weights.warning),
             },
             origin: Some(Origin {
-                alloc_id: self.alloc.id.to_string(),
-                namespace: self.alloc.namespace.to_string(),
-                job_id: self.alloc.job_id.to_string(),
+                alloc_id: self.alloc.id.to_string().into(),
+                namespace: self.alloc.namespace.as_str().into(),
+                job_id: self.alloc.job_id.as_str().into(),
                 job_version: self.alloc.job_version,
-                task_group: self.alloc.task_group.to_string(),
-                task: task.map(str::to_owned),
+                task_group: self.alloc.task_group.as_str().into(),
+                task: task.map(Into::into),
                 canary,
             }),
             ..Service::default()
@@ -246,7 +246,7 @@ impl Derivation<'_> {
         let (address, port) = self.endpoint(label);
         let registered = Check {
             node: service.node.clone(),
-            id: check_id(&service.id, at, check),
+            id: check_id(&service.id, at, check).into(),
             name: check.name.clone(),
             status: check.initial_status.parse().unwrap_or(Status::Critical),
             notes: check.notes.clone(),

@@ -24,14 +24,14 @@ fn first_row(node: &Node) -> UpsertNode {
     let alive = node.status == NodeStatus::Ready;
     UpsertNode {
         node: mesh::model::Node {
-            id: node.id.to_string(),
-            name: node.name.to_string(),
+            id: node.id.to_string().into(),
+            name: node.name.as_str().into(),
             address,
             datacenter: node.datacenter.clone(),
             tagged_addresses,
             ..mesh::model::Node::default()
         },
-        checks: vec![Check::serf_health(&node.name, alive)],
+        checks: vec![Check::serf_health(node.name.as_str(), alive)],
     }
 }
 

@@ -6,6 +6,7 @@
 use jobs::model::{AllocId, Allocation, Index, Job, Node};
 use jobs::state::AllocUpdate;
 use mesh::local::Difference;
+use mesh::model::CheckId;
 use mesh::view::{Change, View};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -128,7 +129,7 @@ pub enum Report {
 #[serde(default)]
 pub struct CheckReport {
     /// Check id, as [`crate`] derives it from the allocation.
-    pub check_id: String,
+    pub check_id: CheckId,
     /// `passing`, `warning` or `critical`.
     pub status: String,
     /// Output, already cut to its limit.

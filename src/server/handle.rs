@@ -469,7 +469,7 @@ impl Handle {
         self.core
             .lifetimes
             .lock()
-            .renew(log_time(now()), id, &snapshot.mesh);
+            .renew(log_time(now()), &session.id, &snapshot.mesh);
         self.core.lifetimes_moved.notify_one();
         Some(Arc::clone(session))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{CheckId, Index, NodeName, ServiceId, ServiceName};
 
 /// Longest check output that is kept, in bytes, not counting the note that says it was cut.
 pub const OUTPUT_BYTES_MAX: usize = 4096;
@@ -28,9 +28,9 @@ pub const SERF_HEALTH: &str = "serfHealth";
 #[serde(default)]
 pub struct Check {
     /// Name of the node.
-    pub node: String,
+    pub node: NodeName,
     /// Unique on the node.
-    pub id: String,
+    pub id: CheckId,
     /// Name for people.
     pub name: String,
     /// Last reported status.
@@ -40,9 +40,9 @@ pub struct Check {
     /// Text of the last reported result.
     pub output: String,
     /// Id of the instance that the check belongs to; empty for a node-level check.
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// Name of the service that the check belongs to; empty for a node-level check.
-    pub service_name: String,
+    pub service_name: ServiceName,
     /// How the check is made: `http`, `tcp`, `script`, `grpc`, `ttl`; empty for the agent's own.
     pub kind: String,
     /// Pause between runs; nothing if not run by interval.
@@ -60,15 +60,15 @@ pub struct Check {
 impl Check {
     /// Makes the node-level check that says whether the agent on `node` is alive.
     #[must_use]
-    pub fn serf_health(node: &str, alive: bool) -> Self {
+    pub fn serf_health(node: impl Into<NodeName>, alive: bool) -> Self {
         let (status, output) = if alive {
             (Status::Passing, "Agent alive and reachable")
         } else {
             (Status::Critical, "Agent not live or unreachable")
         };
         Self {
-            node: node.to_owned(),
-            id: SERF_HEALTH.to_owned(),
+            node: node.into(),
+            id: SERF_HEALTH.into(),
             name: "Serf Health Status".to_owned(),
             status,
             output: output.to_owned(),
@@ -91,9 +91,9 @@ impl Check {
 #[serde(default)]
 pub struct CheckKey {
     /// Node name.
-    pub node: String,
+    pub node: NodeName,
     /// Check id.
-    pub id: String,
+    pub id: CheckId,
 }
 
 /// How a check stands; orders from best to worst, so the worst of several is their maximum.

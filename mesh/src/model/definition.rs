@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ServiceId;
+
 /// How an agent finds out how something stands, and what follows from it.
 ///
 /// Writer: a user, through the agent API. It stays with the agent that runs the check.
@@ -67,7 +69,7 @@ pub enum Probe {
     /// What another service of the same agent says, or its node.
     Alias {
         /// Id of the service; empty for the node.
-        service: String,
+        service: ServiceId,
     },
     /// A program of the machine.
     Script {

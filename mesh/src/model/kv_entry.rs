@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{Index, SessionId};
 
 /// One entry of the key-value store.
 ///
@@ -30,7 +30,7 @@ pub struct KvEntry {
     /// How often the key was locked.
     pub lock_index: u64,
     /// Id of the session that holds the lock.
-    pub session: Option<String>,
+    pub session: Option<SessionId>,
     /// Log index at which the key was first written.
     pub create_index: Index,
     /// Log index of the last effective change.

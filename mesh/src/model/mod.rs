@@ -6,6 +6,7 @@ mod check;
 mod config_entry;
 mod definition;
 mod kv_entry;
+mod name;
 mod node;
 mod overrides;
 mod prepared_query;
@@ -22,6 +23,12 @@ pub use check::{
 pub use config_entry::{ConfigEntry, ConfigKey};
 pub use definition::{CheckDefinition, DockerProbe, Http2Probe, HttpProbe, Probe, TlsProbe};
 pub use kv_entry::KvEntry;
+pub use name::{
+    AllocId, AllocIdKind, CheckId, CheckIdKind, GroupName, GroupNameKind, JobId, JobIdKind, Name,
+    Namespace, NamespaceKind, NodeId, NodeIdKind, NodeName, NodeNameKind, QueryId, QueryIdKind,
+    ServiceId, ServiceIdKind, ServiceName, ServiceNameKind, SessionId, SessionIdKind, TaskName,
+    TaskNameKind,
+};
 pub use node::Node;
 pub use overrides::RouteOverrides;
 pub use prepared_query::{

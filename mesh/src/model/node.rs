@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{Index, NodeId, NodeName};
 
 /// A machine that hosts service instances.
 ///
@@ -14,9 +14,9 @@ use super::Index;
 #[serde(default)]
 pub struct Node {
     /// Unique id of the machine (a UUID); survives a rename.
-    pub id: String,
+    pub id: NodeId,
     /// The name that keys the table.
-    pub name: String,
+    pub name: NodeName,
     /// IP address on which the node's services are reached by default.
     pub address: String,
     /// Datacenter that the node is in.

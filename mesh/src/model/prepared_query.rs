@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{Index, QueryId};
 
 /// The one kind of template that there is.
 pub const NAME_PREFIX_MATCH: &str = "name_prefix_match";
@@ -25,7 +25,7 @@ pub const NAME_PREFIX_MATCH: &str = "name_prefix_match";
 pub struct PreparedQuery {
     /// Unique (a UUID).
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: QueryId,
     /// What it is asked by; empty if by its id alone. Unique in any case of its letters.
     pub name: String,
     /// Whether it answers to every name that starts as its own does.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Service;
+use super::{Service, ServiceName};
 
 /// Kind of instances that take connections of the mesh for another service.
 pub const CONNECT_PROXY: &str = "connect-proxy";
@@ -18,7 +18,7 @@ pub struct Role {
     /// Such as [`CONNECT_PROXY`]; empty for an ordinary instance.
     pub kind: String,
     /// Name of the service that a proxy takes connections for; empty for others.
-    pub destination: String,
+    pub destination: ServiceName,
     /// Whether it speaks the mesh's TLS itself.
     pub is_native: bool,
     /// Settings of a proxy or gateway: a JSON object as the API answers it; empty for none.
@@ -28,12 +28,12 @@ pub struct Role {
 impl Service {
     /// The service for which the instance takes connections of the mesh, if it does.
     #[must_use]
-    pub fn takes_mesh_for(&self) -> Option<&str> {
+    pub fn takes_mesh_for(&self) -> Option<&ServiceName> {
         let role = self.role.as_deref()?;
         if role.kind == CONNECT_PROXY {
             Some(&role.destination)
         } else {
-            role.is_native.then_some(self.name.as_str())
+            role.is_native.then_some(&self.name)
         }
     }
 

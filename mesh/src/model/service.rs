@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Index, Role};
+use super::{
+    AllocId, GroupName, Index, JobId, Namespace, NodeName, Role, ServiceId, ServiceName, TaskName,
+};
 
 /// One instance of a service on a node.
 ///
@@ -20,11 +22,11 @@ use super::{Index, Role};
 #[serde(default)]
 pub struct Service {
     /// Unique on the node.
-    pub id: String,
+    pub id: ServiceId,
     /// Name of the node that hosts the instance.
-    pub node: String,
+    pub node: NodeName,
     /// Service name, shared by all instances.
-    pub name: String,
+    pub name: ServiceName,
     /// IP address or host name; empty means the node's address.
     pub address: String,
     /// Port; 0 means none.
@@ -67,9 +69,9 @@ impl Service {
 #[serde(default)]
 pub struct ServiceKey {
     /// Node name.
-    pub node: String,
+    pub node: NodeName,
     /// Instance id.
-    pub id: String,
+    pub id: ServiceId,
 }
 
 /// An address and port of an instance under one network tag.
@@ -108,17 +110,17 @@ impl Default for Weights {
 #[serde(default)]
 pub struct Origin {
     /// Id of the allocation.
-    pub alloc_id: String,
+    pub alloc_id: AllocId,
     /// Namespace of the job.
-    pub namespace: String,
+    pub namespace: Namespace,
     /// Id of the job.
-    pub job_id: String,
+    pub job_id: JobId,
     /// Version of the job that the allocation runs.
     pub job_version: u64,
     /// Name of the task group.
-    pub task_group: String,
+    pub task_group: GroupName,
     /// Name of the task that owns the service.
-    pub task: Option<String>,
+    pub task: Option<TaskName>,
     /// Whether the allocation is a canary that is not promoted yet.
     pub canary: bool,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CheckKey, Index, SERF_HEALTH};
+use super::{CheckId, CheckKey, Index, NodeName, SERF_HEALTH, SessionId};
 
 /// What holds locks on keys, for as long as a node, some checks and perhaps a user's renewals say
 /// so.
@@ -23,11 +23,11 @@ use super::{CheckKey, Index, SERF_HEALTH};
 #[serde(default)]
 pub struct Session {
     /// Unique id (a UUID).
-    pub id: String,
+    pub id: SessionId,
     /// Name for people; may be empty.
     pub name: String,
     /// Name of the node that the session belongs to.
-    pub node: String,
+    pub node: NodeName,
     /// What becomes of its keys when it ends.
     pub behavior: Behavior,
     /// How long it lives without a renewal; nothing for one without end.
@@ -37,9 +37,9 @@ pub struct Session {
     #[serde(rename = "lock_delay_ns", with = "super::time::nanos")]
     pub lock_delay: Duration,
     /// Ids of node-level checks of its node that it depends on.
-    pub node_checks: Vec<String>,
+    pub node_checks: Vec<CheckId>,
     /// Ids of checks of instances on its node that it depends on.
-    pub service_checks: Vec<String>,
+    pub service_checks: Vec<CheckId>,
     /// Log index at which it was made.
     pub create_index: Index,
     /// The same: a session never changes.
@@ -49,8 +49,8 @@ pub struct Session {
 impl Session {
     /// Checks that a session depends on unless its maker names others.
     #[must_use]
-    pub fn default_node_checks() -> Vec<String> {
-        vec![SERF_HEALTH.to_owned()]
+    pub fn default_node_checks() -> Vec<CheckId> {
+        vec![SERF_HEALTH.into()]
     }
 
     /// The checks that it depends on.

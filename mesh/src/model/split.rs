@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Index;
+use super::{Index, ServiceName};
 
 /// The share of a route's requests that some of its targets get together.
 ///
@@ -28,7 +28,7 @@ pub struct SplitKey {
     /// The route, `host/path` as it was written; its syntax is the reader's concern.
     pub route: String,
     /// Name of the service that the targets belong to.
-    pub service: String,
+    pub service: ServiceName,
     /// Only targets with every one of these tags; empty for all targets of the service.
     pub tags: Vec<String>,
 }

@@ -196,7 +196,7 @@ fn is_wanted(of: &ServiceQuery, instance: &Instance) -> bool {
     let counted = instance
         .checks
         .iter()
-        .filter(|check| !ignored.contains(&check.id));
+        .filter(|check| !ignored.iter().any(|id| *id == check.id));
     let worst = counted.map(|check| check.status).max();
     let is_well = match worst.unwrap_or(Status::Passing) {
         Status::Passing => true,

@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckKey, Index, Timestamp};
+use crate::model::{
+    CheckId, CheckKey, Index, NodeId, NodeName, QueryId, ServiceId, ServiceName, SessionId,
+    Timestamp,
+};
 use crate::view::{Change, Table};
 
 pub use command::{
@@ -78,13 +81,13 @@ pub struct Applied {
     /// Tables with at least one changed row.
     pub tables: BTreeSet<Table>,
     /// Names of services whose instances, checks or host nodes changed.
-    pub services: BTreeSet<String>,
+    pub services: BTreeSet<ServiceName>,
     /// Names of nodes whose row, services or checks changed.
-    pub nodes: BTreeSet<String>,
+    pub nodes: BTreeSet<NodeName>,
     /// Keys whose entry changed or went.
     pub keys: BTreeSet<String>,
     /// Ids of sessions that began or ended.
-    pub sessions: BTreeSet<String>,
+    pub sessions: BTreeSet<SessionId>,
     /// Whether the certificate authority changed.
     pub authority: bool,
     /// The rows of the view that changed, in order: what a view has to carry out to follow.
@@ -216,23 +219,23 @@ pub enum Rejected {
     #[error("check id `{id}` on node `{node}` is taken")]
     CheckIdTaken {
         /// Name of the node.
-        node: String,
+        node: NodeName,
         /// The id.
-        id: String,
+        id: CheckId,
     },
     /// A service names a node that is not registered.
     #[error("node `{node}` is not registered")]
     UnknownNode {
         /// Name of the node.
-        node: String,
+        node: NodeName,
     },
     /// A node that is alive has the name already, under another id.
     #[error("node name `{name}` is taken by living node `{id}`")]
     NodeNameTaken {
         /// The name.
-        name: String,
+        name: NodeName,
         /// Id of the node that has it.
-        id: String,
+        id: NodeId,
     },
     /// A split has no share, or more than all.
     #[error("a share of {share_millionths} millionths is not above 0 and at most a million")]
@@ -266,21 +269,21 @@ pub enum Rejected {
         /// The key.
         key: String,
         /// Id of the session.
-        session: String,
+        session: SessionId,
     },
     /// A check names an instance that is not registered.
     #[error("service `{id}` is not registered on node `{node}`")]
     UnknownService {
         /// Name of the node.
-        node: String,
+        node: NodeName,
         /// Id of the instance.
-        id: String,
+        id: ServiceId,
     },
     /// An allocation's instance or check changes with its allocation only.
     #[error("`{id}` on node `{node}` belongs to an allocation")]
     OfAllocation {
         /// Name of the node.
-        node: String,
+        node: NodeName,
         /// Id of the instance or check.
         id: String,
     },
@@ -288,35 +291,35 @@ pub enum Rejected {
     #[error("session `{id}` does not exist")]
     UnknownSession {
         /// The id.
-        id: String,
+        id: SessionId,
     },
     /// A session of this id exists already.
     #[error("session id `{id}` is taken")]
     SessionIdTaken {
         /// The id.
-        id: String,
+        id: SessionId,
     },
     /// A session names a check that its node does not have.
     #[error("check `{id}` is not registered on node `{node}`")]
     UnknownCheck {
         /// Name of the node.
-        node: String,
+        node: NodeName,
         /// Id of the check.
-        id: String,
+        id: CheckId,
     },
     /// A session names a check that is critical.
     #[error("check `{id}` on node `{node}` is critical")]
     CheckCritical {
         /// Name of the node.
-        node: String,
+        node: NodeName,
         /// Id of the check.
-        id: String,
+        id: CheckId,
     },
     /// There is no prepared query of this id.
     #[error("prepared query `{id}` does not exist")]
     UnknownPreparedQuery {
         /// The id.
-        id: String,
+        id: QueryId,
     },
     /// Another prepared query answers to the name.
     #[error("name `{name}` is that of another prepared query")]

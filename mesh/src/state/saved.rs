@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Authority, Check, ConfigEntry, Index, KvEntry, Node, PreparedQuery, RouteOverrides, Service,
-    Session, Split, Timestamp,
+    Authority, Check, ConfigEntry, Index, KvEntry, Node, NodeName, PreparedQuery, QueryId,
+    RouteOverrides, Service, ServiceName, Session, SessionId, Split, Timestamp,
 };
 use crate::view::ServiceIndex;
 
@@ -51,7 +51,7 @@ pub enum SavedRow {
     /// The last change of any configuration entry.
     ConfigIndex(Index),
     /// The number of the address that stands for a service.
-    Virtual(String, u32),
+    Virtual(ServiceName, u32),
     /// The last such number that was given.
     LastVirtual(u32),
     /// A prepared query.
@@ -59,11 +59,11 @@ pub enum SavedRow {
     /// The last change of any prepared query.
     PreparedQueryIndex(Index),
     /// The session that a prepared query lives with: id of the query, id of the session.
-    QuerySession(String, String),
+    QuerySession(QueryId, SessionId),
     /// Index of a service: of its instances, and of their health.
-    ServiceIndex(String, Index, Index),
+    ServiceIndex(ServiceName, Index, Index),
     /// Index of a node, by name.
-    NodeIndex(String, Index),
+    NodeIndex(NodeName, Index),
     /// The newest forgotten deletion of a key, and the last change of a session.
     StoreIndexes {
         /// Of keys.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::model::{CheckKey, Index, Session};
+use crate::model::{CheckKey, Index, NodeName, Session, SessionId};
 
 /// The sessions at one moment; cloning shares structure.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sessions {
-    rows: OrdMap<String, Arc<Session>>,
+    rows: OrdMap<SessionId, Arc<Session>>,
     /// Node name to the ids of its sessions; no empty sets.
-    by_node: OrdMap<String, OrdSet<String>>,
+    by_node: OrdMap<NodeName, OrdSet<SessionId>>,
     /// Check to the ids of the sessions that depend on it; no empty sets.
-    by_check: OrdMap<CheckKey, OrdSet<String>>,
+    by_check: OrdMap<CheckKey, OrdSet<SessionId>>,
     /// The last change of any session.
     pub(super) index: Index,
 }
@@ -37,7 +37,7 @@ impl Sessions {
     }
 
     /// Ids of the sessions that depend on the check.
-    pub(super) fn of_check(&self, check: &CheckKey) -> Vec<String> {
+    pub(super) fn of_check(&self, check: &CheckKey) -> Vec<SessionId> {
         let ids = self.by_check.get(check).into_iter().flatten();
         ids.cloned().collect()
     }
@@ -62,7 +62,7 @@ impl Sessions {
     }
 }
 
-fn remove_from<K: Ord + Clone>(map: &mut OrdMap<K, OrdSet<String>>, key: &K, id: &str) {
+fn remove_from<K: Ord + Clone>(map: &mut OrdMap<K, OrdSet<SessionId>>, key: &K, id: &str) {
     if let Some(ids) = map.get_mut(key) {
         ids.remove(id);
         if ids.is_empty() {

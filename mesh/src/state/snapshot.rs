@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::model::{Authority, Index, KvEntry, Session};
+use crate::model::{Authority, Index, KvEntry, QueryId, Session, SessionId};
 use crate::view::View;
 
 use super::kv::Keys;
@@ -20,7 +20,7 @@ pub struct Snapshot {
     pub(super) sessions: Sessions,
     pub(super) authority: Option<Arc<Authority>>,
     /// Id of a prepared query to the id of the session that it lives with.
-    pub(super) query_sessions: OrdMap<String, String>,
+    pub(super) query_sessions: OrdMap<QueryId, SessionId>,
 }
 
 impl Snapshot {
@@ -84,8 +84,8 @@ impl Snapshot {
 
     /// Id of the session that a prepared query lives with.
     #[must_use]
-    pub fn session_of_query(&self, query: &str) -> Option<&str> {
-        self.query_sessions.get(query).map(String::as_str)
+    pub fn session_of_query(&self, query: &str) -> Option<&SessionId> {
+        self.query_sessions.get(query)
     }
 
     /// What a reader of sessions waits on.

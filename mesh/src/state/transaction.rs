@@ -6,7 +6,8 @@ use imbl::OrdMap;
 
 use crate::model::{
     Authority, Behavior, Check, CheckKey, ConfigEntry, ConfigKey, KvEntry, Node, PreparedQuery,
-    RouteOverrides, Service, ServiceKey, Session, Split, SplitKey, Status,
+    QueryId, RouteOverrides, Service, ServiceKey, ServiceName, Session, SessionId, Split, SplitKey,
+    Status,
 };
 use crate::view::{Change, NUMBERS_MAX, View};
 
@@ -34,7 +35,7 @@ pub(super) struct Transaction<'a> {
     pub(super) keys: &'a mut Keys,
     pub(super) sessions: &'a mut Sessions,
     pub(super) authority: &'a mut Option<Arc<Authority>>,
-    pub(super) query_sessions: &'a mut OrdMap<String, String>,
+    pub(super) query_sessions: &'a mut OrdMap<QueryId, SessionId>,
     pub(super) at: Stamp,
     pub(super) applied: Applied,
 }
@@ -74,7 +75,7 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn remove_node(&mut self, name: &str) {
         if self.tables.nodes.row(name).is_some() {
-            self.record(Change::RemoveNode(name.to_owned()));
+            self.record(Change::RemoveNode(name.into()));
         }
     }
 
@@ -86,10 +87,8 @@ impl<'a> Transaction<'a> {
             return;
         }
         service.modify_index = self.at.index;
-        let replaced = stored
-            .and_then(|row| row.takes_mesh_for())
-            .map(str::to_owned);
-        let named = service.takes_mesh_for().map(str::to_owned);
+        let replaced = stored.and_then(|row| row.takes_mesh_for()).cloned();
+        let named = service.takes_mesh_for().cloned();
         self.record(Change::PutService(Arc::new(service)));
         if let Some(name) = &named {
             self.give_virtual(name);
@@ -100,12 +99,12 @@ impl<'a> Transaction<'a> {
     }
 
     /// Lets an address stand for a service of the mesh.
-    fn give_virtual(&mut self, service: &str) {
+    fn give_virtual(&mut self, service: &ServiceName) {
         let virtuals = &self.tables.virtuals;
-        let is_new = service != ANY && virtuals.number(service).is_none();
+        let is_new = *service != ANY && virtuals.number(service).is_none();
         if is_new && virtuals.last < NUMBERS_MAX {
             let number = virtuals.last + 1;
-            self.record(Change::PutVirtual(service.to_owned(), number));
+            self.record(Change::PutVirtual(service.clone(), number));
         }
     }
 
@@ -122,7 +121,7 @@ impl<'a> Transaction<'a> {
         };
         let is_given = self.tables.virtuals.number(service).is_some();
         if is_given && !self.tables.services.has_mesh(service) && !has_entry() {
-            self.record(Change::RemoveVirtual(service.to_owned()));
+            self.record(Change::RemoveVirtual(service.into()));
         }
     }
 
@@ -137,7 +136,7 @@ impl<'a> Transaction<'a> {
             self.remove_check(check);
         }
         if let Some(row) = self.tables.services.row(key) {
-            let named = row.takes_mesh_for().map(str::to_owned);
+            let named = row.takes_mesh_for().cloned();
             self.record(Change::RemoveService(key.clone()));
             if let Some(name) = named {
                 self.take_unused_virtual(&name);
@@ -230,7 +229,7 @@ impl<'a> Transaction<'a> {
         }
         entry.modify_index = self.at.index;
         let named = VIRTUAL_KINDS.contains(&entry.key.kind.as_str());
-        let named = named.then(|| entry.key.name.clone());
+        let named = named.then(|| ServiceName::from(&entry.key.name));
         self.record(Change::PutConfigEntry(Arc::new(entry)));
         if let Some(name) = named {
             self.give_virtual(&name);
@@ -253,7 +252,11 @@ impl<'a> Transaction<'a> {
     }
 
     /// Writes a prepared query, which goes with `session` if one is given.
-    pub(super) fn put_prepared_query(&mut self, mut query: PreparedQuery, session: Option<String>) {
+    pub(super) fn put_prepared_query(
+        &mut self,
+        mut query: PreparedQuery,
+        session: Option<SessionId>,
+    ) {
         let stored = self.tables.prepared_queries.row(&query.id);
         query.create_index = stored.map_or(self.at.index, |row| row.create_index);
         query.modify_index = stored.map_or(self.at.index, |row| row.modify_index);
@@ -272,7 +275,7 @@ impl<'a> Transaction<'a> {
     pub(super) fn remove_prepared_query(&mut self, id: &str) {
         self.query_sessions.remove(id);
         if self.tables.prepared_queries.row(id).is_some() {
-            self.record(Change::RemovePreparedQuery(id.to_owned()));
+            self.record(Change::RemovePreparedQuery(id.into()));
         }
     }
 
@@ -335,7 +338,7 @@ impl<'a> Transaction<'a> {
         }
         let bound = self.query_sessions.iter();
         let bound = bound.filter(|(_, session)| *session == id);
-        let queries: Vec<String> = bound.map(|(query, _)| query.clone()).collect();
+        let queries: Vec<QueryId> = bound.map(|(query, _)| query.clone()).collect();
         for query in queries {
             self.remove_prepared_query(&query);
         }
@@ -343,7 +346,7 @@ impl<'a> Transaction<'a> {
 
     fn touch_session(&mut self, id: &str) {
         self.sessions.index = self.at.index;
-        self.applied.sessions.insert(id.to_owned());
+        self.applied.sessions.insert(id.into());
     }
 
     fn record(&mut self, change: Change) {
@@ -359,7 +362,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// The sessions that need what this change takes away.
-    fn sessions_ended_by(&self, change: &Change) -> Vec<String> {
+    fn sessions_ended_by(&self, change: &Change) -> Vec<SessionId> {
         match change {
             Change::RemoveNode(name) => {
                 let of_node = self.sessions.of_node(name);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, PreparedQuery, RouteOverrides, Service,
-    ServiceKey, Split, SplitKey,
+    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, NodeName, PreparedQuery, QueryId,
+    RouteOverrides, Service, ServiceKey, ServiceName, Split, SplitKey,
 };
 
 use super::{Table, Touched, View};
@@ -18,7 +18,7 @@ pub enum Change {
     /// A node is new or different.
     PutNode(Arc<Node>),
     /// The node of this name is gone; its instances and checks went before it.
-    RemoveNode(String),
+    RemoveNode(NodeName),
     /// An instance is new or different.
     PutService(Arc<Service>),
     /// An instance is gone; its checks went before it.
@@ -38,13 +38,13 @@ pub enum Change {
     /// A configuration entry is gone.
     RemoveConfigEntry(ConfigKey),
     /// A service got an address that stands for it, with that number.
-    PutVirtual(String, u32),
+    PutVirtual(ServiceName, u32),
     /// No address stands for the service any more.
-    RemoveVirtual(String),
+    RemoveVirtual(ServiceName),
     /// A prepared query is new or different.
     PutPreparedQuery(Arc<PreparedQuery>),
     /// The prepared query of this id is gone.
-    RemovePreparedQuery(String),
+    RemovePreparedQuery(QueryId),
 }
 
 impl Change {
@@ -150,12 +150,12 @@ impl At<'_> {
         self.touch_node(&name);
     }
 
-    fn remove_node(&mut self, name: &str) {
+    fn remove_node(&mut self, name: &NodeName) {
         if self.view.nodes.remove(name).is_none() {
             return;
         }
         self.touch_table(Table::Nodes);
-        self.touched.nodes.insert(name.to_owned());
+        self.touched.nodes.insert(name.clone());
         self.view.indexes.by_node.remove(name);
         self.view.indexes.node_vanished = self.index;
     }
@@ -193,7 +193,7 @@ impl At<'_> {
     }
 
     /// A node row changed: so did every service on it, for readers of instances and of health.
-    fn touch_node(&mut self, name: &str) {
+    fn touch_node(&mut self, name: &NodeName) {
         self.touch_table(Table::Nodes);
         self.touch_rows_of_node(name);
         for service in self.names_on(name) {
@@ -202,13 +202,13 @@ impl At<'_> {
     }
 
     /// An instance changed or went; the name's index row goes with its last instance.
-    fn touch_service(&mut self, node: &str, name: &str) {
+    fn touch_service(&mut self, node: &NodeName, name: &ServiceName) {
         self.touch_table(Table::Services);
         self.touch_rows_of_node(node);
         if self.view.services.has_name(name) {
             self.touch_instances(name);
         } else {
-            self.touched.services.insert(name.to_owned());
+            self.touched.services.insert(name.clone());
             self.view.indexes.by_service.remove(name);
             self.view.indexes.service_vanished = self.index;
         }
@@ -241,29 +241,29 @@ impl At<'_> {
         }
     }
 
-    fn touch_rows_of_node(&mut self, node: &str) {
-        self.touched.nodes.insert(node.to_owned());
+    fn touch_rows_of_node(&mut self, node: &NodeName) {
+        self.touched.nodes.insert(node.clone());
         if self.view.nodes.row(node).is_some() {
             let by_node = &mut self.view.indexes.by_node;
-            by_node.insert(node.to_owned(), self.index);
+            by_node.insert(node.clone(), self.index);
         }
     }
 
-    fn touch_instances(&mut self, name: &str) {
+    fn touch_instances(&mut self, name: &ServiceName) {
         self.touch_health(name);
         let by_service = &mut self.view.indexes.by_service;
-        by_service.entry(name.to_owned()).or_default().instances = self.index;
+        by_service.entry(name.clone()).or_default().instances = self.index;
     }
 
-    fn touch_health(&mut self, name: &str) {
-        self.touched.services.insert(name.to_owned());
+    fn touch_health(&mut self, name: &ServiceName) {
+        self.touched.services.insert(name.clone());
         let by_service = &mut self.view.indexes.by_service;
-        by_service.entry(name.to_owned()).or_default().health = self.index;
+        by_service.entry(name.clone()).or_default().health = self.index;
     }
 
-    fn names_on(&self, node: &str) -> Vec<String> {
+    fn names_on(&self, node: &str) -> Vec<ServiceName> {
         let on_node = self.view.services.of_node(node);
-        let mut names: Vec<String> = on_node.map(|row| row.name.clone()).collect();
+        let mut names: Vec<ServiceName> = on_node.map(|row| row.name.clone()).collect();
         names.sort_unstable();
         names.dedup();
         names

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::model::{Check, CheckKey, ServiceKey};
+use crate::model::{Check, CheckId, CheckKey, ServiceKey};
 
 /// Rows by key. Invariant: `by_owner` holds the same rows, without empty inner maps; its key is the
 /// instance, with an empty id for node-level checks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Checks {
     rows: OrdMap<CheckKey, Arc<Check>>,
-    by_owner: OrdMap<ServiceKey, OrdMap<String, Arc<Check>>>,
+    by_owner: OrdMap<ServiceKey, OrdMap<CheckId, Arc<Check>>>,
 }
 
 /// Returns the key that a check is found under in [`Checks::of_owner`].
@@ -33,8 +33,8 @@ impl Checks {
 
     pub(crate) fn of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Check>> {
         let first = CheckKey {
-            node: node.to_owned(),
-            id: String::new(),
+            node: node.into(),
+            id: CheckId::default(),
         };
         self.rows
             .range(first..)

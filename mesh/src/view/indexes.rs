@@ -7,7 +7,7 @@
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Index;
+use crate::model::{Index, NodeName, ServiceName};
 
 use super::Table;
 
@@ -33,8 +33,8 @@ pub(crate) struct Indexes {
     pub(crate) prepared_queries: Index,
     pub(crate) service_vanished: Index,
     pub(crate) node_vanished: Index,
-    pub(crate) by_service: OrdMap<String, ServiceIndex>,
-    pub(crate) by_node: OrdMap<String, Index>,
+    pub(crate) by_service: OrdMap<ServiceName, ServiceIndex>,
+    pub(crate) by_node: OrdMap<NodeName, Index>,
 }
 
 impl Indexes {

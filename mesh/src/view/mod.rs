@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::RouteOverrides;
+use crate::model::{NodeName, RouteOverrides, ServiceName};
 
 pub use change::Change;
 pub use query::Instance;
@@ -86,7 +86,7 @@ pub struct Touched {
     /// Tables with at least one changed row.
     pub tables: BTreeSet<Table>,
     /// Names of services whose instances, checks or host nodes changed.
-    pub services: BTreeSet<String>,
+    pub services: BTreeSet<ServiceName>,
     /// Names of nodes whose row, services or checks changed.
-    pub nodes: BTreeSet<String>,
+    pub nodes: BTreeSet<NodeName>,
 }

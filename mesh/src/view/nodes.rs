@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::model::Node;
+use crate::model::{Node, NodeId, NodeName};
 
 use super::query::key_of;
 
 /// Rows by node name. Invariant: `names_by_id` has one entry per row with a non-empty id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Nodes {
-    rows: OrdMap<String, Arc<Node>>,
-    names_by_id: OrdMap<String, String>,
+    rows: OrdMap<NodeName, Arc<Node>>,
+    names_by_id: OrdMap<NodeId, NodeName>,
 }
 
 impl Nodes {
@@ -21,8 +21,8 @@ impl Nodes {
         self.rows.get(name)
     }
 
-    pub(crate) fn name_of(&self, id: &str) -> Option<&str> {
-        self.names_by_id.get(id).map(String::as_str)
+    pub(crate) fn name_of(&self, id: &str) -> Option<&NodeName> {
+        self.names_by_id.get(id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Node>> {
@@ -30,7 +30,7 @@ impl Nodes {
     }
 
     /// Names of the rows that are not those of `newer`.
-    pub(crate) fn changed(&self, newer: &Self) -> BTreeSet<String> {
+    pub(crate) fn changed(&self, newer: &Self) -> BTreeSet<NodeName> {
         let changed = self.rows.diff(&newer.rows);
         changed.map(key_of).cloned().collect()
     }

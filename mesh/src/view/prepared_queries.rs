@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::model::PreparedQuery;
+use crate::model::{PreparedQuery, QueryId};
 
 /// Rows by id. Invariant: `ids_by_name` has one entry, of the name in lower case, for each row with
 /// a name and for each template.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PreparedQueries {
-    rows: OrdMap<String, Arc<PreparedQuery>>,
-    ids_by_name: OrdMap<String, String>,
+    rows: OrdMap<QueryId, Arc<PreparedQuery>>,
+    ids_by_name: OrdMap<String, QueryId>,
 }
 
 impl PreparedQueries {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 
 use crate::model::{
-    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, PreparedQuery, RouteOverrides,
-    SERF_HEALTH, Service, ServiceKey, Split, Status,
+    Check, CheckKey, ConfigEntry, ConfigKey, Index, Node, NodeName, PreparedQuery, RouteOverrides,
+    SERF_HEALTH, Service, ServiceId, ServiceKey, ServiceName, Split, Status,
 };
 
 use super::virtuals::address;
@@ -56,7 +56,7 @@ impl Instance {
 }
 
 /// The key of an entry that differs between two maps.
-pub(super) fn key_of<'a, V>(item: DiffItem<'a, 'a, String, V>) -> &'a String {
+pub(super) fn key_of<'a, K, V>(item: DiffItem<'a, 'a, K, V>) -> &'a K {
     match item {
         DiffItem::Add(key, _)
         | DiffItem::Remove(key, _)
@@ -196,8 +196,8 @@ impl View {
     #[must_use]
     pub fn has_agent(&self, node: &str) -> bool {
         let key = CheckKey {
-            node: node.to_owned(),
-            id: SERF_HEALTH.to_owned(),
+            node: node.into(),
+            id: SERF_HEALTH.into(),
         };
         self.checks.row(&key).is_some()
     }
@@ -215,7 +215,7 @@ impl View {
 
     /// Returns every service name with the union of its instances' tags, both in order.
     #[must_use]
-    pub fn service_tags(&self) -> BTreeMap<String, BTreeSet<String>> {
+    pub fn service_tags(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
         let mut services = BTreeMap::new();
         for (name, rows) in self.services.names() {
             let mut shown = rows.filter(|row| !row.draining).peekable();
@@ -248,12 +248,12 @@ impl View {
     }
 
     /// Iterates the services that something takes connections of the mesh for.
-    pub fn mesh_names(&self) -> impl Iterator<Item = &String> {
+    pub fn mesh_names(&self) -> impl Iterator<Item = &ServiceName> {
         self.services.mesh_names()
     }
 
     /// Iterates the services for which an address stands, with it.
-    pub fn virtual_addresses(&self) -> impl Iterator<Item = (&String, Ipv4Addr)> {
+    pub fn virtual_addresses(&self) -> impl Iterator<Item = (&ServiceName, Ipv4Addr)> {
         let rows = self.virtuals.iter();
         rows.map(|(service, number)| (service, address(number)))
     }
@@ -281,7 +281,7 @@ impl View {
     /// Returns the names of services whose instances, checks or host nodes are not those of
     /// `older`, and the names of nodes that differ; cost grows with the differences.
     #[must_use]
-    pub fn changed_since(&self, older: &Self) -> (BTreeSet<String>, BTreeSet<String>) {
+    pub fn changed_since(&self, older: &Self) -> (BTreeSet<ServiceName>, BTreeSet<NodeName>) {
         let services = older.indexes.by_service.diff(&self.indexes.by_service);
         let nodes = older.nodes.changed(&self.nodes);
         (services.map(key_of).cloned().collect(), nodes)
@@ -371,7 +371,7 @@ impl View {
         let node = Arc::clone(self.nodes.row(&service.node)?);
         let of_node = ServiceKey {
             node: service.node.clone(),
-            id: String::new(),
+            id: ServiceId::default(),
         };
         let checks: Vec<Arc<Check>> = self
             .checks

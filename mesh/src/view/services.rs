@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use crate::model::{Service, ServiceKey};
+use crate::model::{Service, ServiceId, ServiceKey, ServiceName};
 
 /// Rows by key. Invariant: `by_name` holds the same rows, `by_mesh` those that take connections of
 /// the mesh, by the service that they take them for; both without empty inner maps.
@@ -26,8 +26,8 @@ impl Services {
 
     pub(crate) fn of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
         let first = ServiceKey {
-            node: node.to_owned(),
-            id: String::new(),
+            node: node.into(),
+            id: ServiceId::default(),
         };
         self.rows
             .range(first..)
@@ -45,7 +45,7 @@ impl Services {
     }
 
     /// The services that something takes connections of the mesh for.
-    pub(crate) fn mesh_names(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn mesh_names(&self) -> impl Iterator<Item = &ServiceName> {
         self.by_mesh.keys()
     }
 
@@ -55,7 +55,7 @@ impl Services {
 
     pub(crate) fn names(
         &self,
-    ) -> impl Iterator<Item = (&String, impl Iterator<Item = &Arc<Service>>)> {
+    ) -> impl Iterator<Item = (&ServiceName, impl Iterator<Item = &Arc<Service>>)> {
         self.by_name
             .iter()
             .map(|(name, rows)| (name, rows.values()))
@@ -86,12 +86,12 @@ impl Services {
 }
 
 /// Rows by a name, then by key.
-type Named = OrdMap<String, OrdMap<ServiceKey, Arc<Service>>>;
+type Named = OrdMap<ServiceName, OrdMap<ServiceKey, Arc<Service>>>;
 
-fn insert(named: &mut Named, name: &str, row: &Arc<Service>) {
+fn insert(named: &mut Named, name: &ServiceName, row: &Arc<Service>) {
     let mut rows = named.get(name).cloned().unwrap_or_default();
     rows.insert(row.key(), Arc::clone(row));
-    named.insert(name.to_owned(), rows);
+    named.insert(name.clone(), rows);
 }
 
 fn remove(named: &mut Named, name: &str, key: &ServiceKey) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, ConfigEntry, Index, Node, PreparedQuery, RouteOverrides, Service, Split,
+    Check, ConfigEntry, Index, Node, NodeName, PreparedQuery, RouteOverrides, Service, ServiceName,
+    Split,
 };
 
 use super::View;
@@ -21,7 +22,7 @@ pub(super) struct Stored {
     route_overrides: Arc<RouteOverrides>,
     splits: Vec<Arc<Split>>,
     config_entries: Vec<Arc<ConfigEntry>>,
-    virtuals: Vec<(String, u32)>,
+    virtuals: Vec<(ServiceName, u32)>,
     last_virtual: u32,
     prepared_queries: Vec<Arc<PreparedQuery>>,
     last_index: Index,
@@ -33,8 +34,8 @@ pub(super) struct Stored {
     prepared_queries_index: Index,
     service_vanished_index: Index,
     node_vanished_index: Index,
-    service_indexes: Vec<(String, ServiceIndex)>,
-    node_indexes: Vec<(String, Index)>,
+    service_indexes: Vec<(ServiceName, ServiceIndex)>,
+    node_indexes: Vec<(NodeName, Index)>,
 }
 
 impl From<View> for Stored {

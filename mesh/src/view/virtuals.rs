@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 
 use imbl::OrdMap;
 
+use crate::model::ServiceName;
+
 /// First of the addresses; it stands for none.
 const FIRST: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 0);
 /// Most numbers: all addresses that start with 240 to 255, the broadcast address aside.
@@ -14,7 +16,7 @@ pub(crate) const NUMBERS_MAX: u32 = (1 << 28) - 2;
 /// Numbers by service, from 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Virtuals {
-    rows: OrdMap<String, u32>,
+    rows: OrdMap<ServiceName, u32>,
     /// The last number that was given.
     pub(crate) last: u32,
 }
@@ -24,11 +26,11 @@ impl Virtuals {
         self.rows.get(service).copied()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, u32)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceName, u32)> {
         self.rows.iter().map(|(service, number)| (service, *number))
     }
 
-    pub(crate) fn put(&mut self, service: String, number: u32) {
+    pub(crate) fn put(&mut self, service: ServiceName, number: u32) {
         self.last = self.last.max(number);
         self.rows.insert(service, number);
     }

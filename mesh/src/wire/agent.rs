@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::model::Service;
+use crate::model::{Service, ServiceId, ServiceName};
 
 use super::catalog::{Connect, Proxy, TaggedAddress, WeightsEntry, tagged};
 
@@ -20,9 +20,9 @@ pub struct AgentService {
     pub kind: String,
     /// Instance id.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: ServiceId,
     /// Service name.
-    pub service: String,
+    pub service: ServiceName,
     /// Tags as registered.
     pub tags: Vec<String>,
     /// Metadata.

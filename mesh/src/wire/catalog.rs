@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::model::{Node, Service, ServiceAddress, Weights};
+use crate::model::{
+    Node, NodeId, NodeName, Service, ServiceAddress, ServiceId, ServiceName, Weights,
+};
 use crate::view::Instance;
 
 /// An object without keys.
@@ -20,9 +22,9 @@ pub struct Empty {}
 pub struct CatalogNode {
     /// Node id.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: NodeId,
     /// Node name.
-    pub node: String,
+    pub node: NodeName,
     /// IP address.
     pub address: String,
     /// Datacenter.
@@ -164,9 +166,9 @@ impl Connect {
 pub struct CatalogService {
     /// Node id.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: NodeId,
     /// Node name.
-    pub node: String,
+    pub node: NodeName,
     /// Node address.
     pub address: String,
     /// Datacenter of the node.
@@ -179,9 +181,9 @@ pub struct CatalogService {
     pub service_kind: String,
     /// Instance id.
     #[serde(rename = "ServiceID")]
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// Service name.
-    pub service_name: String,
+    pub service_name: ServiceName,
     /// Tags as registered.
     pub service_tags: Vec<String>,
     /// Instance address; empty means the node's.
@@ -246,9 +248,9 @@ pub struct CatalogServiceEntry {
     pub kind: String,
     /// Instance id.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: ServiceId,
     /// Service name.
-    pub service: String,
+    pub service: ServiceName,
     /// Tags as registered.
     pub tags: Vec<String>,
     /// Instance address; empty means the node's.
@@ -302,7 +304,7 @@ pub struct CatalogNodeServices {
     /// The node.
     pub node: CatalogNode,
     /// Its instances by id.
-    pub services: BTreeMap<String, CatalogServiceEntry>,
+    pub services: BTreeMap<ServiceId, CatalogServiceEntry>,
 }
 
 /// A node with its instances as a list; both are null for an unknown node. Source: catalog API,

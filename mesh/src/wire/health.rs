@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::{Check, Status};
+use crate::model::{Check, CheckId, NodeName, ServiceId, ServiceName, Status};
 use crate::view::{Instance, View};
 
 use super::catalog::{CatalogNode, CatalogServiceEntry, Empty};
@@ -15,10 +15,10 @@ use super::duration::go_duration;
 #[serde(rename_all = "PascalCase")]
 pub struct HealthCheck {
     /// Node name.
-    pub node: String,
+    pub node: NodeName,
     /// Check id.
     #[serde(rename = "CheckID")]
-    pub check_id: String,
+    pub check_id: CheckId,
     /// Name for people.
     pub name: String,
     /// Status.
@@ -29,9 +29,9 @@ pub struct HealthCheck {
     pub output: String,
     /// Id of the instance; empty for a node-level check.
     #[serde(rename = "ServiceID")]
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// Name of the service; empty for a node-level check.
-    pub service_name: String,
+    pub service_name: ServiceName,
     /// Tags of the instance, never null.
     pub service_tags: Vec<String>,
     /// How the check is made.

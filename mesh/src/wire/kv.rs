@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::{DecodeError, Engine as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::model::KvEntry;
+use crate::model::{KvEntry, SessionId};
 
 /// A key with its value. Source: KV store API, "Read Key".
 ///
@@ -25,7 +25,7 @@ pub struct KvPair {
     pub value: Vec<u8>,
     /// Id of the session that holds the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
+    pub session: Option<SessionId>,
     /// First write.
     pub create_index: u64,
     /// Last change.
@@ -113,7 +113,7 @@ mod tests {
         let back: KvPair = serde_json::from_str(&text(&entry)).unwrap();
         assert_eq!(back, KvPair::from(&entry));
         entry.value.clear();
-        entry.session = Some("S".to_owned());
+        entry.session = Some("S".into());
         assert!(text(&entry).contains(r#""Value":null,"Session":"S""#));
         let back: KvPair = serde_json::from_str(&text(&entry)).unwrap();
         assert_eq!(back, KvPair::from(&entry));

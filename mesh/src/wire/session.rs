@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Session;
+use crate::model::{CheckId, NodeName, Session, SessionId};
 
 use super::duration::go_duration;
 
@@ -14,11 +14,11 @@ use super::duration::go_duration;
 pub struct SessionEntry {
     /// Id.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: SessionId,
     /// Name for people.
     pub name: String,
     /// Node name.
-    pub node: String,
+    pub node: NodeName,
     /// Nanoseconds.
     pub lock_delay: u64,
     /// `release` or `delete`.
@@ -27,7 +27,7 @@ pub struct SessionEntry {
     #[serde(rename = "TTL")]
     pub ttl: String,
     /// Ids of node-level checks.
-    pub node_checks: Vec<String>,
+    pub node_checks: Vec<CheckId>,
     /// Checks of instances.
     pub service_checks: Option<Vec<SessionServiceCheck>>,
     /// When it was made.
@@ -42,7 +42,7 @@ pub struct SessionEntry {
 pub struct SessionServiceCheck {
     /// Check id.
     #[serde(rename = "ID")]
-    pub id: String,
+    pub id: CheckId,
     /// Always empty: there are no namespaces.
     pub namespace: String,
 }

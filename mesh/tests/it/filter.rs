@@ -24,8 +24,8 @@ fn instance() -> Instance {
     };
     Instance {
         node: Node {
-            id: "id-1".to_owned(),
-            name: "n1".to_owned(),
+            id: "id-1".into(),
+            name: "n1".into(),
             address: "192.0.2.11".to_owned(),
             datacenter: "dc1".to_owned(),
             meta: pairs(&[("rack", "r1"), ("a.b", "c")]),
@@ -33,8 +33,8 @@ fn instance() -> Instance {
         }
         .into(),
         service: Service {
-            id: "web1".to_owned(),
-            name: "web".to_owned(),
+            id: "web1".into(),
+            name: "web".into(),
             port: 8080,
             tags: vec!["v1".to_owned(), "primary".to_owned()],
             meta: pairs(&[("ver", "1.2"), ("not", "x")]),
@@ -48,8 +48,8 @@ fn instance() -> Instance {
         .into(),
         checks: [("serfHealth", Status::Passing), ("c1", Status::Warning)]
             .map(|(id, status)| Check {
-                id: id.to_owned(),
-                node: "n1".to_owned(),
+                id: id.into(),
+                node: "n1".into(),
                 status,
                 ..Check::default()
             })

@@ -128,7 +128,7 @@ fn expressions_are_read_or_refused() {
     let seed = seconds.map_or(1, |_| u64::from(std::process::id()) << 20);
     let mut random = Random(seed);
     let row = CatalogNode::from(&Node {
-        name: "x".to_owned(),
+        name: "x".into(),
         meta: [("a".to_owned(), "y".to_owned())].into(),
         ..Node::default()
     });

@@ -26,7 +26,7 @@ impl World {
         };
         world.apply(Register {
             node: Node {
-                name: "n1".to_owned(),
+                name: "n1".into(),
                 address: "192.0.2.1".to_owned(),
                 ..Node::default()
             },
@@ -56,15 +56,15 @@ impl World {
             let node = "n1".to_owned();
             let deregister = |service_id: String, check_id: String| {
                 Command::Deregister(Deregister {
-                    node: node.clone(),
-                    service_id,
-                    check_id,
+                    node: node.clone().into(),
+                    service_id: service_id.into(),
+                    check_id: check_id.into(),
                 })
             };
             match difference {
                 Difference::Register { service, checks } => self.apply(Register {
                     node: Node {
-                        name: node,
+                        name: node.into(),
                         ..Node::default()
                     },
                     keep_node: true,
@@ -72,9 +72,11 @@ impl World {
                     checks,
                 }),
                 Difference::DeregisterService { id } => {
-                    self.command(deregister(id, String::new()));
+                    self.command(deregister(id.into(), String::new()));
                 }
-                Difference::DeregisterCheck { id } => self.command(deregister(String::new(), id)),
+                Difference::DeregisterCheck { id } => {
+                    self.command(deregister(String::new(), id.into()))
+                }
             }
         }
     }
@@ -91,8 +93,8 @@ impl World {
 
     fn status(&self, id: &str) -> (Status, String) {
         let key = CheckKey {
-            node: "n1".to_owned(),
-            id: id.to_owned(),
+            node: "n1".into(),
+            id: id.into(),
         };
         let row = self.catalog.current().check(&key).expect("a check");
         (row.status, row.output.clone())
@@ -101,8 +103,8 @@ impl World {
 
 fn web() -> Service {
     Service {
-        id: "web1".to_owned(),
-        name: "web".to_owned(),
+        id: "web1".into(),
+        name: "web".into(),
         port: 80,
         ..Service::default()
     }
@@ -110,7 +112,7 @@ fn web() -> Service {
 
 fn ttl(id: &str, deregister_after: u64) -> (Check, CheckDefinition) {
     let check = Check {
-        id: id.to_owned(),
+        id: id.into(),
         kind: "ttl".to_owned(),
         ..Check::default()
     };
@@ -127,13 +129,13 @@ fn ttl(id: &str, deregister_after: u64) -> (Check, CheckDefinition) {
 #[test]
 fn what_files_define_is_taken_over_and_goes_with_them() {
     let service = |id: &str| Service {
-        id: id.to_owned(),
-        name: id.to_owned(),
+        id: id.into(),
+        name: id.into(),
         ..Service::default()
     };
     let check = |id: &str| {
         let check = Check {
-            id: id.to_owned(),
+            id: id.into(),
             ..Check::default()
         };
         (check, CheckDefinition::default())
@@ -156,7 +158,7 @@ fn what_files_define_is_taken_over_and_goes_with_them() {
         .unwrap();
     assert_eq!(kept.check.status, Status::Passing);
     let stranger = Check {
-        service_id: "none".to_owned(),
+        service_id: "none".into(),
         ..check("stranger").0
     };
     let refused = local.load(now, vec![], vec![(stranger, CheckDefinition::default())]);
@@ -231,12 +233,12 @@ fn a_check_that_nobody_speaks_for_expires_and_takes_its_service_along() {
         .local
         .register_service(at(0), web(), vec![ttl("c1", 5)], false);
     let alias = Check {
-        id: "alias".to_owned(),
+        id: "alias".into(),
         ..Check::default()
     };
     let definition = CheckDefinition {
         probe: Probe::Alias {
-            service: "web1".to_owned(),
+            service: "web1".into(),
         },
         ..CheckDefinition::default()
     };
@@ -273,18 +275,18 @@ fn foreign_changes_of_the_catalog_are_found() {
     world.push(&touched);
     world.apply(Register {
         node: Node {
-            name: "n1".to_owned(),
+            name: "n1".into(),
             ..Node::default()
         },
         keep_node: true,
         service: Some(Service {
-            id: "foreign".to_owned(),
-            name: "foreign".to_owned(),
+            id: "foreign".into(),
+            name: "foreign".into(),
             ..Service::default()
         }),
         checks: vec![Check {
-            id: "c1".to_owned(),
-            service_id: "web1".to_owned(),
+            id: "c1".into(),
+            service_id: "web1".into(),
             status: Status::Passing,
             kind: "ttl".to_owned(),
             ..Check::default()

@@ -11,7 +11,7 @@ use mesh::state::{Command, PutPreparedQuery, Register, Stamp, State};
 
 fn query(name: &str, service: &str) -> PreparedQuery {
     PreparedQuery {
-        id: format!("id-of-{name}"),
+        id: format!("id-of-{name}").into(),
         name: name.to_owned(),
         service: ServiceQuery {
             service: service.to_owned(),
@@ -157,22 +157,22 @@ fn the_longest_template_answers_to_a_name_and_is_filled_in() {
 fn instance(node: &str, status: Status, tags: &[&str]) -> Register {
     Register {
         node: Node {
-            name: node.to_owned(),
+            name: node.into(),
             address: "192.0.2.1".to_owned(),
             meta: pairs("rack", node.get(..1).unwrap()),
             ..Node::default()
         },
         service: Some(Service {
-            id: "web".to_owned(),
-            name: "web".to_owned(),
+            id: "web".into(),
+            name: "web".into(),
             tags: texts(tags),
             meta: pairs("node", node),
             ..Service::default()
         }),
         checks: vec![
             Check {
-                id: "c".to_owned(),
-                service_id: "web".to_owned(),
+                id: "c".into(),
+                service_id: "web".into(),
                 status,
                 ..Check::default()
             },
@@ -198,8 +198,8 @@ fn a_query_picks_instances_by_health_tags_and_metadata() {
         let mut query = query("q", "web");
         change(&mut query.service);
         let found = execute(&snapshot, &query, Asker::default());
-        let mut names: Vec<String> = found.iter().map(|row| row.node.name.clone()).collect();
-        names.sort();
+        let mut names: Vec<&str> = found.iter().map(|row| row.node.name.as_str()).collect();
+        names.sort_unstable();
         assert_eq!(names.join(" "), expected, "{query:?}");
     };
     check("a1 a2 b2", |_| {});

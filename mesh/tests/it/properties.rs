@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesh::model::{
-    Behavior, Check, Node, Service, ServiceKey, Session, SplitKey, Status, Timestamp,
+    Behavior, Check, CheckId, Node, Service, ServiceKey, Session, SplitKey, Status, Timestamp,
 };
 use mesh::state::{
     CheckResult, Command, CreateSession, DeleteKey, DeregisterService, DestroySession,
@@ -42,7 +42,7 @@ fn status() -> impl Strategy<Value = Status> {
 fn checks() -> impl Strategy<Value = Vec<Check>> {
     vec(
         (name(&CHECKS), status()).prop_map(|(id, status)| Check {
-            id,
+            id: id.into(),
             status,
             ..Check::default()
         }),
@@ -55,8 +55,8 @@ fn command() -> impl Strategy<Value = Command> {
         |(id, name, address, checks)| {
             let address = format!("192.0.2.{address}");
             let node = Node {
-                id,
-                name,
+                id: id.into(),
+                name: name.into(),
                 address,
                 ..Node::default()
             };
@@ -72,9 +72,9 @@ fn command() -> impl Strategy<Value = Command> {
     )
         .prop_map(|(node, id, name, port, checks)| {
             let service = Service {
-                node,
-                id,
-                name,
+                node: node.into(),
+                id: id.into(),
+                name: name.into(),
                 port,
                 tags: vec!["t".to_owned()],
                 ..Service::default()
@@ -83,8 +83,8 @@ fn command() -> impl Strategy<Value = Command> {
         });
     let results = vec(
         (name(&NODES), name(&CHECKS), status()).prop_map(|(node, check_id, status)| CheckResult {
-            node,
-            check_id,
+            node: node.into(),
+            check_id: check_id.into(),
             status,
             output: String::new(),
         }),
@@ -106,7 +106,7 @@ fn command() -> impl Strategy<Value = Command> {
         .prop_map(|(service, tags, share_millionths)| {
             let key = SplitKey {
                 route: "/".to_owned(),
-                service,
+                service: service.into(),
                 tags,
             };
             Command::SetSplit(SetSplit {
@@ -122,11 +122,11 @@ fn command() -> impl Strategy<Value = Command> {
         4 => results,
         1 => overrides,
         1 => splits,
-        1 => name(&NODES).prop_map(|name| Command::RemoveNode(RemoveNode { name })),
+        1 => name(&NODES).prop_map(|name| Command::RemoveNode(RemoveNode { name: name.into() })),
         2 => instance().prop_map(|(node, id)| {
-            Command::DeregisterService(DeregisterService { node, id })
+            Command::DeregisterService(DeregisterService { node: node.into(), id: id.into() })
         }),
-        2 => instance().prop_map(|(node, id)| Command::DrainService(DrainService { node, id })),
+        2 => instance().prop_map(|(node, id)| Command::DrainService(DrainService { node: node.into(), id: id.into() })),
     ]
 }
 
@@ -134,8 +134,8 @@ fn key_condition() -> impl Strategy<Value = KeyCondition> {
     prop_oneof![
         Just(KeyCondition::Always),
         (0..30_u64).prop_map(KeyCondition::Unchanged),
-        name(&SESSIONS).prop_map(KeyCondition::Acquire),
-        name(&SESSIONS).prop_map(KeyCondition::Release),
+        name(&SESSIONS).prop_map(|id| KeyCondition::Acquire(id.into())),
+        name(&SESSIONS).prop_map(|id| KeyCondition::Release(id.into())),
     ]
 }
 
@@ -169,7 +169,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
                 value,
                 flags: 0,
                 index,
-                session,
+                session: session.into(),
             })
         });
     vec(operation, 0..3)
@@ -208,11 +208,11 @@ fn store_command() -> impl Strategy<Value = Command> {
     )
         .prop_map(|(id, node, behavior, delay, node_checks)| {
             let session = Session {
-                id,
-                node,
+                id: id.into(),
+                node: node.into(),
                 behavior,
                 lock_delay: Duration::from_secs(delay * 1000),
-                node_checks,
+                node_checks: node_checks.into_iter().map(CheckId::from).collect(),
                 ..Session::default()
             };
             Command::CreateSession(CreateSession { session })
@@ -221,7 +221,7 @@ fn store_command() -> impl Strategy<Value = Command> {
         6 => put,
         2 => delete,
         4 => create,
-        1 => name(&SESSIONS).prop_map(|id| Command::DestroySession(DestroySession { id })),
+        1 => name(&SESSIONS).prop_map(|id| Command::DestroySession(DestroySession { id: id.into() })),
         2 => operations()
             .prop_map(|operations| Command::RunTransaction(RunTransaction { operations })),
     ]

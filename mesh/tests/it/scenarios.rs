@@ -10,8 +10,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use mesh::model::{
-    Check, KvEntry, Node, Origin, PreparedQuery, QueryTemplate, Service, ServiceKey, Session,
-    Status, Timestamp, Weights,
+    Check, CheckId, KvEntry, Node, Origin, PreparedQuery, QueryTemplate, Service, ServiceKey,
+    Session, SessionId, Status, Timestamp, Weights,
 };
 use mesh::state::{
     Applied, CheckOperation, CheckResult, Command, CreateSession, DeleteKey, DeletePreparedQuery,
@@ -99,16 +99,17 @@ fn describe(applied: &Applied) -> String {
                     .map(|table| format!("{table:?}"))
                     .collect()
             ),
-            join(applied.services.iter().cloned().collect()),
-            join(applied.nodes.iter().cloned().collect()),
+            join(applied.services.iter().map(ToString::to_string).collect()),
+            join(applied.nodes.iter().map(ToString::to_string).collect()),
         )
     };
     for key in &applied.unknown_checks {
         write!(text, " unknown-check={}/{}", key.node, key.id).unwrap();
     }
-    for (name, changed) in [("keys", &applied.keys), ("sessions", &applied.sessions)] {
+    let keys: Vec<&str> = applied.keys.iter().map(String::as_str).collect();
+    let sessions: Vec<&str> = applied.sessions.iter().map(SessionId::as_str).collect();
+    for (name, changed) in [("keys", keys), ("sessions", sessions)] {
         if !changed.is_empty() {
-            let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
             write!(text, " {name}={}", changed.join(",")).unwrap();
         }
     }
@@ -182,7 +183,7 @@ fn operation(word: &str) -> Operation {
         key: key.to_owned(),
         value: value.as_bytes().to_owned(),
         index: index.parse().unwrap(),
-        session: session.to_owned(),
+        session: session.into(),
         ..KeyOperation::default()
     })
 }
@@ -197,7 +198,7 @@ fn row_operation(noun: &str, verb: &str, key: &str, value: &str, index: u64) -> 
         "node" | "kept-node" => Operation::Node(Box::new(NodeOperation {
             verb,
             node: Node {
-                name: node,
+                name: node.into(),
                 address: value,
                 modify_index: index,
                 ..Node::default()
@@ -207,9 +208,9 @@ fn row_operation(noun: &str, verb: &str, key: &str, value: &str, index: u64) -> 
         "service" => Operation::Service(Box::new(ServiceOperation {
             verb,
             service: Service {
-                node,
-                id,
-                name: value,
+                node: node.into(),
+                id: id.into(),
+                name: value.into(),
                 tags: vec!["t".to_owned()],
                 modify_index: index,
                 ..Service::default()
@@ -220,10 +221,10 @@ fn row_operation(noun: &str, verb: &str, key: &str, value: &str, index: u64) -> 
             Operation::Check(Box::new(CheckOperation {
                 verb,
                 check: Check {
-                    node,
-                    id,
+                    node: node.into(),
+                    id: id.into(),
                     status: status.parse().unwrap_or_default(),
-                    service_id: of.to_owned(),
+                    service_id: of.into(),
                     modify_index: index,
                     ..Check::default()
                 },
@@ -237,9 +238,9 @@ fn put_key(words: &[&str]) -> Command {
     let condition = if let Some(index) = option(words, "cas") {
         KeyCondition::Unchanged(index.parse().unwrap())
     } else if let Some(session) = option(words, "acquire") {
-        KeyCondition::Acquire(session.to_owned())
+        KeyCondition::Acquire(session.into())
     } else if let Some(session) = option(words, "release") {
-        KeyCondition::Release(session.to_owned())
+        KeyCondition::Release(session.into())
     } else {
         KeyCondition::Always
     };
@@ -258,14 +259,17 @@ fn create_session(words: &[&str]) -> Command {
     let seconds = |name| option(words, name).map_or(0, |text| text.parse::<u64>().unwrap());
     Command::CreateSession(CreateSession {
         session: Session {
-            id: words[1].to_owned(),
-            node: option(words, "node").unwrap_or_default().to_owned(),
+            id: words[1].into(),
+            node: option(words, "node").unwrap_or_default().into(),
             behavior: option(words, "behavior")
                 .unwrap_or_default()
                 .parse()
                 .unwrap(),
             lock_delay: Duration::from_secs(seconds("delay")),
-            node_checks: list(option(words, "checks")),
+            node_checks: list(option(words, "checks"))
+                .into_iter()
+                .map(CheckId::from)
+                .collect(),
             ..Session::default()
         },
     })
@@ -284,7 +288,7 @@ fn checks(words: &[&str]) -> Vec<Check> {
         .map(|text| {
             let (id, status) = text.split_once(':').unwrap_or((text, "critical"));
             Check {
-                id: id.to_owned(),
+                id: id.into(),
                 status: status.parse().unwrap(),
                 ..Check::default()
             }
@@ -308,19 +312,21 @@ fn command(words: &[&str]) -> Command {
     match words[0] {
         "node" => Command::UpsertNode(UpsertNode {
             node: Node {
-                name: name(1),
-                id: option(words, "id").unwrap_or(words[1]).to_owned(),
+                name: name(1).into(),
+                id: option(words, "id").unwrap_or(words[1]).into(),
                 address: option(words, "address").unwrap_or_default().to_owned(),
                 ..Node::default()
             },
             checks: checks(words),
         }),
-        "remove-node" => Command::RemoveNode(RemoveNode { name: name(1) }),
+        "remove-node" => Command::RemoveNode(RemoveNode {
+            name: name(1).into(),
+        }),
         "register" => Command::RegisterService(Box::new(RegisterService {
             service: Service {
-                node: name(1),
-                id: name(2),
-                name: option(words, "name").unwrap_or_default().to_owned(),
+                node: name(1).into(),
+                id: name(2).into(),
+                name: option(words, "name").unwrap_or_default().into(),
                 port: option(words, "port").map_or(0, |port| port.parse().unwrap()),
                 tags: list(option(words, "tags")),
                 weights: Weights::default(),
@@ -334,12 +340,12 @@ fn command(words: &[&str]) -> Command {
             checks: checks(words),
         })),
         "deregister" => Command::DeregisterService(DeregisterService {
-            node: name(1),
-            id: name(2),
+            node: name(1).into(),
+            id: name(2).into(),
         }),
         "drain" => Command::DrainService(DrainService {
-            node: name(1),
-            id: name(2),
+            node: name(1).into(),
+            id: name(2).into(),
         }),
         "results" => Command::UpdateChecks(UpdateChecks {
             results: words[1..].iter().map(|word| result(word)).collect(),
@@ -357,7 +363,7 @@ fn command(words: &[&str]) -> Command {
         "session" => create_session(words),
         "query" => Command::PutPreparedQuery(Box::new(PutPreparedQuery {
             query: PreparedQuery {
-                id: name(1),
+                id: name(1).into(),
                 name: option(words, "name").unwrap_or_default().to_owned(),
                 template: QueryTemplate {
                     kind: option(words, "template").unwrap_or_default().to_owned(),
@@ -365,11 +371,11 @@ fn command(words: &[&str]) -> Command {
                 },
                 ..PreparedQuery::default()
             },
-            session: option(words, "session").unwrap_or_default().to_owned(),
+            session: option(words, "session").unwrap_or_default().into(),
             is_update: words.contains(&"update"),
         })),
-        "delete-query" => Command::DeletePreparedQuery(DeletePreparedQuery { id: name(1) }),
-        "destroy" => Command::DestroySession(DestroySession { id: name(1) }),
+        "delete-query" => Command::DeletePreparedQuery(DeletePreparedQuery { id: name(1).into() }),
+        "destroy" => Command::DestroySession(DestroySession { id: name(1).into() }),
         "txn" => Command::RunTransaction(RunTransaction {
             operations: words[1..].iter().map(|word| operation(word)).collect(),
         }),
@@ -383,8 +389,8 @@ fn result(word: &str) -> CheckResult {
     let (node, check_id) = key.split_once('/').unwrap();
     let (status, output) = value.split_once(':').unwrap_or((value, ""));
     CheckResult {
-        node: node.to_owned(),
-        check_id: check_id.to_owned(),
+        node: node.into(),
+        check_id: check_id.into(),
         status: status.parse().unwrap(),
         output: output.to_owned(),
     }
@@ -440,8 +446,8 @@ fn show(snapshot: &Snapshot, words: &[&str]) -> String {
             .collect(),
         "row" => {
             let key = ServiceKey {
-                node: name.to_owned(),
-                id: words[2].to_owned(),
+                node: name.into(),
+                id: words[2].into(),
             };
             snapshot
                 .service(&key)

@@ -7,7 +7,7 @@ use dns::Kind;
 use jobs::model::Span;
 use mesh::{
     gateway,
-    model::{INGRESS_GATEWAY, Status},
+    model::{INGRESS_GATEWAY, ServiceName, Status},
     prepared::{self, Asker},
     view::{Instance, Table, View},
 };
@@ -89,7 +89,8 @@ impl Last {
         let mut plain = BTreeSet::new();
         for name in &services {
             for row in older.instances(name).iter().chain(&catalog.instances(name)) {
-                meshed.extend(row.service.takes_mesh_for().map(str::to_ascii_lowercase));
+                let named = row.service.takes_mesh_for();
+                meshed.extend(named.map(|name| name.to_ascii_lowercase()));
                 are_gateways_new |= row.service.kind() == INGRESS_GATEWAY;
             }
             plain.insert(name.to_ascii_lowercase());
@@ -121,11 +122,13 @@ impl Last {
     }
 }
 
-fn capitals<'a>(names: impl Iterator<Item = &'a String>) -> BTreeMap<String, BTreeSet<String>> {
+fn capitals<'a>(
+    names: impl Iterator<Item = &'a ServiceName>,
+) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for name in names.filter(|name| name.contains(|c: char| c.is_ascii_uppercase())) {
         let spelled = found.entry(name.to_ascii_lowercase()).or_default();
-        spelled.insert(name.clone());
+        spelled.insert(name.to_string());
     }
     found
 }
@@ -156,18 +159,18 @@ fn facts(zone: &Zone, catalog: &View) -> dns::Facts {
 
 fn virtuals(catalog: &View) -> Vec<(String, std::net::Ipv4Addr)> {
     let all = catalog.virtual_addresses();
-    all.map(|(service, address)| (service.clone(), address))
+    all.map(|(service, address)| (service.to_string(), address))
         .collect()
 }
 
 fn servers(catalog: &View) -> Vec<String> {
-    catalog.nodes().map(|node| node.name.clone()).collect()
+    catalog.nodes().map(|node| node.name.to_string()).collect()
 }
 
 fn node(row: &mesh::model::Node) -> dns::Node {
     let meta = row.meta.iter();
     dns::Node {
-        name: row.name.clone(),
+        name: row.name.to_string(),
         addresses: vec![row.address.clone()],
         meta: meta
             .map(|(key, value)| (key.clone(), value.clone()))
@@ -202,7 +205,8 @@ fn ingress(zone: &Zone, catalog: &View) -> Vec<dns::Instance> {
     let mut by_service: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for bound in gateway::bindings(catalog, INGRESS_GATEWAY) {
         let services = if bound.service == mesh::intention::ANY {
-            catalog.service_tags().into_keys().collect()
+            let names = catalog.service_tags().into_keys();
+            names.map(String::from).collect()
         } else {
             vec![bound.service]
         };
@@ -231,7 +235,7 @@ fn instance(zone: &Zone, service: &str, row: &Instance) -> Option<dns::Instance>
     };
     Some(dns::Instance {
         service: service.to_owned(),
-        node: row.node.name.clone(),
+        node: row.node.name.to_string(),
         address: row.service.address.clone(),
         port: row.service.port,
         tags: row.service.tags.clone(),
@@ -287,8 +291,8 @@ mod tests {
 
     fn service(id: &str, name: &str, role: Option<Role>) -> Service {
         Service {
-            id: id.to_owned(),
-            name: name.to_owned(),
+            id: id.into(),
+            name: name.into(),
             port: 80,
             role: role.map(Box::new),
             ..Service::default()
@@ -297,14 +301,14 @@ mod tests {
 
     fn register(service: Service, status: Status) -> Command {
         let check = Check {
-            id: format!("check-{}", service.id),
+            id: format!("check-{}", service.id).into(),
             service_id: service.id.clone(),
             status,
             ..Check::default()
         };
         Command::Register(Box::new(Register {
             node: Node {
-                name: "One".to_owned(),
+                name: "One".into(),
                 address: "192.0.2.1".to_owned(),
                 ..Node::default()
             },
@@ -349,7 +353,7 @@ mod tests {
     fn changes_of_the_catalog_lead_where_a_new_view_leads() {
         let proxy = Role {
             kind: "connect-proxy".to_owned(),
-            destination: "web".to_owned(),
+            destination: "web".into(),
             ..Role::default()
         };
         let native = Role {
@@ -362,8 +366,8 @@ mod tests {
         };
         let gone = |id: &str| {
             Command::Deregister(Deregister {
-                node: "One".to_owned(),
-                service_id: id.to_owned(),
+                node: "One".into(),
+                service_id: id.into(),
                 ..Deregister::default()
             })
         };

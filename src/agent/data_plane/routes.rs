@@ -96,7 +96,7 @@ fn in_order(catalog: &View) -> Vec<&Arc<Split>> {
 
 fn weigh(split: &Split) -> Result<Definition, Problem> {
     let origin = || Origin::Split {
-        service: split.key.service.clone(),
+        service: split.key.service.to_string(),
         route: split.key.route.clone(),
     };
     let source = Source::parse(&split.key.route).map_err(|fault| Problem {
@@ -106,7 +106,7 @@ fn weigh(split: &Split) -> Result<Definition, Problem> {
     Ok(Definition {
         origin: origin(),
         command: Command::Weigh(Weigh {
-            service: Some(split.key.service.clone()),
+            service: Some(split.key.service.to_string()),
             source,
             weight: Weight::from_millionths(split.share_millionths.into()),
             tags: split.key.tags.clone(),
@@ -130,8 +130,8 @@ pub(super) fn dead(instances: &[Instance], left: &BTreeSet<String>) -> BTreeSet<
     instances
         .iter()
         .filter(|instance| instance.status == Status::Critical)
-        .map(|instance| &instance.service.id)
+        .map(|instance| instance.service.id.as_str())
         .filter(|&id| left.contains(id))
-        .cloned()
+        .map(str::to_owned)
         .collect()
 }

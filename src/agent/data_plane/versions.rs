@@ -139,7 +139,7 @@ impl<'a> Versions<'a> {
                 continue;
             };
             let others = split.parts.iter().flat_map(|part| &part.instances);
-            let others: BTreeSet<&String> = others.collect();
+            let others: BTreeSet<&str> = others.map(String::as_str).collect();
             found.extend(self.stand_ins(service, &others, adds));
             found.push(Definition {
                 origin: Origin::Split {
@@ -260,7 +260,7 @@ impl<'a> Versions<'a> {
             name,
             millionths: None,
             instances: instances
-                .map(|instance| instance.service.id.clone())
+                .map(|instance| instance.service.id.to_string())
                 .collect(),
         })
     }
@@ -302,7 +302,7 @@ impl<'a> Versions<'a> {
             instances: instances
                 .iter()
                 .filter(|instance| is_canary(instance) == of_canary)
-                .map(|instance| instance.service.id.clone())
+                .map(|instance| instance.service.id.to_string())
                 .collect(),
         };
         vec![
@@ -315,13 +315,13 @@ impl<'a> Versions<'a> {
     fn stand_ins(
         &self,
         service: &str,
-        wanted: &BTreeSet<&String>,
+        wanted: &BTreeSet<&str>,
         adds: &[Definition],
     ) -> Vec<Definition> {
         let others = self.by_service.iter().filter(|(name, _)| **name != service);
         let others: Vec<&&Instance> = others
             .flat_map(|(_, instances)| instances)
-            .filter(|instance| wanted.contains(&instance.service.id))
+            .filter(|instance| wanted.contains(instance.service.id.as_str()))
             .collect();
         let mut seen = BTreeSet::new();
         let mut found = Vec::new();
@@ -337,8 +337,8 @@ impl<'a> Versions<'a> {
                     continue;
                 };
                 let mut add = add.clone();
-                add.service.clone_from(&other.service.name);
-                add.instance.clone_from(&other.service.id);
+                add.service = other.service.name.to_string();
+                add.instance = other.service.id.to_string();
                 add.destination = Destination::http(SocketAddr::new(address, other.service.port));
                 add.weight = None;
                 add.tags.clear();
@@ -471,7 +471,7 @@ mod tests {
 
         fn check(&mut self, id: &str, status: Status) {
             self.put(Change::PutCheck(Arc::new(Check {
-                id: format!("check-{id}"),
+                id: format!("check-{id}").into(),
                 node: "n1".into(),
                 service_id: id.into(),
                 service_name: "web".into(),

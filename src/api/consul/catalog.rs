@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use mesh::gateway;
-use mesh::model::Node;
+use mesh::model::{Node, ServiceName};
 use mesh::view::{Table, View};
 use mesh::wire::{
     CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,
@@ -90,11 +90,11 @@ fn service_tags(
     snapshot: &View,
     query: &Query,
     wanted: &Wanted,
-) -> BTreeMap<String, BTreeSet<String>> {
+) -> BTreeMap<ServiceName, BTreeSet<String>> {
     if query.wants_all_nodes() {
         return snapshot.service_tags();
     }
-    let mut services: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut services: BTreeMap<ServiceName, BTreeSet<String>> = BTreeMap::new();
     for instance in snapshot
         .all_instances()
         .filter(|row| query.wants_node(&row.node) && wanted.has(&CatalogService::from(row)))

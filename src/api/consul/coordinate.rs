@@ -44,7 +44,7 @@ fn entry(name: &str) -> Entry {
 fn has_agent(snapshot: &View, node: &Node) -> bool {
     let key = CheckKey {
         node: node.name.clone(),
-        id: SERF_HEALTH.to_owned(),
+        id: SERF_HEALTH.into(),
     };
     snapshot.check(&key).is_some()
 }

@@ -135,7 +135,7 @@ fn named(catalog: &Catalog, voter: &Voter) -> (String, String) {
     let snapshot = catalog.snapshot();
     let name = snapshot.node_by_id(&peer.node_id).map_or_else(
         || catalog.agent().node_name.clone(),
-        |node| node.name.clone(),
+        |node| node.name.to_string(),
     );
     (peer.node_id, name)
 }

@@ -96,7 +96,7 @@ async fn create(State(catalog): State<Catalog>, query: Query, raw: Raw) -> Resul
         let message = "ID must be empty when creating a new prepared query";
         return Err(Error::internal(message));
     }
-    posted.id = uuid::Uuid::new_v4().to_string();
+    posted.id = uuid::Uuid::new_v4().to_string().into();
     let id = posted.id.clone();
     put(&catalog, posted, session, false).await?;
     answer_json(&query, &json!({ "ID": id }))
@@ -110,7 +110,16 @@ async fn update(
 ) -> Result<(), Error> {
     let (posted, session) = posted(&raw)?;
     let id = looked_up(&id)?;
-    put(&catalog, PreparedQuery { id, ..posted }, session, true).await
+    put(
+        &catalog,
+        PreparedQuery {
+            id: id.into(),
+            ..posted
+        },
+        session,
+        true,
+    )
+    .await
 }
 
 /// A query as it is posted, checked, with the session that it lives with.
@@ -167,7 +176,7 @@ async fn put(
 ) -> Result<(), Error> {
     let command = Command::PutPreparedQuery(Box::new(PutPreparedQuery {
         query,
-        session,
+        session: session.into(),
         is_update,
     }));
     propose(catalog, command).await
@@ -198,7 +207,7 @@ async fn delete(
     _query: Query,
 ) -> Result<(), Error> {
     let id = looked_up(&id)?;
-    let command = Command::DeletePreparedQuery(DeletePreparedQuery { id });
+    let command = Command::DeletePreparedQuery(DeletePreparedQuery { id: id.into() });
     propose(&catalog, command).await
 }
 
@@ -244,7 +253,8 @@ async fn one(
 
 /// A query with the session that it lives with.
 fn shown(snapshot: &Snapshot, row: &PreparedQuery) -> Result<Value, Error> {
-    let session = snapshot.session_of_query(&row.id).unwrap_or_default();
+    let session = snapshot.session_of_query(&row.id);
+    let session = session.map_or("", |id| id.as_str());
     let mut value =
         serde_json::to_value(row).map_err(|error| Error::internal(error.to_string()))?;
     if let Some(map) = value.as_object_mut() {

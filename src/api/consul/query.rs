@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use mesh::filter::{Filter, Filterable, Row};
-use mesh::model::Node;
+use mesh::model::{Node, NodeName};
 use mesh::view::View;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -60,16 +60,16 @@ impl Query {
     }
 
     /// Name of the node whose neighbors are to come first, if any was asked for and is known.
-    pub(super) fn near(&self, view: &View, catalog: &Catalog) -> Option<String> {
+    pub(super) fn near(&self, view: &View, catalog: &Catalog) -> Option<NodeName> {
         let near = self.parameters.get("near")?;
         self.nearby(view, catalog, near)
     }
 
     /// The node that `near` means: a name, the node of this agent, or the one at the address of
     /// whoever asks.
-    pub(super) fn nearby(&self, view: &View, catalog: &Catalog, near: &str) -> Option<String> {
+    pub(super) fn nearby(&self, view: &View, catalog: &Catalog, near: &str) -> Option<NodeName> {
         match near {
-            "_agent" => Some(catalog.agent().node_name.clone()),
+            "_agent" => Some(catalog.agent().node_name.as_str().into()),
             "_ip" => {
                 let asker = self.asker?.to_string();
                 let mut nodes = view.nodes();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use mesh::model::Node;
+use mesh::model::{CheckId, Node, NodeId, NodeName, ServiceId};
 use mesh::state::{Command, Deregister, Register, Rejected};
 use serde::Deserialize;
 
@@ -27,8 +27,8 @@ pub(super) fn router() -> Router<Catalog> {
 #[serde(rename_all = "PascalCase", default)]
 struct Posted {
     #[serde(rename = "ID")]
-    id: String,
-    node: String,
+    id: NodeId,
+    node: NodeName,
     address: String,
     tagged_addresses: BTreeMap<String, String>,
     node_meta: BTreeMap<String, String>,
@@ -95,11 +95,11 @@ async fn register(
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct PostedRemoval {
-    node: String,
+    node: NodeName,
     #[serde(rename = "ServiceID")]
-    service_id: String,
+    service_id: ServiceId,
     #[serde(rename = "CheckID")]
-    check_id: String,
+    check_id: CheckId,
 }
 
 async fn deregister(

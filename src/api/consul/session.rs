@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use jobs::model::Span;
-use mesh::model::{Behavior, Session};
+use mesh::model::{Behavior, CheckId, NodeName, Session};
 use mesh::state::{Command, CreateSession, DestroySession, Snapshot};
 use mesh::wire::{SessionEntry, go_duration};
 use serde::Deserialize;
@@ -51,14 +51,14 @@ async fn missing_session() -> Error {
 #[serde(rename_all = "PascalCase", default)]
 struct Posted {
     name: String,
-    node: Option<String>,
+    node: Option<NodeName>,
     #[serde(rename = "TTL")]
     ttl: String,
     behavior: String,
     lock_delay: Option<GoDuration>,
     /// What early clients send for all checks.
-    checks: Option<Vec<String>>,
-    node_checks: Option<Vec<String>>,
+    checks: Option<Vec<CheckId>>,
+    node_checks: Option<Vec<CheckId>>,
     service_checks: Vec<PostedCheck>,
 }
 
@@ -66,7 +66,7 @@ struct Posted {
 #[serde(default)]
 struct PostedCheck {
     #[serde(rename = "ID")]
-    id: String,
+    id: CheckId,
 }
 
 async fn create(
@@ -99,9 +99,9 @@ fn session(posted: Posted, id: &str, agent: &str) -> Result<Session, Error> {
     let named = posted.node_checks.or(posted.checks);
     let node = posted.node.filter(|node| !node.is_empty());
     Ok(Session {
-        id: id.to_owned(),
+        id: id.into(),
         name: posted.name,
-        node: node.unwrap_or_else(|| agent.to_owned()),
+        node: node.unwrap_or_else(|| agent.into()),
         behavior,
         ttl: ttl(&posted.ttl)?,
         lock_delay: lock_delay.to_std(),
@@ -141,7 +141,7 @@ async fn destroy(
     query: Query,
 ) -> Result<Response, Error> {
     let id = refusals::session_id(&id)?;
-    let command = Command::DestroySession(DestroySession { id });
+    let command = Command::DestroySession(DestroySession { id: id.into() });
     let (_, outcome) = catalog.server().propose(command).await?;
     outcome.map_err(refusals::of)?;
     answer_json(&query, &true)

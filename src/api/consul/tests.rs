@@ -51,8 +51,8 @@ fn pairs(list: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn node(name: &str, id: &str, address: &str) -> Node {
     Node {
-        id: id.to_owned(),
-        name: name.to_owned(),
+        id: id.into(),
+        name: name.into(),
         address: address.to_owned(),
         datacenter: "dc1".to_owned(),
         ..Node::default()
@@ -127,16 +127,16 @@ impl Fixture {
         let checks = vec![Check::serf_health("n2", false)];
         self.apply(11, Command::UpsertNode(UpsertNode { node: n2, checks }));
         let bare = Service {
-            id: "db1".to_owned(),
-            node: "n2".to_owned(),
-            name: "db".to_owned(),
+            id: "db1".into(),
+            node: "n2".into(),
+            name: "db".into(),
             ..Service::default()
         };
         self.register(12, bare, Vec::new());
         let web = Service {
-            id: "web1".to_owned(),
-            node: "n1".to_owned(),
-            name: "web".to_owned(),
+            id: "web1".into(),
+            node: "n1".into(),
+            name: "web".into(),
             address: "192.0.2.21".to_owned(),
             port: 8080,
             tags: vec!["v1".to_owned(), "urlprefix-/a?b=<c>&d $x".to_owned()],
@@ -156,7 +156,7 @@ impl Fixture {
             ..Service::default()
         };
         let check = Check {
-            id: "service:web1".to_owned(),
+            id: "service:web1".into(),
             name: "Service 'web' check".to_owned(),
             kind: "http".to_owned(),
             interval: Duration::from_secs(10),
@@ -173,8 +173,8 @@ impl Fixture {
 
     fn result(&mut self, index: u64, node: &str, check_id: &str, status: Status) {
         let result = CheckResult {
-            node: node.to_owned(),
-            check_id: check_id.to_owned(),
+            node: node.into(),
+            check_id: check_id.into(),
             status,
             output: String::new(),
         };
@@ -407,8 +407,8 @@ async fn every_list_takes_a_filter() {
 async fn a_draining_instance_leaves_every_answer() {
     let mut fixture = Fixture::new().await;
     let drain = DrainService {
-        node: "n1".to_owned(),
-        id: "web1".to_owned(),
+        node: "n1".into(),
+        id: "web1".into(),
     };
     fixture.apply(30, Command::DrainService(drain));
     for (path, expected) in [
@@ -493,12 +493,12 @@ async fn the_health_of_own_services_is_told_by_the_status_code() {
         );
     }
     let maintenance = Check {
-        id: "_service_maintenance:web1".to_owned(),
+        id: "_service_maintenance:web1".into(),
         ..Check::default()
     };
     let row = fixture.tables.current().service(&mesh::model::ServiceKey {
-        node: "n1".to_owned(),
-        id: "web1".to_owned(),
+        node: "n1".into(),
+        id: "web1".into(),
     });
     let service = row.unwrap().as_ref().clone();
     fixture.register(23, service, vec![maintenance]);
@@ -534,9 +534,9 @@ async fn one_own_service_is_waited_for_by_its_hash() {
     let waiting = format!("{path}?hash={hash}&wait=60s");
     let waiting = tokio::spawn(async move { send(router, "GET", &waiting).await });
     let changed = Service {
-        id: "web1".to_owned(),
-        node: "n1".to_owned(),
-        name: "web".to_owned(),
+        id: "web1".into(),
+        node: "n1".into(),
+        name: "web".into(),
         port: 9,
         ..Service::default()
     };
@@ -910,9 +910,9 @@ async fn a_read_of_nothing_waits_until_something_is_registered() {
     let read = start(&fixture, "/v1/catalog/service/new?index=1").await;
     assert!(!read.is_finished());
     let service = Service {
-        id: "new1".to_owned(),
-        node: "n2".to_owned(),
-        name: "new".to_owned(),
+        id: "new1".into(),
+        node: "n2".into(),
+        name: "new".into(),
         ..Service::default()
     };
     fixture.register(50, service, Vec::new());

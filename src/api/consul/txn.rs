@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use mesh::model::{Check, Node, Service};
+use mesh::model::{Check, Node, NodeId, NodeName, Service, SessionId};
 use mesh::state::{
     CheckOperation, Command, KeyOperation, KeyVerb, NodeOperation, OPERATIONS_MAX, Operation,
     OperationFailure, OperationResult, Rejected, RowVerb, RunTransaction, ServiceOperation,
@@ -63,8 +63,8 @@ struct PostedRow {
 #[serde(rename_all = "PascalCase", default)]
 struct PostedNode {
     #[serde(rename = "ID")]
-    id: String,
-    node: String,
+    id: NodeId,
+    node: NodeName,
     address: String,
     tagged_addresses: BTreeMap<String, String>,
     meta: BTreeMap<String, String>,
@@ -75,7 +75,7 @@ struct PostedNode {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct OfNode {
-    node: String,
+    node: NodeName,
     modify_index: u64,
 }
 
@@ -88,7 +88,7 @@ struct PostedKey {
     value: String,
     flags: u64,
     index: u64,
-    session: String,
+    session: SessionId,
 }
 
 /// The answer; all but the first two only for operations that read.
@@ -329,7 +329,7 @@ fn node_operation(catalog: &Catalog, row: PostedRow) -> Result<Result<Operation,
 }
 
 fn service_operation(row: PostedRow) -> Result<Result<Operation, String>, Error> {
-    let node: String = object(row.node)?;
+    let node: NodeName = object(row.node)?;
     let version: OfNode = version(&row.service)?;
     let posted: PostedService = object(row.service)?;
     let Some(verb) = verb(&row.verb) else {

@@ -117,13 +117,13 @@ fn registrations(snapshot: &Snapshot) -> impl Iterator<Item = Registration> {
         let alloc = snapshot.jobs.alloc(origin.alloc_id.parse().ok()?)?;
         let node = snapshot.jobs.node(alloc.node_id)?;
         is_native(alloc, node, row).then(|| Registration {
-            id: row.id.clone(),
-            service_name: row.name.clone(),
-            namespace: origin.namespace.clone(),
+            id: row.id.to_string(),
+            service_name: row.name.to_string(),
+            namespace: origin.namespace.to_string(),
             node_id: alloc.node_id.to_string(),
             datacenter: node.datacenter.clone(),
-            job_id: origin.job_id.clone(),
-            alloc_id: origin.alloc_id.clone(),
+            job_id: origin.job_id.to_string(),
+            alloc_id: origin.alloc_id.to_string(),
             tags: row.tags.clone(),
             address: row.address.clone(),
             port: row.port,

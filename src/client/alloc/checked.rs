@@ -9,6 +9,7 @@ use jobs::{
     environment::TaskEnvironment,
     model::{Allocation, UnixSeconds},
 };
+use mesh::model::ServiceId;
 use registration::{Instance, InstanceCheck};
 use rpc::message::CheckReport;
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,7 +23,7 @@ pub(super) struct Checked {
     /// For checks that ask for a restart.
     messages: mpsc::Sender<Message>,
     /// Service id to the run that it is checked for, and the loops.
-    loops: BTreeMap<String, (Vec<String>, JoinSet<()>)>,
+    loops: BTreeMap<ServiceId, (Vec<String>, JoinSet<()>)>,
 }
 
 impl Checked {
@@ -62,7 +63,12 @@ impl Checked {
                 .iter()
                 .filter(|(name, _)| instance.task.as_ref().is_none_or(|task| task == *name))
                 .map(|(_, task)| task.run_id.clone())
-                .chain(instance.checks.iter().map(|check| check.check.id.clone()))
+                .chain(
+                    instance
+                        .checks
+                        .iter()
+                        .map(|check| check.check.id.to_string()),
+                )
                 .collect();
             let id = instance.service.id.clone();
             if self.loops.get(&id).is_some_and(|(known, _)| *known == run) {

@@ -11,7 +11,7 @@ pub(super) async fn wait(shared: Arc<Shared>) {
     let ids: Vec<String> = shared
         .instances()
         .into_iter()
-        .map(|instance| instance.service.id)
+        .map(|instance| instance.service.id.into())
         .collect();
     if ids.is_empty() {
         return;

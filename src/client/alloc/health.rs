@@ -1,7 +1,7 @@
 use super::lifecycle::Role;
 use crate::shared::CheckStatus;
 use jobs::model::{FlatMap, Span, Task, TaskName, TaskPhase, TaskState, UpdateStrategy};
-use mesh::model::Status;
+use mesh::model::{CheckId, Status};
 use registration::Instance;
 use std::collections::BTreeMap;
 use sys::clock::Monotonic;
@@ -26,7 +26,7 @@ impl<'a> Facts<'a> {
         tasks: impl Iterator<Item = &'a Task>,
         states: &'a FlatMap<TaskName, TaskState>,
         instances: &[Instance],
-        results: &BTreeMap<String, CheckStatus>,
+        results: &BTreeMap<CheckId, CheckStatus>,
     ) -> Self {
         let mut facts = Facts {
             is_prepared: true,

@@ -499,7 +499,10 @@ impl TaskRunner {
             alloc_id: alloc.id,
             task: (!is_group).then(|| self.name.to_string()),
         };
-        let ids: Vec<String> = affected.into_iter().map(|one| one.service.id).collect();
+        let ids: Vec<String> = affected
+            .into_iter()
+            .map(|one| one.service.id.into())
+            .collect();
         let session = &self.shared.cx.session;
         let drained = timeout(DRAIN_TIMEOUT, async {
             let index = session.report(report).await?;

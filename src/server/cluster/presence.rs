@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Puts the row where it is missing until `stop`.
 pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     loop {
-        let topic = Topic::MeshNode(core.config.name.clone());
+        let topic = Topic::MeshNode(core.config.name.as_str().into());
         // First the subscription, then the look: no change is missed.
         let subscription = core.published.watch().subscribe([topic]);
         let missing = missing(&core.config, core.published.current().mesh.view());
@@ -51,7 +51,7 @@ fn missing(config: &Config, catalog: &View) -> Option<Command> {
     let node = catalog.node(&config.name)?;
     let key = ServiceKey {
         node: node.name.clone(),
-        id: NAME.to_owned(),
+        id: NAME.into(),
     };
     let service = service(config);
     let is_there = catalog
@@ -78,8 +78,8 @@ fn service(config: &Config) -> Service {
         ("version", API_VERSION),
     ];
     Service {
-        id: NAME.to_owned(),
-        name: NAME.to_owned(),
+        id: NAME.into(),
+        name: NAME.into(),
         port,
         meta: meta
             .map(|(key, value)| (key.to_owned(), value.to_owned()))

@@ -5,6 +5,7 @@
 //! topic, however many readers wait for other things.
 
 use jobs::model::{AllocId, DeploymentId, EvalId, JobKey, NodeId};
+use mesh::model::{NodeName, ServiceName};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,9 +36,9 @@ pub enum Topic {
     /// A node and the allocations on it.
     Node(NodeId),
     /// Instances and checks of a service, by name.
-    Service(String),
+    Service(ServiceName),
     /// A catalog node with what is on it, by name.
-    MeshNode(String),
+    MeshNode(NodeName),
     /// A key of the key-value store.
     Key(String),
     /// The keys that start so.

@@ -224,8 +224,8 @@ mod tests {
         fn entry(&mut self, name_bytes: usize) {
             self.index += 1;
             let node = Node {
-                id: self.index.to_string(),
-                name: format!("{:0>name_bytes$}", self.index),
+                id: self.index.to_string().into(),
+                name: format!("{:0>name_bytes$}", self.index).into(),
                 ..Node::default()
             };
             let command = Command::UpsertNode(UpsertNode {

@@ -7,7 +7,7 @@ use jobs::{
 };
 use mesh::{
     local::Difference,
-    model::Status,
+    model::{CheckId, NodeName, ServiceId, Status},
     state::{CHECK_RESULTS_PER_COMMAND_MAX, CheckResult, Deregister, Register, UpdateChecks},
 };
 use std::collections::BTreeMap;
@@ -128,7 +128,7 @@ fn allocs_command(
 }
 
 /// The name of the agent's node in the catalog.
-fn node_name(agent: &Agent, snapshot: &Snapshot) -> Option<String> {
+fn node_name(agent: &Agent, snapshot: &Snapshot) -> Option<NodeName> {
     let node = snapshot.mesh.node_by_id(&agent.node_id?.to_string())?;
     Some(node.name.clone())
 }
@@ -160,8 +160,8 @@ fn local_command(
                 checks,
             }))
         }
-        Difference::DeregisterService { id } => deregister(node, id, String::new()),
-        Difference::DeregisterCheck { id } => deregister(node, String::new(), id),
+        Difference::DeregisterService { id } => deregister(node, id, CheckId::default()),
+        Difference::DeregisterCheck { id } => deregister(node, ServiceId::default(), id),
     };
     Ok(command.into())
 }

@@ -114,7 +114,7 @@ pub enum Row {
     /// A configuration entry.
     ConfigEntry(mesh::model::ConfigKey),
     /// A node of the catalog, by name.
-    MeshNode(String),
+    MeshNode(mesh::model::NodeName),
     /// An instance of the catalog.
     MeshService(ServiceKey),
     /// A check of the catalog.
@@ -122,7 +122,7 @@ pub enum Row {
     /// All that users wrote into the catalog.
     Catalog,
     /// A prepared query, by id.
-    PreparedQuery(String),
+    PreparedQuery(mesh::model::QueryId),
 }
 
 impl Command {

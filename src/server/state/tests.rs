@@ -113,7 +113,7 @@ impl World {
             .map(|instance| {
                 let origin = instance.service.origin.clone().unwrap();
                 (
-                    origin.alloc_id,
+                    origin.alloc_id.to_string(),
                     instance.service.tags.clone(),
                     instance.status,
                 )

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::QueryId;
 use crate::state::Rejected;
 use crate::state::transaction::Transaction;
 
@@ -10,7 +11,7 @@ use crate::state::transaction::Transaction;
 #[serde(default)]
 pub struct DeletePreparedQuery {
     /// Its id.
-    pub id: String,
+    pub id: QueryId,
 }
 
 impl DeletePreparedQuery {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckKey, ServiceKey};
+use crate::model::{CheckId, CheckKey, NodeName, ServiceId, ServiceKey};
 use crate::state::Rejected;
 use crate::state::transaction::Transaction;
 
@@ -17,11 +17,11 @@ use super::register::{require_own, require_own_check};
 #[serde(default)]
 pub struct Deregister {
     /// Name of the node.
-    pub node: String,
+    pub node: NodeName,
     /// Id of the instance; empty for none.
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// Id of the check, when no instance is named; empty for none.
-    pub check_id: String,
+    pub check_id: CheckId,
 }
 
 impl Deregister {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::ServiceKey;
+use crate::model::{NodeName, ServiceId, ServiceKey};
 use crate::state::transaction::Transaction;
 
 /// Removes a service instance with its checks; an unknown instance is no error.
@@ -10,9 +10,9 @@ use crate::state::transaction::Transaction;
 #[serde(default)]
 pub struct DeregisterService {
     /// Name of the node.
-    pub node: String,
+    pub node: NodeName,
     /// Id of the instance.
-    pub id: String,
+    pub id: ServiceId,
 }
 
 impl DeregisterService {

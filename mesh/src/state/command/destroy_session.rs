@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::SessionId;
 use crate::state::transaction::Transaction;
 
 /// Ends a session, with what its behavior says for the keys that it holds; an unknown one is no
@@ -10,7 +11,7 @@ use crate::state::transaction::Transaction;
 #[serde(default)]
 pub struct DestroySession {
     /// Id of the session.
-    pub id: String,
+    pub id: SessionId,
 }
 
 impl DestroySession {

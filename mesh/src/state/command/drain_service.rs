@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Service, ServiceKey};
+use crate::model::{NodeName, Service, ServiceId, ServiceKey};
 use crate::state::transaction::Transaction;
 
 /// Marks a service instance as draining: out of catalog, health, DNS and routes from this index on.
@@ -12,9 +12,9 @@ use crate::state::transaction::Transaction;
 #[serde(default)]
 pub struct DrainService {
     /// Name of the node.
-    pub node: String,
+    pub node: NodeName,
     /// Id of the instance.
-    pub id: String,
+    pub id: ServiceId,
 }
 
 impl DrainService {

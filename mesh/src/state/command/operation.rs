@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, Index, KvEntry, Node, Service};
+use crate::model::{Check, Index, KvEntry, Node, Service, SessionId};
 use crate::state::Rejected;
 
 /// One operation of a transaction.
@@ -87,7 +87,7 @@ pub struct KeyOperation {
     /// The version to compare with.
     pub index: Index,
     /// Id of the session that locks, unlocks or is compared with.
-    pub session: String,
+    pub session: SessionId,
 }
 
 /// What to do with a key.
@@ -218,7 +218,7 @@ pub enum Failure {
     #[error("invalid session {id:?}")]
     UnknownSession {
         /// Id.
-        id: String,
+        id: SessionId,
     },
     /// There is no such key.
     #[error("key {key:?} doesn't exist")]
@@ -248,9 +248,9 @@ pub enum Failure {
         /// The key.
         key: String,
         /// Id of its holder; empty for none.
-        actual: String,
+        actual: SessionId,
         /// The id asked for.
-        expected: String,
+        expected: SessionId,
     },
     /// There is no such row.
     #[error("{row} doesn't exist")]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Index, KvEntry};
+use crate::model::{Index, KvEntry, SessionId};
 use crate::state::transaction::Transaction;
 use crate::state::{KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, Noun, Rejected};
 
@@ -34,9 +34,9 @@ pub enum KeyCondition {
     /// Only a key whose last change is this index; 0 only a key that does not exist.
     Unchanged(Index),
     /// Only a key that nobody else holds; the session of this id holds it then.
-    Acquire(String),
+    Acquire(SessionId),
     /// Only a key that the session of this id holds; nobody holds it then.
-    Release(String),
+    Release(SessionId),
 }
 
 impl PutKey {
@@ -75,7 +75,7 @@ fn lock_after(
     transaction: &Transaction<'_>,
     key: &str,
     condition: KeyCondition,
-) -> Result<(Option<String>, u64), Rejected> {
+) -> Result<(Option<SessionId>, u64), Rejected> {
     let stored = transaction.keys.row(key);
     let holder = stored.and_then(|row| row.session.clone());
     let lock_index = stored.map_or(0, |row| row.lock_index);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::PreparedQuery;
+use crate::model::{PreparedQuery, SessionId};
 use crate::state::transaction::Transaction;
 use crate::state::{NAME_BYTES_MAX, Noun, PREPARED_QUERIES_MAX, Rejected};
 
@@ -17,7 +17,7 @@ pub struct PutPreparedQuery {
     /// The query; its indexes are ignored.
     pub query: PreparedQuery,
     /// Id of the session that it lives with; empty for none.
-    pub session: String,
+    pub session: SessionId,
     /// Whether it must be there already, or must not.
     pub is_update: bool,
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, CheckKey, Node, Service, ServiceKey, bound_output};
+use crate::model::{
+    Check, CheckId, CheckKey, Node, NodeName, Service, ServiceId, ServiceKey, bound_output,
+};
 use crate::state::transaction::Transaction;
 use crate::state::{
     CHECKS_PER_REGISTRATION_MAX, NAME_BYTES_MAX, Noun, Rejected, TAGS_PER_SERVICE_MAX,
@@ -138,17 +140,20 @@ fn put_node(
 /// Refuses an instance that belongs to an allocation.
 pub(super) fn require_own(
     transaction: &Transaction<'_>,
-    node: &str,
-    id: &str,
+    node: &NodeName,
+    id: &ServiceId,
 ) -> Result<(), Rejected> {
     let key = ServiceKey {
-        node: node.to_owned(),
-        id: id.to_owned(),
+        node: node.clone(),
+        id: id.clone(),
     };
     let row = transaction.tables.services.row(&key);
     if row.is_some_and(|row| row.origin.is_some()) {
         let ServiceKey { node, id } = key;
-        return Err(Rejected::OfAllocation { node, id });
+        return Err(Rejected::OfAllocation {
+            node,
+            id: id.into(),
+        });
     }
     Ok(())
 }
@@ -156,19 +161,19 @@ pub(super) fn require_own(
 /// Refuses a check of an instance that belongs to an allocation.
 pub(super) fn require_own_check(
     transaction: &Transaction<'_>,
-    node: &str,
-    id: &str,
+    node: &NodeName,
+    id: &CheckId,
 ) -> Result<(), Rejected> {
     let key = CheckKey {
-        node: node.to_owned(),
-        id: id.to_owned(),
+        node: node.clone(),
+        id: id.clone(),
     };
     match transaction.tables.checks.row(&key) {
         Some(row) if !row.service_id.is_empty() => {
             let refused = require_own(transaction, node, &row.service_id);
             refused.map_err(|_| Rejected::OfAllocation {
                 node: key.node,
-                id: key.id,
+                id: key.id.into(),
             })
         }
         _ => Ok(()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, CheckKey, Service, bound_output};
+use crate::model::{Check, CheckId, CheckKey, Service, bound_output};
 use crate::state::transaction::Transaction;
 use crate::state::{CHECKS_PER_REGISTRATION_MAX, Noun, Rejected, TAGS_PER_SERVICE_MAX};
 
@@ -40,7 +40,7 @@ impl RegisterService {
             ..service
         });
 
-        let kept: BTreeSet<String> = checks.iter().map(|check| check.id.clone()).collect();
+        let kept: BTreeSet<CheckId> = checks.iter().map(|check| check.id.clone()).collect();
         let dropped: Vec<CheckKey> = transaction
             .tables
             .checks

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckKey, ServiceKey};
+use crate::model::{CheckKey, NodeName, ServiceKey};
 use crate::state::transaction::Transaction;
 
 /// Removes a node with its services and checks; an unknown node is no error.
@@ -10,7 +10,7 @@ use crate::state::transaction::Transaction;
 #[serde(default)]
 pub struct RemoveNode {
     /// Name of the node.
-    pub name: String,
+    pub name: NodeName,
 }
 
 impl RemoveNode {

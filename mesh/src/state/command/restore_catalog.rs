@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{CheckKey, KvEntry, SERF_HEALTH};
+use crate::model::{CheckKey, KvEntry, NodeName, QueryId, SERF_HEALTH, SessionId};
 use crate::state::SavedRow;
 use crate::state::transaction::Transaction;
 
@@ -25,7 +25,7 @@ pub struct RestoreCatalog {
 
 impl RestoreCatalog {
     pub(super) fn apply(self, transaction: &mut Transaction<'_>) {
-        let mut agents: BTreeSet<String> = transaction
+        let mut agents: BTreeSet<NodeName> = transaction
             .tables
             .checks
             .iter()
@@ -58,7 +58,7 @@ impl RestoreCatalog {
 
 /// Removes the nodes without an agent that the snapshot does not have, and from the others what it
 /// does not have on them.
-fn remove_nodes(transaction: &mut Transaction<'_>, rows: &[SavedRow], agents: &BTreeSet<String>) {
+fn remove_nodes(transaction: &mut Transaction<'_>, rows: &[SavedRow], agents: &BTreeSet<NodeName>) {
     let mut nodes = BTreeSet::new();
     let (mut services, mut checks) = (BTreeSet::new(), BTreeSet::new());
     for row in rows {
@@ -70,7 +70,7 @@ fn remove_nodes(transaction: &mut Transaction<'_>, rows: &[SavedRow], agents: &B
         }
     }
     let tables = &*transaction.tables;
-    let gone: Vec<String> = tables
+    let gone: Vec<NodeName> = tables
         .nodes
         .iter()
         .map(|node| node.name.clone())
@@ -80,7 +80,7 @@ fn remove_nodes(transaction: &mut Transaction<'_>, rows: &[SavedRow], agents: &B
         RemoveNode { name }.apply(transaction);
     }
     let tables = &*transaction.tables;
-    let of_users = |node: &String| !agents.contains(node);
+    let of_users = |node: &NodeName| !agents.contains(node);
     let gone: Vec<_> = tables
         .services
         .iter()
@@ -119,7 +119,7 @@ fn remove_rows(transaction: &mut Transaction<'_>, rows: &[SavedRow]) {
         }
     }
     let ids = transaction.sessions.iter().map(|row| row.id.clone());
-    let gone: Vec<String> = ids.filter(|id| !sessions.contains(id)).collect();
+    let gone: Vec<SessionId> = ids.filter(|id| !sessions.contains(id)).collect();
     for id in gone {
         transaction.end_session(&id);
     }
@@ -146,7 +146,7 @@ fn remove_rows(transaction: &mut Transaction<'_>, rows: &[SavedRow]) {
     }
 }
 
-fn put(transaction: &mut Transaction<'_>, row: SavedRow, agents: &BTreeSet<String>) {
+fn put(transaction: &mut Transaction<'_>, row: SavedRow, agents: &BTreeSet<NodeName>) {
     match row {
         SavedRow::Node(node) if !agents.contains(&node.name) => {
             transaction.put_node((*node).clone());
@@ -177,7 +177,7 @@ fn put(transaction: &mut Transaction<'_>, row: SavedRow, agents: &BTreeSet<Strin
         }
         SavedRow::Key(entry) => {
             let session = entry.session.clone();
-            let lives = |id: &String| transaction.sessions.row(id).is_some();
+            let lives = |id: &SessionId| transaction.sessions.row(id).is_some();
             transaction.put_key(KvEntry {
                 session: session.filter(lives),
                 ..(*entry).clone()
@@ -211,7 +211,7 @@ fn put(transaction: &mut Transaction<'_>, row: SavedRow, agents: &BTreeSet<Strin
 }
 
 /// Lets a query live with its session again; without it, it goes.
-fn bind(transaction: &mut Transaction<'_>, query: &str, session: String) {
+fn bind(transaction: &mut Transaction<'_>, query: &QueryId, session: SessionId) {
     let Some(row) = transaction.tables.prepared_queries.row(query) else {
         return;
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Index, KvEntry, Timestamp};
+use crate::model::{Index, KvEntry, SessionId, Timestamp};
 use crate::state::transaction::Transaction;
 use crate::state::{Applied, Noun, OPERATIONS_MAX, Rejected, Snapshot, Stamp};
 
@@ -146,7 +146,7 @@ fn read(
     verb: KeyVerb,
     key: String,
     index: Index,
-    session: String,
+    session: SessionId,
 ) -> Result<(), Failure> {
     if verb == KeyVerb::GetTree {
         let rows = transaction.keys.below(&key).map(Arc::clone);

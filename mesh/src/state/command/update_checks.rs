@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, CheckKey, Status, bound_output};
+use crate::model::{Check, CheckId, CheckKey, NodeName, Status, bound_output};
 use crate::state::transaction::Transaction;
 use crate::state::{CHECK_RESULTS_PER_COMMAND_MAX, Noun, Rejected};
 
@@ -24,9 +24,9 @@ pub struct UpdateChecks {
 #[serde(default)]
 pub struct CheckResult {
     /// Name of the node.
-    pub node: String,
+    pub node: NodeName,
     /// Id of the check.
-    pub check_id: String,
+    pub check_id: CheckId,
     /// New status.
     pub status: Status,
     /// New output; cut to [`crate::model::OUTPUT_BYTES_MAX`].

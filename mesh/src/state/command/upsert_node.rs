@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Check, CheckKey, Node, SERF_HEALTH, Service, ServiceKey, Status, bound_output};
+use crate::model::{
+    Check, CheckKey, Node, NodeName, SERF_HEALTH, Service, ServiceId, ServiceKey, ServiceName,
+    Status, bound_output,
+};
 use crate::state::transaction::Transaction;
 use crate::state::{CHECKS_PER_REGISTRATION_MAX, Noun, Rejected};
 
@@ -35,11 +38,7 @@ impl UpsertNode {
         {
             RemoveNode { name: name.clone() }.apply(transaction);
         }
-        let old_name = transaction
-            .tables
-            .nodes
-            .name_of(&node.id)
-            .map(str::to_owned);
+        let old_name = transaction.tables.nodes.name_of(&node.id).cloned();
         transaction.put_node(node);
         if let Some(old_name) = old_name.filter(|old| *old != name) {
             move_rows(transaction, &old_name, &name);
@@ -47,8 +46,8 @@ impl UpsertNode {
         for check in checks {
             transaction.put_check(Check {
                 node: name.clone(),
-                service_id: String::new(),
-                service_name: String::new(),
+                service_id: ServiceId::default(),
+                service_name: ServiceName::default(),
                 output: bound_output(check.output),
                 ..check
             });
@@ -67,9 +66,9 @@ impl UpsertNode {
         let old_name = tables.nodes.name_of(&node.id).unwrap_or(&node.name);
         for check in &self.checks {
             require_name(Noun::CheckId, &check.id)?;
-            let is_of_service = |name: &str| {
+            let is_of_service = |name: &NodeName| {
                 let key = CheckKey {
-                    node: name.to_owned(),
+                    node: name.clone(),
                     id: check.id.clone(),
                 };
                 tables
@@ -89,7 +88,7 @@ impl UpsertNode {
         };
         let health = CheckKey {
             node: node.name.clone(),
-            id: SERF_HEALTH.to_owned(),
+            id: SERF_HEALTH.into(),
         };
         let is_alive = transaction
             .tables
@@ -107,7 +106,7 @@ impl UpsertNode {
 }
 
 /// Moves services and checks from one node name to another and removes the old node row.
-fn move_rows(transaction: &mut Transaction<'_>, from: &str, to: &str) {
+fn move_rows(transaction: &mut Transaction<'_>, from: &NodeName, to: &NodeName) {
     let services: Vec<Service> = transaction
         .tables
         .services
@@ -122,11 +121,11 @@ fn move_rows(transaction: &mut Transaction<'_>, from: &str, to: &str) {
         .collect();
     for service in services {
         let old_key = ServiceKey {
-            node: from.to_owned(),
+            node: from.clone(),
             id: service.id.clone(),
         };
         transaction.put_service(Service {
-            node: to.to_owned(),
+            node: to.clone(),
             ..service
         });
         transaction.remove_service(&old_key);
@@ -134,7 +133,7 @@ fn move_rows(transaction: &mut Transaction<'_>, from: &str, to: &str) {
     for check in checks {
         transaction.remove_check(&check.key());
         transaction.put_check(Check {
-            node: to.to_owned(),
+            node: to.clone(),
             ..check
         });
     }

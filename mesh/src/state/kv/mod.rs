@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use crate::model::{Index, KvEntry};
+use crate::model::{Index, KvEntry, SessionId};
 
 use delays::LockDelays;
 use tombstones::Tombstones;
@@ -23,7 +23,7 @@ pub use tombstones::Tombstone;
 pub(super) struct Keys {
     rows: OrdMap<String, Arc<KvEntry>>,
     /// Session id to the keys that it holds; no empty sets.
-    held: OrdMap<String, OrdSet<String>>,
+    held: OrdMap<SessionId, OrdSet<String>>,
     pub(super) tombstones: Tombstones,
     pub(super) delays: LockDelays,
 }

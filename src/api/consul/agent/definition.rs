@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use jobs::model::Span;
 use mesh::model::{
-    Check, CheckDefinition, DockerProbe, Http2Probe, HttpProbe, Probe, Service, ServiceAddress,
-    Status, TlsProbe, Weights,
+    Check, CheckDefinition, CheckId, DockerProbe, Http2Probe, HttpProbe, Probe, Service,
+    ServiceAddress, ServiceId, ServiceName, Status, TlsProbe, Weights,
 };
 use serde::Deserialize;
 
@@ -39,9 +39,9 @@ pub(in crate::consul) const NO_SCRIPTS: &str = "Scripts are disabled on this age
 #[serde(rename_all = "PascalCase", default)]
 pub(in crate::consul) struct PostedService {
     #[serde(rename = "ID")]
-    pub(in crate::consul) id: String,
+    pub(in crate::consul) id: ServiceId,
     #[serde(alias = "Service")]
-    pub(in crate::consul) name: String,
+    pub(in crate::consul) name: ServiceName,
     pub(super) tags: Vec<String>,
     pub(super) meta: BTreeMap<String, String>,
     pub(super) port: u16,
@@ -83,13 +83,13 @@ struct PostedWeights {
 #[serde(rename_all = "PascalCase", default)]
 pub(in crate::consul) struct PostedCheck {
     #[serde(rename = "ID")]
-    id: String,
+    id: CheckId,
     #[serde(rename = "CheckID")]
-    check_id: String,
+    check_id: CheckId,
     name: String,
     notes: String,
     #[serde(rename = "ServiceID")]
-    service_id: String,
+    service_id: ServiceId,
     status: String,
     interval: Option<GoDuration>,
     timeout: Option<GoDuration>,
@@ -127,7 +127,7 @@ pub(in crate::consul) struct PostedCheck {
     tcp_use_tls: bool,
     disable_redirects: bool,
     output_max_size: u32,
-    alias_service: String,
+    alias_service: ServiceId,
     alias_node: String,
     success_before_passing: u32,
     failures_before_warning: u32,
@@ -164,7 +164,7 @@ impl PostedService {
             (tag.clone(), ServiceAddress { address, port })
         });
         Ok(Service {
-            id: self.id().to_owned(),
+            id: self.id().into(),
             name: self.name.clone(),
             address: self.address.clone(),
             port: self.port,
@@ -224,7 +224,7 @@ impl PostedService {
             };
             let (mut check, definition) = posted.check(scripts)?;
             if check.id.is_empty() {
-                check.id = own;
+                check.id = own.into();
             }
             if check.name.is_empty() {
                 check.name = format!("Service '{}' check", self.name);
@@ -247,7 +247,7 @@ impl PostedCheck {
     }
 
     /// A check that stands as a service does.
-    pub(super) fn of_alias(name: String, service: String) -> Self {
+    pub(super) fn of_alias(name: String, service: ServiceId) -> Self {
         Self {
             name,
             alias_service: service,
@@ -295,12 +295,12 @@ impl PostedCheck {
         ];
         let kind = kinds.iter().find(|(target, _)| !target.is_empty());
         let id = if self.check_id.is_empty() {
-            &self.name
+            CheckId::from(&self.name)
         } else {
-            &self.check_id
+            self.check_id.clone()
         };
         Ok(Check {
-            id: id.clone(),
+            id,
             name: self.name.clone(),
             notes: self.notes.clone(),
             service_id: self.service_id.clone(),

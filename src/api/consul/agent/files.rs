@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mesh::local::Definition;
-use mesh::model::{Check, CheckDefinition};
+use mesh::model::{Check, CheckDefinition, CheckId};
 use serde_json::Value;
 
 use super::definition::{PostedCheck, PostedService, Scripts};
@@ -123,7 +123,7 @@ impl Reader {
         let read = posted.check(self.scripts);
         let (mut check, definition) = read.map_err(|error| error.message().to_owned())?;
         if check.id.is_empty() {
-            check.id.clone_from(&check.name);
+            check.id = CheckId::from(&check.name);
         }
         Ok((check, definition))
     }

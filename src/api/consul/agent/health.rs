@@ -73,7 +73,7 @@ pub(super) async fn by_id(
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, Error> {
-    let service = all_services(&catalog).remove(&id);
+    let service = all_services(&catalog).remove(id.as_str());
     let Some(service) = service else {
         let reason = format!("ServiceId {id} not found");
         let missing = Entry {

@@ -24,7 +24,9 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use mesh::local::{Local, LocalCheck};
-use mesh::model::{Check, CheckKey, Node, SERF_HEALTH, Service, ServiceKey, Status};
+use mesh::model::{
+    Check, CheckId, CheckKey, Node, SERF_HEALTH, Service, ServiceId, ServiceKey, Status,
+};
 use mesh::state::{Command, RemoveNode};
 use mesh::view::View;
 use mesh::wire::{
@@ -126,13 +128,13 @@ async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Respon
 }
 
 /// The services of this agent, by id.
-fn all_services(catalog: &Catalog) -> BTreeMap<String, AgentService> {
+fn all_services(catalog: &Catalog) -> BTreeMap<ServiceId, AgentService> {
     let (agent, snapshot) = (catalog.agent(), catalog.snapshot());
     let shown = |row: &Service| (row.id.clone(), AgentService::new(row, &agent.datacenter));
     // What was registered here is known here first; the rest are instances of allocations.
     let local = catalog.registered().map(client::Registered::local);
     let of_node = snapshot.services_of_node(&agent.node_name);
-    let mut services: BTreeMap<String, AgentService> = of_node
+    let mut services: BTreeMap<ServiceId, AgentService> = of_node
         .filter(|row| row.origin.is_some() || (local.is_none() && row.name != SERVERS))
         .map(|row| shown(row))
         .collect();
@@ -148,19 +150,19 @@ async fn checks(State(catalog): State<Catalog>, query: Query) -> Result<Response
 }
 
 /// The checks of this agent, by id.
-fn all_checks(catalog: &Catalog) -> BTreeMap<String, HealthCheck> {
+fn all_checks(catalog: &Catalog) -> BTreeMap<CheckId, HealthCheck> {
     let snapshot = catalog.snapshot();
     let node = &catalog.agent().node_name;
     let local = catalog.registered().map(client::Registered::local);
     let of_alloc = |row: &Check| {
         let key = ServiceKey {
-            node: node.clone(),
+            node: node.into(),
             id: row.service_id.clone(),
         };
         let owner = snapshot.service(&key);
         owner.is_some_and(|owner| owner.origin.is_some())
     };
-    let mut checks: BTreeMap<String, HealthCheck> = snapshot
+    let mut checks: BTreeMap<CheckId, HealthCheck> = snapshot
         .checks_of_node(node)
         .filter(|row| row.id != SERF_HEALTH && (local.is_none() || of_alloc(row)))
         .map(|row| {
@@ -179,8 +181,10 @@ fn all_checks(catalog: &Catalog) -> BTreeMap<String, HealthCheck> {
 fn own_check(node: &str, local: &Local, own: &LocalCheck) -> HealthCheck {
     let service = local.service(&own.check.service_id);
     let check = Check {
-        node: node.to_owned(),
-        service_name: service.map_or_else(String::new, |service| service.name.clone()),
+        node: node.into(),
+        service_name: service
+            .map(|service| service.name.clone())
+            .unwrap_or_default(),
         ..own.check.clone()
     };
     let tags = service.map_or(&[][..], |service| &service.tags);
@@ -218,8 +222,8 @@ async fn force_leave(
 ) -> Result<(), Error> {
     let snapshot = catalog.snapshot();
     let key = CheckKey {
-        node: name.clone(),
-        id: SERF_HEALTH.to_owned(),
+        node: name.clone().into(),
+        id: SERF_HEALTH.into(),
     };
     let Some(check) = snapshot.check(&key) else {
         return Err(Error::internal(format!(
@@ -227,7 +231,7 @@ async fn force_leave(
         )));
     };
     if check.status == Status::Critical {
-        let command = Command::RemoveNode(RemoveNode { name });
+        let command = Command::RemoveNode(RemoveNode { name: name.into() });
         let (_, outcome) = catalog.server().propose(command).await?;
         outcome.map_err(refusals::of)?;
     }
@@ -243,15 +247,15 @@ fn member(
 ) -> Option<AgentMember> {
     let key = CheckKey {
         node: node.name.clone(),
-        id: SERF_HEALTH.to_owned(),
+        id: SERF_HEALTH.into(),
     };
     let status = match snapshot.check(&key)?.status {
         Status::Passing | Status::Warning => MemberStatus::Alive,
         Status::Critical => MemberStatus::Failed,
     };
     let identity = AgentIdentity {
-        node_id: node.id.clone(),
-        node_name: node.name.clone(),
+        node_id: node.id.to_string(),
+        node_name: node.name.to_string(),
         datacenter: node.datacenter.clone(),
         advertise_address: node.address.clone(),
         member_port: agent.member_port,

@@ -1,5 +1,6 @@
 //! Settings of a proxy in the mesh, as they are posted.
 
+use mesh::model::ServiceName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -7,8 +8,8 @@ use serde_json::{Map, Value};
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct PostedProxy {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) destination_service_name: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) destination_service_name: ServiceName,
     #[serde(
         rename = "DestinationServiceID",
         skip_serializing_if = "String::is_empty"

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use mesh::model::{Check, CheckDefinition, Status};
+use mesh::model::{Check, CheckDefinition, CheckId, Status};
 use serde::Deserialize;
 
 use super::definition::{PostedCheck, PostedService};
@@ -120,7 +120,7 @@ async fn register_check(
     }
     let (mut check, definition) = posted.check(catalog.scripts())?;
     if check.id.is_empty() {
-        check.id.clone_from(&check.name);
+        check.id = CheckId::from(&check.name);
     }
     registered(&catalog)?
         .register_check(check, definition)
@@ -208,10 +208,10 @@ async fn service_maintenance(
         )));
     }
     let check = Check {
-        id: format!("{SERVICE_MAINTENANCE}{id}"),
+        id: format!("{SERVICE_MAINTENANCE}{id}").into(),
         name: "Service Maintenance Mode".to_owned(),
         notes: reason(&query, "service"),
-        service_id: id,
+        service_id: id.into(),
         ..maintenance()
     };
     maintain(registered, &query, check).await
@@ -219,7 +219,7 @@ async fn service_maintenance(
 
 async fn node_maintenance(State(catalog): State<Catalog>, query: Query) -> Result<(), Error> {
     let check = Check {
-        id: NODE_MAINTENANCE.to_owned(),
+        id: NODE_MAINTENANCE.into(),
         name: "Node Maintenance Mode".to_owned(),
         notes: reason(&query, "node"),
         ..maintenance()

@@ -95,10 +95,10 @@ impl PostedService {
         }
         let own_id = self.id().to_owned();
         if sidecar.id.is_empty() {
-            sidecar.id = Self::sidecar_id(&own_id);
+            sidecar.id = Self::sidecar_id(&own_id).into();
         }
         if sidecar.name.is_empty() {
-            sidecar.name = Self::sidecar_id(&self.name);
+            sidecar.name = Self::sidecar_id(&self.name).into();
         }
         if sidecar.kind.is_empty() {
             CONNECT_PROXY.clone_into(&mut sidecar.kind);
@@ -133,7 +133,7 @@ impl PostedService {
             let address = format!("{address}:{}", sidecar.port);
             sidecar.checks = vec![
                 PostedCheck::of_tcp("Connect Sidecar Listening", address),
-                PostedCheck::of_alias(format!("Connect Sidecar Aliasing {own_id}"), own_id),
+                PostedCheck::of_alias(format!("Connect Sidecar Aliasing {own_id}"), own_id.into()),
             ];
         }
         Ok(Some(sidecar))

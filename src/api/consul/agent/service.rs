@@ -33,7 +33,7 @@ pub(super) async fn service(
     let mut snapshots = catalog.snapshots.clone();
     loop {
         snapshots.mark_unchanged();
-        let found = all_services(&catalog).remove(&id);
+        let found = all_services(&catalog).remove(id.as_str());
         let Some(service) = found else {
             return Err(Error::not_found(format!("unknown service ID: {id}")));
         };

@@ -93,10 +93,10 @@ fn condition(query: &Query) -> Result<KeyCondition, Error> {
     }
     let session = |name| query.parameters.value(name).map(refusals::session_id);
     if let Some(id) = session("acquire").transpose()? {
-        return Ok(KeyCondition::Acquire(id));
+        return Ok(KeyCondition::Acquire(id.into()));
     }
     let released = session("release").transpose()?;
-    Ok(released.map_or(KeyCondition::Always, KeyCondition::Release))
+    Ok(released.map_or(KeyCondition::Always, |id| KeyCondition::Release(id.into())))
 }
 
 /// A number that is there; clients know a bad one as a failure of the server.

@@ -6,7 +6,7 @@ use axum::{
 };
 use jobs::model::UnixSeconds;
 use jobs::wire;
-use mesh::model::Status;
+use mesh::model::{CheckId, ServiceName, Status};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -123,12 +123,12 @@ pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Respons
 #[serde(rename_all = "PascalCase")]
 struct AllocCheckStatus {
     #[serde(rename = "ID")]
-    id: String,
+    id: CheckId,
     check: String,
     group: String,
     mode: &'static str,
     output: String,
-    service: String,
+    service: ServiceName,
     task: String,
     status: &'static str,
     status_code: u16,
@@ -172,7 +172,7 @@ pub(super) async fn checks(
     query: Query,
 ) -> Result<Response, Error> {
     let client = of_alloc(&api, &id)?;
-    let checks: BTreeMap<String, AllocCheckStatus> = client
+    let checks: BTreeMap<CheckId, AllocCheckStatus> = client
         .checks(&id)?
         .into_iter()
         .filter(|(_, check)| check.native)

@@ -351,12 +351,12 @@ async fn commands_that_wait_share_an_entry_and_each_gets_its_answer() {
     let first = raft.metrics().last_log_index;
     let node = |number: u64| {
         let node = mesh::model::Node {
-            id: format!("id-{number}"),
+            id: format!("id-{number}").into(),
             // Every second one has no name.
             name: if number % 2 == 1 {
-                String::new()
+                mesh::model::NodeName::default()
             } else {
-                format!("node-{number}")
+                format!("node-{number}").into()
             },
             ..mesh::model::Node::default()
         };
