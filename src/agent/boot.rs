@@ -4,6 +4,7 @@ use super::{
     data_plane::{DataPlane, Zone},
     definitions,
     external::External,
+    https,
     ingress::Reloads,
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
@@ -60,6 +61,9 @@ pub enum Error {
     /// What files define cannot be registered.
     #[error("{}", .0.join("\n"))]
     Definitions(Vec<String>),
+    /// The catalog API cannot be offered over TLS.
+    #[error("the catalog API cannot be offered over TLS: {0}")]
+    Tls(String),
     /// The client's state cannot be used.
     #[error(transparent)]
     Client(#[from] client::OpenError),
@@ -73,6 +77,8 @@ pub struct Agent {
     parts: Parts,
     requests: Requests,
     reloads: Option<Reloads>,
+    /// Rules of TLS of the catalog's listener.
+    tls: Option<https::Rules>,
     /// The client part, if there is one.
     client: Option<client::Handle>,
     /// Removed when the agent is dropped.
@@ -87,6 +93,8 @@ impl Agent {
     /// Any [`Error`]; nothing runs then, and nothing is held.
     pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
         let defined = definitions::read(&config).map_err(Error::Definitions)?;
+        let tls = config.https.as_ref().map(https::rules).transpose();
+        let tls = tls.map_err(Error::Tls)?;
         let temporary = prepare_data_dir(&mut config)?;
         wait_for_room(&config.data_dir).await;
         let limits = Connections::within(descriptors());
@@ -200,12 +208,22 @@ impl Agent {
             ),
             bodies: api::Bodies::default(),
         };
-        let serve = |listener, router, connections_max| {
+        let (tls, tls_reader) = match tls.map(watch::channel) {
+            Some((rules, reader)) => (Some(rules), Some(reader)),
+            None => (None, None),
+        };
+        let serve_with = |socket, tls, router, connections_max| {
             let common = common.clone();
+            let listener = api::Listener {
+                socket,
+                tls,
+                connections_max,
+            };
             parts.edge(planes.control(), |stopped| {
-                api::serve(listener, router, common, connections_max, stopped)
+                api::serve(listener, router, common, stopped)
             });
         };
+        let serve = |socket, router, most| serve_with(socket, None, router, most);
         serve(bound.http, api::jobs_router(api.clone()), limits.http);
         if let Some(listener) = bound.ingress_admin {
             serve(listener, api::fabio::router(api), limits.ingress_admin);
@@ -224,7 +242,15 @@ impl Agent {
             } else {
                 catalog
             };
-            serve(listener, api::consul::router(catalog), limits.catalog);
+            let router = api::consul::router(catalog);
+            // Both listeners have the connections of one.
+            let mut plain_max = limits.catalog;
+            if let Some(secured) = bound.https {
+                let secured_max = limits.catalog / 2;
+                plain_max -= secured_max;
+                serve_with(secured, tls_reader, router.clone(), secured_max);
+            }
+            serve(listener, router, plain_max);
         }
         Ok(Self {
             listeners,
@@ -233,6 +259,7 @@ impl Agent {
             client: client_of_reload,
             requests: Requests::new(incoming),
             reloads,
+            tls,
             _temporary: temporary,
         })
     }
@@ -243,16 +270,27 @@ impl Agent {
     }
 
     /// Takes over what may change while it runs: how much is logged, what files define, listeners
-    /// and certificates of the ingress.
+    /// and certificates of the ingress, and the certificate of the catalog API.
     ///
     /// # Errors
     /// What is wrong, in a line each; nothing is taken over then.
     pub async fn reload(&self, config: &Config) -> Result<(), String> {
         let defined = definitions::read(config).map_err(|problems| problems.join("\n"))?;
+        let rules = match (&self.tls, &config.https) {
+            (Some(tls), Some(settings)) => Some((tls, https::rules(settings)?)),
+            (None, None) => None,
+            _ => {
+                tracing::warn!("`ports.https` is taken over when the agent starts again");
+                None
+            }
+        };
         telemetry::set_level(&config.log_level)
             .map_err(|_| "`log_level` is neither a level nor a filter".to_owned())?;
         if let Some(client) = &self.client {
             definitions::load(client.registered(), defined).await?;
+        }
+        if let Some((tls, rules)) = rules {
+            tls.send_replace(rules);
         }
         if let Some(reloads) = &self.reloads {
             reloads.reload(config).await;

@@ -31,6 +31,8 @@ pub struct Listeners {
     pub rpc: SocketAddr,
     /// Catalog API.
     pub catalog: Option<SocketAddr>,
+    /// Catalog API over TLS.
+    pub https: Option<SocketAddr>,
     /// DNS, UDP and TCP.
     pub dns: Option<SocketAddr>,
     /// Ingress.
@@ -44,6 +46,7 @@ impl Listeners {
     pub fn all(&self) -> Vec<(&'static str, SocketAddr)> {
         let optional = [
             ("catalog", self.catalog),
+            ("https", self.https),
             ("dns", self.dns),
             ("ingress", self.ingress),
             ("ingress_admin", self.ingress_admin),
@@ -66,6 +69,7 @@ pub(super) struct Bound {
     pub http: TcpListener,
     pub rpc: transport::Listener,
     pub catalog: Option<TcpListener>,
+    pub https: Option<TcpListener>,
     pub dns: Option<dns::Dns>,
     pub ingress: Option<(proxy::Proxy, Sources)>,
     pub ingress_admin: Option<TcpListener>,
@@ -86,6 +90,7 @@ impl Bound {
             http: apis.http.1,
             rpc: apis.rpc.local_addr(),
             catalog: apis.catalog.as_ref().map(|(_, address)| *address),
+            https: apis.https.as_ref().map(|(_, address)| *address),
             dns: traffic.dns.as_ref().map(dns::Dns::local_addr),
             ingress: traffic
                 .ingress
@@ -98,6 +103,7 @@ impl Bound {
             http: apis.http.0,
             rpc: apis.rpc,
             catalog: apis.catalog.map(|listener| listener.0),
+            https: apis.https.map(|listener| listener.0),
             dns: traffic.dns,
             ingress: traffic.ingress,
             ingress_admin: apis.ingress_admin.map(|listener| listener.0),
@@ -112,6 +118,7 @@ struct Apis {
     http: Tcp,
     rpc: transport::Listener,
     catalog: Option<Tcp>,
+    https: Option<Tcp>,
     ingress_admin: Option<Tcp>,
 }
 
@@ -125,6 +132,10 @@ impl Apis {
             Some(address) => Some(tcp(address, "the catalog API", "catalog").await?),
             None => None,
         };
+        let https = match &config.https {
+            Some(https) => Some(tcp(https.address, "the catalog API over TLS", "https").await?),
+            None => None,
+        };
         let ingress_admin = match &config.ingress {
             Some(ingress) => {
                 Some(tcp(ingress.admin, "the ingress admin API", "ingress_admin").await?)
@@ -135,6 +146,7 @@ impl Apis {
             http,
             rpc,
             catalog,
+            https,
             ingress_admin,
         })
     }

@@ -4,6 +4,7 @@ mod boot;
 mod data_plane;
 mod definitions;
 mod external;
+mod https;
 mod ingress;
 mod listeners;
 mod parts;

@@ -22,7 +22,7 @@ mod trivet;
 
 pub use auth::Access;
 pub use body::Bodies;
-pub use listener::{Common, Stopping, serve};
+pub use listener::{Common, Listener, Stopping, serve};
 
 use axum::Router;
 use heavy::Heavy;

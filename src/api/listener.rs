@@ -4,16 +4,21 @@ use axum::{Extension, Router, extract::ConnectInfo, http::Request, middleware};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -25,6 +30,8 @@ use sys::seldom::Seldom;
 
 /// How long a connection may take to send a head, and may rest between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a connection may take to agree on TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests may go on after the stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, so that a full file table does not spin.
@@ -43,16 +50,30 @@ pub struct Common {
     pub bodies: Bodies,
 }
 
-/// Serves `router` on at most `connections_max` connections at a time, further ones wait in the
-/// system's queue, until `shutdown` resolves. Then it lets the requests in flight finish for a
-/// short time. Waiting and streaming requests end at once.
+/// A socket to serve on.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// The rules of TLS, which new connections take anew; none for plain HTTP.
+    pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    /// How many connections there may be at a time; further ones wait in the system's queue.
+    pub connections_max: usize,
+}
+
+/// Serves `router` on a listener until `shutdown` resolves. Then it lets the requests in flight
+/// finish for a short time. Waiting and streaming requests end at once.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     common: Common,
-    connections_max: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
+    let Listener {
+        socket,
+        tls,
+        connections_max,
+    } = listener;
     let stopping = Stopping::default();
     let router = router
         .layer(Extension(common.bodies))
@@ -69,44 +90,65 @@ pub async fn serve(
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&socket, &slots) => accepted,
             () = &mut shutdown => break,
         };
         while connections.try_join_next().is_some() {}
         let Some((stream, peer, slot)) = accepted else {
             continue;
         };
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT);
         let ends_at = stream.local_addr();
         let router = match ends_at {
             Ok(address) if address.ip().to_canonical().is_loopback() => inside.clone(),
             _ => outside.clone(),
         };
-        let service = router.map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request
-        });
-        let service = TowerToHyperService::new(service);
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+        let tls = tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
+        let (watcher, stop) = (graceful.watcher(), stopping.0.clone());
         connections.spawn(async move {
-            // A connection that breaks is the peer's business.
-            drop(connection.await);
+            match tls {
+                None => speak(stream, peer, router, watcher).await,
+                Some(config) => {
+                    let agreed = TlsAcceptor::from(config).accept(stream);
+                    let agreed = timeout(HANDSHAKE_TIMEOUT, agreed);
+                    let agreed = tokio::select! {
+                        agreed = agreed => agreed,
+                        () = stop.cancelled() => return,
+                    };
+                    // Whoever does not agree has gone, or has the wrong authority.
+                    if let Ok(Ok(stream)) = agreed {
+                        speak(stream, peer, router, watcher).await;
+                    }
+                }
+            }
             drop(slot);
         });
     }
-    drop(listener);
+    drop(socket);
     stopping.0.cancel();
     if timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::debug!("requests were still in flight at the stop");
     }
     connections.shutdown().await;
+}
+
+/// Speaks HTTP over a connection until it ends.
+async fn speak<S>(stream: S, peer: SocketAddr, router: Router, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    });
+    let service = TowerToHyperService::new(service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    // A connection that breaks is the peer's business.
+    drop(watcher.watch(connection.into_owned()).await);
 }
 
 async fn accept(

@@ -196,7 +196,16 @@ async fn listen(
         bodies: Bodies::default(),
     };
     let stopped = stop.clone().cancelled_owned();
-    let served = tokio::spawn(serve(listener, router, common, 64, stopped));
+    let served = tokio::spawn(serve(
+        super::Listener {
+            socket: listener,
+            tls: None,
+            connections_max: 64,
+        },
+        router,
+        common,
+        stopped,
+    ));
     (address, stop, served)
 }
 

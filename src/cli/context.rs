@@ -80,6 +80,7 @@ impl Context {
             region: given(&global.region),
             namespace: given(&global.namespace),
             token: given(&global.token),
+            ..Target::default()
         };
         Ok(Self {
             namespace: target.namespace.clone(),

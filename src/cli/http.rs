@@ -6,7 +6,10 @@ use futures_util::{Stream, StreamExt as _};
 use reqwest::Method;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Longest body that is read into memory, bytes.
 const BODY_BYTES_MAX: usize = 256 << 20;
@@ -146,33 +149,103 @@ pub(super) struct Target {
     pub(super) namespace: Option<String>,
     /// Sent with each request when given.
     pub(super) token: Option<String>,
+    /// Who is trusted over TLS.
+    pub(super) trust: Trust,
+}
+
+/// Who is trusted over TLS, and what is shown there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trust {
+    /// TLS is spoken whatever the address says.
+    pub(super) is_asked: bool,
+    /// Any certificate will do.
+    pub(super) is_blind: bool,
+    /// A file of authorities; those of the system when there is neither this nor the directory.
+    pub(super) authorities: Option<PathBuf>,
+    /// A directory of such files.
+    pub(super) authorities_dir: Option<PathBuf>,
+    /// A file with the certificate to show.
+    pub(super) certificate: Option<PathBuf>,
+    /// A file with its key.
+    pub(super) key: Option<PathBuf>,
+}
+
+impl Trust {
+    /// Sets up a caller that speaks TLS.
+    fn apply(&self, builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::ClientBuilder> {
+        let mut files: Vec<PathBuf> = self.authorities.iter().cloned().collect();
+        if let Some(dir) = &self.authorities_dir {
+            let listed = std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let listed = listed.with_context(|| format!("cannot list `{}`", dir.display()))?;
+            files.extend(listed.iter().map(std::fs::DirEntry::path));
+        }
+        let mut trusted = Vec::new();
+        for file in &files {
+            let found = reqwest::Certificate::from_pem_bundle(&read(file)?);
+            let found = found.with_context(|| format!("cannot use `{}`", file.display()))?;
+            trusted.extend(found);
+        }
+        let mut builder = builder;
+        if !files.is_empty() {
+            builder = builder.tls_certs_only(trusted);
+        }
+        match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => {
+                let pem = [read(certificate)?, b"\n".to_vec(), read(key)?].concat();
+                let identity = reqwest::Identity::from_pem(&pem);
+                let identity =
+                    identity.with_context(|| format!("cannot use `{}`", certificate.display()))?;
+                builder = builder.identity(identity);
+            }
+            (None, None) => {}
+            _ => anyhow::bail!("a certificate and its key are shown together or not at all"),
+        }
+        Ok(if self.is_blind {
+            builder.tls_danger_accept_invalid_certs(true)
+        } else {
+            builder
+        })
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))
 }
 
 impl Http {
     /// A caller; nothing is sent yet.
     ///
     /// # Errors
-    /// When the address is no http URL.
+    /// When the address is no URL of HTTP, or a file of TLS cannot be used.
     pub(super) fn new(target: Target) -> anyhow::Result<Self> {
-        let address = if target.address.contains("://") {
-            target.address.clone()
-        } else {
-            format!("http://{}", target.address)
+        let bare = target.address.strip_prefix("http://");
+        let address = match (target.address.contains("://"), bare) {
+            (true, Some(bare)) if target.trust.is_asked => format!("https://{bare}"),
+            (true, _) => target.address.clone(),
+            (false, _) if target.trust.is_asked => format!("https://{}", target.address),
+            (false, _) => format!("http://{}", target.address),
         };
         let url = url::Url::parse(&address)
             .with_context(|| format!("`{}` is no address", target.address))?;
+        let schemes: &[&str] = match target.dialect {
+            Dialect::Jobs => &["http"],
+            Dialect::Catalog => &["http", "https"],
+        };
         anyhow::ensure!(
-            url.scheme() == "http",
-            "`{}`: only http addresses are supported by this version",
-            target.address
+            schemes.contains(&url.scheme()),
+            "`{}`: only {} addresses are supported by this version",
+            target.address,
+            schemes.join(" and ")
         );
-        // Plain HTTP only, so no certificates are loaded; the library still wants a provider.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tls_certs_only([])
-            .build()
-            .context("cannot set up the HTTP caller")?;
+        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let builder = if url.scheme() == "https" {
+            target.trust.apply(builder)?
+        } else {
+            // No certificates are loaded.
+            builder.tls_certs_only([])
+        };
+        let client = builder.build().context("cannot set up the HTTP caller")?;
         Ok(Self {
             client,
             dialect: target.dialect,

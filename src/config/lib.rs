@@ -15,6 +15,7 @@ mod plugins;
 mod reader;
 mod resilience;
 mod resolve;
+mod tls;
 mod volumes;
 mod written;
 
@@ -28,6 +29,7 @@ pub use limits::Connections;
 pub use names::{Dns, WrittenDns};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use resilience::Resilience;
+pub use tls::{Https, WrittenTls};
 pub use volumes::HostVolume;
 pub use written::Written;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub rpc: SocketAddr,
     /// Where the catalog API listens; none when it is switched off.
     pub catalog: Option<SocketAddr>,
+    /// The catalog API over TLS; none unless it is asked for.
+    pub https: Option<Https>,
     /// DNS; none when it is switched off.
     pub dns: Option<Dns>,
     /// A catalog elsewhere, in which what runs here is registered; none for the built-in one.

@@ -21,6 +21,9 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let http = listen("http", problems);
     let rpc = rpc_listener(&written, problems);
     let catalog = listen("catalog", problems);
+    let https = written.ports.contains_key("https");
+    let https = https.then(|| listen("https", problems));
+    let https = written.tls.resolve(https, problems);
     let dns_address = listen("dns", problems);
     let ingress = listen("ingress", problems);
     let admin = listen("ingress_admin", problems);
@@ -42,6 +45,14 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             problems.push(Problem::new(SOURCE, message));
         }
     }
+    let has_catalog = written.catalog_enabled.unwrap_or(is_built_in);
+    if https.is_some() && !has_catalog {
+        problems.push(Problem::new(
+            SOURCE,
+            "`ports.https` is the catalog API over TLS, and that API is off",
+        ));
+    }
+    let ingress = ingress::resolve(&written.ingress, places, problems);
     Config {
         dev,
         data_dir: data_dir(&written, dev, problems),
@@ -56,13 +67,11 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         },
         http,
         rpc,
-        catalog: written
-            .catalog_enabled
-            .unwrap_or(is_built_in)
-            .then_some(catalog),
+        catalog: has_catalog.then_some(catalog),
+        https,
         dns: names::resolve(&written.dns, dns_address, problems).filter(|_| is_built_in),
         external,
-        ingress: ingress::resolve(&written.ingress, places, problems),
+        ingress,
         client: client(&written, dev, problems),
         api: api(&written, problems),
         registration: registration(&written, problems),

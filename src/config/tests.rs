@@ -317,3 +317,49 @@ fn a_catalog_elsewhere_turns_the_built_in_one_off() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn the_catalog_over_tls_needs_a_certificate() {
+    let whole = WHOLE.replace("catalog { enabled = false }", "");
+    let load = |text: &str| {
+        let (written, problems) = parsed("a.hcl", &format!("{whole}{text}"));
+        assert_eq!(problems, Vec::<String>::new());
+        let mut problems = Vec::new();
+        let https = resolve::resolve(written, &mut problems).https;
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        (https, problems)
+    };
+    let ports = "ports { https = 8501 }\n";
+    let files = "  cert_file = \"/c\"\n  key_file = \"/k\"\n";
+    let (https, problems) = load(&format!("{ports}tls {{\n{files}  ca_file = \"/a\"\n}}\n"));
+    assert_eq!(problems, Vec::<String>::new());
+    let https = https.unwrap();
+    assert_eq!(https.address.port(), 8501);
+    assert_eq!(https.client_authorities, None);
+    let verified = format!("{files}  ca_file = \"/a\"\n  verify_incoming = true\n");
+    let (https, _) = load(&format!("{ports}tls {{\n{verified}}}\n"));
+    let authorities = https.unwrap().client_authorities;
+    assert_eq!(authorities.as_deref(), Some(Path::new("/a")));
+    for (text, expected) in [
+        (ports.to_owned(), "needs `tls.cert_file`"),
+        (format!("tls {{\n{files}}}\n"), "no listener uses it"),
+        (
+            format!("{ports}tls {{\n{files}  verify_incoming = true\n}}\n"),
+            "needs `tls.ca_file`",
+        ),
+        (
+            format!("{ports}tls {{\n  cert_file = \"c\"\n  key_file = \"/k\"\n}}\n"),
+            "absolute",
+        ),
+        (
+            format!("{ports}tls {{\n{files}}}\nconsul {{ address = \"x\" }}\n"),
+            "that API is off",
+        ),
+    ] {
+        let (_, problems) = load(&text);
+        assert!(
+            problems.len() == 1 && problems[0].contains(expected),
+            "{problems:?}"
+        );
+    }
+}

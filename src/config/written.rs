@@ -6,6 +6,7 @@ use super::ingress::WrittenIngress;
 use super::names::WrittenDns;
 use super::plugins::{self, WrittenPlugins};
 use super::reader::Reader;
+use super::tls::WrittenTls;
 use super::volumes::{self, HostVolume};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,7 @@ pub struct Written {
     pub definitions: Option<Vec<String>>,
     pub enable_script_checks: Option<bool>,
     pub enable_local_script_checks: Option<bool>,
+    pub tls: WrittenTls,
     pub dns: WrittenDns,
     pub external: WrittenExternal,
     pub ingress: WrittenIngress,
@@ -47,10 +49,11 @@ pub struct Written {
 }
 
 /// What may be bound separately: keys of `addresses` and `ports`, with their default ports.
-pub(super) const LISTENERS: [(&str, u16); 6] = [
+pub(super) const LISTENERS: [(&str, u16); 7] = [
     ("http", 4646),
     ("rpc", 4647),
     ("catalog", 8500),
+    ("https", 8501),
     ("dns", 8600),
     ("ingress", 9999),
     ("ingress_admin", 9998),
@@ -133,6 +136,7 @@ impl Written {
             enable_local_script_checks: other
                 .enable_local_script_checks
                 .or(self.enable_local_script_checks),
+            tls: self.tls.merge(other.tls),
             dns: self.dns.merge(other.dns),
             external: self.external.merge(other.external),
             ingress: self.ingress.merge(other.ingress),
@@ -165,6 +169,7 @@ impl Written {
             "plugin" => self.plugins.take(entry, reader),
             "api" => self.take_api(entry, reader),
             "catalog" => self.take_catalog(entry, reader),
+            "tls" => self.tls.take(entry, reader),
             "dns" => self.take_dns(entry, reader),
             "consul" => {
                 for inner in reader.block(entry) {
@@ -181,7 +186,7 @@ impl Written {
             _ => reader.unknown(
                 &entry,
                 "",
-                &[&TOP[..], &["ingress", "api", "consul"]].concat(),
+                &[&TOP[..], &["ingress", "api", "consul", "tls"]].concat(),
             ),
         }
     }

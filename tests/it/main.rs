@@ -42,6 +42,7 @@ mod plans;
 mod races;
 mod registered;
 mod rollback;
+mod secured;
 mod specification;
 mod store;
 mod storms;

@@ -8,5 +8,4 @@ mod store;
 mod tls;
 
 pub use store::{Certificate, Pair, Store, Unusable};
-pub(crate) use tls::server_config;
-pub use tls::{Tls, TlsError, Version};
+pub use tls::{Tls, TlsError, Version, server_config};

@@ -77,7 +77,10 @@ pub enum TlsError {
 
 /// The configuration of the TLS library for a listener; `protocols` are offered for what goes over
 /// it, the best one first.
-pub(crate) fn server_config(tls: &Tls, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
+///
+/// # Errors
+/// What of it cannot be had.
+pub fn server_config(tls: &Tls, protocols: &[&[u8]]) -> Result<ServerConfig, TlsError> {
     let mut provider = rustls::crypto::ring::default_provider();
     restrict(&mut provider, &tls.ciphers)?;
     let provider = Arc::new(provider);

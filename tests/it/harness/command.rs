@@ -39,6 +39,19 @@ pub(crate) async fn trivet(agent: &Agent, args: &[&str]) -> Output {
     run_with(args, &addresses, agent.dir()).await
 }
 
+/// Runs `trivet` with `args` beside `agent`, with these variables instead of its addresses.
+pub(crate) async fn trivet_with(
+    agent: &Agent,
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> Output {
+    let variables: Vec<(&str, String)> = variables
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()))
+        .collect();
+    run_with(args, &variables, agent.dir()).await
+}
+
 /// Runs `trivet` with `args` in `dir`, with the address of an agent or without.
 pub(crate) async fn run(args: &[&str], address: Option<&str>, dir: &Path) -> Output {
     let address = address.map(|address| ("NOMAD_ADDR", address.to_owned()));

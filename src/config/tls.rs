@@ -1,0 +1,90 @@
+//! The block `tls` of a configuration file, and the listener that needs it.
+
+use super::{Problem, file::Entry, file::SETTINGS, reader::Reader};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// What is written about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the configuration file")]
+pub struct WrittenTls {
+    pub cert_file: Option<String>,
+    pub key_file: Option<String>,
+    pub ca_file: Option<String>,
+    pub verify_incoming: Option<bool>,
+}
+
+/// The catalog API over TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Https {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// A file with its certificate in PEM form, and those between it and the authority.
+    pub certificate: PathBuf,
+    /// A file with the certificate's key in PEM form.
+    pub key: PathBuf,
+    /// A file with authorities: clients must have a certificate of one of them.
+    pub client_authorities: Option<PathBuf>,
+}
+
+impl WrittenTls {
+    /// Keys of the block.
+    const KEYS: [&str; 4] = ["cert_file", "key_file", "ca_file", "verify_incoming"];
+
+    pub(super) fn take(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "cert_file" => self.cert_file = reader.text(&inner),
+                "key_file" => self.key_file = reader.text(&inner),
+                "ca_file" => self.ca_file = reader.text(&inner),
+                "verify_incoming" => self.verify_incoming = reader.flag(&inner),
+                _ => reader.unknown(&inner, "tls", &Self::KEYS),
+            }
+        }
+    }
+
+    /// `self` with everything that `other` sets.
+    pub(super) fn merge(self, other: Self) -> Self {
+        Self {
+            cert_file: other.cert_file.or(self.cert_file),
+            key_file: other.key_file.or(self.key_file),
+            ca_file: other.ca_file.or(self.ca_file),
+            verify_incoming: other.verify_incoming.or(self.verify_incoming),
+        }
+    }
+
+    /// The listener at `address`; none without one.
+    pub(super) fn resolve(
+        &self,
+        address: Option<SocketAddr>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Https> {
+        let mut wrong = |message: &str| problems.push(Problem::new(SETTINGS, message));
+        let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
+        let (certificate, key) = (path(&self.cert_file), path(&self.key_file));
+        let authorities = path(&self.ca_file);
+        let files = [&certificate, &key, &authorities];
+        if files.into_iter().flatten().any(|file| file.is_relative()) {
+            wrong("the files of `tls` must be absolute paths");
+        }
+        let verifies = self.verify_incoming.unwrap_or(false);
+        if verifies && authorities.is_none() {
+            wrong("`tls.verify_incoming` needs `tls.ca_file`, the authorities of clients");
+        }
+        let Some(address) = address else {
+            if *self != Self::default() {
+                wrong("`tls` is set, but no listener uses it; set `ports.https`, usually to 8501");
+            }
+            return None;
+        };
+        let (Some(certificate), Some(key)) = (certificate, key) else {
+            wrong("`ports.https` needs `tls.cert_file` and `tls.key_file`");
+            return None;
+        };
+        Some(Https {
+            address,
+            certificate,
+            key,
+            client_authorities: authorities.filter(|_| verifies),
+        })
+    }
+}

@@ -1,0 +1,151 @@
+//! The catalog API over TLS.
+
+use crate::harness::{
+    Agent,
+    agent::Mode,
+    command::{trivet, trivet_with},
+    eventually, http,
+};
+use nix::sys::signal::{Signal, kill};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use reqwest::{Certificate, Client, Identity, StatusCode};
+use std::path::Path;
+
+/// An authority.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        let issuer = Issuer::new(params, key);
+        Self { pem, issuer }
+    }
+
+    /// A certificate and its key.
+    fn issue(&self, host: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![host.to_owned()]).expect("parameters");
+        let made = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (made.pem(), key.serialize_pem())
+    }
+
+    /// Somebody who trusts this authority alone.
+    fn client(&self, identity: Option<&(String, String)>) -> Client {
+        // The provider is set up.
+        drop(http::client());
+        let trusted = Certificate::from_pem(self.pem.as_bytes()).expect("a certificate");
+        let mut client = Client::builder().tls_certs_only([trusted]);
+        if let Some((certificate, key)) = identity {
+            let pem = format!("{certificate}\n{key}");
+            client = client.identity(Identity::from_pem(pem.as_bytes()).expect("an identity"));
+        }
+        client.build().expect("a client")
+    }
+}
+
+fn put(dir: &Path, (certificate, key): &(String, String)) {
+    std::fs::write(dir.join("cert.pem"), certificate).expect("a file");
+    std::fs::write(dir.join("key.pem"), key).expect("a file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalog_is_answered_over_tls_by_certificates_that_may_change() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let (first, second) = (Authority::new(), Authority::new());
+    put(dir.path(), &first.issue("localhost"));
+    std::fs::write(at("ca.pem"), &first.pem).expect("a file");
+    let more = format!(
+        "ports {{ https = 0 }}\ntls {{\n  cert_file = \"{}\"\n  key_file = \"{}\"\n}}\n",
+        at("cert.pem"),
+        at("key.pem")
+    );
+    let agent = Agent::start_with(Mode::Durable, &more).await;
+    let url = |path: &str| format!("https://localhost:{}{path}", agent.address("https").port());
+
+    let client = first.client(None);
+    let key = client.put(url("/v1/kv/a")).body("x").send().await;
+    let key = key.expect("an answer");
+    assert_eq!(key.text().await.expect("a body"), "true");
+    let read = http::get(&agent.url("catalog", "/v1/kv/a")).await;
+    assert_eq!(read[0]["Value"], "eA==");
+    let page = client
+        .get(url("/v1/kv/a"))
+        .header("origin", "https://evil.example");
+    let page = page.send().await.expect("an answer");
+    assert_eq!(page.status(), StatusCode::FORBIDDEN);
+    let own = url("");
+    let page = client
+        .get(url("/v1/kv/a"))
+        .header("origin", own.trim_end_matches('/'));
+    assert_eq!(
+        page.send().await.expect("an answer").status(),
+        StatusCode::OK
+    );
+    let strange = second.client(None).get(url("/v1/kv/a")).send().await;
+    assert!(strange.is_err(), "{strange:?}");
+
+    // The command line, by flags and by the environment.
+    let address = url("");
+    let shown = trivet(
+        &agent,
+        &[
+            "kv",
+            "get",
+            "-http-addr",
+            &address,
+            "-ca-file",
+            &at("ca.pem"),
+            "a",
+        ],
+    )
+    .await;
+    assert_eq!(shown.ok().stdout, "x\n");
+    let refused = trivet(&agent, &["kv", "get", "-http-addr", &address, "a"]).await;
+    assert_eq!(refused.code, 1, "{}", refused.text());
+    let host = format!("localhost:{}", agent.address("https").port());
+    let environment = [
+        ("CONSUL_HTTP_ADDR", host.as_str()),
+        ("CONSUL_HTTP_SSL", "true"),
+        ("CONSUL_CACERT", &at("ca.pem")),
+    ];
+    let shown = trivet_with(&agent, &["kv", "get", "a"], &environment).await;
+    assert_eq!(shown.ok().stdout, "x\n");
+    let blind = [&environment[..2], &[("CONSUL_HTTP_SSL_VERIFY", "false")]].concat();
+    let shown = trivet_with(&agent, &["kv", "get", "a"], &blind).await;
+    assert_eq!(shown.ok().stdout, "x\n");
+
+    // A certificate that cannot be used changes nothing; another one counts for new connections.
+    std::fs::write(at("cert.pem"), "nothing").expect("a file");
+    let refused = trivet(&agent, &["reload"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("cert.pem"), "{}", refused.stderr);
+    let still = first.client(None).get(url("/v1/kv/a")).send().await;
+    assert_eq!(still.expect("an answer").status(), StatusCode::OK);
+    put(dir.path(), &second.issue("localhost"));
+    let file = agent.dir().join("agent.hcl");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    let verified = format!(
+        "tls {{\n  verify_incoming = true\n  ca_file = \"{}\"\n",
+        at("ca.pem")
+    );
+    std::fs::write(&file, text.replace("tls {\n", &verified)).expect("a file");
+    kill(agent.pid(), Signal::SIGHUP).expect("the agent runs");
+    let known = second.client(Some(&first.issue("client")));
+    eventually("the other certificate", async || {
+        let answer = known.get(url("/v1/kv/a")).send().await;
+        answer.map_err(|error| format!("{error:?}")).map(drop)
+    })
+    .await;
+    let unknown = second.client(None).get(url("/v1/kv/a")).send().await;
+    assert!(unknown.is_err(), "{unknown:?}");
+    // A connection from before goes on.
+    let old = client.get(url("/v1/kv/a")).send().await.expect("an answer");
+    assert_eq!(old.status(), StatusCode::OK);
+}
