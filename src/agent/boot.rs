@@ -3,7 +3,7 @@
 use super::{
     data_plane::{DataPlane, Zone},
     definitions,
-    external::External,
+    external::{External, Feed},
     https,
     ingress::Reloads,
     listeners::{BindError, Bound, Listeners},
@@ -144,9 +144,16 @@ impl Agent {
             catalog: catalog_reader.clone(),
         };
         let proxy = bound.ingress.as_ref().map(|(proxy, _)| proxy.handle());
+        let feeding = config.external.as_ref().filter(|other| other.feeds_ingress);
+        let elsewhere = feeding.map(|other| {
+            let (feed, found) = Feed::new(other.clone());
+            parts.edge(planes.data(), |stopped| feed.run(stopped));
+            found
+        });
         let data_plane = DataPlane {
             session: handle.clone(),
             catalog,
+            elsewhere,
             dns: bound.dns.as_ref().map(dns::Dns::handle),
             proxy: proxy.clone(),
             matching: config

@@ -13,6 +13,7 @@ pub struct WrittenExternal {
     pub address: Option<String>,
     pub ssl: Option<bool>,
     pub token: Option<String>,
+    pub ingress: Option<bool>,
 }
 
 impl std::fmt::Debug for WrittenExternal {
@@ -20,13 +21,14 @@ impl std::fmt::Debug for WrittenExternal {
         f.debug_struct("WrittenExternal")
             .field("address", &self.address)
             .field("ssl", &self.ssl)
+            .field("ingress", &self.ingress)
             .finish_non_exhaustive()
     }
 }
 
 impl WrittenExternal {
     /// Keys of the block.
-    pub(super) const KEYS: [&str; 3] = ["address", "ssl", "token"];
+    pub(super) const KEYS: [&str; 4] = ["address", "ssl", "token", "ingress"];
 
     /// `self` with everything that `other` sets.
     pub(super) fn merge(self, other: Self) -> Self {
@@ -34,6 +36,7 @@ impl WrittenExternal {
             address: other.address.or(self.address),
             ssl: other.ssl.or(self.ssl),
             token: other.token.or(self.token),
+            ingress: other.ingress.or(self.ingress),
         }
     }
 }
@@ -45,12 +48,15 @@ pub struct External {
     pub address: String,
     /// Secret id of the token that it is asked with.
     pub token: Option<String>,
+    /// Whether the ingress routes to what is registered there.
+    pub feeds_ingress: bool,
 }
 
 impl std::fmt::Debug for External {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("External")
             .field("address", &self.address)
+            .field("feeds_ingress", &self.feeds_ingress)
             .finish_non_exhaustive()
     }
 }
@@ -93,5 +99,6 @@ pub(super) fn resolve(written: &WrittenExternal, problems: &mut Vec<Problem>) ->
     Some(External {
         address: format!("{}://{host}:{port}", parsed.scheme()),
         token: written.token.clone().filter(|token| !token.is_empty()),
+        feeds_ingress: written.ingress.unwrap_or(false),
     })
 }

@@ -53,6 +53,12 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         ));
     }
     let ingress = ingress::resolve(&written.ingress, places, problems);
+    if ingress.is_none() && external.as_ref().is_some_and(|other| other.feeds_ingress) {
+        problems.push(Problem::new(
+            SOURCE,
+            "`consul.ingress` is set, and the ingress is off",
+        ));
+    }
     Config {
         dev,
         data_dir: data_dir(&written, dev, problems),

@@ -311,9 +311,12 @@ fn a_catalog_elsewhere_turns_the_built_in_one_off() {
             "{problems:?}"
         );
     }
-    let (_, problems) = parsed("a.hcl", "consul { ingress = true }\n");
+    let (config, problems) = load("consul {\n  address = \"x\"\n  ingress = true\n}\n");
+    assert_eq!(problems, Vec::<String>::new());
+    assert!(config.external.unwrap().feeds_ingress);
+    let (_, problems) = parsed("a.hcl", "consul { service = true }\n");
     assert!(
-        problems[0].contains("unknown key `consul.ingress`"),
+        problems[0].contains("unknown key `consul.service`"),
         "{problems:?}"
     );
 }

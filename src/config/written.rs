@@ -178,6 +178,7 @@ impl Written {
                         "address" => external.address = reader.text(&inner),
                         "ssl" => external.ssl = reader.flag(&inner),
                         "token" => external.token = reader.text(&inner),
+                        "ingress" => external.ingress = reader.flag(&inner),
                         _ => reader.unknown(&inner, "consul", &WrittenExternal::KEYS),
                     }
                 }

@@ -1,6 +1,6 @@
 //! A catalog elsewhere: a double of its protocol notes every call.
 
-use crate::harness::{Agent, Echo, agent::Mode, command::trivet, eventually};
+use crate::harness::{Agent, Echo, agent::Mode, command::trivet, eventually, http};
 use axum::{
     Router,
     body::Bytes,
@@ -13,7 +13,9 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 /// What an agent elsewhere has, and what it was asked.
 #[derive(Default)]
@@ -24,6 +26,8 @@ struct Elsewhere {
     writes: BTreeMap<String, usize>,
     /// Everything that this protocol does not have.
     wrong: Vec<String>,
+    /// How often anything changed.
+    changes: watch::Sender<u64>,
 }
 
 type Double = Arc<Mutex<Elsewhere>>;
@@ -33,13 +37,21 @@ impl Elsewhere {
         let target = uri.path_and_query().map_or("", |target| target.as_str());
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         if *method == Method::GET {
-            let list = match target {
-                "/v1/agent/services" => &self.services,
-                "/v1/agent/checks" => &self.checks,
-                _ => return self.refuse(method, target),
+            let list = match uri.path() {
+                "/v1/agent/services" => json!(self.services),
+                "/v1/agent/checks" => json!(self.checks),
+                "/v1/catalog/services" => self.tags(),
+                "/v1/health/state/any" => self.checks.values().cloned().collect(),
+                path => match path.strip_prefix("/v1/health/service/") {
+                    Some(name) => self.instances(name),
+                    None => return self.refuse(method, target),
+                },
             };
-            return axum::Json(list.clone()).into_response();
+            let index = *self.changes.borrow() + 1;
+            let header = [("x-consul-index", index.to_string())];
+            return (header, axum::Json(list)).into_response();
         }
+        self.changes.send_modify(|changes| *changes += 1);
         let (base, id) = match target.strip_prefix("/v1/agent/service/deregister/") {
             Some(id) => ("deregister", id),
             None => match target.strip_prefix("/v1/agent/check/update/") {
@@ -70,7 +82,8 @@ impl Elsewhere {
             assert_eq!(check["TTL"], "60s", "{check}");
             let known = check["CheckID"].as_str().expect("an id").to_owned();
             let row = json!({
-                "CheckID": known, "Name": check["Name"], "Status": check["Status"], "ServiceID": id,
+                "Node": "elsewhere", "CheckID": known, "Name": check["Name"],
+                "Status": check["Status"], "ServiceID": id, "ServiceName": body["Name"],
             });
             self.checks.insert(known, row);
         }
@@ -80,6 +93,45 @@ impl Elsewhere {
         let own = json!({"Address": body["Address"], "Port": body["Port"]});
         row["TaggedAddresses"]["lan_ipv4"] = own;
         self.services.insert(id, row);
+    }
+
+    /// Registers what is none of the agent's, with a check.
+    fn put_foreign(&mut self, port: u16, tag: &str, status: &str) {
+        let service = json!({
+            "ID": "foreign", "Service": "foreign", "Address": "127.0.0.1", "Port": port,
+            "Tags": [tag], "Meta": null,
+        });
+        let check = json!({
+            "Node": "elsewhere", "CheckID": "foreign", "Status": status, "ServiceID": "foreign",
+            "ServiceName": "foreign",
+        });
+        self.services.insert("foreign".to_owned(), service);
+        self.checks.insert("foreign".to_owned(), check);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn tags(&self) -> Value {
+        let mut tags = Map::new();
+        for row in self.services.values() {
+            let name = row["Service"].as_str().expect("a name");
+            let of_name = tags.entry(name).or_insert_with(|| json!([]));
+            let own = row["Tags"].as_array().cloned().unwrap_or_default();
+            of_name.as_array_mut().expect("a list").extend(own);
+        }
+        Value::Object(tags)
+    }
+
+    fn instances(&self, name: &str) -> Value {
+        let rows = self.services.values().filter(|row| row["Service"] == name);
+        let entries = rows.map(|row| {
+            let checks = self.checks.values();
+            let own: Vec<&Value> = checks
+                .filter(|check| check["ServiceID"] == row["ID"])
+                .collect();
+            let node = json!({"ID": "e", "Node": "elsewhere", "Address": "127.0.0.1"});
+            json!({"Node": node, "Service": row, "Checks": own})
+        });
+        entries.collect()
     }
 
     fn refuse(&mut self, method: &Method, target: &str) -> Response {
@@ -104,9 +156,18 @@ impl Elsewhere {
     }
 }
 
-async fn double() -> (Double, SocketAddr) {
+async fn double() -> (Double, SocketAddr, JoinHandle<()>) {
     let double = Double::default();
     let handle = async |State(double): State<Double>, method: Method, uri: Uri, body: Bytes| {
+        let mut changes = double.lock().expect("a lock").changes.subscribe();
+        let query = uri.query().unwrap_or_default();
+        let index = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("index="));
+        if let Some(index) = index.and_then(|index| index.parse::<u64>().ok()) {
+            let newer = changes.wait_for(|changes| *changes + 1 > index);
+            drop(timeout(Duration::from_secs(20), newer).await);
+        }
         double.lock().expect("a lock").answer(&method, &uri, &body)
     };
     let router = Router::new()
@@ -116,8 +177,9 @@ async fn double() -> (Double, SocketAddr) {
         .await
         .expect("a port");
     let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (double, address)
+    let serving =
+        tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
+    (double, address, serving)
 }
 
 async fn shows(double: &Double, count: usize) {
@@ -134,7 +196,7 @@ async fn shows(double: &Double, count: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_are_kept_in_step_with_a_catalog_elsewhere() {
-    let (double, address) = double().await;
+    let (double, address, _serving) = double().await;
     let foreign = json!({"ID": "other", "Service": "other", "Meta": {}});
     double
         .lock()
@@ -199,4 +261,69 @@ async fn instances_are_kept_in_step_with_a_catalog_elsewhere() {
             "PUT update",
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ingress_is_fed_from_a_catalog_elsewhere() {
+    let (double, address, serving) = double().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let foreign = Router::new().fallback(async || "foreign");
+    let target = tokio::spawn(async move { axum::serve(listener, foreign).await });
+    let put = |tag: &str, status: &str| {
+        double
+            .lock()
+            .expect("a lock")
+            .put_foreign(port, tag, status);
+    };
+    put("urlprefix-/other", "passing");
+    let block = format!("consul {{\n  address = \"{address}\"\n  ingress = true\n}}");
+    let agent = Agent::start_with(Mode::Dev, &block).await;
+    let answers = async |path: &str, wanted: StatusCode| {
+        let url = agent.url("ingress", path);
+        eventually("the route", async || {
+            let (status, body) = http::send(Method::GET, &url, None).await;
+            let is_wanted = status == wanted;
+            is_wanted
+                .then_some(())
+                .ok_or_else(|| format!("{path}: {status} {body}"))
+        })
+        .await;
+    };
+    answers("/other", StatusCode::OK).await;
+    put("urlprefix-/other", "critical");
+    answers("/other", StatusCode::NOT_FOUND).await;
+    put("urlprefix-/other", "passing");
+    answers("/other", StatusCode::OK).await;
+    put("urlprefix-/moved", "passing");
+    answers("/moved", StatusCode::OK).await;
+    answers("/other", StatusCode::NOT_FOUND).await;
+
+    // What runs here gets its requests by way of the catalog elsewhere, and none when it stops.
+    let job = Echo::new("web", 2);
+    job.register(&agent).await;
+    shows(&double, 2).await;
+    answers("/web", StatusCode::OK).await;
+    trivet(&agent, &["job", "stop", "-detach", "web"])
+        .await
+        .ok();
+    loop {
+        let (status, body) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
+        assert!(
+            [StatusCode::OK, StatusCode::NOT_FOUND].contains(&status),
+            "{status} {body}"
+        );
+        if status == StatusCode::NOT_FOUND {
+            break;
+        }
+    }
+
+    // Without the catalog its last word counts.
+    serving.abort();
+    drop(serving.await);
+    answers("/moved", StatusCode::OK).await;
+    assert_eq!(double.lock().expect("a lock").wrong, Vec::<String>::new());
+    target.abort();
 }

@@ -337,11 +337,25 @@ async fn needs_consul_instances_are_shown_by_a_real_one() {
         }
     };
     eventually("a leader", || count(0)).await;
-    let block = format!("consul {{\n  address = \"127.0.0.1:{http_port}\"\n}}");
+    let block = format!("consul {{\n  address = \"127.0.0.1:{http_port}\"\n  ingress = true\n}}");
     let agent = Agent::start_with(crate::harness::agent::Mode::Dev, &block).await;
     let job = crate::harness::Echo::new("web", 2);
     job.register(&agent).await;
     eventually("the instances", || count(2)).await;
+    // Another one, that the agent has nothing to do with, beside them on the ingress.
+    let foreign = json!({"Name": "foreign", "Port": agent.address("http").port(), "Address": "127.0.0.1",
+        "Tags": ["urlprefix-/v1/status/leader"]});
+    http::put(&url("/v1/agent/service/register"), &foreign).await;
+    for path in ["/web", "/v1/status/leader"] {
+        eventually("the route", || async {
+            let (status, body) = http::send(Method::GET, &agent.url("ingress", path), None).await;
+            let is_there = status == StatusCode::OK;
+            is_there
+                .then_some(())
+                .ok_or_else(|| format!("{path}: {status} {body}"))
+        })
+        .await;
+    }
     let stop = ["job", "stop", "-detach", "web"];
     crate::harness::command::trivet(&agent, &stop).await.ok();
     eventually("the end of the instances", || count(0)).await;

@@ -363,6 +363,12 @@ impl View {
         check.service_id.is_empty() || self.services.row(&key).is_some_and(|row| !row.draining)
     }
 
+    /// Returns an instance by its key; nothing if it is draining or not there.
+    #[must_use]
+    pub fn instance_of(&self, key: &ServiceKey) -> Option<Instance> {
+        self.services.row(key).and_then(|row| self.instance(row))
+    }
+
     /// Joins an instance with its node and checks; nothing if it is draining.
     fn instance(&self, service: &Arc<Service>) -> Option<Instance> {
         if service.draining {

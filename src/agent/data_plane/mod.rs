@@ -44,6 +44,8 @@ pub(super) struct DataPlane {
     pub session: Handle,
     /// What the catalog API answers from.
     pub catalog: watch::Sender<Arc<View>>,
+    /// Instances to route to instead of those of the replica.
+    pub elsewhere: Option<watch::Receiver<Arc<Vec<Instance>>>>,
     /// DNS, when this agent answers it.
     pub dns: Option<dns::Handle>,
     /// Ingress, when this agent carries traffic.
@@ -110,6 +112,7 @@ impl DataPlane {
         let mut at = Position::default();
         let mut making: Option<JoinHandle<Made>> = None;
         let mut names = self.dns.is_some().then(|| Names::new(self.zone.clone()));
+        let mut elsewhere = self.elsewhere.clone();
         let mut next = Instant::now();
         tokio::pin!(shutdown);
         loop {
@@ -140,6 +143,11 @@ impl DataPlane {
                     }
                     self.put_in_force(made, &mut draining, &mut problems);
                 }
+                () = found_after(&mut elsewhere, next), if making.is_none() && seen.is_some() => {
+                    let replica = Arc::clone(&catalog.borrow());
+                    making = Some(self.make(replica, names.take(), holding.clone()));
+                    continue;
+                }
                 () = at_last(holding.next()), if making.is_none() => {
                     let replica = Arc::clone(&catalog.borrow());
                     making = Some(self.make(replica, names.take(), holding.clone()));
@@ -166,6 +174,8 @@ impl DataPlane {
         let datacenter = self.zone.datacenter.clone();
         let matching = self.matching;
         let old = self.proxy.as_ref().map(proxy::Handle::table);
+        let elsewhere = self.elsewhere.as_ref();
+        let elsewhere = elsewhere.map(|found| Arc::clone(&found.borrow()));
         tokio::task::spawn_blocking(move || {
             let began = Instant::now();
             let catalog = &replica.catalog;
@@ -178,7 +188,10 @@ impl DataPlane {
                 }
             });
             let routes = old.map(|old| {
-                let instances: Vec<Instance> = catalog.all_instances().collect();
+                let instances: Vec<Instance> = match &elsewhere {
+                    Some(found) => mesh::elsewhere::merged(catalog, found),
+                    None => catalog.all_instances().collect(),
+                };
                 let (table, problems) = routes::build(
                     catalog,
                     &instances,
@@ -237,6 +250,21 @@ async fn changed_after(
     // Canceled and asked again, it loses nothing: a change is seen only after the pause.
     sleep_until(earliest).await;
     catalog.changed().await
+}
+
+/// Resolves when other instances were found elsewhere, not before `earliest`; never without such a
+/// place.
+async fn found_after(
+    elsewhere: &mut Option<watch::Receiver<Arc<Vec<Instance>>>>,
+    earliest: Instant,
+) {
+    sleep_until(earliest).await;
+    if let Some(found) = elsewhere
+        && found.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Resolves at a moment; never without one.

@@ -267,6 +267,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
             "mesh",
             &[
                 ("chain", &["model", "view"]),
+                ("elsewhere", &["external", "model", "view"]),
                 ("external", &["model", "view"]),
                 ("filter", &[]),
                 ("model", &[]),
