@@ -5,7 +5,7 @@ use super::{
     definitions,
     external::{External, Feed},
     https,
-    ingress::Reloads,
+    ingress::{Reloads, Sources},
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
     readiness::Readiness,
@@ -86,8 +86,9 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves. Waits
-    /// as long as the disk of the data directory is full: nothing could be acknowledged.
+    /// Starts every part, each on its runtime; they take work once [`Agent::ready`] resolves. As
+    /// long as the disk of the data directory is full, nothing could be acknowledged: until there
+    /// is room, DNS and ingress answer as without servers, and the APIs say why nothing else does.
     ///
     /// # Errors
     /// Any [`Error`]; nothing runs then, and nothing is held.
@@ -96,31 +97,52 @@ impl Agent {
         let tls = config.https.as_ref().map(https::rules).transpose();
         let tls = tls.map_err(Error::Tls)?;
         let temporary = prepare_data_dir(&mut config)?;
-        wait_for_room(&config.data_dir).await;
         let limits = Connections::within(descriptors());
         let bound = Bound::open(&config, limits, planes).await?;
         let listeners = bound.addresses.clone();
-        // Everything that can fail comes before anything runs.
-        let client = client_config(&config, &listeners);
-        let client = planes
-            .client()
-            .spawn_blocking(|| client.map(Client::new).transpose());
-        let server = Server::start(server_config(&config, &listeners), bound.rpc);
-        let server = planes.control().spawn(server);
-        let (client, server) = tokio::join!(join(client), join(server));
-        let (client, server) = match (client, server) {
-            (Ok(client), Ok(server)) => (client, server),
-            (Err(error), server) => {
-                if let Ok(server) = server {
-                    // It leads already.
-                    join(planes.control().spawn(server.run(ready(())))).await;
-                }
-                return Err(error.into());
+        let common = api::Common {
+            access: api::Access::new(
+                config.api.allowed_hosts.clone(),
+                config.api.allowed_origins.clone(),
+            ),
+            bodies: api::Bodies::default(),
+        };
+        let mut parts = Parts::default();
+        let Traffic {
+            dns,
+            proxy,
+            reloads,
+        } = serve_traffic(&parts, planes, bound.dns, bound.ingress);
+        let (tls, tls_reader) = match tls.map(watch::channel) {
+            Some((rules, reader)) => (Some(rules), Some(reader)),
+            None => (None, None),
+        };
+        let apis = [
+            (Some(&bound.http), None, limits.http),
+            (bound.ingress_admin.as_ref(), None, limits.ingress_admin),
+            (bound.catalog.as_ref(), None, limits.catalog),
+            (bound.https.as_ref(), tls_reader.clone(), limits.catalog),
+        ];
+        let apis = apis
+            .into_iter()
+            .filter_map(|(socket, tls, connections_max)| {
+                let socket = Arc::clone(socket?);
+                Some(api::Listener {
+                    socket,
+                    tls,
+                    connections_max,
+                })
+            });
+        wait_for_room(&config.data_dir, &listeners, apis, &common, planes).await;
+        // Everything else that can fail comes before anything else runs.
+        let (client, server) = match open(&config, &listeners, bound.rpc, planes).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                parts.stop().await;
+                return Err(error);
             }
-            (Ok(_), Err(error)) => return Err(error.into()),
         };
 
-        let mut parts = Parts::default();
         let server_handle = server.handle();
         parts.server(planes.control(), |stopped| server.run(stopped));
 
@@ -143,7 +165,6 @@ impl Agent {
             connected: handle.connected(),
             catalog: catalog_reader.clone(),
         };
-        let proxy = bound.ingress.as_ref().map(|(proxy, _)| proxy.handle());
         let feeding = config.external.as_ref().filter(|other| other.feeds_ingress);
         let elsewhere = feeding.map(|other| {
             let (feed, found) = Feed::new(other.clone());
@@ -154,7 +175,7 @@ impl Agent {
             session: handle.clone(),
             catalog,
             elsewhere,
-            dns: bound.dns.as_ref().map(dns::Dns::handle),
+            dns,
             proxy: proxy.clone(),
             matching: config
                 .ingress
@@ -177,20 +198,6 @@ impl Agent {
             );
             parts.edge(planes.control(), |stopped| external.run(stopped));
         }
-        if let Some(dns) = bound.dns {
-            parts.edge(planes.data(), |stopped| async move {
-                log_end("DNS", dns.run(stopped).await);
-            });
-        }
-        let mut reloads = None;
-        if let Some((proxy, sources)) = bound.ingress {
-            let _guard = planes.data().enter();
-            reloads = Some(Reloads::new(proxy.handle(), sources));
-            parts.edge(planes.data(), |stopped| async move {
-                log_end("ingress", proxy.run(stopped).await);
-            });
-        }
-
         let client_handle = client.as_ref().map(Client::handle);
         if let Some(client) = &client_handle
             && let Err(error) = definitions::load(client.registered(), defined).await
@@ -208,17 +215,6 @@ impl Agent {
             proxy,
             facts(&config, &listeners, node_id),
         );
-        let common = api::Common {
-            access: api::Access::new(
-                config.api.allowed_hosts.clone(),
-                config.api.allowed_origins.clone(),
-            ),
-            bodies: api::Bodies::default(),
-        };
-        let (tls, tls_reader) = match tls.map(watch::channel) {
-            Some((rules, reader)) => (Some(rules), Some(reader)),
-            None => (None, None),
-        };
         let serve_with = |socket, tls, router, connections_max| {
             let common = common.clone();
             let listener = api::Listener {
@@ -330,25 +326,117 @@ impl Agent {
     }
 }
 
-/// Waits until something can be written, and says meanwhile why nothing else happens.
-async fn wait_for_room(data_dir: &Path) {
+/// What answers traffic, as others reach it.
+struct Traffic {
+    dns: Option<dns::Handle>,
+    proxy: Option<proxy::Handle>,
+    reloads: Option<Reloads>,
+}
+
+/// Lets DNS and ingress answer. They know nothing until the data plane tells them.
+fn serve_traffic(
+    parts: &Parts,
+    planes: &Planes,
+    dns: Option<dns::Dns>,
+    ingress: Option<(proxy::Proxy, Sources)>,
+) -> Traffic {
+    let mut traffic = Traffic {
+        dns: dns.as_ref().map(dns::Dns::handle),
+        proxy: ingress.as_ref().map(|(proxy, _)| proxy.handle()),
+        reloads: None,
+    };
+    if let Some(dns) = dns {
+        parts.edge(planes.data(), |stopped| async move {
+            log_end("DNS", dns.run(stopped).await);
+        });
+    }
+    if let Some((proxy, sources)) = ingress {
+        let _guard = planes.data().enter();
+        traffic.reloads = Some(Reloads::new(proxy.handle(), sources));
+        parts.edge(planes.data(), |stopped| async move {
+            log_end("ingress", proxy.run(stopped).await);
+        });
+    }
+    traffic
+}
+
+/// Opens what is on disk: the state of the client, if there is one, and the log of the server.
+async fn open(
+    config: &Config,
+    listeners: &Listeners,
+    rpc: rpc::transport::Listener,
+    planes: &Planes,
+) -> Result<(Option<Client>, Server), Error> {
+    let client = client_config(config, listeners);
+    let client = planes
+        .client()
+        .spawn_blocking(|| client.map(Client::new).transpose());
+    let server = Server::start(server_config(config, listeners), rpc);
+    let server = planes.control().spawn(server);
+    match tokio::join!(join(client), join(server)) {
+        (Ok(client), Ok(server)) => Ok((client, server)),
+        (Err(error), server) => {
+            if let Ok(server) = server {
+                // It leads already.
+                join(planes.control().spawn(server.run(ready(())))).await;
+            }
+            Err(error.into())
+        }
+        (Ok(_), Err(error)) => Err(error.into()),
+    }
+}
+
+/// Waits until something can be written. Meanwhile the log and the APIs say why nothing else
+/// happens.
+async fn wait_for_room(
+    data_dir: &Path,
+    listeners: &Listeners,
+    apis: impl Iterator<Item = api::Listener>,
+    common: &api::Common,
+    planes: &Planes,
+) {
+    if free_bytes(data_dir) >= ROOM_BYTES_MIN {
+        return;
+    }
+    let reason = format!(
+        "the disk of the data directory {} is full",
+        data_dir.display()
+    );
+    let refusing = Parts::default();
+    for listener in apis {
+        let (router, common) = (api::refusing(&reason), common.clone());
+        refusing.edge(planes.control(), |stopped| {
+            api::serve(listener, router, common, stopped)
+        });
+    }
+    let listening = listeners.all().into_iter();
+    let listening: Vec<String> = listening
+        .map(|(name, address)| format!("{name} {address}"))
+        .collect();
     let mut reminder = interval(ROOM_REMINDER_INTERVAL);
     loop {
-        // A system that does not say how much is free is tried.
-        let free = disk::free_bytes(data_dir).unwrap_or(u64::MAX);
+        let free = free_bytes(data_dir);
         if free >= ROOM_BYTES_MIN {
-            return;
+            break;
         }
         tokio::select! {
             biased;
             _ = reminder.tick() => tracing::error!(
                 data_dir = %data_dir.display(),
                 free_bytes = free,
-                "the disk of the data directory is full; the agent starts when there is room"
+                listening = listening.join(", "),
+                "the disk of the data directory is full; until there is room, DNS and ingress \
+                 answer as without servers and nothing else works"
             ),
             () = sleep(ROOM_LOOK) => {}
         }
     }
+    refusing.stop().await;
+}
+
+/// How much is free; a system that does not say is tried.
+fn free_bytes(data_dir: &Path) -> u64 {
+    disk::free_bytes(data_dir).unwrap_or(u64::MAX)
 }
 
 /// How many descriptors there are, after taking all that the system allows.

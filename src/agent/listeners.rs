@@ -7,7 +7,7 @@ use super::{
 };
 use config::{Config, Connections, Dns, Ingress};
 use rpc::transport;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 use tokio::net::TcpListener;
 
 /// A listener that could not be opened.
@@ -66,13 +66,13 @@ impl Listeners {
 #[derive(Debug)]
 pub(super) struct Bound {
     pub addresses: Listeners,
-    pub http: TcpListener,
+    pub http: Arc<TcpListener>,
     pub rpc: transport::Listener,
-    pub catalog: Option<TcpListener>,
-    pub https: Option<TcpListener>,
+    pub catalog: Option<Arc<TcpListener>>,
+    pub https: Option<Arc<TcpListener>>,
     pub dns: Option<dns::Dns>,
     pub ingress: Option<(proxy::Proxy, Sources)>,
-    pub ingress_admin: Option<TcpListener>,
+    pub ingress_admin: Option<Arc<TcpListener>>,
 }
 
 impl Bound {
@@ -111,7 +111,7 @@ impl Bound {
     }
 }
 
-type Tcp = (TcpListener, SocketAddr);
+type Tcp = (Arc<TcpListener>, SocketAddr);
 
 /// The listeners of the control runtime.
 struct Apis {
@@ -180,7 +180,7 @@ async fn tcp(
     let bound = async {
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
-        Ok::<_, std::io::Error>((listener, local))
+        Ok::<_, std::io::Error>((Arc::new(listener), local))
     };
     bound
         .await

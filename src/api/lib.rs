@@ -28,7 +28,7 @@ use axum::Router;
 use heavy::Heavy;
 use jobs::model::NodeId;
 use read::wait::Spread;
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 /// What the jobs dialect answers from; cheap to clone.
 #[derive(Clone, Debug)]
@@ -70,6 +70,13 @@ pub struct Facts {
 /// Makes the router of the jobs API: the jobs dialect and our own endpoints.
 pub fn jobs_router(api: Api) -> Router {
     nomad::router(api.clone()).merge(trivet::router(api))
+}
+
+/// Makes a router that answers every request with 500 and `reason`: for the time before there is
+/// anything to answer from.
+pub fn refusing(reason: &str) -> Router {
+    let error = error::Error::internal(reason.to_owned());
+    Router::new().fallback(move || ready(error.clone()))
 }
 
 impl Api {

@@ -50,11 +50,11 @@ pub struct Common {
     pub bodies: Bodies,
 }
 
-/// A socket to serve on.
-#[derive(Debug)]
+/// A socket to serve on. Whoever keeps a clone may serve something else on it afterwards.
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// The socket.
-    pub socket: TcpListener,
+    pub socket: Arc<TcpListener>,
     /// The rules of TLS, which new connections take anew; none for plain HTTP.
     pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     /// How many connections there may be at a time; further ones wait in the system's queue.

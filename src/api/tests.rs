@@ -198,7 +198,7 @@ async fn listen(
     let stopped = stop.clone().cancelled_owned();
     let served = tokio::spawn(serve(
         super::Listener {
-            socket: listener,
+            socket: listener.into(),
             tls: None,
             connections_max: 64,
         },

@@ -185,7 +185,10 @@ impl Seen {
     }
 }
 
-async fn instances_of(other: &Other, name: ServiceName) -> Result<(ServiceName, Vec<Instance>), Error> {
+async fn instances_of(
+    other: &Other,
+    name: ServiceName,
+) -> Result<(ServiceName, Vec<Instance>), Error> {
     let path = format!("/v1/health/service/{}", escaped(&name));
     let found: Vec<FoundInstance> = other.list(&path).await?;
     Ok((name, found.into_iter().map(Instance::from).collect()))
