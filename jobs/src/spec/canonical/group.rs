@@ -1,5 +1,6 @@
 use super::connect;
 use super::credentials;
+use super::expose;
 use super::network::Ports;
 use super::scaling;
 use super::service::{self, Place};
@@ -221,6 +222,7 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
     let mut part = Findings::default();
     service::across(&mut part, group);
     connect::of_group(&mut part, group);
+    expose::check(&mut part, group);
     findings.nest("Task group service validation failed", part);
     let canaries = group.update.as_ref().map_or(0, |update| update.canary);
     volume::whole(findings, group, canaries);

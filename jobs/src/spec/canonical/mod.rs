@@ -3,10 +3,12 @@
 //! One function for each noun does all three, so that a default and the rule about it stand
 //! together.
 
+mod added;
 mod check;
 mod connect;
 mod credentials;
 mod device;
+mod expose;
 mod group;
 mod implied;
 mod job;

@@ -6,14 +6,15 @@
 //! is taken gets an ending that follows from the job, not a random one.
 
 use super::Findings;
+use super::added::{add_port, ending};
 use super::connect;
+use super::expose;
 use super::service::{Place, service_name};
 use crate::model::{
     BindAddress, Connect, Constraint, Gateway, GatewayProxy, Ingress, SidecarTask, Span,
 };
 use crate::wire;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
 /// Pause before the kill signal of a proxy.
@@ -72,6 +73,9 @@ fn connected(
     if connect.sidecar_service.is_some() {
         service.name = resolved(&full, group, job);
         sidecar(group, service, connect, job);
+        if let Some(proxy) = &mut connect.sidecar_service {
+            expose::paths(findings, group, service, proxy);
+        }
     } else if connect.native {
         service.name = full;
         native(findings, group, service);
@@ -335,30 +339,6 @@ fn likely_driver(group: &wire::TaskGroup) -> &'static str {
     }
 }
 
-fn add_port(group: &mut wire::TaskGroup, label: String) {
-    let Some(network) = group.networks.iter_mut().flatten().next() else {
-        return;
-    };
-    let lists = [&network.dynamic_ports, &network.reserved_ports];
-    if lists
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|port| port.label == label)
-    {
-        return;
-    }
-    network
-        .dynamic_ports
-        .get_or_insert_default()
-        .push(wire::Port {
-            label,
-            // The same number inside as outside.
-            to: -1,
-            ..wire::Port::default()
-        });
-}
-
 /// Changes the task of a proxy as the job says.
 fn merge(given: &SidecarTask, task: &mut wire::Task) {
     let named = |given: &str, to: &mut String| {
@@ -428,16 +408,6 @@ fn merge_resources(given: &SidecarTask, task: &mut wire::Task) {
     {
         of_task.devices.clone_from(&given.devices);
     }
-}
-
-/// Six digits that follow from names.
-fn ending(names: &[&str]) -> String {
-    let digest = Sha256::digest(names.join("\0"));
-    digest
-        .iter()
-        .take(3)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// A name with what is known of it when the job is registered.
