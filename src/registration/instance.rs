@@ -2,7 +2,7 @@
 
 use jobs::{
     environment::TaskEnvironment,
-    model::{Allocation, Node, ServiceCheck, ServiceSpec, TaskGroup, TaskPhase},
+    model::{Allocation, Node, ServiceCheck, ServiceSpec, Task, TaskPhase},
 };
 use mesh::model::{Check, Origin, Service, ServiceAddress, Status, Weights, bound_output};
 use sha1::{Digest, Sha1};
@@ -31,7 +31,7 @@ pub struct Instance {
 pub struct InstanceCheck {
     /// As it is registered.
     pub check: Check,
-    /// As the job asks for it; texts may still hold `${…}`.
+    /// As the job asks for it, resolved; texts may still hold `${…}` that only the client knows.
     pub spec: ServiceCheck,
     /// Where to connect.
     pub address: String,
@@ -83,40 +83,46 @@ fn first_instances(alloc: &Allocation, node: &Node) -> Vec<Instance> {
     if group.services.is_empty() && group.tasks.iter().all(|task| task.services.is_empty()) {
         return Vec::new();
     }
-    let environment = TaskEnvironment::of_group(alloc, node);
-    let derive = Derivation {
-        alloc,
-        node,
-        group,
-        environment,
+    let of_group = |specs: &[ServiceSpec]| -> Vec<Instance> {
+        let derive = Derivation {
+            alloc,
+            node,
+            task: None,
+            environment: TaskEnvironment::of_group(alloc, node),
+        };
+        specs.iter().map(|spec| derive.instance(spec)).collect()
     };
-    let of_group = group
-        .services
-        .iter()
-        .map(|spec| derive.instance(spec, None));
-    let of_tasks = group
-        .tasks
-        .iter()
-        .flat_map(|task| {
-            task.services
-                .iter()
-                .map(move |spec| (spec, task.name.as_str()))
-        })
-        .map(|(spec, task)| derive.instance(spec, Some(task)));
-    of_group.chain(of_tasks).collect()
+    let of_task = |task: &Task| -> Vec<Instance> {
+        let nothing = BTreeMap::new();
+        let derive = Derivation {
+            alloc,
+            node,
+            task: Some(&task.name),
+            environment: TaskEnvironment::of_task(alloc, task, node, None, &nothing),
+        };
+        let specs = task.services.iter();
+        specs.map(|spec| derive.instance(spec)).collect()
+    };
+    let mut all = of_group(&group.services);
+    let with_services = |task: &&Task| !task.services.is_empty();
+    all.extend(group.tasks.iter().filter(with_services).flat_map(of_task));
+    all
 }
 
+/// Services of the group, or of one task, whose environment their texts are resolved with.
 struct Derivation<'a> {
     alloc: &'a Allocation,
     node: &'a Node,
-    group: &'a TaskGroup,
+    task: Option<&'a str>,
     environment: TaskEnvironment<'a>,
 }
 
 impl Derivation<'_> {
-    fn instance(&self, spec: &ServiceSpec, task: Option<&str>) -> Instance {
-        let name = self.environment.interpolate(&spec.name);
-        let owner = task.map_or_else(|| format!("group-{}", self.group.name), str::to_owned);
+    fn instance(&self, asked: &ServiceSpec) -> Instance {
+        let spec = &self.resolved(asked);
+        let name = spec.name.clone();
+        let task = self.task;
+        let owner = task.map_or_else(|| format!("group-{}", self.alloc.task_group), str::to_owned);
         let id = format!(
             "_nomad-task-{}-{owner}-{name}-{}",
             self.alloc.id, spec.port_label
@@ -125,7 +131,7 @@ impl Derivation<'_> {
         let address = if spec.address.is_empty() {
             address
         } else {
-            self.environment.interpolate(&spec.address)
+            spec.address.clone()
         };
         let canary = self.alloc.is_canary();
         let tags = if canary && !spec.canary_tags.is_empty() {
@@ -140,12 +146,9 @@ impl Derivation<'_> {
             name: name.into(),
             address,
             port,
-            tags: tags
-                .iter()
-                .map(|tag| self.environment.interpolate(tag))
-                .collect(),
+            tags: tags.clone(),
             meta: self.meta(spec, canary),
-            tagged_addresses: self.tagged_addresses(spec, port),
+            tagged_addresses: tagged_addresses(spec, port),
             weights: Weights {
                 passing: weight(weights.passing),
                 warning: weight(weights.warning),
@@ -158,14 +161,15 @@ impl Derivation<'_> {
                 task_group: self.alloc.task_group.as_str().into(),
                 task: task.map(Into::into),
                 canary,
+                private: spec.provider == "nomad",
             }),
             ..Service::default()
         };
-        let checks = spec
-            .checks
-            .iter()
-            .enumerate()
-            .map(|(at, check)| self.check(&service, spec, at, check));
+        let checks = spec.checks.iter().zip(&asked.checks).enumerate();
+        let checks = checks.map(|(at, (check, asked))| {
+            let id = check_id(&service.id, at, asked);
+            self.check(&service, spec, id, check)
+        });
         Instance {
             checks: checks.collect(),
             service,
@@ -215,27 +219,63 @@ impl Derivation<'_> {
                 self.alloc.job_version.to_string(),
             ),
         ];
-        let asked = asked
-            .iter()
-            .map(|(key, value)| (key.clone(), self.environment.interpolate(value)));
-        own.into_iter().chain(asked).collect()
+        own.into_iter().chain(asked.clone()).collect()
     }
 
-    fn tagged_addresses(&self, spec: &ServiceSpec, port: u16) -> BTreeMap<String, ServiceAddress> {
-        spec.tagged_addresses
-            .iter()
-            .map(|(tag, text)| {
-                let address = self.environment.interpolate(text);
-                (tag.clone(), ServiceAddress { address, port })
-            })
-            .collect()
+    /// The service with every `${…}` replaced that is known.
+    fn resolved(&self, spec: &ServiceSpec) -> ServiceSpec {
+        let text = |text: &str| self.environment.interpolate(text);
+        let list = |list: &[String]| list.iter().map(|one| text(one)).collect();
+        let map = |map: &BTreeMap<String, String>| {
+            let pairs = map.iter().map(|(key, value)| (text(key), text(value)));
+            pairs.collect()
+        };
+        ServiceSpec {
+            name: text(&spec.name),
+            port_label: text(&spec.port_label),
+            address: text(&spec.address),
+            tags: list(&spec.tags),
+            canary_tags: list(&spec.canary_tags),
+            meta: map(&spec.meta),
+            canary_meta: map(&spec.canary_meta),
+            tagged_addresses: map(&spec.tagged_addresses),
+            checks: spec
+                .checks
+                .iter()
+                .map(|check| self.resolved_check(check))
+                .collect(),
+            ..spec.clone()
+        }
+    }
+
+    fn resolved_check(&self, check: &ServiceCheck) -> ServiceCheck {
+        let text = |text: &str| self.environment.interpolate(text);
+        let list = |list: &[String]| list.iter().map(|one| text(one)).collect();
+        let header = check.header.iter();
+        ServiceCheck {
+            name: text(&check.name),
+            check_type: text(&check.check_type),
+            command: text(&check.command),
+            args: list(&check.args),
+            path: text(&check.path),
+            protocol: text(&check.protocol),
+            port_label: text(&check.port_label),
+            initial_status: text(&check.initial_status),
+            method: text(&check.method),
+            header: header
+                .map(|(name, values)| (text(name), list(values)))
+                .collect(),
+            notes: text(&check.notes),
+            grpc_service: text(&check.grpc_service).into(),
+            ..check.clone()
+        }
     }
 
     fn check(
         &self,
         service: &Service,
         spec: &ServiceSpec,
-        at: usize,
+        id: String,
         check: &ServiceCheck,
     ) -> InstanceCheck {
         let label = if check.port_label.is_empty() {
@@ -246,7 +286,7 @@ impl Derivation<'_> {
         let (address, port) = self.endpoint(label);
         let registered = Check {
             node: service.node.clone(),
-            id: check_id(&service.id, at, check).into(),
+            id: id.into(),
             name: check.name.clone(),
             status: check.initial_status.parse().unwrap_or(Status::Critical),
             notes: check.notes.clone(),
@@ -265,6 +305,17 @@ impl Derivation<'_> {
             port,
         }
     }
+}
+
+fn tagged_addresses(spec: &ServiceSpec, port: u16) -> BTreeMap<String, ServiceAddress> {
+    let address = |address: &String| ServiceAddress {
+        address: address.clone(),
+        port,
+    };
+    spec.tagged_addresses
+        .iter()
+        .map(|(tag, text)| (tag.clone(), address(text)))
+        .collect()
 }
 
 fn weight(asked: i32) -> u16 {
@@ -292,8 +343,8 @@ fn check_id(service_id: &str, at: usize, check: &ServiceCheck) -> String {
 mod tests {
     use super::*;
     use jobs::model::{
-        AllocDeploymentStatus, AllocId, AllocatedPort, Job, NetworkResource, NodeId, Span, Task,
-        TaskState,
+        AllocDeploymentStatus, AllocId, AllocatedPort, Job, NetworkResource, NodeId, Span,
+        TaskGroup, TaskState,
     };
     use std::sync::Arc;
 
@@ -393,6 +444,47 @@ mod tests {
             (admin.service.port, admin.task.as_deref()),
             (9000, Some("server"))
         );
+    }
+
+    #[test]
+    fn texts_are_resolved_with_the_environment_of_their_owner() {
+        let mut alloc = alloc();
+        let mut job = (*alloc.job).clone();
+        let mut group = job.task_groups[0].clone();
+        let service = |of: &str| ServiceSpec {
+            name: format!("{of}-${{NOMAD_ALLOC_INDEX}}"),
+            tags: vec!["${NOMAD_TASK_NAME}".into(), "${COLOR}".into()],
+            canary_tags: vec!["c-${NOMAD_JOB_NAME}".into()],
+            meta: [("k-${NOMAD_DC}".to_owned(), "${NOMAD_GROUP_NAME}".to_owned())].into(),
+            provider: "nomad".into(),
+            checks: vec![ServiceCheck {
+                name: "alive-${COLOR}".into(),
+                check_type: "http".into(),
+                path: "/${NOMAD_TASK_NAME}".into(),
+                notes: "on ${node.unique.name}".into(),
+                ..ServiceCheck::default()
+            }],
+            ..ServiceSpec::default()
+        };
+        group.services = vec![service("group")];
+        group.tasks[0].services = vec![service("task")];
+        group.tasks[0].env.insert("COLOR".into(), "red".into());
+        job.task_groups = vec![group].into();
+        alloc.job = Arc::new(job);
+        let all = instances(Rules::First, &alloc, &node());
+        let (of_group, of_task) = (&all[0], &all[1]);
+        assert_eq!(of_task.service.name, "task-2");
+        assert_eq!(of_task.service.tags, ["server", "red"]);
+        assert_eq!(of_task.service.meta["k-"], "g");
+        let check = &of_task.checks[0];
+        assert_eq!(check.check.name, "alive-red");
+        assert_eq!(check.check.notes, "on one");
+        assert_eq!(check.spec.path, "/server");
+        assert!(of_task.service.origin.as_ref().unwrap().private);
+        // What is not known there stays as it is written.
+        assert_eq!(of_group.service.name, "group-2");
+        assert_eq!(of_group.service.tags, ["${NOMAD_TASK_NAME}", "${COLOR}"]);
+        assert_eq!(of_group.checks[0].check.name, "alive-${COLOR}");
     }
 
     #[test]

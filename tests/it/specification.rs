@@ -4,8 +4,9 @@ use crate::harness::{
     Agent, DEADLINE, Echo,
     agent::Mode,
     command::{run, trivet},
-    http,
+    dns, http,
 };
+use hickory_proto::rr::RecordType;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -520,10 +521,9 @@ async fn references_of_services_get_their_values_on_the_node() {
         entry["Service"]["Tags"],
         json!(["rack-r1", "linux", "v0", "${unknown}"])
     );
-    // Names of checks are registered as they are written.
     let checks = entry["Checks"].as_array().expect("checks").iter();
     let names: Vec<&Value> = checks.map(|check| &check["Name"]).collect();
-    assert!(names.contains(&&json!("as ${NOMAD_JOB_NAME}")), "{names:?}");
+    assert!(names.contains(&&json!("as refer")), "{names:?}");
 
     // What a job keeps to itself has an API of its own.
     let services =
@@ -535,6 +535,30 @@ async fn references_of_services_get_their_values_on_the_node() {
         assert_eq!(services(query).await, all, "{query}");
     }
     assert_eq!(services("?prefix=front").await, json!([]));
+    // The catalog and DNS know nothing of it.
+    let catalog = http::get(&agent.url("catalog", "/v1/catalog/services")).await;
+    assert!(
+        catalog.get("front-dc1").is_some() && catalog.get("own-front").is_none(),
+        "{catalog}"
+    );
+    for path in [
+        "/v1/catalog/service/own-front",
+        "/v1/health/service/own-front",
+        "/v1/health/checks/own-front",
+    ] {
+        assert_eq!(
+            http::get(&agent.url("catalog", path)).await,
+            json!([]),
+            "{path}"
+        );
+    }
+    let asked = dns::ask(
+        agent.address("dns"),
+        "own-front.service.consul.",
+        RecordType::SRV,
+    )
+    .await;
+    assert!(asked.answers.is_empty(), "{asked:?}");
     let service = agent.url("http", "/v1/service/own-front");
     let instances = http::get(&service).await;
     let alloc = http::get(&agent.url("http", "/v1/job/refer/allocations")).await;

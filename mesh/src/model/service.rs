@@ -62,6 +62,14 @@ impl Service {
             id: self.id.clone(),
         }
     }
+
+    /// True when views of the catalog show it: it is not draining, and its job does not keep it to
+    /// itself.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        let is_private = self.origin.as_ref().is_some_and(|origin| origin.private);
+        !self.draining && !is_private
+    }
 }
 
 /// Key of a service instance; orders by node name, then by id.
@@ -123,4 +131,6 @@ pub struct Origin {
     pub task: Option<TaskName>,
     /// Whether the allocation is a canary that is not promoted yet.
     pub canary: bool,
+    /// Whether the job keeps the service to itself: it is in no view of the catalog.
+    pub private: bool,
 }

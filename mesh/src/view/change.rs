@@ -219,7 +219,7 @@ impl At<'_> {
         let Some(row) = self.view.services.row(key) else {
             return;
         };
-        let (is_renamed, is_hidden) = (row.name != old.name, row.draining != old.draining);
+        let (is_renamed, is_hidden) = (row.name != old.name, row.is_shown() != old.is_shown());
         let shows_in_checks = is_renamed || is_hidden || row.tags != old.tags;
         if is_renamed {
             self.touch_service(&old.node, &old.name);

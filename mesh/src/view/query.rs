@@ -1,7 +1,7 @@
 //! Reading a [`View`].
 //!
-//! A draining instance and its checks are in none of these views; [`View::service`] and
-//! [`View::all_services`] alone still show its row.
+//! A draining instance, one that its job keeps to itself, and their checks are in none of these
+//! views; [`View::service`] and [`View::all_services`] alone still show its row.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -136,7 +136,7 @@ impl View {
         self.services.row(key)
     }
 
-    /// Iterates the rows of all instances, draining ones included, by node name and id.
+    /// Iterates the rows of all instances, also those that are not shown, by node name and id.
     pub fn all_services(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.services.iter()
     }
@@ -218,7 +218,7 @@ impl View {
     pub fn service_tags(&self) -> BTreeMap<ServiceName, BTreeSet<String>> {
         let mut services = BTreeMap::new();
         for (name, rows) in self.services.names() {
-            let mut shown = rows.filter(|row| !row.draining).peekable();
+            let mut shown = rows.filter(|row| row.is_shown()).peekable();
             if shown.peek().is_some() {
                 services.insert(
                     name.clone(),
@@ -303,7 +303,7 @@ impl View {
         instances
     }
 
-    /// Iterates every instance that is not draining, by service name, then node name and id.
+    /// Iterates every instance that is shown, by service name, then node name and id.
     pub fn all_instances(&self) -> impl Iterator<Item = Instance> {
         self.services
             .names()
@@ -318,14 +318,14 @@ impl View {
 
     /// Iterates the instances on a node by id.
     pub fn services_of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
-        self.services.of_node(node).filter(|row| !row.draining)
+        self.services.of_node(node).filter(|row| row.is_shown())
     }
 
     /// Iterates the checks of all instances of a service, without node-level checks.
     pub fn checks_of_service(&self, name: &str) -> impl Iterator<Item = &Arc<Check>> {
         self.services
             .of_name(name)
-            .filter(|row| !row.draining)
+            .filter(|row| row.is_shown())
             .flat_map(|row| self.checks.of_owner(&row.key()).collect::<Vec<_>>())
     }
 
@@ -354,24 +354,24 @@ impl View {
         self.services.row(&key).map_or(&[], |row| &row.tags)
     }
 
-    /// Whether the check belongs to a node or to an instance that is not draining.
+    /// Whether the check belongs to a node or to an instance that is shown.
     fn is_shown(&self, check: &Check) -> bool {
         let key = ServiceKey {
             node: check.node.clone(),
             id: check.service_id.clone(),
         };
-        check.service_id.is_empty() || self.services.row(&key).is_some_and(|row| !row.draining)
+        check.service_id.is_empty() || self.services.row(&key).is_some_and(|row| row.is_shown())
     }
 
-    /// Returns an instance by its key; nothing if it is draining or not there.
+    /// Returns an instance by its key; nothing if it is not shown or not there.
     #[must_use]
     pub fn instance_of(&self, key: &ServiceKey) -> Option<Instance> {
         self.services.row(key).and_then(|row| self.instance(row))
     }
 
-    /// Joins an instance with its node and checks; nothing if it is draining.
+    /// Joins an instance with its node and checks; nothing if it is not shown.
     fn instance(&self, service: &Arc<Service>) -> Option<Instance> {
-        if service.draining {
+        if !service.is_shown() {
             return None;
         }
         let node = Arc::clone(self.nodes.row(&service.node)?);

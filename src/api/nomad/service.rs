@@ -6,17 +6,13 @@ use axum::{
     response::Response,
     routing::get,
 };
-use jobs::{environment::TaskEnvironment, model::Allocation};
-use mesh::{model::Service, view::Table};
+use mesh::view::Table;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::query::Query;
 use crate::{Api, error::Error};
 use server::{Snapshot, log::watch::Topic};
-
-/// The provider in job files.
-const PROVIDER: &str = "nomad";
 
 /// The endpoints of services.
 pub(super) fn router() -> Router<Api> {
@@ -116,7 +112,7 @@ fn registrations(snapshot: &Snapshot) -> impl Iterator<Item = Registration> {
         let origin = row.origin.as_ref()?;
         let alloc = snapshot.jobs.alloc(origin.alloc_id.parse().ok()?)?;
         let node = snapshot.jobs.node(alloc.node_id)?;
-        is_native(alloc, node, row).then(|| Registration {
+        origin.private.then(|| Registration {
             id: row.id.to_string(),
             service_name: row.name.to_string(),
             namespace: origin.namespace.to_string(),
@@ -130,29 +126,5 @@ fn registrations(snapshot: &Snapshot) -> impl Iterator<Item = Registration> {
             create_index: row.create_index,
             modify_index: row.modify_index,
         })
-    })
-}
-
-/// True when the job asks for this provider where it defines the service.
-fn is_native(alloc: &Allocation, node: &jobs::model::Node, row: &Service) -> bool {
-    let task = row
-        .origin
-        .as_ref()
-        .and_then(|origin| origin.task.as_deref());
-    let Some(group) = alloc.group() else {
-        return false;
-    };
-    let specs = match task {
-        None => &group.services,
-        Some(task) => match group.task(task) {
-            Some(task) => &task.services,
-            None => return false,
-        },
-    };
-    let environment = TaskEnvironment::of_group(alloc, node);
-    specs.iter().any(|spec| {
-        spec.provider == PROVIDER
-            && environment.interpolate(&spec.name) == row.name
-            && row.id.ends_with(&format!("-{}", spec.port_label))
     })
 }

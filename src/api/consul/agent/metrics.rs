@@ -87,11 +87,11 @@ fn gauges(catalog: &Catalog) -> Vec<Gauge> {
 }
 
 fn instances(snapshot: &View) -> usize {
-    snapshot.all_services().filter(|row| !row.draining).count()
+    snapshot.all_services().filter(|row| row.is_shown()).count()
 }
 
 fn services(snapshot: &View) -> usize {
-    let rows = snapshot.all_services().filter(|row| !row.draining);
+    let rows = snapshot.all_services().filter(|row| row.is_shown());
     rows.map(|row| &row.name).collect::<BTreeSet<_>>().len()
 }
 
