@@ -9,7 +9,10 @@ use jobs::{
     environment::TaskEnvironment,
     model::{Allocation, UnixSeconds},
 };
-use mesh::model::ServiceId;
+use mesh::{
+    health::Change,
+    model::{ServiceId, Status},
+};
 use registration::{Instance, InstanceCheck};
 use rpc::message::CheckReport;
 use std::{collections::BTreeMap, sync::Arc};
@@ -178,7 +181,7 @@ fn note_result(shared: &Shared, check: &InstanceCheck, result: CheckResult) {
         if let Some(change) = &result.change {
             is_new |= status.status != change.status;
             status.status = change.status;
-            status.output.clone_from(&change.output);
+            status.output = shown(status.native, check, change);
         }
     }
     if let Some(change) = result.change {
@@ -190,6 +193,16 @@ fn note_result(shared: &Shared, check: &InstanceCheck, result: CheckResult) {
     }
     if is_new {
         shared.changed.notify_one();
+    }
+}
+
+/// What the API shows of a result. The success of a check that is in no catalog has no details, so
+/// that nobody relies on them.
+fn shown(native: bool, check: &InstanceCheck, change: &Change) -> String {
+    if native && change.status == Status::Passing {
+        format!("nomad: {} ok", check.spec.check_type)
+    } else {
+        change.output.clone()
     }
 }
 

@@ -7,19 +7,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Room where allocations live.
+/// Room where allocations live: all of it, since what they use already is counted by what they ask
+/// for.
 pub(super) fn add(node: &mut Node, alloc_dir: &Path) {
     let Ok(found) = statvfs(alloc_dir) else {
         return;
     };
     let block = found.fragment_size();
     let total = block * found.blocks();
-    let free = block * found.blocks_available();
     let volume =
         mount_of(alloc_dir).map_or_else(|| alloc_dir.display().to_string(), |(_, device)| device);
     set(node, "unique.storage.volume", volume);
     set(node, "unique.storage.bytestotal", total.to_string());
-    node.node_resources.disk.disk_mb = i64::try_from(free / (1024 * 1024)).unwrap_or(i64::MAX);
+    node.node_resources.disk.disk_mb = i64::try_from(total / (1024 * 1024)).unwrap_or(i64::MAX);
 }
 
 /// Directories that the operator offers to jobs.
