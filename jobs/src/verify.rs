@@ -3,7 +3,7 @@
 use crate::{
     model::{
         AllocId, Allocation, DeploymentId, EvalId, Index, JobId, NodeId, NodeStatus, NodeUsage,
-        PlanResult, refusal,
+        PlanResult, SchedulerConfig, refusal,
     },
     state::Snapshot,
 };
@@ -31,6 +31,12 @@ pub enum Conflict {
     DeploymentChanged {
         /// Which.
         deployment_id: DeploymentId,
+        /// When.
+        index: Index,
+    },
+    /// The plan evicts allocations, and how the servers schedule changed after it was made.
+    #[error("the scheduler configuration changed at index {index}")]
+    SchedulerConfigChanged {
         /// When.
         index: Index,
     },
@@ -103,6 +109,13 @@ fn verify_job(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<(),
             index: deployment.modify_index,
         });
     }
+    let config = snapshot.scheduler_config();
+    let evicts = plan.stops.iter().any(|stop| stop.preempted_by.is_some());
+    if evicts && config.modify_index > seen.max(SchedulerConfig::UNCHANGED) {
+        return Err(Conflict::SchedulerConfigChanged {
+            index: config.modify_index,
+        });
+    }
     Ok(())
 }
 
@@ -135,19 +148,25 @@ fn verify_allocs(snapshot: &Snapshot, seen: Index, plan: &PlanResult) -> Result<
 }
 
 /// Node id to its allocations whose room the plan may use: those that are given up because nothing
-/// is heard of the node, and those stopped for a successor right there, which the client starts
-/// when they are over.
+/// is heard of the node, and those stopped or evicted for another one right there, which the client
+/// starts when they are over.
 fn freed_by<'a>(
     snapshot: &'a Snapshot,
     plan: &'a PlanResult,
 ) -> BTreeMap<NodeId, Vec<&'a Allocation>> {
     let mut stopped: BTreeMap<AllocId, &Allocation> = BTreeMap::new();
     let mut freed: BTreeMap<NodeId, Vec<&Allocation>> = BTreeMap::new();
+    let placed: BTreeMap<AllocId, NodeId> = plan
+        .placements
+        .iter()
+        .map(|alloc| (alloc.id, alloc.node_id))
+        .collect();
     for stop in &plan.stops {
         let Some(alloc) = snapshot.alloc(stop.alloc_id) else {
             continue;
         };
-        if stop.client_status.is_some() {
+        let makes_room = stop.preempted_by.and_then(|by| placed.get(&by));
+        if stop.client_status.is_some() || makes_room == Some(&alloc.node_id) {
             freed.entry(alloc.node_id).or_default().push(alloc);
         } else {
             stopped.insert(alloc.id, alloc);

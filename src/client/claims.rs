@@ -2,7 +2,8 @@
 //!
 //! A plan may stop one allocation and place another on the same port at once. The newcomer waits
 //! here until the holder has ended, and only then looks whether another program has the port. In
-//! the same way a successor waits for the end of the allocation that it replaces.
+//! the same way an allocation waits for the end of the one that it replaces, and of those that were
+//! evicted for it.
 
 use jobs::model::{AllocId, Allocation};
 use parking_lot::Mutex;
@@ -33,11 +34,12 @@ pub(crate) struct Claim {
     held: Vec<Held>,
 }
 
-/// What an allocation must hold before it is set up: its ports, its place, and that of the one it
-/// replaces.
+/// What an allocation must hold before it is set up: its ports, its place, that of the one it
+/// replaces, and those of the ones that were evicted for it.
 pub(crate) fn wanted(alloc: &Allocation) -> Vec<Held> {
     let places = std::iter::once(alloc.id)
         .chain(alloc.previous_allocation)
+        .chain(alloc.preempted_allocations.iter().copied())
         .map(Held::Place);
     let ports = alloc.allocated_resources.ports();
     ports

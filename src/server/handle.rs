@@ -8,7 +8,7 @@ use jobs::{
     },
     model::{
         AllocId, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey, NodeId,
-        VersionTag,
+        SchedulerConfig, VersionTag,
     },
     scheduler,
     state::{Command as JobsCommand, TagVersion},
@@ -445,6 +445,19 @@ impl Handle {
             }
         }
         Ok(())
+    }
+
+    /// Changes how the servers schedule, when that still has the index `expected` (if given).
+    ///
+    /// # Errors
+    /// [`Error`]; another index is [`Error::Rejected`].
+    pub async fn set_scheduler_config(
+        &self,
+        config: SchedulerConfig,
+        expected: Option<Index>,
+    ) -> Result<Index, Error> {
+        let command = JobsCommand::SetSchedulerConfig { config, expected };
+        Ok(self.write_jobs(command).await?.index)
     }
 
     /// What registering `job` now would do; nothing is changed.

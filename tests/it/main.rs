@@ -39,6 +39,7 @@ mod mesh;
 mod needs;
 mod operated;
 mod plans;
+mod preemption;
 mod races;
 mod registered;
 mod rollback;

@@ -5,7 +5,7 @@ use crate::{
         Room, TaskGroup, Timestamp,
     },
     scheduler,
-    state::{Applied, Snapshot},
+    state::{AllocChange, Applied, Snapshot, Table},
 };
 use std::{
     cmp::Reverse,
@@ -101,9 +101,17 @@ impl Blocked {
         for change in &applied.allocs {
             let held = change.before.as_ref().is_some_and(|a| !a.client_terminal());
             let holds = change.after.as_ref().is_some_and(|a| !a.client_terminal());
-            if let Some(row) = change.row().filter(|_| held && !holds) {
+            if let Some(row) = change
+                .row()
+                .filter(|_| held && !holds || is_less_important(change))
+            {
                 freed.insert(row.node_id);
             }
+        }
+        if applied.tables.contains(&Table::SchedulerConfig) {
+            // Whose room may be taken is different now.
+            let ready = state.nodes("").filter(|node| node.is_ready());
+            freed.extend(ready.map(|node| node.id));
         }
         for change in &applied.nodes {
             match (&change.after, &change.before) {
@@ -246,7 +254,13 @@ impl Blocked {
     }
 
     /// Promises the room of one node to those who wait, the first first.
-    fn offer(&mut self, state: &Snapshot, node: &Node, freed: Index, woken: &mut BTreeSet<Order>) {
+    fn offer(
+        &mut self,
+        state: &Snapshot,
+        node: &Arc<Node>,
+        freed: Index,
+        woken: &mut BTreeSet<Order>,
+    ) {
         let mut usage: NodeUsage = state
             .node_usage(node.id)
             .map(|usage| (**usage).clone())
@@ -315,8 +329,16 @@ impl Blocked {
     }
 }
 
-/// Two groups with the same key suit the same nodes and take the same room. A job that may still
-/// have allocations of an older version, whose room it can use, stands alone.
+/// True when others may take the room of the allocation that they could not take before.
+fn is_less_important(change: &AllocChange) -> bool {
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => after.job.priority < before.job.priority,
+        _ => false,
+    }
+}
+
+/// Two groups with the same key suit the same nodes and take the same room, also that of others. A
+/// job that may still have allocations of an older version, whose room it can use, stands alone.
 fn shape_key(job: &Job, group: &TaskGroup) -> ShapeKey {
     let tasks: Vec<_> = group
         .tasks
@@ -335,6 +357,7 @@ fn shape_key(job: &Job, group: &TaskGroup) -> ShapeKey {
             ),
             tasks,
             alone,
+            (job.job_type, job.priority),
         )
     )
 }

@@ -149,6 +149,12 @@ pub struct Allocation {
     /// The one that replaces it.
     #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
     pub next_allocation: Option<AllocId>,
+    /// Those that were evicted to make room for it; it starts when they are over.
+    #[serde(skip_serializing_if = "ThinVec::is_empty")]
+    pub preempted_allocations: ThinVec<AllocId>,
+    /// The one that it made room for.
+    #[serde(deserialize_with = "or_none", skip_serializing_if = "Option::is_none")]
+    pub preempted_by_allocation: Option<AllocId>,
     /// Earlier replacements.
     #[serde(skip_serializing_if = "is_default")]
     pub reschedule_tracker: Option<Box<RescheduleTracker>>,
@@ -338,6 +344,13 @@ impl AllocatedResources {
         total.disk_mb = self.shared.disk_mb;
         total.networks = self.shared.networks.to_vec();
         total
+    }
+
+    /// Leaves each task the memory that is reserved for it, and no more.
+    pub(crate) fn forget_memory_max(&mut self) {
+        for task in self.tasks.values_mut() {
+            task.memory.memory_max_mb = 0;
+        }
     }
 
     /// Every port with its label: shared ones and those of tasks.

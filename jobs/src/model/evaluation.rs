@@ -58,6 +58,7 @@ pub enum Trigger {
     AllocReschedule,
     QueuedAllocs,
     JobScaling,
+    Preemption,
 }
 
 impl Trigger {
@@ -76,6 +77,7 @@ impl Trigger {
             Self::AllocReschedule => "alloc-reschedule",
             Self::QueuedAllocs => "queued-allocs",
             Self::JobScaling => "job-scaling",
+            Self::Preemption => "preemption",
         }
     }
 }

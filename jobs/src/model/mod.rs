@@ -32,6 +32,7 @@ mod policy;
 mod region_set;
 mod resources;
 mod scaling;
+mod scheduler_config;
 mod secret_id;
 mod service;
 mod shared;
@@ -86,11 +87,12 @@ pub use node::{
     DriverInfo, Eligibility, HostVolume, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory,
     NodeResources, NodeStatus, ReservedNetworks, ReservedResources,
 };
-pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, StoppedAlloc};
+pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, PreemptedAlloc, StoppedAlloc};
 pub use policy::{Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy};
 pub use region_set::{Multiregion, MultiregionRegion, MultiregionStrategy};
 pub use resources::Resources;
 pub use scaling::ScalingPolicy;
+pub use scheduler_config::{PreemptionConfig, SchedulerAlgorithm, SchedulerConfig};
 pub use secret_id::SecretId;
 pub use service::{CheckRestart, ServiceCheck, ServiceSpec, Weights};
 pub use shared::Shared;

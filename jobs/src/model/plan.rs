@@ -1,6 +1,7 @@
 use super::{
-    AllocId, Allocation, ClientStatus, Deployment, DeploymentUpdate, EvalId, Evaluation, FlatMap,
-    GroupName, Index, Job, NodeId, Text,
+    AllocId, AllocName, Allocation, ClientStatus, Deployment, DeploymentUpdate, DesiredStatus,
+    EvalId, Evaluation, FlatMap, GroupName, Index, Job, JobId, JobType, Namespace, NodeId,
+    NodeName, Text, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -52,6 +53,8 @@ pub struct StoppedAlloc {
     pub client_status: Option<ClientStatus>,
     /// Evaluation that will replace it later.
     pub followup_eval_id: Option<EvalId>,
+    /// The allocation on the same node that it makes room for; it is evicted then.
+    pub preempted_by: Option<AllocId>,
 }
 
 /// A plan as it goes into the log, with the evaluations that come of it.
@@ -81,6 +84,64 @@ pub struct PlanAnnotations {
     /// Group to its counts.
     #[serde(rename = "DesiredTGUpdates")]
     pub desired_tg_updates: FlatMap<GroupName, DesiredUpdates>,
+    /// Allocations of other jobs that make room, in the order in which that was decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preempted_allocs: Vec<PreemptedAlloc>,
+}
+
+/// An allocation that makes room, as it was before.
+///
+/// Source: the entries of `PreemptedAllocs` in the answer to a plan. Differs: no task states.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[expect(
+    missing_docs,
+    reason = "the fields are those of the allocation, explained there"
+)]
+pub struct PreemptedAlloc {
+    #[serde(rename = "ID")]
+    pub id: AllocId,
+    #[serde(rename = "EvalID")]
+    pub eval_id: EvalId,
+    pub name: AllocName,
+    pub namespace: Namespace,
+    #[serde(rename = "NodeID")]
+    pub node_id: NodeId,
+    pub node_name: NodeName,
+    #[serde(rename = "JobID")]
+    pub job_id: JobId,
+    pub job_type: JobType,
+    pub job_version: u64,
+    pub task_group: GroupName,
+    pub desired_status: DesiredStatus,
+    pub client_status: ClientStatus,
+    pub create_index: Index,
+    pub modify_index: Index,
+    pub create_time: Timestamp,
+    pub modify_time: Timestamp,
+}
+
+impl From<&Allocation> for PreemptedAlloc {
+    fn from(alloc: &Allocation) -> Self {
+        Self {
+            id: alloc.id,
+            eval_id: alloc.eval_id,
+            name: alloc.name.clone(),
+            namespace: alloc.namespace.clone(),
+            node_id: alloc.node_id,
+            node_name: alloc.node_name.clone(),
+            job_id: alloc.job_id.clone(),
+            job_type: alloc.job.job_type,
+            job_version: alloc.job_version,
+            task_group: alloc.task_group.clone(),
+            desired_status: alloc.desired_status,
+            client_status: alloc.client_status,
+            create_index: alloc.create_index,
+            modify_index: alloc.modify_index,
+            create_time: alloc.create_time,
+            modify_time: alloc.modify_time,
+        }
+    }
 }
 
 /// Counts of one group.

@@ -47,6 +47,18 @@ impl NodeUsage {
         self.disk_mb += sign * resources.shared.disk_mb;
     }
 
+    /// Takes in each dimension what the greater of both takes.
+    pub(crate) fn raise_to(&mut self, other: &Self) {
+        self.cpu = self.cpu.max(other.cpu);
+        self.memory_mb = self.memory_mb.max(other.memory_mb);
+        self.disk_mb = self.disk_mb.max(other.disk_mb);
+        for port in &other.ports {
+            if let Err(at) = self.ports.binary_search(port) {
+                self.ports.insert(at, *port);
+            }
+        }
+    }
+
     /// True when some allocation holds the port.
     pub fn holds(&self, port: u16) -> bool {
         self.ports.binary_search(&port).is_ok()

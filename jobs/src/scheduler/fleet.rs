@@ -3,7 +3,8 @@
 use super::feasible;
 use crate::{
     model::{
-        AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, Text, dynamic_ports,
+        AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, SchedulerAlgorithm,
+        Text, dynamic_ports,
     },
     state::Snapshot,
 };
@@ -24,6 +25,8 @@ pub(super) struct Fleet<'a> {
     pub(super) available: FlatMap<Text, u32>,
     /// Nodes of the pool, ready or not.
     pub(super) in_pool: u32,
+    /// Which of its nodes are preferred.
+    pub(super) algorithm: SchedulerAlgorithm,
 }
 
 impl<'a> Fleet<'a> {
@@ -33,6 +36,7 @@ impl<'a> Fleet<'a> {
             nodes: Vec::new(),
             available: FlatMap::new(),
             in_pool: 0,
+            algorithm: SchedulerAlgorithm::default(),
         }
     }
 
@@ -41,6 +45,7 @@ impl<'a> Fleet<'a> {
             nodes: Vec::new(),
             available: FlatMap::new(),
             in_pool: 0,
+            algorithm: snapshot.scheduler_config().scheduler_algorithm,
         };
         for (node, usage) in snapshot.nodes_with_usage() {
             if !feasible::in_pool(job, node) {
@@ -79,6 +84,23 @@ impl<'a> Fleet<'a> {
                 .last()
             {
                 usage.port_cursor = if port == high { low } else { port + 1 };
+            }
+        }
+    }
+
+    /// Counts what the plan places in the room of others that it evicts. What they leave over is
+    /// nobody's until they are over.
+    pub(super) fn add_for_evicted(
+        &mut self,
+        at: usize,
+        without: NodeUsage,
+        given: &AllocatedResources,
+    ) {
+        if let Some(entry) = self.nodes.get_mut(at) {
+            let before = std::mem::replace(&mut entry.usage, Arc::new(without));
+            self.add(at, given);
+            if let Some(entry) = self.nodes.get_mut(at) {
+                Arc::make_mut(&mut entry.usage).raise_to(&before);
             }
         }
     }

@@ -3,16 +3,16 @@
 use super::{
     Context, Outcome,
     fleet::Fleet,
-    ports,
+    ports::allocate,
+    preempt::{Eviction, Preemptions},
     rank::Candidates,
     reconcile::{self, Input, Placement, ReconcileResult, Replacement, texts},
 };
 use crate::{
     model::{
         AllocDeploymentStatus, AllocId, AllocMetric, AllocatedResources, Allocation, DeploymentId,
-        Evaluation, FlatMap, GroupName, Job, Node, NodeId, NodeUsage, Plan, PlanAnnotations,
+        Evaluation, FlatMap, GroupName, Job, NodeId, NodeScore, NodeUsage, Plan, PlanAnnotations,
         RescheduleEvent, RescheduleTracker, Span, StoppedAlloc, TaskGroup, Timestamp,
-        allocate_without_ports,
     },
     state::Snapshot,
 };
@@ -23,6 +23,8 @@ use std::{
 
 /// Up to this many placements of an evaluation keep their own scores; more share one metric.
 const OWN_METRICS_MAX: usize = 16;
+/// Nodes on which others could make room, among which the best is taken.
+const EVICTING_NODES_MAX: usize = 16;
 /// How many earlier replacements are remembered where there is no limit on attempts.
 const TRACKED_EVENTS_MAX: usize = 5;
 
@@ -45,6 +47,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
     let mut wanted = reconcile::reconcile(&input, &mut cx.ids);
     let annotations = PlanAnnotations {
         desired_tg_updates: std::mem::take(&mut wanted.counts),
+        ..PlanAnnotations::default()
     };
     let mut followups = std::mem::take(&mut wanted.followups);
     let plan = Plan {
@@ -98,6 +101,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
             *report.queued.get_or_default(placed.task_group.clone()) += 1;
         }
         plan.placements.clear();
+        report.preemptions.undo(&mut plan);
     }
     super::conclude(snapshot, eval, plan, report, followups, annotations, cx)
 }
@@ -110,6 +114,7 @@ pub(super) struct Report {
     /// Groups whose replacements wait for allocations that are stopping, and what their nodes lack
     /// until then. No failure: nobody is told.
     pub(super) postponed: FlatMap<GroupName, AllocMetric>,
+    pub(super) preemptions: Preemptions,
 }
 
 impl Report {
@@ -157,6 +162,13 @@ struct Found {
     fleet_at: usize,
     given: AllocatedResources,
     metric: Arc<AllocMetric>,
+    evicts: Option<Evicts>,
+}
+
+/// Those who make a place, and what is taken there without them.
+struct Evicts {
+    victims: Vec<Arc<Allocation>>,
+    without: NodeUsage,
 }
 
 impl<'a, 'c> Placer<'a, 'c> {
@@ -291,20 +303,20 @@ impl<'a, 'c> Placer<'a, 'c> {
             .previous
             .clone()
             .filter(|old| !old.client_terminal() && !(self.node_gone(old.node_id)));
-        let Some(old) = moving else {
-            return self.fail(&key, &refused);
-        };
-        let Some(at) = self.fleet.release(&old) else {
-            return self.fail(&key, &refused);
-        };
-        self.refresh(at);
-        match self.find(&key, group, &penalized, Some(at)) {
-            Ok(found) => self.commit(&placement, found),
-            Err(refused) => {
-                self.fleet.restore(at, &old);
-                self.refresh(at);
-                self.fail(&key, &refused);
+        let freed = moving.and_then(|old| Some((self.fleet.release(&old)?, old)));
+        if let Some((at, old)) = freed {
+            self.refresh(at);
+            match self.find(&key, group, &penalized, Some(at)) {
+                Ok(found) => return self.commit(&placement, found),
+                Err(_) => {
+                    self.fleet.restore(at, &old);
+                    self.refresh(at);
+                }
             }
+        }
+        match self.find_evicting(&key, &placement.job, group, &penalized) {
+            Some(found) => self.commit(&placement, found),
+            None => self.fail(&key, &refused),
         }
     }
 
@@ -352,6 +364,10 @@ impl<'a, 'c> Placer<'a, 'c> {
                 self.commit(&placement, found);
             }
             Err(refused) => {
+                if let Some(found) = self.find_evicting(&key, job, group, &nobody) {
+                    self.stop_for(&mut placement, &old);
+                    return self.commit(&placement, found);
+                }
                 // The old one stays: better than nothing.
                 if let Some(at) = freed {
                     self.fleet.restore(at, &old);
@@ -454,13 +470,14 @@ impl<'a, 'c> Placer<'a, 'c> {
             .or_else(|| set.best(penalized, &tried));
         while let Some(fleet_at) = next {
             let entry = &self.fleet.nodes[fleet_at];
-            match allocate_with_ports(group, entry.node, &entry.usage) {
+            match allocate(group, entry.node, &entry.usage) {
                 Ok(given) => {
                     let metric = self.metric_for(key, fleet_at, penalized);
                     return Ok(Found {
                         fleet_at,
                         given,
                         metric,
+                        evicts: None,
                     });
                 }
                 Err(dimension) => {
@@ -474,6 +491,52 @@ impl<'a, 'c> Placer<'a, 'c> {
                 .and_then(|set| set.best(penalized, &tried));
         }
         Err(refused)
+    }
+
+    /// The best node on which less important allocations make room.
+    fn find_evicting(
+        &self,
+        key: &CandidatesKey,
+        job: &Job,
+        group: &TaskGroup,
+        penalized: &BTreeSet<usize>,
+    ) -> Option<Found> {
+        if !self.snapshot.scheduler_config().preempts(job.job_type) {
+            return None;
+        }
+        let set = self.sets.get(key)?;
+        let mut best: Option<(NodeScore, usize, Eviction)> = None;
+        let mut scores = Vec::new();
+        for fleet_at in set.allowed() {
+            let entry = &self.fleet.nodes[fleet_at];
+            let preemptions = &self.report.preemptions;
+            let Some(eviction) = preemptions.find(self.snapshot, job, group, entry) else {
+                continue;
+            };
+            let score = set.evicting(&self.fleet, fleet_at, &eviction, penalized);
+            scores.push(score.clone());
+            if best
+                .as_ref()
+                .is_none_or(|(top, ..)| score.norm_score > top.norm_score)
+            {
+                best = Some((score, fleet_at, eviction));
+            }
+            if scores.len() == EVICTING_NODES_MAX {
+                break;
+            }
+        }
+        let (_, fleet_at, eviction) = best?;
+        let Eviction {
+            victims,
+            given,
+            without,
+        } = eviction;
+        Some(Found {
+            fleet_at,
+            given,
+            metric: Arc::new(set.metric_of(scores)),
+            evicts: Some(Evicts { victims, without }),
+        })
     }
 
     fn metric_for(
@@ -499,10 +562,24 @@ impl<'a, 'c> Placer<'a, 'c> {
     fn commit(&mut self, placement: &Placement, found: Found) {
         let Found {
             fleet_at,
-            given,
+            mut given,
             metric,
+            evicts,
         } = found;
-        self.fleet.add(fleet_at, &given);
+        let config = self.snapshot.scheduler_config();
+        if !config.memory_oversubscription_enabled {
+            given.forget_memory_max();
+        }
+        let victims = match evicts {
+            Some(Evicts { victims, without }) => {
+                self.fleet.add_for_evicted(fleet_at, without, &given);
+                victims
+            }
+            None => {
+                self.fleet.add(fleet_at, &given);
+                Vec::new()
+            }
+        };
         self.recount(Some(fleet_at), &placement.group, true);
         let node = self.fleet.nodes[fleet_at].node;
         let mut alloc = Allocation {
@@ -538,6 +615,8 @@ impl<'a, 'c> Placer<'a, 'c> {
         if let Some(previous) = &placement.previous {
             self.succeed(&mut alloc, previous, placement.reschedule);
         }
+        let preemptions = &mut self.report.preemptions;
+        preemptions.evict(victims, &mut self.plan, &mut alloc);
         self.put(alloc);
     }
 
@@ -558,22 +637,6 @@ impl<'a, 'c> Placer<'a, 'c> {
             ..StoppedAlloc::default()
         });
     }
-}
-
-/// What the group gets on the node, ports included.
-///
-/// # Errors
-/// The dimension that is exhausted.
-pub(super) fn allocate_with_ports(
-    group: &TaskGroup,
-    node: &Node,
-    used: &NodeUsage,
-) -> Result<AllocatedResources, String> {
-    let mut given = allocate_without_ports(group, node);
-    if ports::wants_ports(group) || !group.networks.is_empty() {
-        ports::assign(group, node, used, &mut given)?;
-    }
-    Ok(given)
 }
 
 fn next_tracker(previous: &Allocation, now: Timestamp) -> RescheduleTracker {

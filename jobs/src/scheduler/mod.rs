@@ -9,6 +9,7 @@ mod feasible;
 mod fleet;
 mod generic;
 mod ports;
+mod preempt;
 mod rank;
 mod ranking;
 mod reconcile;
@@ -68,6 +69,8 @@ pub struct Outcome {
     pub canceled: Vec<Evaluation>,
     /// Look again later.
     pub followups: Vec<Evaluation>,
+    /// Evaluations of the jobs whose allocations the plan evicts.
+    pub preempted_jobs: Vec<Evaluation>,
     /// What the plan does per group.
     pub annotations: PlanAnnotations,
 }
@@ -97,6 +100,7 @@ impl Outcome {
         result.evals.extend(self.blocked);
         result.evals.extend(self.canceled);
         result.evals.extend(self.followups);
+        result.evals.extend(self.preempted_jobs);
         result
     }
 }
@@ -188,14 +192,16 @@ fn conclude(
     plan: Plan,
     report: Report,
     followups: Vec<Evaluation>,
-    annotations: PlanAnnotations,
+    mut annotations: PlanAnnotations,
     cx: &mut Context,
 ) -> Outcome {
     let Report {
         failed,
         queued,
         postponed,
+        preemptions,
     } = report;
+    preemptions.annotate(&mut annotations);
     let mut done = eval.clone();
     done.status = EvalStatus::Complete;
     done.status_description = Text::default();
@@ -228,12 +234,14 @@ fn conclude(
         }
     }
     let canceled = superfluous(snapshot, eval);
+    let preempted_jobs = preemptions.evals(snapshot, &mut cx.ids);
     Outcome {
         plan,
         eval: done,
         blocked,
         canceled,
         followups,
+        preempted_jobs,
         annotations,
     }
 }
@@ -309,13 +317,13 @@ fn stays_feasible(snapshot: &Snapshot, job: &Job, group: &TaskGroup, alloc: &All
 }
 
 /// The room that one allocation of the group would take on the node beside `used`, or in the place
-/// of an older one, which is no room at all; none when the node cannot take it. Used to decide whom
-/// to wake.
+/// of older or less important ones, which is no room at all; none when the node cannot take it.
+/// Used to decide whom to wake.
 pub(crate) fn room_for(
     snapshot: &Snapshot,
     job: &Job,
     group: &TaskGroup,
-    node: &Node,
+    node: &Arc<Node>,
     used: &NodeUsage,
 ) -> Option<Room> {
     if !node.is_ready() {
@@ -324,7 +332,9 @@ pub(crate) fn room_for(
     let room = Room::of(group, node);
     let room = if has_room(group, node, used, &room) {
         room
-    } else if replaces(snapshot, job, group, node, used, &room) {
+    } else if replaces(snapshot, job, group, node, used, &room)
+        || preempt::possible(snapshot, job, group, node, used)
+    {
         Room::default()
     } else {
         return None;
@@ -360,8 +370,7 @@ fn replaces(
 }
 
 fn has_room(group: &TaskGroup, node: &Node, used: &NodeUsage, room: &Room) -> bool {
-    room.fits(node, used)
-        && (room.ports.is_empty() || generic::allocate_with_ports(group, node, used).is_ok())
+    room.fits(node, used) && (room.ports.is_empty() || ports::allocate(group, node, used).is_ok())
 }
 
 /// True when the job could ever run on the node, room aside.

@@ -1,8 +1,8 @@
-//! Handing out ports.
+//! Handing out ports, and with them what an allocation gets.
 
 use crate::model::{
     AllocatedPort, AllocatedResources, NetworkResource, Node, NodeUsage, Port, TaskGroup,
-    dynamic_ports,
+    allocate_without_ports, dynamic_ports,
 };
 
 /// Ports that a node keeps back, as ranges.
@@ -64,8 +64,24 @@ impl Chooser<'_> {
     }
 }
 
+/// What the group gets on the node, ports included.
+///
+/// # Errors
+/// The dimension that is exhausted.
+pub(super) fn allocate(
+    group: &TaskGroup,
+    node: &Node,
+    used: &NodeUsage,
+) -> Result<AllocatedResources, String> {
+    let mut given = allocate_without_ports(group, node);
+    if wants_ports(group) || !group.networks.is_empty() {
+        assign(group, node, used, &mut given)?;
+    }
+    Ok(given)
+}
+
 /// True when the group asks for any port.
-pub(super) fn wants_ports(group: &TaskGroup) -> bool {
+fn wants_ports(group: &TaskGroup) -> bool {
     let asks = |n: &NetworkResource| !n.reserved_ports.is_empty() || !n.dynamic_ports.is_empty();
     group.networks.iter().any(asks)
         || group
@@ -78,7 +94,7 @@ pub(super) fn wants_ports(group: &TaskGroup) -> bool {
 ///
 /// # Errors
 /// The dimension that is exhausted, as published.
-pub(super) fn assign(
+fn assign(
     group: &TaskGroup,
     node: &Node,
     used: &NodeUsage,

@@ -4,6 +4,7 @@ use super::{
     distinct::Distinct,
     feasible::{self, Feasibility},
     fleet::Fleet,
+    preempt::Eviction,
     ranking::{Ranking, Standing},
     spread::Spreads,
 };
@@ -11,7 +12,7 @@ use crate::{
     ids::Ids,
     model::{
         Affinity, AllocMetric, Ask, Capacity, FlatMap, Job, Node, NodeId, NodeScore, NodeUsage,
-        TaskGroup,
+        SchedulerAlgorithm, TaskGroup, Text,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,7 +158,7 @@ impl Candidates {
             self.sum[at] = NO_ROOM;
             return;
         }
-        let mut sum = fit_score(&capacity, &entry.usage, &ask);
+        let mut sum = fit_score(fleet.algorithm, &capacity, &entry.usage, &ask);
         let mut parts = 1.0;
         if self.own[at] > 0 {
             sum += self.anti_affinity(at);
@@ -364,9 +365,70 @@ impl Candidates {
         penalized: &BTreeSet<usize>,
     ) -> NodeScore {
         let entry = &fleet.nodes[self.fleet_at[at]];
-        let ask = self.ask.on(entry.node);
+        NodeScore {
+            node_id: entry.node.id,
+            scores: self.scores(fleet, at, &entry.usage, penalized),
+            norm_score: shown(norm_score),
+        }
+    }
+
+    /// The fleet positions of the nodes that may run the group, with or without room.
+    pub(super) fn allowed(&self) -> impl Iterator<Item = usize> {
+        let allowed = |at: &usize| self.distinct_refusal(*at).is_none();
+        (0..self.fleet_at.len())
+            .filter(allowed)
+            .map(|at| self.fleet_at[at])
+    }
+
+    /// How good a node is on which others make room.
+    pub(super) fn evicting(
+        &self,
+        fleet: &Fleet<'_>,
+        fleet_at: usize,
+        eviction: &Eviction,
+        penalized: &BTreeSet<usize>,
+    ) -> NodeScore {
+        let at = self.by_fleet.get(fleet_at).copied().flatten().unwrap_or(0);
+        let mut scores = self.scores(fleet, at, &eviction.without, penalized);
+        scores.insert("preemption".into(), shown(eviction.score()));
+        let has_part = |name: &str, score: f64| match name {
+            "job-anti-affinity" => self.own[at] > 0,
+            "node-affinity" => self.affinity[at].is_some(),
+            "node-reschedule-penalty" => score != 0.0,
+            _ => true,
+        };
+        let parts: Vec<f64> = scores
+            .iter()
+            .filter(|(name, score)| has_part(name, **score))
+            .map(|(_, score)| *score)
+            .collect();
+        NodeScore {
+            node_id: fleet.nodes[fleet_at].node.id,
+            scores,
+            norm_score: shown(parts.iter().sum::<f64>() / parts.len().max(1) as f64),
+        }
+    }
+
+    /// The metric with the best of these scores.
+    pub(super) fn metric_of(&self, mut scores: Vec<NodeScore>) -> AllocMetric {
+        scores.sort_by(|a, b| b.norm_score.total_cmp(&a.norm_score));
+        scores.truncate(SCORES_SHOWN_MAX);
+        let mut metric = self.metric.clone();
+        metric.score_meta_data = scores.into();
+        metric
+    }
+
+    fn scores(
+        &self,
+        fleet: &Fleet<'_>,
+        at: usize,
+        usage: &NodeUsage,
+        penalized: &BTreeSet<usize>,
+    ) -> FlatMap<Text, f64> {
+        let node = fleet.nodes[self.fleet_at[at]].node;
+        let ask = self.ask.on(node);
         let mut scores = FlatMap::new();
-        let fit = fit_score(&Capacity::of(entry.node), &entry.usage, &ask);
+        let fit = fit_score(fleet.algorithm, &Capacity::of(node), usage, &ask);
         scores.insert("binpack".into(), fit);
         // These are named also where they have no part in the decision, as clients show a column
         // each.
@@ -390,11 +452,7 @@ impl Candidates {
         for score in scores.values_mut() {
             *score = shown(*score);
         }
-        NodeScore {
-            node_id: entry.node.id,
-            scores,
-            norm_score: shown(norm_score),
-        }
+        scores
     }
 
     /// What is common to all placements of the group.
@@ -429,8 +487,14 @@ fn shuffle(list: &mut [usize], ids: &mut Ids) {
     }
 }
 
-/// How full the node would be: 0 when empty, 1 when full.
-fn fit_score(capacity: &Capacity, used: &NodeUsage, ask: &Ask) -> f64 {
+/// How full the node would be: 0 when empty, 1 when full; the other way round when all are to be
+/// used alike.
+fn fit_score(
+    algorithm: SchedulerAlgorithm,
+    capacity: &Capacity,
+    used: &NodeUsage,
+    ask: &Ask,
+) -> f64 {
     let free = |used: i64, ask: i64, total: i64| {
         if total <= 0 {
             0.0
@@ -440,7 +504,11 @@ fn fit_score(capacity: &Capacity, used: &NodeUsage, ask: &Ask) -> f64 {
     };
     let cpu = free(used.cpu, ask.cpu, capacity.cpu);
     let memory = free(used.memory_mb, ask.memory_mb, capacity.memory_mb);
-    let raw = 20.0 - (10_f64.powf(cpu) + 10_f64.powf(memory));
+    let total = 10_f64.powf(cpu) + 10_f64.powf(memory);
+    let raw = match algorithm {
+        SchedulerAlgorithm::Binpack => 20.0 - total,
+        SchedulerAlgorithm::Spread => total - 2.0,
+    };
     raw.clamp(0.0, 18.0) / 18.0
 }
 

@@ -4,7 +4,8 @@ use super::{
     Context, Outcome,
     feasible::Feasibility,
     fleet::Fleet,
-    generic::{Report, allocate_with_ports},
+    generic::Report,
+    ports,
     reconcile::{delayed_eval, texts},
 };
 use crate::{
@@ -60,6 +61,7 @@ pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) 
     }
     let annotations = PlanAnnotations {
         desired_tg_updates: work.counts,
+        ..PlanAnnotations::default()
     };
     super::conclude(
         snapshot,
@@ -316,11 +318,26 @@ impl<'a> Work<'a> {
         let ask = Ask::of_group(group).on(node);
         let given = match Capacity::of(node).exhausted(&entry.usage, &ask) {
             Some(dimension) => Err(dimension.to_owned()),
-            None => allocate_with_ports(group, node, &entry.usage),
+            None => ports::allocate(group, node, &entry.usage),
         };
-        let given = match given {
-            Ok(given) => given,
-            Err(dimension) => {
+        let evicted = || {
+            let allowed = self.snapshot.scheduler_config().preempts(job.job_type);
+            let preemptions = &self.report.preemptions;
+            let found = allowed.then(|| preemptions.find(self.snapshot, job, group, entry));
+            found.flatten()
+        };
+        let mut victims = Vec::new();
+        let mut given = match given.map_err(|dimension| (dimension, evicted())) {
+            Ok(given) => {
+                fleet.add(at, &given);
+                given
+            }
+            Err((_, Some(eviction))) => {
+                fleet.add_for_evicted(at, eviction.without, &eviction.given);
+                victims = eviction.victims;
+                eviction.given
+            }
+            Err((dimension, None)) => {
                 if let Some(old) = old {
                     fleet.restore(at, old);
                 }
@@ -330,11 +347,14 @@ impl<'a> Work<'a> {
                 return;
             }
         };
-        fleet.add(at, &given);
+        let config = self.snapshot.scheduler_config();
+        if !config.memory_oversubscription_enabled {
+            given.forget_memory_max();
+        }
         if let Some(old) = old {
             self.stop(old, texts::UPDATING, None);
         }
-        let alloc = Allocation {
+        let mut alloc = Allocation {
             id: cx.ids.next_alloc(),
             namespace: job.namespace.clone(),
             eval_id: self.eval.id,
@@ -350,6 +370,8 @@ impl<'a> Work<'a> {
             previous_allocation: old.map(|old| old.id),
             ..Allocation::default()
         };
+        let preemptions = &mut self.report.preemptions;
+        preemptions.evict(victims, &mut self.plan, &mut alloc);
         self.put(alloc);
     }
 }

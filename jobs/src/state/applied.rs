@@ -38,6 +38,8 @@ pub enum Table {
     Variables,
     /// Keys that variables are encrypted with.
     RootKeys,
+    /// How the servers schedule.
+    SchedulerConfig,
 }
 
 /// What a command changed; everything is empty when it changed nothing.
@@ -112,6 +114,14 @@ pub enum Rejected {
         wanted: Index,
         /// What is there.
         found: String,
+    },
+    /// The scheduler's configuration changed since the caller looked.
+    #[error("the scheduler configuration changed at index {found}, expected {wanted}")]
+    SchedulerConfigChanged {
+        /// What the caller expected.
+        wanted: Index,
+        /// What is there.
+        found: Index,
     },
     /// There is no such job.
     #[error("job not found")]

@@ -4,7 +4,7 @@
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
     Allocation, Deployment, Evaluation, Index, Job, JobId, JobKey, JobSummary, Namespace, Node,
-    NodeId, NodeUsage, RootKey, Submission, Variable,
+    NodeId, NodeUsage, RootKey, SchedulerConfig, Submission, Variable,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -46,6 +46,8 @@ pub enum SavedRow {
     Variable(Arc<Variable>),
     /// A key of variables, encrypted.
     RootKey(Arc<RootKey>),
+    /// How the servers schedule; left out while nobody changed it.
+    SchedulerConfig(SchedulerConfig),
 }
 
 impl SavedRow {
@@ -65,6 +67,7 @@ impl SavedRow {
             Self::Submission(..) => "submissions",
             Self::Variable(_) => "variables",
             Self::RootKey(_) => "root keys",
+            Self::SchedulerConfig(_) => "scheduler configuration",
         }
     }
 }
@@ -118,6 +121,8 @@ impl Snapshot {
         let submissions = self.submissions.iter().map(|((key, version), row)| {
             SavedRow::Submission((**key).clone(), *version, Arc::clone(row))
         });
+        let config = Some(self.scheduler_config)
+            .filter(|config| config.modify_index != SchedulerConfig::UNCHANGED);
         iter::once(indexes)
             .chain(self.old_versions().into_values().map(SavedRow::OldVersion))
             .chain(jobs)
@@ -131,6 +136,7 @@ impl Snapshot {
             .chain(submissions)
             .chain(self.variables.values().cloned().map(SavedRow::Variable))
             .chain(self.root_keys.values().cloned().map(SavedRow::RootKey))
+            .chain(config.map(SavedRow::SchedulerConfig))
     }
 
     /// Versions of jobs that only allocations still refer to.
@@ -198,6 +204,7 @@ impl Loading {
             SavedRow::RootKey(root_key) => {
                 tables.root_keys.insert(root_key.id, root_key);
             }
+            SavedRow::SchedulerConfig(config) => tables.scheduler_config = config,
         }
     }
 

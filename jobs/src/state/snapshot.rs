@@ -1,7 +1,8 @@
 use super::{ScalingEvents, Table, tally::Tally};
 use crate::model::{
     AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobKey,
-    JobSummary, Node, NodeId, NodeUsage, RootKey, RootKeyId, Submission, Variable, VariableKey,
+    JobSummary, Node, NodeId, NodeUsage, RootKey, RootKeyId, SchedulerConfig, Submission, Variable,
+    VariableKey,
 };
 use imbl::{OrdMap, OrdSet};
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,12 +41,18 @@ pub struct Snapshot {
     pub(super) usage: OrdMap<NodeId, Arc<NodeUsage>>,
     pub(super) variables: OrdMap<VariableKey, Arc<Variable>>,
     pub(super) root_keys: OrdMap<RootKeyId, Arc<RootKey>>,
+    pub(super) scheduler_config: SchedulerConfig,
 }
 
 impl Snapshot {
     /// Index of the last entry that changed anything here.
     pub fn index(&self) -> Index {
         self.index
+    }
+
+    /// How the servers schedule.
+    pub fn scheduler_config(&self) -> &SchedulerConfig {
+        &self.scheduler_config
     }
 
     /// Index of the last change of that table; 0 when it never changed.

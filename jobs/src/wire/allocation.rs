@@ -102,10 +102,9 @@ pub struct AllocationListStub {
     /// Only when the caller said `resources=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allocated_resources: Option<AllocatedResources>,
-    /// Always empty: this version does not preempt.
-    pub preempted_allocations: Vec<String>,
-    /// Always empty: this version does not preempt.
-    pub preempted_by_allocation: String,
+    pub preempted_allocations: Vec<AllocId>,
+    #[serde(with = "or_empty")]
+    pub preempted_by_allocation: Option<AllocId>,
     pub create_index: Index,
     pub modify_index: Index,
     pub create_time: Timestamp,
@@ -159,8 +158,8 @@ impl AllocationListStub {
             next_allocation: row.next_allocation,
             reschedule_tracker: row.reschedule_tracker.clone(),
             allocated_resources: options.resources.then(|| row.allocated_resources.clone()),
-            preempted_allocations: Vec::new(),
-            preempted_by_allocation: String::new(),
+            preempted_allocations: row.preempted_allocations.to_vec(),
+            preempted_by_allocation: row.preempted_by_allocation,
             create_index: row.create_index,
             modify_index: row.modify_index,
             create_time: row.create_time,

@@ -22,14 +22,15 @@ fn step() -> impl Strategy<Value = Step> {
         0..3_u32,
         1..4_u32,
         any::<bool>(),
+        prop_oneof![Just(20), Just(50), Just(80)],
     );
     prop_oneof![
-        4 => update.prop_map(|(job, count, env, canary, parallel, fixed)| {
+        4 => update.prop_map(|(job, count, env, canary, parallel, fixed, prio)| {
             let kind = if job == "sum" { " batch".to_owned() } else {
                 format!(" canary={canary} parallel={parallel}")
             };
             let port = if fixed && job == "api" { "static=http:8080" } else { "port=http" };
-            Step(format!("job {job} count={count} env={env} cpu=300 {port}{kind}"))
+            Step(format!("job {job} count={count} env={env} prio={prio} cpu=300 {port}{kind}"))
         }),
         6 => (job.clone(), prop_oneof!["healthy", "running", "failed", "complete", "unhealthy"])
             .prop_map(|(job, what)| Step(format!("client {what} {job} wanted"))),
@@ -45,6 +46,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => job.clone().prop_map(|job| Step(format!("alloc-stop {job} [0]"))),
         1 => job.prop_map(|job| Step(format!("stop {job}"))),
         1 => Just(Step("gc".into())),
+        1 => prop_oneof!["none", "service", "service,batch"]
+            .prop_map(|types| Step(format!("config preempts={types}"))),
     ]
 }
 

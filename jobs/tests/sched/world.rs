@@ -9,8 +9,9 @@ use jobs::{
     ids::Ids,
     model::{
         AllocId, Allocation, ClientStatus, Constraint, DeploymentId, DesiredStatus, DriverInfo,
-        EphemeralDisk, FlatMap, Job, JobKey, JobType, NetworkResource, Node, NodeId, NodeStatus,
-        PlanResult, Port, ReschedulePolicy, Span, Spread, Task, TaskGroup, TaskPhase, TaskState,
+        EphemeralDisk, FlatMap, Job, JobKey, JobType, MigrateStrategy, NetworkResource, Node,
+        NodeId, NodeStatus, PlanResult, Port, PreemptionConfig, ReschedulePolicy,
+        SchedulerAlgorithm, SchedulerConfig, Span, Spread, Task, TaskGroup, TaskPhase, TaskState,
         Timestamp, Trigger, UpdateStrategy,
     },
     scheduler::{self, Context},
@@ -275,6 +276,7 @@ impl World {
 
     fn carry_out(&mut self, verb: &str, words: &[&str]) -> Result<String, Rejected> {
         match verb {
+            "config" => self.configure(words)?,
             "bound" => self.plan_allocs_max = words[0].parse().expect("a number"),
             "node" => {
                 self.add_node(node_from(words));
@@ -637,6 +639,29 @@ impl World {
         text
     }
 
+    /// `preempts=service,batch spread`: what is not named is off.
+    fn configure(&mut self, words: &[&str]) -> Result<(), Rejected> {
+        let on: Vec<&str> = option(words, "preempts").unwrap_or("").split(',').collect();
+        let config = SchedulerConfig {
+            scheduler_algorithm: if words.contains(&"spread") {
+                SchedulerAlgorithm::Spread
+            } else {
+                SchedulerAlgorithm::Binpack
+            },
+            preemption_config: PreemptionConfig {
+                system_scheduler_enabled: on.contains(&"system"),
+                sys_batch_scheduler_enabled: on.contains(&"sysbatch"),
+                batch_scheduler_enabled: on.contains(&"batch"),
+                service_scheduler_enabled: on.contains(&"service"),
+            },
+            ..SchedulerConfig::default()
+        };
+        let expected = option(words, "expect").map(|index| index.parse().expect("an index"));
+        self.propose(Command::SetSchedulerConfig { config, expected })?;
+        self.settle();
+        Ok(())
+    }
+
     /// What the newest evaluation of the job could not place.
     fn summary_of(&self, job: &str) -> String {
         let key = JobKey::new("default", job);
@@ -764,6 +789,13 @@ fn set(job: &mut Job, key: &str, value: &str) {
                 ..Spread::default()
             }];
         }
+        "allatonce" => job.all_at_once = true,
+        "migrate" => {
+            group.migrate = Some(MigrateStrategy {
+                max_parallel: number() as u32,
+                ..MigrateStrategy::default()
+            });
+        }
         "enforce" => {}
         _ => {
             let update = group.update.get_or_insert_default();
@@ -847,7 +879,19 @@ fn alloc_text(alloc: &Allocation) -> String {
     for (label, port) in alloc.allocated_resources.ports() {
         let _ = write!(text, " {label}={port}");
     }
-    if alloc.desired_status != DesiredStatus::Run {
+    if !alloc.preempted_allocations.is_empty() {
+        let _ = write!(text, " evicts {}", alloc.preempted_allocations.len());
+    }
+    if alloc.desired_status == DesiredStatus::Evict {
+        let by = alloc
+            .preempted_by_allocation
+            .expect("an evicted one says for whom");
+        assert_eq!(
+            alloc.desired_description,
+            format!("Preempted by alloc ID {by}").as_str()
+        );
+        text.push_str(" (preempted)");
+    } else if alloc.desired_status != DesiredStatus::Run {
         let _ = write!(text, " ({})", alloc.desired_description);
     }
     text
@@ -882,12 +926,16 @@ fn preview_text(preview: &scheduler::Preview) -> String {
             ("migrate", counts.migrate),
             ("destroy", counts.stop),
             ("ignore", counts.ignore),
+            ("preemption", counts.preemptions),
         ]
         .iter()
         .filter(|(_, count)| *count > 0)
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
         let _ = writeln!(text, "  {group} ({})", parts.join(", "));
+    }
+    for alloc in &preview.annotations.preempted_allocs {
+        let _ = writeln!(text, "  evicts {} on {}", alloc.name, alloc.node_id.label());
     }
     text.push_str(&failures(&preview.failed_tg_allocs));
     text
@@ -904,10 +952,12 @@ pub(crate) fn check_invariants(state: &Snapshot) {
             live.insert(alloc.id);
         }
         for alloc in state.live_allocs_of_node(node.id) {
-            // One that waits for its stopping predecessor takes over that one's room.
-            let waits = alloc
+            // One that waits for others to stop takes over their room.
+            let mut before = alloc
                 .previous_allocation
-                .is_some_and(|id| live.contains(&id));
+                .iter()
+                .chain(&alloc.preempted_allocations);
+            let waits = before.any(|id| live.contains(id));
             if waits {
                 continue;
             }

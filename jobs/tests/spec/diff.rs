@@ -72,6 +72,7 @@ fn annotations() -> PlanAnnotations {
     };
     PlanAnnotations {
         desired_tg_updates: [("web".into(), updates)].into(),
+        ..PlanAnnotations::default()
     }
 }
 

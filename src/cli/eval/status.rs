@@ -9,7 +9,7 @@ use crate::{
     structured::Structured,
 };
 use anyhow::{Context as _, bail};
-use jobs::model::{DesiredUpdates, Evaluation, FlatMap, GroupName, Trigger};
+use jobs::model::{DesiredUpdates, Evaluation, FlatMap, GroupName, PreemptedAlloc, Trigger};
 use jobs::wire::{AllocationListStub, EvaluationStub};
 
 /// Arguments of `eval status`.
@@ -125,6 +125,14 @@ fn detail(eval: &jobs::wire::Evaluation, allocs: &[AllocationListStub], view: &V
         let text = annotations(&plan.desired_tg_updates, view.verbose);
         out.push(section("Plan Annotations", &text));
     }
+    let evicted = row
+        .plan_annotations
+        .iter()
+        .flat_map(|plan| &plan.preempted_allocs);
+    let evicted: Vec<&PreemptedAlloc> = evicted.collect();
+    if !evicted.is_empty() {
+        out.push(section("Preempted Allocations", &preempted(&evicted, view)));
+    }
     if !allocs.is_empty() {
         // Short rows here: the evaluation and the node's name would only repeat.
         let narrow = View {
@@ -145,6 +153,34 @@ fn detail(eval: &jobs::wire::Evaluation, allocs: &[AllocationListStub], view: &V
         }
     }
     out.join("\n")
+}
+
+fn preempted(allocs: &[&PreemptedAlloc], view: &View) -> String {
+    let rows = allocs.iter().map(|alloc| {
+        [
+            view.id(alloc.id),
+            alloc.job_id.to_string(),
+            view.id(alloc.node_id),
+            alloc.task_group.to_string(),
+            alloc.job_version.to_string(),
+            alloc.desired_status.as_str().to_owned(),
+            alloc.client_status.as_str().to_owned(),
+            view.ago(alloc.create_time),
+            view.ago(alloc.modify_time),
+        ]
+    });
+    let header = [
+        "ID",
+        "Job ID",
+        "Node ID",
+        "Task Group",
+        "Version",
+        "Desired",
+        "Status",
+        "Created",
+        "Modified",
+    ];
+    columns::table(header, rows.collect())
 }
 
 fn related(evals: &[EvaluationStub], view: &View) -> String {

@@ -2,7 +2,7 @@
 
 use super::super::context::Context;
 use super::super::http::{decode, segment};
-use super::super::render::placement;
+use super::super::render::{columns, placement};
 use super::super::structured::Structured;
 use super::super::view::{Ink, View, escaped, quoted};
 use super::diff;
@@ -10,10 +10,13 @@ use super::run::warnings;
 use super::source::Source;
 use crate::arguments::switches;
 use anyhow::Context as _;
-use jobs::model::{Timestamp, Trigger};
+use jobs::model::{PreemptedAlloc, Timestamp, Trigger};
 use jobs::wire::{DiffType, Job, JobPlanRequest, JobPlanResponse};
+use std::collections::BTreeMap;
 use sys::clock::now;
 
+/// From so many rows on, evicted allocations are counted by job, and jobs by type.
+const EVICTIONS_SHOWN_MAX: usize = 10;
 /// Nothing would be placed or stopped.
 const UNCHANGED: u8 = 0;
 /// Something would be placed or stopped.
@@ -83,6 +86,10 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
     cx.print("")?;
     if let Some(text) = warnings(cx, &preview.warnings) {
         cx.print(&text)?;
+    }
+    if let Some(text) = evictions(&preview.annotations.preempted_allocs) {
+        let title = view.paint.ink(Ink::Yellow, "Preemptions:\n");
+        cx.print(&format!("{}\n{text}", view.paint.title(&title)))?;
     }
     let flags = run_flags(&arguments.source, cx.namespace.as_deref());
     let program = cx.program.clone();
@@ -176,6 +183,43 @@ fn dry_run(preview: &JobPlanResponse, job: &Job, view: &View) -> String {
     lines.join("\n")
 }
 
+/// Who would be evicted: one by one, or counted where they are many; none for nobody.
+fn evictions(evicted: &[PreemptedAlloc]) -> Option<String> {
+    if evicted.len() < EVICTIONS_SHOWN_MAX {
+        let rows = evicted.iter().map(|alloc| {
+            [
+                alloc.id.to_string(),
+                alloc.job_id.to_string(),
+                alloc.task_group.to_string(),
+            ]
+        });
+        let header = ["Alloc ID", "Job ID", "Task Group"];
+        return (!evicted.is_empty()).then(|| columns::table(header, rows.collect()));
+    }
+    let mut of_jobs: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    let mut of_types: BTreeMap<&str, usize> = BTreeMap::new();
+    for alloc in evicted {
+        let job_type = alloc.job_type.as_str();
+        let key = (job_type, alloc.job_id.as_str(), alloc.namespace.as_str());
+        *of_jobs.entry(key).or_default() += 1;
+        *of_types.entry(job_type).or_default() += 1;
+    }
+    if of_jobs.len() < EVICTIONS_SHOWN_MAX {
+        let rows = of_jobs
+            .into_iter()
+            .map(|((job_type, id, namespace), count)| {
+                [id, namespace, job_type, &count.to_string()].map(str::to_owned)
+            });
+        let header = ["Job ID", "Namespace", "Job Type", "Preemptions"];
+        return Some(columns::table(header, rows.collect()));
+    }
+    let rows = of_types
+        .into_iter()
+        .map(|(job_type, count)| [job_type.to_owned(), count.to_string()]);
+    let header = ["Job Type", "Preemptions"];
+    Some(columns::table(header, rows.collect()))
+}
+
 /// When a job that is launched at set times would be launched; none for others.
 fn next_launch(preview: &JobPlanResponse, job: &Job, now: Timestamp) -> Option<String> {
     let text = preview.next_periodic_launch.as_str();
@@ -252,6 +296,38 @@ mod tests {
   Task Group \"app\" (failed to place 4 allocations):
     * Resources exhausted on 1 nodes
     * Dimension \"network: reserved port collision http=8080\" exhausted on 1 nodes"
+        );
+    }
+
+    #[test]
+    fn evicted_allocations_are_listed_and_many_are_counted() {
+        let evicted = |count: usize, jobs: usize| -> Vec<PreemptedAlloc> {
+            (0..count)
+                .map(|at| PreemptedAlloc {
+                    id: jobs::model::AllocId::named(&format!("a{at}")),
+                    job_id: format!("job{}", at % jobs).as_str().into(),
+                    namespace: "default".into(),
+                    task_group: "app".into(),
+                    ..PreemptedAlloc::default()
+                })
+                .collect()
+        };
+        assert_eq!(evictions(&[]), None);
+        let few = evictions(&evicted(1, 1)).unwrap();
+        let id = evicted(1, 1)[0].id;
+        assert_eq!(
+            few,
+            format!("Alloc ID                              Job ID  Task Group\n{id}  job0    app")
+        );
+        assert_eq!(
+            evictions(&evicted(11, 2)).unwrap(),
+            "Job ID  Namespace  Job Type  Preemptions
+job0    default    service   6
+job1    default    service   5"
+        );
+        assert_eq!(
+            evictions(&evicted(30, 15)).unwrap(),
+            "Job Type  Preemptions\nservice   30"
         );
     }
 

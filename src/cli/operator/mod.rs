@@ -2,6 +2,7 @@
 
 mod raft;
 mod root;
+mod scheduler;
 
 use crate::context::Context;
 
@@ -14,11 +15,15 @@ pub enum Command {
     /// Look after keys that encrypt
     #[command(subcommand)]
     Root(root::Command),
+    /// Look after the scheduler
+    #[command(subcommand)]
+    Scheduler(scheduler::Command),
 }
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Raft(command) => raft::run(cx, command).await,
         Command::Root(command) => root::run(cx, command).await,
+        Command::Scheduler(command) => scheduler::run(cx, command).await,
     }
 }

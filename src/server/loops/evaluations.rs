@@ -43,6 +43,7 @@ impl Controller for Evaluations {
             for applied in changes {
                 broker.on_applied(now, applied);
             }
+            // A pause of the workers may be over, too.
             if broker.ready_len() > 0 {
                 self.core.work.notify_one();
             }

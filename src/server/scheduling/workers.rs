@@ -24,10 +24,20 @@ const BATCH_MAX: usize = 256;
 /// How often an evaluation is decided about anew at once, when its plan was overtaken.
 const PLAN_RETRIES_MAX: usize = 5;
 
-/// Decides until `stop`.
+/// Decides until `stop`, unless operators want a pause: its end wakes the worker like any work.
 pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
     loop {
-        let deliveries = core.broker.lock().dequeue(now(), BATCH_MAX);
+        let paused = core
+            .published
+            .current()
+            .jobs
+            .scheduler_config()
+            .pause_eval_broker;
+        let deliveries = if paused {
+            Vec::new()
+        } else {
+            core.broker.lock().dequeue(now(), BATCH_MAX)
+        };
         core.broker_moved.notify_one();
         if deliveries.is_empty() {
             tokio::select! {

@@ -111,7 +111,7 @@ impl ReconcileResult {
             node_id: alloc.node_id,
             description: description.into(),
             client_status: status,
-            followup_eval_id: None,
+            ..StoppedAlloc::default()
         });
     }
 }

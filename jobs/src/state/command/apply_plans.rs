@@ -48,8 +48,16 @@ impl Snapshot {
         let Some(row) = self.allocs.get(&stop.alloc_id) else {
             return;
         };
+        // What ended by itself meanwhile makes room without being evicted.
+        if stop.preempted_by.is_some() && row.client_terminal() {
+            return;
+        }
         let mut alloc = (**row).clone();
-        if stop.followup_eval_id.is_none() || !stop.description.is_empty() {
+        if let Some(by) = stop.preempted_by {
+            alloc.desired_status = DesiredStatus::Evict;
+            alloc.desired_description = format!("Preempted by alloc ID {by}").into();
+            alloc.preempted_by_allocation = Some(by);
+        } else if stop.followup_eval_id.is_none() || !stop.description.is_empty() {
             alloc.desired_status = DesiredStatus::Stop;
             alloc.desired_description = stop.description;
         }

@@ -9,6 +9,7 @@ mod register_job;
 mod root_keys;
 mod scale_job;
 mod set_alloc_health;
+mod set_scheduler_config;
 mod tag_version;
 mod transition_allocs;
 mod update_allocs;
@@ -27,8 +28,8 @@ use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
     AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
     Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey, Namespace, NetworkStatus, Node,
-    NodeId, NodeStatus, PlanResult, RootKey, RootKeyId, Sealed, Submission, TaskName, TaskState,
-    Text, Timestamp, VariableKey,
+    NodeId, NodeStatus, PlanResult, RootKey, RootKeyId, SchedulerConfig, Sealed, Submission,
+    TaskName, TaskState, Text, Timestamp, VariableKey,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -164,6 +165,13 @@ pub enum Command {
         /// Also when variables can be read with no other.
         even_if_used: bool,
     },
+    /// Changes how the servers schedule.
+    SetSchedulerConfig {
+        /// The whole configuration; its indexes are set by apply.
+        config: SchedulerConfig,
+        /// Refuse unless its `modify_index` is this.
+        expected: Option<Index>,
+    },
 }
 
 impl Command {
@@ -195,7 +203,8 @@ impl Command {
             | Self::WriteVariable(_)
             | Self::ResealVariable { .. }
             | Self::AddRootKey { .. }
-            | Self::RemoveRootKey { .. } => None,
+            | Self::RemoveRootKey { .. }
+            | Self::SetSchedulerConfig { .. } => None,
         }
     }
 }
@@ -275,7 +284,8 @@ impl Command {
             | Self::WriteVariable(_)
             | Self::ResealVariable { .. }
             | Self::AddRootKey { .. }
-            | Self::RemoveRootKey { .. } => None,
+            | Self::RemoveRootKey { .. }
+            | Self::SetSchedulerConfig { .. } => None,
         };
         eval.map(|eval| eval.id)
     }
@@ -369,6 +379,9 @@ impl Command {
             } => tables.add_root_key(&mut change, root_key, only_first),
             Self::RemoveRootKey { id, even_if_used } => {
                 tables.remove_root_key(&mut change, id, even_if_used)?;
+            }
+            Self::SetSchedulerConfig { config, expected } => {
+                tables.set_scheduler_config(&mut change, config, expected)?;
             }
         }
         Ok(change.finish(tables))

@@ -9,7 +9,7 @@ use jobs::{
 use crate::{
     Api,
     error::Error,
-    nomad::{namespace, query::Query},
+    nomad::{namespace, operator::scheduler::memory_warnings, query::Query},
 };
 
 /// The region that a job names when it means that of the agent.
@@ -81,7 +81,11 @@ pub(super) fn validation(
         knows_zone: |name| jiff::tz::TimeZone::get(name).is_ok(),
         ..Defaults::default()
     };
-    Ok(spec::canonicalize_and_validate(job, &defaults))
+    let mut validation = spec::canonicalize_and_validate(job, &defaults);
+    if let Some(job) = &validation.job {
+        validation.warnings.extend(memory_warnings(api, job));
+    }
+    Ok(validation)
 }
 
 /// Warnings as one text, in the published form.

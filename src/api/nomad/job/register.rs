@@ -8,7 +8,12 @@ use jobs::{
 };
 
 use super::check::{Checked, Place, check};
-use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use crate::{
+    Api,
+    body::Raw,
+    error::Error,
+    nomad::{operator::scheduler::may_register, query::Query},
+};
 use server::Written;
 
 /// Bounds of an evaluation's priority.
@@ -34,6 +39,7 @@ pub(super) async fn register_at(
 }
 
 async fn write(api: &Api, query: &Query, body: Raw, id: Option<JobId>) -> Result<Response, Error> {
+    may_register(api)?;
     let (with, of, bytes) = (api.clone(), query.clone(), body.len());
     let work = move || prepare(&with, &of, &body, id.as_deref());
     let (registration, warnings) = api.heavy().run_sized(bytes, work).await??;

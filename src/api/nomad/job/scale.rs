@@ -5,7 +5,12 @@ use jobs::{control::operator::Scaling, model::JobKey, state::Table, wire};
 use std::collections::BTreeMap;
 
 use super::{no_job, register::registered};
-use crate::{Api, body::Raw, error::Error, nomad::query::Query};
+use crate::{
+    Api,
+    body::Raw,
+    error::Error,
+    nomad::{operator::scheduler::may_register, query::Query},
+};
 use server::{Snapshot, log::watch::Topic};
 
 /// `GET /v1/job/:id/scale`
@@ -48,6 +53,7 @@ pub(super) async fn scale(
     key: JobKey,
     body: &Raw,
 ) -> Result<Response, Error> {
+    may_register(api)?;
     let request: wire::ScalingRequest = body.json()?;
     let target = |name: &str| {
         request

@@ -1,6 +1,7 @@
 //! Where the log stands, how scheduling is set, and tidying up.
 
 mod keyring;
+pub(super) mod scheduler;
 
 use axum::{
     Router,
@@ -22,7 +23,6 @@ const RAFT_PROTOCOL: &str = "3";
 pub(super) fn router() -> Router<Api> {
     Router::new()
         .route("/v1/operator/raft/configuration", get(raft))
-        .route("/v1/operator/scheduler/configuration", get(scheduler))
         .route(
             "/v1/operator/autopilot/configuration",
             get(autopilot_configuration),
@@ -30,6 +30,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/operator/autopilot/health", get(autopilot))
         .route("/v1/operator/license", get(async || StatusCode::NO_CONTENT))
         .merge(keyring::router())
+        .merge(scheduler::router())
         .route("/v1/system/gc", write(collect_garbage))
         // Counts of jobs are part of the state, and never off.
         .route(
@@ -65,34 +66,6 @@ async fn raft(State(api): State<Api>, query: Query) -> Result<Response, Error> {
         servers: voters.into_iter().map(server).collect(),
         index: 0,
     })
-}
-
-/// `GET /v1/operator/scheduler/configuration`: fixed in this version.
-async fn scheduler(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let known_leader = api.knows_leader();
-    let view = |_: &server::Snapshot| {
-        Ok(json!({
-            "SchedulerConfig": {
-                "SchedulerAlgorithm": "binpack",
-                "PreemptionConfig": {
-                    "SystemSchedulerEnabled": false,
-                    "SysBatchSchedulerEnabled": false,
-                    "BatchSchedulerEnabled": false,
-                    "ServiceSchedulerEnabled": false,
-                },
-                "MemoryOversubscriptionEnabled": false,
-                "RejectJobRegistration": false,
-                "PauseEvalBroker": false,
-                "NodeLimitForFeasibilityChecks": 0,
-                "CreateIndex": 1,
-                "ModifyIndex": 1,
-            },
-            "Index": 1,
-            "LastContact": 0,
-            "KnownLeader": known_leader,
-        }))
-    };
-    api.read(&query, [], |_| 1, view).await
 }
 
 /// `GET /v1/operator/autopilot/configuration`: what holds of one server, which nothing ever takes
