@@ -364,16 +364,17 @@ impl<'a, 'c> Placer<'a, 'c> {
                 self.commit(&placement, found);
             }
             Err(refused) => {
-                if let Some(found) = self.find_evicting(&key, job, group, &nobody) {
-                    self.stop_for(&mut placement, &old);
-                    return self.commit(&placement, found);
-                }
-                // The old one stays: better than nothing.
+                // Its room is nobody else's before it is over, wherever its successor goes.
                 if let Some(at) = freed {
                     self.fleet.restore(at, &old);
                 }
                 self.recount(freed, &old.task_group, true);
-                self.fail(&key, &refused);
+                let Some(found) = self.find_evicting(&key, job, group, &nobody) else {
+                    // The old one stays: better than nothing.
+                    return self.fail(&key, &refused);
+                };
+                self.stop_for(&mut placement, &old);
+                self.commit(&placement, found);
             }
         }
     }
