@@ -16,6 +16,7 @@ mod catalog;
 mod catalog_options;
 mod child;
 mod config;
+mod connect;
 mod context;
 mod debug;
 mod deployment;
@@ -197,6 +198,9 @@ pub enum Request {
     /// Read and write configuration entries
     #[command(subcommand)]
     Config(config::Command),
+    /// Look after the mesh
+    #[command(subcommand)]
+    Connect(connect::Command),
     /// Capture what is known of an agent
     Debug(debug::Arguments),
     /// Look at and act on deployments
@@ -393,6 +397,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Alloc(command) => alloc::run(cx, command).await,
         Request::Catalog(command) => catalog::run(cx, command).await,
         Request::Config(command) => config::run(cx, command).await,
+        Request::Connect(command) => connect::run(cx, command).await,
         Request::Event(arguments) => event::run(cx, &arguments).await,
         Request::Exec(exec) => {
             cx.complain(&exec.refusal());

@@ -8,6 +8,29 @@ async fn the_command_line_says_who_may_talk_to_whom() {
     let agent = Agent::start().await;
     let made = trivet(&agent, &["intention", "create", "web", "db"]).await;
     assert_eq!(made.ok().stdout, "Created: web => db (allow)\n");
+    let shown = trivet(&agent, &["connect", "ca", "get-config"])
+        .await
+        .ok()
+        .stdout;
+    assert!(
+        shown.starts_with("{\n\t\"Provider\": \"consul\","),
+        "{shown}"
+    );
+    let file = agent.dir().join("ca.json");
+    let wanted = shown.replace("\"LeafCertTTL\": \"72h\"", "\"LeafCertTTL\": \"24h\"");
+    assert_ne!(wanted, shown);
+    std::fs::write(&file, wanted).expect("a file");
+    let file = file.to_str().expect("a path");
+    let set = ["connect", "ca", "set-config", "-config-file", file];
+    assert_eq!(
+        trivet(&agent, &set).await.ok().stdout,
+        "Configuration updated!\n"
+    );
+    let shown = trivet(&agent, &["connect", "ca", "get-config"])
+        .await
+        .ok()
+        .stdout;
+    assert!(shown.contains("\"LeafCertTTL\": \"24h\""), "{shown}");
     let twice = trivet(&agent, &["intention", "create", "-deny", "web", "db"]).await;
     assert_eq!(twice.code, 1);
     assert!(
