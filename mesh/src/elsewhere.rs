@@ -156,3 +156,125 @@ pub fn merged(view: &View, found: &[Instance]) -> Vec<Instance> {
     });
     merged.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::state::{CheckResult, Command, DrainService, Register, Stamp, State, UpdateChecks};
+
+    fn found(owner: &str, status: &str) -> Instance {
+        let text = serde_json::json!({
+            "Node": {"ID": "e", "Node": "elsewhere", "Address": "192.0.2.9", "Meta": null},
+            "Service": {
+                "ID": "s", "Service": "web", "Tags": null, "Address": "", "Port": 80,
+                "Meta": if owner.is_empty() { serde_json::Value::Null } else { serde_json::json!({OWNER_META: owner}) },
+            },
+            "Checks": [{"Node": "elsewhere", "CheckID": "c", "Status": status, "ServiceID": "s"}],
+        });
+        let found: FoundInstance = serde_json::from_value(text).unwrap();
+        found.into()
+    }
+
+    fn check(status: Status) -> Check {
+        Check {
+            id: "c".into(),
+            node: "one".into(),
+            service_id: "s".into(),
+            status,
+            ..Check::default()
+        }
+    }
+
+    #[test]
+    fn an_instance_of_ours_is_as_we_know_it() {
+        let mut state = State::default();
+        let mut index = 0;
+        let mut apply = |state: &mut State, command: Command| {
+            index += 1;
+            let at = Stamp {
+                index,
+                now: Timestamp::default(),
+            };
+            state.apply(at, command).unwrap();
+        };
+        let register = Register {
+            node: Node {
+                id: "aaaaaaaa-0000-4000-8000-000000000000".into(),
+                name: "one".into(),
+                address: "192.0.2.1".to_owned(),
+                ..Node::default()
+            },
+            service: Some(Service {
+                id: "s".into(),
+                name: "web".into(),
+                port: 81,
+                ..Service::default()
+            }),
+            checks: vec![check(Status::Passing)],
+            ..Register::default()
+        };
+        apply(&mut state, Command::Register(Box::new(register)));
+        let owner = "aaaaaaaa-0000-4000-8000-000000000000";
+        let shown = |state: &State, owner: &str, status: &str| {
+            let merged = merged(state.current().view(), &[found(owner, status)]);
+            let texts = merged.iter().map(|instance| {
+                let port = instance.service.port;
+                format!("{}:{port} {}", instance.address(), instance.status)
+            });
+            texts.collect::<String>()
+        };
+        assert_eq!(shown(&state, "", "passing"), "192.0.2.9:80 passing");
+        assert_eq!(shown(&state, "", "strange"), "192.0.2.9:80 critical");
+        assert_eq!(shown(&state, "unknown", "passing"), "192.0.2.9:80 passing");
+        assert_eq!(shown(&state, owner, "passing"), "192.0.2.1:81 passing");
+        assert_eq!(shown(&state, owner, "critical"), "192.0.2.1:81 critical");
+        let update = UpdateChecks {
+            results: vec![CheckResult {
+                node: "one".into(),
+                check_id: "c".into(),
+                status: Status::Warning,
+                output: String::new(),
+            }],
+        };
+        apply(&mut state, Command::UpdateChecks(update));
+        assert_eq!(shown(&state, owner, "passing"), "192.0.2.1:81 warning");
+        let drain = DrainService {
+            node: "one".into(),
+            id: "s".into(),
+        };
+        apply(&mut state, Command::DrainService(drain));
+        assert_eq!(shown(&state, owner, "passing"), "");
+    }
+
+    #[test]
+    fn only_services_whose_checks_changed_are_asked_for() {
+        let check = |id: &str, service: &str, status: &str| FoundCheck {
+            node: "n".into(),
+            check_id: id.into(),
+            status: status.to_owned(),
+            service_id: service.into(),
+            service_name: service.into(),
+        };
+        let old = [
+            check("node", "", "passing"),
+            check("a", "web", "passing"),
+            check("b", "db", "passing"),
+        ];
+        let names = |new: &[FoundCheck]| {
+            let changed = FoundCheck::changed_services(&old, new)?;
+            let changed: Vec<&str> = changed.iter().map(ServiceName::as_str).collect();
+            Some(changed.join(" "))
+        };
+        let [node, a, b] = old.clone();
+        assert_eq!(names(&old).as_deref(), Some(""));
+        let critical = check("a", "web", "critical");
+        let other = [node.clone(), critical, b.clone()];
+        assert_eq!(names(&other).as_deref(), Some("web"));
+        let new = check("c", "new", "passing");
+        assert_eq!(names(&[node, a.clone(), new]).as_deref(), Some("db new"));
+        let down = check("node", "", "critical");
+        assert_eq!(names(&[down, a.clone(), b.clone()]), None);
+        assert_eq!(names(&[a, b]), None);
+    }
+}
