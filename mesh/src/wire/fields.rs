@@ -8,7 +8,7 @@ use crate::filter::{Fields, Filterable, Kind, Row, Value};
 
 use super::agent::{AgentMember, AgentService};
 use super::catalog::{
-    CatalogNode, CatalogService, CatalogServiceEntry, TaggedAddress, WeightsEntry,
+    CatalogNode, CatalogService, CatalogServiceEntry, Connect, Proxy, TaggedAddress, WeightsEntry,
 };
 use super::health::{HealthCheck, HealthServiceEntry};
 
@@ -60,6 +60,44 @@ fn optional(map: Option<&BTreeMap<String, String>>) -> Value<'_> {
 fn addresses(map: &BTreeMap<String, TaggedAddress>) -> Value<'_> {
     let rows = map.iter().map(|(tag, at)| (tag.as_str(), at as &dyn Row));
     Value::RowMap(rows.collect())
+}
+
+/// The settings of a proxy, which are kept as they were registered.
+fn proxy(proxy: &Proxy) -> Value<'_> {
+    match proxy {
+        Proxy::None(_) => Value::Absent,
+        Proxy::Of(settings) => json(settings),
+    }
+}
+
+fn json(value: &serde_json::Value) -> Value<'_> {
+    match value {
+        serde_json::Value::Null => Value::Absent,
+        serde_json::Value::Bool(flag) => Value::Flag(*flag),
+        serde_json::Value::Number(number) => number
+            .as_i64()
+            .map_or(Value::Absent, |number| Value::Number(number.into())),
+        serde_json::Value::String(text) => Value::Text(text),
+        serde_json::Value::Array(items) => {
+            Value::Rows(items.iter().map(|item| item as &dyn Row).collect())
+        }
+        serde_json::Value::Object(_) => Value::Row(value),
+    }
+}
+
+impl Row for serde_json::Value {
+    fn value(&self, name: &str) -> Value<'_> {
+        self.get(name).map_or(Value::Absent, json)
+    }
+}
+
+impl Row for Connect {
+    fn value(&self, name: &str) -> Value<'_> {
+        match name {
+            "Native" => Value::Flag(self.native),
+            _ => Value::Absent,
+        }
+    }
 }
 
 impl Row for TaggedAddress {
@@ -127,6 +165,8 @@ impl Row for CatalogService {
             "ServiceMeta" => Value::TextMap(&self.service_meta),
             "ServicePort" => Value::Number(self.service_port.into()),
             "ServiceEnableTagOverride" => Value::Flag(self.service_enable_tag_override),
+            "ServiceProxy" => proxy(&self.service_proxy),
+            "ServiceConnect" => Value::Row(&self.service_connect),
             _ => Value::Absent,
         }
     }
@@ -188,6 +228,8 @@ impl Row for CatalogServiceEntry {
             "Port" => Value::Number(self.port.into()),
             "Weights" => Value::Row(&self.weights),
             "EnableTagOverride" => Value::Flag(self.enable_tag_override),
+            "Proxy" => proxy(&self.proxy),
+            "Connect" => Value::Row(&self.connect),
             _ => Value::Absent,
         }
     }
@@ -210,6 +252,11 @@ impl Row for AgentService {
             "Port" => Value::Number(self.port.into()),
             "Weights" => Value::Row(&self.weights),
             "EnableTagOverride" => Value::Flag(self.enable_tag_override),
+            "Proxy" => self.proxy.as_ref().map_or(Value::Absent, proxy),
+            "Connect" => match &self.connect {
+                Some(connect) => Value::Row(connect),
+                None => Value::Absent,
+            },
             _ => Value::Absent,
         }
     }

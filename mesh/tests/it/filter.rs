@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mesh::filter::{EXPRESSION_BYTES_MAX, Error, Filter, NESTING_MAX};
-use mesh::model::{Check, Node, Service, ServiceAddress, Status, Weights};
+use mesh::model::{Check, Node, Role, Service, ServiceAddress, Status, Weights};
 use mesh::view::Instance;
 use mesh::wire::{
     AgentIdentity, AgentMember, AgentService, CatalogNode, CatalogService, CatalogServiceEntry,
@@ -56,6 +56,42 @@ fn instance() -> Instance {
             .map(Into::into)
             .into(),
         status: Status::Warning,
+    }
+}
+
+#[test]
+fn expressions_may_ask_for_the_settings_of_a_proxy() {
+    let mut plain = instance();
+    let proxy = r#"{"DestinationServiceName": "web", "LocalServicePort": 8080, "Expose": {"Checks": true},
+        "Upstreams": [{"DestinationName": "db", "LocalBindPort": 9191}, {"DestinationName": "cache"}]}"#;
+    let mut service = Service::clone(&plain.service);
+    service.role = Some(Box::new(Role {
+        kind: "connect-proxy".to_owned(),
+        destination: "web".into(),
+        proxy: proxy.to_owned(),
+        is_native: true,
+    }));
+    plain.service = service.into();
+    let entry = HealthServiceEntry::from(&plain);
+    let row = CatalogService::from(&plain);
+    let own = AgentService::new(&plain.service, "dc1");
+    for (text, expected) in [
+        ("Proxy.DestinationServiceName == web", true),
+        ("Proxy.DestinationServiceName == api", false),
+        ("Proxy.LocalServicePort == 8080", true),
+        ("Proxy.Expose.Checks == true", true),
+        ("Proxy.Upstreams is not empty", true),
+        ("Proxy.Upstreams.DestinationName == cache", true),
+        ("Proxy.Upstreams.LocalBindPort == 9192", false),
+        ("Proxy.MeshGateway.Mode == ``", true),
+        ("Connect.Native == true", true),
+    ] {
+        let of_entry = Filter::of::<HealthServiceEntry>(&format!("Service.{text}"));
+        assert_eq!(of_entry.unwrap().holds(&entry), expected, "{text}");
+        let of_row = Filter::of::<CatalogService>(&format!("Service{text}"));
+        assert_eq!(of_row.unwrap().holds(&row), expected, "{text}");
+        let of_own = Filter::of::<AgentService>(text).unwrap();
+        assert_eq!(of_own.holds(&own), expected, "{text}");
     }
 }
 
