@@ -117,7 +117,7 @@ async fn checks_live_on_what_is_said_and_maintenance_is_a_check() {
             "CheckID \"none\" does not have associated TTL".into()
         )
     );
-    let on = "/v1/agent/service/maintenance/vault?enable=true&reason=upgrade";
+    let on = "/v1/agent/service/maintenance/vault?enable=True&reason=upgrade";
     assert_eq!(put(&agent, on, Value::Null).await.0, StatusCode::OK);
     let state = get(&agent, "/v1/health/state/critical").await;
     assert_eq!(state[0]["CheckID"], "_service_maintenance:vault", "{state}");

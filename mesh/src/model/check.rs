@@ -51,6 +51,9 @@ pub struct Check {
     /// Longest duration of one run; nothing if not set.
     #[serde(rename = "timeout_ns", with = "super::time::nanos")]
     pub timeout: Duration,
+    /// How the check is made, as whoever looks after it wrote into the catalog: a JSON object of
+    /// the API; absent for the checks of agents, which keep that to themselves.
+    pub definition: Option<Box<str>>,
     /// Log index at which the row was first written.
     pub create_index: Index,
     /// Log index of the last effective change of the row.

@@ -36,7 +36,7 @@ pub struct AgentService {
     pub tagged_addresses: BTreeMap<String, TaggedAddress>,
     /// Weights by health.
     pub weights: WeightsEntry,
-    /// Always false: tags are the registration's.
+    /// Whether the tags of the catalog win over those of the agent.
     pub enable_tag_override: bool,
     /// Proxy settings.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ impl AgentService {
             address: service.address.clone(),
             tagged_addresses: tagged(&service.tagged_addresses),
             weights: service.weights.into(),
-            enable_tag_override: false,
+            enable_tag_override: service.enable_tag_override,
             datacenter: datacenter.to_owned(),
         }
     }

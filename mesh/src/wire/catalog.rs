@@ -197,7 +197,7 @@ pub struct CatalogService {
     pub service_meta: BTreeMap<String, String>,
     /// Port.
     pub service_port: u16,
-    /// Always false: tags are the registration's.
+    /// Whether the tags of the catalog win over those of the agent.
     pub service_enable_tag_override: bool,
     /// Proxy settings.
     pub service_proxy: Proxy,
@@ -228,7 +228,7 @@ impl From<&Instance> for CatalogService {
             service_weights: service.weights.into(),
             service_meta: service.meta.clone(),
             service_port: service.port,
-            service_enable_tag_override: false,
+            service_enable_tag_override: service.enable_tag_override,
             service_proxy: Proxy::shown(service),
             service_connect: Connect::of(service),
             create_index: service.create_index,
@@ -264,7 +264,7 @@ pub struct CatalogServiceEntry {
     pub port: u16,
     /// Weights by health.
     pub weights: WeightsEntry,
-    /// Always false: tags are the registration's.
+    /// Whether the tags of the catalog win over those of the agent.
     pub enable_tag_override: bool,
     /// Proxy settings.
     pub proxy: Proxy,
@@ -288,7 +288,7 @@ impl From<&Service> for CatalogServiceEntry {
             meta: or_null(&service.meta),
             port: service.port,
             weights: service.weights.into(),
-            enable_tag_override: false,
+            enable_tag_override: service.enable_tag_override,
             proxy: Proxy::shown(service),
             connect: Connect::of(service),
             create_index: service.create_index,

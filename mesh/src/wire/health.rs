@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::model::{Check, CheckId, NodeName, ServiceId, ServiceName, Status};
 use crate::view::{Instance, View};
 
-use super::catalog::{CatalogNode, CatalogServiceEntry, Empty};
+use super::catalog::{CatalogNode, CatalogServiceEntry};
 use super::duration::go_duration;
 
 /// A check with its last result. Source: health API, "List Checks".
@@ -43,8 +44,9 @@ pub struct HealthCheck {
     pub timeout: String,
     /// Always 0: no port is exposed for checks.
     pub exposed_port: u16,
-    /// Always empty: the definition stays with the agent.
-    pub definition: Empty,
+    /// How it is made, for a check that was written into the catalog; empty for the checks of
+    /// agents, which keep that to themselves.
+    pub definition: Map<String, Value>,
     /// First write.
     pub create_index: u64,
     /// Last change.
@@ -70,7 +72,11 @@ impl HealthCheck {
             interval,
             timeout,
             exposed_port: 0,
-            definition: Empty {},
+            definition: check
+                .definition
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
             create_index: check.create_index,
             modify_index: check.modify_index,
         }

@@ -65,6 +65,11 @@ impl GoDuration {
     }
 }
 
+/// As [`GoDuration::of_nanoseconds`]; nothing when it is not set.
+pub(super) fn length(posted: Option<GoDuration>) -> Duration {
+    posted.map_or(Duration::ZERO, GoDuration::of_nanoseconds)
+}
+
 impl TryFrom<Value> for GoDuration {
     type Error = String;
 

@@ -1269,3 +1269,70 @@ async fn what_one_server_without_tokens_cannot_do_is_said() {
     let usage = store.ask("GET /v1/operator/usage", "").await.json();
     assert_eq!(usage["Usage"]["dc1"]["BillableServiceInstances"], 0);
 }
+
+/// The published Go client sends two zeros.
+#[tokio::test]
+async fn clients_that_say_nothing_of_weights_register_in_the_catalog() {
+    let store = Store::start().await;
+    let service = |id: &str| {
+        let weights = json!({"Passing": 0, "Warning": 0});
+        json!({"ID": id, "Service": "web", "Weights": weights, "EnableTagOverride": true})
+    };
+    let body = json!({"Node": "n1", "Address": "192.0.2.9", "Service": service("a")});
+    let answer = store
+        .ask("PUT /v1/catalog/register", body.to_string())
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let set = json!({"Verb": "set", "Node": "n1", "Service": service("b")});
+    let get = json!({"Verb": "get", "Node": "n1", "Service": {"ID": "a"}});
+    let body = json!([{"Service": set}, {"Service": get}]).to_string();
+    let answer = store.ask("PUT /v1/txn", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let rows = &answer.json()["Results"];
+    for at in 0..2 {
+        let weights = json!({"Passing": 1, "Warning": 1});
+        assert_eq!(rows[at]["Service"]["Weights"], weights, "{rows}");
+        assert_eq!(rows[at]["Service"]["EnableTagOverride"], true, "{rows}");
+    }
+}
+
+#[tokio::test]
+async fn the_definition_of_a_check_in_the_catalog_is_shown_again() {
+    let store = Store::start().await;
+    let definition = json!({
+        "Interval": "5s", "Timeout": 1_000_000_000, "DeregisterCriticalServiceAfter": "30s",
+        "Header": {"a": ["b"]}, "TCP": "192.0.2.21:8080", "HTTP": "",
+    });
+    let check = json!({"Name": "c", "Status": "passing", "Definition": definition});
+    let body = json!({"Node": "n1", "Address": "192.0.2.9", "Check": check});
+    let answer = store
+        .ask("PUT /v1/catalog/register", body.to_string())
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let get = json!([{"Check": {"Verb": "get", "Check": {"Node": "n1", "CheckID": "c"}}}]);
+    let answer = store.ask("PUT /v1/txn", get.to_string()).await;
+    let shown = &answer.json()["Results"][0]["Check"];
+    let expected = json!({
+        "Interval": "5s", "Timeout": "1s", "DeregisterCriticalServiceAfter": "30s",
+        "Header": {"a": ["b"]}, "TCP": "192.0.2.21:8080",
+    });
+    assert_eq!(shown["Definition"], expected, "{shown}");
+    assert_eq!(
+        (&shown["Type"], &shown["Interval"]),
+        (&json!("tcp"), &json!(""))
+    );
+}
+
+#[tokio::test]
+async fn a_transaction_locks_for_a_session_only() {
+    let store = Store::start().await;
+    for verb in ["lock", "unlock"] {
+        let lock = json!({"Verb": verb, "Key": "k", "Value": ""});
+        let body = json!([{"KV": lock}, {"KV": {"Verb": "get", "Key": "k"}}]);
+        let answer = store.ask("PUT /v1/txn", body.to_string()).await;
+        assert_eq!(answer.status, 409);
+        let errors = &answer.json()["Errors"];
+        assert_eq!(errors[0]["What"], "missing session", "{errors}");
+        assert_eq!(errors[1]["OpIndex"], 1, "{errors}");
+    }
+}

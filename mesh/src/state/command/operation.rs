@@ -214,6 +214,9 @@ pub enum Failure {
         /// The key.
         key: String,
     },
+    /// A lock is to be taken or released, but for no session.
+    #[error("missing session")]
+    MissingSession,
     /// There is no such session.
     #[error("invalid session {id:?}")]
     UnknownSession {

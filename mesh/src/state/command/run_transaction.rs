@@ -82,6 +82,9 @@ fn on_key(transaction: &mut Transaction<'_>, operation: KeyOperation) -> Result<
         session,
     } = operation;
     let condition = match verb {
+        KeyVerb::Lock | KeyVerb::Unlock if session.is_empty() => {
+            return Err(Failure::MissingSession);
+        }
         KeyVerb::Set => KeyCondition::Always,
         KeyVerb::Cas => KeyCondition::Unchanged(index),
         KeyVerb::Lock => KeyCondition::Acquire(session),

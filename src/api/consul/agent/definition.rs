@@ -12,8 +12,9 @@ use mesh::model::{
 };
 use serde::Deserialize;
 
+use super::posted_definition::PostedDefinition;
 use super::posted_proxy::PostedProxy;
-use crate::consul::decode::GoDuration;
+use crate::consul::decode::{GoDuration, length};
 use crate::error::Error;
 
 /// Shortest pause between two runs of a check.
@@ -118,6 +119,8 @@ pub(in crate::consul) struct PostedCheck {
     h2ping: String,
     #[serde(rename = "OSService")]
     os_service: String,
+    /// Of a check that is written into the catalog.
+    definition: Option<Box<PostedDefinition>>,
     #[serde(rename = "DockerContainerID")]
     docker_container_id: String,
     #[serde(alias = "ScriptArgs")]
@@ -138,7 +141,7 @@ pub(in crate::consul) struct PostedCheck {
 impl PostedService {
     /// The instance that it describes, also at its own address for each network.
     pub(in crate::consul) fn service(&self) -> Result<Service, Error> {
-        let mut service = self.catalog_service()?;
+        let mut service = self.weighted(self.weights()?)?;
         let family = match self.address.parse() {
             Ok(IpAddr::V4(_)) => "ipv4",
             Ok(IpAddr::V6(_)) => "ipv6",
@@ -156,8 +159,15 @@ impl PostedService {
     }
 
     /// As the catalog takes it: with exactly the addresses that were posted.
+    ///
+    /// Clients that do not know of weights send none, or two zeros.
     pub(in crate::consul) fn catalog_service(&self) -> Result<Service, Error> {
-        let weights = self.weights()?;
+        let is_given = self.weights.as_ref().is_some_and(|given| given.passing > 0);
+        let weights = is_given.then(|| self.weights()).transpose()?;
+        self.weighted(weights.unwrap_or_default())
+    }
+
+    fn weighted(&self, weights: Weights) -> Result<Service, Error> {
         let role = self.role()?;
         let tagged = self.tagged_addresses.iter().map(|(tag, at)| {
             let (address, port) = (at.address.clone(), at.port);
@@ -176,6 +186,12 @@ impl PostedService {
             role,
             ..Service::default()
         })
+    }
+
+    /// Whether one of its checks says how somebody else makes it.
+    pub(in crate::consul) fn has_definition(&self) -> bool {
+        let mut checks = self.check.iter().chain(&self.checks);
+        checks.any(PostedCheck::has_definition)
     }
 
     /// Whether its address is that of every machine and none.
@@ -255,6 +271,11 @@ impl PostedCheck {
         }
     }
 
+    /// Whether it says how somebody else makes it.
+    pub(in crate::consul) fn has_definition(&self) -> bool {
+        self.definition.is_some()
+    }
+
     /// Its name, if it has one.
     pub(in crate::consul) fn name(&self) -> &str {
         &self.name
@@ -287,13 +308,16 @@ impl PostedCheck {
 
     /// The check as the catalog takes it: somebody else looks after it.
     pub(in crate::consul) fn catalog_check(&self) -> Result<Check, Error> {
+        let posted = self.definition.clone().unwrap_or_default();
         let kinds = [
-            (&self.grpc, "grpc"),
-            (&self.http, "http"),
-            (&self.tcp, "tcp"),
-            (&self.udp, "udp"),
+            (&self.grpc, &posted.grpc, "grpc"),
+            (&self.http, &posted.http, "http"),
+            (&self.tcp, &posted.tcp, "tcp"),
+            (&self.udp, &posted.udp, "udp"),
+            (&self.os_service, &posted.os_service, "os_service"),
         ];
-        let kind = kinds.iter().find(|(target, _)| !target.is_empty());
+        let mut kinds = kinds.into_iter();
+        let kind = kinds.find(|(own, defined, _)| !(own.is_empty() && defined.is_empty()));
         let id = if self.check_id.is_empty() {
             CheckId::from(&self.name)
         } else {
@@ -305,7 +329,8 @@ impl PostedCheck {
             notes: self.notes.clone(),
             service_id: self.service_id.clone(),
             status: self.status()?,
-            kind: kind.map(|(_, kind)| (*kind).to_owned()).unwrap_or_default(),
+            kind: kind.map(|(.., kind)| kind.to_owned()).unwrap_or_default(),
+            definition: posted.kept(),
             ..Check::default()
         })
     }
@@ -437,13 +462,5 @@ impl PostedCheck {
             tls_skip_verify: self.tls_skip_verify,
             tls_server_name: self.tls_server_name.clone(),
         }
-    }
-}
-
-fn length(posted: Option<GoDuration>) -> Duration {
-    match posted {
-        None => Duration::ZERO,
-        Some(GoDuration::Text(span)) => span.to_std(),
-        Some(GoDuration::Number(nanos)) => Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)),
     }
 }

@@ -50,6 +50,9 @@ impl Definitions {
     }
 }
 
+/// What is said of a setting that only checks in the catalog have.
+const NO_DEFINITION: &str = "`definition` is no setting that is read here";
+
 struct Reader {
     scripts: Scripts,
     found: Definitions,
@@ -104,6 +107,9 @@ impl Reader {
         if posted.name.is_empty() {
             return Err("`name` is missing".to_owned());
         }
+        if posted.has_definition() {
+            return Err(NO_DEFINITION.to_owned());
+        }
         if posted.is_at_no_address() {
             return Err("`address` must be one that the service can be reached at".to_owned());
         }
@@ -119,6 +125,9 @@ impl Reader {
             decode::decode_strictly(value).map_err(|error| error.to_string())?;
         if posted.name().is_empty() {
             return Err("`name` is missing".to_owned());
+        }
+        if posted.has_definition() {
+            return Err(NO_DEFINITION.to_owned());
         }
         let read = posted.check(self.scripts);
         let (mut check, definition) = read.map_err(|error| error.message().to_owned())?;
@@ -254,6 +263,9 @@ mod tests {
             ]
         );
         let script = json!({"check": {"name": "s", "args": ["x"], "interval": "1s"}});
+        let of_catalog = json!({"check": {"name": "f", "ttl": "5s", "definition": {}}});
+        let refused_too = read(of_catalog).unwrap_err();
+        assert!(refused_too[0].ends_with(NO_DEFINITION), "{refused_too:?}");
         let refused = Definitions::read(vec![("b.json".to_owned(), script)], false).unwrap_err();
         assert!(
             refused[0].contains("enable_local_script_checks"),

@@ -9,6 +9,7 @@ mod health;
 mod host;
 pub(super) mod metadata;
 mod metrics;
+mod posted_definition;
 mod posted_proxy;
 mod register;
 mod role;

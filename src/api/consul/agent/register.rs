@@ -245,17 +245,18 @@ fn reason(query: &Query, noun: &str) -> String {
 }
 
 async fn maintain(registered: &Registered, query: &Query, check: Check) -> Result<(), Error> {
-    let enable = query.parameters.get("enable");
-    match enable {
+    let invalid = |_: &str| Error::bad_request("Invalid value for enable");
+    let given = query.parameters.get("enable");
+    let enable = given.map(|_| query.parameters.switch("enable", invalid));
+    match enable.transpose()?.flatten() {
         None => Err(Error::bad_request("Missing value for enable")),
-        Some("true" | "1" | "t") => registered
+        Some(true) => registered
             .register_check(check, CheckDefinition::default())
             .await
             .map_err(refused),
-        Some("false" | "0" | "f") => registered
+        Some(false) => registered
             .deregister_check(&check.id)
             .await
             .map_err(refused),
-        Some(_) => Err(Error::bad_request("Invalid value for enable")),
     }
 }
