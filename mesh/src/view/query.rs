@@ -310,12 +310,6 @@ impl View {
             .flat_map(|(_, rows)| rows.filter_map(|row| self.instance(row)))
     }
 
-    /// Iterates every instance that may get new traffic: passing and not draining, ordered as
-    /// [`View::all_instances`].
-    pub fn usable(&self) -> impl Iterator<Item = Instance> {
-        self.all_instances().filter(Instance::is_usable)
-    }
-
     /// Iterates the instances on a node by id.
     pub fn services_of_node<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
         self.services.of_node(node).filter(|row| row.is_shown())
