@@ -91,8 +91,7 @@ async fn a_canary_takes_its_turn_until_it_is_promoted() {
 async fn a_job_says_the_share_of_its_canary_and_counts_are_told() {
     let agent = Agent::start().await;
     let job = with_canary(&agent, |job| {
-        job.service
-            .push_str("\nmeta {\n rollout_steps = \"10,50\"\n }");
+        job.update.push_str("\ntraffic {\n steps = [10, 50]\n }");
     })
     .await;
     job.register(&agent).await;

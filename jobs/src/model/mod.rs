@@ -88,7 +88,10 @@ pub use node::{
     NodeResources, NodeStatus, ReservedNetworks, ReservedResources,
 };
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, PreemptedAlloc, StoppedAlloc};
-pub use policy::{Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, UpdateStrategy};
+pub use policy::{
+    Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, STEPS_META, Traffic,
+    UpdateStrategy,
+};
 pub use region_set::{Multiregion, MultiregionRegion, MultiregionStrategy};
 pub use resources::Resources;
 pub use scaling::ScalingPolicy;

@@ -73,6 +73,21 @@ pub struct UpdateStrategy {
     pub auto_promote: bool,
     /// Instances of the new version placed before anything old stops.
     pub canary: u32,
+    /// How many requests canaries get; none for as many as other instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+}
+
+/// The label of a service that holds the shares of its canaries, as percents with commas between.
+pub const STEPS_META: &str = "rollout_steps";
+
+/// How many requests the canaries of a group get, whatever their number.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Traffic {
+    /// Percents from 0 to 100, each more than the one before; never empty. The first one counts
+    /// until the canaries are promoted.
+    pub steps: Vec<u32>,
 }
 
 impl UpdateStrategy {
@@ -88,6 +103,7 @@ impl UpdateStrategy {
             auto_revert: false,
             auto_promote: false,
             canary: 0,
+            traffic: None,
         }
     }
 }
@@ -104,6 +120,7 @@ impl Default for UpdateStrategy {
             auto_revert: false,
             auto_promote: false,
             canary: 0,
+            traffic: None,
         }
     }
 }

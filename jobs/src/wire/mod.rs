@@ -53,7 +53,7 @@ pub use node::{
 };
 pub use plan::{JobPlanRequest, JobPlanResponse, JobVersionsResponse};
 pub use policy::{
-    Affinity, MigrateStrategy, ReschedulePolicy, RestartPolicy, Spread, SpreadTarget,
+    Affinity, MigrateStrategy, ReschedulePolicy, RestartPolicy, Spread, SpreadTarget, Traffic,
     UpdateStrategy,
 };
 pub use registration::{

@@ -57,6 +57,16 @@ pub struct UpdateStrategy {
     pub auto_promote: Option<bool>,
     /// Instances of the new version placed before anything old stops.
     pub canary: Option<i64>,
+    /// How many requests canaries get.
+    pub traffic: Option<Traffic>,
+}
+
+/// How many requests the canaries of a group get.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Traffic {
+    /// Percents, one after the other.
+    pub steps: Option<Vec<i64>>,
 }
 
 /// How allocations leave a draining node.

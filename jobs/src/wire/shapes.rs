@@ -231,7 +231,8 @@ static SPREAD: Shape = Shape {
     posted: Some(keys_of::<super::Spread>),
 };
 static SPREAD_TARGET: Shape = posted::<super::SpreadTarget>();
-static UPDATE: Shape = posted::<super::UpdateStrategy>();
+static UPDATE: Shape = parent::<super::UpdateStrategy>(&[("Traffic", One, &TRAFFIC)]);
+static TRAFFIC: Shape = posted::<super::Traffic>();
 static RESCHEDULE: Shape = posted::<super::ReschedulePolicy>();
 static MIGRATE: Shape = posted::<super::MigrateStrategy>();
 static EPHEMERAL_DISK: Shape = posted::<super::EphemeralDisk>();

@@ -145,6 +145,7 @@ pub(super) fn group(
         all.push(task);
     }
     group.tasks = all;
+    tell_steps(findings, &mut group);
     whole(findings, &group);
     group
 }
@@ -234,6 +235,29 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
             "Update max parallel count is greater than task group count ({} > {}). A destructive change would result in the simultaneous replacement of all allocations.",
             update.max_parallel, group.count
         ));
+    }
+}
+
+/// Writes the shares of canaries to where data planes read them: the labels of services, which is
+/// also the form in which a job can say them itself.
+fn tell_steps(findings: &mut Findings, group: &mut model::TaskGroup) {
+    let traffic = group.update.as_ref().and_then(|update| update.traffic.as_ref());
+    let Some(traffic) = traffic else { return };
+    let steps: Vec<String> = traffic.steps.iter().map(u32::to_string).collect();
+    let steps = steps.join(",");
+    let of_tasks = group.tasks.iter_mut().flat_map(|task| &mut task.services);
+    for service in group.services.iter_mut().chain(of_tasks) {
+        let name = &service.name;
+        let canary = Some(&mut service.canary_meta).filter(|meta| !meta.is_empty());
+        for meta in std::iter::once(&mut service.meta).chain(canary) {
+            let said = meta.insert(model::STEPS_META.to_owned(), steps.clone());
+            if let Some(said) = said.filter(|said| *said != steps) {
+                findings.warning(format!(
+                    "Service {name:?} has {} {said:?} in its meta; the steps of the traffic block, {steps:?}, count instead",
+                    model::STEPS_META
+                ));
+            }
+        }
     }
 }
 

@@ -1,19 +1,26 @@
 use super::{
-    BlockType, Content, Schema, duration, flag, opaque, plain, preset, required, text, whole,
+    BlockType, Content, Schema, duration, flag, keep, one, opaque, plain, preset, required, text,
+    whole, whole_list,
 };
 use serde_json::{Map, Value};
 
-pub(super) static UPDATE: Schema = plain(&[
-    whole("max_parallel", "MaxParallel"),
-    text("health_check", "HealthCheck"),
-    duration("min_healthy_time", "MinHealthyTime"),
-    duration("healthy_deadline", "HealthyDeadline"),
-    duration("progress_deadline", "ProgressDeadline"),
-    flag("auto_revert", "AutoRevert"),
-    flag("auto_promote", "AutoPromote"),
-    whole("canary", "Canary"),
-    duration("stagger", "Stagger"),
-]);
+pub(super) static UPDATE: Schema = Schema {
+    attributes: &[
+        whole("max_parallel", "MaxParallel"),
+        text("health_check", "HealthCheck"),
+        duration("min_healthy_time", "MinHealthyTime"),
+        duration("healthy_deadline", "HealthyDeadline"),
+        duration("progress_deadline", "ProgressDeadline"),
+        flag("auto_revert", "AutoRevert"),
+        flag("auto_promote", "AutoPromote"),
+        whole("canary", "Canary"),
+        duration("stagger", "Stagger"),
+    ],
+    blocks: &[one("traffic", "Traffic", &TRAFFIC)],
+    finish: keep,
+};
+
+static TRAFFIC: Schema = plain(&[required(whole_list("steps", "Steps"))]);
 
 pub(super) static RESTART: Schema = plain(&[
     whole("attempts", "Attempts"),

@@ -22,6 +22,7 @@ fn merge_update(
         auto_revert: group.auto_revert.or(job.auto_revert),
         auto_promote: group.auto_promote.or(job.auto_promote),
         canary: group.canary.or(job.canary),
+        traffic: group.traffic.or(job.traffic),
     })
 }
 
@@ -38,6 +39,7 @@ fn says_nothing(block: &wire::UpdateStrategy) -> bool {
     spans.into_iter().all(zero)
         && block.max_parallel == Some(0)
         && block.canary.is_none_or(|count| count == 0)
+        && block.traffic.is_none()
         && off(block.auto_revert)
         && off(block.auto_promote)
         && block.health_check.as_deref() == Some("")
@@ -74,6 +76,9 @@ fn fill_update(findings: &mut Findings, given: wire::UpdateStrategy) -> model::U
             "Canary count can not be less than zero: {canary} < 0"
         ));
     }
+    let traffic = given.traffic.map(|given| traffic(findings, given));
+    // Requests are shared with canaries, so there is one.
+    let canaries = given.canary.map_or(base.canary, unsigned);
     model::UpdateStrategy {
         stagger: given.stagger.unwrap_or(base.stagger),
         max_parallel: given.max_parallel.map_or(base.max_parallel, unsigned),
@@ -86,7 +91,23 @@ fn fill_update(findings: &mut Findings, given: wire::UpdateStrategy) -> model::U
         progress_deadline: given.progress_deadline.unwrap_or(base.progress_deadline),
         auto_revert: given.auto_revert.unwrap_or(base.auto_revert),
         auto_promote: given.auto_promote.unwrap_or(base.auto_promote),
-        canary: given.canary.map_or(base.canary, unsigned),
+        canary: canaries.max(u32::from(traffic.is_some())),
+        traffic,
+    }
+}
+
+/// The shares of canaries.
+fn traffic(findings: &mut Findings, given: wire::Traffic) -> model::Traffic {
+    let steps = given.steps.unwrap_or_default();
+    findings.require(!steps.is_empty(), || {
+        "Traffic requires steps, such as steps = [5, 25, 50]".into()
+    });
+    findings.require(
+        steps.iter().all(|step| (0..=100).contains(step)) && steps.is_sorted_by(|a, b| a < b),
+        || format!("Traffic steps must be percents from 0 to 100, each more than the one before: {steps:?}"),
+    );
+    model::Traffic {
+        steps: steps.into_iter().map(unsigned).collect(),
     }
 }
 
@@ -111,6 +132,9 @@ pub(in crate::spec::canonical) fn update(
         update.healthy_deadline,
         update.progress_deadline,
     );
+    findings.require(update.traffic.is_none() || job_type == JobType::Service, || {
+        format!("Traffic requires a service job, not {:?}", job_type.as_str())
+    });
     let check = &update.health_check;
     findings.require(
         ["checks", "task_states", "manual"].contains(&check.as_str()),
