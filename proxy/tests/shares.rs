@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proxy::route::{
     Choice, Command, Condition, Definition, Facts, Instance, Origin, Part, RequestPath, Route,
-    Rule, Split, Table, Test, parse, tags,
+    Rule, Split, Table, Target, Test, parse, tags,
 };
 
 fn table(text: &str, previous: Option<&Table>) -> Table {
@@ -277,7 +277,7 @@ fn a_share_does_not_depend_on_what_befalls_single_instances() {
     let mut canary = 0;
     for _ in 0..6000 {
         // Two of the stable ones are not well.
-        let sound = |target: &proxy::route::Target| !["s1", "s2"].contains(&target.instance());
+        let sound = |target: &Target| !["s1", "s2"].contains(&target.instance());
         let target = route(&table).pick_where(Choice::RoundRobin, sound).unwrap();
         canary += usize::from(target.instance() == "c1");
     }
@@ -335,7 +335,7 @@ fn an_empty_share_falls_back() {
         [100, 100, 100]
     );
     let table = build(instances(STABLE), split(&parts, Vec::new()), None);
-    let sound = |target: &proxy::route::Target| target.instance() != "c1";
+    let sound = |target: &Target| target.instance() != "c1";
     assert!((0..10).all(|_| {
         route(&table)
             .pick_where(Choice::RoundRobin, sound)
@@ -371,7 +371,7 @@ fn rules_send_requests_to_a_version_without_a_share() {
     ];
     let insider = Rule {
         conditions: vec![Condition::Header("x-canary".into(), Test::Present)],
-        part: 0,
+        parts: vec![(0, 1_000_000)],
     };
     let table = build(instances(STABLE), split(&parts, vec![insider]), None);
     assert_eq!(ids(&table, 300, |_| Choice::RoundRobin).get("c1"), None);
@@ -391,6 +391,42 @@ fn rules_send_requests_to_a_version_without_a_share() {
 }
 
 #[test]
+fn a_rule_splits_its_requests_among_versions() {
+    let parts: [(&str, u64, &[&str]); 2] =
+        [("canary", 0, &["c1"]), ("stable", 1_000_000, &["s1", "s2", "s3"])];
+    let header = |_: &str| None;
+    let facts = Facts {
+        method: "GET",
+        path: b"/",
+        query: "",
+        header: &header,
+    };
+    let rule = |parts: &[(usize, u64)]| Rule {
+        conditions: Vec::new(),
+        parts: parts.to_vec(),
+    };
+    let count = |table: &Table, turns: usize| {
+        let ruled = route(table).rule(&facts).map(|(ruled, _)| ruled);
+        let picks = (0..turns).map(|_| route(table).pick_of(ruled, Choice::RoundRobin, |_| true));
+        picks.filter(|target| target.unwrap().instance() == "c1").count()
+    };
+    let uneven = rule(&[(0, 250_000), (1, 750_000)]);
+    let table = build(instances(STABLE), split(&parts, vec![uneven.clone()]), None);
+    assert_eq!(count(&table, 2), 1);
+    // The turns go on in the next table.
+    let table = build(instances(STABLE), split(&parts, vec![uneven]), Some(&table));
+    assert_eq!(count(&table, 398), 99);
+    // Without versions of its own, a rule leaves requests to the shares.
+    let table = build(instances(STABLE), split(&parts, vec![rule(&[])]), None);
+    assert_eq!(count(&table, 400), 0);
+    let acceptable = |id: &'static str| move |target: &Target| target.instance() == id;
+    let table = build(instances(STABLE), split(&parts, vec![rule(&[(0, 1)])]), None);
+    let ruled = route(&table).rule(&facts).map(|(ruled, _)| ruled);
+    let other = route(&table).pick_of(ruled, Choice::RoundRobin, acceptable("s2"));
+    assert_eq!(other.unwrap().instance(), "s2");
+}
+
+#[test]
 fn a_version_for_rules_only_leaves_the_shares_as_they_are() {
     let mut split = split(&[("beta", 0, &["c1"])], Vec::new());
     let Command::Split(inner) = &mut split.command else {
@@ -399,7 +435,7 @@ fn a_version_for_rules_only_leaves_the_shares_as_they_are() {
     inner.parts[0].millionths = None;
     inner.rules.push(Rule {
         conditions: vec![Condition::Method(vec!["PUT".into()])],
-        part: 0,
+        parts: vec![(0, 1_000_000)],
     });
     let table = build(instances(STABLE), split, None);
     let counts = ids(&table, 400, |_| Choice::RoundRobin);

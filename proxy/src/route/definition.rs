@@ -106,13 +106,14 @@ pub struct Part {
     pub instances: BTreeSet<String>,
 }
 
-/// Requests that go to a version.
+/// Requests that go to a version, or to one of several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// All of these must hold.
     pub conditions: Vec<Condition>,
-    /// The place of the version among the parts.
-    pub part: usize,
+    /// Places of versions among the parts, with their shares in millionths; empty if the request
+    /// goes as the shares of the parts say.
+    pub parts: Vec<(usize, u64)>,
 }
 
 /// A route that is there without a target, because its targets may come back: its requests wait.

@@ -68,10 +68,13 @@ impl Table {
             .iter()
             .map(|target| candidate(target, now_ms))
             .collect();
-        if let Some((ruled, at)) = route.rule(facts) {
-            let name = ruled.name();
-            why.push(format!("rule {} sends it to version `{name}`", at + 1));
-            let is_its = |candidate: &Candidate| candidate.part == name;
+        let ruled = route.rule(facts);
+        let ruled = ruled.filter(|(ruled, _)| ruled.names().next().is_some());
+        if let Some((ruled, at)) = ruled {
+            let names: Vec<&str> = ruled.names().collect();
+            let told = names.join("` or `");
+            why.push(format!("rule {} sends it to version `{told}`", at + 1));
+            let is_its = |candidate: &Candidate| names.contains(&candidate.part.as_str());
             if candidates.iter().any(|own| is_its(own) && !own.is_resting) {
                 candidates.retain(is_its);
                 even_out(&mut candidates);

@@ -51,7 +51,7 @@ pub use policy::{Policy, Rate, Sticky};
 pub use problem::{Fault, Origin, Problem};
 pub use redirect::Redirect;
 pub use request::Request;
-pub use rule::{Condition, Facts, Test};
+pub use rule::{Condition, Facts, Pattern, Test};
 pub use scheme::Scheme;
 pub use table::{Matching, Route, Ruled, Table, Target};
 pub use tags::Instance;

@@ -1,5 +1,10 @@
 //! Which requests go to a version whatever its share is.
 
+use regex::bytes::{Regex, RegexBuilder};
+
+/// How much memory a compiled expression may take.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
 /// What is asked of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -30,9 +35,62 @@ pub enum Test {
     Suffix(String),
     /// This is somewhere in it.
     Contains(String),
+    /// An expression is about all of it.
+    Like(Pattern),
 }
 
+/// A regular expression that is compared with a whole value, in time that grows with its length.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    fn new(expression: &str) -> Result<Pattern, String> {
+        let whole = format!("^(?:{expression})$");
+        let built = RegexBuilder::new(&whole)
+            .size_limit(PATTERN_BYTES_MAX)
+            .build();
+        built.map(Pattern).map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => {
+                format!("`{expression}` takes more than {PATTERN_BYTES_MAX} bytes of memory")
+            }
+            _ => format!("`{expression}` is no regular expression"),
+        })
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
 impl Test {
+    /// A regular expression for the whole value.
+    ///
+    /// # Errors
+    /// What is wrong with the expression.
+    pub fn like(expression: &str) -> Result<Test, String> {
+        Pattern::new(expression).map(Test::Like)
+    }
+
+    /// The same, for letters of either case.
+    ///
+    /// # Errors
+    /// If the expression that this takes is too large.
+    pub fn in_any_case(&self) -> Result<Test, String> {
+        let expression = match self {
+            Test::Present => return Ok(Test::Present),
+            Test::Exact(text) => regex::escape(text),
+            Test::Prefix(text) => format!("{}.*", regex::escape(text)),
+            Test::Suffix(text) => format!(".*{}", regex::escape(text)),
+            Test::Contains(text) => format!(".*{}.*", regex::escape(text)),
+            Test::Like(pattern) => pattern.0.as_str().to_owned(),
+        };
+        Test::like(&format!("(?is){expression}"))
+    }
+
     fn holds(&self, value: Option<&[u8]>) -> bool {
         let Some(value) = value else { return false };
         match self {
@@ -43,6 +101,7 @@ impl Test {
             Test::Contains(text) => {
                 text.is_empty() || memchr::memmem::find(value, text.as_bytes()).is_some()
             }
+            Test::Like(pattern) => pattern.0.is_match(value),
         }
     }
 }
@@ -125,6 +184,13 @@ mod tests {
             (canary(Test::Prefix(text("in"))), true),
             (canary(Test::Suffix(text("ider"))), true),
             (canary(Test::Contains(text("side"))), true),
+            (canary(Test::like("in[a-z]+").unwrap()), true),
+            (canary(Test::like("in|out").unwrap()), false),
+            (canary(Test::Exact(text("INSIDER")).in_any_case().unwrap()), true),
+            (canary(Test::Prefix(text("INS")).in_any_case().unwrap()), true),
+            (canary(Test::Suffix(text("INS")).in_any_case().unwrap()), false),
+            (canary(Test::Contains(text("SIDE")).in_any_case().unwrap()), true),
+            (canary(Test::like("INS.*").unwrap().in_any_case().unwrap()), true),
             (Condition::Header(text("x-other"), Test::Present), false),
             (
                 Condition::Cookie(text("beta"), Test::Exact(text("yes"))),
@@ -146,6 +212,13 @@ mod tests {
             ),
         ] {
             assert_eq!(condition.holds(&facts), expected, "{condition:?}");
+        }
+    }
+
+    #[test]
+    fn expressions_that_cannot_be_used_are_refused() {
+        for wrong in ["(", "a{999999}{999}", "(?=x)"] {
+            assert!(Test::like(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -15,14 +15,14 @@ use super::matcher::{self, Hosts};
 use super::meter::Meter;
 use super::path::RequestPath;
 use super::paths::{PathMatcher, Paths};
-use super::picker::Choice;
+use super::picker::{Choice, Picker};
 use super::policy::Policy;
 use super::problem::{Fault, Problem};
 use super::request::Request;
 use super::rule::Facts;
 use super::scheme::Scheme;
 use super::upstream::Upstream;
-use super::weight::Share;
+use super::weight::{self, Share};
 
 /// How hosts and paths of routes are compared with those of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,17 +91,51 @@ pub struct Route {
     held: Vec<String>,
 }
 
-/// The version that a rule sends requests to.
-#[derive(Clone, Debug)]
+/// The versions that a rule sends requests to.
+#[derive(Debug)]
 pub struct Ruled {
-    version: u32,
+    versions: Vec<Version>,
+    /// Over the versions.
+    ring: Picker,
+}
+
+/// A version by its number, its name and its slots among those of a rule.
+#[derive(Clone, Debug)]
+struct Version {
+    number: u32,
     name: Arc<str>,
+    millionths: u64,
 }
 
 impl Ruled {
-    /// How it is called.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// The turns go on where those of `previous` stand.
+    fn new(versions: Vec<Version>, previous: Option<&Ruled>) -> Ruled {
+        let shares: Vec<Option<Share>> = versions
+            .iter()
+            .map(|version| {
+                Some(Share {
+                    millionths: version.millionths,
+                    parts: 1,
+                })
+            })
+            .collect();
+        let turns = previous.map(|previous| previous.ring.turns().clone());
+        Ruled {
+            ring: Picker::new(&weight::slots(&shares), turns.unwrap_or_default()),
+            versions,
+        }
+    }
+
+    /// How they are called; nothing if the shares of the route count.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.versions.iter().map(|version| &*version.name)
+    }
+
+    /// The version whose turn it is, and the others behind it.
+    fn turn(&self, choice: Choice) -> impl Iterator<Item = &Version> {
+        let first = self.ring.pick(choice);
+        let others = (0..self.versions.len()).filter(move |at| Some(*at) != first);
+        first.into_iter().chain(others).map(|at| &self.versions[at])
     }
 }
 
@@ -299,7 +333,7 @@ impl Route {
         !self.rules.is_empty()
     }
 
-    /// The version that a rule sends a request to, and the place of the rule.
+    /// The versions that a rule sends a request to, and the place of the rule.
     pub fn rule(&self, facts: &Facts<'_>) -> Option<(&Ruled, usize)> {
         let mut rules = self.rules.iter().enumerate();
         let (at, (_, ruled)) = rules.find(|(_, (rule, _))| {
@@ -323,20 +357,21 @@ impl Route {
         self.pick_of(None, choice, acceptable)
     }
 
-    /// The target whose turn it is, of the version of a rule if one is given, or another one that
-    /// is acceptable: of the same version if there is one.
+    /// The target whose turn it is, of a version of a rule if one is given, or another one that is
+    /// acceptable: of the same version if there is one.
     pub fn pick_of(
         &self,
         ruled: Option<&Ruled>,
         choice: Choice,
         acceptable: impl Fn(&Target) -> bool,
     ) -> Option<&Arc<Target>> {
-        let of_rule = |ruled: &Ruled| {
-            let is_its = |target: &Target| target.part() == Some(ruled.name());
-            self.groups.pick(Some(ruled.version), choice, |at| {
+        let of_version = |version: &Version| {
+            let is_its = |target: &Target| target.part() == Some(&*version.name);
+            self.groups.pick(Some(version.number), choice, |at| {
                 is_its(&self.targets[at]) && acceptable(&self.targets[at])
             })
         };
+        let of_rule = |ruled: &Ruled| ruled.turn(choice).find_map(of_version);
         ruled
             .and_then(of_rule)
             .or_else(|| {
@@ -567,7 +602,7 @@ struct Drafts {
 #[derive(Default)]
 struct RouteDraft {
     targets: Vec<Draft>,
-    rules: Vec<(Rule, Ruled)>,
+    rules: Vec<(Rule, Vec<Version>)>,
     held: Vec<Hold>,
 }
 
@@ -723,10 +758,16 @@ impl Drafts {
                     draft.version = number(first, at);
                 }
             }
-            let rules = split.rules.iter().filter_map(|rule| {
-                let name = names.get(rule.part)?.clone();
-                let version = number(first, rule.part);
-                Some((rule.clone(), Ruled { version, name }))
+            let version = |(at, millionths): &(usize, u64)| {
+                Some(Version {
+                    number: number(first, *at),
+                    name: names.get(*at)?.clone(),
+                    millionths: *millionths,
+                })
+            };
+            let rules = split.rules.iter().map(|rule| {
+                let versions = rule.parts.iter().filter_map(version).collect();
+                (rule.clone(), versions)
             });
             route.rules.extend(rules);
         }
@@ -798,6 +839,13 @@ impl Builder<'_> {
             })
             .collect();
         let groups = Groups::new(&members, previous.map(|route| &route.groups));
+        let rules = rules.into_iter().enumerate().map(|(at, (rule, versions))| {
+            let earlier = previous.and_then(|route| route.rules.get(at));
+            let earlier = earlier.filter(|(earlier, _)| *earlier == rule);
+            let ruled = Ruled::new(versions, earlier.map(|(_, ruled)| ruled));
+            (rule, ruled)
+        });
+        let rules = rules.collect();
         let mut policy = Policy::default();
         let written = drafts.iter().map(|draft| &draft.add.options.policy);
         for written in written.chain(held.iter().map(|hold| &hold.policy)) {

@@ -28,8 +28,8 @@ pub(super) fn build(
     let critical = instances.iter().filter(|instance| !is_alive(instance));
     let registered = adds(critical, datacenter, &mut problems);
     let held = holding.update(&definitions, &registered, hold, Instant::now());
-    let mut versions = Versions::new(catalog, instances);
-    let split = versions.definitions(&definitions);
+    let mut versions = Versions::new(catalog, datacenter, instances);
+    let split = versions.definitions(&definitions, &registered);
     let sentences = versions.problems;
     definitions.extend(held);
     definitions.extend(split);

@@ -1,106 +1,38 @@
 //! Versions of services: the shares that configuration entries and jobs give them, and the requests
 //! that go to one whatever its share is.
 //!
-//! A splitter names subsets of a service, or other services, with their shares; a resolver says
-//! which instances are in a subset; a router names requests that go to one. Without a splitter, the
-//! first of the steps that a job names in the meta of a service is the share of its canaries.
+//! Where requests go by the entries is the chain of a service: a router picks by the request, a
+//! splitter by share, a resolver says which instances are meant and who stands in for them. Beneath
+//! that, the first of the steps that a job names is the share of its canaries among the instances
+//! of each of its services: their share is the product of both, unless a subset holds canaries only,
+//! or none, so that the entries say the share themselves.
 
+use jobs::model::STEPS_META;
 use mesh::{
+    chain::{self, Chain, HeaderMatch, MatchKind, RouteMatch},
     filter::Filter,
-    model::{ConfigKey, Status},
+    model::Status,
     view::{Instance, View},
     wire::HealthServiceEntry,
 };
 use proxy::route::{
     Command, Condition, Definition, Destination, Origin, Part, Rule, Split, Test, Traits,
 };
-use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
 
-/// The key of a service's meta that holds the steps of a canary's share.
-const STEPS_META: &str = "rollout_steps";
-
 /// A percent, in millionths.
 const PERCENT: f64 = 10_000.0;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Splitter {
-    splits: Vec<SplitEntry>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct SplitEntry {
-    weight: f64,
-    service: String,
-    service_subset: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Resolver {
-    default_subset: String,
-    subsets: BTreeMap<String, Subset>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Subset {
-    filter: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Router {
-    routes: Vec<RouterRoute>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct RouterRoute {
-    #[serde(rename = "Match")]
-    matching: Option<Match>,
-    destination: Option<SplitEntry>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Match {
-    #[serde(rename = "HTTP")]
-    http: Option<HttpMatch>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct HttpMatch {
-    path_exact: String,
-    path_prefix: String,
-    path_regex: String,
-    header: Vec<NameMatch>,
-    query_param: Vec<NameMatch>,
-    methods: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct NameMatch {
-    name: String,
-    present: bool,
-    exact: String,
-    prefix: String,
-    suffix: String,
-    contains: String,
-    regex: String,
-    invert: bool,
-}
+/// The whole, in millionths.
+const WHOLE: u64 = 1_000_000;
 
 /// What the catalog says of versions.
 pub(super) struct Versions<'a> {
     catalog: &'a View,
+    datacenter: &'a str,
     by_service: BTreeMap<&'a str, Vec<&'a Instance>>,
     /// What cannot be used, in sentences.
     pub(super) problems: Vec<String>,
@@ -108,7 +40,7 @@ pub(super) struct Versions<'a> {
 
 impl<'a> Versions<'a> {
     /// Of a catalog, with its instances that may get requests.
-    pub(super) fn new(catalog: &'a View, instances: &'a [Instance]) -> Self {
+    pub(super) fn new(catalog: &'a View, datacenter: &'a str, instances: &'a [Instance]) -> Self {
         let mut by_service: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
         let alive = instances
             .iter()
@@ -119,13 +51,20 @@ impl<'a> Versions<'a> {
         }
         Self {
             catalog,
+            datacenter,
             by_service,
             problems: Vec::new(),
         }
     }
 
-    /// The definitions to carry out after `adds`, the routes of instances.
-    pub(super) fn definitions(&mut self, adds: &[Definition]) -> Vec<Definition> {
+    /// The definitions to carry out after `adds`, the routes of instances; `registered` are those of
+    /// instances that get no requests, for which others may stand in.
+    pub(super) fn definitions(
+        &mut self,
+        adds: &[Definition],
+        registered: &[Definition],
+    ) -> Vec<Definition> {
+        let adds: Vec<&Definition> = adds.iter().chain(registered).collect();
         let services: BTreeSet<&str> = adds
             .iter()
             .filter_map(|definition| match &definition.command {
@@ -135,12 +74,13 @@ impl<'a> Versions<'a> {
             .collect();
         let mut found = Vec::new();
         for service in services {
-            let Some(split) = self.split(service) else {
+            let split = self.split(service);
+            if split.parts.is_empty() {
                 continue;
-            };
+            }
             let others = split.parts.iter().flat_map(|part| &part.instances);
             let others: BTreeSet<&str> = others.map(String::as_str).collect();
-            found.extend(self.stand_ins(service, &others, adds));
+            found.extend(self.stand_ins(service, &others, &adds));
             found.push(Definition {
                 origin: Origin::Split {
                     service: service.to_owned(),
@@ -152,123 +92,201 @@ impl<'a> Versions<'a> {
         found
     }
 
-    fn entry<T: DeserializeOwned>(&mut self, kind: &str, service: &str) -> Option<T> {
-        let key = ConfigKey {
-            kind: kind.to_owned(),
-            name: service.to_owned(),
-        };
-        let row = self.catalog.config_entry(&key)?;
-        match serde_json::from_str(&row.body) {
-            Ok(entry) => Some(entry),
-            Err(error) => {
-                self.problem(kind, service, &error.to_string());
-                None
-            }
-        }
-    }
-
-    fn problem(&mut self, kind: &str, service: &str, what: &str) {
+    fn problem(&mut self, service: &str, what: &str) {
         self.problems.push(format!(
-            "the {kind} of service `{service}` is not obeyed: {what}"
+            "an entry of service `{service}` is not obeyed: {what}"
         ));
     }
 
-    fn split(&mut self, service: &str) -> Option<Split> {
-        let splitter: Option<Splitter> = self.entry("service-splitter", service);
+    /// What entries and jobs say of a service; without parts if they say nothing.
+    fn split(&mut self, service: &str) -> Split {
+        let request = chain::Request {
+            service,
+            datacenter: self.datacenter,
+            trust_domain: "",
+            // It has routes, so it speaks so whatever the entries say.
+            overrides: chain::Overrides {
+                protocol: "http".to_owned(),
+                ..chain::Overrides::default()
+            },
+        };
+        let mut split = Split {
+            service: service.to_owned(),
+            parts: Vec::new(),
+            rules: Vec::new(),
+        };
+        match chain::compile(self.catalog, &request) {
+            Ok(chain) => {
+                self.add_shares(&chain, &mut split);
+                self.add_rules(&chain, &mut split);
+            }
+            Err(error) => {
+                self.problem(service, &error.to_string());
+                self.add_rollout(service, &mut split.parts);
+            }
+        }
+        split
+    }
+
+    /// The parts that get requests by their share.
+    fn add_shares(&mut self, chain: &Chain, split: &mut Split) {
+        let shares = chain.shares(&chain.start);
+        let is_own = |share: &chain::Share<'_>| {
+            let target = share.target;
+            target.service == chain.service
+                && target.subset.is_empty()
+                && target.peer.is_empty()
+                && target.datacenter == chain.datacenter
+        };
+        if let [only] = shares.as_slice()
+            && is_own(only)
+            && (self.has_instances(&chain.service) || only.failover.is_empty())
+        {
+            self.add_rollout(&chain.service, &mut split.parts);
+            return;
+        }
         let mut parts = Vec::new();
-        for split in splitter.iter().flat_map(|splitter| &splitter.splits) {
-            let mut part = self.part(service, split)?;
-            part.millionths = Some((split.weight * PERCENT).round() as u64);
-            parts.push(part);
-        }
-        if splitter.is_none() {
-            parts = self.rollout(service);
-        }
-        let router: Option<Router> = self.entry("service-router", service);
-        let mut rules = Vec::new();
-        for route in router.into_iter().flat_map(|router| router.routes) {
-            let destination = route.destination.unwrap_or_default();
-            let http = route.matching.and_then(|matching| matching.http);
-            let Some(conditions) = http.map(|http| conditions(&http)) else {
-                continue;
+        for share in &shares {
+            let Some(found) = self.parts_of(chain, share) else {
+                // A share that leads nowhere would leave the others more than they were given.
+                return self.add_rollout(&chain.service, &mut split.parts);
             };
-            let conditions = match conditions {
+            parts.extend(found);
+        }
+        for (part, millionths) in parts {
+            let at = place(&mut split.parts, part);
+            let share = split.parts[at].millionths.get_or_insert(0);
+            *share = share.saturating_add(millionths);
+        }
+    }
+
+    /// The shares of canaries and others among the instances of a service of which entries say
+    /// nothing.
+    fn add_rollout(&mut self, service: &str, parts: &mut Vec<Part>) {
+        let instances = self.by_service.get(service).cloned().unwrap_or_default();
+        for (name, share, own) in self.rollout(service, &instances) {
+            parts.push(Part {
+                name: name.to_owned(),
+                millionths: Some(share),
+                instances: own,
+            });
+        }
+    }
+
+    /// The requests that a router tells apart.
+    fn add_rules(&mut self, chain: &Chain, split: &mut Split) {
+        let Some((last, routes)) = chain.routes().split_last() else {
+            return;
+        };
+        for route in routes {
+            if !route.prefix_rewrite.is_empty() {
+                let what = "a route that rewrites the prefix is not built";
+                self.problem(&chain.service, what);
+                continue;
+            }
+            let conditions = match conditions(&route.matches) {
                 Ok(conditions) => conditions,
                 Err(what) => {
-                    self.problem("service-router", service, what);
+                    self.problem(&chain.service, &what);
                     continue;
                 }
             };
-            let wanted = self.part(service, &destination)?;
-            let known = parts.iter().position(|part| part.name == wanted.name);
-            let part = known.unwrap_or(parts.len());
-            if known.is_none() {
-                parts.push(wanted);
+            let mut parts = Vec::new();
+            if route.next != last.next {
+                let shares = chain.shares(&route.next);
+                let found: Option<Vec<_>> = shares
+                    .iter()
+                    .map(|share| self.parts_of(chain, share))
+                    .collect();
+                let Some(found) = found else { continue };
+                for (part, millionths) in found.into_iter().flatten() {
+                    parts.push((place(&mut split.parts, part), millionths));
+                }
             }
-            rules.push(Rule { conditions, part });
+            split.rules.push(Rule { conditions, parts });
         }
-        (!parts.is_empty()).then(|| Split {
-            service: service.to_owned(),
-            parts,
-            rules,
-        })
     }
 
-    /// The instances that a split or a route of a router means, without a share.
-    fn part(&mut self, own: &str, split: &SplitEntry) -> Option<Part> {
-        let service = match split.service.as_str() {
-            "" => own,
-            other => other,
-        };
-        let resolver: Option<Resolver> = self.entry("service-resolver", service);
-        let resolver = resolver.unwrap_or_default();
-        let subset = match split.service_subset.as_str() {
-            "" => &resolver.default_subset,
-            subset => subset,
-        };
-        let filter = if subset.is_empty() {
-            None
-        } else {
-            let Some(known) = resolver.subsets.get(subset) else {
-                let what = format!("there is no subset `{subset}`");
-                self.problem("service-resolver", service, &what);
-                return None;
-            };
-            match known.filter.as_str() {
-                "" => None,
-                text => match Filter::of::<HealthServiceEntry>(text) {
-                    Ok(filter) => Some(filter),
-                    Err(error) => {
-                        self.problem("service-resolver", service, &error.to_string());
-                        return None;
-                    }
-                },
+    fn has_instances(&self, service: &str) -> bool {
+        self.by_service
+            .get(service)
+            .is_some_and(|instances| !instances.is_empty())
+    }
+
+    /// The instances that a share means, apart by the steps of their job, with their shares in
+    /// millionths. None if it cannot be said which ones are meant.
+    fn parts_of(
+        &mut self,
+        chain: &Chain,
+        share: &chain::Share<'_>,
+    ) -> Option<Vec<(Part, u64)>> {
+        let mut found = (share.target, Vec::new());
+        for target in std::iter::once(share.target).chain(share.failover.iter().copied()) {
+            let instances = self.instances(chain, target)?;
+            if !instances.is_empty() {
+                found = (target, instances);
+                break;
             }
-        };
-        let instances = self.by_service.get(service).into_iter().flatten();
-        let instances = instances.filter(|instance| {
-            let holds = |filter: &Filter| filter.holds(&HealthServiceEntry::from(**instance));
-            filter.as_ref().is_none_or(holds)
-        });
-        let name = match (service == own, subset.is_empty()) {
-            (true, true) => "default".to_owned(),
-            (true, false) => subset.to_owned(),
-            (false, true) => service.to_owned(),
-            (false, false) => format!("{subset}.{service}"),
-        };
-        Some(Part {
+        }
+        let (target, instances) = found;
+        let name = name(&chain.service, target);
+        let millionths = u64::from(share.share) * WHOLE / u64::from(chain::WHOLE_SHARE);
+        let versions = self.rollout(&target.service, &instances);
+        let part = |name, instances| Part {
             name,
             millionths: None,
-            instances: instances
-                .map(|instance| instance.service.id.to_string())
-                .collect(),
-        })
+            instances,
+        };
+        if versions.is_empty() {
+            let own = instances.iter();
+            let own = own.map(|instance| instance.service.id.to_string()).collect();
+            return Some(vec![(part(name, own), millionths)]);
+        }
+        let versions = versions.into_iter().map(|(version, of_it, own)| {
+            let part = part(format!("{name}.{version}"), own);
+            (part, millionths * of_it / WHOLE)
+        });
+        Some(versions.collect())
     }
 
-    /// The shares of a service's canaries and of its other instances, by the first step that the
-    /// job names; none if there are no canaries or no steps.
-    fn rollout(&mut self, service: &str) -> Vec<Part> {
-        let instances = self.by_service.get(service).cloned().unwrap_or_default();
+    /// The instances of a target that may get requests; none if its subset cannot be read.
+    fn instances(
+        &mut self,
+        chain: &Chain,
+        target: &chain::Target,
+    ) -> Option<Vec<&'a Instance>> {
+        if !target.peer.is_empty() || target.datacenter != chain.datacenter {
+            let what = format!("the instances of `{}` are out of reach", target.id);
+            self.problem(&chain.service, &what);
+            return Some(Vec::new());
+        }
+        let filter = match target.filter.as_str() {
+            "" => None,
+            text => match Filter::of::<HealthServiceEntry>(text) {
+                Ok(filter) => Some(filter),
+                Err(error) => {
+                    self.problem(&target.service, &error.to_string());
+                    return None;
+                }
+            },
+        };
+        let service = target.service.as_str();
+        let instances = self.by_service.get(service).into_iter().flatten();
+        let is_meant = |instance: &&&Instance| {
+            let holds = |filter: &Filter| filter.holds(&HealthServiceEntry::from(**instance));
+            filter.as_ref().is_none_or(holds)
+                && (!target.only_passing || instance.status == Status::Passing)
+        };
+        Some(instances.filter(is_meant).copied().collect())
+    }
+
+    /// The canaries among instances of a service, and the others, with their shares in millionths
+    /// by the first step that the job names. Nothing if there are not both, or no steps.
+    fn rollout(
+        &mut self,
+        service: &str,
+        instances: &[&Instance],
+    ) -> Vec<(&'static str, u64, BTreeSet<String>)> {
         let is_canary = |instance: &&&Instance| {
             let origin = instance.service.origin.as_ref();
             origin.is_some_and(|origin| origin.canary)
@@ -277,11 +295,12 @@ impl<'a> Versions<'a> {
             .iter()
             .filter(is_canary)
             .find_map(|instance| instance.service.meta.get(STEPS_META));
-        let Some(steps) = steps else {
+        let has_others = instances.iter().any(|instance| !is_canary(&instance));
+        let Some(steps) = steps.filter(|_| has_others) else {
             return Vec::new();
         };
         let first = steps.split(',').next().unwrap_or_default().trim();
-        let share = if first == "auto" {
+        let share: Option<f64> = if first == "auto" {
             Some(5.0)
         } else {
             first
@@ -289,25 +308,22 @@ impl<'a> Versions<'a> {
                 .ok()
                 .filter(|share| (0.0..=100.0).contains(share))
         };
-        let Some(share): Option<f64> = share else {
+        let Some(share) = share else {
             self.problems.push(format!(
                 "meta `{STEPS_META}` of service `{service}` is `{steps}`; it must be percents such as `5,25,50`, or `auto`"
             ));
             return Vec::new();
         };
         let canary = (share * PERCENT).round() as u64;
-        let part = |name: &str, millionths, of_canary| Part {
-            name: name.to_owned(),
-            millionths: Some(millionths),
-            instances: instances
-                .iter()
-                .filter(|instance| is_canary(instance) == of_canary)
-                .map(|instance| instance.service.id.to_string())
-                .collect(),
+        let version = |name, share, of_canary| {
+            let own = instances.iter();
+            let own = own.filter(|instance| is_canary(instance) == of_canary);
+            let own = own.map(|instance| instance.service.id.to_string()).collect();
+            (name, share, own)
         };
         vec![
-            part("canary", canary, true),
-            part("stable", 1_000_000 - canary, false),
+            version("canary", canary, true),
+            version("stable", WHOLE - canary, false),
         ]
     }
 
@@ -316,7 +332,7 @@ impl<'a> Versions<'a> {
         &self,
         service: &str,
         wanted: &BTreeSet<&str>,
-        adds: &[Definition],
+        adds: &[&Definition],
     ) -> Vec<Definition> {
         let others = self.by_service.iter().filter(|(name, _)| **name != service);
         let others: Vec<&&Instance> = others
@@ -370,56 +386,83 @@ pub(super) fn traits(instance: &Instance) -> Traits {
     }
 }
 
-fn conditions(http: &HttpMatch) -> Result<Vec<Condition>, &'static str> {
+/// The place of a part among others: of one of its name or with the same instances, or a new one.
+fn place(parts: &mut Vec<Part>, part: Part) -> usize {
+    let is_same = |known: &Part| known.name == part.name || known.instances == part.instances;
+    parts.iter().position(is_same).unwrap_or_else(|| {
+        parts.push(part);
+        parts.len() - 1
+    })
+}
+
+/// How the instances of a target are called on the routes of a service.
+fn name(own: &str, target: &chain::Target) -> String {
+    match (target.service == own, target.subset.is_empty()) {
+        (true, true) => "default".to_owned(),
+        (true, false) => target.subset.clone(),
+        (false, true) => target.service.clone(),
+        (false, false) => format!("{}.{}", target.subset, target.service),
+    }
+}
+
+fn conditions(matches: &RouteMatch) -> Result<Vec<Condition>, String> {
     let mut found = Vec::new();
-    if !http.path_regex.is_empty() {
-        return Err("regular expressions for paths are not built yet");
+    let paths = [
+        (&matches.path_exact, MatchKind::Exact),
+        (&matches.path_prefix, MatchKind::Prefix),
+        (&matches.path_regex, MatchKind::Regex),
+    ];
+    for (text, kind) in paths.into_iter().filter(|(text, _)| !text.is_empty()) {
+        let test = test(kind, text, matches.case_insensitive)?;
+        found.push(Condition::Path(test));
     }
-    if !http.path_exact.is_empty() {
-        found.push(Condition::Path(Test::Exact(http.path_exact.clone())));
-    }
-    if !http.path_prefix.is_empty() {
-        found.push(Condition::Path(Test::Prefix(http.path_prefix.clone())));
-    }
-    for header in &http.header {
+    for header in &matches.headers {
         let name = header.name.to_ascii_lowercase();
-        let condition = Condition::Header(name, test(header)?);
-        found.push(if header.invert {
-            Condition::Not(Box::new(condition))
-        } else {
-            condition
-        });
+        found.push(wanted(header, |test| Condition::Header(name, test))?);
     }
-    for parameter in &http.query_param {
-        found.push(Condition::Query(parameter.name.clone(), test(parameter)?));
+    for parameter in &matches.query {
+        let name = parameter.name.clone();
+        found.push(wanted(parameter, |test| Condition::Query(name, test))?);
     }
-    if !http.methods.is_empty() {
-        found.push(Condition::Method(http.methods.clone()));
+    if !matches.methods.is_empty() {
+        found.push(Condition::Method(matches.methods.clone()));
     }
     Ok(found)
 }
 
-fn test(matching: &NameMatch) -> Result<Test, &'static str> {
-    if !matching.regex.is_empty() {
-        return Err("regular expressions for headers and parameters are not built yet");
-    }
-    Ok(if matching.present {
-        Test::Present
-    } else if !matching.prefix.is_empty() {
-        Test::Prefix(matching.prefix.clone())
-    } else if !matching.suffix.is_empty() {
-        Test::Suffix(matching.suffix.clone())
-    } else if !matching.contains.is_empty() {
-        Test::Contains(matching.contains.clone())
+fn wanted(
+    matches: &HeaderMatch,
+    condition: impl FnOnce(Test) -> Condition,
+) -> Result<Condition, String> {
+    let test = test(matches.kind, &matches.value, matches.ignores_case)?;
+    let condition = condition(test);
+    Ok(if matches.is_inverted {
+        Condition::Not(Box::new(condition))
     } else {
-        Test::Exact(matching.exact.clone())
+        condition
     })
+}
+
+fn test(kind: MatchKind, text: &str, ignores_case: bool) -> Result<Test, String> {
+    let test = match kind {
+        MatchKind::Present => Test::Present,
+        MatchKind::Exact => Test::Exact(text.to_owned()),
+        MatchKind::Prefix => Test::Prefix(text.to_owned()),
+        MatchKind::Suffix => Test::Suffix(text.to_owned()),
+        MatchKind::Contains => Test::Contains(text.to_owned()),
+        MatchKind::Regex => Test::like(text)?,
+    };
+    if ignores_case {
+        test.in_any_case()
+    } else {
+        Ok(test)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use mesh::{
-        model::{Check, ConfigEntry, Node, Origin, Service},
+        model::{Check, ConfigEntry, ConfigKey, Node, Origin, Service},
         view::Change,
     };
     use proxy::route::{Choice, Facts, RequestPath, Table};
@@ -489,6 +532,13 @@ mod tests {
                 body: body.into(),
                 ..ConfigEntry::default()
             })));
+        }
+
+        fn take_entry(&mut self, kind: &str, name: &str) {
+            self.put(Change::RemoveConfigEntry(ConfigKey {
+                kind: kind.into(),
+                name: name.into(),
+            }));
         }
 
         /// How often each instance gets one of 1000 requests with a header, and the problems.
@@ -603,12 +653,17 @@ mod tests {
             (
                 "service-splitter",
                 r#"{"Splits": [{"Weight": 100, "ServiceSubset": "v9"}]}"#,
-                "there is no subset `v9`",
+                "does not have a subset named \"v9\"",
             ),
             (
                 "service-router",
-                r#"{"Routes": [{"Match": {"HTTP": {"PathRegex": "x+"}}, "Destination": {"ServiceSubset": "v2"}}]}"#,
-                "regular expressions",
+                r#"{"Routes": [{"Match": {"HTTP": {"PathRegex": "x("}}, "Destination": {"ServiceSubset": "v2"}}]}"#,
+                "`x(` is no regular expression",
+            ),
+            (
+                "service-router",
+                r#"{"Routes": [{"Destination": {"ServiceSubset": "v2", "PrefixRewrite": "/"}}]}"#,
+                "rewrites the prefix",
             ),
         ] {
             catalog.entry(kind, "web", body);
@@ -618,8 +673,101 @@ mod tests {
                 problems.iter().any(|text| text.contains(expected)),
                 "{problems:?}"
             );
-            catalog.entry(kind, "web", "{}");
+            catalog.take_entry(kind, "web");
         }
+    }
+
+    #[test]
+    fn resolvers_and_routers_are_followed_to_their_ends() {
+        let mut catalog = web();
+        catalog.instance("next", "n", |_| {});
+        let resolver = |more: &str| {
+            format!(
+                r#"{{"Subsets": {{"v1": {{"Filter": "Service.Meta.version == 1"}},
+                    "v2": {{"Filter": "Service.Meta.version == 2", "OnlyPassing": true}},
+                    "v3": {{"Filter": "Service.Meta.version == 3"}}}}, {more}}}"#
+            )
+        };
+        for (more, expected) in [
+            (r#""DefaultSubset": "v2""#, counted([("c", 1000)])),
+            (r#""Redirect": {"Service": "next"}"#, counted([("n", 1000)])),
+            (
+                r#""DefaultSubset": "v3", "Failover": {"v3": {"ServiceSubset": "v2"}}"#,
+                counted([("c", 1000)]),
+            ),
+            (
+                r#""DefaultSubset": "v3", "Failover": {"*": {"Service": "next", "ServiceSubset": ""}}"#,
+                counted([("n", 1000)]),
+            ),
+        ] {
+            catalog.entry("service-resolver", "web", &resolver(more));
+            assert_eq!(catalog.counts(None), (expected, vec![]), "{more}");
+        }
+        // A subset that wants only passing ones has none, so all of them are asked.
+        catalog.entry("service-resolver", "web", &resolver(r#""DefaultSubset": "v2""#));
+        catalog.check("c", Status::Warning);
+        assert_eq!(catalog.counts(None).0.len(), 3);
+        catalog.check("c", Status::Passing);
+        // A router leads to a service that has a splitter of its own.
+        catalog.entry("service-resolver", "web", &resolver(r#""DefaultSubset": """#));
+        catalog.entry(
+            "service-splitter",
+            "next",
+            r#"{"Splits": [{"Weight": 75, "Service": "next"}, {"Weight": 25, "Service": "web", "ServiceSubset": "v2"}]}"#,
+        );
+        catalog.entry(
+            "service-router",
+            "web",
+            r#"{"Routes": [
+                {"Match": {"HTTP": {"Header": [{"Name": "x-canary", "Regex": "stay|here"}]}}, "Destination": {"Service": "web"}},
+                {"Match": {"HTTP": {"Header": [{"Name": "x-canary", "Exact": "NO", "IgnoreCase": true, "Invert": true}]}},
+                 "Destination": {"Service": "next"}}]}"#,
+        );
+        let split = counted([("c", 250), ("n", 750)]);
+        assert_eq!(catalog.counts(Some("yes")), (split, vec![]));
+        for stays in ["no", "stay", "here"] {
+            let (counts, _) = catalog.counts(Some(stays));
+            assert!(counts.len() == 3 && !counts.contains_key("n"), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn another_service_stands_in_when_all_instances_are_critical() {
+        let mut catalog = web();
+        catalog.instance("next", "n", |_| {});
+        catalog.entry(
+            "service-resolver",
+            "web",
+            r#"{"Failover": {"*": {"Service": "next"}}}"#,
+        );
+        assert_eq!(catalog.counts(None).0.len(), 3);
+        for id in ["a", "b", "c"] {
+            catalog.check(id, Status::Critical);
+        }
+        assert_eq!(catalog.counts(None), (counted([("n", 1000)]), vec![]));
+    }
+
+    #[test]
+    fn shares_of_entries_and_of_jobs_are_multiplied() {
+        let mut catalog = web();
+        catalog.entry("service-splitter", "web", SPLITTER);
+        for (id, is_canary) in [("a", false), ("b", true), ("c", true)] {
+            catalog.instance("web", id, |service| {
+                let version = if id == "c" { "2" } else { "1" };
+                service.meta.insert("version".into(), version.into());
+                service.meta.insert(STEPS_META.into(), "20".into());
+                service.origin = Some(Origin {
+                    canary: is_canary,
+                    ..Origin::default()
+                });
+            });
+        }
+        // 90 of 100 go to the first subset, and 20 of 100 of these to its canary; the second one
+        // has canaries only.
+        assert_eq!(
+            catalog.counts(None),
+            (counted([("a", 720), ("b", 180), ("c", 100)]), vec![])
+        );
     }
 
     #[test]
