@@ -187,10 +187,7 @@ impl Config {
     /// Whether requests are carried as plain ones are, without anything that only the library
     /// does.
     pub(crate) fn is_plain(&self) -> bool {
-        self.library == Library::Doubtful
-            && self.own_headers == OwnHeaders::default()
-            && self.compressed_types.is_none()
-            && self.access_log.is_none()
+        self.library == Library::Doubtful && self.compressed_types.is_none()
     }
 }
 

@@ -94,6 +94,11 @@ impl Hop {
         self.address
     }
 
+    /// The client's address as text.
+    pub(crate) fn address_text(&self) -> &str {
+        &self.client
+    }
+
     /// Whether TLS ended here.
     pub(crate) fn is_tls(&self) -> bool {
         self.is_tls

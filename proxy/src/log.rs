@@ -1,6 +1,7 @@
 //! The log of requests: one line each, in a format of fields and text.
 
-use std::fmt::Write;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -77,7 +78,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) uri: &'a str,
     pub(crate) host: &'a str,
     pub(crate) proto: &'a str,
-    pub(crate) header: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) header: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
     pub(crate) status: u16,
     pub(crate) body_bytes: u64,
     pub(crate) upstream: Option<UpstreamEntry<'a>>,
@@ -87,7 +88,7 @@ pub(crate) struct Entry<'a> {
 pub(crate) struct UpstreamEntry<'a> {
     pub(crate) address: SocketAddr,
     pub(crate) scheme: &'a str,
-    pub(crate) uri: String,
+    pub(crate) uri: Cow<'a, str>,
     pub(crate) service: &'a str,
 }
 
@@ -212,10 +213,12 @@ impl Format {
             match piece {
                 Piece::Text(text) => line.push_str(text),
                 Piece::Header(name) => {
-                    let value = (entry.header)(name);
-                    value.iter().for_each(|value| quote(value, line));
+                    if let Some(value) = (entry.header)(name) {
+                        Quoted::new(line).text(&value);
+                    }
                 }
-                Piece::Field(field) => quote(&field.of(entry), line),
+                // Writing to a text does not fail.
+                Piece::Field(field) => drop(field.write(entry, &mut Quoted::new(line))),
             }
         }
     }
@@ -229,57 +232,94 @@ fn unknown(name: &str) -> String {
     )
 }
 
-/// Writes a value so that it stays in its place: no line ends, no quotes.
-fn quote(value: &str, line: &mut String) {
-    for c in value.chars().take(VALUE_MAX) {
-        if c.is_control() || c == '"' || c == '\\' {
-            // Writing to a text does not fail.
-            let _ = write!(line, "\\x{:02X}", u32::from(c));
-        } else {
-            line.push(c);
+/// Writes a value so that it stays in its place: no line ends, no quotes, not too long.
+struct Quoted<'l> {
+    line: &'l mut String,
+    /// How many characters may still come.
+    left: usize,
+}
+
+impl<'l> Quoted<'l> {
+    fn new(line: &'l mut String) -> Quoted<'l> {
+        Quoted {
+            line,
+            left: VALUE_MAX,
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        let is_odd = |byte: u8| !(b' '..=b'~').contains(&byte) || matches!(byte, b'"' | b'\\');
+        if text.len() <= self.left && !text.bytes().any(is_odd) {
+            self.left -= text.len();
+            self.line.push_str(text);
+            return;
+        }
+        for c in text.chars().take(self.left) {
+            self.left -= 1;
+            if c.is_control() || c == '"' || c == '\\' {
+                // Writing to a text does not fail.
+                let _ = write!(self.line, "\\x{:02X}", u32::from(c));
+            } else {
+                self.line.push(c);
+            }
         }
     }
 }
 
+impl Write for Quoted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text);
+        Ok(())
+    }
+}
+
 impl Field {
-    fn of(self, entry: &Entry<'_>) -> String {
+    fn write(self, entry: &Entry<'_>, out: &mut Quoted<'_>) -> fmt::Result {
         let scheme = if entry.is_tls { "https" } else { "http" };
-        let upstream = |tell: fn(&UpstreamEntry<'_>) -> String| {
-            entry.upstream.as_ref().map(tell).unwrap_or_default()
-        };
         match self {
-            Field::RemoteAddr => entry.remote.to_string(),
-            Field::RemoteHost => entry.remote.ip().to_canonical().to_string(),
-            Field::RemotePort => entry.remote.port().to_string(),
-            Field::Request => format!("{} {} {}", entry.method, entry.uri, entry.proto),
+            Field::RemoteAddr => write!(out, "{}", entry.remote),
+            Field::RemoteHost => write!(out, "{}", entry.remote.ip().to_canonical()),
+            Field::RemotePort => write!(out, "{}", entry.remote.port()),
+            Field::Request => {
+                write!(out, "{} {} {}", entry.method, entry.uri, entry.proto)
+            }
             Field::RequestArgs => {
                 let (_, args) = entry.uri.split_once('?').unwrap_or_default();
-                args.to_owned()
+                out.write_str(args)
             }
-            Field::RequestHost => entry.host.to_owned(),
-            Field::RequestMethod => entry.method.to_owned(),
-            Field::RequestScheme => scheme.to_owned(),
-            Field::RequestUri => entry.uri.to_owned(),
-            Field::RequestUrl => format!("{scheme}://{}{}", entry.host, entry.uri),
-            Field::RequestProto => entry.proto.to_owned(),
-            Field::BodySize => entry.body_bytes.to_string(),
-            Field::Status => entry.status.to_string(),
-            Field::Time(decimals) => fraction(entry.took, decimals),
-            Field::TimeCommon => common(since_1970(entry.ended)),
-            Field::Rfc3339(decimals) => rfc3339(since_1970(entry.ended), decimals),
+            Field::RequestHost => out.write_str(entry.host),
+            Field::RequestMethod => out.write_str(entry.method),
+            Field::RequestScheme => out.write_str(scheme),
+            Field::RequestUri => out.write_str(entry.uri),
+            Field::RequestUrl => write!(out, "{scheme}://{}{}", entry.host, entry.uri),
+            Field::RequestProto => out.write_str(entry.proto),
+            Field::BodySize => write!(out, "{}", entry.body_bytes),
+            Field::Status => write!(out, "{}", entry.status),
+            Field::Time(decimals) => fraction(entry.took, decimals, out),
+            Field::TimeCommon => common(since_1970(entry.ended), out),
+            Field::Rfc3339(decimals) => rfc3339(since_1970(entry.ended), decimals, out),
             Field::Unix(decimals) => {
                 let nanos = since_1970(entry.ended).as_nanos();
-                (nanos / 10u128.pow(9 - decimals)).to_string()
+                write!(out, "{}", nanos / 10u128.pow(9 - decimals))
             }
-            Field::UpstreamAddr => upstream(|own| own.address.to_string()),
-            Field::UpstreamHost => upstream(|own| own.address.ip().to_string()),
-            Field::UpstreamPort => upstream(|own| own.address.port().to_string()),
-            Field::UpstreamScheme => upstream(|own| own.scheme.to_owned()),
-            Field::UpstreamUri => upstream(|own| own.uri.clone()),
+            _ => match &entry.upstream {
+                Some(upstream) => self.write_upstream(upstream, out),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn write_upstream(self, own: &UpstreamEntry<'_>, out: &mut Quoted<'_>) -> fmt::Result {
+        match self {
+            Field::UpstreamAddr => write!(out, "{}", own.address),
+            Field::UpstreamHost => write!(out, "{}", own.address.ip()),
+            Field::UpstreamPort => write!(out, "{}", own.address.port()),
+            Field::UpstreamScheme => out.write_str(own.scheme),
+            Field::UpstreamUri => out.write_str(&own.uri),
             Field::UpstreamUrl => {
-                upstream(|own| format!("{}://{}{}", own.scheme, own.address, own.uri))
+                write!(out, "{}://{}{}", own.scheme, own.address, own.uri)
             }
-            Field::UpstreamService => upstream(|own| own.service.to_owned()),
+            _ => out.write_str(own.service),
         }
     }
 }
@@ -290,10 +330,15 @@ fn since_1970(time: SystemTime) -> Duration {
 }
 
 /// Seconds with so many decimals, cut.
-fn fraction(time: Duration, decimals: usize) -> String {
-    let nanos = format!("{:09}", time.subsec_nanos());
-    let decimals = nanos.get(..decimals).unwrap_or_default();
-    format!("{}.{decimals}", time.as_secs())
+fn fraction(time: Duration, decimals: usize, out: &mut impl Write) -> fmt::Result {
+    write!(out, "{}.", time.as_secs())?;
+    cut(time, decimals, out)
+}
+
+/// So many decimals of the nanoseconds.
+fn cut(time: Duration, decimals: usize, out: &mut impl Write) -> fmt::Result {
+    let left = 9 - u32::try_from(decimals.min(9)).unwrap_or(9);
+    write!(out, "{:0decimals$}", time.subsec_nanos() / 10u32.pow(left))
 }
 
 /// Year, month and day of a day counted from 1970.
@@ -318,26 +363,30 @@ fn clock(since: Duration) -> ((i64, i64, i64), (u64, u64, u64)) {
     (date(day), (of_day / 3600, of_day / 60 % 60, of_day % 60))
 }
 
-fn common(since: Duration) -> String {
+fn common(since: Duration, out: &mut impl Write) -> fmt::Result {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
     let ((year, month, day), (hour, minute, second)) = clock(since);
     let at = usize::try_from(month - 1).unwrap_or_default();
     let month = MONTHS.get(at).copied().unwrap_or_default();
-    format!("{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000")
+    write!(
+        out,
+        "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000"
+    )
 }
 
-fn rfc3339(since: Duration, decimals: usize) -> String {
+fn rfc3339(since: Duration, decimals: usize, out: &mut impl Write) -> fmt::Result {
     let ((year, month, day), (hour, minute, second)) = clock(since);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    write!(
+        out,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
+    )?;
     if decimals > 0 {
-        let nanos = format!("{:09}", since.subsec_nanos());
-        text.push('.');
-        text.push_str(nanos.get(..decimals).unwrap_or_default());
+        out.write_char('.')?;
+        cut(since, decimals, out)?;
     }
-    text.push('Z');
-    text
+    out.write_char('Z')
 }
 
 #[cfg(test)]
@@ -349,7 +398,7 @@ mod tests {
     fn line(format: &str) -> String {
         let (log, mut lines) = AccessLog::new(format).unwrap();
         let header = |name: &str| match name {
-            "User-Agent" => Some("a\"b\n\\".to_owned()),
+            "User-Agent" => Some("a\"b\n\\".into()),
             _ => None,
         };
         log.add(&Entry {
@@ -367,7 +416,7 @@ mod tests {
             upstream: Some(UpstreamEntry {
                 address: "10.0.0.1:80".parse().unwrap(),
                 scheme: "http",
-                uri: "/y".to_owned(),
+                uri: "/y".into(),
                 service: "web",
             }),
         });

@@ -1,5 +1,6 @@
 //! Access to the routing table of a running proxy.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -88,6 +89,24 @@ impl Drained {
     /// Whether no request is in flight to any of the targets that were removed.
     pub fn is_complete(&self) -> bool {
         self.pending.is_empty()
+    }
+}
+
+/// An id of a request, in the form of a UUID.
+pub(super) struct RequestId(u64, u64);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RequestId(high, low) = self;
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        )
     }
 }
 
@@ -313,17 +332,9 @@ impl Handle {
         }
     }
 
-    /// An id for a request, in the form of a UUID.
-    pub(super) fn request_id(&self) -> String {
-        let (high, low) = (self.random(), self.random());
-        format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff
-        )
+    /// An id for a request.
+    pub(super) fn request_id(&self) -> RequestId {
+        RequestId(self.random(), self.random())
     }
 
     /// A number of the splitmix64 sequence, started at a random place. It spreads load; nothing

@@ -1,5 +1,6 @@
 //! What happens to one request, in the hooks of the proxy library.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -311,7 +312,7 @@ impl Service {
             request.insert_header(name.clone(), hop.address().to_string())?;
         }
         if let Some(name) = &own.request_id {
-            request.insert_header(name.clone(), self.handle.request_id())?;
+            request.insert_header(name.clone(), self.handle.request_id().to_string())?;
         }
         if let Some((name, value)) = &own.tls {
             if hop.is_tls() {
@@ -433,7 +434,7 @@ fn note(log: &AccessLog, session: &Session, cx: &Request) {
         .map(|answer| answer.status.as_u16());
     let find = |name: &str| {
         let value = header.headers.get(name)?.to_str().ok()?;
-        Some(value.to_owned())
+        Some(Cow::Borrowed(value))
     };
     let (path, query) = (header.uri.path(), header.uri.query().unwrap_or_default());
     let uri = header.uri.path_and_query();
@@ -444,7 +445,7 @@ fn note(log: &AccessLog, session: &Session, cx: &Request) {
         UpstreamEntry {
             address: target.address(),
             scheme: target.destination().scheme.as_str(),
-            uri: sent.unwrap_or_else(|| uri.to_owned()),
+            uri: sent.map_or(Cow::Borrowed(uri), Cow::Owned),
             service: target.service(),
         }
     });

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use proxy::{Config, Library};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use proxy::certs::Tls;
+use proxy::{AccessLog, Config, Library, Listener, OwnHeaders};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::running::Running;
+use crate::secured;
 
 /// No case takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -172,6 +175,12 @@ impl Target {
             request
                 .lines
                 .retain(|line| !line.starts_with("x-forwarded-port: "));
+            for line in &mut request.lines {
+                // No two requests have the same.
+                if line.starts_with("x-request-id: ") && line.len() == 14 + 36 {
+                    line.replace_range(14.., "own");
+                }
+            }
         }
         seen
     }
@@ -219,7 +228,14 @@ struct Both {
     /// What the targets answer.
     answer: String,
     ways: Vec<(Running, Target)>,
+    /// For clients that speak TLS.
+    connector: Option<TlsConnector>,
 }
+
+/// A connection of a client.
+trait Open: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Open for T {}
 
 /// What came of some bytes on one way.
 #[derive(Debug, PartialEq, Eq)]
@@ -230,13 +246,14 @@ struct Outcome {
 
 impl Both {
     async fn start(config: &Config, script: &Script) -> Both {
+        Both::start_each([config.clone(), config.clone()], script).await
+    }
+
+    async fn start_each(configs: [Config; 2], script: &Script) -> Both {
         let mut ways = Vec::new();
-        for library in [Library::Doubtful, Library::All] {
+        for (library, config) in [Library::Doubtful, Library::All].into_iter().zip(configs) {
             let target = Target::start(script.clone()).await;
-            let config = Config {
-                library,
-                ..config.clone()
-            };
+            let config = Config { library, ..config };
             let running = Running::start(config).await;
             let text = format!(
                 "route add a any/ http://{}/\nroute add a /x http://{0}/",
@@ -247,7 +264,11 @@ impl Both {
         }
         let answer = script.first.as_ref();
         let answer = answer.map_or_else(String::new, |(bytes, _)| bytes.escape_ascii().to_string());
-        Both { answer, ways }
+        Both {
+            answer,
+            ways,
+            connector: None,
+        }
     }
 
     /// Sends bytes over both ways on a connection each, until it ends.
@@ -255,14 +276,25 @@ impl Both {
         let mut outcomes = Vec::new();
         for (running, target) in &self.ways {
             target.seen.lock().unwrap().clear();
-            let mut client = TcpStream::connect(running.address).await.unwrap();
+            let mut client: Box<dyn Open> = match &self.connector {
+                None => Box::new(TcpStream::connect(running.address).await.unwrap()),
+                Some(connector) => {
+                    let client = secured::connect(connector, running.address, "any").await;
+                    Box::new(client.unwrap())
+                }
+            };
             client.write_all(bytes).await.ok();
+            client.flush().await.ok();
             if says_no_more {
                 client.shutdown().await.ok();
             }
             let mut got = Vec::new();
             let read = timeout(PATIENCE, client.read_to_end(&mut got)).await;
-            let ended = read.is_ok_and(|result| result.is_ok());
+            // The library ends TLS without saying so when it gives up.
+            let is_cut = |error: &std::io::Error| {
+                self.connector.is_some() && error.kind() == std::io::ErrorKind::UnexpectedEof
+            };
+            let ended = read.is_ok_and(|result| result.as_ref().err().is_none_or(is_cut));
             assert!(
                 ended,
                 "still open, or reset, on the way of {:?}: {} with {}",
@@ -714,6 +746,88 @@ async fn answers_of_all_kinds_arrive_alike() {
                 .compare(raw.as_bytes(), false, &[first.starts_with("HEAD")])
                 .await;
             assert!(!outcomes.requests.is_empty(), "{answer:.80}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn own_headers_and_the_log_of_requests_are_alike() {
+    const FORMAT: &str = "$remote_host $request $request_host $request_scheme $request_args $response_status $response_body_size \
+        $upstream_service $upstream_request_uri $header.User-Agent $header.x-client";
+    let certificate = secured::pair(&["any"]);
+    for (answer, closes) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", false),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nStrict-Transport-Security: max-age=1\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+            false,
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\n", false),
+        (
+            "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+            false,
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\nuntil the end", true),
+        ("nonsense\r\n\r\n", false),
+        ("", true),
+    ] {
+        let script = Script {
+            first: Some((answer.as_bytes().to_vec(), closes)),
+        };
+        for is_tls in [false, true] {
+            let listener = Listener::http("127.0.0.1:0".parse().unwrap());
+            let own = || {
+                let (log, lines) = AccessLog::new(FORMAT).unwrap();
+                let store = secured::store(std::slice::from_ref(&certificate));
+                let config = Config {
+                    listeners: vec![Listener {
+                        tls: is_tls.then(|| Tls::new(store)),
+                        ..listener.clone()
+                    }],
+                    own_headers: OwnHeaders {
+                        client_ip: Some("X-Client".to_owned()),
+                        request_id: Some("X-Request-Id".to_owned()),
+                        tls: Some(("X-Secure".to_owned(), "yes".to_owned())),
+                        transport_security: Some("max-age=60".to_owned()),
+                    },
+                    access_log: Some(Arc::new(log)),
+                    ..Config::default()
+                };
+                (config, lines)
+            };
+            let (one, other) = (own(), own());
+            let mut both = Both::start_each([one.0, other.0], &script).await;
+            let mut logs = [one.1, other.1];
+            both.connector =
+                is_tls.then(|| secured::connector(&[&certificate], None, &["http/1.1"]));
+            for first in [
+                "GET /a?b=c HTTP/1.1\r\nHost: any\r\nUser-Agent: x \"y\"\r\n\r\n",
+                "GET /%20 HTTP/1.1\r\nHost: any\r\nX-CLIENT: 6.6.6.6\r\nx-request-id: mine\r\nX-Secure: no\r\nX-Client: again\r\n\r\n",
+                "HEAD / HTTP/1.1\r\nHost: any\r\nX-Other: 1\r\n\r\n",
+                "POST / HTTP/1.1\r\nHost: any\r\nContent-Length: 1\r\n\r\nx",
+                "GET /y HTTP/1.1\r\nHost: other\r\n\r\n",
+                // The library's.
+                "GET / HTTP/1.1\r\nHost: any\r\nTE: trailers\r\n\r\n",
+            ] {
+                let is_head = first.starts_with("HEAD");
+                let end = answer.find("\r\n\r\n").map(|at| at + 4);
+                if is_head && end.is_some_and(|end| end < answer.len()) {
+                    continue;
+                }
+                let raw = format!("{first}{LAST}");
+                let outcome = both.compare(raw.as_bytes(), false, &[is_head]).await;
+                let count = outcome.answers.iter().filter(|answer| !answer.is_interim());
+                let mut written = Vec::new();
+                let count = count.count();
+                for lines in &mut logs {
+                    let mut own = Vec::new();
+                    for _ in 0..count {
+                        let line = timeout(PATIENCE, lines.recv()).await;
+                        own.push(line.expect("a line in time").unwrap());
+                    }
+                    written.push(own);
+                }
+                assert_eq!(written[0], written[1], "{raw} with {answer}");
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) date: &'a [u8],
     /// What the client is told to come back with.
     pub(super) cookie: Option<&'a str>,
+    /// The value of `Strict-Transport-Security`, whatever the answer says of it.
+    pub(super) transport_security: Option<&'a str>,
 }
 
 /// What stands at the start of a target's bytes.
@@ -87,11 +89,16 @@ pub(super) fn take(bytes: &[u8], asked: Asked<'_>, out: &mut Vec<u8>) -> Result<
     for header in &*answer.headers {
         let name = header.name.as_bytes();
         // Written anew below.
-        let is_own =
-            name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"date");
+        let is_own = name.eq_ignore_ascii_case(b"content-length")
+            || name.eq_ignore_ascii_case(b"date")
+            || asked.transport_security.is_some()
+                && name.eq_ignore_ascii_case(b"strict-transport-security");
         if !is_own && !hop_by_hop(name) && !is_nominated(name, &seen.connection) {
             line(name, header.value, out);
         }
+    }
+    if let Some(value) = asked.transport_security {
+        line(b"Strict-Transport-Security", value.as_bytes(), out);
     }
     if status < 200 {
         out.extend_from_slice(b"\r\n");
@@ -259,6 +266,7 @@ mod tests {
         keeps: true,
         date: b"now",
         cookie: None,
+        transport_security: None,
     };
 
     /// What goes on of an answer, and what it is.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::answer;
 use super::local::Local;
+use super::noted::Noted;
 use super::request::{self, Head, Plain};
 use super::timer::Timer;
 use crate::headers::Hop;
@@ -53,21 +54,29 @@ pub(in crate::http) async fn serve(
         timer: Timer::after(accepted.limits.idle),
         accepted,
         has_served: false,
+        noted: Noted::default(),
         number,
         local,
     };
     loop {
         let after = match connection.next().await {
             Next::Request(plain) => {
+                connection.begin_note();
                 let after = connection.exchange(&plain).await;
+                if !matches!(after, After::Doubtful) {
+                    connection.note(&plain);
+                }
                 if matches!(after, After::Kept) {
                     connection.served(&plain);
                 }
                 after
             }
-            Next::Late => {
+            Next::Late(plain) => {
+                connection.begin_note();
                 let status = StatusCode::REQUEST_TIMEOUT;
-                match connection.answer(status, false).await {
+                let after = connection.answer(status, false).await;
+                connection.note(&plain);
+                match after {
                     After::Ended => After::Refused,
                     other => other,
                 }
@@ -97,7 +106,7 @@ enum Next {
     /// Something that is not for us.
     Doubtful,
     /// A body that does not come.
-    Late,
+    Late(Plain),
     /// Nothing.
     End,
 }
@@ -135,6 +144,8 @@ pub(super) struct Connection {
     pub(super) bytes: Vec<u8>,
     pub(super) timer: Timer,
     has_served: bool,
+    /// What becomes of the request that it carries.
+    pub(super) noted: Noted,
     /// The number of the connection among those of the thread.
     pub(super) number: usize,
 }
@@ -201,7 +212,7 @@ impl Connection {
         let head = if is_partial {
             Head::Partial
         } else {
-            request::read(&self.bytes)
+            request::read(&self.bytes, &self.local.own)
         };
         match head {
             _ if !self.local.carries_plain() => Some(Next::Doubtful),
@@ -263,6 +274,7 @@ impl Connection {
     /// Answers a request that goes to no target.
     pub(super) async fn answer(&mut self, status: StatusCode, keeps: bool) -> After {
         let keeps = keeps && !self.local.is_stopping();
+        self.noted.status = Some(status.as_u16());
         let mut unwritten = self.local.buffer();
         {
             let mut scratch = self.local.scratch.borrow_mut();
@@ -305,9 +317,9 @@ impl Connection {
 
 impl Reading {
     /// What it means that the deadline has come.
-    fn late(&self) -> Next {
-        match (&self.plain, self.has_deadline) {
-            (Some(_), _) => Next::Late,
+    fn late(&mut self) -> Next {
+        match (self.plain.take(), self.has_deadline) {
+            (Some(plain), _) => Next::Late(plain),
             // The library answers it: the deadline is its own.
             (None, true) => Next::Doubtful,
             (None, false) => Next::End,

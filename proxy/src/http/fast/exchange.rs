@@ -58,6 +58,7 @@ impl Connection {
         self.local.budget.on_request();
         let mut attempts = 0;
         loop {
+            self.note_target(None);
             let lease = match self.lease(plain, &tried).await {
                 Ok(lease) => lease,
                 Err(Refused::NotPlain) if tried.is_empty() => return After::Doubtful,
@@ -74,6 +75,7 @@ impl Connection {
                 }
             };
             let target = lease.target();
+            self.note_target(Some(target));
             let upstream = target.upstream();
             let most = routing::retries(&self.local.config, target.policy());
             let is_last = attempts >= most;
@@ -301,6 +303,7 @@ impl Connection {
                 }
                 out.extend_from_slice(b"\r\n");
             });
+            self.local.own.write(&self.hop, &self.local.handle, out);
             replaced
         };
         plain.write(
@@ -642,12 +645,14 @@ impl Relay<'_> {
         let unclear = |reason| Broken::Target(Failure::Broken, reason);
         let config = self.connection.local.config.clone();
         let cookie = self.tried.cookie();
+        let local = self.connection.local.clone();
         while let State::Head { interim } = &mut self.state {
             let asked = Asked {
                 is_head: self.plain.method(&self.connection.bytes) == Method::HEAD,
                 keeps: !self.plain.is_last() && !self.connection.local.is_stopping(),
                 date: date.now(),
                 cookie: cookie.as_deref(),
+                transport_security: local.own.transport_security(&self.connection.hop),
             };
             let head = answer::take(bytes, asked, out)
                 .map_err(|answer::Malformed(reason)| unclear(reason))?;
@@ -680,6 +685,7 @@ impl Relay<'_> {
                     } else {
                         self.upstream.health().succeeded();
                     }
+                    self.connection.noted.status = Some(answer.status.as_u16());
                     bytes = &bytes[answer.bytes..];
                     self.state = self.answered(answer, bytes);
                 }
@@ -694,7 +700,9 @@ impl Relay<'_> {
             return Ok(&[]);
         };
         let coding = *coding;
+        let body_bytes = &mut self.connection.noted.body_bytes;
         let taken = body.take(bytes, |content| {
+            *body_bytes += content.len() as u64;
             if coding == Coding::Chunked && !content.is_empty() {
                 coding.write(content, out);
             }

@@ -13,6 +13,7 @@ use httpdate::HttpDate;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval};
 
+use super::own::Own;
 use super::pool::Pool;
 use crate::config::Config;
 use crate::http::handle::Handle;
@@ -48,6 +49,9 @@ pub(in crate::http) struct Local {
     pub(super) handle: Handle,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) pool: RefCell<Pool>,
+    pub(super) own: Own,
+    /// Plain requests go by the short way.
+    carries_plain: bool,
     pub(super) budget: Arc<Budget>,
     buffers: RefCell<Vec<Vec<u8>>>,
     is_stopping: Cell<bool>,
@@ -104,8 +108,13 @@ impl Date {
 impl Local {
     pub(in crate::http) fn new(number: usize, config: Arc<Config>, handle: Handle) -> Local {
         let (idle_max, _) = idle_max(&config);
+        let own = Own::new(&config.own_headers);
         Local {
             number,
+            // Only the silence of a target bounds how long an answer is waited for there, so it
+            // must have a bound.
+            carries_plain: own.is_some() && config.is_plain() && config.response_timeout.is_some(),
+            own: own.unwrap_or_default(),
             pool: RefCell::new(Pool::new(idle_max, config.upstream_idle_timeout)),
             budget: Arc::new(Budget::new(&config)),
             config,
@@ -127,10 +136,9 @@ impl Local {
         &self.handle
     }
 
-    /// Whether plain requests go by the short way. Only the silence of a target bounds how long an
-    /// answer is waited for there, so it must have a bound.
+    /// Whether plain requests go by the short way.
     pub(super) fn carries_plain(&self) -> bool {
-        self.config.is_plain() && self.config.response_timeout.is_some()
+        self.carries_plain
     }
 
     /// Closes idle connections to targets that are of no use any more, for ever.

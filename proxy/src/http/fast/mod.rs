@@ -15,6 +15,8 @@ mod body;
 mod connection;
 mod exchange;
 mod local;
+mod noted;
+mod own;
 mod pool;
 mod request;
 mod timer;

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use ::http::Method;
 use smallvec::SmallVec;
 
+use super::own::Own;
 use crate::headers::{self, Incoming, Told};
 use crate::http::head::is_of_name;
 use crate::route::Scheme;
@@ -112,6 +113,8 @@ enum What {
     Hop,
     Host,
     Told(Told),
+    /// The proxy has a value of its own.
+    Own,
 }
 
 /// What a header means for the way of its request.
@@ -148,8 +151,13 @@ fn meaning(name: &str) -> Meaning {
     }
 }
 
-/// Looks at the start of `bytes`.
-pub(super) fn read(bytes: &[u8]) -> Head {
+/// Whether a header means nothing to a proxy.
+pub(super) fn is_free(name: &str) -> bool {
+    matches!(meaning(name), Meaning::Nothing)
+}
+
+/// Looks at the start of `bytes`; the headers of `own` are the proxy's.
+pub(super) fn read(bytes: &[u8], own: &Own) -> Head {
     let mut headers = [const { MaybeUninit::uninit() }; LINES_MAX];
     let mut request = httparse::Request::new(&mut []);
     let parsed = request.parse_with_uninit_headers(bytes, &mut headers);
@@ -159,6 +167,7 @@ pub(super) fn read(bytes: &[u8]) -> Head {
         Err(_) => return Head::Doubtful(Doubt::Malformed),
     };
     let reading = Reading {
+        own,
         bytes,
         head: &bytes[..head_bytes],
     };
@@ -178,6 +187,7 @@ pub(super) fn may_end_in(bytes: &[u8]) -> bool {
 }
 
 struct Reading<'b> {
+    own: &'b Own,
     bytes: &'b [u8],
     head: &'b [u8],
 }
@@ -223,7 +233,10 @@ impl<'b> Reading<'b> {
         }
         let mut seen = Seen::default();
         for (number, header) in headers.iter().enumerate() {
-            let meaning = meaning(header.name);
+            let meaning = match meaning(header.name) {
+                Meaning::Nothing if self.own.has(header.name) => Meaning::Note(What::Own),
+                other => other,
+            };
             if matches!(meaning, Meaning::Nothing) {
                 continue;
             }
@@ -388,6 +401,11 @@ impl Plain {
         self.path.text(bytes)
     }
 
+    /// Path and query as they came.
+    pub(super) fn target<'b>(&self, bytes: &'b [u8]) -> &'b str {
+        self.target.text(bytes)
+    }
+
     pub(super) fn query<'b>(&self, bytes: &'b [u8]) -> &'b str {
         self.query.text(bytes)
     }
@@ -437,7 +455,7 @@ impl Plain {
         let mut rest = self.lines;
         for noted in &self.noted {
             let stays = match noted.what {
-                What::Hop | What::Host => false,
+                What::Hop | What::Host | What::Own => false,
                 What::Told(told) => !replaced.contains(&told),
             };
             if !stays {
@@ -459,11 +477,11 @@ impl Plain {
 mod tests {
     use smallvec::SmallVec;
 
-    use super::{Doubt, Head, Plain, may_end_in, read};
+    use super::{Own, Doubt, Head, Plain, may_end_in, read};
     use crate::headers::Told;
 
     fn plain(raw: &str) -> Plain {
-        match read(raw.as_bytes()) {
+        match read(raw.as_bytes(), &Own::default()) {
             Head::Plain(plain) => plain,
             other => panic!("{raw:?}: {other:?}"),
         }
@@ -579,11 +597,11 @@ mod tests {
             (host(" [::1]"), Doubt::Host),
             (host(" u@a"), Doubt::Host),
         ] {
-            assert_eq!(read(raw.as_bytes()), Head::Doubtful(doubt), "{raw:?}");
+            assert_eq!(read(raw.as_bytes(), &Own::default()), Head::Doubtful(doubt), "{raw:?}");
         }
         let many = (0..80).map(|_| "X: 1\r\n").collect::<String>();
         assert_eq!(
-            read(with(&many).as_bytes()),
+            read(with(&many).as_bytes(), &Own::default()),
             Head::Doubtful(Doubt::Malformed)
         );
     }
@@ -592,7 +610,7 @@ mod tests {
     fn a_head_ends_once() {
         let raw = b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n";
         for end in 1..raw.len() {
-            assert_eq!(read(&raw[..end]), Head::Partial, "{end}");
+            assert_eq!(read(&raw[..end], &Own::default()), Head::Partial, "{end}");
         }
         for ends in ["\r\n\r\n", "\n\n", "\n\r\n", "x\r\n\r\ny"] {
             assert!(may_end_in(ends.as_bytes()), "{ends:?}");

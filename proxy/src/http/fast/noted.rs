@@ -1,0 +1,86 @@
+//! What is written down of requests that have ended.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::request::Plain;
+use crate::log::{Entry, UpstreamEntry};
+use crate::route::{RequestPath, Target};
+
+/// The status of a request whose client went away before there was an answer.
+const LEFT: u16 = 499;
+
+/// What became of a request.
+#[derive(Default)]
+pub(super) struct Noted {
+    began: Option<Instant>,
+    /// Of the answer that the client got.
+    pub(super) status: Option<u16>,
+    /// Of its content.
+    pub(super) body_bytes: u64,
+    /// The last one that was asked.
+    target: Option<Arc<Target>>,
+}
+
+impl Connection {
+    /// A request begins, of which something may be written down.
+    pub(super) fn begin_note(&mut self) {
+        self.noted = Noted {
+            began: self.is_noted().then(Instant::now),
+            ..Noted::default()
+        };
+    }
+
+    /// A target is asked, or none any more.
+    pub(super) fn note_target(&mut self, target: Option<&Arc<Target>>) {
+        if self.is_noted() {
+            self.noted.target = target.cloned();
+        }
+    }
+
+    fn is_noted(&self) -> bool {
+        self.local.config.access_log.is_some()
+    }
+
+    /// Writes a request down, where that is wanted.
+    pub(super) fn note(&mut self, plain: &Plain) {
+        let Some(log) = &self.local.config.access_log else {
+            return;
+        };
+        let noted = std::mem::take(&mut self.noted);
+        let bytes = &*self.bytes;
+        let (path, query) = (plain.path(bytes), plain.query(bytes));
+        let uri = plain.target(bytes);
+        let header = |name: &str| {
+            let value = plain.header(bytes, name)?;
+            str::from_utf8(value).ok().map(Cow::Borrowed)
+        };
+        let upstream = noted.target.as_deref().map(|target| {
+            let sent = target.forwarded(&RequestPath::new(path), (path, query));
+            UpstreamEntry {
+                address: target.address(),
+                scheme: target.destination().scheme.as_str(),
+                uri: sent.map_or(Cow::Borrowed(uri), Cow::Owned),
+                service: target.service(),
+            }
+        });
+        log.add(&Entry {
+            ended: SystemTime::now(),
+            took: noted.began.map(|began| began.elapsed()).unwrap_or_default(),
+            remote: self.accepted.peer,
+            is_tls: self.hop.is_tls(),
+            method: plain.method_text(bytes),
+            uri,
+            host: plain.host(bytes),
+            proto: "HTTP/1.1",
+            header: &header,
+            status: noted.status.unwrap_or(LEFT),
+            body_bytes: noted.body_bytes,
+            upstream,
+        });
+    }
+}
