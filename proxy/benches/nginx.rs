@@ -20,13 +20,14 @@ use std::time::Duration;
 
 use proxy::certs::{Pair, Store, Tls};
 use proxy::route::{Table, parse};
-use proxy::{Config, Listener, Proxy};
+use proxy::{AccessLog, Config, Listener, OwnHeaders, Proxy};
 
 /// The largest body, in bytes.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// How many connections rest when their memory is measured.
-const IDLE: usize = 2000;
+/// How many connections rest when their memory is measured, and how many there are before.
+const IDLE: usize = 10_000;
+const IDLE_BEFORE: usize = 2000;
 
 /// What a browser sends.
 const BROWSER: [&str; 12] = [
@@ -67,7 +68,10 @@ enum Speaks {
 const FEW: usize = 10;
 const MANY: usize = 5000;
 
-const CASES: [Case; 9] = [
+/// So many routes, headers of the proxy's own, and a log of requests.
+const USUAL: usize = FEW + 1;
+
+const CASES: [Case; 10] = [
     Case {
         name: "kept, 64 connections",
         connections: 64,
@@ -90,6 +94,14 @@ const CASES: [Case; 9] = [
         path: "/",
         headers: &BROWSER,
         routes: FEW,
+        speaks: Speaks::Http1,
+    },
+    Case {
+        name: "own headers and a log",
+        connections: 64,
+        path: "/",
+        headers: &BROWSER,
+        routes: USUAL,
         speaks: Speaks::Http1,
     },
     Case {
@@ -157,7 +169,8 @@ fn main() {
     };
     if let (Some(backend), Some(routes)) = (option("serve="), option("routes=")) {
         let certificate = Path::new(text("certificate=").unwrap_or_default());
-        return serve(local(backend as u16), routes, threads, certificate);
+        let log = text("log=").map(Path::new);
+        return serve(local(backend as u16), (routes, log), threads, certificate);
     }
     if !arguments.iter().any(|argument| argument == "--bench") {
         // Run by the tests: there is nothing to check.
@@ -178,6 +191,7 @@ fn measure(seconds: usize, rounds: usize, threads: usize) {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     std::fs::write(dir.path().join("large"), "x".repeat(LARGE_BYTES)).unwrap();
     let (backend_port, proxy_port, tls_port) = (free_port(), free_port(), free_port());
+    let usual_port = free_port();
     let certificate = dir.path().join("certificate.pem");
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(
@@ -193,20 +207,29 @@ fn measure(seconds: usize, rounds: usize, threads: usize) {
         dir.path().display()
     );
     let _backend = nginx(dir.path(), "backend", &backend);
+    let location = "location / { proxy_pass http://backend; \
+         proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; \
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Real-Ip $remote_addr; \
+         proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host;";
     let peer = format!(
         "upstream backend {{ server 127.0.0.1:{backend_port}; keepalive 512; keepalive_requests 10000000; }}\n\
          server {{ listen 127.0.0.1:{proxy_port} reuseport; listen 127.0.0.1:{tls_port} ssl http2 reuseport; \
          ssl_certificate {pem}; ssl_certificate_key {pem}; ssl_protocols TLSv1.2 TLSv1.3; \
-         keepalive_timeout 600;\n location / {{ proxy_pass http://backend; \
-         proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host; \
-         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Real-Ip $remote_addr; \
-         proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $host; }} }}"
+         keepalive_timeout 600;\n {location} }} }}\n\
+         server {{ listen 127.0.0.1:{usual_port} reuseport; keepalive_timeout 600; access_log {}/nginx.log combined;\n \
+         {location} proxy_set_header X-Client $remote_addr; proxy_set_header X-Request-Id $request_id; }} }}",
+        dir.path().display()
     );
     let peer = nginx(dir.path(), "proxy", &peer);
-    let few = ingress(backend_port, FEW, threads, &certificate);
-    let many = ingress(backend_port, MANY, threads, &certificate);
-    for port in [backend_port, proxy_port, tls_port, few.port, many.port] {
+    let few = ingress(backend_port, (FEW, None), threads, &certificate);
+    let many = ingress(backend_port, (MANY, None), threads, &certificate);
+    let log = dir.path().join("ingress.log");
+    let usual = ingress(backend_port, (USUAL, Some(&log)), threads, &certificate);
+    for port in [backend_port, proxy_port, tls_port, usual_port] {
         wait_for(port);
+    }
+    for own in [&few, &many, &usual] {
+        wait_for(own.port);
     }
     let worker = first_child(peer.0.id());
 
@@ -223,18 +246,16 @@ fn measure(seconds: usize, rounds: usize, threads: usize) {
             );
             continue;
         }
-        let (their_port, own_port) = match case.speaks {
-            Speaks::Http1 => (
-                proxy_port,
-                if case.routes == FEW {
-                    few.port
-                } else {
-                    many.port
-                },
-            ),
-            Speaks::Tls | Speaks::Http2 => (tls_port, few.tls_port),
+        let own = match case.routes {
+            MANY => &many,
+            USUAL => &usual,
+            _ => &few,
         };
-        let own = if case.routes == FEW { &few } else { &many };
+        let (their_port, own_port) = match case.speaks {
+            Speaks::Http1 if case.routes == USUAL => (usual_port, own.port),
+            Speaks::Http1 => (proxy_port, own.port),
+            Speaks::Tls | Speaks::Http2 => (tls_port, own.tls_port),
+        };
         let mut runs: Vec<(Run, Run)> = (0..rounds)
             .map(|_| {
                 let theirs = load(their_port, worker, case, seconds);
@@ -379,7 +400,7 @@ fn idle_bytes(port: u16, pid: u32) -> usize {
         (0..count).map(|_| one()).collect()
     };
     // What the first ones cost is not paid again.
-    let _first = open(IDLE);
+    let _first = open(IDLE_BEFORE);
     let before = anonymous(pid);
     let _second = open(IDLE);
     anonymous(pid).saturating_sub(before) / IDLE
@@ -458,7 +479,12 @@ impl Drop for Ingress {
     }
 }
 
-fn ingress(backend: u16, routes: usize, threads: usize, certificate: &Path) -> Ingress {
+fn ingress(
+    backend: u16,
+    (routes, log): (usize, Option<&Path>),
+    threads: usize,
+    certificate: &Path,
+) -> Ingress {
     use std::io::{BufRead, BufReader};
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -467,6 +493,9 @@ fn ingress(backend: u16, routes: usize, threads: usize, certificate: &Path) -> I
         .arg(format!("threads={threads}"))
         .arg(format!("certificate={}", certificate.display()))
         .stdout(Stdio::piped());
+    if let Some(log) = log {
+        command.arg(format!("log={}", log.display()));
+    }
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
@@ -480,8 +509,14 @@ fn ingress(backend: u16, routes: usize, threads: usize, certificate: &Path) -> I
     }
 }
 
-/// Runs an ingress with so many routes to a backend, and says its ports, without TLS and with.
-fn serve(backend: SocketAddr, routes: usize, threads: usize, certificate: &Path) {
+/// Runs an ingress with so many routes to a backend, and says its ports, without TLS and with. With
+/// a log, requests get headers of the proxy's own too.
+fn serve(
+    backend: SocketAddr,
+    (routes, log): (usize, Option<&Path>),
+    threads: usize,
+    certificate: &Path,
+) {
     let pem = std::fs::read(certificate).unwrap();
     let store = Arc::new(Store::default());
     let unusable = store.replace(vec![Pair {
@@ -503,6 +538,13 @@ fn serve(backend: SocketAddr, routes: usize, threads: usize, certificate: &Path)
         let config = Config {
             listeners: vec![plain, secured],
             threads,
+            connections_max: IDLE_BEFORE + IDLE + 1000,
+            own_headers: log.map_or_else(OwnHeaders::default, |_| OwnHeaders {
+                client_ip: Some("X-Client".to_owned()),
+                request_id: Some("X-Request-Id".to_owned()),
+                ..OwnHeaders::default()
+            }),
+            access_log: log.map(write_log),
             ..Config::default()
         };
         let proxy = Proxy::bind(config).unwrap();
@@ -522,6 +564,21 @@ fn serve(backend: SocketAddr, routes: usize, threads: usize, certificate: &Path)
         println!("{} {}", ports[0].port(), ports[1].port());
         proxy.run(std::future::pending()).await.unwrap();
     });
+}
+
+/// A log of requests that a thread writes to a file, as many lines at a time as wait.
+fn write_log(path: &Path) -> Arc<AccessLog> {
+    use std::io::Write;
+    let (log, mut lines) = AccessLog::new("combined").unwrap();
+    let mut file = std::fs::File::create(path).unwrap();
+    std::thread::spawn(move || {
+        let mut waiting = Vec::new();
+        while lines.blocking_recv_many(&mut waiting, 512) > 0 {
+            file.write_all(waiting.concat().as_bytes()).unwrap();
+            waiting.clear();
+        }
+    });
+    Arc::new(log)
 }
 
 fn first_child(pid: u32) -> u32 {

@@ -1,9 +1,18 @@
 //! A client that sends what it is told, byte for byte.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// No answer takes longer, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request or an answer with a body of known length.
 pub(crate) struct Message {
@@ -105,4 +114,52 @@ pub(crate) async fn read_message(
     }
     message.body = rest.drain(..length).collect();
     Some(message)
+}
+
+/// Clients that ask again and again, each on one connection, and get every answer.
+pub(crate) struct Hammer {
+    is_done: Arc<AtomicBool>,
+    answered: watch::Sender<usize>,
+    clients: JoinSet<()>,
+}
+
+impl Hammer {
+    pub(crate) fn start(address: SocketAddr, clients: usize) -> Hammer {
+        let is_done = Arc::new(AtomicBool::new(false));
+        let (answered, _) = watch::channel(0);
+        let mut running = JoinSet::new();
+        for _ in 0..clients {
+            let (is_done, answered) = (is_done.clone(), answered.clone());
+            running.spawn(async move {
+                let mut client = Client::connect(address).await;
+                while !is_done.load(Ordering::Acquire) {
+                    assert_eq!(client.get("/").await.status(), 200);
+                    answered.send_modify(|count| *count += 1);
+                }
+            });
+        }
+        Hammer {
+            is_done,
+            answered,
+            clients: running,
+        }
+    }
+
+    /// Waits for so many more answers.
+    pub(crate) async fn answers(&self, more: usize) {
+        let mut answered = self.answered.subscribe();
+        let wanted = *answered.borrow() + more;
+        let waited = timeout(PATIENCE, answered.wait_for(|count| *count >= wanted));
+        waited.await.expect("answers in time").unwrap();
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.is_done.store(true, Ordering::Release);
+        let end = async {
+            while let Some(ended) = self.clients.join_next().await {
+                ended.unwrap();
+            }
+        };
+        timeout(PATIENCE, end).await.expect("an end in time");
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proxy::Config;
@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::backend::{Backend, Behavior};
-use crate::client::{Client, get, read_message};
+use crate::client::{Client, Hammer, get, read_message};
 use crate::running::{Running, lines};
 
 /// No test here takes longer, however busy the machine is.
@@ -188,50 +188,15 @@ async fn tables_may_change_all_the_time() {
         ..Config::default()
     };
     let proxy = Running::to(config, &addresses[..2]).await;
-    let done = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicUsize::new(0));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (done, answered, address) = (done.clone(), answered.clone(), proxy.address);
-            tokio::spawn(async move {
-                let mut client = Client::connect(address).await;
-                while !done.load(Ordering::Acquire) {
-                    assert_eq!(client.get("/").await.status(), 200);
-                    answered.fetch_add(1, Ordering::AcqRel);
-                }
-            })
-        })
-        .collect();
+    let hammer = Hammer::start(proxy.address, 4);
     for swap in 0..SWAPS {
         let first = swap % 3;
         let text = lines(&addresses[first..first + 2]);
         drop(proxy.handle.swap(proxy.table(&text)));
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        hammer.answers(4).await;
     }
-    done.store(true, Ordering::Release);
-    for client in clients {
-        timeout(PATIENCE, client).await.unwrap().unwrap();
-    }
-    assert!(answered.load(Ordering::Acquire) > 0);
+    hammer.stop().await;
     // Nothing of the old tables is kept.
     let table = proxy.handle.table();
     assert!(table.retired().count() <= 4, "{}", table.retired().count());
-}
-
-#[tokio::test]
-async fn many_connections_may_rest() {
-    const CONNECTIONS: usize = 300;
-    let backend = Backend::start("a", Behavior::Name).await;
-    let proxy = Running::to(one_thread(), &[backend.address]).await;
-    let mut clients = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let mut client = Client::connect(proxy.address).await;
-        assert_eq!(client.get("/").await.status(), 200);
-        clients.push(client);
-    }
-    // They share few connections to the target.
-    assert!(backend.connections() <= 2, "{}", backend.connections());
-    for client in &mut clients {
-        assert_eq!(client.get("/").await.status(), 200);
-    }
 }

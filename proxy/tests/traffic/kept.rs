@@ -205,3 +205,25 @@ async fn connections_that_wait_in_the_queue_are_served_at_the_stop() {
     }
     proxy.ended.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn no_more_connections_are_open_than_may_be() {
+    let backend = Backend::start("a", Behavior::Name).await;
+    let config = Config {
+        connections_max: 1,
+        ..one_thread()
+    };
+    let proxy = Running::to(config, &[backend.address]).await;
+    let mut first = Client::connect(proxy.address).await;
+    assert_eq!(first.get("/").await.status(), 200);
+    let mut second = Client::connect(proxy.address).await;
+    second.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
+    for _ in 0..20 {
+        assert_eq!(first.get("/").await.status(), 200);
+    }
+    assert_eq!(backend.requests(), 21);
+    // It waits in the system's queue, and has its turn.
+    drop(first);
+    let answer = timeout(PATIENCE, second.receive()).await.unwrap();
+    assert_eq!(answer.expect("an answer").status(), 200);
+}

@@ -1,14 +1,12 @@
 //! Targets that leave the table.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proxy::{Config, Pending};
 
 use super::{Running, config};
 use crate::backend::{Backend, Behavior};
-use crate::client::{Client, get};
+use crate::client::{Client, Hammer, get};
 use crate::running::lines;
 
 #[tokio::test]
@@ -93,20 +91,7 @@ async fn replacing_targets_under_load_fails_no_request() {
         &[current.address],
     )
     .await;
-    let done = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicUsize::new(0));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (done, answered, address) = (done.clone(), answered.clone(), proxy.address);
-            tokio::spawn(async move {
-                let mut client = Client::connect(address).await;
-                while !done.load(Ordering::Acquire) {
-                    assert_eq!(client.get("/").await.status(), 200);
-                    answered.fetch_add(1, Ordering::AcqRel);
-                }
-            })
-        })
-        .collect();
+    let hammer = Hammer::start(proxy.address, 4);
     for _ in 0..REPLACEMENTS {
         let next = Backend::start("x", Behavior::Name).await;
         assert!(
@@ -119,9 +104,5 @@ async fn replacing_targets_under_load_fails_no_request() {
         drop(std::mem::replace(&mut current, next));
         current.request_arrived().await;
     }
-    done.store(true, Ordering::Release);
-    for client in clients {
-        client.await.unwrap();
-    }
-    assert!(answered.load(Ordering::Acquire) >= REPLACEMENTS);
+    hammer.stop().await;
 }
