@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::auth::Schemes;
-use crate::certs::Tls;
+use crate::certs::{Challenges, Tls};
 use crate::log::AccessLog;
 use crate::route::Block;
 
@@ -145,6 +145,8 @@ pub struct Config {
     pub compressed_types: Option<String>,
     /// Schemes by which routes let users in.
     pub schemes: Arc<Schemes>,
+    /// Answers to authorities that issue certificates.
+    pub challenges: Arc<Challenges>,
     /// Where requests are written down.
     pub access_log: Option<Arc<AccessLog>>,
     /// How many more targets are tried when one fails.
@@ -208,6 +210,7 @@ impl Default for Config {
             own_headers: OwnHeaders::default(),
             compressed_types: None,
             schemes: Arc::default(),
+            challenges: Arc::default(),
             access_log: None,
             retries: 2,
             retry_on: Vec::new(),

@@ -7,7 +7,7 @@ use super::{
 };
 use config::{Config, Connections, Dns, Ingress};
 use rpc::transport;
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::net::TcpListener;
 
 /// A listener that could not be opened.
@@ -165,7 +165,7 @@ impl Traffic {
             None => None,
         };
         let ingress = match &config.ingress {
-            Some(ingress) => Some(open_ingress(ingress, limits).await?),
+            Some(ingress) => Some(open_ingress(ingress, &config.data_dir, limits).await?),
             None => None,
         };
         Ok(Self { dns, ingress })
@@ -213,6 +213,7 @@ async fn open_dns(settings: &Dns, limits: Connections) -> Result<dns::Dns, BindE
 
 async fn open_ingress(
     settings: &Ingress,
+    data_dir: &Path,
     limits: Connections,
 ) -> Result<(proxy::Proxy, Sources), BindError> {
     let address = ingress::first_address(settings).unwrap_or(settings.admin);
@@ -222,7 +223,7 @@ async fn open_ingress(
         name: "ingress",
         reason,
     };
-    let sources = Sources::open(settings, &Sources::default()).await;
+    let sources = Sources::open(settings, data_dir, &Sources::default()).await;
     let sources = sources.map_err(|reason| failed(address, reason))?;
     let config = ingress::proxy_config(settings, &sources, limits);
     let config = config.map_err(|reason| failed(address, reason))?;

@@ -86,6 +86,7 @@ pub(super) fn ingress(config: &Config) -> Value {
             CertificatePlace::Path(directory) => ("path", directory.display().to_string()),
             CertificatePlace::Http(url) => ("http", without_secrets(url)),
             CertificatePlace::Consul(url) => ("consul", without_secrets(url)),
+            CertificatePlace::Acme(authority) => ("acme", without_secrets(&authority.directory)),
         };
         json!({
             "Name": name,

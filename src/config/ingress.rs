@@ -21,6 +21,10 @@ const REFRESH: Duration = Duration::from_secs(3);
 const REFRESH_MIN: Duration = Duration::from_secs(1);
 /// How long the header of the PROXY protocol may take, unless configured.
 const HEADER_TIMEOUT: Duration = Duration::from_millis(250);
+/// The authority that issues certificates, unless configured.
+const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// The most hosts of a source whose certificates are issued.
+const ACME_HOSTS_MAX: usize = 1000;
 /// Authorities of targets, where the system keeps them.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -93,8 +97,9 @@ impl WrittenIngress {
         "refresh",
     ];
     /// Keys of a source of certificates, as in `proxy_cs`.
-    pub(super) const CERTIFICATES: [&'static str; 6] =
-        ["cs", "type", "cert", "key", "clientca", "refresh"];
+    pub(super) const CERTIFICATES: [&'static str; 10] = [
+        "cs", "type", "cert", "key", "clientca", "refresh", "hosts", "directory", "email", "ca",
+    ];
 
     /// `self` with everything that `other` sets.
     pub(super) fn merge(mut self, other: Self) -> Self {
@@ -253,6 +258,21 @@ pub enum CertificatePlace {
     /// Keys of the key-value store, named like the files of a directory: a URL of its API, or the
     /// prefix alone.
     Consul(String),
+    /// An authority issues them.
+    Acme(Authority),
+}
+
+/// An authority that issues certificates by ACME.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authority {
+    /// URL of its directory.
+    pub directory: String,
+    /// The hosts, in lower case, one certificate each; never empty.
+    pub hosts: Vec<String>,
+    /// The address that it writes to.
+    pub email: Option<String>,
+    /// A file with the certificates that it is known by, beside those of the system.
+    pub authorities: Option<PathBuf>,
 }
 
 /// Addresses that the rest of the file decides on.
@@ -584,13 +604,22 @@ impl Resolver<'_> {
 
     fn source(&mut self, name: &str, item: &BTreeMap<String, String>) -> Option<CertificateSource> {
         let value = |key: &str| item.get(key).filter(|value| !value.is_empty()).cloned();
+        let kind = value("type");
+        if kind.as_deref() == Some("acme") {
+            let authority = self.authority(name, &value)?;
+            return Some(CertificateSource {
+                place: CertificatePlace::Acme(authority),
+                refresh: None,
+                client_authorities: value("clientca").map(PathBuf::from),
+            });
+        }
         let Some(cert) = value("cert") else {
             self.wrong(format!(
                 "the source of certificates `{name}` has no place: write `cert`"
             ));
             return None;
         };
-        let place = match value("type").as_deref() {
+        let place = match kind.as_deref() {
             Some("file") => CertificatePlace::File {
                 certificate: cert.into(),
                 key: value("key").map(PathBuf::from),
@@ -600,14 +629,14 @@ impl Resolver<'_> {
             Some("consul") => CertificatePlace::Consul(cert),
             Some(other) => {
                 self.wrong(format!(
-                    "the source of certificates `{name}` has the type `{other}`; there are `file`, `path`, `http` and \
-                     `consul` (those of a vault are not built)"
+                    "the source of certificates `{name}` has the type `{other}`; there are `file`, `path`, `http`, \
+                     `consul` and `acme` (those of a vault are not built)"
                 ));
                 return None;
             }
             None => {
                 self.wrong(format!(
-                    "the source of certificates `{name}` has no type: write `file`, `path`, `http` or `consul`"
+                    "the source of certificates `{name}` has no type: write `file`, `path`, `http`, `consul` or `acme`"
                 ));
                 return None;
             }
@@ -623,6 +652,55 @@ impl Resolver<'_> {
             place,
             refresh,
             client_authorities: value("clientca").map(PathBuf::from),
+        })
+    }
+
+    fn authority(
+        &mut self,
+        name: &str,
+        value: &impl Fn(&str) -> Option<String>,
+    ) -> Option<Authority> {
+        // It names a directory.
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if !name.chars().all(is_plain) {
+            self.wrong(format!(
+                "the source of certificates `{name}` has the type `acme`, so its name has to be of letters, digits, `-` and `_`"
+            ));
+            return None;
+        }
+        let hosts = value("hosts").unwrap_or_default().to_ascii_lowercase();
+        let hosts = hosts.split([',', ' ']).filter(|host| !host.is_empty());
+        let mut hosts: Vec<String> = hosts.map(str::to_owned).collect();
+        hosts.sort();
+        hosts.dedup();
+        if hosts.is_empty() || hosts.len() > ACME_HOSTS_MAX {
+            self.wrong(format!(
+                "the source of certificates `{name}` needs `hosts`, 1 to {ACME_HOSTS_MAX} of them with commas between"
+            ));
+            return None;
+        }
+        for host in &hosts {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+            let is_host = host.chars().all(is_name) && !host.starts_with('.') && !host.contains("..");
+            if !is_host {
+                self.wrong(format!(
+                    "the source of certificates `{name}` has the host `{host}`; an authority can only be asked for whole names (`*` is not built)"
+                ));
+                return None;
+            }
+        }
+        let directory = value("directory").unwrap_or_else(|| ACME_DIRECTORY.to_owned());
+        if !directory.starts_with("https://") {
+            self.wrong(format!(
+                "the `directory` of the source of certificates `{name}` is `{directory}`; it must be a URL with `https`"
+            ));
+            return None;
+        }
+        Some(Authority {
+            directory,
+            hosts,
+            email: value("email"),
+            authorities: value("ca").map(PathBuf::from),
         })
     }
 
@@ -885,7 +963,9 @@ mod tests {
         let mut written = lines(
             "x, :1;proto=https, :2;proto=http;cs=a, :3;proto=quic, :4;cs=none, :5;rt=fast, :6;cs=a;tlsmax=tls11, \
              :7;pxyproto=maybe, :8;color=red",
-            "cs=a;type=file;cert=/c.pem, type=path;cert=/x, cs=c;type=vault;cert=x, cs=d;type=file, cs=a;type=path;cert=/y",
+            "cs=a;type=file;cert=/c.pem, type=path;cert=/x, cs=c;type=vault;cert=x, cs=d;type=file, cs=a;type=path;cert=/y, \
+             cs=e;type=acme, cs=f;type=acme;hosts=*.io, cs=g;type=acme;hosts=a.io;directory=http://x/, \
+             cs=h/i;type=acme;hosts=a.io",
         );
         written.settings.insert("matcher".into(), "regex".into());
         written
@@ -913,6 +993,10 @@ mod tests {
             "the type `vault`",
             "`d` has no place",
             "two sources of certificates `a`",
+            "`e` needs `hosts`",
+            "the host `*.io`",
+            "`http://x/`; it must be a URL with `https`",
+            "`h/i` has the type `acme`",
             "`ingress.matcher` is `regex`",
             "`ingress.no_route_status` is 99",
             "no field `$nope`",
@@ -925,6 +1009,23 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 19, "{problems:#?}");
+        assert_eq!(problems.len(), 23, "{problems:#?}");
+    }
+
+    #[test]
+    fn an_authority_issues_certificates_for_hosts() {
+        let written = lines(
+            ":1;cs=own",
+            "cs=own;type=acme;hosts=\"Web.io, a.io,web.io\";email=me@web.io;ca=/ca.pem;directory=https://ca.test/dir",
+        );
+        let (ingress, problems) = resolved(&written);
+        assert_eq!(problems, Vec::<String>::new());
+        let expected = CertificatePlace::Acme(Authority {
+            directory: "https://ca.test/dir".into(),
+            hosts: vec!["a.io".into(), "web.io".into()],
+            email: Some("me@web.io".into()),
+            authorities: Some("/ca.pem".into()),
+        });
+        assert_eq!(ingress.certificates["own"].place, expected);
     }
 }

@@ -22,7 +22,7 @@ mod written;
 pub use external::{External, WrittenExternal};
 pub use file::Problem;
 pub use ingress::{
-    AuthScheme, CertificatePlace, CertificateSource, Ingress, IngressListener, IngressLog,
+    AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener, IngressLog,
     ListenerTls, Strategy, Timeouts, WrittenIngress,
 };
 pub use limits::Connections;

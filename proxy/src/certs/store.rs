@@ -50,6 +50,8 @@ pub struct Certificate {
     pub name: String,
     /// Hosts, in lower case; one label may be `*`.
     pub hosts: Vec<String>,
+    /// When it begins to count, in seconds since 1970.
+    pub not_before: i64,
     /// When it ends, in seconds since 1970.
     pub not_after: i64,
 }
@@ -164,6 +166,7 @@ fn read(pair: &Pair, provider: &CryptoProvider) -> Result<(CertifiedKey, Certifi
     let certificate = Certificate {
         name: pair.name.clone(),
         hosts: hosts(&parsed),
+        not_before: parsed.validity().not_before.timestamp(),
         not_after: parsed.validity().not_after.timestamp(),
     };
     let key = PrivateKeyDer::from_pem_slice(&pair.key)

@@ -331,12 +331,19 @@ impl Service {
         if page.is_empty() || is_grpc(session.req_header()) {
             return Service::answer(session, status).await;
         }
+        let page = (HTML, Bytes::clone(&page));
+        Service::answer_text(session, status, page).await
+    }
+
+    /// Answers a request with a text of the proxy's own.
+    async fn answer_text(
+        session: &mut Session,
+        status: StatusCode,
+        (kind, text): (&'static str, Bytes),
+    ) -> Result<()> {
         let mut response = ResponseHeader::build(status, Some(2))?;
-        response.insert_header(CONTENT_LENGTH, page.len())?;
-        response.insert_header(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        )?;
+        response.insert_header(CONTENT_LENGTH, text.len())?;
+        response.insert_header(CONTENT_TYPE, HeaderValue::from_static(kind))?;
         let has_body = session.req_header().method != Method::HEAD;
         if !has_body {
             return send(session, response).await;
@@ -345,7 +352,7 @@ impl Service {
             .write_response_header(Box::new(response), false)
             .await?;
         session
-            .write_response_body(Some(Bytes::clone(&page)), true)
+            .write_response_body(Some(text), true)
             .await
     }
 
@@ -373,6 +380,10 @@ impl Service {
         self.config.request_body_max.is_some_and(|max| bytes > max)
     }
 }
+
+/// What texts of the proxy's own are.
+const HTML: &str = "text/html; charset=utf-8";
+const PLAIN_TEXT: &str = "text/plain";
 
 /// Names the host of a call, for which its authority is not asked then.
 const GRPC_HOST: &str = "dsthost";
@@ -719,6 +730,10 @@ impl ProxyHttp for Service {
         if content_length(session.req_header()).is_some_and(|bytes| self.is_too_large(bytes)) {
             session.set_keepalive(None);
             Service::answer(session, StatusCode::PAYLOAD_TOO_LARGE).await?;
+            return Ok(true);
+        }
+        if let Some(answer) = self.config.challenges.answer(session.req_header().uri.path()) {
+            Service::answer_text(session, StatusCode::OK, (PLAIN_TEXT, answer.into())).await?;
             return Ok(true);
         }
         self.budget.on_request();

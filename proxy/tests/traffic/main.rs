@@ -2,6 +2,7 @@
 //! depend on the way by which a request is carried is tested on both.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod acme;
 mod allocations;
 mod backend;
 mod bytes;

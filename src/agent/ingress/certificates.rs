@@ -128,6 +128,8 @@ async fn read(place: &CertificatePlace, index: Option<u64>) -> Result<Read, Stri
         CertificatePlace::Path(directory) => directory_files(directory).await?,
         CertificatePlace::Http(list) => listed(list).await?,
         CertificatePlace::Consul(prefix) => return keys(prefix, index).await,
+        // An issuer keeps them.
+        CertificatePlace::Acme(_) => Files::new(),
     };
     Ok(Read { files, index: None })
 }
@@ -277,6 +279,8 @@ async fn keys(url: &str, index: Option<u64>) -> Result<Read, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
+    use tokio::sync::watch;
 
     fn names(place: &CertificatePlace, files: &[(&str, &str)]) -> Vec<(String, String)> {
         let files = files
@@ -334,5 +338,136 @@ mod tests {
         assert_eq!(names, ["a.pem", "sub/d.pem"]);
         let gone = CertificatePlace::Path(directory.path().join("gone"));
         assert!(super::read(&gone, None).await.is_err());
+    }
+
+    /// A certificate for a host with its key, in one text.
+    fn pem(host: &str) -> String {
+        let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+        made.cert.pem() + &made.signing_key.serialize_pem()
+    }
+
+    /// What a server has: names with texts, and how often that changed.
+    #[derive(Clone, Default)]
+    struct Served {
+        files: BTreeMap<String, String>,
+        index: u64,
+    }
+
+    /// A server of files with a list of them, which is a key-value store too.
+    async fn server(served: watch::Receiver<Served>) -> SocketAddr {
+        use axum::extract::Request;
+        use axum::http::{HeaderMap, StatusCode};
+        let router = axum::Router::new().fallback(move |request: Request| {
+            let mut served = served.clone();
+            async move {
+                let (path, query) = (request.uri().path(), request.uri().query());
+                let query = query.unwrap_or_default();
+                let waits = query.split('&').find_map(|pair| pair.strip_prefix("index="));
+                if let Some(index) = waits.and_then(|index| index.parse().ok()) {
+                    let newer = served.wait_for(|served: &Served| served.index > index);
+                    drop(newer.await);
+                }
+                let now = served.borrow().clone();
+                let mut headers = HeaderMap::new();
+                headers.insert("x-consul-index", now.index.into());
+                if path == "/certs/list" {
+                    let names: Vec<String> = now.files.into_keys().collect();
+                    return (StatusCode::OK, headers, names.join("\n"));
+                }
+                if path == "/v1/kv/certs" && query.contains("recurse") {
+                    let keys = now.files.iter().map(|(name, text)| {
+                        serde_json::json!({"Key": format!("certs/{name}"), "Value": STANDARD.encode(text)})
+                    });
+                    let status = match now.files.is_empty() {
+                        true => StatusCode::NOT_FOUND,
+                        false => StatusCode::OK,
+                    };
+                    let keys: Vec<serde_json::Value> = keys.collect();
+                    return (status, headers, serde_json::Value::from(keys).to_string());
+                }
+                let name = path.strip_prefix("/certs/").unwrap_or_default();
+                match now.files.get(name) {
+                    Some(text) => (StatusCode::OK, headers, text.clone()),
+                    None => (StatusCode::NOT_FOUND, headers, String::new()),
+                }
+            }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    /// Waits until a store has certificates for exactly these hosts.
+    async fn has(store: &Store, hosts: &[&str]) {
+        let has = async {
+            loop {
+                let certificates = store.certificates();
+                let own = certificates.iter().flat_map(|own| &own.hosts);
+                if own.eq(hosts) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), has).await;
+        assert!(waited.is_ok(), "{hosts:?}: {:?}", store.certificates());
+    }
+
+    #[tokio::test]
+    async fn certificates_of_servers_are_replaced_while_they_are_in_use() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        for (kind, refresh) in [("http", Some(Duration::from_millis(10))), ("consul", None)] {
+            let (serve, served) = watch::channel(Served::default());
+            let address = server(served).await;
+            let source = CertificateSource {
+                place: match kind {
+                    "http" => CertificatePlace::Http(format!("http://{address}/certs/list?t=1")),
+                    _ => CertificatePlace::Consul(format!("http://{address}/v1/kv/certs?t=1")),
+                },
+                refresh,
+                client_authorities: None,
+            };
+            let put = |files: &[(&str, String)]| {
+                let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.clone()));
+                let files = files.collect();
+                serve.send_modify(|served| {
+                    served.files = files;
+                    served.index += 1;
+                });
+            };
+            let store = std::sync::Arc::new(Store::default());
+            put(&[("a.pem", pem("a.io"))]);
+            read_once("own", &source, &store).await;
+            has(&store, &["a.io"]).await;
+            let fresh = tokio::spawn(keep_fresh("own".into(), source, store.clone()));
+            let (b, c) = (pem("b.io"), pem("c.io"));
+            put(&[("b-cert.pem", b.clone()), ("b-key.pem", b.clone()), ("c.pem", c.clone())]);
+            has(&store, &["b.io", "c.io"]).await;
+            // What cannot be used is left out, and nothing but that.
+            put(&[("b.pem", b), ("c.pem", "nonsense".into())]);
+            has(&store, &["b.io"]).await;
+            put(&[("c.pem", c)]);
+            has(&store, &["c.io"]).await;
+            assert!(!fresh.is_finished(), "{kind}");
+            fresh.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_said() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let (_serve, served) = watch::channel(Served::default());
+        let address = server(served).await;
+        let (http, consul) = (CertificatePlace::Http, CertificatePlace::Consul);
+        for (place, expected) in [
+            (http(format!("http://{address}/nothing")), "404"),
+            (consul(format!("http://{address}/v1/kv/certs")), "no key below the prefix"),
+            (http("http://127.0.0.1:1/list?token=secret".into()), "error sending request"),
+        ] {
+            let reason = read(&place, None).await.err().unwrap_or_default();
+            assert!(reason.contains(expected), "{place:?}: {reason}");
+            assert!(!reason.contains("secret"), "{reason}");
+        }
     }
 }

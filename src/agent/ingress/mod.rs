@@ -1,12 +1,18 @@
 //! Settings of the ingress to a running one: its listeners, and the certificates that they get.
 
+mod acme;
 mod certificates;
 mod requests_log;
 mod users;
 
-use config::{self, Config, Connections, Ingress, IngressListener};
-use proxy::certs::{Store, Tls};
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use config::{self, CertificatePlace, Config, Connections, Ingress, IngressListener};
+use proxy::certs::{Challenges, Issuer, Store, Tls};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use sys::priority;
 use tokio::sync::Mutex;
 
@@ -19,10 +25,33 @@ struct Source {
     authorities: Option<Vec<u8>>,
 }
 
+impl Source {
+    /// What has its certificates issued; none if they are read from somewhere. What stands in the
+    /// way is told in the log.
+    fn issuer(
+        &self,
+        name: &str,
+        data_dir: &Path,
+        challenges: &Arc<Challenges>,
+    ) -> Option<Issuer> {
+        let CertificatePlace::Acme(authority) = &self.settings.place else {
+            return None;
+        };
+        let issuer = acme::issuer((name, authority), data_dir, &self.store, challenges);
+        issuer
+            .inspect_err(|reason| tracing::error!(reason, "no certificates are issued"))
+            .ok()
+    }
+}
+
 /// What the listeners of an ingress are made of.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     by_name: BTreeMap<String, Source>,
+    /// What authorities are told that issue certificates; one and the same for the whole run.
+    challenges: Arc<Challenges>,
+    /// Where what they issue is kept.
+    data_dir: PathBuf,
     /// Users of routes, and the files that they come from.
     users: users::Users,
 }
@@ -33,7 +62,12 @@ impl Sources {
     ///
     /// # Errors
     /// If authorities of clients cannot be read: nobody could be told from anybody.
-    pub(super) async fn open(ingress: &Ingress, known: &Self) -> Result<Self, String> {
+    pub(super) async fn open(
+        ingress: &Ingress,
+        data_dir: &Path,
+        known: &Self,
+    ) -> Result<Self, String> {
+        let challenges = Arc::clone(&known.challenges);
         let mut by_name = BTreeMap::new();
         for (name, settings) in &ingress.certificates {
             let before = known.by_name.get(name);
@@ -47,23 +81,26 @@ impl Sources {
                     )
                 })?),
             };
-            let store = match kept {
-                Some(source) => Arc::clone(&source.store),
-                None => {
-                    let store = Arc::default();
-                    certificates::read_once(name, settings, &store).await;
-                    store
-                }
-            };
             let source = Source {
                 settings: settings.clone(),
-                store,
+                store: kept.map_or_else(Arc::default, |source| Arc::clone(&source.store)),
                 authorities,
             };
+            if kept.is_none() {
+                match source.issuer(name, data_dir, &challenges) {
+                    Some(issuer) => issuer.load().await,
+                    None => certificates::read_once(name, settings, &source.store).await,
+                }
+            }
             by_name.insert(name.clone(), source);
         }
         let users = users::Users::open(&ingress.auth, &known.users).await;
-        Ok(Self { by_name, users })
+        Ok(Self {
+            by_name,
+            challenges,
+            data_dir: data_dir.to_path_buf(),
+            users,
+        })
     }
 
     /// A listener with its certificates.
@@ -116,6 +153,7 @@ pub(super) fn proxy_config(
         own_headers: ingress.own_headers.clone(),
         compressed_types: ingress.compress.clone(),
         schemes: sources.users.schemes(),
+        challenges: Arc::clone(&sources.challenges),
         access_log,
         connections_max: limits.ingress,
         upstream_idle_max: limits.ingress_targets,
@@ -191,7 +229,7 @@ impl Reloads {
             return;
         };
         let mut running = self.running.lock().await;
-        let sources = match Sources::open(ingress, &running.sources).await {
+        let sources = match Sources::open(ingress, &config.data_dir, &running.sources).await {
             Ok(sources) => sources,
             Err(reason) => {
                 tracing::error!(reason, "the listeners of the ingress stay as they are");
@@ -214,14 +252,18 @@ impl Reloads {
 
 fn refresh(sources: &Sources) -> Vec<tokio::task::AbortHandle> {
     let spawn = |(name, source): (&String, &Source)| {
+        if let CertificatePlace::Acme(_) = source.settings.place {
+            let issuer = source.issuer(name, &sources.data_dir, &sources.challenges);
+            return issuer.map(|issuer| tokio::spawn(issuer.run()).abort_handle());
+        }
         let keep = certificates::keep_fresh(
             name.clone(),
             source.settings.clone(),
             Arc::clone(&source.store),
         );
-        tokio::spawn(keep).abort_handle()
+        Some(tokio::spawn(keep).abort_handle())
     };
-    let certificates = sources.by_name.iter().map(spawn);
+    let certificates = sources.by_name.iter().filter_map(spawn);
     let users = tokio::spawn(sources.users.clone().keep_fresh()).abort_handle();
     certificates.chain([users]).collect()
 }

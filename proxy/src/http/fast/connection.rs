@@ -17,6 +17,7 @@ use super::local::Local;
 use super::noted::Noted;
 use super::request::{self, Head, Plain};
 use super::timer::Timer;
+use crate::certs::Challenges;
 use crate::headers::Hop;
 use crate::http::linger::linger;
 use crate::http::patience::Limits;
@@ -232,7 +233,10 @@ impl Connection {
             }
             Head::Plain(plain) => {
                 let most = self.local.config.request_body_max;
-                if most.is_some_and(|most| plain.body_bytes() as u64 > most) {
+                // The library answers authorities, and those who send too much.
+                if Challenges::are_at(plain.path(&self.bytes))
+                    || most.is_some_and(|most| plain.body_bytes() as u64 > most)
+                {
                     return Some(Next::Doubtful);
                 }
                 self.body(plain, reading)
