@@ -392,8 +392,10 @@ fn rules_send_requests_to_a_version_without_a_share() {
 
 #[test]
 fn a_rule_splits_its_requests_among_versions() {
-    let parts: [(&str, u64, &[&str]); 2] =
-        [("canary", 0, &["c1"]), ("stable", 1_000_000, &["s1", "s2", "s3"])];
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", 0, &["c1"]),
+        ("stable", 1_000_000, &["s1", "s2", "s3"]),
+    ];
     let header = |_: &str| None;
     let facts = Facts {
         method: "GET",
@@ -408,7 +410,9 @@ fn a_rule_splits_its_requests_among_versions() {
     let count = |table: &Table, turns: usize| {
         let ruled = route(table).rule(&facts).map(|(ruled, _)| ruled);
         let picks = (0..turns).map(|_| route(table).pick_of(ruled, Choice::RoundRobin, |_| true));
-        picks.filter(|target| target.unwrap().instance() == "c1").count()
+        picks
+            .filter(|target| target.unwrap().instance() == "c1")
+            .count()
     };
     let uneven = rule(&[(0, 250_000), (1, 750_000)]);
     let table = build(instances(STABLE), split(&parts, vec![uneven.clone()]), None);
@@ -420,7 +424,11 @@ fn a_rule_splits_its_requests_among_versions() {
     let table = build(instances(STABLE), split(&parts, vec![rule(&[])]), None);
     assert_eq!(count(&table, 400), 0);
     let acceptable = |id: &'static str| move |target: &Target| target.instance() == id;
-    let table = build(instances(STABLE), split(&parts, vec![rule(&[(0, 1)])]), None);
+    let table = build(
+        instances(STABLE),
+        split(&parts, vec![rule(&[(0, 1)])]),
+        None,
+    );
     let ruled = route(&table).rule(&facts).map(|(ruled, _)| ruled);
     let other = route(&table).pick_of(ruled, Choice::RoundRobin, acceptable("s2"));
     assert_eq!(other.unwrap().instance(), "s2");

@@ -5,7 +5,7 @@ use super::{
     definitions,
     external::{External, Feed},
     https,
-    ingress::{Reloads, Sources},
+    ingress::{Reloads, Sources, aliases},
     listeners::{BindError, Bound, Listeners},
     parts::{Parts, log_end},
     readiness::Readiness,
@@ -20,6 +20,7 @@ use mesh::wire::AgentIdentity;
 use rpc::{message::Hello, session::Session};
 use server::{self, Server, StartError};
 use std::{
+    collections::BTreeSet,
     future::ready,
     path::{Path, PathBuf},
     sync::Arc,
@@ -171,7 +172,9 @@ impl Agent {
             parts.edge(planes.data(), |stopped| feed.run(stopped));
             found
         });
+        let (aliases, names) = watch::channel(BTreeSet::new());
         let data_plane = DataPlane {
+            aliases,
             session: handle.clone(),
             catalog,
             elsewhere,
@@ -203,6 +206,14 @@ impl Agent {
             && let Err(error) = definitions::load(client.registered(), defined).await
         {
             tracing::error!(error, "what files define is not registered");
+        }
+        if let (Some(client), Some(address)) = (client_handle.clone(), listeners.ingress) {
+            parts.edge(planes.control(), |stopped| async move {
+                tokio::select! {
+                    () = aliases::follow(client.registered(), address, names) => {}
+                    () = stopped => {}
+                }
+            });
         }
         if let Some(client) = client {
             parts.client(planes.client(), |stop| client.run(handle, allocs, stop));

@@ -98,7 +98,16 @@ impl WrittenIngress {
     ];
     /// Keys of a source of certificates, as in `proxy_cs`.
     pub(super) const CERTIFICATES: [&'static str; 10] = [
-        "cs", "type", "cert", "key", "clientca", "refresh", "hosts", "directory", "email", "ca",
+        "cs",
+        "type",
+        "cert",
+        "key",
+        "clientca",
+        "refresh",
+        "hosts",
+        "directory",
+        "email",
+        "ca",
     ];
 
     /// `self` with everything that `other` sets.
@@ -681,7 +690,8 @@ impl Resolver<'_> {
         }
         for host in &hosts {
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
-            let is_host = host.chars().all(is_name) && !host.starts_with('.') && !host.contains("..");
+            let is_host =
+                host.chars().all(is_name) && !host.starts_with('.') && !host.contains("..");
             if !is_host {
                 self.wrong(format!(
                     "the source of certificates `{name}` has the host `{host}`; an authority can only be asked for whole names (`*` is not built)"

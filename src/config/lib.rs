@@ -22,8 +22,8 @@ mod written;
 pub use external::{External, WrittenExternal};
 pub use file::Problem;
 pub use ingress::{
-    AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener, IngressLog,
-    ListenerTls, Strategy, Timeouts, WrittenIngress,
+    AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener,
+    IngressLog, ListenerTls, Strategy, Timeouts, WrittenIngress,
 };
 pub use limits::Connections;
 pub use names::{Dns, WrittenDns};

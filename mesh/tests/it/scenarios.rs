@@ -418,7 +418,11 @@ fn show(snapshot: &Snapshot, words: &[&str]) -> String {
                 .map(instance)
                 .collect()
         }
-        "usable" => snapshot.all_instances().filter(Instance::is_usable).map(|row| instance(&row)).collect(),
+        "usable" => snapshot
+            .all_instances()
+            .filter(Instance::is_usable)
+            .map(|row| instance(&row))
+            .collect(),
         "nodes" => snapshot
             .nodes()
             .map(|node| {

@@ -17,9 +17,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse,
-    ChallengeType, Error as AcmeError, HttpClient, Identifier, NewAccount, NewOrder, OrderStatus,
-    RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType,
+    Error as AcmeError, HttpClient, Identifier, NewAccount, NewOrder, OrderStatus, RetryPolicy,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
@@ -390,7 +389,10 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_limit() {
         let hours = |count| pause(count).as_secs_f64() / 3600.0;
-        assert_eq!([0, 1, 2].map(|count| pause(count).as_secs()), [60, 120, 240]);
+        assert_eq!(
+            [0, 1, 2].map(|count| pause(count).as_secs()),
+            [60, 120, 240]
+        );
         assert_eq!((hours(9), hours(u32::MAX)), (6.0, 6.0));
     }
 }

@@ -351,9 +351,7 @@ impl Service {
         session
             .write_response_header(Box::new(response), false)
             .await?;
-        session
-            .write_response_body(Some(text), true)
-            .await
+        session.write_response_body(Some(text), true).await
     }
 
     /// Answers a request that its route does not send on: the client may not use it, or is told to
@@ -519,7 +517,10 @@ fn server_name(target: &Target) -> String {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
             _ => name.clone(),
         },
-        None => target.address().ip().to_string(),
+        None => match &target.destination().name {
+            Some(name) => name.clone(),
+            None => target.address().ip().to_string(),
+        },
     }
 }
 
@@ -732,7 +733,11 @@ impl ProxyHttp for Service {
             Service::answer(session, StatusCode::PAYLOAD_TOO_LARGE).await?;
             return Ok(true);
         }
-        if let Some(answer) = self.config.challenges.answer(session.req_header().uri.path()) {
+        if let Some(answer) = self
+            .config
+            .challenges
+            .answer(session.req_header().uri.path())
+        {
             Service::answer_text(session, StatusCode::OK, (PLAIN_TEXT, answer.into())).await?;
             return Ok(true);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::access::Access;
 use super::glob;
@@ -290,8 +290,10 @@ pub struct Destination {
     pub url: String,
     /// What is spoken there.
     pub scheme: Scheme,
-    /// The address of the server; unspecified for a redirect.
+    /// The address of the server; unspecified for a redirect, and for a name without an address.
     pub address: SocketAddr,
+    /// The name that the address is of, in lower case, if it was written so.
+    pub name: Option<String>,
     /// Put in front of the request's own query, if not empty.
     pub query: String,
     /// Requests are not sent on: the client is told to go there.
@@ -305,9 +307,49 @@ impl Destination {
             url: format!("http://{address}/"),
             scheme: Scheme::Http,
             address,
+            name: None,
             query: String::new(),
             redirect: None,
         }
+    }
+
+    /// The server of an instance, by its address or its name.
+    ///
+    /// # Errors
+    /// If the text is neither.
+    pub fn at(host: &str, port: u16, options: &Options) -> Result<Destination, Fault> {
+        let address = |ip| SocketAddr::new(ip, port);
+        if let Ok(ip) = host.parse() {
+            return Ok(Destination::of_instance(address(ip), options));
+        }
+        if !is_host_name(host) {
+            return Err(Fault::InvalidDestination {
+                text: host.to_owned(),
+            });
+        }
+        let nowhere = Destination::of_instance(address(NOWHERE), options);
+        let end = match nowhere.scheme {
+            Scheme::Http => "/",
+            _ => "",
+        };
+        Ok(Destination {
+            url: format!("{}://{host}:{port}{end}", nowhere.scheme.as_str()),
+            name: Some(host.to_ascii_lowercase()),
+            ..nowhere
+        })
+    }
+
+    /// Its host, by the name if it has one, and its port.
+    pub(super) fn authority(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name}:{}", self.address.port()),
+            None => self.address.to_string(),
+        }
+    }
+
+    /// Whether it has a name whose address is not known.
+    pub(super) fn is_nowhere(&self) -> bool {
+        self.name.is_some() && self.address.ip() == NOWHERE
     }
 
     /// The server at an address that an instance asks for with the option `proto`.
@@ -335,10 +377,10 @@ impl Destination {
         })
     }
 
-    /// Reads `SCHEME://IP[:PORT][/…][?query]`; the path is ignored.
+    /// Reads `SCHEME://HOST[:PORT][/…][?query]` with an address or a name; the path is ignored.
     ///
     /// # Errors
-    /// If the text is no such URL, names another scheme, or names a host instead of an address.
+    /// If the text is no such URL, or names another scheme.
     pub fn parse(text: &str) -> Result<Destination, Fault> {
         if text.is_empty() {
             return Err(Fault::EmptyDestination);
@@ -355,11 +397,19 @@ impl Destination {
         })?;
         let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
         let authority = before_query.split('/').next().unwrap_or_default();
-        let address = match authority.parse::<SocketAddr>() {
-            Ok(address) => address,
+        let (address, name) = match authority.parse::<SocketAddr>() {
+            Ok(address) => (address, None),
             Err(_) => {
-                let address = host_address(authority).ok_or_else(invalid)??;
-                SocketAddr::new(address, scheme.default_port().ok_or_else(invalid)?)
+                let (host, port) = host_and_port(authority).ok_or_else(invalid)?;
+                let port = port.or(scheme.default_port()).ok_or_else(invalid)?;
+                match host.parse() {
+                    Ok(address) => (SocketAddr::new(address, port), None),
+                    Err(_) if is_host_name(host) => {
+                        let name = host.to_ascii_lowercase();
+                        (SocketAddr::new(NOWHERE, port), Some(name))
+                    }
+                    Err(_) => return Err(invalid()),
+                }
             }
         };
         let is_query = query
@@ -372,31 +422,60 @@ impl Destination {
             url: text.to_owned(),
             scheme,
             address,
+            name,
             query: query.to_owned(),
             redirect: None,
         })
     }
 }
 
-/// The address of an authority without a port; `None` if it is no authority at all.
-fn host_address(authority: &str) -> Option<Result<std::net::IpAddr, Fault>> {
-    let bare = authority
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-        .unwrap_or(authority);
-    if let Ok(address) = bare.parse() {
-        return Some(Ok(address));
+/// The address of what has none yet.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Host and port of an authority; an IPv6 address without a port may stand in brackets.
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    if let Some(inner) = authority.strip_prefix('[') {
+        return Some((inner.strip_suffix(']')?, None));
     }
-    let host = authority.split(':').next().unwrap_or_default();
-    let is_name = !host.is_empty()
-        && host
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
-    is_name.then(|| {
-        Err(Fault::DestinationName {
-            host: host.to_owned(),
+    match authority.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => Some((authority, None)),
+        Some((host, port)) => Some((host, Some(port.parse().ok()?))),
+        None => Some((authority, None)),
+    }
+}
+
+/// A name as DNS and files of hosts have it, which is no address.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(fine)
+    };
+    let text = text.strip_suffix('.').unwrap_or(text);
+    text.len() <= 253
+        && text.split('.').all(is_label)
+        && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+/// The names of targets in definitions.
+pub fn names(definitions: &[Definition]) -> impl Iterator<Item = &str> {
+    definitions
+        .iter()
+        .filter_map(|definition| match &definition.command {
+            Command::Add(add) => add.destination.name.as_deref(),
+            _ => None,
         })
-    })
+}
+
+/// Gives the targets in definitions that have names the addresses that `find` finds for them.
+pub fn place(definitions: &mut [Definition], find: impl Fn(&str) -> Option<IpAddr>) {
+    for definition in definitions {
+        if let Command::Add(add) = &mut definition.command
+            && let Some(name) = &add.destination.name
+            && let Some(address) = find(name)
+        {
+            add.destination.address.set_ip(address);
+        }
+    }
 }
 
 /// Which form of the PROXY protocol a target is sent.
@@ -429,6 +508,8 @@ pub struct Options {
     pub redirect: Option<(u16, Option<String>)>,
     /// Whose credentials a request must carry: the name of a configured scheme.
     pub auth: Option<String>,
+    /// The ingress is registered in the catalog as a service of this name.
+    pub register: Option<String>,
     /// Who may use the route.
     pub access: Access,
     /// What connections to a TCP target begin with.
@@ -470,6 +551,7 @@ impl Options {
             }
             "redirect" => self.redirect = Some(redirect(value)?),
             "auth" => self.auth = Some(name_text("auth", value)?),
+            "register" => self.register = Some(service_text(value)?),
             "allow" => self.access = Access::parse("allow", value)?,
             "deny" => self.access = Access::parse("deny", value)?,
             "pxyproto" => {
@@ -540,6 +622,20 @@ fn name_text(option: &'static str, value: &str) -> Result<String, Fault> {
         Err(invalid(option, value, "a name"))
     } else {
         Ok(value.to_owned())
+    }
+}
+
+/// Text that can stand in the names of DNS.
+fn service_text(value: &str) -> Result<String, Fault> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if (1..=63).contains(&value.len()) && value.bytes().all(fine) {
+        Ok(value.to_owned())
+    } else {
+        Err(invalid(
+            "register",
+            value,
+            "a name of letters, digits and `-`",
+        ))
     }
 }
 

@@ -108,15 +108,15 @@ pub enum Fault {
     EmptyDestination,
     /// The destination is no URL.
     #[error(
-        "route: invalid target. `{text}` is not a URL of the form `http://IP:PORT/`, with `http`, `https`, `tcp`, `grpc` or `grpcs`"
+        "route: invalid target. `{text}` is not a URL of the form `http://HOST:PORT/`, with `http`, `https`, `tcp`, `grpc` or `grpcs`"
     )]
     InvalidDestination {
         /// The destination as written.
         text: String,
     },
-    /// The destination's host is a name; targets are addresses.
-    #[error("route: invalid target. `{host}` is not an IP address; names are not resolved")]
-    DestinationName {
+    /// The destination's host is a name without an address.
+    #[error("route: no address is known for `{host}`")]
+    NoAddress {
         /// The host as written.
         host: String,
     },

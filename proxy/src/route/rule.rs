@@ -186,11 +186,26 @@ mod tests {
             (canary(Test::Contains(text("side"))), true),
             (canary(Test::like("in[a-z]+").unwrap()), true),
             (canary(Test::like("in|out").unwrap()), false),
-            (canary(Test::Exact(text("INSIDER")).in_any_case().unwrap()), true),
-            (canary(Test::Prefix(text("INS")).in_any_case().unwrap()), true),
-            (canary(Test::Suffix(text("INS")).in_any_case().unwrap()), false),
-            (canary(Test::Contains(text("SIDE")).in_any_case().unwrap()), true),
-            (canary(Test::like("INS.*").unwrap().in_any_case().unwrap()), true),
+            (
+                canary(Test::Exact(text("INSIDER")).in_any_case().unwrap()),
+                true,
+            ),
+            (
+                canary(Test::Prefix(text("INS")).in_any_case().unwrap()),
+                true,
+            ),
+            (
+                canary(Test::Suffix(text("INS")).in_any_case().unwrap()),
+                false,
+            ),
+            (
+                canary(Test::Contains(text("SIDE")).in_any_case().unwrap()),
+                true,
+            ),
+            (
+                canary(Test::like("INS.*").unwrap().in_any_case().unwrap()),
+                true,
+            ),
             (Condition::Header(text("x-other"), Test::Present), false),
             (
                 Condition::Cookie(text("beta"), Test::Exact(text("yes"))),

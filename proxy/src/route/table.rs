@@ -426,6 +426,13 @@ impl Table {
         let mut problems = Vec::new();
         for definition in definitions {
             match definition.command {
+                Command::Add(add) if add.destination.is_nowhere() => {
+                    let host = add.destination.name.unwrap_or_default();
+                    problems.push(Problem {
+                        origin: definition.origin,
+                        fault: Fault::NoAddress { host },
+                    });
+                }
                 Command::Add(add) => match check_path(&add, matching) {
                     Ok(()) => drafts.add(*add),
                     Err(fault) => problems.push(Problem {
@@ -897,7 +904,7 @@ impl Builder<'_> {
         } = draft.add;
         let upstream = self.upstream(instance, destination.address);
         let host_header = options.host.as_ref().map(|host| match host.as_str() {
-            "dst" => destination.address.to_string(),
+            "dst" => destination.authority(),
             name => name.to_owned(),
         });
         let earlier = previous.and_then(|route| {

@@ -1,7 +1,5 @@
 //! Routes that a service instance asks for in its tags.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::definition::{Add, Command, Definition, Destination, Options, Source, Traits, Weight};
 use super::problem::{Fault, Origin, Problem};
 
@@ -15,7 +13,7 @@ pub struct Instance<'a> {
     pub id: &'a str,
     /// The service's name.
     pub service: &'a str,
-    /// Where it listens: an IP address.
+    /// Where it listens: an address or a name.
     pub address: &'a str,
     /// Where it listens.
     pub port: u16,
@@ -81,12 +79,6 @@ fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fa
             None => rest.push(word),
         }
     }
-    let address: IpAddr = instance
-        .address
-        .parse()
-        .map_err(|_| Fault::DestinationName {
-            host: instance.address.to_owned(),
-        })?;
     let mut options = Options::parse(rest.into_iter())?;
     let destination = match options.redirect.take() {
         Some((status, url)) => {
@@ -98,7 +90,7 @@ fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fa
             options.redirect = Some((status, None));
             Destination::redirect(status, &url.unwrap_or_default())?
         }
-        None => Destination::of_instance(SocketAddr::new(address, instance.port), &options),
+        None => Destination::at(instance.address, instance.port, &options)?,
     };
     Ok(Add {
         service: instance.service.to_owned(),

@@ -11,9 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use proxy::Config;
 use proxy::certs::{Answer, Challenges, Issuer, Pair, Shelf, Store, Web};
 use proxy::route::Table;
-use proxy::Config;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, SignatureAlgorithm};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Value, json};
@@ -156,7 +156,11 @@ impl Authority {
             "authorization" => {
                 let state = self.state.lock().unwrap();
                 let (host, status, _) = &state.orders[number.unwrap()];
-                let status = if *status == "pending" { "pending" } else { "valid" };
+                let status = if *status == "pending" {
+                    "pending"
+                } else {
+                    "valid"
+                };
                 json!({"status": status, "identifier": {"type": "dns", "value": host}, "challenges": [
                     {"type": "dns-01", "url": format!("{URL}/none"), "token": "t", "status": "pending"},
                     {"type": "http-01", "url": format!("{URL}/challenge/{}", number.unwrap()),
@@ -261,7 +265,10 @@ impl Shelf for Kept {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap().insert(name.to_owned(), bytes.to_vec());
+        self.0
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 }

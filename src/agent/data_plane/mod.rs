@@ -9,12 +9,14 @@
 
 mod draining;
 mod holding;
+mod hosts;
 mod names;
 mod routes;
 mod versions;
 
 use draining::Draining;
 use holding::Holding;
+use hosts::{Addresses, Hosts};
 use mesh::{
     model::Index,
     view::{Instance, Table, View},
@@ -57,6 +59,8 @@ pub(super) struct DataPlane {
     /// How long requests wait for an instance of a route that has none, unless the route says
     /// another time.
     pub hold: Duration,
+    /// Told which names of services routes want for the ingress.
+    pub aliases: watch::Sender<BTreeSet<String>>,
 }
 
 /// Indexes of the tables that views are made from.
@@ -99,6 +103,8 @@ struct Routes {
     dead: BTreeSet<String>,
     /// For requests without a route.
     page: String,
+    /// Names of targets whose addresses are wanted.
+    names: BTreeSet<String>,
 }
 
 impl DataPlane {
@@ -114,6 +120,7 @@ impl DataPlane {
         let mut names = self.dns.is_some().then(|| Names::new(self.zone.clone()));
         let mut elsewhere = self.elsewhere.clone();
         let mut next = Instant::now();
+        let mut hosts = Hosts::start();
         tokio::pin!(shutdown);
         loop {
             tokio::select! {
@@ -129,7 +136,7 @@ impl DataPlane {
                         at = reached;
                     } else {
                         seen = Some(now);
-                        making = Some(self.make(replica, names.take(), holding.clone()));
+                        making = Some(self.make(replica, names.take(), holding.clone(), hosts.known()));
                         continue;
                     }
                 }
@@ -140,17 +147,23 @@ impl DataPlane {
                     at = made.replica.at.unwrap_or_default();
                     if let Some(routes) = &made.routes {
                         holding = routes.holding.clone();
+                        hosts.want(routes.names.clone());
                     }
                     self.put_in_force(made, &mut draining, &mut problems);
                 }
                 () = found_after(&mut elsewhere, next), if making.is_none() && seen.is_some() => {
                     let replica = Arc::clone(&catalog.borrow());
-                    making = Some(self.make(replica, names.take(), holding.clone()));
+                    making = Some(self.make(replica, names.take(), holding.clone(), hosts.known()));
                     continue;
                 }
                 () = at_last(holding.next()), if making.is_none() => {
                     let replica = Arc::clone(&catalog.borrow());
-                    making = Some(self.make(replica, names.take(), holding.clone()));
+                    making = Some(self.make(replica, names.take(), holding.clone(), hosts.known()));
+                    continue;
+                }
+                () = hosts.changed(), if making.is_none() => {
+                    let replica = Arc::clone(&catalog.borrow());
+                    making = Some(self.make(replica, names.take(), holding.clone(), hosts.known()));
                     continue;
                 }
                 () = draining.changed() => {}
@@ -169,6 +182,7 @@ impl DataPlane {
         replica: Arc<Replica>,
         mut names: Option<Names>,
         mut holding: Holding,
+        addresses: Addresses,
     ) -> JoinHandle<Made> {
         let hold = self.hold;
         let datacenter = self.zone.datacenter.clone();
@@ -192,10 +206,14 @@ impl DataPlane {
                     Some(found) => mesh::elsewhere::merged(catalog, found),
                     None => catalog.all_instances().collect(),
                 };
-                let (table, problems) = routes::build(
+                let routes::Built {
+                    table,
+                    problems,
+                    names,
+                } = routes::build(
                     catalog,
                     &instances,
-                    (&datacenter, matching),
+                    (&datacenter, matching, &addresses),
                     &old,
                     (&mut holding, hold),
                 );
@@ -208,6 +226,7 @@ impl DataPlane {
                     problems,
                     left,
                     page: catalog.route_overrides().page(),
+                    names,
                 }
             });
             Made {
@@ -231,6 +250,12 @@ impl DataPlane {
             }
             proxy.set_problems(routes.problems.iter().cloned().collect());
             *problems = routes.problems;
+            self.aliases.send_if_modified(|aliases| {
+                let now = routes::aliases(&routes.table);
+                let differs = *aliases != now;
+                *aliases = now;
+                differs
+            });
             proxy.set_no_route_page(&routes.page);
             draining.watch(routes.left, proxy.swap(routes.table));
             if !routes.dead.is_empty() {

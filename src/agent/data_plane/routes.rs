@@ -9,18 +9,28 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 pub(super) use super::holding::Holding;
+use super::hosts::Addresses;
 use super::versions::{self, Versions};
 
+/// What was made of a catalog.
+pub(super) struct Built {
+    pub(super) table: route::Table,
+    /// What was left out, and why.
+    pub(super) problems: BTreeSet<String>,
+    /// Names of targets whose addresses are wanted.
+    pub(super) names: BTreeSet<String>,
+}
+
 /// The table of the instances of `catalog` that may get requests, with versions, the operator's
-/// text and then the splits applied after, and what was left out. Routes without an instance are
-/// held where they ask for that, or for a time by default.
+/// text and then the splits applied after. Routes without an instance are held where they ask for
+/// that, or for a time by default.
 pub(super) fn build(
     catalog: &View,
     instances: &[Instance],
-    (datacenter, matching): (&str, route::Matching),
+    (datacenter, matching, addresses): (&str, route::Matching, &Addresses),
     old: &route::Table,
     (holding, hold): (&mut Holding, Duration),
-) -> (route::Table, BTreeSet<String>) {
+) -> Built {
     let mut problems = Vec::new();
     let is_alive = |instance: &&Instance| instance.status != Status::Critical;
     let alive = instances.iter().filter(is_alive);
@@ -52,6 +62,8 @@ pub(super) fn build(
             Err(problem) => problems.push(problem),
         }
     }
+    let names = route::names(&definitions).map(str::to_owned).collect();
+    route::place(&mut definitions, |name| addresses.get(name).copied());
     let (table, wrong) = route::Table::build_with(matching, definitions, Some(old));
     problems.extend(wrong);
     let left_out = overrides.left_out.iter();
@@ -59,7 +71,11 @@ pub(super) fn build(
         format!("key `{key}`: it is left out, as all route texts together are larger than 1 MiB")
     });
     let told = problems.iter().map(ToString::to_string);
-    (table, told.chain(sentences).chain(left_out).collect())
+    Built {
+        table,
+        problems: told.chain(sentences).chain(left_out).collect(),
+        names,
+    }
 }
 
 /// The routes that instances ask for in their tags.
@@ -112,6 +128,13 @@ fn weigh(split: &Split) -> Result<Definition, Problem> {
             tags: split.key.tags.clone(),
         }),
     })
+}
+
+/// Names of services that the routes of a table want for the ingress.
+pub(super) fn aliases(table: &route::Table) -> BTreeSet<String> {
+    let targets = table.routes().flat_map(route::Route::targets);
+    let names = targets.filter_map(|target| target.options().register.clone());
+    names.collect()
 }
 
 /// Ids of the instances that `new` no longer sends to.

@@ -16,12 +16,9 @@ use mesh::{
     wire::HealthServiceEntry,
 };
 use proxy::route::{
-    Command, Condition, Definition, Destination, Origin, Part, Rule, Split, Test, Traits,
+    Command, Condition, Definition, Destination, Options, Origin, Part, Rule, Split, Test, Traits,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A percent, in millionths.
 const PERCENT: f64 = 10_000.0;
@@ -215,11 +212,7 @@ impl<'a> Versions<'a> {
 
     /// The instances that a share means, apart by the steps of their job, with their shares in
     /// millionths. None if it cannot be said which ones are meant.
-    fn parts_of(
-        &mut self,
-        chain: &Chain,
-        share: &chain::Share<'_>,
-    ) -> Option<Vec<(Part, u64)>> {
+    fn parts_of(&mut self, chain: &Chain, share: &chain::Share<'_>) -> Option<Vec<(Part, u64)>> {
         let mut found = (share.target, Vec::new());
         for target in std::iter::once(share.target).chain(share.failover.iter().copied()) {
             let instances = self.instances(chain, target)?;
@@ -250,11 +243,7 @@ impl<'a> Versions<'a> {
     }
 
     /// The instances of a target that may get requests; none if its subset cannot be read.
-    fn instances(
-        &mut self,
-        chain: &Chain,
-        target: &chain::Target,
-    ) -> Option<Vec<&'a Instance>> {
+    fn instances(&mut self, chain: &Chain, target: &chain::Target) -> Option<Vec<&'a Instance>> {
         if !target.peer.is_empty() || target.datacenter != chain.datacenter {
             let what = format!("the instances of `{}` are out of reach", target.id);
             self.problem(&chain.service, &what);
@@ -349,13 +338,15 @@ impl<'a> Versions<'a> {
                 continue;
             }
             for other in &others {
-                let Ok(address) = other.address().parse() else {
+                let (host, port) = (other.address(), other.service.port);
+                let destination = Destination::at(host, port, &Options::default());
+                let Ok(destination) = destination else {
                     continue;
                 };
                 let mut add = add.clone();
                 add.service = other.service.name.to_string();
                 add.instance = other.service.id.to_string();
-                add.destination = Destination::http(SocketAddr::new(address, other.service.port));
+                add.destination = destination;
                 add.weight = None;
                 add.tags.clear();
                 add.traits = traits(other);
@@ -547,12 +538,12 @@ mod tests {
             let built = routes::build(
                 &self.view,
                 &instances,
-                ("dc1", proxy::route::Matching::default()),
+                ("dc1", proxy::route::Matching::default(), &Arc::default()),
                 &Table::default(),
                 (&mut routes::Holding::default(), std::time::Duration::ZERO),
             );
             let path = RequestPath::new("/");
-            let route = built.0.lookup("any", &path).expect("a route");
+            let route = built.table.lookup("any", &path).expect("a route");
             let value = |name: &str| {
                 let header = header.filter(|_| name == "x-canary");
                 header.map(str::as_bytes)
@@ -570,7 +561,7 @@ mod tests {
                 let id = target.expect("a target").instance().to_owned();
                 *counts.entry(id).or_insert(0) += 1;
             }
-            (counts, built.1.into_iter().collect())
+            (counts, built.problems.into_iter().collect())
         }
     }
 
@@ -704,12 +695,20 @@ mod tests {
             assert_eq!(catalog.counts(None), (expected, vec![]), "{more}");
         }
         // A subset that wants only passing ones has none, so all of them are asked.
-        catalog.entry("service-resolver", "web", &resolver(r#""DefaultSubset": "v2""#));
+        catalog.entry(
+            "service-resolver",
+            "web",
+            &resolver(r#""DefaultSubset": "v2""#),
+        );
         catalog.check("c", Status::Warning);
         assert_eq!(catalog.counts(None).0.len(), 3);
         catalog.check("c", Status::Passing);
         // A router leads to a service that has a splitter of its own.
-        catalog.entry("service-resolver", "web", &resolver(r#""DefaultSubset": """#));
+        catalog.entry(
+            "service-resolver",
+            "web",
+            &resolver(r#""DefaultSubset": """#),
+        );
         catalog.entry(
             "service-splitter",
             "next",
@@ -798,6 +797,53 @@ mod tests {
             assert!(count.abs_diff(expected) <= 1, "{steps}: {counts:?}");
             assert_eq!(problems.is_empty(), steps != "x", "{problems:?}");
         }
+    }
+
+    #[test]
+    fn names_of_targets_are_wanted_and_take_requests_when_they_are_known() {
+        let mut catalog = Catalog::new();
+        catalog.instance("web", "a", |service| service.address = "A.example".into());
+        catalog.instance("web", "b", |service| {
+            service.tags = vec!["urlprefix-/ register=shop".into()];
+        });
+        let instances: Vec<Instance> = catalog.view.all_instances().collect();
+        let known = |names: &[(&str, [u8; 4])]| {
+            let names = names
+                .iter()
+                .map(|(name, ip)| ((*name).to_owned(), (*ip).into()));
+            let built = routes::build(
+                &catalog.view,
+                &instances,
+                (
+                    "dc1",
+                    proxy::route::Matching::default(),
+                    &Arc::new(names.collect()),
+                ),
+                &Table::default(),
+                (&mut routes::Holding::default(), std::time::Duration::ZERO),
+            );
+            let rows = built.table.rows().into_iter().map(|row| row.dst).collect();
+            assert_eq!(
+                routes::aliases(&built.table),
+                BTreeSet::from(["shop".to_owned()])
+            );
+            (
+                rows,
+                built.names.into_iter().collect(),
+                built.problems.len(),
+            )
+        };
+        let wanted = vec!["a.example".to_owned()];
+        let (a, b) = (
+            "http://A.example:81/".to_owned(),
+            "http://10.0.0.1:82/".to_owned(),
+        );
+        let found: (Vec<String>, Vec<String>, usize) = known(&[]);
+        assert_eq!(found, (vec![b.clone()], wanted.clone(), 1));
+        assert_eq!(
+            known(&[("a.example", [10, 0, 0, 9])]),
+            (vec![a, b], wanted, 0)
+        );
     }
 
     #[test]

@@ -70,7 +70,9 @@ impl Web for Http {
             while let Some(part) = answer.chunk().await.map_err(told)? {
                 body.extend_from_slice(&part);
                 if body.len() > ANSWER_BYTES_MAX {
-                    return Err(format!("its answer is larger than {ANSWER_BYTES_MAX} bytes"));
+                    return Err(format!(
+                        "its answer is larger than {ANSWER_BYTES_MAX} bytes"
+                    ));
                 }
             }
             let mut whole = http::Response::new(Bytes::from(body));
@@ -126,9 +128,16 @@ mod tests {
 
     #[tokio::test]
     async fn requests_go_out_and_answers_are_bounded() {
-        rustls::crypto::ring::default_provider().install_default().ok();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let router = axum::Router::new().fallback(|request: axum::extract::Request| async move {
-            let size = request.uri().path().trim_start_matches('/').parse().unwrap();
+            let size = request
+                .uri()
+                .path()
+                .trim_start_matches('/')
+                .parse()
+                .unwrap();
             ([("replay-nonce", "n")], vec![b'x'; size])
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -140,9 +149,17 @@ mod tests {
             web.send(request.body(Bytes::from("{}")).unwrap())
         };
         let answer = send(3).await.unwrap();
-        assert_eq!((answer.status(), &answer.body()[..]), (http::StatusCode::OK, &b"xxx"[..]));
+        assert_eq!(
+            (answer.status(), &answer.body()[..]),
+            (http::StatusCode::OK, &b"xxx"[..])
+        );
         assert_eq!(answer.headers()["replay-nonce"], "n");
-        assert!(send(ANSWER_BYTES_MAX + 1).await.unwrap_err().contains("larger"));
+        assert!(
+            send(ANSWER_BYTES_MAX + 1)
+                .await
+                .unwrap_err()
+                .contains("larger")
+        );
         serving.abort();
     }
 }

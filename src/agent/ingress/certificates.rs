@@ -416,7 +416,9 @@ mod tests {
 
     #[tokio::test]
     async fn certificates_of_servers_are_replaced_while_they_are_in_use() {
-        rustls::crypto::ring::default_provider().install_default().ok();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         for (kind, refresh) in [("http", Some(Duration::from_millis(10))), ("consul", None)] {
             let (serve, served) = watch::channel(Served::default());
             let address = server(served).await;
@@ -429,7 +431,9 @@ mod tests {
                 client_authorities: None,
             };
             let put = |files: &[(&str, String)]| {
-                let files = files.iter().map(|(name, text)| ((*name).to_owned(), text.clone()));
+                let files = files
+                    .iter()
+                    .map(|(name, text)| ((*name).to_owned(), text.clone()));
                 let files = files.collect();
                 serve.send_modify(|served| {
                     served.files = files;
@@ -442,7 +446,11 @@ mod tests {
             has(&store, &["a.io"]).await;
             let fresh = tokio::spawn(keep_fresh("own".into(), source, store.clone()));
             let (b, c) = (pem("b.io"), pem("c.io"));
-            put(&[("b-cert.pem", b.clone()), ("b-key.pem", b.clone()), ("c.pem", c.clone())]);
+            put(&[
+                ("b-cert.pem", b.clone()),
+                ("b-key.pem", b.clone()),
+                ("c.pem", c.clone()),
+            ]);
             has(&store, &["b.io", "c.io"]).await;
             // What cannot be used is left out, and nothing but that.
             put(&[("b.pem", b), ("c.pem", "nonsense".into())]);
@@ -456,14 +464,22 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_read_is_said() {
-        rustls::crypto::ring::default_provider().install_default().ok();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
         let (_serve, served) = watch::channel(Served::default());
         let address = server(served).await;
         let (http, consul) = (CertificatePlace::Http, CertificatePlace::Consul);
         for (place, expected) in [
             (http(format!("http://{address}/nothing")), "404"),
-            (consul(format!("http://{address}/v1/kv/certs")), "no key below the prefix"),
-            (http("http://127.0.0.1:1/list?token=secret".into()), "error sending request"),
+            (
+                consul(format!("http://{address}/v1/kv/certs")),
+                "no key below the prefix",
+            ),
+            (
+                http("http://127.0.0.1:1/list?token=secret".into()),
+                "error sending request",
+            ),
         ] {
             let reason = read(&place, None).await.err().unwrap_or_default();
             assert!(reason.contains(expected), "{place:?}: {reason}");

@@ -1,6 +1,7 @@
 //! Settings of the ingress to a running one: its listeners, and the certificates that they get.
 
 mod acme;
+pub(super) mod aliases;
 mod certificates;
 mod requests_log;
 mod users;
@@ -28,12 +29,7 @@ struct Source {
 impl Source {
     /// What has its certificates issued; none if they are read from somewhere. What stands in the
     /// way is told in the log.
-    fn issuer(
-        &self,
-        name: &str,
-        data_dir: &Path,
-        challenges: &Arc<Challenges>,
-    ) -> Option<Issuer> {
+    fn issuer(&self, name: &str, data_dir: &Path, challenges: &Arc<Challenges>) -> Option<Issuer> {
         let CertificatePlace::Acme(authority) = &self.settings.place else {
             return None;
         };

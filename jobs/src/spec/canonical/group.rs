@@ -241,7 +241,10 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
 /// Writes the shares of canaries to where data planes read them: the labels of services, which is
 /// also the form in which a job can say them itself.
 fn tell_steps(findings: &mut Findings, group: &mut model::TaskGroup) {
-    let traffic = group.update.as_ref().and_then(|update| update.traffic.as_ref());
+    let traffic = group
+        .update
+        .as_ref()
+        .and_then(|update| update.traffic.as_ref());
     let Some(traffic) = traffic else { return };
     let steps: Vec<String> = traffic.steps.iter().map(u32::to_string).collect();
     let steps = steps.join(",");

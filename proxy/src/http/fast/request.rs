@@ -477,7 +477,7 @@ impl Plain {
 mod tests {
     use smallvec::SmallVec;
 
-    use super::{Own, Doubt, Head, Plain, may_end_in, read};
+    use super::{Doubt, Head, Own, Plain, may_end_in, read};
     use crate::headers::Told;
 
     fn plain(raw: &str) -> Plain {
@@ -597,7 +597,11 @@ mod tests {
             (host(" [::1]"), Doubt::Host),
             (host(" u@a"), Doubt::Host),
         ] {
-            assert_eq!(read(raw.as_bytes(), &Own::default()), Head::Doubtful(doubt), "{raw:?}");
+            assert_eq!(
+                read(raw.as_bytes(), &Own::default()),
+                Head::Doubtful(doubt),
+                "{raw:?}"
+            );
         }
         let many = (0..80).map(|_| "X: 1\r\n").collect::<String>();
         assert_eq!(

@@ -132,9 +132,15 @@ pub(in crate::spec::canonical) fn update(
         update.healthy_deadline,
         update.progress_deadline,
     );
-    findings.require(update.traffic.is_none() || job_type == JobType::Service, || {
-        format!("Traffic requires a service job, not {:?}", job_type.as_str())
-    });
+    findings.require(
+        update.traffic.is_none() || job_type == JobType::Service,
+        || {
+            format!(
+                "Traffic requires a service job, not {:?}",
+                job_type.as_str()
+            )
+        },
+    );
     let check = &update.health_check;
     findings.require(
         ["checks", "task_states", "manual"].contains(&check.as_str()),
