@@ -18,12 +18,16 @@ use bytes::Bytes;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::Digest;
+use pingora_core::protocols::tls::CaType;
 use pingora_core::protocols::http::v1::server::HttpSession as SessionV1;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use regex::Regex;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout};
 
@@ -48,6 +52,9 @@ pub(super) struct Service {
     handle: Handle,
     budget: Arc<Budget>,
     compressed: Option<Regex>,
+    /// For targets whose certificates are not looked at: the library wants an authority for them
+    /// all the same, and there may be no other.
+    nobody: Arc<CaType>,
 }
 
 /// Checks what of the settings only this way uses.
@@ -121,6 +128,7 @@ impl Service {
             handle,
             budget,
             compressed,
+            nobody: nobody().into(),
         }
     }
 
@@ -236,6 +244,7 @@ impl Service {
         let scheme = target.destination().scheme;
         let mut peer = HttpPeer::new(target.address(), scheme.is_tls(), server_name(target));
         if target.options().skips_verification {
+            peer.options.ca = Some(self.nobody.clone());
             peer.options.verify_cert = false;
             peer.options.verify_hostname = false;
         }
@@ -382,6 +391,29 @@ impl Service {
 /// What texts of the proxy's own are.
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN_TEXT: &str = "text/plain";
+
+/// An authority whose key was never kept.
+const NOBODY: &[u8] = b"\
+-----BEGIN CERTIFICATE-----
+MIIBdjCCAR2gAwIBAgIURfAMrMbeuADWM+ctLEEd0OH4P+gwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGbm9ib2R5MB4XDTI2MTEyMjA4MzAzOVoXDTI2MTEyMzA4MzAz
+OVowETEPMA0GA1UEAwwGbm9ib2R5MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+2IPi67zAOVFKgR+K6R2CmzGRE3ENBtA6avQeexsiHnXGCbE5gTgr8Bt+Z4wkG7Qt
+b2PG3WZOO6AQ33YOPYjPrqNTMFEwHQYDVR0OBBYEFOtWcaAbVF/HvaeTIdmlb+9S
+VPLHMB8GA1UdIwQYMBaAFOtWcaAbVF/HvaeTIdmlb+9SVPLHMA8GA1UdEwEB/wQF
+MAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgOxvu1zCqTNQ7haSMRe0/+8me2ODf0ypF
+D4Z9i7ikc8wCIEJiG5odv97Bb7uWGTKJgChjbUtPy1BxjJy8Q6wdTbmW
+-----END CERTIFICATE-----
+";
+
+fn nobody() -> Vec<WrappedX509> {
+    let certificate = CertificateDer::from_pem_slice(NOBODY);
+    let certificate = certificate.map(|certificate| certificate.to_vec());
+    let certificates = certificate.into_iter();
+    certificates
+        .map(|certificate| WrappedX509::new(certificate, parse_x509))
+        .collect()
+}
 
 /// Names the host of a call, for which its authority is not asked then.
 const GRPC_HOST: &str = "dsthost";

@@ -401,7 +401,7 @@ impl Destination {
             Ok(address) => (address, None),
             Err(_) => {
                 let (host, port) = host_and_port(authority).ok_or_else(invalid)?;
-                let port = port.or(scheme.default_port()).ok_or_else(invalid)?;
+                let port = port.or_else(|| scheme.default_port()).ok_or_else(invalid)?;
                 match host.parse() {
                     Ok(address) => (SocketAddr::new(address, port), None),
                     Err(_) if is_host_name(host) => {

@@ -16,6 +16,7 @@ mod rescue;
 mod running;
 mod secured;
 mod system_calls;
+mod upstreams;
 
 use proxy::{Config, Listener, Proxy};
 

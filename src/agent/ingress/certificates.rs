@@ -363,7 +363,7 @@ mod tests {
                 let (path, query) = (request.uri().path(), request.uri().query());
                 let query = query.unwrap_or_default();
                 let waits = query.split('&').find_map(|pair| pair.strip_prefix("index="));
-                if let Some(index) = waits.and_then(|index| index.parse().ok()) {
+                if let Some(index) = waits.and_then(|index| index.parse::<u64>().ok()) {
                     let newer = served.wait_for(|served: &Served| served.index > index);
                     drop(newer.await);
                 }
