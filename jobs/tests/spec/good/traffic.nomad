@@ -6,9 +6,13 @@ job "shop" {
   }
   group "web" {
     service {
-      name        = "shop"
-      canary_meta = { track = "new" }
-      meta        = { rollout_steps = "1" }
+      name = "shop"
+      canary_meta {
+        track = "new"
+      }
+      meta {
+        rollout_steps = "1"
+      }
     }
     task "server" {
       driver = "raw_exec"
