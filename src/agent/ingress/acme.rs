@@ -106,6 +106,7 @@ impl Shelf for Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::ingress::served;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -131,18 +132,11 @@ mod tests {
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
-        let router = axum::Router::new().fallback(|request: axum::extract::Request| async move {
-            let size = request
-                .uri()
-                .path()
-                .trim_start_matches('/')
-                .parse()
-                .unwrap();
-            ([("replay-nonce", "n")], vec![b'x'; size])
+        let address = served::serve(|path| async move {
+            let size = path.trim_start_matches('/').parse().unwrap();
+            (200, "Replay-Nonce: n\r\n".to_owned(), vec![b'x'; size])
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        let address = address.await;
         let web = Http(reqwest::Client::new());
         let send = |size: usize| {
             let request = http::Request::post(format!("http://{address}/{size}"));
@@ -160,6 +154,5 @@ mod tests {
                 .unwrap_err()
                 .contains("larger")
         );
-        serving.abort();
     }
 }

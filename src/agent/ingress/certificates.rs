@@ -279,6 +279,7 @@ async fn keys(url: &str, index: Option<u64>) -> Result<Read, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::ingress::served;
     use std::net::SocketAddr;
     use tokio::sync::watch;
 
@@ -355,47 +356,44 @@ mod tests {
 
     /// A server of files with a list of them, which is a key-value store too.
     async fn server(served: watch::Receiver<Served>) -> SocketAddr {
-        use axum::extract::Request;
-        use axum::http::{HeaderMap, StatusCode};
-        let router = axum::Router::new().fallback(move |request: Request| {
+        served::serve(move |target| {
             let mut served = served.clone();
             async move {
-                let (path, query) = (request.uri().path(), request.uri().query());
-                let query = query.unwrap_or_default();
-                let waits = query.split('&').find_map(|pair| pair.strip_prefix("index="));
+                let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+                let waits = query
+                    .split('&')
+                    .find_map(|pair| pair.strip_prefix("index="));
                 if let Some(index) = waits.and_then(|index| index.parse::<u64>().ok()) {
                     let newer = served.wait_for(|served: &Served| served.index > index);
                     drop(newer.await);
                 }
                 let now = served.borrow().clone();
-                let mut headers = HeaderMap::new();
-                headers.insert("x-consul-index", now.index.into());
-                if path == "/certs/list" {
-                    let names: Vec<String> = now.files.into_keys().collect();
-                    return (StatusCode::OK, headers, names.join("\n"));
-                }
-                if path == "/v1/kv/certs" && query.contains("recurse") {
-                    let keys = now.files.iter().map(|(name, text)| {
-                        serde_json::json!({"Key": format!("certs/{name}"), "Value": STANDARD.encode(text)})
-                    });
-                    let status = match now.files.is_empty() {
-                        true => StatusCode::NOT_FOUND,
-                        false => StatusCode::OK,
-                    };
-                    let keys: Vec<serde_json::Value> = keys.collect();
-                    return (status, headers, serde_json::Value::from(keys).to_string());
-                }
-                let name = path.strip_prefix("/certs/").unwrap_or_default();
-                match now.files.get(name) {
-                    Some(text) => (StatusCode::OK, headers, text.clone()),
-                    None => (StatusCode::NOT_FOUND, headers, String::new()),
-                }
+                let lines = format!("X-Consul-Index: {}\r\n", now.index);
+                let (status, text) = answer(path, query, now.files);
+                (status, lines, text.into_bytes())
             }
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        address
+        })
+        .await
+    }
+
+    fn answer(path: &str, query: &str, files: BTreeMap<String, String>) -> (u16, String) {
+        if path == "/certs/list" {
+            let names: Vec<String> = files.into_keys().collect();
+            return (200, names.join("\n"));
+        }
+        if path == "/v1/kv/certs" && query.contains("recurse") {
+            let status = if files.is_empty() { 404 } else { 200 };
+            let keys = files.iter().map(|(name, text)| {
+                serde_json::json!({"Key": format!("certs/{name}"), "Value": STANDARD.encode(text)})
+            });
+            let keys: Vec<serde_json::Value> = keys.collect();
+            return (status, serde_json::Value::from(keys).to_string());
+        }
+        let name = path.strip_prefix("/certs/").unwrap_or_default();
+        match files.get(name) {
+            Some(text) => (200, text.clone()),
+            None => (404, String::new()),
+        }
     }
 
     /// Waits until a store has certificates for exactly these hosts.

@@ -4,6 +4,8 @@ mod acme;
 pub(super) mod aliases;
 mod certificates;
 mod requests_log;
+#[cfg(test)]
+mod served;
 mod users;
 
 use config::{self, CertificatePlace, Config, Connections, Ingress, IngressListener};
