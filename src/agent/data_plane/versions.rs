@@ -232,7 +232,9 @@ impl<'a> Versions<'a> {
         };
         if versions.is_empty() {
             let own = instances.iter();
-            let own = own.map(|instance| instance.service.id.to_string()).collect();
+            let own = own
+                .map(|instance| instance.service.id.to_string())
+                .collect();
             return Some(vec![(part(name, own), millionths)]);
         }
         let versions = versions.into_iter().map(|(version, of_it, own)| {
@@ -307,7 +309,9 @@ impl<'a> Versions<'a> {
         let version = |name, share, of_canary| {
             let own = instances.iter();
             let own = own.filter(|instance| is_canary(instance) == of_canary);
-            let own = own.map(|instance| instance.service.id.to_string()).collect();
+            let own = own
+                .map(|instance| instance.service.id.to_string())
+                .collect();
             (name, share, own)
         };
         vec![

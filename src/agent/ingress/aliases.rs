@@ -68,7 +68,12 @@ mod tests {
     fn a_name_leads_to_the_ingress() {
         let own = |address: &str| {
             let service = service("shop", address.parse().unwrap());
-            (service.id.to_string(), service.name.to_string(), service.address, service.port)
+            (
+                service.id.to_string(),
+                service.name.to_string(),
+                service.address,
+                service.port,
+            )
         };
         let expected = |address: &str| {
             let text = |text: &str| text.to_owned();
