@@ -225,9 +225,11 @@ impl<'a> Versions<'a> {
         let name = name(&chain.service, target);
         let millionths = u64::from(share.share) * WHOLE / u64::from(chain::WHOLE_SHARE);
         let versions = self.rollout(&target.service, &instances);
+        // Instances of another service are on these routes for what is sent to them only.
+        let is_other = target.service != chain.service;
         let part = |name, instances| Part {
             name,
-            millionths: None,
+            millionths: is_other.then_some(0),
             instances,
         };
         if versions.is_empty() {
