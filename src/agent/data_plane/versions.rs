@@ -4,8 +4,8 @@
 //! Where requests go by the entries is the chain of a service: a router picks by the request, a
 //! splitter by share, a resolver says which instances are meant and who stands in for them. Beneath
 //! that, the first of the steps that a job names is the share of its canaries among the instances
-//! of each of its services: their share is the product of both, unless a subset holds canaries only,
-//! or none, so that the entries say the share themselves.
+//! of each of its services: their share is the product of both, unless a subset holds canaries
+//! only, or none, so that the entries say the share themselves.
 
 use jobs::model::STEPS_META;
 use mesh::{
@@ -54,8 +54,8 @@ impl<'a> Versions<'a> {
         }
     }
 
-    /// The definitions to carry out after `adds`, the routes of instances; `registered` are those of
-    /// instances that get no requests, for which others may stand in.
+    /// The definitions to carry out after `adds`, the routes of instances; `registered` are those
+    /// of instances that get no requests, for which others may stand in.
     pub(super) fn definitions(
         &mut self,
         adds: &[Definition],

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 
 use super::answer;
 use super::local::Local;
-use super::noted::Noted;
 use super::request::{self, Head, Plain};
 use super::timer::Timer;
 use crate::certs::Challenges;
@@ -23,6 +23,7 @@ use crate::http::linger::linger;
 use crate::http::patience::Limits;
 use crate::http::socket::{HEAD_BYTES_MAX, Replay};
 use crate::http::stream::Stream;
+use crate::route::Target;
 
 /// How long a connection that came just before the stop may take to send its first request.
 const STOP_GRACE: Duration = Duration::from_millis(100);
@@ -149,6 +150,18 @@ pub(super) struct Connection {
     pub(super) noted: Noted,
     /// The number of the connection among those of the thread.
     pub(super) number: usize,
+}
+
+/// What became of a request, as far as it is written down.
+#[derive(Default)]
+pub(super) struct Noted {
+    pub(super) began: Option<Instant>,
+    /// Of the answer that the client got.
+    pub(super) status: Option<u16>,
+    /// Of its content.
+    pub(super) body_bytes: u64,
+    /// The last one that was asked.
+    pub(super) target: Option<Arc<Target>>,
 }
 
 /// How far the next request has come.

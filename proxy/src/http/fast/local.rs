@@ -15,6 +15,7 @@ use tokio::time::{Instant, interval};
 
 use super::own::Own;
 use super::pool::Pool;
+use super::request;
 use crate::config::Config;
 use crate::http::handle::Handle;
 use crate::http::rescue::Budget;
@@ -108,7 +109,7 @@ impl Date {
 impl Local {
     pub(in crate::http) fn new(number: usize, config: Arc<Config>, handle: Handle) -> Local {
         let (idle_max, _) = idle_max(&config);
-        let own = Own::new(&config.own_headers);
+        let own = Own::new(&config.own_headers, request::is_free);
         Local {
             number,
             // Only the silence of a target bounds how long an answer is waited for there, so it

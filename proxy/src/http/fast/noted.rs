@@ -6,25 +6,13 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::{Connection, Noted};
 use super::request::Plain;
 use crate::log::{Entry, UpstreamEntry};
 use crate::route::{RequestPath, Target};
 
 /// The status of a request whose client went away before there was an answer.
 const LEFT: u16 = 499;
-
-/// What became of a request.
-#[derive(Default)]
-pub(super) struct Noted {
-    began: Option<Instant>,
-    /// Of the answer that the client got.
-    pub(super) status: Option<u16>,
-    /// Of its content.
-    pub(super) body_bytes: u64,
-    /// The last one that was asked.
-    target: Option<Arc<Target>>,
-}
 
 impl Connection {
     /// A request begins, of which something may be written down.

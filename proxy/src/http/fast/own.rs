@@ -4,7 +4,6 @@ use std::io::Write;
 
 use smallvec::SmallVec;
 
-use super::request;
 use crate::config::OwnHeaders;
 use crate::headers::{Hop, Told};
 use crate::http::handle::Handle;
@@ -18,9 +17,9 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// As the settings say. None if a name means something on the way, or stands for two things:
-    /// the library has its rules for that.
-    pub(super) fn new(settings: &OwnHeaders) -> Option<Own> {
+    /// As the settings say. None if a name is not free, as it means something on the way, or stands
+    /// for two things: the library has its rules for that.
+    pub(super) fn new(settings: &OwnHeaders, is_free: impl Fn(&str) -> bool) -> Option<Own> {
         let mut settings = settings.clone();
         // What is told of the client anyway is not told twice.
         let is_new = |name: &String| Told::of(name.as_bytes()).is_none();
@@ -30,7 +29,7 @@ impl Own {
         let names = names.into_iter().flatten().chain(tls);
         let mut own = Own::default();
         for name in names {
-            if !request::is_free(name) || own.has(name) {
+            if !is_free(name) || own.has(name) {
                 return None;
             }
             own.names.push(name.clone());
@@ -85,10 +84,13 @@ mod tests {
             // It is told of the client anyway.
             (named("X-Real-Ip"), named("X-Id"), true),
         ] {
-            let own = Own::new(&OwnHeaders {
+            let settings = OwnHeaders {
                 client_ip: client_ip.clone(),
                 request_id,
                 ..OwnHeaders::default()
+            };
+            let own = Own::new(&settings, |name| {
+                !["Connection", "Host", "X-Forwarded-For"].contains(&name)
             });
             assert_eq!(own.is_some(), is_own, "{client_ip:?}");
             assert!(own.is_none_or(|own| !own.has("x-real-ip")));

@@ -477,7 +477,7 @@ impl Plain {
 mod tests {
     use smallvec::SmallVec;
 
-    use super::{Doubt, Head, Own, Plain, may_end_in, read};
+    use super::{Doubt, Head, Own, Plain, is_free, may_end_in, read};
     use crate::headers::Told;
 
     fn plain(raw: &str) -> Plain {
@@ -496,6 +496,20 @@ mod tests {
         };
         plain(raw).write(raw.as_bytes(), (None, None), told, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn names_that_mean_something_are_not_free() {
+        assert!(is_free("X-Request-Id") && is_free("User-Agent"));
+        for name in [
+            "Connection",
+            "Host",
+            "X-Forwarded-For",
+            "TE",
+            "Content-Length",
+        ] {
+            assert!(!is_free(name), "{name}");
+        }
     }
 
     #[test]
