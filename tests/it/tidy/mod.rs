@@ -215,8 +215,9 @@ const ROOT_ARROWS: &[Arrow<'_>] = &[
     ("agent", &["api", "server", "client", "rpc", "echo", "cli"]),
     ("api", &["server", "client"]),
     ("server", &["rpc", "registration"]),
-    ("client", &["rpc", "registration"]),
+    ("client", &["rpc", "registration", "templates"]),
     ("registration", &[]),
+    ("templates", &[]),
     ("rpc", &[]),
     ("config", &[]),
     ("telemetry", &[]),
@@ -397,6 +398,7 @@ fn each_heavy_library_has_one_home() {
         ("hcl_edit", &["jobs/src/spec", "src/config"]),
         ("axum", &["src/api"]),
         ("clap", &["src/cli"]),
+        ("gotmpl", &["src/templates"]),
         ("bollard", &["src/client/drivers/docker"]),
         ("instant_acme", &["proxy/src/certs/acme.rs"]),
     ];

@@ -1,0 +1,113 @@
+//! Functions that encode, decode and digest.
+
+use super::{add, argument, failed, text_at, told};
+use crate::values;
+use base64::{Engine as _, engine::general_purpose};
+use gotmpl::{FuncMap, Value};
+use md5::Md5;
+use ring::hmac;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+pub(super) fn add_all(map: &mut FuncMap) {
+    let decode = |engine: &'static general_purpose::GeneralPurpose| {
+        move |args: &[Value]| {
+            let bytes = engine.decode(text_at(args, 0)?);
+            let bytes = bytes.map_err(|error| failed(error.to_string()))?;
+            told(String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?)
+        }
+    };
+    let encode = |engine: &'static general_purpose::GeneralPurpose| {
+        move |args: &[Value]| told(engine.encode(text_at(args, 0)?))
+    };
+    add(
+        map,
+        "base64Decode",
+        1..=1,
+        decode(&general_purpose::STANDARD),
+    );
+    add(
+        map,
+        "base64Encode",
+        1..=1,
+        encode(&general_purpose::STANDARD),
+    );
+    add(
+        map,
+        "base64URLDecode",
+        1..=1,
+        decode(&general_purpose::URL_SAFE),
+    );
+    add(
+        map,
+        "base64URLEncode",
+        1..=1,
+        encode(&general_purpose::URL_SAFE),
+    );
+    add(map, "sha256Hex", 1..=1, |args| {
+        told(hex(&Sha256::digest(text_at(args, 0)?)))
+    });
+    add(map, "md5sum", 1..=1, |args| {
+        told(hex(&Md5::digest(text_at(args, 0)?)))
+    });
+    // The text, then the key.
+    add(map, "hmacSHA256Hex", 2..=2, |args| {
+        let (text, key) = (text_at(args, 0)?, text_at(args, 1)?);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+        told(hex(hmac::sign(&key, text.as_bytes()).as_ref()))
+    });
+    json(map);
+}
+
+fn json(map: &mut FuncMap) {
+    add(map, "parseJSON", 1..=1, |args| {
+        let text = text_at(args, 0)?;
+        if text.is_empty() {
+            return Ok(Value::Map(Arc::default()));
+        }
+        let value: Result<serde_json::Value, _> = serde_json::from_str(&text);
+        Ok(values::of_json(
+            &value.map_err(|error| failed(error.to_string()))?,
+        ))
+    });
+    for (name, write) in [
+        ("toJSON", compact as Write),
+        ("toUnescapedJSON", unescaped),
+        ("toJSONPretty", pretty),
+        ("toUnescapedJSONPretty", unescaped_pretty),
+    ] {
+        add(map, name, 1..=1, move |args| {
+            let value = values::to_json(argument(args, 0)?)?;
+            told(write(&value).map_err(|error| failed(error.to_string()))?)
+        });
+    }
+}
+
+type Write = fn(&serde_json::Value) -> Result<String, serde_json::Error>;
+
+fn compact(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+    unescaped(value).map(|text| escaped(&text))
+}
+
+fn pretty(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+    unescaped_pretty(value).map(|text| escaped(&text))
+}
+
+fn unescaped(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+    serde_json::to_string(value)
+}
+
+fn unescaped_pretty(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(value)
+}
+
+/// What browsers could take for marks is escaped, as Go does. It only occurs inside of texts.
+fn escaped(json: &str) -> String {
+    json.replace('&', "\\u0026")
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
