@@ -3,6 +3,7 @@
 //! Bodies are MessagePack with field names; unknown fields are ignored and missing ones take their
 //! default, so that versions can be mixed during an upgrade.
 
+use crate::watched::{Content, Subject};
 use jobs::model::{AllocId, Allocation, Index, Job, Node};
 use jobs::state::AllocUpdate;
 use mesh::local::Difference;
@@ -38,6 +39,19 @@ pub enum ToServer {
         index: Index,
         /// Service ids.
         instances: Vec<String>,
+    },
+    /// Asks for [`ToClient::Watched`] with the same number: at once, and at every change until
+    /// [`ToServer::Unwatch`].
+    Watch {
+        /// Counts up per agent process.
+        number: u64,
+        /// Of what.
+        subject: Subject,
+    },
+    /// Ends what [`ToServer::Watch`] began.
+    Unwatch {
+        /// Number of the question.
+        number: u64,
     },
 }
 
@@ -202,6 +216,13 @@ pub enum ToClient {
     Drained {
         /// Number of the question.
         number: u64,
+    },
+    /// Answers [`ToServer::Watch`].
+    Watched {
+        /// Number of the question.
+        number: u64,
+        /// What there is.
+        content: Content,
     },
 }
 

@@ -11,8 +11,12 @@ mod received;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod watches;
 
-use crate::message::{Confirmation, Hello, Position, Report, RulesVersion};
+use crate::{
+    message::{Confirmation, Hello, Position, Report, RulesVersion},
+    watched::Subject,
+};
 use jobs::model::Index;
 use mesh::view::View;
 use std::{
@@ -27,8 +31,10 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep},
 };
+use watches::Watches;
 
 pub use delta::AllocDelta;
+pub use watches::{SUBJECTS_MAX, Watched};
 
 /// Reports that may wait for their commit; further ones wait in their callers.
 const REPORTS_MAX: usize = 1024;
@@ -85,6 +91,7 @@ pub struct Handle {
     confirmed: Arc<watch::Sender<Confirmation>>,
     connected: watch::Receiver<bool>,
     rules: watch::Receiver<RulesVersion>,
+    watches: Watches,
 }
 
 impl std::fmt::Debug for Pending {
@@ -165,6 +172,12 @@ impl Handle {
     pub fn rules(&self) -> watch::Receiver<RulesVersion> {
         self.rules.clone()
     }
+
+    /// Follows a key or variable as long as the answer is kept; none when this agent follows too
+    /// many already. As long as no server can be reached there is no news.
+    pub fn watch(&self, subject: &Subject) -> Option<Watched> {
+        self.watches.follow(subject)
+    }
 }
 
 /// Keeps the stream. See the module.
@@ -189,6 +202,7 @@ pub struct Session {
     told: Confirmation,
     connected: watch::Sender<bool>,
     rules: watch::Sender<RulesVersion>,
+    watches: Watches,
     pending: BTreeMap<u64, Pending>,
     awaited: BTreeMap<u64, Await>,
     next_number: u64,
@@ -210,7 +224,9 @@ impl Session {
         let (confirm, confirmed) = watch::channel(Confirmation::default());
         let (connected, connected_reader) = watch::channel(false);
         let (rules, rules_reader) = watch::channel(hello.rules);
+        let watches = Watches::default();
         let handle = Handle {
+            watches: watches.clone(),
             reports: report_sender,
             awaits: await_sender,
             catalog: catalog_reader,
@@ -234,6 +250,7 @@ impl Session {
             told: Confirmation::default(),
             connected,
             rules,
+            watches,
             pending: BTreeMap::new(),
             awaited: BTreeMap::new(),
             next_number: 1,

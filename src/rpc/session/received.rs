@@ -63,6 +63,7 @@ impl Session {
                     self.settle(number, Err(Error::Refused { reason }));
                 }
             }
+            ToClient::Watched { number, content } => self.watches.on_content(number, content),
             ToClient::Drained { number } => {
                 if let Some(asked) = self.awaited.remove(&number) {
                     // A caller that stopped waiting does not need the answer.

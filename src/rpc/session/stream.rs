@@ -51,6 +51,7 @@ impl Session {
         } = link;
         let outgoing = Outgoing(outgoing);
         let allocs = self.allocs.clone();
+        let watches = self.watches.clone();
         self.hello.confirmed = self.confirmed.borrow().at.index;
         outgoing
             .send(ToServer::Hello(Box::new(self.hello.clone())))
@@ -83,6 +84,7 @@ impl Session {
         }
         self.rejected = None;
         self.connected.send_replace(true);
+        self.watches.begin();
         self.resume(&outgoing).await?;
         let beat = Duration::from_millis((lease_ms / 3).max(10));
         let mut heartbeat = interval_at(Instant::now() + beat, beat);
@@ -121,7 +123,12 @@ impl Session {
                         self.send_report(&outgoing, number).await?;
                     }
                 }
-                _ = heartbeat.tick() => outgoing.send(ToServer::Heartbeat).await?,
+                () = watches.changed() => self.say_what_is_watched(&outgoing).await?,
+                _ = heartbeat.tick() => {
+                    outgoing.send(ToServer::Heartbeat).await?;
+                    // What nobody reads any more says nothing of itself.
+                    self.say_what_is_watched(&outgoing).await?;
+                }
             }
         }
     }
@@ -139,10 +146,18 @@ impl Session {
         for (&number, asked) in &self.awaited {
             outgoing.send(question(number, asked)).await?;
         }
+        self.say_what_is_watched(outgoing).await?;
         let confirmation = self.confirmed.borrow_and_update().clone();
         if confirmation.at.index > 0 {
             self.told = confirmation.clone();
             outgoing.send(ToServer::Confirmed(confirmation)).await?;
+        }
+        Ok(())
+    }
+
+    async fn say_what_is_watched(&self, outgoing: &Outgoing) -> Result<(), StreamError> {
+        for message in self.watches.unsaid() {
+            outgoing.send(message).await?;
         }
         Ok(())
     }

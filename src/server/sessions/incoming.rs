@@ -4,7 +4,7 @@ use jobs::model::Index;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-use super::{Agent, Core, reports};
+use super::{Agent, Core, reports, watches::Watches};
 use crate::{
     log::propose::{ProposeError, now},
     loops,
@@ -26,6 +26,7 @@ pub(super) async fn run(
     drained: mpsc::Sender<u64>,
 ) {
     let mut messages = Vec::with_capacity(BATCH_MAX);
+    let mut watches = Watches::new(core, agent.node_id, &answers);
     // A node that says hello has renewed its lease.
     on_heard(core, agent).await;
     loop {
@@ -61,6 +62,8 @@ pub(super) async fn run(
                         return;
                     }
                 }
+                ToServer::Watch { number, subject } => watches.begin(number, subject).await,
+                ToServer::Unwatch { number } => watches.end(number),
                 ToServer::Report { number, report } => numbered.push((number, report)),
             }
         }

@@ -17,6 +17,7 @@ mod reports;
 pub(super) mod streams;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use jobs::model::NodeId;
 use std::{sync::Arc, time::Duration};

@@ -5,7 +5,7 @@ use jobs::{
     control::operator::Registration,
     model::{
         AllocId, ClientStatus, EvalId, EvalStatus, FlatMap, Index, Job, JobKey, JobStatus, JobType,
-        NodeId, NodeStatus, ServiceSpec, TaskPhase, TaskState,
+        NodeId, NodeStatus, ServiceSpec, TaskPhase, TaskState, VariableKey,
     },
     state::{AllocUpdate, Table},
 };
@@ -15,8 +15,9 @@ use rpc::{
         ToClient, ToServer,
     },
     transport::{self, AgentLink, Listener},
+    watched::{Content, Subject},
 };
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
@@ -607,5 +608,105 @@ async fn a_restarted_server_goes_on_where_it_was() {
     // The blocked evaluation was taken up again.
     let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
     assert_eq!(agent.next_assignments().await.len(), 2);
+    server.stop().await;
+}
+
+impl Agent {
+    /// Reads until it was told each of `wanted` last.
+    async fn told(&mut self, wanted: &[(u64, Content)]) {
+        let mut left = wanted.to_vec();
+        while !left.is_empty() {
+            if let ToClient::Watched { number, content } = self.next().await {
+                left.retain(|one| *one != (number, content.clone()));
+            }
+        }
+    }
+}
+
+async fn set_key(server: &Running, key: &str, value: &str) {
+    let command = mesh::state::Command::PutKey(mesh::state::PutKey {
+        key: key.into(),
+        value: value.into(),
+        ..mesh::state::PutKey::default()
+    });
+    let (_, outcome) = server.handle.propose(command).await.unwrap();
+    outcome.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_told_of_keys_and_variables_whenever_they_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let mut agent = Agent::connect(&server, hello("a", "node-1")).await;
+    let variable = VariableKey {
+        namespace: "default".into(),
+        path: "nomad/jobs/always".into(),
+    };
+    let below = Subject::VariablesBelow {
+        namespace: "default".into(),
+        prefix: "nomad/".into(),
+    };
+    for (number, subject) in [
+        (1, Subject::Key("app/a".into())),
+        (2, Subject::KeysBelow("app/".into())),
+        (3, Subject::Variable(variable.clone())),
+        (4, below),
+    ] {
+        agent.send(ToServer::Watch { number, subject }).await;
+    }
+    let refused = Content::Refused("this node runs nothing of the namespace `default`".into());
+    agent
+        .told(&[
+            (1, Content::Nothing),
+            (2, Content::Pairs(Vec::new())),
+            (3, refused.clone()),
+            (4, refused),
+        ])
+        .await;
+
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    set_key(&server, "app/b", "2").await;
+    agent
+        .told(&[(2, Content::Pairs(vec![pair("app/b", "2")]))])
+        .await;
+    set_key(&server, "app/a", "1").await;
+    let both = Content::Pairs(vec![pair("app/a", "1"), pair("app/b", "2")]);
+    agent
+        .told(&[(1, Content::Text("1".into())), (2, both)])
+        .await;
+
+    // What the node runs decides which variables it may read.
+    register(&server, job("always", JobType::Service, 1)).await;
+    agent
+        .told(&[(3, Content::Nothing), (4, Content::List(Vec::new()))])
+        .await;
+    let items = BTreeMap::from([pair("user", "web")]);
+    let set = server.handle.set_variable(variable, &items, None, None);
+    let index = set.await.unwrap();
+    let told = agent
+        .until(|message| match message {
+            ToClient::Watched {
+                number: 3,
+                content: Content::Items { items, facts },
+            } => Some((items, facts.modify_index)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(told, (items, index));
+
+    // Nobody is told of what nobody wants to know any more.
+    agent.send(ToServer::Unwatch { number: 1 }).await;
+    agent.send(ToServer::Heartbeat).await;
+    agent.report(Report::Checks(Vec::new())).await;
+    set_key(&server, "app/a", "3").await;
+    agent
+        .until(|message| match message {
+            ToClient::Watched { number, .. } => {
+                assert_ne!(number, 1);
+                (number == 2).then_some(())
+            }
+            _ => None,
+        })
+        .await;
     server.stop().await;
 }
