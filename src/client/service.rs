@@ -33,7 +33,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use sys::{clock, files};
+use sys::{clock, files, processes};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
@@ -148,7 +148,7 @@ impl Client {
             checks: Arc::new(Checks::new()),
             files: self.files,
             session,
-            host_env: std::env::vars().collect(),
+            host_env: processes::environment(),
             starts: Semaphore::new(STARTS_MAX),
             contacted: watch::Sender::new(false),
         });

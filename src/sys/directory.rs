@@ -9,19 +9,21 @@
 
 use nix::{
     errno::Errno,
-    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2},
+    fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat},
     sys::stat::{Mode, mkdirat},
-    unistd::{UnlinkatFlags, symlinkat, unlinkat},
+    unistd::{Gid, Uid, UnlinkatFlags, fchown, symlinkat, unlinkat},
 };
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Component, Path, PathBuf},
 };
+
+use crate::random;
 
 /// How often a name is freed again for a new file before somebody else who keeps taking it wins.
 const REPLACE_TRIES_MAX: usize = 16;
@@ -174,6 +176,30 @@ impl Directory {
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Puts a file of these bytes at `name` in it, in one step: whoever opens that name finds
+    /// either all of what was there before or all of this. `owner` is its user and group where
+    /// they are not this process's own.
+    ///
+    /// # Errors
+    /// Any error of the file system; a directory of that name is one. Nothing is left behind then.
+    pub fn put_file(
+        &self,
+        name: &Path,
+        mode: u32,
+        owner: (Option<u32>, Option<u32>),
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        single(name)?;
+        let aside = PathBuf::from(format!(".{}", random::uuid()));
+        let file = self.create_file(&aside, mode)?;
+        let filled = fill(file, owner, bytes);
+        let put = filled.and_then(|()| Ok(renameat(self, &aside, self, name)?));
+        if put.is_err() {
+            self.remove_file(&aside).ok();
+        }
+        put
     }
 
     /// Opens the file `name` in it to append to; makes it, mode 0644, when it is not there.
@@ -388,6 +414,15 @@ fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
+/// Gives a new file its owner and its bytes.
+fn fill(mut file: File, owner: (Option<u32>, Option<u32>), bytes: &[u8]) -> io::Result<()> {
+    let (user, group) = (owner.0.map(Uid::from_raw), owner.1.map(Gid::from_raw));
+    if user.is_some() || group.is_some() {
+        fchown(&file, user, group)?;
+    }
+    file.write_all(bytes)
+}
+
 /// Refuses everything but one name.
 fn single(name: &Path) -> io::Result<()> {
     let mut components = name.components();
@@ -529,11 +564,34 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
             // In its place, not through it.
             let mut file = directory.replace_file(Path::new(name), 0o600).unwrap();
-            io::Write::write_all(&mut file, b"new").unwrap();
+            file.write_all(b"new").unwrap();
             assert_eq!(fs::read(place.inside.join(name)).unwrap(), b"new", "{name}");
         }
         assert!(directory.append_file(Path::new("dir")).is_err());
         assert!(directory.replace_file(Path::new("dir"), 0o600).is_err());
+        assert_eq!(fs::read(place.outside.path().join("secret")).unwrap(), b"s");
+    }
+
+    #[test]
+    fn a_file_is_put_in_one_step_and_nothing_else_is_left() {
+        let place = place();
+        let directory = Directory::open(&place.inside).unwrap();
+        let entries = || directory.entries().unwrap().count();
+        let before = entries();
+        // In the place of a link, not through it.
+        for name in ["out", "absolute", "pipe", "file", "new"] {
+            let put = directory.put_file(Path::new(name), 0o640, (None, None), b"new");
+            put.unwrap();
+            let path = place.inside.join(name);
+            assert_eq!(fs::read(&path).unwrap(), b"new", "{name}");
+            let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o640, "{name}");
+        }
+        for name in ["dir", "../secret", "dir/deep", ""] {
+            let put = directory.put_file(Path::new(name), 0o640, (None, None), b"new");
+            assert!(put.is_err(), "{name}");
+        }
+        assert_eq!(entries(), before + 1);
         assert_eq!(fs::read(place.outside.path().join("secret")).unwrap(), b"s");
     }
 

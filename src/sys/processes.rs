@@ -20,6 +20,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs, io,
     os::fd::{AsFd, FromRawFd, OwnedFd},
     path::{Path, PathBuf},
@@ -33,6 +34,18 @@ pub struct Identity {
     pub pid: i32,
     /// When it started, in clock ticks since the machine's start.
     pub start_ticks: u64,
+}
+
+/// The environment of this process as text; what is none has other letters in its place.
+pub fn environment() -> BTreeMap<String, String> {
+    texts(std::env::vars_os())
+}
+
+fn texts(variables: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<String, String> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    variables
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
 }
 
 /// What the kernel counts for one process.
@@ -442,9 +455,7 @@ pub fn run_entered(
             .collect()
     };
     let env = std::env::vars_os();
-    let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        spawn::text(&[&name, "=".as_ref(), &value])
-    };
+    let entry = |(name, value): (OsString, OsString)| spawn::text(&[&name, "=".as_ref(), &value]);
     let copies = [
         io::stdin().as_fd().try_clone_to_owned()?,
         io::stdout().as_fd().try_clone_to_owned()?,
@@ -588,4 +599,18 @@ pub fn signal_number(name: &str) -> Option<i32> {
 /// The names of all signals, ordered by number.
 pub fn signal_names() -> Vec<&'static str> {
     Signal::iterator().map(Signal::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn an_environment_that_is_no_text_is_no_reason_to_panic() {
+        let odd = OsString::from_vec(vec![b'a', 0xff]);
+        let found = texts([("NAME".into(), odd.clone()), (odd, "x".into())].into_iter());
+        assert_eq!(found["NAME"], "a\u{fffd}");
+        assert_eq!(found["a\u{fffd}"], "x");
+    }
 }
