@@ -12,6 +12,8 @@ const ARTIFACT_THREADS: usize = 4;
 const READ_THREADS: usize = 8;
 /// Threads that remove directories.
 const REMOVAL_THREADS: usize = 2;
+/// Threads that render templates.
+const TEMPLATE_THREADS: usize = 2;
 /// Threads that keep what was registered with this agent: its versions are written one by one.
 const REGISTERED_THREADS: usize = 1;
 
@@ -29,6 +31,8 @@ pub(super) struct FileThreads {
     pub(super) reads: Threads,
     /// Removes directories.
     pub(super) removals: Threads,
+    /// Renders templates.
+    pub(super) templates: Threads,
     /// Keeps what was registered with this agent.
     pub(super) registered: Threads,
 }
@@ -41,6 +45,7 @@ impl FileThreads {
             artifacts: Threads::new("files-artifacts", ARTIFACT_THREADS),
             reads: Threads::new("files-reads", READ_THREADS),
             removals: Threads::new("files-removals", REMOVAL_THREADS),
+            templates: Threads::new("files-templates", TEMPLATE_THREADS),
             registered: Threads::new("files-registered", REGISTERED_THREADS),
         }
     }

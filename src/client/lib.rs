@@ -28,6 +28,7 @@ mod shared;
 mod stats;
 mod store;
 mod task;
+mod templates;
 
 use registration::Version;
 use rpc::message::RulesVersion;

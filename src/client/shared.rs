@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) checks: Mutex<BTreeMap<CheckId, CheckStatus>>,
     /// Of running tasks.
     pub(crate) meters: Mutex<BTreeMap<TaskName, Arc<dyn Meter>>>,
+    /// Variables that templates add to the environments of tasks.
+    pub(crate) added: Mutex<BTreeMap<TaskName, Arc<BTreeMap<String, String>>>>,
     /// Something of the above changed; for the runner of the allocation.
     pub(crate) changed: Notify,
     /// Counts changes of the record, for everyone else who waits for one.
@@ -73,6 +75,7 @@ impl Shared {
             record: Mutex::new(record),
             checks: Mutex::new(BTreeMap::new()),
             meters: Mutex::new(BTreeMap::new()),
+            added: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
             revision: watch::Sender::new(0),
         }
@@ -109,6 +112,10 @@ impl Shared {
         let mut environment = TaskEnvironment::of_task(alloc, task, node, Some(&seen), host);
         for (label, port) in mapped_ports(task) {
             environment.set(&format!("NOMAD_PORT_{label}"), &port);
+        }
+        let added = self.added.lock().get(&task.name).cloned();
+        for (name, value) in added.iter().flat_map(|added| added.iter()) {
+            environment.set(name, value);
         }
         environment
     }

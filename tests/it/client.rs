@@ -391,7 +391,7 @@ async fn a_task_that_cannot_run_says_why() {
             "Failed Validation",
             "unknown variable `${nope}` (to pass it on as it is, write `$$${nope}` in the job file); invalid label",
         ),
-        (template, "Failed Validation", "does not support"),
+        (template, "Template", "Template failed: "),
         (
             artifact,
             "Failed Artifact Download",

@@ -47,6 +47,7 @@ mod secured;
 mod specification;
 mod store;
 mod storms;
+mod templates;
 mod tidy;
 mod variables;
 mod walkthrough;

@@ -182,22 +182,6 @@ pub const ABSENT: &[Absent] = &[
         OfTask(|task| task.identities.iter().any(is_given)),
     ),
     absent(
-        "task.template",
-        Refused,
-        "templates are not rendered yet, so a file would be missing",
-        OfTask(|task| !task.templates.is_empty()),
-    ),
-    absent(
-        "task.restart.render_templates",
-        Ignored,
-        "templates are not rendered again at a restart",
-        OfTask(|task| {
-            task.restart_policy
-                .as_ref()
-                .is_some_and(|policy| policy.render_templates)
-        }),
-    ),
-    absent(
         "task.csi_plugin",
         Refused,
         "volumes are not mounted yet, so nothing would reach the plugin",

@@ -28,7 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub(super) use script::ScriptContext;
+pub(super) use script::{ScriptContext, run_script};
 
 /// Runs of all checks at a time.
 const RUNS_MAX: usize = 64;

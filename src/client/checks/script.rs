@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use sys::processes;
 use tokio::{io::AsyncReadExt, net::unix::pipe, time::timeout};
 
 /// Reads of 4 KiB that empty a pipe, which holds 64 KiB unless somebody made it larger.
@@ -40,12 +41,44 @@ pub(super) async fn check(
     task: &ScriptContext,
     limit: Duration,
 ) -> Option<Outcome> {
+    let ran = run_in(task, &spec.command, &spec.args, limit).await;
+    told(&spec.command, ran.map(Ran::outcome))
+}
+
+/// Runs a command in a task to its end. It, and all that it started, is killed then, and when it
+/// takes too long.
+///
+/// # Errors
+/// Why it did not end with code 0, with the end of its output.
+pub(crate) async fn run_script(
+    task: &ScriptContext,
+    command: &str,
+    args: &[String],
+    limit: Duration,
+) -> Result<(), String> {
+    match run_in(task, command, args, limit).await {
+        Ok(Ran::Ended { code: Some(0), .. }) => Ok(()),
+        Ok(Ran::Ended { code, output }) => {
+            let ended = code.map_or_else(|| "a signal".to_owned(), |code| format!("code {code}"));
+            Err(format!("it ended by {ended}: {}", output.trim()))
+        }
+        Ok(Ran::TimedOut { limit, .. }) => Err(format!("it took more than {}", Span::from(limit))),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn run_in(
+    task: &ScriptContext,
+    command: &str,
+    args: &[String],
+    limit: Duration,
+) -> io::Result<Ran> {
     let start = async |output: PipeWriter| {
         let exec = Exec {
             handle: task.handle.clone(),
             config: task.config.clone(),
-            command: spec.command.clone(),
-            args: spec.args.clone(),
+            command: command.to_owned(),
+            args: args.to_vec(),
             dir: task.dir.clone(),
             env: task.env.clone(),
             user: task.user.clone(),
@@ -56,7 +89,7 @@ pub(super) async fn check(
         };
         task.driver.exec(exec).await
     };
-    told(&spec.command, run(start, limit).await.map(Ran::outcome))
+    run(start, limit).await
 }
 
 /// As [`check`], for a program of the machine, with the agent's own environment.
@@ -104,7 +137,7 @@ async fn run_local(args: &[String], limit: Duration) -> io::Result<Ran> {
             command: command.clone(),
             args: args.to_vec(),
             dir,
-            env: env::vars().collect(),
+            env: processes::environment(),
             user: String::new(),
             input: None,
             errors: output.try_clone()?,

@@ -4,5 +4,6 @@ pub(super) mod events;
 mod hooks;
 mod restarts;
 pub(super) mod runner;
+mod scripts;
 #[cfg(test)]
 mod tests;

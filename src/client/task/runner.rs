@@ -2,12 +2,14 @@ use super::{
     events,
     hooks::{self, Prepared},
     restarts::{Decision, Outcome, Restarts},
+    scripts,
 };
 use crate::{
     Error,
     drivers::{Driver, End, Exit, Found, Owner, Run, StartError},
     shared::Shared,
     store::{RUN_UNKNOWN, TaskRecord},
+    templates::{Action, Templates},
 };
 use jobs::model::{Span, Task, TaskEvent, TaskName, TaskPhase};
 use rpc::message::Report;
@@ -15,6 +17,7 @@ use std::{io, sync::Arc, time::Duration};
 use sys::{clock, faults, processes, random};
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -59,6 +62,8 @@ pub(crate) enum TaskCommand {
 enum Ended {
     /// On purpose, for good.
     Killed,
+    /// On purpose, for good, as failed.
+    Failed,
     /// This agent stops; the task goes on.
     Left,
     /// The restart policy decides.
@@ -80,6 +85,10 @@ pub(crate) struct TaskRunner {
     name: TaskName,
     commands: mpsc::Receiver<TaskCommand>,
     restarts: Restarts,
+    /// Followed from its setup on; none when the task has none.
+    templates: Option<Templates>,
+    /// What came of the commands that changed templates asked for.
+    scripts: JoinSet<Option<TaskEvent>>,
     /// A run whose end is to be kept with the decision about what comes next, and then noted.
     unnoted: Option<Box<dyn Run>>,
 }
@@ -108,6 +117,8 @@ impl TaskRunner {
             shared,
             commands,
             restarts,
+            templates: None,
+            scripts: JoinSet::new(),
             unnoted: None,
         }
     }
@@ -122,6 +133,7 @@ impl TaskRunner {
                 None => match self.attempt().await {
                     Ended::With(outcome) => outcome,
                     Ended::Killed => return self.die(false).await,
+                    Ended::Failed => return self.die(true).await,
                     Ended::Left => return,
                 },
             };
@@ -164,7 +176,12 @@ impl TaskRunner {
     async fn attempt(&mut self) -> Ended {
         let run_id = self.shared.task(&self.name).run_id;
         match self.find().await {
-            Ok(Found::Running(run)) => return self.attend(run).await,
+            Ok(Found::Running(run)) => {
+                if self.templates.is_none() {
+                    self.templates = hooks::resume(&self.shared, &self.name);
+                }
+                return self.attend(run).await;
+            }
             Ok(Found::Ended(exit)) if exit.run_id == run_id || run_id == RUN_UNKNOWN => {
                 let kept = self.keep_exit(&exit, Cause::Itself);
                 if let Some(ended) = self.until_kept(kept).await {
@@ -186,7 +203,7 @@ impl TaskRunner {
             }
         }
         let prepared = tokio::select! {
-            prepared = hooks::prestart(&self.shared, &self.name) => prepared,
+            prepared = hooks::prestart(&self.shared, &self.name, &mut self.templates) => prepared,
             paused = pause(&mut self.commands, Duration::MAX) => return match paused {
                 Paused::Left => Ended::Left,
                 Paused::Over | Paused::Killed => Ended::Killed,
@@ -325,6 +342,8 @@ impl TaskRunner {
     /// Watches a running task and carries out what is asked of it.
     async fn attend(&mut self, mut run: Box<dyn Run>) -> Ended {
         self.note_running(&*run);
+        // Those of the run before are of no use to this one.
+        self.scripts = JoinSet::new();
         loop {
             let command = tokio::select! {
                 exit = run.ended() => {
@@ -336,6 +355,14 @@ impl TaskRunner {
                     return Ended::With(outcome(exit.ended.code));
                 }
                 command = self.commands.recv() => command,
+                action = changed(self.templates.as_ref()) => match self.react(&mut *run, action).await {
+                    Some(command) => Some(command),
+                    None => continue,
+                },
+                Some(failed) = self.scripts.join_next() => match failed {
+                    Ok(Some(because)) => return self.fail(run, because).await,
+                    Ok(None) | Err(_) => continue,
+                },
             };
             match command {
                 None => return Ended::Left,
@@ -382,6 +409,47 @@ impl TaskRunner {
                 }
             }
         }
+    }
+
+    /// Ends the task as failed.
+    async fn fail(&mut self, mut run: Box<dyn Run>, because: TaskEvent) -> Ended {
+        self.event(because);
+        let exit = self.stop(&mut *run).await;
+        let left = self.note_exit(&mut *run, &exit, Cause::Asked).await;
+        left.unwrap_or(Ended::Failed)
+    }
+
+    /// Does what changed templates ask for; the command for what goes beyond that.
+    async fn react(&mut self, run: &mut dyn Run, action: Action) -> Option<TaskCommand> {
+        if action.restart {
+            return Some(TaskCommand::Restart {
+                reason: "Template with change_mode restart re-rendered".into(),
+                unhealthy: false,
+            });
+        }
+        for name in action.signals {
+            let event =
+                events::with_detail("Signaling", "Template re-rendered", "task_signal_reason");
+            self.event(event);
+            let sent = match processes::signal_number(&name) {
+                Some(number) => run.signal(number).await,
+                None => Err(io::Error::other("there is no such signal")),
+            };
+            if let Err(error) = sent {
+                let text = format!("Template failed: signal {name}: {error}");
+                self.event(events::with_detail("Template", text, "message"));
+            }
+        }
+        for script in action.scripts {
+            scripts::begin(
+                &mut self.scripts,
+                &self.shared,
+                &self.name,
+                run.handle(),
+                script,
+            );
+        }
+        None
     }
 
     fn note_running(&self, run: &dyn Run) {
@@ -554,6 +622,14 @@ impl TaskRunner {
 
     fn event(&self, event: TaskEvent) {
         self.shared.event(&self.name, event);
+    }
+}
+
+/// Waits for what changed templates ask for.
+async fn changed(templates: Option<&Templates>) -> Action {
+    match templates {
+        Some(templates) => templates.action().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,19 +1,23 @@
 //! What happens before a task starts, in order: its definition is checked, its directory is built,
-//! its files are fetched, its volumes are found, and its driver fetches what it needs; then it is
-//! clear what to start.
+//! its files are fetched and rendered, its volumes are found, and its driver fetches what it needs;
+//! then it is clear what to start.
 //!
 //! Each step is safe to repeat; fetching is remembered and done once per allocation.
 
 mod artifacts;
 mod directory;
+mod templates;
 mod validate;
 mod volumes;
+
+pub(super) use templates::resume;
 
 use super::events;
 use crate::{
     artifacts::ArtifactError,
     drivers::{Driver, Limits, LogFiles, Names, News, Owner, Start, StartError},
     shared::Shared,
+    templates::{TemplateError, Templates},
 };
 use jobs::model::{AllocatedPort, Allocation, Node, Task};
 use std::{io, sync::Arc};
@@ -41,6 +45,9 @@ pub(super) enum SetupError {
     /// A file could not be fetched.
     #[error("{0}")]
     Artifact(#[from] ArtifactError),
+    /// A file could not be rendered.
+    #[error("{0}")]
+    Template(#[from] TemplateError),
     /// What the driver needs could not be fetched.
     #[error("{0}")]
     Driver(#[from] StartError),
@@ -53,6 +60,7 @@ impl SetupError {
             Self::Invalid(_) => ("Failed Validation", "validation_error"),
             Self::Directory(_) => ("Setup Failure", "setup_error"),
             Self::Artifact(_) => ("Failed Artifact Download", "download_error"),
+            Self::Template(_) => ("Template", "message"),
             Self::Driver(_) => ("Driver Failure", "driver_error"),
         }
     }
@@ -61,13 +69,19 @@ impl SetupError {
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Invalid(_) | Self::Driver(StartError::Refused { is_final: true, .. })
+            Self::Invalid(_)
+                | Self::Template(_)
+                | Self::Driver(StartError::Refused { is_final: true, .. })
         )
     }
 }
 
-/// Carries out every step for `task`.
-pub(super) async fn prestart(shared: &Arc<Shared>, task: &str) -> Result<Prepared, SetupError> {
+/// Carries out every step for `task`. `templates` are followed from then on.
+pub(super) async fn prestart(
+    shared: &Arc<Shared>,
+    task: &str,
+    templates: &mut Option<Templates>,
+) -> Result<Prepared, SetupError> {
     let alloc = shared.alloc();
     let Some(task) = alloc.group().and_then(|group| group.task(task)) else {
         return Err(SetupError::Invalid(vec![format!(
@@ -75,10 +89,15 @@ pub(super) async fn prestart(shared: &Arc<Shared>, task: &str) -> Result<Prepare
         )]));
     };
     let node = Arc::clone(&shared.cx.node.borrow());
-    let environment = shared.environment(&alloc, task, &node);
-    let definition = validate::run(shared, task, &environment)?;
+    let mut environment = shared.environment(&alloc, task, &node);
+    // The configuration may name variables that only a template adds.
+    if !task.templates.iter().any(|template| template.envvars) {
+        validate::run(shared, task, &environment)?;
+    }
     directory::run(shared, task).await?;
     artifacts::run(shared, task, &environment).await?;
+    templates::run(shared, task, &mut environment, templates).await?;
+    let definition = validate::run(shared, task, &environment)?;
     let mounts = volumes::run(shared, &alloc, task, definition.driver.isolation())?;
     let start = Start {
         owner: Owner {

@@ -20,12 +20,6 @@ pub(super) fn run(
     environment: &TaskEnvironment<'_>,
 ) -> Result<Definition, SetupError> {
     let mut problems = Vec::new();
-    if !task.templates.is_empty() {
-        problems.push(format!(
-            "task `{}` has template blocks, which this version does not support",
-            task.name
-        ));
-    }
     let lookup = |name: &str| environment.lookup(name);
     let config = spec::resolve(&task.config, environment.variables(), &lookup).unwrap_or_else(
         |unresolved| {

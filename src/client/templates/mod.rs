@@ -1,0 +1,525 @@
+//! The templates of a task: rendered before its first start, and again whenever what they read is
+//! different. What a change asks for is handed to the runner of the task, once for all that
+//! changed together.
+//!
+//! `files` is where they lie, `world` where their values come from, `catalog` what of that the
+//! agent holds itself. The language is the package `templates`.
+
+mod catalog;
+mod files;
+#[cfg(test)]
+mod tests;
+mod world;
+
+pub(crate) use catalog::Place;
+
+use crate::allocdir::AllocDir;
+use files::Files;
+use jobs::model::{ChangeScript, Template};
+use parking_lot::Mutex;
+use rpc::session;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use sys::{random, threads::Threads};
+use templates::{Options, Rendered, World};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use world::{Changes, TaskWorld};
+
+/// How long values must be calm before they are rendered, unless a template says so.
+const CALM_MIN: Duration = Duration::from_millis(50);
+/// The longest that rendering waits for them to be calm, unless a template says so.
+const CALM_MAX: Duration = Duration::from_secs(2);
+/// How long something may be missing before the task says so.
+const MISSING_PAUSE: Duration = Duration::from_secs(3);
+/// What is missing is named up to this number.
+const MISSING_NAMED_MAX: usize = 3;
+/// Signal of a change unless the template names one.
+const USUAL_SIGNAL: &str = "SIGHUP";
+
+/// Values by name.
+pub(super) type Variables = Arc<BTreeMap<String, String>>;
+
+/// Why a task has no templates.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Template failed: {dest}: {reason}")]
+pub(super) struct TemplateError {
+    /// As the job names it.
+    dest: String,
+    reason: String,
+}
+
+/// What templates have come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Something is missing.
+    Waits,
+    /// All are there; the variables that they add.
+    Ready(Variables),
+    Failed(TemplateError),
+}
+
+/// What changed templates ask for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Action {
+    /// Restart the task; nothing else is to be done then.
+    pub(super) restart: bool,
+    /// Signals by name.
+    pub(super) signals: BTreeSet<String>,
+    /// Commands to run in the task, each once.
+    pub(super) scripts: Vec<ChangeScript>,
+}
+
+impl Action {
+    fn add(&mut self, template: &Template) {
+        match template.change_mode.as_str() {
+            "noop" => {}
+            "signal" => {
+                let name = match template.change_signal.as_str() {
+                    "" => USUAL_SIGNAL,
+                    name => name,
+                };
+                self.signals.insert(name.to_owned());
+            }
+            "script" => self.add_script(template),
+            _ => self.restart = true,
+        }
+    }
+
+    fn add_script(&mut self, template: &Template) {
+        let script = template.change_script.as_deref();
+        let new = script.filter(|one| !self.scripts.contains(one)).cloned();
+        self.scripts.extend(new);
+    }
+
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn merge(&mut self, later: Self) {
+        self.restart |= later.restart;
+        self.signals.extend(later.signals);
+        for script in later.scripts {
+            if !self.scripts.contains(&script) {
+                self.scripts.push(script);
+            }
+        }
+    }
+}
+
+/// What waits to be done for a task.
+#[derive(Debug, Default)]
+struct Pending {
+    action: Mutex<Action>,
+    /// After the next start of the task.
+    on_start: Mutex<Action>,
+    woken: Notify,
+}
+
+/// What templates need of the task's runner.
+pub(super) struct Setting {
+    /// Of the allocation.
+    pub(super) dir: AllocDir,
+    /// Name of the task.
+    pub(super) task: String,
+    /// The task's environment.
+    pub(super) variables: Variables,
+    /// Where the task is.
+    pub(super) place: Place,
+    /// The way to the servers.
+    pub(super) session: session::Handle,
+    /// Where rendering holds nobody up.
+    pub(super) threads: Threads,
+    /// In the order of the job, with their paths resolved.
+    pub(super) templates: Vec<Template>,
+    /// Takes what is to be told about them.
+    pub(super) tell: Box<dyn Fn(String) + Send + Sync>,
+    /// Takes the variables that they add, whenever they are others.
+    pub(super) add: Box<dyn Fn(Variables) + Send + Sync>,
+}
+
+/// The templates of one task, which are followed until this is dropped.
+#[derive(Debug)]
+pub(super) struct Templates {
+    progress: watch::Receiver<Progress>,
+    pending: Arc<Pending>,
+    following: JoinHandle<()>,
+}
+
+impl Drop for Templates {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+/// Whether the task runs already when its templates begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// It starts after them.
+    BeforeStart,
+    /// It runs with what an earlier agent has rendered.
+    Running,
+}
+
+impl Templates {
+    /// Begins to render and to follow them.
+    pub(super) fn begin(setting: Setting, begin: Begin) -> Self {
+        let (sender, progress) = watch::channel(Progress::Waits);
+        let pending = Arc::<Pending>::default();
+        let following =
+            tokio::spawn(Follower::new(setting, sender, Arc::clone(&pending)).run(begin));
+        Self {
+            progress,
+            pending,
+            following,
+        }
+    }
+
+    /// Before a start: waits until every file is there; the variables that templates add, as they
+    /// are now. What changed before asks for nothing any more.
+    ///
+    /// # Errors
+    /// [`TemplateError`] when one of them can never be rendered as things are.
+    pub(super) async fn ready(&mut self) -> Result<Variables, TemplateError> {
+        *self.pending.action.lock() = Action::default();
+        let decided = self
+            .progress
+            .wait_for(|progress| *progress != Progress::Waits)
+            .await;
+        match decided.as_deref() {
+            Ok(Progress::Ready(variables)) => {
+                let on_start = std::mem::take(&mut *self.pending.on_start.lock());
+                self.pending.action.lock().merge(on_start);
+                Ok(Arc::clone(variables))
+            }
+            Ok(Progress::Failed(error)) => Err(error.clone()),
+            Ok(Progress::Waits) | Err(_) => Err(TemplateError {
+                dest: String::new(),
+                reason: "rendering broke".into(),
+            }),
+        }
+    }
+
+    /// Waits for a change that asks for something.
+    pub(super) async fn action(&self) -> Action {
+        loop {
+            let action = std::mem::take(&mut *self.pending.action.lock());
+            if !action.is_nothing() {
+                return action;
+            }
+            self.pending.woken.notified().await;
+        }
+    }
+}
+
+/// What one look at all templates gave.
+#[derive(Debug, Default)]
+struct Round {
+    texts: Vec<Option<String>>,
+    missing: BTreeSet<String>,
+}
+
+struct Follower {
+    world: Arc<TaskWorld>,
+    files: Files,
+    templates: Arc<Vec<Template>>,
+    /// What each was rendered to last.
+    texts: Vec<Option<String>>,
+    threads: Threads,
+    tell: Box<dyn Fn(String) + Send + Sync>,
+    add: Box<dyn Fn(Variables) + Send + Sync>,
+    progress: watch::Sender<Progress>,
+    pending: Arc<Pending>,
+}
+
+impl Follower {
+    fn new(setting: Setting, progress: watch::Sender<Progress>, pending: Arc<Pending>) -> Self {
+        let files = Files {
+            dir: setting.dir,
+            task: setting.task,
+        };
+        let world = TaskWorld::new(
+            setting.variables,
+            files.clone(),
+            setting.place,
+            setting.session,
+        );
+        Self {
+            world: Arc::new(world),
+            files,
+            texts: vec![None; setting.templates.len()],
+            templates: Arc::new(setting.templates),
+            threads: setting.threads,
+            tell: setting.tell,
+            add: setting.add,
+            progress,
+            pending,
+        }
+    }
+
+    async fn run(mut self, begin: Begin) {
+        let first = match self.first().await {
+            Ok(first) => first,
+            Err(error) => {
+                self.progress.send_replace(Progress::Failed(error));
+                return;
+            }
+        };
+        if let Err(error) = self.take(first, begin == Begin::Running).await {
+            self.progress.send_replace(Progress::Failed(error));
+            return;
+        }
+        if self.templates.iter().all(|template| template.once) {
+            return;
+        }
+        loop {
+            let mut changes = self.world.changes();
+            changes.next().await;
+            self.calm(&mut changes).await;
+            let round = match self.look().await {
+                Ok(round) if round.missing.is_empty() => round,
+                // What vanished stays as it was until it is there again.
+                Ok(_) => continue,
+                Err(error) => {
+                    (self.tell)(format!("{error}; the file stays as it was"));
+                    continue;
+                }
+            };
+            if let Err(error) = self.take(round, true).await {
+                (self.tell)(format!("{error}; the file stays as it was"));
+            }
+        }
+    }
+
+    /// Renders until everything is there.
+    async fn first(&self) -> Result<Round, TemplateError> {
+        let mut told = String::new();
+        let mut due = Instant::now() + MISSING_PAUSE;
+        loop {
+            let round = self.look().await?;
+            if round.missing.is_empty() {
+                return Ok(round);
+            }
+            let missing = named(&round.missing);
+            let mut changes = self.world.changes();
+            loop {
+                tokio::select! {
+                    () = changes.next() => break,
+                    () = sleep_until(due), if told != missing => {
+                        (self.tell)(format!("Missing: {missing}"));
+                        told.clone_from(&missing);
+                        due = Instant::now() + MISSING_PAUSE;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until values are calm.
+    async fn calm(&self, changes: &mut Changes) {
+        let waits = self
+            .templates
+            .iter()
+            .filter_map(|template| template.wait.as_deref());
+        let spans = waits.map(|wait| (wait.min, wait.max));
+        let (least, most) = spans.fold((CALM_MIN, CALM_MAX), |(least, most), (min, max)| {
+            let given =
+                |span: Option<jobs::model::Span>| span.map_or(Duration::ZERO, |span| span.to_std());
+            (least.max(given(min)), most.max(given(max)))
+        });
+        let end = Instant::now() + most.max(least);
+        while timeout(least, changes.next()).await.is_ok() {
+            if Instant::now() + least >= end {
+                sleep_until(end).await;
+                return;
+            }
+        }
+    }
+
+    /// Renders all, those that are rendered once only if they were not yet.
+    async fn look(&self) -> Result<Round, TemplateError> {
+        let (world, templates) = (Arc::clone(&self.world), Arc::clone(&self.templates));
+        let kept: Vec<Option<String>> = templates
+            .iter()
+            .zip(&self.texts)
+            .map(|(template, text)| text.clone().filter(|_| template.once))
+            .collect();
+        let files = self.files.clone();
+        let look = move || Ok(look(&world, &files, &templates, kept));
+        let looked = self.threads.run(look).await;
+        looked.unwrap_or_else(|error| {
+            Err(TemplateError {
+                dest: String::new(),
+                reason: error.to_string(),
+            })
+        })
+    }
+
+    /// Writes what is different; with `acts`, what that asks for is handed over.
+    async fn take(&mut self, round: Round, acts: bool) -> Result<(), TemplateError> {
+        let (files, templates) = (self.files.clone(), Arc::clone(&self.templates));
+        let texts = round.texts.clone();
+        let write = move || Ok(write(&files, &templates, &texts));
+        let written = self.threads.run(write).await;
+        let written = written.unwrap_or_else(|error| {
+            Err(TemplateError {
+                dest: String::new(),
+                reason: error.to_string(),
+            })
+        })?;
+        self.texts = round.texts;
+        let is_first = *self.progress.borrow() == Progress::Waits;
+        let variables = Arc::new(written.variables);
+        (self.add)(Arc::clone(&variables));
+        self.progress.send_replace(Progress::Ready(variables));
+        let mut action = Action::default();
+        let changed = self.templates.iter().zip(&written.changed);
+        let changed = changed.filter_map(|(template, is_changed)| is_changed.then_some(template));
+        let mut splay = Duration::ZERO;
+        for template in changed {
+            let runs_first = template
+                .change_script
+                .as_deref()
+                .and_then(|one| one.run_on_first_render);
+            if acts {
+                action.add(template);
+                splay = splay.max(template.splay.to_std());
+            } else if is_first && runs_first == Some(true) {
+                self.pending.on_start.lock().add_script(template);
+            }
+        }
+        if action.is_nothing() {
+            return Ok(());
+        }
+        let part = f64::from(u16::try_from(random::seed() >> 48).unwrap_or(u16::MAX));
+        sleep(splay.mul_f64(part / f64::from(u16::MAX))).await;
+        self.pending.action.lock().merge(action);
+        self.pending.woken.notify_one();
+        Ok(())
+    }
+}
+
+/// What is missing, the first few by name.
+fn named(missing: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = missing
+        .iter()
+        .take(MISSING_NAMED_MAX)
+        .map(String::as_str)
+        .collect();
+    let names = names.join(", ");
+    match missing.len().saturating_sub(MISSING_NAMED_MAX) {
+        0 => names,
+        more => format!("{names}, and {more} more"),
+    }
+}
+
+fn look(
+    world: &Arc<TaskWorld>,
+    files: &Files,
+    templates: &[Template],
+    kept: Vec<Option<String>>,
+) -> Result<Round, TemplateError> {
+    world.begin();
+    let mut round = Round::default();
+    let mut failed = None;
+    for (template, kept) in templates.iter().zip(kept) {
+        let text = match kept {
+            Some(text) => Some(text),
+            None => match render(world, files, template) {
+                Ok(Rendered::Done(text)) => Some(text),
+                Ok(Rendered::Waits(missing)) => {
+                    round.missing.extend(missing);
+                    None
+                }
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    None
+                }
+            },
+        };
+        round.texts.push(text);
+    }
+    if let Some(refused) = world.finish() {
+        round.missing.insert(refused);
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(round),
+    }
+}
+
+fn render(
+    world: &Arc<TaskWorld>,
+    files: &Files,
+    template: &Template,
+) -> Result<Rendered, TemplateError> {
+    let failed = |reason: String| TemplateError {
+        dest: template.dest_path.clone(),
+        reason,
+    };
+    let text = match (
+        template.embedded_tmpl.as_str(),
+        template.source_path.as_str(),
+    ) {
+        (text, "") => text.to_owned(),
+        ("", path) => files
+            .text(path)
+            .map_err(|problem| failed(problem.to_string()))?,
+        _ => {
+            return Err(failed(
+                "it has both `data` and `source`, and needs one of them".into(),
+            ));
+        }
+    };
+    let options = Options {
+        name: template.dest_path.clone(),
+        left: template.left_delim.clone(),
+        right: template.right_delim.clone(),
+        missing_key_fails: template.err_missing_key,
+    };
+    let world: Arc<dyn World> = Arc::<TaskWorld>::clone(world);
+    templates::render(&text, &options, &world).map_err(|error| failed(error.to_string()))
+}
+
+struct Written {
+    /// By template.
+    changed: Vec<bool>,
+    variables: BTreeMap<String, String>,
+}
+
+fn write(
+    files: &Files,
+    templates: &[Template],
+    texts: &[Option<String>],
+) -> Result<Written, TemplateError> {
+    let mut written = Written {
+        changed: Vec::with_capacity(templates.len()),
+        variables: BTreeMap::new(),
+    };
+    for (template, text) in templates.iter().zip(texts) {
+        let failed = |reason: String| TemplateError {
+            dest: template.dest_path.clone(),
+            reason,
+        };
+        let text = text.as_deref().unwrap_or_default();
+        if template.envvars {
+            let variables =
+                templates::variables(text).map_err(|error| failed(error.to_string()))?;
+            written.variables.extend(variables);
+        }
+        let is_there = files.holds(template, text);
+        if !is_there {
+            files
+                .write(template, text)
+                .map_err(|problem| failed(problem.to_string()))?;
+        }
+        written.changed.push(!is_there);
+    }
+    Ok(written)
+}

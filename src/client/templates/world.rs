@@ -1,0 +1,253 @@
+//! Where the templates of one task get their values from: its environment and files, the agent's
+//! copy of the catalog, and what the servers tell of keys and variables.
+
+use super::{
+    catalog::{self, Place},
+    files::Files,
+};
+use futures_util::future::select_all;
+use jobs::model::VariableKey;
+use parking_lot::Mutex;
+use rpc::{
+    session::{self, Replica, Watched},
+    watched::{Content, Subject, VariableFacts},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    sync::Arc,
+};
+use sys::clock;
+use templates::{Query, World};
+use tokio::sync::watch;
+
+/// What a task's templates see. It also knows what they have looked at.
+#[derive(Debug)]
+pub(super) struct TaskWorld {
+    variables: Arc<BTreeMap<String, String>>,
+    files: Files,
+    place: Place,
+    session: session::Handle,
+    seen: Mutex<Seen>,
+}
+
+/// What the last renderings looked at.
+#[derive(Debug, Default)]
+struct Seen {
+    replica: Arc<Replica>,
+    /// Questions to the catalog.
+    asked: BTreeSet<Query>,
+    followed: BTreeMap<Subject, Watched>,
+    /// Of them, those that the renderings since the last look asked for.
+    used: BTreeSet<Subject>,
+    /// Why something is not told, which goes before what is missing.
+    refused: Option<String>,
+}
+
+impl TaskWorld {
+    pub(super) fn new(
+        variables: Arc<BTreeMap<String, String>>,
+        files: Files,
+        place: Place,
+        session: session::Handle,
+    ) -> Self {
+        Self {
+            variables,
+            files,
+            place,
+            session,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Looks at the catalog as it is now, and forgets what was looked at before.
+    pub(super) fn begin(&self) {
+        let mut seen = self.seen.lock();
+        seen.replica = Arc::clone(&self.session.catalog().borrow());
+        seen.asked.clear();
+        seen.used.clear();
+        seen.refused = None;
+    }
+
+    /// Follows nothing any more that the renderings since [`TaskWorld::begin`] did not ask for.
+    /// Answers with the reason why one of them was refused something.
+    pub(super) fn finish(&self) -> Option<String> {
+        let mut seen = self.seen.lock();
+        let Seen { followed, used, .. } = &mut *seen;
+        followed.retain(|subject, _| used.contains(subject));
+        seen.refused.clone()
+    }
+
+    /// What follows after what the last renderings saw.
+    pub(super) fn changes(&self) -> Changes {
+        let seen = self.seen.lock();
+        Changes {
+            catalog: self.session.catalog(),
+            replica: Arc::clone(&seen.replica),
+            asked: seen.asked.clone(),
+            place: self.place.clone(),
+            followed: seen.followed.values().cloned().collect(),
+        }
+    }
+
+    fn subject(&self, query: &Query) -> Option<Subject> {
+        let own = |namespace: &Option<String>| {
+            namespace
+                .clone()
+                .unwrap_or_else(|| self.place.namespace.clone())
+        };
+        Some(match query {
+            Query::Key(key) => Subject::Key(key.clone()),
+            Query::Keys(prefix) => Subject::KeysBelow(prefix.clone()),
+            Query::Variable { path, namespace } => Subject::Variable(VariableKey {
+                namespace: own(namespace).into(),
+                path: path.as_str().into(),
+            }),
+            Query::Variables { prefix, namespace } => Subject::VariablesBelow {
+                namespace: own(namespace).into(),
+                prefix: prefix.clone(),
+            },
+            _ => return None,
+        })
+    }
+
+    fn follow(&self, subject: Subject) -> Option<Value> {
+        let mut seen = self.seen.lock();
+        let Seen {
+            followed,
+            used,
+            refused,
+            ..
+        } = &mut *seen;
+        if !followed.contains_key(&subject) {
+            let Some(watched) = self.session.watch(&subject) else {
+                *refused = Some("this agent follows too many keys and variables".into());
+                return None;
+            };
+            followed.insert(subject.clone(), watched);
+        }
+        used.insert(subject.clone());
+        let content = followed.get_mut(&subject)?.borrow_and_update().clone()?;
+        match &*content {
+            Content::Refused(reason) => {
+                *refused = Some(reason.clone());
+                None
+            }
+            content => Some(as_json(content)),
+        }
+    }
+}
+
+/// Changes of what templates have looked at, one after the other.
+pub(super) struct Changes {
+    catalog: watch::Receiver<Arc<Replica>>,
+    replica: Arc<Replica>,
+    asked: BTreeSet<Query>,
+    place: Place,
+    followed: Vec<Watched>,
+}
+
+impl Changes {
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        let subjects = self.followed.iter_mut();
+        let subjects: Vec<_> = subjects
+            .map(|one| {
+                Box::pin(async move {
+                    if one.changed().await.is_err() {
+                        // The session is over: there is no news any more.
+                        pending::<()>().await;
+                    }
+                })
+            })
+            .collect();
+        let of_subjects = async {
+            if subjects.is_empty() {
+                pending::<()>().await;
+            }
+            select_all(subjects).await;
+        };
+        let (asked, place, replica) = (&self.asked, &self.place, &mut self.replica);
+        let catalog = &mut self.catalog;
+        let of_catalog = async {
+            loop {
+                if asked.is_empty() {
+                    pending::<()>().await;
+                }
+                let newest = Arc::clone(&catalog.borrow_and_update());
+                let version = |of: &Replica, query| {
+                    of.at.map(|_| catalog::version(&of.catalog, place, query))
+                };
+                let is_news = asked
+                    .iter()
+                    .any(|query| version(&newest, query) != version(replica, query));
+                *replica = newest;
+                if is_news {
+                    return;
+                }
+                if catalog.changed().await.is_err() {
+                    pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = of_catalog => {}
+            () = of_subjects => {}
+        }
+    }
+}
+
+impl World for TaskWorld {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        self.files.text(path).map_err(|problem| problem.to_string())
+    }
+
+    fn now(&self) -> i64 {
+        clock::now().as_nanos() / 1_000_000_000
+    }
+
+    fn ask(&self, query: &Query) -> Option<Value> {
+        if let Some(subject) = self.subject(query) {
+            return self.follow(subject);
+        }
+        let replica = {
+            let mut seen = self.seen.lock();
+            seen.asked.insert(query.clone());
+            Arc::clone(&seen.replica)
+        };
+        replica.at?;
+        catalog::answer(&replica.catalog, &self.place, query)
+    }
+}
+
+fn as_json(content: &Content) -> Value {
+    match content {
+        Content::Nothing | Content::Refused(_) => Value::Null,
+        Content::Text(text) => json!(text),
+        Content::Pairs(pairs) => {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(key, value)| json!({"Key": key, "Value": value}))
+                .collect()
+        }
+        Content::Items { items, facts } => {
+            let mut all = of_variable(facts);
+            all["Items"] = json!(items);
+            all
+        }
+        Content::List(list) => list.iter().map(of_variable).collect(),
+    }
+}
+
+fn of_variable(facts: &VariableFacts) -> Value {
+    json!({
+        "Namespace": facts.namespace, "Path": facts.path, "CreateIndex": facts.create_index,
+        "ModifyIndex": facts.modify_index, "CreateTime": facts.create_time,
+        "ModifyTime": facts.modify_time,
+    })
+}

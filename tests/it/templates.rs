@@ -1,0 +1,256 @@
+//! Templates of tasks: rendered before the start, and again whenever what they read changes.
+
+use crate::harness::{Agent, Echo, agent::Mode, command::trivet, eventually, http};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// A job whose template answers with what `data` gives, as `TEXT`.
+fn job(id: &str, data: &str, more: &str) -> Echo {
+    let mut job = Echo::new(id, 1);
+    job.text = "${TEXT}".into();
+    job.task = format!(
+        r#"
+      kill_timeout = "5s"
+      template {{
+        data        = <<-EOT
+        {data}
+        EOT
+        destination = "secrets/text.env"
+        env         = true
+        splay       = "0s"
+        {more}
+      }}
+"#
+    );
+    job
+}
+
+/// Waits until the job answers with `text`.
+async fn answers(agent: &Agent, job: &Echo, text: &str) {
+    let url = agent.url("ingress", &format!("/{}", job.id));
+    let url = &url;
+    eventually(text, || async move {
+        let (_, body) = http::send(Method::GET, url, None).await;
+        if body == text { Ok(()) } else { Err(body) }
+    })
+    .await;
+}
+
+async fn set_key(agent: &Agent, key: &str, value: &str) {
+    let url = agent.url("catalog", &format!("/v1/kv/{key}"));
+    let set = reqwest::Client::new()
+        .put(url)
+        .body(value.to_owned())
+        .send()
+        .await;
+    assert!(set.expect("an answer").status().is_success());
+}
+
+/// Waits until the task of the job's one allocation has an event that reads so.
+async fn told(agent: &Agent, job: &str, text: &str) -> Value {
+    let path = format!("/v1/job/{job}/allocations");
+    agent
+        .wait(&path, |allocs| {
+            let alloc = allocs.get(0)?;
+            let events = alloc["TaskStates"]["server"]["Events"].as_array()?;
+            let mut texts = events
+                .iter()
+                .filter_map(|one| one["DisplayMessage"].as_str());
+            texts.any(|one| one.contains(text)).then(|| alloc.clone())
+        })
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_and_variables_are_there_when_a_task_starts() {
+    let agent = Agent::start().await;
+    let mut job = Echo::new("web", 1);
+    job.text = "${W0}, ${W1}".into();
+    job.task = r#"
+      template {
+        data        = <<-EOT
+          {{- range $at, $word := env "WORDS" | split "," }}
+          W{{ $at }}="{{ $word | toUpper }} of {{ env "NOMAD_GROUP_NAME" }}"
+          {{- end }}
+        EOT
+        destination = "secrets/words.env"
+        perms       = "0600"
+        env         = true
+      }
+      template {
+        data            = "on [[ env \"NOMAD_PORT_http\" ]] {{ untouched }}"
+        destination     = "local/deep/port"
+        left_delimiter  = "[["
+        right_delimiter = "]]"
+      }
+      env {
+        WORDS = "one,two"
+      }
+"#
+    .into();
+    job.run(&agent).await;
+    let (_, body) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
+    assert_eq!(body, "ONE of web, TWO of web");
+    let alloc = job.running(&agent, 1).await[0]["ID"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let file = trivet(&agent, &["alloc", "fs", &alloc, "server/local/deep/port"])
+        .await
+        .ok();
+    let port = file.stdout.strip_prefix("on ");
+    let port = port.and_then(|rest| rest.strip_suffix(" {{ untouched }}"));
+    assert!(
+        port.is_some_and(|port| port.parse::<u16>().is_ok()),
+        "{}",
+        file.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_waits_for_a_key_and_restarts_when_it_changes() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    let web = job("web", "TEXT={{ key \"app/text\" }}", "");
+    web.register(&agent).await;
+    told(&agent, "web", "Missing: kv.block(app/text)").await;
+    set_key(&agent, "app/text", "one").await;
+    answers(&agent, &web, "one").await;
+    for value in ["two", "three"] {
+        set_key(&agent, "app/text", value).await;
+    }
+    answers(&agent, &web, "three").await;
+    let alloc = told(
+        &agent,
+        "web",
+        "Template with change_mode restart re-rendered",
+    )
+    .await;
+    assert_eq!(alloc["TaskStates"]["server"]["Failed"], json!(false));
+    // An agent that comes back finds that nothing changed.
+    let before = web.running(&agent, 1).await;
+    agent.stop().await;
+    agent.start_again().await;
+    answers(&agent, &web, "three").await;
+    let after = web.running(&agent, 1).await;
+    let restarts = |allocs: &[Value]| allocs[0]["TaskStates"]["server"]["Restarts"].as_u64();
+    assert_eq!(restarts(&before), restarts(&after));
+    set_key(&agent, "app/text", "four").await;
+    answers(&agent, &web, "four").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_reads_its_variables_and_the_services_of_others() {
+    let agent = Agent::start().await;
+    Echo::new("db", 2).run(&agent).await;
+    let data = "TEXT=\"{{ with nomadVar \"nomad/jobs/web\" }}{{ .user }}/{{ .password.Value }}{{ end }} {{ service \"db\" | len }} \
+                {{ range nomadServices }}{{ if ne .Name \"web\" }}{{ .Name }} {{ end }}{{ end }}\"";
+    let web = job("web", data, "");
+    web.register(&agent).await;
+    told(&agent, "web", "Missing: nomad.var.block(nomad/jobs/web)").await;
+    trivet(
+        &agent,
+        &["var", "put", "nomad/jobs/web", "user=me", "password=x"],
+    )
+    .await
+    .ok();
+    answers(&agent, &web, "me/x 2 db ").await;
+    trivet(
+        &agent,
+        &[
+            "var",
+            "put",
+            "-force",
+            "nomad/jobs/web",
+            "user=you",
+            "password=y",
+        ],
+    )
+    .await
+    .ok();
+    answers(&agent, &web, "you/y 2 db ").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_send_signals_and_run_scripts_in_the_task() {
+    let agent = Agent::start().await;
+    set_key(&agent, "a", "1").await;
+    let script = r#"
+job "notes" {
+  group "web" {
+    task "server" {
+      driver = "raw_exec"
+      config {
+        command = "/bin/sh"
+        args    = ["-c", "trap 'echo signal >> local/notes' USR1; echo begin >> local/notes; while true; do sleep 0.05; done"]
+      }
+      template {
+        data          = "{{ key \"a\" }}"
+        destination   = "local/signal"
+        change_mode   = "signal"
+        change_signal = "SIGUSR1"
+        splay         = "0s"
+      }
+      template {
+        data        = "{{ keyOrDefault \"b\" \"none\" }}"
+        destination = "local/script"
+        change_mode = "script"
+        splay       = "0s"
+        change_script {
+          command = "/bin/sh"
+          args    = ["-c", "echo script $(cat local/script) >> local/notes"]
+        }
+      }
+      template {
+        data        = "{{ key \"a\" }}"
+        destination = "local/noop"
+        change_mode = "noop"
+      }
+      resources {
+        cpu    = 20
+        memory = 20
+      }
+    }
+  }
+}
+"#;
+    let parsed = http::put(
+        &agent.url("http", "/v1/jobs/parse"),
+        &json!({"JobHCL": script}),
+    )
+    .await;
+    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    let started = told(&agent, "notes", "Task started by client").await;
+    let alloc = started["ID"].as_str().expect("an id").to_owned();
+    let url = format!("/v1/client/fs/cat/{alloc}?path=server/local/notes");
+    let url = &agent.url("http", &url);
+    let notes = async |wanted: &str| {
+        eventually(wanted, || async move {
+            let (_, read) = http::send(Method::GET, url, None).await;
+            if read == wanted { Ok(()) } else { Err(read) }
+        })
+        .await;
+    };
+    notes("begin\n").await;
+    set_key(&agent, "a", "2").await;
+    notes("begin\nsignal\n").await;
+    set_key(&agent, "b", "new").await;
+    notes("begin\nsignal\nscript new\n").await;
+    told(&agent, "notes", "Template successfully ran script /bin/sh").await;
+    let noop = trivet(&agent, &["alloc", "fs", &alloc, "server/local/noop"])
+        .await
+        .ok();
+    assert_eq!(noop.stdout, "2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_template_fails_its_task_with_the_reason() {
+    let agent = Agent::start().await;
+    let web = job("web", "{{ secret \"a\" }}", "");
+    web.register(&agent).await;
+    let alloc = told(&agent, "web", "Template failed: secrets/text.env: ").await;
+    assert_eq!(
+        alloc["TaskStates"]["server"]["Failed"],
+        json!(true),
+        "{alloc}"
+    );
+}
