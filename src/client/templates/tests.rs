@@ -105,7 +105,7 @@ async fn a_template_that_cannot_be_rendered_says_so() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_missing_is_told_after_a_while() {
     let dir = tempfile::tempdir().unwrap();
     let text = "{{ key \"a\" }}{{ key \"b\" }}{{ range service \"c\" }}{{ end }}{{ with nomadVar \"d\" }}{{ end }}";
