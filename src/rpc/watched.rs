@@ -1,7 +1,7 @@
 //! What agents ask the servers for and are told of again whenever it changes: values that are not
 //! in the catalog that every agent holds.
 
-use jobs::model::{Index, Namespace, Timestamp, VariableKey};
+use jobs::model::{AllocId, Index, Namespace, TaskName, Timestamp, VariableKey};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -20,6 +20,13 @@ pub enum Subject {
         namespace: Namespace,
         /// Start of their paths.
         prefix: String,
+    },
+    /// The tokens that say who a task of the agent's node is.
+    Tokens {
+        /// Allocation.
+        alloc_id: AllocId,
+        /// Task.
+        task: TaskName,
     },
 }
 
@@ -41,6 +48,8 @@ pub enum Content {
     },
     /// Variables by path; may be empty.
     List(Vec<VariableFacts>),
+    /// Tokens by the name of the identity; new ones come before the old ones end.
+    Tokens(BTreeMap<String, String>),
     /// This agent is not told, with the reason.
     Refused(String),
 }
@@ -53,6 +62,7 @@ impl fmt::Debug for Content {
             Self::Pairs(pairs) => write!(f, "Pairs({})", pairs.len()),
             Self::Items { facts, items } => write!(f, "Items({:?}, {})", facts.path, items.len()),
             Self::List(list) => write!(f, "List({})", list.len()),
+            Self::Tokens(tokens) => write!(f, "Tokens({})", tokens.len()),
             Self::Refused(reason) => write!(f, "Refused({reason:?})"),
         }
     }

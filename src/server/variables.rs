@@ -180,7 +180,7 @@ impl Handle {
     }
 
     /// The key that encrypts what is written; the first one is made when it is needed first.
-    async fn active_root_key(&self) -> Result<Arc<RootKey>, Error> {
+    pub(crate) async fn active_root_key(&self) -> Result<Arc<RootKey>, Error> {
         if let Some(active) = self.snapshot().jobs.active_root_key() {
             return Ok(Arc::clone(active));
         }

@@ -1,6 +1,8 @@
-//! Templates of tasks: rendered before the start, and again whenever what they read changes.
+//! Templates of tasks: rendered before the start, and again whenever what they read changes. The
+//! tokens of tasks, which are given in the same way.
 
 use crate::harness::{Agent, Echo, agent::Mode, command::trivet, eventually, http};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -253,4 +255,57 @@ async fn a_broken_template_fails_its_task_with_the_reason() {
         json!(true),
         "{alloc}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_gets_the_tokens_that_it_asks_for() {
+    let agent = Agent::start().await;
+    let mut web = Echo::new("web", 1);
+    web.text = "${NOMAD_TOKEN}".into();
+    web.task = r#"
+      kill_timeout = "5s"
+      identity {
+        env  = true
+        file = true
+      }
+      identity {
+        name = "cloud"
+        aud  = ["example.com"]
+        file = true
+        ttl  = "1h"
+      }
+"#
+    .into();
+    web.run(&agent).await;
+    let (_, token) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
+    let part = |token: &str, at: usize| -> Value {
+        let part = token.split('.').nth(at).expect("three parts");
+        let bytes = URL_SAFE_NO_PAD.decode(part).expect("base64");
+        serde_json::from_slice(&bytes).expect("JSON")
+    };
+    let claims = part(&token, 1);
+    assert_eq!(claims["sub"], "global:default:web:web:server:default");
+    let keys = http::get(&agent.url("http", "/.well-known/jwks.json")).await;
+    assert_eq!(keys["keys"][0]["kid"], part(&token, 0)["kid"]);
+    assert_eq!(keys["keys"][0]["alg"], "EdDSA");
+    // Files of secrets are for the task alone.
+    let alloc = web.running(&agent, 1).await[0]["ID"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let shown = trivet(
+        &agent,
+        &["alloc", "fs", &alloc, "server/secrets/nomad_token"],
+    )
+    .await;
+    assert_ne!(shown.code, 0);
+    let secrets = agent
+        .dir()
+        .join(format!("data/alloc/{alloc}/server/secrets"));
+    let read = |name: &str| std::fs::read_to_string(secrets.join(name)).expect("a file");
+    assert_eq!(read("nomad_token"), token);
+    let cloud = part(&read("nomad_cloud.jwt"), 1);
+    assert_eq!(cloud["aud"], json!(["example.com"]));
+    let (issued, expires) = (cloud["iat"].as_u64(), cloud["exp"].as_u64());
+    assert_eq!(issued.expect("a time") + 3600, expires.expect("a time"));
 }

@@ -1,7 +1,7 @@
 //! What a job file may ask for and this version does not do: one table, from which the warnings at
 //! registration, the refusal of a placement and the page in the docs are made.
 
-use super::{Job, NetworkResource, ServiceSpec, Task, TaskGroup, WorkloadIdentity};
+use super::{Job, NetworkResource, ServiceSpec, Task, TaskGroup};
 
 /// What becomes of a job that asks for something that is not built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,18 +170,6 @@ pub const ABSENT: &[Absent] = &[
         OfTask(|task| !task.secrets.is_empty()),
     ),
     absent(
-        "task.identity",
-        Ignored,
-        "workload identity tokens are not issued yet; the task gets none",
-        OfTask(|task| task.identity.as_deref().is_some_and(is_given)),
-    ),
-    absent(
-        "task.identity with a name",
-        Refused,
-        "workload identity tokens are not issued yet, so a token would be missing",
-        OfTask(|task| task.identities.iter().any(is_given)),
-    ),
-    absent(
         "task.csi_plugin",
         Refused,
         "volumes are not mounted yet, so nothing would reach the plugin",
@@ -305,10 +293,6 @@ pub const ABSENT: &[Absent] = &[
 fn networks(group: &TaskGroup) -> impl Iterator<Item = &NetworkResource> {
     let of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
     group.networks.iter().chain(of_tasks)
-}
-
-fn is_given(token: &WorkloadIdentity) -> bool {
-    token.env || token.file
 }
 
 fn numa(task: &Task) -> &str {

@@ -8,6 +8,7 @@ mod alloc;
 mod client;
 mod deployment;
 mod evaluation;
+mod identity;
 mod job;
 mod namespace;
 mod node;
@@ -49,6 +50,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(operator::router())
         .merge(scaling::router())
         .merge(variable::router())
+        .merge(identity::router())
         .merge(client::router())
         .merge(service::router())
         .route("/v1/search", write(search::search))

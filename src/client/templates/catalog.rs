@@ -1,5 +1,6 @@
 //! What the agent's copy of the catalog answers to templates.
 
+use jobs::model::{AllocId, TaskName};
 use mesh::{
     model::{Check, Node, Service, Status},
     view::{Instance, Table, View},
@@ -16,6 +17,10 @@ pub(crate) struct Place {
     pub(crate) node: String,
     /// Namespace of the task's job.
     pub(crate) namespace: String,
+    /// The allocation.
+    pub(crate) alloc_id: AllocId,
+    /// The task.
+    pub(crate) task: TaskName,
 }
 
 /// The answer to a question that the catalog can answer; none for another one.

@@ -122,6 +122,35 @@ struct Pending {
     woken: Notify,
 }
 
+/// A file that is followed: what a template gives, or a token.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Where it is written, and what becomes of a change.
+    pub(super) template: Template,
+    /// In the place of the template's text.
+    pub(super) token: Option<Token>,
+}
+
+impl From<Template> for Wanted {
+    fn from(template: Template) -> Self {
+        Self {
+            template,
+            token: None,
+        }
+    }
+}
+
+/// A token that says who the task is.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    /// Name of the identity.
+    pub(super) identity: String,
+    /// A variable that holds it, too.
+    pub(super) variable: Option<String>,
+    /// Whether there is a file of it at all.
+    pub(super) is_file: bool,
+}
+
 /// What templates need of the task's runner.
 pub(super) struct Setting {
     /// Of the allocation.
@@ -137,7 +166,7 @@ pub(super) struct Setting {
     /// Where rendering holds nobody up.
     pub(super) threads: Threads,
     /// In the order of the job, with their paths resolved.
-    pub(super) templates: Vec<Template>,
+    pub(super) wanted: Vec<Wanted>,
     /// Takes what is to be told about them.
     pub(super) tell: Box<dyn Fn(String) + Send + Sync>,
     /// Takes the variables that they add, whenever they are others.
@@ -228,7 +257,7 @@ struct Round {
 struct Follower {
     world: Arc<TaskWorld>,
     files: Files,
-    templates: Arc<Vec<Template>>,
+    wanted: Arc<Vec<Wanted>>,
     /// What each was rendered to last.
     texts: Vec<Option<String>>,
     threads: Threads,
@@ -253,8 +282,8 @@ impl Follower {
         Self {
             world: Arc::new(world),
             files,
-            texts: vec![None; setting.templates.len()],
-            templates: Arc::new(setting.templates),
+            texts: vec![None; setting.wanted.len()],
+            wanted: Arc::new(setting.wanted),
             threads: setting.threads,
             tell: setting.tell,
             add: setting.add,
@@ -275,7 +304,7 @@ impl Follower {
             self.progress.send_replace(Progress::Failed(error));
             return;
         }
-        if self.templates.iter().all(|template| template.once) {
+        if self.wanted.iter().all(|one| one.template.once) {
             return;
         }
         loop {
@@ -323,10 +352,8 @@ impl Follower {
 
     /// Waits until values are calm.
     async fn calm(&self, changes: &mut Changes) {
-        let waits = self
-            .templates
-            .iter()
-            .filter_map(|template| template.wait.as_deref());
+        let waits = self.wanted.iter();
+        let waits = waits.filter_map(|one| one.template.wait.as_deref());
         let spans = waits.map(|wait| (wait.min, wait.max));
         let (least, most) = spans.fold((CALM_MIN, CALM_MAX), |(least, most), (min, max)| {
             let given =
@@ -344,14 +371,14 @@ impl Follower {
 
     /// Renders all, those that are rendered once only if they were not yet.
     async fn look(&self) -> Result<Round, TemplateError> {
-        let (world, templates) = (Arc::clone(&self.world), Arc::clone(&self.templates));
-        let kept: Vec<Option<String>> = templates
+        let (world, wanted) = (Arc::clone(&self.world), Arc::clone(&self.wanted));
+        let kept: Vec<Option<String>> = wanted
             .iter()
             .zip(&self.texts)
-            .map(|(template, text)| text.clone().filter(|_| template.once))
+            .map(|(one, text)| text.clone().filter(|_| one.template.once))
             .collect();
         let files = self.files.clone();
-        let look = move || Ok(look(&world, &files, &templates, kept));
+        let look = move || Ok(look(&world, &files, &wanted, kept));
         let looked = self.threads.run(look).await;
         looked.unwrap_or_else(|error| {
             Err(TemplateError {
@@ -363,9 +390,9 @@ impl Follower {
 
     /// Writes what is different; with `acts`, what that asks for is handed over.
     async fn take(&mut self, round: Round, acts: bool) -> Result<(), TemplateError> {
-        let (files, templates) = (self.files.clone(), Arc::clone(&self.templates));
-        let texts = round.texts.clone();
-        let write = move || Ok(write(&files, &templates, &texts));
+        let (files, wanted) = (self.files.clone(), Arc::clone(&self.wanted));
+        let (before, texts) = (self.texts.clone(), round.texts.clone());
+        let write = move || Ok(write(&files, &wanted, &before, &texts));
         let written = self.threads.run(write).await;
         let written = written.unwrap_or_else(|error| {
             Err(TemplateError {
@@ -379,8 +406,8 @@ impl Follower {
         (self.add)(Arc::clone(&variables));
         self.progress.send_replace(Progress::Ready(variables));
         let mut action = Action::default();
-        let changed = self.templates.iter().zip(&written.changed);
-        let changed = changed.filter_map(|(template, is_changed)| is_changed.then_some(template));
+        let changed = self.wanted.iter().zip(&written.changed);
+        let changed = changed.filter_map(|(one, is_changed)| is_changed.then_some(&one.template));
         let mut splay = Duration::ZERO;
         for template in changed {
             let runs_first = template
@@ -422,26 +449,31 @@ fn named(missing: &BTreeSet<String>) -> String {
 fn look(
     world: &Arc<TaskWorld>,
     files: &Files,
-    templates: &[Template],
+    wanted: &[Wanted],
     kept: Vec<Option<String>>,
 ) -> Result<Round, TemplateError> {
     world.begin();
     let mut round = Round::default();
     let mut failed = None;
-    for (template, kept) in templates.iter().zip(kept) {
-        let text = match kept {
-            Some(text) => Some(text),
-            None => match render(world, files, template) {
-                Ok(Rendered::Done(text)) => Some(text),
-                Ok(Rendered::Waits(missing)) => {
-                    round.missing.extend(missing);
-                    None
-                }
-                Err(error) => {
-                    failed = failed.or(Some(error));
-                    None
-                }
-            },
+    for (one, kept) in wanted.iter().zip(kept) {
+        let rendered = match (kept, &one.token) {
+            (Some(text), _) => Ok(Rendered::Done(text)),
+            (None, Some(token)) => Ok(world.token(&token.identity).map_or_else(
+                || Rendered::Waits([format!("identity.token({})", token.identity)].into()),
+                Rendered::Done,
+            )),
+            (None, None) => render(world, files, &one.template),
+        };
+        let text = match rendered {
+            Ok(Rendered::Done(text)) => Some(text),
+            Ok(Rendered::Waits(missing)) => {
+                round.missing.extend(missing);
+                None
+            }
+            Err(error) => {
+                failed = failed.or(Some(error));
+                None
+            }
         };
         round.texts.push(text);
     }
@@ -495,14 +527,16 @@ struct Written {
 
 fn write(
     files: &Files,
-    templates: &[Template],
+    wanted: &[Wanted],
+    before: &[Option<String>],
     texts: &[Option<String>],
 ) -> Result<Written, TemplateError> {
     let mut written = Written {
-        changed: Vec::with_capacity(templates.len()),
+        changed: Vec::with_capacity(wanted.len()),
         variables: BTreeMap::new(),
     };
-    for (template, text) in templates.iter().zip(texts) {
+    for ((one, before), text) in wanted.iter().zip(before).zip(texts) {
+        let template = &one.template;
         let failed = |reason: String| TemplateError {
             dest: template.dest_path.clone(),
             reason,
@@ -512,6 +546,17 @@ fn write(
             let variables =
                 templates::variables(text).map_err(|error| failed(error.to_string()))?;
             written.variables.extend(variables);
+        }
+        if let Some(token) = &one.token {
+            let variable = token.variable.clone();
+            written
+                .variables
+                .extend(variable.map(|name| (name, text.to_owned())));
+            if !token.is_file {
+                let is_other = before.as_deref().is_some_and(|before| before != text);
+                written.changed.push(is_other);
+                continue;
+            }
         }
         let is_there = files.holds(template, text);
         if !is_there {

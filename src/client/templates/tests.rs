@@ -36,10 +36,12 @@ fn begun(
         place: Place {
             node: "n".into(),
             namespace: "default".into(),
+            alloc_id: AllocId::named("a1"),
+            task: "web".into(),
         },
         session: handle,
         threads: Threads::new("test", 1),
-        templates,
+        wanted: templates.into_iter().map(Wanted::from).collect(),
         tell: Box::new(move |text| sender.try_send(text).unwrap()),
         add: Box::new(|_| {}),
     };

@@ -198,6 +198,18 @@ impl Changes {
     }
 }
 
+impl TaskWorld {
+    /// The token of an identity of the task; none while that is not known.
+    pub(super) fn token(&self, identity: &str) -> Option<String> {
+        let subject = Subject::Tokens {
+            alloc_id: self.place.alloc_id,
+            task: self.place.task.clone(),
+        };
+        let tokens = self.follow(subject)?;
+        Some(tokens[identity].as_str()?.to_owned())
+    }
+}
+
 impl World for TaskWorld {
     fn variable(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
@@ -229,6 +241,7 @@ fn as_json(content: &Content) -> Value {
     match content {
         Content::Nothing | Content::Refused(_) => Value::Null,
         Content::Text(text) => json!(text),
+        Content::Tokens(tokens) => json!(tokens),
         Content::Pairs(pairs) => {
             let pairs = pairs.iter();
             pairs

@@ -11,6 +11,7 @@ use mesh::model::{Authority, Root};
 use parking_lot::Mutex;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::{hmac, signature::Ed25519KeyPair};
 use std::{io, path::PathBuf, sync::Arc};
 
 use super::log::raft::StartError;
@@ -143,6 +144,18 @@ impl Keyring {
         })
     }
 
+    /// The key that signs tokens of tasks; it follows from the root key.
+    pub(super) fn identity_key(&self, root_key: &RootKey) -> Result<Ed25519KeyPair, KeyringError> {
+        let key = hmac::Key::new(
+            hmac::HMAC_SHA256,
+            &unwrap_key(&*self.wrapping()?, root_key)?,
+        );
+        let seed = hmac::sign(&key, b"tokens of tasks");
+        Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| KeyringError::Unreadable {
+            what: format!("the root key {}", root_key.id),
+        })
+    }
+
     fn wrapping(&self) -> Result<Arc<Cipher>, KeyringError> {
         let mut wrapping = self.wrapping.lock();
         if let Some(cipher) = &*wrapping {
@@ -161,12 +174,15 @@ impl Keyring {
 }
 
 fn unwrap(wrapping: &Cipher, root_key: &RootKey) -> Result<Cipher, KeyringError> {
+    unwrap_key(wrapping, root_key).map(Cipher::new)
+}
+
+fn unwrap_key(wrapping: &Cipher, root_key: &RootKey) -> Result<[u8; KEY_LEN], KeyringError> {
     let opened = wrapping.unseal(&root_key.wrapped, &wrapping_purpose(root_key.id));
     let key = opened.and_then(|key| <[u8; KEY_LEN]>::try_from(key).ok());
-    key.map(Cipher::new)
-        .ok_or_else(|| KeyringError::Unreadable {
-            what: format!("the root key {}", root_key.id),
-        })
+    key.ok_or_else(|| KeyringError::Unreadable {
+        what: format!("the root key {}", root_key.id),
+    })
 }
 
 fn unwrap_authority(wrapping: &Cipher, root: &Root) -> Result<Vec<u8>, KeyringError> {

@@ -1,14 +1,16 @@
 //! Agents and server over real streams in one process.
 
 use crate::{Config, Handle, Server, Snapshot, log::watch::Topic};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jobs::{
     control::operator::Registration,
     model::{
         AllocId, ClientStatus, EvalId, EvalStatus, FlatMap, Index, Job, JobKey, JobStatus, JobType,
-        NodeId, NodeStatus, ServiceSpec, TaskPhase, TaskState, VariableKey,
+        NodeId, NodeStatus, ServiceSpec, TaskPhase, TaskState, VariableKey, WorkloadIdentity,
     },
     state::{AllocUpdate, Table},
 };
+use ring::signature::{ED25519, UnparsedPublicKey};
 use rpc::{
     message::{
         Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, RulesVersion,
@@ -708,5 +710,67 @@ async fn an_agent_is_told_of_keys_and_variables_whenever_they_change() {
             _ => None,
         })
         .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_gets_tokens_for_its_own_tasks_that_everybody_can_check() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let mut own = Agent::connect(&server, hello("a", "node-1")).await;
+    let mut with_identity = job("always", JobType::Service, 1);
+    let group = with_identity.task_groups.first_mut().unwrap();
+    group.tasks[0].identity = Some(Box::new(WorkloadIdentity::of_task()));
+    register(&server, with_identity).await;
+    let alloc_id = own.next_assignments().await[0].alloc.id;
+    let mut foreign = Agent::connect(&server, hello("b", "node-2")).await;
+    let subject = Subject::Tokens {
+        alloc_id,
+        task: "main".into(),
+    };
+    for agent in [&own, &foreign] {
+        let (number, subject) = (1, subject.clone());
+        agent.send(ToServer::Watch { number, subject }).await;
+    }
+    let refused = "an agent gets tokens for its own tasks only";
+    foreign.told(&[(1, Content::Refused(refused.into()))]).await;
+    let token = own
+        .until(|message| match message {
+            ToClient::Watched {
+                content: Content::Tokens(tokens),
+                ..
+            } => tokens.get("default").cloned(),
+            _ => None,
+        })
+        .await;
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, claims, signature] = parts[..] else {
+        panic!("{token}");
+    };
+    let json = |part: &str| {
+        let bytes = URL_SAFE_NO_PAD.decode(part).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+    };
+    let claims_told = json(claims);
+    assert_eq!(
+        claims_told["sub"],
+        "global:default:always:work:main:default"
+    );
+    assert_eq!(claims_told["nomad_allocation_id"], alloc_id.to_string());
+    assert_eq!(claims_told["aud"], serde_json::json!(["nomadproject.io"]));
+    assert_eq!(claims_told.get("exp"), None);
+    let keys = server
+        .handle
+        .identity_keys(&server.handle.snapshot())
+        .unwrap();
+    let key = keys
+        .iter()
+        .find(|key| key.id.to_string() == json(header)["kid"]);
+    let key = UnparsedPublicKey::new(&ED25519, &key.unwrap().bytes);
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    key.verify(format!("{header}.{claims}").as_bytes(), &signature)
+        .unwrap();
+    key.verify(format!("{header}.x{claims}").as_bytes(), &signature)
+        .unwrap_err();
     server.stop().await;
 }

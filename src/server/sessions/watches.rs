@@ -1,18 +1,22 @@
 //! What an agent follows beside the catalog and its allocations: keys and variables.
 
-use jobs::model::{Namespace, NodeId, Variable};
+use jobs::model::{AllocId, Namespace, NodeId, Variable};
 use rpc::{
     message::ToClient,
     watched::{Content, Subject, VariableFacts},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, JoinSet},
+    time::sleep,
 };
 
 use super::Core;
-use crate::{Handle, Snapshot, log::watch::Topic};
+use crate::{
+    Handle, Snapshot,
+    log::{propose::now, watch::Topic},
+};
 
 /// Subjects that one stream follows.
 const SUBJECTS_MAX: usize = rpc::session::SUBJECTS_MAX;
@@ -20,6 +24,8 @@ const SUBJECTS_MAX: usize = rpc::session::SUBJECTS_MAX;
 const PAIRS_MAX: usize = 10_000;
 /// Bytes of keys and values below a prefix that are told.
 const PAIRS_BYTES_MAX: usize = 8 << 20;
+/// Pause before tokens are tried again, and the shortest between two of them.
+const TOKENS_PAUSE: Duration = Duration::from_secs(1);
 /// Variables of a list that are told.
 const LIST_MAX: usize = 10_000;
 
@@ -94,6 +100,9 @@ struct Follower {
 impl Follower {
     /// Tells what there is, and whenever it changes, until the stream ends.
     async fn run(self, answers: mpsc::Sender<ToClient>) {
+        if let Subject::Tokens { alloc_id, task } = &self.subject {
+            return self.renew_tokens(&answers, *alloc_id, task).await;
+        }
         let number = self.number;
         let tell = async |content| answers.send(ToClient::Watched { number, content }).await;
         let Some(subscription) = self.handle.subscribe(self.topics()) else {
@@ -121,6 +130,43 @@ impl Follower {
         }
     }
 
+    /// Tells the tokens of a task of the agent's node, and the next ones when they are due.
+    async fn renew_tokens(&self, answers: &mpsc::Sender<ToClient>, alloc_id: AllocId, task: &str) {
+        let number = self.number;
+        loop {
+            let is_own = {
+                let snapshot = self.handle.snapshot();
+                let alloc = snapshot.jobs.alloc(alloc_id);
+                alloc.is_some_and(|alloc| Some(alloc.node_id) == self.node_id)
+            };
+            let tokens = if is_own {
+                self.handle.task_tokens(alloc_id, task).await
+            } else {
+                Ok(None)
+            };
+            let (content, until) = match tokens {
+                Ok(Some(tokens)) => (Content::Tokens(tokens.by_name), tokens.until),
+                Ok(None) => (refused("an agent gets tokens for its own tasks only"), None),
+                Err(error) => {
+                    tracing::debug!(%error, "tokens of a task are tried again");
+                    sleep(TOKENS_PAUSE).await;
+                    continue;
+                }
+            };
+            if answers
+                .send(ToClient::Watched { number, content })
+                .await
+                .is_err()
+            {
+                return;
+            }
+            match until {
+                Some(until) => sleep(until.since(now()).max(TOKENS_PAUSE)).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     fn topics(&self) -> Vec<Topic> {
         match &self.subject {
             Subject::Key(key) => vec![Topic::Key(key.clone())],
@@ -132,6 +178,7 @@ impl Follower {
                 .into_iter()
                 .chain([Topic::Jobs(jobs::state::Table::Variables)])
                 .collect(),
+            Subject::Tokens { .. } => Vec::new(),
         }
     }
 
@@ -146,7 +193,7 @@ impl Follower {
                 let may_read = self.may_read(snapshot, &key.namespace);
                 Some((index.unwrap_or_default(), may_read))
             }
-            Subject::VariablesBelow { .. } => None,
+            Subject::VariablesBelow { .. } | Subject::Tokens { .. } => None,
         }
     }
 
@@ -172,6 +219,7 @@ impl Follower {
                     Err(error) => refused(error.to_string()),
                 }
             }
+            Subject::Tokens { .. } => Content::Nothing,
             Subject::VariablesBelow { namespace, prefix } => {
                 if !self.may_read(snapshot, namespace) {
                     return no_namespace(namespace);

@@ -25,7 +25,7 @@ pub(super) async fn run(shared: &Shared, task: &Task) -> Result<(), SetupError> 
 }
 
 /// Who reads the secrets of a task: its user, or whoever the driver runs it as.
-fn reader(shared: &Shared, task: &Task) -> Result<Reader, SetupError> {
+pub(super) fn reader(shared: &Shared, task: &Task) -> Result<Reader, SetupError> {
     let driver = shared.cx.drivers.get(&task.driver);
     let isolation = driver.map_or(Isolation::None, |driver| driver.isolation());
     let user = match (isolation, task.user.as_str()) {

@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod directory;
+mod identities;
 mod templates;
 mod validate;
 mod volumes;
@@ -90,8 +91,8 @@ pub(super) async fn prestart(
     };
     let node = Arc::clone(&shared.cx.node.borrow());
     let mut environment = shared.environment(&alloc, task, &node);
-    // The configuration may name variables that only a template adds.
-    if !task.templates.iter().any(|template| template.envvars) {
+    // The configuration may name variables that only a template or an identity adds.
+    if !templates::add_variables(task) {
         validate::run(shared, task, &environment)?;
     }
     directory::run(shared, task).await?;

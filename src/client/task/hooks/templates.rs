@@ -1,8 +1,8 @@
-use super::SetupError;
+use super::{SetupError, identities};
 use crate::{
     shared::Shared,
     task::events,
-    templates::{Begin, Place, Setting, Templates},
+    templates::{Begin, Place, Setting, Templates, Wanted},
 };
 use jobs::{
     environment::TaskEnvironment,
@@ -18,7 +18,7 @@ pub(super) async fn run(
     environment: &mut TaskEnvironment<'_>,
     templates: &mut Option<Templates>,
 ) -> Result<(), SetupError> {
-    if task.templates.is_empty() {
+    if !has_any(task) {
         return Ok(());
     }
     let renders_again = task
@@ -28,9 +28,13 @@ pub(super) async fn run(
     if renders_again {
         *templates = None;
     }
-    let followed = templates.get_or_insert_with(|| {
-        Templates::begin(setting(shared, task, environment), Begin::BeforeStart)
-    });
+    let followed = match templates {
+        Some(followed) => followed,
+        None => {
+            let setting = setting(shared, task, environment)?;
+            templates.insert(Templates::begin(setting, Begin::BeforeStart))
+        }
+    };
     let added = followed.ready().await;
     if added.is_err() {
         // The next attempt tries anew.
@@ -46,16 +50,34 @@ pub(super) async fn run(
 pub(crate) fn resume(shared: &Arc<Shared>, task: &str) -> Option<Templates> {
     let alloc = shared.alloc();
     let task = alloc.group()?.task(task)?;
-    if task.templates.is_empty() {
+    if !has_any(task) {
         return None;
     }
     let node = Arc::clone(&shared.cx.node.borrow());
     let environment = shared.environment(&alloc, task, &node);
-    let setting = setting(shared, task, &environment);
+    let setting = setting(shared, task, &environment).ok()?;
     Some(Templates::begin(setting, Begin::Running))
 }
 
-fn setting(shared: &Arc<Shared>, task: &Task, environment: &TaskEnvironment<'_>) -> Setting {
+/// True when the environment is complete only after them.
+pub(super) fn add_variables(task: &Task) -> bool {
+    let mut identities = task.identity.as_deref().into_iter().chain(&task.identities);
+    task.templates.iter().any(|one| one.envvars) || identities.any(|one| one.env)
+}
+
+/// True when something is to be rendered or given to the task.
+fn has_any(task: &Task) -> bool {
+    let identities = task.identity.as_deref().into_iter().chain(&task.identities);
+    let mut identities = identities.map(|identity| identity.env || identity.file);
+    !task.templates.is_empty() || identities.any(|is_given| is_given)
+}
+
+fn setting(
+    shared: &Arc<Shared>,
+    task: &Task,
+    environment: &TaskEnvironment<'_>,
+) -> Result<Setting, SetupError> {
+    let mut wanted = identities::wanted(shared, task, environment)?;
     let resolved = |template: &Template| Template {
         source_path: environment.interpolate(&template.source_path),
         dest_path: environment.interpolate(&template.dest_path),
@@ -63,17 +85,21 @@ fn setting(shared: &Arc<Shared>, task: &Task, environment: &TaskEnvironment<'_>)
     };
     let (told, name) = (Arc::downgrade(shared), task.name.clone());
     let (added, of) = (Arc::downgrade(shared), task.name.clone());
-    Setting {
+    wanted.extend(task.templates.iter().map(resolved).map(Wanted::from));
+    let alloc = shared.alloc();
+    Ok(Setting {
         dir: shared.dir.clone(),
         task: task.name.to_string(),
         variables: Arc::new(environment.variables().clone()),
         place: Place {
             node: shared.cx.node.borrow().name.to_string(),
-            namespace: shared.alloc().namespace.to_string(),
+            namespace: alloc.namespace.to_string(),
+            alloc_id: alloc.id,
+            task: task.name.clone(),
         },
         session: shared.cx.session.clone(),
         threads: shared.cx.files.templates.clone(),
-        templates: task.templates.iter().map(resolved).collect(),
+        wanted,
         tell: Box::new(move |text| {
             if let Some(shared) = told.upgrade() {
                 shared.event(&name, events::with_detail("Template", text, "message"));
@@ -84,5 +110,5 @@ fn setting(shared: &Arc<Shared>, task: &Task, environment: &TaskEnvironment<'_>)
                 shared.added.lock().insert(of.clone(), variables);
             }
         }),
-    }
+    })
 }
