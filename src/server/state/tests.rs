@@ -523,3 +523,28 @@ fn a_plan_that_its_node_or_job_overtook_is_left_out() {
         assert!(world.state.jobs.current().alloc(Id::named("b")).is_some());
     }
 }
+
+#[test]
+fn a_plan_does_not_undo_what_was_asked_of_its_allocation_meanwhile() {
+    let mut world = World::new();
+    world.place(alloc("a"));
+    let seen = world.index;
+    let transition = jobs::model::DesiredTransition {
+        migrate: Some(true),
+        ..jobs::model::DesiredTransition::default()
+    };
+    world.apply(JobsCommand::TransitionAllocs {
+        transitions: [(Id::named("a"), transition.clone())].into(),
+        evals: Vec::new(),
+    });
+    let mut updated = alloc("a");
+    updated.job_version = 1;
+    let results = vec![PlanResult {
+        placements: vec![updated],
+        ..PlanResult::default()
+    }];
+    world.apply(Command::Plans { seen, results });
+    let row = world.state.jobs.current().alloc(Id::named("a"));
+    let row = row.expect("an allocation");
+    assert_eq!((row.job_version, &row.desired_transition), (0, &transition));
+}
