@@ -8,13 +8,16 @@ use crate::{
     },
     state::Snapshot,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// One node.
 pub(super) struct FleetNode<'a> {
     pub(super) node: &'a Arc<Node>,
     /// With what the plan adds and gives back.
     pub(super) usage: Arc<NodeUsage>,
+    /// Number of its class in this fleet: nodes with the same one differ in nothing but what is
+    /// unique.
+    pub(super) class: Option<usize>,
 }
 
 /// The ready nodes in the job's datacenters and pool.
@@ -47,6 +50,7 @@ impl<'a> Fleet<'a> {
             in_pool: 0,
             algorithm: snapshot.scheduler_config().scheduler_algorithm,
         };
+        let mut classes = BTreeMap::new();
         for (node, usage) in snapshot.nodes_with_usage() {
             if !feasible::in_pool(job, node) {
                 continue;
@@ -62,7 +66,11 @@ impl<'a> Fleet<'a> {
                 }
             }
             let usage = usage.cloned().unwrap_or_default();
-            fleet.nodes.push(FleetNode { node, usage });
+            let class = (!node.computed_class.is_empty()).then(|| {
+                let next = classes.len();
+                *classes.entry(node.computed_class.as_str()).or_insert(next)
+            });
+            fleet.nodes.push(FleetNode { node, usage, class });
         }
         fleet
     }

@@ -311,7 +311,7 @@ fn stays_feasible(snapshot: &Snapshot, job: &Job, group: &TaskGroup, alloc: &All
     snapshot.node(alloc.node_id).is_some_and(|node| {
         feasible::in_reach(job, node)
             && feasible::Feasibility::new(job, group)
-                .objection(node)
+                .objection(node, None)
                 .is_none()
     })
 }
@@ -341,7 +341,7 @@ pub(crate) fn room_for(
     };
     let suits = feasible::in_reach(job, node)
         && feasible::Feasibility::new(job, group)
-            .objection(node)
+            .objection(node, None)
             .is_none();
     suits.then_some(room)
 }
@@ -378,7 +378,7 @@ pub(crate) fn suits(job: &Job, node: &Node) -> bool {
     feasible::in_reach(job, node)
         && job.task_groups.iter().any(|group| {
             feasible::Feasibility::new(job, group)
-                .objection(node)
+                .objection(node, None)
                 .is_none()
         })
 }

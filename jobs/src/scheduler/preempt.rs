@@ -233,6 +233,7 @@ pub(super) fn possible(
     let entry = FleetNode {
         node,
         usage: Arc::new(used.clone()),
+        class: None,
     };
     snapshot.scheduler_config().preempts(job.job_type)
         && Preemptions::default()

@@ -76,13 +76,15 @@ impl Candidates {
         let mut fleet_at = Vec::with_capacity(fleet.nodes.len());
         for (at, entry) in fleet.nodes.iter().enumerate() {
             metric.nodes_evaluated += 1;
-            match feasibility.objection(entry.node) {
+            match feasibility.objection(entry.node, entry.class) {
                 None => fleet_at.push(at),
                 Some(reason) => filter(&mut metric, entry.node, &reason),
             }
         }
         shuffle(&mut fleet_at, ids);
         let nodes: Vec<&Node> = fleet_at.iter().map(|at| &**fleet.nodes[*at].node).collect();
+        let classes: Vec<Option<usize>> =
+            fleet_at.iter().map(|at| fleet.nodes[*at].class).collect();
         let own_of = |node: &Node| on_node.get(&node.id).copied().unwrap_or_default();
         let own: Vec<u32> = nodes.iter().map(|node| own_of(node).0).collect();
         let job_own: Vec<u32> = nodes.iter().map(|node| own_of(node).1).collect();
@@ -93,11 +95,10 @@ impl Candidates {
             .chain(group.tasks.iter().flat_map(|task| &task.affinities))
             .collect();
         let mut by_class = BTreeMap::new();
-        let affinity = nodes
-            .iter()
-            .map(|node| affinity_score(&affinities, node, &mut by_class))
+        let affinity = (nodes.iter().zip(&classes))
+            .map(|(node, class)| affinity_score(&affinities, node, *class, &mut by_class))
             .collect();
-        let (spreads, combo) = Spreads::new(job, group, &nodes, &own);
+        let (spreads, combo) = Spreads::new(job, group, &nodes, &classes, &own);
         let distinct = Distinct::new(job, group, &nodes, &own, &job_own);
         let mut by_fleet = vec![None; fleet.nodes.len()];
         for (i, at) in fleet_at.iter().enumerate() {
@@ -512,17 +513,19 @@ fn fit_score(
     raw.clamp(0.0, 18.0) / 18.0
 }
 
-fn affinity_score<'n>(
+fn affinity_score(
     affinities: &[&Affinity],
-    node: &'n Node,
-    by_class: &mut BTreeMap<&'n str, f64>,
+    node: &Node,
+    class: Option<usize>,
+    by_class: &mut BTreeMap<usize, f64>,
 ) -> Option<f64> {
     if affinities.is_empty() {
         return None;
     }
-    let unique = |a: &&Affinity| a.l_target.contains("unique.") || a.r_target.contains("unique.");
-    let shared = !node.computed_class.is_empty() && !affinities.iter().any(unique);
-    if shared && let Some(known) = by_class.get(node.computed_class.as_str()) {
+    let unique =
+        |a: &&Affinity| feasible::is_unique(&a.l_target) || feasible::is_unique(&a.r_target);
+    let class = class.filter(|_| !affinities.iter().any(unique));
+    if let Some(known) = class.and_then(|class| by_class.get(&class)) {
         return Some(*known);
     }
     let weights: f64 = affinities.iter().map(|a| f64::from(a.weight).abs()).sum();
@@ -536,8 +539,8 @@ fn affinity_score<'n>(
     } else {
         0.0
     };
-    if shared {
-        by_class.insert(&node.computed_class, score);
+    if let Some(class) = class {
+        by_class.insert(class, score);
     }
     Some(score)
 }

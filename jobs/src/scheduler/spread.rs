@@ -26,12 +26,13 @@ struct SpreadRule {
 }
 
 impl Spreads {
-    /// Of these candidates, with the allocations of the group on each; and which combination of
-    /// values each has.
+    /// Of these candidates, with the class of each and the allocations of the group on it; and
+    /// which combination of values each has.
     pub(super) fn new(
         job: &Job,
         group: &TaskGroup,
         nodes: &[&Node],
+        classes: &[Option<usize>],
         own: &[u32],
     ) -> (Self, Vec<usize>) {
         let spreads: Vec<&Spread> = group.spreads.iter().chain(&job.spreads).collect();
@@ -48,35 +49,39 @@ impl Spreads {
             };
             return (one, vec![0; nodes.len()]);
         }
+        let unique = spreads.iter().any(|s| feasible::is_unique(&s.attribute));
         let mut known: BTreeMap<Vec<usize>, usize> = BTreeMap::new();
+        let mut of_class: BTreeMap<usize, usize> = BTreeMap::new();
         let mut value_ids: Vec<BTreeMap<Cow<'_, str>, usize>> = vec![BTreeMap::new(); rules.len()];
         let mut combo_of = Vec::with_capacity(nodes.len());
-        let mut combos = Vec::new();
-        let mut combo = Vec::with_capacity(rules.len());
-        for (node, own) in nodes.iter().zip(own) {
-            combo.clear();
-            for (at, rule) in rules.iter_mut().enumerate() {
-                let id = match feasible::resolve(&spreads[at].attribute, node) {
-                    None => 0,
-                    Some(value) => {
-                        let next = rule.values.len();
-                        let id = *value_ids[at].entry(value.clone()).or_insert(next);
-                        if id == next {
-                            rule.values.push(Some(value.into_owned()));
-                            rule.used.push(0);
-                        }
-                        id
+        let mut combos: Vec<Vec<usize>> = Vec::new();
+        for ((node, class), own) in nodes.iter().zip(classes).zip(own) {
+            let class = class.filter(|_| !unique);
+            let id = match class.and_then(|class| of_class.get(&class)) {
+                Some(id) => *id,
+                None => {
+                    let mut combo = Vec::with_capacity(rules.len());
+                    for ((rule, spread), ids) in rules.iter_mut().zip(&spreads).zip(&mut value_ids)
+                    {
+                        combo.push(match feasible::resolve(&spread.attribute, node) {
+                            None => 0,
+                            Some(value) => rule.value(value, ids),
+                        });
                     }
-                };
-                rule.used[id] += own;
-                combo.push(id);
+                    let next = combos.len();
+                    let id = *known.entry(combo.clone()).or_insert(next);
+                    if id == next {
+                        combos.push(combo);
+                    }
+                    if let Some(class) = class {
+                        of_class.insert(class, id);
+                    }
+                    id
+                }
+            };
+            for (rule, value) in rules.iter_mut().zip(&combos[id]) {
+                rule.used[*value] += own;
             }
-            // Few nodes have a combination that no earlier one has.
-            let id = known.get(combo.as_slice()).copied().unwrap_or_else(|| {
-                known.insert(combo.clone(), combos.len());
-                combos.push(combo.clone());
-                combos.len() - 1
-            });
             combo_of.push(id);
         }
         let mut all = Self {
@@ -149,6 +154,17 @@ impl SpreadRule {
             values: vec![None],
             used: vec![0],
         }
+    }
+
+    /// The number of a value, which is new where no node before had it.
+    fn value<'n>(&mut self, value: Cow<'n, str>, ids: &mut BTreeMap<Cow<'n, str>, usize>) -> usize {
+        let next = self.values.len();
+        let id = *ids.entry(value.clone()).or_insert(next);
+        if id == next {
+            self.values.push(Some(value.into_owned()));
+            self.used.push(0);
+        }
+        id
     }
 
     /// The boost of each value.

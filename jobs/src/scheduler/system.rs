@@ -139,7 +139,7 @@ impl<'a> Work<'a> {
         for at in 0..fleet.nodes.len() {
             let node = fleet.nodes[at].node;
             let there = by_node.remove(&node.id).unwrap_or_default();
-            let suits = feasibility.objection(node).is_none();
+            let suits = feasibility.objection(node, fleet.nodes[at].class).is_none();
             let live = self.settle(job, group, &there, suits, &mut counts);
             match live {
                 Some(Standing::Keep) => counts.ignore += 1,

@@ -5,10 +5,10 @@ mod version;
 
 use crate::model::{Constraint, Job, Node, TaskGroup, absent_refusal};
 use constraint::Operators;
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeSet};
+
+/// Why a node may not run a group; none when it may.
+type Verdict = Option<String>;
 
 /// The requirements of one group, judged once per class of nodes where that is enough.
 pub(super) struct Feasibility<'a> {
@@ -18,7 +18,8 @@ pub(super) struct Feasibility<'a> {
     volumes: Vec<(&'a str, bool)>,
     /// Some constraint looks at something that differs between nodes of one class.
     unique: bool,
-    by_class: BTreeMap<&'a str, Option<String>>,
+    /// By class, once one of its nodes was judged.
+    verdicts: Vec<Option<Verdict>>,
     /// Why no node may run the group.
     refusal: Option<String>,
     operators: Operators,
@@ -43,29 +44,32 @@ impl<'a> Feasibility<'a> {
                 .map(|volume| (volume.source.as_str(), volume.read_only))
                 .collect(),
             unique,
-            by_class: BTreeMap::new(),
+            verdicts: Vec::new(),
             refusal: absent_refusal(job, group),
             operators: Operators::default(),
         }
     }
 
-    /// Why the node may not run the group; none when it may.
-    pub(super) fn objection(&mut self, node: &'a Node) -> Option<String> {
+    /// Why the node, of that class of the fleet, may not run the group; none when it may.
+    pub(super) fn objection(&mut self, node: &Node, class: Option<usize>) -> Verdict {
         if self.refusal.is_some() {
             return self.refusal.clone();
         }
-        if self.unique || node.computed_class.is_empty() {
+        let Some(class) = class.filter(|_| !self.unique) else {
             return self.judge(node);
-        }
-        if let Some(known) = self.by_class.get(node.computed_class.as_str()) {
+        };
+        if let Some(Some(known)) = self.verdicts.get(class) {
             return known.clone();
         }
         let verdict = self.judge(node);
-        self.by_class.insert(&node.computed_class, verdict.clone());
+        if self.verdicts.len() <= class {
+            self.verdicts.resize(class + 1, None);
+        }
+        self.verdicts[class] = Some(verdict.clone());
         verdict
     }
 
-    fn judge(&mut self, node: &Node) -> Option<String> {
+    fn judge(&mut self, node: &Node) -> Verdict {
         let runs = |driver: &&str| {
             node.drivers
                 .get(*driver)
@@ -100,7 +104,8 @@ pub(super) fn is_distinct(constraint: &Constraint) -> bool {
     )
 }
 
-fn is_unique(target: &str) -> bool {
+/// True when nodes of one class may have different values for the target.
+pub(super) fn is_unique(target: &str) -> bool {
     target.contains("unique.")
 }
 
@@ -197,7 +202,7 @@ mod tests {
     fn no_node_runs_a_group_that_asks_for_what_is_not_built() {
         let mut group = TaskGroup::default();
         let (job, node) = (Job::default(), Node::default());
-        assert_eq!(Feasibility::new(&job, &group).objection(&node), None);
+        assert_eq!(Feasibility::new(&job, &group).objection(&node, None), None);
         group.volumes = FlatMap::from([(
             "data".to_owned(),
             VolumeRequest {
@@ -205,7 +210,7 @@ mod tests {
                 ..VolumeRequest::default()
             },
         )]);
-        let objection = Feasibility::new(&job, &group).objection(&node);
+        let objection = Feasibility::new(&job, &group).objection(&node, None);
         let expected = "group.volume with type \"csi\": ";
         assert!(objection.is_some_and(|text| text.starts_with(expected)));
     }
@@ -221,7 +226,7 @@ mod tests {
                 ..VolumeRequest::default()
             };
             group.volumes = FlatMap::from([("data".to_owned(), request)]);
-            Feasibility::new(&job, &group).objection(node)
+            Feasibility::new(&job, &group).objection(node, None)
         };
         let missing = Some("missing compatible host volumes".to_owned());
         assert_eq!(ask(&node, true), missing);
