@@ -57,7 +57,9 @@ pub struct UpdateStrategy {
     pub auto_promote: Option<bool>,
     /// Instances of the new version placed before anything old stops.
     pub canary: Option<i64>,
-    /// How many requests canaries get.
+    /// How many requests canaries get. Absent rather than null where it is not set: the jobs API of
+    /// others has no such field.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
 }
 
