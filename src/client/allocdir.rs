@@ -77,16 +77,16 @@ impl AllocDir {
         }
     }
 
-    /// Creates what the tasks share. Where logs go, only this program writes.
+    /// Creates what the tasks share. Every task may write to it, whatever its user, but only this
+    /// program where logs go, and nobody can put something else in the place of what is made here.
     pub(super) fn build(&self) -> io::Result<()> {
-        let shared = self
-            .parent()?
-            .make_directory(&self.id, 0o755)?
-            .make_directory("alloc", 0o755)?;
+        let root = self.parent()?.make_directory(&self.id, 0o755)?;
+        let shared = root.make_directory("alloc", 0o755)?;
         shared.make_directory("logs", 0o755)?;
         for name in ["data", "tmp"] {
             shared.make_directory(name, 0o777)?;
         }
+        root.make_directory("alloc", 0o1777)?;
         Ok(())
     }
 
@@ -153,7 +153,7 @@ mod tests {
         }
         for (path, expected) in [
             ("", 0o755),
-            ("alloc", 0o755),
+            ("alloc", 0o1777),
             ("alloc/logs", 0o755),
             ("alloc/data", 0o777),
             ("alloc/tmp", 0o777),
