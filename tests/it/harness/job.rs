@@ -145,18 +145,24 @@ job "{id}" {{
             .await;
     }
 
-    /// Waits until the job's newest deployment, of at least `version`, has `status`.
+    /// Waits until a deployment of the job, of at least `version`, has `status`; one that failed
+    /// may be followed by that of the version it went back to.
     pub(crate) async fn deployment(&self, agent: &Agent, version: u64, status: &str) -> Value {
-        let path = format!("/v1/job/{}/deployment", self.id);
+        let path = format!("/v1/job/{}/deployments", self.id);
         agent
-            .wait(&path, |deployment| {
-                let newest = deployment["JobVersion"].as_u64()? >= version;
-                let ended = ["failed", "cancelled"].contains(&deployment["Status"].as_str()?);
+            .wait(&path, |deployments| {
+                let mut wanted: Vec<&Value> = (deployments.as_array()?.iter())
+                    .filter(|one| one["JobVersion"].as_u64() >= Some(version))
+                    .collect();
+                wanted.sort_by_key(|one| one["JobVersion"].as_u64());
+                let found = wanted.iter().find(|one| one["Status"] == status);
+                let ended =
+                    |one: &&Value| one["Status"] == "failed" || one["Status"] == "cancelled";
                 assert!(
-                    !(newest && ended && status != deployment["Status"]),
-                    "{deployment}"
+                    found.is_some() || !wanted.first().is_some_and(ended),
+                    "{deployments}"
                 );
-                (newest && deployment["Status"] == status).then(|| deployment.clone())
+                found.map(|one| (*one).clone())
             })
             .await
     }
