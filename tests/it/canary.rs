@@ -6,6 +6,7 @@ use crate::{
 };
 use reqwest::Method;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// Five old instances and one canary of the new version.
 async fn with_canary(agent: &Agent, canary: impl FnOnce(&mut Echo)) -> Echo {
@@ -20,6 +21,12 @@ async fn with_canary(agent: &Agent, canary: impl FnOnce(&mut Echo)) -> Echo {
     job.text = "new-${NOMAD_ALLOC_INDEX}".into();
     canary(&mut job);
     job
+}
+
+/// How many requests the new version answered.
+fn canaries(seen: &BTreeMap<String, usize>) -> usize {
+    let new = seen.iter().filter(|(text, _)| text.starts_with("new-"));
+    new.map(|(_, count)| count).sum()
 }
 
 async fn waiting_for_promotion(agent: &Agent, job: &Echo) -> String {
@@ -98,11 +105,7 @@ async fn a_job_says_the_share_of_its_canary_and_counts_are_told() {
     waiting_for_promotion(&agent, &job).await;
     targets(&agent, "shop", 6).await;
     let seen = load::spread(&agent.url("ingress", "/shop"), 200).await;
-    let canary: usize = seen
-        .iter()
-        .filter(|(text, _)| text.starts_with("new-"))
-        .map(|(_, count)| count)
-        .sum();
+    let canary = canaries(&seen);
     assert!((19..=21).contains(&canary), "{seen:?}");
 
     let tested = trivet(&agent, &["route", "test", "/shop", "-H", "x-any: 1"]).await;
@@ -181,11 +184,7 @@ async fn a_canary_gets_exactly_the_share_that_was_set() {
     })
     .await;
     let seen = load::spread(&agent.url("ingress", "/shop"), 400).await;
-    let canary: usize = seen
-        .iter()
-        .filter(|(text, _)| text.starts_with("new-"))
-        .map(|(_, count)| count)
-        .sum();
+    let canary = canaries(&seen);
     assert_eq!(canary, 20, "5 % of 400: {seen:?}");
 }
 
@@ -200,11 +199,7 @@ async fn a_weight_in_the_tag_is_a_share_of_the_same_kind() {
     waiting_for_promotion(&agent, &job).await;
     targets(&agent, "shop", 6).await;
     let seen = load::spread(&agent.url("ingress", "/shop"), 200).await;
-    let canary: usize = seen
-        .iter()
-        .filter(|(text, _)| text.starts_with("new-"))
-        .map(|(_, count)| count)
-        .sum();
+    let canary = canaries(&seen);
     assert_eq!(canary, 20, "10 % of 200: {seen:?}");
 }
 
