@@ -1,6 +1,7 @@
 //! The JSON of the jobs API: every field that its clients know, and jobs that are posted as JSON.
 
-use crate::harness::{Agent, Echo, agent::TRIVET, http};
+use crate::harness::{Agent, Echo, agent::TRIVET, command::trivet, http};
+use jobs::wire::API_VERSION;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -154,6 +155,38 @@ async fn objects_carry_every_field_that_clients_know() {
     let this = get(&agent, "/v1/agent/self").await;
     has(&this, "config member stats");
     has(&this["member"], MEMBER);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_told_the_level_of_the_api_and_the_own_version_beside_it() {
+    let agent = Agent::start().await;
+    let own = env!("CARGO_PKG_VERSION");
+    let this = get(&agent, "/v1/agent/self").await;
+    let version = &this["config"]["Version"];
+    assert_eq!(version["Version"], API_VERSION);
+    assert_eq!(version["VersionMetadata"], format!("trivet.{own}"));
+    let members = get(&agent, "/v1/agent/members").await;
+    for member in [&this["member"], &members["Members"][0]] {
+        let tags = &member["Tags"];
+        assert_eq!(
+            (&tags["build"], &tags["trivet_version"]),
+            (&json!(API_VERSION), &json!(own))
+        );
+    }
+    let stub = &get(&agent, "/v1/nodes").await[0];
+    assert_eq!(stub["Version"], API_VERSION);
+    let node = get(&agent, &format!("/v1/node/{}", id(stub))).await;
+    let attributes = &node["Attributes"];
+    assert_eq!(
+        (&attributes["nomad.version"], &attributes["trivet.version"]),
+        (&json!(API_VERSION), &json!(own))
+    );
+    let health = get(&agent, "/v1/operator/autopilot/health").await;
+    assert_eq!(health["Servers"][0]["Version"], API_VERSION);
+    // Where our own command line tells it, both are seen.
+    let shown = trivet(&agent, &["server", "members"]).await.ok();
+    let both = format!("{API_VERSION}+trivet.{own}");
+    assert!(shown.stdout.contains(&both), "{}", shown.stdout);
 }
 
 /// A batch job without anything that has a default; keys as a careless client writes them.
