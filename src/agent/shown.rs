@@ -27,7 +27,7 @@ pub(super) fn configuration(config: &Config, listeners: &Listeners) -> Map<Strin
         "Region": config.region,
         "Server": { "Enabled": true, "BootstrapExpect": 1 },
         "TLSConfig": { "EnableHTTP": false, "EnableRPC": false },
-        "UI": { "Enabled": false, "ShowCLIHints": false },
+        "UI": { "Enabled": false, "ShowCLIHints": true },
         "Version": {
             "Version": API_VERSION,
             "VersionPrerelease": "",

@@ -133,6 +133,11 @@ impl Context {
         self.output.complain(&printable(&text, self.paint));
     }
 
+    /// Prints a text beside the output, on standard error.
+    pub(super) fn point_out(&mut self, text: &str) {
+        self.output.complain(&printable(text, self.paint));
+    }
+
     /// Prints bytes on standard error as they are.
     ///
     /// # Errors

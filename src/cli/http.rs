@@ -264,6 +264,16 @@ impl Http {
         }
     }
 
+    /// The namespace of requests, where one was chosen.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Where the agent is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The same caller for another region.
     pub(super) fn in_region(&self, region: &str) -> Self {
         Self {

@@ -23,6 +23,7 @@ mod deployment;
 mod eval;
 mod event;
 mod fmt;
+mod hints;
 mod http;
 mod info;
 mod intention;

@@ -3,6 +3,7 @@
 use super::{detail, tasks};
 use crate::{
     context::Context,
+    hints::Page,
     http::{decode, segment},
     lookup,
     render::{allocations, columns},
@@ -64,6 +65,7 @@ pub(crate) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     if arguments.verbose {
         cx.print(&detail::metrics(&alloc, &view))?;
     }
+    cx.hint(Page::Allocation(&alloc.row.id.to_string())).await;
     Ok(0)
 }
 

@@ -4,6 +4,7 @@ use super::list;
 use crate::view::quoted;
 use crate::{
     context::Context,
+    hints::Page,
     http::{decode, segment},
     lookup, process,
     render::{allocations, deployments, monitor},
@@ -47,12 +48,14 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let current: Deployment = decode("/v1/deployment", value)?;
     let http = cx.http.in_namespace(&current.namespace);
     let view = cx.view(arguments.verbose);
+    let page = Page::Deployments(&current.job_id);
     if arguments.monitor {
         let id = quoted(view.id(current.id));
         cx.print(&format!("{}: Monitoring deployment {id}", view.now()))?;
         let wait = Some(arguments.wait);
         let last =
             monitor::deployment::follow(cx, &http, current.id, wait, arguments.verbose).await?;
+        cx.hint(page).await;
         let done = last == Some(jobs::model::DeploymentStatus::Successful);
         return Ok(if done { monitor::DONE } else { monitor::FAILED });
     }
@@ -70,5 +73,6 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         ));
     }
     cx.print(&text)?;
+    cx.hint(page).await;
     Ok(0)
 }

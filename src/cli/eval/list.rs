@@ -1,6 +1,8 @@
 //! `eval list`.
 
-use crate::{context::Context, http::decode, render::evaluations, structured::Structured};
+use crate::{
+    context::Context, hints::Page, http::decode, render::evaluations, structured::Structured,
+};
 use anyhow::Context as _;
 use jobs::model::Evaluation;
 
@@ -39,5 +41,8 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         evaluations::list(&evals, &cx.view(arguments.verbose))
     };
     cx.print(&text)?;
+    if !evals.is_empty() {
+        cx.hint(Page::Evaluations).await;
+    }
     Ok(0)
 }

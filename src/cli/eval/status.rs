@@ -3,6 +3,7 @@
 use crate::view::{View, quoted};
 use crate::{
     context::Context,
+    hints::Page,
     http::{decode, segment},
     lookup,
     render::{allocations, columns, evaluations, monitor, placement},
@@ -69,6 +70,7 @@ async fn show(cx: &mut Context, found: &Evaluation, arguments: &Arguments) -> an
         .await
         .context("Error querying related allocations")?;
     cx.print(&detail(&eval, &allocs, &cx.view(arguments.verbose)))?;
+    cx.hint(Page::Evaluation(&found.id.to_string())).await;
     Ok(0)
 }
 

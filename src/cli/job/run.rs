@@ -1,11 +1,13 @@
 //! `job run`.
 
 use super::super::context::Context;
+use super::super::hints::Page;
 use super::super::http::Error;
 use super::super::structured;
 use super::super::view::Ink;
 use super::source::Source;
 use anyhow::{Context as _, anyhow};
+use jobs::model::DEFAULT_NAMESPACE;
 use jobs::wire::{JobRegisterRequest, JobRegisterResponse};
 
 /// The text of a refusal by `-check-index` begins so.
@@ -67,6 +69,8 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
         return Ok(0);
     }
     let http = loaded.http(cx);
+    let id = loaded.id().to_owned();
+    let namespace = http.namespace().unwrap_or(DEFAULT_NAMESPACE).to_owned();
     let request = JobRegisterRequest {
         job: Some(Box::new(loaded.job)),
         submission: loaded.submission,
@@ -88,14 +92,17 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
     if arguments.detach || answer.eval_id.is_none() {
         cx.print("Job registration successful")?;
     }
-    super::follow(
-        cx,
-        &http,
-        answer.eval_id,
-        arguments.detach,
-        arguments.verbose,
-    )
-    .await
+    let page = Page::ChangedJob {
+        id: &id,
+        namespace: &namespace,
+    };
+    let Some(eval_id) = answer.eval_id.filter(|_| !arguments.detach) else {
+        let code = super::follow(cx, &http, answer.eval_id, true, arguments.verbose).await?;
+        cx.hint(page).await;
+        return Ok(code);
+    };
+    cx.hint(page).await;
+    super::follow(cx, &http, Some(eval_id), false, arguments.verbose).await
 }
 
 fn refused(error: Error) -> anyhow::Error {

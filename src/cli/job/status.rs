@@ -3,6 +3,7 @@
 use super::detail::{self, Parts};
 use crate::{
     context::Context,
+    hints::Page,
     http::{Http, decode, segment},
     lookup,
     render::jobs::list,
@@ -52,12 +53,13 @@ pub(crate) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let job: Job = decode(&path, value)?;
     let view = cx.view(arguments.verbose);
     cx.print(&detail::head(&job, &view))?;
-    if arguments.short {
-        return Ok(0);
+    if !arguments.short {
+        let parts = Parts::fetch(&http, &path, arguments.all_allocs).await?;
+        let evals = arguments.evals || arguments.verbose;
+        cx.print(&detail::body(&parts, evals, &view))?;
     }
-    let parts = Parts::fetch(&http, &path, arguments.all_allocs).await?;
-    let evals = arguments.evals || arguments.verbose;
-    cx.print(&detail::body(&parts, evals, &view))?;
+    let (id, namespace) = (&job.id, &job.namespace);
+    cx.hint(Page::Job { id, namespace }).await;
     Ok(0)
 }
 
@@ -88,12 +90,14 @@ async fn list_all(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8>
     let mut jobs: Vec<JobListStub> = decode("/v1/jobs", value)?;
     if jobs.is_empty() {
         cx.print("No running jobs")?;
+        cx.hint(Page::Jobs).await;
         return Ok(0);
     }
     jobs.sort_by(|a, b| (&a.id, &a.namespace).cmp(&(&b.id, &b.namespace)));
     let all_namespaces = cx.namespace.as_deref() == Some("*");
     let text = list(&jobs, all_namespaces, &cx.view(arguments.verbose));
     cx.print(&text)?;
+    cx.hint(Page::Jobs).await;
     Ok(0)
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    hints::Page,
     http::{Http, decode, segment},
     lookup,
     render::{
@@ -88,6 +89,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     if arguments.verbose {
         cx.print(&detail::attributes(&node.row, &view))?;
     }
+    cx.hint(Page::Node(&node.row.id.to_string())).await;
     Ok(0)
 }
 
@@ -132,6 +134,7 @@ async fn list_all(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8>
         allocs,
     };
     cx.print(&nodes::list(&nodes, wanted, &cx.view(arguments.verbose)))?;
+    cx.hint(Page::Nodes).await;
     Ok(0)
 }
 

@@ -1,6 +1,6 @@
 //! `server members`.
 
-use crate::{context::Context, http::decode, render::columns, structured::Structured};
+use crate::{context::Context, hints::Page, http::decode, render::columns, structured::Structured};
 use anyhow::Context as _;
 use jobs::wire::{AgentMember, OWN_VERSION_TAG, ServerMembers};
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         }
     }
     cx.print(&members(&found.members, &leaders, arguments.verbose))?;
+    cx.hint(Page::Servers).await;
     if let Some(error) = failed {
         cx.print("")?;
         cx.complain(&format!("Error determining leaders: {error}"));

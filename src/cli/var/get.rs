@@ -4,7 +4,7 @@ use super::{
     one_namespace, path,
     show::{self, Format, check_template},
 };
-use crate::context::Context;
+use crate::{context::Context, hints::Page};
 use anyhow::Context as _;
 use jobs::wire::Variable;
 
@@ -53,6 +53,10 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     if format != Format::None {
         let text = show::text(cx, &variable, format, arguments.template.as_ref())?;
         cx.print(&text)?;
+        let Variable {
+            path, namespace, ..
+        } = &variable;
+        cx.hint(Page::Variable { path, namespace }).await;
     }
     Ok(0)
 }

@@ -1,7 +1,7 @@
 //! `var list`.
 
 use super::show::check_template;
-use crate::{context::Context, render::columns, structured, template};
+use crate::{context::Context, hints::Page, render::columns, structured, template};
 use anyhow::Context as _;
 use jobs::wire::Variable;
 use serde_json::Value;
@@ -83,6 +83,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     if let Some(next) = next.filter(|_| format != Format::Json) {
         cx.complain(&format!("Next page token: {next}"));
     }
+    cx.hint(Page::Variables(arguments.prefix.as_deref())).await;
     Ok(0)
 }
 

@@ -7,7 +7,7 @@ use super::{
     show::{self, Format, check_template},
     spec::{self, Language},
 };
-use crate::context::Context;
+use crate::{context::Context, hints::Page};
 use anyhow::{Context as _, bail};
 use jobs::wire::Variable;
 
@@ -141,13 +141,17 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     );
     if format == Format::None {
         cx.print(&done)?;
-        return Ok(0);
+    } else {
+        if arguments.verbose {
+            cx.complain(&done);
+        }
+        let text = show::text(cx, &written, format, arguments.template.as_ref())?;
+        cx.print(&text)?;
     }
-    if arguments.verbose {
-        cx.complain(&done);
-    }
-    let text = show::text(cx, &written, format, arguments.template.as_ref())?;
-    cx.print(&text)?;
+    let Variable {
+        path, namespace, ..
+    } = &written;
+    cx.hint(Page::Variable { path, namespace }).await;
     Ok(0)
 }
 
