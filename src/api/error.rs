@@ -4,6 +4,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use jobs::control::launch::LaunchError;
 use std::borrow::Cow;
 
 use server::{self, KeyringError, log::propose::ProposeError, state::Rejected};
@@ -141,12 +142,26 @@ impl From<KeyringError> for Error {
     }
 }
 
+impl From<LaunchError> for Error {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::NoJob | LaunchError::NoParameterized => Self::not_found(error.to_string()),
+            LaunchError::NotPeriodic
+            | LaunchError::Resting { .. }
+            | LaunchError::NotParameterized { .. }
+            | LaunchError::Stopped { .. }
+            | LaunchError::Unsuitable(_) => Self::internal(error.to_string()),
+        }
+    }
+}
+
 impl From<server::Error> for Error {
     fn from(error: server::Error) -> Self {
         match error {
             server::Error::Rejected(rejected) => rejected.into(),
             server::Error::Propose(error) => error.into(),
             server::Error::Keyring(error) => error.into(),
+            server::Error::Launch(error) => error.into(),
             server::Error::Authority(error) => Self::internal(error.to_string()),
         }
     }

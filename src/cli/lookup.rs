@@ -29,12 +29,52 @@ fn id_prefix(text: &str) -> anyhow::Result<String> {
     Ok(prefix)
 }
 
+/// Which jobs may be meant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// All.
+    Any,
+    /// Those that are launched at set times.
+    Periodic,
+    /// Those that are launched on request, and no children.
+    Parameterized,
+}
+
+impl Kind {
+    /// How the API is asked for them; none for all.
+    fn filter(self) -> Option<&'static str> {
+        match self {
+            Self::Any => None,
+            Self::Periodic => Some("Periodic is not nil"),
+            Self::Parameterized => Some(r#"ParentID == "" and ParameterizedJob is not nil"#),
+        }
+    }
+
+    /// How messages call them.
+    fn called(self) -> &'static str {
+        match self {
+            Self::Any => "job(s)",
+            Self::Periodic => "periodic job(s)",
+            Self::Parameterized => "parameterized job(s)",
+        }
+    }
+}
+
 /// The job whose id is or begins with `id`.
 ///
 /// # Errors
 /// When none or several match, or the agent does not answer.
 pub(super) async fn job(cx: &Context, id: &str) -> anyhow::Result<JobListStub> {
-    let query = [("prefix", id), ("per_page", JOBS_PER_PAGE)];
+    job_of(cx, id, Kind::Any).await
+}
+
+/// As [`job`], among those of a kind.
+///
+/// # Errors
+/// As [`job`].
+pub(super) async fn job_of(cx: &Context, id: &str, kind: Kind) -> anyhow::Result<JobListStub> {
+    let mut query = vec![("prefix", id), ("per_page", JOBS_PER_PAGE)];
+    query.extend(kind.filter().map(|filter| ("filter", filter)));
     let jobs: Vec<JobListStub> = match cx.http.get("/v1/jobs", &query).await {
         Ok(jobs) => jobs,
         // Without the right to list, the id must be the whole one.
@@ -49,7 +89,7 @@ pub(super) async fn job(cx: &Context, id: &str) -> anyhow::Result<JobListStub> {
     };
     let exact = jobs.iter().filter(|job| job.id == id).count();
     match jobs.as_slice() {
-        [] => bail!("No job(s) with prefix or ID {id:?} found"),
+        [] => bail!("No {} with prefix or ID {id:?} found", kind.called()),
         [only] => Ok(only.clone()),
         [first, ..] if first.id == id && exact == 1 => Ok(first.clone()),
         _ => bail!(

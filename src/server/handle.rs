@@ -4,6 +4,7 @@
 use jobs::{
     control::{
         Gc,
+        launch::LaunchError,
         operator::{self, Registration, Scaling},
     },
     model::{
@@ -38,6 +39,9 @@ pub enum Error {
     /// It could not be encrypted or decrypted.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// Nothing is launched.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
     /// The certificate authority says no.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -176,8 +180,10 @@ impl Handle {
     /// Registers a job or a new version of it, with the evaluation that looks at it.
     ///
     /// # Errors
-    /// [`Error`]; a wrong `enforce_index` is [`Error::Rejected`].
+    /// [`Error`]; a wrong `enforce_index` and a job of another kind under that id are
+    /// [`Error::Rejected`].
     pub async fn register_job(&self, registration: Registration) -> Result<Written, Error> {
+        operator::check_kind(&self.snapshot().jobs, &registration.job)?;
         let command = operator::register(registration, now(), &mut ids());
         self.write_jobs(command).await
     }

@@ -1,5 +1,6 @@
 //! The two clocks of the machine: what time it is, and how much time has passed.
 
+use jiff::tz::TimeZone;
 use jobs::model::{Span, Timestamp};
 use std::{
     ops::{Add, Sub},
@@ -16,6 +17,16 @@ pub fn now() -> Timestamp {
 /// An instant of the wall clock; the epoch for what lies before it.
 pub fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::default() + Span::from(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+/// The time zone that a job names; none when this machine knows no such zone. Without a name it is
+/// that of Greenwich, and `Local` is that of this machine.
+pub fn zone(name: &str) -> Option<TimeZone> {
+    match name {
+        "" => Some(TimeZone::UTC),
+        "Local" => Some(TimeZone::system()),
+        name => TimeZone::get(name).ok(),
+    }
 }
 
 /// Resolves at `due`, by the runtime's clock; never when nothing is due.

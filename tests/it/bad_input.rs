@@ -375,17 +375,20 @@ async fn what_is_not_built_says_so() {
             "{path}: {status} {body}"
         );
     }
-    let periodic = "job \"p\" {\n type = \"batch\"\n periodic {\n cron = \"@daily\"\n }\n group \"g\" {\n task \"t\" {\n driver = \"raw_exec\"\n config {\n command = \"/bin/true\"\n }\n }\n }\n}\n";
-    std::fs::write(agent.dir().join("periodic.nomad"), periodic).expect("a job file");
-    let output = trivet(&agent, &["job", "run", "periodic.nomad"]).await;
+    let apart = "job \"p\" {\n type = \"batch\"\n group \"g\" {\n network {\n mode = \"bridge\"\n }\n task \"t\" {\n driver = \"raw_exec\"\n config {\n command = \"/bin/true\"\n }\n }\n }\n}\n";
+    std::fs::write(agent.dir().join("apart.nomad"), apart).expect("a job file");
+    let output = trivet(&agent, &["job", "run", "apart.nomad"]).await;
     assert_eq!(
         output.code,
         2,
         "registered and not placed: {}",
         output.text()
     );
-    let sentence = "periodic: jobs are not launched at set times yet";
-    for place in [format!("* {sentence}"), format!("Constraint \"{sentence}")] {
+    let sentence = "networks apart from the host's are not built yet";
+    for place in [
+        format!("* network.mode (group g): {sentence}"),
+        format!("Constraint \"network.mode: {sentence}"),
+    ] {
         assert!(output.stdout.contains(&place), "{place}: {}", output.text());
     }
     let allocs = http::get(&agent.url("http", "/v1/allocations")).await;

@@ -18,6 +18,7 @@ mod browsers;
 mod canary;
 mod capacity;
 mod catalog;
+mod children;
 mod cli;
 mod client;
 mod containers;

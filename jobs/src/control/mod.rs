@@ -9,8 +9,10 @@ mod broker;
 mod deployments;
 mod gc;
 mod heartbeats;
+pub mod launch;
 mod locks;
 pub mod operator;
+mod periodic;
 pub mod triggers;
 
 pub use blocked::{Blocked, WOKEN_MAX};
@@ -21,6 +23,7 @@ pub use deployments::Deployments;
 pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE};
 pub use heartbeats::{Heartbeats, NODES_DOWN_MAX};
 pub use locks::{Locks, RenewError};
+pub use periodic::Periodic;
 
 use crate::{
     model::{AllocId, DesiredTransition, Evaluation},

@@ -28,7 +28,35 @@ pub struct Registration {
     pub preserve_counts: bool,
 }
 
-/// Registers a job or a new version of it, with the evaluation that looks at it.
+/// Whether a job may become what is registered under its id.
+///
+/// # Errors
+/// [`Rejected::WrongKind`] when it would be placed or launched otherwise than before.
+pub fn check_kind(state: &Snapshot, job: &Job) -> Result<(), Rejected> {
+    let Some(old) = state.job(&job.key()) else {
+        return Ok(());
+    };
+    let (before, after) = (old.job_type.as_str(), job.job_type.as_str());
+    let refusal = if before != after {
+        format!("cannot update job from type {before:?} to {after:?}")
+    } else if let (true, false) = (old.periodic.is_some(), job.periodic.is_some()) {
+        "cannot update periodic job to being non-periodic".to_owned()
+    } else if let (false, true) = (old.periodic.is_some(), job.periodic.is_some()) {
+        "cannot update non-periodic job to being periodic".to_owned()
+    } else if old.dispatched != job.dispatched {
+        "field 'Dispatched' is read-only".to_owned()
+    } else if let (true, false) = (old.is_parameterized(), job.is_parameterized()) {
+        "cannot update parameterized job to being non-parameterized".to_owned()
+    } else if let (false, true) = (old.is_parameterized(), job.is_parameterized()) {
+        "cannot update non-parameterized job to being parameterized".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Rejected::WrongKind(refusal))
+}
+
+/// Registers a job or a new version of it, with the evaluation that looks at it. A job that never
+/// runs itself needs none.
 pub fn register(registration: Registration, now: Timestamp, ids: &mut Ids) -> Command {
     let Registration {
         mut job,
@@ -41,9 +69,9 @@ pub fn register(registration: Registration, now: Timestamp, ids: &mut Ids) -> Co
     let mut eval = triggers::for_job(&job, Trigger::JobRegister, now, ids);
     eval.priority = eval_priority.unwrap_or(eval.priority);
     Command::RegisterJob(Box::new(RegisterJob {
+        eval: (!job.is_parent()).then_some(eval),
         job,
         submission,
-        eval: Some(eval),
         enforce_index,
         preserve_counts,
     }))
@@ -58,7 +86,8 @@ pub fn deregister(
     eval_priority: Option<i32>,
     ids: &mut Ids,
 ) -> Command {
-    let mut eval = triggers::for_key(state, key, Trigger::JobDeregister, now, ids);
+    let runs = state.job(key).filter(|job| !job.is_parent());
+    let mut eval = runs.map(|job| triggers::for_job(job, Trigger::JobDeregister, now, ids));
     if let (Some(eval), Some(priority)) = (&mut eval, eval_priority) {
         eval.priority = priority;
     }
@@ -75,7 +104,7 @@ pub fn deregister(
 /// policy says.
 ///
 /// # Errors
-/// [`Rejected::NoJob`].
+/// [`Rejected::NoJob`], and [`Rejected::WrongKind`] for one that never runs itself.
 pub fn evaluate(
     state: &Snapshot,
     now: Timestamp,
@@ -83,8 +112,16 @@ pub fn evaluate(
     force_reschedule: bool,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
-    let eval =
-        triggers::for_key(state, key, Trigger::JobRegister, now, ids).ok_or(Rejected::NoJob)?;
+    let job = state.job(key).ok_or(Rejected::NoJob)?;
+    if job.is_parent() {
+        let kind = if job.periodic.is_some() {
+            "periodic"
+        } else {
+            "parameterized"
+        };
+        return Err(Rejected::WrongKind(format!("can't evaluate {kind} job")));
+    }
+    let eval = triggers::for_job(job, Trigger::JobRegister, now, ids);
     let transition = DesiredTransition {
         force_reschedule: Some(true),
         ..DesiredTransition::default()
@@ -128,9 +165,11 @@ pub fn scale(
     scaling: Scaling,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
+    let runs = state.job(key).filter(|job| !job.is_parent());
     let eval = scaling
         .count
-        .and_then(|_| triggers::for_key(state, key, Trigger::JobScaling, now, ids));
+        .and(runs)
+        .map(|job| triggers::for_job(job, Trigger::JobScaling, now, ids));
     let command = ScaleJob {
         namespace: key.namespace.clone(),
         id: key.id.clone(),
@@ -442,9 +481,9 @@ pub fn revert(
     job.submit_time = now;
     let eval = triggers::for_job(&job, Trigger::JobRegister, now, ids);
     Ok(Command::RegisterJob(Box::new(RegisterJob {
+        eval: (!job.is_parent()).then_some(eval),
         job,
         submission: state.submission(key, version).map(|s| (**s).clone()),
-        eval: Some(eval),
         enforce_index: Some(current.job_modify_index),
         preserve_counts: false,
     })))

@@ -112,7 +112,7 @@ impl Found {
             return;
         };
         for job in state.jobs_everywhere() {
-            if !job.stop && scheduler::suits(job, node) {
+            if !job.stop && !job.is_parent() && scheduler::suits(job, node) {
                 self.known.entry(job.key()).or_insert(node_id);
             }
         }

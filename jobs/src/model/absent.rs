@@ -15,7 +15,6 @@ pub enum Lack {
 /// Where something may be asked for, and how to see that it is.
 #[derive(Clone, Copy)]
 enum Asked {
-    Job(fn(&Job) -> bool),
     Group(fn(&TaskGroup) -> bool),
     Task(fn(&Task) -> bool),
     Service(fn(&ServiceSpec) -> bool),
@@ -39,7 +38,7 @@ impl std::fmt::Debug for Absent {
     }
 }
 
-use Asked::{Group, Job as Whole, Service, Task as OfTask};
+use Asked::{Group, Service, Task as OfTask};
 use Lack::{Ignored, Refused};
 
 const fn absent(name: &'static str, lack: Lack, sentence: &'static str, asked: Asked) -> Absent {
@@ -53,18 +52,6 @@ const fn absent(name: &'static str, lack: Lack, sentence: &'static str, asked: A
 
 /// Everything that job files may ask for and that this version does not do.
 pub const ABSENT: &[Absent] = &[
-    absent(
-        "periodic",
-        Refused,
-        "jobs are not launched at set times yet, and this one is not meant to run at once",
-        Whole(|job| job.periodic.is_some()),
-    ),
-    absent(
-        "parameterized",
-        Refused,
-        "jobs cannot be dispatched yet, and this one is not meant to run by itself",
-        Whole(|job| job.parameterized_job.is_some()),
-    ),
     absent(
         "network.mode",
         Refused,
@@ -174,12 +161,6 @@ pub const ABSENT: &[Absent] = &[
         Refused,
         "volumes are not mounted yet, so nothing would reach the plugin",
         OfTask(|task| task.csi_plugin_config.is_some()),
-    ),
-    absent(
-        "task.dispatch_payload",
-        Ignored,
-        "there is no payload without dispatched jobs",
-        OfTask(|task| task.dispatch_payload.is_some()),
     ),
     absent(
         "task.action",
@@ -303,10 +284,9 @@ fn numa(task: &Task) -> &str {
 }
 
 impl Absent {
-    /// True when the group, or the job around it, asks for it.
-    fn is_asked(&self, job: &Job, group: &TaskGroup) -> bool {
+    /// True when the group asks for it.
+    fn is_asked(&self, group: &TaskGroup) -> bool {
         match self.asked {
-            Whole(asked) => asked(job),
             Group(asked) => asked(group),
             OfTask(asked) => group.tasks.iter().any(asked),
             Service(asked) => {
@@ -317,9 +297,9 @@ impl Absent {
     }
 }
 
-/// Why a group of a job cannot be placed by this version; none when it can.
-pub fn absent_refusal(job: &Job, group: &TaskGroup) -> Option<String> {
-    let refused = |absent: &&Absent| absent.lack == Refused && absent.is_asked(job, group);
+/// Why a group cannot be placed by this version; none when it can.
+pub fn absent_refusal(group: &TaskGroup) -> Option<String> {
+    let refused = |absent: &&Absent| absent.lack == Refused && absent.is_asked(group);
     let absent = ABSENT.iter().find(refused)?;
     Some(format!("{}: {}", absent.name, absent.sentence))
 }
@@ -330,21 +310,21 @@ pub fn absent_warnings(job: &Job) -> Vec<String> {
     for absent in ABSENT {
         let groups = job.task_groups.iter();
         let asking: Vec<&str> = groups
-            .filter(|group| absent.is_asked(job, group))
+            .filter(|group| absent.is_asked(group))
             .map(|group| group.name.as_str())
             .collect();
         if asking.is_empty() {
             continue;
         }
-        let place = match absent.asked {
-            Whole(_) => String::new(),
-            Group(_) | OfTask(_) | Service(_) => format!(" (group {})", asking.join(", ")),
-        };
+        let groups = asking.join(", ");
         let end = match absent.lack {
             Ignored => "",
             Refused => "; nothing is placed",
         };
-        lines.push(format!("{}{place}: {}{end}", absent.name, absent.sentence));
+        lines.push(format!(
+            "{} (group {groups}): {}{end}",
+            absent.name, absent.sentence
+        ));
     }
     lines
 }

@@ -59,6 +59,7 @@ pub enum Trigger {
     QueuedAllocs,
     JobScaling,
     Preemption,
+    PeriodicJob,
 }
 
 impl Trigger {
@@ -78,6 +79,7 @@ impl Trigger {
             Self::QueuedAllocs => "queued-allocs",
             Self::JobScaling => "job-scaling",
             Self::Preemption => "preemption",
+            Self::PeriodicJob => "periodic-job",
         }
     }
 }

@@ -128,6 +128,15 @@ pub struct Job {
     /// Parent of a dispatched or periodic child.
     #[serde(rename = "ParentID", with = "super::or_empty")]
     pub parent_id: Option<JobId>,
+    /// True for the child of a parameterized job, which runs with what its launch gave.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dispatched: bool,
+    /// What makes the launch unique among those of the parent; empty when nothing does.
+    #[serde(skip_serializing_if = "is_default")]
+    pub dispatch_idempotency_token: String,
+    /// What the launch gave, in Base64.
+    #[serde(skip_serializing_if = "is_default")]
+    pub payload: String,
     /// True once a user stopped it.
     pub stop: bool,
     /// Derived from its allocations.
@@ -190,9 +199,15 @@ impl Job {
     }
 
     /// The labels that a task of `group` sees, or the group without a task: those of the job, the
-    /// group and the task, of which the inner win.
+    /// group and the task, of which the inner win. Those that a launch may give and did not are
+    /// empty.
     pub fn meta_of(&self, group: &TaskGroup, task: Option<&Task>) -> BTreeMap<String, String> {
-        let mut meta = self.meta.clone();
+        let may_be_given = self.parameterized_job.iter();
+        let mut meta: BTreeMap<String, String> = may_be_given
+            .flat_map(|block| block.meta_optional.iter().flatten())
+            .map(|key| (key.clone(), String::new()))
+            .collect();
+        meta.extend(self.meta.clone());
         meta.extend(group.meta.clone());
         meta.extend(task.into_iter().flat_map(|task| task.meta.clone()));
         meta
@@ -201,6 +216,23 @@ impl Job {
     /// The group of that name.
     pub fn task_group(&self, name: &str) -> Option<&TaskGroup> {
         self.task_groups.iter().find(|group| group.name == name)
+    }
+
+    /// True for a job that others launch; not for what they launched.
+    pub fn is_parameterized(&self) -> bool {
+        self.parameterized_job.is_some() && !self.dispatched
+    }
+
+    /// True for a job that never runs itself: its children do.
+    pub fn is_parent(&self) -> bool {
+        self.periodic.is_some() || self.is_parameterized()
+    }
+
+    /// The times at which children of the job are launched; none when that does not happen.
+    pub fn launches(&self) -> Option<&Periodic> {
+        let periodic = self.periodic.as_deref()?;
+        let active = periodic.enabled != Some(false) && !self.stop && !self.is_parameterized();
+        active.then_some(periodic)
     }
 
     /// True for jobs whose allocations run once to completion.

@@ -76,7 +76,8 @@ pub use id::{
     NotAnId, RootKeyId, RootKeyKind,
 };
 pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi, VersionTag};
-pub use launch::{DispatchPayload, Parameterized, Periodic};
+pub use launch::{DispatchPayload, PAYLOAD_BYTES_MAX, Parameterized, Periodic};
+pub(crate) use launch::{launch_time, periodic_id, whole_seconds};
 pub use metric::{AllocMetric, NodeScore};
 pub(crate) use name::or_empty;
 pub use name::{
@@ -101,7 +102,7 @@ pub use service::{CheckRestart, ServiceCheck, ServiceSpec, Weights};
 pub use shared::Shared;
 pub use span::{Span, SpanError};
 pub use submission::Submission;
-pub use summary::{GroupSummary, JobSummary, ScalingEvent};
+pub use summary::{ChildrenSummary, GroupSummary, JobSummary, ScalingEvent};
 pub use task::{Artifact, ChangeScript, Lifecycle, LogConfig, Task, TaskConfig, Template, Wait};
 pub use task_group::{EphemeralDisk, TaskGroup};
 pub use task_state::{TaskEvent, TaskPhase, TaskState};

@@ -1,4 +1,6 @@
-use super::{EvalId, FlatMap, GroupName, Index, JobId, Namespace, Timestamp};
+use super::{
+    EvalId, FlatMap, GroupName, Index, JobId, JobStatus, Namespace, Timestamp, is_default,
+};
 use serde::{Deserialize, Serialize};
 
 /// Counts of a job's allocations, kept up to date by the state machine.
@@ -12,10 +14,42 @@ pub struct JobSummary {
     pub namespace: Namespace,
     /// Group to its counts.
     pub summary: FlatMap<GroupName, GroupSummary>,
+    /// Counts of the jobs that were launched of it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub children: ChildrenSummary,
     /// Index of its creation.
     pub create_index: Index,
     /// Index of its last change.
     pub modify_index: Index,
+}
+
+/// Counts of the jobs that were launched of one, by their status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[expect(missing_docs, reason = "the names are those of the API and say it all")]
+pub struct ChildrenSummary {
+    pub pending: u32,
+    pub running: u32,
+    pub dead: u32,
+}
+
+impl ChildrenSummary {
+    /// The counter of jobs of that status.
+    pub fn of(&mut self, status: JobStatus) -> &mut u32 {
+        match status {
+            JobStatus::Pending => &mut self.pending,
+            JobStatus::Running => &mut self.running,
+            JobStatus::Dead => &mut self.dead,
+        }
+    }
+
+    /// All of them.
+    pub fn sum(&self) -> u64 {
+        [self.pending, self.running, self.dead]
+            .map(u64::from)
+            .iter()
+            .sum()
+    }
 }
 
 /// Counts of one group.

@@ -28,9 +28,13 @@ const EVICTING_NODES_MAX: usize = 16;
 /// How many earlier replacements are remembered where there is no limit on attempts.
 const TRACKED_EVENTS_MAX: usize = 5;
 
-pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Outcome {
+pub(super) fn process(
+    snapshot: &Snapshot,
+    eval: &Evaluation,
+    job: Option<&Arc<Job>>,
+    cx: &mut Context,
+) -> Outcome {
     let key = eval.job_key();
-    let job = snapshot.job(&key);
     let node_gone = |id: NodeId| super::node_gone(snapshot, id);
     let in_place = |alloc: &Allocation, group: &TaskGroup| {
         job.is_some_and(|job| super::stays_feasible(snapshot, job, group, alloc))

@@ -120,9 +120,20 @@ pub struct Preview {
 
 /// Decides about one evaluation.
 pub fn schedule(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Outcome {
+    // One that never runs itself has nothing to place; what ran under its id before has to go.
+    let job = snapshot.job(&eval.job_key());
+    decide(snapshot, eval, job.filter(|job| !job.is_parent()), cx)
+}
+
+fn decide(
+    snapshot: &Snapshot,
+    eval: &Evaluation,
+    job: Option<&Arc<Job>>,
+    cx: &mut Context,
+) -> Outcome {
     match eval.job_type {
-        JobType::Service | JobType::Batch => generic::process(snapshot, eval, cx),
-        JobType::System | JobType::Sysbatch => system::process(snapshot, eval, cx),
+        JobType::Service | JobType::Batch => generic::process(snapshot, eval, job, cx),
+        JobType::System | JobType::Sysbatch => system::process(snapshot, eval, job, cx),
     }
 }
 
@@ -172,7 +183,8 @@ pub fn preview(snapshot: &Snapshot, job: Job, cx: &mut Context) -> Preview {
         now: cx.now,
     };
     let working = snapshot.clone().with_job(at, job);
-    let outcome = schedule(&working, &eval, cx);
+    // Of one that is launched at set times it is told what a launch would do.
+    let outcome = decide(&working, &eval, working.job(&key), cx);
     Preview {
         annotations: outcome.annotations,
         failed_tg_allocs: outcome.eval.failed_tg_allocs,

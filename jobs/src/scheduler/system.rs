@@ -18,9 +18,13 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-pub(super) fn process(snapshot: &Snapshot, eval: &Evaluation, cx: &mut Context) -> Outcome {
+pub(super) fn process(
+    snapshot: &Snapshot,
+    eval: &Evaluation,
+    job: Option<&Arc<Job>>,
+    cx: &mut Context,
+) -> Outcome {
     let key = eval.job_key();
-    let job = snapshot.job(&key);
     let plan = Plan {
         eval_id: eval.id,
         job: job.cloned(),

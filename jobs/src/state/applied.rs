@@ -170,6 +170,15 @@ pub enum Rejected {
     /// Too many versions of the job have names.
     #[error("at most {JOB_TAGS_MAX} versions of a job may have names: unset one first")]
     TooManyTags,
+    /// A child of the job was launched with the same token.
+    #[error("job {child:?} was launched with this idempotency token already")]
+    LaunchedAlready {
+        /// The child.
+        child: JobId,
+    },
+    /// That is not done with jobs of this kind.
+    #[error("{0}")]
+    WrongKind(String),
     /// There is no such node.
     #[error("node not found")]
     NoNode,

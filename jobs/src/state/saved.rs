@@ -4,7 +4,7 @@
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
     Allocation, Deployment, Evaluation, Index, Job, JobId, JobKey, JobSummary, Namespace, Node,
-    NodeId, NodeUsage, RootKey, SchedulerConfig, Submission, Variable,
+    NodeId, NodeUsage, RootKey, SchedulerConfig, Submission, Timestamp, Variable,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -40,6 +40,8 @@ pub enum SavedRow {
     Summary(Arc<JobSummary>),
     /// Scaling events of a job.
     ScalingEvents(JobKey, Arc<ScalingEvents>),
+    /// When children of a job were launched last.
+    Launch(JobKey, Timestamp),
     /// The text of a version of a job.
     Submission(JobKey, u64, Arc<Submission>),
     /// A variable, encrypted.
@@ -64,6 +66,7 @@ impl SavedRow {
             Self::Alloc(_) => "allocations",
             Self::Summary(_) => "summaries",
             Self::ScalingEvents(..) => "scaling events",
+            Self::Launch(..) => "launches",
             Self::Submission(..) => "submissions",
             Self::Variable(_) => "variables",
             Self::RootKey(_) => "root keys",
@@ -118,6 +121,10 @@ impl Snapshot {
             .scaling_events
             .iter()
             .map(|(key, events)| SavedRow::ScalingEvents((**key).clone(), Arc::clone(events)));
+        let launches = self
+            .launches
+            .iter()
+            .map(|(key, at)| SavedRow::Launch((**key).clone(), *at));
         let submissions = self.submissions.iter().map(|((key, version), row)| {
             SavedRow::Submission((**key).clone(), *version, Arc::clone(row))
         });
@@ -133,6 +140,7 @@ impl Snapshot {
             .chain(allocs)
             .chain(self.summaries.values().cloned().map(SavedRow::Summary))
             .chain(events)
+            .chain(launches)
             .chain(submissions)
             .chain(self.variables.values().cloned().map(SavedRow::Variable))
             .chain(self.root_keys.values().cloned().map(SavedRow::RootKey))
@@ -193,6 +201,10 @@ impl Loading {
             SavedRow::ScalingEvents(key, events) => {
                 let key = tables.job_key(&key.namespace, &key.id);
                 tables.scaling_events.insert(key, events);
+            }
+            SavedRow::Launch(key, at) => {
+                let key = tables.job_key(&key.namespace, &key.id);
+                tables.launches.insert(key, at);
             }
             SavedRow::Submission(key, version, submission) => {
                 let key = tables.job_key(&key.namespace, &key.id);

@@ -1,8 +1,8 @@
 use super::{ScalingEvents, Table, tally::Tally};
 use crate::model::{
     AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobKey,
-    JobSummary, Node, NodeId, NodeUsage, RootKey, RootKeyId, SchedulerConfig, Submission, Variable,
-    VariableKey,
+    JobSummary, Node, NodeId, NodeUsage, RootKey, RootKeyId, SchedulerConfig, Submission,
+    Timestamp, Variable, VariableKey,
 };
 use imbl::{OrdMap, OrdSet};
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,6 +20,12 @@ pub struct Snapshot {
     pub(super) jobs: OrdMap<Arc<JobKey>, Arc<Job>>,
     /// Keys of the system and sysbatch jobs.
     pub(super) jobs_everywhere: OrdSet<Arc<JobKey>>,
+    /// Keys of the jobs with a `periodic` block.
+    pub(super) periodic_jobs: OrdSet<Arc<JobKey>>,
+    /// When children of a job were launched last.
+    pub(super) launches: OrdMap<Arc<JobKey>, Timestamp>,
+    /// A job and a token to the child that was launched with it.
+    pub(super) launched_with: OrdMap<(JobKey, String), Arc<JobKey>>,
     pub(super) versions: OrdMap<Arc<JobKey>, Arc<[Arc<Job>]>>,
     pub(super) submissions: OrdMap<(Arc<JobKey>, u64), Arc<Submission>>,
     pub(super) summaries: OrdMap<Arc<JobKey>, Arc<JobSummary>>,

@@ -19,7 +19,8 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn job_status(&self, job: &Job) -> JobStatus {
-        let endless = job.job_type == JobType::System || self.active_deployments > 0;
+        let endless =
+            job.job_type == JobType::System || job.is_parent() || self.active_deployments > 0;
         if self.live_allocs > 0 || (endless && !job.stop) {
             JobStatus::Running
         } else if job.stop {

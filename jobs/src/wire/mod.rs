@@ -14,6 +14,7 @@ mod evaluation;
 mod file;
 mod job;
 mod job_list;
+mod launch;
 mod misfit;
 mod node;
 mod or_empty;
@@ -47,6 +48,7 @@ pub use evaluation::{Evaluation, EvaluationStub};
 pub use file::{AllocFileInfo, StreamFrame};
 pub use job::{Job, JobLink, JobUi};
 pub use job_list::JobListStub;
+pub use launch::{JobDispatchRequest, JobDispatchResponse, PeriodicForceResponse};
 pub use misfit::{Misfit, Step, misfits};
 pub use node::{
     Node, NodeEligibilityRequest, NodeListStub, NodePool, NodeStubOptions, NodeUpdateResponse,

@@ -42,7 +42,7 @@ fn outcome(lines: &str) -> (Vec<String>, Option<String>) {
     let validation = canonicalize_and_validate(parsed, &Defaults::default());
     assert_eq!(validation.errors, Vec::<String>::new());
     let job = validation.job.unwrap();
-    let refusal = absent_refusal(&job, &job.task_groups[0]);
+    let refusal = absent_refusal(&job.task_groups[0]);
     (validation.warnings, refusal)
 }
 
@@ -75,7 +75,7 @@ fn the_example_jobs_lack_nothing() {
     for (path, text) in crate::files("examples") {
         let job = job(&text, &path.display().to_string());
         for group in &job.task_groups {
-            assert_eq!(absent_refusal(&job, group), None, "{}", path.display());
+            assert_eq!(absent_refusal(group), None, "{}", path.display());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How one job is shown.
 
+use super::periodic::next_launch;
 use crate::render::{
     allocations, columns, deployments, evaluations::placement_failures, jobs::status_text,
     placement,
@@ -21,7 +22,7 @@ pub(super) struct Parts {
 
 /// What it is.
 pub(super) fn head(job: &Job, view: &View) -> String {
-    columns::key_values(&[
+    let mut pairs = vec![
         ("ID", job.id.to_string()),
         ("Name", job.name.clone()),
         ("Submit Date", view.time(job.submit_time)),
@@ -31,9 +32,20 @@ pub(super) fn head(job: &Job, view: &View) -> String {
         ("Namespace", job.namespace.to_string()),
         ("Node Pool", job.node_pool.clone()),
         ("Status", status_text(job.status.as_str(), job.stop)),
-        ("Periodic", "false".to_owned()),
-        ("Parameterized", "false".to_owned()),
-    ])
+        ("Periodic", job.periodic.is_some().to_string()),
+        ("Parameterized", job.is_parameterized().to_string()),
+    ];
+    let token = Some(&job.dispatch_idempotency_token).filter(|token| !token.is_empty());
+    pairs.extend(token.map(|token| ("Idempotency Token", token.clone())));
+    if let Some(periodic) = job.periodic.as_ref().filter(|_| !job.is_parameterized()) {
+        let next = if job.stop {
+            Some("none (job stopped)".to_owned())
+        } else {
+            next_launch(periodic, view.clone())
+        };
+        pairs.extend(next.map(|next| ("Next Periodic Launch", next)));
+    }
+    columns::key_values(&pairs)
 }
 
 /// How it stands.

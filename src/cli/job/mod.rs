@@ -1,13 +1,16 @@
 //! `job …`: one file per command.
 
 mod allocs;
+mod children;
 mod deployments;
 mod detail;
 mod diff;
+mod dispatch;
 mod eval;
 mod history;
 pub(super) mod init;
 pub(super) mod inspect;
+mod periodic;
 pub(super) mod plan;
 mod promote;
 mod revert;
@@ -32,6 +35,8 @@ pub enum Command {
     Allocs(allocs::Arguments),
     /// List a job's deployments
     Deployments(deployments::Arguments),
+    /// Launch a parameterized job
+    Dispatch(dispatch::Arguments),
     /// Evaluate a job again
     Eval(eval::Arguments),
     /// List the versions of a job
@@ -40,6 +45,9 @@ pub enum Command {
     Init(init::Arguments),
     /// Print a job as the API has it
     Inspect(inspect::Arguments),
+    /// Act on jobs that are launched at set times
+    #[command(subcommand)]
+    Periodic(periodic::Command),
     /// Show what running a job file would do
     Plan(plan::Arguments),
     /// Make the canaries of a job normal and go on
@@ -68,10 +76,12 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
     match command {
         Command::Allocs(arguments) => allocs::run(cx, &arguments).await,
         Command::Deployments(arguments) => deployments::run(cx, &arguments).await,
+        Command::Dispatch(arguments) => Box::pin(dispatch::run(cx, &arguments)).await,
         Command::Eval(arguments) => Box::pin(eval::run(cx, &arguments)).await,
         Command::History(arguments) => history::run(cx, &arguments).await,
         Command::Init(arguments) => init::run(cx, &arguments).await,
         Command::Inspect(arguments) => inspect::run(cx, &arguments).await,
+        Command::Periodic(command) => Box::pin(periodic::run(cx, command)).await,
         Command::Plan(arguments) => Box::pin(plan::run(cx, &arguments)).await,
         Command::Promote(arguments) => Box::pin(promote::run(cx, &arguments)).await,
         Command::Revert(arguments) => Box::pin(revert::run(cx, &arguments)).await,

@@ -5,6 +5,7 @@ use super::super::hints::Page;
 use super::super::http::Error;
 use super::super::structured;
 use super::super::view::Ink;
+use super::periodic::next_launch;
 use super::source::Source;
 use anyhow::{Context as _, anyhow};
 use jobs::model::DEFAULT_NAMESPACE;
@@ -70,6 +71,8 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
     }
     let http = loaded.http(cx);
     let id = loaded.id().to_owned();
+    let parameterized = loaded.job.parameterized_job.is_some();
+    let periodic = loaded.job.periodic.clone().filter(|_| !parameterized);
     let namespace = http.namespace().unwrap_or(DEFAULT_NAMESPACE).to_owned();
     let request = JobRegisterRequest {
         job: Some(Box::new(loaded.job)),
@@ -91,6 +94,11 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
     }
     if arguments.detach || answer.eval_id.is_none() {
         cx.print("Job registration successful")?;
+    }
+    if let Some(periodic) = periodic.filter(|_| answer.eval_id.is_none())
+        && let Some(next) = next_launch(&periodic, cx.view(false))
+    {
+        cx.print(&format!("Approximate next launch time: {next}"))?;
     }
     let page = Page::ChangedJob {
         id: &id,

@@ -1,6 +1,9 @@
 //! `job status`: all jobs as a list, or one in full.
 
-use super::detail::{self, Parts};
+use super::{
+    children,
+    detail::{self, Parts},
+};
 use crate::{
     context::Context,
     hints::Page,
@@ -53,7 +56,9 @@ pub(crate) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let job: Job = decode(&path, value)?;
     let view = cx.view(arguments.verbose);
     cx.print(&detail::head(&job, &view))?;
-    if !arguments.short {
+    if job.is_parent() && !arguments.short {
+        children::show(cx, &http, &path, &job, &view).await?;
+    } else if !arguments.short {
         let parts = Parts::fetch(&http, &path, arguments.all_allocs).await?;
         let evals = arguments.evals || arguments.verbose;
         cx.print(&detail::body(&parts, evals, &view))?;

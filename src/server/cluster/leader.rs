@@ -8,7 +8,7 @@ use super::presence;
 use crate::{
     Core, data_planes,
     log::propose::ids,
-    loops::{self, deployments, evaluations, gc, heartbeats, lifetimes, locks},
+    loops::{self, deployments, evaluations, gc, heartbeats, lifetimes, locks, periodic},
     scheduling,
     supervise::Supervisor,
 };
@@ -36,6 +36,10 @@ pub(crate) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     let of = core();
     supervisor.keep("locks of variables", move |stop| {
         loops::drive(locks::Locks(Arc::clone(&of)), Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("periodic launches", move |stop| {
+        loops::drive(periodic::Launches::new(ids()), Arc::clone(&of), stop)
     });
     let of = core();
     supervisor.keep("garbage collection", move |stop| {

@@ -7,6 +7,7 @@ pub(super) mod gc;
 pub(super) mod heartbeats;
 pub(super) mod lifetimes;
 pub(super) mod locks;
+pub(super) mod periodic;
 
 use jobs::control::Action;
 use jobs::model::Timestamp;

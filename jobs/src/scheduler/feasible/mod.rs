@@ -45,7 +45,7 @@ impl<'a> Feasibility<'a> {
                 .collect(),
             unique,
             verdicts: Vec::new(),
-            refusal: absent_refusal(job, group),
+            refusal: absent_refusal(group),
             operators: Operators::default(),
         }
     }

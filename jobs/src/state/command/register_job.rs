@@ -16,6 +16,15 @@ impl Snapshot {
         if let Some(wanted) = registration.enforce_index {
             self.enforce_index(&key, wanted)?;
         }
+        if let Some(parent) = &registration.job.parent_id {
+            let parent = JobKey::new(key.namespace.clone(), parent.clone());
+            let token = &registration.job.dispatch_idempotency_token;
+            if let Some(child) = self.launched_with(&parent, token) {
+                return Err(Rejected::LaunchedAlready {
+                    child: child.id.clone(),
+                });
+            }
+        }
         let mut job = registration.job;
         if registration.preserve_counts
             && let Some(current) = self.jobs.get(&key)
@@ -27,6 +36,7 @@ impl Snapshot {
             }
         }
         let job = self.write_version(change, job);
+        self.note_launch(change, &job);
         if let Some(submission) = registration.submission {
             self.put_submission(change, &job, submission);
         }

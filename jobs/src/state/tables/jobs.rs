@@ -2,8 +2,8 @@
 
 use crate::{
     model::{
-        AllocId, DeploymentId, EvalId, GroupName, Job, JobId, JobKey, JobStatus, JobSummary,
-        JobType, Namespace, ScalingEvent, Submission,
+        AllocId, ChildrenSummary, DeploymentId, EvalId, GroupName, Job, JobId, JobKey, JobStatus,
+        JobSummary, JobType, Namespace, ScalingEvent, Submission,
     },
     state::{
         JOB_VERSIONS_MAX, JobChange, SCALING_EVENTS_MAX, SUBMISSION_BYTES_MAX, Snapshot, Table,
@@ -100,6 +100,7 @@ impl Snapshot {
         } else {
             self.jobs_everywhere.remove(key);
         }
+        self.index_launches(key, job);
     }
 
     pub(in crate::state) fn put_job(&mut self, change: &mut Change, mut job: Job) -> Arc<Job> {
@@ -110,6 +111,7 @@ impl Snapshot {
         let before = self.jobs.insert(Arc::clone(&key), Arc::clone(&job));
         self.tallies.entry(Arc::clone(&key)).or_default();
         self.index_job(&key, &job);
+        self.count_child(change, before.as_deref(), Some(&*job));
         change.touch(Table::Jobs);
         change.applied.jobs.push(JobChange {
             key: (*key).clone(),
@@ -205,11 +207,21 @@ impl Snapshot {
         self.versions.insert(Arc::clone(key), kept.into());
     }
 
+    /// Children may outlive the job and meet the next one of that name.
+    fn count_children(&self, key: &JobKey) -> ChildrenSummary {
+        let mut counts = ChildrenSummary::default();
+        for child in self.children(key) {
+            *counts.of(child.status) += 1;
+        }
+        counts
+    }
+
     fn start_summary(&mut self, change: &mut Change, key: &Arc<JobKey>, job: &Job) {
         let mut summary = match self.summaries.get(key) {
             Some(summary) => (**summary).clone(),
             None => JobSummary {
                 create_index: change.at.index,
+                children: self.count_children(key),
                 ..job.empty_summary()
             },
         };
@@ -305,6 +317,8 @@ impl Snapshot {
     pub(in crate::state) fn purge_job(&mut self, change: &mut Change, key: &Arc<JobKey>) {
         let before = self.jobs.remove(key);
         self.jobs_everywhere.remove(key);
+        self.forget_launches(key, before.as_deref());
+        self.count_child(change, before.as_deref(), None);
         let versions = self.versions.remove(key);
         for job in versions.iter().flat_map(|versions| versions.iter()) {
             self.submissions.remove(&(Arc::clone(key), job.version));

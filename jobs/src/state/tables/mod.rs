@@ -5,6 +5,7 @@ mod allocs;
 mod deployments;
 mod evals;
 mod jobs;
+mod launches;
 mod nodes;
 mod projection;
 mod variables;

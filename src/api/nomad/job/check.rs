@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     nomad::{namespace, operator::scheduler::memory_warnings, query::Query},
 };
+use sys::clock;
 
 /// The region that a job names when it means that of the agent.
 const ANY_REGION: &str = "global";
@@ -78,7 +79,7 @@ pub(super) fn validation(
     let defaults = Defaults {
         region: api.facts().region.clone(),
         namespace,
-        knows_zone: |name| jiff::tz::TimeZone::get(name).is_ok(),
+        knows_zone: |name| clock::zone(name).is_some(),
         ..Defaults::default()
     };
     let mut validation = spec::canonicalize_and_validate(job, &defaults);

@@ -2,6 +2,7 @@
 
 mod check;
 mod deregister;
+mod launch;
 mod parse;
 mod plan;
 mod read;
@@ -78,8 +79,11 @@ enum Action {
     Allocations,
     Deployment,
     Deployments,
+    Dispatch,
     Evaluate,
     Evaluations,
+    Payload,
+    PeriodicForce,
     Plan,
     Revert,
     Scale,
@@ -93,8 +97,8 @@ enum Action {
 
 /// Ends of paths below `/v1/job/`. The longer of two that match comes first.
 const ACTIONS: [(&str, Action); 18] = [
-    ("/dispatch/payload", Action::Absent),
-    ("/periodic/force", Action::Absent),
+    ("/dispatch/payload", Action::Payload),
+    ("/periodic/force", Action::PeriodicForce),
     ("/allocations", Action::Allocations),
     ("/deployment", Action::Deployment),
     ("/deployments", Action::Deployments),
@@ -107,7 +111,7 @@ const ACTIONS: [(&str, Action); 18] = [
     ("/submission", Action::Submission),
     ("/summary", Action::Summary),
     ("/versions", Action::Versions),
-    ("/dispatch", Action::Absent),
+    ("/dispatch", Action::Dispatch),
     ("/services", Action::Absent),
     ("/actions", Action::Absent),
     ("/action", Action::Absent),
@@ -155,6 +159,8 @@ async fn dispatch(
     }
     match action {
         Action::Job => register::register_at(&api, &query, &key, body).await,
+        Action::Dispatch => launch::dispatch(&api, &query, key, &body).await,
+        Action::PeriodicForce => launch::force(&api, &query, &key).await,
         Action::Plan => plan::plan(&api, &query, key, body).await,
         Action::Evaluate => register::evaluate(&api, &query, key, &body).await,
         Action::Revert => versions::revert(&api, &query, key, &body).await,
@@ -185,7 +191,11 @@ mod tests {
         assert_eq!(split("plan"), ("plan", Action::Job));
         assert_eq!(split("web/deployment"), ("web", Action::Deployment));
         assert_eq!(split("web/deployments"), ("web", Action::Deployments));
-        assert_eq!(split("web/periodic/force").1, Action::Absent);
+        assert_eq!(split("web/periodic/force").1, Action::PeriodicForce);
+        assert_eq!(
+            split("web/dispatch-1-2/dispatch/payload"),
+            ("web/dispatch-1-2", Action::Payload)
+        );
         assert_eq!(split("/plan"), ("", Action::Plan));
     }
 }

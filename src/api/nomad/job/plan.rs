@@ -60,7 +60,7 @@ pub(super) async fn plan(
 fn next_launch(job: &Job, now: Timestamp) -> String {
     let launch = job.periodic.as_ref().and_then(|periodic| {
         let zone = periodic.time_zone.as_deref().unwrap_or_default();
-        let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
+        let zone = clock::zone(zone).unwrap_or(TimeZone::UTC);
         let at = periodic.next(now, &zone)?;
         let at = jiff::Timestamp::from_nanosecond(at.as_nanos().into()).ok()?;
         Some((at, zone))

@@ -7,7 +7,7 @@ use jobs::{
     wire,
 };
 
-use super::{Action, scale, versions};
+use super::{Action, launch, scale, versions};
 use crate::{
     Api,
     error::Error,
@@ -32,6 +32,7 @@ pub(super) async fn get(
         Action::Versions => versions::list(api, query, key).await,
         Action::Submission => versions::submission(api, query, key).await,
         Action::Scale => scale::status(api, query, key).await,
+        Action::Payload => launch::payload(api, &key),
         _ => Err(Error::method()),
     }
 }

@@ -33,7 +33,7 @@ fn complain(cx: &mut Context, verbose: bool, text: &str) {
 }
 
 /// The index to ask with next. Against an agent that does not block, asking is slowed down.
-async fn next_index(asked_with: Index, answered: Index, since: Instant) -> Index {
+pub(crate) async fn next_index(asked_with: Index, answered: Index, since: Instant) -> Index {
     if answered <= asked_with && since.elapsed() < BLOCKING_MIN {
         tokio::time::sleep(POLL_PAUSE).await;
     }

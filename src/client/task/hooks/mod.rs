@@ -1,12 +1,13 @@
 //! What happens before a task starts, in order: its definition is checked, its directory is built,
-//! its files are fetched and rendered, its volumes are found, and its driver fetches what it needs;
-//! then it is clear what to start.
+//! what its launch was given is written, its files are fetched and rendered, its volumes are found,
+//! and its driver fetches what it needs; then it is clear what to start.
 //!
 //! Each step is safe to repeat; fetching is remembered and done once per allocation.
 
 mod artifacts;
 mod directory;
 mod identities;
+mod payload;
 mod templates;
 mod validate;
 mod volumes;
@@ -96,6 +97,7 @@ pub(super) async fn prestart(
         validate::run(shared, task, &environment)?;
     }
     directory::run(shared, task).await?;
+    payload::run(shared, &alloc, task).await?;
     artifacts::run(shared, task, &environment).await?;
     templates::run(shared, task, &mut environment, templates).await?;
     let definition = validate::run(shared, task, &environment)?;
