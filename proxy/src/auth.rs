@@ -8,11 +8,18 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
+use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// The most users of a scheme.
 const USERS_MAX: usize = 100_000;
+
+/// The most that bcrypt may cost: a second or two for each password that is tried.
+const BCRYPT_COST_MAX: u32 = 14;
+
+/// How many rounds of SHA-crypt there may be; the most take about a second.
+const ROUNDS: std::ops::RangeInclusive<u32> = 1_000..=500_000;
 
 /// How many credentials that were found right are remembered, so that slow ones are checked once.
 const KNOWN_MAX: usize = 10_000;
@@ -54,7 +61,12 @@ impl fmt::Debug for Scheme {
 
 enum Hash {
     Bcrypt(String),
-    Apr1 { salt: String, digest: String },
+    ShaCrypt(String),
+    Md5 {
+        kind: &'static str,
+        salt: String,
+        digest: String,
+    },
     Sha1(Vec<u8>),
     SaltedSha1(Vec<u8>, Vec<u8>),
     Plain(String),
@@ -159,14 +171,27 @@ impl Hash {
             .iter()
             .any(|kind| text.starts_with(kind))
         {
-            return Ok(Hash::Bcrypt(text.to_owned()));
+            let cost = text.get(4..6).and_then(|cost| cost.parse().ok());
+            return match cost.ok_or("its hash is not whole")? {
+                0..=BCRYPT_COST_MAX => Ok(Hash::Bcrypt(text.to_owned())),
+                _ => Err("its hash costs more than 14, which takes too long"),
+            };
         }
-        if let Some(rest) = text.strip_prefix("$apr1$") {
-            let (salt, digest) = rest.split_once('$').ok_or("its hash is not whole")?;
-            return Ok(Hash::Apr1 {
-                salt: salt.to_owned(),
-                digest: digest.to_owned(),
-            });
+        for (kind, digits) in [("$5$", 43), ("$6$", 86)] {
+            if let Some(rest) = text.strip_prefix(kind) {
+                check_rounds(rest, digits)?;
+                return Ok(Hash::ShaCrypt(text.to_owned()));
+            }
+        }
+        for kind in ["$apr1$", "$1$"] {
+            if let Some(rest) = text.strip_prefix(kind) {
+                let (salt, digest) = rest.split_once('$').ok_or("its hash is not whole")?;
+                return Ok(Hash::Md5 {
+                    kind,
+                    salt: salt.to_owned(),
+                    digest: digest.to_owned(),
+                });
+            }
         }
         let decoded = |text: &str| {
             STANDARD
@@ -185,7 +210,10 @@ impl Hash {
             return Ok(Hash::SaltedSha1(digest, salt));
         }
         if text.starts_with('$') {
-            return Err("its kind of hash is not built; there are bcrypt, apr1, SHA and SSHA");
+            return Err(
+                "its kind of hash is not built; there are bcrypt, SHA-crypt ($5$, $6$), apr1, \
+                 $1$, SHA and SSHA",
+            );
         }
         Ok(Hash::Plain(text.to_owned()))
     }
@@ -193,8 +221,11 @@ impl Hash {
     fn is_of(&self, password: &str) -> bool {
         match self {
             Hash::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
-            Hash::Apr1 { salt, digest } => is_equal(
-                apr1(password.as_bytes(), salt.as_bytes()).as_bytes(),
+            Hash::ShaCrypt(hash) => ShaCrypt::default()
+                .verify_password(password.as_bytes(), hash.as_str())
+                .is_ok(),
+            Hash::Md5 { kind, salt, digest } => is_equal(
+                md5_crypt(kind.as_bytes(), password.as_bytes(), salt.as_bytes()).as_bytes(),
                 digest.as_bytes(),
             ),
             Hash::Sha1(digest) => is_equal(&Sha1::digest(password), digest),
@@ -207,6 +238,23 @@ impl Hash {
     }
 }
 
+/// Looks whether a hash of SHA-crypt is whole, and does not take too long.
+fn check_rounds(text: &str, digits: usize) -> Result<(), &'static str> {
+    let salted = match text.strip_prefix("rounds=") {
+        None => text,
+        Some(rest) => {
+            let (rounds, salted) = rest.split_once('$').ok_or("its hash is not whole")?;
+            let rounds = rounds.parse().ok().filter(|rounds| ROUNDS.contains(rounds));
+            rounds.ok_or("its hash has not between 1,000 and 500,000 rounds")?;
+            salted
+        }
+    };
+    match salted.split_once('$') {
+        Some((salt, digest)) if !salt.is_empty() && digest.len() == digits => Ok(()),
+        _ => Err("its hash is not whole"),
+    }
+}
+
 /// Compares in a time that does not tell where the difference is.
 fn is_equal(one: &[u8], two: &[u8]) -> bool {
     let differences = one
@@ -216,12 +264,13 @@ fn is_equal(one: &[u8], two: &[u8]) -> bool {
     one.len() == two.len() && differences == 0
 }
 
-/// The hash of the Apache server: a thousand rounds of MD5, in an alphabet of its own.
-fn apr1(password: &[u8], salt: &[u8]) -> String {
+/// The hash of the Apache server, and of old systems: a thousand rounds of MD5, in an alphabet of
+/// its own.
+fn md5_crypt(kind: &[u8], password: &[u8], salt: &[u8]) -> String {
     const ROUNDS: usize = 1000;
     let salt = &salt[..salt.len().min(8)];
     let inner: [u8; 16] = Md5::digest([password, salt, password].concat()).into();
-    let mut first = [password, b"$apr1$", salt].concat();
+    let mut first = [password, kind, salt].concat();
     let mut left = password.len();
     while left > 0 {
         first.extend_from_slice(&inner[..left.min(16)]);
@@ -282,15 +331,28 @@ mod tests {
                     ssha:{SSHA}jxRZZgqRFCXQWmnm1P26L+2VrFlzYWx0\n\
                     apr1:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n\
                     bcrypt:$2b$04$EGdrhbKUv8Oc9vGiXX0HQOxSg445d458Muh7DAHskb6QbtCvdxcie\n\
+                    sha256:$5$abcdefgh$.QMzy7v4vXPoalf3eRONDBUv8WZTVbTMR1FBCZC1/L2\n\
+                    sha512:$6$abcdefgh$YN8B0zmx4g7gHNsAPRHBHL7/9D2xv7Ojh6WbPzJjQGPPjUs3FiTtHkWxn/GwRo78ZpAtbvjbXJsaUxh7djdaf0\n\
+                    long:$5$rounds=2000$abc$1m.esuwGsWQUGcyFnXqyvIoUiDRgQeKyZHnlZHW2XP2\n\
+                    md5:$1$abcdefgh$yTpYrEJJOuAsO2Aee15/D1\n\
                     other:$6$salt$hash\n\
+                    rounds:$5$rounds=999999999$abcdefgh$.QMzy7v4vXPoalf3eRONDBUv8WZTVbTMR1FBCZC1/L2\n\
+                    few:$5$rounds=9$abcdefgh$.QMzy7v4vXPoalf3eRONDBUv8WZTVbTMR1FBCZC1/L2\n\
+                    costly:$2b$31$EGdrhbKUv8Oc9vGiXX0HQOxSg445d458Muh7DAHskb6QbtCvdxcie\n\
+                    yescrypt:$y$j9T$x$y\n\
                     nobody\n";
         let (scheme, bad) = Scheme::read("team", text);
         let lines: Vec<usize> = bad.iter().map(|bad| bad.line).collect();
-        assert_eq!(lines, [7, 8]);
+        assert_eq!(lines, [11, 12, 13, 14, 15, 16]);
         assert_eq!(scheme.challenge(), "Basic realm=\"team\"");
         assert!(scheme.admits(&header("plain", "secret")));
         assert!(scheme.admits(&header("sha", "secret")));
         assert!(scheme.admits(&header("apr1", "myPassword")));
+        for user in ["sha256", "sha512", "md5"] {
+            assert!(scheme.admits(&header(user, "pass word")), "{user}");
+            assert!(!scheme.admits(&header(user, "password")), "{user}");
+        }
+        assert!(scheme.admits(&header("long", "Hello world!")));
         for (user, password) in [
             ("plain", "Secret"),
             ("plain", ""),
