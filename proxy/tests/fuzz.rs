@@ -9,7 +9,8 @@
 use std::time::{Duration, SystemTime};
 
 use proxy::route::{
-    Choice, Instance, Matching, PathMatcher, Request, RequestPath, Scheme, Table, parse, tags,
+    Choice, Instance, Matching, PathMatcher, Request, RequestPath, Rewrite, Scheme, Table, parse,
+    tags,
 };
 use tokio::time::Instant;
 
@@ -213,7 +214,13 @@ fn fuzz_matching() {
             };
             if let Some(route) = table.lookup_request(&request) {
                 let target = route.pick(Choice::RoundRobin).unwrap();
-                target.forwarded(&path, (raw, query));
+                let rewrite = Rewrite {
+                    prefix: route.path().to_owned(),
+                    ignores_case: is_tls,
+                    replacement: "/new/".to_owned(),
+                };
+                target.forwarded(&path, (raw, query), None);
+                target.forwarded(&path, (raw, query), Some(&rewrite));
                 target.redirect(&request);
             }
             table.lookup_name(host, true);

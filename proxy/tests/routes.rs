@@ -225,7 +225,7 @@ impl Scenario {
             return format!("{status} {location}");
         }
         let label = target.service();
-        match target.forwarded(&path, (raw, query)) {
+        match target.forwarded(&path, (raw, query), None) {
             Some(sent) => format!("{label} {sent}"),
             None => label.to_owned(),
         }

@@ -372,6 +372,7 @@ fn rules_send_requests_to_a_version_without_a_share() {
     let insider = Rule {
         conditions: vec![Condition::Header("x-canary".into(), Test::Present)],
         parts: vec![(0, 1_000_000)],
+        rewrite: None,
     };
     let table = build(instances(STABLE), split(&parts, vec![insider]), None);
     assert_eq!(ids(&table, 300, |_| Choice::RoundRobin).get("c1"), None);
@@ -406,6 +407,7 @@ fn a_rule_splits_its_requests_among_versions() {
     let rule = |parts: &[(usize, u64)]| Rule {
         conditions: Vec::new(),
         parts: parts.to_vec(),
+        rewrite: None,
     };
     let count = |table: &Table, turns: usize| {
         let ruled = route(table).rule(&facts).map(|(ruled, _)| ruled);
@@ -444,6 +446,7 @@ fn a_version_for_rules_only_leaves_the_shares_as_they_are() {
     inner.rules.push(Rule {
         conditions: vec![Condition::Method(vec!["PUT".into()])],
         parts: vec![(0, 1_000_000)],
+        rewrite: None,
     });
     let table = build(instances(STABLE), split, None);
     let counts = ids(&table, 400, |_| Choice::RoundRobin);

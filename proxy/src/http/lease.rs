@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::handle::Handle;
 use super::waiting::Turn;
 use crate::config::Config;
-use crate::route::{Entered, Limits, Route, Table, Target};
+use crate::route::{Entered, Limits, RequestPath, Rewrite, Route, Table, Target};
 
 /// How often a request that meets a removed target picks again. Each time a whole swap must have
 /// happened in between.
@@ -18,6 +18,16 @@ pub(super) struct Lease {
     handle: Handle,
     /// Those of a route that bounds its requests.
     limits: Option<Arc<Limits>>,
+    /// How a rule changes the path of the request.
+    rewrite: Option<Arc<Rewrite>>,
+}
+
+/// A target that was picked.
+#[derive(Debug)]
+pub(super) struct Picked<'r> {
+    pub(super) target: &'r Arc<Target>,
+    /// How a rule changes the path of the request.
+    pub(super) rewrite: Option<&'r Arc<Rewrite>>,
 }
 
 /// Why there is no lease.
@@ -49,7 +59,7 @@ impl Lease {
         find: impl Fn(&Table) -> Option<&Route>,
         is_plain: bool,
         config: &Config,
-        pick: impl Fn(&Route) -> Result<&Arc<Target>, Refused>,
+        pick: impl Fn(&Route) -> Result<Picked<'_>, Refused>,
     ) -> Result<Lease, Refused> {
         for _ in 0..PICKS_MAX {
             let table = handle.load();
@@ -58,7 +68,7 @@ impl Lease {
             if is_plain && !route.is_plain() {
                 return Err(Refused::NotPlain);
             }
-            let target = pick(route)?;
+            let Picked { target, rewrite } = pick(route)?;
             let policy = target.policy();
             let limits = match policy.route_requests_max {
                 None => None,
@@ -77,6 +87,7 @@ impl Lease {
                         target: target.clone(),
                         handle: handle.clone(),
                         limits,
+                        rewrite: rewrite.cloned(),
                     };
                     let most = policy.target_requests_max.map_or(u64::MAX, u64::from);
                     // Others may have come at the same moment.
@@ -98,6 +109,18 @@ impl Lease {
     pub(super) fn target(&self) -> &Arc<Target> {
         &self.target
     }
+
+    /// How a rule changes the path of the request.
+    pub(super) fn rewrite(&self) -> Option<&Arc<Rewrite>> {
+        self.rewrite.as_ref()
+    }
+
+    /// Path and query of the request as its target gets them; none if they stay as they came.
+    pub(super) fn forwarded(&self, path: &str, query: &str) -> Option<String> {
+        let rewrite = self.rewrite.as_deref();
+        self.target
+            .forwarded(&RequestPath::new(path), (path, query), rewrite)
+    }
 }
 
 impl Drop for Lease {
@@ -117,10 +140,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    use super::{Lease, Refused};
+    use super::{Lease, Picked, Refused};
     use crate::config::Config;
     use crate::http::Handle;
-    use crate::route::{Choice, Request, RequestPath, Route, Table, Target, parse};
+    use crate::route::{Choice, Request, RequestPath, Route, Table, parse};
 
     const SWAPS: usize = 2_000;
 
@@ -139,7 +162,11 @@ mod tests {
             |table| table.lookup_request(&request),
             false,
             &config,
-            |route| route.pick(Choice::RoundRobin).ok_or(Refused::NoTarget),
+            |route| {
+                let target = route.pick(Choice::RoundRobin).ok_or(Refused::NoTarget)?;
+                let rewrite = None;
+                Ok(Picked { target, rewrite })
+            },
         )
     }
 
@@ -191,7 +218,7 @@ mod tests {
         assert!(taken.load(Ordering::Relaxed) > 0);
     }
 
-    fn nobody(_: &Route) -> Result<&Arc<Target>, Refused> {
+    fn nobody(_: &Route) -> Result<Picked<'_>, Refused> {
         Err(Refused::NoTarget)
     }
 

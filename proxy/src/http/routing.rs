@@ -3,17 +3,18 @@
 
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use ::http::{Method, StatusCode};
 
 use super::handle::Handle;
-use super::lease::{Lease, Refused};
+use super::lease::{Lease, Picked, Refused};
 use super::waiting::Turn;
 use crate::config::Config;
 use crate::route::{
-    Choice, Facts, Policy, Request, RequestPath, Route, STICKY_COOKIE, Sticky, Table, Target, hash,
+    Choice, Facts, Policy, Request, RequestPath, Route, Ruled, STICKY_COOKIE, Sticky, Table,
+    Target, hash,
 };
 
 /// What of a request its target is chosen by.
@@ -165,7 +166,7 @@ impl Tried {
         handle: &Handle,
         asked: &Criteria<'_>,
         route: &'r Route,
-    ) -> Result<&'r Arc<Target>, Refused> {
+    ) -> Result<Picked<'r>, Refused> {
         let policy = route.policy();
         if let Some(rate) = policy.rate
             && !self.is_admitted.load(Ordering::Relaxed)
@@ -209,7 +210,11 @@ impl Tried {
                 let last = |target: &Target| reachable(target) && has_room(target);
                 route.pick_of(version, choice, last)
             });
-        found.ok_or_else(|| self.nobody(config, route, &reachable))
+        let target = found.ok_or_else(|| self.nobody(config, route, &reachable))?;
+        Ok(Picked {
+            target,
+            rewrite: version.and_then(Ruled::rewrite),
+        })
     }
 
     /// What becomes of a request whose route has no target for it now.

@@ -482,7 +482,7 @@ fn note(log: &AccessLog, session: &Session, cx: &Request) {
     let uri = uri.map_or(path, |uri| uri.as_str());
     let upstream = cx.lease.as_ref().map(|lease| {
         let target = lease.target();
-        let sent = target.forwarded(&RequestPath::new(path), (path, query));
+        let sent = lease.forwarded(path, query);
         UpstreamEntry {
             address: target.address(),
             scheme: target.destination().scheme.as_str(),
@@ -854,7 +854,7 @@ impl ProxyHttp for Service {
         let target = lease.target();
         let header = session.req_header();
         let (path, query) = (header.uri.path(), header.uri.query().unwrap_or_default());
-        let uri = target.forwarded(&RequestPath::new(path), (path, query));
+        let uri = lease.forwarded(path, query);
         if let Some(authority) = header.uri.authority()
             && !upstream_request.headers.contains_key(HOST)
         {

@@ -107,13 +107,26 @@ pub struct Part {
 }
 
 /// Requests that go to a version, or to one of several.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     /// All of these must hold.
     pub conditions: Vec<Condition>,
     /// Places of versions among the parts, with their shares in millionths; empty if the request
     /// goes as the shares of the parts say.
     pub parts: Vec<(usize, u64)>,
+    /// How the path is changed on the way.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// What stands in the place of the beginning of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The beginning, as paths are matched; a path that begins otherwise stays as it is.
+    pub prefix: String,
+    /// Whether it may be written in any case.
+    pub ignores_case: bool,
+    /// What stands there instead.
+    pub replacement: String,
 }
 
 /// A route that is there without a target, because its targets may come back: its requests wait.

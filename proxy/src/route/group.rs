@@ -108,16 +108,17 @@ impl Groups {
 
     /// The share of a target of the route, 0 to 1.
     pub(super) fn share(&self, at: usize) -> f64 {
-        let of = |group: &Group| {
-            let own = group.members.iter().find(|known| known.at as usize == at)?;
-            let all: u64 = group
-                .members
-                .iter()
-                .map(|known| u64::from(known.turns))
-                .sum();
-            Some(group.share * f64::from(own.turns) / all.max(1) as f64)
-        };
-        self.groups.iter().find_map(of).unwrap_or(0.0)
+        let group = self
+            .groups
+            .iter()
+            .find_map(|group| group.part(at).map(|part| (group, part)));
+        group.map_or(0.0, |(group, part)| group.share * part)
+    }
+
+    /// The part of a target of the route in what its version gets, 0 to 1.
+    pub(super) fn part(&self, at: usize) -> f64 {
+        let part = self.groups.iter().find_map(|group| group.part(at));
+        part.unwrap_or(0.0)
     }
 
     /// All targets of the version that one belongs to.
@@ -239,6 +240,14 @@ impl Group {
             members: known,
             share,
         }
+    }
+
+    /// The part of a target in what they get together; none if it is not among them.
+    fn part(&self, at: usize) -> Option<f64> {
+        let own = self.members.iter().find(|known| known.at as usize == at)?;
+        let turns = self.members.iter().map(|known| u64::from(known.turns));
+        let all: u64 = turns.sum();
+        Some(f64::from(own.turns) / all.max(1) as f64)
     }
 
     fn pick(&self, choice: Choice, acceptable: impl Fn(usize) -> bool) -> Option<usize> {

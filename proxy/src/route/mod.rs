@@ -34,8 +34,8 @@ mod weight;
 
 pub use access::{Access, Block};
 pub use definition::{
-    Add, Command, Definition, Delete, Destination, Hold, Options, Part, ProxyHeader, Rule, Source,
-    Split, Traits, Weigh, Weight, names, place,
+    Add, Command, Definition, Delete, Destination, Hold, Options, Part, ProxyHeader, Rewrite, Rule,
+    Source, Split, Traits, Weigh, Weight, names, place,
 };
 pub use explain::{Candidate, Explanation};
 pub(crate) use group::hash;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::definition::Options;
+use super::definition::{Options, Rewrite};
 
 /// The path of a request, cleaned for matching: percent-decoded once, repeated slashes collapsed,
 /// dot segments removed.
@@ -72,6 +72,30 @@ impl<'a> RequestPath<'a> {
     }
 }
 
+impl Rewrite {
+    /// The path with the beginning replaced; none if it begins otherwise. One slash at the seam is
+    /// enough.
+    pub(super) fn of(&self, path: &RequestPath<'_>) -> Option<String> {
+        let begins = |text: &[u8]| {
+            let start = text.get(..self.prefix.len())?;
+            let is_same = if self.ignores_case {
+                start.eq_ignore_ascii_case(self.prefix.as_bytes())
+            } else {
+                start == self.prefix.as_bytes()
+            };
+            is_same.then_some(self.prefix.len())
+        };
+        let sent = path.sent();
+        let rest = match begins(sent.as_bytes()).and_then(|end| sent.get(end..)) {
+            Some(rest) => rest.to_owned(),
+            None => encode(&path.decoded()[begins(path.decoded())?..]),
+        };
+        let seam = if rest.starts_with('/') { "/" } else { "" };
+        let start = self.replacement.strip_suffix(seam);
+        Some(format!("{}{rest}", start.unwrap_or(&self.replacement)))
+    }
+}
+
 /// Decodes `%XX`; anything else behind a percent sign stays as it is.
 fn decode(raw: &[u8]) -> Vec<u8> {
     let digit = |at: usize| raw.get(at).and_then(|byte| char::from(*byte).to_digit(16));
@@ -136,7 +160,7 @@ fn encode(path: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, RequestPath};
+    use super::{Options, RequestPath, Rewrite};
 
     fn forms(raw: &str) -> (String, String) {
         let path = RequestPath::new(raw);
@@ -145,6 +169,33 @@ mod tests {
             .forwarded(&Options::default())
             .unwrap_or_else(|| raw.to_owned());
         (decoded, sent)
+    }
+
+    #[test]
+    fn the_beginning_of_a_path_is_replaced() {
+        for (prefix, replacement, path, expected) in [
+            ("/old", "/new", "/old/x", Some("/new/x")),
+            ("/old", "/", "/old/x", Some("/x")),
+            ("/old", "/", "/old", Some("/")),
+            ("/old/", "/", "/old/x", Some("/x")),
+            ("/old", "/new/", "/old/x", Some("/new/x")),
+            ("/old", "/new", "/older", Some("/newer")),
+            ("/", "/v2/", "/x%2Fy", Some("/v2/x%2Fy")),
+            ("/a b", "/c", "/a%20b/x y", Some("/c/x%20y")),
+            ("/old", "/new", "/x/../old/y", Some("/new/y")),
+            ("/old", "/new", "/OLD/y", None),
+            ("/old", "/new", "/ol", None),
+        ] {
+            let rewrite = |ignores_case| Rewrite {
+                prefix: prefix.to_owned(),
+                ignores_case,
+                replacement: replacement.to_owned(),
+            };
+            let path = RequestPath::new(path);
+            assert_eq!(rewrite(false).of(&path).as_deref(), expected, "{path:?}");
+            let any = rewrite(true).of(&path);
+            assert_eq!(any.is_some(), path.decoded() != b"/ol", "{path:?}");
+        }
     }
 
     #[test]

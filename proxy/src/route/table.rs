@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::definition::{
-    Add, Command, Definition, Delete, Destination, Hold, Options, Rule, Split, Traits, Weigh,
-    Weight,
+    Add, Command, Definition, Delete, Destination, Hold, Options, Rewrite, Rule, Split, Traits,
+    Weigh, Weight,
 };
 use super::glob;
 use super::group::{Groups, Member};
@@ -97,6 +97,7 @@ pub struct Ruled {
     versions: Vec<Version>,
     /// Over the versions.
     ring: Picker,
+    rewrite: Option<Arc<Rewrite>>,
 }
 
 /// A version by its number, its name and its slots among those of a rule.
@@ -109,7 +110,7 @@ struct Version {
 
 impl Ruled {
     /// The turns go on where those of `previous` stand.
-    fn new(versions: Vec<Version>, previous: Option<&Ruled>) -> Ruled {
+    fn new(versions: Vec<Version>, rewrite: Option<&Rewrite>, previous: Option<&Ruled>) -> Ruled {
         let shares: Vec<Option<Share>> = versions
             .iter()
             .map(|version| {
@@ -123,12 +124,26 @@ impl Ruled {
         Ruled {
             ring: Picker::new(&weight::slots(&shares), turns.unwrap_or_default()),
             versions,
+            rewrite: rewrite.cloned().map(Arc::new),
         }
     }
 
     /// How they are called; nothing if the shares of the route count.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.versions.iter().map(|version| &*version.name)
+    }
+
+    /// Each of them with its part of the requests, 0 to 1.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (&str, f64)> {
+        let all: u64 = self.versions.iter().map(|version| version.millionths).sum();
+        let part = move |own: u64| own as f64 / all.max(1) as f64;
+        let versions = self.versions.iter();
+        versions.map(move |version| (&*version.name, part(version.millionths)))
+    }
+
+    /// How the path of its requests is changed.
+    pub fn rewrite(&self) -> Option<&Arc<Rewrite>> {
+        self.rewrite.as_ref()
     }
 
     /// The version whose turn it is, and the others behind it.
@@ -223,10 +238,22 @@ impl Target {
         &self.meter
     }
 
-    /// The path and query of a request as they go on, of what came in; `None` if nothing changes.
-    pub fn forwarded(&self, path: &RequestPath<'_>, raw: (&str, &str)) -> Option<String> {
+    /// The path and query of a request as they go on, of what came in, after a rule has changed the
+    /// path; `None` if nothing changes.
+    pub fn forwarded(
+        &self,
+        path: &RequestPath<'_>,
+        raw: (&str, &str),
+        rewrite: Option<&Rewrite>,
+    ) -> Option<String> {
         let (raw_path, own) = raw;
-        let path = path.forwarded(&self.options);
+        let path = match rewrite.and_then(|rewrite| rewrite.of(path)) {
+            Some(changed) => {
+                let path = RequestPath::new(&changed).forwarded(&self.options);
+                Some(path.unwrap_or(changed))
+            }
+            None => path.forwarded(&self.options),
+        };
         let added = self.destination.query.as_str();
         if path.is_none() && added.is_empty() {
             return None;
@@ -321,6 +348,11 @@ impl Route {
     /// What bounds its requests.
     pub(crate) fn limits(&self) -> &Arc<Limits> {
         &self.limits
+    }
+
+    /// The part of a target in what its version gets, 0 to 1, by its place among the targets.
+    pub(super) fn part(&self, at: usize) -> f64 {
+        self.groups.part(at)
     }
 
     /// The services that it waits for, if its targets may come back.
@@ -849,7 +881,8 @@ impl Builder<'_> {
         let rules = rules.into_iter().enumerate().map(|(at, (rule, versions))| {
             let earlier = previous.and_then(|route| route.rules.get(at));
             let earlier = earlier.filter(|(earlier, _)| *earlier == rule);
-            let ruled = Ruled::new(versions, earlier.map(|(_, ruled)| ruled));
+            let earlier = earlier.map(|(_, ruled)| ruled);
+            let ruled = Ruled::new(versions, rule.rewrite.as_ref(), earlier);
             (rule, ruled)
         });
         let rules = rules.collect();

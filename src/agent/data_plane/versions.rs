@@ -16,7 +16,8 @@ use mesh::{
     wire::HealthServiceEntry,
 };
 use proxy::route::{
-    Command, Condition, Definition, Destination, Options, Origin, Part, Rule, Split, Test, Traits,
+    Command, Condition, Definition, Destination, Options, Origin, Part, Rewrite, Rule, Split, Test,
+    Traits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +73,8 @@ impl<'a> Versions<'a> {
         let mut found = Vec::new();
         for service in services {
             let split = self.split(service);
-            if split.parts.is_empty() {
+            let rewrites = split.rules.iter().any(|rule| rule.rewrite.is_some());
+            if split.parts.is_empty() && !rewrites {
                 continue;
             }
             let others = split.parts.iter().flat_map(|part| &part.instances);
@@ -176,13 +178,10 @@ impl<'a> Versions<'a> {
             return;
         };
         for route in routes {
-            if !route.prefix_rewrite.is_empty() {
-                let what = "a route that rewrites the prefix is not built";
-                self.problem(&chain.service, what);
-                continue;
-            }
-            let conditions = match conditions(&route.matches) {
-                Ok(conditions) => conditions,
+            let asked =
+                conditions(&route.matches).and_then(|conditions| Ok((conditions, rewrite(route)?)));
+            let (conditions, rewrite) = match asked {
+                Ok(asked) => asked,
                 Err(what) => {
                     self.problem(&chain.service, &what);
                     continue;
@@ -200,7 +199,11 @@ impl<'a> Versions<'a> {
                     parts.push((place(&mut split.parts, part), millionths));
                 }
             }
-            split.rules.push(Rule { conditions, parts });
+            split.rules.push(Rule {
+                conditions,
+                parts,
+                rewrite,
+            });
         }
     }
 
@@ -425,6 +428,30 @@ fn conditions(matches: &RouteMatch) -> Result<Vec<Condition>, String> {
         found.push(Condition::Method(matches.methods.clone()));
     }
     Ok(found)
+}
+
+/// How a route changes the path.
+fn rewrite(route: &chain::Route) -> Result<Option<Rewrite>, String> {
+    let replacement = route.prefix_rewrite.as_str();
+    if replacement.is_empty() {
+        return Ok(None);
+    }
+    let matches = &route.matches;
+    let prefixes = [&matches.path_prefix, &matches.path_exact];
+    let prefix = prefixes.into_iter().find(|text| !text.is_empty());
+    let prefix = prefix.ok_or("a route that rewrites the prefix needs PathPrefix or PathExact")?;
+    let is_path = replacement.starts_with('/')
+        && replacement
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+    if !is_path {
+        return Err(format!("PrefixRewrite `{replacement}` is no path"));
+    }
+    Ok(Some(Rewrite {
+        prefix: prefix.clone(),
+        ignores_case: matches.case_insensitive,
+        replacement: replacement.to_owned(),
+    }))
 }
 
 fn wanted(
@@ -659,8 +686,15 @@ mod tests {
             ),
             (
                 "service-router",
-                r#"{"Routes": [{"Destination": {"ServiceSubset": "v2", "PrefixRewrite": "/"}}]}"#,
-                "rewrites the prefix",
+                r#"{"Routes": [{"Match": {"HTTP": {"PathRegex": "/.*"}},
+                    "Destination": {"ServiceSubset": "v2", "PrefixRewrite": "/"}}]}"#,
+                "needs PathPrefix or PathExact",
+            ),
+            (
+                "service-router",
+                r#"{"Routes": [{"Match": {"HTTP": {"PathPrefix": "/a"}},
+                    "Destination": {"ServiceSubset": "v2", "PrefixRewrite": "b c"}}]}"#,
+                "`b c` is no path",
             ),
         ] {
             catalog.entry(kind, "web", body);

@@ -23,7 +23,7 @@ use crate::http::linger::linger;
 use crate::http::patience::Limits;
 use crate::http::socket::{HEAD_BYTES_MAX, Replay};
 use crate::http::stream::Stream;
-use crate::route::Target;
+use crate::route::{Rewrite, Target};
 
 /// How long a connection that came just before the stop may take to send its first request.
 const STOP_GRACE: Duration = Duration::from_millis(100);
@@ -161,7 +161,7 @@ pub(super) struct Noted {
     /// Of its content.
     pub(super) body_bytes: u64,
     /// The last one that was asked.
-    pub(super) target: Option<Arc<Target>>,
+    pub(super) target: Option<(Arc<Target>, Option<Arc<Rewrite>>)>,
 }
 
 /// How far the next request has come.

@@ -74,8 +74,8 @@ impl Connection {
                     return self.answer(status, keeps).await;
                 }
             };
+            self.note_target(Some(&lease));
             let target = lease.target();
-            self.note_target(Some(target));
             let upstream = target.upstream();
             let most = routing::retries(&self.local.config, target.policy());
             let is_last = attempts >= most;
@@ -282,7 +282,7 @@ impl Connection {
     ) -> Result<Relay<'c>, ()> {
         let target = lease.target();
         let (raw, query) = (plain.path(&self.bytes), plain.query(&self.bytes));
-        let uri = target.forwarded(&RequestPath::new(raw), (raw, query));
+        let uri = lease.forwarded(raw, query);
         if uri
             .as_ref()
             .is_some_and(|uri| !uri.bytes().all(|byte| byte.is_ascii_graphic()))

@@ -1,15 +1,15 @@
 //! What is written down of requests that have ended.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use super::connection::{Connection, Noted};
 use super::request::Plain;
+use crate::http::lease::Lease;
 use crate::log::{Entry, UpstreamEntry};
-use crate::route::{RequestPath, Target};
+use crate::route::RequestPath;
 
 /// The status of a request whose client went away before there was an answer.
 const LEFT: u16 = 499;
@@ -24,9 +24,10 @@ impl Connection {
     }
 
     /// A target is asked, or none any more.
-    pub(super) fn note_target(&mut self, target: Option<&Arc<Target>>) {
+    pub(super) fn note_target(&mut self, lease: Option<&Lease>) {
         if self.is_noted() {
-            self.noted.target = target.cloned();
+            let told = |lease: &Lease| (lease.target().clone(), lease.rewrite().cloned());
+            self.noted.target = lease.map(told);
         }
     }
 
@@ -47,8 +48,9 @@ impl Connection {
             let value = plain.header(bytes, name)?;
             str::from_utf8(value).ok().map(Cow::Borrowed)
         };
-        let upstream = noted.target.as_deref().map(|target| {
-            let sent = target.forwarded(&RequestPath::new(path), (path, query));
+        let upstream = noted.target.as_ref().map(|(target, rewrite)| {
+            let request = (&RequestPath::new(path), (path, query));
+            let sent = target.forwarded(request.0, request.1, rewrite.as_deref());
             UpstreamEntry {
                 address: target.address(),
                 scheme: target.destination().scheme.as_str(),

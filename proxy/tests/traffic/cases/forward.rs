@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use proxy::Config;
+use proxy::route::{
+    Command, Condition, Definition, Origin, Rewrite, Rule, Split, Table, Test, parse,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Running, config};
@@ -128,14 +131,65 @@ async fn large_bodies_pass_both_ways() {
 async fn an_answer_streams_while_it_is_made() {
     let backend = Backend::start("a", Behavior::Halves).await;
     let proxy = Running::to(config(), &[backend.address]).await;
-    let mut client = Client::connect(proxy.address).await;
-    client.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
-    let mut seen = Vec::new();
-    for part in ["first", "second"] {
-        while !String::from_utf8_lossy(&seen).contains(part) {
-            assert_ne!(client.stream.read_buf(&mut seen).await.unwrap(), 0);
+    for accept in ["*/*", "text/event-stream"] {
+        let mut client = Client::connect(proxy.address).await;
+        client
+            .send(&format!(
+                "GET / HTTP/1.1\r\nHost: any\r\nAccept: {accept}\r\n\r\n"
+            ))
+            .await;
+        let mut seen = Vec::new();
+        for part in ["first", "second"] {
+            while !String::from_utf8_lossy(&seen).contains(part) {
+                assert_ne!(client.stream.read_buf(&mut seen).await.unwrap(), 0);
+            }
+            if part == "first" {
+                backend.permits.add_permits(1);
+            }
         }
-        backend.permits.add_permits(1);
+    }
+}
+
+#[tokio::test]
+async fn a_rule_rewrites_the_beginning_of_a_path() {
+    let backend = Backend::start("a", Behavior::Head).await;
+    let proxy = Running::start(config()).await;
+    let text = format!(
+        "route add web / http://{}/ opts \"prepend=/p\"",
+        backend.address
+    );
+    let (mut definitions, _) = parse::parse(&text);
+    let rewrite = Rewrite {
+        prefix: "/old".to_owned(),
+        ignores_case: false,
+        replacement: "/new".to_owned(),
+    };
+    let rule = Rule {
+        conditions: vec![Condition::Path(Test::Prefix("/old".to_owned()))],
+        parts: Vec::new(),
+        rewrite: Some(rewrite),
+    };
+    definitions.push(Definition {
+        origin: Origin::Split {
+            service: "web".to_owned(),
+            route: String::new(),
+        },
+        command: Command::Split(Split {
+            service: "web".to_owned(),
+            parts: Vec::new(),
+            rules: vec![rule],
+        }),
+    });
+    drop(proxy.handle.swap(Table::build(definitions, None).0));
+    let mut client = Client::connect(proxy.address).await;
+    for (path, expected) in [
+        ("/old/x%20y?b=2", "GET /p/new/x%20y?b=2 "),
+        ("/x/../old", "GET /p/new "),
+        ("/older", "GET /p/newer "),
+        ("/other?old", "GET /p/other?old "),
+    ] {
+        let seen = client.get(path).await.text();
+        assert!(seen.starts_with(expected), "{path}: {seen}");
     }
 }
 
