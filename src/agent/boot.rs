@@ -1,6 +1,7 @@
 //! Configuration to running parts, in order, and back.
 
 use super::{
+    counting,
     data_plane::{DataPlane, Zone},
     definitions,
     external::{External, Feed},
@@ -155,6 +156,7 @@ impl Agent {
             rules: client::RULES,
             node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
+            counts: config.ingress.is_some(),
             ..Hello::default()
         };
         let (session, handle, allocs) = Session::new(listeners.rpc, hello);
@@ -192,6 +194,15 @@ impl Agent {
                 .map_or(Duration::ZERO, |ingress| ingress.resilience.hold),
         };
         parts.edge(planes.data(), |stopped| data_plane.run(stopped));
+        if let Some(proxy) = proxy.clone() {
+            let session = handle.clone();
+            parts.edge(planes.data(), |stopped| async move {
+                tokio::select! {
+                    () = counting::run(proxy, session) => {}
+                    () = stopped => {}
+                }
+            });
+        }
         if let (Some(settings), Some(owner)) = (&config.external, node_id) {
             let external = External::new(
                 settings.clone(),

@@ -8,5 +8,6 @@
 pub mod frame;
 pub mod message;
 pub mod session;
+pub mod traffic;
 pub mod transport;
 pub mod watched;

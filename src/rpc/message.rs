@@ -3,7 +3,10 @@
 //! Bodies are MessagePack with field names; unknown fields are ignored and missing ones take their
 //! default, so that versions can be mixed during an upgrade.
 
-use crate::watched::{Content, Subject};
+use crate::{
+    traffic::Traffic,
+    watched::{Content, Subject},
+};
 use jobs::model::{AllocId, Allocation, Index, Job, Node};
 use jobs::state::AllocUpdate;
 use mesh::local::Difference;
@@ -53,6 +56,9 @@ pub enum ToServer {
         /// Number of the question.
         number: u64,
     },
+    /// What the agent's ingress counted in an interval. Sent at the end of each, also if nothing
+    /// happened in it, to servers that take it ([`ToClient::Welcome`]).
+    Traffic(Traffic),
 }
 
 /// How far the speaker was when it spoke: the later of two is the one with the higher term, then
@@ -103,6 +109,9 @@ pub struct Hello {
     pub confirmed: Index,
     /// What the agent still holds from an earlier stream.
     pub held: Held,
+    /// True when this agent has an ingress: it sends [`ToServer::Traffic`], as often as
+    /// [`ToClient::Count`] asks.
+    pub counts: bool,
 }
 
 /// What an agent holds, so that a server sends only what came later.
@@ -162,6 +171,15 @@ pub enum ToClient {
         /// The rules that the cluster goes by; when they change, the stream ends.
         #[serde(default)]
         rules: RulesVersion,
+        /// The server takes [`ToServer::Traffic`].
+        #[serde(default)]
+        takes_traffic: bool,
+    },
+    /// From now on an interval of [`ToServer::Traffic`] is so long; a second until this is said on
+    /// a stream. Sent to agents that count.
+    Count {
+        /// Milliseconds.
+        interval_ms: u64,
     },
     /// Answers [`ToServer::Hello`] when the agent cannot be registered; the stream ends.
     Rejected {

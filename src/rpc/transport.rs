@@ -377,6 +377,7 @@ mod tests {
                     lease_ms: 7,
                     history: 1,
                     rules: RulesVersion::default(),
+                    takes_traffic: false,
                 }
                 .into(),
             )

@@ -15,7 +15,8 @@ use jobs::{
     state::{Command as JobsCommand, TagVersion},
 };
 use mesh::state::{SetRouteOverrides, SetSplit};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 use super::{
     Config, Core,
@@ -25,6 +26,7 @@ use super::{
     log::raft::{Metrics, Voter},
     log::watch::{Subscription, Topic},
     state::{Command, Outcome, Rejected, Snapshot, log_time},
+    traffic::{Feed, Ingress, Row},
 };
 
 /// Why a request was not carried out.
@@ -105,6 +107,37 @@ impl Handle {
     /// The newest state. It holds every write that was answered before the call.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.core.published.current()
+    }
+
+    /// What the ingresses of all agents counted since the server is there, by route, service,
+    /// version and instance; of one service only, if it is given.
+    pub fn traffic(&self, service: Option<&str>) -> Vec<Row> {
+        self.core.traffic.total(service)
+    }
+
+    /// The same of the last `time`, at most [`RECENT_TIME`](crate::traffic::RECENT_TIME).
+    pub fn recent_traffic(&self, time: Duration, service: Option<&str>) -> Vec<Row> {
+        self.core.traffic.recent(time, service)
+    }
+
+    /// What ingresses told after a place; 0 for all that is kept.
+    pub fn traffic_after(&self, place: u64) -> Feed {
+        self.core.traffic.after(place)
+    }
+
+    /// The place of the interval that an ingress told last, and every change of it.
+    pub fn traffic_heard(&self) -> watch::Receiver<u64> {
+        self.core.traffic.heard()
+    }
+
+    /// The ingresses that count, with those that should have told something and did not.
+    pub fn ingresses(&self) -> Vec<Ingress> {
+        self.core.traffic.ingresses()
+    }
+
+    /// Asks all ingresses to tell what they count so often: from a tenth of a second to a second.
+    pub fn set_traffic_interval(&self, interval: Duration) {
+        self.core.traffic.set_interval(interval);
     }
 
     /// Waits until the state holds everything that any server acknowledged before the call.

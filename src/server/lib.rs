@@ -19,6 +19,7 @@ mod sessions;
 mod signing;
 pub mod state;
 mod supervise;
+pub mod traffic;
 mod variables;
 
 use jobs::control::{Broker, GcLimits, Heartbeats, Locks};
@@ -43,6 +44,7 @@ use registration::Version;
 use rpc::transport::Listener;
 use sessions::{follow, history::History, streams::Streams};
 use supervise::Supervisor;
+use traffic::Counted;
 
 use scheduling::DecisionThread;
 
@@ -118,6 +120,8 @@ pub(crate) struct Core {
     locks_moved: Notify,
     keyring: Keyring,
     data_planes: DataPlanes,
+    /// What ingresses count.
+    traffic: Counted,
     history: History,
     streams: Streams,
 }
@@ -168,6 +172,7 @@ impl Server {
             locks_moved: Notify::new(),
             keyring,
             data_planes: DataPlanes::default(),
+            traffic: Counted::default(),
             history: History::default(),
             streams: Streams::default(),
         };

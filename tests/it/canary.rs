@@ -156,6 +156,19 @@ async fn a_job_says_the_share_of_its_canary_and_counts_are_told() {
         (200, canary as u64),
         "{metrics}"
     );
+    // The servers are told the same.
+    agent
+        .wait("/v1/trivet/traffic?service=shop", |told| {
+            let of = |version: Option<&str>| -> u64 {
+                let rows = told["Rows"].as_array().into_iter().flatten();
+                let own = rows.filter(|row| version.is_none_or(|own| row["Version"] == own));
+                own.filter_map(|row| row["Answers"][1].as_u64()).sum()
+            };
+            let is_told = (of(None), of(Some("v1"))) == (200, canary as u64);
+            let teller = &told["Ingresses"][0];
+            (is_told && teller["Silent"] == false && teller["Missing"] == 0).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

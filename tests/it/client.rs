@@ -75,6 +75,7 @@ impl Machine {
                 lease_ms: 60_000,
                 history: 1,
                 rules: RulesVersion::default(),
+                takes_traffic: false,
             };
             link.outgoing.send(welcome.into()).await.unwrap();
             let mut index = 100;

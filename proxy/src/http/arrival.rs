@@ -202,7 +202,7 @@ impl Arrival {
         find: impl Fn(&Table) -> Option<&Route>,
     ) {
         let mut tried = Tried::default();
-        for _ in 0..=self.config.retries {
+        for left in (0..=self.config.retries).rev() {
             let lease = match tried.lease_by(&self.config, self.local.handle(), peer.ip(), &find) {
                 Ok(lease) => lease,
                 Err(refused) => {
@@ -221,13 +221,27 @@ impl Arrival {
                 Ok(Err(_)) => (Failure::Broken, None),
                 Err(_) => (Failure::Silent, None),
             };
+            let count = |outcome| {
+                let meter = lease.target().meter();
+                meter.ended(self.local.number(), outcome, Duration::ZERO);
+            };
             let Some(target) = target else {
                 tried.unreachable(lease.target().upstream().serial(), failure);
+                count(Outcome::Refused);
+                if left > 0 {
+                    lease.target().meter().retried(self.local.number());
+                }
                 continue;
             };
             let passed = pass_on(&mut client, target, &lease, (peer, own), first, served).await;
+            count(match &passed {
+                Ok(()) => Outcome::Passed,
+                Err(Broken::Client(_)) => Outcome::Left,
+                Err(Broken::Target(_)) => Outcome::Failed,
+            });
             if let Err(error) = passed {
-                tracing::trace!(%error, %peer, target = %address, "a connection ended early");
+                let error: &dyn std::error::Error = &error;
+                tracing::trace!(error, %peer, target = %address, "a connection ended early");
             }
             return;
         }
@@ -248,13 +262,13 @@ async fn pass_on(
     (peer, own): (SocketAddr, SocketAddr),
     first: Vec<u8>,
     served: &Served,
-) -> io::Result<()> {
+) -> Result<(), Broken> {
     let mut head = Vec::new();
     if let Some(form) = lease.target().options().proxy_header {
         tcp::write_header(form, peer, own, &mut head);
     }
     head.extend_from_slice(&first);
-    target.write_all(&head).await?;
+    target.write_all(&head).await.map_err(Broken::Target)?;
     tcp::relay(client, target, served.patience).await
 }
 

@@ -972,7 +972,7 @@ impl ProxyHttp for Service {
         mut error: Box<Error>,
     ) -> Box<Error> {
         cx.tried.unreachable(peer.group_key, failure(&error));
-        self.count(cx, Outcome::Failed, cx.left > 0);
+        self.count(cx, Outcome::Refused, cx.left > 0);
         if let Some(lease) = cx.lease.take() {
             rescue::unreachable(&self.handle, lease.target().upstream());
         }

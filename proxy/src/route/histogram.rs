@@ -13,7 +13,7 @@ const PARTS: usize = 32;
 const MAX_US: u64 = (1 << 27) - 1;
 
 /// How many buckets there are.
-const BUCKETS: usize = 21 * PARTS + 64;
+pub(super) const BUCKETS: usize = 21 * PARTS + 64;
 
 /// Counts by time. Each has one writer at a time or takes it that a count is lost now and then.
 #[derive(Debug)]
@@ -51,6 +51,13 @@ impl Histogram {
         left
     }
 
+    /// The counts of all buckets.
+    pub(super) fn all(&self) -> impl Iterator<Item = u32> {
+        self.counts
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+    }
+
     /// The counts that are not zero, each with the longest time of its bucket, in rising order.
     pub fn counts(&self) -> impl Iterator<Item = (Duration, u32)> {
         self.counts.iter().enumerate().filter_map(|(at, count)| {
@@ -85,7 +92,7 @@ fn bucket(took: Duration) -> usize {
 }
 
 /// The longest time of a bucket.
-fn longest(bucket: usize) -> Duration {
+pub(super) fn longest(bucket: usize) -> Duration {
     let us = if bucket < EXACT_US as usize {
         bucket as u64
     } else {

@@ -1,10 +1,11 @@
 //! What a target was asked and how it answered, counted by each thread for itself.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::histogram::Histogram;
+use super::histogram::{self, BUCKETS, Histogram};
 
 /// So many threads have counts of their own; more share them.
 const THREADS: usize = 16;
@@ -14,27 +15,35 @@ const THREADS: usize = 16;
 pub enum Outcome {
     /// It answered with a status of this hundred, 1 to 5.
     Status(u16),
+    /// It could not be connected to: nothing was sent.
+    Refused,
     /// It gave no answer, or none that is whole.
     Failed,
     /// The client left before the answer was whole.
     Left,
+    /// A connection of bytes ended as both its ends wanted.
+    Passed,
 }
 
 /// How many outcomes are told apart.
-const OUTCOMES: usize = 7;
+pub(super) const OUTCOMES: usize = 9;
 
 impl Outcome {
     fn at(self) -> usize {
         match self {
             Outcome::Status(status) => usize::from(status / 100).clamp(1, 5) - 1,
-            Outcome::Failed => 5,
-            Outcome::Left => 6,
+            Outcome::Refused => 5,
+            Outcome::Failed => 6,
+            Outcome::Left => 7,
+            Outcome::Passed => 8,
         }
     }
 }
 
 /// Names of the outcomes, in order.
-pub const OUTCOME_NAMES: [&str; OUTCOMES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "failed", "left"];
+pub const OUTCOME_NAMES: [&str; OUTCOMES] = [
+    "1xx", "2xx", "3xx", "4xx", "5xx", "refused", "failed", "left", "passed",
+];
 
 /// The counts of a target. They outlive tables.
 #[derive(Debug, Default)]
@@ -65,6 +74,38 @@ pub struct Reading {
     pub timed: u64,
 }
 
+/// The exact counts of all threads together at a moment, to take the difference of two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) outcomes: [u64; OUTCOMES],
+    pub(super) retries: u64,
+    pub(super) total_us: u64,
+    /// By bucket. They begin anew after four thousand million.
+    times: Box<[u32; BUCKETS]>,
+}
+
+impl Default for Totals {
+    fn default() -> Totals {
+        Totals {
+            outcomes: [0; OUTCOMES],
+            retries: 0,
+            total_us: 0,
+            times: Box::new([0; BUCKETS]),
+        }
+    }
+}
+
+impl Totals {
+    /// How many answers took how long since `earlier`: counts by the longest time of a bucket.
+    pub(super) fn times_since(&self, earlier: &Totals, times: &mut BTreeMap<Duration, u64>) {
+        let pairs = self.times.iter().zip(earlier.times.iter()).enumerate();
+        for (bucket, (now, then)) in pairs.filter(|(_, (now, then))| now != then) {
+            let count = u64::from(now.wrapping_sub(*then));
+            *times.entry(histogram::longest(bucket)).or_default() += count;
+        }
+    }
+}
+
 /// Times that answers are sorted by, in milliseconds.
 pub const BOUNDS_MS: [u64; 14] = [
     1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000,
@@ -89,6 +130,40 @@ impl Meter {
     /// Counts an attempt that is followed by one at another target.
     pub fn retried(&self, thread: usize) {
         self.of(thread).retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether an attempt has ended or was repeated since then.
+    pub(super) fn moved(&self, since: &Totals) -> bool {
+        let mut outcomes = [0; OUTCOMES];
+        let mut retries = 0;
+        for counts in self.threads.iter().filter_map(OnceLock::get) {
+            for (sum, count) in outcomes.iter_mut().zip(&counts.outcomes) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+            retries += counts.retries.load(Ordering::Relaxed);
+        }
+        outcomes != since.outcomes || retries != since.retries
+    }
+
+    /// Whether anything was ever counted.
+    pub(super) fn is_used(&self) -> bool {
+        self.threads.iter().any(|counts| counts.get().is_some())
+    }
+
+    /// What was counted so far, with every bucket of times.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for counts in self.threads.iter().filter_map(OnceLock::get) {
+            for (sum, count) in totals.outcomes.iter_mut().zip(&counts.outcomes) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+            totals.retries += counts.retries.load(Ordering::Relaxed);
+            totals.total_us += counts.total_us.load(Ordering::Relaxed);
+            for (sum, count) in totals.times.iter_mut().zip(counts.times.all()) {
+                *sum = sum.wrapping_add(count);
+            }
+        }
+        totals
     }
 
     /// What was counted so far.
@@ -149,11 +224,13 @@ mod tests {
         meter.ended(1, Outcome::Failed, Duration::from_secs(1));
         meter.ended(1, Outcome::Left, Duration::from_secs(1));
         meter.retried(1);
+        meter.ended(1, Outcome::Refused, Duration::ZERO);
+        meter.ended(1, Outcome::Passed, Duration::from_secs(60));
         let mut reading = meter.read();
-        assert_eq!(reading.outcomes, [0, 20, 0, 0, 1, 1, 1]);
+        assert_eq!(reading.outcomes, [0, 20, 0, 0, 1, 1, 1, 1, 1]);
         assert_eq!(
             (reading.retries, reading.timed, reading.attempts()),
-            (1, 21, 23)
+            (1, 21, 25)
         );
         assert_eq!(reading.total_us, 20 * 3_000 + 90_000_000);
         let within = BOUNDS_MS.iter().zip(reading.within);

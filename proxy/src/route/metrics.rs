@@ -7,10 +7,10 @@ use super::meter::{BOUNDS_MS, OUTCOME_NAMES, Reading};
 use super::table::{Route, Table, Target};
 
 /// So many targets have lines of their own; those of others are added up.
-const TARGETS_MAX: usize = 2000;
+pub(super) const TARGETS_MAX: usize = 2000;
 
 /// Who is counted: route, service, version and instance.
-type Who = (String, String, String, String);
+pub(super) type Who = (String, String, String, String);
 
 /// The counts of targets that have the same labels.
 #[derive(Default)]
@@ -60,7 +60,8 @@ fn text(targets: &BTreeMap<Who, Sum>, versions: &BTreeMap<Who, Reading>) -> Stri
     out
 }
 
-fn who(route: &Route, target: &Target) -> Who {
+/// The labels of a target.
+pub(super) fn who(route: &Route, target: &Target) -> Who {
     let instance = match target.instance() {
         "" => target.address().to_string(),
         id => id.to_owned(),

@@ -28,6 +28,7 @@ mod rule;
 mod scheme;
 mod table;
 pub mod tags;
+mod tally;
 mod upstream;
 mod view;
 mod weight;
@@ -55,6 +56,7 @@ pub use rule::{Condition, Facts, Pattern, Test};
 pub use scheme::Scheme;
 pub use table::{Matching, Route, Ruled, Table, Target};
 pub use tags::Instance;
+pub use tally::{Count, Tally};
 pub use upstream::{Entered, Upstream};
 pub use view::RouteRow;
 

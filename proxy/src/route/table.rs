@@ -234,7 +234,7 @@ impl Target {
     }
 
     /// What it was asked, and how it answered.
-    pub fn meter(&self) -> &Meter {
+    pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
 

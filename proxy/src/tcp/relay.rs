@@ -1,5 +1,6 @@
 //! Bytes both ways.
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
@@ -18,21 +19,54 @@ pub(crate) struct Patience {
     pub(crate) write: Option<Duration>,
 }
 
+/// By whose end a connection broke.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The client's: it is gone, or took too long.
+    #[error("by the client")]
+    Client(#[source] io::Error),
+    /// The target's.
+    #[error("by the target")]
+    Target(#[source] io::Error),
+}
+
 /// Passes bytes on both ways until both have ended. The end of one way is passed on too, and the
 /// other one goes on: a client may say all it has to say and still wait for the answer.
 ///
 /// # Errors
-/// What the system says of either connection, or that the client took too long.
-pub(crate) async fn relay<C, T>(client: C, target: T, patience: Patience) -> io::Result<()>
+/// What the system says of either connection, or that the client took too long. That a target takes
+/// no more once it has said all that it had to say is none.
+pub(crate) async fn relay<C, T>(client: C, target: T, patience: Patience) -> Result<(), Broken>
 where
     C: AsyncRead + AsyncWrite,
     T: AsyncRead + AsyncWrite,
 {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_target, mut to_target) = tokio::io::split(target);
-    let up = copy(&mut from_client, &mut to_target, patience.read, None);
-    let down = copy(&mut from_target, &mut to_client, None, patience.write);
+    let is_said = Cell::new(false);
+    let up = async {
+        let copied = copy(&mut from_client, &mut to_target, patience.read, None).await;
+        match copied {
+            Err(Side::From(error)) => Err(Broken::Client(error)),
+            Err(Side::To(error)) if !is_said.get() => Err(Broken::Target(error)),
+            Err(Side::To(_)) | Ok(()) => Ok(()),
+        }
+    };
+    let down = async {
+        let copied = copy(&mut from_target, &mut to_client, None, patience.write).await;
+        is_said.set(true);
+        copied.map_err(|side| match side {
+            Side::From(error) => Broken::Target(error),
+            Side::To(error) => Broken::Client(error),
+        })
+    };
     tokio::try_join!(up, down).map(drop)
+}
+
+/// Which end of a way broke.
+enum Side {
+    From(io::Error),
+    To(io::Error),
 }
 
 async fn copy<R, W>(
@@ -40,22 +74,23 @@ async fn copy<R, W>(
     to: &mut W,
     read: Option<Duration>,
     write: Option<Duration>,
-) -> io::Result<()>
+) -> Result<(), Side>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        let bytes = within(read, from.read(&mut buffer)).await?;
+        let bytes = within(read, from.read(&mut buffer)).await;
+        let bytes = bytes.map_err(Side::From)?;
         if bytes == 0 {
-            return to.shutdown().await;
+            return to.shutdown().await.map_err(Side::To);
         }
         let written = async {
             to.write_all(&buffer[..bytes]).await?;
             to.flush().await
         };
-        within(write, written).await?;
+        within(write, written).await.map_err(Side::To)?;
     }
 }
 

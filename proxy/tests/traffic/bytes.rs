@@ -102,6 +102,57 @@ async fn the_port_decides_and_one_way_may_end_before_the_other() {
     }
     // A target that cannot be reached has another in its place.
     assert!(names.contains(&"one".to_owned()) && names.contains(&"two".to_owned()));
+    // What came of them is counted: passed, refused, and given to another.
+    let counted = counted(&proxy, |counts| counts[0].0 + counts[2].0 == 6).await;
+    let (passed, refused, _, retries) = counted[1];
+    assert!(
+        passed == 0 && refused > 0 && refused == retries,
+        "{counted:?}"
+    );
+}
+
+/// Of each target passed, refused, failed and repeated connections, as soon as they are `enough`.
+async fn counted(
+    proxy: &Running,
+    enough: impl Fn(&[(u64, u64, u64, u64)]) -> bool,
+) -> Vec<(u64, u64, u64, u64)> {
+    let wait = async {
+        loop {
+            let table = proxy.handle.table();
+            let targets = table.routes().flat_map(proxy::route::Route::targets);
+            let counts: Vec<_> = targets
+                .map(|target| {
+                    let own = target.meter().read();
+                    let [.., refused, failed, _, passed] = own.outcomes;
+                    (passed, refused, failed, own.retries)
+                })
+                .collect();
+            if enough(&counts) {
+                return counts;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    counted.expect("it is counted")
+}
+
+#[tokio::test]
+async fn a_connection_that_its_target_resets_counts_as_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let proxy = Running::start(config(Protocol::Tcp, None)).await;
+    let port = proxy.address.port();
+    swap(&proxy, &format!("route add a :{port} tcp://{address}\n"));
+    let mut client = TcpStream::connect(proxy.address).await.unwrap();
+    // It is passed on by now.
+    client.write_all(b"x").await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    assert_eq!(client.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    counted(&proxy, |counts| counts == [(0, 0, 1, 0)]).await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/trivet/routes", get(routes::list))
         .route("/v1/trivet/routes/counts", get(traffic::counts))
         .route("/v1/trivet/route/test", get(traffic::test))
+        .route("/v1/trivet/traffic", get(traffic::traffic))
         .route(
             "/v1/trivet/route/weight",
             put(routes::weigh).post(routes::weigh),

@@ -6,6 +6,8 @@ use axum::{
 };
 use proxy::route::{Facts, RequestPath};
 use serde::Serialize;
+use server::traffic::{Ingress, RECENT_TIME, Row};
+use std::time::Duration;
 
 use crate::{Api, error::Error, nomad::query::Query};
 
@@ -61,6 +63,124 @@ pub(super) async fn test(
     query.json(&found)
 }
 
+/// What the ingresses of all agents counted.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Traffic {
+    ingresses: Vec<Teller>,
+    rows: Vec<Counted>,
+}
+
+/// An agent that carries traffic and counts it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Teller {
+    agent_id: String,
+    /// Empty if the agent runs no tasks.
+    node_id: String,
+    /// How long ago it told something, in milliseconds.
+    told_ms: u64,
+    /// It should have told something since: what it counts is unknown.
+    silent: bool,
+    /// How many intervals it left out.
+    missing: u64,
+}
+
+/// What somebody was asked, and how it ended it, at all ingresses together.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Counted {
+    route: String,
+    service: String,
+    version: String,
+    instance: String,
+    /// Attempts at it, connections of TCP routes among them.
+    attempts: u64,
+    /// Of these, those that it answered, by the hundred of the status: from 1xx to 5xx.
+    answers: [u64; 5],
+    /// Of these, those for which no connection was made.
+    refused: u64,
+    /// Of these, those without a whole answer.
+    failed: u64,
+    /// Of these, those whose client left.
+    left: u64,
+    /// Of these, connections of TCP routes that ended in good order.
+    passed: u64,
+    /// Of these, those that were followed by one at another instance.
+    retries: u64,
+    /// What it has now, on all routes.
+    in_flight: u64,
+    /// How long answers took together, in microseconds.
+    answers_us: u64,
+    /// Milliseconds that half of the answers did not exceed, 90 and 99 of 100; 0 without answers.
+    #[serde(rename = "P50Ms")]
+    p50_ms: f64,
+    #[serde(rename = "P90Ms")]
+    p90_ms: f64,
+    #[serde(rename = "P99Ms")]
+    p99_ms: f64,
+}
+
+/// `GET /v1/trivet/traffic?service=…&seconds=…`: what the ingresses of all agents counted, since
+/// this server is there or in the last seconds.
+pub(super) async fn traffic(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let service = query.get("service").filter(|name| !name.is_empty());
+    let rows = match query.get("seconds") {
+        None => api.server().traffic(service),
+        Some(seconds) => {
+            let most = RECENT_TIME.as_secs();
+            let seconds = seconds.parse().ok();
+            let seconds = seconds.filter(|seconds| (1..=most).contains(seconds));
+            let seconds = seconds.ok_or_else(|| {
+                Error::bad_request(format!("seconds is not a number from 1 to {most}"))
+            })?;
+            api.server()
+                .recent_traffic(Duration::from_secs(seconds), service)
+        }
+    };
+    let ingresses = api.server().ingresses();
+    query.json(&Traffic {
+        ingresses: ingresses.into_iter().map(teller).collect(),
+        rows: rows.into_iter().map(counted).collect(),
+    })
+}
+
+fn teller(ingress: Ingress) -> Teller {
+    Teller {
+        agent_id: ingress.agent_id,
+        node_id: ingress.node_id.map(|id| id.to_string()).unwrap_or_default(),
+        told_ms: u64::try_from(ingress.told.as_millis()).unwrap_or(u64::MAX),
+        silent: ingress.is_silent,
+        missing: ingress.missing,
+    }
+}
+
+fn counted(row: Row) -> Counted {
+    let Row { who, counts } = row;
+    let quantile = |per_mille| {
+        let us = counts.quantile_us(per_mille).unwrap_or_default();
+        Duration::from_micros(us).as_secs_f64() * 1000.0
+    };
+    Counted {
+        route: who.route.clone(),
+        service: who.service.clone(),
+        version: who.version.clone(),
+        instance: who.instance.clone(),
+        attempts: counts.attempts(),
+        answers: counts.answers,
+        refused: counts.refused,
+        failed: counts.failed,
+        left: counts.left,
+        passed: counts.passed,
+        retries: counts.retries,
+        in_flight: counts.in_flight,
+        answers_us: counts.total_us,
+        p50_ms: quantile(500),
+        p90_ms: quantile(900),
+        p99_ms: quantile(990),
+    }
+}
+
 /// Host, path and query of a URL, or of `host/path`, or of a path.
 fn parts(url: &str) -> (&str, &str, &str) {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -88,7 +208,7 @@ struct Counts<'a> {
     in_flight: u64,
     /// Requests sent to it.
     attempts: u64,
-    /// Of these, those that it answered with 5xx or not at all.
+    /// Of these, those that it answered with 5xx or not at all, or that it refused.
     failed: u64,
     /// Of these, those that were given to another one.
     retries: u64,
@@ -112,7 +232,7 @@ pub(super) async fn counts(State(api): State<Api>, query: Query) -> Result<Respo
                 share: target.share(),
                 in_flight: target.upstream().in_flight(),
                 attempts: reading.attempts(),
-                failed: reading.outcomes[4] + reading.outcomes[5],
+                failed: reading.outcomes[4..=6].iter().sum(),
                 retries: reading.retries,
                 timed: reading.timed,
                 total_us: reading.total_us,

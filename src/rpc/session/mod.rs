@@ -15,6 +15,7 @@ mod watches;
 
 use crate::{
     message::{Confirmation, Hello, Position, Report, RulesVersion},
+    traffic::{self, Traffic},
     watched::Subject,
 };
 use jobs::model::Index;
@@ -38,6 +39,8 @@ pub use watches::{SUBJECTS_MAX, Watched};
 
 /// Reports that may wait for their commit; further ones wait in their callers.
 const REPORTS_MAX: usize = 1024;
+/// Messages about traffic that may wait to be sent; further ones are not told.
+const TRAFFIC_MAX: usize = 32;
 /// Questions for drained instances that may wait to be sent; further ones wait in their callers.
 const AWAITS_MAX: usize = 64;
 /// Allocation changes that wait for the client part, beside the one in which later ones are merged.
@@ -89,6 +92,8 @@ pub struct Handle {
     awaits: mpsc::Sender<Await>,
     catalog: watch::Receiver<Arc<Replica>>,
     confirmed: Arc<watch::Sender<Confirmation>>,
+    traffic: mpsc::Sender<Traffic>,
+    traffic_interval: watch::Receiver<Duration>,
     connected: watch::Receiver<bool>,
     rules: watch::Receiver<RulesVersion>,
     watches: Watches,
@@ -162,6 +167,19 @@ impl Handle {
         });
     }
 
+    /// Tells the servers what this agent's ingress counted in an interval. Without a server that
+    /// takes it, or when it does not take it fast enough, that interval is missing there.
+    pub fn count(&self, traffic: Traffic) {
+        if self.traffic.try_send(traffic).is_err() {
+            tracing::trace!("an interval of counts is not told");
+        }
+    }
+
+    /// How long the servers want such intervals to be, and every change of it.
+    pub fn traffic_interval(&self) -> watch::Receiver<Duration> {
+        self.traffic_interval.clone()
+    }
+
     /// Whether a server holds the stream's other end right now, and every change of it.
     pub fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
@@ -196,6 +214,8 @@ pub struct Session {
     view: View,
     catalog_at: Option<Position>,
     confirmed: watch::Receiver<Confirmation>,
+    traffic: mpsc::Receiver<Traffic>,
+    traffic_interval: watch::Sender<Duration>,
     /// The last catalog that the servers want to be confirmed.
     to_confirm: Position,
     /// What the servers were told last on this stream.
@@ -222,6 +242,8 @@ impl Session {
         let (allocs, alloc_deltas) = mpsc::channel(ALLOC_DELTAS_MAX);
         let (catalog, catalog_reader) = watch::channel(Arc::new(Replica::default()));
         let (confirm, confirmed) = watch::channel(Confirmation::default());
+        let (count, traffic) = mpsc::channel(TRAFFIC_MAX);
+        let (traffic_interval, interval_reader) = watch::channel(traffic::INTERVAL);
         let (connected, connected_reader) = watch::channel(false);
         let (rules, rules_reader) = watch::channel(hello.rules);
         let watches = Watches::default();
@@ -231,6 +253,8 @@ impl Session {
             awaits: await_sender,
             catalog: catalog_reader,
             confirmed: Arc::new(confirm),
+            traffic: count,
+            traffic_interval: interval_reader,
             connected: connected_reader,
             rules: rules_reader,
         };
@@ -246,6 +270,8 @@ impl Session {
             view: View::default(),
             catalog_at: None,
             confirmed,
+            traffic,
+            traffic_interval,
             to_confirm: Position::default(),
             told: Confirmation::default(),
             connected,

@@ -1,15 +1,24 @@
 //! What the servers say, and what becomes of it.
 
 use super::{AllocDelta, Error, RECONNECT_MAX, RECONNECT_MIN, Replica, Session, jittered};
-use crate::message::{Assignment, Position, ToClient};
+use crate::{
+    message::{Assignment, Position, ToClient},
+    traffic,
+};
 use jobs::model::{AllocId, Index};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 impl Session {
     pub(super) fn on_message(&mut self, message: ToClient) {
         match message {
             ToClient::Welcome { .. } | ToClient::Rejected { .. } => {}
+            ToClient::Count { interval_ms } => {
+                let asked = Duration::from_millis(interval_ms);
+                let interval = asked.clamp(traffic::INTERVAL_MIN, traffic::INTERVAL);
+                self.traffic_interval
+                    .send_if_modified(|known| std::mem::replace(known, interval) != interval);
+            }
             ToClient::Catalog { at, view } => {
                 if self.catalog_at.is_some_and(|known| known > at) {
                     tracing::debug!(?at, "a catalog is older than the one at hand");

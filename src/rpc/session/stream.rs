@@ -3,6 +3,7 @@
 use super::{Await, REPORTS_MAX, Session};
 use crate::{
     message::{Held, RulesVersion, ToClient, ToServer},
+    traffic,
     transport::{self, AgentLink},
 };
 use std::time::Duration;
@@ -57,12 +58,14 @@ impl Session {
             .send(ToServer::Hello(Box::new(self.hello.clone())))
             .await?;
         self.hello.stream += 1;
-        let (lease_ms, history, rules) = match timeout(WELCOME_TIMEOUT, incoming.recv()).await {
+        let welcome = timeout(WELCOME_TIMEOUT, incoming.recv()).await;
+        let (lease_ms, history, rules, takes_traffic) = match welcome {
             Ok(Some(ToClient::Welcome {
                 lease_ms,
                 history,
                 rules,
-            })) => (lease_ms, history, rules),
+                takes_traffic,
+            })) => (lease_ms, history, rules, takes_traffic),
             Ok(Some(ToClient::Rejected { reason })) => {
                 return Err(StreamError::Rejected { reason });
             }
@@ -86,6 +89,9 @@ impl Session {
         self.connected.send_replace(true);
         self.watches.begin();
         self.resume(&outgoing).await?;
+        // Intervals that passed meanwhile are missing; told late, they would pass for new ones.
+        while self.traffic.try_recv().is_ok() {}
+        self.traffic_interval.send_replace(traffic::INTERVAL);
         let beat = Duration::from_millis((lease_ms / 3).max(10));
         let mut heartbeat = interval_at(Instant::now() + beat, beat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -110,6 +116,9 @@ impl Session {
                     self.awaited.insert(number, asked);
                 }
                 Ok(()) = self.confirmed.changed() => self.confirm_if_asked(&outgoing).await?,
+                Some(traffic) = self.traffic.recv() => if takes_traffic {
+                    outgoing.send(ToServer::Traffic(traffic)).await?;
+                },
                 room = allocs.reserve(), if self.waiting.is_some() => {
                     // Without a client part there is nobody to tell.
                     let delta = self.waiting.take().unwrap_or_default();

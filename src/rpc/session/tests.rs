@@ -50,6 +50,7 @@ impl Fixture {
             lease_ms: 60_000,
             history: 1,
             rules: RulesVersion::default(),
+            takes_traffic: true,
         })
         .await;
         (peer, *hello)
@@ -202,6 +203,7 @@ async fn an_agent_follows_the_rules_of_the_servers_as_far_as_it_knows_them() {
                 lease_ms: 60_000,
                 history: 1,
                 rules,
+                takes_traffic: false,
             };
             link.outgoing.send(welcome.into()).await.unwrap();
         }
@@ -399,6 +401,57 @@ fn merged_changes_say_what_they_said_one_after_the_other() {
         both.merge(second);
         assert_eq!(text(&both), text(&merged));
     }
+}
+
+#[tokio::test]
+async fn intervals_of_counts_are_told_in_time_or_not_at_all() {
+    let counted = |number| Traffic {
+        number,
+        millis: 1000,
+        ..Traffic::default()
+    };
+    let mut fixture = Fixture::new().await;
+    let mut interval = fixture.handle.traffic_interval();
+    assert_eq!(*interval.borrow_and_update(), traffic::INTERVAL);
+    // Nobody is there; much more than may wait.
+    for number in 1..=100 {
+        fixture.handle.count(counted(number));
+    }
+    let (mut peer, _) = fixture.accept().await;
+    for (asked, expected) in [
+        (250, Duration::from_millis(250)),
+        (1, traffic::INTERVAL_MIN),
+        (1 << 40, traffic::INTERVAL),
+    ] {
+        peer.say(ToClient::Count { interval_ms: asked }).await;
+        timeout(LONG, interval.wait_for(|now| *now == expected))
+            .await
+            .expect("it is asked for")
+            .unwrap();
+    }
+    for number in [101, 102] {
+        fixture.handle.count(counted(number));
+        let ToServer::Traffic(told) = peer.next().await else {
+            panic!("expected counts");
+        };
+        assert_eq!(
+            told,
+            counted(number),
+            "what was before the stream is not told"
+        );
+    }
+    // Another server begins with whole seconds.
+    peer.say(ToClient::Count { interval_ms: 250 }).await;
+    timeout(LONG, interval.wait_for(|now| *now != traffic::INTERVAL))
+        .await
+        .expect("it is asked for")
+        .unwrap();
+    drop(peer);
+    let (_peer, _) = fixture.accept().await;
+    timeout(LONG, interval.wait_for(|now| *now == traffic::INTERVAL))
+        .await
+        .expect("it is forgotten")
+        .unwrap();
 }
 
 #[test]

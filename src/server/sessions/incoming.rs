@@ -64,6 +64,7 @@ pub(super) async fn run(
                 }
                 ToServer::Watch { number, subject } => watches.begin(number, subject).await,
                 ToServer::Unwatch { number } => watches.end(number),
+                ToServer::Traffic(traffic) => core.traffic.on_traffic(&agent.agent_id, traffic),
                 ToServer::Report { number, report } => numbered.push((number, report)),
             }
         }
@@ -78,6 +79,9 @@ async fn on_heard(core: &Core, agent: &Agent) {
     if agent.data_plane {
         core.data_planes
             .on_heard(&agent.agent_id, core.config.lease);
+    }
+    if agent.counts {
+        core.traffic.on_heard(&agent.agent_id, core.config.lease);
     }
     let Some(node_id) = agent.node_id else {
         return;

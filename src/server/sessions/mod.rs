@@ -43,6 +43,7 @@ struct Agent {
     agent_id: String,
     node_id: Option<NodeId>,
     data_plane: bool,
+    counts: bool,
     /// The rules that it was told to derive by.
     rules: Version,
     held: Held,
@@ -109,10 +110,15 @@ async fn open(core: &Core, hello: Hello, rules: Version) -> Result<Agent, admiss
         core.data_planes
             .on_hello(&hello.agent_id, node_id, hello.confirmed, core.config.lease);
     }
+    if hello.counts {
+        core.traffic
+            .on_hello(&hello.agent_id, node_id, core.config.lease);
+    }
     Ok(Agent {
         agent_id: hello.agent_id,
         node_id,
         data_plane: hello.data_plane,
+        counts: hello.counts,
         rules,
         held: hello.held,
         stream,

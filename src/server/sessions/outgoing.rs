@@ -9,6 +9,7 @@ use crate::Snapshot;
 use rpc::{
     frame::Frame,
     message::{Assignment, Position, RulesVersion, ToClient},
+    traffic,
 };
 
 /// How long a full stream may stay full before it is given up.
@@ -57,6 +58,10 @@ impl Outgoing<'_> {
     ) -> Result<(), Gone> {
         let mut newest = self.core.history.newest();
         self.begin().await?;
+        let mut interval = self.core.traffic.interval();
+        if *interval.borrow() != traffic::INTERVAL {
+            interval.mark_changed();
+        }
         loop {
             tokio::select! {
                 changed = newest.changed() => {
@@ -65,6 +70,11 @@ impl Outgoing<'_> {
                 }
                 () = self.agent.stream.changed() => self.send_allocs().await?,
                 Some(answer) = answers.recv() => self.send(answer).await?,
+                Ok(()) = interval.changed(), if self.agent.counts => {
+                    let interval = *interval.borrow_and_update();
+                    let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+                    self.send(ToClient::Count { interval_ms }).await?;
+                }
                 Some(number) = drained.recv() => self.send(ToClient::Drained { number }).await?,
             }
         }
@@ -78,6 +88,7 @@ impl Outgoing<'_> {
             lease_ms,
             history,
             rules: RulesVersion(self.agent.rules.number()),
+            takes_traffic: true,
         })
         .await?;
         let snapshot = self.core.history.snapshot();

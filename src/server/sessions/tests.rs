@@ -16,6 +16,7 @@ use rpc::{
         Assignment, CheckReport, Confirmation, Held, Hello, Position, Report, RulesVersion,
         ToClient, ToServer,
     },
+    traffic::{Counts, Traffic, TrafficRow, Who},
     transport::{self, AgentLink, Listener},
     watched::{Content, Subject},
 };
@@ -772,5 +773,77 @@ async fn an_agent_gets_tokens_for_its_own_tasks_that_everybody_can_check() {
         .unwrap();
     key.verify(format!("{header}.x{claims}").as_bytes(), &signature)
         .unwrap_err();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_takes_what_ingresses_count_and_says_how_often() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), Config::LEASE).await;
+    let counting = |agent_id: &str, node_id: &str| Hello {
+        counts: true,
+        ..hello(agent_id, node_id)
+    };
+    let mut agent = Agent::connect(&server, counting("a", "node-1")).await;
+    let ToClient::Welcome { takes_traffic, .. } = agent.next().await else {
+        panic!("expected a welcome");
+    };
+    assert!(takes_traffic);
+    // An agent without an ingress is not among those that should tell something.
+    let mut other = Agent::connect(&server, hello("b", "node-2")).await;
+    assert!(matches!(other.next().await, ToClient::Welcome { .. }));
+    server
+        .handle
+        .set_traffic_interval(Duration::from_millis(250));
+    let asked = agent.until(|message| match message {
+        ToClient::Count { interval_ms } => Some(interval_ms),
+        _ => None,
+    });
+    assert_eq!(asked.await, 250);
+    let mut heard = server.handle.traffic_heard();
+    let mut tell = async |number: u64, ok: u64| {
+        let row = TrafficRow {
+            who: Who {
+                service: "web".into(),
+                instance: "i".into(),
+                ..Who::default()
+            },
+            counts: Counts {
+                answers: [0, ok, 0, 0, 0],
+                ..Counts::default()
+            },
+        };
+        let traffic = Traffic {
+            number,
+            millis: 250,
+            more: false,
+            rows: vec![row],
+        };
+        agent
+            .link
+            .outgoing
+            .send(ToServer::Traffic(traffic))
+            .await
+            .unwrap();
+        timeout(LONG, heard.changed()).await.unwrap().unwrap();
+    };
+    tell(1, 3).await;
+    tell(4, 5).await;
+    let total = server.handle.traffic(Some("web"));
+    assert_eq!((total.len(), total[0].counts.answers[1]), (1, 8));
+    let feed = server.handle.traffic_after(1);
+    let second = &feed.intervals[0];
+    assert_eq!((second.missing, second.rows[0].counts.answers[1]), (2, 5));
+    assert_eq!((feed.place, feed.is_cut), (2, false));
+    let ingresses = server.handle.ingresses();
+    assert_eq!((ingresses.len(), ingresses[0].missing), (1, 2));
+    assert_eq!(ingresses[0].agent_id, "a");
+    // Who comes later is asked for the same.
+    let mut late = Agent::connect(&server, counting("c", "node-3")).await;
+    let asked = late.until(|message| match message {
+        ToClient::Count { interval_ms } => Some(interval_ms),
+        _ => None,
+    });
+    assert_eq!(asked.await, 250);
     server.stop().await;
 }

@@ -85,7 +85,7 @@ impl Connection {
                 Err(failure) => {
                     rescue::unreachable(&self.local.handle, upstream);
                     tried.unreachable(upstream.serial(), failure);
-                    self.count(&lease, Outcome::Failed, None, !is_last);
+                    self.count(&lease, Outcome::Refused, None, !is_last);
                     if is_last {
                         break;
                     }

@@ -132,6 +132,11 @@ impl Local {
         }
     }
 
+    /// Which of the threads it is.
+    pub(in crate::http) fn number(&self) -> usize {
+        self.number
+    }
+
     /// Access to the table.
     pub(in crate::http) fn handle(&self) -> &Handle {
         &self.handle

@@ -264,7 +264,7 @@ async fn attempts_are_counted() {
     timeout(PATIENCE, counted).await.unwrap();
     let asked = bad.requests() as u64;
     assert!(asked >= 3);
-    assert_eq!((read(0).outcomes[5], read(0).retries), (asked, asked));
+    assert_eq!((read(0).outcomes[6], read(0).retries), (asked, asked));
     assert_eq!(
         (read(1).outcomes[1], read(1).timed, read(1).retries),
         (6, 6, 0)
