@@ -42,8 +42,11 @@ impl Told {
         // The lengths that there are; most other names have another one, or another letter.
         let may_be =
             matches!(name.len(), 9 | 15..=18) && matches!(name[0], b'f' | b'F' | b'x' | b'X');
+        if !may_be {
+            return None;
+        }
         let is = |told: &Told| name.eq_ignore_ascii_case(told.name().as_bytes());
-        Told::ALL.into_iter().find(is).filter(|_| may_be)
+        Told::ALL.into_iter().find(is)
     }
 
     /// In lower case.
@@ -66,26 +69,37 @@ impl Told {
 pub(crate) struct Hop {
     address: IpAddr,
     is_tls: bool,
-    /// The client's address.
-    client: Box<str>,
-    /// The element of RFC 7239 for this hop.
-    element: Box<str>,
-    /// The port that the client connected to.
-    port: Box<str>,
+    /// The element of RFC 7239 for this hop, and the port that the client connected to.
+    text: Box<str>,
+    /// Where the client's address is in it.
+    client: (u8, u8),
+    /// Where the port begins.
+    port_at: u8,
 }
 
 impl Hop {
     /// A connection from one address to another.
     pub(crate) fn new(client: IpAddr, own: SocketAddr, is_tls: bool) -> Hop {
         let (client, by) = (client.to_canonical(), own.ip().to_canonical());
-        let proto = if is_tls { "https" } else { "http" };
-        let element = format!("for={};proto={proto};by={}", Node(client), Node(by));
+        let mut text = String::with_capacity(HOP_BYTES);
+        text.push_str("for=");
+        let place = write_node(client, &mut text);
+        text.push_str(if is_tls {
+            ";proto=https;by="
+        } else {
+            ";proto=http;by="
+        });
+        write_node(by, &mut text);
+        // With the longest addresses it has 111 bytes.
+        let at = |at: usize| u8::try_from(at).unwrap_or(u8::MAX);
+        let port_at = at(text.len());
+        write_number(own.port(), &mut text);
         Hop {
             address: client,
             is_tls,
-            client: client.to_string().into(),
-            element: element.into(),
-            port: own.port().to_string().into(),
+            text: text.into(),
+            client: (at(place.start), at(place.end)),
+            port_at,
         }
     }
 
@@ -96,7 +110,17 @@ impl Hop {
 
     /// The client's address as text.
     pub(crate) fn address_text(&self) -> &str {
-        &self.client
+        let (start, end) = self.client;
+        let text = self.text.get(start.into()..end.into());
+        text.unwrap_or_default()
+    }
+
+    fn element(&self) -> &str {
+        self.text.split_at(self.port_at.into()).0
+    }
+
+    fn port(&self) -> &str {
+        self.text.split_at(self.port_at.into()).1
     }
 
     /// Whether TLS ended here.
@@ -173,11 +197,11 @@ pub(crate) fn forwarding(
 ) {
     let has = |told| incoming.others.contains(&told);
     if !has(Told::RealIp) {
-        set(Told::RealIp, &[hop.client.as_bytes()]);
+        set(Told::RealIp, &[hop.address_text().as_bytes()]);
     }
     set(
         Told::For,
-        &appended(&incoming.forwarded_for, hop.client.as_bytes()),
+        &appended(&incoming.forwarded_for, hop.address_text().as_bytes()),
     );
     if !has(Told::Proto) {
         let first = incoming.forwarded.first();
@@ -189,7 +213,7 @@ pub(crate) fn forwarding(
         let usual: &[u8] = if hop.is_tls { b"443" } else { b"80" };
         let port = incoming.host.and_then(port).unwrap_or(usual);
         // The usual one is at hand.
-        let own = hop.port.as_bytes();
+        let own = hop.port().as_bytes();
         set(Told::Port, &[if port == own { own } else { port }]);
     }
     if let Some(host) = incoming.host
@@ -202,19 +226,47 @@ pub(crate) fn forwarding(
     }
     set(
         Told::Forwarded,
-        &appended(&incoming.forwarded, hop.element.as_bytes()),
+        &appended(&incoming.forwarded, hop.element().as_bytes()),
     );
 }
 
-/// An address in the form of RFC 7239 §6.
-struct Node(IpAddr);
+/// Room for what is said of a hop between two addresses of the older kind.
+const HOP_BYTES: usize = 72;
 
-impl std::fmt::Display for Node {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => write!(f, "{address}"),
-            IpAddr::V6(address) => write!(f, "\"[{address}]\""),
+/// Writes an address in the form of RFC 7239 §6, and says where the bare address is. This is done
+/// for each connection, so the usual kind does without the machinery of formats.
+fn write_node(address: IpAddr, out: &mut String) -> std::ops::Range<usize> {
+    match address {
+        IpAddr::V4(address) => {
+            let start = out.len();
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push('.');
+                }
+                write_number(octet.into(), out);
+            }
+            start..out.len()
         }
+        IpAddr::V6(address) => {
+            out.push_str("\"[");
+            let start = out.len();
+            out.push_str(&address.to_string());
+            let end = out.len();
+            out.push_str("]\"");
+            start..end
+        }
+    }
+}
+
+fn write_number(number: u16, out: &mut String) {
+    let mut place = 10_000;
+    while place > 1 && number < place {
+        place /= 10;
+    }
+    while place > 0 {
+        // A digit is less than ten.
+        out.push(char::from(b'0' + (number / place % 10) as u8));
+        place /= 10;
     }
 }
 
@@ -308,6 +360,46 @@ mod tests {
             out.insert(header.name().to_owned(), value);
         });
         out
+    }
+
+    #[test]
+    fn hops_are_told_in_words() {
+        for (client, own, is_tls, expected) in [
+            (
+                "192.0.2.7",
+                "10.0.0.1:80",
+                true,
+                ("192.0.2.7", "for=192.0.2.7;proto=https;by=10.0.0.1", "80"),
+            ),
+            (
+                "::ffff:1.2.3.4",
+                "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+                false,
+                (
+                    "1.2.3.4",
+                    "for=1.2.3.4;proto=http;by=\"[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]\"",
+                    "65535",
+                ),
+            ),
+            (
+                "2001:db8::1",
+                "[::1]:1",
+                false,
+                (
+                    "2001:db8::1",
+                    "for=\"[2001:db8::1]\";proto=http;by=\"[::1]\"",
+                    "1",
+                ),
+            ),
+        ] {
+            let hop = Hop::new(client.parse().unwrap(), own.parse().unwrap(), is_tls);
+            assert_eq!((hop.address_text(), hop.element(), hop.port()), expected);
+        }
+        for number in 0..=u16::MAX {
+            let mut text = String::new();
+            write_number(number, &mut text);
+            assert_eq!(text, number.to_string());
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use pingora_core::apps::ServerApp;
 use pingora_proxy::HttpProxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -21,11 +21,11 @@ use super::patience::Limits;
 use super::routing::{Failure, Tried};
 use super::service::Service;
 use super::socket::Socket;
-use super::stream::{Prefixed, Stream};
+use super::stream::{Plain, Prefixed, Stream};
 use crate::certs::{TlsError, server_config};
 use crate::config::{Announced, Config, Listener, Protocol};
-use crate::route::{Route, Table};
-use crate::tcp::{self, Begin, Hello, Patience};
+use crate::route::{Outcome, Route, Table};
+use crate::tcp::{self, Begin, Broken, Hello, Patience};
 
 /// How connections of a listener are carried; connections keep what was in force when they came.
 pub(super) struct Served {
@@ -91,7 +91,7 @@ pub(super) struct Arrival {
 
 /// A connection, from where to where, and what was read of it.
 struct Come {
-    tcp: TcpStream,
+    tcp: Plain,
     ends: (SocketAddr, SocketAddr),
     first: Vec<u8>,
 }
@@ -100,7 +100,7 @@ impl Arrival {
     /// Carries a connection to its end.
     pub(super) async fn carry(
         &self,
-        tcp: TcpStream,
+        tcp: Plain,
         (peer, own): (SocketAddr, SocketAddr),
         served: &Served,
     ) {
@@ -250,9 +250,13 @@ impl Arrival {
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Before it is connected: a target that leaves at once is no target that refuses.
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
 }
 
 async fn pass_on(
@@ -340,7 +344,8 @@ impl Come {
         let Some(acceptor) = &served.tls else {
             return Some(self.plain());
         };
-        let handshake = acceptor.accept(Prefixed::new(self.tcp, self.first));
+        let tcp = self.tcp.into_known().ok()?;
+        let handshake = acceptor.accept(Prefixed::new(tcp, self.first));
         match timeout(served.limits.head, handshake).await {
             Ok(Ok(stream)) => Some((Stream::Tls(Box::new(stream)), self.ends, Vec::new())),
             Ok(Err(error)) => {

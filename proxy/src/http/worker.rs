@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use mio::net::TcpListener;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions};
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
@@ -18,7 +19,8 @@ use pingora_proxy::HttpProxy;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -30,6 +32,7 @@ use super::handle::Handle;
 use super::routing::RETRIES_MAX;
 use super::service::Service;
 use super::socket::HEAD_BYTES_MAX;
+use super::stream::Plain;
 use crate::config::Config;
 
 /// How long to wait before accepting again when the system has no room for another connection.
@@ -238,6 +241,24 @@ impl Drop for Counted {
     }
 }
 
+/// Lets the runtime know of a listener. Its own kind would let it know of each connection too.
+#[expect(unsafe_code, reason = "the safe form is that kind")]
+fn listen(socket: std::net::TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    let socket = TcpListener::from_std(socket);
+    // SAFETY: the listener owns its descriptor, keeps it to its end, and always answers with it.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
+}
+
+/// The next connection, which never blocks; the runtime does not know of it yet.
+async fn accept(listener: &AsyncFd<TcpListener>) -> io::Result<(mio::net::TcpStream, SocketAddr)> {
+    loop {
+        let mut ready = listener.readable().await?;
+        if let Ok(accepted) = ready.try_io(|listener| listener.get_ref().accept()) {
+            return accepted;
+        }
+    }
+}
+
 struct Acceptor {
     arrival: Rc<Arrival>,
     stopping: watch::Receiver<bool>,
@@ -254,7 +275,7 @@ impl Acceptor {
             served,
             stopping,
         } = listener;
-        match TcpListener::from_std(socket) {
+        match listen(socket) {
             Ok(socket) => {
                 let stop = async {
                     tokio::select! {
@@ -273,7 +294,7 @@ impl Acceptor {
 
     async fn accept(
         &self,
-        (local, listener): (SocketAddr, &TcpListener),
+        (local, listener): (SocketAddr, &AsyncFd<TcpListener>),
         slots: Arc<Semaphore>,
         served: &ArcSwap<Served>,
         stopped: impl Future<Output = ()>,
@@ -282,13 +303,14 @@ impl Acceptor {
         let mut slot = None;
         let mut warned = None;
         loop {
+            slot = slot.or_else(|| slots.clone().try_acquire_owned().ok());
             tokio::select! {
                 () = &mut stopped => return,
                 Ok(free) = slots.clone().acquire_owned(), if slot.is_none() => slot = Some(free),
-                accepted = listener.accept(), if slot.is_some() => match accepted {
+                accepted = accept(listener), if slot.is_some() => match accepted {
                     Ok((stream, peer)) => {
                         let counted = Counted::new(&self.open, slot.take());
-                        self.serve(stream, (peer, local), served, counted);
+                        self.serve(stream.into(), (peer, local), served, counted);
                     }
                     Err(error) => {
                         if warned.is_none_or(|at: Instant| at.elapsed() >= WARNING_INTERVAL) {
@@ -307,17 +329,15 @@ impl Acceptor {
     fn empty(
         &self,
         local: SocketAddr,
-        listener: TcpListener,
+        listener: AsyncFd<TcpListener>,
         served: &ArcSwap<Served>,
     ) -> io::Result<()> {
-        let listener = listener.into_std()?;
+        let listener = listener.into_inner();
         loop {
             match listener.accept() {
                 Ok((stream, peer)) => {
-                    stream.set_nonblocking(true)?;
-                    let stream = TcpStream::from_std(stream)?;
                     let counted = Counted::new(&self.open, None);
-                    self.serve(stream, (peer, local), served, counted);
+                    self.serve(stream.into(), (peer, local), served, counted);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -328,7 +348,7 @@ impl Acceptor {
     /// Carries a connection beside the others.
     fn serve(
         &self,
-        stream: TcpStream,
+        stream: std::net::TcpStream,
         ends: (SocketAddr, SocketAddr),
         served: &ArcSwap<Served>,
         counted: Counted,
@@ -336,7 +356,7 @@ impl Acceptor {
         let (arrival, served) = (self.arrival.clone(), served.load_full());
         tokio::task::spawn_local(async move {
             let _counted = counted;
-            arrival.carry(stream, ends, &served).await;
+            arrival.carry(Plain::new(stream), ends, &served).await;
         });
     }
 }

@@ -31,6 +31,10 @@ use crate::route::{Facts, Outcome, Request, RequestPath, Target, Upstream};
 /// How many interim answers a target may send before its answer.
 const INTERIM_MAX: u32 = 64;
 
+/// How long an answer may take before the connection of a client that came with this request is
+/// watched for its end.
+const WATCH_AFTER: Duration = Duration::from_millis(50);
+
 /// Content is copied behind what is before it up to so many bytes; more goes out from where it was
 /// read.
 const COPY_BYTES_MAX: usize = 4 << 10;
@@ -314,8 +318,12 @@ impl Connection {
         );
         let now = Instant::now();
         let wait = Wait::begin(target.upstream(), now);
-        self.timer
-            .set(wait.first_look().min(now + self.silence_max()));
+        let is_known = self.accepted.stream.is_known();
+        let mut deadline = wait.first_look().min(now + self.silence_max());
+        if !is_known {
+            deadline = deadline.min(now + WATCH_AFTER);
+        }
+        self.timer.set(deadline);
         self.local.asks(self.number, may_leave);
         Ok(Relay {
             plain,
@@ -335,6 +343,7 @@ impl Connection {
             is_sound: true,
             has_answered: false,
             is_watching: true,
+            is_slow: is_known,
             waits_for_client: false,
             connection: self,
         })
@@ -442,6 +451,8 @@ struct Relay<'c> {
     has_answered: bool,
     /// The client's connection is watched for its end.
     is_watching: bool,
+    /// It has taken so long already that watching is worth its cost.
+    is_slow: bool,
     /// The deadline is that of the client.
     waits_for_client: bool,
 }
@@ -582,6 +593,7 @@ impl Relay<'_> {
     /// The target was silent until the deadline: the last one, or one to look whether others answer
     /// meanwhile.
     fn on_silence(&mut self) -> Result<(), Broken> {
+        self.is_slow = true;
         let now = Instant::now();
         let end = self.since + self.connection.silence_max();
         if now >= end {
@@ -777,13 +789,15 @@ impl Relay<'_> {
     /// Whether the client has closed its connection altogether. That it says no more, or says the
     /// next request already, is no reason to end this one; then it is watched no more.
     fn is_client_gone(&mut self, cx: &mut Context<'_>) -> bool {
-        let client = self.connection.accepted.stream.tcp();
-        if client.poll_read_ready(cx).is_pending() {
+        let client = &mut self.connection.accepted.stream;
+        if client.poll_readable(cx, self.is_slow).is_pending() {
             return false;
         }
         self.is_watching = false;
-        let peeked = SockRef::from(client).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+        client.socket().is_none_or(|client| {
+            let peeked = SockRef::from(&client).peek(&mut [MaybeUninit::uninit()]);
+            peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+        })
     }
 
     /// Keeps what can be used again.
