@@ -1,13 +1,16 @@
 //! The ingress of a whole agent: its listeners, their certificates, and changes of both while it
 //! runs.
 
-use crate::harness::{Agent, DEADLINE, agent::Mode, eventually};
+use crate::harness::{Agent, DEADLINE, agent::Mode, command::trivet, eventually, http};
+use axum::http::Uri;
 use nix::sys::signal::{Signal, kill};
+use reqwest::{Method, StatusCode};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use serde_json::{Value, json};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -114,4 +117,99 @@ async fn listeners_and_certificates_change_while_connections_stay() {
     .await;
     assert!(TcpStream::connect(added).await.is_ok());
     assert_eq!(ask(&mut kept, "a.io").await, "HTTP/1.1 410 Gone");
+}
+
+/// What the ingress answers.
+async fn answered(agent: &Agent, path: &str) -> Result<String, String> {
+    let answer = http::client().get(agent.url("ingress", path)).send().await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    let text = answer.text().await.map_err(|error| error.to_string())?;
+    Ok(format!("{} {text}", status.as_u16()))
+}
+
+/// Waits until the ingress answers so.
+async fn answers(agent: &Agent, path: &str, expected: &str) {
+    eventually(expected, async || {
+        let seen = answered(agent, path).await?;
+        if seen == expected { Ok(()) } else { Err(seen) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_targets_names_of_the_ingress_and_rewritten_paths() {
+    let agent = Agent::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let served = tokio::spawn(async move {
+        let told = |uri: Uri| async move { format!("from {uri}") };
+        let router = axum::Router::new().fallback(told);
+        axum::serve(listener, router).await.expect("it serves");
+    });
+    let put = async |listener: &str, path: &str, body: Value| {
+        let sent = http::send(Method::PUT, &agent.url(listener, path), Some(&body)).await;
+        assert_eq!(sent.0, StatusCode::OK, "{path}: {}", sent.1);
+    };
+    // The address of an instance is a name, and it asks for a name of the ingress.
+    let service = json!({
+        "ID": "web-1", "Name": "web", "Address": "localhost", "Port": port,
+        "Tags": ["urlprefix-/web register=shopfront"],
+    });
+    put("catalog", "/v1/agent/service/register", service).await;
+    answers(&agent, "/web/x", "200 from /web/x").await;
+    let own = agent.address("ingress").port();
+    agent
+        .wait_catalog("/v1/catalog/service/shopfront", |rows| {
+            let ports: Vec<u64> = rows
+                .as_array()?
+                .iter()
+                .filter_map(|row| row["ServicePort"].as_u64())
+                .collect();
+            (ports == [u64::from(own)]).then_some(())
+        })
+        .await;
+    // Names in the text of the operator: one that is known, and one that nobody knows.
+    let text = format!(
+        "route add named /named http://localhost:{port}/\nroute add gone /gone http://nowhere.invalid:1/\n"
+    );
+    put(
+        "ingress_admin",
+        "/api/manual",
+        json!({"value": text, "version": "0"}),
+    )
+    .await;
+    answers(&agent, "/named/x", "200 from /named/x").await;
+    answers(&agent, "/gone", "404 ").await;
+    let problems = http::get(&agent.url("ingress_admin", "/api/problems")).await;
+    let problem = problems[0].as_str().unwrap_or_default();
+    assert!(problem.contains("nowhere.invalid"), "{problems}");
+    // A router rewrites the path.
+    let defaults = json!({"Kind": "service-defaults", "Name": "web", "Protocol": "http"});
+    put("catalog", "/v1/config", defaults).await;
+    let router = json!({
+        "Kind": "service-router", "Name": "web",
+        "Routes": [{
+            "Match": {"HTTP": {"PathPrefix": "/web/old"}},
+            "Destination": {"PrefixRewrite": "/new/"},
+        }],
+    });
+    put("catalog", "/v1/config", router).await;
+    answers(&agent, "/web/old/x?y=z", "200 from /new/x?y=z").await;
+    answers(&agent, "/web/other", "200 from /web/other").await;
+    let tested = trivet(&agent, &["route", "test", "/web/old/x"]).await.ok();
+    assert!(
+        tested.stdout.contains("Path    /new/x"),
+        "{}",
+        tested.text()
+    );
+    // When nobody asks for it any more, the name is gone.
+    let path = "/v1/agent/service/deregister/web-1";
+    put("catalog", path, Value::Null).await;
+    agent
+        .wait_catalog("/v1/catalog/service/shopfront", |rows| {
+            rows.as_array()?.is_empty().then_some(())
+        })
+        .await;
+    served.abort();
 }

@@ -174,6 +174,40 @@ async fn slow_bodies_hold_nobody_up() {
     );
 }
 
+/// An answer that does not go on, and one that is read slowly, are carried beside quick requests on
+/// one thread.
+#[tokio::test]
+async fn slow_answers_hold_nobody_up() {
+    let (slow, quick) = (
+        Backend::start("slow", Behavior::Halves).await,
+        Backend::start("quick", Behavior::Name).await,
+    );
+    let proxy = Running::start(one_thread()).await;
+    let text = format!(
+        "route add slow /slow http://{}/\nroute add quick / http://{}/",
+        slow.address, quick.address
+    );
+    drop(proxy.handle.swap(proxy.table(&text)));
+    let mut waiting = Client::connect(proxy.address).await;
+    waiting
+        .send("GET /slow HTTP/1.1\r\nHost: any\r\n\r\n")
+        .await;
+    let mut seen = Vec::new();
+    let mut until = async |part: &str| {
+        while !String::from_utf8_lossy(&seen).contains(part) {
+            let read = timeout(PATIENCE, waiting.stream.read_buf(&mut seen)).await;
+            assert_ne!(read.unwrap().unwrap(), 0);
+        }
+    };
+    until("first").await;
+    let mut client = Client::connect(proxy.address).await;
+    for _ in 0..50 {
+        assert_eq!(client.get("/").await.text(), "quick");
+    }
+    slow.permits.add_permits(1);
+    until("second").await;
+}
+
 /// The table is replaced a hundred times a second and more, with other targets each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_may_change_all_the_time() {

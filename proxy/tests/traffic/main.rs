@@ -11,6 +11,7 @@ mod client;
 mod differential;
 mod extras;
 mod faults;
+mod idle;
 mod kept;
 mod rescue;
 mod running;
