@@ -43,6 +43,7 @@ mod route;
 mod rtt;
 mod scaling;
 mod server;
+mod service;
 mod services;
 mod snapshot;
 mod status;
@@ -263,6 +264,9 @@ pub enum Request {
     /// Look at servers
     #[command(subcommand)]
     Server(server::Command),
+    /// Look at services that jobs keep to themselves
+    #[command(subcommand)]
+    Service(service::Command),
     /// Register services with the agent
     #[command(subcommand)]
     Services(services::Command),
@@ -286,6 +290,9 @@ pub enum Request {
     /// As `job plan`
     #[command(hide = true)]
     Plan(job::plan::Arguments),
+    /// As `job start`
+    #[command(hide = true)]
+    Start(job::start::Arguments),
     /// As `job stop`
     #[command(hide = true)]
     Stop(job::stop::Arguments),
@@ -431,11 +438,13 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Route(command) => route::run(cx, command).await,
         Request::Scaling(command) => Box::pin(scaling::run(cx, command)).await,
         Request::Server(command) => server::run(cx, command).await,
+        Request::Service(command) => service::run(cx, command).await,
         Request::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Request::Var(command) => var::run(cx, command).await,
         Request::Version(_) => version::run(cx),
         Request::Run(arguments) => Box::pin(job::run::run(cx, &arguments)).await,
         Request::Plan(arguments) => Box::pin(job::plan::run(cx, &arguments)).await,
+        Request::Start(arguments) => Box::pin(job::start::run(cx, &arguments)).await,
         Request::Stop(arguments) => Box::pin(job::stop::run(cx, &arguments)).await,
         Request::Validate(arguments) => Box::pin(job::validate::run(cx, &arguments)).await,
         Request::Init(arguments) => job::init::run(cx, &arguments).await,

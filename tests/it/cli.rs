@@ -93,6 +93,20 @@ async fn one_job_walks_through_plan_history_revert_and_inspect() {
     let inspect = trivet(&agent, &["job", "inspect", "web"]).await.ok();
     let inspected: Value = serde_json::from_str(&inspect.stdout).expect("JSON");
     assert_eq!(inspected["Job"]["Version"], 2);
+    let running = trivet(&agent, &["job", "start", "web"]).await;
+    assert!(
+        running.code == 1 && running.stderr.contains("Job \"web\" has not been stopped"),
+        "{}",
+        running.text()
+    );
+    trivet(&agent, &["job", "stop", "web"]).await.ok();
+    trivet(&agent, &["job", "start", "web"]).await.ok();
+    let (_, body) = http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
+    assert_eq!(body, "one", "what ran before runs again");
+    let source = trivet(&agent, &["job", "inspect", "-hcl", "web"])
+        .await
+        .ok();
+    assert!(source.stdout.contains("job \"web\""), "{}", source.text());
     job.command(&agent, &["job", "validate"]).await.ok();
 }
 

@@ -592,6 +592,49 @@ async fn references_of_services_get_their_values_on_the_node() {
         http::get(&agent.url("http", "/v1/service/none")).await,
         json!([])
     );
+    let id = alloc["ID"].as_str().expect("an id");
+    let instance_id = instance["ID"].as_str().expect("an id");
+    let reference = format!("refer   127.0.0.1:{port}");
+    for (args, code, texts) in [
+        (
+            &["service", "list"][..],
+            0,
+            &["Service Name  Tags", "own-front     [b,rack-r1]"][..],
+        ),
+        (
+            &["service", "info", "own"],
+            0,
+            &["Job ID  Address", &reference, "[b,rack-r1]", &id[..8]],
+        ),
+        (
+            &["service", "info", "-verbose", "own-front"],
+            0,
+            &[instance_id, id, "Datacenter   = dc1"],
+        ),
+        (
+            &["service", "info", "none"],
+            1,
+            &["No service registrations with prefix \"none\" found"],
+        ),
+        (
+            &["service", "delete", "own-front", instance_id],
+            1,
+            &["the registration goes with its allocation", id],
+        ),
+        (
+            &["service", "delete", "own-front", "none"],
+            1,
+            &["service registration not found"],
+        ),
+        (&["alloc", "checks", id], 0, &["Status of "]),
+        (&["alloc", "pause", id], 1, &["tasks are not paused"]),
+    ] {
+        let output = trivet(&agent, args).await;
+        assert_eq!(output.code, code, "{args:?}: {}", output.text());
+        for text in texts {
+            assert!(output.text().contains(text), "{text}: {}", output.text());
+        }
+    }
     // Once the job is stopped, nothing is left of it.
     trivet(&agent, &["job", "stop", "-detach", "refer"])
         .await

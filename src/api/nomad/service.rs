@@ -4,7 +4,7 @@ use axum::{
     Router,
     extract::{Path, State},
     response::Response,
-    routing::get,
+    routing::{delete, get},
 };
 use mesh::view::Table;
 use serde::Serialize;
@@ -19,6 +19,7 @@ pub(super) fn router() -> Router<Api> {
     Router::new()
         .route("/v1/services", get(list))
         .route("/v1/service/{name}", get(read))
+        .route("/v1/service/{name}/{id}", delete(refuse_deletion))
 }
 
 /// The services of a namespace.
@@ -99,6 +100,24 @@ async fn read(
     };
     let topics = [Topic::Mesh(Table::Services)];
     api.read_page(&query, topics, services_index, view).await
+}
+
+/// `DELETE /v1/service/:name/:id`: an instance is there as long as its allocation, so there is none
+/// left over that one would have to take away.
+async fn refuse_deletion(
+    State(api): State<Api>,
+    Path((name, id)): Path<(String, String)>,
+    query: Query,
+) -> Error {
+    let snapshot = api.server().snapshot();
+    let mut rows = registrations(&snapshot).filter(|row| query.wants(&row.namespace));
+    match rows.find(|row| row.service_name == name && row.id == id) {
+        Some(row) => Error::bad_request(format!(
+            "the registration goes with its allocation {}: stop that instead",
+            row.alloc_id
+        )),
+        None => Error::not_found("service registration not found"),
+    }
 }
 
 fn services_index(snapshot: &Snapshot) -> u64 {

@@ -1,5 +1,6 @@
 //! `alloc …`: one file per command.
 
+mod checks;
 mod detail;
 mod exec;
 pub(super) mod fs;
@@ -17,12 +18,16 @@ use jobs::wire::Allocation;
 /// Look at and act on allocations.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Show how the checks stand of services that the job keeps to itself
+    Checks(checks::Arguments),
     /// Run a command inside a task
     Exec(exec::Arguments),
     /// List and print files of an allocation
     Fs(fs::Arguments),
     /// Print the logs of a task
     Logs(logs::Arguments),
+    /// Pause a task, which is refused
+    Pause(Pause),
     /// Restart tasks in place
     Restart(restart::Arguments),
     /// Send a signal to tasks
@@ -33,11 +38,24 @@ pub enum Command {
     Stop(stop::Arguments),
 }
 
+/// Arguments of `alloc pause`, which is refused.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Pause {
+    /// What would be paused
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    what: Vec<String>,
+}
+
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Checks(arguments) => checks::run(cx, &arguments).await,
         Command::Exec(arguments) => Box::pin(exec::run(cx, &arguments)).await,
         Command::Fs(arguments) => Box::pin(fs::run(cx, &arguments)).await,
         Command::Logs(arguments) => Box::pin(logs::run(cx, &arguments)).await,
+        Command::Pause(_) => bail!(
+            "tasks are not paused: trivet has no schedules of tasks yet; `alloc stop` ends an \
+             allocation, and `alloc signal -s SIGSTOP` holds its tasks up"
+        ),
         Command::Restart(arguments) => Box::pin(restart::run(cx, &arguments)).await,
         Command::Signal(arguments) => Box::pin(signal::run(cx, &arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,

@@ -18,6 +18,7 @@ pub(super) mod run;
 mod scale;
 mod scaling_events;
 mod source;
+pub(super) mod start;
 pub(super) mod status;
 pub(super) mod stop;
 mod tag;
@@ -61,6 +62,8 @@ pub enum Command {
     /// List the latest changes of counts
     #[command(name = "scaling-events")]
     ScalingEvents(scaling_events::Arguments),
+    /// Start a job again that was stopped
+    Start(start::Arguments),
     /// List jobs, or show one
     Status(status::Arguments),
     /// Stop jobs
@@ -88,6 +91,7 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
         Command::Run(arguments) => Box::pin(run::run(cx, &arguments)).await,
         Command::Scale(arguments) => Box::pin(scale::run(cx, &arguments)).await,
         Command::ScalingEvents(arguments) => scaling_events::run(cx, &arguments).await,
+        Command::Start(arguments) => Box::pin(start::run(cx, &arguments)).await,
         Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Command::Stop(arguments) => Box::pin(stop::run(cx, &arguments)).await,
         Command::Tag(command) => tag::run(cx, command).await,
