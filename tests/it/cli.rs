@@ -270,3 +270,71 @@ async fn ids_cannot_drive_the_terminal_of_whoever_lists_them() {
         listed.stdout
     );
 }
+
+/// A job that names a command for its task.
+const WITH_ACTION: &str = r#"
+job "acting" {
+  group "g" {
+    task "t" {
+      driver = "raw_exec"
+      config {
+        command = "/bin/sleep"
+        args    = ["1000"]
+      }
+      action "greet" {
+        command = "/bin/sh"
+        args    = ["-c", "read name; echo hello $name of $NOMAD_TASK_NAME; exit 3"]
+      }
+      resources {
+        cpu    = 10
+        memory = 10
+      }
+    }
+  }
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_of_a_job_runs_inside_its_task() {
+    let agent = Agent::start().await;
+    std::fs::write(agent.dir().join("acting.nomad"), WITH_ACTION).expect("a job file");
+    trivet(&agent, &["job", "run", "-detach", "acting.nomad"])
+        .await
+        .ok();
+    agent
+        .wait("/v1/job/acting/allocations", |allocs| {
+            (allocs.get(0)?["ClientStatus"] == "running").then_some(())
+        })
+        .await;
+    let listed = http::get(&agent.url("http", "/v1/job/acting/actions")).await;
+    assert_eq!(listed[0]["Name"], "greet");
+    assert_eq!(listed[0]["TaskName"], "t");
+    assert_eq!(listed[0]["TaskGroupName"], "g");
+    assert_eq!(listed[0]["Args"][0], "-c");
+    let act = async |args: &[&str]| {
+        trivet(
+            &agent,
+            &[&["job", "action", "-job", "acting"], args].concat(),
+        )
+        .await
+    };
+    // Nobody types a name.
+    let done = act(&["-group", "g", "-task", "t", "greet"]).await;
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (3, "hello of t\n"),
+        "{}",
+        done.text()
+    );
+    for (args, text) in [
+        (&["nothing"][..], "task \"t\" has no action \"nothing\""),
+        (&["-task", "u", "greet"], "Could not find task named: u"),
+    ] {
+        let refused = act(args).await;
+        assert!(
+            refused.code == 1 && refused.stderr.contains(text),
+            "{text}: {}",
+            refused.text()
+        );
+    }
+}

@@ -163,12 +163,6 @@ pub const ABSENT: &[Absent] = &[
         OfTask(|task| task.csi_plugin_config.is_some()),
     ),
     absent(
-        "task.action",
-        Ignored,
-        "commands cannot be run inside a task on demand yet",
-        OfTask(|task| !task.actions.is_empty()),
-    ),
-    absent(
         "task.schedule",
         Refused,
         "tasks are not paused at set times yet, so it would run at the wrong ones",

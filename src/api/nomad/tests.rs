@@ -214,9 +214,17 @@ async fn paths_and_methods_that_are_not_there_say_so() {
         ),
         (
             "PUT",
-            "/v1/job/x/actions",
+            "/v1/job/x/services",
             501,
-            "/v1/job/x/actions is not part of this version of trivet",
+            "/v1/job/x/services is not part of this version of trivet",
+        ),
+        ("PUT", "/v1/job/x/actions", 405, "Invalid method"),
+        ("GET", "/v1/job/x/actions", 404, "job not found"),
+        (
+            "GET",
+            "/v1/job/x/action?allocID=a",
+            404,
+            "Unknown allocation",
         ),
         (
             "PUT",

@@ -1,7 +1,11 @@
 //! `alloc exec`: runs a command inside of a task.
 
 use crate::arguments::switches;
-use crate::{context::Context, http::segment, lookup};
+use crate::{
+    context::Context,
+    http::{Http, segment},
+    lookup,
+};
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -64,41 +68,68 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         lookup::allocation(cx, id, &cx.view(false)).await?
     };
     let task = super::task(&alloc, arguments.task.as_deref())?;
-    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let tty = arguments
-        .tty
-        .unwrap_or(is_terminal && arguments.interactive);
-    if tty && !arguments.interactive {
-        bail!("-tty requires -i");
-    }
     let words = serde_json::to_string(command)?;
     let path = format!("/v1/client/allocation/{}/exec", segment(alloc.row.id));
     let http = cx.http.in_namespace(&alloc.row.namespace);
-    let query = [
-        ("task", task),
-        ("tty", if tty { "true" } else { "false" }),
-        ("ws_handshake", "true"),
-        ("command", words.as_str()),
-    ];
-    let socket = http.socket(&path, &query).await;
-    let socket = socket.context("failed to exec into task")?;
-    let _raw = if tty && is_terminal {
-        Some(Raw::begin()?)
-    } else {
-        None
+    let attachment = Attachment {
+        tty: arguments.tty,
+        interactive: arguments.interactive,
+        escape: &arguments.escape,
     };
-    let escape = arguments
-        .escape
-        .chars()
-        .next()
-        .filter(|_| arguments.escape != "none" && tty);
-    let session = Session {
-        cx,
-        escape,
-        sends_input: arguments.interactive,
-        tty,
-    };
-    session.carry(socket).await
+    let query = [("task", task), ("command", words.as_str())];
+    attachment.open(cx, &http, &path, &query).await
+}
+
+/// How a command inside a task is attached to this terminal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attachment<'a> {
+    /// Whether it has a terminal; none for as this one has it.
+    pub(crate) tty: Option<bool>,
+    /// Whether it gets the standard input.
+    pub(crate) interactive: bool,
+    /// Character that, at the beginning of a line and before a dot, ends the session.
+    pub(crate) escape: &'a str,
+}
+
+impl Attachment<'_> {
+    /// Starts the command at the path and carries input and output until it ends; answers with its
+    /// exit code.
+    ///
+    /// # Errors
+    /// When it cannot be started, or the connection breaks.
+    pub(crate) async fn open(
+        self,
+        cx: &mut Context,
+        http: &Http,
+        path: &str,
+        of_command: &[(&str, &str)],
+    ) -> anyhow::Result<u8> {
+        let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let tty = self.tty.unwrap_or(is_terminal && self.interactive);
+        if tty && !self.interactive {
+            bail!("-tty requires -i");
+        }
+        let mut query = vec![
+            ("tty", if tty { "true" } else { "false" }),
+            ("ws_handshake", "true"),
+        ];
+        query.extend(of_command);
+        let socket = http.socket(path, &query).await;
+        let socket = socket.context("failed to exec into task")?;
+        let _raw = if tty && is_terminal {
+            Some(Raw::begin()?)
+        } else {
+            None
+        };
+        let escape = self.escape.chars().next();
+        let session = Session {
+            cx,
+            escape: escape.filter(|_| self.escape != "none" && tty),
+            sends_input: self.interactive,
+            tty,
+        };
+        session.carry(socket).await
+    }
 }
 
 /// Keys go to the command as they are typed while this lives.

@@ -2,7 +2,7 @@
 
 mod checks;
 mod detail;
-mod exec;
+pub(super) mod exec;
 pub(super) mod fs;
 pub(super) mod logs;
 mod restart;
@@ -64,7 +64,7 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
 }
 
 /// The task that is meant: the one named, or the only one.
-fn task<'a>(alloc: &'a Allocation, named: Option<&str>) -> anyhow::Result<&'a str> {
+pub(super) fn task<'a>(alloc: &'a Allocation, named: Option<&str>) -> anyhow::Result<&'a str> {
     let group = alloc.job.task_group(&alloc.row.task_group);
     let names: Vec<&str> = match group {
         Some(group) => group.tasks.iter().map(|task| task.name.as_str()).collect(),

@@ -1,5 +1,6 @@
 //! `job …`: one file per command.
 
+mod action;
 mod allocs;
 mod children;
 mod deployments;
@@ -32,6 +33,8 @@ use jobs::model::EvalId;
 /// Run, plan, look at and stop jobs.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Run a command that the job names inside a task
+    Action(action::Arguments),
     /// List a job's allocations
     Allocs(allocs::Arguments),
     /// List a job's deployments
@@ -77,6 +80,7 @@ pub enum Command {
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Action(arguments) => Box::pin(action::run(cx, &arguments)).await,
         Command::Allocs(arguments) => allocs::run(cx, &arguments).await,
         Command::Deployments(arguments) => deployments::run(cx, &arguments).await,
         Command::Dispatch(arguments) => Box::pin(dispatch::run(cx, &arguments)).await,

@@ -73,17 +73,30 @@ pub(super) async fn execute(
     if command.first().is_none_or(String::is_empty) {
         return Err(Error::bad_request("command must not be empty"));
     }
+    let task = query.get("task").unwrap_or_default();
+    begin(&api, &query, id, task, command, socket)
+}
+
+/// Runs a command inside a task, with the options of the query.
+pub(in crate::nomad) fn begin(
+    api: &Api,
+    query: &Query,
+    alloc_id: String,
+    task: &str,
+    command: Vec<String>,
+    socket: WebSocketUpgrade,
+) -> Result<Response, Error> {
     let request = CommandRequest {
-        task: query.get("task").unwrap_or_default().to_owned(),
+        task: task.to_owned(),
         command,
         terminal: query.flag("tty")?.then_some(USUAL_SIZE),
     };
     let shakes_hands = query.flag("ws_handshake")?;
-    let client = of_alloc(&api, &id)?.clone();
+    let client = of_alloc(api, &alloc_id)?.clone();
     let stopping = query.stopping();
     let socket = socket.max_message_size(MESSAGE_BYTES_MAX);
     Ok(socket.on_upgrade(move |socket| async move {
-        let serve = serve(socket, client, id, request, shakes_hands, stopping);
+        let serve = serve(socket, client, alloc_id, request, shakes_hands, stopping);
         Box::pin(serve).await;
     }))
 }

@@ -3,7 +3,7 @@
 //! Answered for allocations of this agent's own node; streams between machines are not built yet.
 
 mod actions;
-mod execute;
+pub(super) mod execute;
 mod files;
 mod streams;
 mod usage;

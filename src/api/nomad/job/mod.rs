@@ -1,5 +1,6 @@
 //! Jobs: telling the calls below `/v1/job/` apart, and the list.
 
+mod actions;
 mod check;
 mod deregister;
 mod launch;
@@ -76,6 +77,7 @@ pub(super) fn list_index(snapshot: &Snapshot) -> Index {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Job,
+    Actions,
     Allocations,
     Deployment,
     Deployments,
@@ -86,6 +88,7 @@ enum Action {
     PeriodicForce,
     Plan,
     Revert,
+    Run,
     Scale,
     Stable,
     Submission,
@@ -113,8 +116,8 @@ const ACTIONS: [(&str, Action); 18] = [
     ("/versions", Action::Versions),
     ("/dispatch", Action::Dispatch),
     ("/services", Action::Absent),
-    ("/actions", Action::Absent),
-    ("/action", Action::Absent),
+    ("/actions", Action::Actions),
+    ("/action", Action::Run),
 ];
 
 /// Takes `ID/action` apart; the id may hold `/` itself.
@@ -147,6 +150,10 @@ async fn dispatch(
     }
     let key = JobKey::new(query.one_namespace()?, id);
     let method = request.method().clone();
+    if method == Method::GET && action == Action::Run {
+        let (parts, _) = request.into_parts();
+        return actions::run(&api, &query, &key, parts).await;
+    }
     if method == Method::GET || method == Method::HEAD {
         return read::get(&api, &query, key, action).await;
     }

@@ -7,7 +7,7 @@ use jobs::{
     wire,
 };
 
-use super::{Action, launch, scale, versions};
+use super::{Action, actions, launch, scale, versions};
 use crate::{
     Api,
     error::Error,
@@ -24,6 +24,7 @@ pub(super) async fn get(
 ) -> Result<Response, Error> {
     match action {
         Action::Job => read(api, query, key).await,
+        Action::Actions => actions::list(api, query, key).await,
         Action::Allocations => allocations(api, query, key).await,
         Action::Evaluations => evaluations(api, query, key).await,
         Action::Deployments => deployments(api, query, key).await,
