@@ -1,9 +1,13 @@
-use super::{Action, batched, operator, triggers};
+use super::{
+    Action, batched, operator,
+    rollout::{Observed, Rollouts, Seen, Standing},
+    triggers,
+};
 use crate::{
     ids::Ids,
     model::{
         AllocId, Allocation, Deployment, DeploymentId, DeploymentState, DeploymentStatus,
-        DesiredTransition, Span, Timestamp, Trigger,
+        DesiredTransition, GroupName, JobKey, Span, Timestamp, Trigger,
     },
     scheduler::reschedule_allowed,
     state::{Applied, Command, Snapshot},
@@ -23,6 +27,8 @@ pub struct Deployments {
     ids: Ids,
     /// Deployment id to its next deadline.
     deadlines: BTreeMap<DeploymentId, Timestamp>,
+    /// The canaries that are judged.
+    rollouts: Rollouts,
 }
 
 impl Deployments {
@@ -31,13 +37,46 @@ impl Deployments {
         Self {
             ids,
             deadlines: BTreeMap::new(),
+            rollouts: Rollouts::default(),
         }
+    }
+
+    /// The jobs whose instances are to be counted, because canaries of theirs are judged; empty
+    /// while there are none.
+    pub fn judged_jobs(&self, state: &Snapshot) -> BTreeSet<JobKey> {
+        self.rollouts.jobs(state)
+    }
+
+    /// True while canaries are judged.
+    pub fn is_judging(&self) -> bool {
+        self.rollouts.is_watching()
+    }
+
+    /// How all canaries stand that are judged.
+    pub fn standings(&self) -> BTreeMap<(DeploymentId, GroupName), Standing> {
+        self.rollouts.standings()
+    }
+
+    /// What the judge saw in the last look, for a record; empty when it is asked again.
+    pub fn take_seen(&mut self) -> Vec<Seen> {
+        self.rollouts.take_seen()
+    }
+
+    /// Looks at what was counted of instances since the last look.
+    pub fn on_counts(
+        &mut self,
+        now: Timestamp,
+        state: &Snapshot,
+        observed: &Observed,
+    ) -> Vec<Action> {
+        self.rollouts.on_counts(now, state, observed, &mut self.ids)
     }
 
     /// Takes up every active deployment of the state; forgets everything else. Each is looked at
     /// again, because a reaction of the former leader may be missing.
     pub fn restore(&mut self, now: Timestamp, state: &Snapshot) -> Vec<Action> {
         self.deadlines.clear();
+        self.rollouts.restore(now, state);
         let active: Vec<DeploymentId> = state
             .deployments("")
             .filter(|deployment| deployment.is_active())
@@ -77,13 +116,17 @@ impl Deployments {
             touched.insert(deployment.id);
         }
         touched.retain(|id| !health.contains(id));
+        self.rollouts.on_applied(now, state, applied);
+        let mut actions = Vec::new();
         for id in touched {
             self.watch(state, id);
+            if let Some(deployment) = state.deployment(id) {
+                actions.extend(self.promotion(now, state, deployment));
+            }
         }
-        let actions = health
-            .into_iter()
-            .flat_map(|id| self.look(now, state, id, true))
-            .collect();
+        for id in health {
+            actions.extend(self.look(now, state, id, true));
+        }
         batched(actions)
     }
 
@@ -144,13 +187,8 @@ impl Deployments {
         if deployment.status == DeploymentStatus::Paused {
             return Vec::new();
         }
-        let waits_for_promotion = deployment.requires_promotion();
-        if waits_for_promotion
-            && deployment.has_auto_promote()
-            && state.check_promotable(deployment, &[]).is_ok()
-        {
-            let promoted = operator::promote(state, now, id, &[], &mut self.ids);
-            return promoted.ok().map(Action::Propose).into_iter().collect();
+        if let Some(promotion) = self.promotion(now, state, deployment) {
+            return vec![promotion];
         }
         if !moved {
             return Vec::new();
@@ -175,6 +213,28 @@ impl Deployments {
             }
         };
         vec![Action::Propose(command)]
+    }
+}
+
+impl Deployments {
+    /// Promotes canaries that ask for it by themselves, are healthy, and have passed.
+    fn promotion(
+        &mut self,
+        now: Timestamp,
+        state: &Snapshot,
+        deployment: &Deployment,
+    ) -> Option<Action> {
+        let wants = deployment.status == DeploymentStatus::Running
+            && deployment.requires_promotion()
+            && deployment.has_auto_promote();
+        if !wants
+            || state.check_promotable(deployment, &[]).is_err()
+            || !self.rollouts.agree(deployment)
+        {
+            return None;
+        }
+        let promoted = operator::promote(state, now, deployment.id, &[], &mut self.ids);
+        promoted.ok().map(Action::Propose)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod launch;
 mod locks;
 pub mod operator;
 mod periodic;
+pub mod rollout;
 pub mod triggers;
 
 pub use blocked::{Blocked, WOKEN_MAX};

@@ -212,6 +212,13 @@ impl Allocation {
             .is_some_and(|status| status.canary)
     }
 
+    /// The share of requests that it gets as a canary, in millionths; none when it takes its turn
+    /// with everybody else.
+    pub fn traffic_share(&self) -> Option<u32> {
+        let status = self.deployment_status.as_ref();
+        status.filter(|status| status.canary)?.share
+    }
+
     /// Its health in its deployment; none while undecided.
     pub fn healthy(&self) -> Option<bool> {
         self.deployment_status
@@ -280,6 +287,10 @@ pub struct AllocDeploymentStatus {
     pub timestamp: Timestamp,
     /// Placed as a canary and not promoted. Writer: scheduler and promotion.
     pub canary: bool,
+    /// The share of requests that it gets as a canary, in millionths; none when it takes its turn
+    /// with everybody else. Writer: scheduler and rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<u32>,
     /// Index of the last change.
     pub modify_index: Index,
 }

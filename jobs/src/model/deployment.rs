@@ -1,4 +1,7 @@
-use super::{AllocId, DeploymentId, GroupName, Index, JobId, JobKey, Namespace, Span, Timestamp};
+use super::{
+    AllocId, DeploymentId, GroupName, Index, JobId, JobKey, Namespace, Rollout, RolloutPhase, Span,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -97,6 +100,13 @@ impl Deployment {
                 .any(|g| g.desired_canaries > 0 && !g.promoted)
     }
 
+    /// True when canaries of it were held or given up.
+    pub fn has_verdict(&self) -> bool {
+        let rollouts = self.task_groups.values().filter_map(|g| g.rollout.as_ref());
+        let mut phases = rollouts.flat_map(|row| row.transitions.iter().map(|own| own.phase));
+        phases.any(|phase| matches!(phase, RolloutPhase::Held | RolloutPhase::Aborted))
+    }
+
     /// True when every group with canaries promotes by itself.
     pub fn has_auto_promote(&self) -> bool {
         !self.task_groups.is_empty()
@@ -135,6 +145,9 @@ pub struct DeploymentState {
     /// The next allocation must be healthy by then.
     #[serde(with = "super::rfc3339")]
     pub require_progress_by: Timestamp,
+    /// How its canaries get their share of the requests; none while there is nothing to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Box<Rollout>>,
 }
 
 /// A status change of a deployment.

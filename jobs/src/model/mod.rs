@@ -31,6 +31,7 @@ mod plan;
 mod policy;
 mod region_set;
 mod resources;
+mod rollout;
 mod scaling;
 mod scheduler_config;
 mod secret_id;
@@ -90,11 +91,15 @@ pub use node::{
 };
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, PreemptedAlloc, StoppedAlloc};
 pub use policy::{
-    Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, STEPS_META, Traffic,
+    Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, STEPS_META, STICKY_META, Traffic,
     UpdateStrategy,
 };
 pub use region_set::{Multiregion, MultiregionRegion, MultiregionStrategy};
 pub use resources::Resources;
+pub use rollout::{
+    ErrorLimit, Evidence, JudgeMode, LatencyLimit, OtherAnswers, Rollout, RolloutCause,
+    RolloutPhase, RolloutPolicy, RolloutTransition, Share,
+};
 pub use scaling::ScalingPolicy;
 pub use scheduler_config::{PreemptionConfig, SchedulerAlgorithm, SchedulerConfig};
 pub use secret_id::SecretId;

@@ -81,6 +81,9 @@ pub struct UpdateStrategy {
 /// The label of a service that holds the shares of its canaries, as percents with commas between.
 pub const STEPS_META: &str = "rollout_steps";
 
+/// The label of a service that says what keeps a client with a version.
+pub const STICKY_META: &str = "rollout_sticky";
+
 /// How many requests the canaries of a group get, whatever their number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -1,6 +1,6 @@
 use super::{
     Affinity, Constraint, Consul, Disconnect, FlatMap, GroupName, MigrateStrategy, NetworkResource,
-    ReschedulePolicy, RestartPolicy, ScalingPolicy, ServiceSpec, Span, Spread, Task,
+    ReschedulePolicy, RestartPolicy, RolloutPolicy, ScalingPolicy, ServiceSpec, Span, Spread, Task,
     UpdateStrategy, VolumeRequest, is_default,
 };
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,26 @@ impl TaskGroup {
     /// The task of that name.
     pub fn task(&self, name: &str) -> Option<&Task> {
         self.tasks.iter().find(|task| task.name == name)
+    }
+
+    /// What the `meta` of its services says of how canaries are let in: those of the group first,
+    /// and the first that says something counts.
+    pub fn rollout_settings(&self) -> BTreeMap<String, String> {
+        let of_tasks = self.tasks.iter().flat_map(|task| &task.services);
+        let mut said = BTreeMap::new();
+        for service in self.services.iter().chain(of_tasks) {
+            for (key, value) in &service.meta {
+                if key.starts_with(RolloutPolicy::PREFIX) && !said.contains_key(key) {
+                    said.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        said
+    }
+
+    /// How its canaries are let in. What cannot be read is as if it were not said.
+    pub fn rollout_policy(&self) -> RolloutPolicy {
+        RolloutPolicy::of_meta(&self.rollout_settings()).0
     }
 }
 

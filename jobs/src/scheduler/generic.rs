@@ -611,8 +611,12 @@ impl<'a, 'c> Placer<'a, 'c> {
         if current && self.rolling.contains(&placement.group) {
             alloc.deployment_id = self.deployment_id;
             if placement.canary {
+                // Those that get a share of their own get nothing before they are looked at.
+                let policy = alloc.group().map(|group| group.rollout_policy());
+                let is_governed = policy.is_some_and(|policy| policy.is_governed());
                 alloc.deployment_status = Some(Box::new(AllocDeploymentStatus {
                     canary: true,
+                    share: is_governed.then_some(0),
                     ..AllocDeploymentStatus::default()
                 }));
             }

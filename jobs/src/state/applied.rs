@@ -199,6 +199,24 @@ pub enum Rejected {
         /// Its status, as in the API.
         status: String,
     },
+    /// The deployment's group has no canaries that wait to be promoted.
+    #[error("task group {group:?} of the deployment has no canaries that wait to be promoted")]
+    NoCanaries {
+        /// The group.
+        group: GroupName,
+    },
+    /// Several groups have canaries.
+    #[error("several task groups of the deployment have canaries: name one")]
+    WhichGroup,
+    /// There is no such step.
+    #[error("the rollout has no step there")]
+    NoStep,
+    /// Somebody else changed the rollout since the caller looked.
+    #[error("the rollout changed meanwhile: it is at revision {revision}")]
+    RolloutMoved {
+        /// Its revision.
+        revision: u64,
+    },
     /// A count may not change while a deployment runs.
     #[error("job scaling blocked due to active deployment")]
     ScalingBlocked,

@@ -4,6 +4,7 @@ use jobs::{
     control::{
         Action, Blocked, Broker, Delivery, Deployments, FIRST_RETRY, Gc, GcLimits, Heartbeats,
         operator::{self, Scaling},
+        rollout::{self, Act, Asked, Counts, LOOK_INTERVAL, Observed},
         triggers,
     },
     ids::Ids,
@@ -11,8 +12,8 @@ use jobs::{
         AllocId, Allocation, ClientStatus, Constraint, DeploymentId, DesiredStatus, DriverInfo,
         EphemeralDisk, FlatMap, Job, JobKey, JobType, MigrateStrategy, NetworkResource, Node,
         NodeId, NodeStatus, PlanResult, Port, PreemptionConfig, ReschedulePolicy,
-        SchedulerAlgorithm, SchedulerConfig, Span, Spread, Task, TaskGroup, TaskPhase, TaskState,
-        Timestamp, Trigger, UpdateStrategy,
+        SchedulerAlgorithm, SchedulerConfig, ServiceSpec, Share, Span, Spread, Task, TaskGroup,
+        TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
     },
     scheduler::{self, Context},
     state::{
@@ -323,6 +324,29 @@ impl World {
                 self.report(updates);
                 self.settle();
             }
+            "traffic" => self.traffic(words),
+            "leader" => {
+                self.deployments = Deployments::new(Ids::from_seed(self.seed | 4 << 40));
+                let actions = self.deployments.restore(self.now, self.state.current());
+                self.act(actions);
+                self.settle();
+            }
+            "rollout" => {
+                let act = match words[0] {
+                    "next" => Act::Next,
+                    "back" => Act::Back,
+                    "resume" => Act::Resume,
+                    share => Act::SetShare(Share::parse(share).expect("a share")),
+                };
+                let id = self.deployment_of(words[1])?;
+                let asked = Asked {
+                    actor: "ada".into(),
+                    reason: String::new(),
+                };
+                let command = rollout::act(self.state.current(), self.now, id, None, act, &asked)?;
+                self.propose(command)?;
+                self.settle();
+            }
             "promote" | "fail" | "pause" | "resume" => {
                 let command = self.prepared(verb, words)?;
                 self.propose(command)?;
@@ -423,6 +447,67 @@ impl World {
             other => panic!("unknown command {other}"),
         }
         Ok(String::new())
+    }
+
+    /// `JOB SECONDS rate=60 canary=0.5 stable=0`: requests, and which part of them fails.
+    fn traffic(&mut self, words: &[&str]) {
+        let key = JobKey::new("default", words[0]);
+        let seconds: u32 = words[1].trim_end_matches('s').parse().expect("seconds");
+        let number = |key: &str| option(words, key).map(|v| v.parse::<f64>().expect("a number"));
+        let per_look = number("rate").unwrap_or(60.0) / 4.0;
+        let bad = [
+            number("stable").unwrap_or(0.0),
+            number("canary").unwrap_or(0.0),
+        ];
+        // What is owed to everybody: requests, and bad answers of each version.
+        let mut owed: BTreeMap<AllocId, f64> = BTreeMap::new();
+        let mut owed_bad = [0.0, 0.0];
+        for look in 0..seconds * 4 {
+            if look % 20 == 0 {
+                self.beat(&[]);
+            }
+            self.advance(LOOK_INTERVAL.to_std());
+            let serving: Vec<Arc<Allocation>> = self
+                .state
+                .current()
+                .allocs_of_job(&key)
+                .filter(|alloc| alloc.client_status == ClientStatus::Running)
+                .filter(|alloc| !alloc.server_terminal())
+                .cloned()
+                .collect();
+            let canaries: f64 = serving
+                .iter()
+                .filter_map(|alloc| alloc.traffic_share())
+                .map(|share| f64::from(share) / 1e6)
+                .sum();
+            let others = serving
+                .iter()
+                .filter(|alloc| alloc.traffic_share().is_none());
+            let others = others.count() as f64;
+            let mut observed = Observed::default();
+            for alloc in &serving {
+                let share = alloc.traffic_share().map(|share| f64::from(share) / 1e6);
+                let part = share.unwrap_or((1.0 - canaries) / others);
+                let due = owed.entry(alloc.id).or_default();
+                *due += part * per_look;
+                let attempts = *due as u64;
+                *due -= attempts as f64;
+                let version = usize::from(alloc.is_canary());
+                owed_bad[version] += attempts as f64 * bad[version];
+                let failed = owed_bad[version] as u64;
+                owed_bad[version] -= failed as f64;
+                let counts = Counts {
+                    attempts,
+                    failed,
+                    ..Counts::default()
+                };
+                observed.counts.push(("/".into(), alloc.id, counts));
+            }
+            let state = self.state.current().clone();
+            let actions = self.deployments.on_counts(self.now, &state, &observed);
+            self.act(actions);
+            self.settle();
+        }
     }
 
     /// What a user asks for, from the state as it is now.
@@ -613,6 +698,19 @@ impl World {
                     group.unhealthy_allocs,
                     if group.promoted { " promoted" } else { "" },
                 );
+                if let Some(rollout) = &group.rollout {
+                    let _ = writeln!(
+                        text,
+                        "      rollout {} {} by {}: {}",
+                        rollout.phase.as_str(),
+                        rollout.share,
+                        rollout
+                            .transitions
+                            .last()
+                            .map_or("nobody", |own| &own.actor),
+                        rollout.reason
+                    );
+                }
             }
         }
         text
@@ -797,6 +895,12 @@ fn set(job: &mut Job, key: &str, value: &str) {
             });
         }
         "enforce" => {}
+        _ if key.starts_with("rollout_") => {
+            if group.services.is_empty() {
+                group.services.push(ServiceSpec::default());
+            }
+            group.services[0].meta.insert(key.into(), value.into());
+        }
         _ => {
             let update = group.update.get_or_insert_default();
             match key {
@@ -871,6 +975,9 @@ fn alloc_text(alloc: &Allocation) -> String {
         }
         if status.canary {
             text.push_str(" canary");
+        }
+        if let Some(share) = status.share {
+            let _ = write!(text, " share={share}");
         }
     }
     if alloc.previous_allocation.is_some() {
@@ -980,5 +1087,25 @@ pub(crate) fn check_invariants(state: &Snapshot) {
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), all, "every port of {} is held once", node.id);
+    }
+    for deployment in state.deployments("") {
+        for (name, group) in &deployment.task_groups {
+            let Some(rollout) = &group.rollout else {
+                continue;
+            };
+            let canaries = state
+                .allocs_of_deployment(deployment.id)
+                .filter(|alloc| alloc.task_group == *name && !alloc.server_terminal());
+            let shares: Vec<u32> = canaries.filter_map(|alloc| alloc.traffic_share()).collect();
+            let sum: u32 = shares.iter().sum();
+            // A canary has what the row says, or nothing, because it came a moment ago.
+            assert!(
+                sum <= rollout.share.ten_thousandths() * 100,
+                "{name}: {shares:?}"
+            );
+            if !deployment.is_active() && !group.promoted {
+                assert!(rollout.is_over() && sum == 0, "{name}: {shares:?}");
+            }
+        }
     }
 }

@@ -9,6 +9,11 @@ use crate::{
 };
 use std::time::Duration;
 
+/// Deployments whose canaries were held or given up are kept so long: somebody will ask why.
+const VERDICT_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// So many of a job, the newest.
+const VERDICTS_OF_JOB_MAX: usize = 20;
+
 /// How long and how many terminal rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GcLimits {
@@ -93,6 +98,20 @@ impl GcLimits {
         }
     }
 
+    /// One that was judged badly is kept longer, unless everything is to go.
+    fn kept_deployment(&self, state: &Snapshot, row: &Deployment) -> Duration {
+        if self.deployment.is_zero() || !row.has_verdict() {
+            return self.deployment;
+        }
+        let of_job = state.deployments_of_job(&row.job_key());
+        let newer = of_job.filter(|own| own.create_index > row.create_index && own.has_verdict());
+        if newer.count() < VERDICTS_OF_JOB_MAX {
+            self.deployment.max(VERDICT_KEPT)
+        } else {
+            self.deployment
+        }
+    }
+
     pub(super) fn judge_deployment(
         &self,
         now: Timestamp,
@@ -102,7 +121,7 @@ impl GcLimits {
         if row.is_active() {
             return Verdict::Ignore;
         }
-        let due = row.modify_time + self.deployment;
+        let due = row.modify_time + self.kept_deployment(state, row);
         let unused = || state.allocs_of_deployment(row.id).next().is_none();
         let latest = || {
             state

@@ -180,3 +180,39 @@ fn a_job_with_a_named_version_stays_until_the_name_is_taken_away() {
     run(&mut world, &mut gc, hours(49));
     assert_eq!(world.rows(), (0, 0, 0));
 }
+
+#[test]
+fn deployments_with_a_verdict_are_kept_for_a_week() {
+    use crate::model::{
+        Deployment, DeploymentState, DeploymentStatus, Rollout, RolloutPhase, RolloutTransition,
+        Span,
+    };
+    let mut row = Deployment {
+        status: DeploymentStatus::Failed,
+        modify_time: START,
+        ..Deployment::default()
+    };
+    let state = Snapshot::default();
+    let limits = GcLimits::default();
+    let goes = |limits: &GcLimits, row: &Deployment, at| {
+        let verdict = limits.judge_deployment(at, &state, row);
+        matches!(verdict, Verdict::Delete)
+    };
+    assert!(goes(&limits, &row, hours(2)));
+    let aborted = RolloutTransition {
+        phase: RolloutPhase::Aborted,
+        ..RolloutTransition::default()
+    };
+    let group = DeploymentState {
+        rollout: Some(Box::new(Rollout::default().after(aborted, Span::ZERO))),
+        ..DeploymentState::default()
+    };
+    row.task_groups.insert("web".into(), group);
+    assert!(!goes(&limits, &row, hours(7 * 24)));
+    assert!(goes(&limits, &row, hours(7 * 24 + 1)));
+    let everything = GcLimits {
+        deployment: Duration::ZERO,
+        ..GcLimits::default()
+    };
+    assert!(goes(&everything, &row, hours(1)));
+}

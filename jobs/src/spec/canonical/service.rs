@@ -140,6 +140,10 @@ fn validate(findings: &mut Findings, service: &model::ServiceSpec) {
             service.name
         )
     });
+    let (_, problems) = model::RolloutPolicy::of_meta(&service.meta);
+    for (_, problem) in problems {
+        findings.error(format!("Service {:?} meta: {problem}", service.name));
+    }
     let provider = service.provider.as_str();
     findings.require(["consul", "nomad"].contains(&provider), || {
         format!("Service provider must be \"consul\", or \"nomad\"; not {provider:?}")

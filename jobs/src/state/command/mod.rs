@@ -9,6 +9,7 @@ mod register_job;
 mod root_keys;
 mod scale_job;
 mod set_alloc_health;
+mod set_rollout;
 mod set_scheduler_config;
 mod tag_version;
 mod transition_allocs;
@@ -20,6 +21,7 @@ mod upsert_node;
 mod write_variable;
 
 pub use scale_job::ScaleJob;
+pub use set_rollout::SetRollout;
 pub use tag_version::TagVersion;
 pub use update_deployment::Revert;
 pub use write_variable::{VariableVerb, WriteVariable};
@@ -127,6 +129,8 @@ pub enum Command {
         /// Registered as the next version, unless the job changed meanwhile.
         revert: Option<Box<Revert>>,
     },
+    /// Changes how canaries get their share of the requests.
+    SetRollout(Box<SetRollout>),
     /// Deletes terminal rows.
     Collect {
         /// Evaluations.
@@ -189,6 +193,7 @@ impl Command {
             Self::UpdateDeployment { revert, .. } | Self::SetAllocHealth { revert, .. } => {
                 revert.as_ref().map(|revert| revert.job.key())
             }
+            Self::SetRollout(command) => command.revert.as_ref().map(|revert| revert.job.key()),
             Self::MarkStable { .. }
             | Self::TagVersion(_)
             | Self::UpsertEvals(_)
@@ -268,6 +273,7 @@ impl Command {
             Self::DeregisterJob(command) => command.eval.as_ref(),
             Self::ScaleJob(command) => command.eval.as_ref(),
             Self::PromoteDeployment { eval, .. } => Some(eval),
+            Self::SetRollout(command) => command.eval.as_ref(),
             Self::UpdateDeployment { eval, .. } | Self::SetAllocHealth { eval, .. } => {
                 eval.as_ref()
             }
@@ -296,6 +302,7 @@ impl Command {
             Self::UpdateDeployment { revert, .. } | Self::SetAllocHealth { revert, .. } => {
                 revert.as_deref()
             }
+            Self::SetRollout(command) => command.revert.as_deref(),
             _ => None,
         }
     }
@@ -348,6 +355,7 @@ impl Command {
                 groups,
                 eval,
             } => tables.promote_deployment(&mut change, deployment_id, &groups, eval)?,
+            Self::SetRollout(command) => tables.set_rollout(&mut change, *command)?,
             Self::SetAllocHealth {
                 deployment_id,
                 healthy,

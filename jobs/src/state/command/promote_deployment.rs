@@ -1,7 +1,7 @@
 //! Promotes canaries.
 
 use crate::{
-    model::{DeploymentId, Evaluation, GroupName, Span},
+    model::{DeploymentId, Evaluation, GroupName, RolloutPhase, RolloutTransition, Span},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -18,6 +18,18 @@ impl Snapshot {
         for (name, state) in &mut deployment.task_groups {
             if state.desired_canaries > 0 && (groups.is_empty() || groups.contains(name)) {
                 state.promoted = true;
+                if let Some(rollout) = &mut state.rollout {
+                    let transition = RolloutTransition {
+                        at: change.at.now,
+                        actor: "deployment".into(),
+                        phase: RolloutPhase::Passed,
+                        step: u32::try_from(rollout.steps.len()).unwrap_or(u32::MAX),
+                        share: rollout.share,
+                        reason: "the canaries were promoted".into(),
+                        ..RolloutTransition::default()
+                    };
+                    **rollout = rollout.after(transition, rollout.elapsed);
+                }
                 if state.progress_deadline > Span::ZERO {
                     state.require_progress_by = change.at.now + state.progress_deadline;
                 }

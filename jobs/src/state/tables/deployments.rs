@@ -158,8 +158,12 @@ impl Snapshot {
         deployment.status_description = update.description;
         let (key, version) = (deployment.job_key(), deployment.job_version);
         self.put_deployment(change, deployment);
-        if update.status == DeploymentStatus::Successful {
-            self.set_stable(change, &key, version, true);
+        match update.status {
+            DeploymentStatus::Successful => self.set_stable(change, &key, version, true),
+            DeploymentStatus::Failed | DeploymentStatus::Cancelled => {
+                self.end_rollouts(change, update.deployment_id);
+            }
+            DeploymentStatus::Running | DeploymentStatus::Paused => {}
         }
     }
 

@@ -1,0 +1,321 @@
+//! Judgment, health and time to the next transition of a rollout. Nobody but this and an operator
+//! raises a share, and nothing follows an abort.
+
+use super::{judge::Judgment, sentence};
+use crate::model::{
+    Evidence, JudgeMode, Rollout, RolloutCause, RolloutPhase, RolloutPolicy, RolloutTransition,
+    Share, Span, Timestamp,
+};
+
+/// Who acts when nobody asked.
+pub const JUDGE: &str = "judge";
+/// How the reason begins that the judge gives when it may only observe.
+pub const WOULD_HAVE: &str = "would have aborted: ";
+/// A phase lasts so long at least, unless the rollout is given up.
+const DWELL: Span = Span::SECOND;
+
+/// What is known of the canaries beside what was counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// So many canaries are wanted.
+    pub wanted: u32,
+    /// So many of them are healthy.
+    pub healthy: u32,
+    /// Why it must be given up whatever is counted, in a sentence.
+    pub fatal: Option<String>,
+    /// Why it must wait, in a sentence: a canary cannot be used right now.
+    pub unusable: Option<String>,
+    /// The deployment is paused.
+    pub is_paused: bool,
+    /// On failure, the job goes back.
+    pub auto_revert: bool,
+}
+
+/// What is wrong, if something is.
+struct Trouble {
+    cause: RolloutCause,
+    reason: String,
+    evidence: Vec<Evidence>,
+}
+
+/// The transition to make now; none while it stays as it is. `elapsed` is how much of the time of
+/// the step, or of standing by, has passed; `table` is everything that speaks against canaries.
+pub fn next(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    elapsed: Span,
+    facts: &Facts,
+    (judgment, table): (&Judgment, &dyn Fn() -> Vec<Evidence>),
+    now: Timestamp,
+) -> Option<RolloutTransition> {
+    if rollout.is_over() || policy.judge == JudgeMode::Off {
+        return None;
+    }
+    let same = RolloutTransition {
+        at: now,
+        actor: JUDGE.into(),
+        phase: rollout.phase,
+        step: rollout.step,
+        share: rollout.share,
+        ..RolloutTransition::default()
+    };
+    if let Some(trouble) = failure(facts, judgment, table) {
+        let given_up = fail(policy, rollout, facts, trouble, same.clone());
+        if given_up.is_some() || policy.judge == JudgeMode::On {
+            return given_up;
+        }
+    }
+    if let Some((canary, finding)) = &judgment.outlier
+        && policy.judge == JudgeMode::On
+        && policy.is_governed()
+    {
+        return Some(RolloutTransition {
+            cause: finding.kind.cause(),
+            reason: format!("{}; it gets no more requests", sentence::finding(finding)),
+            evidence: vec![finding.evidence.clone()],
+            ejects: Some(*canary),
+            ..same
+        });
+    }
+    if rollout.phase == RolloutPhase::Warming && policy.is_governed() && !rollout.is_manual {
+        return begin(rollout, facts, same);
+    }
+    let doubt = doubt(policy, rollout, facts, judgment);
+    let found = match doubt {
+        Some((phase, trouble)) => (phase != rollout.phase || trouble.cause != rollout.cause)
+            .then_some(RolloutTransition {
+                phase,
+                cause: trouble.cause,
+                reason: trouble.reason,
+                evidence: trouble.evidence,
+                ..same
+            }),
+        None => advance(policy, rollout, elapsed, judgment, same),
+    };
+    found.filter(|_| now - rollout.phase_at >= DWELL)
+}
+
+/// What suffices to give up.
+fn failure(
+    facts: &Facts,
+    judgment: &Judgment,
+    table: &dyn Fn() -> Vec<Evidence>,
+) -> Option<Trouble> {
+    if let Some(reason) = &facts.fatal {
+        return Some(Trouble {
+            cause: RolloutCause::Unhealthy,
+            reason: reason.clone(),
+            evidence: Vec::new(),
+        });
+    }
+    judgment.failure.as_ref().map(|finding| {
+        let mut evidence = vec![finding.evidence.clone()];
+        let others = table().into_iter();
+        evidence.extend(others.filter(|line| *line != finding.evidence));
+        Trouble {
+            cause: finding.kind.cause(),
+            reason: sentence::finding(finding),
+            evidence,
+        }
+    })
+}
+
+/// Gives up, or says that it would.
+fn fail(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    facts: &Facts,
+    trouble: Trouble,
+    same: RolloutTransition,
+) -> Option<RolloutTransition> {
+    let told = RolloutTransition {
+        cause: trouble.cause,
+        reason: trouble.reason,
+        evidence: trouble.evidence,
+        ..same
+    };
+    if policy.judge == JudgeMode::Observe {
+        let was_said = |said: &RolloutTransition| said.reason.starts_with(WOULD_HAVE);
+        let reason = format!("{WOULD_HAVE}{}", told.reason);
+        return (!rollout.transitions.iter().any(was_said))
+            .then_some(RolloutTransition { reason, ..told });
+    }
+    if policy.is_governed() || facts.auto_revert {
+        return Some(RolloutTransition {
+            phase: RolloutPhase::Aborted,
+            share: Share::NONE,
+            ..told
+        });
+    }
+    // Nobody asked for more than what the original does, so that it is only not promoted.
+    let is_said = rollout.phase == RolloutPhase::Held && rollout.cause == told.cause;
+    (!is_said).then_some(RolloutTransition {
+        phase: RolloutPhase::Held,
+        ..told
+    })
+}
+
+/// The first step, as soon as all canaries are healthy.
+fn begin(rollout: &Rollout, facts: &Facts, same: RolloutTransition) -> Option<RolloutTransition> {
+    let is_ready = facts.wanted > 0 && facts.healthy >= facts.wanted && facts.unusable.is_none();
+    if !is_ready || facts.is_paused {
+        return None;
+    }
+    let share = rollout.steps.first().copied().unwrap_or_default();
+    Some(RolloutTransition {
+        phase: RolloutPhase::Judging,
+        step: 0,
+        share,
+        reason: format!("step 1 of {}: {share}", rollout.steps.len()),
+        ..same
+    })
+}
+
+/// Why it must wait, and in which phase.
+fn doubt(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    facts: &Facts,
+    judgment: &Judgment,
+) -> Option<(RolloutPhase, Trouble)> {
+    let told = |cause, reason: String, evidence: Vec<Evidence>| Trouble {
+        cause,
+        reason,
+        evidence,
+    };
+    let held = |cause, reason: String| Some((RolloutPhase::Held, told(cause, reason, Vec::new())));
+    let suspicion = || {
+        let finding = judgment.suspicion.as_ref()?;
+        let trouble = told(
+            finding.kind.cause(),
+            format!("suspect: {}", sentence::finding(finding)),
+            vec![finding.evidence.clone()],
+        );
+        Some((RolloutPhase::Held, trouble))
+    };
+    if rollout.is_manual {
+        let reason = format!("the share was set by hand to {}", rollout.share);
+        return held(RolloutCause::Operator, reason);
+    }
+    if !policy.is_governed() {
+        return suspicion().filter(|_| policy.judge == JudgeMode::On);
+    }
+    if facts.is_paused {
+        return held(RolloutCause::Operator, "the deployment is paused".into());
+    }
+    if let Some(reason) = &facts.unusable {
+        return held(RolloutCause::Unhealthy, reason.clone());
+    }
+    if !judgment.missing.is_empty() {
+        let reason = format!(
+            "nothing is heard of the ingress of {}",
+            judgment.missing.join(", ")
+        );
+        return held(RolloutCause::Missing, reason);
+    }
+    if policy.judge == JudgeMode::On {
+        if let Some(evidence) = &judgment.both_failing {
+            let reason = sentence::both_failing(evidence);
+            let trouble = told(RolloutCause::BothFailing, reason, vec![evidence.clone()]);
+            return Some((RolloutPhase::Held, trouble));
+        }
+        if let Some(found) = suspicion() {
+            return Some(found);
+        }
+    }
+    let since = judgment
+        .silent_since
+        .filter(|_| rollout.phase != RolloutPhase::Passed)?;
+    let reason = format!(
+        "no requests since {}; it goes on with the next ones",
+        sentence::time_of_day(since)
+    );
+    let trouble = told(RolloutCause::NoTraffic, reason, Vec::new());
+    Some((RolloutPhase::Frozen, trouble))
+}
+
+/// Where it goes when nothing is doubtful.
+fn advance(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    elapsed: Span,
+    judgment: &Judgment,
+    same: RolloutTransition,
+) -> Option<RolloutTransition> {
+    let steps = u32::try_from(rollout.steps.len()).unwrap_or(u32::MAX);
+    if rollout.step >= steps {
+        let is_over = steps == 0 || elapsed >= policy.bake;
+        return at_end(policy, rollout, is_over, same);
+    }
+    let counts =
+        rollout.share == Share::NONE || policy.judge == JudgeMode::Observe || judgment.passes;
+    if elapsed >= policy.hold && counts {
+        return Some(next_step(policy, rollout, same));
+    }
+    (rollout.phase != RolloutPhase::Judging).then(|| RolloutTransition {
+        phase: RolloutPhase::Judging,
+        reason: format!(
+            "step {} of {steps} goes on: {}",
+            rollout.step + 1,
+            rollout.share
+        ),
+        ..same
+    })
+}
+
+/// The step after the one it is in; the end after the last one.
+pub(super) fn next_step(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    same: RolloutTransition,
+) -> RolloutTransition {
+    let step = rollout.step.saturating_add(1);
+    let steps = rollout.steps.len();
+    match rollout.step_share(step) {
+        Some(share) => RolloutTransition {
+            phase: RolloutPhase::Judging,
+            step,
+            share,
+            reason: format!("step {} of {steps}: {share}", step + 1),
+            ..same
+        },
+        None => {
+            let share = rollout.steps.last().copied().unwrap_or(rollout.share);
+            let step = u32::try_from(steps).unwrap_or(u32::MAX);
+            let (phase, reason) = if policy.bake > Span::ZERO {
+                let reason = format!(
+                    "all steps passed; the old version stands by for {}",
+                    policy.bake
+                );
+                (RolloutPhase::Baking, reason)
+            } else {
+                (RolloutPhase::Passed, "all steps passed".to_owned())
+            };
+            RolloutTransition {
+                phase,
+                step,
+                share,
+                reason,
+                ..same
+            }
+        }
+    }
+}
+
+fn at_end(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    is_over: bool,
+    same: RolloutTransition,
+) -> Option<RolloutTransition> {
+    let (phase, reason) = match (is_over, policy.is_governed()) {
+        (true, true) => (RolloutPhase::Passed, "all steps passed"),
+        (true, false) => (RolloutPhase::Passed, "nothing speaks against the canaries"),
+        (false, _) => (RolloutPhase::Baking, "the old version stands by"),
+    };
+    (phase != rollout.phase).then(|| RolloutTransition {
+        phase,
+        reason: reason.into(),
+        ..same
+    })
+}

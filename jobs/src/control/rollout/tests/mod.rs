@@ -1,0 +1,6 @@
+//! Rollouts against made-up traffic: scripts, simulations that guard the constants, properties.
+
+mod properties;
+mod scripts;
+mod simulations;
+mod trial;
