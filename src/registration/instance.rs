@@ -161,6 +161,7 @@ impl Derivation<'_> {
                 task_group: self.alloc.task_group.as_str().into(),
                 task: task.map(Into::into),
                 canary,
+                share: self.alloc.traffic_share(),
                 private: spec.provider == "nomad",
             }),
             ..Service::default()
@@ -493,9 +494,12 @@ mod tests {
         let mut canary = alloc();
         canary.deployment_status = Some(Box::new(AllocDeploymentStatus {
             canary: true,
+            share: Some(50_000),
             ..AllocDeploymentStatus::default()
         }));
         let canary = instances(Rules::First, &canary, &node());
+        let share = |of: &[Instance]| of[0].service.origin.as_ref().and_then(|own| own.share);
+        assert_eq!([share(&plain), share(&canary)], [None, Some(50_000)]);
         assert_eq!(canary[0].service.tags, ["canary"]);
         assert!(canary[0].service.origin.as_ref().unwrap().canary);
         assert_eq!(canary[0].service.id, plain[0].service.id);

@@ -131,6 +131,9 @@ pub struct Origin {
     pub task: Option<TaskName>,
     /// Whether the allocation is a canary that is not promoted yet.
     pub canary: bool,
+    /// The share of requests that it gets as a canary, in millionths; none when it takes its turn
+    /// with everybody else.
+    pub share: Option<u32>,
     /// Whether the job keeps the service to itself: it is in no view of the catalog.
     pub private: bool,
 }

@@ -50,6 +50,13 @@ pub enum Sticky {
     Address,
 }
 
+impl Sticky {
+    /// Reads `cookie`, `cookie:NAME`, `header:NAME` or `ip`; none for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        sticky(text)
+    }
+}
+
 /// A limit of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

@@ -1,5 +1,6 @@
 //! Catalog to routing table.
 
+use jobs::model::STICKY_META;
 use mesh::{
     model::{Split, Status},
     view::{Instance, View},
@@ -97,10 +98,27 @@ fn adds<'a>(
             version: &traits.version,
             turns: traits.turns,
         });
-        definitions.extend(found);
+        let sticky = instance.service.meta.get(STICKY_META);
+        let sticky = sticky.and_then(|text| route::Sticky::parse(text));
+        definitions.extend(
+            found
+                .into_iter()
+                .map(|definition| keep(definition, &sticky)),
+        );
         problems.extend(wrong);
     }
     definitions
+}
+
+/// The definition of an instance whose service says what keeps clients with one version, unless
+/// its tag says that itself.
+fn keep(mut definition: Definition, sticky: &Option<route::Sticky>) -> Definition {
+    if let Command::Add(add) = &mut definition.command
+        && add.options.policy.sticky.is_none()
+    {
+        add.options.policy.sticky.clone_from(sticky);
+    }
+    definition
 }
 
 /// The splits of `catalog` in the order in which they were first set.

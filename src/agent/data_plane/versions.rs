@@ -3,11 +3,12 @@
 //!
 //! Where requests go by the entries is the chain of a service: a router picks by the request, a
 //! splitter by share, a resolver says which instances are meant and who stands in for them. Beneath
-//! that, the first of the steps that a job names is the share of its canaries among the instances
-//! of each of its services: their share is the product of both, unless a subset holds canaries
-//! only, or none, so that the entries say the share themselves.
+//! that, canaries have the share that the rollout of their deployment gives each of them, or, where
+//! nobody decides that, the first of the steps that their job names: their share is the product of
+//! both, unless a subset holds canaries only, or none, so that the entries say the share
+//! themselves. A canary that cannot be used leaves its part to the stable ones.
 
-use jobs::model::STEPS_META;
+use jobs::model::{RolloutPolicy, STEPS_META, Share};
 use mesh::{
     chain::{self, Chain, HeaderMatch, MatchKind, RouteMatch},
     filter::Filter,
@@ -20,9 +21,6 @@ use proxy::route::{
     Traits,
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A percent, in millionths.
-const PERCENT: f64 = 10_000.0;
 
 /// The whole, in millionths.
 const WHOLE: u64 = 1_000_000;
@@ -277,7 +275,8 @@ impl<'a> Versions<'a> {
     }
 
     /// The canaries among instances of a service, and the others, with their shares in millionths
-    /// by the first step that the job names. Nothing if there are not both, or no steps.
+    /// that were decided for each canary, or by the first step that the job names. Nothing if there
+    /// are not both, or nothing is said.
     fn rollout(
         &mut self,
         service: &str,
@@ -287,42 +286,53 @@ impl<'a> Versions<'a> {
             let origin = instance.service.origin.as_ref();
             origin.is_some_and(|origin| origin.canary)
         };
-        let steps = instances
-            .iter()
-            .filter(is_canary)
-            .find_map(|instance| instance.service.meta.get(STEPS_META));
-        let has_others = instances.iter().any(|instance| !is_canary(&instance));
-        let Some(steps) = steps.filter(|_| has_others) else {
+        if !instances.iter().any(|instance| !is_canary(&instance)) {
             return Vec::new();
-        };
-        let first = steps.split(',').next().unwrap_or_default().trim();
-        let share: Option<f64> = if first == "auto" {
-            Some(5.0)
+        }
+        let canaries = instances.iter().filter(is_canary);
+        let decided: Vec<u64> = canaries
+            .filter_map(|instance| decided_share(instance))
+            .collect();
+        let canary = if decided.is_empty() {
+            let steps = instances
+                .iter()
+                .filter(is_canary)
+                .find_map(|instance| instance.service.meta.get(STEPS_META));
+            let Some(steps) = steps else {
+                return Vec::new();
+            };
+            match first_step(steps) {
+                Some(share) => share,
+                None => {
+                    self.problems.push(format!(
+                        "meta `{STEPS_META}` of service `{service}` is `{steps}`; it must be percents such as `5,25,50`, or `auto`"
+                    ));
+                    return Vec::new();
+                }
+            }
         } else {
-            first
-                .parse()
-                .ok()
-                .filter(|share| (0.0..=100.0).contains(share))
+            decided.iter().sum::<u64>().min(WHOLE)
         };
-        let Some(share) = share else {
-            self.problems.push(format!(
-                "meta `{STEPS_META}` of service `{service}` is `{steps}`; it must be percents such as `5,25,50`, or `auto`"
-            ));
-            return Vec::new();
-        };
-        let canary = (share * PERCENT).round() as u64;
-        let version = |name, share, of_canary| {
-            let own = instances.iter();
-            let own = own.filter(|instance| is_canary(instance) == of_canary);
+        let version = |name, share, is_of: &dyn Fn(&Instance) -> bool| {
+            let own = instances.iter().filter(|instance| is_of(instance));
             let own = own
                 .map(|instance| instance.service.id.to_string())
                 .collect();
             (name, share, own)
         };
-        vec![
-            version("canary", canary, true),
-            version("stable", WHOLE - canary, false),
-        ]
+        let is_left_out =
+            |instance: &Instance| is_canary(&&instance) && decided_share(instance) == Some(0);
+        let is_stable = |instance: &Instance| !is_canary(&&instance);
+        let mut versions = vec![
+            version("canary", canary, &|instance| {
+                is_canary(&&instance) && (canary == 0 || !is_left_out(instance))
+            }),
+            version("stable", WHOLE - canary, &is_stable),
+        ];
+        if canary > 0 && instances.iter().any(|instance| is_left_out(instance)) {
+            versions.push(version("left out", 0, &is_left_out));
+        }
+        versions
     }
 
     /// Instances of other services, on the routes of a service.
@@ -367,6 +377,31 @@ impl<'a> Versions<'a> {
         }
         found
     }
+}
+
+/// The share that was decided for a canary, in millionths; less with a warning, as its weights say.
+fn decided_share(instance: &Instance) -> Option<u64> {
+    let share = u64::from(instance.service.origin.as_ref()?.share?);
+    let weights = &instance.service.weights;
+    Some(match instance.status {
+        Status::Passing => share,
+        Status::Warning => {
+            let (part, whole) = (u64::from(weights.warning), u64::from(weights.passing));
+            share * part.min(whole) / whole.max(1)
+        }
+        Status::Critical => 0,
+    })
+}
+
+/// The first of the steps of a job, in millionths; none if it cannot be read.
+fn first_step(steps: &str) -> Option<u64> {
+    let first = steps.split(',').next().unwrap_or_default().trim();
+    let share = if first == "auto" {
+        RolloutPolicy::AUTO_STEPS[0]
+    } else {
+        Share::parse(first).ok()?
+    };
+    Some(u64::from(share.ten_thousandths()) * 100)
 }
 
 /// Version and turns of an instance.
@@ -837,6 +872,51 @@ mod tests {
             assert!(count.abs_diff(expected) <= 1, "{steps}: {counts:?}");
             assert_eq!(problems.is_empty(), steps != "x", "{problems:?}");
         }
+    }
+
+    #[test]
+    fn canaries_get_what_was_decided_for_each() {
+        let mut catalog = Catalog::new();
+        catalog.instance("web", "a", |_| {});
+        for id in ["b", "c"] {
+            catalog.instance("web", id, |service| {
+                service.meta.insert(STEPS_META.into(), "50".into());
+                service.weights.passing = 10;
+                service.weights.warning = 1;
+                service.origin = Some(Origin {
+                    canary: true,
+                    share: Some(100_000),
+                    ..Origin::default()
+                });
+            });
+        }
+        let both = counted([("a", 800), ("b", 100), ("c", 100)]);
+        assert_eq!(catalog.counts(None), (both, vec![]));
+        // Its weight says what is left of it with a warning.
+        catalog.check("c", Status::Warning);
+        let warned = counted([("a", 890), ("b", 100), ("c", 10)]);
+        assert_eq!(catalog.counts(None).0, warned);
+        // What cannot be used leaves its part to the stable one, not to the other canary.
+        catalog.check("c", Status::Critical);
+        assert_eq!(catalog.counts(None).0, counted([("a", 900), ("b", 100)]));
+        catalog.check("c", Status::Passing);
+        catalog.instance("web", "b", |service| {
+            service.origin = Some(Origin {
+                canary: true,
+                share: Some(0),
+                ..Origin::default()
+            });
+        });
+        // One of them is left out, then both.
+        assert_eq!(catalog.counts(None).0, counted([("a", 900), ("c", 100)]));
+        catalog.instance("web", "c", |service| {
+            service.origin = Some(Origin {
+                canary: true,
+                share: Some(0),
+                ..Origin::default()
+            });
+        });
+        assert_eq!(catalog.counts(None).0, counted([("a", 1000)]));
     }
 
     #[test]
