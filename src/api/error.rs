@@ -123,14 +123,18 @@ fn jobs_status(rejected: &jobs::state::Rejected) -> StatusCode {
         | Rejected::NoDeployment
         | Rejected::NoVariable
         | Rejected::NoRootKey => StatusCode::NOT_FOUND,
-        Rejected::VariableChanged { .. } | Rejected::VariableLocked | Rejected::NoLock => {
-            StatusCode::CONFLICT
-        }
+        Rejected::VariableChanged { .. }
+        | Rejected::VariableLocked
+        | Rejected::NoLock
+        | Rejected::RolloutMoved { .. } => StatusCode::CONFLICT,
         Rejected::ScalingBlocked
         | Rejected::NoGroup { .. }
         | Rejected::Count { .. }
         | Rejected::BelowMinimum { .. }
         | Rejected::AboveMaximum { .. }
+        | Rejected::NoCanaries { .. }
+        | Rejected::WhichGroup
+        | Rejected::NoStep
         | Rejected::TooManyTags => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

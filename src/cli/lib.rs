@@ -39,6 +39,7 @@ mod operator;
 mod process;
 mod reach;
 mod render;
+mod rollout;
 mod route;
 mod rtt;
 mod scaling;
@@ -253,6 +254,9 @@ pub enum Request {
     Operator(operator::Command),
     /// Let an agent read its configuration again
     Reload(agent_control::Reload),
+    /// Look at and move the share of requests that canaries get
+    #[command(subcommand)]
+    Rollout(rollout::Command),
     /// Look at routes and set their shares
     #[command(subcommand)]
     Route(route::Command),
@@ -435,6 +439,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Node(command) => node::run(cx, command).await,
         Request::Operator(command) => operator::run(cx, command).await,
         Request::Top(arguments) => top::run(cx, &arguments).await,
+        Request::Rollout(command) => rollout::run(cx, command).await,
         Request::Route(command) => route::run(cx, command).await,
         Request::Scaling(command) => Box::pin(scaling::run(cx, command)).await,
         Request::Server(command) => server::run(cx, command).await,

@@ -258,6 +258,32 @@ pub(super) async fn deployment(cx: &Context, id: &str) -> anyhow::Result<Deploym
     Ok(super::http::decode("/v1/deployment", value)?)
 }
 
+/// The deployment whose id is or begins with that, or the newest one of the job of that name.
+///
+/// # Errors
+/// As [`deployment`], if there is no such job either.
+pub(super) async fn deployment_or_job(cx: &Context, of: &str) -> anyhow::Result<Deployment> {
+    match deployment(cx, of).await {
+        Ok(found) => Ok(found),
+        Err(error) => match deployment_of_job(cx, of).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) | Err(_) => Err(error),
+        },
+    }
+}
+
+/// The newest deployment of a job; none if it has none.
+///
+/// # Errors
+/// When the job is not there, or the agent does not answer.
+async fn deployment_of_job(cx: &Context, job: &str) -> anyhow::Result<Option<Deployment>> {
+    let job = self::job(cx, job).await?;
+    let path = format!("/v1/job/{}/deployment", segment(&job.id));
+    let http = cx.http.in_namespace(&job.namespace);
+    let found = http.get(&path, &[]).await;
+    found.context("Error querying the deployment of the job")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

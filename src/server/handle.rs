@@ -6,6 +6,7 @@ use jobs::{
         Gc,
         launch::LaunchError,
         operator::{self, Registration, Scaling},
+        rollout,
     },
     model::{
         AllocId, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey, NodeId,
@@ -28,6 +29,9 @@ use super::{
     state::{Command, Outcome, Rejected, Snapshot, log_time},
     traffic::{Feed, Ingress, Row},
 };
+
+/// How often a rollout is tried to be moved that the judge moves at the same time.
+const ACTS_MAX: usize = 8;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -398,6 +402,55 @@ impl Handle {
         let snapshot = self.snapshot();
         let command = operator::pause(&snapshot.jobs, now(), id, pause, &mut ids())?;
         self.write_jobs(command).await
+    }
+
+    /// Moves the rollout of a group of a deployment.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn move_rollout(
+        &self,
+        id: DeploymentId,
+        group: Option<&GroupName>,
+        act: rollout::Act,
+        asked: &rollout::Asked,
+    ) -> Result<Written, Error> {
+        for _ in 1..ACTS_MAX {
+            match self.try_move_rollout(id, group, act, asked).await {
+                Err(Error::Rejected(Rejected::Jobs(jobs::state::Rejected::RolloutMoved {
+                    ..
+                }))) => {}
+                written => return written,
+            }
+        }
+        self.try_move_rollout(id, group, act, asked).await
+    }
+
+    async fn try_move_rollout(
+        &self,
+        id: DeploymentId,
+        group: Option<&GroupName>,
+        act: rollout::Act,
+        asked: &rollout::Asked,
+    ) -> Result<Written, Error> {
+        let snapshot = self.snapshot();
+        let command = rollout::act(&snapshot.jobs, now(), id, group, act, asked)?;
+        self.write_jobs(command).await
+    }
+
+    /// What the judge saw of a group's canaries, to be judged again; none if this server did not
+    /// judge them, or forgot it.
+    pub fn rollout_record(&self, id: DeploymentId, group: Option<&GroupName>) -> Option<String> {
+        self.core.records.text(id, group)
+    }
+
+    /// How the canaries of a group stand; none if they are not judged, or not by this server.
+    pub fn rollout_standing(
+        &self,
+        id: DeploymentId,
+        group: &GroupName,
+    ) -> Option<rollout::Standing> {
+        self.core.standings.of(id, group)
     }
 
     /// Sets the health of allocations by hand.

@@ -14,6 +14,7 @@ mod keyring;
 mod launches;
 pub mod log;
 mod loops;
+mod records;
 mod scheduling;
 mod sessions;
 mod signing;
@@ -21,6 +22,7 @@ pub mod state;
 mod supervise;
 pub mod traffic;
 mod variables;
+mod webhooks;
 
 use jobs::control::{Broker, GcLimits, Heartbeats, Locks};
 use mesh::lifetimes::Lifetimes;
@@ -40,6 +42,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use data_planes::DataPlanes;
 use keyring::Keyring;
 use log::{gate::Gate, propose::ids, published::Published};
+use loops::deployments::Standings;
+use records::Records;
 use registration::Version;
 use rpc::transport::Listener;
 use sessions::{follow, history::History, streams::Streams};
@@ -122,6 +126,10 @@ pub(crate) struct Core {
     data_planes: DataPlanes,
     /// What ingresses count.
     traffic: Counted,
+    /// How judged canaries stand.
+    standings: Standings,
+    /// What judges saw.
+    records: Records,
     history: History,
     streams: Streams,
 }
@@ -173,6 +181,8 @@ impl Server {
             keyring,
             data_planes: DataPlanes::default(),
             traffic: Counted::default(),
+            standings: Standings::default(),
+            records: Records::default(),
             history: History::default(),
             streams: Streams::default(),
         };

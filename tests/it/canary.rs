@@ -104,6 +104,17 @@ async fn a_job_says_the_share_of_its_canary_and_counts_are_told() {
     job.register(&agent).await;
     waiting_for_promotion(&agent, &job).await;
     targets(&agent, "shop", 6).await;
+    eventually("the share of the first step", || async {
+        let routes = http::get(&agent.url("ingress_admin", "/api/routes")).await;
+        let weights = routes.as_array().into_iter().flatten();
+        let mut weights = weights.filter_map(|route| route["weight"].as_f64());
+        if weights.any(|weight| (weight - 0.1).abs() < 1e-6) {
+            Ok(())
+        } else {
+            Err(routes.to_string())
+        }
+    })
+    .await;
     let seen = load::spread(&agent.url("ingress", "/shop"), 200).await;
     let canary = canaries(&seen);
     assert!((19..=21).contains(&canary), "{seen:?}");

@@ -44,6 +44,7 @@ mod preemption;
 mod races;
 mod registered;
 mod rollback;
+mod rollout;
 mod secured;
 mod specification;
 mod store;

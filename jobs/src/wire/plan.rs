@@ -43,6 +43,10 @@ pub struct JobPlanResponse {
     pub next_periodic_launch: String,
     /// What is allowed and yet suspicious, as lines of text.
     pub warnings: String,
+    /// How long the steps of canaries take, a sentence for each group that has them. Not in the
+    /// published API.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<String>,
     /// Index of the snapshot that the preview was made from.
     pub index: Index,
 }

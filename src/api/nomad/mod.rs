@@ -14,7 +14,7 @@ mod namespace;
 mod node;
 mod operator;
 pub(super) mod query;
-mod row_id;
+pub(super) mod row_id;
 mod scaling;
 mod search;
 mod service;

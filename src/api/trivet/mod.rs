@@ -1,5 +1,6 @@
 //! Our own endpoints, beside the jobs dialect and with its parameters and headers.
 
+mod rollout;
 mod routes;
 mod traffic;
 
@@ -13,6 +14,16 @@ use super::{Api, error::Error};
 /// Makes the router of our own endpoints, with absolute paths.
 pub(super) fn router(api: Api) -> Router {
     Router::new()
+        .route(
+            "/v1/trivet/rollout/{deployment}",
+            get(rollout::read)
+                .put(rollout::change)
+                .post(rollout::change),
+        )
+        .route(
+            "/v1/trivet/rollout/{deployment}/record",
+            get(rollout::record),
+        )
         .route("/v1/trivet/routes", get(routes::list))
         .route("/v1/trivet/routes/counts", get(traffic::counts))
         .route("/v1/trivet/route/test", get(traffic::test))

@@ -6,6 +6,7 @@ mod pause;
 pub(super) mod promote;
 mod resume;
 mod status;
+mod why;
 
 use crate::{context::Context, render::monitor};
 use jobs::model::{Deployment, EvalId};
@@ -25,6 +26,8 @@ pub enum Command {
     Pause(pause::Arguments),
     /// Go on with a held deployment
     Resume(ActArguments),
+    /// Say why canaries are held or were given up, and what that rests on
+    Why(why::Arguments),
 }
 
 /// Arguments of a command that starts an evaluation.
@@ -48,6 +51,7 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
         Command::Fail(arguments) => Box::pin(fail::run(cx, &arguments)).await,
         Command::Pause(arguments) => pause::run(cx, &arguments).await,
         Command::Resume(arguments) => Box::pin(resume::run(cx, &arguments)).await,
+        Command::Why(arguments) => why::run(cx, &arguments).await,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     hints::Page,
     http::{decode, segment},
     lookup, process,
-    render::{allocations, deployments, monitor},
+    render::{allocations, deployments, monitor, rollouts},
     structured::Structured,
 };
 use anyhow::{Context as _, bail};
@@ -60,6 +60,18 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         return Ok(if done { monitor::DONE } else { monitor::FAILED });
     }
     let mut text = deployments::detail(&current, &view);
+    if current
+        .task_groups
+        .values()
+        .any(|group| group.desired_canaries > 0)
+    {
+        let path = format!("/v1/trivet/rollout/{}", segment(current.id));
+        // An agent of the original has no such thing.
+        if let Ok(shown) = http.get::<rollouts::Shown>(&path, &[]).await {
+            let title = view.paint.title("Canaries");
+            text.push_str(&format!("\n\n{title}\n{}", rollouts::status(&shown, &view)));
+        }
+    }
     if arguments.verbose {
         let path = format!("/v1/deployment/allocations/{}", segment(current.id));
         let allocs: Vec<AllocationListStub> = http

@@ -180,6 +180,9 @@ fn dry_run(preview: &JobPlanResponse, job: &Job, view: &View) -> String {
         );
         lines.push(paint.ink(Ink::Green, &text));
     }
+    for rollout in &preview.rollouts {
+        lines.push(paint.ink(Ink::Green, &format!("- {rollout}.")));
+    }
     lines.join("\n")
 }
 

@@ -8,3 +8,4 @@ pub(super) mod jobs;
 pub(super) mod monitor;
 pub(super) mod nodes;
 pub(super) mod placement;
+pub(super) mod rollouts;

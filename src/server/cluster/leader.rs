@@ -11,6 +11,7 @@ use crate::{
     loops::{self, deployments, evaluations, gc, heartbeats, lifetimes, locks, periodic},
     scheduling,
     supervise::Supervisor,
+    webhooks,
 };
 
 /// Starts every loop under the supervisor.
@@ -23,8 +24,11 @@ pub(crate) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     });
     let of = core();
     supervisor.keep("deployments", move |stop| {
-        loops::drive(deployments::Rollouts::new(ids()), Arc::clone(&of), stop)
+        let controller = deployments::Rollouts::new(Arc::clone(&of), ids());
+        loops::drive(controller, Arc::clone(&of), stop)
     });
+    let of = core();
+    supervisor.keep("webhooks", move |stop| webhooks::run(Arc::clone(&of), stop));
     let of = core();
     supervisor.keep("heartbeats", move |stop| {
         loops::drive(heartbeats::Leases(Arc::clone(&of)), Arc::clone(&of), stop)

@@ -1,21 +1,97 @@
-//! Carries deployments to their end.
+//! Carries deployments to their end, and judges their canaries by what ingresses count.
 
-use jobs::model::Timestamp;
 use jobs::{
-    control::{Action, Deployments},
+    control::{
+        Action, Deployments,
+        rollout::{Counts, LOOK_INTERVAL, Observed, Standing, Times},
+    },
     ids::Ids,
+    model::{AllocId, DeploymentId, GroupName, JobKey, Timestamp},
+};
+use mesh::model::Status;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use super::Controller;
-use crate::{Snapshot, log::published::Commit};
+use crate::{
+    Core, Snapshot,
+    log::published::Commit,
+    traffic::{self, Feed},
+};
+
+/// How the ids of instances of allocations begin.
+const INSTANCE_PREFIX: &str = "_nomad-task-";
 
 /// The active deployments.
-pub(crate) struct Rollouts(Deployments);
+pub(crate) struct Rollouts {
+    core: Arc<Core>,
+    deployments: Deployments,
+    /// When counts are looked at next; none while no canaries are judged.
+    look_at: Option<Timestamp>,
+    /// How far counts were read.
+    place: u64,
+}
+
+/// How judged canaries stand, for those who ask; only the leader knows.
+#[derive(Debug, Default)]
+pub(crate) struct Standings(Mutex<BTreeMap<(DeploymentId, GroupName), Standing>>);
+
+impl Standings {
+    /// How the canaries of a group stand; none if they are not judged here.
+    pub(crate) fn of(&self, id: DeploymentId, group: &GroupName) -> Option<Standing> {
+        self.0.lock().get(&(id, group.clone())).cloned()
+    }
+}
 
 impl Rollouts {
     /// Knows no deployment yet.
-    pub(crate) fn new(ids: Ids) -> Self {
-        Self(Deployments::new(ids))
+    pub(crate) fn new(core: Arc<Core>, ids: Ids) -> Self {
+        Self {
+            core,
+            deployments: Deployments::new(ids),
+            look_at: None,
+            place: 0,
+        }
+    }
+
+    /// Begins to look at counts when there are canaries, and ends it with the last ones.
+    fn plan_look(&mut self, now: Timestamp) {
+        let judges = self.deployments.is_judging();
+        if judges == self.look_at.is_some() {
+            return;
+        }
+        if judges {
+            self.core.traffic.set_interval(LOOK_INTERVAL.to_std());
+            // What was counted before is about others.
+            self.place = *self.core.traffic.heard().borrow();
+            self.look_at = Some(now + LOOK_INTERVAL);
+        } else {
+            self.core.traffic.set_interval(rpc::traffic::INTERVAL);
+            self.look_at = None;
+            self.core.standings.0.lock().clear();
+        }
+    }
+
+    fn look(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
+        let feed = self.core.traffic.after(self.place);
+        self.place = feed.place;
+        let silent = self.core.traffic.ingresses();
+        let jobs = self.deployments.judged_jobs(&snapshot.jobs);
+        let observed = Observed {
+            missing: missing(&feed, &silent, snapshot),
+            counts: counts(&feed, &jobs, snapshot),
+            critical: critical(&jobs, snapshot),
+        };
+        let actions = self.deployments.on_counts(now, &snapshot.jobs, &observed);
+        let standings = self.deployments.standings();
+        *self.core.standings.0.lock() = standings;
+        for seen in self.deployments.take_seen() {
+            self.core.records.add(seen);
+        }
+        actions
     }
 }
 
@@ -23,21 +99,128 @@ impl Controller for Rollouts {
     type Action = Action;
 
     fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
-        self.0.restore(now, &snapshot.jobs)
+        let actions = self.deployments.restore(now, &snapshot.jobs);
+        self.look_at = None;
+        self.plan_look(now);
+        actions
     }
 
     fn on_commit(&mut self, now: Timestamp, commit: &Commit) -> Vec<Action> {
-        let applied = commit.changes.jobs.iter();
-        applied
-            .flat_map(|applied| self.0.on_applied(now, &commit.snapshot.jobs, applied))
-            .collect()
+        let mut actions = Vec::new();
+        for applied in &commit.changes.jobs {
+            let jobs = &commit.snapshot.jobs;
+            actions.extend(self.deployments.on_applied(now, jobs, applied));
+        }
+        self.plan_look(now);
+        actions
     }
 
     fn on_tick(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
-        self.0.on_tick(now, &snapshot.jobs)
+        let mut actions = self.deployments.on_tick(now, &snapshot.jobs);
+        if self.look_at.is_some_and(|at| at <= now) {
+            actions.extend(self.look(now, snapshot));
+            self.look_at = Some(now + LOOK_INTERVAL);
+        }
+        actions
     }
 
     fn next_tick(&self) -> Option<Timestamp> {
-        self.0.next_tick()
+        let deadline = self.deployments.next_tick();
+        match (deadline, self.look_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
+}
+
+/// The allocation that an instance belongs to; none for one that somebody else registered.
+fn alloc_of(instance: &str) -> Option<AllocId> {
+    AllocId::parse(instance.strip_prefix(INSTANCE_PREFIX)?.get(..36)?)
+}
+
+/// Names of ingresses whose counts are incomplete.
+fn missing(feed: &Feed, ingresses: &[traffic::Ingress], snapshot: &Snapshot) -> Vec<String> {
+    let name = |agent: &str| -> String {
+        let own = ingresses.iter().find(|ingress| ingress.agent_id == agent);
+        let node = own
+            .and_then(|ingress| ingress.node_id)
+            .and_then(|id| snapshot.jobs.node(id));
+        node.map_or_else(|| agent.to_owned(), |node| node.name.to_string())
+    };
+    let silent = ingresses.iter().filter(|ingress| ingress.is_silent);
+    let silent = silent.map(|ingress| name(&ingress.agent_id));
+    let gaps = feed.intervals.iter().filter(|own| own.missing > 0);
+    let gaps = gaps.map(|own| name(&own.agent_id));
+    let cut = feed.is_cut.then(|| "every agent".to_owned());
+    let names: BTreeSet<String> = silent.chain(gaps).chain(cut).collect();
+    names.into_iter().collect()
+}
+
+/// What was counted of the instances of some jobs.
+fn counts(
+    feed: &Feed,
+    jobs: &BTreeSet<JobKey>,
+    snapshot: &Snapshot,
+) -> Vec<(String, AllocId, Counts)> {
+    let mut sums: BTreeMap<(&str, AllocId), Counts> = BTreeMap::new();
+    for row in feed.intervals.iter().flat_map(|interval| &interval.rows) {
+        let Some(id) = alloc_of(&row.who.instance) else {
+            continue;
+        };
+        let is_judged = |id| {
+            let alloc = snapshot.jobs.alloc(id)?;
+            Some(jobs.contains(&alloc.job_key()))
+        };
+        if is_judged(id) == Some(true) {
+            let sum = sums.entry((&row.who.route, id)).or_default();
+            sum.add(&judged(&row.counts));
+        }
+    }
+    let sums = sums.into_iter();
+    sums.map(|((route, id), counts)| (route.to_owned(), id, counts))
+        .collect()
+}
+
+/// What the judge wants to know of counts.
+fn judged(counts: &rpc::traffic::Counts) -> Counts {
+    let [_, _, elsewhere, refused, errors] = counts.answers;
+    let broken = counts.refused + counts.failed;
+    Counts {
+        attempts: counts.attempts().saturating_sub(counts.left),
+        failed: broken + errors,
+        broken,
+        elsewhere,
+        refused,
+        times: Times::new(counts.times.iter().copied()),
+    }
+}
+
+/// Canaries of some jobs that their checks call critical.
+fn critical(jobs: &BTreeSet<JobKey>, snapshot: &Snapshot) -> BTreeMap<AllocId, String> {
+    let view = snapshot.mesh.view();
+    let mut names = BTreeSet::new();
+    let allocs = jobs.iter().flat_map(|key| snapshot.jobs.allocs_of_job(key));
+    let canaries = allocs.filter(|alloc| alloc.is_canary() && !alloc.is_terminal());
+    for group in canaries.filter_map(|alloc| alloc.group()) {
+        let of_tasks = group.tasks.iter().flat_map(|task| &task.services);
+        names.extend(group.services.iter().chain(of_tasks).map(|own| &own.name));
+    }
+    let mut found = BTreeMap::new();
+    for name in names {
+        for instance in view.instances(name) {
+            if instance.status != Status::Critical {
+                continue;
+            }
+            let Some(id) = alloc_of(&instance.service.id) else {
+                continue;
+            };
+            let checks = view.checks_of_service(name);
+            let bad = checks
+                .filter(|check| check.service_id == instance.service.id)
+                .find(|check| check.status == Status::Critical);
+            let text = bad.map_or_else(String::new, |check| check.name.clone());
+            found.insert(id, text);
+        }
+    }
+    found
 }

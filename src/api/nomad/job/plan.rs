@@ -3,15 +3,19 @@
 use axum::response::Response;
 use jiff::tz::TimeZone;
 use jobs::{
-    model::{Job, JobKey, Timestamp},
+    control::rollout,
+    model::{Job, JobKey, TaskGroup, Timestamp},
     spec, wire,
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::check::{Checked, Place, check};
 use crate::{Api, body::Raw, error::Error, nomad::query::Query};
 use server::Snapshot;
 use sys::clock;
+
+/// How long requests are counted to know how many come.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// A job to preview, its warnings, and how it differs from the current one if that was asked for.
 struct Asked {
@@ -37,6 +41,7 @@ pub(super) async fn plan(
         diff,
     } = api.heavy().run_sized(bytes, work).await??;
     let next_periodic_launch = next_launch(&job, clock::now());
+    let rollouts = rollouts(api, &job);
     let preview = api.server().preview(job).await?;
     let diff = diff.map(|mut diff| {
         spec::annotate(&mut diff, &preview.annotations);
@@ -50,10 +55,36 @@ pub(super) async fn plan(
         failed_tg_allocs: preview.failed_tg_allocs,
         next_periodic_launch,
         warnings,
+        rollouts,
         index: snapshot.index,
     };
     let index = snapshot.index;
     query.written(index, &wire::Complete(response, &wire::shapes::JOB_PLAN))
+}
+
+/// How long the steps of canaries take at the rate of the last minute, by group.
+fn rollouts(api: &Api, job: &Job) -> Vec<String> {
+    let of_group = |group: &TaskGroup| {
+        let update = group.update.as_ref()?;
+        let policy = group.rollout_policy();
+        if update.canary == 0 || !policy.is_governed() {
+            return None;
+        }
+        let of_tasks = group.tasks.iter().flat_map(|task| &task.services);
+        let names: BTreeSet<&str> = group
+            .services
+            .iter()
+            .chain(of_tasks)
+            .map(|service| service.name.as_str())
+            .collect();
+        let rows = names
+            .iter()
+            .flat_map(|name| api.server().recent_traffic(MINUTE, Some(name)));
+        let requests: u64 = rows.map(|row| row.counts.attempts()).sum();
+        let estimate = rollout::estimate(&policy, requests as f64)?;
+        Some(format!("Canaries of group {:?}: {estimate}", group.name))
+    };
+    job.task_groups.iter().filter_map(of_group).collect()
 }
 
 /// When a job would be launched next, in its own time zone.

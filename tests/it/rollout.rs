@@ -1,0 +1,448 @@
+//! Canaries that are judged by what the ingress counts: bad ones are gone within seconds, good ones
+//! go through their steps, and whoever asks for nothing gets what the original does.
+
+use crate::{
+    harness::{
+        Agent, Echo,
+        command::trivet,
+        eventually, http,
+        load::{self, Load},
+    },
+    walkthrough::targets,
+};
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream},
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Old instances, and a job whose next version is a canary with these labels.
+async fn with_canary(agent: &Agent, id: &str, count: u32, meta: &str, update: &str) -> Echo {
+    let mut job = Echo::new(id, count);
+    job.text = "old".into();
+    job.service = format!("meta {{\n {meta}\n }}");
+    job.update = format!(
+        "max_parallel = {count}\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"30s\"\n{update}"
+    );
+    job.run(agent).await;
+    job.deployment(agent, 0, "successful").await;
+    targets(agent, id, count as usize).await;
+    job.text = "new".into();
+    job
+}
+
+fn start(agent: &Agent, id: &str, per_second: u32) -> Load {
+    let ingress = agent.address("ingress");
+    Load::start(ingress, &format!("/{id}"), per_second, TIMEOUT)
+}
+
+/// Waits until the rollout of the newest deployment is as wanted.
+async fn rollout<T>(agent: &Agent, id: &str, mut wanted: impl FnMut(&Value) -> Option<T>) -> T {
+    let path = format!("/v1/job/{id}/deployment");
+    agent
+        .wait(&path, |deployment| {
+            let is_new = deployment["JobVersion"] == 1;
+            wanted(&deployment["TaskGroups"]["web"]["Rollout"]).filter(|_| is_new)
+        })
+        .await
+}
+
+async fn deployment_id(agent: &Agent, id: &str) -> String {
+    let path = format!("/v1/job/{id}/deployment");
+    let deployment = http::get(&agent.url("http", &path)).await;
+    deployment["ID"].as_str().expect("an id").to_owned()
+}
+
+fn reasons(rollout: &Value) -> Vec<&str> {
+    let transitions = rollout["Transitions"].as_array().into_iter().flatten();
+    transitions
+        .filter_map(|transition| transition["Reason"].as_str())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_that_fails_is_given_up_within_seconds() {
+    let agent = Agent::start().await;
+    let meta = "rollout_steps = \"10,50\"\nrollout_hold = \"1m\"\nrollout_warmup = \"0s\"";
+    let mut job = with_canary(&agent, "shop", 3, meta, "canary = 1").await;
+    job.args = vec!["-error-rate".into(), "1".into()];
+    let load = start(&agent, "shop", 60);
+    load.more(30).await;
+    job.register(&agent).await;
+    let failed = job.deployment(&agent, 1, "failed").await;
+    let description = failed["StatusDescription"].as_str().expect("a text");
+    assert!(
+        description.starts_with("Failed due to rollout: canary failed "),
+        "{description}"
+    );
+    let rollout = &failed["TaskGroups"]["web"]["Rollout"];
+    assert_eq!(
+        (&rollout["Phase"], &rollout["Share"]),
+        (&"aborted".into(), &0.into())
+    );
+    let last = rollout["Transitions"].as_array().and_then(|all| all.last());
+    let evidence = &last.expect("a transition")["Evidence"][0];
+    assert!(evidence["CanaryBad"].as_u64() >= Some(3), "{evidence}");
+    assert_eq!(evidence["StableBad"], 0, "{evidence}");
+    load.more(60).await;
+    let requests = load.stop().await;
+    let failures = load::failures(&requests);
+    let (first, end) = (failures.first(), failures.last());
+    let (first, end) = (first.expect("a failure").sent, end.expect("a failure").sent);
+    // It is about three seconds on a machine that is not busy.
+    let took = end.duration_since(first);
+    assert!(
+        took < Duration::from_secs(15),
+        "{took:?}, {}",
+        failures.len()
+    );
+    let good = requests
+        .iter()
+        .filter(|request| request.outcome.as_deref() == Ok("new"));
+    assert_eq!(good.count(), 0, "it only failed");
+
+    let id = deployment_id(&agent, "shop").await;
+    let why = trivet(&agent, &["deployment", "why", &id]).await.ok();
+    for part in [
+        "web: aborted: canary failed",
+        "aborted 0 % by judge",
+        "failed  all",
+        "judging 10 %",
+    ] {
+        assert!(why.stdout.contains(part), "{part}: {}", why.stdout);
+    }
+    job.running(&agent, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_canary_goes_through_its_steps_and_is_promoted() {
+    let agent = Agent::start().await;
+    let meta = "rollout_steps = \"25,50\"\nrollout_hold = \"1s\"\nrollout_bake = \"1s\"";
+    let update = "canary = 1\nauto_promote = true";
+    let job = with_canary(&agent, "shop", 3, meta, update).await;
+    let load = start(&agent, "shop", 80);
+    job.register(&agent).await;
+    job.deployment(&agent, 1, "successful").await;
+    let requests = load.stop().await;
+    let failures = load::failures(&requests);
+    assert!(failures.is_empty(), "{:?}", failures.first());
+    let deployment = http::get(&agent.url("http", "/v1/job/shop/deployment")).await;
+    let rollout = &deployment["TaskGroups"]["web"]["Rollout"];
+    let said = reasons(rollout);
+    for part in [
+        "step 1 of 2: 25 %",
+        "step 2 of 2: 50 %",
+        "all steps passed; the old version stands by for 1s",
+        "the canaries were promoted",
+    ] {
+        assert!(said.contains(&part), "{part}: {said:?}");
+    }
+    // 52 attempts at each step, and what was on its way.
+    let new = requests
+        .iter()
+        .filter(|request| request.outcome.as_deref() == Ok("new"));
+    assert!(new.count() >= 104, "{} requests", requests.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_nothing_is_only_told() {
+    let agent = Agent::start().await;
+    let failing = |job: &mut Echo| job.args = vec!["-error-rate".into(), "1".into()];
+    let mut job = with_canary(&agent, "shop", 3, "rollout_warmup = \"0s\"", "canary = 1").await;
+    let off = "rollout_warmup = \"0s\"\nrollout_judge = \"off\"";
+    let mut original = with_canary(&agent, "cart", 3, off, "canary = 1").await;
+    failing(&mut job);
+    failing(&mut original);
+    let loads = [start(&agent, "shop", 40), start(&agent, "cart", 40)];
+    original.register(&agent).await;
+    job.register(&agent).await;
+    let reason = rollout(&agent, "shop", |rollout| {
+        let is_held = rollout["Phase"] == "held";
+        is_held.then(|| rollout["Reason"].as_str().unwrap_or_default().to_owned())
+    })
+    .await;
+    assert!(reason.contains("canary failed "), "{reason}");
+    let deployment = job.deployment(&agent, 1, "running").await;
+    let state = &deployment["TaskGroups"]["web"];
+    assert_eq!(
+        (&state["Promoted"], &state["HealthyAllocs"]),
+        (&false.into(), &1.into())
+    );
+    // Its canary took as many turns, and nothing is said of it.
+    loads[1].more(80).await;
+    let deployment = original.deployment(&agent, 1, "running").await;
+    assert_eq!(deployment["TaskGroups"]["web"]["Rollout"], Value::Null);
+    for load in loads {
+        load.stop().await;
+    }
+    let id = deployment_id(&agent, "shop").await;
+    trivet(&agent, &["deployment", "promote", "-detach", &id])
+        .await
+        .ok();
+    job.deployment(&agent, 1, "successful").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blue_becomes_green_and_goes_back_at_once() {
+    let agent = Agent::start().await;
+    let hook = Hook::start().await;
+    let meta = format!(
+        "rollout_steps = \"0,100\"\nrollout_hold = \"1h\"\nrollout_bake = \"1h\"\nrollout_notify = \"{}\"",
+        hook.url
+    );
+    let job = with_canary(&agent, "shop", 2, &meta, "canary = 2").await;
+    let load = start(&agent, "shop", 50);
+    job.register(&agent).await;
+    rollout(&agent, "shop", |rollout| {
+        (rollout["Phase"] == "judging").then_some(())
+    })
+    .await;
+    let id = deployment_id(&agent, "shop").await;
+    let moved = |verb: &'static str, args: &'static [&'static str], said: &'static str| {
+        let (agent, id) = (&agent, &id);
+        async move {
+            let words = [&["rollout", verb, "-actor", "ada", id], args].concat();
+            let output = trivet(agent, &words).await.ok();
+            assert!(output.stdout.contains(said), "{said}: {}", output.stdout);
+            Instant::now()
+        }
+    };
+    let mut switches = Vec::new();
+    for (verb, args, said, text) in [
+        ("next", &[][..], "100 %: step 2 of 2: 100 %", "new"),
+        ("back", &[], "0 %: step 1 of 2: 0 %", "old"),
+        (
+            "set-share",
+            &["100", "-reason", "a look"],
+            "set by hand to 100 %: a look",
+            "new",
+        ),
+        ("set-share", &["0"], "set by hand to 0 %", "old"),
+        ("resume", &[], "step 1 of 2: 0 %", "old"),
+        ("next", &[], "step 2 of 2: 100 %", "new"),
+    ] {
+        switches.push((moved(verb, args, said).await, text));
+        load.more(60).await;
+    }
+    let status = trivet(&agent, &["rollout", "status", "shop"]).await.ok();
+    for part in ["100 % (effective 100 %)", "canary", "stable", "2 of 2"] {
+        assert!(status.stdout.contains(part), "{part}: {}", status.stdout);
+    }
+    trivet(&agent, &["deployment", "fail", "-detach", &id])
+        .await
+        .ok();
+    switches.push((Instant::now(), "old"));
+    load.more(60).await;
+    let requests = load.stop().await;
+    let failures = load::failures(&requests);
+    assert!(failures.is_empty(), "{:?}", failures.first());
+    // In force everywhere within a second, and until the next switch begins.
+    for (at, (switched, text)) in switches.iter().enumerate() {
+        let begins = *switched + Duration::from_secs(1);
+        let ends = switches
+            .get(at + 1)
+            .map(|(next, _)| *next - Duration::from_secs(1));
+        for request in requests.iter().filter(|request| request.sent > begins) {
+            if ends.is_none_or(|ends| request.sent < ends) {
+                assert_eq!(request.outcome.as_deref(), Ok(*text), "switch {at}");
+            }
+        }
+    }
+    let failed = job.deployment(&agent, 1, "failed").await;
+    let rollout = &failed["TaskGroups"]["web"]["Rollout"];
+    let actors: Vec<&str> = rollout["Transitions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|transition| transition["Actor"].as_str())
+        .filter(|actor| *actor == "ada")
+        .collect();
+    assert_eq!(actors.len(), 6, "one entry each");
+    // Each transition was told, although the hook refuses every first try.
+    let said: BTreeSet<String> = reasons(rollout).into_iter().map(str::to_owned).collect();
+    eventually("the hook", || async {
+        let told = hook.told.lock().expect("no panic holds it").clone();
+        let texts: BTreeSet<String> = told.iter().map(|(_, text)| text.clone()).collect();
+        let ids: BTreeSet<&String> = told.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), told.len(), "{told:?}");
+        if texts == said {
+            Ok(())
+        } else {
+            Err(format!("{told:?}, not {said:?}"))
+        }
+    })
+    .await;
+    let over = trivet(&agent, &["rollout", "next", &id]).await;
+    assert!(
+        over.text().contains("has terminal status"),
+        "{}",
+        over.text()
+    );
+    assert_ne!(over.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_way_of_letting_canaries_in_restarts_nothing() {
+    let agent = Agent::start().await;
+    let meta = "rollout_steps = \"5,25\"\nrollout_hold = \"1m\"";
+    let mut job = with_canary(&agent, "shop", 2, meta, "canary = 1").await;
+    job.text = "old".into();
+    let runs = |allocs: Vec<Value>| -> Vec<(String, String)> {
+        let run = |alloc: &Value| {
+            let started = &alloc["TaskStates"]["server"]["StartedAt"];
+            (alloc["ID"].to_string(), started.to_string())
+        };
+        let mut runs: Vec<_> = allocs.iter().map(run).collect();
+        runs.sort();
+        runs
+    };
+    let before = runs(job.running(&agent, 2).await);
+    job.service = "meta {\n rollout_steps = \"auto\"\n rollout_sticky = \"cookie\"\n }".into();
+    job.register(&agent).await;
+    job.deployment(&agent, 1, "successful").await;
+    assert_eq!(runs(job.running(&agent, 2).await), before);
+    // What is wrong is said, all of it, with what to write instead.
+    job.service = "meta {\n rollout_steps = \"25,5\"\n rollout_hold = \"soon\"\n }".into();
+    let refused = job.command(&agent, &["job", "validate"]).await;
+    assert_ne!(refused.code, 0);
+    for part in [
+        "rollout_steps is \"25,5\"; it must be percentages from 0 to 100",
+        "rollout_hold is \"soon\"; it must be a time such as \"2m\"",
+    ] {
+        assert!(refused.text().contains(part), "{part}: {}", refused.text());
+    }
+}
+
+/// A webhook that refuses what it hears for the first time.
+struct Hook {
+    url: String,
+    /// What it took: ids and texts.
+    told: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Hook {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&told);
+        tokio::spawn(async move {
+            let mut refused = BTreeSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                let mut socket = BufStream::new(socket);
+                let Some(message) = message(&mut socket).await else {
+                    continue;
+                };
+                let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
+                let status = if refused.insert(text("id")) {
+                    "500 Not Now"
+                } else {
+                    let message = (text("id"), text("text"));
+                    taken.lock().expect("no panic holds it").push(message);
+                    "200 OK"
+                };
+                let answer =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                socket.write_all(answer.as_bytes()).await.ok();
+                socket.flush().await.ok();
+            }
+        });
+        Self {
+            url: format!("http://{address}/hook"),
+            told,
+        }
+    }
+}
+
+/// The body of a request.
+async fn message(socket: &mut BufStream<TcpStream>) -> Option<Value> {
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        socket.read_line(&mut line).await.ok()?;
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(number) = line.strip_prefix("content-length:") {
+            length = number.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).await.ok()?;
+    serde_json::from_slice(&body).ok()
+}
+
+/// Waits until the ingress gives the canary of a service that part of its requests.
+async fn in_force(agent: &Agent, share: f64) {
+    eventually("the share", || async {
+        let routes = http::get(&agent.url("ingress_admin", "/api/routes")).await;
+        let weights = routes.as_array().into_iter().flatten();
+        let mut weights = weights.filter_map(|route| route["weight"].as_f64());
+        if weights.any(|weight| (weight - share).abs() < 1e-6) {
+            Ok(())
+        } else {
+            Err(routes.to_string())
+        }
+    })
+    .await;
+}
+
+/// The users of a thousand who get the new version.
+async fn users_of_new(agent: &Agent) -> BTreeSet<u32> {
+    let client = http::client();
+    let url = agent.url("ingress", "/shop");
+    let mut users = BTreeSet::new();
+    for user in 0..1000 {
+        let request = client.get(&url).header("cookie", format!("user=u{user}"));
+        let answer = request.send().await.expect("an answer");
+        if answer.text().await.expect("a text") == "new" {
+            users.insert(user);
+        }
+    }
+    users
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_the_canary_keeps_it_while_its_share_grows() {
+    let agent = Agent::start().await;
+    let meta =
+        "rollout_steps = \"1,5,25\"\nrollout_hold = \"1h\"\nrollout_sticky = \"cookie:user\"";
+    let job = with_canary(&agent, "shop", 2, meta, "canary = 1").await;
+    job.register(&agent).await;
+    let mut before = BTreeSet::new();
+    for share in [0.01, 0.05, 0.25] {
+        in_force(&agent, share).await;
+        let users = users_of_new(&agent).await;
+        assert!(users.is_superset(&before), "{share}: {before:?} {users:?}");
+        let part = users.len() as f64 / 1000.0;
+        // Which users there are is always the same, so this does not depend on chance.
+        assert!((part - share).abs() <= 0.015, "{share}: {part}");
+        assert_eq!(users_of_new(&agent).await, users, "the same each time");
+        before = users;
+        if share < 0.25 {
+            trivet(&agent, &["rollout", "next", "shop"]).await.ok();
+        }
+    }
+    let id = deployment_id(&agent, "shop").await;
+    trivet(&agent, &["deployment", "fail", "-detach", &id])
+        .await
+        .ok();
+    eventually("everybody has the old version", || async {
+        let users = users_of_new(&agent).await;
+        if users.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} users", users.len()))
+        }
+    })
+    .await;
+}
