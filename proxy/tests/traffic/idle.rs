@@ -29,7 +29,8 @@ const BYTES_MAX: u64 = 8 << 10;
 /// No test here takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The other process: asks once on each connection, says so, and holds them until it is told to end.
+/// The other process: asks once on each connection, says so, and holds them until it is told to
+/// end.
 #[test]
 fn holder() {
     let Ok(place) = std::env::var(PLACE) else {
