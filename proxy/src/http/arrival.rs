@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::ServerApp;
+use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::protocols::http::ServerSession;
 use pingora_proxy::HttpProxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -15,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::fast::{self, Accepted, Local};
+use super::fast::{self, Accepted, Ends, Local};
 use super::lease::{Lease, Refused};
 use super::patience::Limits;
 use super::routing::{Failure, Tried};
@@ -187,11 +188,32 @@ impl Arrival {
         let Some((accepted, replay)) = fast::serve(self.local.clone(), accepted).await else {
             return;
         };
-        if let Ok(socket) = Socket::new(accepted.stream, (peer, own), limits, replay) {
+        let is_tls = accepted.stream.is_tls();
+        let Ok(mut socket) = Socket::new(accepted.stream, (peer, own), limits, replay) else {
+            return;
+        };
+        if !socket.speaks_http2().await {
             self.server
                 .process_new(Box::new(socket), &self.stopping)
                 .await;
+            return;
         }
+        let ends = Ends {
+            peer,
+            own,
+            is_tls,
+            limits,
+        };
+        let rest = self.stopping.clone();
+        let (server, stopping) = (self.server.clone(), self.stopping.clone());
+        fast::serve_http2(&self.local, socket, ends, rest, move |session| {
+            let (server, stopping) = (server.clone(), stopping.clone());
+            async move {
+                let session = ServerSession::new_http2(session);
+                server.process_new_http(session, &stopping).await;
+            }
+        })
+        .await;
     }
 
     /// Passes a connection on to a target of a route.

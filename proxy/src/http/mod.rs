@@ -1,8 +1,10 @@
 //! The running ingress. No module outside of this folder names the proxy library.
 
 mod arrival;
+mod body;
 mod compress;
 mod fast;
+mod frames;
 mod handle;
 mod head;
 mod lease;

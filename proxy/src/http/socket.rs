@@ -412,6 +412,17 @@ impl UniqueID for Socket {
     }
 }
 
+impl Socket {
+    /// Whether HTTP/2 is spoken on it, as was agreed on or as its first bytes say.
+    pub(super) async fn speaks_http2(&mut self) -> bool {
+        if !self.is_http2 && self.tls.is_none() {
+            // What cannot be read is found by the one who reads.
+            drop(self.try_peek(&mut [0; HTTP2_PREFACE.len()]).await);
+        }
+        self.is_http2
+    }
+}
+
 impl Ssl for Socket {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
         self.tls.clone()

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use super::frames::Frames;
+
 /// How long the end of TLS may take to be told.
 const CLOSE_WAIT_MAX: Duration = Duration::from_secs(1);
 
@@ -22,6 +24,8 @@ pub(super) enum Stream {
     Plain(Plain),
     /// Inside of TLS.
     Tls(Box<TlsStream<Prefixed>>),
+    /// One request among others, and the frames of its answer.
+    Http2(Box<Frames>),
 }
 
 impl Stream {
@@ -30,6 +34,7 @@ impl Stream {
         match self {
             Stream::Plain(tcp) => tcp.socket(),
             Stream::Tls(tls) => Some(tls.get_ref().0.tcp.as_fd()),
+            Stream::Http2(_) => None,
         }
     }
 
@@ -42,6 +47,8 @@ impl Stream {
                 None => return Poll::Pending,
             },
             Stream::Tls(tls) => &mut tls.get_mut().0.tcp,
+            // Nothing is read of it, but it may be left.
+            Stream::Http2(frames) => return frames.poll_left(cx),
         };
         // An error is found by the one who reads.
         tcp.poll_read_ready(cx).map(drop)
@@ -61,6 +68,15 @@ impl Stream {
         match self {
             Stream::Plain(_) => false,
             Stream::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Stream::Http2(_) => true,
+        }
+    }
+
+    /// The version that requests on it have, as they are carried here.
+    pub(super) fn proto(&self) -> &'static str {
+        match self {
+            Stream::Plain(_) | Stream::Tls(_) => "HTTP/1.1",
+            Stream::Http2(_) => "HTTP/2.0",
         }
     }
 
@@ -243,6 +259,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Stream::Http2(_) => Poll::Pending,
             Stream::Tls(tls) => {
                 // What was written and did not go out then is woken for here.
                 if let Poll::Ready(Err(error)) = Pin::new(&mut *tls).poll_flush(cx) {
@@ -269,6 +286,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Stream::Http2(frames) => frames.poll_take(cx, buf),
             Stream::Tls(tls) => {
                 ready!(Pin::new(&mut *tls).poll_flush(cx))?;
                 let written = ready!(Pin::new(&mut *tls).poll_write(cx, buf))?;
@@ -284,6 +302,18 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Stream::Http2(frames) => {
+                let mut taken = 0;
+                for buf in bufs {
+                    match frames.poll_take(cx, buf) {
+                        Poll::Ready(Ok(own)) if own == buf.len() => taken += own,
+                        Poll::Ready(Ok(own)) => return Poll::Ready(Ok(taken + own)),
+                        Poll::Pending if taken > 0 => break,
+                        other => return other,
+                    }
+                }
+                Poll::Ready(Ok(taken))
+            }
             Stream::Tls(tls) => {
                 ready!(Pin::new(&mut *tls).poll_flush(cx))?;
                 let written = ready!(Pin::new(&mut *tls).poll_write_vectored(cx, bufs))?;
@@ -300,6 +330,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Stream::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -307,6 +338,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Stream::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -13,7 +13,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mio::net::TcpListener;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions};
-use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use rustls::RootCertStore;
@@ -31,7 +30,6 @@ use super::fast::{self, Local};
 use super::handle::Handle;
 use super::routing::RETRIES_MAX;
 use super::service::Service;
-use super::socket::HEAD_BYTES_MAX;
 use super::stream::Plain;
 use crate::config::Config;
 
@@ -40,9 +38,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two warnings about failed accepts.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How many requests of one HTTP/2 connection are carried at once.
-const STREAMS_MAX: u32 = 128;
 
 /// A file that holds no certificate.
 const NO_CERTIFICATES: &str = "/dev/null";
@@ -115,7 +110,7 @@ impl Worker {
         );
         let mut server = HttpProxy::new(service, conf);
         server.server_options = Some(server_options(&self.config));
-        server.h2_options = Some(h2_options());
+        server.h2_options = Some(fast::http2_options());
         server.handle_init_modules();
         let server = Arc::new(server);
         let arrival = Rc::new(Arrival {
@@ -196,14 +191,6 @@ fn server_options(config: &Config) -> HttpServerOptions {
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.h2_idle_timeout = Some(config.client_idle_timeout);
-    options
-}
-
-fn h2_options() -> H2Options {
-    let mut options = default_h2_options();
-    let bytes = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
-    options.max_header_list_size(bytes);
-    options.max_concurrent_streams(STREAMS_MAX);
     options
 }
 

@@ -7,10 +7,12 @@ use h2::client::SendRequest;
 use http::{HeaderMap, Request, Response};
 use proxy::certs::Tls;
 use proxy::{Config, Listener};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
 use crate::backend::{Backend, Behavior};
+use crate::client::read_message;
 use crate::running::Running;
 use crate::secured::{connect, connector, pair, store};
 
@@ -187,5 +189,173 @@ async fn calls_that_go_nowhere_have_a_status_of_their_own() {
         let (head, _, _) = ask(&mut client, call(path), &["x"]).await;
         assert_eq!(head.status(), 200, "{path}");
         assert_eq!(head.headers()["grpc-status"], status, "{path}");
+    }
+}
+
+/// Requests without a body go the short way, and others that of the library.
+const WAYS: [proxy::Library; 2] = [proxy::Library::Doubtful, proxy::Library::All];
+
+async fn on(library: proxy::Library) -> Running {
+    Running::start(Config {
+        library,
+        threads: 1,
+        ..Config::default()
+    })
+    .await
+}
+
+fn get(path: &str) -> Request<()> {
+    Request::get(format!("http://any.io{path}"))
+        .body(())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn plain_requests_are_answered_alike_on_both_ways() {
+    let behaviors = [
+        ("head", Behavior::Head),
+        ("name", Behavior::Name),
+        ("echo", Behavior::Echo),
+        ("halves", Behavior::Halves),
+        ("own", Behavior::Status(418)),
+    ];
+    for library in WAYS {
+        let mut backends = Vec::new();
+        let mut text = String::new();
+        for (name, behavior) in behaviors.clone() {
+            let backend = Backend::start(name, behavior).await;
+            text += &format!("route add {name} /{name} http://{}/\n", backend.address);
+            backends.push(backend);
+        }
+        let gone = crate::running::dead_address().await;
+        text += &format!("route add name /name http://{gone}/\n");
+        let proxy = on(library).await;
+        drop(proxy.handle.swap(proxy.table(&text)));
+        let mut client = client(TcpStream::connect(proxy.address).await.unwrap()).await;
+        // One of the two targets is not there.
+        for _ in 0..4 {
+            let (head, text, _) = ask(&mut client, get("/name"), &[]).await;
+            assert_eq!((head.status().as_u16(), text.as_str()), (200, "name"));
+            assert_eq!(head.headers()["content-length"], "4");
+            assert!(head.headers().contains_key("date"));
+            assert!(!head.headers().contains_key("connection"));
+        }
+        let mut only_head = get("/name");
+        *only_head.method_mut() = http::Method::HEAD;
+        let (head, text, _) = ask(&mut client, only_head, &[]).await;
+        assert_eq!((head.status().as_u16(), text.as_str()), (200, ""));
+        let mut crumbs = get("/head?x=y");
+        for cookie in ["a=1", "b=2"] {
+            let value = cookie.parse().unwrap();
+            crumbs.headers_mut().append("cookie", value);
+        }
+        let (_, seen, _) = ask(&mut client, crumbs, &[]).await;
+        let seen = seen.to_ascii_lowercase();
+        assert!(seen.starts_with("get /head?x=y http/1.1\r\n"), "{seen}");
+        if matches!(library, proxy::Library::Doubtful) {
+            assert!(seen.contains("\r\ncookie: a=1; b=2\r\n"), "{seen}");
+        }
+        backends[3].permits.add_permits(1);
+        let (head, text, _) = ask(&mut client, get("/halves"), &[]).await;
+        assert_eq!(
+            (head.status().as_u16(), text.as_str()),
+            (200, "firstsecond")
+        );
+        let (head, text, _) = ask(&mut client, get("/own"), &[]).await;
+        assert_eq!((head.status().as_u16(), text.as_str()), (418, "own"));
+        let (head, text, _) = ask(&mut client, get("/missing"), &[]).await;
+        assert_eq!((head.status().as_u16(), text.as_str()), (404, ""));
+        let mut post = get("/echo");
+        *post.method_mut() = http::Method::POST;
+        let (head, text, _) = ask(&mut client, post, &["one", "two"]).await;
+        assert_eq!((head.status().as_u16(), text.as_str()), (200, "onetwo"));
+        // All of them are counted, whatever way they went.
+        let table = proxy.handle.table();
+        let targets = table.routes().flat_map(proxy::route::Route::targets);
+        let answered: u64 = targets
+            .map(|target| target.meter().read().outcomes[..5].iter().sum::<u64>())
+            .sum();
+        assert!((8..=9).contains(&answered), "{answered}");
+    }
+}
+
+/// A target that answers with `start` of a longer body, and then as `end` says.
+async fn large(bytes: usize, is_whole: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_message(&mut stream, &mut Vec::new()).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.ok();
+            let sent = if is_whole { bytes } else { bytes / 2 };
+            let body: Vec<u8> = (0..sent).map(|at| (at % 251) as u8).collect();
+            stream.write_all(&body).await.ok();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn large_answers_flow_as_the_client_reads_and_half_ones_do_not_end() {
+    const BYTES: usize = 2 << 20;
+    let (whole, half) = (large(BYTES, true).await, large(BYTES, false).await);
+    for library in WAYS {
+        let proxy = on(library).await;
+        let text = format!("route add a /whole http://{whole}/\nroute add b /half http://{half}/");
+        drop(proxy.handle.swap(proxy.table(&text)));
+        let mut client = client(TcpStream::connect(proxy.address).await.unwrap()).await;
+        for (path, is_whole) in [("/whole", true), ("/half", false), ("/whole", true)] {
+            let (answer, _) = client.send_request(get(path), true).unwrap();
+            let mut body = answer.await.unwrap().into_body();
+            let mut seen = Vec::new();
+            let ended = loop {
+                tokio::task::yield_now().await;
+                match body.data().await {
+                    Some(Ok(data)) => {
+                        body.flow_control().release_capacity(data.len()).unwrap();
+                        seen.extend_from_slice(&data);
+                    }
+                    Some(Err(_)) => break false,
+                    None => break true,
+                }
+            };
+            assert_eq!((ended, seen.len() == BYTES), (is_whole, is_whole), "{path}");
+            let is_right = |(at, byte): (usize, &u8)| *byte == (at % 251) as u8;
+            assert!(seen.iter().enumerate().all(is_right));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_its_client_leaves_is_left_and_others_go_on() {
+    let (silent, name) = (
+        Backend::start("silent", Behavior::Silent).await,
+        Backend::start("name", Behavior::Name).await,
+    );
+    for library in WAYS {
+        let mut proxy = on(library).await;
+        let text = format!(
+            "route add s /silent http://{}/\nroute add n /name http://{}/",
+            silent.address, name.address
+        );
+        drop(proxy.handle.swap(proxy.table(&text)));
+        let mut client = client(TcpStream::connect(proxy.address).await.unwrap()).await;
+        let (waiting, mut send) = client.send_request(get("/silent"), true).unwrap();
+        silent.request_arrived().await;
+        let (head, _, _) = ask(&mut client, get("/name"), &[]).await;
+        assert_eq!(head.status(), 200);
+        send.send_reset(h2::Reason::CANCEL);
+        drop(waiting);
+        let drained = tokio::time::timeout(
+            std::time::Duration::from_secs(20),
+            proxy.handle.swap(proxy.table("")),
+        );
+        assert!(drained.await.expect("it drains in time").is_complete());
+        // The connection is told to end at the stop, and ends.
+        proxy.stop();
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), &mut proxy.ended);
+        ended.await.expect("it ends in time").unwrap().unwrap();
     }
 }

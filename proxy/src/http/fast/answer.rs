@@ -6,8 +6,8 @@ use std::mem::MaybeUninit;
 use ::http::StatusCode;
 use smallvec::SmallVec;
 
-use super::body::{Body, Chunks, Coding};
 use crate::headers::{hop_by_hop, is_nominated};
+use crate::http::body::{Body, Chunks, Coding};
 use crate::http::routing;
 
 /// The largest head of an answer in bytes.

@@ -17,7 +17,6 @@ use super::answer;
 use super::local::Local;
 use super::request::{self, Head, Plain};
 use super::timer::Timer;
-use crate::certs::Challenges;
 use crate::headers::Hop;
 use crate::http::linger::linger;
 use crate::http::patience::Limits;
@@ -46,20 +45,10 @@ pub(in crate::http) async fn serve(
     mut accepted: Accepted,
 ) -> Option<(Accepted, Replay)> {
     let number = poll_fn(|cx| Poll::Ready(local.entered(cx.waker().clone()))).await;
-    let _entry = Entry {
-        local: local.clone(),
-        number,
-    };
-    let mut connection = Connection {
-        hop: Hop::new(accepted.peer.ip(), accepted.own, accepted.stream.is_tls()),
-        bytes: std::mem::take(&mut accepted.first),
-        timer: Timer::after(accepted.limits.idle),
-        accepted,
-        has_served: false,
-        noted: Noted::default(),
-        number,
-        local,
-    };
+    let _entry = Entry::new(&local, number);
+    let hop = Hop::new(accepted.peer.ip(), accepted.own, accepted.stream.is_tls());
+    let bytes = std::mem::take(&mut accepted.first);
+    let mut connection = Connection::new((local, number), Rc::new(hop), bytes, accepted);
     loop {
         let after = match connection.next().await {
             Next::Request(plain) => {
@@ -127,9 +116,18 @@ pub(super) enum After {
 }
 
 /// The place of a connection among those of its thread.
-struct Entry {
+pub(super) struct Entry {
     local: Rc<Local>,
     number: usize,
+}
+
+impl Entry {
+    pub(super) fn new(local: &Rc<Local>, number: usize) -> Entry {
+        Entry {
+            local: local.clone(),
+            number,
+        }
+    }
 }
 
 impl Drop for Entry {
@@ -141,7 +139,7 @@ impl Drop for Entry {
 pub(super) struct Connection {
     pub(super) local: Rc<Local>,
     pub(super) accepted: Accepted,
-    pub(super) hop: Hop,
+    pub(super) hop: Rc<Hop>,
     /// What was read and not served; without memory when nothing was.
     pub(super) bytes: Vec<u8>,
     pub(super) timer: Timer,
@@ -177,6 +175,31 @@ struct Reading {
 }
 
 impl Connection {
+    /// A connection of a thread, by its number, of which `bytes` were read.
+    pub(super) fn new(
+        (local, number): (Rc<Local>, usize),
+        hop: Rc<Hop>,
+        bytes: Vec<u8>,
+        accepted: Accepted,
+    ) -> Connection {
+        Connection {
+            hop,
+            bytes,
+            timer: Timer::after(accepted.limits.idle),
+            accepted,
+            has_served: false,
+            noted: Noted::default(),
+            number,
+            local,
+        }
+    }
+
+    /// What it is carried on, after a request that was one of many there.
+    pub(super) fn into_stream(self) -> Stream {
+        self.local.give_back(self.bytes);
+        self.accepted.stream
+    }
+
     /// Waits for the next request.
     async fn next(&mut self) -> Next {
         self.timer.set_after(self.accepted.limits.idle);
@@ -244,16 +267,10 @@ impl Connection {
                 }
                 None
             }
-            Head::Plain(plain) => {
-                let most = self.local.config.request_body_max;
-                // The library answers authorities, and those who send too much.
-                if Challenges::are_at(plain.path(&self.bytes))
-                    || most.is_some_and(|most| plain.body_bytes() as u64 > most)
-                {
-                    return Some(Next::Doubtful);
-                }
+            Head::Plain(plain) if self.local.takes(&plain, &self.bytes) => {
                 self.body(plain, reading)
             }
+            Head::Plain(_) => Some(Next::Doubtful),
         }
     }
 

@@ -17,11 +17,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::answer::{self, Asked, Final, Head};
-use super::body::{Body, Coding};
 use super::connection::{After, Connection};
 use super::local::Date;
 use super::request::Plain;
 use crate::headers;
+use crate::http::body::{Body, Coding};
 use crate::http::lease::{Lease, Refused};
 use crate::http::rescue::{self, Verdict, Wait};
 use crate::http::routing::{self, Criteria, Failure, Tried};

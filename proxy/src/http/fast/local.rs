@@ -15,7 +15,8 @@ use tokio::time::{Instant, interval};
 
 use super::own::Own;
 use super::pool::Pool;
-use super::request;
+use super::request::{self, Plain};
+use crate::certs::Challenges;
 use crate::config::Config;
 use crate::http::handle::Handle;
 use crate::http::rescue::Budget;
@@ -145,6 +146,14 @@ impl Local {
     /// Whether plain requests go by the short way.
     pub(super) fn carries_plain(&self) -> bool {
         self.carries_plain
+    }
+
+    /// Whether a plain request goes by it: the library answers authorities, and those who send too
+    /// much.
+    pub(super) fn takes(&self, plain: &Plain, bytes: &[u8]) -> bool {
+        let most = self.config.request_body_max;
+        !Challenges::are_at(plain.path(bytes))
+            && most.is_none_or(|most| plain.body_bytes() as u64 <= most)
     }
 
     /// Closes idle connections to targets that are of no use any more, for ever.

@@ -11,9 +11,9 @@
 //! connection that rests holds no buffer.
 
 mod answer;
-mod body;
 mod connection;
 mod exchange;
+mod http2;
 mod local;
 mod noted;
 mod own;
@@ -22,4 +22,5 @@ mod request;
 mod timer;
 
 pub(super) use self::connection::{Accepted, serve};
+pub(super) use self::http2::{Ends, options as http2_options, serve as serve_http2};
 pub(super) use self::local::{Local, idle_max};

@@ -66,7 +66,7 @@ impl Connection {
             method: plain.method_text(bytes),
             uri,
             host: plain.host(bytes),
-            proto: "HTTP/1.1",
+            proto: self.accepted.stream.proto(),
             header: &header,
             status: noted.status.unwrap_or(LEFT),
             body_bytes: noted.body_bytes,
