@@ -66,6 +66,7 @@ async fn measure(agents: usize, time: Duration) {
         rpc_address: address.to_string(),
         lease: Duration::from_secs(60),
         gc: jobs::control::GcLimits::default(),
+        cluster: server::ClusterConfig::default(),
     };
     let server = Server::start(config, listener).await.unwrap();
     let handle = server.handle();

@@ -1,6 +1,7 @@
 //! Configuration to running parts, in order, and back.
 
 use super::{
+    cluster,
     counting,
     data_plane::{DataPlane, Zone},
     definitions,
@@ -18,7 +19,9 @@ use client::{self, Client};
 use config::{Config, Connections};
 use jobs::model::NodeId;
 use mesh::wire::AgentIdentity;
-use rpc::{message::Hello, session::Session};
+use rpc::{
+    message::Hello, security::Security, servers::Servers, session::Session, tunnel::Introduction,
+};
 use server::{self, Server, StartError};
 use std::{
     collections::BTreeSet,
@@ -63,6 +66,9 @@ pub enum Error {
     /// What files define cannot be registered.
     #[error("{}", .0.join("\n"))]
     Definitions(Vec<String>),
+    /// Other machines cannot be reached as configured.
+    #[error("`tls`: {0}")]
+    Security(String),
     /// The catalog API cannot be offered over TLS.
     #[error("the catalog API cannot be offered over TLS: {0}")]
     Tls(String),
@@ -98,9 +104,10 @@ impl Agent {
         let defined = definitions::read(&config).map_err(Error::Definitions)?;
         let tls = config.https.as_ref().map(https::rules).transpose();
         let tls = tls.map_err(Error::Tls)?;
+        let security = cluster::security(&config).map_err(Error::Security)?;
         let temporary = prepare_data_dir(&mut config)?;
         let limits = Connections::within(descriptors());
-        let bound = Bound::open(&config, limits, planes).await?;
+        let bound = Bound::open(&config, limits, &security, planes).await?;
         let listeners = bound.addresses.clone();
         let common = api::Common {
             access: api::Access::new(
@@ -137,7 +144,17 @@ impl Agent {
             });
         wait_for_room(&config.data_dir, &listeners, apis, &common, planes).await;
         // Everything else that can fail comes before anything else runs.
-        let (client, server) = match open(&config, &listeners, bound.rpc, planes).await {
+        let servers = cluster::servers(&config, &listeners);
+        let server_config = server_config(&config, &listeners, &security);
+        let opened = open(
+            &config,
+            &listeners,
+            server_config,
+            bound.rpc,
+            &servers,
+            planes,
+        );
+        let (client, server) = match Box::pin(opened).await {
             Ok(opened) => opened,
             Err(error) => {
                 parts.stop().await;
@@ -145,8 +162,21 @@ impl Agent {
             }
         };
 
-        let server_handle = server.handle();
-        parts.server(planes.control(), |stopped| server.run(stopped));
+        let (carry, carried) = cluster::requests();
+        let server_handle = match server {
+            Control::Here(mut server) => {
+                let handle = server.handle();
+                if let Some(requested) = server.take_requested() {
+                    let carry = carry.clone();
+                    parts.edge(planes.control(), |stopped| {
+                        cluster::hand_on(requested, carry, stopped)
+                    });
+                }
+                parts.server(planes.control(), |stopped| server.run(stopped));
+                handle
+            }
+            Control::Elsewhere(handle) => handle,
+        };
 
         let node = client.as_ref().map(Client::node);
         let node_id = node.as_ref().map(|node| node.id);
@@ -157,9 +187,28 @@ impl Agent {
             node: node.map(|node| (*node).clone()),
             data_plane: config.dns.is_some() || config.ingress.is_some(),
             counts: config.ingress.is_some(),
+            server: config.server.as_ref().map(|_| config.name.clone()),
             ..Hello::default()
         };
-        let (session, handle, allocs) = Session::new(listeners.rpc, hello);
+        let introduction = hello.node.as_ref().map(|node| Introduction {
+            node_id: node.id,
+            secret_id: node.secret_id.clone(),
+        });
+        let (session, handle, allocs) = Session::with(servers.clone(), security.clone(), hello);
+        let (known, cluster_reader) = watch::channel(api::consul::Cluster::default());
+        {
+            let (server, servers, connected) =
+                (server_handle.clone(), servers.clone(), handle.connected());
+            parts.edge(planes.control(), |stopped| {
+                cluster::follow(server, servers, connected, known, stopped)
+            });
+        }
+        if let Some(introduction) = introduction {
+            let connected = handle.connected();
+            parts.edge(planes.control(), |stopped| {
+                cluster::tunnel(security, servers, introduction, connected, carry, stopped)
+            });
+        }
         parts.edge(planes.data(), |stopped| session.run(stopped));
 
         let (requests, incoming) = api::consul::agent_requests();
@@ -249,17 +298,25 @@ impl Agent {
             });
         };
         let serve = |socket, router, most| serve_with(socket, None, router, most);
-        serve(bound.http, api::jobs_router(api.clone()), limits.http);
+        let jobs = api::jobs_router(api.clone());
+        let admin = api::fabio::router(api);
+        let mut routers = Routers {
+            jobs: jobs.clone(),
+            catalog: None,
+            ingress: admin.clone(),
+        };
+        serve(bound.http, jobs, limits.http);
         if let Some(listener) = bound.ingress_admin {
-            serve(listener, api::fabio::router(api), limits.ingress_admin);
+            serve(listener, admin, limits.ingress_admin);
         }
-        if let Some(listener) = bound.catalog {
+        // Others carry requests for the catalog here whether or not this agent listens for them.
+        {
             let catalog = catalog_of(
                 &config,
                 &listeners,
                 node_id,
                 (server_handle, client_handle),
-                catalog_reader,
+                (catalog_reader, cluster_reader),
             )
             .with_requests(requests);
             let catalog = if config.registration.remote_scripts {
@@ -268,6 +325,7 @@ impl Agent {
                 catalog
             };
             let router = api::consul::router(catalog);
+            routers.catalog = Some(router.clone());
             // Both listeners have the connections of one.
             let mut plain_max = limits.catalog;
             if let Some(secured) = bound.https {
@@ -275,7 +333,15 @@ impl Agent {
                 plain_max -= secured_max;
                 serve_with(secured, tls_reader, router.clone(), secured_max);
             }
-            serve(listener, router, plain_max);
+            if let Some(listener) = bound.catalog {
+                serve(listener, router, plain_max);
+            }
+        }
+        {
+            let common = common.clone();
+            parts.edge(planes.control(), |stopped| {
+                api::carried(carried, move |dialect| routers.of(dialect), common, stopped)
+            });
         }
         Ok(Self {
             listeners,
@@ -382,23 +448,56 @@ fn serve_traffic(
     traffic
 }
 
-/// Opens what is on disk: the state of the client, if there is one, and the log of the server.
+/// The server of this agent, or the way to those elsewhere.
+enum Control {
+    Here(Server),
+    Elsewhere(server::Handle),
+}
+
+/// The routers that other agents ask through this one.
+struct Routers {
+    jobs: api::Router,
+    catalog: Option<api::Router>,
+    ingress: api::Router,
+}
+
+impl Routers {
+    fn of(&self, dialect: server::Dialect) -> Option<api::Router> {
+        match dialect {
+            server::Dialect::Jobs => Some(self.jobs.clone()),
+            server::Dialect::Catalog => self.catalog.clone(),
+            server::Dialect::Ingress => Some(self.ingress.clone()),
+        }
+    }
+}
+
+/// Opens what is on disk: the state of the client, if there is one, and the log of the server, if
+/// there is one.
 async fn open(
     config: &Config,
     listeners: &Listeners,
-    rpc: rpc::transport::Listener,
+    server_config: server::Config,
+    rpc: Option<rpc::transport::Listener>,
+    servers: &Servers,
     planes: &Planes,
-) -> Result<(Option<Client>, Server), Error> {
+) -> Result<(Option<Client>, Control), Error> {
     let client = client_config(config, listeners);
     let client = planes
         .client()
         .spawn_blocking(|| client.map(Client::new).transpose());
-    let server = Server::start(server_config(config, listeners), rpc);
-    let server = planes.control().spawn(server);
+    let servers = servers.clone();
+    let server = planes.control().spawn(async move {
+        match rpc {
+            Some(rpc) => Server::start(server_config, rpc).await.map(Control::Here),
+            None => {
+                server::Handle::absent(server_config, servers, NO_SERVER).map(Control::Elsewhere)
+            }
+        }
+    });
     match tokio::join!(join(client), join(server)) {
         (Ok(client), Ok(server)) => Ok((client, server)),
         (Err(error), server) => {
-            if let Ok(server) = server {
+            if let Ok(Control::Here(server)) = server {
                 // It leads already.
                 join(planes.control().spawn(server.run(ready(())))).await;
             }
@@ -407,6 +506,9 @@ async fn open(
         (Ok(_), Err(error)) => Err(error.into()),
     }
 }
+
+/// Why an agent without a server writes nothing itself.
+const NO_SERVER: &str = "this agent runs no server";
 
 /// Waits until something can be written. Meanwhile the log and the APIs say why nothing else
 /// happens.
@@ -497,15 +599,21 @@ fn prepare_data_dir(config: &mut Config) -> Result<Option<TempDir>, Error> {
     Ok(None)
 }
 
-fn server_config(config: &Config, listeners: &Listeners) -> server::Config {
+fn server_config(config: &Config, listeners: &Listeners, security: &Security) -> server::Config {
+    let cluster = config.server.as_ref();
     server::Config {
         data_dir: config.data_dir.clone(),
         name: config.name.clone(),
         datacenter: config.datacenter.clone(),
         region: config.region.clone(),
-        rpc_address: listeners.rpc.to_string(),
+        rpc_address: cluster::rpc_address(config, listeners),
         lease: server::Config::LEASE,
         gc: jobs::control::GcLimits::default(),
+        cluster: server::ClusterConfig {
+            expect: cluster.map_or(0, |server| server.bootstrap_expect),
+            join: cluster.map_or_else(Vec::new, |server| server.join.clone()),
+            security: security.clone(),
+        },
     }
 }
 
@@ -558,7 +666,7 @@ fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api
         region: config.region.clone(),
         datacenter: config.datacenter.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
-        rpc_address: listeners.rpc.to_string(),
+        rpc_address: cluster::rpc_address(config, listeners),
         node_id,
         config: shown::configuration(config, listeners),
         ingress: shown::ingress(config),
@@ -570,29 +678,21 @@ fn catalog_of(
     listeners: &Listeners,
     node_id: Option<NodeId>,
     (server, client): (server::Handle, Option<client::Handle>),
-    catalog: watch::Receiver<Arc<mesh::view::View>>,
+    (catalog, cluster): (
+        watch::Receiver<Arc<mesh::view::View>>,
+        watch::Receiver<api::consul::Cluster>,
+    ),
 ) -> api::consul::Catalog {
     let node_id = node_id.map_or_else(String::new, |id| id.to_string());
     let identity = AgentIdentity {
-        node_id: node_id.clone(),
+        node_id,
         node_name: config.name.clone(),
         datacenter: config.datacenter.clone(),
         advertise_address: config.advertise.to_string(),
-        member_port: listeners.rpc.port(),
-        is_server: true,
+        member_port: listeners.rpc.map_or(0, |rpc| rpc.port()),
+        is_server: config.server.is_some(),
         version: env!("CARGO_PKG_VERSION").into(),
         revision: String::new(),
     };
-    let peer = api::consul::ServerPeer {
-        node_id,
-        address: listeners.rpc.to_string(),
-    };
-    let cluster = api::consul::Cluster {
-        leader: Some(listeners.rpc.to_string()),
-        servers: vec![peer],
-        last_contact: None,
-    };
-    // The one server of this version leads as long as it runs; the sender may go.
-    let (_, cluster) = watch::channel(cluster);
     api::consul::Catalog::new(identity, server, client, catalog, cluster)
 }

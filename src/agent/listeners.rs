@@ -6,7 +6,7 @@ use super::{
     runtimes::{Planes, join},
 };
 use config::{Config, Connections, Dns, Ingress};
-use rpc::transport;
+use rpc::{security::Security, transport};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::net::TcpListener;
 
@@ -27,8 +27,8 @@ pub struct BindError {
 pub struct Listeners {
     /// Jobs API.
     pub http: SocketAddr,
-    /// RPC.
-    pub rpc: SocketAddr,
+    /// RPC, when this agent runs a server.
+    pub rpc: Option<SocketAddr>,
     /// Catalog API.
     pub catalog: Option<SocketAddr>,
     /// Catalog API over TLS.
@@ -45,14 +45,14 @@ impl Listeners {
     /// Names as in `ports`, with their addresses.
     pub fn all(&self) -> Vec<(&'static str, SocketAddr)> {
         let optional = [
+            ("rpc", self.rpc),
             ("catalog", self.catalog),
             ("https", self.https),
             ("dns", self.dns),
             ("ingress", self.ingress),
             ("ingress_admin", self.ingress_admin),
         ];
-        [("http", self.http), ("rpc", self.rpc)]
-            .into_iter()
+        std::iter::once(("http", self.http))
             .chain(
                 optional
                     .into_iter()
@@ -67,7 +67,7 @@ impl Listeners {
 pub(super) struct Bound {
     pub addresses: Listeners,
     pub http: Arc<TcpListener>,
-    pub rpc: transport::Listener,
+    pub rpc: Option<transport::Listener>,
     pub catalog: Option<Arc<TcpListener>>,
     pub https: Option<Arc<TcpListener>>,
     pub dns: Option<dns::Dns>,
@@ -80,15 +80,16 @@ impl Bound {
     pub(super) async fn open(
         config: &Config,
         limits: Connections,
+        security: &Security,
         planes: &Planes,
     ) -> Result<Self, BindError> {
-        let apis = Apis::open(config.clone(), limits);
+        let apis = Apis::open(config.clone(), limits, security.clone());
         let apis = join(planes.control().spawn(apis)).await?;
         let traffic = Traffic::open(config.clone(), limits);
         let traffic = join(planes.data().spawn(traffic)).await?;
         let addresses = Listeners {
             http: apis.http.1,
-            rpc: apis.rpc.local_addr(),
+            rpc: apis.rpc.as_ref().map(transport::Listener::local_addr),
             catalog: apis.catalog.as_ref().map(|(_, address)| *address),
             https: apis.https.as_ref().map(|(_, address)| *address),
             dns: traffic.dns.as_ref().map(dns::Dns::local_addr),
@@ -116,18 +117,27 @@ type Tcp = (Arc<TcpListener>, SocketAddr);
 /// The listeners of the control runtime.
 struct Apis {
     http: Tcp,
-    rpc: transport::Listener,
+    rpc: Option<transport::Listener>,
     catalog: Option<Tcp>,
     https: Option<Tcp>,
     ingress_admin: Option<Tcp>,
 }
 
 impl Apis {
-    async fn open(config: Config, limits: Connections) -> Result<Self, BindError> {
+    async fn open(
+        config: Config,
+        limits: Connections,
+        security: Security,
+    ) -> Result<Self, BindError> {
         let http = tcp(config.http, "the jobs API", "http").await?;
-        let rpc = transport::Listener::bind_limited(config.rpc, limits.rpc)
-            .await
-            .map_err(|error| bind_error(config.rpc, "RPC", "rpc", &error))?;
+        let rpc = match config.server {
+            Some(_) => {
+                let bound = transport::Listener::bind_limited(config.rpc, limits.rpc, security);
+                let failed = |error| bind_error(config.rpc, "RPC", "rpc", &error);
+                Some(bound.await.map_err(failed)?)
+            }
+            None => None,
+        };
         let catalog = match config.catalog {
             Some(address) => Some(tcp(address, "the catalog API", "catalog").await?),
             None => None,

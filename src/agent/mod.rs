@@ -1,6 +1,7 @@
 //! Starts and stops the parts that one machine runs, in order.
 
 mod boot;
+mod cluster;
 mod counting;
 mod data_plane;
 mod definitions;

@@ -1,7 +1,7 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
 use super::listeners::Listeners;
-use config::{CertificatePlace, Config, Strategy};
+use config::{CertificatePlace, Config, RpcSecurity, Strategy};
 use jobs::wire::API_VERSION;
 use proxy::route::PathMatcher;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,12 @@ use serde_json::{Map, Value, json};
 /// Every setting that has a name in the jobs API. No setting holds a secret.
 pub(super) fn configuration(config: &Config, listeners: &Listeners) -> Map<String, Value> {
     let advertised = |port: u16| std::net::SocketAddr::new(config.advertise, port).to_string();
-    let (http, rpc) = (listeners.http.port(), listeners.rpc.port());
+    let (http, rpc) = (
+        listeners.http.port(),
+        listeners.rpc.map_or(0, |rpc| rpc.port()),
+    );
+    let is_mutual = matches!(config.rpc_security, RpcSecurity::Mutual { .. });
+    let server = config.server.as_ref();
     let shown = json!({
         "ACL": { "Enabled": false },
         "Addresses": { "HTTP": config.http.ip(), "RPC": config.rpc.ip() },
@@ -25,8 +30,11 @@ pub(super) fn configuration(config: &Config, listeners: &Listeners) -> Map<Strin
         "NodeName": config.name,
         "Ports": { "HTTP": http, "RPC": rpc },
         "Region": config.region,
-        "Server": { "Enabled": true, "BootstrapExpect": 1 },
-        "TLSConfig": { "EnableHTTP": false, "EnableRPC": false },
+        "Server": {
+            "Enabled": server.is_some(),
+            "BootstrapExpect": server.map_or(0, |server| server.bootstrap_expect),
+        },
+        "TLSConfig": { "EnableHTTP": false, "EnableRPC": is_mutual },
         "UI": { "Enabled": false, "ShowCLIHints": true },
         "Version": {
             "Version": API_VERSION,
@@ -48,6 +56,7 @@ fn client(config: &Config) -> Value {
     let (first, last) = client.dynamic_ports;
     json!({
         "Enabled": true,
+        "Servers": config.servers,
         "AllocDir": config.data_dir.join("alloc"),
         "CpuCompute": client.cpu_mhz.unwrap_or(0),
         "MemoryMB": client.memory_mib.unwrap_or(0),

@@ -3,7 +3,8 @@
 //! [`serve`] carries any of the routers; [`jobs_router`] has the jobs dialect (`nomad`) and our own
 //! endpoints (`trivet`), [`consul`] is the catalog dialect, [`fabio`] the ingress admin dialect.
 //! `read` has what reads share, `auth` says who may ask, `body` reads bodies within bounds, `heavy`
-//! keeps work on large ones off the async threads, `error` is where a failure gets its status and
+//! keeps work on large ones off the async threads, `forward` carries requests to the leader or to
+//! the agent of a node, `error` is where a failure gets its status and
 //! text.
 
 mod auth;
@@ -11,6 +12,8 @@ mod body;
 pub mod consul;
 mod error;
 pub mod fabio;
+mod forward;
+mod health;
 mod heavy;
 mod listener;
 mod nomad;
@@ -22,12 +25,15 @@ mod trivet;
 
 pub use auth::Access;
 pub use body::Bodies;
-pub use listener::{Common, Listener, Stopping, serve};
+pub use listener::{Carried, Common, Listener, Stopping, carried, serve};
 
-use axum::Router;
+pub use axum::Router;
+use axum::middleware;
+use forward::Forward;
 use heavy::Heavy;
 use jobs::model::NodeId;
 use read::wait::Spread;
+use server::Dialect;
 use std::{future::ready, sync::Arc};
 
 /// What the jobs dialect answers from; cheap to clone.
@@ -69,7 +75,9 @@ pub struct Facts {
 
 /// Makes the router of the jobs API: the jobs dialect and our own endpoints.
 pub fn jobs_router(api: Api) -> Router {
-    nomad::router(api.clone()).merge(trivet::router(api))
+    let forward = api.forward(Dialect::Jobs);
+    let router = nomad::router(api.clone()).merge(trivet::router(api));
+    router.layer(middleware::from_fn_with_state(forward, forward::forward))
 }
 
 /// Makes a router that answers every request with 500 and `reason`: for the time before there is
@@ -97,6 +105,11 @@ impl Api {
                 waits: Spread::default(),
             }),
         }
+    }
+
+    fn forward(&self, dialect: Dialect) -> Forward {
+        let shared = &self.shared;
+        Forward::new(shared.server.clone(), shared.client.clone(), dialect)
     }
 
     fn server(&self) -> &server::Handle {

@@ -12,9 +12,9 @@ use hyper_util::{
 };
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -26,6 +26,7 @@ use super::{
     auth::{Access, Reach, guard},
     body::Bodies,
 };
+use server::Dialect;
 use sys::seldom::Seldom;
 
 /// How long a connection may take to send a head, and may rest between requests.
@@ -124,6 +125,53 @@ pub async fn serve(
         });
     }
     drop(socket);
+    stopping.0.cancel();
+    if timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::debug!("requests were still in flight at the stop");
+    }
+    connections.shutdown().await;
+}
+
+/// Marks a request that another agent carried here: it goes no further than to a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WasCarried;
+
+/// Requests that other agents carry here over RPC, by the API that they are for.
+pub type Carried = (Dialect, DuplexStream);
+
+/// Serves `routers` to requests that other agents carry here, until `shutdown` resolves. Who may
+/// ask was looked at where they came in.
+pub async fn carried(
+    mut carried: mpsc::Receiver<Carried>,
+    routers: impl Fn(Dialect) -> Option<Router> + Send,
+    common: Common,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let stopping = Stopping::default();
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        let next = tokio::select! {
+            next = carried.recv() => next,
+            () = &mut shutdown => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let Some((dialect, pipe)) = next else {
+            (&mut shutdown).await;
+            break;
+        };
+        // Without that API the pipe ends.
+        let Some(router) = routers(dialect) else {
+            continue;
+        };
+        let router = router
+            .layer(Extension(WasCarried))
+            .layer(Extension(common.bodies.clone()))
+            .layer(Extension(stopping.clone()));
+        let from = SocketAddr::from(([127, 0, 0, 1], 0));
+        connections.spawn(speak(pipe, from, router, graceful.watcher()));
+    }
     stopping.0.cancel();
     if timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::debug!("requests were still in flight at the stop");

@@ -98,6 +98,7 @@ impl Fixture {
             rpc_address: rpc_address.clone(),
             lease: Config::LEASE,
             gc: jobs::control::GcLimits::default(),
+            cluster: server::ClusterConfig::default(),
         };
         let server = Server::start(config, listener).await.unwrap();
         let ingress = proxy::Config {

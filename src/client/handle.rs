@@ -103,6 +103,11 @@ impl Handle {
         &self.registered
     }
 
+    /// Whether this machine has, or had, the allocation.
+    pub fn knows(&self, alloc: &str) -> bool {
+        AllocId::parse(alloc).is_some_and(|id| self.allocs.read().contains_key(&id))
+    }
+
     /// This machine.
     pub fn node(&self) -> Arc<Node> {
         Arc::clone(&self.node.borrow())

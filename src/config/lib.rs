@@ -29,7 +29,7 @@ pub use limits::Connections;
 pub use names::{Dns, WrittenDns};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use resilience::Resilience;
-pub use tls::{Https, WrittenTls};
+pub use tls::{Https, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
 pub use written::Written;
 
@@ -58,8 +58,16 @@ pub struct Config {
     pub advertise: IpAddr,
     /// Where the jobs API listens.
     pub http: SocketAddr,
-    /// Where RPC listens; loopback, because streams between machines are not built yet.
+    /// Where RPC listens, when this agent runs a server.
     pub rpc: SocketAddr,
+    /// Where others reach that, unless it follows from where it listens.
+    pub rpc_advertised: Option<SocketAddr>,
+    /// How machines reach each other.
+    pub rpc_security: RpcSecurity,
+    /// Server; none when this agent goes to servers elsewhere.
+    pub server: Option<Server>,
+    /// Servers elsewhere, host and port each.
+    pub servers: Vec<String>,
     /// Where the catalog API listens; none when it is switched off.
     pub catalog: Option<SocketAddr>,
     /// The catalog API over TLS; none unless it is asked for.
@@ -76,6 +84,15 @@ pub struct Config {
     pub api: Api,
     /// What is registered with this agent by files, and how it may be checked.
     pub registration: Registration,
+}
+
+/// The place of a server among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// With how many servers a new group begins; 0 to join one that there is.
+    pub bootstrap_expect: u32,
+    /// Servers to ask who is there, host and port each.
+    pub join: Vec<String>,
 }
 
 /// What is registered with an agent by files, and how it may be checked.

@@ -1,8 +1,8 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Problem, Registration, Written, external, ingress, names, volumes,
-    written::LISTENERS,
+    Api, Client, Config, Problem, Registration, RpcSecurity, Server, Written, external, ingress,
+    names, volumes, written::LISTENERS,
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -15,11 +15,13 @@ const DYNAMIC_PORTS: (u16, u16) = (20_000, 32_000);
 
 pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let dev = written.dev.unwrap_or(false);
-    check_roles(&written, dev, problems);
+    let server = server(&written, dev, problems);
     let bind = bind_address(&written, dev, problems);
+    let rpc_security = written.tls.rpc(problems);
     let listen = |name: &str, problems: &mut Vec<Problem>| listener(&written, name, bind, problems);
     let http = listen("http", problems);
-    let rpc = rpc_listener(&written, problems);
+    let rpc = rpc_listener(&written, bind, server.as_ref(), &rpc_security, problems);
+    let servers = servers(&written, server.as_ref(), &rpc_security, problems);
     let catalog = listen("catalog", problems);
     let https = written.ports.contains_key("https");
     let https = https.then(|| listen("https", problems));
@@ -66,13 +68,13 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         region: written.region.clone().unwrap_or_else(|| "global".into()),
         datacenter: written.datacenter.clone().unwrap_or_else(|| "dc1".into()),
         log_level: written.log_level.clone().unwrap_or_else(|| "info".into()),
-        advertise: if bind.is_unspecified() {
-            outward_address()
-        } else {
-            bind
-        },
+        advertise: advertise(&written, bind, problems),
         http,
         rpc,
+        rpc_advertised: rpc_advertised(&written, rpc.port(), problems),
+        rpc_security,
+        server,
+        servers,
         catalog: has_catalog.then_some(catalog),
         https,
         dns: names::resolve(&written.dns, dns_address, problems).filter(|_| is_built_in),
@@ -84,28 +86,123 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     }
 }
 
-fn check_roles(written: &Written, dev: bool, problems: &mut Vec<Problem>) {
-    let server = written.server_enabled.unwrap_or(dev);
+/// Port of RPC where an address names none.
+const RPC_PORT: u16 = 4647;
+/// Most servers that a group may begin with.
+const EXPECT_MAX: u64 = 9;
+
+fn server(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Server> {
     let client = written.client_enabled.unwrap_or(dev);
+    // A dev agent that is told of servers elsewhere is one of theirs.
+    let server = written
+        .server_enabled
+        .unwrap_or_else(|| dev && written.servers.is_none());
     if !server && !client {
         problems.push(Problem::new(
             SOURCE,
             "nothing to run: set `server { enabled = true }` and `client { enabled = true }`, or use -dev",
         ));
-    } else if !server {
-        problems.push(Problem::new(
-            SOURCE,
-            "this version cannot join a server on another machine: set `server { enabled = true }` too",
-        ));
     }
-    if let Some(expected) = written.bootstrap_expect
-        && expected != 1
-    {
+    if !server {
+        if written.bootstrap_expect.is_some() {
+            let message = "`server.bootstrap_expect` is set, and this agent runs no server";
+            problems.push(Problem::new(SOURCE, message));
+        }
+        return None;
+    }
+    let join: Vec<String> = written
+        .join
+        .iter()
+        .flatten()
+        .map(|text| with_port(text))
+        .collect();
+    let expect = match written.bootstrap_expect {
+        None => u64::from(join.is_empty()),
+        Some(expect) => expect,
+    };
+    if expect > EXPECT_MAX || (expect > 1 && expect % 2 == 0) {
         let message = format!(
-            "`server.bootstrap_expect` is {expected}; this version runs exactly one server, so it must be 1"
+            "`server.bootstrap_expect` is {expect}; 1, 3 or 5 servers are expected: of an even number more have to answer, and not more may fail"
         );
         problems.push(Problem::new(SOURCE, message));
     }
+    if expect == 0 && join.is_empty() {
+        problems.push(Problem::new(
+            SOURCE,
+            "`server.bootstrap_expect` is 0, so the server joins others, and `server.server_join.retry_join` names none",
+        ));
+    }
+    Some(Server {
+        bootstrap_expect: u32::try_from(expect).unwrap_or(1),
+        join,
+    })
+}
+
+/// An address with the port of RPC where it names none.
+fn with_port(text: &str) -> String {
+    let text = text.trim();
+    let has_port = match text.rsplit_once(':') {
+        Some((host, port)) => {
+            port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
+        }
+        None => false,
+    };
+    match text.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, RPC_PORT).to_string(),
+        Err(_) if has_port => text.to_owned(),
+        Err(_) => format!("{text}:{RPC_PORT}"),
+    }
+}
+
+/// Whether an address is on this machine for sure.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn servers(
+    written: &Written,
+    server: Option<&Server>,
+    security: &RpcSecurity,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
+    let named = written.servers.iter().flatten();
+    let joined = written.join.iter().flatten().filter(|_| server.is_none());
+    let servers: Vec<String> = named.chain(joined).map(|text| with_port(text)).collect();
+    let is_client = written.client_enabled.or(written.dev).unwrap_or(false);
+    if server.is_none() && servers.is_empty() && is_client {
+        problems.push(Problem::new(
+            SOURCE,
+            "this agent runs no server and knows none: set `client { servers = [\"ADDRESS\"] }`, or `server { enabled = true }`",
+        ));
+    }
+    let join = server.iter().flat_map(|server| &server.join);
+    let far = servers
+        .iter()
+        .chain(join)
+        .find(|address| !is_loopback(address));
+    if let (RpcSecurity::Loopback, Some(far)) = (security, far) {
+        problems.push(Problem::new(
+            SOURCE,
+            format!("the server at {far} is on another machine; {SAY_HOW}"),
+        ));
+    }
+    servers
+}
+
+const SAY_HOW: &str = "connections between machines need certificates: set `tls { rpc = true }` with `ca_file`, `cert_file` and `key_file`, or say `tls { rpc = false }` when whoever reaches the port may do everything";
+
+fn rpc_advertised(written: &Written, port: u16, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
+    let text = written.advertise.get("rpc")?;
+    let parsed = text.parse::<SocketAddr>().ok();
+    let address = parsed.or_else(|| Some(SocketAddr::new(text.parse().ok()?, port)));
+    if address.is_none() {
+        let message =
+            format!("`advertise.rpc` is `{text}`, which is no IP address, with or without a port");
+        problems.push(Problem::new(SOURCE, message));
+    }
+    address
 }
 
 fn bind_address(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> IpAddr {
@@ -120,6 +217,26 @@ fn bind_address(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Ip
             problems.push(Problem::new(SOURCE, message));
             default
         })
+    })
+}
+
+/// The address of this machine for others.
+fn advertise(written: &Written, bind: IpAddr, problems: &mut Vec<Problem>) -> IpAddr {
+    let usual = || {
+        if bind.is_unspecified() {
+            outward_address()
+        } else {
+            bind
+        }
+    };
+    let Some(text) = written.advertise.get("http") else {
+        return usual();
+    };
+    let host = text.parse::<SocketAddr>().map(|address| address.ip());
+    host.or_else(|_| text.parse()).unwrap_or_else(|_| {
+        let message = format!("`advertise.http` is `{text}`, which is no IP address");
+        problems.push(Problem::new(SOURCE, message));
+        usual()
     })
 }
 
@@ -144,12 +261,27 @@ fn listener(
     SocketAddr::new(address, port)
 }
 
-/// RPC is plain, so it never leaves the machine.
-fn rpc_listener(written: &Written, problems: &mut Vec<Problem>) -> SocketAddr {
-    let listener = listener(written, "rpc", Ipv4Addr::LOCALHOST.into(), problems);
-    if !listener.ip().is_loopback() {
+/// RPC leaves the machine only with certificates, or when the operator says so.
+fn rpc_listener(
+    written: &Written,
+    bind: IpAddr,
+    server: Option<&Server>,
+    security: &RpcSecurity,
+    problems: &mut Vec<Problem>,
+) -> SocketAddr {
+    let stays = *security == RpcSecurity::Loopback && !bind.is_loopback();
+    let usual = if stays {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        bind
+    };
+    let listener = listener(written, "rpc", usual, problems);
+    if *security == RpcSecurity::Loopback && !listener.ip().is_loopback() {
+        let message = format!("`addresses.rpc` is `{}`; {SAY_HOW}", listener.ip());
+        problems.push(Problem::new(SOURCE, message));
+    } else if stays && server.is_some_and(|server| server.bootstrap_expect > 1) {
         let message = format!(
-            "`addresses.rpc` is `{}`; RPC between machines is not built yet, so it must be a loopback address",
+            "the other servers cannot reach this one on {}; {SAY_HOW}",
             listener.ip()
         );
         problems.push(Problem::new(SOURCE, message));

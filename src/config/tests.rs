@@ -114,30 +114,133 @@ fn what_this_version_cannot_do_is_refused() {
         ..Written::default()
     };
     assert_eq!(refused(dev()), "");
-    assert!(
-        refused(Written {
-            bootstrap_expect: Some(3),
-            ..dev()
-        })
-        .contains("must be 1")
-    );
-    assert!(
-        refused(Written {
-            server_enabled: Some(false),
-            ..dev()
-        })
-        .contains("cannot join")
-    );
-    let rpc = [("rpc".to_owned(), "10.0.0.1".to_owned())].into();
-    assert!(
-        refused(Written {
-            addresses: rpc,
-            ..dev()
-        })
-        .contains("loopback")
-    );
+    let rpc = [("rpc".to_owned(), "10.0.0.1".to_owned())];
+    let far = || Some(vec!["10.0.0.1".to_owned()]);
+    for (written, part) in [
+        (
+            Written {
+                bootstrap_expect: Some(2),
+                ..dev()
+            },
+            "1, 3 or 5 servers",
+        ),
+        (
+            Written {
+                bootstrap_expect: Some(0),
+                ..dev()
+            },
+            "names none",
+        ),
+        (
+            Written {
+                server_enabled: Some(false),
+                ..dev()
+            },
+            "knows none",
+        ),
+        (
+            Written {
+                servers: far(),
+                ..dev()
+            },
+            "the server at 10.0.0.1:4647 is on another machine; connections between machines need",
+        ),
+        (
+            Written {
+                join: far(),
+                ..dev()
+            },
+            "10.0.0.1:4647 is on another machine",
+        ),
+        (
+            Written {
+                addresses: rpc.clone().into(),
+                ..dev()
+            },
+            "`addresses.rpc` is `10.0.0.1`; connections between machines need",
+        ),
+        (
+            Written {
+                bind_addr: Some("10.0.0.1".into()),
+                bootstrap_expect: Some(3),
+                ..dev()
+            },
+            "the other servers cannot reach this one on 127.0.0.1",
+        ),
+    ] {
+        let problems = refused(written);
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+    // The operator says so.
+    let plain = WrittenTls {
+        rpc: Some(false),
+        ..WrittenTls::default()
+    };
+    let said = Written {
+        tls: plain,
+        join: far(),
+        addresses: rpc.into(),
+        ..dev()
+    };
+    assert_eq!(refused(said), "");
     let problems = refused(Written::default());
     assert!(problems.contains("nothing to run") && problems.contains("`data_dir` is missing"));
+}
+
+#[test]
+fn servers_and_clients_say_where_the_others_are() {
+    let resolved = |text: &str| {
+        let (written, problems) = parsed("a.hcl", text);
+        assert_eq!(problems, Vec::<String>::new());
+        let mut problems = Vec::new();
+        let config = resolve::resolve(written, &mut problems);
+        assert_eq!(problems, [], "{text}");
+        config
+    };
+    let server = resolved(
+        r#"
+data_dir = "/d"
+bind_addr = "127.0.0.2"
+advertise { rpc = "127.0.0.9:7000" }
+server {
+  enabled = true
+  bootstrap_expect = 3
+  server_join {
+    retry_join = ["127.0.0.1:4000", "127.0.0.3"]
+    retry_interval = "15s"
+  }
+}
+"#,
+    );
+    assert_eq!(server.rpc.to_string(), "127.0.0.2:4647");
+    assert_eq!(server.rpc_advertised.unwrap().to_string(), "127.0.0.9:7000");
+    assert!(server.client.is_none() && server.servers.is_empty());
+    assert_eq!(
+        server.server.unwrap(),
+        Server {
+            bootstrap_expect: 3,
+            join: vec!["127.0.0.1:4000".into(), "127.0.0.3:4647".into()],
+        }
+    );
+    let client = resolved(
+        r#"
+data_dir = "/d"
+bind_addr = "0.0.0.0"
+tls {
+  rpc = true
+  ca_file = "/ca"
+  cert_file = "/c"
+  key_file = "/k"
+}
+client {
+  enabled = true
+  servers = ["a.example", "b.example:1", "[::1]:2"]
+}
+"#,
+    );
+    assert!(client.server.is_none());
+    assert_eq!(client.servers, ["a.example:4647", "b.example:1", "[::1]:2"]);
+    assert!(matches!(client.rpc_security, RpcSecurity::Mutual { .. }));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The block `tls` of a configuration file, and the listener that needs it.
+//! The block `tls` of a configuration file: the listener of the catalog API that needs it, and how
+//! machines reach each other.
 
 use super::{Problem, file::Entry, file::SETTINGS, reader::Reader};
 use std::{net::SocketAddr, path::PathBuf};
@@ -11,6 +12,26 @@ pub struct WrittenTls {
     pub key_file: Option<String>,
     pub ca_file: Option<String>,
     pub verify_incoming: Option<bool>,
+    pub rpc: Option<bool>,
+    pub verify_server_hostname: Option<bool>,
+}
+
+/// How connections between machines are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RpcSecurity {
+    /// Plain, and on the loopback interface only: nobody said anything.
+    Loopback,
+    /// Plain, as the operator says.
+    Plain,
+    /// Both sides have certificates of the cluster's authority.
+    Mutual {
+        /// A file with the authority in PEM form.
+        authority: PathBuf,
+        /// A file with the certificate of this machine in PEM form.
+        certificate: PathBuf,
+        /// A file with its key in PEM form.
+        key: PathBuf,
+    },
 }
 
 /// The catalog API over TLS.
@@ -28,7 +49,14 @@ pub struct Https {
 
 impl WrittenTls {
     /// Keys of the block.
-    const KEYS: [&str; 4] = ["cert_file", "key_file", "ca_file", "verify_incoming"];
+    const KEYS: [&str; 6] = [
+        "cert_file",
+        "key_file",
+        "ca_file",
+        "verify_incoming",
+        "rpc",
+        "verify_server_hostname",
+    ];
 
     pub(super) fn take(&mut self, entry: Entry, reader: &mut Reader<'_>) {
         for inner in reader.block(entry) {
@@ -37,6 +65,10 @@ impl WrittenTls {
                 "key_file" => self.key_file = reader.text(&inner),
                 "ca_file" => self.ca_file = reader.text(&inner),
                 "verify_incoming" => self.verify_incoming = reader.flag(&inner),
+                "rpc" => self.rpc = reader.flag(&inner),
+                "verify_server_hostname" => {
+                    self.verify_server_hostname = reader.flag(&inner);
+                }
                 _ => reader.unknown(&inner, "tls", &Self::KEYS),
             }
         }
@@ -49,6 +81,41 @@ impl WrittenTls {
             key_file: other.key_file.or(self.key_file),
             ca_file: other.ca_file.or(self.ca_file),
             verify_incoming: other.verify_incoming.or(self.verify_incoming),
+            rpc: other.rpc.or(self.rpc),
+            verify_server_hostname: other.verify_server_hostname.or(self.verify_server_hostname),
+        }
+    }
+
+    /// How machines reach each other.
+    pub(super) fn rpc(&self, problems: &mut Vec<Problem>) -> RpcSecurity {
+        let mut wrong = |message: &str| problems.push(Problem::new(SETTINGS, message));
+        match self.rpc {
+            None => RpcSecurity::Loopback,
+            Some(false) => RpcSecurity::Plain,
+            Some(true) => {
+                if self.verify_server_hostname == Some(false) {
+                    wrong(
+                        "`tls.verify_server_hostname` cannot be false: without it a client could \
+                         pose as a server",
+                    );
+                }
+                let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
+                match (
+                    path(&self.ca_file),
+                    path(&self.cert_file),
+                    path(&self.key_file),
+                ) {
+                    (Some(authority), Some(certificate), Some(key)) => RpcSecurity::Mutual {
+                        authority,
+                        certificate,
+                        key,
+                    },
+                    _ => {
+                        wrong("`tls.rpc` needs `tls.ca_file`, `tls.cert_file` and `tls.key_file`");
+                        RpcSecurity::Loopback
+                    }
+                }
+            }
         }
     }
 
@@ -71,7 +138,7 @@ impl WrittenTls {
             wrong("`tls.verify_incoming` needs `tls.ca_file`, the authorities of clients");
         }
         let Some(address) = address else {
-            if *self != Self::default() {
+            if *self != Self::default() && self.rpc.is_none() {
                 wrong("`tls` is set, but no listener uses it; set `ports.https`, usually to 8501");
             }
             return None;

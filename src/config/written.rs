@@ -25,6 +25,9 @@ pub struct Written {
     pub ports: BTreeMap<String, u16>,
     pub server_enabled: Option<bool>,
     pub bootstrap_expect: Option<u64>,
+    pub join: Option<Vec<String>>,
+    pub servers: Option<Vec<String>>,
+    pub advertise: BTreeMap<String, String>,
     pub client_enabled: Option<bool>,
     pub node_class: Option<String>,
     pub meta: BTreeMap<String, String>,
@@ -59,12 +62,26 @@ pub(super) const LISTENERS: [(&str, u16); 7] = [
     ("ingress_admin", 9998),
 ];
 
-const TOP: [&str; 13] = [
+/// Keys of `advertise`.
+const ADVERTISED: [&str; 3] = ["http", "rpc", "serf"];
+/// Keys of `server_join`.
+const JOIN: [&str; 4] = ["retry_join", "start_join", "retry_interval", "retry_max"];
+/// Keys of `server`.
+const SERVER: [&str; 5] = [
+    "enabled",
+    "bootstrap_expect",
+    "server_join",
+    "retry_join",
+    "start_join",
+];
+
+const TOP: [&str; 14] = [
     "data_dir",
     "name",
     "region",
     "datacenter",
     "bind_addr",
+    "advertise",
     "log_level",
     "addresses",
     "ports",
@@ -82,8 +99,10 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 10] = [
+const CLIENT: [&str; 12] = [
     "enabled",
+    "servers",
+    "server_join",
     "node_class",
     "cpu_total_compute",
     "memory_total_mb",
@@ -101,6 +120,8 @@ impl Written {
     pub fn merge(self, other: Self) -> Self {
         let mut addresses = self.addresses;
         addresses.extend(other.addresses);
+        let mut advertise = self.advertise;
+        advertise.extend(other.advertise);
         let mut ports = self.ports;
         ports.extend(other.ports);
         let mut meta = self.meta;
@@ -119,6 +140,9 @@ impl Written {
             ports,
             server_enabled: other.server_enabled.or(self.server_enabled),
             bootstrap_expect: other.bootstrap_expect.or(self.bootstrap_expect),
+            join: other.join.or(self.join),
+            servers: other.servers.or(self.servers),
+            advertise,
             client_enabled: other.client_enabled.or(self.client_enabled),
             node_class: other.node_class.or(self.node_class),
             meta,
@@ -161,6 +185,15 @@ impl Written {
             "region" => self.region = reader.text(&entry),
             "datacenter" => self.datacenter = reader.text(&entry),
             "bind_addr" => self.bind_addr = reader.text(&entry),
+            "advertise" => {
+                for inner in reader.block(entry) {
+                    if !ADVERTISED.contains(&inner.key.as_str()) {
+                        reader.unknown(&inner, "advertise", &ADVERTISED);
+                    } else if let Some(text) = reader.text(&inner) {
+                        self.advertise.insert(inner.key, text);
+                    }
+                }
+            }
             "log_level" => self.log_level = reader.text(&entry),
             "addresses" => self.take_addresses(entry, reader),
             "ports" => self.take_ports(entry, reader),
@@ -294,7 +327,27 @@ impl Written {
             match inner.key.as_str() {
                 "enabled" => self.server_enabled = reader.flag(&inner),
                 "bootstrap_expect" => self.bootstrap_expect = reader.number(&inner),
-                _ => reader.unknown(&inner, "server", &["enabled", "bootstrap_expect"]),
+                "server_join" => self.take_join(inner, reader),
+                "retry_join" | "start_join" => self.add_join(reader.texts(&inner)),
+                _ => reader.unknown(&inner, "server", &SERVER),
+            }
+        }
+    }
+
+    fn add_join(&mut self, addresses: Option<Vec<String>>) {
+        if let Some(addresses) = addresses {
+            self.join.get_or_insert_default().extend(addresses);
+        }
+    }
+
+    fn take_join(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            match inner.key.as_str() {
+                "retry_join" | "start_join" => self.add_join(reader.texts(&inner)),
+                // Servers are asked every second, without end.
+                "retry_interval" => drop(reader.text(&inner)),
+                "retry_max" => drop(reader.number(&inner)),
+                _ => reader.unknown(&inner, "server_join", &JOIN),
             }
         }
     }
@@ -303,6 +356,8 @@ impl Written {
         for inner in reader.block(entry) {
             match inner.key.as_str() {
                 "enabled" => self.client_enabled = reader.flag(&inner),
+                "servers" => self.servers = reader.texts(&inner),
+                "server_join" => self.take_join(inner, reader),
                 "node_class" => self.node_class = reader.text(&inner),
                 "cpu_total_compute" => self.cpu_total_compute = reader.number(&inner),
                 "memory_total_mb" => self.memory_total_mb = reader.number(&inner),

@@ -112,6 +112,8 @@ pub struct Hello {
     /// True when this agent has an ingress: it sends [`ToServer::Traffic`], as often as
     /// [`ToClient::Count`] asks.
     pub counts: bool,
+    /// Name of the server that runs in the same process; none without one.
+    pub server: Option<String>,
 }
 
 /// What an agent holds, so that a server sends only what came later.
@@ -174,6 +176,9 @@ pub enum ToClient {
         /// The server takes [`ToServer::Traffic`].
         #[serde(default)]
         takes_traffic: bool,
+        /// RPC addresses of servers that the agent may go to as well.
+        #[serde(default)]
+        servers: Vec<String>,
     },
     /// From now on an interval of [`ToServer::Traffic`] is so long; a second until this is said on
     /// a stream. Sent to agents that count.

@@ -79,6 +79,20 @@ struct Planes {
     /// By index and an order of arrival.
     questions: BTreeMap<(Index, u64), Question>,
     asked: u64,
+    /// Agents that served traffic when this server began to lead and did not come to it yet: what
+    /// they are busy with nobody knows.
+    awaited: BTreeSet<Agent>,
+    /// How long they are waited for: as long as their leases may last.
+    awaited_until: Option<Instant>,
+}
+
+/// Who may have a data plane.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Agent {
+    /// The agent of a node.
+    Node(NodeId),
+    /// The agent that runs the server of this name.
+    Server(String),
 }
 
 impl Planes {
@@ -197,7 +211,21 @@ impl Planes {
         self.answer();
     }
 
+    /// An agent that may have been awaited is there.
+    fn on_there(&mut self, node_id: Option<NodeId>, server: Option<&str>) {
+        if let Some(node_id) = node_id {
+            self.awaited.remove(&Agent::Node(node_id));
+        }
+        if let Some(server) = server {
+            self.awaited.remove(&Agent::Server(server.to_owned()));
+        }
+    }
+
     fn on_tick(&mut self, now: Instant) {
+        if self.awaited_until.is_some_and(|until| until <= now) {
+            self.awaited_until = None;
+            self.awaited.clear();
+        }
         let ended: Vec<(String, usize)> = self
             .by_agent
             .iter()
@@ -288,6 +316,9 @@ impl Planes {
     }
 
     fn answer(&mut self) {
+        if !self.awaited.is_empty() {
+            return;
+        }
         if self.questions.is_empty() {
             self.drained();
             return;
@@ -331,18 +362,37 @@ pub(super) struct TooManyQuestions;
 pub(super) struct DataPlanes(Mutex<Planes>);
 
 impl DataPlanes {
+    /// This server begins to lead: it knows nothing of data planes, and answers nobody before
+    /// `awaited` are there or `lease` has passed.
+    pub(super) fn begin(&self, awaited: BTreeSet<Agent>, lease: Duration) {
+        *self.0.lock() = Planes {
+            awaited,
+            awaited_until: Some(Instant::now() + lease),
+            ..Planes::default()
+        };
+    }
+
     /// An agent with a data plane opened a stream; it shows everything up to `confirmed`, nothing
-    /// yet when that is 0.
+    /// yet when that is 0. `place` is its node, and the name of the server in its process.
     pub(super) fn on_hello(
         &self,
         agent_id: &str,
-        node_id: Option<NodeId>,
+        place: (Option<NodeId>, Option<&str>),
         confirmed: Index,
         lease: Duration,
     ) {
         let now = Instant::now();
         let mut planes = self.0.lock();
-        planes.on_hello(now, agent_id, node_id, confirmed, lease);
+        planes.on_hello(now, agent_id, place.0, confirmed, lease);
+        planes.on_there(place.0, place.1);
+        planes.answer();
+    }
+
+    /// An agent without a data plane opened a stream.
+    pub(super) fn on_no_plane(&self, node_id: Option<NodeId>, server: Option<&str>) {
+        let mut planes = self.0.lock();
+        planes.on_there(node_id, server);
+        planes.answer();
     }
 
     /// An agent said something on its open stream, so it lives.

@@ -16,15 +16,31 @@ use jobs::{
     state::{Command as JobsCommand, TagVersion},
 };
 use mesh::state::{SetRouteOverrides, SetSplit};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::watch;
+use rpc::{
+    pipe::Pipe,
+    servers::Servers,
+    transport::{Dialect, Kind},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::{
     Config, Core,
     authority::AuthorityError,
-    keyring::KeyringError,
+    cluster::{
+        directory::{self, KnownServer, Status},
+        leadership::Role,
+        requests::LEADER_TIMEOUT,
+    },
+    keyring::{Keyring, KeyringError},
+    log::gate::Gate,
     log::propose::{ProposeError, ids, now, seed},
-    log::raft::{Metrics, Voter},
+    log::published::Published,
+    log::raft::StartError,
+    log::raft::{GroupError, Metrics, Raft, Voter},
     log::watch::{Subscription, Topic},
     state::{Command, Outcome, Rejected, Snapshot, log_time},
     traffic::{Feed, Ingress, Row},
@@ -32,6 +48,8 @@ use super::{
 
 /// How often a rollout is tried to be moved that the judge moves at the same time.
 const ACTS_MAX: usize = 8;
+/// Pause before a leader that could not be reached is tried again.
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +112,31 @@ pub struct Stats {
     pub voters: usize,
     /// Evaluations that could be worked on now.
     pub ready_evals: usize,
+    /// How long ago the leader was heard of.
+    pub silence: Duration,
+}
+
+/// Why the servers were not changed, or could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    /// Nobody leads.
+    #[error("No cluster leader")]
+    NoLeader,
+    /// There is no such server.
+    #[error("no server of the cluster is `{0}`")]
+    Unknown(String),
+    /// Something of the cluster could not be reached or changed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<GroupError> for ClusterError {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::NotLeader => Self::NoLeader,
+            error => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// A cheap handle on the running server.
@@ -193,6 +236,213 @@ impl Handle {
         self.core.raft.configuration()
     }
 
+    /// A handle for an agent that runs no server: it knows nothing, refuses every write with
+    /// `reason`, and finds the leader through `servers`.
+    ///
+    /// # Errors
+    /// When the system has no room for threads.
+    pub fn absent(config: Config, servers: Servers, reason: &str) -> Result<Self, StartError> {
+        let published = Arc::new(Published::default());
+        let raft = Gate::absent(Core::options(&config), reason, Arc::clone(&published));
+        let keyring = Keyring::open(PathBuf::new(), std::iter::empty(), None)?;
+        let (core, _) = Core::new(config, published, raft, keyring)?;
+        let core = Core {
+            elsewhere: Some(servers),
+            ..core
+        };
+        Ok(Self {
+            core: Arc::new(core),
+        })
+    }
+
+    /// Whether this server leads: what needs the leader is answered here.
+    pub fn leads(&self) -> bool {
+        matches!(*self.core.role.borrow(), Role::Leads { .. })
+    }
+
+    /// Whether there is a copy of the state here, however old.
+    pub fn has_copy(&self) -> bool {
+        self.core.elsewhere.is_none()
+    }
+
+    /// RPC addresses of servers that this agent may go to.
+    pub fn server_addresses(&self) -> Vec<String> {
+        match &self.core.elsewhere {
+            Some(servers) => servers.all(),
+            None => self.core.addresses(),
+        }
+    }
+
+    /// How long ago this server heard of the leader; nothing for the leader itself.
+    pub fn silence(&self) -> Duration {
+        if self.leads() {
+            return Duration::ZERO;
+        }
+        self.core
+            .raft
+            .raft()
+            .map_or(Duration::MAX, |raft| raft.silence())
+    }
+
+    /// Opens a pipe to an API of the leader; none when this server leads. Waits a moment for a
+    /// leader.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`], also when the leader cannot be reached.
+    pub async fn open_leader(&self, dialect: Dialect) -> Result<Option<Pipe>, ClusterError> {
+        if let Some(servers) = &self.core.elsewhere {
+            return self.open_any(servers, dialect).await.map(Some);
+        }
+        let mut roles = self.core.role.subscribe();
+        let opened = timeout(LEADER_TIMEOUT, async {
+            loop {
+                let role = roles.borrow_and_update().clone();
+                match role {
+                    Role::Leads { .. } => return None,
+                    Role::Follows { leader, .. } => {
+                        let opening = self.core.pool.open(&leader, Kind::Http(dialect));
+                        tokio::select! {
+                            opened = opening => match opened {
+                                Ok(pipe) => return Some(pipe),
+                                Err(error) => {
+                                    tracing::debug!(leader, %error, "the leader cannot be asked");
+                                    sleep(OPEN_PAUSE).await;
+                                }
+                            },
+                            _ = roles.changed() => {}
+                        }
+                    }
+                    Role::Waits => {
+                        // The sender lives as long as this handle.
+                        drop(roles.changed().await);
+                    }
+                }
+            }
+        });
+        opened.await.map_err(|_| ClusterError::NoLeader)
+    }
+
+    /// Opens a pipe through any server, which passes it on to the leader.
+    async fn open_any(&self, servers: &Servers, dialect: Dialect) -> Result<Pipe, ClusterError> {
+        let opened = timeout(LEADER_TIMEOUT, async {
+            loop {
+                for server in servers.all() {
+                    let opening = self.core.pool.open(&server, Kind::Http(dialect));
+                    match opening.await {
+                        Ok(pipe) => return pipe,
+                        Err(error) => {
+                            tracing::debug!(server, %error, "a server cannot be asked");
+                        }
+                    }
+                }
+                sleep(OPEN_PAUSE).await;
+            }
+        });
+        opened.await.map_err(|_| ClusterError::NoLeader)
+    }
+
+    /// Opens a pipe to an API of the agent of a node, which the leader can.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unknown`] when the agent is not connected.
+    pub async fn open_agent(&self, id: NodeId, dialect: Dialect) -> Result<Pipe, ClusterError> {
+        let tunnel = self.core.tunnels.of(id);
+        let tunnel = tunnel.ok_or_else(|| ClusterError::Unknown(id.to_string()))?;
+        let opened = tunnel.open(dialect).await;
+        opened.map_err(|error| ClusterError::Failed(error.to_string()))
+    }
+
+    /// This server and the others that it knows of.
+    pub fn known_servers(&self) -> Vec<KnownServer> {
+        let own = KnownServer {
+            member: directory::own(&self.core),
+            status: Status::Alive,
+            silent_for: Some(Duration::ZERO),
+        };
+        let others = self.core.directory.others();
+        std::iter::once(own).chain(others).collect()
+    }
+
+    /// Asks at these addresses who is there, now and from now on; answers with how many answered.
+    pub async fn join(&self, addresses: &[String]) -> usize {
+        self.core.directory.join(addresses);
+        let asked = addresses
+            .iter()
+            .map(|address| directory::ask(&self.core, address));
+        let answered = futures_util::future::join_all(asked).await;
+        answered.into_iter().filter(|answered| *answered).count()
+    }
+
+    fn group(&self) -> Result<Raft, ClusterError> {
+        self.core.raft.raft().map_err(|_| ClusterError::NoLeader)
+    }
+
+    /// Takes a server that does not answer any more, by name, for one that left.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unknown`].
+    pub fn force_leave(&self, name: &str) -> Result<(), ClusterError> {
+        let region = &self.core.config.region;
+        let known = self.core.directory.others().into_iter().find(|known| {
+            let full = format!("{}.{region}", known.member.name);
+            known.member.name == name || full == name
+        });
+        let known = known.ok_or_else(|| ClusterError::Unknown(name.to_owned()))?;
+        if known.status == Status::Alive {
+            // It would say so itself: whoever answers is there.
+            return Ok(());
+        }
+        self.core.directory.mark_left(known.member.id);
+        Ok(())
+    }
+
+    /// The server of the group with this id, address or name.
+    fn server_of_group(&self, id_or_address: &str) -> Result<u64, ClusterError> {
+        let id = u64::from_str_radix(id_or_address, 16).ok();
+        let servers = self.voters();
+        let mut servers = servers.iter();
+        servers
+            .find(|server| {
+                let named = [&server.address, &server.name];
+                Some(server.id) == id || named.contains(&&id_or_address.to_owned())
+            })
+            .map(|server| server.id)
+            .ok_or_else(|| ClusterError::Unknown(id_or_address.to_owned()))
+    }
+
+    /// Takes a server out of the group, by id, address or name. One that answers comes back by
+    /// itself.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; only the leader can.
+    pub async fn remove_server(&self, id_or_address: &str) -> Result<(), ClusterError> {
+        let id = self.server_of_group(id_or_address)?;
+        if self.voters().len() == 1 {
+            let reason = "the only server cannot be removed: nobody would lead";
+            return Err(ClusterError::Failed(reason.into()));
+        }
+        Ok(self.group()?.remove(id).await?)
+    }
+
+    /// Lets another server lead, by id, address or name; the one with most of the log when none is
+    /// named.
+    ///
+    /// # Errors
+    /// [`ClusterError`]; only the leader can.
+    pub async fn transfer_leadership(&self, to: Option<&str>) -> Result<(), ClusterError> {
+        let id = match to {
+            Some(to) => self.server_of_group(to)?,
+            None => {
+                let others = self.voters().into_iter();
+                let others = others.filter(|voter| voter.votes && !voter.is_leader);
+                let next = others.max_by_key(|voter| voter.matched);
+                let alone = "cannot find peer: there is one server, and it leads";
+                next.ok_or_else(|| ClusterError::Failed(alone.into()))?.id
+            }
+        };
+        Ok(self.group()?.transfer(id).await?)
+    }
+
     /// RPC address of the leader; none while there is none.
     pub fn leader(&self) -> Option<String> {
         let voters = self.voters();
@@ -200,6 +450,19 @@ impl Handle {
             .into_iter()
             .find(|voter| voter.is_leader)
             .map(|voter| voter.address)
+    }
+
+    /// Resolves when another than `leader` leads, or other servers are known than before.
+    pub async fn servers_after(&self, leader: Option<&str>) {
+        let mut roles = self.core.role.subscribe();
+        let mut news = self.core.directory.changed();
+        while self.leader().as_deref() == leader {
+            tokio::select! {
+                // The senders live as long as this handle.
+                _ = roles.changed() => {}
+                _ = news.changed() => return,
+            }
+        }
     }
 
     /// Figures about this server.
@@ -210,6 +473,7 @@ impl Handle {
             log: self.raft_metrics(),
             leader: leader.map(|voter| voter.address.clone()),
             voters: voters.len(),
+            silence: self.silence(),
             ready_evals: self.core.broker.lock().ready_len(),
         }
     }

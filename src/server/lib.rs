@@ -34,31 +34,40 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use cluster::{
+    directory::Directory,
+    leadership::{self, Role},
+    requests::{self, Tunnels},
+};
 use data_planes::DataPlanes;
 use keyring::Keyring;
+use log::raft::Options;
 use log::{gate::Gate, propose::ids, published::Published};
 use loops::deployments::Standings;
 use records::Records;
-use registration::Version;
-use rpc::transport::Listener;
-use sessions::{follow, history::History, streams::Streams};
-use supervise::Supervisor;
+use rpc::{pool::Pool, security::Security, servers::Servers, transport::Listener};
+use sessions::{history::History, streams::Streams};
 use traffic::Counted;
 
 use scheduling::DecisionThread;
 
 pub use authority::shown_config;
 pub use authority::{AuthorityError, Leaf};
-pub use handle::{Error, Handle, Stats, Tagging, Written};
+pub use cluster::{
+    directory::{KnownServer, Status},
+    requests::Requested,
+};
+pub use handle::{ClusterError, Error, Handle, Stats, Tagging, Written};
 pub use identities::PublicKey;
 pub use keyring::KeyringError;
 pub use launches::Launched;
 pub use log::raft::{Metrics, StartError, Voter};
+pub use rpc::transport::Dialect;
 pub use state::{Command, Outcome, Rejected, Snapshot};
 pub use variables::Items;
 
@@ -89,6 +98,30 @@ pub struct Config {
     pub lease: Duration,
     /// How long and how many finished rows are kept.
     pub gc: GcLimits,
+    /// Its place among other servers.
+    pub cluster: ClusterConfig,
+}
+
+/// A server's place among others.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// With how many servers a new group begins; 0 to join one that there is.
+    pub expect: u32,
+    /// Addresses of servers to ask who is there, host:port each.
+    pub join: Vec<String>,
+    /// How servers reach each other.
+    pub security: Security,
+}
+
+impl Default for ClusterConfig {
+    /// One server that is all of its cluster.
+    fn default() -> Self {
+        Self {
+            expect: 1,
+            join: Vec::new(),
+            security: Security::Plain,
+        }
+    }
 }
 
 impl Config {
@@ -132,39 +165,52 @@ pub(crate) struct Core {
     records: Records,
     history: History,
     streams: Streams,
+    /// The other servers.
+    directory: Directory,
+    /// Connections to them, but for those of the log.
+    pool: Pool,
+    /// What this server does at the moment.
+    role: watch::Sender<Role>,
+    /// The way to agents, while this server leads.
+    tunnels: Tunnels,
+    /// Where those go who ask an API of this agent over RPC.
+    pipes: mpsc::Sender<Requested>,
+    /// Where the servers are, for an agent that runs none.
+    elsewhere: Option<Servers>,
 }
 
-/// A server that leads and does not serve agents yet.
-#[derive(Debug)]
-pub struct Server {
-    core: Arc<Core>,
-    listener: Listener,
-}
+/// Pipes that may wait for the API.
+const PIPES_MAX: usize = 64;
 
-impl Server {
-    /// Opens the log and leads; every write that was ever acknowledged is visible when this
-    /// returns.
-    ///
-    /// # Errors
-    /// [`StartError`] when the log cannot be used.
-    pub async fn start(config: Config, listener: Listener) -> Result<Self, StartError> {
-        let published = Arc::new(Published::default());
-        let raft = Gate::open(
-            config.data_dir.join("raft"),
-            config.rpc_address.clone(),
-            Arc::clone(&published),
-        )
-        .await?;
-        let keyring = {
-            let snapshot = published.current();
-            let root_keys = snapshot.jobs.root_keys().map(|root_key| &**root_key);
-            let path = config.data_dir.join("keyring/wrapping");
-            let authority = snapshot.mesh.authority().map(|row| &**row);
-            Keyring::open(path, root_keys, authority)?
-        };
+impl Core {
+    /// RPC addresses of the servers.
+    fn addresses(&self) -> Vec<String> {
+        let servers = self.raft.configuration().into_iter();
+        servers.map(|server| server.address).collect()
+    }
+
+    fn options(config: &Config) -> Options {
+        Options {
+            directory: config.data_dir.join("raft"),
+            address: config.rpc_address.clone(),
+            name: config.name.clone(),
+            begins_alone: config.cluster.expect == 1,
+            security: config.cluster.security.clone(),
+        }
+    }
+
+    fn new(
+        config: Config,
+        published: Arc<Published>,
+        raft: Gate,
+        keyring: Keyring,
+    ) -> Result<(Self, mpsc::Receiver<Requested>), StartError> {
         let threads = |source| StartError::Threads { source };
-        let core = Core {
+        let (pipes, requested) = mpsc::channel(PIPES_MAX);
+        let core = Self {
             heartbeats: Mutex::new(Heartbeats::new(config.lease, ids())),
+            directory: Directory::new(&config.cluster.join),
+            pool: Pool::new(config.cluster.security.clone()),
             config,
             published,
             raft,
@@ -185,10 +231,49 @@ impl Server {
             records: Records::default(),
             history: History::default(),
             streams: Streams::default(),
+            role: watch::Sender::default(),
+            tunnels: Tunnels::default(),
+            pipes,
+            elsewhere: None,
         };
+        Ok((core, requested))
+    }
+}
+
+/// A server whose log is open, and that does not serve agents yet.
+#[derive(Debug)]
+pub struct Server {
+    core: Arc<Core>,
+    listener: Listener,
+    requested: Option<mpsc::Receiver<Requested>>,
+}
+
+impl Server {
+    /// Opens the log. A server that is all of its cluster leads when this returns, and every write
+    /// that was ever acknowledged is visible.
+    ///
+    /// # Errors
+    /// [`StartError`] when the log cannot be used.
+    pub async fn start(config: Config, listener: Listener) -> Result<Self, StartError> {
+        let published = Arc::new(Published::default());
+        let raft = Gate::open(Core::options(&config), Arc::clone(&published)).await?;
+        let keyring = {
+            let snapshot = published.current();
+            let root_keys = snapshot.jobs.root_keys().map(|root_key| &**root_key);
+            let path = config.data_dir.join("keyring/wrapping");
+            let authority = snapshot.mesh.authority().map(|row| &**row);
+            Keyring::open(path, root_keys, authority)?
+        };
+        let (core, requested) = Core::new(config, published, raft, keyring)?;
+        if core.raft.leadership().is_own {
+            core.role.send_replace(Role::Leads {
+                until: CancellationToken::new(),
+            });
+        }
         Ok(Self {
             core: Arc::new(core),
             listener,
+            requested: Some(requested),
         })
     }
 
@@ -199,40 +284,47 @@ impl Server {
         }
     }
 
-    /// Leads and serves agents until `shutdown`. When the log breaks, or a part of the leader does
-    /// not get well, the server stops leading, keeps its last known state for readers, and opens
-    /// the log again as soon as that works.
+    /// Where those come from who ask an API of this agent over RPC; once.
+    pub fn take_requested(&mut self) -> Option<mpsc::Receiver<Requested>> {
+        self.requested.take()
+    }
+
+    /// Serves agents and other servers until `shutdown`, and leads while the log says so. When the
+    /// log breaks, or a part of the leader does not get well, the server stops leading, keeps its
+    /// last known state for readers, and opens the log again as soon as that works.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { core, mut listener } = self;
+        let Self {
+            core, mut listener, ..
+        } = self;
         tokio::pin!(shutdown);
         let mut pause = REOPEN_PAUSE_MIN;
+        // Nobody is served before the parts of the leader are there.
+        core.role.send_replace(Role::Waits);
         loop {
             let started = Instant::now();
             let parts = TaskTracker::new();
             let stop = CancellationToken::new();
-            let supervisor = Supervisor::new(parts.clone(), stop.clone());
-            // No stream may begin before the state that it begins with is there.
-            follow::begin(&core);
-            let followed = Arc::clone(&core);
-            supervisor.keep("streams", move |stop| {
-                follow::run(Arc::clone(&followed), stop)
-            });
-            cluster::leader::start(&core, &supervisor);
-            let raised = Arc::clone(&core);
-            parts.spawn(async move {
-                // This one server is all of the cluster.
-                if let Err(error) = raised.raft.raise_version(Version::SUPPORTED).await {
-                    tracing::warn!(%error, "the rules of the cluster stay as they are");
-                }
-            });
+            parts.spawn(cluster::directory::run(Arc::clone(&core), stop.clone()));
+            parts.spawn(cluster::bootstrap(Arc::clone(&core), stop.clone()));
+            let mut leading = parts.spawn(leadership::run(Arc::clone(&core), stop.clone()));
             let reason = loop {
                 tokio::select! {
-                    link = listener.accept() => {
-                        let Some(link) = link else { break None };
-                        parts.spawn(sessions::serve(Arc::clone(&core), link, stop.clone()));
+                    asked = listener.next() => {
+                        let Some(asked) = asked else { break None };
+                        let answering = requests::answer(Arc::clone(&core), asked);
+                        let stopped = stop.clone().cancelled_owned();
+                        parts.spawn(async move {
+                            tokio::select! {
+                                () = answering => {}
+                                () = stopped => {}
+                            }
+                        });
                     }
                     reason = core.raft.broken() => break Some(reason),
-                    reason = supervisor.gave_up() => break Some(reason),
+                    reason = &mut leading => {
+                        let ended = || "the part that leads ended".to_owned();
+                        break Some(reason.ok().flatten().unwrap_or_else(ended));
+                    }
                     () = &mut shutdown => break None,
                 }
             };
@@ -265,7 +357,7 @@ impl Server {
                 () = reopen(&core.raft, &mut listener, pause) => {}
                 () = &mut shutdown => return,
             }
-            tracing::info!("the log is back; the server leads again");
+            tracing::info!("the log is back");
         }
     }
 }
@@ -279,11 +371,10 @@ async fn reopen(log: &Gate, listener: &mut Listener, mut pause: Duration) {
         tokio::pin!(wait);
         loop {
             tokio::select! {
-                link = listener.accept() => {
-                    if link.is_none() {
-                        future::pending::<()>().await;
-                    }
-                }
+                asked = listener.next() => match asked {
+                    Some(asked) => asked.refuse("the log of this server cannot be written"),
+                    None => future::pending().await,
+                },
                 () = &mut wait => break,
             }
         }

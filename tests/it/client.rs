@@ -76,6 +76,7 @@ impl Machine {
                 history: 1,
                 rules: RulesVersion::default(),
                 takes_traffic: false,
+                servers: Vec::new(),
             };
             link.outgoing.send(welcome.into()).await.unwrap();
             let mut index = 100;

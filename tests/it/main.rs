@@ -21,6 +21,7 @@ mod catalog;
 mod children;
 mod cli;
 mod client;
+mod cluster;
 mod containers;
 mod defined;
 mod deploys;

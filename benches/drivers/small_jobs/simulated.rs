@@ -46,6 +46,7 @@ async fn measure(jobs: usize, submitters: usize, agents: usize) {
         rpc_address: address.to_string(),
         lease: Config::LEASE,
         gc: jobs::control::GcLimits::default(),
+        cluster: server::ClusterConfig::default(),
     };
     let started = Instant::now();
     let server = Server::start(config, listener)

@@ -55,7 +55,7 @@ async fn datacenters(State(catalog): State<Catalog>, query: Query) -> Result<Res
     let snapshot = catalog.snapshot();
     let places: Vec<Entry> = servers
         .iter()
-        .filter_map(|server| snapshot.node_by_id(&server.node_id))
+        .filter_map(|server| snapshot.node(&server.name))
         .map(|node| entry(&format!("{}.{datacenter}", node.name)))
         .collect();
     let map = json!([{ "Datacenter": datacenter, "AreaID": "wan", "Coordinates": places }]);

@@ -49,7 +49,9 @@ use tokio::time::Instant;
 pub use agent::{AgentRequest, Definitions, agent_requests};
 
 use super::error::Error;
+use super::forward::{self, Forward};
 use super::read::wait::Spread;
+use server::Dialect;
 
 /// What the catalog dialect answers from.
 #[derive(Debug, Clone)]
@@ -87,8 +89,8 @@ pub struct Cluster {
 /// A server of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerPeer {
-    /// Id of the server's node.
-    pub node_id: String,
+    /// Name of the server's agent, and of its node; empty when it is not known.
+    pub name: String,
     /// Address and port of its RPC listener.
     pub address: String,
 }
@@ -153,6 +155,15 @@ impl Catalog {
         &self.shared.leaves
     }
 
+    fn forward(&self) -> Forward {
+        let shared = &self.shared;
+        Forward::new(
+            shared.server.clone(),
+            shared.client.clone(),
+            Dialect::Catalog,
+        )
+    }
+
     fn server(&self) -> &server::Handle {
         &self.shared.server
     }
@@ -194,6 +205,10 @@ pub fn router(catalog: Catalog) -> Router {
         .layer(middleware::from_fn(paths::check))
         .layer(middleware::from_fn(compress::compress))
         .layer(middleware::from_fn(add_headers))
+        .layer(middleware::from_fn_with_state(
+            catalog.forward(),
+            forward::forward,
+        ))
         .with_state(catalog)
 }
 

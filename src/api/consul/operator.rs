@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::query::{Query, json as answer};
 use super::{Catalog, only, read};
 use crate::error::Error;
+use crate::health::Health;
 use server::Voter;
 
 /// Name of the service that the servers are.
@@ -46,32 +47,45 @@ pub(super) fn router() -> Router<Catalog> {
         .route("/v1/operator/utilization", read(utilization))
 }
 
-/// The one server cannot go.
-async fn remove_peer(State(catalog): State<Catalog>, query: Query) -> Error {
+async fn remove_peer(State(catalog): State<Catalog>, query: Query) -> Result<(), Error> {
     let asked = ["id", "address"]
         .iter()
         .find_map(|key| query.parameters.get(key).map(|value| (*key, value)));
     let Some((key, value)) = asked else {
-        return Error::bad_request(
+        return Err(Error::bad_request(
             "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
-        );
+        ));
     };
-    let voters = catalog.server().voters().into_iter();
-    let mut known = voters.map(|voter| (named(&catalog, &voter).0, voter.address));
-    if known.any(|(id, address)| value == if key == "id" { id } else { address }) {
-        return Error::internal("the only server cannot be removed: nobody would lead");
-    }
-    Error::internal(format!(
-        "{key} {value:?} was not found in the Raft configuration"
-    ))
+    let Some(voter) = found(&catalog, (key, value)) else {
+        return Err(Error::internal(format!(
+            "{key} {value:?} was not found in the Raft configuration"
+        )));
+    };
+    Ok(catalog.server().remove_server(&voter.address).await?)
 }
 
-async fn transfer(State(_): State<Catalog>, query: Query) -> Error {
-    drop(query);
-    Error::internal("cannot find peer: there is one server, and it leads")
+/// The voter of that id or address.
+fn found(catalog: &Catalog, (key, value): (&str, &str)) -> Option<Voter> {
+    let mut voters = catalog.server().voters().into_iter();
+    voters.find(|voter| match key {
+        "id" => named(catalog, voter).0 == value,
+        _ => voter.address == value,
+    })
 }
 
-/// Nothing is said between machines yet that had to be encrypted.
+async fn transfer(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let to = match query.parameters.get("id") {
+        Some(id) => match found(&catalog, ("id", id)) {
+            Some(voter) => Some(voter.address),
+            None => return Err(Error::internal("cannot find peer")),
+        },
+        None => None,
+    };
+    catalog.server().transfer_leadership(to.as_deref()).await?;
+    answer(&query, &json!({ "Success": true }))
+}
+
+/// There is no gossip that had to be encrypted: servers speak over RPC.
 async fn keyring(State(catalog): State<Catalog>, query: Query) -> Error {
     drop(query);
     let node = &catalog.agent().node_name;
@@ -123,21 +137,18 @@ async fn usage(State(catalog): State<Catalog>, query: Query) -> Result<Response,
     answer(&query, &answer_of)
 }
 
-/// Id and name of a voter: those of its node, its address where they are not known.
+/// Id and name of a voter: those of its node, those of its log where it has none.
 fn named(catalog: &Catalog, voter: &Voter) -> (String, String) {
-    let servers = catalog.cluster().servers;
-    let peer = servers
-        .into_iter()
-        .find(|peer| peer.address == voter.address);
-    let Some(peer) = peer else {
-        return (voter.address.clone(), "(unknown)".to_owned());
-    };
     let snapshot = catalog.snapshot();
-    let name = snapshot.node_by_id(&peer.node_id).map_or_else(
-        || catalog.agent().node_name.clone(),
-        |node| node.name.to_string(),
-    );
-    (peer.node_id, name)
+    let id = match snapshot.node(&voter.name) {
+        Some(node) if !node.id.is_empty() => node.id.to_string(),
+        _ => format!("{:x}", voter.id),
+    };
+    let name = match voter.name.as_str() {
+        "" => "(unknown)".to_owned(),
+        name => name.to_owned(),
+    };
+    (id, name)
 }
 
 async fn raft(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
@@ -150,8 +161,8 @@ async fn raft(State(catalog): State<Catalog>, query: Query) -> Result<Response, 
             "Address": voter.address,
             "Leader": voter.is_leader,
             "ProtocolVersion": RAFT_PROTOCOL,
-            "Voter": true,
-            "LastIndex": last_index,
+            "Voter": voter.votes,
+            "LastIndex": voter.matched.unwrap_or(last_index),
         })
     };
     let voters = catalog.server().voters();
@@ -159,7 +170,7 @@ async fn raft(State(catalog): State<Catalog>, query: Query) -> Result<Response, 
     answer(&query, &json!({ "Servers": servers, "Index": 0 }))
 }
 
-/// Fixed in this version: nothing is cleaned up, moved or upgraded by itself.
+/// Fixed in this version: no server is taken out, moved or upgraded by itself.
 async fn configuration(State(_): State<Catalog>, query: Query) -> Result<Response, Error> {
     answer(
         &query,
@@ -181,27 +192,28 @@ async fn configuration(State(_): State<Catalog>, query: Query) -> Result<Respons
 async fn health(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let metrics = catalog.server().raft_metrics();
     let voters = catalog.server().voters();
-    let is_healthy = voters.iter().any(|voter| voter.is_leader);
+    let health = Health::new(catalog.server());
+    let is_healthy = health.is_healthy(&voters);
     let server = |voter: &Voter| {
         let (id, name) = named(&catalog, voter);
         json!({
             "ID": id,
             "Name": name,
             "Address": voter.address,
-            "SerfStatus": "alive",
+            "SerfStatus": health.status(voter),
             "Version": API_VERSION,
             "Leader": voter.is_leader,
-            "LastContact": "0s",
+            "LastContact": health.last_contact(voter),
             "LastTerm": metrics.term,
-            "LastIndex": metrics.last_log_index,
-            "Healthy": is_healthy,
-            "Voter": true,
+            "LastIndex": voter.matched.unwrap_or(metrics.last_log_index),
+            "Healthy": health.of(voter),
+            "Voter": voter.votes,
             "StableSince": "0001-01-01T00:00:00Z",
         })
     };
     let report = json!({
         "Healthy": is_healthy,
-        "FailureTolerance": tolerance(voters.len()),
+        "FailureTolerance": health.tolerance(&voters),
         "Servers": voters.iter().map(server).collect::<Vec<_>>(),
     });
     let body = answer(&query, &report)?;
@@ -212,15 +224,11 @@ async fn health(State(catalog): State<Catalog>, query: Query) -> Result<Response
     })
 }
 
-/// How many of so many voters may fail.
-fn tolerance(voters: usize) -> usize {
-    voters.saturating_sub(1) / 2
-}
-
 async fn state(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let metrics = catalog.server().raft_metrics();
     let voters = catalog.server().voters();
-    let is_healthy = voters.iter().any(|voter| voter.is_leader);
+    let health = Health::new(catalog.server());
+    let is_healthy = health.is_healthy(&voters);
     let mut servers = Map::new();
     let mut leader = String::new();
     for voter in &voters {
@@ -232,12 +240,12 @@ async fn state(State(catalog): State<Catalog>, query: Query) -> Result<Response,
             "ID": id,
             "Name": name,
             "Address": voter.address,
-            "NodeStatus": "alive",
+            "NodeStatus": health.status(voter),
             "Version": API_VERSION,
-            "LastContact": "0s",
+            "LastContact": health.last_contact(voter),
             "LastTerm": metrics.term,
-            "LastIndex": metrics.last_log_index,
-            "Healthy": is_healthy,
+            "LastIndex": voter.matched.unwrap_or(metrics.last_log_index),
+            "Healthy": health.of(voter),
             "StableSince": "0001-01-01T00:00:00Z",
             "ReadReplica": false,
             "Status": if voter.is_leader { "leader" } else { "voter" },
@@ -247,7 +255,7 @@ async fn state(State(catalog): State<Catalog>, query: Query) -> Result<Response,
         servers.insert(id, server);
     }
     let ids: Vec<String> = servers.keys().cloned().collect();
-    let tolerance = tolerance(voters.len());
+    let tolerance = health.tolerance(&voters);
     answer(
         &query,
         &json!({

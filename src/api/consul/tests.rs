@@ -73,7 +73,7 @@ impl Fixture {
             revision: String::new(),
         };
         let servers = vec![ServerPeer {
-            node_id: "id-1".to_owned(),
+            name: "n1".to_owned(),
             address: "192.0.2.11:4647".to_owned(),
         }];
         let leader = Some("192.0.2.11:4647".to_owned());

@@ -10,6 +10,7 @@ use axum::{
     Router,
     extract::{Path, RawQuery, State},
     http::{StatusCode, Uri, header},
+    middleware,
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -21,8 +22,8 @@ use proxy::route::Table;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::{Api, body::Raw, error::Error, overrides};
-use server::{self, state::Rejected};
+use super::{Api, body::Raw, error::Error, forward, overrides};
+use server::{self, Dialect, state::Rejected};
 
 /// Makes the router of the dialect, with absolute paths.
 pub fn router(api: Api) -> Router {
@@ -42,6 +43,10 @@ pub fn router(api: Api) -> Router {
         .route("/favicon.ico", get(async || StatusCode::NOT_FOUND))
         .fallback(elsewhere)
         .method_not_allowed_fallback(async || Error::method())
+        .layer(middleware::from_fn_with_state(
+            api.forward(Dialect::Ingress),
+            forward::forward,
+        ))
         .with_state(api)
 }
 

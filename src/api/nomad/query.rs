@@ -103,6 +103,11 @@ impl Query {
         self.parameters.get(name)
     }
 
+    /// All values of a parameter that may be repeated, without empty ones.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.parameters.all(name).filter(|value| !value.is_empty())
+    }
+
     /// True when the parameter is there, with a value or without.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.parameters.has(name)
@@ -266,14 +271,15 @@ impl Api {
             "x-nomad-knownleader",
             HeaderValue::from_static(known_leader),
         );
-        // The one server of this version is its own leader.
-        headers.insert("x-nomad-lastcontact", HeaderValue::from_static("0"));
+        let silence = self.server().silence().as_millis();
+        let silence = u64::try_from(silence).unwrap_or(u64::MAX);
+        headers.insert("x-nomad-lastcontact", HeaderValue::from(silence));
         response
     }
 
     /// True while there is a leader.
     pub(crate) fn knows_leader(&self) -> bool {
-        self.server().raft_metrics().is_leader
+        self.server().leads() || self.server().leader().is_some()
     }
 }
 

@@ -15,6 +15,8 @@ mod watches;
 
 use crate::{
     message::{Confirmation, Hello, Position, Report, RulesVersion},
+    security::Security,
+    servers::Servers,
     traffic::{self, Traffic},
     watched::Subject,
 };
@@ -201,7 +203,8 @@ impl Handle {
 /// Keeps the stream. See the module.
 #[derive(Debug)]
 pub struct Session {
-    server: SocketAddr,
+    servers: Servers,
+    security: Security,
     hello: Hello,
     reports: mpsc::Receiver<Pending>,
     awaits: mpsc::Receiver<Await>,
@@ -235,8 +238,18 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with the server at `server`, which says `hello` on every new stream.
+    /// A session with the server at `server` over plain connections, which says `hello` on every
+    /// new stream.
     pub fn new(server: SocketAddr, hello: Hello) -> (Self, Handle, mpsc::Receiver<AllocDelta>) {
+        Self::with(Servers::new([server.to_string()]), Security::Plain, hello)
+    }
+
+    /// A session with any of `servers`, one at a time, over connections as `security` makes them.
+    pub fn with(
+        servers: Servers,
+        security: Security,
+        hello: Hello,
+    ) -> (Self, Handle, mpsc::Receiver<AllocDelta>) {
         let (report_sender, reports) = mpsc::channel(REPORTS_MAX);
         let (await_sender, awaits) = mpsc::channel(AWAITS_MAX);
         let (allocs, alloc_deltas) = mpsc::channel(ALLOC_DELTAS_MAX);
@@ -259,7 +272,8 @@ impl Session {
             rules: rules_reader,
         };
         let session = Self {
-            server,
+            servers,
+            security,
             hello,
             reports,
             awaits,
@@ -292,19 +306,27 @@ impl Session {
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
         tokio::pin!(shutdown);
         let mut pause = RECONNECT_MIN;
+        // Servers that were tried since the last stream.
+        let mut tried = 0;
         loop {
+            let server = self.servers.current();
             let streamed = tokio::select! {
-                streamed = self.stream() => streamed,
+                streamed = self.stream(&server) => streamed,
                 () = &mut shutdown => return,
             };
             let was_connected = self.connected.send_replace(false);
             if let Err(error) = streamed {
-                self.tell(&error);
+                self.tell(&server, &error);
             }
+            self.servers.failed(&server);
+            tried = if was_connected { 0 } else { tried + 1 };
             pause = if was_connected {
                 RECONNECT_MIN
-            } else {
+            } else if tried % self.servers.count().max(1) == 0 {
                 (pause * 2).min(RECONNECT_MAX)
+            } else {
+                // The next one may well answer.
+                continue;
             };
             tokio::select! {
                 () = sleep(jittered(pause)) => {}
@@ -314,7 +336,7 @@ impl Session {
     }
 
     /// A registration that is rejected needs an operator's eye, once; servers come and go.
-    fn tell(&mut self, error: &StreamError) {
+    fn tell(&mut self, server: &str, error: &StreamError) {
         let source = std::error::Error::source(error).map(ToString::to_string);
         let reason = match error {
             StreamError::Rejected { reason } => Some(reason.clone()),
@@ -323,10 +345,10 @@ impl Session {
         };
         match reason {
             Some(_) if self.rejected != reason => {
-                tracing::warn!(server = %self.server, "{error}");
+                tracing::warn!(server, "{error}");
                 self.rejected = reason;
             }
-            _ => tracing::debug!(server = %self.server, source, "{error}"),
+            _ => tracing::debug!(server, source, "{error}"),
         }
     }
 

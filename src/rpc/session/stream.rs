@@ -43,9 +43,9 @@ pub(super) enum StreamError {
 }
 
 impl Session {
-    /// One stream from its opening to its end.
-    pub(super) async fn stream(&mut self) -> Result<(), StreamError> {
-        let link = transport::connect(self.server).await?;
+    /// One stream to `server`, from its opening to its end.
+    pub(super) async fn stream(&mut self, server: &str) -> Result<(), StreamError> {
+        let link = transport::open_session(server, &self.security).await?;
         let AgentLink {
             outgoing,
             mut incoming,
@@ -65,7 +65,11 @@ impl Session {
                 history,
                 rules,
                 takes_traffic,
-            })) => (lease_ms, history, rules, takes_traffic),
+                servers,
+            })) => {
+                self.servers.learn(servers);
+                (lease_ms, history, rules, takes_traffic)
+            }
             Ok(Some(ToClient::Rejected { reason })) => {
                 return Err(StreamError::Rejected { reason });
             }

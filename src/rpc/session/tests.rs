@@ -51,6 +51,7 @@ impl Fixture {
             history: 1,
             rules: RulesVersion::default(),
             takes_traffic: true,
+            servers: Vec::new(),
         })
         .await;
         (peer, *hello)
@@ -177,7 +178,8 @@ async fn a_rejected_registration_says_why() {
         link.outgoing.send(rejected.into()).await.unwrap();
         listener
     });
-    let error = session.stream().await.unwrap_err();
+    let server = session.servers.current();
+    let error = session.stream(&server).await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "agent registration rejected: the node's secret is another"
@@ -204,14 +206,22 @@ async fn an_agent_follows_the_rules_of_the_servers_as_far_as_it_knows_them() {
                 history: 1,
                 rules,
                 takes_traffic: false,
+                servers: Vec::new(),
             };
             link.outgoing.send(welcome.into()).await.unwrap();
         }
     });
-    let ended = timeout(LONG, session.stream()).await.unwrap().unwrap_err();
+    let server = session.servers.current();
+    let ended = timeout(LONG, session.stream(&server))
+        .await
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(ended, StreamError::Ended), "{ended}");
     assert_eq!(*handle.rules().borrow(), RulesVersion(2));
-    let error = timeout(LONG, session.stream()).await.unwrap().unwrap_err();
+    let error = timeout(LONG, session.stream(&server))
+        .await
+        .unwrap()
+        .unwrap_err();
     assert!(
         error
             .to_string()

@@ -1,10 +1,10 @@
-//! Starts what only a leader does. With one voter this server leads from its start to its end; each
-//! part rebuilds what it knows from the state when it starts, so a new leader needs nothing else.
+//! Starts what only a leader does. Each part rebuilds what it knows from the state when it starts,
+//! so a new leader needs nothing else.
 
 use jobs::control::Gc;
 use std::sync::Arc;
 
-use super::presence;
+use super::{presence, voters};
 use crate::{
     Core, data_planes,
     log::propose::ids,
@@ -56,6 +56,8 @@ pub(crate) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     });
     let of = core();
     supervisor.keep("presence", move |stop| presence::run(Arc::clone(&of), stop));
+    let of = core();
+    supervisor.keep("group", move |stop| voters::run(Arc::clone(&of), stop));
     let of = core();
     supervisor.keep("data planes", move |stop| {
         data_planes::run(Arc::clone(&of), stop)

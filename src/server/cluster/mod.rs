@@ -1,4 +1,13 @@
-//! What a server does because of its place among the servers.
+//! What a server does because of its place among the servers: it knows them (`directory`), begins
+//! a group with them (`bootstrap`), leads or follows (`leadership`), and as the leader keeps the
+//! group as the servers are (`voters`) and runs what only a leader does (`leader`).
 
-pub(super) mod leader;
+mod bootstrap;
+pub(super) mod directory;
+mod leader;
+pub(super) mod leadership;
 mod presence;
+pub(super) mod requests;
+mod voters;
+
+pub(super) use bootstrap::run as bootstrap;

@@ -90,6 +90,33 @@ impl Keyring {
         })
     }
 
+    /// The wrapping key, for another server of the cluster and nobody else. Waits for the disk
+    /// when it is the first key of this server.
+    pub(super) fn export(&self) -> Result<Vec<u8>, KeyringError> {
+        self.wrapping()?;
+        match wrapping::read(&self.path) {
+            Ok(Some(key)) => Ok(key.to_vec()),
+            Ok(None) | Err(_) => Err(KeyringError::Unreadable {
+                what: format!("the wrapping key in `{}`", self.path.display()),
+            }),
+        }
+    }
+
+    /// Takes over the wrapping key of the cluster that this server joins; the one that it had
+    /// encrypts nothing.
+    pub(super) fn import(&self, key: &[u8]) -> Result<(), KeyringError> {
+        let key = <[u8; KEY_LEN]>::try_from(key).map_err(|_| KeyringError::Unreadable {
+            what: "the wrapping key of the cluster".into(),
+        })?;
+        let mut wrapping = self.wrapping.lock();
+        wrapping::write(&self.path, &key).map_err(|source| KeyringError::File {
+            path: self.path.display().to_string(),
+            source,
+        })?;
+        *wrapping = Some(Arc::new(Cipher::new(key)));
+        Ok(())
+    }
+
     /// Encrypts the private key of a root certificate. Waits for the disk when it is the first key
     /// of this server.
     pub(super) fn wrap_authority(&self, root: &str, key: &[u8]) -> Result<Vec<u8>, KeyringError> {

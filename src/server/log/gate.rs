@@ -6,20 +6,19 @@
 use jobs::model::Index;
 use parking_lot::RwLock;
 use registration::Version;
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     super::state::{Command, Outcome},
     propose::ProposeError,
     published::Published,
-    raft::{Metrics, Raft, StartError, Voter},
+    raft::{Leadership, Metrics, Options, Raft, StartError, Voter},
 };
 
 /// The log, open or closed.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    directory: PathBuf,
-    address: String,
+    options: Options,
     published: Arc<Published>,
     now: RwLock<Result<Raft, Closed>>,
 }
@@ -33,17 +32,14 @@ struct Closed {
 }
 
 impl Gate {
-    /// Opens the log in `directory` and leads; everything that was ever acknowledged is applied
-    /// when this returns.
+    /// Opens the log; see [`Raft::start`].
     pub(crate) async fn open(
-        directory: PathBuf,
-        address: String,
+        options: Options,
         published: Arc<Published>,
     ) -> Result<Self, StartError> {
-        let raft = Raft::start(&directory, &address, Arc::clone(&published)).await?;
+        let raft = Raft::start(options.clone(), Arc::clone(&published)).await?;
         Ok(Self {
-            directory,
-            address,
+            options,
             published,
             now: RwLock::new(Ok(raft)),
         })
@@ -70,12 +66,27 @@ impl Gate {
 
     /// Opens a closed log again. Readers see nothing older than what they saw before.
     pub(crate) async fn reopen(&self) -> Result<(), StartError> {
-        let raft = Raft::start(&self.directory, &self.address, Arc::clone(&self.published)).await?;
+        let raft = Raft::start(self.options.clone(), Arc::clone(&self.published)).await?;
         *self.now.write() = Ok(raft);
         Ok(())
     }
 
-    fn raft(&self) -> Result<Raft, ProposeError> {
+    /// The log of an agent that runs no server: closed, and never opened.
+    pub(crate) fn absent(options: Options, reason: &str, published: Arc<Published>) -> Self {
+        let closed = Closed {
+            reason: reason.into(),
+            metrics: Metrics::default(),
+            voters: Vec::new(),
+        };
+        Self {
+            options,
+            published,
+            now: RwLock::new(Err(closed)),
+        }
+    }
+
+    /// The log while it is open.
+    pub(crate) fn raft(&self) -> Result<Raft, ProposeError> {
         match &*self.now.read() {
             Ok(raft) => Ok(raft.clone()),
             Err(closed) => Err(ProposeError::Storage {
@@ -150,6 +161,12 @@ impl Gate {
         }
     }
 
+    /// Who leads; nobody as far as a server with a closed log knows.
+    pub(crate) fn leadership(&self) -> Leadership {
+        self.raft()
+            .map_or_else(|_| Leadership::default(), |raft| raft.leadership())
+    }
+
     /// Where the log stands, or stood when it was closed.
     pub(crate) fn metrics(&self) -> Metrics {
         match &*self.now.read() {
@@ -202,13 +219,14 @@ mod tests {
     async fn nobody_raises_the_rules_to_what_this_server_does_not_know() {
         let directory = tempfile::tempdir().unwrap();
         let published = Arc::new(Published::default());
-        let gate = Gate::open(
-            directory.path().to_owned(),
-            "127.0.0.1:4647".into(),
-            Arc::clone(&published),
-        )
-        .await
-        .unwrap();
+        let options = Options {
+            directory: directory.path().to_owned(),
+            address: "127.0.0.1:4647".into(),
+            name: "one".into(),
+            begins_alone: true,
+            security: rpc::security::Security::Plain,
+        };
+        let gate = Gate::open(options, Arc::clone(&published)).await.unwrap();
         let unknown = Version::SUPPORTED.next();
         let refused = gate.raise_version(unknown).await.unwrap_err();
         assert!(

@@ -11,3 +11,8 @@ pub mod propose;
 pub mod published;
 pub mod raft;
 pub mod watch;
+
+/// A leader begins: its time goes on from that of the log.
+pub(crate) fn begin_term(newest: jobs::model::Timestamp) {
+    clock::raise(newest);
+}

@@ -7,7 +7,14 @@
 use jobs::model::Index;
 use mesh::view::Change;
 use parking_lot::Mutex;
-use std::{collections::VecDeque, sync::Arc};
+use sha2::{Digest as _, Sha256};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::sync::watch;
 
 use crate::Snapshot;
@@ -53,7 +60,7 @@ pub(super) enum Missing {
 /// The history, shared by all streams.
 #[derive(Debug)]
 pub(crate) struct History {
-    id: u64,
+    id: AtomicU64,
     /// Bytes of messages that are kept.
     bytes_max: usize,
     inner: Mutex<Inner>,
@@ -66,7 +73,7 @@ impl Default for History {
     fn default() -> Self {
         Self {
             // 0 means none.
-            id: sys::random::seed().max(1),
+            id: AtomicU64::new(sys::random::seed().max(1)),
             bytes_max: BYTES_MAX,
             inner: Mutex::default(),
             newest: watch::Sender::new(0),
@@ -78,7 +85,17 @@ impl Default for History {
 impl History {
     /// Tells this history from that of another server or another time.
     pub(super) fn id(&self) -> u64 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// All servers of a cluster go through the same catalog: whoever held it up to a place goes on
+    /// from there with any of them.
+    pub(crate) fn is_of(&self, cluster: &str) {
+        let digest = Sha256::digest(cluster.as_bytes());
+        let mut id = [0; 8];
+        id.copy_from_slice(&digest[..8]);
         self.id
+            .store(u64::from_le_bytes(id).max(1), Ordering::Relaxed);
     }
 
     /// The place of the newest message, and every later one.

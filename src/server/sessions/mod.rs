@@ -107,8 +107,12 @@ async fn open(core: &Core, hello: Hello, rules: Version) -> Result<Agent, admiss
     let key = Key::new(&hello.agent_id, node_id);
     let stream = core.streams.open(&key, &hello.agent_id, hello.stream)?;
     if hello.data_plane {
+        let place = (node_id, hello.server.as_deref());
         core.data_planes
-            .on_hello(&hello.agent_id, node_id, hello.confirmed, core.config.lease);
+            .on_hello(&hello.agent_id, place, hello.confirmed, core.config.lease);
+    } else {
+        let server = hello.server.as_deref();
+        core.data_planes.on_no_plane(node_id, server);
     }
     if hello.counts {
         core.traffic

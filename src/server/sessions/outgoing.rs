@@ -89,6 +89,7 @@ impl Outgoing<'_> {
             history,
             rules: RulesVersion(self.agent.rules.number()),
             takes_traffic: true,
+            servers: self.core.addresses(),
         })
         .await?;
         let snapshot = self.core.history.snapshot();

@@ -54,6 +54,7 @@ impl Running {
             rpc_address: address.to_string(),
             lease,
             gc: jobs::control::GcLimits::default(),
+            cluster: crate::ClusterConfig::default(),
         };
         let server = Server::start(config, listener).await.unwrap();
         let handle = server.handle();

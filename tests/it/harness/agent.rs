@@ -35,6 +35,10 @@ pub(crate) enum Mode {
     Dev,
     /// A data directory that outlives the agent, and so do the tasks.
     Durable,
+    /// The same, with a server that has no client beside it.
+    Server,
+    /// The same, with a client and no server.
+    Client,
 }
 
 /// What an agent may use of the machine.
@@ -265,12 +269,17 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
         Mode::Durable => {
             "bind_addr = \"127.0.0.1\"\nserver { enabled = true }\nplugin \"raw_exec\" {\n  config { enabled = true }\n}\n"
         }
+        Mode::Server => "bind_addr = \"127.0.0.1\"\n",
+        Mode::Client => {
+            "bind_addr = \"127.0.0.1\"\nplugin \"raw_exec\" {\n  config { enabled = true }\n}\n"
+        }
     };
+    let runs_tasks = mode != Mode::Server;
     format!(
         "data_dir = \"{}\"\n\
          name = \"node-{}\"\n\
          ports {{\n  http = 0\n  rpc = 0\n  catalog = 0\n  dns = 0\n  ingress = 0\n  ingress_admin = 0\n}}\n\
-         client {{\n  enabled = true\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n  artifact_directories = [\"{}\"]\n}}\n\
+         client {{\n  enabled = {runs_tasks}\n  min_dynamic_port = {}\n  max_dynamic_port = {}\n  artifact_directories = [\"{}\"]\n}}\n\
          {roles}{more}\n",
         dir.join("data").display(),
         ports.0,

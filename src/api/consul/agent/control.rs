@@ -64,12 +64,15 @@ async fn leave(State(catalog): State<Catalog>, _query: Query) -> Result<(), Erro
     ask(&catalog, AgentRequest::Leave).await
 }
 
+/// Port of RPC where an address names none.
+const RPC_PORT: u16 = 4647;
+
 async fn join_nobody(query: Query) -> Error {
     drop(query);
     failed_to_join("Failed to resolve : lookup : no such host")
 }
 
-/// An agent meets itself, and nobody else: there is one server.
+/// An agent meets itself, and other servers at their RPC addresses.
 async fn join(
     State(catalog): State<Catalog>,
     Path(address): Path<String>,
@@ -78,8 +81,15 @@ async fn join(
     if is_own(&catalog, &address) {
         return Ok(());
     }
+    let asked = match address.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => address.clone(),
+        _ => format!("{address}:{RPC_PORT}"),
+    };
+    if catalog.server().has_copy() && catalog.server().join(&[asked]).await > 0 {
+        return Ok(());
+    }
     Err(failed_to_join(&format!(
-        "Failed to join {address}: clusters of several agents are not built yet; this one is whole"
+        "Failed to join {address}: no server answers there"
     )))
 }
 

@@ -263,7 +263,7 @@ fn member(
         is_server: cluster
             .servers
             .iter()
-            .any(|server| server.node_id == node.id),
+            .any(|server| node.name == server.name),
         version: agent.version.clone(),
         revision: String::new(),
     };

@@ -11,11 +11,12 @@ use axum::{
 };
 use jobs::wire;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::query::Query;
+use super::{query::Query, write};
+use crate::health::name;
 use crate::{Api, error::Error};
-use server::Stats;
+use server::{KnownServer, Stats};
 
 /// The endpoints of the agent and of the servers that it knows.
 pub(super) fn router() -> Router<Api> {
@@ -24,6 +25,8 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/agent/health", get(health))
         .route("/v1/agent/members", get(members))
         .route("/v1/agent/servers", get(status::peers))
+        .route("/v1/agent/join", write(join))
+        .route("/v1/agent/force-leave", write(force_leave))
         .route("/v1/agent/schedulers", get(schedulers))
         .route("/v1/status/leader", get(status::leader))
         .route("/v1/status/peers", get(status::peers))
@@ -32,6 +35,9 @@ pub(super) fn router() -> Router<Api> {
 
 /// Kinds of jobs that the servers decide about.
 const SCHEDULERS: [&str; 4] = ["batch", "service", "sysbatch", "system"];
+
+/// Port of RPC where an address names none.
+const RPC_PORT: u16 = 4647;
 
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_VERSION: &str = "3";
@@ -42,30 +48,30 @@ fn split_address(address: &str) -> (String, u16) {
     (host.to_owned(), port.parse().unwrap_or(0))
 }
 
-/// This server as a member.
-fn member(api: &Api) -> wire::AgentMember {
-    let facts = api.facts();
-    let (addr, port) = split_address(&facts.rpc_address);
+/// A server as a member.
+fn member(known: &KnownServer) -> wire::AgentMember {
+    let server = &known.member;
+    let (addr, port) = split_address(&server.address);
     let tags = [
         ("role", "nomad".to_owned()),
-        ("region", facts.region.clone()),
-        ("dc", facts.datacenter.clone()),
+        ("region", server.region.clone()),
+        ("dc", server.datacenter.clone()),
         ("build", wire::API_VERSION.to_owned()),
-        (wire::OWN_VERSION_TAG, facts.version.clone()),
+        (wire::OWN_VERSION_TAG, server.version.clone()),
         ("revision", String::new()),
         ("vsn", "1".to_owned()),
         ("raft_vsn", RAFT_VERSION.to_owned()),
-        ("id", facts.name.clone()),
+        ("id", server.name.clone()),
         ("rpc_addr", addr.clone()),
         ("port", port.to_string()),
-        ("bootstrap", "1".to_owned()),
-        ("expect", "1".to_owned()),
+        ("bootstrap", u8::from(server.expect == 1).to_string()),
+        ("expect", server.expect.to_string()),
     ];
     wire::AgentMember {
-        name: format!("{}.{}", facts.name, facts.region),
+        name: format!("{}.{}", server.name, server.region),
         addr,
         port,
-        status: "alive".to_owned(),
+        status: name(known.status).to_owned(),
         tags: tags
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
@@ -79,6 +85,16 @@ fn member(api: &Api) -> wire::AgentMember {
     }
 }
 
+/// This agent as a member, whether or not it runs a server.
+fn own_member(api: &Api) -> wire::AgentMember {
+    let facts = api.facts();
+    let known = api.server().known_servers().into_iter().next();
+    let mut own = known.map_or_else(wire::AgentMember::default, |known| member(&known));
+    let version = (wire::OWN_VERSION_TAG.to_owned(), facts.version.clone());
+    own.tags.extend([version]);
+    own
+}
+
 /// `GET /v1/agent/self`
 async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
@@ -87,7 +103,7 @@ async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
         let snapshot = api.server().snapshot();
         let client = [
             ("node_id", node_id.to_string()),
-            ("known_servers", facts.rpc_address.clone()),
+            ("known_servers", known_servers(&api)),
             (
                 "num_allocations",
                 snapshot.jobs.allocs_of_node(node_id).count().to_string(),
@@ -98,9 +114,13 @@ async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     }
     query.json(&wire::AgentSelf {
         config: facts.config.clone(),
-        member: member(&api),
+        member: own_member(&api),
         stats,
     })
+}
+
+fn known_servers(api: &Api) -> String {
+    api.server().server_addresses().join(",")
 }
 
 /// The processor's kind as clients of the API call it.
@@ -112,6 +132,14 @@ fn go_arch() -> &'static str {
     }
 }
 
+fn last_contact(silence: Duration) -> String {
+    match silence {
+        Duration::ZERO => "0".to_owned(),
+        Duration::MAX => "never".to_owned(),
+        silence => format!("{}ms", silence.as_millis()),
+    }
+}
+
 /// Section to key to value, as `agent-info` shows them.
 fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
     let Stats {
@@ -119,13 +147,14 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
         leader,
         voters,
         ready_evals,
+        silence,
     } = stats;
     let state = if log.is_leader { "Leader" } else { "Follower" };
     let nomad = [
-        ("server", "true".to_owned()),
+        ("server", (*voters > 0).to_string()),
         ("leader", log.is_leader.to_string()),
         ("leader_addr", leader.clone().unwrap_or_default()),
-        ("bootstrap", "true".to_owned()),
+        ("bootstrap", (*voters == 1).to_string()),
         ("known_regions", "1".to_owned()),
     ];
     let raft = [
@@ -136,7 +165,7 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
         ("commit_index", log.applied_index.to_string()),
         ("applied_index", log.applied_index.to_string()),
         ("last_snapshot_index", log.snapshot_index.to_string()),
-        ("last_contact", "0".to_owned()),
+        ("last_contact", last_contact(*silence)),
         ("protocol_version", RAFT_VERSION.to_owned()),
         ("protocol_version_max", RAFT_VERSION.to_owned()),
         ("protocol_version_min", RAFT_VERSION.to_owned()),
@@ -192,7 +221,9 @@ async fn health(State(api): State<Api>, query: Query) -> Result<Response, Error>
     let node_id = api.facts().node_id;
     let client = node_id.filter(|_| of_client).map(|node_id| {
         let node = snapshot.jobs.node(node_id);
-        let ready = node.is_some_and(|node| node.status == jobs::model::NodeStatus::Ready);
+        // Only servers know how they see the node.
+        let ready = !api.server().has_copy()
+            || node.is_some_and(|node| node.status == jobs::model::NodeStatus::Ready);
         role(ready, "the node is not ready")
     });
     if query.get("type") == Some("client") && client.is_none() {
@@ -205,7 +236,8 @@ async fn health(State(api): State<Api>, query: Query) -> Result<Response, Error>
             },
         );
     }
-    let server = of_server.then(|| role(api.knows_leader(), "No cluster leader"));
+    let has_server = api.server().has_copy() || query.get("type") == Some("server");
+    let server = (of_server && has_server).then(|| role(api.knows_leader(), "No cluster leader"));
     let health = wire::AgentHealth { client, server };
     let roles = [&health.client, &health.server];
     if roles.into_iter().flatten().all(|role| role.ok) {
@@ -227,8 +259,38 @@ async fn members(State(api): State<Api>, query: Query) -> Result<Response, Error
         server_name: facts.name.clone(),
         server_region: facts.region.clone(),
         server_dc: facts.datacenter.clone(),
-        members: vec![member(&api)],
+        members: api.server().known_servers().iter().map(member).collect(),
     })
+}
+
+/// `PUT /v1/agent/join`
+async fn join(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let addresses: Vec<String> = query.all("address").map(with_port).collect();
+    if addresses.is_empty() {
+        return Err(Error::bad_request("missing address to join"));
+    }
+    let joined = api.server().join(&addresses).await;
+    let error = match joined {
+        0 => format!("no server answers at {}", addresses.join(", ")),
+        _ => String::new(),
+    };
+    query.json(&json!({ "num_joined": joined, "error": error }))
+}
+
+/// An address with the port of RPC where it names none.
+fn with_port(address: &str) -> String {
+    match split_address(address) {
+        (_, 0) => format!("{address}:{RPC_PORT}"),
+        _ => address.to_owned(),
+    }
+}
+
+/// `PUT /v1/agent/force-leave`
+async fn force_leave(State(api): State<Api>, query: Query) -> Result<(), Error> {
+    let Some(node) = query.get("node") else {
+        return Err(Error::bad_request("missing node to force leave"));
+    };
+    Ok(api.server().force_leave(node)?)
 }
 
 /// `GET /v1/agent/schedulers`

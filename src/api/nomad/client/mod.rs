@@ -1,6 +1,6 @@
 //! What only the machine that runs an allocation knows: its files, logs, usage and checks.
 //!
-//! Answered for allocations of this agent's own node; streams between machines are not built yet.
+//! Answered for allocations of this agent's own node; requests about others are carried to theirs.
 
 mod actions;
 pub(super) mod execute;
@@ -39,6 +39,11 @@ pub(super) fn router() -> Router<Api> {
 
 /// The client that has an allocation.
 fn of_alloc<'a>(api: &'a Api, id: &str) -> Result<&'a Handle, Error> {
+    if let Some(client) = api.client()
+        && client.knows(id)
+    {
+        return Ok(client);
+    }
     let snapshot = api.server().snapshot();
     let known = AllocId::parse(id).and_then(|id| snapshot.jobs.alloc(id));
     let alloc = known.ok_or_else(|| unknown(id))?;

@@ -190,9 +190,20 @@ fn describe(snapshot: &Snapshot) -> String {
     text
 }
 
+/// A server that is all of its cluster.
+pub(super) fn alone(directory: &Path) -> Options {
+    Options {
+        directory: directory.to_owned(),
+        address: "127.0.0.1:4647".into(),
+        name: "one".into(),
+        begins_alone: true,
+        security: Security::Plain,
+    }
+}
+
 async fn start(directory: &Path) -> (Raft, Arc<Published>) {
     let published = Arc::new(Published::default());
-    let raft = Raft::start(directory, "127.0.0.1:4647", Arc::clone(&published))
+    let raft = Raft::start(alone(directory), Arc::clone(&published))
         .await
         .unwrap();
     (raft, published)

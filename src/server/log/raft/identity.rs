@@ -8,8 +8,13 @@ use std::{
 };
 
 use super::{StartError, segment::FORMAT};
+use sys::files::{Durability, write_atomic};
 
 const NAME: &str = "identity";
+/// The file with the id of the server.
+const SERVER: &str = "server";
+/// The id of a server whose log is older than that file.
+pub(super) const FIRST_ID: u64 = 1;
 
 fn path(directory: &Path) -> PathBuf {
     directory.join(NAME)
@@ -54,6 +59,46 @@ pub(super) fn write(directory: &Path, log_id: u128) -> Result<(), StartError> {
     file.sync_all().map_err(failed)?;
     fs::rename(&new, &path).map_err(failed)?;
     sync_directory(directory).map_err(failed)
+}
+
+/// The id of the server whose log is in `directory`, made at its first start: it tells the server
+/// from all others, and stays whatever address it has.
+pub(super) fn server_id(directory: &Path, random: u64) -> Result<u64, StartError> {
+    let path = directory.join(SERVER);
+    match fs::read_to_string(&path) {
+        Ok(found) => {
+            let id = found.lines().find_map(|line| line.strip_prefix("id = "));
+            let id = id.and_then(|id| u64::from_str_radix(id, 16).ok());
+            match id {
+                Some(id) if server_text(id) == found => Ok(id),
+                _ => Err(StartError::Damaged {
+                    path: path.display().to_string(),
+                    what: "is damaged or of another version".into(),
+                    way_out: "Put the file back from a copy, or empty the data directory and let \
+                              the server join again"
+                        .into(),
+                }),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = if read(directory)?.is_some() {
+                FIRST_ID
+            } else {
+                // Neither none nor that of the first, and a number in every language.
+                (random >> 11) | 2
+            };
+            let failed = |error| StartError::files(&path, error);
+            write_atomic(&path, server_text(id).as_bytes(), Durability::Power).map_err(failed)?;
+            Ok(id)
+        }
+        Err(error) => Err(StartError::files(&path, error)),
+    }
+}
+
+fn server_text(id: u64) -> String {
+    let body = format!("trivet server\nid = {id:x}\n");
+    let sum = crc32fast::hash(body.as_bytes());
+    format!("{body}checksum = {sum:08x}\n")
 }
 
 /// Makes the names in a directory durable.

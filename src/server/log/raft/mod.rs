@@ -1,16 +1,17 @@
 //! The replicated log: durable entries, snapshots and the batching proposer.
 //!
-//! Nothing else names the Raft library, and nothing of it stands in the files. This version runs
-//! one voter; the connection to others says that they cannot be reached.
+//! Nothing else names the Raft library, and nothing of it stands in the files or travels between
+//! servers. `group` changes who votes, `network` is what the voters say to each other.
 //!
-//! Everything here runs on threads of its own: neither a slow disk nor applying a large entry holds
-//! up others, and a storm of requests does not hold up the log.
+//! Everything here runs on threads of its own: neither a slow disk nor applying a large entry
+//! holds up others, and a storm of requests does not hold up the log.
 
 mod compaction;
 mod error;
 mod files;
 #[cfg(test)]
 mod fixtures;
+mod group;
 mod identity;
 mod log_store;
 mod network;
@@ -23,11 +24,21 @@ mod stored;
 mod tests;
 mod types;
 
-use openraft::{BasicNode, SnapshotPolicy};
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use openraft::{ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
+use rpc::{pool::Pool, security::Security};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     runtime::{self, Runtime},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -39,19 +50,21 @@ use super::{
 use compaction::Compaction;
 use jobs::model::Index;
 use log_store::LogStore;
-use network::NoPeers;
+use network::Peers;
 use snapshot::SnapshotFile;
 use state_machine::StateMachine;
-use types::Types;
+use types::{ServerNode, Types};
 
 pub use error::StartError;
+pub(crate) use group::{GroupError, Leadership};
 
-/// The one voter.
-const NODE_ID: u64 = 1;
 /// How long the start may take until this server leads.
 const LEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a read waits for a quorum.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds of the time without a word of the leader after which a server stands for election, ms.
+const ELECTION_MIN_MS: u64 = 500;
+const ELECTION_MAX_MS: u64 = 800;
 /// Threads for the library, applying and the proposer; the writer of the files has its own.
 const THREADS: usize = 2;
 
@@ -72,20 +85,51 @@ pub struct Metrics {
     pub purged_index: Index,
 }
 
-/// A voter of the group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A server of the group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Voter {
+    /// Id of its log.
+    pub id: u64,
+    /// Name of its agent; empty when nobody said it yet.
+    pub name: String,
     /// RPC address.
     pub address: String,
     /// It leads.
     pub is_leader: bool,
+    /// It counts for the quorum; one that does not is on its way to.
+    pub votes: bool,
+    /// Last entry that the leader knows to be there; none when this server does not lead.
+    pub matched: Option<Index>,
+}
+
+/// How the log of one server is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Where its files are.
+    pub(crate) directory: PathBuf,
+    /// RPC address that others reach this server at.
+    pub(crate) address: String,
+    /// Name of the agent.
+    pub(crate) name: String,
+    /// An empty log begins a group of this one server.
+    pub(crate) begins_alone: bool,
+    /// How other servers are reached.
+    pub(crate) security: Security,
 }
 
 /// The running log.
 #[derive(Clone)]
 pub(crate) struct Raft {
+    id: u64,
     library: openraft::Raft<Types>,
     queue: proposer::Queue,
+    /// The cluster that this server belongs to; empty for none yet.
+    cluster: Arc<Mutex<String>>,
+    /// When the leader was heard of last.
+    heard: Arc<Mutex<Instant>>,
+    /// The leadership is on its way to another server: nothing is written meanwhile.
+    transfers: Arc<AtomicBool>,
+    pool: Pool,
     _threads: Arc<Threads>,
 }
 
@@ -121,43 +165,59 @@ impl std::fmt::Debug for Raft {
 }
 
 impl Raft {
-    /// Opens the log in `directory` and leads; everything that was ever acknowledged is applied
-    /// when this returns.
+    /// Opens the log. A server that is all of its group leads when this returns, and has applied
+    /// everything that was ever acknowledged.
     pub(crate) async fn start(
-        directory: &Path,
-        address: &str,
+        options: Options,
         published: Arc<Published>,
     ) -> Result<Self, StartError> {
         let threads = Threads::start()?;
         let Some(runtime) = &threads.0 else {
             return Err(StartError::library(&ProposeError::Stopped));
         };
-        let (directory, address) = (directory.to_owned(), address.to_owned());
         let handle = runtime.handle().clone();
+        let peers = Peers {
+            pool: Pool::new(options.security.clone()),
+            cluster: Arc::default(),
+        };
+        let (pool, cluster) = (peers.pool.clone(), Arc::clone(&peers.cluster));
         let starting = handle.spawn(async move {
             let opening = {
-                let (directory, published) = (directory.clone(), Arc::clone(&published));
+                let (directory, published) = (options.directory.clone(), Arc::clone(&published));
                 tokio::task::spawn_blocking(move || open(&directory, published))
             };
             let opened = opening
                 .await
                 .map_err(|error| StartError::library(&error))??;
-            start_library(opened, &directory, &address, &published).await
+            start_library(opened, &options, peers, &published).await
         });
         let started = starting
             .await
             .map_err(|error| StartError::library(&error))?;
-        let (library, queue) = started?;
+        let (id, library, queue) = started?;
         Ok(Self {
+            id,
             library,
             queue,
+            cluster,
+            heard: Arc::new(Mutex::new(Instant::now())),
+            transfers: Arc::default(),
+            pool,
             _threads: Arc::new(threads),
         })
     }
 
     /// Writes a command; answers when it is durable and applied.
     pub(crate) async fn propose(&self, command: Command) -> Result<(Index, Outcome), ProposeError> {
+        self.check_transfer()?;
         self.queue.propose(command).await
+    }
+
+    fn check_transfer(&self) -> Result<(), ProposeError> {
+        if self.transfers.load(Ordering::Relaxed) {
+            return Err(ProposeError::NotLeader);
+        }
+        Ok(())
     }
 
     /// Writes commands that do not depend on each other; the answers are in the same order.
@@ -165,7 +225,10 @@ impl Raft {
         &self,
         commands: Vec<Command>,
     ) -> Vec<Result<(Index, Outcome), ProposeError>> {
-        self.queue.propose_all(commands).await
+        match self.check_transfer() {
+            Ok(()) => self.queue.propose_all(commands).await,
+            Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 
     /// Returns once everything that was acknowledged anywhere before this call is in the state
@@ -177,11 +240,16 @@ impl Raft {
         };
         match passed {
             Ok(_) => Ok(()),
-            Err(error) if error.forward_to_leader::<BasicNode>().is_some() => {
+            Err(error) if error.forward_to_leader::<ServerNode>().is_some() => {
                 Err(ProposeError::NotLeader)
             }
             Err(_) => Err(ProposeError::Stopped),
         }
+    }
+
+    /// How long ago the leader was heard of.
+    pub(crate) fn silence(&self) -> Duration {
+        self.heard.lock().elapsed()
     }
 
     /// Resolves with the reason when the log cannot be written any more; it does not recover by
@@ -202,27 +270,14 @@ impl Raft {
         let watched = self.library.metrics();
         let metrics = watched.borrow();
         Metrics {
-            is_leader: metrics.current_leader == Some(NODE_ID),
+            is_leader: metrics.state == ServerState::Leader
+                && metrics.current_leader == Some(self.id),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or_default(),
             applied_index: metrics.last_applied.map_or(0, |id| id.index),
             snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
             purged_index: metrics.purged.map_or(0, |id| id.index),
         }
-    }
-
-    /// The voters.
-    pub(crate) fn configuration(&self) -> Vec<Voter> {
-        let watched = self.library.metrics();
-        let metrics = watched.borrow();
-        metrics
-            .membership_config
-            .nodes()
-            .map(|(id, node)| Voter {
-                address: node.addr.clone(),
-                is_leader: metrics.current_leader == Some(*id),
-            })
-            .collect()
     }
 
     /// Stops; what was acknowledged stays.
@@ -235,6 +290,7 @@ impl Raft {
 
 /// The files of a log, opened and checked.
 struct Opened {
+    id: u64,
     store: LogStore,
     file: SnapshotFile,
     machine: StateMachine,
@@ -244,6 +300,7 @@ fn open(directory: &Path, published: Arc<Published>) -> Result<Opened, StartErro
     // It holds the nodes' secrets and the environment of every task.
     sys::files::create_dir(directory, 0o700)
         .map_err(|error| StartError::files(directory, error))?;
+    let id = identity::server_id(directory, sys::random::seed())?;
     let store = LogStore::open(directory)?;
     let file = SnapshotFile::new(directory.to_owned());
     let machine = StateMachine::load(file.clone(), published)?;
@@ -251,6 +308,7 @@ fn open(directory: &Path, published: Arc<Published>) -> Result<Opened, StartErro
         return Err(files::missing(directory, &directory.join("snapshot")));
     }
     Ok(Opened {
+        id,
         store,
         file,
         machine,
@@ -261,12 +319,11 @@ fn open(directory: &Path, published: Arc<Published>) -> Result<Opened, StartErro
 fn settings() -> openraft::Config {
     openraft::Config {
         cluster_name: "trivet".into(),
-        // Also how long one append may take, so an entry has to travel and be written within it;
-        // the bytes of one append are bounded for that.
-        heartbeat_interval: 250,
+        // Appends that take longer are waited for by `network`.
+        heartbeat_interval: 150,
         // A follower first waits out a lease of the maximum, then elects: together below 2 s.
-        election_timeout_min: 700,
-        election_timeout_max: 1000,
+        election_timeout_min: ELECTION_MIN_MS,
+        election_timeout_max: ELECTION_MAX_MS,
         // The last part of a snapshot is answered only when all of it is loaded.
         install_snapshot_timeout: 60_000,
         // Only as far behind may a new voter be when it starts to count.
@@ -274,7 +331,7 @@ fn settings() -> openraft::Config {
         // Both by bytes, not by entries: see `compaction`.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
-        // One voter has nobody to send heartbeats to, and elects itself.
+        // One voter has nobody to send heartbeats to; `group` turns them on for more.
         enable_heartbeat: false,
         ..openraft::Config::default()
     }
@@ -282,11 +339,12 @@ fn settings() -> openraft::Config {
 
 async fn start_library(
     opened: Opened,
-    directory: &Path,
-    address: &str,
+    options: &Options,
+    peers: Peers,
     published: &Published,
-) -> Result<(openraft::Raft<Types>, proposer::Queue), StartError> {
+) -> Result<(u64, openraft::Raft<Types>, proposer::Queue), StartError> {
     let Opened {
+        id,
         store,
         file,
         machine,
@@ -296,55 +354,76 @@ async fn start_library(
         .map_err(|error| StartError::library(&error))?;
     let snapshot_index = machine.applied_index();
     let too_new = machine.too_new();
-    let library = openraft::Raft::new(NODE_ID, Arc::new(config), NoPeers, store.clone(), machine)
+    let cluster = Arc::clone(&peers.cluster);
+    let library = openraft::Raft::new(id, Arc::new(config), peers, store.clone(), machine)
         .await
         .map_err(|error| StartError::library(&error))?;
-    if let Err(error) = lead(&library, address).await {
+    // The library tells who is in the group once it has answered something.
+    let answered = library.is_initialized().await;
+    answered.map_err(|error| StartError::library(&error))?;
+    *cluster.lock() = group::cluster_of(&library);
+    if let Err(error) = begin(&library, id, options, &cluster).await {
         // What it holds is let go, so that another try finds it free.
         library.shutdown().await.ok();
         let refused = *too_new.lock();
         return Err(match refused {
             Some((index, rules)) => {
                 let path = store.path_of(index);
-                files::too_new(&path.unwrap_or_else(|| directory.to_owned()), &rules)
+                files::too_new(&path.unwrap_or_else(|| options.directory.clone()), &rules)
             }
             None => error,
         });
     }
     clock::raise(published.current().now);
+    tokio::spawn(group::follow(library.clone(), cluster));
     let compaction = Compaction::new(library.clone(), store, file, snapshot_index);
     tokio::spawn(compaction.clone().purge());
     let queue = proposer::start(proposer::Proposer {
         raft: library.clone(),
         compaction,
     });
-    Ok((library, queue))
+    Ok((id, library, queue))
 }
 
-/// Makes this server the leader and waits until it has applied what was acknowledged before.
-async fn lead(raft: &openraft::Raft<Types>, address: &str) -> Result<(), StartError> {
+/// Makes a server that is all of its group the leader, and waits until it has applied what was
+/// acknowledged before. Others wait for each other later.
+async fn begin(
+    raft: &openraft::Raft<Types>,
+    id: u64,
+    options: &Options,
+    cluster: &Mutex<String>,
+) -> Result<(), StartError> {
+    let failed = |error: &dyn std::error::Error| StartError::library(error);
     if raft
         .is_initialized()
         .await
-        .map_err(|error| StartError::library(&error))?
+        .map_err(|error| failed(&error))?
     {
+        if !group::is_alone(raft, id) {
+            return Ok(());
+        }
         let election = raft.trigger().elect().await;
-        election.map_err(|error| StartError::library(&error))?;
-    } else {
+        election.map_err(|error| failed(&error))?;
+    } else if options.begins_alone {
+        let name = group::new_cluster();
+        let node = ServerNode {
+            address: options.address.clone(),
+            name: options.name.clone(),
+            cluster: name.clone(),
+        };
         // The first election rides along with it.
-        let voters = BTreeMap::from([(NODE_ID, BasicNode::new(address))]);
-        let initialized = raft.initialize(voters).await;
-        initialized.map_err(|error| StartError::library(&error))?;
+        let initialized = raft.initialize(BTreeMap::from([(id, node)])).await;
+        initialized.map_err(|error| failed(&error))?;
+        *cluster.lock() = name;
+    } else {
+        return Ok(());
     }
     raft.wait(Some(LEAD_TIMEOUT))
-        .metrics(
-            |metrics| metrics.current_leader == Some(NODE_ID),
-            "leadership",
-        )
+        .metrics(|metrics| metrics.current_leader == Some(id), "leadership")
         .await
-        .map_err(|error| StartError::library(&error))?;
+        .map_err(|error| failed(&error))?;
     raft.ensure_linearizable()
         .await
-        .map_err(|error| StartError::library(&error))?;
+        .map_err(|error| failed(&error))?;
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! It is written beside its place, synced and renamed, so that a crash leaves the old one or the
 //! new one.
 
-use openraft::{BasicNode, LogId, SnapshotMeta};
+use openraft::{LogId, SnapshotMeta};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -20,11 +20,12 @@ use super::{
     files::{damaged, too_new},
     identity::sync_directory,
     stored::{Position, Voters},
+    types::ServerNode,
 };
 use crate::state::{Loading, SavedRow, State};
 
 /// What stands before the state, as the Raft library wants it.
-pub(super) type Meta = SnapshotMeta<u64, BasicNode>;
+pub(super) type Meta = SnapshotMeta<u64, ServerNode>;
 
 const MAGIC: &[u8; 8] = b"trivetSN";
 const FORMAT: u32 = 1;

@@ -1,8 +1,8 @@
 //! The replicated state machine as the Raft library sees it: apply, snapshot, restore.
 
 use openraft::{
-    BasicNode, Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot,
-    SnapshotMeta, StorageError, StorageIOError, StoredMembership, storage::RaftStateMachine,
+    Entry, EntryPayload, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
+    StorageError, StorageIOError, StoredMembership, storage::RaftStateMachine,
 };
 use parking_lot::Mutex;
 use std::{io, sync::Arc};
@@ -15,7 +15,7 @@ use super::super::{
 use super::{
     StartError,
     snapshot::{self, Meta, SnapshotFile},
-    types::{Batch, Outcomes, Types},
+    types::{Batch, Outcomes, ServerNode, Types},
 };
 use registration::UnknownRules;
 
@@ -25,7 +25,7 @@ type Failure = StorageError<u64>;
 pub(super) struct StateMachine {
     state: State,
     applied: Option<LogId<u64>>,
-    membership: StoredMembership<u64, BasicNode>,
+    membership: StoredMembership<u64, ServerNode>,
     file: SnapshotFile,
     published: Arc<Published>,
     too_new: TooNew,
@@ -96,7 +96,7 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn applied_state(
         &mut self,
-    ) -> Result<(Option<LogId<u64>>, StoredMembership<u64, BasicNode>), Failure> {
+    ) -> Result<(Option<LogId<u64>>, StoredMembership<u64, ServerNode>), Failure> {
         Ok((self.applied, self.membership.clone()))
     }
 
@@ -145,7 +145,7 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn install_snapshot(
         &mut self,
-        meta: &SnapshotMeta<u64, BasicNode>,
+        meta: &SnapshotMeta<u64, ServerNode>,
         snapshot: Box<File>,
     ) -> Result<(), Failure> {
         let failed = |error: io::Error| StorageIOError::read_snapshot(None, &error);
@@ -187,7 +187,7 @@ impl RaftStateMachine<Types> for StateMachine {
 pub(super) struct Builder {
     state: State,
     applied: Option<LogId<u64>>,
-    membership: StoredMembership<u64, BasicNode>,
+    membership: StoredMembership<u64, ServerNode>,
     file: SnapshotFile,
 }
 

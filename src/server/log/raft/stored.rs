@@ -1,16 +1,14 @@
 //! What stands in the files of the log: forms of our own, so that the files do not change when the
 //! Raft library does.
 
-use openraft::{
-    BasicNode, CommittedLeaderId, Entry, EntryPayload, LogId, Membership, StoredMembership, Vote,
-};
+use openraft::{CommittedLeaderId, Entry, EntryPayload, LogId, Membership, StoredMembership, Vote};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
 };
 
-use super::types::{Batch, Types};
+use super::types::{Batch, ServerNode, Types};
 
 /// A place in the log: whose term, and which entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +59,7 @@ impl From<Position> for LogId<u64> {
 }
 
 /// Whom this server voted for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredVote {
     pub(super) term: u64,
     pub(super) candidate: u64,
@@ -122,37 +120,62 @@ pub(super) struct Voters {
     pub(super) configs: Vec<BTreeSet<u64>>,
     /// Id to RPC address.
     pub(super) addresses: BTreeMap<u64, String>,
+    /// Id to name; empty in what builds wrote that ran one server.
+    pub(super) names: BTreeMap<u64, String>,
+    /// The cluster; empty in what builds wrote that ran one server.
+    pub(super) cluster: String,
 }
 
 impl Voters {
-    fn new(position: Option<Position>, membership: &Membership<u64, BasicNode>) -> Self {
+    pub(super) fn new(
+        position: Option<Position>,
+        membership: &Membership<u64, ServerNode>,
+    ) -> Self {
+        let nodes = || membership.nodes();
         Self {
             position,
             configs: membership.get_joint_config().clone(),
-            addresses: membership
-                .nodes()
-                .map(|(id, node)| (*id, node.addr.clone()))
+            addresses: nodes()
+                .map(|(id, node)| (*id, node.address.clone()))
                 .collect(),
+            names: nodes().map(|(id, node)| (*id, node.name.clone())).collect(),
+            cluster: nodes()
+                .map(|(_, node)| node.cluster.clone())
+                .find(|cluster| !cluster.is_empty())
+                .unwrap_or_default(),
         }
     }
 
-    fn membership(self) -> Membership<u64, BasicNode> {
-        let nodes: BTreeMap<u64, BasicNode> = self
-            .addresses
+    pub(super) fn membership(self) -> Membership<u64, ServerNode> {
+        let Self {
+            configs,
+            addresses,
+            mut names,
+            cluster,
+            ..
+        } = self;
+        let nodes: BTreeMap<u64, ServerNode> = addresses
             .into_iter()
-            .map(|(id, address)| (id, BasicNode::new(address)))
+            .map(|(id, address)| {
+                let node = ServerNode {
+                    address,
+                    name: names.remove(&id).unwrap_or_default(),
+                    cluster: cluster.clone(),
+                };
+                (id, node)
+            })
             .collect();
-        Membership::new(self.configs, nodes)
+        Membership::new(configs, nodes)
     }
 }
 
-impl From<&StoredMembership<u64, BasicNode>> for Voters {
-    fn from(stored: &StoredMembership<u64, BasicNode>) -> Self {
+impl From<&StoredMembership<u64, ServerNode>> for Voters {
+    fn from(stored: &StoredMembership<u64, ServerNode>) -> Self {
         Self::new(stored.log_id().map(Position::from), stored.membership())
     }
 }
 
-impl From<Voters> for StoredMembership<u64, BasicNode> {
+impl From<Voters> for StoredMembership<u64, ServerNode> {
     fn from(voters: Voters) -> Self {
         Self::new(voters.position.map(LogId::from), voters.membership())
     }

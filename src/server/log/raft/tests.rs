@@ -51,7 +51,7 @@ fn routes(text: &str) -> Command {
 }
 
 fn log_id(index: u64) -> LogId<u64> {
-    LogId::new(CommittedLeaderId::new(1, NODE_ID), index)
+    LogId::new(CommittedLeaderId::new(1, identity::FIRST_ID), index)
 }
 
 fn entry(index: u64) -> Entry<Types> {
@@ -77,7 +77,7 @@ async fn every_acknowledged_entry_and_vote_survives_a_power_cut() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = LogStore::open(directory.path()).unwrap();
         let count = u64::from(random.next_u32() % 40);
-        let vote = Vote::new(7 + seed, NODE_ID);
+        let vote = Vote::new(7 + seed, identity::FIRST_ID);
         store.save_vote(&vote).await.unwrap();
         for index in 0..=count {
             store.blocking_append([entry(index)]).await.unwrap();
@@ -142,14 +142,17 @@ async fn a_log_of_many_segments_reads_back_and_gives_room_back() {
     assert_eq!(first.len(), 1);
     store.purge(log_id(25)).await.unwrap();
     // The vote waits its turn behind the purge.
-    store.save_vote(&Vote::new(9, NODE_ID)).await.unwrap();
+    store
+        .save_vote(&Vote::new(9, identity::FIRST_ID))
+        .await
+        .unwrap();
     assert!(segments() <= 2);
     drop(store);
     let mut reopened = LogStore::open(directory.path()).unwrap();
     assert_eq!(indexes(&mut reopened).await.last(), Some(&29));
     assert_eq!(
         reopened.read_vote().await.unwrap(),
-        Some(Vote::new(9, NODE_ID))
+        Some(Vote::new(9, identity::FIRST_ID))
     );
 }
 
@@ -213,7 +216,7 @@ async fn a_damaged_file_is_named_or_nothing_is_lost() {
             let copy = copy(directory.path());
             damage.carry_out(&copy.path().join(file));
             let published = Arc::new(Published::default());
-            let started = Raft::start(copy.path(), "127.0.0.1:4647", Arc::clone(&published)).await;
+            let started = Raft::start(fixtures::alone(copy.path()), Arc::clone(&published)).await;
             match started {
                 Ok(raft) => {
                     let snapshot = published.current();
@@ -261,7 +264,7 @@ async fn a_log_whose_snapshot_is_gone_is_refused_when_it_does_not_reach_back() {
     store.blocking_append([entry(21)]).await.unwrap();
     drop(store);
     let published = Arc::new(Published::default());
-    let started = Raft::start(directory.path(), "127.0.0.1:4647", published).await;
+    let started = Raft::start(fixtures::alone(directory.path()), published).await;
     let error = started.err().unwrap().to_string();
     assert!(error.contains("snapshot` is missing"), "{error}");
 }
@@ -294,7 +297,7 @@ fn an_older_snapshot_never_replaces_a_newer_one() {
 
 async fn raft_in(directory: &Path) -> (Raft, Arc<Published>) {
     let published = Arc::new(Published::default());
-    let raft = Raft::start(directory, "127.0.0.1:4647", Arc::clone(&published))
+    let raft = Raft::start(fixtures::alone(directory), Arc::clone(&published))
         .await
         .unwrap();
     (raft, published)
@@ -302,7 +305,8 @@ async fn raft_in(directory: &Path) -> (Raft, Arc<Published>) {
 
 async fn snapshot(raft: &Raft) {
     raft.library.trigger().snapshot().await.unwrap();
-    let has_snapshot = |metrics: &openraft::RaftMetrics<u64, BasicNode>| metrics.snapshot.is_some();
+    let has_snapshot =
+        |metrics: &openraft::RaftMetrics<u64, ServerNode>| metrics.snapshot.is_some();
     raft.library
         .wait(Some(LEAD_TIMEOUT))
         .metrics(has_snapshot, "a snapshot")
@@ -450,7 +454,7 @@ async fn a_log_that_goes_over_to_newer_rules_is_refused() {
     raft.shutdown().await;
     drop(raft);
     let published = Arc::new(Published::default());
-    let started = Raft::start(directory.path(), "127.0.0.1:4647", published).await;
+    let started = Raft::start(fixtures::alone(directory.path()), published).await;
     let error = started.err().unwrap().to_string();
     let segment = files::segment_path(directory.path(), 1);
     let parts = [

@@ -14,9 +14,21 @@ openraft::declare_raft_types!(
         D = Batch,
         R = Outcomes,
         NodeId = u64,
-        Node = openraft::BasicNode,
+        Node = ServerNode,
         SnapshotData = tokio::fs::File,
 );
+
+/// A server of the group, as it stands in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ServerNode {
+    /// RPC address, host:port.
+    pub(crate) address: String,
+    /// Name of its agent; empty when nobody said it yet.
+    pub(crate) name: String,
+    /// The cluster that the group is; empty when the group has no name yet.
+    pub(crate) cluster: String,
+}
 
 /// One log entry: the commands that were waiting while the entry before it was written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -1,0 +1,301 @@
+//! Requests that this agent cannot answer: those that need the leader of the servers, and those
+//! about an allocation or a node elsewhere. They are carried there as they are, over RPC, and so
+//! is what comes back.
+//!
+//! An agent that does not lead hands all of them to the leader, which knows the way to every node.
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri, Version, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use jobs::model::{AllocId, NodeId};
+use tokio::io::{DuplexStream, copy_bidirectional};
+
+use super::{error::Error, listener::WasCarried, read::parameters::Parameters};
+use server::{ClusterError, Dialect};
+
+/// What decides where the requests of one API go; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Forward {
+    server: server::Handle,
+    client: Option<client::Handle>,
+    dialect: Dialect,
+}
+
+/// Where a request belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Any agent answers it from what it has.
+    Here,
+    /// A server answers it from its copy of the state, which may be old.
+    Copy,
+    /// Only the leader can answer it.
+    Leader,
+    /// The agent that runs this allocation.
+    Alloc(String),
+    /// The agent of this node.
+    Node(String),
+}
+
+impl Forward {
+    pub(super) fn new(
+        server: server::Handle,
+        client: Option<client::Handle>,
+        dialect: Dialect,
+    ) -> Self {
+        Self {
+            server,
+            client,
+            dialect,
+        }
+    }
+
+    fn place(&self, request: &Request) -> Place {
+        let uri = request.uri();
+        let method = request.method();
+        match self.dialect {
+            Dialect::Jobs => of_jobs(method, uri),
+            Dialect::Catalog => of_catalog(method, uri),
+            Dialect::Ingress => of_ingress(method, uri),
+        }
+    }
+
+    /// The pipe to where the request belongs; none when that is here.
+    async fn pipe(&self, place: Place, is_carried: bool) -> Result<Option<DuplexStream>, Error> {
+        let is_own = |id: &str| {
+            let node = self.client.as_ref().map(client::Handle::node);
+            node.is_some_and(|node| NodeId::parse(id) == Some(node.id))
+        };
+        let node = match place {
+            Place::Here => return Ok(None),
+            Place::Copy if self.server.has_copy() => return Ok(None),
+            Place::Alloc(id) => {
+                let client = self.client.as_ref();
+                if client.is_some_and(|client| client.knows(&id)) {
+                    return Ok(None);
+                }
+                let snapshot = self.server.snapshot();
+                let alloc = AllocId::parse(&id).and_then(|id| snapshot.jobs.alloc(id));
+                alloc.map(|alloc| alloc.node_id)
+            }
+            Place::Node(id) if is_own(&id) => return Ok(None),
+            Place::Node(id) => {
+                let snapshot = self.server.snapshot();
+                let node = NodeId::parse(&id).and_then(|id| snapshot.jobs.node(id));
+                node.map(|node| node.id)
+            }
+            Place::Copy | Place::Leader => None,
+        };
+        if self.server.leads() {
+            let Some(node) = node.filter(|node| !is_own(&node.to_string())) else {
+                return Ok(None);
+            };
+            let opened = self.server.open_agent(node, self.dialect).await;
+            return opened.map(Some).map_err(|error| match error {
+                ClusterError::Unknown(_) => Error::not_found("No path to node"),
+                error => error.into(),
+            });
+        }
+        if is_carried && self.server.has_copy() {
+            return Err(ClusterError::NoLeader.into());
+        }
+        if is_carried {
+            // The leader asks this agent about its own node.
+            return Ok(None);
+        }
+        Ok(self.server.open_leader(self.dialect).await?)
+    }
+}
+
+impl From<ClusterError> for Error {
+    fn from(error: ClusterError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+/// Answers a request here, or carries it to where it belongs.
+pub(super) async fn forward(
+    State(forward): State<Forward>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_carried = request.extensions().get::<WasCarried>().is_some();
+    match forward.pipe(forward.place(&request), is_carried).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(pipe)) => match carry(pipe, request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let text = format!("the connection to the leader or the node broke: {error}");
+                Error::internal(text).into_response()
+            }
+        },
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Asks on a pipe and passes the answer on, also when both sides go over to another protocol.
+async fn carry(pipe: DuplexStream, mut request: Request) -> hyper::Result<Response> {
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(pipe));
+    let (mut sender, connection) = handshake.await?;
+    tokio::spawn(async move {
+        // The answer says what broke.
+        connection.with_upgrades().await.ok();
+    });
+    let near = request.extensions_mut().remove::<OnUpgrade>();
+    let path = request.uri().path_and_query().cloned();
+    if let Some(host) = request.uri().authority().map(ToString::to_string)
+        && let Ok(host) = HeaderValue::try_from(host)
+    {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+    *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+    *request.version_mut() = Version::HTTP_11;
+    let mut response = sender.send_request(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && let Some(near) = near
+    {
+        let far = hyper::upgrade::on(&mut response);
+        tokio::spawn(async move {
+            if let (Ok(near), Ok(far)) = tokio::join!(near, far) {
+                let (mut near, mut far) = (TokioIo::new(near), TokioIo::new(far));
+                // Whichever end breaks, the other one sees it.
+                copy_bidirectional(&mut near, &mut far).await.ok();
+            }
+        });
+    }
+    Ok(response.map(Body::new))
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// The parts of the path after `/v1/`, and the parameters.
+fn parts(uri: &Uri) -> (Vec<&str>, Parameters) {
+    let path = uri.path().strip_prefix("/v1/").unwrap_or_default();
+    let query = uri.query().unwrap_or_default();
+    // What cannot be read is refused by the handler.
+    let parameters = Parameters::parse(query).unwrap_or_default();
+    (path.split('/').collect(), parameters)
+}
+
+fn is_stale(parameters: &Parameters) -> bool {
+    parameters
+        .value("stale")
+        .is_some_and(|value| value != "false" && value != "0")
+}
+
+fn of_jobs(method: &Method, uri: &Uri) -> Place {
+    let (parts, parameters) = parts(uri);
+    match parts[..] {
+        [""] if uri.path().starts_with("/.well-known/") => Place::Leader,
+        ["" | "regions" | "metrics"] => Place::Here,
+        ["agent", "members" | "servers" | "join" | "force-leave", ..] => Place::Copy,
+        ["status", ..] => Place::Copy,
+        ["agent", ..] => Place::Here,
+        ["client", "stats" | "metadata"] => match parameters.get("node_id") {
+            Some(id) => Place::Node(id.to_owned()),
+            None => Place::Here,
+        },
+        ["client", "fs", _, alloc] | ["client" | "allocation", alloc, "checks"] => {
+            Place::Alloc(alloc.to_owned())
+        }
+        ["client", "allocation", alloc, _] => Place::Alloc(alloc.to_owned()),
+        ["trivet", "routes", "counts"] | ["trivet", "route", "test"] => Place::Here,
+        _ if is_read(method) && is_stale(&parameters) => Place::Copy,
+        _ => Place::Leader,
+    }
+}
+
+fn of_catalog(method: &Method, uri: &Uri) -> Place {
+    let (parts, parameters) = parts(uri);
+    let is_consistent = parameters.has("consistent");
+    match parts[..] {
+        ["agent", "connect" | "force-leave", ..] => Place::Leader,
+        ["" | "agent" | "event", ..] => Place::Here,
+        [
+            "catalog" | "health" | "internal" | "coordinate" | "config" | "discovery-chain",
+            ..,
+        ]
+        | ["query", _, "execute"]
+            if is_read(method) && !is_consistent =>
+        {
+            Place::Here
+        }
+        ["status", ..] => Place::Here,
+        _ if is_read(method) && is_stale(&parameters) => Place::Copy,
+        _ => Place::Leader,
+    }
+}
+
+fn of_ingress(method: &Method, uri: &Uri) -> Place {
+    if uri.path().starts_with("/api/manual") || !is_read(method) {
+        Place::Leader
+    } else {
+        Place::Here
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_has_its_place() {
+        let of = |place: fn(&Method, &Uri) -> Place, line: &str| {
+            let (method, uri) = line.split_once(' ').unwrap();
+            place(&method.parse().unwrap(), &uri.parse().unwrap())
+        };
+        let alloc = || Place::Alloc("a1".into());
+        for (line, expected) in [
+            ("GET /ui/", Place::Here),
+            ("GET /.well-known/jwks.json", Place::Leader),
+            ("GET /v1/jobs", Place::Leader),
+            ("GET /v1/jobs?stale", Place::Copy),
+            ("GET /v1/jobs?stale=false", Place::Leader),
+            ("PUT /v1/jobs?stale", Place::Leader),
+            ("GET /v1/agent/self", Place::Here),
+            ("GET /v1/agent/members", Place::Copy),
+            ("GET /v1/status/leader", Place::Copy),
+            ("GET /v1/client/fs/logs/a1?task=t", alloc()),
+            ("PUT /v1/client/allocation/a1/restart", alloc()),
+            ("GET /v1/client/allocation/a1/exec", alloc()),
+            ("GET /v1/allocation/a1/checks", alloc()),
+            ("GET /v1/allocation/a1", Place::Leader),
+            ("GET /v1/client/stats", Place::Here),
+            ("GET /v1/client/stats?node_id=n", Place::Node("n".into())),
+            ("GET /v1/trivet/route/test?url=x", Place::Here),
+            ("GET /v1/trivet/routes", Place::Leader),
+        ] {
+            assert_eq!(of(of_jobs, line), expected, "{line}");
+        }
+        for (line, expected) in [
+            ("GET /v1/catalog/services", Place::Here),
+            ("GET /v1/catalog/services?consistent", Place::Leader),
+            ("GET /v1/health/service/web?stale", Place::Here),
+            ("PUT /v1/catalog/register", Place::Leader),
+            ("GET /v1/query/web/execute", Place::Here),
+            ("GET /v1/query", Place::Leader),
+            ("GET /v1/kv/a", Place::Leader),
+            ("GET /v1/kv/a?stale", Place::Copy),
+            ("PUT /v1/kv/a", Place::Leader),
+            ("PUT /v1/agent/service/register", Place::Here),
+            ("GET /v1/agent/connect/ca/roots", Place::Leader),
+            ("GET /v1/status/leader", Place::Here),
+        ] {
+            assert_eq!(of(of_catalog, line), expected, "{line}");
+        }
+        for (line, expected) in [
+            ("GET /api/routes", Place::Here),
+            ("GET /api/manual", Place::Leader),
+            ("PUT /api/manual", Place::Leader),
+        ] {
+            assert_eq!(of(of_ingress, line), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Several servers and clients, each a process of its own.
+
+use crate::harness::{Agent, DEADLINE, Echo, agent::Mode, command::trivet, eventually, http};
+use nix::sys::signal::{Signal, kill};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU8, Ordering},
+};
+use tokio::time::Instant;
+
+/// Each cluster has addresses of its own.
+static NEXT_CLUSTER: AtomicU8 = AtomicU8::new(1);
+
+/// RPC addresses of three servers.
+struct Addresses(u8);
+
+impl Addresses {
+    fn new() -> Self {
+        Self(NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn of(&self, server: u8) -> String {
+        format!("127.77.{}.{server}", self.0)
+    }
+
+    fn quoted(&self) -> String {
+        let all = [1, 2, 3].map(|server| format!("{:?}", self.of(server)));
+        all.join(", ")
+    }
+
+    /// Configuration of a server that begins with `expect` servers.
+    fn server(&self, server: u8, expect: u8) -> String {
+        format!(
+            "addresses {{ rpc = {:?} }}\nports {{ rpc = 4647 }}\nserver {{\n  enabled = true\n  \
+             bootstrap_expect = {expect}\n  server_join {{ retry_join = [{}] }}\n}}\n",
+            self.of(server),
+            self.quoted()
+        )
+    }
+
+    async fn start_server(&self, server: u8, expect: u8) -> Agent {
+        Agent::start_with(Mode::Server, &self.server(server, expect)).await
+    }
+
+    /// Three servers that begin together.
+    async fn start(&self) -> Vec<Agent> {
+        let servers = tokio::join!(
+            self.start_server(1, 3),
+            self.start_server(2, 3),
+            self.start_server(3, 3)
+        );
+        vec![servers.0, servers.1, servers.2]
+    }
+
+    /// A client that knows all servers.
+    async fn start_client(&self) -> Agent {
+        let servers = format!("client {{ servers = [{}] }}\n", self.quoted());
+        Agent::start_with(Mode::Client, &servers).await
+    }
+}
+
+/// Which of the servers leads, as `asked` sees it.
+async fn leader(asked: &Agent) -> String {
+    let leader = http::get(&asked.url("http", "/v1/status/leader")).await;
+    leader.as_str().expect("an address").to_owned()
+}
+
+/// Takes the leader out of `servers`; `asked` is one of them or a client.
+async fn take_leader(servers: &mut Vec<Agent>, addresses: &Addresses) -> (u8, Agent) {
+    let leader = eventually("a leader", async || {
+        match leader(&servers[0]).await.as_str() {
+            "" => Err("nobody leads".to_owned()),
+            leader => Ok(leader.to_owned()),
+        }
+    })
+    .await;
+    let names = servers
+        .iter()
+        .map(|server| server.address("rpc").to_string());
+    let at = names
+        .into_iter()
+        .position(|address| address == leader)
+        .expect("one of the servers leads");
+    let server = [1, 2, 3]
+        .into_iter()
+        .find(|server| leader == format!("{}:4647", addresses.of(*server)));
+    (server.expect("a server"), servers.remove(at))
+}
+
+async fn put_key(agent: &Agent, key: &str, value: &str) -> (StatusCode, String) {
+    let url = agent.url("catalog", &format!("/v1/kv/{key}"));
+    let sent = http::client().put(url).body(value.to_owned()).send().await;
+    let response = sent.expect("an answer");
+    let status = response.status();
+    (status, response.text().await.expect("a body"))
+}
+
+/// Waits until the copy of the state of one server holds a key.
+async fn has_key(server: &Agent, key: &str) {
+    let url = server.url("catalog", &format!("/v1/kv/{key}?stale"));
+    eventually(&format!("{key} at a server"), async || {
+        match http::send(Method::GET, &url, None).await.0 {
+            StatusCode::OK => Ok(()),
+            status => Err(status.to_string()),
+        }
+    })
+    .await;
+}
+
+/// Names of the members that are alive, as `asked` knows them.
+async fn alive(asked: &Agent, count: usize) {
+    eventually("the members", async || {
+        let members = http::get(&asked.url("http", "/v1/agent/members")).await;
+        let members = members["Members"].as_array().cloned().unwrap_or_default();
+        let alive = members.iter().filter(|member| member["Status"] == "alive");
+        match alive.count() {
+            found if found == count => Ok(()),
+            found => Err(format!("{found} are alive: {members:?}")),
+        }
+    })
+    .await;
+}
+
+fn pids(agents: &[&Agent]) -> BTreeSet<i32> {
+    let pids = agents.iter().flat_map(|agent| agent.task_processes());
+    pids.map(nix::unistd::Pid::as_raw).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_goes_on_without_its_leader_and_without_a_client() {
+    let addresses = Addresses::new();
+    let mut servers = addresses.start().await;
+    let clients = tokio::join!(addresses.start_client(), addresses.start_client());
+    let job = Echo::new("web", 2);
+    // Through a client, which has no server.
+    job.run(&clients.0).await;
+    let before = job.running(&clients.1, 2).await;
+    let processes = pids(&[&clients.0, &clients.1]);
+    assert_eq!(put_key(&clients.0, "before", "1").await.0, StatusCode::OK);
+
+    // What only one machine knows comes from any agent's API.
+    let alloc = before[0]["ID"].as_str().expect("an id");
+    for asked in [&servers[0], &servers[1], &clients.0, &clients.1] {
+        let path = format!("/v1/client/fs/ls/{alloc}?path=/");
+        let listed = http::get(&asked.url("http", &path)).await;
+        let names = listed.as_array().expect("entries").iter();
+        let names: Vec<&str> = names.filter_map(|entry| entry["Name"].as_str()).collect();
+        assert!(names.contains(&"alloc"), "{names:?}");
+        let (status, stats) = http::send(
+            Method::GET,
+            &asked.url("http", &format!("/v1/client/allocation/{alloc}/stats")),
+            None,
+        )
+        .await;
+        assert_eq!(status, StatusCode::OK, "{stats}");
+    }
+    let ran = [
+        "alloc",
+        "exec",
+        alloc,
+        "/bin/sh",
+        "-c",
+        "echo from a task; exit 3",
+    ];
+    let ran = trivet(&servers[2], &ran).await;
+    assert_eq!(
+        (ran.code, ran.stdout.trim()),
+        (3, "from a task"),
+        "{}",
+        ran.text()
+    );
+
+    let (killed, mut old) = take_leader(&mut servers, &addresses).await;
+    old.kill().await;
+    let since = Instant::now();
+    // Whoever is asked waits for the next leader.
+    let mut refused = 0;
+    while put_key(&servers[0], "after", "1").await.0 != StatusCode::OK {
+        refused += 1;
+        assert!(since.elapsed() < DEADLINE, "{refused} refused");
+    }
+    eprintln!(
+        "leader killed, next write after {:?}, {refused} refused",
+        since.elapsed()
+    );
+
+    // Nothing was restarted, and the clients found the next leader.
+    let after = job.running(&clients.0, 2).await;
+    let ids = |allocs: &[Value]| {
+        let ids = allocs.iter().map(|alloc| alloc["ID"].to_string());
+        ids.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ids(&before), ids(&after));
+    assert_eq!(pids(&[&clients.0, &clients.1]), processes);
+    assert_eq!(
+        put_key(&clients.1, "through a client", "1").await.0,
+        StatusCode::OK
+    );
+
+    // The killed one comes back and catches up.
+    old.start_again().await;
+    has_key(&old, "after").await;
+    alive(&servers[0], 3).await;
+    let peers = trivet(&old, &["operator", "raft", "list-peers"]).await.ok();
+    assert_eq!(peers.stdout.matches("true").count(), 3, "{}", peers.stdout);
+    assert_eq!(leader(&old).await, leader(&servers[0]).await, "{killed}");
+
+    // A client that is gone: its work goes to the other one.
+    let mut gone = clients.0;
+    gone.kill().await;
+    let node = clients.1.url("http", "/v1/nodes");
+    let other = eventually("another client", async || {
+        let nodes = http::get(&node).await;
+        let down = nodes.as_array().expect("nodes").iter();
+        let mut down = down.filter(|node| node["Status"] == "down");
+        down.next().cloned().ok_or_else(|| nodes.to_string())
+    })
+    .await;
+    job.passing(&clients.1, 2).await;
+    let placed = job.running(&clients.1, 2).await;
+    assert!(
+        placed.iter().all(|alloc| alloc["NodeID"] != other["ID"]),
+        "{placed:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lags_by_a_snapshot_is_sent_it_and_a_minority_writes_nothing() {
+    let addresses = Addresses::new();
+    let mut servers = addresses.start().await;
+    let (_, mut leader) = take_leader(&mut servers, &addresses).await;
+    let mut lagging = servers.remove(0);
+    let other = &servers[0];
+    lagging.kill().await;
+    // More than the log keeps beside a snapshot.
+    let value = "x".repeat(500_000);
+    for key in 0..60 {
+        let (status, text) = put_key(other, &format!("k{key}"), &value).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+    }
+    lagging.start_again().await;
+    has_key(&lagging, "k59").await;
+    has_key(&lagging, "k0").await;
+    let log = std::fs::read_dir(lagging.dir().join("data/raft")).expect("its log");
+    let names: Vec<_> = log
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    assert!(names.contains(&"snapshot".to_owned()), "{names:?}");
+
+    // Without a quorum writes are refused, and copies are read.
+    leader.kill().await;
+    kill(other.pid(), Signal::SIGSTOP).expect("the server runs");
+    let (status, text) = put_key(&lagging, "refused", "1").await;
+    assert_eq!(
+        (status, text.trim()),
+        (StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader")
+    );
+    let jobs = lagging.url("http", "/v1/jobs?stale");
+    let read = http::client().get(&jobs).send().await.expect("an answer");
+    assert_eq!(read.status(), StatusCode::OK);
+    assert_eq!(read.headers()["x-nomad-knownleader"], "false");
+    let nodes = lagging.url("catalog", "/v1/catalog/services");
+    assert_eq!(
+        http::send(Method::GET, &nodes, None).await.0,
+        StatusCode::OK
+    );
+    kill(other.pid(), Signal::SIGCONT).expect("the server is there");
+    let since = Instant::now();
+    while put_key(&lagging, "accepted", "1").await.0 != StatusCode::OK {
+        assert!(since.elapsed() < DEADLINE, "there is a quorum again");
+    }
+    let (status, _) = http::send(Method::GET, &other.url("catalog", "/v1/kv/refused"), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_join_leave_and_hand_the_leadership_over() {
+    let addresses = Addresses::new();
+    let first = addresses.start_server(1, 1).await;
+    let address = addresses.of(1);
+    let joins = |server: u8| {
+        format!(
+            "addresses {{ rpc = {:?} }}\nports {{ rpc = 4647 }}\nserver {{\n  enabled = true\n  \
+             bootstrap_expect = 0\n  retry_join = [{address:?}]\n}}\n",
+            addresses.of(server)
+        )
+    };
+    let variable = json!({"Namespace": "default", "Path": "secret", "Items": {"a": "b"}});
+    http::put(&first.url("http", "/v1/var/secret"), &variable).await;
+    let texts = (joins(2), joins(3));
+    let (second, mut third) = tokio::join!(
+        Agent::start_with(Mode::Server, &texts.0),
+        Agent::start_with(Mode::Server, &texts.1)
+    );
+    let voters = async |asked: &Agent, count: usize| {
+        eventually("the voters", async || {
+            let url = asked.url("http", "/v1/operator/raft/configuration");
+            let found = http::get(&url).await;
+            let servers = found["Servers"].as_array().cloned().unwrap_or_default();
+            let votes = servers.iter().filter(|server| server["Voter"] == true);
+            match votes.count() {
+                votes if votes == count => Ok(()),
+                _ => Err(found.to_string()),
+            }
+        })
+        .await;
+    };
+    voters(&second, 3).await;
+
+    // The next leader reads what this one encrypted.
+    let to = second.address("rpc").to_string();
+    let moved = [
+        "operator",
+        "raft",
+        "transfer-leadership",
+        "-peer-address",
+        &to,
+    ];
+    trivet(&third, &moved).await.ok();
+    assert_eq!(leader(&first).await, to);
+    let read = http::get(&third.url("http", "/v1/var/secret")).await;
+    assert_eq!(read["Items"]["a"], "b");
+
+    // One that does not come back is taken out.
+    third.kill().await;
+    let members = trivet(&first, &["server", "members"]).await.ok();
+    let third_name = format!("node-{}", third.ports().0);
+    assert!(members.stdout.contains(&third_name), "{}", members.stdout);
+    eventually("the failure", async || {
+        let members = http::get(&second.url("http", "/v1/agent/members")).await;
+        let members = members["Members"].as_array().cloned().unwrap_or_default();
+        let failed = members.iter().any(|member| member["Status"] == "failed");
+        if failed {
+            Ok(())
+        } else {
+            Err(format!("{members:?}"))
+        }
+    })
+    .await;
+    trivet(&second, &["server", "force-leave", &third_name])
+        .await
+        .ok();
+    voters(&first, 2).await;
+    assert_eq!(put_key(&first, "with two", "1").await.0, StatusCode::OK);
+    let unknown = ["operator", "raft", "remove-peer", "-peer-id", "nobody"];
+    let refused = trivet(&first, &unknown).await;
+    assert!(
+        refused
+            .text()
+            .contains("no server of the cluster is `nobody`"),
+        "{}",
+        refused.text()
+    );
+}
