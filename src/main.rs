@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => {
             commands::dev::run(arguments, invocation.program, invocation.global)
         }
+        Command::Cluster(command) => commands::cluster::run(command, invocation.global),
         Command::Echo(arguments) => commands::echo::run(arguments),
         Command::ValidateServices(arguments) => commands::validate::run(&arguments),
         Command::Supervise(_) => Ok(commands::supervise::run()),

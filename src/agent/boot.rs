@@ -1,8 +1,7 @@
 //! Configuration to running parts, in order, and back.
 
 use super::{
-    cluster,
-    counting,
+    cluster, counting,
     data_plane::{DataPlane, Zone},
     definitions,
     external::{External, Feed},
@@ -101,6 +100,9 @@ impl Agent {
     /// # Errors
     /// Any [`Error`]; nothing runs then, and nothing is held.
     pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
+        for key in &config.ignored {
+            tracing::warn!("`{key}` is known and not acted on");
+        }
         let defined = definitions::read(&config).map_err(Error::Definitions)?;
         let tls = config.https.as_ref().map(https::rules).transpose();
         let tls = tls.map_err(Error::Tls)?;
@@ -613,6 +615,7 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
             expect: cluster.map_or(0, |server| server.bootstrap_expect),
             join: cluster.map_or_else(Vec::new, |server| server.join.clone()),
             security: security.clone(),
+            joining: cluster::joining(config),
         },
     }
 }

@@ -5,7 +5,7 @@ use api::consul::{Cluster, ServerPeer};
 use config::{Config, RpcSecurity};
 use rpc::{
     pool::Pool,
-    security::Security,
+    security::{Security, Strangers},
     servers::Servers,
     transport::{Asked, Kind},
     tunnel::{self, Introduction},
@@ -29,8 +29,30 @@ pub(super) fn security(config: &Config) -> Result<Security, String> {
             authority,
             certificate,
             key,
-        } => Security::mutual(authority, certificate, key, &config.region),
+            joining,
+        } => {
+            let strangers = match joining {
+                Some(_) => Strangers::MayEnroll,
+                None => Strangers::Refused,
+            };
+            Security::mutual(authority, certificate, key, &config.region, strangers)
+        }
     }
+}
+
+/// What signs the keys of machines that join, if this one does.
+pub(super) fn joining(config: &Config) -> Option<server::Joining> {
+    let RpcSecurity::Mutual {
+        authority, joining, ..
+    } = &config.rpc_security
+    else {
+        return None;
+    };
+    joining.as_ref().map(|joining| server::Joining {
+        authority: authority.clone(),
+        key: joining.key.clone(),
+        secrets: joining.secrets.clone(),
+    })
 }
 
 /// Where others reach the server of this agent; empty when it runs none.

@@ -206,7 +206,9 @@ fn of_jobs(method: &Method, uri: &Uri) -> Place {
             Place::Alloc(alloc.to_owned())
         }
         ["client", "allocation", alloc, _] => Place::Alloc(alloc.to_owned()),
-        ["trivet", "routes", "counts"] | ["trivet", "route", "test"] => Place::Here,
+        ["trivet", "routes"] | ["trivet", "routes", "counts"] | ["trivet", "route", "test"] => {
+            Place::Here
+        }
         _ if is_read(method) && is_stale(&parameters) => Place::Copy,
         _ => Place::Leader,
     }
@@ -234,7 +236,8 @@ fn of_catalog(method: &Method, uri: &Uri) -> Place {
 }
 
 fn of_ingress(method: &Method, uri: &Uri) -> Place {
-    if uri.path().starts_with("/api/manual") || !is_read(method) {
+    let of_state = ["/api/manual", "/api/paths"];
+    if of_state.iter().any(|path| uri.path().starts_with(path)) || !is_read(method) {
         Place::Leader
     } else {
         Place::Here
@@ -270,7 +273,8 @@ mod tests {
             ("GET /v1/client/stats", Place::Here),
             ("GET /v1/client/stats?node_id=n", Place::Node("n".into())),
             ("GET /v1/trivet/route/test?url=x", Place::Here),
-            ("GET /v1/trivet/routes", Place::Leader),
+            ("GET /v1/trivet/routes", Place::Here),
+            ("GET /v1/trivet/routes/overrides", Place::Leader),
         ] {
             assert_eq!(of(of_jobs, line), expected, "{line}");
         }
@@ -293,6 +297,7 @@ mod tests {
         for (line, expected) in [
             ("GET /api/routes", Place::Here),
             ("GET /api/manual", Place::Leader),
+            ("GET /api/paths", Place::Leader),
             ("PUT /api/manual", Place::Leader),
         ] {
             assert_eq!(of(of_ingress, line), expected, "{line}");

@@ -60,7 +60,8 @@ mod watch;
 
 pub use context::Output;
 pub use process::{
-    AgentArguments, DevArguments, EchoArguments, SuperviseArguments, ValidateArguments,
+    AgentArguments, ClusterCommand, ClusterInit, ClusterJoin, DevArguments, EchoArguments,
+    SuperviseArguments, ValidateArguments,
 };
 pub use reach::{Places, reach};
 
@@ -171,6 +172,9 @@ impl Exec {
 pub enum Command {
     /// Run an agent
     Agent(AgentArguments),
+    /// Make a cluster, or let this machine join one
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Run a development agent with some jobs until interrupted
     Dev(DevArguments),
     /// Run a small HTTP server to try things with

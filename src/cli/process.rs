@@ -3,6 +3,7 @@
 
 use jobs::model::Span;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,12 @@ pub struct AgentArguments {
     /// Servers to wait for before the first election
     #[arg(long, value_name = "N")]
     pub bootstrap_expect: Option<u32>,
+    /// Server to ask who is there; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub retry_join: Vec<String>,
+    /// Server that a client goes to; may be repeated
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub servers: Vec<String>,
     /// Directory of the agent's data
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -40,6 +47,40 @@ pub struct AgentArguments {
     /// Datacenter of this machine
     #[arg(long, value_name = "NAME")]
     pub dc: Option<String>,
+}
+
+/// Make a cluster, or let this machine join one.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum ClusterCommand {
+    /// Make the authority, the tokens and the files of the first machine
+    Init(ClusterInit),
+    /// Get a certificate and make the files of this machine
+    Join(ClusterJoin),
+}
+
+/// Arguments of `cluster init`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClusterInit {
+    /// Where the files are put
+    #[arg(long, value_name = "DIR", default_value = "trivet")]
+    pub dir: PathBuf,
+    /// Address of this machine for others
+    #[arg(long, value_name = "ADDR")]
+    pub bind: IpAddr,
+}
+
+/// Arguments of `cluster join`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClusterJoin {
+    /// What `cluster init` printed
+    #[arg(value_name = "TOKEN@ADDRESS")]
+    pub invitation: String,
+    /// Where the files are put
+    #[arg(long, value_name = "DIR", default_value = "trivet")]
+    pub dir: PathBuf,
+    /// Address of this machine for others
+    #[arg(long, value_name = "ADDR")]
+    pub bind: IpAddr,
 }
 
 /// Arguments of `dev`.

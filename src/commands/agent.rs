@@ -58,6 +58,8 @@ fn written(arguments: AgentArguments) -> Written {
         server_enabled: arguments.server.then_some(true),
         client_enabled: arguments.client.then_some(true),
         bootstrap_expect: arguments.bootstrap_expect.map(u64::from),
+        join: Some(arguments.retry_join).filter(|join| !join.is_empty()),
+        servers: Some(arguments.servers).filter(|servers| !servers.is_empty()),
         data_dir: arguments.data_dir.map(|dir| dir.display().to_string()),
         bind_addr: arguments.bind,
         log_level: arguments.log_level,

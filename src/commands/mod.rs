@@ -1,6 +1,7 @@
 //! The commands: a file each. All but `request` run something here rather than ask an agent.
 
 pub(crate) mod agent;
+pub(crate) mod cluster;
 pub(crate) mod dev;
 pub(crate) mod echo;
 pub(crate) mod request;

@@ -7,6 +7,7 @@
 pub mod definitions;
 mod external;
 mod file;
+mod ignored;
 mod ingress;
 mod limits;
 mod names;
@@ -29,7 +30,7 @@ pub use limits::Connections;
 pub use names::{Dns, WrittenDns};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use resilience::Resilience;
-pub use tls::{Https, RpcSecurity, WrittenTls};
+pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
 pub use written::Written;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub rpc: SocketAddr,
     /// Where others reach that, unless it follows from where it listens.
     pub rpc_advertised: Option<SocketAddr>,
+    /// Keys of its files that are known and not acted on.
+    pub ignored: Vec<String>,
     /// How machines reach each other.
     pub rpc_security: RpcSecurity,
     /// Server; none when this agent goes to servers elsewhere.

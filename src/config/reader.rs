@@ -1,15 +1,24 @@
-use super::file::{Entry, Problem, Value};
+use super::{
+    file::{Entry, Problem, Value},
+    ignored,
+};
 use std::collections::BTreeMap;
 
 /// Takes values out of entries, and notes what has the wrong kind.
 pub(super) struct Reader<'a> {
     file: &'a str,
     problems: &'a mut Vec<Problem>,
+    /// Keys that are known and not acted on.
+    pub(super) ignored: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a str, problems: &'a mut Vec<Problem>) -> Self {
-        Self { file, problems }
+        Self {
+            file,
+            problems,
+            ignored: Vec::new(),
+        }
     }
 
     /// Something is wrong with what stands there.
@@ -23,12 +32,17 @@ impl<'a> Reader<'a> {
             .push(Problem::at(self.file, entry.place, message));
     }
 
+    /// A key that is not acted on: refused, unless files that are around have it.
     pub(super) fn unknown(&mut self, entry: &Entry, block: &str, known: &[&str]) {
         let whole = if block.is_empty() {
             entry.key.clone()
         } else {
             format!("{block}.{}", entry.key)
         };
+        if ignored::KEYS.contains(&whole.as_str()) {
+            self.ignored.push(whole);
+            return;
+        }
         let message = format!("unknown key `{whole}`; known here: {}", known.join(", "));
         self.problems
             .push(Problem::at(self.file, entry.place, message));

@@ -72,6 +72,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         http,
         rpc,
         rpc_advertised: rpc_advertised(&written, rpc.port(), problems),
+        ignored: written.ignored.clone(),
         rpc_security,
         server,
         servers,

@@ -188,6 +188,45 @@ fn what_this_version_cannot_do_is_refused() {
 }
 
 #[test]
+fn published_files_load_and_say_what_is_not_acted_on() {
+    let server = r#"
+data_dir = "/opt/nomad"
+bind_addr = "0.0.0.0"
+advertise {
+  http = "10.0.0.7"
+  rpc  = "10.0.0.7"
+  serf = "10.0.0.7"
+}
+leave_on_terminate = true
+server {
+  enabled = true
+  bootstrap_expect = 1
+}
+client {
+  enabled = true
+  servers = ["127.0.0.1"]
+  options = { "driver.raw_exec.enable" = "1" }
+}
+telemetry {
+  prometheus_metrics = true
+}
+"#;
+    let (written, problems) = parsed("server.hcl", server);
+    assert_eq!(problems, Vec::<String>::new());
+    let mut problems = Vec::new();
+    let config = resolve::resolve(written, &mut problems);
+    assert_eq!(problems, []);
+    assert_eq!(
+        config.ignored,
+        ["leave_on_terminate", "client.options", "telemetry"]
+    );
+    assert_eq!(config.advertise.to_string(), "10.0.0.7");
+    // What would protect something is not passed over.
+    let (_, problems) = parsed("server.hcl", "acl {\n  enabled = true\n}\n");
+    assert!(problems[0].contains("unknown key `acl`"), "{problems:?}");
+}
+
+#[test]
 fn servers_and_clients_say_where_the_others_are() {
     let resolved = |text: &str| {
         let (written, problems) = parsed("a.hcl", text);

@@ -14,6 +14,17 @@ pub struct WrittenTls {
     pub verify_incoming: Option<bool>,
     pub rpc: Option<bool>,
     pub verify_server_hostname: Option<bool>,
+    pub ca_key_file: Option<String>,
+    pub join_file: Option<String>,
+}
+
+/// Files of a machine that signs the keys of those that join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// The private key of the cluster's authority in PEM form.
+    pub key: PathBuf,
+    /// Roles with digests of the secrets that give them.
+    pub secrets: PathBuf,
 }
 
 /// How connections between machines are made.
@@ -31,6 +42,8 @@ pub enum RpcSecurity {
         certificate: PathBuf,
         /// A file with its key in PEM form.
         key: PathBuf,
+        /// What signs the keys of machines that join; none when this one signs none.
+        joining: Option<Joining>,
     },
 }
 
@@ -49,13 +62,15 @@ pub struct Https {
 
 impl WrittenTls {
     /// Keys of the block.
-    const KEYS: [&str; 6] = [
+    const KEYS: [&str; 8] = [
         "cert_file",
         "key_file",
         "ca_file",
         "verify_incoming",
         "rpc",
         "verify_server_hostname",
+        "ca_key_file",
+        "join_file",
     ];
 
     pub(super) fn take(&mut self, entry: Entry, reader: &mut Reader<'_>) {
@@ -65,6 +80,8 @@ impl WrittenTls {
                 "key_file" => self.key_file = reader.text(&inner),
                 "ca_file" => self.ca_file = reader.text(&inner),
                 "verify_incoming" => self.verify_incoming = reader.flag(&inner),
+                "ca_key_file" => self.ca_key_file = reader.text(&inner),
+                "join_file" => self.join_file = reader.text(&inner),
                 "rpc" => self.rpc = reader.flag(&inner),
                 "verify_server_hostname" => {
                     self.verify_server_hostname = reader.flag(&inner);
@@ -83,6 +100,8 @@ impl WrittenTls {
             verify_incoming: other.verify_incoming.or(self.verify_incoming),
             rpc: other.rpc.or(self.rpc),
             verify_server_hostname: other.verify_server_hostname.or(self.verify_server_hostname),
+            ca_key_file: other.ca_key_file.or(self.ca_key_file),
+            join_file: other.join_file.or(self.join_file),
         }
     }
 
@@ -100,6 +119,7 @@ impl WrittenTls {
                     );
                 }
                 let path = |text: &Option<String>| text.as_ref().map(PathBuf::from);
+                let joining = path(&self.ca_key_file).zip(path(&self.join_file));
                 match (
                     path(&self.ca_file),
                     path(&self.cert_file),
@@ -109,6 +129,7 @@ impl WrittenTls {
                         authority,
                         certificate,
                         key,
+                        joining: joining.map(|(key, secrets)| Joining { key, secrets }),
                     },
                     _ => {
                         wrong("`tls.rpc` needs `tls.ca_file`, `tls.cert_file` and `tls.key_file`");

@@ -25,6 +25,7 @@ pub struct Written {
     pub ports: BTreeMap<String, u16>,
     pub server_enabled: Option<bool>,
     pub bootstrap_expect: Option<u64>,
+    pub ignored: Vec<String>,
     pub join: Option<Vec<String>>,
     pub servers: Option<Vec<String>>,
     pub advertise: BTreeMap<String, String>,
@@ -120,6 +121,8 @@ impl Written {
     pub fn merge(self, other: Self) -> Self {
         let mut addresses = self.addresses;
         addresses.extend(other.addresses);
+        let mut ignored = self.ignored;
+        ignored.extend(other.ignored);
         let mut advertise = self.advertise;
         advertise.extend(other.advertise);
         let mut ports = self.ports;
@@ -140,6 +143,7 @@ impl Written {
             ports,
             server_enabled: other.server_enabled.or(self.server_enabled),
             bootstrap_expect: other.bootstrap_expect.or(self.bootstrap_expect),
+            ignored,
             join: other.join.or(self.join),
             servers: other.servers.or(self.servers),
             advertise,
@@ -175,6 +179,7 @@ impl Written {
         for entry in tree {
             written.take(entry, &mut reader);
         }
+        written.ignored = reader.ignored;
         written
     }
 

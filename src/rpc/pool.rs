@@ -76,7 +76,7 @@ impl Pool {
     ) -> Result<Bytes, Error> {
         let of = match call {
             Call::Append | Call::Vote => Use::Log,
-            Call::Snapshot | Call::Elect | Call::Members | Call::Admit => Use::Other,
+            Call::Snapshot | Call::Elect | Call::Members | Call::Admit | Call::Enroll => Use::Other,
         };
         let asking = async {
             let mut caller = self.caller(of, address).await?;

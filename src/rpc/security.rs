@@ -24,6 +24,17 @@ pub enum Role {
     Server,
     /// An agent without a server.
     Client,
+    /// It has no certificate yet.
+    Stranger,
+}
+
+/// What becomes of machines without a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// They cannot connect.
+    Refused,
+    /// They may ask for a certificate, and for nothing else.
+    MayEnroll,
 }
 
 /// How connections between machines are made; cheap to clone.
@@ -65,6 +76,7 @@ impl Security {
         certificate: &Path,
         key: &Path,
         region: &str,
+        strangers: Strangers,
     ) -> Result<Self, String> {
         let wrong =
             |path: &Path, error: &dyn fmt::Display| format!("`{}`: {error}", path.display());
@@ -88,9 +100,12 @@ impl Security {
         let private = private.map_err(|error| wrong(key, &error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| wrong(authority, &error))?;
+            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
+        let verifier = match strangers {
+            Strangers::Refused => verifier,
+            Strangers::MayEnroll => verifier.allow_unauthenticated(),
+        };
+        let verifier = verifier.build().map_err(|error| wrong(authority, &error))?;
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| error.to_string())?
@@ -146,7 +161,8 @@ impl Mutual {
         let parsed = end.and_then(|end| ParsedCertificate::try_from(end).ok());
         match parsed {
             Some(end) if verify_server_name(&end, &self.servers).is_ok() => Role::Server,
-            _ => Role::Client,
+            Some(_) => Role::Client,
+            None => Role::Stranger,
         }
     }
 }

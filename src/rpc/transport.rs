@@ -131,6 +131,8 @@ pub enum Call {
     Members,
     /// Be of this cluster.
     Admit,
+    /// Sign my key, for I know a secret.
+    Enroll,
 }
 
 /// What is asked for.
@@ -146,7 +148,7 @@ pub enum Kind {
     Call(Call),
 }
 
-const KINDS: [(Kind, &str); 11] = [
+const KINDS: [(Kind, &str); 12] = [
     (Kind::Session, "/v1/stream"),
     (Kind::Tunnel, "/v1/tunnel"),
     (Kind::Http(Dialect::Jobs), "/v1/http/jobs"),
@@ -158,6 +160,7 @@ const KINDS: [(Kind, &str); 11] = [
     (Kind::Call(Call::Elect), "/v1/raft/elect"),
     (Kind::Call(Call::Members), "/v1/members"),
     (Kind::Call(Call::Admit), "/v1/admit"),
+    (Kind::Call(Call::Enroll), "/v1/enroll"),
 ];
 
 impl Kind {
@@ -174,10 +177,11 @@ impl Kind {
         found.map(|(kind, _)| *kind)
     }
 
-    /// Whether an agent without a server may ask for it.
+    /// Whether whoever has this role may ask for it.
     fn is_open_to(self, role: Role) -> bool {
         match self {
-            Self::Session | Self::Tunnel | Self::Http(_) => true,
+            Self::Call(Call::Enroll) => true,
+            Self::Session | Self::Tunnel | Self::Http(_) => role != Role::Stranger,
             Self::Call(_) => role == Role::Server,
         }
     }
@@ -588,7 +592,7 @@ async fn answer(
     if !kind.is_open_to(role) {
         return refusal(
             StatusCode::FORBIDDEN,
-            "only servers may ask for that".into(),
+            "the certificate of the other side does not allow that".into(),
         );
     }
     let (reply, answered) = oneshot::channel();

@@ -56,6 +56,10 @@ use traffic::Counted;
 
 use scheduling::DecisionThread;
 
+pub use authority::certificate::CertificateError;
+pub use authority::machines::{
+    MachineAuthority, MachineKey, MachineRole, digest_of_secret, new_secret,
+};
 pub use authority::shown_config;
 pub use authority::{AuthorityError, Leaf};
 pub use cluster::{
@@ -111,6 +115,19 @@ pub struct ClusterConfig {
     pub join: Vec<String>,
     /// How servers reach each other.
     pub security: Security,
+    /// What signs the keys of machines that join; none when this server signs none.
+    pub joining: Option<Joining>,
+}
+
+/// Files of a server that signs the keys of machines that join.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// The certificate of the cluster's authority.
+    pub authority: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Roles with digests of the secrets that give them, a line each.
+    pub secrets: PathBuf,
 }
 
 impl Default for ClusterConfig {
@@ -120,6 +137,7 @@ impl Default for ClusterConfig {
             expect: 1,
             join: Vec::new(),
             security: Security::Plain,
+            joining: None,
         }
     }
 }

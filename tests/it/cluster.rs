@@ -1,8 +1,15 @@
 //! Several servers and clients, each a process of its own.
 
-use crate::harness::{Agent, DEADLINE, Echo, agent::Mode, command::trivet, eventually, http};
+use crate::harness::{
+    Agent, DEADLINE, Echo, agent::Mode, command, command::trivet, eventually, http,
+};
 use nix::sys::signal::{Signal, kill};
 use reqwest::{Method, StatusCode};
+use rpc::{
+    pool::Pool,
+    security::{Security, Strangers},
+    transport::Call,
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
@@ -353,4 +360,143 @@ async fn servers_join_leave_and_hand_the_leadership_over() {
         "{}",
         refused.text()
     );
+}
+
+/// A block of a configuration file that starts with this line.
+fn block(text: &str, head: &str) -> String {
+    let lines = text.lines().skip_while(|line| *line != head);
+    let mut taken: Vec<&str> = lines.take_while(|line| *line != "}").collect();
+    taken.push("}\n");
+    taken.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate() {
+    let addresses = Addresses::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let address = addresses.of(1);
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let made = ["cluster", "init", "-dir", &at("one"), "-bind", &address];
+    let made = command::run(&made, None, dir.path()).await.ok();
+    let tokens = made
+        .stdout
+        .split_whitespace()
+        .filter(|word| word.contains('@'));
+    let tokens: Vec<&str> = tokens.collect();
+    let [for_clients, for_servers] = tokens[..] else {
+        panic!("{}", made.stdout);
+    };
+    let config = std::fs::read_to_string(dir.path().join("one/agent.hcl")).expect("its file");
+    let rpc = |server: u8| {
+        format!(
+            "addresses {{ rpc = {:?} }}\nports {{ rpc = 4647 }}\n",
+            addresses.of(server)
+        )
+    };
+    let own = format!(
+        "{}server {{ enabled = true }}\n{}",
+        rpc(1),
+        block(&config, "tls {")
+    );
+    let first = Agent::start_with(Mode::Server, &own).await;
+
+    // A token that nobody made.
+    let (token, _) = for_clients.split_once('@').expect("a token");
+    let other = if token.ends_with('0') { '1' } else { '0' };
+    let wrong = format!("{}{other}@{address}", &token[..token.len() - 1]);
+    let refused = [
+        "cluster",
+        "join",
+        &wrong,
+        "-dir",
+        &at("two"),
+        "-bind",
+        "127.0.0.1",
+    ];
+    let refused = command::run(&refused, None, dir.path()).await;
+    assert!(
+        refused.text().contains("the token is not known here"),
+        "{}",
+        refused.text()
+    );
+    // A server of another authority.
+    let (region, _) = token.split_once('.').expect("a region");
+    let other = format!("{region}.{}.{}@{address}", "0".repeat(64), "0".repeat(32));
+    let refused = [
+        "cluster",
+        "join",
+        &other,
+        "-dir",
+        &at("two"),
+        "-bind",
+        "127.0.0.1",
+    ];
+    let refused = command::run(&refused, None, dir.path()).await;
+    assert!(
+        refused.text().contains("UnknownIssuer"),
+        "{}",
+        refused.text()
+    );
+
+    let joined = [
+        "cluster",
+        "join",
+        for_clients,
+        "-dir",
+        &at("two"),
+        "-bind",
+        "127.0.0.1",
+    ];
+    command::run(&joined, None, dir.path()).await.ok();
+    let config = std::fs::read_to_string(dir.path().join("two/agent.hcl")).expect("its file");
+    let blocks = format!("{}{}", block(&config, "client {"), block(&config, "tls {"));
+    let client = Agent::start_with(Mode::Client, &blocks).await;
+    let job = Echo::new("web", 1);
+    job.run(&client).await;
+    assert_eq!(job.running(&first, 1).await.len(), 1);
+
+    let joined = [
+        "cluster",
+        "join",
+        for_servers,
+        "-dir",
+        &at("three"),
+        "-bind",
+        "127.0.0.1",
+    ];
+    command::run(&joined, None, dir.path()).await.ok();
+    let config = std::fs::read_to_string(dir.path().join("three/agent.hcl")).expect("its file");
+    let blocks = format!(
+        "{}{}{}",
+        rpc(2),
+        block(&config, "server {"),
+        block(&config, "tls {")
+    );
+    let _second = Agent::start_with(Mode::Server, &blocks).await;
+    alive(&first, 2).await;
+
+    // With the certificate of a client nothing can be asked that only servers may.
+    let tls = |name: &str| dir.path().join("two/tls").join(name);
+    let (authority, own, key) = (tls("ca.pem"), tls("agent.pem"), tls("agent-key.pem"));
+    let security = Security::mutual(&authority, &own, &key, "global", Strangers::Refused);
+    let pool = Pool::new(security.expect("whole files"));
+    let server = format!("{address}:4647");
+    for call in [
+        Call::Members,
+        Call::Admit,
+        Call::Append,
+        Call::Vote,
+        Call::Snapshot,
+        Call::Elect,
+    ] {
+        let asked = pool.call(&server, call, Vec::new(), DEADLINE).await;
+        let refused = asked.expect_err("the server says no").to_string();
+        assert!(refused.contains("403"), "{call:?}: {refused}");
+    }
+    // Without one, nothing but a certificate.
+    let plain = Pool::new(Security::Plain);
+    plain
+        .call(&server, Call::Members, Vec::new(), DEADLINE)
+        .await
+        .expect_err("the server speaks TLS only");
 }

@@ -1,4 +1,4 @@
-//! Certificates: the only place that names their library.
+//! Certificates of the mesh.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mesh::model::{Root, Timestamp};

@@ -5,6 +5,7 @@
 
 pub(super) mod certificate;
 pub(super) mod config;
+pub(super) mod machines;
 
 use mesh::model::{Authority, Timestamp};
 

@@ -4,6 +4,7 @@
 
 mod bootstrap;
 pub(super) mod directory;
+mod enrollment;
 mod leader;
 pub(super) mod leadership;
 mod presence;

@@ -11,7 +11,7 @@ use rpc::{
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
-use super::{directory, leadership::Role};
+use super::{directory, enrollment, leadership::Role};
 use crate::{Core, sessions};
 
 /// Bytes of entries or of a part of a snapshot in one question.
@@ -35,6 +35,13 @@ pub(crate) async fn answer(core: Arc<Core>, asked: Asked) {
             asked
                 .answer(CALL_BYTES_MAX, async |question| {
                     directory::on_admission(&core, &question)
+                })
+                .await;
+        }
+        Kind::Call(Call::Enroll) => {
+            asked
+                .answer(CALL_BYTES_MAX, async |question| {
+                    enrollment::on_question(&core, &question).await
                 })
                 .await;
         }

@@ -297,7 +297,9 @@ impl Raft {
                 elected.map_err(|error| error.to_string())?;
                 Ok(Vec::new())
             }
-            Call::Members | Call::Admit => Err("the log does not answer that".into()),
+            Call::Members | Call::Admit | Call::Enroll => {
+                Err("the log does not answer that".into())
+            }
         }
     }
 
