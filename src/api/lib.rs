@@ -16,6 +16,7 @@ mod forward;
 mod health;
 mod heavy;
 mod listener;
+mod live;
 mod nomad;
 mod overrides;
 mod read;

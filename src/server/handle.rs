@@ -35,6 +35,7 @@ use super::{
         leadership::Role,
         requests::LEADER_TIMEOUT,
     },
+    events::{Follower, Start},
     keyring::{Keyring, KeyringError},
     log::gate::Gate,
     log::propose::{ProposeError, ids, now, seed},
@@ -185,6 +186,11 @@ impl Handle {
     /// Asks all ingresses to tell what they count so often: from a tenth of a second to a second.
     pub fn set_traffic_interval(&self, interval: Duration) {
         self.core.traffic.set_interval(interval);
+    }
+
+    /// What changed lately and what changes from now on, from `start` on.
+    pub fn events(&self, start: Start) -> Follower {
+        self.core.events.follow(start)
     }
 
     /// Waits until the state holds everything that any server acknowledged before the call.

@@ -8,6 +8,7 @@ mod authority;
 pub mod catalog_archive;
 mod cluster;
 mod data_planes;
+pub mod events;
 mod handle;
 mod identities;
 mod keyring;
@@ -45,6 +46,7 @@ use cluster::{
     requests::{self, Tunnels},
 };
 use data_planes::DataPlanes;
+use events::Events;
 use keyring::Keyring;
 use log::raft::Options;
 use log::{gate::Gate, propose::ids, published::Published};
@@ -182,6 +184,8 @@ pub(crate) struct Core {
     /// What judges saw.
     records: Records,
     history: History,
+    /// What changed lately.
+    events: Arc<Events>,
     streams: Streams,
     /// The other servers.
     directory: Directory,
@@ -248,6 +252,7 @@ impl Core {
             standings: Standings::default(),
             records: Records::default(),
             history: History::default(),
+            events: Arc::default(),
             streams: Streams::default(),
             role: watch::Sender::default(),
             tunnels: Tunnels::default(),

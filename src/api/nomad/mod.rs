@@ -5,9 +5,12 @@
 
 mod agent;
 mod alloc;
-mod client;
+pub(super) mod client;
 mod deployment;
 mod evaluation;
+mod event;
+#[cfg(test)]
+mod event_tests;
 mod identity;
 mod job;
 mod namespace;
@@ -53,6 +56,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(identity::router())
         .merge(client::router())
         .merge(service::router())
+        .merge(event::router())
         .route("/v1/search", write(search::search))
         // There is none of these, and a list says so.
         .route("/v1/volumes", get(nothing))

@@ -98,6 +98,22 @@ impl Query {
         })
     }
 
+    /// The query with this text, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Result<Self, Error> {
+        Self::parse(text, Stopping::default())
+    }
+
+    /// The index that a reader names; 0 for none.
+    pub(crate) fn asked_index(&self) -> Index {
+        self.asked.index
+    }
+
+    /// Every value of a parameter, empty ones too.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.parameters.all(name)
+    }
+
     /// A parameter that is not empty.
     pub(crate) fn get<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         self.parameters.get(name)

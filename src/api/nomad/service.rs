@@ -6,7 +6,7 @@ use axum::{
     response::Response,
     routing::{delete, get},
 };
-use mesh::view::Table;
+use mesh::{model::Service, view::Table};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ struct Name {
 /// An instance.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Registration {
+pub(super) struct Registration {
     #[serde(rename = "ID")]
     id: String,
     service_name: String,
@@ -127,23 +127,27 @@ fn services_index(snapshot: &Snapshot) -> u64 {
 /// Every instance whose job asks for this provider, by node and id; leaving ones are left out.
 fn registrations(snapshot: &Snapshot) -> impl Iterator<Item = Registration> {
     let rows = snapshot.mesh.all_services().filter(|row| !row.draining);
-    rows.filter_map(|row| {
-        let origin = row.origin.as_ref()?;
-        let alloc = snapshot.jobs.alloc(origin.alloc_id.parse().ok()?)?;
-        let node = snapshot.jobs.node(alloc.node_id)?;
-        origin.private.then(|| Registration {
-            id: row.id.to_string(),
-            service_name: row.name.to_string(),
-            namespace: origin.namespace.to_string(),
-            node_id: alloc.node_id.to_string(),
-            datacenter: node.datacenter.clone(),
-            job_id: origin.job_id.to_string(),
-            alloc_id: origin.alloc_id.to_string(),
-            tags: row.tags.clone(),
-            address: row.address.clone(),
-            port: row.port,
-            create_index: row.create_index,
-            modify_index: row.modify_index,
-        })
+    rows.filter_map(|row| registration(snapshot, row))
+}
+
+/// An instance as this dialect shows it; none if its job does not ask for this provider, or its
+/// allocation is gone.
+pub(super) fn registration(snapshot: &Snapshot, row: &Service) -> Option<Registration> {
+    let origin = row.origin.as_ref().filter(|origin| origin.private)?;
+    let alloc = snapshot.jobs.alloc(origin.alloc_id.parse().ok()?)?;
+    let node = snapshot.jobs.node(alloc.node_id)?;
+    Some(Registration {
+        id: row.id.to_string(),
+        service_name: row.name.to_string(),
+        namespace: origin.namespace.to_string(),
+        node_id: alloc.node_id.to_string(),
+        datacenter: node.datacenter.clone(),
+        job_id: origin.job_id.to_string(),
+        alloc_id: origin.alloc_id.to_string(),
+        tags: row.tags.clone(),
+        address: row.address.clone(),
+        port: row.port,
+        create_index: row.create_index,
+        modify_index: row.modify_index,
     })
 }

@@ -1,7 +1,11 @@
 //! Our own endpoints, beside the jobs dialect and with its parameters and headers.
 
+mod jobs;
+mod logs;
+mod nodes;
 mod rollout;
 mod routes;
+mod services;
 mod traffic;
 
 use axum::{
@@ -24,6 +28,10 @@ pub(super) fn router(api: Api) -> Router {
             "/v1/trivet/rollout/{deployment}/record",
             get(rollout::record),
         )
+        .route("/v1/trivet/jobs", get(jobs::list))
+        .route("/v1/trivet/nodes", get(nodes::list))
+        .route("/v1/trivet/services", get(services::list))
+        .route("/v1/trivet/logs", get(logs::logs))
         .route("/v1/trivet/routes", get(routes::list))
         .route("/v1/trivet/routes/counts", get(traffic::counts))
         .route("/v1/trivet/route/test", get(traffic::test))

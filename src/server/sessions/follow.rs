@@ -1,5 +1,6 @@
-//! The one follower of applied entries for all streams: it records catalog changes, wakes the
-//! streams of nodes whose allocations changed, and says which entries have to be confirmed.
+//! The one follower of applied entries for all streams: it records catalog changes and events,
+//! wakes the streams of nodes whose allocations changed, and says which entries have to be
+//! confirmed.
 
 use jobs::model::Index;
 use std::{sync::Arc, time::Duration};
@@ -32,6 +33,7 @@ pub(crate) fn begin(core: &Core) -> Followed {
     // What left meanwhile is not known one by one.
     core.data_planes.on_entry(snapshot.mesh.index(), true);
     core.data_planes.on_entry(index, false);
+    core.events.reset(Arc::clone(&snapshot));
     core.history.reset(snapshot);
     core.streams.missed(index);
     Followed { commits, index }
@@ -89,6 +91,7 @@ fn on_commit(core: &Core, commit: &Commit) -> bool {
     // Whoever confirms the entry finds that it is known.
     core.data_planes.on_entry(commit.at.index, has_departures);
     core.history.record(Arc::clone(&commit.snapshot), changes);
+    core.events.record(commit);
     core.streams
         .changed(commit.at.index, &commit.changes.of_node);
     has_changes

@@ -5,7 +5,7 @@
 mod actions;
 pub(super) mod execute;
 mod files;
-mod streams;
+pub(crate) mod streams;
 mod usage;
 
 use axum::{Router, http::StatusCode, routing::get};

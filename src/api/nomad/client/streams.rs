@@ -22,7 +22,8 @@ use client::{Frame, LogStream, Origin, Range};
 /// How long a stream may be silent before it says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-fn range(query: &Query, follow: bool) -> Result<Range, Error> {
+/// What part of a file a query asks for; `follow` is what counts when it does not say.
+pub(crate) fn range(query: &Query, follow: bool) -> Result<Range, Error> {
     let origin = match query.get("origin") {
         None | Some("start") => Origin::Start,
         Some("end") => Origin::End,

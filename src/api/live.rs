@@ -1,0 +1,225 @@
+//! What the ingress counts, as news once a second.
+
+use bytes::Bytes;
+use jobs::model::AllocId;
+use proxy::route::{OUTCOME_NAMES, Route, Target};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+use crate::Api;
+use server::Snapshot;
+use sys::clock;
+
+/// The most rows that are told; those beyond it are left out.
+const ROWS_MAX: usize = 4096;
+/// How ids of instances begin that belong to an allocation, whose id follows.
+const OF_ALLOCATION: &str = "_nomad-task-";
+/// Bytes of an allocation's id.
+const ALLOC_ID_BYTES: usize = 36;
+
+/// Who is counted: route, service, version and instance.
+type Who = (String, String, String, String);
+
+/// What came of the requests to one instance at one route since they are counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    route: String,
+    service: String,
+    version: String,
+    /// Its id, or its address without one.
+    instance: String,
+    /// The allocation that it belongs to, with its job; empty for others.
+    #[serde(rename = "AllocID")]
+    alloc_id: String,
+    #[serde(rename = "JobID")]
+    job_id: String,
+    namespace: String,
+    job_version: u64,
+    /// Part of the route's requests, 0 to 1.
+    share: f64,
+    in_flight: u64,
+    attempts: u64,
+    /// Of these, those that it answered with 5xx or not at all.
+    failed: u64,
+    /// Attempts by how they ended.
+    outcomes: BTreeMap<&'static str, u64>,
+    /// Whole answers.
+    timed: u64,
+    /// Whole answers that took no longer than each bound of the ingress's histogram.
+    within: Vec<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Traffic<'a> {
+    /// When it was counted, nanoseconds since 1970.
+    time: i64,
+    /// Whether these are all rows; otherwise those that changed.
+    whole: bool,
+    rows: Vec<&'a Row>,
+}
+
+/// What somebody was told of the counts.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// None for every service.
+    services: Option<Vec<String>>,
+    told: Option<BTreeMap<Who, Row>>,
+    /// Whether the last news had rows: afterwards it is told once that there are none.
+    had_news: bool,
+}
+
+impl Live {
+    /// Tells of these services, or of all.
+    pub(crate) fn new(services: Option<Vec<String>>) -> Self {
+        Self {
+            services,
+            told: None,
+            had_news: true,
+        }
+    }
+
+    /// A line for the event stream with what changed since the last; none if nothing did.
+    pub(crate) fn news(&mut self, api: &Api) -> Option<Bytes> {
+        let snapshot = api.server().snapshot();
+        let rows = self.rows(api, &snapshot);
+        let told = self.told.replace(rows);
+        let rows = self.told.as_ref()?;
+        let whole = told
+            .as_ref()
+            .is_none_or(|told| told.keys().any(|who| !rows.contains_key(who)));
+        let is_news = |who: &Who, row: &Row| {
+            whole || told.as_ref().and_then(|told| told.get(who)) != Some(row)
+        };
+        let news: Vec<&Row> = rows
+            .iter()
+            .filter(|(who, row)| is_news(who, row))
+            .map(|(_, row)| row)
+            .collect();
+        let has_news = whole || !news.is_empty();
+        let was_silent = !std::mem::replace(&mut self.had_news, has_news);
+        if !has_news && was_silent {
+            return None;
+        }
+        let traffic = Traffic {
+            time: clock::now().as_nanos(),
+            whole,
+            rows: news,
+        };
+        let event = serde_json::json!({
+            "Index": snapshot.index,
+            "Events": [{
+                "Topic": "Traffic",
+                "Type": "TrafficCounted",
+                "Key": "",
+                "Namespace": "",
+                "FilterKeys": [],
+                "Index": snapshot.index,
+                "Payload": { "Traffic": traffic },
+            }],
+        });
+        Some(format!("{event}\n").into())
+    }
+
+    fn rows(&self, api: &Api, snapshot: &Snapshot) -> BTreeMap<Who, Row> {
+        let mut rows: BTreeMap<Who, Row> = BTreeMap::new();
+        let Some(proxy) = api.proxy() else {
+            return rows;
+        };
+        let table = proxy.table();
+        for route in table.routes() {
+            for target in route.targets() {
+                let is_wanted =
+                    |names: &Vec<String>| names.iter().any(|name| name == target.service());
+                if !self.services.as_ref().is_none_or(is_wanted) {
+                    continue;
+                }
+                let who = who(route, target);
+                if rows.len() >= ROWS_MAX && !rows.contains_key(&who) {
+                    continue;
+                }
+                let row = rows
+                    .entry(who)
+                    .or_insert_with_key(|who| named(snapshot, who));
+                add(row, target);
+            }
+        }
+        rows
+    }
+}
+
+fn who(route: &Route, target: &Target) -> Who {
+    let instance = match target.instance() {
+        "" => target.address().to_string(),
+        id => id.to_owned(),
+    };
+    (
+        format!("{}{}", route.host(), route.path()),
+        target.service().to_owned(),
+        target.version().to_owned(),
+        instance,
+    )
+}
+
+/// A row without counts, with the allocation that the instance belongs to.
+fn named(snapshot: &Snapshot, (route, service, version, instance): &Who) -> Row {
+    let alloc = alloc_of(instance).and_then(|id| snapshot.jobs.alloc(id));
+    Row {
+        route: route.clone(),
+        service: service.clone(),
+        version: version.clone(),
+        instance: instance.clone(),
+        alloc_id: alloc.map(|alloc| alloc.id.to_string()).unwrap_or_default(),
+        job_id: alloc
+            .map(|alloc| alloc.job_id.to_string())
+            .unwrap_or_default(),
+        namespace: alloc
+            .map(|alloc| alloc.namespace.to_string())
+            .unwrap_or_default(),
+        job_version: alloc.map_or(0, |alloc| alloc.job_version),
+        ..Row::default()
+    }
+}
+
+fn alloc_of(instance: &str) -> Option<AllocId> {
+    let rest = instance.strip_prefix(OF_ALLOCATION)?;
+    AllocId::parse(rest.get(..ALLOC_ID_BYTES)?)
+}
+
+fn add(row: &mut Row, target: &Target) {
+    let reading = target.meter().read();
+    row.share += target.share();
+    row.in_flight += target.upstream().in_flight();
+    row.attempts += reading.attempts();
+    row.failed += reading.outcomes[4] + reading.outcomes[5];
+    row.timed += reading.timed;
+    for (name, count) in OUTCOME_NAMES.into_iter().zip(reading.outcomes) {
+        if count > 0 {
+            *row.outcomes.entry(name).or_default() += count;
+        }
+    }
+    row.within.resize(reading.within.len(), 0);
+    for (sum, count) in row.within.iter_mut().zip(reading.within) {
+        *sum += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_of_allocations_name_them() {
+        let id = "034e334b-5902-486f-9f2e-1c4f04b23761";
+        let found = alloc_of(&format!("_nomad-task-{id}-todo-todo-http"));
+        assert_eq!(found, AllocId::parse(id));
+        assert!(found.is_some());
+        assert_eq!(alloc_of("web-1"), None);
+        assert_eq!(alloc_of("_nomad-task-034e"), None);
+        assert_eq!(
+            alloc_of("_nomad-task-ééééééééééééééééééééééééééééééééé"),
+            None
+        );
+    }
+}
