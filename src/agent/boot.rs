@@ -300,19 +300,13 @@ impl Agent {
             });
         };
         let serve = |socket, router, most| serve_with(socket, None, router, most);
-        let jobs = api::jobs_router(api.clone());
-        let admin = api::fabio::router(api);
-        let mut routers = Routers {
-            jobs: jobs.clone(),
-            catalog: None,
-            ingress: admin.clone(),
-        };
-        serve(bound.http, jobs, limits.http);
+        let admin = api::fabio::router(api.clone());
         if let Some(listener) = bound.ingress_admin {
-            serve(listener, admin, limits.ingress_admin);
+            serve(listener, admin.clone(), limits.ingress_admin);
         }
         // Others carry requests for the catalog here whether or not this agent listens for them.
-        {
+        let has_pages = config.ui.is_enabled && bound.catalog.is_some();
+        let catalog = {
             let catalog = catalog_of(
                 &config,
                 &listeners,
@@ -326,8 +320,12 @@ impl Agent {
             } else {
                 catalog
             };
+            let catalog = if config.ui.is_enabled {
+                catalog.with_ui(listeners.http.port())
+            } else {
+                catalog
+            };
             let router = api::consul::router(catalog);
-            routers.catalog = Some(router.clone());
             // Both listeners have the connections of one.
             let mut plain_max = limits.catalog;
             if let Some(secured) = bound.https {
@@ -336,9 +334,17 @@ impl Agent {
                 serve_with(secured, tls_reader, router.clone(), secured_max);
             }
             if let Some(listener) = bound.catalog {
-                serve(listener, router, plain_max);
+                serve(listener, router.clone(), plain_max);
             }
-        }
+            router
+        };
+        let jobs = api::jobs_router(api, has_pages.then(|| catalog.clone()));
+        serve(bound.http, jobs.clone(), limits.http);
+        let routers = Routers {
+            jobs,
+            catalog,
+            ingress: admin,
+        };
         {
             let common = common.clone();
             parts.edge(planes.control(), |stopped| {
@@ -459,16 +465,16 @@ enum Control {
 /// The routers that other agents ask through this one.
 struct Routers {
     jobs: api::Router,
-    catalog: Option<api::Router>,
+    catalog: api::Router,
     ingress: api::Router,
 }
 
 impl Routers {
-    fn of(&self, dialect: server::Dialect) -> Option<api::Router> {
+    fn of(&self, dialect: server::Dialect) -> api::Router {
         match dialect {
-            server::Dialect::Jobs => Some(self.jobs.clone()),
+            server::Dialect::Jobs => self.jobs.clone(),
             server::Dialect::Catalog => self.catalog.clone(),
-            server::Dialect::Ingress => Some(self.ingress.clone()),
+            server::Dialect::Ingress => self.ingress.clone(),
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn configuration(config: &Config, listeners: &Listeners) -> Map<Strin
             "BootstrapExpect": server.map_or(0, |server| server.bootstrap_expect),
         },
         "TLSConfig": { "EnableHTTP": false, "EnableRPC": is_mutual },
-        "UI": { "Enabled": false, "ShowCLIHints": true },
+        "UI": ui(config, listeners),
         "Version": {
             "Version": API_VERSION,
             "VersionPrerelease": "",
@@ -47,6 +47,23 @@ pub(super) fn configuration(config: &Config, listeners: &Listeners) -> Map<Strin
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// The web UI, and what its pages may show of this agent.
+fn ui(config: &Config, listeners: &Listeners) -> Value {
+    let dns = config.dns.as_ref();
+    json!({
+        "Enabled": config.ui.is_enabled,
+        "ShowCLIHints": config.ui.is_enabled && config.ui.has_hints,
+        "ReadOnly": config.ui.is_read_only,
+        "Label": { "Text": config.ui.label },
+        "Catalog": listeners.catalog.is_some(),
+        "Ingress": listeners.ingress.is_some(),
+        "DNS": dns.map(|dns| {
+            let address = listeners.dns.unwrap_or(dns.address);
+            json!({ "Host": address.ip(), "Port": address.port(), "Domain": dns.domain })
+        }),
+    })
 }
 
 fn client(config: &Config) -> Value {

@@ -1,7 +1,8 @@
 //! Everything that is spoken over HTTP, one folder per dialect.
 //!
-//! [`serve`] carries any of the routers; [`jobs_router`] has the jobs dialect (`nomad`) and our own
-//! endpoints (`trivet`), [`consul`] is the catalog dialect, [`fabio`] the ingress admin dialect.
+//! [`serve`] carries any of the routers; [`jobs_router`] has the jobs dialect (`nomad`), our own
+//! endpoints (`trivet`) and the web UI (`ui`), [`consul`] is the catalog dialect, [`fabio`] the
+//! ingress admin dialect. `live` tells what the ingress counts.
 //! `read` has what reads share, `auth` says who may ask, `body` reads bodies within bounds, `heavy`
 //! keeps work on large ones off the async threads, `forward` carries requests to the leader or to
 //! the agent of a node, `error` is where a failure gets its status and
@@ -10,6 +11,7 @@
 mod auth;
 mod body;
 pub mod consul;
+mod encoding;
 mod error;
 pub mod fabio;
 mod forward;
@@ -23,6 +25,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod trivet;
+mod ui;
 
 pub use auth::Access;
 pub use body::Bodies;
@@ -74,11 +77,19 @@ pub struct Facts {
     pub ingress: serde_json::Value,
 }
 
-/// Makes the router of the jobs API: the jobs dialect and our own endpoints.
-pub fn jobs_router(api: Api) -> Router {
+/// Makes the router of the jobs API: the jobs dialect, our own endpoints and the web UI; `catalog`
+/// is the router of the catalog dialect, which the pages reach below `/v1/trivet/catalog`: they may
+/// ask no other origin.
+pub fn jobs_router(api: Api, catalog: Option<Router>) -> Router {
     let forward = api.forward(Dialect::Jobs);
-    let router = nomad::router(api.clone()).merge(trivet::router(api));
-    router.layer(middleware::from_fn_with_state(forward, forward::forward))
+    let router = nomad::router(api.clone())
+        .merge(trivet::router(api.clone()))
+        .layer(middleware::from_fn_with_state(forward, forward::forward))
+        .merge(ui::router(api));
+    match catalog {
+        Some(catalog) => router.nest_service("/v1/trivet/catalog", catalog),
+        None => router,
+    }
 }
 
 /// Makes a router that answers every request with 500 and `reason`: for the time before there is

@@ -143,7 +143,7 @@ pub type Carried = (Dialect, DuplexStream);
 /// ask was looked at where they came in.
 pub async fn carried(
     mut carried: mpsc::Receiver<Carried>,
-    routers: impl Fn(Dialect) -> Option<Router> + Send,
+    routers: impl Fn(Dialect) -> Router + Send,
     common: Common,
     shutdown: impl Future<Output = ()> + Send,
 ) {
@@ -161,11 +161,7 @@ pub async fn carried(
             (&mut shutdown).await;
             break;
         };
-        // Without that API the pipe ends.
-        let Some(router) = routers(dialect) else {
-            continue;
-        };
-        let router = router
+        let router = routers(dialect)
             .layer(Extension(WasCarried))
             .layer(Extension(common.bodies.clone()))
             .layer(Extension(stopping.clone()));

@@ -85,6 +85,11 @@ pub(crate) async fn ask(router: &Router, method: &str, uri: &str, body: impl Int
 
 impl Fixture {
     pub(crate) async fn start() -> Self {
+        Self::start_with(json!({})).await
+    }
+
+    /// With more of a configuration that the API shows.
+    pub(crate) async fn start_with(shown: Value) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
             .await
@@ -113,12 +118,12 @@ impl Fixture {
             version: "0.1.0".into(),
             rpc_address,
             node_id: None,
-            config: serde_json::Map::from_iter([("Region".to_owned(), "global".into())]),
+            config: config_with(shown),
             ingress: json!({ "Strategy": "rr" }),
         };
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {
-            jobs: jobs_router(api.clone()),
+            jobs: jobs_router(api.clone(), None),
             admin: fabio::router(api.clone()),
             api,
             proxy,
@@ -165,6 +170,14 @@ impl Fixture {
         let (_, outcome) = self.api.server().propose(command).await.unwrap();
         outcome.unwrap();
     }
+}
+
+fn config_with(more: Value) -> serde_json::Map<String, Value> {
+    let mut config = serde_json::Map::from_iter([("Region".to_owned(), "global".into())]);
+    if let Value::Object(more) = more {
+        config.extend(more);
+    }
+    config
 }
 
 /// A job as a user of the API posts it.

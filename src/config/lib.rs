@@ -32,7 +32,7 @@ pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use resilience::Resilience;
 pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
-pub use written::Written;
+pub use written::{Written, WrittenUi};
 
 use std::{
     collections::BTreeMap,
@@ -85,6 +85,8 @@ pub struct Config {
     pub client: Option<Client>,
     /// Who may ask over HTTP.
     pub api: Api,
+    /// The web UI.
+    pub ui: Ui,
     /// What is registered with this agent by files, and how it may be checked.
     pub registration: Registration,
 }
@@ -107,6 +109,19 @@ pub struct Registration {
     pub remote_scripts: bool,
     /// Whether checks of files may.
     pub local_scripts: bool,
+}
+
+/// The web UI of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ui {
+    /// Whether there is one.
+    pub is_enabled: bool,
+    /// Whether its pages only show and change nothing. The API takes changes all the same.
+    pub is_read_only: bool,
+    /// Whether the command line names pages that show the same.
+    pub has_hints: bool,
+    /// What tells it from those of other clusters; empty for nothing.
+    pub label: String,
 }
 
 /// Who may ask over HTTP, on every listener but the ingress.

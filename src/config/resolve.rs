@@ -1,7 +1,7 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Problem, Registration, RpcSecurity, Server, Written, external, ingress,
+    Api, Client, Config, Problem, Registration, RpcSecurity, Server, Ui, Written, external, ingress,
     names, volumes, written::LISTENERS,
 };
 use std::{
@@ -83,6 +83,12 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         ingress,
         client: client(&written, dev, problems),
         api: api(&written, problems),
+        ui: Ui {
+            is_enabled: written.ui.enabled.unwrap_or(true),
+            is_read_only: written.ui.read_only.unwrap_or(false),
+            has_hints: written.ui.show_cli_hints.unwrap_or(true),
+            label: written.ui.label.clone().unwrap_or_default(),
+        },
         registration: registration(&written, problems),
     }
 }

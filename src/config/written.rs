@@ -50,6 +50,30 @@ pub struct Written {
     pub ingress: WrittenIngress,
     pub allowed_hosts: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
+    pub ui: WrittenUi,
+}
+
+/// What is written about the web UI.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the configuration file")]
+pub struct WrittenUi {
+    pub enabled: Option<bool>,
+    pub read_only: Option<bool>,
+    pub show_cli_hints: Option<bool>,
+    pub label: Option<String>,
+}
+
+impl WrittenUi {
+    const KEYS: [&str; 4] = ["enabled", "read_only", "show_cli_hints", "label"];
+
+    fn merge(self, other: Self) -> Self {
+        Self {
+            enabled: other.enabled.or(self.enabled),
+            read_only: other.read_only.or(self.read_only),
+            show_cli_hints: other.show_cli_hints.or(self.show_cli_hints),
+            label: other.label.or(self.label),
+        }
+    }
 }
 
 /// What may be bound separately: keys of `addresses` and `ports`, with their default ports.
@@ -170,6 +194,7 @@ impl Written {
             ingress: self.ingress.merge(other.ingress),
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
             allowed_origins: other.allowed_origins.or(self.allowed_origins),
+            ui: self.ui.merge(other.ui),
         }
     }
 
@@ -206,6 +231,7 @@ impl Written {
             "client" => self.take_client(entry, reader),
             "plugin" => self.plugins.take(entry, reader),
             "api" => self.take_api(entry, reader),
+            "ui" => self.take_ui(entry, reader),
             "catalog" => self.take_catalog(entry, reader),
             "tls" => self.tls.take(entry, reader),
             "dns" => self.take_dns(entry, reader),
@@ -225,7 +251,7 @@ impl Written {
             _ => reader.unknown(
                 &entry,
                 "",
-                &[&TOP[..], &["ingress", "api", "consul", "tls"]].concat(),
+                &[&TOP[..], &["ingress", "api", "consul", "tls", "ui"]].concat(),
             ),
         }
     }
@@ -389,6 +415,26 @@ impl Written {
                 "allowed_hosts" => self.allowed_hosts = reader.texts(&inner),
                 "allowed_origins" => self.allowed_origins = reader.texts(&inner),
                 _ => reader.unknown(&inner, "api", &["allowed_hosts", "allowed_origins"]),
+            }
+        }
+    }
+
+    fn take_ui(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            let ui = &mut self.ui;
+            match inner.key.as_str() {
+                "enabled" => ui.enabled = reader.flag(&inner),
+                "read_only" => ui.read_only = reader.flag(&inner),
+                "show_cli_hints" => ui.show_cli_hints = reader.flag(&inner),
+                "label" => {
+                    for label in reader.block(inner) {
+                        match label.key.as_str() {
+                            "text" => self.ui.label = reader.text(&label),
+                            _ => reader.unknown(&label, "ui.label", &["text"]),
+                        }
+                    }
+                }
+                _ => reader.unknown(&inner, "ui", &WrittenUi::KEYS),
             }
         }
     }

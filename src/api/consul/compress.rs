@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::encoding::takes_gzip;
+
 /// Shorter bodies gain nothing, bytes.
 const BYTES_MIN: usize = 1024;
 /// Bodies up to here are compressed at once, others on a thread of their own, bytes.
@@ -32,17 +34,6 @@ pub(super) async fn compress(request: Request, next: Next) -> Response {
         }
         _ => response,
     }
-}
-
-/// Whether a header names the encoding, and not to refuse it.
-fn takes_gzip(header: &HeaderValue) -> bool {
-    let text = header.to_str().unwrap_or_default();
-    text.split(',').any(|part| {
-        let mut parts = part.split(';').map(str::trim);
-        let is_gzip = matches!(parts.next(), Some("gzip" | "*"));
-        let is_refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        is_gzip && !is_refused
-    })
 }
 
 async fn compressed(response: Response, length: usize) -> Response {
@@ -70,27 +61,4 @@ fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
     encoder.write_all(bytes).ok()?;
     encoder.finish().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn encodings_are_read_with_their_weight() {
-        for (text, expected) in [
-            ("gzip", true),
-            ("deflate, gzip;q=0.5", true),
-            ("*", true),
-            ("identity", false),
-            ("gzip;q=0", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                takes_gzip(&HeaderValue::from_static(text)),
-                expected,
-                "{text}"
-            );
-        }
-    }
 }

@@ -37,9 +37,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, put};
 use mesh::view::View;
 use mesh::wire::AgentIdentity;
@@ -63,6 +63,8 @@ pub struct Catalog {
     requests: Option<mpsc::Sender<AgentRequest>>,
     /// Whether checks that run programs are taken over the API.
     scripts: agent::Scripts,
+    /// Port of the web UI; none when it is off.
+    ui_port: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -121,6 +123,16 @@ impl Catalog {
             cluster,
             requests: None,
             scripts: agent::Scripts::Refused(agent::NO_SCRIPTS),
+            ui_port: None,
+        }
+    }
+
+    /// The same, which leads to the web UI at this port.
+    #[must_use]
+    pub fn with_ui(self, port: u16) -> Self {
+        Self {
+            ui_port: Some(port),
+            ..self
         }
     }
 
@@ -186,6 +198,9 @@ impl Catalog {
 pub fn router(catalog: Catalog) -> Router {
     Router::new()
         .route("/", read(root))
+        .route("/ui", read(page))
+        .route("/ui/", read(page))
+        .route("/ui/{*path}", read(page))
         .merge(catalog::router())
         .merge(health::router())
         .merge(agent::router())
@@ -247,8 +262,19 @@ fn only(methods: MethodRouter<Catalog>, allowed: &'static str) -> MethodRouter<C
         .fallback(refuse)
 }
 
-async fn root() -> &'static str {
-    "Consul Agent"
+/// The start page: that of the web UI, if there is one.
+async fn root(State(catalog): State<Catalog>, headers: HeaderMap, uri: Uri) -> Response {
+    match catalog.ui_port {
+        Some(port) => crate::ui::of_catalog(&uri, &headers, port),
+        None => "Consul Agent".into_response(),
+    }
+}
+
+async fn page(State(catalog): State<Catalog>, headers: HeaderMap, uri: Uri) -> Response {
+    match catalog.ui_port {
+        Some(port) => crate::ui::of_catalog(&uri, &headers, port),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 /// Families of endpoints that the dialect knows and that are not here, or not for writing.

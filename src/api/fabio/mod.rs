@@ -9,7 +9,7 @@ mod tests;
 use axum::{
     Router,
     extract::{Path, RawQuery, State},
-    http::{StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     middleware,
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
@@ -38,6 +38,9 @@ pub fn router(api: Api) -> Router {
         .route("/api/manual", get(manual).put(set_manual))
         .route("/api/manual/", get(manual).put(set_manual))
         .route("/api/manual/{*path}", get(manual_at).put(set_manual_at))
+        .route("/ui", get(web_ui))
+        .route("/ui/", get(web_ui))
+        .route("/ui/{*path}", get(web_ui))
         .route("/routes", get(table_page))
         .route("/", get(table_page))
         .route("/favicon.ico", get(async || StatusCode::NOT_FOUND))
@@ -237,6 +240,16 @@ async fn write_manual(api: &Api, path: &str, body: &Raw) -> Result<(), Error> {
             Err(Error::new(StatusCode::CONFLICT, "version mismatch"))
         }
         Err(rejected) => Err(server::Error::Rejected(rejected).into()),
+    }
+}
+
+/// The routes in the web UI.
+async fn web_ui(State(api): State<Api>, headers: HeaderMap) -> Response {
+    let config = &api.facts().config;
+    let port = config.get("Ports").and_then(|ports| ports["HTTP"].as_u64());
+    match port.and_then(|port| u16::try_from(port).ok()) {
+        Some(port) => super::ui::of_ingress(&headers, port),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

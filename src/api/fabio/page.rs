@@ -26,6 +26,7 @@ code { font: 13px ui-monospace, monospace; }
 </head>
 <body>
 <h1>Routes</h1>
+<p><a href=\"/ui\">With live counts, in the web UI</a></p>
 <input id=\"filter\" type=\"search\" placeholder=\"Show only rows with\" aria-label=\"Show only rows with\">
 <span id=\"count\"></span>
 ";

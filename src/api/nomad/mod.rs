@@ -30,7 +30,7 @@ use axum::{
     extract::{Request, State},
     handler::Handler,
     http::{StatusCode, Uri, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::{MethodRouter, any, get, put},
 };
 
@@ -40,9 +40,6 @@ use super::{Api, error::Error};
 pub(super) fn router(api: Api) -> Router {
     Router::new()
         .route("/", any(root))
-        .route("/ui", any(root))
-        .route("/ui/{*path}", get(placeholder))
-        .route("/ui/", get(placeholder))
         .merge(job::router())
         .merge(alloc::router())
         .merge(evaluation::router())
@@ -85,10 +82,6 @@ async fn root(uri: Uri) -> Response {
 
 async fn nothing(query: query::Query) -> Result<Response, Error> {
     query.json(&[(); 0])
-}
-
-async fn placeholder() -> Html<&'static str> {
-    Html(include_str!("placeholder.html"))
 }
 
 /// First parts of paths that clients know and that are not built here.

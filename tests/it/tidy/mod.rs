@@ -513,7 +513,8 @@ fn paths_in(text: &str) -> Vec<String> {
         .filter(|word| {
             let looks = word.contains('/') && !word.contains(' ') && !word.contains("://");
             let starts = [
-                "src/", "jobs/", "mesh/", "dns/", "proxy/", "tests/", "docs/", "benches/", ".ci/",
+                "src/", "jobs/", "mesh/", "dns/", "proxy/", "tests/", "docs/", "benches/", "ui/",
+                ".ci/",
             ];
             looks && starts.iter().any(|start| word.starts_with(start))
         })

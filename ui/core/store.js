@@ -1,0 +1,107 @@
+// What the pages know of the agent: answers by path, read when they are looked at first and again
+// when an event says that they changed. Two parts of a page that look at the same path share it.
+
+import * as http from './http.js';
+import { follow } from './stream.js';
+
+// Changes that come close together lead to one reading.
+const PAUSE_MS = 150;
+// A reading that takes long is not repeated at once.
+const REST_FACTOR = 3;
+// Answers that are kept after the last part looked at them, for the way back.
+const KEPT_MAX = 60;
+
+const resources = new Map();
+
+class Resource {
+  constructor(path, topics, format) {
+    this.path = path;
+    this.topics = topics;
+    this.format = format;
+    this.data = undefined;
+    this.error = null;
+    this.index = 0;
+    this.users = new Set();
+    this.isReading = false;
+    this.isStale = true;
+    this.timer = 0;
+    this.took = 0;
+    this.unfollow = null;
+  }
+
+  /** True until the first answer came. */
+  get isLoading() {
+    return this.data === undefined && this.error === null;
+  }
+
+  look(user) {
+    this.users.add(user);
+    if (this.users.size === 1) {
+      const stale = () => this.refresh();
+      if (this.topics.length > 0) this.unfollow = follow(this.topics, stale, stale);
+      this.read();
+    }
+  }
+
+  leave(user) {
+    this.users.delete(user);
+    if (this.users.size > 0) return;
+    this.unfollow?.();
+    this.unfollow = null;
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.isStale = true;
+  }
+
+  /** Reads again, soon. */
+  refresh() {
+    this.isStale = true;
+    if (this.timer || this.isReading || this.users.size === 0) return;
+    const pause = Math.max(PAUSE_MS, this.took * REST_FACTOR);
+    this.timer = setTimeout(() => this.read(), pause);
+  }
+
+  async read() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    if (this.isReading) return;
+    this.isReading = true;
+    this.isStale = false;
+    const start = performance.now();
+    try {
+      if (this.format === 'text') this.data = await http.text(this.path);
+      else ({ data: this.data, index: this.index } = await http.get(this.path));
+      this.error = null;
+    } catch (error) {
+      // What was there before stays to be seen.
+      this.error = error;
+      if (error.status === 404) this.data = undefined;
+    }
+    this.took = performance.now() - start;
+    this.isReading = false;
+    for (const user of this.users) user();
+    if (this.isStale) this.refresh();
+  }
+}
+
+/** The answer at `path`, which changes with events of `topics`; not yet looked at. */
+export function resource(path, topics = [], format = 'json') {
+  const known = resources.get(path);
+  if (known) {
+    resources.delete(path);
+    resources.set(path, known);
+    return known;
+  }
+  const made = new Resource(path, topics, format);
+  resources.set(path, made);
+  for (const [name, old] of resources) {
+    if (resources.size <= KEPT_MAX) break;
+    if (old.users.size === 0 && old !== made) resources.delete(name);
+  }
+  return made;
+}
+
+/** Reads everything again that somebody looks at: for changes that no event tells of. */
+export function refreshAll() {
+  for (const own of resources.values()) if (own.users.size > 0) own.refresh();
+}

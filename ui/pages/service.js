@@ -1,0 +1,77 @@
+// A service: its instances with their checks, its name in DNS, and what came of its requests.
+
+import { h } from '../core/dom.js';
+import { allocPath, link, segment } from '../core/router.js';
+import { command, milliseconds, number, percent, rate } from '../core/format.js';
+import * as traffic from '../core/traffic.js';
+import { empty, facts, head, pill, ready, section, state } from '../parts/frame.js';
+import { commandLine } from '../parts/command.js';
+import { figure } from './home.js';
+
+const WORST = ['passing', 'warning', 'critical'];
+const worst = (checks) => checks.reduce((found, check) => (WORST.indexOf(check.Status) > WORST.indexOf(found) ? check.Status : found), 'passing');
+
+export default function page(cx) {
+  const { name } = cx.parameters;
+  cx.onEnd(traffic.watch(cx.update));
+  return {
+    title: () => name,
+    view() {
+      const own = cx.use(`/v1/trivet/catalog/v1/health/service/${segment(name)}`, [`CatalogService:${name}`]);
+      return [
+        head({ trail: [['Services', '/services']], title: name }),
+        requests(name),
+        ready(own, (rows) => (rows.length === 0 ? empty('It has no instances.') : [instances(rows), answer(cx, name, rows)])),
+        commandLine(command('catalog', 'nodes', '-service', name)),
+      ];
+    },
+  };
+}
+
+function requests(name) {
+  const isOwn = (row) => row.Service === name;
+  const rows = traffic.all().filter(isOwn);
+  if (rows.length === 0) return null;
+  const own = traffic.total(isOwn);
+  const routes = [...new Set(rows.map((row) => row.Route))];
+  return section('Requests', h('div', { class: 'figures' },
+    figure(rate(own.rate), 'requests/s'),
+    figure(own.success === null ? '–' : percent(own.success), 'success'),
+    figure(milliseconds(own.p50), 'p50'),
+    figure(milliseconds(own.p99), 'p99'),
+    figure(number(own.inFlight), 'in flight')),
+  h('p', null, 'At ', routes.map((route, at) => [at > 0 ? ', ' : '', h('a', { href: link(`/routes?text=${encodeURIComponent(route)}`) }, h('code', null, route))])));
+}
+
+/** The allocation that an instance belongs to, if a job runs it. */
+const allocOf = (id) => /^_nomad-task-([0-9a-f]{8}-[0-9a-f-]{27})-/.exec(id)?.[1];
+
+function instances(rows) {
+  return section('Instances', h('ul', { class: 'instances' }, rows.map(({ Node: node, Service: service, Checks: checks }) => {
+    const alloc = allocOf(service.ID);
+    const own = traffic.total((row) => row.Instance === service.ID);
+    const address = service.Address || node.Address;
+    return h('li', { key: `${node.Node} ${service.ID}` },
+      h('div', { class: 'instance-head' },
+        alloc ? h('a', { href: link(allocPath(alloc)), 'data-row': true }, h('code', null, address.includes(':') ? `[${address}]` : address, `:${service.Port}`)) : h('code', { 'data-row': true, tabindex: '-1' }, `${address}:${service.Port}`),
+        state(worst(checks)),
+        h('span', { class: 'note' }, h('bdi', null, node.Node)),
+        service.Meta?.job_version ? pill(`version ${service.Meta.job_version}`) : null,
+        pill(`weight ${service.Weights?.Passing ?? 1}`),
+        own.attempts > 0 ? h('span', { class: 'note' }, `${rate(own.rate)} requests/s, p99 ${milliseconds(own.p99)}`) : null),
+      h('p', { class: 'tags' }, (service.Tags ?? []).map((tag) => h('span', { key: tag, class: 'tag' }, h('bdi', null, tag)))),
+      checks.map((check) => h('div', { key: check.CheckID, class: 'check-row' },
+        state(check.Status), h('span', null, h('bdi', null, check.Name)), h('pre', null, check.Output))));
+  })));
+}
+
+function answer(cx, name, rows) {
+  const served = rows.filter(({ Checks: checks }) => worst(checks) !== 'critical');
+  const dns = cx.ui.DNS;
+  const host = `${name}.service.${dns?.Domain ?? 'consul'}`;
+  return section('DNS', facts([
+    ['Name', h('code', null, host)],
+    ['Answer', served.length === 0 ? 'none: every instance is critical' : served.map(({ Node: node, Service: service }) => h('div', { key: service.ID }, h('code', null, `${service.Address || node.Address} port ${service.Port}`)))],
+    ['Ask', dns ? h('code', null, `dig @${dns.Host} -p ${dns.Port} ${host} SRV`) : null],
+  ]));
+}
