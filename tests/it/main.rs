@@ -40,6 +40,7 @@ mod listeners;
 mod mesh;
 mod needs;
 mod operated;
+mod pages;
 mod plans;
 mod preemption;
 mod races;
