@@ -58,7 +58,7 @@ impl Page<'_> {
     }
 
     /// Where it is below `/ui`.
-    fn path(self) -> String {
+    pub(crate) fn path(self) -> String {
         match self {
             Self::Servers => "/servers".to_owned(),
             Self::Nodes => "/clients".to_owned(),

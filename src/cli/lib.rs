@@ -53,6 +53,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod top;
+mod ui;
 mod var;
 mod version;
 mod view;
@@ -285,6 +286,8 @@ pub enum Request {
     Status(status::Arguments),
     /// Show live rates of the ingress
     Top(top::Arguments),
+    /// Print or open the address of a page of the web UI
+    Ui(ui::Arguments),
     /// Read and write variables
     #[command(subcommand)]
     Var(var::Command),
@@ -449,6 +452,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Server(command) => server::run(cx, command).await,
         Request::Service(command) => service::run(cx, command).await,
         Request::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
+        Request::Ui(arguments) => Box::pin(ui::run(cx, &arguments)).await,
         Request::Var(command) => var::run(cx, command).await,
         Request::Version(_) => version::run(cx),
         Request::Run(arguments) => Box::pin(job::run::run(cx, &arguments)).await,

@@ -22,12 +22,12 @@ pub struct Arguments {
 
 /// What an id may mean.
 #[derive(Debug, Default)]
-struct Matches {
-    jobs: Vec<JobListStub>,
-    allocs: Vec<AllocationListStub>,
-    nodes: Vec<NodeListStub>,
-    evals: Vec<Evaluation>,
-    deployments: Vec<Deployment>,
+pub(super) struct Matches {
+    pub(super) jobs: Vec<JobListStub>,
+    pub(super) allocs: Vec<AllocationListStub>,
+    pub(super) nodes: Vec<NodeListStub>,
+    pub(super) evals: Vec<Evaluation>,
+    pub(super) deployments: Vec<Deployment>,
 }
 
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
@@ -67,7 +67,11 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
 }
 
 impl Matches {
-    async fn find(cx: &Context, id: &str) -> anyhow::Result<Self> {
+    /// Looks for everything whose id begins so.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    pub(super) async fn find(cx: &Context, id: &str) -> anyhow::Result<Self> {
         let mut found = Self {
             jobs: cx
                 .http
@@ -88,7 +92,8 @@ impl Matches {
         Ok(found)
     }
 
-    fn kinds(&self) -> usize {
+    /// Of how many kinds something was found.
+    pub(super) fn kinds(&self) -> usize {
         [
             self.jobs.is_empty(),
             self.allocs.is_empty(),
@@ -101,7 +106,8 @@ impl Matches {
         .count()
     }
 
-    fn list(&self, view: &View) -> String {
+    /// All of it as tables.
+    pub(super) fn list(&self, view: &View) -> String {
         let mut out = Vec::new();
         let mut section = |title: &str, is_empty: bool, text: String| {
             if !is_empty {
