@@ -1,8 +1,8 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Problem, Registration, RpcSecurity, Server, Ui, Written, external, ingress,
-    names, volumes, written::LISTENERS,
+    Api, Client, Config, Problem, Registration, RpcSecurity, Server, Ui, Written, external,
+    ingress, names, volumes, written::LISTENERS,
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},

@@ -119,11 +119,6 @@ impl Query {
         self.parameters.get(name)
     }
 
-    /// All values of a parameter that may be repeated, without empty ones.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.parameters.all(name).filter(|value| !value.is_empty())
-    }
-
     /// True when the parameter is there, with a value or without.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.parameters.has(name)
