@@ -206,14 +206,15 @@ impl Arrival {
         };
         let rest = self.stopping.clone();
         let (server, stopping) = (self.server.clone(), self.stopping.clone());
-        fast::serve_http2(&self.local, socket, ends, rest, move |session| {
+        let carried = fast::serve_http2(&self.local, socket, ends, rest, move |session| {
             let (server, stopping) = (server.clone(), stopping.clone());
             async move {
                 let session = ServerSession::new_http2(session);
                 server.process_new_http(session, &stopping).await;
             }
-        })
-        .await;
+        });
+        // Connections of the older version need no room for it.
+        Box::pin(carried).await;
     }
 
     /// Passes a connection on to a target of a route.

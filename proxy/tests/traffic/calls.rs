@@ -267,6 +267,9 @@ async fn plain_requests_are_answered_alike_on_both_ways() {
         assert_eq!((head.status().as_u16(), text.as_str()), (404, ""));
         let mut post = get("/echo");
         *post.method_mut() = http::Method::POST;
+        // The target reads no chunks.
+        let length = "6".parse().unwrap();
+        post.headers_mut().insert("content-length", length);
         let (head, text, _) = ask(&mut client, post, &["one", "two"]).await;
         assert_eq!((head.status().as_u16(), text.as_str()), (200, "onetwo"));
         // All of them are counted, whatever way they went.
