@@ -318,6 +318,8 @@ impl Handle {
                             _ = roles.changed() => {}
                         }
                     }
+                    // A log that cannot be written: the answer is the reason.
+                    Role::Waits if self.core.raft.is_closed_alone() => return None,
                     Role::Waits => {
                         // The sender lives as long as this handle.
                         drop(roles.changed().await);
@@ -325,7 +327,11 @@ impl Handle {
                 }
             }
         });
-        opened.await.map_err(|_| ClusterError::NoLeader)
+        match opened.await {
+            Ok(opened) => Ok(opened),
+            Err(_) if self.core.raft.is_closed_alone() => Ok(None),
+            Err(_) => Err(ClusterError::NoLeader),
+        }
     }
 
     /// Opens a pipe through any server, which passes it on to the leader.

@@ -95,6 +95,12 @@ impl Gate {
         }
     }
 
+    /// True when the log is closed and no other server has it.
+    pub(crate) fn is_closed_alone(&self) -> bool {
+        let now = self.now.read();
+        matches!(&*now, Err(closed) if closed.voters.len() == 1)
+    }
+
     /// Writes a command; answers when it is durable and applied.
     pub(crate) async fn propose(&self, command: Command) -> Result<(Index, Outcome), ProposeError> {
         self.may_propose(&command)?;
