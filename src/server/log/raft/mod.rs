@@ -24,11 +24,11 @@ mod stored;
 mod tests;
 mod types;
 
-use openraft::{ServerState, SnapshotPolicy};
+use openraft::{EntryPayload, RaftLogReader as _, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use rpc::{pool::Pool, security::Security};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -186,10 +186,11 @@ impl Raft {
                 let (directory, published) = (options.directory.clone(), Arc::clone(&published));
                 tokio::task::spawn_blocking(move || open(&directory, published))
             };
-            let opened = opening
+            let mut opened = opening
                 .await
                 .map_err(|error| StartError::library(&error))??;
-            start_library(opened, &options, peers, &published).await
+            let id = server_id(&mut opened, &options.directory).await?;
+            start_library(id, opened, &options, peers, &published).await
         });
         let started = starting
             .await
@@ -290,7 +291,6 @@ impl Raft {
 
 /// The files of a log, opened and checked.
 struct Opened {
-    id: u64,
     store: LogStore,
     file: SnapshotFile,
     machine: StateMachine,
@@ -300,7 +300,6 @@ fn open(directory: &Path, published: Arc<Published>) -> Result<Opened, StartErro
     // It holds the nodes' secrets and the environment of every task.
     sys::files::create_dir(directory, 0o700)
         .map_err(|error| StartError::files(directory, error))?;
-    let id = identity::server_id(directory, sys::random::seed())?;
     let store = LogStore::open(directory)?;
     let file = SnapshotFile::new(directory.to_owned());
     let machine = StateMachine::load(file.clone(), published)?;
@@ -308,11 +307,34 @@ fn open(directory: &Path, published: Arc<Published>) -> Result<Opened, StartErro
         return Err(files::missing(directory, &directory.join("snapshot")));
     }
     Ok(Opened {
-        id,
         store,
         file,
         machine,
     })
+}
+
+/// Which of its group this server is. When the file that says it is missing, the log tells where
+/// there is no doubt.
+async fn server_id(opened: &mut Opened, directory: &Path) -> Result<u64, StartError> {
+    if let Some(id) = identity::server_id(directory)? {
+        return Ok(id);
+    }
+    let mut members: BTreeSet<u64> = opened.machine.members().collect();
+    let first = opened.store.purged_index().map_or(0, |index| index + 1);
+    let entries = opened.store.try_get_log_entries(first..).await;
+    for entry in entries.map_err(|error| StartError::library(&error))? {
+        if let EntryPayload::Membership(membership) = entry.payload {
+            members = membership.nodes().map(|(id, _)| *id).collect();
+        }
+    }
+    let mut members = members.into_iter();
+    let id = match (members.next(), members.next()) {
+        (None, _) => identity::new_server_id(sys::random::seed()),
+        (Some(id), None) => id,
+        (Some(_), Some(_)) => return Err(identity::missing_server(directory)),
+    };
+    identity::write_server_id(directory, id)?;
+    Ok(id)
 }
 
 /// Settings of the library, with their reasons.
@@ -338,13 +360,13 @@ fn settings() -> openraft::Config {
 }
 
 async fn start_library(
+    id: u64,
     opened: Opened,
     options: &Options,
     peers: Peers,
     published: &Published,
 ) -> Result<(u64, openraft::Raft<Types>, proposer::Queue), StartError> {
     let Opened {
-        id,
         store,
         file,
         machine,

@@ -60,6 +60,11 @@ impl StateMachine {
         Ok(machine)
     }
 
+    /// The servers of the group, as far as the state knows them.
+    pub(super) fn members(&self) -> impl Iterator<Item = u64> + '_ {
+        self.membership.nodes().map(|(id, _)| *id)
+    }
+
     /// The last entry in the state.
     pub(super) fn applied_index(&self) -> Option<u64> {
         self.applied.map(|id| id.index)

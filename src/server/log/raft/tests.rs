@@ -396,7 +396,7 @@ async fn an_index_tells_one_version_of_a_row() {
         Command::from(jobs::state::Command::RegisterJob(Box::new(command)))
     };
     let results = raft.propose_all((1..9).map(register).collect()).await;
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for result in results {
         let (index, outcome) = result.unwrap();
         // The answer is about this write, and nobody else has its index.
