@@ -13,12 +13,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::ServiceExt as _;
 
 use super::{Access, Api, Bodies, Common, Facts, fabio, jobs_router, serve};
 use rpc::transport::Listener;
-use server::{Config, Server};
+use server::{Config, Server, events::Start};
 
 /// Longer than anything here may take on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -29,7 +29,9 @@ pub(crate) struct Fixture {
     pub(crate) jobs: Router,
     pub(crate) admin: Router,
     pub(crate) proxy: proxy::Handle,
-    _server: Server,
+    /// What runs it, unless a test does.
+    server: Option<Server>,
+    _running: Option<AbortOnDropHandle<()>>,
     _directory: tempfile::TempDir,
 }
 
@@ -127,9 +129,22 @@ impl Fixture {
             admin: fabio::router(api.clone()),
             api,
             proxy,
-            _server: server,
+            server: Some(server),
+            _running: None,
             _directory: directory,
         }
+    }
+
+    /// With a server that leads, so that entries are followed.
+    pub(crate) async fn leading() -> Self {
+        let mut fixture = Self::start().await;
+        let server = fixture.server.take().unwrap();
+        // Who follows before it leads is told to begin anew.
+        let mut early = server.handle().events(Start::Next);
+        let running = tokio::spawn(server.run(std::future::pending()));
+        fixture._running = Some(AbortOnDropHandle::new(running));
+        assert!(early.next().await.is_none());
+        fixture
     }
 
     pub(crate) async fn get(&self, uri: &str) -> Answer {

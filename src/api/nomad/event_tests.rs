@@ -36,18 +36,21 @@ impl Reader {
 
     /// The next line with events.
     async fn batch(&mut self) -> Value {
-        loop {
-            let line = self.line().await;
-            if line != json!({}) {
-                return line;
+        let told = timeout(LONG, async {
+            loop {
+                let line = self.line().await;
+                if line != json!({}) {
+                    return line;
+                }
             }
-        }
+        });
+        told.await.expect("events")
     }
 }
 
 #[tokio::test]
 async fn what_changes_is_told_with_its_rows_and_can_be_resumed() {
-    let fixture = Fixture::start().await;
+    let fixture = Fixture::leading().await;
     let mut reader = Reader::open(&fixture, "topic=Job&replay=false").await;
     let index = fixture.register("web").await["Index"].as_u64().unwrap();
     let batch = reader.batch().await;
@@ -83,7 +86,7 @@ async fn what_changes_is_told_with_its_rows_and_can_be_resumed() {
 
 #[tokio::test]
 async fn evaluations_are_found_by_their_job_and_rows_may_be_left_out() {
-    let fixture = Fixture::start().await;
+    let fixture = Fixture::leading().await;
     let query = "topic=Evaluation:web&payload=false&replay=false";
     let mut reader = Reader::open(&fixture, query).await;
     fixture.register("other").await;
@@ -96,7 +99,7 @@ async fn evaluations_are_found_by_their_job_and_rows_may_be_left_out() {
 
 #[tokio::test]
 async fn nodes_and_traffic_are_told_without_secrets() {
-    let fixture = Fixture::start().await;
+    let fixture = Fixture::leading().await;
     let query = "topic=Node&topic=Traffic&replay=false";
     let mut reader = Reader::open(&fixture, query).await;
     let first = reader.batch().await;
@@ -120,7 +123,7 @@ async fn nodes_and_traffic_are_told_without_secrets() {
 
 #[tokio::test]
 async fn requests_that_make_no_sense_are_refused_before_the_stream_begins() {
-    let fixture = Fixture::start().await;
+    let fixture = Fixture::leading().await;
     for query in ["topic=Nothing", "index=x", "topic=Job&payload=maybe"] {
         let answer = fixture.get(&format!("/v1/event/stream?{query}")).await;
         assert_eq!(answer.refusal().0, 400, "{query}");
