@@ -13,14 +13,14 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use jobs::wire;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     task::yield_now,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 
 use super::{query::Query, service};
@@ -186,15 +186,16 @@ async fn stream_events(State(api): State<Api>, query: Query) -> Result<Response,
         index => Start::At(index),
     };
     let follower = api.server().events(start);
-    let ticks = |every| {
-        let mut ticks = interval(every);
+    let ticks = |begin, every| {
+        let mut ticks = interval_at(begin, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks
     };
+    let now = Instant::now();
     let traffic = wish.traffic();
     let teller = Teller {
-        traffic: traffic.map(|services| (Live::new(services), ticks(TRAFFIC_INTERVAL))),
-        heartbeat: ticks(HEARTBEAT),
+        traffic: traffic.map(|services| (Live::new(services), ticks(now, TRAFFIC_INTERVAL))),
+        heartbeat: ticks(now + HEARTBEAT, HEARTBEAT),
         stopping: query.stopping(),
         follower,
         wish,
@@ -204,6 +205,9 @@ async fn stream_events(State(api): State<Api>, query: Query) -> Result<Response,
         let piece = teller.next().await?;
         Some((Ok::<_, Infallible>(piece), teller))
     });
+    // It says at once that it is open.
+    let open = stream::once(async { Ok(Bytes::from_static(ALIVE)) });
+    let pieces = open.chain(pieces);
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
         (header::CACHE_CONTROL, "no-cache"),
@@ -236,8 +240,17 @@ impl Teller {
                 }
             };
             tokio::select! {
-                // The first tick comes at once: it says that the stream is open.
+                // Those that come seldom go first, so that a flood of events keeps none of them
+                // back.
+                biased;
+                () = self.stopping.0.cancelled() => return None,
                 _ = self.heartbeat.tick() => return Some(Bytes::from_static(ALIVE)),
+                live = traffic => {
+                    if let Some(news) = live.news(&self.api) {
+                        self.heartbeat.reset();
+                        return Some(news);
+                    }
+                }
                 batch = self.follower.next() => {
                     let batch = batch?;
                     if let Some(line) = line(&self.api, &self.wish, &batch).await {
@@ -245,13 +258,6 @@ impl Teller {
                         return Some(line);
                     }
                 }
-                live = traffic => {
-                    if let Some(news) = live.news(&self.api) {
-                        self.heartbeat.reset();
-                        return Some(news);
-                    }
-                }
-                () = self.stopping.0.cancelled() => return None,
             }
         }
     }
