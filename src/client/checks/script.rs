@@ -2,6 +2,7 @@ use super::{OUTPUT_BYTES_MAX, critical, is_no_verdict};
 use crate::drivers::{Driver, Exec, Execution, execute};
 use jobs::model::{ServiceCheck, Span, TaskConfig};
 use mesh::{health::Outcome, model::Status};
+use nix::unistd;
 use std::{
     collections::{BTreeMap, VecDeque},
     env, io,
@@ -241,9 +242,10 @@ impl Tail {
     /// What is still in the pipe, without waiting for more.
     fn read_rest(&mut self, reader: &pipe::Receiver) {
         let mut chunk = [0; 4096];
-        // Whoever escaped the group and still writes gets no more than this read.
+        // Whoever escaped the group and still writes gets no more than this read. The pipe itself
+        // is asked: the runtime may not have heard yet that there is something to read.
         for _ in 0..PIPE_READS_MAX {
-            match reader.try_read(&mut chunk) {
+            match unistd::read(reader, &mut chunk) {
                 Ok(read @ 1..) => self.take(chunk.get(..read).unwrap_or_default()),
                 Ok(0) | Err(_) => return,
             }
@@ -266,5 +268,21 @@ impl Tail {
         } else {
             text
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[tokio::test]
+    async fn what_the_runtime_has_not_heard_of_yet_is_read_all_the_same() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let reader = pipe::Receiver::from_owned_fd(reader.into()).unwrap();
+        writer.write_all(b"well\n").unwrap();
+        let mut output = Tail::default();
+        output.read_rest(&reader);
+        assert_eq!(output.text(), "well\n");
     }
 }
