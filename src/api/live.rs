@@ -1,25 +1,16 @@
 //! What the ingress counts, as news once a second.
 
 use bytes::Bytes;
-use jobs::model::AllocId;
-use proxy::route::{OUTCOME_NAMES, Route, Target};
+use proxy::route::{OUTCOME_NAMES, Target, Who, who};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::Api;
-use server::Snapshot;
+use server::{Snapshot, alloc_of};
 use sys::clock;
 
 /// The most rows that are told; those beyond it are left out.
 const ROWS_MAX: usize = 4096;
-/// How ids of instances begin that belong to an allocation, whose id follows.
-const OF_ALLOCATION: &str = "_nomad-task-";
-/// Bytes of an allocation's id.
-const ALLOC_ID_BYTES: usize = 36;
-
-/// Who is counted: route, service, version and instance.
-type Who = (String, String, String, String);
-
 /// What came of the requests to one instance at one route since they are counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -149,19 +140,6 @@ impl Live {
     }
 }
 
-fn who(route: &Route, target: &Target) -> Who {
-    let instance = match target.instance() {
-        "" => target.address().to_string(),
-        id => id.to_owned(),
-    };
-    (
-        format!("{}{}", route.host(), route.path()),
-        target.service().to_owned(),
-        target.version().to_owned(),
-        instance,
-    )
-}
-
 /// A row without counts, with the allocation that the instance belongs to.
 fn named(snapshot: &Snapshot, (route, service, version, instance): &Who) -> Row {
     let alloc = alloc_of(instance).and_then(|id| snapshot.jobs.alloc(id));
@@ -182,11 +160,6 @@ fn named(snapshot: &Snapshot, (route, service, version, instance): &Who) -> Row 
     }
 }
 
-fn alloc_of(instance: &str) -> Option<AllocId> {
-    let rest = instance.strip_prefix(OF_ALLOCATION)?;
-    AllocId::parse(rest.get(..ALLOC_ID_BYTES)?)
-}
-
 fn add(row: &mut Row, target: &Target) {
     let reading = target.meter().read();
     row.share += target.share();
@@ -202,24 +175,5 @@ fn add(row: &mut Row, target: &Target) {
     row.within.resize(reading.within.len(), 0);
     for (sum, count) in row.within.iter_mut().zip(reading.within) {
         *sum += count;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instances_of_allocations_name_them() {
-        let id = "034e334b-5902-486f-9f2e-1c4f04b23761";
-        let found = alloc_of(&format!("_nomad-task-{id}-todo-todo-http"));
-        assert_eq!(found, AllocId::parse(id));
-        assert!(found.is_some());
-        assert_eq!(alloc_of("web-1"), None);
-        assert_eq!(alloc_of("_nomad-task-034e"), None);
-        assert_eq!(
-            alloc_of("_nomad-task-ééééééééééééééééééééééééééééééééé"),
-            None
-        );
     }
 }

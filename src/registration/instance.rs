@@ -2,13 +2,18 @@
 
 use jobs::{
     environment::TaskEnvironment,
-    model::{Allocation, Node, ServiceCheck, ServiceSpec, Task, TaskPhase},
+    model::{AllocId, Allocation, Node, ServiceCheck, ServiceSpec, Task, TaskPhase},
 };
 use mesh::model::{Check, Origin, Service, ServiceAddress, Status, Weights, bound_output};
 use sha1::{Digest, Sha1};
 use std::{collections::BTreeMap, fmt::Write};
 
 use super::Rules;
+
+/// How ids of instances of allocations begin; the allocation's id follows.
+const ID_PREFIX: &str = "_nomad-task-";
+/// Bytes of the text of an allocation's id.
+const ALLOC_ID_BYTES: usize = 36;
 
 /// Label under which an instance says which version of its job it runs.
 pub const JOB_VERSION_META: &str = "job_version";
@@ -117,6 +122,12 @@ struct Derivation<'a> {
     environment: TaskEnvironment<'a>,
 }
 
+/// The allocation that an instance belongs to, by the instance's id; none for one that somebody
+/// else registered.
+pub fn alloc_of(instance: &str) -> Option<AllocId> {
+    AllocId::parse(instance.strip_prefix(ID_PREFIX)?.get(..ALLOC_ID_BYTES)?)
+}
+
 impl Derivation<'_> {
     fn instance(&self, asked: &ServiceSpec) -> Instance {
         let spec = &self.resolved(asked);
@@ -124,7 +135,7 @@ impl Derivation<'_> {
         let task = self.task;
         let owner = task.map_or_else(|| format!("group-{}", self.alloc.task_group), str::to_owned);
         let id = format!(
-            "_nomad-task-{}-{owner}-{name}-{}",
+            "{ID_PREFIX}{}-{owner}-{name}-{}",
             self.alloc.id, spec.port_label
         );
         let (address, port) = self.endpoint(&spec.port_label);
@@ -521,5 +532,19 @@ mod tests {
         assert_eq!(live(&alloc), [false, true]);
         alloc.task_states.insert("helper".into(), running());
         assert_eq!(live(&alloc), [true, true]);
+    }
+
+    #[test]
+    fn instances_of_allocations_name_them() {
+        let id = "034e334b-5902-486f-9f2e-1c4f04b23761";
+        let found = alloc_of(&format!("_nomad-task-{id}-todo-todo-http"));
+        assert_eq!(found, AllocId::parse(id));
+        assert!(found.is_some());
+        assert_eq!(alloc_of("web-1"), None);
+        assert_eq!(alloc_of("_nomad-task-034e"), None);
+        assert_eq!(
+            alloc_of("_nomad-task-ééééééééééééééééééééééééééééééééé"),
+            None
+        );
     }
 }

@@ -11,7 +11,7 @@ mod node;
 mod presence;
 mod version;
 
-pub use instance::{Instance, InstanceCheck, JOB_VERSION_META, instances};
+pub use instance::{Instance, InstanceCheck, JOB_VERSION_META, alloc_of, instances};
 pub use node::catalog_node;
 pub use presence::{CatalogPresence, has_restarted, has_services};
 pub use version::{Rules, UnknownRules, Version};

@@ -73,6 +73,7 @@ pub use identities::PublicKey;
 pub use keyring::KeyringError;
 pub use launches::Launched;
 pub use log::raft::{Metrics, StartError, Voter};
+pub use registration::alloc_of;
 pub use rpc::transport::Dialect;
 pub use state::{Command, Outcome, Rejected, Snapshot};
 pub use variables::Items;

@@ -10,7 +10,7 @@ use super::table::{Route, Table, Target};
 pub(super) const TARGETS_MAX: usize = 2000;
 
 /// Who is counted: route, service, version and instance.
-pub(super) type Who = (String, String, String, String);
+pub type Who = (String, String, String, String);
 
 /// The counts of targets that have the same labels.
 #[derive(Default)]
@@ -60,8 +60,8 @@ fn text(targets: &BTreeMap<Who, Sum>, versions: &BTreeMap<Who, Reading>) -> Stri
     out
 }
 
-/// The labels of a target.
-pub(super) fn who(route: &Route, target: &Target) -> Who {
+/// The labels of a target of a route: its instance is the address where it has no id.
+pub fn who(route: &Route, target: &Target) -> Who {
     let instance = match target.instance() {
         "" => target.address().to_string(),
         id => id.to_owned(),

@@ -21,9 +21,7 @@ use crate::{
     log::published::Commit,
     traffic::{self, Feed},
 };
-
-/// How the ids of instances of allocations begin.
-const INSTANCE_PREFIX: &str = "_nomad-task-";
+use registration::alloc_of;
 
 /// The active deployments.
 pub(crate) struct Rollouts {
@@ -131,11 +129,6 @@ impl Controller for Rollouts {
             (a, b) => a.or(b),
         }
     }
-}
-
-/// The allocation that an instance belongs to; none for one that somebody else registered.
-fn alloc_of(instance: &str) -> Option<AllocId> {
-    AllocId::parse(instance.strip_prefix(INSTANCE_PREFIX)?.get(..36)?)
 }
 
 /// Names of ingresses whose counts are incomplete.
