@@ -1,9 +1,6 @@
 //! Where requests go, and what came of them.
 
-use axum::{
-    extract::{RawQuery, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use proxy::route::{Facts, RequestPath};
 use serde::Serialize;
 use server::traffic::{Ingress, RECENT_TIME, Row};
@@ -21,20 +18,14 @@ fn proxy(api: &Api) -> Result<&proxy::Handle, Error> {
 
 /// `GET /v1/trivet/route/test?url=…&method=…&header=Name:Value`: where a request would go, and
 /// why.
-pub(super) async fn test(
-    State(api): State<Api>,
-    query: Query,
-    RawQuery(raw): RawQuery,
-) -> Result<Response, Error> {
+pub(super) async fn test(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let url = query
         .get("url")
         .filter(|url| !url.is_empty())
         .ok_or_else(|| Error::bad_request("url is missing: give `host/path` or `/path`"))?;
     let (host, path, parameters) = parts(url);
     let mut headers = Vec::new();
-    let raw = raw.unwrap_or_default();
-    for (_, line) in url::form_urlencoded::parse(raw.as_bytes()).filter(|(key, _)| key == "header")
-    {
+    for line in query.all("header") {
         let (name, value) = line
             .split_once(':')
             .ok_or_else(|| Error::bad_request(format!("header `{line}` is not `Name: value`")))?;
