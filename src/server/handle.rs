@@ -327,11 +327,7 @@ impl Handle {
                 }
             }
         });
-        match opened.await {
-            Ok(opened) => Ok(opened),
-            Err(_) if self.core.raft.is_closed_alone() => Ok(None),
-            Err(_) => Err(ClusterError::NoLeader),
-        }
+        opened.await.map_err(|_| ClusterError::NoLeader)
     }
 
     /// Opens a pipe through any server, which passes it on to the leader.

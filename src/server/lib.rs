@@ -363,6 +363,8 @@ impl Server {
             if let Some(reason) = &reason {
                 // Parts that wait for a write end with it.
                 core.raft.close(reason).await;
+                // Who waits for a leader looks at the log.
+                core.role.send_replace(Role::Waits);
             }
             if timeout(STOP_TIMEOUT, parts.wait()).await.is_err() {
                 tracing::warn!("some parts of the server did not end in time");
