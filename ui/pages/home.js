@@ -4,7 +4,7 @@ import { h } from '../core/dom.js';
 import { jobPath, link, nodePath } from '../core/router.js';
 import { counted, mib, milliseconds, number, percent, rate } from '../core/format.js';
 import * as traffic from '../core/traffic.js';
-import { empty, head, ready, section } from '../parts/frame.js';
+import { empty, figure, head, ready, section } from '../parts/frame.js';
 import { meter, spark } from '../parts/bars.js';
 import { commandLine } from '../parts/command.js';
 import { rolloutRow } from '../parts/rollout.js';
@@ -85,8 +85,6 @@ function requests() {
     spark(rates, { label: 'Requests a second', count: 90 }),
     spark(history.map((own) => own.failed), { label: 'Errors a second', count: 90, top: Math.max(0, ...rates), tone: 'bad' }));
 }
-
-export const figure = (value, label) => h('div', { class: 'figure' }, h('b', null, value), h('span', null, label));
 
 function capacity(nodes) {
   const sum = (pick) => nodes.reduce((total, node) => total + pick(node), 0);

@@ -2,11 +2,11 @@
 
 import { h } from '../core/dom.js';
 import { allocPath, link, segment } from '../core/router.js';
-import { command, milliseconds, number, percent, rate } from '../core/format.js';
+import { command, milliseconds, rate } from '../core/format.js';
 import * as traffic from '../core/traffic.js';
 import { empty, facts, head, pill, ready, section, state } from '../parts/frame.js';
 import { commandLine } from '../parts/command.js';
-import { figure } from './home.js';
+import { requests } from '../parts/requests.js';
 
 const WORST = ['passing', 'warning', 'critical'];
 const worst = (checks) => checks.reduce((found, check) => (WORST.indexOf(check.Status) > WORST.indexOf(found) ? check.Status : found), 'passing');
@@ -20,27 +20,12 @@ export default function page(cx) {
       const own = cx.use(`/v1/trivet/catalog/v1/health/service/${segment(name)}`, [`CatalogService:${name}`]);
       return [
         head({ trail: [['Services', '/services']], title: name }),
-        requests(name),
+        requests((row) => row.Service === name),
         ready(own, (rows) => (rows.length === 0 ? empty('It has no instances.') : [instances(rows), answer(cx, name, rows)])),
         commandLine(command('catalog', 'nodes', '-service', name)),
       ];
     },
   };
-}
-
-function requests(name) {
-  const isOwn = (row) => row.Service === name;
-  const rows = traffic.all().filter(isOwn);
-  if (rows.length === 0) return null;
-  const own = traffic.total(isOwn);
-  const routes = [...new Set(rows.map((row) => row.Route))];
-  return section('Requests', h('div', { class: 'figures' },
-    figure(rate(own.rate), 'requests/s'),
-    figure(own.success === null ? '–' : percent(own.success), 'success'),
-    figure(milliseconds(own.p50), 'p50'),
-    figure(milliseconds(own.p99), 'p99'),
-    figure(number(own.inFlight), 'in flight')),
-  h('p', null, 'At ', routes.map((route, at) => [at > 0 ? ', ' : '', h('a', { href: link(`/routes?text=${encodeURIComponent(route)}`) }, h('code', null, route))])));
 }
 
 /** The allocation that an instance belongs to, if a job runs it. */

@@ -95,3 +95,6 @@ export function choice(label, options, value, onChange) {
 
 export const section = (title, ...content) =>
   h('section', { 'aria-label': typeof title === 'string' ? title : undefined }, h('h2', null, title), content);
+
+/** A number with what it is. */
+export const figure = (value, label) => h('div', { class: 'figure' }, h('b', null, value), h('span', null, label));

@@ -85,12 +85,13 @@ static FILES: [File; FILES_COUNT] = files![
     "parts/logs.js",
     "parts/logview.js",
     "parts/problems.js",
+    "parts/requests.js",
     "parts/rollout.js",
     "parts/screen.js",
     "parts/table.js",
     "style.css",
 ];
-const FILES_COUNT: usize = 59;
+const FILES_COUNT: usize = 60;
 
 /// The file at this path.
 pub(super) fn file(path: &str) -> Option<&'static File> {

@@ -4,9 +4,8 @@ import { h } from '../../core/dom.js';
 import { allocPath, evalPath } from '../../core/router.js';
 import { bytes, clock, milliseconds, number, percent, rate } from '../../core/format.js';
 import * as traffic from '../../core/traffic.js';
-import { facts, id, moment, pill, section, state } from '../../parts/frame.js';
+import { facts, figure, id, moment, pill, section, state } from '../../parts/frame.js';
 import { spark } from '../../parts/bars.js';
-import { figure } from '../home.js';
 import { Usage } from './usage.js';
 
 export function overview(own, alloc) {

@@ -2,13 +2,12 @@
 
 import { h } from '../../core/dom.js';
 import { link, servicePath, jobPath } from '../../core/router.js';
-import { milliseconds, percent, rate } from '../../core/format.js';
 import * as traffic from '../../core/traffic.js';
 import { facts, moment, section } from '../../parts/frame.js';
 import { stateParts, statusBar } from '../../parts/bars.js';
 import { allocTable, ordered } from '../../parts/allocations.js';
 import { placements } from '../../parts/evaluation.js';
-import { figure } from '../home.js';
+import { requests } from '../../parts/requests.js';
 import { panel } from './panel.js';
 
 const SHOWN_MAX = 10;
@@ -26,7 +25,7 @@ export function overview(job, data) {
     isGoing ? panel(job, data, deployment, allocs) : null,
     failing(evals),
     section('Task groups', groups(data, summary)),
-    requests(job, data),
+    requests((row) => row.JobID === job.id && row.Namespace === job.namespace),
     section('Allocations', allocs.length === 0 ? h('p', { class: 'empty' }, 'There are none.') : table.view(ordered(allocs).slice(0, SHOWN_MAX)),
       allocs.length > SHOWN_MAX ? h('p', null, h('a', { href: link(job.path('allocations')) }, `All ${allocs.length}`)) : null),
     section('Job', facts([
@@ -81,19 +80,4 @@ function services(data) {
   const names = serviceNames(data);
   if (names.length === 0) return null;
   return names.map((name, at) => [at > 0 ? ', ' : '', h('a', { href: link(servicePath(name)) }, h('bdi', null, name))]);
-}
-
-function requests(job, data) {
-  const isOwn = (row) => row.JobID === job.id && row.Namespace === job.namespace;
-  const rows = traffic.all().filter(isOwn);
-  if (rows.length === 0) return null;
-  const own = traffic.total(isOwn);
-  const routes = [...new Set(rows.map((row) => row.Route))];
-  return section('Requests', h('div', { class: 'figures' },
-    figure(rate(own.rate), 'requests/s'),
-    figure(own.success === null ? '–' : percent(own.success), 'success'),
-    figure(milliseconds(own.p50), 'p50'),
-    figure(milliseconds(own.p99), 'p99'),
-    figure(String(own.inFlight), 'in flight')),
-  h('p', null, 'At ', routes.map((route, at) => [at > 0 ? ', ' : '', h('a', { href: link(`/routes?text=${encodeURIComponent(route)}`) }, h('code', null, route))])));
 }
