@@ -29,7 +29,7 @@ pub(crate) struct Fixture {
     pub(crate) jobs: Router,
     pub(crate) admin: Router,
     pub(crate) proxy: proxy::Handle,
-    /// What runs it, unless a test does.
+    /// Not run, unless a test asks for one that [leads](Self::leading).
     server: Option<Server>,
     _running: Option<AbortOnDropHandle<()>>,
     _directory: tempfile::TempDir,

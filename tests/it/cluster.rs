@@ -400,20 +400,24 @@ async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate(
     );
     let first = Agent::start_with(Mode::Server, &own).await;
 
+    let join = async |token: &str, name: &str| {
+        let words = [
+            "cluster",
+            "join",
+            token,
+            "-dir",
+            &at(name),
+            "-bind",
+            "127.0.0.1",
+        ];
+        command::run(&words, None, dir.path()).await
+    };
+
     // A token that nobody made.
     let (token, _) = for_clients.split_once('@').expect("a token");
     let other = if token.ends_with('0') { '1' } else { '0' };
     let wrong = format!("{}{other}@{address}", &token[..token.len() - 1]);
-    let refused = [
-        "cluster",
-        "join",
-        &wrong,
-        "-dir",
-        &at("two"),
-        "-bind",
-        "127.0.0.1",
-    ];
-    let refused = command::run(&refused, None, dir.path()).await;
+    let refused = join(&wrong, "two").await;
     assert!(
         refused.text().contains("the token is not known here"),
         "{}",
@@ -422,32 +426,14 @@ async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate(
     // A server of another authority.
     let (region, _) = token.split_once('.').expect("a region");
     let other = format!("{region}.{}.{}@{address}", "0".repeat(64), "0".repeat(32));
-    let refused = [
-        "cluster",
-        "join",
-        &other,
-        "-dir",
-        &at("two"),
-        "-bind",
-        "127.0.0.1",
-    ];
-    let refused = command::run(&refused, None, dir.path()).await;
+    let refused = join(&other, "two").await;
     assert!(
         refused.text().contains("UnknownIssuer"),
         "{}",
         refused.text()
     );
 
-    let joined = [
-        "cluster",
-        "join",
-        for_clients,
-        "-dir",
-        &at("two"),
-        "-bind",
-        "127.0.0.1",
-    ];
-    command::run(&joined, None, dir.path()).await.ok();
+    join(for_clients, "two").await.ok();
     let config = std::fs::read_to_string(dir.path().join("two/agent.hcl")).expect("its file");
     let blocks = format!("{}{}", block(&config, "client {"), block(&config, "tls {"));
     let client = Agent::start_with(Mode::Client, &blocks).await;
@@ -455,16 +441,7 @@ async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate(
     job.run(&client).await;
     assert_eq!(job.running(&first, 1).await.len(), 1);
 
-    let joined = [
-        "cluster",
-        "join",
-        for_servers,
-        "-dir",
-        &at("three"),
-        "-bind",
-        "127.0.0.1",
-    ];
-    command::run(&joined, None, dir.path()).await.ok();
+    join(for_servers, "three").await.ok();
     let config = std::fs::read_to_string(dir.path().join("three/agent.hcl")).expect("its file");
     let blocks = format!(
         "{}{}{}",
