@@ -17,6 +17,7 @@ mod error;
 mod file_threads;
 mod fingerprint;
 mod handle;
+mod last_run;
 mod local;
 mod logs;
 mod removals;

@@ -3,6 +3,7 @@
 
 use super::{
     drivers::{Drivers, Owner, process::supervisor::remote::Connection},
+    last_run::LastRun,
     store::{AllocRecord, Damaged, Saved, Store, TaskRecord},
     task::events,
 };
@@ -72,13 +73,13 @@ fn adopt(saved: &mut [Saved], supervisor: &Connection) -> bool {
     if !is_task || record.state.state == TaskPhase::Dead {
         return false;
     }
-    if record.run_id != supervisor.run_id() {
+    if !record.last_run.is(supervisor.run_id()) {
         tracing::warn!(
             alloc = %owner.alloc_id,
             task = %owner.task,
             "a run that was not kept goes on"
         );
-        record.run_id = supervisor.run_id().to_owned();
+        record.last_run = LastRun::Known(supervisor.run_id().to_owned());
         alloc.record.is_built = true;
     }
     true

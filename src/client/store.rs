@@ -8,6 +8,7 @@
 //! the servers say again what they want. The node's own identity survives both. A file that was cut
 //! short gives what it still holds, and says so; one that was changed gives nothing.
 
+use super::last_run::{LastRun, empty_for_none};
 use jobs::model::{AllocId, DeploymentId, NodeId, SecretId, TaskName, TaskState, Timestamp};
 use rpc::message::Assignment;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -36,8 +37,6 @@ const ASSIGNMENT: u8 = 1;
 const RECORD: u8 = 2;
 /// What is wrong with a file that holds nothing whole.
 const BEGINNING_MISSING: &str = "its beginning is missing";
-/// A run id that nobody gave: something may run, and which run it is has been lost.
-pub(super) const RUN_UNKNOWN: &str = "unknown";
 
 /// Who this machine is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,10 +101,12 @@ pub(super) struct AllocRecord {
 pub(super) struct TaskRecord {
     /// As reported.
     pub(super) state: TaskState,
-    /// The last run that was started; empty for none, [`RUN_UNKNOWN`] when that was lost.
-    pub(super) run_id: String,
-    /// What the driver needs to find what is left of that run; empty when it is not known.
-    pub(super) handle: String,
+    /// The last run that was started.
+    #[serde(rename = "run_id")]
+    pub(super) last_run: LastRun,
+    /// What the driver needs to find what is left of that run; none when it is not known.
+    #[serde(with = "empty_for_none")]
+    pub(super) handle: Option<String>,
     /// Exit code of a run that ended by itself, until it is decided what comes next.
     pub(super) undecided: Option<i32>,
     /// What the restart policy has counted.
@@ -119,7 +120,7 @@ pub(super) struct TaskRecord {
 pub(super) struct Saved {
     /// What the servers wanted.
     pub(super) assignment: Assignment,
-    /// What had become of it. When the file was cut short, its runs are [`RUN_UNKNOWN`].
+    /// What had become of it. When the file was cut short, its runs are [`LastRun::Unknown`].
     pub(super) record: AllocRecord,
 }
 
@@ -280,7 +281,7 @@ fn load(path: &Path, alloc_id: AllocId) -> Result<Saved, String> {
         let tasks = assignment.alloc.group().into_iter();
         for task in tasks.flat_map(|group| &group.tasks) {
             let task = record.tasks.entry(task.name.clone()).or_default();
-            task.run_id = RUN_UNKNOWN.into();
+            task.last_run = LastRun::Unknown;
         }
         record.is_built = true;
         // What is appended must not stand behind a part of a frame.
@@ -415,9 +416,13 @@ mod tests {
         Assignment { alloc, job }
     }
 
+    fn run(id: &str) -> LastRun {
+        LastRun::Known(id.to_owned())
+    }
+
     fn record(run_id: &str) -> AllocRecord {
         let task = TaskRecord {
-            run_id: run_id.into(),
+            last_run: run_id.to_owned().into(),
             ..TaskRecord::default()
         };
         AllocRecord {
@@ -459,13 +464,13 @@ mod tests {
         }
     }
 
-    fn loaded(store: &Store) -> Result<(u64, String), String> {
+    fn loaded(store: &Store) -> Result<(u64, LastRun), String> {
         let (mut saved, mut damaged) = store.load().unwrap();
         assert_eq!(saved.len() + damaged.len(), 1);
         match (saved.pop(), damaged.pop()) {
             (Some(alloc), _) => {
-                let run_id = alloc.record.tasks["t"].run_id.clone();
-                Ok((alloc.assignment.job.version, run_id))
+                let last_run = alloc.record.tasks["t"].last_run.clone();
+                Ok((alloc.assignment.job.version, last_run))
             }
             (None, Some(damaged)) => Err(damaged.reason),
             (None, None) => panic!("nothing"),
@@ -475,9 +480,9 @@ mod tests {
     #[test]
     fn the_last_frame_of_each_kind_counts() {
         let (_dir, store, _) = store();
-        assert_eq!(loaded(&store), Ok((1, "two".into())));
+        assert_eq!(loaded(&store), Ok((1, run("two"))));
         store.begin(&assignment(7), &record("")).unwrap();
-        assert_eq!(loaded(&store), Ok((7, String::new())));
+        assert_eq!(loaded(&store), Ok((7, LastRun::None)));
     }
 
     #[test]
@@ -502,17 +507,17 @@ mod tests {
                 assert!(loaded(&store).is_err(), "{length}");
                 continue;
             } else if length == bounds[2] {
-                (0, String::new())
+                (0, LastRun::None)
             } else if length == bounds[3] {
-                (0, "one".to_owned())
+                (0, run("one"))
             } else if length == bounds[4] {
-                (1, "one".to_owned())
+                (1, run("one"))
             } else {
-                (u64::from(length > bounds[4]), RUN_UNKNOWN.to_owned())
+                (u64::from(length > bounds[4]), LastRun::Unknown)
             };
             assert_eq!(loaded(&store), Ok(expected), "{length}");
             store.save_record(alloc_id(), &record("three")).unwrap();
-            assert_eq!(loaded(&store).unwrap().1, "three", "{length}");
+            assert_eq!(loaded(&store).unwrap().1, run("three"), "{length}");
         }
     }
 
@@ -528,7 +533,7 @@ mod tests {
             let found = loaded(&store);
             let is_noticed = found
                 .as_ref()
-                .map_or(true, |(_, run_id)| run_id == RUN_UNKNOWN);
+                .map_or(true, |(_, last_run)| *last_run == LastRun::Unknown);
             assert!(is_noticed, "byte {at}: {found:?}");
         }
     }
@@ -541,6 +546,6 @@ mod tests {
             store.save_record(alloc_id(), &record).unwrap();
         }
         assert!(fs::metadata(&path).unwrap().len() < 2 * FILE_BYTES_MAX);
-        assert_eq!(loaded(&store), Ok((1, format!("{:0200}", 2_999))));
+        assert_eq!(loaded(&store), Ok((1, run(&format!("{:0200}", 2_999)))));
     }
 }

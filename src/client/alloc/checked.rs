@@ -65,7 +65,7 @@ impl Checked {
                 .tasks
                 .iter()
                 .filter(|(name, _)| instance.task.as_ref().is_none_or(|task| task == *name))
-                .map(|(_, task)| task.run_id.clone())
+                .map(|(_, task)| String::from(task.last_run.clone()))
                 .chain(
                     instance
                         .checks

@@ -42,7 +42,7 @@ pub(super) fn stop(record: &TaskRecord, has_runner: bool) -> Stop {
         Stop::Nothing
     } else if has_runner {
         Stop::Kill
-    } else if record.run_id.is_empty() {
+    } else if record.last_run.is_none() {
         Stop::MarkDead
     } else {
         Stop::AttachAndKill
@@ -81,7 +81,7 @@ mod tests {
             (TaskPhase::Running, "r", false, Stop::AttachAndKill),
         ] {
             let mut record = TaskRecord {
-                run_id: run_id.into(),
+                last_run: run_id.to_owned().into(),
                 ..TaskRecord::default()
             };
             record.state.state = phase;

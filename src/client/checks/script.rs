@@ -23,7 +23,7 @@ pub(crate) struct ScriptContext {
     /// The task's driver.
     pub(crate) driver: Arc<dyn Driver>,
     /// Its run, as the driver finds it.
-    pub(crate) handle: String,
+    pub(crate) handle: Option<String>,
     /// Its configuration.
     pub(crate) config: TaskConfig,
     /// Working directory: the task's.
@@ -133,7 +133,7 @@ async fn run_local(args: &[String], limit: Duration) -> io::Result<Ran> {
     let dir = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let start = async |output: PipeWriter| {
         execute(Exec {
-            handle: String::new(),
+            handle: None,
             config: TaskConfig::default(),
             command: command.clone(),
             args: args.to_vec(),

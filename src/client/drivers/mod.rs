@@ -92,7 +92,7 @@ pub(super) trait Driver: Debug + Send + Sync {
     fn find<'a>(
         &'a self,
         owner: &'a Owner,
-        handle: &'a str,
+        handle: Option<&'a str>,
         logs: Option<&'a LogFiles>,
     ) -> BoxFuture<'a, io::Result<Found>>;
 
@@ -138,8 +138,8 @@ pub(super) enum Isolation {
 /// A command to execute beside a task; paths are those that the task sees.
 #[derive(Debug)]
 pub(super) struct Exec {
-    /// As [`Run::handle`] of the task's run.
-    pub(super) handle: String,
+    /// As [`Run::handle`] of the task's run; none when it is beside no task.
+    pub(super) handle: Option<String>,
     /// Program: a path, or a name that is looked for in `PATH`.
     pub(super) command: String,
     /// Arguments without the program's name.

@@ -106,17 +106,18 @@ impl Driver for Simulated {
     fn find<'a>(
         &'a self,
         _: &'a Owner,
-        handle: &'a str,
+        handle: Option<&'a str>,
         _: Option<&'a LogFiles>,
     ) -> BoxFuture<'a, io::Result<Found>> {
         let found = self.found.lock().pop_front();
+        let run_id = handle.unwrap_or_default();
         Box::pin(ready(match found {
             None => Ok(Found::Gone),
             Some(Fate::Unknown | Fate::Impossible | Fate::Absent) => {
                 Err(io::Error::other("simulated"))
             }
-            Some(Fate::Exits(code)) => Ok(Found::Ended(exit(handle, code))),
-            Some(Fate::RunsOn) => Ok(Found::Running(self.run(handle, Fate::RunsOn))),
+            Some(Fate::Exits(code)) => Ok(Found::Ended(exit(run_id, code))),
+            Some(Fate::RunsOn) => Ok(Found::Running(self.run(run_id, Fate::RunsOn))),
         }))
     }
 

@@ -7,8 +7,9 @@ use super::{
 use crate::{
     Error,
     drivers::{Driver, End, Exit, Found, Owner, Run, StartError},
+    last_run::LastRun,
     shared::Shared,
-    store::{RUN_UNKNOWN, TaskRecord},
+    store::TaskRecord,
     templates::{Action, Templates},
 };
 use jobs::model::{Span, Task, TaskEvent, TaskName, TaskPhase};
@@ -174,7 +175,7 @@ impl TaskRunner {
 
     /// One run, from its setup, or from where an earlier agent left it.
     async fn attempt(&mut self) -> Ended {
-        let run_id = self.shared.task(&self.name).run_id;
+        let last_run = self.shared.task(&self.name).last_run;
         match self.find().await {
             Ok(Found::Running(run)) => {
                 if self.templates.is_none() {
@@ -182,7 +183,7 @@ impl TaskRunner {
                 }
                 return self.attend(run).await;
             }
-            Ok(Found::Ended(exit)) if exit.run_id == run_id || run_id == RUN_UNKNOWN => {
+            Ok(Found::Ended(exit)) if last_run.may_be(&exit.run_id) => {
                 let kept = self.keep_exit(&exit, Cause::Itself);
                 if let Some(ended) = self.until_kept(kept).await {
                     return ended;
@@ -190,7 +191,7 @@ impl TaskRunner {
                 self.forget();
                 return Ended::With(outcome(exit.ended.code));
             }
-            Ok(Found::Ended(_) | Found::Gone) if run_id.is_empty() => {}
+            Ok(Found::Ended(_) | Found::Gone) if last_run.is_none() => {}
             Ok(Found::Ended(_) | Found::Gone) => {
                 if let Some(ended) = self.wait_for_servers().await {
                     return ended;
@@ -245,7 +246,7 @@ impl TaskRunner {
                 let handle = self.shared.task(&self.name).handle;
                 let definition = self.definition();
                 let logs = definition.and_then(|task| hooks::log_files(&self.shared, &task));
-                driver.find(&owner, &handle, logs.as_ref()).await
+                driver.find(&owner, handle.as_deref(), logs.as_ref()).await
             }
         }
     }
@@ -269,7 +270,7 @@ impl TaskRunner {
         ));
         self.shared.update_task(&self.name, |record| {
             record.state.state = TaskPhase::Pending;
-            record.run_id.clear();
+            record.last_run = LastRun::None;
         });
         let mut contacted = self.shared.cx.contacted.subscribe();
         tokio::select! {
@@ -290,8 +291,8 @@ impl TaskRunner {
         // Kept before the start, so that an agent that dies in between looks for this run. Without
         // that there is no start: nobody would know of the process.
         let kept = self.shared.try_update_task(&self.name, |record| {
-            record.run_id = run_id;
-            record.handle.clear();
+            record.last_run = LastRun::Known(run_id);
+            record.handle = None;
         });
         if let Err(error) = &kept {
             let text = format!(
@@ -301,7 +302,7 @@ impl TaskRunner {
         }
         if let Some(ended) = self.until_kept(kept).await {
             self.shared
-                .update_task(&self.name, |record| record.run_id.clear());
+                .update_task(&self.name, |record| record.last_run = LastRun::None);
             return ended;
         }
         faults::point("launch.recorded");
@@ -319,7 +320,7 @@ impl TaskRunner {
         let text = error.to_string();
         if !matches!(error, StartError::Unknown { .. }) {
             self.shared
-                .update_task(&self.name, |record| record.run_id.clear());
+                .update_task(&self.name, |record| record.last_run = LastRun::None);
         }
         let is_final = matches!(
             error,
@@ -458,14 +459,14 @@ impl TaskRunner {
             .lock()
             .insert(self.name.clone(), run.meter());
         let record = self.shared.task(&self.name);
-        if record.state.state == TaskPhase::Running && record.run_id == run.run_id() {
+        if record.state.state == TaskPhase::Running && record.last_run.is(run.run_id()) {
             return;
         }
         let (run_id, handle) = (run.run_id().to_owned(), run.handle());
         self.shared.update_task(&self.name, |record| {
             let now = clock::now();
-            record.run_id = run_id;
-            record.handle = handle;
+            record.last_run = LastRun::Known(run_id);
+            record.handle = Some(handle);
             record.state.state = TaskPhase::Running;
             if record.state.started_at.is_zero() {
                 record.state.started_at = now;
@@ -677,10 +678,10 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
 
 /// Puts the end of a run into the record of its task.
 fn note_end(record: &mut TaskRecord, exit: &Exit, cause: Cause) {
-    record.run_id.clear();
+    record.last_run = LastRun::None;
     if exit.message.is_empty() {
         // Nothing is left of it: its end was seen.
-        record.handle.clear();
+        record.handle = None;
     }
     record.undecided = match cause {
         Cause::Itself => Some(exit.ended.code),

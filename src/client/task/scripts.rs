@@ -56,7 +56,7 @@ fn context(shared: &Shared, task: &str, handle: String) -> Option<ScriptContext>
     let environment = shared.environment(&alloc, definition, &node);
     Some(ScriptContext {
         driver: Arc::clone(shared.cx.drivers.get(&definition.driver)?),
-        handle,
+        handle: Some(handle),
         config: definition.config.clone(),
         dir: shared.work_dir(definition),
         env: environment.variables().clone(),

@@ -11,6 +11,7 @@ use crate::{
         simulated::{Fate, Simulated},
     },
     file_threads::FileThreads,
+    last_run::LastRun,
     reports::Reports,
     shared::Shared,
     store::{AllocRecord, Store, TaskRecord},
@@ -221,11 +222,11 @@ async fn a_task_ends_as_its_runs_and_its_policy_say() {
     ];
     for (found, fates, asked, events, failed) in cases {
         let record = TaskRecord {
-            run_id: match found.first() {
-                Some(Exits(_)) => "earlier".into(),
-                _ => String::new(),
+            last_run: match found.first() {
+                Some(Exits(_)) => LastRun::Known("earlier".into()),
+                _ => LastRun::None,
             },
-            handle: "earlier".into(),
+            handle: Some("earlier".into()),
             ..TaskRecord::default()
         };
         let mut bench = bench(Simulated::new(found, fates), JobType::Batch, task(), record);
@@ -242,8 +243,8 @@ async fn a_task_ends_as_its_runs_and_its_policy_say() {
 #[tokio::test]
 async fn a_run_of_an_earlier_agent_is_signaled_and_stopped_and_not_started() {
     let record = TaskRecord {
-        run_id: "earlier".into(),
-        handle: "earlier".into(),
+        last_run: LastRun::Known("earlier".into()),
+        handle: Some("earlier".into()),
         ..TaskRecord::default()
     };
     let driver = Simulated::new(&[Fate::RunsOn], &[]);
@@ -275,7 +276,7 @@ async fn a_run_of_an_earlier_agent_is_signaled_and_stopped_and_not_started() {
         "Started, Signaling, Killing, Terminated, Killed"
     );
     assert_eq!(record.state.state, TaskPhase::Dead);
-    assert!(!record.state.failed && record.run_id.is_empty());
+    assert!(!record.state.failed && record.last_run.is_none());
 }
 
 #[tokio::test]
@@ -291,7 +292,11 @@ async fn a_task_outlives_the_agent_that_stops() {
     assert_eq!(bench.driver.asked(), ["start"]);
     let record = bench.shared.task("t");
     assert_eq!(record.state.state, TaskPhase::Running);
-    assert!(!record.run_id.is_empty() && record.handle == record.run_id);
+    assert!(
+        record
+            .handle
+            .is_some_and(|handle| record.last_run.is(&handle))
+    );
 }
 
 #[tokio::test]
@@ -311,7 +316,7 @@ async fn a_task_with_problems_is_not_started() {
 async fn a_driver_that_cannot_execute_says_so() {
     let (_, output) = io::pipe().unwrap();
     let exec = Exec {
-        handle: String::new(),
+        handle: None,
         config: TaskConfig::default(),
         input: None,
         errors: output.try_clone().unwrap(),

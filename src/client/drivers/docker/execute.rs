@@ -49,6 +49,8 @@ impl DockerExec {
     pub(super) async fn start(daemon: Arc<Daemon>, exec: Exec) -> io::Result<Self> {
         let api = daemon.api().await.map_err(io::Error::other)?;
         let failed = |error| io::Error::other(daemon.failure(error));
+        let nobody = || io::Error::other("the task has no container");
+        let container = exec.handle.ok_or_else(nobody)?;
         let mut command = vec![exec.command];
         command.extend(exec.args);
         let env = exec
@@ -69,7 +71,7 @@ impl DockerExec {
             ..CreateExecOptions::default()
         };
         let id = api
-            .create_exec(&exec.handle, options)
+            .create_exec(&container, options)
             .await
             .map_err(failed)?
             .id;

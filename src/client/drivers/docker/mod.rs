@@ -387,7 +387,7 @@ impl Docker {
     async fn seek(
         &self,
         owner: &Owner,
-        handle: &str,
+        handle: Option<&str>,
         logs: Option<&LogFiles>,
     ) -> Result<Found, Failure> {
         let name = format!("{}-{}", owner.task, owner.alloc_id);
@@ -406,7 +406,7 @@ impl Docker {
                 logs.cloned(),
                 None,
             )))),
-            Some(run_id) if has_run && !handle.is_empty() => {
+            Some(run_id) if has_run && handle.is_some() => {
                 let mut run = self.attend(&found, logs.cloned(), None);
                 run.exit = Some(run::exit(&run_id, &state));
                 // What it wrote while nobody listened.
@@ -523,7 +523,7 @@ impl Driver for Docker {
     fn find<'a>(
         &'a self,
         owner: &'a Owner,
-        handle: &'a str,
+        handle: Option<&'a str>,
         logs: Option<&'a LogFiles>,
     ) -> BoxFuture<'a, io::Result<Found>> {
         Box::pin(async move {
@@ -533,9 +533,7 @@ impl Driver for Docker {
                     Ok(found) => return Ok(found),
                     // There may be a container, once the daemon is back.
                     Err(failure)
-                        if failure.is_silent()
-                            && !handle.is_empty()
-                            && Instant::now() < give_up =>
+                        if failure.is_silent() && handle.is_some() && Instant::now() < give_up =>
                     {
                         sleep(RETURN_PAUSE).await;
                     }

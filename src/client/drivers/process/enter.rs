@@ -42,8 +42,10 @@ pub(super) fn command(
     exec: &Exec,
     rights: Rights,
 ) -> io::Result<tokio::process::Command> {
-    let task: Tree = serde_json::from_str(&exec.handle)
-        .map_err(|_| io::Error::other("the task has no process to enter"))?;
+    let handle = exec.handle.as_deref();
+    let task: Tree = handle
+        .and_then(|handle| serde_json::from_str(handle).ok())
+        .ok_or_else(|| io::Error::other("the task has no process to enter"))?;
     let spec = Spec {
         task,
         command: exec.command.clone(),

@@ -89,9 +89,9 @@ impl Programs {
         }
     }
 
-    async fn find(&self, owner: &Owner, handle: &str) -> io::Result<Found> {
+    async fn find(&self, owner: &Owner, handle: Option<&str>) -> io::Result<Found> {
         // A handle of another version of the program leaves the task's control group to look at.
-        let last: Option<Tree> = serde_json::from_str(handle).ok();
+        let last: Option<Tree> = handle.and_then(|handle| serde_json::from_str(handle).ok());
         let found = self.supervisors.find(owner, last.as_ref()).await?;
         Ok(match found {
             remote::Found::Running(connection) => Found::Running(connection),
@@ -172,7 +172,7 @@ impl<K: Kind> Driver for ProcessDriver<K> {
     fn find<'a>(
         &'a self,
         owner: &'a Owner,
-        handle: &'a str,
+        handle: Option<&'a str>,
         _: Option<&'a LogFiles>,
     ) -> BoxFuture<'a, io::Result<Found>> {
         Box::pin(self.programs.find(owner, handle))

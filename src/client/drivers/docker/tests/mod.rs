@@ -262,7 +262,10 @@ async fn a_task_outlives_its_daemon_and_its_agent() {
     let handle = run.handle();
     drop(run);
     let logs = bench.logs("web");
-    let found = bench.driver.find(&owner("web"), &handle, Some(&logs)).await;
+    let found = bench
+        .driver
+        .find(&owner("web"), Some(&handle), Some(&logs))
+        .await;
     let Found::Running(mut run) = found.unwrap() else {
         panic!("it runs");
     };
@@ -275,13 +278,13 @@ async fn a_task_outlives_its_daemon_and_its_agent() {
     assert_eq!(bench.log("web.stdout.0"), "before\nafter\n");
     let ended = bench
         .driver
-        .find(&owner("web"), &handle, Some(&logs))
+        .find(&owner("web"), Some(&handle), Some(&logs))
         .await
         .unwrap();
     assert!(matches!(ended, Found::Ended(exit) if exit.run_id == "run-web"));
     bench.driver.forget(&owner("web"));
     bench.double.until_called("DELETE /containers/").await;
-    let gone = bench.driver.find(&owner("web"), "", None).await.unwrap();
+    let gone = bench.driver.find(&owner("web"), None, None).await.unwrap();
     assert!(matches!(gone, Found::Gone));
 }
 
