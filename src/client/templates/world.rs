@@ -38,9 +38,7 @@ struct Seen {
     replica: Arc<Replica>,
     /// Questions to the catalog.
     asked: BTreeSet<Query>,
-    followed: BTreeMap<Subject, Watched>,
-    /// Of them, those that the renderings since the last look asked for.
-    used: BTreeSet<Subject>,
+    followed: BTreeMap<Subject, Followed>,
     /// Why something is not told, which goes before what is missing.
     refused: Option<String>,
 }
@@ -66,7 +64,9 @@ impl TaskWorld {
         let mut seen = self.seen.lock();
         seen.replica = Arc::clone(&self.session.catalog().borrow());
         seen.asked.clear();
-        seen.used.clear();
+        for followed in seen.followed.values_mut() {
+            followed.read = None;
+        }
         seen.refused = None;
     }
 
@@ -74,8 +74,7 @@ impl TaskWorld {
     /// Answers with the reason why one of them was refused something.
     pub(super) fn finish(&self) -> Option<String> {
         let mut seen = self.seen.lock();
-        let Seen { followed, used, .. } = &mut *seen;
-        followed.retain(|subject, _| used.contains(subject));
+        seen.followed.retain(|_, followed| followed.read.is_some());
         seen.refused.clone()
     }
 
@@ -87,7 +86,11 @@ impl TaskWorld {
             replica: Arc::clone(&seen.replica),
             asked: seen.asked.clone(),
             place: self.place.clone(),
-            followed: seen.followed.values().cloned().collect(),
+            followed: seen
+                .followed
+                .values()
+                .map(|one| one.watched.clone())
+                .collect(),
         }
     }
 
@@ -115,20 +118,16 @@ impl TaskWorld {
     fn follow(&self, subject: Subject) -> Option<Value> {
         let mut seen = self.seen.lock();
         let Seen {
-            followed,
-            used,
-            refused,
-            ..
+            followed, refused, ..
         } = &mut *seen;
         if !followed.contains_key(&subject) {
             let Some(watched) = self.session.watch(&subject) else {
                 *refused = Some("this agent follows too many keys and variables".into());
                 return None;
             };
-            followed.insert(subject.clone(), watched);
+            followed.insert(subject.clone(), Followed::new(watched));
         }
-        used.insert(subject.clone());
-        let content = followed.get_mut(&subject)?.borrow_and_update().clone()?;
+        let content = followed.get_mut(&subject)?.value()?;
         match &*content {
             Content::Refused(reason) => {
                 *refused = Some(reason.clone());
@@ -136,6 +135,31 @@ impl TaskWorld {
             }
             content => Some(as_json(content)),
         }
+    }
+}
+
+/// A key or variable that is followed.
+#[derive(Debug)]
+struct Followed {
+    watched: Watched,
+    /// What this round of renderings has read: all of a round see the same, for who saw the value
+    /// before it changed would not hear of the change once another has seen the one after.
+    read: Option<Option<Arc<Content>>>,
+}
+
+impl Followed {
+    fn new(watched: Watched) -> Self {
+        Self {
+            watched,
+            read: None,
+        }
+    }
+
+    fn value(&mut self) -> Option<Arc<Content>> {
+        let watched = &mut self.watched;
+        self.read
+            .get_or_insert_with(|| watched.borrow_and_update().clone())
+            .clone()
     }
 }
 
@@ -263,4 +287,23 @@ fn of_variable(facts: &VariableFacts) -> Value {
         "ModifyIndex": facts.modify_index, "CreateTime": facts.create_time,
         "ModifyTime": facts.modify_time,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_reads_one_value_and_the_next_hears_of_the_change() {
+        let (sender, watched) = watch::channel(None);
+        let mut followed = Followed::new(watched);
+        assert_eq!(followed.value(), None);
+        let text = Some(Arc::new(Content::Text("1".into())));
+        sender.send_replace(text.clone());
+        assert_eq!(followed.value(), None);
+        assert!(followed.watched.has_changed().unwrap());
+        followed.read = None;
+        assert_eq!(followed.value(), text);
+        assert!(!followed.watched.has_changed().unwrap());
+    }
 }
