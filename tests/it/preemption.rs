@@ -70,7 +70,11 @@ async fn a_job_takes_the_port_of_a_less_important_one_and_gives_it_back() {
         .port();
     let low = write(&agent, "low.nomad", &holder("low", 20, port)).await;
     let high = write(&agent, "high.nomad", &holder("high", 60, port)).await;
-    trivet(&agent, &["job", "run", &low]).await.ok();
+    trivet(&agent, &["job", "run", "-detach", &low]).await.ok();
+    let evicted = alloc(&agent, "low", "run").await["ID"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let before = trivet(&agent, &["job", "plan", &high]).await;
     assert!(
         before.stdout.contains("reserved port collision") && !before.stdout.contains("Preemptions"),
@@ -82,10 +86,6 @@ async fn a_job_takes_the_port_of_a_less_important_one_and_gives_it_back() {
     let switch = [&set[..], &["-preempt-service-scheduler=true"]].concat();
     let changed = trivet(&agent, &switch).await.ok();
     assert_eq!(changed.stdout, "Scheduler configuration updated!\n");
-    let evicted = alloc(&agent, "low", "run").await["ID"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
     let plan = trivet(&agent, &["job", "plan", &high]).await;
     assert_eq!(plan.code, 1);
     let expected = format!(
@@ -105,7 +105,7 @@ Job Modify Index: 0
     );
     assert!(plan.stdout.starts_with(&expected), "{}", plan.stdout);
 
-    trivet(&agent, &["job", "run", &high]).await.ok();
+    trivet(&agent, &["job", "run", "-detach", &high]).await.ok();
     let newcomer = alloc(&agent, "high", "run").await;
     assert_eq!(newcomer["PreemptedAllocations"], json!([evicted]));
     let id = newcomer["ID"].as_str().expect("an id");
