@@ -166,6 +166,8 @@ async function changed() {
   leave();
   pageKey = key;
   failure = null;
+  // What is left is not shown any longer than the next one needs.
+  update();
   const cx = new Context(entry.name, found, query);
   try {
     const { default: make } = await entry.load();

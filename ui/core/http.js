@@ -8,6 +8,14 @@ export class Refused extends Error {
   }
 }
 
+// What is under way when the page is left is given up. A browser that keeps the page for the way back
+// would keep its streams open too, and it has only a few connections for all pages of an agent.
+const left = new AbortController();
+addEventListener('pagehide', () => left.abort());
+addEventListener('pageshow', (event) => {
+  if (event.persisted) location.reload();
+});
+
 async function send(method, path, body, options = {}) {
   const headers = {};
   let sent;
@@ -15,9 +23,10 @@ async function send(method, path, body, options = {}) {
     headers['content-type'] = typeof body === 'string' ? 'text/plain; charset=utf-8' : 'application/json';
     sent = typeof body === 'string' ? body : JSON.stringify(body);
   }
+  const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
   let response;
   try {
-    response = await fetch(path, { method, headers, body: sent, signal: options.signal, cache: 'no-store' });
+    response = await fetch(path, { method, headers, body: sent, signal, cache: 'no-store' });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new Refused(0, 'the agent does not answer');
