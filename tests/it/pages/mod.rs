@@ -1,17 +1,12 @@
 //! The web UI in a browser, as people use it.
 
 mod browser;
+mod chromium;
 
 use crate::harness::{Agent, Echo, command, http, raw};
 use browser::Browser;
 use serde_json::{Value, json};
 use std::{fmt::Write as _, path::Path};
-
-/// A browser that looks at an agent; none where there is no Chromium.
-async fn browser(agent: &Agent) -> Option<Browser> {
-    let origin = agent.url("http", "");
-    Browser::start(&origin).await
-}
 
 async fn put_key(agent: &Agent, key: &str, value: &str) {
     let (address, path) = (agent.address("catalog"), format!("/v1/kv/{key}"));
@@ -37,7 +32,7 @@ fn with_canary(count: u32, text: &str) -> Echo {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_the_walkthrough_is_done_in_a_browser() {
     let agent = Agent::start().await;
-    let Some(page) = browser(&agent).await else {
+    let Some(page) = Browser::at(&agent).await else {
         return;
     };
     // From an empty page: paste, plan, run, running.
@@ -85,9 +80,7 @@ async fn needs_chromium_the_walkthrough_is_done_in_a_browser() {
     // A canary is promoted when it is well.
     page.wait_text("1 of 1 healthy").await;
     page.press("Promote").await;
-    page.wait("document.querySelector('dialog code').textContent.startsWith('trivet deployment promote ')")
-        .await;
-    page.press("Promote").await;
+    page.confirm("trivet deployment promote ", "Promote").await;
     page.open("/jobs/web@default/deployments").await;
     page.wait(
         "document.querySelector('section.panel h2').textContent === 'Version 3' \
@@ -100,19 +93,19 @@ async fn needs_chromium_the_walkthrough_is_done_in_a_browser() {
     page.wait_text("Version 1").await;
     page.wait_text("\"one\" => \"two\"").await;
     page.press("Stop").await;
-    page.press("Stop").await;
+    page.confirm("trivet job stop web", "Stop").await;
     page.wait_text("stopped").await;
     page.wait(
         "[...document.querySelectorAll('main button')].some((own) => own.textContent === 'Purge')",
     )
     .await;
-    page.end_clean().await;
+    page.end_clean();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_problems_stand_at_their_line() {
     let agent = Agent::start().await;
-    let Some(page) = browser(&agent).await else {
+    let Some(page) = Browser::at(&agent).await else {
         return;
     };
     page.open("/jobs/run").await;
@@ -146,13 +139,13 @@ async fn needs_chromium_problems_stand_at_their_line() {
         .filter(|problem| !problem.contains("/v1/jobs/parse"))
         .collect();
     assert!(others.is_empty(), "{others:?}");
-    page.end_clean().await;
+    page.end_clean();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_logs_of_five_allocations_are_merged_and_followed() {
     let agent = Agent::start().await;
-    let Some(page) = browser(&agent).await else {
+    let Some(page) = Browser::at(&agent).await else {
         return;
     };
     let job = json!({"Job": {
@@ -176,6 +169,8 @@ async fn needs_chromium_logs_of_five_allocations_are_merged_and_followed() {
     // Standard error only, then by text.
     page.value("(() => { const own = document.querySelector('select[aria-label=Output]'); own.value = 'stderr'; own.dispatchEvent(new Event('change')); })()")
         .await;
+    page.wait("!document.querySelector('main').innerText.includes('again-')")
+        .await;
     for at in 0..5 {
         page.wait_text(&format!("err-{at}")).await;
     }
@@ -183,7 +178,7 @@ async fn needs_chromium_logs_of_five_allocations_are_merged_and_followed() {
     page.paste("main input[type=search]", "err-3").await;
     page.wait("document.querySelectorAll('.log-line').length === 1")
         .await;
-    page.end_clean().await;
+    page.end_clean();
 }
 
 const HOSTILE: &str =
@@ -192,7 +187,7 @@ const HOSTILE: &str =
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_hostile_texts_are_shown_as_text() {
     let agent = Agent::start().await;
-    let Some(page) = browser(&agent).await else {
+    let Some(page) = Browser::at(&agent).await else {
         return;
     };
     // The longest line of a task has a megabyte, and there are colors, tricks and marks.
@@ -248,7 +243,7 @@ async fn needs_chromium_hostile_texts_are_shown_as_text() {
             .await,
         0
     );
-    page.end_clean().await;
+    page.end_clean();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,7 +251,7 @@ async fn needs_chromium_a_thousand_jobs_stay_smooth() {
     /// The longest that drawing after an event may hold the page, at the 95th of 100.
     const UPDATE_MS_MAX: f64 = 16.0;
     let agent = Agent::start().await;
-    let Some(page) = browser(&agent).await else {
+    let Some(page) = Browser::at(&agent).await else {
         return;
     };
     let register = |at: usize, meta: usize| {
@@ -310,15 +305,19 @@ async fn needs_chromium_a_thousand_jobs_stay_smooth() {
     let shift = page.value("window.shift").await;
     assert!(shift.as_f64().expect("a number") < 0.01, "{shift}");
     eprintln!("an update takes {took:.1} ms at the 95th of 100");
-    page.end_clean().await;
+    page.end_clean();
 }
 
-/// Every page, for those who look at the pictures afterwards: nothing is wider than the window, and
-/// nothing is complained of. `TRIVET_TEST_PICTURES=all` takes those of both colors at each width.
+/// Widths at which every page fits.
+const WIDTHS: [u32; 2] = [1280, 360];
+
+/// Every page: nothing is wider than the window, and nothing is complained of. With
+/// `TRIVET_TEST_PICTURES=1` there is a picture of each at each width, light and dark, in
+/// `target/tmp/web-ui`, for those who look at them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_every_page_fits_the_window() {
     let agent = Agent::start().await;
-    let Some(page) = browser(&agent).await else {
+    let Some(page) = Browser::at(&agent).await else {
         return;
     };
     let echo = with_canary(2, "one");
@@ -369,40 +368,48 @@ async fn needs_chromium_every_page_fits_the_window() {
         ("variable", "/variables/var/app/db@default".into()),
         ("events", "/events".into()),
     ];
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("web-ui");
-    std::fs::create_dir_all(&directory).expect("a directory");
-    let mut too_wide = String::new();
-    let mut views = vec![(1280, 900, false), (360, 740, true)];
-    if std::env::var("TRIVET_TEST_PICTURES").is_ok_and(|which| which == "all") {
-        views.extend([(1280, 900, true), (360, 740, false)]);
+    let pictures = std::env::var_os("TRIVET_TEST_PICTURES")
+        .map(|_| Path::new(env!("CARGO_TARGET_TMPDIR")).join("web-ui"));
+    if let Some(directory) = &pictures {
+        std::fs::create_dir_all(directory).expect("a directory");
     }
+    let mut too_wide = String::new();
+    page.open("/").await;
     for (name, path) in pages {
-        page.open(&path).await;
-        page.wait("document.querySelector('main [aria-busy]') === null")
-            .await;
-        for &(width, height, is_dark) in &views {
-            page.view(width, height, is_dark).await;
-            let wide = page
-                .value("document.documentElement.scrollWidth - innerWidth")
-                .await;
-            if wide.as_f64().is_some_and(|px| px > 0.0) {
-                writeln!(too_wide, "{name} at {width}: {wide} px too wide").expect("a text");
+        page.go(&path).await;
+        for width in WIDTHS {
+            page.size(width, 900).await;
+            let beyond = page.value(BEYOND_WINDOW).await;
+            if beyond.as_f64().is_none_or(|px| px > 0.0) {
+                writeln!(too_wide, "{name} at {width}: {beyond} px too wide").expect("a text");
             }
-            let colors = if is_dark { "dark" } else { "light" };
-            page.picture(&directory.join(format!("{name}-{width}-{colors}.png")))
-                .await;
+            if let Some(directory) = &pictures {
+                take_pictures(&page, directory, &format!("{name}-{width}")).await;
+            }
         }
         assert!(!page.text().await.contains("cannot be shown"), "{name}");
     }
     assert!(too_wide.is_empty(), "{too_wide}");
-    page.end_clean().await;
+    page.end_clean();
+}
+
+/// How far the page reaches beyond the window when it is drawn in its new size.
+const BEYOND_WINDOW: &str = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => \
+                             done(document.documentElement.scrollWidth - innerWidth))))";
+
+async fn take_pictures(page: &Browser, directory: &Path, name: &str) {
+    for (is_dark, colors) in [(true, "dark"), (false, "light")] {
+        page.colors(is_dark).await;
+        let file = directory.join(format!("{name}-{colors}.png"));
+        page.picture(&file).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_keys_lead_through_the_pages_and_read_only_ones_change_nothing() {
     let more = "ui {\n  read_only = true\n  label {\n    text = \"staging\"\n  }\n}";
     let agent = Agent::start_with(crate::harness::agent::Mode::Dev, more).await;
-    let Some(page) = browser(&agent).await else {
+    let Some(page) = Browser::at(&agent).await else {
         return;
     };
     for id in ["alpha", "beta"] {
@@ -442,5 +449,5 @@ async fn needs_chromium_keys_lead_through_the_pages_and_read_only_ones_change_no
         let list = labels.as_array().expect("labels");
         assert!(!list.contains(&json!(action)), "{labels}");
     }
-    page.end_clean().await;
+    page.end_clean();
 }
