@@ -1,4 +1,5 @@
-//! A page of the web UI in a browser: opened, asked and pressed, and what it complained of meanwhile.
+//! A page of the web UI in a browser: opened, asked and pressed, and what it complained of
+//! meanwhile.
 
 use super::chromium::{Chromium, Seen};
 use crate::harness::{Agent, DEADLINE};
