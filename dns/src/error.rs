@@ -44,6 +44,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// What was asked is no question.
+    #[error("`{text}` is no {what}")]
+    Question {
+        /// What it should be: `DNS name` or `type of record`.
+        what: &'static str,
+        /// As it was asked.
+        text: String,
+    },
     /// A listener stopped although nobody asked for it.
     #[error("a DNS listener stopped: {reason}")]
     Stopped {

@@ -25,5 +25,5 @@ pub mod view;
 
 pub use config::{Config, Rules, Soa};
 pub use error::Error;
-pub use server::{Dns, Handle};
+pub use server::{Dns, Handle, Told};
 pub use view::{Changes, Facts, Instance, Kind, Node, Prepared, PreparedQueries, View};

@@ -71,6 +71,51 @@ impl Handle {
     pub fn set_view(&self, view: View) {
         self.front.view.store(Some(Arc::new(view)));
     }
+
+    /// What is answered over TCP to a question for records of a type, such as `SRV`. Other servers
+    /// are not asked.
+    ///
+    /// # Errors
+    /// [`Error::Question`] if one of both is none.
+    pub fn ask(&self, name: &str, record_type: &str) -> Result<Told, Error> {
+        let wrong = |what, text: &str| Error::Question {
+            what,
+            text: text.to_owned(),
+        };
+        let mut asked = Name::from_utf8(name).map_err(|_| wrong("DNS name", name))?;
+        asked.set_fqdn(true);
+        let upper = record_type.to_ascii_uppercase();
+        let parsed = upper.parse::<RecordType>();
+        let record_type = parsed.map_err(|_| wrong("type of record", record_type))?;
+        let question = Question {
+            name: &asked,
+            record_type,
+        };
+        let answer = self.front.answer(question, Room::tcp());
+        let code = answer
+            .as_ref()
+            .map_or(ResponseCode::ServFail, |own| own.code);
+        let lines =
+            |records: &[Record]| -> Vec<String> { records.iter().map(Record::to_string).collect() };
+        Ok(Told {
+            code: format!("{code:?}").to_ascii_uppercase(),
+            answers: answer
+                .as_ref()
+                .map_or_else(Vec::new, |own| lines(&own.answers)),
+            additionals: answer.map_or_else(Vec::new, |own| lines(&own.additionals)),
+        })
+    }
+}
+
+/// An answer as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// How it was answered, as resolvers print it: `NOERROR`, `NXDOMAIN` …
+    pub code: String,
+    /// Records as lines of a zone file, in the order in which they were answered; may be empty.
+    pub answers: Vec<String>,
+    /// Records that save the client another question; may be empty.
+    pub additionals: Vec<String>,
 }
 
 impl Dns {
@@ -324,26 +369,18 @@ impl Front {
             response.metadata.response_code = ResponseCode::BADVERS;
             return response;
         }
-        let view = self.view.load();
-        let Some(view) = view.as_deref() else {
-            return response;
-        };
         let room = match request.protocol() {
             Protocol::Udp => Room::udp(request.edns.as_ref().map(Edns::max_payload), &self.rules),
             _ => Room::tcp(),
-        };
-        let cx = Context {
-            rules: &self.rules,
-            room,
-            seed: self.seed.fetch_add(1, Ordering::Relaxed),
-            now: unix_seconds(),
         };
         let original = query.original();
         let question = Question {
             name: original.name(),
             record_type: original.query_type(),
         };
-        let answer = answer(view, question, &cx);
+        let Some(answer) = self.answer(question, room) else {
+            return response;
+        };
         response.metadata.response_code = answer.code;
         response.metadata.authoritative = answer.authoritative;
         response.metadata.truncation =
@@ -353,6 +390,18 @@ impl Front {
         }
         response.answer = Some(answer);
         response
+    }
+
+    /// The answer from the view; none while there is no view.
+    fn answer(&self, question: Question<'_>, room: Room) -> Option<Answer> {
+        let view = self.view.load();
+        let cx = Context {
+            rules: &self.rules,
+            room,
+            seed: self.seed.fetch_add(1, Ordering::Relaxed),
+            now: unix_seconds(),
+        };
+        Some(answer(view.as_deref()?, question, &cx))
     }
 
     /// As [`Front::respond`], with what only other servers know.

@@ -8,6 +8,7 @@ use super::{
     https,
     ingress::{Reloads, Sources, aliases},
     listeners::{BindError, Bound, Listeners},
+    names::OwnNames,
     parts::{Parts, log_end},
     readiness::Readiness,
     requests::{Request, Requests},
@@ -124,6 +125,7 @@ impl Agent {
             proxy,
             reloads,
         } = serve_traffic(&parts, planes, bound.dns, bound.ingress);
+        let asked = dns.clone();
         let (tls, tls_reader) = match tls.map(watch::channel) {
             Some((rules, reader)) => (Some(rules), Some(reader)),
             None => (None, None),
@@ -286,7 +288,7 @@ impl Agent {
             server_handle.clone(),
             client_handle.clone(),
             proxy,
-            facts(&config, &listeners, node_id),
+            facts(&config, &listeners, node_id, asked),
         );
         let serve_with = |socket, tls, router, connections_max| {
             let common = common.clone();
@@ -669,7 +671,12 @@ fn zone(config: &Config) -> Zone {
     }
 }
 
-fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api::Facts {
+fn facts(
+    config: &Config,
+    listeners: &Listeners,
+    node_id: Option<NodeId>,
+    dns: Option<dns::Handle>,
+) -> api::Facts {
     api::Facts {
         name: config.name.clone(),
         region: config.region.clone(),
@@ -679,6 +686,7 @@ fn facts(config: &Config, listeners: &Listeners, node_id: Option<NodeId>) -> api
         node_id,
         config: shown::configuration(config, listeners),
         ingress: shown::ingress(config),
+        names: dns.map(|dns| Arc::new(OwnNames(dns)) as Arc<dyn api::Names>),
     }
 }
 

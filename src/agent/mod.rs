@@ -10,6 +10,7 @@ mod https;
 mod ingress;
 mod listeners;
 mod machines;
+mod names;
 mod parts;
 mod readiness;
 mod requests;

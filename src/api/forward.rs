@@ -206,9 +206,10 @@ fn of_jobs(method: &Method, uri: &Uri) -> Place {
             Place::Alloc(alloc.to_owned())
         }
         ["client", "allocation", alloc, _] => Place::Alloc(alloc.to_owned()),
-        ["trivet", "routes"] | ["trivet", "routes", "counts"] | ["trivet", "route", "test"] => {
-            Place::Here
-        }
+        ["trivet", "routes"]
+        | ["trivet", "routes", "counts"]
+        | ["trivet", "route", "test"]
+        | ["trivet", "dns"] => Place::Here,
         _ if is_read(method) && is_stale(&parameters) => Place::Copy,
         _ => Place::Leader,
     }
@@ -274,6 +275,7 @@ mod tests {
             ("GET /v1/client/stats?node_id=n", Place::Node("n".into())),
             ("GET /v1/trivet/route/test?url=x", Place::Here),
             ("GET /v1/trivet/routes", Place::Here),
+            ("GET /v1/trivet/dns?name=web.service.consul", Place::Here),
             ("GET /v1/trivet/routes/overrides", Place::Leader),
         ] {
             assert_eq!(of(of_jobs, line), expected, "{line}");

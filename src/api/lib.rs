@@ -19,6 +19,7 @@ mod health;
 mod heavy;
 mod listener;
 mod live;
+mod names;
 mod nomad;
 mod overrides;
 mod read;
@@ -30,6 +31,7 @@ mod ui;
 pub use auth::Access;
 pub use body::Bodies;
 pub use listener::{Carried, Common, Listener, Stopping, carried, serve};
+pub use names::{Named, Names};
 
 pub use axum::Router;
 use axum::middleware;
@@ -75,6 +77,8 @@ pub struct Facts {
     pub config: serde_json::Map<String, serde_json::Value>,
     /// The configuration of its ingress, without secrets.
     pub ingress: serde_json::Value,
+    /// Its name service; none when it answers no DNS.
+    pub names: Option<Arc<dyn Names>>,
 }
 
 /// Makes the router of the jobs API: the jobs dialect, our own endpoints and the web UI; `catalog`

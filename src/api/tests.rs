@@ -122,6 +122,7 @@ impl Fixture {
             node_id: None,
             config: config_with(shown),
             ingress: json!({ "Strategy": "rr" }),
+            names: None,
         };
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {

@@ -143,6 +143,36 @@ async fn udp_and_tcp_answer_on_one_port() {
 }
 
 #[tokio::test]
+async fn a_question_without_a_socket_gets_the_answer_of_tcp_as_text() {
+    let server = Running::with_many(3, Rules::default()).await;
+    let name = "many.service.consul";
+    let asked = question(&format!("{name}."), RecordType::SRV);
+    let over_tcp = server.tcp(&asked).await;
+    let told = server.handle.ask(name, "srv").unwrap();
+    assert_eq!(told.code, "NOERROR");
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    let lines = |records: &[Record]| sorted(records.iter().map(Record::to_string).collect());
+    // Each answer has an order of its own.
+    assert_eq!(sorted(told.answers), lines(&over_tcp.answers));
+    assert_eq!(told.additionals.len(), over_tcp.additionals.len());
+    assert_eq!(
+        server.handle.ask("no.service.consul", "A").unwrap().code,
+        "NXDOMAIN"
+    );
+    for (name, record_type) in [("a..b", "A"), ("many.service.consul", "LOUD")] {
+        let refused = server.handle.ask(name, record_type);
+        assert!(
+            matches!(refused, Err(Error::Question { .. })),
+            "{refused:?}"
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn shortened_answer_sends_the_client_to_tcp_if_enabled() {
     let rules = Rules {
         enable_truncate: true,

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod logs;
+mod names;
 mod nodes;
 mod rollout;
 mod routes;
@@ -31,6 +32,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/trivet/jobs", get(jobs::list))
         .route("/v1/trivet/nodes", get(nodes::list))
         .route("/v1/trivet/services", get(services::list))
+        .route("/v1/trivet/dns", get(names::ask))
         .route("/v1/trivet/logs", get(logs::logs))
         .route("/v1/trivet/routes", get(routes::list))
         .route("/v1/trivet/routes/counts", get(traffic::counts))
