@@ -1,12 +1,15 @@
-//! What the ingress counts, as news once a second.
+//! What the ingresses of all agents count, as news once a second.
 
 use bytes::Bytes;
-use proxy::route::{OUTCOME_NAMES, Target, Who, who};
+use proxy::route::{BOUNDS_MS, OUTCOME_NAMES, Who, who};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::Api;
-use server::{Snapshot, alloc_of};
+use server::{
+    Snapshot, alloc_of,
+    traffic::{self, RECENT_TIME},
+};
 use sys::clock;
 
 /// The most rows that are told; those beyond it are left out.
@@ -113,31 +116,55 @@ impl Live {
         Some(format!("{event}\n").into())
     }
 
+    /// Whoever has a route here, and whoever an ingress elsewhere asked something lately; with what
+    /// all ingresses counted.
     fn rows(&self, api: &Api, snapshot: &Snapshot) -> BTreeMap<Who, Row> {
         let mut rows: BTreeMap<Who, Row> = BTreeMap::new();
-        let Some(proxy) = api.proxy() else {
-            return rows;
+        let mut row_of = |who: Who| {
+            if !self.wants(&who.1) || (rows.len() >= ROWS_MAX && !rows.contains_key(&who)) {
+                return;
+            }
+            rows.entry(who)
+                .or_insert_with_key(|who| named(snapshot, who));
         };
-        let table = proxy.table();
-        for route in table.routes() {
-            for target in route.targets() {
-                let is_wanted =
-                    |names: &Vec<String>| names.iter().any(|name| name == target.service());
-                if !self.services.as_ref().is_none_or(is_wanted) {
-                    continue;
-                }
-                let who = who(route, target);
-                if rows.len() >= ROWS_MAX && !rows.contains_key(&who) {
-                    continue;
-                }
-                let row = rows
-                    .entry(who)
-                    .or_insert_with_key(|who| named(snapshot, who));
-                add(row, target);
+        let table = api.proxy().map(proxy::Handle::table);
+        let targets = || {
+            let routes = table.iter().flat_map(|table| table.routes());
+            routes.flat_map(|route| route.targets().iter().map(move |own| (route, own)))
+        };
+        for (route, target) in targets() {
+            row_of(who(route, target));
+        }
+        for row in api.server().recent_traffic(RECENT_TIME, None) {
+            row_of(of(&row));
+        }
+        for (route, target) in targets() {
+            if let Some(row) = rows.get_mut(&who(route, target)) {
+                row.share += target.share();
+            }
+        }
+        for counted in api.server().traffic(None) {
+            if let Some(row) = rows.get_mut(&of(&counted)) {
+                row.count(&counted);
             }
         }
         rows
     }
+
+    fn wants(&self, service: &str) -> bool {
+        let services = self.services.as_ref();
+        services.is_none_or(|names| names.iter().any(|name| name == service))
+    }
+}
+
+fn of(row: &traffic::Row) -> Who {
+    let who = &row.who;
+    (
+        who.route.clone(),
+        who.service.clone(),
+        who.version.clone(),
+        who.instance.clone(),
+    )
 }
 
 /// A row without counts, with the allocation that the instance belongs to.
@@ -160,20 +187,32 @@ fn named(snapshot: &Snapshot, (route, service, version, instance): &Who) -> Row 
     }
 }
 
-fn add(row: &mut Row, target: &Target) {
-    let reading = target.meter().read();
-    row.share += target.share();
-    row.in_flight += target.upstream().in_flight();
-    row.attempts += reading.attempts();
-    row.failed += reading.outcomes[4] + reading.outcomes[5];
-    row.timed += reading.timed;
-    for (name, count) in OUTCOME_NAMES.into_iter().zip(reading.outcomes) {
-        if count > 0 {
-            *row.outcomes.entry(name).or_default() += count;
-        }
-    }
-    row.within.resize(reading.within.len(), 0);
-    for (sum, count) in row.within.iter_mut().zip(reading.within) {
-        *sum += count;
+impl Row {
+    fn count(&mut self, counted: &traffic::Row) {
+        let counts = &counted.counts;
+        let [ones, twos, threes, fours, fives] = counts.answers;
+        // In the order of their names.
+        let outcomes = [
+            ones,
+            twos,
+            threes,
+            fours,
+            fives,
+            counts.refused,
+            counts.failed,
+            counts.left,
+            counts.passed,
+        ];
+        self.in_flight = counts.in_flight;
+        self.attempts = counts.attempts();
+        self.failed = fives + counts.refused + counts.failed;
+        let named = OUTCOME_NAMES.into_iter().zip(outcomes);
+        self.outcomes = named.filter(|(_, count)| *count > 0).collect();
+        self.timed = counts.times.iter().map(|(_, count)| count).sum();
+        let within = |bound: &u64| -> u64 {
+            let fast = counts.times.iter().filter(|(us, _)| *us <= bound * 1000);
+            fast.map(|(_, count)| count).sum()
+        };
+        self.within = BOUNDS_MS.iter().map(within).collect();
     }
 }

@@ -75,7 +75,7 @@ export function help() {
   ];
   dialog({
     title: 'Keys',
-    body: () => h('table', { class: 'plain' }, h('tbody', null, rows.map(([key, text]) =>
+    body: () => h('table', { class: 'plain', 'aria-label': 'Keys' }, h('tbody', null, rows.map(([key, text]) =>
       h('tr', null, h('th', { scope: 'row' }, h('kbd', null, key)), h('td', null, text))))),
   });
 }

@@ -72,7 +72,7 @@ function rollouts(jobs) {
 }
 
 function requests() {
-  const sum = traffic.total(() => true);
+  const sum = traffic.of('all', '');
   const { history } = traffic;
   const rates = history.map((own) => own.rate);
   return section('Requests',
@@ -96,7 +96,7 @@ function capacity(nodes) {
     h('td', { class: 'grow' }, meter(used(name) / Math.max(1, all(name)), label, `${show(used(name))} of ${show(all(name))}`)),
     h('td', { class: 'number' }, `${show(used(name))} of ${show(all(name))}`));
   return section('Capacity',
-    h('table', { class: 'plain' }, h('tbody', null,
+    h('table', { class: 'plain', 'aria-label': 'Capacity' }, h('tbody', null,
       row('CPU', 'CpuShares', (mhz) => `${number(mhz)} MHz`),
       row('Memory', 'MemoryMB', mib),
       row('Disk', 'DiskMB', mib))),

@@ -14,8 +14,10 @@ const STATES = [['', 'Every status'], ['running', 'running'], ['pending', 'pendi
 
 export default function page(cx) {
   cx.onEnd(traffic.watch(cx.update));
-  let rates = new Map();
-  const rateOf = (job) => rates.get(`${job.Namespace}\n${job.ID}`);
+  const rateOf = (job) => {
+    const key = traffic.jobKey(job.Namespace, job.ID);
+    return traffic.has('job', key) ? traffic.of('job', key) : undefined;
+  };
   const table = new Table(cx, {
     label: 'Jobs',
     key: (job) => `${job.Namespace}\n${job.ID}`,
@@ -39,7 +41,6 @@ export default function page(cx) {
     title: () => 'Jobs',
     view() {
       const own = cx.use('/v1/trivet/jobs?namespace=*', ['Job', 'Allocation', 'Deployment', 'Evaluation']);
-      rates = ratesByJob();
       const [text, type, status] = ['text', 'type', 'status'].map((name) => cx.query.get(name) ?? '');
       return [
         head({ title: 'Jobs', actions: cx.isReadOnly ? [] : [h('a', { class: 'button primary', href: link('/jobs/run') }, 'Run a job')] }),
@@ -67,16 +68,6 @@ function filtered(rows, text, type, status) {
     if (status === 'deploying') return ['running', 'paused', 'blocked'].includes(job.Deployment?.Status);
     return !status || job.Status === status;
   });
-}
-
-function ratesByJob() {
-  const wanted = new Map();
-  for (const row of traffic.all()) {
-    if (!row.JobID) continue;
-    const key = `${row.Namespace}\n${row.JobID}`;
-    if (!wanted.has(key)) wanted.set(key, traffic.total((own) => own.JobID === row.JobID && own.Namespace === row.Namespace));
-  }
-  return wanted;
 }
 
 /** A bar for each version that has allocations, the newest first. */

@@ -64,7 +64,7 @@ function capacity(node, allocs) {
   const disk = sum((own) => own.Shared?.DiskMB ?? 0);
   const all = { cpu: node.NodeResources.Cpu.CpuShares - (node.ReservedResources?.Cpu?.CpuShares ?? 0), memory: node.NodeResources.Memory.MemoryMB - (node.ReservedResources?.Memory?.MemoryMB ?? 0), disk: node.NodeResources.Disk.DiskMB - (node.ReservedResources?.Disk?.DiskMB ?? 0) };
   const row = (label, used, most, show) => h('tr', { key: label }, h('th', { scope: 'row' }, label), h('td', { class: 'grow' }, meter(used / Math.max(1, most), label, `${show(used)} of ${show(most)}`)), h('td', { class: 'number' }, `${show(used)} of ${show(most)}`));
-  return section('Capacity', h('table', { class: 'plain' }, h('tbody', null, row('CPU', cpu, all.cpu, (mhz) => `${number(mhz)} MHz`), row('Memory', memory, all.memory, mib), row('Disk', disk, all.disk, mib))));
+  return section('Capacity', h('table', { class: 'plain', 'aria-label': 'Capacity' }, h('tbody', null, row('CPU', cpu, all.cpu, (mhz) => `${number(mhz)} MHz`), row('Memory', memory, all.memory, mib), row('Disk', disk, all.disk, mib))));
 }
 
 function drivers(node) {
@@ -81,5 +81,5 @@ function events(node) {
 
 function attributes(node) {
   const rows = Object.entries(node.Attributes ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
-  return h('details', null, h('summary', null, `Attributes (${rows.length})`), h('table', { class: 'plain' }, h('tbody', null, rows.map(([name, value]) => h('tr', { key: name }, h('th', { scope: 'row' }, h('code', null, name)), h('td', { class: 'wrap' }, h('bdi', null, value)))))));
+  return h('details', null, h('summary', null, `Attributes (${rows.length})`), h('table', { class: 'plain', 'aria-label': 'Attributes' }, h('tbody', null, rows.map(([name, value]) => h('tr', { key: name }, h('th', { scope: 'row' }, h('code', null, name)), h('td', { class: 'wrap' }, h('bdi', null, value)))))));
 }

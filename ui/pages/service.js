@@ -20,8 +20,8 @@ export default function page(cx) {
       const own = cx.use(`/v1/trivet/catalog/v1/health/service/${segment(name)}`, [`CatalogService:${name}`]);
       return [
         head({ trail: [['Services', '/services']], title: name }),
-        requests((row) => row.Service === name),
-        ready(own, (rows) => (rows.length === 0 ? empty('It has no instances.') : [instances(rows), answer(cx, name, rows)])),
+        requests('service', name),
+        ready(own, (rows) => (rows.length === 0 ? empty('It has no instances.') : [instances(rows), answer(cx, name)])),
         commandLine(command('catalog', 'nodes', '-service', name)),
       ];
     },
@@ -34,7 +34,7 @@ const allocOf = (id) => /^_nomad-task-([0-9a-f]{8}-[0-9a-f-]{27})-/.exec(id)?.[1
 function instances(rows) {
   return section('Instances', h('ul', { class: 'instances' }, rows.map(({ Node: node, Service: service, Checks: checks }) => {
     const alloc = allocOf(service.ID);
-    const own = traffic.total((row) => row.Instance === service.ID);
+    const own = traffic.of('instance', service.ID);
     const address = service.Address || node.Address;
     return h('li', { key: `${node.Node} ${service.ID}` },
       h('div', { class: 'instance-head' },
@@ -50,13 +50,23 @@ function instances(rows) {
   })));
 }
 
-function answer(cx, name, rows) {
-  const served = rows.filter(({ Checks: checks }) => worst(checks) !== 'critical');
+/** The name in DNS, and what the agent answers to it now. */
+function answer(cx, name) {
   const dns = cx.ui.DNS;
-  const host = `${name}.service.${dns?.Domain ?? 'consul'}`;
+  if (!dns) return null;
+  const host = `${name}.service.${dns.Domain}`;
+  const own = cx.use(`/v1/trivet/dns?type=SRV&name=${segment(host)}`, [`CatalogService:${name}`]);
   return section('DNS', facts([
     ['Name', h('code', null, host)],
-    ['Answer', served.length === 0 ? 'none: every instance is critical' : served.map(({ Node: node, Service: service }) => h('div', { key: service.ID }, h('code', null, `${service.Address || node.Address} port ${service.Port}`)))],
-    ['Ask', dns ? h('code', null, `dig @${dns.Host} -p ${dns.Port} ${host} SRV`) : null],
+    ['Answer', ready(own, told)],
+    ['Ask', h('code', null, `dig @${dns.Host} -p ${dns.Port} ${host} SRV`)],
   ]));
+}
+
+function told(answer) {
+  const lines = [...answer.Answers, ...answer.Additionals];
+  return [
+    answer.Code === 'NOERROR' ? null : h('p', { class: 'why' }, answer.Code === 'NXDOMAIN' ? 'NXDOMAIN: no instance may be answered.' : answer.Code),
+    lines.map((line) => h('div', { key: line }, h('code', null, h('bdi', null, line)))),
+  ];
 }

@@ -16,7 +16,7 @@ const stateOf = (row) => (row.Critical > 0 ? 'critical' : row.Warning > 0 ? 'war
 
 export default function page(cx) {
   cx.onEnd(traffic.watch(cx.update));
-  const rateOf = (row) => traffic.total((own) => own.Service === row.Name);
+  const rateOf = (row) => traffic.of('service', row.Name);
   const table = new Table(cx, {
     label: 'Services',
     key: (row) => row.Name,

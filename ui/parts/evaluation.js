@@ -35,7 +35,7 @@ export function placement(group, metric) {
   return h('div', { class: 'placement' },
     h('p', { class: 'why' }, sentence(group, metric)),
     h('details', null, h('summary', null, 'What was looked at'),
-      h('table', { class: 'plain' }, h('tbody', null, rows.map(([name, value]) =>
+      h('table', { class: 'plain', 'aria-label': 'Why' }, h('tbody', null, rows.map(([name, value]) =>
         h('tr', { key: name }, h('th', { scope: 'row' }, name), h('td', { class: 'number' }, value)))))));
 }
 

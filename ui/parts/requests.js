@@ -6,12 +6,11 @@ import { link } from '../core/router.js';
 import * as traffic from '../core/traffic.js';
 import { figure, section } from './frame.js';
 
-/** A section of the rows for which `isOwn` is true; none without such. */
-export function requests(isOwn) {
-  const rows = traffic.all().filter(isOwn);
-  if (rows.length === 0) return null;
-  const own = traffic.total(isOwn);
-  const routes = [...new Set(rows.map((row) => row.Route))];
+/** A section about one of a kind, such as a service; none where nobody counts it. */
+export function requests(kind, key) {
+  if (!traffic.has(kind, key)) return null;
+  const own = traffic.of(kind, key);
+  const routes = traffic.routesOf(kind, key);
   return section('Requests', h('div', { class: 'figures' },
     figure(rate(own.rate), 'requests/s'),
     figure(own.success === null ? '–' : percent(own.success), 'success'),

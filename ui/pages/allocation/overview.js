@@ -49,9 +49,8 @@ function used(usage, alloc) {
 }
 
 function requests(alloc) {
-  const isOwn = (row) => row.AllocID === alloc.ID;
-  if (!traffic.all().some(isOwn)) return null;
-  const own = traffic.total(isOwn);
+  if (!traffic.has('alloc', alloc.ID)) return null;
+  const own = traffic.of('alloc', alloc.ID);
   return section('Requests', h('div', { class: 'figures' },
     figure(rate(own.rate), 'requests/s'),
     figure(own.success === null ? '–' : percent(own.success), 'success'),

@@ -25,7 +25,7 @@ export function overview(job, data) {
     isGoing ? panel(job, data, deployment, allocs) : null,
     failing(evals),
     section('Task groups', groups(data, summary)),
-    requests((row) => row.JobID === job.id && row.Namespace === job.namespace),
+    requests('job', traffic.jobKey(job.namespace, job.id)),
     section('Allocations', allocs.length === 0 ? h('p', { class: 'empty' }, 'There are none.') : table.view(ordered(allocs).slice(0, SHOWN_MAX)),
       allocs.length > SHOWN_MAX ? h('p', null, h('a', { href: link(job.path('allocations')) }, `All ${allocs.length}`)) : null),
     section('Job', facts([
