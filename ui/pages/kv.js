@@ -50,13 +50,13 @@ function trail(parts) {
 
 function folder(cx, table, rest) {
   const prefix = prefixOf(rest);
-  const keys = cx.use(`${BASE}${encoded(prefix)}?keys&separator=/`, ['Key']);
+  const keys = cx.use(`${BASE}${encoded(prefix)}?keys&separator=/&optional`, ['Key']);
   const text = cx.query.get('text') ?? '';
   const none = () => empty(prefix ? 'There are no keys below it.' : 'There are no keys.');
   return [
     head({ trail: rest.length > 0 ? trail(rest.slice(0, -1)) : [], title: rest.length > 0 ? `${rest.at(-1)}/` : 'KV', actions: cx.isReadOnly ? [] : [button('New key', () => create(prefix), { class: 'primary' })] }),
     h('div', { class: 'filters' }, filterField('Filter by name', text, (value) => setQuery({ text: value }))),
-    keys.error?.status === 404 ? none() : ready(keys, (found) => {
+    ready(keys, (found) => {
       const shown = found.filter((key) => key.toLowerCase().includes(text.toLowerCase()));
       return found.length === 0 ? none() : [h('p', { class: 'count' }, counted(shown.length, 'entry', 'entries')), table.view(shown)];
     }),

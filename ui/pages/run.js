@@ -79,7 +79,7 @@ export default function page(cx) {
     const base = `/v1/job/${encodeURIComponent(id)}`;
     try {
       const { data } = await http.get(`${base}?namespace=${encodeURIComponent(namespace)}`);
-      const source = await http.get(`${base}/submission?namespace=${encodeURIComponent(namespace)}&version=${data.Version}`).catch(() => null);
+      const source = await http.get(`${base}/submission?namespace=${encodeURIComponent(namespace)}&version=${data.Version}&optional=true`).catch(() => null);
       own.text = source?.data?.Source || JSON.stringify({ Job: { ...data, Stop: false } }, null, 2);
       own.variables = source?.data?.Variables ?? '';
       for (const [name, value] of Object.entries(source?.data?.VariableFlags ?? {})) own.variables += `${own.variables ? '\n' : ''}${name} = ${JSON.stringify(value)}`;

@@ -7,7 +7,7 @@ import { copy } from '../../parts/command.js';
 import { editor } from '../../parts/editor.js';
 
 export function definition(job, data) {
-  const source = job.use('/submission', `version=${data.Version}`);
+  const source = job.use('/submission', `version=${data.Version}&optional=true`);
   const hasSource = Boolean(source.data?.Source);
   const form = job.cx.query.get('form') ?? (hasSource || source.isLoading ? 'source' : 'json');
   const text = form === 'source' ? source.data?.Source ?? '' : JSON.stringify(data, null, 2);

@@ -74,7 +74,9 @@ async fn names(catalog: &Catalog, prefix: &str, query: &Query) -> Result<Respons
         let mut names: Vec<&str> = keys.map(|key| rolled_up(key, prefix, separator)).collect();
         // They are in order, so equal ones are neighbors.
         names.dedup();
-        if names.is_empty() && !prefix.is_empty() {
+        // A page that looks into an empty folder is not refused: browsers note refusals as errors.
+        let is_refused = !prefix.is_empty() && !query.parameters.has("optional");
+        if names.is_empty() && is_refused {
             return Ok(StatusCode::NOT_FOUND.into_response());
         }
         json(query, &names)

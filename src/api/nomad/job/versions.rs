@@ -102,12 +102,15 @@ pub(super) async fn submission(api: &Api, query: &Query, key: JobKey) -> Result<
     let version: u64 = query
         .number("version", complaint)?
         .ok_or_else(|| Error::bad_request(complaint))?;
+    // A page that looks whether there is one is not refused: browsers note refusals as errors.
+    let is_optional = query.switch("optional", false)?;
     let index_of = |snapshot: &Snapshot| versions_index(snapshot, &key);
     let view = |snapshot: &Snapshot| {
         let job = snapshot.jobs.version(&key, version);
         let submission = snapshot.jobs.submission(&key, version);
         match (job, submission) {
-            (Some(job), Some(submission)) => Ok(wire::JobSubmission::new(job, submission)),
+            (Some(job), Some(submission)) => Ok(Some(wire::JobSubmission::new(job, submission))),
+            (Some(_), None) if is_optional => Ok(None),
             _ => Err(Error::not_found("job source not found")),
         }
     };
