@@ -48,7 +48,7 @@ function grouped(targets) {
 const TONES = { '1xx': 'calm', '2xx': 'good', '3xx': 'done', '4xx': 'busy', '5xx': 'bad', failed: 'bad', left: 'wait' };
 
 function routeRow(cx, own, route) {
-  const sum = traffic.total((row) => row.Route === route.name);
+  const sum = traffic.of('route', route.name);
   const versions = new Map();
   for (const target of route.targets) {
     const key = `${target.Service}\n${target.Version}`;
@@ -69,7 +69,7 @@ function routeRow(cx, own, route) {
       h('span', { class: 'figures-inline' }, h('b', null, rate(sum.rate)), ' requests/s, p50 ', milliseconds(sum.p50), ', p99 ', milliseconds(sum.p99)),
       outcomes.length > 0 && sum.attempts > 0 ? statusBar(outcomes, 'Answers') : null),
     [...versions.values()].map((version) => {
-      const of = traffic.total((row) => row.Route === route.name && row.Service === version.service && row.Version === version.version);
+      const of = traffic.of('version', traffic.versionKey(route.name, version.service, version.version));
       return h('div', { key: `${version.service} ${version.version}`, class: 'route-version' },
         h('a', { href: link(servicePath(version.service)) }, h('bdi', null, version.service)),
         version.version ? pill(version.version) : null,
@@ -80,7 +80,7 @@ function routeRow(cx, own, route) {
 }
 
 function targetRow(route, target) {
-  const of = traffic.total((row) => row.Route === route.name && row.Instance === (target.Instance || target.Address));
+  const of = traffic.of('target', traffic.targetKey(route.name, target.Instance || target.Address));
   const alloc = /^_nomad-task-([0-9a-f]{8}-[0-9a-f-]{27})-/.exec(target.Instance)?.[1];
   return h('li', { key: `${target.Instance} ${target.Address}` },
     alloc ? h('a', { href: link(allocPath(alloc)) }, h('code', null, target.Address)) : h('code', null, target.Address),
@@ -159,6 +159,7 @@ async function edit() {
       h('p', { class: 'note' }, 'Lines as ', h('code', null, 'route weight SERVICE /path weight 0.05 tags "canary"'), ', ', h('code', null, 'route add …'), ' or ', h('code', null, 'route del …'), '.'),
       h('label', null, 'Text', h('textarea', { rows: '10', class: 'code', spellcheck: 'false', value: state.text, oninput: (event) => set({ text: event.target.value }) })),
     ],
+    command: () => `curl -X PUT --data-binary @FILE '${location.origin}/v1/trivet/routes/overrides${http.query({ version })}'`,
     action: { label: 'Save', run: async (state) => {
       await http.put(`/v1/trivet/routes/overrides${http.query({ version })}`, state.text);
       refreshAll();

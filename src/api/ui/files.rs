@@ -58,6 +58,7 @@ static FILES: [File; FILES_COUNT] = files![
     "pages/job/definition.js",
     "pages/job/deployments.js",
     "pages/job/evaluations.js",
+    "pages/job/judge.js",
     "pages/job/overview.js",
     "pages/job/panel.js",
     "pages/job/versions.js",
@@ -91,7 +92,7 @@ static FILES: [File; FILES_COUNT] = files![
     "parts/table.js",
     "style.css",
 ];
-const FILES_COUNT: usize = 60;
+const FILES_COUNT: usize = 61;
 
 /// The file at this path.
 pub(super) fn file(path: &str) -> Option<&'static File> {

@@ -10,36 +10,46 @@ import { button, pill, state } from '../../parts/frame.js';
 import { statusBar } from '../../parts/bars.js';
 import { restartsOf } from '../../parts/allocations.js';
 import { rolloutActions } from '../../parts/rollout.js';
+import { judge, shareText } from './judge.js';
 
 export function panel(job, data, deployment, allocs) {
   const groups = Object.entries(deployment.TaskGroups ?? {});
   const canaries = groups.reduce((sum, [, group]) => sum + (group.DesiredCanaries ?? 0), 0);
   const desired = groups.reduce((sum, [, group]) => sum + (group.DesiredTotal ?? 0), 0);
   const placed = groups.reduce((sum, [, group]) => sum + (group.PlacedCanaries?.length ?? 0), 0);
-  const isPromoted = groups.every(([, group]) => group.DesiredCanaries === 0 || group.Promoted);
+  const isPromoted = isPromotedNow(deployment);
   const running = allocs.filter((alloc) => alloc.ClientStatus === 'running' && alloc.DesiredStatus === 'run');
   const fresh = running.filter((alloc) => alloc.JobVersion === deployment.JobVersion);
   const stable = running.filter((alloc) => alloc.JobVersion !== deployment.JobVersion);
   const isGoing = ['running', 'paused', 'blocked', 'pending'].includes(deployment.Status);
+  const judged = canaries > 0 ? judges(job, deployment, isGoing) : [];
+  const isJudged = judged.some((own) => own.Rollout);
   return h('section', { class: 'panel', 'aria-label': 'Deployment' },
     h('div', { class: 'panel-head' },
       h('h2', null, `Version ${deployment.JobVersion}`),
       state(deployment.Status),
       h('span', { class: 'note' }, deployment.StatusDescription),
-      h('div', { class: 'actions' }, rolloutActions(job.cx, deployment), isGoing && !isPromoted ? shareButton(job, data) : null)),
+      h('div', { class: 'actions' }, rolloutActions(job.cx, deployment), isGoing && !isPromoted && !isJudged ? shareButton(job, data) : null)),
     isGoing && canaries > 0 && !isPromoted
       ? h('p', { class: 'canaries' }, `${placed} of ${desired + placed} instances run the new version as ${placed === 1 ? 'a canary' : 'canaries'}.`)
       : null,
     h('div', { class: 'sides' },
-      stable.length > 0 || (isGoing && deployment.JobVersion > 0) ? side(job, 'Stable', stable, versionsOf(stable), deployment, false) : null,
-      side(job, canaries > 0 && !isPromoted ? 'Canary' : 'New', fresh, [deployment.JobVersion], deployment, true)),
+      stable.length > 0 || (isGoing && deployment.JobVersion > 0) ? side(job, 'Stable', stable, versionsOf(stable), deployment, false, judged) : null,
+      side(job, canaries > 0 && !isPromoted ? 'Canary' : 'New', fresh, [deployment.JobVersion], deployment, true, judged)),
     groups.map(([name, group]) => h('div', { key: name, class: 'group' },
       h('h3', null, h('bdi', null, name)),
       statusBar([[group.HealthyAllocs, 'good', 'healthy'], [group.UnhealthyAllocs, 'bad', 'unhealthy'], [Math.max(0, group.PlacedAllocs - group.HealthyAllocs - group.UnhealthyAllocs), 'busy', 'placed'], [Math.max(0, wanted(group) - group.PlacedAllocs), 'wait', 'to come']], name),
       h('span', { class: 'note' }, `${group.HealthyAllocs} of ${wanted(group)} healthy${group.UnhealthyAllocs > 0 ? `, ${group.UnhealthyAllocs} unhealthy` : ''}`),
       group.AutoPromote ? pill('promotes itself') : null,
       group.AutoRevert ? pill('reverts itself') : null,
-      isGoing ? timeLeft(group) : null)));
+      isGoing ? timeLeft(group) : null,
+      judged.filter((own) => own.Group === name).map((own) => judge(job, deployment, own, isGoing)))));
+}
+
+/** The groups with canaries as their judge sees them; what it counts changes with the traffic. */
+function judges(job, deployment, isGoing) {
+  const topics = [`Deployment:${job.id}`, ...(isGoing ? ['Traffic'] : [])];
+  return job.cx.use(`/v1/trivet/rollout/${deployment.ID}?namespace=${encodeURIComponent(job.namespace)}`, topics).data?.Groups ?? [];
 }
 
 const wanted = (group) => (group.DesiredCanaries > 0 && !group.Promoted ? group.DesiredCanaries : group.DesiredTotal);
@@ -53,28 +63,36 @@ function timeLeft(group) {
 const versionsOf = (allocs) => [...new Set(allocs.map((alloc) => alloc.JobVersion))].sort((one, other) => other - one);
 
 /** One side: its instances and what came of their requests. */
-function side(job, title, allocs, versions, deployment, isNew) {
-  const isOwn = (row) => row.JobID === job.id && row.Namespace === job.namespace && (isNew ? row.JobVersion === deployment.JobVersion : row.JobVersion !== deployment.JobVersion);
+function side(job, title, allocs, versions, deployment, isNew, judged) {
   const rows = traffic.all().filter((row) => row.JobID === job.id && row.Namespace === job.namespace);
-  const own = traffic.total(isOwn);
-  const both = traffic.total((row) => row.JobID === job.id && row.Namespace === job.namespace);
-  const configured = rows.filter(isOwn).reduce((sum, row) => sum + row.Share, 0) / Math.max(1, new Set(rows.map((row) => row.Route)).size);
+  const isOwn = (row) => (row.JobVersion === deployment.JobVersion) === isNew;
+  const seen = [...new Set(rows.filter(isOwn).map((row) => row.JobVersion))];
+  const own = traffic.together('jobVersion', seen.map((version) => traffic.jobKey(job.namespace, job.id, version)));
+  const both = traffic.of('job', traffic.jobKey(job.namespace, job.id));
+  const routes = Math.max(1, new Set(rows.map((row) => row.Route)).size);
+  const effective = rows.filter(isOwn).reduce((sum, row) => sum + row.Share, 0) / routes;
+  // What the judge was told to give; several groups may be told differently.
+  const told = judged.filter((group) => group.Rollout?.Steps.length > 0).map((group) => group.Rollout.Share);
+  const configured = [...new Set(told)].map((share) => shareText(isNew ? share : 10000 - share)).join(', ');
   const healthy = allocs.filter((alloc) => alloc.DeploymentStatus?.Healthy !== false).length;
   const figures = [
     ['Instances', String(allocs.length)],
-    ['Share', rows.length === 0 ? '–' : percent(configured)],
-    ['Share of the last requests', both.attempts > 0 ? percent(own.attempts / both.attempts) : '–'],
+    configured && !isPromotedNow(deployment) ? ['Share configured', configured] : null,
+    ['Share effective', rows.length === 0 ? '–' : percent(effective)],
+    ['Of the last requests', both.attempts > 0 ? percent(own.attempts / both.attempts) : '–'],
     ['Requests/s', rows.length === 0 ? '–' : rate(own.rate)],
     ['Success', own.success === null ? '–' : percent(own.success)],
     ['p50', milliseconds(own.p50)],
     ['p99', milliseconds(own.p99)],
     ['Restarts', String(allocs.reduce((sum, alloc) => sum + restartsOf(alloc), 0))],
     ['Healthy', `${healthy} of ${allocs.length}`],
-  ];
+  ].filter(Boolean);
   return h('div', { class: isNew ? 'side new' : 'side' },
     h('h3', null, title, ' ', versions.map((version) => pill(`version ${version}`))),
     h('dl', null, figures.map(([name, value]) => h('div', { key: name }, h('dt', null, name), h('dd', null, value)))));
 }
+
+const isPromotedNow = (deployment) => Object.values(deployment.TaskGroups ?? {}).every((group) => group.DesiredCanaries === 0 || group.Promoted);
 
 /** Services whose canaries can be told apart by a tag: name, tag, and the routes at which they are. */
 function splittable(data) {
