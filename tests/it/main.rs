@@ -53,6 +53,8 @@ mod store;
 mod storms;
 mod templates;
 mod tidy;
+mod top;
 mod variables;
 mod walkthrough;
 mod watched;
+mod web_ui;

@@ -1,14 +1,14 @@
-//! `top`: live rates of the ingress.
+//! Live rates of the ingress, printed again and again.
 
-use super::{context::Context, http::decode, render::columns};
+use crate::{context::Context, http::decode, render::columns};
 use anyhow::Context as _;
 use serde::Deserialize;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
-/// Arguments of `top`.
+/// How often rates are printed.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Arguments {
+pub(super) struct Rates {
     /// Seconds between two looks
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3600))]
     interval: u64,
@@ -40,7 +40,14 @@ impl Counts {
     }
 }
 
-pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
+impl Rates {
+    /// Whether they are printed a number of times, which a screen does not know.
+    pub(super) fn is_counted(&self) -> bool {
+        self.count > 0
+    }
+}
+
+pub(super) async fn run(cx: &mut Context, arguments: &Rates) -> anyhow::Result<u8> {
     let mut before = look(cx).await?;
     let mut since = Instant::now();
     let mut shown = 0;
