@@ -122,12 +122,10 @@ impl Browser {
             "(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()"
         );
         while self.value(&safe).await != true {
-            assert!(
-                start.elapsed() < DEADLINE,
-                "{expression} did not come true; the page says:\n{}\n{:?}",
-                self.text().await,
-                self.seen.lock().expect("no panic").problems,
-            );
+            if start.elapsed() > DEADLINE {
+                let (text, problems) = (self.text().await, self.problems());
+                panic!("{expression} did not come true; the page says:\n{text}\n{problems:?}");
+            }
             sleep(LOOK).await;
         }
     }
@@ -157,7 +155,7 @@ impl Browser {
     /// label.
     pub(super) async fn confirm(&self, command: &str, label: &str) {
         self.wait(&format!(
-            "document.querySelector('dialog[open] code').textContent.startsWith({})",
+            "document.querySelector('dialog[open] .command code').textContent.startsWith({})",
             json!(command)
         ))
         .await;
@@ -182,6 +180,57 @@ impl Browser {
                 json!({"type": kind, "key": key, "text": if kind == "keyDown" { key } else { "" }});
             self.call("Input.dispatchKeyEvent", event).await;
         }
+    }
+
+    /// What a screen reader would meet without a name, and parts of a page that it would not find.
+    pub(super) async fn unnamed(&self) -> Vec<String> {
+        const USED: [&str; 14] = [
+            "button",
+            "link",
+            "textbox",
+            "searchbox",
+            "combobox",
+            "checkbox",
+            "radio",
+            "slider",
+            "spinbutton",
+            "image",
+            "meter",
+            "table",
+            "dialog",
+            "navigation",
+        ];
+        let tree = self.call("Accessibility.getFullAXTree", json!({})).await;
+        let nodes = tree["nodes"].as_array().cloned().unwrap_or_default();
+        let nodes: Vec<&Value> = nodes
+            .iter()
+            .filter(|node| node["ignored"] != true)
+            .collect();
+        let role = |node: &Value| {
+            node["role"]["value"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let mut found: Vec<String> = nodes
+            .iter()
+            .filter(|node| USED.contains(&role(node).as_str()))
+            .filter(|node| node["name"]["value"].as_str().is_none_or(str::is_empty))
+            .map(|node| format!("{} without a name", role(node)))
+            .collect();
+        for landmark in [
+            "main",
+            "navigation",
+            "banner",
+            "heading",
+            "search",
+            "status",
+        ] {
+            if !nodes.iter().any(|node| role(node) == landmark) {
+                found.push(format!("there is no {landmark}"));
+            }
+        }
+        found
     }
 
     /// A picture of the window.

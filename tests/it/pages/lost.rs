@@ -1,0 +1,59 @@
+//! Agents that are lost and come back, as the pages show it.
+
+use super::browser::Browser;
+use crate::harness::{Agent, Echo, agent::Mode, eventually, http, load::Load};
+use std::time::Duration;
+
+/// Longer than any answer takes.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_chromium_a_lost_agent_and_its_return_are_seen() {
+    let server = Agent::start_with(
+        Mode::Server,
+        "server {\n  enabled = true\n  bootstrap_expect = 1\n}\n",
+    )
+    .await;
+    let Some(page) = Browser::at(&server).await else {
+        return;
+    };
+    let join = format!(
+        "client {{\n  servers = [\"{}\"]\n}}\n",
+        server.address("rpc")
+    );
+    let mut client = Agent::start_with(Mode::Client, &join).await;
+    page.open("/topology?view=table").await;
+    page.wait_text("ready").await;
+
+    // The server's pages show what the ingress of the other agent counts.
+    Echo::new("web", 1).run(&client).await;
+    let load = Load::start(client.address("ingress"), "/web", 50, TIMEOUT);
+    load.more(10).await;
+    page.go("/jobs").await;
+    page.wait("parseFloat(document.querySelector('[data-label=\"Requests/s\"]').innerText) > 1")
+        .await;
+    load.stop().await;
+
+    // An agent that is gone is what fails first, and what ran there waits.
+    client.kill().await;
+    page.go("/").await;
+    page.wait_text("is down").await;
+    page.go("/topology?view=table").await;
+    page.wait_text("down").await;
+    client.start_again().await;
+    page.wait("document.querySelector('main tbody').innerText.includes('ready')")
+        .await;
+    eventually("the instance again", async || {
+        let url = client.url("catalog", "/v1/health/service/web?passing");
+        match http::get(&url).await.as_array().map(Vec::len) {
+            Some(1) => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+    page.go("/").await;
+    page.wait_text("1 node, 1 ready").await;
+    page.wait("!document.querySelector('main').innerText.includes('is down')")
+        .await;
+    page.end_clean();
+}
