@@ -492,7 +492,6 @@ impl Handle {
     /// [`Error`]; a wrong `enforce_index` and a job of another kind under that id are
     /// [`Error::Rejected`].
     pub async fn register_job(&self, registration: Registration) -> Result<Written, Error> {
-        operator::check_kind(&self.snapshot().jobs, &registration.job)?;
         let command = operator::register(registration, now(), &mut ids());
         self.write_jobs(command).await
     }

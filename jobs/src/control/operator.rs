@@ -28,33 +28,6 @@ pub struct Registration {
     pub preserve_counts: bool,
 }
 
-/// Whether a job may become what is registered under its id.
-///
-/// # Errors
-/// [`Rejected::WrongKind`] when it would be placed or launched otherwise than before.
-pub fn check_kind(state: &Snapshot, job: &Job) -> Result<(), Rejected> {
-    let Some(old) = state.job(&job.key()) else {
-        return Ok(());
-    };
-    let (before, after) = (old.job_type.as_str(), job.job_type.as_str());
-    let refusal = if before != after {
-        format!("cannot update job from type {before:?} to {after:?}")
-    } else if let (true, false) = (old.periodic.is_some(), job.periodic.is_some()) {
-        "cannot update periodic job to being non-periodic".to_owned()
-    } else if let (false, true) = (old.periodic.is_some(), job.periodic.is_some()) {
-        "cannot update non-periodic job to being periodic".to_owned()
-    } else if old.dispatched != job.dispatched {
-        "field 'Dispatched' is read-only".to_owned()
-    } else if let (true, false) = (old.is_parameterized(), job.is_parameterized()) {
-        "cannot update parameterized job to being non-parameterized".to_owned()
-    } else if let (false, true) = (old.is_parameterized(), job.is_parameterized()) {
-        "cannot update non-parameterized job to being parameterized".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(Rejected::WrongKind(refusal))
-}
-
 /// Registers a job or a new version of it, with the evaluation that looks at it. A job that never
 /// runs itself needs none.
 pub fn register(registration: Registration, now: Timestamp, ids: &mut Ids) -> Command {

@@ -2,7 +2,7 @@
 
 use super::RegisterJob;
 use crate::{
-    model::{Index, JobKey},
+    model::{Index, Job, JobKey},
     state::{Rejected, Snapshot, change::Change},
 };
 
@@ -24,6 +24,9 @@ impl Snapshot {
                     child: child.id.clone(),
                 });
             }
+        }
+        if let Some(old) = self.jobs.get(&key) {
+            check_kind(old, &registration.job)?;
         }
         let mut job = registration.job;
         if registration.preserve_counts
@@ -63,5 +66,112 @@ impl Snapshot {
             ),
         };
         Err(Rejected::Enforce { wanted, found })
+    }
+}
+
+/// Whether a job may become what is registered under its id: it is placed and launched as before
+/// until it is purged.
+fn check_kind(old: &Job, job: &Job) -> Result<(), Rejected> {
+    let (before, after) = (old.job_type.as_str(), job.job_type.as_str());
+    let refusal = if before != after {
+        format!("cannot update job from type {before:?} to {after:?}")
+    } else if let (true, false) = (old.periodic.is_some(), job.periodic.is_some()) {
+        "cannot update periodic job to being non-periodic".to_owned()
+    } else if let (false, true) = (old.periodic.is_some(), job.periodic.is_some()) {
+        "cannot update non-periodic job to being periodic".to_owned()
+    } else if old.dispatched != job.dispatched {
+        "field 'Dispatched' is read-only".to_owned()
+    } else if let (true, false) = (old.is_parameterized(), job.is_parameterized()) {
+        "cannot update parameterized job to being non-parameterized".to_owned()
+    } else if let (false, true) = (old.is_parameterized(), job.is_parameterized()) {
+        "cannot update non-parameterized job to being parameterized".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Rejected::WrongKind(refusal))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        model::{Job, JobType, Parameterized, Periodic},
+        state::{Command, RegisterJob, Rejected, Stamp, State},
+    };
+
+    fn job(job_type: JobType) -> Job {
+        Job {
+            id: "web".into(),
+            job_type,
+            ..Job::default()
+        }
+    }
+
+    fn periodic() -> Job {
+        Job {
+            periodic: Some(Box::new(Periodic::default())),
+            ..job(JobType::Batch)
+        }
+    }
+
+    fn parameterized() -> Job {
+        Job {
+            parameterized_job: Some(Box::new(Parameterized::default())),
+            ..job(JobType::Batch)
+        }
+    }
+
+    /// Two who saw no job of that name register it at a time: the second entry finds the job of the
+    /// first.
+    fn one_after_the_other(first: Job, second: Job) -> Result<(), Rejected> {
+        let mut state = State::default();
+        let mut results = [first, second].into_iter().zip(1..).map(|(job, index)| {
+            let registration = RegisterJob {
+                job,
+                ..RegisterJob::default()
+            };
+            let at = Stamp {
+                index,
+                ..Stamp::default()
+            };
+            let command = Command::RegisterJob(Box::new(registration));
+            state.apply(at, command).map(drop)
+        });
+        assert_eq!(results.next(), Some(Ok(())));
+        results.next().unwrap()
+    }
+
+    #[test]
+    fn a_job_keeps_its_kind_however_close_two_registrations_come() {
+        for (first, second, expected) in [
+            (
+                job(JobType::Service),
+                job(JobType::Batch),
+                "cannot update job from type \"service\" to \"batch\"",
+            ),
+            (
+                job(JobType::Batch),
+                periodic(),
+                "cannot update non-periodic job to being periodic",
+            ),
+            (
+                periodic(),
+                job(JobType::Batch),
+                "cannot update periodic job to being non-periodic",
+            ),
+            (
+                job(JobType::Batch),
+                parameterized(),
+                "cannot update non-parameterized job to being parameterized",
+            ),
+            (
+                parameterized(),
+                job(JobType::Batch),
+                "cannot update parameterized job to being non-parameterized",
+            ),
+        ] {
+            let refused = one_after_the_other(first.clone(), second).unwrap_err();
+            assert_eq!(refused, Rejected::WrongKind(expected.into()));
+            assert_eq!(one_after_the_other(first.clone(), first), Ok(()));
+        }
     }
 }
