@@ -1,5 +1,8 @@
 use serde_json::{Map, Number, Value};
 
+/// Digits behind the point that a quotient may have to be exact, as a power of ten.
+const QUOTIENT_SCALE: i128 = 1_000_000_000_000;
+
 /// The value as text, as a template or a text attribute shows it; none for null and collections.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
@@ -53,6 +56,51 @@ pub(super) fn from_f64(number: f64) -> Option<Value> {
         return Some(Value::from(number as i64));
     }
     Number::from_f64(number).map(Value::Number)
+}
+
+/// A finite number as it is written: digits and how many of them stand behind the point.
+fn decimal(number: f64) -> Option<(i128, u32)> {
+    let text = number.to_string();
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let scale = u32::try_from(fraction.len()).ok()?;
+    let digits = format!("{whole}{fraction}").parse().ok()?;
+    Some((digits, scale))
+}
+
+/// The float that lies next to a decimal number.
+fn from_decimal((digits, scale): (i128, u32)) -> Option<f64> {
+    format!("{digits}e-{scale}").parse().ok()
+}
+
+/// What is done with two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+/// The result as it would be on paper, rounded once at the end: `100 * 1.1` is 110. None where
+/// floats are as good, as for numbers that are too long or a division that never ends.
+pub(super) fn on_paper(left: f64, right: f64, operation: Arithmetic) -> Option<f64> {
+    let (a, b) = (decimal(left)?, decimal(right)?);
+    let scale = a.1.max(b.1);
+    let grown = |number: (i128, u32)| 10_i128.checked_pow(scale - number.1)?.checked_mul(number.0);
+    from_decimal(match operation {
+        Arithmetic::Add => (grown(a)?.checked_add(grown(b)?)?, scale),
+        Arithmetic::Subtract => (grown(a)?.checked_sub(grown(b)?)?, scale),
+        Arithmetic::Multiply => (a.0.checked_mul(b.0)?, a.1.checked_add(b.1)?),
+        Arithmetic::Remainder => (grown(a)?.checked_rem(grown(b)?)?, scale),
+        Arithmetic::Divide => {
+            let (a, b) = (grown(a)?.checked_mul(QUOTIENT_SCALE)?, grown(b)?);
+            if a.checked_rem(b)? != 0 {
+                return None;
+            }
+            (a.checked_div(b)?, QUOTIENT_SCALE.ilog10())
+        }
+    })
 }
 
 /// The entries of an object in the order in which expressions see them: by key.

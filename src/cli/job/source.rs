@@ -9,7 +9,7 @@ use jobs::spec::{self, Problem, ReadFile, Surroundings, VariableFile, Variables}
 use jobs::wire::Job;
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use sys::random;
 
 /// Longest job or variable file, bytes.
@@ -276,8 +276,16 @@ impl ReadFile for Disk {
             }
             None => path.to_owned(),
         };
-        std::path::absolute(path)
-            .map(|path| path.display().to_string())
-            .map_err(|error| error.to_string())
+        let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+        // Without `..`, as they are written: links are not followed.
+        let mut clean = PathBuf::new();
+        for part in path.components() {
+            if part == Component::ParentDir {
+                clean.pop();
+            } else {
+                clean.push(part);
+            }
+        }
+        Ok(clean.display().to_string())
     }
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod call;
 mod iteration;
+mod literals;
 mod operation;
 mod template;
 mod traversal;
@@ -16,6 +17,7 @@ pub(super) use budget::Budget;
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, Object, ObjectKey};
 use hcl_edit::template::{Element, StringTemplate, Template};
+use literals::Literals;
 use serde_json::{Map, Value};
 use std::ops::Range;
 use template::Layout;
@@ -177,12 +179,14 @@ impl<'a> Evaluator<'a> {
                     return self.value(expr, scope);
                 }
                 let mut text = String::new();
-                self.template(template, scope, Layout::default(), &mut text)?;
+                self.template(template, scope, Layout::quoted(), &mut text)?;
                 Value::String(text)
             }
             Expression::HeredocTemplate(heredoc) => {
                 let mut text = String::new();
-                let layout = Layout::indented(heredoc.indent().unwrap_or(0));
+                let literals =
+                    (heredoc.indent()).map(|_| Literals::of(&heredoc.template, self.source));
+                let layout = literals.as_ref().map(Layout::indented).unwrap_or_default();
                 self.template(&heredoc.template, scope, layout, &mut text)?;
                 Value::String(text)
             }

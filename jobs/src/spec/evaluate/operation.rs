@@ -1,6 +1,6 @@
 use super::{Evaluated, Evaluator, Fault};
 use crate::spec::scope::Scope;
-use crate::spec::value::{self, from_f64};
+use crate::spec::value::{self, Arithmetic, from_f64};
 use hcl_edit::Span;
 use hcl_edit::expr::{BinaryOp, BinaryOperator, Expression, UnaryOp, UnaryOperator};
 use serde_json::Value;
@@ -66,6 +66,7 @@ impl Evaluator<'_> {
         let a = value::number(&left).ok_or_else(|| unsuitable("left", &op.lhs_expr, "a number"))?;
         let b =
             value::number(&right).ok_or_else(|| unsuitable("right", &op.rhs_expr, "a number"))?;
+        let float = |operation, rough| from_f64(value::on_paper(a, b, operation).unwrap_or(rough));
         let whole = whole_number(&left).zip(whole_number(&right));
         let result = match operator {
             BinaryOperator::Less => Some(Value::Bool(a < b)),
@@ -75,11 +76,19 @@ impl Evaluator<'_> {
             BinaryOperator::Div | BinaryOperator::Mod if b == 0.0 => {
                 return Err(Fault::new(span, "Division by zero; Cannot divide by zero."));
             }
-            BinaryOperator::Plus => exact(whole, i64::checked_add).or_else(|| from_f64(a + b)),
-            BinaryOperator::Minus => exact(whole, i64::checked_sub).or_else(|| from_f64(a - b)),
-            BinaryOperator::Mul => exact(whole, i64::checked_mul).or_else(|| from_f64(a * b)),
-            BinaryOperator::Mod => exact(whole, i64::checked_rem).or_else(|| from_f64(a % b)),
-            _ => from_f64(a / b),
+            BinaryOperator::Plus => {
+                exact(whole, i64::checked_add).or_else(|| float(Arithmetic::Add, a + b))
+            }
+            BinaryOperator::Minus => {
+                exact(whole, i64::checked_sub).or_else(|| float(Arithmetic::Subtract, a - b))
+            }
+            BinaryOperator::Mul => {
+                exact(whole, i64::checked_mul).or_else(|| float(Arithmetic::Multiply, a * b))
+            }
+            BinaryOperator::Mod => {
+                exact(whole, i64::checked_rem).or_else(|| float(Arithmetic::Remainder, a % b))
+            }
+            _ => float(Arithmetic::Divide, a / b),
         };
         result.ok_or_else(|| {
             Fault::new(

@@ -1,15 +1,18 @@
+use super::literals::{Literals, strips};
 use super::{Evaluator, Fault};
 use crate::spec::scope::Scope;
 use crate::spec::value;
 use hcl_edit::Span;
-use hcl_edit::template::{Directive, Element, Strip, Template};
+use hcl_edit::template::{Directive, Element, Template};
 
-/// How a text with indentation is read.
+/// How the literal parts of a text are read.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Layout {
-    /// Spaces that each line of an indented text loses.
-    indent: usize,
-    /// Inside a directive: there the parser has left the lines as they are.
+pub(super) struct Layout<'l> {
+    /// Those of a heredoc whose lines lose their indentation.
+    indented: Option<&'l Literals>,
+    /// The text stands in quotes.
+    quoted: bool,
+    /// Inside a directive: there the parser has left the text as it is.
     nested: bool,
     /// A marker before the text eats the white space at its start.
     trims_start: bool,
@@ -17,11 +20,19 @@ pub(super) struct Layout {
     trims_end: bool,
 }
 
-impl Layout {
-    /// A heredoc whose lines lose that many spaces.
-    pub(super) fn indented(indent: usize) -> Self {
+impl<'l> Layout<'l> {
+    /// A text in quotes.
+    pub(super) fn quoted() -> Self {
         Self {
-            indent,
+            quoted: true,
+            ..Self::default()
+        }
+    }
+
+    /// A heredoc whose lines lose their indentation.
+    pub(super) fn indented(literals: &'l Literals) -> Self {
+        Self {
+            indented: Some(literals),
             ..Self::default()
         }
     }
@@ -38,23 +49,15 @@ impl Layout {
     /// Literal text with the white space that it keeps between its neighbors. A marker reaches to
     /// the end of its line and no further.
     fn literal(self, text: &str, eaten_before: bool, eaten_behind: bool) -> String {
-        let pad = " ".repeat(self.indent);
-        let mut text = if self.nested && self.indent > 0 {
-            text.replace(&format!("\n{pad}"), "\n")
+        let mut text = if self.nested && self.quoted {
+            unescaped(text)
         } else {
             text.to_owned()
         };
         if eaten_before {
             let end = text.find('\n').map_or(text.len(), |at| at + 1);
             let (line, rest) = text.split_at(end);
-            let kept = line.trim_start();
-            // Without its line end the next line is no longer at the start of one.
-            let pad = if kept.is_empty() && !rest.is_empty() {
-                &pad
-            } else {
-                ""
-            };
-            text = format!("{kept}{pad}{rest}");
+            text = format!("{}{rest}", line.trim_start());
         }
         if eaten_behind {
             let body = text.strip_suffix('\n').unwrap_or(&text);
@@ -71,13 +74,17 @@ impl Evaluator<'_> {
         &self,
         template: &Template,
         scope: &Scope<'_>,
-        layout: Layout,
+        layout: Layout<'_>,
         out: &mut String,
     ) -> Result<(), Fault> {
         let elements: Vec<&Element> = template.iter().collect();
         for (index, element) in elements.iter().enumerate() {
             match element {
                 Element::Literal(text) => {
+                    if let Some(literals) = layout.indented {
+                        out.push_str(literals.at(text.span()));
+                        continue;
+                    }
                     let before = match index.checked_sub(1).and_then(|at| elements.get(at)) {
                         Some(element) => strips(element).1,
                         None => layout.trims_start,
@@ -91,7 +98,13 @@ impl Evaluator<'_> {
                 Element::Interpolation(part)
                     if self.is_file() && self.is_run_time(&part.expr, scope) =>
                 {
-                    out.push_str(self.source.slice(part.span().unwrap_or_default()));
+                    let (starts, ends) = strips(element);
+                    if starts || ends {
+                        let name = self.source.slice(part.expr.span().unwrap_or_default());
+                        out.push_str(&format!("${{{}}}", name.trim()));
+                    } else {
+                        out.push_str(self.source.slice(part.span().unwrap_or_default()));
+                    }
                 }
                 Element::Interpolation(part) => {
                     let value = self.value(&part.expr, scope)?;
@@ -116,7 +129,7 @@ impl Evaluator<'_> {
         &self,
         directive: &Directive,
         scope: &Scope<'_>,
-        layout: Layout,
+        layout: Layout<'_>,
         out: &mut String,
     ) -> Result<(), Fault> {
         match directive {
@@ -170,21 +183,36 @@ impl Evaluator<'_> {
     }
 }
 
-/// Whether an element eats the white space before and after it.
-fn strips(element: &Element) -> (bool, bool) {
-    let both = |strip: Strip| (strip.strip_start(), strip.strip_end());
-    match element {
-        Element::Literal(_) => (false, false),
-        Element::Interpolation(part) => both(part.strip),
-        Element::Directive(directive) => match directive.as_ref() {
-            Directive::If(part) => (
-                part.if_expr.strip.strip_start(),
-                part.endif_expr.strip.strip_end(),
-            ),
-            Directive::For(part) => (
-                part.for_expr.strip.strip_start(),
-                part.endfor_expr.strip.strip_end(),
-            ),
-        },
+/// The text of a quoted string with its escapes taken for what they mean; what is none stays.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut letters = behind.chars();
+        let hex = |digits: usize| {
+            let digits = behind.get(1..=digits)?;
+            char::from_u32(u32::from_str_radix(digits, 16).ok()?)
+        };
+        let (letter, length) = match letters.next() {
+            Some('n') => (Some('\n'), 1),
+            Some('r') => (Some('\r'), 1),
+            Some('t') => (Some('\t'), 1),
+            Some(same @ ('"' | '\\')) => (Some(same), 1),
+            Some('u') => (hex(4), 5),
+            Some('U') => (hex(8), 9),
+            _ => (None, 0),
+        };
+        match letter {
+            Some(letter) => {
+                out.push(letter);
+                rest = behind.get(length..).unwrap_or_default();
+            }
+            None => {
+                out.push('\\');
+                rest = behind;
+            }
+        }
     }
+    out + rest
 }

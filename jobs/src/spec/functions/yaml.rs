@@ -281,9 +281,14 @@ fn written(
 
 pub(super) fn yamlencode(args: &[Value]) -> Result {
     let mut writer = Writer::default();
-    writer.value(args.first().ok_or(CallError::TooFew)?, Place::Top)?;
+    let document = args.first().ok_or(CallError::TooFew)?;
+    writer.value(document, Place::Top)?;
     if !writer.out.ends_with('\n') {
         writer.out.push('\n');
+    }
+    // Nothing else tells where a document ends that is one word without quotes.
+    if matches!(document, Value::Number(_) | Value::Bool(_) | Value::Null) {
+        writer.out.push_str("...\n");
     }
     Ok(writer.out.into())
 }
