@@ -93,6 +93,8 @@ pub(super) struct AllocRecord {
     pub(super) deployment_id: Option<DeploymentId>,
     /// It was set up; from then on its directory exists.
     pub(super) is_built: bool,
+    /// It ran longer than its group may, and was stopped for that.
+    pub(super) is_timed_out: bool,
 }
 
 /// What became of a task here.

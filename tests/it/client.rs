@@ -8,8 +8,9 @@
 
 use client::{Client, Config, Error, Handle, LogStream, Origin, Range};
 use jobs::model::{
-    AllocId, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, RestartPolicy,
-    ServiceCheck, ServiceSpec, Span, Task, TaskConfig, TaskGroup, TaskPhase, Template,
+    AllocId, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, Lifecycle,
+    RestartPolicy, ServiceCheck, ServiceSpec, Span, Task, TaskConfig, TaskEvent, TaskGroup,
+    TaskPhase, Template,
 };
 use jobs::state::AllocUpdate;
 use rpc::{
@@ -24,6 +25,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use sys::clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -338,6 +340,39 @@ async fn a_batch_task_completes_with_its_events_and_logs() {
         !dir.path().join("alloc").join(id_text("a1")).exists(),
         "dev mode leaves nothing"
     );
+}
+
+#[tokio::test]
+async fn what_runs_longer_than_its_group_may_is_stopped_and_complete() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), false).await;
+    let mut long = alloc(JobType::Batch, 3, shell("exec sleep 1000"));
+    long.create_time = clock::now();
+    let mark = dir.path().join("poststop");
+    edit(&mut long, |group| {
+        group.max_run_duration = Some(Span::from_secs(1));
+        group.tasks.push(Task {
+            name: "after".into(),
+            lifecycle: Some(Lifecycle {
+                hook: "poststop".into(),
+                sidecar: false,
+            }),
+            ..shell(&format!("touch {}", mark.display()))
+        });
+    });
+    machine.assign(long.clone()).await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    let reason = "allocation exceeded max_run_duration";
+    assert_eq!(update.client_description.as_str(), reason);
+    let main = &update.task_states["main"];
+    assert!(!main.failed);
+    let said = |event: &TaskEvent| event.event_type == "Killing" && event.display_message == reason;
+    assert!(main.events.iter().any(said), "{:?}", main.events);
+    assert!(main.finished_at.since(long.create_time) >= Duration::from_secs(1));
+    // Its time is over: nothing starts any more.
+    assert!(update.task_states["after"].started_at.is_zero());
+    assert!(!mark.exists());
+    machine.shut_down().await;
 }
 
 #[tokio::test]

@@ -109,12 +109,6 @@ pub const ABSENT: &[Absent] = &[
         Group(|group| group.volumes.values().any(|one| one.sticky)),
     ),
     absent(
-        "group.max_run_duration",
-        Ignored,
-        "allocations run until they end by themselves",
-        Group(|group| group.max_run_duration.is_some()),
-    ),
-    absent(
         "group.disconnect",
         Ignored,
         "allocations of a node that is out of reach count as lost at once and are replaced",

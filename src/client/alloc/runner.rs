@@ -4,7 +4,7 @@ use super::{
     data_planes,
     health::{Facts, Health, Verdict},
     hooks,
-    lifecycle::{Because, Group, Step, definitions},
+    lifecycle::{Because, Group, Role, Step, definitions},
     message::Message,
     status::{self, client_status},
     stop_order::{self, Stop},
@@ -29,6 +29,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
     sync::Arc,
+    time::Duration,
 };
 use sys::{clock, processes};
 use tokio::{
@@ -115,8 +116,13 @@ impl AllocRunner {
             if self.shared.alloc().server_terminal() && !self.stops {
                 self.stop().await;
             }
+            let left = self.time_left();
+            if left.is_some_and(|left| left.is_zero()) && !self.stops {
+                self.time_out().await;
+            }
             self.advance();
-            let wake = self.judge();
+            let out_of_time = left.filter(|_| !self.stops).map(|left| Instant::now() + left);
+            let wake = [self.judge(), out_of_time].into_iter().flatten().min();
             // Looked at before the report: an end that comes between the two is told in the next
             // round.
             let is_terminal = self.all_dead();
@@ -336,6 +342,27 @@ impl AllocRunner {
         }
     }
 
+    /// How long it may run still; none when there is no limit.
+    fn time_left(&self) -> Option<Duration> {
+        let alloc = self.shared.alloc();
+        let limit = alloc.group()?.max_run_duration?;
+        Some((alloc.create_time + limit).since(clock::now()))
+    }
+
+    /// Stops everything because it ran as long as it may. Poststop tasks do not start any more.
+    async fn time_out(&mut self) {
+        if !self.all_dead() {
+            self.shared.update(|record| record.is_timed_out = true);
+        }
+        let alloc = self.shared.alloc();
+        for task in definitions(&alloc).filter(|task| Role::of(task) == Role::Poststop) {
+            if !self.running.contains_key(&task.name) {
+                self.mark_dead(&task.name, None);
+            }
+        }
+        self.stop().await;
+    }
+
     /// Stops everything: instances first, then the leader, the other tasks, the sidecars; then the
     /// poststop tasks have their turn. When forced, everything at once.
     async fn stop(&mut self) {
@@ -380,8 +407,9 @@ impl AllocRunner {
                 }
             }
             if let Some(commands) = self.running.get(*name) {
+                let timed_out = self.shared.record().is_timed_out;
                 let kill = TaskCommand::Kill {
-                    because: None,
+                    because: timed_out.then(|| events::event("Killing", status::TIMED_OUT)),
                     delays,
                 };
                 commands.send(kill).await.ok();
@@ -527,7 +555,7 @@ impl AllocRunner {
         let alloc = self.shared.alloc();
         let record = self.shared.record();
         let states = self.shared.states();
-        let (client_status, description) = client_status(&states);
+        let (client_status, description) = client_status(&states, record.is_timed_out);
         let update = AllocUpdate {
             alloc_id: alloc.id,
             client_status,
