@@ -33,17 +33,164 @@ fn the_docs_list_what_the_code_lacks() {
     assert_eq!(listed, table(), "UPDATE_GOLDEN=1 rewrites it");
 }
 
-/// Warnings and the refusal of a job with these lines in its group.
-fn outcome(lines: &str) -> (Vec<String>, Option<String>) {
+/// Warnings and the refusal of a job with these lines in its group and in its task.
+fn outcome_of(of_group: &str, of_task: &str) -> (Vec<String>, Option<String>) {
     let text = format!(
-        "job \"a\" {{\n group \"g\" {{\n{lines}\n task \"t\" {{\n driver = \"raw_exec\"\n }}\n }}\n}}"
+        "job \"a\" {{\n group \"g\" {{\n{of_group}\n task \"t\" {{\n driver = \"raw_exec\"\n{of_task}\n }}\n }}\n}}"
     );
     let parsed = parse(&text, "a", &Variables::default(), &Surroundings::default()).unwrap();
     let validation = canonicalize_and_validate(parsed, &Defaults::default());
-    assert_eq!(validation.errors, Vec::<String>::new());
+    assert_eq!(validation.errors, Vec::<String>::new(), "{text}");
     let job = validation.job.unwrap();
     let refusal = absent_refusal(&job.task_groups[0]);
     (validation.warnings, refusal)
+}
+
+/// Warnings and the refusal of a job with these lines in its group.
+fn outcome(lines: &str) -> (Vec<String>, Option<String>) {
+    outcome_of(lines, "")
+}
+
+/// Lines of a group and of its task that ask for what a row of the table is about.
+const ASKING: &[(&str, &str, &str)] = &[
+    ("network.mode", "network {\n mode = \"bridge\"\n }", ""),
+    (
+        "network.dns",
+        "network {\n dns {\n servers = [\"10.0.0.1\"]\n }\n }",
+        "",
+    ),
+    ("network.hostname", "network {\n hostname = \"h\"\n }", ""),
+    (
+        "network.cni",
+        "network {\n cni {\n args = { a = \"b\" }\n }\n }",
+        "",
+    ),
+    (
+        "network.port.ignore_collision",
+        "network {\n port \"p\" {\n static = 80\n ignore_collision = true\n }\n }",
+        "",
+    ),
+    (
+        "group.volume with type \"csi\"",
+        "volume \"v\" {\n type = \"csi\"\n source = \"s\"\n access_mode = \"single-node-writer\"\n \
+         attachment_mode = \"file-system\"\n }",
+        "",
+    ),
+    (
+        "group.volume with per_alloc",
+        "volume \"v\" {\n type = \"host\"\n source = \"s\"\n per_alloc = true\n }",
+        "",
+    ),
+    (
+        "group.volume with sticky",
+        "volume \"v\" {\n type = \"host\"\n source = \"s\"\n sticky = true\n }",
+        "",
+    ),
+    (
+        "group.disconnect",
+        "disconnect {\n lost_after = \"1h\"\n }",
+        "",
+    ),
+    (
+        "group.disconnect.stop_on_client_after",
+        "disconnect {\n stop_on_client_after = \"1h\"\n }",
+        "",
+    ),
+    ("consul", "", "consul {}"),
+    ("task.vault", "", "vault {\n role = \"r\"\n }"),
+    (
+        "task.secret",
+        "",
+        "secret \"s\" {\n provider = \"vault\"\n path = \"p\"\n }",
+    ),
+    (
+        "task.csi_plugin",
+        "",
+        "csi_plugin {\n id = \"p\"\n type = \"node\"\n mount_dir = \"/csi\"\n }",
+    ),
+    (
+        "task.schedule",
+        "",
+        "schedule {\n cron {\n start = \"0 30 9 * * *\"\n end = \"0 16\"\n }\n }",
+    ),
+    ("task.kind", "", "kind = \"k\""),
+    (
+        "task.resources.device",
+        "",
+        "resources {\n device \"gpu\" {}\n }",
+    ),
+    (
+        "task.resources.numa with \"prefer\"",
+        "",
+        "resources {\n cores = 1\n numa {\n affinity = \"prefer\"\n }\n }",
+    ),
+    (
+        "task.resources.numa with \"require\"",
+        "",
+        "resources {\n cores = 1\n numa {\n affinity = \"require\"\n }\n }",
+    ),
+    (
+        "task.resources.secrets",
+        "",
+        "resources {\n secrets = 8\n }",
+    ),
+    (
+        "service.connect",
+        "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n connect {\n native = true\n }\n task = \"t\"\n }",
+        "",
+    ),
+    (
+        "service.identity",
+        "service {\n identity {\n aud = [\"a\"]\n }\n }",
+        "",
+    ),
+    ("service.cluster", "service {\n cluster = \"east\"\n }", ""),
+    ("service.kind", "service {\n kind = \"api-gateway\"\n }", ""),
+    (
+        "service.check with type \"grpc\"",
+        "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n check {\n type = \"grpc\"\n \
+         interval = \"5s\"\n timeout = \"1s\"\n }\n }",
+        "",
+    ),
+    (
+        "service.check.expose",
+        "network {\n mode = \"bridge\"\n port \"p\" {}\n }\n service {\n port = \"1\"\n connect {\n \
+         sidecar_service {}\n }\n check {\n type = \"http\"\n path = \"/\"\n port = \"p\"\n \
+         interval = \"5s\"\n timeout = \"1s\"\n expose = true\n }\n }",
+        "",
+    ),
+    (
+        "service.check.tls_server_name",
+        "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n check {\n type = \"http\"\n path = \"/\"\n \
+         interval = \"5s\"\n timeout = \"1s\"\n tls_server_name = \"x\"\n }\n }",
+        "",
+    ),
+    (
+        "service.check.advertise",
+        "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n check {\n type = \"tcp\"\n \
+         interval = \"5s\"\n timeout = \"1s\"\n advertise = \"x\"\n }\n }",
+        "",
+    ),
+];
+
+#[test]
+fn every_row_of_the_table_is_told_and_refused_where_it_says_so() {
+    let listed: Vec<&str> = ABSENT.iter().map(|absent| absent.name).collect();
+    let asked: Vec<&str> = ASKING.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(asked, listed, "a job for each row");
+    for (absent, (name, of_group, of_task)) in ABSENT.iter().zip(ASKING) {
+        let (warnings, refusal) = outcome_of(of_group, of_task);
+        let end = match absent.lack {
+            Lack::Ignored => "",
+            Lack::Refused => "; nothing is placed",
+        };
+        let told = format!("{name} (group g): {}{end}", absent.sentence);
+        assert!(warnings.contains(&told), "{name}: {warnings:#?}");
+        if absent.lack == Lack::Refused {
+            let why = refusal.unwrap_or_else(|| panic!("{name} is placed"));
+            assert_eq!(why, format!("{name}: {}", absent.sentence));
+        }
+    }
 }
 
 #[test]
