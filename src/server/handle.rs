@@ -5,7 +5,7 @@ use jobs::{
     control::{
         Gc,
         launch::LaunchError,
-        operator::{self, Registration, Scaling},
+        operator::{self, DrainWish, Registration, Scaling},
         rollout,
     },
     model::{
@@ -776,6 +776,26 @@ impl Handle {
             index: written.index,
             ..Written::default()
         })
+    }
+
+    /// Begins to empty a node, changes how, or ends it.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown node is [`Error::Rejected`].
+    pub async fn drain_node(&self, node_id: NodeId, wish: DrainWish) -> Result<Index, Error> {
+        let snapshot = self.snapshot();
+        let command = operator::drain_node(&snapshot.jobs, now(), node_id, wish, &mut ids())?;
+        Ok(self.write_jobs(command).await?.index)
+    }
+
+    /// Forgets a node; what it ran counts as lost. A client that lives registers it again.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown node is [`Error::Rejected`].
+    pub async fn purge_node(&self, node_id: NodeId) -> Result<Index, Error> {
+        let snapshot = self.snapshot();
+        let command = operator::purge_node(&snapshot.jobs, now(), node_id, &mut ids())?;
+        Ok(self.write_jobs(command).await?.index)
     }
 
     /// Looks at every job of a node again.

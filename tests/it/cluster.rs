@@ -1,7 +1,12 @@
 //! Several servers and clients, each a process of its own.
 
 use crate::harness::{
-    Agent, DEADLINE, Echo, agent::Mode, command, command::trivet, eventually, http,
+    Agent, DEADLINE, Echo,
+    agent::Mode,
+    command,
+    command::trivet,
+    eventually, http,
+    load::{Load, failures},
 };
 use nix::sys::signal::{Signal, kill};
 use reqwest::{Method, StatusCode};
@@ -133,6 +138,142 @@ async fn alive(asked: &Agent, count: usize) {
 fn pids(agents: &[&Agent]) -> BTreeSet<i32> {
     let pids = agents.iter().flat_map(|agent| agent.task_processes());
     pids.map(nix::unistd::Pid::as_raw).collect()
+}
+
+/// Reads the node of a client.
+async fn node_of(asked: &Agent, client: &Agent) -> Value {
+    let own = http::get(&client.url("http", "/v1/agent/self")).await;
+    let id = own["stats"]["client"]["node_id"].as_str().expect("a node");
+    http::get(&asked.url("http", &format!("/v1/node/{id}"))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_drained_under_requests_and_none_fails() {
+    let addresses = Addresses::new();
+    let server = addresses.start_server(1, 1).await;
+    let clients = tokio::join!(addresses.start_client(), addresses.start_client());
+    let mut job = Echo::new("web", 4);
+    job.group = "migrate {\n max_parallel = 1\n min_healthy_time = \"0s\"\n \
+                 healthy_deadline = \"30s\"\n }"
+        .into();
+    job.run(&server).await;
+    job.deployment(&server, 0, "successful").await;
+    let node = node_of(&server, &clients.0).await;
+    let id = node["ID"].as_str().expect("an id").to_owned();
+    let on_node = |allocs: &[Value]| allocs.iter().filter(|alloc| alloc["NodeID"] == id).count();
+    let before = job.running(&server, 4).await;
+    assert!(on_node(&before) > 0, "both nodes have some: {before:?}");
+
+    let load = Load::start(clients.1.address("ingress"), "/web", 50, DEADLINE);
+    load.more(20).await;
+    let drain = [
+        "node",
+        "drain",
+        "-enable",
+        "-yes",
+        "-deadline",
+        "10m",
+        "-m",
+        "repairs",
+        &id,
+    ];
+    let drained = trivet(&server, &drain).await.ok();
+    for told in [
+        format!("Node \"{id}\" drain strategy set"),
+        "marked for migration".to_owned(),
+        "status running -> complete".to_owned(),
+        format!("Drain complete for node {id}"),
+        format!("All allocations on node \"{id}\" have stopped"),
+    ] {
+        assert!(
+            drained.stdout.contains(&told),
+            "{told} in {}",
+            drained.stdout
+        );
+    }
+    job.passing(&server, 4).await;
+    load.more(20).await;
+    let requests = load.stop().await;
+    assert_eq!(failures(&requests).len(), 0, "{:?}", failures(&requests));
+    assert_eq!(on_node(&job.running(&server, 4).await), 0);
+
+    // It takes nothing until it is told so, and tells what happened.
+    let node = node_of(&server, &clients.0).await;
+    assert_eq!(node["SchedulingEligibility"], "ineligible");
+    assert_eq!(
+        (&node["Drain"], &node["DrainStrategy"]),
+        (&json!(false), &Value::Null)
+    );
+    assert_eq!(node["LastDrain"]["Status"], "complete");
+    assert_eq!(node["LastDrain"]["Meta"]["message"], "repairs");
+    let events = node["Events"].as_array().expect("events").iter();
+    let messages: Vec<&str> = events
+        .filter_map(|event| event["Message"].as_str())
+        .collect();
+    for message in ["Node drain strategy set", "Node drain complete"] {
+        assert!(messages.contains(&message), "{messages:?}");
+    }
+
+    // The other one is told to wait, and is let go.
+    let other = node_of(&server, &clients.1).await;
+    let other = other["ID"].as_str().expect("an id").to_owned();
+    let wait = [
+        "node",
+        "drain",
+        "-enable",
+        "-detach",
+        "-no-deadline",
+        &other,
+    ];
+    trivet(&server, &wait).await.ok();
+    let node = node_of(&server, &clients.1).await;
+    assert_eq!(node["DrainStrategy"]["Deadline"], 0);
+    let off = trivet(&server, &["node", "drain", "-disable", &other])
+        .await
+        .ok();
+    assert_eq!(
+        off.stdout,
+        format!("Node \"{other}\" drain strategy unset\n")
+    );
+    let node = node_of(&server, &clients.1).await;
+    assert_eq!(node["SchedulingEligibility"], "eligible");
+    assert_eq!(node["LastDrain"]["Status"], "canceled");
+    let wrong = trivet(&server, &["node", "drain", &other]).await;
+    assert_eq!(wrong.code, 1, "{}", wrong.text());
+
+    // Its labels are changed through any agent, and the servers hear of it.
+    let apply = ["node", "meta", "apply", "-node-id", &other, "rack=r7"];
+    trivet(&server, &apply).await.ok();
+    eventually("the label at the servers", async || {
+        let node = node_of(&server, &clients.1).await;
+        match &node["Meta"]["rack"] {
+            rack if rack == "r7" => Ok(()),
+            rack => Err(rack.to_string()),
+        }
+    })
+    .await;
+    let read = ["node", "meta", "read", "-node-id", &other];
+    let read = trivet(&server, &read).await.ok();
+    assert!(
+        read.stdout.contains("Dynamic Meta\nrack = r7\n"),
+        "{}",
+        read.stdout
+    );
+
+    // A node that is gone is forgotten.
+    let mut gone = clients.0;
+    gone.kill().await;
+    let path = format!("/v1/node/{id}/purge");
+    let (status, answer) = http::send(Method::PUT, &server.url("http", &path), None).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let nodes = http::get(&server.url("http", "/v1/nodes")).await;
+    let ids: Vec<&Value> = nodes
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .map(|node| &node["ID"])
+        .collect();
+    assert_eq!(ids, [&json!(other)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

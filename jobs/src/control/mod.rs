@@ -7,6 +7,7 @@
 mod blocked;
 mod broker;
 mod deployments;
+mod drains;
 mod gc;
 mod heartbeats;
 pub mod launch;
@@ -21,6 +22,7 @@ pub use broker::{
     ANSWER_TIMEOUT, Broker, CANCELED_MAX, DELIVERIES_MAX, Delivery, FIRST_RETRY, RETRY_STEP,
 };
 pub use deployments::Deployments;
+pub use drains::Drains;
 pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE};
 pub use heartbeats::{Heartbeats, NODES_DOWN_MAX};
 pub use locks::{Locks, RenewError};

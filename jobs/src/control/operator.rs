@@ -5,11 +5,13 @@ use crate::{
     ids::Ids,
     model::{
         AllocId, ClientStatus, Deployment, DeploymentId, DeploymentStatus, DeploymentUpdate,
-        DesiredTransition, Eligibility, Evaluation, GroupName, Index, Job, JobKey, NodeId,
-        ScalingEvent, Submission, Timestamp, Trigger,
+        DesiredTransition, DrainStrategy, Eligibility, Evaluation, GroupName, Index, Job, JobKey,
+        NodeId, ScalingEvent, Span, Submission, Timestamp, Trigger,
     },
     scheduler::texts,
-    state::{Command, DeregisterJob, RegisterJob, Rejected, Revert, ScaleJob, Snapshot},
+    state::{
+        Command, DeregisterJob, RegisterJob, Rejected, Revert, ScaleJob, Snapshot, UpdateNodeDrain,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -184,6 +186,64 @@ pub fn set_eligibility(
         eligibility,
         evals,
     })
+}
+
+/// What is asked of a drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DrainWish {
+    /// How long allocations may take to leave, and whether those of system jobs stay; none ends
+    /// the drain. Zero is for ever, less is not at all.
+    pub drain: Option<(Span, bool)>,
+    /// When the drain ends, the node takes new allocations again.
+    pub mark_eligible: bool,
+    /// What is noted with it.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// Begins to empty a node, changes how, or ends it; a node that takes allocations again is offered
+/// to the jobs that want it.
+///
+/// # Errors
+/// [`Rejected::NoNode`].
+pub fn drain_node(
+    state: &Snapshot,
+    now: Timestamp,
+    node_id: NodeId,
+    wish: DrainWish,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    state.node(node_id).ok_or(Rejected::NoNode)?;
+    let evals = if wish.drain.is_none() && wish.mark_eligible {
+        triggers::for_nodes(state, &[node_id], now, ids)
+    } else {
+        Vec::new()
+    };
+    let strategy = wish
+        .drain
+        .map(|(deadline, ignores)| DrainStrategy::new(deadline, ignores, now));
+    Ok(Command::UpdateNodeDrain(Box::new(UpdateNodeDrain {
+        node_id,
+        strategy,
+        mark_eligible: wish.mark_eligible,
+        meta: wish.meta,
+        evals,
+        ..UpdateNodeDrain::default()
+    })))
+}
+
+/// Forgets a node; what it ran counts as lost.
+///
+/// # Errors
+/// [`Rejected::NoNode`].
+pub fn purge_node(
+    state: &Snapshot,
+    now: Timestamp,
+    node_id: NodeId,
+    ids: &mut Ids,
+) -> Result<Command, Rejected> {
+    state.node(node_id).ok_or(Rejected::NoNode)?;
+    let evals = triggers::for_nodes(state, &[node_id], now, ids);
+    Ok(Command::DeregisterNode { node_id, evals })
 }
 
 /// Evaluations that look at every job of a node again.

@@ -18,6 +18,7 @@ mod credentials;
 mod cron;
 mod deployment;
 mod device;
+mod drain;
 mod evaluation;
 mod flat_map;
 mod id;
@@ -70,6 +71,7 @@ pub use credentials::{
 pub use cron::Cron;
 pub use deployment::{Deployment, DeploymentState, DeploymentStatus, DeploymentUpdate};
 pub use device::{DeviceAffinity, Numa, RequestedDevice};
+pub use drain::{DrainStatus, DrainStrategy, LastDrain};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;
 pub use id::{

@@ -1,4 +1,7 @@
-use super::{Index, NetworkResource, NodeId, NodeName, SecretId, Timestamp, UnixSeconds};
+use super::{
+    DrainStrategy, Index, LastDrain, NetworkResource, NodeId, NodeName, SecretId, Timestamp,
+    UnixSeconds,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -88,8 +91,12 @@ pub struct Node {
     pub status_updated_at: UnixSeconds,
     /// Whether it takes new allocations. Writer: operators.
     pub scheduling_eligibility: Eligibility,
-    /// True while it is being emptied; this version cannot drain.
+    /// True while it is being emptied. Writer: servers.
     pub drain: bool,
+    /// How it is being emptied; none while it is not. Writer: operators, and servers at its end.
+    pub drain_strategy: Option<DrainStrategy>,
+    /// The latest drain; none if there was none.
+    pub last_drain: Option<LastDrain>,
     /// Newest last, at most [`Node::EVENTS_MAX`].
     pub events: Vec<NodeEvent>,
     /// Hash over what constraints can see, so that equal nodes are judged once.

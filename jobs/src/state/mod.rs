@@ -14,7 +14,7 @@ mod tally;
 pub use applied::{AllocChange, Applied, JobChange, NodeChange, Rejected, Stamp, Table};
 pub use command::{
     AllocUpdate, Command, DeregisterJob, RegisterJob, Revert, ScaleJob, SetRollout, TagVersion,
-    VariableVerb, WriteVariable,
+    UpdateNodeDrain, VariableVerb, WriteVariable,
 };
 pub use saved::{Loading, SavedAlloc, SavedRow};
 pub use snapshot::Snapshot;

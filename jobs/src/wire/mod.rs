@@ -51,7 +51,8 @@ pub use job_list::JobListStub;
 pub use launch::{JobDispatchRequest, JobDispatchResponse, PeriodicForceResponse};
 pub use misfit::{Misfit, Step, misfits};
 pub use node::{
-    Node, NodeEligibilityRequest, NodeListStub, NodePool, NodeStubOptions, NodeUpdateResponse,
+    DrainSpec, Node, NodeDrainRequest, NodeEligibilityRequest, NodeListStub, NodePool,
+    NodeStubOptions, NodeUpdateResponse,
 };
 pub use plan::{JobPlanRequest, JobPlanResponse, JobVersionsResponse};
 pub use policy::{

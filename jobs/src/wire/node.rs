@@ -1,5 +1,5 @@
 use crate::model::{
-    DriverInfo, Eligibility, EvalId, HostVolume, Index, NodeId, NodeName, NodeResources,
+    DriverInfo, Eligibility, EvalId, HostVolume, Index, LastDrain, NodeId, NodeName, NodeResources,
     NodeStatus, ReservedResources, Resources, SecretId,
 };
 use serde::{Deserialize, Serialize};
@@ -24,10 +24,6 @@ pub struct Node {
     pub resources: Option<Resources>,
     /// The old position of what a node keeps back; always null.
     pub reserved: Option<Resources>,
-    /// Always null: this version does not drain.
-    pub drain_strategy: Option<serde_json::Value>,
-    /// Always null: this version does not drain.
-    pub last_drain: Option<serde_json::Value>,
     /// Always empty.
     pub host_networks: BTreeMap<String, serde_json::Value>,
     /// Always empty.
@@ -80,7 +76,7 @@ pub struct NodeListStub {
     pub status_description: String,
     pub drivers: BTreeMap<String, DriverInfo>,
     pub host_volumes: BTreeMap<String, HostVolume>,
-    pub last_drain: Option<serde_json::Value>,
+    pub last_drain: Option<LastDrain>,
     /// Only when the caller said `os=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attributes: Option<BTreeMap<String, String>>,
@@ -126,7 +122,7 @@ impl NodeListStub {
             status_description: row.status_description.clone(),
             drivers: row.drivers.clone(),
             host_volumes: row.host_volumes.clone(),
-            last_drain: None,
+            last_drain: row.last_drain.clone(),
             attributes: options
                 .os
                 .then(|| BTreeMap::from([(OS_NAME.to_owned(), attribute(OS_NAME))])),
@@ -153,6 +149,31 @@ pub struct NodeEligibilityRequest {
     pub node_id: String,
     /// New value.
     pub eligibility: Eligibility,
+}
+
+/// Body of `PUT /v1/node/:id/drain`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeDrainRequest {
+    /// Node; the one of the path when empty.
+    #[serde(rename = "NodeID")]
+    pub node_id: String,
+    /// How it is emptied; none ends the drain.
+    pub drain_spec: Option<DrainSpec>,
+    /// When the drain ends, the node takes new allocations again.
+    pub mark_eligible: bool,
+    /// What is noted with it.
+    pub meta: Option<BTreeMap<String, String>>,
+}
+
+/// How a node is emptied, as it is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DrainSpec {
+    /// How long allocations may take to leave, nanoseconds: 0 is for ever, and less is not at all.
+    pub deadline: crate::model::Span,
+    /// Allocations of system jobs stay.
+    pub ignore_system_jobs: bool,
 }
 
 /// Answer to a write on a node.

@@ -2,8 +2,9 @@
 
 use jobs::{
     control::{
-        Action, Blocked, Broker, Delivery, Deployments, FIRST_RETRY, Gc, GcLimits, Heartbeats,
-        operator::{self, Scaling},
+        Action, Blocked, Broker, Delivery, Deployments, Drains, FIRST_RETRY, Gc, GcLimits,
+        Heartbeats,
+        operator::{self, DrainWish, Scaling},
         rollout::{self, Act, Asked, Counts, LOOK_INTERVAL, Observed},
         triggers,
     },
@@ -44,6 +45,7 @@ pub(crate) struct World {
     broker: Broker,
     blocked: Blocked,
     deployments: Deployments,
+    drains: Drains,
     heartbeats: Heartbeats,
     gc: Gc,
     jobs: BTreeMap<String, Job>,
@@ -70,6 +72,7 @@ impl World {
             broker: Broker::default(),
             blocked: Blocked::default(),
             deployments: Deployments::new(Ids::from_seed(seed | 1 << 40)),
+            drains: Drains::new(Ids::from_seed(seed | 5 << 40)),
             heartbeats: Heartbeats::new(30 * SECOND, Ids::from_seed(seed | 2 << 40)),
             gc: Gc::new(GcLimits::default()),
             jobs: BTreeMap::new(),
@@ -127,6 +130,10 @@ impl World {
             self.deployments
                 .on_applied(self.now, self.state.current(), applied),
         );
+        actions.extend(
+            self.drains
+                .on_applied(self.now, self.state.current(), applied),
+        );
         actions
     }
 
@@ -182,6 +189,7 @@ impl World {
             let due = [
                 self.broker.next_tick(),
                 self.deployments.next_tick(),
+                self.drains.next_tick(),
                 self.heartbeats.next_tick(),
                 self.gc.next_tick(),
             ]
@@ -196,6 +204,7 @@ impl World {
             self.now = self.now.max(due);
             let mut actions = self.broker.on_tick(self.now);
             actions.extend(self.deployments.on_tick(self.now, self.state.current()));
+            actions.extend(self.drains.on_tick(self.now, self.state.current()));
             actions.extend(self.heartbeats.on_tick(self.now, self.state.current()));
             actions.extend(self.gc.on_tick(self.now, self.state.current()));
             self.act(actions);
@@ -260,7 +269,9 @@ impl World {
             alloc_id: alloc.id,
             client_status: status,
             task_states: FlatMap::from([("main".into(), state)]),
-            health: health.filter(|_| alloc.deployment_id.is_some()),
+            health: health.filter(|_| {
+                alloc.deployment_id.is_some() || alloc.job.job_type == JobType::Service
+            }),
             ..AllocUpdate::default()
         }
     }
@@ -327,10 +338,23 @@ impl World {
             "traffic" => self.traffic(words),
             "leader" => {
                 self.deployments = Deployments::new(Ids::from_seed(self.seed | 4 << 40));
-                let actions = self.deployments.restore(self.now, self.state.current());
+                self.drains = Drains::new(Ids::from_seed(self.seed | 6 << 40));
+                let mut actions = self.deployments.restore(self.now, self.state.current());
+                actions.extend(self.drains.restore(self.now, self.state.current()));
                 self.act(actions);
                 self.settle();
             }
+            "drain" => {
+                self.drain(words)?;
+                self.settle();
+            }
+            "purge-node" => {
+                let (state, id) = (self.state.current(), NodeId::named(words[0]));
+                let command = operator::purge_node(state, self.now, id, &mut self.ids)?;
+                self.propose(command)?;
+                self.settle();
+            }
+            "show-node" => return Ok(self.show_node(words[0])),
             "rollout" => {
                 let act = match words[0] {
                     "next" => Act::Next,
@@ -447,6 +471,53 @@ impl World {
             other => panic!("unknown command {other}"),
         }
         Ok(String::new())
+    }
+
+    /// `NODE deadline=60`, with `force`, `no-deadline` or `off` instead, and `ignore-system`,
+    /// `keep-ineligible`: empties a node or ends that.
+    fn drain(&mut self, words: &[&str]) -> Result<(), Rejected> {
+        let has = |word: &str| words.contains(&word);
+        let seconds = option(words, "deadline").map(|text| text.parse().expect("seconds"));
+        let deadline = match seconds {
+            _ if has("force") => Span::from_secs(-1),
+            Some(seconds) => Span::from_secs(seconds),
+            None => Span::ZERO,
+        };
+        let wish = DrainWish {
+            drain: (!has("off")).then_some((deadline, has("ignore-system"))),
+            mark_eligible: !has("keep-ineligible"),
+            meta: BTreeMap::new(),
+        };
+        let (state, id) = (self.state.current(), NodeId::named(words[0]));
+        let command = operator::drain_node(state, self.now, id, wish, &mut self.ids)?;
+        self.propose(command)
+    }
+
+    fn show_node(&self, name: &str) -> String {
+        let Some(node) = self.state.current().node(NodeId::named(name)) else {
+            return format!("no node {name}\n");
+        };
+        let drain = if node.drain { " draining" } else { "" };
+        let mut text = format!(
+            "node {name} {}{drain}",
+            node.scheduling_eligibility.as_str()
+        );
+        if let Some(last) = &node.last_drain {
+            let _ = write!(text, " last drain {:?}", last.status);
+        }
+        text.push('\n');
+        for event in node
+            .events
+            .iter()
+            .filter(|event| event.subsystem == "Drain")
+        {
+            let _ = write!(text, "  {}", event.message);
+            for (key, value) in &event.details {
+                let _ = write!(text, " {key}={value}");
+            }
+            text.push('\n');
+        }
+        text
     }
 
     /// `JOB SECONDS rate=60 canary=0.5 stable=0`: requests, and which part of them fails.

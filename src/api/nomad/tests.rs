@@ -208,9 +208,9 @@ async fn paths_and_methods_that_are_not_there_say_so() {
         ),
         (
             "PUT",
-            "/v1/node/x/drain",
+            "/v1/node/x/quarantine",
             501,
-            "PUT /v1/node/x/drain is not part of this version of trivet",
+            "PUT /v1/node/x/quarantine is not part of this version of trivet",
         ),
         (
             "PUT",

@@ -14,8 +14,8 @@ pub(super) struct Usage {
 }
 
 /// The head only.
-pub(super) fn short(node: &Node) -> String {
-    let mut pairs = head(node);
+pub(super) fn short(node: &Node, view: &View) -> String {
+    let mut pairs = head(node, view);
     pairs.push(("Host Volumes", String::new()));
     pairs.push(("Host Networks", String::new()));
     pairs.push(("CSI Volumes", String::new()));
@@ -32,7 +32,7 @@ pub(super) fn full(
     view: &View,
 ) -> String {
     let section = |title: &str, text: &str| format!("\n{}\n{text}", view.paint.title(title));
-    let mut pairs = head(node);
+    let mut pairs = head(node, view);
     if let Some(host) = &usage.host {
         let seconds = i64::try_from(host.uptime).unwrap_or(i64::MAX);
         pairs.push(("Uptime", Span::from_secs(seconds).to_string()));
@@ -70,14 +70,14 @@ pub(super) fn full(
     out.join("\n")
 }
 
-fn head(node: &Node) -> Vec<(&'static str, String)> {
+fn head(node: &Node, view: &View) -> Vec<(&'static str, String)> {
     vec![
         ("ID", node.id.to_string()),
         ("Name", node.name.to_string()),
         ("Node Pool", node.node_pool.clone()),
         ("Class", node.node_class.clone()),
         ("DC", node.datacenter.clone()),
-        ("Drain", node.drain.to_string()),
+        ("Drain", drain(node, view)),
         (
             "Eligibility",
             node.scheduling_eligibility.as_str().to_owned(),
@@ -86,6 +86,25 @@ fn head(node: &Node) -> Vec<(&'static str, String)> {
         ("CSI Controllers", String::new()),
         ("CSI Drivers", String::new()),
     ]
+}
+
+/// Whether it is being emptied, and how.
+fn drain(node: &Node, view: &View) -> String {
+    let Some(strategy) = &node.drain_strategy else {
+        return node.drain.to_string();
+    };
+    let mut text = if strategy.deadline < Span::ZERO {
+        "true; force drain".to_owned()
+    } else if strategy.force_deadline.is_zero() {
+        "true; no deadline".to_owned()
+    } else {
+        let deadline = view.time(strategy.force_deadline);
+        format!("true; {deadline} deadline")
+    };
+    if strategy.ignore_system_jobs {
+        text.push_str("; ignoring system jobs");
+    }
+    text
 }
 
 fn drivers(node: &Node) -> String {

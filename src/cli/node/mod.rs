@@ -1,6 +1,7 @@
 //! `node …`: the machines; a file per command.
 
 mod detail;
+mod drain;
 mod eligibility;
 mod pool;
 pub(super) mod status;
@@ -16,6 +17,8 @@ pub enum Command {
     Status(status::Arguments),
     /// Say whether a node takes new allocations
     Eligibility(eligibility::Arguments),
+    /// Empty a node, or end that
+    Drain(drain::Arguments),
     /// Look at groups of nodes
     #[command(subcommand)]
     Pool(pool::Command),
@@ -25,6 +28,7 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
     match command {
         Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Command::Eligibility(arguments) => eligibility::run(cx, &arguments).await,
+        Command::Drain(arguments) => Box::pin(drain::run(cx, &arguments)).await,
         Command::Pool(command) => Box::pin(pool::run(cx, command)).await,
     }
 }

@@ -74,7 +74,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         .context("Error querying node allocations")?;
     let view = cx.view(arguments.verbose);
     if arguments.short {
-        cx.print(&detail::short(&node.row))?;
+        cx.print(&detail::short(&node.row, &view))?;
     } else {
         let usage = usage(cx, &node.row, &allocs).await?;
         cx.print(&detail::full(

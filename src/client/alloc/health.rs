@@ -1,6 +1,8 @@
 use super::lifecycle::Role;
 use crate::shared::CheckStatus;
-use jobs::model::{FlatMap, Span, Task, TaskName, TaskPhase, TaskState, UpdateStrategy};
+use jobs::model::{
+    FlatMap, MigrateStrategy, Span, Task, TaskName, TaskPhase, TaskState, UpdateStrategy,
+};
 use mesh::model::{CheckId, Status};
 use registration::Instance;
 use std::collections::BTreeMap;
@@ -83,7 +85,7 @@ pub(super) enum Verdict {
 
 /// Judges one allocation of a deployment.
 ///
-/// Source: `update` block, `health_check`, `min_healthy_time`, `healthy_deadline`.
+/// Source: `update` and `migrate` blocks, `health_check`, `min_healthy_time`, `healthy_deadline`.
 #[derive(Clone, Debug)]
 pub(super) struct Health {
     uses_checks: bool,
@@ -95,19 +97,47 @@ pub(super) struct Health {
     ever_running: bool,
 }
 
+/// By what it is judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    health_check: &'a str,
+    min_healthy: Span,
+    healthy_deadline: Span,
+}
+
+impl<'a> From<&'a UpdateStrategy> for Rules<'a> {
+    fn from(update: &'a UpdateStrategy) -> Self {
+        Self {
+            health_check: &update.health_check,
+            min_healthy: update.min_healthy_time,
+            healthy_deadline: update.healthy_deadline,
+        }
+    }
+}
+
+impl<'a> From<&'a MigrateStrategy> for Rules<'a> {
+    fn from(migrate: &'a MigrateStrategy) -> Self {
+        Self {
+            health_check: &migrate.health_check,
+            min_healthy: migrate.min_healthy_time,
+            healthy_deadline: migrate.healthy_deadline,
+        }
+    }
+}
+
 impl Health {
     /// A judge that starts at `now`; none when people decide by hand.
-    pub(super) fn new(strategy: &UpdateStrategy, now: Monotonic) -> Option<Self> {
-        let uses_checks = match strategy.health_check.as_str() {
+    pub(super) fn new(rules: &Rules<'_>, now: Monotonic) -> Option<Self> {
+        let uses_checks = match rules.health_check {
             "manual" => return None,
             "task_states" => false,
             _ => true,
         };
         Some(Self {
             uses_checks,
-            min_healthy: strategy.min_healthy_time,
-            healthy_deadline: strategy.healthy_deadline,
-            deadline: now + strategy.healthy_deadline.to_std(),
+            min_healthy: rules.min_healthy,
+            healthy_deadline: rules.healthy_deadline,
+            deadline: now + rules.healthy_deadline.to_std(),
             well_since: None,
             restarts: BTreeMap::new(),
             ever_running: false,
@@ -203,7 +233,7 @@ mod tests {
             healthy_deadline: Span::from_secs(60),
             ..UpdateStrategy::default()
         };
-        let mut health = Health::new(&strategy, Monotonic::START).unwrap();
+        let mut health = Health::new(&Rules::from(&strategy), Monotonic::START).unwrap();
         let verdicts: Vec<String> = script
             .lines()
             .map(|line| {
@@ -299,6 +329,6 @@ mod tests {
             health_check: "manual".into(),
             ..UpdateStrategy::default()
         };
-        assert!(Health::new(&strategy, Monotonic::START).is_none());
+        assert!(Health::new(&Rules::from(&strategy), Monotonic::START).is_none());
     }
 }

@@ -2,7 +2,7 @@ use super::{
     addressed::addressed,
     checked::Checked,
     data_planes,
-    health::{Facts, Health, Verdict},
+    health::{Facts, Health, Rules, Verdict},
     hooks,
     lifecycle::{Because, Group, Role, Step, definitions},
     message::Message,
@@ -22,7 +22,7 @@ use crate::{
 };
 use futures_util::FutureExt;
 use jobs::{
-    model::{Allocation, ClientStatus, Span, Task, TaskEvent, TaskName, TaskPhase},
+    model::{Allocation, ClientStatus, JobType, Span, Task, TaskEvent, TaskName, TaskPhase},
     state::AllocUpdate,
 };
 use std::{
@@ -121,7 +121,9 @@ impl AllocRunner {
                 self.time_out().await;
             }
             self.advance();
-            let out_of_time = left.filter(|_| !self.stops).map(|left| Instant::now() + left);
+            let out_of_time = left
+                .filter(|_| !self.stops)
+                .map(|left| Instant::now() + left);
             let wake = [self.judge(), out_of_time].into_iter().flatten().min();
             // Looked at before the report: an end that comes between the two is told in the next
             // round.
@@ -494,7 +496,7 @@ impl AllocRunner {
         status::all_dead(&self.shared.states())
     }
 
-    /// Begins to judge its health when a deployment asks for it.
+    /// Begins to judge its health when a deployment or a drain asks for it.
     fn follow_deployment(&mut self) {
         let alloc = self.shared.alloc();
         let record = self.shared.record();
@@ -508,12 +510,19 @@ impl AllocRunner {
         } else if record.health.is_some() || self.health.is_some() {
             return;
         }
-        let asked = alloc.deployment_id.is_some() && alloc.healthy().is_none();
-        self.health = alloc
-            .group()
-            .and_then(|group| group.update.as_ref())
-            .filter(|_| asked)
-            .and_then(|update| Health::new(update, clock::monotonic()));
+        if alloc.healthy().is_some() {
+            return;
+        }
+        let rules = alloc.group().and_then(|group| {
+            if alloc.deployment_id.is_some() {
+                group.update.as_ref().map(Rules::from)
+            } else {
+                // Drains wait for the health of services that no deployment asks about.
+                let moves = alloc.job.job_type == JobType::Service;
+                group.migrate.as_ref().filter(|_| moves).map(Rules::from)
+            }
+        });
+        self.health = rules.and_then(|rules| Health::new(&rules, clock::monotonic()));
     }
 
     /// Judges the health; says when to look again.

@@ -8,7 +8,7 @@ use super::{presence, voters};
 use crate::{
     Core, data_planes,
     log::propose::ids,
-    loops::{self, deployments, evaluations, gc, heartbeats, lifetimes, locks, periodic},
+    loops::{self, deployments, drains, evaluations, gc, heartbeats, lifetimes, locks, periodic},
     scheduling,
     supervise::Supervisor,
     webhooks,
@@ -44,6 +44,10 @@ pub(crate) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     let of = core();
     supervisor.keep("periodic launches", move |stop| {
         loops::drive(periodic::Launches::new(ids()), Arc::clone(&of), stop)
+    });
+    let of = core();
+    supervisor.keep("drains", move |stop| {
+        loops::drive(drains::Emptied::new(ids()), Arc::clone(&of), stop)
     });
     let of = core();
     supervisor.keep("garbage collection", move |stop| {

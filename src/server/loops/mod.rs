@@ -2,6 +2,7 @@
 //! and carries actions out. It decides nothing.
 
 pub(super) mod deployments;
+pub(super) mod drains;
 pub(super) mod evaluations;
 pub(super) mod gc;
 pub(super) mod heartbeats;

@@ -3,6 +3,7 @@
 mod apply_plans;
 mod collect;
 mod deregister_job;
+mod deregister_node;
 mod mark_stable;
 mod promote_deployment;
 mod register_job;
@@ -15,6 +16,7 @@ mod tag_version;
 mod transition_allocs;
 mod update_allocs;
 mod update_deployment;
+mod update_node_drain;
 mod update_node_eligibility;
 mod update_node_status;
 mod upsert_node;
@@ -28,10 +30,10 @@ pub use write_variable::{VariableVerb, WriteVariable};
 
 use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
-    AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, Eligibility, EvalId,
-    Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey, Namespace, NetworkStatus, Node,
-    NodeId, NodeStatus, PlanResult, RootKey, RootKeyId, SchedulerConfig, Sealed, Submission,
-    TaskName, TaskState, Text, Timestamp, VariableKey,
+    AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, DrainStrategy,
+    Eligibility, EvalId, Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey, Namespace,
+    NetworkStatus, Node, NodeId, NodeStatus, PlanResult, RootKey, RootKeyId, SchedulerConfig,
+    Sealed, Submission, TaskName, TaskState, Text, Timestamp, VariableKey,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -78,6 +80,15 @@ pub enum Command {
         /// New value.
         eligibility: Eligibility,
         /// Evaluations of system jobs and blocked ones.
+        evals: Vec<Evaluation>,
+    },
+    /// Begins to empty a node, changes how, or ends it.
+    UpdateNodeDrain(Box<UpdateNodeDrain>),
+    /// Forgets a node, whatever it runs.
+    DeregisterNode {
+        /// Node.
+        node_id: NodeId,
+        /// Evaluations of the jobs that it runs.
         evals: Vec<Evaluation>,
     },
     /// Commits verified plans, one per evaluation of a batch.
@@ -200,6 +211,8 @@ impl Command {
             | Self::UpsertNode(_)
             | Self::UpdateNodeStatus { .. }
             | Self::UpdateNodeEligibility { .. }
+            | Self::UpdateNodeDrain(_)
+            | Self::DeregisterNode { .. }
             | Self::ApplyPlans(_)
             | Self::UpdateAllocs { .. }
             | Self::TransitionAllocs { .. }
@@ -212,6 +225,27 @@ impl Command {
             | Self::SetSchedulerConfig { .. } => None,
         }
     }
+}
+
+/// Begins to empty a node, changes how, or ends it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateNodeDrain {
+    /// Node.
+    pub node_id: NodeId,
+    /// How it is emptied from now on; none ends it.
+    pub strategy: Option<DrainStrategy>,
+    /// When it ends, the node takes new allocations again.
+    pub mark_eligible: bool,
+    /// What is noted with it; empty keeps what was noted before.
+    pub meta: BTreeMap<String, String>,
+    /// It ends because nothing is left: the drain that is over. Nothing happens if another one is
+    /// under way by then.
+    pub completes: Option<DrainStrategy>,
+    /// What was left at the deadline was moved at once.
+    pub deadline_reached: bool,
+    /// Evaluations of the jobs that the node could run.
+    pub evals: Vec<Evaluation>,
 }
 
 /// Registers a job or a new version of it.
@@ -277,7 +311,9 @@ impl Command {
             Self::UpdateDeployment { eval, .. } | Self::SetAllocHealth { eval, .. } => {
                 eval.as_ref()
             }
+            Self::UpdateNodeDrain(command) => command.evals.first(),
             Self::UpsertEvals(evals)
+            | Self::DeregisterNode { evals, .. }
             | Self::UpdateNodeStatus { evals, .. }
             | Self::UpdateNodeEligibility { evals, .. }
             | Self::UpdateAllocs { evals, .. }
@@ -332,6 +368,10 @@ impl Command {
                 eligibility,
                 evals,
             } => tables.update_node_eligibility(&mut change, node_id, eligibility, evals)?,
+            Self::UpdateNodeDrain(command) => tables.update_node_drain(&mut change, *command)?,
+            Self::DeregisterNode { node_id, evals } => {
+                tables.deregister_node(&mut change, node_id, evals)?;
+            }
             Self::ApplyPlans(results) => {
                 for result in results {
                     tables.apply_plan(&mut change, result);

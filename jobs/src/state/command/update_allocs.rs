@@ -2,7 +2,7 @@
 
 use super::AllocUpdate;
 use crate::{
-    model::Allocation,
+    model::{Allocation, JobType},
     state::{Snapshot, change::Change},
 };
 
@@ -43,7 +43,7 @@ fn merge_report(alloc: &mut Allocation, update: AllocUpdate, index: u64) {
         alloc.network_status = update.network_status;
     }
     if let Some((healthy, decided)) = update.health
-        && alloc.deployment_id.is_some()
+        && (alloc.deployment_id.is_some() || alloc.job.job_type == JobType::Service)
     {
         let status = alloc.deployment_status.get_or_insert_default();
         // Health is decided once per deployment; a late or repeated report changes nothing.

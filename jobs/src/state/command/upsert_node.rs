@@ -20,6 +20,8 @@ impl Snapshot {
                 }
                 node.scheduling_eligibility = known.scheduling_eligibility;
                 node.drain = known.drain;
+                node.drain_strategy = known.drain_strategy;
+                node.last_drain.clone_from(&known.last_drain);
                 node.events.clone_from(&known.events);
                 (known.status != node.status).then_some("Node re-registered")
             }

@@ -10,7 +10,7 @@ mod nodes;
 mod projection;
 mod variables;
 
-pub(super) use nodes::push_event;
+pub(super) use nodes::{push_event, push_event_of};
 
 use crate::model::{Id, JobKey, Kind};
 use imbl::{OrdMap, OrdSet};

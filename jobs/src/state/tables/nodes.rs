@@ -5,7 +5,7 @@ use crate::{
     model::{Node, NodeEvent, NodeId, NodeStatus, NodeUsage, first_port},
     state::{NodeChange, Snapshot, Table, change::Change},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 impl Snapshot {
     /// A node.
@@ -62,11 +62,17 @@ impl Snapshot {
     pub(in crate::state) fn remove_node(&mut self, change: &mut Change, id: NodeId) {
         let unused = self.live_allocs_of_node(id).next().is_none();
         let down = |node: &Arc<Node>| node.status == NodeStatus::Down;
-        if !unused || !self.nodes.get(&id).is_some_and(down) {
-            return;
+        if unused && self.nodes.get(&id).is_some_and(down) {
+            self.forget_node(change, id);
         }
+    }
+
+    /// Removes a node. What its allocations take is kept with them until they are over.
+    pub(in crate::state) fn forget_node(&mut self, change: &mut Change, id: NodeId) {
         let before = self.nodes.remove(&id);
-        self.usage.remove(&id);
+        if self.live_allocs_of_node(id).next().is_none() {
+            self.usage.remove(&id);
+        }
         change.touch(Table::Nodes);
         change.applied.nodes.push(NodeChange {
             before,
@@ -76,14 +82,25 @@ impl Snapshot {
 }
 
 pub(in crate::state) fn push_event(node: &mut Node, message: &str, change: &Change) {
+    push_event_of(node, "Cluster", message, BTreeMap::new(), change);
+}
+
+/// Notes an event from that subsystem with its facts.
+pub(in crate::state) fn push_event_of(
+    node: &mut Node,
+    subsystem: &str,
+    message: &str,
+    details: BTreeMap<String, String>,
+    change: &Change,
+) {
     if node.events.len() >= Node::EVENTS_MAX {
         node.events.drain(..=node.events.len() - Node::EVENTS_MAX);
     }
     node.events.push(NodeEvent {
         message: message.into(),
-        subsystem: "Cluster".into(),
+        subsystem: subsystem.into(),
+        details,
         timestamp: change.at.now,
         create_index: change.at.index,
-        ..NodeEvent::default()
     });
 }

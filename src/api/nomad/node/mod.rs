@@ -9,7 +9,8 @@ use axum::{
     routing::get,
 };
 use jobs::{
-    model::{EvalId, Node, NodeKind},
+    control::operator::DrainWish,
+    model::{EvalId, Node, NodeId, NodeKind},
     state::Table,
     wire,
 };
@@ -29,8 +30,10 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/nodes", get(list))
         .route("/v1/node/{id}", get(read))
         .route("/v1/node/{id}/allocations", get(allocations))
+        .route("/v1/node/{id}/drain", write(drain))
         .route("/v1/node/{id}/eligibility", write(set_eligibility))
         .route("/v1/node/{id}/evaluate", write(evaluate))
+        .route("/v1/node/{id}/purge", write(purge))
         .merge(pool::router())
 }
 
@@ -106,15 +109,47 @@ async fn set_eligibility(
         .server()
         .set_eligibility(id, request.eligibility)
         .await?;
+    updated(&query, written.index, caused(&api, id, written.index))
+}
+
+/// The evaluations that rode along with a change of a node.
+fn caused(api: &Api, id: NodeId, index: u64) -> Vec<EvalId> {
     let snapshot = api.server().snapshot();
-    // The evaluations ride along in the same entry.
-    let eval_ids: Vec<EvalId> = snapshot
-        .jobs
-        .evals("")
-        .filter(|eval| eval.create_index == written.index && eval.node_id == Some(id))
+    let evals = snapshot.jobs.evals("");
+    evals
+        .filter(|eval| eval.create_index == index && eval.node_id == Some(id))
         .map(|eval| eval.id)
-        .collect();
-    updated(&query, written.index, eval_ids)
+        .collect()
+}
+
+/// `PUT /v1/node/:id/drain`
+async fn drain(
+    State(api): State<Api>,
+    Path(RowId(id)): Path<RowId<NodeKind>>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let request: wire::NodeDrainRequest = body.json()?;
+    if !request.node_id.is_empty() && RowId::from(request.node_id.as_str()) != RowId(id) {
+        return Err(Error::bad_request("Node ID does not match"));
+    }
+    let wish = DrainWish {
+        drain: (request.drain_spec).map(|spec| (spec.deadline, spec.ignore_system_jobs)),
+        mark_eligible: request.mark_eligible,
+        meta: request.meta.unwrap_or_default(),
+    };
+    let index = api.server().drain_node(id, wish).await?;
+    updated(&query, index, caused(&api, id, index))
+}
+
+/// `PUT /v1/node/:id/purge`
+async fn purge(
+    State(api): State<Api>,
+    Path(RowId(id)): Path<RowId<NodeKind>>,
+    query: Query,
+) -> Result<Response, Error> {
+    let index = api.server().purge_node(id).await?;
+    updated(&query, index, caused(&api, id, index))
 }
 
 /// `PUT /v1/node/:id/evaluate`
