@@ -89,6 +89,12 @@ pub enum Error {
     /// The client is stopping.
     #[error("the client is stopping")]
     Stopping,
+    /// More labels were changed than are kept.
+    #[error("at most {max} labels of a node may be changed while its agent runs")]
+    TooManyLabels {
+        /// The limit.
+        max: usize,
+    },
     /// Anything else that the machine refused.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -4,6 +4,7 @@ use super::{
     allocdir::SECRET_DIRS,
     command::{Command, CommandRequest},
     file_threads::READ_TIMEOUT,
+    labels::{Changes, Labels, Relabeled},
     local::Registered,
     logs::{self, Frame, Range, Writer},
     shared::{CheckStatus, Shared},
@@ -79,6 +80,7 @@ pub struct Handle {
     alloc_dir: PathBuf,
     reads: Threads,
     registered: Arc<Registered>,
+    relabeled: Arc<Relabeled>,
 }
 
 impl Handle {
@@ -88,6 +90,7 @@ impl Handle {
         alloc_dir: PathBuf,
         reads: Threads,
         registered: Arc<Registered>,
+        relabeled: Arc<Relabeled>,
     ) -> Self {
         Self {
             allocs,
@@ -95,7 +98,21 @@ impl Handle {
             alloc_dir,
             reads,
             registered,
+            relabeled,
         }
+    }
+
+    /// The labels of this machine.
+    pub fn labels(&self) -> Labels {
+        self.relabeled.get()
+    }
+
+    /// Changes labels of this machine; the servers are told soon after.
+    ///
+    /// # Errors
+    /// When there are too many, or they cannot be kept; nothing is changed then.
+    pub fn relabel(&self, changes: Changes) -> Result<Labels, Error> {
+        self.relabeled.change(changes)
     }
 
     /// What was registered with this agent over its API.

@@ -10,6 +10,7 @@ use super::{
     file_threads::FileThreads,
     fingerprint,
     handle::Allocs,
+    labels::{self, Relabeled},
     local::{self, Registered},
     removals::Removals,
     reports::Reports,
@@ -70,6 +71,7 @@ pub struct Client {
     allocs: Arc<RwLock<Allocs>>,
     files: FileThreads,
     registered: Arc<Registered>,
+    relabeled: Arc<Relabeled>,
 }
 
 impl Client {
@@ -101,12 +103,17 @@ impl Client {
         let files = FileThreads::new();
         let registered = Registered::open(&kept, &config.name, files.registered.clone())
             .map_err(|source| open(&kept, source))?;
+        let node = watch::Sender::new(Arc::new(node));
+        let kept = config.data_dir.join(labels::FILE);
+        let relabeled =
+            Relabeled::open(kept.clone(), node.clone()).map_err(|source| open(&kept, source))?;
         Ok(Self {
             registered: Arc::new(registered),
+            relabeled: Arc::new(relabeled),
             config,
             store,
             drivers,
-            node: watch::Sender::new(Arc::new(node)),
+            node,
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
             files,
         })
@@ -125,6 +132,7 @@ impl Client {
             self.config.alloc_dir.clone(),
             self.files.reads.clone(),
             Arc::clone(&self.registered),
+            Arc::clone(&self.relabeled),
         )
     }
 
@@ -161,6 +169,16 @@ impl Client {
             async move { self.registered.run(&cx.session, &cx.checks).await }
         });
         let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&cx)));
+        let relabeled = tokio::spawn({
+            let cx = Arc::clone(&cx);
+            async move {
+                loop {
+                    self.relabeled.news.notified().await;
+                    let node = (**cx.node.borrow()).clone();
+                    cx.reports.node(node);
+                }
+            }
+        });
         let sweeps = tokio::spawn(sweep(Arc::clone(&cx), Arc::clone(&self.allocs)));
         let mut running = Running {
             removals: Removals::new(&cx.config.alloc_dir),
@@ -190,6 +208,7 @@ impl Client {
         }
         fingerprints.abort();
         sweeps.abort();
+        relabeled.abort();
         registered.abort();
         if running.cx.config.dev {
             running.stop_all().await;

@@ -3,6 +3,7 @@
 mod detail;
 mod drain;
 mod eligibility;
+mod meta;
 mod pool;
 pub(super) mod status;
 
@@ -19,6 +20,9 @@ pub enum Command {
     Eligibility(eligibility::Arguments),
     /// Empty a node, or end that
     Drain(drain::Arguments),
+    /// Change and show the labels of a node
+    #[command(subcommand)]
+    Meta(meta::Command),
     /// Look at groups of nodes
     #[command(subcommand)]
     Pool(pool::Command),
@@ -29,6 +33,7 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
         Command::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Command::Eligibility(arguments) => eligibility::run(cx, &arguments).await,
         Command::Drain(arguments) => Box::pin(drain::run(cx, &arguments)).await,
+        Command::Meta(command) => Box::pin(meta::run(cx, command)).await,
         Command::Pool(command) => Box::pin(pool::run(cx, command)).await,
     }
 }

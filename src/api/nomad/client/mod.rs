@@ -5,6 +5,7 @@
 mod actions;
 pub(super) mod execute;
 mod files;
+mod labels;
 pub(crate) mod streams;
 mod usage;
 
@@ -35,6 +36,10 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/client/allocation/{id}/signal", write(actions::signal))
         .route("/v1/client/allocation/{id}/exec", get(execute::execute))
         .route("/v1/client/stats", get(usage::host))
+        .route(
+            "/v1/client/metadata",
+            get(labels::read).put(labels::change).post(labels::change),
+        )
 }
 
 /// The client that has an allocation.
@@ -88,6 +93,7 @@ impl From<client::Error> for Error {
             | E::Escapes { .. }
             | E::BadPath { .. }
             | E::BadOffset { .. }
+            | E::TooManyLabels { .. }
             | E::WrongKind { .. } => StatusCode::BAD_REQUEST,
             E::NotRunning | E::Over | E::Stopping | E::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
