@@ -1,6 +1,6 @@
 //! An agent as its operators use it: prepared queries in DNS, snapshots, its log, reload and leave.
 
-use crate::harness::{Agent, DEADLINE, agent::Mode, command::trivet, dns, eventually, http};
+use crate::harness::{Agent, DEADLINE, Echo, agent::Mode, command::trivet, dns, eventually, http};
 use hickory_proto::rr::{RData, RecordType};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -111,4 +111,72 @@ async fn the_log_is_followed_while_the_agent_reloads_and_leaves() {
     let left = trivet(&agent, &["leave"]).await.ok();
     assert_eq!(left.stdout, "Graceful leave complete\n");
     assert!(agent.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_restarted_in_batches_and_its_allocations_are_replaced() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 3);
+    job.run(&agent).await;
+    job.deployment(&agent, 0, "successful").await;
+    let ids = |allocs: &[Value]| -> Vec<String> {
+        let mut ids: Vec<_> = allocs.iter().map(|alloc| alloc["ID"].to_string()).collect();
+        ids.sort();
+        ids
+    };
+    let before = job.running(&agent, 3).await;
+
+    let restart = ["job", "restart", "-yes", "-batch-size", "50%", "web"];
+    let restarted = trivet(&agent, &restart).await.ok();
+    for told in [
+        "Restarting 3 allocations",
+        "Restarting 1st batch of 2 allocations",
+        "Restarting 2nd batch of 1 allocations",
+        "Restarting running tasks in allocation ",
+        "Job restarted successfully!",
+    ] {
+        assert!(restarted.stdout.contains(told), "{}", restarted.stdout);
+    }
+    let after = job.running(&agent, 3).await;
+    assert_eq!(ids(&after), ids(&before), "where they were");
+    for alloc in &after {
+        assert_eq!(alloc["TaskStates"]["server"]["Restarts"], 1, "{alloc}");
+    }
+
+    let replace = ["job", "restart", "-on-error", "fail", "-reschedule", "web"];
+    let replaced = trivet(&agent, &replace).await.ok();
+    assert_eq!(
+        replaced.stdout.matches(" replaced by ").count(),
+        3,
+        "{}",
+        replaced.stdout
+    );
+    let new = ids(&job.running(&agent, 3).await);
+    assert!(ids(&before).iter().all(|id| !new.contains(id)), "{new:?}");
+
+    for (arguments, said) in [
+        (
+            &["web"][..],
+            "\"ask\" cannot be used when terminal is not interactive",
+        ),
+        (
+            &["-yes", "-batch-size", "0", "web"],
+            "must be greater than zero",
+        ),
+        (
+            &["-yes", "-all-tasks", "-task", "t", "web"],
+            "cannot be used with -task",
+        ),
+        (
+            &["-yes", "nosuch"],
+            "No job(s) with prefix or ID \"nosuch\" found",
+        ),
+    ] {
+        let refused = trivet(&agent, &[&["job", "restart"], arguments].concat()).await;
+        assert_eq!(refused.code, 1, "{}", refused.text());
+        assert!(refused.stderr.contains(said), "{}", refused.text());
+    }
+    let none = ["job", "restart", "-yes", "-group", "other", "web"];
+    let none = trivet(&agent, &none).await.ok();
+    assert_eq!(none.stdout, "No allocations to restart\n");
 }

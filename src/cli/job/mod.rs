@@ -14,6 +14,7 @@ pub(super) mod inspect;
 mod periodic;
 pub(super) mod plan;
 mod promote;
+mod restart;
 mod revert;
 pub(super) mod run;
 mod scale;
@@ -56,6 +57,8 @@ pub enum Command {
     Plan(plan::Arguments),
     /// Make the canaries of a job normal and go on
     Promote(promote::Arguments),
+    /// Restart or replace the allocations of a job, some at a time
+    Restart(restart::Arguments),
     /// Go back to an earlier version of a job
     Revert(revert::Arguments),
     /// Register a job file and follow it until it is placed and healthy
@@ -91,6 +94,7 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
         Command::Periodic(command) => Box::pin(periodic::run(cx, command)).await,
         Command::Plan(arguments) => Box::pin(plan::run(cx, &arguments)).await,
         Command::Promote(arguments) => Box::pin(promote::run(cx, &arguments)).await,
+        Command::Restart(arguments) => Box::pin(restart::run(cx, &arguments)).await,
         Command::Revert(arguments) => Box::pin(revert::run(cx, &arguments)).await,
         Command::Run(arguments) => Box::pin(run::run(cx, &arguments)).await,
         Command::Scale(arguments) => Box::pin(scale::run(cx, &arguments)).await,
