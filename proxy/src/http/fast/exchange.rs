@@ -89,7 +89,7 @@ impl Connection {
                 Err(failure) => {
                     rescue::unreachable(&self.local.handle, upstream);
                     tried.unreachable(upstream.serial(), failure);
-                    self.count(&lease, Outcome::Refused, None, !is_last);
+                    self.count(&lease, Outcome::Refused, Duration::ZERO, !is_last);
                     if is_last {
                         break;
                     }
@@ -102,17 +102,18 @@ impl Connection {
                 return After::Doubtful;
             };
             let result = poll_fn(|cx| relay.poll(cx)).await;
-            let since = Some(relay.wait.since());
+            let since = relay.wait.since();
             match result {
                 Ok(whole) => {
                     let outcome = Outcome::Status(relay.status.as_u16());
+                    let took = relay.since.saturating_duration_since(since);
                     let after = relay.end(whole, &lease);
-                    self.count(&lease, outcome, since, false);
+                    self.count(&lease, outcome, took, false);
                     return after;
                 }
                 Err(Broken::Client) => {
                     relay.abandon(Failure::Broken);
-                    self.count(&lease, Outcome::Left, since, false);
+                    self.count(&lease, Outcome::Left, since.elapsed(), false);
                     return After::Ended;
                 }
                 Err(Broken::Target(failure, reason)) => {
@@ -132,7 +133,7 @@ impl Connection {
                         Failure::Status(status) => Outcome::Status(status.as_u16()),
                         _ => Outcome::Failed,
                     };
-                    self.count(&lease, outcome, since, is_repeated);
+                    self.count(&lease, outcome, since.elapsed(), is_repeated);
                     if has_answered {
                         return After::Ended;
                     }
@@ -152,10 +153,9 @@ impl Connection {
         self.answer(tried.status(), false).await
     }
 
-    /// Counts an attempt, which began to wait for its answer `since` then.
-    fn count(&self, lease: &Lease, outcome: Outcome, since: Option<Instant>, is_repeated: bool) {
+    /// Counts an attempt, and how long it took from when an answer was waited for.
+    fn count(&self, lease: &Lease, outcome: Outcome, took: Duration, is_repeated: bool) {
         let meter = lease.target().meter();
-        let took = since.map_or(Duration::ZERO, |since| since.elapsed());
         meter.ended(self.local.number, outcome, took);
         if is_repeated {
             meter.retried(self.local.number);
@@ -805,7 +805,8 @@ impl Relay<'_> {
         let local = &self.connection.local;
         if whole.keeps_upstream && self.is_sound {
             let mut pool = local.pool.borrow_mut();
-            pool.put(lease.target().upstream(), self.stream, Instant::now());
+            // It rests since its last bytes came.
+            pool.put(lease.target().upstream(), self.stream, self.since);
         }
         for buffer in [self.unsent.bytes, self.unwritten.bytes, self.head] {
             local.give_back(buffer);

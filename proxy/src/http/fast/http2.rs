@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +21,7 @@ use pingora_core::protocols::http::v2::server::{
 };
 use pingora_core::protocols::{GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl};
 use pingora_http::RequestHeader;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::{Accepted, After, Connection, Entry};
@@ -80,35 +81,43 @@ pub(in crate::http) async fn serve<L, F>(
         return;
     };
     let hop = Rc::new(Hop::new(ends.peer.ip(), ends.own, ends.is_tls));
-    let open: Rc<Open> = Rc::default();
+    let open = Rc::new(Open {
+        count: Cell::new(0),
+        ended: Cell::new(Instant::now()),
+    });
+    let mut patience = ends.limits.idle;
     let (mut malformed, mut is_ending) = (0, false);
-    let mut deadline = Instant::now() + ends.limits.idle;
+    let mut stopped = pin!(stopping.wait_for(|stop| *stop));
+    let mut look = pin!(sleep_until(Instant::now() + patience));
     loop {
-        let accepted = tokio::select! {
-            accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => accepted,
-            () = sleep_until(deadline), if open.count.get() == 0 => {
-                if is_ending {
-                    return;
+        let next = poll_fn(|cx| {
+            let accepted = pin!(HttpSession::from_h2_conn(&mut connection, digest.clone()));
+            if let Poll::Ready(accepted) = accepted.poll(cx) {
+                return Poll::Ready(Some(accepted));
+            }
+            if !is_ending && stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            // It is moved on when it is reached, and not with each request.
+            while look.as_mut().poll(cx).is_ready() {
+                match open.rests_until(patience) {
+                    Some(until) => look.as_mut().reset(until),
+                    None => return Poll::Ready(None),
                 }
+            }
+            Poll::Pending
+        });
+        match next.await {
+            None if is_ending => return,
+            // It was silent for too long, or the thread stops.
+            None => {
                 is_ending = true;
                 connection.graceful_shutdown();
-                deadline = Instant::now() + END_TIMEOUT;
-                continue;
+                patience = END_TIMEOUT;
+                open.ended.set(Instant::now());
+                look.as_mut().reset(Instant::now() + patience);
             }
-            _ = stopping.wait_for(|stop| *stop), if !is_ending => {
-                is_ending = true;
-                connection.graceful_shutdown();
-                deadline = Instant::now() + END_TIMEOUT;
-                continue;
-            }
-            () = open.ended.notified() => {
-                let wait = if is_ending { END_TIMEOUT } else { ends.limits.idle };
-                deadline = Instant::now() + wait;
-                continue;
-            }
-        };
-        match accepted {
-            Ok(Some(H2Accept::Session(session))) => {
+            Some(Ok(Some(H2Accept::Session(session)))) => {
                 let request = Request {
                     local: local.clone(),
                     hop: hop.clone(),
@@ -118,26 +127,27 @@ pub(in crate::http) async fn serve<L, F>(
                 tokio::task::spawn_local(async move {
                     let _counted = counted;
                     if let Some(session) = request.carry(session).await {
-                        library(session).await;
+                        // It is large, and the others are moved and kept without it.
+                        Box::pin(library(session)).await;
                     }
                 });
             }
-            Ok(Some(H2Accept::Rejected)) => {
+            Some(Ok(Some(H2Accept::Rejected))) => {
                 malformed += 1;
                 if malformed >= MALFORMED_MAX {
                     return;
                 }
             }
-            Ok(None) | Err(_) => return,
+            Some(Ok(None) | Err(_)) => return,
         }
     }
 }
 
 /// The requests of a connection that are carried.
-#[derive(Default)]
 struct Open {
     count: Cell<usize>,
-    ended: Notify,
+    /// When the last one ended.
+    ended: Cell<Instant>,
 }
 
 /// Counts a request for as long as it is carried.
@@ -148,12 +158,23 @@ impl Open {
         self.count.set(self.count.get() + 1);
         Counted(self.clone())
     }
+
+    /// Until when a connection may be silent, if it was not so for so long already.
+    fn rests_until(&self, patience: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let since = if self.count.get() > 0 {
+            now
+        } else {
+            self.ended.get()
+        };
+        Some(since + patience).filter(|until| *until > now)
+    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.count.set(self.0.count.get() - 1);
-        self.0.ended.notify_one();
+        self.0.ended.set(Instant::now());
     }
 }
 
