@@ -36,6 +36,7 @@ use tokio::{
     sync::watch,
     time::{interval, sleep},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Bytes that must be free on the disk of the data directory at the start.
 const ROOM_BYTES_MIN: u64 = 1 << 20;
@@ -288,7 +289,7 @@ impl Agent {
             server_handle.clone(),
             client_handle.clone(),
             proxy,
-            facts(&config, &listeners, node_id, asked),
+            facts(&config, &listeners, node_id, asked, parts.stopping()),
         );
         let serve_with = |socket, tls, router, connections_max| {
             let common = common.clone();
@@ -676,6 +677,7 @@ fn facts(
     listeners: &Listeners,
     node_id: Option<NodeId>,
     dns: Option<dns::Handle>,
+    stopping: CancellationToken,
 ) -> api::Facts {
     api::Facts {
         name: config.name.clone(),
@@ -687,6 +689,7 @@ fn facts(
         config: shown::configuration(config, listeners),
         ingress: shown::ingress(config),
         names: dns.map(|dns| Arc::new(OwnNames(dns)) as Arc<dyn api::Names>),
+        stopping,
     }
 }
 

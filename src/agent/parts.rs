@@ -61,6 +61,11 @@ impl Parts {
         }));
     }
 
+    /// Canceled when the agent begins to stop: the client is the first part that does.
+    pub(super) fn stopping(&self) -> CancellationToken {
+        self.stop_client.clone()
+    }
+
     /// Resolves when the server has ended.
     pub(super) async fn server_ended(&self) {
         self.server_ended.cancelled().await;

@@ -41,6 +41,7 @@ use jobs::model::NodeId;
 use read::wait::Spread;
 use server::Dialect;
 use std::{future::ready, sync::Arc};
+use tokio_util::sync::CancellationToken;
 
 /// What the jobs dialect answers from; cheap to clone.
 #[derive(Clone, Debug)]
@@ -79,6 +80,8 @@ pub struct Facts {
     pub ingress: serde_json::Value,
     /// Its name service; none when it answers no DNS.
     pub names: Option<Arc<dyn Names>>,
+    /// Canceled when the agent begins to stop.
+    pub stopping: CancellationToken,
 }
 
 /// Makes the router of the jobs API: the jobs dialect, our own endpoints and the web UI; `catalog`

@@ -29,6 +29,8 @@ pub(crate) struct Fixture {
     pub(crate) jobs: Router,
     pub(crate) admin: Router,
     pub(crate) proxy: proxy::Handle,
+    /// Canceled when the agent of this API is to begin to stop.
+    pub(crate) stopping: CancellationToken,
     /// Not run, unless a test asks for one that [leads](Self::leading).
     server: Option<Server>,
     _running: Option<AbortOnDropHandle<()>>,
@@ -123,13 +125,16 @@ impl Fixture {
             config: config_with(shown),
             ingress: json!({ "Strategy": "rr" }),
             names: None,
+            stopping: CancellationToken::new(),
         };
+        let stopping = facts.stopping.clone();
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {
             jobs: jobs_router(api.clone(), None),
             admin: fabio::router(api.clone()),
             api,
             proxy,
+            stopping,
             server: Some(server),
             _running: None,
             _directory: directory,

@@ -28,7 +28,7 @@ use server::{self, Dialect, state::Rejected};
 /// Makes the router of the dialect, with absolute paths.
 pub fn router(api: Api) -> Router {
     Router::new()
-        .route("/health", get(async || "OK\n"))
+        .route("/health", get(health))
         .route("/api/routes", get(routes))
         .route("/api/version", get(version))
         .route("/api/config", get(config))
@@ -51,6 +51,16 @@ pub fn router(api: Api) -> Router {
             forward::forward,
         ))
         .with_state(api)
+}
+
+/// Whether requests should come here. An agent that stops says no before it takes none: who
+/// spreads requests over several can go elsewhere meanwhile.
+async fn health(State(api): State<Api>) -> (StatusCode, &'static str) {
+    if api.facts().stopping.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else {
+        (StatusCode::OK, "OK\n")
+    }
 }
 
 /// Names of the other dialect's endpoints that are not here.

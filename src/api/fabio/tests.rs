@@ -55,6 +55,20 @@ async fn the_table_is_shown_in_every_form() {
 }
 
 #[tokio::test]
+async fn an_agent_that_stops_says_so_first() {
+    let fixture = Fixture::start().await;
+    assert_eq!(get(&fixture, "/health").await.status.as_u16(), 200);
+    fixture.stopping.cancel();
+    let answer = get(&fixture, "/health").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (503, "stopping\n")
+    );
+    // The rest goes on.
+    assert_eq!(get(&fixture, "/api/routes").await.status.as_u16(), 200);
+}
+
+#[tokio::test]
 async fn the_page_escapes_what_services_say() {
     let fixture = Fixture::start().await;
     put_table(
