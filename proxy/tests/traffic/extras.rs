@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use proxy::auth::{Scheme, Schemes};
@@ -10,6 +11,7 @@ use proxy::certs::Tls;
 use proxy::{AccessLog, Config, Listener, OwnHeaders};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::backend::{Backend, Behavior};
 use crate::client::{Client, read_message};
@@ -242,4 +244,25 @@ async fn every_request_is_written_down() {
         client.receive().await.unwrap();
         assert_eq!(lines.recv().await.unwrap(), expected + "\n");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_its_client_leaves_is_written_down_too() {
+    let backend = Backend::start("a", Behavior::Silent).await;
+    let (log, mut lines) = AccessLog::new("$request_uri $response_status").unwrap();
+    let config = Config {
+        access_log: Some(Arc::new(log)),
+        ..Config::default()
+    };
+    let proxy = Running::to(config, &[backend.address]).await;
+    let mut client = Client::connect(proxy.address).await;
+    client.send("GET /a HTTP/1.1\r\nHost: any\r\n\r\n").await;
+    backend.request_arrived().await;
+    // It ends with a reset, not with the end of what it says.
+    socket2::SockRef::from(&client.stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(client);
+    let line = timeout(Duration::from_secs(60), lines.recv()).await;
+    assert_eq!(line.unwrap().unwrap(), "/a 499\n");
 }

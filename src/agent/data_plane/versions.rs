@@ -983,4 +983,62 @@ mod tests {
         catalog.check("b", Status::Critical);
         assert_eq!(catalog.counts(None).0, counted([("a", 500), ("c", 500)]));
     }
+
+    /// Checks of the instance `a` of the node `n1`, each as `OF:STATUS`, and whether it gets
+    /// requests: any critical one of its own or of its node, maintenance too, keeps them away. The
+    /// original wants one passing check of its own (`in*` and `out*` where that differs).
+    const HEALTH: &str = "
+        own:passing                                -> in
+        own:passing own2:critical                  -> out*
+        own:passing own2:warning                   -> in
+        own:warning                                -> in*
+        own:critical                               -> out
+        own:passing serfHealth:critical            -> out
+        own:passing serfHealth:warning             -> in
+        own:passing _node_maintenance:critical     -> out
+        own:passing _service_maintenance:a:critical -> out
+        own:passing _service_maintenance:a:passing -> in
+        own:passing _service_maintenance:b:critical -> in
+        own:passing disk:critical                  -> out*
+                                                   -> in*
+    ";
+
+    #[test]
+    fn who_is_healthy_gets_requests_row_by_row() {
+        let rows = HEALTH.lines().map(str::trim).filter(|row| !row.is_empty());
+        for row in rows {
+            let (checks, expected) = row.split_once("->").unwrap();
+            let mut catalog = Catalog::new();
+            catalog.put(Change::PutNode(Arc::new(Node {
+                name: "n2".into(),
+                address: "10.0.0.2".into(),
+                ..Node::default()
+            })));
+            catalog.instance("web", "a", |_| ());
+            catalog.instance("web", "other", |service| service.node = "n2".into());
+            for check in checks.split_whitespace() {
+                let (of, status) = check.rsplit_once(':').unwrap();
+                let service = match of.strip_prefix("_service_maintenance:") {
+                    Some(id) => id,
+                    None if of.starts_with("own") => "a",
+                    None => "",
+                };
+                let status = match status {
+                    "passing" => Status::Passing,
+                    "warning" => Status::Warning,
+                    _ => Status::Critical,
+                };
+                catalog.put(Change::PutCheck(Arc::new(Check {
+                    id: of.into(),
+                    node: "n1".into(),
+                    service_id: service.into(),
+                    status,
+                    ..Check::default()
+                })));
+            }
+            let is_in = catalog.counts(None).0.contains_key("a");
+            let expected = expected.trim().trim_end_matches('*');
+            assert_eq!(if is_in { "in" } else { "out" }, expected, "{row}");
+        }
+    }
 }

@@ -460,6 +460,55 @@ mod tests {
         }
     }
 
+    /// One file with both, two files, and a directory, each written anew.
+    #[tokio::test]
+    async fn certificates_of_files_are_replaced_while_they_are_in_use() {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        for kind in ["file", "file with a key", "path"] {
+            let directory = tempfile::tempdir().unwrap();
+            let at = |name: &str| directory.path().join(name);
+            let write = |name: &str, text: &str| {
+                // Whole at once: it is read at any time.
+                std::fs::write(at("new"), text).unwrap();
+                std::fs::rename(at("new"), at(name)).unwrap();
+            };
+            let source = CertificateSource {
+                place: match kind {
+                    "path" => CertificatePlace::Path(directory.path().into()),
+                    _ => CertificatePlace::File {
+                        certificate: at("own.pem"),
+                        key: (kind != "file").then(|| at("own.key")),
+                    },
+                },
+                refresh: Some(Duration::from_millis(10)),
+                client_authorities: None,
+            };
+            let put = |text: &str| {
+                // A pair that does not fit together in between is left out.
+                write("own.key", text);
+                write("own.pem", text);
+            };
+            let store = std::sync::Arc::new(Store::default());
+            put(&pem("a.io"));
+            read_once("own", &source, &store).await;
+            has(&store, &["a.io"]).await;
+            let fresh = tokio::spawn(keep_fresh("own".into(), source, store.clone()));
+            put(&pem("b.io"));
+            has(&store, &["b.io"]).await;
+            if kind == "path" {
+                write("z.pem", &pem("z.io"));
+                has(&store, &["b.io", "z.io"]).await;
+            } else {
+                put(&pem("c.io"));
+                has(&store, &["c.io"]).await;
+            }
+            assert!(!fresh.is_finished(), "{kind}");
+            fresh.abort();
+        }
+    }
+
     #[tokio::test]
     async fn what_cannot_be_read_is_said() {
         rustls::crypto::ring::default_provider()
