@@ -55,6 +55,8 @@ pub(crate) struct World {
     decided: Option<(u64, Vec<Delivery>, Vec<PlanResult>)>,
     /// Evaluations are not decided about until told.
     held: bool,
+    /// How far the clocks of agents are ahead of that of the leader, or behind it.
+    clocks_off: Span,
     /// As of the scheduler's context.
     plan_allocs_max: usize,
     /// Alloc ids in order of appearance, for stable names.
@@ -79,6 +81,7 @@ impl World {
             prepared: VecDeque::new(),
             decided: None,
             held: false,
+            clocks_off: Span::ZERO,
             plan_allocs_max: 4096,
             order: Vec::new(),
         }
@@ -244,6 +247,7 @@ impl World {
     }
 
     pub(crate) fn report_of(&self, alloc: &Allocation, what: &str) -> AllocUpdate {
+        let now = self.now + self.clocks_off;
         let (status, phase, failed) = match what {
             "failed" => (ClientStatus::Failed, TaskPhase::Dead, true),
             "complete" => (ClientStatus::Complete, TaskPhase::Dead, false),
@@ -254,15 +258,15 @@ impl World {
             state: phase,
             failed,
             finished_at: if phase == TaskPhase::Dead {
-                self.now
+                now
             } else {
                 Timestamp::default()
             },
             ..TaskState::default()
         };
         let health = match what {
-            "healthy" => Some((true, self.now)),
-            "unhealthy" | "failed" => Some((false, self.now)),
+            "healthy" => Some((true, now)),
+            "unhealthy" | "failed" => Some((false, now)),
             _ => None,
         };
         AllocUpdate {
@@ -289,6 +293,14 @@ impl World {
     fn carry_out(&mut self, verb: &str, words: &[&str]) -> Result<String, Rejected> {
         match verb {
             "config" => self.configure(words)?,
+            "clocks" => {
+                let (sign, time) = match words[0].strip_prefix('-') {
+                    Some(time) => (-1, time),
+                    None => (1, words[0]),
+                };
+                let off = Span::parse(time).expect("a time");
+                self.clocks_off = Span::from_nanos(sign * off.as_nanos());
+            }
             "bound" => self.plan_allocs_max = words[0].parse().expect("a number"),
             "node" => {
                 self.add_node(node_from(words));

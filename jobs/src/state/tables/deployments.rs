@@ -206,11 +206,8 @@ impl Snapshot {
         match health {
             Some(true) => {
                 state.healthy_allocs += 1;
-                let decided = alloc
-                    .deployment_status
-                    .as_ref()
-                    .map_or_else(Timestamp::default, |status| status.timestamp);
-                let by = decided + state.progress_deadline;
+                // From when it is known: the clock of the agent that found it out may be wrong.
+                let by = change.at.now + state.progress_deadline;
                 if state.progress_deadline > Span::ZERO && by > state.require_progress_by {
                     state.require_progress_by = by;
                 }
