@@ -93,13 +93,13 @@ pub use node::{
 };
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, PreemptedAlloc, StoppedAlloc};
 pub use policy::{
-    Disconnect, MigrateStrategy, ReschedulePolicy, RestartPolicy, STEPS_META, STICKY_META, Traffic,
-    UpdateStrategy,
+    Analysis, Disconnect, Latency, MigrateStrategy, Percent, ReschedulePolicy, RestartPolicy,
+    STEPS_META, STICKY_META, SuccessRate, Traffic, UpdateStrategy,
 };
 pub use region_set::{Multiregion, MultiregionRegion, MultiregionStrategy};
 pub use resources::Resources;
 pub use rollout::{
-    ErrorLimit, Evidence, JudgeMode, LatencyLimit, OtherAnswers, Rollout, RolloutCause,
+    ErrorLimit, Evidence, Gate, JudgeMode, LatencyLimit, OtherAnswers, Rollout, RolloutCause,
     RolloutPhase, RolloutPolicy, RolloutTransition, Share,
 };
 pub use scaling::ScalingPolicy;

@@ -1,5 +1,5 @@
 use super::{Span, is_default};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How the client restarts a task that exited.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub struct UpdateStrategy {
     /// How many requests canaries get; none for as many as other instances.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// What canaries may do; none for the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
 }
 
 /// The label of a service that holds the shares of its canaries, as percents with commas between.
@@ -88,9 +91,78 @@ pub const STICKY_META: &str = "rollout_sticky";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Traffic {
-    /// Percents from 0 to 100, each more than the one before; never empty. The first one counts
-    /// until the canaries are promoted.
-    pub steps: Vec<u32>,
+    /// From 0 to 100, each more than the one before; never empty. The first one counts until the
+    /// canaries are judged.
+    pub steps: Vec<Percent>,
+    /// How long a step lasts at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
+    /// How long the old version stands by after the last step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Span>,
+    /// What keeps a client with a version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
+}
+
+/// How canaries are compared with stable instances.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Analysis {
+    /// How long an instance may answer badly after its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Span>,
+    /// How much less of the attempts of canaries may succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_rate: Option<SuccessRate>,
+    /// How much longer their answers may take.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<Latency>,
+}
+
+/// How much less of the attempts of canaries may succeed than of those of stable instances.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SuccessRate {
+    /// Points of a hundred.
+    pub max_drop: Percent,
+}
+
+/// How much longer answers of canaries may take than those of stable instances.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Latency {
+    /// Of which answers: 0.5 for half of them, or 0.99.
+    pub quantile: Percent,
+    /// So many times.
+    pub max_ratio: Percent,
+}
+
+/// A number that is written without a fraction where it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Percent(pub f64);
+
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl Serialize for Percent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let whole = self.0 as i64;
+        if whole as f64 == self.0 {
+            serializer.serialize_i64(whole)
+        } else {
+            serializer.serialize_f64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(Self)
+    }
 }
 
 impl UpdateStrategy {
@@ -107,6 +179,7 @@ impl UpdateStrategy {
             auto_promote: false,
             canary: 0,
             traffic: None,
+            analysis: None,
         }
     }
 }
@@ -124,6 +197,7 @@ impl Default for UpdateStrategy {
             auto_promote: false,
             canary: 0,
             traffic: None,
+            analysis: None,
         }
     }
 }

@@ -95,6 +95,17 @@ pub enum RolloutPhase {
 }
 
 impl RolloutPhase {
+    /// All of them, in the order in which a rollout comes by.
+    pub const ALL: [Self; 7] = [
+        Self::Warming,
+        Self::Judging,
+        Self::Held,
+        Self::Frozen,
+        Self::Baking,
+        Self::Passed,
+        Self::Aborted,
+    ];
+
     /// The name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -132,6 +143,8 @@ pub enum RolloutCause {
     Unhealthy,
     /// Somebody decided it.
     Operator,
+    /// It waits for somebody to let it go on.
+    Gate,
     /// The deployment ended.
     Deployment,
 }
@@ -149,6 +162,7 @@ impl RolloutCause {
             Self::NoTraffic => "no_traffic",
             Self::Unhealthy => "unhealthy",
             Self::Operator => "operator",
+            Self::Gate => "gate",
             Self::Deployment => "deployment",
         }
     }
@@ -378,6 +392,18 @@ pub enum OtherAnswers {
     Ignore,
 }
 
+/// Where a rollout waits until somebody lets it go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// Before the first step.
+    Start,
+    /// Before each further step.
+    Increase,
+    /// Before the canaries may be promoted, or the old version stands by.
+    Promote,
+}
+
 /// How a group's canaries are let in, as the job says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolloutPolicy {
@@ -399,6 +425,8 @@ pub struct RolloutPolicy {
     pub latency: Vec<LatencyLimit>,
     /// What other answers mean.
     pub answers: OtherAnswers,
+    /// Where it waits for somebody; may be empty.
+    pub gates: BTreeSet<Gate>,
     /// What keeps a client with a version, as data planes read it; none for nothing.
     pub sticky: Option<String>,
     /// Where each transition is told, an `http` or `https` URL; none for nowhere.
@@ -417,6 +445,7 @@ impl Default for RolloutPolicy {
             errors: ErrorLimit::default(),
             latency: Vec::new(),
             answers: OtherAnswers::Hold,
+            gates: BTreeSet::new(),
             sticky: None,
             notify: None,
         }
@@ -485,6 +514,7 @@ impl RolloutPolicy {
                     }
                 };
             }
+            "gates" => self.gates = gates(key, value)?,
             "sticky" => self.sticky = sticky(key, value)?,
             "notify" => self.notify = Some(url(key, value)?),
             _ => {
@@ -500,9 +530,9 @@ impl RolloutPolicy {
     }
 
     /// The names of the settings, without the prefix.
-    pub const KEYS: [&'static str; 11] = [
+    pub const KEYS: [&'static str; 12] = [
         "steps", "hold", "bake", "warmup", "restarts", "judge", "errors", "latency", "answers",
-        "sticky", "notify",
+        "gates", "sticky", "notify",
     ];
 
     /// Reads what the `meta` of a service says; other keys are left alone.
@@ -606,6 +636,22 @@ fn latency(key: &str, text: &str) -> Result<Vec<LatencyLimit>, String> {
         return Err(wrong());
     }
     Ok(limits)
+}
+
+/// `start`, `increase` and `promote`, several with commas between.
+fn gates(key: &str, text: &str) -> Result<BTreeSet<Gate>, String> {
+    let one = |part: &str| match part.trim() {
+        "start" => Some(Gate::Start),
+        "increase" => Some(Gate::Increase),
+        "promote" => Some(Gate::Promote),
+        _ => None,
+    };
+    let gates: Option<BTreeSet<Gate>> = text.split(',').map(one).collect();
+    gates.ok_or_else(|| {
+        format!(
+            "{key} is {text:?}; it must be \"start\", \"increase\" or \"promote\", or several with commas between"
+        )
+    })
 }
 
 /// `cookie`, `cookie:NAME`, `header:NAME`, `ip` or `none`.
@@ -720,6 +766,7 @@ mod tests {
             ("rollout_notify", "hooks.example.com"),
             ("rollout_notify", "https://"),
             ("rollout_notify", "https://a b"),
+            ("rollout_gates", "start,end"),
             ("rollout_sticky", "body"),
             ("rollout_sticky", "cookie:"),
             ("rollout_else", "1"),

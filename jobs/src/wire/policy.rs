@@ -1,4 +1,4 @@
-use crate::model::Span;
+use crate::model::{Percent, Span};
 use serde::{Deserialize, Serialize};
 
 /// How the client restarts a task that exited.
@@ -61,6 +61,9 @@ pub struct UpdateStrategy {
     /// others has no such field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// What canaries may do; absent like `traffic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
 }
 
 /// How many requests the canaries of a group get.
@@ -68,7 +71,43 @@ pub struct UpdateStrategy {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Traffic {
     /// Percents, one after the other.
-    pub steps: Option<Vec<i64>>,
+    pub steps: Option<Vec<Percent>>,
+    /// How long a step lasts at least.
+    pub hold: Option<Span>,
+    /// How long the old version stands by after the last step.
+    pub bake: Option<Span>,
+    /// What keeps a client with a version.
+    pub sticky: Option<String>,
+}
+
+/// How canaries are compared with stable instances.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Analysis {
+    /// How long an instance may answer badly after its start.
+    pub warmup: Option<Span>,
+    /// How much less of the attempts of canaries may succeed.
+    pub success_rate: Option<SuccessRate>,
+    /// How much longer their answers may take.
+    pub latency: Option<Vec<Latency>>,
+}
+
+/// How much less of the attempts of canaries may succeed than of those of stable instances.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct SuccessRate {
+    /// Points of a hundred.
+    pub max_drop: Option<Percent>,
+}
+
+/// How much longer answers of canaries may take than those of stable instances.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Latency {
+    /// Of which answers: 0.5 for half of them, or 0.99.
+    pub quantile: Option<Percent>,
+    /// So many times.
+    pub max_ratio: Option<Percent>,
 }
 
 /// How allocations leave a draining node.

@@ -231,7 +231,14 @@ static SPREAD: Shape = Shape {
     posted: Some(keys_of::<super::Spread>),
 };
 static SPREAD_TARGET: Shape = posted::<super::SpreadTarget>();
-static UPDATE: Shape = parent::<super::UpdateStrategy>(&[("Traffic", One, &TRAFFIC)]);
+static UPDATE: Shape =
+    parent::<super::UpdateStrategy>(&[("Analysis", One, &ANALYSIS), ("Traffic", One, &TRAFFIC)]);
+static ANALYSIS: Shape = parent::<super::Analysis>(&[
+    ("Latency", Each, &LATENCY),
+    ("SuccessRate", One, &SUCCESS_RATE),
+]);
+static LATENCY: Shape = posted::<super::Latency>();
+static SUCCESS_RATE: Shape = posted::<super::SuccessRate>();
 static TRAFFIC: Shape = posted::<super::Traffic>();
 static RESCHEDULE: Shape = posted::<super::ReschedulePolicy>();
 static MIGRATE: Shape = posted::<super::MigrateStrategy>();

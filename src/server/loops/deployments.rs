@@ -126,6 +126,7 @@ impl Controller for Rollouts {
         let deadline = self.deployments.next_tick();
         match (deadline, self.look_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
+            is_uncounted: silent.is_empty(),
             (a, b) => a.or(b),
         }
     }

@@ -3,14 +3,16 @@
 
 use super::{judge::Judgment, sentence};
 use crate::model::{
-    Evidence, JudgeMode, Rollout, RolloutCause, RolloutPhase, RolloutPolicy, RolloutTransition,
-    Share, Span, Timestamp,
+    Evidence, Gate, JudgeMode, Rollout, RolloutCause, RolloutPhase, RolloutPolicy,
+    RolloutTransition, Share, Span, Timestamp,
 };
 
 /// Who acts when nobody asked.
 pub const JUDGE: &str = "judge";
 /// How the reason begins that the judge gives when it may only observe.
 pub const WOULD_HAVE: &str = "would have aborted: ";
+/// How the reason ends when it waits at a gate.
+const LET_ON: &str = "it waits for `trivet rollout next`";
 /// A phase lasts so long at least, unless the rollout is given up.
 const DWELL: Span = Span::SECOND;
 
@@ -25,6 +27,8 @@ pub struct Facts {
     pub fatal: Option<String>,
     /// Why it must wait, in a sentence: a canary cannot be used right now.
     pub unusable: Option<String>,
+    /// Nobody counts what canaries do.
+    pub is_uncounted: bool,
     /// The deployment is paused.
     pub is_paused: bool,
     /// On failure, the job goes back.
@@ -78,7 +82,7 @@ pub fn next(
         });
     }
     if rollout.phase == RolloutPhase::Warming && policy.is_governed() && !rollout.is_manual {
-        return begin(rollout, facts, same);
+        return begin(policy, rollout, facts, same);
     }
     let doubt = doubt(policy, rollout, facts, judgment);
     let found = match doubt {
@@ -156,10 +160,22 @@ fn fail(
 }
 
 /// The first step, as soon as all canaries are healthy.
-fn begin(rollout: &Rollout, facts: &Facts, same: RolloutTransition) -> Option<RolloutTransition> {
+fn begin(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    facts: &Facts,
+    same: RolloutTransition,
+) -> Option<RolloutTransition> {
     let is_ready = facts.wanted > 0 && facts.healthy >= facts.wanted && facts.unusable.is_none();
     if !is_ready || facts.is_paused {
         return None;
+    }
+    if policy.gates.contains(&Gate::Start) {
+        return (rollout.cause != RolloutCause::Gate).then(|| RolloutTransition {
+            cause: RolloutCause::Gate,
+            reason: format!("the canaries are healthy; {LET_ON}"),
+            ..same
+        });
     }
     let share = rollout.steps.first().copied().unwrap_or_default();
     Some(RolloutTransition {
@@ -226,10 +242,14 @@ fn doubt(
     let since = judgment
         .silent_since
         .filter(|_| rollout.phase != RolloutPhase::Passed)?;
-    let reason = format!(
-        "no requests since {}; it goes on with the next ones",
-        sentence::time_of_day(since)
-    );
+    let reason = if facts.is_uncounted {
+        "no counts by version: promote by hand".to_owned()
+    } else {
+        format!(
+            "no requests since {}; it goes on with the next ones",
+            sentence::time_of_day(since)
+        )
+    };
     let trouble = told(RolloutCause::NoTraffic, reason, Vec::new());
     Some((RolloutPhase::Frozen, trouble))
 }
@@ -250,7 +270,20 @@ fn advance(
     let counts =
         rollout.share == Share::NONE || policy.judge == JudgeMode::Observe || judgment.passes;
     if elapsed >= policy.hold && counts {
-        return Some(next_step(policy, rollout, same));
+        let gate = if rollout.step + 1 < steps {
+            Gate::Increase
+        } else {
+            Gate::Promote
+        };
+        if !policy.gates.contains(&gate) {
+            return Some(next_step(policy, rollout, same));
+        }
+        return (rollout.cause != RolloutCause::Gate).then(|| RolloutTransition {
+            phase: RolloutPhase::Held,
+            cause: RolloutCause::Gate,
+            reason: format!("step {} of {steps} passed; {LET_ON}", rollout.step + 1),
+            ..same
+        });
     }
     (rollout.phase != RolloutPhase::Judging).then(|| RolloutTransition {
         phase: RolloutPhase::Judging,

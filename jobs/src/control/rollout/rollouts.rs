@@ -33,6 +33,8 @@ pub struct Observed {
     pub counts: Vec<(String, AllocId, Counts)>,
     /// Names of ingresses of which nothing was heard.
     pub missing: Vec<String>,
+    /// There is no ingress that could count anything.
+    pub is_uncounted: bool,
     /// Instances that cannot be used, with the check that says so.
     pub critical: BTreeMap<AllocId, String>,
 }
@@ -524,6 +526,7 @@ impl Watched {
             healthy,
             fatal: canaries.all().find_map(|alloc| self.fatal(alloc)),
             unusable,
+            is_uncounted: observed.is_uncounted,
             is_paused: canaries.deployment.status == DeploymentStatus::Paused,
             auto_revert: canaries.group.auto_revert,
         }

@@ -45,6 +45,18 @@ pub(super) fn convert(kind: Kind, value: Value) -> Result<Value, String> {
                 .ok_or_else(|| "list of number required".into()),
             _ => Err("list of number required".into()),
         },
+        Kind::Number => value::number(&value)
+            .map(Value::from)
+            .ok_or_else(|| "a number is required".into()),
+        Kind::NumberList => match value {
+            Value::Array(items) => items
+                .iter()
+                .map(|item| value::number(item).map(Value::from))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::Array)
+                .ok_or_else(|| "list of number required".into()),
+            _ => Err("list of number required".into()),
+        },
         Kind::TextMap => match value {
             Value::Object(map) => map
                 .into_iter()

@@ -1,5 +1,6 @@
 use super::convert::convert;
 use super::{Decoder, Place, label};
+use crate::model::RolloutPolicy;
 use crate::spec::schema::{BlockType, Content, Kind};
 use crate::spec::scope::Scope;
 use crate::spec::value;
@@ -93,6 +94,29 @@ impl Decoder<'_, '_> {
             }
         }
         out
+    }
+
+    /// The labels of a service. What some of them say of canaries is checked here, where its place
+    /// is known; what is put in later is checked when all of it is.
+    pub(super) fn labels(&mut self, body: &Body, scope: &Scope<'_>) -> Map<String, Value> {
+        let labels = self.texts(body, scope, Kind::Text);
+        for structure in body.iter() {
+            let Structure::Attribute(attribute) = structure else {
+                continue;
+            };
+            let key = attribute.key.as_str();
+            let text = labels.get(key).and_then(Value::as_str);
+            let Some(text) = text.filter(|text| !text.contains("${")) else {
+                continue;
+            };
+            if key.starts_with(RolloutPolicy::PREFIX)
+                && let Err(problem) = RolloutPolicy::default().set(key, text)
+            {
+                let place = attribute.value.span();
+                self.report(place, format!("Unsuitable value; {problem}."), "");
+            }
+        }
+        labels
     }
 
     /// Any attributes and blocks; blocks become lists of objects, nested by their labels.

@@ -258,6 +258,7 @@ impl Decoder<'_, '_> {
         let mut map = match &known.content {
             Content::Schema(schema) => self.body(nested.body, nested.span, schema, scope),
             Content::Texts(_) => self.texts(nested.body, scope, Kind::Text),
+            Content::Labels => self.labels(nested.body, scope),
             Content::TextLists => self.texts(nested.body, scope, Kind::TextList),
             Content::Free => self.free(nested.body, scope),
         };

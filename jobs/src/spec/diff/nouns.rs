@@ -301,6 +301,7 @@ static UPDATE: Noun = plain(
         Scalar("MaxParallel"),
         Scalar("MinHealthyTime"),
         Scalar("ProgressDeadline"),
+        Tree("Analysis"),
         Tree("Traffic"),
     ],
 );

@@ -190,7 +190,7 @@ impl Writer<'_> {
         }
         let mut body = |writer: &mut Writer<'_>, entries: &Entries<'_>| match &block.content {
             Content::Schema(schema) => writer.body(entries, schema),
-            Content::Texts(_) | Content::TextLists => writer.attributes(entries),
+            Content::Texts(_) | Content::Labels | Content::TextLists => writer.attributes(entries),
             Content::Free => {
                 for (key, item) in entries {
                     writer.name(key);
@@ -325,6 +325,7 @@ fn unlabeled(block: &BlockType) -> BlockType {
         content: match &block.content {
             Content::Schema(schema) => Content::Schema(schema),
             Content::Texts(_) => Content::Texts(false),
+            Content::Labels => Content::Labels,
             Content::TextLists => Content::TextLists,
             Content::Free => Content::Free,
         },

@@ -45,6 +45,8 @@ pub(in crate::spec) enum Kind {
     TextList,
     /// Whole numbers.
     WholeList,
+    Number,
+    NumberList,
     /// Texts by name, written with an equals sign.
     TextMap,
 }
@@ -78,6 +80,9 @@ pub(in crate::spec) enum Content {
     Schema(&'static Schema),
     /// Any names with text values; `true` when the attribute form `meta = {…}` is good too.
     Texts(bool),
+    /// The same for the labels of a service, of which those that say how canaries are let in are
+    /// checked where they stand.
+    Labels,
     /// Any names with lists of texts.
     TextLists,
     /// Anything: drivers check it later.
@@ -117,6 +122,14 @@ const fn texts(name: &'static str, key: &'static str) -> Attribute {
 
 const fn whole_list(name: &'static str, key: &'static str) -> Attribute {
     attr(name, key, Kind::WholeList)
+}
+
+const fn number(name: &'static str, key: &'static str) -> Attribute {
+    attr(name, key, Kind::Number)
+}
+
+const fn numbers(name: &'static str, key: &'static str) -> Attribute {
+    attr(name, key, Kind::NumberList)
 }
 
 const fn text_map(name: &'static str, key: &'static str) -> Attribute {

@@ -1,6 +1,6 @@
 use super::{
-    BlockType, Content, Schema, duration, flag, keep, one, opaque, plain, preset, required, text,
-    whole, whole_list,
+    BlockType, Content, Schema, duration, flag, keep, many, nested, number, numbers, one, opaque,
+    plain, preset, required, text, whole,
 };
 use serde_json::{Map, Value};
 
@@ -16,11 +16,34 @@ pub(super) static UPDATE: Schema = Schema {
         whole("canary", "Canary"),
         duration("stagger", "Stagger"),
     ],
-    blocks: &[one("traffic", "Traffic", &TRAFFIC)],
+    blocks: &[
+        one("traffic", "Traffic", &TRAFFIC),
+        one("analysis", "Analysis", &ANALYSIS),
+    ],
     finish: keep,
 };
 
-static TRAFFIC: Schema = plain(&[required(whole_list("steps", "Steps"))]);
+static TRAFFIC: Schema = plain(&[
+    required(numbers("steps", "Steps")),
+    duration("hold", "Hold"),
+    duration("bake", "Bake"),
+    text("sticky", "Sticky"),
+]);
+
+static ANALYSIS: Schema = nested(
+    &[duration("warmup", "Warmup")],
+    &[
+        one("success_rate", "SuccessRate", &SUCCESS_RATE),
+        many("latency", "Latency", &LATENCY),
+    ],
+);
+
+static SUCCESS_RATE: Schema = plain(&[required(number("max_drop", "MaxDrop"))]);
+
+static LATENCY: Schema = plain(&[
+    required(number("quantile", "Quantile")),
+    required(number("max_ratio", "MaxRatio")),
+]);
 
 pub(super) static RESTART: Schema = plain(&[
     whole("attempts", "Attempts"),

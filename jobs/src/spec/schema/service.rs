@@ -20,8 +20,8 @@ pub(super) static SERVICE: Schema = Schema {
     blocks: &[
         many("check", "Checks", &CHECK),
         one("check_restart", "CheckRestart", &CHECK_RESTART),
-        opaque("meta", "Meta", Content::Texts(false)),
-        opaque("canary_meta", "CanaryMeta", Content::Texts(false)),
+        opaque("meta", "Meta", Content::Labels),
+        opaque("canary_meta", "CanaryMeta", Content::Labels),
         opaque("tagged_addresses", "TaggedAddresses", Content::Texts(false)),
         one("weights", "Weights", &WEIGHTS),
         one("connect", "Connect", &CONNECT),

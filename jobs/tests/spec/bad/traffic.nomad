@@ -2,7 +2,7 @@ job "shop" {
   group "web" {
     update {
       traffic {
-        hold = "1m"
+        max_hold = "1m"
       }
     }
     task "server" {

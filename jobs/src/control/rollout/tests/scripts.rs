@@ -74,6 +74,12 @@ impl Player {
             "rollout" => self.begin(&words),
             "facts" => self.facts(&words),
             "run" => return self.run(&words),
+            "next" => {
+                let transition = self.trial.next();
+                let mut output = String::new();
+                self.print(&transition, &mut output);
+                return output;
+            }
             "table" => {
                 let mut output = String::new();
                 let lines = self.trial.row.transitions.last();
@@ -119,6 +125,7 @@ impl Player {
             match *key {
                 "wanted" => facts.wanted = value.parse().expect("a number"),
                 "healthy" => facts.healthy = value.parse().expect("a number"),
+                "uncounted" => facts.is_uncounted = *value == "yes",
                 "paused" => facts.is_paused = *value == "yes",
                 "revert" => facts.auto_revert = *value == "yes",
                 "fatal" => facts.fatal = text(),

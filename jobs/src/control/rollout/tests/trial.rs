@@ -194,6 +194,29 @@ impl Trial {
         }
     }
 
+    /// Somebody lets it go on.
+    pub(super) fn next(&mut self) -> RolloutTransition {
+        let same = RolloutTransition {
+            at: self.now,
+            actor: "ada".into(),
+            phase: RolloutPhase::Judging,
+            step: self.row.step,
+            share: self.row.share,
+            ..RolloutTransition::default()
+        };
+        let transition = if self.row.phase == RolloutPhase::Warming {
+            RolloutTransition {
+                share: self.row.steps[0],
+                reason: "step 1".into(),
+                ..same
+            }
+        } else {
+            progress::next_step(&self.policy, &self.row, same)
+        };
+        self.carry_out(transition.clone());
+        transition
+    }
+
     /// Looks until a transition holds or the time is over.
     pub(super) fn until(
         &mut self,

@@ -23,6 +23,7 @@ fn merge_update(
         auto_promote: group.auto_promote.or(job.auto_promote),
         canary: group.canary.or(job.canary),
         traffic: group.traffic.or(job.traffic),
+        analysis: group.analysis.or(job.analysis),
     })
 }
 
@@ -40,6 +41,7 @@ fn says_nothing(block: &wire::UpdateStrategy) -> bool {
         && block.max_parallel == Some(0)
         && block.canary.is_none_or(|count| count == 0)
         && block.traffic.is_none()
+        && block.analysis.is_none()
         && off(block.auto_revert)
         && off(block.auto_promote)
         && block.health_check.as_deref() == Some("")
@@ -93,6 +95,23 @@ fn fill_update(findings: &mut Findings, given: wire::UpdateStrategy) -> model::U
         auto_promote: given.auto_promote.unwrap_or(base.auto_promote),
         canary: canaries.max(u32::from(traffic.is_some())),
         traffic,
+        analysis: given.analysis.map(analysis),
+    }
+}
+
+/// What canaries may do; what is wrong with it is found with the labels that say the same.
+fn analysis(given: wire::Analysis) -> model::Analysis {
+    let latency = given.latency.unwrap_or_default();
+    let latency = latency.into_iter().map(|limit| model::Latency {
+        quantile: limit.quantile.unwrap_or_default(),
+        max_ratio: limit.max_ratio.unwrap_or_default(),
+    });
+    model::Analysis {
+        warmup: given.warmup,
+        success_rate: given.success_rate.map(|rate| model::SuccessRate {
+            max_drop: rate.max_drop.unwrap_or_default(),
+        }),
+        latency: latency.collect(),
     }
 }
 
@@ -102,12 +121,20 @@ fn traffic(findings: &mut Findings, given: wire::Traffic) -> model::Traffic {
     findings.require(!steps.is_empty(), || {
         "Traffic requires steps, such as steps = [5, 25, 50]".into()
     });
+    let is_share = |step: &model::Percent| model::Share::parse(&step.to_string()).is_ok();
     findings.require(
-        steps.iter().all(|step| (0..=100).contains(step)) && steps.is_sorted_by(|a, b| a < b),
-        || format!("Traffic steps must be percents from 0 to 100, each more than the one before: {steps:?}"),
+        steps.iter().all(is_share) && steps.is_sorted_by(|a, b| a < b),
+        || {
+            let shown: Vec<String> = steps.iter().map(ToString::to_string).collect();
+            let shown = shown.join(", ");
+            format!("Traffic steps must be percents from 0 to 100 with at most two decimals, each more than the one before: [{shown}]")
+        },
     );
     model::Traffic {
-        steps: steps.into_iter().map(unsigned).collect(),
+        steps,
+        hold: given.hold,
+        bake: given.bake,
+        sticky: given.sticky.filter(|text| !text.is_empty()),
     }
 }
 
