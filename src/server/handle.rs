@@ -10,7 +10,7 @@ use jobs::{
     },
     model::{
         AllocId, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey, NodeId,
-        SchedulerConfig, VersionTag,
+        RolloutCause, SchedulerConfig, VersionTag,
     },
     scheduler,
     state::{Command as JobsCommand, TagVersion},
@@ -21,7 +21,7 @@ use rpc::{
     servers::Servers,
     transport::{Dialect, Kind},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -713,6 +713,11 @@ impl Handle {
     /// judge them, or forgot it.
     pub fn rollout_record(&self, id: DeploymentId, group: Option<&GroupName>) -> Option<String> {
         self.core.records.text(id, group)
+    }
+
+    /// How many rollouts were given up since this server leads, by what it came from.
+    pub fn rollout_aborts(&self) -> BTreeMap<RolloutCause, u64> {
+        self.core.aborts.counts()
     }
 
     /// How the canaries of a group stand; none if they are not judged, or not by this server.

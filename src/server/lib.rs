@@ -50,7 +50,7 @@ use events::Events;
 use keyring::Keyring;
 use log::raft::Options;
 use log::{gate::Gate, propose::ids, published::Published};
-use loops::deployments::Standings;
+use loops::deployments::{Aborts, Standings};
 use records::Records;
 use rpc::{pool::Pool, security::Security, servers::Servers, transport::Listener};
 use sessions::{history::History, streams::Streams};
@@ -182,6 +182,8 @@ pub(crate) struct Core {
     traffic: Counted,
     /// How judged canaries stand.
     standings: Standings,
+    /// Rollouts that were given up while this server leads.
+    aborts: Aborts,
     /// What judges saw.
     records: Records,
     history: History,
@@ -251,6 +253,7 @@ impl Core {
             data_planes: DataPlanes::default(),
             traffic: Counted::default(),
             standings: Standings::default(),
+            aborts: Aborts::default(),
             records: Records::default(),
             history: History::default(),
             events: Arc::default(),

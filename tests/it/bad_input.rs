@@ -367,7 +367,7 @@ async fn a_command_without_an_agent_says_where_it_looked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_built_says_so() {
     let agent = Agent::start().await;
-    for (listener, path) in [("http", "/v1/metrics"), ("catalog", "/v1/peerings")] {
+    for (listener, path) in [("http", "/v1/plugin/csi/x"), ("catalog", "/v1/peerings")] {
         let (status, body) = http::send(Method::GET, &agent.url(listener, path), None).await;
         assert!(
             [StatusCode::NOT_IMPLEMENTED, StatusCode::NOT_FOUND].contains(&status)

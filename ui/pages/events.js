@@ -8,7 +8,7 @@ import { button, choice, empty, filterField, head } from '../parts/frame.js';
 import { Table, rowLink } from '../parts/table.js';
 import { commandLine } from '../parts/command.js';
 
-const TOPICS = ['Job', 'Allocation', 'Deployment', 'Evaluation', 'Node', 'Variable', 'Service', 'CatalogService', 'Key', 'RouteOverrides'];
+const TOPICS = ['Job', 'Allocation', 'Deployment', 'Rollout', 'Evaluation', 'Node', 'Variable', 'Service', 'CatalogService', 'Key', 'RouteOverrides'];
 const KEPT_MAX = 2000;
 
 function pathOf(event) {
@@ -16,7 +16,8 @@ function pathOf(event) {
     case 'Job': return jobPath(event.Key, event.Namespace);
     case 'Allocation': return allocPath(event.Key);
     case 'Evaluation': return evalPath(event.Key);
-    case 'Deployment': return event.FilterKeys?.[0] ? jobPath(event.FilterKeys[0], event.Namespace, 'deployments') : '/jobs';
+    case 'Deployment':
+    case 'Rollout': return event.FilterKeys?.[0] ? jobPath(event.FilterKeys[0], event.Namespace, 'deployments') : '/jobs';
     case 'Node': return nodePath(event.Key);
     case 'CatalogService': return `/services/${encodeURIComponent(event.Key)}`;
     case 'Key': return `/kv/${event.Key.split('/').map(encodeURIComponent).join('/')}?key=true`;

@@ -2,7 +2,7 @@
 //! in between.
 //!
 //! Besides the published topics there are some of our own, which are told only to those who name
-//! them: `CatalogService`, `Key`, `RouteOverrides`, and `Traffic`, which is told once a second and
+//! them: `Rollout`, `CatalogService`, `Key`, `RouteOverrides`, and `Traffic`, which is told once a second and
 //! stands in no log entry.
 
 use axum::{
@@ -70,6 +70,7 @@ fn named(name: &str) -> Option<Named> {
         "Node" => Named::Of(Topic::Node),
         "Service" => Named::Of(Topic::Service),
         "Variable" => Named::Of(Topic::Variable),
+        "Rollout" => Named::Of(Topic::Rollout),
         "CatalogService" => Named::Of(Topic::CatalogService),
         "Key" => Named::Of(Topic::Key),
         "RouteOverrides" => Named::Of(Topic::RouteOverrides),
@@ -88,6 +89,7 @@ fn name(topic: Topic) -> &'static str {
         Topic::Node => "Node",
         Topic::Service => "Service",
         Topic::Variable => "Variable",
+        Topic::Rollout => "Rollout",
         Topic::CatalogService => "CatalogService",
         Topic::Key => "Key",
         Topic::RouteOverrides => "RouteOverrides",
@@ -104,7 +106,7 @@ fn is_published(topic: Topic) -> bool {
         | Topic::Node
         | Topic::Service
         | Topic::Variable => true,
-        Topic::CatalogService | Topic::Key | Topic::RouteOverrides => false,
+        Topic::Rollout | Topic::CatalogService | Topic::Key | Topic::RouteOverrides => false,
     }
 }
 
@@ -355,6 +357,23 @@ fn payload(snapshot: &Snapshot, row: &Row) -> Value {
             if variable.is_none() {
                 out.insert("Deleted".into(), true.into());
             }
+        }
+        Row::Rollout(deployment, name, revision) => {
+            let group = deployment.task_groups.get(name);
+            let rollout = group.and_then(|group| group.rollout.as_ref());
+            let mut transitions = rollout.into_iter().flat_map(|own| &own.transitions);
+            let own = transitions.find(|own| own.revision == *revision);
+            let mut transition = shown(serde_json::to_value(own));
+            if let Value::Object(fields) = &mut transition {
+                for (key, value) in [
+                    ("Deployment", deployment.id.to_string()),
+                    ("Job", deployment.job_id.to_string()),
+                    ("Group", name.to_string()),
+                ] {
+                    fields.insert(key.into(), value.into());
+                }
+            }
+            out.insert("Rollout".into(), transition);
         }
         Row::CatalogService(_) | Row::Key(_) | Row::RouteOverrides => {}
     }

@@ -13,6 +13,7 @@ mod event;
 mod event_tests;
 mod identity;
 mod job;
+mod metrics;
 mod namespace;
 mod node;
 mod operator;
@@ -54,6 +55,7 @@ pub(super) fn router(api: Api) -> Router {
         .merge(client::router())
         .merge(service::router())
         .merge(event::router())
+        .route("/v1/metrics", get(metrics::metrics))
         .route("/v1/search", write(search::search))
         // There is none of these, and a list says so.
         .route("/v1/volumes", get(nothing))
@@ -85,12 +87,11 @@ async fn nothing(query: query::Query) -> Result<Response, Error> {
 }
 
 /// First parts of paths that clients know and that are not built here.
-const FAMILIES: [&str; 18] = [
+const FAMILIES: [&str; 17] = [
     "agent",
     "allocation",
     "client",
     "event",
-    "metrics",
     "namespace",
     "namespaces",
     "node",

@@ -202,9 +202,9 @@ async fn paths_and_methods_that_are_not_there_say_so() {
         ),
         (
             "GET",
-            "/v1/metrics",
-            501,
-            "GET /v1/metrics is not part of this version of trivet",
+            "/v1/metrics?format=text",
+            400,
+            "format is \"text\"; it must be \"prometheus\", or left out",
         ),
         (
             "PUT",

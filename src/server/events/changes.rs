@@ -23,13 +23,14 @@ pub(super) fn events(before: &Snapshot, commit: &Commit) -> Vec<Event> {
             row: Row::Evaluation(Arc::clone(row)),
         }));
         events.extend(applied.allocs.iter().filter_map(allocation));
-        events.extend(applied.deployments.iter().map(|row| {
-            let before = before.jobs.deployment(row.id);
-            Event {
-                kind: kind_of_deployment(before.map(|row| &**row), row),
+        for row in &applied.deployments {
+            let before = before.jobs.deployment(row.id).map(|row| &**row);
+            events.push(Event {
+                kind: kind_of_deployment(before, row),
                 row: Row::Deployment(Arc::clone(row)),
-            }
-        }));
+            });
+            events.extend(rollouts(before, row));
+        }
         events.extend(applied.nodes.iter().filter_map(node));
         events.extend(applied.variables.iter().map(|key| Event {
             kind: "VariableUpdated",
@@ -143,6 +144,23 @@ fn kind_of_deployment(before: Option<&Deployment>, after: &Deployment) -> &'stat
     } else {
         "DeploymentStatusUpdate"
     }
+}
+
+/// The transitions that rollouts of a deployment made.
+fn rollouts(before: Option<&Deployment>, after: &Arc<Deployment>) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (name, group) in &after.task_groups {
+        let known = before
+            .and_then(|row| row.task_groups.get(name)?.rollout.as_ref())
+            .map_or(0, |rollout| rollout.revision);
+        let transitions = group.rollout.iter().flat_map(|own| &own.transitions);
+        let new = transitions.filter(|own| own.revision > known);
+        events.extend(new.map(|own| Event {
+            kind: "RolloutTransition",
+            row: Row::Rollout(Arc::clone(after), name.clone(), own.revision),
+        }));
+    }
+    events
 }
 
 fn node(change: &NodeChange) -> Option<Event> {

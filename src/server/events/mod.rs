@@ -7,7 +7,8 @@ mod changes;
 mod tests;
 
 use jobs::model::{
-    Allocation, Deployment, DeploymentId, Evaluation, Index, Job, Node, Variable, VariableKey,
+    Allocation, Deployment, DeploymentId, Evaluation, GroupName, Index, Job, Node, Variable,
+    VariableKey,
 };
 use mesh::model::{Service, ServiceName};
 use parking_lot::Mutex;
@@ -32,6 +33,8 @@ pub enum Topic {
     Allocation,
     /// A deployment.
     Deployment,
+    /// A step of the rollout of a group's canaries, or what else became of it.
+    Rollout,
     /// A node.
     Node,
     /// An instance of a service that its job keeps to itself.
@@ -57,6 +60,8 @@ pub enum Row {
     Allocation(Arc<Allocation>),
     /// A deployment.
     Deployment(Arc<Deployment>),
+    /// A transition of the rollout of a group, by its revision among those that the deployment has.
+    Rollout(Arc<Deployment>, GroupName, u64),
     /// A node.
     Node(Arc<Node>),
     /// An instance that its job keeps to itself.
@@ -88,6 +93,7 @@ impl Event {
             Row::Evaluation(_) => Topic::Evaluation,
             Row::Allocation(_) => Topic::Allocation,
             Row::Deployment(_) => Topic::Deployment,
+            Row::Rollout(..) => Topic::Rollout,
             Row::Node(_) => Topic::Node,
             Row::Service(_) => Topic::Service,
             Row::Variable(..) => Topic::Variable,
@@ -103,7 +109,7 @@ impl Event {
             Row::Job(row, _) => row.id.to_string(),
             Row::Evaluation(row) => row.id.to_string(),
             Row::Allocation(row) => row.id.to_string(),
-            Row::Deployment(row) => row.id.to_string(),
+            Row::Deployment(row) | Row::Rollout(row, ..) => row.id.to_string(),
             Row::Node(row) => row.id.to_string(),
             Row::Service(row) => row.id.to_string(),
             Row::Variable(key, _) => key.path.to_string(),
@@ -119,7 +125,7 @@ impl Event {
             Row::Job(row, _) => Some(&row.namespace),
             Row::Evaluation(row) => Some(&row.namespace),
             Row::Allocation(row) => Some(&row.namespace),
-            Row::Deployment(row) => Some(&row.namespace),
+            Row::Deployment(row) | Row::Rollout(row, ..) => Some(&row.namespace),
             Row::Service(row) => row.origin.as_ref().map(|origin| &*origin.namespace),
             Row::Variable(key, _) => Some(&key.namespace),
             Row::Node(_) | Row::CatalogService(_) | Row::Key(_) | Row::RouteOverrides => None,
@@ -135,7 +141,7 @@ impl Event {
         match &self.row {
             Row::Evaluation(row) => with(&row.job_id, row.deployment_id),
             Row::Allocation(row) => with(&row.job_id, row.deployment_id),
-            Row::Deployment(row) => with(&row.job_id, None),
+            Row::Deployment(row) | Row::Rollout(row, ..) => with(&row.job_id, None),
             Row::Service(row) => {
                 let job = row.origin.iter().map(|origin| origin.job_id.to_string());
                 job.chain([row.name.to_string()]).collect()

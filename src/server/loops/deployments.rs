@@ -6,7 +6,9 @@ use jobs::{
         rollout::{Counts, LOOK_INTERVAL, Observed, Standing, Times},
     },
     ids::Ids,
-    model::{AllocId, DeploymentId, GroupName, JobKey, Timestamp},
+    model::{
+        AllocId, Deployment, DeploymentId, GroupName, JobKey, RolloutCause, RolloutPhase, Timestamp,
+    },
 };
 use mesh::model::Status;
 use parking_lot::Mutex;
@@ -41,6 +43,48 @@ impl Standings {
     /// How the canaries of a group stand; none if they are not judged here.
     pub(crate) fn of(&self, id: DeploymentId, group: &GroupName) -> Option<Standing> {
         self.0.lock().get(&(id, group.clone())).cloned()
+    }
+}
+
+/// Rollouts that were given up since this server leads, by what it came from.
+#[derive(Debug, Default)]
+pub(crate) struct Aborts(Mutex<Aborted>);
+
+#[derive(Debug, Default)]
+struct Aborted {
+    /// Of those that are under way.
+    watched: BTreeSet<(DeploymentId, GroupName)>,
+    counts: BTreeMap<RolloutCause, u64>,
+}
+
+impl Aborts {
+    /// How many there were.
+    pub(crate) fn counts(&self) -> BTreeMap<RolloutCause, u64> {
+        self.0.lock().counts.clone()
+    }
+
+    /// A deployment changed.
+    fn note(&self, row: &Deployment) {
+        let mut aborted = self.0.lock();
+        for (name, group) in &row.task_groups {
+            let Some(rollout) = &group.rollout else {
+                continue;
+            };
+            let key = (row.id, name.clone());
+            if rollout.phase != RolloutPhase::Aborted && row.is_active() {
+                aborted.watched.insert(key);
+            } else if aborted.watched.remove(&key) && rollout.phase == RolloutPhase::Aborted {
+                *aborted.counts.entry(rollout.cause).or_default() += 1;
+            }
+        }
+    }
+
+    /// Begins anew with a state.
+    fn restore(&self, snapshot: &Snapshot) {
+        self.0.lock().watched.clear();
+        for row in snapshot.jobs.deployments("") {
+            self.note(row);
+        }
     }
 }
 
@@ -82,6 +126,7 @@ impl Rollouts {
             missing: missing(&feed, &silent, snapshot),
             counts: counts(&feed, &jobs, snapshot),
             critical: critical(&jobs, snapshot),
+            is_uncounted: silent.is_empty(),
         };
         let actions = self.deployments.on_counts(now, &snapshot.jobs, &observed);
         let standings = self.deployments.standings();
@@ -98,6 +143,7 @@ impl Controller for Rollouts {
 
     fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         let actions = self.deployments.restore(now, &snapshot.jobs);
+        self.core.aborts.restore(snapshot);
         self.look_at = None;
         self.plan_look(now);
         actions
@@ -108,6 +154,12 @@ impl Controller for Rollouts {
         for applied in &commit.changes.jobs {
             let jobs = &commit.snapshot.jobs;
             actions.extend(self.deployments.on_applied(now, jobs, applied));
+            for changed in &applied.deployments {
+                // What came of the whole entry.
+                if let Some(row) = jobs.deployment(changed.id) {
+                    self.core.aborts.note(row);
+                }
+            }
         }
         self.plan_look(now);
         actions
@@ -126,7 +178,6 @@ impl Controller for Rollouts {
         let deadline = self.deployments.next_tick();
         match (deadline, self.look_at) {
             (Some(a), Some(b)) => Some(a.min(b)),
-            is_uncounted: silent.is_empty(),
             (a, b) => a.or(b),
         }
     }

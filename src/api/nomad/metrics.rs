@@ -1,0 +1,354 @@
+//! Figures about this agent for those who draw them: as JSON in the published shape, and as text
+//! that Prometheus reads.
+//!
+//! Each agent tells of itself: what its ingress counts, and, on a server, where the log and the
+//! state stand. What one server knows alone is told by the one that leads, so that nothing is there
+//! twice when all agents are asked. All values are levels or sums since the start, so that in JSON
+//! they are gauges.
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+use jobs::model::{Deployment, DeploymentState, JobKey, RolloutPhase, Timestamp};
+use proxy::route::{self, OUTCOME_NAMES};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::query::Query;
+use crate::{Api, error::Error};
+use server::{Handle, Snapshot};
+
+/// The most values of all kinds; what is beyond is left out.
+const VALUES_MAX: usize = 20_000;
+
+/// Labels and their values.
+type Labels = Vec<(&'static str, String)>;
+
+/// A value with its name: words with dots between, as in JSON.
+#[derive(Debug)]
+struct Value {
+    name: &'static str,
+    labels: Labels,
+    value: f64,
+}
+
+/// What is told, in groups of one name.
+#[derive(Debug, Default)]
+struct Told(Vec<Value>);
+
+impl Told {
+    fn add(&mut self, name: &'static str, labels: Labels, value: f64) {
+        if self.0.len() < VALUES_MAX {
+            self.0.push(Value {
+                name,
+                labels,
+                value,
+            });
+        }
+    }
+
+    /// How many of something there are by their status.
+    fn count(
+        &mut self,
+        name: &'static str,
+        statuses: impl Iterator<Item = &'static str>,
+        always: &[&'static str],
+    ) {
+        let mut counts: BTreeMap<&str, u64> = always.iter().map(|status| (*status, 0)).collect();
+        for status in statuses {
+            *counts.entry(status).or_default() += 1;
+        }
+        for (status, count) in counts {
+            self.add(name, vec![("status", status.to_owned())], whole(count));
+        }
+    }
+
+    /// As Prometheus reads it.
+    fn text(&self) -> String {
+        let mut out = String::new();
+        let mut last = "";
+        for Value {
+            name,
+            labels,
+            value,
+        } in &self.0
+        {
+            let plain = name.replace('.', "_");
+            let kind = if name.ends_with("total") {
+                "counter"
+            } else {
+                "gauge"
+            };
+            let labels: Vec<String> = labels
+                .iter()
+                .map(|(key, value)| format!("{key}={}", quoted(value)))
+                .collect();
+            let labels = match labels.as_slice() {
+                [] => String::new(),
+                labels => format!("{{{}}}", labels.join(",")),
+            };
+            if std::mem::replace(&mut last, name) != *name {
+                // Writing to a text cannot fail.
+                writeln!(out, "# TYPE {plain} {kind}").ok();
+            }
+            writeln!(out, "{plain}{labels} {value}").ok();
+        }
+        out
+    }
+}
+
+/// A label's value in quotes.
+fn quoted(value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", value.replace('\n', "\\n"))
+}
+
+/// The published shape.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    timestamp: String,
+    gauges: Vec<Gauge<'a>>,
+    points: [(); 0],
+    counters: [(); 0],
+    samples: [(); 0],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Gauge<'a> {
+    name: &'a str,
+    value: f64,
+    labels: BTreeMap<&'static str, &'a str>,
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "figures are drawn, not calculated with"
+)]
+fn whole(count: u64) -> f64 {
+    count as f64
+}
+
+/// `GET /v1/metrics?format=prometheus`
+pub(super) async fn metrics(State(api): State<Api>, query: Query) -> Result<Response, Error> {
+    let mut told = Told::default();
+    about_server(&mut told, api.server());
+    match query.get("format") {
+        None => {}
+        Some("prometheus") => {
+            let mut text = told.text();
+            if let Some(proxy) = api.proxy() {
+                text.push_str(&proxy.metrics());
+            }
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            return Ok(([(header::CONTENT_TYPE, kind)], text).into_response());
+        }
+        Some(other) => {
+            let message = format!("format is {other:?}; it must be \"prometheus\", or left out");
+            return Err(Error::bad_request(message));
+        }
+    }
+    if let Some(proxy) = api.proxy() {
+        about_ingress(&mut told, proxy);
+    }
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = seconds.map_or(0, |time| time.as_secs().cast_signed());
+    let gauges = told.0.iter().map(|own| Gauge {
+        name: own.name,
+        value: own.value,
+        labels: own
+            .labels
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
+            .collect(),
+    });
+    query.json(&Shown {
+        timestamp: published(Timestamp::from_secs(seconds)),
+        gauges: gauges.collect(),
+        points: [],
+        counters: [],
+        samples: [],
+    })
+}
+
+/// `2026-01-01 00:00:00 +0000 UTC`
+fn published(at: Timestamp) -> String {
+    let text = at.to_string();
+    let plain = text.trim_end_matches('Z').replace('T', " ");
+    format!("{plain} +0000 UTC")
+}
+
+/// The log, the state, and rollouts.
+fn about_server(told: &mut Told, server: &Handle) {
+    if !server.has_copy() {
+        return;
+    }
+    let stats = server.stats();
+    for (name, value) in [
+        ("trivet.raft.is_leader", u64::from(stats.log.is_leader)),
+        ("trivet.raft.term", stats.log.term),
+        ("trivet.raft.last_log_index", stats.log.last_log_index),
+        ("trivet.raft.applied_index", stats.log.applied_index),
+        ("trivet.raft.snapshot_index", stats.log.snapshot_index),
+        ("trivet.raft.voters", stats.voters as u64),
+        ("trivet.evaluations.ready", stats.ready_evals as u64),
+    ] {
+        told.add(name, Vec::new(), whole(value));
+    }
+    if server.leads() {
+        let snapshot = server.snapshot();
+        about_state(told, &snapshot);
+        about_rollouts(told, &snapshot, server);
+    }
+}
+
+fn about_state(told: &mut Told, snapshot: &Snapshot) {
+    let first = JobKey::new("", "");
+    let jobs = snapshot.jobs.jobs_from(&first);
+    told.count(
+        "trivet.jobs",
+        jobs.map(|row| row.status.as_str()),
+        &["dead", "pending", "running"],
+    );
+    let allocs = snapshot.jobs.allocs("");
+    told.count(
+        "trivet.allocations",
+        allocs.map(|row| row.client_status.as_str()),
+        &["pending", "running"],
+    );
+    let nodes = snapshot.jobs.nodes("");
+    told.count(
+        "trivet.nodes",
+        nodes.map(|row| row.status.as_str()),
+        &["down", "ready"],
+    );
+    let deployments = snapshot.jobs.deployments("");
+    told.count(
+        "trivet.deployments",
+        deployments.map(|row| row.status.as_str()),
+        &["failed", "running", "successful"],
+    );
+    let instances = snapshot.mesh.view().all_instances();
+    told.count(
+        "trivet.instances",
+        instances.map(|row| row.status.as_str()),
+        &["critical", "passing", "warning"],
+    );
+}
+
+/// Rollouts of canaries that are under way.
+fn about_rollouts(told: &mut Told, snapshot: &Snapshot, server: &Handle) {
+    let active = snapshot.jobs.deployments("").filter(|row| row.is_active());
+    let groups: Vec<_> = active
+        .flat_map(|row| {
+            row.task_groups
+                .iter()
+                .map(move |(name, own)| (row, name, own))
+        })
+        .filter_map(|(row, name, own)| Some((row, name, own, own.rollout.as_deref()?)))
+        .collect();
+    let labels = |row: &Deployment, name: &str| -> Labels {
+        vec![
+            ("namespace", row.namespace.to_string()),
+            ("job", row.job_id.to_string()),
+            ("group", name.to_owned()),
+        ]
+    };
+    for (row, name, _, rollout) in &groups {
+        let configured = f64::from(rollout.share.ten_thousandths()) / 10_000.0;
+        let standing = server.rollout_standing(row.id, name);
+        let effective = standing.map_or(0.0, |own| whole(own.effective) / 1e6);
+        for (kind, share) in [("configured", configured), ("effective", effective)] {
+            let mut labels = labels(row, name);
+            labels.push(("kind", kind.to_owned()));
+            told.add("trivet.rollout.share", labels, share);
+        }
+    }
+    for (row, name, _, rollout) in &groups {
+        told.add(
+            "trivet.rollout.step",
+            labels(row, name),
+            f64::from(rollout.step),
+        );
+    }
+    for (row, name, own, rollout) in &groups {
+        for phase in RolloutPhase::ALL {
+            let mut labels = labels(row, name);
+            labels.push(("state", phase.as_str().to_owned()));
+            let is_own = rollout.phase == phase && !is_done(own);
+            told.add("trivet.rollout.state", labels, f64::from(u8::from(is_own)));
+        }
+    }
+    for (cause, count) in server.rollout_aborts() {
+        told.add(
+            "trivet.rollout.aborts_total",
+            vec![("cause", cause.as_str().to_owned())],
+            whole(count),
+        );
+    }
+}
+
+fn is_done(group: &DeploymentState) -> bool {
+    group.promoted
+}
+
+/// What the ingress of this agent was asked, by service and version.
+fn about_ingress(told: &mut Told, proxy: &proxy::Handle) {
+    let table = proxy.table();
+    let mut sums: BTreeMap<(String, String, &str), u64> = BTreeMap::new();
+    for target in table.routes().flat_map(route::Route::targets) {
+        let outcomes = target.meter().read().outcomes;
+        for (outcome, count) in OUTCOME_NAMES.into_iter().zip(outcomes) {
+            if count > 0 {
+                let (service, version) = (target.service(), target.version());
+                let who = (service.to_owned(), version.to_owned(), outcome);
+                *sums.entry(who).or_default() += count;
+            }
+        }
+    }
+    for ((service, version, outcome), count) in sums {
+        let labels = vec![
+            ("service", service),
+            ("version", version),
+            ("outcome", outcome.to_owned()),
+        ];
+        told.add("trivet.ingress.attempts_total", labels, whole(count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_lines_and_gauges() {
+        let mut told = Told::default();
+        told.count("trivet.jobs", ["dead", "dead"].into_iter(), &["running"]);
+        told.add(
+            "trivet.rollout.aborts_total",
+            vec![("cause", "a \"b\"\n\\".to_owned())],
+            2.0,
+        );
+        assert_eq!(
+            told.text(),
+            "# TYPE trivet_jobs gauge\ntrivet_jobs{status=\"dead\"} 2\ntrivet_jobs{status=\"running\"} 0\n\
+             # TYPE trivet_rollout_aborts_total counter\n\
+             trivet_rollout_aborts_total{cause=\"a \\\"b\\\"\\n\\\\\"} 2\n"
+        );
+        for at in 0..VALUES_MAX {
+            told.add("trivet.jobs", Vec::new(), whole(at as u64));
+        }
+        assert_eq!(told.0.len(), VALUES_MAX);
+        assert_eq!(
+            published(Timestamp::from_secs(1_767_225_600)),
+            "2026-01-01 00:00:00 +0000 UTC"
+        );
+    }
+}
