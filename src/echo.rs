@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
 };
 use std::{
     convert::Infallible,
@@ -21,10 +21,16 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::sleep,
+};
 
 /// How long a client may take to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection whose first bytes say too little is looked at again after so long.
+const PEEK_PAUSE: Duration = Duration::from_millis(1);
 
 /// What to answer.
 #[derive(Clone, Debug)]
@@ -33,12 +39,17 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Body of ordinary answers.
     pub text: String,
+    /// Status of ordinary answers.
+    pub status: StatusCode,
     /// Headers of every answer.
     pub headers: HeaderMap,
     /// Pause before every answer but those of `/health`.
     pub delay: Duration,
     /// Share of requests, 0 to 1, that are answered 500; health is never among them.
     pub error_rate: f64,
+    /// Share of connections, 0 to 1, that are reset as soon as something is asked on them; those
+    /// that ask for health first are never among them.
+    pub reset_rate: f64,
     /// How long requests may go on after the signal; zero ends at once, whatever is in flight.
     pub drain: Duration,
 }
@@ -54,10 +65,13 @@ pub struct Echo {
 #[derive(Debug)]
 struct Shared {
     text: Bytes,
+    status: StatusCode,
     headers: HeaderMap,
     delay: Duration,
     error_rate: f64,
+    reset_rate: f64,
     arrived: AtomicU64,
+    opened: AtomicU64,
     draining: AtomicBool,
 }
 
@@ -70,10 +84,13 @@ impl Echo {
         let listener = TcpListener::bind(config.listen).await?;
         let shared = Arc::new(Shared {
             text: config.text.into(),
+            status: config.status,
             headers: config.headers,
             delay: config.delay,
             error_rate: config.error_rate.clamp(0.0, 1.0),
+            reset_rate: config.reset_rate.clamp(0.0, 1.0),
             arrived: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         });
         Ok(Self {
@@ -127,9 +144,31 @@ impl Echo {
         }
     }
 
-    fn serve(&self, socket: tokio::net::TcpStream, graceful: &GracefulShutdown) {
+    fn serve(&self, socket: TcpStream, graceful: &GracefulShutdown) {
         socket.set_nodelay(true).ok();
-        let shared = Arc::clone(&self.shared);
+        if self.shared.reset_rate > 0.0 {
+            let shared = Arc::clone(&self.shared);
+            let watcher = graceful.watcher();
+            tokio::spawn(async move {
+                if !shared.resets(&socket).await {
+                    shared.serve(socket, watcher).await;
+                } else if let Err(error) = socket.set_zero_linger() {
+                    tracing::warn!(%error, "cannot reset a connection");
+                }
+            });
+            return;
+        }
+        let connection = Arc::clone(&self.shared).serve(socket, graceful.watcher());
+        tokio::spawn(connection);
+    }
+}
+
+/// What is asked for so is not reset.
+const HEALTH: &[u8] = b"GET /health ";
+
+impl Shared {
+    async fn serve(self: Arc<Self>, socket: TcpStream, watcher: Watcher) {
+        let shared = self;
         let service = hyper::service::service_fn(move |request| {
             let shared = Arc::clone(&shared);
             async move { Ok::<_, Infallible>(shared.answer(request).await) }
@@ -138,15 +177,28 @@ impl Echo {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(socket), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A client that goes away in the middle is its own affair.
-            connection.await.ok();
-        });
+        // A client that goes away in the middle is its own affair.
+        watcher.watch(connection).await.ok();
     }
-}
 
-impl Shared {
+    /// Whether a connection is to be reset, by what is asked first.
+    async fn resets(&self, socket: &TcpStream) -> bool {
+        let mut first = [0; HEALTH.len()];
+        let asks = async {
+            // What is peeked at stays, so that its end is found by the one who reads.
+            while let Ok(length) = socket.peek(&mut first).await {
+                let is_health = HEALTH.starts_with(&first[..length]);
+                if length == 0 || !is_health || length == HEALTH.len() {
+                    return !is_health;
+                }
+                sleep(PEEK_PAUSE).await;
+            }
+            false
+        };
+        let asks = tokio::time::timeout(HEAD_TIMEOUT, asks).await;
+        asks == Ok(true) && is_one(self.opened.fetch_add(1, Ordering::Relaxed), self.reset_rate)
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         let mut body = request.into_body();
@@ -165,23 +217,13 @@ impl Shared {
         if !self.delay.is_zero() {
             sleep(self.delay).await;
         }
-        if self.is_error(number) {
+        if is_one(number, self.error_rate) {
             return self.response(StatusCode::INTERNAL_SERVER_ERROR, "wanted error\n".into());
         }
         match path.as_str() {
             "/todo" => self.response(StatusCode::NO_CONTENT, Bytes::new()),
-            _ => self.response(StatusCode::OK, self.text.clone()),
+            _ => self.response(self.status, self.text.clone()),
         }
-    }
-
-    /// Spreads the errors evenly: after n requests, n times the rate have failed.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a share of requests needs no exact count"
-    )]
-    fn is_error(&self, number: u64) -> bool {
-        let failed = |requests: u64| (requests as f64 * self.error_rate).floor();
-        failed(number + 1) > failed(number)
     }
 
     fn response(&self, status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
@@ -192,12 +234,19 @@ impl Shared {
     }
 }
 
+/// Whether one of many that are counted from 0 is among a share of them. They are spread evenly:
+/// after n of them, n times the share were.
+#[expect(clippy::cast_precision_loss, reason = "a share needs no exact count")]
+fn is_one(number: u64, share: f64) -> bool {
+    let chosen = |count: u64| (count as f64 * share).floor();
+    chosen(number + 1) > chosen(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
         sync::oneshot,
     };
 
@@ -207,9 +256,11 @@ mod tests {
         Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             text: "hello".into(),
+            status: StatusCode::OK,
             headers,
             delay: Duration::ZERO,
             error_rate: 0.0,
+            reset_rate: 0.0,
             drain: Duration::ZERO,
         }
     }
@@ -253,6 +304,27 @@ mod tests {
             failed += u32::from(get(address, "/").await.starts_with("HTTP/1.1 500"));
         }
         assert_eq!(failed, 2);
+    }
+
+    #[tokio::test]
+    async fn connections_are_reset_unless_they_ask_for_health() {
+        let echo = Echo::bind(Config {
+            reset_rate: 0.5,
+            ..config()
+        })
+        .await
+        .unwrap();
+        let address = echo.local_addr().unwrap();
+        tokio::spawn(echo.run(std::future::pending()));
+        let mut reset = Vec::new();
+        for _ in 0..4 {
+            assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            socket.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+            let answer = socket.read_to_end(&mut Vec::new()).await;
+            reset.push(answer.is_err());
+        }
+        assert_eq!(reset, [false, true, false, true]);
     }
 
     #[tokio::test]

@@ -181,6 +181,7 @@ fn fuzz_tags() {
             datacenter: "dc1",
             version: "",
             turns: 1,
+            is_judged: false,
         };
         let (definitions, problems) = tags::definitions(&instance);
         assert!(definitions.len() + problems.len() <= 1);

@@ -127,6 +127,7 @@ impl Scenario {
             datacenter: "dc1",
             version: "",
             turns: 1,
+            is_judged: false,
         };
         let (definitions, problems) = route::tags::definitions(&instance);
         self.definitions.extend(definitions);

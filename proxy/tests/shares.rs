@@ -227,6 +227,7 @@ fn instances(instances: &[(&str, u16)]) -> Vec<Definition> {
             datacenter: "dc1",
             version: "",
             turns: *turns,
+            is_judged: false,
         });
         assert!(problems.is_empty());
         definitions
@@ -305,6 +306,40 @@ fn a_share_of_one_in_a_hundred_is_exact() {
             .unwrap_or(0);
     }
     assert!((99..=101).contains(&canary), "{canary}");
+}
+
+/// The table of each of several proxies, with canaries at a share in millionths.
+fn proxies(count: usize, share: u64) -> Vec<Table> {
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", share, &["c1"]),
+        ("stable", 1_000_000 - share, &["s1", "s2", "s3"]),
+    ];
+    let build = |_| build(instances(STABLE), split(&parts, Vec::new()), None);
+    (0..count).map(build).collect()
+}
+
+#[test]
+fn several_proxies_keep_the_share_together_and_the_smallest_is_exact() {
+    for (count, share, requests, expected, most) in [
+        (3, 50_000, 100_000, 5000, 3),
+        (1, 10_000, 10_000, 100, 1),
+        (1, 100, 10_000, 1, 0),
+        (3, 100, 30_000, 3, 0),
+    ] {
+        let proxies = proxies(count, share);
+        // Who comes first is sent here and there.
+        let canary: usize = (0..requests)
+            .map(|at| {
+                let table = &proxies[at * 7 / 3 % count];
+                let target = route(table).pick(Choice::RoundRobin).unwrap();
+                usize::from(target.instance() == "c1")
+            })
+            .sum();
+        assert!(
+            canary.abs_diff(expected) <= most,
+            "{count} {share}: {canary}"
+        );
+    }
 }
 
 #[test]
@@ -466,20 +501,13 @@ fn a_version_for_rules_only_leaves_the_shares_as_they_are() {
 }
 
 #[test]
-fn who_has_the_canary_keeps_it_when_its_share_grows() {
+fn who_has_the_canary_keeps_it_at_every_proxy_when_its_share_grows() {
     let at = |share: u64| {
-        let parts: [(&str, u64, &[&str]); 2] = [
-            ("canary", share, &["c1"]),
-            ("stable", 1_000_000 - share, &["s1", "s2", "s3"]),
-        ];
-        let table = build(instances(STABLE), split(&parts, Vec::new()), None);
+        let proxies = proxies(2, share);
         let picked = |key: u64| {
-            let target = route(&table).pick(Choice::Hash(key)).unwrap();
-            assert_eq!(
-                route(&table).pick(Choice::Hash(key)).unwrap().instance(),
-                target.instance()
-            );
-            target.instance() == "c1"
+            let picked = |table| route(table).pick(Choice::Hash(key)).unwrap().instance();
+            assert_eq!(picked(&proxies[0]), picked(&proxies[1]));
+            picked(&proxies[0]) == "c1"
         };
         (0..10_000).filter(|key| picked(*key)).collect::<Vec<u64>>()
     };

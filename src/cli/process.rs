@@ -112,6 +112,9 @@ pub struct EchoArguments {
     /// Body of every answer
     #[arg(long, default_value = "hello")]
     pub text: String,
+    /// Status of every ordinary answer
+    #[arg(long, value_name = "CODE", default_value = "200")]
+    pub status: http::StatusCode,
     /// Header of every answer; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub header: Vec<(String, String)>,
@@ -121,6 +124,9 @@ pub struct EchoArguments {
     /// Share of requests answered with 500, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub error_rate: f64,
+    /// Share of connections that are reset instead of answered, from 0 to 1; health is not
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    pub reset_rate: f64,
     /// How long requests in flight may finish after the stop signal; 0s ends at once
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub drain: Duration,

@@ -23,9 +23,11 @@ pub(crate) fn run(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
     let config = echo::Config {
         listen,
         text: arguments.text,
+        status: arguments.status,
         headers,
         delay: arguments.delay,
         error_rate: arguments.error_rate,
+        reset_rate: arguments.reset_rate,
         drain: arguments.drain,
     };
     // One thread is enough for a sample, and many of them run side by side.

@@ -26,10 +26,10 @@ use tokio::time::Instant;
 static NEXT_CLUSTER: AtomicU8 = AtomicU8::new(1);
 
 /// RPC addresses of three servers.
-struct Addresses(u8);
+pub(crate) struct Addresses(u8);
 
 impl Addresses {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -57,7 +57,7 @@ impl Addresses {
     }
 
     /// Three servers that begin together.
-    async fn start(&self) -> Vec<Agent> {
+    pub(crate) async fn start(&self) -> Vec<Agent> {
         let servers = tokio::join!(
             self.start_server(1, 3),
             self.start_server(2, 3),
@@ -67,20 +67,20 @@ impl Addresses {
     }
 
     /// A client that knows all servers.
-    async fn start_client(&self) -> Agent {
+    pub(crate) async fn start_client(&self) -> Agent {
         let servers = format!("client {{ servers = [{}] }}\n", self.quoted());
         Agent::start_with(Mode::Client, &servers).await
     }
 }
 
 /// Which of the servers leads, as `asked` sees it.
-async fn leader(asked: &Agent) -> String {
+pub(crate) async fn leader(asked: &Agent) -> String {
     let leader = http::get(&asked.url("http", "/v1/status/leader")).await;
     leader.as_str().expect("an address").to_owned()
 }
 
 /// Takes the leader out of `servers`; `asked` is one of them or a client.
-async fn take_leader(servers: &mut Vec<Agent>, addresses: &Addresses) -> (u8, Agent) {
+pub(crate) async fn take_leader(servers: &mut Vec<Agent>, addresses: &Addresses) -> (u8, Agent) {
     let leader = eventually("a leader", async || {
         match leader(&servers[0]).await.as_str() {
             "" => Err("nobody leads".to_owned()),

@@ -360,3 +360,46 @@ async fn needs_consul_instances_are_shown_by_a_real_one() {
     crate::harness::command::trivet(&agent, &stop).await.ok();
     eventually("the end of the instances", || count(0)).await;
 }
+
+/// An entry that splits the requests of a service by the version in its labels.
+const SPLITTER: &str = "Kind = \"service-splitter\"\nName = \"web\"\nSplits = [\n  { Weight = 90, ServiceSubset = \"v1\" },\n  { Weight = 10, ServiceSubset = \"v2\" },\n]\n";
+const RESOLVER: &str = "Kind = \"service-resolver\"\nName = \"web\"\nSubsets = {\n  v1 = { Filter = \"Service.Meta.version == 1\" }\n  v2 = { Filter = \"Service.Meta.version == 2\" }\n}\n";
+const DEFAULTS: &str = "Kind = \"service-defaults\"\nName = \"web\"\nProtocol = \"http\"\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_consul_a_splitter_of_its_command_line_is_obeyed() {
+    let Some(consul) = need("consul", "consul, from its vendor") else {
+        return;
+    };
+    let agent = Agent::start().await;
+    let mut job =
+        crate::rollout::with_canary(&agent, "web", 2, "version = \"1\"", "canary = 1", |_| ())
+            .await;
+    job.service = "meta {\n version = \"2\"\n rollout_judge = \"off\"\n }".into();
+    job.register(&agent).await;
+    job.passing(&agent, 3).await;
+    for (name, entry) in [
+        ("defaults", DEFAULTS),
+        ("resolver", RESOLVER),
+        ("splitter", SPLITTER),
+    ] {
+        let file = agent.dir().join(name).with_extension("hcl");
+        std::fs::write(&file, entry).expect("a file");
+        let written = Command::new(&consul)
+            .args(["config", "write"])
+            .arg(format!("-http-addr={}", agent.address("catalog")))
+            .arg(&file)
+            .stdin(Stdio::null())
+            .output()
+            .expect("consul starts");
+        let said = String::from_utf8_lossy(&written.stderr).into_owned();
+        assert!(written.status.success(), "{name}: {said}");
+    }
+    crate::rollout::in_force(&agent, 0.1).await;
+    let seen = crate::harness::load::spread(&agent.url("ingress", "/web"), 200).await;
+    assert!((19..=21).contains(&seen["new"]), "{seen:?}");
+    let shown = crate::harness::command::trivet(&agent, &["route", "list"])
+        .await
+        .ok();
+    assert!(shown.stdout.contains("10.00%"), "{}", shown.stdout);
+}

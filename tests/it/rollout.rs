@@ -3,7 +3,7 @@
 
 use crate::{
     harness::{
-        Agent, Echo,
+        Agent, DEADLINE, Echo,
         command::trivet,
         eventually, http,
         load::{self, Load},
@@ -25,8 +25,16 @@ use tokio::{
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Old instances, and a job whose next version is a canary with these labels.
-async fn with_canary(agent: &Agent, id: &str, count: u32, meta: &str, update: &str) -> Echo {
+pub(crate) async fn with_canary(
+    agent: &Agent,
+    id: &str,
+    count: u32,
+    meta: &str,
+    update: &str,
+    change: impl FnOnce(&mut Echo),
+) -> Echo {
     let mut job = Echo::new(id, count);
+    change(&mut job);
     job.text = "old".into();
     job.service = format!("meta {{\n {meta}\n }}");
     job.update = format!(
@@ -39,13 +47,17 @@ async fn with_canary(agent: &Agent, id: &str, count: u32, meta: &str, update: &s
     job
 }
 
-fn start(agent: &Agent, id: &str, per_second: u32) -> Load {
+pub(crate) fn start(agent: &Agent, id: &str, per_second: u32) -> Load {
     let ingress = agent.address("ingress");
     Load::start(ingress, &format!("/{id}"), per_second, TIMEOUT)
 }
 
 /// Waits until the rollout of the newest deployment is as wanted.
-async fn rollout<T>(agent: &Agent, id: &str, mut wanted: impl FnMut(&Value) -> Option<T>) -> T {
+pub(crate) async fn rollout<T>(
+    agent: &Agent,
+    id: &str,
+    mut wanted: impl FnMut(&Value) -> Option<T>,
+) -> T {
     let path = format!("/v1/job/{id}/deployment");
     agent
         .wait(&path, |deployment| {
@@ -61,7 +73,7 @@ async fn deployment_id(agent: &Agent, id: &str) -> String {
     deployment["ID"].as_str().expect("an id").to_owned()
 }
 
-fn reasons(rollout: &Value) -> Vec<&str> {
+pub(crate) fn reasons(rollout: &Value) -> Vec<&str> {
     let transitions = rollout["Transitions"].as_array().into_iter().flatten();
     transitions
         .filter_map(|transition| transition["Reason"].as_str())
@@ -72,7 +84,7 @@ fn reasons(rollout: &Value) -> Vec<&str> {
 async fn a_canary_that_fails_is_given_up_within_seconds() {
     let agent = Agent::start().await;
     let meta = "rollout_steps = \"10,50\"\nrollout_hold = \"1m\"\nrollout_warmup = \"0s\"";
-    let mut job = with_canary(&agent, "shop", 3, meta, "canary = 1").await;
+    let mut job = with_canary(&agent, "shop", 3, meta, "canary = 1", |_| ()).await;
     job.args = vec!["-error-rate".into(), "1".into()];
     let load = start(&agent, "shop", 60);
     load.more(30).await;
@@ -127,7 +139,7 @@ async fn a_good_canary_goes_through_its_steps_and_is_promoted() {
     let agent = Agent::start().await;
     let meta = "rollout_steps = \"25,50\"\nrollout_hold = \"1s\"\nrollout_bake = \"1s\"";
     let update = "canary = 1\nauto_promote = true";
-    let job = with_canary(&agent, "shop", 3, meta, update).await;
+    let job = with_canary(&agent, "shop", 3, meta, update, |_| ()).await;
     let load = start(&agent, "shop", 80);
     job.register(&agent).await;
     job.deployment(&agent, 1, "successful").await;
@@ -156,9 +168,17 @@ async fn a_good_canary_goes_through_its_steps_and_is_promoted() {
 async fn who_asks_for_nothing_is_only_told() {
     let agent = Agent::start().await;
     let failing = |job: &mut Echo| job.args = vec!["-error-rate".into(), "1".into()];
-    let mut job = with_canary(&agent, "shop", 3, "rollout_warmup = \"0s\"", "canary = 1").await;
+    let mut job = with_canary(
+        &agent,
+        "shop",
+        3,
+        "rollout_warmup = \"0s\"",
+        "canary = 1",
+        |_| (),
+    )
+    .await;
     let off = "rollout_warmup = \"0s\"\nrollout_judge = \"off\"";
-    let mut original = with_canary(&agent, "cart", 3, off, "canary = 1").await;
+    let mut original = with_canary(&agent, "cart", 3, off, "canary = 1", |_| ()).await;
     failing(&mut job);
     failing(&mut original);
     let loads = [start(&agent, "shop", 40), start(&agent, "cart", 40)];
@@ -198,7 +218,7 @@ async fn blue_becomes_green_and_goes_back_at_once() {
         "rollout_steps = \"0,100\"\nrollout_hold = \"1h\"\nrollout_bake = \"1h\"\nrollout_notify = \"{}\"",
         hook.url
     );
-    let job = with_canary(&agent, "shop", 2, &meta, "canary = 2").await;
+    let job = with_canary(&agent, "shop", 2, &meta, "canary = 2", |_| ()).await;
     let load = start(&agent, "shop", 50);
     job.register(&agent).await;
     rollout(&agent, "shop", |rollout| {
@@ -235,6 +255,33 @@ async fn blue_becomes_green_and_goes_back_at_once() {
     let status = trivet(&agent, &["rollout", "status", "shop"]).await.ok();
     for part in ["100 % (effective 100 %)", "canary", "stable", "2 of 2"] {
         assert!(status.stdout.contains(part), "{part}: {}", status.stdout);
+    }
+    let metrics = agent.url("http", "/v1/metrics?format=prometheus");
+    let (_, figures) = http::send(reqwest::Method::GET, &metrics, None).await;
+    let of_group = "namespace=\"default\",job=\"shop\",group=\"web\"";
+    for line in [
+        format!("trivet_rollout_share{{{of_group},kind=\"configured\"}} 1\n"),
+        format!("trivet_rollout_share{{{of_group},kind=\"effective\"}} 1\n"),
+        format!("trivet_rollout_step{{{of_group}}} 1\n"),
+        format!("trivet_rollout_state{{{of_group},state=\"judging\"}} 1\n"),
+        format!("trivet_rollout_state{{{of_group},state=\"held\"}} 0\n"),
+        "trivet_raft_is_leader 1\n".to_owned(),
+        "trivet_deployments{status=\"running\"} 1\n".to_owned(),
+        "trivet_jobs{status=\"running\"} 1\n".to_owned(),
+        "trivet_ingress_attempts_total{route=\"/shop\",service=\"shop\",version=\"v1\"".to_owned(),
+        "trivet_ingress_answer_seconds_bucket{route=\"/shop\",service=\"shop\",version=\"v1\""
+            .to_owned(),
+    ] {
+        assert!(figures.contains(&line), "{line}: {figures}");
+    }
+    let shown = http::get(&agent.url("http", "/v1/metrics")).await;
+    let gauges = shown["Gauges"].as_array().expect("gauges");
+    for (name, key, value) in [
+        ("trivet.rollout.share", "kind", "effective"),
+        ("trivet.ingress.attempts_total", "version", "v1"),
+    ] {
+        let is_it = |own: &Value| own["Name"] == name && own["Labels"][key] == value;
+        assert!(gauges.iter().any(is_it), "{name}: {shown}");
     }
     trivet(&agent, &["deployment", "fail", "-detach", &id])
         .await
@@ -280,6 +327,10 @@ async fn blue_becomes_green_and_goes_back_at_once() {
         }
     })
     .await;
+    let (_, figures) = http::send(reqwest::Method::GET, &metrics, None).await;
+    let line = "trivet_rollout_aborts_total{cause=\"deployment\"} 1\n";
+    assert!(figures.contains(line), "{figures}");
+    assert_eq!(transitions_told(&agent, said.len()).await, said);
     let over = trivet(&agent, &["rollout", "next", &id]).await;
     assert!(
         over.text().contains("has terminal status"),
@@ -289,11 +340,43 @@ async fn blue_becomes_green_and_goes_back_at_once() {
     assert_ne!(over.code, 0);
 }
 
+/// Sentences of so many transitions, as the event stream tells them.
+async fn transitions_told(agent: &Agent, count: usize) -> BTreeSet<String> {
+    let url = agent.url("http", "/v1/event/stream?topic=Rollout&index=1");
+    let reading = async {
+        let mut stream = http::client().get(url).send().await.expect("a stream");
+        let mut text = Vec::new();
+        let mut told = BTreeSet::new();
+        while told.len() < count {
+            let piece = stream
+                .chunk()
+                .await
+                .expect("it goes on")
+                .expect("it goes on");
+            text.extend_from_slice(&piece);
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                let batch: Value = serde_json::from_slice(&line).expect("JSON");
+                for event in batch["Events"].as_array().into_iter().flatten() {
+                    assert_eq!(event["Type"], "RolloutTransition");
+                    let transition = &event["Payload"]["Rollout"];
+                    assert_eq!(transition["Group"], "web");
+                    told.insert(transition["Reason"].as_str().expect("a text").to_owned());
+                }
+            }
+        }
+        told
+    };
+    tokio::time::timeout(DEADLINE, reading)
+        .await
+        .expect("all are told")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_way_of_letting_canaries_in_restarts_nothing() {
     let agent = Agent::start().await;
     let meta = "rollout_steps = \"5,25\"\nrollout_hold = \"1m\"";
-    let mut job = with_canary(&agent, "shop", 2, meta, "canary = 1").await;
+    let mut job = with_canary(&agent, "shop", 2, meta, "canary = 1", |_| ()).await;
     job.text = "old".into();
     let runs = |allocs: Vec<Value>| -> Vec<(String, String)> {
         let run = |alloc: &Value| {
@@ -382,7 +465,7 @@ async fn message(socket: &mut BufStream<TcpStream>) -> Option<Value> {
 }
 
 /// Waits until the ingress gives the canary of a service that part of its requests.
-async fn in_force(agent: &Agent, share: f64) {
+pub(crate) async fn in_force(agent: &Agent, share: f64) {
     eventually("the share", || async {
         let routes = http::get(&agent.url("ingress_admin", "/api/routes")).await;
         let weights = routes.as_array().into_iter().flatten();
@@ -416,7 +499,7 @@ async fn who_has_the_canary_keeps_it_while_its_share_grows() {
     let agent = Agent::start().await;
     let meta =
         "rollout_steps = \"1,5,25\"\nrollout_hold = \"1h\"\nrollout_sticky = \"cookie:user\"";
-    let job = with_canary(&agent, "shop", 2, meta, "canary = 1").await;
+    let job = with_canary(&agent, "shop", 2, meta, "canary = 1", |_| ()).await;
     job.register(&agent).await;
     let mut before = BTreeSet::new();
     for share in [0.01, 0.05, 0.25] {

@@ -197,7 +197,9 @@ impl Tried {
             };
             (is_new || self.is_sound(target))
                 && has_room(target)
-                && (!health.is_doubtful() || health.may_try(now_ms(), self.is_repeatable))
+                && (!health.is_doubtful()
+                    || target.is_judged()
+                    || health.may_try(now_ms(), self.is_repeatable))
         };
         let reachable = |target: &Target| !self.unreachable.contains(&target.upstream().serial());
         let found = route

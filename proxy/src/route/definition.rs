@@ -70,6 +70,9 @@ pub struct Traits {
     pub version: String,
     /// Its turns among those of its version, by its health; 0 for none.
     pub turns: u16,
+    /// Somebody else judges it by its answers, and takes it out: it gets its share until then,
+    /// whatever it answers, for who asks it nothing learns nothing of it.
+    pub is_judged: bool,
 }
 
 impl Default for Traits {
@@ -77,6 +80,7 @@ impl Default for Traits {
         Traits {
             version: String::new(),
             turns: 1,
+            is_judged: false,
         }
     }
 }

@@ -223,6 +223,11 @@ impl Target {
         &self.traits.version
     }
 
+    /// Whether it gets its share whatever it answers, since somebody else judges it by that.
+    pub fn is_judged(&self) -> bool {
+        self.traits.is_judged
+    }
+
     /// The version of its service that it belongs to by a split; none without one.
     pub fn part(&self) -> Option<&str> {
         self.part.as_deref()

@@ -25,6 +25,8 @@ pub struct Instance<'a> {
     pub version: &'a str,
     /// Its turns among those of its version, by its health; 0 for none.
     pub turns: u16,
+    /// Whether it gets its share whatever it answers, as in [`Traits`].
+    pub is_judged: bool,
 }
 
 /// The routes that an instance's `urlprefix-` tags define, one `route add` for each tag, and the
@@ -103,6 +105,7 @@ fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fa
         traits: Traits {
             version: instance.version.to_owned(),
             turns: instance.turns,
+            is_judged: instance.is_judged,
         },
     })
 }

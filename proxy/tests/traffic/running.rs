@@ -67,6 +67,7 @@ impl Running {
                 datacenter: "dc1",
                 version: "",
                 turns: 1,
+                is_judged: false,
             });
             assert!(problems.is_empty(), "{problems:?}");
             definitions

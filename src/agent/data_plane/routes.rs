@@ -97,6 +97,7 @@ fn adds<'a>(
             datacenter,
             version: &traits.version,
             turns: traits.turns,
+            is_judged: traits.is_judged,
         });
         let sticky = instance.service.meta.get(STICKY_META);
         let sticky = sticky.and_then(|text| route::Sticky::parse(text));

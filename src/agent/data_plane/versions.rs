@@ -22,6 +22,8 @@ use proxy::route::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The key of a service's meta that says what the judge may do.
+const JUDGE_META: &str = "rollout_judge";
 /// The whole, in millionths.
 const WHOLE: u64 = 1_000_000;
 
@@ -404,7 +406,15 @@ fn first_step(steps: &str) -> Option<u64> {
     Some(u64::from(share.ten_thousandths()) * 100)
 }
 
-/// Version and turns of an instance.
+/// Whether what a canary answers is judged: it has a share, and nobody wants the judge only to look
+/// on.
+fn is_judged(instance: &Instance) -> bool {
+    let looks_on = instance.service.meta.get(JUDGE_META);
+    let looks_on = looks_on.is_some_and(|mode| mode.trim() == "observe");
+    !looks_on && decided_share(instance).is_some_and(|share| share > 0)
+}
+
+/// Version and turns of an instance, and whether it is judged.
 pub(super) fn traits(instance: &Instance) -> Traits {
     let own = instance.service.meta.get("version").cloned();
     let of_job = || {
@@ -418,6 +428,7 @@ pub(super) fn traits(instance: &Instance) -> Traits {
             Status::Warning => instance.service.weights.warning,
             Status::Critical => 0,
         },
+        is_judged: is_judged(instance),
     }
 }
 
