@@ -22,6 +22,8 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 struct Elsewhere {
     services: Map<String, Value>,
     checks: Map<String, Value>,
+    /// Texts of keys by path.
+    keys: BTreeMap<String, String>,
     /// Method and path of every write, ids left out, with how often it came.
     writes: BTreeMap<String, usize>,
     /// Everything that this protocol does not have.
@@ -35,6 +37,9 @@ type Double = Arc<Mutex<Elsewhere>>;
 impl Elsewhere {
     fn answer(&mut self, method: &Method, uri: &Uri, body: &[u8]) -> Response {
         let target = uri.path_and_query().map_or("", |target| target.as_str());
+        if let Some(key) = uri.path().strip_prefix("/v1/kv/") {
+            return self.key(method, key, body);
+        }
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         if *method == Method::GET {
             let list = match uri.path() {
@@ -73,6 +78,21 @@ impl Elsewhere {
             _ => return self.refuse(method, target),
         }
         StatusCode::OK.into_response()
+    }
+
+    fn key(&mut self, method: &Method, key: &str, body: &[u8]) -> Response {
+        match *method {
+            Method::GET => match self.keys.get(key) {
+                Some(text) => return text.clone().into_response(),
+                None => return StatusCode::NOT_FOUND.into_response(),
+            },
+            Method::DELETE => drop(self.keys.remove(key)),
+            _ => {
+                let text = String::from_utf8_lossy(body).into_owned();
+                self.keys.insert(key.to_owned(), text);
+            }
+        }
+        axum::Json(true).into_response()
     }
 
     fn register(&mut self, body: &Value) {
@@ -331,4 +351,62 @@ async fn the_ingress_is_fed_from_a_catalog_elsewhere() {
     answers("/moved", StatusCode::OK).await;
     assert_eq!(double.lock().expect("a lock").wrong, Vec::<String>::new());
     target.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_of_canaries_are_told_to_a_router_elsewhere() {
+    let (double, address, _serving) = double().await;
+    // What an earlier process left is taken back.
+    let block =
+        format!("consul {{\n  address = \"{address}\"\n}}\ningress {{\n  enabled = false\n}}");
+    let agent = Agent::start_with(Mode::Durable, &block).await;
+    let mut job = Echo::new("web", 2);
+    let meta = "meta {\n rollout_steps = \"5,25\"\n rollout_hold = \"1s\"\n }";
+    job.service = format!("{meta}\n canary_tags = [\"urlprefix-/web\", \"canary\"]");
+    job.update =
+        "max_parallel = 2\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"30s\"\ncanary = 1"
+            .into();
+    job.register(&agent).await;
+    job.deployment(&agent, 0, "successful").await;
+    assert_eq!(double.lock().expect("a lock").keys, BTreeMap::new());
+    "new".clone_into(&mut job.text);
+    job.register(&agent).await;
+    let told = async |wanted: &str| {
+        eventually("the command", || async {
+            let shown = double.lock().expect("a lock");
+            let texts: Vec<&str> = shown.keys.values().map(String::as_str).collect();
+            match texts.as_slice() {
+                [] if wanted.is_empty() => Ok(()),
+                [only] if *only == wanted => Ok(()),
+                _ => Err(format!("{:?}", shown.keys)),
+            }
+        })
+        .await;
+    };
+    told("route weight web /web weight 0.05 tags \"canary\"\n").await;
+    let key = double.lock().expect("a lock").keys.keys().next().cloned();
+    assert!(key.is_some_and(|key| key.starts_with("fabio/config/trivet-")));
+    // Nobody counts, so that it never gets on by itself.
+    let path = "/v1/job/web/deployment";
+    let rollout = agent
+        .wait(path, |row| {
+            let rollout = row["TaskGroups"]["web"]["Rollout"].clone();
+            (rollout["Phase"] == "frozen").then_some(rollout)
+        })
+        .await;
+    assert_eq!(rollout["Reason"], "no counts by version: promote by hand");
+    let set = ["rollout", "set-share", "web", "0"];
+    trivet(&agent, &set).await.ok();
+    told("route del web tags \"canary\"\n").await;
+    trivet(&agent, &["rollout", "set-share", "web", "12.5"])
+        .await
+        .ok();
+    told("route weight web /web weight 0.125 tags \"canary\"\n").await;
+    let deployment = http::get(&agent.url("http", path)).await;
+    let id = deployment["ID"].as_str().expect("an id");
+    trivet(&agent, &["deployment", "fail", "-detach", id])
+        .await
+        .ok();
+    told("").await;
+    assert_eq!(double.lock().expect("a lock").wrong, Vec::<String>::new());
 }

@@ -4,10 +4,12 @@
 //! What the other agent has is compared with what it should have whenever something changes here,
 //! and every few seconds, so that it is right again after either side was restarted. Checks are run
 //! here; there they are checks with a time to live, which each round renews. What is there when
-//! this agent ends stays, as the tasks do.
+//! this agent ends stays, as the tasks do. Shares of canaries are written into its key-value store,
+//! where a router that reads commands there finds them.
 
 mod feed;
 mod other;
+mod shares;
 
 pub(super) use feed::Feed;
 
@@ -58,13 +60,17 @@ impl External {
         let mut refresh_at = Instant::now();
         let mut pause = PAUSES.0;
         let mut said = String::new();
+        let mut told = None;
         loop {
             let is_due = Instant::now() >= refresh_at;
             let replica = std::sync::Arc::clone(&catalog.borrow_and_update());
             // Before the first list nothing is known, and nothing may be removed.
             let round = async {
                 match replica.at {
-                    Some(_) => self.round(&other, &replica.catalog, is_due).await,
+                    Some(_) => {
+                        self.round(&other, &replica.catalog, (is_due, &mut told))
+                            .await
+                    }
                     None => Ok(()),
                 }
             };
@@ -122,14 +128,46 @@ impl External {
         }
     }
 
-    /// Compares and calls.
-    async fn round(&self, other: &Other, view: &View, refresh: bool) -> Result<(), Error> {
+    /// Compares and calls. `told` are the commands for canaries that are known to be there.
+    async fn round(
+        &self,
+        other: &Other,
+        view: &View,
+        (refresh, told): (bool, &mut Option<String>),
+    ) -> Result<(), Error> {
         let services: BTreeMap<ServiceId, KnownService> = other.list("/v1/agent/services").await?;
         let checks: BTreeMap<CheckId, KnownCheck> = other.list("/v1/agent/checks").await?;
         let wanted = wanted(view, &self.node);
         for call in calls(&wanted, &services, &checks, &self.owner, refresh) {
             other.call(&self.owner, call).await?;
         }
+        self.tell_shares(other, view, (refresh, told)).await
+    }
+
+    /// Writes the commands for canaries of this node where they are not there.
+    async fn tell_shares(
+        &self,
+        other: &Other,
+        view: &View,
+        (refresh, told): (bool, &mut Option<String>),
+    ) -> Result<(), Error> {
+        let (commands, alike) = shares::commands(view, &self.node);
+        for service in alike {
+            tracing::debug!(
+                %service,
+                "its canaries have no tag of their own, so that no share can be told elsewhere"
+            );
+        }
+        let path = format!("/v1/kv/{}{}", shares::PREFIX, self.owner);
+        // Somebody else may have changed it; and what an earlier process wrote is taken back.
+        let known = match told.take() {
+            Some(known) if !refresh || known.is_empty() => known,
+            _ => other.key(&path).await?,
+        };
+        if known != commands {
+            other.set_key(&path, &commands).await?;
+        }
+        *told = Some(commands);
         Ok(())
     }
 }

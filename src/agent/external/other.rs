@@ -123,6 +123,34 @@ impl Other {
         Ok((parsed(path, &bytes)?, next))
     }
 
+    /// The text of a key by its path; empty if there is none.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub(super) async fn key(&self, path: &str) -> Result<String, Error> {
+        match self.send(Method::GET, &format!("{path}?raw"), None).await {
+            Ok((bytes, _)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(Error::Status { status, .. }) if status == StatusCode::NOT_FOUND => {
+                Ok(String::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the text of a key by its path, or removes it if it is to be empty.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub(super) async fn set_key(&self, path: &str, text: &str) -> Result<(), Error> {
+        let sent = if text.is_empty() {
+            self.send(Method::DELETE, path, None).await
+        } else {
+            let body = text.as_bytes().to_vec();
+            self.send(Method::PUT, path, Some(body)).await
+        };
+        sent.map(drop)
+    }
+
     async fn send(
         &self,
         method: Method,
