@@ -1,11 +1,12 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
-//! `cargo bench --bench drivers -- [ingress] [hung] [dns] [catalog] [jobs] [start] [storm]` runs
-//! the named ones, or all; `catalog` takes `seconds=6`, `rounds=3` and `watchers=1000`, `storm`
-//! takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH`
-//! for where the data directory is made. The peer runs in the same run where Debian has it; what a
-//! driver needs and does not find, it says and skips. All traffic stays on
-//! loopback, and every load is bounded in time.
+//! `cargo bench --bench drivers -- [ingress] [hung] [dns] [catalog] [jobs] [start] [storm]
+//! [rollouts]` runs the named ones, or all; `catalog` takes `seconds=6`, `rounds=3` and
+//! `watchers=1000`, `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`,
+//! `connections=16` and `dirs=PATH,PATH` for where the data directory is made, `rollouts` takes
+//! `runs=30` and `rollouts=100`. The peer runs in the same run where Debian has it; what a driver
+//! needs and does not find, it says and skips. All traffic stays on loopback, and every load is
+//! bounded in time.
 
 #![expect(
     clippy::print_stdout,
@@ -27,6 +28,7 @@ mod harness;
 mod hung;
 mod ingress;
 mod process;
+mod rollouts;
 mod small_jobs;
 mod start;
 mod storm;
@@ -46,6 +48,7 @@ async fn main() {
     run("jobs", &wanted, small_jobs::run(&options)).await;
     run("start", &wanted, start::run()).await;
     run("storm", &wanted, storm::run(&options)).await;
+    run("rollouts", &wanted, rollouts::run(&options)).await;
 }
 
 async fn run(name: &str, wanted: &[String], driver: impl Future<Output = ()>) {

@@ -47,13 +47,23 @@ impl Load {
         per_second: u32,
         timeout: Duration,
     ) -> Self {
+        Self::every(ingress, path, Duration::from_secs(1) / per_second, timeout)
+    }
+
+    /// Sends a GET of `path` each time that a pause is over, with its own deadline.
+    pub(crate) fn every(
+        ingress: SocketAddr,
+        path: &str,
+        pause: Duration,
+        timeout: Duration,
+    ) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let done = Arc::clone(&requests);
         let url = format!("http://{ingress}{path}");
         let running = tokio::spawn(async move {
             let client = http::client();
-            let mut tick = interval(Duration::from_secs(1) / per_second);
+            let mut tick = interval(pause);
             tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let mut flying = JoinSet::new();
             let end = tokio::time::sleep(LOAD_MAX);
