@@ -300,6 +300,8 @@ mod tests {
             route: "/web".into(),
             service: "web".into(),
             version: "v3".into(),
+            job_id: "web\x1b[31m".into(),
+            namespace: "default".into(),
             attempts,
             ..Counted::default()
         };
@@ -317,23 +319,25 @@ mod tests {
     fn a_small_terminal_shows_every_column() {
         let text = shown(&state(), 80, 24);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(
-            lines[0],
-            " 1 Jobs  2 Allocations  3 Routes  4 Events  5 Logs"
-        );
-        assert!(
-            lines[1].starts_with("Job ") && lines[1].ends_with("Rollout"),
-            "{}",
-            lines[1]
-        );
         // What would drive the terminal is written out.
-        assert!(lines[2].starts_with("web\\x1b[31m"), "{}", lines[2]);
-        assert!(
-            lines[2].contains("4/5") && lines[2].ends_with("promote?"),
-            "{}",
-            lines[2]
-        );
-        assert_eq!(lines[23], "? keys   q leave");
+        let expected = [
+            " 1 Jobs  2 Allocations  3 Routes  4 Events  5 Logs",
+            "Job            Status   Type     Ver  Run     Wait Fail Req/s   Err/s  Rollout",
+            "web\\x1b[31m    running  service  3    4/5     1    0    42.0    0.0    promote?",
+        ];
+        assert_eq!(lines[..3], expected);
+        assert!(lines[3..23].iter().all(|line| line.is_empty()), "{text}");
+        assert_eq!(lines[23..], ["? keys   q leave"]);
+    }
+
+    #[test]
+    fn the_keys_are_told() {
+        let mut state = state();
+        state.take(News::Key(Key::Char('?')));
+        let text = shown(&state, 80, 24);
+        for line in HELP {
+            assert!(text.contains(line), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -175,9 +175,9 @@ impl Browser {
 
     /// Presses a key.
     pub(super) async fn key(&self, key: &str) {
-        for kind in ["keyDown", "keyUp"] {
-            let event =
-                json!({"type": kind, "key": key, "text": if kind == "keyDown" { key } else { "" }});
+        let text = if key == "Enter" { "\r" } else { key };
+        for (kind, text) in [("keyDown", text), ("keyUp", "")] {
+            let event = json!({"type": kind, "key": key, "text": text});
             self.call("Input.dispatchKeyEvent", event).await;
         }
     }

@@ -1,5 +1,6 @@
 //! The web UI in a browser, as people use it.
 
+mod allocation;
 mod browser;
 mod chromium;
 mod edited;
@@ -179,8 +180,14 @@ async fn needs_chromium_logs_of_five_allocations_are_merged_and_followed() {
         page.wait_text(&format!("err-{at}")).await;
     }
     assert!(!page.text().await.contains("again-"));
-    page.paste("main input[type=search]", "err-3").await;
+    let search = "main input[type=search]";
+    page.paste(search, "err-3").await;
     page.wait("document.querySelectorAll('.log-line').length === 1")
+        .await;
+    page.value("document.querySelector('main .check input').click()")
+        .await;
+    page.paste(search, "^err-[13]$").await;
+    page.wait("document.querySelectorAll('.log-line').length === 2")
         .await;
     page.end_clean();
 }
@@ -404,6 +411,17 @@ async fn needs_chromium_keys_lead_through_the_pages_and_read_only_ones_change_no
     for action in ["Stop", "Scale", "Restart"] {
         let list = labels.as_array().expect("labels");
         assert!(!list.contains(&json!(action)), "{labels}");
+    }
+    for path in [
+        "/routes",
+        "/kv",
+        "/variables",
+        "/services/alpha",
+        "/jobs/alpha@default/versions",
+    ] {
+        page.go(path).await;
+        let labels = "[...document.querySelectorAll('main button')].map((own) => own.textContent).filter((own) => /^(Edit|New|Revert|Save|Delete|Set)/.test(own))";
+        assert_eq!(page.value(labels).await, json!([]), "{path}");
     }
     page.end_clean();
 }
