@@ -729,7 +729,7 @@ fn whole_agent(
     let told = exchange(
         admin.unwrap(),
         &format!(
-            "PUT /v1/trivet/routes/overrides HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\
+            "PUT /v1/trivet/routes/overrides HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
              Content-Length: {}\r\n\r\n{routes}",
             routes.len()
         ),
