@@ -1,14 +1,14 @@
 //! The ingress beside nginx: the same backend, the same load, in turns within one run.
 //!
-//! `cargo bench -p proxy --bench nginx -- [seconds=4] [rounds=3] [threads=2] [workers=1] [case=TEXT]`
-//! needs `nginx` and `wrk` on the path, and `h2load` for HTTP/2; only cases with that text in their
-//! name are measured. What counts is the ratio of CPU time for a request: absolute figures depend on
-//! what else the machine does. nginx proxies with `workers` workers, the ingress is a process of its
-//! own with `threads` threads; generator, backend and proxies share all processors, so that
-//! latencies compare only where both have as many.
+//! `cargo bench -p proxy --bench nginx -- [seconds=4] [rounds=3] [threads=2] [workers=1]
+//! [case=TEXT]` needs `nginx` and `wrk` on the path, and `h2load` for HTTP/2; only cases with that
+//! text in their name are measured. What counts is the ratio of CPU time for a request: absolute
+//! figures depend on what else the machine does. nginx proxies with `workers` workers, the ingress
+//! is a process of its own with `threads` threads; generator, backend and proxies share all
+//! processors.
 //!
-//! With `agent=PROGRAM`, the path of a built `trivet`, the ingress is that of whole agents, which get
-//! the routes as an operator gives them; all that such an agent does counts.
+//! With `agent=PROGRAM`, the path of a built `trivet`, the ingress is that of whole agents, which
+//! get the routes as an operator gives them; all that such an agent does counts.
 
 #![expect(
     clippy::print_stdout,
