@@ -7,8 +7,15 @@ use std::{
     io::{BufWriter, Write},
     sync::Arc,
     thread,
+    time::Duration,
 };
 use tokio::sync::mpsc::Receiver;
+
+/// How many lines are written together at most.
+const LINES_MAX: usize = 1024;
+
+/// How long lines gather that come after others.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Opens the log; lines are written as they come until the ingress ends.
 pub(super) fn open(settings: &IngressLog) -> Result<Arc<AccessLog>, String> {
@@ -29,14 +36,15 @@ pub(super) fn open(settings: &IngressLog) -> Result<Arc<AccessLog>, String> {
     Ok(Arc::new(log))
 }
 
-/// Writes what comes; what waits goes out together, and nothing is held back.
+/// Writes what comes: the first line at once, and those that come soon after it together. To be
+/// woken for each of them, and to write each for itself, would cost more than the requests.
 fn write(mut lines: Receiver<String>, mut target: impl Write) {
     let mut has_failed = false;
-    while let Some(line) = lines.blocking_recv() {
-        let mut written = target.write_all(line.as_bytes());
-        while let Ok(line) = lines.try_recv() {
-            written = written.and_then(|()| target.write_all(line.as_bytes()));
-        }
+    let mut waiting = Vec::new();
+    while lines.blocking_recv_many(&mut waiting, LINES_MAX) > 0 {
+        let written = waiting
+            .drain(..)
+            .try_for_each(|line| target.write_all(line.as_bytes()));
         let written = written.and_then(|()| target.flush());
         if let Err(error) = &written
             && !has_failed
@@ -44,6 +52,7 @@ fn write(mut lines: Receiver<String>, mut target: impl Write) {
             tracing::error!(%error, "the log of requests cannot be written");
         }
         has_failed = written.is_err();
+        thread::sleep(GATHER);
     }
 }
 
