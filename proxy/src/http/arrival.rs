@@ -98,7 +98,8 @@ struct Come {
 }
 
 impl Arrival {
-    /// Carries a connection to its end.
+    /// Carries a connection to its end. What only some connections need has memory of its own: the
+    /// room for it would be taken by each one that rests.
     pub(super) async fn carry(
         &self,
         tcp: Plain,
@@ -130,20 +131,21 @@ impl Arrival {
             }
             Protocol::Tcp => {
                 if let Some(opened) = come.open(served).await {
-                    self.bytes(opened, served, |table| table.lookup_port(port))
-                        .await;
+                    let bytes = self.bytes(opened, served, |table| table.lookup_port(port));
+                    Box::pin(bytes).await;
                 }
             }
             Protocol::TcpDynamic => {
                 if let Some(opened) = come.open(served).await {
-                    self.bytes(opened, served, |table| table.lookup_address(own))
-                        .await;
+                    let bytes = self.bytes(opened, served, |table| table.lookup_address(own));
+                    Box::pin(bytes).await;
                 }
             }
             Protocol::TcpSni => {
                 if let Ok(Some(name)) = come.name(served.limits.head).await {
-                    self.bytes(come.plain(), served, |table| table.lookup_name(&name, true))
-                        .await;
+                    let bytes =
+                        self.bytes(come.plain(), served, |table| table.lookup_name(&name, true));
+                    Box::pin(bytes).await;
                 }
             }
             Protocol::HttpsTcpSni => {
@@ -158,10 +160,10 @@ impl Arrival {
                     .lookup_name(&name, false)
                     .is_some();
                 if is_passed {
-                    self.bytes(come.plain(), served, |table| {
+                    let bytes = self.bytes(come.plain(), served, |table| {
                         table.lookup_name(&name, false)
-                    })
-                    .await;
+                    });
+                    Box::pin(bytes).await;
                 } else if let Some((stream, ends, first)) = come.open(served).await {
                     self.http(stream, ends, first, served).await;
                 }
@@ -369,7 +371,7 @@ impl Come {
         };
         let tcp = self.tcp.into_known().ok()?;
         let handshake = acceptor.accept(Prefixed::new(tcp, self.first));
-        match timeout(served.limits.head, handshake).await {
+        match Box::pin(timeout(served.limits.head, handshake)).await {
             Ok(Ok(stream)) => Some((Stream::Tls(Box::new(stream)), self.ends, Vec::new())),
             Ok(Err(error)) => {
                 tracing::debug!(%error, peer = %self.ends.0, "TLS did not come about");

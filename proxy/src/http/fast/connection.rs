@@ -83,7 +83,7 @@ pub(in crate::http) async fn serve(
                 return None;
             }
             After::Refused => {
-                linger(&mut connection.accepted.stream).await;
+                Box::pin(linger(&mut connection.accepted.stream)).await;
                 return None;
             }
         }

@@ -25,7 +25,7 @@ use crate::http::body::{Body, Coding};
 use crate::http::lease::{Lease, Refused};
 use crate::http::rescue::{self, Verdict, Wait};
 use crate::http::routing::{self, Criteria, Failure, Tried};
-use crate::http::waiting::Queued;
+use crate::http::waiting::{Queued, Turn};
 use crate::route::{Facts, Outcome, Request, RequestPath, Target, Upstream};
 
 /// How many interim answers a target may send before its answer.
@@ -164,10 +164,19 @@ impl Connection {
 
     /// A target for a request, which may have to wait for it.
     async fn lease(&mut self, plain: &Plain, tried: &Tried) -> Result<Lease, Refused> {
-        let turn = match self.try_lease(plain, tried) {
-            Err(Refused::Wait(turn)) => turn,
-            other => return other,
-        };
+        match self.try_lease(plain, tried) {
+            Err(Refused::Wait(turn)) => Box::pin(self.lease_later(plain, tried, turn)).await,
+            other => other,
+        }
+    }
+
+    /// A target for a request that waits for its turn.
+    async fn lease_later(
+        &mut self,
+        plain: &Plain,
+        tried: &Tried,
+        turn: Turn,
+    ) -> Result<Lease, Refused> {
         let local = self.local.clone();
         let Some(_queued) = Queued::enter(&local.handle, &turn) else {
             return Err(Refused::NoTarget);
@@ -259,8 +268,7 @@ impl Connection {
             });
         }
         self.timer.set_after(self.local.config.connect_timeout);
-        let connect = connect(upstream.address());
-        tokio::pin!(connect);
+        let mut connect = Box::pin(connect(upstream.address()));
         poll_fn(|cx| {
             if let Poll::Ready(result) = connect.as_mut().poll(cx) {
                 let connected = result.map(|stream| Connected {
