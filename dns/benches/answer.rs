@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dns::answer::{Context, Question, Room, answer};
-use dns::{Changes, Facts, Instance, Kind, Node, Rules, View};
+use dns::{Changes, Facts, Instance, InstanceChange, Kind, Node, Rules, View};
 use hickory_proto::rr::{Name, RecordType};
 
 const SERVICES: usize = 1_000;
@@ -19,6 +19,7 @@ fn facts() -> Facts {
     let instance = |service: String, at: usize| Instance {
         service,
         node: format!("node-{at}"),
+        id: "1".to_owned(),
         address: String::new(),
         port: 8_080,
         tags: vec!["v1".to_owned()],
@@ -110,35 +111,51 @@ fn answers(criterion: &mut Criterion) {
 
 /// One instance of 10,000 becomes another: what the next view costs.
 fn changes(criterion: &mut Criterion) {
-    let instance = |service: usize, at: usize| Instance {
-        service: format!("service-{service}"),
-        node: format!(
-            "node-{}",
-            (service * 10 + at) % INSTANCES_OF_THE_BIG_SERVICE
+    for (case, per_service, has_own_tag) in [
+        ("one_of_10000_instances_of_1000_services", 10, false),
+        ("one_of_10000_instances_of_one_service", 10_000, false),
+        (
+            "one_of_10000_instances_with_tags_of_their_own",
+            10_000,
+            true,
         ),
-        address: String::new(),
-        port: 8_080,
-        tags: vec!["v1".to_owned()],
-        weight: 1,
-        passing: true,
-    };
-    let facts = Facts {
-        instances: (0..10_000).map(|at| instance(at / 10, at % 10)).collect(),
-        ..facts()
-    };
-    let view = View::new(&facts).expect("the facts are valid");
-    let mut weight = 0;
-    criterion.bench_function("one_of_10000_instances", |bencher| {
-        bencher.iter(|| {
-            weight = (weight + 1) % 100;
-            let mut instances: Vec<Instance> = (0..10).map(|at| instance(500, at)).collect();
-            instances[3].weight = weight;
-            view.with(&Changes {
-                services: vec![(Kind::Service, "service-500".to_owned(), instances)],
-                ..Changes::default()
-            })
+    ] {
+        let instance = |at: usize, weight: u16| Instance {
+            service: format!("service-{}", at / per_service),
+            node: format!("node-{}", at % INSTANCES_OF_THE_BIG_SERVICE),
+            id: at.to_string(),
+            address: format!("10.1.{}.{}", at / 256, at % 256),
+            port: 8_080,
+            tags: std::iter::once("v1".to_owned())
+                .chain(has_own_tag.then(|| format!("own-{at}")))
+                .collect(),
+            weight,
+            passing: true,
+        };
+        let facts = Facts {
+            instances: (0..10_000).map(|at| instance(at, 1)).collect(),
+            ..facts()
+        };
+        let mut view = View::new(&facts).expect("the facts are valid");
+        let mut count = 0;
+        criterion.bench_function(case, |bencher| {
+            bencher.iter(|| {
+                // It goes and comes, so that the lists change too.
+                count += 1;
+                let now = instance(5_003, u16::try_from(count % 100).expect("small"));
+                view = view.with(&Changes {
+                    instances: vec![InstanceChange {
+                        kind: Kind::Service,
+                        service: now.service.clone(),
+                        node: now.node.clone(),
+                        id: now.id.clone(),
+                        instance: (count % 2 == 0).then_some(now),
+                    }],
+                    ..Changes::default()
+                });
+            });
         });
-    });
+    }
 }
 
 criterion_group!(benches, answers, changes);

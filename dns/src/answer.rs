@@ -1,6 +1,6 @@
 //! Query and view → records. Pure: the seed of the order and the time come in as arguments.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hickory_proto::op::ResponseCode;
@@ -10,7 +10,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use crate::config::{Rules, seconds};
 use crate::name::{Labels, Query, parse};
 use crate::pick::Stream;
-use crate::view::{Endpoint, NodeEntry, Pool, ServiceMatch, View};
+use crate::view::{Endpoint, NodeEntry, Place, Pool, View};
 
 /// Largest message without EDNS, in bytes (RFC 1035, 4.2.1).
 const PLAIN_UDP_BYTES: usize = 512;
@@ -336,13 +336,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Instances that answer for the service `name`, which may be none.
-    fn matched(&mut self, name: &[u8], service: Option<ServiceMatch<'_>>) {
+    fn matched(&mut self, name: &[u8], service: Option<&Pool>) {
         match service {
             None => self.answer.code = ResponseCode::NXDomain,
             Some(service) if self.question.record_type == RecordType::SRV => {
                 self.targets(self.cx.rules.service_ttl(name), service);
             }
-            Some(service) => self.service(name, service.pool),
+            Some(service) => self.service(name, service),
         }
     }
 
@@ -360,7 +360,7 @@ impl<'a> Draft<'a> {
 
     fn prepared(&mut self, name: &[u8], record_type: RecordType) {
         let found = self.view.prepared(name, self.cx.seed);
-        let found = found.filter(|found| !found.instances().pool.endpoints.is_empty());
+        let found = found.filter(|found| !found.pool.endpoints.is_empty());
         let Some(found) = found else {
             self.answer.code = ResponseCode::NXDomain;
             return;
@@ -369,9 +369,9 @@ impl<'a> Draft<'a> {
         let of_service = || self.cx.rules.service_ttl(&found.service);
         let ttl = found.ttl.map_or_else(of_service, seconds);
         if record_type == RecordType::SRV {
-            self.targets(ttl, found.instances());
+            self.targets(ttl, &found.pool);
         } else {
-            self.pool(found.instances().pool, self.question.name, ttl, 0);
+            self.pool(&found.pool, self.question.name, ttl, 0);
         }
     }
 
@@ -387,25 +387,25 @@ impl<'a> Draft<'a> {
     /// Addresses of a pool in random order, or one of its host names if it has no address at all.
     fn pool(&mut self, pool: &Pool, owner: &Name, ttl: u32, depth: usize) {
         let wanted = Wanted::of(self.question.record_type);
-        let v4 = if wanted.v4 { pool.v4.as_slice() } else { &[] };
-        let v6 = if wanted.v6 { pool.v6.as_slice() } else { &[] };
+        let v4_count = if wanted.v4 { pool.v4.len() } else { 0 };
+        let v6_count = if wanted.v6 { pool.v6.len() } else { 0 };
         if pool.v4.is_empty() && pool.v6.is_empty() && wanted.alias {
             if let Some(at) = self.positions(pool.aliases.len(), 1).first() {
-                self.alias(&pool.aliases[*at], owner, ttl, depth);
+                self.alias(pool.aliases.at(*at), owner, ttl, depth);
             }
             return;
         }
-        let limit = self.cx.rules.address_answers().min(v4.len() + v6.len());
+        let limit = self.cx.rules.address_answers().min(v4_count + v6_count);
         let room = self
             .cx
             .room
             .answers_max
             .saturating_sub(self.answer.answers.len());
         self.answer.shortened |= room < limit;
-        for at in self.positions(v4.len() + v6.len(), limit.min(room)) {
-            let data = match at.checked_sub(v4.len()) {
-                None => RData::A(A(v4[at])),
-                Some(at) => RData::AAAA(AAAA(v6[at])),
+        for at in self.positions(v4_count + v6_count, limit.min(room)) {
+            let data = match at.checked_sub(v4_count) {
+                None => RData::A(A(*pool.v4.at(at))),
+                Some(at) => RData::AAAA(AAAA(*pool.v6.at(at))),
             };
             if !self.push_answer(owner, ttl, data) {
                 return;
@@ -437,7 +437,7 @@ impl<'a> Draft<'a> {
             Query::Service { name, tag } => {
                 if let Some(service) = view.service(name, tag) {
                     let ttl = self.cx.rules.service_ttl(name);
-                    self.pool(service.pool, alias, ttl, depth + 1);
+                    self.pool(service, alias, ttl, depth + 1);
                 }
             }
             Query::Address(ip) => self.address(ip, alias),
@@ -452,13 +452,13 @@ impl<'a> Draft<'a> {
     }
 
     /// SRV records in random order, each with the addresses of its target.
-    fn targets(&mut self, ttl: u32, service: ServiceMatch<'_>) {
-        let total = service.pool.endpoints.len();
+    fn targets(&mut self, ttl: u32, pool: &Pool) {
+        let total = pool.endpoints.len();
         self.answer.shortened |= self.cx.room.answers_max < total;
         let picked = self.positions(total, self.cx.room.answers_max);
         let mut known = Vec::with_capacity(picked.len());
         for at in &picked {
-            let endpoint = service.endpoint(*at);
+            let Place(endpoint) = pool.endpoints.at(*at);
             let key = (Arc::as_ptr(&endpoint.node), &endpoint.host);
             let is_known = known.contains(&key);
             if !self.target(endpoint, ttl, is_known) {
@@ -471,7 +471,7 @@ impl<'a> Draft<'a> {
         // Metadata is worth less than any answer, so it takes what room is left.
         let mut nodes: Vec<&NodeEntry> = Vec::new();
         for at in picked {
-            let node = &*service.endpoint(at).node;
+            let node = &*pool.endpoints.at(at).0.node;
             if !node.meta.is_empty() && !nodes.iter().any(|known| std::ptr::eq(*known, node)) {
                 nodes.push(node);
                 if let Some(owner) = &node.fqdn {
@@ -526,33 +526,36 @@ impl<'a> Draft<'a> {
     /// could know.
     fn alias_addresses(&self, alias: &Name) -> Vec<RData> {
         let labels = Labels::read(alias);
-        let (v4, v6) = match parse(&labels, self.view.zone()) {
-            Query::Node { name } => match self.view.node(name) {
-                Some(node) => (node.v4.as_slice(), node.v6.as_slice()),
-                None => return Vec::new(),
-            },
-            Query::Service { name, tag } => match self.view.service(name, tag) {
-                Some(service) => (service.pool.v4.as_slice(), service.pool.v6.as_slice()),
-                None => return Vec::new(),
-            },
-            Query::Address(ip) => {
-                return vec![match ip {
-                    IpAddr::V4(ip) => RData::A(A(ip)),
-                    IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
-                }];
+        let addresses = |v4: &mut dyn Iterator<Item = &Ipv4Addr>,
+                         v6: &mut dyn Iterator<Item = &Ipv6Addr>| {
+            let v4 = v4.map(|ip| RData::A(A(*ip)));
+            v4.chain(v6.map(|ip| RData::AAAA(AAAA(*ip))))
+                .take(ALIAS_ADDITIONALS_MAX)
+                .collect()
+        };
+        match parse(&labels, self.view.zone()) {
+            Query::Node { name } => {
+                let node = self.view.node(name);
+                node.map(|node| addresses(&mut node.v4.iter(), &mut node.v6.iter()))
+                    .unwrap_or_default()
             }
+            Query::Service { name, tag } => {
+                let pool = self.view.service(name, tag);
+                pool.map(|pool| addresses(&mut pool.v4.iter(), &mut pool.v6.iter()))
+                    .unwrap_or_default()
+            }
+            Query::Address(ip) => vec![match ip {
+                IpAddr::V4(ip) => RData::A(A(ip)),
+                IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
+            }],
             Query::Prepared { .. }
             | Query::Mesh { .. }
             | Query::Ingress { .. }
             | Query::Virtual { .. }
             | Query::Reverse(_)
             | Query::NoSuchName
-            | Query::Foreign => return Vec::new(),
-        };
-        let v4 = v4.iter().map(|ip| RData::A(A(*ip)));
-        v4.chain(v6.iter().map(|ip| RData::AAAA(AAAA(*ip))))
-            .take(ALIAS_ADDITIONALS_MAX)
-            .collect()
+            | Query::Foreign => Vec::new(),
+        }
     }
 
     /// Adds an answer if there is room; the first one is added in any case.
@@ -590,10 +593,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn first_addresses(
-    v4: Option<std::net::Ipv4Addr>,
-    v6: Option<std::net::Ipv6Addr>,
-) -> impl Iterator<Item = RData> {
+fn first_addresses(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> impl Iterator<Item = RData> {
     let v4 = v4.map(|ip| RData::A(A(ip)));
     v4.into_iter().chain(v6.map(|ip| RData::AAAA(AAAA(ip))))
 }

@@ -26,4 +26,6 @@ pub mod view;
 pub use config::{Config, Rules, Soa};
 pub use error::Error;
 pub use server::{Dns, Handle, Told};
-pub use view::{Changes, Facts, Instance, Kind, Node, Prepared, PreparedQueries, View};
+pub use view::{
+    Changes, Facts, Instance, InstanceChange, Kind, Node, Prepared, PreparedQueries, View,
+};

@@ -2,10 +2,12 @@
 //!
 //! A view never changes; the next one shares with it what stayed as it was ([`View::with`]).
 
+mod bag;
 mod reverse;
 mod shards;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use hickory_proto::rr::rdata::TXT;
 
 use crate::error::Error;
 use crate::name::{Labels, Query, Zone, parse};
+use bag::Bag;
 use reverse::{Owner, Reverse};
 use shards::Shards;
 
@@ -65,6 +68,9 @@ pub struct Instance {
     pub service: String,
     /// Name of the node that it runs on; an instance without a known node is left out.
     pub node: String,
+    /// What tells it from the others of its service on the node; of two with the same id the last
+    /// counts.
+    pub id: String,
     /// IP address or host name; empty means the node's address.
     pub address: String,
     /// Port, 0 when it has none.
@@ -93,15 +99,32 @@ pub enum Kind {
 pub struct Changes {
     /// Nodes that are new, different or gone, by name.
     pub nodes: Vec<(String, Option<Node>)>,
-    /// Services that are new, different or gone, and every one with an instance on a node in
-    /// `nodes`: all instances of that name in any case.
+    /// Services that are to have exactly these instances: all of that name in any case.
     pub services: Vec<(Kind, String, Vec<Instance>)>,
+    /// Instances that are new, different or gone. With a change of a node, all instances on it have
+    /// to be here or in `services`.
+    pub instances: Vec<InstanceChange>,
     /// All addresses that stand for services, when any is different.
     pub virtuals: Option<Vec<(String, Ipv4Addr)>>,
     /// All names of nodes that are name servers; has to be given with changes of nodes.
     pub servers: Option<Vec<String>>,
     /// Who finds what answers a prepared query from now on.
     pub queries: Option<Arc<dyn PreparedQueries>>,
+}
+
+/// One instance that is new, different or gone.
+#[derive(Clone, Debug)]
+pub struct InstanceChange {
+    /// Which questions it answers.
+    pub kind: Kind,
+    /// Name of the service, in any case.
+    pub service: String,
+    /// Name of its node, in any case.
+    pub node: String,
+    /// Its id, as [`Instance::id`].
+    pub id: String,
+    /// What it is now; none when it is gone or may not be answered.
+    pub instance: Option<Instance>,
 }
 
 /// Finds what answers a name below `query`.
@@ -187,6 +210,7 @@ impl View {
             services: services
                 .map(|((kind, name), instances)| (kind, name, instances))
                 .collect(),
+            instances: Vec::new(),
             virtuals: Some(facts.virtuals.clone()),
             servers: Some(facts.servers.clone()),
             queries: facts.queries.clone(),
@@ -202,6 +226,9 @@ impl View {
         }
         for (kind, name, instances) in &changes.services {
             view.set_service(*kind, name, instances);
+        }
+        for change in &changes.instances {
+            view.set_instance(change);
         }
         if let Some(virtuals) = &changes.virtuals {
             let virtuals = virtuals.iter();
@@ -239,38 +266,72 @@ impl View {
     }
 
     fn set_service(&mut self, kind: Kind, name: &str, instances: &[Instance]) {
+        let mut service = Service::default();
+        for instance in instances {
+            let member = self.member(instance);
+            service.set(MemberKey::new(&instance.node, &instance.id), member);
+        }
         let key = lower(name);
-        let mut group = Group::default();
-        for instance in instances.iter().filter(|instance| instance.passing) {
-            let node = self.nodes.get(&*lower(&instance.node));
-            let endpoint = node.and_then(|node| Endpoint::new(instance, node, &self.names));
-            if let Some(endpoint) = endpoint {
-                group.endpoints.push(endpoint);
-                group.tags.push(&instance.tags);
-            }
+        let old = self.table(kind).remove(&*key);
+        let gone = old.iter().flat_map(|old| old.own_ips()).collect();
+        let come = service.own_ips().collect();
+        self.count_names(kind, name, gone, come);
+        if !service.is_empty() {
+            self.table(kind).insert(key, Arc::new(service));
         }
-        let new = (!group.endpoints.is_empty()).then(|| Arc::new(group.index()));
-        if kind == Kind::Service
-            && let Some(fqdn) = prepend(&self.names.service_suffix, &name.to_ascii_lowercase())
-        {
-            if let Some(old) = self.services.get(&*key).cloned() {
-                for ip in old.own_ips() {
-                    self.reverse.remove(ip, Owner::Service, &fqdn);
-                }
-            }
-            for ip in new.iter().flat_map(|new| new.own_ips()) {
-                self.reverse.add(ip, Owner::Service, &fqdn);
-            }
+    }
+
+    fn set_instance(&mut self, change: &InstanceChange) {
+        let member = change.instance.as_ref();
+        let member = member.and_then(|instance| self.member(instance));
+        let come = member.iter().filter_map(|member| member.own_ip()).collect();
+        let key = lower(&change.service);
+        let mut service = self.table(change.kind).remove(&*key).unwrap_or_default();
+        let of_service = Arc::make_mut(&mut service);
+        let old = of_service.set(MemberKey::new(&change.node, &change.id), member);
+        let gone = old.iter().filter_map(|old| old.own_ip()).collect();
+        self.count_names(change.kind, &change.service, gone, come);
+        if !service.is_empty() {
+            self.table(change.kind).insert(key, service);
         }
-        let table = match kind {
+    }
+
+    /// An instance as it is answered; none for one that is not.
+    fn member(&self, instance: &Instance) -> Option<Arc<Member>> {
+        if !instance.passing {
+            return None;
+        }
+        let node = self.nodes.get(&*lower(&instance.node))?;
+        let endpoint = Endpoint::new(instance, node, &self.names)?;
+        Some(Arc::new(Member {
+            endpoint: Arc::new(endpoint),
+            tags: instance.tags.iter().map(|tag| lower(tag)).collect(),
+        }))
+    }
+
+    fn table(&mut self, kind: Kind) -> &mut Shards<Box<[u8]>, Arc<Service>> {
+        match kind {
             Kind::Service => &mut self.services,
             Kind::Mesh => &mut self.mesh,
             Kind::Ingress => &mut self.ingress,
+        }
+    }
+
+    /// Addresses by which a service is found are no longer those, and now these.
+    fn count_names(&mut self, kind: Kind, service: &str, gone: Vec<IpAddr>, come: Vec<IpAddr>) {
+        if kind != Kind::Service || gone == come {
+            return;
+        }
+        let name = service.to_ascii_lowercase();
+        let Some(fqdn) = prepend(&self.names.service_suffix, &name) else {
+            return;
         };
-        match new {
-            Some(new) => table.insert(key, new),
-            None => table.remove(&*key),
-        };
+        for ip in gone {
+            self.reverse.remove(ip, Owner::Service, &fqdn);
+        }
+        for ip in come {
+            self.reverse.add(ip, Owner::Service, &fqdn);
+        }
     }
 
     /// Whether a name is none of the zone, and no address spelled as a name.
@@ -299,17 +360,17 @@ impl View {
 
     /// The passing instances of that lower-case service name, with that lower-case tag if one is
     /// given.
-    pub(crate) fn service(&self, name: &[u8], tag: Option<&[u8]>) -> Option<ServiceMatch<'_>> {
+    pub(crate) fn service(&self, name: &[u8], tag: Option<&[u8]>) -> Option<&Pool> {
         matching(self.services.get(name)?, tag)
     }
 
     /// What takes connections of the mesh for the service of that lower-case name.
-    pub(crate) fn mesh(&self, name: &[u8]) -> Option<ServiceMatch<'_>> {
+    pub(crate) fn mesh(&self, name: &[u8]) -> Option<&Pool> {
         matching(self.mesh.get(name)?, None)
     }
 
     /// The gateways through which the service of that lower-case name is reached.
-    pub(crate) fn ingress(&self, name: &[u8]) -> Option<ServiceMatch<'_>> {
+    pub(crate) fn ingress(&self, name: &[u8]) -> Option<&Pool> {
         matching(self.ingress.get(name)?, None)
     }
 
@@ -325,12 +386,11 @@ impl View {
         let passing = found.instances.iter().filter(|instance| instance.passing);
         let endpoints = passing.filter_map(|instance| {
             let node = self.nodes.get(&*lower(&instance.node))?;
-            Endpoint::new(instance, node, &self.names)
+            Endpoint::new(instance, node, &self.names).map(Arc::new)
         });
-        let endpoints: Vec<Endpoint> = endpoints.collect();
+        let endpoints: Vec<Arc<Endpoint>> = endpoints.collect();
         Some(PreparedMatch {
-            pool: Pool::new(&endpoints, 0..endpoints.len()),
-            endpoints,
+            pool: Pool::in_order(&endpoints),
             service: lower(&found.service),
             ttl: found.ttl,
             is_ordered: found.is_ordered,
@@ -350,15 +410,11 @@ impl View {
 }
 
 /// The instances of a service, or those with a lower-case tag.
-fn matching<'a>(service: &'a Service, tag: Option<&[u8]>) -> Option<ServiceMatch<'a>> {
-    let pool = match tag {
-        Some(tag) => service.by_tag.get(tag)?,
-        None => &service.all,
-    };
-    Some(ServiceMatch {
-        pool,
-        endpoints: &service.endpoints,
-    })
+fn matching<'a>(service: &'a Service, tag: Option<&[u8]>) -> Option<&'a Pool> {
+    match tag {
+        Some(tag) => service.by_tag.get(tag).map(Arc::as_ref),
+        None => Some(&service.all),
+    }
 }
 
 /// Names that are the same for all records of the zone.
@@ -560,31 +616,94 @@ fn node_target(node: &NodeEntry, names: &ZoneNames) -> Option<Name> {
         .or_else(spelled)
 }
 
-/// The passing instances of one service.
-#[derive(Debug)]
-struct Service {
-    endpoints: Vec<Endpoint>,
-    all: Pool,
-    by_tag: HashMap<Box<[u8]>, Pool>,
+/// What tells the instances of a service apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct MemberKey {
+    /// Name of the node in lower case.
+    node: Box<[u8]>,
+    id: Box<str>,
 }
 
-impl Service {
-    /// Addresses that instances have for themselves.
-    fn own_ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.endpoints
-            .iter()
-            .filter_map(|endpoint| match endpoint.host {
-                Host::Ip(ip) => Some(ip),
-                Host::Node | Host::Alias(_) => None,
-            })
+impl MemberKey {
+    fn new(node: &str, id: &str) -> Self {
+        Self {
+            node: lower(node),
+            id: id.into(),
+        }
     }
 }
 
-/// What a service question draws from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServiceMatch<'a> {
-    pub(crate) pool: &'a Pool,
-    endpoints: &'a [Endpoint],
+/// A passing instance of a service.
+#[derive(Debug)]
+struct Member {
+    endpoint: Arc<Endpoint>,
+    /// In lower case.
+    tags: BTreeSet<Box<[u8]>>,
+}
+
+impl Member {
+    /// The address that it has for itself.
+    fn own_ip(&self) -> Option<IpAddr> {
+        match self.endpoint.host {
+            Host::Ip(ip) => Some(ip),
+            Host::Node | Host::Alias(_) => None,
+        }
+    }
+}
+
+/// The passing instances of one service. Invariant: the pools are made of the members.
+#[derive(Clone, Debug, Default)]
+struct Service {
+    members: Shards<MemberKey, Arc<Member>>,
+    all: Pool,
+    by_tag: Shards<Box<[u8]>, Arc<Pool>>,
+}
+
+impl Service {
+    fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Makes an instance another one, or takes it away; returns what it was. The cost does not grow
+    /// with the number of instances, but for a reference to each few dozen of them.
+    fn set(&mut self, key: MemberKey, member: Option<Arc<Member>>) -> Option<Arc<Member>> {
+        let old = match member.clone() {
+            Some(member) => self.members.insert(key, member),
+            None => self.members.remove(&key),
+        };
+        if let Some(old) = &old {
+            let others = || self.members.values();
+            self.all.remove(&old.endpoint, others);
+            for tag in &old.tags {
+                let Some(mut pool) = self.by_tag.remove(tag) else {
+                    continue;
+                };
+                let tagged = || {
+                    self.members
+                        .values()
+                        .filter(|other| other.tags.contains(tag))
+                };
+                Arc::make_mut(&mut pool).remove(&old.endpoint, tagged);
+                if !pool.endpoints.is_empty() {
+                    self.by_tag.insert(tag.clone(), pool);
+                }
+            }
+        }
+        if let Some(member) = member {
+            self.all.add(&member.endpoint);
+            for tag in &member.tags {
+                let mut pool = self.by_tag.remove(tag).unwrap_or_default();
+                Arc::make_mut(&mut pool).add(&member.endpoint);
+                self.by_tag.insert(tag.clone(), pool);
+            }
+        }
+        old
+    }
+
+    /// Addresses that instances have for themselves.
+    fn own_ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.members.values().filter_map(|member| member.own_ip())
+    }
 }
 
 /// What a prepared query draws from; it may be empty.
@@ -593,85 +712,90 @@ pub(crate) struct PreparedMatch {
     pub(crate) service: Box<[u8]>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) is_ordered: bool,
-    pool: Pool,
-    endpoints: Vec<Endpoint>,
+    pub(crate) pool: Pool,
 }
 
-impl PreparedMatch {
-    /// The instances as those of a service.
-    pub(crate) fn instances(&self) -> ServiceMatch<'_> {
-        ServiceMatch {
-            pool: &self.pool,
-            endpoints: &self.endpoints,
-        }
+/// An endpoint that is the same as another one at its node, host and port.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(pub(crate) Arc<Endpoint>);
+
+impl Place {
+    fn parts(&self) -> (*const NodeEntry, &Host, u16) {
+        let Endpoint {
+            node, host, port, ..
+        } = &*self.0;
+        (Arc::as_ptr(node), host, *port)
     }
 }
 
-impl<'a> ServiceMatch<'a> {
-    /// The endpoint at a position of [`Pool::endpoints`].
-    pub(crate) fn endpoint(&self, at: usize) -> &'a Endpoint {
-        &self.endpoints[self.pool.endpoints[at]]
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Place {}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
     }
 }
 
 /// Instances of a service, or of one tag of it, as lists without duplicates, so that an answer only
 /// has to pick.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
-    pub(crate) v4: Vec<Ipv4Addr>,
-    pub(crate) v6: Vec<Ipv6Addr>,
-    pub(crate) aliases: Vec<Name>,
-    /// Ordinals in the service's endpoints, one per node, host and port.
-    pub(crate) endpoints: Vec<usize>,
+    pub(crate) v4: Bag<Ipv4Addr>,
+    pub(crate) v6: Bag<Ipv6Addr>,
+    pub(crate) aliases: Bag<Name>,
+    pub(crate) endpoints: Bag<Place>,
 }
 
 impl Pool {
-    fn new(endpoints: &[Endpoint], ordinals: impl Iterator<Item = usize> + Clone) -> Self {
-        let members = || ordinals.clone().map(|ordinal| &endpoints[ordinal]);
-        let mut seen = HashSet::new();
-        let distinct = ordinals.clone().filter(|ordinal| {
-            let endpoint = &endpoints[*ordinal];
-            seen.insert((Arc::as_ptr(&endpoint.node), &endpoint.host, endpoint.port))
-        });
+    fn in_order(endpoints: &[Arc<Endpoint>]) -> Self {
+        let all = || endpoints.iter();
         Self {
-            endpoints: distinct.collect(),
-            v4: deduplicated(members().filter_map(Endpoint::v4)),
-            v6: deduplicated(members().filter_map(Endpoint::v6)),
-            aliases: deduplicated(members().filter_map(|endpoint| endpoint.alias().cloned())),
+            v4: Bag::in_order(all().filter_map(|endpoint| endpoint.v4())),
+            v6: Bag::in_order(all().filter_map(|endpoint| endpoint.v6())),
+            aliases: Bag::in_order(all().filter_map(|endpoint| endpoint.alias().cloned())),
+            endpoints: Bag::in_order(all().cloned().map(Place)),
         }
     }
-}
 
-fn deduplicated<T: Clone + Eq + std::hash::Hash>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut seen = HashSet::new();
-    items.filter(|item| seen.insert(item.clone())).collect()
-}
-
-/// The instances of one service while they are collected; both lists run in parallel.
-#[derive(Default)]
-struct Group<'a> {
-    endpoints: Vec<Endpoint>,
-    tags: Vec<&'a [String]>,
-}
-
-impl Group<'_> {
-    fn index(self) -> Service {
-        let mut tagged: HashMap<Box<[u8]>, Vec<usize>> = HashMap::new();
-        for (ordinal, tags) in self.tags.iter().enumerate() {
-            for tag in *tags {
-                tagged.entry(lower(tag)).or_default().push(ordinal);
-            }
+    fn add(&mut self, endpoint: &Arc<Endpoint>) {
+        if let Some(ip) = endpoint.v4() {
+            self.v4.add(ip);
         }
-        let by_tag = tagged
-            .into_iter()
-            .map(|(tag, ordinals)| (tag, Pool::new(&self.endpoints, ordinals.into_iter())))
-            .collect();
-        let all = Pool::new(&self.endpoints, 0..self.endpoints.len());
-        Service {
-            all,
-            by_tag,
-            endpoints: self.endpoints,
+        if let Some(ip) = endpoint.v6() {
+            self.v6.add(ip);
         }
+        if let Some(alias) = endpoint.alias() {
+            self.aliases.add(alias.clone());
+        }
+        self.endpoints.add(Place(Arc::clone(endpoint)));
+    }
+
+    /// Takes an endpoint away; of the other members one may be at the same place.
+    fn remove<'a, I: Iterator<Item = &'a Arc<Member>>>(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        others: impl FnOnce() -> I,
+    ) {
+        if let Some(ip) = endpoint.v4() {
+            self.v4.remove(&ip, || None);
+        }
+        if let Some(ip) = endpoint.v6() {
+            self.v6.remove(&ip, || None);
+        }
+        if let Some(alias) = endpoint.alias() {
+            self.aliases.remove(alias, || None);
+        }
+        let place = Place(Arc::clone(endpoint));
+        self.endpoints.remove(&place, || {
+            let mut places = others().map(|other| Place(Arc::clone(&other.endpoint)));
+            places.find(|other| *other == place)
+        });
     }
 }
 

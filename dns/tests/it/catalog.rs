@@ -119,6 +119,7 @@ fn instance(service: &str, node: &str, place: &str, options: &[&str]) -> Instanc
     let mut instance = Instance {
         service: service.to_owned(),
         node: node.to_owned(),
+        id: format!("{place} {options:?}"),
         address: address.to_owned(),
         port: port.parse().unwrap(),
         tags: Vec::new(),

@@ -1,18 +1,20 @@
 //! A view that was made step by step answers as one that was made at once.
 
 use dns::answer::{Context, Question, Room, answer};
-use dns::{Changes, Facts, Instance, Kind, Node, Rules, View};
+use dns::{Changes, Facts, Instance, InstanceChange, Kind, Node, Rules, View};
 use hickory_proto::rr::{Name, RecordType};
 use proptest::prelude::*;
 
 const NODES: [&str; 3] = ["n0", "n1", "N2"];
 const SERVICES: [&str; 3] = ["web", "db", "api"];
 
-/// One step: a node with or without an address, or the instances of a service.
+/// One step: a node with or without an address, which tells of its instances one by one or of
+/// whole services; the instances of a service; or one of them.
 #[derive(Debug, Clone)]
 enum Step {
-    Node(usize, Option<u8>),
+    Node(usize, Option<u8>, bool),
     Service(Kind, usize, Vec<(usize, u8, bool)>),
+    Instance(Kind, usize, usize, (usize, u8, bool), bool),
     Virtual(usize, u8),
 }
 
@@ -25,7 +27,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]);
     let instance = (0..NODES.len(), 0..4_u8, any::<bool>());
     prop_oneof![
-        (0..NODES.len(), prop::option::of(0..4_u8)).prop_map(|(node, ip)| Step::Node(node, ip)),
+        (0..NODES.len(), prop::option::of(0..4_u8), any::<bool>())
+            .prop_map(|(node, ip, one_by_one)| Step::Node(node, ip, one_by_one)),
+        (
+            kind.clone(),
+            0..SERVICES.len(),
+            0..4_usize,
+            instance.clone(),
+            any::<bool>()
+        )
+            .prop_map(|(kind, service, id, row, is_there)| {
+                Step::Instance(kind, service, id, row, is_there)
+            }),
         (
             kind,
             0..SERVICES.len(),
@@ -36,10 +49,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn instance(service: &str, (node, own, passing): (usize, u8, bool)) -> Instance {
+fn instance(service: &str, id: usize, (node, own, passing): (usize, u8, bool)) -> Instance {
     Instance {
         service: service.to_owned(),
         node: NODES[node].to_owned(),
+        id: id.to_string(),
         // Some at their node's address, some at one that nodes have too.
         address: if own == 0 {
             String::new()
@@ -53,9 +67,21 @@ fn instance(service: &str, (node, own, passing): (usize, u8, bool)) -> Instance 
     }
 }
 
+/// That the instance of this service, node and id is `now` so.
+fn changed(kind: Kind, row: &Instance, now: Option<Instance>) -> InstanceChange {
+    InstanceChange {
+        kind,
+        // The case does not matter.
+        service: row.service.to_ascii_uppercase(),
+        node: row.node.to_ascii_lowercase(),
+        id: row.id.clone(),
+        instance: now,
+    }
+}
+
 fn apply(facts: &mut Facts, step: &Step) -> Changes {
     match step {
-        Step::Node(at, ip) => {
+        Step::Node(at, ip, one_by_one) => {
             let name = NODES[*at];
             facts.nodes.retain(|node| node.name != name);
             let node = ip.map(|ip| Node {
@@ -74,11 +100,45 @@ fn apply(facts: &mut Facts, step: &Step) -> Changes {
             let mut services = of(Kind::Service, &facts.instances);
             services.extend(of(Kind::Mesh, &facts.mesh));
             services.extend(of(Kind::Ingress, &facts.ingress));
+            let lists = [
+                (Kind::Service, &facts.instances),
+                (Kind::Mesh, &facts.mesh),
+                (Kind::Ingress, &facts.ingress),
+            ];
+            let rows = lists
+                .into_iter()
+                .flat_map(|(kind, rows)| rows.iter().map(move |row| (kind, row)));
+            let of_node = rows.filter(|(_, row)| row.node == name);
+            let mut instances: Vec<_> = of_node
+                .map(|(kind, row)| changed(kind, row, Some(row.clone())))
+                .collect();
+            if *one_by_one {
+                services.clear();
+            } else {
+                instances.clear();
+            }
             facts.servers = facts.nodes.iter().map(|node| node.name.clone()).collect();
             Changes {
                 nodes: vec![(name.to_owned(), node)],
                 services,
+                instances,
                 servers: Some(facts.servers.clone()),
+                ..Changes::default()
+            }
+        }
+        Step::Instance(kind, at, id, row, is_there) => {
+            let row = instance(SERVICES[*at], *id, *row);
+            let list = match kind {
+                Kind::Service => &mut facts.instances,
+                Kind::Mesh => &mut facts.mesh,
+                Kind::Ingress => &mut facts.ingress,
+            };
+            let key = |row: &Instance| (row.service.clone(), row.node.clone(), row.id.clone());
+            list.retain(|known| key(known) != key(&row));
+            let now = is_there.then(|| row.clone());
+            list.extend(now.clone());
+            Changes {
+                instances: vec![changed(*kind, &row, now)],
                 ..Changes::default()
             }
         }
@@ -90,7 +150,8 @@ fn apply(facts: &mut Facts, step: &Step) -> Changes {
                 Kind::Ingress => &mut facts.ingress,
             };
             list.retain(|row| row.service != name);
-            let new: Vec<_> = instances.iter().map(|row| instance(name, *row)).collect();
+            let new = instances.iter().enumerate();
+            let new: Vec<_> = new.map(|(id, row)| instance(name, id, *row)).collect();
             list.extend(new.iter().cloned());
             Changes {
                 services: vec![(*kind, name.to_owned(), new)],
@@ -154,7 +215,9 @@ proptest! {
             let ask = |view: &View| {
                 let cx = Context { rules: &rules, room: Room::tcp(), seed: 1, now: 1 };
                 let mut found = answer(view, Question { name: &name, record_type }, &cx);
+                // In which order instances are told depends on where they are kept.
                 found.answers.sort_by_key(ToString::to_string);
+                found.additionals.sort_by_key(ToString::to_string);
                 found
             };
             prop_assert_eq!(ask(&stepwise), ask(&whole), "{} {}", name, record_type);

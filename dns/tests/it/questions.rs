@@ -25,6 +25,7 @@ fn view(passing: &[bool], name_service: &str) -> View {
         facts.instances.push(Instance {
             service: name_service.to_owned(),
             node: format!("n{at}"),
+            id: String::new(),
             address: if at % 3 == 0 {
                 format!("{octet}.1.0.{}", at % 256)
             } else {

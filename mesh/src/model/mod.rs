@@ -36,7 +36,7 @@ pub use prepared_query::{
     ServiceQuery,
 };
 pub use role::{CONNECT_PROXY, INGRESS_GATEWAY, Role};
-pub use service::{Origin, Service, ServiceAddress, ServiceKey, Weights};
+pub use service::{Origin, SERVERS, Service, ServiceAddress, ServiceKey, Weights};
 pub use session::{Behavior, Session, UnknownBehavior};
 pub use split::{Split, SplitKey};
 pub use time::Timestamp;

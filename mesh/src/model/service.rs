@@ -8,6 +8,9 @@ use super::{
     AllocId, GroupName, Index, JobId, Namespace, NodeName, Role, ServiceId, ServiceName, TaskName,
 };
 
+/// Name of the service that the servers themselves are, and id of each instance of it.
+pub const SERVERS: &str = "consul";
+
 /// One instance of a service on a node.
 ///
 /// Invariants:

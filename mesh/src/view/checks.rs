@@ -1,10 +1,13 @@
 //! The checks table: keyed by node and check id, found by the instance that a check belongs to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use crate::model::{Check, CheckId, CheckKey, ServiceKey};
+
+use super::query::key_of;
 
 /// Rows by key. Invariant: `by_owner` holds the same rows, without empty inner maps; its key is the
 /// instance, with an empty id for node-level checks.
@@ -45,6 +48,12 @@ impl Checks {
     /// Iterates the checks of an instance, or the node-level checks if the key's id is empty.
     pub(crate) fn of_owner(&self, key: &ServiceKey) -> impl Iterator<Item = &Arc<Check>> {
         self.by_owner.get(key).into_iter().flat_map(OrdMap::values)
+    }
+
+    /// The instances whose checks are not those of `newer`, with an empty id for node-level checks.
+    pub(crate) fn changed(&self, newer: &Self) -> BTreeSet<ServiceKey> {
+        let changed = self.by_owner.diff(&newer.by_owner);
+        changed.map(key_of).cloned().collect()
     }
 
     pub(crate) fn put(&mut self, check: Arc<Check>) {

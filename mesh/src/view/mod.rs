@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{NodeName, RouteOverrides, ServiceName};
 
 pub use change::Change;
-pub use query::Instance;
+pub use query::{Differences, Instance};
 
 pub(crate) use indexes::ServiceIndex;
 

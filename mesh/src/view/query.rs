@@ -30,6 +30,16 @@ pub struct Instance {
     pub status: Status,
 }
 
+/// What two views do not have alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Names of nodes whose rows differ or that only one view has.
+    pub nodes: BTreeSet<NodeName>,
+    /// Keys of instances that only one view has, or whose row, checks, node or checks of their node
+    /// differ.
+    pub instances: BTreeSet<ServiceKey>,
+}
+
 impl Instance {
     /// Whether the instance has every one of `tags`, compared without case.
     #[must_use]
@@ -278,13 +288,24 @@ impl View {
         indexes.into_iter().max().unwrap_or_default()
     }
 
-    /// Returns the names of services whose instances, checks or host nodes are not those of
-    /// `older`, and the names of nodes that differ; cost grows with the differences.
+    /// Returns what is not as it is in `older`; the cost grows with the differences.
     #[must_use]
-    pub fn changed_since(&self, older: &Self) -> (BTreeSet<ServiceName>, BTreeSet<NodeName>) {
-        let services = older.indexes.by_service.diff(&self.indexes.by_service);
+    pub fn differences(&self, older: &Self) -> Differences {
         let nodes = older.nodes.changed(&self.nodes);
-        (services.map(key_of).cloned().collect(), nodes)
+        let mut instances = older.services.changed(&self.services);
+        let mut hosts = nodes.clone();
+        for owner in older.checks.changed(&self.checks) {
+            if owner.id.is_empty() {
+                hosts.insert(owner.node);
+            } else {
+                instances.insert(owner);
+            }
+        }
+        for view in [older, self] {
+            let on_hosts = hosts.iter().flat_map(|node| view.services.of_node(node));
+            instances.extend(on_hosts.map(|row| row.key()));
+        }
+        Differences { nodes, instances }
     }
 
     /// Returns the instances of a service whose every check is passing.

@@ -1,10 +1,13 @@
 //! The services table: keyed by node and instance id, found by service name.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use crate::model::{Service, ServiceId, ServiceKey, ServiceName};
+
+use super::query::key_of;
 
 /// Rows by key. Invariant: `by_name` holds the same rows, `by_mesh` those that take connections of
 /// the mesh, by the service that they take them for; both without empty inner maps.
@@ -63,6 +66,12 @@ impl Services {
 
     pub(crate) fn has_name(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
+    }
+
+    /// Keys of the rows that are not those of `newer`.
+    pub(crate) fn changed(&self, newer: &Self) -> BTreeSet<ServiceKey> {
+        let changed = self.rows.diff(&newer.rows);
+        changed.map(key_of).cloned().collect()
     }
 
     pub(crate) fn put(&mut self, service: Arc<Service>) {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dns::Kind;
+use dns::{InstanceChange, Kind};
 use jobs::model::Span;
 use mesh::{
     gateway,
-    model::{INGRESS_GATEWAY, ServiceName, Status},
+    model::{INGRESS_GATEWAY, SERVERS, Service, ServiceKey, ServiceName, Status},
     prepared::{self, Asker},
     view::{Instance, Table, View},
 };
@@ -38,8 +38,6 @@ pub(super) struct Names {
 struct Last {
     catalog: View,
     view: dns::View,
-    /// Names of services that have capitals, by the name without.
-    capitals: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Names {
@@ -53,7 +51,6 @@ impl Names {
             None => Last {
                 catalog: catalog.clone(),
                 view: dns::View::new(&facts(&self.zone, catalog))?,
-                capitals: capitals(catalog.service_tags().keys()),
             },
             Some(last) => last.next(&self.zone, catalog),
         };
@@ -68,15 +65,11 @@ impl Last {
         let Self {
             catalog: older,
             view,
-            mut capitals,
         } = self;
-        let (services, nodes) = catalog.changed_since(&older);
-        for (lower, names) in self::capitals(services.iter()) {
-            capitals.entry(lower).or_default().extend(names);
-        }
+        let differences = catalog.differences(&older);
+        let nodes = &differences.nodes;
         let mut changes = dns::Changes {
             nodes: nodes.iter().map(|name| node_of(catalog, name)).collect(),
-            servers: (!nodes.is_empty()).then(|| servers(catalog)),
             queries: Some(queries(zone, catalog)),
             ..dns::Changes::default()
         };
@@ -85,31 +78,18 @@ impl Last {
         if are_gateways_new {
             changes.virtuals = Some(virtuals(catalog));
         }
-        let mut meshed = BTreeSet::new();
-        let mut plain = BTreeSet::new();
-        for name in &services {
-            for row in older.instances(name).iter().chain(&catalog.instances(name)) {
-                let named = row.service.takes_mesh_for();
-                meshed.extend(named.map(|name| name.to_ascii_lowercase()));
-                are_gateways_new |= row.service.kind() == INGRESS_GATEWAY;
-            }
-            plain.insert(name.to_ascii_lowercase());
+        let mut are_servers_new = !nodes.is_empty();
+        for key in &differences.instances {
+            let rows = [older.service(key), catalog.service(key)];
+            are_gateways_new |= rows
+                .into_iter()
+                .flatten()
+                .any(|row| row.kind() == INGRESS_GATEWAY);
+            are_servers_new |= rows.into_iter().flatten().any(|row| row.name == SERVERS);
+            changed(zone, key, &older, catalog, &mut changes.instances);
         }
-        for name in plain {
-            let mut spelled: BTreeSet<String> = capitals.get(&name).cloned().unwrap_or_default();
-            spelled.insert(name.clone());
-            let rows = spelled.iter().flat_map(|name| catalog.instances(name));
-            let found = rows.filter_map(|row| instance(zone, &row.service.name, &row));
-            changes
-                .services
-                .push((Kind::Service, name, found.collect()));
-        }
-        for name in meshed {
-            let spelled = catalog.mesh_names();
-            let spelled = spelled.filter(|known| known.eq_ignore_ascii_case(&name));
-            let rows = spelled.flat_map(|known| catalog.mesh_instances(known));
-            let found = rows.filter_map(|row| instance(zone, &name, &row)).collect();
-            changes.services.push((Kind::Mesh, name, found));
+        if are_servers_new {
+            changes.servers = Some(servers(catalog));
         }
         if are_gateways_new {
             changes.services.extend(gateways(zone, &older, catalog));
@@ -117,20 +97,42 @@ impl Last {
         Self {
             catalog: catalog.clone(),
             view: view.with(&changes),
-            capitals,
         }
     }
 }
 
-fn capitals<'a>(
-    names: impl Iterator<Item = &'a ServiceName>,
-) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for name in names.filter(|name| name.contains(|c: char| c.is_ascii_uppercase())) {
-        let spelled = found.entry(name.to_ascii_lowercase()).or_default();
-        spelled.insert(name.to_string());
+/// What of the names changes with an instance: it leaves the services that it is no longer of, and
+/// is told anew of those that it is of.
+fn changed(
+    zone: &Zone,
+    key: &ServiceKey,
+    older: &View,
+    catalog: &View,
+    changes: &mut Vec<InstanceChange>,
+) {
+    let now = catalog.instance_of(key);
+    let services = |row: &Service| {
+        let of_mesh = row.takes_mesh_for().map(|name| (Kind::Mesh, lower(name)));
+        std::iter::once((Kind::Service, lower(&row.name))).chain(of_mesh)
+    };
+    let of_now: BTreeSet<_> = now.iter().flat_map(|row| services(&row.service)).collect();
+    let of_older = older.service(key);
+    let of_older: BTreeSet<_> = of_older.iter().flat_map(|row| services(row)).collect();
+    for (kind, service) in of_older.union(&of_now) {
+        let is_of = of_now.contains(&(*kind, service.clone()));
+        let now = now.as_ref().filter(|_| is_of);
+        changes.push(InstanceChange {
+            kind: *kind,
+            instance: now.and_then(|row| instance(zone, service, row)),
+            service: service.clone(),
+            node: key.node.to_string(),
+            id: key.id.to_string(),
+        });
     }
-    found
+}
+
+fn lower(name: &ServiceName) -> String {
+    name.to_ascii_lowercase()
 }
 
 /// The facts of a whole catalog.
@@ -163,8 +165,10 @@ fn virtuals(catalog: &View) -> Vec<(String, std::net::Ipv4Addr)> {
         .collect()
 }
 
+/// The nodes of the servers.
 fn servers(catalog: &View) -> Vec<String> {
-    catalog.nodes().map(|node| node.name.to_string()).collect()
+    let rows = catalog.instances(SERVERS).into_iter();
+    rows.map(|row| row.node.name.to_string()).collect()
 }
 
 fn node(row: &mesh::model::Node) -> dns::Node {
@@ -236,6 +240,7 @@ fn instance(zone: &Zone, service: &str, row: &Instance) -> Option<dns::Instance>
     Some(dns::Instance {
         service: service.to_owned(),
         node: row.node.name.to_string(),
+        id: row.service.id.to_string(),
         address: row.service.address.clone(),
         port: row.service.port,
         tags: row.service.tags.clone(),
@@ -286,7 +291,7 @@ fn queries(zone: &Zone, catalog: &View) -> Arc<dyn dns::PreparedQueries> {
 mod tests {
     use super::*;
     use hickory_proto::rr::{Name, RecordType};
-    use mesh::model::{Check, ConfigKey, Node, Role, Service, Timestamp};
+    use mesh::model::{Check, ConfigKey, Node, Role, Service, Timestamp, Weights};
     use mesh::state::{Command, Deregister, PutConfigEntry, Register, Stamp, State};
 
     fn service(id: &str, name: &str, role: Option<Role>) -> Service {
@@ -300,13 +305,17 @@ mod tests {
     }
 
     fn register(service: Service, status: Status) -> Command {
+        Command::Register(Box::new(registration(service, status)))
+    }
+
+    fn registration(service: Service, status: Status) -> Register {
         let check = Check {
             id: format!("check-{}", service.id).into(),
             service_id: service.id.clone(),
             status,
             ..Check::default()
         };
-        Command::Register(Box::new(Register {
+        Register {
             node: Node {
                 name: "One".into(),
                 address: "192.0.2.1".to_owned(),
@@ -315,7 +324,7 @@ mod tests {
             service: Some(service),
             checks: vec![check],
             ..Register::default()
-        }))
+        }
     }
 
     fn entry(kind: &str, name: &str, body: &str) -> Command {
@@ -330,6 +339,10 @@ mod tests {
     }
 
     fn ask(view: &dns::View, name: &str) -> Vec<String> {
+        ask_for(view, name, RecordType::SRV)
+    }
+
+    fn ask_for(view: &dns::View, name: &str, record_type: RecordType) -> Vec<String> {
         let rules = dns::Rules::default();
         let cx = dns::answer::Context {
             rules: &rules,
@@ -340,12 +353,64 @@ mod tests {
         let name = Name::from_ascii(name).unwrap();
         let question = dns::answer::Question {
             name: &name,
-            record_type: RecordType::SRV,
+            record_type,
         };
         let found = dns::answer::answer(view, question, &cx).answers;
         let mut found: Vec<String> = found.iter().map(ToString::to_string).collect();
         found.sort();
         found
+    }
+
+    /// The status of an instance is the worst of its own checks and those of its node.
+    #[test]
+    fn what_checks_say_decides_who_answers_and_with_which_weight() {
+        use Status::{Critical, Passing, Warning};
+        for (own, of_node, only_passing, weight) in [
+            (Passing, Passing, false, Some(10)),
+            (Warning, Passing, false, Some(2)),
+            (Passing, Warning, false, Some(2)),
+            (Passing, Critical, false, None),
+            (Critical, Passing, false, None),
+            (Passing, Passing, true, Some(10)),
+            (Warning, Passing, true, None),
+            (Passing, Warning, true, None),
+        ] {
+            let mut state = State::default();
+            let mut web = service("web1", "web", None);
+            web.weights = Weights {
+                passing: 10,
+                warning: 2,
+            };
+            let mut command = registration(web, own);
+            command.checks.push(Check {
+                id: "of-node".into(),
+                status: of_node,
+                ..Check::default()
+            });
+            let at = Stamp {
+                index: 1,
+                now: Timestamp::default(),
+            };
+            let command = Command::Register(Box::new(command));
+            state.apply(at, command).unwrap();
+            let zone = Zone {
+                domain: "consul".to_owned(),
+                datacenter: "dc1".to_owned(),
+                only_passing,
+                ..Zone::default()
+            };
+            let view = Names::new(zone).next(state.current().view()).unwrap();
+            let found = ask(&view, "web.service.consul.");
+            let expected: Vec<String> = weight
+                .iter()
+                .map(|weight| {
+                    format!("web.service.consul. 0 IN SRV 1 {weight} 80 One.node.dc1.consul.")
+                })
+                .collect();
+            assert_eq!(found, expected, "{own:?} {of_node:?} {only_passing}");
+            // The node answers in any case.
+            assert_eq!(ask_for(&view, "one.node.consul.", RecordType::A).len(), 1);
+        }
     }
 
     /// After every command the view that follows changes answers as a new one does.

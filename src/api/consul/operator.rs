@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use jobs::spec::list_errors;
-use mesh::wire::API_VERSION;
+use mesh::{model::SERVERS, wire::API_VERSION};
 use serde_json::{Map, Value, json};
 
 use super::query::{Query, json as answer};
@@ -17,8 +17,6 @@ use crate::error::Error;
 use crate::health::Health;
 use server::Voter;
 
-/// Name of the service that the servers are.
-const SERVERS: &str = "consul";
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_PROTOCOL: &str = "3";
 

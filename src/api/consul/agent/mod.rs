@@ -26,7 +26,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use mesh::local::{Local, LocalCheck};
 use mesh::model::{
-    Check, CheckId, CheckKey, Node, SERF_HEALTH, Service, ServiceId, ServiceKey, Status,
+    Check, CheckId, CheckKey, Node, SERF_HEALTH, SERVERS, Service, ServiceId, ServiceKey, Status,
 };
 use mesh::state::{Command, RemoveNode};
 use mesh::view::View;
@@ -45,8 +45,6 @@ use crate::error::Error;
 const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
 /// Id of the check that says that the node is in maintenance.
 const NODE_MAINTENANCE: &str = "_node_maintenance";
-/// Name of the service that the servers are; it is theirs, not the agent's.
-const SERVERS: &str = "consul";
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
