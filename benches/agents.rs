@@ -67,6 +67,7 @@ async fn measure(agents: usize, time: Duration) {
         lease: Duration::from_secs(60),
         gc: jobs::control::GcLimits::default(),
         cluster: server::ClusterConfig::default(),
+        serves_alone: false,
     };
     let server = Server::start(config, listener).await.unwrap();
     let handle = server.handle();

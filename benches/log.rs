@@ -63,6 +63,7 @@ async fn start(data_dir: &Path) -> Handle {
         rpc_address: listener.local_addr().to_string(),
         lease: Duration::from_secs(3),
         gc: jobs::control::GcLimits::default(),
+        serves_alone: false,
         cluster: server::ClusterConfig::default(),
     };
     let server = Server::start(config, listener).await.unwrap();

@@ -626,6 +626,7 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
             security: security.clone(),
             joining: cluster::joining(config),
         },
+        serves_alone: config.client.is_none(),
     }
 }
 
@@ -703,7 +704,11 @@ fn catalog_of(
         watch::Receiver<api::consul::Cluster>,
     ),
 ) -> api::consul::Catalog {
-    let node_id = node_id.map_or_else(String::new, |id| id.to_string());
+    let node_id = match node_id {
+        Some(id) => id.to_string(),
+        None if config.server.is_some() => server::node_id(&config.name).to_string(),
+        None => String::new(),
+    };
     let identity = AgentIdentity {
         node_id,
         node_name: config.name.clone(),

@@ -108,6 +108,7 @@ impl Fixture {
             lease: Config::LEASE,
             gc: jobs::control::GcLimits::default(),
             cluster: server::ClusterConfig::default(),
+            serves_alone: false,
         };
         let server = Server::start(config, listener).await.unwrap();
         let ingress = proxy::Config {

@@ -27,6 +27,8 @@ pub struct Member {
     pub cluster: String,
     /// It left, or an operator said so.
     pub has_left: bool,
+    /// Its agent runs no tasks, so nobody but the servers tells the catalog of its node.
+    pub serves_alone: bool,
 }
 
 /// A question for members, and its answer: both sides say what they know.

@@ -66,6 +66,7 @@ pub use authority::shown_config;
 pub use authority::{AuthorityError, Leaf};
 pub use cluster::{
     directory::{KnownServer, Status},
+    presence::node_id,
     requests::Requested,
 };
 pub use handle::{ClusterError, Error, Handle, Stats, Tagging, Written};
@@ -107,6 +108,8 @@ pub struct Config {
     pub gc: GcLimits,
     /// Its place among other servers.
     pub cluster: ClusterConfig,
+    /// The agent runs no tasks, so the servers tell the catalog of its node.
+    pub serves_alone: bool,
 }
 
 /// A server's place among others.

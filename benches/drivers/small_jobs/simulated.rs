@@ -43,6 +43,7 @@ async fn measure(jobs: usize, submitters: usize, agents: usize) {
         name: "bench".into(),
         datacenter: "dc1".into(),
         region: "global".into(),
+        serves_alone: false,
         rpc_address: address.to_string(),
         lease: Config::LEASE,
         gc: jobs::control::GcLimits::default(),

@@ -271,6 +271,7 @@ pub(crate) fn own(core: &Core) -> Member {
         datacenter,
         rpc_address,
         cluster,
+        serves_alone,
         ..
     } = &core.config;
     let raft = core.raft.raft().ok();
@@ -288,6 +289,7 @@ pub(crate) fn own(core: &Core) -> Member {
             .map(|raft| raft.cluster())
             .unwrap_or_default(),
         has_left: false,
+        serves_alone: *serves_alone,
     }
 }
 

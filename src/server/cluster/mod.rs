@@ -7,7 +7,7 @@ pub(super) mod directory;
 mod enrollment;
 mod leader;
 pub(super) mod leadership;
-mod presence;
+pub(super) mod presence;
 pub(super) mod requests;
 mod voters;
 

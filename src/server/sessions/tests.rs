@@ -55,6 +55,7 @@ impl Running {
             lease,
             gc: jobs::control::GcLimits::default(),
             cluster: crate::ClusterConfig::default(),
+            serves_alone: false,
         };
         let server = Server::start(config, listener).await.unwrap();
         let handle = server.handle();
