@@ -1,6 +1,8 @@
-//! Which encodings a client takes.
+//! Which encodings a client takes, and bodies in them.
 
 use axum::http::HeaderValue;
+use flate2::{Compression, write::GzEncoder};
+use std::io::Write as _;
 
 /// Whether an `Accept-Encoding` header names gzip, and not to refuse it.
 pub(crate) fn takes_gzip(header: &HeaderValue) -> bool {
@@ -11,6 +13,13 @@ pub(crate) fn takes_gzip(header: &HeaderValue) -> bool {
         let is_refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
         is_gzip && !is_refused
     })
+}
+
+/// The same bytes, shorter; none when they cannot be compressed.
+pub(crate) fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok()
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! Shorter bodies for clients that can expand them.
 
-use std::io::Write as _;
+use std::sync::Arc;
 
-use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::Request;
+use axum::http::response::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
-use crate::encoding::takes_gzip;
+use super::bodies::Shared;
+use crate::encoding::{gzip, takes_gzip};
 
 /// Shorter bodies gain nothing, bytes.
 const BYTES_MIN: usize = 1024;
@@ -38,6 +38,18 @@ pub(super) async fn compress(request: Request, next: Next) -> Response {
 
 async fn compressed(response: Response, length: usize) -> Response {
     let (mut parts, body) = response.into_parts();
+    if let Some(shared) = parts.extensions.remove::<Arc<Shared>>() {
+        let known = shared.known_short().cloned();
+        let work = async || tokio::task::spawn_blocking(move || shared.short()).await;
+        let shorter = match known {
+            Some(known) => Some(known),
+            None => work().await.ok().flatten(),
+        };
+        return match shorter {
+            Some(shorter) => encoded(parts, shorter),
+            None => Response::from_parts(parts, body),
+        };
+    }
     let Ok(bytes) = to_bytes(body, length).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -51,14 +63,12 @@ async fn compressed(response: Response, length: usize) -> Response {
     let Some(shorter) = shorter else {
         return Response::from_parts(parts, Body::from(bytes));
     };
+    encoded(parts, shorter.into())
+}
+
+fn encoded(mut parts: Parts, shorter: Bytes) -> Response {
     parts.headers.remove(header::CONTENT_LENGTH);
     let encoding = HeaderValue::from_static("gzip");
     parts.headers.insert(header::CONTENT_ENCODING, encoding);
     Response::from_parts(parts, Body::from(shorter))
-}
-
-fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
-    encoder.write_all(bytes).ok()?;
-    encoder.finish().ok()
 }

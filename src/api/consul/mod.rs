@@ -6,6 +6,7 @@
 //! answer 501.
 
 mod agent;
+mod bodies;
 mod catalog;
 mod compress;
 mod config;
@@ -75,6 +76,7 @@ struct Shared {
     waits: Spread,
     events: event::Events,
     leaves: connect::Leaves,
+    bodies: bodies::Bodies,
 }
 
 /// What this agent knows about the servers.
@@ -118,6 +120,7 @@ impl Catalog {
                 waits: Spread::default(),
                 events: event::Events::default(),
                 leaves: connect::Leaves::default(),
+                bodies: bodies::Bodies::default(),
             }),
             snapshots,
             cluster,

@@ -30,6 +30,7 @@ use server::log::watch::Topic;
 pub(super) struct Query {
     /// All of them, as written.
     pub(super) parameters: Parameters,
+    path: String,
     asked: Asked,
     consistency: Consistency,
     layout: Layout,
@@ -114,6 +115,27 @@ impl Query {
         self.stopping.0.cancelled().await;
     }
 
+    /// All that decides the answer besides the catalog; nothing if it also depends on who asks.
+    fn question(&self) -> Option<String> {
+        /// What decides when an answer comes, or what its headers are.
+        const OF_THE_READER: [&str; 9] = [
+            "index",
+            "wait",
+            "hash",
+            "token",
+            "stale",
+            "consistent",
+            "leader",
+            "cached",
+            "max_stale",
+        ];
+        if self.parameters.all("near").any(|near| near == "_ip") {
+            return None;
+        }
+        let parameters = self.parameters.without(&OF_THE_READER);
+        Some(format!("{}?{parameters}", self.path))
+    }
+
     /// Whether nothing but the services themselves decides which of them are shown.
     pub(super) fn wants_all_nodes(&self) -> bool {
         self.node_meta.is_empty() && self.parameters.get("filter").is_none()
@@ -162,7 +184,12 @@ impl FromRequestParts<Catalog> for Query {
         let parameters = Parameters::parse(parts.uri.query().unwrap_or_default())?;
         let asker = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let asker = asker.map(|ConnectInfo(address)| address.ip());
-        check(parameters, catalog, stopping).map(|query| Query { asker, ..query })
+        let path = parts.uri.path().to_owned();
+        check(parameters, catalog, stopping).map(|query| Query {
+            path,
+            asker,
+            ..query
+        })
     }
 }
 
@@ -181,6 +208,7 @@ fn check(parameters: Parameters, catalog: &Catalog, stopping: Stopping) -> Resul
         },
         is_cached: parameters.has("cached"),
         stopping,
+        path: String::new(),
         asker: None,
         wants_wan: parameters.get("wan").is_some(),
         is_passing: is_passing?.unwrap_or(false),
@@ -275,7 +303,16 @@ pub(super) async fn answer<T: Serialize>(
     let source = OfReplica(catalog.snapshots.clone());
     let waits = &catalog.shared.waits;
     let snapshot = wait(source, query.asked, waits, &query.stopping, &index).await;
-    let mut response = json(query, &view(&snapshot))?;
+    let write = || Ok(escape(json::encode(&view(&snapshot), query.layout)?));
+    let mut response = match query.question() {
+        Some(question) => {
+            let body = catalog.shared.bodies.of(question, &snapshot, write)?;
+            let mut response = json::answer(body.plain().clone());
+            response.extensions_mut().insert(body);
+            response
+        }
+        None => json::answer(write()?),
+    };
     add_index_headers(response.headers_mut(), &catalog, query, index(&snapshot));
     let is_fresh =
         catalog.cluster.borrow().last_contact.is_none() && query.consistency != Consistency::Stale;

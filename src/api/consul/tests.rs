@@ -931,3 +931,134 @@ async fn waiting_reads_are_answered_when_the_agent_stops_or_restores() {
     assert_eq!(read.await.unwrap().status, StatusCode::OK);
     assert!(began.elapsed() < WAIT_SHORT);
 }
+
+/// Long answers are kept and given again: never for another question, nor after a change.
+#[tokio::test]
+async fn long_answers_are_those_of_their_own_question() {
+    let mut fixture = Fixture::new().await;
+    let instance = |at: u64, port| Service {
+        id: format!("big{at}").into(),
+        node: ["n1", "n2"][usize::from(at % 2 == 1)].into(),
+        name: "big".into(),
+        port,
+        ..Service::default()
+    };
+    for at in 0..60 {
+        fixture.register(100 + at, instance(at, 1), Vec::new());
+    }
+    let path = "/v1/health/service/big";
+    let ports = |answer: &Answer| -> Vec<u64> {
+        let rows = answer.json();
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| row["Service"]["Port"].as_u64().unwrap())
+            .collect()
+    };
+    for _ in 0..2 {
+        for (query, count) in [
+            ("", 60),
+            ("?stale&index=1", 60),
+            ("?passing", 30),
+            ("?node-meta=rack:r1", 30),
+            ("?filter=Service.ID%3D%3Dbig7", 1),
+            ("?tag=none", 0),
+        ] {
+            let answer = fixture.get(&format!("{path}{query}")).await;
+            assert_eq!(ports(&answer).len(), count, "{query}");
+        }
+        let pretty = fixture.get(&format!("{path}?pretty")).await;
+        assert!(pretty.body.starts_with("[\n    {"), "{}", pretty.body);
+        for (near, first) in [("n1", "n1"), ("n2", "n2"), ("_agent", "n1")] {
+            let answer = fixture.get(&format!("{path}?near={near}")).await;
+            assert_eq!(answer.json()[0]["Node"]["Node"], first, "{near}");
+        }
+    }
+    let stale = fixture.get(&format!("{path}?stale")).await;
+    assert_eq!(stale.header("x-consul-effective-consistency"), "stale");
+    let cached = fixture.get(&format!("{path}?cached")).await;
+    assert_eq!(cached.header("x-cache"), "HIT");
+    assert_eq!(stale.header("x-cache"), "(absent)");
+    // Both wake with the same answer, which is the new one.
+    let index = stale.header("x-consul-index").to_owned();
+    let first = start(&fixture, &format!("{path}?index={index}")).await;
+    let second = start(&fixture, &format!("{path}?index={index}&wait=1m")).await;
+    fixture.register(300, instance(3, 2), Vec::new());
+    for woken in [first.await.unwrap(), second.await.unwrap()] {
+        assert_eq!(woken.header("x-consul-index"), "300");
+        assert_eq!(ports(&woken).iter().filter(|port| **port == 2).count(), 1);
+    }
+}
+
+/// Where rows come in the order of their nodes' distance.
+#[tokio::test]
+async fn near_orders_every_list_that_takes_it() {
+    let mut fixture = Fixture::new().await;
+    for (at, node) in [(0, "n1"), (1, "n2")] {
+        let service = Service {
+            id: format!("two{at}").into(),
+            node: node.into(),
+            name: "two".into(),
+            ..Service::default()
+        };
+        let check = Check {
+            id: format!("two{at}").into(),
+            ..Check::default()
+        };
+        fixture.register(40 + at, service, vec![check]);
+    }
+    // Nobody looks after it, so it is farthest from everybody.
+    let far = node("a-far", "id-3", "192.0.2.13");
+    let checks = Vec::new();
+    fixture.apply(50, Command::UpsertNode(UpsertNode { node: far, checks }));
+    for (path, name) in [
+        ("/v1/catalog/nodes", "/Node"),
+        ("/v1/catalog/service/two", "/Node"),
+        ("/v1/health/service/two", "/Node/Node"),
+        ("/v1/health/checks/two", "/Node"),
+        ("/v1/health/state/any", "/Node"),
+    ] {
+        let order = async |near: &str| -> Vec<String> {
+            let answer = fixture.get(&format!("{path}?near={near}")).await.json();
+            let rows = answer.as_array().unwrap().iter();
+            let names = rows.map(|row| row.pointer(name).unwrap().as_str().unwrap().to_owned());
+            let mut names: Vec<String> = names.collect();
+            names.dedup();
+            names
+        };
+        let has_far = path == "/v1/catalog/nodes";
+        let far = || has_far.then(|| "a-far".to_owned());
+        let expected = |names: [&str; 2]| -> Vec<String> {
+            names.map(String::from).into_iter().chain(far()).collect()
+        };
+        assert_eq!(order("n1").await, expected(["n1", "n2"]), "{path}");
+        assert_eq!(order("_agent").await, expected(["n1", "n2"]), "{path}");
+        assert_eq!(order("n2").await, expected(["n2", "n1"]), "{path}");
+        // From where nobody stands all are alike.
+        let unsorted: Vec<String> = far()
+            .into_iter()
+            .chain(["n1", "n2"].map(String::from))
+            .collect();
+        assert_eq!(order("nowhere").await, unsorted, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_age_that_may_be_asks_for_any_copy() {
+    let fixture = Fixture::new().await;
+    for (query, status, mode) in [
+        ("max_stale=5s", 200, "stale"),
+        ("max_stale=0s", 200, "leader"),
+        ("max_stale=", 200, "leader"),
+        ("leader", 200, "leader"),
+        ("max_stale=5s&consistent", 400, "(absent)"),
+        ("max_stale=soon", 400, "(absent)"),
+        ("cached", 200, "leader"),
+    ] {
+        let answer = fixture.get(&format!("/v1/catalog/nodes?{query}")).await;
+        let mode_told = answer.header("x-consul-effective-consistency");
+        assert_eq!(
+            (answer.status.as_u16(), mode_told),
+            (status, mode),
+            "{query}"
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! Values as JSON.
 
 use axum::{
+    body::Bytes,
     http::header,
     response::{IntoResponse as _, Response},
 };
@@ -39,6 +40,7 @@ fn write<T: Serialize>(value: &T, layout: Layout) -> serde_json::Result<Vec<u8>>
 }
 
 /// A body of JSON as an answer.
-pub(crate) fn answer(body: Vec<u8>) -> Response {
+pub(crate) fn answer(body: impl Into<Bytes>) -> Response {
+    let body: Bytes = body.into();
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -42,7 +42,14 @@ impl Parameters {
 
     /// The parameters as a query string, in the order of their names.
     pub(crate) fn sorted(&self) -> String {
-        let mut pairs: Vec<&(String, String)> = self.0.iter().collect();
+        self.without(&[])
+    }
+
+    /// As [`Parameters::sorted`], without some of them.
+    pub(crate) fn without(&self, names: &[&str]) -> String {
+        let wanted = self.0.iter();
+        let wanted = wanted.filter(|(name, _)| !names.contains(&name.as_str()));
+        let mut pairs: Vec<&(String, String)> = wanted.collect();
         pairs.sort_by(|one, other| one.0.cmp(&other.0));
         url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs)

@@ -91,3 +91,24 @@ pub(crate) async fn wait<S: Source>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_return_a_little_late_and_not_all_at_once() {
+        let spread = Spread::default();
+        let wait = Duration::from_secs(160);
+        let late: Vec<Duration> = (0..64).map(|_| spread.jitter(wait)).collect();
+        let longest = wait / JITTER_PART;
+        assert!(late.iter().all(|late| *late < longest), "{late:?}");
+        // As many in each quarter of the range.
+        for quarter in 0..4 {
+            let range = longest / 4 * quarter..longest / 4 * (quarter + 1);
+            let count = late.iter().filter(|late| range.contains(*late)).count();
+            assert!((14..=18).contains(&count), "{quarter}: {count}");
+        }
+        assert_eq!(spread.jitter(Duration::ZERO), Duration::ZERO);
+    }
+}
