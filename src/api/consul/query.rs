@@ -25,6 +25,9 @@ use crate::read::parameters::Parameters;
 use crate::read::wait::{Asked, Source, wait};
 use server::log::watch::Topic;
 
+/// How long a read waits for the replica to reach what was written before it.
+const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+
 /// The parameters of a read, checked.
 #[derive(Debug, Clone)]
 pub(super) struct Query {
@@ -293,6 +296,22 @@ impl Source for OfReplica {
     }
 }
 
+/// Lets the replica reach what the server part of this agent has, so that a client finds what it
+/// wrote before. Who takes a stale answer, or waits for a change, does not wait for that.
+async fn read_own_writes(catalog: &Catalog, query: &Query) {
+    if query.is_stale() || query.is_cached || query.asked.index != 0 {
+        return;
+    }
+    let written = catalog.server().snapshot().mesh.view().index();
+    let mut replica = catalog.snapshots.clone();
+    let reached = replica.wait_for(|view| view.index() >= written);
+    tokio::select! {
+        // A replica that is cut off answers with what it has.
+        _ = tokio::time::timeout(CATCH_UP_MAX, reached) => {}
+        () = query.stopped() => {}
+    }
+}
+
 /// Answers a read: waits as `query` asks until `index` passes, then shows `view`.
 pub(super) async fn answer<T: Serialize>(
     catalog: Catalog,
@@ -300,6 +319,7 @@ pub(super) async fn answer<T: Serialize>(
     index: impl Fn(&View) -> u64,
     view: impl Fn(&View) -> T,
 ) -> Result<Response, Error> {
+    read_own_writes(&catalog, query).await;
     let source = OfReplica(catalog.snapshots.clone());
     let waits = &catalog.shared.waits;
     let snapshot = wait(source, query.asked, waits, &query.stopping, &index).await;

@@ -18,7 +18,8 @@ pub(super) struct Store {
     router: Router,
     server: Fixture,
     _cluster: watch::Sender<Cluster>,
-    _view: watch::Sender<Arc<View>>,
+    /// The agent's copy of the catalog; nobody but tests feeds it.
+    view: watch::Sender<Arc<View>>,
 }
 
 impl Store {
@@ -39,7 +40,7 @@ impl Store {
             router: router(Catalog::new(agent, handle, None, view_seen, cluster_seen)),
             server,
             _cluster: cluster,
-            _view: view,
+            view,
         }
     }
 
@@ -1339,4 +1340,26 @@ async fn a_transaction_locks_for_a_session_only() {
         assert_eq!(errors[0]["What"], "missing session", "{errors}");
         assert_eq!(errors[1]["OpIndex"], 1, "{errors}");
     }
+}
+
+#[tokio::test]
+async fn a_read_finds_what_was_written_before_it() {
+    let store = Store::start().await;
+    let body = r#"{"Node":"a","Address":"192.0.2.1","Service":{"Service":"web","Port":80}}"#;
+    let written = store.ask("PUT /v1/catalog/register", body).await;
+    assert_eq!(written.body, "true");
+    let path = "/v1/catalog/service/web";
+    // Who takes an old answer gets one at once.
+    let stale = store.ask(&format!("GET {path}?stale"), "").await;
+    assert_eq!(stale.body, "[]");
+    let router = store.router.clone();
+    let read = tokio::spawn(async move { ask(&router, "GET", path, "").await });
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+    let snapshot = store.server.api.server().snapshot();
+    let copy = Arc::new(snapshot.mesh.view().clone());
+    store.view.send_replace(copy);
+    let read = tokio::time::timeout(LONG, read).await.unwrap().unwrap();
+    assert_eq!(read.json()[0]["ServicePort"], 80);
 }
