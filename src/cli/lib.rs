@@ -19,6 +19,7 @@ mod config;
 mod connect;
 mod context;
 mod debug;
+mod definition_file;
 mod deployment;
 mod eval;
 mod event;

@@ -678,3 +678,87 @@ async fn keys_are_written_and_read_with_the_published_texts() {
         "{asked:?}"
     );
 }
+
+#[tokio::test]
+async fn files_for_the_catalog_are_hcl_or_json() {
+    let fake = Fake::start(&[
+        ("PUT /v1/config", 200, json!(true)),
+        ("PUT /v1/agent/service/register", 200, json!(null)),
+    ])
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let hcl = put(
+        "resolver.hcl",
+        "Kind = \"service-resolver\"\nName = \"web\"\nDefaultSubset = \"v1\"\n\
+         Subsets = {\n  v1 = { Filter = \"Service.Meta.v == 1\" }\n}\n",
+    );
+    let splits = put(
+        "splitter.hcl",
+        "kind = \"service-splitter\"\nname = \"web\"\nsplits = [\n  { weight = 90 },\n  \
+         { weight = 10, service = \"new\" },\n]\n",
+    );
+    let posted = r#"{"Kind":"service-defaults","Name":"web","Timeout":9007199254740993}"#;
+    let json_file = put("defaults.json", posted);
+    let wrong = put("wrong.hcl", "Kind = \"mesh\"\nName = var.name\n");
+    let service = put("web.hcl", "service {\n  name = \"web\"\n  port = 80\n}\n");
+    for (command, rest, code, text) in [
+        (
+            "config write",
+            &hcl,
+            0,
+            "Config entry written: service-resolver/web\n",
+        ),
+        (
+            "config write",
+            &splits,
+            0,
+            "Config entry written: service-splitter/web\n",
+        ),
+        (
+            "config write",
+            &json_file,
+            0,
+            "Config entry written: service-defaults/web\n",
+        ),
+        (
+            "config write",
+            &wrong,
+            1,
+            "wrong.hcl:2,1: `Name` is an expression",
+        ),
+        (
+            "services register",
+            &service,
+            0,
+            "Registered service: web\n",
+        ),
+    ] {
+        let line = format!("{command} -http-addr {} {rest}", fake.address);
+        let outcome = call(&fake.address, &line).await;
+        assert_eq!(outcome.code, code, "{line}: {}{}", outcome.out, outcome.err);
+        let said = format!("{}{}", outcome.out, outcome.err);
+        assert!(said.contains(text), "{line}: {said}");
+    }
+    let bodies: Vec<Value> = fake
+        .asked
+        .lock()
+        .iter()
+        .map(|(_, body)| body.clone())
+        .collect();
+    assert_eq!(
+        bodies,
+        [
+            json!({"Kind": "service-resolver", "Name": "web", "DefaultSubset": "v1",
+                "Subsets": {"v1": {"Filter": "Service.Meta.v == 1"}}}),
+            json!({"kind": "service-splitter", "name": "web",
+                "splits": [{"weight": 90}, {"weight": 10, "service": "new"}]}),
+            serde_json::from_str(posted).unwrap(),
+            json!({"Name": "web", "port": 80}),
+        ]
+    );
+}

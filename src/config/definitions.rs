@@ -30,16 +30,31 @@ pub fn trees(paths: &[PathBuf]) -> Result<Vec<(String, serde_json::Value)>, Vec<
             let message = format!("cannot read the file: {error}");
             Problem::new(&label, message)
         });
-        match text.and_then(|text| file::parse(&label, &text)) {
-            Ok(entries) => {
-                let tree = object(&label, entries, &mut problems);
-                trees.push((label, tree));
-            }
-            Err(problem) => problems.push(problem),
+        match text
+            .map_err(|problem| vec![problem])
+            .and_then(|text| tree(&label, &text))
+        {
+            Ok(tree) => trees.push((label, tree)),
+            Err(wrong) => problems.extend(wrong),
         }
     }
     if problems.is_empty() {
         Ok(trees)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Reads a text, HCL or JSON, as [`trees`] reads a file; problems name it `label`.
+///
+/// # Errors
+/// Every problem.
+pub fn tree(label: &str, text: &str) -> Result<serde_json::Value, Vec<Problem>> {
+    let entries = file::parse(label, text).map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let tree = object(label, entries, &mut problems);
+    if problems.is_empty() {
+        Ok(tree)
     } else {
         Err(problems)
     }
@@ -84,9 +99,12 @@ fn converted(label: &str, value: Value, problems: &mut Vec<Problem>) -> serde_js
     }
 }
 
+/// Up to here a number with a fraction tells whole numbers apart.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// A number that has no fraction.
 fn whole(number: f64) -> Option<i64> {
-    let is_whole = number.fract() == 0.0 && number.abs() <= f64::from(u32::MAX);
+    let is_whole = number.fract() == 0.0 && number.abs() <= WHOLE_MAX;
     #[expect(clippy::cast_possible_truncation, reason = "checked above")]
     is_whole.then_some(number as i64)
 }
@@ -102,7 +120,7 @@ mod tests {
         let file = dir.path().join("a.hcl");
         std::fs::write(
             &file,
-            "service {\n  name = \"a\"\n  port = 80\n  meta { k = \"v\" }\n}\nservice {\n  name = \"b\"\n  checks = [{ ttl = \"5s\" }]\n}\n",
+            "service {\n  name = \"a\"\n  port = 80\n  meta { k = \"v\" }\n}\nservice {\n  name = \"b\"\n  checks = [{ interval = 5000000000 }]\n}\n",
         )
         .unwrap();
         std::fs::write(dir.path().join("b.json"), r#"{"check": {"name": "c"}}"#).unwrap();
@@ -112,7 +130,7 @@ mod tests {
             read[0].1,
             json!({"service": [
                 {"name": "a", "port": 80, "meta": {"k": "v"}},
-                {"name": "b", "checks": [{"ttl": "5s"}]},
+                {"name": "b", "checks": [{"interval": 5_000_000_000_i64}]},
             ]})
         );
         assert_eq!(read[1].1, json!({"check": {"name": "c"}}));

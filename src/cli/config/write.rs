@@ -1,6 +1,6 @@
 //! `config write`.
 
-use crate::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context, definition_file};
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub struct Arguments {
     /// Version for `-cas`
     #[arg(long, default_value_t = 0)]
     modify_index: u64,
-    /// File with the entry as JSON; `-` for standard input
+    /// File with the entry as HCL or JSON; `-` for standard input
     file: Option<String>,
 }
 
@@ -26,14 +26,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         );
         return Ok(1);
     };
-    let text = if file == "-" {
-        std::io::read_to_string(std::io::stdin())
-    } else {
-        std::fs::read_to_string(file)
-    };
-    let text = text.with_context(|| format!("Failed to load data: `{file}`"))?;
-    let entry: Value = serde_json::from_str(&text)
-        .with_context(|| format!("`{file}` is no JSON; other forms are not read here"))?;
+    let entry = definition_file::read(file)?;
     let field = |names: [&str; 2]| {
         let values = names.iter().map(|name| &entry[*name]);
         let mut texts = values.filter_map(Value::as_str);

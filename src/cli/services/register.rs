@@ -1,6 +1,6 @@
 //! `services register`.
 
-use crate::{catalog_options::CatalogOptions, context::Context};
+use crate::{catalog_options::CatalogOptions, context::Context, definition_file};
 use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Tag of the service; may be repeated
     #[arg(long)]
     tag: Vec<String>,
-    /// Files with definitions as JSON; `-` for standard input
+    /// Files with definitions as HCL or JSON; `-` for standard input
     files: Vec<PathBuf>,
 }
 
@@ -79,15 +79,8 @@ fn described(arguments: &Arguments, name: &str) -> anyhow::Result<Value> {
 pub(super) fn definitions(files: &[PathBuf]) -> anyhow::Result<Vec<Value>> {
     let mut all = Vec::new();
     for file in files {
-        let text = if file.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin())
-        } else {
-            std::fs::read_to_string(file)
-        };
-        let name = file.display();
-        let text = text.with_context(|| format!("cannot read `{name}`"))?;
-        let tree: Value = serde_json::from_str(&text)
-            .with_context(|| format!("`{name}` is no JSON; other forms are not read here"))?;
+        let name = file.display().to_string();
+        let tree = definition_file::read(&name)?;
         let services = services(&tree);
         if services.is_empty() {
             bail!("`{name}` defines no service: it has neither `service` nor `services`");
