@@ -6,10 +6,20 @@ use crate::harness::{
     command::{trivet, trivet_with},
     eventually, http,
 };
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::{Signal, kill};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::{Certificate, Client, Identity, StatusCode};
-use std::path::Path;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use std::{net::SocketAddr, path::Path, sync::Arc};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 /// An authority.
 struct Authority {
@@ -47,6 +57,32 @@ impl Authority {
         }
         client.build().expect("a client")
     }
+}
+
+/// A client that can speak HTTP/2 does.
+async fn over_http2(authority: &Authority, address: SocketAddr) {
+    let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate");
+    let mut roots = RootCertStore::empty();
+    roots.add(root).expect("an authority");
+    let config = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from("localhost").expect("a name");
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let stream = connected.await.expect("they agree");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .expect("they speak HTTP/2");
+    tokio::spawn(connection);
+    let url = format!("https://localhost:{}/v1/kv/a?raw", address.port());
+    let request = Request::get(url).body(Empty::<Bytes>::new());
+    let answer = sender.send_request(request.expect("a request")).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body = answer.into_body().collect().await.expect("a body");
+    assert_eq!(body.to_bytes().as_ref(), b"x");
 }
 
 fn put(dir: &Path, (certificate, key): &(String, String)) {
@@ -90,6 +126,8 @@ async fn the_catalog_is_answered_over_tls_by_certificates_that_may_change() {
     );
     let strange = second.client(None).get(url("/v1/kv/a")).send().await;
     assert!(strange.is_err(), "{strange:?}");
+
+    over_http2(&first, agent.address("https")).await;
 
     // The command line, by flags and by the environment.
     let address = url("");
