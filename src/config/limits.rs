@@ -40,7 +40,8 @@ impl Connections {
         let ingress = part(20, 10_000);
         Self {
             http: part(18, 8192),
-            catalog: part(12, 8192),
+            // Ten thousand clients that wait for changes, and others beside them.
+            catalog: part(12, 16_384),
             ingress,
             ingress_targets: (ingress / 2).clamp(LEAST, 4096),
             ingress_admin: part(4, 1024),
