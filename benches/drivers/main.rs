@@ -1,12 +1,12 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
 //! `cargo bench --bench drivers -- [ingress] [hung] [dns] [catalog] [jobs] [start] [storm]
-//! [rollouts]` runs the named ones, or all; `catalog` takes `seconds=6`, `rounds=3` and
-//! `watchers=1000`, `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`,
-//! `connections=16` and `dirs=PATH,PATH` for where the data directory is made, `rollouts` takes
-//! `runs=30` and `rollouts=100`. The peer runs in the same run where Debian has it; what a driver
-//! needs and does not find, it says and skips. All traffic stays on loopback, and every load is
-//! bounded in time.
+//! [rollouts]` runs the named ones, or all; words behind `catalog` name its parts (`dns`, `large`,
+//! `kv`, `watchers`), and it takes `seconds=6`, `rounds=3` and `watchers=1000`; `storm` takes
+//! `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH` for
+//! where the data directory is made, `rollouts` takes `runs=30` and `rollouts=100`. The peer runs
+//! in the same run where Debian has it; what a driver needs and does not find, it says and skips.
+//! All traffic stays on loopback, and every load is bounded in time.
 
 #![expect(
     clippy::print_stdout,
@@ -37,14 +37,15 @@ use std::future::Future;
 
 #[tokio::main]
 async fn main() {
-    let (options, wanted): (Vec<String>, Vec<String>) = std::env::args()
+    let (options, mut wanted): (Vec<String>, Vec<String>) = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .partition(|argument| argument.contains('='));
+    let parts = catalog::parts(&mut wanted);
     run("ingress", &wanted, ingress::run()).await;
     run("hung", &wanted, hung::run()).await;
     run("dns", &wanted, dns_load::run()).await;
-    run("catalog", &wanted, catalog::run(&options)).await;
+    run("catalog", &wanted, catalog::run(&parts, &options)).await;
     run("jobs", &wanted, small_jobs::run(&options)).await;
     run("start", &wanted, start::run()).await;
     run("storm", &wanted, storm::run(&options)).await;

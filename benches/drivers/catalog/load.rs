@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     sync::Barrier,
     task::JoinSet,
     time::{Instant, sleep},
@@ -22,11 +24,100 @@ pub(super) struct Waking {
     pub(super) last: Duration,
 }
 
+/// What is done with keys.
+#[derive(Clone, Copy)]
+pub(super) enum Keys {
+    /// Each connection writes keys of its own, one after the other.
+    Put,
+    /// All read the same key.
+    Get,
+}
+
+/// How many requests for keys were answered in that time, over so many connections that cost this
+/// program as little as can be.
+pub(super) async fn keys_for(base: &str, load: Keys, clients: usize, time: Duration) -> usize {
+    let address = base
+        .strip_prefix("http://")
+        .expect("an http URL")
+        .to_owned();
+    let end = Instant::now() + time;
+    let mut tasks = JoinSet::new();
+    for own in 0..clients {
+        let address = address.clone();
+        tasks.spawn(async move {
+            let mut connection = Connection::open(&address).await;
+            let mut done = 0_usize;
+            while Instant::now() < end {
+                let head = "HTTP/1.1\r\nhost: localhost\r\n";
+                let request = match load {
+                    Keys::Get => format!("GET /v1/kv/bench/0/0 {head}\r\n"),
+                    Keys::Put => {
+                        let key = done % 1000;
+                        format!("PUT /v1/kv/bench/{own}/{key} {head}content-length: 64\r\n\r\n{done:064}")
+                    }
+                };
+                connection.ask(&request).await;
+                done += 1;
+            }
+            done
+        });
+    }
+    tasks.join_all().await.into_iter().sum()
+}
+
+/// A connection of HTTP/1.1 that is kept.
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        stream.set_nodelay(true).expect("a socket");
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Sends a request and reads the answer, which has to be 200 with its length.
+    async fn ask(&mut self, request: &str) {
+        let sent = self.stream.write_all(request.as_bytes()).await;
+        sent.expect("the request goes out");
+        self.buffer.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.buffer).await;
+            assert_ne!(read.expect("an answer"), 0, "it ended early");
+            if self.is_whole() {
+                return;
+            }
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        let end = self
+            .buffer
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n");
+        let Some(end) = end else { return false };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.and_then(|text| text.parse().ok()).expect("a length");
+        self.buffer.len() >= end + 4 + length
+    }
+}
+
 /// Requests to one program.
 #[derive(Clone)]
 pub(super) struct Client {
     client: reqwest::Client,
     base: String,
+    /// Asks for compressed answers, as clients written in Go do.
+    is_compressed: bool,
 }
 
 impl Client {
@@ -34,6 +125,15 @@ impl Client {
         Self {
             client: crate::harness::http::client(),
             base: base.to_owned(),
+            is_compressed: false,
+        }
+    }
+
+    /// The same, which asks for compressed answers.
+    pub(super) fn compressed(self) -> Self {
+        Self {
+            is_compressed: true,
+            ..self
         }
     }
 
@@ -41,6 +141,9 @@ impl Client {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(body) = body {
             request = request.body(body);
+        }
+        if self.is_compressed {
+            request = request.header("accept-encoding", "gzip");
         }
         let response = request
             .send()
@@ -89,26 +192,6 @@ impl Client {
                 let mut done = 0;
                 while Instant::now() < end {
                     client.send(Method::GET, path, None).await;
-                    done += 1;
-                }
-                done
-            });
-        }
-        tasks.join_all().await.into_iter().sum()
-    }
-
-    /// As [`Client::get_for`], for writes of keys, each of another one.
-    pub(super) async fn put_keys_for(&self, clients: usize, time: Duration) -> usize {
-        let end = Instant::now() + time;
-        let mut tasks = JoinSet::new();
-        for own in 0..clients {
-            let client = self.clone();
-            tasks.spawn(async move {
-                let mut done = 0;
-                while Instant::now() < end {
-                    let path = format!("/v1/kv/bench/{own}/{}", done % 1000);
-                    let body = format!("{done:064}").into_bytes();
-                    client.send(Method::PUT, &path, Some(body)).await;
                     done += 1;
                 }
                 done
