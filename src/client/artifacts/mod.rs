@@ -1,17 +1,19 @@
-//! Fetches the files that a task needs: over http(s) or from a path of this machine, checked and
-//! unpacked.
+//! Fetches the files that a task needs: over http(s), from a git repository, from an object store or
+//! from a path of this machine, checked and unpacked.
 //!
 //! Nothing is ever written outside of the allocation's directory, whatever names an archive holds.
 
 mod checksum;
+mod git;
 mod local;
+mod s3;
 mod source;
 mod unpack;
 
 use super::allocdir::AllocDir;
 use checksum::{Checksum, Digester};
 use futures_util::StreamExt;
-use jobs::model::Artifact;
+use jobs::model::{Artifact, Timestamp};
 use reqwest::Client;
 use source::{Options, Origin};
 use std::{
@@ -22,6 +24,7 @@ use std::{
     time::Duration,
 };
 use sys::{
+    clock,
     directory::{Directory, Links},
     threads::Threads,
 };
@@ -104,6 +107,12 @@ enum Reason {
     },
     #[error("`{path}` leads out of `{dir}`, below which this node allows local artifacts")]
     LeavesAllowed { path: String, dir: String },
+    #[error("the program `{program}` is not installed on this node")]
+    NoProgram { program: &'static str },
+    #[error("git: {text}")]
+    Git { text: String },
+    #[error("option `sshkey` is no private key in base64")]
+    BadKey,
     #[error("archive type `{kind}` is not supported")]
     UnknownArchive { kind: String },
     #[error("{0}")]
@@ -145,7 +154,7 @@ impl Fetcher<'_> {
         fetched
             .unwrap_or(Err(Reason::TimedOut))
             .map_err(|reason| ArtifactError {
-                source_text: artifact.getter_source.clone(),
+                source_text: shown(&artifact.getter_source).to_owned(),
                 reason,
             })
     }
@@ -159,7 +168,19 @@ impl Fetcher<'_> {
         let mut landing = Landing::new(self.threads, request.checksum.as_ref());
         landing.file = Some(self.on_disk(unnamed).await?);
         match &request.origin {
-            Origin::Http(url) => download(artifact, url, &mut landing).await?,
+            Origin::Http(url) => download(artifact, url, Vec::new(), &mut landing).await?,
+            Origin::S3(url, keys) => {
+                let headers = s3::headers(keys, url, &compact(clock::now()));
+                download(artifact, url.as_str(), headers, &mut landing).await?;
+            }
+            Origin::Git(repository) => {
+                let dir = self.dir.clone();
+                // No task without privileges writes there.
+                let aside = move || Ok(tempfile::tempdir_in(dir.root())?);
+                let aside = self.on_disk(aside).await?;
+                git::fetch(repository, aside.path(), &mut landing).await?;
+                self.on_disk(move || Ok(aside.close()?)).await?;
+            }
             Origin::Path(path) => {
                 let path = local::Wanted::new(path, self.local_dirs, self.user)?;
                 let mut source = self.on_disk(move || path.open()).await?;
@@ -316,7 +337,12 @@ fn straight(path: &Path) -> Option<PathBuf> {
     Some(names.into_iter().collect())
 }
 
-async fn download(artifact: &Artifact, url: &str, landing: &mut Landing<'_>) -> Result<(), Reason> {
+async fn download(
+    artifact: &Artifact,
+    url: &str,
+    headers: Vec<(&'static str, String)>,
+    landing: &mut Landing<'_>,
+) -> Result<(), Reason> {
     let failed = |error: &reqwest::Error| Reason::Request { text: chain(error) };
     let client = Client::builder()
         .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
@@ -325,6 +351,9 @@ async fn download(artifact: &Artifact, url: &str, landing: &mut Landing<'_>) -> 
         .map_err(|error| failed(&error))?;
     let mut request = client.get(url);
     for (name, value) in &artifact.getter_headers {
+        request = request.header(name, value);
+    }
+    for (name, value) in headers {
         request = request.header(name, value);
     }
     let response = request.send().await.map_err(|error| failed(&error))?;
@@ -387,6 +416,25 @@ fn write_file(root: &Directory, path: &Path, mut file: File, mode: u32) -> Resul
     let mut to = dir.replace_file(Path::new(name), mode)?;
     io::copy(&mut file, &mut to)?;
     Ok(())
+}
+
+/// The source as everybody may read it: without options when keys are among them.
+fn shown(source: &str) -> &str {
+    let (address, query) = source.split_once('?').unwrap_or((source, ""));
+    let is_secret = |option: &str| option.starts_with("aws_") || option.starts_with("sshkey=");
+    if query.split('&').any(is_secret) {
+        address
+    } else {
+        source
+    }
+}
+
+/// A time as signatures have it: `YYYYMMDDThhmmssZ`.
+fn compact(now: Timestamp) -> String {
+    let text = now.to_string();
+    let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
+    let digits = seconds.chars().filter(|c| !matches!(c, '-' | ':'));
+    format!("{}Z", digits.collect::<String>())
 }
 
 fn too_large() -> Reason {

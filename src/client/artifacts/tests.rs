@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    sync::mpsc,
 };
 
 /// Answers every request with `body`; returns its address.
@@ -227,20 +228,25 @@ async fn failures_name_the_source_and_the_reason() {
     for (source, mode, expected) in [
         (format!("{server}/missing"), "any", "bad response code: 404"),
         (
-            "git::https://example.com/x".into(),
+            "hg::https://example.com/x".into(),
             "any",
-            "git sources are not supported yet",
+            "hg sources are not supported yet",
+        ),
+        ("git::file:///x".into(), "any", "is no address"),
+        ("git::--upload-pack=x".into(), "any", "is no address"),
+        (
+            "git::https://x/y//../z".into(),
+            "any",
+            "leaves the allocation",
         ),
         (
-            "github.com/a/b".into(),
+            "git::https://x/y?checksum=a".into(),
             "any",
-            "git sources are not supported yet",
+            "option `checksum`",
         ),
-        (
-            "s3::https://x/y".into(),
-            "any",
-            "s3 sources are not supported yet",
-        ),
+        ("github.com/a".into(), "any", "is no address"),
+        ("s3::ftp://x/y".into(), "any", "is no address"),
+        ("s3::https://x/y?ref=a".into(), "any", "option `ref`"),
         ("nothing".into(), "any", "is no address"),
         (format!("{server}/plain"), "dir", "it is no archive"),
         ("/no/such/file".into(), "any", "No such file"),
@@ -288,4 +294,162 @@ async fn a_path_of_this_machine_is_copied() {
     .await;
     case.result.as_ref().unwrap();
     assert_eq!(case.read("web/local/run").unwrap(), "t");
+}
+
+#[test]
+fn repositories_are_written_in_many_ways() {
+    for (text, url, inside, reference) in [
+        ("github.com/a/b", "https://github.com/a/b.git", "", ""),
+        (
+            "github.com/a/b.git//c/d?ref=v1",
+            "https://github.com/a/b.git",
+            "c/d",
+            "v1",
+        ),
+        (
+            "gitlab.com/a/b/c//d",
+            "https://gitlab.com/a/b.git",
+            "c/d",
+            "",
+        ),
+        (
+            "git::https://host:81/a.git?depth=1&ref=main",
+            "https://host:81/a.git",
+            "",
+            "main",
+        ),
+        ("git@host:a/b.git//c", "git@host:a/b.git", "c", ""),
+        (
+            "git::ssh://git@host/a?sshkey=a2V5",
+            "ssh://git@host/a",
+            "",
+            "",
+        ),
+    ] {
+        let (origin, options) = source::parse(text, &BTreeMap::new()).unwrap();
+        let Origin::Git(found) = origin else {
+            panic!("{text}: {origin:?}");
+        };
+        let found_reference = found.reference.unwrap_or_default();
+        assert_eq!(
+            (
+                found.url.as_str(),
+                found.inside.as_str(),
+                found_reference.as_str()
+            ),
+            (url, inside, reference),
+            "{text}"
+        );
+        assert_eq!(options.archive.as_deref(), Some("tar"), "{text}");
+    }
+}
+
+/// Answers with the files below a directory; returns the address and the heads of requests.
+async fn serve_files(root: PathBuf) -> (String, mpsc::Receiver<String>) {
+    let (sender, heads) = mpsc::channel(64);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
+            let head = String::from_utf8(head).unwrap();
+            let target = head.split(' ').nth(1).unwrap_or_default();
+            let path = target.split('?').next().unwrap_or_default();
+            let (code, body) = match fs::read(root.join(path.trim_start_matches('/'))) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            sender.try_send(head).ok();
+            let head = format!(
+                "HTTP/1.1 {code}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).await.ok();
+            stream.write_all(&body).await.ok();
+        }
+    });
+    (format!("http://{address}"), heads)
+}
+
+#[tokio::test]
+async fn files_of_a_repository_are_those_of_the_commit_that_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let git = |args: &[&str]| {
+        let output = std::process::Command::new("git")
+            .args(args)
+            .current_dir(dir.path())
+            .env("HOME", dir.path())
+            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_NAME"), "a")))
+            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_EMAIL"), "a@b")))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let commit = |text: &str| {
+        fs::create_dir_all(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("sub/a"), text).unwrap();
+        git(&["add", "."]);
+        git(&["commit", "-q", "-m", text]);
+        git(&["rev-parse", "HEAD"])
+    };
+    git(&["init", "-q", "-b", "main", "."]);
+    commit("one");
+    git(&["tag", "v1"]);
+    let second = commit("two");
+    commit("three");
+    git(&["checkout", "-q", "-b", "other"]);
+    commit("four");
+    git(&["checkout", "-q", "main"]);
+    git(&["update-server-info"]);
+    let (server, _heads) = serve_files(dir.path().to_owned()).await;
+    for (rest, file, text) in [
+        ("", "web/local/sub/a", "three"),
+        ("?ref=v1", "web/local/sub/a", "one"),
+        (&format!("?ref={second}"), "web/local/sub/a", "two"),
+        ("//sub?ref=other&depth=1", "web/local/a", "four"),
+    ] {
+        let case = run(format!("git::{server}/.git{rest}"), "any", "", &[]).await;
+        case.result.as_ref().unwrap();
+        assert_eq!(case.read(file).as_deref(), Some(text), "{rest}");
+        assert_eq!(case.read("web/local/.git/HEAD"), None);
+        let left = fs::read_dir(case.alloc.root()).unwrap().count();
+        assert_eq!(left, 2, "the directories of the allocation and of its task");
+    }
+    let case = run(format!("git::{server}/.git?ref=none"), "any", "", &[]).await;
+    let text = case.result.unwrap_err();
+    assert!(text.contains("the repository has no `none`"), "{text}");
+}
+
+#[tokio::test]
+async fn an_object_is_asked_for_with_a_signature() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("bucket")).unwrap();
+    fs::write(dir.path().join("bucket/key"), "object").unwrap();
+    let (server, mut heads) = serve_files(dir.path().to_owned()).await;
+    let options = [
+        ("aws_access_key_id", "me"),
+        ("aws_access_key_secret", "hidden"),
+        ("region", "eu-west-1"),
+    ];
+    let hidden = format!("s3::{server}/none?aws_access_key_id=me&aws_access_key_secret=hidden");
+    let text = run(hidden, "any", "", &[]).await.result.unwrap_err();
+    assert!(text.contains("404") && !text.contains("hidden"), "{text}");
+    heads.recv().await.unwrap();
+    let source = format!("s3::{server}/bucket/key");
+    let case = run(source.clone(), "any", "", &options).await;
+    case.result.as_ref().unwrap();
+    assert_eq!(case.read("web/local/key").as_deref(), Some("object"));
+    let head = heads.recv().await.unwrap();
+    assert!(
+        head.contains("authorization: AWS4-HMAC-SHA256 Credential=me/"),
+        "{head}"
+    );
+    assert!(head.contains("/eu-west-1/s3/aws4_request"), "{head}");
+    assert!(!head.contains("hidden"), "{head}");
+    let case = run(source, "any", "", &[]).await;
+    case.result.as_ref().unwrap();
+    let head = heads.recv().await.unwrap();
+    assert!(!head.contains("authorization"), "{head}");
 }
