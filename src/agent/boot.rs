@@ -653,6 +653,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         plugins: client.plugins.clone(),
         host_volumes: client.host_volumes.clone(),
         chroot_env: client.chroot_env.clone(),
+        bridge: client.bridge.clone(),
         dev: config.dev,
     })
 }

@@ -90,6 +90,7 @@ impl Command {
                 env: environment.variables().clone(),
                 user: task.user.clone(),
                 config: task.config.clone(),
+                network: shared.network().map(|network| network.namespace),
                 input: Some(reads),
                 output: writes,
                 errors: writes_errors,

@@ -2,7 +2,7 @@
 
 use super::{
     Config, checks::Checks, claims::Claims, drivers::Drivers, file_threads::FileThreads,
-    reports::Reports, store::Store,
+    network::Networks, reports::Reports, store::Store,
 };
 use jobs::model::Node;
 use rpc::session;
@@ -12,6 +12,8 @@ use tokio::sync::{Semaphore, watch};
 /// What every runner on this machine uses.
 #[derive(Debug)]
 pub(crate) struct Context {
+    /// Networks of allocations apart from the host's.
+    pub(crate) networks: Networks,
     /// What allocations hold.
     pub(crate) claims: Arc<Claims>,
     pub(crate) config: Config,

@@ -21,6 +21,8 @@ mod labels;
 mod last_run;
 mod local;
 mod logs;
+mod network;
+mod own_network;
 mod removals;
 mod reports;
 mod restore;

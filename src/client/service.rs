@@ -12,6 +12,7 @@ use super::{
     handle::Allocs,
     labels::{self, Relabeled},
     local::{self, Registered},
+    network::Networks,
     removals::Removals,
     reports::Reports,
     restore,
@@ -67,6 +68,7 @@ pub struct Client {
     config: Config,
     store: Store,
     drivers: Drivers,
+    networks: Networks,
     node: watch::Sender<Arc<Node>>,
     allocs: Arc<RwLock<Allocs>>,
     files: FileThreads,
@@ -99,6 +101,9 @@ impl Client {
                 add_driver(&mut node, driver.name(), info);
             }
         }
+        let networks =
+            Networks::open(&config).map_err(|source| open(&config.data_dir.clone(), source))?;
+        networks.fingerprint(&config, &mut node);
         let kept = config.data_dir.join(local::FILE);
         let files = FileThreads::new();
         let registered = Registered::open(&kept, &config.name, files.registered.clone())
@@ -114,6 +119,7 @@ impl Client {
             store,
             drivers,
             node,
+            networks,
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
             files,
         })
@@ -146,7 +152,10 @@ impl Client {
         shutdown: CancellationToken,
     ) {
         let (saved, damaged) = restore::restore(&self.store, &self.drivers).await;
+        let known = saved.iter().map(|alloc| alloc.assignment.alloc.id);
+        self.networks.retain(&known.collect()).await;
         let cx = Arc::new(Context {
+            networks: self.networks,
             claims: Arc::default(),
             drivers: self.drivers,
             config: self.config,

@@ -1,4 +1,4 @@
-use config::{HostVolume, Plugins};
+use config::{Bridge, HostVolume, Plugins};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 /// The settings of the client part, resolved.
@@ -43,6 +43,8 @@ pub struct Config {
     pub plugins: Plugins,
     /// Directories of the host that jobs may mount, by name.
     pub host_volumes: BTreeMap<String, HostVolume>,
+    /// The bridge of networks apart from the host's.
+    pub bridge: Bridge,
     /// What of the host isolated tasks see: path on the host to path in the task; none for the
     /// usual.
     pub chroot_env: Option<BTreeMap<String, String>>,

@@ -4,13 +4,14 @@ use crate::{
     allocdir::AllocDir,
     context::Context,
     drivers::{Isolation, Meter, OwnNetwork},
+    network::Joined,
     store::{AllocRecord, TaskRecord},
 };
 use jobs::{
     environment::{TaskDirectories, TaskEnvironment},
     model::{
-        Allocation, FlatMap, Node, Task, TaskEvent, TaskName, TaskPhase, TaskState, Timestamp,
-        UnixSeconds,
+        Allocation, FlatMap, NetworkStatus, Node, Task, TaskEvent, TaskName, TaskPhase, TaskState,
+        Timestamp, UnixSeconds,
     },
 };
 use mesh::model::{CheckId, ServiceName, Status};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) checks: Mutex<BTreeMap<CheckId, CheckStatus>>,
     /// Of running tasks.
     pub(crate) meters: Mutex<BTreeMap<TaskName, Arc<dyn Meter>>>,
+    /// The network that its tasks have for themselves, once it was made.
+    pub(crate) network: Mutex<Option<Joined>>,
     /// Variables that templates add to the environments of tasks.
     pub(crate) added: Mutex<BTreeMap<TaskName, Arc<BTreeMap<String, String>>>>,
     /// Something of the above changed; for the runner of the allocation.
@@ -75,6 +78,7 @@ impl Shared {
             record: Mutex::new(record),
             checks: Mutex::new(BTreeMap::new()),
             meters: Mutex::new(BTreeMap::new()),
+            network: Mutex::new(None),
             added: Mutex::new(BTreeMap::new()),
             changed: Notify::new(),
             revision: watch::Sender::new(0),
@@ -113,6 +117,9 @@ impl Shared {
         for (label, port) in mapped_ports(task) {
             environment.set(&format!("NOMAD_PORT_{label}"), &port);
         }
+        if let Some(status) = self.network_status() {
+            environment.add_network(alloc, &status);
+        }
         let added = self.added.lock().get(&task.name).cloned();
         for (name, value) in added.iter().flat_map(|added| added.iter()) {
             environment.set(name, value);
@@ -131,7 +138,13 @@ impl Shared {
 
     /// The network that its tasks have for themselves; none for that of the host.
     pub(crate) fn network(&self) -> Option<OwnNetwork> {
-        None
+        let joined = self.network.lock();
+        joined.as_ref().map(|joined| joined.own.clone())
+    }
+
+    /// The address of that network; none without one.
+    pub(crate) fn network_status(&self) -> Option<NetworkStatus> {
+        self.network.lock().as_ref()?.status.clone()
     }
 
     /// Its instances on this machine, by the rules of the servers.

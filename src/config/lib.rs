@@ -4,6 +4,7 @@
 //! becomes what was written ([`Written`], everything optional), and what was written is merged and
 //! resolved here. Every problem is reported, not just the first.
 
+mod bridge;
 pub mod definitions;
 mod external;
 mod file;
@@ -20,6 +21,7 @@ mod tls;
 mod volumes;
 mod written;
 
+pub use bridge::{Bridge, WrittenBridge};
 pub use external::{External, WrittenExternal};
 pub use file::Problem;
 pub use ingress::{
@@ -159,6 +161,8 @@ pub struct Client {
     /// What of the host isolated tasks see: path on the host to path in the task; none for the
     /// usual.
     pub chroot_env: Option<BTreeMap<String, String>>,
+    /// The bridge of networks that allocations have for themselves.
+    pub bridge: Bridge,
 }
 
 impl Config {

@@ -321,6 +321,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
     let artifact_dirs = artifact_dirs(written, dev, problems);
     let plugins = written.plugins.resolve(dev, problems);
     volumes::check(&written.host_volumes, problems);
+    let bridge = written.bridge.resolve(problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         node_class: written.node_class.clone().unwrap_or_default(),
         meta: written.meta.clone(),
@@ -336,6 +337,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
         artifact_dirs,
         host_volumes: written.host_volumes.clone(),
         chroot_env: written.chroot_env.clone(),
+        bridge,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What a configuration file says: everything optional, nothing checked beyond its type.
 
+use super::bridge::WrittenBridge;
 use super::external::WrittenExternal;
 use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
@@ -39,6 +40,7 @@ pub struct Written {
     pub plugins: WrittenPlugins,
     pub host_volumes: BTreeMap<String, HostVolume>,
     pub chroot_env: Option<BTreeMap<String, String>>,
+    pub bridge: WrittenBridge,
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
     pub definitions: Option<Vec<String>>,
@@ -124,7 +126,7 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 12] = [
+const CLIENT: [&str; 15] = [
     "enabled",
     "servers",
     "server_join",
@@ -137,6 +139,9 @@ const CLIENT: [&str; 12] = [
     "artifact_directories",
     "host_volume",
     "chroot_env",
+    "bridge_network_name",
+    "bridge_network_subnet",
+    "bridge_network_hairpin_mode",
 ];
 
 impl Written {
@@ -181,6 +186,7 @@ impl Written {
             plugins: self.plugins.merge(other.plugins),
             host_volumes,
             chroot_env: other.chroot_env.or(self.chroot_env),
+            bridge: self.bridge.merge(other.bridge),
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             definitions: other.definitions.or(self.definitions),
@@ -397,6 +403,9 @@ impl Written {
                 "max_dynamic_port" => self.max_dynamic_port = reader.number(&inner),
                 "host_volume" => volumes::take(&mut self.host_volumes, inner, reader),
                 "chroot_env" => self.chroot_env = Some(plugins::texts(inner, reader)),
+                "bridge_network_name" => self.bridge.name = reader.text(&inner),
+                "bridge_network_subnet" => self.bridge.subnet = reader.text(&inner),
+                "bridge_network_hairpin_mode" => self.bridge.hairpin = reader.flag(&inner),
                 "meta" => {
                     for label in reader.block(inner) {
                         if let Some(text) = reader.text(&label) {

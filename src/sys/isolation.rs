@@ -11,7 +11,6 @@ use nix::{errno::Errno, libc, sched::CloneFlags};
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::{CStr, CString},
-    fs::File,
     io,
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
@@ -32,8 +31,6 @@ pub struct Isolation {
     pub private_pid: bool,
     /// It shares no memory or queues with others.
     pub private_ipc: bool,
-    /// The file of the network namespace that it enters; none for that of the host.
-    pub network: Option<PathBuf>,
     /// Name of the machine inside; empty for that of the host.
     pub hostname: String,
     /// Capabilities that it can have at all, a bit for each.
@@ -131,7 +128,6 @@ struct OpenHow {
 #[derive(Debug)]
 pub(super) struct Prepared {
     flags: CloneFlags,
-    network: Option<OwnedFd>,
     /// None for a process that is inside already.
     root: Option<(OwnedFd, CString)>,
     mounts: Vec<(OwnedFd, CString)>,
@@ -146,8 +142,7 @@ impl Prepared {
     /// Makes the places of all mounts and copies what is mounted there.
     ///
     /// # Errors
-    /// When a source or the network is gone, something in the root is in the way, or the kernel is
-    /// too old.
+    /// When a source is gone, something in the root is in the way, or the kernel is too old.
     pub(super) fn new(isolation: &Isolation) -> io::Result<Self> {
         let within = |what: &Path| {
             let what = what.display().to_string();
@@ -188,15 +183,12 @@ impl Prepared {
                 devices.push((tree, device));
             }
         }
-        let network = isolation.network.as_ref();
-        let network = network.map(|path| File::open(path).map_err(within(path)).map(OwnedFd::from));
         let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS;
         flags.set(CloneFlags::CLONE_NEWPID, isolation.private_pid);
         flags.set(CloneFlags::CLONE_NEWIPC, isolation.private_ipc);
         let hostname = Some(&isolation.hostname).filter(|name| !name.is_empty());
         Ok(Self {
             flags,
-            network: network.transpose()?,
             root: Some((own, CString::new(isolation.root.as_os_str().as_bytes())?)),
             mounts,
             devices,
@@ -213,7 +205,6 @@ impl Prepared {
     pub(super) fn inside((bounding, ambient): (u64, u64)) -> Self {
         Self {
             flags: CloneFlags::empty(),
-            network: None,
             root: None,
             mounts: Vec::new(),
             devices: Vec::new(),
@@ -243,9 +234,6 @@ impl Prepared {
         let none = ptr::null();
         // SAFETY: system calls on texts and descriptors that `self` owns; none writes to memory.
         unsafe {
-            if let Some(network) = &self.network {
-                Errno::result(libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET))?;
-            }
             mount(
                 none,
                 c"/".as_ptr(),

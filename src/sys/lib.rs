@@ -13,6 +13,7 @@ pub mod handover;
 pub mod isolation;
 pub mod limits;
 pub mod locks;
+pub mod network;
 pub mod priority;
 pub mod processes;
 pub mod random;

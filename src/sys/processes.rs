@@ -4,7 +4,7 @@ use super::{
     cgroups::{Cgroup, WholeUsage},
     isolation::{Isolation, Prepared},
     limits::Controllers,
-    spawn,
+    network, spawn,
 };
 use nix::{
     errno::Errno,
@@ -344,6 +344,9 @@ pub struct TaskProcess {
     pub dir: PathBuf,
     /// Name of the user; empty is this process's own.
     pub user: String,
+    /// The file of the network namespace that it enters; none for that of this process.
+    #[serde(default)]
+    pub network: Option<PathBuf>,
     /// What it sees of the machine; none for all of it. Program and working directory are paths
     /// inside.
     #[serde(default)]
@@ -381,6 +384,7 @@ pub fn spawn_task(
         streams: [fs::File::open("/dev/null")?.into(), stdout, stderr],
         user,
         joins: joins.into_iter().map(OwnedFd::from).collect(),
+        network: task.network.as_deref().map(network::open).transpose()?,
         isolation: task.isolation.as_ref().map(Prepared::new).transpose()?,
     })
 }
@@ -473,6 +477,7 @@ pub fn run_entered(
         streams: copies,
         user: Some(entrance.user),
         joins: joins.collect::<io::Result<_>>()?,
+        network: None,
         isolation: Some(Prepared::inside(rights)),
     })?;
     let pid = Pid::from_raw(pid);

@@ -46,6 +46,8 @@ pub(super) struct Start {
     pub(super) user: Option<(u32, u32)>,
     /// Written `0` to by the new process, to join control groups.
     pub(super) joins: Vec<OwnedFd>,
+    /// The network namespace that it enters; none for that of this process.
+    pub(super) network: Option<OwnedFd>,
     /// What it sees of the machine; none for all of it.
     pub(super) isolation: Option<Prepared>,
 }
@@ -166,6 +168,9 @@ fn prepare(plan: &Plan) -> Result<(), Errno> {
             // A task that may not join runs where it is, and is found by its session.
             libc::write(*group, b"0".as_ptr().cast(), 1);
         }
+        if let Some(network) = &plan.start.network {
+            Errno::result(libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET))?;
+        }
         let become_user = || {
             if let Some((uid, gid)) = plan.start.user {
                 if plan.drops_groups {
@@ -234,6 +239,7 @@ mod tests {
             streams: [null()?, write.into(), null()?],
             user: None,
             joins: Vec::new(),
+            network: None,
             isolation: None,
         })?;
         let mut printed = String::new();

@@ -214,6 +214,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         plugins: config::Plugins::default(),
         host_volumes: BTreeMap::new(),
         chroot_env: None,
+        bridge: config::Bridge::default(),
         dev,
     }
 }
@@ -678,7 +679,7 @@ async fn an_end_that_nobody_watched_is_noticed_with_its_exit_code() {
     machine.until_status(ClientStatus::Running).await;
     let pid: i32 = first_line(&machine).await.parse().unwrap();
     machine.shut_down().await;
-    std::fs::write(&go, "").unwrap();
+    fs::write(&go, "").unwrap();
     let process = sys::processes::Identity::of(pid);
     timeout(PATIENCE, async {
         while process.is_some_and(|process| process.is_alive()) {
@@ -724,7 +725,7 @@ async fn toggled_server() -> (u16, watch::Sender<&'static str>) {
 async fn a_check_that_failed_while_the_agent_was_away_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let well = dir.path().join("well");
-    std::fs::write(&well, "").unwrap();
+    fs::write(&well, "").unwrap();
     let mut alloc = alloc(JobType::Service, 1, shell("while :; do sleep 0.05; done"));
     edit(&mut alloc, |group| {
         group.services = vec![ServiceSpec {
@@ -751,7 +752,7 @@ async fn a_check_that_failed_while_the_agent_was_away_is_told() {
     machine.assign(alloc.clone()).await;
     machine.until("passing", says("passing")).await;
     machine.shut_down().await;
-    std::fs::remove_file(&well).unwrap();
+    fs::remove_file(&well).unwrap();
 
     let mut machine = Machine::start(dir.path(), false).await;
     machine.until("critical", says("critical")).await;

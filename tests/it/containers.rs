@@ -144,7 +144,8 @@ impl Daemon {
 
     async fn agent(&self) -> Agent {
         let settings = format!(
-            "plugin \"docker\" {{\n  config {{\n    endpoint = \"{}\"\n    volumes {{ enabled = true }}\n  }}\n}}\n",
+            "plugin \"docker\" {{\n  config {{\n    endpoint = \"{}\"\n    volumes {{ enabled = true }}\n  }}\n}}\n\
+             client {{\n  bridge_network_name = \"tvit2\"\n  bridge_network_subnet = \"172.27.242.0/24\"\n}}\n",
             self.socket()
         );
         Agent::start_with(Mode::Durable, &settings).await
@@ -303,11 +304,73 @@ job "box" {{
     assert!(events.contains("Exit Code: 7"), "{events}");
     let stopped = command::trivet(&agent, &["job", "stop", "-purge", "-detach", "box"]).await;
     stopped.ok();
+    if need("ip", "iproute2").is_some() && need("nft", "nftables").is_some() {
+        shares_a_network(&agent).await;
+    }
     eventually("no container", || async {
         match daemon.docker(&["ps", "-aq"]) {
             Some(left) if left.is_empty() => Ok(()),
             left => Err(format!("{left:?}")),
         }
+    })
+    .await;
+}
+
+/// A container and a program of the machine find each other over loopback, and others find the
+/// container through a port of the host.
+async fn shares_a_network(agent: &Agent) {
+    run(
+        agent,
+        &format!(
+            r#"
+job "shared" {{
+  group "g" {{
+    network {{
+      mode = "bridge"
+      port "http" {{ to = 8080 }}
+    }}
+    task "server" {{
+      driver = "docker"
+      config {{
+        image   = "local/shell:1"
+        command = "trivet"
+        args    = ["echo", "-listen", "0.0.0.0:8080", "-text", "from-a-container"]
+        ports   = ["http"]
+      }}
+      resources {{ memory = 64 }}
+    }}
+    task "main" {{
+      driver = "raw_exec"
+      config {{
+        command = "bash"
+        args    = ["-c", <<EOS
+until exec 3<>/dev/tcp/127.0.0.1/8080; do sleep 0.05; done 2>/dev/null
+printf 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n' >&3
+tail -n 1 <&3
+exec sleep 10000
+EOS
+        ]
+      }}
+      resources {{ memory = 32 }}
+    }}
+  }}
+}}
+"#
+        ),
+    )
+    .await;
+    let running = alloc(agent, "shared", "running").await;
+    assert_eq!(log(agent, &running, "stdout").await, "from-a-container");
+    let port = running["AllocatedResources"]["Shared"]["Ports"][0]["Value"].as_u64();
+    let url = format!("http://127.0.0.1:{}/", port.expect("a port"));
+    let answer = http::client().get(&url).send().await.expect("an answer");
+    assert_eq!(answer.text().await.expect("text"), "from-a-container");
+    let id = running["ID"].as_str().expect("an id");
+    let stop = ["job", "stop", "-purge", "-detach", "shared"];
+    command::trivet(agent, &stop).await.ok();
+    eventually("no namespace", || async {
+        let is_gone = !Path::new("/run/netns").join(id).exists();
+        is_gone.then_some(()).ok_or("it is there".to_owned())
     })
     .await;
 }

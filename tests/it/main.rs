@@ -41,6 +41,7 @@ mod led;
 mod listeners;
 mod mesh;
 mod needs;
+mod networks;
 mod operated;
 mod pages;
 mod plans;

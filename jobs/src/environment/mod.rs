@@ -10,7 +10,7 @@
 
 mod template;
 
-use crate::model::{AllocatedPort, Allocation, NetworkResource, Node, Port, Task};
+use crate::model::{AllocatedPort, Allocation, NetworkResource, NetworkStatus, Node, Port, Task};
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
@@ -254,6 +254,21 @@ impl<'a> TaskEnvironment<'a> {
             self.set(&format!("{prefix}{label}"), &inside);
         }
         self.set(&format!("NOMAD_HOST_PORT_{label}"), &port.value.to_string());
+    }
+
+    /// Adds where the ports of the group are reached inside of the network that it has for itself.
+    pub fn add_network(&mut self, alloc: &Allocation, network: &NetworkStatus) {
+        for port in &alloc.allocated_resources.shared.ports {
+            let label = clean(&port.label);
+            let ip_port = format!("{}:{}", network.address, inner_port(port.to, port.value));
+            for (prefix, value) in [
+                ("NOMAD_ALLOC_INTERFACE_", &network.interface_name),
+                ("NOMAD_ALLOC_IP_", &network.address),
+                ("NOMAD_ALLOC_ADDR_", &ip_port),
+            ] {
+                self.set(&format!("{prefix}{label}"), value);
+            }
+        }
     }
 
     fn add_own_port(&mut self, network: &NetworkResource, port: &Port) {

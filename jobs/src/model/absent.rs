@@ -53,22 +53,29 @@ const fn absent(name: &'static str, lack: Lack, sentence: &'static str, asked: A
 /// Everything that job files may ask for and that this version does not do.
 pub const ABSENT: &[Absent] = &[
     absent(
-        "network.mode",
+        "network.mode with \"cni/NAME\", or that of a task",
         Refused,
-        "networks apart from the host's are not built yet, so its tasks would not be isolated",
-        Group(|group| networks(group).any(|network| !matches!(network.mode.as_str(), "" | "host"))),
+        "network plugins are not called, and a group has one network, so its tasks would not be isolated",
+        Group(|group| {
+            let mut of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
+            let mut of_group = group.networks.iter();
+            of_group.any(|network| network.mode.starts_with("cni/"))
+                || of_tasks.any(|network| !is_of_host(network))
+        }),
     ),
     absent(
-        "network.dns",
+        "network.dns with mode \"host\"",
         Ignored,
         "names are resolved as on the host",
-        Group(|group| networks(group).any(|network| network.dns.is_some())),
+        Group(|group| networks(group).any(|network| is_of_host(network) && network.dns.is_some())),
     ),
     absent(
-        "network.hostname",
+        "network.hostname with mode \"host\"",
         Ignored,
         "tasks see the name of the host",
-        Group(|group| networks(group).any(|network| !network.hostname.is_empty())),
+        Group(|group| {
+            networks(group).any(|network| is_of_host(network) && !network.hostname.is_empty())
+        }),
     ),
     absent(
         "network.cni",
@@ -262,6 +269,10 @@ pub const ABSENT: &[Absent] = &[
 fn networks(group: &TaskGroup) -> impl Iterator<Item = &NetworkResource> {
     let of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
     group.networks.iter().chain(of_tasks)
+}
+
+fn is_of_host(network: &NetworkResource) -> bool {
+    matches!(network.mode.as_str(), "" | "host")
 }
 
 fn numa(task: &Task) -> &str {

@@ -104,6 +104,7 @@ impl Checked {
                 dir: shared.work_dir(definition),
                 handle: shared.task(&task).handle,
                 config: definition.config.clone(),
+                network: shared.network().map(|network| network.namespace),
                 driver,
                 env: environment.variables().clone(),
                 user: definition.user.clone(),

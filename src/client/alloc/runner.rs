@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Error,
     claims::{self, Claim},
+    own_network,
     reports::Urgency,
     shared::Shared,
     store::AllocRecord,
@@ -90,12 +91,14 @@ impl AllocRunner {
     /// Runs it until every task is over and the servers know it.
     pub(crate) async fn run(mut self) {
         if self.shared.record().is_built && self.all_dead() {
+            own_network::remove(&self.shared).await;
             self.report();
         } else if let Some(claim) = self.claim().await {
             self.live().await;
             let mut tasks = std::mem::take(&mut self.tasks);
             self.unless_forced(async move { while tasks.join_next().await.is_some() {} })
                 .await;
+            own_network::remove(&self.shared).await;
             drop(claim);
         } else {
             self.mark_all_dead();
@@ -208,6 +211,10 @@ impl AllocRunner {
     /// Makes the directory and the first record of each task; false when that failed.
     async fn set_up(&self) -> bool {
         if self.shared.record().is_built {
+            // Each start tries again; tasks that run have what they had.
+            if let Err(error) = own_network::ensure(&self.shared).await {
+                tracing::warn!(alloc = %self.shared.alloc().id, %error, "the network of an allocation is not there");
+            }
             return true;
         }
         let built = hooks::prerun(&self.shared).await;
@@ -571,7 +578,7 @@ impl AllocRunner {
             client_description: description.into(),
             task_states: states,
             health: record.health,
-            network_status: None,
+            network_status: self.shared.network_status().map(Box::new),
         };
         if update != self.reported {
             let urgency = urgency(&alloc, self.reported.client_status, client_status);

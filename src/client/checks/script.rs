@@ -26,6 +26,8 @@ pub(crate) struct ScriptContext {
     pub(crate) handle: Option<String>,
     /// Its configuration.
     pub(crate) config: TaskConfig,
+    /// The file of its network namespace; none for that of the host.
+    pub(crate) network: Option<PathBuf>,
     /// Working directory: the task's.
     pub(crate) dir: PathBuf,
     /// The task's environment.
@@ -78,6 +80,7 @@ async fn run_in(
         let exec = Exec {
             handle: task.handle.clone(),
             config: task.config.clone(),
+            network: task.network.clone(),
             command: command.to_owned(),
             args: args.to_vec(),
             dir: task.dir.clone(),
@@ -135,6 +138,7 @@ async fn run_local(args: &[String], limit: Duration) -> io::Result<Ran> {
         execute(Exec {
             handle: None,
             config: TaskConfig::default(),
+            network: None,
             command: command.clone(),
             args: args.to_vec(),
             dir,

@@ -16,7 +16,7 @@ pub(super) mod simulated;
 use crate::Config;
 use config::Isolated;
 use futures_util::future::{BoxFuture, ready};
-use jobs::model::{AllocatedPort, DriverInfo, TaskConfig};
+use jobs::model::{AllocId, AllocatedPort, DriverInfo, TaskConfig};
 use process::{
     ProcessDriver, exec, isolated::Root, java::Java, raw_exec::RawExec,
     supervisor::remote::Supervisors,
@@ -73,6 +73,28 @@ pub(super) trait Driver: Debug + Send + Sync {
     /// from time to time.
     fn sweep<'a>(&'a self, node_id: &'a str, known: &'a BTreeSet<Owner>) -> BoxFuture<'a, ()> {
         let _ = (node_id, known);
+        Box::pin(ready(()))
+    }
+
+    /// Makes a container that holds the network of an allocation, or finds the one that does, when
+    /// tasks of this driver can join no other network. `hostname` is the machine's name inside,
+    /// empty for the usual one.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    fn hold_network<'a>(
+        &'a self,
+        alloc_id: AllocId,
+        node_id: &'a str,
+        hostname: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Holder>, String>> {
+        let _ = (alloc_id, node_id, hostname);
+        Box::pin(ready(Ok(None)))
+    }
+
+    /// Removes what [`Driver::hold_network`] made, if anything.
+    fn release_network(&self, alloc_id: AllocId) -> BoxFuture<'_, ()> {
+        let _ = alloc_id;
         Box::pin(ready(()))
     }
 
@@ -152,6 +174,8 @@ pub(super) struct Exec {
     pub(super) user: String,
     /// The task's configuration.
     pub(super) config: TaskConfig,
+    /// The file of the network namespace that the task has; none for that of the host.
+    pub(super) network: Option<PathBuf>,
     /// What it reads; none for nothing.
     pub(super) input: Option<PipeReader>,
     /// Where its output goes.
@@ -275,6 +299,14 @@ pub(super) struct Start {
     pub(super) news: News,
 }
 
+impl Start {
+    /// The file of the network namespace that the task enters; none for that of the host.
+    pub(super) fn namespace(&self) -> Option<PathBuf> {
+        let network = self.network.as_ref();
+        network.map(|network| network.namespace.clone())
+    }
+}
+
 /// What a task may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -314,6 +346,15 @@ pub(super) struct OwnNetwork {
     pub(super) hostname: String,
     /// Files of the host that replace `/etc/hosts` and `/etc/resolv.conf`, by these paths.
     pub(super) files: Vec<(PathBuf, PathBuf)>,
+}
+
+/// A container that does nothing but hold a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Holder {
+    /// Its id.
+    pub(super) container: String,
+    /// Its process.
+    pub(super) pid: i64,
 }
 
 /// What a task belongs to.

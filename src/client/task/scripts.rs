@@ -58,6 +58,7 @@ fn context(shared: &Shared, task: &str, handle: String) -> Option<ScriptContext>
         driver: Arc::clone(shared.cx.drivers.get(&definition.driver)?),
         handle: Some(handle),
         config: definition.config.clone(),
+        network: shared.network().map(|network| network.namespace),
         dir: shared.work_dir(definition),
         env: environment.variables().clone(),
         user: definition.user.clone(),

@@ -12,6 +12,7 @@ use crate::{
     },
     file_threads::FileThreads,
     last_run::LastRun,
+    network::Networks,
     reports::Reports,
     shared::Shared,
     store::{AllocRecord, Store, TaskRecord},
@@ -54,6 +55,7 @@ fn config(dir: &Path) -> Config {
         artifact_dirs: Vec::new(),
         plugins: Default::default(),
         host_volumes: BTreeMap::new(),
+        bridge: Default::default(),
         chroot_env: None,
         dev: false,
     }
@@ -106,6 +108,7 @@ fn bench(driver: Simulated, job_type: JobType, task: Task, record: TaskRecord) -
     let (_, session, _) = Session::new(([127, 0, 0, 1], 1).into(), Hello::default());
     let drivers = [Arc::clone(&driver) as Arc<dyn Driver>];
     let cx = Arc::new(Context {
+        networks: Networks::open(&config).unwrap(),
         claims: Arc::default(),
         drivers: Drivers::of(drivers, store.run_dir()),
         config,
@@ -318,6 +321,7 @@ async fn a_driver_that_cannot_execute_says_so() {
     let exec = Exec {
         handle: None,
         config: TaskConfig::default(),
+        network: None,
         input: None,
         errors: output.try_clone().unwrap(),
         terminal: None,

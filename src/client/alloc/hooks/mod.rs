@@ -1,8 +1,8 @@
 //! What happens before the first task of an allocation starts, in order: its directory is built,
-//! its ports are looked at.
+//! its ports are looked at, the network that it has for itself is made.
 //!
-//! Each step is safe to repeat, and leaves nothing that the removal of the directory would not take
-//! away.
+//! Each step is safe to repeat. The network is removed by `client::own_network`, everything else
+//! with the directory.
 
 mod directory;
 mod network;
@@ -15,5 +15,5 @@ use crate::shared::Shared;
 /// A sentence that says which step failed and why.
 pub(super) async fn prerun(shared: &Shared) -> Result<(), String> {
     directory::run(shared).await?;
-    network::run(&shared.alloc())
+    network::run(shared).await
 }

@@ -1,16 +1,17 @@
-use crate::claims;
-use jobs::model::Allocation;
+use crate::{claims, own_network, shared::Shared};
 
-/// Makes sure that no program outside of this agent holds a port of an allocation that shall run.
-pub(super) fn run(alloc: &Allocation) -> Result<(), String> {
+/// Makes sure that no program outside of this agent holds a port of an allocation that shall run,
+/// and makes the network that the group has for itself.
+pub(super) async fn run(shared: &Shared) -> Result<(), String> {
+    let alloc = shared.alloc();
     if alloc.server_terminal() {
         return Ok(());
     }
-    match claims::taken(alloc.allocated_resources.ports()) {
-        Some((label, port)) => Err(format!(
+    if let Some((label, port)) = claims::taken(alloc.allocated_resources.ports()) {
+        return Err(format!(
             "pre-run hook \"network\" failed: port {port} (`{label}`) is already in use by another program of \
              this machine"
-        )),
-        None => Ok(()),
+        ));
     }
+    own_network::ensure(shared).await
 }

@@ -11,6 +11,7 @@
 mod auth;
 mod daemon;
 mod execute;
+mod hold;
 mod images;
 mod output;
 mod run;
@@ -19,7 +20,7 @@ mod task;
 mod tests;
 
 use super::{
-    Driver, Exec, Execution, Found, Isolation, LogFiles, Owner, Run, Start, StartError,
+    Driver, Exec, Execution, Found, Holder, Isolation, LogFiles, Owner, Run, Start, StartError,
     options::Options,
 };
 use bollard::{
@@ -34,7 +35,7 @@ use daemon::{Daemon, Failure};
 use execute::DockerExec;
 use futures_util::{StreamExt, future::BoxFuture};
 use images::{Images, Pace, Used, Wanted};
-use jobs::model::{DriverInfo, TaskConfig};
+use jobs::model::{AllocId, DriverInfo, TaskConfig};
 use parking_lot::Mutex;
 use run::DockerRun;
 use std::{
@@ -556,6 +557,26 @@ impl Driver for Docker {
         });
     }
 
+    fn hold_network<'a>(
+        &'a self,
+        alloc_id: AllocId,
+        node_id: &'a str,
+        hostname: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Holder>, String>> {
+        Box::pin(async move {
+            let held = self.hold(alloc_id, node_id, hostname).await;
+            held.map(Some).map_err(|failure| failure.to_string())
+        })
+    }
+
+    fn release_network(&self, alloc_id: AllocId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(failure) = self.release(alloc_id).await {
+                tracing::warn!(alloc = %alloc_id, %failure, "the container that holds a network cannot be removed");
+            }
+        })
+    }
+
     fn exec(&self, exec: Exec) -> BoxFuture<'_, io::Result<Box<dyn Execution>>> {
         Box::pin(async {
             let started = DockerExec::start(Arc::clone(&self.daemon), exec).await?;
@@ -605,9 +626,11 @@ impl Docker {
             let (Some(id), Some(labels)) = (found.id, found.labels) else {
                 continue;
             };
+            let holds = labels.contains_key(task::HOLDER_LABEL);
             let is_known = known.iter().any(|owner| {
                 labels.get(task::ALLOC_LABEL) == Some(&owner.alloc_id.to_string())
-                    && labels.get(task::TASK_LABEL).map(String::as_str) == Some(&owner.task)
+                    && (holds
+                        || labels.get(task::TASK_LABEL).map(String::as_str) == Some(&owner.task))
             });
             let is_young = found.created.is_some_and(|at| now_s - at < grace_s);
             if is_known || is_young {

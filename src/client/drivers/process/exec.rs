@@ -71,6 +71,7 @@ impl Kind for Exec {
             env: task.env.clone(),
             dir: options::work_dir(&task.config, Path::new("/")),
             user: self.root.user(task)?,
+            network: task.namespace(),
             isolation: Some(self.root.isolation(task)),
         })
     }

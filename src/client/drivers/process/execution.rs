@@ -6,6 +6,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 use sys::{
+    network,
     processes::{self, ProcessEnd},
     terminal::{self, Terminal},
 };
@@ -54,6 +55,7 @@ impl Command {
     /// Starts a prepared command on the streams of `exec`.
     pub(super) fn spawn(mut command: tokio::process::Command, exec: Exec) -> io::Result<Self> {
         let Exec {
+            network,
             input,
             output,
             errors,
@@ -83,7 +85,16 @@ impl Command {
             }
         };
         // What is started holds the writing ends alone, so that the reader sees the end.
-        let mut child = command.spawn()?;
+        let mut child = match network {
+            None => command.spawn()?,
+            Some(network) => {
+                let runtime = tokio::runtime::Handle::current();
+                network::within(&network, || {
+                    let _runtime = runtime.enter();
+                    command.spawn()
+                })?
+            }
+        };
         drop(command);
         let group = child.id().and_then(|pid| i32::try_from(pid).ok());
         let group = group.ok_or_else(|| io::Error::other("the command has ended already"))?;

@@ -183,7 +183,6 @@ impl Root {
             mounts: self.mounts(start),
             private_pid: private("pid_mode", self.settings.shares_pid),
             private_ipc: private("ipc_mode", self.settings.shares_ipc),
-            network: network.map(|network| network.namespace.clone()),
             hostname: network
                 .map(|network| network.hostname.clone())
                 .unwrap_or_default(),
@@ -228,14 +227,29 @@ impl Root {
             .network
             .iter()
             .flat_map(|network: &OwnNetwork| &network.files);
-        mounts.extend(files.map(|(host, inside)| Bind {
-            source: host.clone(),
-            target: inside.clone(),
-            read_only: true,
-            ..Bind::default()
+        mounts.extend(files.filter_map(|(host, inside)| {
+            Some(Bind {
+                source: host.clone(),
+                target: self.place(inside)?,
+                read_only: true,
+                ..Bind::default()
+            })
         }));
         mounts.sort_by_key(|mount| mount.target.components().count());
         mounts
+    }
+
+    /// Where a file lies that takes the place of one of the host: where a link of the host leads,
+    /// which leads there inside as well. None when its directory is the host's and has no such file:
+    /// nothing can be made there.
+    fn place(&self, inside: &Path) -> Option<PathBuf> {
+        let is_of_host =
+            |(host, seen): (&PathBuf, &PathBuf)| host == seen && inside.starts_with(host);
+        if self.dirs.iter().any(is_of_host) {
+            fs::canonicalize(inside).ok()
+        } else {
+            Some(inside.to_owned())
+        }
     }
 
     /// The path inside of a program that the task names: a path, or a name that is looked for in

@@ -88,6 +88,7 @@ impl Kind for Java {
                 env,
                 dir: options::work_dir(&task.config, &task.dir),
                 user: task.user.clone(),
+                network: task.namespace(),
                 isolation: None,
             });
         }
@@ -97,6 +98,7 @@ impl Kind for Java {
             env,
             dir: options::work_dir(&task.config, Path::new("/")),
             user: self.root.user(task)?,
+            network: task.namespace(),
             isolation: Some(self.root.isolation(task)),
         })
     }

@@ -57,6 +57,7 @@ impl Kind for RawExec {
             env: allowed(&task.env, &options::list(&task.config, "denied_envvars")),
             dir: options::work_dir(&task.config, &task.dir),
             user: task.user.clone(),
+            network: task.namespace(),
             isolation: None,
         })
     }

@@ -1,4 +1,5 @@
-//! What happens before a task starts, in order: its definition is checked, its directory is built,
+//! What happens before a task starts, in order: its definition is checked, its network is made sure
+//! of, its directory is built,
 //! what its launch was given is written, its files are fetched and rendered, its volumes are found,
 //! and its driver fetches what it needs; then it is clear what to start.
 //!
@@ -18,6 +19,7 @@ use super::events;
 use crate::{
     artifacts::ArtifactError,
     drivers::{Driver, Limits, LogFiles, Names, News, Owner, Start, StartError},
+    own_network,
     shared::Shared,
     templates::{TemplateError, Templates},
 };
@@ -50,6 +52,9 @@ pub(super) enum SetupError {
     /// A file could not be rendered.
     #[error("{0}")]
     Template(#[from] TemplateError),
+    /// The group has no network.
+    #[error("{0}")]
+    Network(String),
     /// What the driver needs could not be fetched.
     #[error("{0}")]
     Driver(#[from] StartError),
@@ -60,7 +65,7 @@ impl SetupError {
     pub(super) fn published(&self) -> (&'static str, &'static str) {
         match self {
             Self::Invalid(_) => ("Failed Validation", "validation_error"),
-            Self::Directory(_) => ("Setup Failure", "setup_error"),
+            Self::Directory(_) | Self::Network(_) => ("Setup Failure", "setup_error"),
             Self::Artifact(_) => ("Failed Artifact Download", "download_error"),
             Self::Template(_) => ("Template", "message"),
             Self::Driver(_) => ("Driver Failure", "driver_error"),
@@ -96,6 +101,8 @@ pub(super) async fn prestart(
     if !templates::add_variables(task) {
         validate::run(shared, task, &environment)?;
     }
+    let network = own_network::ensure(shared).await;
+    network.map_err(SetupError::Network)?;
     directory::run(shared, task).await?;
     payload::run(shared, &alloc, task).await?;
     artifacts::run(shared, task, &environment).await?;

@@ -15,7 +15,7 @@ use globset::Glob;
 use jobs::model::{AllocatedPort, Span, TaskConfig};
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -25,6 +25,8 @@ pub(super) const ALLOC_LABEL: &str = "com.hashicorp.nomad.alloc_id";
 pub(super) const TASK_LABEL: &str = "dev.trivet.task";
 /// Marks them with the node, so that two agents of one machine leave each other's alone.
 pub(super) const NODE_LABEL: &str = "dev.trivet.node_id";
+/// Marks those that hold the network of an allocation.
+pub(super) const HOLDER_LABEL: &str = "dev.trivet.holds_network";
 /// Marks them with the run.
 pub(super) const RUN_LABEL: &str = "dev.trivet.run_id";
 /// Size and number of the daemon's own files of a container's output: it is kept in ours.
@@ -698,11 +700,13 @@ fn binds(start: &Start, options: Options<'_>, settings: &Containers) -> Vec<Stri
     }
     // Names of a network of its own are resolved by files of its own.
     if let Some(network) = &start.network
-        && network.container.is_none()
+        && options.text("network_mode").is_none()
     {
         let files = network.files.iter();
-        binds
-            .extend(files.map(|(host, inside)| format!("{}:{}", host.display(), inside.display())));
+        let read_only = |(host, inside): &(PathBuf, PathBuf)| {
+            format!("{}:{}:ro", host.display(), inside.display())
+        };
+        binds.extend(files.map(read_only));
     }
     binds
 }

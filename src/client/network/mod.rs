@@ -1,0 +1,509 @@
+//! Networks of allocations apart from the host's: a namespace for each, and for `bridge` a link to
+//! one bridge of this agent, addresses, and ports of the host that lead inside.
+//!
+//! What it needs from the machine: root, and the programs `ip` and `nft`. What it leaves behind:
+//! nothing; the bridge and the table of rules go with the last allocation. What was made is written
+//! down before it is made, so that the next agent finds it: one directory for each allocation, with
+//! the files that its tasks see in the place of the host's. The table is always replaced as a
+//! whole, from what is written down.
+//!
+//! Source: `network` block, mode `bridge`. Differs: no plugins take part; ports lead inside from
+//! the address of the node alone, from the host itself as well; nothing is done for IPv6.
+
+mod addresses;
+mod files;
+mod programs;
+mod rules;
+
+use super::{
+    Config,
+    drivers::{Holder, OwnNetwork},
+};
+use addresses::Subnet;
+use jobs::{
+    environment::TaskEnvironment,
+    model::{AllocId, AllocatedPort, Allocation, Dns, NetworkStatus, Node},
+};
+use programs::Programs;
+use rules::Forward;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+use sys::{
+    files::{Durability, create_dir, write_atomic},
+    network,
+};
+use tokio::sync::Mutex;
+
+/// Where the program `ip` keeps the files that stand for namespaces.
+const NAMESPACES: &str = "/run/netns";
+/// Name of the interface inside.
+const INSIDE: &str = "eth0";
+/// What is written down of an allocation's network.
+const STATE: &str = "state";
+/// Says that the bridge was made here.
+const BRIDGE: &str = "bridge";
+/// The parts of a network for which published jobs ask by the version of a plugin, and the version
+/// of the plugins that do the same.
+const PARTS: [&str; 5] = ["bridge", "firewall", "host-local", "loopback", "portmap"];
+const PARTS_VERSION: &str = "1.0.0";
+
+/// Why an allocation has no network of its own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NetworkError {
+    /// The machine lacks something.
+    #[error("this node has no networks apart from the host's: {0}")]
+    Lack(String),
+    /// A program did not do what it was asked for.
+    #[error("`{command}` failed: {reason}")]
+    Program {
+        /// What was run.
+        command: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Every address is taken.
+    #[error("no address is left in {subnet}: make `client.bridge_network_subnet` larger")]
+    Full {
+        /// The range.
+        subnet: String,
+    },
+    /// A port of an address that no IPv4 packet is sent to.
+    #[error("port `{label}` is on {address}, and ports of IPv4 addresses alone lead into a bridge")]
+    Address {
+        /// The port's name.
+        label: String,
+        /// The host's address.
+        address: String,
+    },
+    /// A file could not be written.
+    #[error("`{}`: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a group wants of its network.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    /// A link to the bridge; otherwise loopback alone.
+    pub(crate) bridge: bool,
+    /// Name of the machine inside; empty for that of the host.
+    pub(crate) hostname: String,
+    /// How names are resolved; none for as on the host.
+    pub(crate) dns: Option<Dns>,
+    /// Ports of the host that lead inside.
+    pub(crate) ports: Vec<AllocatedPort>,
+    /// A container whose namespace it is, because other containers can join that one alone.
+    pub(crate) holder: Option<Holder>,
+}
+
+impl Wanted {
+    /// What the group of an allocation asks for; none for the network of the host.
+    pub(crate) fn of(alloc: &Allocation, node: &Node) -> Option<Self> {
+        let network = alloc.group()?.networks.first()?;
+        let bridge = match network.mode.as_str() {
+            "bridge" => true,
+            "none" => false,
+            _ => return None,
+        };
+        let environment = TaskEnvironment::of_group(alloc, node);
+        let texts = |list: &Option<Vec<String>>| {
+            let list = list.as_ref()?.iter();
+            Some(list.map(|text| environment.interpolate(text)).collect())
+        };
+        let dns = network.dns.as_ref().map(|dns| Dns {
+            servers: texts(&dns.servers),
+            searches: texts(&dns.searches),
+            options: texts(&dns.options),
+        });
+        Some(Self {
+            bridge,
+            hostname: host_name(&environment.interpolate(&network.hostname)),
+            dns,
+            ports: alloc.allocated_resources.shared.ports.to_vec(),
+            holder: None,
+        })
+    }
+}
+
+/// The network of an allocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Joined {
+    /// For the drivers of its tasks.
+    pub(crate) own: OwnNetwork,
+    /// For the servers; none without a bridge.
+    pub(crate) status: Option<NetworkStatus>,
+}
+
+/// What is written down of an allocation's network.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    address: Option<Ipv4Addr>,
+    forwards: Vec<Forward>,
+    hostname: String,
+    holder: Option<Holder>,
+}
+
+/// The networks of all allocations of this machine.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    dir: PathBuf,
+    bridge: String,
+    subnet: Subnet,
+    hairpin: bool,
+    programs: Result<Programs, String>,
+    made: Mutex<Made>,
+}
+
+/// What there is. Whoever changes the machine's network holds the lock.
+#[derive(Debug, Default)]
+struct Made {
+    kept: BTreeMap<AllocId, Kept>,
+    last: Option<Ipv4Addr>,
+}
+
+impl Networks {
+    /// Reads what an earlier agent wrote down. Changes nothing.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or read.
+    pub(crate) fn open(config: &Config) -> io::Result<Self> {
+        let dir = config.data_dir.join("networks");
+        create_dir(&dir, 0o711)?;
+        let mut kept = BTreeMap::new();
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(id) = name.and_then(AllocId::parse) else {
+                continue;
+            };
+            // One that was not written to its end stands for nothing that was made.
+            let state = fs::read(path.join(STATE)).unwrap_or_default();
+            let state: Kept = serde_json::from_slice(&state).unwrap_or_default();
+            kept.insert(id, state);
+        }
+        let (address, bits) = config.bridge.subnet;
+        let last = kept.values().filter_map(|kept| kept.address).max();
+        Ok(Self {
+            dir,
+            bridge: config.bridge.name.clone(),
+            subnet: Subnet::new(address, bits),
+            hairpin: config.bridge.hairpin,
+            programs: match network::may_change() {
+                true => Programs::find(),
+                false => Err("the agent must run as root".into()),
+            },
+            made: Mutex::new(Made { kept, last }),
+        })
+    }
+
+    /// Says what this machine can do, in the words of those who ask for the plugins that do it
+    /// elsewhere. Where something is missing it says nothing, and placement tells what it asked for.
+    pub(crate) fn fingerprint(&self, config: &Config, node: &mut Node) {
+        if self.programs.is_err() || !config.address.is_ipv4() {
+            return;
+        }
+        for part in PARTS {
+            let key = format!("plugins.cni.version.{part}");
+            node.attributes.insert(key, PARTS_VERSION.into());
+        }
+        let hairpin = self.hairpin.to_string();
+        node.attributes
+            .insert("nomad.bridge.hairpin_mode".into(), hairpin);
+        node.classify();
+    }
+
+    /// Removes what belongs to none of `known`, and brings the rules into agreement with the rest.
+    pub(crate) async fn retain(&self, known: &BTreeSet<AllocId>) {
+        let mut made = self.made.lock().await;
+        let unknown: Vec<AllocId> = made
+            .kept
+            .keys()
+            .filter(|id| !known.contains(id))
+            .copied()
+            .collect();
+        for id in unknown {
+            self.clear(&mut made, id).await;
+        }
+        if made.kept.values().any(|kept| kept.address.is_some()) {
+            self.tell(self.set_rules(&made).await, "rules of ports");
+        }
+    }
+
+    /// The network of an allocation, made unless it is there.
+    ///
+    /// # Errors
+    /// Why it cannot be made; then nothing of it is left.
+    pub(crate) async fn ensure(
+        &self,
+        id: AllocId,
+        wanted: &Wanted,
+    ) -> Result<Joined, NetworkError> {
+        let mut made = self.made.lock().await;
+        if let Some(kept) = made.kept.get(&id)
+            && network::is_namespace(&namespace(id))
+            && kept.holder == wanted.holder
+        {
+            return Ok(self.joined(id, kept));
+        }
+        if made.kept.contains_key(&id) {
+            self.clear(&mut made, id).await;
+        }
+        let kept = self.choose(&made, wanted)?;
+        self.write(id, &kept, wanted)?;
+        made.last = kept.address.or(made.last);
+        made.kept.insert(id, kept.clone());
+        let done = self.make(&made, id, &kept).await;
+        if let Err(error) = done {
+            self.clear(&mut made, id).await;
+            return Err(error);
+        }
+        Ok(self.joined(id, &kept))
+    }
+
+    /// Removes the network of an allocation, if it has one.
+    pub(crate) async fn remove(&self, id: AllocId) {
+        let mut made = self.made.lock().await;
+        if made.kept.contains_key(&id) {
+            self.clear(&mut made, id).await;
+        }
+    }
+
+    fn choose(&self, made: &Made, wanted: &Wanted) -> Result<Kept, NetworkError> {
+        let mut kept = Kept {
+            hostname: wanted.hostname.clone(),
+            holder: wanted.holder.clone(),
+            ..Kept::default()
+        };
+        if wanted.bridge {
+            let taken = made.kept.values().filter_map(|kept| kept.address).collect();
+            let address = self.subnet.free(&taken, made.last);
+            let full = || NetworkError::Full {
+                subnet: self.subnet.to_string(),
+            };
+            kept.address = Some(address.ok_or_else(full)?);
+            kept.forwards = wanted.ports.iter().map(forward).collect::<Result<_, _>>()?;
+        }
+        Ok(kept)
+    }
+
+    /// Writes down what is about to be made, and the files that its tasks see.
+    fn write(&self, id: AllocId, kept: &Kept, wanted: &Wanted) -> Result<(), NetworkError> {
+        let dir = self.dir_of(id);
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| NetworkError::File { path, source }
+        };
+        create_dir(&dir, 0o711).map_err(failed(&dir))?;
+        let of_host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let own_name = nix::unistd::gethostname().unwrap_or_default();
+        let hostname = match wanted.hostname.as_str() {
+            "" => own_name.to_string_lossy().into_owned(),
+            asked => asked.to_owned(),
+        };
+        let address = kept.address.map(Into::into);
+        let state = serde_json::to_string(kept).unwrap_or_default();
+        for (name, text) in [
+            ("hosts", files::hosts(address, &hostname)),
+            (
+                "resolv.conf",
+                files::resolver(wanted.dns.as_ref(), &of_host),
+            ),
+        ] {
+            let path = dir.join(name);
+            let everybody = fs::Permissions::from_mode(0o644);
+            fs::write(&path, text)
+                .and_then(|()| fs::set_permissions(&path, everybody))
+                .map_err(failed(&path))?;
+        }
+        let path = dir.join(STATE);
+        write_atomic(&path, state.as_bytes(), Durability::Process).map_err(failed(&path))
+    }
+
+    async fn make(&self, made: &Made, id: AllocId, kept: &Kept) -> Result<(), NetworkError> {
+        let programs = self.programs()?;
+        let name = id.to_string();
+        if namespace(id).exists() {
+            // Of an agent that was killed before it wrote down what it made.
+            programs.ip(&["netns", "del", &name]).await?;
+        }
+        match &kept.holder {
+            None => programs.ip(&["netns", "add", &name]).await?,
+            Some(holder) => {
+                let pid = holder.pid.to_string();
+                programs.ip(&["netns", "attach", &name, &pid]).await?;
+            }
+        }
+        let Some(address) = kept.address else {
+            return programs.links(Some(&name), "link set lo up\n").await;
+        };
+        self.make_bridge(programs).await?;
+        let link = link(id);
+        let bridge = &self.bridge;
+        let hairpin = if self.hairpin { "on" } else { "off" };
+        let outside = format!(
+            "link add {link} type veth peer name {INSIDE} netns {name}\n\
+             link set {link} master {bridge} up\n\
+             link set {link} type bridge_slave hairpin {hairpin}\n"
+        );
+        programs.links(None, &outside).await?;
+        let inside = format!(
+            "link set lo up\naddr add {} dev {INSIDE}\nlink set {INSIDE} up\nroute add default via {}\n",
+            self.subnet.with(address),
+            self.subnet.gateway()
+        );
+        programs.links(Some(&name), &inside).await?;
+        self.set_rules(made).await
+    }
+
+    async fn make_bridge(&self, programs: &Programs) -> Result<(), NetworkError> {
+        let bridge = &self.bridge;
+        if !network::has_interface(bridge) {
+            self.write_file(&self.dir.join(BRIDGE), "")?;
+            programs
+                .ip(&["link", "add", bridge, "type", "bridge"])
+                .await?;
+        }
+        let commands = format!(
+            "addr replace {} dev {bridge}\nlink set {bridge} up\n",
+            self.subnet.with(self.subnet.gateway())
+        );
+        programs.links(None, &commands).await?;
+        // Packets pass from one interface to another, and those of the host itself to the bridge
+        // although they come from its loopback addresses.
+        let of_bridge = format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet");
+        for path in ["/proc/sys/net/ipv4/ip_forward", &of_bridge] {
+            self.write_file(Path::new(path), "1")?;
+        }
+        Ok(())
+    }
+
+    fn write_file(&self, path: &Path, text: &str) -> Result<(), NetworkError> {
+        fs::write(path, text).map_err(|source| NetworkError::File {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    async fn set_rules(&self, made: &Made) -> Result<(), NetworkError> {
+        let forwards = made.kept.values().flat_map(|kept| {
+            let forwards = kept.forwards.iter().copied();
+            forwards.filter_map(|forward| Some((forward, kept.address?)))
+        });
+        let text = rules::replace(&self.bridge, self.subnet, forwards);
+        self.programs()?.rules(&text).await
+    }
+
+    /// Takes away everything of one allocation, as far as it is there; what cannot be taken away is
+    /// logged.
+    async fn clear(&self, made: &mut Made, id: AllocId) {
+        let Some(kept) = made.kept.remove(&id) else {
+            return;
+        };
+        let name = id.to_string();
+        if let Ok(programs) = self.programs() {
+            if kept.address.is_some() {
+                let is_last = made.kept.values().all(|kept| kept.address.is_none());
+                let done = match is_last {
+                    true => programs.rules(&rules::remove(&self.bridge)).await,
+                    false => self.set_rules(made).await,
+                };
+                self.tell(done, "rules of ports");
+                let link = link(id);
+                if network::has_interface(&link) {
+                    self.tell(programs.ip(&["link", "del", &link]).await, &link);
+                }
+                let mark = self.dir.join(BRIDGE);
+                if is_last && mark.exists() {
+                    if network::has_interface(&self.bridge) {
+                        let done = programs.ip(&["link", "del", &self.bridge]).await;
+                        self.tell(done, &self.bridge);
+                    }
+                    fs::remove_file(&mark).ok();
+                }
+            }
+            if namespace(id).exists() {
+                self.tell(programs.ip(&["netns", "del", &name]).await, &name);
+            }
+        }
+        if let Err(error) = fs::remove_dir_all(self.dir_of(id)) {
+            tracing::warn!(alloc = %id, %error, "what is written down of a network cannot be removed");
+        }
+    }
+
+    fn tell(&self, done: Result<(), NetworkError>, what: &str) {
+        if let Err(error) = done {
+            tracing::warn!(what, %error, "a part of a network cannot be changed");
+        }
+    }
+
+    fn programs(&self) -> Result<&Programs, NetworkError> {
+        let lack = |lack: &String| NetworkError::Lack(lack.clone());
+        self.programs.as_ref().map_err(lack)
+    }
+
+    fn dir_of(&self, id: AllocId) -> PathBuf {
+        self.dir.join(id.to_string())
+    }
+
+    fn joined(&self, id: AllocId, kept: &Kept) -> Joined {
+        let dir = self.dir_of(id);
+        Joined {
+            own: OwnNetwork {
+                namespace: namespace(id),
+                container: kept.holder.as_ref().map(|holder| holder.container.clone()),
+                hostname: kept.hostname.clone(),
+                files: ["hosts", "resolv.conf"]
+                    .map(|name| (dir.join(name), Path::new("/etc").join(name)))
+                    .to_vec(),
+            },
+            status: kept.address.map(|address| NetworkStatus {
+                interface_name: INSIDE.into(),
+                address: address.to_string(),
+            }),
+        }
+    }
+}
+
+/// A name that the kernel takes, and that is one word of a file: what does not belong into names of
+/// machines is left out.
+fn host_name(asked: &str) -> String {
+    /// Bytes that the kernel takes.
+    const BYTES_MAX: usize = 64;
+    let belongs = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    asked.chars().filter(belongs).take(BYTES_MAX).collect()
+}
+
+/// The file that stands for the namespace of an allocation.
+fn namespace(id: AllocId) -> PathBuf {
+    Path::new(NAMESPACES).join(id.to_string())
+}
+
+/// The host's end of an allocation's link; names of interfaces have at most 15 bytes.
+fn link(id: AllocId) -> String {
+    let digits = id.to_string().replace('-', "");
+    format!("tv{}", digits.get(..12).unwrap_or(&digits))
+}
+
+fn forward(port: &AllocatedPort) -> Result<Forward, NetworkError> {
+    let host = port.host_ip.parse().map_err(|_| NetworkError::Address {
+        label: port.label.clone(),
+        address: port.host_ip.clone(),
+    })?;
+    let to = u16::try_from(port.to).ok().filter(|to| *to > 0);
+    Ok(Forward {
+        host,
+        port: port.value,
+        to: to.unwrap_or(port.value),
+    })
+}
