@@ -90,6 +90,22 @@ impl AllocDir {
         Ok(())
     }
 
+    /// Moves the data of another allocation, and what its tasks of these names have in `local`, in
+    /// here, as far as it is there. Both are over or not begun, and what is moved lies where nobody
+    /// can put something else in its place.
+    pub(super) fn take_over(&self, from: &Self, tasks: &[String]) -> io::Result<()> {
+        move_directory(&from.shared().join("data"), &self.shared().join("data"))?;
+        let root = self.open()?;
+        for task in tasks {
+            root.make_directory(task, 0o700)?;
+            move_directory(
+                &from.task(task).join("local"),
+                &self.task(task).join("local"),
+            )?;
+        }
+        Ok(())
+    }
+
     /// Creates what belongs to one task. Everyone may write to its directory, but nobody can put
     /// something else in the place of what is made here. `reader` is who reads its secrets.
     pub(super) fn build_task(&self, task: &str, reader: Reader) -> io::Result<()> {
@@ -138,9 +154,47 @@ impl AllocDir {
     }
 }
 
+/// Moves a directory; the other one is missing or empty. Nothing happens when it is no directory.
+fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(from) {
+        Ok(found) if found.is_dir() => fs::rename(from, to),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_of_a_predecessor_is_moved_once_and_only_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, new] = ["a1", "a2"].map(|id| AllocDir::new(dir.path(), AllocId::named(id)));
+        let tasks = ["web", "new"].map(str::to_owned);
+        new.build().unwrap();
+        new.take_over(&old, &tasks).unwrap();
+        old.build().unwrap();
+        old.build_task("web", Reader::Agent).unwrap();
+        fs::write(old.shared().join("data/kept"), "d").unwrap();
+        fs::write(old.shared().join("tmp/lost"), "t").unwrap();
+        fs::write(old.task("web").join("local/kept"), "l").unwrap();
+        fs::write(old.task("web").join("secrets/lost"), "s").unwrap();
+        for _ in 0..2 {
+            new.take_over(&old, &tasks).unwrap();
+        }
+        for task in &tasks {
+            assert!(!new.has_task(task));
+            new.build_task(task, Reader::Agent).unwrap();
+        }
+        let read = |path: &str| fs::read_to_string(new.root().join(path)).ok();
+        assert_eq!(read("alloc/data/kept").as_deref(), Some("d"));
+        assert_eq!(read("web/local/kept").as_deref(), Some("l"));
+        assert_eq!(read("alloc/tmp/lost"), None);
+        assert_eq!(read("web/secrets/lost"), None);
+        assert!(!old.shared().join("data").exists());
+    }
 
     #[test]
     fn each_directory_has_its_mode_and_making_them_again_changes_nothing() {

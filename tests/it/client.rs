@@ -20,6 +20,7 @@ use rpc::{
 };
 use std::{
     collections::BTreeMap,
+    fs,
     net::{IpAddr, Ipv4Addr},
     path::Path,
     sync::Arc,
@@ -485,6 +486,38 @@ async fn stopping_sends_the_signal_and_leaves_no_process() {
     );
     assert!(logs(&machine, LogStream::Stdout).await.ends_with("bye\n"));
     assert!(!is_alive(left_behind), "also what left the process group");
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_sticky_disk_passes_from_one_allocation_to_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), false).await;
+    let script =
+        "echo $NOMAD_ALLOC_ID >> $NOMAD_ALLOC_DIR/data/seen; echo $NOMAD_ALLOC_ID >> local/seen";
+    for (id, previous) in [("a1", None), ("a2", Some("a1")), ("a3", Some("a2"))] {
+        let mut next = alloc(JobType::Batch, 0, shell(script));
+        next.id = AllocId::named(id);
+        next.previous_allocation = previous.map(AllocId::named);
+        edit(&mut next, |group| group.ephemeral_disk.sticky = id != "a3");
+        machine.assign(next).await;
+        let is_over = |heard: &Heard| {
+            let alloc = heard.allocs.get(&id_text(id));
+            alloc.is_some_and(|alloc| alloc.client_status == ClientStatus::Complete)
+        };
+        machine.until(id, is_over).await;
+    }
+    let seen = |id: &str, file: &str| {
+        let path = dir.path().join("alloc").join(id_text(id)).join(file);
+        fs::read_to_string(path).unwrap_or_default().lines().count()
+    };
+    for file in ["alloc/data/seen", "main/local/seen"] {
+        assert_eq!(
+            ["a1", "a2", "a3"].map(|id| seen(id, file)),
+            [0, 2, 1],
+            "{file}"
+        );
+    }
     machine.shut_down().await;
 }
 

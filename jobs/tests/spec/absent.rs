@@ -53,13 +53,21 @@ fn outcome(lines: &str) -> (Vec<String>, Option<String>) {
 
 /// Lines of a group and of its task that ask for what a row of the table is about.
 const ASKING: &[(&str, &str, &str)] = &[
-    ("network.mode", "network {\n mode = \"bridge\"\n }", ""),
     (
-        "network.dns",
+        "network.mode with \"cni/NAME\", or that of a task",
+        "network {\n mode = \"cni/own\"\n }",
+        "",
+    ),
+    (
+        "network.dns with mode \"host\"",
         "network {\n dns {\n servers = [\"10.0.0.1\"]\n }\n }",
         "",
     ),
-    ("network.hostname", "network {\n hostname = \"h\"\n }", ""),
+    (
+        "network.hostname with mode \"host\"",
+        "network {\n hostname = \"h\"\n }",
+        "",
+    ),
     (
         "network.cni",
         "network {\n cni {\n args = { a = \"b\" }\n }\n }",
@@ -84,6 +92,11 @@ const ASKING: &[(&str, &str, &str)] = &[
     (
         "group.volume with sticky",
         "volume \"v\" {\n type = \"host\"\n source = \"s\"\n sticky = true\n }",
+        "",
+    ),
+    (
+        "group.ephemeral_disk.migrate",
+        "ephemeral_disk {\n sticky = true\n migrate = true\n }",
         "",
     ),
     (

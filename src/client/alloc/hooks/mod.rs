@@ -1,11 +1,13 @@
 //! What happens before the first task of an allocation starts, in order: its directory is built,
-//! its ports are looked at, the network that it has for itself is made.
+//! data of the allocation that it replaces is taken over, its ports are looked at, the
+//! network that it has for itself is made.
 //!
 //! Each step is safe to repeat. The network is removed by `client::own_network`, everything else
 //! with the directory.
 
 mod directory;
 mod network;
+mod previous_data;
 
 use crate::shared::Shared;
 
@@ -15,5 +17,6 @@ use crate::shared::Shared;
 /// A sentence that says which step failed and why.
 pub(super) async fn prerun(shared: &Shared) -> Result<(), String> {
     directory::run(shared).await?;
+    previous_data::run(shared).await?;
     network::run(shared).await
 }
