@@ -1,8 +1,8 @@
 //! What the runners of all allocations and tasks on this machine use.
 
 use super::{
-    Config, checks::Checks, claims::Claims, drivers::Drivers, file_threads::FileThreads,
-    network::Networks, reports::Reports, store::Store,
+    Config, checks::Checks, claims::Claims, cores::Cores, drivers::Drivers,
+    file_threads::FileThreads, network::Networks, reports::Reports, store::Store,
 };
 use jobs::model::Node;
 use rpc::session;
@@ -12,6 +12,8 @@ use tokio::sync::{Semaphore, watch};
 /// What every runner on this machine uses.
 #[derive(Debug)]
 pub(crate) struct Context {
+    /// Processors that tasks have for themselves.
+    pub(crate) cores: Cores,
     /// Networks of allocations apart from the host's.
     pub(crate) networks: Networks,
     /// What allocations hold.

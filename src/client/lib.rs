@@ -12,6 +12,7 @@ mod checks;
 mod claims;
 mod command;
 mod context;
+mod cores;
 mod drivers;
 mod error;
 mod file_threads;

@@ -6,6 +6,7 @@ use super::{
     },
     checks::Checks,
     context::Context,
+    cores::Cores,
     drivers::{Drivers, Owner},
     file_threads::FileThreads,
     fingerprint,
@@ -155,6 +156,7 @@ impl Client {
         let known = saved.iter().map(|alloc| alloc.assignment.alloc.id);
         self.networks.retain(&known.collect()).await;
         let cx = Arc::new(Context {
+            cores: Cores::default(),
             networks: self.networks,
             claims: Arc::default(),
             drivers: self.drivers,

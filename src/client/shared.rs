@@ -3,6 +3,7 @@
 use crate::{
     allocdir::AllocDir,
     context::Context,
+    cores,
     drivers::{Isolation, Meter, OwnNetwork},
     network::Joined,
     store::{AllocRecord, TaskRecord},
@@ -116,6 +117,9 @@ impl Shared {
         let mut environment = TaskEnvironment::of_task(alloc, task, node, Some(&seen), host);
         for (label, port) in mapped_ports(task) {
             environment.set(&format!("NOMAD_PORT_{label}"), &port);
+        }
+        if let Some(cores) = self.record.lock().cores.get(&task.name) {
+            environment.set("NOMAD_CPU_CORES", &cores::list(cores));
         }
         if let Some(status) = self.network_status() {
             environment.add_network(alloc, &status);

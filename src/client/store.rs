@@ -8,7 +8,10 @@
 //! the servers say again what they want. The node's own identity survives both. A file that was cut
 //! short gives what it still holds, and says so; one that was changed gives nothing.
 
-use super::last_run::{LastRun, empty_for_none};
+use super::{
+    cores::Given,
+    last_run::{LastRun, empty_for_none},
+};
 use jobs::model::{AllocId, DeploymentId, NodeId, SecretId, TaskName, TaskState, Timestamp};
 use rpc::message::Assignment;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -91,6 +94,8 @@ pub(super) struct AllocRecord {
     pub(super) health: Option<(bool, Timestamp)>,
     /// Deployment that the health belongs to.
     pub(super) deployment_id: Option<DeploymentId>,
+    /// Processors that its tasks have for themselves.
+    pub(super) cores: Given,
     /// It was set up; from then on its directory exists.
     pub(super) is_built: bool,
     /// It ran longer than its group may, and was stopped for that.

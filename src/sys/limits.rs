@@ -16,9 +16,15 @@ use std::{
 };
 
 /// Hierarchies of version 1 that limit or count.
-const KINDS: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
+const KINDS: [&str; 5] = ["cpu", "cpuacct", "cpuset", "memory", "pids"];
 /// Controllers of version 2 that are given to tasks.
 const CONTROLLERS: &str = "+cpu +memory +pids";
+/// One more, which not every group of version 2 has.
+const PROCESSORS: &str = "+cpuset";
+/// Files of a group of version 1 without which nobody can join it; a new group has nothing there.
+const PLACES: [&str; 2] = ["cpuset.mems", "cpuset.cpus"];
+/// Files without which a task would have more than it may: that one is refused is an error.
+const VITAL: [&str; 3] = ["memory.max", "memory.limit_in_bytes", "cpuset.cpus"];
 /// The key of a group of version 2.
 const UNIFIED: &str = "unified";
 /// What an ordinary group has of the processors in version 1 and in version 2.
@@ -36,6 +42,9 @@ pub struct Limits {
     pub memory_low_bytes: u64,
     /// Processes and threads; 0 for no limit.
     pub pids_max: u64,
+    /// The processors that it runs on, `0-2,5`; empty for any.
+    #[serde(default)]
+    pub cpus: String,
 }
 
 /// Groups by the hierarchy that they stand in.
@@ -54,11 +63,17 @@ impl Controllers {
             && fs::write(parent.join("cgroup.subtree_control"), CONTROLLERS).is_ok()
             && fs::write(group.join("cgroup.subtree_control"), CONTROLLERS).is_ok()
         {
+            for dir in [parent, group] {
+                fs::write(dir.join("cgroup.subtree_control"), PROCESSORS).ok();
+            }
             return Self([(UNIFIED.to_owned(), group.to_owned())].into());
         }
         let found = KINDS.iter().filter_map(|kind| {
             let dir = cgroups::own_dir(kind)?.join(name);
             Cgroup::at(&dir).create().ok()?;
+            if *kind == "cpuset" {
+                take_over_places(&dir).ok()?;
+            }
             Some(((*kind).to_owned(), dir))
         });
         Self(found.collect())
@@ -77,22 +92,26 @@ impl Controllers {
     pub fn limit(&self, task: &str, limits: &Limits) -> io::Result<(Self, Vec<File>)> {
         let mut made = Self::default();
         let mut joins = Vec::new();
-        for (kind, parent) in &self.0 {
+        let asked = self.0.iter();
+        for (kind, parent) in asked.filter(|(kind, _)| *kind != "cpuset" || !limits.cpus.is_empty())
+        {
             let dir = parent.join(task);
             let join = Cgroup::at(&dir).create()?;
+            if kind == "cpuset" {
+                take_over_places(&dir)?;
+            }
             made.0.insert(kind.clone(), dir.clone());
             joins.push(join);
             for (file, value) in settings(kind, limits) {
-                // Old and narrow kernels lack some; without the memory limit the task would have
-                // all of it.
-                let written = fs::write(dir.join(file), value.to_string());
+                // Old and narrow kernels lack some.
+                let written = fs::write(dir.join(file), &value);
                 if let Err(error) = written
-                    && (file == "memory.max" || file == "memory.limit_in_bytes")
+                    && VITAL.contains(&file)
                 {
                     made.remove();
                     return Err(io::Error::new(
                         error.kind(),
-                        format!("the memory limit of {value} bytes is refused: {error}"),
+                        format!("the limit `{file}` of {value} is refused: {error}"),
                     ));
                 }
             }
@@ -178,12 +197,27 @@ impl Controllers {
     }
 }
 
+/// Lets a new group of version 1 have the processors and the memory of the one around it.
+fn take_over_places(dir: &Path) -> io::Result<()> {
+    let Some(parent) = dir.parent() else {
+        return Ok(());
+    };
+    for file in PLACES {
+        let text = fs::read_to_string(parent.join(file))?;
+        fs::write(dir.join(file), text.trim())?;
+    }
+    Ok(())
+}
+
 /// What is written to which file of a group.
-fn settings(kind: &str, limits: &Limits) -> Vec<(&'static str, u64)> {
+fn settings(kind: &str, limits: &Limits) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
+    if matches!(kind, UNIFIED | "cpuset") && !limits.cpus.is_empty() {
+        found.push(("cpuset.cpus", limits.cpus.clone()));
+    }
     let mut set = |file, value: u64| {
         if value > 0 {
-            found.push((file, value));
+            found.push((file, value.to_string()));
         }
     };
     match kind {
@@ -240,6 +274,7 @@ mod tests {
             memory_max_bytes: 64,
             memory_low_bytes: 32,
             pids_max: 9,
+            cpus: "0,3".into(),
         };
         let written = |kind| {
             let settings = settings(kind, &limits).into_iter();
@@ -250,8 +285,9 @@ mod tests {
         };
         assert_eq!(
             written(UNIFIED),
-            "cpu.weight=200 memory.max=64 memory.low=32 pids.max=9"
+            "cpuset.cpus=0,3 cpu.weight=200 memory.max=64 memory.low=32 pids.max=9"
         );
+        assert_eq!(written("cpuset"), "cpuset.cpus=0,3");
         assert_eq!(written("cpu"), "cpu.shares=2048");
         assert!(written("memory").starts_with("memory.limit_in_bytes=64 memory.memsw"));
         assert_eq!(written("pids"), "pids.max=9");

@@ -3,7 +3,7 @@
 
 use crate::{
     harness::{Agent, agent::Mode, command, eventually, http},
-    needs::need_root,
+    needs::{need_cores, need_root},
 };
 use serde_json::{Value, json};
 
@@ -114,6 +114,47 @@ async fn needs_root_a_task_sees_itself_and_little_else() {
     assert!(line("dev").contains("null ptmx pts"), "{text}");
     let count: u32 = line("processes").parse().expect("a number");
     assert!(count < 10, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_root_a_task_runs_on_the_cores_that_it_asks_for() {
+    if !need_root() || !need_cores(2) {
+        return;
+    }
+    let agent = Agent::start().await;
+    let task = |name: &str, driver: &str| {
+        format!(
+            "task \"{name}\" {{\n driver = \"{driver}\"\n config {{\n command = \"sh\"\n args = [\"-c\", \"echo $NOMAD_CPU_CORES \
+             $(grep Cpus_allowed_list /proc/self/status)\"]\n }}\n resources {{\n cores = 1\n memory = 32\n }}\n }}\n"
+        )
+    };
+    let hcl = format!(
+        "job \"cores\" {{\n type = \"batch\"\n group \"g\" {{\n {}{} }}\n}}",
+        task("a", "exec"),
+        task("b", "raw_exec")
+    );
+    let parsed = http::put(
+        &agent.url("http", "/v1/jobs/parse"),
+        &json!({"JobHCL": hcl}),
+    )
+    .await;
+    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    let alloc = agent
+        .wait("/v1/job/cores/allocations", |allocs| {
+            let alloc = allocs.as_array()?.first()?;
+            (alloc["ClientStatus"] == "complete").then(|| alloc.clone())
+        })
+        .await;
+    let id = alloc["ID"].as_str().expect("an id");
+    for (task, core) in [("a", "0"), ("b", "1")] {
+        let path = format!("/v1/client/fs/logs/{id}?task={task}&type=stdout&plain=true");
+        let (_, text) = http::send(reqwest::Method::GET, &agent.url("http", &path), None).await;
+        assert_eq!(
+            text,
+            format!("{core} Cpus_allowed_list: {core}\n"),
+            "{task}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -199,6 +199,16 @@ pub(crate) fn need_root() -> bool {
     is_root
 }
 
+/// True with that many processors; otherwise prints what is missing.
+pub(crate) fn need_cores(count: usize) -> bool {
+    let found = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if found < count {
+        let text = format!("\nSKIPPED: needs {count} processors\n");
+        std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).ok();
+    }
+    found >= count
+}
+
 /// A process that is ended when dropped.
 struct Ended(std::process::Child);
 

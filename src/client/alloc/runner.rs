@@ -68,6 +68,7 @@ impl AllocRunner {
     ) -> Self {
         let held = if shared.is_live() {
             let alloc = shared.alloc();
+            shared.cx.cores.hold(alloc.id, &shared.record().cores);
             shared.cx.claims.hold(alloc.id, &claims::wanted(&alloc))
         } else {
             None
@@ -99,6 +100,7 @@ impl AllocRunner {
             self.unless_forced(async move { while tasks.join_next().await.is_some() {} })
                 .await;
             own_network::remove(&self.shared).await;
+            self.shared.cx.cores.release(self.shared.alloc().id);
             drop(claim);
         } else {
             self.mark_all_dead();

@@ -320,6 +320,8 @@ pub(super) struct Limits {
     pub(super) memory_mib: i64,
     /// Memory that it may use when there is enough, MiB; 0 for no more than `memory_mib`.
     pub(super) memory_max_mib: i64,
+    /// The processors that it runs on; empty for any.
+    pub(super) cores: Vec<u16>,
 }
 
 /// A directory of the host in a task.

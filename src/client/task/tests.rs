@@ -6,6 +6,7 @@ use crate::{
     Config,
     checks::Checks,
     context::Context,
+    cores::Cores,
     drivers::{
         Driver, Drivers, Exec,
         simulated::{Fate, Simulated},
@@ -108,6 +109,7 @@ fn bench(driver: Simulated, job_type: JobType, task: Task, record: TaskRecord) -
     let (_, session, _) = Session::new(([127, 0, 0, 1], 1).into(), Hello::default());
     let drivers = [Arc::clone(&driver) as Arc<dyn Driver>];
     let cx = Arc::new(Context {
+        cores: Cores::default(),
         networks: Networks::open(&config).unwrap(),
         claims: Arc::default(),
         drivers: Drivers::of(drivers, store.run_dir()),

@@ -1,10 +1,11 @@
 //! What happens before the first task of an allocation starts, in order: its directory is built,
-//! data of the allocation that it replaces is taken over, its ports are looked at, the
-//! network that it has for itself is made.
+//! data of the allocation that it replaces is taken over, its tasks are given whole processors, its
+//! ports are looked at, the network that it has for itself is made.
 //!
 //! Each step is safe to repeat. The network is removed by `client::own_network`, everything else
 //! with the directory.
 
+mod cores;
 mod directory;
 mod network;
 mod previous_data;
@@ -18,5 +19,6 @@ use crate::shared::Shared;
 pub(super) async fn prerun(shared: &Shared) -> Result<(), String> {
     directory::run(shared).await?;
     previous_data::run(shared).await?;
+    cores::run(shared)?;
     network::run(shared).await
 }

@@ -2,8 +2,9 @@
 //! read-only, and what belongs to its allocation.
 
 use super::enter::Rights;
-use crate::drivers::{
-    Exec, Isolation as Sees, OwnNetwork, Start, Unrunnable, capabilities, options,
+use crate::{
+    cores,
+    drivers::{Exec, Isolation as Sees, OwnNetwork, Start, Unrunnable, capabilities, options},
 };
 use config::Isolated;
 use jobs::model::{DriverInfo, TaskConfig};
@@ -325,5 +326,6 @@ pub(super) fn limits(start: &Start) -> Limits {
             0
         },
         pids_max: PIDS_MAX,
+        cpus: cores::list(&asked.cores),
     }
 }

@@ -1,7 +1,10 @@
 use super::{Kind, enter::Rights, lookup::Lookup};
-use crate::drivers::{
-    Exec, Isolation, Start, Unrunnable,
-    options::{self, Kind as OptionKind, Table},
+use crate::{
+    cores,
+    drivers::{
+        Exec, Isolation, Start, Unrunnable,
+        options::{self, Kind as OptionKind, Table},
+    },
 };
 use futures_util::future::{BoxFuture, ready};
 use globset::GlobBuilder;
@@ -18,7 +21,7 @@ const OPTIONS: Table = &[
 
 /// Runs a program of the machine as it is, without isolation.
 ///
-/// Source: `raw_exec` driver. Differs: no resource limits, no choice of cgroup or of an
+/// Source: `raw_exec` driver. Differs: no resource limits but the cores that a task asks for, no choice of cgroup or of an
 /// out-of-memory score.
 #[derive(Debug)]
 pub(in crate::drivers) struct RawExec;
@@ -66,8 +69,12 @@ impl Kind for RawExec {
         None
     }
 
-    fn limits(&self, _: &Start) -> Option<Limits> {
-        None
+    fn limits(&self, task: &Start) -> Option<Limits> {
+        let cpus = cores::list(&task.limits.cores);
+        (!cpus.is_empty()).then(|| Limits {
+            cpus,
+            ..Limits::default()
+        })
     }
 }
 

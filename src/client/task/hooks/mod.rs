@@ -120,7 +120,7 @@ pub(super) async fn prestart(
         config: definition.config,
         user: task.user.clone(),
         logs: log_files(shared, task),
-        limits: limits(&alloc, task, &node),
+        limits: limits(shared, &alloc, task, &node),
         ports: alloc.allocated_resources.shared.ports.to_vec(),
         own_ports: own_ports(&alloc, task),
         mounts,
@@ -146,7 +146,7 @@ pub(super) fn log_files(shared: &Shared, task: &Task) -> Option<LogFiles> {
     })
 }
 
-fn limits(alloc: &Allocation, task: &Task, node: &Node) -> Limits {
+fn limits(shared: &Shared, alloc: &Allocation, task: &Task, node: &Node) -> Limits {
     let given = alloc.allocated_resources.tasks.get(&task.name);
     let given = given.cloned().unwrap_or_default();
     Limits {
@@ -155,6 +155,7 @@ fn limits(alloc: &Allocation, task: &Task, node: &Node) -> Limits {
         node_cores: node.node_resources.cpu.total_cpu_cores,
         memory_mib: given.memory.memory_mb,
         memory_max_mib: given.memory.memory_max_mb,
+        cores: shared.record().cores.remove(&task.name).unwrap_or_default(),
     }
 }
 

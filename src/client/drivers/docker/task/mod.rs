@@ -1,8 +1,11 @@
 //! The `config` block of a task, checked and turned into the body of a request. Pure.
 
-use crate::drivers::{
-    Start, capabilities,
-    options::{self, Kind, Options, Table},
+use crate::{
+    cores,
+    drivers::{
+        Start, capabilities,
+        options::{self, Kind, Options, Table},
+    },
 };
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig,
@@ -564,7 +567,10 @@ fn host_config(
         cpu_shares: Some(start.limits.cpu_mhz.max(CPU_SHARES_MIN)),
         cpu_period: quota.map(|(period, _)| period),
         cpu_quota: quota.map(|(_, quota)| quota),
-        cpuset_cpus: options.text("cpuset_cpus"),
+        cpuset_cpus: options.text("cpuset_cpus").or_else(|| {
+            let cores = cores::list(&start.limits.cores);
+            Some(cores).filter(|cores| !cores.is_empty())
+        }),
         pids_limit: match (pids, pids_max) {
             (Some(own), 0) => Some(own),
             (Some(own), most) => Some(own.min(most)),
