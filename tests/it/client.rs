@@ -490,6 +490,57 @@ async fn stopping_sends_the_signal_and_leaves_no_process() {
 }
 
 #[tokio::test]
+async fn tasks_run_before_beside_and_after_the_leader() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    let until_killed = |name: &str| {
+        format!(
+            "trap 'echo {name} >> order; exit 0' INT; : > {name}-waits; while :; do sleep 0.02; done"
+        )
+    };
+    let leader = "until grep -qs hi order && [ -e other-waits ] && [ -e beside-waits ]; do sleep 0.02; done; \
+                  echo leader >> order";
+    let task = |name: &str, hook: &str, sidecar: bool, script: &str| Task {
+        name: name.into(),
+        lifecycle: (!hook.is_empty()).then(|| Lifecycle {
+            hook: hook.into(),
+            sidecar,
+        }),
+        leader: name == "main",
+        ..shell(&format!("cd $NOMAD_ALLOC_DIR/data; {script}"))
+    };
+    let mut alloc = alloc(JobType::Batch, 0, task("main", "", false, leader));
+    edit(&mut alloc, |group| {
+        group.tasks.extend([
+            task("last", "poststop", false, "echo last >> order"),
+            task("other", "", false, &until_killed("other")),
+            task("beside", "prestart", true, &until_killed("beside")),
+            task("hi", "poststart", false, "echo hi >> order"),
+            task("first", "prestart", false, "echo first >> order"),
+        ]);
+    });
+    machine.assign(alloc).await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    let data = dir
+        .path()
+        .join("alloc")
+        .join(id_text("a1"))
+        .join("alloc/data");
+    let order = fs::read_to_string(data.join("order")).unwrap();
+    let mut lines: Vec<&str> = order.lines().collect();
+    assert_eq!(lines.len(), 6, "{order}");
+    lines[3..5].sort_unstable();
+    assert_eq!(lines, ["first", "hi", "leader", "beside", "other", "last"]);
+    for task in ["other", "beside"] {
+        let events = &update.task_states[task].events;
+        let types: Vec<&str> = events.iter().map(|one| one.event_type.as_str()).collect();
+        assert!(types.contains(&"Leader Task Dead"), "{task}: {types:?}");
+    }
+    assert!(update.task_states.values().all(|task| !task.failed));
+    machine.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_sticky_disk_passes_from_one_allocation_to_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut machine = Machine::start(dir.path(), false).await;

@@ -292,6 +292,15 @@ job "box" {{
         daemon.docker(&["inspect", "-f", "{{.Id}} {{.State.Pid}}", &name]),
         before
     );
+    let script = "id -un; echo oops >&2; exit 3";
+    let exec = [
+        "alloc", "exec", "-i=false", "-t=false", &id, "sh", "-c", script,
+    ];
+    let inside = command::trivet(&agent, &exec).await;
+    assert_eq!(
+        (inside.code, &*inside.stdout, &*inside.stderr),
+        (3, "nobody\n", "oops\n")
+    );
     let signaled = command::trivet(&agent, &["alloc", "signal", "-s", "SIGUSR1", &id]).await;
     signaled.ok();
     // It is restarted by the policy, and says what it kept.
@@ -321,27 +330,26 @@ job "box" {{
 async fn shares_a_network(agent: &Agent) {
     run(
         agent,
-        &format!(
-            r#"
-job "shared" {{
-  group "g" {{
-    network {{
+        r#"
+job "shared" {
+  group "g" {
+    network {
       mode = "bridge"
-      port "http" {{ to = 8080 }}
-    }}
-    task "server" {{
+      port "http" { to = 8080 }
+    }
+    task "server" {
       driver = "docker"
-      config {{
+      config {
         image   = "local/shell:1"
         command = "trivet"
         args    = ["echo", "-listen", "0.0.0.0:8080", "-text", "from-a-container"]
         ports   = ["http"]
-      }}
-      resources {{ memory = 64 }}
-    }}
-    task "main" {{
+      }
+      resources { memory = 64 }
+    }
+    task "main" {
       driver = "raw_exec"
-      config {{
+      config {
         command = "bash"
         args    = ["-c", <<EOS
 until exec 3<>/dev/tcp/127.0.0.1/8080; do sleep 0.05; done 2>/dev/null
@@ -350,13 +358,12 @@ tail -n 1 <&3
 exec sleep 10000
 EOS
         ]
-      }}
-      resources {{ memory = 32 }}
-    }}
-  }}
-}}
-"#
-        ),
+      }
+      resources { memory = 32 }
+    }
+  }
+}
+"#,
     )
     .await;
     let running = alloc(agent, "shared", "running").await;
@@ -370,7 +377,9 @@ EOS
     command::trivet(agent, &stop).await.ok();
     eventually("no namespace", || async {
         let is_gone = !Path::new("/run/netns").join(id).exists();
-        is_gone.then_some(()).ok_or("it is there".to_owned())
+        is_gone
+            .then_some(())
+            .ok_or_else(|| "it is there".to_owned())
     })
     .await;
 }

@@ -55,6 +55,7 @@ mod specification;
 mod store;
 mod storms;
 mod templates;
+mod terminals;
 mod tidy;
 mod top;
 mod variables;
