@@ -387,7 +387,7 @@ async fn what_is_not_built_says_so() {
     let sentence = "network plugins are not called";
     for place in [
         format!("* network.mode with \"cni/NAME\", or that of a task (group g): {sentence}"),
-        format!("Constraint \"network.mode with \"cni/NAME\", or that of a task: {sentence}"),
+        format!("Constraint \"network.mode with \\\"cni/NAME\\\", or that of a task: {sentence}"),
     ] {
         assert!(output.stdout.contains(&place), "{place}: {}", output.text());
     }

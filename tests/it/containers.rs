@@ -368,11 +368,12 @@ EOS
     .await;
     let running = alloc(agent, "shared", "running").await;
     assert_eq!(log(agent, &running, "stdout").await, "from-a-container");
-    let port = running["AllocatedResources"]["Shared"]["Ports"][0]["Value"].as_u64();
+    let id = running["ID"].as_str().expect("an id");
+    let whole = http::get(&agent.url("http", &format!("/v1/allocation/{id}"))).await;
+    let port = whole["AllocatedResources"]["Shared"]["Ports"][0]["Value"].as_u64();
     let url = format!("http://127.0.0.1:{}/", port.expect("a port"));
     let answer = http::client().get(&url).send().await.expect("an answer");
     assert_eq!(answer.text().await.expect("text"), "from-a-container");
-    let id = running["ID"].as_str().expect("an id");
     let stop = ["job", "stop", "-purge", "-detach", "shared"];
     command::trivet(agent, &stop).await.ok();
     eventually("no namespace", || async {

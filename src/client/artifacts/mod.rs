@@ -1,5 +1,5 @@
-//! Fetches the files that a task needs: over http(s), from a git repository, from an object store or
-//! from a path of this machine, checked and unpacked.
+//! Fetches the files that a task needs: over http(s), from a git repository, from an object store
+//! or from a path of this machine, checked and unpacked.
 //!
 //! Nothing is ever written outside of the allocation's directory, whatever names an archive holds.
 

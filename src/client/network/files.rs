@@ -13,8 +13,8 @@ pub(super) fn hosts(address: Option<IpAddr>, hostname: &str) -> String {
     text
 }
 
-/// What `/etc/resolv.conf` says inside. What the job leaves out is as on the host, whose own file is
-/// `of_host`.
+/// What `/etc/resolv.conf` says inside. What the job leaves out is as on the host, whose own file
+/// is `of_host`.
 pub(super) fn resolver(asked: Option<&Dns>, of_host: &str) -> String {
     let given = |list: Option<&Vec<String>>| list.filter(|list| !list.is_empty()).cloned();
     let (servers, searches, options) = match asked {

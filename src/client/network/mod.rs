@@ -208,7 +208,8 @@ impl Networks {
     }
 
     /// Says what this machine can do, in the words of those who ask for the plugins that do it
-    /// elsewhere. Where something is missing it says nothing, and placement tells what it asked for.
+    /// elsewhere. Where something is missing it says nothing, and placement tells what was asked
+    /// for.
     pub(crate) fn fingerprint(&self, config: &Config, node: &mut Node) {
         if self.programs.is_err() || !config.address.is_ipv4() {
             return;

@@ -241,8 +241,8 @@ impl Root {
     }
 
     /// Where a file lies that takes the place of one of the host: where a link of the host leads,
-    /// which leads there inside as well. None when its directory is the host's and has no such file:
-    /// nothing can be made there.
+    /// which leads there inside as well. None when its directory is the host's and has no such
+    /// file: nothing can be made there.
     fn place(&self, inside: &Path) -> Option<PathBuf> {
         let is_of_host =
             |(host, seen): (&PathBuf, &PathBuf)| host == seen && inside.starts_with(host);

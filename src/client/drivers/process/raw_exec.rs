@@ -21,8 +21,8 @@ const OPTIONS: Table = &[
 
 /// Runs a program of the machine as it is, without isolation.
 ///
-/// Source: `raw_exec` driver. Differs: no resource limits but the cores that a task asks for, no choice of cgroup or of an
-/// out-of-memory score.
+/// Source: `raw_exec` driver. Differs: no resource limits but the cores that a task asks for, no
+/// choice of cgroup or of an out-of-memory score.
 #[derive(Debug)]
 pub(in crate::drivers) struct RawExec;
 
