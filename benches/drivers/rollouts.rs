@@ -463,12 +463,12 @@ async fn spared(agent: &Agent) {
     println!();
 }
 
-/// The ways in which a version is bad, as arguments of the program.
-const WAYS: [(&str, &[&str]); 6] = [
+/// The ways in which a version is bad, as arguments of the program. One that resets half of its
+/// connections is none: those that are kept carry all requests.
+const WAYS: [(&str, &[&str]); 5] = [
     ("fails", &["-error-rate", "1"]),
     ("fails half", &["-error-rate", "0.5"]),
     ("resets", &["-reset-rate", "1"]),
-    ("resets half", &["-reset-rate", "0.5"]),
     ("is slow", &["-delay", "100ms"]),
     ("does not start", &["-text"]),
 ];
