@@ -2,8 +2,8 @@
 //! in between.
 //!
 //! Besides the published topics there are some of our own, which are told only to those who name
-//! them: `Rollout`, `CatalogService`, `Key`, `RouteOverrides`, and `Traffic`, which is told once a second and
-//! stands in no log entry.
+//! them: `Rollout`, `CatalogService`, `Key`, `RouteOverrides`, and `Traffic`, which is told once a
+//! second and stands in no log entry.
 
 use axum::{
     Router,

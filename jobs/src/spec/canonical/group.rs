@@ -238,8 +238,8 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
     }
 }
 
-/// Writes what the blocks say of canaries to where it is read: the labels of services, which is also
-/// the form in which a job can say it itself.
+/// Writes what the blocks say of canaries to where it is read: the labels of services, which is
+/// also the form in which a job can say it itself.
 fn tell_rollout(findings: &mut Findings, group: &mut model::TaskGroup) {
     let Some(update) = &group.update else { return };
     let settings = settings(update);
