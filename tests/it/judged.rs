@@ -78,12 +78,12 @@ async fn retries_that_spare_clients_do_not_spare_the_canary() {
 
 /// An agent whose ingress passes on what comes to two further ports as it is.
 async fn with_bytes() -> (Agent, [u16; 2]) {
-    let agent = Agent::start_with(Mode::Durable, "ingress {\n  no_route_status = 404\n}").await;
+    let block = "ingress {\n  no_route_status = 404\n  listener \"127.0.0.1:0\" {\n    proto = \"http\"\n  }\n}";
+    let agent = Agent::start_with(Mode::Durable, block).await;
     let last = agent.ports().1;
     let ports = [last, last - 1];
     let [one, two] = ports.map(|port| format!("127.0.0.1:{port};proto=tcp"));
-    let own = agent.address("ingress");
-    let listeners = format!("proxy_addr = \"{own};proto=http, {one}, {two}\"\n  no_route_status");
+    let listeners = format!("proxy_addr = \"{one}, {two}\"\n  no_route_status");
     let file = agent.dir().join("agent.hcl");
     let text = std::fs::read_to_string(&file).expect("a configuration");
     std::fs::write(&file, text.replace("no_route_status", &listeners)).expect("a configuration");
