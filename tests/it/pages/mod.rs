@@ -267,10 +267,9 @@ async fn needs_chromium_hostile_texts_are_shown_as_text() {
 /// Widths at which every page fits.
 const WIDTHS: [u32; 2] = [1280, 360];
 
-/// Every page: nothing is wider than the window, nothing is complained of, and a screen reader has a
-/// name for whatever can be used. With
-/// `TRIVET_TEST_PICTURES=1` there is a picture of each at each width, light and dark, in
-/// `target/tmp/web-ui`, for those who look at them.
+/// Every page: nothing is wider than the window, nothing is complained of, and a screen reader has
+/// a name for whatever can be used. With `TRIVET_TEST_PICTURES=1` there is a picture of each at
+/// each width, light and dark, in `target/tmp/web-ui`, for those who look at them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_every_page_fits_the_window() {
     let agent = Agent::start().await;
