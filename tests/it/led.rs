@@ -107,7 +107,7 @@ async fn a_new_leader_raises_no_share_and_judges_on() {
         before.insert(id, row["TaskGroups"]["web"]["Rollout"].clone());
     }
 
-    let (_, mut old) = take_leader(&mut servers, &addresses).await;
+    let mut old = take_leader(&mut servers).await;
     let led = old.address("rpc").to_string();
     old.kill().await;
     eventually("another leader", async || match leader(&servers[0]).await {
