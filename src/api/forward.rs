@@ -5,8 +5,8 @@
 //! An agent that does not lead hands all of them to the leader, which knows the way to every node.
 
 use axum::{
-    body::Body,
-    extract::{Request, State},
+    body::{Body, Bytes},
+    extract::{FromRequest as _, Request, State},
     http::{HeaderValue, Method, StatusCode, Uri, Version, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -14,9 +14,10 @@ use axum::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jobs::model::{AllocId, NodeId};
+use serde::Deserialize;
 use tokio::io::{DuplexStream, copy_bidirectional};
 
-use super::{error::Error, listener::WasCarried, read::parameters::Parameters};
+use super::{body::Raw, error::Error, listener::WasCarried, read::parameters::Parameters};
 use server::{ClusterError, Dialect};
 
 /// What decides where the requests of one API go; cheap to clone.
@@ -125,6 +126,14 @@ pub(super) async fn forward(
     next: Next,
 ) -> Response {
     let is_carried = request.extensions().get::<WasCarried>().is_some();
+    let request = if may_name_node(&forward, &request) {
+        match with_node(request).await {
+            Ok(request) => request,
+            Err(error) => return error.into_response(),
+        }
+    } else {
+        request
+    };
     match forward.pipe(forward.place(&request), is_carried).await {
         Ok(None) => next.run(request).await,
         Ok(Some(pipe)) => match carry(pipe, request).await {
@@ -136,6 +145,45 @@ pub(super) async fn forward(
         },
         Err(error) => error.into_response(),
     }
+}
+
+/// Changes of a node's labels name the node in the body, unless a parameter does.
+fn may_name_node(forward: &Forward, request: &Request) -> bool {
+    let (parts, parameters) = parts(request.uri());
+    matches!(forward.dialect, Dialect::Jobs)
+        && parts == ["client", "metadata"]
+        && !is_read(request.method())
+        && parameters.get("node_id").is_none()
+}
+
+/// The same request with the node that its body names as a parameter. A body that cannot be
+/// understood is refused by the handler.
+async fn with_node(request: Request) -> Result<Request, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Named {
+        #[serde(rename = "NodeID")]
+        node_id: Option<String>,
+    }
+    let (mut parts, body) = request.into_parts();
+    let read = Raw::from_request(Request::from_parts(parts.clone(), body), &()).await?;
+    let bytes = Bytes::copy_from_slice(read.bytes());
+    let named: Named = serde_json::from_slice(&bytes).unwrap_or_default();
+    let id = named.node_id.as_deref().and_then(NodeId::parse);
+    if let Some(id) = id {
+        let query = parts.uri.query().map(|query| format!("{query}&"));
+        let uri = format!(
+            "{}?{}node_id={id}",
+            parts.uri.path(),
+            query.unwrap_or_default()
+        );
+        parts.uri = uri
+            .parse()
+            .map_err(|_| Error::bad_request("the address is too long"))?;
+    } else if named.node_id.is_some_and(|id| !id.is_empty()) {
+        return Err(Error::bad_request("NodeID is no id of a node"));
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 /// Asks on a pipe and passes the answer on, also when both sides go over to another protocol.
@@ -248,6 +296,31 @@ fn of_ingress(method: &Method, uri: &Uri) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_of_the_body_becomes_a_parameter() {
+        let id = "034e334b-5902-486f-9f2e-1c4f04b23761";
+        let changed = async |body: String| {
+            let request = Request::put("/v1/client/metadata?region=global").body(Body::from(body));
+            let request = with_node(request.unwrap()).await?;
+            let uri = request.uri().to_string();
+            let body = axum::body::to_bytes(request.into_body(), 1024)
+                .await
+                .unwrap();
+            Ok::<_, Error>((uri, String::from_utf8(body.to_vec()).unwrap()))
+        };
+        for (node, expected) in [
+            (format!(r#""{id}""#), format!("&node_id={id}")),
+            (r#""""#.to_owned(), String::new()),
+            ("null".to_owned(), String::new()),
+        ] {
+            let body = format!(r#"{{"NodeID":{node},"Meta":{{"a":"b"}}}}"#);
+            let (uri, kept) = changed(body.clone()).await.unwrap();
+            assert_eq!(uri, format!("/v1/client/metadata?region=global{expected}"));
+            assert_eq!(kept, body);
+        }
+        assert!(changed(r#"{"NodeID":"n 1"}"#.to_owned()).await.is_err());
+    }
 
     #[test]
     fn every_request_has_its_place() {

@@ -258,6 +258,11 @@ async fn a_node_is_drained_under_requests_and_none_fails() {
         }
     })
     .await;
+    // Other clients of the API name the node in the body alone.
+    let url = server.url("http", "/v1/client/metadata");
+    let named = json!({"NodeID": other, "Meta": {"row": "a1"}});
+    let answer = http::put(&url, &named).await;
+    assert_eq!(answer["Dynamic"], json!({"rack": "r7", "row": "a1"}));
     let read = ["node", "meta", "read", "-node-id", &other];
     let read = trivet(&server, &read).await.ok();
     assert!(
