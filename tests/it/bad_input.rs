@@ -154,12 +154,7 @@ async fn a_missing_artifact_fails_the_task_with_its_source() {
     let mut job = Echo::new("web", 1);
     job.task = "artifact {\n source = \"/no/such/file.tar.gz\"\n }".into();
     let text = job.hcl().replace("attempts = 20", "attempts = 0");
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": text}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    agent.register(&text).await;
     let events = failed_events(&agent, "web").await;
     let told = events.iter().any(|event| {
         event.starts_with("Failed Artifact Download") && event.contains("/no/such/file")
@@ -177,12 +172,7 @@ async fn a_port_that_another_program_holds_is_named() {
         ..Echo::new("web", 1)
     };
     let text = job.hcl().replace("attempts = 20", "attempts = 0");
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": text}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    agent.register(&text).await;
     let events = failed_events(&agent, "web").await;
     let told = events.iter().any(|event| {
         event.starts_with("Setup Failure")

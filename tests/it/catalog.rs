@@ -206,16 +206,7 @@ job "pair" {
 async fn a_tcp_check_passes_where_somebody_listens() {
     let agent = Agent::start().await;
     let text = TWO_PORTS.replace("TRIVET", crate::harness::agent::TRIVET);
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &serde_json::json!({"JobHCL": text}),
-    )
-    .await;
-    http::put(
-        &agent.url("http", "/v1/jobs"),
-        &serde_json::json!({"Job": parsed}),
-    )
-    .await;
+    agent.register(&text).await;
     let port = agent
         .wait_catalog("/v1/health/service/open?passing", |entries| {
             let checks = entries[0]["Checks"].as_array()?;

@@ -9,7 +9,7 @@ use crate::{
     },
     needs::need,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -180,15 +180,6 @@ fn copy(from: &Path, to: &Path) {
     std::fs::copy(from, to).expect("a copy");
 }
 
-async fn run(agent: &Agent, hcl: &str) {
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": hcl}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
-}
-
 async fn alloc(agent: &Agent, job: &str, status: &str) -> Value {
     agent
         .wait(&format!("/v1/job/{job}/allocations"), |allocs| {
@@ -238,9 +229,8 @@ async fn needs_docker_a_task_lives_in_a_container_and_nothing_is_left_of_it() {
         })
         .await;
     let script = "echo to-out $NOMAD_TASK_NAME; echo to-err >&2; trap 'exit 7' USR1; while :; do sleep 0.1; done";
-    run(
-        &agent,
-        &format!(
+    agent
+        .register(&format!(
             r#"
 job "box" {{
   group "g" {{
@@ -262,9 +252,8 @@ job "box" {{
   }}
 }}
 "#
-        ),
-    )
-    .await;
+        ))
+        .await;
     let running = alloc(&agent, "box", "running").await;
     let id = running["ID"].as_str().expect("an id").to_owned();
     assert_eq!(log(&agent, &running, "stdout").await, "to-out main\n");
@@ -328,9 +317,9 @@ job "box" {{
 /// A container and a program of the machine find each other over loopback, and others find the
 /// container through a port of the host.
 async fn shares_a_network(agent: &Agent) {
-    run(
-        agent,
-        r#"
+    agent
+        .register(
+            r#"
 job "shared" {
   group "g" {
     network {
@@ -364,8 +353,8 @@ EOS
   }
 }
 "#,
-    )
-    .await;
+        )
+        .await;
     let running = alloc(agent, "shared", "running").await;
     assert_eq!(log(agent, &running, "stdout").await, "from-a-container");
     let id = running["ID"].as_str().expect("an id");
@@ -411,9 +400,7 @@ async fn needs_docker_what_cannot_run_says_why() {
             "OOM Killed",
         ),
     ] {
-        run(
-            &agent,
-            &format!(
+        agent.register(&format!(
                 "job \"{job}\" {{\n type = \"batch\"\n group \"g\" {{\n restart {{ attempts = 0 }}\n reschedule {{ attempts = 0 }}\n \
                  task \"main\" {{\n driver = \"docker\"\n config {{\n {config}\n }}\n resources {{ memory = {memory} }}\n }}\n }}\n}}"
             ),

@@ -5,7 +5,7 @@ use crate::{
     harness::{Agent, agent::Mode, command, eventually, http},
     needs::{need_cores, need_root},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 async fn run(agent: &Agent, job: &str, more: &str, script: &str) -> Value {
     let hcl = format!(
@@ -34,12 +34,7 @@ EOS
 }}
 "#
     );
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": hcl}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    agent.register(&hcl).await;
     agent
         .wait(&format!("/v1/job/{job}/allocations"), |allocs| {
             let alloc = &allocs.as_array()?.first()?;
@@ -133,12 +128,7 @@ async fn needs_root_a_task_runs_on_the_cores_that_it_asks_for() {
         task("a", "exec"),
         task("b", "raw_exec")
     );
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": hcl}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    agent.register(&hcl).await;
     let alloc = agent
         .wait("/v1/job/cores/allocations", |allocs| {
             let alloc = allocs.as_array()?.first()?;
@@ -304,12 +294,7 @@ job "{source}" {{
     };
     for source in ["data", "certs"] {
         let text = hcl(source);
-        let parsed = http::put(
-            &agent.url("http", "/v1/jobs/parse"),
-            &json!({"JobHCL": text}),
-        )
-        .await;
-        http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+        agent.register(&text).await;
     }
     agent
         .wait("/v1/job/data/allocations", |allocs| {

@@ -126,12 +126,7 @@ job "todo" {{
             (nodes[0]["Drivers"]["java"]["Healthy"] == true).then_some(())
         })
         .await;
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": text}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    agent.register(&text).await;
     crate::walkthrough::targets(&agent, "todo", 2).await;
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..2 {
@@ -159,12 +154,7 @@ async fn needs_redis_the_example_answers_a_ping() {
     let agent = Agent::start().await;
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/examples/redis.nomad");
     let text = std::fs::read_to_string(example).expect("the example");
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": text}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    agent.register(&text).await;
     let port = agent
         .wait_catalog("/v1/health/service/redis?passing", |entries| {
             entries[0]["Service"]["Port"].as_u64()

@@ -9,7 +9,7 @@ use crate::{
     },
     needs::{need, need_root},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -86,15 +86,6 @@ async fn agent(bridge: &str, subnet: &str) -> Option<(Agent, Machine)> {
         networks: agent.dir().join("data/client/networks"),
     };
     Some((agent, machine))
-}
-
-async fn register(agent: &Agent, hcl: &str) {
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": hcl}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
 }
 
 async fn alloc(agent: &Agent, job: &str, status: &str) -> Value {
@@ -199,7 +190,7 @@ async fn needs_root_a_group_has_a_network_of_its_own_and_nothing_is_left_of_it()
         return;
     };
     let fixed = agent.ports().1;
-    register(&agent, &pair(fixed)).await;
+    agent.register(&pair(fixed)).await;
     let running = alloc(&agent, "pair", "running").await;
     let id = running["ID"].as_str().expect("an id").to_owned();
     // Other programs find it by the host's address and the port that leads inside.
@@ -323,13 +314,13 @@ async fn needs_root_addresses_are_few_and_what_an_agent_finds_is_brought_in_orde
         .await;
         (id, text)
     };
-    register(&agent, &alone("apart", "none")).await;
+    agent.register(&alone("apart", "none")).await;
     let (apart, text) = links(&agent, "apart").await;
     assert_eq!(text, "lo end\n");
-    register(&agent, &alone("first", "bridge")).await;
+    agent.register(&alone("first", "bridge")).await;
     let (first, text) = links(&agent, "first").await;
     assert_eq!(text, "eth0 lo end\n");
-    register(&agent, &alone("second", "bridge")).await;
+    agent.register(&alone("second", "bridge")).await;
     let failed = alloc(&agent, "second", "failed").await;
     let events = failed["TaskStates"]["main"]["Events"].to_string();
     assert!(

@@ -11,16 +11,6 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-/// Registers a job file over the API and answers with its warnings.
-async fn register(agent: &Agent, hcl: &str) -> Value {
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": hcl}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await
-}
-
 /// A job that places nothing, of some priority.
 fn idle(priority: u32) -> String {
     format!(
@@ -49,7 +39,7 @@ job "web" {{
 async fn versions_are_named_compared_and_reverted_to_by_name() {
     let agent = Agent::start().await;
     for priority in [50, 60] {
-        register(&agent, &idle(priority)).await;
+        agent.register(&idle(priority)).await;
     }
     let tag = async |args: &[&str]| trivet(&agent, &[&["job", "tag"], args].concat()).await;
     let named = tag(&[
@@ -99,7 +89,7 @@ async fn versions_are_named_compared_and_reverted_to_by_name() {
     }
     // Many versions later it is still there.
     for priority in 70..80 {
-        register(&agent, &idle(priority)).await;
+        agent.register(&idle(priority)).await;
     }
     let history = trivet(&agent, &["job", "history", "web"]).await.ok().stdout;
     assert!(
@@ -162,7 +152,7 @@ async fn versions_are_named_compared_and_reverted_to_by_name() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_keep_to_the_policy_and_leave_events() {
     let agent = Agent::start().await;
-    register(&agent, &idle(50)).await;
+    agent.register(&idle(50)).await;
     let none = trivet(&agent, &["job", "scaling-events", "web"]).await.ok();
     assert_eq!(none.stdout, "No events found\n");
     for (args, text) in [
@@ -284,7 +274,7 @@ async fn every_block_is_inspected_as_it_was_written() {
     let text = include_str!("../../jobs/tests/spec/published/everything.nomad");
     let parse = json!({"JobHCL": text, "Canonicalize": true});
     let expected = http::put(&agent.url("http", "/v1/jobs/parse"), &parse).await;
-    register(&agent, text).await;
+    agent.register(text).await;
     let id = expected["ID"].as_str().expect("an id");
     let inspect = trivet(&agent, &["job", "inspect", id]).await.ok();
     let mut shown: Value = serde_json::from_str(&inspect.stdout).expect("JSON");
@@ -499,7 +489,7 @@ async fn references_of_services_get_their_values_on_the_node() {
         .await
         .expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    register(&agent, &referring(port)).await;
+    agent.register(&referring(port)).await;
     let (request, header) = timeout(DEADLINE, asked(&listener, "x-kernel"))
         .await
         .expect("a check in time");
@@ -648,7 +638,7 @@ async fn references_of_services_get_their_values_on_the_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn policies_pools_and_misfits_are_told() {
     let agent = Agent::start().await;
-    register(&agent, &idle(50)).await;
+    agent.register(&idle(50)).await;
     let list = trivet(&agent, &["scaling", "policy", "list"])
         .await
         .ok()

@@ -215,12 +215,7 @@ job "notes" {
   }
 }
 "#;
-    let parsed = http::put(
-        &agent.url("http", "/v1/jobs/parse"),
-        &json!({"JobHCL": script}),
-    )
-    .await;
-    http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+    agent.register(script).await;
     let started = told(&agent, "notes", "Task started by client").await;
     let alloc = started["ID"].as_str().expect("an id").to_owned();
     let url = format!("/v1/client/fs/cat/{alloc}?path=server/local/notes");

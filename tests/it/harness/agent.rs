@@ -5,6 +5,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -209,13 +210,16 @@ impl Agent {
         Some(Cgroup::at(Path::new(&path)))
     }
 
+    /// Registers a job file over the API; what that answers.
+    pub(crate) async fn register(&self, hcl: &str) -> Value {
+        let parse = self.url("http", "/v1/jobs/parse");
+        let parsed = http::put(&parse, &json!({ "JobHCL": hcl })).await;
+        http::put(&self.url("http", "/v1/jobs"), &json!({ "Job": parsed })).await
+    }
+
     /// Reads `path` of the jobs API with a blocking query again and again until `wanted` finds what
     /// it wants in it.
-    pub(crate) async fn wait<T>(
-        &self,
-        path: &str,
-        wanted: impl FnMut(&serde_json::Value) -> Option<T>,
-    ) -> T {
+    pub(crate) async fn wait<T>(&self, path: &str, wanted: impl FnMut(&Value) -> Option<T>) -> T {
         http::wait_until(&self.url("http", path), "x-nomad-index", wanted).await
     }
 
@@ -223,7 +227,7 @@ impl Agent {
     pub(crate) async fn wait_catalog<T>(
         &self,
         path: &str,
-        wanted: impl FnMut(&serde_json::Value) -> Option<T>,
+        wanted: impl FnMut(&Value) -> Option<T>,
     ) -> T {
         http::wait_until(&self.url("catalog", path), "x-consul-index", wanted).await
     }

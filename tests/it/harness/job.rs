@@ -1,7 +1,7 @@
 //! Jobs of the sample workload.
 
-use super::{Agent, agent::TRIVET, command, http};
-use serde_json::{Value, json};
+use super::{Agent, agent::TRIVET, command};
+use serde_json::Value;
 use std::fmt::Write;
 
 /// A service job that runs `trivet echo`.
@@ -120,12 +120,7 @@ job "{id}" {{
 
     /// Registers it by the API; answers with the evaluation's id.
     pub(crate) async fn register(&self, agent: &Agent) -> String {
-        let parsed = http::put(
-            &agent.url("http", "/v1/jobs/parse"),
-            &json!({"JobHCL": self.hcl()}),
-        )
-        .await;
-        let answer = http::put(&agent.url("http", "/v1/jobs"), &json!({"Job": parsed})).await;
+        let answer = agent.register(&self.hcl()).await;
         answer["EvalID"].as_str().expect("an evaluation").to_owned()
     }
 
