@@ -149,11 +149,11 @@ pub(super) async fn forward(
 
 /// Changes of a node's labels name the node in the body, unless a parameter does.
 fn may_name_node(forward: &Forward, request: &Request) -> bool {
-    let (parts, parameters) = parts(request.uri());
+    // Every request comes by here: nothing is parsed for the others.
     matches!(forward.dialect, Dialect::Jobs)
-        && parts == ["client", "metadata"]
         && !is_read(request.method())
-        && parameters.get("node_id").is_none()
+        && request.uri().path() == "/v1/client/metadata"
+        && parts(request.uri()).1.get("node_id").is_none()
 }
 
 /// The same request with the node that its body names as a parameter. A body that cannot be
