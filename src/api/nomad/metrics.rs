@@ -11,14 +11,11 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use jobs::model::{Deployment, DeploymentState, JobKey, RolloutPhase, Timestamp};
+use jobs::model::{Deployment, JobKey, RolloutPhase, Timestamp};
 use proxy::route::{self, OUTCOME_NAMES};
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, fmt::Write as _};
+use sys::clock;
 
 use super::query::Query;
 use crate::{Api, error::Error};
@@ -158,8 +155,7 @@ pub(super) async fn metrics(State(api): State<Api>, query: Query) -> Result<Resp
     if let Some(proxy) = api.proxy() {
         about_ingress(&mut told, proxy);
     }
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = seconds.map_or(0, |time| time.as_secs().cast_signed());
+    let seconds = clock::now().as_nanos().div_euclid(1_000_000_000);
     let gauges = told.0.iter().map(|own| Gauge {
         name: own.name,
         value: own.value,
@@ -282,7 +278,7 @@ fn about_rollouts(told: &mut Told, snapshot: &Snapshot, server: &Handle) {
         for phase in RolloutPhase::ALL {
             let mut labels = labels(row, name);
             labels.push(("state", phase.as_str().to_owned()));
-            let is_own = rollout.phase == phase && !is_done(own);
+            let is_own = rollout.phase == phase && !own.promoted;
             told.add("trivet.rollout.state", labels, f64::from(u8::from(is_own)));
         }
     }
@@ -293,10 +289,6 @@ fn about_rollouts(told: &mut Told, snapshot: &Snapshot, server: &Handle) {
             whole(count),
         );
     }
-}
-
-fn is_done(group: &DeploymentState) -> bool {
-    group.promoted
 }
 
 /// What the ingress of this agent was asked, by service and version.
