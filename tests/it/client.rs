@@ -228,7 +228,8 @@ fn shell(script: &str) -> Task {
             ("command".into(), "/bin/sh".into()),
             ("args".into(), vec!["-c", script].into()),
         ]),
-        kill_timeout: Span::from_secs(5),
+        // Longer than a busy disk holds up what a task writes when it is told to end.
+        kill_timeout: Span::from_secs(30),
         ..Task::default()
     }
 }

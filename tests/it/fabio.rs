@@ -212,7 +212,7 @@ async fn needs_fabio_it_routes_what_the_catalog_has() {
     let Some(program) = program() else { return };
     let agent = Agent::start_with(Mode::Durable, "").await;
     let _served = registered(&agent).await;
-    let (proxy, admin) = (agent.ports().1, agent.ports().1 - 1);
+    let (proxy, admin) = (agent.own_port(0), agent.own_port(1));
     let _fabio = tokio::process::Command::new(program)
         .args([
             "-registry.consul.addr",

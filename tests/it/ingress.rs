@@ -86,7 +86,7 @@ async fn listeners_and_certificates_change_while_connections_stay() {
     .await;
 
     // Another listener, and one that is not to be had, which keeps nothing else out.
-    let port = agent.ports().1;
+    let port = agent.own_port(0);
     let more = format!(
         "proxy_addr = \":{port};proto=tcp, {};proto=http\"",
         agent.address("http")

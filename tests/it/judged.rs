@@ -80,8 +80,7 @@ async fn retries_that_spare_clients_do_not_spare_the_canary() {
 async fn with_bytes() -> (Agent, [u16; 2]) {
     let block = "ingress {\n  no_route_status = 404\n  listener \"127.0.0.1:0\" {\n    proto = \"http\"\n  }\n}";
     let agent = Agent::start_with(Mode::Durable, block).await;
-    let last = agent.ports().1;
-    let ports = [last, last - 1];
+    let ports = [agent.own_port(0), agent.own_port(1)];
     let [one, two] = ports.map(|port| format!("127.0.0.1:{port};proto=tcp"));
     let listeners = format!("proxy_addr = \"{one}, {two}\"\n  no_route_status");
     let file = agent.dir().join("agent.hcl");

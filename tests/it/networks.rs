@@ -189,7 +189,7 @@ async fn needs_root_a_group_has_a_network_of_its_own_and_nothing_is_left_of_it()
     let Some((mut agent, machine)) = agent("tvit0", "172.27.240.0/24").await else {
         return;
     };
-    let fixed = agent.ports().1;
+    let fixed = agent.own_port(0);
     agent.register(&pair(fixed)).await;
     let running = alloc(&agent, "pair", "running").await;
     let id = running["ID"].as_str().expect("an id").to_owned();

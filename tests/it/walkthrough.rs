@@ -38,7 +38,7 @@ async fn the_first_example_answers_on_the_ingress() {
 async fn a_static_port_cannot_scale_and_plan_says_which_dimension_is_exhausted() {
     let agent = Agent::start().await;
     let mut job = Echo {
-        static_port: Some(agent.ports().1),
+        static_port: Some(agent.own_port(0)),
         ..Echo::new("todo", 1)
     };
     job.run(&agent).await;

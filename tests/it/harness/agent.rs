@@ -25,8 +25,10 @@ use tokio::{
 /// The binary under test.
 pub(crate) const TRIVET: &str = env!("CARGO_BIN_EXE_trivet");
 
-/// Dynamic ports per agent, so that agents of tests that run side by side do not meet.
+/// Ports per agent, so that agents of tests that run side by side do not meet.
 const PORTS_PER_AGENT: u16 = 100;
+/// How many of them are no dynamic ports, for listeners that a test chooses.
+const OWN_PORTS: u16 = 4;
 static NEXT_PORTS: AtomicU16 = AtomicU16::new(0);
 
 /// How an agent is started.
@@ -109,7 +111,7 @@ impl Agent {
             .tempdir_in(base)
             .expect("a directory");
         let first = 20_000 + NEXT_PORTS.fetch_add(1, Ordering::Relaxed) % 110 * PORTS_PER_AGENT;
-        let ports = (first, first + PORTS_PER_AGENT - 1);
+        let ports = (first, first + PORTS_PER_AGENT - OWN_PORTS - 1);
         std::fs::write(
             dir.path().join("agent.hcl"),
             configuration(dir.path(), mode, ports, more),
@@ -152,6 +154,12 @@ impl Agent {
     /// First and last dynamic port.
     pub(crate) fn ports(&self) -> (u16, u16) {
         self.ports
+    }
+
+    /// A port that no task gets unless it asks for it, one of [`OWN_PORTS`].
+    pub(crate) fn own_port(&self, which: u16) -> u16 {
+        assert!(which < OWN_PORTS, "it has no port {which}");
+        self.ports.1 + 1 + which
     }
 
     /// Its process id.
