@@ -647,6 +647,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         raw_exec: client.raw_exec,
         executable: std::env::current_exe().unwrap_or_else(|_| "trivet".into()),
         dynamic_ports: client.dynamic_ports,
+        reserved: client.reserved.clone(),
         cpu_mhz: client.cpu_mhz,
         memory_mib: client.memory_mib,
         artifact_dirs: client.artifact_dirs.clone(),

@@ -77,6 +77,13 @@ fn client(config: &Config) -> Value {
         "AllocDir": config.data_dir.join("alloc"),
         "CpuCompute": client.cpu_mhz.unwrap_or(0),
         "MemoryMB": client.memory_mib.unwrap_or(0),
+        "Reserved": {
+            "CPU": client.reserved.cpu_mhz,
+            "Cores": client.reserved.cores,
+            "DiskMB": client.reserved.disk_mb,
+            "MemoryMB": client.reserved.memory_mb,
+            "ReservedPorts": client.reserved.port_ranges(),
+        },
         "MinDynamicPort": first,
         "MaxDynamicPort": last,
         "Meta": client.meta,

@@ -32,6 +32,8 @@ pub struct Config {
     pub executable: PathBuf,
     /// First and last dynamic port.
     pub dynamic_ports: (u16, u16),
+    /// What is kept back from jobs.
+    pub reserved: config::Reserved,
     /// MHz to offer instead of what is found.
     pub cpu_mhz: Option<i64>,
     /// MB to offer instead of what is found.

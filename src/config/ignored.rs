@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 64] = [
+pub(super) const KEYS: [&str; 63] = [
     "autopilot",
     "disable_update_check",
     "enable_debug",
@@ -40,7 +40,6 @@ pub(super) const KEYS: [&str; 64] = [
     "client.network_speed",
     "client.no_host_uuid",
     "client.options",
-    "client.reserved",
     "client.state_dir",
     "client.template",
     "consul.auto_advertise",

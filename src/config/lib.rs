@@ -15,6 +15,7 @@ mod names;
 mod pairs;
 mod plugins;
 mod reader;
+mod reserved;
 mod resilience;
 mod resolve;
 mod tls;
@@ -31,6 +32,7 @@ pub use ingress::{
 pub use limits::Connections;
 pub use names::{Dns, WrittenDns};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
+pub use reserved::{Reserved, WrittenReserved};
 pub use resilience::Resilience;
 pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
@@ -163,6 +165,9 @@ pub struct Client {
     pub chroot_env: Option<BTreeMap<String, String>>,
     /// The bridge of networks that allocations have for themselves.
     pub bridge: Bridge,
+    /// What is kept back from jobs: what is written, and those ports of the agent's own listeners
+    /// that are among the dynamic ones.
+    pub reserved: Reserved,
 }
 
 impl Config {

@@ -61,7 +61,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             "`consul.ingress` is set, and the ingress is off",
         ));
     }
-    Config {
+    let mut config = Config {
         dev,
         data_dir: data_dir(&written, dev, problems),
         name: written.name.clone().unwrap_or_else(host_name),
@@ -90,7 +90,30 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             label: written.ui.label.clone().unwrap_or_default(),
         },
         registration: registration(&written, problems),
-    }
+    };
+    keep_own_ports(&mut config);
+    config
+}
+
+/// Keeps the ports of the agent's own listeners from being given to jobs that take any.
+fn keep_own_ports(config: &mut Config) {
+    let Some(mut client) = config.client.take() else {
+        return;
+    };
+    let (first, last) = client.dynamic_ports;
+    let server = config.server.as_ref().map(|_| config.rpc);
+    let https = config.https.as_ref().map(|https| https.address);
+    let dns = config.dns.as_ref().map(|dns| dns.address);
+    let ingress = config.ingress.iter().flat_map(|ingress| {
+        let listeners = ingress.listeners.iter().map(|listener| listener.address);
+        listeners.chain([ingress.admin])
+    });
+    let own = [Some(config.http), server, config.catalog, https, dns];
+    let own = own.into_iter().flatten().chain(ingress);
+    let ports = own.map(|address| address.port());
+    let among = ports.filter(|port| (first..=last).contains(port));
+    client.reserved.ports.extend(among);
+    config.client = Some(client);
 }
 
 /// Port of RPC where an address names none.
@@ -338,6 +361,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
         host_volumes: written.host_volumes.clone(),
         chroot_env: written.chroot_env.clone(),
         bridge,
+        reserved: written.reserved.resolve(problems),
     })
 }
 

@@ -227,6 +227,44 @@ telemetry {
 }
 
 #[test]
+fn what_is_reserved_and_own_ports_are_kept_back() {
+    let text = r#"
+data_dir = "/d"
+bind_addr = "127.0.0.1"
+server { enabled = true }
+ports { http = 20001 }
+client {
+  enabled = true
+  reserved {
+    cpu = 500
+    memory = 256
+    disk = 1000
+    cores = "0,2-3"
+    reserved_ports = "22,80"
+  }
+}
+ingress {
+  listener ":20003" { proto = "http" }
+}
+"#;
+    let (written, problems) = parsed("a.hcl", text);
+    assert_eq!(problems, Vec::<String>::new());
+    let mut problems = Vec::new();
+    let client = resolve::resolve(written, &mut problems).client.unwrap();
+    assert_eq!(problems, []);
+    let expected = Reserved {
+        cpu_mhz: 500,
+        memory_mb: 256,
+        disk_mb: 1000,
+        cores: [0, 2, 3].into(),
+        ports: [22, 80, 20_001, 20_003].into(),
+    };
+    assert_eq!(client.reserved, expected);
+    let (_, problems) = parsed("a.hcl", "client {\n  reserved {\n    ports = 1\n  }\n}\n");
+    assert!(problems[0].contains("reserved_ports"), "{problems:?}");
+}
+
+#[test]
 fn servers_and_clients_say_where_the_others_are() {
     let resolved = |text: &str| {
         let (written, problems) = parsed("a.hcl", text);

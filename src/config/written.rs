@@ -7,6 +7,7 @@ use super::ingress::WrittenIngress;
 use super::names::WrittenDns;
 use super::plugins::{self, WrittenPlugins};
 use super::reader::Reader;
+use super::reserved::WrittenReserved;
 use super::tls::WrittenTls;
 use super::volumes::{self, HostVolume};
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub struct Written {
     pub host_volumes: BTreeMap<String, HostVolume>,
     pub chroot_env: Option<BTreeMap<String, String>>,
     pub bridge: WrittenBridge,
+    pub reserved: WrittenReserved,
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
     pub definitions: Option<Vec<String>>,
@@ -126,7 +128,7 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 15] = [
+const CLIENT: [&str; 16] = [
     "enabled",
     "servers",
     "server_join",
@@ -142,6 +144,7 @@ const CLIENT: [&str; 15] = [
     "bridge_network_name",
     "bridge_network_subnet",
     "bridge_network_hairpin_mode",
+    "reserved",
 ];
 
 impl Written {
@@ -187,6 +190,7 @@ impl Written {
             host_volumes,
             chroot_env: other.chroot_env.or(self.chroot_env),
             bridge: self.bridge.merge(other.bridge),
+            reserved: self.reserved.merge(other.reserved),
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             definitions: other.definitions.or(self.definitions),
@@ -405,6 +409,7 @@ impl Written {
                 "chroot_env" => self.chroot_env = Some(plugins::texts(inner, reader)),
                 "bridge_network_name" => self.bridge.name = reader.text(&inner),
                 "bridge_network_subnet" => self.bridge.subnet = reader.text(&inner),
+                "reserved" => self.reserved.take(inner, reader),
                 "bridge_network_hairpin_mode" => self.bridge.hairpin = reader.flag(&inner),
                 "meta" => {
                     for label in reader.block(inner) {

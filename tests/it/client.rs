@@ -209,6 +209,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         raw_exec: true,
         executable: env!("CARGO_BIN_EXE_trivet").into(),
         dynamic_ports: (20_000, 32_000),
+        reserved: config::Reserved::default(),
         cpu_mhz: None,
         memory_mib: None,
         artifact_dirs: vec!["/no".into()],

@@ -17,6 +17,7 @@ pub(super) use memory::kib;
 pub(super) use storage::mount_of;
 
 use super::Config;
+use config::Reserved;
 use jobs::model::{Node, NodeEvent, NodeId, SecretId};
 use sys::clock;
 
@@ -49,6 +50,7 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
     if let Some(mib) = config.memory_mib {
         node.node_resources.memory.memory_mb = mib;
     }
+    reserve(&mut node, &config.reserved);
     node.events.push(NodeEvent {
         message: "Node registered".into(),
         subsystem: "Cluster".into(),
@@ -57,6 +59,25 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
     });
     node.classify();
     node
+}
+
+/// Keeps back what jobs must not have; cores that are kept back count as the compute that they are.
+fn reserve(node: &mut Node, reserved: &Reserved) {
+    let cpu = &mut node.node_resources.cpu;
+    let a_core = cpu.cpu_shares / i64::from(cpu.total_cpu_cores.max(1));
+    let had = cpu.reservable_cpu_cores.len();
+    cpu.reservable_cpu_cores
+        .retain(|core| !reserved.cores.contains(core));
+    let left = cpu.reservable_cpu_cores.len();
+    let of_cores = a_core * i64::try_from(had - left).unwrap_or_default();
+    let kept = &mut node.reserved_resources;
+    kept.cpu.cpu_shares = reserved.cpu_mhz.max(of_cores);
+    kept.memory.memory_mb = reserved.memory_mb;
+    kept.disk.disk_mb = reserved.disk_mb;
+    kept.networks.reserved_host_ports = reserved.port_ranges();
+    let usable = node.node_resources.cpu.cpu_shares - kept.cpu.cpu_shares;
+    set(node, "cpu.usablecompute", usable.max(0).to_string());
+    set(node, "cpu.reservablecores", left.to_string());
 }
 
 /// Adds one fact.

@@ -51,6 +51,7 @@ fn config(dir: &Path) -> Config {
         raw_exec: false,
         executable: "/nonexistent".into(),
         dynamic_ports: (20_000, 20_099),
+        reserved: config::Reserved::default(),
         cpu_mhz: None,
         memory_mib: None,
         artifact_dirs: Vec::new(),
