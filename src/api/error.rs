@@ -1,13 +1,19 @@
 //! Any failure to a status and a line of plain text.
 
 use axum::{
-    http::{StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use jobs::control::launch::LaunchError;
 use std::borrow::Cow;
 
 use server::{self, KeyringError, log::propose::ProposeError, state::Rejected};
+
+/// On its way through agents an answer says by this header that there was no leader to give it; no
+/// client sees it.
+pub(crate) const NO_LEADER: HeaderName = HeaderName::from_static("x-trivet-no-leader");
+/// The published text of that.
+const NO_LEADER_TEXT: &str = "No cluster leader";
 
 /// A refusal: a status and a plain text, as the compatible clients expect it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +68,11 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
+    /// 500: nobody leads the servers.
+    pub(crate) fn no_leader() -> Self {
+        Self::internal(NO_LEADER_TEXT)
+    }
+
     /// 503: `what` is too much at the moment.
     pub(crate) fn busy(what: &str) -> Self {
         let message = format!("{what}; try again later");
@@ -78,14 +89,20 @@ impl Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        (self.status, content_type, self.message).into_response()
+        let lacks_leader = self.message == NO_LEADER_TEXT;
+        let mut response = (self.status, content_type, self.message).into_response();
+        if lacks_leader {
+            let yes = HeaderValue::from_static("1");
+            response.headers_mut().insert(NO_LEADER, yes);
+        }
+        response
     }
 }
 
 impl From<ProposeError> for Error {
     fn from(error: ProposeError) -> Self {
         match error {
-            ProposeError::NotLeader => Self::internal("No cluster leader"),
+            ProposeError::NotLeader => Self::no_leader(),
             ProposeError::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
             ProposeError::TooLong { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())

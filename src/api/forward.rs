@@ -5,9 +5,9 @@
 //! An agent that does not lead hands all of them to the leader, which knows the way to every node.
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{FromRequest as _, Request, State},
-    http::{HeaderValue, Method, StatusCode, Uri, Version, header},
+    http::{HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -15,10 +15,24 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jobs::model::{AllocId, NodeId};
 use serde::Deserialize;
-use tokio::io::{DuplexStream, copy_bidirectional};
+use std::time::Duration;
+use tokio::{
+    io::{DuplexStream, copy_bidirectional},
+    time::{Instant, sleep},
+};
 
-use super::{body::Raw, error::Error, listener::WasCarried, read::parameters::Parameters};
-use server::{ClusterError, Dialect};
+use super::{
+    body::Raw,
+    error::{Error, NO_LEADER},
+    listener::WasCarried,
+    read::parameters::Parameters,
+};
+use server::{ClusterError, Dialect, LEADER_TIMEOUT};
+
+/// How soon a request is made again that found no leader.
+const LEADER_PAUSE: Duration = Duration::from_millis(50);
+/// Longest body that is kept to be sent again, bytes.
+const KEPT_BYTES_MAX: u64 = 64 << 10;
 
 /// What decides where the requests of one API go; cheap to clone.
 #[derive(Clone, Debug)]
@@ -115,16 +129,21 @@ impl Forward {
 
 impl From<ClusterError> for Error {
     fn from(error: ClusterError) -> Self {
+        if matches!(error, ClusterError::NoLeader) {
+            return Self::no_leader();
+        }
         Self::internal(error.to_string())
     }
 }
 
-/// Answers a request here, or carries it to where it belongs.
+/// Answers a request here, or carries it to where it belongs. One that found no leader, so that
+/// nobody began to carry it out, is made again for as long as leaders are waited for.
 pub(super) async fn forward(
     State(forward): State<Forward>,
     request: Request,
     next: Next,
 ) -> Response {
+    let until = Instant::now() + LEADER_TIMEOUT;
     let is_carried = request.extensions().get::<WasCarried>().is_some();
     let request = if may_name_node(&forward, &request) {
         match with_node(request).await {
@@ -134,8 +153,65 @@ pub(super) async fn forward(
     } else {
         request
     };
+    // The agent that a carried one came from asks again.
+    if is_carried || forward.place(&request) == Place::Here {
+        return answer(&forward, request, next, is_carried).await;
+    }
+    let (again, mut request) = match Again::keep(request, forward.server.leads()).await {
+        Ok(kept) => kept,
+        Err(error) => return error.into_response(),
+    };
+    loop {
+        let mut response = answer(&forward, request, next.clone(), false).await;
+        let lacks_leader = response.headers_mut().remove(NO_LEADER).is_some();
+        match &again {
+            Some(again) if lacks_leader && Instant::now() < until => request = again.request(),
+            _ => return response,
+        }
+        sleep(LEADER_PAUSE).await;
+    }
+}
+
+/// A request that can be made again.
+struct Again {
+    parts: Parts,
+    body: Bytes,
+}
+
+impl Again {
+    /// Keeps what is read, and what a leader elsewhere is to write if it is short.
+    async fn keep(request: Request, leads: bool) -> Result<(Option<Self>, Request), Error> {
+        let is_read = is_read(request.method());
+        let body = request.body();
+        let size = body.size_hint().exact();
+        let is_short = body.is_end_stream()
+            || !is_read && !leads && size.is_some_and(|size| size <= KEPT_BYTES_MAX);
+        if !is_short || request.headers().contains_key(header::UPGRADE) {
+            return Ok((None, request));
+        }
+        let (parts, body) = read(request).await?;
+        let again = Self { parts, body };
+        let request = again.request();
+        Ok((Some(again), request))
+    }
+
+    fn request(&self) -> Request {
+        Request::from_parts(self.parts.clone(), Body::from(self.body.clone()))
+    }
+}
+
+/// Answers a request here, or carries it to where it belongs, once.
+async fn answer(forward: &Forward, request: Request, next: Next, is_carried: bool) -> Response {
     match forward.pipe(forward.place(&request), is_carried).await {
-        Ok(None) => next.run(request).await,
+        Ok(None) => {
+            let is_read = is_read(request.method());
+            let mut response = next.run(request).await;
+            if !is_read {
+                // It may have been written before the leader was lost.
+                response.headers_mut().remove(NO_LEADER);
+            }
+            response
+        }
         Ok(Some(pipe)) => match carry(pipe, request).await {
             Ok(response) => response,
             Err(error) => {
@@ -165,9 +241,7 @@ async fn with_node(request: Request) -> Result<Request, Error> {
         #[serde(rename = "NodeID")]
         node_id: Option<String>,
     }
-    let (mut parts, body) = request.into_parts();
-    let read = Raw::from_request(Request::from_parts(parts.clone(), body), &()).await?;
-    let bytes = Bytes::copy_from_slice(read.bytes());
+    let (mut parts, bytes) = read(request).await?;
     let named: Named = serde_json::from_slice(&bytes).unwrap_or_default();
     let id = named.node_id.as_deref().and_then(NodeId::parse);
     if let Some(id) = id {
@@ -184,6 +258,17 @@ async fn with_node(request: Request) -> Result<Request, Error> {
         return Err(Error::bad_request("NodeID is no id of a node"));
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// A request with its whole body.
+async fn read(request: Request) -> Result<(Parts, Bytes), Error> {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return Ok((parts, Bytes::new()));
+    }
+    let read = Raw::from_request(Request::from_parts(parts.clone(), body), &()).await?;
+    let bytes = Bytes::copy_from_slice(read.bytes());
+    Ok((parts, bytes))
 }
 
 /// Asks on a pipe and passes the answer on, also when both sides go over to another protocol.

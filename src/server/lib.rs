@@ -67,7 +67,7 @@ pub use authority::{AuthorityError, Leaf};
 pub use cluster::{
     directory::{KnownServer, Status},
     presence::node_id,
-    requests::Requested,
+    requests::{LEADER_TIMEOUT, Requested},
 };
 pub use handle::{ClusterError, Error, Handle, Stats, Tagging, Written};
 pub use identities::PublicKey;

@@ -232,7 +232,7 @@ fn check(parameters: Parameters, catalog: &Catalog, stopping: Stopping) -> Resul
         return Err(Error::internal("No path to datacenter"));
     }
     if query.consistency == Consistency::Consistent && catalog.cluster.borrow().leader.is_none() {
-        return Err(Error::internal("No cluster leader"));
+        return Err(Error::no_leader());
     }
     Ok(query)
 }

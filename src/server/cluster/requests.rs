@@ -18,8 +18,8 @@ use crate::{Core, sessions};
 const LOG_BYTES_MAX: usize = 160 << 20;
 /// Bytes of any other question.
 const CALL_BYTES_MAX: usize = 1 << 20;
-/// How long is waited for a leader.
-pub(crate) const LEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long is waited for a leader; as published.
+pub const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers one question.
 pub(crate) async fn answer(core: Arc<Core>, asked: Asked) {

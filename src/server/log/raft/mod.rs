@@ -24,7 +24,7 @@ mod stored;
 mod tests;
 mod types;
 
-use openraft::{EntryPayload, RaftLogReader as _, ServerState, SnapshotPolicy};
+use openraft::{EntryPayload, RaftLogReader as _, ServerState, SnapshotPolicy, error::RaftError};
 use parking_lot::Mutex;
 use rpc::{pool::Pool, security::Security};
 use std::{
@@ -241,10 +241,9 @@ impl Raft {
         };
         match passed {
             Ok(_) => Ok(()),
-            Err(error) if error.forward_to_leader::<ServerNode>().is_some() => {
-                Err(ProposeError::NotLeader)
-            }
-            Err(_) => Err(ProposeError::Stopped),
+            // It does not lead, or not enough others say so.
+            Err(RaftError::APIError(_)) => Err(ProposeError::NotLeader),
+            Err(RaftError::Fatal(_)) => Err(ProposeError::Stopped),
         }
     }
 
