@@ -162,8 +162,7 @@ fn prepare(plan: &Plan) -> Result<(), Errno> {
             Errno::result(libc::dup2(from, to))?;
         }
         Errno::result(libc::setpgid(0, 0))?;
-        // Rust programs ignore it, and what is ignored is inherited.
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        default_signals();
         for group in &plan.joins {
             // A task that may not join runs where it is, and is found by its session.
             libc::write(*group, b"0".as_ptr().cast(), 1);
@@ -201,6 +200,17 @@ fn prepare(plan: &Plan) -> Result<(), Errno> {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
         isolation.map_or(Ok(()), Prepared::filter_calls)
+    }
+}
+
+/// Lets the program ignore no signal from the start. What is ignored is inherited, and a shell of
+/// today cannot trap it: Rust programs ignore broken pipes, and whatever a shell starts in the
+/// background ignores interrupts. Makes system calls only.
+#[expect(unsafe_code, reason = "the safe form returns what was before")]
+pub(super) fn default_signals() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: no handler is installed. Numbers that may not be changed are refused.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
     }
 }
 
@@ -256,6 +266,20 @@ mod tests {
         let args = ["-c", script, "a", "b c"];
         let done = run(Path::new("/bin/sh"), &args, &["NAME=x=y"]).unwrap();
         assert_eq!(done, (7, "a b c x=y\n/\n".into()));
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "the call has no safe form")]
+    fn what_this_process_ignores_is_the_program_s_to_decide() {
+        let change = |handler| {
+            // SAFETY: no code of this process runs on this signal.
+            unsafe { libc::signal(libc::SIGUSR2, handler) }
+        };
+        let before = change(libc::SIG_IGN);
+        let script = "trap 'echo told' USR2; kill -USR2 $$; echo end";
+        let done = run(Path::new("/bin/sh"), &["-c", script], &[]);
+        change(before);
+        assert_eq!(done.unwrap(), (0, "told\nend\n".into()));
     }
 
     #[test]

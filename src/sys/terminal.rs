@@ -82,12 +82,13 @@ pub fn size_of_output() -> Option<(u16, u16)> {
 )]
 pub fn controls_terminal(command: &mut Command) {
     let begin = || {
+        super::spawn::default_signals();
         nix::unistd::setsid()?;
         // SAFETY: the call takes numbers alone.
         let done = unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) };
         nix::errno::Errno::result(done)?;
         Ok(())
     };
-    // SAFETY: two system calls, no memory and no locks.
+    // SAFETY: system calls only, no memory and no locks.
     unsafe { command.pre_exec(begin) };
 }
