@@ -31,7 +31,7 @@ impl Bench {
         let double = Double::start(&dir.path().join("d.sock")).await;
         let pace = Pace {
             first_word: Duration::from_millis(1),
-            next_word: Duration::from_secs(60),
+            next_word: Duration::from_millis(10),
             stall: settings.pull_activity_timeout,
             removal: Duration::from_millis(1),
         };
@@ -134,12 +134,12 @@ async fn one_pull_serves_all_who_wait_and_is_told_as_events() {
     let (first, second) = timeout(DEADLINE, async {
         let release = async {
             bench.double.until_called("POST /images/create").await;
-            // Both wait, and both have told of it, before the last layer comes.
+            // Both wait, and both have told of the layer that is there, before the last one comes.
             while bench
                 .told
                 .lock()
                 .iter()
-                .filter(|text| text.contains("progress"))
+                .filter(|text| text.contains("1/2 layers"))
                 .count()
                 < 2
             {
