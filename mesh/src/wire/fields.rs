@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::filter::{Fields, Filterable, Kind, Row, Value};
+use crate::{
+    filter::{Fields, Filterable, Kind, Row, Value},
+    model::{Name, Status},
+};
 
 use super::agent::{AgentMember, AgentService};
 use super::catalog::{
@@ -12,12 +15,6 @@ use super::catalog::{
 };
 use super::health::{HealthCheck, HealthServiceEntry};
 
-/// An address under a network tag.
-const ADDRESS: Fields = &[("Address", Kind::Text), ("Port", Kind::Integer)];
-/// Weights by health.
-const WEIGHTS: Fields = &[("Passing", Kind::Integer), ("Warning", Kind::Integer)];
-/// Mesh settings.
-const CONNECT: Fields = &[("Native", Kind::Flag)];
 /// A gateway setting.
 const GATEWAY: Fields = &[("Mode", Kind::Text)];
 /// A path that a proxy exposes.
@@ -52,21 +49,86 @@ const PROXY: Fields = &[
     ("Upstreams", Kind::Rows(UPSTREAM)),
 ];
 
-/// A map that may not be set.
-fn optional(map: Option<&BTreeMap<String, String>>) -> Value<'_> {
-    map.map_or(Value::Absent, Value::TextMap)
+/// A field as filters read it.
+trait Field {
+    fn value(&self) -> Value<'_>;
 }
 
-fn addresses(map: &BTreeMap<String, TaggedAddress>) -> Value<'_> {
-    let rows = map.iter().map(|(tag, at)| (tag.as_str(), at as &dyn Row));
-    Value::RowMap(rows.collect())
+impl Field for String {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
 }
 
-/// The settings of a proxy, which are kept as they were registered.
-fn proxy(proxy: &Proxy) -> Value<'_> {
-    match proxy {
-        Proxy::None(_) => Value::Absent,
-        Proxy::Of(settings) => json(settings),
+impl<K> Field for Name<K> {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+impl Field for Status {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self.as_str())
+    }
+}
+
+/// Fields that are whole numbers.
+macro_rules! numbers {
+    ($($kind:ty),*) => {
+        $(impl Field for $kind {
+            fn value(&self) -> Value<'_> {
+                Value::Number((*self).into())
+            }
+        })*
+    };
+}
+
+numbers!(u8, u16);
+
+impl Field for bool {
+    fn value(&self) -> Value<'_> {
+        Value::Flag(*self)
+    }
+}
+
+impl Field for Vec<String> {
+    fn value(&self) -> Value<'_> {
+        Value::Texts(self)
+    }
+}
+
+impl Field for BTreeMap<String, String> {
+    fn value(&self) -> Value<'_> {
+        Value::TextMap(self)
+    }
+}
+
+impl Field for BTreeMap<String, TaggedAddress> {
+    fn value(&self) -> Value<'_> {
+        let rows = self.iter().map(|(tag, at)| (tag.as_str(), at as &dyn Row));
+        Value::RowMap(rows.collect())
+    }
+}
+
+impl Field for Vec<HealthCheck> {
+    fn value(&self) -> Value<'_> {
+        Value::Rows(self.iter().map(|check| check as &dyn Row).collect())
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Absent, Field::value)
+    }
+}
+
+/// The settings of a proxy are kept as they were registered.
+impl Field for Proxy {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::None(_) => Value::Absent,
+            Self::Of(settings) => json(settings),
+        }
     }
 }
 
@@ -91,272 +153,131 @@ impl Row for serde_json::Value {
     }
 }
 
-impl Row for Connect {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Native" => Value::Flag(self.native),
-            _ => Value::Absent,
+/// What expressions may name in a kind of row: name, kind, and the field that has the value. What
+/// has no field here is known by its name and never set.
+macro_rules! fields {
+    (@of $row:ident { $($name:literal: $kind:expr $(=> $field:ident)?,)* }) => {
+        impl Row for $row {
+            fn value(&self, name: &str) -> Value<'_> {
+                match name {
+                    $($($name => Field::value(&self.$field),)?)*
+                    _ => Value::Absent,
+                }
+            }
         }
-    }
-}
 
-impl Row for TaggedAddress {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Address" => Value::Text(&self.address),
-            "Port" => Value::Number(self.port.into()),
-            _ => Value::Absent,
+        impl Filterable for $row {
+            const FIELDS: Fields = &[$(($name, $kind)),*];
         }
+    };
+    ($($($row:ident),+ => $fields:tt)*) => {
+        $($(fields!(@of $row $fields);)+)*
+    };
+}
+
+/// Rows stand in others as they are.
+macro_rules! rows {
+    ($($row:ident),*) => {
+        $(impl Field for $row {
+            fn value(&self) -> Value<'_> {
+                Value::Row(self)
+            }
+        })*
+    };
+}
+
+rows!(Connect, WeightsEntry, CatalogNode, CatalogServiceEntry);
+
+fields! {
+    Connect => {
+        "Native": Kind::Flag => native,
     }
-}
-
-impl Row for WeightsEntry {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Passing" => Value::Number(self.passing.into()),
-            "Warning" => Value::Number(self.warning.into()),
-            _ => Value::Absent,
-        }
+    TaggedAddress => {
+        "Address": Kind::Text => address,
+        "Port": Kind::Integer => port,
     }
-}
-
-impl Row for CatalogNode {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "ID" => Value::Text(&self.id),
-            "Node" => Value::Text(&self.node),
-            "Address" => Value::Text(&self.address),
-            "Datacenter" => Value::Text(&self.datacenter),
-            "TaggedAddresses" => optional(self.tagged_addresses.as_ref()),
-            "Meta" => optional(self.meta.as_ref()),
-            _ => Value::Absent,
-        }
+    WeightsEntry => {
+        "Passing": Kind::Integer => passing,
+        "Warning": Kind::Integer => warning,
     }
-}
-
-impl Filterable for CatalogNode {
-    const FIELDS: Fields = &[
-        ("ID", Kind::Text),
-        ("Node", Kind::Text),
-        ("Address", Kind::Text),
-        ("Datacenter", Kind::Text),
-        ("TaggedAddresses", Kind::TextMap),
-        ("Meta", Kind::TextMap),
-        ("PeerName", Kind::Text),
-    ];
-}
-
-impl Row for CatalogService {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "ID" => Value::Text(&self.id),
-            "Node" => Value::Text(&self.node),
-            "Address" => Value::Text(&self.address),
-            "Datacenter" => Value::Text(&self.datacenter),
-            "TaggedAddresses" => optional(self.tagged_addresses.as_ref()),
-            "NodeMeta" => optional(self.node_meta.as_ref()),
-            "ServiceKind" => Value::Text(&self.service_kind),
-            "ServiceID" => Value::Text(&self.service_id),
-            "ServiceName" => Value::Text(&self.service_name),
-            "ServiceTags" => Value::Texts(&self.service_tags),
-            "ServiceAddress" => Value::Text(&self.service_address),
-            "ServiceTaggedAddresses" => addresses(&self.service_tagged_addresses),
-            "ServiceWeights" => Value::Row(&self.service_weights),
-            "ServiceMeta" => Value::TextMap(&self.service_meta),
-            "ServicePort" => Value::Number(self.service_port.into()),
-            "ServiceEnableTagOverride" => Value::Flag(self.service_enable_tag_override),
-            "ServiceProxy" => proxy(&self.service_proxy),
-            "ServiceConnect" => Value::Row(&self.service_connect),
-            _ => Value::Absent,
-        }
+    CatalogNode => {
+        "ID": Kind::Text => id,
+        "Node": Kind::Text => node,
+        "Address": Kind::Text => address,
+        "Datacenter": Kind::Text => datacenter,
+        "TaggedAddresses": Kind::TextMap => tagged_addresses,
+        "Meta": Kind::TextMap => meta,
+        "PeerName": Kind::Text,
     }
-}
-
-impl Filterable for CatalogService {
-    const FIELDS: Fields = &[
-        ("ID", Kind::Text),
-        ("Node", Kind::Text),
-        ("Address", Kind::Text),
-        ("Datacenter", Kind::Text),
-        ("TaggedAddresses", Kind::TextMap),
-        ("NodeMeta", Kind::TextMap),
-        ("ServiceKind", Kind::Text),
-        ("ServiceID", Kind::Text),
-        ("ServiceName", Kind::Text),
-        ("ServiceTags", Kind::Texts),
-        ("ServiceAddress", Kind::Text),
-        ("ServiceSocketPath", Kind::Text),
-        ("ServiceTaggedAddresses", Kind::RowMap(ADDRESS)),
-        ("ServiceWeights", Kind::Row(WEIGHTS)),
-        ("ServiceMeta", Kind::TextMap),
-        ("ServicePort", Kind::Integer),
-        ("ServiceEnableTagOverride", Kind::Flag),
-        ("ServiceProxy", Kind::Row(PROXY)),
-        ("ServiceConnect", Kind::Row(CONNECT)),
-        ("PeerName", Kind::Text),
-    ];
-}
-
-/// The fields of an instance without its node.
-const INSTANCE: Fields = &[
-    ("Kind", Kind::Text),
-    ("ID", Kind::Text),
-    ("Service", Kind::Text),
-    ("Tags", Kind::Texts),
-    ("Address", Kind::Text),
-    ("SocketPath", Kind::Text),
-    ("TaggedAddresses", Kind::RowMap(ADDRESS)),
-    ("Meta", Kind::TextMap),
-    ("Port", Kind::Integer),
-    ("Weights", Kind::Row(WEIGHTS)),
-    ("EnableTagOverride", Kind::Flag),
-    ("Proxy", Kind::Row(PROXY)),
-    ("Connect", Kind::Row(CONNECT)),
-    ("PeerName", Kind::Text),
-];
-
-impl Row for CatalogServiceEntry {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Kind" => Value::Text(&self.kind),
-            "ID" => Value::Text(&self.id),
-            "Service" => Value::Text(&self.service),
-            "Tags" => Value::Texts(&self.tags),
-            "Address" => Value::Text(&self.address),
-            "TaggedAddresses" => addresses(&self.tagged_addresses),
-            "Meta" => optional(self.meta.as_ref()),
-            "Port" => Value::Number(self.port.into()),
-            "Weights" => Value::Row(&self.weights),
-            "EnableTagOverride" => Value::Flag(self.enable_tag_override),
-            "Proxy" => proxy(&self.proxy),
-            "Connect" => Value::Row(&self.connect),
-            _ => Value::Absent,
-        }
+    CatalogService => {
+        "ID": Kind::Text => id,
+        "Node": Kind::Text => node,
+        "Address": Kind::Text => address,
+        "Datacenter": Kind::Text => datacenter,
+        "TaggedAddresses": Kind::TextMap => tagged_addresses,
+        "NodeMeta": Kind::TextMap => node_meta,
+        "ServiceKind": Kind::Text => service_kind,
+        "ServiceID": Kind::Text => service_id,
+        "ServiceName": Kind::Text => service_name,
+        "ServiceTags": Kind::Texts => service_tags,
+        "ServiceAddress": Kind::Text => service_address,
+        "ServiceSocketPath": Kind::Text,
+        "ServiceTaggedAddresses": Kind::RowMap(TaggedAddress::FIELDS) => service_tagged_addresses,
+        "ServiceWeights": Kind::Row(WeightsEntry::FIELDS) => service_weights,
+        "ServiceMeta": Kind::TextMap => service_meta,
+        "ServicePort": Kind::Integer => service_port,
+        "ServiceEnableTagOverride": Kind::Flag => service_enable_tag_override,
+        "ServiceProxy": Kind::Row(PROXY) => service_proxy,
+        "ServiceConnect": Kind::Row(Connect::FIELDS) => service_connect,
+        "PeerName": Kind::Text,
     }
-}
-
-impl Filterable for CatalogServiceEntry {
-    const FIELDS: Fields = INSTANCE;
-}
-
-impl Row for AgentService {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Kind" => Value::Text(&self.kind),
-            "ID" => Value::Text(&self.id),
-            "Service" => Value::Text(&self.service),
-            "Tags" => Value::Texts(&self.tags),
-            "Address" => Value::Text(&self.address),
-            "TaggedAddresses" => addresses(&self.tagged_addresses),
-            "Meta" => Value::TextMap(&self.meta),
-            "Port" => Value::Number(self.port.into()),
-            "Weights" => Value::Row(&self.weights),
-            "EnableTagOverride" => Value::Flag(self.enable_tag_override),
-            "Proxy" => self.proxy.as_ref().map_or(Value::Absent, proxy),
-            "Connect" => match &self.connect {
-                Some(connect) => Value::Row(connect),
-                None => Value::Absent,
-            },
-            _ => Value::Absent,
-        }
+    CatalogServiceEntry, AgentService => {
+        "Kind": Kind::Text => kind,
+        "ID": Kind::Text => id,
+        "Service": Kind::Text => service,
+        "Tags": Kind::Texts => tags,
+        "Address": Kind::Text => address,
+        "SocketPath": Kind::Text,
+        "TaggedAddresses": Kind::RowMap(TaggedAddress::FIELDS) => tagged_addresses,
+        "Meta": Kind::TextMap => meta,
+        "Port": Kind::Integer => port,
+        "Weights": Kind::Row(WeightsEntry::FIELDS) => weights,
+        "EnableTagOverride": Kind::Flag => enable_tag_override,
+        "Proxy": Kind::Row(PROXY) => proxy,
+        "Connect": Kind::Row(Connect::FIELDS) => connect,
+        "PeerName": Kind::Text,
     }
-}
-
-impl Filterable for AgentService {
-    const FIELDS: Fields = INSTANCE;
-}
-
-impl Row for HealthCheck {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Node" => Value::Text(&self.node),
-            "CheckID" => Value::Text(&self.check_id),
-            "Name" => Value::Text(&self.name),
-            "Status" => Value::Text(self.status.as_str()),
-            "Notes" => Value::Text(&self.notes),
-            "Output" => Value::Text(&self.output),
-            "ServiceID" => Value::Text(&self.service_id),
-            "ServiceName" => Value::Text(&self.service_name),
-            "ServiceTags" => Value::Texts(&self.service_tags),
-            "Type" => Value::Text(&self.kind),
-            "Interval" => Value::Text(&self.interval),
-            "Timeout" => Value::Text(&self.timeout),
-            "ExposedPort" => Value::Number(self.exposed_port.into()),
-            _ => Value::Absent,
-        }
+    HealthCheck => {
+        "Node": Kind::Text => node,
+        "CheckID": Kind::Text => check_id,
+        "Name": Kind::Text => name,
+        "Status": Kind::Text => status,
+        "Notes": Kind::Text => notes,
+        "Output": Kind::Text => output,
+        "ServiceID": Kind::Text => service_id,
+        "ServiceName": Kind::Text => service_name,
+        "ServiceTags": Kind::Texts => service_tags,
+        "Type": Kind::Text => kind,
+        "Interval": Kind::Text => interval,
+        "Timeout": Kind::Text => timeout,
+        "ExposedPort": Kind::Integer => exposed_port,
+        "PeerName": Kind::Text,
     }
-}
-
-/// The fields of a check.
-const CHECK: Fields = &[
-    ("Node", Kind::Text),
-    ("CheckID", Kind::Text),
-    ("Name", Kind::Text),
-    ("Status", Kind::Text),
-    ("Notes", Kind::Text),
-    ("Output", Kind::Text),
-    ("ServiceID", Kind::Text),
-    ("ServiceName", Kind::Text),
-    ("ServiceTags", Kind::Texts),
-    ("Type", Kind::Text),
-    ("Interval", Kind::Text),
-    ("Timeout", Kind::Text),
-    ("ExposedPort", Kind::Integer),
-    ("PeerName", Kind::Text),
-];
-
-impl Filterable for HealthCheck {
-    const FIELDS: Fields = CHECK;
-}
-
-impl Row for HealthServiceEntry {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Node" => Value::Row(&self.node),
-            "Service" => Value::Row(&self.service),
-            "Checks" => Value::Rows(self.checks.iter().map(|check| check as &dyn Row).collect()),
-            _ => Value::Absent,
-        }
+    HealthServiceEntry => {
+        "Node": Kind::Row(CatalogNode::FIELDS) => node,
+        "Service": Kind::Row(CatalogServiceEntry::FIELDS) => service,
+        "Checks": Kind::Rows(HealthCheck::FIELDS) => checks,
     }
-}
-
-impl Filterable for HealthServiceEntry {
-    const FIELDS: Fields = &[
-        ("Node", Kind::Row(CatalogNode::FIELDS)),
-        ("Service", Kind::Row(INSTANCE)),
-        ("Checks", Kind::Rows(CHECK)),
-    ];
-}
-
-impl Row for AgentMember {
-    fn value(&self, name: &str) -> Value<'_> {
-        match name {
-            "Name" => Value::Text(&self.name),
-            "Port" => Value::Number(self.port.into()),
-            "Tags" => Value::TextMap(&self.tags),
-            "Status" => Value::Number(self.status.into()),
-            "ProtocolMin" => Value::Number(self.protocol_min.into()),
-            "ProtocolMax" => Value::Number(self.protocol_max.into()),
-            "ProtocolCur" => Value::Number(self.protocol_cur.into()),
-            "DelegateMin" => Value::Number(self.delegate_min.into()),
-            "DelegateMax" => Value::Number(self.delegate_max.into()),
-            "DelegateCur" => Value::Number(self.delegate_cur.into()),
-            _ => Value::Absent,
-        }
+    AgentMember => {
+        "Name": Kind::Text => name,
+        "Port": Kind::Unsigned => port,
+        "Tags": Kind::TextMap => tags,
+        "Status": Kind::Integer => status,
+        "ProtocolMin": Kind::Unsigned => protocol_min,
+        "ProtocolMax": Kind::Unsigned => protocol_max,
+        "ProtocolCur": Kind::Unsigned => protocol_cur,
+        "DelegateMin": Kind::Unsigned => delegate_min,
+        "DelegateMax": Kind::Unsigned => delegate_max,
+        "DelegateCur": Kind::Unsigned => delegate_cur,
     }
-}
-
-impl Filterable for AgentMember {
-    const FIELDS: Fields = &[
-        ("Name", Kind::Text),
-        ("Port", Kind::Unsigned),
-        ("Tags", Kind::TextMap),
-        ("Status", Kind::Integer),
-        ("ProtocolMin", Kind::Unsigned),
-        ("ProtocolMax", Kind::Unsigned),
-        ("ProtocolCur", Kind::Unsigned),
-        ("DelegateMin", Kind::Unsigned),
-        ("DelegateMax", Kind::Unsigned),
-        ("DelegateCur", Kind::Unsigned),
-    ];
 }
