@@ -74,6 +74,12 @@ pub fn who(route: &Route, target: &Target) -> Who {
     )
 }
 
+/// The value of a label, in quotes.
+pub fn quoted(value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", value.replace('\n', "\\n"))
+}
+
 /// The labels of somebody, without braces.
 fn labels(who: &Who) -> String {
     let (route, service, version, instance) = who;
@@ -85,10 +91,8 @@ fn labels(who: &Who) -> String {
         ("instance", instance),
     ] {
         if name != "instance" || !value.is_empty() {
-            let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-            let value = value.replace('\n', "\\n");
             let comma = if labels.is_empty() { "" } else { "," };
-            write!(labels, "{comma}{name}=\"{value}\"").expect("a text takes any text");
+            write!(labels, "{comma}{name}={}", quoted(value)).expect("a text takes any text");
         }
     }
     labels

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use jobs::model::{Deployment, JobKey, RolloutPhase, Timestamp};
-use proxy::route::{self, OUTCOME_NAMES};
+use proxy::route::{self, OUTCOME_NAMES, quoted};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
 use sys::clock;
@@ -98,12 +98,6 @@ impl Told {
         }
         out
     }
-}
-
-/// A label's value in quotes.
-fn quoted(value: &str) -> String {
-    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("\"{}\"", value.replace('\n', "\\n"))
 }
 
 /// The published shape.
