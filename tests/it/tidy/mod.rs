@@ -465,6 +465,45 @@ fn a_planted_wide_comment_is_found() {
     assert_eq!(wide_comments(&text), [2, 4]);
 }
 
+/// Lines of `text` on which a comment begins a block that looks like a program of its own.
+fn programs_in_comments(text: &str) -> Vec<usize> {
+    let mut open = false;
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let comment = line
+            .strip_prefix("//!")
+            .or_else(|| line.strip_prefix("///"));
+        let Some(fence) = comment.and_then(|text| text.trim().strip_prefix("```")) else {
+            continue;
+        };
+        if !open && fence != "text" {
+            found.push(number + 1);
+        }
+        open = !open;
+    }
+    found
+}
+
+/// Nothing would run them: examples stand in tests.
+#[test]
+fn comments_hold_no_programs() {
+    for file in LIBRARIES
+        .iter()
+        .flat_map(|dir| rust_files(dir))
+        .chain(rust_files("src"))
+    {
+        let found = programs_in_comments(&read(&file));
+        assert!(found.is_empty(), "{}: {found:?}", file.display());
+    }
+}
+
+#[test]
+fn a_planted_program_in_a_comment_is_found() {
+    let text = "/// ```text\n/// a\n/// ```\n//! ```\n//! f();\n//! ```\n";
+    assert_eq!(programs_in_comments(text), [4]);
+}
+
 #[test]
 fn no_file_has_a_name_that_says_nothing() {
     for file in LIBRARIES
