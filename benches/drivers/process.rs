@@ -1,5 +1,6 @@
 //! What a process used, read from procfs.
 
+use crate::harness::programs::find;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::{path::PathBuf, time::Duration};
 
@@ -59,15 +60,6 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
         .split_whitespace()
         .filter_map(|child| child.parse().ok().map(Pid::from_raw))
         .collect()
-}
-
-/// Where a program is, in `PATH` or where Debian keeps daemons.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    path.split(':')
-        .chain(["/usr/sbin", "/usr/local/sbin"])
-        .map(|dir| PathBuf::from(dir).join(program))
-        .find(|file| file.is_file())
 }
 
 /// The programs, or a line that says which are missing and how to get them.

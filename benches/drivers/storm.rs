@@ -9,10 +9,7 @@
 //! The same requests also go straight to the backend, at the same time: what they wait for is the
 //! machine alone, and no program between them can be felt less than it.
 
-use crate::{
-    harness::{Agent, Echo, agent::Mode, dns, eventually, http},
-    process,
-};
+use crate::harness::{Agent, Echo, agent::Mode, dns, eventually, http, programs};
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query},
     rr::{Name, RecordType},
@@ -100,7 +97,7 @@ pub(crate) async fn run(words: &[String]) {
         "| round | | ingress p50 ms | ingress p99 ms | DNS p50 ms | DNS p99 ms | direct p50 ms | direct p99 ms | jobs/s | dd runs |\n\
          |---|---|---|---|---|---|---|---|---|---|"
     );
-    let mut ratios = Vec::new();
+    let mut rounds_of = Vec::new();
     for round in 0..rounds {
         let calm = traffic(&agent, backend).await;
         print(round, "calm", &calm, "", "");
@@ -115,20 +112,52 @@ pub(crate) async fn run(words: &[String]) {
         let disk = disk.await.expect("the disk is written");
         let rate = format!("{:.0}", f64::from(jobs) / lasted);
         print(round, "storm", &storm, &rate, &disk.to_string());
-        let ratio = |at: usize| storm[at].percentile(99) / calm[at].percentile(99);
-        ratios.push([ratio(0), ratio(1), ratio(2)]);
+        rounds_of.push(Round {
+            calm: calm.map(|window| window.percentile(99)),
+            storm: storm.map(|window| window.percentile(99)),
+        });
     }
-    let median = |at: usize| {
-        let mut of: Vec<f64> = ratios.iter().map(|ratio| ratio[at]).collect();
-        of.sort_by(f64::total_cmp);
-        of[of.len() / 2]
+    print_ratios(&rounds_of);
+}
+
+/// The p99 of ingress, DNS and the backend by itself, milliseconds.
+struct Round {
+    calm: [f64; 3],
+    storm: [f64; 3],
+}
+
+/// Where the backend by itself stands among the windows.
+const DIRECT: usize = 2;
+
+/// What the storm does to each kind, and what it does to it beyond what it does to requests that no
+/// program of ours touches.
+fn print_ratios(rounds: &[Round]) {
+    let median = |of: &dyn Fn(&Round) -> f64| {
+        let mut all: Vec<f64> = rounds.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
     };
+    let slowed = |round: &Round, at: usize| round.storm[at] / round.calm[at];
     println!(
-        "\np99 in the storm to p99 in the calm, median of {rounds} rounds: ingress {:.2}, DNS {:.2} (aim: at most 1.5); direct {:.2}",
-        median(0),
-        median(1),
-        median(2)
+        "\n| medians of {} rounds | ingress | DNS | direct |\n|---|---|---|---|",
+        rounds.len()
     );
+    let row = |name: &str, of: &dyn Fn(&Round, usize) -> f64| {
+        let [ingress, dns, direct] = [0, 1, DIRECT].map(|at| median(&|round| of(round, at)));
+        println!("| {name} | {ingress:.2} | {dns:.2} | {direct:.2} |");
+    };
+    row("p99 calm, ms", &|round, at| round.calm[at]);
+    row("p99 storm, ms", &|round, at| round.storm[at]);
+    row("storm / calm (aim: at most 1.5)", &slowed);
+    row("of it beyond direct (aim: at most 1.5)", &|round, at| {
+        slowed(round, at) / slowed(round, DIRECT)
+    });
+    row("through us / direct, calm", &|round, at| {
+        round.calm[at] / round.calm[DIRECT]
+    });
+    row("through us / direct, storm", &|round, at| {
+        round.storm[at] / round.storm[DIRECT]
+    });
 }
 
 fn print(round: usize, name: &str, windows: &[Window; 3], jobs: &str, disk: &str) {
@@ -306,7 +335,7 @@ async fn disk(file: std::path::PathBuf, storming: Arc<AtomicBool>) -> u32 {
 }
 
 async fn filesystem(dir: &Path) -> String {
-    let Some(stat) = process::find("stat") else {
+    let Some(stat) = programs::find("stat") else {
         return "unknown".into();
     };
     let output = Command::new(stat)

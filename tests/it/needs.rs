@@ -1,6 +1,6 @@
 //! Tests that need a program that not every machine has. Each skips, loudly, where it is missing.
 
-use crate::harness::{Agent, dns, eventually, http};
+use crate::harness::{Agent, consul::Consul, dns, eventually, http, programs};
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -11,13 +11,7 @@ use std::{
 
 /// The program, or a line that says what is missing.
 pub(crate) fn need(program: &str, package: &str) -> Option<PathBuf> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    // Where Debian keeps daemons, which is not on everybody's path.
-    let found = path
-        .split(':')
-        .chain(["/usr/sbin"])
-        .map(|dir| Path::new(dir).join(program))
-        .find(|file| file.is_file());
+    let found = programs::find(program);
     if found.is_none() {
         // Straight to the terminal's stream: captured output of a passing test is never shown.
         let text = format!("\nSKIPPED: needs `{program}` (Debian package {package})\n");
@@ -287,38 +281,10 @@ async fn needs_consul_instances_are_shown_by_a_real_one() {
     let Some(consul) = need("consul", "consul, from its vendor") else {
         return;
     };
-    let dir = tempfile::tempdir().expect("a directory");
-    let ports = [(); 4].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
-    let [http_port, server, gossip, dns_port] =
-        ports.map(|listener| listener.local_addr().expect("an address").port());
-    let started = Command::new(consul)
-        .args([
-            "agent",
-            "-server",
-            "-bootstrap-expect=1",
-            "-bind=127.0.0.1",
-            "-client=127.0.0.1",
-        ])
-        .arg(format!("-data-dir={}", dir.path().display()))
-        .arg(format!("-http-port={http_port}"))
-        .arg(format!("-server-port={server}"))
-        .arg(format!("-serf-lan-port={gossip}"))
-        .arg(format!("-dns-port={dns_port}"))
-        .args([
-            "-serf-wan-port=-1",
-            "-grpc-port=-1",
-            "-grpc-tls-port=-1",
-            "-log-level=error",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let _ended = Ended(started.expect("consul starts"));
-    let url = move |path: &str| format!("http://127.0.0.1:{http_port}{path}");
+    let consul = Consul::start(&consul).await;
     let entries = || async {
         let (status, body) = match http::client()
-            .get(url("/v1/health/service/web?passing"))
+            .get(consul.url("/v1/health/service/web?passing"))
             .send()
             .await
         {
@@ -336,16 +302,20 @@ async fn needs_consul_instances_are_shown_by_a_real_one() {
             Err(error) => Err(error),
         }
     };
-    eventually("a leader", || count(0)).await;
-    let block = format!("consul {{\n  address = \"127.0.0.1:{http_port}\"\n  ingress = true\n}}");
+    let block = format!(
+        "consul {{\n  address = \"{}\"\n  ingress = true\n}}",
+        consul.http()
+    );
     let agent = Agent::start_with(crate::harness::agent::Mode::Dev, &block).await;
     let job = crate::harness::Echo::new("web", 2);
     job.register(&agent).await;
     eventually("the instances", || count(2)).await;
+    let ports = dns::srv_ports(consul.dns(), "web.service.consul.").await;
+    assert_eq!(ports.len(), 2, "{ports:?}");
     // Another one, that the agent has nothing to do with, beside them on the ingress.
     let foreign = json!({"Name": "foreign", "Port": agent.address("http").port(), "Address": "127.0.0.1",
         "Tags": ["urlprefix-/v1/status/leader"]});
-    http::put(&url("/v1/agent/service/register"), &foreign).await;
+    http::put(&consul.url("/v1/agent/service/register"), &foreign).await;
     for path in ["/web", "/v1/status/leader"] {
         eventually("the route", || async {
             let (status, body) = http::send(Method::GET, &agent.url("ingress", path), None).await;

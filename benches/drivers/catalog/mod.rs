@@ -6,15 +6,13 @@
 //! them when none is named. Options: `seconds=6` for each load, `rounds=3`, `watchers=1000`.
 
 mod load;
-mod peer;
 
 use crate::{
-    harness::{Agent, agent::Mode, eventually},
+    harness::{Agent, agent::Mode, consul::Consul, eventually, programs},
     process,
 };
 use load::{Client, Keys, Waking};
 use nix::unistd::Pid;
-use peer::Consul;
 use serde_json::json;
 use std::{fmt::Write as _, net::SocketAddr, path::Path, time::Duration};
 use tokio::{process::Command, time::Instant};
@@ -91,11 +89,17 @@ pub(crate) async fn run(parts: &[String], options: &[String]) {
         dns: agent.address("dns"),
         pid: agent.pid(),
     };
-    let consul = Consul::start().await;
+    let consul = match programs::find("consul") {
+        Some(program) => Some(Consul::start(&program).await),
+        None => {
+            println!("SKIPPED: no `consul` on PATH, so nothing is measured beside\n");
+            None
+        }
+    };
     let theirs = consul.as_ref().map(|consul| Target {
         name: "consul",
-        http: consul.http.clone(),
-        dns: consul.dns,
+        http: consul.url(""),
+        dns: consul.dns(),
         pid: consul.pid(),
     });
     let targets: Vec<&Target> = std::iter::once(&ours).chain(theirs.as_ref()).collect();

@@ -2,11 +2,13 @@
 
 pub(crate) mod agent;
 pub(crate) mod command;
+pub(crate) mod consul;
 pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod job;
 pub(crate) mod load;
 pub(crate) mod probes;
+pub(crate) mod programs;
 pub(crate) mod raw;
 
 pub(crate) use agent::Agent;

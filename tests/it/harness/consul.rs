@@ -1,35 +1,34 @@
-//! A Consul server beside, where the program is on `PATH`.
+//! A Consul server beside, where the program is on the machine.
 
-use crate::{harness, harness::eventually, process};
+use super::{eventually, http};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::Stdio,
+    path::Path,
+    process::{Child, Command, Stdio},
 };
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+
+/// What measurements need: no limit that they meet, and quick elections.
+const SETTINGS: &str = r#"limits { http_max_conns_per_client = 10000 } performance { raft_multiplier = 1 } log_level = "error""#;
 
 /// One durable server; killed when dropped.
-pub(super) struct Consul {
-    pub(super) http: String,
-    pub(super) dns: SocketAddr,
+#[derive(Debug)]
+pub(crate) struct Consul {
     child: Child,
+    http: SocketAddr,
+    dns: SocketAddr,
     _dir: TempDir,
 }
 
 impl Consul {
-    /// Starts it; none, said so, when there is no such program.
-    pub(super) async fn start() -> Option<Self> {
-        let Some(program) = process::find("consul") else {
-            println!("SKIPPED: no `consul` on PATH, so nothing is measured beside\n");
-            return None;
-        };
+    /// Starts it and waits until it leads.
+    pub(crate) async fn start(program: &Path) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let [http, dns, server, gossip] = free_ports();
-        let settings = r#"limits { http_max_conns_per_client = 10000 } performance { raft_multiplier = 1 } log_level = "error""#;
         let child = Command::new(program)
             .args([
                 "agent",
@@ -48,18 +47,23 @@ impl Consul {
                 "-grpc-port=-1",
                 "-grpc-tls-port=-1",
                 "-hcl",
-                settings,
+                SETTINGS,
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
             .spawn()
             .expect("consul starts");
-        let http = format!("http://127.0.0.1:{http}");
-        let url = format!("{http}/v1/catalog/services");
-        eventually("the peer", || async {
-            let answer = harness::http::client().get(&url).send().await;
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let consul = Self {
+            child,
+            http: local(http),
+            dns: local(dns),
+            _dir: dir,
+        };
+        let services = consul.url("/v1/catalog/services");
+        eventually("a leader of the peer", || async {
+            let answer = http::client().get(&services).send().await;
             match answer {
                 Ok(answer) if answer.status().is_success() => Ok(()),
                 Ok(answer) => Err(answer.status().to_string()),
@@ -67,25 +71,34 @@ impl Consul {
             }
         })
         .await;
-        Some(Self {
-            http,
-            dns: SocketAddr::from((Ipv4Addr::LOCALHOST, dns)),
-            child,
-            _dir: dir,
-        })
+        consul
     }
 
-    pub(super) fn pid(&self) -> Pid {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
-        Pid::from_raw(id.expect("it runs"))
+    /// Where its HTTP API is.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where it answers names.
+    pub(crate) fn dns(&self) -> SocketAddr {
+        self.dns
+    }
+
+    /// The URL of a path of its API.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
     }
 }
 
 impl Drop for Consul {
     fn drop(&mut self) {
-        if self.child.id().is_some() {
-            kill(self.pid(), Signal::SIGKILL).ok();
-        }
+        kill(self.pid(), Signal::SIGKILL).ok();
+        self.child.wait().ok();
     }
 }
 
