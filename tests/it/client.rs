@@ -530,7 +530,7 @@ async fn tasks_run_before_beside_and_after_the_leader() {
         .join("alloc/data");
     let order = fs::read_to_string(data.join("order")).unwrap();
     let mut lines: Vec<&str> = order.lines().collect();
-    assert_eq!(lines.len(), 6, "{order}");
+    assert_eq!(lines.len(), 6, "{order}{:#?}", update.task_states);
     lines[3..5].sort_unstable();
     assert_eq!(lines, ["first", "hi", "leader", "beside", "other", "last"]);
     for task in ["other", "beside"] {

@@ -241,8 +241,24 @@ impl Agent {
     }
 }
 
+/// So many bytes at the end of an agent's log are shown when its test fails.
+const SHOWN_LOG: usize = 1 << 16;
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what a test prints is shown when it fails"
+)]
+fn show_log(dir: &Path) {
+    let log = std::fs::read(dir.join("agent.log")).unwrap_or_default();
+    let shown = &log[log.len().saturating_sub(SHOWN_LOG)..];
+    println!("the agent said:\n{}", String::from_utf8_lossy(shown));
+}
+
 impl Drop for Agent {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            show_log(self.dir.path());
+        }
         self.child.start_kill().ok();
         // A dead agent starts nothing more; what it had just started shows by the second look at
         // the latest.
