@@ -231,3 +231,74 @@ async fn jobs_are_seen_and_stopped_in_a_terminal() {
     let rows = trivet(&agent, &["top", "-n", "1"]).await.ok();
     assert!(!rows.stdout.contains('\u{1b}'), "{}", rows.text());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_is_judged_and_tasks_are_restarted_in_a_terminal() {
+    let agent = Agent::start().await;
+    let mut web = Echo::new("web", 2);
+    web.update =
+        "canary = 1\nmax_parallel = 2\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"30s\""
+            .into();
+    web.run(&agent).await;
+    web.deployment(&agent, 0, "successful").await;
+    let mut top = Top::start(&agent);
+    top.shows("running  service  0    2/2").await;
+
+    // A canary that waits, held and let go on, then promoted.
+    web.text = "two".into();
+    web.register(&agent).await;
+    top.shows("promote?").await;
+    top.keys("z").await;
+    top.shows("Pause ").await;
+    top.keys("y").await;
+    top.shows("it is paused").await;
+    web.deployment(&agent, 1, "paused").await;
+    top.shows("paused\n").await;
+    top.keys("z").await;
+    top.shows("Let ").await;
+    top.keys("y").await;
+    top.shows("it goes on").await;
+    web.deployment(&agent, 1, "running").await;
+    top.shows("promote?").await;
+    top.keys("p").await;
+    top.shows("Promote the canaries of ").await;
+    top.keys("y").await;
+    top.shows("the canaries are promoted").await;
+    web.deployment(&agent, 1, "successful").await;
+    web.passing(&agent, 2).await;
+
+    // What it writes, what happens, and its tasks again.
+    top.keys("l").await;
+    top.shows("web.web[0] server  listening on ").await;
+    top.keys("4").await;
+    top.shows("DeploymentPromotion").await;
+    top.keys("1r").await;
+    top.shows("Restart the tasks of web?").await;
+    top.keys("y").await;
+    top.shows("2 allocations of web restarted").await;
+    top.keys("\r").await;
+    top.shows("web.web[1]").await;
+    top.keys("r").await;
+    top.shows("Restart the tasks of ").await;
+    top.keys("y").await;
+    top.shows(" is restarted").await;
+    top.keys("s").await;
+    top.shows("Stop the allocation ").await;
+    top.keys("y").await;
+    top.shows(" stops").await;
+    web.passing(&agent, 2).await;
+
+    // One that is given up.
+    web.text = "three".into();
+    web.register(&agent).await;
+    top.keys("1").await;
+    top.shows("promote?").await;
+    top.keys("f").await;
+    top.shows("Fail ").await;
+    top.keys("y").await;
+    top.shows("the deployment failed, as asked").await;
+    web.deployment(&agent, 2, "failed").await;
+    top.keys("q").await;
+    let ended = timeout(DEADLINE, top.child.wait()).await;
+    assert!(ended.expect("it ends").expect("a status").success());
+}

@@ -128,6 +128,7 @@ fn jobs(frame: &mut Frame<'_>, area: Rect, state: &State) {
         let [requests, failed] = rate(rates);
         let counts = &job.counts;
         let note = match &job.deployment {
+            Some(own) if own.status == "paused" => "paused",
             Some(own) if own.needs_promotion => "promote?",
             Some(own) if own.goes_on() || own.status == "failed" => own.status.as_str(),
             _ => "",
