@@ -63,7 +63,20 @@ export function duration(ms) {
   return `${minutes}m${seconds}s`;
 }
 
-export const nanoseconds = (ns) => duration((Number(ns) || 0) / 1e6);
+const UNIT_NS = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9, m: 6e10, h: 3.6e12 };
+
+/** Nanoseconds of a time such as `1h30m`; null for anything else. */
+export function nanosecondsOf(text) {
+  if (!/^(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+$/.test(text)) return null;
+  const parts = text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g);
+  return Math.round([...parts].reduce((sum, [, count, unit]) => sum + Number(count) * UNIT_NS[unit], 0));
+}
+
+/** The same the other way, exactly: `90m`, `1h`. */
+export function spanOf(nanoseconds) {
+  const [unit, size] = [['h', 3.6e12], ['m', 6e10], ['s', 1e9]].find(([, own]) => nanoseconds % own === 0) ?? ['ns', 1];
+  return `${nanoseconds / size}${unit}`;
+}
 
 export function ago(value, now = Date.now()) {
   const at = time(value);

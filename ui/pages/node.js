@@ -4,11 +4,13 @@ import { h } from '../core/dom.js';
 import * as http from '../core/http.js';
 import { dialog } from '../core/dialog.js';
 import { refreshAll } from '../core/store.js';
+import { go } from '../core/router.js';
 import { command, mib, number, short } from '../core/format.js';
 import { button, empty, facts, head, moment, pill, ready, section, state } from '../parts/frame.js';
 import { allocTable, ordered } from '../parts/allocations.js';
 import { meter } from '../parts/bars.js';
 import { commandLine } from '../parts/command.js';
+import { drainActions, drainProgress, lastDrain } from './node/drain.js';
 
 export default function page(cx) {
   const id = encodeURIComponent(cx.parameters.id);
@@ -26,11 +28,12 @@ export default function page(cx) {
           actions: own.data && !cx.isReadOnly ? actions(own.data) : [],
         }),
         ready(own, (node) => [
+          node.DrainStrategy ? ready(allocs, (rows) => drainProgress(node, rows)) : null,
           capacity(node, allocs.data ?? []),
           section('Allocations', ready(allocs, (rows) => (rows.length === 0 ? empty('Nothing runs here.') : table.view(ordered(rows))))),
           drivers(node),
           events(node),
-          section('Node', facts([['Id', h('code', null, node.ID)], ['Address', node.HTTPAddr], ['Datacenter', node.Datacenter], ['Class', node.NodeClass], ...Object.entries(node.Meta ?? {}).map(([name, value]) => [`Meta ${name}`, h('bdi', null, value)])])),
+          section('Node', facts([['Id', h('code', null, node.ID)], ['Address', node.HTTPAddr], ['Datacenter', node.Datacenter], ['Class', node.NodeClass], ['Last drain', lastDrain(node)], ...Object.entries(node.Meta ?? {}).map(([name, value]) => [`Meta ${name}`, h('bdi', null, value)])])),
           attributes(node),
         ]),
         commandLine(command('node', 'status', short(cx.parameters.id))),
@@ -41,8 +44,10 @@ export default function page(cx) {
 
 function actions(node) {
   const isEligible = node.SchedulingEligibility === 'eligible';
+  const isGone = node.Status === 'down' || node.Status === 'disconnected';
   return [
-    button(isEligible ? 'Make ineligible' : 'Make eligible', () => dialog({
+    // Who drains is ineligible until the drain ends.
+    node.DrainStrategy ? null : button(isEligible ? 'Make ineligible' : 'Make eligible', () => dialog({
       title: isEligible ? `Make ${node.Name} ineligible?` : `Make ${node.Name} eligible?`,
       body: () => h('p', null, isEligible ? 'Nothing new is placed on it; what runs there stays.' : 'Allocations may be placed on it again.'),
       command: () => command('node', 'eligibility', isEligible ? '-disable' : '-enable', short(node.ID)),
@@ -52,7 +57,23 @@ function actions(node) {
         return `${node.Name} is ${isEligible ? 'ineligible' : 'eligible'}.`;
       } },
     })),
+    drainActions(node),
+    isGone ? button('Purge', () => purge(node), { class: 'danger' }) : null,
   ];
+}
+
+function purge(node) {
+  dialog({
+    title: `Purge ${node.Name}?`,
+    body: () => h('p', null, 'The node is forgotten, and what ran there counts as lost. If it comes back it is known again.'),
+    command: () => `curl -X PUT '${location.origin}/v1/node/${node.ID}/purge'`,
+    action: { label: 'Purge', isDanger: true, run: async () => {
+      await http.put(`/v1/node/${node.ID}/purge`);
+      go('/topology');
+      refreshAll();
+      return `${node.Name} is forgotten.`;
+    } },
+  });
 }
 
 function capacity(node, allocs) {
@@ -69,14 +90,14 @@ function capacity(node, allocs) {
 
 function drivers(node) {
   const rows = Object.entries(node.Drivers ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
-  return section('Drivers', h('div', { class: 'table' }, h('table', { 'aria-label': 'Drivers' }, h('tbody', null, rows.map(([name, own]) => h('tr', { key: name },
+  return section('Drivers', h('div', { class: 'table stack' }, h('table', { 'aria-label': 'Drivers' }, h('tbody', null, rows.map(([name, own]) => h('tr', { key: name },
     h('th', { scope: 'row' }, name), h('td', null, own.Detected ? state(own.Healthy ? 'healthy' : 'unhealthy') : state('not detected')), h('td', { class: 'grow wrap note' }, own.HealthDescription)))))));
 }
 
 function events(node) {
   const rows = [...(node.Events ?? [])].reverse();
   if (rows.length === 0) return null;
-  return section('Events', h('div', { class: 'table' }, h('table', { 'aria-label': 'Events of the node' }, h('tbody', null, rows.map((own, at) => h('tr', { key: rows.length - at }, h('td', null, moment(own.Timestamp)), h('td', null, own.Subsystem), h('td', { class: 'grow wrap' }, h('bdi', null, own.Message))))))));
+  return section('Events', h('div', { class: 'table stack' }, h('table', { 'aria-label': 'Events of the node' }, h('tbody', null, rows.map((own, at) => h('tr', { key: rows.length - at }, h('td', null, moment(own.Timestamp)), h('td', null, own.Subsystem), h('td', { class: 'grow wrap' }, h('bdi', null, own.Message))))))));
 }
 
 function attributes(node) {

@@ -12,11 +12,13 @@ export function statusBar(parts, label, grow) {
     shown.map(([count, tone, word]) => h('span', { key: word, class: tone, style: { width: `${(count / sum) * 100}%` } })));
 }
 
-/** How much of something is taken, 0 to 1. */
-export function meter(part, label, text) {
+const fullness = (part) => (part > 0.9 ? 'bad' : part > 0.75 ? 'busy' : 'good');
+
+/** How much of something is taken, 0 to 1; `tone` says what color that has. */
+export function meter(part, label, text, tone = fullness) {
   const full = Math.min(1, Math.max(0, part || 0));
   return h('div', { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuemin': '0', 'aria-valuemax': '100', 'aria-valuenow': String(Math.round(full * 100)), 'aria-valuetext': text, title: text },
-    h('span', { class: full > 0.9 ? 'bad' : full > 0.75 ? 'busy' : 'good', style: { width: `${full * 100}%` } }));
+    h('span', { class: tone(full), style: { width: `${full * 100}%` } }));
 }
 
 /** A line of the last values; the newest stands right. */

@@ -66,6 +66,7 @@ static FILES: [File; FILES_COUNT] = files![
     "pages/kv.js",
     "pages/logs.js",
     "pages/node.js",
+    "pages/node/drain.js",
     "pages/routes.js",
     "pages/run.js",
     "pages/servers.js",
@@ -92,7 +93,7 @@ static FILES: [File; FILES_COUNT] = files![
     "parts/table.js",
     "style.css",
 ];
-const FILES_COUNT: usize = 61;
+const FILES_COUNT: usize = 62;
 
 /// The file at this path.
 pub(super) fn file(path: &str) -> Option<&'static File> {

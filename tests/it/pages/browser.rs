@@ -173,6 +173,28 @@ impl Browser {
         self.call("Input.insertText", json!({"text": text})).await;
     }
 
+    /// Makes a choice of a list, by the value that stands for it.
+    pub(super) async fn choose(&self, selector: &str, value: &str) {
+        let field = format!("document.querySelector({})", json!(selector));
+        self.wait(&format!(
+            "[...({field}?.options ?? [])].some((own) => own.value === {})",
+            json!(value)
+        ))
+        .await;
+        self.value(&format!(
+            "(({field}.value = {}), {field}.dispatchEvent(new Event('change')))",
+            json!(value)
+        ))
+        .await;
+    }
+
+    /// Clicks what a selector points at, as soon as it is there.
+    pub(super) async fn click(&self, selector: &str) {
+        let field = format!("document.querySelector({})", json!(selector));
+        self.wait(&format!("{field} !== null")).await;
+        self.value(&format!("{field}.click()")).await;
+    }
+
     /// Presses a key.
     pub(super) async fn key(&self, key: &str) {
         let text = if key == "Enter" { "\r" } else { key };

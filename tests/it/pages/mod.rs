@@ -3,6 +3,7 @@
 mod allocation;
 mod browser;
 mod chromium;
+mod drained;
 mod edited;
 mod judged;
 mod lost;
