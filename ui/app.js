@@ -52,6 +52,8 @@ let pageKey = '';
 let isMenuOpen = false;
 let failure = null;
 let frame = 0;
+// Texts such as “3s ago” go on where nothing else changes.
+const CLOCK_MS = 5000;
 
 function match(parts) {
   for (const entry of PAGES) {
@@ -272,5 +274,8 @@ stream.onState((state) => {
 // Nodes come and go seldom: this keeps the stream open on pages that follow nothing.
 stream.follow(['Node'], () => {}, () => {});
 agent.look(update);
+setInterval(() => {
+  if (!document.hidden) update();
+}, CLOCK_MS);
 keys(() => page);
 router.start(changed);

@@ -31,6 +31,22 @@ impl Health {
             .map_or("failed", |known| name(known.status))
     }
 
+    /// The version of its program; empty when it was never heard of.
+    pub(super) fn version(&self, voter: &Voter) -> &str {
+        self.known(voter)
+            .map_or("", |known| known.member.version.as_str())
+    }
+
+    /// How many entries it is behind; none when this server does not lead.
+    pub(super) fn behind(&self, voter: &Voter) -> Option<u64> {
+        let matched = if voter.is_leader {
+            Some(self.last_index)
+        } else {
+            voter.matched
+        };
+        matched.map(|at| self.last_index.saturating_sub(at))
+    }
+
     /// How long ago it was heard of.
     pub(super) fn last_contact(&self, voter: &Voter) -> String {
         let silent = self.known(voter).and_then(|known| known.silent_for);

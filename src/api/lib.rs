@@ -5,8 +5,8 @@
 //! ingress admin dialect. `live` tells what the ingress counts.
 //! `read` has what reads share, `auth` says who may ask, `body` reads bodies within bounds, `heavy`
 //! keeps work on large ones off the async threads, `forward` carries requests to the leader or to
-//! the agent of a node, `error` is where a failure gets its status and
-//! text.
+//! the agent of a node, `repeated` answers line by line, `error` is where a failure gets its status
+//! and text.
 
 mod auth;
 mod body;
@@ -23,6 +23,7 @@ mod names;
 mod nomad;
 mod overrides;
 mod read;
+mod repeated;
 #[cfg(test)]
 mod tests;
 mod trivet;

@@ -6,6 +6,7 @@ mod names;
 mod nodes;
 mod rollout;
 mod routes;
+mod servers;
 mod services;
 mod traffic;
 
@@ -31,6 +32,7 @@ pub(super) fn router(api: Api) -> Router {
         )
         .route("/v1/trivet/jobs", get(jobs::list))
         .route("/v1/trivet/nodes", get(nodes::list))
+        .route("/v1/trivet/servers", get(servers::list))
         .route("/v1/trivet/services", get(services::list))
         .route("/v1/trivet/dns", get(names::ask))
         .route("/v1/trivet/logs", get(logs::logs))

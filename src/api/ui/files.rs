@@ -33,6 +33,7 @@ static FILES: [File; FILES_COUNT] = files![
     "app.js",
     "core/dialog.js",
     "core/dom.js",
+    "core/follow.js",
     "core/format.js",
     "core/http.js",
     "core/keys.js",
@@ -93,7 +94,7 @@ static FILES: [File; FILES_COUNT] = files![
     "parts/table.js",
     "style.css",
 ];
-const FILES_COUNT: usize = 62;
+const FILES_COUNT: usize = 63;
 
 /// The file at this path.
 pub(super) fn file(path: &str) -> Option<&'static File> {
@@ -141,7 +142,7 @@ impl File {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
+    use std::{collections::BTreeSet, path::Path};
 
     fn names(folder: &Path, prefix: &str, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -172,33 +173,55 @@ mod tests {
         assert!(bytes <= BYTES_MAX, "{bytes} bytes");
     }
 
-    #[test]
-    fn modules_name_files_that_are_there() {
-        for file in FILES.iter().filter(|file| file.name.ends_with(".js")) {
-            let text = std::str::from_utf8(file.bytes).unwrap();
-            let folder = file.name.rsplit_once('/').map_or("", |(folder, _)| folder);
-            for line in text.lines() {
-                let Some((_, rest)) = line
-                    .split_once(" from '.")
-                    .or_else(|| line.split_once("import('."))
-                else {
-                    continue;
-                };
-                let named = rest.split('\'').next().unwrap();
-                let mut parts: Vec<&str> =
-                    folder.split('/').filter(|part| !part.is_empty()).collect();
-                let named = format!(".{named}");
-                for part in named.split('/') {
-                    match part {
-                        "." => {}
-                        ".." => drop(parts.pop()),
-                        part => parts.push(part),
-                    }
-                }
-                let path = parts.join("/");
-                assert!(super::file(&path).is_some(), "{} names {path}", file.name);
+    /// The file that a line of a module names, if it does.
+    fn named(module: &str, line: &str) -> Option<String> {
+        let (_, rest) = line
+            .split_once(" from '.")
+            .or_else(|| line.split_once("import('."))?;
+        let folder = module.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+        let path = format!(".{}", rest.split('\'').next().unwrap());
+        for part in path.split('/') {
+            match part {
+                "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
             }
         }
+        Some(parts.join("/"))
+    }
+
+    #[test]
+    fn modules_name_files_that_are_there() {
+        for own in FILES.iter().filter(|own| own.name.ends_with(".js")) {
+            let text = std::str::from_utf8(own.bytes).unwrap();
+            for path in text.lines().filter_map(|line| named(own.name, line)) {
+                assert!(file(&path).is_some(), "{} names {path}", own.name);
+            }
+        }
+    }
+
+    /// Modules that name each other would be fetched one after the other.
+    #[test]
+    fn the_frame_names_every_module_that_the_first_one_needs() {
+        let (mut needed, mut open) = (BTreeSet::new(), vec!["app.js".to_owned()]);
+        while let Some(name) = open.pop() {
+            let text = std::str::from_utf8(file(&name).unwrap().bytes).unwrap();
+            let lines = text.lines().filter(|line| line.starts_with("import "));
+            for path in lines.filter_map(|line| named(&name, line)) {
+                if needed.insert(path.clone()) {
+                    open.push(path);
+                }
+            }
+        }
+        let frame = std::str::from_utf8(file("index.html").unwrap().bytes).unwrap();
+        let links = frame
+            .split("<link rel=\"modulepreload\" href=\"/ui/")
+            .skip(1);
+        let named: BTreeSet<String> = links
+            .map(|rest| rest.split('"').next().unwrap().to_owned())
+            .collect();
+        assert_eq!(named, needed);
     }
 
     /// Nothing that is shown may become markup, and nothing may be fetched from elsewhere.

@@ -1,7 +1,10 @@
 //! Agents that are lost and come back, as the pages show it.
 
 use super::browser::Browser;
-use crate::harness::{Agent, Echo, agent::Mode, eventually, http, load::Load};
+use crate::{
+    cluster::Addresses,
+    harness::{Agent, Echo, agent::Mode, eventually, http, load::Load},
+};
 use std::time::Duration;
 
 /// Longer than any answer takes.
@@ -54,6 +57,41 @@ async fn needs_chromium_a_lost_agent_and_its_return_are_seen() {
     page.go("/").await;
     page.wait_text("1 node, 1 ready").await;
     page.wait("!document.querySelector('main').innerText.includes('is down')")
+        .await;
+    page.end_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_chromium_servers_show_who_leads_and_who_is_gone() {
+    let mut servers = Addresses::new().start().await;
+    let Some(page) = Browser::at(&servers[0]).await else {
+        return;
+    };
+    page.open("/servers").await;
+    let rows = |wanted: &str| {
+        format!(
+            "[...document.querySelectorAll('main tbody tr')].filter((own) => /{wanted}/.test(own.innerText)).length"
+        )
+    };
+    page.wait(&format!("{} === 1", rows("leader"))).await;
+    page.wait(&format!("{} === 2", rows("follower"))).await;
+    page.wait(&format!("{} === 3", rows("alive"))).await;
+    page.wait_text("1 of them may fail and the rest goes on.")
+        .await;
+    page.wait_text("Log of the leader").await;
+
+    // Whoever else is killed, the page tells what is left.
+    let leader = http::get(&servers[0].url("http", "/v1/status/leader")).await;
+    let leads = |agent: &Agent| leader == agent.address("rpc").to_string();
+    let other = if leads(&servers[1]) { 2 } else { 1 };
+    servers[other].kill().await;
+    page.wait(&format!("{} === 1", rows("failed"))).await;
+    page.wait_text("None of them may fail any more").await;
+    page.wait("document.querySelector('main .pills').innerText === 'unhealthy'")
+        .await;
+    servers[other].start_again().await;
+    page.wait(&format!("{} === 3", rows("alive"))).await;
+    page.wait("document.querySelector('main .pills').innerText === 'healthy'")
         .await;
     page.end_clean();
 }

@@ -11,6 +11,7 @@ import { Usage } from './usage.js';
 export function overview(own, alloc) {
   own.part('traffic', () => own.cx.onEnd(traffic.watch(own.cx.update)) ?? true);
   const isRunning = alloc.ClientStatus === 'running';
+  if (!isRunning) own.parts.usage?.stop();
   const usage = isRunning ? own.part('usage', () => new Usage(own.cx, own.id)) : null;
   return [
     alloc.DesiredDescription || alloc.ClientDescription ? h('p', { class: 'note' }, [alloc.ClientDescription, alloc.DesiredDescription].filter(Boolean).join('; ')) : null,
@@ -64,16 +65,16 @@ function checks(own, alloc) {
   const path = `/v1/trivet/catalog/v1/health/node/${encodeURIComponent(alloc.NodeName)}?filter=${encodeURIComponent(`ServiceID contains "${alloc.ID}"`)}`;
   const rows = own.cx.use(path, ['CatalogService', `Allocation:${alloc.ID}`]).data ?? [];
   if (rows.length === 0) return null;
-  return section('Checks', h('div', { class: 'table' }, h('table', { 'aria-label': 'Checks' },
+  return section('Checks', h('div', { class: 'table stack' }, h('table', { 'aria-label': 'Checks' },
     h('thead', null, h('tr', null, ['Service', 'Check', 'Status', 'Output'].map((text) => h('th', { key: text, scope: 'col' }, text)))),
     h('tbody', null, rows.map((row) => h('tr', { key: row.CheckID },
-      h('td', null, h('bdi', null, row.ServiceName)), h('td', null, h('bdi', null, row.Name)), h('td', null, state(row.Status)), h('td', { class: 'grow cut' }, h('bdi', { title: row.Output }, row.Output))))))));
+      h('td', null, h('bdi', null, row.ServiceName)), h('td', null, h('bdi', null, row.Name)), h('td', null, state(row.Status)), h('td', { class: 'grow cut note' }, h('bdi', { title: row.Output }, row.Output))))))));
 }
 
 function taskSection(name, task) {
   const events = [...(task.Events ?? [])].reverse();
   return section(h('span', null, 'Task ', h('bdi', null, name), ' ', state(task.State, task.Failed ? 'bad' : task.State === 'dead' ? 'calm' : undefined), task.Restarts > 0 ? pill(`${task.Restarts} restarts`, 'busy') : null),
-    h('div', { class: 'table' }, h('table', { 'aria-label': `Events of ${name}` },
+    h('div', { class: 'table stack' }, h('table', { 'aria-label': `Events of ${name}` },
       h('tbody', null, events.map((event, at) => h('tr', { key: `${event.Time} ${event.Type} ${events.length - at}` },
         h('td', { class: 'when' }, h('time', { title: clock(event.Time) }, clock(event.Time))),
         h('td', null, h('b', null, event.Type)),

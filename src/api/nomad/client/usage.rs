@@ -11,17 +11,34 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::{of_alloc, of_node};
-use crate::{Api, error::Error, nomad::query::Query};
-use client::{self, CheckStatus};
+use crate::{Api, error::Error, nomad::query::Query, repeated};
+use client::{self, CheckStatus, Handle};
 
-/// `GET /v1/client/allocation/:id/stats`
+/// `GET /v1/client/allocation/:id/stats`; `follow=true` measures again and again, a line each time,
+/// until nobody reads or the allocation is forgotten.
 pub(super) async fn alloc(
     State(api): State<Api>,
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let client = of_alloc(&api, &id)?;
-    let usage = client.alloc_usage(&id, query.get("task")).await?;
+    let client = of_alloc(&api, &id)?.clone();
+    let task = query.get("task").map(str::to_owned);
+    let first = measured(&client, &id, task.as_deref()).await?;
+    if !query.flag("follow")? {
+        return query.json(&first);
+    }
+    Ok(repeated::respond(query.stopping(), move || {
+        let (client, id, task) = (client.clone(), id.clone(), task.clone());
+        async move { measured(&client, &id, task.as_deref()).await.ok() }
+    }))
+}
+
+async fn measured(
+    client: &Handle,
+    id: &str,
+    task: Option<&str>,
+) -> Result<wire::AllocResourceUsage, Error> {
+    let usage = client.alloc_usage(id, task).await?;
     let timestamp = usage.timestamp;
     let task = |task: client::TaskUsage| wire::TaskResourceUsage {
         resource_usage: resources(task.total),
@@ -32,7 +49,7 @@ pub(super) async fn alloc(
             .map(|(pid, usage)| (pid.to_string(), resources(usage)))
             .collect(),
     };
-    query.json(&wire::AllocResourceUsage {
+    Ok(wire::AllocResourceUsage {
         resource_usage: resources(usage.total),
         tasks: usage
             .tasks
