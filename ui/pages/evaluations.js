@@ -1,6 +1,7 @@
 // Evaluations: what the scheduler was asked, and why something is not placed.
 
 import { h } from '../core/dom.js';
+import { query } from '../core/http.js';
 import { setQuery, evalPath, jobPath, link, nodePath } from '../core/router.js';
 import { command, counted, short } from '../core/format.js';
 import { button, choice, empty, facts, filterField, head, id, moment, ready, section, state } from '../parts/frame.js';
@@ -10,32 +11,53 @@ import { commandLine } from '../parts/command.js';
 
 const STATES = [['', 'Every status'], ...['blocked', 'pending', 'complete', 'failed', 'canceled'].map((own) => [own, own])];
 
+// The newest that are shown; there may be very many.
+const SHOWN_MAX = 300;
+
 export default function page(cx) {
   const table = evaluationTable(cx);
+  // What was found before, until the next is there.
+  let before = null;
   return {
     title: () => 'Evaluations',
     view() {
       const current = cx.query.get('currentEval');
       if (current) return one(cx, current);
-      const own = cx.use('/v1/evaluations?namespace=*', ['Evaluation']);
       const [text, status] = ['text', 'status'].map((name) => cx.query.get(name) ?? '');
+      const filter = wanted(text, status);
+      const list = (more) => cx.use(`/v1/evaluations${query({ namespace: '*', ...more })}`, ['Evaluation']);
+      const own = list({ filter, per_page: SHOWN_MAX, reverse: 'true' });
+      // What waits comes first, however old it is.
+      const waiting = status ? null : list({ filter: wanted(text, 'blocked'), per_page: SHOWN_MAX, reverse: 'true' });
+      const count = cx.use(`/v1/evaluations/count${query({ namespace: '*', filter })}`, ['Evaluation']).data?.Count;
+      if (own.data) before = own.data;
+      const shownFirst = own.data || own.error || !before ? own : { data: before };
       return [
         head({ title: 'Evaluations' }),
         h('div', { class: 'filters' },
           filterField('Filter by job, id or cause', text, (value) => setQuery({ text: value })),
           choice('Status', STATES, status, (value) => setQuery({ status: value }))),
-        ready(own, (rows) => {
-          const small = text.toLowerCase();
-          const shown = rows.filter((row) => (!status || row.Status === status) && (!small || (row.JobID ?? '').toLowerCase().includes(small) || row.ID.startsWith(small) || row.TriggeredBy.includes(small)));
-          // What waits comes first.
-          shown.sort((a, b) => (a.Status === 'blocked' ? 0 : 1) - (b.Status === 'blocked' ? 0 : 1) || b.CreateIndex - a.CreateIndex);
-          if (rows.length === 0) return empty('There are none.');
-          return [h('p', { class: 'count' }, shown.length === rows.length ? counted(rows.length, 'evaluation') : `${shown.length} of ${counted(rows.length, 'evaluation')}`), table(shown)];
+        ready(shownFirst, (rows) => {
+          const blocked = waiting?.data ?? [];
+          const known = new Set(blocked.map((row) => row.ID));
+          const shown = [...blocked, ...rows.filter((row) => !known.has(row.ID))];
+          if (shown.length === 0) return empty(filter ? 'No evaluation is like that.' : 'There are none.');
+          return [h('p', { class: 'count' }, count > shown.length ? `the newest ${shown.length} of ${counted(count, 'evaluation')}` : counted(shown.length, 'evaluation')), table(shown)];
         }),
         commandLine(command('eval', 'list', ...(status ? ['-status', status] : []))),
       ];
     },
   };
+}
+
+/** The agent's filter for a text and a status; empty for all. */
+function wanted(text, status) {
+  const quoted = JSON.stringify(text);
+  const parts = [
+    status ? `Status == "${status}"` : '',
+    text ? `(JobID contains ${quoted} or ID contains ${quoted} or TriggeredBy contains ${quoted})` : '',
+  ];
+  return parts.filter(Boolean).join(' and ');
 }
 
 function one(cx, wanted) {

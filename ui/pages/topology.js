@@ -3,15 +3,15 @@
 import { h } from '../core/dom.js';
 import { allocPath, link, nodePath, setQuery } from '../core/router.js';
 import { counted, mib, number, percent } from '../core/format.js';
-import { choice, empty, filterField, head, pill, ready, state } from '../parts/frame.js';
+import { choice, empty, filterField, head, pill, ready, state, tone } from '../parts/frame.js';
 import { Table, rowLink } from '../parts/table.js';
-import { meter } from '../parts/bars.js';
+import { meter, statusBar } from '../parts/bars.js';
 import { commandLine } from '../parts/command.js';
 
 const STATES = [['', 'Every status'], ['ready', 'ready'], ['down', 'down'], ['disconnected', 'disconnected'], ['initializing', 'initializing'], ['ineligible', 'ineligible'], ['draining', 'draining']];
-// Allocations of a node that are drawn one by one.
+// Allocations of a node that are drawn one by one, and nodes of the map.
 const BLOCKS_MAX = 200;
-const TONES = { running: 'good', pending: 'busy', failed: 'bad', lost: 'bad', unknown: 'busy' };
+const NODES_MAX = 200;
 
 export default function page(cx) {
   const table = new Table(cx, {
@@ -22,7 +22,7 @@ export default function page(cx) {
       { label: 'Status', sort: (node) => node.Status, cell: (node) => [state(node.Status), node.Drain ? pill('draining', 'busy') : node.SchedulingEligibility === 'ineligible' ? pill('ineligible', 'busy') : null] },
       { label: 'Pool', class: 'wide', sort: (node) => node.NodePool, cell: (node) => [node.NodePool, node.NodeClass ? pill(node.NodeClass) : null] },
       { label: 'Datacenter', class: 'wide', sort: (node) => node.Datacenter, cell: (node) => node.Datacenter },
-      { label: 'Allocations', class: 'number', isDown: true, sort: (node) => node.Running, cell: (node) => String(node.Running) },
+      { label: 'Allocations', class: 'number wide', isDown: true, sort: (node) => node.Running, cell: (node) => String(node.Running) },
       { label: 'CPU', class: 'grow', isDown: true, sort: (node) => part(node, 'CpuShares'), cell: (node) => meter(part(node, 'CpuShares'), 'CPU', `${number(node.Used.CpuShares)} of ${number(node.Capacity.CpuShares)} MHz`) },
       { label: 'Memory', class: 'grow', isDown: true, sort: (node) => part(node, 'MemoryMB'), cell: (node) => meter(part(node, 'MemoryMB'), 'Memory', `${mib(node.Used.MemoryMB)} of ${mib(node.Capacity.MemoryMB)}`) },
     ],
@@ -44,7 +44,8 @@ export default function page(cx) {
           if (shown.length === 0) return empty(rows.length === 0 ? 'There are no nodes.' : 'No node is like that.');
           return [
             h('p', { class: 'count' }, summary(shown)),
-            isMap ? h('ul', { class: 'map' }, shown.map((node) => block(node))) : table.view(shown),
+            isMap ? h('ul', { class: 'map' }, shown.slice(0, NODES_MAX).map((node) => block(node))) : table.view(shown),
+            isMap && shown.length > NODES_MAX ? h('p', { class: 'note' }, `and ${counted(shown.length - NODES_MAX, 'more node')}: the table has them all`) : null,
           ];
         }),
         commandLine('trivet node status -allocs'),
@@ -73,10 +74,12 @@ function block(node) {
   const allocs = node.Allocs ?? [];
   return h('li', { key: node.ID, class: node.Status === 'ready' ? 'node' : 'node down' },
     h('div', { class: 'node-head' }, h('a', { href: link(nodePath(node.ID)), 'data-row': true }, h('bdi', null, node.Name)), state(node.Status), node.Drain ? pill('draining', 'busy') : node.SchedulingEligibility === 'ineligible' ? pill('ineligible', 'busy') : null),
-    h('div', { class: 'blocks' }, allocs.slice(0, BLOCKS_MAX).map((alloc) => h('a', {
+    // Of very many the agent tells only how many are in which state.
+    node.Allocs ? null : h('div', { class: 'blocks' }, statusBar(Object.entries(node.Live).map(([status, count]) => [count, tone(status), status]), 'Allocations'), h('span', { class: 'note' }, counted(node.Running, 'allocation'))),
+    h('div', { class: 'blocks', hidden: !node.Allocs }, allocs.slice(0, BLOCKS_MAX).map((alloc) => h('a', {
       key: alloc.ID,
       href: link(allocPath(alloc.ID)),
-      class: `block ${TONES[alloc.ClientStatus] ?? 'calm'}`,
+      class: `block ${tone(alloc.ClientStatus)}`,
       title: `${alloc.Name}: ${alloc.ClientStatus}, ${alloc.CpuShares} MHz, ${alloc.MemoryMB} MiB`,
       'aria-label': `${alloc.Name}: ${alloc.ClientStatus}`,
       style: { 'flex-grow': String(Math.max(1, alloc.MemoryMB)) },

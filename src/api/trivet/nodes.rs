@@ -1,18 +1,23 @@
 //! All nodes in short, with what they have and what is taken of it.
 
 use axum::{extract::State, response::Response};
-use jobs::model::{Allocation, ClientStatus, Node, NodeUsage};
+use jobs::model::{Allocation, ClientStatus, Node, NodeId, NodeUsage};
 use jobs::state::Table;
 use serde::Serialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{Api, error::Error, nomad::query::Query};
 use server::{Snapshot, log::watch::Topic};
+
+/// Allocations that are told one by one; of more, each node tells only how many are in which state.
+const ALLOCS_MAX: usize = 2000;
 
 /// A node in a list.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {
+    #[serde(skip)]
+    node: NodeId,
     #[serde(rename = "ID")]
     id: String,
     name: String,
@@ -27,6 +32,8 @@ struct Row {
     used: Resources,
     /// Allocations that run.
     running: usize,
+    /// Status to the number of allocations that are not over.
+    live: BTreeMap<&'static str, usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allocs: Option<Vec<Alloc>>,
 }
@@ -55,7 +62,8 @@ struct Alloc {
     memory: i64,
 }
 
-/// `GET /v1/trivet/nodes`; `allocs=true` adds the allocations that are not over.
+/// `GET /v1/trivet/nodes`; `allocs=true` adds the allocations that are not over, unless there are
+/// more than [`ALLOCS_MAX`].
 pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     const TABLES: [Table; 2] = [Table::Nodes, Table::Allocs];
     let with_allocs = query.flag("allocs")?;
@@ -65,22 +73,39 @@ pub(super) async fn list(State(api): State<Api>, query: Query) -> Result<Respons
     };
     let view = |snapshot: &Snapshot| {
         let nodes = snapshot.jobs.nodes_with_usage();
-        Ok(nodes
-            .map(|(node, usage)| row(snapshot, node, usage, with_allocs))
-            .collect::<Vec<_>>())
+        let mut rows: Vec<Row> = nodes
+            .map(|(node, usage)| row(snapshot, node, usage))
+            .collect();
+        let live: usize = rows.iter().flat_map(|row| row.live.values()).sum();
+        if with_allocs && live <= ALLOCS_MAX {
+            for row in &mut rows {
+                row.allocs = Some(
+                    live_of(snapshot, row.node)
+                        .map(|alloc| short(alloc))
+                        .collect(),
+                );
+            }
+        }
+        Ok(rows)
     };
     api.read(&query, TABLES.map(Topic::Jobs), index_of, view)
         .await
 }
 
-fn row(snapshot: &Snapshot, node: &Node, usage: Option<&Arc<NodeUsage>>, with_allocs: bool) -> Row {
+/// The allocations of a node that are not over.
+fn live_of(snapshot: &Snapshot, node: NodeId) -> impl Iterator<Item = &Arc<Allocation>> {
+    let allocs = snapshot.jobs.allocs_of_node(node);
+    allocs.filter(|alloc| !alloc.client_terminal())
+}
+
+fn row(snapshot: &Snapshot, node: &Node, usage: Option<&Arc<NodeUsage>>) -> Row {
     let (has, kept) = (&node.node_resources, &node.reserved_resources);
-    let live = || {
-        let allocs = snapshot.jobs.allocs_of_node(node.id);
-        allocs.filter(|alloc| !alloc.client_terminal())
-    };
-    let running = live().filter(|alloc| alloc.client_status == ClientStatus::Running);
+    let mut live = BTreeMap::new();
+    for alloc in live_of(snapshot, node.id) {
+        *live.entry(alloc.client_status.as_str()).or_default() += 1;
+    }
     Row {
+        node: node.id,
         id: node.id.to_string(),
         name: node.name.to_string(),
         datacenter: node.datacenter.clone(),
@@ -99,8 +124,12 @@ fn row(snapshot: &Snapshot, node: &Node, usage: Option<&Arc<NodeUsage>>, with_al
             memory: usage.memory_mb,
             disk: usage.disk_mb,
         }),
-        running: running.count(),
-        allocs: with_allocs.then(|| live().map(|alloc| short(alloc)).collect()),
+        running: live
+            .get(ClientStatus::Running.as_str())
+            .copied()
+            .unwrap_or(0),
+        live,
+        allocs: None,
     }
 }
 

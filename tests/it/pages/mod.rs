@@ -3,6 +3,7 @@
 mod allocation;
 mod browser;
 mod chromium;
+mod crowd;
 mod drained;
 mod edited;
 mod judged;
