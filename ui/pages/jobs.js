@@ -7,6 +7,7 @@ import * as traffic from '../core/traffic.js';
 import { choice, empty, filterField, head, moment, pill, ready, state } from '../parts/frame.js';
 import { Table, rowLink } from '../parts/table.js';
 import { stateParts, statusBar } from '../parts/bars.js';
+import { commandLine } from '../parts/command.js';
 import { troublesOf } from './home.js';
 
 const TYPES = [['', 'Every type'], ['service', 'service'], ['batch', 'batch'], ['system', 'system'], ['sysbatch', 'sysbatch']];
@@ -54,6 +55,7 @@ export default function page(cx) {
           if (shown.length === 0) return empty('No job is like that.');
           return [h('p', { class: 'count' }, shown.length === rows.length ? counted(rows.length, 'job') : `${shown.length} of ${counted(rows.length, 'job')}`), table.view(shown)];
         }),
+        commandLine('trivet job status'),
       ];
     },
   };

@@ -130,9 +130,9 @@ function explained(answer) {
     h('p', { class: answer.Candidates.length > 0 ? 'fine' : 'why' }, answer.Route ? ['Route ', h('code', null, answer.Route), ': '] : null, h('bdi', null, answer.Why.join('; ')), '.'),
     answer.Path ? h('p', { class: 'note' }, 'It is asked for ', h('code', null, answer.Path), '.') : null,
     answer.Candidates.length === 0 ? null : h('div', { class: 'table' }, h('table', { 'aria-label': 'Instances that may get it' },
-      h('thead', null, h('tr', null, ['Service', 'Version', 'Address', 'Likely', 'In flight'].map((text) => h('th', { key: text, scope: 'col', class: text === 'Likely' || text === 'In flight' ? 'number' : undefined }, text)))),
+      h('thead', null, h('tr', null, [['Service'], ['Version'], ['Address'], ['Likely', 'number'], ['In flight', 'number wide']].map(([text, kind]) => h('th', { key: text, scope: 'col', class: kind }, text)))),
       h('tbody', null, answer.Candidates.map((own) => h('tr', { key: `${own.Instance} ${own.Address}` },
-        h('td', null, h('bdi', null, own.Service)), h('td', null, own.Version || own.Part), h('td', null, h('code', null, own.Address)), h('td', { class: 'number' }, percent(own.Share)), h('td', { class: 'number' }, String(own.InFlight))))))));
+        h('td', null, h('bdi', null, own.Service)), h('td', null, own.Version || own.Part), h('td', null, h('code', null, own.Address)), h('td', { class: 'number' }, percent(own.Share)), h('td', { class: 'number wide' }, String(own.InFlight))))))));
 }
 
 function overrides(cx) {

@@ -224,7 +224,7 @@ export default function page(cx) {
                 h('button', { type: 'button', class: 'quiet', onclick: () => jump(row.line, row.column) }, `${row.file === 'vars' ? 'variables, ' : ''}line ${row.line}`), ' ', h('bdi', null, row.text)))))
             : own.checked ? h('p', { class: 'fine' }, `No problems: job “${own.checked.ID}”.`) : null,
           own.warnings ? h('pre', { class: 'warning' }, own.warnings) : null),
-        own.plan ? planned(own.plan) : null,
+        own.plan ? planned(own.plan, own.warnings) : null,
         h('div', { key: 'lines' }, commandLine(own.plan ? `trivet job run -check-index ${own.plan.answer.JobModifyIndex} FILE` : 'trivet job plan FILE')),
       ];
     },
@@ -240,13 +240,14 @@ function jsonPlace(message, text) {
   return `${before.length},${before.at(-1).length + 1}`;
 }
 
-function planned({ answer, job }) {
+function planned({ answer, job }, known) {
   const updates = Object.entries(answer.Annotations?.DesiredTGUpdates ?? {});
   const words = { Place: 'place', Stop: 'stop', Migrate: 'move', InPlaceUpdate: 'update in place', DestructiveUpdate: 'replace', Canary: 'place as canary', Ignore: 'leave as they are', Preemptions: 'preempt' };
   const failed = Object.keys(answer.FailedTGAllocs ?? {});
   return h('section', { key: 'plan', class: 'plan', 'aria-label': 'Plan' },
     h('h2', null, `Plan of ${job.ID}`),
-    answer.Warnings ? h('pre', { class: 'warning' }, answer.Warnings) : null,
+    // What stands above already is not said again.
+    answer.Warnings && answer.Warnings !== known ? h('pre', { class: 'warning' }, answer.Warnings) : null,
     updates.length > 0
       ? h('ul', { class: 'updates' }, updates.map(([group, update]) => h('li', { key: group }, h('b', null, h('bdi', null, group)), ': ',
         Object.entries(words).filter(([name]) => update[name] > 0).map(([name, word]) => pill(`${word} ${update[name]}`, name === 'Ignore' ? 'calm' : name === 'Stop' || name === 'Preemptions' ? 'bad' : 'good')))))

@@ -49,7 +49,7 @@ function tolerated(servers, count) {
 
 function row(server) {
   return h('tr', { key: server.Address },
-    h('th', { scope: 'row' }, h('span', { 'data-row': true, tabindex: '-1' }, h('bdi', null, server.Name || server.Address))),
+    h('th', { scope: 'row', class: 'cut' }, h('span', { 'data-row': true, tabindex: '-1' }, h('bdi', null, server.Name || server.Address))),
     h('td', null, server.Leader ? pill('leader', 'good') : pill(server.Voter ? 'follower' : 'learner')),
     h('td', null, state(server.Status)),
     h('td', { class: 'wide' }, h('code', null, server.Address)),

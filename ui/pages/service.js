@@ -58,9 +58,8 @@ function answer(cx, name) {
   const own = cx.use(`/v1/trivet/dns?type=SRV&name=${segment(host)}`, [`CatalogService:${name}`]);
   return section('DNS', facts([
     ['Name', h('code', null, host)],
-    ['Answer', ready(own, told)],
     ['Ask', h('code', null, `dig @${dns.Host} -p ${dns.Port} ${host} SRV`)],
-  ]));
+  ]), h('h3', null, 'Answer'), ready(own, told));
 }
 
 function told(answer) {

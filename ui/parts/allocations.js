@@ -36,11 +36,11 @@ export function allocTable(cx, { withJob = false, withNode = true } = {}) {
       ...(withJob ? [{ label: 'Job', cell: (alloc) => h('a', { href: link(jobPath(alloc.JobID, alloc.Namespace)) }, h('bdi', null, alloc.JobID)) }] : []),
       { label: 'Name', class: 'wide', sort: (alloc) => alloc.Name, cell: (alloc) => h('bdi', null, alloc.Name) },
       { label: 'Status', sort: (alloc) => alloc.ClientStatus, cell: (alloc) => [allocState(alloc), healthPill(alloc)] },
-      { label: 'Version', class: 'number', sort: (alloc) => alloc.JobVersion, cell: (alloc) => String(alloc.JobVersion) },
+      { label: 'Version', class: withJob ? 'number wide' : 'number', sort: (alloc) => alloc.JobVersion, cell: (alloc) => String(alloc.JobVersion) },
       ...(withNode ? [{ label: 'Node', class: 'wide', sort: (alloc) => alloc.NodeName, cell: (alloc) => h('a', { href: link(nodePath(alloc.NodeID)) }, h('bdi', null, alloc.NodeName)) }] : []),
       { label: 'Restarts', class: 'number wide', cell: (alloc) => String(restartsOf(alloc) || '') },
       { label: 'Created', class: 'wide', isDown: true, sort: (alloc) => alloc.CreateTime, cell: (alloc) => moment(alloc.CreateTime) },
-      { label: 'Changed', isDown: true, sort: (alloc) => alloc.ModifyTime, cell: (alloc) => moment(alloc.ModifyTime) },
+      { label: 'Changed', class: 'wide', isDown: true, sort: (alloc) => alloc.ModifyTime, cell: (alloc) => moment(alloc.ModifyTime) },
     ],
   });
 }

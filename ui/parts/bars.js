@@ -18,7 +18,7 @@ const fullness = (part) => (part > 0.9 ? 'bad' : part > 0.75 ? 'busy' : 'good');
 export function meter(part, label, text, tone = fullness) {
   const full = Math.min(1, Math.max(0, part || 0));
   return h('div', { class: 'meter', role: 'meter', 'aria-label': label, 'aria-valuemin': '0', 'aria-valuemax': '100', 'aria-valuenow': String(Math.round(full * 100)), 'aria-valuetext': text, title: text },
-    h('span', { class: tone(full), style: { width: `${full * 100}%` } }));
+    h('span', { class: tone(full), style: { width: full > 0 ? `max(2px, ${full * 100}%)` : '0' } }));
 }
 
 /** A line of the last values; the newest stands right. */

@@ -7,7 +7,7 @@ import { counted, number } from '../core/format.js';
 export function sentence(group, metric) {
   const more = metric.CoalescedFailures > 0 ? ` (and ${counted(metric.CoalescedFailures, 'more allocation')} like it)` : '';
   if (metric.NodesEvaluated === 0 && sum(metric.NodesAvailable) === 0) {
-    return `“${group}” is not placed: there is no node in its datacenters and node pool${more}.`;
+    return `“${group}” is not placed: no node of its datacenters and node pool takes allocations${more}.`;
   }
   const reasons = [];
   for (const [name, count] of Object.entries(metric.ConstraintFiltered ?? {})) reasons.push([count, `do not satisfy “${name}”`, `does not satisfy “${name}”`]);

@@ -29,7 +29,7 @@ export function evaluationTable(cx, { withJob = true } = {}) {
       { label: 'Status', sort: (own) => own.Status, cell: (own) => state(own.Status) },
       { label: 'Because of', class: 'wide', sort: (own) => own.TriggeredBy, cell: (own) => own.TriggeredBy },
       { label: 'Result', class: 'grow cut', cell: (own) => h('span', { title: outcome(own) }, outcome(own)) },
-      { label: 'When', isDown: true, sort: (own) => own.CreateTime, cell: (own) => moment(own.CreateTime) },
+      { label: 'When', class: 'wide', isDown: true, sort: (own) => own.CreateTime, cell: (own) => moment(own.CreateTime) },
     ],
   });
   return (rows) => table.view(rows);

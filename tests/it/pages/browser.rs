@@ -139,12 +139,13 @@ impl Browser {
         .await;
     }
 
-    /// Presses the button or link with this label, in a question if one is open, as soon as that is
-    /// possible.
+    /// Presses the button or link with this label as soon as that is possible: in a question if one
+    /// is open, and rather in the main part of the page than in its menu.
     pub(super) async fn press(&self, label: &str) {
         let find = format!(
-            "[...(document.querySelector('dialog[open]') ?? document).querySelectorAll('button, a')]\
-             .find((own) => own.textContent.trim() === {} && !own.disabled)",
+            "['dialog[open]', 'main', 'body'].flatMap((own) => [...document.querySelectorAll(`${{own}} button, ${{own}} a`)])\
+             .find((own) => own.textContent.trim() === {} && !own.disabled \
+             && (own.closest('dialog') || !document.querySelector('dialog[open]')))",
             json!(label)
         );
         self.wait(&format!("{find} !== undefined")).await;
@@ -197,15 +198,26 @@ impl Browser {
 
     /// Presses a key.
     pub(super) async fn key(&self, key: &str) {
-        let text = if key == "Enter" { "\r" } else { key };
+        let (text, code) = match key {
+            "Enter" => ("\r", 13),
+            key => (key, 0),
+        };
         for (kind, text) in [("keyDown", text), ("keyUp", "")] {
-            let event = json!({"type": kind, "key": key, "text": text});
+            let event =
+                json!({"type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code});
             self.call("Input.dispatchKeyEvent", event).await;
         }
     }
 
-    /// What a screen reader would meet without a name, and parts of a page that it would not find.
-    pub(super) async fn unnamed(&self) -> Vec<String> {
+    /// Whether a question is open.
+    pub(super) async fn is_asked(&self) -> bool {
+        let open = "document.querySelector('dialog[open]') !== null";
+        self.value(open).await == true
+    }
+
+    /// What a screen reader would meet without a name, and parts of a whole page that it would not
+    /// find.
+    pub(super) async fn unnamed(&self, is_whole: bool) -> Vec<String> {
         const USED: [&str; 14] = [
             "button",
             "link",
@@ -240,19 +252,32 @@ impl Browser {
             .filter(|node| node["name"]["value"].as_str().is_none_or(str::is_empty))
             .map(|node| format!("{} without a name", role(node)))
             .collect();
-        for landmark in [
+        const PARTS: [&str; 6] = [
             "main",
             "navigation",
             "banner",
             "heading",
             "search",
             "status",
-        ] {
-            if !nodes.iter().any(|node| role(node) == landmark) {
-                found.push(format!("there is no {landmark}"));
+        ];
+        let parts: &[&str] = if is_whole { &PARTS } else { &[] };
+        for part in parts {
+            if !nodes.iter().any(|node| role(node) == *part) {
+                found.push(format!("there is no {part}"));
             }
         }
         found
+    }
+
+    /// How many pixels the page reaches beyond the window when it is drawn in its new size.
+    pub(super) async fn beyond_window(&self) -> f64 {
+        let beyond = self
+            .value(
+                "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => \
+                 done(document.documentElement.scrollWidth - innerWidth))))",
+            )
+            .await;
+        beyond.as_f64().expect("a number")
     }
 
     /// A picture of the window.
@@ -269,11 +294,16 @@ impl Browser {
         std::mem::take(&mut self.seen.lock().expect("no panic").problems)
     }
 
+    /// The addresses that the page asked since the last look.
+    pub(super) fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.lock().expect("no panic").requests)
+    }
+
     /// Leaves the page; fails if it wrote an error or asked another origin.
     pub(super) fn end_clean(self) {
         let problems = self.problems();
         assert!(problems.is_empty(), "{problems:#?}");
-        let requests = std::mem::take(&mut self.seen.lock().expect("no panic").requests);
+        let requests = self.requests();
         assert!(!requests.is_empty(), "the page asked for something");
         let inside = format!("{}/", self.origin);
         let foreign: Vec<&String> = requests

@@ -85,7 +85,7 @@ async fn needs_chromium_a_node_of_two_is_drained() {
          && document.querySelector('{WAITED}').innerText.includes('its tasks to end by themselves')"
     ))
     .await;
-    page.wait("/^([1-4]) of \\d allocations left it. In (19m|20m)/m.test(document.querySelector('section[aria-label=Drain]').innerText)")
+    page.wait("/^([1-4]) of \\d allocations (has|have) left. In (19m|20m)/m.test(document.querySelector('section[aria-label=Drain]').innerText)")
         .await;
     page.wait("Number(document.querySelector('section[aria-label=Drain] [role=meter]').getAttribute('aria-valuenow')) >= 50")
         .await;

@@ -1,5 +1,6 @@
 //! The web UI in a browser, as people use it.
 
+mod acted;
 mod allocation;
 mod browser;
 mod chromium;
@@ -7,13 +8,14 @@ mod crowd;
 mod drained;
 mod edited;
 mod judged;
+mod looked;
 mod lost;
 mod smooth;
+mod tour;
 
-use crate::harness::{Agent, Echo, command, http, raw};
+use crate::harness::{Agent, Echo, http, raw};
 use browser::Browser;
-use serde_json::{Value, json};
-use std::{fmt::Write as _, path::Path};
+use serde_json::json;
 
 async fn put_key(agent: &Agent, key: &str, value: &str) {
     let (address, path) = (agent.address("catalog"), format!("/v1/kv/{key}"));
@@ -22,6 +24,8 @@ async fn put_key(agent: &Agent, key: &str, value: &str) {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
+/// Widths at which every page fits.
+const WIDTHS: [u32; 2] = [1280, 360];
 /// Where the text of a job is put.
 const TEXT: &str = "#text textarea";
 
@@ -221,6 +225,36 @@ async fn needs_chromium_hostile_texts_are_shown_as_text() {
             }]}],
     }});
     http::put(&agent.url("http", "/v1/jobs"), &job).await;
+    // A task that cannot start says why in the same words, and so does a check.
+    let failing = json!({"Job": {
+        "ID": "<b>fails</b>", "Type": "batch", "TaskGroups": [{"Name": "g", "Tasks": [{
+            "Name": "t", "Driver": "raw_exec", "Config": {"command": format!("/{HOSTILE}")},
+            "Resources": {"CPU": 20, "MemoryMB": 16},
+        }]}],
+    }});
+    http::put(&agent.url("http", "/v1/jobs"), &failing).await;
+    let told = json!({"Name": "told", "Tags": [HOSTILE], "Meta": {"m": HOSTILE},
+        "Check": {"CheckID": "told", "Name": HOSTILE, "TTL": "10m"}});
+    http::put(&agent.url("catalog", "/v1/agent/service/register"), &told).await;
+    let output = json!({"Status": "warning", "Output": wide});
+    http::put(
+        &agent.url("catalog", "/v1/agent/check/update/told"),
+        &output,
+    )
+    .await;
+    let variable = json!({"Path": "evil", "Items": {"<i>name</i>": HOSTILE}});
+    http::put(&agent.url("http", "/v1/var/evil"), &variable).await;
+    let routes = "route add <b>svc</b> /<i>x</i> http://127.0.0.1:9/\n";
+    let host = [("host", "localhost")];
+    let written = raw::send(
+        agent.address("http"),
+        "PUT",
+        "/v1/trivet/routes/overrides",
+        &host,
+        routes,
+    )
+    .await;
+    assert_eq!(written.status, 200, "{written:?}");
     put_key(&agent, "%3Cb%3Ekey%3C/b%3E", HOSTILE).await;
     let wide = format!("{}{HOSTILE}", "w".repeat(500_000));
     put_key(&agent, "wide", &wide).await;
@@ -243,6 +277,39 @@ async fn needs_chromium_hostile_texts_are_shown_as_text() {
     page.wait_text("more characters").await;
     page.open("/services").await;
     page.wait_text("onerror").await;
+    for width in WIDTHS {
+        page.size(width, 900).await;
+        let beyond = page.beyond_window().await;
+        assert!(beyond <= 0.0, "{beyond} px too wide at {width}");
+    }
+    page.size(WIDTHS[0], 900).await;
+    page.go("/services/told").await;
+    for text in ["<script>", "www"] {
+        page.wait(&format!(
+            "[...document.querySelectorAll('.check-row')].some((own) => own.innerText.includes('{text}'))"
+        ))
+        .await;
+    }
+    page.go("/routes").await;
+    page.wait_text("/<i>x</i>").await;
+    page.wait_text("<b>svc</b>").await;
+    page.go("/variables/var/evil@default").await;
+    page.wait_text("<i>name</i>").await;
+    page.press("Show").await;
+    page.wait_text("onerror").await;
+    page.go("/jobs/%3Cb%3Efails%3C%2Fb%3E@default/allocations")
+        .await;
+    page.wait("document.querySelector('main [data-row]') !== null")
+        .await;
+    page.click("main [data-row]").await;
+    page.wait_text("Driver Failure").await;
+    page.wait_text("onerror").await;
+    page.wait_text("<b>fails</b>").await;
+    page.go("/evaluations").await;
+    page.wait_text("<b>fails</b>").await;
+    page.paste("#search", "<b>f").await;
+    page.wait("document.querySelector('[role=option]')?.innerText.includes('<b>fails</b>')")
+        .await;
     page.open("/kv/%3Cb%3Ekey%3C/b%3E?key=true").await;
     page.wait("document.querySelector('main textarea')?.value.includes('onerror')")
         .await;
@@ -255,8 +322,8 @@ async fn needs_chromium_hostile_texts_are_shown_as_text() {
     page.go("/jobs/evil@default/definition").await;
     page.wait("document.querySelector('.editor').innerText.includes('wwww')")
         .await;
-    let beyond = page.value(BEYOND_WINDOW).await;
-    assert!(beyond.as_f64() <= Some(0.0), "{beyond} px too wide");
+    let beyond = page.beyond_window().await;
+    assert!(beyond <= 0.0, "{beyond} px too wide");
     assert_ne!(page.value("document.title").await, "broken");
     assert_eq!(
         page.value("document.querySelectorAll('main img, main script').length")
@@ -266,112 +333,9 @@ async fn needs_chromium_hostile_texts_are_shown_as_text() {
     page.end_clean();
 }
 
-/// Widths at which every page fits.
-const WIDTHS: [u32; 2] = [1280, 360];
-
-/// Every page: nothing is wider than the window, nothing is complained of, and a screen reader has
-/// a name for whatever can be used. With `TRIVET_TEST_PICTURES=1` there is a picture of each at
-/// each width, light and dark, in `target/tmp/web-ui`, for those who look at them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn needs_chromium_every_page_fits_the_window() {
-    let agent = Agent::start().await;
-    let Some(page) = Browser::at(&agent).await else {
-        return;
-    };
-    let echo = with_canary(2, "one");
-    let file = echo.write(&agent);
-    command::trivet(&agent, &["job", "run", "-detach", &file])
-        .await
-        .ok();
-    echo.passing(&agent, 2).await;
-    let allocs = http::get(&agent.url("http", "/v1/job/web/allocations")).await;
-    let nodes = http::get(&agent.url("http", "/v1/nodes")).await;
-    let evals = http::get(&agent.url("http", "/v1/evaluations")).await;
-    let id = |rows: &Value| rows[0]["ID"].as_str().expect("an id").to_owned();
-    put_key(&agent, "app/name", "trivet").await;
-    let variable = json!({"Path": "app/db", "Items": {"user": "admin"}});
-    http::put(&agent.url("http", "/v1/var/app/db"), &variable).await;
-    let alloc = id(&allocs);
-    let job = |tab: &str| format!("/jobs/web@default{tab}");
-    let pages = [
-        ("home", "/".to_owned()),
-        ("jobs", "/jobs".into()),
-        ("run", "/jobs/run".into()),
-        ("job", job("")),
-        ("job-allocations", job("/allocations")),
-        ("job-deployment", job("/deployments")),
-        ("job-versions", job("/versions")),
-        ("job-evaluations", job("/evaluations")),
-        ("job-definition", job("/definition")),
-        ("job-logs", job("/logs")),
-        ("allocation", format!("/allocations/{alloc}")),
-        ("allocation-logs", format!("/allocations/{alloc}/logs")),
-        ("allocation-files", format!("/allocations/{alloc}/files")),
-        ("allocation-terminal", format!("/allocations/{alloc}/exec")),
-        ("services", "/services".into()),
-        ("service", "/services/web".into()),
-        ("routes", "/routes?url=/web".into()),
-        ("topology", "/topology".into()),
-        ("nodes", "/topology?view=table".into()),
-        ("node", format!("/clients/{}", id(&nodes))),
-        ("servers", "/servers".into()),
-        ("evaluations", "/evaluations".into()),
-        (
-            "evaluation",
-            format!("/evaluations?currentEval={}", id(&evals)),
-        ),
-        ("kv", "/kv".into()),
-        ("key", "/kv/app/name?key=true".into()),
-        ("variables", "/variables".into()),
-        ("variable", "/variables/var/app/db@default".into()),
-        ("events", "/events".into()),
-    ];
-    let pictures = std::env::var_os("TRIVET_TEST_PICTURES")
-        .map(|_| Path::new(env!("CARGO_TARGET_TMPDIR")).join("web-ui"));
-    if let Some(directory) = &pictures {
-        std::fs::create_dir_all(directory).expect("a directory");
-    }
-    let mut too_wide = String::new();
-    let mut unnamed: Vec<String> = Vec::new();
-    page.open("/").await;
-    for (name, path) in pages {
-        page.go(&path).await;
-        for width in WIDTHS {
-            page.size(width, 900).await;
-            let beyond = page.value(BEYOND_WINDOW).await;
-            if beyond.as_f64().is_none_or(|px| px > 0.0) {
-                writeln!(too_wide, "{name} at {width}: {beyond} px too wide").expect("a text");
-            }
-            if width == WIDTHS[0] {
-                let met = page.unnamed().await.into_iter();
-                unnamed.extend(met.map(|own| format!("{name}: {own}")));
-            }
-            if let Some(directory) = &pictures {
-                take_pictures(&page, directory, &format!("{name}-{width}")).await;
-            }
-        }
-        assert!(!page.text().await.contains("cannot be shown"), "{name}");
-    }
-    assert!(too_wide.is_empty(), "{too_wide}");
-    assert!(unnamed.is_empty(), "{unnamed:#?}");
-    page.end_clean();
-}
-
-/// How far the page reaches beyond the window when it is drawn in its new size.
-const BEYOND_WINDOW: &str = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => \
-                             done(document.documentElement.scrollWidth - innerWidth))))";
-
-async fn take_pictures(page: &Browser, directory: &Path, name: &str) {
-    for (is_dark, colors) in [(true, "dark"), (false, "light")] {
-        page.colors(is_dark).await;
-        let file = directory.join(format!("{name}-{colors}.png"));
-        page.picture(&file).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_keys_lead_through_the_pages_and_read_only_ones_change_nothing() {
-    let more = "ui {\n  read_only = true\n  label {\n    text = \"staging\"\n  }\n}";
+    let more = "ingress {\n  enabled = false\n}\nui {\n  read_only = true\n  label {\n    text = \"staging\"\n  }\n}";
     let agent = Agent::start_with(crate::harness::agent::Mode::Dev, more).await;
     let Some(page) = Browser::at(&agent).await else {
         return;
@@ -389,6 +353,9 @@ async fn needs_chromium_keys_lead_through_the_pages_and_read_only_ones_change_no
         "![...document.querySelectorAll('main a')].some((own) => own.textContent === 'Run a job')",
     )
     .await;
+    // What the agent does not have is not in the menu.
+    page.wait("/Services\\nTopology/.test(document.querySelector('nav').innerText)")
+        .await;
     page.key("/").await;
     page.wait("document.activeElement.type === 'search'").await;
     page.value("document.activeElement.blur()").await;
@@ -414,7 +381,6 @@ async fn needs_chromium_keys_lead_through_the_pages_and_read_only_ones_change_no
         assert!(!list.contains(&json!(action)), "{labels}");
     }
     for path in [
-        "/routes",
         "/kv",
         "/variables",
         "/services/alpha",

@@ -2,6 +2,7 @@
 
 import { h } from '../../core/dom.js';
 import { link, servicePath, jobPath } from '../../core/router.js';
+import { mib, number } from '../../core/format.js';
 import * as traffic from '../../core/traffic.js';
 import { facts, moment, section } from '../../parts/frame.js';
 import { stateParts, statusBar } from '../../parts/bars.js';
@@ -54,7 +55,7 @@ function failing(evals) {
 
 function groups(data, summary) {
   return h('div', { class: 'table' }, h('table', { 'aria-label': 'Task groups' },
-    h('thead', null, h('tr', null, ['Group', 'Count', 'Allocations', 'Tasks', 'Asks for'].map((text) => h('th', { key: text, scope: 'col', class: text === 'Asks for' || text === 'Tasks' ? 'wide' : undefined }, text)))),
+    h('thead', null, h('tr', null, [['Group'], ['Count', 'number'], ['Allocations'], ['Tasks', 'wide'], ['Asks for', 'wide']].map(([text, kind]) => h('th', { key: text, scope: 'col', class: kind }, text)))),
     h('tbody', null, data.TaskGroups.map((group) => h('tr', { key: group.Name },
       h('th', { scope: 'row' }, h('bdi', null, group.Name)),
       h('td', { class: 'number' }, String(group.Count)),
@@ -65,7 +66,7 @@ function groups(data, summary) {
 
 function asks(group) {
   const sum = (pick) => (group.Tasks ?? []).reduce((total, task) => total + (pick(task.Resources ?? {}) ?? 0), 0);
-  return `${sum((own) => own.CPU)} MHz, ${sum((own) => own.MemoryMB)} MiB`;
+  return `${number(sum((own) => own.CPU))} MHz, ${mib(sum((own) => own.MemoryMB))}`;
 }
 
 export function serviceNames(data) {

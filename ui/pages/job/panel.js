@@ -79,7 +79,7 @@ function side(job, title, allocs, versions, deployment, isNew, judged) {
     ['Instances', String(allocs.length)],
     configured && !isPromotedNow(deployment) ? ['Share configured', configured] : null,
     ['Share effective', rows.length === 0 ? '–' : percent(effective)],
-    ['Of the last requests', both.attempts > 0 ? percent(own.attempts / both.attempts) : '–'],
+    ['Share seen', both.attempts > 0 ? percent(own.attempts / both.attempts) : '–'],
     ['Requests/s', rows.length === 0 ? '–' : rate(own.rate)],
     ['Success', own.success === null ? '–' : percent(own.success)],
     ['p50', milliseconds(own.p50)],

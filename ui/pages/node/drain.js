@@ -99,14 +99,14 @@ export function drainProgress(node, allocs) {
   const waited = allocs.filter((alloc) => isLive(alloc) && counts(alloc));
   const left = allocs.filter((alloc) => !isLive(alloc) && isMarked(alloc) && time(alloc.ModifyTime) >= time(own.StartedAt)).length;
   const total = waited.length + left;
-  const text = total === 0 ? 'Nothing is left on it.' : `${left} of ${counted(total, 'allocation')} left it.`;
+  const text = total === 0 ? 'Nothing is left on it.' : `${left} of ${counted(total, 'allocation')} ${left === 1 ? 'has' : 'have'} left.`;
   const message = node.LastDrain?.Meta?.message;
   return h('section', { class: 'warning', 'aria-label': 'Drain' },
     h('h2', null, 'Drain'),
     h('p', null, text, ' ', patience(own), own.IgnoreSystemJobs ? ' Allocations of system jobs stay.' : ''),
     meter(total === 0 ? 1 : left / total, 'Drained', `${left} of ${total}`, () => 'good'),
     message ? h('p', { class: 'note' }, 'Why: ', h('bdi', null, message)) : null,
-    waited.length === 0 ? null : waiting(waited));
+    waited.length === 0 ? null : waiting(waited, own.Deadline > 0));
 }
 
 function patience(own) {
@@ -116,7 +116,7 @@ function patience(own) {
   return until > Date.now() ? `In ${duration(until - Date.now())} what is left is stopped at once.` : 'The deadline has passed: what is left is stopped at once.';
 }
 
-function waiting(allocs) {
+function waiting(allocs, hasDeadline) {
   const isLast = allocs.every((alloc) => alloc.Job?.Type === 'system');
   return [
     h('div', { class: 'table stack' }, h('table', { 'aria-label': 'What the drain waits for' },
@@ -125,18 +125,18 @@ function waiting(allocs) {
         h('td', null, h('a', { href: link(allocPath(alloc.ID)), 'data-row': true }, h('code', null, short(alloc.ID)))),
         h('td', null, h('a', { href: link(jobPath(alloc.JobID, alloc.Namespace)) }, h('bdi', null, alloc.Name))),
         h('td', null, state(alloc.DesiredStatus === 'run' ? alloc.ClientStatus : 'stopping', alloc.DesiredStatus === 'run' ? undefined : 'busy')),
-        h('td', { class: 'grow wrap' }, h('bdi', null, reason(alloc, isLast)))))))),
+        h('td', { class: 'grow wrap' }, h('bdi', null, reason(alloc, isLast, hasDeadline)))))))),
     allocs.length > SHOWN_MAX ? h('p', { class: 'note' }, `and ${counted(allocs.length - SHOWN_MAX, 'more')}`) : null,
   ];
 }
 
 /** Why an allocation is still there, in plain words. */
-function reason(alloc, isLast) {
+function reason(alloc, isLast, hasDeadline) {
   if (alloc.DesiredStatus !== 'run') return 'its tasks to stop: they leave the routes first and get their time to end';
   if (isMarked(alloc)) return 'its replacement to be placed';
   const type = alloc.Job?.Type;
   if (type === 'system') return isLast ? 'its turn: it is told to stop' : 'everything else to leave: system jobs are the last';
-  if (type !== 'service') return 'its tasks to end by themselves, or the deadline';
+  if (type !== 'service') return `its tasks to end by themselves${hasDeadline ? ', or the deadline' : ''}`;
   const group = alloc.Job?.TaskGroups?.find((own) => own.Name === alloc.TaskGroup);
   const most = group?.Migrate?.MaxParallel ?? 1;
   return `its turn: “${alloc.TaskGroup}” moves ${most} at a time, each when the one before is healthy elsewhere`;
