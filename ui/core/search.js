@@ -101,7 +101,9 @@ export class Search {
         value: this.text,
         oninput: (event) => this.typed(event.target.value),
         onkeydown: (event) => this.key(event),
-        onblur: () => setTimeout(() => {
+        onblur: (event) => setTimeout(() => {
+          // Who is back already goes on typing.
+          if (document.activeElement === event.target) return;
           this.isOpen = false;
           this.update();
         }, 150),
