@@ -1,7 +1,7 @@
 //! Requests that cost much do not slow down what else the agent does, and need bounded memory.
 
 use crate::harness::{
-    Agent, Echo, http,
+    Agent, Echo, eventually, http,
     probes::{MemoryCeiling, Probes},
     raw,
 };
@@ -131,6 +131,23 @@ async fn bodies_that_never_end_take_little_memory_and_keep_nobody_out() {
         {"Name": "t", "Driver": "raw_exec", "Config": {"command": "/bin/true"}}]}]}});
     http::put(&agent.url("http", "/v1/jobs"), &job).await;
     drop(open);
+}
+
+/// What was needed once is given back also when the agent has nothing to do: by threads of the
+/// allocator, which are there from the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_rests_gives_memory_back() {
+    let agent = Agent::start().await;
+    eventually("a thread of the allocator", || async {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", agent.pid())).expect("procfs");
+        let names = threads
+            .flatten()
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+        let names: Vec<String> = names.collect();
+        let is_there = names.iter().any(|name| name.starts_with("jemalloc_bg"));
+        is_there.then_some(()).ok_or_else(|| names.concat())
+    })
+    .await;
 }
 
 #[test]

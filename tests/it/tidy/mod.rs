@@ -222,6 +222,7 @@ const ROOT_ARROWS: &[Arrow<'_>] = &[
     ("config", &[]),
     ("telemetry", &[]),
     ("sys", &[]),
+    ("allocator", &[]),
     ("echo", &[]),
     ("commands", &["agent", "cli", "client", "echo"]),
 ];
