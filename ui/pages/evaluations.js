@@ -18,6 +18,12 @@ export default function page(cx) {
   const table = evaluationTable(cx);
   // What was found before, until the next is there.
   let before = null;
+  // New ones wait until somebody asks for them, so that what is read is not pushed away.
+  let held = { filter: null, ids: new Set() };
+  const hold = (filter, rows) => {
+    if (held.filter !== filter || held.ids.size === 0) held = { filter, ids: new Set(rows.map((row) => row.ID)) };
+    return rows.filter((row) => held.ids.has(row.ID));
+  };
   return {
     title: () => 'Evaluations',
     view() {
@@ -40,9 +46,21 @@ export default function page(cx) {
         ready(shownFirst, (rows) => {
           const blocked = waiting?.data ?? [];
           const known = new Set(blocked.map((row) => row.ID));
-          const shown = [...blocked, ...rows.filter((row) => !known.has(row.ID))];
-          if (shown.length === 0) return empty(filter ? 'No evaluation is like that.' : 'There are none.');
-          return [h('p', { class: 'count' }, count > shown.length ? `the newest ${shown.length} of ${counted(count, 'evaluation')}` : counted(shown.length, 'evaluation')), table(shown)];
+          const all = [...blocked, ...rows.filter((row) => !known.has(row.ID))];
+          if (all.length === 0) return empty(filter ? 'No evaluation is like that.' : 'There are none.');
+          // What is kept from an earlier look is not what is held.
+          const isRead = (one) => !one || (one.data && !one.isReading);
+          const shown = held.filter === filter || (isRead(own) && isRead(waiting)) ? hold(filter, all) : all;
+          const fresh = all.length - shown.length;
+          return [
+            h('p', { class: 'count' },
+              count > all.length ? `the newest ${all.length} of ${counted(count, 'evaluation')}` : counted(all.length, 'evaluation'),
+              fresh > 0 ? [', ', h('button', { type: 'button', class: 'link', onclick: () => {
+                held.ids.clear();
+                cx.update();
+              } }, `show ${fresh} new`)] : null),
+            table(shown),
+          ];
         }),
         commandLine(command('eval', 'list', ...(status ? ['-status', status] : []))),
       ];

@@ -26,23 +26,23 @@ function pathOf(event) {
   }
 }
 
+const CLOCK = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });
+
 export default function page(cx) {
-  const own = { rows: [], count: 0, isPaused: false };
+  const own = { rows: [], isPaused: false };
   cx.onEnd(follow(TOPICS, (event) => {
     if (own.isPaused) return;
-    own.count += 1;
-    own.rows.unshift({ ...event, number: own.count, at: new Date() });
+    own.rows.unshift({ ...event, at: new Date() });
     if (own.rows.length > KEPT_MAX) own.rows.length = KEPT_MAX;
     cx.update();
   }));
   const table = new Table(cx, {
     label: 'Events',
-    key: (row) => row.number,
     columns: [
-      { label: 'Seen', cell: (row) => row.at.toLocaleTimeString([], { hour12: false }) },
-      { label: 'Index', class: 'number wide', cell: (row) => String(row.Index) },
-      { label: 'Topic', cell: (row) => row.Topic },
-      { label: 'Type', class: 'wide', cell: (row) => row.Type },
+      { label: 'Seen', width: '5.5rem', cell: (row) => CLOCK.format(row.at) },
+      { label: 'Index', class: 'number wide', width: '5.5rem', cell: (row) => String(row.Index) },
+      { label: 'Topic', width: '8rem', cell: (row) => row.Topic },
+      { label: 'Type', class: 'wide cut', width: '15rem', cell: (row) => row.Type },
       { label: 'Key', class: 'grow cut', cell: (row) => rowLink(link(pathOf(row)), /^[0-9a-f]{8}-/.test(row.Key) ? short(row.Key) : row.Key) },
       { label: 'Of', class: 'wide cut', cell: (row) => h('bdi', null, (row.FilterKeys ?? []).map((key) => (/^[0-9a-f]{8}-/.test(key) ? short(key) : key)).join(', ')) },
     ],

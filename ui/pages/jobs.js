@@ -24,18 +24,18 @@ export default function page(cx) {
     key: (job) => `${job.Namespace}\n${job.ID}`,
     columns: [
       { label: 'Job', sort: (job) => job.ID, cell: (job) => [rowLink(link(jobPath(job.ID, job.Namespace)), job.ID), job.Namespace === 'default' ? null : pill(job.Namespace)] },
-      { label: 'Status', sort: (job) => job.Status, cell: (job) => state(job.Stop ? 'stopped' : job.Status, job.Stop || (job.Status === 'dead' && job.Type.includes('batch')) ? 'calm' : undefined) },
+      { label: 'Status', class: 'status', sort: (job) => job.Status, cell: (job) => state(job.Stop ? 'stopped' : job.Status, job.Stop || (job.Status === 'dead' && job.Type.includes('batch')) ? 'calm' : undefined) },
       { label: 'Type', class: 'wide', sort: (job) => job.Type, cell: (job) => job.Type },
       { label: 'Allocations', class: 'grow', cell: versions },
       {
-        label: 'Requests/s', class: 'number', isDown: true, sort: (job) => rateOf(job)?.rate ?? -1,
+        label: 'Requests/s', class: 'number rate', isDown: true, sort: (job) => rateOf(job)?.rate ?? -1,
         cell: (job) => {
           const own = rateOf(job);
           if (!own) return '';
           return [rate(own.rate), own.success !== null && own.success < 0.999 ? h('span', { class: 'bad-text' }, ` ${percent(1 - own.success)}`) : null];
         },
       },
-      { label: 'Last deploy', class: 'wide', isDown: true, sort: (job) => job.SubmitTime, cell: (job) => [moment(job.SubmitTime), ' ', deployed(job)] },
+      { label: 'Last deploy', class: 'wide deploy', isDown: true, sort: (job) => job.SubmitTime, cell: (job) => [moment(job.SubmitTime), ' ', deployed(job)] },
     ],
   });
   return {

@@ -30,7 +30,6 @@ export function healthPill(alloc) {
 export function allocTable(cx, { withJob = false, withNode = true } = {}) {
   return new Table(cx, {
     label: 'Allocations',
-    key: (alloc) => alloc.ID,
     columns: [
       { label: 'Allocation', cell: (alloc) => rowLink(link(allocPath(alloc.ID)), short(alloc.ID)) },
       ...(withJob ? [{ label: 'Job', cell: (alloc) => h('a', { href: link(jobPath(alloc.JobID, alloc.Namespace)) }, h('bdi', null, alloc.JobID)) }] : []),

@@ -26,10 +26,10 @@ export function evaluationTable(cx, { withJob = true } = {}) {
     columns: [
       { label: 'Evaluation', cell: (own) => rowLink(link(evalPath(own.ID)), short(own.ID)) },
       ...(withJob ? [{ label: 'Job', sort: (own) => own.JobID, cell: (own) => (own.JobID ? h('a', { href: link(jobPath(own.JobID, own.Namespace)) }, h('bdi', null, own.JobID)) : '') }] : []),
-      { label: 'Status', sort: (own) => own.Status, cell: (own) => state(own.Status) },
+      { label: 'Status', class: 'status', sort: (own) => own.Status, cell: (own) => state(own.Status) },
       { label: 'Because of', class: 'wide', sort: (own) => own.TriggeredBy, cell: (own) => own.TriggeredBy },
       { label: 'Result', class: 'grow cut', cell: (own) => h('span', { title: outcome(own) }, outcome(own)) },
-      { label: 'When', class: 'wide', isDown: true, sort: (own) => own.CreateTime, cell: (own) => moment(own.CreateTime) },
+      { label: 'When', class: 'wide ago', isDown: true, sort: (own) => own.CreateTime, cell: (own) => moment(own.CreateTime) },
     ],
   });
   return (rows) => table.view(rows);

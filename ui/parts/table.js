@@ -8,18 +8,24 @@ const WHOLE_MAX = 120;
 const AROUND = 20;
 
 /**
- * A table. `columns`: `{label, cell(row), class?, sort?(row)}`; `key(row)`; the first column's link
- * is the row for `j` and `k`. One made by `table` in a page remembers its order and place.
+ * A table. `columns`: `{label, cell(row), class?, sort?(row), width?}`; `key(row)`; the first column's
+ * link is the row for `j` and `k`. One made by `table` in a page remembers its order and place. Where
+ * columns have widths, what rows say does not change them.
+ *
+ * Without a `key` rows are told apart by their place: where new ones come on top, the elements stay
+ * and what they say moves on, so that nothing on the page is pushed. Who stands on a row stays on it.
  */
 export class Table {
   constructor(cx, { columns, key, label, sort = null }) {
     this.cx = cx;
     this.columns = columns;
-    this.key = key;
+    this.key = key ?? ((row, at) => at);
+    this.slides = !key;
+    this.focused = null;
     this.label = label;
     this.order = sort;
     this.from = 0;
-    this.to = WHOLE_MAX;
+    this.to = Math.ceil(innerHeight / ROW_PX) + AROUND;
     this.length = 0;
     this.cells = new Map();
     const moved = () => this.moved();
@@ -61,22 +67,35 @@ export class Table {
     const from = isWhole ? 0 : Math.min(this.from, Math.max(0, rows.length - 1));
     const to = isWhole ? rows.length : Math.min(this.to, rows.length);
     return h('div', { class: 'table' },
-      h('table', { 'aria-label': this.label, 'aria-rowcount': String(rows.length + 1) },
+      h('table', { class: this.columns.some((column) => column.width) ? 'fixed' : undefined, 'aria-label': this.label, 'aria-rowcount': String(rows.length + 1) },
         h('thead', null, h('tr', null, this.columns.map((column) => this.heading(column)))),
-        h('tbody', { args: null, onfocusin: () => this.moved() },
+        h('tbody', { onfocusin: (event) => this.stoodOn(event.target) },
           from > 0 ? this.space('before', from) : null,
-          rows.slice(from, to).map((row, at) => h('tr', { key: `row ${this.key(row)}`, 'aria-rowindex': String(from + at + 2) },
+          rows.slice(from, to).map((row, at) => h('tr', { key: `row ${this.key(row, from + at)}`, 'aria-rowindex': String(from + at + 2) },
             this.columns.map((column) => h('td', { class: column.class, 'data-label': column.label }, column.cell(row))))),
           to < rows.length ? this.space('after', rows.length - to) : null)),
-      isWhole ? null : h('i', { class: 'anchor', hidden: true, island: (element) => this.anchor(element) }));
+      isWhole && !this.slides ? null : h('i', { class: 'anchor', hidden: true, island: (element) => this.anchor(element), args: null }));
   }
 
   anchor(element) {
     const find = () => {
       this.body = element.parentElement?.querySelector('tbody') ?? null;
+      if (this.slides) this.stay();
     };
-    queueMicrotask(find);
-    return { update: find, destroy: () => { this.body = null; } };
+    return { update: () => queueMicrotask(find), destroy: () => { this.body = null; } };
+  }
+
+  stoodOn(element) {
+    this.focused = element.getAttribute('href');
+    this.moved();
+  }
+
+  /** Goes after the row that is stood on, if it moved. */
+  stay() {
+    const at = document.activeElement;
+    if (!this.focused || !this.body?.contains(at) || at.getAttribute('href') === this.focused) return;
+    const links = [...this.body.querySelectorAll('[data-row]')];
+    links.find((own) => own.getAttribute('href') === this.focused)?.focus({ preventScroll: true });
   }
 
   space(name, count) {
@@ -85,13 +104,14 @@ export class Table {
   }
 
   heading(column) {
-    if (!column.sort) return h('th', { scope: 'col', class: column.class }, column.label);
+    const style = column.width ? { width: column.width } : {};
+    if (!column.sort) return h('th', { scope: 'col', class: column.class, style }, column.label);
     const isIt = this.order?.label === column.label;
     const toggle = () => {
       this.order = { label: column.label, isDown: isIt ? !this.order.isDown : Boolean(column.isDown) };
       this.cx.update();
     };
-    return h('th', { scope: 'col', class: column.class, 'aria-sort': isIt ? (this.order.isDown ? 'descending' : 'ascending') : undefined },
+    return h('th', { scope: 'col', class: column.class, style, 'aria-sort': isIt ? (this.order.isDown ? 'descending' : 'ascending') : undefined },
       h('button', { type: 'button', class: 'sort', onclick: toggle }, column.label, h('span', { 'aria-hidden': 'true' }, isIt ? (this.order.isDown ? ' ↓' : ' ↑') : '')));
   }
 }

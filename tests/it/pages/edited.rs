@@ -1,6 +1,6 @@
 //! What is looked at and changed in the pages beside jobs and their rollouts.
 
-use super::browser::Browser;
+use super::{browser::Browser, put_key};
 use crate::harness::{Agent, Echo, dns, http};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use reqwest::Method;
@@ -146,6 +146,13 @@ async fn needs_chromium_names_routes_keys_and_variables_are_shown_and_edited() {
     let scale = json!({"Count": 1, "Target": {"Group": "web"}});
     http::put(&agent.url("http", "/v1/job/web/scale"), &scale).await;
     page.wait_text("JobRegistered").await;
+    // Who stands on a row stays on it when others come on top.
+    page.key("j").await;
+    let row = "document.activeElement.getAttribute('href')";
+    let stood = page.value(row).await;
+    put_key(&agent, "app/more", "x").await;
+    page.wait_text("app/more").await;
+    page.wait(&format!("{row} === {stood}")).await;
 
     // Why something is not placed, in a sentence; and the server.
     let mut large = Echo::new("large", 1);
