@@ -10,7 +10,10 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use crate::config::{Rules, seconds};
 use crate::name::{Labels, Query, parse};
 use crate::pick::Stream;
-use crate::view::{Endpoint, NodeEntry, Place, Pool, View};
+use crate::view::View;
+use crate::view::endpoint::Endpoint;
+use crate::view::node::NodeEntry;
+use crate::view::pool::{Place, Pool};
 
 /// Largest message without EDNS, in bytes (RFC 1035, 4.2.1).
 const PLAIN_UDP_BYTES: usize = 512;

@@ -26,6 +26,7 @@ pub mod view;
 pub use config::{Config, Rules, Soa};
 pub use error::Error;
 pub use server::{Dns, Handle, Told};
-pub use view::{
-    Changes, Facts, Instance, InstanceChange, Kind, Node, Prepared, PreparedQueries, View,
+pub use view::View;
+pub use view::facts::{
+    Changes, Facts, Instance, InstanceChange, Kind, Node, Prepared, PreparedQueries,
 };

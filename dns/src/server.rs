@@ -364,7 +364,7 @@ impl Front {
         };
         let mut response = Response::error(&request.metadata, ResponseCode::ServFail);
         response.repeats_question = true;
-        response.edns = request.edns.as_ref().map(echo);
+        response.edns = request.edns.as_ref().map(|edns| echo(edns, |_| 0));
         if request.edns.as_ref().is_some_and(|edns| edns.version() > 0) {
             response.metadata.response_code = ResponseCode::BADVERS;
             return response;
@@ -387,9 +387,27 @@ impl Front {
             answer.shortened && self.rules.enable_truncate && request.protocol() == Protocol::Udp;
         if answer.code == ResponseCode::Refused {
             response.edns = None;
+        } else if answer.code == ResponseCode::NoError && self.is_of_subnet(request, question.name)
+        {
+            response.edns = request
+                .edns
+                .as_ref()
+                .map(|edns| echo(edns, |prefix| prefix));
         }
         response.answer = Some(answer);
         response
+    }
+
+    /// Whether an answer is for the subnet of the asker, if it says one: that of a prepared query
+    /// is, as the original says.
+    fn is_of_subnet(&self, request: &Request, name: &Name) -> bool {
+        let edns = request.edns.as_ref();
+        edns.is_some_and(|edns| edns.option(EdnsCode::Subnet).is_some())
+            && self
+                .view
+                .load()
+                .as_ref()
+                .is_some_and(|view| view.is_query(name))
     }
 
     /// The answer from the view; none while there is no view.
@@ -582,13 +600,14 @@ fn sections(response: &Response) -> (&[Record], &[Record], &[Record]) {
     })
 }
 
-/// The OPT record of a reply: the client's size, version 0, no flags, and its subnet with scope 0,
-/// which says that the answer does not depend on it.
-fn echo(request: &Edns) -> Edns {
+/// The OPT record of a reply: the client's size, version 0, no flags, and its subnet with a scope
+/// by its prefix; 0 says that the answer does not depend on it.
+fn echo(request: &Edns, scope: impl FnOnce(u8) -> u8) -> Edns {
     let mut edns = Edns::new();
     edns.set_max_payload(request.max_payload());
     if let Some(EdnsOption::Subnet(subnet)) = request.option(EdnsCode::Subnet) {
-        let subnet = ClientSubnet::new(subnet.addr(), subnet.source_prefix(), 0);
+        let prefix = subnet.source_prefix();
+        let subnet = ClientSubnet::new(subnet.addr(), prefix, scope(prefix));
         edns.options_mut().insert(EdnsOption::Subnet(subnet));
     }
     edns

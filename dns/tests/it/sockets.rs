@@ -1,6 +1,8 @@
 //! A server on real sockets, asked over UDP and TCP.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dns::{Config, Dns, Error, Handle, Rules, View};
@@ -30,12 +32,23 @@ impl Running {
     }
 
     async fn start_with(rules: Rules, recursors: Vec<SocketAddr>) -> Self {
+        Self::bind(rules, recursors, Duration::from_millis(200)).await
+    }
+
+    /// One with an instance of `many`, that waits long for its recursors.
+    async fn start_patient(recursors: Vec<SocketAddr>, patience: Duration) -> Self {
+        let running = Self::bind(Rules::default(), recursors, patience).await;
+        running.handle.set_view(View::new(&many(1).facts).unwrap());
+        running
+    }
+
+    async fn bind(rules: Rules, recursors: Vec<SocketAddr>, recursor_timeout: Duration) -> Self {
         let dns = Dns::bind(Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
             rules,
             recursors,
-            recursor_timeout: Duration::from_millis(200),
+            recursor_timeout,
         })
         .await
         .unwrap();
@@ -227,6 +240,18 @@ async fn edns_is_echoed_and_never_invented() {
     let reply = server.udp(&subnet).await;
     let echoed = reply.edns.as_ref().unwrap().option(EdnsCode::Subnet);
     assert_eq!(echoed, Some(&EdnsOption::Subnet(network)));
+    // That of a prepared query is for the subnet, an error is for all.
+    let mut scenario = many(10);
+    assert!(scenario.read("query q1 many"));
+    server.handle.set_view(View::new(&scenario.facts).unwrap());
+    for (name, scope) in [("q1.query.consul.", 24), ("none.query.consul.", 0)] {
+        let mut asked = subnet.clone();
+        asked.queries = question(name, RecordType::A).queries;
+        let reply = server.udp(&asked).await;
+        let echoed = reply.edns.as_ref().unwrap().option(EdnsCode::Subnet);
+        let network = ClientSubnet::new("203.0.113.0".parse().unwrap(), 24, scope);
+        assert_eq!(echoed, Some(&EdnsOption::Subnet(network)), "{name}");
+    }
 
     let mut newer = with_edns(asked, 1_232);
     newer.edns.as_mut().unwrap().set_version(1);
@@ -419,6 +444,124 @@ async fn names_outside_the_zone_are_asked_elsewhere() {
         RData::A("203.0.113.5".parse().unwrap())
     );
     server.stop().await;
+}
+
+/// A server that notes who asks, over UDP and TCP, and answers with a code or not at all.
+async fn noting(code: Option<ResponseCode>) -> (SocketAddr, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let reply = move |bytes: &[u8]| {
+        let asked = Message::from_vec(bytes).unwrap();
+        let mut reply = Message::response(asked.metadata.id, OpCode::Query);
+        reply.add_queries(asked.queries);
+        reply.metadata.response_code = code?;
+        Some(reply.to_vec().unwrap())
+    };
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 4096];
+        loop {
+            let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            if let Some(reply) = reply(&buffer[..length]) {
+                socket.send_to(&reply, peer).await.unwrap();
+            }
+        }
+    });
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            let length = stream.read_u16().await.unwrap();
+            let mut bytes = vec![0; usize::from(length)];
+            stream.read_exact(&mut bytes).await.unwrap();
+            if let Some(reply) = reply(&bytes) {
+                let length = u16::try_from(reply.len()).unwrap();
+                stream.write_u16(length).await.unwrap();
+                stream.write_all(&reply).await.unwrap();
+            }
+            open.push(stream);
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_recursor_that_fails_is_passed_over_and_one_that_knows_is_the_last() {
+    use ResponseCode::{NXDomain, NoError, Refused, ServFail};
+    for (codes, expected, asked) in [
+        // Silence, failure and refusal lead on; an answer ends it, and be it that there is none.
+        (
+            vec![None, Some(ServFail), Some(Refused), Some(NoError)],
+            NoError,
+            vec![1, 1, 1, 1],
+        ),
+        (vec![Some(NXDomain), Some(NoError)], NXDomain, vec![1, 0]),
+        (vec![Some(NoError), None], NoError, vec![1, 0]),
+        (vec![Some(ServFail), None], ServFail, vec![1, 1]),
+    ] {
+        let (mut addresses, mut counts) = (Vec::new(), Vec::new());
+        for code in &codes {
+            let (address, count) = noting(*code).await;
+            addresses.push(address);
+            counts.push(count);
+        }
+        let server = Running::start_with(Rules::default(), addresses).await;
+        server.handle.set_view(View::new(&many(1).facts).unwrap());
+        let asked_for = question("example.org.", RecordType::A);
+        let counted = || -> Vec<usize> {
+            let counts = counts.iter();
+            counts
+                .map(|count| count.swap(0, Ordering::SeqCst))
+                .collect()
+        };
+        for reply in [server.udp(&asked_for).await, server.tcp(&asked_for).await] {
+            assert_eq!(reply.metadata.response_code, expected, "{codes:?}");
+            assert!(reply.metadata.recursion_available, "{codes:?}");
+        }
+        let twice: Vec<usize> = asked.iter().map(|count| 2 * count).collect();
+        assert_eq!(counted(), twice, "{codes:?}");
+        server.stop().await;
+    }
+}
+
+/// Questions that wait for silent recursors have a bound: what comes beyond it fails at once, over
+/// TCP too, and names of the zone are answered meanwhile.
+#[tokio::test]
+async fn questions_that_wait_for_recursors_have_a_bound() {
+    const WAITING_MAX: usize = 512;
+    let (silent, asked) = noting(None).await;
+    let server = Running::start_patient(vec![silent], 6 * PATIENCE).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(server.address).await.unwrap();
+    let outside = question("example.org.", RecordType::A);
+    let bytes = outside.to_vec().unwrap();
+    for waiting in 1..=WAITING_MAX {
+        socket.send(&bytes).await.unwrap();
+        // One after another, so that none is lost on the way.
+        let arrived = async {
+            while asked.load(Ordering::SeqCst) < waiting {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, arrived).await.unwrap();
+    }
+    let inside = question("many.service.consul.", RecordType::A);
+    for (asked, expected) in [
+        (&outside, ResponseCode::ServFail),
+        (&inside, ResponseCode::NoError),
+    ] {
+        for reply in [server.udp(asked).await, server.tcp(asked).await] {
+            assert_eq!(reply.metadata.response_code, expected);
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), WAITING_MAX);
+    // It would wait for those questions.
+    drop(server);
 }
 
 #[tokio::test]
