@@ -51,6 +51,7 @@ mod snapshot;
 mod status;
 mod structured;
 mod template;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod top;

@@ -1,6 +1,6 @@
 use super::{
     Error,
-    alloc::message::Message,
+    alloc::{Tasks, message::Message},
     allocdir::SECRET_DIRS,
     command::{Command, CommandRequest},
     file_threads::READ_TIMEOUT,
@@ -251,24 +251,26 @@ impl Handle {
         Ok(logs::stream_logs(dir, prefix, range, writer, reads))
     }
 
-    /// Restarts one task, or all that run; answers when it is under way.
+    /// Restarts tasks; answers when it is under way.
     ///
     /// # Errors
     /// Unknown allocation or task, or nothing runs.
-    pub async fn restart(&self, alloc: &str, task: Option<&str>) -> Result<(), Error> {
-        let reason = match task {
-            Some(_) => "User requested task to restart",
-            None => "User requested running tasks to restart",
+    pub async fn restart(&self, alloc: &str, tasks: Tasks) -> Result<(), Error> {
+        let reason = match tasks {
+            Tasks::Named(_) => "User requested task to restart",
+            Tasks::Running => "User requested running tasks to restart",
+            Tasks::All => "User requested all tasks to restart",
         };
+        let is_named = matches!(tasks, Tasks::Named(_));
         self.ask(alloc, |reply| Message::Restart {
-            task: task.map(str::to_owned),
+            tasks,
             reason: reason.to_owned(),
             unhealthy: false,
             reply: Some(reply),
         })
         .await
         .map_err(|error| match error {
-            Error::NotRunning if task.is_none() && self.is_over(alloc) => Error::Over,
+            Error::NotRunning if !is_named && self.is_over(alloc) => Error::Over,
             error => error,
         })
     }

@@ -38,6 +38,7 @@ mod templates;
 use registration::Version;
 use rpc::message::RulesVersion;
 
+pub use alloc::Tasks;
 pub use command::{Command, CommandRequest, Heard};
 pub use drivers::process::supervisor;
 pub use error::Error;

@@ -6,7 +6,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-use client::{Client, Config, Error, Handle, LogStream, Origin, Range};
+use client::{Client, Config, Error, Handle, LogStream, Origin, Range, Tasks};
 use jobs::model::{
     AllocId, Allocation, Artifact, ClientStatus, DesiredStatus, Job, JobType, Lifecycle,
     RestartPolicy, ServiceCheck, ServiceSpec, Span, Task, TaskConfig, TaskEvent, TaskGroup,
@@ -543,6 +543,72 @@ async fn tasks_run_before_beside_and_after_the_leader() {
 }
 
 #[tokio::test]
+async fn all_tasks_begin_anew_in_their_order_also_those_that_have_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(dir.path(), true).await;
+    let task = |name: &str, hook: &str, script: &str| Task {
+        name: name.into(),
+        lifecycle: (!hook.is_empty()).then(|| Lifecycle {
+            hook: hook.into(),
+            sidecar: false,
+        }),
+        ..shell(&format!(
+            "cd $NOMAD_ALLOC_DIR/data; echo {name} >> order; {script}"
+        ))
+    };
+    let wait = "while :; do sleep 0.02; done";
+    let mut alloc = alloc(JobType::Service, 3, task("main", "", wait));
+    edit(&mut alloc, |group| {
+        // The main task does not run before this one is over, also when it ran already.
+        let first = "sleep 0.2; echo prepared >> order";
+        group.tasks.extend([
+            task("after", "poststart", ""),
+            task("first", "prestart", first),
+            task("last", "poststop", ""),
+        ]);
+    });
+    machine.assign(alloc.clone()).await;
+    let is_up = |heard: &Heard, restarts: u64| {
+        let states = heard.allocs.get(&id_text("a1")).map(|one| &one.task_states);
+        states.is_some_and(|states| {
+            let after = states.get("after");
+            after.is_some_and(|one| one.state == TaskPhase::Dead && one.restarts == restarts)
+                && states["main"].state == TaskPhase::Running
+        })
+    };
+    machine
+        .until("the first round", |heard| is_up(heard, 0))
+        .await;
+    let id = id_text("a1");
+    let refused = machine.handle.restart(&id, Tasks::Named("first".into()));
+    assert!(matches!(refused.await, Err(Error::NotRunning)));
+    for round in 1..3 {
+        machine.handle.restart(&id, Tasks::All).await.unwrap();
+        machine
+            .until("another round", |heard| is_up(heard, round))
+            .await;
+    }
+    machine.stop(alloc).await;
+    let update = machine.until_status(ClientStatus::Complete).await;
+    let data = dir.path().join("alloc").join(id_text("a1"));
+    let order = fs::read_to_string(data.join("alloc/data/order")).unwrap();
+    let lines: Vec<&str> = order.lines().collect();
+    let round = ["first", "prepared", "main", "after"];
+    assert_eq!(lines, [&round[..], &round, &round, &["last"]].concat());
+    for (name, state) in &update.task_states {
+        let counted = state.restarts;
+        assert_eq!(
+            counted,
+            if name.as_str() == "last" { 0 } else { 2 },
+            "{name}"
+        );
+    }
+    let over = machine.handle.restart(&id_text("a1"), Tasks::All).await;
+    assert!(over.is_err(), "nothing of it is left");
+    machine.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_sticky_disk_passes_from_one_allocation_to_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut machine = Machine::start(dir.path(), false).await;
@@ -695,7 +761,7 @@ async fn a_successor_waits_for_its_predecessor_also_after_a_restart_of_the_agent
         machine.shut_down().await;
         machine = Machine::start(dir.path(), false).await;
         machine.until_status(ClientStatus::Running).await;
-        let restarted = machine.handle.restart(&id_text("a2"), None).await;
+        let restarted = machine.handle.restart(&id_text("a2"), Tasks::Running).await;
         assert!(matches!(restarted, Err(Error::NotRunning)), "{restarted:?}");
         let heard = machine.heard.borrow().clone();
         assert_eq!(heard.allocs.len(), 1, "{heard:#?}");
@@ -929,7 +995,7 @@ async fn checks_follow_the_service_and_a_restart_leaves_the_catalog_first() {
 
     machine
         .handle
-        .restart(&id_text("a1"), Some("main"))
+        .restart(&id_text("a1"), Tasks::Named("main".into()))
         .await
         .unwrap();
     let heard = machine

@@ -1,10 +1,23 @@
 //! An agent as its operators use it: prepared queries in DNS, snapshots, its log, reload and leave.
 
-use crate::harness::{Agent, DEADLINE, Echo, agent::Mode, command::trivet, dns, eventually, http};
+use crate::harness::{
+    Agent, DEADLINE, Echo,
+    agent::Mode,
+    command::{begin, trivet},
+    dns, eventually, http,
+};
 use hickory_proto::rr::{RData, RecordType};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    process::ChildStdout,
+    time::timeout,
+};
 
 async fn put(agent: &Agent, path: &str, body: &Value) {
     let sent = http::send(Method::PUT, &agent.url("catalog", path), Some(body)).await;
@@ -179,4 +192,75 @@ async fn a_job_is_restarted_in_batches_and_its_allocations_are_replaced() {
     let none = ["job", "restart", "-yes", "-group", "other", "web"];
     let none = trivet(&agent, &none).await.ok();
     assert_eq!(none.stdout, "No allocations to restart\n");
+}
+
+/// Reads until that was printed.
+async fn until_printed(output: &mut ChildStdout, text: &str) {
+    let mut heard = String::new();
+    let reading = async {
+        while !heard.contains(text) {
+            let mut piece = [0; 1024];
+            let read = output.read(&mut piece).await.expect("what it prints");
+            assert_ne!(read, 0, "it ended: {heard}");
+            heard.push_str(&String::from_utf8_lossy(&piece[..read]));
+        }
+    };
+    let read = timeout(DEADLINE, reading).await;
+    assert!(read.is_ok(), "no {text:?} in {heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_that_is_interrupted_asks_back_before_it_ends() {
+    let agent = Agent::start().await;
+    let job = Echo::new("web", 2);
+    job.run(&agent).await;
+    job.deployment(&agent, 0, "successful").await;
+    let restart = [
+        "job",
+        "restart",
+        "-yes",
+        "-all-tasks",
+        "-batch-wait",
+        "1h",
+        "web",
+    ];
+    let mut restarting = begin(&agent, &restart);
+    let mut output = restarting.stdout.take().expect("its output");
+    let mut input = restarting.stdin.take().expect("its input");
+    let id = i32::try_from(restarting.id().expect("it runs")).expect("an id");
+    until_printed(&mut output, "Restarting all tasks in allocation").await;
+    until_printed(
+        &mut output,
+        "Waiting 1h0m0s before restarting the next batch",
+    )
+    .await;
+    for (answer, outcome) in [
+        ("maybe\nno\n", "Invalid answer \"maybe\""),
+        ("yes\n", "Canceling job restart process"),
+    ] {
+        kill(Pid::from_raw(id), Signal::SIGINT).expect("a signal");
+        until_printed(
+            &mut output,
+            "Are you sure you want to stop the restart process? [y/N]",
+        )
+        .await;
+        input.write_all(answer.as_bytes()).await.expect("an answer");
+        until_printed(&mut output, outcome).await;
+    }
+    let ended = timeout(DEADLINE, restarting.wait()).await.expect("it ends");
+    assert!(ended.expect("an end").success());
+    let restarts: u64 = (job.running(&agent, 2).await.iter())
+        .filter_map(|alloc| alloc["TaskStates"]["server"]["Restarts"].as_u64())
+        .sum();
+    assert_eq!(restarts, 1, "only the first of the two");
+
+    // Nobody answers: the interrupt was meant.
+    let mut alone = begin(&agent, &restart);
+    let mut output = alone.stdout.take().expect("its output");
+    let id = i32::try_from(alone.id().expect("it runs")).expect("an id");
+    drop(alone.stdin.take());
+    until_printed(&mut output, "Waiting 1h0m0s").await;
+    kill(Pid::from_raw(id), Signal::SIGINT).expect("a signal");
+    let ended = timeout(DEADLINE, alone.wait()).await.expect("it ends");
+    assert!(ended.expect("an end").success());
 }

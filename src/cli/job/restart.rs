@@ -5,6 +5,7 @@ use crate::{
     http::{Http, segment},
     lookup,
     render::monitor::next_index,
+    terminal::Terminal,
     view::quoted,
 };
 use anyhow::{Context as _, anyhow, bail};
@@ -21,11 +22,15 @@ use serde_json::Value;
 use std::{collections::BTreeMap, io::IsTerminal as _};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep_until},
 };
 
 /// How much of an id is shown.
 const ID_SHORT: usize = 8;
+/// What stands before lines that belong to the one above.
+const INDENT: &str = "    ";
+/// What is said of an evaluation that finds no place.
+const PLACEMENT_FAILURES: &str = "has placement failures";
 /// Lines of a batch that wait to be printed.
 const LINES_MAX: usize = 64;
 
@@ -94,6 +99,18 @@ struct SeenAlloc {
     client_status: ClientStatus,
     next_allocation: String,
     task_states: Option<FlatMap<TaskName, TaskState>>,
+}
+
+/// Why a batch is not waited for.
+enum Stopped {
+    OnPurpose,
+    By(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Stopped {
+    fn from(error: anyhow::Error) -> Self {
+        Self::By(error)
+    }
 }
 
 /// What the arguments mean.
@@ -230,6 +247,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         "allocations"
     };
     title(cx, &format!("Restarting {} {noun}", chosen.len()))?;
+    let mut terminal = Terminal::open()?;
     let mut errors = Vec::new();
     let mut is_canceled = false;
     let size = plan.batch(chosen.len());
@@ -248,7 +266,9 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
             );
             title(cx, &text)?;
         }
-        let failed = restart_batch(cx, &http, &plan, batch).await?;
+        let Some(failed) = restart_batch(cx, &mut terminal, &http, &plan, batch).await? else {
+            return canceled(cx);
+        };
         errors.extend(failed.iter().cloned());
         if number == last {
             break;
@@ -257,12 +277,16 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
             title(cx, "Stopping job restart due to error")?;
             break;
         }
+        if arguments.yes && !may_help(&failed) {
+            title(cx, "Stopping job restart due to unrecoverable error")?;
+            break;
+        }
         let asks = plan.wait.is_none() || !failed.is_empty();
         if asks && !arguments.yes {
             for error in &failed {
                 cx.complain(error);
             }
-            if !proceeds(cx, &mut plan, failed.is_empty())? {
+            if !proceeds(cx, &mut terminal, &mut plan, &failed).await? {
                 title(cx, "Job restart canceled")?;
                 is_canceled = true;
                 break;
@@ -273,7 +297,9 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
                 cx,
                 &format!("Waiting {wait} before restarting the next batch"),
             )?;
-            sleep(wait.to_std()).await;
+            if !pause(cx, &mut terminal, wait).await? {
+                return canceled(cx);
+            }
         }
     }
     if !errors.is_empty() {
@@ -306,11 +332,67 @@ fn step(cx: &mut Context, text: &str) -> anyhow::Result<()> {
     cx.print(&format!("    {now}: {text}"))
 }
 
+/// The end of a command that was interrupted on purpose.
+fn canceled(cx: &mut Context) -> anyhow::Result<u8> {
+    cx.print("\nCanceling job restart process")?;
+    Ok(0)
+}
+
+/// Whether an interrupt was meant, as somebody at the terminal says. Without an answer it was.
+async fn exits(cx: &mut Context, terminal: &mut Terminal) -> anyhow::Result<bool> {
+    loop {
+        let question = "Restart interrupted, no more allocations will be restarted.";
+        title(cx, question)?;
+        cx.write(
+            format!("{INDENT}Are you sure you want to stop the restart process? [y/N] ").as_bytes(),
+        )?;
+        let Some(line) = terminal.answer().await? else {
+            return Ok(true);
+        };
+        match line.trim().to_lowercase().as_str() {
+            "y" | "yes" => return Ok(true),
+            "" | "n" | "no" => return Ok(false),
+            text => cx.print(&format!("{INDENT}Invalid answer {text:?}"))?,
+        }
+    }
+}
+
+/// Waits between two batches; false when the command was interrupted on purpose.
+async fn pause(cx: &mut Context, terminal: &mut Terminal, wait: Span) -> anyhow::Result<bool> {
+    let until = Instant::now() + wait.to_std();
+    loop {
+        tokio::select! {
+            () = sleep_until(until) => return Ok(true),
+            () = terminal.interrupted() => {}
+        }
+        if exits(cx, terminal).await? {
+            return Ok(false);
+        }
+    }
+}
+
+/// True unless the next batch is as good as sure to fail like this one.
+fn may_help(failed: &[String]) -> bool {
+    let is_final =
+        |error: &String| error.contains(PLACEMENT_FAILURES) || error.contains("Permission denied");
+    !failed.iter().any(is_final)
+}
+
 /// Whether to go on, as somebody at the terminal says.
-fn proceeds(cx: &mut Context, plan: &mut Plan<'_>, went_well: bool) -> anyhow::Result<bool> {
-    let mut question = match went_well {
-        true => "Proceed with the next batch? [Y/n".to_owned(),
-        false => "Ignore the errors above and proceed with the next batch? [y/N".to_owned(),
+async fn proceeds(
+    cx: &mut Context,
+    terminal: &mut Terminal,
+    plan: &mut Plan<'_>,
+    failed: &[String],
+) -> anyhow::Result<bool> {
+    let went_well = failed.is_empty();
+    let mut question = match (went_well, may_help(failed)) {
+        (true, _) => "Proceed with the next batch? [Y/n".to_owned(),
+        (false, true) => "Ignore the errors above and proceed with the next batch? [y/N".to_owned(),
+        (false, false) => format!(
+            "The errors above are likely to happen again.\n\
+             {INDENT}Ignore them anyway and proceed with the next batch? [y/N"
+        ),
     };
     if plan.wait.is_none() {
         question.push_str("/<wait duration>");
@@ -318,10 +400,9 @@ fn proceeds(cx: &mut Context, plan: &mut Plan<'_>, went_well: bool) -> anyhow::R
     loop {
         let now = cx.view(false).now();
         cx.write(format!("==> {now}: {question}] ").as_bytes())?;
-        let mut line = String::new();
-        if std::io::stdin().read_line(&mut line)? == 0 {
+        let Some(line) = terminal.answer().await? else {
             return Ok(false);
-        }
+        };
         match line.trim().to_lowercase().as_str() {
             "" => return Ok(went_well),
             "y" | "yes" => return Ok(true),
@@ -356,13 +437,15 @@ async fn active_deployment(
     Ok(active.map(|one| format!("Deployment {} is {:?}", plan.shown(&one.id), one.status)))
 }
 
-/// Restarts some allocations at a time, and waits for them; the errors are answered.
+/// Restarts some allocations at a time, and waits for them; the errors are answered, and nothing
+/// when the command was interrupted on purpose.
 async fn restart_batch(
     cx: &mut Context,
+    terminal: &mut Terminal,
     http: &Http,
     plan: &Plan<'_>,
     batch: &[AllocationListStub],
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<Option<Vec<String>>> {
     let (lines, mut heard) = mpsc::channel(LINES_MAX);
     let each = batch.iter().map(|alloc| {
         let lines = lines.clone();
@@ -378,15 +461,28 @@ async fn restart_batch(
     });
     let each: Vec<_> = each.collect();
     drop(lines);
-    let all = async { anyhow::Ok(join_all(each).await) };
+    let all = async { Ok(join_all(each).await) };
+    // Those that are under way go on while somebody is asked.
     let print = async {
-        while let Some(line) = heard.recv().await {
-            step(cx, &line)?;
+        loop {
+            tokio::select! {
+                line = heard.recv() => match line {
+                    Some(line) => step(cx, &line)?,
+                    None => return Ok(()),
+                },
+                () = terminal.interrupted() => {
+                    if exits(cx, terminal).await? {
+                        return Err(Stopped::OnPurpose);
+                    }
+                }
+            }
         }
-        anyhow::Ok(())
     };
-    let (failed, ()) = tokio::try_join!(all, print)?;
-    Ok(failed.into_iter().flatten().collect())
+    match tokio::try_join!(all, print) {
+        Ok((failed, ())) => Ok(Some(failed.into_iter().flatten().collect())),
+        Err(Stopped::OnPurpose) => Ok(None),
+        Err(Stopped::By(error)) => Err(error),
+    }
 }
 
 async fn look(http: &Http, id: &str, index: &mut Index) -> anyhow::Result<SeenAlloc> {
@@ -537,7 +633,7 @@ async fn follow_failures(
             let group = alloc.task_group.as_str();
             if is_new && eval.failed.is_some_and(|failed| failed.contains_key(group)) {
                 let id = plan.shown(&eval.id);
-                bail!("Evaluation {id} has placement failures for group {group:?}");
+                bail!("Evaluation {id} {PLACEMENT_FAILURES} for group {group:?}");
             }
         }
         index = next_index(index, answer.index, asked).await;
@@ -566,6 +662,28 @@ mod tests {
             "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "101st", "112th",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_batch_that_is_sure_to_fail_is_not_tried() {
+        for (errors, expected) in [
+            (&[][..], true),
+            (&["Error restarting allocation \"1\": it is failed"], true),
+            (
+                &[
+                    "x",
+                    "Evaluation \"1\" has placement failures for group \"g\"",
+                ],
+                false,
+            ),
+            (
+                &["Unexpected response code: 403 (Permission denied)"],
+                false,
+            ),
+        ] {
+            let errors: Vec<String> = errors.iter().map(|&error| error.to_owned()).collect();
+            assert_eq!(may_help(&errors), expected, "{errors:?}");
+        }
     }
 
     #[test]

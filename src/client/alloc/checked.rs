@@ -1,6 +1,10 @@
 //! The check loops of an allocation: one per check of an instance whose tasks run.
 
-use super::{check_restarts::CheckRestarts, lifecycle::definitions, message::Message};
+use super::{
+    check_restarts::CheckRestarts,
+    lifecycle::definitions,
+    message::{Message, Tasks},
+};
 use crate::{
     checks::{CheckResult, ScriptContext},
     shared::{CheckStatus, Shared},
@@ -165,7 +169,7 @@ fn first_status(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) 
 
 fn restart(task: Option<String>, check: &str) -> Message {
     Message::Restart {
-        task,
+        tasks: task.map_or(Tasks::Running, Tasks::Named),
         reason: format!("healthcheck: check \"{check}\" unhealthy"),
         unhealthy: true,
         reply: None,

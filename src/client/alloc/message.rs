@@ -4,6 +4,17 @@ use tokio::sync::oneshot;
 /// Changes and requests that may wait for an allocation.
 pub(crate) const MESSAGES_MAX: usize = 64;
 
+/// Which tasks of an allocation are to be restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tasks {
+    /// The one of that name, which has to run.
+    Named(String),
+    /// All that run.
+    Running,
+    /// All of them, also those that have ended: each starts when its turn comes, as at first.
+    All,
+}
+
 /// What the runner of an allocation is told.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -13,8 +24,8 @@ pub(crate) enum Message {
     Stop,
     /// Restart tasks.
     Restart {
-        /// One task; none for all that run.
-        task: Option<String>,
+        /// Which of them.
+        tasks: Tasks,
         /// For the event.
         reason: String,
         /// Because of a failing check.

@@ -18,3 +18,5 @@ pub(super) mod message;
 pub(super) mod runner;
 mod status;
 mod stop_order;
+
+pub use message::Tasks;

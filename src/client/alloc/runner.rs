@@ -5,7 +5,7 @@ use super::{
     health::{Facts, Health, Rules, Verdict},
     hooks,
     lifecycle::{Because, Group, Role, Step, definitions},
-    message::Message,
+    message::{Message, Tasks},
     status::{self, client_status},
     stop_order::{self, Stop},
 };
@@ -18,12 +18,14 @@ use crate::{
     store::AllocRecord,
     task::{
         events,
-        runner::{COMMANDS_MAX, TaskCommand, TaskRunner},
+        runner::{COMMANDS_MAX, TaskCommand, TaskRunner, Then},
     },
 };
 use futures_util::FutureExt;
 use jobs::{
-    model::{Allocation, ClientStatus, JobType, Span, Task, TaskEvent, TaskName, TaskPhase},
+    model::{
+        Allocation, ClientStatus, JobType, Span, Task, TaskEvent, TaskName, TaskPhase, Timestamp,
+    },
     state::AllocUpdate,
 };
 use std::{
@@ -255,12 +257,31 @@ impl AllocRunner {
                 self.stop().await;
             }
             Message::Restart {
-                task,
+                tasks: Tasks::All,
+                reason,
+                reply,
+                ..
+            } => {
+                let done = self.end_for_restart(&reason).await;
+                let is_asked = done.is_ok();
+                if let Some(reply) = reply {
+                    reply.send(done).ok();
+                }
+                if is_asked {
+                    self.begin_anew(&reason).await;
+                }
+            }
+            Message::Restart {
+                tasks,
                 reason,
                 unhealthy,
                 reply,
             } => {
-                let done = self.restart(task.as_deref(), &reason, unhealthy).await;
+                let task = match &tasks {
+                    Tasks::Named(task) => Some(task.as_str()),
+                    Tasks::Running | Tasks::All => None,
+                };
+                let done = self.restart(task, &reason, unhealthy).await;
                 if let Some(reply) = reply {
                     reply.send(done).ok();
                 }
@@ -458,7 +479,7 @@ impl AllocRunner {
             if let Some(commands) = self.running.get(&name) {
                 let restart = TaskCommand::Restart {
                     reason: reason.to_owned(),
-                    unhealthy,
+                    then: Then::Starts { unhealthy },
                 };
                 commands
                     .send(restart)
@@ -467,6 +488,62 @@ impl AllocRunner {
             }
         }
         Ok(())
+    }
+
+    /// Ends all tasks that run, so that all can begin anew.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] when the allocation is on its way to its end.
+    async fn end_for_restart(&self, reason: &str) -> Result<(), Error> {
+        let alloc = self.shared.alloc();
+        let states = self.shared.states();
+        let steps = Group::new(definitions(&alloc), &states).steps(self.stops);
+        let ends = steps.iter().any(|step| matches!(step, Step::End(..)));
+        if self.stops || alloc.server_terminal() || ends || self.all_dead() {
+            return Err(Error::NotRunning);
+        }
+        for commands in self.running.values() {
+            let restart = TaskCommand::Restart {
+                reason: reason.to_owned(),
+                then: Then::Ends,
+            };
+            // A task that is over takes no command: it begins anew without one.
+            commands.send(restart).await.ok();
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing runs, and lets all tasks start in their turn.
+    async fn begin_anew(&mut self, reason: &str) {
+        while !self.force_stop && !self.running.values().all(mpsc::Sender::is_closed) {
+            self.report();
+            tokio::select! {
+                () = self.shared.changed.notified() => {}
+                Some(message) = self.messages.recv() => self.defer(message),
+            }
+        }
+        if self.force_stop {
+            return self.stop().await;
+        }
+        self.running.clear();
+        self.kill_sent.clear();
+        while self.tasks.try_join_next().is_some() {}
+        let alloc = self.shared.alloc();
+        for task in definitions(&alloc).filter(|task| Role::of(task) != Role::Poststop) {
+            self.shared.update_task(&task.name, |record| {
+                if record.state.state == TaskPhase::Dead {
+                    let event = events::with_detail("Restart Signaled", reason, "restart_reason");
+                    record.state.push_event(event);
+                    record.state.restarts += 1;
+                    record.state.last_restart = clock::now();
+                }
+                record.state.state = TaskPhase::Pending;
+                record.state.failed = false;
+                // Main tasks wait for those before them as long as they have not started.
+                record.state.started_at = Timestamp::default();
+                record.state.finished_at = Timestamp::default();
+            });
+        }
     }
 
     async fn signal(&self, task: Option<&str>, signal: &str) -> Result<(), Error> {

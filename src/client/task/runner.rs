@@ -45,8 +45,8 @@ pub(crate) enum TaskCommand {
     Restart {
         /// For the event.
         reason: String,
-        /// Because of a failing check, which counts as a failure.
-        unhealthy: bool,
+        /// What comes after it stopped.
+        then: Then,
     },
     /// Send it a signal.
     Signal {
@@ -59,6 +59,18 @@ pub(crate) enum TaskCommand {
     },
 }
 
+/// What becomes of a task that was stopped for a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It starts again.
+    Starts {
+        /// It was stopped because of a failing check, which counts as a failure.
+        unhealthy: bool,
+    },
+    /// Its runner ends: the allocation starts it when its turn comes.
+    Ends,
+}
+
 /// How one attempt to run the task ended.
 enum Ended {
     /// On purpose, for good.
@@ -67,6 +79,8 @@ enum Ended {
     Failed,
     /// This agent stops; the task goes on.
     Left,
+    /// To begin anew when its turn comes.
+    Waits,
     /// The restart policy decides.
     With(Outcome),
 }
@@ -136,6 +150,7 @@ impl TaskRunner {
                     Ended::Killed => return self.die(false).await,
                     Ended::Failed => return self.die(true).await,
                     Ended::Left => return,
+                    Ended::Waits => return self.wait_for_turn(),
                 },
             };
             let decision = self.restarts.decide(clock::now(), outcome);
@@ -161,16 +176,29 @@ impl TaskRunner {
                     match self.settle_end(kept).await {
                         None => {}
                         Some(Ended::Left) => return,
+                        Some(Ended::Waits) => return self.wait_for_turn(),
                         Some(_) => return self.die(false).await,
                     }
                     match pause(&mut self.commands, after).await {
                         Paused::Over => {}
                         Paused::Killed => return self.die(false).await,
                         Paused::Left => return,
+                        Paused::Waits => return self.wait_for_turn(),
                     }
                 }
             }
         }
+    }
+
+    fn wait_for_turn(&self) {
+        self.shared.update_task(&self.name, |record| {
+            record.state.state = TaskPhase::Pending;
+            record.state.restarts += 1;
+            record.state.last_restart = clock::now();
+            record
+                .state
+                .push_event(events::restarting(Duration::ZERO, ""));
+        });
     }
 
     /// One run, from its setup, or from where an earlier agent left it.
@@ -205,10 +233,7 @@ impl TaskRunner {
         }
         let prepared = tokio::select! {
             prepared = hooks::prestart(&self.shared, &self.name, &mut self.templates) => prepared,
-            paused = pause(&mut self.commands, Duration::MAX) => return match paused {
-                Paused::Left => Ended::Left,
-                Paused::Over | Paused::Killed => Ended::Killed,
-            },
+            paused = pause(&mut self.commands, Duration::MAX) => return paused.ended(),
         };
         match prepared {
             Ok(prepared) => self.start(prepared).await,
@@ -275,10 +300,7 @@ impl TaskRunner {
         let mut contacted = self.shared.cx.contacted.subscribe();
         tokio::select! {
             _ = contacted.wait_for(|yes| *yes) => None,
-            paused = pause(&mut self.commands, Duration::MAX) => Some(match paused {
-                Paused::Left => Ended::Left,
-                Paused::Over | Paused::Killed => Ended::Killed,
-            }),
+            paused = pause(&mut self.commands, Duration::MAX) => Some(paused.ended()),
         }
     }
 
@@ -377,7 +399,7 @@ impl TaskRunner {
                     let sent = run.signal(number).await.map_err(Error::from);
                     reply.send(sent).ok();
                 }
-                Some(TaskCommand::Restart { reason, unhealthy }) => {
+                Some(TaskCommand::Restart { reason, then }) => {
                     self.event(events::with_detail(
                         "Restart Signaled",
                         reason,
@@ -388,11 +410,11 @@ impl TaskRunner {
                     if let Some(ended) = self.note_exit(&mut *run, &exit, Cause::Asked).await {
                         return ended;
                     }
-                    return Ended::With(if unhealthy {
-                        Outcome::Unhealthy
-                    } else {
-                        Outcome::Requested
-                    });
+                    return match then {
+                        Then::Ends => Ended::Waits,
+                        Then::Starts { unhealthy: true } => Ended::With(Outcome::Unhealthy),
+                        Then::Starts { unhealthy: false } => Ended::With(Outcome::Requested),
+                    };
                 }
                 Some(TaskCommand::Kill { because, delays }) => {
                     if let Some(event) = because {
@@ -425,7 +447,7 @@ impl TaskRunner {
         if action.restart {
             return Some(TaskCommand::Restart {
                 reason: "Template with change_mode restart re-rendered".into(),
-                unhealthy: false,
+                then: Then::Starts { unhealthy: false },
             });
         }
         for name in action.signals {
@@ -530,8 +552,7 @@ impl TaskRunner {
             tracing::error!(alloc = %alloc.id, task = %self.name, %error, "the state of a task cannot be kept");
             match pause(&mut self.commands, KEEP_PAUSE).await {
                 Paused::Over => {}
-                Paused::Killed => return Some(Ended::Killed),
-                Paused::Left => return Some(Ended::Left),
+                paused => return Some(paused.ended()),
             }
             kept = self.shared.try_update_task(&self.name, |_| ());
         }
@@ -652,6 +673,18 @@ enum Paused {
     Over,
     Killed,
     Left,
+    Waits,
+}
+
+impl Paused {
+    /// How an attempt ends that was waiting.
+    fn ended(self) -> Ended {
+        match self {
+            Self::Left => Ended::Left,
+            Self::Waits => Ended::Waits,
+            Self::Over | Self::Killed => Ended::Killed,
+        }
+    }
 }
 
 /// Waits while nothing runs; a restart that was asked for ends the pause.
@@ -665,6 +698,7 @@ async fn pause(commands: &mut mpsc::Receiver<TaskCommand>, after: Duration) -> P
             command = commands.recv() => match command {
                 None => return Paused::Left,
                 Some(TaskCommand::Kill { .. }) => return Paused::Killed,
+                Some(TaskCommand::Restart { then: Then::Ends, .. }) => return Paused::Waits,
                 Some(TaskCommand::Restart { .. }) if after != Duration::MAX => return Paused::Over,
                 Some(TaskCommand::Restart { .. }) => {}
                 Some(TaskCommand::Signal { reply, .. }) => {

@@ -2,7 +2,10 @@
 
 use super::{Agent, DEADLINE, agent::TRIVET};
 use std::{path::Path, process::Stdio};
-use tokio::{process::Command, time::timeout};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 
 /// What a command printed and how it ended.
 #[derive(Debug)]
@@ -58,7 +61,16 @@ pub(crate) async fn run(args: &[&str], address: Option<&str>, dir: &Path) -> Out
     run_with(args, address.as_slice(), dir).await
 }
 
-async fn run_with(args: &[&str], addresses: &[(&str, String)], dir: &Path) -> Output {
+/// Begins `trivet` with `args` against `agent`, with somebody at its input who reads what it
+/// prints.
+pub(crate) fn begin(agent: &Agent, args: &[&str]) -> Child {
+    let addresses = [("NOMAD_ADDR", agent.url("http", ""))];
+    let mut command = command(args, &addresses, agent.dir());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().expect("it starts")
+}
+
+fn command(args: &[&str], addresses: &[(&str, String)], dir: &Path) -> Command {
     let mut command = Command::new(TRIVET);
     command
         .args(args)
@@ -70,6 +82,12 @@ async fn run_with(args: &[&str], addresses: &[(&str, String)], dir: &Path) -> Ou
         .env_remove("CONSUL_HTTP_ADDR");
     command.env("NO_COLOR", "1");
     command.envs(addresses.iter().map(|(name, address)| (name, address)));
+    command
+}
+
+/// Runs `trivet` with `args` in `dir`, with these variables.
+pub(crate) async fn run_with(args: &[&str], addresses: &[(&str, String)], dir: &Path) -> Output {
+    let mut command = command(args, addresses, dir);
     let output = timeout(DEADLINE, command.output())
         .await
         .expect("it ends in time")

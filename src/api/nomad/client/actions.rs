@@ -4,6 +4,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
+use client::Tasks;
 use jobs::wire::{AllocRestartRequest, AllocSignalRequest};
 use serde_json::json;
 
@@ -31,11 +32,17 @@ pub(super) async fn restart(
     body: Raw,
 ) -> Result<Response, Error> {
     let request: AllocRestartRequest = body.optional_json()?.unwrap_or_default();
-    if request.all_tasks {
-        return Err(Error::absent("restarting tasks that have ended (AllTasks)"));
-    }
+    let tasks = match (request.task_name, request.all_tasks) {
+        (name, true) if !name.is_empty() => {
+            let text = "task name cannot be set when restarting all tasks";
+            return Err(Error::bad_request(text));
+        }
+        (_, true) => Tasks::All,
+        (name, false) if name.is_empty() => Tasks::Running,
+        (name, false) => Tasks::Named(name),
+    };
     let client = of_alloc(&api, &id)?;
-    client.restart(&id, named(&request.task_name)).await?;
+    client.restart(&id, tasks).await?;
     done(&api, &query)
 }
 
