@@ -13,6 +13,8 @@ use tokio::time::sleep;
 
 /// Time between two looks, over which a share of the processor is measured.
 const SAMPLE: Duration = Duration::from_millis(100);
+/// File systems that are shown.
+const DISKS_MAX: usize = 64;
 
 /// CPU of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -129,6 +131,8 @@ pub struct HostStats {
     pub cpu: Vec<CpuTimes>,
     /// Where allocations live.
     pub alloc_dir: DiskStats,
+    /// File systems on devices, in the order in which they were mounted; at most 64.
+    pub disks: Vec<DiskStats>,
     /// Seconds since the machine's start.
     pub uptime_s: u64,
     /// MHz in use.
@@ -268,6 +272,7 @@ pub(super) async fn host_stats(alloc_dir: &Path, cpu_mhz: i64) -> io::Result<Hos
     Ok(HostStats {
         memory: host_memory()?,
         alloc_dir: disk(alloc_dir)?,
+        disks: disks(),
         uptime_s: uptime
             .split('.')
             .next()
@@ -331,7 +336,44 @@ fn host_memory() -> io::Result<HostMemory> {
     })
 }
 
+/// The file systems on devices of this machine, each where it is mounted.
+fn disks() -> Vec<DiskStats> {
+    let kinds = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let found = device_mounts(&kinds, &mounts);
+    let found = found.filter_map(|(device, mountpoint)| {
+        let room = room(Path::new(mountpoint)).ok()?;
+        Some(DiskStats {
+            device: device.to_owned(),
+            mountpoint: mountpoint.to_owned(),
+            ..room
+        })
+    });
+    found.take(DISKS_MAX).collect()
+}
+
+/// Device and place of each mount whose kind needs a device.
+fn device_mounts<'a>(kinds: &'a str, mounts: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    // Kinds without a device are marked by a word before them.
+    let on_device = move |kind: &str| kinds.lines().any(|line| line.trim_start() == kind);
+    mounts.lines().filter_map(move |line| {
+        let mut words = line.split_ascii_whitespace();
+        let (device, place, kind) = (words.next()?, words.next()?, words.next()?);
+        on_device(kind).then_some((device, place))
+    })
+}
+
 fn disk(path: &Path) -> io::Result<DiskStats> {
+    let (mountpoint, device) =
+        mount_of(path).unwrap_or_else(|| (path.display().to_string(), String::new()));
+    Ok(DiskStats {
+        device,
+        mountpoint,
+        ..room(path)?
+    })
+}
+
+fn room(path: &Path) -> io::Result<DiskStats> {
     let found = statvfs(path)?;
     let block = found.fragment_size();
     let size = block * found.blocks();
@@ -339,17 +381,14 @@ fn disk(path: &Path) -> io::Result<DiskStats> {
     let used = size.saturating_sub(block * found.blocks_free());
     let inodes_used = found.files().saturating_sub(found.files_free());
     let share = |part: u64, whole: u64| lossy(part) / lossy(whole.max(1)) * 100.0;
-    let (mountpoint, device) =
-        mount_of(path).unwrap_or_else(|| (path.display().to_string(), String::new()));
     Ok(DiskStats {
-        device,
-        mountpoint,
         size,
         used,
         available,
         // Of what programs of users can have: some blocks are kept back.
         used_percent: share(used, used + available),
         inodes_used_percent: share(inodes_used, found.files()),
+        ..DiskStats::default()
     })
 }
 
@@ -361,4 +400,23 @@ fn lossy(count: impl TryInto<i64>) -> f64 {
     )]
     let number = count.try_into().unwrap_or(i64::MAX) as f64;
     number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::device_mounts;
+
+    #[test]
+    fn only_what_lies_on_a_device_is_a_disk() {
+        let kinds = "nodev\tproc\nnodev\ttmpfs\n\text4\n\tvfat\n";
+        let mounts = "/dev/vda / ext4 rw 0 0\nproc /proc proc rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n\
+                      /dev/vda /run/netns ext4 rw 0 0\n/dev/vdb1 /boot vfat rw 0 0\nodd\n";
+        let found: Vec<_> = device_mounts(kinds, mounts).collect();
+        let expected = [
+            ("/dev/vda", "/"),
+            ("/dev/vda", "/run/netns"),
+            ("/dev/vdb1", "/boot"),
+        ];
+        assert_eq!(found, expected);
+    }
 }

@@ -11,6 +11,7 @@ pub mod faults;
 pub mod files;
 pub mod handover;
 pub mod isolation;
+pub mod landlock;
 pub mod limits;
 pub mod locks;
 pub mod network;

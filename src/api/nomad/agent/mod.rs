@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{query::Query, write};
 use crate::health::name;
 use crate::{Api, error::Error};
-use server::{KnownServer, Stats};
+use server::{KnownServer, Stats, Voter};
 
 /// The endpoints of the agent and of the servers that it knows.
 pub(super) fn router() -> Router<Api> {
@@ -98,7 +98,7 @@ fn own_member(api: &Api) -> wire::AgentMember {
 /// `GET /v1/agent/self`
 async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
-    let mut stats = server_rows(&api.server().stats());
+    let mut stats = server_rows(&api.server().stats(), &api.server().voters());
     if let Some(node_id) = facts.node_id {
         let snapshot = api.server().snapshot();
         let client = [
@@ -140,14 +140,27 @@ fn last_contact(silence: Duration) -> String {
     }
 }
 
+/// The servers of the group, as clients of the API are told.
+fn configuration(group: &[Voter]) -> String {
+    let servers: Vec<String> = group
+        .iter()
+        .map(|server| {
+            let suffrage = if server.votes { "Voter" } else { "Nonvoter" };
+            let Voter { name, address, .. } = server;
+            format!("{{Suffrage:{suffrage} ID:{name} Address:{address}}}")
+        })
+        .collect();
+    format!("[{}]", servers.join(" "))
+}
+
 /// Section to key to value, as `agent-info` shows them.
-fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
+fn server_rows(stats: &Stats, group: &[Voter]) -> BTreeMap<String, BTreeMap<String, String>> {
     let Stats {
         log,
         leader,
         voters,
-        ready_evals,
         silence,
+        ..
     } = stats;
     let state = if log.is_leader { "Leader" } else { "Follower" };
     let nomad = [
@@ -165,6 +178,12 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
         ("commit_index", log.applied_index.to_string()),
         ("applied_index", log.applied_index.to_string()),
         ("last_snapshot_index", log.snapshot_index.to_string()),
+        ("last_snapshot_term", log.snapshot_term.to_string()),
+        ("latest_configuration", configuration(group)),
+        (
+            "latest_configuration_index",
+            log.configuration_index.to_string(),
+        ),
         ("last_contact", last_contact(*silence)),
         ("protocol_version", RAFT_VERSION.to_owned()),
         ("protocol_version_max", RAFT_VERSION.to_owned()),
@@ -177,7 +196,6 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
         ),
         ("num_peers", voters.saturating_sub(1).to_string()),
     ];
-    let broker = [("total_ready", ready_evals.to_string())];
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let runtime = [
         ("arch", go_arch().to_owned()),
@@ -197,7 +215,6 @@ fn server_rows(stats: &Stats) -> BTreeMap<String, BTreeMap<String, String>> {
     BTreeMap::from([
         ("nomad".to_owned(), section(&nomad)),
         ("raft".to_owned(), section(&raft)),
-        ("broker".to_owned(), section(&broker)),
         ("runtime".to_owned(), section(&runtime)),
     ])
 }

@@ -109,14 +109,14 @@ pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Respons
         system: core.system,
         idle: core.idle,
     };
-    let disk = wire::HostDisk {
-        device: stats.alloc_dir.device,
-        mountpoint: stats.alloc_dir.mountpoint,
-        size: stats.alloc_dir.size,
-        used: stats.alloc_dir.used,
-        available: stats.alloc_dir.available,
-        used_percent: stats.alloc_dir.used_percent,
-        inodes_used_percent: stats.alloc_dir.inodes_used_percent,
+    let disk = |disk: client::DiskStats| wire::HostDisk {
+        device: disk.device,
+        mountpoint: disk.mountpoint,
+        size: disk.size,
+        used: disk.used,
+        available: disk.available,
+        used_percent: disk.used_percent,
+        inodes_used_percent: disk.inodes_used_percent,
     };
     query.json(&wire::HostStats {
         memory: wire::HostMemory {
@@ -126,8 +126,8 @@ pub(super) async fn host(State(api): State<Api>, query: Query) -> Result<Respons
             free: stats.memory.free,
         },
         cpu: stats.cpu.into_iter().map(core).collect(),
-        disk_stats: vec![disk.clone()],
-        alloc_dir_stats: disk,
+        disk_stats: stats.disks.into_iter().map(disk).collect(),
+        alloc_dir_stats: disk(stats.alloc_dir),
         device_stats: Vec::new(),
         uptime: stats.uptime_s,
         cpu_ticks_consumed: stats.cpu_ticks,

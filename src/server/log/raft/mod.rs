@@ -81,6 +81,10 @@ pub struct Metrics {
     pub applied_index: Index,
     /// Last entry of the last snapshot; 0 for none.
     pub snapshot_index: Index,
+    /// Term of that entry.
+    pub snapshot_term: u64,
+    /// The entry that says who the servers are; 0 for none.
+    pub configuration_index: Index,
     /// Last entry that was removed; 0 for none.
     pub purged_index: Index,
 }
@@ -276,6 +280,8 @@ impl Raft {
             last_log_index: metrics.last_log_index.unwrap_or_default(),
             applied_index: metrics.last_applied.map_or(0, |id| id.index),
             snapshot_index: metrics.snapshot.map_or(0, |id| id.index),
+            snapshot_term: metrics.snapshot.map_or(0, |id| id.leader_id.term),
+            configuration_index: (metrics.membership_config.log_id()).map_or(0, |id| id.index),
             purged_index: metrics.purged.map_or(0, |id| id.index),
         }
     }
