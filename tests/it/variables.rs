@@ -1,6 +1,6 @@
 //! Variables of a running agent.
 
-use crate::harness::{Agent, agent::Mode, command::trivet, http};
+use crate::harness::{Agent, agent::Mode, command::trivet, eventually, http};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -23,6 +23,13 @@ async fn variables_are_encrypted_at_rest_and_outlive_the_agent_and_their_key() {
     let mut agent = Agent::start_with(Mode::Durable, "").await;
     let secret = "correct-horse-battery-staple";
     let item = format!("password={secret}");
+    let keyring = agent.url("http", "/v1/operator/keyring/keys");
+    eventually("the first root key", || async {
+        let keys = http::get(&keyring).await;
+        let is_there = keys[0]["State"] == "active";
+        is_there.then_some(()).ok_or_else(|| keys.to_string())
+    })
+    .await;
     let put = trivet(&agent, &["var", "put", "app/db", "user=web", &item]).await;
     let written: Value = serde_json::from_str(&put.ok().stdout).expect("JSON");
     assert_eq!(written["Items"]["password"], secret);

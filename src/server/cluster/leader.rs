@@ -4,7 +4,7 @@
 use jobs::control::Gc;
 use std::sync::Arc;
 
-use super::{presence, voters};
+use super::{first_key, presence, voters};
 use crate::{
     Core, data_planes,
     log::propose::ids,
@@ -60,6 +60,10 @@ pub(crate) fn start(core: &Arc<Core>, supervisor: &Supervisor) {
     });
     let of = core();
     supervisor.keep("presence", move |stop| presence::run(Arc::clone(&of), stop));
+    let of = core();
+    supervisor.keep("first root key", move |stop| {
+        first_key::run(Arc::clone(&of), stop)
+    });
     let of = core();
     supervisor.keep("group", move |stop| voters::run(Arc::clone(&of), stop));
     let of = core();

@@ -5,6 +5,7 @@
 mod bootstrap;
 pub(super) mod directory;
 mod enrollment;
+mod first_key;
 mod leader;
 pub(super) mod leadership;
 pub(super) mod presence;
