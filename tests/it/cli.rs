@@ -135,6 +135,15 @@ async fn an_allocation_shows_its_state_files_and_logs_and_restarts() {
             status.stdout
         );
     }
+    let verbose = trivet(&agent, &["alloc", "status", "-verbose", short]).await;
+    let verbose = verbose.ok().stdout;
+    let took = verbose
+        .lines()
+        .find_map(|line| line.strip_prefix("Allocation Time"));
+    assert!(
+        took.is_some_and(|took| took.ends_with('s') && !took.ends_with(" 0s")),
+        "{verbose}"
+    );
     let listing = trivet(&agent, &["alloc", "fs", short, "/"]).await.ok();
     assert!(
         listing.stdout.contains("alloc/") && listing.stdout.contains("server/"),

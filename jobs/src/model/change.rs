@@ -1,7 +1,10 @@
 //! What a change of a job file does to running allocations: one table, which the scheduler, the
 //! preview and the differences that users see share.
 
-use super::{FlatMap, Job, NetworkResource, ServiceSpec, Task, TaskGroup};
+use super::{
+    Connect, Consul, FlatMap, Job, NetworkResource, Port, RequestedDevice, ServiceSpec, Task,
+    TaskGroup,
+};
 
 /// What the change of a field does to running allocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +107,9 @@ pub const GROUP_FIELDS: &[Field<TaskGroup>] = &[
     }),
     in_place("Scaling", "Scaling"),
     in_place("Disconnect", "Disconnect"),
-    destructive("Consul", "Consul", |a, b| a.consul != b.consul),
+    destructive("Consul", "Consul", |a, b| {
+        consul_differs(a.consul.as_deref(), b.consul.as_deref())
+    }),
     in_place("MaxRunDuration", "MaxRunDuration"),
 ];
 
@@ -146,7 +151,9 @@ pub const TASK_FIELDS: &[Field<Task>] = &[
     }),
     in_place("Kind", "Kind"),
     destructive("Vault", "Vault", |a, b| a.vault != b.vault),
-    destructive("Consul", "Consul", |a, b| a.consul != b.consul),
+    destructive("Consul", "Consul", |a, b| {
+        consul_differs(a.consul.as_deref(), b.consul.as_deref())
+    }),
     destructive("Secrets", "Secret", |a, b| a.secrets != b.secrets),
     destructive("Identity", "Identity", |a, b| a.identity != b.identity),
     destructive("Identities", "Identities", |a, b| {
@@ -188,18 +195,40 @@ fn resources_differ(old: &Task, new: &Task) -> bool {
         || before.cores != after.cores
         || before.memory_mb != after.memory_mb
         || before.memory_max_mb != after.memory_max_mb
-        || before.devices != after.devices
+        || devices_differ(&before.devices, &after.devices)
         || before.numa != after.numa
         || before.secrets_mb != after.secrets_mb
         || networks_differ(&before.networks, &after.networks)
+}
+
+/// Devices are the same in any order.
+fn devices_differ(old: &[RequestedDevice], new: &[RequestedDevice]) -> bool {
+    let is_there = |device: &RequestedDevice| new.iter().any(|other| other == device);
+    old.len() != new.len() || !old.iter().all(is_there)
+}
+
+/// Without a block there is nothing to compare but the namespace.
+fn consul_differs(old: Option<&Consul>, new: Option<&Consul>) -> bool {
+    let namespace = |consul: Option<&Consul>| consul.map(|consul| consul.namespace.clone());
+    let both = old.zip(new);
+    namespace(old).unwrap_or_default() != namespace(new).unwrap_or_default()
+        || both.is_some_and(|(a, b)| a.cluster != b.cluster || a.partition != b.partition)
+}
+
+/// What leads to a port; who else may hold it is no part of that.
+fn ports_differ(old: &[Port], new: &[Port]) -> bool {
+    let same = |a: &Port, b: &Port| {
+        a.label == b.label && a.value == b.value && a.to == b.to && a.host_network == b.host_network
+    };
+    old.len() != new.len() || !old.iter().zip(new).all(|(a, b)| same(a, b))
 }
 
 fn networks_differ(old: &[NetworkResource], new: &[NetworkResource]) -> bool {
     let same = |a: &NetworkResource, b: &NetworkResource| {
         a.mode == b.mode
             && a.mbits == b.mbits
-            && a.reserved_ports == b.reserved_ports
-            && a.dynamic_ports == b.dynamic_ports
+            && !ports_differ(&a.reserved_ports, &b.reserved_ports)
+            && !ports_differ(&a.dynamic_ports, &b.dynamic_ports)
             && a.hostname == b.hostname
             && a.dns == b.dns
             && a.cni == b.cni
@@ -214,22 +243,217 @@ fn volumes_differ(
     old != new
 }
 
-/// What takes part in the mesh has processes of its own beside the task.
+/// What takes part in the mesh has processes of its own beside the task. What such a process is
+/// told while it runs is no reason to start another one, and a service that is new or gone is seen
+/// by its tasks.
 fn services_differ(old: &[ServiceSpec], new: &[ServiceSpec]) -> bool {
-    let meshed = |services: &[ServiceSpec]| -> Vec<(String, Option<Box<super::Connect>>)> {
-        let meshed = services.iter().filter(|service| service.connect.is_some());
-        meshed
-            .map(|service| (service.name.clone(), service.connect.clone()))
-            .collect()
+    let mut pairs = old.iter().filter_map(|before| {
+        let after = new.iter().find(|after| after.name == before.name)?;
+        Some((before, after))
+    });
+    pairs.any(|(before, after)| match (&before.connect, &after.connect) {
+        (None, None) => false,
+        (Some(a), Some(b)) => {
+            connect_differs(a, b)
+                || before.port_label != after.port_label
+                || before.cluster != after.cluster
+        }
+        _ => true,
+    })
+}
+
+fn connect_differs(old: &Connect, new: &Connect) -> bool {
+    let port = |connect: &Connect| {
+        let sidecar = connect.sidecar_service.as_ref();
+        sidecar.map(|sidecar| sidecar.port.clone())
     };
-    meshed(old) != meshed(new)
+    old.native != new.native
+        || old.gateway != new.gateway
+        || old.sidecar_task != new.sidecar_task
+        || port(old) != port(new)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use std::collections::BTreeSet;
+
+    /// A job with one change: the last part of `path` gets the value.
+    fn job_with(path: &str, value: &Value) -> Job {
+        let mut text = json!({
+            "ID": "j", "Datacenters": ["dc1"], "Meta": {"a": "1"},
+            "TaskGroups": [{
+                "Name": "g", "Count": 1,
+                "Networks": [{
+                    "Mode": "bridge",
+                    "DynamicPorts": [{"Label": "http", "To": 80}],
+                    "ReservedPorts": [{"Label": "dns", "Value": 53}],
+                }],
+                "Services": [
+                    {"Name": "meshed", "PortLabel": "http", "Connect": {
+                        "SidecarService": {"Port": "p"},
+                    }},
+                    {"Name": "plain", "PortLabel": "http"},
+                ],
+                "Consul": {"Namespace": "n"},
+                "Tasks": [{
+                    "Name": "t", "Driver": "exec", "RestartPolicy": {}, "LogConfig": {},
+                    "Resources": {"CPU": 100, "MemoryMB": 64, "Devices": [
+                        {"Name": "a", "Count": 1}, {"Name": "b", "Count": 1},
+                    ]},
+                }],
+            }],
+        });
+        if let Some((place, key)) = path.rsplit_once('/') {
+            let place = text.pointer_mut(place).unwrap();
+            match place {
+                Value::Array(list) => list.push(value.clone()),
+                place => place[key] = value.clone(),
+            }
+        }
+        serde_json::from_value(text).unwrap()
+    }
+
+    /// The table of what destroys and what does not, row by row.
+    #[test]
+    fn the_published_table_decides() {
+        let before = job_with("", &Value::Null);
+        let check = |place: &str, expected: bool, rows: &[(&str, Value)]| {
+            for (path, value) in rows {
+                let path = format!("{place}{path}");
+                let after = job_with(&path, value);
+                let decided = is_destructive(
+                    (&before, &before.task_groups[0]),
+                    (&after, &after.task_groups[0]),
+                );
+                assert_eq!(decided, expected, "{path} = {value}");
+                let back = is_destructive(
+                    (&after, &after.task_groups[0]),
+                    (&before, &before.task_groups[0]),
+                );
+                assert_eq!(back, expected, "from {path} = {value}");
+            }
+        };
+        check("", true, &[("/Meta/a", json!("2"))]);
+        check(
+            "",
+            false,
+            &[
+                ("/Priority", json!(70)),
+                ("/AllAtOnce", json!(true)),
+                ("/Datacenters/-", json!("dc2")),
+            ],
+        );
+        check(
+            "/TaskGroups/0",
+            true,
+            &[
+                ("/Tasks/-", json!({"Name": "u", "Driver": "exec"})),
+                ("/Tasks/0/Name", json!("u")),
+                ("/EphemeralDisk", json!({"SizeMB": 7})),
+                ("/Networks/-", json!({"Mode": "host"})),
+                ("/Networks/0/Mode", json!("host")),
+                ("/Networks/0/MBits", json!(7)),
+                ("/Networks/0/Hostname", json!("h")),
+                ("/Networks/0/DNS", json!({"Servers": ["192.0.2.1"]})),
+                ("/Networks/0/CNI", json!({"Args": {"a": "b"}})),
+                ("/Networks/0/DynamicPorts/-", json!({"Label": "more"})),
+                ("/Networks/0/DynamicPorts/0/Label", json!("other")),
+                ("/Networks/0/DynamicPorts/0/To", json!(81)),
+                ("/Networks/0/DynamicPorts/0/HostNetwork", json!("h")),
+                ("/Networks/0/ReservedPorts/0/Value", json!(54)),
+                ("/Consul/Namespace", json!("m")),
+                ("/Consul/Cluster", json!("m")),
+                ("/Consul/Partition", json!("m")),
+                ("/Services/0/Connect", Value::Null),
+                ("/Services/1/Connect", json!({"Native": true})),
+                ("/Services/0/Connect/Native", json!(true)),
+                ("/Services/0/Connect/Gateway", json!({})),
+                ("/Services/0/Connect/SidecarTask", json!({"Driver": "exec"})),
+                ("/Services/0/Connect/SidecarService/Port", json!("q")),
+                ("/Services/0/PortLabel", json!("dns")),
+                ("/Services/0/Cluster", json!("c")),
+                ("/Volumes", json!({"v": {"Type": "host"}})),
+                ("/RestartPolicy", json!({"RenderTemplates": true})),
+                ("/Meta", json!({"b": "1"})),
+            ],
+        );
+        check(
+            "/TaskGroups/0",
+            false,
+            &[
+                ("/Count", json!(7)),
+                ("/Constraints", json!([{"LTarget": "a"}])),
+                ("/Affinities", json!([{"LTarget": "a", "Weight": 5}])),
+                ("/Spreads", json!([{"Attribute": "a"}])),
+                ("/Update", json!({"MaxParallel": 2})),
+                ("/Migrate", json!({"MaxParallel": 2})),
+                ("/ReschedulePolicy", json!({"Attempts": 2})),
+                ("/Disconnect", json!({})),
+                ("/RestartPolicy", json!({"Attempts": 7})),
+                ("/MaxRunDuration", json!(7)),
+                ("/Services/1/Name", json!("other")),
+                ("/Services/1/Tags", json!(["a"])),
+                ("/Services/1/Meta", json!({"a": "b"})),
+                ("/Services/1/Checks", json!([{"Type": "tcp"}])),
+                ("/Services/1/AddressMode", json!("host")),
+                ("/Services/1/PortLabel", json!("dns")),
+                ("/Services/0/Connect/SidecarService/Proxy", json!({})),
+                ("/Services/0/Connect/SidecarService/Tags", json!(["a"])),
+                ("/Networks/0/ReservedPorts/0/IgnoreCollision", json!(true)),
+            ],
+        );
+        check(
+            "/TaskGroups/0/Tasks/0",
+            true,
+            &[
+                ("/Driver", json!("raw_exec")),
+                ("/User", json!("u")),
+                ("/Config", json!({"command": "c"})),
+                ("/Env", json!({"a": "b"})),
+                ("/Meta", json!({"a": "b"})),
+                ("/Artifacts", json!([{"GetterSource": "a"}])),
+                ("/Templates", json!([{"DestPath": "a"}])),
+                ("/Vault", json!({"Role": "r"})),
+                ("/Secrets", json!([{"Name": "s"}])),
+                ("/Consul", json!({"Namespace": "n"})),
+                ("/CSIPluginConfig", json!({"ID": "p"})),
+                ("/VolumeMounts", json!([{"Volume": "v"}])),
+                ("/RestartPolicy/RenderTemplates", json!(true)),
+                ("/Resources/CPU", json!(101)),
+                ("/Resources/Cores", json!(1)),
+                ("/Resources/MemoryMB", json!(65)),
+                ("/Resources/MemoryMaxMB", json!(65)),
+                ("/Resources/SecretsMB", json!(1)),
+                ("/Resources/NUMA", json!({"Affinity": "require"})),
+                ("/Resources/Devices/-", json!({"Name": "c"})),
+                ("/Resources/Devices/0/Count", json!(2)),
+                ("/Identity", json!({"Env": true})),
+                ("/Identities", json!([{"Name": "i"}])),
+                ("/LogConfig/Disabled", json!(true)),
+            ],
+        );
+        check(
+            "/TaskGroups/0/Tasks/0",
+            false,
+            &[
+                ("/Consul", json!({"Cluster": "default"})),
+                ("/KillTimeout", json!(7)),
+                ("/KillSignal", json!("SIGHUP")),
+                ("/ShutdownDelay", json!(7)),
+                ("/Leader", json!(true)),
+                ("/Lifecycle", json!({"Hook": "prestart"})),
+                ("/DispatchPayload", json!({"File": "f"})),
+                ("/RestartPolicy/Attempts", json!(7)),
+                ("/LogConfig/MaxFiles", json!(7)),
+                (
+                    "/Resources/Devices",
+                    json!([{"Name": "b", "Count": 1}, {"Name": "a", "Count": 1}]),
+                ),
+            ],
+        );
+    }
 
     /// The keys that a noun has when nothing is left out.
     fn keys(source: &str) -> BTreeSet<String> {

@@ -1,7 +1,7 @@
 use super::{
-    AllocId, AllocName, Allocation, ClientStatus, Deployment, DeploymentUpdate, DesiredStatus,
-    EvalId, Evaluation, FlatMap, GroupName, Index, Job, JobId, JobType, Namespace, NodeId,
-    NodeName, Text, Timestamp,
+    AllocId, AllocMetric, AllocName, Allocation, ClientStatus, Deployment, DeploymentUpdate,
+    DesiredStatus, EvalId, Evaluation, FlatMap, GroupName, Index, Job, JobId, JobType, Namespace,
+    NodeId, NodeName, Span, Text, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -75,6 +75,45 @@ pub struct PlanResult {
     pub deployment_updates: Vec<DeploymentUpdate>,
     /// The evaluation with its new status, blocked and follow-up evaluations.
     pub evals: Vec<Evaluation>,
+}
+
+impl PlanResult {
+    /// Placements that were made or could not be made: what the time of a decision goes to.
+    pub fn decided(&self) -> usize {
+        let failed = self.evals.iter().map(|eval| eval.failed_tg_allocs.len());
+        self.placed().count() + failed.sum::<usize>()
+    }
+
+    /// Says how long the decision about each placement took, as the caller measured it.
+    pub fn set_allocation_time(&mut self, took: Span) {
+        // Many placements share one metric, and go on sharing it.
+        let mut last: Option<(Arc<AllocMetric>, Arc<AllocMetric>)> = None;
+        for alloc in self.placements.iter_mut().filter(|alloc| is_new(alloc)) {
+            let timed = match &last {
+                Some((before, timed)) if Arc::ptr_eq(before, &alloc.metrics) => Arc::clone(timed),
+                _ => Arc::new(AllocMetric {
+                    allocation_time: took,
+                    ..(*alloc.metrics).clone()
+                }),
+            };
+            let before = std::mem::replace(&mut alloc.metrics, Arc::clone(&timed));
+            last = Some((before, timed));
+        }
+        for eval in &mut self.evals {
+            for metric in eval.failed_tg_allocs.values_mut() {
+                metric.allocation_time = took;
+            }
+        }
+    }
+
+    fn placed(&self) -> impl Iterator<Item = &Allocation> {
+        self.placements.iter().filter(|alloc| is_new(alloc))
+    }
+}
+
+/// True for an allocation that is placed, false for one that is rewritten where it is.
+fn is_new(alloc: &Allocation) -> bool {
+    alloc.create_index == 0
 }
 
 /// What a plan does per group, for previews and status.
@@ -161,4 +200,36 @@ pub struct DesiredUpdates {
     pub reconnect: u64,
     pub reschedule_now: u64,
     pub reschedule_later: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_placed_gets_its_time_and_what_stays_keeps_its_own() {
+        let shared = Arc::new(AllocMetric::default());
+        let alloc = |create_index, metrics: &Arc<AllocMetric>| Allocation {
+            create_index,
+            metrics: Arc::clone(metrics),
+            ..Allocation::default()
+        };
+        let mut failed = Evaluation::default();
+        (failed.failed_tg_allocs).insert(GroupName::from("g"), AllocMetric::default());
+        let mut result = PlanResult {
+            placements: vec![alloc(0, &shared), alloc(7, &shared), alloc(0, &shared)],
+            evals: vec![failed],
+            ..PlanResult::default()
+        };
+        assert_eq!(result.decided(), 3);
+        result.set_allocation_time(Span::SECOND);
+        let times: Vec<Span> = (result.placements.iter())
+            .map(|alloc| alloc.metrics.allocation_time)
+            .collect();
+        assert_eq!(times, [Span::SECOND, Span::ZERO, Span::SECOND]);
+        let metrics = |at: usize| &result.placements[at].metrics;
+        assert!(Arc::ptr_eq(metrics(0), metrics(2)), "they go on sharing it");
+        let told = result.evals[0].failed_tg_allocs.values().next().unwrap();
+        assert_eq!(told.allocation_time, Span::SECOND);
+    }
 }

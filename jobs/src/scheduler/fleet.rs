@@ -1,6 +1,6 @@
 //! The nodes that a job may use, with what is taken on them as the plan grows.
 
-use super::feasible;
+use super::feasible::{self, Unfit};
 use crate::{
     model::{
         AllocatedResources, Allocation, FlatMap, Job, Node, NodeId, NodeUsage, SchedulerAlgorithm,
@@ -18,6 +18,17 @@ pub(super) struct FleetNode<'a> {
     /// Number of its class in this fleet: nodes with the same one differ in nothing but what is
     /// unique.
     pub(super) class: Option<usize>,
+    /// What is taken, and will not be for long: scores look beyond it, room does not.
+    pub(super) leaving: Leaving,
+}
+
+/// What those take that leave a node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leaving {
+    /// MHz.
+    pub(super) cpu: i64,
+    /// MiB.
+    pub(super) memory_mb: i64,
 }
 
 /// The ready nodes in the job's datacenters and pool.
@@ -30,6 +41,8 @@ pub(super) struct Fleet<'a> {
     pub(super) in_pool: u32,
     /// Which of its nodes are preferred.
     pub(super) algorithm: SchedulerAlgorithm,
+    /// Classes of its nodes that the evaluation found unfit.
+    pub(super) unfit: Unfit,
 }
 
 impl<'a> Fleet<'a> {
@@ -40,6 +53,7 @@ impl<'a> Fleet<'a> {
             available: FlatMap::new(),
             in_pool: 0,
             algorithm: SchedulerAlgorithm::default(),
+            unfit: Unfit::default(),
         }
     }
 
@@ -49,6 +63,7 @@ impl<'a> Fleet<'a> {
             available: FlatMap::new(),
             in_pool: 0,
             algorithm: snapshot.scheduler_config().scheduler_algorithm,
+            unfit: Unfit::default(),
         };
         let mut classes = BTreeMap::new();
         for (node, usage) in snapshot.nodes_with_usage() {
@@ -70,7 +85,12 @@ impl<'a> Fleet<'a> {
                 let next = classes.len();
                 *classes.entry(node.computed_class.as_str()).or_insert(next)
             });
-            fleet.nodes.push(FleetNode { node, usage, class });
+            fleet.nodes.push(FleetNode {
+                node,
+                usage,
+                class,
+                leaving: Leaving::default(),
+            });
         }
         fleet
     }
@@ -121,6 +141,25 @@ impl<'a> Fleet<'a> {
         Some(at)
     }
 
+    /// Lets scores look beyond an allocation that goes on for a while. Returns where.
+    pub(super) fn leave(&mut self, alloc: &Allocation) -> Option<usize> {
+        let at = self.release_position(alloc)?;
+        let taken = taken(alloc);
+        let leaving = &mut self.nodes.get_mut(at)?.leaving;
+        leaving.cpu += taken.cpu;
+        leaving.memory_mb += taken.memory_mb;
+        Some(at)
+    }
+
+    /// Takes that back.
+    pub(super) fn stay(&mut self, at: usize, alloc: &Allocation) {
+        let taken = taken(alloc);
+        if let Some(entry) = self.nodes.get_mut(at) {
+            entry.leaving.cpu -= taken.cpu;
+            entry.leaving.memory_mb -= taken.memory_mb;
+        }
+    }
+
     /// Takes a release back.
     pub(super) fn restore(&mut self, at: usize, alloc: &Allocation) {
         if let Some(entry) = self.nodes.get_mut(at) {
@@ -134,4 +173,11 @@ impl<'a> Fleet<'a> {
         }
         self.position(alloc.node_id)
     }
+}
+
+/// What an allocation takes.
+fn taken(alloc: &Allocation) -> NodeUsage {
+    let mut usage = NodeUsage::default();
+    usage.add(&alloc.allocated_resources);
+    usage
 }

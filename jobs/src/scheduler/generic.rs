@@ -2,6 +2,7 @@
 
 use super::{
     Context, Outcome,
+    feasible::Unfit,
     fleet::Fleet,
     ports::allocate,
     preempt::{Eviction, Preemptions},
@@ -17,6 +18,7 @@ use crate::{
     state::Snapshot,
 };
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -36,8 +38,11 @@ pub(super) fn process(
 ) -> Outcome {
     let key = eval.job_key();
     let node_gone = |id: NodeId| super::node_gone(snapshot, id);
+    let unfit = RefCell::new(Unfit::default());
     let in_place = |alloc: &Allocation, group: &TaskGroup| {
-        job.is_some_and(|job| super::stays_feasible(snapshot, job, group, alloc))
+        job.is_some_and(|job| {
+            super::stays_feasible(snapshot, job, group, alloc, &mut unfit.borrow_mut())
+        })
     };
     let input = Input {
         job,
@@ -76,6 +81,7 @@ pub(super) fn process(
         );
     };
     let mut placer = Placer::new(snapshot, eval, job, &wanted, plan, cx);
+    placer.fleet.unfit = unfit.into_inner();
     for alloc in std::mem::take(&mut wanted.in_place) {
         if placer.has_room_for(&alloc.task_group) {
             placer.update_in_place(&alloc, job);
@@ -118,6 +124,8 @@ pub(super) struct Report {
     /// Groups whose replacements wait for allocations that are stopping, and what their nodes lack
     /// until then. No failure: nobody is told.
     pub(super) postponed: FlatMap<GroupName, AllocMetric>,
+    /// Groups that no node may run, of jobs that want one on each: nothing waits for room.
+    pub(super) filtered: FlatMap<GroupName, AllocMetric>,
     pub(super) preemptions: Preemptions,
 }
 
@@ -195,10 +203,14 @@ impl<'a, 'c> Placer<'a, 'c> {
         let stopped: BTreeSet<AllocId> = plan.stops.iter().map(|s| s.alloc_id).collect();
         let mut on_node: BTreeMap<GroupName, BTreeMap<NodeId, u32>> = BTreeMap::new();
         let mut stopping = false;
+        let mut leaving = Vec::new();
         for alloc in snapshot.allocs_of_job(&job.key()) {
             let ends = alloc.server_terminal() || stopped.contains(&alloc.id);
             stopping |=
                 ends && !alloc.client_terminal() && !super::node_gone(snapshot, alloc.node_id);
+            if ends && !alloc.client_terminal() {
+                leaving.push(alloc);
+            }
             if ends || alloc.client_terminal() {
                 continue;
             }
@@ -219,11 +231,16 @@ impl<'a, 'c> Placer<'a, 'c> {
         } else {
             Fleet::new(snapshot, job)
         };
+        for alloc in leaving {
+            fleet.leave(alloc);
+        }
         // Room comes back with the proof that an allocation is over; of those on lost nodes none
         // will come.
         for stop in plan.stops.iter().filter(|s| s.client_status.is_some()) {
-            if let Some(alloc) = snapshot.alloc(stop.alloc_id) {
-                fleet.release(alloc);
+            if let Some(alloc) = snapshot.alloc(stop.alloc_id)
+                && let Some(at) = fleet.release(alloc)
+            {
+                fleet.stay(at, alloc);
             }
         }
         let room = if plan.all_at_once {
@@ -350,6 +367,7 @@ impl<'a, 'c> Placer<'a, 'c> {
         };
         let key = self.candidates(job, group);
         let nobody = BTreeSet::new();
+        let left = self.leave(&old);
         match self.find(&key, group, &nobody, None) {
             Ok(found) => {
                 if !side_by_side {
@@ -357,9 +375,13 @@ impl<'a, 'c> Placer<'a, 'c> {
                 }
                 return self.commit(&placement, found);
             }
-            Err(refused) if side_by_side && self.stopping => return self.postpone(&key, &refused),
+            Err(refused) if side_by_side && self.stopping => {
+                self.stay(left, &old);
+                return self.postpone(&key, &refused);
+            }
             Err(_) => {}
         }
+        self.stay(left, &old);
         let freed = self.fleet.release(&old);
         self.recount(freed, &old.task_group, false);
         match self.find(&key, group, &nobody, freed) {
@@ -380,6 +402,24 @@ impl<'a, 'c> Placer<'a, 'c> {
                 self.stop_for(&mut placement, &old);
                 self.commit(&placement, found);
             }
+        }
+    }
+
+    /// Scores look beyond `old` from now on. Returns where it is.
+    fn leave(&mut self, old: &Allocation) -> Option<usize> {
+        let at = self.fleet.leave(old)?;
+        for ((of_group, _), set) in &mut self.sets {
+            set.leave(at, &self.fleet, *of_group == old.task_group);
+        }
+        Some(at)
+    }
+
+    /// Takes that back.
+    fn stay(&mut self, left: Option<usize>, old: &Allocation) {
+        let Some(at) = left else { return };
+        self.fleet.stay(at, old);
+        for ((of_group, _), set) in &mut self.sets {
+            set.stay(at, &self.fleet, *of_group == old.task_group);
         }
     }
 
@@ -435,7 +475,8 @@ impl<'a, 'c> Placer<'a, 'c> {
                     }
                 }
             }
-            let set = Candidates::new(&self.fleet, job, group, &on_node, &mut self.cx.ids);
+            let ids = &mut self.cx.ids;
+            let set = Candidates::new(&mut self.fleet, job, group, &on_node, ids);
             self.sets.insert(key.clone(), set);
         }
         key
@@ -500,7 +541,7 @@ impl<'a, 'c> Placer<'a, 'c> {
 
     /// The best node on which less important allocations make room.
     fn find_evicting(
-        &self,
+        &mut self,
         key: &CandidatesKey,
         job: &Job,
         group: &TaskGroup,
@@ -509,7 +550,9 @@ impl<'a, 'c> Placer<'a, 'c> {
         if !self.snapshot.scheduler_config().preempts(job.job_type) {
             return None;
         }
-        let set = self.sets.get(key)?;
+        let set = self.sets.get_mut(key)?;
+        set.look_again();
+        let set = &*set;
         let mut best: Option<(NodeScore, usize, Eviction)> = None;
         let mut scores = Vec::new();
         for fleet_at in set.allowed() {
@@ -586,6 +629,10 @@ impl<'a, 'c> Placer<'a, 'c> {
             }
         };
         self.recount(Some(fleet_at), &placement.group, true);
+        let key = (placement.group.clone(), placement.job.version);
+        if let Some(set) = self.sets.get_mut(&key) {
+            set.look_again();
+        }
         let node = self.fleet.nodes[fleet_at].node;
         let mut alloc = Allocation {
             id: self.cx.ids.next_alloc(),

@@ -27,6 +27,7 @@ use crate::{
     },
     state::{Snapshot, Stamp},
 };
+use feasible::Unfit;
 use generic::Report;
 use std::sync::Arc;
 
@@ -211,6 +212,7 @@ fn conclude(
         failed,
         queued,
         postponed,
+        filtered,
         preemptions,
     } = report;
     preemptions.annotate(&mut annotations);
@@ -233,6 +235,7 @@ fn conclude(
     let mut blocked = None;
     let mut waits_for = postponed;
     waits_for.extend(done.failed_tg_allocs.clone());
+    done.failed_tg_allocs.extend(filtered);
     if !waits_for.is_empty() {
         if eval.status == EvalStatus::Blocked {
             // It goes on waiting.
@@ -319,13 +322,24 @@ fn node_gone(snapshot: &Snapshot, id: NodeId) -> bool {
 }
 
 /// True when the allocation's node still suits that form of its group.
-fn stays_feasible(snapshot: &Snapshot, job: &Job, group: &TaskGroup, alloc: &Allocation) -> bool {
-    snapshot.node(alloc.node_id).is_some_and(|node| {
-        feasible::in_reach(job, node)
-            && feasible::Feasibility::new(job, group)
-                .objection(node, None)
-                .is_none()
-    })
+///
+/// What that tells of the node's class is kept for the evaluation.
+fn stays_feasible(
+    snapshot: &Snapshot,
+    job: &Job,
+    group: &TaskGroup,
+    alloc: &Allocation,
+    unfit: &mut Unfit,
+) -> bool {
+    let node = snapshot.node(alloc.node_id);
+    let Some(node) = node.filter(|node| feasible::in_reach(job, node)) else {
+        return false;
+    };
+    let mut feasibility = feasible::Feasibility::after(job, group, unfit);
+    let class = (!node.computed_class.is_empty()).then_some(0);
+    let stays = feasibility.objection(node, class).is_none();
+    feasibility.teach(group, unfit);
+    stays
 }
 
 /// The room that one allocation of the group would take on the node beside `used`, or in the place

@@ -1,6 +1,9 @@
 //! Whom to evict so that something more important gets room.
 
-use super::{fleet::FleetNode, ports};
+use super::{
+    fleet::{FleetNode, Leaving},
+    ports,
+};
 use crate::{
     ids::Ids,
     model::{
@@ -234,6 +237,7 @@ pub(super) fn possible(
         node,
         usage: Arc::new(used.clone()),
         class: None,
+        leaving: Leaving::default(),
     };
     snapshot.scheduler_config().preempts(job.job_type)
         && Preemptions::default()

@@ -3,7 +3,7 @@
 use super::{
     distinct::Distinct,
     feasible::{self, Feasibility},
-    fleet::Fleet,
+    fleet::{Fleet, Leaving},
     preempt::Eviction,
     ranking::{Ranking, Standing},
     spread::Spreads,
@@ -46,6 +46,8 @@ pub(super) struct Candidates {
     parts: Vec<f64>,
     /// Allocations of the group on the node.
     own: Vec<u32>,
+    /// Those of them that scores look beyond.
+    leaving: Vec<u32>,
     /// Allocations of the whole job on the node.
     job_own: Vec<u32>,
     affinity: Vec<Option<f64>>,
@@ -55,18 +57,21 @@ pub(super) struct Candidates {
     count: f64,
     distinct: Distinct,
     metric: AllocMetric,
+    /// Nodes that were filtered, by what they are counted under from the second look on.
+    filtered_again: FlatMap<String, u32>,
 }
 
 impl Candidates {
     /// `on_node` has, for each node with live allocations of the job, those of the group and all.
     pub(super) fn new(
-        fleet: &Fleet<'_>,
+        fleet: &mut Fleet<'_>,
         job: &Job,
         group: &TaskGroup,
         on_node: &BTreeMap<NodeId, (u32, u32)>,
         ids: &mut Ids,
     ) -> Self {
-        let mut feasibility = Feasibility::new(job, group);
+        let mut feasibility = Feasibility::after(job, group, &fleet.unfit);
+        let mut filtered_again = FlatMap::new();
         let mut metric = AllocMetric {
             nodes_in_pool: fleet.in_pool,
             node_pool: job.node_pool.as_str().into(),
@@ -78,9 +83,20 @@ impl Candidates {
             metric.nodes_evaluated += 1;
             match feasibility.objection(entry.node, entry.class) {
                 None => fleet_at.push(at),
-                Some(reason) => filter(&mut metric, entry.node, &reason),
+                Some(objection) => {
+                    filter(&mut metric, entry.node, objection.counted());
+                    let again = objection.counted_again();
+                    match filtered_again.get_mut(again) {
+                        Some(count) => *count += 1,
+                        None => {
+                            filtered_again.insert(again.to_owned(), 1);
+                        }
+                    }
+                }
             }
         }
+        feasibility.teach(group, &mut fleet.unfit);
+        let fleet = &*fleet;
         shuffle(&mut fleet_at, ids);
         let nodes: Vec<&Node> = fleet_at.iter().map(|at| &**fleet.nodes[*at].node).collect();
         let classes: Vec<Option<usize>> =
@@ -107,6 +123,7 @@ impl Candidates {
         let mut candidates = Self {
             sum: vec![NO_ROOM; nodes.len()],
             parts: vec![1.0; nodes.len()],
+            leaving: vec![0; nodes.len()],
             own,
             job_own,
             affinity,
@@ -115,6 +132,7 @@ impl Candidates {
             count: f64::from(group.count.max(1)),
             distinct,
             metric,
+            filtered_again,
             ask: Ask::of_group(group),
             by_fleet,
             fleet_at,
@@ -159,9 +177,10 @@ impl Candidates {
             self.sum[at] = NO_ROOM;
             return;
         }
-        let mut sum = fit_score(fleet.algorithm, &capacity, &entry.usage, &ask);
+        let used = Used::of(&entry.usage, entry.leaving);
+        let mut sum = fit_score(fleet.algorithm, &capacity, used, &ask);
         let mut parts = 1.0;
-        if self.own[at] > 0 {
+        if self.own(at) > 0 {
             sum += self.anti_affinity(at);
             parts += 1.0;
         }
@@ -173,8 +192,13 @@ impl Candidates {
         self.parts[at] = parts;
     }
 
+    /// Allocations of the group on the node, as scores count them.
+    fn own(&self, at: usize) -> u32 {
+        self.own[at].saturating_sub(self.leaving[at])
+    }
+
     fn anti_affinity(&self, at: usize) -> f64 {
-        -(f64::from(self.own[at]) + 1.0) / self.count
+        -(f64::from(self.own(at)) + 1.0) / self.count
     }
 
     fn score(&self, at: usize) -> f64 {
@@ -285,6 +309,47 @@ impl Candidates {
         self.rate(at, fleet);
     }
 
+    /// Lets scores look beyond an allocation of the job on that node; `same_group` when it is of
+    /// this group.
+    pub(super) fn leave(&mut self, fleet_at: usize, fleet: &Fleet<'_>, same_group: bool) {
+        self.count_leaving(fleet_at, fleet, same_group, true);
+    }
+
+    /// Takes that back.
+    pub(super) fn stay(&mut self, fleet_at: usize, fleet: &Fleet<'_>, same_group: bool) {
+        self.count_leaving(fleet_at, fleet, same_group, false);
+    }
+
+    fn count_leaving(
+        &mut self,
+        fleet_at: usize,
+        fleet: &Fleet<'_>,
+        same_group: bool,
+        leaves: bool,
+    ) {
+        let Some(at) = self.by_fleet.get(fleet_at).copied().flatten() else {
+            return;
+        };
+        if same_group {
+            let leaving = &mut self.leaving[at];
+            *leaving = if leaves {
+                *leaving + 1
+            } else {
+                leaving.saturating_sub(1)
+            };
+            self.spreads.count(self.combo[at], !leaves);
+        }
+        self.rate(at, fleet);
+    }
+
+    /// From now on the nodes that were filtered are known by their class, where that is enough.
+    pub(super) fn look_again(&mut self) {
+        let again = std::mem::take(&mut self.filtered_again);
+        if !again.is_empty() {
+            self.metric.constraint_filtered = again;
+        }
+    }
+
     /// Looks at a node again after its usage changed.
     pub(super) fn refresh(&mut self, fleet_at: usize, fleet: &Fleet<'_>) {
         if let Some(at) = self.by_fleet.get(fleet_at).copied().flatten() {
@@ -393,7 +458,7 @@ impl Candidates {
         let mut scores = self.scores(fleet, at, &eviction.without, penalized);
         scores.insert("preemption".into(), shown(eviction.score()));
         let has_part = |name: &str, score: f64| match name {
-            "job-anti-affinity" => self.own[at] > 0,
+            "job-anti-affinity" => self.own(at) > 0,
             "node-affinity" => self.affinity[at].is_some(),
             "node-reschedule-penalty" => score != 0.0,
             _ => true,
@@ -429,11 +494,13 @@ impl Candidates {
         let node = fleet.nodes[self.fleet_at[at]].node;
         let ask = self.ask.on(node);
         let mut scores = FlatMap::new();
-        let fit = fit_score(fleet.algorithm, &Capacity::of(node), usage, &ask);
+        let leaving = fleet.nodes[self.fleet_at[at]].leaving;
+        let used = Used::of(usage, leaving);
+        let fit = fit_score(fleet.algorithm, &Capacity::of(node), used, &ask);
         scores.insert("binpack".into(), fit);
         // These are named also where they have no part in the decision, as clients show a column
         // each.
-        let anti_affinity = if self.own[at] > 0 {
+        let anti_affinity = if self.own(at) > 0 {
             self.anti_affinity(at)
         } else {
             0.0
@@ -471,7 +538,8 @@ fn shown(score: f64) -> f64 {
     }
 }
 
-fn filter(metric: &mut AllocMetric, node: &Node, reason: &str) {
+/// Counts a node that was ruled out.
+pub(super) fn filter(metric: &mut AllocMetric, node: &Node, reason: &str) {
     metric.nodes_filtered += 1;
     if !node.node_class.is_empty() {
         *metric
@@ -488,14 +556,25 @@ fn shuffle(list: &mut [usize], ids: &mut Ids) {
     }
 }
 
+/// What is taken on a node, as scores count it.
+#[derive(Clone, Copy)]
+struct Used {
+    cpu: i64,
+    memory_mb: i64,
+}
+
+impl Used {
+    fn of(usage: &NodeUsage, leaving: Leaving) -> Self {
+        Self {
+            cpu: usage.cpu - leaving.cpu,
+            memory_mb: usage.memory_mb - leaving.memory_mb,
+        }
+    }
+}
+
 /// How full the node would be: 0 when empty, 1 when full; the other way round when all are to be
 /// used alike.
-fn fit_score(
-    algorithm: SchedulerAlgorithm,
-    capacity: &Capacity,
-    used: &NodeUsage,
-    ask: &Ask,
-) -> f64 {
+fn fit_score(algorithm: SchedulerAlgorithm, capacity: &Capacity, used: Used, ask: &Ask) -> f64 {
     let free = |used: i64, ask: i64, total: i64| {
         if total <= 0 {
             0.0

@@ -5,7 +5,7 @@ use super::{
     feasible::Feasibility,
     fleet::Fleet,
     generic::Report,
-    ports,
+    ports, rank,
     reconcile::{delayed_eval, texts},
 };
 use crate::{
@@ -140,10 +140,23 @@ impl<'a> Work<'a> {
             .map(|update| update.max_parallel as usize)
             .filter(|parallel| *parallel > 0)
             .unwrap_or(usize::MAX);
+        // What is told when no node may run the group, and none runs it.
+        let mut filtered = Some(AllocMetric {
+            nodes_evaluated: 0,
+            ..(*self.shared).clone()
+        });
         for at in 0..fleet.nodes.len() {
             let node = fleet.nodes[at].node;
             let there = by_node.remove(&node.id).unwrap_or_default();
-            let suits = feasibility.objection(node, fleet.nodes[at].class).is_none();
+            let objection = feasibility.objection(node, fleet.nodes[at].class);
+            let suits = objection.is_none();
+            match (&objection, &mut filtered) {
+                (Some(objection), Some(metric)) => {
+                    metric.nodes_evaluated += 1;
+                    rank::filter(metric, node, &objection.reason);
+                }
+                _ => filtered = None,
+            }
             let live = self.settle(job, group, &there, suits, &mut counts);
             match live {
                 Some(Standing::Keep) => counts.ignore += 1,
@@ -168,6 +181,10 @@ impl<'a> Work<'a> {
                 }
                 None => {}
             }
+        }
+        let told = filtered.filter(|metric| metric.nodes_filtered > 0);
+        if let Some(metric) = told {
+            (self.report.filtered).insert(group.name.clone(), metric);
         }
         for (node_id, there) in by_node {
             self.leave(node_id, job, &there, &mut counts);

@@ -9,7 +9,8 @@ use jobs::{
     model::{Index, PlanResult},
     scheduler,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::plans;
@@ -88,13 +89,25 @@ async fn schedule(core: &Core, deliveries: &[Delivery]) -> Option<(Index, Vec<Pl
     let seen = snapshot.index;
     let decide = move || {
         let mut cx = scheduler::Context::new(now(), seed());
-        scheduler::schedule_batch(&snapshot.jobs, &evals, &mut cx)
+        let began = Instant::now();
+        let mut results = scheduler::schedule_batch(&snapshot.jobs, &evals, &mut cx);
+        note_time(&mut results, began.elapsed());
+        results
     };
     let results = core.decisions.run(decide).await;
     if results.is_none() {
         tracing::error!("the scheduler broke");
     }
     Some((seen, results?))
+}
+
+/// Says in the metrics of placements how long they took: of those of one batch, the mean.
+fn note_time(results: &mut [PlanResult], took: Duration) {
+    let decided: usize = results.iter().map(PlanResult::decided).sum();
+    let each = took / u32::try_from(decided).unwrap_or(u32::MAX).max(1);
+    for result in results {
+        result.set_allocation_time(each.into());
+    }
 }
 
 /// Tells the broker what is done, and answers with what something overtook.

@@ -3,23 +3,136 @@
 mod constraint;
 mod version;
 
-use crate::model::{Constraint, Job, Node, TaskGroup, absent_refusal};
+use crate::model::{Constraint, GroupName, Job, Node, TaskGroup, Text, absent_refusal};
 use constraint::Operators;
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-/// Why a node may not run a group; none when it may.
-type Verdict = Option<String>;
+/// What is counted for a node whose class is known to be unfit by a look at another node of it.
+pub(super) const CLASS_INELIGIBLE: &str = "computed class ineligible";
 
-/// The requirements of one group, judged once per class of nodes where that is enough.
+/// Why a node may not run a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Objection {
+    /// The constraint, or what the node lacks.
+    pub(super) reason: String,
+    /// It was told of another node of the class already, in this evaluation.
+    pub(super) is_known: bool,
+    /// It holds for every node of the class.
+    pub(super) is_of_class: bool,
+}
+
+impl Objection {
+    /// What the node is counted under: clients show the constraint once for each class.
+    pub(super) fn counted(&self) -> &str {
+        if self.is_known {
+            CLASS_INELIGIBLE
+        } else {
+            &self.reason
+        }
+    }
+
+    /// What it is counted under when the same evaluation looks at the node once more.
+    pub(super) fn counted_again(&self) -> &str {
+        if self.is_of_class {
+            CLASS_INELIGIBLE
+        } else {
+            &self.reason
+        }
+    }
+}
+
+/// The classes of nodes that an evaluation found unfit so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unfit {
+    /// For the whole job.
+    job: BTreeSet<Text>,
+    groups: BTreeMap<GroupName, BTreeSet<Text>>,
+}
+
+/// What one class of nodes is for one set of requirements.
+#[derive(Clone, Debug, Default)]
+enum Verdict {
+    /// No node of it was looked at here.
+    #[default]
+    Unknown,
+    Suits,
+    Lacks(String),
+}
+
+/// Some requirements, judged once per class of nodes where that is enough.
+#[derive(Debug, Default)]
+struct Level {
+    /// Some constraint looks at something that differs between nodes of one class.
+    unique: bool,
+    /// By class of the fleet.
+    verdicts: Vec<Verdict>,
+    /// Names of the classes that were found unfit, also before by the same evaluation.
+    unfit: BTreeSet<Text>,
+}
+
+impl Level {
+    fn new(constraints: &[&Constraint], unfit: Option<&BTreeSet<Text>>) -> Self {
+        let unique = |c: &&Constraint| is_unique(&c.l_target) || is_unique(&c.r_target);
+        Self {
+            unique: constraints.iter().any(unique),
+            verdicts: Vec::new(),
+            unfit: unfit.cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What `judge` says of the node, or said of another one of its class.
+    fn objection(
+        &mut self,
+        node: &Node,
+        class: Option<usize>,
+        judge: impl FnOnce() -> Option<String>,
+    ) -> Option<Objection> {
+        let Some(class) = class.filter(|_| !self.unique) else {
+            return judge().map(|reason| Objection {
+                reason,
+                is_known: false,
+                is_of_class: false,
+            });
+        };
+        if self.verdicts.len() <= class {
+            self.verdicts.resize(class + 1, Verdict::Unknown);
+        }
+        let (reason, is_known) = match &self.verdicts[class] {
+            Verdict::Suits => return None,
+            Verdict::Lacks(reason) => (reason.clone(), true),
+            Verdict::Unknown => {
+                let Some(reason) = judge() else {
+                    self.verdicts[class] = Verdict::Suits;
+                    return None;
+                };
+                self.verdicts[class] = Verdict::Lacks(reason.clone());
+                (
+                    reason,
+                    !self.unfit.insert(node.computed_class.as_str().into()),
+                )
+            }
+        };
+        Some(Objection {
+            reason,
+            is_known,
+            is_of_class: true,
+        })
+    }
+}
+
+/// The requirements of one group.
 pub(super) struct Feasibility<'a> {
-    constraints: Vec<&'a Constraint>,
+    of_job: Vec<&'a Constraint>,
+    /// Of the group and its tasks.
+    of_group: Vec<&'a Constraint>,
     drivers: BTreeSet<&'a str>,
     /// Names of the host's volumes, and whether the group only reads them.
     volumes: Vec<(&'a str, bool)>,
-    /// Some constraint looks at something that differs between nodes of one class.
-    unique: bool,
-    /// By class, once one of its nodes was judged.
-    verdicts: Vec<Option<Verdict>>,
+    job_level: Level,
+    group_level: Level,
     /// Why no node may run the group.
     refusal: Option<String>,
     operators: Operators,
@@ -27,73 +140,100 @@ pub(super) struct Feasibility<'a> {
 
 impl<'a> Feasibility<'a> {
     pub(super) fn new(job: &'a Job, group: &'a TaskGroup) -> Self {
-        let constraints: Vec<&Constraint> = job
+        Self::after(job, group, &Unfit::default())
+    }
+
+    /// As an evaluation asks that knows some classes already.
+    pub(super) fn after(job: &'a Job, group: &'a TaskGroup, unfit: &Unfit) -> Self {
+        let of_job: Vec<&Constraint> = (job.constraints.iter())
+            .filter(|c| !is_distinct(c))
+            .collect();
+        let of_group: Vec<&Constraint> = group
             .constraints
             .iter()
-            .chain(&group.constraints)
             .chain(group.tasks.iter().flat_map(|task| &task.constraints))
             .filter(|c| !is_distinct(c))
             .collect();
-        let unique = constraints
-            .iter()
-            .any(|c| is_unique(&c.l_target) || is_unique(&c.r_target));
         Self {
-            constraints,
+            job_level: Level::new(&of_job, Some(&unfit.job)),
+            group_level: Level::new(&of_group, unfit.groups.get(&group.name)),
+            of_job,
+            of_group,
             drivers: group.tasks.iter().map(|t| t.driver.as_str()).collect(),
             volumes: (group.volumes.values())
                 .map(|volume| (volume.source.as_str(), volume.read_only))
                 .collect(),
-            unique,
-            verdicts: Vec::new(),
             refusal: absent_refusal(group),
             operators: Operators::default(),
         }
     }
 
-    /// Why the node, of that class of the fleet, may not run the group; none when it may.
-    pub(super) fn objection(&mut self, node: &Node, class: Option<usize>) -> Verdict {
-        if self.refusal.is_some() {
-            return self.refusal.clone();
-        }
-        let Some(class) = class.filter(|_| !self.unique) else {
-            return self.judge(node);
-        };
-        if let Some(Some(known)) = self.verdicts.get(class) {
-            return known.clone();
-        }
-        let verdict = self.judge(node);
-        if self.verdicts.len() <= class {
-            self.verdicts.resize(class + 1, None);
-        }
-        self.verdicts[class] = Some(verdict.clone());
-        verdict
+    /// Keeps for the evaluation what was learned of the classes of nodes.
+    pub(super) fn teach(self, group: &TaskGroup, unfit: &mut Unfit) {
+        unfit.job = self.job_level.unfit;
+        (unfit.groups).insert(group.name.clone(), self.group_level.unfit);
     }
 
-    fn judge(&mut self, node: &Node) -> Verdict {
-        let runs = |driver: &&str| {
-            node.drivers
-                .get(*driver)
-                .is_some_and(|info| info.detected && info.healthy)
-        };
-        if !self.drivers.iter().all(runs) {
-            return Some("missing drivers".into());
+    /// Why the node, of that class of the fleet, may not run the group; none when it may.
+    pub(super) fn objection(&mut self, node: &Node, class: Option<usize>) -> Option<Objection> {
+        if let Some(reason) = &self.refusal {
+            return Some(Objection {
+                reason: reason.clone(),
+                is_known: false,
+                is_of_class: false,
+            });
         }
+        let Self {
+            of_job,
+            of_group,
+            drivers,
+            operators,
+            job_level,
+            group_level,
+            ..
+        } = self;
+        let unmet = job_level.objection(node, class, || first_unmet(of_job, operators, node));
+        let unmet = unmet.or_else(|| {
+            group_level.objection(node, class, || {
+                if has_drivers(node, drivers) {
+                    first_unmet(of_group, operators, node)
+                } else {
+                    Some("missing drivers".into())
+                }
+            })
+        });
+        unmet.or_else(|| self.volume_objection(node))
+    }
+
+    fn volume_objection(&self, node: &Node) -> Option<Objection> {
         let mounts = |(source, only_reads): &(&str, bool)| {
             node.host_volumes
                 .get(*source)
                 .is_some_and(|volume| *only_reads || !volume.read_only)
         };
-        if !self.volumes.iter().all(mounts) {
-            return Some("missing compatible host volumes".into());
-        }
-        let Self {
-            constraints,
-            operators,
-            ..
-        } = self;
-        let failed = constraints.iter().find(|c| !operators.holds(c, node));
-        failed.map(|c| describe(c))
+        (!self.volumes.iter().all(mounts)).then(|| Objection {
+            reason: "missing compatible host volumes".into(),
+            is_known: false,
+            is_of_class: false,
+        })
     }
+}
+
+fn has_drivers(node: &Node, drivers: &BTreeSet<&str>) -> bool {
+    drivers.iter().all(|driver| {
+        node.drivers
+            .get(*driver)
+            .is_some_and(|info| info.detected && info.healthy)
+    })
+}
+
+fn first_unmet(
+    constraints: &[&Constraint],
+    operators: &mut Operators,
+    node: &Node,
+) -> Option<String> {
+    let unmet = constraints.iter().find(|c| !operators.holds(c, node));
+    unmet.map(|c| describe(c))
 }
 
 /// True when the constraint is about the other allocations rather than about the node.
@@ -211,6 +351,7 @@ mod tests {
             },
         )]);
         let objection = Feasibility::new(&job, &group).objection(&node, None);
+        let objection = objection.map(|objection| objection.reason);
         let expected = "group.volume with type \"csi\": ";
         assert!(objection.is_some_and(|text| text.starts_with(expected)));
     }
@@ -226,7 +367,8 @@ mod tests {
                 ..VolumeRequest::default()
             };
             group.volumes = FlatMap::from([("data".to_owned(), request)]);
-            Feasibility::new(&job, &group).objection(node, None)
+            let objection = Feasibility::new(&job, &group).objection(node, None);
+            objection.map(|objection| objection.reason)
         };
         let missing = Some("missing compatible host volumes".to_owned());
         assert_eq!(ask(&node, true), missing);
