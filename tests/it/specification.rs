@@ -3,7 +3,7 @@
 use crate::harness::{
     Agent, DEADLINE, Echo,
     agent::Mode,
-    command::{run, trivet},
+    command::{run, run_with, trivet},
     dns, http,
 };
 use hickory_proto::rr::RecordType;
@@ -356,6 +356,41 @@ async fn files_are_laid_out_and_examples_written_without_an_agent() {
     }
     let again = run(&["job", "init", "fine.nomad"], None, path).await;
     assert!(again.code == 1 && again.stderr.contains("Job 'fine.nomad' already exists"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nearest_value_of_a_variable_counts_and_only_named_files_are_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).expect("a file");
+    };
+    write(
+        "a.nomad",
+        r#"variable "n" { default = 1 }
+job "a" {
+  group "g" {
+    count = var.n
+    task "t" { driver = "raw_exec" }
+  }
+}
+"#,
+    );
+    write("x.auto.vars", "n = 9\n");
+    write("three", "n = 3\n");
+    write("four", "n = 4\n");
+    let environment = [("NOMAD_VAR_n", "2".to_owned())];
+    for (values, variables, expected) in [
+        (&[][..], &[][..], 1),
+        (&[], &environment, 2),
+        (&["-var-file", "three"], &environment, 3),
+        (&["-var-file=three", "-var-file=four"], &environment, 4),
+        (&["-var", "n=5", "-var-file", "three"], &environment, 5),
+    ] {
+        let args = [&["job", "run", "-output"], values, &["a.nomad"]].concat();
+        let printed = run_with(&args, variables, dir.path()).await.ok();
+        let job: Value = serde_json::from_str(&printed.stdout).expect("JSON");
+        assert_eq!(job["Job"]["TaskGroups"][0]["Count"], expected, "{values:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
