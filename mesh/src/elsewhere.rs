@@ -94,8 +94,8 @@ impl From<FoundCheck> for Check {
             id: found.check_id,
             // A word that is not known is nothing to send requests to.
             status: found.status.parse().unwrap_or(Status::Critical),
-            service_id: found.service_id,
-            service_name: found.service_name,
+            service_id: found.service_id.or_none(),
+            service_name: found.service_name.or_none(),
             ..Self::default()
         }
     }
@@ -180,7 +180,7 @@ mod tests {
         Check {
             id: "c".into(),
             node: "one".into(),
-            service_id: "s".into(),
+            service_id: Some("s".into()),
             status,
             ..Check::default()
         }

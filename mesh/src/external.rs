@@ -189,7 +189,7 @@ pub fn wanted(view: &View, node: &str) -> BTreeMap<ServiceId, Registration> {
     of_allocations
         .map(|row| {
             let checks = view.checks_of_node(node);
-            let own = checks.filter(|check| check.service_id == row.id);
+            let own = checks.filter(|check| check.is_of(&row.id));
             let registration = Registration {
                 service: (**row).clone(),
                 checks: own
@@ -264,7 +264,7 @@ mod tests {
         let check = Check {
             id: "c".into(),
             name: "up".to_owned(),
-            service_id: "s".into(),
+            service_id: Some("s".into()),
             status,
             output: "fine".to_owned(),
             ..Check::default()

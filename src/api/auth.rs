@@ -8,7 +8,7 @@
 //! answered for known hosts only.
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -181,11 +181,7 @@ fn host_of(authority: &str) -> &str {
 }
 
 /// Lets a request through, or refuses it; a page of an allowed origin may read the answer.
-pub(super) async fn guard(
-    State((access, reach)): State<(Access, Reach)>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn guard(access: &Access, reach: Reach, request: Request, next: Next) -> Response {
     let (method, headers) = (request.method(), request.headers());
     let origin = match access.check(method, request.uri(), headers, reach) {
         Ok(origin) => origin,

@@ -1,6 +1,13 @@
 //! One accept loop for every HTTP listener of the agent.
 
-use axum::{Extension, Router, extract::ConnectInfo, http::Request, middleware};
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{ConnectInfo, State},
+    http::Request,
+    middleware::{self, Next},
+    response::Response,
+};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -76,13 +83,16 @@ pub async fn serve(
         connections_max,
     } = listener;
     let stopping = Stopping::default();
-    let router = router
-        .layer(Extension(common.bodies))
-        .layer(Extension(stopping.clone()));
+    // One layer for all of it: each costs every request a copy of those below.
     let guarded = |reach: Reach| {
-        let access = (common.access.clone(), reach);
-        let router = router.clone();
-        router.layer(middleware::from_fn_with_state(access, guard))
+        let entrance = Entrance {
+            access: common.access.clone(),
+            reach,
+            bodies: common.bodies.clone(),
+            stopping: stopping.clone(),
+        };
+        let layer = middleware::from_fn_with_state(Arc::new(entrance), enter);
+        router.clone().layer(layer)
     };
     let (inside, outside) = (guarded(Reach::Loopback), guarded(Reach::Network));
     let graceful = GracefulShutdown::new();
@@ -130,6 +140,25 @@ pub async fn serve(
         tracing::debug!("requests were still in flight at the stop");
     }
     connections.shutdown().await;
+}
+
+/// What a listener does with every request.
+struct Entrance {
+    access: Access,
+    reach: Reach,
+    bodies: Bodies,
+    stopping: Stopping,
+}
+
+async fn enter(
+    State(entrance): State<Arc<Entrance>>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Response {
+    let extensions = request.extensions_mut();
+    extensions.insert(entrance.bodies.clone());
+    extensions.insert(entrance.stopping.clone());
+    guard(&entrance.access, entrance.reach, request, next).await
 }
 
 /// Marks a request that another agent carried here: it goes no further than to a node.

@@ -115,6 +115,11 @@ impl Registered {
         self.local.lock().service(id).is_some()
     }
 
+    /// True for a check that is registered.
+    pub fn has_check(&self, id: &str) -> bool {
+        self.local.lock().check(id).is_some()
+    }
+
     /// Registers a service with checks, or replaces it; see [`Local::register_service`].
     ///
     /// # Errors
@@ -281,7 +286,9 @@ impl Registered {
         let mut compare = interval(COMPARE_INTERVAL);
         let mut connected = session.connected();
         loop {
+            self.follow(&Arc::clone(&catalog.borrow_and_update()));
             runs.follow(&self.local.lock());
+            let follows = self.local.lock().has_distant_aliases();
             let due = self.local.lock().next_tick();
             let due = due.map(|due| Instant::now() + due.since(now()));
             tokio::select! {
@@ -294,7 +301,22 @@ impl Registered {
                     }
                     self.compare(session).await;
                 }
+                changed = catalog.changed(), if follows => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
             }
+        }
+    }
+
+    /// Lets checks that repeat what others say follow the catalog.
+    fn follow(&self, replica: &Replica) {
+        let mut local = self.local.lock();
+        let touched = local.follow(now(), &self.node, &replica.catalog);
+        drop(local);
+        if !touched.is_empty() {
+            self.touch(touched);
         }
     }
 

@@ -30,8 +30,8 @@ pub struct CheckStatus {
     pub name: String,
     /// `job.group[index]` of the allocation.
     pub group: String,
-    /// Task of a task-level service; empty otherwise.
-    pub task: String,
+    /// Task of a task-level service.
+    pub task: Option<TaskName>,
     /// Service.
     pub service: ServiceName,
     /// Status.

@@ -2,7 +2,7 @@
 
 use jobs::{
     environment::TaskEnvironment,
-    model::{AllocId, Allocation, Node, ServiceCheck, ServiceSpec, Task, TaskPhase},
+    model::{AllocId, Allocation, Node, ServiceCheck, ServiceSpec, Task, TaskName, TaskPhase},
 };
 use mesh::model::{Check, Origin, Service, ServiceAddress, Status, Weights, bound_output};
 use sha1::{Digest, Sha1};
@@ -26,7 +26,7 @@ pub struct Instance {
     /// Its checks in the order of the job.
     pub checks: Vec<InstanceCheck>,
     /// The task whose service it is; none for a service of the group.
-    pub task: Option<String>,
+    pub task: Option<TaskName>,
     /// The job keeps it to itself: `provider = "nomad"`.
     pub native: bool,
 }
@@ -118,7 +118,7 @@ fn first_instances(alloc: &Allocation, node: &Node) -> Vec<Instance> {
 struct Derivation<'a> {
     alloc: &'a Allocation,
     node: &'a Node,
-    task: Option<&'a str>,
+    task: Option<&'a TaskName>,
     environment: TaskEnvironment<'a>,
 }
 
@@ -133,7 +133,10 @@ impl Derivation<'_> {
         let spec = &self.resolved(asked);
         let name = spec.name.clone();
         let task = self.task;
-        let owner = task.map_or_else(|| format!("group-{}", self.alloc.task_group), str::to_owned);
+        let owner = task.map_or_else(
+            || format!("group-{}", self.alloc.task_group),
+            ToString::to_string,
+        );
         let id = format!(
             "{ID_PREFIX}{}-{owner}-{name}-{}",
             self.alloc.id, spec.port_label
@@ -170,7 +173,7 @@ impl Derivation<'_> {
                 job_id: self.alloc.job_id.as_str().into(),
                 job_version: self.alloc.job_version,
                 task_group: self.alloc.task_group.as_str().into(),
-                task: task.map(Into::into),
+                task: task.map(|task| task.as_str().into()),
                 canary,
                 share: self.alloc.traffic_share(),
                 private: spec.provider == "nomad",
@@ -185,7 +188,7 @@ impl Derivation<'_> {
         Instance {
             checks: checks.collect(),
             service,
-            task: task.map(str::to_owned),
+            task: task.cloned(),
             native: spec.provider == "nomad",
         }
     }
@@ -303,8 +306,8 @@ impl Derivation<'_> {
             status: check.initial_status.parse().unwrap_or(Status::Critical),
             notes: check.notes.clone(),
             output: bound_output(String::new()),
-            service_id: service.id.clone(),
-            service_name: service.name.clone(),
+            service_id: Some(service.id.clone()),
+            service_name: Some(service.name.clone()),
             kind: check.check_type.clone(),
             interval: check.interval.to_std(),
             timeout: check.timeout.to_std(),

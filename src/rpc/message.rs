@@ -7,7 +7,7 @@ use crate::{
     traffic::Traffic,
     watched::{Content, Subject},
 };
-use jobs::model::{AllocId, Allocation, Index, Job, Node};
+use jobs::model::{AllocId, Allocation, Index, Job, Node, TaskName};
 use jobs::state::AllocUpdate;
 use mesh::local::Difference;
 use mesh::model::CheckId;
@@ -145,7 +145,7 @@ pub enum Report {
         /// Allocation.
         alloc_id: AllocId,
         /// Task; none for all of the allocation.
-        task: Option<String>,
+        task: Option<TaskName>,
     },
 }
 

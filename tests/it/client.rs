@@ -187,7 +187,7 @@ impl Heard {
                 let news = checks.into_iter().map(|check| (check.status, check.output));
                 self.checks.extend(news);
             }
-            Report::Withdraw { task, .. } => self.withdrawn.push(task),
+            Report::Withdraw { task, .. } => self.withdrawn.push(task.map(String::from)),
             Report::Node(_) | Report::Local(_) => {}
         }
     }
@@ -886,7 +886,7 @@ async fn a_check_that_failed_while_the_agent_was_away_is_told() {
             checks: vec![ServiceCheck {
                 name: "well".into(),
                 check_type: "script".into(),
-                task_name: "main".into(),
+                task_name: Some("main".into()),
                 // It says nothing, so that nothing but the status can be news.
                 command: "/bin/sh".into(),
                 args: vec!["-c".into(), format!("test -e {} || exit 2", well.display())],

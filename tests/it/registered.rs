@@ -113,8 +113,9 @@ async fn checks_live_on_what_is_said_and_maintenance_is_a_check() {
     assert_eq!(
         none,
         (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "CheckID \"none\" does not have associated TTL".into()
+            StatusCode::NOT_FOUND,
+            "Unknown check ID \"none\". Ensure that the check ID is passed, not the check name."
+                .into()
         )
     );
     let on = "/v1/agent/service/maintenance/vault?enable=True&reason=upgrade";
@@ -171,6 +172,78 @@ async fn checks_speak_udp_and_http2_and_run_no_scripts() {
     assert!(
         text.starts_with("Scripts are disabled on this agent"),
         "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alias_follows_a_service_of_another_node_and_the_agent_s_own_rest() {
+    let agent = Agent::start().await;
+    let set = async |status: &str| {
+        let check = json!({"Name": "c", "ServiceID": "db1", "Status": status, "Output": "said"});
+        let service = json!({"ID": "db1", "Service": "db", "Port": 1});
+        let body = json!({
+            "Node": "far", "Address": "192.0.2.9", "Service": service, "Check": check,
+        });
+        let (code, text) = put(&agent, "/v1/catalog/register", body).await;
+        assert_eq!(code, StatusCode::OK, "{text}");
+    };
+    set("passing").await;
+    let register = async |body: Value| {
+        let (code, text) = put(&agent, "/v1/agent/check/register", body).await;
+        assert_eq!(code, StatusCode::OK, "{text}");
+    };
+    register(json!({"Name": "far", "AliasNode": "far", "AliasService": "db1"})).await;
+    register(json!({"Name": "said", "TTL": "1h"})).await;
+    let is = async |id: &str, status: &str| {
+        let path = "/v1/health/state/any";
+        agent
+            .wait_catalog(path, |checks| {
+                let checks = checks.as_array()?.iter();
+                let mut checks = checks.filter(|row| row["CheckID"] == id);
+                checks.find(|row| row["Status"] == status).map(|_| ())
+            })
+            .await;
+    };
+    is("far", "passing").await;
+    set("critical").await;
+    is("far", "critical").await;
+    let far = get(&agent, "/v1/agent/checks").await["far"].clone();
+    assert_eq!(far["Output"], "Aliased check \"c\" failing: said", "{far}");
+    let gone = json!({"Node": "far", "ServiceID": "db1"});
+    put(&agent, "/v1/catalog/deregister", gone).await;
+    eventually("the alias", || async {
+        let far = get(&agent, "/v1/agent/checks").await["far"].clone();
+        let missing = "Service db1 could not be found on node far";
+        (far["Output"] == missing)
+            .then_some(())
+            .ok_or_else(|| far.to_string())
+    })
+    .await;
+    for (verb, status) in [
+        ("warn", "warning"),
+        ("fail", "critical"),
+        ("pass", "passing"),
+    ] {
+        let said = put(&agent, &format!("/v1/agent/check/{verb}/said"), Value::Null).await;
+        assert_eq!(said, (StatusCode::OK, String::new()), "{verb}");
+        is("said", status).await;
+    }
+    let on = "/v1/agent/maintenance?enable=true&reason=upgrade";
+    assert_eq!(put(&agent, on, Value::Null).await.0, StatusCode::OK);
+    is("_node_maintenance", "critical").await;
+    let off = "/v1/agent/maintenance?enable=false";
+    assert_eq!(put(&agent, off, Value::Null).await.0, StatusCode::OK);
+    for (id, status) in [("said", StatusCode::OK), ("said", StatusCode::NOT_FOUND)] {
+        let path = format!("/v1/agent/check/deregister/{id}");
+        assert_eq!(put(&agent, &path, Value::Null).await.0, status);
+    }
+    let host = get(&agent, "/v1/agent/host").await;
+    assert!(host["Host"]["hostname"].is_string(), "{host}");
+    assert!(
+        host["Memory"]["total"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 0),
+        "{host}"
     );
 }
 

@@ -113,4 +113,18 @@ async fn the_command_line_knows_the_catalog() {
     assert!(refused.stderr.contains("`uptime -p`"), "{}", refused.stderr);
     let key = trivet(&agent, &["keygen"]).await.ok().stdout;
     assert_eq!(key.trim().len(), 44, "{key}");
+    let dcs = trivet(&agent, &["catalog", "datacenters"]).await.ok();
+    assert_eq!(dcs.stdout, "dc1\n");
+    let node = http::get(&agent.url("catalog", "/v1/agent/self")).await;
+    let node = node["Config"]["NodeName"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let far = trivet(&agent, &["rtt", &node, &node]).await.ok().stdout;
+    let expected = format!("Estimated {node} <-> {node} rtt: 0.020 ms (using LAN coordinates)\n");
+    assert_eq!(far, expected);
+    let short = trivet(&agent, &["debug", "-duration=1s"]).await;
+    assert_eq!(short.code, 1);
+    let least = "duration must be longer than 10s";
+    assert!(short.stderr.contains(least), "{}", short.stderr);
 }

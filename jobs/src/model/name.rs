@@ -58,11 +58,35 @@ impl<K> Name<K> {
         &self.text
     }
 
+    /// Itself, unless it is empty: job files and older formats name nothing so.
+    pub fn or_none(self) -> Option<Self> {
+        (!self.text.is_empty()).then_some(self)
+    }
+
     /// Keeps the text in the memory of `other` when that is the same text.
     pub fn share(&mut self, other: &Self) {
         if self == other {
             *self = other.clone();
         }
+    }
+}
+
+/// Names that rows keep as an empty text where there is none: for
+/// `#[serde(with = "super::name::or_none")]`.
+pub(super) mod or_none {
+    use super::{Deserialize as _, Deserializer, Name, Serialize as _, Serializer};
+
+    pub(crate) fn serialize<K, S: Serializer>(
+        name: &Option<Name<K>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        name.as_deref().unwrap_or_default().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, K, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Name<K>>, D::Error> {
+        Name::deserialize(deserializer).map(Name::or_none)
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Connect, Span, WorkloadIdentity, is_default};
+use super::{Connect, Span, TaskName, WorkloadIdentity, is_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,7 +20,8 @@ pub struct ServiceSpec {
     pub address_mode: String,
     /// Owning task of a task-level service, or the task that script checks of a group service run
     /// in.
-    pub task_name: String,
+    #[serde(with = "super::name::or_none")]
+    pub task_name: Option<TaskName>,
     /// Tags.
     pub tags: Vec<String>,
     /// Tags while the allocation is an unpromoted canary; empty means `tags`.
@@ -113,7 +114,8 @@ pub struct ServiceCheck {
     /// Free text.
     pub notes: String,
     /// Task that a script check of a group service runs in.
-    pub task_name: String,
+    #[serde(with = "super::name::or_none")]
+    pub task_name: Option<TaskName>,
     /// Results in a row before it turns passing, beyond the first.
     pub success_before_passing: u32,
     /// Results in a row before it turns critical, beyond the first.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CheckId, Index, NodeName, ServiceId, ServiceName};
+use super::{CheckId, Index, NodeName, ServiceId, ServiceKey, ServiceName};
 
 /// Longest check output that is kept, in bytes, not counting the note that says it was cut.
 pub const OUTPUT_BYTES_MAX: usize = 4096;
@@ -18,7 +18,7 @@ pub const SERF_HEALTH: &str = "serfHealth";
 ///
 /// Invariants:
 /// 1. `id` is unique on `node`.
-/// 2. `service_id` and `service_name` are both empty (a node-level check) or name an instance on
+/// 2. `service_id` and `service_name` are both absent (a node-level check) or name an instance on
 ///    `node`.
 /// 3. `output` is bounded by [`OUTPUT_BYTES_MAX`] and the note that it was cut.
 ///
@@ -39,10 +39,12 @@ pub struct Check {
     pub notes: String,
     /// Text of the last reported result.
     pub output: String,
-    /// Id of the instance that the check belongs to; empty for a node-level check.
-    pub service_id: ServiceId,
-    /// Name of the service that the check belongs to; empty for a node-level check.
-    pub service_name: ServiceName,
+    /// Id of the instance that the check belongs to; none for a node-level check.
+    #[serde(with = "crate::model::or_none")]
+    pub service_id: Option<ServiceId>,
+    /// Name of the service that the check belongs to; none for a node-level check.
+    #[serde(with = "crate::model::or_none")]
+    pub service_name: Option<ServiceName>,
     /// How the check is made: `http`, `tcp`, `script`, `grpc`, `ttl`; empty for the agent's own.
     pub kind: String,
     /// Pause between runs; nothing if not run by interval.
@@ -77,6 +79,20 @@ impl Check {
             output: output.to_owned(),
             ..Self::default()
         }
+    }
+
+    /// Whether it belongs to the instance with this id on its node.
+    #[must_use]
+    pub fn is_of(&self, service_id: &str) -> bool {
+        self.service_id.as_deref() == Some(service_id)
+    }
+
+    /// The key of the instance that it belongs to; none for a node-level check.
+    #[must_use]
+    pub fn owner(&self) -> Option<ServiceKey> {
+        let id = self.service_id.clone()?;
+        let node = self.node.clone();
+        Some(ServiceKey { node, id })
     }
 
     /// Returns the key of the row.

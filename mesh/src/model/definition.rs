@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ServiceId;
+use super::{NodeName, ServiceId};
 
 /// How an agent finds out how something stands, and what follows from it.
 ///
@@ -66,9 +66,12 @@ pub enum Probe {
     H2Ping(Http2Probe),
     /// A question to a health service over gRPC.
     Grpc(Http2Probe),
-    /// What another service of the same agent says, or its node.
+    /// What the checks of a service say, or those of a node.
     Alias {
-        /// Id of the service; empty for the node.
+        /// Name of the node; empty for that of the agent.
+        #[serde(default)]
+        node: NodeName,
+        /// Id of the service; empty for the node itself.
         service: ServiceId,
     },
     /// A program of the machine.

@@ -23,6 +23,7 @@ pub use check::{
 pub use config_entry::{ConfigEntry, ConfigKey};
 pub use definition::{CheckDefinition, DockerProbe, Http2Probe, HttpProbe, Probe, TlsProbe};
 pub use kv_entry::KvEntry;
+pub(crate) use name::or_none;
 pub use name::{
     AllocId, AllocIdKind, CheckId, CheckIdKind, GroupName, GroupNameKind, JobId, JobIdKind, Name,
     Namespace, NamespaceKind, NodeId, NodeIdKind, NodeName, NodeNameKind, QueryId, QueryIdKind,
@@ -36,7 +37,9 @@ pub use prepared_query::{
     ServiceQuery,
 };
 pub use role::{CONNECT_PROXY, INGRESS_GATEWAY, Role};
-pub use service::{Origin, SERVERS, Service, ServiceAddress, ServiceKey, Weights};
+pub use service::{
+    Locality, Origin, SERVERS, Service, ServiceAddress, ServiceKey, ServicePort, Weights,
+};
 pub use session::{Behavior, Session, UnknownBehavior};
 pub use split::{Split, SplitKey};
 pub use time::Timestamp;

@@ -63,6 +63,33 @@ impl<K> Name<K> {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Itself, unless it is empty: requests and older formats name nothing so.
+    #[must_use]
+    pub fn or_none(self) -> Option<Self> {
+        (!self.text.is_empty()).then_some(self)
+    }
+}
+
+/// Names that stored rows keep as an empty text where there is none: for
+/// `#[serde(with = "crate::model::or_none")]`.
+pub(crate) mod or_none {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Name;
+
+    pub(crate) fn serialize<K, S: Serializer>(
+        name: &Option<Name<K>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        name.as_deref().unwrap_or_default().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, K, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Name<K>>, D::Error> {
+        Name::deserialize(deserializer).map(Name::or_none)
+    }
 }
 
 impl<K> Clone for Name<K> {

@@ -34,6 +34,13 @@ pub struct Service {
     pub address: String,
     /// Port; 0 means none.
     pub port: u16,
+    /// Ports by name, of which one, that of `port`, is the default; empty for an instance with one
+    /// port or none.
+    pub ports: Vec<ServicePort>,
+    /// Path of a Unix socket that it listens on; empty for none.
+    pub socket_path: String,
+    /// Where it runs, when somebody said so.
+    pub locality: Option<Box<Locality>>,
     /// Tags in the order and spelling of the registration; never sorted, rewritten or deduplicated.
     pub tags: Vec<String>,
     /// Free key-value pairs, ordered by key; may be empty.
@@ -93,6 +100,28 @@ pub struct ServiceAddress {
     pub address: String,
     /// Port.
     pub port: u16,
+}
+
+/// A port of an instance that has several.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServicePort {
+    /// Name, unique in the instance.
+    pub name: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it is the one that those get who ask for none by name.
+    pub is_default: bool,
+}
+
+/// Where an instance runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Locality {
+    /// Region; may be empty.
+    pub region: String,
+    /// Zone of the region; may be empty.
+    pub zone: String,
 }
 
 /// Relative share of an instance by its health; no unit.

@@ -232,12 +232,14 @@ impl At<'_> {
     fn touch_check(&mut self, check: &Check) {
         self.touch_table(Table::Checks);
         self.touch_rows_of_node(&check.node);
-        if check.service_id.is_empty() {
-            for name in self.names_on(&check.node) {
-                self.touch_health(&name);
+        match &check.service_name {
+            None => {
+                for name in self.names_on(&check.node) {
+                    self.touch_health(&name);
+                }
             }
-        } else if self.view.services.has_name(&check.service_name) {
-            self.touch_health(&check.service_name);
+            Some(name) if self.view.services.has_name(name) => self.touch_health(name),
+            Some(_) => {}
         }
     }
 

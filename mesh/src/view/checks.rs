@@ -21,7 +21,7 @@ pub(crate) struct Checks {
 fn owner(check: &Check) -> ServiceKey {
     ServiceKey {
         node: check.node.clone(),
-        id: check.service_id.clone(),
+        id: check.service_id.clone().unwrap_or_default(),
     }
 }
 

@@ -362,20 +362,16 @@ impl View {
     /// Returns the tags of the instance that a check belongs to; empty for a node-level check.
     #[must_use]
     pub fn check_tags(&self, check: &Check) -> &[String] {
-        let key = ServiceKey {
-            node: check.node.clone(),
-            id: check.service_id.clone(),
-        };
-        self.services.row(&key).map_or(&[], |row| &row.tags)
+        let owner = check.owner().and_then(|key| self.services.row(&key));
+        owner.map_or(&[], |row| &row.tags)
     }
 
     /// Whether the check belongs to a node or to an instance that is shown.
     fn is_shown(&self, check: &Check) -> bool {
-        let key = ServiceKey {
-            node: check.node.clone(),
-            id: check.service_id.clone(),
-        };
-        check.service_id.is_empty() || self.services.row(&key).is_some_and(|row| row.is_shown())
+        check.owner().is_none_or(|key| {
+            let owner = self.services.row(&key);
+            owner.is_some_and(|row| row.is_shown())
+        })
     }
 
     /// Returns an instance by its key; nothing if it is not shown or not there.

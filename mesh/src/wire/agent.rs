@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::model::{Service, ServiceId, ServiceName};
 
-use super::catalog::{Connect, Proxy, TaggedAddress, WeightsEntry, tagged};
+use super::catalog::{
+    Connect, LocalityEntry, NamedPort, Proxy, TaggedAddress, WeightsEntry, located, named, tagged,
+};
 
 /// A service on the answering agent. Source: agent API, "List Services".
 ///
@@ -29,8 +31,14 @@ pub struct AgentService {
     pub meta: BTreeMap<String, String>,
     /// Port.
     pub port: u16,
+    /// Ports by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<NamedPort>,
     /// Address; empty means the node's.
     pub address: String,
+    /// Path of a Unix socket.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub socket_path: String,
     /// Addresses by network tag.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tagged_addresses: BTreeMap<String, TaggedAddress>,
@@ -44,6 +52,9 @@ pub struct AgentService {
     /// Mesh settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Connect>,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<LocalityEntry>,
     /// Datacenter of the agent.
     pub datacenter: String,
 }
@@ -62,6 +73,9 @@ impl AgentService {
             tags: service.tags.clone(),
             meta: service.meta.clone(),
             port: service.port,
+            ports: named(&service.ports),
+            socket_path: service.socket_path.clone(),
+            locality: located(service.locality.as_deref()),
             address: service.address.clone(),
             tagged_addresses: tagged(&service.tagged_addresses),
             weights: service.weights.into(),
@@ -149,7 +163,11 @@ pub struct AgentConfig {
 #[serde(rename_all = "PascalCase")]
 pub struct DebugConfig {
     /// Address that other machines reach the agent on.
+    #[serde(rename = "AdvertiseAddrLAN")]
     pub advertise_addr_lan: String,
+    /// The same as `tcp://address:port`, with the port that members talk to each other on.
+    #[serde(rename = "SerfAdvertiseAddrLAN")]
+    pub serf_advertise_addr_lan: String,
     /// Datacenter.
     pub datacenter: String,
     /// Node id.
@@ -302,6 +320,7 @@ impl AgentSelf {
             },
             debug_config: DebugConfig {
                 advertise_addr_lan: identity.advertise_address.clone(),
+                serf_advertise_addr_lan: member_address(identity),
                 datacenter: identity.datacenter.clone(),
                 node_id: identity.node_id.clone(),
                 node_name: identity.node_name.clone(),
@@ -319,5 +338,15 @@ impl AgentSelf {
             stats,
             meta,
         }
+    }
+}
+
+/// Where members talk to the agent.
+fn member_address(identity: &AgentIdentity) -> String {
+    let (host, port) = (&identity.advertise_address, identity.member_port);
+    if host.contains(':') {
+        format!("tcp://[{host}]:{port}")
+    } else {
+        format!("tcp://{host}:{port}")
     }
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::{
-    Node, NodeId, NodeName, Service, ServiceAddress, ServiceId, ServiceName, Weights,
+    Locality, Node, NodeId, NodeName, Service, ServiceAddress, ServiceId, ServiceName, ServicePort,
+    Weights,
 };
 use crate::view::Instance;
 
@@ -85,6 +86,46 @@ pub(super) fn tagged(
             )
         })
         .collect()
+}
+
+/// A port of an instance that has several.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NamedPort {
+    /// Name.
+    pub name: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it is the one that those get who ask for none by name.
+    pub default: bool,
+}
+
+/// Converts the ports of an instance.
+pub(super) fn named(ports: &[ServicePort]) -> Vec<NamedPort> {
+    let ports = ports.iter().map(|port| NamedPort {
+        name: port.name.clone(),
+        port: port.port,
+        default: port.is_default,
+    });
+    ports.collect()
+}
+
+/// Where an instance runs.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LocalityEntry {
+    /// Region.
+    pub region: String,
+    /// Zone of the region.
+    pub zone: String,
+}
+
+/// Converts where an instance runs.
+pub(super) fn located(locality: Option<&Locality>) -> Option<LocalityEntry> {
+    locality.map(|locality| LocalityEntry {
+        region: locality.region.clone(),
+        zone: locality.zone.clone(),
+    })
 }
 
 /// Weights by health.
@@ -197,6 +238,15 @@ pub struct CatalogService {
     pub service_meta: BTreeMap<String, String>,
     /// Port.
     pub service_port: u16,
+    /// Ports by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub service_ports: Vec<NamedPort>,
+    /// Path of a Unix socket.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub service_socket_path: String,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_locality: Option<LocalityEntry>,
     /// Whether the tags of the catalog win over those of the agent.
     pub service_enable_tag_override: bool,
     /// Proxy settings.
@@ -228,6 +278,9 @@ impl From<&Instance> for CatalogService {
             service_weights: service.weights.into(),
             service_meta: service.meta.clone(),
             service_port: service.port,
+            service_ports: named(&service.ports),
+            service_socket_path: service.socket_path.clone(),
+            service_locality: located(service.locality.as_deref()),
             service_enable_tag_override: service.enable_tag_override,
             service_proxy: Proxy::shown(service),
             service_connect: Connect::of(service),
@@ -262,6 +315,15 @@ pub struct CatalogServiceEntry {
     pub meta: Option<BTreeMap<String, String>>,
     /// Port.
     pub port: u16,
+    /// Ports by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<NamedPort>,
+    /// Path of a Unix socket.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub socket_path: String,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<LocalityEntry>,
     /// Weights by health.
     pub weights: WeightsEntry,
     /// Whether the tags of the catalog win over those of the agent.
@@ -287,6 +349,9 @@ impl From<&Service> for CatalogServiceEntry {
             tagged_addresses: tagged(&service.tagged_addresses),
             meta: or_null(&service.meta),
             port: service.port,
+            ports: named(&service.ports),
+            socket_path: service.socket_path.clone(),
+            locality: located(service.locality.as_deref()),
             weights: service.weights.into(),
             enable_tag_override: service.enable_tag_override,
             proxy: Proxy::shown(service),

@@ -14,6 +14,7 @@ use super::catalog::{
     CatalogNode, CatalogService, CatalogServiceEntry, Connect, Proxy, TaggedAddress, WeightsEntry,
 };
 use super::health::{HealthCheck, HealthServiceEntry};
+use super::ui::NodeOverview;
 
 /// A gateway setting.
 const GATEWAY: Fields = &[("Mode", Kind::Text)];
@@ -37,6 +38,11 @@ const UPSTREAM: Fields = &[
     ("LocalBindPort", Kind::Integer),
     ("MeshGateway", Kind::Row(GATEWAY)),
 ];
+/// How a proxy takes over all connections of its machine.
+const TRANSPARENT: Fields = &[
+    ("DialedDirectly", Kind::Flag),
+    ("OutboundListenerPort", Kind::Integer),
+];
 /// Settings of a proxy.
 const PROXY: Fields = &[
     ("DestinationServiceID", Kind::Text),
@@ -46,6 +52,7 @@ const PROXY: Fields = &[
     ("LocalServicePort", Kind::Integer),
     ("MeshGateway", Kind::Row(GATEWAY)),
     ("Mode", Kind::Text),
+    ("TransparentProxy", Kind::Row(TRANSPARENT)),
     ("Upstreams", Kind::Rows(UPSTREAM)),
 ];
 
@@ -221,7 +228,7 @@ fields! {
         "ServiceName": Kind::Text => service_name,
         "ServiceTags": Kind::Texts => service_tags,
         "ServiceAddress": Kind::Text => service_address,
-        "ServiceSocketPath": Kind::Text,
+        "ServiceSocketPath": Kind::Text => service_socket_path,
         "ServiceTaggedAddresses": Kind::RowMap(TaggedAddress::FIELDS) => service_tagged_addresses,
         "ServiceWeights": Kind::Row(WeightsEntry::FIELDS) => service_weights,
         "ServiceMeta": Kind::TextMap => service_meta,
@@ -237,7 +244,7 @@ fields! {
         "Service": Kind::Text => service,
         "Tags": Kind::Texts => tags,
         "Address": Kind::Text => address,
-        "SocketPath": Kind::Text,
+        "SocketPath": Kind::Text => socket_path,
         "TaggedAddresses": Kind::RowMap(TaggedAddress::FIELDS) => tagged_addresses,
         "Meta": Kind::TextMap => meta,
         "Port": Kind::Integer => port,
@@ -280,4 +287,26 @@ fields! {
         "DelegateMax": Kind::Unsigned => delegate_max,
         "DelegateCur": Kind::Unsigned => delegate_cur,
     }
+}
+
+impl Row for NodeOverview {
+    fn value(&self, name: &str) -> Value<'_> {
+        match name {
+            "Services" => Value::Rows(self.services.iter().map(|row| row as &dyn Row).collect()),
+            "Checks" => Field::value(&self.checks),
+            name => Row::value(&self.node, name),
+        }
+    }
+}
+
+impl Filterable for NodeOverview {
+    const FIELDS: Fields = &[
+        ("ID", Kind::Text),
+        ("Node", Kind::Text),
+        ("Address", Kind::Text),
+        ("TaggedAddresses", Kind::TextMap),
+        ("Meta", Kind::TextMap),
+        ("Services", Kind::Rows(CatalogServiceEntry::FIELDS)),
+        ("Checks", Kind::Rows(HealthCheck::FIELDS)),
+    ];
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::gateway::Binding;
-use crate::intention::ANY;
+use crate::model::INGRESS_GATEWAY;
 
 /// A service behind a gateway. Source: catalog API, "List Services for Gateway".
 #[derive(Debug, Clone, Serialize)]
@@ -36,10 +36,14 @@ pub struct GatewayService {
     /// Name in TLS.
     #[serde(rename = "SNI", skip_serializing_if = "String::is_empty")]
     pub sni: String,
-    /// Whether it stands for every service.
+    /// Whether a terminating gateway asks by the host name of the service.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auto_host_rewrite: bool,
+    /// Whether it was bound along with every other service.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub from_wildcard: bool,
-    /// Always `service`.
+    /// `service` behind a terminating gateway, empty behind others.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub service_kind: &'static str,
     /// First write of the entry.
     pub create_index: u64,
@@ -77,8 +81,13 @@ impl From<&Binding> for GatewayService {
             cert_file: row.cert_file.clone(),
             key_file: row.key_file.clone(),
             sni: row.sni.clone(),
-            from_wildcard: row.service == ANY,
-            service_kind: "service",
+            auto_host_rewrite: row.auto_host_rewrite,
+            from_wildcard: row.from_wildcard,
+            service_kind: if row.kind == INGRESS_GATEWAY {
+                ""
+            } else {
+                "service"
+            },
             create_index: row.create_index,
             modify_index: row.modify_index,
         }

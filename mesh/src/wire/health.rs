@@ -65,8 +65,8 @@ impl HealthCheck {
             status: check.status,
             notes: check.notes.clone(),
             output: check.output.clone(),
-            service_id: check.service_id.clone(),
-            service_name: check.service_name.clone(),
+            service_id: check.service_id.clone().unwrap_or_default(),
+            service_name: check.service_name.clone().unwrap_or_default(),
             service_tags: tags.to_vec(),
             kind: check.kind.clone(),
             interval,
@@ -128,10 +128,10 @@ pub struct HealthServiceEntry {
 impl From<&Instance> for HealthServiceEntry {
     fn from(instance: &Instance) -> Self {
         let tags_of = |check: &Check| -> &[String] {
-            if check.service_id.is_empty() {
-                &[]
-            } else {
+            if check.service_id.is_some() {
                 &instance.service.tags
+            } else {
+                &[]
             }
         };
         Self {

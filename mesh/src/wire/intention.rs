@@ -1,7 +1,9 @@
 //! An intention as its endpoints show it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::filter::{Fields, Filterable, Kind, Row, Value};
 use crate::intention::{Intention, Verdict};
@@ -44,8 +46,8 @@ pub struct IntentionEntry {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub permissions: Vec<Json>,
     /// Free pairs.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub meta: Map<String, Json>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub meta: BTreeMap<String, String>,
     /// How much it counts.
     pub precedence: u8,
     /// Differs when it says something else.
@@ -77,12 +79,20 @@ impl From<&Intention> for IntentionEntry {
             source_type: "consul",
             action,
             permissions,
-            meta: legacy.meta,
+            meta: legacy.meta.into_iter().map(pair).collect(),
             precedence: row.precedence,
             hash: String::new(),
             create_index: row.create_index,
             modify_index: row.modify_index,
         }
+    }
+}
+
+/// A pair of metadata; what is no text is written out.
+fn pair((key, value): (String, Json)) -> (String, String) {
+    match value {
+        Json::String(text) => (key, text),
+        other => (key, other.to_string()),
     }
 }
 
@@ -97,6 +107,7 @@ impl Row for IntentionEntry {
             "DestinationName" => Value::Text(&self.destination_name),
             "SourceType" => Value::Text(self.source_type),
             "Action" => Value::Text(self.action),
+            "Meta" => Value::TextMap(&self.meta),
             "Precedence" => Value::Number(self.precedence.into()),
             _ => Value::Absent,
         }
@@ -113,6 +124,11 @@ impl Filterable for IntentionEntry {
         ("DestinationName", Kind::Text),
         ("SourceType", Kind::Text),
         ("Action", Kind::Text),
+        ("Meta", Kind::TextMap),
+        ("SourcePartition", Kind::Text),
+        ("SourcePeer", Kind::Text),
+        ("SourceSamenessGroup", Kind::Text),
+        ("DestinationPartition", Kind::Text),
         ("Precedence", Kind::Integer),
     ];
 }

@@ -13,6 +13,7 @@ mod health;
 mod intention;
 mod kv;
 mod session;
+mod ui;
 
 pub use agent::{
     API_VERSION, AgentConfig, AgentIdentity, AgentMember, AgentSelf, AgentService, Coordinate,
@@ -20,7 +21,7 @@ pub use agent::{
 };
 pub use catalog::{
     CatalogNode, CatalogNodeServiceList, CatalogNodeServices, CatalogService, CatalogServiceEntry,
-    Connect, Empty, NoProxy, Proxy, TaggedAddress, WeightsEntry,
+    Connect, Empty, LocalityEntry, NamedPort, NoProxy, Proxy, TaggedAddress, WeightsEntry,
 };
 pub use chain::{
     ChainAnswer, ChainEntry, ChainFailover, ChainNode, ChainResolver, ChainRoute, ChainSplit,
@@ -32,3 +33,4 @@ pub use health::{HealthCheck, HealthServiceEntry};
 pub use intention::IntentionEntry;
 pub use kv::{KvExport, KvPair};
 pub use session::{SessionEntry, SessionServiceCheck};
+pub use ui::{NodeOverview, ServiceOverview};

@@ -54,11 +54,11 @@ impl World {
     fn carry_out(&mut self, differences: Vec<Difference>) {
         for difference in differences {
             let node = "n1".to_owned();
-            let deregister = |service_id: String, check_id: String| {
+            let deregister = |service_id, check_id| {
                 Command::Deregister(Deregister {
                     node: node.clone().into(),
-                    service_id: service_id.into(),
-                    check_id: check_id.into(),
+                    service_id,
+                    check_id,
                 })
             };
             match difference {
@@ -72,11 +72,9 @@ impl World {
                     checks,
                 }),
                 Difference::DeregisterService { id } => {
-                    self.command(deregister(id.into(), String::new()));
+                    self.command(deregister(Some(id), None));
                 }
-                Difference::DeregisterCheck { id } => {
-                    self.command(deregister(String::new(), id.into()))
-                }
+                Difference::DeregisterCheck { id } => self.command(deregister(None, Some(id))),
             }
         }
     }
@@ -126,6 +124,145 @@ fn ttl(id: &str, deregister_after: u64) -> (Check, CheckDefinition) {
     (check, definition)
 }
 
+fn aliased(node: &str, service: &str) -> CheckDefinition {
+    CheckDefinition {
+        probe: Probe::Alias {
+            node: node.into(),
+            service: service.into(),
+        },
+        ..CheckDefinition::default()
+    }
+}
+
+fn check(id: &str, service: &str, status: Status, output: &str) -> Check {
+    Check {
+        id: id.into(),
+        service_id: (!service.is_empty()).then(|| service.into()),
+        status,
+        output: output.to_owned(),
+        ..Check::default()
+    }
+}
+
+/// What an alias says, by node and service, when these are the checks of two nodes. The agent's own
+/// node has `web1` with a check that lives on what is said of it, and beside that an instance
+/// `task` of somebody else.
+#[test]
+fn an_alias_says_the_worst_of_a_service_and_its_node() {
+    use Status::{Critical, Passing, Warning};
+    let mut world = World::new();
+    let ttl = ttl("c1", 0);
+    world.local.register_service(at(0), web(), vec![ttl], false);
+    let task = Service {
+        id: "task".into(),
+        name: "task".into(),
+        ..Service::default()
+    };
+    let of_task = vec![check("t1", "task", Warning, "slow")];
+    let two = Service {
+        id: "two".into(),
+        name: "two".into(),
+        ..Service::default()
+    };
+    let of_two = vec![
+        check("w", "two", Warning, "so so"),
+        check("n", "", Passing, "fine"),
+    ];
+    for (name, service, checks) in [("n1", task, of_task), ("n2", two, of_two)] {
+        world.apply(Register {
+            node: Node {
+                name: name.into(),
+                address: "192.0.2.2".to_owned(),
+                ..Node::default()
+            },
+            service: Some(service),
+            checks,
+            ..Register::default()
+        });
+    }
+    let aliases = [
+        ("own", "", "web1"),
+        ("own-node", "", ""),
+        ("beside", "", "task"),
+        ("missing", "", "none"),
+        ("other", "n2", "two"),
+        ("other-node", "n2", ""),
+        ("other-missing", "n2", "web1"),
+        ("nowhere", "n3", ""),
+    ];
+    for (id, node, service) in aliases {
+        let alias = check(id, "", Critical, "");
+        let registered = world
+            .local
+            .register_check(at(0), alias, aliased(node, service));
+        registered.expect("a check that fits");
+    }
+    let says = |world: &mut World, expected: &[(&str, Status, &str)]| {
+        let view = world.catalog.current().view().clone();
+        world.local.follow(at(2), "n1", &view);
+        assert!(world.local.follow(at(2), "n1", &view).is_empty());
+        for (id, status, output) in expected {
+            let mut checks = world.local.checks();
+            let local = checks
+                .find(|local| local.check.id == **id)
+                .expect("a check");
+            assert_eq!(
+                (local.check.status, local.check.output.as_str()),
+                (*status, *output),
+                "{id}"
+            );
+        }
+    };
+    let all_well = "All checks passing.";
+    let nowhere = "Service none could not be found on node n1";
+    let not_there = "Service web1 could not be found on node n2";
+    let so_so = "Aliased check \"w\" failing: so so";
+    world
+        .local
+        .on_heard(at(1), "c1", Passing, String::new())
+        .expect("a ttl");
+    assert!(world.local.has_distant_aliases());
+    says(
+        &mut world,
+        &[
+            ("own", Passing, all_well),
+            ("own-node", Passing, "No checks found."),
+            ("beside", Warning, "Aliased check \"t1\" failing: slow"),
+            ("missing", Critical, nowhere),
+            ("other", Warning, so_so),
+            ("other-node", Passing, all_well),
+            ("other-missing", Critical, not_there),
+            ("nowhere", Passing, "No checks found."),
+        ],
+    );
+    // A check of a node counts for its services too.
+    world.apply(Register {
+        node: Node {
+            name: "n2".into(),
+            ..Node::default()
+        },
+        keep_node: true,
+        checks: vec![check("n", "", Critical, "dead")],
+        ..Register::default()
+    });
+    let of_node = check("of-node", "", Warning, "full");
+    world
+        .local
+        .register_check(at(2), of_node, CheckDefinition::default())
+        .expect("a check");
+    let dead = "Aliased check \"n\" failing: dead";
+    let full = "Aliased check \"of-node\" failing: full";
+    says(
+        &mut world,
+        &[
+            ("own", Warning, full),
+            ("own-node", Warning, full),
+            ("other", Critical, dead),
+            ("other-node", Critical, dead),
+        ],
+    );
+}
+
 #[test]
 fn what_files_define_is_taken_over_and_goes_with_them() {
     let service = |id: &str| Service {
@@ -158,7 +295,7 @@ fn what_files_define_is_taken_over_and_goes_with_them() {
         .unwrap();
     assert_eq!(kept.check.status, Status::Passing);
     let stranger = Check {
-        service_id: "none".into(),
+        service_id: Some("none".into()),
         ..check("stranger").0
     };
     let refused = local.load(now, vec![], vec![(stranger, CheckDefinition::default())]);
@@ -236,15 +373,9 @@ fn a_check_that_nobody_speaks_for_expires_and_takes_its_service_along() {
         id: "alias".into(),
         ..Check::default()
     };
-    let definition = CheckDefinition {
-        probe: Probe::Alias {
-            service: "web1".into(),
-        },
-        ..CheckDefinition::default()
-    };
     world
         .local
-        .register_check(at(0), alias, definition)
+        .register_check(at(0), alias, aliased("", "web1"))
         .unwrap();
     let heard = world
         .local
@@ -286,7 +417,7 @@ fn foreign_changes_of_the_catalog_are_found() {
         }),
         checks: vec![Check {
             id: "c1".into(),
-            service_id: "web1".into(),
+            service_id: Some("web1".into()),
             status: Status::Passing,
             kind: "ttl".to_owned(),
             ..Check::default()

@@ -172,7 +172,7 @@ fn instance(node: &str, status: Status, tags: &[&str]) -> Register {
         checks: vec![
             Check {
                 id: "c".into(),
-                service_id: "web".into(),
+                service_id: Some("web".into()),
                 status,
                 ..Check::default()
             },

@@ -10,8 +10,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use mesh::model::{
-    Check, CheckId, KvEntry, Node, Origin, PreparedQuery, QueryTemplate, Service, ServiceKey,
-    Session, SessionId, Status, Timestamp, Weights,
+    Check, CheckId, KvEntry, Node, Origin, PreparedQuery, QueryTemplate, Service, ServiceId,
+    ServiceKey, Session, SessionId, Status, Timestamp, Weights,
 };
 use mesh::state::{
     Applied, CheckOperation, CheckResult, Command, CreateSession, DeleteKey, DeletePreparedQuery,
@@ -134,7 +134,7 @@ fn result_row(result: &OperationResult) -> String {
             "check {} on {} of {:?} {} tags={} created={} modified={}\n",
             row.id,
             row.node,
-            row.service_name,
+            row.service_name.as_deref().unwrap_or_default(),
             row.status,
             tags.join(","),
             row.create_index,
@@ -224,7 +224,7 @@ fn row_operation(noun: &str, verb: &str, key: &str, value: &str, index: u64) -> 
                     node: node.into(),
                     id: id.into(),
                     status: status.parse().unwrap_or_default(),
-                    service_id: of.into(),
+                    service_id: ServiceId::from(of).or_none(),
                     modify_index: index,
                     ..Check::default()
                 },
@@ -371,7 +371,7 @@ fn command(words: &[&str]) -> Command {
                 },
                 ..PreparedQuery::default()
             },
-            session: option(words, "session").unwrap_or_default().into(),
+            session: option(words, "session").map(Into::into),
             is_update: words.contains(&"update"),
         })),
         "delete-query" => Command::DeletePreparedQuery(DeletePreparedQuery { id: name(1).into() }),
@@ -529,8 +529,8 @@ fn check(row: &Check) -> String {
         "{}/{} service={}/{} {} {:?} created={} modified={}",
         row.node,
         row.id,
-        row.service_name,
-        row.service_id,
+        row.service_name.as_deref().unwrap_or_default(),
+        row.service_id.as_deref().unwrap_or_default(),
         row.status,
         row.output,
         row.create_index,

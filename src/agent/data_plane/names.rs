@@ -311,7 +311,7 @@ mod tests {
     fn registration(service: Service, status: Status) -> Register {
         let check = Check {
             id: format!("check-{}", service.id).into(),
-            service_id: service.id.clone(),
+            service_id: Some(service.id.clone()),
             status,
             ..Check::default()
         };
@@ -432,7 +432,7 @@ mod tests {
         let gone = |id: &str| {
             Command::Deregister(Deregister {
                 node: "One".into(),
-                service_id: id.into(),
+                service_id: Some(id.into()),
                 ..Deregister::default()
             })
         };

@@ -586,8 +586,8 @@ mod tests {
             self.put(Change::PutCheck(Arc::new(Check {
                 id: format!("check-{id}").into(),
                 node: "n1".into(),
-                service_id: id.into(),
-                service_name: "web".into(),
+                service_id: Some(id.into()),
+                service_name: Some("web".into()),
                 status,
                 ..Check::default()
             })));
@@ -1042,7 +1042,7 @@ mod tests {
                 catalog.put(Change::PutCheck(Arc::new(Check {
                     id: of.into(),
                     node: "n1".into(),
-                    service_id: service.into(),
+                    service_id: Some(service.into()),
                     status,
                     ..Check::default()
                 })));

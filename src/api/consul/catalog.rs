@@ -135,10 +135,9 @@ async fn connect(
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<CatalogService>()?;
     let view = |snapshot: &View| -> Vec<CatalogService> {
-        let instances = snapshot.mesh_instances(&name);
-        let shown = instances
-            .iter()
-            .filter(|row| row.has_tags(&query.tags) && query.wants_node(&row.node));
+        // The original does not look at tags here.
+        let instances = gateway::mesh_instances(snapshot, &name);
+        let shown = instances.iter().filter(|row| query.wants_node(&row.node));
         wanted.of(shown.map(Into::into))
     };
     answer(catalog, &query, View::mesh_index, view).await
@@ -209,7 +208,7 @@ async fn node_services(
 }
 
 /// A node by its name, or by its id.
-fn find_node<'a>(snapshot: &'a View, name: &str) -> Option<&'a Node> {
+pub(super) fn find_node<'a>(snapshot: &'a View, name: &str) -> Option<&'a Node> {
     let by_id = || snapshot.node_by_id(name);
     snapshot.node(name).or_else(by_id).map(AsRef::as_ref)
 }

@@ -6,7 +6,6 @@ use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::Request;
 use axum::http::response::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::bodies::Shared;
@@ -17,21 +16,19 @@ const BYTES_MIN: usize = 1024;
 /// Bodies up to here are compressed at once, others on a thread of their own, bytes.
 const AT_ONCE_BYTES_MAX: usize = 32 * 1024;
 
-/// Compresses answers whose body is there already; streams go as they are.
-pub(super) async fn compress(request: Request, next: Next) -> Response {
-    let is_wanted = request
-        .headers()
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .any(takes_gzip);
-    let response = next.run(request).await;
+/// Whether whoever asks can expand a shorter body.
+pub(super) fn takes_short(request: &Request) -> bool {
+    let accepted = request.headers().get_all(header::ACCEPT_ENCODING);
+    accepted.iter().any(takes_gzip)
+}
+
+/// Compresses an answer whose body is there already; streams go as they are.
+pub(super) async fn compress(response: Response) -> Response {
     let length = response.body().size_hint().exact();
     let length = length.and_then(|length| usize::try_from(length).ok());
     let is_plain = !response.headers().contains_key(header::CONTENT_ENCODING);
     match length {
-        Some(length) if is_wanted && is_plain && length >= BYTES_MIN => {
-            compressed(response, length).await
-        }
+        Some(length) if is_plain && length >= BYTES_MIN => compressed(response, length).await,
         _ => response,
     }
 }

@@ -177,7 +177,7 @@ async fn one_key(store: &Store, key: &[u8]) -> bool {
     let put = store.ask(&format!("PUT /v1/kv/{path}"), "value").await;
     if put.status.as_u16() != 200 {
         assert!(
-            matches!(put.status.as_u16(), 301 | 400),
+            matches!(put.status.as_u16(), 307 | 400),
             "{key:?}: {}",
             put.body
         );

@@ -49,7 +49,9 @@ async fn connect(
     Path(name): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let of = |snapshot: &View| snapshot.mesh_instances(&name);
+    // The original does not look at tags here.
+    let query = query.without_tags();
+    let of = |snapshot: &View| gateway::mesh_instances(snapshot, &name);
     entries(catalog, &query, View::mesh_index, of).await
 }
 

@@ -17,13 +17,17 @@ mod event;
 #[cfg(test)]
 mod fuzz_tests;
 mod health;
+mod internal;
 mod kv;
+#[cfg(test)]
+mod mesh_tests;
 mod operator;
 mod paths;
 mod prepared;
 mod query;
 mod refusals;
 mod register;
+mod requests;
 mod session;
 mod snapshot;
 mod status;
@@ -219,10 +223,9 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(connect::router())
         .merge(prepared::router())
         .merge(snapshot::router())
+        .merge(internal::router())
         .fallback(absent)
-        .layer(middleware::from_fn(paths::check))
-        .layer(middleware::from_fn(compress::compress))
-        .layer(middleware::from_fn(add_headers))
+        .layer(middleware::from_fn(around))
         .layer(middleware::from_fn_with_state(
             catalog.forward(),
             forward::forward,
@@ -331,14 +334,28 @@ async fn absent(State(_): State<Catalog>, request: Request) -> Error {
     )
 }
 
-/// Adds what every answer carries.
-async fn add_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// What is done around every handler. It is one layer, because each layer costs every request a
+/// copy of all that are below it.
+async fn around(request: Request, next: Next) -> Response {
+    let told = requests::Told::of(&request);
+    let takes_short = compress::takes_short(&request);
+    let response = match paths::refused(request.uri()) {
+        None => next.run(request).await,
+        Some(refused) => refused,
+    };
+    let mut response = if takes_short {
+        compress::compress(response).await
+    } else {
+        response
+    };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(
         "x-consul-default-acl-policy",
         HeaderValue::from_static("allow"),
     );
+    if let Some(told) = told {
+        told.answered(&response);
+    }
     response
 }

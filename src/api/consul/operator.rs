@@ -13,17 +13,23 @@ use serde_json::{Map, Value, json};
 
 use super::query::{Query, json as answer};
 use super::{Catalog, only, read};
+use crate::body::Raw;
 use crate::error::Error;
 use crate::health::Health;
 use server::Voter;
 
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_PROTOCOL: &str = "3";
+/// Index of the settings of how servers are looked after, which never change.
+const SETTINGS_INDEX: u64 = 1;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
         .route("/v1/operator/raft/configuration", read(raft))
-        .route("/v1/operator/autopilot/configuration", read(configuration))
+        .route(
+            "/v1/operator/autopilot/configuration",
+            only(get(configuration).put(set_configuration), "OPTIONS,GET,PUT"),
+        )
         .route("/v1/operator/autopilot/health", read(health))
         .route("/v1/operator/autopilot/state", read(state))
         .route(
@@ -169,22 +175,61 @@ async fn raft(State(catalog): State<Catalog>, query: Query) -> Result<Response, 
 }
 
 /// Fixed in this version: no server is taken out, moved or upgraded by itself.
+/// What clients may ask of how servers are looked after. It is fixed: none is taken out by itself.
+fn settings() -> Value {
+    json!({
+        "CleanupDeadServers": false,
+        "LastContactThreshold": "200ms",
+        "MaxTrailingLogs": 250,
+        "MinQuorum": 0,
+        "ServerStabilizationTime": "10s",
+        "RedundancyZoneTag": "",
+        "DisableUpgradeMigration": true,
+        "UpgradeVersionTag": "",
+        "CreateIndex": SETTINGS_INDEX,
+        "ModifyIndex": SETTINGS_INDEX,
+    })
+}
+
 async fn configuration(State(_): State<Catalog>, query: Query) -> Result<Response, Error> {
-    answer(
-        &query,
-        &json!({
-            "CleanupDeadServers": false,
-            "LastContactThreshold": "200ms",
-            "MaxTrailingLogs": 250,
-            "MinQuorum": 0,
-            "ServerStabilizationTime": "10s",
-            "RedundancyZoneTag": "",
-            "DisableUpgradeMigration": true,
-            "UpgradeVersionTag": "",
-            "CreateIndex": 1,
-            "ModifyIndex": 1,
-        }),
-    )
+    answer(&query, &settings())
+}
+
+/// Takes what holds anyway, and says of everything else that it cannot be had.
+async fn set_configuration(
+    State(_): State<Catalog>,
+    query: Query,
+    raw: Raw,
+) -> Result<Response, Error> {
+    let unread =
+        |reason: String| Error::bad_request(format!("Error parsing autopilot config: {reason}"));
+    let posted: Map<String, Value> =
+        serde_json::from_slice(raw.bytes()).map_err(|error| unread(error.to_string()))?;
+    if let Some(text) = query.parameters.value("cas") {
+        let expected: u64 = text.parse().map_err(|_| {
+            let reason = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+            Error::bad_request(format!("Error parsing cas value: {reason}"))
+        })?;
+        if expected != SETTINGS_INDEX {
+            return answer(&query, &false);
+        }
+    }
+    let held = settings();
+    let mut problems = Vec::new();
+    for (key, value) in &posted {
+        match held.get(key) {
+            None => return Err(unread(format!("json: unknown field {key:?}"))),
+            Some(held) if held == value || key.ends_with("Index") => {}
+            Some(held) => problems.push(format!("{key} is {held} here and cannot be changed")),
+        }
+    }
+    if problems.is_empty() {
+        return answer(&query, &true);
+    }
+    Err(Error::new(
+        StatusCode::NOT_IMPLEMENTED,
+        list_errors(&problems),
+    ))
 }
 
 async fn health(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {

@@ -2,34 +2,30 @@
 
 use std::borrow::Cow;
 
-use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 
-/// Refuses control characters, and sends clients with `//`, `.` or `..` in a path to the clean one.
-pub(super) async fn check(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
+/// The answer to a path that no handler is to see: one with control characters is refused, one with
+/// `//`, `.` or `..` leads to the clean one. None for every other.
+pub(super) fn refused(uri: &Uri) -> Option<Response> {
+    let path = uri.path();
     if percent_decode_str(path).any(|byte| byte.is_ascii_control()) {
-        return StatusCode::BAD_REQUEST.into_response();
+        return Some(StatusCode::BAD_REQUEST.into_response());
     }
-    match clean(path) {
-        None => next.run(request).await,
-        Some(mut location) => {
-            if let Some(query) = request.uri().query() {
-                location.push('?');
-                location.push_str(query);
-            }
-            match HeaderValue::try_from(location) {
-                Ok(location) => {
-                    let moved = StatusCode::MOVED_PERMANENTLY;
-                    (moved, [(header::LOCATION, location)]).into_response()
-                }
-                Err(_) => StatusCode::BAD_REQUEST.into_response(),
-            }
+    let mut location = clean(path)?;
+    if let Some(query) = uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    Some(match HeaderValue::try_from(location) {
+        Ok(location) => {
+            // Who writes comes with the same request.
+            let moved = StatusCode::TEMPORARY_REDIRECT;
+            (moved, [(header::LOCATION, location)]).into_response()
         }
-    }
+        Err(_) => StatusCode::BAD_REQUEST.into_response(),
+    })
 }
 
 /// What a part of a path does.

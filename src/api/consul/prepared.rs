@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use jobs::model::Span;
-use mesh::model::PreparedQuery;
+use mesh::model::{PreparedQuery, SessionId};
 use mesh::prepared::{self, Asker};
 use mesh::state::{Command, DeletePreparedQuery, PutPreparedQuery, Rejected, Snapshot};
 use mesh::view::{Table, View};
@@ -176,7 +176,7 @@ async fn put(
 ) -> Result<(), Error> {
     let command = Command::PutPreparedQuery(Box::new(PutPreparedQuery {
         query,
-        session: session.into(),
+        session: SessionId::from(session).or_none(),
         is_update,
     }));
     propose(catalog, command).await

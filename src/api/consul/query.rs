@@ -58,6 +58,14 @@ impl Query {
             .all(|(key, value)| node.meta.get(key) == Some(value))
     }
 
+    /// The same for whatever tags.
+    pub(super) fn without_tags(self) -> Self {
+        Self {
+            tags: Vec::new(),
+            ..self
+        }
+    }
+
     /// Whether an answer of any age will do.
     pub(super) fn is_stale(&self) -> bool {
         self.consistency == Consistency::Stale
@@ -246,12 +254,12 @@ fn refuse_unsupported(parameters: &Parameters) -> Result<(), Error> {
     };
     if is_foreign("ns") {
         return Err(Error::bad_request(
-            "Bad request: Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature",
+            "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature",
         ));
     }
     if is_foreign("partition") || is_foreign("ap") {
         return Err(Error::bad_request(
-            "Bad request: Invalid query parameter: \"partition\" - Partitions are a Consul Enterprise feature",
+            "Invalid query parameter: \"partition\" - Partitions are a Consul Enterprise feature",
         ));
     }
     if parameters.get("peer").is_some() {

@@ -42,24 +42,29 @@ pub(super) fn of(rejected: server::Rejected) -> Error {
         return rejected.into();
     };
     match rejected {
-        Rejected::UnknownSession { id } => Error::internal(format!("invalid session {id:?}")),
-        Rejected::UnknownNode { .. } => Error::internal("Missing node registration"),
+        Rejected::UnknownSession { id } => unknown_session(&id),
+        Rejected::UnknownNode { .. } => Error::internal("apply failed: Missing node registration"),
         Rejected::UnknownCheck { id, .. } => {
-            Error::internal(format!("Missing check '{id}' registration"))
+            Error::internal(format!("apply failed: Missing check '{id}' registration"))
         }
         Rejected::CheckCritical { id, .. } => {
-            Error::internal(format!("Check '{id}' is in critical state"))
+            Error::internal(format!("apply failed: Check '{id}' is in critical state"))
         }
         other => server::Rejected::Mesh(other).into(),
     }
 }
 
-/// The id of a session, if it looks like one.
+/// The id of a session that may hold a key.
+///
+/// # Errors
+/// For what cannot be one.
 pub(super) fn session_id(text: &str) -> Result<String, Error> {
     if text.len() != ID_CHARACTERS {
-        return Err(Error::internal(
-            "failed session lookup: index error: UUID must be 36 characters",
-        ));
+        return Err(unknown_session(text));
     }
     Ok(text.to_owned())
+}
+
+fn unknown_session(id: &str) -> Error {
+    Error::internal(format!("raft apply failed: invalid session {id:?}"))
 }

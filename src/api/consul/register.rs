@@ -58,7 +58,9 @@ async fn register(
     metadata::check_node(&posted.node_meta)?;
     let service = posted.service.as_ref().map(|service| {
         if service.name.is_empty() {
-            return Err(Error::internal("Must provide service name with ID"));
+            return Err(Error::internal(
+                "Must provide service name (Service.Service) when service ID is provided",
+            ));
         }
         service.catalog_service()
     });
@@ -111,15 +113,16 @@ async fn deregister(
     if posted.node.is_empty() {
         return Err(Error::internal("Must provide node"));
     }
-    let is_node = posted.service_id.is_empty() && posted.check_id.is_empty();
+    let (service_id, check_id) = (posted.service_id.or_none(), posted.check_id.or_none());
+    let is_node = service_id.is_none() && check_id.is_none();
     // A node with an agent would be put back at once.
     if is_node && runs_agent(&catalog, &posted.node) {
         return json(&query, &true);
     }
     let command = Command::Deregister(Deregister {
         node: posted.node,
-        service_id: posted.service_id,
-        check_id: posted.check_id,
+        service_id,
+        check_id,
     });
     let (_, outcome) = catalog.server().propose(command).await?;
     match outcome {

@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::decode::{GoDuration, body_or_default};
 use super::query::{Query, answer_from_server, json as answer_json};
-use super::{Catalog, catalog, read, refusals, write};
+use super::refusals::{self, ID_CHARACTERS};
+use super::{Catalog, catalog, read, write};
 use crate::body::Raw;
 use crate::error::Error;
 use server::log::watch::Topic;
@@ -140,7 +141,10 @@ async fn destroy(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let id = refusals::session_id(&id)?;
+    if id.len() != ID_CHARACTERS {
+        // There is none.
+        return answer_json(&query, &true);
+    }
     let command = Command::DestroySession(DestroySession { id: id.into() });
     let (_, outcome) = catalog.server().propose(command).await?;
     outcome.map_err(refusals::of)?;
@@ -152,7 +156,6 @@ async fn renew(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let id = refusals::session_id(&id)?;
     catalog.server().read_barrier().await?;
     let Some(session) = catalog.server().renew_session(&id) else {
         return Err(Error::not_found(format!("Session id '{id}' not found")));
@@ -165,7 +168,6 @@ async fn info(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, Error> {
-    let id = refusals::session_id(&id)?;
     answer(&catalog, &query, |snapshot| {
         let found = snapshot.session(&id).into_iter();
         found.map(|session| session.as_ref().into()).collect()

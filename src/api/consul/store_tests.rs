@@ -49,6 +49,13 @@ impl Store {
         ask(&self.router, method, path, body).await
     }
 
+    /// Brings the agent's copy of the catalog up to date.
+    pub(super) fn copy(&self) {
+        let snapshot = self.server.api.server().snapshot();
+        let copy = Arc::new(snapshot.mesh.view().clone());
+        self.view.send_replace(copy);
+    }
+
     /// Sends each request and compares status and body.
     async fn check(&self, steps: &[(&str, &str, u16, &str)]) {
         for (line, body, status, expected) in steps {
@@ -126,7 +133,7 @@ async fn keys_are_written_read_listed_and_deleted() {
             ("GET /v1/kv/?keys", "", 200, r#"["with space/and?mark"]"#),
             ("POST /v1/kv/a", "x", 405, "method POST not allowed"),
             ("HEAD /v1/kv/a", "", 405, ""),
-            ("PUT /v1/kv//a", "x", 301, ""),
+            ("PUT /v1/kv//a", "x", 307, ""),
             ("PUT /v1/kv/a%00b", "x", 400, ""),
         ])
         .await;
@@ -339,7 +346,7 @@ async fn sessions_hold_locks_until_they_end() {
     let none = store.ask("PUT /v1/session/create", "").await;
     assert_eq!(
         (none.status.as_u16(), none.body.as_str()),
-        (500, "Missing node registration")
+        (500, "apply failed: Missing node registration")
     );
     store
         .server
@@ -349,11 +356,19 @@ async fn sessions_hold_locks_until_they_end() {
         .check(&[
             ("GET /v1/session/list", "", 200, "[]"),
             (&format!("GET /v1/session/info/{unknown}"), "", 200, "[]"),
+            ("GET /v1/session/info/short", "", 200, "[]"),
             (
-                "GET /v1/session/info/short",
+                "PUT /v1/session/renew/short",
                 "",
+                404,
+                "Session id 'short' not found",
+            ),
+            ("PUT /v1/session/destroy/short", "", 200, "true"),
+            (
+                "PUT /v1/kv/k?acquire=short",
+                "x",
                 500,
-                "failed session lookup: index error: UUID must be 36 characters",
+                "raft apply failed: invalid session \"short\"",
             ),
             (
                 &format!("PUT /v1/session/renew/{unknown}"),
@@ -390,19 +405,19 @@ async fn sessions_hold_locks_until_they_end() {
                 "PUT /v1/session/create",
                 r#"{"Node":"machine"}"#,
                 500,
-                "Check 'serfHealth' is in critical state",
+                "apply failed: Check 'serfHealth' is in critical state",
             ),
             (
                 "PUT /v1/session/create",
                 r#"{"Node":"machine","NodeChecks":["x"]}"#,
                 500,
-                "Missing check 'x' registration",
+                "apply failed: Missing check 'x' registration",
             ),
             (
                 &format!("PUT /v1/kv/k?acquire={unknown}"),
                 "x",
                 500,
-                &format!("invalid session \"{unknown}\""),
+                &format!("raft apply failed: invalid session \"{unknown}\""),
             ),
         ])
         .await;
@@ -1226,6 +1241,25 @@ async fn what_one_server_without_tokens_cannot_do_is_said() {
                 "address \"192.0.2.1:1\" was not found in the Raft configuration",
             ),
             refused("GET /v1/operator/raft/peer", 405, "method GET not allowed"),
+            (
+                "PUT /v1/operator/autopilot/configuration",
+                r#"{"MinQuorum":3,"CleanupDeadServers":true,"MaxTrailingLogs":250}"#,
+                501,
+                "2 errors occurred:\n\t* MinQuorum is 0 here and cannot be changed\n\t* CleanupDeadServers is false here and cannot be changed\n\n",
+            ),
+            (
+                "PUT /v1/operator/autopilot/configuration",
+                r#"{"CleanupDeadServers":false,"LastContactThreshold":"200ms"}"#,
+                200,
+                "true",
+            ),
+            ("PUT /v1/operator/autopilot/configuration?cas=7", "{}", 200, "false"),
+            (
+                "PUT /v1/operator/autopilot/configuration",
+                r#"{"Nope":1}"#,
+                400,
+                "Error parsing autopilot config: json: unknown field \"Nope\"",
+            ),
             refused(
                 "GET /v1/operator/keyring",
                 500,
@@ -1357,9 +1391,7 @@ async fn a_read_finds_what_was_written_before_it() {
     for _ in 0..16 {
         tokio::task::yield_now().await;
     }
-    let snapshot = store.server.api.server().snapshot();
-    let copy = Arc::new(snapshot.mesh.view().clone());
-    store.view.send_replace(copy);
+    store.copy();
     let read = tokio::time::timeout(LONG, read).await.unwrap().unwrap();
     assert_eq!(read.json()[0]["ServicePort"], 80);
 }

@@ -59,7 +59,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let mut seen = BTreeSet::new();
     rows.retain(|row| seen.insert(row.node.clone()));
     if rows.is_empty() {
-        cx.print("No nodes match the given query - try expanding your search.")?;
+        cx.complain("No nodes match the given query - try expanding your search.");
         return Ok(0);
     }
     cx.print(&table(&rows, arguments.detailed))?;

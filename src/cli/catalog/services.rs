@@ -50,7 +50,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         None => http.get("/v1/catalog/services", &query).await?,
     };
     if services.is_empty() {
-        cx.print("No services match the given query - try expanding your search.")?;
+        cx.complain("No services match the given query - try expanding your search.");
         return Ok(0);
     }
     cx.print(&list(&services, arguments.tags))?;

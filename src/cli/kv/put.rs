@@ -56,7 +56,11 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let (wins, loses) = if arguments.cas {
         more.push(("cas", &index));
         let wins = format!("Success! Data written to: {key}");
-        (wins, format!("Error! Did not write to {key}: CAS failed"))
+        let reason = match arguments.modify_index {
+            0 => "CAS performed with index=0 and key already exists.",
+            _ => "CAS failed",
+        };
+        (wins, format!("Error! Did not write to {key}: {reason}"))
     } else if arguments.acquire {
         more.push(("acquire", &arguments.session));
         let wins = format!("Success! Lock acquired on: {key}");

@@ -11,7 +11,7 @@ use crate::{
 };
 use jobs::{
     environment::TaskEnvironment,
-    model::{Allocation, UnixSeconds},
+    model::{Allocation, TaskName, UnixSeconds},
 };
 use mesh::{
     health::Change,
@@ -116,7 +116,7 @@ impl Checked {
         });
         let status = first_status(alloc, instance, &check);
         shared.checks.lock().insert(status.id.clone(), status);
-        let restarted = own_task(instance, &check);
+        let restarted = own_task(instance, &check).map(String::from);
         async move {
             shared.cx.reports.settled(last_report).await;
             let asked = check.spec.check_restart.as_ref();
@@ -137,16 +137,16 @@ impl Checked {
 }
 
 /// The task that the check belongs to by name.
-fn own_task(instance: &Instance, check: &InstanceCheck) -> Option<String> {
-    let named = Some(&check.spec.task_name).filter(|name| !name.is_empty());
+fn own_task(instance: &Instance, check: &InstanceCheck) -> Option<TaskName> {
+    let named = check.spec.task_name.as_ref();
     instance.task.as_ref().or(named).cloned()
 }
 
 /// The task that a script of the check runs in: its own, or else the first main task.
-fn script_task(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) -> Option<String> {
+fn script_task(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) -> Option<TaskName> {
     own_task(instance, check).or_else(|| {
         let mut main = definitions(alloc).filter(|task| task.is_main());
-        main.next().map(|task| task.name.to_string())
+        main.next().map(|task| task.name.clone())
     })
 }
 
@@ -156,7 +156,7 @@ fn first_status(alloc: &Allocation, instance: &Instance, check: &InstanceCheck) 
         id: check.check.id.clone(),
         name: check.check.name.clone(),
         group: alloc.name.to_string(),
-        task: instance.task.clone().unwrap_or_default(),
+        task: instance.task.clone(),
         service: instance.service.name.clone(),
         status: check.check.status,
         output: String::new(),

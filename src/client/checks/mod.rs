@@ -182,7 +182,9 @@ impl Checks {
             Probe::Docker(probe) => {
                 Box::pin(docker::check(Path::new(docker::SOCKET), probe, limit)).await
             }
-            Probe::OsService { name } => script::check_os_service(name, limit).await,
+            Probe::OsService { name } => {
+                script::check_os_service(script::SERVICE_MANAGER, name, limit).await
+            }
             Probe::Fixed | Probe::Ttl { .. } | Probe::Alias { .. } => None,
         }
     }

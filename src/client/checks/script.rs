@@ -102,10 +102,18 @@ pub(super) async fn check_local(args: &[String], limit: Duration) -> Option<Outc
     told(command, run_local(args, limit).await.map(Ran::outcome))
 }
 
-/// What the machine's service manager says of a service: passing when it is active, warning when it
-/// is about to be.
-pub(super) async fn check_os_service(name: &str, limit: Duration) -> Option<Outcome> {
-    let args = ["systemctl", "is-active", "--", name].map(str::to_owned);
+/// The program that speaks for the machine's service manager.
+pub(super) const SERVICE_MANAGER: &[&str] = &["systemctl"];
+
+/// What `manager` says of a service of the machine: passing when it is active, warning when it is
+/// about to be.
+pub(super) async fn check_os_service(
+    manager: &[&str],
+    name: &str,
+    limit: Duration,
+) -> Option<Outcome> {
+    let args = manager.iter().copied().chain(["is-active", "--", name]);
+    let args: Vec<String> = args.map(str::to_owned).collect();
     let ran = run_local(&args, limit).await;
     let ran = match ran {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -118,14 +126,17 @@ pub(super) async fn check_os_service(name: &str, limit: Duration) -> Option<Outc
     let Ran::Ended { output, .. } = &ran else {
         return Some(ran.outcome());
     };
-    let word = output.trim();
+    let said = output.trim();
+    let status = match said {
+        "active" | "reloading" => Status::Passing,
+        "activating" => Status::Warning,
+        _ => Status::Critical,
+    };
+    let is_state = !said.is_empty() && said.chars().all(char::is_alphabetic);
+    let verb = if is_state { " is" } else { ":" };
     Some(Outcome {
-        status: match word {
-            "active" | "reloading" => Status::Passing,
-            "activating" => Status::Warning,
-            _ => Status::Critical,
-        },
-        output: format!("Service {name} is {word}"),
+        status,
+        output: format!("Service {name}{verb} {said}"),
     })
 }
 

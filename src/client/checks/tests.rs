@@ -218,6 +218,41 @@ async fn programs_say_how_something_stands_by_their_code() {
 }
 
 #[tokio::test]
+async fn the_service_manager_says_how_a_service_of_the_machine_is() {
+    // It says the name of the service, which is its third argument.
+    let manager = ["/bin/sh", "-c", "echo $3", "manager"];
+    for (said, status, output) in [
+        ("active", Status::Passing, "Service active is active"),
+        (
+            "reloading",
+            Status::Passing,
+            "Service reloading is reloading",
+        ),
+        (
+            "activating",
+            Status::Warning,
+            "Service activating is activating",
+        ),
+        ("inactive", Status::Critical, "Service inactive is inactive"),
+        ("failed", Status::Critical, "Service failed is failed"),
+        ("not 1", Status::Critical, "Service not 1: not 1"),
+    ] {
+        let outcome = script::check_os_service(&manager, said, LONG)
+            .await
+            .unwrap();
+        assert_eq!((outcome.status, outcome.output.as_str()), (status, output));
+    }
+    let outcome = script::check_os_service(&["/no/such/manager"], "x", LONG).await;
+    let outcome = outcome.unwrap();
+    assert_eq!(outcome.status, Status::Critical);
+    assert!(
+        outcome.output.contains("no `systemctl`"),
+        "{}",
+        outcome.output
+    );
+}
+
+#[tokio::test]
 async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     let (writer, mut reader) = tokio::net::unix::pipe::pipe().unwrap();
     let held = writer.into_blocking_fd().unwrap();

@@ -587,7 +587,7 @@ impl TaskRunner {
         let is_group = affected.iter().any(|instance| instance.task.is_none());
         let report = Report::Withdraw {
             alloc_id: alloc.id,
-            task: (!is_group).then(|| self.name.to_string()),
+            task: (!is_group).then(|| self.name.clone()),
         };
         let ids: Vec<String> = affected
             .into_iter()

@@ -163,7 +163,7 @@ fn tagged(service: &Service) -> Value {
 fn check(check: &Check) -> Value {
     json!({
         "CheckID": check.id, "Name": check.name, "Status": status(check.status),
-        "ServiceID": check.service_id, "Output": check.output,
+        "ServiceID": check.service_id.as_deref().unwrap_or_default(), "Output": check.output,
     })
 }
 

@@ -4,7 +4,7 @@
 //! that nobody registers its node, the node's row is written here too, with the check that says
 //! whether the server answers. The leader writes all of them.
 
-use mesh::model::{Check, Node, NodeId, SERVERS, Service, ServiceId, ServiceKey};
+use mesh::model::{Check, Node, NodeId, SERVERS, Service, ServiceKey};
 use mesh::state::{Command, Deregister, Register, UpsertNode};
 use mesh::view::View;
 use mesh::wire::API_VERSION;
@@ -190,11 +190,7 @@ fn gone(servers: &[Voter], catalog: &View) -> Option<Command> {
     });
     let row = gone.next()?;
     Some(Command::Deregister(Deregister {
-        service_id: if is_of_server(&row.node) {
-            ServiceId::default()
-        } else {
-            SERVERS.into()
-        },
+        service_id: (!is_of_server(&row.node)).then(|| SERVERS.into()),
         node: row.node.name.clone(),
         ..Deregister::default()
     }))

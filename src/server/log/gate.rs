@@ -159,6 +159,11 @@ impl Gate {
         self.raft()?.read_barrier().await
     }
 
+    /// Whether the log is open and no other server can lead.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(&*self.now.read(), Ok(raft) if raft.is_alone())
+    }
+
     /// Resolves with the reason when the log cannot be written any more.
     pub(crate) async fn broken(&self) -> String {
         match self.raft() {

@@ -261,7 +261,7 @@ fn critical(jobs: &BTreeSet<JobKey>, snapshot: &Snapshot) -> BTreeMap<AllocId, S
             };
             let checks = view.checks_of_service(name);
             let bad = checks
-                .filter(|check| check.service_id == instance.service.id)
+                .filter(|check| check.is_of(&instance.service.id))
                 .find(|check| check.status == Status::Critical);
             let text = bad.map_or_else(String::new, |check| check.name.clone());
             found.insert(id, text);

@@ -2,12 +2,12 @@
 
 use jobs::{
     control::triggers,
-    model::{AllocId, NodeId},
+    model::{AllocId, NodeId, TaskName},
     state::AllocUpdate,
 };
 use mesh::{
     local::Difference,
-    model::{CheckId, NodeName, ServiceId, Status},
+    model::{NodeName, Status},
     state::{CHECK_RESULTS_PER_COMMAND_MAX, CheckResult, Deregister, Register, UpdateChecks},
 };
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ enum Group {
     Local(Difference),
     Withdraw {
         alloc_id: AllocId,
-        task: Option<String>,
+        task: Option<TaskName>,
     },
 }
 
@@ -160,8 +160,8 @@ fn local_command(
                 checks,
             }))
         }
-        Difference::DeregisterService { id } => deregister(node, id, CheckId::default()),
-        Difference::DeregisterCheck { id } => deregister(node, ServiceId::default(), id),
+        Difference::DeregisterService { id } => deregister(node, Some(id), None),
+        Difference::DeregisterCheck { id } => deregister(node, None, Some(id)),
     };
     Ok(command.into())
 }

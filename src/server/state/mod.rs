@@ -10,7 +10,7 @@ mod saved;
 mod tests;
 
 use jobs::{
-    model::{AllocId, Allocation, Index, JobKey, NodeId, PlanResult, VariableKey},
+    model::{AllocId, Allocation, Index, JobKey, NodeId, PlanResult, TaskName, VariableKey},
     state::{AllocChange, Applied, NodeChange},
     verify::verify,
 };
@@ -42,7 +42,7 @@ pub enum Command {
         /// Allocation.
         alloc_id: AllocId,
         /// Task; none for all of the allocation.
-        task: Option<String>,
+        task: Option<TaskName>,
     },
     /// Plans, one per evaluation. Each is verified when it is applied; one that does not fit any
     /// more is left out: its evaluation stays as it was and is decided about anew.

@@ -1,5 +1,5 @@
 use super::{Findings, count};
-use crate::model::{self, Span};
+use crate::model::{self, Span, TaskName};
 use crate::wire;
 
 /// Longest note that the catalog keeps.
@@ -39,7 +39,9 @@ pub(super) fn check(
         header: given.header.unwrap_or_default(),
         body: given.body,
         notes: given.notes,
-        task_name: or(given.task_name, &service.task_name),
+        task_name: TaskName::from(given.task_name)
+            .or_none()
+            .or_else(|| service.task_name.clone()),
         success_before_passing: count(
             &mut part,
             "success_before_passing",

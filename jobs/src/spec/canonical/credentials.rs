@@ -24,10 +24,8 @@ pub(super) fn service_identity(token: WorkloadIdentity, service: &ServiceSpec) -
         "nomad" => "nomad-service",
         _ => "consul-service",
     };
-    let task = match service.task_name.as_str() {
-        "" => String::new(),
-        task => format!("{task}-"),
-    };
+    let task = service.task_name.as_ref();
+    let task = task.map_or_else(String::new, |task| format!("{task}-"));
     let (name, port) = (&service.name, &service.port_label);
     without_empty_lists(WorkloadIdentity {
         name: format!("{kind}_{task}{name}-{port}"),

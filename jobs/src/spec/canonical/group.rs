@@ -318,7 +318,7 @@ pub(super) fn shutdown_delay_warnings(group: &model::TaskGroup, warnings: &mut V
         let named = group
             .services
             .iter()
-            .any(|service| task.name == service.task_name);
+            .any(|service| service.task_name.as_ref() == Some(&task.name));
         if named && task.shutdown_delay.is_zero() {
             warnings.push(format!(
                 "group {:?} references task {:?} in a service definition, but the task has no shutdown_delay set",
@@ -338,7 +338,7 @@ pub(super) fn shutdown_delay_warnings(group: &model::TaskGroup, warnings: &mut V
         && group
             .services
             .iter()
-            .any(|service| service.task_name.is_empty())
+            .any(|service| service.task_name.is_none())
     {
         warnings.push(format!(
             "group {:?} defines services, but neither the group nor any of its tasks have shutdown_delay set",

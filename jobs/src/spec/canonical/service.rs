@@ -2,7 +2,7 @@ use super::Findings;
 use super::check::{check, check_restart};
 use super::network::Ports;
 use super::{connect, credentials};
-use crate::model;
+use crate::model::{self, TaskName};
 use crate::wire;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) fn service(
         port_label: given.port_label,
         address: given.address,
         address_mode: or(given.address_mode, "auto"),
-        task_name: or(given.task_name, place.task.unwrap_or_default()),
+        task_name: TaskName::from(or(given.task_name, place.task.unwrap_or_default())).or_none(),
         tags: given.tags.unwrap_or_default(),
         canary_tags: given.canary_tags.unwrap_or_default(),
         meta: given.meta.unwrap_or_default(),
@@ -185,11 +185,9 @@ pub(super) fn task_services(
         findings.require(known.insert((name, &service.port_label)), || {
             format!("service {name:?} is duplicate")
         });
-        findings.require(service.task_name == task, || {
-            format!(
-                "Service {name} is invalid: may only specify task the service belongs to, got {:?}",
-                service.task_name
-            )
+        let named = service.task_name.as_deref().unwrap_or_default();
+        findings.require(named == task, || {
+            format!("Service {name} is invalid: may only specify task the service belongs to, got {named:?}")
         });
         let mode = service.address_mode.as_str();
         findings.require(!matches!(mode, "alloc" | "alloc_ipv6"), || {
@@ -201,10 +199,11 @@ pub(super) fn task_services(
             findings.require(checks.insert(&check.name), || {
                 format!("check {:?} is duplicate", check.name)
             });
-            findings.require(check.task_name == task, || {
+            let named = check.task_name.as_deref().unwrap_or_default();
+            findings.require(named == task, || {
                 format!(
-                    "Check {} is invalid: may only specify task the check belongs to, got {:?}",
-                    check.name, check.task_name
+                    "Check {} is invalid: may only specify task the check belongs to, got {named:?}",
+                    check.name
                 )
             });
             findings.require(!matches!(mode, "alloc" | "alloc_ipv6"), || {
@@ -238,17 +237,16 @@ pub(super) fn group_services(
             )
         });
         for check in &service.checks {
-            findings.require(
-                check.task_name.is_empty() || tasks.contains(&check.task_name.as_str()),
-                || {
+            if let Some(task) = check.task_name.as_deref() {
+                findings.require(tasks.contains(&task), || {
                     format!(
-                        "Check {} invalid: refers to non-existent task {}",
-                        check.name, check.task_name
+                        "Check {} invalid: refers to non-existent task {task}",
+                        check.name
                     )
-                },
-            );
+                });
+            }
             findings.require(
-                check.check_type != "script" || !check.task_name.is_empty(),
+                check.check_type != "script" || check.task_name.is_some(),
                 || {
                     format!(
                         "Service {} check {} uses a script, so it must name the task that runs it",

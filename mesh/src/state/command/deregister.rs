@@ -18,10 +18,12 @@ use super::register::{require_own, require_own_check};
 pub struct Deregister {
     /// Name of the node.
     pub node: NodeName,
-    /// Id of the instance; empty for none.
-    pub service_id: ServiceId,
-    /// Id of the check, when no instance is named; empty for none.
-    pub check_id: CheckId,
+    /// Id of the instance.
+    #[serde(with = "crate::model::or_none")]
+    pub service_id: Option<ServiceId>,
+    /// Id of the check, which counts when no instance is named.
+    #[serde(with = "crate::model::or_none")]
+    pub check_id: Option<CheckId>,
 }
 
 impl Deregister {
@@ -31,15 +33,16 @@ impl Deregister {
             service_id,
             check_id,
         } = self;
-        if !service_id.is_empty() {
-            require_own(transaction, &node, &service_id)?;
-            let id = service_id;
-            transaction.remove_service(&ServiceKey { node, id });
-        } else if !check_id.is_empty() {
-            require_own_check(transaction, &node, &check_id)?;
-            transaction.remove_check(&CheckKey { node, id: check_id });
-        } else {
-            RemoveNode { name: node }.apply(transaction);
+        match (service_id, check_id) {
+            (Some(id), _) => {
+                require_own(transaction, &node, &id)?;
+                transaction.remove_service(&ServiceKey { node, id });
+            }
+            (None, Some(id)) => {
+                require_own_check(transaction, &node, &id)?;
+                transaction.remove_check(&CheckKey { node, id });
+            }
+            (None, None) => RemoveNode { name: node }.apply(transaction),
         }
         Ok(())
     }

@@ -92,7 +92,7 @@ pub(super) fn service(
                 transaction,
                 Deregister {
                     node,
-                    service_id: id,
+                    service_id: Some(id),
                     ..Deregister::default()
                 },
             );
@@ -139,7 +139,7 @@ pub(super) fn check(
                 transaction,
                 Deregister {
                     node,
-                    check_id: id,
+                    check_id: Some(id),
                     ..Deregister::default()
                 },
             );

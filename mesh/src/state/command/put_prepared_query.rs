@@ -16,8 +16,9 @@ use super::{require_count, require_length, require_name};
 pub struct PutPreparedQuery {
     /// The query; its indexes are ignored.
     pub query: PreparedQuery,
-    /// Id of the session that it lives with; empty for none.
-    pub session: SessionId,
+    /// Id of the session that it lives with.
+    #[serde(with = "crate::model::or_none")]
+    pub session: Option<SessionId>,
     /// Whether it must be there already, or must not.
     pub is_update: bool,
 }
@@ -45,10 +46,11 @@ impl PutPreparedQuery {
                 return Err(Rejected::QueryNameTaken { name: query.name });
             }
         }
-        if !session.is_empty() && transaction.sessions.row(&session).is_none() {
-            return Err(Rejected::UnknownSession { id: session });
+        if let Some(id) = &session
+            && transaction.sessions.row(id).is_none()
+        {
+            return Err(Rejected::UnknownSession { id: id.clone() });
         }
-        let session = (!session.is_empty()).then_some(session);
         transaction.put_prepared_query(query, session);
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::state::{
     CHECKS_PER_REGISTRATION_MAX, NAME_BYTES_MAX, Noun, Rejected, TAGS_PER_SERVICE_MAX,
 };
 
+use super::upsert_node::require_free_name;
 use super::{UpsertNode, require_count, require_length, require_meta, require_name};
 
 /// Registers a node, and on it an instance and checks, each with the status that it carries. What
@@ -28,7 +29,7 @@ pub struct Register {
     pub keep_node: bool,
     /// The instance; its node, origin and indexes are ignored.
     pub service: Option<Service>,
-    /// The checks; an empty `service_id` means the node. Node, service name and indexes are
+    /// The checks; one without `service_id` is of the node. Node, service name and indexes are
     /// ignored.
     pub checks: Vec<Check>,
 }
@@ -54,16 +55,16 @@ impl Register {
             transaction.put_service(service);
         }
         for check in checks {
-            let key = ServiceKey {
+            let check = Check {
                 node: name.clone(),
-                id: check.service_id.clone(),
-            };
-            let of = transaction.tables.services.row(&key);
-            let service_name = of.map(|row| row.name.clone()).unwrap_or_default();
-            transaction.put_check(Check {
-                node: name.clone(),
-                service_name,
                 output: bound_output(check.output),
+                ..check
+            };
+            let owner = check.owner();
+            let of = owner.and_then(|key| transaction.tables.services.row(&key));
+            let service_name = of.map(|row| row.name.clone());
+            transaction.put_check(Check {
+                service_name,
                 ..check
             });
         }
@@ -102,13 +103,13 @@ impl Register {
         require_name(Noun::CheckId, &check.id)?;
         let node = &self.node.name;
         require_own_check(transaction, node, &check.id)?;
-        if check.service_id.is_empty() {
+        let Some(id) = &check.service_id else {
             return Ok(());
-        }
-        require_own(transaction, node, &check.service_id)?;
+        };
+        require_own(transaction, node, id)?;
         let key = ServiceKey {
             node: node.clone(),
-            id: check.service_id.clone(),
+            id: id.clone(),
         };
         let is_new = self.service.as_ref().is_some_and(|new| new.id == key.id);
         if !is_new && transaction.tables.services.row(&key).is_none() {
@@ -130,6 +131,13 @@ fn put_node(
     }
     if node.id.is_empty() {
         node.id = known.map(|row| row.id.clone()).unwrap_or_default();
+        transaction.put_node(node);
+        return Ok(());
+    }
+    // What is on the node stays when the node itself gets another id.
+    let is_new_id = transaction.tables.nodes.name_of(&node.id).is_none();
+    if is_new_id && known.is_some() {
+        require_free_name(transaction, &node)?;
         transaction.put_node(node);
         return Ok(());
     }
@@ -168,14 +176,13 @@ pub(super) fn require_own_check(
         node: node.clone(),
         id: id.clone(),
     };
-    match transaction.tables.checks.row(&key) {
-        Some(row) if !row.service_id.is_empty() => {
-            let refused = require_own(transaction, node, &row.service_id);
-            refused.map_err(|_| Rejected::OfAllocation {
-                node: key.node,
-                id: key.id.into(),
-            })
-        }
-        _ => Ok(()),
-    }
+    let row = transaction.tables.checks.row(&key);
+    let Some(owner) = row.and_then(|row| row.service_id.as_ref()) else {
+        return Ok(());
+    };
+    let refused = require_own(transaction, node, owner);
+    refused.map_err(|_| Rejected::OfAllocation {
+        node: key.node,
+        id: key.id.into(),
+    })
 }

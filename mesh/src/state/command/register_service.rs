@@ -54,8 +54,8 @@ impl RegisterService {
         for check in checks {
             let mut check = Check {
                 node: key.node.clone(),
-                service_id: key.id.clone(),
-                service_name: name.clone(),
+                service_id: Some(key.id.clone()),
+                service_name: Some(name.clone()),
                 output: bound_output(check.output),
                 ..check
             };
@@ -95,7 +95,7 @@ impl RegisterService {
                 .tables
                 .checks
                 .row(&key)
-                .is_some_and(|row| row.service_id != service.id);
+                .is_some_and(|row| !row.is_of(&service.id));
             if is_foreign || !ids.insert(&check.id) {
                 return Err(Rejected::CheckIdTaken {
                     node: key.node,

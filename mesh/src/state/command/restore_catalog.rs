@@ -157,12 +157,10 @@ fn put(transaction: &mut Transaction<'_>, row: SavedRow, agents: &BTreeSet<NodeN
             transaction.put_service((*service).clone());
         }
         SavedRow::Check(check) if !agents.contains(&check.node) => {
-            let owner = crate::model::ServiceKey {
-                node: check.node.clone(),
-                id: check.service_id.clone(),
-            };
+            let services = &transaction.tables.services;
+            let owner = check.owner();
             // That of an allocation's instance did not come back.
-            if owner.id.is_empty() || transaction.tables.services.row(&owner).is_some() {
+            if owner.is_none_or(|owner| services.row(&owner).is_some()) {
                 transaction.put_check((*check).clone());
             }
         }

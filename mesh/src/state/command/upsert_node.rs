@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Check, CheckKey, Node, NodeName, SERF_HEALTH, Service, ServiceId, ServiceKey, ServiceName,
-    Status, bound_output,
+    Check, CheckKey, Node, NodeName, SERF_HEALTH, Service, ServiceKey, Status, bound_output,
 };
 use crate::state::transaction::Transaction;
 use crate::state::{CHECKS_PER_REGISTRATION_MAX, Noun, Rejected};
@@ -46,8 +45,8 @@ impl UpsertNode {
         for check in checks {
             transaction.put_check(Check {
                 node: name.clone(),
-                service_id: ServiceId::default(),
-                service_name: ServiceName::default(),
+                service_id: None,
+                service_name: None,
                 output: bound_output(check.output),
                 ..check
             });
@@ -74,7 +73,7 @@ impl UpsertNode {
                 tables
                     .checks
                     .row(&key)
-                    .is_some_and(|row| !row.service_id.is_empty())
+                    .is_some_and(|row| row.service_id.is_some())
             };
             if is_of_service(&node.name) || is_of_service(old_name) {
                 return Err(Rejected::CheckIdTaken {
@@ -83,26 +82,31 @@ impl UpsertNode {
                 });
             }
         }
-        let Some(holder) = transaction.tables.nodes.row(&node.name) else {
-            return Ok(());
-        };
-        let health = CheckKey {
-            node: node.name.clone(),
-            id: SERF_HEALTH.into(),
-        };
-        let is_alive = transaction
-            .tables
-            .checks
-            .row(&health)
-            .is_some_and(|row| row.status == Status::Passing);
-        if holder.id != node.id && is_alive {
-            return Err(Rejected::NodeNameTaken {
-                name: node.name.clone(),
-                id: holder.id.clone(),
-            });
-        }
-        Ok(())
+        require_free_name(transaction, node)
     }
+}
+
+/// Refuses the name of another node that is alive.
+pub(super) fn require_free_name(
+    transaction: &Transaction<'_>,
+    node: &Node,
+) -> Result<(), Rejected> {
+    let Some(holder) = transaction.tables.nodes.row(&node.name) else {
+        return Ok(());
+    };
+    let health = CheckKey {
+        node: node.name.clone(),
+        id: SERF_HEALTH.into(),
+    };
+    let health = transaction.tables.checks.row(&health);
+    let is_alive = health.is_some_and(|row| row.status == Status::Passing);
+    if holder.id != node.id && is_alive {
+        return Err(Rejected::NodeNameTaken {
+            name: node.name.clone(),
+            id: holder.id.clone(),
+        });
+    }
+    Ok(())
 }
 
 /// Moves services and checks from one node name to another and removes the old node row.

@@ -1,14 +1,14 @@
 //! Services and checks as clients post them, and what becomes of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use jobs::model::Span;
+use jobs::spec::list_errors;
 use mesh::model::{
-    Check, CheckDefinition, CheckId, DockerProbe, Http2Probe, HttpProbe, Probe, Service,
-    ServiceAddress, ServiceId, ServiceName, Status, TlsProbe, Weights,
+    Check, CheckDefinition, CheckId, DockerProbe, Http2Probe, HttpProbe, Locality, NodeName, Probe,
+    Service, ServiceAddress, ServiceId, ServiceName, ServicePort, Status, TlsProbe, Weights,
 };
 use serde::Deserialize;
 
@@ -47,6 +47,9 @@ pub(in crate::consul) struct PostedService {
     pub(super) meta: BTreeMap<String, String>,
     pub(super) port: u16,
     pub(super) address: String,
+    ports: Vec<PostedPort>,
+    pub(super) socket_path: String,
+    locality: Option<PostedLocality>,
     tagged_addresses: BTreeMap<String, PostedAddress>,
     weights: Option<PostedWeights>,
     enable_tag_override: bool,
@@ -74,6 +77,21 @@ struct PostedAddress {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
+struct PostedPort {
+    name: String,
+    port: i64,
+    default: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PostedLocality {
+    region: String,
+    zone: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct PostedWeights {
     passing: i64,
     warning: i64,
@@ -89,6 +107,8 @@ pub(in crate::consul) struct PostedCheck {
     check_id: CheckId,
     name: String,
     notes: String,
+    /// Of a check that is written into the catalog.
+    output: String,
     #[serde(rename = "ServiceID")]
     service_id: ServiceId,
     status: String,
@@ -131,7 +151,7 @@ pub(in crate::consul) struct PostedCheck {
     disable_redirects: bool,
     output_max_size: u32,
     alias_service: ServiceId,
-    alias_node: String,
+    alias_node: NodeName,
     success_before_passing: u32,
     failures_before_warning: u32,
     failures_before_critical: u32,
@@ -141,7 +161,13 @@ pub(in crate::consul) struct PostedCheck {
 impl PostedService {
     /// The instance that it describes, also at its own address for each network.
     pub(in crate::consul) fn service(&self) -> Result<Service, Error> {
-        let mut service = self.weighted(self.weights()?)?;
+        let problems = self.problems();
+        if !problems.is_empty() {
+            let listed = list_errors(&problems);
+            return Err(Error::bad_request(format!("Validation failed: {listed}")));
+        }
+        let proxy = self.proxy.clone().unwrap_or_default().completed();
+        let mut service = self.weighted(self.weights()?, proxy)?;
         let family = match self.address.parse() {
             Ok(IpAddr::V4(_)) => "ipv4",
             Ok(IpAddr::V6(_)) => "ipv6",
@@ -150,7 +176,7 @@ impl PostedService {
         for network in ["lan", "wan"] {
             let own = ServiceAddress {
                 address: self.address.clone(),
-                port: self.port,
+                port: service.port,
             };
             let tag = format!("{network}_{family}");
             service.tagged_addresses.entry(tag).or_insert(own);
@@ -162,13 +188,66 @@ impl PostedService {
     ///
     /// Clients that do not know of weights send none, or two zeros.
     pub(in crate::consul) fn catalog_service(&self) -> Result<Service, Error> {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            return Err(Error::internal(list_errors(&problems)));
+        }
         let is_given = self.weights.as_ref().is_some_and(|given| given.passing > 0);
         let weights = is_given.then(|| self.weights()).transpose()?;
-        self.weighted(weights.unwrap_or_default())
+        let proxy = self.proxy.clone().unwrap_or_default();
+        self.weighted(weights.unwrap_or_default(), proxy)
     }
 
-    fn weighted(&self, weights: Weights) -> Result<Service, Error> {
-        let role = self.role()?;
+    /// Everything that is wrong with its ports and with what it is in the mesh.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.port_problems();
+        problems.extend(self.role_problems());
+        problems
+    }
+
+    fn port_problems(&self) -> Vec<String> {
+        let ports = &self.ports;
+        let mut problems = Vec::new();
+        if ports.is_empty() {
+            return problems;
+        }
+        if self.port != 0 {
+            problems.push("Cannot set both Port and Ports".to_owned());
+        }
+        let mut names = BTreeSet::new();
+        for port in ports {
+            if port.name.trim().is_empty() {
+                problems.push("Ports.Name cannot be empty".to_owned());
+            } else if !names.insert(&port.name) {
+                problems.push(format!("Ports.Name {:?} has to be unique", port.name));
+            }
+            if port.port <= 0 {
+                problems.push("Ports.Port must be greater than zero".to_owned());
+            } else if port.port > i64::from(u16::MAX) {
+                problems.push(format!("Ports.Port must be at most {}", u16::MAX));
+            }
+        }
+        match ports.iter().filter(|port| port.default).count() {
+            0 => problems.push("One of the Ports must be marked as Default".to_owned()),
+            1 => {}
+            _ => problems.push("Only one port can be marked as default".to_owned()),
+        }
+        problems
+    }
+
+    /// Whether it has ports with names.
+    pub(super) fn has_ports(&self) -> bool {
+        !self.ports.is_empty()
+    }
+
+    fn weighted(&self, weights: Weights, proxy: PostedProxy) -> Result<Service, Error> {
+        let role = self.role(proxy)?;
+        let ports: Vec<ServicePort> = self.ports.iter().map(PostedPort::port).collect();
+        let default = ports.iter().find(|port| port.is_default);
+        let locality = self.locality.as_ref().map(|locality| Locality {
+            region: locality.region.clone(),
+            zone: locality.zone.clone(),
+        });
         let tagged = self.tagged_addresses.iter().map(|(tag, at)| {
             let (address, port) = (at.address.clone(), at.port);
             (tag.clone(), ServiceAddress { address, port })
@@ -177,7 +256,10 @@ impl PostedService {
             id: self.id().into(),
             name: self.name.clone(),
             address: self.address.clone(),
-            port: self.port,
+            port: default.map_or(self.port, |port| port.port),
+            ports,
+            socket_path: self.socket_path.clone(),
+            locality: locality.map(Box::new),
             tags: self.tags.clone(),
             meta: self.meta.clone(),
             tagged_addresses: tagged.collect(),
@@ -251,6 +333,16 @@ impl PostedService {
     }
 }
 
+impl PostedPort {
+    fn port(&self) -> ServicePort {
+        ServicePort {
+            name: self.name.clone(),
+            port: u16::try_from(self.port).unwrap_or(0),
+            is_default: self.default,
+        }
+    }
+}
+
 impl PostedCheck {
     /// A check that connects to an address.
     pub(super) fn of_tcp(name: &str, address: String) -> Self {
@@ -296,7 +388,7 @@ impl PostedCheck {
             id: id.clone(),
             name: self.name.clone(),
             notes: self.notes.clone(),
-            service_id: self.service_id.clone(),
+            service_id: self.service_id.clone().or_none(),
             status: self.status()?,
             kind: definition.probe.kind().to_owned(),
             interval: definition.interval,
@@ -327,9 +419,10 @@ impl PostedCheck {
             id,
             name: self.name.clone(),
             notes: self.notes.clone(),
-            service_id: self.service_id.clone(),
+            service_id: self.service_id.clone().or_none(),
             status: self.status()?,
             kind: kind.map(|(.., kind)| kind.to_owned()).unwrap_or_default(),
+            output: self.output.clone(),
             definition: posted.kept(),
             ..Check::default()
         })
@@ -349,9 +442,12 @@ impl PostedCheck {
         let ttl = length(self.ttl);
         let probe = self.probe(ttl, scripts)?;
         let invalid = |reason: &str| Err(Error::bad_request(format!("Invalid check: {reason}")));
-        let is_alias = matches!(probe, Probe::Alias { .. });
-        if is_alias && !interval.is_zero() {
+        let is_alias = !(self.alias_node.is_empty() && self.alias_service.is_empty());
+        if is_alias && probe.is_run() {
             return invalid("Interval cannot be set for Alias checks");
+        }
+        if is_alias && !ttl.is_zero() {
+            return invalid("TTL must be not be set for Alias checks");
         }
         if !interval.is_zero() && !ttl.is_zero() {
             return invalid("Interval and TTL cannot both be specified");
@@ -390,10 +486,6 @@ impl PostedCheck {
         {
             return Err(Error::internal(reason));
         }
-        if !self.alias_node.is_empty() {
-            let message = "checks that alias another node are not built yet";
-            return Err(Error::new(StatusCode::NOT_IMPLEMENTED, message));
-        }
         if !self.grpc.is_empty() {
             let (address, service) = self.grpc.split_once('/').unwrap_or((&self.grpc, ""));
             return Ok(Probe::Grpc(self.http2(address, service, self.grpc_use_tls)));
@@ -424,9 +516,9 @@ impl PostedCheck {
             let address = self.udp.clone();
             return Ok(Probe::Udp { address });
         }
-        if !self.alias_service.is_empty() {
-            let service = self.alias_service.clone();
-            return Ok(Probe::Alias { service });
+        if !(self.alias_service.is_empty() && self.alias_node.is_empty()) {
+            let (node, service) = (self.alias_node.clone(), self.alias_service.clone());
+            return Ok(Probe::Alias { node, service });
         }
         if !self.docker_container_id.is_empty() {
             return Ok(Probe::Docker(DockerProbe {

@@ -155,8 +155,9 @@ impl Reader {
             if !checks.insert(check.id.as_str()) {
                 problems.push(format!("check `{}` is defined twice", check.id));
             }
-            let service = check.service_id.as_str();
-            if !service.is_empty() && !services.contains(service) {
+            if let Some(service) = check.service_id.as_deref()
+                && !services.contains(service)
+            {
                 problems.push(format!(
                     "check `{}` is of service `{service}`, which no file defines",
                     check.id

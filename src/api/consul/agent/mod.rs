@@ -26,7 +26,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use mesh::local::{Local, LocalCheck};
 use mesh::model::{
-    Check, CheckId, CheckKey, Node, SERF_HEALTH, SERVERS, Service, ServiceId, ServiceKey, Status,
+    Check, CheckId, CheckKey, Node, SERF_HEALTH, SERVERS, Service, ServiceId, Status,
 };
 use mesh::state::{Command, RemoveNode};
 use mesh::view::View;
@@ -154,11 +154,7 @@ fn all_checks(catalog: &Catalog) -> BTreeMap<CheckId, HealthCheck> {
     let node = &catalog.agent().node_name;
     let local = catalog.registered().map(client::Registered::local);
     let of_alloc = |row: &Check| {
-        let key = ServiceKey {
-            node: node.into(),
-            id: row.service_id.clone(),
-        };
-        let owner = snapshot.service(&key);
+        let owner = row.owner().and_then(|key| snapshot.service(&key));
         owner.is_some_and(|owner| owner.origin.is_some())
     };
     let mut checks: BTreeMap<CheckId, HealthCheck> = snapshot
@@ -178,12 +174,11 @@ fn all_checks(catalog: &Catalog) -> BTreeMap<CheckId, HealthCheck> {
 
 /// A check that was registered with this agent.
 fn own_check(node: &str, local: &Local, own: &LocalCheck) -> HealthCheck {
-    let service = local.service(&own.check.service_id);
+    let service = own.check.service_id.as_ref();
+    let service = service.and_then(|id| local.service(id));
     let check = Check {
         node: node.into(),
-        service_name: service
-            .map(|service| service.name.clone())
-            .unwrap_or_default(),
+        service_name: service.map(|service| service.name.clone()),
         ..own.check.clone()
     };
     let tags = service.map_or(&[][..], |service| &service.tags);

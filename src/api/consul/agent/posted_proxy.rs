@@ -37,6 +37,18 @@ pub(super) struct PostedProxy {
     envoy_extensions: Option<Value>,
 }
 
+impl PostedProxy {
+    /// The same with what an agent fills in.
+    pub(super) fn completed(mut self) -> Self {
+        for upstream in &mut self.upstreams {
+            if upstream.destination_type.is_empty() {
+                "service".clone_into(&mut upstream.destination_type);
+            }
+        }
+        self
+    }
+}
+
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct PostedUpstream {
@@ -51,6 +63,10 @@ pub(super) struct PostedUpstream {
     local_bind_address: String,
     #[serde(skip_serializing_if = "is_zero")]
     local_bind_port: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    local_bind_socket_path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    local_bind_socket_mode: String,
     #[serde(skip_serializing_if = "Map::is_empty")]
     config: Map<String, Value>,
     mesh_gateway: PostedMode,

@@ -103,7 +103,9 @@ async fn deregister_service(
 ) -> Result<(), Error> {
     let registered = registered(&catalog)?;
     let removed = registered.deregister_service(&id).await;
-    removed.map_err(refused)?;
+    if !removed.map_err(refused)? {
+        return Err(unknown_service(&id));
+    }
     let sidecar = PostedService::sidecar_id(&id);
     let removed = registered.deregister_service(&sidecar).await;
     removed.map(|_| ()).map_err(refused)
@@ -133,8 +135,24 @@ async fn deregister_check(
     Path(id): Path<String>,
     _query: Query,
 ) -> Result<(), Error> {
-    let removed = registered(&catalog)?.deregister_check(&id).await;
+    let registered = registered(&catalog)?;
+    if !registered.has_check(&id) {
+        return Err(unknown_check(&id));
+    }
+    let removed = registered.deregister_check(&id).await;
     removed.map_err(refused)
+}
+
+fn unknown_service(id: &str) -> Error {
+    Error::not_found(format!(
+        "Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name."
+    ))
+}
+
+fn unknown_check(id: &str) -> Error {
+    Error::not_found(format!(
+        "Unknown check ID {id:?}. Ensure that the check ID is passed, not the check name."
+    ))
 }
 
 async fn pass(
@@ -192,7 +210,11 @@ async fn update(
 }
 
 async fn heard(catalog: &Catalog, id: &str, status: Status, output: String) -> Result<(), Error> {
-    let heard = registered(catalog)?.heard(id, status, output).await;
+    let registered = registered(catalog)?;
+    if !registered.has_check(id) {
+        return Err(unknown_check(id));
+    }
+    let heard = registered.heard(id, status, output).await;
     heard.map_err(|_| Error::internal(format!("CheckID {id:?} does not have associated TTL")))
 }
 
@@ -203,15 +225,13 @@ async fn service_maintenance(
 ) -> Result<(), Error> {
     let registered = registered(&catalog)?;
     if !registered.has_service(&id) {
-        return Err(Error::not_found(format!(
-            "No service registered with ID {id:?}"
-        )));
+        return Err(unknown_service(&id));
     }
     let check = Check {
         id: format!("{SERVICE_MAINTENANCE}{id}").into(),
         name: "Service Maintenance Mode".to_owned(),
         notes: reason(&query, "service"),
-        service_id: id.into(),
+        service_id: Some(id.into()),
         ..maintenance()
     };
     maintain(registered, &query, check).await
@@ -245,7 +265,7 @@ fn reason(query: &Query, noun: &str) -> String {
 }
 
 async fn maintain(registered: &Registered, query: &Query, check: Check) -> Result<(), Error> {
-    let invalid = |_: &str| Error::bad_request("Invalid value for enable");
+    let invalid = |value: &str| Error::bad_request(format!("Invalid value for enable: {value:?}"));
     let given = query.parameters.get("enable");
     let enable = given.map(|_| query.parameters.switch("enable", invalid));
     match enable.transpose()?.flatten() {

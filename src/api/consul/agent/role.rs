@@ -1,7 +1,6 @@
 //! What a posted service is in the mesh: a proxy, a gateway, or an instance that speaks its TLS.
 
 use axum::http::StatusCode;
-use jobs::spec::list_errors;
 use mesh::model::{CONNECT_PROXY, Role};
 
 use super::definition::{PostedCheck, PostedService};
@@ -13,27 +12,18 @@ use client::Registered;
 const SIDECAR_PORTS: std::ops::RangeInclusive<u16> = 21_000..=21_255;
 
 impl PostedService {
-    /// What it is in the mesh.
+    /// What it is in the mesh, with the settings of its proxy.
     ///
     /// # Errors
-    /// 400 with everything that a proxy lacks.
-    pub(super) fn role(&self) -> Result<Option<Box<Role>>, Error> {
+    /// When the settings cannot be written.
+    pub(super) fn role(&self, proxy: PostedProxy) -> Result<Option<Box<Role>>, Error> {
         let is_native = self.connect.as_ref().is_some_and(|connect| connect.native);
-        let proxy = self.proxy.clone().unwrap_or_default();
-        if self.kind == CONNECT_PROXY {
-            self.check_proxy(&proxy)?;
-        } else if self.kind.is_empty() && !is_native {
+        if self.kind.is_empty() && !is_native {
             return Ok(None);
         }
         let has_proxy = self.kind == CONNECT_PROXY || self.kind.ends_with("-gateway");
         let mut proxy_text = String::new();
         if has_proxy {
-            let mut proxy = proxy.clone();
-            for upstream in &mut proxy.upstreams {
-                if upstream.destination_type.is_empty() {
-                    "service".clone_into(&mut upstream.destination_type);
-                }
-            }
             proxy_text = serde_json::to_string(&proxy)
                 .map_err(|error| Error::internal(error.to_string()))?;
         }
@@ -45,28 +35,33 @@ impl PostedService {
         })))
     }
 
-    fn check_proxy(&self, proxy: &PostedProxy) -> Result<(), Error> {
+    /// Everything that a proxy lacks, or has too much.
+    pub(super) fn role_problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if proxy.destination_service_name.is_empty() {
-            problems
-                .push("Proxy.DestinationServiceName must be non-empty for Connect proxy services");
+        if self.kind != CONNECT_PROXY {
+            return problems;
         }
-        if proxy.destination_service_name == "*" {
-            problems.push(
+        let destination = self.proxy.as_ref();
+        let destination = destination.map_or("", |proxy| &proxy.destination_service_name);
+        let mut problem = |text: &str| problems.push(text.to_owned());
+        if destination.is_empty() {
+            problem("Proxy.DestinationServiceName must be non-empty for Connect proxy services");
+        }
+        if destination == "*" {
+            problem(
                 "Proxy.DestinationServiceName must not be a wildcard for Connect proxy services",
             );
         }
-        if self.port == 0 {
-            problems.push("Port or SocketPath must be set for a Connect proxy");
+        if self.has_ports() {
+            problem("Ports cannot be set for a connect-proxy");
+        }
+        if self.port == 0 && self.socket_path.is_empty() {
+            problem("Port or SocketPath must be set for a connect-proxy");
         }
         if self.connect.as_ref().is_some_and(|connect| connect.native) {
-            problems.push("A Proxy cannot also be Connect Native, only typical services");
+            problem("A Proxy cannot also be Connect Native, only typical services");
         }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        let listed = list_errors(&problems);
-        Err(Error::bad_request(format!("Validation failed: {listed}")))
+        problems
     }
 
     /// The id of the proxy that a service brings with it.

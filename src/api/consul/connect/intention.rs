@@ -135,7 +135,7 @@ fn shown(row: &Intention) -> IntentionEntry {
             entry.source_name,
             entry.destination_name,
             entry.action,
-            Value::Object(entry.meta.clone())
+            json!(entry.meta)
         );
         entry.hash = STANDARD.encode(Sha256::digest(text));
     }

@@ -173,7 +173,7 @@ impl From<CheckStatus> for AllocCheckStatus {
             mode,
             output: check.output,
             service: check.service,
-            task: check.task,
+            task: check.task.map(String::from).unwrap_or_default(),
             status,
             status_code: 0,
             timestamp: check.timestamp,

@@ -164,6 +164,13 @@ impl Raft {
         }
     }
 
+    /// Whether this server is all of its group, so that no other can lead.
+    pub(crate) fn is_alone(&self) -> bool {
+        let watched = self.library.metrics();
+        let metrics = watched.borrow();
+        metrics.membership_config.voter_ids().eq([self.id])
+    }
+
     /// Who leads.
     pub(crate) fn leadership(&self) -> Leadership {
         let watched = self.library.metrics();

@@ -4,6 +4,8 @@
 //! no timer: it says what was [`Touched`], which is then pushed, and when it wants to be called
 //! again. [`Local::differences`] compares everything with the catalog.
 
+mod alias;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -136,6 +138,12 @@ impl Local {
         self.services.get(id)
     }
 
+    /// A check.
+    #[must_use]
+    pub fn check(&self, id: &str) -> Option<&LocalCheck> {
+        self.checks.get(id)
+    }
+
     /// The checks, by id.
     pub fn checks(&self) -> impl Iterator<Item = &LocalCheck> {
         self.checks.values()
@@ -144,7 +152,7 @@ impl Local {
     /// The checks of a service, by id.
     pub fn checks_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a LocalCheck> {
         let all = self.checks.values();
-        all.filter(move |local| local.check.service_id == service)
+        all.filter(move |local| local.check.is_of(service))
     }
 
     /// Registers a service with checks, or replaces it. Checks that are known keep how they stand;
@@ -169,7 +177,7 @@ impl Local {
         }
         for (check, definition) in checks {
             let mut check = Check {
-                service_id: id.clone(),
+                service_id: Some(id.clone()),
                 ..check
             };
             if let Some(known) = self.checks.get(&check.id) {
@@ -187,7 +195,7 @@ impl Local {
     /// Removes a service with its checks; none when there is none.
     pub fn deregister_service(&mut self, now: Timestamp, id: &str) -> Option<Touched> {
         self.services.remove(id)?;
-        self.checks.retain(|_, local| local.check.service_id != id);
+        self.checks.retain(|_, local| !local.check.is_of(id));
         let mut touched = Touched::default();
         touched.services.insert(id.into());
         self.settle(now, &mut touched);
@@ -204,9 +212,10 @@ impl Local {
         check: Check,
         definition: CheckDefinition,
     ) -> Result<Touched, Error> {
-        let service = &check.service_id;
-        if !service.is_empty() && !self.services.contains_key(service) {
-            let id = service.clone();
+        if let Some(id) = &check.service_id
+            && !self.services.contains_key(id)
+        {
+            let id = id.clone();
             return Err(Error::UnknownService { id });
         }
         let mut touched = Touched::default();
@@ -324,7 +333,7 @@ impl Local {
             .checks
             .values()
             .filter(|local| due(local.reaped()))
-            .map(|local| local.check.service_id.clone())
+            .filter_map(|local| local.check.service_id.clone())
             .collect();
         for id in reaped {
             touched.extend(self.deregister_service(now, &id).unwrap_or_default());
@@ -369,7 +378,10 @@ impl Local {
                 Some(service) => self.registration(service),
                 None => Difference::DeregisterService { id: id.clone() },
             });
-        let of_pushed = |local: &LocalCheck| touched.services.contains(&local.check.service_id);
+        let of_pushed = |local: &LocalCheck| {
+            let service = local.check.service_id.as_ref();
+            service.is_some_and(|id| touched.services.contains(id))
+        };
         let checks = touched
             .checks
             .iter()
@@ -418,7 +430,8 @@ impl Local {
             }
         }
         for row in view.checks_of_node(&node) {
-            let is_of_known = row.service_id.is_empty() || self.service(&row.service_id).is_some();
+            let service = row.service_id.as_ref();
+            let is_of_known = service.is_none_or(|id| self.service(id).is_some());
             if is_of_known && row.id != SERF_HEALTH && !self.checks.contains_key(&row.id) {
                 let id = row.id.clone();
                 found.push(Difference::DeregisterCheck { id });
@@ -477,40 +490,6 @@ impl Local {
             touched.checks.insert(id.into());
         }
     }
-
-    /// Brings checks in line that repeat what others say.
-    fn settle(&mut self, now: Timestamp, touched: &mut Touched) {
-        let aliases: Vec<(CheckId, ServiceId)> = self
-            .checks
-            .values()
-            .filter_map(|local| match &local.definition.probe {
-                Probe::Alias { service } => Some((local.check.id.clone(), service.clone())),
-                _ => None,
-            })
-            .collect();
-        for (id, service) in aliases {
-            let (status, output) = self.aliased(&id, &service);
-            self.set(now, &id, status, output, touched);
-        }
-    }
-
-    /// The worst of what is aliased.
-    fn aliased(&self, id: &CheckId, service: &ServiceId) -> (Status, String) {
-        let others = self
-            .checks_of(service)
-            .filter(|local| local.check.id != *id);
-        match others.max_by_key(|local| local.check.status) {
-            None => (Status::Passing, "No checks found.".to_owned()),
-            Some(worst) if worst.check.status == Status::Passing => {
-                (Status::Passing, "All checks passing.".to_owned())
-            }
-            Some(worst) => {
-                let check = &worst.check;
-                let output = format!("Aliased check {:?} failing: {}", check.id, check.output);
-                (check.status, output)
-            }
-        }
-    }
 }
 
 impl LocalCheck {
@@ -531,7 +510,7 @@ impl LocalCheck {
         let after = self.definition.deregister_after;
         let counts = !after.is_zero()
             && self.check.status == Status::Critical
-            && !self.check.service_id.is_empty();
+            && self.check.service_id.is_some();
         counts.then(|| self.since + after.max(DEREGISTER_AFTER_MIN))
     }
 }
@@ -543,6 +522,10 @@ fn is_same_service(row: &Service, own: &Service) -> bool {
         && (row.tags == own.tags || own.enable_tag_override)
         && row.meta == own.meta
         && row.tagged_addresses == own.tagged_addresses
+        && row.ports == own.ports
+        && row.socket_path == own.socket_path
+        && row.locality == own.locality
+        && row.role == own.role
         && row.weights == own.weights
         && row.enable_tag_override == own.enable_tag_override
         && !row.draining
