@@ -542,9 +542,20 @@ async fn an_agent_has_to_know_the_rules_of_the_cluster() {
         panic!("expected a welcome");
     };
     assert_eq!(rules, RulesVersion(1));
-    // As if the servers were of a newer build and had gone over to its rules.
+    // As if the servers were of a newer build and had gone over to its rules: again after each
+    // entry of the log, because the state of this one goes by those of before.
     let next = Version::SUPPORTED.next();
-    server.handle.core.published.rules.send_replace(next);
+    let published = server.handle.core.published.rules.clone();
+    let newer = tokio::spawn(async move {
+        let mut seen = published.subscribe();
+        loop {
+            published.send_if_modified(|rules| std::mem::replace(rules, next) != next);
+            seen.mark_unchanged();
+            if *seen.borrow() == next {
+                seen.changed().await.unwrap();
+            }
+        }
+    });
     let ended = async { while old.link.incoming.recv().await.is_some() {} };
     timeout(LONG, ended)
         .await
@@ -553,8 +564,7 @@ async fn an_agent_has_to_know_the_rules_of_the_cluster() {
         stream: 1,
         ..hello("a", "node-1")
     };
-    let mut old = Agent::connect(&server, again.clone()).await;
-    let ToClient::Rejected { reason } = old.next().await else {
+    let ToClient::Rejected { reason } = answer_by_newer_rules(&server, &again).await else {
         panic!("expected a rejection");
     };
     let advice = format!("upgrade the agent to a version of trivet that knows {next}");
@@ -565,13 +575,28 @@ async fn an_agent_has_to_know_the_rules_of_the_cluster() {
             rules: RulesVersion(knows.number()),
             ..again.clone()
         };
-        let mut upgraded = Agent::connect(&server, upgraded).await;
-        let ToClient::Welcome { rules, .. } = upgraded.next().await else {
+        let ToClient::Welcome { rules, .. } = answer_by_newer_rules(&server, &upgraded).await
+        else {
             panic!("expected a welcome");
         };
         assert_eq!(rules, RulesVersion(next.number()));
     }
+    newer.abort();
     server.stop().await;
+}
+
+/// What the server answers to `hello`, by other rules than the first.
+async fn answer_by_newer_rules(server: &Running, hello: &Hello) -> ToClient {
+    let answer = async {
+        loop {
+            let answer = Agent::connect(server, hello.clone()).await.next().await;
+            let by_first = |rules: &RulesVersion| *rules == RulesVersion(1);
+            if !matches!(&answer, ToClient::Welcome { rules, .. } if by_first(rules)) {
+                return answer;
+            }
+        }
+    };
+    timeout(LONG, answer).await.expect("the rules of before")
 }
 
 #[tokio::test(flavor = "multi_thread")]
