@@ -382,24 +382,22 @@ async fn start_library(
     let snapshot_index = machine.applied_index();
     let too_new = machine.too_new();
     let cluster = Arc::clone(&peers.cluster);
+    // Entries are applied from here on, by the library's own start too: whatever step hears first
+    // of one that this build does not know, the reason is the same.
+    let explained = |error: StartError| match *too_new.lock() {
+        Some((index, rules)) => {
+            let path = store.path_of(index);
+            files::too_new(&path.unwrap_or_else(|| options.directory.clone()), &rules)
+        }
+        None => error,
+    };
     let library = openraft::Raft::new(id, Arc::new(config), peers, store.clone(), machine)
         .await
-        .map_err(|error| StartError::library(&error))?;
-    // The library tells who is in the group once it has answered something.
-    let answered = library.is_initialized().await;
-    answered.map_err(|error| StartError::library(&error))?;
-    *cluster.lock() = group::cluster_of(&library);
+        .map_err(|error| explained(StartError::library(&error)))?;
     if let Err(error) = begin(&library, id, options, &cluster).await {
         // What it holds is let go, so that another try finds it free.
         library.shutdown().await.ok();
-        let refused = *too_new.lock();
-        return Err(match refused {
-            Some((index, rules)) => {
-                let path = store.path_of(index);
-                files::too_new(&path.unwrap_or_else(|| options.directory.clone()), &rules)
-            }
-            None => error,
-        });
+        return Err(explained(error));
     }
     clock::raise(published.current().now);
     tokio::spawn(group::follow(library.clone(), cluster));
@@ -421,11 +419,11 @@ async fn begin(
     cluster: &Mutex<String>,
 ) -> Result<(), StartError> {
     let failed = |error: &dyn std::error::Error| StartError::library(error);
-    if raft
-        .is_initialized()
-        .await
-        .map_err(|error| failed(&error))?
-    {
+    // The library tells who is in the group once it has answered something.
+    let answered = raft.is_initialized().await;
+    let is_initialized = answered.map_err(|error| failed(&error))?;
+    *cluster.lock() = group::cluster_of(raft);
+    if is_initialized {
         if !group::is_alone(raft, id) {
             return Ok(());
         }
