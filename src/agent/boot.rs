@@ -221,6 +221,7 @@ impl Agent {
         let readiness = Readiness {
             connected: handle.connected(),
             catalog: catalog_reader.clone(),
+            restored: client.as_ref().map(|client| client.handle().restored()),
         };
         let feeding = config.external.as_ref().filter(|other| other.feeds_ingress);
         let elsewhere = feeding.map(|other| {
@@ -406,8 +407,8 @@ impl Agent {
         &self.listeners
     }
 
-    /// Resolves when the agent takes work: a leader is known and has registered the node, and DNS
-    /// and ingress answer from the catalog. Until then the log says every few seconds what is
+    /// Resolves when the agent takes work: a leader is known and has registered the node, DNS and
+    /// ingress answer from the catalog, and allocations of an earlier agent are known. Until then the log says every few seconds what is
     /// missing.
     pub async fn ready(&self) {
         self.readiness.clone().wait().await;

@@ -17,11 +17,13 @@ pub(super) struct Readiness {
     pub connected: watch::Receiver<bool>,
     /// The catalog that answers are made from.
     pub catalog: watch::Receiver<Arc<View>>,
+    /// The client part knows what an earlier agent left; none without a client.
+    pub restored: Option<watch::Receiver<bool>>,
 }
 
 impl Readiness {
-    /// Resolves when a server has registered the node, and DNS and ingress answer from the catalog.
-    /// Says every few seconds what is missing.
+    /// Resolves when a server has registered the node, DNS and ingress answer from the catalog, and
+    /// allocations that were there before can be asked for. Says every few seconds what is missing.
     pub(super) async fn wait(mut self) {
         let mut reminder = interval_at(Instant::now() + REMINDER_INTERVAL, REMINDER_INTERVAL);
         // The senders live as long as the agent.
@@ -39,6 +41,15 @@ impl Readiness {
             &mut reminder,
         )
         .await;
+        if let Some(mut restored) = self.restored {
+            let restored = async { drop(restored.wait_for(|restored| *restored).await) };
+            patiently(
+                restored,
+                "the allocations of an earlier agent are not looked through yet",
+                &mut reminder,
+            )
+            .await;
+        }
     }
 }
 

@@ -81,6 +81,7 @@ pub struct Handle {
     reads: Threads,
     registered: Arc<Registered>,
     relabeled: Arc<Relabeled>,
+    restored: watch::Receiver<bool>,
 }
 
 impl Handle {
@@ -91,6 +92,7 @@ impl Handle {
         reads: Threads,
         registered: Arc<Registered>,
         relabeled: Arc<Relabeled>,
+        restored: watch::Receiver<bool>,
     ) -> Self {
         Self {
             allocs,
@@ -99,7 +101,13 @@ impl Handle {
             reads,
             registered,
             relabeled,
+            restored,
         }
+    }
+
+    /// True once the allocations of an earlier agent on the same directory are known here.
+    pub fn restored(&self) -> watch::Receiver<bool> {
+        self.restored.clone()
     }
 
     /// The labels of this machine.

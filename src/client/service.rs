@@ -75,6 +75,8 @@ pub struct Client {
     files: FileThreads,
     registered: Arc<Registered>,
     relabeled: Arc<Relabeled>,
+    /// The allocations of an earlier agent are known.
+    restored: watch::Sender<bool>,
 }
 
 impl Client {
@@ -123,6 +125,7 @@ impl Client {
             networks,
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
             files,
+            restored: watch::Sender::new(false),
         })
     }
 
@@ -140,6 +143,7 @@ impl Client {
             self.files.reads.clone(),
             Arc::clone(&self.registered),
             Arc::clone(&self.relabeled),
+            self.restored.subscribe(),
         )
     }
 
@@ -206,6 +210,7 @@ impl Client {
         for alloc in built.into_iter().chain(new) {
             running.begin(alloc.assignment, alloc.record);
         }
+        self.restored.send_replace(true);
         loop {
             tokio::select! {
                 delta = deltas.recv() => match delta {
