@@ -68,7 +68,7 @@ struct Rollout {
     placed: u32,
     healthy: u32,
     unhealthy: u32,
-    /// Whether it waits for somebody to promote its canaries.
+    /// Whether it waits for somebody to promote its canaries, which are healthy.
     needs_promotion: bool,
 }
 
@@ -126,7 +126,7 @@ fn row(snapshot: &Snapshot, job: &Job) -> Row {
         versions: versions(&allocs),
         failing: failing(&allocs),
         restarts: restarts(&allocs),
-        deployment: deployment.map(|row| rollout(row)),
+        deployment: deployment.map(|row| rollout(snapshot, row)),
     }
 }
 
@@ -190,7 +190,7 @@ fn restarts(allocs: &[&Allocation]) -> u64 {
     states.map(|state| state.restarts).sum()
 }
 
-fn rollout(row: &Deployment) -> Rollout {
+fn rollout(snapshot: &Snapshot, row: &Deployment) -> Rollout {
     let groups = || row.task_groups.values();
     Rollout {
         id: row.id.to_string(),
@@ -203,6 +203,6 @@ fn rollout(row: &Deployment) -> Rollout {
         placed: groups().map(|group| group.placed_allocs).sum(),
         healthy: groups().map(|group| group.healthy_allocs).sum(),
         unhealthy: groups().map(|group| group.unhealthy_allocs).sum(),
-        needs_promotion: row.is_active() && row.requires_promotion() && !row.has_auto_promote(),
+        needs_promotion: snapshot.jobs.awaits_promotion(row),
     }
 }

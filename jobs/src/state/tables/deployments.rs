@@ -43,6 +43,13 @@ impl Snapshot {
             .max_by_key(|deployment| (deployment.create_index, deployment.job_version))
     }
 
+    /// Whether a deployment waits for nothing but somebody who promotes its canaries.
+    pub fn awaits_promotion(&self, deployment: &Deployment) -> bool {
+        deployment.requires_promotion()
+            && !deployment.has_auto_promote()
+            && self.check_promotable(deployment, &[]).is_ok()
+    }
+
     /// Whether the canaries of the groups (all when empty) are healthy enough.
     ///
     /// # Errors
