@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    process::ChildStdout,
+    process::{Child, ChildStdout},
     time::timeout,
 };
 
@@ -194,19 +194,38 @@ async fn a_job_is_restarted_in_batches_and_its_allocations_are_replaced() {
     assert_eq!(none.stdout, "No allocations to restart\n");
 }
 
-/// Reads until that was printed.
-async fn until_printed(output: &mut ChildStdout, text: &str) {
-    let mut heard = String::new();
-    let reading = async {
-        while !heard.contains(text) {
-            let mut piece = [0; 1024];
-            let read = output.read(&mut piece).await.expect("what it prints");
-            assert_ne!(read, 0, "it ended: {heard}");
-            heard.push_str(&String::from_utf8_lossy(&piece[..read]));
+/// What a command prints.
+struct Printed {
+    output: ChildStdout,
+    heard: String,
+}
+
+impl Printed {
+    fn by(child: &mut Child) -> Self {
+        Self {
+            output: child.stdout.take().expect("its output"),
+            heard: String::new(),
         }
-    };
-    let read = timeout(DEADLINE, reading).await;
-    assert!(read.is_ok(), "no {text:?} in {heard:?}");
+    }
+
+    /// Reads up to that text.
+    async fn until(&mut self, text: &str) {
+        let reading = async {
+            loop {
+                if let Some(at) = self.heard.find(text) {
+                    self.heard.drain(..at + text.len());
+                    return;
+                }
+                let mut piece = [0; 1024];
+                let read = self.output.read(&mut piece).await.expect("what it prints");
+                assert_ne!(read, 0, "it ended without {text:?}: {}", self.heard);
+                self.heard
+                    .push_str(&String::from_utf8_lossy(&piece[..read]));
+            }
+        };
+        let read = timeout(DEADLINE, reading).await;
+        assert!(read.is_ok(), "no {text:?} in {:?}", self.heard);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,27 +244,26 @@ async fn a_restart_that_is_interrupted_asks_back_before_it_ends() {
         "web",
     ];
     let mut restarting = begin(&agent, &restart);
-    let mut output = restarting.stdout.take().expect("its output");
+    let mut printed = Printed::by(&mut restarting);
     let mut input = restarting.stdin.take().expect("its input");
     let id = i32::try_from(restarting.id().expect("it runs")).expect("an id");
-    until_printed(&mut output, "Restarting all tasks in allocation").await;
-    until_printed(
-        &mut output,
-        "Waiting 1h0m0s before restarting the next batch",
-    )
-    .await;
-    for (answer, outcome) in [
-        ("maybe\nno\n", "Invalid answer \"maybe\""),
-        ("yes\n", "Canceling job restart process"),
-    ] {
-        kill(Pid::from_raw(id), Signal::SIGINT).expect("a signal");
-        until_printed(
-            &mut output,
-            "Are you sure you want to stop the restart process? [y/N]",
-        )
+    printed.until("Restarting all tasks in allocation").await;
+    printed
+        .until("Waiting 1h0m0s before restarting the next batch")
         .await;
+    for (is_interrupted, answer, outcome) in [
+        (true, "maybe\n", "Invalid answer \"maybe\""),
+        (false, "no\n", "Going on with the restarts"),
+        (true, "yes\n", "Canceling job restart process"),
+    ] {
+        if is_interrupted {
+            kill(Pid::from_raw(id), Signal::SIGINT).expect("a signal");
+        }
+        printed
+            .until("Are you sure you want to stop the restart process? [y/N]")
+            .await;
         input.write_all(answer.as_bytes()).await.expect("an answer");
-        until_printed(&mut output, outcome).await;
+        printed.until(outcome).await;
     }
     let ended = timeout(DEADLINE, restarting.wait()).await.expect("it ends");
     assert!(ended.expect("an end").success());
@@ -256,10 +274,10 @@ async fn a_restart_that_is_interrupted_asks_back_before_it_ends() {
 
     // Nobody answers: the interrupt was meant.
     let mut alone = begin(&agent, &restart);
-    let mut output = alone.stdout.take().expect("its output");
+    let mut printed = Printed::by(&mut alone);
     let id = i32::try_from(alone.id().expect("it runs")).expect("an id");
     drop(alone.stdin.take());
-    until_printed(&mut output, "Waiting 1h0m0s").await;
+    printed.until("Waiting 1h0m0s").await;
     kill(Pid::from_raw(id), Signal::SIGINT).expect("a signal");
     let ended = timeout(DEADLINE, alone.wait()).await.expect("it ends");
     assert!(ended.expect("an end").success());

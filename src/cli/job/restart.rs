@@ -351,7 +351,10 @@ async fn exits(cx: &mut Context, terminal: &mut Terminal) -> anyhow::Result<bool
         };
         match line.trim().to_lowercase().as_str() {
             "y" | "yes" => return Ok(true),
-            "" | "n" | "no" => return Ok(false),
+            "" | "n" | "no" => {
+                title(cx, "Going on with the restarts")?;
+                return Ok(false);
+            }
             text => cx.print(&format!("{INDENT}Invalid answer {text:?}"))?,
         }
     }
