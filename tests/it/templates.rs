@@ -5,6 +5,7 @@ use crate::harness::{Agent, Echo, agent::Mode, command::trivet, eventually, http
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
 
 /// A job whose template answers with what `data` gives, as `TEXT`.
 fn job(id: &str, data: &str, more: &str) -> Echo {
@@ -128,16 +129,31 @@ async fn a_task_waits_for_a_key_and_restarts_when_it_changes() {
     )
     .await;
     assert_eq!(alloc["TaskStates"]["server"]["Failed"], json!(false));
-    // An agent that comes back finds that nothing changed.
-    let before = web.running(&agent, 1).await;
+    // An agent that comes back finds that nothing changed: only the next value starts the task.
+    let stopped = SystemTime::now();
     agent.stop().await;
     agent.start_again().await;
     answers(&agent, &web, "three").await;
-    let after = web.running(&agent, 1).await;
-    let restarts = |allocs: &[Value]| allocs[0]["TaskStates"]["server"]["Restarts"].as_u64();
-    assert_eq!(restarts(&before), restarts(&after));
     set_key(&agent, "app/text", "four").await;
     answers(&agent, &web, "four").await;
+    let starts = |allocs: &[Value]| {
+        let events = allocs[0]["TaskStates"]["server"]["Events"].as_array();
+        let later = events.expect("events").iter().filter(|event| {
+            let at = Duration::from_nanos(event["Time"].as_u64().expect("a time"));
+            SystemTime::UNIX_EPOCH + at > stopped && event["Type"] == "Started"
+        });
+        later.count()
+    };
+    let seen = eventually("the start", || async {
+        let seen = starts(&web.running(&agent, 1).await);
+        if seen > 0 {
+            Ok(seen)
+        } else {
+            Err(String::new())
+        }
+    })
+    .await;
+    assert_eq!(seen, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -315,9 +315,7 @@ async fn names_outside_the_zone_are_refused() {
 /// A server that answers every A question with 203.0.113.5 and a TTL of 60, except for names that
 /// start with `nx`, which it does not know, and `bad`, where it fails.
 async fn recursor() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let (address, socket, listener) = of_both_kinds().await;
     tokio::spawn(async move {
         let mut buffer = vec![0; 4096];
         loop {
@@ -446,12 +444,22 @@ async fn names_outside_the_zone_are_asked_elsewhere() {
     server.stop().await;
 }
 
+/// A port of both kinds: the one of UDP may be another's of TCP.
+async fn of_both_kinds() -> (SocketAddr, UdpSocket, tokio::net::TcpListener) {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        match tokio::net::TcpListener::bind(address).await {
+            Ok(listener) => return (address, socket, listener),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse),
+        }
+    }
+}
+
 /// A server that notes who asks, over UDP and TCP, and answers with a code or not at all.
 async fn noting(code: Option<ResponseCode>) -> (SocketAddr, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let (address, socket, listener) = of_both_kinds().await;
     let reply = move |bytes: &[u8]| {
         let asked = Message::from_vec(bytes).unwrap();
         let mut reply = Message::response(asked.metadata.id, OpCode::Query);
