@@ -408,8 +408,8 @@ impl Agent {
     }
 
     /// Resolves when the agent takes work: a leader is known and has registered the node, DNS and
-    /// ingress answer from the catalog, and allocations of an earlier agent are known. Until then the log says every few seconds what is
-    /// missing.
+    /// ingress answer from the catalog, and allocations of an earlier agent are known. Until then
+    /// the log says every few seconds what is missing.
     pub async fn ready(&self) {
         self.readiness.clone().wait().await;
     }
