@@ -82,8 +82,8 @@ function requests() {
       figure(milliseconds(sum.p50), 'p50'),
       figure(milliseconds(sum.p99), 'p99'),
       figure(number(sum.inFlight), 'in flight')),
-    spark(rates, { label: 'Requests a second', count: 90 }),
-    spark(history.map((own) => own.failed), { label: 'Errors a second', count: 90, top: Math.max(0, ...rates), tone: 'bad' }));
+    h('div', null, h('span', { class: 'spark-name' }, 'Requests a second, the last minute and a half'), spark(rates, { label: 'Requests a second', count: 90 })),
+    h('div', null, h('span', { class: 'spark-name' }, 'Errors a second'), spark(history.map((own) => own.failed), { label: 'Errors a second', count: 90, top: Math.max(0, ...rates), tone: 'bad' })));
 }
 
 function capacity(nodes) {

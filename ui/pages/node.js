@@ -91,7 +91,7 @@ function capacity(node, allocs) {
 function drivers(node) {
   const rows = Object.entries(node.Drivers ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
   return section('Drivers', h('div', { class: 'table stack' }, h('table', { 'aria-label': 'Drivers' }, h('tbody', null, rows.map(([name, own]) => h('tr', { key: name },
-    h('th', { scope: 'row' }, name), h('td', null, own.Detected ? state(own.Healthy ? 'healthy' : 'unhealthy') : state('not detected')), h('td', { class: 'grow wrap note' }, own.HealthDescription)))))));
+    h('th', { scope: 'row' }, name), h('td', null, own.Detected ? state(own.Healthy ? 'healthy' : 'unhealthy') : state('not detected')), h('td', { class: 'grow wrap note' }, own.Healthy && own.HealthDescription === 'Healthy' ? '' : own.HealthDescription)))))));
 }
 
 function events(node) {

@@ -118,7 +118,7 @@ function tester(cx, own) {
     } },
     h('select', { 'aria-label': 'Method', value: own.method, onchange: set('method') }, ['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'OPTIONS', 'PATCH'].map((name) => h('option', { key: name, value: name }, name))),
     h('input', { class: 'code grow', 'aria-label': 'URL', placeholder: 'shop.example.com/cart or /path', required: true, value: own.url, oninput: set('url') }),
-    h('input', { class: 'code', 'aria-label': 'Header', placeholder: 'x-canary: yes', value: own.headers, oninput: set('headers') }),
+    h('input', { class: 'code', 'aria-label': 'Header', placeholder: 'Header: value', value: own.headers, oninput: set('headers') }),
     h('button', { type: 'submit', disabled: own.isBusy }, 'Test')),
     own.error ? problem(own.error) : null,
     own.answer ? explained(own.answer) : null,

@@ -150,6 +150,8 @@ export default function page(cx) {
       const answer = await http.put(`/v1/job/${encodeURIComponent(job.ID)}/plan${http.query({ namespace: job.Namespace })}`, { Job: job, Diff: true });
       own.plan = { answer, job };
     });
+    // It stands below the text, which may fill the window.
+    if (own.plan) requestAnimationFrame(() => document.querySelector('.plan')?.scrollIntoView({ block: 'nearest' }));
   }
 
   async function run() {
@@ -207,7 +209,7 @@ export default function page(cx) {
             button(own.isBusy === 'Running' ? 'Running…' : 'Run', run, { disabled: !isReady || own.isBusy !== '', class: own.plan ? 'primary' : '' }),
           ],
         }),
-        h('div', { id: 'text', class: 'editor', key: 'text', island: editor, args: { text: own.text, problems: own.problems.filter((row) => row.file !== 'vars'), label: 'Job file', revision: own.revision, onInput: typed, onRun: plan } }),
+        h('div', { id: 'text', class: 'editor', key: 'text', island: editor, args: { text: own.text, problems: own.problems.filter((row) => row.file !== 'vars'), label: 'Job file', placeholder: 'Paste a job file here, as HCL or JSON', revision: own.revision, onInput: typed, onRun: plan } }),
         own.showsVariables
           ? h('label', { key: 'variables', class: 'stacked' }, 'Values of input variables, one a line: name = value',
             h('textarea', { rows: '4', class: 'code', spellcheck: 'false', value: own.variables, oninput: (event) => {
@@ -215,16 +217,16 @@ export default function page(cx) {
               typed(own.text);
             } }))
           : null,
-        h('div', { key: 'problems', 'aria-live': 'polite' },
+        h('div', { key: 'problems', class: 'told', 'aria-live': 'polite' },
           own.error ? problem(own.error) : null,
           own.problems.length > 0
             ? h('section', { class: 'problems', 'aria-label': 'Problems' },
               h('h2', null, counted(own.problems.length, 'problem')),
               h('ul', null, own.problems.slice(0, SHOWN_MAX).map((row) => h('li', null,
-                h('button', { type: 'button', class: 'quiet', onclick: () => jump(row.line, row.column) }, `${row.file === 'vars' ? 'variables, ' : ''}line ${row.line}`), ' ', h('bdi', null, row.text)))))
+                h('button', { type: 'button', class: 'link', onclick: () => jump(row.line, row.column) }, `${row.file === 'vars' ? 'variables, ' : ''}line ${row.line}`), ': ', h('bdi', null, row.text)))))
             : own.checked ? h('p', { class: 'fine' }, `No problems: job “${own.checked.ID}”.`) : null,
           own.warnings ? h('pre', { class: 'warning' }, own.warnings) : null),
-        own.plan ? planned(own.plan, own.warnings) : null,
+        own.plan ? planned(own.plan, own.warnings, button(own.isBusy === 'Running' ? 'Running…' : 'Run', run, { disabled: !isReady || own.isBusy !== '', class: 'primary' })) : null,
         h('div', { key: 'lines' }, commandLine(own.plan ? `trivet job run -check-index ${own.plan.answer.JobModifyIndex} FILE` : 'trivet job plan FILE')),
       ];
     },
@@ -240,17 +242,26 @@ function jsonPlace(message, text) {
   return `${before.length},${before.at(-1).length + 1}`;
 }
 
-function planned({ answer, job }, known) {
+function planned({ answer, job }, known, runs) {
   const updates = Object.entries(answer.Annotations?.DesiredTGUpdates ?? {});
-  const words = { Place: 'place', Stop: 'stop', Migrate: 'move', InPlaceUpdate: 'update in place', DestructiveUpdate: 'replace', Canary: 'place as canary', Ignore: 'leave as they are', Preemptions: 'preempt' };
+  const words = {
+    Place: (count) => `place ${count}`,
+    Stop: (count) => `stop ${count}`,
+    Migrate: (count) => `move ${count}`,
+    InPlaceUpdate: (count) => `update ${count} in place`,
+    DestructiveUpdate: (count) => `replace ${count}`,
+    Canary: (count) => `place ${count} as ${count === 1 ? 'canary' : 'canaries'}`,
+    Ignore: (count) => `leave ${count} as ${count === 1 ? 'it is' : 'they are'}`,
+    Preemptions: (count) => `preempt ${count}`,
+  };
   const failed = Object.keys(answer.FailedTGAllocs ?? {});
   return h('section', { key: 'plan', class: 'plan', 'aria-label': 'Plan' },
-    h('h2', null, `Plan of ${job.ID}`),
+    h('div', { class: 'plan-head' }, h('h2', null, `Plan of ${job.ID}`), h('div', { class: 'actions' }, runs)),
     // What stands above already is not said again.
     answer.Warnings && answer.Warnings !== known ? h('pre', { class: 'warning' }, answer.Warnings) : null,
     updates.length > 0
       ? h('ul', { class: 'updates' }, updates.map(([group, update]) => h('li', { key: group }, h('b', null, h('bdi', null, group)), ': ',
-        Object.entries(words).filter(([name]) => update[name] > 0).map(([name, word]) => pill(`${word} ${update[name]}`, name === 'Ignore' ? 'calm' : name === 'Stop' || name === 'Preemptions' ? 'bad' : 'good')))))
+        Object.entries(words).filter(([name]) => update[name] > 0).map(([name, text]) => pill(text(update[name]), name === 'Ignore' ? 'calm' : name === 'Stop' || name === 'Preemptions' ? 'bad' : 'good')))))
       : null,
     failed.length > 0 ? h('div', { class: 'warning' }, placements(answer.FailedTGAllocs)) : h('p', { class: 'fine' }, 'All of it can be placed.'),
     answer.NextPeriodicLaunch && !answer.NextPeriodicLaunch.startsWith('0001') ? h('p', null, `It would be launched next at ${answer.NextPeriodicLaunch}.`) : null,

@@ -66,6 +66,6 @@ function told(answer) {
   const lines = [...answer.Answers, ...answer.Additionals];
   return [
     answer.Code === 'NOERROR' ? null : h('p', { class: 'why' }, answer.Code === 'NXDOMAIN' ? 'NXDOMAIN: no instance may be answered.' : answer.Code),
-    lines.map((line) => h('div', { key: line }, h('code', null, h('bdi', null, line)))),
+    h('div', { class: 'dns' }, lines.map((line) => h('div', { key: line }, h('code', null, h('bdi', null, line))))),
   ];
 }

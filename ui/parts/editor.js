@@ -9,7 +9,7 @@ const AROUND = 12;
 // Longer lines are shown without colors.
 const COLORED_MAX = 2000;
 
-/** For the island of an element: `args` is `{text, problems, label, isReadOnly, onInput, onRun}`. */
+/** For the island of an element: `args` is `{text, problems, label, placeholder, isReadOnly, onInput, onRun}`. */
 export function editor(host) {
   const pane = document.createElement('div');
   pane.className = 'editor-pane';
@@ -110,6 +110,7 @@ export function editor(host) {
       args = next;
       field.setAttribute('aria-label', next.label);
       field.setAttribute('aria-invalid', String((next.problems ?? []).length > 0));
+      field.placeholder = next.placeholder ?? '';
       field.readOnly = Boolean(next.isReadOnly);
       if (isFirst || (next.text !== field.value && document.activeElement !== field) || next.revision !== host.revision) {
         host.revision = next.revision;

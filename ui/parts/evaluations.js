@@ -14,7 +14,7 @@ export function outcome(own) {
   if (own.StatusDescription) return own.StatusDescription;
   const updates = Object.values(own.PlanAnnotations?.DesiredTGUpdates ?? {});
   const sum = (name) => updates.reduce((total, update) => total + (update[name] ?? 0), 0);
-  const said = [['Place', 'placed'], ['Stop', 'stopped'], ['Migrate', 'moved'], ['DestructiveUpdate', 'replaced'], ['InPlaceUpdate', 'updated in place'], ['Canary', 'placed as canaries'], ['Preemptions', 'preempted']]
+  const said = [['Place', 'placed'], ['Stop', 'stopped'], ['Migrate', 'moved'], ['DestructiveUpdate', 'replaced'], ['InPlaceUpdate', 'updated in place'], ['Canary', sum('Canary') === 1 ? 'placed as canary' : 'placed as canaries'], ['Preemptions', 'preempted']]
     .map(([name, word]) => [sum(name), word]).filter(([count]) => count > 0).map(([count, word]) => `${count} ${word}`);
   return said.join(', ') || (own.Status === 'complete' ? 'nothing to do' : '');
 }

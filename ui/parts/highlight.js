@@ -1,7 +1,7 @@
 // The colors of a job file: pieces of a line with their kind. Only looks at one line at a time,
 // apart from texts and comments that go over several.
 
-const TOKEN = /(#.*|\/\/.*|\/\*)|("(?:[^"\\]|\\.)*"?)|(<<-?\s*([A-Za-z_]\w*))|(\b\d+(?:\.\d+)?\b)|(\b(?:true|false|null|for|in|if)\b)|([A-Za-z_][\w-]*)(?=\s*(?:=[^=]|"|\{))|([A-Za-z_][\w-]*)|([^\sA-Za-z_"#/\d]+|\/)|(\s+)/g;
+const TOKEN = /(#.*|\/\/.*|\/\*)|((?<=^\s*|[{,]\s*)"(?:[^"\\]|\\.)*"(?=\s*:))|("(?:[^"\\]|\\.)*"?)|(<<-?\s*([A-Za-z_]\w*))|(\b\d+(?:\.\d+)?\b)|(\b(?:true|false|null|for|in|if)\b)|([A-Za-z_][\w-]*)(?=\s*(?:=[^=]|"|\{))|([A-Za-z_][\w-]*)|([^\sA-Za-z_"#/\d]+|\/)|(\s+)/g;
 
 /** State before the first line. */
 export const START = { inComment: false, heredoc: null };
@@ -24,7 +24,7 @@ export function pieces(text, before) {
   TOKEN.lastIndex = 0;
   let found;
   while ((found = TOKEN.exec(rest)) !== null) {
-    const [whole, comment, string, document, name, count, word, key, other] = found;
+    const [whole, comment, label, string, document, name, count, word, key, other] = found;
     if (comment === '/*') {
       const end = rest.indexOf('*/', found.index + 2);
       if (end < 0) {
@@ -34,6 +34,7 @@ export function pieces(text, before) {
       out.push(['comment', rest.slice(found.index, end + 2)]);
       TOKEN.lastIndex = end + 2;
     } else if (comment) out.push(['comment', whole]);
+    else if (label) out.push(['key', whole]);
     else if (string) out.push(['string', whole]);
     else if (document) {
       heredoc = name;

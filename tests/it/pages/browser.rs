@@ -6,7 +6,9 @@ use crate::harness::{Agent, DEADLINE};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use std::{
+    ffi::OsString,
     path::Path,
+    process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,6 +16,58 @@ use tokio::time::{Instant, sleep};
 
 /// Between two looks at a page.
 const LOOK: Duration = Duration::from_millis(30);
+
+/// Looks for texts with less contrast than the guidelines for accessible content ask for: 4.5, and
+/// 3 for large letters. What cannot be used just now may be faint.
+const CONTRAST: &str = "(() => {
+    const parts = (text) => {
+      const [r, g, b, a = 1] = text.match(/-?[\\d.]+(?:e-?\\d+)?/g).map(Number);
+      const most = text.startsWith('rgb') ? 255 : 1;
+      return [r / most, g / most, b / most, a];
+    };
+    const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a)];
+    const behind = (element) => {
+      const layers = [];
+      for (let own = element; own; own = own.parentElement) {
+        const color = parts(getComputedStyle(own).backgroundColor);
+        if (color[3] > 0) layers.push(color);
+        if (color[3] === 1) break;
+      }
+      return layers.reverse().reduce((sum, layer) => over(layer, sum), [1, 1, 1]);
+    };
+    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    const faint = new Set();
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      const text = texts.currentNode.data.trim();
+      const element = texts.currentNode.parentElement;
+      if (text === '' || element.closest(':disabled, script, noscript') || !element.checkVisibility()) continue;
+      const style = getComputedStyle(element);
+      const color = parts(style.color);
+      for (let own = element; own; own = own.parentElement) color[3] *= getComputedStyle(own).opacity;
+      if (color[3] === 0) continue;
+      const back = behind(element);
+      const [dim, bright] = [light(over(color, back)), light(back)].sort((one, other) => one - other);
+      const ratio = (bright + 0.05) / (dim + 0.05);
+      const size = parseFloat(style.fontSize);
+      const isLarge = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+      if (ratio < (isLarge ? 3 : 4.5)) faint.add(`${text.slice(0, 40)}: ${style.color} has a contrast of ${ratio.toFixed(2)}`);
+    }
+    return { faint: [...faint], isDark: light(behind(document.documentElement)) < 0.2 };
+})()";
+
+/// What our command line says against a line that a page shows; none for lines of other programs.
+pub(super) fn refused(line: &str) -> Option<String> {
+    if !line.starts_with("trivet ") {
+        return None;
+    }
+    let script = format!("printf '%s\\0' {line}");
+    let words = Command::new("sh").args(["-c", &script]).output();
+    let words = String::from_utf8(words.expect("a shell").stdout).expect("text");
+    let words = words.split_terminator('\0').map(OsString::from);
+    cli::parse(words).err().map(|refusal| refusal.text)
+}
 
 /// A page that shares nothing with those of other tests but the process.
 pub(super) struct Browser {
@@ -124,7 +178,11 @@ impl Browser {
         while self.value(&safe).await != true {
             if start.elapsed() > DEADLINE {
                 let (text, problems) = (self.text().await, self.problems());
-                panic!("{expression} did not come true; the page says:\n{text}\n{problems:?}");
+                let asked = "document.querySelector('dialog[open]')?.innerText";
+                let asked = self.value(asked).await;
+                panic!(
+                    "{expression} did not come true; the page says:\n{text}\n{asked}\n{problems:?}"
+                );
             }
             sleep(LOOK).await;
         }
@@ -152,17 +210,28 @@ impl Browser {
         self.value(&format!("({find}).click()")).await;
     }
 
-    /// The command line that the open question shows, and then its answer: the button with this
-    /// label.
-    pub(super) async fn confirm(&self, command: &str, label: &str) {
-        self.wait(&format!(
-            "document.querySelector('dialog[open] .command code').textContent.startsWith({})",
-            json!(command)
-        ))
-        .await;
+    /// The command line that the open question shows, which must be one, and then its answer: the
+    /// button with this label.
+    pub(super) async fn confirm(&self, command: &str, label: &str) -> String {
+        let shown = "document.querySelector('dialog[open] .command code').textContent";
+        self.wait(&format!("{shown}.startsWith({})", json!(command)))
+            .await;
+        let line = self.value(shown).await.as_str().expect("a line").to_owned();
+        assert_eq!(refused(&line), None, "{line}");
         self.press(label).await;
         self.wait("document.querySelector('dialog[open]') === null")
             .await;
+        line
+    }
+
+    /// The command lines that the page shows.
+    pub(super) async fn commands(&self) -> Vec<String> {
+        let lines = "[...document.querySelectorAll('.command code')].map((own) => own.textContent)";
+        let lines = self.value(lines).await;
+        let lines = lines.as_array().expect("lines").iter();
+        lines
+            .map(|line| line.as_str().expect("a line").to_owned())
+            .collect()
     }
 
     /// Puts text where a selector points, in place of what is there, as a paste does.
@@ -200,6 +269,7 @@ impl Browser {
     pub(super) async fn key(&self, key: &str) {
         let (text, code) = match key {
             "Enter" => ("\r", 13),
+            "Escape" => ("", 27),
             key => (key, 0),
         };
         for (kind, text) in [("keyDown", text), ("keyUp", "")] {
@@ -267,6 +337,14 @@ impl Browser {
             }
         }
         found
+    }
+
+    /// Whether the page is dark, and texts that are hard to read before what is behind them.
+    pub(super) async fn contrast(&self) -> (bool, Vec<String>) {
+        let found = self.value(CONTRAST).await;
+        let faint = found["faint"].as_array().expect("texts").iter();
+        let faint = faint.map(|own| own.as_str().expect("a text").to_owned());
+        (found["isDark"] == true, faint.collect())
     }
 
     /// How many pixels the page reaches beyond the window when it is drawn in its new size.

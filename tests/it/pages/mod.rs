@@ -52,6 +52,8 @@ async fn needs_chromium_the_walkthrough_is_done_in_a_browser() {
     page.press("Run a job").await;
     page.paste(TEXT, &with_canary(5, "one").hcl()).await;
     page.wait_text("No problems: job “web”.").await;
+    page.wait("document.querySelector('main pre.warning').innerText.includes('shutdown_delay')")
+        .await;
     page.press("Plan").await;
     page.wait_text("All of it can be placed.").await;
     page.wait_text("place 5").await;
@@ -84,7 +86,7 @@ async fn needs_chromium_the_walkthrough_is_done_in_a_browser() {
     page.open("/jobs/run").await;
     page.paste(TEXT, &with_canary(5, "two").hcl()).await;
     page.press("Plan").await;
-    page.wait_text("place as canary 1").await;
+    page.wait_text("place 1 as canary").await;
     page.press("Run").await;
     page.wait_text("1 of 6 instances run the new version as a canary.")
         .await;
@@ -139,6 +141,8 @@ async fn needs_chromium_problems_stand_at_their_line() {
         page.wait(&format!("{marked} === {}", json!(lines.join(" "))))
             .await;
         page.wait("document.querySelector('section.problems') !== null")
+            .await;
+        page.wait("['key', 'string'].every((own) => document.querySelector(`.editor-line .t-${own}`) !== null)")
             .await;
         let is_off = "[...document.querySelectorAll('main button')].find((own) => own.textContent === 'Run').disabled";
         assert_eq!(page.value(is_off).await, true);

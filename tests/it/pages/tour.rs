@@ -4,10 +4,15 @@
 //! With `TRIVET_TEST_PICTURES=1` there is a picture of each at each width, light and dark, in
 //! `target/tmp/web-ui`, for those who look at them.
 
-use super::{TEXT, WIDTHS, browser::Browser, put_key, with_canary};
+use super::{
+    TEXT, WIDTHS,
+    browser::{Browser, refused},
+    put_key, with_canary,
+};
 use crate::harness::{Agent, Echo, http, load::Load};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -19,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 struct Tour {
     page: Browser,
     pictures: Option<PathBuf>,
+    /// The command lines that were shown.
+    lines: BTreeSet<String>,
     wrong: String,
 }
 
@@ -32,6 +39,7 @@ impl Tour {
         Self {
             page,
             pictures,
+            lines: BTreeSet::new(),
             wrong: String::new(),
         }
     }
@@ -44,8 +52,18 @@ impl Tour {
         assert!(!text.contains("cannot be shown"), "{name}: {text}");
     }
 
+    /// Goes to a page and looks at it when requests are seen on it.
+    async fn see_traffic(&mut self, name: &str, path: &str) {
+        self.page.go(path).await;
+        self.page
+            .wait("/[1-9]/.test([...document.querySelectorAll('.figure b, .route-head b')].map((own) => own.innerText).join())")
+            .await;
+        self.look(name).await;
+    }
+
     /// Looks at what is there.
     async fn look(&mut self, name: &str) {
+        self.lines.extend(self.page.commands().await);
         for width in WIDTHS {
             self.page.size(width, 900).await;
             let beyond = self.page.beyond_window().await;
@@ -59,13 +77,19 @@ impl Tour {
                     self.complain(&format!("{name}: {own}"));
                 }
             }
-            let Some(directory) = &self.pictures else {
-                continue;
-            };
             for (is_dark, colors) in [(true, "dark"), (false, "light")] {
                 self.page.colors(is_dark).await;
-                let file = directory.join(format!("{name}-{width}-{colors}.png"));
-                self.page.picture(&file).await;
+                let (follows, faint) = self.page.contrast().await;
+                if follows != is_dark {
+                    self.complain(&format!("{name} is not {colors}"));
+                }
+                for own in faint {
+                    self.complain(&format!("{name} at {width}, {colors}: {own}"));
+                }
+                if let Some(directory) = &self.pictures {
+                    let file = directory.join(format!("{name}-{width}-{colors}.png"));
+                    self.page.picture(&file).await;
+                }
             }
         }
         self.page.size(WIDTHS[0], 900).await;
@@ -116,22 +140,17 @@ async fn needs_chromium_every_page_fits_the_window() {
     let eval = first(&agent, "/v1/evaluations").await;
     let job = |tab: &str| format!("/jobs/web@default{tab}");
     for (name, path) in [
-        ("home", "/".to_owned()),
-        ("jobs", "/jobs".into()),
+        ("jobs", "/jobs".to_owned()),
         ("run", "/jobs/run".into()),
-        ("job", job("")),
         ("job-allocations", job("/allocations")),
         ("job-deployment", job("/deployments")),
         ("job-evaluations", job("/evaluations")),
         ("job-definition", job("/definition")),
         ("job-logs", job("/logs")),
-        ("allocation", format!("/allocations/{alloc}")),
         ("allocation-logs", format!("/allocations/{alloc}/logs")),
         ("allocation-files", format!("/allocations/{alloc}/files")),
         ("allocation-terminal", format!("/allocations/{alloc}/exec")),
         ("services", "/services".into()),
-        ("service", "/services/web".into()),
-        ("routes", "/routes?url=/web".into()),
         ("topology", "/topology".into()),
         ("nodes", "/topology?view=table".into()),
         ("node", format!("/clients/{node}")),
@@ -146,11 +165,27 @@ async fn needs_chromium_every_page_fits_the_window() {
     ] {
         tour.see(name, &path).await;
     }
+    for (name, path) in [
+        ("home", "/".to_owned()),
+        ("job", job("")),
+        ("allocation", format!("/allocations/{alloc}")),
+        ("service", "/services/web".into()),
+        ("routes", "/routes?url=/web".into()),
+    ] {
+        tour.see_traffic(name, &path).await;
+    }
     questions(&mut tour).await;
     busy(&agent, &mut tour, &node).await;
     load.stop().await;
-    let Tour { page, wrong, .. } = tour;
+    let Tour {
+        page, lines, wrong, ..
+    } = tour;
     assert!(wrong.is_empty(), "{wrong}");
+    // What the pages show as command lines are some.
+    assert!(lines.len() > 30, "{lines:?}");
+    for line in lines {
+        assert_eq!(refused(&line), None, "{line}");
+    }
     page.end_clean();
 }
 
@@ -166,6 +201,9 @@ async fn questions(tour: &mut Tour) {
         .await;
     tour.look("search").await;
     tour.page.value("document.activeElement.blur()").await;
+    tour.page
+        .wait("document.querySelector('[role=option]') === null")
+        .await;
     tour.page.click(".menu-button").await;
     tour.look("menu").await;
     tour.page.go("/jobs/run").await;
@@ -178,7 +216,7 @@ async fn questions(tour: &mut Tour) {
     tour.page.paste(TEXT, &text).await;
     tour.page.wait_text("No problems").await;
     tour.page.press("Plan").await;
-    tour.page.wait_text("place as canary 1").await;
+    tour.page.wait_text("place 1 as canary").await;
     tour.look("run-plan").await;
     tour.page.problems();
 }
@@ -203,6 +241,9 @@ async fn busy(agent: &Agent, tour: &mut Tour, node: &str) {
     }
     tour.page.go("/jobs/shop@default/deployments").await;
     tour.page.wait_text("Step 1 of 2").await;
+    tour.page
+        .wait("/Requests\\/s\\n[1-9]/.test(document.querySelector('.side.new').innerText)")
+        .await;
     tour.look("job-rollout").await;
     tour.see("job-versions", "/jobs/shop@default/versions")
         .await;

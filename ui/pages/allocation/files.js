@@ -35,7 +35,7 @@ function crumbs(path, isFile) {
 function directory(own, alloc, path) {
   const rows = own.cx.use(`/v1/client/fs/ls/${alloc.ID}${http.query({ path })}`, [`Allocation:${alloc.ID}`]);
   return ready(rows, (found) => (found.length === 0 ? empty('The directory is empty.') : h('div', { class: 'table' }, h('table', { 'aria-label': `Files in ${path}` },
-    h('thead', null, h('tr', null, ['Name', 'Size', 'Mode', 'Changed'].map((text) => h('th', { key: text, scope: 'col', class: text === 'Mode' ? 'wide' : undefined }, text)))),
+    h('thead', null, h('tr', null, [['Name', 'grow'], ['Size', 'number'], ['Mode', 'wide'], ['Changed']].map(([text, kind]) => h('th', { key: text, scope: 'col', class: kind }, text)))),
     h('tbody', null, [...found].sort((one, other) => Number(other.IsDir) - Number(one.IsDir) || (one.Name < other.Name ? -1 : 1)).map((row) => h('tr', { key: row.Name },
       h('td', null, h('button', { type: 'button', class: 'link', 'data-row': true, onclick: () => setQuery({ path: `${path === '/' ? '' : path}/${row.Name}`, file: row.IsDir ? '' : 'true' }) }, h('bdi', null, row.Name), row.IsDir ? '/' : '')),
       h('td', { class: 'number' }, row.IsDir ? '' : bytes(row.Size)),

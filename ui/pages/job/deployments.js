@@ -15,7 +15,7 @@ export function deployments(job, data) {
     return [
       panel(job, data, newest, allocs),
       earlier.length === 0 ? null : section('Earlier', h('div', { class: 'table' }, h('table', { 'aria-label': 'Earlier deployments' },
-        h('thead', null, h('tr', null, ['Deployment', 'Version', 'Status', 'Description', 'When'].map((text) => h('th', { key: text, scope: 'col', class: text === 'Description' ? 'wide' : undefined }, text)))),
+        h('thead', null, h('tr', null, [['Deployment'], ['Version', 'number'], ['Status'], ['Description', 'wide'], ['When']].map(([text, kind]) => h('th', { key: text, scope: 'col', class: kind }, text)))),
         h('tbody', null, earlier.map((own) => h('tr', { key: own.ID },
           h('td', null, h('code', { title: own.ID }, short(own.ID))),
           h('td', { class: 'number' }, String(own.JobVersion)),
