@@ -39,22 +39,21 @@ export class Search {
     const asked = (this.asked += 1);
     if (text === '') return;
     const small = text.toLowerCase();
-    const read = async (path) => {
-      const own = resource(path);
-      if (own.isStale || own.isLoading) await own.read();
-      return own.data ?? [];
-    };
-    const [jobs, nodes, byId] = await Promise.all([
+    const read = async (path) => (await resource(path).once()) ?? [];
+    const self = resource('/v1/agent/self');
+    if (self.isLoading) await self.read();
+    const hasCatalog = self.data?.config?.UI?.Catalog;
+    const [jobs, services, nodes, byId] = await Promise.all([
       read('/v1/trivet/jobs?namespace=*'),
+      hasCatalog ? read('/v1/trivet/services') : [],
       read('/v1/nodes'),
       http.put('/v1/search?namespace=*', { Prefix: text, Context: 'all' }).catch(() => null),
     ]);
     if (asked !== this.asked) return;
-    const services = resource('/v1/trivet/catalog/v1/catalog/services').data ?? {};
     const has = (name) => name.toLowerCase().includes(small);
     const found = [
       ...jobs.filter((job) => has(job.ID)).map((job) => ({ kind: 'job', name: job.ID, path: jobPath(job.ID, job.Namespace) })),
-      ...Object.keys(services).filter(has).map((name) => ({ kind: 'service', name, path: servicePath(name) })),
+      ...services.filter((service) => has(service.Name)).map((service) => ({ kind: 'service', name: service.Name, path: servicePath(service.Name) })),
       ...nodes.filter((node) => has(node.Name) || node.ID.startsWith(small)).map((node) => ({ kind: 'node', name: node.Name, path: nodePath(node.ID) })),
     ];
     const matches = byId?.Matches ?? {};

@@ -10,6 +10,8 @@ const PAUSE_MS = 150;
 const REST_FACTOR = 3;
 // Answers that are kept after the last part looked at them, for the way back.
 const KEPT_MAX = 60;
+// How old an answer may be that nobody follows.
+const KEPT_MS = 3000;
 
 const resources = new Map();
 
@@ -22,10 +24,11 @@ class Resource {
     this.error = null;
     this.index = 0;
     this.users = new Set();
-    this.isReading = false;
+    this.reading = null;
     this.isStale = true;
     this.timer = 0;
     this.took = 0;
+    this.at = 0;
     this.unfollow = null;
   }
 
@@ -36,11 +39,31 @@ class Resource {
 
   look(user) {
     this.users.add(user);
-    if (this.users.size === 1) {
-      const stale = () => this.refresh();
-      if (this.topics.length > 0) this.unfollow = follow(this.topics, stale, stale);
-      this.read();
-    }
+    if (this.users.size > 1) return;
+    this.follow();
+    this.read();
+  }
+
+  follow() {
+    const stale = () => this.refresh();
+    if (this.topics.length > 0) this.unfollow = follow(this.topics, stale, stale);
+  }
+
+  /** Changes with these topics too: who looked first may have asked for one answer only. */
+  add(topics) {
+    const more = topics.filter((topic) => !this.topics.includes(topic));
+    if (more.length === 0) return;
+    this.topics = [...this.topics, ...more];
+    if (this.users.size === 0) return;
+    this.unfollow?.();
+    this.follow();
+  }
+
+  /** The answer for somebody who does not go on looking; it may be as old as `KEPT_MS`. */
+  async once() {
+    const isFollowed = this.users.size > 0 && this.topics.length > 0;
+    if (this.isStale || this.isLoading || (!isFollowed && performance.now() - this.at > KEPT_MS)) await this.read();
+    return this.data;
   }
 
   leave(user) {
@@ -61,11 +84,19 @@ class Resource {
     this.timer = setTimeout(() => this.read(), pause);
   }
 
-  async read() {
+  /** Reads now; who asks meanwhile waits for the same answer. */
+  read() {
+    this.reading ??= this.take();
+    return this.reading;
+  }
+
+  get isReading() {
+    return this.reading !== null;
+  }
+
+  async take() {
     clearTimeout(this.timer);
     this.timer = 0;
-    if (this.isReading) return;
-    this.isReading = true;
     this.isStale = false;
     const start = performance.now();
     try {
@@ -77,8 +108,9 @@ class Resource {
       this.error = error;
       if (error.status === 404) this.data = undefined;
     }
-    this.took = performance.now() - start;
-    this.isReading = false;
+    this.at = performance.now();
+    this.took = this.at - start;
+    this.reading = null;
     for (const user of this.users) user();
     if (this.isStale) this.refresh();
   }
@@ -88,6 +120,7 @@ class Resource {
 export function resource(path, topics = [], format = 'json') {
   const known = resources.get(path);
   if (known) {
+    known.add(topics);
     resources.delete(path);
     resources.set(path, known);
     return known;

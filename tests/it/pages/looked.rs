@@ -114,6 +114,11 @@ async fn needs_chromium_what_fails_and_what_is_asked_is_seen_at_a_glance() {
     page.press("Test").await;
     page.wait("document.querySelectorAll('[aria-label=\"Instances that may get it\"] tbody tr').length === 3")
         .await;
+    // Which rule it is, why, and which versions may answer.
+    page.wait("/^Route \\/shop: it is the first route that matches: .*, by their shares\\.$/.test(document.querySelector('.explained .fine').innerText)")
+        .await;
+    page.wait("[...document.querySelectorAll('.explained tbody tr')].map((own) => own.children[1].innerText).sort().join() === 'v0,v0,v1'")
+        .await;
     let command = page
         .value("document.querySelector('section[aria-label=\"Test a URL\"] .command code').textContent")
         .await;
@@ -123,16 +128,43 @@ async fn needs_chromium_what_fails_and_what_is_asked_is_seen_at_a_glance() {
     page.wait("document.querySelector('.explained .why') !== null")
         .await;
 
-    // The same traffic where its job and its service are.
-    for path in ["/jobs/shop@default", "/services/shop"] {
+    // The same traffic where its job, one of its allocations and its service are.
+    let running = shop.running(&agent, 3).await;
+    let alloc = running[0]["ID"].as_str().expect("an id");
+    for (path, least) in [
+        ("/jobs/shop@default", 10),
+        (&format!("/allocations/{alloc}"), 3),
+        ("/services/shop", 10),
+    ] {
         page.go(path).await;
-        page.wait(&format!("{} > 10", figure("requests/s"))).await;
+        page.wait(&format!("{} > {least}", figure("requests/s")))
+            .await;
     }
     page.wait_text("weight 1").await;
+    page.wait(
+        "[...document.querySelectorAll('.instances .tag')].some((own) => own.innerText === 'urlprefix-/shop')",
+    )
+    .await;
     page.wait("document.querySelectorAll('.instances > li').length === 3")
         .await;
     page.go("/jobs").await;
     page.wait("document.querySelectorAll('[aria-label^=\"Version \"]').length === 2")
+        .await;
+    page.wait("/^\\d+s ago promote\\?$|^\\d+m\\d+s ago promote\\?$/.test(document.querySelector('td.deploy .busy')?.closest('td').innerText)")
+        .await;
+    page.choose("select[aria-label=Type]", "batch").await;
+    page.wait_text("2 of 3 jobs").await;
+    page.wait("location.search === '?type=batch'").await;
+
+    // Without steps an operator sets the share all the same.
+    page.go("/jobs/shop@default/deployments").await;
+    page.wait("[...document.querySelectorAll('.side.new dl > div')].some((own) => /^Requests\\/s\\n[1-9]/.test(own.innerText))")
+        .await;
+    page.press("Set the share").await;
+    page.paste("dialog input", "20").await;
+    page.confirm("trivet rollout set-share -group web ", "Set")
+        .await;
+    page.wait("[...document.querySelectorAll('.side.new dl > div')].some((own) => own.innerText === 'Share effective\\n20 %')")
         .await;
     load.stop().await;
     page.end_clean();
@@ -163,6 +195,20 @@ async fn falls_silent(agent: &Agent, path: &str) {
     }
 }
 
+/// Counts the event streams that are open at the same time.
+const STREAMS: &str = "
+    window.streams = { open: 0, most: 0 };
+    const ask = fetch;
+    window.fetch = (path, options) => {
+      if (path.startsWith('/v1/event/stream')) {
+        streams.open += 1;
+        streams.most = Math.max(streams.most, streams.open);
+        options.signal.addEventListener('abort', () => { streams.open -= 1; });
+      }
+      return ask(path, options);
+    };
+";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_pages_are_found_by_keys_search_and_address_and_ask_for_nothing_new() {
     let agent = Agent::start().await;
@@ -178,6 +224,9 @@ async fn needs_chromium_pages_are_found_by_keys_search_and_address_and_ask_for_n
     let alloc = running[0]["ID"].as_str().expect("an id");
 
     // `g` and a letter lead to a page, Enter into a row, and typing finds what has a name.
+    let script = json!({"source": STREAMS});
+    page.call("Page.addScriptToEvaluateOnNewDocument", script)
+        .await;
     page.open("/").await;
     for (key, path) in [
         ("s", "/ui/services"),
@@ -219,6 +268,34 @@ async fn needs_chromium_pages_are_found_by_keys_search_and_address_and_ask_for_n
     page.key("Enter").await;
     page.wait(&format!("location.pathname === '/ui/allocations/{alloc}'"))
         .await;
+    // All these pages had one stream, whatever each of them follows.
+    page.wait("streams.open === 1").await;
+    assert_eq!(page.value("streams.most").await, 1);
+
+    // What was only searched for is followed when it is looked at.
+    page.open("/kv").await;
+    page.paste("#search", "web").await;
+    let kinds =
+        "[...document.querySelectorAll('[role=option] .kind')].map((own) => own.innerText).join()";
+    page.wait(&format!("{kinds} === 'job,service'")).await;
+    page.key("Escape").await;
+    page.go("/jobs").await;
+    page.wait_text("2 jobs").await;
+    http::put(&agent.url("http", "/v1/jobs"), &troubled("later", 20)).await;
+    page.wait_text("later").await;
+
+    // Addresses that the command line prints lead to pages too.
+    for path in ["/clients", "/variables/path/app", "/jobs/web/deployments"] {
+        page.go(path).await;
+        let text = page.text().await;
+        assert!(!text.contains("There is no page"), "{path}: {text}");
+    }
+    http::send(
+        reqwest::Method::DELETE,
+        &agent.url("http", "/v1/job/later?purge=true"),
+        None,
+    )
+    .await;
 
     // An address leads to the same sight, filters and all.
     for (path, said, count) in [
