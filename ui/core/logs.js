@@ -1,4 +1,4 @@
-// Output of tasks over one stream: of an allocation, or of all that a job has, merged as it comes.
+// Output of tasks over one stream: of an allocation, or of all that a job has.
 
 import * as http from './http.js';
 

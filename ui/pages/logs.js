@@ -1,4 +1,4 @@
-// The output of a whole job: all its allocations, merged as it comes.
+// The output of a whole job: all its allocations, merged by time.
 
 import { jobOf, jobPath } from '../core/router.js';
 import { command } from '../core/format.js';

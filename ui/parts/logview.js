@@ -10,12 +10,31 @@ const LINES_MAX = 20000;
 // Characters of a line that are shown; the rest is counted.
 const SHOWN_MAX = 4000;
 
-/** Lines with where they come from. */
+// A time with its zone near the start of a line, as most programs write it.
+const STAMP = /(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)/;
+const STAMP_AT_MAX = 80;
+
+/** Milliseconds of the time that a line says; null without one. */
+function stampOf(text) {
+  const found = STAMP.exec(text.slice(0, STAMP_AT_MAX));
+  if (!found) return null;
+  const [, date, time, part = '0', zone] = found;
+  const at = Date.parse(`${date}T${time}.${part.slice(0, 3).padEnd(3, '0')}${zone.length === 5 ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone}`);
+  return Number.isNaN(at) ? null : at;
+}
+
+/**
+ * Lines with where they come from, in the order of their times. What a task writes has none of its own:
+ * a line that says one stands there, and what follows it in the same piece stands behind it; any other
+ * stands at the time at which it came.
+ */
 export class Lines {
   constructor() {
     this.all = [];
     this.dropped = 0;
     this.rests = new Map();
+    // The time of the last line of each output: its lines stay in their order.
+    this.newest = new Map();
     this.changed = () => {};
   }
 
@@ -23,6 +42,7 @@ export class Lines {
     this.all = [];
     this.dropped = 0;
     this.rests.clear();
+    this.newest.clear();
     this.changed();
   }
 
@@ -31,13 +51,15 @@ export class Lines {
     const rest = this.rests.get(key) ?? '';
     const parts = (rest + text).split('\n');
     let last = parts.pop();
-    for (const part of parts) this.add(source, part, at);
+    const taken = [];
+    for (const part of parts) taken.push(this.line(key, source, part, at, taken.at(-1)));
     // A line without an end is not kept for ever.
     if (last.length > 2_000_000) {
-      this.add(source, last, at);
+      taken.push(this.line(key, source, last, at, taken.at(-1)));
       last = '';
     }
     this.rests.set(key, last);
+    this.merge(taken);
     this.changed();
   }
 
@@ -45,18 +67,37 @@ export class Lines {
   end(key, source) {
     const rest = this.rests.get(key);
     this.rests.delete(key);
-    if (rest) this.add(source, rest, Date.now());
+    if (rest) this.merge([this.line(key, source, rest, Date.now())]);
+    this.newest.delete(key);
     this.changed();
   }
 
   /** Says something that no task wrote. */
   note(text) {
-    this.all.push({ source: null, text, at: Date.now() });
+    this.merge([{ source: null, text, at: Date.now() }]);
     this.changed();
   }
 
-  add(source, text, at) {
-    this.all.push({ source, text: text.endsWith('\r') ? text.slice(0, -1) : text, at });
+  line(key, source, text, now, before) {
+    const stamp = stampOf(text) ?? (before?.isStamped ? before.at : null);
+    // Nothing was written after it came.
+    const at = Math.max(this.newest.get(key) ?? 0, Math.min(stamp ?? now, now));
+    this.newest.set(key, at);
+    return { source, text: text.endsWith('\r') ? text.slice(0, -1) : text, at, isStamped: stamp !== null };
+  }
+
+  /** Takes in lines that are in the order of their times. */
+  merge(taken) {
+    if (taken.length === 0) return;
+    let from = this.all.length;
+    while (from > 0 && this.all[from - 1].at > taken[0].at) from -= 1;
+    const after = this.all.splice(from);
+    let at = 0;
+    for (const own of taken) {
+      while (at < after.length && after[at].at <= own.at) this.all.push(after[at++]);
+      this.all.push(own);
+    }
+    while (at < after.length) this.all.push(after[at++]);
     if (this.all.length > LINES_MAX * 1.1) {
       const over = this.all.length - LINES_MAX;
       this.all.splice(0, over);

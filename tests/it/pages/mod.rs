@@ -168,7 +168,8 @@ async fn needs_chromium_logs_of_five_allocations_are_merged_and_followed() {
         "TaskGroups": [{"Name": "g", "Count": 5, "Tasks": [{
             "Name": "t", "Driver": "raw_exec",
             "Config": {"command": "/bin/sh", "args": ["-c",
-                "echo out-$NOMAD_ALLOC_INDEX; echo err-$NOMAD_ALLOC_INDEX >&2; \
+                "for second in 0 5; do echo 2020-01-01T00:00:0$((second + NOMAD_ALLOC_INDEX))Z dated; done; \
+                 echo out-$NOMAD_ALLOC_INDEX; echo err-$NOMAD_ALLOC_INDEX >&2; \
                  while :; do sleep 0.3; echo again-$NOMAD_ALLOC_INDEX; done"]},
             "Resources": {"CPU": 20, "MemoryMB": 16},
         }]}],
@@ -183,6 +184,34 @@ async fn needs_chromium_logs_of_five_allocations_are_merged_and_followed() {
             page.wait_text(&format!("{text}-{at}")).await;
         }
     }
+    // Lines that say when they were written stand in that order, whoever wrote them.
+    page.paste(search, "dated").await;
+    page.wait("[...document.querySelectorAll('.log-line bdi')].map((own) => own.innerText.slice(18, 19)).join('') === '0123456789'")
+        .await;
+
+    // Who looks at earlier lines is left there, and the end is followed again when that is wanted.
+    page.paste(search, "again-").await;
+    let at_end = "(() => { const log = document.querySelector('.log'); return log.scrollHeight - log.clientHeight - log.scrollTop < 40; })()";
+    page.wait(&format!("document.querySelector('.log').scrollHeight > document.querySelector('.log').clientHeight + 200 && {at_end}"))
+        .await;
+    page.value("document.querySelector('.log').scrollTop = 0")
+        .await;
+    let follows = "[...document.querySelectorAll('main label.check')].find((own) => own.innerText.includes('follow')).querySelector('input')";
+    page.wait(&format!("!{follows}.checked")).await;
+    let height = page
+        .value("document.querySelector('.log').scrollHeight")
+        .await;
+    page.wait(&format!(
+        "document.querySelector('.log').scrollHeight > {height}"
+    ))
+    .await;
+    assert_eq!(
+        page.value("document.querySelector('.log').scrollTop").await,
+        0
+    );
+    page.value(&format!("{follows}.click()")).await;
+    page.wait(at_end).await;
+
     // Standard error only, then by text.
     page.choose("select[aria-label=Output]", "stderr").await;
     page.wait("!document.querySelector('main').innerText.includes('again-')")
