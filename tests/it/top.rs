@@ -3,6 +3,7 @@
 use crate::harness::{
     Agent, DEADLINE, Echo, agent::TRIVET, command::trivet, eventually, http, load::Load,
 };
+use serde_json::{Value, json};
 use std::{
     fs::File,
     process::Stdio,
@@ -244,10 +245,15 @@ async fn a_rollout_is_judged_and_tasks_are_restarted_in_a_terminal() {
     let mut top = Top::start(&agent);
     top.shows("running  service  0    2/2").await;
 
-    // A canary that waits, held and let go on, then promoted.
+    // A canary that waits, held and let go on, then promoted when it is well.
     web.text = "two".into();
     web.register(&agent).await;
     top.shows("promote?").await;
+    let healthy = |deployment: &Value| {
+        let group = &deployment["TaskGroups"]["web"];
+        (group["HealthyAllocs"] == 1).then_some(())
+    };
+    agent.wait("/v1/job/web/deployment", healthy).await;
     top.keys("z").await;
     top.shows("Pause ").await;
     top.keys("y").await;
@@ -288,16 +294,58 @@ async fn a_rollout_is_judged_and_tasks_are_restarted_in_a_terminal() {
     top.shows(" stops").await;
     web.passing(&agent, 2).await;
 
-    // One that is given up.
+    // One that goes by steps, on and back, and is given up.
     web.text = "three".into();
+    web.service =
+        "meta {\n rollout_steps = \"10,50\"\n rollout_hold = \"10m\"\n rollout_warmup = \"0s\"\n}"
+            .into();
     web.register(&agent).await;
     top.keys("1").await;
     top.shows("promote?").await;
+    let judged = |deployment: &Value| {
+        let phase = deployment["TaskGroups"]["web"]["Rollout"]["Phase"].as_str();
+        phase.is_some_and(|phase| phase != "warming").then_some(())
+    };
+    agent.wait("/v1/job/web/deployment", judged).await;
+    for (key, asked, said) in [
+        ("n", "Next step of ", "the rollout is one step on"),
+        ("b", "One step back of ", "the rollout is one step back"),
+    ] {
+        top.keys(key).await;
+        top.shows(asked).await;
+        top.keys("y").await;
+        top.shows(said).await;
+    }
     top.keys("f").await;
     top.shows("Fail ").await;
     top.keys("y").await;
     top.shows("the deployment failed, as asked").await;
     web.deployment(&agent, 2, "failed").await;
+
+    // The version before it again; and what is launched when somebody wants it.
+    top.keys("u").await;
+    top.shows("Revert web to version 1? y/n").await;
+    top.keys("y").await;
+    top.shows("web goes back to version 1").await;
+    top.shows("running  service  3    2/2").await;
+    top.keys("dy").await;
+    top.shows("web is neither periodic nor parameterized").await;
+    let yearly = json!({"Job": {
+        "ID": "yearly", "Type": "batch",
+        "Periodic": {"Enabled": true, "SpecType": "cron", "Spec": "0 0 1 1 *"},
+        "TaskGroups": [{"Name": "g", "Tasks": [{
+            "Name": "t", "Driver": "raw_exec", "Config": {"command": "/bin/true"},
+            "Resources": {"CPU": 20, "MemoryMB": 16},
+        }]}],
+    }});
+    http::put(&agent.url("http", "/v1/jobs"), &yearly).await;
+    top.shows("yearly").await;
+    top.keys("G").await;
+    top.keys("d").await;
+    top.shows("Launch the job yearly now? y/n").await;
+    top.keys("y").await;
+    top.shows("yearly is launched").await;
+    top.shows("yearly/periodi dead").await;
     top.keys("q").await;
     let ended = timeout(DEADLINE, top.child.wait()).await;
     assert!(ended.expect("it ends").expect("a status").success());

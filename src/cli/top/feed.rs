@@ -228,6 +228,36 @@ pub(super) async fn carry_out(http: &Http, action: Action) -> String {
             let failed = http.put_value(&path, &[], &body).await;
             failed.map(|_| "the deployment failed, as asked".to_owned())
         }
+        Action::Step {
+            deployment,
+            is_next,
+        } => {
+            let path = format!("/v1/trivet/rollout/{}", segment(deployment));
+            let act = if *is_next { "next" } else { "back" };
+            let body = json!({"Act": act, "Actor": "trivet top", "Reason": ""});
+            let moved = http.put_value(&path, &[], &body).await;
+            let said = if *is_next {
+                "one step on"
+            } else {
+                "one step back"
+            };
+            moved.map(|_| format!("the rollout is {said}"))
+        }
+        Action::Revert {
+            namespace,
+            job,
+            from,
+            to,
+        } => {
+            let path = format!("/v1/job/{}/revert", segment(job));
+            let body = json!({"JobID": job, "JobVersion": to, "EnforcePriorVersion": from});
+            let http = http.in_namespace(namespace);
+            let reverted = http.put_value(&path, &[], &body).await;
+            reverted.map(|_| format!("{job} goes back to version {to}"))
+        }
+        Action::Launch { namespace, job } => {
+            return launch(&http.in_namespace(namespace), job).await;
+        }
         Action::Restart { namespace, job } => {
             return restart(&http.in_namespace(namespace), job).await;
         }
@@ -264,6 +294,27 @@ async fn restart(http: &Http, job: &str) -> String {
     match refused {
         Some(error) => format!("{restarted} allocations of {job} restarted; {error}"),
         None => format!("{restarted} allocations of {job} restarted"),
+    }
+}
+
+/// Launches a periodic job, or dispatches a parameterized one without anything.
+async fn launch(http: &Http, job: &str) -> String {
+    let path = format!("/v1/job/{}", segment(job));
+    let found = match http.get_value(&path, &[]).await {
+        Ok(found) => found,
+        Err(error) => return error.to_string(),
+    };
+    let (verb, said) = if !found["Periodic"].is_null() {
+        ("periodic/force", "launched")
+    } else if !found["ParameterizedJob"].is_null() {
+        ("dispatch", "dispatched")
+    } else {
+        return format!("{job} is neither periodic nor parameterized");
+    };
+    let path = format!("{path}/{verb}");
+    match http.put_value(&path, &[], &json!({})).await {
+        Ok(_) => format!("{job} is {said}"),
+        Err(error) => error.to_string(),
     }
 }
 

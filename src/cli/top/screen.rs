@@ -11,7 +11,7 @@ use ratatui::{
 use super::state::{Rate, State, VIEWS, View};
 use crate::view::escaped;
 
-const HELP: [&str; 13] = [
+const HELP: [&str; 17] = [
     "1 to 5, Tab  views",
     "j, k         next and previous row",
     "g, G         first and last row",
@@ -20,9 +20,13 @@ const HELP: [&str; 13] = [
     "s            stop the job, or the allocation",
     "r            restart the job, or the allocation",
     "+, -         scale the job by one",
+    "d            launch or dispatch the job now",
+    "u            go back to the version before",
     "p            promote the canaries of the job",
     "z            pause its rollout, or let it go on",
+    "n, b         next step of its rollout, or one back",
     "f            fail its rollout",
+    "?            this list",
     "Esc          back to the jobs",
     "q            leave",
 ];
@@ -236,7 +240,8 @@ fn lines<'a>(
 
 fn help(frame: &mut Frame<'_>) {
     let area = frame.area();
-    let (width, height) = (50.min(area.width), 15.min(area.height));
+    let height = u16::try_from(HELP.len() + 2).unwrap_or(u16::MAX);
+    let (width, height) = (54.min(area.width), height.min(area.height));
     let place = Rect {
         x: (area.width - width) / 2,
         y: (area.height - height) / 2,

@@ -77,6 +77,10 @@ impl Deployment {
         match verb {
             'p' if self.needs_promotion => Some(Action::Promote { deployment }),
             'f' if self.goes_on() => Some(Action::Fail { deployment }),
+            'n' | 'b' if self.goes_on() => Some(Action::Step {
+                deployment,
+                is_next: verb == 'n',
+            }),
             'z' if self.goes_on() => Some(Action::Pause {
                 deployment,
                 pause: self.status != "paused",
@@ -190,6 +194,23 @@ pub(super) enum Action {
     Fail {
         deployment: String,
     },
+    /// Gives canaries the share of the next step, or of the one before.
+    Step {
+        deployment: String,
+        is_next: bool,
+    },
+    /// Runs an earlier version again.
+    Revert {
+        namespace: String,
+        job: String,
+        from: u64,
+        to: u64,
+    },
+    /// Launches a periodic job now, or dispatches a parameterized one.
+    Launch {
+        namespace: String,
+        job: String,
+    },
     Restart {
         namespace: String,
         job: String,
@@ -215,6 +236,13 @@ impl Action {
             } => format!("Pause {deployment}?"),
             Self::Pause { deployment, .. } => format!("Let {deployment} go on?"),
             Self::Fail { deployment } => format!("Fail {deployment}?"),
+            Self::Step {
+                deployment,
+                is_next: true,
+            } => format!("Next step of {deployment}?"),
+            Self::Step { deployment, .. } => format!("One step back of {deployment}?"),
+            Self::Revert { job, to, .. } => format!("Revert {job} to version {to}?"),
+            Self::Launch { job, .. } => format!("Launch the job {job} now?"),
             Self::Restart { job, .. } => format!("Restart the tasks of {job}?"),
             Self::RestartAlloc { alloc } => format!("Restart the tasks of {alloc}?"),
             Self::StopAlloc { alloc } => format!("Stop the allocation {alloc}?"),
@@ -471,6 +499,13 @@ impl State {
                     'r' => Some(Action::Restart { namespace, job: id }),
                     '+' => Some(scale(1)),
                     '-' => Some(scale(-1)),
+                    'd' => Some(Action::Launch { namespace, job: id }),
+                    'u' => Some(Action::Revert {
+                        namespace,
+                        job: id,
+                        from: job.version,
+                        to: job.version.checked_sub(1)?,
+                    }),
                     _ => job.deployment.as_ref()?.action(verb),
                 }
             }
@@ -507,6 +542,7 @@ mod tests {
         let job = |id: &str, needs_promotion| Job {
             id: id.into(),
             namespace: "default".into(),
+            version: if needs_promotion { 3 } else { 0 },
             deployment: Some(Deployment {
                 id: format!("of-{id}"),
                 status: if needs_promotion {
@@ -575,8 +611,40 @@ mod tests {
                     pause: true,
                 })),
             ),
-            // The deployment of `api` is over.
+            (
+                "jny",
+                Some(Wish::Do(Action::Step {
+                    deployment: "of-web".into(),
+                    is_next: true,
+                })),
+            ),
+            (
+                "jby",
+                Some(Wish::Do(Action::Step {
+                    deployment: "of-web".into(),
+                    is_next: false,
+                })),
+            ),
+            // The deployment of `api` is over, and it has no version before.
             ("fy", None),
+            ("ny", None),
+            ("uy", None),
+            (
+                "juy",
+                Some(Wish::Do(Action::Revert {
+                    namespace: "default".into(),
+                    job: "web".into(),
+                    from: 3,
+                    to: 2,
+                })),
+            ),
+            (
+                "dy",
+                Some(Wish::Do(Action::Launch {
+                    namespace: "default".into(),
+                    job: "api".into(),
+                })),
+            ),
             (
                 "ry",
                 Some(Wish::Do(Action::Restart {
