@@ -50,6 +50,11 @@ async fn the_address_of_each_object_is_printed_and_answers_with_a_page() {
             "{expected}"
         );
     }
+    // What is printed is pointed to as well, unless nobody wants that.
+    let status = trivet(&agent, &["job", "status", "web"]).await.ok();
+    let page = format!("{}/ui/jobs/web@default", agent.url("http", ""));
+    let hint = format!("==> View job details and metrics in the Web UI: {page}");
+    assert!(status.stderr.contains(&hint), "{}", status.text());
     let none = trivet(&agent, &["ui", "nothing-like-it"]).await;
     assert_eq!(none.code, 1);
     assert!(

@@ -224,6 +224,37 @@ mod tests {
         assert_eq!(named, needed);
     }
 
+    /// What is done after a question can be done in a terminal too, and the question says how.
+    #[test]
+    fn every_question_before_a_change_shows_its_command_line() {
+        let mut count = 0;
+        for file in FILES.iter().filter(|file| file.name.ends_with(".js")) {
+            let text = std::str::from_utf8(file.bytes).unwrap();
+            for asked in text.split("dialog({").skip(1) {
+                if asked.contains("action: {") {
+                    count += 1;
+                    let shows = asked.contains("command: (");
+                    assert!(shows, "{} asks without a command: {asked}", file.name);
+                }
+            }
+        }
+        assert!(count > 20, "{count} questions");
+    }
+
+    /// Only the clock that makes “3s ago” go on comes again and again, and the sign of life of a
+    /// terminal.
+    #[test]
+    fn nothing_is_asked_at_intervals() {
+        const CLOCK: &str = "app.js";
+        const TERMINAL: &str = "pages/allocation/terminal.js";
+        for file in &FILES {
+            let text = std::str::from_utf8(file.bytes).unwrap();
+            let intervals = text.matches("setInterval(").count();
+            let expected = usize::from([CLOCK, TERMINAL].contains(&file.name));
+            assert_eq!(intervals, expected, "{}", file.name);
+        }
+    }
+
     /// Nothing that is shown may become markup, and nothing may be fetched from elsewhere.
     #[test]
     fn no_file_makes_markup_of_texts_or_names_another_origin() {

@@ -18,6 +18,16 @@ async fn needs_chromium_an_allocation_is_looked_into() {
         page.wait_text(text).await;
     }
 
+    page.wait("/^http: 127.0.0.1:\\d+$/.test([...document.querySelectorAll('dt')].find((own) => own.innerText === 'Addresses').nextSibling.innerText)")
+        .await;
+
+    // What it writes, as it writes it.
+    page.go(&format!("/allocations/{id}/logs")).await;
+    page.wait(
+        "document.querySelector('.log-line')?.innerText.startsWith('listening on 127.0.0.1:')",
+    )
+    .await;
+
     // Files, down to what the task wrote.
     page.go(&format!("/allocations/{id}/files")).await;
     for name in ["alloc/", "logs/", "server.stdout.0"] {

@@ -159,12 +159,39 @@ async fn needs_chromium_names_routes_keys_and_variables_are_shown_and_edited() {
     large.memory = 10_000_000;
     large.register(&agent).await;
     page.go("/evaluations").await;
-    page.wait_text("large").await;
+    page.wait_text("“web” is not placed: 1 node has too little memory left.")
+        .await;
+    page.click("main tbody [data-row]").await;
+    page.wait("location.search.startsWith('?currentEval=')")
+        .await;
+    page.wait("document.querySelector('.placement .why').innerText.includes('has too little memory left')")
+        .await;
+    page.click(".placement summary").await;
+    page.wait("document.querySelector('.placement table').innerText.includes('Exhausted: memory\\t1 node')")
+        .await;
+    page.go("/jobs/large@default/evaluations").await;
+    page.wait("document.querySelectorAll('main tbody tr').length > 0 && document.querySelector('main tbody').innerText.includes('blocked')")
+        .await;
     page.go("/jobs/large@default").await;
     page.wait("document.querySelector('section.warning') !== null")
         .await;
     page.wait_text("memory").await;
     page.go("/servers").await;
     page.wait_text("leader").await;
+
+    // The node: what runs there, what is free, what it can do and what it is.
+    page.go("/topology").await;
+    page.wait("document.querySelectorAll('main .node .block.good[aria-label^=\"web.web[\"]').length === 1")
+        .await;
+    page.wait("/^CPU\\s+[\\d,]+ MHz free\\s+Memory\\s+[\\d.]+ GiB free$/.test(document.querySelector('main .node dl').innerText.trim())")
+        .await;
+    page.click("main .node [data-row]").await;
+    page.wait("[...document.querySelectorAll('[aria-label=Drivers] tr')].some((own) => own.innerText.startsWith('raw_exec') && own.innerText.includes('healthy'))")
+        .await;
+    page.click("main details summary").await;
+    page.wait(
+        "document.querySelector('[aria-label=Attributes]').innerText.includes('kernel.name')",
+    )
+    .await;
     page.end_clean();
 }

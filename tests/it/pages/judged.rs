@@ -62,7 +62,11 @@ async fn needs_chromium_the_steps_of_a_canary_are_shown_and_moved() {
     ] {
         page.wait(&format!("{} === '{value}'", new(figure))).await;
     }
-    page.wait(&format!("{}.endsWith(' ms')", new("p99"))).await;
+    for side in [new("p50"), new("p99"), stable("p50")] {
+        page.wait(&format!("{side}.endsWith(' ms')")).await;
+    }
+    page.wait("document.querySelector('.judge .state').innerText === 'judging' && document.querySelector('.verdict').innerText !== ''")
+        .await;
 
     // An operator sets the share, goes on, holds and fails it.
     page.press("Set the share").await;
@@ -72,11 +76,23 @@ async fn needs_chromium_the_steps_of_a_canary_are_shown_and_moved() {
     page.wait(&format!("{} === '30 %'", new("Share configured")))
         .await;
     page.wait_text("the share was set by hand").await;
+    page.press("Go on").await;
+    page.confirm("trivet rollout resume -group web ", "Go on")
+        .await;
+    page.wait(&format!("{} === '10 %'", new("Share configured")))
+        .await;
     page.press("Next step").await;
     page.confirm("trivet rollout next -group web ", "Next step")
         .await;
     page.wait_text("Step 2 of 2").await;
     page.wait(&format!("{} === '50 %'", new("Share configured")))
+        .await;
+    page.press("Step back").await;
+    page.confirm("trivet rollout back -group web ", "Step back")
+        .await;
+    page.wait(&format!("{} === '10 %'", new("Share configured")))
+        .await;
+    page.wait("document.querySelector('.transitions').textContent.includes(' by web UI: ')")
         .await;
     page.press("Pause").await;
     page.confirm("trivet deployment pause ", "Pause").await;
@@ -91,6 +107,8 @@ async fn needs_chromium_the_steps_of_a_canary_are_shown_and_moved() {
     page.wait("document.querySelector('.panel-head .state').innerText === 'failed'")
         .await;
     page.wait("document.querySelector('.judge .state').innerText === 'aborted'")
+        .await;
+    page.wait("document.querySelector('.verdict').innerText.includes('failed')")
         .await;
     load.stop().await;
     let deployment = http::get(&agent.url("http", "/v1/job/shop/deployment")).await;

@@ -51,6 +51,21 @@ async fn needs_chromium_what_fails_and_what_is_asked_is_seen_at_a_glance() {
     for job in [troubled("broken", 20), troubled("waiting", 10_000_000)] {
         http::put(&agent.url("http", "/v1/jobs"), &job).await;
     }
+    // Before anything is judged the share is set at a route, by what only the canaries are tagged.
+    page.open("/jobs/shop@default/deployments").await;
+    let effective = |percent: u32| {
+        format!(
+            "[...document.querySelectorAll('.side.new dl > div')].some((own) => own.innerText === 'Share effective\\n{percent} %')"
+        )
+    };
+    page.wait(&effective(33)).await;
+    for (share, weight, percent) in [("20", "0.2", 20), ("0", "0", 33)] {
+        page.press("Set the share").await;
+        page.paste("dialog input", share).await;
+        let command = format!("trivet route weight -tags canary shop /shop {weight}");
+        page.confirm(&command, "Set").await;
+        page.wait(&effective(percent)).await;
+    }
     let load = Load::start(agent.address("ingress"), "/shop", 50, TIMEOUT);
 
     // Home: what is bad comes before what only needs a look; the rollout, the traffic, the room.
@@ -156,7 +171,7 @@ async fn needs_chromium_what_fails_and_what_is_asked_is_seen_at_a_glance() {
     page.wait_text("2 of 3 jobs").await;
     page.wait("location.search === '?type=batch'").await;
 
-    // Without steps an operator sets the share all the same.
+    // What is suspect gets its share from who judges it.
     page.go("/jobs/shop@default/deployments").await;
     page.wait("[...document.querySelectorAll('.side.new dl > div')].some((own) => /^Requests\\/s\\n[1-9]/.test(own.innerText))")
         .await;
@@ -164,8 +179,7 @@ async fn needs_chromium_what_fails_and_what_is_asked_is_seen_at_a_glance() {
     page.paste("dialog input", "20").await;
     page.confirm("trivet rollout set-share -group web ", "Set")
         .await;
-    page.wait("[...document.querySelectorAll('.side.new dl > div')].some((own) => own.innerText === 'Share effective\\n20 %')")
-        .await;
+    page.wait(&effective(20)).await;
     load.stop().await;
     page.end_clean();
 }

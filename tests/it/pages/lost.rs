@@ -79,6 +79,11 @@ async fn needs_chromium_servers_show_who_leads_and_who_is_gone() {
     page.wait_text("1 of them may fail and the rest goes on.")
         .await;
     page.wait_text("Log of the leader").await;
+    // How far the log is, and how far each server is behind it.
+    page.wait("Number([...document.querySelectorAll('dt')].find((own) => own.innerText === 'Last index').nextSibling.innerText.replaceAll(',', '')) > 0")
+        .await;
+    page.wait("[...document.querySelectorAll('main tbody tr')].every((own) => /^[\\d,]+$/.test(own.children[5].innerText))")
+        .await;
 
     // Whoever else is killed, the page tells what is left.
     let leader = http::get(&servers[0].url("http", "/v1/status/leader")).await;

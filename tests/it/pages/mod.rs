@@ -295,6 +295,22 @@ async fn needs_chromium_hostile_texts_are_shown_as_text() {
 
     page.open("/jobs/evil@default").await;
     page.wait_text("onerror").await;
+    // Even what got into the page could neither run nor speak to anybody else.
+    page.value("(() => { const own = document.createElement('script'); own.textContent = \"document.title = 'broken'\"; document.body.append(own); own.remove(); })()")
+        .await;
+    let beside = format!("http://{}/v1/agent/self", agent.address("catalog"));
+    let reached = format!(
+        "fetch({}, {{ mode: 'no-cors' }}).then(() => true, () => false)",
+        json!(beside)
+    );
+    assert_eq!(page.value(&reached).await, false);
+    let problems = page.problems();
+    let refused = |own: &String| own.contains("Content Security Policy");
+    assert!(
+        problems.len() >= 2 && problems.iter().all(refused),
+        "{problems:?}"
+    );
+    page.requests();
     let link = page
         .value("document.querySelectorAll('a[href^=\"javascript\"]').length")
         .await;
@@ -414,15 +430,61 @@ async fn needs_chromium_keys_lead_through_the_pages_and_read_only_ones_change_no
         let list = labels.as_array().expect("labels");
         assert!(!list.contains(&json!(action)), "{labels}");
     }
+    // Nowhere is anything that changes something: a button only copies, sorts or moves a view.
+    let first = async |path: &str| {
+        let rows = http::get(&agent.url("http", path)).await;
+        rows[0]["ID"].as_str().expect("an id").to_owned()
+    };
+    let (alloc, node) = (first("/v1/allocations").await, first("/v1/nodes").await);
+    put_key(&agent, "app/name", "trivet").await;
+    let variable = json!({"Path": "app/db", "Items": {"user": "admin"}});
+    http::put(&agent.url("http", "/v1/var/app/db"), &variable).await;
     for path in [
-        "/kv",
-        "/variables",
-        "/services/alpha",
+        "/",
+        "/jobs/run",
+        "/jobs/alpha@default/deployments",
         "/jobs/alpha@default/versions",
+        "/jobs/alpha@default/definition",
+        "/kv",
+        "/kv/app/name?key=true",
+        "/variables",
+        "/variables/var/app/db@default",
+        "/services/alpha",
+        "/servers",
+        &format!("/allocations/{alloc}"),
+        &format!("/clients/{node}"),
     ] {
         page.go(path).await;
-        let labels = "[...document.querySelectorAll('main button')].map((own) => own.textContent).filter((own) => /^(Edit|New|Revert|Save|Delete|Set)/.test(own))";
+        let labels = "[...document.querySelectorAll('main button:not(.sort):not(.link), main a.button, main .tabs a')].map((own) => own.textContent)\
+             .filter((own) => !['Copy', 'Test', 'Show', 'Logs', 'Overview', 'Allocations', 'Deployment', 'Versions', 'Evaluations', 'Definition', 'Files'].includes(own))";
         assert_eq!(page.value(labels).await, json!([]), "{path}");
+        let fields = "document.querySelectorAll('main textarea:not([readonly])').length";
+        assert_eq!(page.value(fields).await, 0, "{path}");
     }
+    page.end_clean();
+    drop(agent);
+
+    // Neither where a rollout waits, nor where the routes are.
+    let agent = Agent::start_with(
+        crate::harness::agent::Mode::Dev,
+        "ui {\n  read_only = true\n}",
+    )
+    .await;
+    let page = Browser::at(&agent).await.expect("chromium is there");
+    let web = with_canary(1, "one");
+    web.run(&agent).await;
+    web.deployment(&agent, 0, "successful").await;
+    with_canary(1, "two").register(&agent).await;
+    page.open("/jobs/web@default/deployments").await;
+    page.wait_text("1 of 2 instances run the new version as a canary.")
+        .await;
+    page.wait_text("1 of 1 healthy").await;
+    let buttons = "[...document.querySelectorAll('main button')].map((own) => own.textContent)";
+    assert_eq!(page.value(buttons).await, json!(["Copy"]));
+    page.go("/routes").await;
+    page.wait_text("/web").await;
+    let buttons =
+        "[...document.querySelectorAll('main button:not(.link)')].map((own) => own.textContent)";
+    assert_eq!(page.value(buttons).await, json!(["Test", "Copy"]));
     page.end_clean();
 }

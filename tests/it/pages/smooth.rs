@@ -112,6 +112,7 @@ async fn needs_chromium_a_thousand_jobs_stay_smooth() {
     if is_full {
         all_run(&agent).await;
     }
+    touches_only_what_changed(&page).await;
     page.open("/jobs").await;
     page.wait_text("1,001 jobs").await;
     // Only rows in view exist, and scrolling brings the others.
@@ -168,6 +169,36 @@ async fn needs_chromium_a_thousand_jobs_stay_smooth() {
     page.end_clean();
 }
 
+/// Draws a long table, the same with one cell changed, and then with a row less and one more.
+const REDRAW: &str = "(async () => {
+    const { h, render } = await import('/ui/core/dom.js');
+    const host = document.createElement('div');
+    const table = (rows, changed) => h('table', null, h('tbody', null, rows.map((at) => h('tr', { key: at },
+      h('td', null, at), h('td', { class: at === changed ? 'bad' : 'good' }, at === changed ? 'new' : 'old')))));
+    const rows = Array.from({ length: 1000 }, (_, at) => at);
+    render(host, table(rows, null));
+    const before = [...host.querySelectorAll('tr')];
+    const seen = new MutationObserver(() => {});
+    seen.observe(host, { subtree: true, childList: true, attributes: true, characterData: true });
+    const touched = () => seen.takeRecords().map((own) => `${own.type} ${own.target.nodeName}`);
+    render(host, table(rows, 500));
+    const changed = touched();
+    render(host, table([...rows.slice(1), 1000], 500));
+    const moved = touched();
+    const after = [...host.querySelectorAll('tr')];
+    return { changed, moved, isKept: before.slice(1).every((own, at) => own === after[at]) };
+})()";
+
+/// Of what is drawn again only what differs is touched.
+async fn touches_only_what_changed(page: &Browser) {
+    let found = page.value(REDRAW).await;
+    let changed = json!(["attributes TD", "characterData #text"]);
+    assert_eq!(found["changed"], changed, "{found}");
+    let moved = json!(["childList TBODY", "childList TBODY"]);
+    assert_eq!(found["moved"], moved, "{found}");
+    assert_eq!(found["isKept"], true);
+}
+
 async fn register_all(agent: &Agent, is_full: bool) {
     let url = agent.url("http", "/v1/jobs");
     for chunk in (0..JOBS).collect::<Vec<usize>>().chunks(50) {
@@ -195,6 +226,8 @@ async fn updated(agent: &Agent, page: &Browser, round: usize, is_full: bool) -> 
     let url = agent.url("http", "/v1/jobs");
     page.value("(took.read = [], took.draw = [], took.both = [], took.pending = 0, shift = 0)")
         .await;
+    page.value("window.kept = [...document.querySelectorAll('main tbody tr')].slice(0, 20), null")
+        .await;
     let start = Instant::now();
     for update in 0..UPDATES {
         let at = update * 7 % 100;
@@ -207,6 +240,13 @@ async fn updated(agent: &Agent, page: &Browser, round: usize, is_full: bool) -> 
         }
     }
     page.wait("took.draw.length > 5").await;
+    // The rows of a list that were there are there still.
+    if round == 0 {
+        let kept = page
+            .value("kept.length === 20 && kept.every((own) => own.isConnected)")
+            .await;
+        assert_eq!(kept, true);
+    }
     let measured = page
         .value(
             "(() => { const at = (all, part) => [...all].sort((a, b) => a - b)[Math.min(all.length - 1, Math.floor(all.length * part))] ?? 0; \
