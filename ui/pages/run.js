@@ -209,7 +209,7 @@ export default function page(cx) {
             button(own.isBusy === 'Running' ? 'Running…' : 'Run', run, { disabled: !isReady || own.isBusy !== '', class: own.plan ? 'primary' : '' }),
           ],
         }),
-        h('div', { id: 'text', class: 'editor', key: 'text', island: editor, args: { text: own.text, problems: own.problems.filter((row) => row.file !== 'vars'), label: 'Job file', placeholder: 'Paste a job file here, as HCL or JSON', revision: own.revision, onInput: typed, onRun: plan } }),
+        h('div', { id: 'text', class: 'editor', key: 'text', island: editor, args: { text: own.text, problems: own.problems.filter((row) => row.file !== 'vars'), label: 'Job file', placeholder: 'Paste a job file, HCL or JSON', revision: own.revision, onInput: typed, onRun: plan } }),
         own.showsVariables
           ? h('label', { key: 'variables', class: 'stacked' }, 'Values of input variables, one a line: name = value',
             h('textarea', { rows: '4', class: 'code', spellcheck: 'false', value: own.variables, oninput: (event) => {

@@ -98,7 +98,7 @@ function one(cx, own, text) {
 
 function items(cx, own, row) {
   const entries = Object.entries(row.Items ?? {}).sort(([one], [other]) => (one < other ? -1 : 1));
-  return h('div', { class: 'table' }, h('table', { 'aria-label': 'Items' }, h('tbody', null, entries.map(([name, value]) => h('tr', { key: name },
+  return h('div', { class: 'table items' }, h('table', { 'aria-label': 'Items' }, h('tbody', null, entries.map(([name, value]) => h('tr', { key: name },
     h('th', { scope: 'row' }, h('bdi', null, name)),
     h('td', { class: 'grow wrap' }, own.shown.has(name) ? h('pre', null, value) : HIDDEN),
     h('td', null, button(own.shown.has(name) ? 'Hide' : 'Show', () => {
