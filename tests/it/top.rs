@@ -216,6 +216,11 @@ async fn jobs_are_seen_and_stopped_in_a_terminal() {
     top.shows("stopped").await;
     let job = http::get(&agent.url("http", "/v1/job/web")).await;
     assert_eq!(job["Stop"], true, "{job}");
+    top.keys("x").await;
+    top.shows("Purge the job web? y/n").await;
+    top.keys("y").await;
+    top.shows("web is gone").await;
+    top.shows("There is nothing here yet.").await;
 
     top.keys("q").await;
     let ended = timeout(DEADLINE, top.child.wait()).await;

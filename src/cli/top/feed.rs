@@ -255,6 +255,12 @@ pub(super) async fn carry_out(http: &Http, action: Action) -> String {
             let reverted = http.put_value(&path, &[], &body).await;
             reverted.map(|_| format!("{job} goes back to version {to}"))
         }
+        Action::Purge { namespace, job } => {
+            let path = format!("/v1/job/{}", segment(job));
+            let http = http.in_namespace(namespace);
+            let purged: Result<Value, _> = http.delete(&path, &[("purge", "true")]).await;
+            purged.map(|_| format!("{job} is gone"))
+        }
         Action::Launch { namespace, job } => {
             return launch(&http.in_namespace(namespace), job).await;
         }

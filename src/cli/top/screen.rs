@@ -11,7 +11,7 @@ use ratatui::{
 use super::state::{Rate, State, VIEWS, View};
 use crate::view::escaped;
 
-const HELP: [&str; 17] = [
+const HELP: [&str; 18] = [
     "1 to 5, Tab  views",
     "j, k         next and previous row",
     "g, G         first and last row",
@@ -22,6 +22,7 @@ const HELP: [&str; 17] = [
     "+, -         scale the job by one",
     "d            launch or dispatch the job now",
     "u            go back to the version before",
+    "x            purge the job when it is stopped",
     "p            promote the canaries of the job",
     "z            pause its rollout, or let it go on",
     "n, b         next step of its rollout, or one back",

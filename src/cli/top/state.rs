@@ -206,6 +206,11 @@ pub(super) enum Action {
         from: u64,
         to: u64,
     },
+    /// Removes a stopped job for good.
+    Purge {
+        namespace: String,
+        job: String,
+    },
     /// Launches a periodic job now, or dispatches a parameterized one.
     Launch {
         namespace: String,
@@ -242,6 +247,7 @@ impl Action {
             } => format!("Next step of {deployment}?"),
             Self::Step { deployment, .. } => format!("One step back of {deployment}?"),
             Self::Revert { job, to, .. } => format!("Revert {job} to version {to}?"),
+            Self::Purge { job, .. } => format!("Purge the job {job}?"),
             Self::Launch { job, .. } => format!("Launch the job {job} now?"),
             Self::Restart { job, .. } => format!("Restart the tasks of {job}?"),
             Self::RestartAlloc { alloc } => format!("Restart the tasks of {alloc}?"),
@@ -500,6 +506,7 @@ impl State {
                     '+' => Some(scale(1)),
                     '-' => Some(scale(-1)),
                     'd' => Some(Action::Launch { namespace, job: id }),
+                    'x' if job.stop => Some(Action::Purge { namespace, job: id }),
                     'u' => Some(Action::Revert {
                         namespace,
                         job: id,
@@ -629,6 +636,8 @@ mod tests {
             ("fy", None),
             ("ny", None),
             ("uy", None),
+            // It is not stopped.
+            ("xy", None),
             (
                 "juy",
                 Some(Wish::Do(Action::Revert {
