@@ -30,6 +30,7 @@ class Resource {
     this.took = 0;
     this.at = 0;
     this.unfollow = null;
+    this.isHeld = false;
   }
 
   /** True until the first answer came. */
@@ -79,9 +80,21 @@ class Resource {
   /** Reads again, soon. */
   refresh() {
     this.isStale = true;
-    if (this.timer || this.isReading || this.users.size === 0) return;
+    if (this.timer || this.isReading || this.isHeld || this.users.size === 0) return;
     const pause = Math.max(PAUSE_MS, this.took * REST_FACTOR);
     this.timer = setTimeout(() => this.read(), pause);
+  }
+
+  /** Reads nothing again until it is released. */
+  hold() {
+    this.isHeld = true;
+    clearTimeout(this.timer);
+    this.timer = 0;
+  }
+
+  release() {
+    this.isHeld = false;
+    if (this.isStale) this.refresh();
   }
 
   /** Reads now; who asks meanwhile waits for the same answer. */
@@ -132,6 +145,18 @@ export function resource(path, topics = [], format = 'json') {
     if (old.users.size === 0 && old !== made) resources.delete(name);
   }
   return made;
+}
+
+/** Removes what the page shows and leaves it. Nothing is read again meanwhile: what is gone is not found, and browsers note that as an error. */
+export async function removeAndLeave(remove, leave) {
+  const held = [...resources.values()].filter((own) => own.users.size > 0);
+  for (const own of held) own.hold();
+  try {
+    await remove();
+    leave();
+  } finally {
+    for (const own of held) own.release();
+  }
 }
 
 /** Reads everything again that somebody looks at: for changes that no event tells of. */

@@ -3,7 +3,7 @@
 import { h } from '../core/dom.js';
 import * as http from '../core/http.js';
 import { dialog } from '../core/dialog.js';
-import { refreshAll } from '../core/store.js';
+import { refreshAll, removeAndLeave } from '../core/store.js';
 import { go, link, segment, setQuery } from '../core/router.js';
 import { command, counted } from '../core/format.js';
 import { button, empty, facts, filterField, head, pill, ready } from '../parts/frame.js';
@@ -137,10 +137,11 @@ function remove(name, row) {
     body: () => h('p', null, 'The key is removed for good, unless somebody changes it before.'),
     command: () => command('kv', 'delete', '-cas', '-modify-index', row.ModifyIndex, name),
     action: { label: 'Delete', isDanger: true, run: async () => {
-      const isDone = await http.del(`${BASE}${encoded(name)}?cas=${row.ModifyIndex}`);
-      if (isDone !== true) throw new Error('Somebody changed it meanwhile.');
+      await removeAndLeave(async () => {
+        const isDone = await http.del(`${BASE}${encoded(name)}?cas=${row.ModifyIndex}`);
+        if (isDone !== true) throw new Error('Somebody changed it meanwhile.');
+      }, () => go(path(name.includes('/') ? name.slice(0, name.lastIndexOf('/') + 1) : '')));
       refreshAll();
-      go(path(name.includes('/') ? name.slice(0, name.lastIndexOf('/') + 1) : ''));
       return `${name} is gone.`;
     } },
   });

@@ -3,7 +3,7 @@
 import { h } from '../core/dom.js';
 import * as http from '../core/http.js';
 import { dialog } from '../core/dialog.js';
-import { refreshAll } from '../core/store.js';
+import { refreshAll, removeAndLeave } from '../core/store.js';
 import { go, link, segment, setQuery } from '../core/router.js';
 import { command, counted } from '../core/format.js';
 import { button, empty, facts, filterField, head, moment, pill, ready } from '../parts/frame.js';
@@ -153,9 +153,8 @@ function remove(api, path, row) {
     body: () => h('p', null, 'Its items are removed for good, unless somebody changes them before.'),
     command: () => command('var', 'purge', '-check-index', row.ModifyIndex, path),
     action: { label: 'Delete', isDanger: true, run: async () => {
-      await http.del(`${api}&cas=${row.ModifyIndex}`);
+      await removeAndLeave(() => http.del(`${api}&cas=${row.ModifyIndex}`), () => go('/variables'));
       refreshAll();
-      go('/variables');
       return `${path} is gone.`;
     } },
   });

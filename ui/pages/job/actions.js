@@ -3,7 +3,7 @@
 import { h } from '../../core/dom.js';
 import * as http from '../../core/http.js';
 import { dialog } from '../../core/dialog.js';
-import { refreshAll } from '../../core/store.js';
+import { refreshAll, removeAndLeave } from '../../core/store.js';
 import { command, counted, short } from '../../core/format.js';
 import { go, jobPath, link } from '../../core/router.js';
 
@@ -72,8 +72,7 @@ function purge(job) {
     body: () => h('p', null, 'The job, its versions and what is known of its allocations are removed for good.'),
     command: () => command('job', 'stop', '-purge', ...job.flags, job.id),
     action: { label: 'Purge', isDanger: true, run: async () => {
-      await http.del(job.api('', 'purge=true'));
-      go('/jobs');
+      await removeAndLeave(() => http.del(job.api('', 'purge=true')), () => go('/jobs'));
       return done(`${job.id} is gone.`);
     } },
   });
