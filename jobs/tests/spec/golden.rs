@@ -24,6 +24,7 @@ impl ReadFile for Fixed {
         match path {
             "greeting.txt" => Ok(b"good morning\n".to_vec()),
             "key.pem" => Ok(KEY.into()),
+            "binary" => Ok(vec![0xff, 0]),
             other => Err(format!("open {other}: no such file")),
         }
     }
@@ -32,7 +33,8 @@ impl ReadFile for Fixed {
             "files" => Ok(["b.txt", "a.txt", "c.md", "sub/d.txt"]
                 .map(String::from)
                 .into()),
-            other => Err(format!("open {other}: no such folder")),
+            "none" => Ok(Vec::new()),
+            other => Err(format!("open {other}: permission denied")),
         }
     }
     fn exists(&self, path: &str) -> bool {
@@ -43,7 +45,7 @@ impl ReadFile for Fixed {
     }
 }
 
-fn fixed() -> Surroundings<'static> {
+pub(crate) fn fixed() -> Surroundings<'static> {
     Surroundings {
         files: Some(&Fixed),
         seed: [7; 32],

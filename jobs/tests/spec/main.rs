@@ -17,6 +17,7 @@
 
 mod absent;
 mod bounds;
+mod calls;
 mod diff;
 mod files;
 mod fuzz;
@@ -79,4 +80,15 @@ fn golden(path: &Path, actual: &str) {
         "{} differs; UPDATE_GOLDEN=1 rewrites it",
         path.display()
     );
+}
+
+/// Compares part by part, so that it is seen what differs, or writes all of it when asked to.
+fn compare(path: &Path, recorded: &[&str], written: &[String], between: &str) {
+    assert!(recorded.len() > 200, "{} parts", recorded.len());
+    if std::env::var_os("UPDATE_GOLDEN").is_none() {
+        for (written, recorded) in written.iter().zip(recorded) {
+            assert_eq!(written, recorded, "UPDATE_GOLDEN=1 rewrites it");
+        }
+    }
+    golden(path, &(written.join(between) + "\n"));
 }

@@ -237,6 +237,9 @@ impl ReadFile for Disk {
 
     fn list(&self, folder: &str) -> Result<Vec<String>, String> {
         let root = Path::new(folder);
+        if !root.exists() {
+            return Ok(Vec::new());
+        }
         let (mut found, mut pending) = (Vec::new(), vec![root.to_owned()]);
         while let Some(folder) = pending.pop() {
             let shown = |error| format!("{}: {error}", folder.display());

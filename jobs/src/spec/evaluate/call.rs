@@ -31,6 +31,14 @@ impl Evaluator<'_> {
                 ),
             ));
         }
+        if let Some(space) = call.name.namespace.first() {
+            return Err(Fault::new(
+                space.span(),
+                format!(
+                    "Call to unknown function; There are no functions in namespace \"{space}::\"."
+                ),
+            ));
+        }
         let args: Vec<&Expression> = call.args.iter().collect();
         match (name, args.as_slice()) {
             ("can", [arg]) => {

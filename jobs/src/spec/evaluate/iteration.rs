@@ -14,13 +14,15 @@ impl Evaluator<'_> {
     ) -> Result<Vec<(Value, Value)>, Fault> {
         let collection = self.value(expr, scope)?;
         value::pairs(collection).map_err(|other| {
-            Fault::new(
-                expr.span(),
+            let text = if other.is_null() {
+                "Iteration over null value; A null value cannot be used as the collection in a 'for' expression.".to_owned()
+            } else {
                 format!(
                     "Iteration over non-iterable value; A value of type {} cannot be used as the collection in a 'for' expression.",
                     value::type_name(&other)
-                ),
-            )
+                )
+            };
+            Fault::new(expr.span(), text)
         })
     }
 

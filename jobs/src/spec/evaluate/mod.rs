@@ -87,6 +87,16 @@ pub(super) struct Names<'a> {
 
 type Evaluated = Result<Value, Fault>;
 
+/// The fault of a condition that is neither true nor false.
+fn no_condition(value: &Value, span: Option<Range<usize>>) -> Fault {
+    let text = if value.is_null() {
+        "Null condition; The condition value is null. Conditions must either be true or false."
+    } else {
+        "Incorrect condition type; The condition expression must be of type bool."
+    };
+    Fault::new(span, text)
+}
+
 impl<'a> Evaluator<'a> {
     pub(super) fn new(source: &'a Source<'a>, surroundings: &Surroundings<'a>) -> Self {
         Self {
@@ -197,14 +207,20 @@ impl<'a> Evaluator<'a> {
             },
             Expression::Conditional(cond) => {
                 let test = self.value(&cond.cond_expr, scope)?;
-                return match value::flag(&test) {
-                    Some(true) => self.value(&cond.true_expr, scope),
-                    Some(false) => self.value(&cond.false_expr, scope),
-                    None => Err(Fault::new(
-                        cond.cond_expr.span(),
-                        "Incorrect condition type; The condition expression must be of type bool.",
-                    )),
+                let (chosen, other) = match value::flag(&test) {
+                    Some(true) => (&cond.true_expr, &cond.false_expr),
+                    Some(false) => (&cond.false_expr, &cond.true_expr),
+                    None => return Err(no_condition(&test, cond.cond_expr.span())),
                 };
+                let value = self.value(chosen, scope)?;
+                // Both have one type: beside a text, numbers and flags are texts too.
+                if matches!(value, Value::Number(_) | Value::Bool(_)) {
+                    let is_text = matches!(self.value(other, scope), Ok(Value::String(_)));
+                    if let Some(text) = value::text(&value).filter(|_| is_text) {
+                        return Ok(text.into());
+                    }
+                }
+                return Ok(value);
             }
             Expression::FuncCall(call) => self.call(call, expr.span(), scope)?,
             Expression::Traversal(traversal) => {
@@ -271,11 +287,14 @@ impl<'a> Evaluator<'a> {
                 // A bare reference as a key is its name; parentheses make it a reference.
                 ObjectKey::Expression(Expression::Variable(name)) => name.as_str().to_owned(),
                 ObjectKey::Expression(expr) => {
-                    value::text(&self.value(expr, scope)?).ok_or_else(|| {
-                        Fault::new(
-                            expr.span(),
-                            "Incorrect key type; Can't use this value as a key: string required.",
-                        )
+                    let key = self.value(expr, scope)?;
+                    value::text(&key).ok_or_else(|| {
+                        let text = if key.is_null() {
+                            "Null value as key; Can't use a null value as a key."
+                        } else {
+                            "Incorrect key type; Can't use this value as a key: string required."
+                        };
+                        Fault::new(expr.span(), text)
                     })?
                 }
             };

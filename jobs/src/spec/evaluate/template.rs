@@ -152,12 +152,7 @@ impl Evaluator<'_> {
                         choice.endif_expr.strip.strip_start(),
                     ),
                     (Some(false), None) => return Ok(()),
-                    (None, _) => {
-                        return Err(Fault::new(
-                            cond.span(),
-                            "Incorrect condition type; The condition expression must be of type bool.",
-                        ));
-                    }
+                    (None, _) => return Err(super::no_condition(&test, cond.span())),
                 };
                 self.template(template, scope, layout.inside(trim_start, trim_end), out)
             }

@@ -104,6 +104,7 @@ impl Evaluator<'_> {
                                 "Unsupported attribute; This object does not have an attribute named \"{}\".",
                                 name.as_str()
                             ),
+                            Value::Null => "Attempt to get attribute from null value; This value is null, so it does not have any attributes.".to_owned(),
                             _ => format!(
                                 "Unsupported attribute; Can't access attributes on a value of type {}.",
                                 value::type_name(value)

@@ -1,6 +1,7 @@
 use super::{CallError, Result, bounded, failed, list_at, map_at, number_at, text_at, whole_at};
 use crate::spec::value::{self, entries};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 pub(super) fn chunklist(args: &[Value]) -> Result {
     let size = usize::try_from(whole_at(args, 1)?)
@@ -57,7 +58,20 @@ pub(super) fn contains(args: &[Value]) -> Result {
 }
 
 pub(super) fn distinct(args: &[Value]) -> Result {
-    Ok(Value::Array(unique(list_at(args, 0)?.iter())))
+    Ok(Value::Array(unique(of_one_type(list_at(args, 0)?).iter())))
+}
+
+/// The items of a list or set, which has one type: beside a text, numbers and flags are texts too.
+fn of_one_type(items: &[Value]) -> Cow<'_, [Value]> {
+    let plain = |item: &Value| matches!(item, Value::Bool(_) | Value::Number(_));
+    if !items.iter().any(Value::is_string) || !items.iter().any(plain) {
+        return Cow::Borrowed(items);
+    }
+    let texts = items.iter().map(|item| value::text(item).map(Value::from));
+    match texts.collect::<Option<Vec<_>>>() {
+        Some(texts) => Cow::Owned(texts),
+        None => Cow::Borrowed(items),
+    }
 }
 
 /// The values without repetitions, in order of first appearance.
@@ -186,7 +200,7 @@ pub(super) fn range(args: &[Value]) -> Result {
 
 pub(super) fn setunion(args: &[Value]) -> Result {
     let all = concat(args)?;
-    Ok(sorted(unique(list_at(&[all], 0)?.iter())))
+    Ok(sorted(unique(of_one_type(list_at(&[all], 0)?).iter())))
 }
 
 pub(super) fn setintersection(args: &[Value]) -> Result {
@@ -209,7 +223,7 @@ pub(super) fn setproduct(args: &[Value]) -> Result {
     for at in 0..args.len() {
         let mut longer = Vec::with_capacity(rows.len());
         for row in &rows {
-            for item in list_at(args, at)? {
+            for item in of_one_type(list_at(args, at)?).iter() {
                 let mut row: Vec<Value> = row.clone();
                 row.push(item.clone());
                 longer.push(row);

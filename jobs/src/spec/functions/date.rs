@@ -68,11 +68,20 @@ fn read(text: &str) -> Option<Written> {
     )
     .ok()?;
     let mut zone = text.get(19..)?;
+    let mut local = local;
     if let Some(fraction) = zone.strip_prefix('.') {
         zone = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
-        if zone.len() == fraction.len() {
+        let digits = fraction.get(..fraction.len() - zone.len())?;
+        if digits.is_empty() {
             return None;
         }
+        // Finer than nanoseconds is left out.
+        let nanos: String = digits.chars().chain("000000000".chars()).take(9).collect();
+        local = local
+            .with()
+            .subsec_nanosecond(nanos.parse().ok()?)
+            .build()
+            .ok()?;
     }
     if zone == "Z" {
         return Some(Written { local, offset: 0 });

@@ -23,6 +23,11 @@ pub(super) fn call(name: &str, args: &[Value], files: &dyn ReadFile) -> Result {
         "filebase64" => Ok(encoding::to_base64(&files.read(&path).map_err(failed)?).into()),
         "fileexists" => Ok(files.exists(&path).into()),
         "pathexpand" if !path.starts_with('~') => Ok(path.into()),
+        // Only `pathexpand` knows the folder of a user.
+        "abspath" if path.starts_with('~') => {
+            let path = files.absolute(&format!("./{path}"));
+            path.map(Value::from).map_err(failed)
+        }
         "abspath" | "pathexpand" => files.absolute(&path).map(Value::from).map_err(failed),
         _ => Err(CallError::Unknown),
     }

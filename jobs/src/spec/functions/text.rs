@@ -116,7 +116,12 @@ pub(super) fn regex_replace(args: &[Value]) -> Result {
     let regex = regex::RegexBuilder::new(&pattern)
         .size_limit(REGEX_BYTES_MAX)
         .build()
-        .map_err(|error| CallError::Argument(1, error.to_string()))?;
+        .map_err(|error| {
+            // The last line says what is wrong, without the drawing above it.
+            let text = error.to_string();
+            let line = text.lines().next_back().unwrap_or_default();
+            CallError::Argument(1, line.trim_start_matches("error: ").to_owned())
+        })?;
     let hits = regex.find_iter(&text).count();
     // A replacement may name groups, each at most as long as the whole text.
     let names = new.matches('$').count();

@@ -151,6 +151,14 @@ fn count(value: &Value) -> usize {
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Cow<'_, Tag>>) -> Result {
     let suffix = match tag {
+        // What is quoted is text, whatever stands before it.
+        Some(tag)
+            if style != ScalarStyle::Plain
+                && tag.handle == "tag:yaml.org,2002:"
+                && ["null", "bool", "int", "float"].contains(&tag.suffix.as_str()) =>
+        {
+            "str"
+        }
         Some(tag) if tag.handle == "tag:yaml.org,2002:" => tag.suffix.as_str(),
         Some(tag) => {
             return Err(failed(format!(
