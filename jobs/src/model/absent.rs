@@ -98,6 +98,17 @@ pub const ABSENT: &[Absent] = &[
         }),
     ),
     absent(
+        "network.port.host_network",
+        Refused,
+        "the networks of a node are not told apart, so the port could be open to another one",
+        Group(|group| {
+            networks(group).any(|network| {
+                let mut ports = network.reserved_ports.iter().chain(&network.dynamic_ports);
+                ports.any(|port| !port.host_network.is_empty())
+            })
+        }),
+    ),
+    absent(
         "group.volume with type \"csi\"",
         Refused,
         "volumes of plugins are not mounted, so its data would be missing or lost; host volumes are",
@@ -176,6 +187,30 @@ pub const ABSENT: &[Absent] = &[
         OfTask(|task| task.schedule.is_some()),
     ),
     absent(
+        "task.identity.extra_claims",
+        Ignored,
+        "namespaces define no further claims, so there are none to add",
+        OfTask(|task| {
+            let tokens = task.identity.iter().map(|token| &**token);
+            let mut tokens = tokens.chain(&task.identities);
+            tokens.any(|token| token.extra_claims.is_some())
+        }),
+    ),
+    absent(
+        "task.volume_mount.selinux_label",
+        Ignored,
+        "volumes are mounted with the labels that they have",
+        OfTask(|task| {
+            let mut labels = task.volume_mounts.iter();
+            labels.any(|mount| {
+                mount
+                    .selinux_label
+                    .as_deref()
+                    .is_some_and(|one| !one.is_empty())
+            })
+        }),
+    ),
+    absent(
         "task.kind",
         Ignored,
         "there is no mesh that would look at it",
@@ -211,6 +246,36 @@ pub const ABSENT: &[Absent] = &[
         Refused,
         "proxies beside services are not started yet, so a sidecar or gateway would not be there",
         Service(|service| service.connect.is_some()),
+    ),
+    absent(
+        "service.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\"",
+        Ignored,
+        "the service is registered with the address of the node and the port there",
+        Service(|service| is_elsewhere(&service.address_mode) && !is_number(&service.port_label)),
+    ),
+    absent(
+        "service.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\", and a number as port",
+        Refused,
+        "the service is registered with the address of the node, where that port may be another program's",
+        Service(|service| is_elsewhere(&service.address_mode) && is_number(&service.port_label)),
+    ),
+    absent(
+        "service.check.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\"",
+        Ignored,
+        "the check connects to the address of the node and the port there",
+        Service(|service| checks_elsewhere(service, false)),
+    ),
+    absent(
+        "service.check.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\", and a number as port",
+        Refused,
+        "the check connects to the address of the node, where that port may be another program's",
+        Service(|service| checks_elsewhere(service, true)),
+    ),
+    absent(
+        "service.enable_tag_override",
+        Ignored,
+        "the tags of a service are those of its job",
+        Service(|service| service.enable_tag_override),
     ),
     absent(
         "service.identity",
@@ -279,6 +344,28 @@ fn networks(group: &TaskGroup) -> impl Iterator<Item = &NetworkResource> {
 
 fn is_of_host(network: &NetworkResource) -> bool {
     matches!(network.mode.as_str(), "" | "host")
+}
+
+/// True for the modes that mean another address than the node's.
+fn is_elsewhere(address_mode: &str) -> bool {
+    matches!(address_mode, "driver" | "alloc" | "alloc_ipv6")
+}
+
+fn is_number(port_label: &str) -> bool {
+    port_label.parse::<u16>().is_ok()
+}
+
+/// True when a check asks at another address than the node's, at a port that is a number or not.
+fn checks_elsewhere(service: &ServiceSpec, number: bool) -> bool {
+    service.checks.iter().any(|check| {
+        let own = !check.port_label.is_empty();
+        let label = if own {
+            &check.port_label
+        } else {
+            &service.port_label
+        };
+        is_elsewhere(&check.address_mode) && is_number(label) == number
+    })
 }
 
 fn numa(task: &Task) -> &str {

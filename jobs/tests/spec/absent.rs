@@ -79,6 +79,11 @@ const ASKING: &[(&str, &str, &str)] = &[
         "",
     ),
     (
+        "network.port.host_network",
+        "network {\n port \"p\" {\n host_network = \"public\"\n }\n }",
+        "",
+    ),
+    (
         "group.volume with type \"csi\"",
         "volume \"v\" {\n type = \"csi\"\n source = \"s\"\n access_mode = \"single-node-writer\"\n \
          attachment_mode = \"file-system\"\n }",
@@ -126,6 +131,16 @@ const ASKING: &[(&str, &str, &str)] = &[
         "",
         "schedule {\n cron {\n start = \"0 30 9 * * *\"\n end = \"0 16\"\n }\n }",
     ),
+    (
+        "task.identity.extra_claims",
+        "",
+        "identity {\n name = \"a\"\n aud = [\"x\"]\n extra_claims = [\"c\"]\n }",
+    ),
+    (
+        "task.volume_mount.selinux_label",
+        "volume \"v\" {\n type = \"host\"\n source = \"s\"\n }",
+        "volume_mount {\n volume = \"v\"\n destination = \"/v\"\n selinux_label = \"Z\"\n }",
+    ),
     ("task.kind", "", "kind = \"k\""),
     (
         "task.resources.device",
@@ -150,6 +165,33 @@ const ASKING: &[(&str, &str, &str)] = &[
     (
         "service.connect",
         "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n connect {\n native = true\n }\n task = \"t\"\n }",
+        "",
+    ),
+    (
+        "service.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\"",
+        "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n address_mode = \"alloc\"\n }",
+        "",
+    ),
+    (
+        "service.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\", and a number as port",
+        "",
+        "service {\n port = \"80\"\n address_mode = \"driver\"\n }",
+    ),
+    (
+        "service.check.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\"",
+        "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n check {\n type = \"tcp\"\n \
+         interval = \"5s\"\n timeout = \"1s\"\n address_mode = \"alloc_ipv6\"\n }\n }",
+        "",
+    ),
+    (
+        "service.check.address_mode with \"driver\", \"alloc\" or \"alloc_ipv6\", and a number as port",
+        "network {\n port \"p\" {}\n }\n service {\n port = \"p\"\n check {\n type = \"tcp\"\n port = \"80\"\n \
+         interval = \"5s\"\n timeout = \"1s\"\n address_mode = \"alloc\"\n }\n }",
+        "",
+    ),
+    (
+        "service.enable_tag_override",
+        "service {\n enable_tag_override = true\n }",
         "",
     ),
     (
