@@ -193,8 +193,14 @@ impl Derivation<'_> {
         }
     }
 
-    /// Where the port of that label, or of that number, is reached; port 0 when there is none.
+    /// Where the port of that label, or of that number, is reached; port 0 when there is none. A
+    /// task's own port hides one of another task.
     fn endpoint(&self, label: &str) -> (String, u16) {
+        let given = &self.alloc.allocated_resources;
+        let of_task = self.task.and_then(|task| given.tasks.get(task));
+        if let Some(port) = of_task.and_then(|given| given.port(label)) {
+            return (self.node_address(), port);
+        }
         let shared = &self.alloc.allocated_resources.shared.ports;
         if let Some(port) = shared.iter().find(|port| port.label == label) {
             let address = if port.host_ip.is_empty() {
@@ -358,8 +364,8 @@ fn check_id(service_id: &str, at: usize, check: &ServiceCheck) -> String {
 mod tests {
     use super::*;
     use jobs::model::{
-        AllocDeploymentStatus, AllocId, AllocatedPort, Job, NetworkResource, NodeId, Span,
-        TaskGroup, TaskState,
+        AllocDeploymentStatus, AllocId, AllocatedPort, AllocatedTask, Job, NetworkResource, NodeId,
+        Port, Span, TaskGroup, TaskState,
     };
     use std::sync::Arc;
 
@@ -459,6 +465,43 @@ mod tests {
             (admin.service.port, admin.task.as_deref()),
             (9000, Some("server"))
         );
+    }
+
+    #[test]
+    fn a_task_is_reached_at_its_own_port_of_a_label_that_others_use_too() {
+        let mut alloc = alloc();
+        let mut job = (*alloc.job).clone();
+        let mut group = job.task_groups[0].clone();
+        group.services.clear();
+        alloc.allocated_resources.shared.ports.clear();
+        for (task, value) in group.tasks.iter_mut().zip([20_002, 20_003]) {
+            task.services = vec![ServiceSpec {
+                name: task.name.to_string(),
+                port_label: "http".into(),
+                ..ServiceSpec::default()
+            }];
+            let network = NetworkResource {
+                dynamic_ports: vec![Port {
+                    label: "http".into(),
+                    value,
+                    ..Port::default()
+                }],
+                ..NetworkResource::default()
+            };
+            let given = AllocatedTask {
+                networks: [network].into_iter().collect(),
+                ..AllocatedTask::default()
+            };
+            let tasks = &mut alloc.allocated_resources.tasks;
+            tasks.insert(task.name.clone(), given);
+        }
+        job.task_groups = vec![group].into();
+        alloc.job = Arc::new(job);
+        let ports: Vec<u16> = instances(Rules::First, &alloc, &node())
+            .iter()
+            .map(|one| one.service.port)
+            .collect();
+        assert_eq!(ports, [20_002, 20_003]);
     }
 
     #[test]

@@ -187,6 +187,12 @@ pub const ABSENT: &[Absent] = &[
         OfTask(|task| task.schedule.is_some()),
     ),
     absent(
+        "task.scaling",
+        Ignored,
+        "resources of tasks stay as they are written",
+        OfTask(|task| !task.scaling_policies.is_empty()),
+    ),
+    absent(
         "task.identity.extra_claims",
         Ignored,
         "namespaces define no further claims, so there are none to add",

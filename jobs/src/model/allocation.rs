@@ -399,6 +399,19 @@ pub struct AllocatedTask {
     pub networks: ThinVec<NetworkResource>,
 }
 
+impl AllocatedTask {
+    /// The port of that label among the task's own.
+    pub fn port(&self, label: &str) -> Option<u16> {
+        let networks = self.networks.iter();
+        let mut ports = networks.flat_map(|network| {
+            let reserved = network.reserved_ports.iter();
+            reserved.chain(&network.dynamic_ports)
+        });
+        let found = ports.find(|port| port.label == label)?;
+        Some(found.value)
+    }
+}
+
 /// CPU of one task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

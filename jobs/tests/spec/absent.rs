@@ -132,6 +132,11 @@ const ASKING: &[(&str, &str, &str)] = &[
         "schedule {\n cron {\n start = \"0 30 9 * * *\"\n end = \"0 16\"\n }\n }",
     ),
     (
+        "task.scaling",
+        "",
+        "scaling \"cpu\" {\n min = 100\n max = 500\n }",
+    ),
+    (
         "task.identity.extra_claims",
         "",
         "identity {\n name = \"a\"\n aud = [\"x\"]\n extra_claims = [\"c\"]\n }",

@@ -27,6 +27,7 @@ mod invariants;
 mod layout;
 mod resolve;
 mod round_trip;
+mod rules;
 mod sidecar;
 
 use jobs::model;

@@ -1,4 +1,4 @@
-use super::Findings;
+use super::{DEFAULT_SIGNAL, Findings, shown};
 use crate::model::{
     Consul, DEFAULT_AUDIENCE, DEFAULT_IDENTITY, Secret, ServiceSpec, Task, Vault, WorkloadIdentity,
 };
@@ -53,10 +53,33 @@ pub(super) fn identities(findings: &mut Findings, task: &Task) {
         let mut part = Findings::default();
         token_rules(&mut part, token);
         findings.nest(&format!("Identity {:?} is invalid", token.name), part);
+        let of_list = task.identities.iter().any(|one| std::ptr::eq(one, token));
+        for doubt in doubts(token).filter(|_| of_list) {
+            findings.warning(format!("Identity[{}] {doubt}", shown(&token.name)));
+        }
         findings.require(names.insert(&token.name), || {
             format!("Multiple identities with name {:?}", token.name)
         });
     }
+}
+
+/// What makes a token less safe than it could be.
+pub(super) fn doubts(token: &WorkloadIdentity) -> impl Iterator<Item = String> {
+    let audiences = token.audience.as_ref().map_or(0, Vec::len);
+    let own = !matches!(token.name.as_str(), "" | DEFAULT_IDENTITY);
+    let stale = token.env && token.change_mode != "restart";
+    let doubts = [
+        (audiences == 0).then(|| "identities without an audience are insecure".into()),
+        (audiences > 1).then(|| {
+            "while multiple audiences is allowed, it is more secure to use 1 audience per identity"
+                .into()
+        }),
+        (own && token.ttl.is_zero()).then(|| "identities without an expiration are insecure".into()),
+        stale.then(|| {
+            "using env=true without change_mode=\"restart\" may result in task not getting updated identity".into()
+        }),
+    ];
+    doubts.into_iter().flatten()
 }
 
 fn token_rules(findings: &mut Findings, token: &WorkloadIdentity) {
@@ -66,9 +89,7 @@ fn token_rules(findings: &mut Findings, token: &WorkloadIdentity) {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     findings.require(valid, || {
-        format!(
-            "invalid name {name:?}. It must be 1 to 128 letters, digits, hyphens and underscores"
-        )
+        format!("invalid name {name:?}. Must match regex ^[a-zA-Z0-9-_]{{1,128}}$")
     });
     for (at, audience) in token.audience.iter().flatten().enumerate() {
         findings.require(!audience.is_empty(), || {
@@ -110,7 +131,9 @@ pub(super) fn vault(findings: &mut Findings, given: Vault) -> Vault {
         .change_mode
         .filter(|mode| !mode.is_empty())
         .unwrap_or_else(|| "restart".into());
-    let signal = given.change_signal.unwrap_or_default().to_uppercase();
+    let signal = given
+        .change_signal
+        .map_or_else(|| DEFAULT_SIGNAL.into(), |signal| signal.to_uppercase());
     match mode.as_str() {
         "signal" => findings.require(!signal.is_empty(), || {
             "Signal must be specified when using change mode \"signal\"".into()
@@ -142,15 +165,12 @@ pub(super) fn secrets(findings: &mut Findings, given: Option<Vec<Secret>>) -> Bo
     for secret in &given {
         let mut part = Findings::default();
         let name = secret.name.as_str();
-        let valid = !name.is_empty()
+        let valid = (1..=128).contains(&name.len())
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         part.require(valid, || {
-            "secret name must be letters, digits and underscores".into()
-        });
-        part.require(names.insert(name), || {
-            "the name is that of another secret too".into()
+            "secret name must match regex ^[a-zA-Z0-9_]{1,128}$".into()
         });
         part.require(!secret.provider.is_empty(), || {
             "secret provider cannot be empty".into()
@@ -173,6 +193,9 @@ pub(super) fn secrets(findings: &mut Findings, given: Option<Vec<Secret>>) -> Bo
             )
         });
         findings.nest(&format!("Secret {name:?} is invalid"), part);
+        findings.require(names.insert(name), || {
+            format!("Duplicate secret {name:?} found")
+        });
     }
     given
         .into_iter()

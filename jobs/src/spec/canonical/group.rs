@@ -64,14 +64,9 @@ pub(super) fn group(
         migrate: policy::migrate(findings, given.migrate, job.migrate, job.job_type),
         shutdown_delay: given.shutdown_delay,
         volumes: volume::requests(findings, given.volumes, job.job_type),
-        scaling: given.scaling.map(|policy| {
-            let target = [
-                ("Namespace", job.around.namespace),
-                ("Job", job.around.id),
-                ("Group", &name),
-            ];
-            scaling::policy(findings, policy, count, &target)
-        }),
+        scaling: given
+            .scaling
+            .map(|policy| scaling::policy(findings, policy, count, &target(job, &name))),
         disconnect: policy::disconnect(findings, given.disconnect, job.job_type),
         consul: given.consul.map(credentials::consul),
         max_run_duration: given.max_run_duration,
@@ -80,10 +75,11 @@ pub(super) fn group(
     if let Some(limit) = group.max_run_duration {
         let batch = matches!(job.job_type, JobType::Batch | JobType::Sysbatch);
         findings.require(batch, || {
-            "max_run_duration is only supported for batch and sysbatch jobs".into()
+            let kind = job.job_type.as_str();
+            format!("Job type {kind:?} does not allow max_run_duration")
         });
         findings.require(limit > Span::ZERO, || {
-            format!("max_run_duration must be greater than zero, got {limit}")
+            "MaxRunDuration must be greater than zero".into()
         });
     }
     findings.require(group.ephemeral_disk.size_mb >= 10, || {
@@ -102,7 +98,7 @@ pub(super) fn group(
     findings.require(!tasks.is_empty(), || "Missing tasks for task group".into());
     let mut ports = Ports::default();
     let mut part = Findings::default();
-    group.networks = ports.networks(&mut part, given.networks, "taskgroup network");
+    group.networks = ports.networks(&mut part, given.networks, None);
     let of_tasks: Vec<_> = tasks
         .iter_mut()
         .map(|task| {
@@ -111,7 +107,7 @@ pub(super) fn group(
                 .resources
                 .as_mut()
                 .and_then(|resources| resources.networks.take());
-            ports.networks(&mut part, given, &owner)
+            ports.networks(&mut part, given, Some(&owner))
         })
         .collect();
     findings.nest("Task group network validation failed", part);
@@ -120,6 +116,7 @@ pub(super) fn group(
         job: job.around.id,
         job_type: job.job_type,
         name: &group.name,
+        target: target(job, &group.name),
         restart: &group.restart_policy,
         update: group.update.as_ref(),
         disk_mb: group.ephemeral_disk.size_mb,
@@ -169,8 +166,17 @@ fn group_services(
         group.services.push(service);
     }
     let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-    service::group_services(&mut part, &group.services, &names, ports);
+    service::group_services(&mut part, &group.name, &group.services, &names, ports);
     findings.nest("Task group service validation failed", part);
+}
+
+/// What a rule about the count of a group says that it is about.
+fn target<'a>(job: &Job<'a>, group: &'a str) -> [(&'a str, &'a str); 3] {
+    [
+        ("Namespace", job.around.namespace),
+        ("Job", job.around.id),
+        ("Group", group),
+    ]
 }
 
 /// Fields that another block replaces.

@@ -153,6 +153,7 @@ fn job_type(findings: &mut Findings, given: Option<&str>) -> JobType {
 fn validate(findings: &mut Findings, job: &model::Job, defaults: &Defaults) {
     findings.require(!job.region.is_empty(), || "Missing job region".into());
     findings.require(!job.id.is_empty(), || "Missing job ID".into());
+    findings.require(!job.name.is_empty(), || "Missing job name".into());
     findings.require(!job.id.contains(' '), || "Job ID contains a space".into());
     findings.require(!job.id.contains('\0'), || {
         "Job ID contains a null character".into()

@@ -75,7 +75,11 @@ pub(super) fn parameterized(
         .filter(|key| required.contains(key))
         .collect();
     findings.require(both.is_empty(), || {
-        format!("Required and optional meta keys should be disjoint. Following keys exist in both: {both:?}")
+        let both: Vec<&str> = both.iter().map(|key| key.as_str()).collect();
+        format!(
+            "Required and optional meta keys should be disjoint. Following keys exist in both: [{}]",
+            both.join(" ")
+        )
     });
     given.meta_required = given.meta_required.filter(|list| !list.is_empty());
     given.meta_optional = given.meta_optional.filter(|list| !list.is_empty());

@@ -140,6 +140,9 @@ fn list(noun: &str, entries: &[impl AsRef<str>]) -> String {
     text
 }
 
+/// What a task gets when a value changes and no other signal is named.
+const DEFAULT_SIGNAL: &str = "SIGHUP";
+
 /// Most of a resource that one task or group may ask for: sums over many allocations stay in range.
 const RESOURCE_MAX: i64 = i64::MAX / 1_000_000_000;
 

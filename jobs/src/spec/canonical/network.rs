@@ -3,26 +3,32 @@ use crate::model;
 use crate::wire;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The ports of one group: labels and numbers that are taken, and by whom.
+/// What messages call the network of a group.
+const GROUP: &str = "taskgroup network";
+
+/// The ports of one group: labels and numbers that are taken, and by whom. Tasks may use the same
+/// label for ports of their own.
 #[derive(Default)]
 pub(super) struct Ports {
-    labels: BTreeSet<String>,
+    of_group: BTreeSet<String>,
+    of_tasks: BTreeSet<String>,
     numbers: BTreeMap<(String, i64), String>,
 }
 
 impl Ports {
     /// True when a network of the group or of one of its tasks has the port.
     pub(super) fn has(&self, label: &str) -> bool {
-        self.labels.contains(label)
+        self.of_group.contains(label) || self.of_tasks.contains(label)
     }
 
-    /// The networks of a group or of a task; `owner` is named in messages.
+    /// The networks of a group, or those of a task when `task` names one.
     pub(super) fn networks(
         &mut self,
         findings: &mut Findings,
         given: Option<Vec<wire::NetworkResource>>,
-        owner: &str,
+        task: Option<&str>,
     ) -> Vec<model::NetworkResource> {
+        let owner = task.unwrap_or(GROUP);
         let given = given.unwrap_or_default();
         findings.require(given.len() <= 1, || {
             format!(
@@ -32,7 +38,7 @@ impl Ports {
         });
         given
             .into_iter()
-            .map(|network| self.network(findings, network, owner))
+            .map(|network| self.network(findings, network, task))
             .collect()
     }
 
@@ -40,7 +46,7 @@ impl Ports {
         &mut self,
         findings: &mut Findings,
         given: wire::NetworkResource,
-        owner: &str,
+        task: Option<&str>,
     ) -> model::NetworkResource {
         let mode = given.mode;
         let plugin = mode.strip_prefix("cni/");
@@ -50,14 +56,28 @@ impl Ports {
         });
         if !given.hostname.is_empty() {
             findings.require(valid_hostname(&given.hostname), || {
-                "hostname is not a valid DNS name".into()
+                "Hostname is not a valid DNS name".into()
+            });
+        }
+        let ports = [&given.reserved_ports, &given.dynamic_ports];
+        let ports = ports.into_iter().flatten().flatten();
+        for port in ports.filter(|port| port.ignore_collision) {
+            let of_host = task.is_some() || matches!(mode.as_str(), "" | "host");
+            findings.require(of_host, || {
+                let label = &port.label;
+                format!(
+                    "Port {label:?} collision may not be ignored on non-host network mode {mode:?}"
+                )
             });
         }
         let separated = |text: &String| text.contains(';');
         let args = given.cni.as_ref().and_then(|cni| cni.args.as_ref());
         for (key, value) in args.into_iter().flatten() {
-            findings.require(!separated(key) && !separated(value), || {
-                format!("invalid ';' character in CNI arg {key:?}")
+            findings.require(!separated(key), || {
+                format!("invalid ';' character in CNI arg key {key:?}")
+            });
+            findings.require(!separated(value), || {
+                format!("invalid ';' character in CNI arg value {value:?}")
             });
         }
         if given.mbits.is_some_and(|mbits| mbits > 0) {
@@ -71,8 +91,8 @@ impl Ports {
             dns: given.dns.map(Box::new),
             hostname: given.hostname.into(),
             cni: given.cni.map(Box::new),
-            reserved_ports: self.ports(findings, given.reserved_ports, owner, true),
-            dynamic_ports: self.ports(findings, given.dynamic_ports, owner, false),
+            reserved_ports: self.ports(findings, given.reserved_ports, task, true),
+            dynamic_ports: self.ports(findings, given.dynamic_ports, task, false),
             mbits: given.mbits.unwrap_or(0),
         }
     }
@@ -81,23 +101,31 @@ impl Ports {
         &mut self,
         findings: &mut Findings,
         given: Option<Vec<wire::Port>>,
-        owner: &str,
+        task: Option<&str>,
         reserved: bool,
     ) -> Vec<model::Port> {
         let mut all = Vec::new();
         for port in given.into_iter().flatten() {
             let label = port.label;
             findings.require(!label.is_empty(), || "Port must have a label".into());
-            findings.require(self.labels.insert(label.clone()), || {
-                format!("Port label {label} already in use by {owner}")
+            let free = !self.of_group.contains(&label);
+            findings.require(free, || {
+                format!("Port label {label} already in use by {GROUP}")
             });
+            let labels = match task {
+                Some(_) => &mut self.of_tasks,
+                None => &mut self.of_group,
+            };
+            labels.insert(label.clone());
             // The default one is what nothing means, and what answers show for it.
             let host_network = Some(port.host_network)
                 .filter(|name| name != "default")
                 .unwrap_or_default();
             let value = port.value;
             if value != 0 || reserved {
-                self.number(findings, &label, value, &host_network, owner);
+                let holder = format!("{}:{label}", task.unwrap_or(GROUP));
+                let shares = task.is_none() && port.ignore_collision;
+                self.number(findings, &label, value, &host_network, holder, shares);
             }
             let to = port.to;
             findings.require(to >= -1, || {
@@ -123,7 +151,8 @@ impl Ports {
         label: &str,
         value: i64,
         host_network: &str,
-        owner: &str,
+        holder: String,
+        shares: bool,
     ) {
         if value > 65535 {
             findings.error(format!(
@@ -140,8 +169,8 @@ impl Ports {
         } else {
             host_network
         };
-        let holder = format!("{owner}:{label}");
         match self.numbers.get(&(network.to_owned(), value)) {
+            Some(_) if shares => {}
             Some(other) => {
                 findings.error(format!("Static port {value} already reserved by {other}"))
             }

@@ -69,6 +69,34 @@ fn check_constraint(findings: &mut Findings, constraint: &model::Constraint) {
     findings.require(!constraint.l_target.is_empty(), || {
         "no attribute provided but is required by operator".into()
     });
+    if let Some(problem) = unsupported(&constraint.l_target) {
+        findings.error(problem);
+    }
+}
+
+/// What is wrong with a reference that nothing of a node answers to; anything else is a value.
+fn unsupported(target: &str) -> Option<String> {
+    if !target.starts_with('$') {
+        return None;
+    }
+    let names = [
+        "node.unique.id",
+        "node.unique.name",
+        "node.datacenter",
+        "node.class",
+        "node.pool",
+    ];
+    let Some(name) = target.strip_prefix("${") else {
+        return Some(format!("attribute {target:?} is missing an opening brace"));
+    };
+    let Some(name) = name.strip_suffix('}') else {
+        return Some(format!("attribute {target:?} is missing a closing brace"));
+    };
+    let known = names.contains(&name)
+        || ["attr.", "device.", "meta."]
+            .iter()
+            .any(|start| name.starts_with(start));
+    (!known).then(|| format!("unsupported attribute {target:?}"))
 }
 
 /// Rules that constraints and affinities share.

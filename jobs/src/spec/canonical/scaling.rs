@@ -1,5 +1,6 @@
 use super::Findings;
 use crate::model::ScalingPolicy;
+use std::collections::BTreeMap;
 
 /// The policy of a group with its defaults, and the rules about its count.
 pub(super) fn policy(
@@ -58,17 +59,26 @@ fn bounds(findings: &mut Findings, policy: &ScalingPolicy) {
     }
 }
 
-/// Policies about the resources of a task: no type of them is built.
+/// Policies about the resources of a task: nothing here follows them.
 pub(super) fn of_task(
-    findings: &mut Findings,
     given: Option<Vec<ScalingPolicy>>,
+    target: &[(&str, &str)],
+    task: &str,
 ) -> Box<[ScalingPolicy]> {
-    let given = given.unwrap_or_default();
-    for policy in &given {
-        findings.error(format!(
-            "Scaling policy invalid: scaling policy type {:?} is not valid",
-            policy.policy_type
-        ));
-    }
-    given.into()
+    let task = [("Task", task)];
+    let target = target.iter().chain(&task);
+    let target: BTreeMap<String, String> = target
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    let given = given.unwrap_or_default().into_iter();
+    let policies = given.map(|given| ScalingPolicy {
+        min: Some(given.min.unwrap_or(0)),
+        max: Some(given.max.unwrap_or(0)),
+        policy: given.policy.filter(|map| !map.is_empty()),
+        enabled: Some(given.enabled.unwrap_or(true)),
+        policy_type: given.policy_type,
+        target: Some(target.clone()),
+        ..ScalingPolicy::default()
+    });
+    policies.collect()
 }

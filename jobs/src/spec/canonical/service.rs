@@ -68,13 +68,18 @@ pub(super) fn service(
         );
         Box::new(token)
     });
+    if let Some(token) = &service.identity {
+        for doubt in credentials::doubts(token) {
+            part.warning(format!("Service {:?}: {doubt}", service.name));
+        }
+    }
     validate(&mut part, &service);
-    connect::check(&mut part, &service);
     let checks = given.checks.unwrap_or_default();
     service.checks = checks
         .into_iter()
         .map(|given| check(&mut part, given, &service))
         .collect();
+    connect::check(&mut part, &service);
     let title = match place.task {
         Some(_) => format!("service[{index}] {:?} validation failed", service.name),
         None => format!("Service[{index}] {} validation failed", service.name),
@@ -225,6 +230,7 @@ pub(super) fn task_services(
 /// Rules of the services of a group beyond those of each service.
 pub(super) fn group_services(
     findings: &mut Findings,
+    group: &str,
     services: &[model::ServiceSpec],
     tasks: &[&str],
     ports: &Ports,
@@ -249,7 +255,7 @@ pub(super) fn group_services(
                 check.check_type != "script" || check.task_name.is_some(),
                 || {
                     format!(
-                        "Service {} check {} uses a script, so it must name the task that runs it",
+                        "Service [{group}]->{} or Check {} must specify task parameter",
                         service.name, check.name
                     )
                 },
@@ -316,7 +322,7 @@ pub(super) fn across(findings: &mut Findings, group: &model::TaskGroup) {
     }
     findings.require(twice.is_empty(), || {
         let twice: Vec<&str> = twice.iter().map(String::as_str).collect();
-        format!("Services are not unique: {}", twice.join(", "))
+        format!("Services are not unique: [{}]", twice.join(" "))
     });
     findings.require(providers.len() <= 1, || {
         "Multiple service providers used: task group services must use the same provider".into()

@@ -4,16 +4,18 @@ use super::network::Ports;
 use super::scaling;
 use super::service::{Place, service, task_services};
 use super::volume;
-use super::{Findings, count, placement, policy, text};
+use super::{DEFAULT_SIGNAL, Findings, count, placement, policy, shown, text};
 use crate::model::{self, FlatMap, JobType, Span};
 use crate::wire;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a task takes from its group.
 pub(super) struct Group<'a> {
     pub(super) job: &'a str,
     pub(super) job_type: JobType,
     pub(super) name: &'a str,
+    /// What a rule about the count of the group says that it is about.
+    pub(super) target: [(&'a str, &'a str); 3],
     pub(super) restart: &'a model::RestartPolicy,
     pub(super) update: Option<&'a model::UpdateStrategy>,
     pub(super) disk_mb: i64,
@@ -93,7 +95,7 @@ pub(super) fn task(
         csi_plugin_config: volume::plugin(findings, given.csi_plugin_config),
         dispatch_payload: dispatch_payload(findings, given.dispatch_payload),
         volume_mounts: volume::mounts(findings, given.volume_mounts, group.volumes),
-        scaling_policies: scaling::of_task(findings, given.scaling_policies),
+        scaling_policies: scaling::of_task(given.scaling_policies, &group.target, &name),
         name: name.into(),
     };
     credentials::identities(findings, &task);
@@ -204,8 +206,11 @@ fn resources(
         format!("MemoryMaxMB value ({most}) should be larger than MemoryMB value ({memory})")
     });
     let secrets = resources.secrets_mb;
-    findings.require(secrets >= 0 && secrets <= memory, || {
-        format!("SecretsMB value ({secrets}) must be between 0 and MemoryMB value ({memory})")
+    findings.require(secrets >= 0, || {
+        format!("SecretsMB value ({secrets}) cannot be negative")
+    });
+    findings.require(secrets <= memory, || {
+        format!("SecretsMB value ({secrets}) cannot be larger than MemoryMB value ({memory})")
     });
     for (key, value) in [
         ("CPU", cpu),
@@ -339,24 +344,29 @@ fn escapes(path: &str) -> bool {
 
 fn templates(findings: &mut Findings, given: Option<Vec<wire::Template>>) -> Vec<model::Template> {
     let mut all = Vec::new();
-    let mut destinations: BTreeSet<String> = BTreeSet::new();
+    let mut destinations: BTreeMap<String, usize> = BTreeMap::new();
     for (index, given) in given.into_iter().flatten().enumerate() {
         let mut part = Findings::default();
         if given.vault_grace.is_some_and(|grace| !grace.is_zero()) {
-            findings
-                .warning("vault_grace has no effect. Please remove it from the template block.");
+            findings.warning(format!(
+                "Template[{index}] VaultGrace has been deprecated as of Nomad 0.11 and ignored since Vault 0.5. Please remove VaultGrace / vault_grace from template block."
+            ));
         }
         let or = |given: Option<String>, default: &str| {
             given
                 .filter(|text| !text.is_empty())
                 .unwrap_or_else(|| default.to_owned())
         };
+        let change_mode = or(given.change_mode, "restart");
         let template = model::Template {
             source_path: text(given.source_path),
             dest_path: text(given.dest_path),
             embedded_tmpl: text(given.embedded_tmpl),
-            change_mode: or(given.change_mode, "restart"),
-            change_signal: text(given.change_signal).to_uppercase(),
+            change_signal: match given.change_signal {
+                None if change_mode == "signal" => DEFAULT_SIGNAL.into(),
+                signal => text(signal).to_uppercase(),
+            },
+            change_mode,
             perms: or(given.perms, "0644"),
             envvars: given.envvars.unwrap_or(false),
             splay: given.splay.unwrap_or(Span::from_secs(5)),
@@ -378,13 +388,14 @@ fn templates(findings: &mut Findings, given: Option<Vec<wire::Template>>) -> Vec
             wait: given.wait.map(Box::new),
         };
         check_template(&mut part, &template);
-        part.require(destinations.insert(template.dest_path.clone()), || {
-            format!(
-                "destination {:?} is that of another template too",
-                template.dest_path
-            )
+        let number = index + 1;
+        findings.nest(&format!("Template {number} validation failed"), part);
+        let first = *destinations
+            .entry(template.dest_path.clone())
+            .or_insert(number);
+        findings.require(first == number, || {
+            format!("Template {number} has same destination as {first}")
         });
-        findings.nest(&format!("Template {} validation failed", index + 1), part);
         all.push(template);
     }
     all
@@ -453,12 +464,14 @@ fn actions(findings: &mut Findings, given: Option<Vec<model::Action>>) -> Box<[m
         let name = action.name.as_str();
         let valid =
             (1..=128).contains(&name.chars().count()) && !name.contains(char::is_whitespace);
-        findings.require(valid, || format!("Action invalid: invalid name '{name}'"));
-        findings.require(!action.command.is_empty(), || {
-            format!("Action {name} invalid: command cannot be empty")
+        let mut part = Findings::default();
+        part.require(valid, || format!("invalid name '{name}'"));
+        part.require(!action.command.is_empty(), || {
+            "command cannot be empty".into()
         });
+        findings.nest(&format!("Action {} validation failed", shown(name)), part);
         findings.require(names.insert(name), || {
-            format!("Action {name} defined more than once")
+            format!("Action {} defined multiple times", shown(name))
         });
     }
     given

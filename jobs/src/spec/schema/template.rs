@@ -53,6 +53,7 @@ static CHANGE_SCRIPT: Schema = Schema {
 fn finish_change_script(script: &mut Map<String, Value>) {
     preset(script, "Args", Value::Array(Vec::new()));
     preset(script, "Timeout", 5 * SECOND);
+    preset(script, "FailOnError", false);
     preset(script, "RunOnFirstRender", false);
 }
 

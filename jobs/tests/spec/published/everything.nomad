@@ -146,7 +146,7 @@ job "blocks" {
       }
       port "admin" {
         static           = 9090
-        ignore_collision = true
+        ignore_collision = false
       }
     }
     service {

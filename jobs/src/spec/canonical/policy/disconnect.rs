@@ -12,14 +12,14 @@ pub(in crate::spec::canonical) fn disconnect(
     let lost_after = given.lost_after.unwrap_or_default();
     if let Some(stop) = given.stop_on_client_after {
         part.require(stop >= Span::ZERO, || {
-            "stop_on_client_after must be a positive value".into()
+            "stop_after cannot be a negative duration".into()
         });
         part.require(
             matches!(job_type, JobType::Service | JobType::Batch),
-            || "stop_on_client_after can only be used with service or batch job types".into(),
+            || "stop_after can only be used with service or batch job types".into(),
         );
         part.require(lost_after.is_zero(), || {
-            "only one of lost_after and stop_on_client_after can be used".into()
+            "Disconnect cannot be configured with both lost_after and stop_after".into()
         });
     }
     part.require(lost_after >= Span::ZERO, || {

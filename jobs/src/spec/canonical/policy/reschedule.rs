@@ -101,6 +101,7 @@ fn check_reschedule(findings: &mut Findings, policy: &model::ReschedulePolicy) {
             )
         });
     }
+    let pauses_are_fine = findings.errors.len() == before;
     if !policy.unlimited {
         findings.require(interval >= Span::from_secs(15), || {
             format!(
@@ -109,41 +110,26 @@ fn check_reschedule(findings: &mut Findings, policy: &model::ReschedulePolicy) {
                 interval
             )
         });
-        if findings.errors.len() == before {
+        if pauses_are_fine {
             check_attempts(findings, policy);
         }
     }
 }
 
-/// All attempts with their pauses must fit into the interval.
+/// The attempts must fit into the interval, counted as the original counts them: of growing pauses
+/// the longest one counts, and those at the ceiling one by one.
 fn check_attempts(findings: &mut Findings, policy: &model::ReschedulePolicy) {
-    // More attempts than this never fit into an interval that anybody means.
-    const MOST: u32 = 10_000;
-    let constant = policy.delay_function == "constant";
-    let (mut previous, mut pause) = (Span::ZERO, policy.delay);
-    let (mut total, mut possible) = (Span::ZERO, 0);
-    for _ in 0..policy.attempts.min(MOST) {
-        total = total + pause;
-        if total <= policy.interval {
-            possible += 1;
-        }
-        let next = match policy.delay_function.as_str() {
-            "exponential" => 2 * pause,
-            "fibonacci" => pause + previous,
-            _ => pause,
-        };
-        previous = pause;
-        pause = if constant {
-            next
-        } else {
-            next.min(policy.max_delay)
-        };
-    }
-    if possible >= policy.attempts {
+    let (attempts, interval) = (policy.attempts, policy.interval);
+    let (fits, possible, needed) = match policy.delay_function.as_str() {
+        "constant" => constant(policy),
+        "exponential" => exponential(policy),
+        _ => fibonacci(policy),
+    };
+    if fits {
         return;
     }
-    let (interval, delay, function) = (policy.interval, policy.delay, &policy.delay_function);
-    findings.error(if constant {
+    let (delay, function) = (policy.delay, &policy.delay_function);
+    findings.error(if function == "constant" {
         format!("Nomad can only make {possible} attempts in {interval} with initial delay {delay} and delay function {function:?}")
     } else {
         format!(
@@ -151,9 +137,52 @@ fn check_attempts(findings: &mut Findings, policy: &model::ReschedulePolicy) {
             policy.max_delay
         )
     });
-    let seconds = Span::from_secs(total.as_secs());
+    let half = Span::from_nanos(Span::SECOND.as_nanos() / 2);
+    let needed = Span::from_secs((needed + half).as_secs());
     findings.error(format!(
-        "Set the interval to at least {} to accommodate {} attempts",
-        seconds, policy.attempts
+        "Set the interval to at least {needed} to accommodate {attempts} attempts"
     ));
+}
+
+/// More attempts than this never fit into an interval that anybody means.
+const MOST: u32 = 10_000;
+
+/// True when all fit, how many do, and the interval that would do.
+type Fit = (bool, i64, Span);
+
+fn constant(policy: &model::ReschedulePolicy) -> Fit {
+    let needed = i64::from(policy.attempts) * policy.delay;
+    let possible = policy.interval.as_nanos() / policy.delay.as_nanos().max(1);
+    (policy.interval >= needed, possible, needed)
+}
+
+fn exponential(policy: &model::ReschedulePolicy) -> Fit {
+    let (mut pause, mut needed, mut possible) = (policy.delay, Span::ZERO, 0);
+    for _ in 0..policy.attempts.min(MOST) {
+        needed = if pause > policy.max_delay {
+            needed + policy.max_delay
+        } else {
+            pause
+        };
+        possible += i64::from(needed < policy.interval);
+        pause = 2 * pause;
+    }
+    (possible >= i64::from(policy.attempts), possible, needed)
+}
+
+fn fibonacci(policy: &model::ReschedulePolicy) -> Fit {
+    let mut pauses = vec![policy.delay, policy.delay];
+    let (mut before, mut needed, mut at_ceiling) = (policy.delay, policy.delay, false);
+    for _ in 2..policy.attempts.min(MOST) {
+        let mut next = needed + if at_ceiling { policy.max_delay } else { before };
+        if !at_ceiling && next > policy.max_delay {
+            next = policy.max_delay;
+            at_ceiling = true;
+        }
+        (before, needed) = (needed, next);
+        pauses.push(needed);
+    }
+    let possible = pauses.iter().position(|pause| *pause > policy.interval);
+    let possible = possible.and_then(|count| i64::try_from(count).ok());
+    (policy.interval >= needed, possible.unwrap_or(0), needed)
 }
