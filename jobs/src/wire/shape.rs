@@ -99,6 +99,8 @@ impl Shape {
             rename(object, known.keys().map(String::as_str));
         }
         rename(object, self.fixed.iter().map(|(key, _)| *key));
+        // What is left out unless it is set is no key of an empty object.
+        rename(object, self.children.iter().map(|(key, ..)| *key));
         self.visit(object, Self::restore_case);
     }
 

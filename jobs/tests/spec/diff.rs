@@ -66,8 +66,13 @@ fn parts(out: &mut String, depth: usize, fields: &[FieldDiff], objects: &[Object
 
 fn annotations() -> PlanAnnotations {
     let updates = DesiredUpdates {
+        ignore: 1,
         place: 2,
-        destructive_update: 1,
+        migrate: 3,
+        stop: 4,
+        canary: 5,
+        in_place_update: 6,
+        destructive_update: 7,
         ..DesiredUpdates::default()
     };
     PlanAnnotations {

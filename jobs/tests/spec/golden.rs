@@ -2,6 +2,7 @@ use crate::{files, golden, lines};
 use jobs::spec::{
     Defaults, ReadFile, Surroundings, VariableFile, Variables, canonicalize_and_validate, parse,
 };
+use jobs::wire::{Complete, shapes};
 
 /// A key that opens nothing but the text of a test.
 const KEY: &str = "\
@@ -137,5 +138,14 @@ fn invalid_jobs_give_the_recorded_errors() {
             lines(&validation.errors),
             lines(&validation.warnings)
         )
+    });
+}
+
+#[test]
+fn defaults_by_type_are_the_recorded_ones() {
+    each("tests/spec/canonical", "out", |text, name| {
+        let job = crate::job(text, name);
+        let shown = Complete(job, &shapes::JOB);
+        serde_json::to_string_pretty(&shown).unwrap() + "\n"
     });
 }

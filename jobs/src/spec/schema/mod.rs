@@ -12,6 +12,9 @@ mod service;
 mod task;
 mod template;
 
+#[cfg(test)]
+mod tests;
+
 pub(in crate::spec) use job::JOB;
 
 use serde_json::{Map, Value};
