@@ -1,5 +1,6 @@
 //! The pages of the web UI that show what a command printed.
 
+use super::browser;
 use super::context::Context;
 use super::http::segment;
 use serde_json::Value;
@@ -83,14 +84,22 @@ impl Context {
     /// is said where the agent cannot be asked.
     pub(crate) async fn hint(&mut self, page: Page<'_>) {
         if self.wants_hints().await {
-            let address = self.http.address();
-            let text = format!(
-                "{} in the Web UI: {address}/ui{}",
-                page.purpose(),
-                page.path()
-            );
+            let text = format!("{} in the Web UI: {}", page.purpose(), self.url(page));
             self.point_out(&format!("\n\n==> {text}"));
         }
+    }
+
+    /// As [`Context::hint`], and opens the page in a browser when it is asked to: `-ui`. A browser
+    /// that does not open changes nothing about what the command has done.
+    pub(crate) async fn hint_or_open(&mut self, page: Page<'_>, opens: bool) {
+        self.hint(page).await;
+        if opens && let Err(error) = browser::open(&self.url(page)).await {
+            self.complain(&format!("Failed to open the browser: {error:#}"));
+        }
+    }
+
+    fn url(&self, page: Page<'_>) -> String {
+        format!("{}/ui{}", self.http.address(), page.path())
     }
 
     async fn wants_hints(&self) -> bool {

@@ -12,6 +12,7 @@ mod agent_control;
 mod agent_info;
 mod alloc;
 mod arguments;
+mod browser;
 mod catalog;
 mod catalog_options;
 mod child;

@@ -150,6 +150,122 @@ fn wrong_arguments_end_with_one_and_plans_with_255() {
     assert!(help.text.contains("--check-index"), "{}", help.text);
 }
 
+/// Commands about jobs and deployments with the flags that are published for them, and arguments.
+const FLAGS: &[(&str, &str, &str)] = &[
+    (
+        "job init",
+        "-short -connect -template=a -list-templates",
+        "",
+    ),
+    (
+        "job run",
+        "-detach -verbose -check-index=7 -output -json -hcl2-strict=false -var=a=b -var-file=f \
+         -eval-priority=7 -policy-override -preserve-counts -preserve-resources \
+         -consul-namespace=n -vault-namespace=n -ui",
+        "web.nomad",
+    ),
+    (
+        "job plan",
+        "-diff=false -verbose -json -json-output -t={{.}} -hcl2-strict=false -var=a=b -var-file=f \
+         -policy-override -vault-namespace=n",
+        "web.nomad",
+    ),
+    (
+        "job validate",
+        "-json -hcl2-strict=false -var=a=b -var-file=f -vault-namespace=n",
+        "web.nomad",
+    ),
+    (
+        "job status",
+        "-short -evals -all-allocs -verbose -json -t={{.}} -ui",
+        "web",
+    ),
+    ("job allocs", "-all -verbose -json -t={{.}}", "web"),
+    (
+        "job deployments",
+        "-all -latest -verbose -json -t={{.}}",
+        "web",
+    ),
+    ("job history", "-p -full -version=7 -json -t={{.}}", "web"),
+    ("job history -p", "-diff-tag=a -diff-version=7", "web"),
+    ("job inspect", "-version=7 -json -hcl -t={{.}}", "web"),
+    ("job inspect -hcl", "-with-vars", "web"),
+    ("job scale", "-check-index=7 -detach -verbose", "web g 7"),
+    ("job scaling-events", "-verbose", "web"),
+    ("job revert", "-detach -verbose", "web 7"),
+    ("job promote", "-group=g -detach -verbose", "web"),
+    (
+        "job dispatch",
+        "-meta=a=b -detach -verbose -id-prefix-template=a -idempotency-token=a -priority=7 -ui",
+        "web",
+    ),
+    ("job periodic force", "-detach -verbose", "web"),
+    ("job eval", "-force-reschedule -detach -verbose", "web"),
+    (
+        "job stop",
+        "-purge -global -detach -yes -verbose -eval-priority=7 -no-shutdown-delay",
+        "web other",
+    ),
+    ("job start", "-detach -verbose", "web other"),
+    (
+        "job restart",
+        "-all-tasks -reschedule -batch-size=2 -batch-wait=1s -group=g -task=t -on-error=fail \
+         -no-shutdown-delay -yes -verbose",
+        "web",
+    ),
+    ("job action -job=web", "-group=g -task=t -alloc=a", "flush"),
+    ("job tag apply", "-name=a -version=7 -description=d", "web"),
+    ("job tag unset", "-name=a", "web"),
+    (
+        "fmt",
+        "-check -list=false -write=false -recursive",
+        "web.nomad",
+    ),
+    ("deployment list", "-filter=a -json -t={{.}} -verbose", ""),
+    (
+        "deployment status",
+        "-json -t={{.}} -verbose -monitor -wait=2s -ui",
+        "d",
+    ),
+    ("deployment fail", "-detach -verbose", "d"),
+    ("deployment pause", "-verbose", "d"),
+    ("deployment resume", "-detach -verbose", "d"),
+    ("deployment promote", "-group=g -detach -verbose", "d"),
+];
+
+#[test]
+fn every_published_flag_of_jobs_is_known() {
+    let known = |line: &str| parse(line.split_whitespace().map(OsString::from)).is_ok();
+    let mut unknown = Vec::new();
+    for (command, flags, arguments) in FLAGS {
+        for flag in flags.split_whitespace() {
+            // Flags go before the arguments and behind them, long ones by one dash and by two.
+            let is_long = flag.split('=').next().is_some_and(|name| name.len() > 2);
+            let dash = if is_long { "-" } else { "" };
+            for line in [
+                format!("trivet {command} {flag} {arguments}"),
+                format!("trivet {command} {dash}{flag} {arguments}"),
+                format!("trivet {command} {arguments} {flag}"),
+            ] {
+                if !known(&line) {
+                    unknown.push(line);
+                }
+            }
+        }
+    }
+    assert_eq!(unknown, Vec::<String>::new());
+    for command in [
+        "init",
+        "run x",
+        "plan x",
+        "validate x",
+        "inspect x",
+        "stop x",
+    ] {
+        assert!(known(&format!("trivet {command}")), "{command}");
+    }
+}
+
 #[test]
 fn the_name_of_the_program_is_its_own() {
     let invocation = parse(words("/usr/bin/nomad status")).unwrap();

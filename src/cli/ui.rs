@@ -1,12 +1,10 @@
 //! `ui`: the address of a page of the web UI.
 
-use super::child;
+use super::browser;
 use super::context::Context;
 use super::hints::Page;
 use super::status::Matches;
 use anyhow::bail;
-use std::time::Duration;
-use tokio::time::timeout;
 
 /// Arguments of `ui`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,11 +31,6 @@ const PAGES: [(&str, &str); 11] = [
     ("variables", "/variables"),
     ("events", "/events"),
 ];
-/// Programs that open an address, the first that is there.
-const OPENERS: [&str; 3] = ["xdg-open", "sensible-browser", "open"];
-/// How long such a program may take to hand the address on.
-const OPENER_TIMEOUT: Duration = Duration::from_secs(10);
-
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
     let path = match &arguments.object {
         None => "/".to_owned(),
@@ -49,21 +42,8 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         return Ok(0);
     }
     cx.print(&format!("Opening URL {url:?}"))?;
-    for program in OPENERS {
-        let command = [program.to_owned(), url.clone()];
-        let Ok(mut opener) = child::start(child::program(false, &command), &command) else {
-            continue;
-        };
-        // One that stays is the browser itself, and goes on without this command.
-        return match timeout(OPENER_TIMEOUT, opener.wait()).await {
-            Ok(Ok(status)) if !status.success() => bail!("`{program}` did not open it"),
-            _ => Ok(0),
-        };
-    }
-    bail!(
-        "no program to open addresses with: none of {}",
-        OPENERS.join(", ")
-    )
+    browser::open(&url).await?;
+    Ok(0)
 }
 
 async fn path_of(cx: &Context, object: &str) -> anyhow::Result<String> {

@@ -29,6 +29,9 @@ pub struct Arguments {
     /// Longest wait of one read while following
     #[arg(long, default_value = "2s", value_parser = process::duration)]
     wait: Duration,
+    /// Open its page of the web UI in the browser of this machine
+    #[arg(long)]
+    ui: bool,
     #[command(flatten)]
     structured: Structured,
 }
@@ -38,7 +41,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         bail!("The monitor flag cannot be used with the '-json' or '-t' flags");
     }
     let Some(id) = &arguments.id else {
-        return list::all(cx, arguments.verbose, &arguments.structured).await;
+        return list::all(cx, None, arguments.verbose, &arguments.structured).await;
     };
     let value = lookup::deployment_value(cx, id).await?;
     if let Some(text) = arguments.structured.text(&value)? {
@@ -55,7 +58,7 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         let wait = Some(arguments.wait);
         let last =
             monitor::deployment::follow(cx, &http, current.id, wait, arguments.verbose).await?;
-        cx.hint(page).await;
+        cx.hint_or_open(page, arguments.ui).await;
         let done = last == Some(jobs::model::DeploymentStatus::Successful);
         return Ok(if done { monitor::DONE } else { monitor::FAILED });
     }
@@ -85,6 +88,6 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         ));
     }
     cx.print(&text)?;
-    cx.hint(page).await;
+    cx.hint_or_open(page, arguments.ui).await;
     Ok(0)
 }

@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Show full ids
     #[arg(long)]
     verbose: bool,
+    /// Open its page of the web UI in the browser of this machine
+    #[arg(long)]
+    ui: bool,
 }
 
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
@@ -96,12 +99,17 @@ pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
     let mut pairs = vec![("Dispatched Job ID", child.to_string())];
     pairs.extend(answer.eval_id.map(|id| ("Evaluation ID", view.id(id))));
     cx.print(&columns::key_values(&pairs))?;
+    let (id, namespace) = (child.as_str(), job.namespace.as_str());
     let Some(eval_id) = answer.eval_id.filter(|_| !arguments.detach) else {
+        if arguments.ui {
+            cx.hint_or_open(Page::ChangedJob { id, namespace }, true)
+                .await;
+        }
         return Ok(monitor::DONE);
     };
     cx.print("")?;
-    let (id, namespace) = (child.as_str(), job.namespace.as_str());
-    cx.hint(Page::ChangedJob { id, namespace }).await;
+    cx.hint_or_open(Page::ChangedJob { id, namespace }, arguments.ui)
+        .await;
     let code = super::follow(cx, &http, Some(eval_id), false, arguments.verbose).await?;
     if code == monitor::DONE && arguments.wait {
         return wait(&http, &child).await;

@@ -49,6 +49,9 @@ pub struct Arguments {
     /// Show full ids
     #[arg(long)]
     verbose: bool,
+    /// Open its page of the web UI in the browser of this machine
+    #[arg(long)]
+    ui: bool,
 }
 
 pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
@@ -106,10 +109,10 @@ pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> an
     };
     let Some(eval_id) = answer.eval_id.filter(|_| !arguments.detach) else {
         let code = super::follow(cx, &http, answer.eval_id, true, arguments.verbose).await?;
-        cx.hint(page).await;
+        cx.hint_or_open(page, arguments.ui).await;
         return Ok(code);
     };
-    cx.hint(page).await;
+    cx.hint_or_open(page, arguments.ui).await;
     super::follow(cx, &http, Some(eval_id), false, arguments.verbose).await
 }
 

@@ -292,3 +292,28 @@ impl ReadFile for Disk {
         Ok(clean.display().to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_see_the_files_of_this_machine() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::create_dir_all(path("deep/er")).unwrap();
+        for name in ["a.txt", "deep/er/b.txt"] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink(dir.path(), path("deep/back")).unwrap();
+        assert_eq!(Disk.read(&path("a.txt")), Ok(b"a.txt".to_vec()));
+        assert!(Disk.read(&path("none")).is_err());
+        let mut listed = Disk.list(&path("")).unwrap();
+        listed.sort();
+        assert_eq!(listed, ["a.txt", "deep/er/b.txt"]);
+        assert_eq!(Disk.list(&path("none")), Ok(Vec::new()));
+        assert!(Disk.exists(&path("a.txt")) && !Disk.exists(&path("deep")));
+        let climbing = path("deep/../a.txt");
+        assert_eq!(Disk.absolute(&climbing), Ok(path("a.txt")));
+    }
+}

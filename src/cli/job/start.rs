@@ -1,4 +1,4 @@
-//! `job start`: undoes a stop.
+//! `job start`: undoes stops.
 
 use super::super::{
     context::Context,
@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 /// Arguments of `job start`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Arguments {
-    /// Job id or its beginning
-    job: String,
+    /// Job ids or their beginnings
+    #[arg(required = true, value_name = "JOB")]
+    jobs: Vec<String>,
     /// Do not follow the evaluation
     #[arg(long)]
     detach: bool,
@@ -24,7 +25,24 @@ pub struct Arguments {
 }
 
 pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
-    let found = lookup::job(cx, arguments.job.trim()).await?;
+    let mut worst = 0;
+    for id in &arguments.jobs {
+        // One job that cannot be started does not keep the others from it.
+        let code = match start(cx, id.trim(), arguments).await {
+            Ok(code) => code,
+            Err(error) if arguments.jobs.len() > 1 => {
+                cx.complain(&format!("{error:#}"));
+                1
+            }
+            Err(error) => return Err(error),
+        };
+        worst = worst.max(code);
+    }
+    Ok(worst)
+}
+
+async fn start(cx: &mut Context, id: &str, arguments: &Arguments) -> anyhow::Result<u8> {
+    let found = lookup::job(cx, id).await?;
     let http = cx.http.in_namespace(&found.namespace);
     let path = format!("/v1/job/{}", segment(&found.id));
     let mut value = http

@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Show full ids, absolute times and the evaluations
     #[arg(long)]
     verbose: bool,
+    /// Open its page of the web UI in the browser of this machine
+    #[arg(long)]
+    ui: bool,
     #[command(flatten)]
     structured: Structured,
 }
@@ -64,7 +67,8 @@ pub(crate) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Resu
         cx.print(&detail::body(&parts, evals, &view))?;
     }
     let (id, namespace) = (&job.id, &job.namespace);
-    cx.hint(Page::Job { id, namespace }).await;
+    cx.hint_or_open(Page::Job { id, namespace }, arguments.ui)
+        .await;
     Ok(0)
 }
 
@@ -95,14 +99,14 @@ async fn list_all(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8>
     let mut jobs: Vec<JobListStub> = decode("/v1/jobs", value)?;
     if jobs.is_empty() {
         cx.print("No running jobs")?;
-        cx.hint(Page::Jobs).await;
+        cx.hint_or_open(Page::Jobs, arguments.ui).await;
         return Ok(0);
     }
     jobs.sort_by(|a, b| (&a.id, &a.namespace).cmp(&(&b.id, &b.namespace)));
     let all_namespaces = cx.namespace.as_deref() == Some("*");
     let text = list(&jobs, all_namespaces, &cx.view(arguments.verbose));
     cx.print(&text)?;
-    cx.hint(Page::Jobs).await;
+    cx.hint_or_open(Page::Jobs, arguments.ui).await;
     Ok(0)
 }
 

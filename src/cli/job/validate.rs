@@ -12,10 +12,16 @@ use jobs::wire::{Job, JobValidateRequest, JobValidateResponse};
 pub struct Arguments {
     #[command(flatten)]
     source: Source,
+    /// Namespace of Vault that the job uses
+    #[arg(long, value_name = "NAMESPACE")]
+    vault_namespace: Option<String>,
 }
 
 pub(in super::super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
-    let loaded = arguments.source.load().await?;
+    let mut loaded = arguments.source.load().await?;
+    if let Some(namespace) = &arguments.vault_namespace {
+        loaded.job.vault_namespace = Some(namespace.clone());
+    }
     let http = loaded.http(cx);
     let request = JobValidateRequest {
         job: Some(Box::new(loaded.job)),
