@@ -100,7 +100,12 @@ async fn one_job_walks_through_plan_history_revert_and_inspect() {
         running.text()
     );
     trivet(&agent, &["job", "stop", "web"]).await.ok();
-    trivet(&agent, &["job", "start", "web"]).await.ok();
+    let started = trivet(&agent, &["job", "start", "nosuch", "web"]).await;
+    assert!(
+        started.code == 1 && started.stderr.contains("\"nosuch\""),
+        "{}",
+        started.text()
+    );
     let (_, body) = http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
     assert_eq!(body, "one", "what ran before runs again");
     let source = trivet(&agent, &["job", "inspect", "-hcl", "web"])
@@ -231,6 +236,15 @@ async fn json_and_templates_are_there_for_scripts() {
     .await
     .ok();
     assert_eq!(list.stdout.trim(), "web");
+    let other = [
+        "deployment",
+        "list",
+        "-json",
+        "-filter",
+        "JobID == \"other\"",
+    ];
+    let other = trivet(&agent, &other).await.ok();
+    assert_eq!(other.stdout.trim(), "[]");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

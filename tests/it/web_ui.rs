@@ -82,6 +82,18 @@ async fn a_page_is_opened_by_the_program_of_the_machine() {
     assert!(told.stdout.contains("Opening URL"), "{}", told.text());
     let asked = std::fs::read_to_string(&opened).expect("it was started");
     assert_eq!(asked, format!("{url}/ui/jobs"));
+    // Other commands open the page of what they show.
+    let web = Echo::new("web", 1);
+    web.run(&agent).await;
+    for (arguments, page) in [
+        (&["job", "status", "-ui"][..], "/jobs"),
+        (&["job", "status", "-ui", "web"], "/jobs/web@default"),
+    ] {
+        std::fs::remove_file(&opened).expect("it is there");
+        trivet_with(&agent, arguments, &variables).await.ok();
+        let asked = std::fs::read_to_string(&opened).expect("it was started");
+        assert_eq!(asked, format!("{url}/ui{page}"), "{arguments:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
