@@ -299,6 +299,8 @@ mod tests {
                 "Consul": {"Namespace": "n"},
                 "Tasks": [{
                     "Name": "t", "Driver": "exec", "RestartPolicy": {}, "LogConfig": {},
+                    "Artifacts": [{"GetterSource": "b"}, {"GetterSource": "c"}],
+                    "Templates": [{"DestPath": "b"}, {"DestPath": "c"}],
                     "Resources": {"CPU": 100, "MemoryMB": 64, "Devices": [
                         {"Name": "a", "Count": 1}, {"Name": "b", "Count": 1},
                     ]},
@@ -415,6 +417,12 @@ mod tests {
                 ("/Meta", json!({"a": "b"})),
                 ("/Artifacts", json!([{"GetterSource": "a"}])),
                 ("/Templates", json!([{"DestPath": "a"}])),
+                // Their order counts.
+                (
+                    "/Artifacts",
+                    json!([{"GetterSource": "c"}, {"GetterSource": "b"}]),
+                ),
+                ("/Templates", json!([{"DestPath": "c"}, {"DestPath": "b"}])),
                 ("/Vault", json!({"Role": "r"})),
                 ("/Secrets", json!([{"Name": "s"}])),
                 ("/Consul", json!({"Namespace": "n"})),

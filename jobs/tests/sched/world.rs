@@ -938,6 +938,7 @@ fn set(job: &mut Job, key: &str, value: &str) {
             group.meta.insert("ignored".into(), value.into());
         }
         "dc" => job.datacenters = vec![value.into()],
+        "pool" => job.node_pool = value.into(),
         "port" | "static" => {
             let mut network = NetworkResource::default();
             let port = |label: &str, value| Port {
@@ -1026,6 +1027,7 @@ pub(crate) fn node_from(words: &[&str]) -> Node {
             "cpu" => node.node_resources.cpu.cpu_shares = value.parse().expect("MHz"),
             "mem" => node.node_resources.memory.memory_mb = value.parse().expect("MB"),
             "dc" => node.datacenter = value.into(),
+            "pool" => node.node_pool = value.into(),
             "class" => node.node_class = value.into(),
             "reserved" => node.reserved_resources.networks.reserved_host_ports = value.into(),
             "ports" => {
