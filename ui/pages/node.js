@@ -3,7 +3,7 @@
 import { h } from '../core/dom.js';
 import * as http from '../core/http.js';
 import { dialog } from '../core/dialog.js';
-import { refreshAll } from '../core/store.js';
+import { refreshAll, removeAndLeave } from '../core/store.js';
 import { go } from '../core/router.js';
 import { command, mib, number, short } from '../core/format.js';
 import { button, empty, facts, head, moment, pill, ready, section, state } from '../parts/frame.js';
@@ -68,8 +68,7 @@ function purge(node) {
     body: () => h('p', null, 'The node is forgotten, and what ran there counts as lost. If it comes back it is known again.'),
     command: () => `curl -X PUT '${location.origin}/v1/node/${node.ID}/purge'`,
     action: { label: 'Purge', isDanger: true, run: async () => {
-      await http.put(`/v1/node/${node.ID}/purge`);
-      go('/topology');
+      await removeAndLeave(() => http.put(`/v1/node/${node.ID}/purge`), () => go('/topology'));
       refreshAll();
       return `${node.Name} is forgotten.`;
     } },

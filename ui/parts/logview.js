@@ -118,7 +118,8 @@ export function logView(host) {
   let args = {};
   let frame = 0;
   let shown = [];
-  let isOwnScroll = false;
+  // Where it was scrolled last to follow the end.
+  let ownTop = null;
 
   const draw = () => {
     frame = 0;
@@ -127,8 +128,8 @@ export function logView(host) {
     if (args.isFollowing) {
       const bottom = host.scrollHeight - host.clientHeight;
       if (Math.abs(host.scrollTop - bottom) > 1) {
-        isOwnScroll = true;
         host.scrollTop = bottom;
+        ownTop = host.scrollTop;
       }
     }
     const from = Math.max(0, Math.floor(host.scrollTop / LINE_PX) - AROUND);
@@ -167,11 +168,16 @@ export function logView(host) {
     if (!frame) frame = requestAnimationFrame(draw);
   };
   host.addEventListener('scroll', () => {
-    if (isOwnScroll) {
-      isOwnScroll = false;
-    } else {
+    // One event tells of all that happened since the last frame: somebody may have scrolled after we did.
+    const isOwn = host.scrollTop === ownTop;
+    ownTop = null;
+    if (!isOwn) {
       const isAtEnd = host.scrollHeight - host.clientHeight - host.scrollTop < LINE_PX;
-      if (isAtEnd !== args.isFollowing) args.onFollow?.(isAtEnd);
+      if (isAtEnd !== args.isFollowing) {
+        // At once: what is drawn before the page tells of it must not scroll back.
+        args = { ...args, isFollowing: isAtEnd };
+        args.onFollow?.(isAtEnd);
+      }
     }
     later();
   });
