@@ -18,11 +18,13 @@ export default function page(cx) {
   const table = evaluationTable(cx);
   // What was found before, until the next is there.
   let before = null;
-  // New ones wait until somebody asks for them, so that what is read is not pushed away.
-  let held = { filter: null, ids: new Set() };
+  // New ones wait until somebody asks for them, and others stay where they are, also when they wait no longer: what is
+  // read is not pushed away.
+  let held = { filter: null, places: new Map() };
   const hold = (filter, rows) => {
-    if (held.filter !== filter || held.ids.size === 0) held = { filter, ids: new Set(rows.map((row) => row.ID)) };
-    return rows.filter((row) => held.ids.has(row.ID));
+    if (held.filter !== filter || held.places.size === 0) held = { filter, places: new Map(rows.map((row, at) => [row.ID, at])) };
+    const place = (row) => held.places.get(row.ID);
+    return rows.filter((row) => place(row) !== undefined).sort((one, other) => place(one) - place(other));
   };
   return {
     title: () => 'Evaluations',
@@ -56,7 +58,7 @@ export default function page(cx) {
             h('p', { class: 'count' },
               count > all.length ? `the newest ${all.length} of ${counted(count, 'evaluation')}` : counted(all.length, 'evaluation'),
               fresh > 0 ? [', ', h('button', { type: 'button', class: 'link', onclick: () => {
-                held.ids.clear();
+                held.places.clear();
                 cx.update();
               } }, `show ${fresh} new`)] : null),
             table(shown),
