@@ -24,12 +24,12 @@ export function evaluationTable(cx, { withJob = true } = {}) {
     label: 'Evaluations',
     key: (own) => own.ID,
     columns: [
-      { label: 'Evaluation', cell: (own) => rowLink(link(evalPath(own.ID)), short(own.ID)) },
-      ...(withJob ? [{ label: 'Job', sort: (own) => own.JobID, cell: (own) => (own.JobID ? h('a', { href: link(jobPath(own.JobID, own.Namespace)) }, h('bdi', null, own.JobID)) : '') }] : []),
-      { label: 'Status', class: 'status', sort: (own) => own.Status, cell: (own) => state(own.Status) },
-      { label: 'Because of', class: 'wide', sort: (own) => own.TriggeredBy, cell: (own) => own.TriggeredBy },
+      { label: 'Evaluation', width: '7rem', cell: (own) => rowLink(link(evalPath(own.ID)), short(own.ID)) },
+      ...(withJob ? [{ label: 'Job', class: 'cut', width: '13rem', sort: (own) => own.JobID, cell: (own) => (own.JobID ? h('a', { href: link(jobPath(own.JobID, own.Namespace)) }, h('bdi', null, own.JobID)) : '') }] : []),
+      { label: 'Status', class: 'status', width: '7.5rem', sort: (own) => own.Status, cell: (own) => state(own.Status) },
+      { label: 'Because of', class: 'wide cut', width: '12rem', sort: (own) => own.TriggeredBy, cell: (own) => own.TriggeredBy },
       { label: 'Result', class: 'grow cut', cell: (own) => h('span', { title: outcome(own) }, outcome(own)) },
-      { label: 'When', class: 'wide ago', isDown: true, sort: (own) => own.CreateTime, cell: (own) => moment(own.CreateTime) },
+      { label: 'When', class: 'wide ago', width: '9rem', isDown: true, sort: (own) => own.CreateTime, cell: (own) => moment(own.CreateTime) },
     ],
   });
   return (rows) => table.view(rows);

@@ -71,7 +71,7 @@ export const problem = (error) => h('p', { class: 'problem', role: 'alert' }, er
 export function ready(own, show) {
   if (own.data !== undefined && own.data !== null) return show(own.data);
   if (own.error) return own.error.status === 404 ? empty(own.error.message || 'There is nothing here.') : problem(own.error);
-  if (own.isLoading) return h('p', { class: 'empty', 'aria-busy': 'true' }, 'Loading…');
+  if (own.isLoading) return h('p', { key: 'loading', class: 'empty', 'aria-busy': 'true' }, 'Loading…');
   return empty('There is nothing here.');
 }
 
