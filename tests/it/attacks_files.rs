@@ -2,7 +2,7 @@
 //! root, works with files: nothing outside is read, written or made, nothing hangs, and traffic
 //! goes on.
 
-use crate::harness::{Agent, DEADLINE, Echo, http, probes::Probes};
+use crate::harness::{Agent, DEADLINE, Echo, eventually, http, probes::Probes};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -109,6 +109,19 @@ impl Scene {
         assert_eq!(everything_below(&self.outside), self.before);
     }
 
+    /// Waits until the answer contains `text`: what a task wrote last may still be on its way into
+    /// its files.
+    async fn until_shown(&self, path: &str, text: &str) {
+        eventually(text, || async {
+            let (status, found) = self.ask(path).await;
+            assert_eq!(status, StatusCode::OK);
+            let end: String = found.chars().rev().take(100).collect();
+            let is_there = found.contains(text);
+            is_there.then_some(()).ok_or(end)
+        })
+        .await;
+    }
+
     /// Waits for a file that the attacker makes.
     async fn until_there(path: &Path) {
         let there = async {
@@ -181,10 +194,9 @@ async fn needs_root_logs_are_neither_written_nor_read_through_what_a_task_puts_i
             );
         }
     }
-    let (_, text) = scene
-        .ask(&format!("{wanted}&type=stdout&origin=start"))
+    scene
+        .until_shown(&format!("{wanted}&type=stdout&origin=start"), "59999 0123")
         .await;
-    assert!(text.contains("59999 0123"), "the newest output is there");
     scene.assert_untouched();
 }
 
@@ -225,12 +237,10 @@ async fn needs_root_an_open_logs_directory_gives_a_task_no_more() {
         scene.ask(&format!("{base}&origin=end&offset=100")).await;
     }
     Scene::until_there(&dir.join("t/local/written")).await;
-    let (status, text) = scene.ask(&format!("{base}&origin=start")).await;
-    assert_eq!(status, StatusCode::OK);
-    assert!(
-        text.contains("59999 0123"),
-        "the output goes on past what is in the way"
-    );
+    // The output goes on past what is in the way.
+    scene
+        .until_shown(&format!("{base}&origin=start"), "59999 0123")
+        .await;
     fs::remove_file(dir.join("alloc/logs/t.stdout.60")).expect("removed");
     scene.assert_untouched();
 }
