@@ -1,7 +1,18 @@
 //! The command line against a running agent.
 
-use crate::harness::{Agent, Echo, command::trivet, http};
+use crate::harness::{Agent, Echo, command::trivet, eventually, http};
 use serde_json::{Value, json};
+
+/// Waits until the ingress answers with `text`: the instance of before leaves once the new one is
+/// healthy, which the end of the deployment does not wait for.
+async fn answers(agent: &Agent, text: &str) {
+    let url = agent.url("ingress", "/web");
+    eventually(text, || async {
+        let (_, body) = http::send(reqwest::Method::GET, &url, None).await;
+        (body == text).then_some(()).ok_or(body)
+    })
+    .await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn run_shows_the_evaluation_the_deployment_and_its_end() {
@@ -77,8 +88,7 @@ async fn one_job_walks_through_plan_history_revert_and_inspect() {
     job.command(&agent, &["job", "run", "-check-index", &index])
         .await
         .ok();
-    let (_, body) = http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
-    assert_eq!(body, "two");
+    answers(&agent, "two").await;
 
     let history = trivet(&agent, &["job", "history", "web"]).await.ok();
     let versions: Vec<&str> = history
@@ -88,8 +98,7 @@ async fn one_job_walks_through_plan_history_revert_and_inspect() {
         .collect();
     assert_eq!(versions.len(), 2, "{}", history.stdout);
     trivet(&agent, &["job", "revert", "web", "0"]).await.ok();
-    let (_, body) = http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
-    assert_eq!(body, "one");
+    answers(&agent, "one").await;
     let inspect = trivet(&agent, &["job", "inspect", "web"]).await.ok();
     let inspected: Value = serde_json::from_str(&inspect.stdout).expect("JSON");
     assert_eq!(inspected["Job"]["Version"], 2);
