@@ -82,6 +82,15 @@ impl Pace {
         self.time = time;
         (time, noted)
     }
+
+    /// Goes on from `time` where that is later. Who did not write until now did not read the time
+    /// either: what passed meanwhile is in `time` already.
+    fn raise(&mut self, time: Timestamp, monotonic: Monotonic) {
+        if time > self.time {
+            self.time = time;
+            self.monotonic = monotonic;
+        }
+    }
 }
 
 /// The clock of this process, which has one log.
@@ -111,8 +120,7 @@ pub(super) fn now() -> Timestamp {
 
 /// Takes note of the newest time in the log.
 pub(super) fn raise(time: Timestamp) {
-    let mut pace = PACE.lock();
-    pace.time = pace.time.max(time);
+    PACE.lock().raise(time, clock::monotonic());
 }
 
 #[cfg(test)]
@@ -161,6 +169,19 @@ mod tests {
         let (first, _) = pace.read(wall(YEAR + 1), monotonic(1));
         let (second, _) = pace.read(wall(YEAR + 11), monotonic(11));
         assert!(second.since(first) >= Duration::from_secs(9));
+    }
+
+    #[test]
+    fn who_followed_for_long_goes_on_from_the_time_of_the_log() {
+        let mut pace = Pace::new(NEVER, wall(0), monotonic(0));
+        pace.raise(wall(YEAR), monotonic(31_536_000));
+        let next = wall(YEAR) + Duration::from_millis(20);
+        let read = pace.read(next, Monotonic::START + next.since(wall(0)));
+        assert_eq!(read, (next, Noted::Nothing));
+        // What is older than what was told already changes nothing.
+        pace.raise(wall(YEAR - 10), monotonic(31_536_010));
+        let read = pace.read(wall(YEAR + 10), monotonic(31_536_010));
+        assert_eq!(read, (wall(YEAR + 10), Noted::Nothing));
     }
 
     #[test]
