@@ -556,6 +556,9 @@ async fn references_of_services_get_their_values_on_the_node() {
     let all = json!([{"Namespace": "default", "Services": [
         {"ServiceName": "own-front", "Tags": ["b", "rack-r1"]}
     ]}]);
+    agent
+        .wait("/v1/services", |own| (*own == all).then_some(()))
+        .await;
     for query in ["", "?namespace=*", "?namespace=default", "?prefix=own"] {
         assert_eq!(services(query).await, all, "{query}");
     }

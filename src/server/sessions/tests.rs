@@ -20,7 +20,11 @@ use rpc::{
     transport::{self, AgentLink, Listener},
     watched::{Content, Subject},
 };
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::Path,
+    time::Duration,
+};
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
@@ -104,6 +108,8 @@ struct Agent {
     next_number: u64,
     /// Up to where it has the catalog.
     catalog: Position,
+    /// Assignments that came before an answer that was awaited.
+    early: VecDeque<ToClient>,
 }
 
 impl Agent {
@@ -117,10 +123,18 @@ impl Agent {
             link,
             next_number: 1,
             catalog: Position::default(),
+            early: VecDeque::new(),
         }
     }
 
     async fn next(&mut self) -> ToClient {
+        match self.early.pop_front() {
+            Some(message) => message,
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&mut self) -> ToClient {
         let message = timeout(LONG, self.link.incoming.recv()).await;
         let message = message.expect("nothing came").expect("the stream ended");
         if let ToClient::Catalog { at, .. } | ToClient::CatalogDelta { at, .. } = &message {
@@ -162,12 +176,14 @@ impl Agent {
             .send(ToServer::Report { number, report })
             .await
             .unwrap();
-        self.until(|message| match message {
-            ToClient::Committed { number: of, index } if of == number => Some(index),
-            ToClient::Refused { reason, .. } => panic!("refused: {reason}"),
-            _ => None,
-        })
-        .await
+        loop {
+            match self.receive().await {
+                ToClient::Committed { number: of, index } if of == number => return index,
+                ToClient::Refused { reason, .. } => panic!("refused: {reason}"),
+                early @ ToClient::Allocs { .. } => self.early.push_back(early),
+                _ => {}
+            }
+        }
     }
 
     async fn report_alloc(&mut self, id: AllocId, status: ClientStatus, phase: TaskPhase) -> Index {
