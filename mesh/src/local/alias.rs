@@ -11,10 +11,10 @@ use super::{Local, LocalCheck, Touched};
 /// A check that repeats others.
 struct Alias {
     id: CheckId,
-    /// The node of the others; empty for this agent's.
-    node: NodeName,
-    /// The service that they are of; empty for the node itself.
-    service: ServiceId,
+    /// The node of the others; absent for this agent's.
+    node: Option<NodeName>,
+    /// The service that they are of; absent for the node itself.
+    service: Option<ServiceId>,
 }
 
 impl Alias {
@@ -31,7 +31,8 @@ impl Alias {
 
     /// Whether it repeats a check.
     fn repeats(&self, check: &Check) -> bool {
-        check.service_id.is_none() || check.is_of(&self.service)
+        let service = self.service.as_ref();
+        check.service_id.is_none() || service.is_some_and(|service| check.is_of(service))
     }
 }
 
@@ -77,25 +78,22 @@ impl Local {
 
     /// Whether this agent itself knows what the check repeats.
     fn is_near(&self, alias: &Alias) -> bool {
-        let is_known = alias.service.is_empty() || self.services.contains_key(&alias.service);
-        alias.node.is_empty() && is_known
+        let service = alias.service.as_ref();
+        alias.node.is_none() && service.is_none_or(|service| self.services.contains_key(service))
     }
 
     /// What the catalog says of what the check repeats.
     fn said_in(&self, alias: &Alias, own: &str, view: &View) -> (Status, String) {
-        let node = match alias.node.as_str() {
-            "" => own,
-            node => node,
+        let node = alias.node.as_deref().unwrap_or(own);
+        let is_missing = |id: &&ServiceId| {
+            let service = ServiceKey {
+                node: node.into(),
+                id: (*id).clone(),
+            };
+            view.instance_of(&service).is_none()
         };
-        let service = ServiceKey {
-            node: node.into(),
-            id: alias.service.clone(),
-        };
-        if !alias.service.is_empty() && view.instance_of(&service).is_none() {
-            let missing = format!(
-                "Service {} could not be found on node {node}",
-                alias.service
-            );
+        if let Some(id) = alias.service.as_ref().filter(is_missing) {
+            let missing = format!("Service {id} could not be found on node {node}");
             return (Status::Critical, missing);
         }
         let is_alias = |check: &Check| {

@@ -68,11 +68,12 @@ pub enum Probe {
     Grpc(Http2Probe),
     /// What the checks of a service say, or those of a node.
     Alias {
-        /// Name of the node; empty for that of the agent.
-        #[serde(default)]
-        node: NodeName,
-        /// Id of the service; empty for the node itself.
-        service: ServiceId,
+        /// Name of the node; absent for that of the agent.
+        #[serde(default, with = "crate::model::or_none")]
+        node: Option<NodeName>,
+        /// Id of the service; absent for the node itself.
+        #[serde(default, with = "crate::model::or_none")]
+        service: Option<ServiceId>,
     },
     /// A program of the machine.
     Script {

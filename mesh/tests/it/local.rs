@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use mesh::local::{Difference, Local, Touched};
-use mesh::model::{Check, CheckDefinition, CheckKey, Node, Probe, Service, Status, Timestamp};
+use mesh::model::{
+    Check, CheckDefinition, CheckKey, Node, NodeName, Probe, Service, ServiceId, Status, Timestamp,
+};
 use mesh::state::{Command, Deregister, Register, Stamp, State};
 
 fn at(second: i64) -> Timestamp {
@@ -127,8 +129,8 @@ fn ttl(id: &str, deregister_after: u64) -> (Check, CheckDefinition) {
 fn aliased(node: &str, service: &str) -> CheckDefinition {
     CheckDefinition {
         probe: Probe::Alias {
-            node: node.into(),
-            service: service.into(),
+            node: NodeName::from(node).or_none(),
+            service: ServiceId::from(service).or_none(),
         },
         ..CheckDefinition::default()
     }

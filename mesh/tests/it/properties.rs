@@ -169,7 +169,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
                 value,
                 flags: 0,
                 index,
-                session: session.into(),
+                session: Some(session.into()),
             })
         });
     vec(operation, 0..3)

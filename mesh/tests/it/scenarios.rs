@@ -183,7 +183,7 @@ fn operation(word: &str) -> Operation {
         key: key.to_owned(),
         value: value.as_bytes().to_owned(),
         index: index.parse().unwrap(),
-        session: session.into(),
+        session: SessionId::from(session).or_none(),
         ..KeyOperation::default()
     })
 }

@@ -296,7 +296,7 @@ fn key_operation(posted: PostedKey) -> Result<Result<Operation, String>, Error> 
         value,
         flags: posted.flags,
         index: posted.index,
-        session: posted.session,
+        session: posted.session.or_none(),
     })))
 }
 

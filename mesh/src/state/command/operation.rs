@@ -86,8 +86,9 @@ pub struct KeyOperation {
     pub flags: u64,
     /// The version to compare with.
     pub index: Index,
-    /// Id of the session that locks, unlocks or is compared with.
-    pub session: SessionId,
+    /// Id of the session that locks, unlocks or is compared with; absent when none was named.
+    #[serde(with = "crate::model::or_none")]
+    pub session: Option<SessionId>,
 }
 
 /// What to do with a key.

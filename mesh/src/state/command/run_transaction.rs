@@ -81,14 +81,12 @@ fn on_key(transaction: &mut Transaction<'_>, operation: KeyOperation) -> Result<
         index,
         session,
     } = operation;
+    let named = || session.clone().ok_or(Failure::MissingSession);
     let condition = match verb {
-        KeyVerb::Lock | KeyVerb::Unlock if session.is_empty() => {
-            return Err(Failure::MissingSession);
-        }
         KeyVerb::Set => KeyCondition::Always,
         KeyVerb::Cas => KeyCondition::Unchanged(index),
-        KeyVerb::Lock => KeyCondition::Acquire(session),
-        KeyVerb::Unlock => KeyCondition::Release(session),
+        KeyVerb::Lock => KeyCondition::Acquire(named()?),
+        KeyVerb::Unlock => KeyCondition::Release(named()?),
         KeyVerb::Delete => return delete(transaction, key, false, None),
         KeyVerb::DeleteCas => return delete(transaction, key, false, Some(index)),
         KeyVerb::DeleteTree => return delete(transaction, key, true, None),
@@ -149,7 +147,7 @@ fn read(
     verb: KeyVerb,
     key: String,
     index: Index,
-    session: SessionId,
+    session: Option<SessionId>,
 ) -> Result<(), Failure> {
     if verb == KeyVerb::GetTree {
         let rows = transaction.keys.below(&key).map(Arc::clone);
@@ -174,11 +172,11 @@ fn read(
                 expected: index,
             });
         }
-        (KeyVerb::CheckSession, Some(row)) if row.session.as_ref() != Some(&session) => {
+        (KeyVerb::CheckSession, Some(row)) if session.is_none() || row.session != session => {
             return Err(Failure::Session {
                 key,
                 actual: row.session.clone().unwrap_or_default(),
-                expected: session,
+                expected: session.unwrap_or_default(),
             });
         }
         (KeyVerb::CheckIndex | KeyVerb::CheckSession, Some(row)) => bare(&row),

@@ -517,8 +517,10 @@ impl PostedCheck {
             return Ok(Probe::Udp { address });
         }
         if !(self.alias_service.is_empty() && self.alias_node.is_empty()) {
-            let (node, service) = (self.alias_node.clone(), self.alias_service.clone());
-            return Ok(Probe::Alias { node, service });
+            return Ok(Probe::Alias {
+                node: self.alias_node.clone().or_none(),
+                service: self.alias_service.clone().or_none(),
+            });
         }
         if !self.docker_container_id.is_empty() {
             return Ok(Probe::Docker(DockerProbe {
