@@ -491,10 +491,10 @@ async fn plan_tells_by_its_code() {
 
 #[tokio::test]
 async fn an_agent_that_is_not_there_is_named() {
-    // A port that was just free and is closed again.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // A port that nobody else gets and that does not listen.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = format!("http://{}", socket.local_addr().unwrap());
     let outcome = call(&address, "job status").await;
     assert_eq!(outcome.code, 1);
     assert!(

@@ -5,6 +5,7 @@ use hickory_proto::{op::ResponseCode, rr::RecordType};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -226,10 +227,7 @@ async fn needs_dnsmasq_names_are_found_through_a_forwarder() {
         }
     })
     .await;
-    // A port that is free for both transports a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let forwarder = free.local_addr().expect("an address");
-    drop(free);
+    let forwarder = SocketAddr::from(([127, 0, 0, 1], agent.own_port(0)));
     let started = Command::new(dnsmasq)
         .args([
             "--no-daemon",

@@ -3,7 +3,6 @@
 use crate::harness::{Agent, agent::Mode, command::trivet, eventually, http};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::net::TcpListener;
 
 const CONFIG: &str = "/v1/operator/scheduler/configuration";
 
@@ -64,10 +63,7 @@ async fn alloc(agent: &Agent, job: &str, desired: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_takes_the_port_of_a_less_important_one_and_gives_it_back() {
     let agent = Agent::start().await;
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
+    let port = agent.own_port(0);
     let low = write(&agent, "low.nomad", &holder("low", 20, port)).await;
     let high = write(&agent, "high.nomad", &holder("high", 60, port)).await;
     trivet(&agent, &["job", "run", "-detach", &low]).await.ok();

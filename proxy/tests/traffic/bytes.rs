@@ -81,7 +81,7 @@ fn swap(proxy: &Running, text: &str) {
 
 #[tokio::test]
 async fn the_port_decides_and_one_way_may_end_before_the_other() {
-    let (one, two, gone) = (sink("one").await, sink("two").await, dead_address().await);
+    let (one, two, gone) = (sink("one").await, sink("two").await, dead_address());
     let proxy = Running::start(config(Protocol::Tcp, None)).await;
     let port = proxy.address.port();
     // Nobody's port: the connection ends.

@@ -175,7 +175,7 @@ async fn calls_go_on_with_their_messages_and_trailers() {
 #[tokio::test]
 async fn calls_that_go_nowhere_have_a_status_of_their_own() {
     let proxy = Running::start(Config::default()).await;
-    let gone = crate::running::dead_address().await;
+    let gone = crate::running::dead_address();
     let text = format!(
         "route add c /gone/ grpc://{gone}\nroute add d /in/ grpc://{gone} opts \"allow=ip:1.1.1.1\""
     );
@@ -227,7 +227,7 @@ async fn plain_requests_are_answered_alike_on_both_ways() {
             text += &format!("route add {name} /{name} http://{}/\n", backend.address);
             backends.push(backend);
         }
-        let gone = crate::running::dead_address().await;
+        let gone = crate::running::dead_address();
         text += &format!("route add name /name http://{gone}/\n");
         let proxy = on(library).await;
         drop(proxy.handle.swap(proxy.table(&text)));

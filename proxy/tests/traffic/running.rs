@@ -87,11 +87,9 @@ pub(crate) fn lines(targets: &[SocketAddr]) -> String {
         .collect()
 }
 
-/// An address on which nothing listens.
-pub(crate) async fn dead_address() -> SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
+/// An address on which nothing listens, and nobody else does until the tests end.
+pub(crate) fn dead_address() -> SocketAddr {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    Box::leak(Box::new(socket)).local_addr().unwrap()
 }

@@ -69,7 +69,7 @@ async fn an_answer_that_counts_as_a_failure_is_asked_for_elsewhere() {
 #[tokio::test]
 async fn a_route_says_how_often_it_is_tried() {
     let alive = Backend::start("a", Behavior::Name).await;
-    let targets = [dead_address().await, alive.address];
+    let targets = [dead_address(), alive.address];
     let proxy = to(&targets, "retries=0").await;
     let mut statuses = [
         get(proxy.address, "/").await.status(),
@@ -142,7 +142,7 @@ async fn a_route_has_a_limit_of_its_own() {
 #[tokio::test]
 async fn requests_are_held_until_a_target_comes() {
     let backend = Backend::start("a", Behavior::Name).await;
-    let proxy = to(&[dead_address().await], "hold=20s retries=0").await;
+    let proxy = to(&[dead_address()], "hold=20s retries=0").await;
     let held = |policy: &str| {
         let text = format!("route add web / http://127.0.0.1:1/ opts \"{policy}\"");
         let (definitions, _) = proxy::route::parse::parse(&text);

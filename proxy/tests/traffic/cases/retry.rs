@@ -15,7 +15,7 @@ async fn a_dead_target_fails_no_request() {
         Backend::start("a", Behavior::Name).await,
         Backend::start("b", Behavior::Name).await,
     );
-    let proxy = Running::to(config(), &[a.address, dead_address().await, b.address]).await;
+    let proxy = Running::to(config(), &[a.address, dead_address(), b.address]).await;
     let mut client = Client::connect(proxy.address).await;
     for _ in 0..60 {
         assert_eq!(client.get("/").await.status(), 200);
@@ -102,7 +102,7 @@ async fn a_large_body_is_not_sent_twice() {
 
 #[tokio::test]
 async fn with_all_targets_dead_it_is_502() {
-    let proxy = Running::to(config(), &[dead_address().await, dead_address().await]).await;
+    let proxy = Running::to(config(), &[dead_address(), dead_address()]).await;
     let answer = get(proxy.address, "/").await;
     assert_eq!(answer.status(), 502);
     assert!(answer.header("server").is_empty());
@@ -127,7 +127,7 @@ async fn silence_is_504_and_not_repeated() {
 async fn retries_are_bounded() {
     let mut dead = Vec::new();
     for _ in 0..4 {
-        dead.push(dead_address().await);
+        dead.push(dead_address());
     }
     let alive = Backend::start("a", Behavior::Name).await;
     dead.push(alive.address);
