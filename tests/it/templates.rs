@@ -136,16 +136,17 @@ async fn a_task_waits_for_a_key_and_restarts_when_it_changes() {
     answers(&agent, &web, "three").await;
     set_key(&agent, "app/text", "four").await;
     answers(&agent, &web, "four").await;
-    let starts = |allocs: &[Value]| {
+    // A start is told when the task may answer already; that it is wanted is told before.
+    let restarts = |allocs: &[Value]| {
         let events = allocs[0]["TaskStates"]["server"]["Events"].as_array();
         let later = events.expect("events").iter().filter(|event| {
             let at = Duration::from_nanos(event["Time"].as_u64().expect("a time"));
-            SystemTime::UNIX_EPOCH + at > stopped && event["Type"] == "Started"
+            SystemTime::UNIX_EPOCH + at > stopped && event["Type"] == "Restart Signaled"
         });
         later.count()
     };
-    let seen = eventually("the start", || async {
-        let seen = starts(&web.running(&agent, 1).await);
+    let seen = eventually("the restart", || async {
+        let seen = restarts(&web.running(&agent, 1).await);
         if seen > 0 {
             Ok(seen)
         } else {
