@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         .install_default()
         .ok();
     let done = match invocation.command {
-        Command::Agent(arguments) => commands::agent::run(arguments),
+        Command::Agent(arguments) => commands::agent::run(&invocation.program, arguments),
         Command::Dev(arguments) => {
             commands::dev::run(arguments, invocation.program, invocation.global)
         }

@@ -65,7 +65,7 @@ mod watch;
 pub use context::Output;
 pub use process::{
     AgentArguments, ClusterCommand, ClusterInit, ClusterJoin, DevArguments, EchoArguments,
-    SuperviseArguments, ValidateArguments,
+    SuperviseArguments, UnheededFlags, ValidateArguments,
 };
 pub use reach::{Places, reach};
 
@@ -115,6 +115,19 @@ struct Line {
     global: Global,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Line {
+    fn of(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let mut line = Self::from_arg_matches(matches)?;
+        if let Command::Agent(arguments) = &mut line.command {
+            let own = matches.subcommand_matches("agent");
+            let source = own.and_then(|own| own.value_source("region"));
+            let is_written = source == Some(clap::parser::ValueSource::CommandLine);
+            arguments.region = line.global.region.clone().filter(|_| is_written);
+        }
+        Ok(line)
+    }
 }
 
 /// Options that every command has.
@@ -356,7 +369,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Ref
     let whole = std::iter::once(OsString::from(&program)).chain(rewritten);
     let line = command
         .try_get_matches_from(whole)
-        .and_then(|matches| Line::from_arg_matches(&matches));
+        .and_then(|matches| Line::of(&matches));
     match line {
         Ok(line) => Ok(Invocation {
             program,

@@ -27,7 +27,7 @@ pub struct AgentArguments {
     #[arg(long, value_name = "N")]
     pub bootstrap_expect: Option<u32>,
     /// Server to ask who is there; may be repeated
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, alias = "join", value_name = "ADDR")]
     pub retry_join: Vec<String>,
     /// Server that a client goes to; may be repeated
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
@@ -47,6 +47,102 @@ pub struct AgentArguments {
     /// Datacenter of this machine
     #[arg(long, value_name = "NAME")]
     pub dc: Option<String>,
+    /// Class of this machine
+    #[arg(long, value_name = "CLASS")]
+    pub node_class: Option<String>,
+    /// Label of this machine; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub meta: Vec<(String, String)>,
+    /// MHz to offer instead of what was found
+    #[arg(long, value_name = "MHZ")]
+    pub cpu_total_compute: Option<u64>,
+    /// Region, if the command line says it: the variable is for those who ask an agent.
+    #[arg(skip)]
+    pub region: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it would be help of a flag")]
+    pub unheeded: UnheededFlags,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+/// Flags of the published agent that are known and not acted on, as their blocks in files are not
+/// either. What protects something is not among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnheededFlags {
+    /// Those that were given, with the dash.
+    pub given: Vec<String>,
+}
+
+impl UnheededFlags {
+    const SWITCHES: [&str; 9] = [
+        "consul-auto-advertise",
+        "consul-checks-use-advertise",
+        "consul-client-auto-join",
+        "consul-server-auto-join",
+        "dev-connect",
+        "log-include-location",
+        "log-json",
+        "rejoin",
+        "vault-enabled",
+    ];
+    const WITH_VALUES: [&str; 17] = [
+        "alloc-dir",
+        "alloc-mounts-dir",
+        "consul-client-service-name",
+        "consul-server-service-name",
+        "host-volume-plugin-dir",
+        "host-volumes-dir",
+        "network-interface",
+        "network-speed",
+        "plugin-dir",
+        "preferred-address-family",
+        "raft-protocol",
+        "retry-interval",
+        "retry-max",
+        "state-dir",
+        "vault-address",
+        "vault-create-from-role",
+        "vault-namespace",
+    ];
+}
+
+impl clap::Args for UnheededFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let named = |name: &'static str| clap::Arg::new(name).long(name).hide(true);
+        let switches = Self::SWITCHES.map(|name| named(name).action(clap::ArgAction::SetTrue));
+        let others = Self::WITH_VALUES.map(|name| named(name).action(clap::ArgAction::Append));
+        command.args(switches).args(others)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for UnheededFlags {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let names = Self::SWITCHES.into_iter().chain(Self::WITH_VALUES);
+        let is_given = |name: &&str| {
+            matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
+        };
+        Ok(Self {
+            given: names
+                .filter(is_given)
+                .map(|name| format!("-{name}"))
+                .collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// Make a cluster, or let this machine join one.

@@ -1,15 +1,16 @@
 use super::{banner, load, reload, say};
 use anyhow::Context as _;
 use cli::AgentArguments;
-use config::Written;
+use config::{Part, Written};
 use std::process::ExitCode;
 use trivet::agent::{self, Agent, Request};
 
 /// `agent`: runs until interrupted.
-pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(program: &str, arguments: AgentArguments) -> anyhow::Result<ExitCode> {
+    let part = Part::of_program(program);
     let paths = arguments.config.clone();
     let flags = written(arguments);
-    let Some(config) = load(&paths, flags.clone())? else {
+    let Some(config) = load(part, &paths, flags.clone())? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
@@ -33,13 +34,13 @@ pub(crate) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
                 () = &mut interrupted => break ExitCode::SUCCESS,
                 () = agent.broke() => break ExitCode::FAILURE,
                 Some(()) = hang_ups.recv() => {
-                    if let Err(problems) = reload(&agent, &paths, flags.clone()).await {
+                    if let Err(problems) = reload(&agent, part, &paths, flags.clone()).await {
                         tracing::error!(problems, "the configuration stays as it was");
                     }
                 }
                 request = agent.requested() => match request {
                     Request::Reload(answer) => {
-                        answer.tell(reload(&agent, &paths, flags.clone()).await);
+                        answer.tell(reload(&agent, part, &paths, flags.clone()).await);
                     }
                     Request::Leave => break ExitCode::SUCCESS,
                 },
@@ -64,7 +65,12 @@ fn written(arguments: AgentArguments) -> Written {
         bind_addr: arguments.bind,
         log_level: arguments.log_level,
         name: arguments.node,
+        region: arguments.region,
         datacenter: arguments.dc,
+        node_class: arguments.node_class,
+        meta: arguments.meta.into_iter().collect(),
+        cpu_total_compute: arguments.cpu_total_compute,
+        ignored: arguments.unheeded.given,
         ..Written::default()
     }
 }

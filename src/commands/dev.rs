@@ -1,6 +1,6 @@
 use super::{banner, load, reload, say};
 use cli::{self, DevArguments, Global, Request};
-use config::Written;
+use config::{Part, Written};
 use std::{path::Path, process::ExitCode};
 use trivet::agent::{self, Agent};
 
@@ -10,7 +10,7 @@ pub(crate) fn run(
     program: String,
     global: Global,
 ) -> anyhow::Result<ExitCode> {
-    let Some(config) = load(&arguments.config, flags())? else {
+    let Some(config) = load(Part::All, &arguments.config, flags())? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
@@ -93,7 +93,7 @@ async fn left(agent: &Agent, arguments: &DevArguments) {
     loop {
         match agent.requested().await {
             agent::Request::Reload(answer) => {
-                answer.tell(reload(agent, &arguments.config, flags()).await);
+                answer.tell(reload(agent, Part::All, &arguments.config, flags()).await);
             }
             agent::Request::Leave => return,
         }

@@ -8,13 +8,13 @@ pub(crate) mod request;
 pub(crate) mod supervise;
 pub(crate) mod validate;
 
-use config::{Config, Written};
+use config::{Config, Part, Written};
 use std::{fmt::Write as _, io::Write as _, path::PathBuf};
 use trivet::agent::{Agent, Listeners};
 
 /// The configuration; none after its problems were printed.
-fn load(paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
-    match Config::load(paths, flags) {
+fn load(part: Part, paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
+    match Config::load_as(part, paths, flags) {
         Ok(config) => Ok(Some(config)),
         Err(problems) => {
             let mut stderr = std::io::stderr();
@@ -30,8 +30,13 @@ fn load(paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
 ///
 /// # Errors
 /// What is wrong, in a line each; everything stays as it was then.
-async fn reload(agent: &Agent, paths: &[PathBuf], flags: Written) -> Result<(), String> {
-    let config = Config::load(paths, flags).map_err(|problems| {
+async fn reload(
+    agent: &Agent,
+    part: Part,
+    paths: &[PathBuf],
+    flags: Written,
+) -> Result<(), String> {
+    let config = Config::load_as(part, paths, flags).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         lines.join("\n")
     })?;

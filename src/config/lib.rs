@@ -95,6 +95,46 @@ pub struct Config {
     pub registration: Registration,
 }
 
+/// What an agent is started as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// Everything.
+    #[default]
+    All,
+    /// Jobs, without listeners for the catalog, names and traffic.
+    Jobs,
+}
+
+impl Part {
+    /// The part that the program is when it is called by a name: by that of one of the programs
+    /// that it stands in for, only what that one does.
+    #[must_use]
+    pub fn of_program(name: &str) -> Self {
+        match name {
+            "nomad" => Self::Jobs,
+            _ => Self::All,
+        }
+    }
+
+    fn written(self) -> Written {
+        if self == Self::All {
+            return Written::default();
+        }
+        Written {
+            catalog_enabled: Some(false),
+            dns: WrittenDns {
+                enabled: Some(false),
+                ..WrittenDns::default()
+            },
+            ingress: WrittenIngress {
+                enabled: Some(false),
+                ..WrittenIngress::default()
+            },
+            ..Written::default()
+        }
+    }
+}
+
 /// The place of a server among others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -177,8 +217,16 @@ impl Config {
     /// # Errors
     /// Every problem of every file.
     pub fn load(paths: &[PathBuf], flags: Written) -> Result<Self, Vec<Problem>> {
+        Self::load_as(Part::All, paths, flags)
+    }
+
+    /// As [`Config::load`]; what does not belong to `part` is off unless it is written.
+    ///
+    /// # Errors
+    /// Every problem of every file.
+    pub fn load_as(part: Part, paths: &[PathBuf], flags: Written) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut merged = Written::default();
+        let mut merged = part.written();
         for path in paths {
             for file in file::expand(path, &mut problems) {
                 merged = merged.merge(read(&file, &mut problems));

@@ -227,6 +227,29 @@ telemetry {
 }
 
 #[test]
+fn a_part_runs_what_is_its_own_and_what_is_written() {
+    let dev = Written {
+        dev: Some(true),
+        ..Written::default()
+    };
+    let load = |part, flags| Config::load_as(part, &[], flags).unwrap();
+    let parts = |config: &Config| {
+        let listeners = (config.catalog.is_some(), config.dns.is_some());
+        (listeners, config.ingress.is_some(), config.client.is_some())
+    };
+    let all = load(Part::of_program("trivet"), dev.clone());
+    assert_eq!(parts(&all), ((true, true), true, true));
+    let jobs = load(Part::of_program("nomad"), dev.clone());
+    assert_eq!(parts(&jobs), ((false, false), false, true));
+    let asked = Written {
+        catalog_enabled: Some(true),
+        ..dev
+    };
+    let jobs = load(Part::Jobs, asked);
+    assert_eq!(parts(&jobs), ((true, false), false, true));
+}
+
+#[test]
 fn what_is_reserved_and_own_ports_are_kept_back() {
     let text = r#"
 data_dir = "/d"

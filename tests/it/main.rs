@@ -46,6 +46,7 @@ mod operated;
 mod pages;
 mod plans;
 mod preemption;
+mod program_names;
 mod races;
 mod registered;
 mod rollback;
