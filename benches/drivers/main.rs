@@ -1,12 +1,12 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
 //! `cargo bench --bench drivers -- [ingress] [hung] [dns] [catalog] [jobs] [start] [storm]
-//! [rollouts]` runs the named ones, or all; words behind `catalog` name its parts (`dns`, `large`,
-//! `kv`, `watchers`), and it takes `seconds=6`, `rounds=3` and `watchers=1000`; `storm` takes
-//! `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH` for
-//! where the data directory is made, `rollouts` takes `runs=30` and `rollouts=100`. The peer runs
-//! in the same run where Debian has it; what a driver needs and does not find, it says and skips.
-//! All traffic stays on loopback, and every load is bounded in time.
+//! [rollouts] [records]` runs the named ones, or all; words behind `catalog` name its parts (`dns`,
+//! `large`, `kv`, `watchers`), and it takes `seconds=6`, `rounds=3` and `watchers=1000`; `storm`
+//! takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH`
+//! for where the data directory is made, `rollouts` takes `runs=30` and `rollouts=100`. The peer
+//! runs in the same run where Debian has it; what a driver needs and does not find, it says and
+//! skips. All traffic stays on loopback, and every load is bounded in time.
 
 #![expect(
     clippy::print_stdout,
@@ -28,6 +28,7 @@ mod harness;
 mod hung;
 mod ingress;
 mod process;
+mod records;
 mod rollouts;
 mod small_jobs;
 mod start;
@@ -50,6 +51,7 @@ async fn main() {
     run("start", &wanted, start::run()).await;
     run("storm", &wanted, storm::run(&options)).await;
     run("rollouts", &wanted, rollouts::run(&options)).await;
+    run("records", &wanted, async { records::run() }).await;
 }
 
 async fn run(name: &str, wanted: &[String], driver: impl Future<Output = ()>) {
