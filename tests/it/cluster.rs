@@ -395,6 +395,97 @@ async fn the_cluster_goes_on_without_its_leader_and_without_a_client() {
     job.passing(&clients.1, 2).await;
 }
 
+/// Values of a key in the copies of all servers.
+async fn copies(servers: &[&Agent], key: &str) -> Vec<Option<String>> {
+    let mut found = Vec::new();
+    for server in servers {
+        let url = server.url("catalog", &format!("/v1/kv/{key}?stale&raw"));
+        let (status, text) = http::send(Method::GET, &url, None).await;
+        found.push((status == StatusCode::OK).then_some(text));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_agents_killed_at_once_come_back_as_they_were() {
+    let addresses = Addresses::new();
+    let mut agents = addresses.start().await;
+    let clients = tokio::join!(addresses.start_client(), addresses.start_client());
+    agents.extend([clients.0, clients.1]);
+    let job = Echo::new("web", 3);
+    job.run(&agents[3]).await;
+    let before = job.running(&agents[3], 3).await;
+    written(&agents[0], "before", "1").await;
+    let processes = pids(&[&agents[3], &agents[4]]);
+    assert!(processes.len() >= 3, "{processes:?}");
+
+    for agent in &agents {
+        kill(agent.pid(), Signal::SIGKILL).expect("it runs");
+    }
+    for agent in &mut agents {
+        agent.ended().await;
+    }
+    // A majority of the servers is needed before any of them is ready.
+    futures_util::future::join_all(agents.iter_mut().map(Agent::start_again)).await;
+
+    let after = job.running(&agents[4], 3).await;
+    let ids = |allocs: &[Value]| {
+        let ids = allocs.iter().map(|alloc| alloc["ID"].to_string());
+        ids.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(ids(&before), ids(&after));
+    assert_eq!(pids(&[&agents[3], &agents[4]]), processes);
+    job.passing(&agents[3], 3).await;
+    for server in &agents[..3] {
+        has_key(server, "before").await;
+    }
+    written(&agents[4], "after", "1").await;
+    // Both ingresses carry requests again.
+    for client in &agents[3..] {
+        eventually("an answer", async || {
+            let url = client.url("ingress", "/web");
+            match http::send(Method::GET, &url, None).await {
+                (StatusCode::OK, _) => Ok(()),
+                (status, text) => Err(format!("{status}: {text}")),
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_stands_still_is_replaced_and_what_it_took_late_is_whole_or_absent() {
+    let addresses = Addresses::new();
+    let mut servers = addresses.start().await;
+    written(&servers[0], "before", "1").await;
+    let old = take_leader(&mut servers).await;
+    let was = old.address("rpc").to_string();
+    // Nothing is closed: the others only hear nothing any more.
+    kill(old.pid(), Signal::SIGSTOP).expect("it runs");
+    let late = {
+        let url = old.url("catalog", "/v1/kv/late");
+        tokio::spawn(async move { http::client().put(url).body("1").send().await })
+    };
+    written(&servers[0], "meanwhile", "1").await;
+    let now = led(&servers[1]).await;
+    assert_ne!(now, was);
+    kill(old.pid(), Signal::SIGCONT).expect("it stands still");
+    leads(&old, &now).await;
+    for server in [&old, &servers[0], &servers[1]] {
+        has_key(server, "before").await;
+        has_key(server, "meanwhile").await;
+    }
+    // What was asked of it meanwhile is acknowledged and everywhere, or refused and nowhere.
+    let late = late.await.expect("no panic").expect("an answer").status();
+    written(&old, "end", "1").await;
+    for server in [&old, &servers[0], &servers[1]] {
+        has_key(server, "end").await;
+    }
+    let all = copies(&[&old, &servers[0], &servers[1]], "late").await;
+    let value = (late == StatusCode::OK).then(|| "1".to_owned());
+    assert_eq!(all, vec![value; 3], "{late}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_lags_by_a_snapshot_is_sent_it_and_a_minority_writes_nothing() {
     let addresses = Addresses::new();
