@@ -115,3 +115,41 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    /// Longer than any machine needs to close a connection.
+    const LONG: Duration = Duration::from_secs(60);
+    /// One in some thousands went wrong.
+    const CALLS: usize = 4000;
+
+    /// Answers every connection with an alert of TLS, and closes it.
+    async fn speaks_tls(listener: TcpListener) {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                stream.read_exact(&mut [0; 5]).await.ok();
+                stream.write_all(&[21, 3, 3, 0, 2, 2, 10]).await.ok();
+            });
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_that_ends_at_once_ends_the_question() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(speaks_tls(listener));
+        for _ in 0..CALLS {
+            let pool = Pool::new(Security::Plain);
+            let asked = pool.call(&address, Call::Members, Vec::new(), LONG).await;
+            let error = asked.expect_err("nobody answers");
+            assert!(!matches!(error, Error::Timeout { .. }), "{error}");
+        }
+        server.abort();
+    }
+}

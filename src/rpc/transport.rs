@@ -32,6 +32,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 /// Messages that may wait in each direction of a stream.
 pub const STREAM_MESSAGES_MAX: usize = 256;
@@ -238,6 +239,9 @@ pub(super) async fn bounded<T>(
 pub(super) struct Caller {
     address: Arc<str>,
     sender: SendRequest<Body>,
+    /// Canceled when the connection has ended. The library loses a question now and then that is
+    /// asked at that moment, and who asked would wait for ever.
+    ended: CancellationToken,
 }
 
 impl Caller {
@@ -270,12 +274,19 @@ impl Caller {
                 source,
             })?;
         let peer = Arc::clone(&address);
+        let ended = CancellationToken::new();
+        let end = ended.clone().drop_guard();
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%peer, %error, "RPC connection ended");
             }
+            drop(end);
         });
-        Ok(Self { address, sender })
+        Ok(Self {
+            address,
+            sender,
+            ended,
+        })
     }
 
     /// Whether nothing can be asked here any more.
@@ -303,7 +314,15 @@ impl Caller {
             self.sender.ready().await?;
             self.sender.send_request(request).await
         };
-        let response = answered.await.map_err(|source| Error::Http {
+        let answered = tokio::select! {
+            biased;
+            answered = answered => answered,
+            () = self.ended.cancelled() => return Err(Error::Connect {
+                address: self.address.to_string(),
+                source: std::io::ErrorKind::ConnectionReset.into(),
+            }),
+        };
+        let response = answered.map_err(|source| Error::Http {
             address: self.address.to_string(),
             source,
         })?;
