@@ -279,10 +279,17 @@ impl Handle {
         }
     }
 
-    /// Microseconds of the clock that begins with the handle.
+    /// Microseconds of the clock that begins with the handle, at least 1.
     pub(super) fn now_us(&self) -> u64 {
-        let since = Instant::now().saturating_duration_since(self.shared.started);
-        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+        self.at_us(Instant::now())
+    }
+
+    /// A moment of that clock.
+    pub(super) fn at_us(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.shared.started);
+        u64::try_from(since.as_micros())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
     }
 
     /// What the targets of the table in force were asked and how they answered, in the text format

@@ -71,9 +71,9 @@ impl Wait {
         if now < patience {
             return Verdict::Wait(patience);
         }
-        let since_ms = handle.at_ms(self.since);
-        let is_alone = !health.has_answered_since(since_ms)
-            && others_answer(handle, request, upstream, since_ms);
+        let since_us = handle.at_us(self.since);
+        let is_alone = !health.has_answered_since(since_us)
+            && others_answer(handle, request, upstream, since_us);
         if !is_alone {
             return Verdict::Wait(now + LOOK_INTERVAL);
         }
@@ -93,7 +93,7 @@ fn others_answer(
     handle: &Handle,
     (host, path): (&str, &RequestPath<'_>),
     upstream: &Upstream,
-    since_ms: u64,
+    since_us: u64,
 ) -> bool {
     let table = handle.load();
     let Some(route) = table.lookup(host, path) else {
@@ -101,7 +101,7 @@ fn others_answer(
     };
     let mut others = route.targets().iter().map(|target| target.upstream());
     others.any(|other| {
-        other.serial() != upstream.serial() && other.health().has_answered_since(since_ms)
+        other.serial() != upstream.serial() && other.health().has_answered_since(since_us)
     })
 }
 

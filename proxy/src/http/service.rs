@@ -893,7 +893,7 @@ impl ProxyHttp for Service {
     ) -> Result<()> {
         if let (Some(asked), Some(lease)) = (cx.asked.take(), &cx.lease) {
             let health = lease.target().upstream().health();
-            health.answered(self.handle.now_ms(), asked.elapsed());
+            health.answered(self.handle.now_us(), asked.elapsed());
         }
         if let Some(client) = session.digest().and_then(socket::client) {
             client.wait(None);

@@ -29,11 +29,12 @@ const TIMES_MAX: u32 = 4096;
 /// Fewer times than this say nothing of what is usual.
 const TIMES_MIN: u32 = 20;
 
-/// How a server has answered lately. Times are milliseconds of one clock, chosen by the caller.
+/// How a server has answered lately. Times are milliseconds of one clock, chosen by the caller; those
+/// of answers are microseconds, as one request may follow another within a millisecond.
 #[derive(Debug, Default)]
 pub struct Health {
     /// When the last answer began; 0 if none did.
-    heard_ms: AtomicU64,
+    heard_us: AtomicU64,
     /// Until when it rests; 0 if it does not.
     rests_until_ms: AtomicU64,
     /// How long the last rest is.
@@ -58,16 +59,16 @@ struct Times {
 
 impl Health {
     /// It answered something.
-    pub fn heard(&self, now_ms: u64) {
-        self.heard_ms.store(now_ms, Ordering::Relaxed);
+    pub fn heard(&self, now_us: u64) {
+        self.heard_us.store(now_us, Ordering::Relaxed);
         if self.is_suspected.load(Ordering::Relaxed) {
             self.wake();
         }
     }
 
     /// An answer began, so long after it was asked for.
-    pub fn answered(&self, now_ms: u64, took: Duration) {
-        self.heard(now_ms);
+    pub fn answered(&self, now_us: u64, took: Duration) {
+        self.heard(now_us);
         let times = self.times.get_or_init(Box::default);
         times.histogram.count(took);
         let count = times.count.load(Ordering::Relaxed) + 1;
@@ -185,9 +186,9 @@ impl Health {
     }
 
     /// Whether an answer began at that time or later.
-    pub fn has_answered_since(&self, since_ms: u64) -> bool {
-        let heard = self.heard_ms.load(Ordering::Relaxed);
-        heard > 0 && heard >= since_ms
+    pub fn has_answered_since(&self, since_us: u64) -> bool {
+        let heard = self.heard_us.load(Ordering::Relaxed);
+        heard > 0 && heard >= since_us
     }
 
     /// How long an answer may take before its absence says something.

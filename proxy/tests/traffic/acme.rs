@@ -26,7 +26,7 @@ use x509_parser::prelude::FromDer;
 use crate::client::Client;
 use crate::running::Running;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const URL: &str = "https://authority.test";
 
 /// An authority that issues certificates for so many seconds, one after the other.

@@ -299,7 +299,7 @@ async fn routes_open_and_close_ports_of_their_own() {
             one.address, two.address
         ),
     );
-    let patience = Duration::from_secs(20);
+    let patience = Duration::from_secs(60);
     // No other connection than this one is made, so that below all that were before have ended.
     let opened = async {
         loop {

@@ -17,7 +17,7 @@ use crate::running::Running;
 use crate::secured;
 
 /// No case takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request at the end of what a client sends: if it is reached, the connection ends after it.
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n";
@@ -253,7 +253,14 @@ impl Both {
         let mut ways = Vec::new();
         for (library, config) in [Library::Doubtful, Library::All].into_iter().zip(configs) {
             let target = Target::start(script.clone()).await;
-            let config = Config { library, ..config };
+            let config = Config {
+                library,
+                // Both ways have connections to the target that wait, or both have none, however
+                // long the machine pauses.
+                threads: 1,
+                upstream_idle_timeout: 10 * PATIENCE,
+                ..config
+            };
             let running = Running::start(config).await;
             let text = format!(
                 "route add a any/ http://{}/\nroute add a /x http://{0}/",

@@ -17,7 +17,7 @@ use crate::client::{Client, Hammer, get, read_message};
 use crate::running::{Running, lines};
 
 /// No test here takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn one_thread() -> Config {
     Config {

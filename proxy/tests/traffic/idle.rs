@@ -110,6 +110,9 @@ async fn needs_12000_descriptors_ten_thousand_connections_may_rest() {
     let backend = Backend::start("a", Behavior::Name).await;
     let config = Config {
         connections_max: CONNECTIONS + 100,
+        // However slow the machine is, none of them rests for too long.
+        client_idle_timeout: 10 * PATIENCE,
+        upstream_idle_timeout: 10 * PATIENCE,
         ..Config::default()
     };
     let proxy = Running::to(config, &[backend.address]).await;

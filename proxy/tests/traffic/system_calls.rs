@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proxy::Config;
 
@@ -77,6 +78,8 @@ async fn calls(config: Config, closes: bool) -> [f64; 3] {
     let backend = Backend::start("a", Behavior::Status(200)).await;
     let config = Config {
         threads: 1,
+        // However long the machine pauses, no connection to a target has waited for too long.
+        upstream_idle_timeout: Duration::from_secs(600),
         on_thread_start: Some(|| IS_COUNTED.with(|counted| counted.set(true))),
         ..config
     };

@@ -563,8 +563,8 @@ impl Relay<'_> {
         if !std::mem::replace(&mut self.is_heard, true) {
             local.asks(self.connection.number, false);
             let took = now.saturating_duration_since(self.wait.since());
-            let now_ms = local.handle.at_ms(now);
-            self.upstream.health().answered(now_ms, took);
+            let now_us = local.handle.at_us(now);
+            self.upstream.health().answered(now_us, took);
         }
         self.since = now;
         let deadline = now + self.connection.silence_max();

@@ -244,7 +244,7 @@ impl Local {
         tokio::task::spawn_local(async move {
             let heard = tokio::time::timeout(OVERHEAR_TIMEOUT, stream.peek(&mut [0])).await;
             if let Ok(Ok(1)) = heard {
-                upstream.health().heard(local.handle.now_ms());
+                upstream.health().heard(local.handle.now_us());
             }
             local.overheard.borrow_mut().remove(&serial);
         });

@@ -17,7 +17,9 @@ async fn a_swap_waits_for_requests_in_flight() {
     );
     let proxy = Running::to(config(), &[old.address]).await;
     let mut client = Client::connect(proxy.address).await;
-    client.send("GET / HTTP/1.1\r\nHost: any\r\n\r\n").await;
+    // One that stays with its target however long that is silent.
+    let request = "POST / HTTP/1.1\r\nHost: any\r\nContent-Length: 1\r\n\r\nx";
+    client.send(request).await;
     old.request_arrived().await;
     let mut drained = Box::pin(proxy.handle.swap(proxy.table(&lines(&[new.address]))));
     // The new table is in force already.

@@ -12,7 +12,7 @@ use crate::backend::{Backend, Behavior};
 use crate::client::{Client, Message};
 
 /// No test here takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that comes until the connection ends.
 async fn rest(client: &mut Client) -> String {

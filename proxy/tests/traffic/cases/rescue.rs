@@ -13,7 +13,7 @@ use crate::backend::{Backend, Behavior};
 use crate::client::{Client, Message, get, post, read_message};
 
 /// No test here takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const ANY: &[&str] = &["urlprefix-/"];
 
@@ -36,29 +36,31 @@ async fn requests_are_taken_from_a_target_that_is_silent_alone() {
         Backend::start("b", Behavior::Name).await,
     );
     let proxy = Running::to(one_thread(), &[silent.address, a.address, b.address]).await;
+    let began = Instant::now();
     let mut clients = JoinSet::new();
     for _ in 0..6 {
         let address = proxy.address;
         clients.spawn(async move {
             let mut client = Client::connect(address).await;
             let started = Instant::now();
-            let mut answered = 0;
             while started.elapsed() < Duration::from_millis(900) {
                 assert_eq!(client.get("/").await.status(), 200);
-                answered += 1;
             }
-            answered
         });
     }
-    let all = timeout(PATIENCE, clients.join_all()).await.unwrap();
-    assert!(all.iter().all(|answered| *answered > 0), "{all:?}");
+    timeout(PATIENCE, clients.join_all()).await.unwrap();
+    // It is suspected after half a second, and gets no more than a try for each that follows.
+    let tries = || {
+        let since = began.elapsed().saturating_sub(Duration::from_millis(500));
+        since.as_secs() as usize
+    };
     let asked = silent.requests();
-    assert!((1..=6).contains(&asked), "{asked}");
-    // It gets no more than a try now and then.
+    assert!((1..=6 + tries()).contains(&asked), "{asked}");
     for _ in 0..30 {
         assert_eq!(get(proxy.address, "/").await.status(), 200);
     }
-    assert!(silent.requests() <= asked + 1);
+    let asked = silent.requests();
+    assert!(asked <= 6 + tries(), "{asked}");
 }
 
 #[tokio::test]
@@ -66,7 +68,8 @@ async fn what_cannot_be_repeated_stays_with_its_target() {
     let silent = Backend::start("silent", Behavior::Silent).await;
     let other = Backend::start("other", Behavior::Name).await;
     let config = Config {
-        response_timeout: Some(Duration::from_millis(1500)),
+        // The other one answers in time even when the machine pauses.
+        response_timeout: Some(Duration::from_secs(5)),
         ..one_thread()
     };
     let proxy = Running::to(config, &[silent.address, other.address]).await;
@@ -98,7 +101,8 @@ async fn nothing_is_repeated_beyond_the_budget() {
     let silent = Backend::start("silent", Behavior::Silent).await;
     let other = Backend::start("other", Behavior::Name).await;
     let config = Config {
-        response_timeout: Some(Duration::from_millis(900)),
+        // The other one answers in time even when the machine pauses.
+        response_timeout: Some(Duration::from_secs(5)),
         repeats_percent: 0,
         repeats_per_second: 0,
         ..one_thread()

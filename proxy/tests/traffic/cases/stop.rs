@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy::Config;
+use proxy::{Config, Listener};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -13,7 +13,12 @@ use crate::client::Client;
 #[tokio::test]
 async fn stopping_finishes_requests_and_closes_the_rest() {
     let backend = Backend::start("a", Behavior::Held).await;
-    let mut proxy = Running::to(config(), &[backend.address]).await;
+    // An address of its own: no other test takes its port when it is free again.
+    let config = Config {
+        listeners: vec![Listener::http("127.0.0.79:0".parse().unwrap())],
+        ..config()
+    };
+    let mut proxy = Running::to(config, &[backend.address]).await;
     let mut idle = Client::connect(proxy.address).await;
     backend.permits.add_permits(1);
     assert_eq!(idle.get("/").await.status(), 200);
