@@ -330,8 +330,10 @@ mod tests {
     #[tokio::test]
     async fn draining_finishes_what_is_in_flight() {
         let slow = Config {
+            // An address of its own: no other test takes its port when it is free again.
+            listen: "127.0.0.81:0".parse().unwrap(),
             delay: Duration::from_millis(200),
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(60),
             ..config()
         };
         let echo = Echo::bind(slow).await.unwrap();

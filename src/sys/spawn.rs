@@ -298,6 +298,15 @@ mod tests {
         let path = dir.path().join("script");
         fs::write(&path, "echo $1\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(run(&path, &["one"], &[]).unwrap(), (0, "one\n".into()));
+        let done = loop {
+            match run(&path, &["one"], &[]) {
+                // A child of another test holds the file open for writing until it is a program.
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                done => break done,
+            }
+        };
+        assert_eq!(done.unwrap(), (0, "one\n".into()));
     }
 }

@@ -180,7 +180,7 @@ mod tests {
     use tokio::time::timeout;
 
     async fn is_told(watched: &mut Watched) -> bool {
-        timeout(Duration::from_secs(20), watched.changed())
+        timeout(Duration::from_secs(60), watched.changed())
             .await
             .is_ok()
     }

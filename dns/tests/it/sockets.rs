@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Scenario;
 
 /// Longer than any answer takes; a test that runs into it has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub(crate) struct Running {
@@ -32,19 +32,26 @@ impl Running {
     }
 
     async fn start_with(rules: Rules, recursors: Vec<SocketAddr>) -> Self {
-        Self::bind(rules, recursors, Duration::from_millis(200)).await
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Self::bind(listen, rules, recursors, PATIENCE).await
     }
 
     /// One with an instance of `many`, that waits long for its recursors.
     async fn start_patient(recursors: Vec<SocketAddr>, patience: Duration) -> Self {
-        let running = Self::bind(Rules::default(), recursors, patience).await;
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let running = Self::bind(listen, Rules::default(), recursors, patience).await;
         running.handle.set_view(View::new(&many(1).facts).unwrap());
         running
     }
 
-    async fn bind(rules: Rules, recursors: Vec<SocketAddr>, recursor_timeout: Duration) -> Self {
+    async fn bind(
+        listen: SocketAddr,
+        rules: Rules,
+        recursors: Vec<SocketAddr>,
+        recursor_timeout: Duration,
+    ) -> Self {
         let dns = Dns::bind(Config {
-            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            listen: vec![listen],
             tcp_connections_max: Config::TCP_CONNECTIONS_MAX,
             rules,
             recursors,
@@ -366,8 +373,8 @@ fn recursed(asked: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn names_outside_the_zone_are_asked_elsewhere() {
-    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let failing = silent.local_addr().unwrap();
+    // Nobody is there.
+    let failing = "127.0.0.79:1".parse().unwrap();
     let server = Running::start_with(Rules::default(), vec![failing, recursor().await]).await;
     let mut scenario = Scenario::new();
     for line in [
@@ -518,8 +525,8 @@ async fn a_recursor_that_fails_is_passed_over_and_one_that_knows_is_the_last() {
             addresses.push(address);
             counts.push(count);
         }
-        let server = Running::start_with(Rules::default(), addresses).await;
-        server.handle.set_view(View::new(&many(1).facts).unwrap());
+        // Long enough for those who answer, however busy the machine is.
+        let server = Running::start_patient(addresses, Duration::from_secs(3)).await;
         let asked_for = question("example.org.", RecordType::A);
         let counted = || -> Vec<usize> {
             let counts = counts.iter();
@@ -527,7 +534,8 @@ async fn a_recursor_that_fails_is_passed_over_and_one_that_knows_is_the_last() {
                 .map(|count| count.swap(0, Ordering::SeqCst))
                 .collect()
         };
-        for reply in [server.udp(&asked_for).await, server.tcp(&asked_for).await] {
+        let (udp, tcp) = tokio::join!(server.udp(&asked_for), server.tcp(&asked_for));
+        for reply in [udp, tcp] {
             assert_eq!(reply.metadata.response_code, expected, "{codes:?}");
             assert!(reply.metadata.recursion_available, "{codes:?}");
         }
@@ -631,7 +639,9 @@ async fn one_connection_carries_many_questions_and_garbage_ends_only_its_own() {
 
 #[tokio::test]
 async fn port_in_use_names_the_address() {
-    let server = Running::start(Rules::default()).await;
+    // An address of its own: no other test takes its port when it is free again.
+    let own = "127.0.0.78:0".parse().unwrap();
+    let server = Running::bind(own, Rules::default(), Vec::new(), PATIENCE).await;
     let again = Config {
         listen: vec![server.address],
         tcp_connections_max: Config::TCP_CONNECTIONS_MAX,

@@ -408,7 +408,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(30), has).await;
+        let waited = tokio::time::timeout(Duration::from_secs(60), has).await;
         assert!(waited.is_ok(), "{hosts:?}: {:?}", store.certificates());
     }
 

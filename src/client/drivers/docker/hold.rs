@@ -212,7 +212,15 @@ mod tests {
             .unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o755);
-        let mut child = Command::new(&path).spawn().unwrap();
+        let mut child = loop {
+            match Command::new(&path).spawn() {
+                // A child of another test holds the file open for writing until it is a program.
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                spawned => break spawned.unwrap(),
+            }
+        };
         // It has no way to end by itself: whatever it does wrong kills it by another signal.
         loop {
             let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();

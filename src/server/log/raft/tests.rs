@@ -348,7 +348,9 @@ async fn replay_and_snapshot_with_replay_give_the_same_state() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread: most of the commands wait before the first entry is written, however long that
+/// takes.
+#[tokio::test]
 async fn commands_that_wait_share_an_entry_and_each_gets_its_answer() {
     let directory = tempfile::tempdir().unwrap();
     let (raft, published) = raft_in(directory.path()).await;

@@ -171,8 +171,9 @@ async fn a_pull_is_refused_stalls_or_fails_with_a_sentence() {
         pull_activity_timeout: Duration::from_millis(100),
         ..Containers::default()
     };
-    let bench = Bench::with(settings).await;
-    let pull = async |config: serde_json::Value| {
+    let hasty = Bench::with(settings).await;
+    let bench = Bench::new().await;
+    let pull = async |bench: &Bench, config: serde_json::Value| {
         let start = bench.start("web", config);
         match timeout(DEADLINE, bench.driver.prepare(&start))
             .await
@@ -182,13 +183,13 @@ async fn a_pull_is_refused_stalls_or_fails_with_a_sentence() {
             other => panic!("{other:?}"),
         }
     };
-    let (reason, is_final) = pull(json!({"image": "nobody/has:1"})).await;
+    let (reason, is_final) = pull(&bench, json!({"image": "nobody/has:1"})).await;
     assert!(
         is_final && reason.contains("Failed to pull `nobody/has:1`"),
         "{reason}"
     );
-    bench.double.pulls_slowly("hub:2");
-    let (reason, is_final) = pull(json!({"image": "hub:2"})).await;
+    hasty.double.pulls_slowly("hub:2");
+    let (reason, is_final) = pull(&hasty, json!({"image": "hub:2"})).await;
     assert!(
         !is_final && reason.contains("no progress for 100ms"),
         "{reason}"
@@ -197,14 +198,14 @@ async fn a_pull_is_refused_stalls_or_fails_with_a_sentence() {
         "POST /images/create",
         Fault::Status(500, "registry is away"),
     );
-    let (reason, is_final) = pull(json!({"image": "hub:3"})).await;
+    let (reason, is_final) = pull(&bench, json!({"image": "hub:3"})).await;
     assert!(!is_final && reason.contains("registry is away"), "{reason}");
     // `latest` is asked for again although it is there.
     bench.double.has_image("local:latest");
     bench
         .double
         .fails("POST /images/create", Fault::Status(404, "no such image"));
-    let (reason, is_final) = pull(json!({"image": "local"})).await;
+    let (reason, is_final) = pull(&bench, json!({"image": "local"})).await;
     assert!(is_final && reason.contains("`local:latest`"), "{reason}");
 }
 
