@@ -215,7 +215,7 @@ mod tests {
         let mut child = loop {
             match Command::new(&path).spawn() {
                 // A child of another test holds the file open for writing until it is a program.
-                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                     std::thread::yield_now();
                 }
                 spawned => break spawned.unwrap(),
