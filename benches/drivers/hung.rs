@@ -20,7 +20,10 @@ const REQUESTS: (usize, usize) = (400, 1600);
 
 pub(crate) async fn run() {
     let agent = Agent::start().await;
-    let job = Echo::new("web", 3);
+    let job = Echo {
+        check_timeout: "1s".into(),
+        ..Echo::new("web", 3)
+    };
     job.run(&agent).await;
     job.passing(&agent, 3).await;
     let allocs = job.running(&agent, 3).await;

@@ -98,7 +98,7 @@ impl Scene {
     /// Asks a file endpoint; answers within the deadline or the test fails.
     async fn ask(&self, path: &str) -> (StatusCode, String) {
         let url = self.agent.url("http", path);
-        let asked = timeout(Duration::from_secs(15), http::send(Method::GET, &url, None)).await;
+        let asked = timeout(DEADLINE, http::send(Method::GET, &url, None)).await;
         let (status, body) = asked.unwrap_or_else(|_| panic!("{path} hangs"));
         assert!(!body.contains(SECRET), "{path} shows the secret");
         (status, body)
@@ -566,12 +566,20 @@ async fn idle_followers_cost_next_to_nothing_and_hear_of_what_is_written() {
         followers.push(response);
     }
     let pid = agent.pid().as_raw();
-    let before = cpu_seconds(pid);
-    tokio::time::sleep(LOOKED_AT).await;
-    let share = (cpu_seconds(pid) - before) / LOOKED_AT.as_secs_f64();
+    let mut least = f64::INFINITY;
+    // What else the agent has to do after the start is done at some time.
+    for _ in 0..5 {
+        let (before, since) = (cpu_seconds(pid), Instant::now());
+        tokio::time::sleep(LOOKED_AT).await;
+        let share = (cpu_seconds(pid) - before) / since.elapsed().as_secs_f64();
+        least = least.min(share);
+        if least < 0.10 {
+            break;
+        }
+    }
     assert!(
-        share < 0.10,
-        "{FOLLOWERS} idle followers use {share:.2} of a core"
+        least < 0.10,
+        "{FOLLOWERS} idle followers use {least:.2} of a core"
     );
     let signal = json!({"Signal": "SIGUSR1", "TaskName": "t"});
     let path = format!("/v1/client/allocation/{alloc}/signal");
@@ -605,14 +613,18 @@ async fn a_script_check_ends_with_its_allocation_and_leaves_nothing() {
                 "Resources": {"CPU": 10, "MemoryMB": 10}}]}],
     }});
     http::put(&agent.url("http", "/v1/jobs"), &job).await;
-    Scene::until_there(&mark).await;
-    let pid = |path: &Path| {
-        let text = fs::read_to_string(path).expect("a file");
-        text.trim().parse::<i32>().expect("a number")
+    // A file is there before it holds its number.
+    let pid = async |path: &Path| {
+        eventually("a number", || async {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            text.trim().parse::<i32>().map_err(|_| text)
+        })
+        .await
     };
-    let processes: Vec<_> = [mark.clone(), mark.with_extension("child")]
-        .iter()
-        .filter_map(|path| sys::processes::Identity::of(pid(path)))
+    let child = pid(&mark.with_extension("child")).await;
+    let processes: Vec<_> = [pid(&mark).await, child]
+        .into_iter()
+        .filter_map(sys::processes::Identity::of)
         .collect();
     assert_eq!(processes.len(), 2);
     let url = agent.url("http", "/v1/job/checked");

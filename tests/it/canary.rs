@@ -66,9 +66,14 @@ async fn a_canary_takes_its_turn_until_it_is_promoted() {
         "each of six takes its turn: {seen:?}"
     );
 
-    let entries = http::get(&agent.url("catalog", "/v1/catalog/service/shop?tag=canary")).await;
-    assert_eq!(entries.as_array().map(Vec::len), Some(1), "{entries}");
-    assert_eq!(entries[0]["ServiceMeta"]["job_version"], "1");
+    let tagged = "/v1/catalog/service/shop?tag=canary";
+    let version = agent
+        .wait_catalog(tagged, |entries| match entries.as_array()?.as_slice() {
+            [canary] => Some(canary["ServiceMeta"]["job_version"].clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(version, "1");
     let status = trivet(&agent, &["deployment", "status", &deployment])
         .await
         .ok();
@@ -83,6 +88,8 @@ async fn a_canary_takes_its_turn_until_it_is_promoted() {
         .ok();
     job.deployment(&agent, 1, "successful").await;
     job.running(&agent, 5).await;
+    // The instances of before leave when the new ones are there.
+    job.passing_version(&agent, 1, 5).await;
     targets(&agent, "shop", 5).await;
     let seen = load::spread(&agent.url("ingress", "/shop"), 50).await;
     assert!(seen.keys().all(|text| text.starts_with("new-")), "{seen:?}");
@@ -90,8 +97,10 @@ async fn a_canary_takes_its_turn_until_it_is_promoted() {
         seen.len() == 5 && seen.values().all(|&count| count == 10),
         "{seen:?}"
     );
-    let entries = http::get(&agent.url("catalog", "/v1/catalog/service/shop?tag=canary")).await;
-    assert_eq!(entries, json!([]), "promotion ends the canary's tags");
+    // Promotion ends the canary's tags.
+    agent
+        .wait_catalog(tagged, |entries| (*entries == json!([])).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,27 +155,25 @@ async fn a_job_says_the_share_of_its_canary_and_counts_are_told() {
         "{}",
         top.text()
     );
-    let metrics = http::client()
-        .get(agent.url("ingress_admin", "/metrics"))
-        .send()
-        .await
-        .expect("an answer");
-    let metrics = metrics.text().await.expect("a text");
-    let count = |version: &str| -> u64 {
-        let labels = format!("version=\"{version}\"");
-        let lines = metrics.lines().filter(|line| {
-            line.starts_with("trivet_ingress_attempts_total{route=\"/shop\"")
-                && line.contains(&labels)
-                && line.contains("outcome=\"2xx\"")
-        });
-        let numbers = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
-        numbers.sum()
-    };
-    assert_eq!(
-        (count("v0") + count("v1"), count("v1")),
-        (200, canary as u64),
-        "{metrics}"
-    );
+    let url = agent.url("ingress_admin", "/metrics");
+    // An attempt is counted when its answer was passed on.
+    eventually("all attempts are counted", || async {
+        let (_, metrics) = http::send(Method::GET, &url, None).await;
+        let count = |version: &str| -> u64 {
+            let labels = format!("version=\"{version}\"");
+            let lines = metrics.lines().filter(|line| {
+                line.starts_with("trivet_ingress_attempts_total{route=\"/shop\"")
+                    && line.contains(&labels)
+                    && line.contains("outcome=\"2xx\"")
+            });
+            let numbers = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+            numbers.sum()
+        };
+        let counted = (count("v0") + count("v1"), count("v1"));
+        let are_all = counted == (200, canary as u64);
+        are_all.then_some(()).ok_or(metrics)
+    })
+    .await;
     // The servers are told the same.
     agent
         .wait("/v1/trivet/traffic?service=shop", |told| {

@@ -175,7 +175,7 @@ job "pair" {
       check {
         type     = "tcp"
         interval = "1s"
-        timeout  = "1s"
+        timeout  = "10s"
       }
     }
     service {

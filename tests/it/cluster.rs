@@ -1,12 +1,15 @@
 //! Several servers and clients, each a process of its own.
 
-use crate::harness::{
-    Agent, DEADLINE, Echo,
-    agent::Mode,
-    command,
-    command::trivet,
-    eventually, http,
-    load::{Load, failures},
+use crate::{
+    harness::{
+        Agent, DEADLINE, Echo,
+        agent::Mode,
+        command,
+        command::trivet,
+        eventually, http,
+        load::{Load, failures},
+    },
+    walkthrough::targets,
 };
 use nix::sys::signal::{Signal, kill};
 use reqwest::{Method, StatusCode};
@@ -138,6 +141,25 @@ async fn has_key(server: &Agent, key: &str) {
     .await;
 }
 
+/// Waits until a server has a snapshot of its state.
+async fn has_snapshot(server: &Agent) {
+    eventually("a snapshot", async || {
+        let log = std::fs::read_dir(server.dir().join("data/raft")).expect("its log");
+        let names: Vec<_> = log
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        let is_there = names.contains(&"snapshot".to_owned());
+        is_there.then_some(()).ok_or_else(|| format!("{names:?}"))
+    })
+    .await;
+}
+
+/// The command that makes another server the leader.
+fn transfer(to: &str) -> [&str; 5] {
+    let verb = "transfer-leadership";
+    ["operator", "raft", verb, "-peer-address", to]
+}
+
 /// Names of the members that are alive, as `asked` knows them.
 async fn alive(asked: &Agent, count: usize) {
     eventually("the members", async || {
@@ -181,6 +203,8 @@ async fn a_node_is_drained_under_requests_and_none_fails() {
     let before = job.running(&server, 4).await;
     assert!(on_node(&before) > 0, "both nodes have some: {before:?}");
 
+    // Each agent hears of the instances for itself.
+    targets(&clients.1, "web", 4).await;
     let load = Load::start(clients.1.address("ingress"), "/web", 50, DEADLINE);
     load.more(20).await;
     let drain = [
@@ -499,14 +523,20 @@ async fn a_server_that_lags_by_a_snapshot_is_sent_it_and_a_minority_writes_nothi
     for key in 0..60 {
         written(other, &format!("k{key}"), &value).await;
     }
+    has_snapshot(&leader).await;
+    has_snapshot(other).await;
     lagging.start_again().await;
     has_key(&lagging, "k59").await;
     has_key(&lagging, "k0").await;
-    let log = std::fs::read_dir(lagging.dir().join("data/raft")).expect("its log");
-    let names: Vec<_> = log
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    assert!(names.contains(&"snapshot".to_owned()), "{names:?}");
+    has_snapshot(&lagging).await;
+
+    // So much was written that another one may have come to lead over it.
+    let address = leader.address("rpc").to_string();
+    if led(other).await != address {
+        trivet(other, &transfer(&address)).await.ok();
+    }
+    leads(&lagging, &address).await;
+    leads(other, &address).await;
 
     // Without a quorum writes are refused, and copies are read.
     leader.kill().await;
@@ -570,15 +600,9 @@ async fn servers_join_leave_and_hand_the_leadership_over() {
 
     // The next leader reads what this one encrypted.
     let to = second.address("rpc").to_string();
-    let moved = [
-        "operator",
-        "raft",
-        "transfer-leadership",
-        "-peer-address",
-        &to,
-    ];
-    trivet(&third, &moved).await.ok();
+    trivet(&third, &transfer(&to)).await.ok();
     leads(&first, &to).await;
+    leads(&third, &to).await;
     let read = http::get(&third.url("http", "/v1/var/secret")).await;
     assert_eq!(read["Items"]["a"], "b");
 

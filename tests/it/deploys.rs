@@ -1,12 +1,9 @@
 //! Deploys under load drop no request.
 
 use crate::harness::{
-    Agent, Echo,
+    Agent, DEADLINE, Echo,
     load::{Load, failures},
 };
-use std::time::Duration;
-
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Replaces three instances three times at 500 requests a second.
 async fn roll_under_load(args: &[&str], kill_timeout: &str) {
@@ -16,7 +13,7 @@ async fn roll_under_load(args: &[&str], kill_timeout: &str) {
     job.task = format!("kill_timeout = \"{kill_timeout}\"");
     job.run(&agent).await;
     job.deployment(&agent, 0, "successful").await;
-    let load = Load::start(agent.address("ingress"), "/web", 500, REQUEST_TIMEOUT);
+    let load = Load::start(agent.address("ingress"), "/web", 500, DEADLINE);
     load.more(200).await;
     for version in 1..=3 {
         job.text = format!("version-{version}");
@@ -25,7 +22,9 @@ async fn roll_under_load(args: &[&str], kill_timeout: &str) {
         job.running(&agent, 3).await;
         load.more(200).await;
     }
-    load.more(200).await;
+    // The end of the deployment does not wait for the last instance of before to leave.
+    job.passing_version(&agent, 3, 3).await;
+    load.more(400).await;
     let requests = load.stop().await;
     let failed = failures(&requests);
     assert!(

@@ -274,8 +274,16 @@ async fn instances_are_kept_in_step_with_a_catalog_elsewhere() {
         .await
         .ok();
     shows(&double, 0).await;
+    // What passes no more goes a moment later.
+    eventually("nothing but what is not ours", || async {
+        let shown = double.lock().expect("a lock");
+        let left: Vec<_> = shown.services.keys().collect();
+        (left == ["other"])
+            .then_some(())
+            .ok_or_else(|| format!("{left:?}"))
+    })
+    .await;
     let shown = double.lock().expect("a lock");
-    assert_eq!(shown.services.keys().collect::<Vec<_>>(), ["other"]);
     assert_eq!(shown.wrong, Vec::<String>::new());
     let kinds: Vec<&str> = shown.writes.keys().map(String::as_str).collect();
     assert_eq!(

@@ -181,9 +181,14 @@ async fn names_of_targets_names_of_the_ingress_and_rewritten_paths() {
     .await;
     answers(&agent, "/named/x", "200 from /named/x").await;
     answers(&agent, "/gone", "404 ").await;
-    let problems = http::get(&agent.url("ingress_admin", "/api/problems")).await;
-    let problem = problems[0].as_str().unwrap_or_default();
-    assert!(problem.contains("nowhere.invalid"), "{problems}");
+    // It takes a while to find out that nobody knows it.
+    eventually("the name that nobody knows", async || {
+        let problems = http::get(&agent.url("ingress_admin", "/api/problems")).await;
+        let problem = problems[0].as_str().unwrap_or_default();
+        let is_told = problem.contains("nowhere.invalid");
+        is_told.then_some(()).ok_or_else(|| problems.to_string())
+    })
+    .await;
     // A router rewrites the path.
     let defaults = json!({"Kind": "service-defaults", "Name": "web", "Protocol": "http"});
     put("catalog", "/v1/config", defaults).await;

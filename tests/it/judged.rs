@@ -2,7 +2,7 @@
 //! the client was spared.
 
 use crate::{
-    harness::{Agent, agent::Mode, eventually, load},
+    harness::{Agent, DEADLINE, agent::Mode, eventually, load},
     rollout::{in_force, reasons, rollout, start, with_canary},
 };
 use nix::sys::signal::{Signal, kill};
@@ -15,8 +15,6 @@ use tokio::{
     time::{interval, timeout},
 };
 
-/// No connection takes longer.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Judged at one share, without warm-up.
 const STEPS: &str = "rollout_steps = \"25\"\nrollout_hold = \"1h\"\nrollout_warmup = \"0s\"";
 /// A port at which nobody listens.
@@ -108,7 +106,7 @@ async fn ask(port: u16) -> std::io::Result<String> {
         let body = answer.rsplit("\r\n").next().unwrap_or_default();
         Ok(body.to_owned())
     };
-    timeout(TIMEOUT, asked).await?
+    timeout(DEADLINE, asked).await?
 }
 
 /// Connections to a port, 60 a second, until it is dropped.

@@ -8,13 +8,22 @@ use crate::{
 };
 use futures_util::future::join_all;
 use nix::sys::signal::{Signal, kill};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
+/// What the agent answers, which may take until it knows who leads.
+async fn read(agent: &Agent, path: &str) -> Result<Value, String> {
+    let (status, text) = http::send(Method::GET, &agent.url("http", path), None).await;
+    let value = (status == StatusCode::OK).then(|| serde_json::from_str(&text).expect("JSON"));
+    value.ok_or_else(|| format!("{status}: {text}"))
+}
+
 /// The newest deployment of a job.
 async fn newest(agent: &Agent, id: &str) -> Value {
-    http::get(&agent.url("http", &format!("/v1/job/{id}/deployment"))).await
+    let path = format!("/v1/job/{id}/deployment");
+    eventually("the newest deployment", async || read(agent, &path).await).await
 }
 
 /// Waits until the rollout of a job is in a phase.
@@ -123,7 +132,7 @@ async fn a_new_leader_raises_no_share_and_judges_on() {
         judged["ID"].as_str().expect("an id")
     );
     eventually("the next judge", async || {
-        let shown = http::get(&client.url("http", &path)).await;
+        let shown = read(&client, &path).await?;
         let standing = &shown["Groups"][0]["Standing"];
         let attempts = standing["Canary"]["Attempts"].as_u64();
         attempts

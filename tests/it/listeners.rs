@@ -1,7 +1,7 @@
 //! Attacks on one listener: the others go on, and traffic is not delayed.
 
 use crate::harness::{
-    Agent, Echo,
+    Agent, DEADLINE, Echo,
     agent::{Mode, Room, no_process_left},
     command::trivet,
     dns, http,
@@ -14,7 +14,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 
 /// What the agent may need beyond what it needed before, during any attack of idle connections,
@@ -22,15 +22,15 @@ use tokio::{
 const MEMORY_KIB_MAX: u64 = 96 * 1024;
 /// The same, for requests that cost much to answer, KiB.
 const HEAVY_KIB_MAX: u64 = 400 * 1024;
-/// How long an attacker takes to open its connections.
+/// An attacker that opened no connection for so long opens no more.
 const OPENING_MAX: Duration = Duration::from_secs(1);
 /// Connections of an attacker.
 const ATTACK: usize = 400;
 
 const LISTENERS: [&str; 6] = ["http", "rpc", "catalog", "dns", "ingress", "ingress_admin"];
 
-/// Connections that say nothing, and then whatever `say` is.
-async fn hold(address: SocketAddr, say: &'static [u8]) -> Vec<TcpStream> {
+/// Connections that say nothing, and then whatever `say` is; more than `least` of them.
+async fn hold(address: SocketAddr, say: &'static [u8], least: usize) -> Vec<TcpStream> {
     let mut opening = JoinSet::new();
     for _ in 0..ATTACK {
         opening.spawn(async move {
@@ -40,12 +40,16 @@ async fn hold(address: SocketAddr, say: &'static [u8]) -> Vec<TcpStream> {
         });
     }
     // What the system does not let in any more is no part of the attack.
-    let end = Instant::now() + OPENING_MAX;
+    let start = Instant::now();
     let mut open = Vec::new();
-    while let Ok(Some(stream)) = timeout_at(end, opening.join_next()).await {
-        open.extend(stream.ok().flatten());
+    loop {
+        match timeout(OPENING_MAX, opening.join_next()).await {
+            Ok(Some(stream)) => open.extend(stream.ok().flatten()),
+            // The machine may have been busy with others.
+            Err(_) if open.len() <= least && start.elapsed() < DEADLINE => {}
+            Ok(None) | Err(_) => return open,
+        }
     }
-    open
 }
 
 async fn answers(agent: &Agent, listener: &str) {
@@ -75,7 +79,7 @@ async fn no_listener_takes_the_descriptors_of_the_others() {
     job.passing(&agent, 1).await;
     for attacked in LISTENERS {
         let memory = MemoryCeiling::above_now(&agent, MEMORY_KIB_MAX);
-        let held = hold(agent.address(attacked), b"").await;
+        let held = hold(agent.address(attacked), b"", ATTACK / 8).await;
         assert!(
             held.len() > ATTACK / 8,
             "{attacked}: {} connections",
@@ -127,7 +131,7 @@ async fn traffic_is_not_delayed_by_attacks_on_any_listener() {
     ] {
         let attack = format!("{listener} with {say:?}");
         let memory = MemoryCeiling::above_now(&agent, MEMORY_KIB_MAX);
-        let held = hold(agent.address(listener), say).await;
+        let held = hold(agent.address(listener), say, ATTACK / 4).await;
         assert!(held.len() > ATTACK / 4, "{attack}: {}", held.len());
         probes.assert_in_time(&agent, &attack).await;
         memory.assert_kept(&agent, &attack);

@@ -147,7 +147,16 @@ async fn a_sidecar_comes_with_its_service_and_is_found_by_name() {
         }
     })
     .await;
-    assert_eq!(dns::srv_ports(names, "web.service.consul.").await, [8080]);
+    eventually("the name of the service", || async {
+        match dns::srv_ports(names, "web.service.consul.")
+            .await
+            .as_slice()
+        {
+            [8080] => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
     let services = http::get(&url("/v1/agent/services")).await;
     let proxy = &services["db-sidecar-proxy"];
     assert_eq!(

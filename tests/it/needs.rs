@@ -103,7 +103,7 @@ job "todo" {{
           type     = "http"
           path     = "/"
           interval = "2s"
-          timeout  = "2s"
+          timeout  = "10s"
         }}
       }}
     }}

@@ -120,9 +120,13 @@ Job Modify Index: 0
     let eval = newcomer["EvalID"].as_str().expect("an id");
     let shown = trivet(&agent, &["eval", "status", eval]).await.ok().stdout;
     assert!(shown.contains("Preempted Allocations\n"), "{shown}");
-    let evals = get(&agent, "/v1/job/low/evaluations").await;
-    let evals = evals.as_array().expect("a list");
-    assert!(evals.iter().any(|eval| eval["TriggeredBy"] == "preemption"));
+    agent
+        .wait("/v1/job/low/evaluations", |evals| {
+            let mut evals = evals.as_array()?.iter();
+            let is_it = |eval: &Value| eval["TriggeredBy"] == "preemption";
+            evals.any(is_it).then_some(())
+        })
+        .await;
 
     // The port comes back with the end of the more important one.
     trivet(&agent, &["job", "stop", "-purge", "high"])

@@ -57,7 +57,17 @@ async fn a_registered_service_is_checked_and_outlives_the_agent() {
         .await;
     let gone = put(&agent, "/v1/agent/service/deregister/fabio-1", Value::Null).await;
     assert_eq!(gone, (StatusCode::OK, String::new()));
-    assert_eq!(get(&agent, "/v1/catalog/service/fabio").await, json!([]));
+    shows(&agent, "/v1/catalog/service/fabio", |rows| {
+        *rows == json!([])
+    })
+    .await;
+}
+
+/// Waits until a read of the catalog, which every agent has from its servers, is as wanted.
+async fn shows(agent: &Agent, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    agent
+        .wait_catalog(path, |rows| wanted(rows).then(|| rows.clone()))
+        .await
 }
 
 async fn passing(agent: &Agent) {
@@ -100,9 +110,10 @@ async fn checks_live_on_what_is_said_and_maintenance_is_a_check() {
     );
     let pass = "/v1/agent/check/pass/sealed?note=Vault+Unsealed";
     assert_eq!(put(&agent, pass, Value::Null).await.0, StatusCode::OK);
-    let checks = get(&agent, "/v1/health/checks/vault").await;
-    assert_eq!(checks[0]["Output"], "Vault Unsealed", "{checks}");
-    assert_eq!(checks[0]["Status"], "passing");
+    shows(&agent, "/v1/health/checks/vault", |checks| {
+        checks[0]["Output"] == "Vault Unsealed" && checks[0]["Status"] == "passing"
+    })
+    .await;
     // Nothing new enters the log.
     let before = get(&agent, "/v1/catalog/service/vault").await;
     for _ in 0..3 {
@@ -120,12 +131,15 @@ async fn checks_live_on_what_is_said_and_maintenance_is_a_check() {
     );
     let on = "/v1/agent/service/maintenance/vault?enable=True&reason=upgrade";
     assert_eq!(put(&agent, on, Value::Null).await.0, StatusCode::OK);
-    let state = get(&agent, "/v1/health/state/critical").await;
-    assert_eq!(state[0]["CheckID"], "_service_maintenance:vault", "{state}");
+    let critical = "/v1/health/state/critical";
+    let state = shows(&agent, critical, |state| {
+        state[0]["CheckID"] == "_service_maintenance:vault"
+    })
+    .await;
     assert_eq!(state[0]["Notes"], "upgrade");
     let off = "/v1/agent/service/maintenance/vault?enable=false";
     assert_eq!(put(&agent, off, Value::Null).await.0, StatusCode::OK);
-    assert_eq!(get(&agent, "/v1/health/state/critical").await, json!([]));
+    shows(&agent, critical, |state| *state == json!([])).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,10 @@
 //! Deployments that end by themselves: back to what was stable, given up in time, promoted.
 
 use crate::harness::{
-    Agent, Echo, http,
+    Agent, DEADLINE, Echo, http,
     load::{Load, failures},
 };
 use serde_json::Value;
-use std::time::Duration;
 
 /// A check that never passes.
 /// Critical: a code of 1 would be a warning, with which an instance still gets requests.
@@ -23,25 +22,26 @@ async fn versions(agent: &Agent, job: &Echo) -> Vec<u64> {
 async fn a_bad_version_goes_back_to_the_last_stable_one_and_drops_nothing() {
     let agent = Agent::start().await;
     let mut job = Echo::new("web", 3);
-    job.update = "max_parallel = 1\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"3s\"\n\
-        progress_deadline = \"30s\"\nauto_revert = true"
-        .into();
+    // What is well gets all the time that a busy machine needs.
+    let update = |seconds: u32| {
+        format!(
+            "max_parallel = 1\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"{seconds}s\"\n\
+             progress_deadline = \"60s\"\nauto_revert = true"
+        )
+    };
+    job.update = update(50);
     job.group = "reschedule {\n attempts = 0\n unlimited = false\n }".into();
     job.run(&agent).await;
     job.deployment(&agent, 0, "successful").await;
     let stable = http::get(&agent.url("http", "/v1/job/web")).await;
     assert_eq!(stable["Stable"], true, "{stable}");
 
-    let load = Load::start(
-        agent.address("ingress"),
-        "/web",
-        200,
-        Duration::from_secs(10),
-    );
+    let load = Load::start(agent.address("ingress"), "/web", 200, DEADLINE);
     load.more(100).await;
     let good = job.clone();
     job.text = "bad".into();
     job.service = SICK.into();
+    job.update = update(3);
     job.register(&agent).await;
     let failed = job.deployment(&agent, 1, "failed").await;
     assert_eq!(

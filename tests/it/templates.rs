@@ -250,10 +250,12 @@ job "notes" {
     set_key(&agent, "b", "new").await;
     notes("begin\nsignal\nscript new\n").await;
     told(&agent, "notes", "Template successfully ran script /bin/sh").await;
-    let noop = trivet(&agent, &["alloc", "fs", &alloc, "server/local/noop"])
-        .await
-        .ok();
-    assert_eq!(noop.stdout, "2");
+    eventually("the template that nobody is told of", || async {
+        let noop = trivet(&agent, &["alloc", "fs", &alloc, "server/local/noop"]).await;
+        let noop = noop.ok().stdout;
+        (noop == "2").then_some(()).ok_or(noop)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -262,11 +264,12 @@ async fn a_broken_template_fails_its_task_with_the_reason() {
     let web = job("web", "{{ secret \"a\" }}", "");
     web.register(&agent).await;
     let alloc = told(&agent, "web", "Template failed: secrets/text.env: ").await;
-    assert_eq!(
-        alloc["TaskStates"]["server"]["Failed"],
-        json!(true),
-        "{alloc}"
-    );
+    let path = format!("/v1/allocation/{}", alloc["ID"].as_str().expect("an id"));
+    agent
+        .wait(&path, |alloc| {
+            (alloc["TaskStates"]["server"]["Failed"] == true).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -109,8 +109,12 @@ async fn five_instances_share_the_requests_exactly_and_leave_nothing_behind() {
     targets(&agent, "todo", 0).await;
     let (status, _) = http::send(Method::GET, &agent.url("ingress", "/todo/x"), None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    let services = http::get(&agent.url("catalog", "/v1/catalog/services")).await;
-    assert!(services.get("todo").is_none(), "{services}");
+    // Its end is told after its last process is gone.
+    agent
+        .wait_catalog("/v1/catalog/services", |services| {
+            services.get("todo").is_none().then_some(())
+        })
+        .await;
     let ports = dns::srv_ports(agent.address("dns"), "todo.service.consul.").await;
     assert!(ports.is_empty(), "{ports:?}");
 }
@@ -195,8 +199,14 @@ async fn one_command_runs_a_job_file_and_ctrl_c_stops_everything() {
         .await
         .expect("it tells where to go");
     let url = url.expect("a URL of the service");
-    let (status, body) = http::send(Method::GET, &url, None).await;
-    assert_eq!((status, body.as_str()), (StatusCode::OK, "one"));
+    eventually("an answer at the URL", || async {
+        let (status, body) = http::send(Method::GET, &url, None).await;
+        let is_it = (status, body.as_str()) == (StatusCode::OK, "one");
+        is_it
+            .then_some(())
+            .ok_or_else(|| format!("{status} {body}"))
+    })
+    .await;
 
     let pid = i32::try_from(child.id().expect("it runs")).expect("a process id");
     kill(Pid::from_raw(pid), Signal::SIGINT).expect("it runs");

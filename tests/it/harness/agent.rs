@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU16, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use sys::{cgroups::Cgroup, faults};
 use tempfile::TempDir;
@@ -263,7 +263,8 @@ impl Drop for Agent {
         // A dead agent starts nothing more; what it had just started shows by the second look at
         // the latest.
         let mut empty_looks = 0;
-        for _ in 0..1000 {
+        let start = Instant::now();
+        while start.elapsed() < DEADLINE {
             let is_dead = !matches!(self.child.try_wait(), Ok(None));
             let mut left = processes_of(self.dir.path());
             left.extend(helpers_of(self.dir.path()));
@@ -280,7 +281,8 @@ impl Drop for Agent {
             for pid in left {
                 kill(pid, Signal::SIGKILL).ok();
             }
-            std::thread::yield_now();
+            // Who was killed needs a processor to end.
+            std::thread::sleep(Duration::from_millis(1));
         }
         if !std::thread::panicking() {
             panic!(

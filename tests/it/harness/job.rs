@@ -25,6 +25,8 @@ pub(crate) struct Echo {
     pub(crate) task: String,
     /// Static port instead of a dynamic one.
     pub(crate) static_port: Option<u16>,
+    /// Longest time of its check: on a busy machine an instance that is well may take a while.
+    pub(crate) check_timeout: String,
     /// MB of memory.
     pub(crate) memory: u32,
 }
@@ -43,6 +45,7 @@ impl Echo {
             group: String::new(),
             task: "kill_timeout = \"5s\"".into(),
             static_port: None,
+            check_timeout: "10s".into(),
             memory: 20,
         }
     }
@@ -56,6 +59,7 @@ impl Echo {
             service,
             group,
             task,
+            check_timeout,
             memory,
             ..
         } = self;
@@ -97,7 +101,7 @@ job "{id}" {{
         type     = "http"
         path     = "/health"
         interval = "1s"
-        timeout  = "1s"
+        timeout  = "{check_timeout}"
       }}
     }}
     task "server" {{
@@ -136,6 +140,20 @@ job "{id}" {{
         agent
             .wait_catalog(&path, |entries| {
                 (entries.as_array()?.len() == count).then_some(())
+            })
+            .await;
+    }
+
+    /// Waits until exactly `count` instances pass, all of them of `version`. The ingress and the
+    /// names of the agent that is asked know no others then.
+    pub(crate) async fn passing_version(&self, agent: &Agent, version: u64, count: usize) {
+        let path = format!("/v1/health/service/{}?passing", self.id);
+        let version = version.to_string();
+        agent
+            .wait_catalog(&path, |entries| {
+                let entries = entries.as_array()?;
+                let is_of = |entry: &Value| entry["Service"]["Meta"]["job_version"] == *version;
+                (entries.len() == count && entries.iter().all(is_of)).then_some(())
             })
             .await;
     }

@@ -24,6 +24,9 @@ const LATE_ONE_IN: usize = 4;
 const HOPS: usize = 4;
 /// Probes of one look.
 const PROBES: usize = 24;
+/// Looks of which one must find all in time: what delays traffic delays it at each of them, and a
+/// machine that is busy otherwise does not.
+const LOOKS: usize = 5;
 
 /// A request through the ingress and a query, and what the machine took for a comparable exchange
 /// at the same time.
@@ -71,6 +74,18 @@ impl Probes {
 
     /// Fails unless traffic and names are answered in time now, as far as the machine permits.
     pub(crate) async fn assert_in_time(&self, agent: &Agent, what: &str) {
+        let mut found = String::new();
+        for _ in 0..LOOKS {
+            match self.look(agent).await {
+                Ok(()) => return,
+                Err(late) => found = late,
+            }
+        }
+        panic!("{what}: {found}");
+    }
+
+    /// Whether traffic and names are answered in time; what was seen if they are not.
+    async fn look(&self, agent: &Agent) -> Result<(), String> {
         let mut seen = Vec::with_capacity(PROBES);
         for _ in 0..PROBES {
             seen.push(self.probe(agent).await);
@@ -81,10 +96,10 @@ impl Probes {
             .filter(|probe| probe.excess() > ANSWERED_WITHIN)
             .count();
         let median = seen[PROBES / 2].excess();
-        assert!(
-            median <= ANSWERED_WITHIN && late * LATE_ONE_IN <= PROBES,
-            "{what}: {late} of {PROBES} are late: {seen:?}"
-        );
+        let is_in_time = median <= ANSWERED_WITHIN && late * LATE_ONE_IN <= PROBES;
+        is_in_time
+            .then_some(())
+            .ok_or_else(|| format!("{late} of {PROBES} are late: {seen:?}"))
     }
 
     async fn probe(&self, agent: &Agent) -> Probe {

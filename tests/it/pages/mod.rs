@@ -69,10 +69,8 @@ async fn needs_chromium_the_walkthrough_is_done_in_a_browser() {
     // Scale to four.
     page.press("Scale").await;
     page.paste("dialog input[name=count]", "4").await;
-    let command = page
-        .value("document.querySelector('dialog code').textContent")
+    page.wait("document.querySelector('dialog code').textContent === 'trivet job scale web web 4'")
         .await;
-    assert_eq!(command, "trivet job scale web web 4");
     page.press("Scale").await;
     page.wait("document.querySelector('main [aria-label^=\"web: 4 running\"]')")
         .await;
@@ -145,7 +143,7 @@ async fn needs_chromium_problems_stand_at_their_line() {
         page.wait("['key', 'string'].every((own) => document.querySelector(`.editor-line .t-${own}`) !== null)")
             .await;
         let is_off = "[...document.querySelectorAll('main button')].find((own) => own.textContent === 'Run').disabled";
-        assert_eq!(page.value(is_off).await, true);
+        page.wait(is_off).await;
     }
     // Refusals are seen in the console, whatever the page does with them.
     let problems = page.problems();
