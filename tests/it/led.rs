@@ -37,14 +37,29 @@ async fn phase(agent: &Agent, id: &str, wanted: &str) -> Value {
         .await
 }
 
+/// Waits until the rollout of a job was in a phase; without requests, or while a busy machine is
+/// not heard of, it does not stay there.
+async fn was_in(agent: &Agent, id: &str, wanted: &str) -> Value {
+    let path = format!("/v1/job/{id}/deployment");
+    agent
+        .wait(&path, |deployment| {
+            let rollout = &deployment["TaskGroups"]["web"]["Rollout"];
+            let before = rollout["Transitions"].as_array().into_iter().flatten();
+            let is_it = |own: &Value| own["Phase"] == wanted;
+            let was = before.chain([rollout]).any(is_it);
+            (was && deployment["JobVersion"] == 1).then(|| deployment.clone())
+        })
+        .await
+}
+
 /// Registers the next version of a job and brings its rollout to a state.
 async fn bring(agent: &Agent, job: &Echo, to: &str) {
     job.register(agent).await;
     if to == "warming" {
-        phase(agent, &job.id, to).await;
+        was_in(agent, &job.id, to).await;
         return;
     }
-    let deployment = phase(agent, &job.id, "judging").await;
+    let deployment = was_in(agent, &job.id, "judging").await;
     let id = deployment["ID"].as_str().expect("an id");
     let words: &[&str] = match to {
         "held" => &["deployment", "pause", id],
@@ -54,7 +69,7 @@ async fn bring(agent: &Agent, job: &Echo, to: &str) {
     };
     trivet(agent, words).await.ok();
     let reached = if to == "manual" { "held" } else { to };
-    phase(agent, &job.id, reached).await;
+    was_in(agent, &job.id, reached).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,8 +50,7 @@ impl Storm {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn traffic_and_names_are_answered_while_large_jobs_are_read() {
     let agent = Agent::start().await;
-    let run = Echo::new("web", 1).command(&agent, &["job", "run"]).await;
-    assert_eq!(run.code, 0, "{}", run.text());
+    Echo::new("web", 1).run(&agent).await;
     let probes = Probes::start();
     let address = agent.address("http");
 
@@ -103,8 +102,7 @@ async fn bodies_that_never_end_take_little_memory_and_keep_nobody_out() {
     const BODIES: usize = 100;
     const BODY_BYTES: usize = 4 << 20;
     let agent = Agent::start().await;
-    let run = Echo::new("web", 1).command(&agent, &["job", "run"]).await;
-    assert_eq!(run.code, 0, "{}", run.text());
+    Echo::new("web", 1).run(&agent).await;
     let probes = Probes::start();
     // All of them would be 400 MiB.
     let memory = MemoryCeiling::above_now(&agent, 200 * 1024);

@@ -60,8 +60,13 @@ pub(super) struct TemplateError {
 enum Progress {
     /// Something is missing.
     Waits,
-    /// All are there; the variables that they add.
-    Ready(Variables),
+    /// All are there.
+    Ready {
+        /// The variables that they add.
+        variables: Variables,
+        /// How often they were rendered.
+        round: u64,
+    },
     Failed(TemplateError),
 }
 
@@ -116,10 +121,18 @@ impl Action {
 /// What waits to be done for a task.
 #[derive(Debug, Default)]
 struct Pending {
-    action: Mutex<Action>,
+    asked: Mutex<Asked>,
     /// After the next start of the task.
     on_start: Mutex<Action>,
     woken: Notify,
+}
+
+/// What changes ask for.
+#[derive(Debug, Default)]
+struct Asked {
+    action: Action,
+    /// The task was started with what this round gave: what it asks for, and any before it, is done.
+    known: u64,
 }
 
 /// A file that is followed: what a template gives, or a token.
@@ -216,15 +229,15 @@ impl Templates {
     /// # Errors
     /// [`TemplateError`] when one of them can never be rendered as things are.
     pub(super) async fn ready(&mut self) -> Result<Variables, TemplateError> {
-        *self.pending.action.lock() = Action::default();
         let decided = self
             .progress
             .wait_for(|progress| *progress != Progress::Waits)
             .await;
         match decided.as_deref() {
-            Ok(Progress::Ready(variables)) => {
-                let on_start = std::mem::take(&mut *self.pending.on_start.lock());
-                self.pending.action.lock().merge(on_start);
+            Ok(Progress::Ready { variables, round }) => {
+                let action = std::mem::take(&mut *self.pending.on_start.lock());
+                let known = *round;
+                *self.pending.asked.lock() = Asked { action, known };
                 Ok(Arc::clone(variables))
             }
             Ok(Progress::Failed(error)) => Err(error.clone()),
@@ -238,7 +251,7 @@ impl Templates {
     /// Waits for a change that asks for something.
     pub(super) async fn action(&self) -> Action {
         loop {
-            let action = std::mem::take(&mut *self.pending.action.lock());
+            let action = std::mem::take(&mut self.pending.asked.lock().action);
             if !action.is_nothing() {
                 return action;
             }
@@ -401,10 +414,12 @@ impl Follower {
             })
         })?;
         self.texts = round.texts;
-        let is_first = *self.progress.borrow() == Progress::Waits;
+        let round = match *self.progress.borrow() {
+            Progress::Ready { round, .. } => round + 1,
+            Progress::Waits | Progress::Failed(_) => 1,
+        };
         let variables = Arc::new(written.variables);
         (self.add)(Arc::clone(&variables));
-        self.progress.send_replace(Progress::Ready(variables));
         let mut action = Action::default();
         let changed = self.wanted.iter().zip(&written.changed);
         let changed = changed.filter_map(|(one, is_changed)| is_changed.then_some(&one.template));
@@ -417,17 +432,23 @@ impl Follower {
             if acts {
                 action.add(template);
                 splay = splay.max(template.splay.to_std());
-            } else if is_first && runs_first == Some(true) {
+            } else if round == 1 && runs_first == Some(true) {
                 self.pending.on_start.lock().add_script(template);
             }
         }
+        self.progress
+            .send_replace(Progress::Ready { variables, round });
         if action.is_nothing() {
             return Ok(());
         }
         let part = f64::from(u16::try_from(random::seed() >> 48).unwrap_or(u16::MAX));
         sleep(splay.mul_f64(part / f64::from(u16::MAX))).await;
-        self.pending.action.lock().merge(action);
-        self.pending.woken.notify_one();
+        let mut asked = self.pending.asked.lock();
+        // A task that was started in between has it already.
+        if asked.known < round {
+            asked.action.merge(action);
+            self.pending.woken.notify_one();
+        }
         Ok(())
     }
 }

@@ -135,6 +135,22 @@ async fn a_task_that_runs_is_told_when_its_files_are_others_now() {
     assert_eq!(action.signals, ["SIGHUP".to_owned()].into());
 }
 
+#[tokio::test]
+async fn what_a_task_was_started_with_is_asked_of_it_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let splay = Duration::from_millis(200);
+    let changed = Template {
+        splay: splay.into(),
+        ..template("new", "local/a")
+    };
+    let (mut templates, ..) = begun(dir.path(), vec![changed], Begin::Running);
+    // It starts before what is different asks for a start.
+    timeout(LONG, templates.ready()).await.unwrap().unwrap();
+    timeout(splay * 2, templates.action())
+        .await
+        .expect_err("it has what is different");
+}
+
 #[test]
 fn what_changes_ask_for_is_asked_for_once() {
     let script = ChangeScript {

@@ -7,6 +7,15 @@ use serde_json::json;
 /// Lines of measured usage that are drawn.
 const DRAWN: &str = "document.querySelectorAll('section[aria-label=Usage] svg polyline').length";
 
+/// Keeps what the page says in its corner, which is there for some seconds only.
+const HEARD: &str = "
+    window.heard = [];
+    new MutationObserver(() => {
+      const said = document.querySelector('#said')?.textContent;
+      if (said) heard.push(said);
+    }).observe(document, { subtree: true, childList: true, characterData: true });
+";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_a_job_goes_back_and_its_tasks_are_restarted() {
     let agent = Agent::start().await;
@@ -21,6 +30,9 @@ async fn needs_chromium_a_job_goes_back_and_its_tasks_are_restarted() {
     web.deployment(&agent, 1, "successful").await;
 
     // The version before, again.
+    let script = json!({"source": HEARD});
+    page.call("Page.addScriptToEvaluateOnNewDocument", script)
+        .await;
     page.open("/jobs/web@default/versions").await;
     page.wait_text("\"one\" => \"two\"").await;
     page.press("Revert to it").await;
@@ -34,7 +46,7 @@ async fn needs_chromium_a_job_goes_back_and_its_tasks_are_restarted() {
     page.press("Restart").await;
     page.confirm("for id in $(trivet job allocs ", "Restart")
         .await;
-    page.wait("document.querySelector('#said').innerText === '1 allocation of web restarted.'")
+    page.wait("heard.includes('1 allocation of web restarted.')")
         .await;
     let running = web.running(&agent, 1).await;
     let id = running[0]["ID"].as_str().expect("an id");
@@ -49,7 +61,7 @@ async fn needs_chromium_a_job_goes_back_and_its_tasks_are_restarted() {
     page.wait(&format!("{DRAWN} === 2")).await;
     page.press("Restart").await;
     page.confirm("trivet alloc restart ", "Restart").await;
-    page.wait("document.querySelector('#said').innerText === 'web.web[0] is restarted.'")
+    page.wait("heard.includes('web.web[0] is restarted.')")
         .await;
     page.press("Stop").await;
     page.confirm("trivet alloc stop ", "Stop").await;

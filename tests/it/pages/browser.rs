@@ -206,8 +206,15 @@ impl Browser {
              && (own.closest('dialog') || !document.querySelector('dialog[open]')))",
             json!(label)
         );
-        self.wait(&format!("{find} !== undefined")).await;
-        self.value(&format!("({find}).click()")).await;
+        self.act(&find, "own.click()").await;
+    }
+
+    /// Does something with an element as soon as there is one, before the page can draw again.
+    async fn act(&self, find: &str, what: &str) {
+        self.wait(&format!(
+            "((own) => Boolean(own) && ({what}, true))({find})"
+        ))
+        .await;
     }
 
     /// The command line that the open question shows, which must be one, and then its answer: the
@@ -237,32 +244,25 @@ impl Browser {
     /// Puts text where a selector points, in place of what is there, as a paste does.
     pub(super) async fn paste(&self, selector: &str, text: &str) {
         let field = format!("document.querySelector({})", json!(selector));
-        self.wait(&format!("{field} !== null")).await;
-        self.value(&format!("{field}.focus(), {field}.select()"))
-            .await;
+        self.act(&field, "own.focus(), own.select()").await;
         self.call("Input.insertText", json!({"text": text})).await;
     }
 
     /// Makes a choice of a list, by the value that stands for it.
     pub(super) async fn choose(&self, selector: &str, value: &str) {
         let field = format!("document.querySelector({})", json!(selector));
-        self.wait(&format!(
-            "[...({field}?.options ?? [])].some((own) => own.value === {})",
-            json!(value)
-        ))
-        .await;
-        self.value(&format!(
-            "(({field}.value = {}), {field}.dispatchEvent(new Event('change')))",
-            json!(value)
-        ))
-        .await;
+        let value = json!(value);
+        let find = format!(
+            "[{field}].find((own) => [...(own?.options ?? [])].some((one) => one.value === {value}))"
+        );
+        let what = format!("own.value = {value}, own.dispatchEvent(new Event('change'))");
+        self.act(&find, &what).await;
     }
 
     /// Clicks what a selector points at, as soon as it is there.
     pub(super) async fn click(&self, selector: &str) {
         let field = format!("document.querySelector({})", json!(selector));
-        self.wait(&format!("{field} !== null")).await;
-        self.value(&format!("{field}.click()")).await;
+        self.act(&field, "own.click()").await;
     }
 
     /// Presses a key.
