@@ -141,6 +141,13 @@ async fn has_key(server: &Agent, key: &str) {
     .await;
 }
 
+/// What an agent answers, which needs a leader.
+pub(crate) async fn answered(url: &str) -> Result<Value, String> {
+    let (status, text) = http::send(Method::GET, url, None).await;
+    let value = (status == StatusCode::OK).then(|| serde_json::from_str(&text).expect("JSON"));
+    value.ok_or_else(|| format!("{status}: {text}"))
+}
+
 /// Waits until a server has a snapshot of its state.
 async fn has_snapshot(server: &Agent) {
     eventually("a snapshot", async || {
@@ -586,7 +593,7 @@ async fn servers_join_leave_and_hand_the_leadership_over() {
     let voters = async |asked: &Agent, count: usize| {
         eventually("the voters", async || {
             let url = asked.url("http", "/v1/operator/raft/configuration");
-            let found = http::get(&url).await;
+            let found = answered(&url).await?;
             let servers = found["Servers"].as_array().cloned().unwrap_or_default();
             let votes = servers.iter().filter(|server| server["Voter"] == true);
             match votes.count() {
@@ -603,7 +610,8 @@ async fn servers_join_leave_and_hand_the_leadership_over() {
     trivet(&third, &transfer(&to)).await.ok();
     leads(&first, &to).await;
     leads(&third, &to).await;
-    let read = http::get(&third.url("http", "/v1/var/secret")).await;
+    let secret = third.url("http", "/v1/var/secret");
+    let read = eventually("what it reads", async || answered(&secret).await).await;
     assert_eq!(read["Items"]["a"], "b");
 
     // One that does not come back is taken out.

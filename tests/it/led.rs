@@ -2,28 +2,20 @@
 //! ingress of which nothing is heard is missing, not idle.
 
 use crate::{
-    cluster::{Addresses, leader, take_leader},
-    harness::{Agent, Echo, command::trivet, eventually, http},
+    cluster::{Addresses, answered, leader, take_leader},
+    harness::{Agent, Echo, command::trivet, eventually},
     rollout::{start, with_canary},
 };
 use futures_util::future::join_all;
 use nix::sys::signal::{Signal, kill};
-use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// What the agent answers, which may take until it knows who leads.
-async fn read(agent: &Agent, path: &str) -> Result<Value, String> {
-    let (status, text) = http::send(Method::GET, &agent.url("http", path), None).await;
-    let value = (status == StatusCode::OK).then(|| serde_json::from_str(&text).expect("JSON"));
-    value.ok_or_else(|| format!("{status}: {text}"))
-}
-
 /// The newest deployment of a job.
 async fn newest(agent: &Agent, id: &str) -> Value {
-    let path = format!("/v1/job/{id}/deployment");
-    eventually("the newest deployment", async || read(agent, &path).await).await
+    let url = agent.url("http", &format!("/v1/job/{id}/deployment"));
+    eventually("the newest deployment", async || answered(&url).await).await
 }
 
 /// Waits until the rollout of a job is in a phase.
@@ -147,7 +139,7 @@ async fn a_new_leader_raises_no_share_and_judges_on() {
         judged["ID"].as_str().expect("an id")
     );
     eventually("the next judge", async || {
-        let shown = read(&client, &path).await?;
+        let shown = answered(&client.url("http", &path)).await?;
         let standing = &shown["Groups"][0]["Standing"];
         let attempts = standing["Canary"]["Attempts"].as_u64();
         attempts
