@@ -1,5 +1,5 @@
-//! Records of rollouts judged again: how long an hour takes, and that equal versions are never given
-//! up in twenty of them.
+//! Records of rollouts judged again: how long an hour takes, and that equal versions are never
+//! given up in twenty of them.
 //!
 //! The records are made here, as ingresses would have counted: three canaries with 5 % of 100
 //! requests a second at two routes, and every hundredth attempt fails, whoever answers it.

@@ -29,8 +29,8 @@ const TIMES_MAX: u32 = 4096;
 /// Fewer times than this say nothing of what is usual.
 const TIMES_MIN: u32 = 20;
 
-/// How a server has answered lately. Times are milliseconds of one clock, chosen by the caller; those
-/// of answers are microseconds, as one request may follow another within a millisecond.
+/// How a server has answered lately. Times are milliseconds of one clock, chosen by the caller;
+/// those of answers are microseconds, as one request may follow another within a millisecond.
 #[derive(Debug, Default)]
 pub struct Health {
     /// When the last answer began; 0 if none did.

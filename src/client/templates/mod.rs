@@ -131,7 +131,7 @@ struct Pending {
 #[derive(Debug, Default)]
 struct Asked {
     action: Action,
-    /// The task was started with what this round gave: what it asks for, and any before it, is done.
+    /// The task was started with what this round gave: what it and those before it ask for is done.
     known: u64,
 }
 

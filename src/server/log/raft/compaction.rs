@@ -3,9 +3,8 @@
 //! A snapshot costs as much as the state is large, so the log may grow as long as that before the
 //! next: what is written for snapshots is then at most what is written for the log, however large
 //! the state.
-
-use std::sync::Arc;
-use tokio::sync::Mutex;
+//!
+//! Every server does so with its own log, whether it leads or follows.
 
 use super::{log_store::LogStore, snapshot::SnapshotFile, types::Types};
 
@@ -16,64 +15,48 @@ const LOG_BYTES_MIN: u64 = 16 << 20;
 const KEPT_BYTES: u64 = 8 << 20;
 
 /// Takes snapshots of one log.
-#[derive(Clone)]
 pub(super) struct Compaction {
-    raft: openraft::Raft<Types>,
-    store: LogStore,
-    file: SnapshotFile,
-    /// Bytes of the entries since the last snapshot that was asked for.
-    since: Arc<Mutex<u64>>,
+    pub(super) raft: openraft::Raft<Types>,
+    pub(super) store: LogStore,
+    pub(super) file: SnapshotFile,
 }
 
 impl Compaction {
-    /// For a log whose state was restored up to `snapshot_index`.
-    pub(super) fn new(
-        raft: openraft::Raft<Types>,
-        store: LogStore,
-        file: SnapshotFile,
-        snapshot_index: Option<u64>,
-    ) -> Self {
-        let since = Arc::new(Mutex::new(store.bytes_after(snapshot_index)));
-        Self {
-            raft,
-            store,
-            file,
-            since,
-        }
-    }
-
-    /// The log grew by that many bytes.
-    pub(super) async fn grown(&self, bytes: u64) {
-        let mut since = self.since.lock().await;
-        *since += bytes;
-        if *since < self.file.bytes().max(LOG_BYTES_MIN) {
-            return;
-        }
-        // Whether or not it succeeds: the next try comes after as much again.
-        *since = 0;
-        if let Err(error) = self.raft.trigger().snapshot().await {
-            tracing::warn!(%error, "cannot start a snapshot");
-        }
-    }
-
-    /// Removes what snapshots made superfluous, until the log is closed.
-    pub(super) async fn purge(self) {
+    /// Follows the log, whose state was restored up to `snapshot_index`, until it is closed.
+    pub(super) async fn run(self, snapshot_index: Option<u64>) {
         let mut metrics = self.raft.metrics();
         let mut purged = None;
+        // Bytes of the entries since the last snapshot that was asked for are those that were
+        // appended beyond `mark`, and some from before the start.
+        let mut before = self.store.bytes_after(snapshot_index);
+        let mut mark = self.store.appended();
         loop {
             let snapshot = metrics.borrow_and_update().snapshot.map(|id| id.index);
             if snapshot > purged {
                 purged = snapshot;
-                let upto = self.store.purgeable(KEPT_BYTES).min(snapshot);
-                if let Some(upto) = upto
-                    && self.raft.trigger().purge_log(upto).await.is_err()
-                {
+                if !self.purge(snapshot).await {
                     return;
+                }
+            }
+            let appended = self.store.appended();
+            if before + (appended - mark) >= self.file.bytes().max(LOG_BYTES_MIN) {
+                // Whether or not it succeeds: the next try comes after as much again.
+                (before, mark) = (0, appended);
+                if let Err(error) = self.raft.trigger().snapshot().await {
+                    tracing::warn!(%error, "cannot start a snapshot");
                 }
             }
             if metrics.changed().await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Removes what a snapshot made superfluous; false when the log is closed.
+    async fn purge(&self, snapshot: Option<u64>) -> bool {
+        match self.store.purgeable(KEPT_BYTES).min(snapshot) {
+            Some(upto) => self.raft.trigger().purge_log(upto).await.is_ok(),
+            None => true,
         }
     }
 }

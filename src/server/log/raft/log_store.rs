@@ -65,6 +65,8 @@ struct Tail {
     recent_bytes: usize,
     /// Entries that are in a file, in order.
     places: VecDeque<Place>,
+    /// Bytes of all entries that were appended since it was opened.
+    appended: u64,
     last: Option<LogId<u64>>,
     purged: Option<LogId<u64>>,
     vote: Option<StoredVote>,
@@ -73,6 +75,7 @@ struct Tail {
 impl Tail {
     fn put(&mut self, entry: Entry<Types>, bytes: usize) {
         self.last = Some(entry.log_id);
+        self.appended += bytes as u64;
         self.recent_bytes += bytes;
         self.recent
             .insert(entry.log_id.index, Recent { entry, bytes });
@@ -189,6 +192,11 @@ impl LogStore {
             .take_while(|place| index.is_none_or(|index| place.position.index > index))
             .map(|place| place.bytes as u64)
             .sum()
+    }
+
+    /// Bytes of all entries that were appended since it was opened.
+    pub(super) fn appended(&self) -> u64 {
+        self.tail.read().appended
     }
 
     /// The last entry that may be removed so that `kept_bytes` of entries stay.

@@ -401,11 +401,14 @@ async fn start_library(
     }
     clock::raise(published.current().now);
     tokio::spawn(group::follow(library.clone(), cluster));
-    let compaction = Compaction::new(library.clone(), store, file, snapshot_index);
-    tokio::spawn(compaction.clone().purge());
+    let compaction = Compaction {
+        raft: library.clone(),
+        store,
+        file,
+    };
+    tokio::spawn(compaction.run(snapshot_index));
     let queue = proposer::start(proposer::Proposer {
         raft: library.clone(),
-        compaction,
     });
     Ok((id, library, queue))
 }

@@ -16,10 +16,7 @@ use super::super::{
     super::state::{Command, Outcome},
     propose::{ProposeError, now},
 };
-use super::{
-    compaction::Compaction,
-    types::{Batch, Proposal, Types},
-};
+use super::types::{Batch, Proposal, Types};
 use jobs::model::Index;
 
 /// Commands of one entry.
@@ -84,7 +81,6 @@ impl Queue {
 /// What the proposer works with.
 pub(super) struct Proposer {
     pub(super) raft: openraft::Raft<Types>,
-    pub(super) compaction: Compaction,
 }
 
 /// Starts the one loop that writes entries. It ends when every queue handle is gone.
@@ -118,20 +114,15 @@ impl Proposer {
             }
             waiting.extend(arrived.drain(..));
             let batch = next_batch(&mut waiting);
-            let mut bytes = 0;
             let (proposals, replies) = batch
                 .into_iter()
-                .map(|request| {
-                    bytes += request.proposal.len() as u64;
-                    (request.proposal, request.reply)
-                })
+                .map(|request| (request.proposal, request.reply))
                 .unzip();
             let entry = Batch {
                 now: now(),
                 proposals,
             };
             write(&self.raft, entry, replies).await;
-            self.compaction.grown(bytes).await;
         }
     }
 }
