@@ -21,10 +21,12 @@ mod device;
 mod drain;
 mod evaluation;
 mod flat_map;
+mod hook_call;
 mod id;
 mod job;
 mod launch;
 mod metric;
+mod metric_limit;
 mod name;
 mod network;
 mod node;
@@ -74,6 +76,7 @@ pub use device::{DeviceAffinity, Numa, RequestedDevice};
 pub use drain::{DrainStatus, DrainStrategy, LastDrain};
 pub use evaluation::{EvalStatus, Evaluation, Trigger};
 pub use flat_map::FlatMap;
+pub use hook_call::{HookCall, HookPoint};
 pub use id::{
     AllocId, AllocKind, DeploymentId, DeploymentKind, EvalId, EvalKind, Id, Kind, NodeId, NodeKind,
     NotAnId, RootKeyId, RootKeyKind,
@@ -82,6 +85,7 @@ pub use job::{Job, JobKey, JobLink, JobStatus, JobType, JobUi, VersionTag};
 pub use launch::{DispatchPayload, PAYLOAD_BYTES_MAX, Parameterized, Periodic};
 pub(crate) use launch::{launch_time, periodic_id, whole_seconds};
 pub use metric::{AllocMetric, NodeScore};
+pub use metric_limit::{Beyond, Filling, MetricLimit};
 pub(crate) use name::or_empty;
 pub use name::{
     AllocName, GroupName, JobId, LockId, Name, Namespace, NodeName, TaskName, Text, VariablePath,
@@ -93,8 +97,8 @@ pub use node::{
 };
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, PreemptedAlloc, StoppedAlloc};
 pub use policy::{
-    Analysis, Disconnect, Latency, MigrateStrategy, Percent, ReschedulePolicy, RestartPolicy,
-    STEPS_META, STICKY_META, SuccessRate, Traffic, UpdateStrategy,
+    Analysis, Disconnect, Hook, Latency, Metric, MigrateStrategy, Percent, ReschedulePolicy,
+    RestartPolicy, STEPS_META, STICKY_META, SuccessRate, Traffic, UpdateStrategy,
 };
 pub use region_set::{Multiregion, MultiregionRegion, MultiregionStrategy};
 pub use resources::Resources;

@@ -118,6 +118,14 @@ pub struct Analysis {
     /// How much longer their answers may take.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<Latency>,
+    /// What metrics stores are asked; each name once, at most [`RolloutPolicy::ASKED_MAX`].
+    ///
+    /// [`RolloutPolicy::ASKED_MAX`]: super::RolloutPolicy::ASKED_MAX
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metric: Vec<Metric>,
+    /// Who else is asked, or waited for; each name once, as many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hook: Vec<Hook>,
 }
 
 /// How much less of the attempts of canaries may succeed than of those of stable instances.
@@ -136,6 +144,42 @@ pub struct Latency {
     pub quantile: Percent,
     /// So many times.
     pub max_ratio: Percent,
+}
+
+/// A value of a metrics store between two limits, of which one at least is there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Metric {
+    /// What it is called.
+    pub name: String,
+    /// The kind of metrics store: `prometheus`.
+    pub source: String,
+    /// Where it is.
+    pub address: String,
+    /// What is asked.
+    pub query: String,
+    /// The least it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<Percent>,
+    /// The most it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Percent>,
+}
+
+/// Who is asked whether canaries may go on: a program over HTTP, or somebody.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Hook {
+    /// What it is called.
+    pub name: String,
+    /// `start`, `step`, `increase`, `promote` or `abort`.
+    pub on: String,
+    /// The URL to which it is posted; none if somebody lets it go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// It waits until somebody lets it go on.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub manual: bool,
 }
 
 /// A number that is written without a fraction where it has none.

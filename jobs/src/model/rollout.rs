@@ -1,8 +1,8 @@
 //! How a new version of a group gets its requests, step by step, and what became of it.
 
-use super::{AllocId, Span, Timestamp, is_default};
+use super::{AllocId, HookCall, MetricLimit, Span, Timestamp, hook_call, is_default};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A part of the requests of a service, in ten-thousandths: 0.01 % is the smallest.
@@ -135,7 +135,7 @@ pub enum RolloutCause {
     Answers,
     /// Stable instances fail as well.
     BothFailing,
-    /// What some ingresses counted is missing.
+    /// What some ingresses counted is missing, or what was asked for.
     Missing,
     /// Nobody sends requests.
     NoTraffic,
@@ -145,6 +145,10 @@ pub enum RolloutCause {
     Operator,
     /// It waits for somebody to let it go on.
     Gate,
+    /// A metric is beyond its limit.
+    Metric,
+    /// A hook speaks against it.
+    Hook,
     /// The deployment ended.
     Deployment,
 }
@@ -163,6 +167,8 @@ impl RolloutCause {
             Self::Unhealthy => "unhealthy",
             Self::Operator => "operator",
             Self::Gate => "gate",
+            Self::Metric => "metric",
+            Self::Hook => "hook",
             Self::Deployment => "deployment",
         }
     }
@@ -172,7 +178,8 @@ impl RolloutCause {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Evidence {
-    /// What was compared: `failed`, `slow-p50`, `slow-p99`, `3xx` or `4xx`.
+    /// What was compared: `failed`, `slow-p50`, `slow-p99`, `3xx` or `4xx`; or `metric NAME`, which
+    /// has nothing but `since`, `value` and `limit`.
     pub metric: String,
     /// Host and path of the route; empty for all together.
     pub route: String,
@@ -189,8 +196,11 @@ pub struct Evidence {
     pub stable_bad: u64,
     /// All attempts of stable instances.
     pub stable_attempts: u64,
-    /// The part of attempts that may be bad, 0 to 1.
+    /// The part of attempts that may be bad, 0 to 1; of a metric, the limit that it is beyond.
     pub limit: f64,
+    /// What a metric is, in its own unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
     /// From so many microseconds on an answer is slow; 0 for other metrics.
     pub slow_us: u64,
     /// Natural logarithm of how much likelier it is that canaries are worse than stable ones.
@@ -404,6 +414,17 @@ pub enum Gate {
     Promote,
 }
 
+impl Gate {
+    /// The name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Increase => "increase",
+            Self::Promote => "promote",
+        }
+    }
+}
+
 /// How a group's canaries are let in, as the job says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolloutPolicy {
@@ -427,6 +448,10 @@ pub struct RolloutPolicy {
     pub answers: OtherAnswers,
     /// Where it waits for somebody; may be empty.
     pub gates: BTreeSet<Gate>,
+    /// Metrics by name, at most [`RolloutPolicy::ASKED_MAX`].
+    pub metrics: BTreeMap<String, MetricLimit>,
+    /// Hooks by name, at most as many.
+    pub hooks: BTreeMap<String, HookCall>,
     /// What keeps a client with a version, as data planes read it; none for nothing.
     pub sticky: Option<String>,
     /// Where each transition is told, an `http` or `https` URL; none for nowhere.
@@ -446,6 +471,8 @@ impl Default for RolloutPolicy {
             latency: Vec::new(),
             answers: OtherAnswers::Hold,
             gates: BTreeSet::new(),
+            metrics: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             sticky: None,
             notify: None,
         }
@@ -455,6 +482,15 @@ impl Default for RolloutPolicy {
 impl RolloutPolicy {
     /// How the keys begin that hold it in the `meta` of a service.
     pub const PREFIX: &'static str = "rollout_";
+
+    /// How the keys go on that hold a metric; its name follows.
+    pub const METRIC: &'static str = "metric_";
+
+    /// How the keys go on that hold a hook; its name follows.
+    pub const HOOK: &'static str = "hook_";
+
+    /// The most metrics of a group, and the most hooks.
+    pub const ASKED_MAX: usize = 16;
 
     /// What `steps = "auto"` means.
     pub const AUTO_STEPS: [Share; 3] = [
@@ -474,7 +510,14 @@ impl RolloutPolicy {
     /// What is wrong with it and what to write instead; nothing is changed then.
     pub fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
         let value = text.trim();
-        match key.strip_prefix(Self::PREFIX).unwrap_or(key) {
+        let setting = key.strip_prefix(Self::PREFIX).unwrap_or(key);
+        if let Some(name) = setting.strip_prefix(Self::METRIC) {
+            return asked(&mut self.metrics, key, name, MetricLimit::parse(value));
+        }
+        if let Some(name) = setting.strip_prefix(Self::HOOK) {
+            return asked(&mut self.hooks, key, name, HookCall::parse(value));
+        }
+        match setting {
             "steps" => self.steps = steps(value)?,
             "hold" => self.hold = span(key, value)?,
             "bake" => self.bake = span(key, value)?,
@@ -529,11 +572,53 @@ impl RolloutPolicy {
         Ok(())
     }
 
-    /// The names of the settings, without the prefix.
-    pub const KEYS: [&'static str; 12] = [
-        "steps", "hold", "bake", "warmup", "restarts", "judge", "errors", "latency", "answers",
-        "gates", "sticky", "notify",
+    /// The names of the settings, without the prefix; `NAME` is what a metric or hook is called.
+    pub const KEYS: [&'static str; 14] = [
+        "steps",
+        "hold",
+        "bake",
+        "warmup",
+        "restarts",
+        "judge",
+        "errors",
+        "latency",
+        "answers",
+        "metric_NAME",
+        "hook_NAME",
+        "gates",
+        "sticky",
+        "notify",
     ];
+
+    /// Whether a metric or hook may be called so.
+    ///
+    /// # Errors
+    /// What it must be.
+    pub fn check_name(name: &str) -> Result<(), String> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain) {
+            return Ok(());
+        }
+        Err(format!(
+            "{name:?} is no name; it must be 1 to {NAME_BYTES_MAX} letters, digits, _ or -"
+        ))
+    }
+
+    /// The text of a setting as others may see it: without what identifies somebody at an address.
+    pub fn shown(text: &str) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("://") {
+            let ends = after.find(|c: char| c == '/' || c.is_whitespace());
+            let (host, behind) = after.split_at(ends.unwrap_or(after.len()));
+            out.push_str(before);
+            out.push_str("://");
+            out.push_str(host.rsplit_once('@').map_or(host, |(_, host)| host));
+            rest = behind;
+        }
+        out.push_str(rest);
+        out
+    }
 
     /// Reads what the `meta` of a service says; other keys are left alone.
     ///
@@ -552,6 +637,28 @@ impl RolloutPolicy {
         }
         (policy, problems)
     }
+}
+
+/// Longest name of a metric or hook, bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Takes over what is asked under a name.
+fn asked<T>(
+    all: &mut BTreeMap<String, T>,
+    key: &str,
+    name: &str,
+    found: Result<T, String>,
+) -> Result<(), String> {
+    let checked = RolloutPolicy::check_name(name).and(found);
+    let found = checked.map_err(|problem| format!("{key}: {problem}"))?;
+    if !all.contains_key(name) && all.len() >= RolloutPolicy::ASKED_MAX {
+        let most = RolloutPolicy::ASKED_MAX;
+        return Err(format!(
+            "{key} is one too many; a group has at most {most} of them"
+        ));
+    }
+    all.insert(name.to_owned(), found);
+    Ok(())
 }
 
 /// Rising percentages with commas between, or `auto`.
@@ -672,17 +779,8 @@ fn sticky(key: &str, text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()).filter(|text| text != "none"))
 }
 
-/// Longest URL, bytes.
-const URL_MAX: usize = 2048;
-
 fn url(key: &str, text: &str) -> Result<String, String> {
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
-    let has_host =
-        rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['));
-    let is_plain = text.len() <= URL_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if has_host && is_plain {
+    if hook_call::is_url(text) {
         return Ok(text.to_owned());
     }
     Err(format!(
@@ -697,6 +795,7 @@ fn ratio(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::HookPoint;
     use super::*;
 
     fn set(key: &str, value: &str) -> Result<RolloutPolicy, String> {
@@ -773,6 +872,64 @@ mod tests {
         ] {
             let problem = set(key, value).unwrap_err();
             assert!(problem.contains(key), "{problem}");
+        }
+    }
+
+    #[test]
+    fn metrics_and_hooks_have_names_and_are_not_too_many() {
+        let mut policy = RolloutPolicy::default();
+        for at in 0..RolloutPolicy::ASKED_MAX {
+            policy
+                .set(&format!("rollout_metric_m-{at}"), "<1 http://p up")
+                .unwrap();
+            policy
+                .set(&format!("hook_h_{at}"), "start http://ci")
+                .unwrap();
+        }
+        policy.set("metric_m-0", "<2 http://p up").unwrap();
+        assert_eq!(policy.metrics["m-0"].max, Some(2.0));
+        assert_eq!(policy.hooks["h_1"].on, HookPoint::Start);
+        for (key, value, part) in [
+            (
+                "rollout_metric_more",
+                "<1 http://p up",
+                "at most 16 of them",
+            ),
+            ("rollout_hook_more", "start http://ci", "at most 16 of them"),
+            ("rollout_metric_", "<1 http://p up", "\"\" is no name"),
+            (
+                "rollout_metric_a.b",
+                "<1 http://p up",
+                "letters, digits, _ or -",
+            ),
+            (
+                "rollout_metric_m-0",
+                "1 http://p up",
+                "must begin with a limit",
+            ),
+            (
+                "rollout_hook_h_0",
+                "never http://ci",
+                "it must be \"start\"",
+            ),
+        ] {
+            let problem = policy.set(key, value).unwrap_err();
+            assert!(
+                problem.starts_with(key) && problem.contains(part),
+                "{problem}"
+            );
+        }
+        assert_eq!(policy.metrics["m-0"].max, Some(2.0));
+    }
+
+    #[test]
+    fn who_asks_is_not_shown() {
+        for (text, shown) in [
+            ("<1 http://ada:pass@p:9090/x a@b", "<1 http://p:9090/x a@b"),
+            ("start https://a@b@ci", "start https://ci"),
+            ("p99<1.3x", "p99<1.3x"),
+        ] {
+            assert_eq!(RolloutPolicy::shown(text), shown);
         }
     }
 

@@ -2,6 +2,7 @@
 //! [`model::Job`](crate::model::Job), and the difference of two of them; beside that the files that
 //! describe variables to be stored.
 
+mod asked;
 mod canonical;
 mod declare;
 mod decode;

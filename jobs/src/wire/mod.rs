@@ -56,8 +56,8 @@ pub use node::{
 };
 pub use plan::{JobPlanRequest, JobPlanResponse, JobVersionsResponse};
 pub use policy::{
-    Affinity, Analysis, Latency, MigrateStrategy, ReschedulePolicy, RestartPolicy, Spread,
-    SpreadTarget, SuccessRate, Traffic, UpdateStrategy,
+    Affinity, Analysis, Hook, Latency, Metric, MigrateStrategy, ReschedulePolicy, RestartPolicy,
+    Spread, SpreadTarget, SuccessRate, Traffic, UpdateStrategy,
 };
 pub use registration::{
     EvalOptions, JobDeregisterResponse, JobEvaluateRequest, JobRegisterRequest,

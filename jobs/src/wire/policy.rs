@@ -90,6 +90,10 @@ pub struct Analysis {
     pub success_rate: Option<SuccessRate>,
     /// How much longer their answers may take.
     pub latency: Option<Vec<Latency>>,
+    /// What metrics stores are asked.
+    pub metric: Option<Vec<Metric>>,
+    /// Who else is asked, or waited for.
+    pub hook: Option<Vec<Hook>>,
 }
 
 /// How much less of the attempts of canaries may succeed than of those of stable instances.
@@ -108,6 +112,38 @@ pub struct Latency {
     pub quantile: Option<Percent>,
     /// So many times.
     pub max_ratio: Option<Percent>,
+}
+
+/// A value of a metrics store between two limits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Metric {
+    /// What it is called.
+    pub name: Option<String>,
+    /// The kind of metrics store: `prometheus`.
+    pub source: Option<String>,
+    /// Where it is.
+    pub address: Option<String>,
+    /// What is asked.
+    pub query: Option<String>,
+    /// The least it may be.
+    pub min: Option<Percent>,
+    /// The most it may be.
+    pub max: Option<Percent>,
+}
+
+/// Who is asked whether canaries may go on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Hook {
+    /// What it is called.
+    pub name: Option<String>,
+    /// `start`, `step`, `increase`, `promote` or `abort`.
+    pub on: Option<String>,
+    /// The URL to which it is posted.
+    pub http: Option<String>,
+    /// It waits until somebody lets it go on.
+    pub manual: Option<bool>,
 }
 
 /// How allocations leave a draining node.

@@ -234,10 +234,14 @@ static SPREAD_TARGET: Shape = posted::<super::SpreadTarget>();
 static UPDATE: Shape =
     parent::<super::UpdateStrategy>(&[("Analysis", One, &ANALYSIS), ("Traffic", One, &TRAFFIC)]);
 static ANALYSIS: Shape = parent::<super::Analysis>(&[
+    ("Hook", Each, &HOOK),
     ("Latency", Each, &LATENCY),
+    ("Metric", Each, &METRIC_LIMIT),
     ("SuccessRate", One, &SUCCESS_RATE),
 ]);
+static HOOK: Shape = posted::<super::Hook>();
 static LATENCY: Shape = posted::<super::Latency>();
+static METRIC_LIMIT: Shape = posted::<super::Metric>();
 static SUCCESS_RATE: Shape = posted::<super::SuccessRate>();
 static TRAFFIC: Shape = posted::<super::Traffic>();
 static RESCHEDULE: Shape = posted::<super::ReschedulePolicy>();

@@ -239,6 +239,7 @@ impl Class {
                 stable_bad: suspicion.counts.stable_bad,
                 stable_attempts: suspicion.counts.stable,
                 limit: suspicion.limit,
+                value: None,
                 slow_us: self.slow_us,
                 worse: suspicion.worse,
                 beyond: suspicion.beyond,

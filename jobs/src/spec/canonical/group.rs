@@ -7,7 +7,7 @@ use super::service::{self, Place};
 use super::sidecar::{self, Around};
 use super::task::{self, task};
 use super::volume;
-use super::{Findings, placement, policy, shown, text};
+use super::{Findings, placement, policy, rollout, shown, text};
 use crate::model::{self, JobType, Span};
 use crate::wire;
 use std::collections::BTreeMap;
@@ -142,7 +142,7 @@ pub(super) fn group(
         all.push(task);
     }
     group.tasks = all;
-    tell_rollout(findings, &mut group);
+    rollout::tell(findings, &mut group);
     whole(findings, &group);
     group
 }
@@ -242,79 +242,6 @@ fn whole(findings: &mut Findings, group: &model::TaskGroup) {
             update.max_parallel, group.count
         ));
     }
-}
-
-/// Writes what the blocks say of canaries to where it is read: the labels of services, which is
-/// also the form in which a job can say it itself.
-fn tell_rollout(findings: &mut Findings, group: &mut model::TaskGroup) {
-    let Some(update) = &group.update else { return };
-    let settings = settings(update);
-    for (key, text, block) in &settings {
-        // What is wrong with steps is said already.
-        if *key != model::STEPS_META
-            && let Err(problem) = model::RolloutPolicy::default().set(key, text)
-        {
-            findings.error(format!("Update {block} block: {problem}"));
-        }
-    }
-    let of_tasks = group.tasks.iter_mut().flat_map(|task| &mut task.services);
-    for service in group.services.iter_mut().chain(of_tasks) {
-        let name = &service.name;
-        let canary = Some(&mut service.canary_meta).filter(|meta| !meta.is_empty());
-        for meta in std::iter::once(&mut service.meta).chain(canary) {
-            for (key, text, block) in &settings {
-                let said = meta.insert((*key).to_owned(), text.clone());
-                if let Some(said) = said.filter(|said| said != text) {
-                    findings.warning(format!(
-                        "Service {name:?} has {key} {said:?} in its meta; what the {block} block says, {text:?}, counts instead"
-                    ));
-                }
-            }
-        }
-    }
-}
-
-/// Keys and texts of the labels that say what blocks say, with the name of the block.
-fn settings(update: &model::UpdateStrategy) -> Vec<(&'static str, String, &'static str)> {
-    let mut settings = Vec::new();
-    if let Some(traffic) = &update.traffic {
-        let steps: Vec<String> = traffic.steps.iter().map(ToString::to_string).collect();
-        settings.push((model::STEPS_META, steps.join(","), "traffic"));
-        let others = [
-            ("rollout_hold", traffic.hold.map(|span| span.to_string())),
-            ("rollout_bake", traffic.bake.map(|span| span.to_string())),
-            (model::STICKY_META, traffic.sticky.clone()),
-        ];
-        for (key, text) in others {
-            settings.extend(text.map(|text| (key, text, "traffic")));
-        }
-    }
-    if let Some(analysis) = &update.analysis {
-        let latency = analysis.latency.iter().map(|limit| {
-            let quantile = (limit.quantile.0 * 1000.0).round() / 10.0;
-            format!("p{quantile}<{}x", limit.max_ratio)
-        });
-        let latency: Vec<String> = latency.collect();
-        let rate = analysis.success_rate.as_ref();
-        let others = [
-            (
-                "rollout_warmup",
-                analysis.warmup.map(|span| span.to_string()),
-            ),
-            (
-                "rollout_errors",
-                rate.map(|rate| format!("+{}pt", rate.max_drop)),
-            ),
-            (
-                "rollout_latency",
-                Some(latency.join(",")).filter(|text| !text.is_empty()),
-            ),
-        ];
-        for (key, text) in others {
-            settings.extend(text.map(|text| (key, text, "analysis")));
-        }
-    }
-    settings
 }
 
 /// Services that leave the catalog at the moment of the kill signal lose requests.

@@ -16,6 +16,7 @@ mod launch;
 mod network;
 mod placement;
 mod policy;
+mod rollout;
 mod scaling;
 mod service;
 mod sidecar;

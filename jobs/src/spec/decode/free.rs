@@ -100,6 +100,7 @@ impl Decoder<'_, '_> {
     /// is known; what is put in later is checked when all of it is.
     pub(super) fn labels(&mut self, body: &Body, scope: &Scope<'_>) -> Map<String, Value> {
         let labels = self.texts(body, scope, Kind::Text);
+        let mut policy = RolloutPolicy::default();
         for structure in body.iter() {
             let Structure::Attribute(attribute) = structure else {
                 continue;
@@ -110,7 +111,7 @@ impl Decoder<'_, '_> {
                 continue;
             };
             if key.starts_with(RolloutPolicy::PREFIX)
-                && let Err(problem) = RolloutPolicy::default().set(key, text)
+                && let Err(problem) = policy.set(key, text)
             {
                 let place = attribute.value.span();
                 self.report(place, format!("Unsuitable value; {problem}."), "");

@@ -256,15 +256,18 @@ impl Decoder<'_, '_> {
             return;
         }
         let mut map = match &known.content {
-            Content::Schema(schema) => self.body(nested.body, nested.span, schema, scope),
+            Content::Schema(schema) => self.body(nested.body, nested.span.clone(), schema, scope),
             Content::Texts(_) => self.texts(nested.body, scope, Kind::Text),
             Content::Labels => self.labels(nested.body, scope),
             Content::TextLists => self.texts(nested.body, scope, Kind::TextList),
             Content::Free => self.free(nested.body, scope),
         };
-        let label = nested.labels.into_iter().next();
-        if let (Some(key), Some((label, _))) = (known.label, &label) {
+        let label = nested.labels.first();
+        if let (Some(key), Some((label, _))) = (known.label, label) {
             map.entry(key).or_insert(label.as_str().into());
+        }
+        if let Content::Schema(schema) = &known.content {
+            self.checked(&nested, schema, &map);
         }
         match known.times {
             Times::One => {
@@ -283,9 +286,33 @@ impl Decoder<'_, '_> {
                     .entry(known.key)
                     .or_insert_with(|| Value::Object(Map::new()));
                 if let (Value::Object(all), Some((label, _))) = (all, label) {
-                    all.insert(label, Value::Object(map));
+                    all.insert(label.clone(), Value::Object(map));
                 }
             }
+        }
+    }
+
+    /// Reports what is wrong with a block as a whole, at the argument that is to blame. What was
+    /// reported of an argument alone is not said again.
+    fn checked(&mut self, nested: &Nested<'_>, schema: &Schema, map: &Map<String, Value>) {
+        let place = |name: &str| {
+            let attribute = nested.body.get_attribute(name)?;
+            attribute.value.span()
+        };
+        let is_wrong = |known: &Attribute| {
+            let is_written = nested.body.get_attribute(known.name).is_some();
+            !map.contains_key(known.key) && (is_written || known.required)
+        };
+        let is_written = |(name, _): &(&str, &str)| nested.body.get_attribute(name).is_some();
+        if schema.attributes.iter().any(is_wrong) || schema.foreign.iter().any(is_written) {
+            return;
+        }
+        for wrong in (schema.check)(&Value::Object(map.clone())) {
+            let of_label = nested.labels.first().and_then(|(_, span)| span.clone());
+            let of_label = of_label.filter(|_| wrong.argument == "name");
+            let span = place(wrong.argument).or(of_label);
+            let span = span.or_else(|| nested.span.clone());
+            self.report(span, format!("Unsuitable value; {}.", wrong.sentence), "");
         }
     }
 }

@@ -6,6 +6,10 @@ impl Decoder<'_, '_> {
     pub(super) fn unknown_attribute(&mut self, name: &str, span: Place, schema: &Schema) {
         let message =
             format!("Unsupported argument; An argument named \"{name}\" is not expected here.");
+        if let Some((_, instead)) = schema.foreign.iter().find(|(known, _)| *known == name) {
+            self.report(span, message, *instead);
+            return;
+        }
         let hint = nearest(name, schema.attributes.iter().map(|known| known.name))
             .map(|known| format!("Did you mean \"{known}\"?"))
             .or_else(|| {

@@ -6,7 +6,8 @@ use super::policy::{
 use super::service::SERVICE;
 use super::task::{CONSUL, SECRET, TASK, VAULT};
 use super::{
-    META, Schema, duration, flag, labeled, many, named, nested, one, plain, text, texts, whole,
+    BARE, META, Schema, duration, flag, labeled, many, named, nested, one, plain, text, texts,
+    whole,
 };
 use serde_json::{Map, Value};
 
@@ -40,6 +41,7 @@ pub(super) static GROUP: Schema = Schema {
         labeled("secret", "Secrets", "Name", &SECRET),
     ],
     finish: finish_group,
+    ..BARE
 };
 
 /// What stands on the group is meant for its tasks.

@@ -2,7 +2,9 @@ use super::group::{GROUP, inherit};
 use super::placement::{AFFINITIES, CONSTRAINTS, SPREADS};
 use super::policy::{MIGRATE, RESCHEDULE, UPDATE};
 use super::task::{SECRET, TASK, VAULT};
-use super::{META, Schema, flag, labeled, many, nested, one, plain, preset, text, texts, whole};
+use super::{
+    BARE, META, Schema, flag, labeled, many, nested, one, plain, preset, text, texts, whole,
+};
 use serde_json::{Map, Value, json};
 
 /// The body of a `job` block.
@@ -36,6 +38,7 @@ pub(in crate::spec) static JOB: Schema = Schema {
         labeled("secret", "Secrets", "Name", &SECRET),
     ],
     finish: finish_job,
+    ..BARE
 };
 
 /// Tasks directly below the job become groups of their own, before the declared ones; what else
@@ -71,6 +74,7 @@ static UI: Schema = Schema {
     attributes: &[text("description", "Description")],
     blocks: &[many("link", "Links", &LINK)],
     finish: super::keep,
+    ..BARE
 };
 
 static LINK: Schema = plain(&[text("label", "Label"), text("url", "URL")]);
@@ -85,6 +89,7 @@ static PERIODIC: Schema = Schema {
     ],
     blocks: &[],
     finish: finish_periodic,
+    ..BARE
 };
 
 fn finish_periodic(periodic: &mut Map<String, Value>) {

@@ -17,6 +17,7 @@ mod tests;
 
 pub(in crate::spec) use job::JOB;
 
+use crate::spec::asked::Wrong;
 use serde_json::{Map, Value};
 
 /// What may stand in the body of a block.
@@ -26,7 +27,20 @@ pub(in crate::spec) struct Schema {
     pub(in crate::spec) blocks: &'static [BlockType],
     /// Brings the decoded object into the shape of the API.
     pub(in crate::spec) finish: fn(&mut Map<String, Value>),
+    /// Says what is wrong with the whole block, label included, where its place is known.
+    pub(in crate::spec) check: fn(&Value) -> Vec<Wrong>,
+    /// Names that others have here, with what to write instead.
+    pub(in crate::spec) foreign: &'static [(&'static str, &'static str)],
 }
+
+/// Nothing may stand there.
+const BARE: Schema = Schema {
+    attributes: &[],
+    blocks: &[],
+    finish: keep,
+    check: agree,
+    foreign: &[],
+};
 
 /// One attribute.
 #[derive(Debug)]
@@ -93,6 +107,10 @@ pub(in crate::spec) enum Content {
 }
 
 fn keep(_: &mut Map<String, Value>) {}
+
+fn agree(_: &Value) -> Vec<Wrong> {
+    Vec::new()
+}
 
 const fn attr(name: &'static str, key: &'static str, kind: Kind) -> Attribute {
     Attribute {
@@ -194,11 +212,7 @@ const fn opaque(name: &'static str, key: &'static str, content: Content) -> Bloc
 
 /// A block with attributes only.
 const fn plain(attributes: &'static [Attribute]) -> Schema {
-    Schema {
-        attributes,
-        blocks: &[],
-        finish: keep,
-    }
+    Schema { attributes, ..BARE }
 }
 
 /// A block with attributes and blocks, kept as it is.
@@ -206,7 +220,7 @@ const fn nested(attributes: &'static [Attribute], blocks: &'static [BlockType]) 
     Schema {
         attributes,
         blocks,
-        finish: keep,
+        ..BARE
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Schema, flag, labeled, one, plain, text, text_map, texts, whole};
+use super::{BARE, Schema, flag, labeled, one, plain, text, text_map, texts, whole};
 use serde_json::{Map, Value};
 
 pub(super) static NETWORK: Schema = Schema {
@@ -16,6 +16,7 @@ pub(super) static NETWORK: Schema = Schema {
         one("cni", "CNI", &CNI),
     ],
     finish: finish_network,
+    ..BARE
 };
 
 /// Ports with a number are reserved, the others are chosen by the scheduler.

@@ -1,4 +1,4 @@
-use super::{BlockType, Schema, flag, labeled, many, plain, preset, text, whole};
+use super::{BARE, BlockType, Schema, flag, labeled, many, plain, preset, text, whole};
 use serde_json::{Map, Value};
 
 pub(super) const CONSTRAINTS: BlockType = many("constraint", "Constraints", &CONSTRAINT);
@@ -23,6 +23,7 @@ static CONSTRAINT: Schema = Schema {
     ],
     blocks: &[],
     finish: finish_constraint,
+    ..BARE
 };
 
 static AFFINITY: Schema = Schema {
@@ -40,6 +41,7 @@ static AFFINITY: Schema = Schema {
     ],
     blocks: &[],
     finish: finish_constraint,
+    ..BARE
 };
 
 /// Shorthands such as `version = ">= 1"` become operand and value.
@@ -77,6 +79,7 @@ static SPREAD: Schema = Schema {
     attributes: &[text("attribute", "Attribute"), whole("weight", "Weight")],
     blocks: &[labeled("target", "SpreadTarget", "Value", &SPREAD_TARGET)],
     finish: super::keep,
+    ..BARE
 };
 
 static SPREAD_TARGET: Schema = plain(&[whole("percent", "Percent"), text("value", "Value")]);

@@ -1,7 +1,9 @@
 use super::{
-    BlockType, Content, Schema, duration, flag, keep, many, nested, number, numbers, one, opaque,
-    plain, preset, required, text, whole,
+    BARE, BlockType, Content, Schema, duration, flag, keep, labeled, many, nested, number, numbers,
+    one, opaque, plain, preset, required, text, whole,
 };
+use crate::spec::asked::{self, Wrong};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub(super) static UPDATE: Schema = Schema {
@@ -21,6 +23,7 @@ pub(super) static UPDATE: Schema = Schema {
         one("analysis", "Analysis", &ANALYSIS),
     ],
     finish: keep,
+    ..BARE
 };
 
 static TRAFFIC: Schema = plain(&[
@@ -30,13 +33,53 @@ static TRAFFIC: Schema = plain(&[
     text("sticky", "Sticky"),
 ]);
 
-static ANALYSIS: Schema = nested(
-    &[duration("warmup", "Warmup")],
-    &[
-        one("success_rate", "SuccessRate", &SUCCESS_RATE),
-        many("latency", "Latency", &LATENCY),
+static ANALYSIS: Schema = Schema {
+    check: |block| wrong(block, asked::together),
+    ..nested(
+        &[duration("warmup", "Warmup")],
+        &[
+            one("success_rate", "SuccessRate", &SUCCESS_RATE),
+            many("latency", "Latency", &LATENCY),
+            labeled("metric", "Metric", "Name", &METRIC),
+            labeled("hook", "Hook", "Name", &HOOK),
+        ],
+    )
+};
+
+pub(super) static METRIC: Schema = Schema {
+    check: |block| wrong(block, asked::metric),
+    ..plain(&[
+        required(text("source", "Source")),
+        required(text("address", "Address")),
+        required(text("query", "Query")),
+        number("min", "Min"),
+        number("max", "Max"),
+    ])
+};
+
+pub(super) static HOOK: Schema = Schema {
+    check: |block| wrong(block, asked::hook),
+    foreign: &[
+        (
+            "action",
+            "A hook runs nothing in a task: let a program answer over HTTP, and write its http = \"http://…\".",
+        ),
+        (
+            "job",
+            "A hook starts no job: let a program that does answer over HTTP, and write its http = \"http://…\".",
+        ),
     ],
-);
+    ..plain(&[
+        required(text("on", "On")),
+        text("http", "Http"),
+        flag("manual", "Manual"),
+    ])
+};
+
+/// What is wrong with a block; nothing if it is not even one.
+fn wrong<T: DeserializeOwned>(block: &Value, find: fn(&T) -> Vec<Wrong>) -> Vec<Wrong> {
+    serde_json::from_value(block.clone()).map_or_else(|_| Vec::new(), |block| find(&block))
+}
 
 static SUCCESS_RATE: Schema = plain(&[required(number("max_drop", "MaxDrop"))]);
 
@@ -91,6 +134,7 @@ pub(super) static GROUP_SCALING: Schema = Schema {
     ],
     blocks: &[POLICY],
     finish: finish_scaling,
+    ..BARE
 };
 
 /// The rule of another program: anything.

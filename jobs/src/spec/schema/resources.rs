@@ -1,6 +1,6 @@
 use super::network::NETWORK;
 use super::placement::{AFFINITIES, CONSTRAINTS};
-use super::{Schema, flag, keep, labeled, many, nested, one, plain, text, texts, whole};
+use super::{BARE, Schema, flag, keep, labeled, many, nested, one, plain, text, texts, whole};
 
 pub(super) static RESOURCES: Schema = Schema {
     attributes: &[
@@ -18,6 +18,7 @@ pub(super) static RESOURCES: Schema = Schema {
         one("numa", "NUMA", &NUMA),
     ],
     finish: keep,
+    ..BARE
 };
 
 static DEVICE: Schema = nested(&[whole("count", "Count")], &[CONSTRAINTS, AFFINITIES]);

@@ -1,6 +1,8 @@
 use super::connect::CONNECT;
 use super::grants::IDENTITY;
-use super::{Content, Schema, duration, flag, keep, many, one, opaque, plain, text, texts, whole};
+use super::{
+    BARE, Content, Schema, duration, flag, keep, many, one, opaque, plain, text, texts, whole,
+};
 
 pub(super) static SERVICE: Schema = Schema {
     attributes: &[
@@ -28,6 +30,7 @@ pub(super) static SERVICE: Schema = Schema {
         one("identity", "Identity", &IDENTITY),
     ],
     finish: keep,
+    ..BARE
 };
 
 static WEIGHTS: Schema = plain(&[whole("passing", "Passing"), whole("warning", "Warning")]);
@@ -65,6 +68,7 @@ static CHECK: Schema = Schema {
         one("check_restart", "CheckRestart", &CHECK_RESTART),
     ],
     finish: keep,
+    ..BARE
 };
 
 static CHECK_RESTART: Schema = plain(&[

@@ -5,7 +5,7 @@ use super::resources::{LOGS, RESOURCES};
 use super::service::SERVICE;
 use super::template::{ARTIFACT, TEMPLATE};
 use super::{
-    Content, META, Schema, duration, flag, labeled, many, nested, one, opaque, plain, preset,
+    BARE, Content, META, Schema, duration, flag, labeled, many, nested, one, opaque, plain, preset,
     required, text, texts, whole,
 };
 use serde_json::{Map, Value};
@@ -48,6 +48,7 @@ pub(super) static TASK: Schema = Schema {
         labeled("scaling", "ScalingPolicies", LABEL, &TASK_SCALING),
     ],
     finish: finish_task,
+    ..BARE
 };
 
 /// Says what policies are about by their labels, and takes the token that the servers know out of
@@ -89,6 +90,7 @@ pub(super) static VAULT: Schema = Schema {
     ],
     blocks: &[],
     finish: finish_vault,
+    ..BARE
 };
 
 fn finish_vault(vault: &mut Map<String, Value>) {
@@ -140,4 +142,5 @@ static TASK_SCALING: Schema = Schema {
     ],
     blocks: &[POLICY],
     finish: super::keep,
+    ..BARE
 };

@@ -1,5 +1,6 @@
 use super::{
-    Content, Schema, duration, flag, keep, one, opaque, plain, preset, required, text, texts, whole,
+    BARE, Content, Schema, duration, flag, keep, one, opaque, plain, preset, required, text, texts,
+    whole,
 };
 use serde_json::{Map, Value};
 
@@ -26,6 +27,7 @@ pub(super) static TEMPLATE: Schema = Schema {
         one("wait", "Wait", &WAIT),
     ],
     finish: finish_template,
+    ..BARE
 };
 
 fn finish_template(template: &mut Map<String, Value>) {
@@ -48,6 +50,7 @@ static CHANGE_SCRIPT: Schema = Schema {
     ],
     blocks: &[],
     finish: finish_change_script,
+    ..BARE
 };
 
 fn finish_change_script(script: &mut Map<String, Value>) {
@@ -75,4 +78,5 @@ pub(super) static ARTIFACT: Schema = Schema {
         opaque("headers", "GetterHeaders", Content::Texts(false)),
     ],
     finish: keep,
+    ..BARE
 };

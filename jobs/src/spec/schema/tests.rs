@@ -1,5 +1,6 @@
 //! Every attribute and block of the table, one by one, and in the files of the tests.
 
+use super::policy::{HOOK, METRIC};
 use super::{Attribute, BlockType, Content, JOB, Kind, Schema};
 use crate::spec::{Defaults, Surroundings, Variables, canonicalize_and_validate, parse, parse_api};
 use crate::wire::{Complete, Job, shapes};
@@ -64,11 +65,12 @@ impl Around {
 
     fn place(&self, schema: &'static Schema, name: &'static str, text: &str) -> Place {
         let Self { path, head, tail } = self;
+        let or_else = one_of(schema, Some(name));
         Place {
             path: format!("{path}.{name}"),
             kind: (schema, name),
-            with: format!("{head}{text}{tail}"),
-            without: format!("{head}{tail}"),
+            with: format!("{head}{}{text}{tail}", or_else.0),
+            without: format!("{head}{}{tail}", or_else.1),
         }
     }
 }
@@ -84,8 +86,33 @@ fn needs(schema: &Schema) -> String {
     required.map(line).collect()
 }
 
+/// Of arguments of which a block must have one, the lines beside an argument, and those without it.
+fn one_of(schema: &Schema, name: Option<&str>) -> (&'static str, &'static str) {
+    const MIN: &str = "min = 1\n";
+    const MAX: &str = "max = 9\n";
+    const HTTP: &str = "http = \"http://other\"\n";
+    if std::ptr::eq(schema, &METRIC) {
+        return if name == Some("max") {
+            (MIN, MIN)
+        } else {
+            (MAX, MAX)
+        };
+    }
+    match name {
+        _ if !std::ptr::eq(schema, &HOOK) => ("", ""),
+        Some("manual" | "http") => ("", HTTP),
+        _ => (HTTP, HTTP),
+    }
+}
+
 fn line(attribute: &Attribute) -> String {
-    format!("{} = {}\n", attribute.name, sample(attribute.kind))
+    let value = match attribute.name {
+        "source" => "\"prometheus\"",
+        "on" => "\"start\"",
+        "address" | "http" => "\"http://sample\"",
+        _ => sample(attribute.kind),
+    };
+    format!("{} = {value}\n", attribute.name)
 }
 
 fn places(around: &Around, schema: &'static Schema, all: &mut Vec<Place>) {
@@ -98,10 +125,16 @@ fn places(around: &Around, schema: &'static Schema, all: &mut Vec<Place>) {
             Content::Schema(inner) => {
                 // What is required is there as soon as the block is.
                 for attribute in inner.attributes.iter().filter(|one| one.required) {
-                    let text = format!("{}{}}}\n", header(name, label.is_some()), needs(inner));
-                    let place = around.place(inner, attribute.name, &text);
+                    let head = header(name, label.is_some());
+                    let text = format!("{head}{}{}}}\n", needs(inner), one_of(inner, None).0);
+                    let place = around.place(schema, attribute.name, &text);
+                    let kind = (std::ptr::from_ref(*inner), attribute.name);
                     let path = format!("{}.{name}.{}", around.path, attribute.name);
-                    all.push(Place { path, ..place });
+                    all.push(Place {
+                        path,
+                        kind,
+                        ..place
+                    });
                 }
                 places(&around.inside(name, label.is_some(), inner), inner, all);
                 continue;

@@ -5,6 +5,14 @@ job "web" {
       traffic {
         steps = [5, 50]
       }
+      analysis {
+        metric "errors" {
+          source  = "prometheus"
+          address = "http://prometheus:9090"
+          query   = "up"
+          max     = 0.2
+        }
+      }
     }
     task "server" {
       driver = "raw_exec"
@@ -23,6 +31,18 @@ job "web" {
       canary = 1
       traffic {
         steps = [10, 50]
+      }
+      analysis {
+        metric "errors" {
+          source  = "prometheus"
+          address = "http://prometheus:9090"
+          query   = "up"
+          max     = 0.5
+        }
+        hook "smoke" {
+          on   = "start"
+          http = "http://ci.example.com/smoke"
+        }
       }
     }
     task "server" {

@@ -117,6 +117,24 @@ job "serving" {
           quantile  = 0.99
           max_ratio = 1.5
         }
+
+        metric "errors" {
+          source  = "prometheus"
+          address = "http://prometheus:9090"
+          query   = "sum(rate(errors{version=\"{{ version }}\"}[{{ window }}]))"
+          min     = 0
+          max     = 0.2
+        }
+
+        hook "smoke" {
+          on   = "start"
+          http = "http://ci.example.com/smoke"
+        }
+
+        hook "go-live" {
+          on     = "promote"
+          manual = true
+        }
       }
     }
 

@@ -1,4 +1,5 @@
 use crate::model::{self, JobType, Span};
+use crate::spec::asked::{self, Wrong};
 use crate::spec::canonical::{Findings, unsigned};
 use crate::wire;
 
@@ -95,16 +96,34 @@ fn fill_update(findings: &mut Findings, given: wire::UpdateStrategy) -> model::U
         auto_promote: given.auto_promote.unwrap_or(base.auto_promote),
         canary: canaries.max(u32::from(traffic.is_some())),
         traffic,
-        analysis: given.analysis.map(analysis),
+        analysis: given.analysis.map(|given| analysis(findings, given)),
     }
 }
 
-/// What canaries may do; what is wrong with it is found with the labels that say the same.
-fn analysis(given: wire::Analysis) -> model::Analysis {
+/// What canaries may do; what is wrong with latency and success is found with the labels that say
+/// the same.
+fn analysis(findings: &mut Findings, given: wire::Analysis) -> model::Analysis {
+    wrong(findings, &given);
     let latency = given.latency.unwrap_or_default();
     let latency = latency.into_iter().map(|limit| model::Latency {
         quantile: limit.quantile.unwrap_or_default(),
         max_ratio: limit.max_ratio.unwrap_or_default(),
+    });
+    let metrics = given.metric.into_iter().flatten();
+    let metrics = metrics.map(|metric| model::Metric {
+        name: metric.name.unwrap_or_default(),
+        source: metric.source.unwrap_or_default(),
+        address: metric.address.unwrap_or_default(),
+        query: metric.query.unwrap_or_default(),
+        min: metric.min,
+        max: metric.max,
+    });
+    let hooks = given.hook.into_iter().flatten();
+    let hooks = hooks.map(|hook| model::Hook {
+        name: hook.name.unwrap_or_default(),
+        on: hook.on.unwrap_or_default(),
+        http: hook.http,
+        manual: hook.manual.unwrap_or_default(),
     });
     model::Analysis {
         warmup: given.warmup,
@@ -112,7 +131,27 @@ fn analysis(given: wire::Analysis) -> model::Analysis {
             max_drop: rate.max_drop.unwrap_or_default(),
         }),
         latency: latency.collect(),
+        metric: metrics.collect(),
+        hook: hooks.collect(),
     }
+}
+
+/// Finds what is wrong with metrics and hooks.
+fn wrong(findings: &mut Findings, given: &wire::Analysis) {
+    let mut note = |what: String, all: Vec<Wrong>| {
+        for wrong in all {
+            findings.error(format!("Update analysis block{what}: {}", wrong.sentence));
+        }
+    };
+    for metric in given.metric.iter().flatten() {
+        let name = metric.name.as_deref().unwrap_or_default();
+        note(format!(", metric {name:?}"), asked::metric(metric));
+    }
+    for hook in given.hook.iter().flatten() {
+        let name = hook.name.as_deref().unwrap_or_default();
+        note(format!(", hook {name:?}"), asked::hook(hook));
+    }
+    note(String::new(), asked::together(given));
 }
 
 /// The shares of canaries.
