@@ -1,6 +1,6 @@
 use super::{
     Action, batched, operator,
-    rollout::{Observed, Rollouts, Seen, Standing},
+    rollout::{Observed, Question, Rollouts, Seen, Standing},
     triggers,
 };
 use crate::{
@@ -55,6 +55,11 @@ impl Deployments {
     /// How all canaries stand that are judged.
     pub fn standings(&self) -> BTreeMap<(DeploymentId, GroupName), Standing> {
         self.rollouts.standings()
+    }
+
+    /// What metrics stores and hooks are to be asked now of canaries that are judged.
+    pub fn questions(&self, state: &Snapshot) -> Vec<Question> {
+        self.rollouts.questions(state)
     }
 
     /// What the judge saw in the last look, for a record; empty when it is asked again.

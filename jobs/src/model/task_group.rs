@@ -80,6 +80,15 @@ impl TaskGroup {
         said
     }
 
+    /// The first service that says how canaries are let in.
+    pub fn rollout_service(&self) -> Option<&str> {
+        let of_tasks = self.tasks.iter().flat_map(|task| &task.services);
+        let mut services = self.services.iter().chain(of_tasks);
+        let says = |key: &String| key.starts_with(RolloutPolicy::PREFIX);
+        let service = services.find(|service| service.meta.keys().any(says));
+        service.map(|service| service.name.as_str())
+    }
+
     /// How its canaries are let in. What cannot be read is as if it were not said.
     pub fn rollout_policy(&self) -> RolloutPolicy {
         RolloutPolicy::of_meta(&self.rollout_settings()).0

@@ -4,6 +4,7 @@
 use super::{
     compare::{Both, Comparison, Finding},
     counts::{Counts, Row, Side},
+    measured::{Measurement, Measures, Opinion, Reply},
     sequential::Rate,
 };
 use crate::model::{AllocId, Evidence, RolloutPolicy, Share, Span, Timestamp};
@@ -38,8 +39,8 @@ const PASS_WITHIN: f64 = 0.05;
 /// One-sided 95 %.
 const Z: f64 = 1.645;
 
-/// What all ingresses counted in a moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What all ingresses counted in a moment, and what metrics stores and hooks answered in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     /// When it began.
     pub starts: Timestamp,
@@ -52,6 +53,12 @@ pub struct Window {
     pub missing: Vec<String>,
     /// What was counted; may be empty.
     pub rows: Vec<Row>,
+    /// What metrics were, in the order in which it came; mostly empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measurement>,
+    /// What hooks answered, in that order; mostly empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<Reply>,
 }
 
 /// What is thought of the canaries after a window.
@@ -71,6 +78,8 @@ pub struct Judgment {
     pub missing: Vec<String>,
     /// The step is passed as far as counts go.
     pub passes: bool,
+    /// What metrics and hooks say.
+    pub opinion: Opinion,
 }
 
 /// What both versions did since the step began.
@@ -97,6 +106,7 @@ pub struct Judge {
     /// Since when both fail.
     both_failing: Option<Timestamp>,
     pace: Pace,
+    measures: Measures,
     /// Since the step began.
     totals: Totals,
 }
@@ -143,6 +153,7 @@ impl Judge {
     pub fn new(policy: RolloutPolicy) -> Self {
         Self {
             summed: Comparison::new(&policy),
+            measures: Measures::new(&policy),
             policy,
             routes: BTreeMap::new(),
             canaries: BTreeMap::new(),
@@ -169,6 +180,17 @@ impl Judge {
     /// A step begins: what canaries did before does not count for it.
     pub fn begin_step(&mut self) {
         self.totals = Totals::default();
+        self.measures.begin_step();
+    }
+
+    /// Metrics and hooks that did not speak for canaries with a share since the step began.
+    pub fn awaited(&self, share: Share) -> Vec<String> {
+        self.measures.awaited(share)
+    }
+
+    /// True once a hook let the rollout on since the step began.
+    pub fn lets_on(&self, hook: &str) -> bool {
+        self.measures.lets_on(hook)
     }
 
     /// Leaves a canary out: what it did does not count any more.
@@ -213,6 +235,7 @@ impl Judge {
         self.totals.stable.add(&all.stable);
         self.pace.add(requests, window);
         self.watch_both(&all, window.ends);
+        self.measures.add(window);
         self.compare(&all, &routes, &canaries, alone, window);
         self.judgment(window)
     }
@@ -313,6 +336,7 @@ impl Judge {
             silent_since: self.pace.silent_since(window.ends).filter(|_| is_silent),
             missing: window.missing.clone(),
             passes: self.attempts_missing() == 0,
+            opinion: self.measures.opinion(window.share),
         }
     }
 
@@ -389,6 +413,7 @@ impl Judge {
     /// Everything that speaks against canaries, a line for each.
     pub fn table(&self) -> Vec<Evidence> {
         let mut lines = self.summed.lines();
+        lines.extend(self.measures.lines());
         if self.routes.len() > 1 {
             for (route, comparison) in &self.routes {
                 lines.extend(comparison.lines().into_iter().map(|mut line| {

@@ -1,7 +1,11 @@
 //! Judgment, health and time to the next transition of a rollout. Nobody but this and an operator
 //! raises a share, and nothing follows an abort.
 
-use super::{judge::Judgment, sentence};
+use super::{
+    judge::Judgment,
+    measured::{Awaited, Trouble},
+    sentence,
+};
 use crate::model::{
     Evidence, Gate, JudgeMode, Rollout, RolloutCause, RolloutPhase, RolloutPolicy,
     RolloutTransition, Share, Span, Timestamp,
@@ -11,8 +15,10 @@ use crate::model::{
 pub const JUDGE: &str = "judge";
 /// How the reason begins that the judge gives when it may only observe.
 pub const WOULD_HAVE: &str = "would have aborted: ";
-/// How the reason ends when it waits at a gate.
+/// How the reason ends when it waits at a gate for somebody.
 const LET_ON: &str = "it waits for `trivet rollout next`";
+/// Why it stands still where nobody counts and no metric is asked.
+const UNCOUNTED: &str = "no counts by version: promote by hand or add a metric";
 /// A phase lasts so long at least, unless the rollout is given up.
 const DWELL: Span = Span::SECOND;
 
@@ -33,13 +39,6 @@ pub struct Facts {
     pub is_paused: bool,
     /// On failure, the job goes back.
     pub auto_revert: bool,
-}
-
-/// What is wrong, if something is.
-struct Trouble {
-    cause: RolloutCause,
-    reason: String,
-    evidence: Vec<Evidence>,
 }
 
 /// The transition to make now; none while it stays as it is. `elapsed` is how much of the time of
@@ -82,7 +81,7 @@ pub fn next(
         });
     }
     if rollout.phase == RolloutPhase::Warming && policy.is_governed() && !rollout.is_manual {
-        return begin(policy, rollout, facts, same);
+        return begin(policy, rollout, (facts, judgment), same);
     }
     let doubt = doubt(policy, rollout, facts, judgment);
     let found = match doubt {
@@ -94,7 +93,7 @@ pub fn next(
                 evidence: trouble.evidence,
                 ..same
             }),
-        None => advance(policy, rollout, elapsed, judgment, same),
+        None => advance(policy, rollout, elapsed, (facts, judgment), same),
     };
     found.filter(|_| now - rollout.phase_at >= DWELL)
 }
@@ -112,16 +111,16 @@ fn failure(
             evidence: Vec::new(),
         });
     }
-    judgment.failure.as_ref().map(|finding| {
-        let mut evidence = vec![finding.evidence.clone()];
-        let others = table().into_iter();
-        evidence.extend(others.filter(|line| *line != finding.evidence));
-        Trouble {
-            cause: finding.kind.cause(),
-            reason: sentence::finding(finding),
-            evidence,
-        }
-    })
+    let of_counts = judgment.failure.as_ref().map(|finding| Trouble {
+        cause: finding.kind.cause(),
+        reason: sentence::finding(finding),
+        evidence: vec![finding.evidence.clone()],
+    });
+    let mut trouble = of_counts.or_else(|| judgment.opinion.failure.clone())?;
+    let mut others = table();
+    others.retain(|line| !trouble.evidence.contains(line));
+    trouble.evidence.extend(others);
+    Some(trouble)
 }
 
 /// Gives up, or says that it would.
@@ -159,23 +158,71 @@ fn fail(
     })
 }
 
+/// True where nobody counts, so that metrics say alone how canaries are.
+pub(super) fn goes_by_metrics(policy: &RolloutPolicy, facts: &Facts) -> bool {
+    facts.is_uncounted && !policy.metrics.is_empty()
+}
+
+/// What keeps a gate closed.
+enum Closed {
+    /// Somebody must let it on.
+    Somebody,
+    /// A hook must.
+    Hook(Awaited),
+}
+
+/// What keeps a gate closed: its hooks first, then who must let it on.
+fn closed(policy: &RolloutPolicy, gate: Gate, judgment: &Judgment) -> Option<Closed> {
+    let hook = judgment.opinion.closed.get(&gate);
+    let hook = hook.map(|hook| Closed::Hook(hook.clone()));
+    let somebody = || policy.gates.contains(&gate).then_some(Closed::Somebody);
+    hook.or_else(somebody)
+}
+
+/// The transition that says what it waits for; none once that is said. What a hook said is said
+/// once, however often and whatever it answers.
+fn wait(
+    rollout: &Rollout,
+    done: &str,
+    closed: &Closed,
+    same: RolloutTransition,
+) -> Option<RolloutTransition> {
+    const WHICH: &str = ", which ";
+    let (waits, said) = match closed {
+        Closed::Somebody => (format!("{done}; {LET_ON}"), None),
+        Closed::Hook(hook) => (
+            format!("{done}; it waits for hook {}", hook.hook),
+            hook.said.as_ref(),
+        ),
+    };
+    if rollout.cause == RolloutCause::Gate {
+        let rest = rollout.reason.strip_prefix(&waits);
+        let says_all = rest.is_some_and(|rest| rest.starts_with(WHICH));
+        if says_all || (rest == Some("") && said.is_none()) {
+            return None;
+        }
+    }
+    let said = said.map_or_else(String::new, |said| format!("{WHICH}{said}"));
+    Some(RolloutTransition {
+        cause: RolloutCause::Gate,
+        reason: format!("{waits}{said}"),
+        ..same
+    })
+}
+
 /// The first step, as soon as all canaries are healthy.
 fn begin(
     policy: &RolloutPolicy,
     rollout: &Rollout,
-    facts: &Facts,
+    (facts, judgment): (&Facts, &Judgment),
     same: RolloutTransition,
 ) -> Option<RolloutTransition> {
     let is_ready = facts.wanted > 0 && facts.healthy >= facts.wanted && facts.unusable.is_none();
     if !is_ready || facts.is_paused {
         return None;
     }
-    if policy.gates.contains(&Gate::Start) {
-        return (rollout.cause != RolloutCause::Gate).then(|| RolloutTransition {
-            cause: RolloutCause::Gate,
-            reason: format!("the canaries are healthy; {LET_ON}"),
-            ..same
-        });
+    if let Some(closed) = closed(policy, Gate::Start, judgment) {
+        return wait(rollout, "the canaries are healthy", &closed, same);
     }
     let share = rollout.steps.first().copied().unwrap_or_default();
     Some(RolloutTransition {
@@ -238,12 +285,16 @@ fn doubt(
         if let Some(found) = suspicion() {
             return Some(found);
         }
+        if let Some(trouble) = &judgment.opinion.doubt {
+            return Some((RolloutPhase::Held, trouble.clone()));
+        }
     }
     let since = judgment
         .silent_since
-        .filter(|_| rollout.phase != RolloutPhase::Passed)?;
+        .filter(|_| rollout.phase != RolloutPhase::Passed)
+        .filter(|_| !goes_by_metrics(policy, facts))?;
     let reason = if facts.is_uncounted {
-        "no counts by version: promote by hand".to_owned()
+        UNCOUNTED.to_owned()
     } else {
         format!(
             "no requests since {}; it goes on with the next ones",
@@ -259,7 +310,7 @@ fn advance(
     policy: &RolloutPolicy,
     rollout: &Rollout,
     elapsed: Span,
-    judgment: &Judgment,
+    (facts, judgment): (&Facts, &Judgment),
     same: RolloutTransition,
 ) -> Option<RolloutTransition> {
     let steps = u32::try_from(rollout.steps.len()).unwrap_or(u32::MAX);
@@ -267,23 +318,23 @@ fn advance(
         let is_over = steps == 0 || elapsed >= policy.bake;
         return at_end(policy, rollout, is_over, same);
     }
-    let counts =
-        rollout.share == Share::NONE || policy.judge == JudgeMode::Observe || judgment.passes;
-    if elapsed >= policy.hold && counts {
+    let counts = rollout.share == Share::NONE || judgment.passes || goes_by_metrics(policy, facts);
+    let agree = policy.judge == JudgeMode::Observe || (counts && judgment.opinion.agrees);
+    if elapsed >= policy.hold && agree {
         let gate = if rollout.step + 1 < steps {
             Gate::Increase
         } else {
             Gate::Promote
         };
-        if !policy.gates.contains(&gate) {
+        let Some(closed) = closed(policy, gate, judgment) else {
             return Some(next_step(policy, rollout, same));
-        }
-        return (rollout.cause != RolloutCause::Gate).then(|| RolloutTransition {
+        };
+        let passed = format!("step {} of {steps} passed", rollout.step + 1);
+        let held = RolloutTransition {
             phase: RolloutPhase::Held,
-            cause: RolloutCause::Gate,
-            reason: format!("step {} of {steps} passed; {LET_ON}", rollout.step + 1),
             ..same
-        });
+        };
+        return wait(rollout, &passed, &closed, held);
     }
     (rollout.phase != RolloutPhase::Judging).then(|| RolloutTransition {
         phase: RolloutPhase::Judging,

@@ -5,7 +5,9 @@ use super::{
     judge::{Judge, Window},
     sentence,
 };
-use crate::model::{DeploymentId, Evidence, GroupName, JobId, JudgeMode, RolloutPolicy, Timestamp};
+use crate::model::{
+    DeploymentId, Evidence, GroupName, JobId, JudgeMode, RolloutCause, RolloutPolicy, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -91,6 +93,7 @@ pub fn replay(text: &str, settings: &[(String, String)]) -> Result<(Head, Vec<Wo
         policy,
         was_suspect: false,
         both_failed: false,
+        doubted: None,
         words: Vec::new(),
     };
     let mut share = None;
@@ -118,6 +121,8 @@ struct Player {
     judge: Judge,
     was_suspect: bool,
     both_failed: bool,
+    /// What metrics and hooks held it for.
+    doubted: Option<RolloutCause>,
     words: Vec<Word>,
 }
 
@@ -131,6 +136,13 @@ impl Player {
             let others = self.judge.table().into_iter();
             evidence.extend(others.filter(|line| *line != finding.evidence));
             self.say(at, true, sentence::finding(finding), evidence);
+            return true;
+        }
+        if let Some(trouble) = &judgment.opinion.failure {
+            let mut evidence = trouble.evidence.clone();
+            let others = self.judge.table().into_iter();
+            evidence.extend(others.filter(|line| !trouble.evidence.contains(line)));
+            self.say(at, true, trouble.reason.clone(), evidence);
             return true;
         }
         if let Some((canary, finding)) = &judgment.outlier
@@ -150,6 +162,12 @@ impl Player {
             self.suspect(at, finding);
         }
         self.was_suspect = judgment.suspicion.is_some();
+        let doubt = judgment.opinion.doubt;
+        if let Some(trouble) = doubt.as_ref().filter(|own| self.doubted != Some(own.cause)) {
+            let evidence = trouble.evidence.clone();
+            self.say(at, false, trouble.reason.clone(), evidence);
+        }
+        self.doubted = doubt.map(|own| own.cause);
         false
     }
 

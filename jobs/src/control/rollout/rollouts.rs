@@ -1,7 +1,9 @@
 use super::{
     counts::{Counts, Row, Side},
     judge::{Judge, Judgment, Totals, Window},
+    measured::{Measurement, Reply},
     progress::{self, Facts},
+    questions::{Question, Subject},
     sentence,
 };
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
     model::{
         AllocId, Allocation, ClientStatus, Deployment, DeploymentId, DeploymentState,
         DeploymentStatus, Evidence, GroupName, JobKey, JudgeMode, Rollout, RolloutPhase,
-        RolloutPolicy, RolloutTransition, Span, TaskState, Timestamp,
+        RolloutPolicy, RolloutTransition, Share, Span, TaskState, Timestamp,
     },
     state::{Applied, Command, SetRollout, Snapshot},
 };
@@ -37,6 +39,17 @@ pub struct Observed {
     pub is_uncounted: bool,
     /// Instances that cannot be used, with the check that says so.
     pub critical: BTreeMap<AllocId, String>,
+    /// What metrics stores and hooks answered.
+    pub answers: BTreeMap<(DeploymentId, GroupName), Answers>,
+}
+
+/// What metrics stores and hooks answered of the canaries of a group, oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answers {
+    /// Metrics; may be empty.
+    pub measured: Vec<Measurement>,
+    /// Hooks; may be empty.
+    pub replies: Vec<Reply>,
 }
 
 /// How a rollout stands, beyond what its row says.
@@ -54,6 +67,8 @@ pub struct Standing {
     pub hold: Span,
     /// So many good attempts of canaries are missing to pass it.
     pub attempts_missing: u64,
+    /// Metrics and hooks that must speak for the canaries before it is passed, and did not yet.
+    pub awaited: Vec<String>,
     /// What speaks against the canaries.
     pub table: Vec<Evidence>,
 }
@@ -95,6 +110,9 @@ struct Watched {
     effective: u64,
     /// Restarts at the last look, of canaries and of stable instances.
     restarts: (u64, u64),
+    /// The share at the last look, and whether metrics say alone how canaries are.
+    share: Share,
+    goes_by_metrics: bool,
 }
 
 /// Judges the canaries of all active deployments. What it knows of counts is lost with the leader:
@@ -167,12 +185,26 @@ impl Rollouts {
                 restarts: watched.restarts,
                 elapsed: watched.elapsed,
                 hold: watched.policy.hold,
-                attempts_missing: watched.judge.attempts_missing(),
+                attempts_missing: if watched.goes_by_metrics {
+                    0
+                } else {
+                    watched.judge.attempts_missing()
+                },
+                awaited: watched.judge.awaited(watched.share),
                 table: watched.judge.table(),
             };
             (key.clone(), standing)
         };
         self.watched.iter().map(standing).collect()
+    }
+
+    /// What metrics stores and hooks are to be asked now.
+    pub fn questions(&self, state: &Snapshot) -> Vec<Question> {
+        let watched = self.watched.iter();
+        let questions = watched
+            .filter(|(_, own)| !own.policy.metrics.is_empty() || !own.policy.hooks.is_empty())
+            .filter_map(|((id, name), own)| own.questions(state, state.deployment(*id)?, name));
+        questions.flatten().collect()
     }
 
     /// What the judge saw in the last look; empty when it is asked again.
@@ -260,6 +292,8 @@ impl Rollouts {
                 started: BTreeMap::new(),
                 effective: 0,
                 restarts: (0, 0),
+                share: Share::NONE,
+                goes_by_metrics: false,
             };
             self.watched.insert(key, watched);
         }
@@ -333,12 +367,14 @@ impl Watched {
         self.note_starts(now, canaries);
         self.note_shares(canaries, observed);
         let window = self.window(now, canaries, observed, &row);
+        self.share = row.share;
         let judgment = self.judge.add(&window);
         self.run_clock(now, &row);
         if self.asked_at.is_some_and(|at| now - at < ANSWER_TIMEOUT) {
             return (window, None);
         }
         let facts = self.facts(canaries, observed, &row);
+        self.goes_by_metrics = progress::goes_by_metrics(&self.policy, &facts);
         let action = self
             .next_row(now, canaries, &row, (&facts, &judgment))
             .map(|next| {
@@ -346,6 +382,31 @@ impl Watched {
                 Action::Propose(command(now, canaries, next, ids))
             });
         (window, action)
+    }
+
+    fn questions(
+        &self,
+        state: &Snapshot,
+        deployment: &Deployment,
+        name: &GroupName,
+    ) -> Option<Vec<Question>> {
+        let row = deployment.task_groups.get(name)?.rollout.as_deref()?;
+        let key = deployment.job_key();
+        let group = state.version(&key, deployment.job_version)?;
+        let group = group.task_group(name)?;
+        let mut earlier = state.versions(&key).iter();
+        let stable = earlier.find(|job| job.stable && job.version < deployment.job_version);
+        let subject = Subject {
+            deployment,
+            group: name,
+            service: group.rollout_service().unwrap_or_default(),
+            stable_version: stable.map(|job| job.version),
+            policy: &self.policy,
+            rollout: row,
+            judge: &self.judge,
+            elapsed: self.elapsed,
+        };
+        Some(subject.questions())
     }
 
     /// The row to write; none while it stays as it is.
@@ -489,12 +550,16 @@ impl Watched {
                 counts: counts.clone(),
             })
         });
+        let key = (canaries.deployment.id, canaries.name.clone());
+        let answers = observed.answers.get(&key).cloned().unwrap_or_default();
         Window {
             starts: self.last,
             ends: now,
             share: row.share,
             missing: observed.missing.clone(),
             rows: rows.collect(),
+            measured: answers.measured,
+            replies: answers.replies,
         }
     }
 

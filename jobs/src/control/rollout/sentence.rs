@@ -1,7 +1,7 @@
 //! What is said of a decision, in a sentence.
 
 use super::compare::{Finding, Kind};
-use crate::model::{Evidence, Span, Timestamp};
+use crate::model::{Beyond, Evidence, Span, Timestamp};
 
 /// The time of day, in UTC.
 pub fn time_of_day(at: Timestamp) -> String {
@@ -66,7 +66,61 @@ pub(super) fn both_failing(evidence: &Evidence) -> String {
     )
 }
 
+/// `metric errors is 0.5, above its limit 0.2`.
+pub(super) fn beyond(metric: &str, value: f64, beyond: Beyond) -> String {
+    let side = match beyond {
+        Beyond::Below(_) => "below",
+        Beyond::Above(_) => "above",
+    };
+    let limit = beyond.limit();
+    format!(
+        "metric {metric} is {}, {side} its limit {limit}",
+        rounded(value, limit)
+    )
+}
+
+/// A number with six digits, unless it would look like another one.
+fn rounded(value: f64, other: f64) -> f64 {
+    let short = format!("{value:.5e}").parse().unwrap_or(value);
+    if short == other { value } else { short }
+}
+
+/// What a hook did: `answered 503: not now`.
+pub(super) fn refusal(status: u16, said: &str) -> String {
+    if said.is_empty() {
+        format!("answered {status}")
+    } else {
+        format!("answered {status}: {said}")
+    }
+}
+
 /// The part of an id that people read.
 pub(super) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_said_shortly_and_never_looks_like_its_limit() {
+        for (value, limit, said) in [
+            (0.1 + 0.2, Beyond::Above(0.2), "0.3, above its limit 0.2"),
+            (
+                0.200_000_01,
+                Beyond::Above(0.2),
+                "0.20000001, above its limit 0.2",
+            ),
+            (
+                1_234_567.0,
+                Beyond::Below(2e6),
+                "1234570, below its limit 2000000",
+            ),
+            (-1.5, Beyond::Below(0.0), "-1.5, below its limit 0"),
+        ] {
+            let text = beyond("errors", value, limit);
+            assert_eq!(text, format!("metric errors is {said}"));
+        }
+    }
 }

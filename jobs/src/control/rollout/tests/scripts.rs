@@ -80,10 +80,21 @@ impl Player {
                 self.print(&transition, &mut output);
                 return output;
             }
+            "asked" => {
+                let names = self.trial.questions().into_iter().map(|own| own.name);
+                let names = names.collect::<Vec<_>>().join(", ");
+                let shown = if names.is_empty() { "nobody" } else { &names };
+                return format!("  {shown}\n");
+            }
             "table" => {
                 let mut output = String::new();
                 let lines = self.trial.row.transitions.last();
                 for line in lines.iter().flat_map(|last| &last.evidence) {
+                    if let Some(value) = line.value {
+                        let _ =
+                            writeln!(output, "  {}: {value}, limit {}", line.metric, line.limit);
+                        continue;
+                    }
                     let _ = writeln!(
                         output,
                         "  {} {}{}: canary {}/{}, stable {}/{}, limit {:.4}, worse {:.1}, beyond {:.1}",
@@ -109,8 +120,15 @@ impl Player {
     fn begin(&mut self, words: &[(&str, &str)]) {
         let mut policy = RolloutPolicy::default();
         for (key, value) in words {
+            let is_asked = [RolloutPolicy::METRIC, RolloutPolicy::HOOK];
+            let is_asked = is_asked.iter().any(|kind| key.starts_with(kind));
+            let value = if is_asked {
+                value.replace('_', " ")
+            } else {
+                (*value).to_owned()
+            };
             policy
-                .set(&format!("{}{key}", RolloutPolicy::PREFIX), value)
+                .set(&format!("{}{key}", RolloutPolicy::PREFIX), &value)
                 .expect("a setting");
         }
         self.trial = Trial::new(policy, 7);
@@ -153,6 +171,16 @@ impl Player {
     fn set(&mut self, key: &str, value: &str) {
         let number = || -> f64 { value.parse().expect("a number") };
         let traffic = &mut self.traffic;
+        if let Some(metric) = key.strip_prefix(RolloutPolicy::METRIC) {
+            traffic
+                .metrics
+                .insert(metric.to_owned(), value.parse().ok());
+            return;
+        }
+        if let Some(hook) = key.strip_prefix(RolloutPolicy::HOOK) {
+            traffic.hooks.insert(hook.to_owned(), value.parse().ok());
+            return;
+        }
         match key {
             "rate" => traffic.rate = number(),
             "canary" | "stable" => {

@@ -3,11 +3,14 @@
 use super::super::{
     counts::{Counts, Row, Side, Times},
     judge::{Judge, Window},
+    measured::{Measurement, Reply},
     progress::{self, Facts},
+    questions::{ASK_INTERVAL, Question, Subject, What},
     rollouts::first_row,
 };
 use crate::model::{
-    AllocId, Rollout, RolloutPhase, RolloutPolicy, RolloutTransition, Share, Span, Timestamp,
+    AllocId, Deployment, GroupName, Rollout, RolloutPhase, RolloutPolicy, RolloutTransition, Share,
+    Span, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -79,6 +82,10 @@ pub(super) struct Traffic {
     pub(super) missing: Vec<String>,
     /// How long answers take is counted.
     pub(super) timed: bool,
+    /// What metrics are; without a value nobody answers, and it is not asked without an entry.
+    pub(super) metrics: BTreeMap<String, Option<f64>>,
+    /// The status that hooks answer, likewise.
+    pub(super) hooks: BTreeMap<String, Option<u16>>,
 }
 
 impl Default for Traffic {
@@ -94,6 +101,8 @@ impl Default for Traffic {
             is_warming: false,
             missing: Vec::new(),
             timed: false,
+            metrics: BTreeMap::new(),
+            hooks: BTreeMap::new(),
         }
     }
 }
@@ -120,6 +129,8 @@ pub(super) struct Trial {
     owed: (f64, f64),
     turn: usize,
     step_at: Timestamp,
+    /// When metrics and hooks were asked last.
+    asked: BTreeMap<String, Timestamp>,
     /// When the first bad attempt of a canary was.
     pub(super) first_bad: Option<Timestamp>,
 }
@@ -143,6 +154,7 @@ impl Trial {
             owed: (0.0, 0.0),
             turn: 0,
             step_at: now,
+            asked: BTreeMap::new(),
             first_bad: None,
         }
     }
@@ -286,13 +298,71 @@ impl Trial {
                 is_warming: traffic.is_warming && side == Side::Canary,
                 counts,
             });
+        let rows = rows.collect();
+        let (measured, replies) = self.answers(traffic);
         Window {
             starts,
             ends,
             share: self.row.share,
             missing: traffic.missing.clone(),
-            rows: rows.collect(),
+            rows,
+            measured,
+            replies,
         }
+    }
+
+    /// What is asked right now.
+    pub(super) fn questions(&self) -> Vec<Question> {
+        let subject = Subject {
+            deployment: &Deployment::default(),
+            group: &GroupName::from("web"),
+            service: "shop",
+            stable_version: None,
+            policy: &self.policy,
+            rollout: &self.row,
+            judge: &self.judge,
+            elapsed: self.elapsed,
+        };
+        subject.questions()
+    }
+
+    /// What is due of it, answered at once.
+    fn answers(&mut self, traffic: &Traffic) -> (Vec<Measurement>, Vec<Reply>) {
+        let (at, mut measured, mut replies) = (self.now, Vec::new(), Vec::new());
+        for question in self.questions() {
+            let is_due = |asked: &Timestamp| at - *asked >= ASK_INTERVAL;
+            let name = question.name;
+            if !self.asked.get(&name).is_none_or(is_due) {
+                continue;
+            }
+            match question.what {
+                What::Metric { .. } => {
+                    let Some(value) = traffic.metrics.get(&name).copied() else {
+                        continue;
+                    };
+                    measured.push(Measurement {
+                        name: name.clone(),
+                        at,
+                        value,
+                        problem: value.map_or_else(|| "nobody answers".into(), |_| String::new()),
+                    });
+                }
+                What::Hook { .. } => {
+                    let Some(status) = traffic.hooks.get(&name).copied() else {
+                        continue;
+                    };
+                    let is_good = status.is_some_and(|status| status < 300);
+                    replies.push(Reply {
+                        name: name.clone(),
+                        at,
+                        status,
+                        said: if is_good { "" } else { "not now" }.into(),
+                    });
+                }
+            }
+            self.asked.insert(name, at);
+        }
+        (measured, replies)
     }
 
     fn route(&mut self, traffic: &Traffic) -> String {
