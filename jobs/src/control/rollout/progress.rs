@@ -285,10 +285,24 @@ fn doubt(
         if let Some(found) = suspicion() {
             return Some(found);
         }
-        if let Some(trouble) = &judgment.opinion.doubt {
-            return Some((RolloutPhase::Held, trouble.clone()));
-        }
     }
+    let says = judgment.opinion.doubt.as_ref();
+    let says = says.filter(|_| policy.judge == JudgeMode::On);
+    let held = says.map(|trouble| (RolloutPhase::Held, trouble.clone()));
+    let is_known = |(_, trouble): &(_, Trouble)| trouble.cause != RolloutCause::Missing;
+    // Without requests there is often nothing to be measured.
+    let of_value = held.clone().filter(is_known);
+    let of_silence = || silence(policy, rollout, facts, judgment);
+    of_value.or_else(of_silence).or(held)
+}
+
+/// Why it stands still when nobody sends requests.
+fn silence(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    facts: &Facts,
+    judgment: &Judgment,
+) -> Option<(RolloutPhase, Trouble)> {
     let since = judgment
         .silent_since
         .filter(|_| rollout.phase != RolloutPhase::Passed)
@@ -301,7 +315,11 @@ fn doubt(
             sentence::time_of_day(since)
         )
     };
-    let trouble = told(RolloutCause::NoTraffic, reason, Vec::new());
+    let trouble = Trouble {
+        cause: RolloutCause::NoTraffic,
+        reason,
+        evidence: Vec::new(),
+    };
     Some((RolloutPhase::Frozen, trouble))
 }
 
