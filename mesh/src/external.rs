@@ -13,6 +13,9 @@ use crate::view::View;
 
 /// Metadata of a registration that names the node that it is of; only these are ever changed.
 pub const OWNER_META: &str = "trivet-node";
+/// How keys of metadata begin that say whom the servers ask about canaries. They stay here: nobody
+/// there reads them, they may hold passwords, and they may be longer than what is taken there.
+const ASKED_META: [&str; 2] = ["rollout_metric_", "rollout_hook_"];
 /// How long the other catalog takes a check for what it was last said to be, seconds.
 pub const TTL_SECS: u64 = 60;
 
@@ -191,7 +194,7 @@ pub fn wanted(view: &View, node: &str) -> BTreeMap<ServiceId, Registration> {
             let checks = view.checks_of_node(node);
             let own = checks.filter(|check| check.is_of(&row.id));
             let registration = Registration {
-                service: (**row).clone(),
+                service: told(row),
                 checks: own
                     .map(|check| (check.id.clone(), (**check).clone()))
                     .collect(),
@@ -199,6 +202,14 @@ pub fn wanted(view: &View, node: &str) -> BTreeMap<ServiceId, Registration> {
             (row.id.clone(), registration)
         })
         .collect()
+}
+
+/// What is told of an instance.
+fn told(service: &Service) -> Service {
+    let mut service = service.clone();
+    let is_asked = |key: &String| ASKED_META.iter().any(|kind| key.starts_with(kind));
+    service.meta.retain(|key, _| !is_asked(key));
+    service
 }
 
 /// What has to be called so that the other catalog shows what is wanted. With `refresh`, also how
@@ -295,6 +306,17 @@ mod tests {
             serde_json::from_value(service).unwrap(),
             serde_json::from_value(check).unwrap(),
         )
+    }
+
+    #[test]
+    fn whom_servers_ask_about_canaries_is_not_told() {
+        let mut service = registration(80, Status::Passing).service;
+        for key in ["rollout_metric_a", "rollout_hook_b", "rollout_steps", "c"] {
+            service.meta.insert(key.to_owned(), "x".to_owned());
+        }
+        let told = told(&service).meta;
+        let keys: Vec<&str> = told.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["c", "rollout_steps"]);
     }
 
     #[test]
