@@ -15,6 +15,7 @@ mod keyring;
 mod launches;
 pub mod log;
 mod loops;
+mod measures;
 mod records;
 mod scheduling;
 mod sessions;

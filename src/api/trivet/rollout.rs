@@ -52,6 +52,8 @@ struct Now {
     hold_ms: u64,
     /// So many good attempts of canaries are missing to pass the step.
     attempts_missing: u64,
+    /// Metrics and hooks that must still speak for the canaries, such as `metric errors`.
+    awaited: Vec<String>,
     evidence: Vec<Evidence>,
 }
 
@@ -104,6 +106,7 @@ fn now(standing: &Standing) -> Now {
         elapsed_ms: ms(standing.elapsed),
         hold_ms: ms(standing.hold),
         attempts_missing: standing.attempts_missing,
+        awaited: standing.awaited.clone(),
         evidence: standing.table.clone(),
     }
 }

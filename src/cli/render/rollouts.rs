@@ -32,6 +32,7 @@ struct Now {
     elapsed_ms: u64,
     hold_ms: u64,
     attempts_missing: u64,
+    awaited: Vec<String>,
     evidence: Vec<Evidence>,
 }
 
@@ -137,6 +138,9 @@ fn to_pass(rollout: &Rollout, now: &Now) -> String {
             if rollout.phase != RolloutPhase::Baking && now.attempts_missing > 0 {
                 needed.push(format!("{} more good attempts", now.attempts_missing));
             }
+            if rollout.phase != RolloutPhase::Baking {
+                needed.extend(now.awaited.iter().map(|name| format!("a good {name}")));
+            }
             if rollout.phase != RolloutPhase::Baking && seconds > 0 {
                 needed.push(format!("{seconds} more seconds of this step"));
             }
@@ -180,8 +184,34 @@ fn versions(group: &Group) -> String {
     format!("\n\n{}", columns::table(header, rows))
 }
 
-/// What a verdict rests on.
+/// What a verdict rests on: what was counted, then what was measured.
 pub(crate) fn table(evidence: &[&Evidence]) -> String {
+    let (measured, counted): (Vec<&Evidence>, Vec<&Evidence>) =
+        evidence.iter().partition(|line| line.value.is_some());
+    let mut tables = Vec::new();
+    if !counted.is_empty() || measured.is_empty() {
+        tables.push(counts(&counted));
+    }
+    if !measured.is_empty() {
+        tables.push(values(&measured));
+    }
+    tables.join("\n\n")
+}
+
+fn values(evidence: &[&Evidence]) -> String {
+    let rows = evidence.iter().map(|line| {
+        [
+            line.metric.clone(),
+            line.since.to_string(),
+            line.value
+                .map_or_else(String::new, |value| value.to_string()),
+            line.limit.to_string(),
+        ]
+    });
+    columns::table(["Metric", "Since", "Value", "Limit"], rows.collect())
+}
+
+fn counts(evidence: &[&Evidence]) -> String {
     let rows = evidence.iter().map(|line| {
         let part = |bad: u64, all: u64| format!("{bad}/{all}");
         [
@@ -295,6 +325,7 @@ mod tests {
                 "Group": "web", "Rollout": rollout,
                 "Standing": {
                     "EffectiveMillionths": 125_000, "ElapsedMs": 20_000, "HoldMs": 60_000, "AttemptsMissing": 12,
+                    "Awaited": ["metric errors"],
                     "Canary": {"Attempts": 40, "Failed": 7, "P50Us": 2_100, "P99Us": 9_900, "Restarts": 1},
                     "Stable": {"Attempts": 133, "P50Us": 2_000, "P99Us": 9_000},
                     "Evidence": evidence,
@@ -314,7 +345,7 @@ Reason     = suspect: canary failed 7 of 7 since 10:00:01, stable 0 of 133
 Steps      = 5 %, 25 %, 50 %
 Step       = 2 of 3
 Share      = 25 % (effective 12.5 %)
-To Pass    = 12 more good attempts, 40 more seconds of this step, what it waits for
+To Pass    = 12 more good attempts, a good metric errors, 40 more seconds of this step, what it waits for
 
 Version  Requests  Success  p50    p99    Restarts
 canary   40        82.50%   2.1ms  9.9ms  1
@@ -327,6 +358,34 @@ failed  all    all     2026-03-02T10:00:01Z  7/7         0/133       0.30%  15.2
 Task Group = plain
 Status     = canaries take their turn"
         );
+    }
+
+    #[test]
+    fn what_was_measured_has_a_table_of_its_own() {
+        let counted = Evidence {
+            metric: "failed".into(),
+            canary_attempts: 7,
+            limit: 0.003,
+            ..Evidence::default()
+        };
+        let measured = Evidence {
+            metric: "metric errors".into(),
+            value: Some(0.5),
+            limit: 0.2,
+            ..Evidence::default()
+        };
+        assert_eq!(
+            table(&[&measured]),
+            "Metric         Since                 Value  Limit\n\
+             metric errors  1970-01-01T00:00:00Z  0.5    0.2"
+        );
+        let both = table(&[&measured, &counted]);
+        let (first, second) = both.split_once("\n\n").unwrap();
+        assert!(
+            first.contains("Stable Bad") && !first.contains("errors"),
+            "{both}"
+        );
+        assert_eq!(second, table(&[&measured]));
     }
 
     #[test]

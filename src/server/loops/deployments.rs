@@ -21,6 +21,7 @@ use super::Controller;
 use crate::{
     Core, Snapshot,
     log::published::Commit,
+    measures::Measures,
     traffic::{self, Feed},
 };
 use registration::alloc_of;
@@ -33,6 +34,8 @@ pub(crate) struct Rollouts {
     look_at: Option<Timestamp>,
     /// How far counts were read.
     place: u64,
+    /// Metrics stores and hooks.
+    measures: Measures,
 }
 
 /// How judged canaries stand, for those who ask; only the leader knows.
@@ -96,6 +99,7 @@ impl Rollouts {
             deployments: Deployments::new(ids),
             look_at: None,
             place: 0,
+            measures: Measures::default(),
         }
     }
 
@@ -112,6 +116,7 @@ impl Rollouts {
             self.look_at = Some(now + LOOK_INTERVAL);
         } else {
             self.core.traffic.set_interval(rpc::traffic::INTERVAL);
+            self.measures.clear();
             self.look_at = None;
             self.core.standings.0.lock().clear();
         }
@@ -127,8 +132,11 @@ impl Rollouts {
             counts: counts(&feed, &jobs, snapshot),
             critical: critical(&jobs, snapshot),
             is_uncounted: silent.is_empty(),
+            answers: self.measures.take(),
         };
         let actions = self.deployments.on_counts(now, &snapshot.jobs, &observed);
+        let questions = self.deployments.questions(&snapshot.jobs);
+        self.measures.ask(now, questions);
         let standings = self.deployments.standings();
         *self.core.standings.0.lock() = standings;
         for seen in self.deployments.take_seen() {
@@ -144,6 +152,7 @@ impl Controller for Rollouts {
     fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         let actions = self.deployments.restore(now, &snapshot.jobs);
         self.core.aborts.restore(snapshot);
+        self.measures.clear();
         self.look_at = None;
         self.plan_look(now);
         actions

@@ -54,13 +54,28 @@ function missing(own, now) {
     const left = now.HoldMs - now.ElapsedMs;
     if (left > 0) parts.push(`${duration(left)} left`);
     if (now.AttemptsMissing > 0 && own.Phase !== 'baking') parts.push(`${counted(now.AttemptsMissing, 'more good attempt')} needed`);
+    if (now.Awaited?.length > 0 && own.Phase !== 'baking') parts.push(`a good ${now.Awaited.join(', ')} needed`);
   }
   const shown = parts.filter(Boolean);
   return shown.length === 0 ? null : h('p', { class: 'note' }, `${shown.join(', ')}.`);
 }
 
-function evidence(rows) {
-  if (rows.length === 0) return null;
+function evidence(all) {
+  if (all.length === 0) return null;
+  const isMeasured = (row) => typeof row.Value === 'number';
+  const rows = all.filter((row) => !isMeasured(row));
+  return [rows.length > 0 ? compared(rows) : null, all.length > rows.length ? measured(all.filter(isMeasured)) : null];
+}
+
+function measured(rows) {
+  const heads = ['Measured', 'Value', 'Limit'];
+  return h('div', { class: 'table' }, h('table', { 'aria-label': 'Metrics beyond their limits' },
+    h('thead', null, h('tr', null, heads.map((text) => h('th', { key: text, scope: 'col' }, text)))),
+    h('tbody', null, rows.map((row, at) => h('tr', { key: at },
+      h('td', null, row.Metric), h('td', { class: 'number' }, String(row.Value)), h('td', { class: 'number' }, String(row.Limit)))))));
+}
+
+function compared(rows) {
   const heads = ['Compared', 'Route', 'Canary', 'Bad of canaries', 'Bad of stable', 'Limit'];
   return h('div', { class: 'table' }, h('table', { 'aria-label': 'What speaks against the canaries' },
     h('thead', null, h('tr', null, heads.map((text) => h('th', { key: text, scope: 'col' }, text)))),
