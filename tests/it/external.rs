@@ -402,7 +402,10 @@ async fn shares_of_canaries_are_told_to_a_router_elsewhere() {
             (rollout["Phase"] == "frozen").then_some(rollout)
         })
         .await;
-    assert_eq!(rollout["Reason"], "no counts by version: promote by hand");
+    assert_eq!(
+        rollout["Reason"],
+        "no counts by version: promote by hand or add a metric"
+    );
     let set = ["rollout", "set-share", "web", "0"];
     trivet(&agent, &set).await.ok();
     told("route del web tags \"canary\"\n").await;

@@ -39,6 +39,7 @@ mod judged;
 mod launches;
 mod led;
 mod listeners;
+mod measured;
 mod mesh;
 mod needs;
 mod networks;
