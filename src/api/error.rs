@@ -152,6 +152,7 @@ fn jobs_status(rejected: &jobs::state::Rejected) -> StatusCode {
         | Rejected::NoCanaries { .. }
         | Rejected::WhichGroup
         | Rejected::NoStep
+        | Rejected::FirstStep
         | Rejected::TooManyTags => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -47,7 +47,7 @@ use super::{
     traffic::{Feed, Ingress, Row},
 };
 
-/// How often a rollout is tried to be moved that the judge moves at the same time.
+/// How often a rollout is tried to be moved that somebody else moves at the same time.
 const ACTS_MAX: usize = 8;
 /// Pause before a leader that could not be reached is tried again.
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
@@ -674,12 +674,14 @@ impl Handle {
     /// # Errors
     /// [`Error`].
     pub async fn pause_deployment(&self, id: DeploymentId, pause: bool) -> Result<Written, Error> {
+        let _turn = self.core.rollout_turn.lock().await;
         let snapshot = self.snapshot();
         let command = operator::pause(&snapshot.jobs, now(), id, pause, &mut ids())?;
         self.write_jobs(command).await
     }
 
-    /// Moves the rollout of a group of a deployment.
+    /// Moves the rollout of a group of a deployment: from where it is when this is called, to where
+    /// that leads and not beyond, whatever the judge does meanwhile.
     ///
     /// # Errors
     /// [`Error`].
@@ -690,26 +692,25 @@ impl Handle {
         act: rollout::Act,
         asked: &rollout::Asked,
     ) -> Result<Written, Error> {
+        let aim = rollout::aim(&self.snapshot().jobs, id, group, act, asked.revision)?;
+        let _turn = self.core.rollout_turn.lock().await;
         for _ in 1..ACTS_MAX {
-            match self.try_move_rollout(id, group, act, asked).await {
+            match self.try_move_rollout(&aim, asked).await {
                 Err(Error::Rejected(Rejected::Jobs(jobs::state::Rejected::RolloutMoved {
                     ..
                 }))) => {}
                 written => return written,
             }
         }
-        self.try_move_rollout(id, group, act, asked).await
+        self.try_move_rollout(&aim, asked).await
     }
 
     async fn try_move_rollout(
         &self,
-        id: DeploymentId,
-        group: Option<&GroupName>,
-        act: rollout::Act,
+        aim: &rollout::Aim,
         asked: &rollout::Asked,
     ) -> Result<Written, Error> {
-        let snapshot = self.snapshot();
-        let command = rollout::act(&snapshot.jobs, now(), id, group, act, asked)?;
+        let command = rollout::act(&self.snapshot().jobs, now(), aim, asked)?;
         self.write_jobs(command).await
     }
 

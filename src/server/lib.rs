@@ -190,6 +190,9 @@ pub(crate) struct Core {
     aborts: Aborts,
     /// What judges saw.
     records: Records,
+    /// Whoever has it moves rollouts: what a controller decided about is looked at again when it is
+    /// its turn, because an operator may have moved one since.
+    rollout_turn: tokio::sync::Mutex<()>,
     history: History,
     /// What changed lately.
     events: Arc<Events>,
@@ -259,6 +262,7 @@ impl Core {
             standings: Standings::default(),
             aborts: Aborts::default(),
             records: Records::default(),
+            rollout_turn: tokio::sync::Mutex::default(),
             history: History::default(),
             events: Arc::default(),
             streams: Streams::default(),

@@ -211,6 +211,9 @@ pub enum Rejected {
     /// There is no such step.
     #[error("the rollout has no step there")]
     NoStep,
+    /// There is no step before the first one.
+    #[error("the rollout is at its first step")]
+    FirstStep,
     /// Somebody else changed the rollout since the caller looked.
     #[error("the rollout changed meanwhile: it is at revision {revision}")]
     RolloutMoved {

@@ -5,7 +5,7 @@ use jobs::{
         Action, Blocked, Broker, Delivery, Deployments, Drains, FIRST_RETRY, Gc, GcLimits,
         Heartbeats,
         operator::{self, DrainWish, Scaling},
-        rollout::{self, Act, Asked, Counts, LOOK_INTERVAL, Observed},
+        rollout::{self, Act, Aim, Asked, Counts, LOOK_INTERVAL, Observed},
         triggers,
     },
     ids::Ids,
@@ -53,6 +53,10 @@ pub(crate) struct World {
     prepared: VecDeque<Command>,
     /// Plans that are not written yet, with the index that they rest on.
     decided: Option<(u64, Vec<Delivery>, Vec<PlanResult>)>,
+    /// What controllers want of rollouts, while it is on its way.
+    kept: Option<VecDeque<Command>>,
+    /// Where somebody wants a rollout, as it was when that was asked for.
+    aimed: Option<Aim>,
     /// Evaluations are not decided about until told.
     held: bool,
     /// How far the clocks of agents are ahead of that of the leader, or behind it.
@@ -80,6 +84,8 @@ impl World {
             jobs: BTreeMap::new(),
             prepared: VecDeque::new(),
             decided: None,
+            kept: None,
+            aimed: None,
             held: false,
             clocks_off: Span::ZERO,
             plan_allocs_max: 4096,
@@ -93,6 +99,7 @@ impl World {
         while !queue.is_empty() {
             let action = queue.remove(0);
             match action {
+                Action::Propose(command) if !first && self.keeps(&command) => {}
                 Action::Propose(command) => {
                     self.index += 1;
                     let at = Stamp {
@@ -113,6 +120,37 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Keeps what a controller wants of a rollout, if that is to be on its way.
+    fn keeps(&mut self, command: &Command) -> bool {
+        let moves = matches!(
+            command,
+            Command::SetRollout(_) | Command::PromoteDeployment { .. }
+        );
+        match &mut self.kept {
+            Some(kept) if moves => {
+                kept.push_back(command.clone());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Writes what was on its way, as the loop around controllers does, and says what became of it.
+    fn let_go(&mut self) -> String {
+        let mut text = String::new();
+        for command in self.kept.take().into_iter().flatten() {
+            let said = if rollout::still_holds(self.state.current(), &command) {
+                let outcome = self.propose(command);
+                outcome.map_or_else(|rejected| rejected.to_string(), |()| "written".into())
+            } else {
+                "an operator was faster".into()
+            };
+            let _ = writeln!(text, "  {said}");
+        }
+        self.settle();
+        text
     }
 
     fn feed(&mut self, applied: &Applied) -> Vec<Action> {
@@ -178,6 +216,7 @@ impl World {
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
+                Action::Propose(command) if self.keeps(&command) => {}
                 Action::Propose(command) => {
                     let _ = self.propose(command);
                 }
@@ -368,21 +407,19 @@ impl World {
             }
             "show-node" => return Ok(self.show_node(words[0])),
             "rollout" => {
-                let act = match words[0] {
-                    "next" => Act::Next,
-                    "back" => Act::Back,
-                    "resume" => Act::Resume,
-                    share => Act::SetShare(Share::parse(share).expect("a share")),
-                };
-                let id = self.deployment_of(words[1])?;
-                let asked = Asked {
-                    actor: "ada".into(),
-                    reason: String::new(),
-                };
-                let command = rollout::act(self.state.current(), self.now, id, None, act, &asked)?;
+                let command = self.prepared(verb, words)?;
                 self.propose(command)?;
                 self.settle();
             }
+            "aim" => self.aimed = Some(self.aim(words)?),
+            "aimed" => {
+                let aim = self.aimed.take().expect("an aim");
+                let command = rollout::act(self.state.current(), self.now, &aim, &asked())?;
+                self.propose(command)?;
+                self.settle();
+            }
+            "keep" => self.kept = Some(VecDeque::new()),
+            "let-go" => return Ok(self.let_go()),
             "promote" | "fail" | "pause" | "resume" => {
                 let command = self.prepared(verb, words)?;
                 self.propose(command)?;
@@ -593,10 +630,29 @@ impl World {
         }
     }
 
+    /// `next JOB`, `back JOB`, `resume JOB` or `SHARE JOB`, as the rollout is now, and if it is at
+    /// `revision=N`.
+    fn aim(&self, words: &[&str]) -> Result<Aim, Rejected> {
+        let act = match words[0] {
+            "next" => Act::Next,
+            "back" => Act::Back,
+            "resume" => Act::Resume,
+            share => Act::SetShare(Share::parse(share).expect("a share")),
+        };
+        let id = self.deployment_of(words[1])?;
+        let revision = option(words, "revision").map(|text| text.parse().expect("a revision"));
+        rollout::aim(self.state.current(), id, None, act, revision)
+    }
+
     /// What a user asks for, from the state as it is now.
     fn prepared(&mut self, verb: &str, words: &[&str]) -> Result<Command, Rejected> {
-        if verb == "scale" {
-            return self.scaling(words);
+        match verb {
+            "scale" => return self.scaling(words),
+            "rollout" => {
+                let aim = self.aim(words)?;
+                return rollout::act(self.state.current(), self.now, &aim, &asked());
+            }
+            _ => {}
         }
         let id = self.deployment_of(words[0])?;
         let (now, ids) = (self.now, &mut self.ids);
@@ -1131,6 +1187,13 @@ fn preview_text(preview: &scheduler::Preview) -> String {
     }
     text.push_str(&failures(&preview.failed_tg_allocs));
     text
+}
+
+fn asked() -> Asked {
+    Asked {
+        actor: "ada".into(),
+        ..Asked::default()
+    }
 }
 
 /// What holds after every entry.

@@ -85,6 +85,9 @@ struct Move {
     actor: String,
     #[serde(default)]
     reason: String,
+    /// Refused if the rollout is at another one; none for whichever.
+    #[serde(default)]
+    revision: Option<u64>,
 }
 
 fn side(counts: &Counts, restarts: u64) -> Side {
@@ -186,6 +189,7 @@ pub(super) async fn change(
             request.actor
         },
         reason: request.reason,
+        revision: request.revision,
     };
     let group = request.group.as_ref();
     let written = api.server().move_rollout(id, group, act, &asked).await?;

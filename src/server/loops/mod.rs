@@ -10,7 +10,7 @@ pub(super) mod lifetimes;
 pub(super) mod locks;
 pub(super) mod periodic;
 
-use jobs::control::Action;
+use jobs::control::{Action, rollout::still_holds};
 use jobs::model::Timestamp;
 use std::{future, sync::Arc, time::Duration};
 use tokio::{
@@ -38,6 +38,19 @@ pub(super) enum Wanted {
     Jobs(Box<Action>),
     /// A change of the catalog.
     Mesh(mesh::state::Command),
+}
+
+impl Wanted {
+    fn moves_rollout(&self) -> bool {
+        use jobs::state::Command;
+        let Self::Jobs(action) = self else {
+            return false;
+        };
+        matches!(
+            **action,
+            Action::Propose(Command::SetRollout(_) | Command::PromoteDeployment { .. })
+        )
+    }
 }
 
 impl From<Action> for Wanted {
@@ -117,11 +130,24 @@ pub(super) async fn carry_out(
     actions: Vec<impl Into<Wanted>>,
     stop: &CancellationToken,
 ) {
+    let wanted: Vec<Wanted> = actions.into_iter().map(Into::into).collect();
+    let turn = match wanted.iter().any(Wanted::moves_rollout) {
+        true => Some(core.rollout_turn.lock().await),
+        false => None,
+    };
+    let state = turn.as_ref().map(|_| core.published.current());
+    let still_holds = |command: &jobs::state::Command| {
+        let state = state.as_ref();
+        state.is_none_or(|state| still_holds(&state.jobs, command))
+    };
     let mut commands = Vec::new();
-    for action in actions {
-        match action.into() {
+    for action in wanted {
+        match action {
             Wanted::Mesh(command) => commands.push(Command::from(command)),
             Wanted::Jobs(action) => match *action {
+                Action::Propose(command) if !still_holds(&command) => {
+                    tracing::debug!("an operator moved a rollout that a controller wanted to move");
+                }
                 Action::Propose(command) => commands.push(Command::from(command)),
                 Action::Enqueue(eval) => {
                     core.broker.lock().on_eval(now(), &eval);

@@ -3,8 +3,8 @@
 use super::{progress, rollouts::first_row};
 use crate::{
     model::{
-        DeploymentId, GroupName, Rollout, RolloutCause, RolloutPhase, RolloutTransition, Share,
-        Span, Timestamp,
+        Deployment, DeploymentId, DeploymentState, DeploymentStatus, GroupName, Rollout,
+        RolloutCause, RolloutPhase, RolloutPolicy, RolloutTransition, Share, Span, Timestamp,
     },
     state::{Command, Rejected, SetRollout, Snapshot},
 };
@@ -29,33 +29,51 @@ pub struct Asked {
     pub actor: String,
     /// Why; may be empty.
     pub reason: String,
+    /// Only if the rollout is still at this revision, 0 for none yet; whatever it is at for none.
+    pub revision: Option<u64>,
 }
 
-/// Moves the rollout of a group of a deployment; of the only group with canaries without a name.
+/// Where an act leads, as whoever asked for it saw the rollout. Whatever else moves the rollout
+/// before it is written, it leads there and not beyond.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aim {
+    deployment_id: DeploymentId,
+    group: GroupName,
+    goal: Goal,
+}
+
+/// What is to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// A share.
+    Share(Share),
+    /// At least this step; the number of steps for the end.
+    Onto(u32),
+    /// At most this step.
+    BackTo(u32),
+    /// The step that it is in, with its share.
+    Resume,
+}
+
+/// Says where an act leads: of a group of a deployment, or of its only group with canaries. With
+/// `revision` only if the rollout is still at that one, 0 for none yet.
 ///
 /// # Errors
 /// [`Rejected`] when the deployment is over, there is no such group with canaries, several when
-/// none is named, or nowhere to go.
-pub fn act(
+/// none is named, nowhere to go, or another revision.
+pub fn aim(
     state: &Snapshot,
-    now: Timestamp,
     id: DeploymentId,
     group: Option<&GroupName>,
     act: Act,
-    asked: &Asked,
-) -> Result<Command, Rejected> {
-    let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
-    if !deployment.is_active() {
-        return Err(Rejected::DeploymentOver {
-            id,
-            status: deployment.status.as_str().into(),
-        });
-    }
+    revision: Option<u64>,
+) -> Result<Aim, Rejected> {
+    let deployment = active(state, id)?;
     let mut waiting = deployment
         .task_groups
         .iter()
         .filter(|(name, _)| group.is_none_or(|wanted| wanted == *name))
-        .filter(|(_, row)| row.desired_canaries > 0 && !row.promoted);
+        .filter(|(_, row)| awaits_promotion(row));
     let first = waiting.next();
     let (name, row) = first.ok_or_else(|| Rejected::NoCanaries {
         group: group.cloned().unwrap_or_default(),
@@ -63,49 +81,48 @@ pub fn act(
     if waiting.next().is_some() {
         return Err(Rejected::WhichGroup);
     }
-    let job = state.version(&deployment.job_key(), deployment.job_version);
-    let policy = job
-        .and_then(|job| job.task_group(name))
-        .map(|group| group.rollout_policy())
-        .unwrap_or_default();
-    let before = match row.rollout.as_deref() {
-        Some(row) => row.clone(),
-        None => Rollout {
-            revision: 0,
-            ..first_row(&policy, now)
-        },
-    };
-    let same = RolloutTransition {
-        at: now,
-        actor: asked.actor.clone(),
-        phase: RolloutPhase::Judging,
-        step: before.step,
-        share: before.share,
-        cause: RolloutCause::Operator,
-        ..RolloutTransition::default()
-    };
-    let mut transition = match act {
-        Act::SetShare(share) => RolloutTransition {
-            phase: RolloutPhase::Held,
-            share,
-            reason: format!("the share was set by hand to {share}"),
-            ..same
-        },
+    let now_at = row.rollout.as_ref().map_or(0, |row| row.revision);
+    if revision.is_some_and(|expected| expected != now_at) {
+        return Err(Rejected::RolloutMoved { revision: now_at });
+    }
+    let before = before(row, &policy(state, deployment, name), Timestamp::default());
+    let goal = match act {
+        Act::SetShare(share) => Goal::Share(share),
+        Act::Resume => Goal::Resume,
         Act::Next if before.step_share(before.step).is_none() => return Err(Rejected::NoStep),
-        Act::Next if before.phase == RolloutPhase::Warming => to_step(&before, 0, same)?,
-        Act::Next => RolloutTransition {
-            cause: RolloutCause::Operator,
-            ..progress::next_step(&policy, &before, same)
-        },
-        Act::Back => {
-            let step = before.step.checked_sub(1).ok_or(Rejected::NoStep)?;
-            to_step(&before, step, same)?
-        }
-        Act::Resume => {
-            let last = u32::try_from(before.steps.len().saturating_sub(1)).unwrap_or(u32::MAX);
-            to_step(&before, before.step.min(last), same)?
-        }
+        Act::Next if before.phase == RolloutPhase::Warming => Goal::Onto(0),
+        Act::Next => Goal::Onto(before.step + 1),
+        Act::Back => Goal::BackTo(before.step.checked_sub(1).ok_or(Rejected::FirstStep)?),
     };
+    Ok(Aim {
+        deployment_id: id,
+        group: name.clone(),
+        goal,
+    })
+}
+
+/// Moves a rollout to where it is wanted.
+///
+/// # Errors
+/// [`Rejected`] when the deployment is over, its canaries were promoted meanwhile, or there is no
+/// such step.
+pub fn act(
+    state: &Snapshot,
+    now: Timestamp,
+    aim: &Aim,
+    asked: &Asked,
+) -> Result<Command, Rejected> {
+    let deployment = active(state, aim.deployment_id)?;
+    let group = deployment.task_groups.get(&aim.group);
+    let group = group
+        .filter(|row| awaits_promotion(row))
+        .ok_or_else(|| Rejected::NoCanaries {
+            group: aim.group.clone(),
+        })?;
+    let policy = policy(state, deployment, &aim.group);
+    let before = before(group, &policy, now);
+    let mut transition = transition(&policy, &before, aim.goal, now)?;
+    transition.actor.clone_from(&asked.actor);
     if !asked.reason.is_empty() {
         transition.reason = format!("{}: {}", transition.reason, asked.reason);
     }
@@ -115,18 +132,132 @@ pub fn act(
         Span::ZERO
     };
     let mut rollout = before.after(transition, elapsed);
-    rollout.is_manual = matches!(act, Act::SetShare(_));
-    if let Act::SetShare(share) = act
+    rollout.is_manual = matches!(aim.goal, Goal::Share(_));
+    if let Goal::Share(share) = aim.goal
         && rollout.steps.is_empty()
     {
         rollout.steps = vec![share];
     }
     Ok(Command::SetRollout(Box::new(SetRollout {
-        deployment_id: id,
-        group: name.clone(),
+        deployment_id: aim.deployment_id,
+        group: aim.group.clone(),
         rollout,
         ..SetRollout::default()
     })))
+}
+
+/// Whether a change that a controller decided about goes with what operators did since: nothing is
+/// promoted that somebody took back, and no share rises while the deployment is paused.
+pub fn still_holds(state: &Snapshot, command: &Command) -> bool {
+    let is_running = |row: &Deployment| row.status == DeploymentStatus::Running;
+    match command {
+        Command::PromoteDeployment {
+            deployment_id,
+            groups,
+            ..
+        } => {
+            let Some(row) = state.deployment(*deployment_id) else {
+                return true;
+            };
+            let mut chosen = row
+                .task_groups
+                .iter()
+                .filter(|(name, group)| {
+                    awaits_promotion(group) && (groups.is_empty() || groups.contains(name))
+                })
+                .filter_map(|(_, group)| group.rollout.as_ref());
+            is_running(row) && chosen.all(|rollout| rollout.phase == RolloutPhase::Passed)
+        }
+        Command::SetRollout(next) => {
+            let Some(row) = state.deployment(next.deployment_id) else {
+                return true;
+            };
+            let before = row.task_groups.get(&next.group);
+            let before = before.and_then(|group| group.rollout.as_ref());
+            let share = before.map_or(Share::NONE, |rollout| rollout.share);
+            is_running(row) || next.rollout.share <= share
+        }
+        _ => true,
+    }
+}
+
+fn active(state: &Snapshot, id: DeploymentId) -> Result<&Deployment, Rejected> {
+    let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
+    if deployment.is_active() {
+        return Ok(deployment);
+    }
+    Err(Rejected::DeploymentOver {
+        id,
+        status: deployment.status.as_str().into(),
+    })
+}
+
+fn awaits_promotion(group: &DeploymentState) -> bool {
+    group.desired_canaries > 0 && !group.promoted
+}
+
+fn policy(state: &Snapshot, deployment: &Deployment, group: &GroupName) -> RolloutPolicy {
+    let job = state.version(&deployment.job_key(), deployment.job_version);
+    job.and_then(|job| job.task_group(group))
+        .map(|group| group.rollout_policy())
+        .unwrap_or_default()
+}
+
+/// The row as it is, or as it would begin.
+fn before(group: &DeploymentState, policy: &RolloutPolicy, now: Timestamp) -> Rollout {
+    match group.rollout.as_deref() {
+        Some(row) => row.clone(),
+        None => Rollout {
+            revision: 0,
+            ..first_row(policy, now)
+        },
+    }
+}
+
+fn transition(
+    policy: &RolloutPolicy,
+    before: &Rollout,
+    goal: Goal,
+    now: Timestamp,
+) -> Result<RolloutTransition, Rejected> {
+    let same = RolloutTransition {
+        at: now,
+        phase: RolloutPhase::Judging,
+        step: before.step,
+        share: before.share,
+        cause: RolloutCause::Operator,
+        ..RolloutTransition::default()
+    };
+    let last = u32::try_from(before.steps.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    match goal {
+        Goal::Share(share) => Ok(RolloutTransition {
+            phase: RolloutPhase::Held,
+            share,
+            reason: format!("the share was set by hand to {share}"),
+            ..same
+        }),
+        Goal::Resume => to_step(before, before.step.min(last), same),
+        Goal::BackTo(step) => to_step(before, step.min(before.step), same),
+        Goal::Onto(0) if before.phase == RolloutPhase::Warming => {
+            let begun = to_step(before, 0, same)?;
+            if before.cause == RolloutCause::Gate {
+                return Ok(begun);
+            }
+            let reason = format!("{}, without waiting for the canaries", begun.reason);
+            Ok(RolloutTransition { reason, ..begun })
+        }
+        // It is there already, or further.
+        Goal::Onto(step) if step <= before.step && before.step <= last => {
+            to_step(before, before.step, same)
+        }
+        Goal::Onto(step) if step <= before.step => Ok(RolloutTransition {
+            phase: before.phase,
+            reason: before.reason.clone(),
+            ..same
+        }),
+        Goal::Onto(step) if step <= last => to_step(before, step, same),
+        Goal::Onto(_) => Ok(progress::at_last(policy, before, same)),
+    }
 }
 
 fn to_step(

@@ -32,7 +32,7 @@ mod sequential;
 #[cfg(test)]
 mod tests;
 
-pub use acts::{Act, Asked, act};
+pub use acts::{Act, Aim, Asked, act, aim, still_holds};
 pub use compare::{Finding, Kind};
 pub use counts::{Counts, Row, Side, Times};
 pub use estimate::estimate;

@@ -381,26 +381,31 @@ pub(super) fn next_step(
             reason: format!("step {} of {steps}: {share}", step + 1),
             ..same
         },
-        None => {
-            let share = rollout.steps.last().copied().unwrap_or(rollout.share);
-            let step = u32::try_from(steps).unwrap_or(u32::MAX);
-            let (phase, reason) = if policy.bake > Span::ZERO {
-                let reason = format!(
-                    "all steps passed; the old version stands by for {}",
-                    policy.bake
-                );
-                (RolloutPhase::Baking, reason)
-            } else {
-                (RolloutPhase::Passed, "all steps passed".to_owned())
-            };
-            RolloutTransition {
-                phase,
-                step,
-                share,
-                reason,
-                ..same
-            }
-        }
+        None => at_last(policy, rollout, same),
+    }
+}
+
+/// The end of all steps.
+pub(super) fn at_last(
+    policy: &RolloutPolicy,
+    rollout: &Rollout,
+    same: RolloutTransition,
+) -> RolloutTransition {
+    let (phase, reason) = if policy.bake > Span::ZERO {
+        let reason = format!(
+            "all steps passed; the old version stands by for {}",
+            policy.bake
+        );
+        (RolloutPhase::Baking, reason)
+    } else {
+        (RolloutPhase::Passed, "all steps passed".to_owned())
+    };
+    RolloutTransition {
+        phase,
+        step: u32::try_from(rollout.steps.len()).unwrap_or(u32::MAX),
+        share: rollout.steps.last().copied().unwrap_or(rollout.share),
+        reason,
+        ..same
     }
 }
 
