@@ -1,6 +1,5 @@
 use super::{
-    AllocId, DeploymentId, GroupName, Index, JobId, JobKey, Namespace, Rollout, RolloutPhase, Span,
-    Timestamp,
+    AllocId, DeploymentId, GroupName, Index, JobId, JobKey, Namespace, Rollout, Span, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -100,11 +99,11 @@ impl Deployment {
                 .any(|g| g.desired_canaries > 0 && !g.promoted)
     }
 
-    /// True when canaries of it were held or given up.
-    pub fn has_verdict(&self) -> bool {
+    /// When a rollout of its canaries changed last; none if none ever did.
+    pub fn last_transition(&self) -> Option<Timestamp> {
         let rollouts = self.task_groups.values().filter_map(|g| g.rollout.as_ref());
-        let mut phases = rollouts.flat_map(|row| row.transitions.iter().map(|own| own.phase));
-        phases.any(|phase| matches!(phase, RolloutPhase::Held | RolloutPhase::Aborted))
+        let times = rollouts.flat_map(|row| row.transitions.iter().map(|own| own.at));
+        times.max()
     }
 
     /// True when every group with canaries promotes by itself.

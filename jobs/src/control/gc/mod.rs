@@ -12,7 +12,7 @@ use crate::{
     state::{Applied, Snapshot},
 };
 use found::Found;
-use retention::{Verdict, ended_at, is_collectable};
+use retention::{Verdict, ended_at, is_collectable, job_told_until, no_longer_told};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -98,6 +98,9 @@ impl Gc {
         }
         for deployment in &applied.deployments {
             self.note_deployment(deployment);
+            for older in no_longer_told(state, &deployment.job_key()) {
+                self.note_deployment(older);
+            }
         }
         for node in applied
             .nodes
@@ -133,7 +136,8 @@ impl Gc {
         Some(self.next_step.unwrap_or_default())
     }
 
-    /// Everything that is terminal, regardless of its age. Looks at every row: not for a thread
+    /// Everything that is terminal, regardless of its age, except deployments that tell why their
+    /// rollouts went as they did, and their jobs. Looks at every row: not for a thread
     /// that must not be held up.
     pub fn force(now: Timestamp, state: &Snapshot) -> Vec<Action> {
         let mut gc = Self::new(GcLimits {
@@ -143,7 +147,7 @@ impl Gc {
             job: Duration::ZERO,
             deployment: Duration::ZERO,
             node: Duration::ZERO,
-            dead_jobs_max: 0,
+            dead_jobs_max: usize::MAX,
         });
         gc.restore();
         gc.step(now, state, usize::MAX).0.into_actions()
@@ -163,7 +167,11 @@ impl Gc {
             if !too_many && ended + self.limits.job > now {
                 break;
             }
-            let looked = self.look_at_dead(now, state, ended, &key, &mut found);
+            let told = job_told_until(state, &key).filter(|until| !too_many && *until > now);
+            let looked = match told {
+                Some(until) => self.keep_dead(until, &key),
+                None => self.look_at_dead(now, state, ended, &key, &mut found),
+            };
             left = left.saturating_sub(looked);
         }
         while left > 0
@@ -274,6 +282,14 @@ impl Gc {
         if let Some((key, ended)) = self.dead_at.remove_entry(key) {
             self.dead.remove(&(ended, key));
         }
+    }
+
+    /// Keeps a dead job as if it had ended so much later that it may go when it is time. It still
+    /// counts among those that there may be.
+    fn keep_dead(&mut self, until: Timestamp, key: &Arc<JobKey>) -> usize {
+        self.forget_dead(key);
+        self.remember_dead(until - self.limits.job, Arc::clone(key));
+        1
     }
 
     /// Looks at the dead job that ended first. Answers with the number of rows looked at.

@@ -2,17 +2,18 @@
 
 use crate::{
     model::{
-        Allocation, ClientStatus, Deployment, Evaluation, Job, JobStatus, JobType, Node,
+        Allocation, ClientStatus, Deployment, Evaluation, Job, JobKey, JobStatus, JobType, Node,
         NodeStatus, Timestamp,
     },
     state::Snapshot,
 };
-use std::time::Duration;
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
-/// Deployments whose canaries were held or given up are kept so long: somebody will ask why.
-const VERDICT_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Deployments whose rollouts changed are kept so long after the last change, whoever collects: their
+/// rows say why.
+const TOLD_TIME: Duration = Duration::from_secs(7 * 86_400);
 /// So many of a job, the newest.
-const VERDICTS_OF_JOB_MAX: usize = 20;
+pub(super) const TOLD_OF_JOB_MAX: usize = 128;
 
 /// How long and how many terminal rows are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,20 +99,6 @@ impl GcLimits {
         }
     }
 
-    /// One that was judged badly is kept longer, unless everything is to go.
-    fn kept_deployment(&self, state: &Snapshot, row: &Deployment) -> Duration {
-        if self.deployment.is_zero() || !row.has_verdict() {
-            return self.deployment;
-        }
-        let of_job = state.deployments_of_job(&row.job_key());
-        let newer = of_job.filter(|own| own.create_index > row.create_index && own.has_verdict());
-        if newer.count() < VERDICTS_OF_JOB_MAX {
-            self.deployment.max(VERDICT_KEPT)
-        } else {
-            self.deployment
-        }
-    }
-
     pub(super) fn judge_deployment(
         &self,
         now: Timestamp,
@@ -121,7 +108,8 @@ impl GcLimits {
         if row.is_active() {
             return Verdict::Ignore;
         }
-        let due = row.modify_time + self.kept_deployment(state, row);
+        let due = row.modify_time + self.deployment;
+        let due = told_until(state, row).map_or(due, |until| until.max(due));
         let unused = || state.allocs_of_deployment(row.id).next().is_none();
         let latest = || {
             state
@@ -151,6 +139,40 @@ impl GcLimits {
             Verdict::LookAgain(now + self.interval)
         }
     }
+}
+
+/// Until when a deployment tells why its rollouts went as they did; none if it has nothing to tell,
+/// or enough newer ones of its job have.
+fn told_until(state: &Snapshot, row: &Deployment) -> Option<Timestamp> {
+    let until = row.last_transition()? + TOLD_TIME;
+    let newer = told(state, &row.job_key()).filter(|own| own.create_index > row.create_index);
+    (newer.count() < TOLD_OF_JOB_MAX).then_some(until)
+}
+
+/// Until when some deployment of a job tells that.
+pub(super) fn job_told_until(state: &Snapshot, key: &JobKey) -> Option<Timestamp> {
+    let last = told(state, key).filter_map(|row| row.last_transition());
+    last.max().map(|last| last + TOLD_TIME)
+}
+
+/// Deployments of a job that are not kept any more because enough newer ones are; those that are
+/// not over, too.
+pub(super) fn no_longer_told<'a>(
+    state: &'a Snapshot,
+    key: &JobKey,
+) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
+    let mut all: Vec<&Arc<Deployment>> = told(state, key).collect();
+    all.sort_by_key(|row| Reverse(row.create_index));
+    all.into_iter().skip(TOLD_OF_JOB_MAX)
+}
+
+/// Deployments of a job with something to tell.
+fn told<'a>(
+    state: &'a Snapshot,
+    key: &JobKey,
+) -> impl Iterator<Item = &'a Arc<Deployment>> + use<'a> {
+    let rows = state.deployments_of_job(key);
+    rows.filter(|row| row.last_transition().is_some())
 }
 
 fn is_batch(job_type: JobType) -> bool {

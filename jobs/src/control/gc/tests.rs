@@ -1,9 +1,12 @@
 //! Rows that end, and when they go.
 
-use super::*;
+use super::{retention::TOLD_OF_JOB_MAX, *};
 use crate::{
-    model::{EvalStatus, JobType, TaskGroup, VersionTag},
-    state::{Command, RegisterJob, Stamp, State, TagVersion},
+    model::{
+        DeploymentState, DeploymentStatus, DeploymentUpdate, EvalStatus, JobType, PlanResult,
+        Rollout, RolloutPolicy, TaskGroup, VersionTag,
+    },
+    state::{Command, DeregisterJob, RegisterJob, Stamp, State, TagVersion},
 };
 
 const START: Timestamp = Timestamp::from_secs(1);
@@ -181,38 +184,178 @@ fn a_job_with_a_named_version_stays_until_the_name_is_taken_away() {
     assert_eq!(world.rows(), (0, 0, 0));
 }
 
+impl World {
+    /// A job that is to run on.
+    fn serve(&mut self, now: Timestamp, id: &str) {
+        let job = Job {
+            id: id.into(),
+            namespace: "default".into(),
+            job_type: JobType::Service,
+            task_groups: vec![TaskGroup::default()].into(),
+            ..Job::default()
+        };
+        let registration = RegisterJob {
+            job,
+            ..RegisterJob::default()
+        };
+        self.apply(now, Command::RegisterJob(Box::new(registration)));
+    }
+
+    /// A deployment of it that fails at once; with canaries whose rollout is given up then.
+    fn fail(&mut self, now: Timestamp, id: &str, name: &str, canaries: u32) {
+        let job = self.state.current().job(&JobKey::new("default", id));
+        let rollout = Box::new(Rollout::new(RolloutPolicy::AUTO_STEPS.to_vec(), now));
+        let group = DeploymentState {
+            desired_canaries: canaries,
+            rollout: (canaries > 0).then_some(rollout),
+            ..DeploymentState::default()
+        };
+        let deployment = Deployment {
+            id: DeploymentId::named(name),
+            namespace: "default".into(),
+            job_id: id.into(),
+            job_create_index: job.map_or(0, |job| job.create_index),
+            task_groups: [("web".into(), group)].into(),
+            ..Deployment::default()
+        };
+        let plan = PlanResult {
+            deployment: Some(deployment),
+            ..PlanResult::default()
+        };
+        self.apply(now, Command::ApplyPlans(vec![plan]));
+        let update = DeploymentUpdate {
+            deployment_id: DeploymentId::named(name),
+            status: DeploymentStatus::Failed,
+            description: "given up".into(),
+        };
+        let failed = Command::UpdateDeployment {
+            update,
+            eval: None,
+            revert: None,
+        };
+        self.apply(now, failed);
+    }
+
+    fn leave(&mut self, now: Timestamp, id: &str, purge: bool) {
+        let leaving = DeregisterJob {
+            namespace: "default".into(),
+            id: id.into(),
+            purge,
+            submit_time: now,
+            ..DeregisterJob::default()
+        };
+        self.apply(now, Command::DeregisterJob(leaving));
+    }
+
+    fn force(&mut self, now: Timestamp) {
+        for action in Gc::force(now, self.state.current()) {
+            if let Action::Propose(command) = action {
+                self.apply(now, command);
+            }
+        }
+    }
+
+    /// Which of these deployments there are.
+    fn left<'a>(&self, names: &[&'a str]) -> Vec<&'a str> {
+        let state = self.state.current();
+        let names = names.iter().copied();
+        names
+            .filter(|name| state.deployment(DeploymentId::named(name)).is_some())
+            .collect()
+    }
+}
+
+/// What happens, with the hour at which it does, and which deployments there are then: `c…` are of
+/// canaries, and the newest of a job stays as long as the job.
+const TOLD: &[(&str, &[(&str, i64, &str)])] = &[
+    (
+        "of a job that runs on",
+        &[
+            ("tick", 1, "c1 plain new"),
+            ("tick", 3, "c1 new"),
+            ("force", 3, "c1 new"),
+            ("tick", 7 * 24, "c1 new"),
+            ("tick", 7 * 24 + 1, "new"),
+            ("force", 7 * 24 + 1, "new"),
+        ],
+    ),
+    (
+        "of a job that was stopped",
+        &[
+            ("stop", 1, "c1 plain new"),
+            ("force", 1, "c1 new"),
+            ("tick", 7 * 24, "c1 new"),
+            ("tick", 7 * 24 + 1, ""),
+        ],
+    ),
+    (
+        "of a job that was stopped and collected late",
+        &[("stop", 1, "c1 plain new"), ("force", 7 * 24 + 1, "")],
+    ),
+    (
+        "of a job that was purged",
+        &[("purge", 1, ""), ("force", 1, "")],
+    ),
+];
+
 #[test]
-fn deployments_with_a_verdict_are_kept_for_a_week() {
-    use crate::model::{
-        Deployment, DeploymentState, DeploymentStatus, Rollout, RolloutPhase, RolloutTransition,
-        Span,
-    };
-    let mut row = Deployment {
-        status: DeploymentStatus::Failed,
-        modify_time: START,
-        ..Deployment::default()
-    };
-    let state = Snapshot::default();
-    let limits = GcLimits::default();
-    let goes = |limits: &GcLimits, row: &Deployment, at| {
-        let verdict = limits.judge_deployment(at, &state, row);
-        matches!(verdict, Verdict::Delete)
-    };
-    assert!(goes(&limits, &row, hours(2)));
-    let aborted = RolloutTransition {
-        phase: RolloutPhase::Aborted,
-        ..RolloutTransition::default()
-    };
-    let group = DeploymentState {
-        rollout: Some(Box::new(Rollout::default().after(aborted, Span::ZERO))),
-        ..DeploymentState::default()
-    };
-    row.task_groups.insert("web".into(), group);
-    assert!(!goes(&limits, &row, hours(7 * 24)));
-    assert!(goes(&limits, &row, hours(7 * 24 + 1)));
-    let everything = GcLimits {
-        deployment: Duration::ZERO,
+fn deployments_tell_for_a_week_why_their_rollouts_went_so() {
+    for (what, acts) in TOLD {
+        let mut world = World::new(Some(Gc::new(GcLimits::default())));
+        world.serve(START, "web");
+        world.fail(START, "web", "c1", 1);
+        world.fail(START, "web", "plain", 0);
+        world.fail(START, "web", "new", 0);
+        let mut gc = world.gc.take().unwrap();
+        for (act, hour, left) in *acts {
+            let now = hours(*hour);
+            run(&mut world, &mut gc, now);
+            world.gc = Some(gc);
+            match *act {
+                "stop" | "purge" => world.leave(now, "web", *act == "purge"),
+                "force" => world.force(now),
+                _ => {}
+            }
+            gc = world.gc.take().unwrap();
+            let found = world.left(&["c1", "plain", "new"]).join(" ");
+            assert_eq!(found, *left, "{what}: {act} at {hour} h");
+        }
+    }
+}
+
+#[test]
+fn deployments_that_tell_are_bounded_by_job_and_so_are_their_jobs() {
+    let mut world = World::new(Some(Gc::new(GcLimits {
+        dead_jobs_max: 1,
         ..GcLimits::default()
-    };
-    assert!(goes(&everything, &row, hours(1)));
+    })));
+    world.serve(START, "web");
+    let names: Vec<String> = (0..200).map(|at| at.to_string()).collect();
+    for name in &names {
+        world.fail(START, "web", name, 1);
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (_, newest) = names.split_at(names.len() - TOLD_OF_JOB_MAX);
+    let mut gc = world.gc.take().unwrap();
+    run(&mut world, &mut gc, hours(2));
+    assert_eq!(world.left(&names), newest);
+    // One more, a day later: the oldest goes.
+    world.gc = Some(gc);
+    world.fail(hours(24), "web", "more", 1);
+    let mut gc = world.gc.take().unwrap();
+    run(&mut world, &mut gc, hours(26));
+    assert_eq!(world.left(&names), newest[1..]);
+    world.gc = Some(gc);
+    world.force(hours(26));
+    assert_eq!(world.left(&names), newest[1..]);
+    // Jobs that are over are not kept for it beyond their number: the one that ended first goes.
+    world.leave(hours(26), "web", false);
+    world.serve(hours(27), "api");
+    world.fail(hours(27), "api", "c", 1);
+    world.leave(hours(27), "api", false);
+    let mut gc = world.gc.take().unwrap();
+    run(&mut world, &mut gc, hours(28));
+    assert_eq!(world.left(&["more", "c"]), ["c"]);
+    run(&mut world, &mut gc, hours(24 * 8 + 4));
+    assert_eq!(world.rows().0, 0);
 }
