@@ -4,13 +4,15 @@
 //! What was heard is kept twice: as sums since the server is there, and as the intervals of the
 //! last minute in the order in which they came ([`Feed`]). An ingress that says nothing has not
 //! counted zero: it is [silent](Ingress::is_silent) as long as its lease lasts, and intervals that
-//! it left out are told with the next one that it tells ([`Interval::missing`]).
+//! it left out are told with the next one that it tells ([`Interval::missing`]). A server that begins
+//! to lead [awaits](Awaited) the agents of all nodes that are ready: one that stands still just then
+//! may go on carrying traffic, and never said that it is there.
 
 use jobs::model::NodeId;
 use parking_lot::Mutex;
 use rpc::traffic::{Counts, INTERVAL, INTERVAL_MIN, Traffic, Who};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -79,6 +81,15 @@ pub struct Ingress {
     pub missing: u64,
 }
 
+/// Agents that may carry traffic and did not come to this server since it leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    /// Their nodes; may be empty.
+    pub(crate) nodes: Vec<NodeId>,
+    /// They should have come since: what their requests come to is unknown.
+    pub(crate) is_silent: bool,
+}
+
 /// What is known, and how often it is to be told.
 #[derive(Debug)]
 pub(crate) struct Counted {
@@ -101,6 +112,10 @@ impl Default for Counted {
 #[derive(Debug, Default)]
 struct Kept {
     ingresses: BTreeMap<Arc<str>, Told>,
+    /// Nodes that were ready when this server began to lead, and when that was; without those whose
+    /// agents came.
+    awaited: BTreeSet<NodeId>,
+    began: Option<Instant>,
     sums: BTreeMap<Arc<Who>, Sum>,
     recent: VecDeque<Arc<Interval>>,
     recent_rows: usize,
@@ -134,6 +149,21 @@ struct Sum {
 }
 
 impl Counted {
+    /// This server begins to lead while those nodes are ready.
+    pub(crate) fn begin(&self, ready: BTreeSet<NodeId>) {
+        self.kept.lock().begin(Instant::now(), ready);
+    }
+
+    /// An agent without an ingress has opened a stream.
+    pub(crate) fn on_no_ingress(&self, node_id: NodeId) {
+        self.kept.lock().awaited.remove(&node_id);
+    }
+
+    /// Who did not come since this server leads, of nodes that are still there.
+    pub(crate) fn awaited(&self, is_there: impl Fn(NodeId) -> bool) -> Awaited {
+        self.kept.lock().awaited(Instant::now(), is_there)
+    }
+
     /// An agent with an ingress has opened a stream.
     pub(crate) fn on_hello(&self, agent_id: &str, node_id: Option<NodeId>, lease: Duration) {
         let mut kept = self.kept.lock();
@@ -196,7 +226,25 @@ impl Counted {
 }
 
 impl Kept {
+    fn begin(&mut self, now: Instant, ready: BTreeSet<NodeId>) {
+        self.awaited = ready;
+        self.began = Some(now);
+    }
+
+    fn awaited(&mut self, now: Instant, is_there: impl Fn(NodeId) -> bool) -> Awaited {
+        self.awaited.retain(|id| is_there(*id));
+        let since = self.began.map(|began| now.saturating_duration_since(began));
+        let is_silent = since.is_some_and(|since| since > INTERVAL + SILENT_AFTER);
+        Awaited {
+            nodes: self.awaited.iter().copied().collect(),
+            is_silent: is_silent && !self.awaited.is_empty(),
+        }
+    }
+
     fn on_hello(&mut self, now: Instant, agent_id: &str, node_id: Option<NodeId>, lease: Duration) {
+        if let Some(node_id) = node_id {
+            self.awaited.remove(&node_id);
+        }
         // A process that the same node had before is over. Those whose lease ended may be, too.
         self.ingresses.retain(|id, told| {
             **id == *agent_id
@@ -499,6 +547,55 @@ mod tests {
         assert_eq!(kept.total(None)[0].counts.answers[1], 4);
         // When its lease is over, nothing is expected of it any more.
         assert_eq!(silent(&mut kept, 12_000), expect(&[("one", true, 0)]));
+    }
+
+    /// What happens after which time since this server leads, and which nodes are awaited then;
+    /// with `!` when they should have come. All of them are ready at first.
+    const AWAITED: &str = "
+        0     begin 1 2 3   -> 1 2 3
+        100   hello 1       -> 2 3
+        200   plain 2       -> 3
+        1700  nothing       -> 3
+        1800  nothing       -> 3!
+        9000  hello 1       -> 3!
+        9500  down 3        ->
+        9600  begin 1 2     -> 1 2
+        11500 nothing       -> 1 2!
+        11600 hello 2       -> 1!
+        11700 hello 1       ->
+    ";
+
+    #[test]
+    fn who_carried_traffic_under_another_leader_is_missing_until_it_comes_or_is_lost() {
+        let begin = Instant::now();
+        let mut kept = Kept::default();
+        assert_eq!(kept.awaited(begin, |_| true), Awaited::default());
+        let mut down = BTreeSet::new();
+        let rows = AWAITED.lines().map(str::trim).filter(|row| !row.is_empty());
+        for row in rows {
+            let (told, expected) = row.split_once("->").unwrap();
+            let mut words = told.split_whitespace();
+            let ms = words.next().unwrap().parse().unwrap();
+            let now = begin + Duration::from_millis(ms);
+            let verb = words.next().unwrap();
+            let names: Vec<&str> = words.collect();
+            let nodes: BTreeSet<NodeId> = names.iter().map(|name| NodeId::named(name)).collect();
+            match verb {
+                "begin" => kept.begin(now, nodes),
+                "hello" => kept.on_hello(now, names[0], nodes.first().copied(), LEASE),
+                "plain" => kept.awaited.retain(|id| !nodes.contains(id)),
+                "down" => down.extend(nodes),
+                _ => {}
+            }
+            let awaited = kept.awaited(now, |id| !down.contains(&id));
+            let is_due = expected.contains('!');
+            let expected: BTreeSet<NodeId> = expected
+                .split_whitespace()
+                .map(|name| NodeId::named(name.trim_end_matches('!')))
+                .collect();
+            let nodes: BTreeSet<NodeId> = awaited.nodes.into_iter().collect();
+            assert_eq!((nodes, awaited.is_silent), (expected, is_due), "{row}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Leads while the log says so: what only a leader does is started after everything acknowledged
 //! before is in the state here, and ends before another server can be asked.
 
-use jobs::model::NodeStatus;
+use jobs::model::{NodeId, NodeStatus};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -137,10 +137,12 @@ fn begin(core: &Core) {
     let snapshot = core.published.current();
     begin_term(snapshot.now);
     let nodes = snapshot.jobs.nodes("");
-    let mut awaited: BTreeSet<Agent> = nodes
+    let ready: BTreeSet<NodeId> = nodes
         .filter(|node| node.status == NodeStatus::Ready)
-        .map(|node| Agent::Node(node.id))
+        .map(|node| node.id)
         .collect();
+    let mut awaited: BTreeSet<Agent> = ready.iter().copied().map(Agent::Node).collect();
+    core.traffic.begin(ready);
     let servers = core.raft.configuration();
     if servers.len() > 1 {
         let names = servers.into_iter().map(|server| server.name);

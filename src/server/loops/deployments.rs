@@ -7,7 +7,8 @@ use jobs::{
     },
     ids::Ids,
     model::{
-        AllocId, Deployment, DeploymentId, GroupName, JobKey, RolloutCause, RolloutPhase, Timestamp,
+        AllocId, Deployment, DeploymentId, GroupName, JobKey, NodeId, NodeStatus, RolloutCause,
+        RolloutPhase, Timestamp,
     },
 };
 use mesh::model::Status;
@@ -22,7 +23,7 @@ use crate::{
     Core, Snapshot,
     log::published::Commit,
     measures::Measures,
-    traffic::{self, Feed},
+    traffic::{self, Awaited, Feed},
 };
 use registration::alloc_of;
 
@@ -125,13 +126,17 @@ impl Rollouts {
     fn look(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         let feed = self.core.traffic.after(self.place);
         self.place = feed.place;
-        let silent = self.core.traffic.ingresses();
+        let ingresses = self.core.traffic.ingresses();
+        let awaited = self.core.traffic.awaited(|id| {
+            let node = snapshot.jobs.node(id);
+            node.is_some_and(|node| node.status == NodeStatus::Ready)
+        });
         let jobs = self.deployments.judged_jobs(&snapshot.jobs);
         let observed = Observed {
-            missing: missing(&feed, &silent, snapshot),
+            missing: missing(&feed, &ingresses, &awaited, snapshot),
             counts: counts(&feed, &jobs, snapshot),
             critical: critical(&jobs, snapshot),
-            is_uncounted: silent.is_empty(),
+            is_uncounted: ingresses.is_empty() && awaited.nodes.is_empty(),
             answers: self.measures.take(),
         };
         let actions = self.deployments.on_counts(now, &snapshot.jobs, &observed);
@@ -193,20 +198,26 @@ impl Controller for Rollouts {
 }
 
 /// Names of ingresses whose counts are incomplete.
-fn missing(feed: &Feed, ingresses: &[traffic::Ingress], snapshot: &Snapshot) -> Vec<String> {
+fn missing(
+    feed: &Feed,
+    ingresses: &[traffic::Ingress],
+    awaited: &Awaited,
+    snapshot: &Snapshot,
+) -> Vec<String> {
+    let of_node = |id: NodeId| snapshot.jobs.node(id).map(|node| node.name.to_string());
     let name = |agent: &str| -> String {
         let own = ingresses.iter().find(|ingress| ingress.agent_id == agent);
-        let node = own
-            .and_then(|ingress| ingress.node_id)
-            .and_then(|id| snapshot.jobs.node(id));
-        node.map_or_else(|| agent.to_owned(), |node| node.name.to_string())
+        let node = own.and_then(|ingress| ingress.node_id).and_then(of_node);
+        node.unwrap_or_else(|| agent.to_owned())
     };
+    let awaited = awaited.nodes.iter().filter(|_| awaited.is_silent);
+    let awaited = awaited.filter_map(|id| of_node(*id));
     let silent = ingresses.iter().filter(|ingress| ingress.is_silent);
     let silent = silent.map(|ingress| name(&ingress.agent_id));
     let gaps = feed.intervals.iter().filter(|own| own.missing > 0);
     let gaps = gaps.map(|own| name(&own.agent_id));
     let cut = feed.is_cut.then(|| "every agent".to_owned());
-    let names: BTreeSet<String> = silent.chain(gaps).chain(cut).collect();
+    let names: BTreeSet<String> = silent.chain(gaps).chain(cut).chain(awaited).collect();
     names.into_iter().collect()
 }
 

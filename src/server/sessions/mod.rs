@@ -117,6 +117,8 @@ async fn open(core: &Core, hello: Hello, rules: Version) -> Result<Agent, admiss
     if hello.counts {
         core.traffic
             .on_hello(&hello.agent_id, node_id, core.config.lease);
+    } else if let Some(node_id) = node_id {
+        core.traffic.on_no_ingress(node_id);
     }
     Ok(Agent {
         agent_id: hello.agent_id,
