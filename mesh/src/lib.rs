@@ -2,8 +2,8 @@
 //!
 //! [`model`] holds the nouns, [`view`] the catalog that every agent may hold and the queries over
 //! it, [`filter`] the expressions that pick rows of an answer, [`state`] the replicated tables and
-//! the commands that change them, [`chain`] where the requests of a service go, [`intention`] who
-//! may talk to whom, [`prepared`] the queries that people ask by name, [`external`] what a catalog
+//! the commands that change them, [`chain`] where the requests of a service go, [`split`] whether that
+//! tells canaries apart, [`intention`] who may talk to whom, [`prepared`] the queries that people ask by name, [`external`] what a catalog
 //! elsewhere has to be told, [`elsewhere`] what it shows, [`gateway`] what is reached from outside,
 //! [`health`] the check state machine, [`lifetimes`] what ends sessions, [`local`] what one agent
 //! was told to register, and [`wire`] the JSON shapes of the catalog HTTP API. Nothing here reads a
@@ -21,6 +21,7 @@ pub mod lifetimes;
 pub mod local;
 pub mod model;
 pub mod prepared;
+pub mod split;
 pub mod state;
 pub mod view;
 pub mod wire;

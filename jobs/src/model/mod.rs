@@ -98,7 +98,7 @@ pub use node::{
 pub use plan::{DesiredUpdates, Plan, PlanAnnotations, PlanResult, PreemptedAlloc, StoppedAlloc};
 pub use policy::{
     Analysis, Disconnect, Hook, Latency, Metric, MigrateStrategy, Percent, ReschedulePolicy,
-    RestartPolicy, STEPS_META, STICKY_META, SuccessRate, Traffic, UpdateStrategy,
+    RestartPolicy, SPLITTER_META, STEPS_META, STICKY_META, SuccessRate, Traffic, UpdateStrategy,
 };
 pub use region_set::{Multiregion, MultiregionRegion, MultiregionStrategy};
 pub use resources::Resources;

@@ -87,6 +87,9 @@ pub const STEPS_META: &str = "rollout_steps";
 /// The label of a service that says what keeps a client with a version.
 pub const STICKY_META: &str = "rollout_sticky";
 
+/// The label of a service that says whether a splitter that tells its versions apart is obeyed.
+pub const SPLITTER_META: &str = "rollout_splitter";
+
 /// How many requests the canaries of a group get, whatever their number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -103,6 +106,9 @@ pub struct Traffic {
     /// What keeps a client with a version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
+    /// What a splitter means that tells the versions apart: `hold` or `ignore`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splitter: Option<String>,
 }
 
 /// How canaries are compared with stable instances.

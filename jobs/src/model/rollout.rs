@@ -454,6 +454,9 @@ pub struct RolloutPolicy {
     pub hooks: BTreeMap<String, HookCall>,
     /// What keeps a client with a version, as data planes read it; none for nothing.
     pub sticky: Option<String>,
+    /// A splitter that tells canaries and others apart is not obeyed; otherwise it says their shares
+    /// and the rollout waits.
+    pub ignores_splitter: bool,
     /// Where each transition is told, an `http` or `https` URL; none for nowhere.
     pub notify: Option<String>,
 }
@@ -474,6 +477,7 @@ impl Default for RolloutPolicy {
             metrics: BTreeMap::new(),
             hooks: BTreeMap::new(),
             sticky: None,
+            ignores_splitter: false,
             notify: None,
         }
     }
@@ -559,6 +563,17 @@ impl RolloutPolicy {
             }
             "gates" => self.gates = gates(key, value)?,
             "sticky" => self.sticky = sticky(key, value)?,
+            "splitter" => {
+                self.ignores_splitter = match value {
+                    "hold" => false,
+                    "ignore" => true,
+                    _ => {
+                        return Err(format!(
+                            "{key} is {text:?}; it must be \"hold\" or \"ignore\""
+                        ));
+                    }
+                };
+            }
             "notify" => self.notify = Some(url(key, value)?),
             _ => {
                 return Err(format!(
@@ -573,7 +588,7 @@ impl RolloutPolicy {
     }
 
     /// The names of the settings, without the prefix; `NAME` is what a metric or hook is called.
-    pub const KEYS: [&'static str; 14] = [
+    pub const KEYS: [&'static str; 15] = [
         "steps",
         "hold",
         "bake",
@@ -587,6 +602,7 @@ impl RolloutPolicy {
         "hook_NAME",
         "gates",
         "sticky",
+        "splitter",
         "notify",
     ];
 
@@ -848,6 +864,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             [(500, 1.2), (990, 1.5)]
         );
+        assert!(set("rollout_splitter", "ignore").unwrap().ignores_splitter);
         for (key, value) in [
             ("rollout_steps", "25,5"),
             ("rollout_steps", ""),
@@ -868,6 +885,7 @@ mod tests {
             ("rollout_gates", "start,end"),
             ("rollout_sticky", "body"),
             ("rollout_sticky", "cookie:"),
+            ("rollout_splitter", "obey"),
             ("rollout_else", "1"),
         ] {
             let problem = set(key, value).unwrap_err();

@@ -78,6 +78,8 @@ pub struct Traffic {
     pub bake: Option<Span>,
     /// What keeps a client with a version.
     pub sticky: Option<String>,
+    /// What a splitter means that tells the versions apart.
+    pub splitter: Option<String>,
 }
 
 /// How canaries are compared with stable instances.

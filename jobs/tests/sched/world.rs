@@ -569,7 +569,8 @@ impl World {
         text
     }
 
-    /// `JOB SECONDS rate=60 canary=0.5 stable=0`: requests, and which part of them fails.
+    /// `JOB SECONDS rate=60 canary=0.5 stable=0 splitter=NAME`: requests, which part of them fails,
+    /// and the splitter that says the shares of the versions.
     fn traffic(&mut self, words: &[&str]) {
         let key = JobKey::new("default", words[0]);
         let seconds: u32 = words[1].trim_end_matches('s').parse().expect("seconds");
@@ -622,6 +623,9 @@ impl World {
                     ..Counts::default()
                 };
                 observed.counts.push(("/".into(), alloc.id, counts));
+                if let Some(name) = option(words, "splitter").filter(|_| alloc.is_canary()) {
+                    observed.splitters.insert(alloc.id, name.to_owned());
+                }
             }
             let state = self.state.current().clone();
             let actions = self.deployments.on_counts(self.now, &state, &observed);

@@ -290,6 +290,20 @@ impl Chain {
         }
     }
 
+    /// Name of the splitter that decides about requests from a step on; none if there is none. From
+    /// a router that of its last route.
+    #[must_use]
+    pub fn splitter<'a>(&'a self, step: &'a str) -> Option<&'a str> {
+        match self.steps.get(step)? {
+            Step::Router { routes } => self.splitter(&routes.last()?.next),
+            Step::Splitter { .. } => {
+                let name = step.strip_prefix("splitter:")?;
+                Some(name.strip_suffix(".default.default").unwrap_or(name))
+            }
+            Step::Resolver { .. } => None,
+        }
+    }
+
     fn share_of(&self, step: &str, share: u32) -> Option<Share<'_>> {
         let Some(Step::Resolver { resolver, .. }) = self.steps.get(step) else {
             return None;

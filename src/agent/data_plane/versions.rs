@@ -6,13 +6,14 @@
 //! that, canaries have the share that the rollout of their deployment gives each of them, or, where
 //! nobody decides that, the first of the steps that their job names: their share is the product of
 //! both, unless a subset holds canaries only, or none, so that the entries say the share
-//! themselves. A canary that cannot be used leaves its part to the stable ones.
+//! themselves; the job may say that a splitter which does so is ignored. A canary that cannot be used leaves its part to the stable ones.
 
-use jobs::model::{RolloutPolicy, STEPS_META, Share};
+use jobs::model::{RolloutPolicy, SPLITTER_META, STEPS_META, Share};
 use mesh::{
     chain::{self, Chain, HeaderMatch, MatchKind, RouteMatch},
     filter::Filter,
     model::Status,
+    split::splitter_of_versions,
     view::{Instance, View},
     wire::HealthServiceEntry,
 };
@@ -144,6 +145,9 @@ impl<'a> Versions<'a> {
             self.add_rollout(&chain.service, &mut split.parts);
             return;
         }
+        if self.ignores_splitter(&chain.service) {
+            return self.add_rollout(&chain.service, &mut split.parts);
+        }
         let mut parts = Vec::new();
         for share in &shares {
             let Some(found) = self.parts_of(chain, share) else {
@@ -157,6 +161,15 @@ impl<'a> Versions<'a> {
             let share = split.parts[at].millionths.get_or_insert(0);
             *share = share.saturating_add(millionths);
         }
+    }
+
+    /// Whether a splitter tells the versions of a service apart, and its job says that this is not
+    /// to be obeyed.
+    fn ignores_splitter(&self, service: &str) -> bool {
+        let instances = self.by_service.get(service).into_iter().flatten();
+        let mut said = instances.filter_map(|instance| instance.service.meta.get(SPLITTER_META));
+        said.any(|said| said == "ignore")
+            && splitter_of_versions(self.catalog, self.datacenter, service).is_some()
     }
 
     /// The shares of canaries and others among the instances of a service of which entries say
@@ -685,6 +698,37 @@ mod tests {
         // A subset without instances gives its share to the others.
         catalog.check("c", Status::Critical);
         assert_eq!(catalog.counts(None).0, counted([("a", 500), ("b", 500)]));
+    }
+
+    #[test]
+    fn a_splitter_that_tells_versions_apart_says_their_shares_unless_it_is_ignored() {
+        let mut catalog = web();
+        let canary = |catalog: &mut Catalog, said: &'static str| {
+            catalog.instance("web", "c", |service| {
+                service.origin = Some(Origin {
+                    canary: true,
+                    share: Some(200_000),
+                    ..Origin::default()
+                });
+                let meta = [("version", "2"), (SPLITTER_META, said)];
+                service.meta = meta.map(|(key, value)| (key.into(), value.into())).into();
+            });
+        };
+        canary(&mut catalog, "hold");
+        assert_eq!(catalog.counts(None).0["c"], 200);
+        catalog.entry("service-splitter", "web", SPLITTER);
+        assert_eq!(catalog.counts(None).0["c"], 100);
+        canary(&mut catalog, "ignore");
+        assert_eq!(catalog.counts(None).0["c"], 200);
+        // One that does something else is obeyed: 50 of 100 go elsewhere, whatever the version.
+        catalog.instance("next", "n", |_| {});
+        catalog.entry(
+            "service-splitter",
+            "web",
+            r#"{"Splits": [{"Weight": 50, "Service": "web"}, {"Weight": 50, "Service": "next"}]}"#,
+        );
+        let (counts, _) = catalog.counts(None);
+        assert_eq!((counts["c"], counts["n"]), (100, 500));
     }
 
     #[test]

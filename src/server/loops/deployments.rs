@@ -7,11 +7,11 @@ use jobs::{
     },
     ids::Ids,
     model::{
-        AllocId, Deployment, DeploymentId, GroupName, JobKey, NodeId, NodeStatus, RolloutCause,
-        RolloutPhase, Timestamp,
+        AllocId, Allocation, Deployment, DeploymentId, GroupName, JobKey, NodeId, NodeStatus,
+        RolloutCause, RolloutPhase, Timestamp,
     },
 };
-use mesh::model::Status;
+use mesh::{model::Status, split::splitter_of_versions};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -136,6 +136,7 @@ impl Rollouts {
             missing: missing(&feed, &ingresses, &awaited, snapshot),
             counts: counts(&feed, &jobs, snapshot),
             critical: critical(&jobs, snapshot),
+            splitters: splitters(&jobs, snapshot, &self.core.config.datacenter),
             is_uncounted: ingresses.is_empty() && awaited.nodes.is_empty(),
             answers: self.measures.take(),
         };
@@ -260,16 +261,52 @@ fn judged(counts: &rpc::traffic::Counts) -> Counts {
     }
 }
 
+/// Canaries of some jobs.
+fn canaries<'a>(
+    jobs: &'a BTreeSet<JobKey>,
+    snapshot: &'a Snapshot,
+) -> impl Iterator<Item = &'a Arc<Allocation>> {
+    let allocs = jobs.iter().flat_map(|key| snapshot.jobs.allocs_of_job(key));
+    allocs.filter(|alloc| alloc.is_canary() && !alloc.is_terminal())
+}
+
+/// Names of the services of an allocation.
+fn services(alloc: &Allocation) -> impl Iterator<Item = &String> {
+    alloc.group().into_iter().flat_map(|group| {
+        let of_tasks = group.tasks.iter().flat_map(|task| &task.services);
+        group.services.iter().chain(of_tasks).map(|own| &own.name)
+    })
+}
+
+/// Canaries of some jobs whose share a splitter says, with its name.
+fn splitters(
+    jobs: &BTreeSet<JobKey>,
+    snapshot: &Snapshot,
+    datacenter: &str,
+) -> BTreeMap<AllocId, String> {
+    let view = snapshot.mesh.view();
+    let mut by_service = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for alloc in canaries(jobs, snapshot) {
+        for service in services(alloc) {
+            let splitter = by_service
+                .entry(service)
+                .or_insert_with(|| splitter_of_versions(view, datacenter, service));
+            if let Some(splitter) = splitter {
+                found.insert(alloc.id, splitter.clone());
+                break;
+            }
+        }
+    }
+    found
+}
+
 /// Canaries of some jobs that their checks call critical.
 fn critical(jobs: &BTreeSet<JobKey>, snapshot: &Snapshot) -> BTreeMap<AllocId, String> {
     let view = snapshot.mesh.view();
-    let mut names = BTreeSet::new();
-    let allocs = jobs.iter().flat_map(|key| snapshot.jobs.allocs_of_job(key));
-    let canaries = allocs.filter(|alloc| alloc.is_canary() && !alloc.is_terminal());
-    for group in canaries.filter_map(|alloc| alloc.group()) {
-        let of_tasks = group.tasks.iter().flat_map(|task| &task.services);
-        names.extend(group.services.iter().chain(of_tasks).map(|own| &own.name));
-    }
+    let names: BTreeSet<&String> = canaries(jobs, snapshot)
+        .flat_map(|alloc| services(alloc))
+        .collect();
     let mut found = BTreeMap::new();
     for name in names {
         for instance in view.instances(name) {

@@ -37,6 +37,8 @@ pub struct Facts {
     pub is_uncounted: bool,
     /// The deployment is paused.
     pub is_paused: bool,
+    /// The splitter that says the shares of the versions instead.
+    pub splitter: Option<String>,
     /// On failure, the job goes back.
     pub auto_revert: bool,
 }
@@ -85,17 +87,25 @@ pub fn next(
     }
     let doubt = doubt(policy, rollout, facts, judgment);
     let found = match doubt {
-        Some((phase, trouble)) => (phase != rollout.phase || trouble.cause != rollout.cause)
-            .then_some(RolloutTransition {
+        Some((phase, trouble)) => {
+            (phase != rollout.phase || is_news(rollout, &trouble)).then_some(RolloutTransition {
                 phase,
                 cause: trouble.cause,
                 reason: trouble.reason,
                 evidence: trouble.evidence,
                 ..same
-            }),
+            })
+        }
         None => advance(policy, rollout, elapsed, (facts, judgment), same),
     };
     found.filter(|_| now - rollout.phase_at >= DWELL)
+}
+
+/// Whether a trouble is another one than what the row says. Operators may have several reasons, one
+/// after the other; what they said of a share that they set stays.
+fn is_news(rollout: &Rollout, trouble: &Trouble) -> bool {
+    let is_other = || !rollout.is_manual && trouble.reason != rollout.reason;
+    trouble.cause != rollout.cause || (trouble.cause == RolloutCause::Operator && is_other())
 }
 
 /// What suffices to give up.
@@ -225,6 +235,16 @@ fn begin(
         return wait(rollout, "the canaries are healthy", &closed, same);
     }
     let share = rollout.steps.first().copied().unwrap_or_default();
+    if let Some(splitter) = &facts.splitter {
+        return Some(RolloutTransition {
+            phase: RolloutPhase::Held,
+            step: 0,
+            share,
+            cause: RolloutCause::Operator,
+            reason: sentence::controlled(splitter),
+            ..same
+        });
+    }
     Some(RolloutTransition {
         phase: RolloutPhase::Judging,
         step: 0,
@@ -265,6 +285,9 @@ fn doubt(
     }
     if facts.is_paused {
         return held(RolloutCause::Operator, "the deployment is paused".into());
+    }
+    if let Some(splitter) = &facts.splitter {
+        return held(RolloutCause::Operator, sentence::controlled(splitter));
     }
     if let Some(reason) = &facts.unusable {
         return held(RolloutCause::Unhealthy, reason.clone());

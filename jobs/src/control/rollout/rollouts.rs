@@ -41,6 +41,8 @@ pub struct Observed {
     pub critical: BTreeMap<AllocId, String>,
     /// What metrics stores and hooks answered.
     pub answers: BTreeMap<(DeploymentId, GroupName), Answers>,
+    /// Canaries whose share a splitter says, with its name.
+    pub splitters: BTreeMap<AllocId, String>,
 }
 
 /// What metrics stores and hooks answered of the canaries of a group, oldest first.
@@ -593,6 +595,11 @@ impl Watched {
             unusable,
             is_uncounted: observed.is_uncounted,
             is_paused: canaries.deployment.status == DeploymentStatus::Paused,
+            splitter: canaries
+                .alive()
+                .find_map(|alloc| observed.splitters.get(&alloc.id))
+                .filter(|_| !self.policy.ignores_splitter)
+                .cloned(),
             auto_revert: canaries.group.auto_revert,
         }
     }

@@ -94,6 +94,11 @@ pub(super) fn refusal(status: u16, said: &str) -> String {
     }
 }
 
+/// Who says the shares of the versions instead.
+pub(super) fn controlled(splitter: &str) -> String {
+    format!("splitter {splitter:?} controls these versions")
+}
+
 /// The part of an id that people read.
 pub(super) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)

@@ -72,6 +72,7 @@ fn of_traffic(traffic: &model::Traffic, settings: &mut Vec<Setting>) {
         ("rollout_hold", traffic.hold.map(|span| span.to_string())),
         ("rollout_bake", traffic.bake.map(|span| span.to_string())),
         (model::STICKY_META, traffic.sticky.clone()),
+        (model::SPLITTER_META, traffic.splitter.clone()),
     ];
     add(settings, "traffic", others);
 }

@@ -31,6 +31,7 @@ static TRAFFIC: Schema = plain(&[
     duration("hold", "Hold"),
     duration("bake", "Bake"),
     text("sticky", "Sticky"),
+    text("splitter", "Splitter"),
 ]);
 
 static ANALYSIS: Schema = Schema {

@@ -1,10 +1,11 @@
 job "shop" {
   update {
     traffic {
-      steps  = [0.25, 5, 50]
-      hold   = "2m"
-      bake   = "10m"
-      sticky = "cookie"
+      steps    = [0.25, 5, 50]
+      hold     = "2m"
+      bake     = "10m"
+      sticky   = "cookie"
+      splitter = "ignore"
     }
     analysis {
       warmup = "5s"

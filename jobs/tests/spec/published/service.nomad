@@ -100,10 +100,11 @@ job "serving" {
       stagger           = "20s"
 
       traffic {
-        steps  = [5, 50]
-        hold   = "1m"
-        bake   = "2m"
-        sticky = "cookie"
+        steps    = [5, 50]
+        hold     = "1m"
+        bake     = "2m"
+        sticky   = "cookie"
+        splitter = "ignore"
       }
 
       analysis {

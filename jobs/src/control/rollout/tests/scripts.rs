@@ -148,6 +148,7 @@ impl Player {
                 "revert" => facts.auto_revert = *value == "yes",
                 "fatal" => facts.fatal = text(),
                 "unusable" => facts.unusable = text(),
+                "splitter" => facts.splitter = text(),
                 _ => panic!("no fact {key}"),
             }
         }

@@ -174,6 +174,7 @@ fn traffic(findings: &mut Findings, given: wire::Traffic) -> model::Traffic {
         hold: given.hold,
         bake: given.bake,
         sticky: given.sticky.filter(|text| !text.is_empty()),
+        splitter: given.splitter.filter(|text| !text.is_empty()),
     }
 }
 
