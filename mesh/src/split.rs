@@ -1,9 +1,11 @@
 //! Whether a splitter tells the versions of a service apart: the canaries of an update and the
-//! other instances. Then its shares are theirs, whatever the update says itself.
+//! other instances. Then its shares are theirs, whatever the update says itself; and what the
+//! update says, for those who read it as a splitter.
 
 use crate::{
-    chain::{self, Chain, Overrides, Request, Target},
+    chain::{self, Chain, Overrides, Request, Target, Version},
     filter::Filter,
+    model::ServiceId,
     view::{Instance, View},
     wire::HealthServiceEntry,
 };
@@ -43,6 +45,44 @@ pub fn splitter_of_versions(view: &View, datacenter: &str, service: &str) -> Opt
     tells.then(|| splitter.to_owned())
 }
 
+/// What the update of a service says of its canaries' part of the requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The share of all of them, in hundredths of a percent.
+    pub share: u32,
+    /// One of them.
+    pub canary: ServiceId,
+}
+
+/// What the update of a service says while it has canaries whose share was decided.
+#[must_use]
+pub fn decided(view: &View, service: &str) -> Option<Decided> {
+    let instances = view.instances(service);
+    let canaries = instances.iter().filter(|instance| is_canary(instance));
+    let shares: Vec<(u32, &Instance)> = canaries
+        .filter_map(|canary| Some((canary.service.origin.as_ref()?.share?, canary)))
+        .collect();
+    let (_, first) = shares.first()?;
+    let millionths: u32 = shares
+        .iter()
+        .fold(0, |sum, (share, _)| sum.saturating_add(*share));
+    Some(Decided {
+        // Shares of single canaries are rounded down.
+        share: (millionths.saturating_add(50) / 100).min(chain::WHOLE_SHARE),
+        canary: first.service.id.clone(),
+    })
+}
+
+/// Whether an instance is of the version that a target means.
+#[must_use]
+pub fn is_of_version(target: &Target, instance: &Instance) -> bool {
+    match target.version {
+        None => true,
+        Some(Version::Canary) => is_canary(instance),
+        Some(Version::Stable) => !is_canary(instance),
+    }
+}
+
 fn is_canary(instance: &Instance) -> bool {
     let origin = instance.service.origin.as_ref();
     origin.is_some_and(|origin| origin.canary)
@@ -57,7 +97,8 @@ fn is_of(chain: &Chain, target: &Target) -> bool {
 /// Instances of a target, healthy or not; none if nobody can say which.
 fn meant<'a>(target: &Target, instances: &'a [Instance]) -> Option<Vec<&'a Instance>> {
     if target.filter.is_empty() {
-        return Some(instances.iter().collect());
+        let meant = instances.iter();
+        return Some(meant.filter(|own| is_of_version(target, own)).collect());
     }
     let filter = Filter::of::<HealthServiceEntry>(&target.filter).ok()?;
     let is_meant = |instance: &&Instance| filter.holds(&HealthServiceEntry::from(*instance));
@@ -133,6 +174,10 @@ mod tests {
             true,
         ),
         (r#"{"Weight": 100, "ServiceSubset": "v1"}"#, true),
+        (
+            r#"{"Weight": 60, "ServiceSubset": "stable"}, {"Weight": 40, "ServiceSubset": "canary"}"#,
+            true,
+        ),
         (r#"{"Weight": 100, "ServiceSubset": "fresh"}"#, true),
         (
             r#"{"Weight": 50, "ServiceSubset": "v1"}, {"Weight": 20, "ServiceSubset": "v2"}, {"Weight": 30, "Service": "api"}"#,
@@ -165,6 +210,39 @@ mod tests {
             );
             let found = splitter_of_versions(&view, "dc1", "web");
             assert_eq!(found.as_deref(), tells.then_some("web"), "{splits}");
+        }
+    }
+
+    #[test]
+    fn what_an_update_says_is_the_sum_of_its_canaries() {
+        for (shares, expected) in [
+            (&[Some(100_000), Some(100_000)][..], Some(2_000)),
+            (&[Some(33_333), Some(33_333), Some(33_333)], Some(1_000)),
+            (&[Some(0)], Some(0)),
+            (&[Some(1_000_000), Some(1_000_000)], Some(10_000)),
+            (&[None, None], None),
+            (&[], None),
+        ] {
+            let mut view = catalog(false);
+            for (at, share) in shares.iter().enumerate() {
+                let index = view.index() + 1;
+                view.apply(
+                    index,
+                    Change::PutService(Arc::new(Service {
+                        id: format!("canary-{at}").into(),
+                        node: "n1".into(),
+                        name: "web".into(),
+                        origin: Some(Origin {
+                            canary: true,
+                            share: *share,
+                            ..Origin::default()
+                        }),
+                        ..Service::default()
+                    })),
+                );
+            }
+            let found = decided(&view, "web").map(|decided| decided.share);
+            assert_eq!(found, expected, "{shares:?}");
         }
     }
 

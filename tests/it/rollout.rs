@@ -10,7 +10,7 @@ use crate::{
     },
     walkthrough::targets,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
@@ -559,4 +559,57 @@ async fn who_has_the_canary_keeps_it_while_its_share_grows() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_splitter_shows_the_rollout_and_takes_it_over() {
+    let agent = Agent::start().await;
+    let meta = "rollout_steps = \"25,50\"\nrollout_hold = \"1h\"";
+    let job = with_canary(&agent, "shop", 2, meta, "canary = 1", |_| ()).await;
+    let url = agent.url("catalog", "/v1/config/service-splitter/shop");
+    let (status, _) = http::send(reqwest::Method::GET, &url, None).await;
+    assert_eq!(status, 404);
+    job.register(&agent).await;
+    in_force(&agent, 0.25).await;
+    let id = deployment_id(&agent, "shop").await;
+    let mut splitter = http::get(&url).await;
+    assert_eq!(
+        splitter["Splits"],
+        json!([{"Weight": 75.0, "ServiceSubset": "stable"}, {"Weight": 25.0, "ServiceSubset": "canary"}])
+    );
+    assert_eq!(splitter["Meta"]["managed_by"], format!("deployment/{id}"));
+
+    // Whoever read something older is refused; the others take over.
+    let config = agent.url("catalog", "/v1/config");
+    let defaults = json!({"Kind": "service-defaults", "Name": "shop", "Protocol": "http"});
+    assert_eq!(http::put(&config, &defaults).await, true);
+    splitter["Splits"][0]["Weight"] = json!(60);
+    splitter["Splits"][1]["Weight"] = json!(40);
+    let old = format!("{config}?cas=1");
+    assert_eq!(http::put(&old, &splitter).await, false);
+    eventually("what was read is still so", async || {
+        let read = http::get(&url).await["ModifyIndex"].as_u64();
+        let read = read.expect("an index");
+        let written = http::put(&format!("{config}?cas={read}"), &splitter).await;
+        (written == true)
+            .then_some(())
+            .ok_or_else(|| written.to_string())
+    })
+    .await;
+    let sentence = "splitter \"shop\" controls these versions";
+    let held = rollout(&agent, "shop", |rollout| {
+        (rollout["Reason"] == sentence).then(|| rollout["Phase"].clone())
+    })
+    .await;
+    assert_eq!(held, "held");
+    in_force(&agent, 0.4).await;
+    let own = http::get(&url).await;
+    assert_eq!(own["Meta"], Value::Null, "{own}");
+
+    http::send(reqwest::Method::DELETE, &url, None).await;
+    rollout(&agent, "shop", |rollout| {
+        (rollout["Reason"] != sentence).then_some(())
+    })
+    .await;
+    in_force(&agent, 0.25).await;
 }

@@ -15,7 +15,7 @@ use super::entry::{
 };
 use super::{
     CONNECT_TIMEOUT, Chain, DEPTH_MAX, Entries, Error, HTTP_LIKE, Request, Resolver, Route,
-    STEPS_MAX, Split, Step, Target, WHOLE_SHARE,
+    STEPS_MAX, Split, Step, Target, Version, WHOLE_SHARE,
 };
 
 /// Compiles the chain of a service.
@@ -350,7 +350,7 @@ impl Compiler<'_> {
             let entry = self.resolver_entry(&place.service);
             let Some(said) = entry.as_ref().filter(|_| place.peer.is_empty()) else {
                 // What a peer has, only the peer knows.
-                if !place.subset.is_empty() && place.peer.is_empty() {
+                if place.peer.is_empty() && !has_subset(&ResolverEntry::default(), &place.subset) {
                     return Err(unknown_subset(&place));
                 }
                 return Ok((place, None));
@@ -372,7 +372,7 @@ impl Compiler<'_> {
             if place.subset.is_empty() && !said.default_subset.is_empty() {
                 place.subset.clone_from(&said.default_subset);
             }
-            if !place.subset.is_empty() && !said.subsets.contains_key(&place.subset) {
+            if !has_subset(said, &place.subset) {
                 return Err(unknown_subset(&place));
             }
             return Ok((place, entry));
@@ -397,6 +397,10 @@ impl Compiler<'_> {
             filter: subset
                 .map(|subset| subset.filter.clone())
                 .unwrap_or_default(),
+            version: match subset {
+                None if place.peer.is_empty() => Version::of_subset(&place.subset),
+                _ => None,
+            },
             only_passing: subset.is_some_and(|subset| subset.only_passing),
             datacenter: place.datacenter.clone(),
             peer: place.peer.clone(),
@@ -501,6 +505,10 @@ impl Compiler<'_> {
         self.steps.retain(|name, _| used.contains(name));
         self.targets.retain(|id, _| targets.contains(id));
     }
+}
+
+fn has_subset(entry: &ResolverEntry, name: &str) -> bool {
+    name.is_empty() || entry.subsets.contains_key(name) || Version::of_subset(name).is_some()
 }
 
 fn unknown_subset(place: &Place) -> Error {

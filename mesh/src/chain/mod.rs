@@ -30,6 +30,28 @@ pub const DEPTH_MAX: usize = 128;
 /// A whole share, in hundredths of a percent.
 pub const WHOLE_SHARE: u32 = 10_000;
 
+/// A version of a service while an update has canaries. Each is a subset of every service whose
+/// resolver has none of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The canaries: the subset `canary`.
+    Canary,
+    /// All other instances: the subset `stable`.
+    Stable,
+}
+
+impl Version {
+    /// The version that a subset is, where no resolver says another.
+    #[must_use]
+    pub fn of_subset(name: &str) -> Option<Self> {
+        match name {
+            "canary" => Some(Self::Canary),
+            "stable" => Some(Self::Stable),
+            _ => None,
+        }
+    }
+}
+
 /// Where entries are found.
 pub trait Entries {
     /// What the entry says, a JSON object; none when there is none.
@@ -230,6 +252,8 @@ pub struct Target {
     pub subset: String,
     /// Filter expression over health entries that makes the subset; empty for all.
     pub filter: String,
+    /// The version that makes it instead; none for both.
+    pub version: Option<Version>,
     /// Whether instances in warning are left out.
     pub only_passing: bool,
     /// The datacenter; empty for a peer's.

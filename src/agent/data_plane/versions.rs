@@ -13,7 +13,7 @@ use mesh::{
     chain::{self, Chain, HeaderMatch, MatchKind, RouteMatch},
     filter::Filter,
     model::Status,
-    split::splitter_of_versions,
+    split::{is_of_version, splitter_of_versions},
     view::{Instance, View},
     wire::HealthServiceEntry,
 };
@@ -285,6 +285,7 @@ impl<'a> Versions<'a> {
             let holds = |filter: &Filter| filter.holds(&HealthServiceEntry::from(**instance));
             filter.as_ref().is_none_or(holds)
                 && (!target.only_passing || instance.status == Status::Passing)
+                && is_of_version(target, instance)
         };
         Some(instances.filter(is_meant).copied().collect())
     }
@@ -729,6 +730,40 @@ mod tests {
         );
         let (counts, _) = catalog.counts(None);
         assert_eq!((counts["c"], counts["n"]), (100, 500));
+    }
+
+    #[test]
+    fn every_service_has_the_subsets_of_its_versions() {
+        let mut catalog = Catalog::new();
+        let canary = |catalog: &mut Catalog, canary: bool| {
+            catalog.instance("web", "c", |service| {
+                service.origin = Some(Origin {
+                    canary,
+                    share: canary.then_some(200_000),
+                    ..Origin::default()
+                });
+            });
+        };
+        catalog.instance("web", "a", |_| {});
+        catalog.instance("web", "b", |_| {});
+        canary(&mut catalog, true);
+        catalog.entry(
+            "service-splitter",
+            "web",
+            r#"{"Splits": [{"Weight": 60, "ServiceSubset": "stable"}, {"Weight": 40, "ServiceSubset": "canary"}]}"#,
+        );
+        let shares = counted([("a", 300), ("b", 300), ("c", 400)]);
+        assert_eq!(catalog.counts(None), (shares, vec![]));
+        // After the promotion there is one version.
+        canary(&mut catalog, false);
+        let (counts, problems) = catalog.counts(None);
+        assert_eq!((counts.len(), problems), (3, vec![]));
+        catalog.entry(
+            "service-splitter",
+            "web",
+            r#"{"Splits": [{"Weight": 0, "ServiceSubset": "stable"}, {"Weight": 100, "ServiceSubset": "canary"}]}"#,
+        );
+        assert_eq!(catalog.counts(None).0.len(), 3);
     }
 
     #[test]

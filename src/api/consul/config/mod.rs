@@ -4,6 +4,7 @@
 //! which the parts do not fit together is refused ([`mesh::chain`]), and so is the removal of one
 //! that others need.
 
+mod rollout;
 mod rows;
 mod shape;
 mod validate;
@@ -41,6 +42,11 @@ const FILTERED: &str = "service-defaults";
 
 /// What wakes readers.
 const TOPICS: [Topic; 1] = [Topic::Mesh(Table::ConfigEntries)];
+/// The same for those who read what rollouts say, too.
+const ROLLOUT_TOPICS: [Topic; 2] = [
+    Topic::Mesh(Table::ConfigEntries),
+    Topic::Mesh(Table::Services),
+];
 
 pub(super) fn router() -> Router<Catalog> {
     let both = "OPTIONS,GET,DELETE";
@@ -204,6 +210,12 @@ pub(super) async fn store(
         }
     }
     let snapshot = catalog.server().snapshot();
+    let expected = if kind == rollout::KIND {
+        rollout::take_mark(&mut entry);
+        rollout::expected(&snapshot, &key, expected)
+    } else {
+        expected
+    };
     let prospect = Prospect {
         datacenter: &catalog.agent().datacenter,
         view: snapshot.mesh.view(),
@@ -301,15 +313,18 @@ async fn one(
 ) -> Result<Response, Error> {
     known(&kind)?;
     let key = ConfigKey { kind, name };
-    let show = |snapshot: &Snapshot| match snapshot.config_entry(&key) {
-        Some(row) => answer_json(&query, &shown(row)),
-        None => {
-            let ConfigKey { kind, name } = &key;
-            Err(Error::not_found(format!(
-                "Config entry not found for {kind:?} / {name:?}"
-            )))
-        }
+    let show = |snapshot: &Snapshot| {
+        let own = snapshot.config_entry(&key).map(|row| shown(row));
+        let entry = own.or_else(|| rollout::entry(&catalog.server().snapshot(), &key));
+        let ConfigKey { kind, name } = &key;
+        let none = || format!("Config entry not found for {kind:?} / {name:?}");
+        answer_json(&query, &entry.ok_or_else(|| Error::not_found(none()))?)
     };
+    if key.kind == rollout::KIND {
+        let index =
+            |snapshot: &Snapshot| index(snapshot).max(snapshot.table_index(Table::Services));
+        return answer_from_server(&catalog, &query, ROLLOUT_TOPICS, index, show).await;
+    }
     answer_from_server(&catalog, &query, TOPICS, index, show).await
 }
 
