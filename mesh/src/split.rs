@@ -119,8 +119,8 @@ mod tests {
         "east": {"Filter": "Service.Meta.zone == east"}, "west": {"Filter": "Service.Meta.zone == west"},
         "fresh": {"Filter": "canary in Service.Tags"}, "gone": {"Filter": "Service.Meta.version == 9"}}}"#;
 
-    /// Stable instances `a` and `b` of version 1 and the canary `c` of version 2; `a` and `c` are in
-    /// the east.
+    /// Stable instances `a` and `b` of version 1 and the canary `c` of version 2; `a` and `c` are
+    /// in the east.
     fn catalog(canary: bool) -> View {
         let mut view = View::default();
         let mut index = 0;

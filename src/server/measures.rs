@@ -74,7 +74,7 @@ impl Schedule {
                 (at, key, question)
             })
             .collect();
-        due.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        due.sort_by_key(|(at, ..)| *at);
         due.truncate(most);
         due.into_iter()
             .map(|(_, key, question)| {

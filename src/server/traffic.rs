@@ -4,8 +4,8 @@
 //! What was heard is kept twice: as sums since the server is there, and as the intervals of the
 //! last minute in the order in which they came ([`Feed`]). An ingress that says nothing has not
 //! counted zero: it is [silent](Ingress::is_silent) as long as its lease lasts, and intervals that
-//! it left out are told with the next one that it tells ([`Interval::missing`]). A server that begins
-//! to lead [awaits](Awaited) the agents of all nodes that are ready: one that stands still just then
+//! it left out are told with the next one that it tells ([`Interval::missing`]). A server that
+//! begins to lead awaits the agents of all nodes that are ready: one that stands still just then
 //! may go on carrying traffic, and never said that it is there.
 
 use jobs::model::NodeId;

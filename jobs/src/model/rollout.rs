@@ -454,8 +454,8 @@ pub struct RolloutPolicy {
     pub hooks: BTreeMap<String, HookCall>,
     /// What keeps a client with a version, as data planes read it; none for nothing.
     pub sticky: Option<String>,
-    /// A splitter that tells canaries and others apart is not obeyed; otherwise it says their shares
-    /// and the rollout waits.
+    /// A splitter that tells canaries and others apart is not obeyed; otherwise it says their
+    /// shares and the rollout waits.
     pub ignores_splitter: bool,
     /// Where each transition is told, an `http` or `https` URL; none for nowhere.
     pub notify: Option<String>,

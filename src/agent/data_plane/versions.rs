@@ -6,7 +6,8 @@
 //! that, canaries have the share that the rollout of their deployment gives each of them, or, where
 //! nobody decides that, the first of the steps that their job names: their share is the product of
 //! both, unless a subset holds canaries only, or none, so that the entries say the share
-//! themselves; the job may say that a splitter which does so is ignored. A canary that cannot be used leaves its part to the stable ones.
+//! themselves; the job may say that a splitter which does so is ignored. A canary that cannot be
+//! used leaves its part to the stable ones.
 
 use jobs::model::{RolloutPolicy, SPLITTER_META, STEPS_META, Share};
 use mesh::{

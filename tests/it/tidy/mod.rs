@@ -281,6 +281,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("lifetimes", &["model", "state"]),
                 ("local", &["model", "view"]),
                 ("prepared", &["model", "view"]),
+                ("split", &["chain", "filter", "model", "view", "wire"]),
                 (
                     "wire",
                     &["chain", "filter", "gateway", "intention", "model", "view"],

@@ -9,8 +9,8 @@ use crate::{
 };
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
-/// Deployments whose rollouts changed are kept so long after the last change, whoever collects: their
-/// rows say why.
+/// Deployments whose rollouts changed are kept so long after the last change, whoever collects:
+/// their rows say why.
 const TOLD_TIME: Duration = Duration::from_secs(7 * 86_400);
 /// So many of a job, the newest.
 pub(super) const TOLD_OF_JOB_MAX: usize = 128;

@@ -265,9 +265,11 @@ impl World {
     }
 }
 
-/// What happens, with the hour at which it does, and which deployments there are then: `c…` are of
-/// canaries, and the newest of a job stays as long as the job.
-const TOLD: &[(&str, &[(&str, i64, &str)])] = &[
+/// What happens, the hour at which it does, and which deployments there are then.
+type Act = (&'static str, i64, &'static str);
+
+/// `c1` is of canaries, and the newest of a job stays as long as the job.
+const TOLD: &[(&str, &[Act])] = &[
     (
         "of a job that runs on",
         &[

@@ -235,7 +235,8 @@ impl Judge {
         self.totals.stable.add(&all.stable);
         self.pace.add(requests, window);
         self.watch_both(&all, window.ends);
-        self.measures.add(window);
+        self.measures
+            .add(window.starts, &window.measured, &window.replies);
         self.compare(&all, &routes, &canaries, alone, window);
         self.judgment(window)
     }

@@ -1,7 +1,7 @@
 //! What metrics and hooks say of canaries, answer by answer. One that speaks against them makes a
 //! rollout wait, two in a row end it; no answer makes it wait and never ends it.
 
-use super::{judge::Window, sentence};
+use super::sentence;
 use crate::model::{
     Evidence, Gate, HookPoint, MetricLimit, RolloutCause, RolloutPolicy, Share, Timestamp,
 };
@@ -152,10 +152,10 @@ impl Measures {
         courses.for_each(Course::begin_step);
     }
 
-    /// Takes what was heard in a window into account.
-    pub(super) fn add(&mut self, window: &Window) {
-        let began = *self.began.get_or_insert(window.starts);
-        for own in &window.measured {
+    /// Takes what was heard in a window into account that began at `starts`.
+    pub(super) fn add(&mut self, starts: Timestamp, measured: &[Measurement], replies: &[Reply]) {
+        let began = *self.began.get_or_insert(starts);
+        for own in measured {
             let Some((limit, course)) = self.metrics.get_mut(&own.name) else {
                 continue;
             };
@@ -171,7 +171,7 @@ impl Measures {
                 },
             }
         }
-        for own in &window.replies {
+        for own in replies {
             let Some((on, course)) = self.hooks.get_mut(&own.name) else {
                 continue;
             };
