@@ -15,6 +15,7 @@ use std::{
     convert::Infallible,
     future::Future,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -50,6 +51,10 @@ pub struct Config {
     /// Share of connections, 0 to 1, that are reset as soon as something is asked on them; those
     /// that ask for health first are never among them.
     pub reset_rate: f64,
+    /// Status, pause and errors are only for paths that begin so.
+    pub only: String,
+    /// They are only there while this file is.
+    pub while_there: Option<PathBuf>,
     /// How long requests may go on after the signal; zero ends at once, whatever is in flight.
     pub drain: Duration,
 }
@@ -70,6 +75,8 @@ struct Shared {
     delay: Duration,
     error_rate: f64,
     reset_rate: f64,
+    only: String,
+    while_there: Option<PathBuf>,
     arrived: AtomicU64,
     opened: AtomicU64,
     draining: AtomicBool,
@@ -89,6 +96,8 @@ impl Echo {
             delay: config.delay,
             error_rate: config.error_rate.clamp(0.0, 1.0),
             reset_rate: config.reset_rate.clamp(0.0, 1.0),
+            only: config.only,
+            while_there: config.while_there,
             arrived: AtomicU64::new(0),
             opened: AtomicU64::new(0),
             draining: AtomicBool::new(false),
@@ -213,17 +222,30 @@ impl Shared {
             };
             return self.response(status, Bytes::new());
         }
-        let number = self.arrived.fetch_add(1, Ordering::Relaxed);
-        if !self.delay.is_zero() {
-            sleep(self.delay).await;
-        }
-        if is_one(number, self.error_rate) {
-            return self.response(StatusCode::INTERNAL_SERVER_ERROR, "wanted error\n".into());
+        let mut status = StatusCode::OK;
+        if self.is_meant(&path).await {
+            let number = self.arrived.fetch_add(1, Ordering::Relaxed);
+            if !self.delay.is_zero() {
+                sleep(self.delay).await;
+            }
+            if is_one(number, self.error_rate) {
+                return self.response(StatusCode::INTERNAL_SERVER_ERROR, "wanted error\n".into());
+            }
+            status = self.status;
         }
         match path.as_str() {
             "/todo" => self.response(StatusCode::NO_CONTENT, Bytes::new()),
-            _ => self.response(self.status, self.text.clone()),
+            _ => self.response(status, self.text.clone()),
         }
+    }
+
+    /// Whether the wanted status, pause and errors are for a request at this path now.
+    async fn is_meant(&self, path: &str) -> bool {
+        path.starts_with(&self.only)
+            && match &self.while_there {
+                Some(file) => tokio::fs::try_exists(file).await.unwrap_or(false),
+                None => true,
+            }
     }
 
     fn response(&self, status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
@@ -261,6 +283,8 @@ mod tests {
             delay: Duration::ZERO,
             error_rate: 0.0,
             reset_rate: 0.0,
+            only: "/".into(),
+            while_there: None,
             drain: Duration::ZERO,
         }
     }
@@ -304,6 +328,29 @@ mod tests {
             failed += u32::from(get(address, "/").await.starts_with("HTTP/1.1 500"));
         }
         assert_eq!(failed, 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_may_be_bound_to_a_path_and_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("bad");
+        let echo = Echo::bind(Config {
+            status: StatusCode::NOT_FOUND,
+            only: "/cart".into(),
+            while_there: Some(file.clone()),
+            ..config()
+        })
+        .await
+        .unwrap();
+        let address = echo.local_addr().unwrap();
+        tokio::spawn(echo.run(std::future::pending()));
+        let status = async |path| get(address, path).await[9..12].to_owned();
+        assert_eq!(status("/cart/1").await, "200");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(status("/cart/1").await, "404");
+        assert_eq!(status("/").await, "200");
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(status("/cart/1").await, "200");
     }
 
     #[tokio::test]

@@ -223,6 +223,17 @@ pub struct EchoArguments {
     /// Share of connections that are reset instead of answered, from 0 to 1; health is not
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     pub reset_rate: f64,
+    /// Status, pause and errors are only for paths that begin so; others are answered 200 at once
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/",
+        hide_default_value = true
+    )]
+    pub only: String,
+    /// Status, pause and errors are only there while this file is
+    #[arg(long = "while", value_name = "FILE")]
+    pub while_there: Option<PathBuf>,
     /// How long requests in flight may finish after the stop signal; 0s ends at once
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     pub drain: Duration,

@@ -280,12 +280,13 @@ fn long_running_commands_only_have_their_arguments_read() {
     };
     assert!(arguments.dev);
     assert_eq!(arguments.config.len(), 2);
-    let line = "trivet echo -listen :80 -delay 50ms -error-rate 0.5 -header A=b -drain 2s";
+    let line = "trivet echo -listen :80 -delay 50ms -error-rate 0.5 -header A=b -drain 2s -while bad -only /a";
     let super::Command::Echo(arguments) = parse(words(line)).unwrap().command else {
         panic!("no echo");
     };
     assert_eq!(arguments.delay.as_millis(), 50);
     assert_eq!(arguments.header, [("A".to_owned(), "b".to_owned())]);
+    assert_eq!(arguments.while_there, Some(std::path::PathBuf::from("bad")));
     let line = "trivet supervise -x --y z";
     let super::Command::Supervise(arguments) = parse(words(line)).unwrap().command else {
         panic!("no supervisor");

@@ -28,6 +28,8 @@ pub(crate) fn run(arguments: EchoArguments) -> anyhow::Result<ExitCode> {
         delay: arguments.delay,
         error_rate: arguments.error_rate,
         reset_rate: arguments.reset_rate,
+        only: arguments.only,
+        while_there: arguments.while_there,
         drain: arguments.drain,
     };
     // One thread is enough for a sample, and many of them run side by side.
