@@ -7,7 +7,7 @@ use super::{
     measured::{Measurement, Measures, Opinion, Reply},
     sequential::Rate,
 };
-use crate::model::{AllocId, Evidence, RolloutPolicy, Share, Span, Timestamp};
+use crate::model::{AllocId, Evidence, RolloutPolicy, Share, Span, Timestamp, is_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,6 +51,9 @@ pub struct Window {
     /// Ingresses of which nothing was heard; may be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// A transition was on its way to the log, so that nothing was decided.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_waiting: bool,
     /// What was counted; may be empty.
     pub rows: Vec<Row>,
     /// What metrics were, in the order in which it came; mostly empty.

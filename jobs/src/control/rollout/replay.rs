@@ -6,7 +6,8 @@ use super::{
     sentence,
 };
 use crate::model::{
-    DeploymentId, Evidence, GroupName, JobId, JudgeMode, RolloutCause, RolloutPolicy, Timestamp,
+    AllocId, DeploymentId, Evidence, GroupName, JobId, JudgeMode, RolloutCause, RolloutPolicy,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -91,6 +92,8 @@ pub fn replay(text: &str, settings: &[(String, String)]) -> Result<(Head, Vec<Wo
     let mut player = Player {
         judge: Judge::new(policy.clone()),
         policy,
+        waits: settings.is_empty(),
+        leaves: None,
         was_suspect: false,
         both_failed: false,
         doubted: None,
@@ -119,6 +122,10 @@ fn read<'a, T: Deserialize<'a>>(at: usize, line: &'a str) -> Result<T, Unreadabl
 struct Player {
     policy: RolloutPolicy,
     judge: Judge,
+    /// Nothing is decided where nothing was, because a transition was on its way.
+    waits: bool,
+    /// A canary that is left out from the next window on.
+    leaves: Option<AllocId>,
     was_suspect: bool,
     both_failed: bool,
     /// What metrics and hooks held it for.
@@ -129,7 +136,14 @@ struct Player {
 impl Player {
     /// True when it is over.
     fn play(&mut self, window: &Window) -> bool {
+        let waits = window.is_waiting && self.waits;
+        if !waits && let Some(canary) = self.leaves.take() {
+            self.judge.eject(canary);
+        }
         let judgment = self.judge.add(window);
+        if waits {
+            return false;
+        }
         let at = window.ends;
         if let Some(finding) = &judgment.failure {
             let mut evidence = vec![finding.evidence.clone()];
@@ -151,7 +165,7 @@ impl Player {
         {
             let text = format!("{}; it gets no more requests", sentence::finding(finding));
             self.say(at, false, text, vec![finding.evidence.clone()]);
-            self.judge.eject(*canary);
+            self.leaves = Some(*canary);
         }
         if let Some(evidence) = judgment.both_failing.as_ref().filter(|_| !self.both_failed) {
             let text = sentence::both_failing(evidence);

@@ -368,11 +368,12 @@ impl Watched {
         };
         self.note_starts(now, canaries);
         self.note_shares(canaries, observed);
-        let window = self.window(now, canaries, observed, &row);
+        let mut window = self.window(now, canaries, observed, &row);
+        window.is_waiting = self.asked_at.is_some_and(|at| now - at < ANSWER_TIMEOUT);
         self.share = row.share;
         let judgment = self.judge.add(&window);
         self.run_clock(now, &row);
-        if self.asked_at.is_some_and(|at| now - at < ANSWER_TIMEOUT) {
+        if window.is_waiting {
             return (window, None);
         }
         let facts = self.facts(canaries, observed, &row);
@@ -559,6 +560,7 @@ impl Watched {
             ends: now,
             share: row.share,
             missing: observed.missing.clone(),
+            is_waiting: false,
             rows: rows.collect(),
             measured: answers.measured,
             replies: answers.replies,

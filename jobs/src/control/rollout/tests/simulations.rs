@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        judge::Window,
         replay::{FORMAT, Head, replay},
         sequential::{Block, Limit, SequentialTest},
     },
@@ -236,6 +237,23 @@ fn a_record_is_judged_as_it_was() {
     assert!(last.is_abort);
     assert_eq!((last.at, &last.sentence), (abort.at, &abort.reason));
     assert_eq!(last.evidence, abort.evidence);
+    // Where a transition was on its way when there was enough, it was decided a look later.
+    let waiting: Vec<String> = lines
+        .iter()
+        .map(|line| match serde_json::from_str::<Window>(line) {
+            Ok(window) if window.ends == abort.at => {
+                let waiting = Window {
+                    is_waiting: true,
+                    ..window
+                };
+                serde_json::to_string(&waiting).expect("a line")
+            }
+            _ => line.clone(),
+        })
+        .collect();
+    let (_, words) = replay(&waiting.join("\n"), &[]).expect("a record");
+    let last = words.last().expect("a word");
+    assert_eq!((last.is_abort, last.at), (true, abort.at + LOOK));
     // Under another limit it would have gone on.
     let other = [("errors".to_owned(), "+50pt".to_owned())];
     let (_, words) = replay(&text, &other).expect("a record");

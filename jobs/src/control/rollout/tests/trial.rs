@@ -305,6 +305,7 @@ impl Trial {
             ends,
             share: self.row.share,
             missing: traffic.missing.clone(),
+            is_waiting: false,
             rows,
             measured,
             replies,
