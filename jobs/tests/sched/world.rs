@@ -569,8 +569,9 @@ impl World {
         text
     }
 
-    /// `JOB SECONDS rate=60 canary=0.5 stable=0 splitter=NAME`: requests, which part of them fails,
-    /// and the splitter that says the shares of the versions.
+    /// `JOB SECONDS rate=60 canary=0.5 stable=0 gone=2 splitter=NAME`: requests, which part of them
+    /// fails, how many fail in each look at instances that are to stop, and the splitter that says
+    /// the shares of the versions.
     fn traffic(&mut self, words: &[&str]) {
         let key = JobKey::new("default", words[0]);
         let seconds: u32 = words[1].trim_end_matches('s').parse().expect("seconds");
@@ -606,6 +607,17 @@ impl World {
                 .filter(|alloc| alloc.traffic_share().is_none());
             let others = others.count() as f64;
             let mut observed = Observed::default();
+            let gone = number("gone").unwrap_or(0.0) as u64;
+            for alloc in self.state.current().allocs_of_job(&key) {
+                if alloc.server_terminal() && gone > 0 {
+                    let counts = Counts {
+                        attempts: gone,
+                        failed: gone,
+                        ..Counts::default()
+                    };
+                    observed.counts.push(("/".into(), alloc.id, counts));
+                }
+            }
             for alloc in &serving {
                 let share = alloc.traffic_share().map(|share| f64::from(share) / 1e6);
                 let part = share.unwrap_or((1.0 - canaries) / others);

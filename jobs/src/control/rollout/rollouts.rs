@@ -320,7 +320,8 @@ impl Canaries<'_> {
         self.all().filter(|alloc| !alloc.is_terminal())
     }
 
-    /// The version that an allocation runs, if it is of this group.
+    /// The version that an allocation runs, if it is of this group. A canary of a deployment that
+    /// was given up is neither the new one nor a stable one.
     fn side(&self, alloc: &Allocation) -> Option<Side> {
         let is_own = alloc.task_group == *self.name
             && alloc.job_id == self.deployment.job_id
@@ -328,12 +329,10 @@ impl Canaries<'_> {
         if !is_own {
             return None;
         }
-        let is_canary = alloc.deployment_id == Some(self.deployment.id) && alloc.is_canary();
-        Some(if is_canary {
-            Side::Canary
-        } else {
-            Side::Stable
-        })
+        match alloc.is_canary() {
+            false => Some(Side::Stable),
+            true => (alloc.deployment_id == Some(self.deployment.id)).then_some(Side::Canary),
+        }
     }
 }
 
