@@ -16,7 +16,7 @@ use std::{path::Path, time::Duration};
 use tokio::time::Instant;
 
 /// The process of the task itself, not of its supervisor, that serves `port`.
-fn server_process(agent: &Agent, port: u16) -> Pid {
+pub(crate) fn server_process(agent: &Agent, port: u16) -> Pid {
     let listen = format!("127.0.0.1:{port}");
     let serves = |pid: &Pid| {
         let line = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline"));
@@ -31,12 +31,12 @@ fn server_process(agent: &Agent, port: u16) -> Pid {
         .expect("a process serves the port")
 }
 
-fn port(alloc: &Value) -> u16 {
+pub(crate) fn port(alloc: &Value) -> u16 {
     let port = &alloc["AllocatedResources"]["Shared"]["Ports"][0]["Value"];
     u16::try_from(port.as_u64().expect("a port")).expect("a port")
 }
 
-async fn read_alloc(agent: &Agent, stub: &Value) -> Value {
+pub(crate) async fn read_alloc(agent: &Agent, stub: &Value) -> Value {
     let id = stub["ID"].as_str().expect("an id");
     http::get(&agent.url("http", &format!("/v1/allocation/{id}"))).await
 }

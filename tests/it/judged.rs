@@ -18,10 +18,10 @@ use tokio::{
 /// Judged at one share, without warm-up.
 const STEPS: &str = "rollout_steps = \"25\"\nrollout_hold = \"1h\"\nrollout_warmup = \"0s\"";
 /// A port at which nobody listens.
-const NOBODY: &str = "1";
+pub(crate) const NOBODY: &str = "1";
 
 /// Another service of the group, with a route of its own, at a port.
-fn beside(id: &str, port: &str, route: &str) -> String {
+pub(crate) fn beside(id: &str, port: &str, route: &str) -> String {
     format!(
         "service {{\n name = \"{id}-beside\"\n port = \"{port}\"\n tags = [\"urlprefix-{route}\"]\n }}"
     )

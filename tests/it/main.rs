@@ -61,6 +61,7 @@ mod terminals;
 mod tidy;
 mod top;
 mod variables;
+mod verdicts;
 mod walkthrough;
 mod watched;
 mod web_ui;

@@ -371,3 +371,23 @@ async fn needs_consul_a_splitter_of_its_command_line_is_obeyed() {
         .ok();
     assert!(shown.stdout.contains("10.00%"), "{}", shown.stdout);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_nomad_labels_of_rollouts_pass_its_validation() {
+    let Some(nomad) = need("nomad", "nomad, from its vendor") else {
+        return;
+    };
+    let agent = Agent::start().await;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/examples/todo-judged.nomad");
+    for words in [&["job", "validate"][..], &["job", "run", "-detach"]] {
+        let said = Command::new(&nomad)
+            .args(words)
+            .arg(&file)
+            .env("NOMAD_ADDR", agent.url("http", ""))
+            .stdin(Stdio::null())
+            .output()
+            .expect("nomad starts");
+        let text = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.status.success(), "{words:?}: {text}");
+    }
+}

@@ -32,12 +32,12 @@ pub(crate) async fn with_canary(
     change: impl FnOnce(&mut Echo),
 ) -> Echo {
     let mut job = Echo::new(id, count);
-    change(&mut job);
     job.text = "old".into();
     job.service = format!("meta {{\n {meta}\n }}");
     job.update = format!(
         "max_parallel = {count}\nmin_healthy_time = \"0s\"\nhealthy_deadline = \"30s\"\n{update}"
     );
+    change(&mut job);
     job.run(agent).await;
     job.deployment(agent, 0, "successful").await;
     targets(agent, id, count as usize).await;
@@ -75,7 +75,7 @@ pub(crate) async fn rollout<T>(
         .await
 }
 
-async fn deployment_id(agent: &Agent, id: &str) -> String {
+pub(crate) async fn deployment_id(agent: &Agent, id: &str) -> String {
     let path = format!("/v1/job/{id}/deployment");
     let deployment = http::get(&agent.url("http", &path)).await;
     deployment["ID"].as_str().expect("an id").to_owned()
@@ -337,18 +337,7 @@ async fn blue_becomes_green_and_goes_back_at_once() {
     assert_eq!(actors.len(), 6, "one entry each");
     // Each transition was told, although the hook refuses every first try.
     let said: BTreeSet<String> = reasons(rollout).into_iter().map(str::to_owned).collect();
-    eventually("the hook", || async {
-        let told = hook.told.lock().expect("no panic holds it").clone();
-        let texts: BTreeSet<String> = told.iter().map(|(_, text)| text.clone()).collect();
-        let ids: BTreeSet<&String> = told.iter().map(|(id, _)| id).collect();
-        assert_eq!(ids.len(), told.len(), "{told:?}");
-        if texts == said {
-            Ok(())
-        } else {
-            Err(format!("{told:?}, not {said:?}"))
-        }
-    })
-    .await;
+    hook.hears(&said).await;
     let line = "trivet_rollout_aborts_total{cause=\"deployment\"} 1\n";
     told(&metrics, line).await;
     assert_eq!(transitions_told(&agent, said.len()).await, said);
@@ -436,14 +425,14 @@ async fn another_way_of_letting_canaries_in_restarts_nothing() {
 }
 
 /// A webhook that refuses what it hears for the first time.
-struct Hook {
-    url: String,
+pub(crate) struct Hook {
+    pub(crate) url: String,
     /// What it took: ids and texts.
     told: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Hook {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -473,6 +462,22 @@ impl Hook {
             url: format!("http://{address}/hook"),
             told,
         }
+    }
+
+    /// Waits until it was told exactly these sentences, each once.
+    pub(crate) async fn hears(&self, said: &BTreeSet<String>) {
+        eventually("the hook", || async {
+            let told = self.told.lock().expect("no panic holds it").clone();
+            let texts: BTreeSet<String> = told.iter().map(|(_, text)| text.clone()).collect();
+            let ids: BTreeSet<&String> = told.iter().map(|(id, _)| id).collect();
+            assert_eq!(ids.len(), told.len(), "{told:?}");
+            if texts == *said {
+                Ok(())
+            } else {
+                Err(format!("{told:?}, not {said:?}"))
+            }
+        })
+        .await;
     }
 }
 

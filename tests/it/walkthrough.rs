@@ -35,6 +35,47 @@ async fn the_first_example_answers_on_the_ingress() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_walk_of_a_canary_that_judges_itself() {
+    let agent = Agent::start().await;
+    let text = std::fs::read_to_string(format!("{EXAMPLES}/todo-judged.nomad")).expect("a file");
+    // Sooner than people look.
+    let quick = text
+        .replace("\"20s\"", "\"1s\"")
+        .replace("\"3s\"", "\"0s\"")
+        .replace("shutdown_delay = \"2s\"", "")
+        .replace("= \"2s\"", "= \"1s\"");
+    std::fs::write(agent.dir().join("todo.nomad"), quick).expect("a file");
+    let run = |more: &'static [&'static str]| {
+        let words = [&["job", "run", "-detach"], more, &["todo.nomad"]].concat();
+        let agent = &agent;
+        async move { trivet(agent, &words).await.ok() }
+    };
+    let job = Echo::new("todo", 3);
+    run(&[]).await;
+    job.deployment(&agent, 0, "successful").await;
+    targets(&agent, "todo", 3).await;
+    let timeout = std::time::Duration::from_secs(10);
+    let load = load::Load::start(agent.address("ingress"), "/todo", 60, timeout);
+    run(&["-var", "text=new"]).await;
+    job.deployment(&agent, 1, "successful").await;
+    job.running(&agent, 3).await;
+    let requests = load.stop().await;
+    let failures = load::failures(&requests);
+    assert!(failures.is_empty(), "{:?}", failures.first());
+    let status = trivet(&agent, &["rollout", "status", "todo"]).await.ok();
+    assert!(status.stdout.contains("passed"), "{}", status.stdout);
+
+    let load = load::Load::start(agent.address("ingress"), "/todo", 60, timeout);
+    run(&["-var", "text=bad", "-var", "error_rate=1"]).await;
+    job.deployment(&agent, 2, "failed").await;
+    load.stop().await;
+    let why = trivet(&agent, &["deployment", "why", "todo"]).await.ok();
+    let said = "web: aborted: canary failed ";
+    assert!(why.stdout.starts_with(said), "{}", why.stdout);
+    job.running(&agent, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_static_port_cannot_scale_and_plan_says_which_dimension_is_exhausted() {
     let agent = Agent::start().await;
     let mut job = Echo {

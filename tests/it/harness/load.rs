@@ -92,6 +92,11 @@ impl Load {
         self.requests.lock().expect("no panic holds it").len()
     }
 
+    /// How many of them failed.
+    pub(crate) fn failed(&self) -> usize {
+        failures(&self.requests.lock().expect("no panic holds it")).len()
+    }
+
     /// Waits until `count` more requests have ended.
     pub(crate) async fn more(&self, count: usize) {
         let target = self.ended() + count;
