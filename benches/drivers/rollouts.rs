@@ -21,7 +21,7 @@ const RUNS: usize = 30;
 const ROLLOUTS: usize = 100;
 /// Jobs that are judged at the same time.
 const SIDE_BY_SIDE: usize = 3;
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 const STABLE: u32 = 2;
 
 /// Words: `runs=`, `rollouts=`.
@@ -45,7 +45,7 @@ pub(crate) async fn run(words: &[String]) {
 }
 
 /// Stable instances, and a job whose next version is a canary with these labels.
-async fn with_canary(agent: &Agent, id: &str, meta: &str, update: &str) -> Echo {
+pub(crate) async fn with_canary(agent: &Agent, id: &str, meta: &str, update: &str) -> Echo {
     let mut job = Echo::new(id, STABLE);
     "old".clone_into(&mut job.text);
     job.service = format!("meta {{\n {meta}\n }}");
@@ -57,13 +57,13 @@ async fn with_canary(agent: &Agent, id: &str, meta: &str, update: &str) -> Echo 
     job
 }
 
-fn labels(steps: &str, hold: &str) -> String {
+pub(crate) fn labels(steps: &str, hold: &str) -> String {
     format!(
         "rollout_steps = \"{steps}\"\nrollout_hold = \"{hold}\"\nrollout_warmup = \"0s\"\nrollout_latency = \"p50<2x\""
     )
 }
 
-fn start(agent: &Agent, id: &str, per_second: u32) -> Load {
+pub(crate) fn start(agent: &Agent, id: &str, per_second: u32) -> Load {
     let ingress = agent.address("ingress");
     Load::start(ingress, &format!("/{id}"), per_second, TIMEOUT)
 }
@@ -78,7 +78,7 @@ fn failing_time(requests: &[Request]) -> Duration {
         .map_or(Duration::ZERO, |(first, last)| last - first)
 }
 
-fn percentile(times: &mut [Duration], percent: usize) -> f64 {
+pub(crate) fn percentile(times: &mut [Duration], percent: usize) -> f64 {
     times.sort_unstable();
     let at = (times.len() * percent).div_ceil(100).saturating_sub(1);
     times.get(at).map_or(f64::NAN, Duration::as_secs_f64)
@@ -136,7 +136,7 @@ async fn failing_run(
     failing_time(&load.stop().await)
 }
 
-async fn stop(agent: &Agent, id: &str) {
+pub(crate) async fn stop(agent: &Agent, id: &str) {
     let url = agent.url("http", &format!("/v1/job/{id}?purge=true"));
     let (status, text) = http::send(reqwest::Method::DELETE, &url, None).await;
     assert!(status.is_success(), "{text}");
@@ -342,13 +342,14 @@ async fn silence(agent: &Agent) -> String {
     )
 }
 
-/// Moves the rollout of a job.
-async fn act(agent: &Agent, id: &str, act: &str) -> Instant {
+/// Moves the rollout of a job, and when that was asked for.
+pub(crate) async fn act(agent: &Agent, id: &str, act: &str, share: Option<&str>) -> Instant {
     let deployment = http::get(&agent.url("http", &format!("/v1/job/{id}/deployment"))).await;
     let deployment = deployment["ID"].as_str().expect("an id").to_owned();
     let asked = Instant::now();
     let path = format!("/v1/trivet/rollout/{deployment}");
-    http::put(&agent.url("http", &path), &json!({"Act": act})).await;
+    let asked_for = json!({"Act": act, "Share": share});
+    http::put(&agent.url("http", &path), &asked_for).await;
     asked
 }
 
@@ -376,7 +377,7 @@ async fn switches(agent: &Agent) {
     let mut asked = Vec::new();
     while load.ended() < REQUESTS {
         let word = if asked.len() % 2 == 0 { "next" } else { "back" };
-        asked.push(act(agent, "green", word).await);
+        asked.push(act(agent, "green", word, None).await);
         load.more(2500).await;
     }
     let requests = load.stop().await;
@@ -411,7 +412,7 @@ async fn spared(agent: &Agent) {
     const PER_SECOND: u32 = 400;
     const REQUESTS: usize = 10_000;
     println!(
-        "| the canary | requests | failed | retries allowed | canary's failed attempts | from the first to the verdict |"
+        "| the canary | requests | failed | retries, of those allowed | canary's failed attempts | from the first to the verdict |"
     );
     println!("|---|---|---|---|---|---|");
     for (at, (what, args)) in [("resets", ["-reset-rate", "1"]), ("refuses", ["", ""])]
@@ -435,6 +436,7 @@ async fn spared(agent: &Agent) {
             job.group = job.group.replace("port = \"http\"", "port = \"1\"");
         }
         "new".clone_into(&mut job.text);
+        let began = Instant::now();
         let load = start(agent, &route, PER_SECOND);
         load.more(400).await;
         job.register(agent).await;
@@ -452,15 +454,25 @@ async fn spared(agent: &Agent) {
         let last = rollout.transitions.last().expect("a transition");
         let evidence = last.evidence.first().expect("evidence");
         println!(
-            "| {what} | {} | {} | 20 % + 10/s | {} | {:.2} s |",
+            "| {what} | {} | {} | {} of {} | {} | {:.2} s |",
             requests.len(),
             load::failures(&requests).len(),
+            retries(agent, &route).await,
+            requests.len() as u64 / 5 + 10 * began.elapsed().as_secs(),
             evidence.canary_bad,
             (last.at - evidence.since).to_std().as_secs_f64(),
         );
         stop(agent, &id).await;
     }
     println!();
+}
+
+/// How often requests of a service were given to another instance.
+async fn retries(agent: &Agent, service: &str) -> u64 {
+    let url = agent.url("http", &format!("/v1/trivet/traffic?service={service}"));
+    let told = http::get(&url).await;
+    let rows = told["Rows"].as_array().into_iter().flatten();
+    rows.filter_map(|row| row["Retries"].as_u64()).sum()
 }
 
 /// The ways in which a version is bad, as arguments of the program. One that resets half of its
