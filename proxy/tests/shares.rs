@@ -519,6 +519,26 @@ fn who_has_the_canary_keeps_it_at_every_proxy_when_its_share_grows() {
 }
 
 #[test]
+fn who_has_the_canary_keeps_it_whichever_target_is_the_first() {
+    let parts: [(&str, u64, &[&str]); 2] = [
+        ("canary", 250_000, &["c1"]),
+        ("stable", 750_000, &["a1", "z1"]),
+    ];
+    let users = |targets: &[(&str, u16)]| {
+        let table = build(instances(targets), split(&parts, Vec::new()), None);
+        let is_new = |key: &u64| {
+            let target = route(&table).pick(Choice::Hash(*key));
+            target.unwrap().instance() == "c1"
+        };
+        (0..10_000).filter(is_new).collect::<Vec<u64>>()
+    };
+    // A stable instance is replaced by one that comes before the canary.
+    let before = users(&[("c1", 1), ("z1", 1)]);
+    assert_eq!(users(&[("a1", 1), ("c1", 1)]), before);
+    assert_eq!(users(&[("a1", 1), ("c1", 1), ("z1", 1)]), before);
+}
+
+#[test]
 fn a_target_that_leaves_moves_its_own_keys_only() {
     let all = build(instances(STABLE), split(&[], Vec::new()), None);
     let fewer = build(instances(&STABLE[..3]), split(&[], Vec::new()), None);

@@ -175,9 +175,11 @@ impl Groups {
     /// The version of a key: who has one with a share keeps it when that share grows.
     fn of_key(&self, hash: u64) -> &Group {
         let mut bucket = (mixed(hash) % BUCKETS as u64) as f64 / BUCKETS;
-        // Those with a share of their own come first, and the rest last.
-        let (rest, fixed): (Vec<&Group>, Vec<&Group>) =
+        // Those with a share of their own come first, and the rest last; in the order in which they
+        // were defined, whichever of them has the first target at the moment.
+        let (rest, mut fixed): (Vec<&Group>, Vec<&Group>) =
             self.groups.iter().partition(|group| group.number == 0);
+        fixed.sort_by_key(|group| group.number);
         for group in fixed.iter().chain(&rest) {
             if bucket < group.share {
                 return group;
