@@ -1,13 +1,13 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
 //! `cargo bench --bench drivers -- [ingress] [hung] [dns] [catalog] [jobs] [start] [storm]
-//! [rollouts] [records] [shares]` runs the named ones, or all; words behind `catalog` name its parts
-//! (`dns`, `large`, `kv`, `watchers`), and it takes `seconds=6`, `rounds=3` and `watchers=1000`;
-//! `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`, `connections=16` and
-//! `dirs=PATH,PATH` for where the data directory is made, `rollouts` takes `runs=30` and
-//! `rollouts=100`, `shares` takes `times=10`. The peer runs in the same run where Debian has it;
-//! what a driver needs and does not find, it says and skips. All traffic stays on loopback, and
-//! every load is bounded in time.
+//! [rollouts] [records] [shares]` runs the named ones, or all; words behind `catalog` name its
+//! parts (`dns`, `large`, `kv`, `watchers`), and it takes `seconds=6`, `rounds=3` and
+//! `watchers=1000`; `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`,
+//! `connections=16` and `dirs=PATH,PATH` for where the data directory is made, `rollouts` takes
+//! `runs=30` and `rollouts=100`, `shares` takes `times=10`. The peer runs in the same run where
+//! Debian has it; what a driver needs and does not find, it says and skips. All traffic stays on
+//! loopback, and every load is bounded in time.
 
 #![expect(
     clippy::print_stdout,
