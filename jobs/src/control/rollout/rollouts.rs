@@ -521,8 +521,9 @@ impl Watched {
             }
             let restarts = restarts(alloc);
             let started = self.started.entry(alloc.id).or_insert_with(|| {
-                let is_old = !self.is_known && alloc.healthy() == Some(true);
-                let at = if is_old { Timestamp::default() } else { now };
+                // A new leader did not see it start: it did so at its creation or soon after.
+                let was_missed = !self.is_known && alloc.healthy() == Some(true);
+                let at = if was_missed { alloc.create_time } else { now };
                 (at, restarts)
             });
             if started.1 != restarts {
