@@ -258,26 +258,37 @@ pub(super) async fn deployment(cx: &Context, id: &str) -> anyhow::Result<Deploym
     Ok(super::http::decode("/v1/deployment", value)?)
 }
 
-/// The deployment whose id is or begins with that, or the newest one of the job of that name.
+/// The newest deployment of the job of exactly that name; else the one whose id is or begins with
+/// it; else that of the job whose name begins so. What moves traffic must not take a name for the
+/// beginning of an id.
 ///
 /// # Errors
 /// As [`deployment`], if there is no such job either.
 pub(super) async fn deployment_or_job(cx: &Context, of: &str) -> anyhow::Result<Deployment> {
-    match deployment(cx, of).await {
-        Ok(found) => Ok(found),
-        Err(error) => match deployment_of_job(cx, of).await {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) | Err(_) => Err(error),
-        },
+    let named = job(cx, of).await.ok();
+    if let Some(job) = named.as_ref().filter(|job| job.id == of)
+        && let Ok(Some(found)) = deployment_of_job(cx, job).await
+    {
+        return Ok(found);
     }
+    let error = match deployment(cx, of).await {
+        Ok(found) if found.id.to_string().starts_with(of) => return Ok(found),
+        Ok(_) => anyhow!("No deployment or job with ID or prefix {of:?} found"),
+        Err(error) => error,
+    };
+    if let Some(job) = &named
+        && let Ok(Some(found)) = deployment_of_job(cx, job).await
+    {
+        return Ok(found);
+    }
+    Err(error)
 }
 
 /// The newest deployment of a job; none if it has none.
 ///
 /// # Errors
-/// When the job is not there, or the agent does not answer.
-async fn deployment_of_job(cx: &Context, job: &str) -> anyhow::Result<Option<Deployment>> {
-    let job = self::job(cx, job).await?;
+/// When the agent does not answer.
+async fn deployment_of_job(cx: &Context, job: &JobListStub) -> anyhow::Result<Option<Deployment>> {
     let path = format!("/v1/job/{}/deployment", segment(&job.id));
     let http = cx.http.in_namespace(&job.namespace);
     let found = http.get(&path, &[]).await;

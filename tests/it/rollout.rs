@@ -618,3 +618,26 @@ async fn a_splitter_shows_the_rollout_and_takes_it_over() {
     .await;
     in_force(&agent, 0.25).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_job_is_not_taken_for_the_beginning_of_an_id() {
+    let agent = Agent::start().await;
+    let other = Echo::new("other", 1);
+    other.run(&agent).await;
+    other.deployment(&agent, 0, "successful").await;
+    let id = deployment_id(&agent, "other").await;
+    // The API takes an even number of digits of an id: its first two, and its first four.
+    for name in [format!("{}w", &id[..2]), id[..4].to_owned()] {
+        let meta = "rollout_steps = \"5\"\nrollout_gates = \"start\"";
+        let job = with_canary(&agent, &name, 1, meta, "canary = 1", |_| ()).await;
+        job.register(&agent).await;
+        rollout(&agent, &name, |row| row["Phase"].as_str().map(drop)).await;
+        let status = trivet(&agent, &["rollout", "status", &name]).await.ok();
+        assert!(status.stdout.contains("warming"), "{}", status.stdout);
+    }
+    // The beginning of an id is one where no job has that name.
+    let status = trivet(&agent, &["rollout", "status", &id[..7]]).await.ok();
+    assert_eq!(status.stdout.trim(), "No canaries");
+    let unknown = trivet(&agent, &["rollout", "status", "nobody"]).await;
+    assert_eq!(unknown.code, 1, "{}", unknown.text());
+}
