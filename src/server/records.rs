@@ -3,13 +3,16 @@
 
 use jobs::{
     control::rollout::{FORMAT, Head, Seen},
-    model::{DeploymentId, GroupName},
+    model::{DeploymentId, GroupName, Span, Timestamp},
 };
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 
-/// So many rollouts are kept; the one that was seen longest ago goes first.
+/// So many rollouts are kept; the one that was seen longest ago goes first. One that is still
+/// looked at does not make way for another, which is not recorded then.
 const ROLLOUTS_MAX: usize = 16;
+/// One that was not seen for so long is not looked at any more.
+const SILENCE_MAX: Span = Span::from_secs(5);
 /// The most bytes of one; its beginning goes first.
 const BYTES_MAX: usize = 8 << 20;
 
@@ -22,6 +25,7 @@ struct Record {
     head: Head,
     lines: VecDeque<String>,
     bytes: usize,
+    seen_at: Timestamp,
 }
 
 impl Records {
@@ -36,7 +40,15 @@ impl Records {
         };
         if !records.iter().any(is_own) {
             if records.len() >= ROLLOUTS_MAX {
-                records.pop_front();
+                let silent = records
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, record)| seen.window.ends - record.seen_at > SILENCE_MAX)
+                    .min_by_key(|(_, record)| record.seen_at);
+                let Some((at, _)) = silent else {
+                    return;
+                };
+                records.remove(at);
             }
             records.push_back(Record {
                 head: Head {
@@ -49,6 +61,7 @@ impl Records {
                 },
                 lines: VecDeque::new(),
                 bytes: 0,
+                seen_at: seen.window.ends,
             });
         }
         let Some(record) = records.iter_mut().find(|record| {
@@ -56,6 +69,7 @@ impl Records {
         }) else {
             return;
         };
+        record.seen_at = seen.window.ends;
         record.bytes += line.len() + 1;
         record.lines.push_back(line);
         while record.bytes > BYTES_MAX {
@@ -119,10 +133,19 @@ mod tests {
         assert!(text.len() < BYTES_MAX + 1000);
         let (head, words) = replay(&text, &[]).expect("a record");
         assert!(head.is_cut && words.is_empty());
-        for group in 0..ROLLOUTS_MAX {
-            records.add(seen(&group.to_string(), 1));
+        // Those that are looked at stay, however long ago they began.
+        for group in 1..=ROLLOUTS_MAX {
+            records.add(seen(&group.to_string(), 20));
         }
-        assert_eq!(records.text(id, Some(&"web".into())), None);
-        assert!(records.text(id, Some(&"3".into())).is_some());
+        let text = |group: &str| records.text(id, Some(&group.into()));
+        assert!(text("web").is_some() && text("15").is_some());
+        assert_eq!(text("16"), None);
+        for group in 2..ROLLOUTS_MAX {
+            records.add(seen(&group.to_string(), 26));
+        }
+        records.add(seen("web", 26));
+        records.add(seen("16", 26));
+        assert_eq!(text("1"), None);
+        assert!(text("web").is_some() && text("16").is_some());
     }
 }
