@@ -9,6 +9,7 @@
 )]
 #![expect(clippy::string_slice, reason = "ids and texts of the tests are ASCII")]
 
+mod acts;
 mod agent_life;
 mod api_json;
 mod artifacts;
