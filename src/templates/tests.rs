@@ -387,3 +387,265 @@ fn marks_and_missing_keys_are_as_asked_for() {
     let error = render(text, &own, &world).unwrap_err();
     assert!(error.to_string().contains('x'), "{error}");
 }
+
+/// The template is broken, and the problem says so.
+fn fails(text: &str, said: &str) {
+    match render(text, &options(), &world()) {
+        Err(Error::Broken(problem)) => assert!(problem.contains(said), "{text}: {problem}"),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn yaml_and_toml_are_read_and_written() {
+    check(&[
+        (
+            "{{ with parseYAML \"a: 1\\nb:\\n- x\\n- y\\nc: {d: true, e: 1.5, f: null}\" }}{{ .a }} {{ index .b 1 }} {{ .c.d }} {{ .c.e }}{{ end }}",
+            "1 y true 1.5",
+        ),
+        ("{{ parseYAML \"\" | toJSON }}", "{}"),
+        (
+            "{{ \"{\\\"b\\\":[1,\\\"x y\\\"],\\\"a\\\":{\\\"c\\\":\\\"true\\\",\\\"d\\\":null}}\" | parseJSON | toYAML }}",
+            "a:\n  c: \"true\"\n  d: null\nb:\n- 1\n- x y",
+        ),
+        (
+            "{{ \"{\\\"b\\\":[1,2],\\\"a\\\":{\\\"c\\\":\\\"x\\\"},\\\"d\\\":1.5}\" | parseJSON | toTOML }}",
+            "b = [1, 2]\nd = 1.5\n\n[a]\nc = \"x\"",
+        ),
+    ]);
+    fails("{{ parseYAML \"a: [1\" }}", "parseYAML: ");
+    // What names itself again and again is not written out.
+    let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for (name, last) in ('b'..='i').zip('a'..) {
+        let refers = format!("*{last}");
+        bomb.push_str(&format!(
+            "{name}: &{name} [{}]\n",
+            [refers.as_str(); 9].join(",")
+        ));
+    }
+    fails(
+        &format!("{{{{ parseYAML `{bomb}` | toJSON }}}}"),
+        "parseYAML: ",
+    );
+}
+
+#[test]
+fn texts_are_worked_on_as_sprig_does() {
+    check(&[
+        ("{{ sprig_trim \"  hello \" }}|", "hello|"),
+        ("{{ sprig_trimAll \"$\" \"$5.00\" }}", "5.00"),
+        ("{{ sprig_trimSuffix \"-\" \"hello-\" }}", "hello"),
+        ("{{ sprig_trimPrefix \"-\" \"-hello\" }}", "hello"),
+        ("{{ sprig_nospace \"hello w o r l d\" }}", "helloworld"),
+        (
+            "{{ sprig_upper \"hello\" }}{{ sprig_lower \"HELLO\" }}",
+            "HELLOhello",
+        ),
+        ("{{ sprig_title \"hello world\" }}", "Hello World"),
+        ("{{ sprig_untitle \"Hello World\" }}", "hello world"),
+        ("{{ sprig_repeat 3 \"hello\" }}", "hellohellohello"),
+        ("{{ sprig_substr 0 5 \"hello world\" }}", "hello"),
+        ("{{ sprig_substr 6 -1 \"hello world\" }}", "world"),
+        ("{{ sprig_trunc 5 \"hello world\" }}", "hello"),
+        ("{{ sprig_trunc -5 \"hello world\" }}", "world"),
+        ("{{ sprig_abbrev 5 \"hello world\" }}", "he..."),
+        (
+            "{{ sprig_abbrevboth 5 10 \"1234 5678 9123\" }}",
+            "...5678...",
+        ),
+        ("{{ sprig_initials \"First Try\" }}", "FT"),
+        ("{{ sprig_contains \"cat\" \"catch\" }}", "true"),
+        (
+            "{{ sprig_hasPrefix \"cat\" \"catch\" }}{{ sprig_hasSuffix \"cat\" \"catch\" }}",
+            "truefalse",
+        ),
+        (
+            "{{ sprig_quote \"a\" 1 }} {{ sprig_squote \"b\" }}",
+            "\"a\" \"1\" 'b'",
+        ),
+        (
+            "{{ sprig_cat \"hello\" \"beautiful\" \"world\" }}",
+            "hello beautiful world",
+        ),
+        ("{{ sprig_indent 4 \"a\\nb\" }}", "    a\n    b"),
+        ("x:{{ sprig_nindent 2 \"a\\nb\" }}", "x:\n  a\n  b"),
+        (
+            "{{ \"I Am Henry VIII\" | sprig_replace \" \" \"-\" }}",
+            "I-Am-Henry-VIII",
+        ),
+        ("{{ sprig_plural \"one\" \"many\" 2 }}", "many"),
+        (
+            "{{ sprig_snakecase \"FirstName\" }} {{ sprig_kebabcase \"HTTPServer\" }}",
+            "first_name http-server",
+        ),
+        ("{{ sprig_camelcase \"http_server\" }}", "HttpServer"),
+        ("{{ sprig_swapcase \"aBc\" }}", "AbC"),
+        (
+            "{{ sprig_wrap 6 \"one two three-four x\" }}",
+            "one\ntwo\nthree-four\nx",
+        ),
+        (
+            "{{ sprig_wrapWith 5 \"\\t\" \"Hello World\" }}",
+            "Hello\tWorld",
+        ),
+        ("{{ sprig_regexMatch \"^[a-z]+$\" \"abc\" }}", "true"),
+        ("{{ sprig_regexFind \"[a-zA-Z][1-9]\" \"abcd1234\" }}", "d1"),
+        (
+            "{{ sprig_regexFindAll \"[2,4,6,8]\" \"123456789\" -1 }}",
+            "[2 4 6 8]",
+        ),
+        (
+            "{{ sprig_regexReplaceAll \"a(x*)b\" \"-ab-axxb-\" \"${1}W\" }}",
+            "-W-xxW-",
+        ),
+        (
+            "{{ sprig_regexReplaceAllLiteral \"a(x*)b\" \"-ab-axxb-\" \"${1}\" }}",
+            "-${1}-${1}-",
+        ),
+        ("{{ sprig_regexSplit \"z+\" \"pizza\" -1 }}", "[pi a]"),
+        ("{{ sprig_regexQuoteMeta \"1.2.3\" }}", "1\\.2\\.3"),
+        (
+            "{{ sprig_base \"foo/bar/baz\" }} {{ sprig_dir \"foo/bar/baz\" }} {{ sprig_clean \"foo/bar/../baz\" }} {{ sprig_ext \"foo.bar\" }} {{ sprig_isAbs \"/a\" }}",
+            "baz foo/bar foo/baz .bar true",
+        ),
+        (
+            "{{ sprig_join \"_\" (sprig_list \"a\" 1) }}{{ sprig_join \",\" \"x\" }}",
+            "a_1x",
+        ),
+        (
+            "{{ (sprig_split \"$\" \"foo$bar$baz\")._1 }} {{ (sprig_splitn \"$\" 2 \"foo$bar$baz\")._1 }}",
+            "bar bar$baz",
+        ),
+        (
+            "{{ sprig_splitList \",\" \"a,b\" | sprig_join \"-\" }}",
+            "a-b",
+        ),
+        ("{{ sprig_sortAlpha (sprig_list \"b\" \"a\") }}", "[a b]"),
+    ]);
+    fails("{{ sprig_repeat 1000000000000 \"abc\" }}", "sprig_repeat: ");
+    fails("{{ sprig_fail \"no such thing\" }}", "no such thing");
+    fails("{{ sprig_regexFind \"(\" \"a\" }}", "sprig_regexFind: ");
+}
+
+#[test]
+fn numbers_lists_and_maps_are_worked_on_as_sprig_does() {
+    check(&[
+        (
+            "{{ sprig_add 1 2 3 }} {{ sprig_add1 4 }} {{ sprig_sub 5 3 }} {{ sprig_mul 1 2 3 }} {{ sprig_div 7 2 }} {{ sprig_mod 7 2 }}",
+            "6 5 2 6 3 1",
+        ),
+        (
+            "{{ sprig_max 1 2 3 }} {{ sprig_min 1 2 3 }} {{ sprig_biggest 2 9 }}",
+            "3 1 9",
+        ),
+        (
+            "{{ sprig_addf 1.5 2 }} {{ sprig_divf 10 4 }} {{ sprig_ceil 123.001 }} {{ sprig_floor 123.9 }}",
+            "3.5 2.5 124 123",
+        ),
+        (
+            "{{ sprig_round 123.555555 3 }} {{ sprig_round 123.555555 3 0.6 }}",
+            "123.556 123.555",
+        ),
+        (
+            "{{ sprig_int \"12\" }} {{ sprig_int \"x\" }} {{ sprig_float64 \"1.5\" }} {{ sprig_toDecimal \"0777\" }}",
+            "12 0 1.5 511",
+        ),
+        (
+            "{{ sprig_until 3 }} {{ sprig_untilStep 3 10 3 }} {{ sprig_untilStep 0 3 0 }}",
+            "[0 1 2] [3 6 9] []",
+        ),
+        (
+            "{{ sprig_seq 5 }}|{{ sprig_seq -3 }}|{{ sprig_seq 0 2 }}|{{ sprig_seq 2 -2 }}|{{ sprig_seq 0 2 10 }}|{{ sprig_seq 0 -2 -5 }}",
+            "1 2 3 4 5|1 0 -1 -2 -3|0 1 2|2 1 0 -1 -2|0 2 4 6 8 10|0 -2 -4",
+        ),
+        (
+            "{{ $l := sprig_list 1 2 3 4 5 }}{{ sprig_first $l }} {{ sprig_rest $l }} {{ sprig_last $l }} {{ sprig_initial $l }}",
+            "1 [2 3 4 5] 5 [1 2 3 4]",
+        ),
+        (
+            "{{ $l := sprig_list 1 2 }}{{ sprig_append $l 3 }} {{ sprig_prepend $l 0 }} {{ sprig_concat $l (sprig_list 6 7) }} {{ sprig_reverse $l }}",
+            "[1 2 3] [0 1 2] [1 2 6 7] [2 1]",
+        ),
+        (
+            "{{ sprig_uniq (sprig_list 1 1 2) }} {{ sprig_without (sprig_list 1 2 3) 1 3 }} {{ sprig_has 4 (sprig_list 1 4) }} {{ sprig_compact (sprig_list 1 0 \"\" 2) }}",
+            "[1 2] [2] true [1 2]",
+        ),
+        (
+            "{{ sprig_slice (sprig_list 1 2 3 4 5) 1 3 }} {{ sprig_chunk 3 (sprig_list 1 2 3 4) }}",
+            "[2 3] [[1 2 3] [4]]",
+        ),
+        (
+            "{{ $d := sprig_dict \"a\" 1 \"b\" 2 }}{{ sprig_get $d \"a\" }}{{ sprig_get $d \"x\" }} {{ sprig_hasKey $d \"b\" }} {{ sprig_keys $d }} {{ sprig_values $d }}",
+            "1 true [a b] [1 2]",
+        ),
+        (
+            "{{ $d := sprig_dict \"a\" 1 \"b\" 2 }}{{ sprig_pick $d \"a\" | sprig_toJson }}{{ sprig_omit $d \"a\" | sprig_toJson }}{{ sprig_pluck \"a\" $d (sprig_dict \"a\" 5) }}",
+            "{\"a\":1}{\"b\":2}[1 5]",
+        ),
+        (
+            "{{ sprig_merge (sprig_dict \"a\" 1) (sprig_dict \"a\" 2 \"b\" 3) | sprig_toJson }}{{ sprig_mergeOverwrite (sprig_dict \"a\" 1) (sprig_dict \"a\" 2) | sprig_toJson }}",
+            "{\"a\":1,\"b\":3}{\"a\":2}",
+        ),
+        (
+            "{{ $d := sprig_dict \"a\" (sprig_dict \"b\" 7) }}{{ sprig_dig \"a\" \"b\" 0 $d }} {{ sprig_dig \"a\" \"c\" \"none\" $d }}",
+            "7 none",
+        ),
+    ]);
+    fails("{{ sprig_div 1 0 }}", "a division by zero");
+    fails("{{ sprig_until 100000000 }}", "more than 1000000 numbers");
+    fails(
+        "{{ sprig_untilStep -9223372036854775807 9223372036854775807 1 }}",
+        "more than 1000000 numbers",
+    );
+    fails("{{ sprig_chunk 0 (sprig_list 1) }}", "at least one item");
+    fails("{{ sprig_slice (sprig_list 1) 2 1 }}", "no items 2 to 1");
+    fails(
+        "{{ sprig_set (sprig_dict) \"a\" 1 }}",
+        "a map does not change in place",
+    );
+    fails(
+        "{{ sprig_randInt 1 2 }}",
+        "templates give the same for the same",
+    );
+}
+
+#[test]
+fn kinds_defaults_and_encodings_are_those_of_sprig() {
+    check(&[
+        (
+            "{{ sprig_default \"foo\" \"\" }}{{ sprig_default \"foo\" \"bar\" }}{{ sprig_default \"foo\" }}",
+            "foobarfoo",
+        ),
+        (
+            "{{ sprig_empty 0 }} {{ sprig_coalesce 0 \"\" 2 }} {{ sprig_all 1 0 }} {{ sprig_any 1 0 }} {{ sprig_ternary \"yes\" \"no\" true }}",
+            "true 2 false true yes",
+        ),
+        (
+            "{{ sprig_kindOf \"a\" }} {{ sprig_kindOf 1 }} {{ sprig_kindOf (sprig_list) }} {{ sprig_kindIs \"map\" (sprig_dict) }} {{ sprig_typeOf 1.5 }} {{ sprig_deepEqual (sprig_list 1) (sprig_list 1) }}",
+            "string int slice true float64 true",
+        ),
+        (
+            "{{ sprig_b64enc \"a b\" }} {{ sprig_b64dec \"YSBi\" }} {{ sprig_b32enc \"hello!\" }} {{ sprig_b32dec \"NBSWY3DPEE======\" }}",
+            "YSBi a b NBSWY3DPEE====== hello!",
+        ),
+        (
+            "{{ sprig_sha1sum \"Hello world!\" }}",
+            "d3486ae9136e7856bc42212385ea797094475802",
+        ),
+        (
+            "{{ sprig_sha256sum \"Hello world!\" }}",
+            "c0535e4be2b79ffd93291305436bf889314e4a3faec05ecffcbb7df31ad9e51a",
+        ),
+        ("{{ sprig_adler32sum \"Wikipedia\" }}", "300286872"),
+        (
+            "{{ (sprig_fromJson \"{\\\"a\\\":[1]}\").a }}{{ sprig_fromJson \"{\" }}",
+            "[1]<no value>",
+        ),
+        (
+            "{{ sprig_toRawJson \"<b>\" }}{{ sprig_toJson \"<b>\" }}",
+            "\"<b>\"\"\\u003cb\\u003e\"",
+        ),
+    ]);
+    fails("{{ sprig_mustFromJson \"{\" }}", "sprig_mustFromJson: ");
+    fails("{{ sprig_b32dec \"1\" }}", "it is not in base 32");
+}

@@ -35,9 +35,18 @@ const REFUSED: &[(&str, &str)] = &[
         "a template writes its destination only; use another template block",
     ),
     ("executeTemplate", "use {{ template \"name\" }}"),
+    (
+        "sockaddr",
+        "the addresses of a task are in its environment: {{ env \"NOMAD_IP_label\" }}",
+    ),
+    ("spew_dump", SPEW),
+    ("spew_printf", SPEW),
+    ("spew_sdump", SPEW),
+    ("spew_sprintf", SPEW),
 ];
 const VAULT: &str =
     "secrets are not read from Vault; keep them in a variable and read it by nomadVar";
+const SPEW: &str = "values are shown by toJSONPretty";
 const MESH: &str = "certificates of the mesh are not given to templates yet";
 /// Instances that are picked at most.
 const CHOICE_MAX: usize = 10_000;

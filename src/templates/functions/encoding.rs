@@ -57,6 +57,7 @@ pub(super) fn add_all(map: &mut FuncMap) {
         told(hex(hmac::sign(&key, text.as_bytes()).as_ref()))
     });
     json(map);
+    documents(map);
 }
 
 fn json(map: &mut FuncMap) {
@@ -83,17 +84,44 @@ fn json(map: &mut FuncMap) {
     }
 }
 
-type Write = fn(&serde_json::Value) -> Result<String, serde_json::Error>;
+/// YAML and TOML, read and written as JSON is.
+fn documents(map: &mut FuncMap) {
+    add(map, "parseYAML", 1..=1, |args| {
+        let text = text_at(args, 0)?;
+        if text.is_empty() {
+            return Ok(Value::Map(Arc::default()));
+        }
+        // `y` and `on` are texts.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let value: Result<serde_json::Value, _> =
+            serde_saphyr::from_str_with_options(&text, options);
+        Ok(values::of_json(
+            &value.map_err(|error| failed(error.to_string()))?,
+        ))
+    });
+    add(map, "toYAML", 1..=1, |args| {
+        let value = values::to_json(argument(args, 0)?)?;
+        let text = serde_saphyr::to_string(&value);
+        told(text.map_err(|error| failed(error.to_string()))?.trim())
+    });
+    add(map, "toTOML", 1..=1, |args| {
+        let value = values::to_json(argument(args, 0)?)?;
+        let text = toml::to_string(&value);
+        told(text.map_err(|error| failed(error.to_string()))?.trim())
+    });
+}
 
-fn compact(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+pub(super) type Write = fn(&serde_json::Value) -> Result<String, serde_json::Error>;
+
+pub(super) fn compact(value: &serde_json::Value) -> Result<String, serde_json::Error> {
     unescaped(value).map(|text| escaped(&text))
 }
 
-fn pretty(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+pub(super) fn pretty(value: &serde_json::Value) -> Result<String, serde_json::Error> {
     unescaped_pretty(value).map(|text| escaped(&text))
 }
 
-fn unescaped(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+pub(super) fn unescaped(value: &serde_json::Value) -> Result<String, serde_json::Error> {
     serde_json::to_string(value)
 }
 
@@ -108,6 +136,6 @@ fn escaped(json: &str) -> String {
         .replace('>', "\\u003e")
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -190,7 +190,7 @@ fn merging(map: &mut FuncMap) {
     }
 }
 
-fn merged(first: &Fields, other: &Fields, overrides: bool) -> BTreeMap<Arc<str>, Value> {
+pub(super) fn merged(first: &Fields, other: &Fields, overrides: bool) -> BTreeMap<Arc<str>, Value> {
     let mut all = (**first).clone();
     for (key, value) in other.iter() {
         let inner = match (all.get(key), value) {

@@ -6,6 +6,7 @@ mod cluster;
 mod encoding;
 mod list;
 mod number;
+mod sprig;
 mod text;
 mod time;
 
@@ -88,6 +89,7 @@ pub(crate) fn all(state: &Arc<State>) -> FuncMap {
     list::add_all(&mut map);
     encoding::add_all(&mut map);
     time::add_all(&mut map, state);
+    sprig::add_all(&mut map);
     map
 }
 
