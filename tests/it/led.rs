@@ -3,8 +3,8 @@
 
 use crate::{
     cluster::{Addresses, answered, leader, take_leader},
-    harness::{Agent, Echo, command::trivet, eventually},
-    rollout::{start, with_canary},
+    harness::{Agent, Echo, command::trivet, eventually, load::spread},
+    rollout::{in_force, start, users_of_new, with_canary},
 };
 use futures_util::future::join_all;
 use nix::sys::signal::{Signal, kill};
@@ -205,4 +205,40 @@ async fn a_new_leader_raises_no_share_and_judges_on() {
         let waits = phase == "frozen" || phase == "held" && rollout["Cause"] == "missing";
         assert!(stays || waits, "{id}: {rollout}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_ingress_keeps_the_share_and_gives_a_user_the_same_version() {
+    let addresses = Addresses::new();
+    let servers = addresses.start().await;
+    let (client, other) = tokio::join!(addresses.start_client(), addresses.start_client());
+    let ingresses = [&client, &other, &servers[0]];
+    let meta = "rollout_steps = \"5,25\"\nrollout_hold = \"1h\"\nrollout_sticky = \"cookie:user\"";
+    let shop = with_canary(&client, "shop", 2, meta, "canary = 1", |_| ()).await;
+    shop.register(&client).await;
+    // Without a cookie each request counts for itself.
+    for ingress in ingresses {
+        in_force(ingress, 0.05).await;
+    }
+    let mut sent = [0_u32; 3];
+    for (ingress, sent) in ingresses.into_iter().zip(&mut sent) {
+        let seen = spread(&ingress.url("ingress", "/shop"), 1000).await;
+        *sent = seen
+            .get("new")
+            .copied()
+            .unwrap_or(0)
+            .try_into()
+            .expect("a count");
+        assert!((49..=51).contains(sent), "{seen:?}");
+    }
+    assert!((147..=153).contains(&sent.iter().sum::<u32>()), "{sent:?}");
+
+    trivet(&client, &["rollout", "next", "shop"]).await.ok();
+    let mut users = Vec::new();
+    for ingress in ingresses {
+        in_force(ingress, 0.25).await;
+        users.push(users_of_new(ingress).await);
+    }
+    assert!(!users[0].is_empty());
+    assert!(users.iter().all(|own| *own == users[0]), "{users:?}");
 }

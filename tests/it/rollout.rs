@@ -516,7 +516,7 @@ pub(crate) async fn in_force(agent: &Agent, share: f64) {
 }
 
 /// The users of a thousand who get the new version.
-async fn users_of_new(agent: &Agent) -> BTreeSet<u32> {
+pub(crate) async fn users_of_new(agent: &Agent) -> BTreeSet<u32> {
     let client = http::client();
     let url = agent.url("ingress", "/shop");
     let mut users = BTreeSet::new();
