@@ -17,7 +17,7 @@ use super::{
 };
 use client::{self, Client};
 use config::{Config, Connections};
-use jobs::model::NodeId;
+use jobs::{control::GcLimits, model::NodeId};
 use mesh::wire::AgentIdentity;
 use rpc::{
     message::Hello, security::Security, servers::Servers, session::Session, tunnel::Introduction,
@@ -620,7 +620,8 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
         region: config.region.clone(),
         rpc_address: cluster::rpc_address(config, listeners),
         lease: server::Config::LEASE,
-        gc: jobs::control::GcLimits::default(),
+        gc: cluster.map_or_else(GcLimits::default, |server| server.gc.clone()),
+        oidc_issuer: cluster.and_then(|server| server.oidc_issuer.clone()),
         cluster: server::ClusterConfig {
             expect: cluster.map_or(0, |server| server.bootstrap_expect),
             join: cluster.map_or_else(Vec::new, |server| server.join.clone()),

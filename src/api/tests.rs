@@ -107,6 +107,7 @@ impl Fixture {
             rpc_address: rpc_address.clone(),
             lease: Config::LEASE,
             gc: jobs::control::GcLimits::default(),
+            oidc_issuer: None,
             cluster: server::ClusterConfig::default(),
             serves_alone: false,
         };

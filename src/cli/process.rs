@@ -41,6 +41,9 @@ pub struct AgentArguments {
     /// TRACE, DEBUG, INFO, WARN or ERROR
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+    /// Write logs as objects
+    #[arg(long)]
+    pub log_json: bool,
     /// Name of this machine
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
@@ -80,14 +83,13 @@ pub struct UnheededFlags {
 }
 
 impl UnheededFlags {
-    const SWITCHES: [&str; 9] = [
+    const SWITCHES: [&str; 8] = [
         "consul-auto-advertise",
         "consul-checks-use-advertise",
         "consul-client-auto-join",
         "consul-server-auto-join",
         "dev-connect",
         "log-include-location",
-        "log-json",
         "rejoin",
         "vault-enabled",
     ];

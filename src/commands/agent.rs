@@ -1,8 +1,8 @@
 use super::{banner, load, reload, say};
-use anyhow::Context as _;
 use cli::AgentArguments;
-use config::{Part, Written};
+use config::{Logs, Part, Written, WrittenLogs};
 use std::process::ExitCode;
+use telemetry::{Output, Place};
 use trivet::agent::{self, Agent, Request};
 
 /// `agent`: runs until interrupted.
@@ -13,7 +13,7 @@ pub(crate) fn run(program: &str, arguments: AgentArguments) -> anyhow::Result<Ex
     let Some(config) = load(part, &paths, flags.clone())? else {
         return Ok(ExitCode::FAILURE);
     };
-    telemetry::start(&config.log_level).context("`log_level` is neither a level nor a filter")?;
+    telemetry::start_with(&config.log_level, &output(&config.logs))?;
     agent::run(async |planes| {
         // Without files there is nothing to read again.
         let interrupted = agent::interrupted(paths.is_empty())?;
@@ -53,6 +53,20 @@ pub(crate) fn run(program: &str, arguments: AgentArguments) -> anyhow::Result<Ex
     })?
 }
 
+/// How logs are written.
+fn output(logs: &Logs) -> Output {
+    let file = logs.file.clone();
+    Output {
+        is_json: logs.is_json,
+        file: file.map(|file| Place {
+            path: file.path,
+            bytes_max: file.bytes_max,
+            age_max: file.age_max,
+            older_max: file.older_max,
+        }),
+    }
+}
+
 fn written(arguments: AgentArguments) -> Written {
     Written {
         dev: arguments.dev.then_some(true),
@@ -64,6 +78,10 @@ fn written(arguments: AgentArguments) -> Written {
         data_dir: arguments.data_dir.map(|dir| dir.display().to_string()),
         bind_addr: arguments.bind,
         log_level: arguments.log_level,
+        logs: WrittenLogs {
+            log_json: arguments.log_json.then_some(true),
+            ..WrittenLogs::default()
+        },
         name: arguments.node,
         region: arguments.region,
         datacenter: arguments.dc,

@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 63] = [
+pub(super) const KEYS: [&str; 54] = [
     "autopilot",
     "disable_update_check",
     "enable_debug",
@@ -11,12 +11,7 @@ pub(super) const KEYS: [&str; 63] = [
     "leave_on_interrupt",
     "leave_on_terminate",
     "limits",
-    "log_file",
     "log_include_location",
-    "log_json",
-    "log_rotate_bytes",
-    "log_rotate_duration",
-    "log_rotate_max_files",
     "plugin_dir",
     "reporting",
     "syslog_facility",
@@ -52,16 +47,12 @@ pub(super) const KEYS: [&str; 63] = [
     "ports.serf",
     "server.data_dir",
     "server.default_scheduler_config",
-    "server.deployment_gc_threshold",
     "server.enabled_schedulers",
-    "server.eval_gc_threshold",
     "server.event_buffer_size",
     "server.failover_heartbeat_ttl",
     "server.heartbeat_grace",
-    "server.job_gc_threshold",
     "server.max_heartbeats_per_second",
     "server.min_heartbeat_ttl",
-    "server.node_gc_threshold",
     "server.num_schedulers",
     "server.raft_multiplier",
     "server.raft_protocol",

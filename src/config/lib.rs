@@ -11,6 +11,7 @@ mod file;
 mod ignored;
 mod ingress;
 mod limits;
+mod logs;
 mod names;
 mod pairs;
 mod plugins;
@@ -18,6 +19,7 @@ mod reader;
 mod reserved;
 mod resilience;
 mod resolve;
+mod retention;
 mod tls;
 mod volumes;
 mod written;
@@ -30,14 +32,17 @@ pub use ingress::{
     IngressLog, ListenerTls, Strategy, Timeouts, WrittenIngress,
 };
 pub use limits::Connections;
+pub use logs::{LogFile, Logs, WrittenLogs};
 pub use names::{Dns, WrittenDns};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use reserved::{Reserved, WrittenReserved};
 pub use resilience::Resilience;
+pub use retention::WrittenRetention;
 pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
 pub use written::{Written, WrittenUi};
 
+use jobs::control::GcLimits;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -59,6 +64,8 @@ pub struct Config {
     pub datacenter: String,
     /// A level, or directives of the log filter.
     pub log_level: String,
+    /// In which form logs are written, and where besides standard error.
+    pub logs: Logs,
     /// Address that others and tasks use to reach this machine.
     pub advertise: IpAddr,
     /// Where the jobs API listens.
@@ -142,6 +149,11 @@ pub struct Server {
     pub bootstrap_expect: u32,
     /// Servers to ask who is there, host and port each.
     pub join: Vec<String>,
+    /// How long and how much of what is over is kept.
+    pub gc: GcLimits,
+    /// Who signs the tokens of tasks, for those who look up the keys there: a URL without a slash
+    /// at its end.
+    pub oidc_issuer: Option<String>,
 }
 
 /// What is registered with an agent by files, and how it may be checked.

@@ -68,6 +68,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         region: written.region.clone().unwrap_or_else(|| "global".into()),
         datacenter: written.datacenter.clone().unwrap_or_else(|| "dc1".into()),
         log_level: written.log_level.clone().unwrap_or_else(|| "info".into()),
+        logs: written.logs.resolve(problems),
         advertise: advertise(&written, bind, problems),
         http,
         rpc,
@@ -165,7 +166,25 @@ fn server(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<S
     Some(Server {
         bootstrap_expect: u32::try_from(expect).unwrap_or(1),
         join,
+        gc: written.retention.resolve(problems),
+        oidc_issuer: issuer(written, problems),
     })
+}
+
+/// Whoever trusts the tokens asks there for the keys.
+fn issuer(written: &Written, problems: &mut Vec<Problem>) -> Option<String> {
+    let text = written.oidc_issuer.as_deref()?;
+    let is_usable = url::Url::parse(text).is_ok_and(|url| {
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        is_web && url.query().is_none() && url.fragment().is_none()
+    });
+    if !is_usable {
+        let message = format!(
+            "`server.oidc_issuer` is `{text}`; it must be a URL such as `https://trivet.example.com`, without a query"
+        );
+        problems.push(Problem::new(SOURCE, message));
+    }
+    Some(text.trim_end_matches('/').to_owned())
 }
 
 /// An address with the port of RPC where it names none.

@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Duration;
 
 fn parsed(label: &str, text: &str) -> (Written, Vec<String>) {
     let mut problems = Vec::new();
@@ -223,7 +224,87 @@ telemetry {
     assert_eq!(config.advertise.to_string(), "10.0.0.7");
     // What would protect something is not passed over.
     let (_, problems) = parsed("server.hcl", "acl {\n  enabled = true\n}\n");
-    assert!(problems[0].contains("unknown key `acl`"), "{problems:?}");
+    assert!(
+        problems[0].contains("server.hcl:2,3: `acl.enabled` is true"),
+        "{problems:?}"
+    );
+    let off = "acl {\n  enabled = false\n  token_ttl = \"30s\"\n}\n";
+    assert_eq!(parsed("server.hcl", off).1, Vec::<String>::new());
+}
+
+#[test]
+fn logs_and_what_is_kept_are_as_written() {
+    let text = r#"
+data_dir = "/d"
+log_json = true
+log_file = "/var/log/trivet/"
+log_rotate_bytes = 1048576
+log_rotate_duration = "12h"
+log_rotate_max_files = -1
+server {
+  enabled = true
+  job_gc_interval = "1m"
+  job_gc_threshold = "2h"
+  eval_gc_threshold = "3h"
+  batch_eval_gc_threshold = "4h"
+  deployment_gc_threshold = "5h"
+  node_gc_threshold = "6h"
+  oidc_issuer = "https://trivet.example.com/"
+}
+"#;
+    let resolved = |text: &str| {
+        let (written, said) = parsed("server.hcl", text);
+        assert_eq!(said, Vec::<String>::new());
+        let mut problems = Vec::new();
+        let config = resolve::resolve(written, &mut problems);
+        (config, problems)
+    };
+    let (config, problems) = resolved(text);
+    assert_eq!(problems, []);
+    let hours = |count: u64| Duration::from_secs(count * 3600);
+    let file = LogFile {
+        path: "/var/log/trivet/trivet.log".into(),
+        bytes_max: Some(1_048_576),
+        age_max: hours(12),
+        older_max: Some(0),
+    };
+    let logs = Logs {
+        is_json: true,
+        file: Some(file),
+    };
+    assert_eq!(config.logs, logs);
+    let gc = GcLimits {
+        interval: Duration::from_secs(60),
+        job: hours(2),
+        eval: hours(3),
+        batch_eval: hours(4),
+        deployment: hours(5),
+        node: hours(6),
+        ..GcLimits::default()
+    };
+    let server = config.server.expect("a server");
+    assert_eq!(server.gc, gc);
+    let issuer = server.oidc_issuer.as_deref();
+    assert_eq!(issuer, Some("https://trivet.example.com"));
+
+    let (config, _) =
+        resolved("data_dir = \"/d\"\nlog_file = \"own.log\"\nserver { enabled = true }\n");
+    let file = config.logs.file.expect("a file");
+    assert_eq!((file.age_max, file.older_max), (hours(24), None));
+    let wrong = "data_dir = \"/d\"\nlog_rotate_max_files = -2\nlog_rotate_duration = \"soon\"\nserver {\n enabled = true\n job_gc_interval = \"0s\"\n node_gc_threshold = \"-1h\"\n oidc_issuer = \"example.com\"\n}\n";
+    let said: Vec<String> = resolved(wrong).1.iter().map(ToString::to_string).collect();
+    for part in [
+        "`log_rotate_max_files` is `-2`",
+        "`log_rotate_duration` is `soon`",
+        "`server.job_gc_interval` must be at least 1s",
+        "`server.node_gc_threshold` is `-1h`",
+        "`server.oidc_issuer` is `example.com`",
+    ] {
+        assert!(
+            said.iter().any(|own| own.contains(part)),
+            "{part}: {said:?}"
+        );
+    }
 }
 
 #[test]
@@ -320,6 +401,8 @@ server {
         Server {
             bootstrap_expect: 3,
             join: vec!["127.0.0.1:4000".into(), "127.0.0.3:4647".into()],
+            gc: GcLimits::default(),
+            oidc_issuer: None,
         }
     );
     let client = resolved(

@@ -4,10 +4,12 @@ use super::bridge::WrittenBridge;
 use super::external::WrittenExternal;
 use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
+use super::logs::WrittenLogs;
 use super::names::WrittenDns;
 use super::plugins::{self, WrittenPlugins};
 use super::reader::Reader;
 use super::reserved::WrittenReserved;
+use super::retention::WrittenRetention;
 use super::tls::WrittenTls;
 use super::volumes::{self, HostVolume};
 use std::collections::BTreeMap;
@@ -23,10 +25,13 @@ pub struct Written {
     pub datacenter: Option<String>,
     pub bind_addr: Option<String>,
     pub log_level: Option<String>,
+    pub logs: WrittenLogs,
     pub addresses: BTreeMap<String, String>,
     pub ports: BTreeMap<String, u16>,
     pub server_enabled: Option<bool>,
     pub bootstrap_expect: Option<u64>,
+    pub retention: WrittenRetention,
+    pub oidc_issuer: Option<String>,
     pub ignored: Vec<String>,
     pub join: Option<Vec<String>>,
     pub servers: Option<Vec<String>>,
@@ -96,8 +101,9 @@ const ADVERTISED: [&str; 3] = ["http", "rpc", "serf"];
 /// Keys of `server_join`.
 const JOIN: [&str; 4] = ["retry_join", "start_join", "retry_interval", "retry_max"];
 /// Keys of `server`.
-const SERVER: [&str; 5] = [
+const SERVER: [&str; 6] = [
     "enabled",
+    "oidc_issuer",
     "bootstrap_expect",
     "server_join",
     "retry_join",
@@ -171,10 +177,13 @@ impl Written {
             datacenter: other.datacenter.or(self.datacenter),
             bind_addr: other.bind_addr.or(self.bind_addr),
             log_level: other.log_level.or(self.log_level),
+            logs: self.logs.merge(other.logs),
             addresses,
             ports,
             server_enabled: other.server_enabled.or(self.server_enabled),
             bootstrap_expect: other.bootstrap_expect.or(self.bootstrap_expect),
+            retention: self.retention.merge(other.retention),
+            oidc_issuer: other.oidc_issuer.or(self.oidc_issuer),
             ignored,
             join: other.join.or(self.join),
             servers: other.servers.or(self.servers),
@@ -235,6 +244,7 @@ impl Written {
                 }
             }
             "log_level" => self.log_level = reader.text(&entry),
+            key if WrittenLogs::KEYS.contains(&key) => self.logs.take(&entry, reader),
             "addresses" => self.take_addresses(entry, reader),
             "ports" => self.take_ports(entry, reader),
             "server" => self.take_server(entry, reader),
@@ -258,10 +268,16 @@ impl Written {
                 }
             }
             "ingress" => self.take_ingress(entry, reader),
+            "acl" => take_acl(entry, reader),
             _ => reader.unknown(
                 &entry,
                 "",
-                &[&TOP[..], &["ingress", "api", "consul", "tls", "ui"]].concat(),
+                &[
+                    &TOP[..],
+                    &WrittenLogs::KEYS,
+                    &["ingress", "api", "consul", "tls", "ui", "acl"],
+                ]
+                .concat(),
             ),
         }
     }
@@ -368,9 +384,16 @@ impl Written {
             match inner.key.as_str() {
                 "enabled" => self.server_enabled = reader.flag(&inner),
                 "bootstrap_expect" => self.bootstrap_expect = reader.number(&inner),
+                "oidc_issuer" => self.oidc_issuer = reader.text(&inner),
                 "server_join" => self.take_join(inner, reader),
                 "retry_join" | "start_join" => self.add_join(reader.texts(&inner)),
-                _ => reader.unknown(&inner, "server", &SERVER),
+                key if WrittenRetention::KEYS.contains(&key) => {
+                    self.retention.take(&inner, reader);
+                }
+                _ => {
+                    let known = [&SERVER[..], &WrittenRetention::KEYS].concat();
+                    reader.unknown(&inner, "server", &known);
+                }
             }
         }
     }
@@ -450,6 +473,24 @@ impl Written {
                 }
                 _ => reader.unknown(&inner, "ui", &WrittenUi::KEYS),
             }
+        }
+    }
+}
+
+/// Access control is not there: a file may say that it is off, and then how long it would remember
+/// does not matter.
+fn take_acl(entry: Entry, reader: &mut Reader<'_>) {
+    const KEYS: [&str; 4] = ["enabled", "token_ttl", "policy_ttl", "role_ttl"];
+    for inner in reader.block(entry) {
+        match inner.key.as_str() {
+            "enabled" => {
+                if reader.flag(&inner) == Some(true) {
+                    let message = "`acl.enabled` is true, and there is no access control yet: whoever reaches the API may do everything; remove it, and keep the listeners on addresses that only you reach";
+                    reader.problem(inner.place, message.to_owned());
+                }
+            }
+            key if KEYS.contains(&key) => drop(reader.text(&inner)),
+            _ => reader.unknown(&inner, "acl", &KEYS),
         }
     }
 }

@@ -47,6 +47,11 @@ impl Handle {
         keys.collect()
     }
 
+    /// Who signs the tokens, as a URL; none when nobody is told.
+    pub fn identity_issuer(&self) -> Option<&str> {
+        self.core.config.oidc_issuer.as_deref()
+    }
+
     /// Tokens for each identity of a task that is given to it; none for an unknown task.
     ///
     /// # Errors
@@ -72,7 +77,10 @@ impl Handle {
         };
         for identity in task.identity.as_deref().into_iter().chain(&task.identities) {
             let times = Times::of(alloc.create_time, now, identity.ttl);
-            let claims = claims(alloc, task, identity, times);
+            let mut claims = claims(alloc, task, identity, times);
+            if let Some(issuer) = self.identity_issuer() {
+                claims["iss"] = issuer.into();
+            }
             let header = json!({"alg": "EdDSA", "kid": root_key.id, "typ": "JWT"});
             let encoded = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
             let signed = encoded.join(".");

@@ -107,6 +107,8 @@ pub struct Config {
     pub lease: Duration,
     /// How long and how many finished rows are kept.
     pub gc: GcLimits,
+    /// Who signs the tokens of tasks, as a URL; none to say nothing of it.
+    pub oidc_issuer: Option<String>,
     /// Its place among other servers.
     pub cluster: ClusterConfig,
     /// The agent runs no tasks, so the servers tell the catalog of its node.

@@ -1,11 +1,15 @@
-//! Logs: to standard error, and to whoever follows them over HTTP ([`monitor`]).
+//! Logs: to standard error, to a file, and to whoever follows them over HTTP ([`monitor`]).
 
+mod file;
 pub mod monitor;
 
+pub use file::Place;
+
+use file::Files;
 use parking_lot::Mutex;
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::PathBuf};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, filter::ParseError, fmt, layer::SubscriberExt as _, reload,
+    EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt as _, reload,
     util::SubscriberInitExt as _,
 };
 
@@ -16,19 +20,68 @@ const QUIET: &str = "hickory_server=warn,openraft=warn,openraft::raft::raft_inne
 /// Changes what is written, once logs are.
 static WRITTEN: Mutex<Option<reload::Handle<EnvFilter, Registry>>> = Mutex::new(None);
 
-/// Starts writing logs: `level` is a level or directives of the log filter.
+/// How logs are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Lines are objects instead of texts.
+    pub is_json: bool,
+    /// The file besides standard error; none to keep none.
+    pub file: Option<Place>,
+}
+
+/// Why logs cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Neither a level nor directives.
+    #[error("`log_level` is neither a level nor a filter: {0}")]
+    Level(#[from] ParseError),
+    /// The file cannot be opened.
+    #[error("`log_file` {} cannot be written: {error}", path.display())]
+    File {
+        /// Where it should lie.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+/// Starts writing logs to standard error: `level` is a level or directives of the log filter.
 ///
 /// # Errors
 /// When `level` is neither.
-pub fn start(level: &str) -> Result<(), ParseError> {
+pub fn start(level: &str) -> Result<(), StartError> {
+    start_with(level, &Output::default())
+}
+
+/// As [`start`], in a form and with a file.
+///
+/// # Errors
+/// [`StartError`].
+pub fn start_with(level: &str, output: &Output) -> Result<(), StartError> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
-    let layer = fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_target(true)
-        .with_filter(filter);
+    let files = match &output.file {
+        Some(place) => Some(
+            Files::open(place.clone()).map_err(|error| StartError::File {
+                path: place.path.clone(),
+                error,
+            })?,
+        ),
+        None => None,
+    };
+    // Colours of one would be in the other too.
+    let has_colours = files.is_none() && std::io::stderr().is_terminal();
+    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
+    if output.is_json {
+        layers.push(fmt::layer().json().with_writer(std::io::stderr).boxed());
+        layers.extend(files.map(|files| fmt::layer().json().with_writer(files).boxed()));
+    } else {
+        let stderr = fmt::layer().with_ansi(has_colours);
+        layers.push(stderr.with_writer(std::io::stderr).boxed());
+        let plain = |files| fmt::layer().with_ansi(false).with_writer(files).boxed();
+        layers.extend(files.map(plain));
+    }
     let registry = tracing_subscriber::registry()
-        .with(layer)
+        .with(layers.with_filter(filter))
         .with(monitor::layer());
     // A second start, as in tests, keeps the first subscriber.
     if registry.try_init().is_ok() {

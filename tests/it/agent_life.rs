@@ -4,11 +4,12 @@ use crate::{
     harness::{
         Agent, Echo,
         agent::{Mode, no_process_left},
-        command::trivet,
+        command::{run, trivet},
         http,
     },
     walkthrough::targets,
 };
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::{
     Arc,
@@ -52,8 +53,7 @@ async fn tasks_outlive_a_killed_agent_and_are_taken_up_again() {
             .all(|alloc| alloc["TaskStates"]["server"]["Restarts"] == 0),
         "{after:?}"
     );
-    let (status, body) =
-        http::send(reqwest::Method::GET, &agent.url("ingress", "/web"), None).await;
+    let (status, body) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
     assert!(status.is_success(), "{body}");
 
     trivet(&agent, &["job", "stop", "-purge", "-detach", "web"])
@@ -136,4 +136,50 @@ async fn a_durable_agent_leaves_its_tasks_running_when_it_stops() {
     agent.start_again().await;
     job.passing(&agent, 1).await;
     assert_eq!(agent.task_processes(), processes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_are_kept_in_files_as_objects_and_the_oldest_go() {
+    let logs = tempfile::tempdir().expect("a directory");
+    let config = format!(
+        "log_level = \"debug\"\nlog_json = true\nlog_file = \"{}/deep/\"\nlog_rotate_bytes = 300\nlog_rotate_max_files = 2",
+        logs.path().display()
+    );
+    let mut agent = Agent::start_with(Mode::Dev, &config).await;
+    let path = "/.well-known/openid-configuration";
+    let (status, said) = http::send(Method::GET, &agent.url("http", path), None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND, "{said}");
+    assert!(said.contains("oidc_issuer"), "{said}");
+    assert!(agent.stop().await.success());
+    let directory = logs.path().join("deep");
+    let names: Vec<String> = std::fs::read_dir(&directory)
+        .expect("a directory")
+        .map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.to_string_lossy().into_owned()
+        })
+        .collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    for name in &names {
+        let text = std::fs::read_to_string(directory.join(name)).expect("a text");
+        assert!(!text.is_empty(), "{name}");
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("an object");
+            assert!(line["timestamp"].is_string() && line["level"].is_string());
+        }
+    }
+    // What cannot be written is said before anything starts.
+    let file = logs.path().join("taken");
+    std::fs::write(&file, "").expect("a file");
+    let config = logs.path().join("agent.hcl");
+    let text = format!("log_file = \"{}/x.log\"\n", file.display());
+    std::fs::write(&config, text).expect("a file");
+    let config = config.to_str().expect("a path");
+    let refused = run(&["agent", "-dev", "-config", config], None, logs.path()).await;
+    assert_eq!(refused.code, 1, "{}", refused.text());
+    let said = refused.text();
+    assert!(
+        said.contains("log_file") && said.contains("taken"),
+        "{said}"
+    );
 }

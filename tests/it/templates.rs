@@ -274,7 +274,9 @@ async fn a_broken_template_fails_its_task_with_the_reason() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_gets_the_tokens_that_it_asks_for() {
-    let agent = Agent::start().await;
+    let issuer = "https://trivet.example.com";
+    let config = format!("server {{\n oidc_issuer = \"{issuer}/\"\n}}");
+    let agent = Agent::start_with(Mode::Dev, &config).await;
     let mut web = Echo::new("web", 1);
     web.text = "${NOMAD_TOKEN}".into();
     web.task = r#"
@@ -300,6 +302,11 @@ async fn a_task_gets_the_tokens_that_it_asks_for() {
     };
     let claims = part(&token, 1);
     assert_eq!(claims["sub"], "global:default:web:web:server:default");
+    assert_eq!(claims["iss"], issuer);
+    let path = "/.well-known/openid-configuration";
+    let found = http::get(&agent.url("http", path)).await;
+    assert_eq!(found["issuer"], issuer);
+    assert_eq!(found["jwks_uri"], format!("{issuer}/.well-known/jwks.json"));
     let keys = http::get(&agent.url("http", "/.well-known/jwks.json")).await;
     assert_eq!(keys["keys"][0]["kid"], part(&token, 0)["kid"]);
     assert_eq!(keys["keys"][0]["alg"], "EdDSA");

@@ -15,9 +15,11 @@ use crate::{Api, error::Error};
 /// How long readers may keep the keys: a new one signs as soon as it is there.
 const CACHED: &str = "max-age=60";
 
-/// The endpoint of the keys.
+/// The endpoints of the keys, and of where they are.
 pub(super) fn router() -> Router<Api> {
-    Router::new().route("/.well-known/jwks.json", get(keys))
+    Router::new()
+        .route("/.well-known/jwks.json", get(keys))
+        .route("/.well-known/openid-configuration", get(discovery))
 }
 
 /// `GET /.well-known/jwks.json`
@@ -33,4 +35,21 @@ async fn keys(State(api): State<Api>) -> Result<Response, Error> {
         })
         .collect();
     Ok(([(CACHE_CONTROL, CACHED)], Json(json!({"keys": keys}))).into_response())
+}
+
+/// `GET /.well-known/openid-configuration`: only where the servers are told by what URL others
+/// reach them.
+async fn discovery(State(api): State<Api>) -> Result<Response, Error> {
+    let server = api.server();
+    let issuer = server.identity_issuer().ok_or_else(|| {
+        Error::not_found("OIDC Discovery endpoint disabled: set `server { oidc_issuer = \"URL\" }`")
+    })?;
+    let found = json!({
+        "issuer": issuer,
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "id_token_signing_alg_values_supported": ["EdDSA"],
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+    });
+    Ok(([(CACHE_CONTROL, CACHED)], Json(found)).into_response())
 }

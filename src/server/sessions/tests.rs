@@ -61,6 +61,7 @@ impl Running {
             rpc_address: address.to_string(),
             lease,
             gc: jobs::control::GcLimits::default(),
+            oidc_issuer: None,
             cluster: crate::ClusterConfig::default(),
             serves_alone: false,
         };
