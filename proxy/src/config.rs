@@ -180,9 +180,10 @@ pub struct Config {
     pub connections_max: usize,
     /// The largest request body in bytes; `None` for no limit (bodies are streamed, not kept).
     pub request_body_max: Option<u64>,
-    /// How long requests in flight are waited for when targets leave the table, and when the proxy
-    /// stops.
+    /// How long requests in flight are waited for when targets leave the table.
     pub drain_timeout: Duration,
+    /// How long they are waited for when the proxy stops.
+    pub stop_timeout: Duration,
 }
 
 impl Config {
@@ -227,6 +228,7 @@ impl Default for Config {
             connections_max: 10_000,
             request_body_max: None,
             drain_timeout: Duration::from_secs(30),
+            stop_timeout: Duration::from_secs(30),
         }
     }
 }

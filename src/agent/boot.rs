@@ -25,7 +25,7 @@ use rpc::{
 use server::{self, Server, StartError};
 use std::{
     collections::BTreeSet,
-    future::ready,
+    future::{Future, pending, ready},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -120,7 +120,8 @@ impl Agent {
             ),
             bodies: api::Bodies::default(),
         };
-        let mut parts = Parts::default();
+        let shutdown = config.ingress.as_ref().map(|ingress| ingress.shutdown);
+        let mut parts = Parts::new(shutdown.unwrap_or_default());
         let Traffic {
             dns,
             proxy,
@@ -162,7 +163,7 @@ impl Agent {
         let (client, server) = match Box::pin(opened).await {
             Ok(opened) => opened,
             Err(error) => {
-                parts.stop().await;
+                parts.stop(ready(())).await;
                 return Err(error);
             }
         };
@@ -274,11 +275,14 @@ impl Agent {
             tracing::error!(error, "what files define is not registered");
         }
         if let (Some(client), Some(address)) = (client_handle.clone(), listeners.ingress) {
-            parts.edge(planes.control(), |stopped| async move {
-                tokio::select! {
-                    () = aliases::follow(client.registered(), address, names) => {}
-                    () = stopped => {}
-                }
+            parts.inviting(planes.control(), |leaving| async move {
+                aliases::follow(client.registered(), address, names, leaving).await;
+            });
+        }
+        if let Some(proxy) = proxy.clone() {
+            parts.inviting(planes.control(), |leaving| async move {
+                leaving.await;
+                proxy.leave();
             });
         }
         if let Some(client) = client {
@@ -422,7 +426,12 @@ impl Agent {
 
     /// Stops every part; bounded in time, whatever hangs.
     pub async fn stop(self) {
-        self.parts.stop().await;
+        self.stop_early(pending()).await;
+    }
+
+    /// The same, without the rest of the ingress's grace from the moment at which `hurry` resolves.
+    pub async fn stop_early(self, hurry: impl Future<Output = ()>) {
+        self.parts.stop(hurry).await;
     }
 }
 
@@ -567,7 +576,7 @@ async fn wait_for_room(
             () = sleep(ROOM_LOOK) => {}
         }
     }
-    refusing.stop().await;
+    refusing.stop(ready(())).await;
 }
 
 /// How much is free; a system that does not say is tried.

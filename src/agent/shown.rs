@@ -149,6 +149,8 @@ pub(super) fn ingress(config: &Config) -> Value {
         "ResponseTimeout": seconds(ingress.timeouts.response),
         "UpstreamIdleTimeout": seconds(ingress.timeouts.upstream_idle),
         "DrainTimeout": seconds(ingress.timeouts.drain),
+        "ShutdownGrace": seconds(Some(ingress.shutdown.grace)),
+        "ShutdownWait": seconds(Some(ingress.shutdown.wait)),
         "IdleTimeout": seconds(ingress.timeouts.idle),
         "Retries": ingress.retries,
         "RequestBodyMax": ingress.request_body_max,

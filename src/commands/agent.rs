@@ -48,7 +48,10 @@ pub(crate) fn run(program: &str, arguments: AgentArguments) -> anyhow::Result<Ex
             }
         };
         drop(serve);
-        agent.stop().await;
+        // Whoever asks again does not want to wait for the grace.
+        agent
+            .stop_early(agent::interrupted(paths.is_empty())?)
+            .await;
         Ok(code)
     })?
 }

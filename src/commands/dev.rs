@@ -27,7 +27,8 @@ pub(crate) fn run(
             () = agent.broke() => Ok(ExitCode::FAILURE),
             () = left(&agent, &arguments) => Ok(ExitCode::SUCCESS),
         };
-        agent.stop().await;
+        // Whoever asks again does not want to wait for the grace.
+        agent.stop_early(agent::interrupted(true)?).await;
         code
     })?
 }

@@ -15,6 +15,10 @@ use std::{
 };
 
 const SOURCE: &str = "configuration";
+/// How long requests in flight may take at the end, unless configured.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(30);
+/// The longest time that the end may be put off.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(3600);
 /// How often files of certificates are looked at, unless configured.
 const REFRESH: Duration = Duration::from_secs(3);
 /// The least time between two looks.
@@ -42,7 +46,7 @@ pub struct WrittenIngress {
 
 impl WrittenIngress {
     /// Settings of the block that are a text, a number or a flag.
-    pub(super) const SETTINGS: [&'static str; 33] = [
+    pub(super) const SETTINGS: [&'static str; 35] = [
         "strategy",
         "matcher",
         "host_globs",
@@ -53,6 +57,8 @@ impl WrittenIngress {
         "response_timeout",
         "upstream_idle_timeout",
         "drain_timeout",
+        "shutdown_grace",
+        "shutdown_wait",
         "retries",
         "request_body_max",
         "authorities_file",
@@ -140,6 +146,8 @@ pub struct Ingress {
     pub no_route_status: u16,
     /// What replaces the defaults of the proxy.
     pub timeouts: Timeouts,
+    /// How it ends.
+    pub shutdown: Shutdown,
     /// How many more targets are tried when one fails.
     pub retries: Option<usize>,
     /// What follows from failures, where a route does not say it.
@@ -191,6 +199,24 @@ pub struct Timeouts {
     pub drain: Option<Duration>,
     /// For a connection of a client to wait for its next request.
     pub idle: Option<Duration>,
+}
+
+/// How the ingress ends with its agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long it still serves after it told others that it will not.
+    pub grace: Duration,
+    /// How long requests in flight may take once nothing new is taken.
+    pub wait: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            grace: Duration::ZERO,
+            wait: SHUTDOWN_WAIT,
+        }
+    }
 }
 
 /// How a target is picked among equals.
@@ -363,6 +389,7 @@ pub(super) fn resolve(
         drain: time("drain_timeout"),
         idle: time("idle_timeout"),
     };
+    let shutdown = reader.shutdown(&setting, timeouts.drain);
     let retries = reader.number("retries", setting("retries"));
     let resilience = resilience::resolve(&setting, reader.problems);
     let own_headers = reader.own_headers(&setting);
@@ -381,6 +408,7 @@ pub(super) fn resolve(
         },
         no_route_status,
         timeouts,
+        shutdown,
         retries: retries.and_then(|retries| usize::try_from(retries).ok()),
         resilience,
         request_body_max: reader.number("request_body_max", setting("request_body_max")),
@@ -796,6 +824,29 @@ impl Resolver<'_> {
         })
     }
 
+    fn shutdown<'s>(
+        &mut self,
+        setting: &impl Fn(&str) -> Option<&'s str>,
+        drain: Option<Duration>,
+    ) -> Shutdown {
+        let mut time = |name: &str| {
+            let key = format!("ingress.{name}");
+            let time = self.duration(&key, setting(name)?)?;
+            if time > SHUTDOWN_MAX {
+                self.wrong(format!(
+                    "`{key}` is longer than `1h`, the most that it may be"
+                ));
+                return None;
+            }
+            Some(time)
+        };
+        let usual = Shutdown::default();
+        Shutdown {
+            grace: time("shutdown_grace").unwrap_or(usual.grace),
+            wait: time("shutdown_wait").or(drain).unwrap_or(usual.wait),
+        }
+    }
+
     fn duration(&mut self, name: &str, text: &str) -> Option<Duration> {
         match Span::parse(text) {
             Ok(span) if span >= Span::ZERO => Some(span.to_std()),
@@ -985,6 +1036,8 @@ mod tests {
             ("access_log", "$nope"),
             ("sts_maxage", "long"),
             ("proxy_auth", "name=a;type=ldap;file=/x, name=b"),
+            ("shutdown_grace", "61m"),
+            ("shutdown_wait", "-1s"),
         ] {
             written.settings.insert(name.into(), text.into());
         }
@@ -1013,13 +1066,37 @@ mod tests {
             "`ingress.sts_maxage` is `long`",
             "the type `ldap`",
             "needs `name` and `file`",
+            "`ingress.shutdown_grace` is longer than `1h`",
+            "`ingress.shutdown_wait` is `-1s`",
         ] {
             assert!(
                 problems.iter().any(|problem| problem.contains(part)),
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 23, "{problems:#?}");
+        assert_eq!(problems.len(), 25, "{problems:#?}");
+    }
+
+    #[test]
+    fn the_end_is_as_written() {
+        let end = |settings: &[(&str, &str)]| {
+            let mut written = WrittenIngress::default();
+            for (key, value) in settings {
+                written.settings.insert((*key).into(), (*value).into());
+            }
+            let (ingress, problems) = resolved(&written);
+            assert_eq!(problems, Vec::<String>::new());
+            let shutdown = ingress.shutdown;
+            (shutdown.grace.as_secs(), shutdown.wait.as_secs())
+        };
+        assert_eq!(end(&[]), (0, 30));
+        assert_eq!(end(&[("drain_timeout", "5s")]), (0, 5));
+        let all = [
+            ("drain_timeout", "5s"),
+            ("shutdown_grace", "10s"),
+            ("shutdown_wait", "1h"),
+        ];
+        assert_eq!(end(&all), (10, 3600));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use external::{External, WrittenExternal};
 pub use file::Problem;
 pub use ingress::{
     AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener,
-    IngressLog, ListenerTls, Strategy, Timeouts, WrittenIngress,
+    IngressLog, ListenerTls, Shutdown, Strategy, Timeouts, WrittenIngress,
 };
 pub use limits::Connections;
 pub use logs::{LogFile, Logs, WrittenLogs};

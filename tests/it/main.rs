@@ -54,6 +54,7 @@ mod registered;
 mod rollback;
 mod rollout;
 mod secured;
+mod shutdown;
 mod specification;
 mod store;
 mod storms;

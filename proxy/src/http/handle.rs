@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +46,8 @@ struct Shared {
     no_route_page: ArcSwap<Bytes>,
     /// Definitions that were left out of the table.
     problems: ArcSwap<Vec<String>>,
+    /// The proxy stops soon: connections are to end with the answer that they carry.
+    is_leaving: AtomicBool,
     changes: mpsc::Sender<Change>,
     /// Taken by the one who carries them out.
     receiver: Mutex<Option<mpsc::Receiver<Change>>>,
@@ -127,6 +129,7 @@ impl Handle {
             swapped: Notify::new(),
             no_route_page: ArcSwap::default(),
             problems: ArcSwap::default(),
+            is_leaving: AtomicBool::new(false),
             changes,
             receiver: Mutex::new(Some(receiver)),
         };
@@ -146,6 +149,17 @@ impl Handle {
             return Vec::new();
         }
         result.await.unwrap_or_default()
+    }
+
+    /// Says that the proxy stops soon. It goes on serving, and each answer tells its client that the
+    /// connection ends with it, so that none is cut when the proxy stops.
+    pub fn leave(&self) {
+        self.shared.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it stops soon.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.shared.is_leaving.load(Ordering::Relaxed)
     }
 
     /// The changes that are asked for; the first caller gets them.

@@ -130,7 +130,7 @@ impl Proxy {
     }
 
     /// Serves, on threads of its own, until `shutdown` resolves. Then it stops listening, closes
-    /// idle connections, and lets requests in flight finish, at most for the drain timeout.
+    /// idle connections, and lets requests in flight finish, at most for the stop timeout.
     ///
     /// # Errors
     /// If the system has no room for the threads; a failing connection never ends the proxy.

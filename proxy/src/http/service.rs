@@ -757,6 +757,9 @@ impl ProxyHttp for Service {
         } else {
             session.set_read_timeout(Some(client));
         }
+        if self.handle.is_leaving() {
+            session.set_keepalive(None);
+        }
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(idle.as_secs().max(1)));
         }

@@ -151,7 +151,7 @@ impl Worker {
                 open.changed.notified().await;
             }
         };
-        let waited = tokio::time::timeout(self.config.drain_timeout, finish).await;
+        let waited = tokio::time::timeout(self.config.stop_timeout, finish).await;
         if waited.is_err() {
             let open = open.count.get();
             tracing::warn!(

@@ -3,21 +3,28 @@
 
 use client::Registered;
 use mesh::model::Service;
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, future::Future, net::SocketAddr};
 use tokio::sync::watch;
 
 /// Begins the ids of these services.
 const PREFIX: &str = "ingress-alias-";
 
 /// Registers the ingress at `address` as these services and as no others, until there is nobody
-/// to say which.
+/// to say which, or the ingress leaves: then it is none of them any more.
 pub(in crate::agent) async fn follow(
     registered: &Registered,
     address: SocketAddr,
     mut names: watch::Receiver<BTreeSet<String>>,
+    leaving: impl Future<Output = ()>,
 ) {
+    tokio::pin!(leaving);
+    let mut leaves = false;
     loop {
-        let wanted = names.borrow_and_update().clone();
+        let wanted = if leaves {
+            BTreeSet::new()
+        } else {
+            names.borrow_and_update().clone()
+        };
         let known: BTreeSet<String> = registered
             .local()
             .services()
@@ -32,8 +39,14 @@ pub(in crate::agent) async fn follow(
             let id = format!("{PREFIX}{name}");
             told(name, registered.deregister_service(&id).await.map(drop));
         }
-        if names.changed().await.is_err() {
+        if leaves {
             return;
+        }
+        tokio::select! {
+            changed = names.changed() => if changed.is_err() {
+                return;
+            },
+            () = &mut leaving => leaves = true,
         }
     }
 }

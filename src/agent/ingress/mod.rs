@@ -168,6 +168,7 @@ pub(super) fn proxy_config(
             .unwrap_or(usual.upstream_idle_timeout),
         client_idle_timeout: timeouts.idle.unwrap_or(usual.client_idle_timeout),
         drain_timeout: timeouts.drain.unwrap_or(usual.drain_timeout),
+        stop_timeout: ingress.shutdown.wait,
         retries: ingress.retries.unwrap_or(usual.retries),
         retry_on: resilience.retry_on.clone(),
         repeats_percent: resilience.retry_percent,

@@ -307,7 +307,7 @@ impl Connection {
 
     /// Answers a request that goes to no target.
     pub(super) async fn answer(&mut self, status: StatusCode, keeps: bool) -> After {
-        let keeps = keeps && !self.local.is_stopping();
+        let keeps = keeps && self.local.keeps();
         self.noted.status = Some(status.as_u16());
         let mut unwritten = self.local.buffer();
         {

@@ -669,7 +669,7 @@ impl Relay<'_> {
         while let State::Head { interim } = &mut self.state {
             let asked = Asked {
                 is_head: self.plain.method(&self.connection.bytes) == Method::HEAD,
-                keeps: !self.plain.is_last() && !self.connection.local.is_stopping(),
+                keeps: !self.plain.is_last() && self.connection.local.keeps(),
                 date: date.now(),
                 cookie: cookie.as_deref(),
                 transport_security: local.own.transport_security(&self.connection.hop),

@@ -187,6 +187,11 @@ impl Local {
         self.is_stopping.get()
     }
 
+    /// Whether a connection may wait for another request after its answer.
+    pub(super) fn keeps(&self) -> bool {
+        !self.is_stopping() && !self.handle.is_leaving()
+    }
+
     /// Wakes those who wait for an answer whenever a target was found dead, for ever.
     pub(in crate::http) async fn rescue(&self) {
         loop {

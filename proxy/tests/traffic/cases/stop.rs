@@ -39,7 +39,7 @@ async fn stopping_finishes_requests_and_closes_the_rest() {
 async fn stopping_is_bounded() {
     let backend = Backend::start("a", Behavior::Silent).await;
     let config = Config {
-        drain_timeout: Duration::from_millis(50),
+        stop_timeout: Duration::from_millis(50),
         ..config()
     };
     let mut proxy = Running::to(config, &[backend.address]).await;
@@ -49,4 +49,19 @@ async fn stopping_is_bounded() {
     proxy.stop();
     proxy.ended.await.unwrap().unwrap();
     assert!(busy.receive().await.is_none());
+}
+
+#[tokio::test]
+async fn before_it_stops_connections_end_with_their_answers() {
+    let backend = Backend::start("a", Behavior::Name).await;
+    let proxy = Running::to(config(), &[backend.address]).await;
+    let mut kept = Client::connect(proxy.address).await;
+    assert_ne!(kept.get("/").await.header("connection"), ["close"]);
+    proxy.handle.leave();
+    for mut client in [kept, Client::connect(proxy.address).await] {
+        let answer = client.get("/").await;
+        assert_eq!((answer.text().as_str(), answer.status()), ("a", 200));
+        assert_eq!(answer.header("connection"), ["close"]);
+        assert_eq!(client.stream.read(&mut [0; 1]).await.unwrap(), 0);
+    }
 }
