@@ -101,6 +101,66 @@ impl From<FoundCheck> for Check {
     }
 }
 
+/// Which checks an instance needs to get requests, where more is asked than that none is critical.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The statuses that count.
+    pub statuses: Vec<String>,
+    /// Whether all checks of the instance must have one of them; one at least if not.
+    pub needs_all: bool,
+}
+
+impl Admission {
+    /// An instance has checks of its own that count, its node is alive, and neither of them is in
+    /// maintenance.
+    fn admits(&self, instance: &FoundInstance) -> bool {
+        let own = || {
+            let checks = instance.checks.iter();
+            checks.filter(|check| check.service_id == instance.service.id)
+        };
+        let counts = |check: &FoundCheck| self.statuses.contains(&check.status);
+        let maintained = format!("{SERVICE_MAINTENANCE}:{}", instance.service.id);
+        let is_kept_out = instance.checks.iter().any(|check| {
+            let id = check.check_id.as_str();
+            let is_critical = check.status == Status::Critical.as_str();
+            match id {
+                NODE_MAINTENANCE => true,
+                NODE_ALIVE => is_critical,
+                _ => is_critical && id == maintained,
+            }
+        });
+        let is_well = if self.needs_all {
+            own().all(counts)
+        } else {
+            own().any(counts)
+        };
+        !is_kept_out && is_well && own().next().is_some()
+    }
+}
+
+/// The check that says whether a node is alive.
+const NODE_ALIVE: &str = "serfHealth";
+/// The check of a node in maintenance.
+const NODE_MAINTENANCE: &str = "_node_maintenance";
+/// Begins that of a service in maintenance.
+const SERVICE_MAINTENANCE: &str = "_service_maintenance";
+
+impl FoundInstance {
+    /// The instance, which passes if it is admitted and is critical if not.
+    #[must_use]
+    pub fn admitted(self, admission: &Admission) -> Instance {
+        let status = if admission.admits(&self) {
+            Status::Passing
+        } else {
+            Status::Critical
+        };
+        Instance {
+            status,
+            ..self.into()
+        }
+    }
+}
+
 impl From<FoundInstance> for Instance {
     fn from(found: FoundInstance) -> Self {
         let checks: Vec<Arc<Check>> = found
@@ -245,6 +305,94 @@ mod tests {
         };
         apply(&mut state, Command::DrainService(drain));
         assert_eq!(shown(&state, owner, "passing"), "");
+    }
+
+    #[test]
+    fn checks_that_are_asked_for_admit_instances() {
+        let own = ("c", "s");
+        let maintained = ("_service_maintenance:s", "s");
+        let node = |id: &'static str| (id, "");
+        type Row<'a> = (&'a [((&'a str, &'a str), &'a str)], &'a str, bool, bool);
+        let rows: &[Row<'_>] = &[
+            (
+                &[(own, "passing"), (("d", "s"), "critical")],
+                "passing",
+                true,
+                false,
+            ),
+            (
+                &[(own, "passing"), (("d", "s"), "warning")],
+                "passing,warning",
+                true,
+                true,
+            ),
+            (&[(own, "critical")], "critical", true, true),
+            (
+                &[(own, "passing"), (node("serfHealth"), "critical")],
+                "passing",
+                false,
+                false,
+            ),
+            (
+                &[(own, "passing"), (node("serfHealth"), "warning")],
+                "passing",
+                true,
+                true,
+            ),
+            (
+                &[(own, "passing"), (node("_node_maintenance"), "passing")],
+                "passing",
+                false,
+                false,
+            ),
+            (
+                &[(own, "passing"), (maintained, "critical")],
+                "passing,critical",
+                false,
+                false,
+            ),
+            (
+                &[(own, "passing"), (maintained, "passing")],
+                "passing",
+                true,
+                true,
+            ),
+            (
+                &[
+                    (own, "passing"),
+                    (("_service_maintenance:t", "t"), "critical"),
+                ],
+                "passing",
+                true,
+                true,
+            ),
+            (
+                &[(own, "passing"), (node("disk"), "critical")],
+                "passing",
+                true,
+                true,
+            ),
+            (&[(node("disk"), "passing")], "passing", false, false),
+            (&[], "passing", false, false),
+        ];
+        for (checks, statuses, one, all) in rows {
+            for (needs_all, expected) in [(false, *one), (true, *all)] {
+                let checks = checks.iter().map(|((id, service), status)| {
+                    serde_json::json!({"Node": "n", "CheckID": id, "Status": status, "ServiceID": service})
+                });
+                let found = serde_json::json!({
+                    "Node": {"Node": "n"}, "Service": {"ID": "s", "Service": "web"},
+                    "Checks": checks.collect::<Vec<_>>(),
+                });
+                let found: FoundInstance = serde_json::from_value(found).unwrap();
+                let admission = Admission {
+                    statuses: statuses.split(',').map(str::to_owned).collect(),
+                    needs_all,
+                };
+                let is_admitted = found.clone().admitted(&admission).status == Status::Passing;
+                assert_eq!(is_admitted, expected, "{found:?} {admission:?}");
+            }
+        }
     }
 
     #[test]

@@ -32,18 +32,23 @@ pub struct Instance<'a> {
 /// The routes that an instance's `urlprefix-` tags define, one `route add` for each tag, and the
 /// tags that cannot be used. All other tags become the tags of its targets.
 pub fn definitions(instance: &Instance<'_>) -> (Vec<Definition>, Vec<Problem>) {
+    definitions_after(PREFIX, instance)
+}
+
+/// The same for tags that begin with `prefix`.
+pub fn definitions_after(prefix: &str, instance: &Instance<'_>) -> (Vec<Definition>, Vec<Problem>) {
     let mut definitions = Vec::new();
     let mut problems = Vec::new();
     let (routes, labels): (Vec<&String>, Vec<&String>) = instance
         .tags
         .iter()
-        .partition(|tag| tag.trim_start().starts_with(PREFIX));
+        .partition(|tag| tag.trim_start().starts_with(prefix));
     for tag in routes {
         let origin = Origin::Tag {
             instance: instance.id.to_owned(),
             tag: tag.clone(),
         };
-        match add(instance, tag, &labels) {
+        match add(instance, (prefix, tag), &labels) {
             Ok(add) => definitions.push(Definition {
                 origin,
                 command: Command::Add(Box::new(add)),
@@ -54,7 +59,11 @@ pub fn definitions(instance: &Instance<'_>) -> (Vec<Definition>, Vec<Problem>) {
     (definitions, problems)
 }
 
-fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fault> {
+fn add(
+    instance: &Instance<'_>,
+    (prefix, tag): (&str, &str),
+    labels: &[&String],
+) -> Result<Add, Fault> {
     if instance.service.is_empty()
         || instance
             .service
@@ -64,7 +73,7 @@ fn add(instance: &Instance<'_>, tag: &str, labels: &[&String]) -> Result<Add, Fa
             service: instance.service.to_owned(),
         });
     }
-    let text = tag.trim_start().strip_prefix(PREFIX).unwrap_or_default();
+    let text = tag.trim_start().strip_prefix(prefix).unwrap_or_default();
     let mut words = text.split_whitespace();
     // A tag with nothing, or with a space, behind the prefix names no source.
     let source = if text.starts_with(char::is_whitespace) {
