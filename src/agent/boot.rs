@@ -701,7 +701,11 @@ fn facts(
         rpc_address: cluster::rpc_address(config, listeners),
         node_id,
         config: shown::configuration(config, listeners),
-        ingress: shown::ingress(config),
+        ingress: shown::ingress(config.ingress.as_ref()),
+        admin_is_read_only: config
+            .ingress
+            .as_ref()
+            .is_some_and(|ingress| ingress.admin_is_read_only),
         names: dns.map(|dns| Arc::new(OwnNames(dns)) as Arc<dyn api::Names>),
         stopping,
     }

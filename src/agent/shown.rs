@@ -1,7 +1,7 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
 use super::listeners::Listeners;
-use config::{CertificatePlace, Config, RpcSecurity, Strategy};
+use config::{CertificatePlace, Config, Ingress, RpcSecurity, Strategy};
 use jobs::wire::API_VERSION;
 use proxy::route::PathMatcher;
 use serde_json::{Map, Value, json};
@@ -94,8 +94,8 @@ fn client(config: &Config) -> Value {
 
 /// The settings of the ingress, as its admin API shows them: places of certificates without the
 /// tokens that may stand in them.
-pub(super) fn ingress(config: &Config) -> Value {
-    let Some(ingress) = &config.ingress else {
+pub(super) fn ingress(ingress: Option<&Ingress>) -> Value {
+    let Some(ingress) = ingress else {
         return Value::Null;
     };
     let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
@@ -133,6 +133,7 @@ pub(super) fn ingress(config: &Config) -> Value {
         "Listeners": listeners.collect::<Vec<_>>(),
         "CertificateSources": certificates.collect::<Vec<_>>(),
         "Admin": ingress.admin,
+        "AdminAccess": if ingress.admin_is_read_only { "ro" } else { "rw" },
         "Strategy": match ingress.strategy {
             Strategy::RoundRobin => "rr",
             Strategy::Random => "rnd",

@@ -81,6 +81,8 @@ pub struct Facts {
     pub ingress: serde_json::Value,
     /// Its name service; none when it answers no DNS.
     pub names: Option<Arc<dyn Names>>,
+    /// Whether the admin API of its ingress neither shows nor changes the operator's texts.
+    pub admin_is_read_only: bool,
     /// Canceled when the agent begins to stop.
     pub stopping: CancellationToken,
 }

@@ -127,6 +127,7 @@ impl Fixture {
             config: config_with(shown),
             ingress: json!({ "Strategy": "rr" }),
             names: None,
+            admin_is_read_only: false,
             stopping: CancellationToken::new(),
         };
         let stopping = facts.stopping.clone();

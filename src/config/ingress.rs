@@ -46,7 +46,7 @@ pub struct WrittenIngress {
 
 impl WrittenIngress {
     /// Settings of the block that are a text, a number or a flag.
-    pub(super) const SETTINGS: [&'static str; 35] = [
+    pub(super) const SETTINGS: [&'static str; 36] = [
         "strategy",
         "matcher",
         "host_globs",
@@ -59,6 +59,7 @@ impl WrittenIngress {
         "drain_timeout",
         "shutdown_grace",
         "shutdown_wait",
+        "admin_access",
         "retries",
         "request_body_max",
         "authorities_file",
@@ -138,6 +139,8 @@ pub struct Ingress {
     pub certificates: BTreeMap<String, CertificateSource>,
     /// Admin API and its page.
     pub admin: SocketAddr,
+    /// Whether the admin API changes nothing, and keeps the operator's texts to itself.
+    pub admin_is_read_only: bool,
     /// How a target is picked.
     pub strategy: Strategy,
     /// How hosts and paths of routes are compared with those of requests.
@@ -366,6 +369,16 @@ pub(super) fn resolve(
             PathMatcher::Prefix
         }
     };
+    let admin_is_read_only = match setting("admin_access") {
+        None | Some("rw") => false,
+        Some("ro") => true,
+        Some(other) => {
+            reader.wrong(format!(
+                "`ingress.admin_access` is `{other}`; it must be `rw` or `ro`"
+            ));
+            true
+        }
+    };
     let has_host_globs = reader.flag("ingress.host_globs", setting("host_globs"), true);
     let no_route_status = reader.number("no_route_status", setting("no_route_status"));
     let no_route_status = match no_route_status {
@@ -401,6 +414,7 @@ pub(super) fn resolve(
         listeners,
         certificates,
         admin: places.admin,
+        admin_is_read_only,
         strategy,
         matching: Matching {
             paths,
@@ -434,7 +448,7 @@ fn plain(address: SocketAddr) -> IngressListener {
 }
 
 /// The pairs of one listener or source; the value without a key is that of `first`.
-fn keyed(item: pairs::Item, first: &str) -> BTreeMap<String, String> {
+pub(super) fn keyed(item: pairs::Item, first: &str) -> BTreeMap<String, String> {
     let named = item.into_iter().map(|(key, value)| {
         let key = if key.is_empty() {
             first.to_owned()
@@ -665,9 +679,15 @@ impl Resolver<'_> {
             Some("http") => CertificatePlace::Http(cert),
             Some("consul") => CertificatePlace::Consul(cert),
             Some(other) => {
+                let hint = if other.starts_with("vault") {
+                    ": no vault is asked here; have its certificates written to a directory, with a `template` of a \
+                     job for example, and read them with `path`"
+                } else {
+                    ""
+                };
                 self.wrong(format!(
                     "the source of certificates `{name}` has the type `{other}`; there are `file`, `path`, `http`, \
-                     `consul` and `acme` (those of a vault are not built)"
+                     `consul` and `acme`{hint}"
                 ));
                 return None;
             }
@@ -884,7 +904,7 @@ impl Resolver<'_> {
 }
 
 /// `IP:PORT`, or `:PORT` of the usual address.
-fn place(text: &str, bind: IpAddr) -> Option<SocketAddr> {
+pub(super) fn place(text: &str, bind: IpAddr) -> Option<SocketAddr> {
     match text.strip_prefix(':') {
         Some(port) => Some(SocketAddr::new(bind, port.parse().ok()?)),
         None => text.parse().ok(),
@@ -1037,6 +1057,7 @@ mod tests {
             ("sts_maxage", "long"),
             ("proxy_auth", "name=a;type=ldap;file=/x, name=b"),
             ("shutdown_grace", "61m"),
+            ("admin_access", "none"),
             ("shutdown_wait", "-1s"),
         ] {
             written.settings.insert(name.into(), text.into());
@@ -1053,7 +1074,8 @@ mod tests {
             "`pxyproto` of a listener is `maybe`",
             "no key `color`",
             "no name",
-            "the type `vault`",
+            "the type `vault`; there are `file`, `path`, `http`, `consul` and `acme`: no vault is asked here",
+            "`ingress.admin_access` is `none`; it must be `rw` or `ro`",
             "`d` has no place",
             "two sources of certificates `a`",
             "`e` needs `hosts`",
@@ -1074,7 +1096,7 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 25, "{problems:#?}");
+        assert_eq!(problems.len(), 26, "{problems:#?}");
     }
 
     #[test]

@@ -1,32 +1,170 @@
 //! The ingress admin dialect: the table that is in force, and the operator's text over it.
 //!
-//! Start at [`router`].
+//! Start at [`router`], which answers from a whole agent, or at [`alone`] for an ingress that has
+//! none beside it. Where the operator's texts are kept is all in which they differ (`texts`).
 
 mod page;
 #[cfg(test)]
 mod tests;
+mod texts;
+
+pub use texts::Texts;
 
 use axum::{
     Router,
-    extract::{Path, RawQuery, State},
+    extract::{Path, RawQuery, Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
-    middleware,
+    middleware::{self, Next},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
-use mesh::{
-    model::RouteOverrides,
-    state::{Command, KeyCondition, PutKey},
-};
 use proxy::route::Table;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
-use super::{Api, body::Raw, error::Error, forward, overrides};
-use server::{self, Dialect, state::Rejected};
+use super::{Api, body::Raw, error::Error, forward, listener::WasCarried, overrides};
+use server::Dialect;
+use texts::Kept;
+
+/// What the dialect says of an ingress by itself.
+#[derive(Clone, Debug)]
+pub struct Alone {
+    /// What carries the requests.
+    pub proxy: proxy::Handle,
+    /// Version of the program.
+    pub version: String,
+    /// The configuration, without secrets.
+    pub config: Value,
+    /// Where the operator's texts are kept; none if they cannot be changed.
+    pub texts: Option<Arc<dyn Texts>>,
+    /// Whether texts are neither shown nor changed.
+    pub is_read_only: bool,
+    /// Stands before all paths but `/health`; empty for nothing.
+    pub path: String,
+    /// The title of the page; empty for the usual one.
+    pub title: String,
+    /// Canceled when there are routes for the first time.
+    pub routed: CancellationToken,
+    /// Canceled when the ingress begins to stop.
+    pub stopping: CancellationToken,
+}
+
+/// What the dialect answers from; cheap to clone.
+#[derive(Clone, Debug)]
+struct Admin {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    proxy: Option<proxy::Handle>,
+    version: String,
+    config: Value,
+    /// Port of the web UI of the agent, if there may be one.
+    ui_port: Option<u16>,
+    texts: Kept,
+    is_read_only: bool,
+    path: String,
+    title: String,
+    routed: Option<CancellationToken>,
+    stopping: CancellationToken,
+}
+
+impl Admin {
+    fn proxy(&self) -> Result<&proxy::Handle, Error> {
+        let proxy = self.shared.proxy.as_ref();
+        proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))
+    }
+}
 
 /// Makes the router of the dialect, with absolute paths.
 pub fn router(api: Api) -> Router {
+    let facts = api.facts();
+    let port = facts.config.get("Ports");
+    let port = port.and_then(|ports| ports["HTTP"].as_u64());
+    let shared = Shared {
+        proxy: api.proxy().cloned(),
+        version: facts.version.clone(),
+        config: facts.ingress.clone(),
+        ui_port: port.and_then(|port| u16::try_from(port).ok()),
+        is_read_only: facts.admin_is_read_only,
+        path: String::new(),
+        title: String::new(),
+        routed: None,
+        stopping: facts.stopping.clone(),
+        texts: Kept::Here(api.clone()),
+    };
+    let admin = Admin {
+        shared: Arc::new(shared),
+    };
+    let forward = middleware::from_fn_with_state(api.forward(Dialect::Ingress), forward::forward);
+    guarded(routes_of(admin.clone()).layer(forward), admin)
+}
+
+/// Makes the router of the dialect for an ingress by itself.
+pub fn alone(alone: Alone) -> Router {
+    let admin = Admin {
+        shared: Arc::new(Shared {
+            proxy: Some(alone.proxy),
+            version: alone.version,
+            config: alone.config,
+            ui_port: None,
+            texts: alone.texts.map_or(Kept::Nowhere, Kept::Elsewhere),
+            is_read_only: alone.is_read_only,
+            path: alone.path,
+            title: alone.title,
+            routed: Some(alone.routed),
+            stopping: alone.stopping,
+        }),
+    };
+    let path = admin.shared.path.clone();
+    let router = guarded(routes_of(admin.clone()), admin.clone());
+    if path.is_empty() {
+        return router;
+    }
+    Router::new()
+        .nest_service(&path, router)
+        .route("/health", get(health))
+        .fallback(elsewhere)
+        .with_state(admin)
+}
+
+/// Makes a router that shows metrics at a path, and leads there.
+pub fn only_metrics(proxy: proxy::Handle, path: &str) -> Router {
+    let place = if path.is_empty() { "/" } else { path };
+    let shown = move || std::future::ready(metrics_of(&proxy));
+    let router = Router::new().route(place, get(shown));
+    if place == "/" {
+        return router;
+    }
+    let place = place.to_owned();
+    let led = move || std::future::ready(Redirect::permanent(&place));
+    router.route("/", get(led))
+}
+
+/// Keeps the operator's texts to themselves where nothing may be changed. What another agent sent
+/// here was allowed there.
+fn guarded(router: Router, admin: Admin) -> Router {
+    router.layer(middleware::from_fn_with_state(admin, refuse))
+}
+
+async fn refuse(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let is_carried = request.extensions().get::<WasCarried>().is_some();
+    let path = request.uri().path();
+    let is_text = ["/api/manual", "/api/paths", "/manual"].iter().any(|own| {
+        path.strip_prefix(own)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if admin.shared.is_read_only && is_text && !is_carried {
+        let message = "this address changes nothing: `admin_access` (`ui.access`) is `ro`";
+        return Error::new(StatusCode::FORBIDDEN, message).into_response();
+    }
+    next.run(request).await
+}
+
+fn routes_of(admin: Admin) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/api/routes", get(routes))
@@ -46,30 +184,33 @@ pub fn router(api: Api) -> Router {
         .route("/favicon.ico", get(async || StatusCode::NOT_FOUND))
         .fallback(elsewhere)
         .method_not_allowed_fallback(async || Error::method())
-        .layer(middleware::from_fn_with_state(
-            api.forward(Dialect::Ingress),
-            forward::forward,
-        ))
-        .with_state(api)
+        .with_state(admin)
 }
 
 /// Whether requests should come here. An agent that stops says no before it takes none: who
 /// spreads requests over several can go elsewhere meanwhile.
-async fn health(State(api): State<Api>) -> (StatusCode, &'static str) {
-    if api.facts().stopping.is_cancelled() {
+async fn health(State(admin): State<Admin>) -> (StatusCode, &'static str) {
+    let shared = &admin.shared;
+    if shared.stopping.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else if shared
+        .routed
+        .as_ref()
+        .is_some_and(|routed| !routed.is_cancelled())
+    {
+        (StatusCode::SERVICE_UNAVAILABLE, "there are no routes yet\n")
     } else {
         (StatusCode::OK, "OK\n")
     }
 }
 
 /// Names of the other dialect's endpoints that are not here.
-async fn elsewhere(uri: Uri) -> Response {
+async fn elsewhere(State(admin): State<Admin>, uri: Uri) -> Response {
     let path = uri.path();
     if path.starts_with("/api/") || path.starts_with("/manual") {
         return Error::absent(path).into_response();
     }
-    Redirect::to("/routes").into_response()
+    Redirect::to(&format!("{}/routes", admin.shared.path)).into_response()
 }
 
 fn has(query: Option<&str>, name: &str) -> bool {
@@ -87,15 +228,9 @@ fn encode<T: Serialize>(query: Option<&str>, value: &T) -> Result<Response, Erro
     Ok((content_type, body).into_response())
 }
 
-fn table(api: &Api) -> Result<Arc<Table>, Error> {
-    let proxy = api.proxy();
-    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
-    Ok(proxy.table())
-}
-
-async fn routes(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+async fn routes(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
     let query = query.as_deref();
-    let table = table(&api)?;
+    let table: Arc<Table> = admin.proxy()?.table();
     if has(query, "raw") {
         let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         return Ok((content_type, table.text()).into_response());
@@ -106,18 +241,20 @@ async fn routes(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Res
 }
 
 /// What was counted, in the text format of Prometheus.
-async fn metrics(State(api): State<Api>) -> Result<Response, Error> {
-    let proxy = api.proxy();
-    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
+async fn metrics(State(admin): State<Admin>) -> Result<Response, Error> {
+    Ok(metrics_of(admin.proxy()?))
+}
+
+fn metrics_of(proxy: &proxy::Handle) -> Response {
     let content_type = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    Ok((content_type, proxy.metrics()).into_response())
+    (content_type, proxy.metrics()).into_response()
 }
 
-async fn version(State(api): State<Api>) -> String {
-    api.facts().version.clone()
+async fn version(State(admin): State<Admin>) -> String {
+    admin.shared.version.clone()
 }
 
 /// The operator's text with its version, which is text itself.
@@ -129,29 +266,21 @@ struct Manual {
 }
 
 /// The settings of the ingress; what is secret is not among them.
-async fn config(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
-    encode(query.as_deref(), &api.facts().ingress)
+async fn config(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    encode(query.as_deref(), &admin.shared.config)
 }
 
 /// Definitions that were left out of the table, each with the reason.
-async fn problems(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
-    let proxy = api.proxy();
-    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
-    encode(query.as_deref(), &*proxy.problems())
+async fn problems(
+    State(admin): State<Admin>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Error> {
+    encode(query.as_deref(), &*admin.proxy()?.problems())
 }
 
 /// The places of the operator's texts: empty for the one without a path.
-async fn paths(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
-    let catalog = &api.server().snapshot().mesh;
-    let overrides = catalog.route_overrides();
-    let mut paths: Vec<&str> = overrides
-        .commands()
-        .filter_map(|(key, _)| key.strip_prefix(RouteOverrides::CONFIG_KEY))
-        .map(|path| path.trim_start_matches('/'))
-        .collect();
-    if !overrides::shown(catalog).is_empty() && !paths.contains(&"") {
-        paths.insert(0, "");
-    }
+async fn paths(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    let paths = admin.shared.texts.paths().await?;
     // Readers of this API know an empty list as null.
     encode(
         query.as_deref(),
@@ -159,112 +288,66 @@ async fn paths(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Resp
     )
 }
 
-/// The key that an operator's text is kept at. Without a path, that is the text of the catalog,
-/// unless somebody keeps one in the key-value store.
-fn key_of(api: &Api, path: &str) -> Option<String> {
-    let root = RouteOverrides::CONFIG_KEY;
-    if !path.is_empty() {
-        return Some(format!("{root}/{path}"));
-    }
-    let catalog = &api.server().snapshot().mesh;
-    catalog.key(root).is_some().then(|| root.to_owned())
-}
-
-async fn manual(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Error> {
-    read_manual(&api, "", query.as_deref())
+async fn manual(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    read_manual(&admin, "", query.as_deref()).await
 }
 
 async fn manual_at(
-    State(api): State<Api>,
+    State(admin): State<Admin>,
     Path(path): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
-    read_manual(&api, &path, query.as_deref())
+    read_manual(&admin, &path, query.as_deref()).await
 }
 
-fn read_manual(api: &Api, path: &str, query: Option<&str>) -> Result<Response, Error> {
-    let catalog = &api.server().snapshot().mesh;
-    let manual = match key_of(api, path) {
-        Some(key) => {
-            let row = catalog.key(&key);
-            Manual {
-                value: row.map_or_else(String::new, |row| {
-                    String::from_utf8_lossy(&row.value).into_owned()
-                }),
-                version: row.map_or(0, |row| row.modify_index).to_string(),
-            }
-        }
-        None => Manual {
-            value: overrides::shown(catalog),
-            version: catalog.route_overrides_version().to_string(),
-        },
-    };
-    encode(query, &manual)
+async fn read_manual(admin: &Admin, path: &str, query: Option<&str>) -> Result<Response, Error> {
+    let (value, version) = admin.shared.texts.text(path).await?;
+    let version = version.to_string();
+    encode(query, &Manual { value, version })
 }
 
-async fn set_manual(State(api): State<Api>, body: Raw) -> Result<(), Error> {
-    write_manual(&api, "", &body).await
+async fn set_manual(State(admin): State<Admin>, body: Raw) -> Result<(), Error> {
+    write_manual(&admin, "", &body).await
 }
 
 async fn set_manual_at(
-    State(api): State<Api>,
+    State(admin): State<Admin>,
     Path(path): Path<String>,
     body: Raw,
 ) -> Result<(), Error> {
-    write_manual(&api, &path, &body).await
+    write_manual(&admin, &path, &body).await
 }
 
-async fn write_manual(api: &Api, path: &str, body: &Raw) -> Result<(), Error> {
+async fn write_manual(admin: &Admin, path: &str, body: &Raw) -> Result<(), Error> {
     let manual: Manual = body.json()?;
     let expected = manual
         .version
         .parse()
         .map_err(|_| Error::bad_request("version must be a number in quotes"))?;
     overrides::check(&manual.value).map_err(|refused| Error::bad_request(refused.to_string()))?;
-    let written = match key_of(api, path) {
-        Some(key) => {
-            let command = PutKey {
-                key,
-                value: manual.value.into_bytes(),
-                flags: 0,
-                condition: KeyCondition::Unchanged(expected),
-            };
-            let (_, outcome) = api.server().propose(Command::PutKey(command)).await?;
-            outcome.map(drop)
-        }
-        None => {
-            let written = api
-                .server()
-                .set_route_overrides(manual.value, Some(expected))
-                .await;
-            match written {
-                Ok(_) => Ok(()),
-                Err(server::Error::Rejected(rejected)) => Err(rejected),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    };
-    match written {
-        Ok(()) => Ok(()),
-        Err(Rejected::Mesh(mesh::state::Rejected::IndexMismatch { .. })) => {
-            Err(Error::new(StatusCode::CONFLICT, "version mismatch"))
-        }
-        Err(rejected) => Err(server::Error::Rejected(rejected).into()),
+    let texts = &admin.shared.texts;
+    if texts.set(path, manual.value, expected).await? {
+        Ok(())
+    } else {
+        Err(Error::new(StatusCode::CONFLICT, "version mismatch"))
     }
 }
 
 /// The routes in the web UI.
-async fn web_ui(State(api): State<Api>, headers: HeaderMap) -> Response {
-    let config = &api.facts().config;
-    let port = config.get("Ports").and_then(|ports| ports["HTTP"].as_u64());
-    match port.and_then(|port| u16::try_from(port).ok()) {
+async fn web_ui(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    match admin.shared.ui_port {
         Some(port) => super::ui::of_ingress(&headers, port),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-async fn table_page(State(api): State<Api>) -> Result<Html<String>, Error> {
-    let proxy = api.proxy();
-    let proxy = proxy.ok_or_else(|| Error::not_found("this agent has no ingress"))?;
-    Ok(Html(page::render(&proxy.table().rows(), &proxy.problems())))
+async fn table_page(State(admin): State<Admin>) -> Result<Html<String>, Error> {
+    let proxy = admin.proxy()?;
+    let shared = &admin.shared;
+    let page = page::render(
+        &proxy.table().rows(),
+        &proxy.problems(),
+        (&shared.title, shared.ui_port.is_some()),
+    );
+    Ok(Html(page))
 }

@@ -7,7 +7,6 @@ const HEAD: &str = "<!doctype html>
 <head>
 <meta charset=\"utf-8\">
 <meta name=\"viewport\" content=\"width=device-width\">
-<title>Trivet routes</title>
 <style>
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --bad: #c33; }
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2em; }
@@ -23,11 +22,9 @@ code { font: 13px ui-monospace, monospace; }
 .bad { border-left: 4px solid var(--bad); padding: 0.4em 1em; margin-top: 1em; }
 .bad li { margin: 0.2em 0; }
 </style>
-</head>
-<body>
-<h1>Routes</h1>
-<p><a href=\"/ui\">With live counts, in the web UI</a></p>
-<input id=\"filter\" type=\"search\" placeholder=\"Show only rows with\" aria-label=\"Show only rows with\">
+";
+
+const FILTER: &str = "<input id=\"filter\" type=\"search\" placeholder=\"Show only rows with\" aria-label=\"Show only rows with\">
 <span id=\"count\"></span>
 ";
 
@@ -62,9 +59,28 @@ setInterval(renew, 2000);
 </html>
 ";
 
-/// The page of a table, and of the definitions that were left out of it.
-pub(super) fn render(rows: &[RouteRow], problems: &[String]) -> String {
+const TO_UI: &str = "<p><a href=\"/ui\">With live counts, in the web UI</a></p>\n";
+
+/// The page of a table, and of the definitions that were left out of it. An empty title stands for
+/// the usual one.
+pub(super) fn render(
+    rows: &[RouteRow],
+    problems: &[String],
+    (title, has_ui): (&str, bool),
+) -> String {
     let mut page = String::from(HEAD);
+    for (open, usual, close) in [
+        ("<title>", "Trivet routes", "</title>\n</head>\n<body>\n"),
+        ("<h1>", "Routes", "</h1>\n"),
+    ] {
+        page.push_str(open);
+        escape(&mut page, if title.is_empty() { usual } else { title });
+        page.push_str(close);
+    }
+    if has_ui {
+        page.push_str(TO_UI);
+    }
+    page.push_str(FILTER);
     page.push_str("<div id=\"live\">\n");
     if !problems.is_empty() {
         page.push_str("<div class=\"bad\"><b>Left out</b><ul>\n");

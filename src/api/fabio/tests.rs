@@ -1,7 +1,14 @@
 use axum::body::Body;
+use futures_util::future::{BoxFuture, ready};
 use proxy::route::{Table, parse};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+use tokio_util::sync::CancellationToken;
 
+use super::{Alone, Texts, alone, only_metrics};
 use crate::tests::{Answer, Fixture, ask};
 
 async fn get(fixture: &Fixture, uri: &str) -> Answer {
@@ -152,4 +159,147 @@ async fn overrides_are_replaced_by_version() {
     assert_eq!(put("", "x").await.refusal().0, 400);
     let now = get(&fixture, "/api/manual").await.json();
     assert_eq!(now["value"], "route del todo\n");
+}
+
+/// Texts in memory; the version of each counts its changes.
+#[derive(Debug, Default)]
+struct Memory(Mutex<BTreeMap<String, (String, u64)>>);
+
+impl Texts for Memory {
+    fn paths(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+        let paths = self.0.lock().unwrap().keys().cloned().collect();
+        Box::pin(ready(Ok(paths)))
+    }
+
+    fn text<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(String, u64), String>> {
+        let text = self.0.lock().unwrap().get(path).cloned();
+        Box::pin(ready(Ok(text.unwrap_or_default())))
+    }
+
+    fn set<'a>(
+        &'a self,
+        path: &'a str,
+        text: String,
+        version: u64,
+    ) -> BoxFuture<'a, Result<bool, String>> {
+        let mut all = self.0.lock().unwrap();
+        let entry = all.entry(path.to_owned()).or_default();
+        let is_same = entry.1 == version;
+        if is_same {
+            *entry = (text, version + 1);
+        }
+        Box::pin(ready(Ok(is_same)))
+    }
+}
+
+/// The router of an ingress by itself.
+fn by_itself(
+    fixture: &Fixture,
+    change: impl FnOnce(&mut Alone),
+) -> (axum::Router, CancellationToken) {
+    let routed = CancellationToken::new();
+    let mut settings = Alone {
+        proxy: fixture.proxy.clone(),
+        version: "1".into(),
+        config: Value::Null,
+        texts: Some(Arc::new(Memory::default())),
+        is_read_only: false,
+        path: String::new(),
+        title: String::new(),
+        routed: routed.clone(),
+        stopping: CancellationToken::new(),
+    };
+    change(&mut settings);
+    (alone(settings), routed)
+}
+
+#[tokio::test]
+async fn a_read_only_address_keeps_texts_to_itself() {
+    let fixture = Fixture::start().await;
+    let (router, _) = by_itself(&fixture, |alone| alone.is_read_only = true);
+    let body = json!({ "value": "", "version": "0" }).to_string();
+    for (method, path, expected) in [
+        ("GET", "/api/manual", 403),
+        ("PUT", "/api/manual", 403),
+        ("GET", "/api/manual/a/b", 403),
+        ("PUT", "/api/manual/a/b", 403),
+        ("DELETE", "/api/manual", 403),
+        ("GET", "/api/paths", 403),
+        ("POST", "/api/paths", 403),
+        ("GET", "/manual", 403),
+        ("GET", "/api/routes", 200),
+        ("GET", "/api/config", 200),
+        ("GET", "/api/version", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/routes", 200),
+    ] {
+        let answer = ask(&router, method, path, body.clone()).await;
+        assert_eq!(answer.status.as_u16(), expected, "{method} {path}");
+    }
+    let answer = ask(&router, "PUT", "/api/manual", body).await;
+    let text = "this address changes nothing: `admin_access` (`ui.access`) is `ro`";
+    assert_eq!(answer.refusal(), (403, text));
+}
+
+#[tokio::test]
+async fn an_ingress_by_itself_keeps_its_texts_elsewhere() {
+    let fixture = Fixture::start().await;
+    let (router, routed) = by_itself(&fixture, |alone| {
+        alone.path = "/fabio".into();
+        alone.title = "edge <1>".into();
+    });
+    let get = |path: &'static str| ask(&router, "GET", path, Body::empty());
+    let put = |path: &'static str, value: &str, version: &str| {
+        let body = json!({ "value": value, "version": version }).to_string();
+        ask(&router, "PUT", path, body)
+    };
+    // It is not well before there are routes.
+    assert_eq!(get("/health").await.status, 503);
+    routed.cancel();
+    assert_eq!(get("/health").await.body, "OK\n");
+    assert_eq!(get("/fabio/health").await.body, "OK\n");
+    assert_eq!(get("/fabio/api/paths").await.body, "null");
+    let answer = put("/fabio/api/manual/a/b", "route del x\n", "0").await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, ""));
+    let stale = put("/fabio/api/manual/a/b", "route del y\n", "0").await;
+    assert_eq!(stale.refusal(), (409, "version mismatch"));
+    assert_eq!(
+        put("/fabio/api/manual", "nonsense", "0").await.refusal().0,
+        400
+    );
+    let read = get("/fabio/api/manual/a/b").await.json();
+    assert_eq!(read, json!({ "value": "route del x\n", "version": "1" }));
+    assert_eq!(get("/fabio/api/paths").await.json(), json!(["a/b"]));
+    for path in ["/", "/fabio", "/fabio/x"] {
+        let answer = ask(&router, "GET", path, Body::empty()).await;
+        let seen = (answer.status.as_u16(), answer.header("location").to_owned());
+        let is_led = seen == (303, "/fabio/routes".to_owned());
+        let is_page = seen.0 == 200 && path == "/fabio";
+        assert!(is_led || is_page, "{path}: {seen:?}");
+    }
+    let page = get("/fabio/routes").await.body;
+    assert!(page.contains("<title>edge &lt;1&gt;</title>"), "{page}");
+    assert!(!page.contains("href=\"/ui\""), "{page}");
+    // Without a place for them there are none.
+    let (router, _) = by_itself(&fixture, |alone| alone.texts = None);
+    let body = json!({ "value": "", "version": "0" }).to_string();
+    assert_eq!(ask(&router, "PUT", "/api/manual", body).await.status, 400);
+    assert_eq!(
+        ask(&router, "GET", "/api/paths", Body::empty()).await.body,
+        "null"
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_shown_at_any_path() {
+    let fixture = Fixture::start().await;
+    let router = only_metrics(fixture.proxy.clone(), "/m/x");
+    let answer = ask(&router, "GET", "/", Body::empty()).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (308, "/m/x")
+    );
+    assert_eq!(ask(&router, "GET", "/m/x", Body::empty()).await.status, 200);
+    let router = only_metrics(fixture.proxy.clone(), "");
+    assert_eq!(ask(&router, "GET", "/", Body::empty()).await.status, 200);
 }
