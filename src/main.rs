@@ -14,7 +14,10 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(refusal) => return refuse(&refusal),
     };
-    if matches!(invocation.command, Command::Agent(_) | Command::Dev(_)) {
+    if matches!(
+        invocation.command,
+        Command::Agent(_) | Command::Dev(_) | Command::Ingress(_)
+    ) {
         allocator::give_back_in_background();
     }
     // Everything that speaks TLS uses this provider; installing it twice is no error worth a word.
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
             commands::dev::run(arguments, invocation.program, invocation.global)
         }
         Command::Cluster(command) => commands::cluster::run(command, invocation.global),
+        Command::Ingress(arguments) => commands::ingress::run(&arguments),
         Command::Echo(arguments) => commands::echo::run(arguments),
         Command::ValidateServices(arguments) => commands::validate::run(&arguments),
         Command::Supervise(_) => Ok(commands::supervise::run()),

@@ -4,7 +4,7 @@ use super::{
     cluster, counting,
     data_plane::{DataPlane, Zone},
     definitions,
-    external::{External, Feed},
+    external::{External, Feed, Wanted},
     https,
     ingress::{Reloads, Sources, aliases},
     listeners::{BindError, Bound, Listeners},
@@ -226,7 +226,7 @@ impl Agent {
         };
         let feeding = config.external.as_ref().filter(|other| other.feeds_ingress);
         let elsewhere = feeding.map(|other| {
-            let (feed, found) = Feed::new(other.clone());
+            let (feed, found) = Feed::new(other.clone(), Wanted::default());
             parts.edge(planes.data(), |stopped| feed.run(stopped));
             found
         });
@@ -585,7 +585,7 @@ fn free_bytes(data_dir: &Path) -> u64 {
 }
 
 /// How many descriptors there are, after taking all that the system allows.
-fn descriptors() -> u64 {
+pub(super) fn descriptors() -> u64 {
     match descriptors::raise() {
         Ok(descriptors) => {
             if descriptors < DESCRIPTORS_WANTED {

@@ -12,14 +12,25 @@ use tokio::net::TcpListener;
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} for {what}: {reason}; choose another with `ports.{name}` or `addresses.{name}`"
-)]
+#[error("{}; choose another with `ports.{name}` or `addresses.{name}`", self.reason())]
 pub struct BindError {
     address: SocketAddr,
     what: &'static str,
     name: &'static str,
     reason: String,
+}
+
+impl BindError {
+    /// What is wrong, without what to do.
+    pub(super) fn reason(&self) -> String {
+        let Self {
+            address,
+            what,
+            reason,
+            ..
+        } = self;
+        format!("cannot listen on {address} for {what}: {reason}")
+    }
 }
 
 /// The addresses of a running agent, with real ports.
@@ -182,7 +193,7 @@ impl Traffic {
     }
 }
 
-async fn tcp(
+pub(super) async fn tcp(
     address: SocketAddr,
     what: &'static str,
     name: &'static str,
@@ -221,7 +232,7 @@ async fn open_dns(settings: &Dns, limits: Connections) -> Result<dns::Dns, BindE
     bound.map_err(|error| bind_error(address, "DNS", "dns", &error))
 }
 
-async fn open_ingress(
+pub(super) async fn open_ingress(
     settings: &Ingress,
     data_dir: &Path,
     limits: Connections,

@@ -17,6 +17,7 @@ mod requests;
 mod runtimes;
 mod shown;
 mod signal;
+mod standalone;
 #[cfg(test)]
 mod tests;
 
@@ -27,3 +28,4 @@ pub use machines::{NewCluster, NewMachine, init_cluster, join_cluster};
 pub use requests::Request;
 pub use runtimes::{Planes, run};
 pub use signal::{hang_ups, interrupted};
+pub use standalone::{Standalone, StartError};

@@ -65,7 +65,7 @@ mod watch;
 pub use context::Output;
 pub use process::{
     AgentArguments, ClusterCommand, ClusterInit, ClusterJoin, DevArguments, EchoArguments,
-    SuperviseArguments, UnheededFlags, ValidateArguments,
+    IngressArguments, SuperviseArguments, UnheededFlags, ValidateArguments,
 };
 pub use reach::{Places, reach};
 
@@ -77,6 +77,8 @@ use std::ffi::OsString;
 pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4646";
 /// Name of the program by which users of the catalog's command line call it.
 const CATALOG_PROGRAM: &str = "consul";
+/// Name of the program by which users of the ingress alone call it.
+const INGRESS_PROGRAM: &str = "fabio";
 /// Exit code of a plan that could not be made.
 const PLAN_FAILED: u8 = 255;
 
@@ -199,6 +201,9 @@ pub enum Command {
     /// Check files that define services and checks
     #[command(name = "validate-services")]
     ValidateServices(ValidateArguments),
+    /// Be an ingress and nothing else, told so by the name of the program.
+    #[command(skip)]
+    Ingress(IngressArguments),
     /// Watch over one task's process (started by the agent itself)
     #[command(hide = true)]
     Supervise(SuperviseArguments),
@@ -358,6 +363,8 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Ref
         .is_some_and(|arg| arg == "-v" || arg == "-version" || arg == "--version")
     {
         args = vec!["version".into()];
+    } else if program == INGRESS_PROGRAM {
+        return Ok(ingress(program, &args));
     }
     // Users of the catalog's command line know it by that name.
     if program == CATALOG_PROGRAM && args.first().is_some_and(|arg| arg == "validate") {
@@ -377,6 +384,19 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Ref
             command: line.command,
         }),
         Err(error) => Err(refusal(&error, &names)),
+    }
+}
+
+/// An ingress by itself. It takes flags only.
+fn ingress(program: String, args: &[OsString]) -> Invocation {
+    let given = args.iter().map(|arg| arg.to_string_lossy().into_owned());
+    let given: Vec<String> = given.collect();
+    let asks = |arg: &String| matches!(arg.as_str(), "-h" | "-help" | "--help");
+    let is_help = given.first().is_some_and(asks);
+    Invocation {
+        program,
+        global: Global::default(),
+        command: Command::Ingress(IngressArguments { given, is_help }),
     }
 }
 

@@ -283,3 +283,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
     Ok(span.to_std())
 }
+
+/// Arguments of the ingress by itself, as they were given: their names have dots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngressArguments {
+    /// What follows the program.
+    pub given: Vec<String>,
+    /// Whether they only ask for help.
+    pub is_help: bool,
+}

@@ -4,12 +4,13 @@ pub(crate) mod agent;
 pub(crate) mod cluster;
 pub(crate) mod dev;
 pub(crate) mod echo;
+pub(crate) mod ingress;
 pub(crate) mod request;
 pub(crate) mod supervise;
 pub(crate) mod validate;
 
 use config::{Config, Part, Written};
-use std::{fmt::Write as _, io::Write as _, path::PathBuf};
+use std::{fmt::Write as _, io::Write as _, net::SocketAddr, path::PathBuf};
 use trivet::agent::{Agent, Listeners};
 
 /// The configuration; none after its problems were printed.
@@ -44,12 +45,18 @@ async fn reload(
 }
 
 fn banner(listeners: &Listeners) -> String {
-    let mut text = "==> Trivet agent configuration:\n\n".to_owned();
-    for (name, address) in listeners.all() {
+    started("agent", &listeners.all())
+}
+
+/// What is said of a part of the program that has started.
+fn started(what: &str, listeners: &[(&'static str, SocketAddr)]) -> String {
+    let mut text = format!("==> Trivet {what} configuration:\n\n");
+    for (name, address) in listeners {
         // Writing to a string cannot fail.
         writeln!(text, "{name:>15}: {address}").ok();
     }
-    text.push_str("\n==> Trivet agent started! Log data will stream in on standard error.\n");
+    let end = format!("\n==> Trivet {what} started! Log data will stream in on standard error.\n");
+    text.push_str(&end);
     text
 }
 

@@ -1,6 +1,7 @@
 //! The block `consul` of a configuration file: a catalog elsewhere, instead of the built-in one.
 
 use super::Problem;
+use std::path::PathBuf;
 
 const SOURCE: &str = "configuration";
 /// Port of an agent that is named without one.
@@ -50,6 +51,35 @@ pub struct External {
     pub token: Option<String>,
     /// Whether the ingress routes to what is registered there.
     pub feeds_ingress: bool,
+    /// The namespace that is asked for; that of the token if none.
+    pub namespace: Option<String>,
+    /// How new its answers have to be.
+    pub consistency: Consistency,
+    /// How TLS is spoken with it.
+    pub tls: ExternalTls,
+}
+
+/// How new the answers of a catalog elsewhere have to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// As that one decides.
+    #[default]
+    Default,
+    /// Its leader has made sure that it still leads.
+    Consistent,
+    /// Whatever one of its servers knows.
+    Stale,
+}
+
+/// How TLS is spoken with a catalog elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExternalTls {
+    /// A file with its authorities; those of the system if none.
+    pub authorities: Option<PathBuf>,
+    /// Files with a certificate to show, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whether any certificate is taken.
+    pub is_unverified: bool,
 }
 
 impl std::fmt::Debug for External {
@@ -100,5 +130,8 @@ pub(super) fn resolve(written: &WrittenExternal, problems: &mut Vec<Problem>) ->
         address: format!("{}://{host}:{port}", parsed.scheme()),
         token: written.token.clone().filter(|token| !token.is_empty()),
         feeds_ingress: written.ingress.unwrap_or(false),
+        namespace: None,
+        consistency: Consistency::default(),
+        tls: ExternalTls::default(),
     })
 }

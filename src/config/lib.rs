@@ -7,6 +7,7 @@
 mod bridge;
 pub mod definitions;
 mod external;
+mod fabio;
 mod file;
 mod ignored;
 mod ingress;
@@ -25,7 +26,8 @@ mod volumes;
 mod written;
 
 pub use bridge::{Bridge, WrittenBridge};
-pub use external::{External, WrittenExternal};
+pub use external::{Consistency, External, ExternalTls, WrittenExternal};
+pub use fabio::{Announcement, CatalogSource, PageSource, RouteSource, Standalone};
 pub use file::Problem;
 pub use ingress::{
     AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener,

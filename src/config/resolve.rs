@@ -480,7 +480,7 @@ fn api(written: &Written, problems: &mut Vec<Problem>) -> Api {
     }
 }
 
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     nix::unistd::gethostname()
         .ok()
         .and_then(|name| name.into_string().ok())

@@ -16,7 +16,7 @@ type Key = (String, Source);
 
 /// What is remembered of routes that ask for their requests to be held.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Holding {
+pub(in crate::agent) struct Holding {
     routes: BTreeMap<Key, Remembered>,
 }
 
@@ -32,7 +32,7 @@ impl Holding {
     /// Notes which routes have instances by `usable`, and which have registered ones at least by
     /// `registered`; the definitions for those that have none to use. A route asks for a hold
     /// itself, or the default is meant.
-    pub(super) fn update(
+    pub(in crate::agent) fn update(
         &mut self,
         usable: &[Definition],
         registered: &[Definition],
@@ -67,7 +67,7 @@ impl Holding {
     }
 
     /// When a route is forgotten, unless its instances come back.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(in crate::agent) fn next(&self) -> Option<Instant> {
         let routes = self.routes.values();
         routes
             .filter_map(|route| Some(route.gone? + route.hold))

@@ -23,11 +23,11 @@ const LOOKUPS_MAX: usize = 16;
 const NAMES_MAX: usize = 1000;
 
 /// Addresses by name.
-pub(super) type Addresses = Arc<BTreeMap<String, IpAddr>>;
+pub(in crate::agent) type Addresses = Arc<BTreeMap<String, IpAddr>>;
 
 /// Names of targets, and the addresses that they have now.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(in crate::agent) struct Hosts {
     wanted: watch::Sender<BTreeSet<String>>,
     known: watch::Receiver<Addresses>,
     asking: AbortHandle,
@@ -41,7 +41,7 @@ impl Drop for Hosts {
 
 impl Hosts {
     /// No names yet.
-    pub(super) fn start() -> Self {
+    pub(in crate::agent) fn start() -> Self {
         let (wanted, names) = watch::channel(BTreeSet::new());
         let (found, known) = watch::channel(Addresses::default());
         Self {
@@ -52,12 +52,12 @@ impl Hosts {
     }
 
     /// The addresses as far as they are known.
-    pub(super) fn known(&self) -> Addresses {
+    pub(in crate::agent) fn known(&self) -> Addresses {
         Arc::clone(&self.known.borrow())
     }
 
     /// Asks for the addresses of these names and of no others.
-    pub(super) fn want(&self, mut names: BTreeSet<String>) {
+    pub(in crate::agent) fn want(&self, mut names: BTreeSet<String>) {
         while names.len() > NAMES_MAX {
             names.pop_last();
         }
@@ -69,7 +69,7 @@ impl Hosts {
     }
 
     /// Resolves when an address is another one.
-    pub(super) async fn changed(&mut self) {
+    pub(in crate::agent) async fn changed(&mut self) {
         if self.known.changed().await.is_err() {
             std::future::pending().await
         }

@@ -9,9 +9,9 @@
 
 mod draining;
 mod holding;
-mod hosts;
+pub(super) mod hosts;
 mod names;
-mod routes;
+pub(super) mod routes;
 mod versions;
 
 use draining::Draining;
@@ -213,7 +213,13 @@ impl DataPlane {
                 } = routes::build(
                     catalog,
                     &instances,
-                    (&datacenter, matching, &addresses),
+                    routes::Rules {
+                        datacenter: &datacenter,
+                        prefix: route::tags::PREFIX,
+                        matching,
+                        addresses: &addresses,
+                        texts: &[],
+                    },
                     &old,
                     (&mut holding, hold),
                 );

@@ -9,35 +9,55 @@ use proxy::route::{self, Command, Definition, Origin, Problem, Source, Weigh, We
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-pub(super) use super::holding::Holding;
+pub(in crate::agent) use super::holding::Holding;
 use super::hosts::Addresses;
 use super::versions::{self, Versions};
 
 /// What was made of a catalog.
-pub(super) struct Built {
-    pub(super) table: route::Table,
+pub(in crate::agent) struct Built {
+    pub(in crate::agent) table: route::Table,
     /// What was left out, and why.
-    pub(super) problems: BTreeSet<String>,
+    pub(in crate::agent) problems: BTreeSet<String>,
     /// Names of targets whose addresses are wanted.
-    pub(super) names: BTreeSet<String>,
+    pub(in crate::agent) names: BTreeSet<String>,
+}
+
+/// What routes are made by, beside the catalog.
+#[derive(Clone, Copy)]
+pub(in crate::agent) struct Rules<'a> {
+    pub(in crate::agent) datacenter: &'a str,
+    /// Begins the tags that ask for routes.
+    pub(in crate::agent) prefix: &'a str,
+    pub(in crate::agent) matching: route::Matching,
+    /// Of targets that have names.
+    pub(in crate::agent) addresses: &'a Addresses,
+    /// Keys of a store elsewhere with more commands, after those of the catalog.
+    pub(in crate::agent) texts: &'a [(String, String)],
 }
 
 /// The table of the instances of `catalog` that may get requests, with versions, the operator's
 /// text and then the splits applied after. Routes without an instance are held where they ask for
 /// that, or for a time by default.
-pub(super) fn build(
+pub(in crate::agent) fn build(
     catalog: &View,
     instances: &[Instance],
-    (datacenter, matching, addresses): (&str, route::Matching, &Addresses),
+    rules: Rules<'_>,
     old: &route::Table,
     (holding, hold): (&mut Holding, Duration),
 ) -> Built {
+    let Rules {
+        datacenter,
+        prefix,
+        matching,
+        addresses,
+        texts,
+    } = rules;
     let mut problems = Vec::new();
     let is_alive = |instance: &&Instance| instance.status != Status::Critical;
     let alive = instances.iter().filter(is_alive);
-    let mut definitions = adds(alive, datacenter, &mut problems);
+    let mut definitions = adds(alive, (datacenter, prefix), &mut problems);
     let critical = instances.iter().filter(|instance| !is_alive(instance));
-    let registered = adds(critical, datacenter, &mut problems);
+    let registered = adds(critical, (datacenter, prefix), &mut problems);
     let held = holding.update(&definitions, &registered, hold, Instant::now());
     let mut versions = Versions::new(catalog, datacenter, instances);
     let split = versions.definitions(&definitions, &registered);
@@ -48,7 +68,10 @@ pub(super) fn build(
     let (found, wrong) = route::parse::parse(&overrides.text);
     definitions.extend(found);
     problems.extend(wrong);
-    for (key, text) in overrides.commands() {
+    let texts = texts
+        .iter()
+        .map(|(key, text)| (key.as_str(), text.as_str()));
+    for (key, text) in overrides.commands().chain(texts) {
         let origin = |line| Origin::Key {
             key: key.to_owned(),
             line,
@@ -82,13 +105,13 @@ pub(super) fn build(
 /// The routes that instances ask for in their tags.
 fn adds<'a>(
     instances: impl Iterator<Item = &'a Instance>,
-    datacenter: &str,
+    (datacenter, prefix): (&str, &str),
     problems: &mut Vec<Problem>,
 ) -> Vec<Definition> {
     let mut definitions = Vec::new();
     for instance in instances {
         let traits = versions::traits(instance);
-        let (found, wrong) = route::tags::definitions(&route::Instance {
+        let facts = route::Instance {
             id: &instance.service.id,
             service: &instance.service.name,
             address: instance.address(),
@@ -98,7 +121,8 @@ fn adds<'a>(
             version: &traits.version,
             turns: traits.turns,
             is_judged: traits.is_judged,
-        });
+        };
+        let (found, wrong) = route::tags::definitions_after(prefix, &facts);
         let sticky = instance.service.meta.get(STICKY_META);
         let sticky = sticky.and_then(|text| route::Sticky::parse(text));
         definitions.extend(
@@ -150,14 +174,14 @@ fn weigh(split: &Split) -> Result<Definition, Problem> {
 }
 
 /// Names of services that the routes of a table want for the ingress.
-pub(super) fn aliases(table: &route::Table) -> BTreeSet<String> {
+pub(in crate::agent) fn aliases(table: &route::Table) -> BTreeSet<String> {
     let targets = table.routes().flat_map(route::Route::targets);
     let names = targets.filter_map(|target| target.options().register.clone());
     names.collect()
 }
 
 /// Ids of the instances that `new` no longer sends to.
-pub(super) fn left_by(old: &route::Table, new: &route::Table) -> BTreeSet<String> {
+pub(in crate::agent) fn left_by(old: &route::Table, new: &route::Table) -> BTreeSet<String> {
     old.upstreams()
         .filter(|upstream| !new.has_upstream(upstream))
         .map(|upstream| upstream.instance().to_owned())
@@ -168,7 +192,7 @@ pub(super) fn left_by(old: &route::Table, new: &route::Table) -> BTreeSet<String
 /// Which of `instances` are among those that `left`, and so there still, but critical: what they
 /// were asked they will hardly answer. One that drains answers, and one that is gone has broken its
 /// connections.
-pub(super) fn dead(instances: &[Instance], left: &BTreeSet<String>) -> BTreeSet<String> {
+pub(in crate::agent) fn dead(instances: &[Instance], left: &BTreeSet<String>) -> BTreeSet<String> {
     instances
         .iter()
         .filter(|instance| instance.status == Status::Critical)

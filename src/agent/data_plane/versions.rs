@@ -556,6 +556,16 @@ mod tests {
     use super::*;
     use crate::agent::data_plane::routes;
 
+    fn rules(addresses: &crate::agent::data_plane::hosts::Addresses) -> routes::Rules<'_> {
+        routes::Rules {
+            datacenter: "dc1",
+            prefix: proxy::route::tags::PREFIX,
+            matching: proxy::route::Matching::default(),
+            addresses,
+            texts: &[],
+        }
+    }
+
     /// A catalog of instances of `web` and of entries.
     struct Catalog {
         view: View,
@@ -632,7 +642,7 @@ mod tests {
             let built = routes::build(
                 &self.view,
                 &instances,
-                ("dc1", proxy::route::Matching::default(), &Arc::default()),
+                rules(&Arc::default()),
                 &Table::default(),
                 (&mut routes::Holding::default(), std::time::Duration::ZERO),
             );
@@ -1025,11 +1035,7 @@ mod tests {
             let built = routes::build(
                 &catalog.view,
                 &instances,
-                (
-                    "dc1",
-                    proxy::route::Matching::default(),
-                    &Arc::new(names.collect()),
-                ),
+                rules(&Arc::new(names.collect())),
                 &Table::default(),
                 (&mut routes::Holding::default(), std::time::Duration::ZERO),
             );

@@ -8,7 +8,7 @@ use super::other::{Error, Other, escaped};
 use config::External as Settings;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use mesh::{
-    elsewhere::{FoundCheck, FoundInstance},
+    elsewhere::{Admission, FoundCheck, FoundInstance},
     model::ServiceName,
     view::Instance,
 };
@@ -37,10 +37,29 @@ const SERVICES_MAX: usize = 10_000;
 /// Tags by service.
 type Services = BTreeMap<ServiceName, Vec<String>>;
 
+/// What is taken from a catalog elsewhere.
+#[derive(Clone, Debug)]
+pub(in crate::agent) struct Wanted {
+    /// Begins the tags of services that ask for routes.
+    pub(in crate::agent) prefix: String,
+    /// Which instances pass; those without a critical check if none.
+    pub(in crate::agent) admission: Option<Admission>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            prefix: PREFIX.to_owned(),
+            admission: None,
+        }
+    }
+}
+
 /// Feeds the ingress from a catalog elsewhere.
 #[derive(Debug)]
 pub(in crate::agent) struct Feed {
     settings: Settings,
+    wanted: Wanted,
     found: watch::Sender<Arc<Vec<Instance>>>,
 }
 
@@ -54,9 +73,17 @@ struct Seen {
 
 impl Feed {
     /// A feed, and what it finds: nothing at first.
-    pub(in crate::agent) fn new(settings: Settings) -> (Self, watch::Receiver<Arc<Vec<Instance>>>) {
+    pub(in crate::agent) fn new(
+        settings: Settings,
+        wanted: Wanted,
+    ) -> (Self, watch::Receiver<Arc<Vec<Instance>>>) {
         let (found, reader) = watch::channel(Arc::default());
-        (Self { settings, found }, reader)
+        let feed = Self {
+            settings,
+            wanted,
+            found,
+        };
+        (feed, reader)
     }
 
     /// Goes on until `shutdown`.
@@ -94,7 +121,9 @@ impl Feed {
                 checks.borrow_and_update().clone(),
             );
             let next = match lists {
-                (Some(services), Some(checks)) => seen.next(other, services, checks).await,
+                (Some(services), Some(checks)) => {
+                    seen.next((other, &self.wanted), services, checks).await
+                }
                 _ => Ok(None),
             };
             let retry = match next {
@@ -133,7 +162,7 @@ impl Seen {
     /// What is there now; nothing when nothing changed.
     async fn next(
         &self,
-        other: &Other,
+        (other, wanted): (&Other, &Wanted),
         services: Arc<Services>,
         checks: Arc<Vec<FoundCheck>>,
     ) -> Result<Option<Self>, Error> {
@@ -149,7 +178,10 @@ impl Seen {
         if changed.as_ref().is_some_and(BTreeSet::is_empty) {
             return Ok(None);
         }
-        let asks = |tags: &Vec<String>| tags.iter().any(|tag| tag.starts_with(PREFIX));
+        let asks = |tags: &Vec<String>| {
+            tags.iter()
+                .any(|tag| tag.trim_start().starts_with(&wanted.prefix))
+        };
         let routed: BTreeSet<&ServiceName> = services
             .iter()
             .filter_map(|(name, tags)| asks(tags).then_some(name))
@@ -161,17 +193,20 @@ impl Seen {
             );
         }
         let mut instances = BTreeMap::new();
-        let mut wanted = Vec::new();
+        let mut asked = Vec::new();
         for name in routed.into_iter().take(SERVICES_MAX) {
             let is_wanted = changed
                 .as_ref()
                 .is_none_or(|changed| changed.contains(name));
             match self.instances.get(name).filter(|_| !is_wanted) {
                 Some(known) => drop(instances.insert(name.clone(), known.clone())),
-                None => wanted.push(name.clone()),
+                None => asked.push(name.clone()),
             }
         }
-        let asked = wanted.into_iter().map(|name| instances_of(other, name));
+        let admission = wanted.admission.as_ref();
+        let asked = asked
+            .into_iter()
+            .map(|name| instances_of(other, name, admission));
         let found: Vec<_> = stream::iter(asked)
             .buffer_unordered(REQUESTS_MAX)
             .try_collect()
@@ -188,10 +223,15 @@ impl Seen {
 async fn instances_of(
     other: &Other,
     name: ServiceName,
+    admission: Option<&Admission>,
 ) -> Result<(ServiceName, Vec<Instance>), Error> {
     let path = format!("/v1/health/service/{}", escaped(&name));
     let found: Vec<FoundInstance> = other.list(&path).await?;
-    Ok((name, found.into_iter().map(Instance::from).collect()))
+    let found = found.into_iter().map(|found| match admission {
+        Some(admission) => found.admitted(admission),
+        None => found.into(),
+    });
+    Ok((name, found.collect()))
 }
 
 /// Follows a list for ever.
@@ -221,13 +261,13 @@ async fn follow<T: DeserializeOwned>(
 
 /// How often something failed, and what was said about it.
 #[derive(Default)]
-struct Pauses {
+pub(in crate::agent) struct Pauses {
     next: Duration,
     said: String,
 }
 
 impl Pauses {
-    fn is_well(&mut self, other: &Other) {
+    pub(in crate::agent) fn is_well(&mut self, other: &Other) {
         if !self.said.is_empty() {
             tracing::info!(
                 address = other.address(),
@@ -238,7 +278,7 @@ impl Pauses {
     }
 
     /// The pause before the next try; each reason is told once.
-    fn failed(&mut self, other: &Other, error: &Error) -> Duration {
+    pub(in crate::agent) fn failed(&mut self, other: &Other, error: &Error) -> Duration {
         let error = error.to_string();
         if error != self.said {
             tracing::warn!(

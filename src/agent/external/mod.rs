@@ -11,7 +11,8 @@ mod feed;
 mod other;
 mod shares;
 
-pub(super) use feed::Feed;
+pub(super) use feed::{Feed, Pauses, Wanted};
+pub(super) use other::{Error, Listed, Other, escaped};
 
 use config::External as Settings;
 use mesh::{
@@ -19,7 +20,6 @@ use mesh::{
     model::{CheckId, NodeId, NodeName, ServiceId},
     view::View,
 };
-use other::{Error, Other};
 use rpc::session::Handle;
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
