@@ -250,6 +250,10 @@ async fn follow<T: DeserializeOwned>(
                     list.send_replace(Some(Arc::new(found)));
                 }
                 index = next;
+                if index == 0 {
+                    // It has begun anew, or says no index: it is not asked without a pause.
+                    sleep(PAUSES.0).await;
+                }
             }
             Err(error) => {
                 index = 0;
@@ -267,6 +271,9 @@ pub(in crate::agent) struct Pauses {
 }
 
 impl Pauses {
+    /// The first and shortest one.
+    pub(in crate::agent) const FIRST: Duration = PAUSES.0;
+
     pub(in crate::agent) fn is_well(&mut self, other: &Other) {
         if !self.said.is_empty() {
             tracing::info!(

@@ -113,6 +113,10 @@ async fn keys_at(other: &Other, root: &str, tell: impl Fn(Texts)) {
                     tell(within(root, keys));
                 }
                 index = next;
+                if index == 0 {
+                    // It has begun anew, or says no index: it is not asked without a pause.
+                    sleep(Pauses::FIRST).await;
+                }
             }
             Err(error) => {
                 index = 0;
