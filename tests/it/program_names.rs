@@ -294,7 +294,14 @@ async fn as_the_ingress_it_carries_what_a_catalog_elsewhere_knows() {
     edge.answers("/other", "404 <p>none</p>").await;
     let (status, metrics) = http::send(Method::GET, &edge.url_of("metrics", "/"), None).await;
     assert!(
-        status.is_success() && metrics.contains("trivet_ingress_attempts_total"),
+        status.is_success()
+            && [
+                "trivet_ingress_attempts_total{",
+                "fabio_route_count{service=\"web\"",
+                "\nfabio_notfound "
+            ]
+            .iter()
+            .all(|name| metrics.contains(name)),
         "{metrics}"
     );
 

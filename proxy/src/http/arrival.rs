@@ -232,6 +232,9 @@ impl Arrival {
                 Ok(lease) => lease,
                 Err(refused) => {
                     let is_known = !matches!(refused, Refused::NoRoute);
+                    if !is_known {
+                        self.local.handle().on_unrouted();
+                    }
                     tracing::debug!(%peer, %own, is_known, "a connection goes to no target");
                     return;
                 }

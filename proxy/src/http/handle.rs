@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::Error;
 use crate::config::{Config, Listener, Strategy};
-use crate::route::{Choice, Explanation, Facts, RequestPath, Table, Upstream};
+use crate::route::{Choice, Explanation, Facts, RequestPath, Table, Upstream, counter};
 
 /// Access to the routing table of a running proxy; cheap to clone.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ struct Shared {
     no_route_page: ArcSwap<Bytes>,
     /// Definitions that were left out of the table.
     problems: ArcSwap<Vec<String>>,
+    /// Requests and connections without a route.
+    unrouted: AtomicU64,
     /// The proxy stops soon: connections are to end with the answer that they carry.
     is_leaving: AtomicBool,
     changes: mpsc::Sender<Change>,
@@ -53,6 +55,8 @@ struct Shared {
     receiver: Mutex<Option<mpsc::Receiver<Change>>>,
 }
 
+/// What is counted of those who have no route.
+const UNROUTED: &str = "Requests and connections without a route.";
 /// How many changes of listeners wait to be carried out.
 const CHANGES_MAX: usize = 16;
 
@@ -129,6 +133,7 @@ impl Handle {
             swapped: Notify::new(),
             no_route_page: ArcSwap::default(),
             problems: ArcSwap::default(),
+            unrouted: AtomicU64::new(0),
             is_leaving: AtomicBool::new(false),
             changes,
             receiver: Mutex::new(Some(receiver)),
@@ -151,8 +156,8 @@ impl Handle {
         result.await.unwrap_or_default()
     }
 
-    /// Says that the proxy stops soon. It goes on serving, and each answer tells its client that the
-    /// connection ends with it, so that none is cut when the proxy stops.
+    /// Says that the proxy stops soon. It goes on serving, and each answer tells its client that
+    /// the connection ends with it, so that none is cut when the proxy stops.
     pub fn leave(&self) {
         self.shared.is_leaving.store(true, Ordering::Relaxed);
     }
@@ -309,7 +314,21 @@ impl Handle {
     /// What the targets of the table in force were asked and how they answered, in the text format
     /// of Prometheus.
     pub fn metrics(&self) -> String {
-        self.table().metrics(self.now_ms())
+        let unrouted = self.shared.unrouted.load(Ordering::Relaxed);
+        let name = "trivet_ingress_unrouted_total";
+        self.table().metrics(self.now_ms()) + &counter(name, UNROUTED, unrouted)
+    }
+
+    /// Some of it under names that are published elsewhere, each after `prefix`.
+    pub fn published_metrics(&self, prefix: &str) -> String {
+        let unrouted = self.shared.unrouted.load(Ordering::Relaxed);
+        let name = format!("{prefix}_notfound");
+        self.table().published_metrics(prefix) + &counter(&name, UNROUTED, unrouted)
+    }
+
+    /// Counts a request or a connection that has no route.
+    pub(super) fn on_unrouted(&self) {
+        self.shared.unrouted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Where a request would go by the table in force.

@@ -335,6 +335,7 @@ impl Service {
 
     /// Answers a request without a route, with the page if there is one.
     async fn answer_no_route(&self, session: &mut Session) -> Result<()> {
+        self.handle.on_unrouted();
         let status = routing::refusal(&self.config, &Refused::NoRoute);
         let page = self.handle.no_route_page();
         if page.is_empty() || is_grpc(session.req_header()) {

@@ -45,6 +45,7 @@ pub(crate) use health::PATIENCE_MIN;
 pub use histogram::Histogram;
 pub(crate) use limits::Limits;
 pub use meter::{BOUNDS_MS, Meter, OUTCOME_NAMES, Outcome, Reading};
+pub(crate) use metrics::counter;
 pub use metrics::{Who, quoted, who};
 pub use path::RequestPath;
 pub use paths::PathMatcher;

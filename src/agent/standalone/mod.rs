@@ -273,13 +273,18 @@ fn serve(
         is_read_only: settings.ingress.admin_is_read_only,
         path: settings.admin_path.clone(),
         title: settings.title.clone(),
+        metrics_prefix: settings.metrics_prefix.clone(),
         routed: routed.clone(),
         stopping: parts.stopping(),
     });
     serve(admin.0, router);
     listeners.push(("ingress_admin", admin.1));
     for (socket, local) in metrics {
-        let router = api::fabio::only_metrics(handle.clone(), &settings.metrics_path);
+        let router = api::fabio::only_metrics(
+            handle.clone(),
+            &settings.metrics_path,
+            &settings.metrics_prefix,
+        );
         serve(socket, router);
         listeners.push(("metrics", local));
     }

@@ -45,6 +45,8 @@ pub struct Alone {
     pub path: String,
     /// The title of the page; empty for the usual one.
     pub title: String,
+    /// Begins the names of metrics that are published elsewhere.
+    pub metrics_prefix: String,
     /// Canceled when there are routes for the first time.
     pub routed: CancellationToken,
     /// Canceled when the ingress begins to stop.
@@ -68,6 +70,8 @@ struct Shared {
     is_read_only: bool,
     path: String,
     title: String,
+    /// Begins the names of metrics that are published elsewhere; none if only who asks gets them.
+    metrics_prefix: Option<String>,
     routed: Option<CancellationToken>,
     stopping: CancellationToken,
 }
@@ -92,6 +96,7 @@ pub fn router(api: Api) -> Router {
         is_read_only: facts.admin_is_read_only,
         path: String::new(),
         title: String::new(),
+        metrics_prefix: None,
         routed: None,
         stopping: facts.stopping.clone(),
         texts: Kept::Here(api.clone()),
@@ -115,6 +120,7 @@ pub fn alone(alone: Alone) -> Router {
             is_read_only: alone.is_read_only,
             path: alone.path,
             title: alone.title,
+            metrics_prefix: Some(alone.metrics_prefix),
             routed: Some(alone.routed),
             stopping: alone.stopping,
         }),
@@ -131,10 +137,12 @@ pub fn alone(alone: Alone) -> Router {
         .with_state(admin)
 }
 
-/// Makes a router that shows metrics at a path, and leads there.
-pub fn only_metrics(proxy: proxy::Handle, path: &str) -> Router {
+/// Makes a router that shows metrics at a path, and leads there; `prefix` begins the names of those
+/// that are published elsewhere.
+pub fn only_metrics(proxy: proxy::Handle, path: &str, prefix: &str) -> Router {
     let place = if path.is_empty() { "/" } else { path };
-    let shown = move || std::future::ready(metrics_of(&proxy));
+    let prefix = prefix.to_owned();
+    let shown = move || std::future::ready(metrics_of(&proxy, Some(&prefix)));
     let router = Router::new().route(place, get(shown));
     if place == "/" {
         return router;
@@ -240,17 +248,29 @@ async fn routes(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result
     encode(query, &Some(rows).filter(|rows| !rows.is_empty()))
 }
 
-/// What was counted, in the text format of Prometheus.
-async fn metrics(State(admin): State<Admin>) -> Result<Response, Error> {
-    Ok(metrics_of(admin.proxy()?))
+/// What was counted, in the text format of Prometheus; with `names=fabio` also under those names.
+async fn metrics(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    let query = query.unwrap_or_default();
+    let asks = || {
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.any(|(key, value)| key == "names" && value == PUBLISHED)
+    };
+    let own = admin.shared.metrics_prefix.as_deref();
+    let prefix = own.or_else(|| asks().then_some(PUBLISHED));
+    Ok(metrics_of(admin.proxy()?, prefix))
 }
 
-fn metrics_of(proxy: &proxy::Handle) -> Response {
+/// Begins the published names of metrics.
+const PUBLISHED: &str = "fabio";
+
+fn metrics_of(proxy: &proxy::Handle, prefix: Option<&str>) -> Response {
     let content_type = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    (content_type, proxy.metrics()).into_response()
+    let published = prefix.map(|prefix| proxy.published_metrics(prefix));
+    let text = proxy.metrics() + &published.unwrap_or_default();
+    (content_type, text).into_response()
 }
 
 async fn version(State(admin): State<Admin>) -> String {

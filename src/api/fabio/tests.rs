@@ -206,6 +206,7 @@ fn by_itself(
         is_read_only: false,
         path: String::new(),
         title: String::new(),
+        metrics_prefix: "edge".into(),
         routed: routed.clone(),
         stopping: CancellationToken::new(),
     };
@@ -291,15 +292,32 @@ async fn an_ingress_by_itself_keeps_its_texts_elsewhere() {
 }
 
 #[tokio::test]
+async fn published_names_of_metrics_are_there_for_those_who_ask() {
+    let fixture = Fixture::start().await;
+    put_table(&fixture, "route add todo /todo http://10.0.0.1:80/\n");
+    let line = |prefix: &str| format!("\n{prefix}_requests_count{{service=\"todo\"}} 0\n");
+    let plain = get(&fixture, "/metrics").await.body;
+    assert!(!plain.contains("fabio_"), "{plain}");
+    let asked = get(&fixture, "/metrics?names=fabio").await.body;
+    assert!(
+        asked.starts_with(&plain) && asked.contains(&line("fabio")),
+        "{asked}"
+    );
+    let (router, _) = by_itself(&fixture, |_| ());
+    let own = ask(&router, "GET", "/metrics", Body::empty()).await.body;
+    assert!(own.contains(&line("edge")), "{own}");
+}
+
+#[tokio::test]
 async fn metrics_are_shown_at_any_path() {
     let fixture = Fixture::start().await;
-    let router = only_metrics(fixture.proxy.clone(), "/m/x");
+    let router = only_metrics(fixture.proxy.clone(), "/m/x", "edge");
     let answer = ask(&router, "GET", "/", Body::empty()).await;
     assert_eq!(
         (answer.status.as_u16(), answer.header("location")),
         (308, "/m/x")
     );
     assert_eq!(ask(&router, "GET", "/m/x", Body::empty()).await.status, 200);
-    let router = only_metrics(fixture.proxy.clone(), "");
+    let router = only_metrics(fixture.proxy.clone(), "", "edge");
     assert_eq!(ask(&router, "GET", "/", Body::empty()).await.status, 200);
 }

@@ -53,6 +53,8 @@ const SAME: [(&str, &str); 22] = [
     ("sts_preload", "proxy.header.sts.preload"),
     ("sts_subdomains", "proxy.header.sts.subdomains"),
 ];
+/// Begins the names of metrics unless it is set.
+const PREFIX: &str = "fabio";
 /// How long a target may be silent where that is not to be bounded.
 const SILENCE_MAX: &str = "24h";
 
@@ -69,6 +71,8 @@ pub struct Standalone {
     pub metrics: Vec<SocketAddr>,
     /// Where they show them.
     pub metrics_path: String,
+    /// Begins the names of metrics that are published elsewhere.
+    pub metrics_prefix: String,
     /// What stands before all paths of the admin address but `/health`; empty for nothing.
     pub admin_path: String,
     /// The title of the admin page; empty for the usual one.
@@ -213,7 +217,7 @@ impl Resolver<'_> {
         self.problems.push(self.settings.problem(key, message));
     }
 
-    fn resolve(&mut self, notes: Vec<String>) -> Option<Standalone> {
+    fn resolve(&mut self, mut notes: Vec<String>) -> Option<Standalone> {
         let admin = self.admin();
         let listeners = self.items("proxy.addr", "address");
         let (metrics, listeners) = self.metrics(listeners);
@@ -221,11 +225,13 @@ impl Resolver<'_> {
         let ingress = self.resolved(&written, admin)?;
         self.check_certificates(&ingress);
         self.check_metrics();
+        let metrics_prefix = self.metrics_prefix(&mut notes);
         Some(Standalone {
             log_level: self.log_level(),
             routes: self.routes(admin),
             ingress,
             metrics,
+            metrics_prefix,
             metrics_path: self.path("metrics.prometheus.path"),
             admin_path: self.path("ui.path"),
             title: self.settings.text("ui.title").to_owned(),
@@ -672,6 +678,35 @@ impl Resolver<'_> {
                 other => format!("`metrics.target` has `{other}`; there is `prometheus`"),
             };
             self.wrong("metrics.target", message);
+        }
+    }
+
+    /// The prefix of metrics: a text is taken, a template is not.
+    fn metrics_prefix(&self, notes: &mut Vec<String>) -> String {
+        let written = self.settings.written("metrics.prefix");
+        let prefix = match written.filter(|text| *text != "default") {
+            Some(text) if !text.contains("{{") => text,
+            Some(text) => {
+                if keys::of_name("metrics.prefix").is_none_or(|key| key.default != text) {
+                    notes.push(format!(
+                        "`metrics.prefix` is not acted on: no template is filled in, and `{PREFIX}` stands for it"
+                    ));
+                }
+                PREFIX
+            }
+            None => PREFIX,
+        };
+        let subsystem = self.settings.text("metrics.prometheus.subsystem");
+        let parts = [prefix, subsystem]
+            .into_iter()
+            .filter(|part| !part.is_empty());
+        let text = parts.collect::<Vec<_>>().join("_").to_ascii_lowercase();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let plain = text.chars().map(|c| if is_plain(c) { c } else { '_' });
+        let plain: String = plain.collect();
+        match plain.chars().next() {
+            Some(first) if first.is_ascii_digit() => format!("_{plain}"),
+            _ => plain,
         }
     }
 

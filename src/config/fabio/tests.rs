@@ -253,6 +253,18 @@ fn keys_are_obeyed() {
             "/m/x",
         ),
         (
+            "metrics.prefix",
+            "Edge-1.example",
+            |s| s.metrics_prefix.clone(),
+            "edge_1_example",
+        ),
+        (
+            "metrics.prometheus.subsystem",
+            "lb",
+            |s| s.metrics_prefix.clone(),
+            "fabio_lb",
+        ),
+        (
             "registry.consul.addr",
             "https://c.example/x",
             |s| catalog(s).external.address.clone(),
@@ -478,7 +490,6 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "-proxy.addr=:1;proto=https;cs=none,:2;proto=prometheus;cs=w",
         "-metrics.target=graphite",
         "-ui.addr=:1;cs=w",
-        "-registry.consul.tagprefix=",
         "-proxy.dialtimeout",
     ];
     let problems = load_from(&flags, &environment, Some(file)).unwrap_err();
@@ -497,13 +508,19 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "the listener `:2` shows metrics over plain HTTP",
         "`metrics.target` has `graphite`, and nothing is pushed",
         "`ui.addr`: the admin address speaks plain HTTP",
-        "`registry.consul.tagprefix` is empty",
         "command line: `-proxy.dialtimeout` has no value",
     ] {
         let found = problems.iter().any(|problem| problem.contains(part));
         assert!(found, "{part}: {problems:#?}");
     }
-    assert_eq!(problems.len(), 16, "{problems:#?}");
+    assert_eq!(problems.len(), 15, "{problems:#?}");
+    let both = load(&[
+        "-registry.consul.tagprefix=",
+        "-registry.consul.allowStale",
+        "-registry.consul.tls.certfile=/c",
+        "-registry.consul.register.name=",
+    ]);
+    assert_eq!(both.unwrap_err().len(), 4);
     let commands = load(&["agent"]).unwrap_err();
     assert!(commands[0].contains("takes flags only"), "{commands:?}");
 }

@@ -72,6 +72,9 @@ impl Connection {
                     return After::Doubtful;
                 }
                 Err(refused) => {
+                    if matches!(refused, Refused::NoRoute) {
+                        self.local.handle.on_unrouted();
+                    }
                     let status = routing::refusal(&self.local.config, &refused);
                     // As behind us, a body that nobody wants ends the connection.
                     let keeps = !plain.is_last() && plain.body_bytes() == 0;

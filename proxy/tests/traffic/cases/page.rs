@@ -33,4 +33,10 @@ async fn requests_without_a_route_get_the_page() {
         Client::connect(proxy.address).await.get("/").await.text(),
         ""
     );
+    // All of them are counted, whoever answered.
+    let metrics = proxy.handle.metrics();
+    let line = "\ntrivet_ingress_unrouted_total 5\n";
+    assert!(metrics.contains(line), "{metrics}");
+    let metrics = proxy.handle.published_metrics("fabio");
+    assert!(metrics.contains("\nfabio_notfound 5\n"), "{metrics}");
 }
