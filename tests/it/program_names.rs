@@ -313,7 +313,9 @@ async fn as_the_ingress_it_carries_what_a_catalog_elsewhere_knows() {
             let url = edge.url_of("ingress", "/web/");
             seen.insert(http::send(Method::GET, &url, None).await.1);
         }
-        (seen.len() == 2).then_some(()).ok_or(format!("{seen:?}"))
+        (seen.len() == 2)
+            .then_some(())
+            .ok_or_else(|| format!("{seen:?}"))
     })
     .await;
     put(&agent, "/v1/agent/service/deregister/one", &Value::Null).await;

@@ -75,19 +75,28 @@ impl Table {
             targets.entry(labels).or_default().add(&reading);
             services.entry(service).or_default().add(&reading);
         }
-        let mut out = String::new();
-        for (name, help, readings) in [
-            ("requests", "Answers of a service.", &services),
-            ("route", "Answers of a target of a route.", &targets),
-        ] {
-            let name = format!("{prefix}_{name}");
-            head(&mut out, &name, "histogram", help).expect("a text takes any text");
-            for (labels, reading) in readings {
-                write_histogram(&mut out, &name, labels, reading).expect("a text takes any text");
-            }
-        }
-        out
+        published(prefix, &services, &targets)
     }
+}
+
+/// Readings by their labels, as histograms.
+fn published(
+    prefix: &str,
+    services: &BTreeMap<String, Reading>,
+    targets: &BTreeMap<String, Reading>,
+) -> String {
+    let mut out = String::new();
+    for (name, help, readings) in [
+        ("requests", "Answers of a service.", services),
+        ("route", "Answers of a target of a route.", targets),
+    ] {
+        let name = format!("{prefix}_{name}");
+        head(&mut out, &name, "histogram", help).expect("a text takes any text");
+        for (labels, reading) in readings {
+            write_histogram(&mut out, &name, labels, reading).expect("a text takes any text");
+        }
+    }
+    out
 }
 
 /// A count without labels.

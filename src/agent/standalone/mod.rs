@@ -101,7 +101,7 @@ impl Standalone {
         let (aliases, names) = watch::channel(BTreeSet::new());
         let (found, reader) = watch::channel(Found::default());
         let tables = Tables {
-            proxy: proxy.clone(),
+            proxy,
             prefix: prefix(&settings.routes),
             matching: settings.ingress.matching,
             hold: settings.ingress.resilience.hold,

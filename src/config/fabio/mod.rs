@@ -646,7 +646,7 @@ impl Resolver<'_> {
             );
             None
         });
-        let ip = place.map_or(admin.ip(), |place| place.ip());
+        let ip = place.unwrap_or(admin).ip();
         Some(Announcement {
             name,
             host: super::resolve::host_name(),

@@ -28,7 +28,9 @@ pub(super) fn arguments(arguments: &[String], problems: &mut Vec<Problem>) -> Ar
     let mut wrong = |message: String| problems.push(Problem::new(COMMAND_LINE, message));
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let name = argument.strip_prefix("--").or(argument.strip_prefix('-'));
+        let name = argument
+            .strip_prefix("--")
+            .or_else(|| argument.strip_prefix('-'));
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             wrong(format!(
                 "`{argument}` is no flag; by this name the program takes flags only, and its commands by the name `trivet`"
