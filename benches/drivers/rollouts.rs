@@ -4,7 +4,7 @@
 //! Times are what clients see: from the first failed request that was sent to the last one.
 
 use crate::harness::{
-    Agent, Echo,
+    Agent, DEADLINE, Echo,
     agent::{self, Mode},
     http,
     load::{self, Load, Request},
@@ -275,15 +275,15 @@ impl Condition {
         job.register(agent).await;
         let path = format!("/v1/job/{id}/deployment");
         let (phase, part) = self.reaches;
-        let rollout = agent
-            .wait(&path, |row| {
-                let rollout = row["TaskGroups"]["web"]["Rollout"].clone();
-                let rollout: Rollout = serde_json::from_value(rollout).ok()?;
-                let is_end = rollout.is_over() || rollout.phase.as_str() == "passed";
-                let is_it = rollout.phase.as_str() == phase && rollout.reason.contains(part);
-                (is_it || is_end).then_some(rollout)
-            })
-            .await;
+        let reached = |row: &Value| {
+            let rollout = row["TaskGroups"]["web"]["Rollout"].clone();
+            let rollout: Rollout = serde_json::from_value(rollout).ok()?;
+            let is_end = rollout.is_over() || rollout.phase.as_str() == "passed";
+            let is_it = rollout.phase.as_str() == phase && rollout.reason.contains(part);
+            (is_it || is_end).then_some(rollout)
+        };
+        let (url, limit) = (agent.url("http", &path), self.within + DEADLINE);
+        let rollout = http::wait_within(&url, "x-nomad-index", limit, reached).await;
         load.stop().await;
         stop(agent, id).await;
         let first = rollout.transitions.first().expect("a transition");

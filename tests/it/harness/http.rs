@@ -3,7 +3,7 @@
 use super::DEADLINE;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use std::sync::Once;
+use std::{sync::Once, time::Duration};
 use tokio::time::Instant;
 
 /// A client without connections of its own; TLS is set up once per process.
@@ -56,6 +56,16 @@ pub(crate) async fn put(url: &str, body: &Value) -> Value {
 pub(crate) async fn wait_until<T>(
     url: &str,
     index_header: &str,
+    wanted: impl FnMut(&Value) -> Option<T>,
+) -> T {
+    wait_within(url, index_header, DEADLINE, wanted).await
+}
+
+/// As [`wait_until`], for what may take longer than anything in a test.
+pub(crate) async fn wait_within<T>(
+    url: &str,
+    index_header: &str,
+    limit: Duration,
     mut wanted: impl FnMut(&Value) -> Option<T>,
 ) -> T {
     let client = client();
@@ -80,7 +90,7 @@ pub(crate) async fn wait_until<T>(
             return found;
         }
         assert!(
-            start.elapsed() < DEADLINE,
+            start.elapsed() < limit,
             "{url} never showed what was wanted; last: {text}"
         );
     }
