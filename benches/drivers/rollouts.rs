@@ -449,6 +449,11 @@ async fn spared(agent: &Agent) {
             load.more(1000).await;
         }
         let requests = load.stop().await;
+        let failures = load::failures(&requests);
+        if let Some(first) = failures.first() {
+            let at = first.sent - began;
+            println!("{what}: after {at:?}: {:?}", first.outcome);
+        }
         let rollout = failed["TaskGroups"]["web"]["Rollout"].clone();
         let rollout: Rollout = serde_json::from_value(rollout).expect("a rollout");
         let last = rollout.transitions.last().expect("a transition");
@@ -456,7 +461,7 @@ async fn spared(agent: &Agent) {
         println!(
             "| {what} | {} | {} | {} of {} | {} | {:.2} s |",
             requests.len(),
-            load::failures(&requests).len(),
+            failures.len(),
             retries(agent, &route).await,
             requests.len() as u64 / 5 + 10 * began.elapsed().as_secs(),
             evidence.canary_bad,
