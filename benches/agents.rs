@@ -200,6 +200,7 @@ impl Simulated {
         let hello = Hello {
             agent_id: format!("agent-{}", self.number),
             version: env!("CARGO_PKG_VERSION").into(),
+            rules: client::RULES,
             data_plane: true,
             stream: self.streams,
             confirmed: self.held.catalog,
@@ -279,6 +280,7 @@ impl Writer {
         let hello = Hello {
             agent_id: "writer".into(),
             version: env!("CARGO_PKG_VERSION").into(),
+            rules: client::RULES,
             ..Hello::default()
         };
         link.outgoing

@@ -150,6 +150,7 @@ async fn agent(server: SocketAddr, number: usize) {
     let hello = Hello {
         agent_id: number.to_string(),
         version: env!("CARGO_PKG_VERSION").into(),
+        rules: client::RULES,
         node: Some(node(number)),
         ..Hello::default()
     };

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::leader;
+use super::{leader, voters};
 use crate::{
     Core, STOP_TIMEOUT,
     data_planes::Agent,
@@ -105,6 +105,14 @@ async fn lead(
     lost: impl Future<Output = ()>,
     until: CancellationToken,
 ) -> Option<String> {
+    begin_term(core.published.current().now);
+    tokio::pin!(lost);
+    // Before the first stream, which would end with the rules that it began by.
+    tokio::select! {
+        () = voters::raise_rules(core) => {}
+        () = &mut lost => return None,
+        () = until.cancelled() => return None,
+    }
     begin(core);
     let parts = TaskTracker::new();
     let supervisor = Supervisor::new(parts.clone(), until.clone());
@@ -117,7 +125,7 @@ async fn lead(
         until: until.clone(),
     });
     let reason = tokio::select! {
-        () = lost => None,
+        () = &mut lost => None,
         reason = supervisor.gave_up() => Some(reason),
         () = until.cancelled() => None,
     };
@@ -135,7 +143,6 @@ async fn lead(
 /// before those who served traffic are back.
 fn begin(core: &Core) {
     let snapshot = core.published.current();
-    begin_term(snapshot.now);
     let nodes = snapshot.jobs.nodes("");
     let ready: BTreeSet<NodeId> = nodes
         .filter(|node| node.status == NodeStatus::Ready)

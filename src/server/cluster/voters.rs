@@ -4,6 +4,7 @@
 //! A server that only does not answer stays in the group: whether it will come back, an operator
 //! knows.
 
+use jobs::model::NodeStatus;
 use rpc::members::Member;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -93,6 +94,26 @@ fn common_rules(own: &Member, servers: &[Voter], others: &[KnownServer]) -> Opti
         .map(|rules| Version::new(rules.0))
 }
 
+/// Goes over to the newest rules that every server of the group and every agent knows. Agents whose
+/// nodes are ready are waited for: one that has to agree to rules that it does not know is out.
+pub(super) async fn raise_rules(core: &Core) {
+    let snapshot = core.published.current();
+    let Ok(raft) = core.raft.raft() else { return };
+    if snapshot.version >= Version::SUPPORTED {
+        return;
+    }
+    let (own, others) = (directory::own(core), core.directory.others());
+    let of_servers = common_rules(&own, &raft.configuration(), &others);
+    let nodes = snapshot.jobs.nodes("");
+    let ready = nodes.filter(|node| node.status == NodeStatus::Ready);
+    let of_agents = core.streams.common_rules(ready.map(|node| node.id));
+    if let Some((of_servers, of_agents)) = of_servers.zip(of_agents)
+        && let Err(error) = core.raft.raise_version(of_servers.min(of_agents)).await
+    {
+        tracing::warn!(%error, "the rules of the cluster stay as they are");
+    }
+}
+
 /// Keeps the group until `stop`.
 pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     let mut news = core.directory.changed();
@@ -115,11 +136,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
         let change = next(&own, &servers, &others);
         let done = match &change {
             None => {
-                if let Some(rules) = common_rules(&own, &servers, &others)
-                    && let Err(error) = core.raft.raise_version(rules).await
-                {
-                    tracing::warn!(%error, "the rules of the cluster stay as they are");
-                }
+                raise_rules(&core).await;
                 Ok(())
             }
             Some(change) => carry_out(&core, change).await,

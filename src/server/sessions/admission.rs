@@ -59,8 +59,8 @@ pub(super) fn check_version(agent: &str) -> Result<(), Error> {
     }
 }
 
-/// An agent has to know the rules that are in force; it may know newer ones, since all agents and
-/// servers are upgraded before the rules are raised.
+/// An agent has to know the rules that are in force; it may know newer ones, since the rules are
+/// raised after all servers and the agents of all ready nodes were upgraded.
 pub(super) fn check_rules(agent: Version, needed: Version) -> Result<(), Error> {
     if agent < needed {
         return Err(Error::Rules { agent, needed });

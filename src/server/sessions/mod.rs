@@ -97,15 +97,15 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
 }
 
 /// Registers an agent and takes its stream in.
-async fn open(core: &Core, hello: Hello, rules: Version) -> Result<Agent, admission::Error> {
+async fn open(core: &Core, mut hello: Hello, rules: Version) -> Result<Agent, admission::Error> {
     admission::check_version(&hello.version)?;
     admission::check_rules(Version::new(hello.rules.0), rules)?;
     let node_id = hello.node.as_ref().map(|node| node.id);
-    if let Some(node) = hello.node {
+    if let Some(node) = hello.node.take() {
         admission::register_node(core, node).await?;
     }
     let key = Key::new(&hello.agent_id, node_id);
-    let stream = core.streams.open(&key, &hello.agent_id, hello.stream)?;
+    let stream = core.streams.open(&key, &hello)?;
     if hello.data_plane {
         let place = (node_id, hello.server.as_deref());
         core.data_planes

@@ -13,6 +13,9 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use registration::Version;
+use rpc::message::Hello;
+
 /// What changed for a node since its stream looked last; as large as the node has allocations.
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
@@ -31,6 +34,8 @@ pub(super) struct Stream {
     agent_id: String,
     /// Counts the streams of that process.
     number: u64,
+    /// The newest rules that the agent knows.
+    rules: Version,
     /// Canceled when a newer stream of the same agent or node is there.
     pub(super) fenced: CancellationToken,
     unsent: Mutex<Unsent>,
@@ -86,22 +91,18 @@ impl Streams {
     ///
     /// # Errors
     /// [`Fenced`] when that one is the newer of the two.
-    pub(super) fn open(
-        &self,
-        key: &Key,
-        agent_id: &str,
-        number: u64,
-    ) -> Result<Arc<Stream>, Fenced> {
+    pub(super) fn open(&self, key: &Key, hello: &Hello) -> Result<Arc<Stream>, Fenced> {
         let stream = Arc::new(Stream {
-            agent_id: agent_id.to_owned(),
-            number,
+            agent_id: hello.agent_id.clone(),
+            number: hello.stream,
+            rules: Version::new(hello.rules.0),
             fenced: CancellationToken::new(),
             unsent: Mutex::default(),
             woken: Notify::new(),
         });
         let mut by_key = self.by_key.lock();
         if let Some(old) = by_key.get(key) {
-            if old.agent_id == agent_id && old.number > number {
+            if old.agent_id == stream.agent_id && old.number > stream.number {
                 return Err(Fenced);
             }
             old.fenced.cancel();
@@ -109,6 +110,15 @@ impl Streams {
         by_key.insert(key.clone(), Arc::clone(&stream));
         self.count.store(by_key.len(), Ordering::Relaxed);
         Ok(stream)
+    }
+
+    /// The newest rules that every agent with a stream knows; none as long as one of `nodes` has no
+    /// stream.
+    pub(crate) fn common_rules(&self, mut nodes: impl Iterator<Item = NodeId>) -> Option<Version> {
+        let by_key = self.by_key.lock();
+        let are_here = nodes.all(|id| by_key.contains_key(&Key::Node(id)));
+        let rules = by_key.values().map(|stream| stream.rules);
+        are_here.then(|| rules.min().unwrap_or(Version::SUPPORTED))
     }
 
     /// A stream ended.
@@ -156,19 +166,49 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rpc::message::RulesVersion;
+
+    fn hello(agent_id: &str, stream: u64, rules: u32) -> Hello {
+        Hello {
+            agent_id: agent_id.into(),
+            stream,
+            rules: RulesVersion(rules),
+            ..Hello::default()
+        }
+    }
+
+    #[test]
+    fn the_rules_of_agents_are_those_that_each_of_them_knows() {
+        let streams = Streams::default();
+        let [one, two] = ["one", "two"].map(NodeId::named);
+        let common = |nodes: &[NodeId]| streams.common_rules(nodes.iter().copied());
+        assert_eq!(common(&[]), Some(Version::SUPPORTED), "nobody objects");
+        assert_eq!(common(&[one]), None, "it was not heard of");
+        let open = |id, rules| {
+            let key = Key::new("a", Some(id));
+            let stream = streams.open(&key, &hello("a", 0, rules)).unwrap();
+            (key, stream)
+        };
+        open(one, 3);
+        let (key, old) = open(two, 2);
+        assert_eq!(common(&[one, two]), Some(Version::new(2)));
+        streams.close(&key, &old);
+        assert_eq!(common(&[one]), Some(Version::new(3)));
+        assert_eq!(common(&[one, two]), None);
+    }
 
     #[test]
     fn the_newer_stream_fences_the_older() {
         let streams = Streams::default();
         let node_id = NodeId::named("node");
         let key = Key::new("a", Some(node_id));
-        let first = streams.open(&key, "a", 0).unwrap();
-        let second = streams.open(&key, "a", 1).unwrap();
+        let first = streams.open(&key, &hello("a", 0, 1)).unwrap();
+        let second = streams.open(&key, &hello("a", 1, 1)).unwrap();
         assert!(first.fenced.is_cancelled() && !second.fenced.is_cancelled());
         // A registration that was under way for long.
-        assert_eq!(streams.open(&key, "a", 0).unwrap_err(), Fenced);
+        assert_eq!(streams.open(&key, &hello("a", 0, 1)).unwrap_err(), Fenced);
         // Another process of the same node.
-        let third = streams.open(&key, "b", 0).unwrap();
+        let third = streams.open(&key, &hello("b", 0, 1)).unwrap();
         assert!(second.fenced.is_cancelled());
         streams.close(&key, &second);
         assert_eq!(streams.count(), 1);

@@ -210,6 +210,7 @@ fn hello(agent_id: &str, node_id: &str) -> Hello {
     Hello {
         agent_id: agent_id.into(),
         version: env!("CARGO_PKG_VERSION").into(),
+        rules: RulesVersion(Version::SUPPORTED.number()),
         node: Some(node(node_id)),
         data_plane: true,
         ..Hello::default()
@@ -562,7 +563,11 @@ async fn an_agent_has_to_know_the_rules_of_the_cluster() {
     let ToClient::Welcome { rules, .. } = old.next().await else {
         panic!("expected a welcome");
     };
-    assert_eq!(rules, RulesVersion(1));
+    assert_eq!(
+        rules,
+        hello("a", "node-1").rules,
+        "a new cluster goes by the newest"
+    );
     // As if the servers were of a newer build and had gone over to its rules: again after each
     // entry of the log, because the state of this one goes by those of before.
     let next = Version::SUPPORTED.next();
@@ -606,13 +611,13 @@ async fn an_agent_has_to_know_the_rules_of_the_cluster() {
     server.stop().await;
 }
 
-/// What the server answers to `hello`, by other rules than the first.
+/// What the server answers to `hello`, by newer rules than its own.
 async fn answer_by_newer_rules(server: &Running, hello: &Hello) -> ToClient {
     let answer = async {
         loop {
             let answer = Agent::connect(server, hello.clone()).await.next().await;
-            let by_first = |rules: &RulesVersion| *rules == RulesVersion(1);
-            if !matches!(&answer, ToClient::Welcome { rules, .. } if by_first(rules)) {
+            let are_own = |rules: &RulesVersion| rules.0 == Version::SUPPORTED.number();
+            if !matches!(&answer, ToClient::Welcome { rules, .. } if are_own(rules)) {
                 return answer;
             }
         }

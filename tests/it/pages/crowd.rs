@@ -44,6 +44,7 @@ async fn agent(server: SocketAddr, number: usize) {
     let hello = Hello {
         agent_id: format!("crowd-{number}"),
         version: env!("CARGO_PKG_VERSION").into(),
+        rules: client::RULES,
         node: Some(node(number)),
         ..Hello::default()
     };
