@@ -16,6 +16,8 @@ pub struct Version(u32);
 impl Version {
     /// The rules of the first format.
     pub const FIRST: Self = Self(1);
+    /// Those by which the catalog shows the labels of agents' nodes.
+    pub const SECOND: Self = Self(2);
     /// The newest rules that this build knows.
     pub const SUPPORTED: Self = Rules::NEWEST.version();
 
@@ -56,11 +58,14 @@ pub enum Rules {
     /// Version 1: those of the first format.
     #[default]
     First,
+    /// Version 2: the catalog's row of a node carries the labels of the node, and what clients of
+    /// the catalog look for among them.
+    Second,
 }
 
 impl Rules {
     /// The newest of them.
-    pub const NEWEST: Self = Self::First;
+    pub const NEWEST: Self = Self::Second;
 
     /// The rules of that version.
     ///
@@ -69,6 +74,7 @@ impl Rules {
     pub fn of(version: Version) -> Result<Self, UnknownRules> {
         match version {
             Version::FIRST => Ok(Self::First),
+            Version::SECOND => Ok(Self::Second),
             version => Err(UnknownRules { version }),
         }
     }
@@ -77,6 +83,7 @@ impl Rules {
     pub const fn version(self) -> Version {
         match self {
             Self::First => Version::FIRST,
+            Self::Second => Version::SECOND,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The catalog API and DNS of a running agent.
 
-use crate::harness::{Agent, Echo, dns, eventually, http};
+use crate::harness::{Agent, Echo, agent::Mode, dns, eventually, http};
 use hickory_proto::{
     op::ResponseCode,
-    rr::{RData, RecordType},
+    rr::{RData, Record, RecordType},
 };
+use serde_json::json;
 use std::net::Ipv4Addr;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,10 +42,7 @@ async fn an_allocation_is_in_the_catalog_with_address_port_tags_and_check() {
         "/v1/catalog/nodes",
     ] {
         let body = http::get(&agent.url("catalog", path)).await;
-        assert!(
-            !body.is_null() && body != serde_json::json!([]),
-            "{path}: {body}"
-        );
+        assert!(!body.is_null() && body != json!([]), "{path}: {body}");
     }
     let leader = http::get(&agent.url("catalog", "/v1/status/leader")).await;
     assert!(
@@ -110,6 +108,67 @@ async fn names_of_services_tags_and_nodes_are_answered() {
             .iter()
             .any(|record| record.record_type() == RecordType::SOA)
     );
+}
+
+/// Texts of the TXT records among `records`, in order.
+fn texts(records: &[Record]) -> Vec<String> {
+    let texts = records.iter().filter_map(|record| match &record.data {
+        RData::TXT(text) => Some(text.to_string()),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_labels_of_a_node_are_in_the_catalog_and_in_dns() {
+    let more = "client {\n  meta {\n    rack = \"r1\"\n  }\n}\n";
+    let agent = Agent::start_with(Mode::Dev, more).await;
+    let job = Echo::new("web", 1);
+    job.run(&agent).await;
+    job.running(&agent, 1).await;
+    let labels = |rack: &str| json!({"consul-network-segment": "", "consul-version": "1.22.0", "rack": rack});
+    let nodes = http::get(&agent.url("catalog", "/v1/catalog/nodes")).await;
+    assert_eq!(nodes[0]["Meta"], labels("r1"), "{nodes}");
+    let name = nodes[0]["Node"].as_str().expect("a name").to_owned();
+    let get = async |path: &str| http::get(&agent.url("catalog", path)).await;
+    let node = get(&format!("/v1/catalog/node/{name}")).await;
+    assert_eq!(node["Node"]["Meta"], labels("r1"), "{node}");
+    assert_eq!(get("/v1/agent/self").await["Meta"], labels("r1"));
+    let rows = get("/v1/catalog/service/web").await;
+    assert_eq!(rows[0]["NodeMeta"], labels("r1"), "{rows}");
+
+    // A label that is changed while the agent runs is another one everywhere.
+    let id = http::get(&agent.url("http", "/v1/nodes")).await[0]["ID"].clone();
+    let changed = json!({"NodeID": id, "Meta": {"rack": "r2"}});
+    http::put(&agent.url("http", "/v1/client/metadata"), &changed).await;
+    agent
+        .wait_catalog("/v1/health/service/web?node-meta=rack:r2", |rows| {
+            (rows[0]["Node"]["Meta"] == labels("r2")).then_some(())
+        })
+        .await;
+    for (path, empty) in [
+        ("/v1/catalog/nodes?node-meta=rack:r1", json!([])),
+        ("/v1/catalog/services?node-meta=rack:r1", json!({})),
+        ("/v1/catalog/service/web?node-meta=rack:r1", json!([])),
+    ] {
+        assert_eq!(get(path).await, empty, "{path}");
+    }
+    let server = agent.address("dns");
+    let shown = [
+        "consul-network-segment=",
+        "consul-version=1.22.0",
+        "rack=r2",
+    ];
+    eventually("the label in DNS", async || {
+        let answer = dns::ask(server, &format!("{name}.node.consul."), RecordType::TXT).await;
+        let texts = texts(&answer.answers);
+        (texts == shown).then_some(()).ok_or_else(|| format!("{texts:?}"))
+    })
+    .await;
+    let answer = dns::ask(server, &format!("{name}.node.consul."), RecordType::A).await;
+    assert_eq!(texts(&answer.additionals), shown);
+    let answer = dns::ask(server, "web.service.consul.", RecordType::SRV).await;
+    assert_eq!(texts(&answer.additionals), shown);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

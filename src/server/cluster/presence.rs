@@ -157,6 +157,13 @@ fn missing_node(server: &Voter, known: &Known, catalog: &View) -> Option<Command
         tagged_addresses: ["lan", "wan"]
             .map(|tag| (tag.to_owned(), address.to_owned()))
             .into(),
+        // Like the rows of agents that run tasks.
+        meta: [
+            ("consul-network-segment", ""),
+            ("consul-version", API_VERSION),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into(),
         ..Node::default()
     };
     let health = Check::serf_health(server.name.as_str(), known.is_alive);
@@ -164,8 +171,10 @@ fn missing_node(server: &Voter, known: &Known, catalog: &View) -> Option<Command
         let is_health_there = catalog
             .check(&health.key())
             .is_some_and(|row| row.status == health.status);
-        let is_there =
-            is_health_there && row.address == node.address && row.datacenter == node.datacenter;
+        let is_there = is_health_there
+            && row.address == node.address
+            && row.datacenter == node.datacenter
+            && row.meta == node.meta;
         if row.id != id || is_there {
             return None;
         }

@@ -316,8 +316,10 @@ impl State {
             }
             Command::RaiseVersion { to } => {
                 // An entry with rules that are not known here does not come this far.
-                if let Ok(rules) = Rules::of(to) {
-                    self.rules = self.rules.max(rules);
+                if let Ok(rules) = Rules::of(to)
+                    && rules > self.rules
+                {
+                    self.raise(at, rules, changes);
                 }
                 Ok(Effect::default())
             }
@@ -365,6 +367,21 @@ impl State {
         changes.jobs.push(applied);
         self.apply_derived(at, commands, changes);
         Ok(effect)
+    }
+
+    /// Goes over to newer rules, by which the rows of nodes that did not change may be others.
+    fn raise(&mut self, at: Stamp, rules: Rules, changes: &mut Changes) {
+        let before = std::mem::replace(&mut self.rules, rules);
+        let mut commands = Vec::new();
+        for node in self.jobs.current().nodes("") {
+            let row = catalog_node(rules, node);
+            // Another node may have its name by now.
+            let has_row = self.mesh.current().node_by_id(&row.node.id).is_some();
+            if has_row && row != catalog_node(before, node) {
+                commands.push(mesh::state::Command::UpsertNode(row));
+            }
+        }
+        self.apply_derived(at, commands, changes);
     }
 
     fn node_commands(&self, change: &NodeChange) -> Option<mesh::state::Command> {

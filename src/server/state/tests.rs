@@ -339,6 +339,107 @@ fn a_node_that_is_down_has_no_passing_instance() {
     assert_eq!(world.listed()[0].2, Status::Critical);
 }
 
+fn raise(to: Version) -> Command {
+    Command::RaiseVersion { to }
+}
+
+fn labeled(rack: &str) -> Node {
+    Node {
+        meta: [("rack".into(), rack.into())].into(),
+        ..node()
+    }
+}
+
+impl World {
+    /// The row of the node in the catalog: its labels, and the index of its last change.
+    fn row(&self) -> (Vec<String>, Index) {
+        let row = self.state.mesh.current().node("one").unwrap();
+        let labels = row
+            .meta
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        assert_eq!(self.replica.node("one"), Some(row), "what agents were sent");
+        (labels.collect(), row.modify_index)
+    }
+}
+
+#[test]
+fn rows_of_nodes_are_derived_anew_when_the_rules_are_raised() {
+    let mut world = World::default();
+    world.apply(JobsCommand::UpsertNode(Box::new(labeled("r1"))));
+    assert_eq!(world.row(), (vec![], 1));
+    world.apply(JobsCommand::UpsertNode(Box::new(labeled("r2"))));
+    assert_eq!(world.row(), (vec![], 1), "by the rules in force");
+    world.apply(raise(Version::FIRST));
+    assert_eq!(world.row(), (vec![], 1), "they were in force");
+
+    world.apply(raise(Version::SECOND));
+    let shown = |rack: &str| vec!["consul-network-segment=".into(), format!("rack={rack}")];
+    assert_eq!(world.row(), (shown("r2"), 4));
+    for older in [Version::SECOND, Version::FIRST] {
+        world.apply(raise(older));
+        assert_eq!(
+            world.row(),
+            (shown("r2"), 4),
+            "{older} changes nothing any more"
+        );
+        assert_eq!(world.state.snapshot().version, Version::SECOND);
+    }
+    world.apply(JobsCommand::UpsertNode(Box::new(labeled("r3"))));
+    assert_eq!(world.row(), (shown("r3"), 7));
+}
+
+#[test]
+fn the_row_of_a_name_stays_with_its_holder_when_the_rules_are_raised() {
+    let mut world = World::new();
+    world.place(alloc("a"));
+    world.runs("a");
+    let down = |id: &str| JobsCommand::UpdateNodeStatus {
+        node_ids: vec![Id::named(id)],
+        status: NodeStatus::Down,
+        evals: Vec::new(),
+    };
+    // Another machine takes the name over, and is gone too.
+    world.apply(down("node-1"));
+    let heir = Node {
+        id: Id::named("node-2"),
+        ..labeled("r2")
+    };
+    world.apply(JobsCommand::UpsertNode(Box::new(heir)));
+    world.apply(down("node-2"));
+    world.apply(raise(Version::SECOND));
+    let (labels, index) = world.row();
+    assert_eq!((labels.len(), index), (2, world.index));
+    let holder = world.state.mesh.current().node("one").unwrap();
+    assert_eq!(holder.id, NodeId::named("node-2").to_string());
+}
+
+#[test]
+fn a_node_with_more_labels_than_the_catalog_takes_is_taken() {
+    let mut world = World::default();
+    world.apply(raise(Version::SECOND));
+    let long = "x".repeat(4096);
+    let labels = (0..2000).map(|at| (format!("label-{at:04}"), "value".to_owned()));
+    let node = Node {
+        meta: labels
+            .chain([(long.clone(), "v".into()), ("a".into(), long)])
+            .collect(),
+        attributes: [("consul.version".into(), "1.22.0".into())].into(),
+        ..node()
+    };
+    world.apply(JobsCommand::UpsertNode(Box::new(node)));
+    let (labels, _) = world.row();
+    assert_eq!(labels.len(), mesh::state::META_PAIRS_MAX);
+    assert_eq!(
+        labels[..3],
+        [
+            "consul-network-segment=",
+            "consul-version=1.22.0",
+            "label-0000=value",
+        ]
+    );
+}
+
 #[test]
 fn a_node_that_the_catalog_refuses_is_in_no_table() {
     let mut world = World::new();

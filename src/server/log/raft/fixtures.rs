@@ -13,14 +13,15 @@ use jobs::{
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
 };
 use mesh::state::{Command as MeshCommand, SavedRow, SetRouteOverrides};
+use registration::Version;
 use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
 
-/// What this build writes.
-const CURRENT: &str = "format-1";
+/// What this build writes. Files of earlier ones stay as they are.
+const CURRENT: &str = "rules-2";
 
 const JOB: &str = r#"
 job "web" {
@@ -80,7 +81,8 @@ fn node() -> Node {
         "NodePool": "default",
         "Status": "ready",
         "SchedulingEligibility": "eligible",
-        "Attributes": {"kernel.name": "linux"},
+        "Attributes": {"kernel.name": "linux", "consul.version": "1.22.0"},
+        "Meta": {"rack": "r1"},
         "Drivers": {"raw_exec": {"Detected": true, "Healthy": true}},
         "NodeResources": {
             "Cpu": {"CpuShares": 4000, "TotalCpuCores": 2},
@@ -171,6 +173,9 @@ fn describe(snapshot: &Snapshot) -> String {
             ),
             SavedRow::Session(row) => writeln!(text, "session {} of {}", row.id, row.node),
             SavedRow::Virtual(service, number) => writeln!(text, "address {number} of {service}"),
+            SavedRow::Node(row) if !row.meta.is_empty() => {
+                writeln!(text, "labels of {} {:?}", row.name, row.meta)
+            }
             SavedRow::Indexes { .. }
             | SavedRow::Node(_)
             | SavedRow::NodeIndex(..)
@@ -276,6 +281,9 @@ async fn write_files(into: &Path) {
         .metrics(|metrics| metrics.snapshot.is_some(), "a snapshot")
         .await
         .unwrap();
+    // What stands in the snapshot is derived by the first rules, what follows by the newest.
+    let to = Version::SUPPORTED;
+    write(&raft, Command::RaiseVersion { to }).await;
     let overrides = SetRouteOverrides {
         text: "route add web /other http://10.0.0.7:1/".into(),
         expected_index: None,
