@@ -36,6 +36,7 @@ mod store_tests;
 #[cfg(test)]
 mod tests;
 mod txn;
+mod usage;
 
 use std::sync::Arc;
 
@@ -217,6 +218,7 @@ pub fn router(catalog: Catalog) -> Router {
         .merge(session::router())
         .merge(txn::router())
         .merge(operator::router())
+        .merge(usage::router())
         .merge(coordinate::router())
         .merge(event::router())
         .merge(config::router())

@@ -1,14 +1,12 @@
 //! What operators look at: the servers of the log, and how they are.
 
-use std::collections::BTreeSet;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use jobs::spec::list_errors;
-use mesh::{model::SERVERS, wire::API_VERSION};
+use mesh::wire::API_VERSION;
 use serde_json::{Map, Value, json};
 
 use super::query::{Query, json as answer};
@@ -47,7 +45,6 @@ pub(super) fn router() -> Router<Catalog> {
                 "OPTIONS,GET,POST,PUT,DELETE",
             ),
         )
-        .route("/v1/operator/usage", read(usage))
         .route("/v1/operator/utilization", read(utilization))
 }
 
@@ -102,45 +99,6 @@ async fn utilization(State(_): State<Catalog>, query: Query) -> Error {
     Error::not_found("operator utilization requires Consul Enterprise")
 }
 
-async fn usage(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
-    let snapshot = catalog.snapshot();
-    let instances: Vec<_> = snapshot.all_instances().collect();
-    let names: BTreeSet<&str> = instances.iter().map(|row| &*row.service.name).collect();
-    let own = instances.iter().filter(|row| row.service.name == SERVERS);
-    let of_mesh = [
-        "api-gateway",
-        "connect-native",
-        "connect-proxy",
-        "ingress-gateway",
-        "mesh-gateway",
-        "terminating-gateway",
-    ];
-    let of_mesh: Map<String, Value> = of_mesh
-        .map(|kind| (kind.to_owned(), 0.into()))
-        .into_iter()
-        .collect();
-    let counts = json!({
-        "Services": names.len(),
-        "ServiceInstances": instances.len(),
-        "ConnectServiceInstances": of_mesh,
-        "BillableServiceInstances": instances.len() - own.count(),
-        "Nodes": snapshot.nodes().count(),
-    });
-    let mut usage = Map::new();
-    usage.insert(catalog.agent().datacenter.clone(), counts);
-    let answer_of = json!({
-        "Usage": usage,
-        "Index": snapshot.index(),
-        "LastContact": 0,
-        "KnownLeader": true,
-        "ConsistencyLevel": "leader",
-        "NotModified": false,
-        "Backend": 0,
-        "ResultsFilteredByACLs": false,
-    });
-    answer(&query, &answer_of)
-}
-
 /// Id and name of a voter: those of its node, those of its log where it has none.
 fn named(catalog: &Catalog, voter: &Voter) -> (String, String) {
     let snapshot = catalog.snapshot();
@@ -174,7 +132,6 @@ async fn raft(State(catalog): State<Catalog>, query: Query) -> Result<Response, 
     answer(&query, &json!({ "Servers": servers, "Index": 0 }))
 }
 
-/// Fixed in this version: no server is taken out, moved or upgraded by itself.
 /// What clients may ask of how servers are looked after. It is fixed: none is taken out by itself.
 fn settings() -> Value {
     json!({

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::HeaderMap;
-use mesh::model::{Check, Node, Service, ServiceAddress, Status, Timestamp, Weights};
+use mesh::model::{
+    CONNECT_PROXY, Check, Node, Role, SERVERS, Service, ServiceAddress, Status, Timestamp, Weights,
+};
 use mesh::state::{
     CheckResult, Command, DrainService, RegisterService, Stamp, State as Tables, UpdateChecks,
     UpsertNode,
@@ -575,6 +577,61 @@ async fn operators_see_the_servers_and_where_machines_stand() {
     );
     let map = fixture.get("/v1/coordinate/datacenters").await.json();
     assert_eq!(map[0]["Coordinates"][0]["Node"], "n1.dc1");
+}
+
+#[tokio::test]
+async fn usage_counts_services_by_what_they_are_and_is_waited_for() {
+    let mut fixture = Fixture::new().await;
+    let of_mesh = |native: usize, proxies: usize| {
+        json!({"api-gateway": 0, "connect-native": native, "connect-proxy": proxies,
+               "ingress-gateway": 0, "mesh-gateway": 0, "terminating-gateway": 0})
+    };
+    let usage = fixture.get("/v1/operator/usage").await;
+    assert_eq!(usage.header("x-consul-index"), "14");
+    let expected = json!({
+        "Usage": {"dc1": {"Services": 2, "ServiceInstances": 2, "BillableServiceInstances": 2,
+            "ConnectServiceInstances": of_mesh(0, 0), "Nodes": 2}},
+        "Index": 14, "LastContact": 0, "KnownLeader": true, "ConsistencyLevel": "leader",
+        "NotModified": false, "Backend": 0, "ResultsFilteredByACLs": false,
+    });
+    assert_eq!(usage.json(), expected);
+    let router = fixture.router.clone();
+    let path = "/v1/operator/usage?index=14&wait=60s";
+    let waiting = tokio::spawn(async move { send(router, "GET", path).await });
+    let with = |id: &str, name: &str, role: Role| Service {
+        id: id.into(),
+        node: "n1".into(),
+        name: name.into(),
+        role: Some(Box::new(role)),
+        ..Service::default()
+    };
+    let proxy = Role {
+        kind: CONNECT_PROXY.into(),
+        destination: "web".into(),
+        ..Role::default()
+    };
+    fixture.register(15, with("p", "web-sidecar-proxy", proxy), Vec::new());
+    let usage = waiting.await.unwrap().json();
+    assert_eq!(
+        usage["Usage"]["dc1"]["ConnectServiceInstances"],
+        of_mesh(0, 1)
+    );
+    let native = Role {
+        is_native: true,
+        ..Role::default()
+    };
+    fixture.register(16, with("web2", "web", native), Vec::new());
+    let servers = Service {
+        id: SERVERS.into(),
+        node: "n1".into(),
+        name: SERVERS.into(),
+        ..Service::default()
+    };
+    fixture.register(17, servers, Vec::new());
+    let usage = fixture.get("/v1/operator/usage").await.json();
+    let expected = json!({"Services": 4, "ServiceInstances": 5, "BillableServiceInstances": 3,
+        "ConnectServiceInstances": of_mesh(1, 1), "Nodes": 2});
+    assert_eq!(usage["Usage"]["dc1"], expected);
 }
 
 #[tokio::test]

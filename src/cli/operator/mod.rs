@@ -3,6 +3,7 @@
 mod raft;
 mod root;
 mod scheduler;
+mod usage;
 
 use crate::context::Context;
 
@@ -18,6 +19,9 @@ pub enum Command {
     /// Look after the scheduler
     #[command(subcommand)]
     Scheduler(scheduler::Command),
+    /// See how much the catalog holds
+    #[command(subcommand)]
+    Usage(usage::Command),
 }
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
@@ -25,5 +29,6 @@ pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8
         Command::Raft(command) => raft::run(cx, command).await,
         Command::Root(command) => root::run(cx, command).await,
         Command::Scheduler(command) => scheduler::run(cx, command).await,
+        Command::Usage(command) => usage::run(cx, command).await,
     }
 }
