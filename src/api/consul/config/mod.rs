@@ -4,6 +4,7 @@
 //! which the parts do not fit together is refused ([`mesh::chain`]), and so is the removal of one
 //! that others need.
 
+mod kinds;
 mod rollout;
 mod rows;
 mod shape;
@@ -164,19 +165,17 @@ async fn put(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<
 /// An entry with its keys as the API answers them.
 ///
 /// # Errors
-/// 400 with every key that it may not have.
+/// 400 with everything that is wrong with how it is written.
 pub(super) fn canonical(kind: &str, entry: Map<String, Value>) -> Result<Value, Error> {
-    shape::canonical(kind, entry).map_err(|unknown| {
-        let lines = unknown
-            .iter()
-            .map(|key| format!("\t* invalid config key {key:?}\n"));
-        let noun = if unknown.len() == 1 {
+    shape::canonical(kind, entry).map_err(|problems| {
+        let lines = problems.iter().map(|problem| format!("\t* {problem}\n"));
+        let noun = if problems.len() == 1 {
             "error"
         } else {
             "errors"
         };
         let lines: String = lines.collect();
-        undecoded(&format!("{} {noun} occurred:\n{lines}\n", unknown.len()))
+        undecoded(&format!("{} {noun} occurred:\n{lines}\n", problems.len()))
     })
 }
 
