@@ -55,6 +55,9 @@ async fn register(
     if !posted.id.is_empty() && posted.id.len() != refusals::ID_CHARACTERS {
         return Err(Error::internal("Bad node ID: uuid string is wrong length"));
     }
+    if let Some(problem) = renames_agent(&catalog, &posted.node, &posted.id) {
+        return Err(Error::internal(problem));
+    }
     metadata::check_node(&posted.node_meta)?;
     let service = posted.service.as_ref().map(|service| {
         if service.name.is_empty() {
@@ -136,4 +139,15 @@ async fn deregister(
 pub(super) fn runs_agent(catalog: &Catalog, name: &str) -> bool {
     let snapshot = catalog.server().snapshot();
     snapshot.jobs.nodes("").any(|node| node.name == name)
+}
+
+/// What is wrong with a node that has the id of an agent's, under another name: the agent would not
+/// find its rows again.
+pub(super) fn renames_agent(catalog: &Catalog, name: &str, id: &str) -> Option<String> {
+    let snapshot = catalog.server().snapshot();
+    let holder = snapshot.jobs.node(jobs::model::NodeId::parse(id)?)?;
+    (holder.name != *name).then(|| {
+        let holder = &holder.name;
+        format!("node ID {id:?} is that of the agent on node {holder:?}, which keeps its name")
+    })
 }

@@ -22,7 +22,7 @@ use super::agent::{PostedCheck, PostedService};
 use super::decode;
 use super::query::{Query, answer_from_server, json};
 use super::refusals::{self, Limit, TXN_BYTES_MAX};
-use super::register::runs_agent;
+use super::register::{renames_agent, runs_agent};
 use super::{Catalog, write};
 use crate::body::Raw;
 use crate::error::Error;
@@ -311,6 +311,11 @@ fn node_operation(catalog: &Catalog, row: PostedRow) -> Result<Result<Operation,
     if !node.id.is_empty() && node.id.len() != refusals::ID_CHARACTERS {
         let wrong = "Bad node ID: uuid string is wrong length";
         return Ok(Err(wrong.to_owned()));
+    }
+    if verb != RowVerb::Get
+        && let Some(problem) = renames_agent(catalog, &node.node, &node.id)
+    {
+        return Ok(Err(problem));
     }
     Ok(Ok(Operation::Node(Box::new(NodeOperation {
         verb,
