@@ -307,6 +307,23 @@ async fn nodes_without_an_agent_are_registered_and_removed() {
     // The agent's own node stays, whatever is asked.
     let own = json!({"Node": node});
     assert_eq!(put(&agent, "/v1/catalog/deregister", own).await.1, "true");
+    let other = json!({"Node": node, "Address": "192.0.2.1", "NodeMeta": {"rack": "r9"}});
+    assert_eq!(put(&agent, "/v1/catalog/register", other).await.1, "true");
+    let path = format!("/v1/catalog/node/{}", node.as_str().expect("a name"));
+    let row = get(&agent, &path).await["Node"].clone();
+    assert_eq!(
+        (&row["Address"], &row["Meta"]["rack"]),
+        (&json!("127.0.0.1"), &Value::Null)
+    );
+    let renamed = json!({"Node": "thief", "ID": row["ID"], "Address": "192.0.2.1"});
+    let (status, text) = put(&agent, "/v1/catalog/register", renamed.clone()).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(text.contains("is that of the agent on node"), "{text}");
+    let set = json!([{"Node": {"Verb": "set", "Node": renamed}}]);
+    let (status, text) = put(&agent, "/v1/txn", set).await;
+    assert!(status.is_client_error(), "{status} {text}");
+    assert!(text.contains("is that of the agent on node"), "{text}");
+    assert_eq!(get(&agent, &path).await["Node"], row);
     let gone = json!({"Node": "ext"});
     assert_eq!(put(&agent, "/v1/catalog/deregister", gone).await.1, "true");
     eventually("the node's end", || async {
@@ -336,4 +353,66 @@ async fn nodes_without_an_agent_are_registered_and_removed() {
             (StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
         );
     }
+}
+
+/// What somebody else wrote of an agent's node is put right when the agent compares, as it does
+/// when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_change_of_an_agent_s_services_is_put_right() {
+    let mut agent = Agent::start_with(Mode::Durable, "").await;
+    let own = json!({"ID": "own", "Name": "own", "Port": 80, "Tags": ["a"],
+        "Check": {"Name": "beat", "TTL": "1h", "Status": "passing"}});
+    put(&agent, "/v1/agent/service/register", own).await;
+    let free = json!({"ID": "free", "Name": "free", "EnableTagOverride": true, "Tags": ["a"]});
+    put(&agent, "/v1/agent/service/register", free).await;
+    shows(&agent, "/v1/health/service/own?passing", |rows| {
+        rows[0]["Service"]["Port"] == 80
+    })
+    .await;
+    let node = get(&agent, "/v1/agent/self").await["Config"]["NodeName"].clone();
+    for service in [
+        json!({"ID": "own", "Service": "own", "Port": 99}),
+        json!({"ID": "foreign", "Service": "foreign", "Port": 1}),
+        json!({"ID": "free", "Service": "free", "Tags": ["b"], "EnableTagOverride": true}),
+    ] {
+        let body = json!({"Node": node, "Address": "192.0.2.1", "Service": service});
+        let (status, text) = put(&agent, "/v1/catalog/register", body).await;
+        assert_eq!(status, StatusCode::OK, "{text}");
+    }
+    let check = json!({"Node": node, "CheckID": "service:own"});
+    put(&agent, "/v1/catalog/deregister", check).await;
+    let rows = get(&agent, "/v1/catalog/service/own").await;
+    assert_eq!(rows[0]["ServicePort"], 99, "{rows}");
+    agent.stop().await;
+    agent.start_again().await;
+    shows(&agent, "/v1/health/service/own?passing", |rows| {
+        let service = &rows[0]["Service"];
+        let checks = rows[0]["Checks"].as_array().into_iter().flatten();
+        let has_own = checks
+            .into_iter()
+            .any(|check| check["CheckID"] == "service:own");
+        service["Port"] == 80 && service["Tags"] == json!(["a"]) && has_own
+    })
+    .await;
+    shows(&agent, "/v1/catalog/service/foreign", |rows| {
+        *rows == json!([])
+    })
+    .await;
+    // Whose tags others may say has theirs.
+    let free = get(&agent, "/v1/catalog/service/free").await;
+    assert_eq!(free[0]["ServiceTags"], json!(["b"]), "{free}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_of_the_api_run_where_the_agent_s_file_says_so() {
+    let more = "catalog {\n  enable_script_checks = true\n}\n";
+    let agent = Agent::start_with(Mode::Dev, more).await;
+    let script = json!({"Name": "s", "Args": ["/bin/sh", "-c", "echo seen; exit 1"],
+        "Interval": "1s"});
+    let registered = put(&agent, "/v1/agent/check/register", script).await;
+    assert_eq!(registered, (StatusCode::OK, String::new()));
+    shows(&agent, "/v1/health/state/warning", |checks| {
+        checks[0]["CheckID"] == "s" && checks[0]["Output"] == "seen\n"
+    })
+    .await;
 }

@@ -159,6 +159,11 @@ async fn udp_and_tcp_answer_on_one_port() {
         "case is kept"
     );
     assert_eq!(server.tcp(&asked).await.answers.len(), 10);
+    let mut plain = asked.clone();
+    plain.metadata.recursion_desired = false;
+    let reply = server.udp(&plain).await;
+    assert_eq!(reply.answers.len(), 3);
+    assert!(!reply.metadata.recursion_desired, "nobody wants recursion");
     server.stop().await;
 }
 

@@ -1166,6 +1166,44 @@ async fn a_snapshot_brings_back_what_users_wrote_and_no_index_goes_back() {
 }
 
 #[tokio::test]
+async fn an_agent_that_failed_is_taken_out_and_one_that_lives_stays() {
+    let store = Store::start().await;
+    let with = |node: &str, status: &str| {
+        json!({"Node": node, "Address": "192.0.2.1", "Check": {
+            "CheckID": "serfHealth", "Name": "Serf Health Status", "Status": status}})
+        .to_string()
+    };
+    let register = "PUT /v1/catalog/register";
+    store
+        .check(&[
+            (register, &with("dead", "critical"), 200, "true"),
+            (register, &with("well", "passing"), 200, "true"),
+            (
+                register,
+                r#"{"Node": "bare", "Address": "192.0.2.1"}"#,
+                200,
+                "true",
+            ),
+        ])
+        .await;
+    store.copy();
+    let unknown = |name: &str| format!("agent: No node found with name '{name}'");
+    store
+        .check(&[
+            ("PUT /v1/agent/force-leave/dead", "", 200, ""),
+            ("PUT /v1/agent/force-leave/well?prune", "", 200, ""),
+            ("PUT /v1/agent/force-leave/bare", "", 500, &unknown("bare")),
+            ("PUT /v1/agent/force-leave/none", "", 500, &unknown("none")),
+        ])
+        .await;
+    store.copy();
+    let nodes = store.ask("GET /v1/catalog/nodes", "").await.json();
+    let nodes = nodes.as_array().unwrap().iter();
+    let names: Vec<&Value> = nodes.map(|node| &node["Node"]).collect();
+    assert_eq!(names, ["bare", "well"]);
+}
+
+#[tokio::test]
 async fn an_agent_meets_itself_alone_and_its_log_can_be_followed() {
     let store = Store::start().await;
     store
