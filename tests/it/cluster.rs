@@ -6,7 +6,7 @@ use crate::{
         agent::Mode,
         command,
         command::trivet,
-        eventually, http,
+        dns, eventually, http,
         load::{Load, failures},
     },
     walkthrough::targets,
@@ -301,6 +301,16 @@ async fn a_node_is_drained_under_requests_and_none_fails() {
         }
     })
     .await;
+    // The catalog has it, and says of every agent which level of the API it keeps.
+    for (pair, count) in [("rack:r7", 1), ("consul-version:1.22.0", 3)] {
+        let path = format!("/v1/catalog/nodes?node-meta={pair}");
+        clients
+            .1
+            .wait_catalog(&path, |nodes| {
+                (nodes.as_array()?.len() == count).then_some(())
+            })
+            .await;
+    }
     // Other clients of the API name the node in the body alone.
     let url = server.url("http", "/v1/client/metadata");
     let named = json!({"NodeID": other, "Meta": {"row": "a1"}});
@@ -563,6 +573,9 @@ async fn a_server_that_lags_by_a_snapshot_is_sent_it_and_a_minority_writes_nothi
         http::send(Method::GET, &nodes, None).await.0,
         StatusCode::OK
     );
+    let name = "consul.service.consul.";
+    let ports = dns::srv_ports(lagging.address("dns"), name).await;
+    assert!(!ports.is_empty(), "names are answered from the copy");
     kill(other.pid(), Signal::SIGCONT).expect("the server is there");
     let since = Instant::now();
     while put_key(&lagging, "accepted", "1").await.0 != StatusCode::OK {

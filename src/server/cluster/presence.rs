@@ -293,6 +293,11 @@ mod tests {
         let servers = [voter(1, "one"), voter(2, "two"), voter(3, "three")];
         let mut state = State::default();
         settle(&mut state, &servers, &known(&[1, 2, 3]));
+        let level = |name: &str| {
+            let row = state.current().view().node(name).cloned();
+            row.and_then(|row| row.meta.get("consul-version").cloned())
+        };
+        assert_eq!(level("one").as_deref(), Some(API_VERSION));
         let one = "one id 10.0.0.1:4647 Passing";
         assert_eq!(rows(&state), [one, "two id 10.0.0.2:4647 Passing"]);
         assert!(
@@ -304,6 +309,24 @@ mod tests {
         settle(&mut state, &servers[..1], &known(&[1]));
         assert_eq!(rows(&state), [one]);
         assert!(state.current().view().node("two").is_none());
+        // Somebody else says something of it.
+        let row = state.current().view().node("one").cloned();
+        let mut row = row.expect("it is there").as_ref().clone();
+        row.meta.insert("consul-version".into(), "9".into());
+        let checks = Vec::new();
+        let foreign = UpsertNode { node: row, checks };
+        let at = Stamp {
+            index: 900,
+            now: Timestamp::default(),
+        };
+        let written = state.apply(at, Command::UpsertNode(foreign));
+        written.expect("it is taken");
+        settle(&mut state, &servers[..1], &known(&[1]));
+        let row = state.current().view().node("one").cloned();
+        assert_eq!(
+            row.expect("it is there").meta["consul-version"],
+            API_VERSION
+        );
         // It runs tasks from now on: its agent registers the node.
         let now = BTreeMap::from([Known::new(member(1, false), Status::Alive)]);
         settle(&mut state, &servers[..1], &now);
