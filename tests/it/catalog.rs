@@ -162,7 +162,9 @@ async fn the_labels_of_a_node_are_in_the_catalog_and_in_dns() {
     eventually("the label in DNS", async || {
         let answer = dns::ask(server, &format!("{name}.node.consul."), RecordType::TXT).await;
         let texts = texts(&answer.answers);
-        (texts == shown).then_some(()).ok_or_else(|| format!("{texts:?}"))
+        (texts == shown)
+            .then_some(())
+            .ok_or_else(|| format!("{texts:?}"))
     })
     .await;
     let answer = dns::ask(server, &format!("{name}.node.consul."), RecordType::A).await;

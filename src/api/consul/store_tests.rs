@@ -604,6 +604,31 @@ async fn configuration_is_checked_kept_and_listed() {
     );
 }
 
+/// The published Go client reads all three limits wherever there are defaults.
+#[tokio::test]
+async fn the_limits_of_a_gateway_are_all_answered() {
+    let store = Store::start().await;
+    let entry = |defaults: Value| {
+        json!({"kind": "ingress-gateway", "name": "in", "defaults": defaults}).to_string()
+    };
+    for (written, kept) in [
+        (
+            json!({"max_connections": 2048, "MaxPendingRequests": null,
+                "passive_health_check": {"interval": "500ms", "max_failures": 20}}),
+            json!({"MaxConnections": 2048, "MaxPendingRequests": 0, "MaxConcurrentRequests": 0,
+                "PassiveHealthCheck": {"Interval": 500_000_000, "MaxFailures": 20}}),
+        ),
+        (Value::Null, Value::Null),
+    ] {
+        store
+            .check(&[("PUT /v1/config", &entry(written), 200, "true")])
+            .await;
+        let read = store.ask("GET /v1/config/ingress-gateway/in", "").await;
+        assert_eq!(read.json()["Defaults"], kept, "{}", read.body);
+        assert_eq!(read.json()["TLS"], json!({"Enabled": false}));
+    }
+}
+
 #[tokio::test]
 async fn intentions_are_kept_as_entries_and_decide_by_precedence() {
     let store = Store::start().await;

@@ -42,7 +42,19 @@ pub(super) fn normalized(kind: &str, mut entry: Value) -> Result<Value, String> 
         "service-resolver" => check_resolver(&entry)?,
         "service-router" => check_routes(&entry)?,
         "service-intentions" => complete_sources(&mut entry, &name)?,
-        "ingress-gateway" => set_default(&mut entry, "TLS", json!({ "Enabled": false })),
+        "ingress-gateway" => {
+            set_default(&mut entry, "TLS", json!({ "Enabled": false }));
+            let limits = [
+                "MaxConnections",
+                "MaxPendingRequests",
+                "MaxConcurrentRequests",
+            ];
+            if let Some(defaults @ Value::Object(_)) = entry.get_mut("Defaults") {
+                for key in limits {
+                    set_default(defaults, key, json!(0));
+                }
+            }
+        }
         _ => {}
     }
     Ok(entry)
