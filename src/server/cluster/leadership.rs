@@ -109,7 +109,7 @@ async fn lead(
     tokio::pin!(lost);
     // Before the first stream, which would end with the rules that it began by.
     tokio::select! {
-        () = voters::raise_rules(core) => {}
+        _ = voters::raise_rules(core) => {}
         () = &mut lost => return None,
         () = until.cancelled() => return None,
     }

@@ -96,12 +96,15 @@ fn common_rules(own: &Member, servers: &[Voter], others: &[KnownServer]) -> Opti
 
 /// Goes over to the newest rules that every server of the group and every agent knows. Agents whose
 /// nodes are ready are waited for: one that has to agree to rules that it does not know is out.
-pub(super) async fn raise_rules(core: &Core) {
+/// Tells whether the newest that this build knows are in force.
+pub(super) async fn raise_rules(core: &Core) -> bool {
     let snapshot = core.published.current();
-    let Ok(raft) = core.raft.raft() else { return };
     if snapshot.version >= Version::SUPPORTED {
-        return;
+        return true;
     }
+    let Ok(raft) = core.raft.raft() else {
+        return false;
+    };
     let (own, others) = (directory::own(core), core.directory.others());
     let of_servers = common_rules(&own, &raft.configuration(), &others);
     let nodes = snapshot.jobs.nodes("");
@@ -112,12 +115,14 @@ pub(super) async fn raise_rules(core: &Core) {
     {
         tracing::warn!(%error, "the rules of the cluster stay as they are");
     }
+    core.published.current().version >= Version::SUPPORTED
 }
 
 /// Keeps the group until `stop`.
 pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     let mut news = core.directory.changed();
     let mut warned = BTreeSet::new();
+    let mut said_older = false;
     loop {
         news.borrow_and_update();
         let Ok(raft) = core.raft.raft() else { return };
@@ -136,7 +141,14 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
         let change = next(&own, &servers, &others);
         let done = match &change {
             None => {
-                raise_rules(&core).await;
+                if !raise_rules(&core).await && !said_older {
+                    said_older = true;
+                    tracing::info!(
+                        in_force = %core.published.current().version,
+                        newest = %Version::SUPPORTED,
+                        "the cluster goes by older rules until every server and agent knows the newest"
+                    );
+                }
                 Ok(())
             }
             Some(change) => carry_out(&core, change).await,
