@@ -26,13 +26,7 @@ use found::Found;
 use keys::Keys;
 use mesh::elsewhere::Admission;
 use proxy::route::tags::PREFIX;
-use std::{
-    collections::BTreeSet,
-    future::{Future, pending},
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, future::Future, net::SocketAddr, path::Path, sync::Arc};
 use table::Tables;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +47,6 @@ pub enum StartError {
 pub struct Standalone {
     listeners: Vec<(&'static str, SocketAddr)>,
     parts: Parts,
-    routed: CancellationToken,
 }
 
 /// Sockets that are open and not served yet.
@@ -145,11 +138,7 @@ impl Standalone {
         };
         parts.edge(planes.data(), |stopped| tables.run(reader, stopped));
         let listeners = serve(&settings, bound, texts, (&parts, planes, limits, &routed));
-        Ok(Self {
-            listeners,
-            parts,
-            routed,
-        })
+        Ok(Self { listeners, parts })
     }
 
     /// Where it listens, by name.
@@ -157,20 +146,10 @@ impl Standalone {
         &self.listeners
     }
 
-    /// Resolves when there are routes for the first time.
-    pub async fn ready(&self) {
-        self.routed.cancelled().await;
-    }
-
     /// Stops; bounded in time, whatever hangs. From the moment at which `hurry` resolves, without
     /// the rest of the grace.
     pub async fn stop_early(self, hurry: impl Future<Output = ()>) {
         self.parts.stop(hurry).await;
-    }
-
-    /// The same with the whole grace.
-    pub async fn stop(self) {
-        self.stop_early(pending()).await;
     }
 }
 

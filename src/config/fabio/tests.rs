@@ -1,5 +1,9 @@
 use super::*;
 use crate::{Shutdown, Strategy};
+use proptest::{
+    prelude::{ProptestConfig, prop_assert, prop_oneof, proptest},
+    strategy::Strategy as _,
+};
 use std::time::Duration;
 
 /// What came of flags, with or without a leading dash.
@@ -548,4 +552,65 @@ fn other_backends_need_no_catalog() {
         nothing[0].contains("`registry.file.path` names none"),
         "{nothing:?}"
     );
+}
+
+/// A text with much of what means something in a setting.
+fn text() -> impl proptest::strategy::Strategy<Value = String> {
+    let words = [
+        "proxy.addr",
+        "proxy.cs",
+        "registry.static.routes",
+        "ui.addr",
+        "-",
+        "--",
+        "=",
+        ":",
+        ";",
+        ",",
+        " ",
+        "\\",
+        "\n",
+        "\"",
+        "'",
+        "${",
+        "}",
+        "{{",
+        "}}",
+        "GetPrivateIP",
+        "#",
+        "!",
+        "\\u00",
+        "cs",
+        "proto",
+        "prometheus",
+        "1s",
+        "[::1]:80",
+        ":9999",
+        "http://",
+        "a",
+        "\u{e9}",
+    ];
+    let word = prop_oneof![
+        4 => proptest::sample::select(words.to_vec()).prop_map(str::to_owned),
+        1 => ".{0,3}",
+    ];
+    proptest::collection::vec(word, 0..24).prop_map(|words| words.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_text_is_read_or_refused(
+        arguments in proptest::collection::vec(text(), 0..6),
+        values in proptest::collection::vec(text(), 3),
+        file in text(),
+    ) {
+        let names = ["FABIO_PROXY_ADDR", "UI_ADDR", "proxy_cs"];
+        let names = names.map(str::to_owned);
+        let environment: Vec<_> = names.into_iter().zip(values).collect();
+        if let Err(problems) = Standalone::load(&arguments, &environment, Some(&file)) {
+            prop_assert!(!problems.is_empty());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proxy::Config;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{Running, config};
 use crate::backend::{Backend, Behavior};
@@ -123,6 +124,40 @@ async fn silence_is_504_and_not_repeated() {
     // Who was asked may read it later than the answer comes.
     a.request_arrived().await;
     assert_eq!(a.requests() + b.requests(), 1);
+}
+
+/// A target whose queue of connections is full: what is sent to it is answered by nobody. The
+/// connections keep it so.
+async fn full_queue() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    // The system takes one more than it was asked for.
+    for _ in 0..2 {
+        waiting.push(TcpStream::connect(address).await.unwrap());
+    }
+    (listener, waiting)
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_is_given_up_in_time() {
+    let (full, _waiting) = full_queue().await;
+    let address = full.local_addr().unwrap();
+    let alive = Backend::start("a", Behavior::Name).await;
+    let config = Config {
+        connect_timeout: Duration::from_millis(50),
+        retries: 1,
+        ..config()
+    };
+    let proxy = Running::to(config.clone(), &[address, alive.address]).await;
+    for _ in 0..4 {
+        // Nothing was sent, so anything may go elsewhere.
+        assert_eq!(post(proxy.address, "x").await.text(), "a");
+    }
+    let proxy = Running::to(config, &[address]).await;
+    assert_eq!(get(proxy.address, "/").await.status(), 504);
 }
 
 #[tokio::test]
