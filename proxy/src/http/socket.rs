@@ -1,6 +1,6 @@
 //! A client's connection, as the proxy library wants it, with the bounds that the library has not:
-//! a request's head has a largest size and one deadline, and what the library answers to a bad one
-//! is put into our own words.
+//! a request's head has a largest size and one deadline, a client has to take what it is sent, and
+//! what the library answers to a bad request is put into our own words.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use pingora_core::protocols::{
 use pingora_http::ResponseHeader;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::sync::futures::OwnedNotified;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::handle::Handle;
 use super::linger::linger;
@@ -74,6 +74,10 @@ pub(super) struct Socket {
     deadline: Option<Pin<Box<Sleep>>>,
     /// The request was refused by us; nothing more is written.
     is_refused: bool,
+    /// How long the client may take none of what is written.
+    client_timeout: Duration,
+    /// Set while it takes none.
+    stuck: Option<Pin<Box<Sleep>>>,
 }
 
 /// What the socket of a request says about its client, and is told about the request.
@@ -244,6 +248,8 @@ impl Socket {
             first_deadline: Some(replay.deadline),
             deadline: None,
             is_refused: false,
+            client_timeout: limits.client,
+            stuck: None,
             stream: BufWriter::with_capacity(WRITE_BUFFER_BYTES, stream),
         })
     }
@@ -307,6 +313,22 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
+    /// What came of a write: one that waits has its time, in which some of it has to be taken.
+    fn in_time<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let time = self.client_timeout;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(time)));
+        ready!(stuck.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     /// Takes a write of the library. As long as no request is there, it is an answer to something
     /// that is none: the library's name, date and caching do not belong there.
     fn poll_answer(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -317,7 +339,8 @@ impl Socket {
             ready!(self.poll_refuse(cx, status.unwrap_or(StatusCode::BAD_REQUEST)))?;
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.in_time(cx, written)
     }
 }
 
@@ -379,7 +402,8 @@ impl AsyncWrite for Socket {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_answer(cx, first.map_or(&[], |buf| buf));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.in_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -387,7 +411,8 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.in_time(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
