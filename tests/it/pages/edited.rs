@@ -195,3 +195,31 @@ async fn needs_chromium_names_routes_keys_and_variables_are_shown_and_edited() {
     .await;
     page.end_clean();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_chromium_the_table_of_the_ingress_keeps_itself_current() {
+    let agent = Agent::start().await;
+    let Some(page) = Browser::at(&agent).await else {
+        return;
+    };
+    let manual = agent.url("ingress_admin", "/api/manual");
+    let first = "route add first /first http://127.0.0.1:9/\n";
+    http::put(&manual, &json!({"value": first, "version": "0"})).await;
+    // A bad address of the table leads to it.
+    let place = agent.url("ingress_admin", "/nowhere");
+    page.call("Page.navigate", json!({ "url": place })).await;
+    let shows = |text: &str| format!("document.body.innerText.includes('{text}')");
+    page.wait(&shows("/first")).await;
+    page.wait("location.pathname === '/routes'").await;
+
+    // What changes is there without a word, and the rows that are looked for stay.
+    page.paste("#filter", "SECOND").await;
+    page.wait(&shows("0 of 1 targets")).await;
+    let now = http::get(&manual).await;
+    let both = format!("{first}route add second /second http://127.0.0.1:9/\n");
+    let body = json!({"value": both, "version": now["version"]});
+    http::put(&manual, &body).await;
+    page.wait(&shows("1 of 2 targets")).await;
+    page.wait(&format!("{} && !{}", shows("/second"), shows("/first")))
+        .await;
+}
