@@ -527,9 +527,12 @@ async fn in_a_row(agent: &Agent, rollouts: usize) {
     let mut last = job.clone();
     last.args = Vec::new();
     "last".clone_into(&mut last.text);
+    // Without requests nothing passes.
+    let load = start(agent, "row", PER_SECOND);
     last.register(agent).await;
     last.deployment(agent, rollouts as u64 + 1, "successful")
         .await;
+    load.stop().await;
     last.running(agent, STABLE as usize).await;
     let routes = http::get(&agent.url("ingress_admin", "/api/routes")).await;
     let routes = routes.as_array().map_or(0, Vec::len);
