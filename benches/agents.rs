@@ -65,6 +65,7 @@ async fn measure(agents: usize, time: Duration) {
         region: "global".into(),
         rpc_address: address.to_string(),
         lease: Duration::from_secs(60),
+        oidc_issuer: None,
         gc: jobs::control::GcLimits::default(),
         cluster: server::ClusterConfig::default(),
         serves_alone: false,

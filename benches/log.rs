@@ -62,6 +62,7 @@ async fn start(data_dir: &Path) -> Handle {
         region: "global".into(),
         rpc_address: listener.local_addr().to_string(),
         lease: Duration::from_secs(3),
+        oidc_issuer: None,
         gc: jobs::control::GcLimits::default(),
         serves_alone: false,
         cluster: server::ClusterConfig::default(),

@@ -145,7 +145,7 @@ fn parts(path: &Path) -> (String, String) {
 fn olders(path: &Path) -> io::Result<Vec<(i128, PathBuf)>> {
     let (stem, ending) = parts(path);
     let directory = path.parent().filter(|own| !own.as_os_str().is_empty());
-    let entries = fs::read_dir(directory.unwrap_or(Path::new(".")))?;
+    let entries = fs::read_dir(directory.unwrap_or_else(|| Path::new(".")))?;
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;

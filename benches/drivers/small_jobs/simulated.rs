@@ -46,6 +46,7 @@ async fn measure(jobs: usize, submitters: usize, agents: usize) {
         serves_alone: false,
         rpc_address: address.to_string(),
         lease: Config::LEASE,
+        oidc_issuer: None,
         gc: jobs::control::GcLimits::default(),
         cluster: server::ClusterConfig::default(),
     };
