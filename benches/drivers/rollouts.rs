@@ -6,7 +6,7 @@
 use crate::harness::{
     Agent, DEADLINE, Echo,
     agent::{self, Mode},
-    http,
+    eventually, http,
     load::{self, Load, Request},
 };
 use futures_util::future::join_all;
@@ -436,6 +436,8 @@ async fn spared(agent: &Agent) {
             job.group = job.group.replace("port = \"http\"", "port = \"1\"");
         }
         "new".clone_into(&mut job.text);
+        // The service may be new, and requests that come before it would be nobody's.
+        routed(agent, &route).await;
         let began = Instant::now();
         let load = start(agent, &route, PER_SECOND);
         load.more(400).await;
@@ -470,6 +472,21 @@ async fn spared(agent: &Agent) {
         stop(agent, &id).await;
     }
     println!();
+}
+
+/// Waits until the ingress has all instances of a service.
+async fn routed(agent: &Agent, service: &str) {
+    eventually("the routes", || async {
+        let routes = http::get(&agent.url("ingress_admin", "/api/routes")).await;
+        let all = routes.as_array().into_iter().flatten();
+        let own = all.filter(|route| route["service"] == service).count();
+        if own == STABLE as usize {
+            Ok(())
+        } else {
+            Err(routes.to_string())
+        }
+    })
+    .await;
 }
 
 /// How often requests of a service were given to another instance.
