@@ -139,9 +139,11 @@ pub(super) fn failed(
         let other = target.upstream();
         other.serial() != upstream.serial() && other.health().rests(now)
     });
-    if (resting.count() + 1) * 2 <= all {
-        let time = u64::try_from(config.eject_time.as_millis()).unwrap_or(u64::MAX);
-        upstream.health().eject(now, time);
+    if (resting.count() + 1) * 2 > all {
+        return;
+    }
+    let time = u64::try_from(config.eject_time.as_millis()).unwrap_or(u64::MAX);
+    if upstream.health().eject(now, time) {
         tracing::info!(
             instance = upstream.instance(),
             address = %upstream.address(),

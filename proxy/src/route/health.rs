@@ -109,10 +109,11 @@ impl Health {
         most > 0 && failures >= most
     }
 
-    /// It failed too often: it rests for `time_ms`, each time longer.
-    pub fn eject(&self, now_ms: u64, time_ms: u64) {
+    /// It failed too often: it rests for `time_ms`, each time longer. Whether that is news: who is
+    /// judged gets requests while it rests.
+    pub fn eject(&self, now_ms: u64, time_ms: u64) -> bool {
         if self.rests(now_ms) {
-            return;
+            return false;
         }
         self.failures.store(0, Ordering::Relaxed);
         let before = self.ejected_ms.swap(now_ms, Ordering::Relaxed);
@@ -122,6 +123,7 @@ impl Health {
         let times = u64::from(self.ejections.fetch_add(1, Ordering::Relaxed)) + 1;
         let rest = time_ms.saturating_mul(times).min(EJECTED_MS_MAX);
         self.rest(now_ms, rest);
+        true
     }
 
     /// It could not be reached: whether that is news. Those who wait for it wait in vain.
@@ -224,7 +226,9 @@ mod tests {
             for failure in 1..=5 {
                 assert_eq!(health.failed(5), failure == 5);
             }
-            health.eject(now, 1000);
+            assert!(health.eject(now, 1000));
+            // Whoever is judged fails on while it rests; that is told once.
+            assert!(!health.eject(now + 1, 1000));
             assert!(health.rests(now) && health.rests(until - 1) && !health.rests(until));
         }
         // An answer that is no good does not end the rest.
