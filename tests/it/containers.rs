@@ -206,7 +206,11 @@ async fn log(agent: &Agent, alloc: &Value, stream: &str) -> String {
                 .send()
                 .await
                 .map_err(|error| error.to_string())?;
+            let is_there = answer.status().is_success();
             let text = answer.text().await.map_err(|error| error.to_string())?;
+            if !is_there {
+                return Err(text);
+            }
             if text.is_empty() {
                 Err("nothing yet".into())
             } else {
