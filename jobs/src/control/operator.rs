@@ -13,7 +13,7 @@ use crate::{
         Command, DeregisterJob, RegisterJob, Rejected, Revert, ScaleJob, Snapshot, UpdateNodeDrain,
     },
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// A registration as it is handed in.
 #[derive(Clone, Debug, Default)]
@@ -269,17 +269,6 @@ pub fn reverted_version(state: &Snapshot, index: Index, revert: &Revert) -> Opti
     written.then_some(revert.job.version)
 }
 
-fn active(state: &Snapshot, id: DeploymentId) -> Result<&Arc<Deployment>, Rejected> {
-    let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
-    if deployment.is_active() {
-        return Ok(deployment);
-    }
-    Err(Rejected::DeploymentOver {
-        id,
-        status: deployment.status.as_str().into(),
-    })
-}
-
 /// The evaluation that goes on with a deployment; of the job as the deployment has it when it was
 /// purged.
 fn watcher_eval(
@@ -305,7 +294,7 @@ pub fn promote(
     groups: &[GroupName],
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
-    let deployment = active(state, id)?;
+    let deployment = state.active_deployment(id)?;
     state.check_promotable(deployment, groups)?;
     let eval = watcher_eval(state, deployment, now, ids).ok_or(Rejected::NoJob)?;
     Ok(Command::PromoteDeployment {
@@ -325,7 +314,7 @@ pub fn fail(
     id: DeploymentId,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
-    let deployment = active(state, id)?;
+    let deployment = state.active_deployment(id)?;
     Ok(end_failed(
         state,
         now,
@@ -412,7 +401,7 @@ pub fn pause(
     pause: bool,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
-    let deployment = active(state, id)?;
+    let deployment = state.active_deployment(id)?;
     let (status, description) = if pause {
         (DeploymentStatus::Paused, "Deployment is paused")
     } else {
@@ -456,7 +445,7 @@ pub fn set_health(
     unhealthy: Vec<AllocId>,
     ids: &mut Ids,
 ) -> Result<Command, Rejected> {
-    let deployment = active(state, id)?;
+    let deployment = state.active_deployment(id)?;
     for &alloc_id in healthy.iter().chain(&unhealthy) {
         let alloc = state.alloc(alloc_id).ok_or(Rejected::NoAlloc)?;
         if alloc.deployment_id != Some(id) {

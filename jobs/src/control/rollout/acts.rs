@@ -68,7 +68,7 @@ pub fn aim(
     act: Act,
     revision: Option<u64>,
 ) -> Result<Aim, Rejected> {
-    let deployment = active(state, id)?;
+    let deployment = state.active_deployment(id)?;
     let mut waiting = deployment
         .task_groups
         .iter()
@@ -112,7 +112,7 @@ pub fn act(
     aim: &Aim,
     asked: &Asked,
 ) -> Result<Command, Rejected> {
-    let deployment = active(state, aim.deployment_id)?;
+    let deployment = state.active_deployment(aim.deployment_id)?;
     let group = deployment.task_groups.get(&aim.group);
     let group = group
         .filter(|row| awaits_promotion(row))
@@ -179,17 +179,6 @@ pub fn still_holds(state: &Snapshot, command: &Command) -> bool {
         }
         _ => true,
     }
-}
-
-fn active(state: &Snapshot, id: DeploymentId) -> Result<&Deployment, Rejected> {
-    let deployment = state.deployment(id).ok_or(Rejected::NoDeployment)?;
-    if deployment.is_active() {
-        return Ok(deployment);
-    }
-    Err(Rejected::DeploymentOver {
-        id,
-        status: deployment.status.as_str().into(),
-    })
 }
 
 fn awaits_promotion(group: &DeploymentState) -> bool {

@@ -98,10 +98,8 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    pub(in crate::state) fn active_deployment(
-        &self,
-        id: DeploymentId,
-    ) -> Result<&Deployment, Rejected> {
+    /// A deployment that is not over.
+    pub(crate) fn active_deployment(&self, id: DeploymentId) -> Result<&Deployment, Rejected> {
         let deployment = self.deployments.get(&id).ok_or(Rejected::NoDeployment)?;
         if deployment.is_active() {
             return Ok(deployment);
