@@ -21,6 +21,7 @@ mod internal;
 mod kv;
 #[cfg(test)]
 mod mesh_tests;
+mod meta;
 mod operator;
 mod paths;
 mod prepared;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::decode::body;
+use super::meta::{META, Meta};
 use super::query::{Query, add_index_headers, answer_from_server, json as answer_json};
 use super::{Catalog, only, read, refusals};
 use crate::body::Raw;
@@ -64,31 +65,6 @@ struct Explained {
     #[serde(flatten)]
     meta: Meta,
 }
-
-/// What a reader is told of the server that answered.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Meta {
-    index: u64,
-    last_contact: u64,
-    known_leader: bool,
-    consistency_level: &'static str,
-    not_modified: bool,
-    backend: u8,
-    #[serde(rename = "ResultsFilteredByACLs")]
-    results_filtered: bool,
-}
-
-/// As the server that leads tells it.
-const META: Meta = Meta {
-    index: 1,
-    last_contact: 0,
-    known_leader: true,
-    consistency_level: "leader",
-    not_modified: false,
-    backend: 0,
-    results_filtered: false,
-};
 
 async fn create(State(catalog): State<Catalog>, query: Query, raw: Raw) -> Result<Response, Error> {
     let (mut posted, session) = posted(&raw)?;

@@ -9,6 +9,7 @@ use mesh::model::{CONNECT_PROXY, INGRESS_GATEWAY, SERVERS, Service};
 use mesh::view::{Table, View};
 use serde::Serialize;
 
+use super::meta::{META, Meta};
 use super::query::{Query, answer};
 use super::{Catalog, read};
 use crate::error::Error;
@@ -37,14 +38,8 @@ pub(super) fn router() -> Router<Catalog> {
 #[serde(rename_all = "PascalCase")]
 struct Usage {
     usage: BTreeMap<String, Counts>,
-    index: u64,
-    last_contact: u64,
-    known_leader: bool,
-    consistency_level: &'static str,
-    not_modified: bool,
-    backend: u8,
-    #[serde(rename = "ResultsFilteredByACLs")]
-    results_filtered_by_acls: bool,
+    #[serde(flatten)]
+    meta: Meta,
 }
 
 /// What a datacenter has.
@@ -69,13 +64,10 @@ async fn usage(State(catalog): State<Catalog>, query: Query) -> Result<Response,
     };
     let view = |snapshot: &View| Usage {
         usage: [(datacenter.clone(), counts(snapshot))].into(),
-        index: index(snapshot),
-        last_contact: 0,
-        known_leader: true,
-        consistency_level: "leader",
-        not_modified: false,
-        backend: 0,
-        results_filtered_by_acls: false,
+        meta: Meta {
+            index: index(snapshot),
+            ..META
+        },
     };
     answer(catalog, &query, index, view).await
 }
