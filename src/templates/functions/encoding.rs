@@ -1,6 +1,6 @@
 //! Functions that encode, decode and digest.
 
-use super::{add, argument, failed, text_at, told};
+use super::{Answer, add, argument, failed, text_at, told};
 use crate::values;
 use base64::{Engine as _, engine::general_purpose};
 use gotmpl::{FuncMap, Value};
@@ -13,25 +13,18 @@ pub(super) fn add_all(map: &mut FuncMap) {
     let decode = |engine: &'static general_purpose::GeneralPurpose| {
         move |args: &[Value]| {
             let bytes = engine.decode(text_at(args, 0)?);
-            let bytes = bytes.map_err(|error| failed(error.to_string()))?;
-            told(String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?)
+            readable(bytes.map_err(|error| failed(error.to_string()))?)
         }
     };
     let encode = |engine: &'static general_purpose::GeneralPurpose| {
         move |args: &[Value]| told(engine.encode(text_at(args, 0)?))
     };
-    add(
-        map,
-        "base64Decode",
-        1..=1,
-        decode(&general_purpose::STANDARD),
-    );
-    add(
-        map,
-        "base64Encode",
-        1..=1,
-        encode(&general_purpose::STANDARD),
-    );
+    for name in ["base64Decode", "sprig_b64dec"] {
+        add(map, name, 1..=1, decode(&general_purpose::STANDARD));
+    }
+    for name in ["base64Encode", "sprig_b64enc"] {
+        add(map, name, 1..=1, encode(&general_purpose::STANDARD));
+    }
     add(
         map,
         "base64URLDecode",
@@ -44,9 +37,11 @@ pub(super) fn add_all(map: &mut FuncMap) {
         1..=1,
         encode(&general_purpose::URL_SAFE),
     );
-    add(map, "sha256Hex", 1..=1, |args| {
-        told(hex(&Sha256::digest(text_at(args, 0)?)))
-    });
+    for name in ["sha256Hex", "sprig_sha256sum"] {
+        add(map, name, 1..=1, |args| {
+            told(hex(&Sha256::digest(text_at(args, 0)?)))
+        });
+    }
     add(map, "md5sum", 1..=1, |args| {
         told(hex(&Md5::digest(text_at(args, 0)?)))
     });
@@ -73,8 +68,14 @@ fn json(map: &mut FuncMap) {
     });
     for (name, write) in [
         ("toJSON", compact as Write),
+        ("sprig_toJson", compact),
+        ("sprig_mustToJson", compact),
         ("toUnescapedJSON", unescaped),
+        ("sprig_toRawJson", unescaped),
+        ("sprig_mustToRawJson", unescaped),
         ("toJSONPretty", pretty),
+        ("sprig_toPrettyJson", pretty),
+        ("sprig_mustToPrettyJson", pretty),
         ("toUnescapedJSONPretty", unescaped_pretty),
     ] {
         add(map, name, 1..=1, move |args| {
@@ -111,17 +112,17 @@ fn documents(map: &mut FuncMap) {
     });
 }
 
-pub(super) type Write = fn(&serde_json::Value) -> Result<String, serde_json::Error>;
+type Write = fn(&serde_json::Value) -> Result<String, serde_json::Error>;
 
-pub(super) fn compact(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+fn compact(value: &serde_json::Value) -> Result<String, serde_json::Error> {
     unescaped(value).map(|text| escaped(&text))
 }
 
-pub(super) fn pretty(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+fn pretty(value: &serde_json::Value) -> Result<String, serde_json::Error> {
     unescaped_pretty(value).map(|text| escaped(&text))
 }
 
-pub(super) fn unescaped(value: &serde_json::Value) -> Result<String, serde_json::Error> {
+fn unescaped(value: &serde_json::Value) -> Result<String, serde_json::Error> {
     serde_json::to_string(value)
 }
 
@@ -134,6 +135,11 @@ fn escaped(json: &str) -> String {
     json.replace('&', "\\u0026")
         .replace('<', "\\u003c")
         .replace('>', "\\u003e")
+}
+
+/// Bytes as a text.
+pub(super) fn readable(bytes: Vec<u8>) -> Answer {
+    told(String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

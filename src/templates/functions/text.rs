@@ -8,26 +8,34 @@ use gotmpl::FuncMap;
 const INDENT_MAX: usize = 1024;
 
 pub(super) fn add_all(map: &mut FuncMap) {
-    add(map, "toLower", 1..=1, |args| {
-        told(text_at(args, 0)?.to_lowercase())
-    });
-    add(map, "toUpper", 1..=1, |args| {
-        told(text_at(args, 0)?.to_uppercase())
-    });
+    for name in ["toLower", "sprig_lower"] {
+        add(map, name, 1..=1, |args| {
+            told(text_at(args, 0)?.to_lowercase())
+        });
+    }
+    for name in ["toUpper", "sprig_upper"] {
+        add(map, name, 1..=1, |args| {
+            told(text_at(args, 0)?.to_uppercase())
+        });
+    }
     add(map, "toTitle", 1..=1, |args| {
         told(title(&text_at(args, 0)?))
     });
     trimming(map);
-    add(map, "replaceAll", 3..=3, |args| {
-        told(text_at(args, 2)?.replace(&text_at(args, 0)?, &text_at(args, 1)?))
-    });
+    for name in ["replaceAll", "sprig_replace"] {
+        add(map, name, 3..=3, |args| {
+            told(text_at(args, 2)?.replace(&text_at(args, 0)?, &text_at(args, 1)?))
+        });
+    }
     add(map, "regexReplaceAll", 3..=3, |args| {
         let replaced = regex(args)?;
         told(replaced.replace_all(&text_at(args, 2)?, text_at(args, 1)?))
     });
-    add(map, "regexMatch", 2..=2, |args| {
-        yes_or_no(regex(args)?.is_match(&text_at(args, 1)?))
-    });
+    for name in ["regexMatch", "sprig_regexMatch", "sprig_mustRegexMatch"] {
+        add(map, name, 2..=2, |args| {
+            yes_or_no(regex(args)?.is_match(&text_at(args, 1)?))
+        });
+    }
     add(map, "indent", 2..=2, |args| {
         let pad = " ".repeat(size_at(args, 0)?.min(INDENT_MAX));
         let text = text_at(args, 1)?;
@@ -69,21 +77,27 @@ pub(super) fn add_all(map: &mut FuncMap) {
 }
 
 fn trimming(map: &mut FuncMap) {
-    add(map, "trimSpace", 1..=1, |args| {
-        told(text_at(args, 0)?.trim())
-    });
-    add(map, "trim", 2..=2, |args| {
-        let cut: Vec<char> = text_at(args, 0)?.chars().collect();
-        told(text_at(args, 1)?.trim_matches(cut.as_slice()))
-    });
-    add(map, "trimPrefix", 2..=2, |args| {
-        let (start, whole) = (text_at(args, 0)?, text_at(args, 1)?);
-        told(whole.strip_prefix(&start).unwrap_or(&whole))
-    });
-    add(map, "trimSuffix", 2..=2, |args| {
-        let (end, whole) = (text_at(args, 0)?, text_at(args, 1)?);
-        told(whole.strip_suffix(&end).unwrap_or(&whole))
-    });
+    for name in ["trimSpace", "sprig_trim"] {
+        add(map, name, 1..=1, |args| told(text_at(args, 0)?.trim()));
+    }
+    for name in ["trim", "sprig_trimAll"] {
+        add(map, name, 2..=2, |args| {
+            let cut: Vec<char> = text_at(args, 0)?.chars().collect();
+            told(text_at(args, 1)?.trim_matches(cut.as_slice()))
+        });
+    }
+    for name in ["trimPrefix", "sprig_trimPrefix"] {
+        add(map, name, 2..=2, |args| {
+            let (start, whole) = (text_at(args, 0)?, text_at(args, 1)?);
+            told(whole.strip_prefix(&start).unwrap_or(&whole))
+        });
+    }
+    for name in ["trimSuffix", "sprig_trimSuffix"] {
+        add(map, name, 2..=2, |args| {
+            let (end, whole) = (text_at(args, 0)?, text_at(args, 1)?);
+            told(whole.strip_suffix(&end).unwrap_or(&whole))
+        });
+    }
 }
 
 fn title(text: &str) -> String {

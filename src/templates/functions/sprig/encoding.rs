@@ -1,12 +1,11 @@
 //! Texts in other forms, and digests.
 
 use super::super::{
-    add, argument,
-    encoding::{Write, compact, hex, pretty, unescaped},
+    add,
+    encoding::{hex, readable},
     failed, text_at, told,
 };
 use crate::values;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gotmpl::{FuncMap, Value};
 use ring::digest;
 
@@ -23,13 +22,6 @@ pub(super) fn add_all(map: &mut FuncMap) {
 }
 
 fn bases(map: &mut FuncMap) {
-    add(map, "sprig_b64enc", 1..=1, |args| {
-        told(STANDARD.encode(text_at(args, 0)?))
-    });
-    add(map, "sprig_b64dec", 1..=1, |args| {
-        let bytes = STANDARD.decode(text_at(args, 0)?);
-        readable(bytes.map_err(|error| failed(error.to_string()))?)
-    });
     add(map, "sprig_b32enc", 1..=1, |args| {
         told(in_base_32(text_at(args, 0)?.as_bytes()))
     });
@@ -38,10 +30,6 @@ fn bases(map: &mut FuncMap) {
         let bytes = of_base_32(&text);
         readable(bytes.ok_or_else(|| failed("it is not in base 32"))?)
     });
-}
-
-fn readable(bytes: Vec<u8>) -> Result<Value, gotmpl::TemplateError> {
-    told(String::from_utf8(bytes).map_err(|error| failed(error.to_string()))?)
 }
 
 fn in_base_32(bytes: &[u8]) -> String {
@@ -89,7 +77,6 @@ fn of_base_32(text: &str) -> Option<Vec<u8>> {
 fn digests(map: &mut FuncMap) {
     for (name, algorithm) in [
         ("sprig_sha1sum", &digest::SHA1_FOR_LEGACY_USE_ONLY),
-        ("sprig_sha256sum", &digest::SHA256),
         ("sprig_sha512sum", &digest::SHA512),
     ] {
         add(map, name, 1..=1, move |args| {
@@ -117,17 +104,5 @@ fn json(map: &mut FuncMap) {
                 Err(_) => Ok(Value::Nil),
             }
         });
-    }
-    for (names, write) in [
-        (["sprig_toJson", "sprig_mustToJson"], compact as Write),
-        (["sprig_toPrettyJson", "sprig_mustToPrettyJson"], pretty),
-        (["sprig_toRawJson", "sprig_mustToRawJson"], unescaped),
-    ] {
-        for name in names {
-            add(map, name, 1..=1, move |args| {
-                let value = values::to_json(argument(args, 0)?)?;
-                told(write(&value).map_err(|error| failed(error.to_string()))?)
-            });
-        }
     }
 }

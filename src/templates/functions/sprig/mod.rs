@@ -1,6 +1,8 @@
 //! The functions whose names begin with `sprig_`: those of a well-known set that give the same for
 //! the same arguments. They take no time, no chance and nothing of the machine.
 //!
+//! Those that a function of the usual names does as well stand with that one.
+//!
 //! Source: Sprig's documentation. Differs: lengths and places in texts are counted in letters, not
 //! in bytes, and a map does not change in place.
 

@@ -15,7 +15,6 @@ const INDENT_MAX: usize = 1024;
 const DOTS: &str = "...";
 
 pub(super) fn add_all(map: &mut FuncMap) {
-    trimming(map);
     cases(map);
     cutting(map);
     asking(map);
@@ -24,34 +23,10 @@ pub(super) fn add_all(map: &mut FuncMap) {
     paths(map);
 }
 
-fn trimming(map: &mut FuncMap) {
-    add(map, "sprig_trim", 1..=1, |args| {
-        told(text_at(args, 0)?.trim())
-    });
-    add(map, "sprig_trimAll", 2..=2, |args| {
-        let cut: Vec<char> = text_at(args, 0)?.chars().collect();
-        told(text_at(args, 1)?.trim_matches(cut.as_slice()))
-    });
-    add(map, "sprig_trimPrefix", 2..=2, |args| {
-        let (start, whole) = (text_at(args, 0)?, text_at(args, 1)?);
-        told(whole.strip_prefix(&start).unwrap_or(&whole))
-    });
-    add(map, "sprig_trimSuffix", 2..=2, |args| {
-        let (end, whole) = (text_at(args, 0)?, text_at(args, 1)?);
-        told(whole.strip_suffix(&end).unwrap_or(&whole))
-    });
-    add(map, "sprig_nospace", 1..=1, |args| {
-        let letters = text_at(args, 0)?;
-        told(letters.split_whitespace().collect::<String>())
-    });
-}
-
 type Change = fn(&str) -> String;
 
 fn cases(map: &mut FuncMap) {
-    let changes: [(&'static str, Change); 10] = [
-        ("sprig_lower", |text| text.to_lowercase()),
-        ("sprig_upper", |text| text.to_uppercase()),
+    let changes: [(&'static str, Change); 8] = [
         ("sprig_title", |text| {
             of_words(text, |first| first.to_uppercase().collect())
         }),
@@ -131,6 +106,10 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn cutting(map: &mut FuncMap) {
+    add(map, "sprig_nospace", 1..=1, |args| {
+        let letters = text_at(args, 0)?;
+        told(letters.split_whitespace().collect::<String>())
+    });
     add(map, "sprig_substr", 3..=3, |args| {
         let whole: Vec<char> = text_at(args, 2)?.chars().collect();
         let (start, end) = (integer_at(args, 0)?, integer_at(args, 1)?);
@@ -251,9 +230,6 @@ fn joining(map: &mut FuncMap) {
         within(count.saturating_mul(text.len()))?;
         told(text.repeat(count))
     });
-    add(map, "sprig_replace", 3..=3, |args| {
-        told(text_at(args, 2)?.replace(&text_at(args, 0)?, &text_at(args, 1)?))
-    });
     for (name, mark) in [("sprig_quote", '"'), ("sprig_squote", '\'')] {
         add(map, name, 0..=usize::MAX, move |args| {
             let known = args.iter().filter(|own| !matches!(own, Value::Nil));
@@ -312,11 +288,6 @@ fn numbered(parts: Vec<Value>) -> Value {
 }
 
 fn patterns(map: &mut FuncMap) {
-    for name in ["sprig_regexMatch", "sprig_mustRegexMatch"] {
-        add(map, name, 2..=2, |args| {
-            yes_or_no(regex(args)?.is_match(&text_at(args, 1)?))
-        });
-    }
     for name in ["sprig_regexFind", "sprig_mustRegexFind"] {
         add(map, name, 2..=2, |args| {
             let whole = text_at(args, 1)?;
