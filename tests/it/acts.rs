@@ -6,7 +6,7 @@ use crate::{
     rollout::{deployment_id, rollout, start, with_canary},
 };
 use futures_util::{StreamExt as _, stream};
-use jobs::model::{Rollout, RolloutPhase, RolloutTransition};
+use jobs::model::{Rollout, RolloutPhase, RolloutTransition, Share};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -98,14 +98,11 @@ async fn bring(agent: &Agent, case: &Case) -> Option<Load> {
         rollout(agent, id, |row| (row["Share"] == 500).then_some(())).await;
     }
     let deployment = deployment_id(agent, id).await;
+    let next: &[&str] = &["rollout", "next", &deployment];
     let before: &[&[&str]] = match *state {
         "held" => &[&["rollout", "set-share", &deployment, "50"]],
         "paused" => &[&["deployment", "pause", &deployment]],
-        "baking" | "passed" => {
-            let next = ["rollout", "next", &deployment];
-            trivet(agent, &next).await.ok();
-            &[&["rollout", "next", &deployment]]
-        }
+        "baking" | "passed" => &[next, next],
         _ => &[],
     };
     for words in before {
@@ -233,7 +230,7 @@ async fn shows(agent: &Agent, case: &Case) {
         let said = answer.expect_err("it is refused");
         assert!(said.contains(case.expected), "{}: {said}", case.id);
         assert!(made.is_empty(), "{}: {made:?}", case.id);
-        return gives(agent, &case.id, &canary, part(&before)).await;
+        return gives(agent, &case.id, &canary, part(before.share)).await;
     }
     assert_eq!(answer, Ok(()), "{}", case.id);
     let status = match case.act {
@@ -274,7 +271,7 @@ async fn shows(agent: &Agent, case: &Case) {
             let became = format!("{} {}", one.phase.as_str(), one.share);
             assert_eq!(became, case.expected, "{}", case.id);
             assert!(one.reason.ends_with(": a look"), "{}: {one:?}", case.id);
-            let share = f64::from(one.share.ten_thousandths()) / 10_000.0;
+            let share = part(one.share);
             gives(agent, &case.id, &canary, share).await;
         }
     }
@@ -319,8 +316,8 @@ async fn is_told(agent: &Agent, id: &str) {
     .await;
 }
 
-fn part(row: &Rollout) -> f64 {
-    f64::from(row.share.ten_thousandths()) / 10_000.0
+fn part(share: Share) -> f64 {
+    f64::from(share.ten_thousandths()) / 10_000.0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
