@@ -59,8 +59,22 @@ async fn bring(agent: &Agent, job: &Echo, to: &str) {
         "baking" | "passed" => &["rollout", "next", id],
         _ => return,
     };
-    trivet(agent, words).await.ok();
     let reached = if to == "manual" { "held" } else { to };
+    eventually(&format!("{} is {reached}", job.id), async || {
+        let output = trivet(agent, words).await;
+        if output.code == 0 {
+            return Ok(());
+        }
+        // When the leader is lost over it, it may have been done all the same.
+        let row = newest(agent, &job.id).await;
+        let phase = &row["TaskGroups"]["web"]["Rollout"]["Phase"];
+        if phase == reached {
+            Ok(())
+        } else {
+            Err(format!("{phase}: {}", output.stderr))
+        }
+    })
+    .await;
     was_in(agent, &job.id, reached).await;
 }
 

@@ -66,10 +66,13 @@ pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) -> Option<Stri
             lead(&core, lost, until).await
         } else {
             let role = match now.leader.clone() {
-                Some(leader) => Role::Follows {
-                    leader,
-                    until: until.clone(),
-                },
+                Some(leader) => {
+                    tracing::info!(leader, term = now.term, "another server leads");
+                    Role::Follows {
+                        leader,
+                        until: until.clone(),
+                    }
+                }
                 None => Role::Waits,
             };
             core.role.send_replace(role);
@@ -114,6 +117,7 @@ async fn lead(
         () = until.cancelled() => return None,
     }
     begin(core);
+    tracing::info!("this server leads");
     let parts = TaskTracker::new();
     let supervisor = Supervisor::new(parts.clone(), until.clone());
     let followed = Arc::clone(core);
@@ -130,6 +134,7 @@ async fn lead(
         () = until.cancelled() => None,
     };
     core.role.send_replace(Role::Waits);
+    tracing::info!("this server does not lead any more");
     until.cancel();
     core.tunnels.clear();
     parts.close();

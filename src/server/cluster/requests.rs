@@ -9,7 +9,8 @@ use rpc::{
     tunnel::Tunnel,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{directory, enrollment, leadership::Role};
 use crate::{Core, sessions};
@@ -18,6 +19,9 @@ use crate::{Core, sessions};
 const LOG_BYTES_MAX: usize = 160 << 20;
 /// Bytes of any other question.
 const CALL_BYTES_MAX: usize = 1 << 20;
+/// How long answers may still come from a server that does not lead any more, as far as this one
+/// knows.
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// How long is waited for a leader; as published.
 pub const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -83,11 +87,20 @@ async fn answer_or_pass_on(core: Arc<Core>, asked: Asked) {
             // Without an API there is nobody to answer, and the pipe ends.
             drop(core.pipes.send((dialect, pipe)).await);
         }
-        (Role::Follows { leader, until }, _) if !asked.is_relayed() => {
-            let until = until.cancelled_owned();
-            core.pool.relay(asked, &leader, until).await;
+        (Role::Follows { leader, until }, kind) if !asked.is_relayed() => {
+            core.pool.relay(asked, &leader, relayed(kind, until)).await;
         }
         _ => asked.refuse("no cluster leader"),
+    }
+}
+
+/// Resolves when what is passed on ends, after the leader is another one or none is known. A
+/// session is to find the next leader at once. A request may have been carried out, and only the
+/// server that it went to can say so: its answer may still come.
+async fn relayed(kind: Kind, until: CancellationToken) {
+    until.cancelled().await;
+    if matches!(kind, Kind::Http(_)) {
+        sleep(ANSWER_GRACE).await;
     }
 }
 
@@ -134,5 +147,37 @@ impl Tunnels {
     /// Forgets all of them.
     pub(super) fn clear(&self) {
         self.0.lock().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_come_after_the_leader_changed_and_a_session_ends_at_once() {
+        for (kind, grace) in [
+            (Kind::Session, Duration::ZERO),
+            (Kind::Tunnel, Duration::ZERO),
+            (Kind::Http(Dialect::Jobs), ANSWER_GRACE),
+        ] {
+            let until = CancellationToken::new();
+            let relayed = relayed(kind, until.clone());
+            tokio::pin!(relayed);
+            let early = timeout(ANSWER_GRACE * 2, &mut relayed).await;
+            assert!(
+                early.is_err(),
+                "{kind:?} ended while the leader was the same"
+            );
+            let since = Instant::now();
+            until.cancel();
+            relayed.await;
+            assert!(since.elapsed() >= grace, "{kind:?}");
+            assert!(
+                since.elapsed() <= grace + Duration::from_millis(1),
+                "{kind:?}"
+            );
+        }
     }
 }
