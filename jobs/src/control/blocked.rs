@@ -1,8 +1,8 @@
 use super::Action;
 use crate::{
     model::{
-        EvalId, EvalStatus, Evaluation, GroupName, Index, Job, JobKey, Node, NodeId, NodeUsage,
-        Room, TaskGroup, Timestamp,
+        Allocation, EvalId, EvalStatus, Evaluation, GroupName, Index, Job, JobKey, Node, NodeId,
+        NodeUsage, Room, TaskGroup, Timestamp,
     },
     scheduler,
     state::{AllocChange, Applied, Snapshot, Table},
@@ -113,6 +113,7 @@ impl Blocked {
             let ready = state.nodes("").filter(|node| node.is_ready());
             freed.extend(ready.map(|node| node.id));
         }
+        freed.extend(own_places(state, applied));
         for change in &applied.nodes {
             match (&change.after, &change.before) {
                 (Some(after), _) if after.is_ready() => {
@@ -329,6 +330,37 @@ impl Blocked {
     }
 }
 
+/// Nodes with allocations of an older version, of the jobs whose last stopping allocation ended.
+/// While one is stopping, replacements wait for its room, to come up beside what they replace; if
+/// others get that room, they take the places of what they replace.
+fn own_places(state: &Snapshot, applied: &Applied) -> BTreeSet<NodeId> {
+    let is_stopping = |alloc: &Allocation| alloc.server_terminal() && !alloc.client_terminal();
+    let ended = applied.allocs.iter().filter_map(|change| {
+        let before = change
+            .before
+            .as_ref()
+            .filter(|before| is_stopping(before))?;
+        let after = change.after.as_ref();
+        after
+            .is_none_or(|after| after.client_terminal())
+            .then(|| before.job_key())
+    });
+    let jobs: BTreeSet<JobKey> = ended.collect();
+    let mut nodes = BTreeSet::new();
+    for key in &jobs {
+        let Some(job) = state.job(key).filter(|job| job.version > 0) else {
+            continue;
+        };
+        if state.allocs_of_job(key).any(|alloc| is_stopping(alloc)) {
+            continue;
+        }
+        let older = state.allocs_of_job(key);
+        let older = older.filter(|alloc| alloc.job_version != job.version && !alloc.is_terminal());
+        nodes.extend(older.map(|alloc| alloc.node_id));
+    }
+    nodes
+}
+
 /// True when others may take the room of the allocation that they could not take before.
 fn is_less_important(change: &AllocChange) -> bool {
     match (&change.before, &change.after) {
@@ -367,8 +399,8 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            AllocId, AllocMetric, AllocatedCpu, AllocatedResources, AllocatedTask, Allocation,
-            ClientStatus, DriverInfo, NodeStatus, PlanResult, Resources, Task,
+            AllocId, AllocMetric, AllocatedCpu, AllocatedResources, AllocatedTask, ClientStatus,
+            DriverInfo, NodeStatus, PlanResult, Resources, Task,
         },
         state::{AllocUpdate, Command, RegisterJob, Stamp, State},
     };
