@@ -53,6 +53,9 @@ async fn needs_chromium_a_job_goes_back_and_its_tasks_are_restarted() {
     page.go(&format!("/allocations/{id}")).await;
     page.wait_text("User requested running tasks to restart")
         .await;
+    // Between its end and its next start there is nobody to take a signal.
+    let starts = "document.querySelector('main').innerText.split('Task started by client').length";
+    page.wait(&format!("{starts} === 3")).await;
     page.press("Signal").await;
     page.paste("dialog input", "SIGCONT").await;
     page.confirm("trivet alloc signal -s SIGCONT ", "Send")
