@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     };
     if matches!(
         invocation.command,
-        Command::Agent(_) | Command::Dev(_) | Command::Ingress(_)
+        Command::Agent(_) | Command::CatalogAgent(_) | Command::Dev(_) | Command::Ingress(_)
     ) {
         allocator::give_back_in_background();
     }
@@ -30,9 +30,12 @@ fn main() -> ExitCode {
             commands::dev::run(arguments, invocation.program, invocation.global)
         }
         Command::Cluster(command) => commands::cluster::run(command, invocation.global),
+        Command::CatalogAgent(arguments) => commands::agent::run_catalog(&arguments),
         Command::Ingress(arguments) => commands::ingress::run(&arguments),
         Command::Echo(arguments) => commands::echo::run(arguments),
-        Command::ValidateServices(arguments) => commands::validate::run(&arguments),
+        Command::ValidateServices(arguments) => {
+            commands::validate::run(&invocation.program, &arguments)
+        }
         Command::Supervise(_) => Ok(commands::supervise::run()),
         Command::Request(request) => {
             commands::request::run(invocation.program, invocation.global, request)

@@ -102,8 +102,8 @@ impl Agent {
     /// # Errors
     /// Any [`Error`]; nothing runs then, and nothing is held.
     pub async fn start(mut config: Config, planes: &Planes) -> Result<Self, Error> {
-        for key in &config.ignored {
-            tracing::warn!("`{key}` is known and not acted on");
+        for note in &config.notes {
+            tracing::warn!("{note}");
         }
         let defined = definitions::read(&config).map_err(Error::Definitions)?;
         let tls = config.https.as_ref().map(https::rules).transpose();
@@ -133,7 +133,7 @@ impl Agent {
             None => (None, None),
         };
         let apis = [
-            (Some(&bound.http), None, limits.http),
+            (bound.http.as_ref(), None, limits.http),
             (bound.ingress_admin.as_ref(), None, limits.ingress_admin),
             (bound.catalog.as_ref(), None, limits.catalog),
             (bound.https.as_ref(), tls_reader.clone(), limits.catalog),
@@ -328,10 +328,9 @@ impl Agent {
             } else {
                 catalog
             };
-            let catalog = if config.ui.is_enabled {
-                catalog.with_ui(listeners.http.port())
-            } else {
-                catalog
+            let catalog = match listeners.http {
+                Some(http) if config.ui.is_enabled => catalog.with_ui(http.port()),
+                _ => catalog,
             };
             let router = api::consul::router(catalog);
             // Both listeners have the connections of one.
@@ -347,7 +346,9 @@ impl Agent {
             router
         };
         let jobs = api::jobs_router(api, has_pages.then(|| catalog.clone()));
-        serve(bound.http, jobs.clone(), limits.http);
+        if let Some(listener) = bound.http {
+            serve(listener, jobs.clone(), limits.http);
+        }
         let routers = Routers {
             jobs,
             catalog,
@@ -649,11 +650,14 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         name: config.name.clone(),
         region: config.region.clone(),
         datacenter: config.datacenter.clone(),
+        takes_jobs: client.takes_jobs,
         node_class: client.node_class.clone(),
         node_pool: "default".into(),
         meta: client.meta.clone(),
         address: config.advertise,
-        http_addr: format!("{}:{}", config.advertise, listeners.http.port()),
+        http_addr: listeners.http.map_or_else(String::new, |http| {
+            format!("{}:{}", config.advertise, http.port())
+        }),
         version: env!("CARGO_PKG_VERSION").into(),
         raw_exec: client.raw_exec,
         executable: std::env::current_exe().unwrap_or_else(|_| "trivet".into()),

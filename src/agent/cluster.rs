@@ -26,6 +26,7 @@ pub(super) fn security(config: &Config) -> Result<Security, String> {
     match &config.rpc_security {
         RpcSecurity::Loopback | RpcSecurity::Plain => Ok(Security::Plain),
         RpcSecurity::Mutual {
+            servers,
             authority,
             certificate,
             key,
@@ -35,7 +36,7 @@ pub(super) fn security(config: &Config) -> Result<Security, String> {
                 Some(_) => Strangers::MayEnroll,
                 None => Strangers::Refused,
             };
-            Security::mutual(authority, certificate, key, &config.region, strangers)
+            Security::mutual(authority, certificate, key, servers, strangers)
         }
     }
 }

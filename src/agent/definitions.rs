@@ -2,7 +2,7 @@
 
 use api::consul::Definitions;
 use client::Registered;
-use config::{Config, definitions::trees};
+use config::{Config, Problem, definitions::trees, validate_consul};
 use std::path::PathBuf;
 
 /// Reads the definitions of a configuration.
@@ -15,15 +15,13 @@ pub(super) fn read(config: &Config) -> Result<Definitions, Vec<String>> {
         let sentence = "`catalog.definitions` needs a client part: set `client { enabled = true }`";
         return Err(vec![sentence.to_owned()]);
     }
-    read_from(&of.definitions, of.local_scripts)
+    let mut trees = trees(&of.definitions).map_err(|problems| sentences(&problems))?;
+    trees.extend(of.defined.iter().cloned());
+    Definitions::read(trees, of.local_scripts)
 }
 
-fn read_from(paths: &[PathBuf], takes_scripts: bool) -> Result<Definitions, Vec<String>> {
-    let trees = trees(paths).map_err(|problems| {
-        let problems = problems.iter();
-        problems.map(ToString::to_string).collect::<Vec<_>>()
-    })?;
-    Definitions::read(trees, takes_scripts)
+fn sentences(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// Checks files of definitions, as an agent would read them that takes scripts.
@@ -31,7 +29,17 @@ fn read_from(paths: &[PathBuf], takes_scripts: bool) -> Result<Definitions, Vec<
 /// # Errors
 /// All that is wrong, a sentence each.
 pub fn validate(paths: &[PathBuf]) -> Result<(), Vec<String>> {
-    read_from(paths, true).map(drop)
+    let trees = trees(paths).map_err(|problems| sentences(&problems))?;
+    Definitions::read(trees, true).map(drop)
+}
+
+/// Checks files that an agent of the catalog's name would read: settings and definitions.
+///
+/// # Errors
+/// All that is wrong, a sentence each.
+pub fn validate_catalog(paths: &[PathBuf]) -> Result<(), Vec<String>> {
+    let defined = validate_consul(paths).map_err(|problems| sentences(&problems))?;
+    Definitions::read(defined, true).map(drop)
 }
 
 /// Registers what files define.

@@ -5,7 +5,7 @@ use super::{
     ingress::{self, Sources},
     runtimes::{Planes, join},
 };
-use config::{Config, Connections, Dns, Ingress};
+use config::{Config, Connections, Dns, Ingress, Part};
 use rpc::{security::Security, transport};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::net::TcpListener;
@@ -37,7 +37,7 @@ impl BindError {
 #[derive(Clone, Debug)]
 pub struct Listeners {
     /// Jobs API.
-    pub http: SocketAddr,
+    pub http: Option<SocketAddr>,
     /// RPC, when this agent runs a server.
     pub rpc: Option<SocketAddr>,
     /// Catalog API.
@@ -56,6 +56,7 @@ impl Listeners {
     /// Names as in `ports`, with their addresses.
     pub fn all(&self) -> Vec<(&'static str, SocketAddr)> {
         let optional = [
+            ("http", self.http),
             ("rpc", self.rpc),
             ("catalog", self.catalog),
             ("https", self.https),
@@ -63,12 +64,9 @@ impl Listeners {
             ("ingress", self.ingress),
             ("ingress_admin", self.ingress_admin),
         ];
-        std::iter::once(("http", self.http))
-            .chain(
-                optional
-                    .into_iter()
-                    .filter_map(|(name, address)| Some((name, address?))),
-            )
+        let bound = optional.into_iter();
+        bound
+            .filter_map(|(name, address)| Some((name, address?)))
             .collect()
     }
 }
@@ -77,7 +75,7 @@ impl Listeners {
 #[derive(Debug)]
 pub(super) struct Bound {
     pub addresses: Listeners,
-    pub http: Arc<TcpListener>,
+    pub http: Option<Arc<TcpListener>>,
     pub rpc: Option<transport::Listener>,
     pub catalog: Option<Arc<TcpListener>>,
     pub https: Option<Arc<TcpListener>>,
@@ -99,7 +97,7 @@ impl Bound {
         let traffic = Traffic::open(config.clone(), limits);
         let traffic = join(planes.data().spawn(traffic)).await?;
         let addresses = Listeners {
-            http: apis.http.1,
+            http: apis.http.as_ref().map(|(_, address)| *address),
             rpc: apis.rpc.as_ref().map(transport::Listener::local_addr),
             catalog: apis.catalog.as_ref().map(|(_, address)| *address),
             https: apis.https.as_ref().map(|(_, address)| *address),
@@ -112,7 +110,7 @@ impl Bound {
         };
         Ok(Self {
             addresses,
-            http: apis.http.0,
+            http: apis.http.map(|listener| listener.0),
             rpc: apis.rpc,
             catalog: apis.catalog.map(|listener| listener.0),
             https: apis.https.map(|listener| listener.0),
@@ -127,7 +125,7 @@ type Tcp = (Arc<TcpListener>, SocketAddr);
 
 /// The listeners of the control runtime.
 struct Apis {
-    http: Tcp,
+    http: Option<Tcp>,
     rpc: Option<transport::Listener>,
     catalog: Option<Tcp>,
     https: Option<Tcp>,
@@ -140,17 +138,25 @@ impl Apis {
         limits: Connections,
         security: Security,
     ) -> Result<Self, BindError> {
-        let http = tcp(config.http, "the jobs API", "http").await?;
+        let http = match config.http {
+            Some(address) => Some(tcp(address, "the jobs API", "http").await?),
+            None => None,
+        };
+        // By the name of the catalog alone, its settings have other names.
+        let (catalog_name, rpc_name) = match config.part {
+            Part::Catalog => ("http", "server"),
+            Part::All | Part::Jobs => ("catalog", "rpc"),
+        };
         let rpc = match config.server {
             Some(_) => {
                 let bound = transport::Listener::bind_limited(config.rpc, limits.rpc, security);
-                let failed = |error| bind_error(config.rpc, "RPC", "rpc", &error);
+                let failed = |error| bind_error(config.rpc, "RPC", rpc_name, &error);
                 Some(bound.await.map_err(failed)?)
             }
             None => None,
         };
         let catalog = match config.catalog {
-            Some(address) => Some(tcp(address, "the catalog API", "catalog").await?),
+            Some(address) => Some(tcp(address, "the catalog API", catalog_name).await?),
             None => None,
         };
         let https = match &config.https {

@@ -22,7 +22,7 @@ mod standalone;
 mod tests;
 
 pub use boot::{Agent, Error};
-pub use definitions::validate;
+pub use definitions::{validate, validate_catalog};
 pub use listeners::{BindError, Listeners};
 pub use machines::{NewCluster, NewMachine, init_cluster, join_cluster};
 pub use requests::Request;

@@ -10,16 +10,17 @@ use serde_json::{Map, Value, json};
 pub(super) fn configuration(config: &Config, listeners: &Listeners) -> Map<String, Value> {
     let advertised = |port: u16| std::net::SocketAddr::new(config.advertise, port).to_string();
     let (http, rpc) = (
-        listeners.http.port(),
+        listeners.http.map_or(0, |http| http.port()),
         listeners.rpc.map_or(0, |rpc| rpc.port()),
     );
+    let bind = config.http.map(|http| http.ip());
     let is_mutual = matches!(config.rpc_security, RpcSecurity::Mutual { .. });
     let server = config.server.as_ref();
     let shown = json!({
         "ACL": { "Enabled": false },
-        "Addresses": { "HTTP": config.http.ip(), "RPC": config.rpc.ip() },
+        "Addresses": { "HTTP": bind, "RPC": config.rpc.ip() },
         "AdvertiseAddrs": { "HTTP": advertised(http), "RPC": advertised(rpc) },
-        "BindAddr": config.http.ip(),
+        "BindAddr": bind,
         "Client": client(config),
         "DataDir": config.data_dir,
         "Datacenter": config.datacenter,

@@ -41,8 +41,8 @@ fn a_failed_start_leaves_nothing_running() {
         let taken = agent.listeners().clone();
         let elsewhere = tempfile::tempdir().unwrap();
         config.data_dir = elsewhere.path().to_path_buf();
-        (config.http, config.ingress.as_mut().unwrap().admin) =
-            ("127.0.0.1:0".parse().unwrap(), taken.ingress_admin.unwrap());
+        config.http = Some("127.0.0.1:0".parse().unwrap());
+        config.ingress.as_mut().unwrap().admin = taken.ingress_admin.unwrap();
         let failed = Agent::start(config.clone(), &planes).await.unwrap_err();
         assert!(
             failed.to_string().contains("ports.ingress_admin"),

@@ -65,7 +65,7 @@ mod watch;
 pub use context::Output;
 pub use process::{
     AgentArguments, ClusterCommand, ClusterInit, ClusterJoin, DevArguments, EchoArguments,
-    IngressArguments, SuperviseArguments, UnheededFlags, ValidateArguments,
+    ProgramArguments, SuperviseArguments, UnheededFlags, ValidateArguments,
 };
 pub use reach::{Places, reach};
 
@@ -75,6 +75,8 @@ use std::ffi::OsString;
 
 /// Where an agent listens unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4646";
+/// Name of the program by which users of the scheduler's command line call it.
+const JOBS_PROGRAM: &str = "nomad";
 /// Name of the program by which users of the catalog's command line call it.
 const CATALOG_PROGRAM: &str = "consul";
 /// Name of the program by which users of the ingress alone call it.
@@ -82,10 +84,17 @@ const INGRESS_PROGRAM: &str = "fabio";
 /// Exit code of a plan that could not be made.
 const PLAN_FAILED: u8 = 255;
 
+/// The name of a program, the last word of what it is called by: `consul` of `trivet consul`.
+#[must_use]
+pub fn called(program: &str) -> &str {
+    program.rsplit(' ').next().unwrap_or(program)
+}
+
 /// A command line, read and checked.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The name the program was called by, for texts that repeat it.
+    /// The name the program was called by, for texts that repeat it; two words where it was told
+    /// which of its names is meant.
     pub program: String,
     /// Options that every command has.
     pub global: Global,
@@ -203,7 +212,10 @@ pub enum Command {
     ValidateServices(ValidateArguments),
     /// Be an ingress and nothing else, told so by the name of the program.
     #[command(skip)]
-    Ingress(IngressArguments),
+    Ingress(ProgramArguments),
+    /// Be the catalog and nothing else, told so by the name of the program.
+    #[command(skip)]
+    CatalogAgent(ProgramArguments),
     /// Watch over one task's process (started by the agent itself)
     #[command(hide = true)]
     Supervise(SuperviseArguments),
@@ -358,16 +370,32 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Ref
         .unwrap_or("trivet")
         .to_owned();
     let mut args: Vec<OsString> = argv.collect();
+    // `trivet consul …` is `consul …`.
+    let chosen = args.first().and_then(|arg| arg.to_str());
+    let chosen =
+        chosen.filter(|name| [JOBS_PROGRAM, CATALOG_PROGRAM, INGRESS_PROGRAM].contains(name));
+    let (called, program) = match chosen.map(str::to_owned) {
+        Some(chosen) => {
+            args.remove(0);
+            let program = format!("{program} {chosen}");
+            (chosen, program)
+        }
+        None => (program.clone(), program),
+    };
     if args
         .first()
         .is_some_and(|arg| arg == "-v" || arg == "-version" || arg == "--version")
     {
         args = vec!["version".into()];
-    } else if program == INGRESS_PROGRAM {
-        return Ok(ingress(program, &args));
+    } else if called == INGRESS_PROGRAM {
+        let command = Command::Ingress(given(&args));
+        return Ok(standing_in(program, command));
+    } else if called == CATALOG_PROGRAM && args.first().is_some_and(|arg| arg == "agent") {
+        let command = Command::CatalogAgent(given(&args[1..]));
+        return Ok(standing_in(program, command));
     }
     // Users of the catalog's command line know it by that name.
-    if program == CATALOG_PROGRAM && args.first().is_some_and(|arg| arg == "validate") {
+    if called == CATALOG_PROGRAM && args.first().is_some_and(|arg| arg == "validate") {
         args[0] = "validate-services".into();
     }
     let command = Line::command().bin_name(program.clone());
@@ -387,16 +415,20 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Invocation, Ref
     }
 }
 
-/// An ingress by itself. It takes flags only.
-fn ingress(program: String, args: &[OsString]) -> Invocation {
+/// Arguments as they are: the flags are those of the program that is stood in for.
+fn given(args: &[OsString]) -> ProgramArguments {
     let given = args.iter().map(|arg| arg.to_string_lossy().into_owned());
     let given: Vec<String> = given.collect();
     let asks = |arg: &String| matches!(arg.as_str(), "-h" | "-help" | "--help");
     let is_help = given.first().is_some_and(asks);
+    ProgramArguments { given, is_help }
+}
+
+fn standing_in(program: String, command: Command) -> Invocation {
     Invocation {
         program,
         global: Global::default(),
-        command: Command::Ingress(IngressArguments { given, is_help }),
+        command,
     }
 }
 
@@ -490,7 +522,7 @@ async fn carry_out(cx: &mut Context, request: Request) -> anyhow::Result<u8> {
         Request::Status(arguments) => Box::pin(status::run(cx, &arguments)).await,
         Request::Ui(arguments) => Box::pin(ui::run(cx, &arguments)).await,
         Request::Var(command) => var::run(cx, command).await,
-        Request::Version(_) => version::run(cx),
+        Request::Version(arguments) => version::run(cx, &arguments),
         Request::Run(arguments) => Box::pin(job::run::run(cx, &arguments)).await,
         Request::Plan(arguments) => Box::pin(job::plan::run(cx, &arguments)).await,
         Request::Start(arguments) => Box::pin(job::start::run(cx, &arguments)).await,

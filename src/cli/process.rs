@@ -284,10 +284,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(span.to_std())
 }
 
-/// Arguments of the ingress by itself, as they were given: their names have dots.
+/// Arguments of a program that this one stands in for, as they were given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IngressArguments {
-    /// What follows the program.
+pub struct ProgramArguments {
+    /// What follows the program, or its command.
     pub given: Vec<String>,
     /// Whether they only ask for help.
     pub is_help: bool,

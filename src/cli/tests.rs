@@ -135,8 +135,24 @@ fn called_as_the_catalog_s_program_validate_checks_definitions() {
         matches!(command, super::Command::ValidateServices(_)),
         "{command:?}"
     );
+    let command = parse("trivet consul validate /etc/consul.d").unwrap();
+    assert!(
+        matches!(command, super::Command::ValidateServices(_)),
+        "{command:?}"
+    );
     let command = parse("trivet validate job.nomad").unwrap();
     assert!(matches!(command, super::Command::Request(_)), "{command:?}");
+    for line in [
+        "consul agent -dev -nonsense",
+        "trivet consul agent -dev -nonsense",
+    ] {
+        let command = parse(line).unwrap();
+        let super::Command::CatalogAgent(arguments) = command else {
+            panic!("{line}: {command:?}");
+        };
+        assert_eq!(arguments.given, ["-dev", "-nonsense"]);
+    }
+    assert!(parse("trivet agent -nonsense").is_err());
 }
 
 #[test]
@@ -270,6 +286,15 @@ fn every_published_flag_of_jobs_is_known() {
 fn the_name_of_the_program_is_its_own() {
     let invocation = parse(words("/usr/bin/nomad status")).unwrap();
     assert_eq!(invocation.program, "nomad");
+    let invocation = parse(words("trivet nomad status")).unwrap();
+    assert_eq!(invocation.program, "trivet nomad");
+    assert_eq!(super::called(&invocation.program), "nomad");
+    let refusal = parse(words("trivet nomad job run -nonsense x")).unwrap_err();
+    assert!(
+        refusal.text.contains("Usage: trivet nomad job run"),
+        "{}",
+        refusal.text
+    );
 }
 
 #[test]
@@ -675,6 +700,16 @@ async fn version_needs_no_agent() {
     let outcome = call("http://127.0.0.1:1", "-version").await;
     assert_eq!(outcome.code, 0);
     assert!(outcome.out.starts_with("Trivet v"));
+    let outcome = call("http://127.0.0.1:1", "version -format=json").await;
+    let shown: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(shown["Version"], env!("CARGO_PKG_VERSION"), "{shown}");
+    let outcome = call("http://127.0.0.1:1", "version -format=xml").await;
+    assert_eq!(outcome.code, 1);
+    assert!(
+        outcome.err.contains("Unknown format: xml"),
+        "{}",
+        outcome.err
+    );
 }
 
 #[tokio::test]

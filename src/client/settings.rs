@@ -26,6 +26,8 @@ pub struct Config {
     pub http_addr: String,
     /// Version of this program, `x.y.z`.
     pub version: String,
+    /// Whether jobs run here; if not, there are no drivers.
+    pub takes_jobs: bool,
     /// Run programs without isolation: the `raw_exec` driver.
     pub raw_exec: bool,
     /// The program whose hidden subcommand supervises tasks: usually this very executable.

@@ -1,22 +1,42 @@
-use super::{banner, load, reload, say};
-use cli::AgentArguments;
-use config::{Logs, Part, Written, WrittenLogs};
+use super::{banner, or_say, reload, say};
+use cli::{AgentArguments, ProgramArguments, called};
+use config::{Config, Logs, Part, Problem, Written, WrittenLogs, consul_help, load_consul};
 use std::process::ExitCode;
 use telemetry::{Output, Place};
 use trivet::agent::{self, Agent, Request};
 
 /// `agent`: runs until interrupted.
 pub(crate) fn run(program: &str, arguments: AgentArguments) -> anyhow::Result<ExitCode> {
-    let part = Part::of_program(program);
+    let part = Part::of_program(called(program));
     let paths = arguments.config.clone();
     let flags = written(arguments);
-    let Some(config) = load(part, &paths, flags.clone())? else {
+    // Without files there is nothing to read again.
+    serve(!paths.is_empty(), || {
+        Config::load_as(part, &paths, flags.clone())
+    })
+}
+
+/// `agent` by the name of the catalog: runs until interrupted.
+pub(crate) fn run_catalog(arguments: &ProgramArguments) -> anyhow::Result<ExitCode> {
+    if arguments.is_help {
+        say(&consul_help());
+        return Ok(ExitCode::SUCCESS);
+    }
+    serve(true, || load_consul(&arguments.given))
+}
+
+/// Runs an agent as `load` says, and again as it says when it is told to read its configuration
+/// again.
+fn serve(
+    has_files: bool,
+    load: impl Fn() -> Result<Config, Vec<Problem>>,
+) -> anyhow::Result<ExitCode> {
+    let Some(config) = or_say(load())? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start_with(&config.log_level, &output(&config.logs))?;
     agent::run(async |planes| {
-        // Without files there is nothing to read again.
-        let interrupted = agent::interrupted(paths.is_empty())?;
+        let interrupted = agent::interrupted(!has_files)?;
         let mut hang_ups = agent::hang_ups()?;
         tokio::pin!(interrupted);
         let agent = tokio::select! {
@@ -34,13 +54,13 @@ pub(crate) fn run(program: &str, arguments: AgentArguments) -> anyhow::Result<Ex
                 () = &mut interrupted => break ExitCode::SUCCESS,
                 () = agent.broke() => break ExitCode::FAILURE,
                 Some(()) = hang_ups.recv() => {
-                    if let Err(problems) = reload(&agent, part, &paths, flags.clone()).await {
+                    if let Err(problems) = reload(&agent, load()).await {
                         tracing::error!(problems, "the configuration stays as it was");
                     }
                 }
                 request = agent.requested() => match request {
                     Request::Reload(answer) => {
-                        answer.tell(reload(&agent, part, &paths, flags.clone()).await);
+                        answer.tell(reload(&agent, load()).await);
                     }
                     Request::Leave => break ExitCode::SUCCESS,
                 },
@@ -49,9 +69,7 @@ pub(crate) fn run(program: &str, arguments: AgentArguments) -> anyhow::Result<Ex
         };
         drop(serve);
         // Whoever asks again does not want to wait for the grace.
-        agent
-            .stop_early(agent::interrupted(paths.is_empty())?)
-            .await;
+        agent.stop_early(agent::interrupted(!has_files)?).await;
         Ok(code)
     })?
 }

@@ -1,6 +1,7 @@
-use super::{banner, load, reload, say};
+use super::{banner, or_say, reload, say};
+use anyhow::Context as _;
 use cli::{self, DevArguments, Global, Request};
-use config::{Part, Written};
+use config::{Config, Part, Problem, Written};
 use std::{path::Path, process::ExitCode};
 use trivet::agent::{self, Agent};
 
@@ -10,7 +11,7 @@ pub(crate) fn run(
     program: String,
     global: Global,
 ) -> anyhow::Result<ExitCode> {
-    let Some(config) = load(Part::All, &arguments.config, flags())? else {
+    let Some(config) = or_say(loaded(&arguments))? else {
         return Ok(ExitCode::FAILURE);
     };
     telemetry::start(arguments.log_level.as_deref().unwrap_or("warn"))?;
@@ -42,7 +43,9 @@ async fn submit(
 ) -> anyhow::Result<ExitCode> {
     agent.ready().await;
     say(&banner(agent.listeners()));
-    let address = format!("http://{}", agent.listeners().http);
+    let listeners = agent.listeners();
+    let http = listeners.http.context("the jobs API is off")?;
+    let address = format!("http://{http}");
     let global = Global {
         address: Some(address.clone()),
         ..global.clone()
@@ -54,9 +57,9 @@ async fn submit(
         }
     }
     let places = cli::Places {
-        ingress: agent.listeners().ingress,
-        dns: agent.listeners().dns,
-        api: agent.listeners().http,
+        ingress: listeners.ingress,
+        dns: listeners.dns,
+        api: http,
     };
     say(&cli::reach(&global, places).await?);
     say("\nPress Ctrl-C to stop the jobs and the agent.\n");
@@ -82,11 +85,13 @@ fn run_of(arguments: &DevArguments, file: &Path) -> anyhow::Result<Request> {
     }
 }
 
-fn flags() -> Written {
-    Written {
+/// What the files say of a development agent.
+fn loaded(arguments: &DevArguments) -> Result<Config, Vec<Problem>> {
+    let flags = Written {
         dev: Some(true),
         ..Written::default()
-    }
+    };
+    Config::load_as(Part::All, &arguments.config, flags)
 }
 
 /// Does what the agent is asked to do, until it is asked to leave.
@@ -94,7 +99,7 @@ async fn left(agent: &Agent, arguments: &DevArguments) {
     loop {
         match agent.requested().await {
             agent::Request::Reload(answer) => {
-                answer.tell(reload(agent, Part::All, &arguments.config, flags()).await);
+                answer.tell(reload(agent, loaded(arguments)).await);
             }
             agent::Request::Leave => return,
         }

@@ -1,6 +1,6 @@
 use super::{say, started};
 use anyhow::{Context as _, bail};
-use cli::IngressArguments;
+use cli::ProgramArguments;
 use config::Standalone as Settings;
 use std::{io::Write as _, process::ExitCode, time::Duration};
 use trivet::agent::{self, Standalone};
@@ -11,7 +11,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The ingress by itself, under the name of the one that it stands in for: runs until interrupted.
-pub(crate) fn run(arguments: &IngressArguments) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(arguments: &ProgramArguments) -> anyhow::Result<ExitCode> {
     if arguments.is_help {
         say(&Settings::help());
         return Ok(ExitCode::SUCCESS);

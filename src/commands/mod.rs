@@ -9,13 +9,13 @@ pub(crate) mod request;
 pub(crate) mod supervise;
 pub(crate) mod validate;
 
-use config::{Config, Part, Written};
-use std::{fmt::Write as _, io::Write as _, net::SocketAddr, path::PathBuf};
+use config::{Config, Problem};
+use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
 use trivet::agent::{Agent, Listeners};
 
 /// The configuration; none after its problems were printed.
-fn load(part: Part, paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<Config>> {
-    match Config::load_as(part, paths, flags) {
+fn or_say(loaded: Result<Config, Vec<Problem>>) -> anyhow::Result<Option<Config>> {
+    match loaded {
         Ok(config) => Ok(Some(config)),
         Err(problems) => {
             let mut stderr = std::io::stderr();
@@ -27,17 +27,12 @@ fn load(part: Part, paths: &[PathBuf], flags: Written) -> anyhow::Result<Option<
     }
 }
 
-/// Reads the configuration again and lets the agent take over what may change while it runs.
+/// Lets the agent take over what may change while it runs of a configuration that was read again.
 ///
 /// # Errors
 /// What is wrong, in a line each; everything stays as it was then.
-async fn reload(
-    agent: &Agent,
-    part: Part,
-    paths: &[PathBuf],
-    flags: Written,
-) -> Result<(), String> {
-    let config = Config::load_as(part, paths, flags).map_err(|problems| {
+async fn reload(agent: &Agent, loaded: Result<Config, Vec<Problem>>) -> Result<(), String> {
+    let config = loaded.map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         lines.join("\n")
     })?;

@@ -1,11 +1,17 @@
 use super::say;
-use cli::ValidateArguments;
+use cli::{ValidateArguments, called};
+use config::Part;
 use std::{io::Write as _, process::ExitCode};
 use trivet::agent;
 
-/// `validate-services`: reads files of definitions as an agent would.
-pub(crate) fn run(arguments: &ValidateArguments) -> anyhow::Result<ExitCode> {
-    let Err(problems) = agent::validate(&arguments.paths) else {
+/// `validate-services`: reads files of definitions as an agent would; by the name of the catalog,
+/// files of its agent.
+pub(crate) fn run(program: &str, arguments: &ValidateArguments) -> anyhow::Result<ExitCode> {
+    let validated = match Part::of_program(called(program)) {
+        Part::Catalog => agent::validate_catalog(&arguments.paths),
+        Part::All | Part::Jobs => agent::validate(&arguments.paths),
+    };
+    let Err(problems) = validated else {
         if !arguments.quiet {
             say("Configuration is valid!\n");
         }

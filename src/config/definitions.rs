@@ -60,7 +60,12 @@ pub fn tree(label: &str, text: &str) -> Result<serde_json::Value, Vec<Problem>> 
     }
 }
 
-fn object(label: &str, entries: Vec<Entry>, problems: &mut Vec<Problem>) -> serde_json::Value {
+/// Entries as one object; a block that stands several times is a list.
+pub(super) fn object(
+    label: &str,
+    entries: Vec<Entry>,
+    problems: &mut Vec<Problem>,
+) -> serde_json::Value {
     let mut map: Map<String, serde_json::Value> = Map::new();
     let mut repeated = Vec::new();
     for entry in entries {

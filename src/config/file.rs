@@ -1,80 +1,17 @@
 //! Configuration text to a tree that knows the place of every key.
 
+use super::hcl1;
+pub use super::tree::Problem;
+pub(super) use super::tree::{Entry, SETTINGS, Value};
 use hcl_edit::{
     Span,
     expr::{Expression, ObjectKey},
     structure::{Body, Structure},
 };
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-/// The place of problems that no single file has.
-pub(super) const SETTINGS: &str = "configuration";
 /// The longest configuration file in bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
-
-/// What is wrong with a configuration, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// File, or the name of a flag.
-    pub file: String,
-    /// Line and column, from 1; none where a file has no such place.
-    pub place: Option<(usize, usize)>,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl Problem {
-    pub(super) fn new(file: &str, message: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            place: None,
-            message: message.into(),
-        }
-    }
-
-    pub(super) fn at(
-        file: &str,
-        place: Option<(usize, usize)>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            place,
-            ..Self::new(file, message)
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Some((line, column)) => write!(f, "{}:{line},{column}: {}", self.file, self.message),
-            None => write!(f, "{}: {}", self.file, self.message),
-        }
-    }
-}
-
-/// A key with its value and its place.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub key: String,
-    /// Labels of a block, such as `raw_exec` in `plugin "raw_exec"`.
-    pub labels: Vec<String>,
-    pub place: Option<(usize, usize)>,
-    pub value: Value,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    Text(String),
-    Number(f64),
-    Bool(bool),
-    List(Vec<Value>),
-    Tree(Vec<Entry>),
-    Other,
-}
 
 /// The files that `path` stands for: itself, or the `.hcl` and `.json` files of a directory by
 /// name.
@@ -114,7 +51,8 @@ pub(super) fn parse(label: &str, text: &str) -> Result<Vec<Entry>, Problem> {
     if text.trim_start().starts_with('{') || label.ends_with(".json") {
         parse_json(label, text)
     } else {
-        parse_hcl(label, text)
+        // Older files have another form; where neither is read, the newer one says more.
+        parse_hcl(label, text).or_else(|problem| hcl1::parse(label, text).map_err(|_| problem))
     }
 }
 
@@ -138,8 +76,10 @@ fn json_value(value: serde_json::Value) -> Value {
         serde_json::Value::Number(number) => number.as_f64().map_or(Value::Other, Value::Number),
         serde_json::Value::Bool(flag) => Value::Bool(flag),
         serde_json::Value::Array(items) => Value::List(items.into_iter().map(json_value).collect()),
+        // What is null is not written.
         serde_json::Value::Object(map) => Value::Tree(
             map.into_iter()
+                .filter(|(_, value)| !value.is_null())
                 .map(|(key, value)| Entry {
                     key,
                     labels: Vec::new(),

@@ -4,11 +4,14 @@
 //! becomes what was written ([`Written`], everything optional), and what was written is merged and
 //! resolved here. Every problem is reported, not just the first.
 
+mod addresses;
 mod bridge;
+mod consul;
 pub mod definitions;
 mod external;
 mod fabio;
 mod file;
+mod hcl1;
 mod ignored;
 mod ingress;
 mod limits;
@@ -22,10 +25,12 @@ mod resilience;
 mod resolve;
 mod retention;
 mod tls;
+mod tree;
 mod volumes;
 mod written;
 
 pub use bridge::{Bridge, WrittenBridge};
+pub use consul::{help as consul_help, load as load_consul, validate as validate_consul};
 pub use external::{Consistency, External, ExternalTls, WrittenExternal};
 pub use fabio::{Announcement, CatalogSource, PageSource, RouteSource, Standalone};
 pub use file::Problem;
@@ -54,6 +59,8 @@ use std::{
 /// What one agent runs, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// What it is of the whole.
+    pub part: Part,
     /// Dev mode: loopback only, data in a temporary directory, tasks end with the agent.
     pub dev: bool,
     /// Where durable data lives.
@@ -70,14 +77,14 @@ pub struct Config {
     pub logs: Logs,
     /// Address that others and tasks use to reach this machine.
     pub advertise: IpAddr,
-    /// Where the jobs API listens.
-    pub http: SocketAddr,
+    /// Where the jobs API listens; none when the agent is the catalog alone.
+    pub http: Option<SocketAddr>,
     /// Where RPC listens, when this agent runs a server.
     pub rpc: SocketAddr,
     /// Where others reach that, unless it follows from where it listens.
     pub rpc_advertised: Option<SocketAddr>,
-    /// Keys of its files that are known and not acted on.
-    pub ignored: Vec<String>,
+    /// What is to be said of it when the agent starts: a sentence each.
+    pub notes: Vec<String>,
     /// How machines reach each other.
     pub rpc_security: RpcSecurity,
     /// Server; none when this agent goes to servers elsewhere.
@@ -112,6 +119,8 @@ pub enum Part {
     All,
     /// Jobs, without listeners for the catalog, names and traffic.
     Jobs,
+    /// The catalog and names, without listeners for jobs and traffic, and without drivers.
+    Catalog,
 }
 
 impl Part {
@@ -121,26 +130,24 @@ impl Part {
     pub fn of_program(name: &str) -> Self {
         match name {
             "nomad" => Self::Jobs,
+            "consul" => Self::Catalog,
             _ => Self::All,
         }
     }
 
     fn written(self) -> Written {
-        if self == Self::All {
-            return Written::default();
-        }
-        Written {
-            catalog_enabled: Some(false),
-            dns: WrittenDns {
-                enabled: Some(false),
-                ..WrittenDns::default()
-            },
-            ingress: WrittenIngress {
-                enabled: Some(false),
-                ..WrittenIngress::default()
-            },
+        let mut written = Written {
+            part: self,
             ..Written::default()
+        };
+        if self == Self::Jobs {
+            written.catalog_enabled = Some(false);
+            written.dns.enabled = Some(false);
         }
+        if self != Self::All {
+            written.ingress.enabled = Some(false);
+        }
+        written
     }
 }
 
@@ -163,6 +170,8 @@ pub struct Server {
 pub struct Registration {
     /// Files that define services and checks, and directories of such files.
     pub definitions: Vec<PathBuf>,
+    /// What is defined in the configuration itself, each with the name of its file.
+    pub defined: Vec<(String, serde_json::Value)>,
     /// Whether checks that are registered over the API may run programs.
     pub remote_scripts: bool,
     /// Whether checks of files may.
@@ -196,6 +205,8 @@ pub struct Api {
 /// What this machine offers to jobs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Client {
+    /// Whether jobs run here; if not, there are no drivers.
+    pub takes_jobs: bool,
     /// Class of the node.
     pub node_class: String,
     /// Labels of the node.

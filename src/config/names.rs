@@ -9,6 +9,8 @@ use std::{
 };
 
 const SOURCE: &str = "configuration";
+/// The zone of an agent that names none.
+pub(super) const DOMAIN: &str = "consul";
 /// Port of servers that are named without one.
 const PORT: u16 = 53;
 /// Most servers for names outside the zone.
@@ -128,7 +130,7 @@ pub(super) fn resolve(
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Some(Dns {
         address,
-        domain: dns.domain.clone().unwrap_or_else(|| "consul".into()),
+        domain: dns.domain.clone().unwrap_or_else(|| DOMAIN.into()),
         alt_domain: dns.alt_domain.clone().unwrap_or_default(),
         recursors: recursors(dns.recursors.as_deref().unwrap_or_default(), problems),
         recursor_timeout,

@@ -1,15 +1,19 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Problem, Registration, RpcSecurity, Server, Ui, Written, external,
-    ingress, names, volumes, written::LISTENERS,
+    Api, Client, Config, Part, Problem, Registration, RpcSecurity, Server, Ui, Written, addresses,
+    external, ingress, names, volumes, written::LISTENERS,
 };
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
 const SOURCE: &str = "configuration";
+/// The region of an agent that names none.
+const REGION: &str = "global";
+/// The datacenter of an agent that names none.
+const DATACENTER: &str = "dc1";
 /// First and last port that jobs may be given, unless configured.
 const DYNAMIC_PORTS: (u16, u16) = (20_000, 32_000);
 
@@ -17,9 +21,10 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let dev = written.dev.unwrap_or(false);
     let server = server(&written, dev, problems);
     let bind = bind_address(&written, dev, problems);
-    let rpc_security = written.tls.rpc(problems);
+    let rpc_security = written.tls.rpc(name_of_servers(&written), problems);
     let listen = |name: &str, problems: &mut Vec<Problem>| listener(&written, name, bind, problems);
-    let http = listen("http", problems);
+    let has_jobs = written.part != Part::Catalog;
+    let http = has_jobs.then(|| listen("http", problems));
     let rpc = rpc_listener(&written, bind, server.as_ref(), &rpc_security, problems);
     let servers = servers(&written, server.as_ref(), &rpc_security, problems);
     let catalog = listen("catalog", problems);
@@ -48,7 +53,8 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         }
     }
     let has_catalog = written.catalog_enabled.unwrap_or(is_built_in);
-    if https.is_some() && !has_catalog {
+    // The catalog by itself may be offered over TLS alone.
+    if https.is_some() && !has_catalog && has_jobs {
         problems.push(Problem::new(
             SOURCE,
             "`ports.https` is the catalog API over TLS, and that API is off",
@@ -62,18 +68,22 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         ));
     }
     let mut config = Config {
+        part: written.part,
         dev,
         data_dir: data_dir(&written, dev, problems),
         name: written.name.clone().unwrap_or_else(host_name),
-        region: written.region.clone().unwrap_or_else(|| "global".into()),
-        datacenter: written.datacenter.clone().unwrap_or_else(|| "dc1".into()),
+        region: written.region.clone().unwrap_or_else(|| REGION.into()),
+        datacenter: written
+            .datacenter
+            .clone()
+            .unwrap_or_else(|| DATACENTER.into()),
         log_level: written.log_level.clone().unwrap_or_else(|| "info".into()),
         logs: written.logs.resolve(problems),
         advertise: advertise(&written, bind, problems),
         http,
         rpc,
         rpc_advertised: rpc_advertised(&written, rpc.port(), problems),
-        ignored: written.ignored.clone(),
+        notes: notes(&written),
         rpc_security,
         server,
         servers,
@@ -96,6 +106,24 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     config
 }
 
+/// The name that certificates of servers have.
+fn name_of_servers(written: &Written) -> String {
+    let or = |text: &Option<String>, usual: &str| text.as_deref().unwrap_or(usual).to_owned();
+    if written.part == Part::Catalog {
+        let datacenter = or(&written.datacenter, DATACENTER);
+        let domain = or(&written.dns.domain, names::DOMAIN);
+        return format!("server.{datacenter}.{domain}");
+    }
+    format!("server.{}.nomad", or(&written.region, REGION))
+}
+
+/// What is said of the configuration when the agent starts.
+fn notes(written: &Written) -> Vec<String> {
+    let keys = written.ignored.iter();
+    let unheeded = keys.map(|key| format!("`{key}` is known and not acted on"));
+    unheeded.chain(written.notes.iter().cloned()).collect()
+}
+
 /// Keeps the ports of the agent's own listeners from being given to jobs that take any.
 fn keep_own_ports(config: &mut Config) {
     let Some(mut client) = config.client.take() else {
@@ -109,7 +137,7 @@ fn keep_own_ports(config: &mut Config) {
         let listeners = ingress.listeners.iter().map(|listener| listener.address);
         listeners.chain([ingress.admin])
     });
-    let own = [Some(config.http), server, config.catalog, https, dns];
+    let own = [config.http, server, config.catalog, https, dns];
     let own = own.into_iter().flatten().chain(ingress);
     let ports = own.map(|address| address.port());
     let among = ports.filter(|port| (first..=last).contains(port));
@@ -244,6 +272,7 @@ const SAY_HOW: &str = "connections between machines need certificates: set `tls 
 
 fn rpc_advertised(written: &Written, port: u16, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
     let text = written.advertise.get("rpc")?;
+    let text = addresses::filled("advertise.rpc", text, problems)?;
     let parsed = text.parse::<SocketAddr>().ok();
     let address = parsed.or_else(|| Some(SocketAddr::new(text.parse().ok()?, port)));
     if address.is_none() {
@@ -260,25 +289,24 @@ fn bind_address(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Ip
     } else {
         Ipv4Addr::UNSPECIFIED
     });
-    written.bind_addr.as_ref().map_or(default, |text| {
-        text.parse().unwrap_or_else(|_| {
-            let message = format!("`bind_addr` is `{text}`, which is no IP address");
-            problems.push(Problem::new(SOURCE, message));
-            default
-        })
-    })
+    let text = written.bind_addr.as_ref();
+    text.and_then(|text| addresses::address("bind_addr", text, problems))
+        .unwrap_or(default)
 }
 
 /// The address of this machine for others.
 fn advertise(written: &Written, bind: IpAddr, problems: &mut Vec<Problem>) -> IpAddr {
     let usual = || {
         if bind.is_unspecified() {
-            outward_address()
+            addresses::outward_address().unwrap_or_else(|| Ipv4Addr::LOCALHOST.into())
         } else {
             bind
         }
     };
     let Some(text) = written.advertise.get("http") else {
+        return usual();
+    };
+    let Some(text) = addresses::filled("advertise.http", text, problems) else {
         return usual();
     };
     let host = text.parse::<SocketAddr>().map(|address| address.ip());
@@ -300,14 +328,10 @@ fn listener(
         .find(|(known, _)| *known == name)
         .map_or(0, |(_, port)| *port);
     let port = written.ports.get(name).copied().unwrap_or(default_port);
-    let address = written.addresses.get(name).map_or(bind, |text| {
-        text.parse().unwrap_or_else(|_| {
-            let message = format!("`addresses.{name}` is `{text}`, which is no IP address");
-            problems.push(Problem::new(SOURCE, message));
-            bind
-        })
-    });
-    SocketAddr::new(address, port)
+    let key = format!("addresses.{name}");
+    let text = written.addresses.get(name);
+    let address = text.and_then(|text| addresses::address(&key, text, problems));
+    SocketAddr::new(address.unwrap_or(bind), port)
 }
 
 /// RPC leaves the machine only with certificates, or when the operator says so.
@@ -365,6 +389,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
     volumes::check(&written.host_volumes, problems);
     let bridge = written.bridge.resolve(problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
+        takes_jobs: written.part != Part::Catalog,
         node_class: written.node_class.clone().unwrap_or_default(),
         meta: written.meta.clone(),
         cpu_mhz: written
@@ -424,6 +449,7 @@ fn registration(written: &Written, problems: &mut Vec<Problem>) -> Registration 
     }
     Registration {
         definitions,
+        defined: written.defined.clone(),
         remote_scripts,
         local_scripts: remote_scripts || written.enable_local_script_checks.unwrap_or(false),
     }
@@ -486,14 +512,4 @@ pub(super) fn host_name() -> String {
         .and_then(|name| name.into_string().ok())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".into())
-}
-
-/// The address that the default route leaves from; nothing is sent to find it.
-fn outward_address() -> IpAddr {
-    let found = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        // An address of the documentation range: connecting a UDP socket only picks the route.
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    found.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }

@@ -46,7 +46,7 @@ fn a_whole_file_resolves() {
     let mut problems = Vec::new();
     let config = resolve::resolve(written, &mut problems);
     assert_eq!(problems, []);
-    assert_eq!(config.http.to_string(), "127.0.0.1:14646");
+    assert_eq!(config.http.unwrap().to_string(), "127.0.0.1:14646");
     assert_eq!(config.rpc.to_string(), "127.0.0.1:4647");
     assert_eq!(
         config.dns.as_ref().unwrap().address.to_string(),
@@ -217,10 +217,9 @@ telemetry {
     let mut problems = Vec::new();
     let config = resolve::resolve(written, &mut problems);
     assert_eq!(problems, []);
-    assert_eq!(
-        config.ignored,
-        ["leave_on_terminate", "client.options", "telemetry"]
-    );
+    let keys = ["leave_on_terminate", "client.options", "telemetry"];
+    let notes = keys.map(|key| format!("`{key}` is known and not acted on"));
+    assert_eq!(config.notes, notes);
     assert_eq!(config.advertise.to_string(), "10.0.0.7");
     // What would protect something is not passed over.
     let (_, problems) = parsed("server.hcl", "acl {\n  enabled = true\n}\n");
@@ -322,6 +321,9 @@ fn a_part_runs_what_is_its_own_and_what_is_written() {
     assert_eq!(parts(&all), ((true, true), true, true));
     let jobs = load(Part::of_program("nomad"), dev.clone());
     assert_eq!(parts(&jobs), ((false, false), false, true));
+    let catalog = load(Part::of_program("consul"), dev.clone());
+    assert_eq!(parts(&catalog), ((true, true), false, true));
+    assert!(catalog.http.is_none() && !catalog.client.unwrap().takes_jobs);
     let asked = Written {
         catalog_enabled: Some(true),
         ..dev

@@ -36,6 +36,8 @@ pub enum RpcSecurity {
     Plain,
     /// Both sides have certificates of the cluster's authority.
     Mutual {
+        /// The name that certificates of servers have.
+        servers: String,
         /// A file with the authority in PEM form.
         authority: PathBuf,
         /// A file with the certificate of this machine in PEM form.
@@ -105,8 +107,8 @@ impl WrittenTls {
         }
     }
 
-    /// How machines reach each other.
-    pub(super) fn rpc(&self, problems: &mut Vec<Problem>) -> RpcSecurity {
+    /// How machines reach each other; `servers` is the name that certificates of servers have.
+    pub(super) fn rpc(&self, servers: String, problems: &mut Vec<Problem>) -> RpcSecurity {
         let mut wrong = |message: &str| problems.push(Problem::new(SETTINGS, message));
         match self.rpc {
             None => RpcSecurity::Loopback,
@@ -126,6 +128,7 @@ impl WrittenTls {
                     path(&self.key_file),
                 ) {
                     (Some(authority), Some(certificate), Some(key)) => RpcSecurity::Mutual {
+                        servers,
                         authority,
                         certificate,
                         key,

@@ -1,5 +1,6 @@
 //! What a configuration file says: everything optional, nothing checked beyond its type.
 
+use super::Part;
 use super::bridge::WrittenBridge;
 use super::external::WrittenExternal;
 use super::file::{Entry, Problem};
@@ -18,6 +19,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of the configuration file")]
 pub struct Written {
+    /// What the agent is started as, by no key of a file.
+    pub part: Part,
     pub dev: Option<bool>,
     pub data_dir: Option<String>,
     pub name: Option<String>,
@@ -33,6 +36,10 @@ pub struct Written {
     pub retention: WrittenRetention,
     pub oidc_issuer: Option<String>,
     pub ignored: Vec<String>,
+    /// What is to be said of the configuration beside that, by no key of a file.
+    pub notes: Vec<String>,
+    /// What is defined in the configuration itself, by no key of a file of ours.
+    pub defined: Vec<(String, serde_json::Value)>,
     pub join: Option<Vec<String>>,
     pub servers: Option<Vec<String>>,
     pub advertise: BTreeMap<String, String>,
@@ -161,6 +168,10 @@ impl Written {
         addresses.extend(other.addresses);
         let mut ignored = self.ignored;
         ignored.extend(other.ignored);
+        let mut notes = self.notes;
+        notes.extend(other.notes);
+        let mut defined = self.defined;
+        defined.extend(other.defined);
         let mut advertise = self.advertise;
         advertise.extend(other.advertise);
         let mut ports = self.ports;
@@ -170,6 +181,9 @@ impl Written {
         let mut host_volumes = self.host_volumes;
         host_volumes.extend(other.host_volumes);
         Self {
+            part: self.part,
+            notes,
+            defined,
             dev: other.dev.or(self.dev),
             data_dir: other.data_dir.or(self.data_dir),
             name: other.name.or(self.name),

@@ -1,8 +1,9 @@
 //! Whether connections are plain or secured by certificates of the cluster's own authority.
 //!
 //! A certificate is for a role in a region: `server.REGION.nomad` or `client.REGION.nomad`, the
-//! names that certificates for Nomad have. Whoever dials a server wants the first; what a listener
-//! lets the other side ask for depends on which of them it has.
+//! names that certificates for Nomad have, or those for Consul where the program is called by that
+//! name. Whoever dials a server wants the first; what a listener lets the other side ask for
+//! depends on which of them it has.
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -67,7 +68,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Security {
     /// Mutual TLS with the certificate and key of this machine, and the authority of the cluster,
-    /// all in PEM files.
+    /// all in PEM files. `servers` is the name that certificates of servers have.
     ///
     /// # Errors
     /// What is wrong with which file.
@@ -75,7 +76,7 @@ impl Security {
         authority: &Path,
         certificate: &Path,
         key: &Path,
-        region: &str,
+        servers: &str,
         strangers: Strangers,
     ) -> Result<Self, String> {
         let wrong =
@@ -121,7 +122,8 @@ impl Security {
         Ok(Self::Mutual(Mutual {
             server: Arc::new(server),
             client: Arc::new(client),
-            servers: name_of_servers(region)?,
+            servers: ServerName::try_from(servers.to_owned())
+                .map_err(|error| format!("the name of servers {servers:?}: {error}"))?,
         }))
     }
 
@@ -165,9 +167,4 @@ impl Mutual {
             None => Role::Stranger,
         }
     }
-}
-
-fn name_of_servers(region: &str) -> Result<ServerName<'static>, String> {
-    let name = format!("server.{region}.nomad");
-    ServerName::try_from(name).map_err(|error| format!("the region {region:?}: {error}"))
 }

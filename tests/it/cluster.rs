@@ -753,7 +753,13 @@ async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate(
     // With the certificate of a client nothing can be asked that only servers may.
     let tls = |name: &str| dir.path().join("two/tls").join(name);
     let (authority, own, key) = (tls("ca.pem"), tls("agent.pem"), tls("agent-key.pem"));
-    let security = Security::mutual(&authority, &own, &key, "global", Strangers::Refused);
+    let security = Security::mutual(
+        &authority,
+        &own,
+        &key,
+        "server.global.nomad",
+        Strangers::Refused,
+    );
     let pool = Pool::new(security.expect("whole files"));
     let server = format!("{address}:4647");
     for call in [

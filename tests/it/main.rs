@@ -13,6 +13,7 @@ mod acts;
 mod agent_life;
 mod api_json;
 mod artifacts;
+mod as_consul;
 mod attacks_files;
 mod bad_input;
 mod browsers;

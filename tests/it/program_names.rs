@@ -36,13 +36,14 @@ const SUITE: &str = r#"{
 }"#;
 
 /// The program under another name.
-struct Named {
+pub(crate) struct Named {
     child: Child,
     /// Listener name to its address, as it printed it.
-    listeners: BTreeMap<String, SocketAddr>,
+    pub(crate) listeners: BTreeMap<String, SocketAddr>,
     /// What it said on standard error.
     log: PathBuf,
-    dir: TempDir,
+    /// Where it was started.
+    pub(crate) dir: TempDir,
 }
 
 impl Named {
@@ -59,7 +60,7 @@ impl Named {
     }
 
     /// Starts it in a directory with arguments and variables.
-    async fn run(
+    pub(crate) async fn run(
         program: &str,
         dir: TempDir,
         arguments: &[&str],
@@ -89,14 +90,19 @@ impl Named {
         self.url_of("http", path)
     }
 
-    fn url_of(&self, listener: &str, path: &str) -> String {
+    pub(crate) fn url_of(&self, listener: &str, path: &str) -> String {
         format!("http://{}{path}", self.listeners[listener])
     }
 
-    /// Asks it to stop; what it said.
-    async fn stop(mut self) -> String {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().expect("it runs")).expect("a process id");
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Asks it to stop; what it said.
+    pub(crate) async fn stop(mut self) -> String {
+        self.signal(Signal::SIGTERM);
         let ended = timeout(DEADLINE, self.child.wait()).await;
         let ended = ended.expect("an end in time").expect("a status");
         assert!(ended.success(), "{ended}");
@@ -322,8 +328,7 @@ async fn as_the_ingress_it_carries_what_a_catalog_elsewhere_knows() {
     edge.answers("/web/", "200 two /").await;
 
     // When it stops, it is taken out first, and serves on for the grace.
-    let pid = i32::try_from(edge.child.id().expect("it runs")).expect("a process id");
-    kill(Pid::from_raw(pid), Signal::SIGTERM).expect("it runs");
+    edge.signal(Signal::SIGTERM);
     passing(&agent, "edge", 0).await;
     passing(&agent, "shopfront", 0).await;
     edge.answers("/web/", "200 two /").await;

@@ -22,13 +22,14 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// An authority.
-struct Authority {
-    pem: String,
+pub(crate) struct Authority {
+    /// Its certificate.
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,7 +39,7 @@ impl Authority {
     }
 
     /// A certificate and its key.
-    fn issue(&self, host: &str) -> (String, String) {
+    pub(crate) fn issue(&self, host: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![host.to_owned()]).expect("parameters");
         let made = params.signed_by(&key, &self.issuer).expect("a certificate");

@@ -474,6 +474,12 @@ impl Drivers {
         let supervisors = Arc::new(Supervisors::open(run_dir, &config.executable)?);
         let programs = process::Programs::new(&config.executable, Arc::clone(&supervisors));
         let mut by_name: BTreeMap<&'static str, Arc<dyn Driver>> = BTreeMap::new();
+        if !config.takes_jobs {
+            return Ok(Self {
+                by_name,
+                supervisors,
+            });
+        }
         let root = |settings: &Isolated| Root::new(settings.clone(), config.chroot_env.as_ref());
         let exec = exec::Exec::new(root(&config.plugins.exec));
         let exec = ProcessDriver::new(exec, programs.clone());

@@ -48,6 +48,7 @@ fn config(dir: &Path) -> Config {
         address: [127, 0, 0, 1].into(),
         http_addr: "127.0.0.1:4646".into(),
         version: "0.0.0".into(),
+        takes_jobs: true,
         raw_exec: false,
         executable: "/nonexistent".into(),
         dynamic_ports: (20_000, 20_099),
