@@ -651,6 +651,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         region: config.region.clone(),
         datacenter: config.datacenter.clone(),
         takes_jobs: client.takes_jobs,
+        node_id: client.node_id,
         node_class: client.node_class.clone(),
         node_pool: "default".into(),
         meta: client.meta.clone(),

@@ -92,8 +92,8 @@ impl Client {
         };
         files::create_dir(&config.alloc_dir, 0o711)
             .map_err(|source| open(&config.alloc_dir, source))?;
-        let (store, identity) =
-            Store::open(&config.data_dir).map_err(|source| open(&config.data_dir, source))?;
+        let (store, identity) = Store::open(&config.data_dir, config.node_id)
+            .map_err(|source| open(&config.data_dir, source))?;
         let drivers = Drivers::open(&config, store.run_dir())
             .map_err(|source| open(&store.run_dir().to_owned(), source))?;
         let mut node = fingerprint::node(&config, identity.id, identity.secret_id);

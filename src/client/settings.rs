@@ -1,4 +1,5 @@
 use config::{Bridge, HostVolume, Plugins};
+use jobs::model::NodeId;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 /// The settings of the client part, resolved.
@@ -28,6 +29,8 @@ pub struct Config {
     pub version: String,
     /// Whether jobs run here; if not, there are no drivers.
     pub takes_jobs: bool,
+    /// The id that the node gets when it is made; any if none.
+    pub node_id: Option<NodeId>,
     /// Run programs without isolation: the `raw_exec` driver.
     pub raw_exec: bool,
     /// The program whose hidden subcommand supervises tasks: usually this very executable.

@@ -162,8 +162,9 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the directory and reads or makes the node's identity.
-    pub(super) fn open(data_dir: &Path) -> io::Result<(Self, Identity)> {
+    /// Opens the directory and reads or makes the node's identity, with the id `wanted` if there is
+    /// one. A node that has an id keeps it.
+    pub(super) fn open(data_dir: &Path, wanted: Option<NodeId>) -> io::Result<(Self, Identity)> {
         let store = Self {
             allocs: data_dir.join("allocs"),
             runs: data_dir.join("run"),
@@ -173,9 +174,18 @@ impl Store {
         }
         let path = data_dir.join("node");
         let identity = match Identity::read(&path) {
-            Ok(identity) => identity,
+            Ok(identity) => {
+                if wanted.is_some_and(|wanted| wanted != identity.id) {
+                    tracing::warn!(
+                        id = %identity.id,
+                        "the node has another id than the configuration says, and keeps it"
+                    );
+                }
+                identity
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity::new(random::id(), random::uuid().into())?;
+                let id = wanted.unwrap_or_else(random::id);
+                let identity = Identity::new(id, random::uuid().into())?;
                 write(&path, &identity, Durability::Power)?;
                 identity
             }
@@ -441,7 +451,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
-        let (store, _) = Store::open(dir.path()).unwrap();
+        let (store, _) = Store::open(dir.path(), None).unwrap();
         let path = store.path(alloc_id());
         store.begin(&assignment(0), &record("")).unwrap();
         store.save_record(alloc_id(), &record("one")).unwrap();
@@ -451,16 +461,26 @@ mod tests {
     }
 
     #[test]
+    fn a_node_gets_the_id_that_is_wanted_and_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wanted, other) = (NodeId::named("wanted"), NodeId::named("other"));
+        for asked in [Some(wanted), Some(other), None] {
+            let (_, identity) = Store::open(dir.path(), asked).unwrap();
+            assert_eq!(identity.id, wanted);
+        }
+    }
+
+    #[test]
     fn a_changed_identity_is_refused_with_the_name_of_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("node");
-        let (_, first) = Store::open(dir.path()).unwrap();
+        let (_, first) = Store::open(dir.path(), None).unwrap();
         let content = fs::read(&path).unwrap();
         for at in 0..content.len() {
             let mut changed = content.clone();
             changed[at] ^= 1;
             fs::write(&path, changed).unwrap();
-            match Store::open(dir.path()) {
+            match Store::open(dir.path(), None) {
                 // What was changed says nothing about the identity.
                 Ok((_, read)) => assert_eq!(
                     (read.id, read.secret_id),

@@ -49,7 +49,7 @@ pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
 pub use written::{Written, WrittenUi};
 
-use jobs::control::GcLimits;
+use jobs::{control::GcLimits, model::NodeId};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -207,6 +207,8 @@ pub struct Api {
 pub struct Client {
     /// Whether jobs run here; if not, there are no drivers.
     pub takes_jobs: bool,
+    /// The id that the node gets when it is made; any if none.
+    pub node_id: Option<NodeId>,
     /// Class of the node.
     pub node_class: String,
     /// Labels of the node.

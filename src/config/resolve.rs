@@ -4,6 +4,7 @@ use super::{
     Api, Client, Config, Part, Problem, Registration, RpcSecurity, Server, Ui, Written, addresses,
     external, ingress, names, volumes, written::LISTENERS,
 };
+use jobs::model::NodeId;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -390,6 +391,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
     let bridge = written.bridge.resolve(problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         takes_jobs: written.part != Part::Catalog,
+        node_id: written.node_id.as_deref().and_then(NodeId::parse),
         node_class: written.node_class.clone().unwrap_or_default(),
         meta: written.meta.clone(),
         cpu_mhz: written

@@ -44,6 +44,8 @@ pub struct Written {
     pub servers: Option<Vec<String>>,
     pub advertise: BTreeMap<String, String>,
     pub client_enabled: Option<bool>,
+    /// The id of the node, by no key of a file of ours.
+    pub node_id: Option<String>,
     pub node_class: Option<String>,
     pub meta: BTreeMap<String, String>,
     pub cpu_total_compute: Option<u64>,
@@ -203,6 +205,7 @@ impl Written {
             servers: other.servers.or(self.servers),
             advertise,
             client_enabled: other.client_enabled.or(self.client_enabled),
+            node_id: other.node_id.or(self.node_id),
             node_class: other.node_class.or(self.node_class),
             meta,
             cpu_total_compute: other.cpu_total_compute.or(self.cpu_total_compute),

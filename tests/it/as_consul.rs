@@ -18,6 +18,7 @@ const SERVER: &str = r#"
 datacenter = "East"
 data_dir = "DIR/data"
 node_name = "first"
+node_id = "f1f2f3f4-0000-4000-8000-00000000000A"
 server = true
 bootstrap_expect = 1
 bind_addr = "127.0.0.1"
@@ -90,6 +91,16 @@ async fn it_is_the_catalog_and_nothing_else() {
     let own = http::get(&agent.url_of("catalog", "/v1/agent/self")).await;
     assert_eq!(own["Config"]["NodeName"], "first", "{own}");
     assert_eq!(own["Config"]["Datacenter"], "east", "{own}");
+    let id = "f1f2f3f4-0000-4000-8000-00000000000a";
+    assert_eq!(own["Config"]["NodeID"], id, "{own}");
+    let stats = &own["Stats"];
+    assert_eq!(stats["consul"]["leader"], "true", "{stats}");
+    assert_eq!(stats["raft"]["state"], "Leader", "{stats}");
+    assert_eq!(stats["raft"]["num_peers"], "0", "{stats}");
+    assert_eq!(
+        stats["build"]["version"], own["Config"]["Version"],
+        "{stats}"
+    );
     let leader = http::get(&agent.url_of("catalog", "/v1/status/leader")).await;
     assert_eq!(leader, agent.listeners["rpc"].to_string());
 

@@ -207,6 +207,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         http_addr: "127.0.0.1:4646".into(),
         version: "0.1.0".into(),
         takes_jobs: true,
+        node_id: None,
         raw_exec: true,
         executable: env!("CARGO_BIN_EXE_trivet").into(),
         dynamic_ports: (20_000, 32_000),

@@ -354,7 +354,9 @@ async fn waking(targets: &[&Target], watchers: usize, rounds: usize) {
             let status = if round % 2 == 0 { "warning" } else { "passing" };
             let change = json!({
                 "Node": "node-7", "SkipNodeUpdate": true,
-                "Check": {"Node": "node-7", "CheckID": "big-0", "ServiceID": "big-0", "Name": "up", "Status": status},
+                "Check": {"Node": "node-7", "CheckID": "big-0", "ServiceID": "big-0", "Name": "up", "Status": status,
+                          // Each is a change, whatever the one before was.
+                          "Output": format!("{watchers} {round}")},
             });
             let before = process::cpu_time(target.pid);
             let Waking {

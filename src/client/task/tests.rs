@@ -49,6 +49,7 @@ fn config(dir: &Path) -> Config {
         http_addr: "127.0.0.1:4646".into(),
         version: "0.0.0".into(),
         takes_jobs: true,
+        node_id: None,
         raw_exec: false,
         executable: "/nonexistent".into(),
         dynamic_ports: (20_000, 20_099),
@@ -106,7 +107,7 @@ fn bench(driver: Simulated, job_type: JobType, task: Task, record: TaskRecord) -
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     std::fs::create_dir_all(&config.alloc_dir).unwrap();
-    let (store, _) = Store::open(&config.data_dir).unwrap();
+    let (store, _) = Store::open(&config.data_dir, None).unwrap();
     let driver = Arc::new(driver);
     let (_, session, _) = Session::new(([127, 0, 0, 1], 1).into(), Hello::default());
     let drivers = [Arc::clone(&driver) as Arc<dyn Driver>];

@@ -360,11 +360,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log_rotate_duration", Time, Obeyed),
     key("log_rotate_max_files", Number, Obeyed),
     key("max_query_time", Text, OWN_TIMES),
-    key(
-        "node_id",
-        Text,
-        Instead("the id of the node is made once and kept in `data_dir`"),
-    ),
+    key("node_id", Text, Obeyed),
     key("node_meta", Map, Obeyed),
     key("node_name", Text, Obeyed),
     key("non_voting_server", Flag, Instead("every server votes")),

@@ -14,6 +14,7 @@ mod tls;
 use super::{
     Config, Part, Problem, Written, WrittenDns, WrittenLogs, addresses, file::SETTINGS, resolve,
 };
+use jobs::model::NodeId;
 use keys::{KEYS, Kind, Role};
 use sources::{Arguments, Settings};
 use std::{fmt::Write as _, net::IpAddr, net::Ipv4Addr, path::PathBuf};
@@ -195,6 +196,7 @@ impl Reader<'_> {
             written.servers = Some(joined).filter(|joined| !joined.is_empty());
         }
         written.meta = settings.map("node_meta");
+        written.node_id = self.node_id();
         written.enable_script_checks = settings.flag("enable_script_checks");
         written.enable_local_script_checks = settings.flag("enable_local_script_checks");
         written.defined.clone_from(&settings.defined);
@@ -293,6 +295,14 @@ impl Reader<'_> {
                 found
             }
         }
+    }
+
+    fn node_id(&mut self) -> Option<String> {
+        let text = self.settings.text("node_id")?.to_lowercase();
+        if NodeId::parse(&text).is_none() {
+            self.wrong(format!("`node_id` is `{text}`; it must be a UUID"));
+        }
+        Some(text)
     }
 
     fn logs(&self) -> WrittenLogs {

@@ -102,7 +102,7 @@ fn a_published_file_of_a_server_resolves() {
 
 #[test]
 fn a_suite_of_tests_starts_its_agent_with_json() {
-    let text = r#"{"node_name":"node-1","node_id":"1","performance":{"raft_multiplier":1},"bootstrap":true,"server":true,
+    let text = r#"{"node_name":"node-1","node_id":"3e6aa222-df32-4515-c5c5-ea131ec8c455","performance":{"raft_multiplier":1},"bootstrap":true,"server":true,
         "data_dir":"/tmp/data","segments":null,"disable_update_check":true,"log_level":"debug","bind_addr":"127.0.0.1",
         "addresses":{},"ports":{"dns":7001,"http":7002,"https":7003,"serf_lan":7004,"serf_wan":7005,"server":7006,"grpc":7007},
         "acl":{"tokens":{}},"connect":{"enabled":true,"ca_config":{"cluster_id":"1"}},"skip_leave_on_interrupt":true,
@@ -203,6 +203,10 @@ fn problems_speak_of_these_keys_and_not_of_ours() {
         (
             "data_dir = \"/d\"\n",
             "this agent is no server and knows none",
+        ),
+        (
+            "data_dir = \"/d\"\nserver = true\nbootstrap = true\nnode_id = \"one\"\n",
+            "a.hcl:4,1: `node_id` is `one`",
         ),
         (
             "data_dir = \"/d\"\nserver = true\nbootstrap_expect = 2\n",

@@ -36,6 +36,7 @@ use mesh::wire::{
 };
 
 use serde_json::json;
+use server::Metrics;
 
 use super::query::{Query, json};
 use super::{Catalog, Cluster, read, refusals, write};
@@ -72,7 +73,8 @@ async fn itself(State(catalog): State<Catalog>, query: Query) -> Result<Response
         .node(&agent.node_name)
         .map(|node| node.meta.clone())
         .unwrap_or_default();
-    let stats = stats(agent, &snapshot, &catalog.cluster());
+    let log = agent.is_server.then(|| catalog.server().raft_metrics());
+    let stats = stats(agent, &snapshot, &catalog.cluster(), log);
     json(&query, &AgentSelf::new(agent, stats, meta))
 }
 
@@ -81,6 +83,7 @@ fn stats(
     agent: &AgentIdentity,
     snapshot: &View,
     cluster: &Cluster,
+    log: Option<Metrics>,
 ) -> BTreeMap<String, BTreeMap<String, String>> {
     let services = snapshot.services_of_node(&agent.node_name).count();
     let checks = snapshot.checks_of_node(&agent.node_name).count();
@@ -94,15 +97,57 @@ fn stats(
         ("checks", checks.to_string()),
         ("services", services.to_string()),
     ]);
+    let build = section(&[
+        ("prerelease", String::new()),
+        ("revision", agent.revision.clone()),
+        ("version", API_VERSION.to_owned()),
+        ("version_metadata", format!("trivet.{}", agent.version)),
+    ]);
+    let leads = log.is_some_and(|log| log.is_leader);
     let shared = section(&[
+        ("acl", "disabled".to_owned()),
         ("catalog_index", snapshot.index().to_string()),
+        ("known_datacenters", "1".to_owned()),
         ("known_servers", cluster.servers.len().to_string()),
+        ("leader", leads.to_string()),
         ("leader_addr", cluster.leader.clone().unwrap_or_default()),
         ("server", agent.is_server.to_string()),
     ]);
-    [("agent".to_owned(), own), ("consul".to_owned(), shared)]
-        .into_iter()
-        .collect()
+    let runtime = section(&[
+        ("arch", std::env::consts::ARCH.to_owned()),
+        ("cpu_count", cpus().to_string()),
+        ("os", std::env::consts::OS.to_owned()),
+    ]);
+    let mut sections = BTreeMap::from([
+        ("agent".to_owned(), own),
+        ("build".to_owned(), build),
+        ("consul".to_owned(), shared),
+        ("runtime".to_owned(), runtime),
+    ]);
+    if let Some(log) = log {
+        let peers = cluster.servers.len().saturating_sub(1);
+        let state = if leads { "Leader" } else { "Follower" };
+        let raft = section(&[
+            ("applied_index", log.applied_index.to_string()),
+            ("last_log_index", log.last_log_index.to_string()),
+            ("last_snapshot_index", log.snapshot_index.to_string()),
+            ("last_snapshot_term", log.snapshot_term.to_string()),
+            (
+                "latest_configuration_index",
+                log.configuration_index.to_string(),
+            ),
+            ("num_peers", peers.to_string()),
+            ("state", state.to_owned()),
+            ("term", log.term.to_string()),
+        ]);
+        sections.insert("raft".to_owned(), raft);
+    }
+    sections
+}
+
+/// How many processors this process may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// `GET /v1/agent/version`
