@@ -48,7 +48,10 @@ pub(super) fn parse(label: &str, text: &str) -> Result<Vec<Entry>, Problem> {
     if text.len() > FILE_BYTES_MAX {
         return Err(Problem::new(label, "the file is larger than 1 MiB"));
     }
-    if text.trim_start().starts_with('{') || label.ends_with(".json") {
+    if text.trim().is_empty() {
+        // A file that is still to be written says nothing, in either language.
+        Ok(Vec::new())
+    } else if text.trim_start().starts_with('{') || label.ends_with(".json") {
         parse_json(label, text)
     } else {
         // Older files have another form; where neither is read, the newer one says more.

@@ -270,6 +270,7 @@ fn parts_of_a_configuration_can_be_looked_at_alone() {
     write("web.hcl", "service {\n  name = \"web\"\n}\n");
     write("agent.hcl", "server = false\nnode_name = \"a\"\n");
     write("readme.txt", "no configuration");
+    write("later.json", "");
     let defined = validate(&[dir.path().to_path_buf()]).unwrap();
     assert_eq!(defined[0].1["service"]["name"], "web");
     write("wrong.json", "{\"servers\": true}");
