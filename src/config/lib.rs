@@ -19,6 +19,7 @@ mod logs;
 mod names;
 mod pairs;
 mod plugins;
+mod published;
 mod reader;
 mod reserved;
 mod resilience;

@@ -1,7 +1,7 @@
 //! The published keys of the catalog's configuration files, and its flags.
 
+use super::super::published::Role::{self, Instead, Obeyed, Refused};
 use Kind::{Any, Flag, Map, Number, Text, Texts, Time};
-use Role::{Instead, Obeyed, Refused};
 
 /// What a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,16 +15,6 @@ pub(super) enum Kind {
     Map,
     /// What is not looked into.
     Any,
-}
-
-/// What becomes of a key.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Role {
-    Obeyed,
-    /// It is told in the log what happens instead.
-    Instead(&'static str),
-    /// Any value but the default.
-    Refused(&'static str),
 }
 
 /// A published key.

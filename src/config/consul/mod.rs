@@ -15,7 +15,7 @@ use super::{
     Config, Part, Problem, Written, WrittenDns, WrittenLogs, addresses, file::SETTINGS, resolve,
 };
 use jobs::model::NodeId;
-use keys::{KEYS, Kind, Role};
+use keys::{KEYS, Kind};
 use sources::{Arguments, Settings};
 use std::{fmt::Write as _, net::IpAddr, net::Ipv4Addr, path::PathBuf};
 
@@ -102,11 +102,6 @@ pub fn help() -> String {
          a file is a flag too, with dashes for underlines.\n\n"
         .to_owned();
     for key in KEYS {
-        let what = match key.role {
-            Role::Obeyed => String::new(),
-            Role::Instead(what) => format!("    not acted on: {what}\n"),
-            Role::Refused(why) => format!("    refused: {why}\n"),
-        };
         let kind = match key.kind {
             Kind::Text => "TEXT",
             Kind::Flag => "true or false",
@@ -117,7 +112,7 @@ pub fn help() -> String {
         };
         // Writing to a string cannot fail.
         writeln!(text, "  {} = {kind}", key.name).ok();
-        text.push_str(&what);
+        text.push_str(&key.role.help());
     }
     text
 }

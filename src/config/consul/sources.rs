@@ -4,15 +4,14 @@ use super::{
     super::{
         Problem, definitions,
         file::{self, Entry, Value},
+        published::{self, COMMAND_LINE, Role, Takes, switch},
         reader::Reader,
     },
-    keys::{self, DEFINITIONS, Key, Kind, Role},
+    keys::{self, DEFINITIONS, Key, Kind},
 };
 use jobs::model::Span;
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Where a problem of a flag stands.
-const COMMAND_LINE: &str = "command line";
 /// Largest whole number that is told apart from its neighbors.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
@@ -29,70 +28,34 @@ pub(super) struct Arguments {
     pub(super) flags: Vec<(String, String)>,
 }
 
-/// Reads arguments: `-flag value`, `-flag=value`, with one dash or two. Flags that are switches
-/// take a value by `=` only.
+/// Reads arguments.
 pub(super) fn arguments(arguments: &[String], problems: &mut Vec<Problem>) -> Arguments {
+    let takes = |flag: &str| match (flag, keys::of_flag(flag)) {
+        ("dev", _) => Takes::Switch,
+        ("config-file" | "config-dir" | "config-format" | "hcl", _) => Takes::Value,
+        (_, Some(key)) if key.kind == Kind::Flag => Takes::Switch,
+        (_, Some(_)) => Takes::Value,
+        (_, None) => Takes::Unknown,
+    };
+    let flags = published::flags(arguments, takes, "the agent takes flags only", problems);
     let mut read = Arguments::default();
-    let mut wrong = |message: String| problems.push(Problem::new(COMMAND_LINE, message));
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let bare = argument.strip_prefix('-');
-        let bare = bare.map(|name| name.strip_prefix('-').unwrap_or(name));
-        let Some(bare) = bare.filter(|name| !name.is_empty()) else {
-            wrong(format!(
-                "`{argument}` is no flag, and the agent takes flags only"
-            ));
-            break;
-        };
-        let (name, value) = match bare.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (bare, None),
-        };
-        let is_switch =
-            name == "dev" || keys::of_flag(name).is_some_and(|key| key.kind == Kind::Flag);
-        let value = match value {
-            Some(value) => value,
-            None if is_switch => "true".to_owned(),
-            // What there is not may be a switch.
-            None if is_unknown(name) => match rest.as_slice() {
-                [next, ..] if !next.starts_with('-') => rest.next().cloned().unwrap_or_default(),
-                _ => String::new(),
-            },
-            None => match rest.next() {
-                Some(value) => value.clone(),
-                None => {
-                    wrong(format!("`-{name}` has no value"));
-                    break;
-                }
-            },
-        };
-        match name {
+    for (name, value) in flags {
+        match name.as_str() {
             "config-file" | "config-dir" => read.files.push(PathBuf::from(value)),
             // The text of a file tells what it is.
             "config-format" => {}
             "hcl" => read.fragments.push(value),
             "dev" => match switch(&value) {
                 Some(dev) => read.dev = dev,
-                None => wrong(format!("`-dev` is `{value}`; it must be true or false")),
+                None => {
+                    let message = format!("`-dev` is `{value}`; it must be true or false");
+                    problems.push(Problem::new(COMMAND_LINE, message));
+                }
             },
-            _ => read.flags.push((name.to_owned(), value)),
+            _ => read.flags.push((name, value)),
         }
     }
     read
-}
-
-fn is_unknown(flag: &str) -> bool {
-    let own = ["config-file", "config-dir", "config-format", "hcl", "dev"];
-    keys::of_flag(flag).is_none() && !own.contains(&flag)
-}
-
-/// On or off, in the words that are known for it.
-fn switch(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 /// A value with the place that it comes from.

@@ -1,7 +1,7 @@
 //! Every published key: what it takes, what it is unless it is set, and what becomes of it.
 
+use super::super::published::Role::{self, Instead, Obeyed, Refused};
 use Kind::{Flag, Float, Number, Text, Time};
-use Role::{Instead, Obeyed, Refused};
 
 /// What a value has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,17 +11,6 @@ pub(super) enum Kind {
     Time,
     Number,
     Float,
-}
-
-/// What becomes of a value that is not the default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// It is obeyed.
-    Obeyed,
-    /// It is told in the log that this happens instead.
-    Instead(&'static str),
-    /// It is refused; this says why, and what to do.
-    Refused(&'static str),
 }
 
 /// A published key.

@@ -17,7 +17,7 @@ use super::{
     pairs,
 };
 use jobs::model::Span;
-use keys::{KEYS, Role};
+use keys::KEYS;
 use sources::Settings;
 use std::{
     collections::BTreeMap,
@@ -194,14 +194,9 @@ impl Standalone {
              the file (proxy.addr = :80); what comes first here wins.\n\n"
             .to_owned();
         for key in KEYS {
-            let what = match key.role {
-                Role::Obeyed => String::new(),
-                Role::Instead(what) => format!("    not acted on: {what}\n"),
-                Role::Refused(why) => format!("    refused: {why}\n"),
-            };
             // Writing to a string cannot fail.
             writeln!(text, "  {} = {}", key.name, key.default).ok();
-            text.push_str(&what);
+            text.push_str(&key.role.help());
         }
         text
     }

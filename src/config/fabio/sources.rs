@@ -2,8 +2,11 @@
 //! published as their default.
 
 use super::{
-    super::Problem,
-    keys::{self, KEYS, Key, Kind, Role},
+    super::{
+        Problem,
+        published::{self, COMMAND_LINE, Role, Takes, switch},
+    },
+    keys::{self, KEYS, Key, Kind},
     properties,
 };
 use jobs::model::Span;
@@ -21,49 +24,25 @@ pub(super) struct Arguments {
     pub(super) flags: Vec<(String, String)>,
 }
 
-/// Reads arguments: `-key value`, `-key=value`, with one dash or two. Flags that are switches take
-/// a value by `=` only.
+/// Reads arguments.
 pub(super) fn arguments(arguments: &[String], problems: &mut Vec<Problem>) -> Arguments {
+    let takes = |flag: &str| match keys::of_name(flag) {
+        Some(key) if key.kind == Kind::Flag => Takes::Switch,
+        _ => Takes::Value,
+    };
+    let nothing_else =
+        "by this name the program takes flags only, and its commands by the name `trivet`";
     let mut read = Arguments::default();
-    let mut wrong = |message: String| problems.push(Problem::new(COMMAND_LINE, message));
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let name = argument
-            .strip_prefix("--")
-            .or_else(|| argument.strip_prefix('-'));
-        let Some(name) = name.filter(|name| !name.is_empty()) else {
-            wrong(format!(
-                "`{argument}` is no flag; by this name the program takes flags only, and its commands by the name `trivet`"
-            ));
-            break;
-        };
-        let (name, value) = match name.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (name, None),
-        };
-        let is_switch = keys::of_name(name).is_some_and(|key| key.kind == Kind::Flag);
-        let value = match value {
-            Some(value) => value,
-            None if is_switch => "true".to_owned(),
-            None => match rest.next() {
-                Some(value) => value.clone(),
-                None => {
-                    wrong(format!("`-{name}` has no value"));
-                    break;
-                }
-            },
-        };
+    for (name, value) in published::flags(arguments, takes, nothing_else, problems) {
         if name == "cfg" {
             let quotes = ['"', '\''];
             read.file = Some(value.trim().trim_matches(quotes).to_owned());
         } else {
-            read.flags.push((name.to_owned(), value));
+            read.flags.push((name, value));
         }
     }
     read
 }
-
-const COMMAND_LINE: &str = "command line";
 
 /// A value with the place that it comes from.
 #[derive(Clone, Debug)]
@@ -241,15 +220,6 @@ fn variable<'e>(name: &str, environment: &'e [(String, String)]) -> Option<&'e (
         all.find(|(own, _)| own.eq_ignore_ascii_case(wanted))
     };
     find(&format!("{PREFIX}{bare}")).or_else(|| find(&bare))
-}
-
-/// On or off, in the words that are known for it.
-fn switch(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 /// What a value should be; none if it is that.

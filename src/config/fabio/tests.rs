@@ -1,3 +1,4 @@
+use super::super::published::Role;
 use super::*;
 use crate::{Shutdown, Strategy};
 use proptest::{
