@@ -78,8 +78,10 @@ impl Named {
             .spawn()
             .expect("the program");
         let listeners = timeout(DEADLINE, banner(&mut child)).await;
+        let listeners = listeners.unwrap_or_else(|_| panic!("{} did not start", read(&log)));
+        assert!(!listeners.is_empty(), "it ended: {}", read(&log));
         Self {
-            listeners: listeners.unwrap_or_else(|_| panic!("{} did not start", read(&log))),
+            listeners,
             child,
             log,
             dir,
