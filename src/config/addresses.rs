@@ -400,7 +400,7 @@ fn is_in(networks: &[&str], address: IpAddr) -> bool {
 }
 
 /// The addresses of this machine.
-fn interfaces() -> Vec<Interface> {
+pub(super) fn interfaces() -> Vec<Interface> {
     let outward = outward_address();
     let Ok(all) = getifaddrs() else {
         return Vec::new();

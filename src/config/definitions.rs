@@ -108,7 +108,7 @@ fn converted(label: &str, value: Value, problems: &mut Vec<Problem>) -> serde_js
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A number that has no fraction.
-fn whole(number: f64) -> Option<i64> {
+pub(super) fn whole(number: f64) -> Option<i64> {
     let is_whole = number.fract() == 0.0 && number.abs() <= WHOLE_MAX;
     #[expect(clippy::cast_possible_truncation, reason = "checked above")]
     is_whole.then_some(number as i64)

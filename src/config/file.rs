@@ -1,8 +1,8 @@
 //! Configuration text to a tree that knows the place of every key.
 
-use super::hcl1;
 pub use super::tree::Problem;
 pub(super) use super::tree::{Entry, SETTINGS, Value};
+use super::{hcl1, tree::place};
 use hcl_edit::{
     Span,
     expr::{Expression, ObjectKey},
@@ -113,10 +113,7 @@ struct Hcl<'a> {
 
 impl Hcl<'_> {
     fn place(&self, span: Option<std::ops::Range<usize>>) -> Option<(usize, usize)> {
-        let before = self.text.get(..span?.start)?;
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        Some((line, column))
+        Some(place(self.text, span?.start))
     }
 
     fn body(&self, body: &Body) -> Vec<Entry> {

@@ -4,16 +4,14 @@
 //! Files of agents are older than HCL 2, whose parser refuses what was allowed before; it is asked
 //! first, and says more. There are no expressions here: text in `${…}` is text.
 
-use super::tree::{Entry, Problem, Value};
+use super::tree::{Entry, Problem, Value, place};
 
 /// How deep blocks and lists may stand in each other.
 const DEPTH_MAX: usize = 64;
 
 /// The settings of a text.
 pub(super) fn parse(label: &str, text: &str) -> Result<Vec<Entry>, Problem> {
-    let mut parser = Parser { label, text, at: 0 };
-    let entries = parser.entries(None, DEPTH_MAX)?;
-    Ok(entries)
+    Parser { label, text, at: 0 }.entries(None, DEPTH_MAX)
 }
 
 struct Parser<'a> {
@@ -24,15 +22,8 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        (line, column)
-    }
-
     fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem::at(self.label, Some(self.place(self.at)), message)
+        Problem::at(self.label, Some(place(self.text, self.at)), message)
     }
 
     fn rest(&self) -> &str {
@@ -91,7 +82,7 @@ impl Parser<'_> {
     }
 
     fn entry(&mut self, depth: usize) -> Result<Entry, Problem> {
-        let place = self.place(self.at);
+        let place = place(self.text, self.at);
         let key = self.key()?;
         let mut labels = Vec::new();
         loop {

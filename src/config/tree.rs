@@ -6,6 +6,14 @@ use std::fmt;
 /// The place of problems that no single file has.
 pub(super) const SETTINGS: &str = "configuration";
 
+/// Line and column, from 1, of what stands behind so many bytes of a text.
+pub(super) fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    (line, column)
+}
+
 /// What is wrong with a configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -63,10 +63,7 @@ pub fn load(arguments: &[String]) -> Result<Config, Vec<Problem>> {
     if problems.is_empty() {
         return Ok(config);
     }
-    let problems = problems
-        .into_iter()
-        .map(|problem| settings.placed(renamed(problem)));
-    Err(problems.collect())
+    Err(told(&settings, problems))
 }
 
 /// Looks at files and directories of files as an agent would read them, and answers with what they
@@ -88,10 +85,7 @@ pub fn validate(paths: &[PathBuf]) -> Result<Vec<(String, serde_json::Value)>, V
     if problems.is_empty() {
         return Ok(settings.defined);
     }
-    let problems = problems
-        .into_iter()
-        .map(|problem| settings.placed(renamed(problem)));
-    Err(problems.collect())
+    Err(told(&settings, problems))
 }
 
 /// All flags and keys, and what becomes of them.
@@ -137,14 +131,17 @@ fn read(arguments: &Arguments, whole: Whole, problems: &mut Vec<Problem>) -> (Se
     (settings, written)
 }
 
-/// A problem in the words of these files.
-fn renamed(mut problem: Problem) -> Problem {
-    for (name, own) in NAMES {
-        problem.message = problem
-            .message
-            .replace(&format!("`{own}`"), &format!("`{name}`"));
-    }
-    problem
+/// Problems in the words of these files, each at the place of its setting.
+fn told(settings: &Settings, problems: Vec<Problem>) -> Vec<Problem> {
+    let told = problems.into_iter().map(|mut problem| {
+        for (name, own) in NAMES {
+            problem.message = problem
+                .message
+                .replace(&format!("`{own}`"), &format!("`{name}`"));
+        }
+        settings.placed(problem)
+    });
+    told.collect()
 }
 
 /// Settings to what a file of ours would say.
@@ -164,7 +161,11 @@ impl Reader<'_> {
     fn written(&mut self, mut notes: Vec<String>) -> Written {
         let settings = self.settings;
         let datacenter = settings.text("datacenter").map(str::to_lowercase);
-        let joined = self.joined();
+        let mut written = Part::Catalog.written();
+        written.dns = self.dns();
+        self.listen(&mut written);
+        let server = written.ports.get("rpc").copied();
+        let joined = self.joined(server.unwrap_or(SERVER_PORT));
         let is_server = match settings.flag("server") {
             None => self.dev || self.whole == Whole::No,
             Some(is_server) => is_server || self.whole == Whole::No && joined.is_empty(),
@@ -175,7 +176,6 @@ impl Reader<'_> {
                     .to_owned(),
             );
         }
-        let mut written = Part::Catalog.written();
         written.dev = self.dev.then_some(true);
         written.data_dir = settings.text("data_dir").map(str::to_owned);
         written.name = settings.text("node_name").map(str::to_owned);
@@ -195,8 +195,6 @@ impl Reader<'_> {
         written.enable_script_checks = settings.flag("enable_script_checks");
         written.enable_local_script_checks = settings.flag("enable_local_script_checks");
         written.defined.clone_from(&settings.defined);
-        written.dns = self.dns();
-        self.listen(&mut written);
         written.tls = tls::written(settings, self.problems);
         if written.ports.contains_key("https") && !tls::has_https(settings) {
             written.ports.remove("https");
@@ -380,15 +378,12 @@ impl Reader<'_> {
         }
     }
 
-    /// Servers to ask, host and port each. The port of gossip stands for that of servers.
-    fn joined(&mut self) -> Vec<String> {
+    /// Servers to ask, host and port each. The port of gossip stands for that of servers, `server`.
+    fn joined(&mut self, server: u16) -> Vec<String> {
         let settings = self.settings;
         let gossip = self
             .port("ports.serf_lan", Some(GOSSIP_PORT))
             .unwrap_or(GOSSIP_PORT);
-        let server = self
-            .port("ports.server", Some(SERVER_PORT))
-            .unwrap_or(SERVER_PORT);
         let mut servers = Vec::new();
         for name in ["retry_join", "start_join"] {
             for text in settings.texts(name) {

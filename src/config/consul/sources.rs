@@ -12,9 +12,6 @@ use super::{
 use jobs::model::Span;
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Largest whole number that is told apart from its neighbors.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-
 /// What the program is told when it starts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Arguments {
@@ -212,11 +209,7 @@ impl Settings {
 
     pub(super) fn number(&self, name: &str) -> Option<i64> {
         match self.by_key.get(name)?.value {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "it was looked at when it was set"
-            )]
-            Value::Number(number) => Some(number as i64),
+            Value::Number(number) => definitions::whole(number),
             _ => None,
         }
     }
@@ -290,7 +283,7 @@ fn typed(kind: Kind, value: Value) -> Result<Value, &'static str> {
                 Value::Text(text) => text.trim().parse().ok(),
                 _ => None,
             };
-            let whole = number.filter(|number| number.fract() == 0.0 && number.abs() <= WHOLE_MAX);
+            let whole = number.filter(|number| definitions::whole(*number).is_some());
             whole.map(Value::Number).ok_or("a whole number")
         }
         (Kind::Time, Value::Text(text))

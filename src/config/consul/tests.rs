@@ -174,7 +174,12 @@ fn an_agent_to_try_things_with_needs_nothing() {
 #[test]
 fn everything_wrong_is_said_at_once_with_its_place() {
     let text = "server = \"maybe\"\nnode_nam = \"x\"\nports { htp = 1 }\nacl { enabled = true }\ndata_dir = 3\nretry_join = [\"provider=aws tag_key=a\"]\nclient_addr = \"1.2.3.4 5.6.7.8\"\nbootstrap = true\nbootstrap_expect = 3\nsegments = [{ name = \"a\" }]\nauto_encrypt { tls = true }\ndns_config { node_ttl = \"soon\" }\n";
-    let problems = refused(text, &["-colour", "red", "-bind"]);
+    let text = format!("{text}ports {{ server = 70000 }}\n");
+    let problems = refused(&text, &["-colour", "red", "-bind"]);
+    let of_port = problems
+        .iter()
+        .filter(|own| own.contains("`ports.server` is 70000"));
+    assert_eq!(of_port.count(), 1, "{}", problems.join("\n"));
     let starts = [
         "command line: `-bind` has no value",
         "a.hcl:1,1: `server` must be true or false",

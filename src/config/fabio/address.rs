@@ -1,6 +1,6 @@
 //! Addresses that a setting leaves to the machine: `{{ GetPrivateIP }}:9999`.
 
-use nix::ifaddrs::getifaddrs;
+use super::super::addresses::interfaces;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A text with its templates filled in.
@@ -81,17 +81,8 @@ pub(super) fn outward() -> IpAddr {
 
 /// Addresses of the interfaces with their names, those of version 4 first.
 fn own_addresses() -> Vec<(String, IpAddr)> {
-    let Ok(all) = getifaddrs() else {
-        return Vec::new();
-    };
-    let mut found: Vec<(String, IpAddr)> = all
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|own| IpAddr::V4(own.ip()));
-            let v6 = || address.as_sockaddr_in6().map(|own| IpAddr::V6(own.ip()));
-            Some((interface.interface_name, v4.or_else(v6)?))
-        })
-        .collect();
+    let all = interfaces().into_iter();
+    let mut found: Vec<(String, IpAddr)> = all.map(|own| (own.name, own.address)).collect();
     found.sort_by_key(|(_, address)| address.is_ipv6());
     found
 }
