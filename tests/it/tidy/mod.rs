@@ -274,6 +274,7 @@ fn modules_of_the_libraries_use_only_what_they_may() {
                 ("filter", &[]),
                 ("model", &[]),
                 ("gateway", &["intention", "model", "view"]),
+                ("gossip", &[]),
                 ("health", &["model"]),
                 ("intention", &["model", "view"]),
                 ("view", &["model"]),
